@@ -1,0 +1,76 @@
+# Every command of the project. `make demo` shows it working; `make test` proves it. Steps already done are skipped.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PY := .venv/bin/python
+LOCAL := PYTHONPATH=scripts python3 -m somabrain_local
+VENV := .venv/.installed
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/somabrain
+export PATH := $(CACHE)/bin:$(CURDIR)/.venv/bin:$(PATH)
+DATA ?=
+
+.PHONY: help demo test lint unit integration chart e2e bench bench-recall cluster clean-cluster images lock proto format
+
+help: ## What can be made
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+$(VENV): requirements/dev.txt requirements/build.txt pyproject.toml scripts/venv.sh
+	@scripts/venv.sh
+	@touch $@
+
+.venv: $(VENV)
+
+demo: $(VENV) ## A cluster, the operator, a memory service, and a conversation with it
+	@$(LOCAL) up
+	@$(LOCAL) images
+	@$(LOCAL) load
+	@$(PY) examples/demo.py
+
+test: lint unit chart integration e2e ## Everything that must hold
+
+lint: $(VENV) ## Style, types, import rules, contract, charts, workflows, generated code
+	@$(LOCAL) tools helm kubeconform actionlint
+	@scripts/lint.sh
+
+unit: $(VENV) ## Tests that open no socket
+	@$(PY) -m pytest tests/unit
+
+integration: $(VENV) ## Tests against real servers on loopback
+	@$(LOCAL) tools opa etcd kubernetes
+	@$(PY) -m pytest tests/integration
+
+chart: $(VENV) ## Tests that render the charts
+	@$(LOCAL) tools helm kubeconform
+	@$(PY) -m pytest tests/chart
+
+e2e: $(VENV) ## Tests on the local cluster
+	@$(LOCAL) up
+	@$(LOCAL) images
+	@$(LOCAL) load
+	@$(PY) -m pytest tests/e2e
+
+bench: $(VENV) ## First figures: Recall and Remember beside a trivial handler and raw SQL
+	@$(PY) bench/bench_service.py
+
+bench-recall: $(VENV) ## Evidence recall on conversations: make bench-recall DATA=FILE
+	@test -n "$(DATA)" || { echo "bench-recall: say DATA=FILE, a JSON file of conversations (docs/bench.md says its form)" >&2; exit 2; }
+	@$(PY) bench/bench_recall.py "$(DATA)"
+
+cluster: ## A local Kubernetes: kind where Docker answers, else native processes
+	@$(LOCAL) up
+
+clean-cluster: ## Remove the local Kubernetes and everything it left
+	@$(LOCAL) down
+
+images: ## Build both images, and those they run beside
+	@$(LOCAL) images
+
+lock: ## Compile requirements/*.txt from pyproject.toml
+	@scripts/lock.sh .venv/bin/uv
+
+proto: $(VENV) ## Generate stubs and descriptor from the contract
+	@proto/generate.sh $(CURDIR)/$(PY) $(CURDIR)/proto/gen $(CURDIR)/build/somabrain.binpb
+
+format: $(VENV) ## Format the code
+	@.venv/bin/ruff check --fix --quiet; .venv/bin/ruff format --quiet

@@ -1,0 +1,222 @@
+"""The one frozen Settings, and the only reader of the environment.
+
+Every field can be given as `SOMABRAIN_<FIELD>`, a field of a group as `SOMABRAIN_<GROUP>__<FIELD>`.
+Entry points import `settings` and pass down what a part needs; nothing below them imports it.
+A variable with the prefix that names no field is an error, so a typo is never silently ignored.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from common.errors import ConfigurationError
+
+PREFIX = "SOMABRAIN_"
+DELIMITER = "__"
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LogSettings(_Group):
+    """How the process speaks."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] = "json"
+    """`json`: one object a line, for machines; `console`: for people."""
+
+
+class GrpcSettings(_Group):
+    """The gRPC server."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - a pod is reached by its address; `auth.mode=none` refuses it
+    port: Port = 50052
+    """0 picks a free port, which is logged."""
+    max_connection_age_s: Seconds = 300.0
+    """After this a client is asked to reconnect, so that new replicas get their share."""
+    drain_s: Annotated[float, Field(ge=0, le=600)] = 20.0
+    """How long calls in flight may finish once the process was asked to stop."""
+    drain_notice_s: Annotated[float, Field(ge=0, le=60)] = 3.0
+    """How long the process keeps accepting calls after it turned NOT_SERVING, so that clients leave first."""
+    reflection: bool = True
+
+
+class HttpSettings(_Group):
+    """Probes and metrics."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus come from outside the pod
+    port: Port = 8080
+
+
+class DatabaseSettings(_Group):
+    """PostgreSQL."""
+
+    app_role: str = "somabrain_app"
+    """The role that serves calls; it owns nothing and sees one tenant a transaction."""
+    worker_role: str = "somabrain_worker"
+    """The role of background work."""
+    pool_size: Annotated[int, Field(ge=1, le=100)] = 8
+    """Connections a process."""
+    connect_timeout_s: Seconds = 5.0
+    statement_timeout_s: Seconds = 10.0
+    """The server ends a statement that takes longer."""
+    migration_lock_timeout_s: Seconds = 300.0
+    """How long a migration waits for another one that holds the lock."""
+
+
+class AuthSettings(_Group):
+    """Who calls."""
+
+    mode: Literal["jwt", "none"] = "jwt"
+    """`jwt`: signed tokens checked against the issuer's keys. `none`: everybody is the tenant `none_tenant`;
+    only on loopback."""
+    issuer: str = "https://kubernetes.default.svc.cluster.local"
+    """The `iss` that tokens must carry. The default is a cluster's own issuer."""
+    audience: str = "somabrain"
+    """The `aud` that tokens must carry."""
+    jwks_url: str = "https://kubernetes.default.svc/openid/v1/jwks"
+    """Where the issuer's public keys are read."""
+    jwks_ca_file: Path | None = None
+    """PEM bundle that signs `jwks_url`'s certificate. None: the system's."""
+    jwks_token_file: Path | None = None
+    """Bearer token for `jwks_url`, read again at each fetch because it is rotated on disk. None: none is sent."""
+    tenant_claim: str = "/kubernetes.io/namespace"
+    """JSON Pointer (RFC 6901) to the claim that names the tenant."""
+    scope_claim: str | None = None
+    """JSON Pointer to the claim that holds the scopes, a list or a space-separated string. None: no scopes are asked."""
+    leeway_s: Annotated[float, Field(ge=0, le=300)] = 10.0
+    """Clock difference that `exp` and `nbf` forgive."""
+    cache_s: Annotated[float, Field(ge=0, le=60)] = 60.0
+    """How long a checked token is believed without checking again, never past its `exp`."""
+    none_tenant: str = "local"
+    """The tenant of every caller when `mode` is `none`."""
+
+
+class PolicySettings(_Group):
+    """What a caller may do."""
+
+    enabled: bool = True
+    """Off only with `auth.mode=none`: the embedded server on loopback."""
+    url: str = "http://localhost:8181/v1/data/sb/policy"
+    timeout_s: Seconds = 1.0
+    cache_s: Annotated[float, Field(ge=0, le=5)] = 5.0
+    """How long a decision is kept."""
+
+
+class EncoderSettings(_Group):
+    """How text becomes a vector."""
+
+    kind: Literal["minilm-l6-v2-int8", "lexical"] = "minilm-l6-v2-int8"
+    """`minilm-l6-v2-int8`: the sentence encoder in the image. `lexical`: no vectors."""
+    threads: Annotated[int, Field(ge=1, le=64)] = 1
+    """Threads a text is encoded with."""
+
+
+class OperatorSettings(_Group):
+    """The operator."""
+
+    namespaces: tuple[str, ...] = ()
+    """Namespaces to watch. Empty: all."""
+    namespace: str = "somabrain-system"
+    """Where the operator itself runs and keeps its Lease."""
+    service_repository: str = "ghcr.io/somabrain/somabrain-service"
+    """Image of the service when a resource names only a version."""
+    service_version: str | None = None
+    """Version of the service when a resource names neither image nor version. None: the operator's own."""
+    opa_image: str = "docker.io/openpolicyagent/opa:1.22.2-static"
+    resync_s: Seconds = 600.0
+    """Every resource is looked at again after this long, with jitter, also when nothing happened."""
+    references_s: Seconds = 60.0
+    """Referenced Secrets and ConfigMaps are read again after this long."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 16
+    """Resources reconciled at the same time."""
+
+
+class Settings(BaseSettings):
+    """What a process was told at its start."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter=DELIMITER,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+    )
+
+    postgres_dsn: SecretStr | None = None
+    """libpq URL of the app role. The service needs it."""
+    worker_dsn: SecretStr | None = None
+    """libpq URL of the worker role."""
+    owner_dsn: SecretStr | None = None
+    """libpq URL of the owner role. Only migrations need it."""
+    termination_log: Path | None = Path("/dev/termination-log")
+    """Where the last words of a failed migration go, for `kubectl describe`. Written only where it exists."""
+
+    log: LogSettings = LogSettings()
+    grpc: GrpcSettings = GrpcSettings()
+    http: HttpSettings = HttpSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    auth: AuthSettings = AuthSettings()
+    policy: PolicySettings = PolicySettings()
+    encoder: EncoderSettings = EncoderSettings()
+    operator: OperatorSettings = OperatorSettings()
+
+    @model_validator(mode="after")
+    def _policy_off_needs_auth_off(self) -> Settings:
+        if not self.policy.enabled and self.auth.mode != "none":
+            raise ValueError(
+                "policy.enabled: may be false only with auth.mode=none; leave it true, or serve on loopback without auth"
+            )
+        return self
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """Variables with our prefix that name no field, each with the nearest name that does."""
+    known = set()
+    for name, field in Settings.model_fields.items():
+        group = field.annotation
+        if isinstance(group, type) and issubclass(group, _Group):
+            known |= {f"{PREFIX}{name}{DELIMITER}{sub}".upper() for sub in group.model_fields}
+        else:
+            known.add(f"{PREFIX}{name}".upper())
+    unknown = sorted(name for name in environ if name.startswith(PREFIX) and name.upper() not in known)
+    return [
+        f"{name} (did you mean {near[0]}?)" if (near := difflib.get_close_matches(name, known, 1)) else name
+        for name in unknown
+    ]
+
+
+def load() -> Settings:
+    """Read the environment.
+
+    Raises:
+        ConfigurationError: a value is out of its bounds or a variable is unknown; says which, never its value.
+    """
+    if unknown := unknown_variables(os.environ):
+        raise ConfigurationError(f"No such setting: {', '.join(unknown)}. Remove or correct it.")
+    try:
+        return Settings()
+    except ValueError as exc:
+        raise ConfigurationError(f"The settings do not hold: {exc}") from exc
+
+
+settings: Settings
+
+
+def __getattr__(name: str) -> Settings:
+    """Make `settings` on first use, so that importing this module reads nothing."""
+    if name != "settings":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()["settings"] = loaded = load()
+    return loaded

@@ -1,0 +1,1 @@
+"""Clients of shared infrastructure: exactly the files the roadmap names."""

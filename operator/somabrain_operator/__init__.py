@@ -1,0 +1,1 @@
+"""The Kubernetes operator: a SomaBrain resource becomes a running, migrated, guarded memory service."""

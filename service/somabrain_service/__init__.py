@@ -1,0 +1,1 @@
+"""The memory service: memories over gRPC, kept in PostgreSQL."""
