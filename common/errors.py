@@ -83,9 +83,7 @@ class NotFound(SomaBrainError):
     reason = "NOT_FOUND"
 
     def __init__(self, resource_type: str, name: str, remedy: str = "") -> None:
-        super().__init__(
-            f"{name} does not exist.{' ' + remedy if remedy else ''}", metadata={"resource": name}
-        )
+        super().__init__(f"{name} does not exist.{' ' + remedy if remedy else ''}", metadata={"resource": name})
         self.resource_type = resource_type
         self.name = name
 

@@ -21,9 +21,7 @@ def configure_logging(log: LogSettings) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info
-        if log.format == "json"
-        else structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info if log.format == "json" else structlog.processors.StackInfoRenderer(),
     ]
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer() if log.format == "json" else structlog.dev.ConsoleRenderer()
