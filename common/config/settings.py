@@ -94,7 +94,7 @@ class AuthSettings(_Group):
     tenant_claim: str = "/kubernetes.io/namespace"
     """JSON Pointer (RFC 6901) to the claim that names the tenant."""
     scope_claim: str | None = None
-    """JSON Pointer to the claim that holds the scopes, a list or a space-separated string. None: no scopes are asked."""
+    """JSON Pointer to the claim that holds the scopes: a list, or a space-separated string. None: none are asked."""
     leeway_s: Annotated[float, Field(ge=0, le=300)] = 10.0
     """Clock difference that `exp` and `nbf` forgive."""
     cache_s: Annotated[float, Field(ge=0, le=60)] = 60.0
@@ -176,7 +176,7 @@ class Settings(BaseSettings):
     def _policy_off_needs_auth_off(self) -> Settings:
         if not self.policy.enabled and self.auth.mode != "none":
             raise ValueError(
-                "policy.enabled: may be false only with auth.mode=none; leave it true, or serve on loopback without auth"
+                "policy.enabled: may be false only with auth.mode=none; leave it true"
             )
         return self
 
