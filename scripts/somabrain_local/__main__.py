@@ -1,0 +1,50 @@
+"""The commands: `PYTHONPATH=scripts python3 -m somabrain_local COMMAND`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+
+from somabrain_local import specs
+from somabrain_local.environment import places
+from somabrain_local.errors import LocalError
+from somabrain_local.progress import Progress
+from somabrain_local.tools import Workshop
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's grammar."""
+    root = argparse.ArgumentParser(prog="somabrain_local", description="The local cluster of SomaBrain.")
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    tools = commands.add_parser("tools", help="make the pinned tools and print the folder they are in")
+    tools.add_argument("names", nargs="*", metavar="NAME", help="only these; without a name, all but kind and pgserver")
+    return root
+
+
+def main() -> int:
+    """Run one command and return its exit status."""
+    arguments = parser().parse_args()
+    here = places()
+    progress = Progress(here.cache / "durations.json")
+    workshop = Workshop(here, progress)
+    with progress.heartbeat():
+        if arguments.command == "tools":
+            everything = [tool.name for tool in specs.TOOLS if tool.name not in ("kind", "pgserver")]
+            print(workshop.ensure(arguments.names or everything))
+    return 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        status = main()
+    except LocalError as error:
+        print(f"somabrain_local: {error}", file=sys.stderr)
+        status = 1
+    except KeyboardInterrupt:
+        print("somabrain_local: interrupted; run the same command again to go on.", file=sys.stderr)
+        status = 130
+    sys.stdout.flush()
+    os._exit(status)  # builds in other threads die with their thread

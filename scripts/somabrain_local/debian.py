@@ -1,0 +1,53 @@
+"""Debian packages, installed only where they are missing."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from somabrain_local import shell
+from somabrain_local.environment import Places, inherited
+from somabrain_local.errors import CommandFailed, LocalError
+from somabrain_local.progress import Progress
+
+CLUSTER = ("conntrack", "containerd", "containernetworking-plugins", "iproute2", "iptables", "kmod", "openssl", "runc")
+IMAGES = ("buildah", "ca-certificates", "debootstrap")
+VENV = ("python3-venv",)
+
+
+def ensure(packages: Iterable[str], places: Places, progress: Progress) -> None:
+    """Install those of `packages` that are missing.
+
+    Raises:
+        LocalError: this is no Debian, or apt-get could not install them.
+    """
+    with shell.locked(places.cache / "locks" / "apt"):
+        lacking = missing(packages)
+        if not lacking:
+            return
+        with progress.step(f"Install Debian packages: {', '.join(lacking)}"):
+            _install(lacking, places.cache / "log")
+
+
+def missing(packages: Iterable[str]) -> list[str]:
+    """Return those of `packages` that dpkg does not know as installed."""
+    wanted = sorted(packages)
+    if not shutil.which("dpkg-query"):
+        system = platform.freedesktop_os_release().get("PRETTY_NAME", "this system")
+        raise LocalError(f"{system} is not Debian: install what corresponds to {', '.join(wanted)} yourself.")
+    listed = shell.run(["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n"])
+    present = {line.split()[0] for line in listed.splitlines() if line.endswith(" installed")}
+    return [package for package in wanted if package not in present]
+
+
+def _install(packages: list[str], logs: Path) -> None:
+    env = inherited(DEBIAN_FRONTEND="noninteractive")
+    install = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
+    shell.run(["dpkg", "--configure", "--pending"], log=logs / "dpkg.log", env=env)  # mends an interrupted run
+    try:
+        shell.run(install, log=logs / "apt-install.log", env=env)
+    except CommandFailed:  # most often the package lists are missing or old
+        shell.run(["apt-get", "update"], log=logs / "apt-update.log", env=env)
+        shell.run(install, log=logs / "apt-install.log", env=env)

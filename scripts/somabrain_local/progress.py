@@ -1,0 +1,98 @@
+"""What the person sees: each step, how long it took last time, and a heartbeat.
+
+Steps may run in parallel threads. Everything goes to standard error, so that a
+command's own answer can be read by a program.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HEARTBEAT_AFTER_S = 2.0
+HEARTBEAT_EVERY_S = 10.0
+
+
+def spoken(seconds: float) -> str:
+    """Say a duration the way a person would."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+@dataclass
+class Progress:
+    """Announces steps and remembers their durations in `memory`, a JSON file."""
+
+    memory: Path
+    _running: dict[str, float] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def step(self, what: str) -> Iterator[None]:
+        """Announce `what` (also its key in the memory), and its end with the time taken."""
+        before = self._remembered().get(what)
+        self._say(f"→ {what}" + (f" ({spoken(before)} last time)" if before is not None else ""))
+        started = time.monotonic()
+        with self._lock:
+            self._running[what] = started
+        try:
+            yield
+        except BaseException:
+            self._say(f"✗ {what}: stopped after {spoken(time.monotonic() - started)}")
+            raise
+        else:
+            took = time.monotonic() - started
+            self._remember(what, took)
+            self._say(f"✓ {what}: {spoken(took)}")
+        finally:
+            with self._lock:
+                del self._running[what]
+
+    @contextmanager
+    def heartbeat(self) -> Iterator[None]:
+        """Say regularly what is still running, until the block ends."""
+        ended = threading.Event()
+        thread = threading.Thread(target=self._beat, args=(ended,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _beat(self, ended: threading.Event) -> None:
+        on_terminal = sys.stderr.isatty()
+        while not ended.wait(1.0 if on_terminal else HEARTBEAT_EVERY_S):
+            now = time.monotonic()
+            with self._lock:
+                running = [(what, now - started) for what, started in self._running.items()]
+            slow = [f"{what} {spoken(took)}" for what, took in running if took > HEARTBEAT_AFTER_S]
+            if slow:
+                self._say("… " + " · ".join(slow), fleeting=on_terminal)
+
+    def _say(self, text: str, *, fleeting: bool = False) -> None:
+        clear = "\r\x1b[2K" if sys.stderr.isatty() else ""
+        with self._lock:
+            sys.stderr.write(clear + text + ("" if fleeting else "\n"))
+            sys.stderr.flush()
+
+    def _remembered(self) -> dict[str, float]:
+        try:
+            return {str(what): float(took) for what, took in json.loads(self.memory.read_text()).items()}
+        except (OSError, ValueError):
+            return {}  # a lost memory costs a hint, nothing else
+
+    def _remember(self, what: str, took: float) -> None:
+        with self._lock:
+            self.memory.parent.mkdir(parents=True, exist_ok=True)
+            draft = self.memory.with_suffix(f".{threading.get_ident()}")
+            draft.write_text(json.dumps({**self._remembered(), what: round(took, 1)}, indent=1))
+            draft.replace(self.memory)

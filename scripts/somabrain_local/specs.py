@@ -1,0 +1,108 @@
+"""The table of pinned tools: what each is, its version, and how it is built.
+
+Versions are chosen together: Kubernetes 1.34 is the last whose kubelet starts on
+cgroup v1 by default, and the Go toolchain is the oldest that builds them all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+KUBERNETES = "v1.34.4"
+HELM = "v3.22.0"
+OPA = "v1.22.2"
+COREDNS = "v1.15.0"
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """A folder of files from one wheel, pinned by hash in `wheels/<name>.txt`."""
+
+    name: str
+    version: str
+    binaries: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GoTool:
+    """Binaries from Go packages: of the public module `version` names, or of `scripts/go/<module>`."""
+
+    name: str
+    version: str
+    binaries: tuple[str, ...]
+    packages: tuple[str, ...]
+    module: str | None = None
+    variables: tuple[str, ...] = ()
+    """`path.name=value` pairs the linker sets."""
+
+    @property
+    def ldflags(self) -> str:
+        """The linker's flags: no symbol table, and the variables."""
+        return " ".join(["-s -w", *(f"-X {variable}" for variable in self.variables)])
+
+
+Tool = Wheel | GoTool
+
+_KUBE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
+_MINOR = KUBERNETES.split(".")[1]
+
+GO = Wheel("go", "1.26.6")
+PGSERVER = Wheel("pgserver", "0.6.0")
+
+# In the order in which they are built: what unblocks others comes first.
+TOOLS: tuple[Tool, ...] = (
+    GoTool(
+        "helm", HELM, ("helm",), ("helm.sh/helm/v3/cmd/helm",),
+        variables=(
+            f"helm.sh/helm/v3/internal/version.version={HELM}",
+            # What `helm template` believes the cluster is; the linker's default is long gone.
+            "helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1",
+            f"helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor={_MINOR}",
+            "helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1",
+            f"helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor={_MINOR}",
+        ),
+    ),
+    GoTool("opa", OPA, ("opa",), ("github.com/open-policy-agent/opa",)),
+    GoTool("kubeconform", "v0.8.0", ("kubeconform",), ("github.com/yannh/kubeconform/cmd/kubeconform",)),
+    GoTool("actionlint", "v1.7.12", ("actionlint",), ("github.com/rhysd/actionlint/cmd/actionlint",)),
+    GoTool("etcd", "v3.6.16", ("etcd",), ("somabrain.io/scripts/go/etcd",), module="etcd"),
+    GoTool(
+        "kubernetes", KUBERNETES, _KUBE, tuple(f"k8s.io/kubernetes/cmd/{name}" for name in _KUBE),
+        module="kubernetes",
+        variables=(
+            f"k8s.io/component-base/version.gitVersion={KUBERNETES}",
+            "k8s.io/component-base/version.gitMajor=1",
+            f"k8s.io/component-base/version.gitMinor={_MINOR}",
+        ),
+    ),
+    GoTool("coredns", COREDNS, ("coredns",), ("github.com/coredns/coredns",)),
+    GoTool("pause", "v3.10", ("pause",), ("somabrain.io/scripts/go/pause",), module="pause"),
+    GoTool("kind", "v0.33.0", ("kind",), ("sigs.k8s.io/kind",)),
+    PGSERVER,
+    GO,
+)  # fmt: skip
+
+NATIVE_CLUSTER = ("etcd", "kubernetes", "coredns", "pause")
+KIND_CLUSTER = ("kind", "kubernetes")
+
+
+def find(name: str) -> Tool:
+    """Return the tool called `name`, or the one that has a binary of that name.
+
+    Raises:
+        KeyError: there is none; the message lists those there are.
+    """
+    for tool in TOOLS:
+        if name == tool.name or name in tool.binaries:
+            return tool
+    raise KeyError(f"There is no tool {name}; there are {', '.join(tool.name for tool in TOOLS)}.")
+
+
+def identity(tool: Tool, inputs: list[Path]) -> str:
+    """Return twelve hex digits that change whenever `tool`, its inputs or the toolchain do."""
+    digest = hashlib.sha256(repr((tool, GO if isinstance(tool, GoTool) else None)).encode())
+    for path in inputs:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,106 @@
+"""Make the pinned tools: each once, in a folder of its own, linked into `bin`.
+
+A tool is built into a draft folder that is renamed when it is whole, so an
+interrupted build is simply begun again; a lock keeps two runs apart.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from somabrain_local import debian, shell, specs
+from somabrain_local.environment import Places, inherited
+from somabrain_local.progress import Progress
+from somabrain_local.specs import GoTool, Tool, Wheel
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Builds tools under the user's cache."""
+
+    places: Places
+    progress: Progress
+
+    def ensure(self, names: Iterable[str]) -> Path:
+        """Make sure the tools named are there, and return the folder of their binaries."""
+        for tool in dict.fromkeys(specs.find(name) for name in names):
+            self.folder(tool)
+        return self.places.bin
+
+    def folder(self, tool: Tool) -> Path:
+        """Return the finished folder of `tool`, making it if it is missing."""
+        inputs = self._inputs(tool)
+        folder = self.places.cache / "tools" / f"{tool.name}-{tool.version}-{specs.identity(tool, inputs)}"
+        if not folder.is_dir():
+            with shell.locked(self.places.cache / "locks" / tool.name):
+                if not folder.is_dir():
+                    self._make(tool, folder)
+        self._link(tool, folder)
+        return folder
+
+    def _make(self, tool: Tool, folder: Path) -> None:
+        go = self.folder(specs.GO) if isinstance(tool, GoTool) else None
+        python = self._python() if isinstance(tool, Wheel) else None
+        draft = folder.with_name(f".draft-{folder.name}")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        with self.progress.step(f"{'Build' if go else 'Unpack'} {tool.name} {tool.version}"):
+            if isinstance(tool, GoTool):
+                assert go is not None
+                self._build(tool, go / "go" / "bin" / "go", draft)
+            else:
+                assert python is not None
+                requirements = self._inputs(tool)[0]
+                shell.run(
+                    [python, "-m", "pip", "install", "--no-deps", "--no-compile", "--require-hashes",
+                     "--target", draft, "-r", requirements],
+                    log=self._log(tool),
+                )  # fmt: skip
+        draft.rename(folder)
+
+    def _build(self, tool: GoTool, go: Path, draft: Path) -> None:
+        caches = self.places.cache / "go"
+        env = inherited(
+            CGO_ENABLED="0", GOBIN=str(draft), GOCACHE=str(caches / "build"), GOFLAGS="-trimpath -modcacherw",
+            GOMODCACHE=str(caches / "mod"), GOROOT="", GOTOOLCHAIN="local",
+        )  # fmt: skip
+        suffix = "" if tool.module else f"@{tool.version}"
+        packages = [package + suffix for package in tool.packages]
+        folder = self.places.checkout / "scripts" / "go" / tool.module if tool.module else draft
+        argv = ["nice", "-n", "10", go, "install", "-ldflags", tool.ldflags, *packages]
+        shell.run(argv, env=env, cwd=folder, log=self._log(tool))
+
+    def _python(self) -> Path:
+        """Return a Python with pip: a virtual environment, as a system's own refuses pip."""
+        venv = self.places.cache / "pip"
+        with shell.locked(self.places.cache / "locks" / "pip"):
+            if not (venv / "complete").exists():
+                if not shell.succeeds([sys.executable, "-c", "import ensurepip"]):
+                    debian.ensure(debian.VENV, self.places, self.progress)
+                shell.run([sys.executable, "-m", "venv", "--clear", venv])
+                (venv / "complete").touch()
+        return venv / "bin" / "python"
+
+    def _inputs(self, tool: Tool) -> list[Path]:
+        if isinstance(tool, Wheel):
+            return [Path(__file__).parent / "wheels" / f"{tool.name}.txt"]
+        if tool.module:
+            return sorted((self.places.checkout / "scripts" / "go" / tool.module).glob("*"))
+        return []
+
+    def _link(self, tool: Tool, folder: Path) -> None:
+        self.places.bin.mkdir(parents=True, exist_ok=True)
+        for name in tool.binaries:
+            link = self.places.bin / name
+            if not link.is_symlink() or link.readlink() != folder / name:
+                draft = link.with_name(f".{name}-{folder.name}")
+                draft.unlink(missing_ok=True)
+                draft.symlink_to(folder / name)
+                draft.replace(link)
+
+    def _log(self, tool: Tool) -> Path:
+        return self.places.cache / "log" / f"{tool.name}.log"
