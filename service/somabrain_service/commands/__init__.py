@@ -1,0 +1,1 @@
+"""One use case each: no transport, no SQL."""

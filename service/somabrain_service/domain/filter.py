@@ -1,0 +1,49 @@
+"""Which memories are meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from common.errors import InvalidArgument
+from somabrain_service.domain import limits
+from somabrain_service.domain.memory import MemoryKind, check_labels
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryFilter:
+    """Every set field must hold; within a tuple any may. `..._from` is inclusive, `..._until` exclusive."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    kinds: tuple[MemoryKind, ...] = ()
+    sessions: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
+    event_time_from: datetime | None = None
+    event_time_until: datetime | None = None
+    create_time_from: datetime | None = None
+    create_time_until: datetime | None = None
+    pinned: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Hold the bounds.
+
+        Raises:
+            InvalidArgument: naming the field.
+        """
+        check_labels("filter.labels", self.labels)
+        for name, values, size in (
+            ("filter.sessions", self.sessions, limits.SESSION_BYTES),
+            ("filter.subjects", self.subjects, limits.SUBJECT_BYTES),
+        ):
+            if len(values) > limits.FILTER_VALUES:
+                raise InvalidArgument(name, f"holds {len(values)} values, at most {limits.FILTER_VALUES} are allowed")
+            for value in values:
+                limits.check_text(name, value, size)
+        if len(self.kinds) > limits.FILTER_VALUES:
+            raise InvalidArgument("filter.kinds", f"holds {len(self.kinds)} values, at most {limits.FILTER_VALUES}")
+
+    @property
+    def empty(self) -> bool:
+        """Whether every memory is meant."""
+        return self == MemoryFilter()

@@ -1,0 +1,52 @@
+"""The bounds of the contract, and the one way to say that a field is past its bound."""
+
+from __future__ import annotations
+
+from common.errors import InvalidArgument
+
+TEXT_BYTES = 64 * 1024
+SESSION_BYTES = 256
+SUBJECT_BYTES = 256
+LABELS = 64
+LABEL_KEY_BYTES = 63
+LABEL_VALUE_BYTES = 256
+DISPLAY_NAME_BYTES = 256
+REQUEST_ID_BYTES = 128
+TOKEN_BYTES = 2048
+TOP_K = 200
+DEFAULT_TOP_K = 10
+PAGE_SIZE = 1000
+DEFAULT_PAGE_SIZE = 100
+FILTER_VALUES = 256
+VECTOR_DIMENSIONS = 4096
+POSITION = 2**63 - 1
+ANSWER_BYTES = 3 * 1024 * 1024
+"""A page or a hit list ends here, because gRPC refuses messages over 4 MiB before any handler can speak."""
+
+
+def check_text(field: str, value: str, limit: int, *, required: bool = False) -> None:
+    """Hold a string against its bound in bytes of UTF-8.
+
+    Raises:
+        InvalidArgument: too long, empty though required, or with a NUL, which PostgreSQL cannot keep.
+    """
+    if required and not value:
+        raise InvalidArgument(field, f"is required: 1 to {limit} bytes of UTF-8")
+    if "\0" in value:
+        raise InvalidArgument(field, "must not contain NUL (U+0000); remove it")
+    size = len(value.encode())
+    if size > limit:
+        raise InvalidArgument(field, f"has {size} bytes, at most {limit} are allowed; shorten or split it")
+
+
+def check_range(field: str, value: float, low: float, high: float) -> None:
+    """Hold a number against its inclusive bounds; NaN is in none."""
+    if not low <= value <= high:
+        raise InvalidArgument(field, f"must be between {low:g} and {high:g}, but is {value:g}")
+
+
+def check_count(field: str, value: int, high: int, default: int) -> int:
+    """A count of 1 to `high`, where 0 means `default`."""
+    if value < 0 or value > high:
+        raise InvalidArgument(field, f"must be between 1 and {high}, or 0 for {default}, but is {value}")
+    return value or default

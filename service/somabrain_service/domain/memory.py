@@ -1,0 +1,134 @@
+"""A memory, what a caller may say about a new one, and a vector."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import IntEnum
+
+from common.errors import InvalidArgument
+from somabrain_service.domain import limits
+from somabrain_service.domain.names import MemoryName
+
+NEUTRAL_SALIENCE = 0.5
+
+
+class MemoryKind(IntEnum):
+    """What sort of memory it is (Tulving 1972, 1985); numbers as in the contract and in the database."""
+
+    EPISODIC = 1
+    SEMANTIC = 2
+    PROCEDURAL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """A caller's own vector. `encoder_id` empty: the namespace's encoder."""
+
+    values: tuple[float, ...]
+    encoder_id: str = ""
+    field: str = "vector"
+
+    def __post_init__(self) -> None:
+        """Hold the contract's bounds.
+
+        Raises:
+            InvalidArgument: naming the field.
+        """
+        if not 1 <= len(self.values) <= limits.VECTOR_DIMENSIONS:
+            raise InvalidArgument(
+                f"{self.field}.values", f"must hold 1 to {limits.VECTOR_DIMENSIONS} numbers, not {len(self.values)}"
+            )
+        if not all(map(math.isfinite, self.values)):
+            raise InvalidArgument(f"{self.field}.values", "must be finite numbers; remove NaN and infinity")
+        if not any(self.values):
+            raise InvalidArgument(f"{self.field}.values", "must not be all zero: it has no direction to compare")
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryDraft:
+    """What a caller says about a memory that is to be kept; bounds are the contract's.
+
+    `session_position` None: after the last one. `event_time` None: now. `salience` None: neutral.
+    At most one of `expire_time` and `ttl`; neither: the namespace's default.
+    """
+
+    text: str
+    kind: MemoryKind = MemoryKind.EPISODIC
+    session: str = ""
+    session_position: int | None = None
+    subject: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    event_time: datetime | None = None
+    salience: float | None = None
+    expire_time: datetime | None = None
+    ttl: timedelta | None = None
+    pinned: bool = False
+
+    def __post_init__(self) -> None:
+        """Hold the contract's bounds.
+
+        Raises:
+            InvalidArgument: naming the field, its bound and the remedy.
+        """
+        limits.check_text("memory.text", self.text, limits.TEXT_BYTES, required=True)
+        limits.check_text("memory.session", self.session, limits.SESSION_BYTES)
+        limits.check_text("memory.subject", self.subject, limits.SUBJECT_BYTES)
+        if self.session_position is not None:
+            if not self.session:
+                raise InvalidArgument(
+                    "memory.session_position", "needs a session; set memory.session or leave it unset"
+                )
+            limits.check_range("memory.session_position", self.session_position, 0, limits.POSITION)
+        check_labels("memory.labels", self.labels)
+        if self.salience is not None:
+            limits.check_range("memory.salience", self.salience, 0, 1)
+        if self.expire_time is not None and self.ttl is not None:
+            raise InvalidArgument("memory.ttl", "excludes memory.expire_time; set one of them")
+        if self.ttl is not None and self.ttl <= timedelta(0):
+            raise InvalidArgument("memory.ttl", "must be more than 0; leave it unset for a memory that does not expire")
+
+
+def check_labels(name: str, labels: Mapping[str, str]) -> None:
+    """Hold labels against their bounds; `name` is the field that is named."""
+    if len(labels) > limits.LABELS:
+        raise InvalidArgument(name, f"holds {len(labels)} labels, at most {limits.LABELS} are allowed; remove some")
+    for key, value in labels.items():
+        limits.check_text(f"{name} (a key)", key, limits.LABEL_KEY_BYTES, required=True)
+        limits.check_text(f"{name}[{key}]", value, limits.LABEL_VALUE_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """A memory as it is kept. Times are aware, in UTC, to the microsecond."""
+
+    name: MemoryName
+    text: str
+    kind: MemoryKind
+    session: str
+    session_position: int | None
+    subject: str
+    labels: Mapping[str, str]
+    event_time: datetime
+    create_time: datetime
+    update_time: datetime
+    salience: float
+    expire_time: datetime | None
+    pinned: bool
+    revision: int
+
+    @property
+    def etag(self) -> str:
+        """Changes whenever the memory does (AIP-154)."""
+        state = f"{self.name}:{self.revision}:{self.update_time.timestamp():.6f}"
+        return hashlib.blake2b(state.encode(), digest_size=12).hexdigest()
+
+    @property
+    def size_bytes(self) -> int:
+        """No less than the memory takes in a message."""
+        strings = len(self.text.encode()) + len(self.session.encode()) + len(self.subject.encode())
+        labels = sum(len(k.encode()) + len(v.encode()) + 16 for k, v in self.labels.items())
+        return 512 + strings + labels

@@ -1,0 +1,87 @@
+"""Names of resources (AIP-122) and the identity of a tenant."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NewType
+from uuid import UUID, uuid5
+
+from common.errors import InvalidArgument
+
+TenantId = NewType("TenantId", UUID)
+
+_TENANTS = UUID("6f1d2f0e-5a6b-5c59-9a44-3f0c6e0b9d11")
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_MEMORY = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def tenant_id(issuer: str, tenant: str) -> TenantId:
+    """The tenant's id: UUIDv5 (RFC 9562) of issuer and claim, so equal names from two issuers are two tenants."""
+    return TenantId(uuid5(uuid5(_TENANTS, issuer), tenant))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class NamespaceName:
+    """`namespaces/{namespace}`."""
+
+    namespace: str
+
+    @classmethod
+    def of(cls, namespace: str, field: str = "namespace_id") -> NamespaceName:
+        """Check the last part of a name.
+
+        Raises:
+            InvalidArgument: naming `field`.
+        """
+        if not _NAMESPACE.fullmatch(namespace):
+            raise InvalidArgument(
+                field,
+                "must be 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit; choose such a name",
+            )
+        return cls(namespace)
+
+    @classmethod
+    def parse(cls, name: str, field: str = "parent") -> NamespaceName:
+        """Read `namespaces/{namespace}`.
+
+        Raises:
+            InvalidArgument: naming `field`.
+        """
+        collection, _, namespace = name.partition("/")
+        if collection != "namespaces" or not _NAMESPACE.fullmatch(namespace):
+            raise InvalidArgument(
+                field,
+                "must be `namespaces/{namespace}`, where the last part is 1 to 63 of a-z, 0-9 and '-', beginning and "
+                "ending with a letter or digit",
+            )
+        return cls(namespace)
+
+    def __str__(self) -> str:
+        return f"namespaces/{self.namespace}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class MemoryName:
+    """`namespaces/{namespace}/memories/{memory}`; the memory's part is a UUID chosen by the server."""
+
+    namespace: NamespaceName
+    memory: UUID
+
+    @classmethod
+    def parse(cls, name: str, field: str = "name") -> MemoryName:
+        """Read `namespaces/{namespace}/memories/{memory}`.
+
+        Raises:
+            InvalidArgument: naming `field`.
+        """
+        parent, _, memory = name.partition("/memories/")
+        collection, _, namespace = parent.partition("/")
+        if collection != "namespaces" or not _NAMESPACE.fullmatch(namespace) or not _MEMORY.fullmatch(memory):
+            raise InvalidArgument(
+                field, "must be `namespaces/{namespace}/memories/{memory}`; use a name that this service returned"
+            )
+        return cls(NamespaceName(namespace), UUID(memory))
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/memories/{self.memory}"

@@ -1,0 +1,74 @@
+"""Pages of memories (AIP-132, AIP-158)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from common.errors import InvalidArgument
+from somabrain_service.domain import limits
+from somabrain_service.domain.filter import MemoryFilter
+from somabrain_service.domain.memory import Memory
+from somabrain_service.domain.names import NamespaceName
+
+
+class OrderField(Enum):
+    """What a list is ordered by."""
+
+    CREATE_TIME = "create_time"
+    EVENT_TIME = "event_time"
+    SESSION_POSITION = "session_position"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order, made total by the memory's name."""
+
+    field: OrderField = OrderField.CREATE_TIME
+    descending: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Order:
+        """Read AIP-132's `order_by`: one field, perhaps with ` desc`.
+
+        Raises:
+            InvalidArgument: it is none of the three.
+        """
+        words = text.split()
+        if not words:
+            return cls()
+        names = {field.value: field for field in OrderField}
+        if words[0] not in names or words[1:] not in ([], ["asc"], ["desc"]):
+            raise InvalidArgument(
+                "order_by", "must be `create_time`, `event_time` or `session_position`, each with or without ` desc`"
+            )
+        return cls(names[words[0]], words[1:] == ["desc"])
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """Which page is sought. `page_size` 0: the default; `page_token` empty: the first page."""
+
+    parent: NamespaceName
+    page_size: int = 0
+    page_token: str = ""
+    filter: MemoryFilter = field(default_factory=MemoryFilter)
+    order: Order = field(default_factory=Order)
+    consistency_token: str = ""
+
+    def __post_init__(self) -> None:
+        """Hold the bounds; afterwards `page_size` is 1 to 1000.
+
+        Raises:
+            InvalidArgument: naming the field.
+        """
+        size = limits.check_count("page_size", self.page_size, limits.PAGE_SIZE, limits.DEFAULT_PAGE_SIZE)
+        object.__setattr__(self, "page_size", size)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPage:
+    """`next_page_token` empty: this was the last page."""
+
+    memories: tuple[Memory, ...]
+    next_page_token: str
