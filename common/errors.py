@@ -12,6 +12,7 @@
     ├── FailedPrecondition      the state of the system does not allow it
     ├── OutOfRange              a cursor is older than what is kept
     ├── ResourceExhausted       a quota or a rate is used up
+    ├── DeadlineExceeded        the caller stopped waiting
     └── Unavailable             a dependency is gone; trying again is right
         └── StoreUnavailable    PostgreSQL
 
@@ -120,6 +121,12 @@ class ResourceExhausted(SomaBrainError):
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class DeadlineExceeded(SomaBrainError):
+    """The caller stopped waiting before the call had ended."""
+
+    reason = "DEADLINE_EXCEEDED"
 
 
 class Unavailable(SomaBrainError):

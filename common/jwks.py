@@ -1,0 +1,155 @@
+"""The issuer's public keys (RFC 7517), read over HTTP and believed for a while.
+
+Keys are read again when they are older than `cache_s`, and when a token names a key that is not among them, but
+never more often than once in `REFETCH_S`: made-up key ids cannot be turned into load on the issuer. Only
+asymmetric keys are taken, and a key is used only with the algorithms of its own type (RFC 8725, 3.1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+
+import aiohttp
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from common.config.settings import AuthSettings
+from common.errors import ConfigurationError, Unauthenticated, Unavailable
+
+ALGORITHMS: Mapping[str, tuple[str, ...]] = {
+    "RSA": ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    "EC": ("ES256", "ES384", "ES512"),
+    "OKP": ("EdDSA",),
+}
+ALLOWED = frozenset(name for names in ALGORITHMS.values() for name in names)
+TIMEOUT_S = 5.0
+REFETCH_S = 1.0
+
+
+PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey | Ed448PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A public key, and the algorithms it may be used with."""
+
+    key: PublicKey
+    algorithms: tuple[str, ...]
+
+
+def parse_keys(document: object) -> dict[str | None, Key]:
+    """Return the signing keys of a JWK set by their id; those of other uses and unknown types are left out."""
+    entries = document.get("keys") if isinstance(document, Mapping) else None
+    keys: dict[str | None, Key] = {}
+    for entry in entries if isinstance(entries, list) else []:
+        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
+            continue
+        algorithms = ALGORITHMS.get(str(entry.get("kty")), ())
+        if (own := entry.get("alg")) is not None:
+            algorithms = tuple(name for name in algorithms if name == own)
+        if not algorithms:
+            continue
+        try:
+            keys[entry.get("kid")] = Key(jwt.PyJWK.from_dict(entry).key, algorithms)
+        except jwt.PyJWTError:
+            # A set may hold keys of kinds yet to come (RFC 7517, 5: ignore what is not understood).
+            continue
+    return keys
+
+
+class KeySet:
+    """The keys at `auth.jwks_url`. An async context manager: it owns the HTTP session."""
+
+    def __init__(self, auth: AuthSettings) -> None:
+        self._auth = auth
+        self._keys: dict[str | None, Key] = {}
+        self._lock = asyncio.Lock()
+        self._tried_at = float("-inf")
+        self._failed = False
+        self._session: aiohttp.ClientSession | None = None
+        self.read_at = float("-inf")
+        """When the keys were read, in seconds since the epoch."""
+
+    async def __aenter__(self) -> KeySet:
+        try:
+            context = ssl.create_default_context(cafile=self._auth.jwks_ca_file)
+        except (OSError, ssl.SSLError) as exc:
+            raise ConfigurationError(
+                f"auth.jwks_ca_file: {self._auth.jwks_ca_file} cannot be read as a PEM bundle; give one, or unset it."
+            ) from exc
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=context, limit=2), timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def find(self, key_id: object, algorithm: object) -> Key:
+        """Return the key a token names.
+
+        Raises:
+            Unauthenticated: the algorithm is not allowed or there is no such key.
+            Unavailable: the keys cannot be read now.
+        """
+        if algorithm not in ALLOWED:
+            raise Unauthenticated("wrong_algorithm")
+        if time.time() >= self.read_at + self._auth.cache_s:
+            await self._read(self.read_at)
+        key = self._lookup(key_id)
+        if key is None:
+            await self._read(self.read_at)
+            key = self._lookup(key_id)
+        if key is None:
+            raise Unauthenticated("unknown_key")
+        if algorithm not in key.algorithms:
+            raise Unauthenticated("wrong_algorithm")
+        return key
+
+    def _lookup(self, key_id: object) -> Key | None:
+        if key_id is None and len(self._keys) == 1:
+            return next(iter(self._keys.values()))
+        return self._keys.get(key_id) if isinstance(key_id, str) else None
+
+    async def _read(self, seen: float) -> None:
+        """Read the keys, unless somebody did since `seen` or it is too soon."""
+        async with self._lock:
+            if self.read_at > seen:
+                return
+            if time.monotonic() < self._tried_at + REFETCH_S:
+                if self._failed:
+                    raise Unavailable("The keys of the token issuer could not be read a moment ago. Try again.")
+                return
+            self._tried_at = time.monotonic()
+            # Before the request: an answer is believed from when it was asked for.
+            asked_at = time.time()
+            self._failed = True
+            self._keys = parse_keys(await self._fetch())
+            self._failed = False
+            self.read_at = asked_at
+
+    async def _fetch(self) -> object:
+        if self._session is None:
+            raise RuntimeError("KeySet is used outside its context")
+        try:
+            headers = {}
+            if (path := self._auth.jwks_token_file) is not None:
+                token = await asyncio.to_thread(path.read_text)
+                headers["Authorization"] = f"Bearer {token.strip()}"
+            async with self._session.get(self._auth.jwks_url, headers=headers) as response:
+                response.raise_for_status()
+                document: object = await response.json(content_type=None)
+                return document
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
+            raise Unavailable("The keys of the token issuer cannot be read, so no caller can be known.") from exc

@@ -1,0 +1,30 @@
+"""Ends a call when its caller has stopped waiting, and everything it waits for with it.
+
+A unary call without a deadline gets one: a server that may wait for ever on behalf of a caller that may be gone
+runs out of memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from google.protobuf.message import Message
+
+from common.errors import DeadlineExceeded
+from somabrain_service.interceptors.call import Call, Proceed
+
+DEFAULT_S = 60.0
+
+
+async def deadline(call: Call, request: Message, proceed: Proceed) -> Message | None:
+    """Bound the call by its deadline; streams without one may last."""
+    remaining = call.context.time_remaining()
+    if remaining is None and not call.streaming:
+        remaining = DEFAULT_S
+    try:
+        async with asyncio.timeout(remaining) as scope:
+            return await proceed(call, request)
+    except TimeoutError as exc:
+        if not scope.expired():
+            raise
+        raise DeadlineExceeded("The call did not end within its deadline. Allow it more time.") from exc

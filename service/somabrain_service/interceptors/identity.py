@@ -1,0 +1,42 @@
+"""Learns who calls, from `authorization: Bearer <token>` (RFC 6750)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from google.protobuf.message import Message
+
+from common.errors import Unauthenticated
+from common.utils.auth_client import Authenticator
+from somabrain_service.caller import caller
+from somabrain_service.interceptors.call import Call, Proceed
+from somabrain_service.metrics import Metrics
+
+
+class Identify:
+    """The identity step."""
+
+    def __init__(self, authenticator: Authenticator, metrics: Metrics) -> None:
+        self._authenticator = authenticator
+        self._metrics = metrics
+
+    async def __call__(self, call: Call, request: Message, proceed: Proceed) -> Message | None:
+        """Refuse callers that are not known; pass on those that are."""
+        try:
+            identity = await self._authenticator.identify(bearer_token(call.metadata.get("authorization")))
+        except Unauthenticated as exc:
+            self._metrics.auth_failures.labels(exc.cause).inc()
+            raise
+        caller.set(identity)
+        return await proceed(replace(call, identity=identity), request)
+
+
+def bearer_token(header: str | None) -> str | None:
+    """Return the token; None when there is no header or it is not one bearer token."""
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    # A comma comes from a header sent twice; which of two identities is meant is not for us to guess.
+    if scheme.lower() != "bearer" or not token or "," in token:
+        return None
+    return token.strip()

@@ -1,0 +1,58 @@
+"""What the process counts, in a registry of its own.
+
+Label values come from closed sets (methods of the contract, gRPC codes, causes named in code), never from a
+caller, so the number of series is bounded.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
+from prometheus_client.exposition import generate_latest
+
+# 1 ms to 10 s; a Recall is a few milliseconds, a deadline is seconds.
+LATENCY_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 2, 5, 10)
+
+
+class Metrics:
+    """The series of one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        method = ("grpc_service", "grpc_method")
+        self.handled = Counter(
+            "grpc_server_handled", "Calls ended, by status.", (*method, "grpc_code"), registry=self.registry
+        )
+        self.seconds = Histogram(
+            "grpc_server_handling_seconds", "How long calls took.", method, buckets=LATENCY_S, registry=self.registry
+        )
+        self.in_flight = Gauge("grpc_server_in_flight", "Calls being handled.", method, registry=self.registry)
+        self.auth_failures = Counter(
+            "somabrain_auth_failures", "Calls refused because the caller is not known.", ("cause",),
+            registry=self.registry,
+        )  # fmt: skip
+        self.policy_decisions = Counter(
+            "somabrain_policy_decisions", "Answers of the policy, and where they came from.", ("outcome", "source"),
+            registry=self.registry,
+        )  # fmt: skip
+        self.policy_seconds = Histogram(
+            "somabrain_policy_seconds", "How long the policy engine took to decide.", buckets=LATENCY_S,
+            registry=self.registry,
+        )  # fmt: skip
+        self.encoder_texts = Counter("somabrain_encoder_texts", "Texts encoded.", registry=self.registry)
+        self.encoder_seconds = Histogram(
+            "somabrain_encoder_seconds", "How long encoding took.", buckets=LATENCY_S, registry=self.registry
+        )
+        self.ready = Gauge("somabrain_ready", "1 while the service is ready.", registry=self.registry)
+        self.store_seconds = Gauge(
+            "somabrain_store_probe_seconds", "How long PostgreSQL took to answer the last probe.",
+            registry=self.registry,
+        )  # fmt: skip
+        self.pool = Gauge(
+            "somabrain_store_connections", "Connections to PostgreSQL.", ("state",), registry=self.registry
+        )
+
+    def exposition(self) -> bytes:
+        """Return everything in Prometheus' text format."""
+        return generate_latest(self.registry)
