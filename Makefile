@@ -10,7 +10,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/somabrain
 export PATH := $(CACHE)/bin:$(CURDIR)/.venv/bin:$(PATH)
 DATA ?=
 
-.PHONY: help demo test lint unit integration chart e2e bench bench-recall cluster clean-cluster images lock proto format
+.PHONY: help demo test lint unit integration chart e2e bench bench-recall cluster clean-cluster images image-archives push lock proto format
 
 help: ## What can be made
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -65,6 +65,12 @@ clean-cluster: ## Remove the local Kubernetes and everything it left
 
 images: ## Build both images, and those they run beside
 	@$(LOCAL) images
+
+image-archives: ## Both images as archives in build/images (needs Docker)
+	@scripts/image_archives.sh save
+
+push: ## Push the archived images: make push REPOSITORY=ghcr.io/OWNER TAG=sha-COMMIT
+	@scripts/image_archives.sh push "$(REPOSITORY)" "$(TAG)"
 
 lock: ## Compile requirements/*.txt from pyproject.toml
 	@scripts/lock.sh .venv/bin/uv

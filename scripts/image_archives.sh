@@ -1,0 +1,23 @@
+#!/bin/sh
+# The two images as archives, so that what was tested is what is scanned and pushed. Needs Docker.
+# Usage: image_archives.sh save | image_archives.sh push REPOSITORY TAG
+set -eu
+cd "$(dirname "$0")/.."
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)
+mkdir -p build/images
+for name in somabrain-service somabrain-operator; do
+  image=ghcr.io/somabrain/$name:$version
+  case $1 in
+    save)
+      echo "saving $image to build/images/$name.tar"
+      docker save --output "build/images/$name.tar" "$image" ;;
+    push)
+      [ -n "${2:-}" ] && [ -n "${3:-}" ] || { echo "image_archives.sh: say push REPOSITORY TAG" >&2; exit 2; }
+      target=$(printf '%s/%s:%s' "$2" "$name" "$3" | tr '[:upper:]' '[:lower:]')
+      echo "pushing $image as $target"
+      docker load --quiet --input "build/images/$name.tar"
+      docker tag "$image" "$target"
+      docker push --quiet "$target" ;;
+    *) echo "image_archives.sh: say save or push" >&2; exit 2 ;;
+  esac
+done

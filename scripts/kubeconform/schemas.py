@@ -1,0 +1,136 @@
+"""Write the JSON schemas that kubeconform checks manifests against, one file a kind.
+
+Kubernetes' own come from the OpenAPI file of the pinned `k8s.io/kubernetes` module (from the Go module cache, or
+downloaded by the Go toolchain and checked against go.sum); a custom resource's from its CRD. Nothing else is asked
+for, so a kind that is in neither has no schema, and kubeconform fails on it.
+
+Usage: schemas.py OUTPUT_FOLDER CRD_FILE...
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import yaml
+
+from somabrain_local import shell, specs
+from somabrain_local.environment import inherited, places
+from somabrain_local.progress import Progress
+from somabrain_local.tools import Workshop
+
+UNIONS: Mapping[str, object] = {
+    # Types that OpenAPI v2 cannot say, as their UnmarshalJSON reads them.
+    "io.k8s.apimachinery.pkg.util.intstr.IntOrString": {"type": ["string", "integer"]},
+    "io.k8s.apimachinery.pkg.api.resource.Quantity": {"type": ["string", "number"]},
+}
+Schema = Mapping[str, object]
+REF = "#/definitions/"
+
+
+def strict(schema: object) -> object:
+    """Return `schema` without prose and extensions, refusing properties that it does not name."""
+    if not isinstance(schema, Mapping):
+        return schema
+    kept: dict[str, object] = {}
+    for key, value in schema.items():
+        if key == "properties":
+            kept[key] = {name: strict(inner) for name, inner in value.items()}
+        elif key in ("items", "additionalProperties", "not"):
+            kept[key] = strict(value)
+        elif key in ("allOf", "anyOf", "oneOf"):
+            kept[key] = [strict(inner) for inner in value]
+        elif key not in ("description", "default") and not key.startswith("x-kubernetes-"):
+            kept[key] = value
+    if schema.get("x-kubernetes-int-or-string") or schema.get("format") == "int-or-string":
+        kept |= {"type": ["string", "integer"]}
+        kept.pop("format", None)
+    open_ended = "additionalProperties" in kept or schema.get("x-kubernetes-preserve-unknown-fields")
+    if "properties" in kept and not open_ended:
+        kept["additionalProperties"] = False
+    return kept
+
+
+def references(schema: object) -> Iterator[str]:
+    """Yield the names of the definitions that `schema` refers to."""
+    if isinstance(schema, Mapping):
+        if isinstance(ref := schema.get("$ref"), str):
+            yield ref.removeprefix(REF)
+        for value in schema.values():
+            yield from references(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from references(value)
+
+
+def closure(root: object, definitions: Mapping[str, object]) -> dict[str, object]:
+    """Return the definitions that `root` reaches, itself apart."""
+    reached: dict[str, object] = {}
+    waiting = list(references(root))
+    while waiting:
+        if (name := waiting.pop()) not in reached:
+            reached[name] = definitions[name]
+            waiting.extend(references(definitions[name]))
+    return reached
+
+
+def of_kubernetes(openapi: Mapping[str, dict[str, Schema]]) -> Iterator[tuple[str, str, str, object]]:
+    """Yield (group, version, kind, schema) of every kind that an OpenAPI v2 file defines."""
+    definitions = {name: UNIONS.get(name, strict(schema)) for name, schema in openapi["definitions"].items()}
+    for name, schema in openapi["definitions"].items():
+        names = schema.get("x-kubernetes-group-version-kind")
+        if not isinstance(names, list) or len(names) != 1:
+            continue  # options of calls and watch events, which are in every group and in no manifest
+        root = definitions[name]
+        assert isinstance(root, dict)
+        kind = names[0]
+        yield kind["group"], kind["version"], kind["kind"], {**root, "definitions": closure(root, definitions)}
+
+
+def of_crd(crd: dict[str, dict[str, object]]) -> Iterator[tuple[str, str, str, object]]:
+    """Yield (group, version, kind, schema) of every version of a custom resource."""
+    spec = crd["spec"]
+    versions, names = spec["versions"], spec["names"]
+    assert isinstance(versions, list)
+    assert isinstance(names, dict)
+    for version in versions:
+        schema = strict(version["schema"]["openAPIV3Schema"])
+        assert isinstance(schema, dict)
+        # metadata is only `object` in a CRD; the API server knows the rest.
+        known = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"}}
+        schema["properties"] = {**schema["properties"], **known}
+        yield str(spec["group"]), version["name"], names["kind"], schema
+
+
+def openapi_file() -> Path:
+    """Return the OpenAPI file of the pinned Kubernetes, downloading its module when it is not cached."""
+    here = places()
+    modules = here.cache / "go" / "mod"
+    file = modules / f"k8s.io/kubernetes@{specs.KUBERNETES}" / "api" / "openapi-spec" / "swagger.json"
+    if not file.exists():
+        progress = Progress(here.cache / "durations.json")
+        go = Workshop(here, progress).folder(specs.GO) / "go" / "bin" / "go"
+        env = inherited(GOFLAGS="-modcacherw", GOMODCACHE=str(modules), GOROOT="", GOTOOLCHAIN="local")
+        with progress.heartbeat(), progress.step(f"Download the schemas of Kubernetes {specs.KUBERNETES}"):
+            folder = here.checkout / "scripts" / "go" / "kubernetes"
+            shell.run([go, "mod", "download", "k8s.io/kubernetes"], env=env, cwd=folder)
+    return file
+
+
+def main(output: Path, crds: list[Path]) -> None:
+    """Write every schema below `output`, replacing what is there, as GROUP/KIND_VERSION.json (v1 for the core)."""
+    found = list(of_kubernetes(json.loads(openapi_file().read_text())))
+    for crd in crds:
+        found += of_crd(yaml.safe_load(crd.read_text()))
+    shutil.rmtree(output, ignore_errors=True)
+    for group, version, kind, schema in found:
+        file = output / (group or version) / f"{kind.lower()}_{version}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(schema))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])

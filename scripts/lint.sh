@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Everything about the code that can be checked without running it. All checks run; the failures are told again at
+# the end. `make lint` calls this with helm, kubeconform and actionlint in PATH.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+bin=$PWD/.venv/bin
+draft=$(mktemp -d)
+trap 'rm -rf "$draft"' EXIT
+failed=()
+
+check() { # NAME COMMAND...: says nothing but its time when it passes, everything when it does not
+  local name=$1 start=$EPOCHREALTIME
+  shift
+  [ -t 1 ] && printf '→ %s\r' "$name"
+  if "$@" >"$draft/output" 2>&1; then
+    printf '✓ %s: %s\n' "$name" "$(since "$start")"
+  else
+    printf '✗ %s: %s\n' "$name" "$(since "$start")"
+    sed 's/^/    /' "$draft/output"
+    failed+=("$name")
+  fi
+}
+since() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f s", b - a }'; }
+
+stubs() {
+  proto/generate.sh "$bin/python" "$draft/stubs" "$draft/new.binpb" || return
+  diff -r --exclude=py.typed --exclude=__pycache__ proto/gen "$draft/stubs" ||
+    { echo "The stubs are not what the contract says. Run \`make proto\`."; return 1; }
+}
+contract() {
+  "$bin/buf" lint "$draft/new.binpb" --config proto/buf.yaml
+}
+compatible() {
+  "$bin/buf" breaking "$draft/new.binpb" --against proto/somabrain.binpb --config proto/buf.yaml ||
+    { echo "The contract breaks a promise to callers. Undo that; or, with a CHANGELOG entry, renew proto/somabrain.binpb."
+      return 1; }
+}
+crd() {
+  "$bin/python" -m somabrain_operator.crd >"$draft/crd.yaml" && diff crds/somabrains.yaml "$draft/crd.yaml" ||
+    { echo "The CRD is not what the operator's model says. Run \`make crd\`."; return 1; }
+}
+schemas() {
+  "$bin/python" scripts/kubeconform/schemas.py "$draft/schemas" crds/*.yaml
+}
+conforms() { # reads manifests
+  kubeconform -strict -summary -schema-location "$draft/schemas/{{.Group}}/{{.ResourceKind}}_{{.ResourceAPIVersion}}.json" "$@"
+}
+chart() { # FOLDER: with its own values, then with each file of its ci folder
+  local values
+  for values in "$1"/values.yaml "$1"/ci/*.yaml; do
+    [ -e "$values" ] || continue
+    helm lint --strict --quiet "$1" --values "$values" || return
+    helm template lint "$1" --namespace lint --include-crds --values "$values" >"$draft/manifests.yaml" || return
+    conforms "$draft/manifests.yaml" || { echo "with $values"; return 1; }
+  done
+}
+
+check "style (ruff check)" "$bin/ruff" check
+check "format (ruff format)" "$bin/ruff" format --check
+check "types (mypy --strict)" "$bin/mypy"
+check "import rules (lint-imports)" "$bin/lint-imports"
+check "stubs are the contract's (protoc)" stubs
+check "contract (buf lint)" contract
+check "contract keeps its promises (buf breaking)" compatible
+check "CRD is the model's" crd
+check "schemas of Kubernetes and the CRD" schemas
+for folder in helm/charts/*/; do
+  check "chart $(basename "$folder") (helm lint, kubeconform)" chart "${folder%/}"
+done
+check "examples (kubeconform)" conforms examples/*.yaml
+check "workflows (actionlint)" actionlint -shellcheck= -pyflakes= .github/workflows/*.yml
+
+if [ ${#failed[@]} -gt 0 ]; then
+  printf '\nlint: %d failed:\n' "${#failed[@]}" >&2
+  printf '  %s\n' "${failed[@]}" >&2
+  exit 1
+fi
+echo "lint: everything holds"
