@@ -8,10 +8,20 @@ import signal
 import sys
 
 from somabrain_local import specs
-from somabrain_local.environment import places
+from somabrain_local.environment import chosen_provider, places
 from somabrain_local.errors import LocalError
 from somabrain_local.progress import Progress
+from somabrain_local.provider import choose
 from somabrain_local.tools import Workshop
+
+PLAIN = {
+    "down": "remove the cluster and everything of it",
+    "images": "build the images that are missing or out of date",
+    "load": "give the cluster the images it does not have yet",
+    "kubeconfig": "print the path of the administrator's kubeconfig",
+    "node-address": "print the address at which NodePorts answer",
+    "status": "say how the cluster is",
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -20,6 +30,10 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     tools = commands.add_parser("tools", help="make the pinned tools and print the folder they are in")
     tools.add_argument("names", nargs="*", metavar="NAME", help="only these; without a name, all but kind and pgserver")
+    up = commands.add_parser("up", help="bring the cluster up, mend it or make it anew")
+    up.add_argument("--with-images", action="store_true", help="also build and load the images, at the same time")
+    for name, what in PLAIN.items():
+        commands.add_parser(name, help=what)
     return root
 
 
@@ -33,6 +47,23 @@ def main() -> int:
         if arguments.command == "tools":
             everything = [tool.name for tool in specs.TOOLS if tool.name not in ("kind", "pgserver")]
             print(workshop.ensure(arguments.names or everything))
+            return 0
+        provider = choose(chosen_provider(), workshop)
+        match arguments.command:
+            case "up":
+                provider.up(with_images=arguments.with_images)
+            case "down":
+                provider.down()
+            case "images":
+                provider.images()
+            case "load":
+                provider.load()
+            case "kubeconfig":
+                print(provider.kubeconfig())
+            case "node-address":
+                print(provider.node_address())
+            case "status":
+                print(provider.status())
     return 0
 
 

@@ -24,6 +24,14 @@ class Places:
         """Where every finished binary is linked."""
         return self.cache / "bin"
 
+    @property
+    def on_overlay(self) -> bool:
+        """Whether the cache is itself on an overlay, on which none can be mounted."""
+        above = [folder for folder in (self.cache, *self.cache.parents) if folder.exists()]
+        mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+        kinds = {mount[1]: mount[2] for mount in mounts}
+        return next(kinds[str(folder)] for folder in above if str(folder) in kinds) == "overlay"
+
 
 def places() -> Places:
     """Return the folders by the XDG base directory rules."""
@@ -45,6 +53,6 @@ def inherited(**extra: str) -> dict[str, str]:
 
 
 def package_index() -> Mapping[str, str]:
-    """Return the host's own pip index and certificate settings, for image builds."""
-    names = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_CERT", "SSL_CERT_FILE", "HTTPS_PROXY", "NO_PROXY")
+    """Return the host's own package index and proxy, for image builds."""
+    names = ("PIP_INDEX_URL", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
     return {name: os.environ[name] for name in names if os.environ.get(name)}

@@ -28,7 +28,8 @@ class Authority:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         (folder / "openssl.cnf").write_text("[req]\ndistinguished_name = subject\n[subject]\n")
         authority = cls(folder)
-        authority._request("ca", "/CN=somabrain-local", ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign,cRLSign"])  # fmt: skip
+        usage = ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign,cRLSign"]
+        authority._request("ca", "/CN=somabrain-local", usage)
         return authority
 
     @property

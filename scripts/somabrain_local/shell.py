@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import fcntl
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from somabrain_local.errors import CommandFailed, Timeout
@@ -19,37 +20,40 @@ Argv = Sequence[object]
 TAIL_LINES = 15
 
 
-def run(argv: Argv, *, log: Path | None = None, env: Mapping[str, str] | None = None, cwd: Path | None = None,
-        stdin: str | None = None, timeout_s: float | None = None) -> str:  # fmt: skip
+def run(
+    argv: Argv,
+    *,
+    log: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout_s: float | None = None,
+) -> str:
     """Run `argv` to its end and return its standard output (empty when it goes to `log`).
 
     Raises:
         CommandFailed: it ended with an error or ran past `timeout_s`.
     """
     guarded = ["setpriv", "--pdeathsig", "TERM", *map(str, argv)]
-    source = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
-    try:
-        if log is None:
-            done = subprocess.run(
-                guarded, capture_output=True, text=True, env=env, cwd=cwd, timeout=timeout_s, **source
-            )
-            output = done.stdout + done.stderr
-        else:
+    with ExitStack() as stack:
+        if log:
             log.parent.mkdir(parents=True, exist_ok=True)
-            with log.open("w") as file:
-                done = subprocess.run(
-                    guarded, stdout=file, stderr=file, text=True, env=env, cwd=cwd, timeout=timeout_s, **source
-                )
-            output = log.read_text(errors="replace") if done.returncode else ""
-    except FileNotFoundError as error:
-        raise CommandFailed(f"{error.filename} is not installed.") from error
-    except subprocess.TimeoutExpired as error:
-        raise CommandFailed(f"`{shown(argv)}` did not end within {timeout_s:g} s.") from error
-    if done.returncode:
-        where = f" (all of it in {log})" if log else ""
-        tail = "\n".join(output.strip().splitlines()[-TAIL_LINES:])
-        raise CommandFailed(f"`{shown(argv)}` ended with {done.returncode}{where}:\n{tail}")
-    return done.stdout or ""
+            output = errors = stack.enter_context(log.open("w+"))
+        else:
+            output, errors = (stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(2))
+        try:
+            done = subprocess.run(
+                guarded, check=False, stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
+                env=env, cwd=cwd, timeout=timeout_s,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise CommandFailed(f"`{shown(argv)}` did not end within {timeout_s} s.") from error
+        if done.returncode:
+            errors.seek(0)
+            where = f" (all of it in {log})" if log else ""
+            tail = "\n".join(errors.read().strip().splitlines()[-TAIL_LINES:])
+            raise CommandFailed(f"`{shown(argv)}` ended with {done.returncode}{where}:\n{tail}")
+        output.seek(0)
+        return "" if log else output.read()
 
 
 def succeeds(argv: Argv, *, timeout_s: float = 10) -> bool:

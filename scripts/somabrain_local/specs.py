@@ -14,6 +14,8 @@ KUBERNETES = "v1.34.4"
 HELM = "v3.22.0"
 OPA = "v1.22.2"
 COREDNS = "v1.15.0"
+# The image built for kind v0.33.0, as its release notes say.
+KIND_NODE = "kindest/node:v1.34.11@sha256:44e222ee2132dab25ff87301682f89eb82c7880ea3a1bf543bfe9708fd08d67d"
 
 
 @dataclass(frozen=True, slots=True)

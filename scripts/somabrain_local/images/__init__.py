@@ -1,0 +1,1 @@
+"""Container images without a registry: built here, kept as archives, loaded where they are missing."""

@@ -1,0 +1,66 @@
+"""The base image of the Dockerfiles: pulled, or made by debootstrap where it cannot be."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+
+from somabrain_local import shell
+from somabrain_local.environment import inherited
+from somabrain_local.errors import LocalError
+from somabrain_local.images.buildah import Buildah
+from somabrain_local.images.table import BASE
+from somabrain_local.progress import Progress
+
+PULL_TIMEOUT_S = 30.0
+PACKAGES = "ca-certificates,python3,python3-venv"
+DOCKERFILE = 'FROM scratch\nADD root.tar /\nENV LANG=C.UTF-8\nCMD ["python3"]\n'
+
+
+def ensure_base(buildah: Buildah, progress: Progress) -> str:
+    """Return the id of the local base image, getting or making it first if need be."""
+    with shell.locked(buildah.places.cache / "locks" / "base"):
+        if found := buildah.image_id(BASE):
+            return found
+        with progress.step(f"Pull {BASE}"):
+            pulled = buildah.pull(BASE, PULL_TIMEOUT_S)
+        if not pulled:
+            with progress.step(f"Make {BASE} with debootstrap, as it cannot be pulled"):
+                _debootstrap(buildah)
+        made = buildah.image_id(BASE)
+        assert made is not None
+        return made
+
+
+def mirror_of(targets: str, codename: str) -> str | None:
+    """Return the mirror of the release `codename` from apt's rows of address, code name and origin."""
+    for row in targets.splitlines():
+        address, name, origin = row.split()
+        if name == codename and origin == "Debian":
+            return address
+    return None
+
+
+def _debootstrap(buildah: Buildah) -> None:
+    codename = platform.freedesktop_os_release()["VERSION_CODENAME"]
+    rows = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME) $(ORIGIN)", "Created-By: Packages"]
+    mirror = mirror_of(shell.run(rows), codename)
+    if mirror is None:
+        raise LocalError(
+            f"apt knows no mirror of Debian {codename}: add one to /etc/apt/sources.list, then `apt-get update`."
+        )
+    draft = buildah.places.cache / "draft-base"
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    root, log = draft / "root", buildah.places.cache / "log" / "debootstrap.log"
+    proxy = shell.run(["apt-config", "shell", "proxy", "Acquire::http::Proxy"]).partition("=")[2].strip().strip("'")
+    env = inherited(http_proxy=proxy) if proxy else None
+    shell.run(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", codename, root, mirror], log=log, env=env)
+    for waste in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale"):
+        shutil.rmtree(root / waste, ignore_errors=True)
+        (root / waste).mkdir(parents=True)
+    shell.run(["tar", "--create", "--numeric-owner", "--file", draft / "root.tar", "--directory", root, "."])
+    dockerfile = draft / "Dockerfile.base"
+    dockerfile.write_text(DOCKERFILE)
+    buildah.build(BASE, dockerfile, draft)
+    shutil.rmtree(draft)

@@ -1,0 +1,83 @@
+"""The kind provider, for machines with a Docker engine. Never run where it was written: there was none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from somabrain_local import shell, specs
+from somabrain_local.errors import CommandFailed
+from somabrain_local.images.table import project_images
+from somabrain_local.tools import Workshop
+
+NAME = "somabrain"
+
+
+@dataclass(frozen=True)
+class KindCluster:
+    """A cluster of one container; images other than the project's own are pulled by its node."""
+
+    workshop: Workshop
+
+    def up(self, *, with_images: bool) -> None:
+        """Create the cluster unless it answers; one that does not answer is made anew."""
+        self.workshop.ensure(specs.KIND_CLUSTER)
+        if not self._answers():
+            with self.workshop.progress.step("Create the kind cluster"):
+                self._kind("delete", "cluster")
+                self.kubeconfig().parent.mkdir(parents=True, exist_ok=True)
+                self._kind("create", "cluster", "--image", specs.KIND_NODE, "--wait", "180s")
+        if with_images:
+            self.images()
+            self.load()
+
+    def down(self) -> None:
+        """Delete the cluster and its kubeconfig."""
+        self.workshop.ensure(("kind",))
+        self._kind("delete", "cluster")
+        self.kubeconfig().unlink(missing_ok=True)
+
+    def images(self) -> None:
+        """Build the project's images; Docker's own cache skips what has not changed."""
+        checkout = self.workshop.places.checkout
+        for image in project_images(checkout):
+            with self.workshop.progress.step(f"Build the image {image.name}"):
+                file, version = checkout / image.dockerfile, f"VERSION={image.version}"
+                log = self.workshop.places.cache / "log" / f"image-{image.dockerfile}.log"
+                shell.run(
+                    ["docker", "build", "--file", file, "--build-arg", version, "--tag", image.name, checkout], log=log
+                )
+
+    def load(self) -> None:
+        """Copy the project's images to the node; kind skips those it has."""
+        self.workshop.ensure(("kind",))
+        names = [image.name for image in project_images(self.workshop.places.checkout)]
+        with self.workshop.progress.step("Load the images"):
+            shell.run([self.workshop.places.bin / "kind", "load", "docker-image", "--name", NAME, *names])
+
+    def kubeconfig(self) -> Path:
+        """Return the path of the administrator's kubeconfig."""
+        return self.workshop.places.state.with_name("kind.kubeconfig")
+
+    def node_address(self) -> str:
+        """Return the node container's address, which a Linux host reaches."""
+        path = "{.items[0].status.addresses[?(@.type=='InternalIP')].address}"
+        return shell.run([*self._kubectl(), "get", "nodes", "--output", f"jsonpath={path}"]).strip()
+
+    def status(self) -> str:
+        """Say in one sentence how the cluster is."""
+        return f"The kind cluster {NAME} {'answers' if self._answers() else 'is not running'}."
+
+    def _answers(self) -> bool:
+        try:
+            return shell.run([*self._kubectl(), "get", "--raw", "/readyz"], timeout_s=10).strip() == "ok"
+        except CommandFailed:
+            return False
+
+    def _kubectl(self) -> list[object]:
+        return [self.workshop.places.bin / "kubectl", f"--kubeconfig={self.kubeconfig()}"]
+
+    def _kind(self, *arguments: str) -> None:
+        log = self.workshop.places.cache / "log" / "kind.log"
+        options = ["--name", NAME, "--kubeconfig", self.kubeconfig()]
+        shell.run([self.workshop.places.bin / "kind", *arguments, *options], log=log)

@@ -1,0 +1,7 @@
+"""A one-node Kubernetes as plain processes in namespaces of their own.
+
+`init` is the first process of a PID, mount and network namespace and starts all
+others, so the kernel itself guarantees that nothing outlives it: when it dies,
+every process, mount, link and firewall rule of the cluster goes with it. Outside
+there are only one folder, one end of a virtual cable and one control group.
+"""

@@ -1,0 +1,193 @@
+"""The native provider: bring the cluster up, mend it, replace it, take it down."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from somabrain_local import debian, shell, specs
+from somabrain_local.api import Api, ApiError
+from somabrain_local.errors import CommandFailed, LocalError, Timeout
+from somabrain_local.images.archive import Archive
+from somabrain_local.images.factory import Factory
+from somabrain_local.images.table import CLUSTER_IMAGES, workload_images
+from somabrain_local.native import cgroups, kernel, launch, network
+from somabrain_local.native.layout import API_PORT, HOST_LINK, NODE, NODE_ADDRESS, PRIVATE_FOLDERS, Layout
+from somabrain_local.together import together
+from somabrain_local.tools import Workshop
+
+MANIFESTS = Path(__file__).parents[1] / "manifests"
+MEND_TIMEOUT_S, READY_TIMEOUT_S = 45.0, 120.0
+
+
+@dataclass(frozen=True)
+class NativeCluster:
+    """A one-node Kubernetes in namespaces of this machine."""
+
+    workshop: Workshop
+    factory: Factory
+    layout: Layout
+
+    @property
+    def _api(self) -> Api:
+        return Api(f"https://{NODE_ADDRESS}:{API_PORT}", self.layout.pki)
+
+    def up(self, *, with_images: bool) -> None:
+        """Return with a ready cluster: at once if it is healthy, mended or made anew if it is not."""
+        self._require_root()
+        if with_images:
+            together(self._up, self.images)
+            self.load()
+        else:
+            self._up()
+
+    def down(self) -> None:
+        """Remove the cluster and everything of it.
+
+        Raises:
+            LocalError: something is left; the message lists it.
+        """
+        self._require_root()
+        with shell.locked(self._lock):
+            if leftovers(self.layout):
+                with self.workshop.progress.step("Remove the cluster"):
+                    self._tear_down()
+        if left := leftovers(self.layout):
+            raise LocalError(f"The cluster left behind: {'; '.join(left)}.")
+
+    def images(self) -> None:
+        """Build the images that are missing or out of date."""
+        self._require_root()
+        self.factory.ensure(workload_images(self.workshop.places.checkout))
+
+    def load(self) -> None:
+        """Import those images that the cluster does not have yet, building them first if need be."""
+        self._require_root()
+        self._import(self.factory.ensure(workload_images(self.workshop.places.checkout)))
+
+    def kubeconfig(self) -> Path:
+        """Return the path of the administrator's kubeconfig."""
+        return self.layout.kubeconfig
+
+    def node_address(self) -> str:
+        """Return the address at which NodePorts answer."""
+        return NODE_ADDRESS
+
+    def status(self) -> str:
+        """Say in one sentence how the cluster is."""
+        if not self._is_launched():
+            left = leftovers(self.layout)
+            return "No cluster is running" + (f", but it left behind: {'; '.join(left)}." if left else ".")
+        health = "healthy" if self._is_healthy() else "not healthy; `up` mends it"
+        return f"The native cluster at {NODE_ADDRESS} is {health}. Its files: {self.layout.root}"
+
+    @property
+    def _lock(self) -> Path:
+        return self.workshop.places.cache / "locks" / "cluster"
+
+    def _require_root(self) -> None:
+        if os.geteuid() != 0:
+            raise LocalError("The native cluster needs root: run it with sudo, or start Docker to use kind.")
+
+    def _is_launched(self) -> bool:
+        return self.layout.launched.exists() and launch.is_anchored(self.layout)
+
+    def _is_healthy(self) -> bool:
+        return self._is_launched() and self._node_is_ready()
+
+    def _node_is_ready(self) -> bool:
+        """Return whether API, kubelet (asked through the API) and node are well."""
+        if not self._api.answers(f"/api/v1/nodes/{NODE}/proxy/healthz"):
+            return False
+        conditions = json.loads(self._api.call("GET", f"/api/v1/nodes/{NODE}"))["status"]["conditions"]
+        return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+    def _mends_itself(self) -> bool:
+        """Wait for the supervisor to restart what died; False when that does not help or it is dead itself."""
+        if not self._is_launched():
+            return False
+        try:
+            with self.workshop.progress.step("Wait for the cluster to mend itself"):
+                shell.wait_until(self._is_healthy, what="The cluster did not mend", timeout_s=MEND_TIMEOUT_S)
+        except Timeout:
+            return False
+        return True
+
+    def _up(self) -> None:
+        with shell.locked(self._lock):
+            if self._is_healthy() or self._mends_itself():
+                return
+            self._prepare()
+            self._tear_down()
+            self._launch()
+
+    def _import(self, archives: Sequence[Archive]) -> None:
+        if not self.layout.containerd_socket.exists():
+            raise LocalError("No cluster is running to load images into: run `make cluster`.")
+        ctr = ["ctr", "--address", self.layout.containerd_socket, "--namespace", "k8s.io", "images"]
+        rows = [line.split() for line in shell.run([*ctr, "list"]).splitlines()[1:]]
+        present = {(row[0], row[2]) for row in rows}
+        for archive in archives:
+            if (archive.name, archive.digest) not in present:
+                with self.workshop.progress.step(f"Load {archive.name}"):
+                    shell.run([*ctr, "import", archive.path])
+
+    def _prepare(self) -> None:
+        places, progress = self.workshop.places, self.workshop.progress
+        debian.ensure(debian.CLUSTER, places, progress)
+        self.workshop.ensure(specs.NATIVE_CLUSTER)
+
+    def _launch(self) -> None:
+        places, progress, layout = self.workshop.places, self.workshop.progress, self.layout
+        archives = self.factory.ensure(CLUSTER_IMAGES)
+        with progress.step("Start the cluster"):
+            launch.write_files(layout, "native" if places.on_overlay else "overlayfs")
+            launch.start(layout, places.bin, places.checkout / "scripts")
+            try:
+                shell.wait_until(layout.containerd_socket.exists, what="containerd did not start", timeout_s=30)
+                self._import(archives)
+                shell.wait_until(lambda: self._api.answers("/readyz"), what="The API did not start", timeout_s=60)
+                kubectl = [places.bin / "kubectl", f"--kubeconfig={layout.kubeconfig}"]
+                for manifest in ("coredns.yaml", "storage.yaml"):
+                    shell.run([*kubectl, "apply", "--server-side", "-f", MANIFESTS / manifest])
+                shell.wait_until(self._node_is_ready, what="The node did not become ready", timeout_s=READY_TIMEOUT_S)
+                shell.wait_until(self._resolves, what="The cluster's DNS did not start", timeout_s=60)
+                layout.launched.touch()
+            except (Timeout, CommandFailed) as error:
+                raise LocalError(f"{error} The components' logs are in {layout.logs}.") from error
+
+    def _resolves(self) -> bool:
+        try:
+            path = "/apis/apps/v1/namespaces/kube-system/deployments/coredns"
+            status = json.loads(self._api.call("GET", path))["status"]
+        except ApiError:
+            return False
+        return bool(status.get("availableReplicas"))
+
+    def _tear_down(self) -> None:
+        """Remove whatever there is, of a whole cluster or of the remains of one."""
+        cgroups.kill()  # the first process takes all namespaces, mounts and rules with it
+        network.disconnect()
+        cgroups.remove()
+        kernel.restore(self.layout.kernel)
+        if self.layout.root.exists():
+            shutil.rmtree(self.layout.root)
+        for folder in PRIVATE_FOLDERS:
+            with suppress(OSError):  # in use by others, or never made
+                folder.rmdir()
+
+
+def leftovers(layout: Layout) -> list[str]:
+    """Return what exists of the cluster on this machine, each in a few words."""
+    found = [f"process {pid}" for pid in sorted(cgroups.members())]
+    found += [f"control group {folder}" for folder in cgroups.remaining()]
+    mounts = Path("/proc/mounts").read_text().splitlines()
+    found += [f"mount {line.split()[1]}" for line in mounts if line.split()[1].startswith(str(layout.root))]
+    found += [f"link {HOST_LINK}"] if network.is_connected() else []
+    found += [f"folder {layout.root}"] if layout.root.exists() else []
+    return found

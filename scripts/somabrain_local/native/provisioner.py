@@ -1,0 +1,111 @@
+"""Persistent volumes as folders of the node: made when a pod wants one, deleted with its claim.
+
+Started as `python3 -m somabrain_local.native.provisioner ROOT`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from somabrain_local.api import Api, ApiError, Json
+from somabrain_local.native.layout import NODE, STORAGE_PROVISIONER, Layout
+
+PERIOD_S = 1.0
+MADE_BY = "pv.kubernetes.io/provisioned-by"
+WANTED_FROM = "volume.kubernetes.io/storage-provisioner"
+CHOSEN_NODE = "volume.kubernetes.io/selected-node"
+
+
+def wants_volume(claim: dict[str, Any]) -> bool:
+    """Return whether `claim` waits for a volume of ours and its pod has been scheduled."""
+    notes = claim["metadata"].get("annotations", {})
+    unbound = not claim["spec"].get("volumeName") and "deletionTimestamp" not in claim["metadata"]
+    return unbound and notes.get(WANTED_FROM) == STORAGE_PROVISIONER and CHOSEN_NODE in notes
+
+
+def is_released(volume: dict[str, Any]) -> bool:
+    """Return whether `volume` is ours and its claim is gone."""
+    made_by = volume["metadata"].get("annotations", {}).get(MADE_BY)
+    return made_by == STORAGE_PROVISIONER and volume["status"].get("phase") in ("Released", "Failed")
+
+
+def name_of(claim: dict[str, Any]) -> str:
+    """Return the name of the volume for `claim`."""
+    return f"pvc-{claim['metadata']['uid']}"
+
+
+def render_volume(claim: dict[str, Any], folder: Path) -> Json:
+    """Return the volume that binds to `claim` and keeps its data in `folder`."""
+    metadata, spec = claim["metadata"], claim["spec"]
+    on_node: Json = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE]}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": name_of(claim), "annotations": {MADE_BY: STORAGE_PROVISIONER}},
+        "spec": {
+            "capacity": {"storage": spec["resources"]["requests"]["storage"]},
+            "accessModes": spec["accessModes"],
+            "persistentVolumeReclaimPolicy": "Delete",
+            "storageClassName": spec["storageClassName"],
+            "local": {"path": str(folder)},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [on_node]}]}},
+            "claimRef": {
+                "apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": metadata["name"],
+                "namespace": metadata["namespace"], "uid": metadata["uid"],
+            },
+        },
+    }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioner:
+    """Brings the volumes in line with the claims."""
+
+    api: Api
+    folders: Path
+
+    def reconcile(self) -> None:
+        """Make the volumes that are wanted and delete those that are released."""
+        volumes = self._list("persistentvolumes")
+        present = {volume["metadata"]["name"] for volume in volumes}
+        for claim in self._list("persistentvolumeclaims"):
+            if wants_volume(claim) and name_of(claim) not in present:
+                folder = self.folders / name_of(claim)
+                folder.mkdir(parents=True, exist_ok=True)
+                folder.chmod(0o777)  # pods run as any user
+                self.api.call("POST", "/api/v1/persistentvolumes", render_volume(claim, folder))
+                print(f"made {folder.name} for {claim['metadata']['namespace']}/{claim['metadata']['name']}")
+        for volume in filter(is_released, volumes):
+            name = volume["metadata"]["name"]
+            folder = self.folders / name
+            if folder.exists():
+                shutil.rmtree(folder)
+            self.api.call("DELETE", f"/api/v1/persistentvolumes/{name}")
+            print(f"deleted {name}")
+
+    def _list(self, resource: str) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = json.loads(self.api.call("GET", f"/api/v1/{resource}"))["items"]
+        return items
+
+
+def main() -> None:
+    """Reconcile once a second for ever; the API's refusals and absences go to the log."""
+    layout = Layout(Path(sys.argv[1]))
+    provisioner = Provisioner(Api("https://127.0.0.1:6443", layout.pki), layout.volumes)
+    while True:
+        try:
+            provisioner.reconcile()
+        except ApiError as error:
+            print(error)
+        sys.stdout.flush()
+        time.sleep(PERIOD_S)
+
+
+if __name__ == "__main__":
+    main()

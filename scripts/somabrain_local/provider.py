@@ -1,0 +1,52 @@
+"""The one interface behind which the two providers stand, and the choice between them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from somabrain_local import shell
+from somabrain_local.errors import LocalError
+from somabrain_local.images.factory import Factory
+from somabrain_local.kind import KindCluster
+from somabrain_local.native.cluster import NativeCluster
+from somabrain_local.native.layout import Layout
+from somabrain_local.tools import Workshop
+
+
+class Provider(Protocol):
+    """A Kubernetes on this machine. Every method may be called again at any point."""
+
+    def up(self, *, with_images: bool) -> None:
+        """Return with a ready cluster, and with the project's images in it if they are asked for."""
+
+    def down(self) -> None:
+        """Remove the cluster and everything of it."""
+
+    def images(self) -> None:
+        """Build the images that are missing or out of date."""
+
+    def load(self) -> None:
+        """Give the cluster those images it does not have yet."""
+
+    def kubeconfig(self) -> Path:
+        """Return the path of the administrator's kubeconfig."""
+
+    def node_address(self) -> str:
+        """Return the address at which NodePorts answer."""
+
+    def status(self) -> str:
+        """Say in one sentence how the cluster is."""
+
+
+def choose(wanted: str | None, workshop: Workshop) -> Provider:
+    """Return the provider `wanted`, or kind where a Docker engine answers and native where none does.
+
+    Raises:
+        LocalError: there is no such provider.
+    """
+    if wanted not in (None, "kind", "native"):
+        raise LocalError(f"CLUSTER={wanted} is unknown: use kind or native, or leave it out.")
+    if wanted == "kind" or (wanted is None and shell.succeeds(["docker", "info"])):
+        return KindCluster(workshop)
+    return NativeCluster(workshop, Factory(workshop), Layout(workshop.places.state))
