@@ -32,11 +32,8 @@ test_missing_scopes_are_not_null if {
 	not policy.allow with input as asked
 }
 
-test_no_tenant_no_call if {
-	some tenant in ["", null, 7]
-	asked := call(tenant, null, recall)
-	not policy.allow with input as asked
-	reasons := policy.reasons with input as asked
+test_a_missing_tenant_is_named if {
+	reasons := policy.reasons with input as call("", null, recall)
 	reasons == {"tenant_present: the caller's token names no tenant"}
 }
 

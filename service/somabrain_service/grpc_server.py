@@ -1,0 +1,80 @@
+"""The running process: every part opened in order, served, drained, and closed in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import AsyncExitStack
+
+import structlog
+
+from common.config.settings import Settings
+from common.errors import ConfigurationError
+from common.utils.auth_client import authenticator
+from somabrain_service.commands.services import Services
+from somabrain_service.encoders.open import open_encoders
+from somabrain_service.http.probes import http_server, make_app
+from somabrain_service.interceptors.chain import Chain, steps
+from somabrain_service.metrics import Metrics
+from somabrain_service.policy import policy_client
+from somabrain_service.readiness import Readiness
+from somabrain_service.server import Health, bind, make_server
+from somabrain_service.store.open import open_store
+
+_log = structlog.get_logger(__name__)
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. Reading down is startup, unwinding is shutdown.
+
+    Raises:
+        ConfigurationError: a part cannot be made as the settings say.
+    """
+    if settings.postgres_dsn is None:
+        raise ConfigurationError("postgres_dsn: is required; set SOMABRAIN_POSTGRES_DSN to a URL of the app role.")
+    stopping = asyncio.Event()
+    _stop_on_signals(stopping)
+    if settings.auth.mode == "none":
+        _log.warning("everybody is let in", reason="auth.mode is none", tenant=settings.auth.none_tenant)
+    metrics, health = Metrics(), Health()
+    async with AsyncExitStack() as stack:
+        identify = await stack.enter_async_context(authenticator(settings.auth, settings.grpc.host))
+        policy = await stack.enter_async_context(policy_client(settings.policy, metrics))
+        store = await stack.enter_async_context(open_store(settings.postgres_dsn.get_secret_value(), settings.database))
+        readiness = Readiness(store, metrics, health.follow)
+        await health.follow(ready=False)
+        # Probes answer while the encoder is still being loaded.
+        app = make_app(readiness, metrics, lambda: None)
+        http_port = await stack.enter_async_context(http_server(settings.http, app))
+        encoders = await stack.enter_async_context(open_encoders(settings.encoder))
+        services = Services(store=store, encoders=encoders, default_encoder=settings.encoder.kind)
+        server = make_server(settings.grpc, services, Chain(steps(identify, policy, metrics)), health)
+        grpc_port = bind(server, settings.grpc)
+        await server.start()
+        stack.push_async_callback(server.stop, settings.grpc.drain_s)
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(readiness.watch())
+            _log.info("listening", grpc_port=grpc_port, http_port=http_port, host=settings.grpc.host)
+            await stopping.wait()
+            # Clients that watch health, and endpoints that follow /ready, leave before calls are refused.
+            await readiness.drain()
+            _log.info("draining", notice_s=settings.grpc.drain_notice_s, at_most_s=settings.grpc.drain_s)
+            await asyncio.sleep(settings.grpc.drain_notice_s)
+            watching.cancel()
+    _log.info("stopped")
+
+
+def _stop_on_signals(stopping: asyncio.Event) -> None:
+    """Stop in good order at the first signal, at once at the second."""
+
+    def on_signal(number: signal.Signals) -> None:
+        if stopping.is_set():
+            _log.warning("ended at once", signal=number.name)
+            os._exit(128 + number)
+        _log.info("asked to stop", signal=number.name)
+        stopping.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)

@@ -1,0 +1,133 @@
+"""The steps in their order, folded around each method of the contract into one gRPC interceptor.
+
+Health and reflection are exempt by name: they are asked by machines without a token, and hold nothing of anyone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import reduce
+from typing import NamedTuple, TypeVar, cast
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+
+from common.utils.auth_client import Authenticator
+from somabrain_service.interceptors.call import Call, Context, Proceed, Step
+from somabrain_service.interceptors.deadline import deadline
+from somabrain_service.interceptors.errors import answer_errors
+from somabrain_service.interceptors.identity import Identify
+from somabrain_service.interceptors.metrics import CountCalls
+from somabrain_service.interceptors.policy import Authorize
+from somabrain_service.interceptors.request_id import request_id
+from somabrain_service.interceptors.validation import validate
+from somabrain_service.metrics import Metrics
+from somabrain_service.policy import Policy
+
+EXEMPT = (
+    "/grpc.health.v1.Health/",
+    "/grpc.reflection.v1.ServerReflection/",
+    "/grpc.reflection.v1alpha.ServerReflection/",
+)
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+Unary = Callable[[Message, Context], Awaitable[Message]]
+Make = Callable[..., object]
+Stream = Callable[[Message, Context], AsyncIterator[Message]]
+
+
+class NamedStep(NamedTuple):
+    """A step and the name by which its place is known."""
+
+    name: str
+    step: Step
+
+
+def steps(authenticator: Authenticator, policy: Policy, metrics: Metrics) -> tuple[NamedStep, ...]:
+    """Return the steps, outermost first."""
+    return (
+        # First, so that every answer and every line of the log carries the id, also of calls that are refused.
+        NamedStep("request_id", request_id),
+        # Outside errors, because it counts the status that errors gives.
+        NamedStep("metrics", CountCalls(metrics)),
+        # Outside everything that may refuse: one place speaks to the caller.
+        NamedStep("errors", answer_errors),
+        # Inside errors, which says that it passed; outside whatever waits for others on the caller's behalf.
+        NamedStep("deadline", deadline),
+        # Before anything that depends on who calls.
+        NamedStep("identity", Identify(authenticator, metrics)),
+        # Before the request is looked into: who may not call learns nothing about what would be valid.
+        NamedStep("policy", Authorize(policy)),
+        # Last: servicers see only what this version honours.
+        NamedStep("validation", validate),
+    )
+
+
+class Chain(grpc.aio.ServerInterceptor):
+    """All steps as one interceptor; each method is wrapped once."""
+
+    def __init__(self, named: tuple[NamedStep, ...]) -> None:
+        self._steps = tuple(item.step for item in named)
+        self._wrapped: dict[str, object] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Request, Response] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Request, Response] | None:
+        """Return the method's handler with the steps around it; as it is, when it is exempt or there is none."""
+        method = handler_call_details.method
+        if method not in self._wrapped:
+            handler = await continuation(handler_call_details)
+            if handler is None or method.startswith(EXEMPT):
+                return handler
+            self._wrapped[method] = _wrap(method, handler, self._steps)
+        return cast("grpc.RpcMethodHandler[Request, Response]", self._wrapped[method])
+
+
+def fold(around: tuple[Step, ...], innermost: Proceed) -> Proceed:
+    """Return one callable: the first step outermost."""
+
+    def wrap(inner: Proceed, step: Step) -> Proceed:
+        def proceed(call: Call, request: Message) -> Awaitable[Message | None]:
+            return step(call, request, inner)
+
+        return proceed
+
+    return reduce(wrap, reversed(around), innermost)
+
+
+def _wrap(
+    method: str, handler: grpc.RpcMethodHandler[Request, Response], around: tuple[Step, ...]
+) -> grpc.RpcMethodHandler[Request, Response]:
+    if handler.request_streaming:
+        raise RuntimeError(f"{method} streams requests, and the steps are made for one request a call")
+    streaming = handler.response_streaming
+    # The stubs know the synchronous server's signatures alone; servicers here are coroutines.
+    answer, stream = cast("Unary", handler.unary_unary), cast("Stream", handler.unary_stream)
+
+    async def innermost(call: Call, request: Message) -> Message | None:
+        if not streaming:
+            return await answer(request, call.context)
+        async for message in stream(request, call.context):
+            await call.context.write(message)
+        return None
+
+    proceed = fold(around, innermost)
+
+    async def behaviour(request: Message, context: Context) -> Message | None:
+        return await proceed(Call(method, streaming, _metadata(context), context), request)
+
+    make: Make = grpc.unary_stream_rpc_method_handler if streaming else grpc.unary_unary_rpc_method_handler
+    wrapped = make(behaviour, handler.request_deserializer, handler.response_serializer)
+    return cast("grpc.RpcMethodHandler[Request, Response]", wrapped)
+
+
+def _metadata(context: Context) -> dict[str, str]:
+    joined: dict[str, str] = {}
+    for key, value in context.invocation_metadata() or ():
+        if isinstance(value, str):
+            joined[key] = f"{joined[key]}, {value}" if key in joined else value
+    return joined

@@ -1,0 +1,47 @@
+"""What of the contract this version does not honour, and what callers may not set: tables, and nothing else.
+
+Paths are field names from the request on; a repeated field has no index in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_MEMORY = "/somabrain.memory.v1.MemoryService/"
+_NAMESPACE = "/somabrain.memory.v1.NamespaceService/"
+
+UNIMPLEMENTED_METHODS: Mapping[str, str] = {
+    f"{_MEMORY}BatchRemember": "Call Remember for each memory.",
+    f"{_MEMORY}UpdateMemory": "Forget the memory and remember it anew.",
+    f"{_MEMORY}BatchForget": "Call ForgetMemory for each memory.",
+    f"{_MEMORY}ListRevisions": "A memory has one revision until UpdateMemory is there.",
+    f"{_MEMORY}WatchMemories": "Call ListMemories from time to time.",
+    f"{_MEMORY}ExportMemories": "Call ListMemories for all pages.",
+    f"{_NAMESPACE}GetNamespace": "CreateNamespace returns the namespace's settings.",
+    f"{_NAMESPACE}ListNamespaces": "Keep the names that CreateNamespace returned.",
+    f"{_NAMESPACE}UpdateNamespace": "Settings are given to CreateNamespace.",
+    f"{_NAMESPACE}DeleteNamespace": "Call ForgetMemory for each memory.",
+    f"{_NAMESPACE}EraseSubject": "Call ListMemories with filter.subjects, and ForgetMemory for each.",
+}
+"""Methods that are not there yet, each with what to do instead."""
+
+UNHONOURED_FIELDS: Mapping[str, Mapping[str, str]] = {}
+"""By request: fields that are not honoured yet, each with why."""
+
+OUTPUT_ONLY: Mapping[str, frozenset[str]] = {
+    "somabrain.memory.v1.RememberRequest": frozenset(
+        {"memory.name", "memory.create_time", "memory.update_time", "memory.revision", "memory.etag"}
+    ),
+    "somabrain.memory.v1.CreateNamespaceRequest": frozenset(
+        {
+            "namespace.name",
+            "namespace.statistics",
+            "namespace.create_time",
+            "namespace.update_time",
+            "namespace.version",
+            "namespace.epoch",
+            "namespace.etag",
+        }
+    ),
+}
+"""By request: fields that the server alone sets."""

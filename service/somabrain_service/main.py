@@ -1,0 +1,117 @@
+"""The command `somabrain-service`: migrate, serve, or both.
+
+Exit codes: 0 it ended as asked; 1 it failed; 2 it was told something that cannot be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from common.config.settings import Settings, load
+from common.errors import ConfigurationError, SomaBrainError
+from common.log import configure_logging
+from somabrain_service.migrate import migrate
+
+FAILED, IMPOSSIBLE = 1, 2
+HOME = Path.home() / ".local" / "share" / "somabrain"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    # The first process of a container is not ended by SIGTERM unless it says so; `serve` replaces this.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        settings = load()
+        configure_logging(settings.log)
+        _run(options, settings)
+    except ConfigurationError as exc:
+        return _fail(exc.message, IMPOSSIBLE)
+    except SomaBrainError as exc:
+        return _fail(exc.message, FAILED)
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="somabrain-service", description="The memory service of SomaBrain.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("migrate", help="bring the database's schema to this version")
+    serve = commands.add_parser("serve", help="serve; the schema must be there, or /ready says that it is not")
+    serve.add_argument(
+        "--embedded", action="store_true", help="alone on this machine: its own PostgreSQL, loopback only, no tokens"
+    )
+    serve.add_argument("--data-dir", type=Path, default=HOME, help=f"where --embedded keeps its data (default: {HOME})")
+    commands.add_parser("start", help="migrate, then serve: what the image does")
+    return parser
+
+
+def _run(options: argparse.Namespace, settings: Settings) -> None:
+    with ExitStack() as stack:
+        if getattr(options, "embedded", False):
+            settings = _embed(options.data_dir, settings, stack)
+        if options.command in {"migrate", "start"} or getattr(options, "embedded", False):
+            _migrate(settings)
+        if options.command != "migrate":
+            from somabrain_service.grpc_server import serve
+
+            asyncio.run(serve(settings))
+
+
+def _embed(directory: Path, settings: Settings, stack: ExitStack) -> Settings:
+    """Start PostgreSQL here, and return settings for it: loopback, no tokens, no policy engine."""
+    from somabrain_service.embedded import embedded_database
+
+    _say(f"starting PostgreSQL in {directory}; the first time takes some seconds")
+    database = stack.enter_context(embedded_database(directory))
+    _say("off in this mode: tokens (every caller is one tenant), the policy engine; only this machine can connect")
+    return settings.model_copy(
+        update={
+            "postgres_dsn": SecretStr(database.app_dsn),
+            "worker_dsn": SecretStr(database.worker_dsn),
+            "owner_dsn": SecretStr(database.owner_dsn),
+            "auth": settings.auth.model_copy(update={"mode": "none"}),
+            "policy": settings.policy.model_copy(update={"enabled": False}),
+            "grpc": settings.grpc.model_copy(update={"host": "127.0.0.1", "drain_notice_s": 0.0}),
+            "http": settings.http.model_copy(update={"host": "127.0.0.1"}),
+        }
+    )
+
+
+def _migrate(settings: Settings) -> None:
+    """Migrate; a failure's last words also go where `kubectl describe` finds them."""
+    try:
+        if settings.owner_dsn is None:
+            raise ConfigurationError("owner_dsn: is required; set SOMABRAIN_OWNER_DSN to a URL of the owner role.")
+        done = migrate(settings.owner_dsn.get_secret_value(), settings.database, _say)
+    except SomaBrainError as exc:
+        if settings.termination_log is not None and settings.termination_log.exists():
+            settings.termination_log.write_text(exc.message)
+        raise
+    if done.before == done.after:
+        _say(f"the schema is {done.after}: nothing to do")
+    else:
+        _say(f"the schema is {done.after}; it was {'empty' if done.before is None else done.before}")
+
+
+def _say(sentence: str) -> None:
+    print(f"somabrain-service: {sentence}", file=sys.stderr, flush=True)  # noqa: T201 - progress for a person
+
+
+def _fail(sentence: str, code: int) -> int:
+    _say(sentence)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""The gRPC server: what it serves, and how connections are kept."""
+
+from __future__ import annotations
+
+import math
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+from common.config.settings import GrpcSettings
+from common.errors import ConfigurationError
+from somabrain.memory.v1 import (
+    memory_service_pb2,
+    memory_service_pb2_grpc,
+    namespace_service_pb2,
+    namespace_service_pb2_grpc,
+)
+from somabrain_service.commands.services import Services
+from somabrain_service.interceptors.chain import Chain
+from somabrain_service.servicers.memory import MemoryServicer
+from somabrain_service.servicers.namespace import NamespaceServicer
+
+MEMORY = memory_service_pb2.DESCRIPTOR.services_by_name["MemoryService"].full_name
+NAMESPACE = namespace_service_pb2.DESCRIPTOR.services_by_name["NamespaceService"].full_name
+SERVED = (MEMORY, NAMESPACE)
+
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+KEEPALIVE_MS = 30_000
+MIN_PING_MS = 10_000
+
+
+def options(settings: GrpcSettings) -> list[tuple[str, int]]:
+    """Return the channel arguments of the server."""
+    return [
+        # A client of a headless Service finds new replicas when it must connect anew.
+        ("grpc.max_connection_age_ms", int(settings.max_connection_age_s * 1000)),
+        ("grpc.max_connection_age_grace_ms", math.ceil(settings.drain_s * 1000)),
+        # A peer that is gone without a word is noticed, and one that pings more often than this is asked to stop.
+        ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_PING_MS),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        # Two servers on one port would share calls by chance: the second must fail to start.
+        ("grpc.so_reuseport", 0),
+    ]
+
+
+class Health:
+    """grpc.health.v1 for the whole server ("") and each service, following readiness."""
+
+    def __init__(self) -> None:
+        self.servicer = health.aio.HealthServicer()
+
+    async def follow(self, ready: bool) -> None:
+        """Say SERVING or NOT_SERVING to whoever checks or watches."""
+        status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", *SERVED):
+            await self.servicer.set(name, status)
+
+
+def make_server(settings: GrpcSettings, services: Services, chain: Chain, health_of: Health) -> grpc.aio.Server:
+    """Return the server with everything registered, bound to nothing yet."""
+    server = grpc.aio.server(interceptors=[chain], options=options(settings))
+    # Abstract to the type checker alone: what they lack is refused by name before it is reached.
+    memory, namespace = MemoryServicer(services), NamespaceServicer(services)  # type: ignore[abstract]
+    memory_service_pb2_grpc.add_MemoryServiceServicer_to_server(memory, server)
+    namespace_service_pb2_grpc.add_NamespaceServiceServicer_to_server(namespace, server)
+    health_pb2_grpc.add_HealthServicer_to_server(health_of.servicer, server)
+    if settings.reflection:
+        _enable_reflection(server)
+    return server
+
+
+def _enable_reflection(server: grpc.aio.Server) -> None:
+    names = (*SERVED, health.SERVICE_NAME, reflection.SERVICE_NAME, "grpc.reflection.v1.ServerReflection")
+    servicer = reflection.aio.ReflectionServicer(names)
+    # v1 is v1alpha under another name, message for message; newer clients ask for it first.
+    handler = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    for name in names[-2:]:
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": handler}),)
+        )
+
+
+def bind(server: grpc.aio.Server, settings: GrpcSettings) -> int:
+    """Bind the address and return its port.
+
+    Raises:
+        ConfigurationError: it cannot be bound.
+    """
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    try:
+        return server.add_insecure_port(f"{host}:{settings.port}")
+    except RuntimeError as exc:
+        raise ConfigurationError(
+            f"grpc.port: {host}:{settings.port} cannot be bound; free it or choose another."
+        ) from exc

@@ -1,0 +1,102 @@
+"""Memories, vectors and filters: from protobuf and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from google.protobuf.message import Message
+
+from common.errors import InvalidArgument
+from somabrain.memory.v1 import memory_pb2 as pb
+from somabrain_service.domain.filter import MemoryFilter
+from somabrain_service.domain.memory import Memory, MemoryDraft, MemoryKind, Vector
+from somabrain_service.servicers.times import read_span, read_time, write_time
+
+_KINDS = {kind.value: kind for kind in MemoryKind}
+_NO_KIND = "must be MEMORY_KIND_EPISODIC, MEMORY_KIND_SEMANTIC or MEMORY_KIND_PROCEDURAL"
+
+
+def read_draft(memory: pb.Memory) -> MemoryDraft:
+    """Return what the caller says about a new memory.
+
+    Raises:
+        InvalidArgument: a field is out of its bound.
+    """
+    return MemoryDraft(
+        text=memory.text,
+        kind=_read_kind(memory.kind, "memory.kind") if memory.kind else MemoryKind.EPISODIC,
+        session=memory.session,
+        session_position=memory.session_position if memory.HasField("session_position") else None,
+        subject=memory.subject,
+        labels=dict(memory.labels),
+        event_time=read_time(memory, "event_time", "memory.event_time"),
+        salience=memory.salience if memory.HasField("salience") else None,
+        expire_time=read_time(memory, "expire_time", "memory.expire_time"),
+        ttl=read_span(memory, "ttl", "memory.ttl"),
+        pinned=memory.pinned,
+    )
+
+
+def read_vector(request: Message) -> Vector | None:
+    """Return the request's `vector`; None when it is unset.
+
+    Raises:
+        InvalidArgument: its numbers are no direction.
+    """
+    if not request.HasField("vector"):
+        return None
+    vector: pb.Vector = getattr(request, "vector")  # noqa: B009 - several requests have it
+    return Vector(values=tuple(vector.values), encoder_id=vector.encoder_id)
+
+
+def read_filter(message: pb.MemoryFilter) -> MemoryFilter:
+    """Return which memories are meant.
+
+    Raises:
+        InvalidArgument: a field is out of its bound.
+    """
+    return MemoryFilter(
+        labels=dict(message.labels),
+        kinds=tuple(_read_kinds(message.kinds)),
+        sessions=tuple(message.sessions),
+        subjects=tuple(message.subjects),
+        event_time_from=read_time(message, "event_time_from", "filter.event_time_from"),
+        event_time_until=read_time(message, "event_time_until", "filter.event_time_until"),
+        create_time_from=read_time(message, "create_time_from", "filter.create_time_from"),
+        create_time_until=read_time(message, "create_time_until", "filter.create_time_until"),
+        pinned=message.pinned if message.HasField("pinned") else None,
+    )
+
+
+def write_memory(memory: Memory) -> pb.Memory:
+    """Return the memory as callers see it."""
+    message = pb.Memory(
+        name=str(memory.name),
+        text=memory.text,
+        kind=pb.MemoryKind.ValueType(memory.kind.value),
+        session=memory.session,
+        session_position=memory.session_position,
+        subject=memory.subject,
+        labels=memory.labels,
+        salience=memory.salience,
+        pinned=memory.pinned,
+        revision=memory.revision,
+        etag=memory.etag,
+    )
+    write_time(message.event_time, memory.event_time)
+    write_time(message.create_time, memory.create_time)
+    write_time(message.update_time, memory.update_time)
+    if memory.expire_time is not None:
+        write_time(message.expire_time, memory.expire_time)
+    return message
+
+
+def _read_kinds(kinds: Iterable[int]) -> Iterable[MemoryKind]:
+    return (_read_kind(kind, f"filter.kinds[{index}]") for index, kind in enumerate(kinds))
+
+
+def _read_kind(number: int, said: str) -> MemoryKind:
+    kind = _KINDS.get(number)
+    if kind is None:
+        raise InvalidArgument(said, _NO_KIND)
+    return kind

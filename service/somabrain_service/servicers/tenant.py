@@ -1,0 +1,12 @@
+"""Whose memories a call is about: always the caller's own, never what a request says."""
+
+from __future__ import annotations
+
+from somabrain_service.caller import caller
+from somabrain_service.domain.names import TenantId, tenant_id
+
+
+def calling_tenant() -> TenantId:
+    """Return the tenant of the call being handled."""
+    identity = caller.get()
+    return tenant_id(identity.issuer, identity.tenant)

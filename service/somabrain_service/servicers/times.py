@@ -1,0 +1,54 @@
+"""Protobuf's times and spans as Python's, bounded, and back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from common.errors import InvalidArgument
+
+
+def read_time(message: Message, field: str, said: str) -> datetime | None:
+    """Return the Timestamp `field` of `message` in UTC, to the microsecond; None when it is unset.
+
+    Raises:
+        InvalidArgument: it is no time between the years 1 and 9999; names `said`.
+    """
+    if not message.HasField(field):
+        return None
+    value: Timestamp = getattr(message, field)
+    try:
+        return value.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError) as exc:
+        raise InvalidArgument(said, "must be a time between the years 1 and 9999, with 0 to 999999999 nanos") from exc
+
+
+def read_span(message: Message, field: str, said: str) -> timedelta | None:
+    """Return the Duration `field` of `message`; None when it is unset.
+
+    Raises:
+        InvalidArgument: it is past ten thousand years or its parts differ in sign; names `said`.
+    """
+    if not message.HasField(field):
+        return None
+    value: Duration = getattr(message, field)
+    try:
+        value.ToJsonString()  # checks the bounds of google.protobuf.Duration
+        return value.ToTimedelta()
+    except (ValueError, OverflowError) as exc:
+        raise InvalidArgument(said, "must be a span of at most 315576000000 s, seconds and nanos of one sign") from exc
+
+
+def write_time(message: Timestamp, value: datetime | None) -> None:
+    """Set `message`; an absent time leaves it unset."""
+    if value is not None:
+        message.FromDatetime(value)
+
+
+def write_span(message: Duration, value: timedelta | None) -> None:
+    """Set `message`; an absent span leaves it unset."""
+    if value is not None:
+        message.FromTimedelta(value)
