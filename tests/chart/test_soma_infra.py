@@ -1,0 +1,143 @@
+"""soma-infra installs what it says, safely, and refuses what it cannot keep."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from tests.chart.conftest import ROOT, Helm, HelmRefused, Manifest, Render
+from tests.chart.restricted import pod_specs, violations
+
+CHART = ROOT / "helm" / "charts" / "soma-infra"
+
+
+@pytest.fixture(scope="module")
+def manifests(render: Render) -> list[Manifest]:
+    return render("soma-infra")
+
+
+def named(manifests: list[Manifest], kind: str, name: str) -> Manifest:
+    (found,) = (m for m in manifests if m["kind"] == kind and m["metadata"]["name"] == name)
+    return found
+
+
+def postgresql(manifests: list[Manifest]) -> dict[str, Any]:
+    spec: dict[str, Any] = named(manifests, "StatefulSet", "postgresql")["spec"]["template"]["spec"]["containers"][0]
+    return spec
+
+
+def test_every_pod_meets_the_restricted_profile(manifests: list[Manifest]) -> None:
+    """Every pod of the chart can run where the restricted Pod Security profile is enforced."""
+    pods = [pod for manifest in manifests for pod in pod_specs(manifest)]
+    assert len(pods) == 2
+    assert [violations(pod) for pod in pods] == [[], []]
+
+
+def test_every_container_has_a_read_only_root_and_no_token(manifests: list[Manifest]) -> None:
+    """No container can write to its image, and none holds a token of the API."""
+    for pod in (pod for manifest in manifests for pod in pod_specs(manifest)):
+        assert pod["automountServiceAccountToken"] is False
+        assert all(c["securityContext"]["readOnlyRootFilesystem"] for c in pod["containers"])
+
+
+def test_the_secrets_hold_one_password_a_role(manifests: list[Manifest]) -> None:
+    """A SomaBrain is given three DSNs: three roles, three passwords, and those are the server's."""
+    passwords = named(manifests, "Secret", "postgresql")["stringData"]
+    dsns = {
+        **named(manifests, "Secret", "somabrain-database")["stringData"],
+        **named(manifests, "Secret", "somabrain-migration")["stringData"],
+    }
+    assert set(dsns) == {"app-dsn", "worker-dsn", "owner-dsn"}
+    assert len(set(passwords.values())) == 3
+    for role in ("app", "worker", "owner"):
+        dsn = urlsplit(dsns[f"{role}-dsn"])
+        assert dsn.username == f"somabrain_{role}"
+        assert dsn.password == passwords[f"{role}-password"]
+        assert (dsn.hostname, dsn.port, dsn.path) == ("postgresql.soma-infra.svc", 5432, "/somabrain")
+
+
+def test_passwords_are_made_anew_for_each_installation(render: Render) -> None:
+    """Two installations share no password, and none is a short one."""
+    first, second = (named(render("soma-infra"), "Secret", "postgresql")["stringData"] for _ in range(2))
+    assert not set(first.values()) & set(second.values())
+    assert all(len(password) == 32 for password in first.values())
+
+
+def test_passwords_stay_when_the_chart_is_uninstalled(manifests: list[Manifest]) -> None:
+    """The passwords outlive an uninstall, as the volume does."""
+    assert named(manifests, "Secret", "postgresql")["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
+def test_the_bootstrap_is_that_of_the_migrations(manifests: list[Manifest]) -> None:
+    """What makes roles, database and extension here is, to the byte, what a database administrator is shown."""
+    original = (ROOT / "migrations" / "bootstrap.sql").read_text()
+    assert (CHART / "files" / "bootstrap.sql").read_text() == original, (
+        "run `cp migrations/bootstrap.sql helm/charts/soma-infra/files/`"
+    )
+    assert named(manifests, "ConfigMap", "postgresql")["data"]["bootstrap.sql"].strip() == original.strip()
+
+
+@pytest.mark.parametrize("name", ["fsync", "full_page_writes", "synchronous_commit"])
+def test_what_makes_a_write_durable_cannot_be_switched_off(render: Render, name: str) -> None:
+    """No value of the chart lets PostgreSQL acknowledge what a crash may lose."""
+    with pytest.raises(HelmRefused, match=f"/postgresql/parameters/{name}"):
+        render("soma-infra", f"postgresql.parameters.{name}=off")
+
+
+def test_settings_of_the_server_reach_its_command_line(render: Render) -> None:
+    """A setting under postgresql.parameters is an argument of the server."""
+    assert "-cwork_mem=64MB" in postgresql(render("soma-infra", "postgresql.parameters.work_mem=64MB"))["args"]
+
+
+def test_a_digest_pins_the_image(render: Render) -> None:
+    """An image's digest wins over its tag."""
+    digest = "sha256:" + "0" * 64
+    image = postgresql(render("soma-infra", f"postgresql.image.digest={digest}"))["image"]
+    assert image == f"docker.io/pgvector/pgvector@{digest}"
+
+
+def test_the_full_profile_is_refused_in_a_sentence(render: Render) -> None:
+    """What the profile `full` promises is not there yet, and setting it says so instead of installing less."""
+    with pytest.raises(HelmRefused, match=r"profile: full needs Redis.*Set profile: minimal"):
+        render("soma-infra", "profile=full")
+
+
+def test_a_value_that_does_not_exist_is_refused(render: Render) -> None:
+    """A typo in a value is an error that names it."""
+    with pytest.raises(HelmRefused, match="enable"):
+        render("soma-infra", "postgresql.enable=false")
+
+
+def test_a_component_that_is_switched_off_leaves_nothing(render: Render) -> None:
+    """With PostgreSQL off nothing is installed."""
+    assert render("soma-infra", "postgresql.enabled=false") == []
+
+
+def test_the_data_outlives_the_pod(manifests: list[Manifest]) -> None:
+    """PostgreSQL's folder is on a claimed volume."""
+    (claim,) = named(manifests, "StatefulSet", "postgresql")["spec"]["volumeClaimTemplates"]
+    (mount,) = (m for m in postgresql(manifests)["volumeMounts"] if m["name"] == claim["metadata"]["name"])
+    (data,) = (e["value"] for e in postgresql(manifests)["env"] if e["name"] == "PGDATA")
+    assert data.startswith(mount["mountPath"] + "/")
+
+
+def test_a_change_of_the_start_script_restarts_the_server(helm: Helm, tmp_path: Path) -> None:
+    """The pod's template changes with the files it runs, and with nothing else."""
+
+    def template() -> dict[str, Any]:
+        text = helm("template", "release", str(copy), "--namespace", "soma-infra")
+        spec: dict[str, Any] = named([m for m in yaml.safe_load_all(text) if m], "StatefulSet", "postgresql")["spec"]
+        return dict(spec["template"])
+
+    copy = tmp_path / "soma-infra"
+    shutil.copytree(CHART, copy)
+    first = template()
+    (copy / "Chart.yaml").write_text((copy / "Chart.yaml").read_text().replace("version: 0", "version: 9"))
+    assert template() == first
+    (copy / "files" / "start.sh").write_text("#!/bin/sh\nexit 1\n")
+    assert template() != first

@@ -1,0 +1,44 @@
+"""Every value of every chart is explained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.chart.conftest import ROOT
+
+CHARTS = sorted(path.parent for path in (ROOT / "helm" / "charts").glob("*/Chart.yaml"))
+
+
+def unexplained(text: str) -> Iterator[str]:
+    """Yield the path of each value that has no comment above it or beside it, nor has the group it stands in."""
+    lines = text.splitlines()
+
+    def commented(line: int) -> bool:
+        return " #" in lines[line] or (line > 0 and lines[line - 1].lstrip().startswith("#"))
+
+    def walk(node: yaml.MappingNode, path: str, explained: bool) -> Iterator[str]:
+        for key, value in node.value:
+            here, said = f"{path}.{key.value}".lstrip("."), commented(key.start_mark.line)
+            if isinstance(value, yaml.MappingNode) and not value.flow_style:
+                yield from walk(value, here, said and path != "")
+            elif not (said or explained):
+                yield here
+
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    assert isinstance(root, yaml.MappingNode)
+    yield from walk(root, "", explained=False)
+
+
+def test_a_value_without_a_comment_is_noticed() -> None:
+    """The check below can fail."""
+    assert list(unexplained("# said\na: 1\nb: 2\nc:\n  # said\n  d: 3\n  e: 4\n")) == ["b", "c.e"]
+
+
+@pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: chart.name)
+def test_every_value_has_a_comment(chart: Path) -> None:
+    """Whoever reads values.yaml learns what each value does."""
+    assert list(unexplained((chart / "values.yaml").read_text())) == []
