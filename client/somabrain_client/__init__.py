@@ -1,1 +1,24 @@
-"""The Python client of somabrain.memory.v1, and its command line."""
+"""The Python client of somabrain.memory.v1, and its command line.
+
+async with MemoryClient("localhost:50052", token=Path("/var/run/secrets/token")) as client:
+    await client.remember("notes", "The meeting moved to Friday.")
+    answer = await client.recall("notes", "When is the meeting?")
+"""
+
+from somabrain_client.errors import CallError
+from somabrain_client.memory_client import MemoryClient
+from somabrain_client.retry import RetryPolicy
+from somabrain_client.values import Answer, Breakdown, Filter, Hit, Kind, Memory, Namespace
+
+__all__ = [
+    "Answer",
+    "Breakdown",
+    "CallError",
+    "Filter",
+    "Hit",
+    "Kind",
+    "Memory",
+    "MemoryClient",
+    "Namespace",
+    "RetryPolicy",
+]

@@ -73,7 +73,7 @@ def _embed(directory: Path, settings: Settings, stack: ExitStack) -> Settings:
     from somabrain_service.embedded import embedded_database
 
     _say(f"starting PostgreSQL in {directory}; the first time takes some seconds")
-    database = stack.enter_context(embedded_database(directory))
+    database = stack.enter_context(embedded_database(directory, settings.database))
     _say("off in this mode: tokens (every caller is one tenant), the policy engine; only this machine can connect")
     return settings.model_copy(
         update={

@@ -1,0 +1,54 @@
+"""Memories and answers as lines for people. Pure."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+from somabrain_client.values import Answer, Breakdown, Memory
+
+WIDTH = 100
+LINES = 4
+
+
+def answer_lines(answer: Answer) -> Iterator[str]:
+    """Yield an answer: each hit with its score, text, and how the score came to be."""
+    if not answer.hits:
+        yield f"Nothing answers (best lexical score {answer.best_lexical:.3f})."
+    for place, hit in enumerate(answer.hits, start=1):
+        yield f"{place:>2}. {hit.score:.4f}  {hit.memory.name}"
+        yield from _text(hit.memory.text)
+        if hit.breakdown is not None:
+            yield f"    {breakdown_line(hit.breakdown)}"
+    if answer.truncated:
+        yield "More hits were left out: the answer had reached 3 MiB."
+    for reason in answer.degraded:
+        yield f"Degraded: {reason}."
+
+
+def breakdown_line(part: Breakdown) -> str:
+    """Return how a score came to be, in one line."""
+    return (
+        f"lexical {part.lexical_relative:.3f} (absolute {part.lexical:.3f}) · dense {part.dense:.3f} · "
+        f"contiguity {part.contiguity:.3f} · recency x{part.recency:.3f} · salience x{part.salience:.3f}"
+    )
+
+
+def memory_lines(memory: Memory) -> Iterator[str]:
+    """Yield a memory: its name, where and when, and its text."""
+    facts = [f"{memory.event_time:%Y-%m-%d %H:%M:%S}"]
+    if memory.session:
+        facts.append(f"session {memory.session}, position {memory.session_position}")
+    if memory.subject:
+        facts.append(f"about {memory.subject}")
+    facts += [f"{key}={value}" for key, value in sorted(memory.labels.items())]
+    yield memory.name
+    yield f"    {' · '.join(facts)}"
+    yield from _text(memory.text)
+
+
+def _text(text: str) -> list[str]:
+    lines = textwrap.wrap(
+        text, WIDTH, initial_indent="    ", subsequent_indent="    ", max_lines=LINES, placeholder=" …"
+    )
+    return lines or ["    "]

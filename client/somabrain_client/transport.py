@@ -1,0 +1,88 @@
+"""One channel, and calls through it: token, deadline, retries that repeat the very same request."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import TypeVar
+
+import grpc
+import grpc.aio
+
+from somabrain_client.errors import explain, from_rpc
+from somabrain_client.retry import Attempts, RetryPolicy
+from somabrain_client.tokens import TokenSource, read_token
+
+Sent = TypeVar("Sent")
+Received = TypeVar("Received")
+
+# Every replica of a headless Service gets its share, and one that went is forgotten within a second.
+OPTIONS: tuple[tuple[str, int | str], ...] = (
+    ("grpc.lb_policy_name", "round_robin"),
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.enable_retries", 0),
+)
+
+
+def target(address: str) -> str:
+    """Return the gRPC target of `host:port`: all its addresses by DNS; a full target is left as it is."""
+    return address if ":///" in address or address.startswith("unix:") else f"dns:///{address}"
+
+
+class Transport:
+    """An async context manager around a channel."""
+
+    def __init__(
+        self,
+        address: str,
+        token: TokenSource | None,
+        deadline_s: float,
+        retry: RetryPolicy,
+        credentials: grpc.ChannelCredentials | None,
+    ) -> None:
+        if credentials is None:
+            self.channel = grpc.aio.insecure_channel(target(address), options=OPTIONS)
+        else:
+            self.channel = grpc.aio.secure_channel(target(address), credentials, options=OPTIONS)
+        self.attempts = Attempts()
+        self._token = token
+        self._deadline_s = deadline_s
+        self._retry = retry
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self.channel.close()
+
+    async def call(self, method: grpc.aio.UnaryUnaryMultiCallable[Sent, Received], request: Sent) -> Received:
+        """Call, and call again while nobody is there and time remains.
+
+        Raises:
+            CallError: it failed for good.
+        """
+        self.attempts.calls += 1
+        ends_at = time.monotonic() + self._deadline_s
+        attempt = 1
+        while True:
+            self.attempts.attempts += 1
+            try:
+                return await method(
+                    request, timeout=max(ends_at - time.monotonic(), 0.001), metadata=await self._metadata()
+                )
+            except grpc.aio.AioRpcError as exc:
+                if exc.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise from_rpc(exc) from exc
+                self.attempts.unavailable += 1
+                wait_s = self._retry.backoff_s(attempt, random.random(), explain(exc).retry_after_s)  # noqa: S311
+                if attempt >= self._retry.max_attempts or time.monotonic() + wait_s >= ends_at:
+                    raise from_rpc(exc) from exc
+            await asyncio.sleep(wait_s)
+            attempt += 1
+
+    async def _metadata(self) -> tuple[tuple[str, str], ...]:
+        if self._token is None:
+            return ()
+        return (("authorization", f"Bearer {await read_token(self._token)}"),)

@@ -1,0 +1,220 @@
+"""What the client gives and takes: frozen values, and their protobuf."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+from typing import Literal
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from somabrain.memory.v1 import memory_pb2, memory_service_pb2, namespace_service_pb2
+
+
+class Kind(IntEnum):
+    """What sort of memory it is; it only filters."""
+
+    EPISODIC = 1
+    SEMANTIC = 2
+    PROCEDURAL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """A memory as the service keeps it."""
+
+    name: str
+    text: str
+    kind: Kind
+    session: str
+    session_position: int | None
+    subject: str
+    labels: Mapping[str, str]
+    event_time: datetime
+    create_time: datetime
+    update_time: datetime
+    salience: float
+    expire_time: datetime | None
+    pinned: bool
+    revision: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """How a score came to be; `lexical` is absolute, 0 to 1, and comparable between questions."""
+
+    lexical: float
+    lexical_relative: float
+    dense: float
+    contiguity: float
+    recency: float
+    salience: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A memory that answers. `breakdown` None: it was not asked for."""
+
+    memory: Memory
+    score: float
+    breakdown: Breakdown | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Hits, best first. `degraded` empty: the answer is all it can be."""
+
+    hits: tuple[Hit, ...]
+    degraded: tuple[str, ...]
+    cached: bool
+    encoder_id: str
+    consistency_token: str
+    truncated: bool
+    best_lexical: float
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A namespace as the service keeps it."""
+
+    name: str
+    display_name: str
+    language: str
+    encoder: str
+    version: int
+    epoch: str
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which memories are meant: every set field must hold; within a tuple any may."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    kinds: tuple[Kind, ...] = ()
+    sessions: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
+    event_time_from: datetime | None = None
+    event_time_until: datetime | None = None
+    create_time_from: datetime | None = None
+    create_time_until: datetime | None = None
+    pinned: bool | None = None
+
+
+def timestamp(value: datetime | None) -> Timestamp | None:
+    """Return the protobuf of an aware time."""
+    if value is None:
+        return None
+    message = Timestamp()
+    message.FromDatetime(value)
+    return message
+
+
+def duration(value: timedelta | None) -> Duration | None:
+    """Return the protobuf of a span."""
+    if value is None:
+        return None
+    message = Duration()
+    message.FromTimedelta(value)
+    return message
+
+
+def write_filter(chosen: Filter | None) -> memory_pb2.MemoryFilter | None:
+    """Return the protobuf of a filter."""
+    if chosen is None:
+        return None
+    return memory_pb2.MemoryFilter(
+        labels=chosen.labels,
+        kinds=[memory_pb2.MemoryKind.ValueType(kind.value) for kind in chosen.kinds],
+        sessions=chosen.sessions,
+        subjects=chosen.subjects,
+        event_time_from=timestamp(chosen.event_time_from),
+        event_time_until=timestamp(chosen.event_time_until),
+        create_time_from=timestamp(chosen.create_time_from),
+        create_time_until=timestamp(chosen.create_time_until),
+        pinned=chosen.pinned,
+    )
+
+
+_Times = Literal["event_time", "create_time", "update_time", "expire_time"]
+
+
+def _time(message: memory_pb2.Memory, name: _Times) -> datetime:
+    value: Timestamp = getattr(message, name)
+    return value.ToDatetime(tzinfo=UTC)
+
+
+def _optional(message: Message, name: str) -> int | None:
+    value: int | None = getattr(message, name) if message.HasField(name) else None
+    return value
+
+
+def read_memory(message: memory_pb2.Memory) -> Memory:
+    """Return a memory of its protobuf."""
+    return Memory(
+        name=message.name,
+        text=message.text,
+        kind=Kind(message.kind),
+        session=message.session,
+        session_position=_optional(message, "session_position"),
+        subject=message.subject,
+        labels=dict(message.labels),
+        event_time=_time(message, "event_time"),
+        create_time=_time(message, "create_time"),
+        update_time=_time(message, "update_time"),
+        salience=message.salience,
+        expire_time=_time(message, "expire_time") if message.HasField("expire_time") else None,
+        pinned=message.pinned,
+        revision=message.revision,
+        etag=message.etag,
+    )
+
+
+def read_answer(message: memory_service_pb2.RecallResponse) -> Answer:
+    """Return an answer of its protobuf."""
+    return Answer(
+        hits=tuple(
+            Hit(
+                read_memory(hit.memory), hit.score, read_breakdown(hit.breakdown) if hit.HasField("breakdown") else None
+            )
+            for hit in message.hits
+        ),
+        degraded=tuple(
+            memory_pb2.DegradedReason.Name(reason).removeprefix("DEGRADED_REASON_") for reason in message.degraded
+        ),
+        cached=message.cached,
+        encoder_id=message.encoder_id,
+        consistency_token=message.consistency_token,
+        truncated=message.truncated,
+        best_lexical=message.best_lexical,
+    )
+
+
+def read_breakdown(message: memory_pb2.ScoreBreakdown) -> Breakdown:
+    """Return a breakdown of its protobuf."""
+    return Breakdown(
+        lexical=message.lexical,
+        lexical_relative=message.lexical_relative,
+        dense=message.dense,
+        contiguity=message.contiguity,
+        recency=message.recency,
+        salience=message.salience,
+    )
+
+
+def read_namespace(message: namespace_service_pb2.Namespace) -> Namespace:
+    """Return a namespace of its protobuf."""
+    return Namespace(
+        name=message.name,
+        display_name=message.display_name,
+        language=message.settings.language,
+        encoder=message.settings.encoder,
+        version=message.version,
+        epoch=message.epoch,
+        etag=message.etag,
+    )
