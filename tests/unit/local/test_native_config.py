@@ -1,0 +1,51 @@
+"""Holds: the native cluster's files and flags agree with each other and stay in its own folder."""
+
+import json
+import tomllib
+from pathlib import Path
+
+from somabrain_local.native import cgroups, config
+from somabrain_local.native.components import components
+from somabrain_local.native.launch import CLIENTS
+from somabrain_local.native.layout import DNS_SERVICE, SERVICES, Layout
+
+LAYOUT = Layout(Path("/state/cluster"))
+FLAGS = {component.name: component.argv for component in components(LAYOUT, Path("/bin"), "python3")}
+
+
+def test_containerd_keeps_its_files_to_itself() -> None:
+    """A containerd of the machine's own never shares a folder or a socket with ours."""
+    parsed = tomllib.loads(config.render_containerd(LAYOUT, "overlayfs"))
+    assert parsed["root"].startswith("/state/cluster/")
+    assert parsed["grpc"]["address"] == str(LAYOUT.containerd_socket)
+    cri = parsed["plugins"]["io.containerd.grpc.v1.cri"]
+    assert cri["restrict_oom_score_adj"] is True
+    assert cri["cni"]["conf_dir"] == "/state/cluster/cni"
+
+
+def test_kubelet_and_dns_manifest_agree_on_the_dns_address() -> None:
+    """Pods ask the address at which CoreDNS's Service is."""
+    kubelet = json.loads(config.render_kubelet(LAYOUT))
+    manifest = (Path(cgroups.__file__).parents[1] / "manifests" / "coredns.yaml").read_text()
+    assert kubelet["clusterDNS"] == [DNS_SERVICE]
+    assert f"clusterIP: {DNS_SERVICE}\n" in manifest
+
+
+def test_every_component_has_the_kubeconfig_it_is_told_to_read() -> None:
+    """A flag that names a client nobody issues would only fail at run time."""
+    told = {flag.split("=")[1] for argv in FLAGS.values() for flag in argv if "kubeconfig=" in flag}
+    assert told == {str(LAYOUT.client_config(name)) for name in CLIENTS}
+
+
+def test_api_server_and_controllers_share_the_service_range() -> None:
+    """Two different ranges would hand out addresses that nothing routes."""
+    for name in ("kube-apiserver", "kube-controller-manager"):
+        assert f"--service-cluster-ip-range={SERVICES}" in FLAGS[name]
+
+
+def test_the_group_is_made_in_every_hierarchy() -> None:
+    """runc uses all hierarchies of a hybrid machine, so all are ours to clean."""
+    version1, version2 = "cgroup /sys/fs/cgroup/pids cgroup rw\n", "cgroup2 /sys/fs/cgroup/unified cgroup2 rw\n"
+    hybrid = version1 + version2 + "tmpfs /tmp tmpfs rw\n"
+    assert cgroups.roots(hybrid) == [Path("/sys/fs/cgroup/pids/somabrain"), Path("/sys/fs/cgroup/unified/somabrain")]
+    assert cgroups.roots("cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n") == [Path("/sys/fs/cgroup/somabrain")]

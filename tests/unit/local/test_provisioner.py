@@ -1,0 +1,64 @@
+"""Holds: a claim gets a folder once its pod has a node, and only ours are deleted."""
+
+from pathlib import Path
+from typing import Any
+
+from somabrain_local.native.layout import NODE, STORAGE_PROVISIONER
+from somabrain_local.native.provisioner import (
+    CHOSEN_NODE,
+    MADE_BY,
+    WANTED_FROM,
+    is_released,
+    render_volume,
+    wants_volume,
+)
+
+
+def claim(**annotations: str) -> dict[str, Any]:
+    """Return an unbound claim of one GiB."""
+    return {
+        "metadata": {"name": "data", "namespace": "infra", "uid": "u1", "annotations": annotations},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Gi"}},
+            "storageClassName": "standard",
+        },
+    }
+
+
+def test_a_claim_waits_until_its_pod_has_a_node() -> None:
+    """WaitForFirstConsumer: no pod, no volume; another class's claim is none of ours."""
+    ours = {WANTED_FROM: STORAGE_PROVISIONER}
+    assert not wants_volume(claim(**ours))
+    assert wants_volume(claim(**ours, **{CHOSEN_NODE: NODE}))
+    assert not wants_volume(claim(**{WANTED_FROM: "other", CHOSEN_NODE: NODE}))
+
+
+def test_a_bound_or_dying_claim_gets_no_volume() -> None:
+    """One volume a claim, and none for a claim that goes."""
+    bound, dying = (claim(**{WANTED_FROM: STORAGE_PROVISIONER, CHOSEN_NODE: NODE}) for _ in range(2))
+    bound["spec"]["volumeName"] = "pvc-u1"
+    dying["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert not wants_volume(bound)
+    assert not wants_volume(dying)
+
+
+def test_only_our_own_released_volumes_are_deleted() -> None:
+    """A volume somebody made by hand is never touched, nor is one in use."""
+
+    def volume(made_by: str, phase: str) -> dict[str, Any]:
+        return {"metadata": {"annotations": {MADE_BY: made_by}}, "status": {"phase": phase}}
+
+    assert is_released(volume(STORAGE_PROVISIONER, "Released"))
+    assert not is_released(volume(STORAGE_PROVISIONER, "Bound"))
+    assert not is_released(volume("somebody", "Released"))
+
+
+def test_the_volume_is_bound_to_its_claim_alone() -> None:
+    """The reference carries the claim's uid, so that a new claim of the same name does not get old data."""
+    spec = render_volume(claim(), Path("/v/pvc-u1"))["spec"]  # type: ignore[call-overload, index]
+    assert spec["claimRef"] == {  # type: ignore[call-overload, index]
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": "infra", "name": "data", "uid": "u1",
+    }  # fmt: skip
+    assert spec["local"] == {"path": "/v/pvc-u1"}  # type: ignore[call-overload, index]
+    assert spec["capacity"] == {"storage": "1Gi"}  # type: ignore[call-overload, index]
