@@ -48,7 +48,9 @@ def memory_lines(memory: Memory) -> Iterator[str]:
 
 
 def _text(text: str) -> list[str]:
+    # A memory is somebody's words: whatever would speak to the terminal is shown as a replacement character.
+    shown = "".join(char if char.isprintable() or char.isspace() else "\ufffd" for char in text)
     lines = textwrap.wrap(
-        text, WIDTH, initial_indent="    ", subsequent_indent="    ", max_lines=LINES, placeholder=" …"
+        shown, WIDTH, initial_indent="    ", subsequent_indent="    ", max_lines=LINES, placeholder=" …"
     )
     return lines or ["    "]

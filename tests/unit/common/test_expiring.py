@@ -1,0 +1,51 @@
+"""The bounded cache whose entries end."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.expiring import ExpiringCache
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_an_entry_ends_exactly_at_its_time() -> None:
+    clock = Clock()
+    cache: ExpiringCache[str, int] = ExpiringCache(10, clock)
+    cache.put("a", 1, until=5.0)
+    clock.now = 4.999
+    assert cache.get("a") == 1
+    clock.now = 5.0
+    assert cache.get("a") is None
+    assert len(cache) == 0
+
+
+def test_a_life_that_is_over_keeps_nothing_and_removes_what_was_there() -> None:
+    clock = Clock()
+    cache: ExpiringCache[str, int] = ExpiringCache(10, clock)
+    cache.put("a", 1, until=5.0)
+    cache.put("a", 2, until=0.0)
+    assert cache.get("a") is None
+
+
+def test_the_one_used_longest_ago_goes_first() -> None:
+    cache: ExpiringCache[str, int] = ExpiringCache(2, Clock())
+    cache.put("a", 1, 9.0)
+    cache.put("b", 2, 9.0)
+    cache.get("a")
+    cache.put("c", 3, 9.0)
+    assert [cache.get(key) for key in "abc"] == [1, None, 3]
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.floats(0, 10))), st.integers(1, 8))
+def test_it_never_holds_more_than_its_capacity(puts: list[tuple[int, float]], capacity: int) -> None:
+    cache: ExpiringCache[int, int] = ExpiringCache(capacity, Clock())
+    for key, until in puts:
+        cache.put(key, key, until)
+        assert len(cache) <= capacity

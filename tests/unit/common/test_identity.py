@@ -1,0 +1,62 @@
+"""Keys, hosts and modes: what needs no issuer to be tried."""
+
+from __future__ import annotations
+
+import json
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from common.config.settings import AuthSettings
+from common.errors import ConfigurationError
+from common.jwks import parse_keys
+from common.utils.auth_client import authenticator, is_loopback
+
+RSA = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(rsa.generate_private_key(65537, 2048).public_key()))
+EC = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key()))
+
+
+def test_a_key_is_used_with_the_algorithms_of_its_type() -> None:
+    keys = parse_keys({"keys": [{**RSA, "kid": "r"}, {**EC, "kid": "e"}, {**RSA, "kid": "one", "alg": "RS256"}]})
+    assert keys["r"].algorithms == ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+    assert keys["e"].algorithms == ("ES256", "ES384", "ES512")
+    assert keys["one"].algorithms == ("RS256",)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"kty": "oct", "k": "c2VjcmV0", "kid": "x"},
+        {**RSA, "kid": "x", "alg": "HS256"},
+        {**RSA, "kid": "x", "use": "enc"},
+        {"kty": "RSA", "kid": "x", "n": "???"},
+        {"kty": "new", "kid": "x"},
+        "x",
+    ],
+)
+def test_symmetric_foreign_and_broken_keys_are_left_out(entry: object) -> None:
+    assert list(parse_keys({"keys": [entry, {**RSA, "kid": "good"}]})) == ["good"]
+
+
+@pytest.mark.parametrize("document", [None, [], {}, {"keys": None}])
+def test_what_is_no_key_set_has_no_keys(document: object) -> None:
+    assert parse_keys(document) == {}
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("127.1.2.3", True), ("::1", True), ("[::1]", True), ("localhost", True),
+     ("0.0.0.0", False), ("::", False), ("10.0.0.1", False), ("localhost.example", False), ("", False)],
+)  # fmt: skip
+def test_loopback_is_this_machine_alone(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+
+
+async def test_everybody_is_let_in_on_loopback_only() -> None:
+    auth = AuthSettings(mode="none", none_tenant="laptop")
+    with pytest.raises(ConfigurationError, match=r"grpc\.host is 0\.0\.0\.0; set grpc\.host to 127\.0\.0\.1"):
+        async with authenticator(auth, "0.0.0.0"):
+            pass
+    async with authenticator(auth, "127.0.0.1") as anyone:
+        assert (await anyone.identify(None)).tenant == "laptop"

@@ -1,0 +1,34 @@
+"""JSON Pointer, by the examples of RFC 6901."""
+
+from __future__ import annotations
+
+import pytest
+
+from common import pointer
+from common.errors import ConfigurationError
+
+DOCUMENT = {"foo": ["bar", "baz"], "": 0, "a/b": 1, "m~n": 8, "kubernetes.io": {"namespace": "a"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("/foo", ["bar", "baz"]),
+        ("/foo/0", "bar"),
+        ("/foo/2", None),
+        ("/foo/-", None),
+        ("/", 0),
+        ("/a~1b", 1),
+        ("/m~0n", 8),
+        ("/kubernetes.io/namespace", "a"),
+        ("/kubernetes.io/namespace/deeper", None),
+        ("/nothing", None),
+    ],
+)
+def test_it_leads_where_the_standard_says(text: str, value: object) -> None:
+    assert pointer.resolve(DOCUMENT, pointer.parse(text, "auth.tenant_claim")) == value
+
+
+def test_what_is_no_pointer_names_the_setting() -> None:
+    with pytest.raises(ConfigurationError, match=r"auth\.tenant_claim: 'tenant' is no JSON Pointer"):
+        pointer.parse("tenant", "auth.tenant_claim")

@@ -1,0 +1,95 @@
+"""What is not honoured is said, what is only output is refused, and the tables speak of the contract as it is."""
+
+from __future__ import annotations
+
+import pytest
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from common.errors import InvalidArgument, Unimplemented
+from somabrain.memory.v1 import memory_service_pb2, namespace_service_pb2
+from somabrain.memory.v1.memory_pb2 import Memory, Vector
+from somabrain_service.interceptors import contract
+from somabrain_service.interceptors.validation import check_fields, set_fields
+from somabrain_service.servicers.memory import MemoryServicer
+from somabrain_service.servicers.namespace import NamespaceServicer
+
+FILES = (memory_service_pb2.DESCRIPTOR, namespace_service_pb2.DESCRIPTOR)
+SERVICERS = {"MemoryService": MemoryServicer, "NamespaceService": NamespaceServicer}
+METHODS = [
+    (f"/{service.full_name}/{method.name}", SERVICERS[name], method)
+    for file in FILES
+    for name, service in file.services_by_name.items()
+    for method in service.methods
+]
+
+
+@pytest.mark.parametrize(("path", "servicer", "method"), METHODS)
+def test_each_method_is_served_or_refused_by_name(path: str, servicer: type, method: object) -> None:
+    """Never both, never neither."""
+    served = method.name in vars(servicer)  # type: ignore[attr-defined]
+    assert served != (path in contract.UNIMPLEMENTED_METHODS)
+
+
+def test_refused_methods_are_methods() -> None:
+    assert set(contract.UNIMPLEMENTED_METHODS) <= {path for path, _, _ in METHODS}
+
+
+def resolve(message: Descriptor, path: str) -> bool:
+    name, _, rest = path.partition(".")
+    field = message.fields_by_name.get(name)
+    if field is None:
+        return False
+    return not rest or (field.message_type is not None and resolve(field.message_type, rest))
+
+
+def test_the_tables_name_fields_that_are_there() -> None:
+    requests: dict[str, Descriptor] = {
+        message.full_name: message for file in FILES for message in file.message_types_by_name.values()
+    }
+    named = [
+        (name, path)
+        for table in (contract.UNHONOURED_FIELDS, contract.OUTPUT_ONLY)
+        for name, paths in table.items()
+        for path in paths
+    ]
+    assert [(name, path) for name, path in named if not resolve(requests[name], path)] == []
+
+
+@pytest.mark.parametrize(
+    ("field", "request_"),
+    [
+        ("memory.name", memory_service_pb2.RememberRequest(memory=Memory(name="namespaces/a/memories/b"))),
+        ("memory.revision", memory_service_pb2.RememberRequest(memory=Memory(revision=1))),
+        ("memory.etag", memory_service_pb2.RememberRequest(memory=Memory(etag="x"))),
+        ("memory.create_time", memory_service_pb2.RememberRequest(memory=Memory(create_time=Timestamp(seconds=1)))),
+        (
+            "namespace.version",
+            namespace_service_pb2.CreateNamespaceRequest(namespace=namespace_service_pb2.Namespace(version=1)),
+        ),
+    ],
+)
+def test_an_output_only_field_that_is_set_is_named(field: str, request_: Message) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        check_fields(request_)
+    assert caught.value.field == field
+
+
+def test_a_field_not_honoured_is_named_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "somabrain.memory.v1.BatchRememberRequest"
+    monkeypatch.setattr(contract, "UNHONOURED_FIELDS", {name: {"requests.vector": "Vectors come later."}})
+    requests = [memory_service_pb2.RememberRequest(), memory_service_pb2.RememberRequest(vector=Vector(values=[1.0]))]
+    with pytest.raises(Unimplemented, match=r"requests\[1\]\.vector is not honoured yet: Vectors come later\."):
+        check_fields(memory_service_pb2.BatchRememberRequest(requests=requests))
+
+
+def test_what_is_set_is_found_at_every_depth_and_maps_are_one_field() -> None:
+    memory = Memory(text="x", labels={"a": "b"}, event_time=Timestamp(seconds=1))
+    found = {path for path, _ in set_fields(memory_service_pb2.RememberRequest(memory=memory))}
+    assert found == {"memory", "memory.text", "memory.labels", "memory.event_time", "memory.event_time.seconds"}
+
+
+def test_a_request_as_clients_send_it_passes() -> None:
+    memory = Memory(text="x", session="s", labels={"a": "b"}, salience=0.0)
+    check_fields(memory_service_pb2.RememberRequest(parent="namespaces/a", memory=memory, request_id="r"))

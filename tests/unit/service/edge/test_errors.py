@@ -1,0 +1,96 @@
+"""The one table from errors to statuses."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2 as details
+from google.rpc import status_pb2
+
+from common import errors
+from somabrain_service.encoders.protocols import EncoderUnavailable
+from somabrain_service.interceptors.errors import INTERNAL, STATUS, causes, to_status
+
+
+def leaves(kind: type[errors.SomaBrainError]) -> set[type[errors.SomaBrainError]]:
+    """All classes of common/errors.py below `kind` that have none below them."""
+    below = [child for child in kind.__subclasses__() if child.__module__ == errors.__name__]
+    return set().union(*map(leaves, below)) if below else {kind}
+
+
+def detail(status: status_pb2.Status, into: Message) -> bool:
+    return any(item.Unpack(into) for item in status.details)
+
+
+def test_every_leaf_error_has_a_status() -> None:
+    assert leaves(errors.SomaBrainError) <= set(STATUS)
+
+
+def test_reasons_are_distinct() -> None:
+    reasons = [kind.reason for kind in STATUS]
+    assert len(set(reasons)) == len(reasons)
+
+
+def test_what_is_not_listed_is_internal_and_says_nothing_of_its_cause() -> None:
+    status = to_status(ValueError("secret text of a memory"), "r1")
+    assert status.code == grpc.StatusCode.INTERNAL.value[0]
+    assert status.message == INTERNAL
+    assert b"secret" not in status.SerializeToString()
+
+
+def test_an_error_of_another_layer_has_the_status_of_its_parent() -> None:
+    status = to_status(EncoderUnavailable("The encoder does not answer."), "r1")
+    assert status.code == grpc.StatusCode.UNAVAILABLE.value[0]
+    info = details.ErrorInfo()
+    assert detail(status, info)
+    assert (info.reason, info.domain) == ("ENCODER_UNAVAILABLE", "somabrain.io")
+
+
+def test_a_bad_field_is_named_in_bad_request() -> None:
+    bad = details.BadRequest()
+    assert detail(to_status(errors.InvalidArgument("top_k", "must be between 1 and 200"), "r1"), bad)
+    assert [(item.field, item.description) for item in bad.field_violations] == [("top_k", "must be between 1 and 200")]
+
+
+def test_a_missing_resource_is_named_in_resource_info() -> None:
+    info = details.ResourceInfo()
+    assert detail(to_status(errors.NotFound("Namespace", "namespaces/a"), "r1"), info)
+    assert (info.resource_type, info.resource_name) == ("Namespace", "namespaces/a")
+
+
+@pytest.mark.parametrize(
+    ("error", "after_s"),
+    [
+        (errors.StoreUnavailable("PostgreSQL cannot be reached."), 1.0),
+        (errors.ResourceExhausted("Too many calls.", retry_after_s=2.5), 2.5),
+    ],
+)
+def test_what_passes_by_itself_says_when(error: errors.SomaBrainError, after_s: float) -> None:
+    retry = details.RetryInfo()
+    assert detail(to_status(error, "r1"), retry)
+    assert retry.retry_delay.ToTimedelta().total_seconds() == after_s
+
+
+def test_a_used_up_stock_does_not_ask_for_another_try() -> None:
+    assert not detail(to_status(errors.ResourceExhausted("The quota is used up."), "r1"), details.RetryInfo())
+
+
+def test_why_a_caller_is_not_known_is_not_told() -> None:
+    status = to_status(errors.Unauthenticated("expired"), "r1")
+    assert b"expired" not in status.SerializeToString()
+
+
+def test_the_request_id_is_in_the_answer() -> None:
+    info = details.RequestInfo()
+    assert detail(to_status(errors.Aborted("Read again."), "r1"), info)
+    assert info.request_id == "r1"
+
+
+def test_causes_tell_types_and_places_and_no_messages() -> None:
+    inner = ValueError("the text of a memory")
+    outer = RuntimeError("wrapped")
+    outer.__cause__ = inner
+    chain = causes(outer)
+    assert [line.split(" at ")[0] for line in chain] == ["builtins.RuntimeError", "builtins.ValueError"]
+    assert not any("memory" in line or "wrapped" in line for line in chain)

@@ -1,0 +1,27 @@
+"""Why the service is not ready is said in a sentence that helps."""
+
+from __future__ import annotations
+
+import pytest
+
+from somabrain_service.http.probes import postgres_check
+from somabrain_service.readiness import Standing, schema_sentence
+from somabrain_service.store.protocols import SchemaState
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        (SchemaState(None, None, 3), "no schema yet: run `somabrain-service migrate`"),
+        (SchemaState(2, 1, 3), "is 2 and this version needs 3: run `somabrain-service migrate`"),
+        (SchemaState(9, 8, 3), "compatible with 8 and newer, and this version has 3: run a newer version"),
+    ],
+)
+def test_a_schema_that_does_not_fit_says_what_helps(schema: SchemaState, said: str) -> None:
+    assert not schema.compatible
+    assert said in schema_sentence(schema)
+
+
+def test_postgresql_that_answers_is_healthy_even_if_its_schema_does_not_fit() -> None:
+    assert postgres_check(Standing(False, "no schema", 0.002)) == {"status": "ok", "latency_ms": 2.0}
+    assert postgres_check(Standing(False, "gone")) == {"status": "failing", "reason": "gone"}
