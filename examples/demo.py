@@ -1,0 +1,183 @@
+"""The road from nothing to a memory that answers, on the local cluster: `make demo`.
+
+Installs the charts, applies examples/quickstart.yaml, waits until the SomaBrain is Ready, stores a chapter of a book,
+asks about it, and shows how each score came to be. Run again, it goes on where it stopped and stores nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+from examples.kubectl import ROOT, CommandFailed, Kubectl
+from examples.progress import Line, wait
+from somabrain_client import Answer, CallError, Filter, MemoryClient
+from somabrain_client.errors import AlreadyExistsError
+
+HERE = Path(__file__).parent
+NAMESPACE, BRAIN = "demo", "quickstart"
+INFRA, OPERATOR = "soma-infra", "somabrain-system"
+BOOK, SESSION = "alice", "chapter-1"
+QUESTIONS = (
+    "Why did Alice run after the rabbit?",
+    "What is the name of her cat, and what does it drink?",
+    "What was written on the bottle, and how did it taste?",
+    "Why could she not reach the key on the table?",
+)
+UNANSWERABLE = "Which interest rate did the central bank announce?"
+MIN_SCORE = 0.25
+READY_TIMEOUT_S = 300.0
+
+
+def install(kubectl: Kubectl) -> None:
+    """Install what a SomaBrain needs, and give the demo's namespace the Secrets of the database."""
+    subprocess.run([ROOT / "scripts" / "install_charts.sh", kubectl.kubeconfig], check=True)
+    kubectl.ensure_namespace(NAMESPACE)
+    for secret in ("somabrain-database", "somabrain-migration"):
+        kubectl.copy_secret(secret, INFRA, NAMESPACE)
+
+
+def pods_ready(kubectl: Kubectl, namespace: str, kind: str, name: str) -> tuple[bool, str]:
+    """Return whether a Deployment or StatefulSet has all its pods ready, and how many."""
+    found = kubectl.get(namespace, kind, name)
+    ready, wanted = found["status"].get("readyReplicas", 0), found["spec"]["replicas"]
+    seen = found["status"].get("observedGeneration") == found["metadata"]["generation"]
+    updated = found["status"].get("updatedReplicas", 0) == wanted
+    return seen and updated and ready == wanted, f"{ready} of {wanted} pods ready"
+
+
+def brain_ready(kubectl: Kubectl) -> tuple[bool, str]:
+    """Return whether the SomaBrain is Ready for its newest generation, and what its conditions say."""
+    found = kubectl.get(NAMESPACE, "sb", BRAIN)
+    conditions = {each["type"]: each for each in found.get("status", {}).get("conditions", ())}
+    ready = conditions.get("Ready")
+    if ready is None:
+        return False, "not looked at yet"
+    current = ready["observedGeneration"] == found["metadata"]["generation"]
+    return current and ready["status"] == "True", ready["message"]
+
+
+def wait_for_all(kubectl: Kubectl, line: Line) -> None:
+    """Wait, visibly, for the database, the operator and the SomaBrain.
+
+    Raises:
+        CommandFailed: one of them did not become ready; says what it says of itself.
+    """
+    stages = (
+        ("PostgreSQL", INFRA, lambda: pods_ready(kubectl, INFRA, "statefulset", "postgresql")),
+        ("the operator", OPERATOR, lambda: pods_ready(kubectl, OPERATOR, "deployment", "somabrain-operator")),
+        (f"SomaBrain {BRAIN}", NAMESPACE, lambda: brain_ready(kubectl)),
+    )
+    for what, namespace, state in stages:
+        if not wait(line, what, state, READY_TIMEOUT_S):
+            pods = kubectl("get", "pods", "-n", namespace)
+            raise CommandFailed(
+                f"{what} was not ready within {READY_TIMEOUT_S:.0f} s.\n{pods}\n{conditions(kubectl)}\n"
+                f"See: kubectl --kubeconfig {kubectl.kubeconfig} -n {namespace} describe pods"
+            )
+
+
+def conditions(kubectl: Kubectl) -> str:
+    """Return the conditions of the SomaBrain as a table."""
+    found = kubectl.get(NAMESPACE, "sb", BRAIN).get("status", {}).get("conditions", [])
+    rows = [f"  {each['type']:<19} {each['status']:<8} {each['reason']:<22} {each['message']}" for each in found]
+    return "\n".join(["  CONDITION           STATUS   REASON                 MESSAGE", *rows])
+
+
+async def remember_book(client: MemoryClient, line: Line) -> None:
+    """Store each paragraph that is not there yet, at its place in the session."""
+    attribution, *texts = (HERE / "alice-chapter-1.txt").read_text().strip().split("\n\n")
+    print(f"\n{attribution}")
+    try:
+        await client.create_namespace(BOOK, display_name="Alice's Adventures in Wonderland")
+    except AlreadyExistsError:
+        line.done("the book was remembered before")
+    there = {memory.session_position async for memory in client.list(BOOK, where=Filter(sessions=(SESSION,)))}
+    missing = [position for position in range(len(texts)) if position not in there]
+    line.begin()
+    started = time.monotonic()
+    for count, position in enumerate(missing, start=1):
+        line.say(f"remembering paragraph {count} of {len(missing)}")
+        await client.remember(BOOK, texts[position], session=SESSION, session_position=position)
+    took_s = time.monotonic() - started
+    line.done(f"{len(texts)} paragraphs are there, {len(missing)} of them stored now in {took_s:.1f} s")
+
+
+def show(question: str, answer: Answer, took_s: float) -> None:
+    """Print the best paragraphs, and what the score of each is made of."""
+    print(f"\n  {question}   ({took_s * 1000:.0f} ms)")
+    for hit in answer.hits:
+        made_of = hit.breakdown
+        assert made_of is not None
+        print(
+            f"    {hit.score:.3f} = (words {made_of.lexical_relative:.3f} + meaning {made_of.dense:.3f}) / 2 "
+            f"+ neighbours {made_of.contiguity:.3f}   paragraph {(hit.memory.session_position or 0) + 1}"
+        )
+        text = textwrap.shorten(hit.memory.text, 280, placeholder=" …")
+        print(textwrap.fill(text, 100, initial_indent=" " * 6, subsequent_indent=" " * 6))
+    if answer.degraded:
+        print(f"    The answer is less than it could be: {', '.join(answer.degraded)}.")
+
+
+async def converse(address: str, token: str, line: Line) -> None:
+    """Store the book and ask about it, as any agent of the namespace would."""
+    async with MemoryClient(address, token=token) as client:
+        await remember_book(client, line)
+        for question in QUESTIONS:
+            started = time.monotonic()
+            answer = await client.recall(BOOK, question, top_k=2, explain=True)
+            show(question, answer, time.monotonic() - started)
+        answer = await client.recall(BOOK, UNANSWERABLE, min_score=MIN_SCORE)
+        print(f"\n  {UNANSWERABLE}")
+        print(
+            f"    {len(answer.hits)} answers: the best paragraph matches its words with {answer.best_lexical:.2f}, "
+            f"and min_score asked for {MIN_SCORE}."
+        )
+
+
+def farewell(kubectl: Kubectl, took_s: float) -> None:
+    """Say how it stands, how to go on, and how to clean up."""
+    service = f"svc/{BRAIN}-grpc"
+    print(f"\n$ kubectl get sb -n {NAMESPACE}\n{kubectl('get', 'sb', '-n', NAMESPACE)}\n{conditions(kubectl)}")
+    print(f"""
+Done in {took_s:.0f} s. To go on:
+  export KUBECONFIG={kubectl.kubeconfig} PATH=$PATH:~/.cache/somabrain/bin
+  kubectl -n {NAMESPACE} edit sb {BRAIN}         change replicas, policy or settings, and watch it follow
+  kubectl -n {NAMESPACE} describe sb {BRAIN}     how it stands and what happened
+  kubectl -n {NAMESPACE} create token agent --audience somabrain > token
+  kubectl -n {NAMESPACE} port-forward {service} 50052 &
+  .venv/bin/somabrain --token-file token recall {BOOK} "Who is Dinah?"
+To clean up:
+  kubectl delete namespace {NAMESPACE}        the SomaBrain; the memories stay in the database
+  make clean-cluster                   everything""")
+
+
+def main() -> None:
+    """Run the demo to its end."""
+    started, line = time.monotonic(), Line()
+    kubectl = Kubectl.of_local_cluster()
+    install(kubectl)
+    print(f"$ kubectl apply -n {NAMESPACE} -f examples/quickstart.yaml")
+    print(kubectl("apply", "-n", NAMESPACE, "-f", str(HERE / "quickstart.yaml")), end="")
+    wait_for_all(kubectl, line)
+    token = kubectl.token(NAMESPACE, "agent")
+    with kubectl.forward(NAMESPACE, f"svc/{BRAIN}-grpc", 50052) as address:
+        asyncio.run(converse(address, token, line))
+    farewell(kubectl, time.monotonic() - started)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (CommandFailed, CallError) as error:
+        print(f"\ndemo: {error}", file=sys.stderr)
+        sys.exit(1)
+    except subprocess.CalledProcessError:
+        sys.exit(1)  # the script said why
+    except KeyboardInterrupt:
+        print("\ndemo: interrupted; `make demo` goes on from here.", file=sys.stderr)
+        sys.exit(130)
