@@ -93,7 +93,7 @@ class JwtAuthenticator:
         """Return who carries `token`, from the cache while its life lasts."""
         if token is None:
             raise Unauthenticated("missing")
-        if len(token) > MAX_TOKEN_BYTES:
+        if len(token) > MAX_TOKEN_BYTES or not token.isascii():
             raise Unauthenticated("malformed")
         digest = hashlib.sha256(token.encode()).digest()
         identity = self._kept.get(digest)

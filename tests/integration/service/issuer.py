@@ -1,0 +1,86 @@
+"""An issuer of tokens: real keys, published over HTTP on loopback."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+AUDIENCE = "somabrain"
+
+
+def new_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 2048)
+
+
+@dataclass
+class Issuer:
+    """Signs tokens; `published` are the keys it shows to the world, by id."""
+
+    url: str
+    published: dict[str, rsa.RSAPrivateKey] = field(default_factory=dict)
+    fetches: int = 0
+    bearer: str | None = None
+    """What the last reader of the keys sent as its own token."""
+
+    def document(self) -> bytes:
+        """The JWK set."""
+        keys = [
+            {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key())), "kid": kid, "use": "sig"}
+            for kid, key in self.published.items()
+        ]
+        return json.dumps({"keys": keys}).encode()
+
+    def token(
+        self,
+        tenant: str | None = "a",
+        *,
+        kid: str = "k1",
+        key: rsa.RSAPrivateKey | None = None,
+        life_s: float = 600,
+        **claims: object,
+    ) -> str:
+        """A token for `tenant`; a claim given as None is left out."""
+        now = time.time()
+        body = {
+            "iss": self.url, "aud": AUDIENCE, "sub": f"agent-of-{tenant}", "iat": now, "exp": now + life_s,
+            "tenant": tenant, **claims,
+        }  # fmt: skip
+        present = {name: value for name, value in body.items() if value is not None}
+        return jwt.encode(present, key or self.published[kid], algorithm="RS256", headers={"kid": kid})
+
+
+@contextmanager
+def issuer() -> Iterator[Issuer]:
+    """An issuer with one key, for the length of the block."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            made.fetches += 1
+            made.bearer = self.headers.get("Authorization")
+            body = made.document()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class' name
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    made = Issuer(f"http://127.0.0.1:{server.server_port}", {"k1": new_key()})
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield made
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

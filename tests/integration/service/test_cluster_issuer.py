@@ -1,0 +1,97 @@
+"""Service-account tokens of a real Kubernetes API: the cluster's own issuer knows the callers."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from common.config.settings import AuthSettings
+from common.errors import Unauthenticated, Unavailable
+from common.utils.auth_client import authenticator
+from somabrain_local.loopback import ApiServer, api_server
+
+BINDING = {
+    "apiVersion": "rbac.authorization.k8s.io/v1",
+    "kind": "ClusterRoleBinding",
+    "metadata": {"name": "somabrain-reads-keys"},
+    "roleRef": {
+        "apiGroup": "rbac.authorization.k8s.io",
+        "kind": "ClusterRole",
+        "name": "system:service-account-issuer-discovery",
+    },
+    "subjects": [{"kind": "ServiceAccount", "name": "service", "namespace": "brains"}],
+}
+
+
+def ask(api: ApiServer, path: str, body: Mapping[str, object]) -> dict[str, object]:
+    """POST to the API as an administrator."""
+    headers = {"Authorization": f"Bearer {api.token}", "Content-Type": "application/json"}
+    request = urllib.request.Request(api.url + path, json.dumps(body).encode(), headers)
+    context = ssl.create_default_context(cafile=str(api.ca_file))
+    with urllib.request.urlopen(request, context=context, timeout=10) as response:
+        answer: dict[str, object] = json.load(response)
+        return answer
+
+
+def service_account(api: ApiServer, namespace: str, name: str) -> None:
+    ask(api, "/api/v1/namespaces", {"metadata": {"name": namespace}})
+    ask(api, f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": name}})
+
+
+def token(api: ApiServer, namespace: str, name: str, audience: str) -> str:
+    """By the TokenRequest API, as a kubelet asks for projected tokens."""
+    answer = ask(
+        api,
+        f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token",
+        {"spec": {"audiences": [audience], "expirationSeconds": 600}},
+    )
+    status = answer["status"]
+    assert isinstance(status, dict)
+    return str(status["token"])
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[ApiServer]:
+    with api_server() as running:
+        service_account(running, "agents", "agent")
+        service_account(running, "brains", "service")
+        ask(running, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", BINDING)
+        yield running
+
+
+@pytest.fixture
+def auth(api: ApiServer, tmp_path: Path) -> AuthSettings:
+    """As the operator sets it up: the cluster's CA, and a token bound to issuer discovery and nothing else."""
+    own = tmp_path / "token"
+    own.write_text(token(api, "brains", "service", api.url))
+    return AuthSettings(issuer=api.issuer, jwks_url=api.jwks_url, jwks_ca_file=api.ca_file, jwks_token_file=own)
+
+
+async def test_the_tenant_is_the_callers_kubernetes_namespace(api: ApiServer, auth: AuthSettings) -> None:
+    async with authenticator(auth, "0.0.0.0") as authenticate:
+        identity = await authenticate.identify(token(api, "agents", "agent", "somabrain"))
+    assert identity.tenant == "agents"
+    assert identity.subject == "system:serviceaccount:agents:agent"
+    assert identity.issuer == api.issuer
+    assert identity.scopes is None
+
+
+async def test_a_token_for_another_audience_is_refused(api: ApiServer, auth: AuthSettings) -> None:
+    """Also the pod's default token, which is meant for the API and not for us."""
+    async with authenticator(auth, "0.0.0.0") as authenticate:
+        with pytest.raises(Unauthenticated) as caught:
+            await authenticate.identify(token(api, "agents", "agent", api.url))
+    assert caught.value.cause == "wrong_audience"
+
+
+async def test_keys_that_may_not_be_read_let_nobody_in(api: ApiServer, auth: AuthSettings) -> None:
+    """The API publishes its keys to those who are bound to issuer discovery; without a token it answers 403."""
+    without = auth.model_copy(update={"jwks_token_file": None})
+    async with authenticator(without, "0.0.0.0") as authenticate:
+        with pytest.raises(Unavailable):
+            await authenticate.identify(token(api, "agents", "agent", "somabrain"))

@@ -1,0 +1,171 @@
+"""Tokens against a real issuer: what is let in, what is not, and for how long an answer is believed."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hmac
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from common.config.settings import AuthSettings
+from common.errors import ConfigurationError, Unauthenticated, Unavailable
+from common.utils.auth_client import Authenticator, authenticator
+from tests.integration.service.issuer import Issuer, issuer, new_key
+
+
+@pytest.fixture
+def idp() -> Iterator[Issuer]:
+    with issuer() as made:
+        yield made
+
+
+def settings(idp: Issuer, **changes: object) -> AuthSettings:
+    chosen = {
+        "issuer": idp.url, "jwks_url": f"{idp.url}/keys", "tenant_claim": "/tenant", "leeway_s": 0, **changes,
+    }  # fmt: skip
+    return AuthSettings.model_validate(chosen)
+
+
+async def refusal(authenticate: Authenticator, token: str | None) -> str:
+    with pytest.raises(Unauthenticated) as caught:
+        await authenticate.identify(token)
+    return caught.value.cause
+
+
+async def test_a_good_token_is_its_tenant(idp: Issuer) -> None:
+    async with authenticator(settings(idp), "0.0.0.0") as authenticate:
+        identity = await authenticate.identify(idp.token("a"))
+    assert (identity.subject, identity.tenant, identity.issuer, identity.scopes) == ("agent-of-a", "a", idp.url, None)
+
+
+def encoded(part: bytes) -> str:
+    return base64.urlsafe_b64encode(part).rstrip(b"=").decode()
+
+
+def header(algorithm: str) -> str:
+    return encoded(json.dumps({"alg": algorithm, "kid": "k1"}).encode())
+
+
+def unsigned(idp: Issuer) -> str:
+    return f"{header('none')}.{idp.token().split('.')[1]}."
+
+
+def confused(idp: Issuer) -> str:
+    """Signed by HMAC with the public key as the secret (RFC 8725, 2.1)."""
+    signed = f"{header('HS256')}.{idp.token().split('.')[1]}"
+    secret = idp.published["k1"].public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return f"{signed}.{encoded(hmac.digest(secret, signed.encode(), 'sha256'))}"
+
+
+REFUSED: dict[str, Callable[[Issuer], str | None]] = {
+    "missing": lambda idp: None,
+    "malformed": lambda idp: "not a token",
+    "expired": lambda idp: idp.token(life_s=-1),
+    "not_yet_valid": lambda idp: idp.token(nbf=time.time() + 60),
+    "wrong_audience": lambda idp: idp.token(aud="somebody else"),
+    "wrong_issuer": lambda idp: idp.token(iss="https://another.example"),
+    "claim_missing": lambda idp: idp.token(exp=None),
+    "tenant_missing": lambda idp: idp.token(tenant=None),
+    "wrong_signature": lambda idp: idp.token(key=new_key()),
+    "unknown_key": lambda idp: idp.token(kid="k9", key=new_key()),
+}
+
+
+@pytest.mark.parametrize("cause", REFUSED)
+async def test_a_token_that_is_not_good_is_refused_for_its_cause(idp: Issuer, cause: str) -> None:
+    async with authenticator(settings(idp), "0.0.0.0") as authenticate:
+        assert await refusal(authenticate, REFUSED[cause](idp)) == cause
+
+
+@pytest.mark.parametrize("forge", [unsigned, confused])
+async def test_an_algorithm_that_is_not_allowed_is_refused(idp: Issuer, forge: Callable[[Issuer], str]) -> None:
+    async with authenticator(settings(idp), "0.0.0.0") as authenticate:
+        assert await refusal(authenticate, forge(idp)) == "wrong_algorithm"
+
+
+@pytest.mark.parametrize("token", ["x" * 20_000, "a.b.c", "..", "\ud800", "é.é.é", ""])
+async def test_garbage_is_malformed(idp: Issuer, token: str) -> None:
+    async with authenticator(settings(idp), "0.0.0.0") as authenticate:
+        assert await refusal(authenticate, token) == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("claim", "scopes"),
+    [("r w", {"r", "w"}), (["r", "w"], {"r", "w"}), (None, set()), (7, set()), (["r", 7], {"r"})],
+)
+async def test_scopes_are_a_list_or_a_string_or_none_held(idp: Issuer, claim: object, scopes: set[str]) -> None:
+    async with authenticator(settings(idp, scope_claim="/scope"), "0.0.0.0") as authenticate:
+        assert (await authenticate.identify(idp.token(scope=claim))).scopes == frozenset(scopes)
+
+
+async def test_an_issuer_that_is_gone_lets_nobody_in(idp: Issuer) -> None:
+    nobody = settings(idp, jwks_url="http://127.0.0.1:1/keys")
+    async with authenticator(nobody, "0.0.0.0") as authenticate:
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await authenticate.identify(idp.token())
+
+
+async def test_a_checked_token_is_believed_for_its_time_and_no_longer(idp: Issuer) -> None:
+    """The issuer withdraws its key: the token ends with the keys' life, however often it was believed."""
+    async with authenticator(settings(idp, cache_s=1.5), "0.0.0.0") as authenticate:
+        token = idp.token()
+        await authenticate.identify(token)
+        idp.published.clear()
+        await authenticate.identify(token)
+        await asyncio.sleep(1.6)
+        assert await refusal(authenticate, token) == "unknown_key"
+
+
+async def test_a_token_is_never_believed_past_its_end(idp: Issuer) -> None:
+    async with authenticator(settings(idp), "0.0.0.0") as authenticate:
+        token = idp.token(life_s=1)
+        await authenticate.identify(token)
+        await asyncio.sleep(1.1)
+        assert await refusal(authenticate, token) == "expired"
+
+
+async def test_a_new_key_is_found_when_a_token_names_it(idp: Issuer) -> None:
+    async with authenticator(settings(idp), "0.0.0.0") as authenticate:
+        await authenticate.identify(idp.token())
+        idp.published["k2"] = new_key()
+        await asyncio.sleep(1.1)  # keys are read at most once a second
+        assert (await authenticate.identify(idp.token("b", kid="k2"))).tenant == "b"
+
+
+async def test_made_up_keys_are_no_load_on_the_issuer(idp: Issuer) -> None:
+    async with authenticator(settings(idp), "0.0.0.0") as authenticate:
+        for number in range(200):
+            await refusal(authenticate, idp.token(kid=f"made-up-{number}", key=idp.published["k1"]))
+    assert idp.fetches <= 3
+
+
+async def test_many_first_calls_read_the_keys_once(idp: Issuer) -> None:
+    async with authenticator(settings(idp), "0.0.0.0") as authenticate:
+        await asyncio.gather(*(authenticate.identify(idp.token(f"t{number}")) for number in range(50)))
+    assert idp.fetches == 1
+
+
+async def test_the_token_for_the_keys_is_read_again_at_each_fetch(idp: Issuer, tmp_path: Path) -> None:
+    own = tmp_path / "token"
+    own.write_text("first\n")
+    async with authenticator(settings(idp, jwks_token_file=own), "0.0.0.0") as authenticate:
+        await authenticate.identify(idp.token())
+        assert idp.bearer == "Bearer first"
+        own.write_text("second\n")
+        await asyncio.sleep(1.1)
+        await refusal(authenticate, idp.token(kid="k9", key=idp.published["k1"]))
+        assert idp.bearer == "Bearer second"
+
+
+async def test_a_certificate_bundle_that_is_none_stops_the_start(idp: Issuer, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(ConfigurationError, match=r"auth\.jwks_ca_file"):
+        async with authenticator(settings(idp, jwks_ca_file=tmp_path / "ca.pem"), "0.0.0.0"):
+            pass

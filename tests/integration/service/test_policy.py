@@ -1,0 +1,86 @@
+"""The policy as a real OPA decides it."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from common.config.settings import PolicySettings
+from common.errors import PermissionDenied
+from common.utils.auth_client import Identity
+from somabrain_local.environment import places
+from somabrain_local.loopback import Opa, opa
+from somabrain_service.metrics import Metrics
+from somabrain_service.policy import policy_client
+
+POLICIES = Path("common/policy")
+REMEMBER = "/somabrain.memory.v1.MemoryService/Remember"
+
+
+@pytest.fixture
+def engine() -> Iterator[Opa]:
+    with opa(POLICIES) as running:
+        yield running
+
+
+def identity(scopes: frozenset[str] | None = None, tenant: str = "a") -> Identity:
+    return Identity("agent", tenant, "issuer", scopes, 0.0)
+
+
+def settings(engine: Opa, path: str = "/v1/data/sb/policy", cache_s: float = 5.0) -> PolicySettings:
+    return PolicySettings(url=f"{engine.url}{path}", cache_s=cache_s)
+
+
+def test_the_default_policy_passes_its_own_tests() -> None:
+    """`opa test`, and OPA's own formatter and strict checks."""
+    for command in (["test", "-v"], ["check", "--strict"], ["fmt", "--fail", "--list"]):
+        done = subprocess.run([places().bin / "opa", *command, POLICIES], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+async def test_a_tenant_may_and_a_missing_scope_is_named(engine: Opa) -> None:
+    async with policy_client(settings(engine), Metrics()) as policy:
+        await policy.require(identity(), REMEMBER, "notes")
+        await policy.require(identity(frozenset({"memory.write"})), REMEMBER, "notes")
+        with pytest.raises(PermissionDenied, match=f"scope_held: {REMEMBER} needs the scope memory.write"):
+            await policy.require(identity(frozenset({"memory.read"})), REMEMBER, "notes")
+        with pytest.raises(PermissionDenied, match="tenant_present"):
+            await policy.require(identity(tenant=""), REMEMBER, "notes")
+
+
+async def test_a_policy_that_is_not_there_denies(engine: Opa) -> None:
+    async with policy_client(settings(engine, "/v1/data/no/such/policy"), Metrics()) as policy:
+        with pytest.raises(PermissionDenied, match="the policy is undefined"):
+            await policy.require(identity(), REMEMBER, "notes")
+
+
+async def test_an_error_of_the_engine_denies(engine: Opa) -> None:
+    async with policy_client(settings(engine, "/v1/nothing"), Metrics()) as policy:
+        with pytest.raises(PermissionDenied, match="cannot be reached"):
+            await policy.require(identity(), REMEMBER, "notes")
+
+
+async def test_a_kept_decision_outlives_the_engine_by_its_life_and_no_longer(engine: Opa) -> None:
+    async with policy_client(settings(engine, cache_s=1.0), Metrics()) as policy:
+        await policy.require(identity(), REMEMBER, "notes")
+        engine.stop()
+        await policy.require(identity(), REMEMBER, "notes")
+        with pytest.raises(PermissionDenied, match="cannot be reached"):
+            await policy.require(identity(), REMEMBER, "another")
+        await asyncio.sleep(1.1)
+        with pytest.raises(PermissionDenied, match="cannot be reached"):
+            await policy.require(identity(), REMEMBER, "notes")
+
+
+async def test_decisions_and_where_they_came_from_are_counted(engine: Opa) -> None:
+    metrics = Metrics()
+    async with policy_client(settings(engine), metrics) as policy:
+        for _ in range(3):
+            await policy.require(identity(), REMEMBER, "notes")
+    exposed = metrics.exposition().decode()
+    assert 'somabrain_policy_decisions_total{outcome="allowed",source="engine"} 1.0' in exposed
+    assert 'somabrain_policy_decisions_total{outcome="allowed",source="cache"} 2.0' in exposed
