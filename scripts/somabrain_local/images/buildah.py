@@ -61,4 +61,5 @@ class Buildah:
         storage = self.places.cache / "buildah"
         driver = "vfs" if self.places.on_overlay else "overlay"
         options = ["--root", storage / "root", "--runroot", storage / "run", "--storage-driver", driver]
-        return ["buildah", *options, command, *arguments]
+        # In a mount namespace of its own, so that no mount of its storage outlives it.
+        return ["unshare", "--mount", "buildah", *options, command, *arguments]

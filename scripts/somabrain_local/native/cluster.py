@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from somabrain_local import debian, shell, specs
 from somabrain_local.api import Api, ApiError
@@ -98,14 +99,27 @@ class NativeCluster:
         return self.layout.launched.exists() and launch.is_anchored(self.layout)
 
     def _is_healthy(self) -> bool:
-        return self._is_launched() and self._node_is_ready()
+        return self._is_launched() and self._node_is_ready() and self._resolves()
 
     def _node_is_ready(self) -> bool:
         """Return whether API, kubelet (asked through the API) and node are well."""
         if not self._api.answers(f"/api/v1/nodes/{NODE}/proxy/healthz"):
             return False
-        conditions = json.loads(self._api.call("GET", f"/api/v1/nodes/{NODE}"))["status"]["conditions"]
+        conditions = self._status_of(f"/api/v1/nodes/{NODE}").get("conditions", [])
         return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+    def _resolves(self) -> bool:
+        return bool(
+            self._status_of("/apis/apps/v1/namespaces/kube-system/deployments/coredns").get("availableReplicas")
+        )
+
+    def _status_of(self, path: str) -> dict[str, Any]:
+        """Return the status of the object at `path`; empty when the API does not answer."""
+        try:
+            status: dict[str, Any] = json.loads(self._api.call("GET", path))["status"]
+        except ApiError:
+            return {}
+        return status
 
     def _mends_itself(self) -> bool:
         """Wait for the supervisor to restart what died; False when that does not help or it is dead itself."""
@@ -160,14 +174,6 @@ class NativeCluster:
                 layout.launched.touch()
             except (Timeout, CommandFailed) as error:
                 raise LocalError(f"{error} The components' logs are in {layout.logs}.") from error
-
-    def _resolves(self) -> bool:
-        try:
-            path = "/apis/apps/v1/namespaces/kube-system/deployments/coredns"
-            status = json.loads(self._api.call("GET", path))["status"]
-        except ApiError:
-            return False
-        return bool(status.get("availableReplicas"))
 
     def _tear_down(self) -> None:
         """Remove whatever there is, of a whole cluster or of the remains of one."""

@@ -26,7 +26,9 @@ def prepare(memory: Path) -> None:
     Raises:
         LocalError: bridged packets cannot be filtered, so Services would not work.
     """
-    memory.write_text(json.dumps({str(path): path.read_text().strip() for path in SETTINGS}))
+    draft = memory.with_suffix(".draft")
+    draft.write_text(json.dumps({str(path): path.read_text().strip() for path in SETTINGS}))
+    draft.replace(memory)
     for module in ("br_netfilter", "overlay"):
         with suppress(CommandFailed):  # it may be built in; what counts is checked below
             shell.run(["modprobe", module])
