@@ -22,9 +22,7 @@ $(VENV): requirements/dev.txt requirements/build.txt pyproject.toml scripts/venv
 .venv: $(VENV)
 
 demo: $(VENV) ## A cluster, the operator, a memory service, and a conversation with it
-	@$(LOCAL) up
-	@$(LOCAL) images
-	@$(LOCAL) load
+	@$(LOCAL) up --with-images
 	@$(PY) examples/demo.py
 
 test: lint unit chart integration e2e ## Everything that must hold
@@ -45,9 +43,7 @@ chart: $(VENV) ## Tests that render the charts
 	@$(PY) -m pytest tests/chart
 
 e2e: $(VENV) ## Tests on the local cluster
-	@$(LOCAL) up
-	@$(LOCAL) images
-	@$(LOCAL) load
+	@$(LOCAL) up --with-images
 	@$(PY) -m pytest tests/e2e
 
 bench: $(VENV) ## First figures: Recall and Remember beside a trivial handler and raw SQL

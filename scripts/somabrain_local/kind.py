@@ -28,6 +28,7 @@ class KindCluster:
                 self.kubeconfig().parent.mkdir(parents=True, exist_ok=True)
                 self._kind("create", "cluster", "--image", specs.KIND_NODE, "--wait", "180s")
         if with_images:
+            self.workshop.ensure(specs.FOR_PEOPLE)
             self.images()
             self.load()
 

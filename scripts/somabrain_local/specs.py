@@ -88,6 +88,7 @@ TOOLS: tuple[Tool, ...] = (
 
 NATIVE_CLUSTER = ("etcd", "kubernetes", "coredns", "pause")
 KIND_CLUSTER = ("kind", "kubernetes")
+FOR_PEOPLE = ("helm", "kubernetes")
 
 
 def find(name: str) -> Tool:

@@ -42,7 +42,7 @@ class NativeCluster:
         """Return with a ready cluster: at once if it is healthy, mended or made anew if it is not."""
         self._require_root()
         if with_images:
-            together(self._up, self.images)
+            together(self._up, self.images, lambda: self.workshop.ensure(specs.FOR_PEOPLE))
             self.load()
         else:
             self._up()
@@ -109,9 +109,8 @@ class NativeCluster:
         return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
     def _resolves(self) -> bool:
-        return bool(
-            self._status_of("/apis/apps/v1/namespaces/kube-system/deployments/coredns").get("availableReplicas")
-        )
+        path = "/apis/apps/v1/namespaces/kube-system/deployments/coredns"
+        return bool(self._status_of(path).get("availableReplicas"))
 
     def _status_of(self, path: str) -> dict[str, Any]:
         """Return the status of the object at `path`; empty when the API does not answer."""
