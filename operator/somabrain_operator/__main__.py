@@ -1,0 +1,24 @@
+"""The entry point `somabrain-operator`: kopf over `somabrain_operator.main`, in the namespaces it was told."""
+
+from __future__ import annotations
+
+import sys
+
+import kopf.cli
+
+from common.config.settings import load
+from common.errors import ConfigurationError
+
+
+def main() -> None:
+    """Run the operator until it is told to stop."""
+    try:
+        namespaces = load().operator.namespaces
+    except ConfigurationError as exc:
+        sys.exit(f"somabrain-operator: {exc.message}")
+    where = [part for name in namespaces for part in ("--namespace", name)] or ["--all-namespaces"]
+    kopf.cli.main(["run", "--standalone", *where, "-m", "somabrain_operator.main"], prog_name="kopf")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""The operator as nested contexts: reading down is startup, unwinding is shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.resources import files
+from typing import Final
+
+import aiohttp
+import httpx2
+import structlog
+from lightkube.config.kubeconfig import KubeConfig, SingleConfig
+from lightkube.core.async_client import AsyncClient
+
+from common.config.settings import OperatorSettings, Settings
+from common.errors import ConfigurationError, NotFound
+from somabrain_operator import names
+from somabrain_operator.cluster.api import TIMEOUT_S, Cluster
+from somabrain_operator.cluster.kinds import BRAIN
+from somabrain_operator.cluster.probe import ReadinessProbe
+from somabrain_operator.echoes import Echoes
+from somabrain_operator.health import http_server, make_app
+from somabrain_operator.metrics import Metrics
+from somabrain_operator.names import Key
+from somabrain_operator.observed import Release
+from somabrain_operator.queue import WorkQueue
+from somabrain_operator.reconcile import Reconciler
+from somabrain_operator.references import ReferenceWatch
+from somabrain_operator.tree import Json, text
+
+STOP_GRACE_S: Final = 15.0
+"""How long reconciles under way may finish; each of their calls has a time-out."""
+_log = structlog.stdlib.get_logger("somabrain_operator")
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Where events go: each is turned into a key, and forgotten."""
+
+    queue: WorkQueue
+    echoes: Echoes
+
+    def brain_seen(self, event: str | None, seen: Json) -> None:
+        """Take an event of a SomaBrain."""
+        self._take(Key(text(seen, "metadata", "namespace"), text(seen, "metadata", "name")), event, seen)
+
+    def child_seen(self, event: str | None, seen: Json) -> None:
+        """Take an event of an object that carries our labels."""
+        instance = text(seen, "metadata", "labels", "app.kubernetes.io/instance")
+        if instance:
+            self._take(Key(text(seen, "metadata", "namespace"), instance), event, seen)
+
+    def _take(self, key: Key, event: str | None, seen: Json) -> None:
+        uid, version = text(seen, "metadata", "uid"), text(seen, "metadata", "resourceVersion")
+        if event == "DELETED":
+            self.echoes.forget(uid)
+        self.queue.add(key, lambda: not self.echoes.is_echo(uid, version))
+
+
+def release(told: OperatorSettings) -> Release:
+    """Return what this operator was released with, as far as the settings do not say otherwise."""
+    return Release(
+        service_repository=told.service_repository,
+        service_version=told.service_version or metadata.version("somabrain"),
+        opa_image=told.opa_image,
+        policy=files("common.policy").joinpath("sb.rego").read_text(encoding="utf-8"),
+    )
+
+
+@asynccontextmanager
+async def running(told: Settings, config: SingleConfig | None = None) -> AsyncIterator[Intake]:
+    """Run the operator's own parts and yield where events go.
+
+    Args:
+        told: the settings.
+        config: how the API server is reached; None: as the pod or KUBECONFIG says.
+
+    Raises:
+        ConfigurationError: the CustomResourceDefinition is not installed, or the HTTP port cannot be bound.
+    """
+    metrics, echoes = Metrics(), Echoes()
+    config = config or KubeConfig.from_env().get()
+    async with (
+        AsyncClient(config, timeout=httpx2.Timeout(TIMEOUT_S), trust_env=False) as client,
+        aiohttp.ClientSession() as session,
+    ):
+        cluster = Cluster(client, metrics)
+        await _require_crd(cluster, told.operator)
+        references = ReferenceWatch(cluster, told.operator.references_s)
+        reconciler = Reconciler(cluster, ReadinessProbe(session), release(told.operator), references, echoes)
+        queue = WorkQueue(reconciler.reconcile, metrics, workers=told.operator.workers, resync_s=told.operator.resync_s)
+        async with (
+            http_server(told.http, make_app(metrics, queue.oldest_s)) as port,
+            _background(queue.run(), references.run(queue.add)),
+        ):
+            _log.info("operator started", http_port=port, namespaces=list(told.operator.namespaces) or "all")
+            try:
+                yield Intake(queue, echoes)
+            finally:
+                await queue.stop(STOP_GRACE_S)
+                _log.info("operator stopped")
+
+
+async def _require_crd(cluster: Cluster, told: OperatorSettings) -> None:
+    try:
+        await cluster.list(BRAIN, told.namespaces[0] if told.namespaces else "*", {})
+    except NotFound as exc:
+        raise ConfigurationError(
+            f"The API server does not know {names.PLURAL}.{names.GROUP}; install the chart somabrain-operator with "
+            "crd.install=true, or apply crds/."
+        ) from exc
+
+
+@asynccontextmanager
+async def _background(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Run coroutines until the end of the block; one that fails stops the process, so that it is started anew."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_supervised(each)) for each in work]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+async def _supervised(work: Coroutine[None, None, None]) -> None:
+    try:
+        await work
+    except Exception:  # noqa: BLE001 - the boundary of a task: nothing above it would notice
+        _log.exception("a part of the operator failed; stopping")
+        signal.raise_signal(signal.SIGTERM)

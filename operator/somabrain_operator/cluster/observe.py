@@ -1,0 +1,142 @@
+"""Reads everything the plan is made from. Secrets are read by name, never listed."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from pydantic import ValidationError
+
+from somabrain_operator import names, pods
+from somabrain_operator.cluster.api import Cluster
+from somabrain_operator.cluster.kinds import BRAIN, CHILDREN, CONFIG_MAP, EVENT, JOB, POD, SECRET
+from somabrain_operator.cluster.probe import ReadinessProbe
+from somabrain_operator.hashing import secret_hash
+from somabrain_operator.model.spec import SomaBrainSpec
+from somabrain_operator.names import SERVER, ChildId, Key
+from somabrain_operator.observed import Brain, Observed, Reference, Resolved, references_of
+from somabrain_operator.plan.steps import possible_children
+from somabrain_operator.tree import Manifest, items, mapping, number, text
+
+
+async def observe(cluster: Cluster, probe: ReadinessProbe, key: Key) -> Observed | None:
+    """Return what is to be seen of a SomaBrain now, or None when there is none."""
+    found = await cluster.get(BRAIN, *key)
+    if found is None:
+        return None
+    brain = read_brain(key, found)
+    instance = {"app.kubernetes.io/instance": key.name, "app.kubernetes.io/managed-by": names.MANAGER}
+    references, children, jobs, seen = await asyncio.gather(
+        resolve(cluster, brain),
+        _children(cluster, key),
+        cluster.list(JOB, key.namespace, instance),
+        cluster.list(POD, key.namespace, instance),
+    )
+    reports = await _reports(cluster, probe, key.namespace, seen)
+    return Observed(
+        brain=brain,
+        references=references,
+        children=children,
+        jobs=tuple({"apiVersion": "batch/v1", "kind": "Job", **job} for job in jobs),
+        pods=seen,
+        reports=reports,
+        now=datetime.now(UTC),
+    )
+
+
+def read_brain(key: Key, found: Manifest) -> Brain:
+    """Return the resource; a spec that the model refuses is a finding and not a crash."""
+    spec, problem = None, ""
+    try:
+        spec = SomaBrainSpec.model_validate(found.get("spec"))
+    except ValidationError as exc:
+        problem = " ".join(
+            f"spec.{'.'.join(str(step) for step in each['loc'])}: {each['msg']}; correct or remove it."
+            for each in exc.errors(include_url=False, include_input=False)
+        )
+    metadata = mapping(found, "metadata")
+    return Brain(
+        key=key,
+        uid=text(metadata, "uid"),
+        generation=number(metadata, "generation"),
+        annotations={name: str(value) for name, value in mapping(metadata, "annotations").items()},
+        spec=spec,
+        problem=problem,
+        status=mapping(found, "status"),
+        deleting="deletionTimestamp" in metadata,
+    )
+
+
+async def resolve(cluster: Cluster, brain: Brain) -> tuple[Resolved, ...]:
+    """Return the Secrets and ConfigMaps that the spec names, as hashes of the keys that are used."""
+    if brain.spec is None:
+        return ()
+    wanted = references_of(brain.spec)
+    return tuple(await asyncio.gather(*(_resolve(cluster, brain, reference) for reference in wanted)))
+
+
+async def _resolve(cluster: Cluster, brain: Brain, reference: Reference) -> Resolved:
+    kind = SECRET if reference.kind == "Secret" else CONFIG_MAP
+    found = await cluster.get(kind, brain.key.namespace, reference.name)
+    if found is None:
+        return Resolved(reference, exists=False)
+    contents = _contents(reference, found)
+    return Resolved(
+        reference,
+        exists=True,
+        digests={name: secret_hash(brain.uid, content) for name, content in contents.items()},
+        secrets=tuple(
+            content.decode(errors="replace").strip() for content in contents.values() if reference.kind == "Secret"
+        ),
+    )
+
+
+def _contents(reference: Reference, found: Manifest) -> dict[str, bytes]:
+    """Return the used keys that hold something."""
+    data = mapping(found, "data")
+    used = reference.keys or tuple(name for name in sorted(data) if name.endswith(".rego"))
+    contents = {}
+    for name in used:
+        value = text(data, name)
+        try:
+            content = base64.b64decode(value) if reference.kind == "Secret" else value.encode()
+        except binascii.Error:
+            continue
+        if content.strip():
+            contents[name] = content
+    return contents
+
+
+async def _children(cluster: Cluster, key: Key) -> Mapping[ChildId, Manifest]:
+    wanted = possible_children(key.name)
+    found = await asyncio.gather(*(cluster.get(CHILDREN[each.kind], key.namespace, each.name) for each in wanted))
+    return {identity: live for identity, live in zip(wanted, found, strict=True) if live is not None}
+
+
+async def _reports(
+    cluster: Cluster, probe: ReadinessProbe, namespace: str, seen: tuple[Manifest, ...]
+) -> Mapping[str, str]:
+    """Return what the servers that run and are not ready say of themselves, or else what the kubelet said of them."""
+    asked = {
+        pods.name_of(pod): text(pod, "status", "podIP")
+        for pod in pods.of_component(seen, SERVER)
+        if not pods.is_ready(pod) and text(pod, "status", "podIP") and _runs(pod)
+    }
+    said = await asyncio.gather(*(_report(cluster, probe, namespace, *each) for each in asked.items()))
+    return {name: words for name, words in zip(asked, said, strict=True) if words}
+
+
+def _runs(pod: Manifest) -> bool:
+    return any("running" in mapping(each, "state") for each in items(pod, "status", "containerStatuses"))
+
+
+async def _report(cluster: Cluster, probe: ReadinessProbe, namespace: str, name: str, address: str) -> str:
+    if words := await probe.ask(address):
+        return words
+    fields = {"involvedObject.name": name, "reason": "Unhealthy"}
+    warnings = await cluster.list(EVENT, namespace, {}, fields)
+    latest = max(warnings, key=lambda event: text(event, "lastTimestamp"), default=None)
+    return text(latest, "message")

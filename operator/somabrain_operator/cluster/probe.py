@@ -1,0 +1,47 @@
+"""Asks a pod that is not ready why, because the kubelet keeps the body of a failed probe to itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Final
+
+import aiohttp
+
+from somabrain_operator.render.base import HTTP_PORT
+from somabrain_operator.tree import Json, text
+
+TIMEOUT_S: Final = 2.0
+LONGEST_BYTES: Final = 8192
+
+
+class ReadinessProbe:
+    """GETs /ready of pods."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        """Use an open session; its owner closes it."""
+        self._session = session
+
+    async def ask(self, address: str) -> str:
+        """Return what the pod says when it is not ready, or an empty string when it says nothing."""
+        host = f"[{address}]" if ":" in address else address
+        try:
+            async with (
+                asyncio.timeout(TIMEOUT_S),
+                self._session.get(f"http://{host}:{HTTP_PORT}/ready", allow_redirects=False) as response,
+            ):
+                if response.status != 503:
+                    return ""
+                body = await response.content.read(LONGEST_BYTES)
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return ""
+        return reason(body.decode(errors="replace"))
+
+
+def reason(body: str) -> str:
+    """Return the sentence of a /ready answer: the `reason` of its JSON, or plain text as it is."""
+    try:
+        tree: Json = json.loads(body)
+    except ValueError:
+        return body.strip()
+    return text(tree, "reason")

@@ -1,0 +1,97 @@
+"""Fields that somebody else set in a live object, such as `hostNetwork`, and the patch that removes them.
+
+Server-side apply leaves what other managers own in place. Who owns what stands in metadata.managedFields; a field
+of the spec or the data that is owned by another and was not rendered is foreign. Defaults are owned by nobody, so
+they are never taken for foreign. Format: sigs.k8s.io/structured-merge-diff, fieldpath.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from somabrain_operator.diff.lists import keyed
+from somabrain_operator.diff.subset import Difference, Path, differences
+from somabrain_operator.names import MANAGER
+from somabrain_operator.tree import Json, Manifest, items, mapping, text
+
+_JUDGED: Final = ("spec", "data")
+
+
+def drift(rendered: Manifest, live: Manifest) -> tuple[Difference, ...]:
+    """Return every place where the live object is not as rendered; empty when it is."""
+    found = dict.fromkeys(differences(rendered, live))
+    found.update(dict.fromkeys(Difference(path, "foreign") for path in _owned_by_others(rendered, live)))
+    return tuple(found)
+
+
+def removal(live: Manifest, found: Sequence[Difference]) -> list[Json]:
+    """Return the JSON patch (RFC 6902) that removes what is foreign from exactly this version of the object."""
+    paths = {each.path for each in found if each.kind == "foreign"}
+    outermost = [path for path in paths if not any(path[:end] in paths for end in range(1, len(path)))]
+    # From the back, so that a removal does not shift the ones that follow.
+    ordered = sorted(outermost, key=lambda path: [(isinstance(step, int), step) for step in path], reverse=True)
+    version = text(live, "metadata", "resourceVersion")
+    return [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": version},
+        *({"op": "remove", "path": "".join(f"/{_escaped(step)}" for step in path)} for path in ordered),
+    ]
+
+
+def _escaped(step: str | int) -> str:
+    return str(step).replace("~", "~0").replace("/", "~1")
+
+
+def _owned_by_others(rendered: Manifest, live: Manifest) -> Iterator[Path]:
+    for entry in items(live, "metadata", "managedFields"):
+        ours = text(entry, "manager") == MANAGER and text(entry, "operation") == "Apply"
+        if ours or text(entry, "subresource"):
+            continue
+        for field in _JUDGED:
+            if field in rendered and field in live:
+                owned = mapping(entry, "fieldsV1", f"f:{field}")
+                yield from _not_rendered(owned, rendered[field], live[field], (field,))
+
+
+def _not_rendered(owned: Mapping[str, Json], rendered: Json, live: Json, path: Path) -> Iterator[Path]:
+    for element, below in owned.items():
+        step = _step(element, live, str(path[-1]))
+        if step is None:
+            continue
+        here = (*path, step)
+        have = _child(live, step)
+        want = _counterpart(rendered, live, step, str(path[-1]))
+        if want is None:
+            yield here
+        else:
+            yield from _not_rendered(mapping(below), want, have, here)
+
+
+def _step(element: str, live: Json, field: str) -> str | int | None:
+    """Return the key or position in `live` that a fieldpath element names, or None where there is none."""
+    if element.startswith("f:") and isinstance(live, Mapping) and element[2:] in live:
+        return element[2:]
+    if element.startswith("k:") and isinstance(live, Sequence) and not isinstance(live, str):
+        wanted = json.loads(element[2:])
+        return next((place for place, item in enumerate(live) if wanted.items() <= mapping(item).items()), None)
+    return None
+
+
+def _child(tree: Json, step: str | int) -> Json:
+    if isinstance(step, int):
+        return tree[step] if isinstance(tree, Sequence) and step < len(tree) else None
+    return mapping(tree).get(step)
+
+
+def _counterpart(rendered: Json, live: Json, step: str | int, field: str) -> Json:
+    """Return what was rendered for the same key, or for the list item with the same merge key."""
+    if isinstance(step, str):
+        return mapping(rendered).get(step)
+    if not isinstance(rendered, Sequence) or not isinstance(live, Sequence) or isinstance(rendered, str):
+        return None
+    wanted, there = keyed(field, rendered), keyed(field, live)
+    if wanted is None or there is None:
+        return None
+    identity = next(key for key, place in there.items() if place == step)
+    return rendered[wanted[identity]] if identity in wanted else None

@@ -1,0 +1,89 @@
+"""Whether everything that was rendered stands in the live object.
+
+The live object may hold more: defaults, and what the API server allocates. Items of keyed lists are the exception:
+nobody but us adds containers, variables or volumes, so an item more is foreign. Quantities are compared by value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from somabrain_operator.diff.lists import keyed
+from somabrain_operator.model.quantity import quantity_value
+from somabrain_operator.tree import Json
+
+Path: TypeAlias = tuple[str | int, ...]
+_QUANTITIES: Final = frozenset({"limits", "requests"})
+_CLOSED: Final = frozenset({("data",)})
+"""Mappings that hold what was rendered and nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One place where the live object is not as rendered."""
+
+    path: Path
+    kind: Literal["changed", "missing", "foreign"]
+
+    def __str__(self) -> str:
+        return f"{readable(self.path)} is {self.kind}"
+
+
+def readable(path: Path) -> str:
+    """Return a path as people write it: spec.template.spec.containers[0].image."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
+
+
+def differences(rendered: Json, live: Json, path: Path = ()) -> Iterator[Difference]:
+    """Yield the places where `live` lacks or contradicts `rendered`, or holds a foreign item; paths are live's."""
+    if isinstance(rendered, Mapping):
+        if not isinstance(live, Mapping):
+            yield Difference(path, "changed")
+            return
+        for key, value in rendered.items():
+            if key in live:
+                yield from differences(value, live[key], (*path, key))
+            elif value not in ({}, [], ()):
+                yield Difference((*path, key), "missing")
+        if path in _CLOSED:
+            yield from (Difference((*path, key), "foreign") for key in live if key not in rendered)
+    elif isinstance(rendered, Sequence) and not isinstance(rendered, str):
+        yield from _of_lists(rendered, live, path)
+    elif not _equal(rendered, live, path):
+        yield Difference(path, "changed")
+
+
+def _of_lists(rendered: Sequence[Json], live: Json, path: Path) -> Iterator[Difference]:
+    if not isinstance(live, Sequence) or isinstance(live, str):
+        yield Difference(path, "changed")
+        return
+    field = str(path[-1]) if path else ""
+    wanted, there = keyed(field, rendered), keyed(field, live)
+    if wanted is None or there is None:
+        if len(rendered) != len(live):
+            yield Difference(path, "changed")
+            return
+        for place, (want, have) in enumerate(zip(rendered, live, strict=True)):
+            yield from differences(want, have, (*path, place))
+        return
+    for identity, place in wanted.items():
+        if identity in there:
+            yield from differences(rendered[place], live[there[identity]], (*path, there[identity]))
+        else:
+            yield Difference(path, "missing")
+    if field != "ownerReferences":
+        yield from (
+            Difference((*path, place), "foreign") for identity, place in there.items() if identity not in wanted
+        )
+
+
+def _equal(rendered: Json, live: Json, path: Path) -> bool:
+    if rendered == live:
+        return True
+    is_quantity = path[-1:] == ("sizeLimit",) or (len(path) > 1 and path[-2] in _QUANTITIES)
+    if is_quantity and isinstance(rendered, int | str) and isinstance(live, int | str):
+        wanted = quantity_value(rendered)
+        return wanted is not None and wanted == quantity_value(live)
+    return False

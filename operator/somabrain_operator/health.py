@@ -1,0 +1,55 @@
+"""/healthz and /metrics of the operator itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+from aiohttp import web
+
+from common.config.settings import HttpSettings
+from common.errors import ConfigurationError
+from somabrain_operator.metrics import Metrics
+
+STUCK_S: Final = 180.0
+"""A key that waits longer than this means that the operator does not work any more; every call has a time-out."""
+METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def make_app(metrics: Metrics, oldest_s: Callable[[], float]) -> web.Application:
+    """Return the application. An answer at all shows that the event loop runs."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        age_s = oldest_s()
+        stuck = age_s > STUCK_S
+        body = {"status": "stuck" if stuck else "ok", "oldest_key_s": round(age_s, 3)}
+        return web.json_response(body, status=503 if stuck else 200)
+
+    async def expose(_: web.Request) -> web.Response:
+        return web.Response(body=metrics.exposition(), headers={"Content-Type": METRICS_TYPE})
+
+    app = web.Application()
+    app.add_routes([web.get("/healthz", healthz), web.get("/metrics", expose)])
+    return app
+
+
+@asynccontextmanager
+async def http_server(http: HttpSettings, app: web.Application) -> AsyncIterator[int]:
+    """Serve `app` and yield the port it listens on.
+
+    Raises:
+        ConfigurationError: the port cannot be bound.
+    """
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, http.host, http.port).start()
+        except OSError as exc:
+            raise ConfigurationError(
+                f"http.port: {http.host}:{http.port} cannot be bound ({exc.strerror}); free it or choose another."
+            ) from exc
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,49 @@
+"""What all parts of the resource share: frozen, closed, camelCase, bounded strings, and rules the API server checks."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
+
+
+def rule(expression: str, message: str) -> JsonDict:
+    """Return a CEL rule for `x-kubernetes-validations`; the message names the field and the remedy."""
+    return {"rule": expression, "message": message}
+
+
+def rules(*each: JsonDict) -> JsonDict:
+    """Return the schema extension that holds CEL rules, for `json_schema_extra`."""
+    return {"x-kubernetes-validations": list(each)}
+
+
+class Part(BaseModel):
+    """A frozen, closed object whose attribute docstrings become the schema's descriptions."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+    )
+
+
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+"""A DNS subdomain, as Secrets and ConfigMaps are named."""
+
+
+class LocalReference(Part):
+    """An object in the same namespace."""
+
+    name: ObjectName
+    """Its name."""
+
+
+class SecretReference(Part):
+    """Where connection strings are kept."""
+
+    secret_ref: LocalReference
+    """A Secret in the same namespace."""

@@ -1,0 +1,96 @@
+"""Settings of the memory service that a resource may set; each default is the service's own."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import ConfigDict, Field
+
+from common.config.settings import (
+    AuthSettings,
+    DatabaseSettings,
+    EncoderSettings,
+    GrpcSettings,
+    LogSettings,
+    PolicySettings,
+)
+from somabrain_operator.model.base import Part, rule, rules
+
+_AUTH: Final = AuthSettings()
+_DATABASE: Final = DatabaseSettings()
+_ENCODER: Final = EncoderSettings()
+_GRPC: Final = GrpcSettings()
+_POLICY: Final = PolicySettings()
+
+Url = Annotated[str, Field(min_length=1, max_length=512)]
+JsonPointer = Annotated[str, Field(max_length=256)]
+
+
+class Encoder(Part):
+    """How text becomes a vector."""
+
+    kind: Literal["minilm-l6-v2-int8", "lexical"] = _ENCODER.kind
+    """`minilm-l6-v2-int8`: the sentence encoder in the image. `lexical`: no vectors."""
+    threads: Annotated[int, Field(ge=1, le=64)] = _ENCODER.threads
+    """Threads a text is encoded with."""
+
+
+class Config(Part):
+    """Settings of the memory service."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = LogSettings().level
+    """The least severe record that is written."""
+    encoder: Encoder = Encoder()
+    """How text becomes a vector."""
+    reflection: bool = _GRPC.reflection
+    """Whether gRPC server reflection answers."""
+    drain_seconds: Annotated[int, Field(ge=0, le=600)] = int(_GRPC.drain_s)
+    """How long calls in flight may finish when a pod stops."""
+    max_connection_age_seconds: Annotated[int, Field(ge=1, le=86_400)] = int(_GRPC.max_connection_age_s)
+    """After this a client is asked to reconnect, so that new replicas get their share."""
+    pool_size: Annotated[int, Field(ge=1, le=100)] = _DATABASE.pool_size
+    """Connections to PostgreSQL a pod."""
+    statement_timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = int(_DATABASE.statement_timeout_s)
+    """PostgreSQL ends a statement that takes longer."""
+    policy_cache_seconds: Annotated[int, Field(ge=0, le=5)] = int(_POLICY.cache_s)
+    """How long a policy decision is kept."""
+
+
+class Auth(Part):
+    """Who calls. Without `jwksUrl` the tokens are those of the cluster's own service accounts."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.issuer) || self.issuer.startsWith('https://') || self.issuer.startsWith('http://')",
+                "spec.auth.issuer is no URL; write the `iss` of the tokens, such as https://issuer.example",
+            ),
+            rule(
+                "!has(self.jwksUrl) || self.jwksUrl.startsWith('https://') || self.jwksUrl.startsWith('http://')",
+                "spec.auth.jwksUrl is no URL; write where the issuer's keys are read, or remove it for the cluster's",
+            ),
+            rule(
+                "!has(self.tenantClaim) || self.tenantClaim.startsWith('/')",
+                "spec.auth.tenantClaim is no JSON Pointer; start it with a slash, such as /tenant",
+            ),
+            rule(
+                "!has(self.scopeClaim) || self.scopeClaim.startsWith('/')",
+                "spec.auth.scopeClaim is no JSON Pointer; start it with a slash, such as /scope, or remove it",
+            ),
+        )
+    )
+
+    mode: Literal["jwt"] = "jwt"
+    """`jwt`: signed tokens, checked against the issuer's keys."""
+    issuer: Url = _AUTH.issuer
+    """The `iss` that tokens must carry."""
+    audience: Annotated[str, Field(min_length=1, max_length=256)] = _AUTH.audience
+    """The `aud` that tokens must carry."""
+    jwks_url: Url | None = None
+    """Where the issuer's public keys are read. Not set: at the cluster's API server, with a short-lived token."""
+    tenant_claim: JsonPointer = _AUTH.tenant_claim
+    """JSON Pointer (RFC 6901) to the claim that names the tenant."""
+    scope_claim: JsonPointer | None = _AUTH.scope_claim
+    """JSON Pointer to the claim that holds the scopes. Not set: no scopes are asked."""
+    cache_seconds: Annotated[int, Field(ge=0, le=60)] = int(_AUTH.cache_s)
+    """How long a checked token is believed without checking again, never past its `exp`."""

@@ -1,0 +1,160 @@
+"""The work queue: a key is worked on by one worker at a time, many keys at once.
+
+An event is only a key. A key that comes again while it waits is the same work; one that comes while it is worked on
+is worked on once more. A key that fails comes back after the back-off of its error; one that succeeds comes back
+when its time says so, and in any case after the resync.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from somabrain_operator.metrics import Metrics
+from somabrain_operator.names import Key
+from somabrain_operator.retry import backoff_of
+
+GONE: Final = -1.0
+"""What a reconcile returns when there is nothing left to look at again."""
+_log = structlog.stdlib.get_logger("somabrain_operator.queue")
+
+
+class WorkQueue:
+    """Runs `reconcile` over keys.
+
+    Args:
+        reconcile: returns after how many seconds the key is to be looked at again, None for the resync, or GONE.
+        metrics: counts outcomes and durations.
+        workers: keys worked on at once.
+        resync_s: every key is looked at again after this long, give or take a tenth.
+    """
+
+    def __init__(
+        self,
+        reconcile: Callable[[Key], Awaitable[float | None]],
+        metrics: Metrics,
+        *,
+        workers: int,
+        resync_s: float,
+    ) -> None:
+        self._reconcile = reconcile
+        self._metrics = metrics
+        self._workers = workers
+        self._resync_s = resync_s
+        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._since: dict[Key, float] = {}
+        self._active: set[Key] = set()
+        self._again: dict[Key, list[Callable[[], bool]]] = {}
+        self._failures: dict[Key, int] = {}
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._stopping = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        metrics.watch_queue(lambda: float(len(self._since)), self.oldest_s)
+
+    def add(self, key: Key, is_news: Callable[[], bool] = lambda: True) -> None:
+        """Ask that a key is looked at now.
+
+        Args:
+            key: the resource.
+            is_news: asked again once the key is idle: while it is worked on, the event of our own write may come
+                before the write's answer.
+        """
+        if self._stopping:
+            return
+        if key in self._active:
+            self._again.setdefault(key, []).append(is_news)
+            return
+        if not is_news():
+            return
+        if timer := self._timers.pop(key, None):
+            timer.cancel()
+        if key not in self._since:
+            self._since[key] = time.monotonic()
+            self._ready.put_nowait(key)
+
+    def add_after(self, key: Key, delay_s: float) -> None:
+        """Ask that a key is looked at after a while; of two such wishes the earlier holds, and `add` ends both."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + delay_s
+        if timer := self._timers.get(key):
+            if timer.when() <= due:
+                return
+            timer.cancel()
+        self._timers[key] = loop.call_at(due, self._due, key)
+
+    def oldest_s(self) -> float:
+        """Return how long the oldest key has been waiting or worked on, in seconds."""
+        return time.monotonic() - min(self._since.values()) if self._since else 0.0
+
+    async def run(self) -> None:
+        """Work until cancelled or stopped."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._workers):
+                group.create_task(self._work())
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no more keys, and let what is worked on finish for at most `grace_s`."""
+        self._stopping = True
+        for timer in self._timers.values():
+            timer.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await self._idle.wait()
+
+    def _due(self, key: Key) -> None:
+        self._timers.pop(key, None)
+        self.add(key)
+
+    async def _work(self) -> None:
+        while not self._stopping:
+            key = await self._ready.get()
+            self._active.add(key)
+            self._idle.clear()
+            try:
+                await self._once(key)
+            finally:
+                self._active.discard(key)
+                self._since.pop(key, None)
+                if not self._active:
+                    self._idle.set()
+            for is_news in self._again.pop(key, ()):
+                self.add(key, is_news)
+
+    async def _once(self, key: Key) -> None:
+        started = time.monotonic()
+        try:
+            after_s = await self._reconcile(key)
+        except Exception as exc:  # noqa: BLE001 - the boundary of a key: no fault of one may stop the others
+            self._failed(key, exc)
+            return
+        finally:
+            self._metrics.duration.observe(time.monotonic() - started)
+        self._metrics.reconciles.labels("ok").inc()
+        self._failures.pop(key, None)
+        if after_s == GONE:
+            return
+        jitter = random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, guards nothing
+        self.add_after(key, min(self._resync_s * jitter, self._resync_s if after_s is None else max(after_s, 0.05)))
+
+    def _failed(self, key: Key, error: Exception) -> None:
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        delay_s = backoff_of(error).delay_s(failures, random.random())  # noqa: S311 - spreads load, guards nothing
+        self._metrics.reconciles.labels(getattr(error, "reason", "INTERNAL").lower()).inc()
+        known = hasattr(error, "reason")
+        _log.warning(
+            "reconcile failed",
+            namespace=key.namespace,
+            name=key.name,
+            error=str(error) if known else type(error).__name__,
+            failures=failures,
+            again_in_s=round(delay_s, 1),
+            exc_info=None if known else error,
+        )
+        self.add_after(key, delay_s)

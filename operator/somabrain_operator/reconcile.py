@@ -1,0 +1,105 @@
+"""One SomaBrain, brought to what it says: observe -> plan -> apply -> status.
+
+Level-based: it starts from what is there, never from what happened, so it may run at any time and as often as one
+likes; when nothing is to be done it writes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import structlog
+
+from common.errors import FailedPrecondition, PermissionDenied, SomaBrainError
+from somabrain_operator.cluster.api import Cluster
+from somabrain_operator.cluster.observe import observe
+from somabrain_operator.cluster.probe import ReadinessProbe
+from somabrain_operator.diff.foreign import drift, removal
+from somabrain_operator.echoes import Echoes
+from somabrain_operator.names import RENDERED_HASH, ChildId, Key, child_id
+from somabrain_operator.observed import Release
+from somabrain_operator.plan import Plan, make_plan
+from somabrain_operator.plan.migration import remembered
+from somabrain_operator.queue import GONE
+from somabrain_operator.redact import redact
+from somabrain_operator.references import ReferenceWatch
+from somabrain_operator.status import render_status
+from somabrain_operator.tree import Manifest, text
+
+_log = structlog.stdlib.get_logger("somabrain_operator.reconcile")
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciler:
+    """The one function of the operator, with what it needs."""
+
+    cluster: Cluster
+    probe: ReadinessProbe
+    release: Release
+    references: ReferenceWatch
+    echoes: Echoes
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Bring a SomaBrain to what it says.
+
+        Returns:
+            After how many seconds time alone changes something; None: not before the resync; GONE: it is not there.
+
+        Raises:
+            SomaBrainError: something could not be read or written; the status says so where it could be written.
+        """
+        observed = await observe(self.cluster, self.probe, key)
+        if observed is None or observed.brain.deleting:
+            self.references.forget(key)
+            return GONE
+        self.references.remember(observed)
+        plan = make_plan(observed, self.release)
+        children, refusal = await self._apply(plan)
+        if refusal is not None:
+            plan = replace(plan, migration=remembered(observed.brain.status) or plan.migration)
+        status = render_status(plan, children, redact(refusal.message) if refusal else "")
+        if status != observed.brain.status:
+            self.echoes.expect(await self.cluster.write_status(key, observed.brain.uid, status))
+        if refusal is not None:
+            raise refusal
+        return plan.wake_after_s
+
+    async def _apply(self, plan: Plan) -> tuple[dict[ChildId, Manifest], SomaBrainError | None]:
+        """Do what the plan asks, in its order; return the children as they are then, and what was refused, if any."""
+        children = dict(plan.observed.children)
+        try:
+            for manifest in plan.apply:
+                identity = child_id(manifest)
+                children[identity] = await self._put(manifest, children.get(identity))
+            for identity in plan.delete:
+                await self.cluster.delete(plan.owner.key.namespace, identity)
+                children.pop(identity, None)
+        except (FailedPrecondition, PermissionDenied) as exc:
+            return children, exc
+        return children, None
+
+    async def _put(self, manifest: Manifest, live: Manifest | None) -> Manifest:
+        """Make a child as rendered, with no more writes than it takes."""
+        if live is None:
+            return self._written(await self.cluster.apply(manifest))
+        found = drift(manifest, live)
+        unchanged = _hash(manifest) == _hash(live)
+        if unchanged and not found:
+            return live
+        if unchanged:
+            identity = child_id(manifest)
+            place = text(manifest, "metadata", "namespace")
+            _log.info("drift put back", kind=identity.kind, namespace=place, name=identity.name, first=str(found[0]))
+        if any(each.kind == "foreign" for each in found):
+            live = self._written(await self.cluster.remove(live, removal(live, found)))
+            if unchanged and not drift(manifest, live):
+                return live
+        return self._written(await self.cluster.apply(manifest))
+
+    def _written(self, answer: Manifest) -> Manifest:
+        self.echoes.expect(answer)
+        return answer
+
+
+def _hash(manifest: Manifest) -> str:
+    return text(manifest, "metadata", "annotations", RENDERED_HASH)

@@ -1,0 +1,51 @@
+"""Base objects: the identity of the pods and the two Services clients find them by."""
+
+from __future__ import annotations
+
+from somabrain_operator import names
+from somabrain_operator.render.metadata import Owner, render_object
+from somabrain_operator.tree import Manifest
+
+GRPC_PORT = 50052
+HTTP_PORT = 8080
+
+
+def render_service_account(owner: Owner) -> Manifest:
+    """Return the pods' identity: bound to nothing, its token mounted nowhere by itself."""
+    kind = ("v1", "ServiceAccount")
+    return render_object(owner, names.SERVER, kind, {"automountServiceAccountToken": False})
+
+
+def render_service(owner: Owner) -> Manifest:
+    """Return the Service with an address of its own, for clients that cannot balance by themselves."""
+    return render_object(owner, "grpc", ("v1", "Service"), {
+        "spec": {
+            "type": "ClusterIP",
+            "selector": names.selector(owner.key.name, names.SERVER),
+            "ports": [
+                {"name": "grpc", "port": GRPC_PORT, "targetPort": "grpc", "protocol": "TCP",
+                 "appProtocol": "kubernetes.io/h2c"},
+            ],
+        }
+    })  # fmt: skip
+
+
+def render_headless_service(owner: Owner) -> Manifest:
+    """Return the headless Service: an HTTP/2 connection stays with one pod, so clients balance over the pods' names."""
+    return render_object(owner, "headless", ("v1", "Service"), {
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": "None",
+            "selector": names.selector(owner.key.name, names.SERVER),
+            "ports": [
+                {"name": "grpc", "port": GRPC_PORT, "targetPort": "grpc", "protocol": "TCP",
+                 "appProtocol": "kubernetes.io/h2c"},
+                {"name": "http", "port": HTTP_PORT, "targetPort": "http", "protocol": "TCP"},
+            ],
+        }
+    })  # fmt: skip
+
+
+def endpoint(owner: Owner) -> str:
+    """Return the target for gRPC clients inside the cluster; with round_robin it reaches every pod."""
+    return f"dns:///{owner.child('headless')}.{owner.key.namespace}.svc:{GRPC_PORT}"

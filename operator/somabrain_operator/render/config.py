@@ -1,0 +1,71 @@
+"""The settings of the service as environment variables, and the policy, each in a ConfigMap."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from common.config.settings import DELIMITER, PREFIX
+from somabrain_operator.model.spec import SomaBrainSpec
+from somabrain_operator.render.metadata import Owner, render_object
+from somabrain_operator.tree import Manifest
+
+ISSUER_FOLDER: Final = "/var/run/secrets/somabrain/issuer"
+"""Where the token and the certificate for the cluster's own issuer are mounted."""
+DRAIN_NOTICE_S: Final = 3
+"""How long a stopping server still accepts calls, so that clients leave first."""
+POLICY_FILE: Final = "sb.rego"
+
+
+def variable(*path: str) -> str:
+    """Return the environment variable of a setting, such as ("log", "level")."""
+    return PREFIX + DELIMITER.join(path).upper()
+
+
+def asks_cluster_issuer(spec: SomaBrainSpec) -> bool:
+    """Return whether the keys are those of the cluster's own issuer, which wants a token to be read."""
+    return spec.auth.jwks_url is None
+
+
+def service_environment(spec: SomaBrainSpec) -> dict[str, str]:
+    """Return the settings that are no secret."""
+    config, auth = spec.config, spec.auth
+    found = {
+        variable("log", "level"): config.log_level,
+        variable("encoder", "kind"): config.encoder.kind,
+        variable("encoder", "threads"): str(config.encoder.threads),
+        variable("grpc", "reflection"): str(config.reflection).lower(),
+        variable("grpc", "drain_s"): str(config.drain_seconds),
+        variable("grpc", "drain_notice_s"): str(DRAIN_NOTICE_S),
+        variable("grpc", "max_connection_age_s"): str(config.max_connection_age_seconds),
+        variable("database", "pool_size"): str(config.pool_size),
+        variable("database", "statement_timeout_s"): str(config.statement_timeout_seconds),
+        variable("policy", "cache_s"): str(config.policy_cache_seconds),
+        variable("auth", "mode"): auth.mode,
+        variable("auth", "issuer"): auth.issuer,
+        variable("auth", "audience"): auth.audience,
+        variable("auth", "tenant_claim"): auth.tenant_claim,
+        variable("auth", "cache_s"): str(auth.cache_seconds),
+    }
+    if auth.scope_claim is not None:
+        found[variable("auth", "scope_claim")] = auth.scope_claim
+    if auth.jwks_url is not None:
+        found[variable("auth", "jwks_url")] = auth.jwks_url
+    if asks_cluster_issuer(spec):
+        found[variable("auth", "jwks_token_file")] = f"{ISSUER_FOLDER}/token"
+        found[variable("auth", "jwks_ca_file")] = f"{ISSUER_FOLDER}/ca.crt"
+    return dict(sorted(found.items()))
+
+
+def render_config(owner: Owner, spec: SomaBrainSpec) -> Manifest:
+    """Return the ConfigMap of the service's settings."""
+    return render_object(owner, "config", ("v1", "ConfigMap"), {"data": service_environment(spec)})
+
+
+def render_policy(owner: Owner, policy: str) -> Manifest:
+    """Return the ConfigMap of the default policy."""
+    return render_object(owner, "policy", ("v1", "ConfigMap"), {"data": {POLICY_FILE: policy}})
+
+
+def policy_config_map(owner: Owner, spec: SomaBrainSpec) -> str:
+    """Return the name of the ConfigMap that holds the policy in force."""
+    return spec.opa.policy.config_map_ref.name if spec.opa.policy else owner.child("policy")

@@ -1,0 +1,74 @@
+"""What every child carries: its names, its owner, and the hash of what was applied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from somabrain_operator import names
+from somabrain_operator.hashing import content_hash
+from somabrain_operator.names import Key
+from somabrain_operator.tree import Json, Manifest, items, mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The SomaBrain that owns the children; it is deleted, they are deleted."""
+
+    key: Key
+    uid: str
+
+    def child(self, component: str) -> str:
+        """Return the name of a child."""
+        return names.child_name(self.key.name, component)
+
+
+def render_object(
+    owner: Owner,
+    component: str,
+    kind: tuple[str, str],
+    body: Mapping[str, Json],
+    *,
+    name: str | None = None,
+    annotations: Mapping[str, str] | None = None,
+) -> Manifest:
+    """Return a manifest with metadata, owner reference and the hash of all of it.
+
+    Args:
+        owner: the SomaBrain.
+        component: the last part of the object's name, and its component label.
+        kind: apiVersion and kind.
+        body: everything but apiVersion, kind and metadata.
+        name: of the object, where it is not `<brain>-<component>`.
+        annotations: beside the hash.
+    """
+    api_version, kind_name = kind
+    metadata: dict[str, Json] = {
+        "name": name or owner.child(component),
+        "namespace": owner.key.namespace,
+        "labels": names.labels(owner.key.name, component),
+        "ownerReferences": [
+            {
+                "apiVersion": names.API_VERSION,
+                "kind": names.KIND,
+                "name": owner.key.name,
+                "uid": owner.uid,
+                "controller": True,
+                "blockOwnerDeletion": True,
+            }
+        ],
+    }
+    manifest: dict[str, Json] = {"apiVersion": api_version, "kind": kind_name, "metadata": metadata, **body}
+    fingerprint = content_hash({**manifest, "annotations": dict(annotations or {})})
+    return {
+        **manifest,
+        "metadata": {**metadata, "annotations": {**(annotations or {}), names.RENDERED_HASH: fingerprint}},
+    }
+
+
+def owned(live: Manifest, owner: Owner) -> bool:
+    """Return whether a live object is controlled by this very SomaBrain."""
+    return any(
+        mapping(each).get("uid") == owner.uid and mapping(each).get("controller") is True
+        for each in items(live, "metadata", "ownerReferences")
+    )

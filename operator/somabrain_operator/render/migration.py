@@ -1,0 +1,90 @@
+"""The Job that migrates the database before the Deployment changes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from somabrain_operator import names
+from somabrain_operator.hashing import content_hash
+from somabrain_operator.model.pods import Amounts, Resources
+from somabrain_operator.model.spec import SomaBrainSpec
+from somabrain_operator.render.config import variable
+from somabrain_operator.render.metadata import Owner, render_object
+from somabrain_operator.render.pod import (
+    TMP_MOUNT,
+    TMP_VOLUME,
+    container_security,
+    from_secret,
+    pod_security,
+    resources,
+)
+from somabrain_operator.tree import Json, Manifest
+
+ARGUMENTS: Final = ("migrate",)
+_RESOURCES: Final = Resources(requests=Amounts(cpu="50m", memory="128Mi"), limits=Amounts(memory="512Mi"))
+
+
+def migration_hash(image: str, owner_digest: str) -> str:
+    """Return what a migration is done for: image, command and the owner's secret; not replicas or resources."""
+    return content_hash({"image": image, "args": list(ARGUMENTS), "owner": owner_digest})
+
+
+def migration_job_name(owner: Owner, fingerprint: str, attempt: int) -> str:
+    """Return the name of an attempt's Job."""
+    return f"{owner.child(names.MIGRATION)}-{fingerprint[:10]}-{attempt}"
+
+
+def render_migration_job(owner: Owner, spec: SomaBrainSpec, *, image: str, fingerprint: str, attempt: int) -> Manifest:
+    """Return the Job of an attempt. Its pod holds the owner's connection string, which the servers never see.
+
+    Args:
+        owner: the SomaBrain.
+        spec: what it asks for; its migration names the Secret.
+        image: of the service.
+        fingerprint: what `migration_hash` says.
+        attempt: counted from 1.
+    """
+    if spec.migration.database is None:
+        raise ValueError("an enabled migration without its Secret does not pass validation")
+    secret = spec.migration.database.secret_ref.name
+    container: dict[str, Json] = {
+        "name": names.MIGRATION,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "args": list(ARGUMENTS),
+        "env": [
+            from_secret(variable("owner_dsn"), secret, "owner-dsn"),
+            {"name": variable("log", "level"), "value": spec.config.log_level},
+        ],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "resources": resources(_RESOURCES),
+        "securityContext": container_security(),
+        "volumeMounts": [TMP_MOUNT],
+    }
+    body: dict[str, Json] = {
+        "spec": {
+            "backoffLimit": spec.migration.backoff_limit,
+            "activeDeadlineSeconds": spec.migration.active_deadline_seconds,
+            "ttlSecondsAfterFinished": spec.migration.ttl_seconds_after_finished,
+            "template": {
+                "metadata": {"labels": names.labels(owner.key.name, names.MIGRATION)},
+                "spec": {
+                    "restartPolicy": "Never",
+                    "serviceAccountName": owner.child(names.SERVER),
+                    "automountServiceAccountToken": False,
+                    "enableServiceLinks": False,
+                    "securityContext": pod_security(),
+                    "containers": [container],
+                    "volumes": [TMP_VOLUME],
+                },
+            },
+        }
+    }
+    return render_object(
+        owner,
+        names.MIGRATION,
+        ("batch/v1", "Job"),
+        body,
+        name=migration_job_name(owner, fingerprint, attempt),
+        annotations={names.MIGRATION_HASH: fingerprint},
+    )

@@ -1,0 +1,37 @@
+"""The policy agent beside the server: a native side-car, so it answers before the server starts and after it stops."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from somabrain_operator.model.spec import Opa
+from somabrain_operator.render.pod import container_security, http_probe, resources
+from somabrain_operator.tree import Json
+
+OPA: Final = "opa"
+POLICY_FOLDER: Final = "/policy"
+
+
+def render_opa_container(opa: Opa, image: str) -> dict[str, Json]:
+    """Return the side-car: decisions on loopback only, health on another port for the kubelet.
+
+    A ConfigMap's folder holds every file twice, the second time behind a dotted link; loaded twice, a policy's
+    defaults collide: hence --ignore.
+    """
+    return {
+        "name": OPA,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "restartPolicy": "Always",
+        "args": [
+            "run", "--server", "--addr=127.0.0.1:8181", "--diagnostic-addr=0.0.0.0:8282", "--log-level=error",
+            "--skip-version-check", "--ignore=.*", POLICY_FOLDER,
+        ],
+        "ports": [{"name": "opa-health", "containerPort": 8282, "protocol": "TCP"}],
+        "startupProbe": http_probe("/health", "opa-health", period_s=1, failures=60),
+        "readinessProbe": http_probe("/health", "opa-health", period_s=5, failures=2),
+        "livenessProbe": http_probe("/health", "opa-health", period_s=10, failures=3),
+        "resources": resources(opa.resources),
+        "securityContext": container_security(),
+        "volumeMounts": [{"name": "policy", "mountPath": POLICY_FOLDER, "readOnly": True}],
+    }  # fmt: skip

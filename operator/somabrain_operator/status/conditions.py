@@ -1,0 +1,87 @@
+"""The conditions that follow from where the Deployment stands. What the plan found is taken as it is."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from somabrain_operator.model.status import ConditionType
+from somabrain_operator.plan.values import Finding, Plan
+from somabrain_operator.status.rollout import Rollout, listed
+
+ORDER: Final[tuple[ConditionType, ...]] = (
+    "Ready", "ConfigValid", "ReferencesResolved", "Migrated", "Available", "Progressing", "Degraded", "Paused",
+)  # fmt: skip
+
+
+def available(now: Rollout) -> Finding:
+    """Say whether calls are answered."""
+    if not now.exists:
+        return Finding("False", "NotDeployed", "There is no Deployment yet.")
+    if now.desired == 0 and now.ready == 0:
+        return Finding("False", "Hibernated", "spec.replicas is 0: nothing serves; the memories are kept.")
+    if now.ready == 0:
+        return Finding("False", "NoPodReady", f"No pod serves. {listed(now.unready)}".strip())
+    if now.ready < now.desired:
+        message = f"{now.ready} of {now.desired} pods serve. {listed(now.unready)}".strip()
+        return Finding("True", "SomePodsReady", message)
+    return Finding("True", "PodsReady", f"{now.ready} of {now.desired} pods serve.")
+
+
+def progressing(plan: Plan, now: Rollout, applied: bool) -> Finding:
+    """Say whether something is under way that will end by itself."""
+    if plan.stopped is not None and not plan.holds_back:
+        return Finding("True", plan.stopped.reason, plan.stopped.message)
+    if plan.stopped is not None:
+        return Finding("False", plan.stopped.reason, "Nothing moves until what is wrong is mended.")
+    if now.stalled:
+        return Finding(
+            "False", "Stalled", f"The rollout makes no progress: {now.stalled}. {listed(now.unready)}".strip()
+        )
+    if not applied:
+        return Finding("False", "ChangesWait", "The Deployment is not what the spec asks for, and nothing is changed.")
+    if not now.settled or (not now.completed and now.ready < now.desired):
+        message = f"{now.updated} of {now.desired} pods run what the spec asks for. {listed(now.unready)}"
+        return Finding("True", "RollingOut", message.strip())
+    if now.ready < now.desired:
+        message = f"All pods run what the spec asks for; {now.ready} of {now.desired} serve. {listed(now.unready)}"
+        return Finding("False", "RolledOut", message.strip())
+    return Finding("False", "RolledOut", "All pods run what the spec asks for.")
+
+
+def degraded(plan: Plan, now: Rollout, refusal: str) -> Finding:
+    """Say whether something is wrong that a person may have to mend.
+
+    Args:
+        plan: what was found.
+        now: where the Deployment stands.
+        refusal: what the API server would not do; empty: nothing.
+    """
+    if refusal:
+        return Finding("True", "ApplyRefused", refusal)
+    if plan.stopped is not None and plan.holds_back:
+        return Finding("True", plan.stopped.reason, plan.stopped.message)
+    if now.stalled:
+        return Finding(
+            "True", "Stalled", f"The rollout makes no progress: {now.stalled}. {listed(now.unready)}".strip()
+        )
+    fallen = now.completed and now.settled and not now.starting
+    if now.exists and now.ready < now.desired and (now.trouble or fallen):
+        return Finding("True", "PodsNotReady", listed(now.unready) or "Some pods do not serve.")
+    return Finding("False", "AsExpected", "Nothing is wrong.")
+
+
+def ready(plan: Plan, now: Rollout, refusal: str, applied: bool) -> Finding:
+    """Say whether the service is what the spec asks for, and serves."""
+    if refusal:
+        return Finding("False", "ApplyRefused", refusal)
+    if plan.stopped is not None:
+        return Finding("False", plan.stopped.reason, plan.stopped.message)
+    serving = available(now)
+    if serving.status != "True":
+        return Finding("False", serving.reason, serving.message)
+    moving = progressing(plan, now, applied)
+    if not applied or not now.settled or now.stalled:
+        return Finding("False", moving.reason, moving.message)
+    if now.ready < now.desired:
+        return Finding("False", serving.reason, serving.message)
+    return Finding("True", "Serving", serving.message)

@@ -1,0 +1,99 @@
+"""Where the Deployment stands: what is there, what serves, and what is in the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from somabrain_operator import pods
+from somabrain_operator.model.spec import SomaBrainSpec
+from somabrain_operator.names import SERVER
+from somabrain_operator.redact import redact
+from somabrain_operator.tree import Manifest, condition, items, named, number, text
+
+MOST_PODS = 5
+"""So many pods are named in a message; the rest are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """The Deployment and its pods in numbers and words."""
+
+    exists: bool
+    desired: int
+    replicas: int
+    ready: int
+    updated: int
+    settled: bool
+    """The controller has seen the last change, and no pod of an earlier template is left."""
+    completed: bool
+    """All pods of this template have been ready at one time, so that a pod not ready now is no mere start."""
+    image: str
+    """What the pod template asks for."""
+    unready: tuple[str, ...]
+    """Each pod that does not serve, and why."""
+    trouble: bool
+    """At least one pod cannot run, and time alone will not help."""
+    starting: bool
+    """All pods that do not serve are only starting."""
+    stalled: str
+    """Why the rollout makes no progress; empty: it does, or there is none."""
+
+
+def rollout(
+    live: Manifest | None,
+    all_pods: tuple[Manifest, ...],
+    spec: SomaBrainSpec | None,
+    reports: dict[str, str],
+    secrets: tuple[str, ...] = (),
+) -> Rollout:
+    """Return where a Deployment stands; None: there is none."""
+    if live is None:
+        return Rollout(False, 0, 0, 0, 0, False, False, "", (), False, True, "")
+    servers = pods.of_component(all_pods, SERVER)
+    waiting = [pod for pod in servers if not pods.is_ready(pod)]
+    desired, replicas = number(live, "spec", "replicas"), number(live, "status", "replicas")
+    ready, updated = number(live, "status", "readyReplicas"), number(live, "status", "updatedReplicas")
+    seen = number(live, "status", "observedGeneration") >= number(live, "metadata", "generation")
+    why = {pods.name_of(pod): pods.why_not_ready(pod, spec, reports.get(pods.name_of(pod), "")) for pod in waiting}
+    containers = named(live, "spec", "template", "spec", "containers")
+    return Rollout(
+        exists=True,
+        desired=desired,
+        replicas=replicas,
+        ready=ready,
+        updated=updated,
+        settled=seen and updated == replicas == desired,
+        completed=seen and text(condition(live, "Progressing"), "reason") == "NewReplicaSetAvailable",
+        image=text(containers.get(SERVER), "image"),
+        unready=tuple(f"Pod {name}: {redact(words, secrets)}" for name, words in why.items()),
+        trouble=any(pods.trouble(pod, spec) for pod in waiting),
+        starting=all(words == pods.STARTING for words in why.values()),
+        stalled=_stalled(live),
+    )
+
+
+def _stalled(live: Manifest) -> str:
+    failure = condition(live, "ReplicaFailure")
+    if text(failure, "status") == "True":
+        return f"the pods cannot be created: {text(failure, 'message')}"
+    progressing = condition(live, "Progressing")
+    if text(progressing, "status") == "False" and text(progressing, "reason") == "ProgressDeadlineExceeded":
+        return "the new pods did not become ready in time"
+    return ""
+
+
+def listed(words: tuple[str, ...]) -> str:
+    """Return the first pods' words, and how many more there are."""
+    more = len(words) - MOST_PODS
+    return " ".join(words[:MOST_PODS]) + (f" And {more} more." if more > 0 else "")
+
+
+def running_image(all_pods: tuple[Manifest, ...]) -> str:
+    """Return the image that every server pod runs, or an empty string while they differ or there is none."""
+    images = {
+        text(container, "image")
+        for pod in pods.of_component(all_pods, SERVER)
+        for container in items(pod, "spec", "containers")
+        if text(container, "name") == SERVER
+    }
+    return images.pop() if len(images) == 1 else ""

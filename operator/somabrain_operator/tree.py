@@ -1,0 +1,56 @@
+"""Reading JSON trees: Kubernetes objects as the API server sends them.
+
+What is not there, or is of another type, reads as empty: live objects are whatever somebody wrote, and the pure
+code that judges them must not fall over a missing field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+Manifest: TypeAlias = Mapping[str, Json]
+
+
+def at(tree: Json, *path: str) -> Json:
+    """Return what stands at `path`, or None."""
+    for key in path:
+        if not isinstance(tree, Mapping):
+            return None
+        tree = tree.get(key)
+    return tree
+
+
+def mapping(tree: Json, *path: str) -> Mapping[str, Json]:
+    """Return the mapping at `path`, or an empty one."""
+    found = at(tree, *path)
+    return found if isinstance(found, Mapping) else {}
+
+
+def items(tree: Json, *path: str) -> Sequence[Json]:
+    """Return the list at `path`, or an empty one."""
+    found = at(tree, *path)
+    return found if isinstance(found, Sequence) and not isinstance(found, str) else ()
+
+
+def text(tree: Json, *path: str) -> str:
+    """Return the string at `path`, or an empty one."""
+    found = at(tree, *path)
+    return found if isinstance(found, str) else ""
+
+
+def number(tree: Json, *path: str) -> int:
+    """Return the whole number at `path`, or 0: the API leaves zeros out."""
+    found = at(tree, *path)
+    return found if isinstance(found, int) and not isinstance(found, bool) else 0
+
+
+def named(tree: Json, *path: str) -> Mapping[str, Json]:
+    """Return the list at `path` keyed by its items' `name`."""
+    return {text(item, "name"): item for item in items(tree, *path)}
+
+
+def condition(tree: Json, kind: str) -> Mapping[str, Json]:
+    """Return the status condition of type `kind`, or an empty mapping."""
+    return next((mapping(item) for item in items(tree, "status", "conditions") if text(item, "type") == kind), {})
