@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     tools = commands.add_parser("tools", help="make the pinned tools and print the folder they are in")
     tools.add_argument("names", nargs="*", metavar="NAME", help="only these; without a name, all but kind and pgserver")
     up = commands.add_parser("up", help="bring the cluster up, mend it or make it anew")
-    up.add_argument("--with-images", action="store_true", help="also make helm, and build and load the images, all at the same time")
+    up.add_argument("--with-images", action="store_true", help="also make helm, and build and load the images")
     for name, what in PLAIN.items():
         commands.add_parser(name, help=what)
     return root

@@ -47,8 +47,13 @@ class GoTool:
 
 Tool = Wheel | GoTool
 
-_KUBE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
+_KUBE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
 _MINOR = KUBERNETES.split(".")[1]
+_KUBE_VARIABLES = (
+    f"k8s.io/component-base/version.gitVersion={KUBERNETES}",
+    "k8s.io/component-base/version.gitMajor=1",
+    f"k8s.io/component-base/version.gitMinor={_MINOR}",
+)
 
 GO = Wheel("go", "1.26.6")
 PGSERVER = Wheel("pgserver", "0.6.0")
@@ -72,12 +77,11 @@ TOOLS: tuple[Tool, ...] = (
     GoTool("etcd", "v3.6.16", ("etcd",), ("somabrain.io/scripts/go/etcd",), module="etcd"),
     GoTool(
         "kubernetes", KUBERNETES, _KUBE, tuple(f"k8s.io/kubernetes/cmd/{name}" for name in _KUBE),
-        module="kubernetes",
-        variables=(
-            f"k8s.io/component-base/version.gitVersion={KUBERNETES}",
-            "k8s.io/component-base/version.gitMajor=1",
-            f"k8s.io/component-base/version.gitMinor={_MINOR}",
-        ),
+        module="kubernetes", variables=_KUBE_VARIABLES,
+    ),
+    GoTool(
+        "kubectl", KUBERNETES, ("kubectl",), ("k8s.io/kubernetes/cmd/kubectl",),
+        module="kubernetes", variables=_KUBE_VARIABLES,
     ),
     GoTool("coredns", COREDNS, ("coredns",), ("github.com/coredns/coredns",)),
     GoTool("pause", "v3.10", ("pause",), ("somabrain.io/scripts/go/pause",), module="pause"),
@@ -86,9 +90,9 @@ TOOLS: tuple[Tool, ...] = (
     GO,
 )  # fmt: skip
 
-NATIVE_CLUSTER = ("etcd", "kubernetes", "coredns", "pause")
-KIND_CLUSTER = ("kind", "kubernetes")
-FOR_PEOPLE = ("helm", "kubernetes")
+NATIVE_CLUSTER = ("etcd", "kubernetes", "kubectl", "coredns", "pause")
+KIND_CLUSTER = ("kind", "kubectl")
+FOR_PEOPLE = ("helm", "kubectl")
 
 
 def find(name: str) -> Tool:

@@ -22,7 +22,7 @@ def ensure_base(buildah: Buildah, progress: Progress) -> str:
     with shell.locked(buildah.places.cache / "locks" / "base"):
         if found := buildah.image_id(BASE):
             return found
-        with progress.step(f"Pull {BASE}"):
+        with progress.step(f"Look for {BASE} in its registry"):
             pulled = buildah.pull(BASE, PULL_TIMEOUT_S)
         if not pulled:
             with progress.step(f"Make {BASE} with debootstrap, as it cannot be pulled"):
@@ -55,7 +55,9 @@ def _debootstrap(buildah: Buildah) -> None:
     root, log = draft / "root", buildah.places.cache / "log" / "debootstrap.log"
     proxy = shell.run(["apt-config", "shell", "proxy", "Acquire::http::Proxy"]).partition("=")[2].strip().strip("'")
     env = inherited(http_proxy=proxy) if proxy else None
-    shell.run(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", codename, root, mirror], log=log, env=env)
+    # In a mount namespace of its own: it mounts /proc and /sys, which must not outlive it when it is interrupted.
+    argv = ["unshare", "--mount", "debootstrap", "--variant=minbase", f"--include={PACKAGES}", codename, root, mirror]
+    shell.run(argv, log=log, env=env)
     for waste in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale"):
         shutil.rmtree(root / waste, ignore_errors=True)
         (root / waste).mkdir(parents=True)

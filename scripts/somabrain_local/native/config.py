@@ -25,6 +25,7 @@ state = "/run/somabrain-containerd"
   sandbox_image = "{PAUSE_IMAGE}"
   # Without CAP_SYS_RESOURCE runc cannot lower oom_score_adj, and every sandbox would die.
   restrict_oom_score_adj = true
+  disable_apparmor = true # its profile would stay in the kernel
   enable_tls_streaming = false
   netns_mounts_under_state_dir = true
   max_concurrent_downloads = 10

@@ -16,8 +16,9 @@ def test_no_two_tools_make_the_same_binary() -> None:
 
 
 def test_a_tool_is_found_by_its_binary() -> None:
-    """`tools kubectl` builds Kubernetes, and `tools helm` does not."""
-    assert specs.find("kubectl").name == "kubernetes"
+    """`tools kubelet` builds all of the node and the control plane; `tools kubectl` and `tools helm` do not."""
+    assert specs.find("kubelet").name == "kubernetes"
+    assert specs.find("kubectl").binaries == ("kubectl",)
     assert specs.find("helm").binaries == ("helm",)
 
 
