@@ -25,8 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         asyncio.run(_run(options))
     except CallError as exc:
-        reason = f" [{exc.reason}]" if exc.reason else ""
-        print(f"somabrain: {exc.code.name}: {exc.message}{reason}", file=sys.stderr)
+        request_id = f" (request {exc.explanation.request_id})" if exc.explanation.request_id else ""
+        print(f"somabrain: {exc.reason or exc.code.name}: {exc.message}{request_id}", file=sys.stderr)
         return 1
     except OSError as exc:
         print(f"somabrain: {exc}", file=sys.stderr)

@@ -6,7 +6,15 @@ caller, so the number of series is bounded.
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.exposition import generate_latest
 
 # 1 ms to 10 s; a Recall is a few milliseconds, a deadline is seconds.
@@ -17,6 +25,7 @@ class Metrics:
     """The series of one process."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # a second series for each, that nobody asks for
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)

@@ -1,0 +1,81 @@
+"""Real servers for the edge: PostgreSQL, an issuer, OPA, and the service over them, once for all tests here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from common.config.settings import DatabaseSettings
+from somabrain_client import MemoryClient, RetryPolicy
+from somabrain_local.loopback import Opa, opa
+from somabrain_service.embedded import EmbeddedDatabase, embedded_database
+from somabrain_service.migrate import migrate
+from tests.integration.service.issuer import Issuer, issuer
+from tests.integration.service.running import Running, service
+
+Connect = Callable[..., MemoryClient]
+POLICIES = Path(__file__).parents[3] / "common" / "policy"
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("service")
+
+
+@pytest.fixture(scope="session")
+def postgres(folder: Path) -> Iterator[EmbeddedDatabase]:
+    """A migrated database."""
+    with embedded_database(folder / "postgres", DatabaseSettings()) as running:
+        migrate(running.owner_dsn, running.database, lambda _: None)
+        yield running
+
+
+@pytest.fixture(scope="session")
+def idp() -> Iterator[Issuer]:
+    with issuer() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Opa]:
+    with opa(POLICIES) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def settings(postgres: EmbeddedDatabase, idp: Issuer, engine: Opa) -> dict[str, object]:
+    """As in a pod, but on loopback and free ports, with words alone (no encoder to load)."""
+    return {
+        "postgres_dsn": postgres.app_dsn,
+        "grpc__host": "127.0.0.1",
+        "grpc__port": 0,
+        "grpc__drain_notice_s": 0,
+        "http__host": "127.0.0.1",
+        "http__port": 0,
+        "encoder__kind": "lexical",
+        "auth__issuer": idp.url,
+        "auth__jwks_url": f"{idp.url}/keys",
+        "auth__tenant_claim": "/tenant",
+        "policy__url": f"{engine.url}/v1/data/sb/policy",
+    }
+
+
+@pytest.fixture(scope="session")
+def brain(folder: Path, settings: dict[str, object]) -> Iterator[Running]:
+    """The service, ready."""
+    with service(folder, settings) as running:
+        running.wait_until_ready()
+        yield running
+
+
+@pytest.fixture
+def connect(brain: Running, idp: Issuer) -> Connect:
+    """Make a client of a tenant; it does not try again, so a test sees each answer."""
+
+    def make(tenant: str = "a", **options: object) -> MemoryClient:
+        chosen: dict[str, object] = {"token": idp.token(tenant), "retry": RetryPolicy(max_attempts=1), **options}
+        return MemoryClient(brain.address, **chosen)  # type: ignore[arg-type]
+
+    return make

@@ -1,0 +1,113 @@
+"""The service as its image runs it: a process of its own, found by the ports it logs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+START_S = 30.0
+END_S = 30.0
+
+
+@dataclass
+class Running:
+    """A started process; `address` and `http` are known once it listens."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    address: str = ""
+    http: str = ""
+
+    def events(self, event: str) -> list[dict[str, object]]:
+        """What it logged under one fixed phrase."""
+        found: list[dict[str, object]] = []
+        for line in self.log.read_text().splitlines():
+            if line.startswith("{"):
+                record = json.loads(line)
+                if record.get("event") == event:
+                    found.append(record)
+        return found
+
+    def wait_for_event(self, event: str) -> dict[str, object]:
+        """Wait until it logs `event`, and fail with its log when it ends before."""
+        ends_at = time.monotonic() + START_S
+        while time.monotonic() < ends_at:
+            if found := self.events(event):
+                return found[-1]
+            assert self.process.poll() is None, f"the service ended:\n{self.log.read_text()}"
+            time.sleep(0.05)
+        raise AssertionError(f"no {event!r} within {START_S:g} s:\n{self.log.read_text()}")
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body of a GET."""
+        try:
+            with urllib.request.urlopen(self.http + path, timeout=5) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def wait_until_ready(self, ready: bool = True) -> float:
+        """Wait until /ready says so; return how long that took, in seconds."""
+        started = time.monotonic()
+        wanted = 200 if ready else 503
+        while time.monotonic() < started + START_S:
+            if self.get("/ready")[0] == wanted:
+                return time.monotonic() - started
+            assert self.process.poll() is None, f"the service ended:\n{self.log.read_text()}"
+            time.sleep(0.05)
+        raise AssertionError(
+            f"/ready was not {wanted} within {START_S:g} s: {self.get('/ready')}\n{self.log.read_text()}"
+        )
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal, and return the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(END_S)
+
+
+def environment(settings: Mapping[str, object]) -> dict[str, str]:
+    """Return the variables of a service: `settings` under the prefix, and nothing of this process' own."""
+    own = {f"SOMABRAIN_{name.upper()}": str(value) for name, value in settings.items()}
+    return {"PATH": os.defpath, "HOME": str(Path.home()), **own}
+
+
+def command(*arguments: str) -> list[str]:
+    """The console script, with its parent's death as its own."""
+    script = Path(sys.executable).with_name("somabrain-service")
+    return ["setpriv", "--pdeathsig", "KILL", str(script), *arguments]
+
+
+@contextmanager
+def service(folder: Path, settings: Mapping[str, object], *arguments: str) -> Iterator[Running]:
+    """Start `somabrain-service serve` (or what `arguments` say) and wait until it listens; kill it at the end."""
+    log = folder / f"service-{len(list(folder.glob('service-*.log')))}.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command(*(arguments or ("serve",))), env=environment(settings), stdout=out, stderr=out
+        )
+    running = Running(process, log)
+    try:
+        listening = running.wait_for_event("listening")
+        running.address = f"127.0.0.1:{listening['grpc_port']}"
+        running.http = f"http://127.0.0.1:{listening['http_port']}"
+        yield running
+    finally:
+        process.kill()
+        process.wait()
+
+
+def run(settings: Mapping[str, object], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    return subprocess.run(
+        command(*arguments), env=environment(settings), capture_output=True, text=True, timeout=60, check=False
+    )

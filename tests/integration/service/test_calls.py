@@ -1,0 +1,223 @@
+"""The road a memory goes: over gRPC, through every step, into PostgreSQL and back."""
+
+from __future__ import annotations
+
+import uuid
+
+import grpc
+import grpc.aio
+import pytest
+
+from somabrain.memory.v1 import (
+    memory_pb2,
+    memory_service_pb2,
+    memory_service_pb2_grpc,
+    namespace_service_pb2,
+    namespace_service_pb2_grpc,
+)
+from somabrain_client import Filter, Kind, MemoryClient
+from somabrain_client.errors import (
+    AlreadyExistsError,
+    InvalidArgumentError,
+    NotFoundError,
+    UnimplementedError,
+    explain,
+    from_rpc,
+)
+from somabrain_service.interceptors.contract import UNIMPLEMENTED_METHODS
+from tests.integration.service.conftest import Connect
+from tests.integration.service.issuer import Issuer
+from tests.integration.service.running import Running
+
+TEXTS = (
+    "The harbour of Ghent was dug in 1828.",
+    "Ann keeps bees behind the old mill.",
+    "The bees swarmed on the second of May.",
+)
+
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+def bearer(idp: Issuer) -> Metadata:
+    return (("authorization", f"Bearer {idp.token()}"),)
+
+
+def unique() -> str:
+    return f"n-{uuid.uuid4().hex[:12]}"
+
+
+async def notes(client: MemoryClient) -> str:
+    return (await client.create_namespace(unique())).name
+
+
+async def test_what_is_remembered_is_recalled_byte_for_byte_and_explained(connect: Connect) -> None:
+    async with connect() as client:
+        namespace = await notes(client)
+        kept = [
+            await client.remember(namespace, text, session="s", labels={"n": str(i)}) for i, text in enumerate(TEXTS)
+        ]
+        answer = await client.recall(namespace, "When did the bees swarm?", explain=True)
+    assert answer.hits[0].memory.text == TEXTS[2]
+    assert answer.hits[0].memory.name == kept[2].name
+    assert answer.hits[0].breakdown is not None
+    assert answer.hits[0].breakdown.lexical_relative == 1.0
+    assert 0 < answer.best_lexical <= 1
+    assert answer.degraded == ()
+    assert [hit.score for hit in answer.hits] == sorted((hit.score for hit in answer.hits), reverse=True)
+    assert [memory.session_position for memory in kept] == [0, 1, 2]
+
+
+async def test_no_breakdown_unless_asked(connect: Connect) -> None:
+    async with connect() as client:
+        namespace = await notes(client)
+        await client.remember(namespace, TEXTS[0])
+        answer = await client.recall(namespace, "harbour")
+    assert [hit.breakdown for hit in answer.hits] == [None]
+
+
+async def test_get_list_and_forget(connect: Connect) -> None:
+    async with connect() as client:
+        namespace = await notes(client)
+        kept = [await client.remember(namespace, text, kind=Kind.SEMANTIC) for text in TEXTS]
+        assert await client.get(kept[1].name) == kept[1]
+        assert [memory async for memory in client.list(namespace, page_size=2)] == kept
+        await client.forget(kept[1].name)
+        with pytest.raises(NotFoundError) as caught:
+            await client.get(kept[1].name)
+        assert caught.value.reason == "NOT_FOUND"
+        assert [memory.name async for memory in client.list(namespace)] == [kept[0].name, kept[2].name]
+        assert all(hit.memory.name != kept[1].name for hit in (await client.recall(namespace, "bees")).hits)
+        with pytest.raises(NotFoundError):
+            await client.forget(kept[1].name)
+        await client.forget(kept[1].name, allow_missing=True)
+
+
+async def test_a_filter_holds_over_the_wire(connect: Connect) -> None:
+    async with connect() as client:
+        namespace = await notes(client)
+        for number, text in enumerate(TEXTS):
+            await client.remember(namespace, text, labels={"even": str(number % 2 == 0)}, subject="ann")
+        answer = await client.recall(namespace, "bees", where=Filter(labels={"even": "True"}))
+        assert [hit.memory.text for hit in answer.hits] == [TEXTS[2]]
+        assert [memory async for memory in client.list(namespace, where=Filter(subjects=("bob",)))] == []
+
+
+async def test_one_request_id_is_one_memory(connect: Connect) -> None:
+    async with connect() as client:
+        namespace = await notes(client)
+        first = await client.remember(namespace, TEXTS[0], request_id="r1")
+        assert await client.remember(namespace, TEXTS[0], request_id="r1") == first
+        with pytest.raises(AlreadyExistsError):
+            await client.remember(namespace, TEXTS[1], request_id="r1")
+        assert [memory async for memory in client.list(namespace)] == [first]
+
+
+async def test_nothing_of_one_tenant_is_seen_by_another(connect: Connect) -> None:
+    """Not even whether it exists: both have a namespace of the same name."""
+    shared = unique()
+    async with connect("a") as ours, connect("b") as theirs:
+        await ours.create_namespace(shared)
+        memory = await ours.remember(shared, TEXTS[0])
+        with pytest.raises(NotFoundError):
+            await theirs.recall(shared, "harbour")
+        await theirs.create_namespace(shared)
+        assert (await theirs.recall(shared, "harbour")).hits == ()
+        assert [found async for found in theirs.list(shared)] == []
+        with pytest.raises(NotFoundError):
+            await theirs.get(memory.name)
+        with pytest.raises(NotFoundError):
+            await theirs.forget(memory.name)
+        await theirs.forget(memory.name, allow_missing=True)
+        assert await ours.get(memory.name) == memory
+
+
+async def test_a_namespace_that_is_not_there_is_not_found_and_one_that_is_already_exists(connect: Connect) -> None:
+    async with connect() as client:
+        with pytest.raises(NotFoundError, match="namespaces/nowhere does not exist"):
+            await client.recall("nowhere", "anything")
+        namespace = await notes(client)
+        with pytest.raises(AlreadyExistsError):
+            await client.create_namespace(namespace)
+
+
+@pytest.mark.parametrize(
+    ("field", "arguments"),
+    [
+        ("memory.text", {"text": ""}),
+        ("memory.text", {"text": "x" * 65_537}),
+        ("memory.text", {"text": "a\0b"}),
+        ("memory.salience", {"text": "x", "salience": 2.0}),
+        ("memory.session", {"text": "x", "session": "s" * 257}),
+        ("memory.session_position", {"text": "x", "session": "s", "session_position": -1}),
+        ("memory.labels", {"text": "x", "labels": {str(n): "" for n in range(65)}}),
+        ("vector.values", {"text": "x", "vector": [float("nan")]}),
+    ],
+)
+async def test_bad_input_names_the_field(connect: Connect, field: str, arguments: dict[str, object]) -> None:
+    async with connect() as client:
+        namespace = await notes(client)
+        with pytest.raises(InvalidArgumentError) as caught:
+            await client.remember(namespace, **arguments)  # type: ignore[arg-type]
+    assert list(caught.value.explanation.fields) == [field]
+    assert caught.value.explanation.request_id
+
+
+@pytest.mark.parametrize("method", UNIMPLEMENTED_METHODS)
+async def test_what_is_not_there_yet_says_what_to_do_instead(brain: Running, idp: Issuer, method: str) -> None:
+    """Also streams, and after identity: a stranger learns nothing."""
+    async with grpc.aio.insecure_channel(brain.address) as channel:
+
+        async def call(metadata: Metadata) -> None:
+            if method.endswith(("WatchMemories", "ExportMemories")):
+                stream: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(method)
+                async for _ in stream(b"", metadata=metadata):
+                    pass
+            else:
+                unary: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+                await unary(b"", metadata=metadata)
+
+        with pytest.raises(grpc.aio.AioRpcError) as known:
+            await call(bearer(idp))
+        with pytest.raises(grpc.aio.AioRpcError) as stranger:
+            await call(())
+    assert known.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert UNIMPLEMENTED_METHODS[method] in (known.value.details() or "")
+    assert explain(known.value).reason == "NOT_IMPLEMENTED"
+    assert isinstance(from_rpc(known.value), UnimplementedError)
+    assert stranger.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_an_output_only_field_that_is_set_is_refused(brain: Running, idp: Issuer) -> None:
+    async with grpc.aio.insecure_channel(brain.address) as channel:
+        stub = memory_service_pb2_grpc.MemoryServiceStub(channel)
+        request = memory_service_pb2.RememberRequest(
+            parent="namespaces/n", memory=memory_pb2.Memory(text="x", name="namespaces/n/memories/mine")
+        )
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.Remember(request, metadata=bearer(idp))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "memory.name" in explain(caught.value).fields
+
+
+async def test_a_request_id_of_the_caller_comes_back_and_an_unfit_one_does_not(brain: Running, idp: Issuer) -> None:
+    async with grpc.aio.insecure_channel(brain.address) as channel:
+        stub = namespace_service_pb2_grpc.NamespaceServiceStub(channel)
+        seen = []
+        for given in ("my-id-1", "x" * 100):
+            request = namespace_service_pb2.CreateNamespaceRequest(namespace_id=unique())
+            call = stub.CreateNamespace(request, metadata=(*bearer(idp), ("x-request-id", given)))
+            await call
+            trailing = await call.trailing_metadata()
+            seen.append(next(value for key, value in trailing if key == "x-request-id"))
+    assert seen[0] == "my-id-1"
+    assert seen[1] != "x" * 100
+
+
+async def test_calls_are_counted_by_method_and_status(connect: Connect, brain: Running) -> None:
+    async with connect() as client:
+        with pytest.raises(NotFoundError):
+            await client.recall("nowhere", "anything")
+    lines = brain.get("/metrics")[1].splitlines()
+    counted = [line for line in lines if line.startswith("grpc_server_handled_total") and "NOT_FOUND" in line]
+    assert any('grpc_method="Recall"' in line and float(line.split()[-1]) >= 1 for line in counted)

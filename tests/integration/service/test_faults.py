@@ -1,0 +1,96 @@
+"""kill -9 in the middle of writes: what was acknowledged is there afterwards, once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+
+from common.config.settings import DatabaseSettings
+from somabrain_client import MemoryClient, RetryPolicy
+from somabrain_client.errors import CallError
+from somabrain_service.embedded import embedded_database
+from somabrain_service.migrate import migrate
+from tests.integration.service.issuer import Issuer
+from tests.integration.service.running import service
+
+WRITERS = 4
+ONCE = RetryPolicy(max_attempts=1)
+
+
+async def write(client: MemoryClient, writer: int, acknowledged: list[str], stop: asyncio.Event) -> None:
+    """Write numbered texts, keep those that were acknowledged, and go on after a failure with the next."""
+    number = 0
+    while not stop.is_set():
+        text = f"writer {writer} number {number}"
+        try:
+            await client.remember("faults", text)
+        except CallError:
+            await asyncio.sleep(0.05)
+        else:
+            acknowledged.append(text)
+        number += 1
+
+
+async def kept(address: str, token: str) -> Counter[str]:
+    async with MemoryClient(address, token=token) as client:
+        return Counter([memory.text async for memory in client.list("faults", page_size=1000)])
+
+
+async def test_the_service_is_killed(folder: Path, settings: dict[str, object], idp: Issuer) -> None:
+    acknowledged: list[str] = []
+    token = idp.token("service-killed")
+    with service(folder, settings) as running:
+        running.wait_until_ready()
+        async with MemoryClient(running.address, token=token, retry=ONCE) as client:
+            await client.create_namespace("faults")
+            stop = asyncio.Event()
+            async with asyncio.TaskGroup() as tasks:
+                for writer in range(WRITERS):
+                    tasks.create_task(write(client, writer, acknowledged, stop))
+                await asyncio.sleep(1.5)
+                running.process.kill()
+                await asyncio.sleep(0.3)
+                stop.set()
+    assert len(acknowledged) > 20
+    with service(folder, settings) as running:
+        running.wait_until_ready()
+        found = await kept(running.address, token)
+    assert [text for text in acknowledged if found[text] != 1] == []
+    assert max(found.values()) == 1
+
+
+async def test_postgresql_is_killed(folder: Path, settings: dict[str, object], idp: Issuer) -> None:
+    """The service stays up, says that it is not ready and why, and goes on by itself when the database is back."""
+    place = folder / "killed"
+    acknowledged: list[str] = []
+    token = idp.token("postgresql-killed")
+    with embedded_database(place, DatabaseSettings()) as database:
+        migrate(database.owner_dsn, database.database, lambda _: None)
+        with service(folder, {**settings, "postgres_dsn": database.app_dsn}) as running:
+            running.wait_until_ready()
+            async with MemoryClient(running.address, token=token, retry=ONCE) as client:
+                await client.create_namespace("faults")
+                stop = asyncio.Event()
+                async with asyncio.TaskGroup() as tasks:
+                    for writer in range(WRITERS):
+                        tasks.create_task(write(client, writer, acknowledged, stop))
+                    await asyncio.sleep(1.5)
+                    postmaster = int((place / "postmaster.pid").read_text().splitlines()[0])
+                    os.kill(postmaster, signal.SIGKILL)
+                    await asyncio.to_thread(running.wait_until_ready, False)
+                    before = len(acknowledged)
+                    assert "PostgreSQL" in running.get("/ready")[1]
+                    with embedded_database(place, DatabaseSettings()):
+                        await asyncio.to_thread(running.wait_until_ready)
+                        await asyncio.sleep(1.0)
+                        stop.set()
+                        await asyncio.sleep(0.5)
+                        found = await kept(running.address, token)
+            assert running.process.poll() is None
+    assert before > 20
+    assert len(acknowledged) > before
+    assert [text for text in acknowledged if found[text] != 1] == []
+    assert max(found.values()) == 1

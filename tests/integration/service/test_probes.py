@@ -1,0 +1,88 @@
+"""What machines ask: health, reflection, liveness, readiness, metrics."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
+from prometheus_client.parser import text_string_to_metric_families
+
+from common.config.settings import DatabaseSettings
+from somabrain_service.embedded import embedded_database
+from tests.integration.service.running import Running, run, service
+
+SERVED = {"somabrain.memory.v1.MemoryService", "somabrain.memory.v1.NamespaceService"}
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+async def health(address: str, name: str = "") -> int:
+    async with grpc.aio.insecure_channel(address) as channel:
+        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=name))
+    return int(answer.status)
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+async def test_reflection_lists_the_services(brain: Running, version: str) -> None:
+    """Without a token, under both names that clients ask for."""
+    async with grpc.aio.insecure_channel(brain.address) as channel:
+        ask = channel.stream_stream(
+            f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        call = ask(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
+        listed = [item.name async for answer in call for item in answer.list_services_response.service]
+    assert set(listed) >= {*SERVED, "grpc.health.v1.Health"}
+
+
+@pytest.mark.parametrize("name", ["", *sorted(SERVED)])
+async def test_health_is_serving_when_ready(brain: Running, name: str) -> None:
+    assert await health(brain.address, name) == SERVING
+
+
+def test_every_probe_answers(brain: Running) -> None:
+    assert brain.get("/livez")[0] == 200
+    assert brain.get("/ready")[0] == 200
+    status, body = brain.get("/healthz")
+    assert status == 200
+    assert json.loads(body)["checks"]["postgres"]["latency_ms"] > 0
+
+
+def test_metrics_are_prometheus_text(brain: Running) -> None:
+    families = {family.name for family in text_string_to_metric_families(brain.get("/metrics")[1])}
+    assert {"grpc_server_handled", "grpc_server_handling_seconds", "somabrain_ready", "process_cpu_seconds"} <= families
+
+
+async def test_the_service_starts_lives_and_recovers_around_its_database(
+    folder: Path, settings: dict[str, object]
+) -> None:
+    """No PostgreSQL: alive, not ready, says why. No schema: still not. Migrated: ready by itself. Gone again: not."""
+    place = folder / "late"
+    with embedded_database(place, DatabaseSettings()) as database:
+        app, owner = database.app_dsn, database.owner_dsn
+    with service(folder, {**settings, "postgres_dsn": app}) as running:
+        assert running.get("/livez")[0] == 200
+        status, body = running.get("/ready")
+        assert status == 503
+        assert "PostgreSQL" in json.loads(body)["reason"]
+        assert running.get("/healthz")[0] == 503
+        assert await health(running.address) == NOT_SERVING
+        with embedded_database(place, DatabaseSettings()):
+            running.wait_for_event("still not ready")
+            assert "migrate" in json.loads(running.get("/ready")[1])["reason"]
+            assert running.get("/ready")[0] == 503
+            assert running.get("/healthz")[0] == 200
+            assert run({"owner_dsn": owner}, "migrate").returncode == 0
+            running.wait_until_ready()
+            assert await health(running.address) == SERVING
+        running.wait_until_ready(ready=False)
+        assert running.get("/livez")[0] == 200
+        assert await health(running.address) == NOT_SERVING
+        with embedded_database(place, DatabaseSettings()):
+            running.wait_until_ready()
