@@ -1,0 +1,79 @@
+{{/* Labels of every object. */}}
+{{- define "somabrain-operator.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: somabrain
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+{{ include "somabrain-operator.selector" . }}
+{{- end }}
+
+{{/* Labels that select the operator's pod; they never change. */}}
+{{- define "somabrain-operator.selector" -}}
+app.kubernetes.io/name: somabrain-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{/* The operator's image. */}}
+{{- define "somabrain-operator.image" -}}
+{{- with .Values.image }}{{ .repository }}{{ with .digest }}@{{ . }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}{{ end }}
+{{- end }}
+
+{{/* The operator's identity. */}}
+{{- define "somabrain-operator.serviceAccount" -}}
+{{- .Values.serviceAccount.name | default .Release.Name }}
+{{- end }}
+
+{{/* The name of the cluster-wide role: two releases of one name may be in two namespaces. */}}
+{{- define "somabrain-operator.clusterRole" -}}
+{{- printf "%s-%s" .Release.Namespace .Release.Name }}
+{{- end }}
+
+{{/* The restricted Pod Security profile, for a pod. */}}
+{{- define "somabrain-operator.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 10001
+runAsGroup: 10001
+fsGroup: 10001
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{/* The same for a container. */}}
+{{- define "somabrain-operator.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{/* What the operator does, verb by verb. Secrets are read by name and never listed. */}}
+{{- define "somabrain-operator.rules" -}}
+- apiGroups: [somabrain.io]
+  resources: [somabrains]
+  verbs: [get, list, watch]
+- apiGroups: [somabrain.io]
+  resources: [somabrains/status]
+  verbs: [patch]
+- apiGroups: [somabrain.io]  # to own children, where the API server checks that
+  resources: [somabrains/finalizers]
+  verbs: [update]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [configmaps, services, serviceaccounts]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
+{{- end }}
