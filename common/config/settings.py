@@ -175,9 +175,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _policy_off_needs_auth_off(self) -> Settings:
         if not self.policy.enabled and self.auth.mode != "none":
-            raise ValueError(
-                "policy.enabled: may be false only with auth.mode=none; leave it true"
-            )
+            raise ValueError("policy.enabled: may be false only with auth.mode=none; leave it true")
         return self
 
 
