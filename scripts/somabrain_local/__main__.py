@@ -32,6 +32,8 @@ def parser() -> argparse.ArgumentParser:
     tools.add_argument("names", nargs="*", metavar="NAME", help="only these; without a name, all but kind and pgserver")
     up = commands.add_parser("up", help="bring the cluster up, mend it or make it anew")
     up.add_argument("--with-images", action="store_true", help="also make helm, and build and load the images")
+    kill = commands.add_parser("kill", help="send SIGKILL to a container, as a test of its loss needs")
+    kill.add_argument("container", metavar="ID", help="as the pod's status shows it, containerd://...")
     for name, what in PLAIN.items():
         commands.add_parser(name, help=what)
     return root
@@ -58,6 +60,8 @@ def main() -> int:
                 provider.images()
             case "load":
                 provider.load()
+            case "kill":
+                provider.kill(arguments.container.removeprefix("containerd://"))
             case "kubeconfig":
                 print(provider.kubeconfig())
             case "node-address":

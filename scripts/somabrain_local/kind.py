@@ -56,6 +56,11 @@ class KindCluster:
         with self.workshop.progress.step("Load the images"):
             shell.run([self.workshop.places.bin / "kind", "load", "docker-image", "--name", NAME, *names])
 
+    def kill(self, container: str) -> None:
+        """Send SIGKILL to the first process of a container."""
+        ctr = ["ctr", "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", container]
+        shell.run(["docker", "exec", f"{NAME}-control-plane", *ctr])
+
     def kubeconfig(self) -> Path:
         """Return the path of the administrator's kubeconfig."""
         return self.workshop.places.state.with_name("kind.kubeconfig")

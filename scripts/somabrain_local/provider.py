@@ -29,6 +29,9 @@ class Provider(Protocol):
     def load(self) -> None:
         """Give the cluster those images it does not have yet."""
 
+    def kill(self, container: str) -> None:
+        """Send SIGKILL to the first process of a container, by the id that the pod's status shows."""
+
     def kubeconfig(self) -> Path:
         """Return the path of the administrator's kubeconfig."""
 

@@ -38,11 +38,15 @@ class NativeCluster:
     def _api(self) -> Api:
         return Api(f"https://{NODE_ADDRESS}:{API_PORT}", self.layout.pki)
 
+    @property
+    def _ctr(self) -> list[object]:
+        return ["ctr", "--address", self.layout.containerd_socket, "--namespace", "k8s.io"]
+
     def up(self, *, with_images: bool) -> None:
         """Return with a ready cluster: at once if it is healthy, mended or made anew if it is not."""
         self._require_root()
         if with_images:
-            together(self._up, self.images, lambda: self.workshop.ensure(specs.FOR_PEOPLE))
+            together(self._up_with_tools, self.images)
             self.load()
         else:
             self._up()
@@ -70,6 +74,11 @@ class NativeCluster:
         """Import those images that the cluster does not have yet, building them first if need be."""
         self._require_root()
         self._import(self.factory.ensure(workload_images(self.workshop.places.checkout)))
+
+    def kill(self, container: str) -> None:
+        """Send SIGKILL to the first process of a container."""
+        self._require_root()
+        shell.run([*self._ctr, "tasks", "kill", "--signal", "SIGKILL", container])
 
     def kubeconfig(self) -> Path:
         """Return the path of the administrator's kubeconfig."""
@@ -131,6 +140,11 @@ class NativeCluster:
             return False
         return True
 
+    def _up_with_tools(self) -> None:
+        # One after the other: two Go builds at a time would compile the same packages twice.
+        self.workshop.ensure((*specs.NATIVE_CLUSTER, *specs.FOR_PEOPLE))
+        self._up()
+
     def _up(self) -> None:
         with shell.locked(self._lock):
             if self._is_healthy() or self._mends_itself():
@@ -142,13 +156,12 @@ class NativeCluster:
     def _import(self, archives: Sequence[Archive]) -> None:
         if not self.layout.containerd_socket.exists():
             raise LocalError("No cluster is running to load images into: run `make cluster`.")
-        ctr = ["ctr", "--address", self.layout.containerd_socket, "--namespace", "k8s.io", "images"]
-        rows = [line.split() for line in shell.run([*ctr, "list"]).splitlines()[1:]]
+        rows = [line.split() for line in shell.run([*self._ctr, "images", "list"]).splitlines()[1:]]
         present = {(row[0], row[2]) for row in rows}
         for archive in archives:
             if (archive.name, archive.digest) not in present:
                 with self.workshop.progress.step(f"Load {archive.name}"):
-                    shell.run([*ctr, "import", archive.path])
+                    shell.run([*self._ctr, "images", "import", archive.path])
 
     def _prepare(self) -> None:
         places, progress = self.workshop.places, self.workshop.progress
