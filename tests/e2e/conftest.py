@@ -1,0 +1,117 @@
+"""The local cluster with both charts installed once, and for each test a namespace of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from examples.kubectl import ROOT, Kubectl, run
+from tests.e2e.support.brains import DATABASE, MIGRATION, Brain
+from tests.e2e.support.chaos import Chaos
+from tests.e2e.support.database import INFRA, Database
+
+OPERATOR = "somabrain-system"
+TIMEOUT_S = 300
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test the time that pods need."""
+    for item in items:
+        item.add_marker(pytest.mark.timeout(TIMEOUT_S))
+
+
+@pytest.fixture(scope="session")
+def kubectl() -> Kubectl:
+    """The administrator of the local cluster; `make e2e` starts it."""
+    kubectl = Kubectl.of_local_cluster()
+    kubectl("version", timeout_s=10)
+    return kubectl
+
+
+@pytest.fixture(scope="session")
+def node_address() -> str:
+    return run(sys.executable, "-m", "somabrain_local", "node-address").strip()
+
+
+@pytest.fixture(scope="session")
+def database(kubectl: Kubectl) -> Database:
+    """PostgreSQL, installed and ready, without what a killed run left."""
+    _install(kubectl)
+    database = Database(kubectl)
+    for name in database.sql("SELECT datname FROM pg_database WHERE datname LIKE 'e2e%'").split():
+        database.drop(name)
+    return database
+
+
+def _install(kubectl: Kubectl) -> None:
+    kubectl("delete", "namespace", "-l", "e2e=true", "--ignore-not-found", timeout_s=180)
+    subprocess.run([ROOT / "scripts" / "install_charts.sh", kubectl.kubeconfig], check=True)
+    for namespace, workload in ((INFRA, "statefulset/postgresql"), (OPERATOR, "deployment/somabrain-operator")):
+        kubectl("rollout", "status", "-n", namespace, workload, "--timeout=180s", timeout_s=190)
+
+
+@pytest.fixture
+def namespace(kubectl: Kubectl, database: Database, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A namespace that enforces the restricted profile and has the database's Secrets."""
+    name = _namespace(kubectl, request.node.name)
+    yield name
+    kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def another_namespace(kubectl: Kubectl, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A second one, for a second tenant or a neighbour."""
+    name = _namespace(kubectl, request.node.name)
+    yield name
+    kubectl("delete", "namespace", name, "--wait=false")
+
+
+def _namespace(kubectl: Kubectl, test: str) -> str:
+    words = re.sub("[^a-z0-9]+", "-", test.removeprefix("test_").lower())[:40].strip("-")
+    name = f"e2e-{words}-{uuid4().hex[:5]}"
+    kubectl.ensure_namespace(name)
+    kubectl("label", "namespace", name, "e2e=true")
+    for secret in (DATABASE, MIGRATION):
+        kubectl.copy_secret(secret, INFRA, name)
+    return name
+
+
+@pytest.fixture
+def brain(kubectl: Kubectl, node_address: str, namespace: str) -> Brain:
+    """A SomaBrain that is not applied yet, in the test's namespace."""
+    return Brain(kubectl, node_address, namespace)
+
+
+@pytest.fixture(scope="session")
+def served(kubectl: Kubectl, node_address: str, database: Database) -> Iterator[Brain]:
+    """A SomaBrain that serves, for the tests that leave it as they found it."""
+    name = _namespace(kubectl, "test_served")
+    brain = Brain(kubectl, node_address, name)
+    brain.apply()
+    asyncio.run(brain.ready())
+    yield brain
+    kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def own_database(database: Database, namespace: str) -> Iterator[str]:
+    """An empty database; the Secrets in the test's namespace lead to it."""
+    name = "e2e_" + uuid4().hex[:8]
+    database.create(name, namespace)
+    yield name
+    database.drop(name)
+
+
+@pytest.fixture(scope="session")
+def chaos(kubectl: Kubectl, database: Database) -> Chaos:
+    """Signals to any process of the node."""
+    image = kubectl.get(INFRA, "pod", "postgresql-0")["spec"]["containers"][0]["image"]
+    chaos = Chaos(kubectl, "e2e-signals", image)
+    chaos.start()
+    return chaos

@@ -1,0 +1,99 @@
+"""kill -9, in the middle of writes: every acknowledged memory is there, and the status said what was wrong."""
+
+from __future__ import annotations
+
+import asyncio
+
+from examples.kubectl import Kubectl
+from somabrain_client import MemoryClient
+from tests.e2e.support.brains import Brain
+from tests.e2e.support.chaos import Chaos
+from tests.e2e.support.database import INFRA, POD
+from tests.e2e.support.waiting import eventually
+from tests.e2e.support.writers import Book, writing
+
+OPERATOR = "somabrain-system"
+BEFORE, AFTER = 30, 30
+
+
+async def nothing_is_lost(book: Book, client: MemoryClient) -> None:
+    """Every acknowledged memory is there, byte for byte."""
+    assert len(book.acknowledged) >= BEFORE + AFTER
+    assert await book.missing(client, "log") == []
+    print(
+        f"{len(book.acknowledged)} acknowledged, 0 lost; the caller saw {len(book.failures)} failures; "
+        f"{client.attempts.unavailable} of {client.attempts.attempts} attempts were UNAVAILABLE"
+    )
+
+
+async def test_the_service_is_killed_while_memories_are_written(brain: Brain, chaos: Chaos) -> None:
+    """The service's process dies of SIGKILL: Available=False names the pod, and no acknowledged memory is lost."""
+    await asyncio.to_thread(brain.apply)
+    await brain.ready()
+    async with brain.client() as client:
+        await client.create_namespace("log")
+        async with writing(client, "log") as book:
+            await book.more(BEFORE)
+            (pod,) = await asyncio.to_thread(brain.pods)
+            await asyncio.to_thread(chaos.signal, "KILL", pod, "server")
+            said = await brain.until("Available", "False", pod["metadata"]["name"], timeout_s=20)
+            await brain.ready()
+            await book.more(AFTER)
+        await nothing_is_lost(book, client)
+    print(f"the status said: {said.message}")
+    assert "exit code 137" in said.message or "OOMKilled" in said.message or "restarted" in said.message
+
+
+async def test_the_operator_is_killed_while_memories_are_written(brain: Brain, chaos: Chaos, kubectl: Kubectl) -> None:
+    """The operator's process dies of SIGKILL: calls go on without a failure, and what was asked meanwhile is done."""
+    await asyncio.to_thread(brain.apply)
+    await brain.ready()
+    async with brain.client() as client:
+        await client.create_namespace("log")
+        async with writing(client, "log") as book:
+            await book.more(BEFORE)
+            (pod,) = (await asyncio.to_thread(kubectl.get, OPERATOR, "pods"))["items"]
+            await asyncio.to_thread(chaos.signal, "KILL", pod, pod["spec"]["containers"][0]["name"])
+            await asyncio.to_thread(brain.apply, replicas=2)
+            await brain.until("Ready", "True", "2 of 2")
+            await book.more(AFTER)
+        await nothing_is_lost(book, client)
+    assert book.failures == []
+    (after,) = (await asyncio.to_thread(kubectl.get, OPERATOR, "pods"))["items"]
+    assert after["status"]["containerStatuses"][0]["restartCount"] > 0
+
+
+async def test_postgresql_is_killed_while_memories_are_written(brain: Brain, chaos: Chaos, kubectl: Kubectl) -> None:
+    """PostgreSQL dies of SIGKILL: Available=False names the pods and why, and no acknowledged memory is lost."""
+    await asyncio.to_thread(brain.apply, replicas=2)
+    await brain.until("Ready", "True", "2 of 2")
+    scale = ("scale", "statefulset/postgresql", "-n", INFRA)
+    async with brain.client() as client:
+        await client.create_namespace("log")
+        async with writing(client, "log") as book:
+            await book.more(BEFORE)
+            database = await asyncio.to_thread(kubectl.get, INFRA, "pod", POD)
+            await asyncio.to_thread(chaos.signal, "KILL", database, "postgresql")
+            try:
+                await asyncio.to_thread(kubectl, *scale, "--replicas=0")
+                said = await brain.until("Available", "False", "PostgreSQL", timeout_s=40)
+                names = [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)]
+                restarts = _restarts(await asyncio.to_thread(brain.pods))
+            finally:
+                await asyncio.to_thread(kubectl, *scale, "--replicas=1")
+            await eventually(
+                lambda: kubectl.get(INFRA, "statefulset", "postgresql")["status"].get("readyReplicas", 0),
+                lambda ready: ready == 1,
+                "PostgreSQL did not come back",
+            )
+            await brain.until("Ready", "True", "2 of 2")
+            await book.more(AFTER)
+        await nothing_is_lost(book, client)
+        assert _restarts(await asyncio.to_thread(brain.pods)) == restarts == 0
+    print(f"the status said: {said.message}")
+    assert all(name in said.message for name in names)
+
+
+def _restarts(pods: list[dict[str, object]]) -> int:
+    """How often containers of the service were restarted: readiness is not liveness."""
+    return sum(status["restartCount"] for pod in pods for status in pod["status"]["containerStatuses"])  # type: ignore[index]

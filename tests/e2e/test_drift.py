@@ -1,0 +1,62 @@
+"""What people change by hand in the Deployment is put back, and the service goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from examples.kubectl import Object
+from tests.e2e.support.brains import Brain
+from tests.e2e.support.waiting import eventually
+
+PUT_BACK_S = 10
+STRANGER = {
+    "name": "stranger",
+    "image": "registry.k8s.io/pause:3.10",
+    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+}
+
+
+def server(deployment: Object) -> Object:
+    (found,) = (c for c in deployment["spec"]["template"]["spec"]["containers"] if c["name"] == "server")
+    return dict(found)
+
+
+@pytest.mark.parametrize(
+    ("what", "container"),
+    [
+        ("image", {"name": "server", "image": "registry.k8s.io/pause:3.10"}),
+        ("container", STRANGER),
+        ("variable", {"name": "server", "env": [{"name": "SOMABRAIN_LOG__LEVEL", "value": "debug"}]}),
+    ],
+)
+async def test_an_edit_by_hand_is_put_back(served: Brain, what: str, container: dict[str, Any]) -> None:
+    """A changed image, an added container and an added variable are gone from the Deployment within seconds."""
+    before = await asyncio.to_thread(served.deployment)
+    patch = json.dumps({"spec": {"template": {"spec": {"containers": [container]}}}})
+    await asyncio.to_thread(
+        served.kubectl, "patch", "deployment", f"{served.name}-server", "-n", served.namespace, "-p", patch
+    )
+
+    def as_before(now: Object) -> bool:
+        edited = now["metadata"]["generation"] > before["metadata"]["generation"]
+        return bool(edited and now["spec"]["template"]["spec"] == before["spec"]["template"]["spec"])
+
+    await eventually(served.deployment, as_before, f"the {what} was not put back", PUT_BACK_S, every_s=0.1)
+    await served.ready()
+
+
+async def test_a_deleted_child_comes_back(served: Brain) -> None:
+    """A Service deleted by hand is made again within seconds."""
+    name = f"{served.name}-headless"
+    before = (await asyncio.to_thread(served.kubectl.get, served.namespace, "service", name))["metadata"]["uid"]
+    await asyncio.to_thread(served.kubectl, "delete", "service", name, "-n", served.namespace)
+    await eventually(
+        lambda: served.kubectl.find(served.namespace, "service", name),
+        lambda found: found is not None and found["metadata"]["uid"] != before,
+        "the Service was not made again",
+        PUT_BACK_S,
+    )

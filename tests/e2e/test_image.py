@@ -1,0 +1,93 @@
+"""The service image by itself: not ready before the migrations, and its entry point alone migrates and then serves."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from examples.kubectl import Kubectl, Object
+from somabrain_service.store import schema
+from tests.e2e.support.brains import DATABASE, MIGRATION
+from tests.e2e.support.database import Database
+from tests.e2e.support.images import service_image
+from tests.e2e.support.waiting import eventually
+
+
+def pod(name: str, args: list[str]) -> Object:
+    """The image as anyone may run it, under the restricted profile; no `args`: its entry point alone."""
+    variables = {
+        "SOMABRAIN_POSTGRES_DSN": (DATABASE, "app-dsn"),
+        "SOMABRAIN_WORKER_DSN": (DATABASE, "worker-dsn"),
+        "SOMABRAIN_OWNER_DSN": (MIGRATION, "owner-dsn"),
+    }
+    container = {
+        "name": "service",
+        "image": service_image(),
+        "imagePullPolicy": "IfNotPresent",
+        **({"args": args} if args else {}),
+        "env": [
+            {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+            for variable, (secret, key) in variables.items()
+        ],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+    }
+    security = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "securityContext": security,
+            "terminationGracePeriodSeconds": 1,
+            "containers": [container],
+            "volumes": [{"name": "tmp", "emptyDir": {}}],
+        },
+    }
+
+
+def answers(address: str, path: str) -> tuple[int, str]:
+    """Status and body of an HTTP answer; 0 when there is none."""
+    try:
+        with urlopen(f"http://{address}{path}", timeout=5) as response:
+            return response.status, response.read().decode()
+    except HTTPError as refusal:
+        return refusal.code, refusal.read().decode()
+    except OSError as silence:
+        return 0, str(silence)
+
+
+async def test_the_image_is_ready_only_after_its_migrations(
+    kubectl: Kubectl, namespace: str, database: Database, own_database: str
+) -> None:
+    """On an empty database /ready of `serve` is 503 and says why; the entry point alone migrates it, and both serve."""
+    await asyncio.to_thread(kubectl.apply, namespace, pod("server", ["serve"]))
+    running = ("wait", "-n", namespace, "--for=jsonpath={.status.phase}=Running", "--timeout=60s")
+    await asyncio.to_thread(kubectl, *running, "pod/server")
+    with kubectl.forward(namespace, "pod/server", 8080) as server:
+        code, words = await eventually(
+            lambda: answers(server, "/ready"), lambda a: a[0] == 503 and "schema" in a[1], "/ready was not 503", 30
+        )
+        print(f"before: /ready {code} {words.strip()}")
+        assert answers(server, "/livez")[0] == 200
+        assert database.sql("SELECT to_regclass('schema_info') IS NULL", own_database) == "t"
+
+        await asyncio.to_thread(kubectl.apply, namespace, pod("alone", []))
+        await asyncio.to_thread(kubectl, *running, "pod/alone")
+        with kubectl.forward(namespace, "pod/alone", 8080) as alone:
+            for address in (alone, server):
+                await eventually(partial(answers, address, "/ready"), lambda a: a[0] == 200, "/ready was not 200")
+    assert database.sql("SELECT current FROM schema_info", own_database) == str(schema.HEAD)
+    with kubectl.forward(namespace, "pod/alone", 50052) as address, grpc.insecure_channel(address) as channel:
+        health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
+    assert health.status == health_pb2.HealthCheckResponse.SERVING

@@ -1,0 +1,80 @@
+"""OPA decides each call: what it denies is denied by name, and without it nothing is allowed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from somabrain_client import MemoryClient
+from somabrain_client.errors import CallError, PermissionDeniedError
+from tests.e2e.support.brains import Brain
+from tests.e2e.support.chaos import Chaos
+
+KEPT_S = 5
+POLICY = """package sb.policy
+
+default allow := false
+
+allow if not forbidden
+
+forbidden if {
+    endswith(input.method, "/ForgetMemory")
+    input.namespace == "archive"
+}
+
+reasons contains "archive_is_kept: nothing in the archive is forgotten" if forbidden
+"""
+
+
+async def test_a_rule_that_denies_is_named(brain: Brain) -> None:
+    """A policy of the resource's own denies what it says, with the rule's name, and allows the rest."""
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "rules"}, "data": {"sb.rego": POLICY}}
+    await asyncio.to_thread(brain.kubectl.apply, brain.namespace, config)
+    await asyncio.to_thread(brain.apply, opa={"policy": {"configMapRef": {"name": "rules"}}})
+    await brain.ready()
+    async with brain.client() as client:
+        for name in ("archive", "desk"):
+            await client.create_namespace(name)
+        kept, free = [await client.remember(name, "The contract of 1988.") for name in ("archive", "desk")]
+        with pytest.raises(PermissionDeniedError, match="archive_is_kept"):
+            await client.forget(kept.name)
+        await client.forget(free.name)
+        assert (await client.get(kept.name)).text == "The contract of 1988."
+
+
+async def test_without_opa_nothing_is_allowed(served: Brain, chaos: Chaos) -> None:
+    """OPA stopped: a decision that was cached holds for at most its five seconds, then everything is denied."""
+    (pod,) = await asyncio.to_thread(served.pods)
+    name = pod["metadata"]["name"]
+    with served.kubectl.forward(served.namespace, f"pod/{name}", 50052) as address:
+        async with served.client(address=address) as client:
+            await client.create_namespace("guarded")
+            await client.recall("guarded", "anything")
+            await asyncio.to_thread(chaos.signal, "STOP", pod, "opa")
+            stopped = time.monotonic()
+            try:
+                denied_after = await _denied(client, stopped)
+                with pytest.raises(PermissionDeniedError, match="policy engine"):
+                    await client.remember("guarded", "Not without OPA.")
+            finally:
+                await asyncio.to_thread(chaos.signal, "CONT", pod, "opa")
+    print(f"denied {denied_after:.1f} s after OPA was stopped")
+    assert denied_after < KEPT_S + 2
+    await served.ready()
+    async with served.client() as client:
+        assert [memory async for memory in client.list("guarded")] == []
+
+
+async def _denied(client: MemoryClient, since: float) -> float:
+    """Call until denied; return how long that took."""
+    while True:
+        try:
+            await client.recall("guarded", "anything")
+        except PermissionDeniedError:
+            return time.monotonic() - since
+        except CallError as other:
+            pytest.fail(f"denied as {other.code.name} and not as PERMISSION_DENIED: {other.message}")
+        assert time.monotonic() - since < 3 * KEPT_S, "still allowed without OPA"
+        await asyncio.sleep(0.2)

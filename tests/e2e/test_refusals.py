@@ -1,0 +1,60 @@
+"""What cannot be is refused in a sentence that names the field and the remedy, and nobody else suffers."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from examples.kubectl import CommandFailed
+from tests.e2e.support.brains import DATABASE, MIGRATION, Brain
+
+REFERENCES = {
+    "database": {"secretRef": {"name": DATABASE}},
+    "migration": {"database": {"secretRef": {"name": MIGRATION}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "remedy"),
+    [
+        ({"image": "ghcr.io/somabrain/somabrain-service:0.1.0", "version": "0.1.0"}, "spec.image", "remove"),
+        ({"replicas": -1}, "spec.replicas", "greater than or equal to 0"),
+    ],
+    ids=["image and version", "negative replicas"],
+)
+def test_what_contradicts_itself_is_refused(brain: Brain, spec: dict[str, object], field: str, remedy: str) -> None:
+    """Both an image and a version, or a negative count of replicas, never become a resource."""
+    with pytest.raises(CommandFailed) as refused:
+        brain.apply(**spec)
+    assert field in str(refused.value)
+    assert remedy in str(refused.value)
+    assert brain.kubectl.find(brain.namespace, "somabrain", brain.name) is None
+
+
+async def test_what_cannot_run_says_so_while_others_are_served(brain: Brain, served: Brain) -> None:
+    """A bad image and a missing Secret are each named with their field, and a neighbour is served throughout."""
+    no_image, no_secret = replace(brain, name="no-image"), replace(brain, name="no-secret")
+    async with served.client() as client, asyncio.TaskGroup() as tasks:
+        await client.create_namespace("neighbour")
+        await asyncio.to_thread(no_image.apply, image="ghcr.io/somabrain/somabrain-service:no-such-tag", **REFERENCES)
+        await asyncio.to_thread(no_secret.apply, **{**REFERENCES, "database": {"secretRef": {"name": "not-there"}}})
+        image = tasks.create_task(no_image.until("Ready", "False", "spec.image"))
+        secret = tasks.create_task(no_secret.until("ReferencesResolved", "False", "not-there"))
+        while not (image.done() and secret.done()):
+            await client.remember("neighbour", "I am served.")
+            await asyncio.sleep(0.2)
+    assert "no-such-tag" in image.result().message
+    assert "spec.database.secretRef" in secret.result().message
+    assert (await no_secret.until("Ready", "False")).message.count("not-there")
+    assert (await served.until("Ready", "True")).current
+
+
+async def test_a_secret_that_arrives_late_is_enough(brain: Brain) -> None:
+    """A resource whose Secret is made afterwards becomes Ready by itself."""
+    await asyncio.to_thread(brain.kubectl, "delete", "secret", DATABASE, "-n", brain.namespace)
+    await asyncio.to_thread(brain.apply)
+    await brain.until("ReferencesResolved", "False", DATABASE)
+    await asyncio.to_thread(brain.kubectl.copy_secret, DATABASE, "soma-infra", brain.namespace)
+    await brain.ready()

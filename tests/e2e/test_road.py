@@ -1,0 +1,93 @@
+"""The whole road: a SomaBrain that is applied serves memories to whoever has a token, and to nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+import pytest
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from examples.kubectl import Kubectl
+from somabrain_client import Filter, MemoryClient
+from somabrain_client.errors import NotFoundError, UnauthenticatedError
+from tests.e2e.support.brains import Brain
+
+TEXTS = (
+    "The ferry to the island leaves at seven in the morning.",
+    "Marta is allergic to peanuts and carries a syringe.",
+    "The spare key hangs behind the kitchen door.",
+)
+
+
+async def test_what_is_stored_is_recalled_with_its_reasons(served: Brain) -> None:
+    """A memory stored over gRPC is there at once, byte for byte, and the score of its recall adds up."""
+    async with served.client() as client:
+        await client.create_namespace("road")
+        stored = [
+            await client.remember("road", text, session="day", labels={"n": str(n)}) for n, text in enumerate(TEXTS)
+        ]
+        answer = await client.recall("road", "Where is the key for the door?", explain=True)
+        best = answer.hits[0]
+        assert best.memory.text == TEXTS[2]
+        assert answer.degraded == ()
+        assert answer.encoder_id == "minilm-l6-v2-int8"
+        made_of = best.breakdown
+        assert made_of is not None
+        assert made_of.dense > 0.2
+        relevance = (made_of.dense + made_of.lexical_relative) / 2 + made_of.contiguity
+        assert best.score == pytest.approx(relevance * made_of.recency * made_of.salience, abs=1e-4)
+        assert (await client.get(stored[1].name)).text == TEXTS[1]
+        assert [memory.text async for memory in client.list("road", where=Filter(labels={"n": "0"}))] == [TEXTS[0]]
+        await client.forget(stored[2].name)
+        with pytest.raises(NotFoundError):
+            await client.get(stored[2].name)
+        assert TEXTS[2] not in {hit.memory.text for hit in (await client.recall("road", "key door")).hits}
+
+
+@pytest.mark.parametrize("audience", [None, "someone-else", "forged"])
+async def test_nobody_calls_without_a_token(served: Brain, kubectl: Kubectl, audience: str | None) -> None:
+    """No token, a token for another audience and a token with a broken signature are all UNAUTHENTICATED."""
+    token = None
+    if audience is not None:
+        good = audience == "forged"
+        token = await asyncio.to_thread(kubectl.token, served.namespace, "agent", "somabrain" if good else audience)
+        token = token[:-8] + token[-8:].swapcase() if good else token
+    async with MemoryClient(await asyncio.to_thread(served.address), token=token) as client:
+        with pytest.raises(UnauthenticatedError):
+            await client.recall("road", "anything")
+
+
+def test_reflection_lists_the_services(served: Brain) -> None:
+    """A stranger with grpcurl sees what there is to call."""
+    with grpc.insecure_channel(served.address()) as channel:
+        names = set(ProtoReflectionDescriptorDatabase(channel).get_services())
+    assert {
+        "somabrain.memory.v1.MemoryService",
+        "somabrain.memory.v1.NamespaceService",
+        "grpc.health.v1.Health",
+    } <= names
+
+
+def test_the_status_tells_how_it_stands(served: Brain) -> None:
+    """A resource that serves says so in every condition, about its newest spec, and where to connect."""
+    seen = served.conditions()
+    assert {kind: condition.status for kind, condition in seen.items() if kind not in ("Progressing", "Paused")} == {
+        "Ready": "True",
+        "ConfigValid": "True",
+        "ReferencesResolved": "True",
+        "Migrated": "True",
+        "Available": "True",
+        "Degraded": "False",
+    }
+    assert all(condition.current and condition.message.endswith(".") for condition in seen.values())
+    status = served.resource()["status"]
+    assert status["readyReplicas"] == 1
+    assert status["endpoint"].endswith(f".{served.namespace}.svc:50052")
+
+
+def test_every_namespace_of_the_project_enforces_the_restricted_profile(served: Brain, kubectl: Kubectl) -> None:
+    """What runs here runs where the restricted Pod Security profile is enforced."""
+    for name in ("soma-infra", "somabrain-system", served.namespace):
+        labels = kubectl.get(name, "namespace", name)["metadata"]["labels"]
+        assert labels["pod-security.kubernetes.io/enforce"] == "restricted"

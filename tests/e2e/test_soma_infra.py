@@ -1,0 +1,31 @@
+"""The chart soma-infra on a real cluster."""
+
+from __future__ import annotations
+
+from examples.kubectl import Kubectl, run
+from tests.e2e.support.database import INFRA, Database
+
+
+def test_an_upgrade_keeps_the_passwords(kubectl: Kubectl, database: Database) -> None:
+    """`helm upgrade` makes no new password, so that whoever holds a DSN goes on being served."""
+    names = ("postgresql", "somabrain-database", "somabrain-migration")
+    before = {name: kubectl.get(INFRA, "secret", name)["data"] for name in names}
+    run("helm", "upgrade", INFRA, "helm/charts/soma-infra", "-n", INFRA, "--kubeconfig", kubectl.kubeconfig)
+    assert {name: kubectl.get(INFRA, "secret", name)["data"] for name in names} == before
+    assert database.sql_as("worker", "SELECT current_user") == "somabrain_worker"
+
+
+def test_helm_test_asks_the_database(kubectl: Kubectl, database: Database) -> None:
+    """`helm test` logs in as each role and computes a distance."""
+    run("helm", "test", INFRA, "-n", INFRA, "--kubeconfig", kubectl.kubeconfig, timeout_s=120)
+    assert kubectl("logs", "-n", INFRA, "postgresql-test").split("\n")[:3] == [
+        "somabrain_owner 2",
+        "somabrain_app 2",
+        "somabrain_worker 2",
+    ]
+
+
+def test_what_was_acknowledged_cannot_be_lost(database: Database) -> None:
+    """PostgreSQL writes through to the disk before it acknowledges, and checks what it reads."""
+    for name in ("fsync", "full_page_writes", "synchronous_commit", "data_checksums"):
+        assert database.sql(f"SHOW {name}") == "on"

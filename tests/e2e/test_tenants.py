@@ -1,0 +1,59 @@
+"""Two tenants of one service: nothing of the one is seen by the other, over gRPC and in SQL."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from examples.kubectl import CommandFailed
+from somabrain_client.errors import NotFoundError
+from tests.e2e.support.brains import Brain
+from tests.e2e.support.database import Database
+
+SECRET, OTHER = "The safe opens with 4711.", "The safe opens with a brass lever."
+
+
+async def test_two_tenants_never_meet(served: Brain, another_namespace: str, database: Database) -> None:
+    """Callers from two Kubernetes namespaces use equal names and meet nothing of each other."""
+    async with served.client() as one, served.client(tenant=another_namespace) as two:
+        await one.create_namespace("vault")
+        theirs = await one.remember("vault", SECRET)
+        with pytest.raises(NotFoundError):
+            await two.recall("vault", "How does the safe open?")
+        await two.create_namespace("vault")
+        await two.remember("vault", OTHER)
+        assert [hit.memory.text for hit in (await two.recall("vault", "How does the safe open?")).hits] == [OTHER]
+        assert [hit.memory.text for hit in (await one.recall("vault", "How does the safe open?")).hits] == [SECRET]
+        for call in (two.get(theirs.name), two.forget(theirs.name)):
+            with pytest.raises(NotFoundError):
+                await call
+        assert [memory.text async for memory in two.list("vault")] == [OTHER]
+        assert (await one.get(theirs.name)).text == SECRET
+    await asyncio.to_thread(_sql_sees_one_tenant, database)
+
+
+def _sql_sees_one_tenant(database: Database) -> None:
+    """As the role that the service connects as: one tenant a transaction, none without."""
+    tenants = {text: database.sql(f"SELECT tenant_id FROM memories WHERE text = '{text}'") for text in (SECRET, OTHER)}
+    assert len(set(tenants.values())) == 2
+    assert database.sql_as("app", "SELECT count(*) FROM memories") == "0"
+    for mine, not_mine in ((SECRET, OTHER), (OTHER, SECRET)):
+        setting = f"SET app.tenant_id = '{tenants[mine]}';"
+        seen = database.sql_as("app", f"{setting} SELECT text FROM memories").splitlines()
+        assert mine in seen
+        assert not_mine not in seen
+        other = tenants[not_mine]
+        where = f"WHERE tenant_id = '{other}'"
+        assert database.sql_as("app", f"{setting} DELETE FROM memories {where} RETURNING 1") == ""
+        with pytest.raises(CommandFailed, match="row-level security"):
+            database.sql_as("app", f"{setting} {_insert(other)}")
+
+
+def _insert(tenant: str) -> str:
+    """A row for another tenant, with every column that has no default."""
+    return (
+        "INSERT INTO namespaces (tenant_id, name, display_name, analyzer, language, encoder, feed_retention, "
+        f"create_time, update_time, epoch) VALUES ('{tenant}', 'planted', '', 'en-1', 'en', 'lexical', '7 days', "
+        "now(), now(), 'e')"
+    )

@@ -1,0 +1,107 @@
+"""A later release: its migration gates the rollout; callers notice neither one that fails nor one that works."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from examples.kubectl import Object
+from tests.e2e.support.brains import Brain
+from tests.e2e.support.database import Database
+from tests.e2e.support.images import release
+from tests.e2e.support.writers import Book, writing
+
+MIGRATES_S = 8
+
+
+def pods_by_readiness(pods: list[Object]) -> dict[str, bool]:
+    """Name and readiness of each pod."""
+    return {
+        pod["metadata"]["name"]: any(
+            c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", ())
+        )
+        for pod in pods
+    }
+
+
+async def test_a_migration_that_fails_changes_nothing_for_callers(
+    brain: Brain, database: Database, own_database: str
+) -> None:
+    """A migration that fails: Migrated=False says why, and the old pods go on serving."""
+    image = await asyncio.to_thread(release, "e2e-fails", "Divide by zero", "SELECT 1 / 0")
+    await asyncio.to_thread(brain.apply)
+    await brain.ready()
+    async with brain.client() as client:
+        await client.create_namespace("log")
+        async with writing(client, "log") as book:
+            await book.more(10)
+            old = [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)]
+            await asyncio.to_thread(brain.apply, image=image, migration=_migration(backoffLimit=0))
+            said = await brain.until("Migrated", "False", "division by zero", timeout_s=60)
+            await brain.until("Degraded", "True", "division by zero")
+            await brain.until("Available", "True")
+            await book.more(10)
+            assert [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)] == old
+        assert book.failures == []
+        assert await book.missing(client, "log") == []
+    print(f"the status said: {said.message}")
+    deployment = await asyncio.to_thread(brain.deployment)
+    assert image not in str(deployment["spec"]["template"]["spec"])
+    assert database.sql("SELECT current FROM schema_info", own_database) == "1"
+
+
+async def test_an_upgrade_is_not_noticed_by_callers(brain: Brain, database: Database, own_database: str) -> None:
+    """A migration that succeeds: old pods stay ready throughout, then new ones take over, and no call fails."""
+    sql = f"SELECT pg_sleep({MIGRATES_S}); ALTER TABLE memories ADD COLUMN e2e text"
+    image = await asyncio.to_thread(release, "e2e-next", "Add a column", sql)
+    await asyncio.to_thread(brain.apply)
+    await brain.ready()
+    async with brain.client() as client:
+        await client.create_namespace("log")
+        async with writing(client, "log") as book:
+            await book.more(10)
+            (old,) = [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)]
+            await asyncio.to_thread(brain.apply, image=image)
+            looks = await _stays_ready_while_migrating(brain, old)
+            await brain.ready()
+            (new,) = [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)]
+            await _outlives(brain, old, book)
+        missing = await book.missing(client, "log")
+        raw = client.attempts
+    print(
+        f"the old pod was ready in all {looks} looks while the migration ran; {len(book.acknowledged)} calls, "
+        f"{len(book.failures)} failures for the caller; {raw.unavailable} of {raw.attempts} attempts were UNAVAILABLE"
+    )
+    assert new != old
+    assert missing == []
+    assert book.failures == []
+    assert database.sql("SELECT current FROM schema_info", own_database) == "2"
+    status = (await asyncio.to_thread(brain.resource))["status"]
+    assert status["version"] == status["targetVersion"] == image
+
+
+async def _stays_ready_while_migrating(brain: Brain, old: str) -> int:
+    """Look at the old pod until Migrated is True again; return how often it was seen ready before that."""
+    looks, deadline = 0, time.monotonic() + 90
+    while True:
+        assert time.monotonic() < deadline, "the migration did not end within 90 s"
+        pods = pods_by_readiness(await asyncio.to_thread(brain.pods))
+        migrated = (await asyncio.to_thread(brain.conditions))["Migrated"]
+        if migrated.current and migrated.status == "True":
+            assert looks >= MIGRATES_S / 2, f"only {looks} looks"
+            return looks
+        assert pods == {old: True}, f"while the migration ran: {pods}"
+        looks += 1
+        await asyncio.sleep(0.2)
+
+
+async def _outlives(brain: Brain, old: str, book: Book) -> None:
+    """Write until the old pod is gone for good, and a little longer."""
+    await asyncio.to_thread(
+        brain.kubectl, "wait", "-n", brain.namespace, f"pod/{old}", "--for=delete", "--timeout=60s", timeout_s=70
+    )
+    await book.more(20)
+
+
+def _migration(**settings: object) -> dict[str, object]:
+    return {"database": {"secretRef": {"name": "somabrain-migration"}}, **settings}
