@@ -1,0 +1,89 @@
+"""Servers to measure, each a process of its own on loopback, and what they cost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+START_S = 120.0
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A process that listens."""
+
+    address: str
+    process: subprocess.Popen[bytes]
+
+    def cpu_s(self) -> float:
+        """User and system time of the process so far, its threads included."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+@contextmanager
+def somabrain(arguments: list[str], settings: Mapping[str, object]) -> Iterator[Server]:
+    """Run `somabrain-service` with `arguments`, on free ports, until it is ready; stop it at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="somabrain-bench-"))
+    log = folder / "log"
+    chosen = {"grpc__port": 0, "grpc__drain_notice_s": 0, "http__host": "127.0.0.1", "http__port": 0, **settings}
+    env = {"PATH": os.defpath, "HOME": str(Path.home())}
+    env |= {f"SOMABRAIN_{name.upper()}": str(value) for name, value in chosen.items()}
+    script = Path(sys.executable).with_name("somabrain-service")
+    with log.open("wb") as out:
+        process = subprocess.Popen([script, *arguments], env=env, stdout=out, stderr=out)
+    try:
+        yield Server(_wait(process, log), process)
+    finally:
+        process.terminate()
+        process.wait(60)
+        shutil.rmtree(folder)
+
+
+def _wait(process: subprocess.Popen[bytes], log: Path) -> str:
+    """Return the address once /ready says so."""
+    ends_at = time.monotonic() + START_S
+    while time.monotonic() < ends_at:
+        if process.poll() is not None:
+            sys.exit(f"The server ended with {process.returncode}:\n{log.read_text()}")
+        for line in log.read_text().splitlines():
+            if '"listening"' in line:
+                record = json.loads(line)
+                if _ready(f"http://127.0.0.1:{record['http_port']}/ready"):
+                    return f"127.0.0.1:{record['grpc_port']}"
+        time.sleep(0.1)
+    sys.exit(f"The server was not ready within {START_S:g} s:\n{log.read_text()}")
+
+
+def _ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except urllib.error.HTTPError:
+        return False
+
+
+@contextmanager
+def trivial() -> Iterator[Server]:
+    """Run the handler that does nothing, in the same process model."""
+    script = Path(__file__).with_name("trivial_server.py")
+    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        yield Server(process.stdout.readline().decode().strip(), process)
+    finally:
+        process.terminate()
+        process.wait(60)
+        process.stdout.close()
