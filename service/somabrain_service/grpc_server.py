@@ -16,6 +16,7 @@ from somabrain_service.commands.services import Services
 from somabrain_service.encoders.open import open_encoders
 from somabrain_service.http.probes import http_server, make_app
 from somabrain_service.interceptors.chain import Chain, steps
+from somabrain_service.metered import metered
 from somabrain_service.metrics import Metrics
 from somabrain_service.policy import policy_client
 from somabrain_service.readiness import Readiness
@@ -48,7 +49,7 @@ async def serve(settings: Settings) -> None:
         app = make_app(readiness, metrics, lambda: None)
         http_port = await stack.enter_async_context(http_server(settings.http, app))
         encoders = await stack.enter_async_context(open_encoders(settings.encoder))
-        services = Services(store=store, encoders=encoders, default_encoder=settings.encoder.kind)
+        services = Services(store=store, encoders=metered(encoders, metrics), default_encoder=settings.encoder.kind)
         server = make_server(settings.grpc, services, Chain(steps(identify, policy, metrics)), health)
         grpc_port = bind(server, settings.grpc)
         await server.start()

@@ -49,10 +49,13 @@ class Metrics:
             "somabrain_policy_seconds", "How long the policy engine took to decide.", buckets=LATENCY_S,
             registry=self.registry,
         )  # fmt: skip
-        self.encoder_texts = Counter("somabrain_encoder_texts", "Texts encoded.", registry=self.registry)
-        self.encoder_seconds = Histogram(
-            "somabrain_encoder_seconds", "How long encoding took.", buckets=LATENCY_S, registry=self.registry
+        self.encoder_texts = Counter(
+            "somabrain_encoder_texts", "Texts given to an encoder.", ("encoder", "outcome"), registry=self.registry
         )
+        self.encoder_seconds = Histogram(
+            "somabrain_encoder_seconds", "How long encoding took.", ("encoder",), buckets=LATENCY_S,
+            registry=self.registry,
+        )  # fmt: skip
         self.ready = Gauge("somabrain_ready", "1 while the service is ready.", registry=self.registry)
         self.store_seconds = Gauge(
             "somabrain_store_probe_seconds", "How long PostgreSQL took to answer the last probe.",

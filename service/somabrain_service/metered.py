@@ -1,0 +1,43 @@
+"""An encoder that is counted and timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from somabrain_service.encoders.protocols import Encoder
+from somabrain_service.metrics import Metrics
+
+
+class MeteredEncoder:
+    """The encoder given, and metrics beside it."""
+
+    def __init__(self, encoder: Encoder, metrics: Metrics) -> None:
+        self._encoder = encoder
+        self._metrics = metrics
+        self.encoder_id = encoder.encoder_id
+        self.dimensions = encoder.dimensions
+
+    async def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Encode, and count what was encoded and how long it took; a failure counts as failed."""
+        started = time.perf_counter()
+        outcome = "failed"
+        try:
+            encoded = await self._encoder.encode(texts)
+            outcome = "encoded"
+            return encoded
+        finally:
+            self._metrics.encoder_texts.labels(self.encoder_id, outcome).inc(len(texts))
+            self._metrics.encoder_seconds.labels(self.encoder_id).observe(time.perf_counter() - started)
+
+    async def close(self) -> None:
+        """Close the encoder."""
+        await self._encoder.close()
+
+
+def metered(encoders: Mapping[str, Encoder], metrics: Metrics) -> dict[str, Encoder]:
+    """Return the encoders, each counted."""
+    return {name: MeteredEncoder(encoder, metrics) for name, encoder in encoders.items()}
