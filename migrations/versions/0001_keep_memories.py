@@ -159,7 +159,6 @@ CREATE TABLE idempotency_keys (
     body_hash bytea,
     namespace_id integer NOT NULL,
     memory bigint,
-    version bigint NOT NULL,
     expire_time timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, key)
 );

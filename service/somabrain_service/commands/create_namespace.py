@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+from common.errors import InvalidArgument
 from somabrain_service.commands.services import Services
+from somabrain_service.domain import analysis
+from somabrain_service.domain.idempotency import request_key
 from somabrain_service.domain.names import TenantId
-from somabrain_service.domain.namespace import Namespace, NamespaceDraft
+from somabrain_service.domain.namespace import DEFAULT_FEED_RETENTION, DEFAULT_LANGUAGE, Namespace, NamespaceDraft
+from somabrain_service.encoders.protocols import LEXICAL
 
 
 async def create_namespace(
@@ -14,7 +20,22 @@ async def create_namespace(
 
     Raises:
         InvalidArgument: a setting is none that this server has.
+        Unimplemented: a language that is not there yet.
         AlreadyExists: the name is taken, or `request_id` came with another body.
         StoreUnavailable: PostgreSQL is gone.
     """
-    raise NotImplementedError
+    request = request_key(tenant, request_id, "CreateNamespace", draft)
+    asked = draft.settings
+    encoder = asked.encoder or services.default_encoder
+    known = sorted({LEXICAL, *services.encoders})
+    if encoder not in known:
+        raise InvalidArgument("namespace.settings.encoder", f"must be one of {', '.join(known)}, or empty")
+    settings = dataclasses.replace(
+        asked,
+        language=asked.language or DEFAULT_LANGUAGE,
+        encoder=encoder,
+        feed_retention=asked.feed_retention or DEFAULT_FEED_RETENTION,
+    )
+    whole = dataclasses.replace(draft, settings=settings)
+    analyzer = analysis.analyzer(settings.language)
+    return await services.store.create_namespace(tenant, whole, analyzer, services.clock(), request)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from common.errors import NotFound
 from somabrain_service.commands.services import Services
+from somabrain_service.domain.idempotency import request_key
 from somabrain_service.domain.names import MemoryName, TenantId
+from somabrain_service.domain.tokens import Moment, consistency_token
 
 
 async def forget_memory(
@@ -26,4 +29,11 @@ async def forget_memory(
         AlreadyExists: `request_id` came with another body.
         StoreUnavailable: PostgreSQL is gone.
     """
-    raise NotImplementedError
+    request = request_key(tenant, request_id, "ForgetMemory", name, etag)
+    moment = await services.store.delete_memory(tenant, name, etag, services.clock(), request)
+    if moment is None:
+        if not allow_missing:
+            raise NotFound("Memory", str(name), "Set allow_missing when that is as well.")
+        namespace = await services.store.namespace(tenant, name.namespace)
+        moment = Moment(namespace.epoch, namespace.version)
+    return consistency_token(name.namespace, moment)

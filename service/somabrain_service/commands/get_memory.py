@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from common.errors import NotFound
 from somabrain_service.commands.services import Services
 from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryName, TenantId
+from somabrain_service.domain.tokens import check_consistency
 
 
 async def get_memory(services: Services, tenant: TenantId, name: MemoryName, *, consistency_token: str = "") -> Memory:
@@ -14,4 +16,10 @@ async def get_memory(services: Services, tenant: TenantId, name: MemoryName, *, 
         NotFound: no such memory of this tenant, or it has expired.
         StoreUnavailable: PostgreSQL is gone.
     """
-    raise NotImplementedError
+    async with services.store.reading(tenant, name.namespace, services.clock()) as reading:
+        seen = await reading.statistics()
+        check_consistency(consistency_token, name.namespace, seen.moment)
+        memory = await reading.memory(name.memory)
+    if memory is None:
+        raise NotFound("Memory", str(name))
+    return memory

@@ -19,7 +19,7 @@ PAGE_SIZE = 1000
 DEFAULT_PAGE_SIZE = 100
 FILTER_VALUES = 256
 VECTOR_DIMENSIONS = 4096
-POSITION = 2**63 - 1
+POSITION = 2**62
 ANSWER_BYTES = 3 * 1024 * 1024
 """A page or a hit list ends here, because gRPC refuses messages over 4 MiB before any handler can speak."""
 

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from common.config.settings import DatabaseSettings
+from somabrain_service.store.postgres.engine import Transactions, open_engine
+from somabrain_service.store.postgres.store import PostgresStore
 from somabrain_service.store.protocols import Store
 
 
@@ -17,5 +19,5 @@ async def open_store(dsn: str, database: DatabaseSettings) -> AsyncIterator[Stor
         dsn: libpq URL of the app role.
         database: sizes and bounds in time.
     """
-    raise NotImplementedError
-    yield
+    async with open_engine(dsn, database) as engine:
+        yield PostgresStore(Transactions(engine))

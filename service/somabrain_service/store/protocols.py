@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from somabrain_service.domain.filter import MemoryFilter
+from somabrain_service.domain.idempotency import RequestKey
+from somabrain_service.domain.memory import Memory, MemoryDraft
+from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
+from somabrain_service.domain.namespace import Namespace, NamespaceDraft
+from somabrain_service.domain.pages import Order
+from somabrain_service.domain.scoring import Candidates
+from somabrain_service.domain.tokens import Json, Moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +37,100 @@ class SchemaState:
         return self.current >= self.head >= self.oldest_compatible
 
 
+@dataclass(frozen=True, slots=True)
+class NewMemory:
+    """A memory about to be kept: its draft with what was worked out from it.
+
+    `terms` are those of its text, `vector` float32[d] of `encoder_id`; None: it has none (yet).
+    """
+
+    draft: MemoryDraft
+    event_time: datetime
+    create_time: datetime
+    expire_time: datetime | None
+    salience: float
+    terms: Mapping[str, int]
+    vector: NDArray[np.float32] | None
+    encoder_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A memory as it is kept, and the moment of the write."""
+
+    memory: Memory
+    moment: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """A namespace as a reading sees it; counts are of live memories. `df`: in how many each asked term occurs."""
+
+    namespace: Namespace
+    memories: int
+    tokens: int
+    vectors: int
+    df: tuple[int, ...]
+
+    @property
+    def moment(self) -> Moment:
+        """The point in its history that the reading sees."""
+        return Moment(self.namespace.epoch, self.namespace.version)
+
+    @property
+    def mean_length(self) -> float:
+        """Terms a memory, on average; 1 when there is none."""
+        return self.tokens / self.memories if self.tokens else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What candidates are sought for.
+
+    `seeds` are the positions in `terms` of those that make candidates; `idf` and `mean_length` only cut them to the
+    best `limit`. `vector` float32[d] of `encoder_id`; None: words alone.
+    """
+
+    terms: tuple[str, ...]
+    idf: tuple[float, ...]
+    seeds: tuple[int, ...]
+    mean_length: float
+    vector: NDArray[np.float32] | None
+    encoder_id: str
+    filter: MemoryFilter
+    limit: int
+
+
+class Reading(Protocol):
+    """One consistent view of a namespace; what has expired is not in it."""
+
+    async def statistics(self, terms: Sequence[str] = ()) -> Statistics:
+        """The namespace and its counts. To be asked first.
+
+        Raises:
+            NotFound: no such namespace.
+        """
+        ...
+
+    async def candidates(self, search: Search) -> Candidates:
+        """The best by words, the best by vector, their neighbours in the session, and those who lend to these."""
+        ...
+
+    async def memories(self, ids: Sequence[int], size_bytes: int) -> list[Memory]:
+        """Memories in the order of `ids`; ends, after one at least, where the next would pass the size."""
+        ...
+
+    async def memory(self, memory: MemoryId) -> Memory | None:
+        """One memory; None: there is none."""
+        ...
+
+    async def page(
+        self, where: MemoryFilter, order: Order, after: tuple[Json, int] | None, limit: int
+    ) -> list[tuple[Json, int]]:
+        """Keys of the order, each with its memory's id, that follow `after`; at most `limit`."""
+        ...
+
+
 class Store(Protocol):
     """Every call is one transaction of one tenant.
 
@@ -34,4 +143,49 @@ class Store(Protocol):
 
     async def schema_state(self) -> SchemaState:
         """Compare schemas, for /ready."""
+        ...
+
+    async def create_namespace(
+        self, tenant: TenantId, draft: NamespaceDraft, analyzer: str, now: datetime, request: RequestKey | None
+    ) -> Namespace:
+        """Make a namespace; every setting of `draft` is filled in.
+
+        Raises:
+            AlreadyExists: the name is taken, or the request's id came with another body.
+        """
+        ...
+
+    async def namespace(self, tenant: TenantId, name: NamespaceName) -> Namespace:
+        """A namespace, perhaps from memory: what may change (version, times) may be old.
+
+        Raises:
+            NotFound: no such namespace.
+        """
+        ...
+
+    def reading(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AbstractAsyncContextManager[Reading]:
+        """Look at a namespace as it is now."""
+        ...
+
+    async def insert_memory(
+        self, tenant: TenantId, name: NamespaceName, new: NewMemory, request: RequestKey | None
+    ) -> Written:
+        """Keep a memory, durably.
+
+        Raises:
+            NotFound: no such namespace, or the request's memory has been forgotten since.
+            AlreadyExists: the request's id came with another body, or the place in the session is taken.
+        """
+        ...
+
+    async def delete_memory(
+        self, tenant: TenantId, name: MemoryName, etag: str, now: datetime, request: RequestKey | None
+    ) -> Moment | None:
+        """Forget a memory with all that came of it. None: there is no such memory; the namespace there is.
+
+        Raises:
+            NotFound: no such namespace.
+            Aborted: `etag` is set and not the current one.
+            AlreadyExists: the request's id came with another body.
+        """
         ...

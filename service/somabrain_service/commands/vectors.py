@@ -1,0 +1,38 @@
+"""A caller's own vector against the namespace's encoder."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import InvalidArgument
+from somabrain_service.commands.services import Services
+from somabrain_service.domain.memory import Vector
+from somabrain_service.encoders.protocols import LEXICAL, EncoderUnavailable
+
+
+def own_vector(services: Services, encoder_id: str, vector: Vector) -> NDArray[np.float32]:
+    """The vector as float32[d] of length 1.
+
+    Raises:
+        InvalidArgument: it is of another encoder or has another dimension than the namespace's vectors.
+        EncoderUnavailable: this process does not run the namespace's encoder, so the dimension is not known.
+    """
+    if encoder_id == LEXICAL:
+        raise InvalidArgument(vector.field, "the namespace keeps no vectors; leave it unset")
+    if vector.encoder_id not in ("", encoder_id):
+        raise InvalidArgument(
+            f"{vector.field}.encoder_id", f"must be the namespace's, {encoder_id!r}, or empty; encode with that one"
+        )
+    encoder = services.encoders.get(encoder_id)
+    if encoder is None:
+        raise EncoderUnavailable(f"This server does not run the namespace's encoder {encoder_id!r}.")
+    if len(vector.values) != encoder.dimensions:
+        raise InvalidArgument(
+            f"{vector.field}.values",
+            f"must hold {encoder.dimensions} numbers, as {encoder_id!r} makes, not {len(vector.values)}",
+        )
+    values = np.array(vector.values, np.float64)
+    # Scaled first, so that neither very large nor very small numbers leave the range when squared.
+    values /= np.abs(values).max()
+    return np.asarray(values / np.linalg.norm(values), np.float32)

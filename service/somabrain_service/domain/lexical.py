@@ -1,0 +1,59 @@
+"""BM25 (Robertson & Zaragoza 2009), with k1 and b as Anserini has them for passages.
+
+    idf(t)      = ln(1 + (N - df + 1/2) / (df + 1/2))
+    bm25(q, m)  = Σ over the terms t of q of idf(t) · tf (k1 + 1) / (tf + k1 (1 - b + b · length / mean length))
+    bound(q)    = (k1 + 1) · Σ idf(t)
+
+A term's part stays below idf · (k1 + 1), so bm25 / bound is an absolute number in [0, 1): it compares between
+questions, and a question whose words nobody used cannot reach far. N, df and the mean length are those of all live
+memories of the namespace, whatever the filter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+K1 = 0.9
+B = 0.4
+COMMON = 0.1
+"""A term in more than this share of the memories makes no candidates when rarer ones exist; it is still scored."""
+
+Floats = NDArray[np.float64]
+
+
+def idf(memories: int, df: Sequence[int]) -> Floats:
+    """Inverse document frequencies, always above 0; a term in no memory has the highest."""
+    frequency = np.asarray(df, np.float64)
+    return np.log1p((memories - frequency + 0.5) / (frequency + 0.5))
+
+
+def bound(weights: Floats) -> float:
+    """What BM25 stays below for a query with these idf."""
+    return float((K1 + 1) * weights.sum())
+
+
+def bm25(weights: Floats, tf: Floats, length: Floats, mean_length: float) -> Floats:
+    """Score memories.
+
+    Args:
+        weights: float64[t], idf of the query's terms.
+        tf: float64[n, t], how often each occurs in each memory.
+        length: float64[n], terms in each memory.
+        mean_length: of all live memories; > 0 when there is one.
+
+    Returns:
+        float64[n], 0 where no term occurs.
+    """
+    if not tf.size:
+        return np.zeros(len(length))
+    norm = K1 * (1 - B + B * length / mean_length)
+    return np.asarray((tf * (K1 + 1) / (tf + norm[:, None])) @ weights)
+
+
+def rare(memories: int, df: Sequence[int]) -> list[bool]:
+    """Which of the query's terms make candidates; all that occur when all are common."""
+    seldom = [0 < n <= COMMON * memories for n in df]
+    return seldom if any(seldom) else [n > 0 for n in df]

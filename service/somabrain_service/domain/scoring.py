@@ -1,0 +1,118 @@
+"""The one scorer of every store: pure, exact, the same list for the same state and query. See docs/recall.md.
+
+relevance = w · cosine + (1 - w) · bm25 / best bm25          w = 1/2 where both words and a vector take part
+score     = (relevance + contiguity) · clamp(recency · salience, 0.7, 1.3)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from somabrain_service.domain import lexical
+from somabrain_service.domain.contiguity import contiguity
+from somabrain_service.domain.lexical import Floats
+from somabrain_service.domain.recall import ScoreBreakdown
+
+DENSE_WEIGHT = 0.5
+BIAS_LOW, BIAS_HIGH = 0.7, 1.3
+DECIMALS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class LexicalQuery:
+    """A query's words against a namespace: float64[t] idf, and the mean length of its live memories."""
+
+    idf: Floats
+    mean_length: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What the scorer is given: the candidates, and those who only lend to them. One row a memory.
+
+    `cosine` holds 0 where a memory has no vector; None: no vectors take part. `tf` is float64[n, t].
+    """
+
+    ids: NDArray[np.int64]
+    answers: NDArray[np.bool_]
+    session: NDArray[np.int64]
+    position: NDArray[np.int64]
+    event_time_s: Floats
+    salience: Floats
+    length: Floats
+    tf: Floats
+    cosine: Floats | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A place in the answer."""
+
+    id: int
+    score: float
+    breakdown: ScoreBreakdown
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The first `top_k`, best first, and the best absolute lexical score of all candidates."""
+
+    places: tuple[Ranked, ...]
+    best_lexical: float
+
+
+def rank(
+    candidates: Candidates, query: LexicalQuery, *, top_k: int, now_s: float, half_life: timedelta | None
+) -> Ranking:
+    """Score the candidates and order the best: by score, then the newest event, then name.
+
+    Args:
+        candidates: every candidate with all its neighbours within reach.
+        query: weights of the words; no words: empty arrays.
+        top_k: how many places.
+        now_s: seconds since 1970, against which age is measured.
+        half_life: of recency; None: age does not count.
+    """
+    bm25 = lexical.bm25(query.idf, candidates.tf, candidates.length, query.mean_length)
+    best = float(bm25[candidates.answers].max(initial=0.0))
+    bound = lexical.bound(query.idf)
+    relative = bm25 / best if best > 0 else np.zeros_like(bm25)
+    cosine = np.zeros_like(bm25) if candidates.cosine is None else np.clip(candidates.cosine, 0.0, 1.0)
+    w = _dense_weight(words=bool(query.idf.size), vector=candidates.cosine is not None)
+    relevance = w * cosine + (1 - w) * relative
+    lent = contiguity(relevance, candidates.session, candidates.position)
+    recency = _recency(now_s - candidates.event_time_s, half_life)
+    salience = BIAS_LOW + (BIAS_HIGH - BIAS_LOW) * candidates.salience
+    score = np.round((relevance + lent) * np.clip(recency * salience, BIAS_LOW, BIAS_HIGH), DECIMALS)
+
+    rows = np.flatnonzero(candidates.answers)
+    order = np.lexsort((candidates.ids[rows], -candidates.event_time_s[rows], -score[rows]))
+    parts = (bm25 / bound if bound > 0 else bm25, relative, cosine, lent, recency, salience)
+    return Ranking(
+        tuple(
+            Ranked(
+                int(candidates.ids[row]),
+                float(score[row]),
+                ScoreBreakdown(*(round(float(part[row]), DECIMALS) for part in parts)),
+            )
+            for row in rows[order[:top_k]]
+        ),
+        round(best / bound, DECIMALS) if bound > 0 else 0.0,
+    )
+
+
+def _dense_weight(*, words: bool, vector: bool) -> float:
+    if words and vector:
+        return DENSE_WEIGHT
+    return 1.0 if vector else 0.0
+
+
+def _recency(age_s: Floats, half_life: timedelta | None) -> Floats:
+    """2^(-age / half-life), 1 for what is yet to come."""
+    if half_life is None:
+        return np.ones_like(age_s)
+    return np.asarray(np.exp2(-np.maximum(age_s, 0.0) / half_life.total_seconds()))

@@ -1,0 +1,142 @@
+"""Tokens that callers carry without reading: where a read must not be before, and where a page ended.
+
+Neither is a secret and neither gives access to anything: the tenant always comes from the caller's identity. A digest
+only tells an altered token, or one of another request, from a good one.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+
+from common.errors import FailedPrecondition, InvalidArgument, Unavailable
+from somabrain_service.domain import limits
+from somabrain_service.domain.names import NamespaceName, TenantId
+from somabrain_service.domain.pages import ListQuery
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A point in a namespace's history. After a restore the epoch is another one."""
+
+    epoch: str
+    version: int
+
+
+def consistency_token(parent: NamespaceName, moment: Moment) -> str:
+    """The token of a read that must see everything up to this moment."""
+    return _encode([parent.namespace, moment.epoch, moment.version])
+
+
+def check_consistency(token: str, parent: NamespaceName, now: Moment) -> None:
+    """Hold a read's token against the moment that the read sees.
+
+    Raises:
+        InvalidArgument: it is no token, or of another namespace.
+        FailedPrecondition: it is from before a restore.
+        Unavailable: what is read from has not come as far yet.
+    """
+    if not token:
+        return
+    match _decode("consistency_token", token):
+        case [str(namespace), str(epoch), int(version)]:
+            if namespace != parent.namespace:
+                raise InvalidArgument(
+                    "consistency_token", "is of another namespace; send the one of a write in this one"
+                )
+            if epoch != now.epoch:
+                raise FailedPrecondition(
+                    "consistency_token: the namespace was restored from a backup since; read without the token."
+                )
+            if version > now.version:
+                raise Unavailable("The write that the consistency token stands for is not visible here yet; try again.")
+        case _:
+            raise InvalidArgument("consistency_token", "is none of this service; send one unchanged, or none")
+
+
+def page_token(tenant: TenantId, query: ListQuery, key: Json, memory: int) -> str:
+    """The token of the page after the memory with this key of the order."""
+    return _encode([_bound_to(tenant, query), key, memory])
+
+
+def read_page_token(tenant: TenantId, query: ListQuery) -> tuple[Json, int] | None:
+    """Where the page before ended: key of the order and memory; None: the first page.
+
+    Raises:
+        InvalidArgument: it is altered, or of another request.
+    """
+    if not query.page_token:
+        return None
+    match _decode("page_token", query.page_token):
+        case [str(bound), key, int(memory)]:
+            if bound != _bound_to(tenant, query):
+                raise InvalidArgument(
+                    "page_token", "is of another request; keep all other fields as they were, or begin without a token"
+                )
+            return key, memory
+        case _:
+            raise InvalidArgument("page_token", "is none of this service; send one unchanged, or begin without")
+
+
+def canonical(value: object) -> Json:
+    """A value as JSON in one form only, without what is at its default, so that new fields change no old form."""
+    if dataclasses.is_dataclass(value):
+        fields = {field.name: (getattr(value, field.name), field.default) for field in dataclasses.fields(value)}
+        return {name: canonical(v) for name, (v, default) in fields.items() if v not in (default, (), {})}
+    if isinstance(value, Mapping):
+        return {str(key): canonical(value[key]) for key in sorted(value)}
+    if isinstance(value, tuple | list):
+        return [canonical(item) for item in value]
+    if isinstance(value, Enum):
+        return canonical(value.value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)
+
+
+def canonical_bytes(value: object) -> bytes:
+    """`canonical`, serialised."""
+    return json.dumps(canonical(value), separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def _bound_to(tenant: TenantId, query: ListQuery) -> str:
+    request = dataclasses.replace(query, page_token="", consistency_token="")
+    return hashlib.blake2b(canonical_bytes([tenant, request]), digest_size=12).hexdigest()
+
+
+def _encode(value: list[Json]) -> str:
+    body = json.dumps(value, separators=(",", ":")).encode()
+    return base64.urlsafe_b64encode(_digest(body) + body).decode().rstrip("=")
+
+
+def _decode(field: str, token: str) -> Json:
+    """What `_encode` was given; None: it is no token of ours."""
+    if len(token) > limits.TOKEN_BYTES:
+        return None
+    try:
+        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        digest, body = raw[:_DIGEST_BYTES], raw[_DIGEST_BYTES:]
+        value: Json = json.loads(body) if digest == _digest(body) else None
+    except (ValueError, binascii.Error) as exc:
+        raise InvalidArgument(field, "is none of this service; send one unchanged, or none") from exc
+    return value
+
+
+_DIGEST_BYTES = 6
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=_DIGEST_BYTES).digest()

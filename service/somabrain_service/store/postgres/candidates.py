@@ -1,0 +1,129 @@
+"""The candidates of a Recall: the best by words, the best by vector, their neighbours, and those who lend to these.
+
+All exact. A filter narrows what is searched, so it never under-fills. A neighbour within the kernel's reach of a seed
+is a candidate; one within twice the reach only lends, so that every candidate is scored with all its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from somabrain_service.domain.contiguity import REACH
+from somabrain_service.domain.lexical import K1, B
+from somabrain_service.domain.scoring import Candidates
+from somabrain_service.store.postgres import filters
+from somabrain_service.store.postgres.writing import halfvec
+from somabrain_service.store.protocols import Search
+
+_EXPIRED = """scope AS MATERIALIZED (
+    SELECT m.id FROM memories m WHERE m.namespace_id = :ns AND m.expire_time <= :now
+)"""
+_MATCHING = "scope AS MATERIALIZED (SELECT m.id FROM memories m WHERE {conditions})"
+
+_LEXICAL = """lexical AS (
+    SELECT t.memory
+    FROM unnest(CAST(:seeds AS text[]), CAST(:seed_idf AS float8[])) AS q (term, idf)
+    JOIN memory_terms t ON t.namespace_id = :ns AND t.term = q.term
+    WHERE t.memory {inside} (SELECT id FROM scope)
+    GROUP BY t.memory
+    ORDER BY round(sum(q.idf * t.tf * :k1_1 / (t.tf + :k1 * (1 - :b + :b * t.length / :mean_length))) * 1e6) DESC,
+        t.memory
+    LIMIT :limit
+)"""
+
+_DENSE = """dense AS (
+    SELECT v.memory FROM memory_vectors v
+    WHERE v.namespace_id = :ns AND v.encoder_id = :encoder_id AND v.memory {inside} (SELECT id FROM scope)
+    ORDER BY v.embedding <=> CAST(:vector AS halfvec), v.memory
+    LIMIT :limit
+)"""
+
+_POOL = """seed AS MATERIALIZED ({seeds}), pool AS (
+    SELECT id, bool_or(answers) AS answers FROM (
+        SELECT memory AS id, true AS answers FROM seed
+        UNION ALL
+        SELECT n.id, abs(n.position - s.position) <= :reach
+        FROM seed JOIN memories s ON s.namespace_id = :ns AND s.id = seed.memory
+        JOIN memories n ON n.namespace_id = :ns AND n.session = s.session AND n.session <> ''
+            AND n.position BETWEEN s.position - 2 * :reach AND s.position + 2 * :reach
+        WHERE s.session <> '' AND n.id {inside} (SELECT id FROM scope)
+    ) AS near GROUP BY id
+)
+SELECT m.id, pool.answers, m.session, coalesce(m.position, 0), date_part('epoch', m.event_time), m.salience,
+    m.length, {cosine}
+FROM pool JOIN memories m ON m.namespace_id = :ns AND m.id = pool.id {vectors}
+ORDER BY m.id
+"""
+
+_POSTINGS = text("""
+SELECT t.memory, q.ordinal, t.tf
+FROM unnest(CAST(:terms AS text[])) WITH ORDINALITY AS q (term, ordinal)
+JOIN memory_terms t ON t.namespace_id = :ns AND t.term = q.term AND t.memory = ANY(CAST(:ids AS bigint[]))
+""")
+
+
+async def find(connection: AsyncConnection, values: Mapping[str, object], search: Search) -> Candidates:
+    """Run the search. `values` holds :ns and :now."""
+    statement, more = _statement(search)
+    found = (await connection.execute(text(statement), {**values, **more})).all()
+    columns = list(zip(*found, strict=True)) if found else [()] * 8
+    ids = np.array(columns[0], np.int64)
+    sessions: dict[str, int] = {"": -1}
+    tf = np.zeros((len(ids), len(search.terms)))
+    if len(ids) and search.terms:
+        postings = (
+            await connection.execute(_POSTINGS, {"ns": values["ns"], "terms": list(search.terms), "ids": ids.tolist()})
+        ).all()
+        if postings:
+            memory, ordinal, occurs = np.array(postings, np.int64).T
+            tf[np.searchsorted(ids, memory), ordinal - 1] = occurs
+    return Candidates(
+        ids=ids,
+        answers=np.array(columns[1], np.bool_),
+        session=np.array([sessions.setdefault(s, len(sessions)) for s in columns[2]], np.int64),
+        position=np.array(columns[3], np.int64),
+        event_time_s=np.array(columns[4], np.float64),
+        salience=np.array(columns[5], np.float64),
+        length=np.array(columns[6], np.float64),
+        tf=tf,
+        cosine=None if search.vector is None else np.array(columns[7], np.float64),
+    )
+
+
+def _statement(search: Search) -> tuple[str, dict[str, object]]:
+    """The one statement of a search, of the parts it needs, and its values."""
+    values: dict[str, object] = {"reach": REACH, "limit": search.limit}
+    if search.filter.empty:
+        parts, inside = [_EXPIRED], "NOT IN"
+    else:
+        conditions, more = filters.conditions(search.filter)
+        parts, inside = [_MATCHING.format(conditions=conditions)], "IN"
+        values |= more
+    seeds = []
+    if search.seeds:
+        parts.append(_LEXICAL.format(inside=inside))
+        seeds.append("SELECT memory FROM lexical")
+        values |= {
+            "seeds": [search.terms[i] for i in search.seeds],
+            "seed_idf": [search.idf[i] for i in search.seeds],
+            "mean_length": search.mean_length,
+            "k1": K1,
+            "k1_1": K1 + 1,
+            "b": B,
+        }
+    cosine, vectors = "0", ""
+    if search.vector is not None:
+        parts.append(_DENSE.format(inside=inside))
+        seeds.append("SELECT memory FROM dense")
+        values |= {"vector": halfvec(search.vector), "encoder_id": search.encoder_id}
+        cosine = "coalesce(1 - (v.embedding <=> CAST(:vector AS halfvec)), 0)"
+        vectors = (
+            "LEFT JOIN memory_vectors v ON v.namespace_id = :ns AND v.memory = m.id AND v.encoder_id = :encoder_id"
+        )
+    union = " UNION ".join(seeds) or "SELECT CAST(NULL AS bigint) AS memory WHERE false"
+    pool = _POOL.format(seeds=union, inside=inside, cosine=cosine, vectors=vectors)
+    return f"WITH {', '.join([*parts, pool])}", values

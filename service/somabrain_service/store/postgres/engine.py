@@ -1,0 +1,120 @@
+"""Connections and transactions: the only place that knows what PostgreSQL's failures mean.
+
+A transaction that lost a race (serialisation, deadlock) or its connection before it was committed has left nothing
+behind, so it is tried again here. A connection lost while committing may have kept the write: only the caller can try
+that again, with its request id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import psycopg
+from sqlalchemy import TextClause, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from common.config.settings import DatabaseSettings
+from somabrain_service.domain.names import TenantId
+from somabrain_service.store.postgres.faults import Retry, connection_lost, fault, may_run_again, told
+
+T = TypeVar("T")
+
+FOREIGN = (DBAPIError, PoolTimeout, psycopg.Error, OSError)
+ATTEMPTS = 6
+BACKOFF_S = 0.005
+
+_ENTER = text("SELECT set_config('app.tenant_id', :tenant, true)")
+
+
+@asynccontextmanager
+async def open_engine(dsn: str, database: DatabaseSettings) -> AsyncIterator[AsyncEngine]:
+    """A pool of connections that connects on first use, closed on leaving."""
+
+    async def connect() -> psycopg.AsyncConnection[tuple[object, ...]]:
+        return await psycopg.AsyncConnection.connect(
+            dsn,
+            connect_timeout=max(2, round(database.connect_timeout_s)),  # libpq takes whole seconds, two at least
+            application_name="somabrain-service",
+            options=f"-c statement_timeout={round(database.statement_timeout_s * 1000)} -c timezone=UTC",
+        )
+
+    engine = create_async_engine(
+        "postgresql+psycopg://",
+        async_creator=connect,
+        pool_size=database.pool_size,
+        max_overflow=0,
+        pool_timeout=database.connect_timeout_s,
+        hide_parameters=True,
+    )
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+class Transactions:
+    """Runs work as one transaction of one tenant."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._writer = engine
+        self._reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+    async def write(self, tenant: TenantId, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Run `work`, more than once when it lost a race, and commit."""
+        for attempt in range(1, ATTEMPTS + 1):
+            committing = False
+            try:
+                async with self._writer.connect() as connection:
+                    await connection.execute(_ENTER, {"tenant": str(tenant)})
+                    result = await work(connection)
+                    committing = True
+                    await connection.commit()
+                    return result
+            except (*FOREIGN, Retry) as exc:
+                if committing or attempt == ATTEMPTS or not may_run_again(exc):
+                    raise told(exc) from fault(exc)
+            await asyncio.sleep(BACKOFF_S * 2**attempt * (0.5 + secrets.randbelow(1000) / 1000))
+        raise AssertionError("the last attempt returns or raises")
+
+    @asynccontextmanager
+    async def read(self, tenant: TenantId) -> AsyncIterator[AsyncConnection]:
+        """One snapshot to read from."""
+        try:
+            connection, _ = await self._begun(self._reader, _ENTER, {"tenant": str(tenant)})
+            try:
+                yield connection
+            finally:
+                await connection.close()
+        except FOREIGN as exc:
+            raise told(exc) from fault(exc)
+
+    async def ask(self, question: TextClause) -> tuple[object, ...] | None:
+        """One row that is no tenant's."""
+        try:
+            connection, row = await self._begun(self._writer, question, {})
+            await connection.close()
+        except FOREIGN as exc:
+            raise told(exc) from fault(exc)
+        return row
+
+    async def _begun(
+        self, engine: AsyncEngine, first: TextClause, values: Mapping[str, object]
+    ) -> tuple[AsyncConnection, tuple[object, ...] | None]:
+        """A connection and the first statement's row; connections that died while idle are passed over."""
+        for attempt in range(1, ATTEMPTS + 1):
+            connection = await engine.connect()
+            try:
+                row = (await connection.execute(first, values)).one_or_none()
+            except BaseException as exc:
+                await connection.close()
+                if attempt == ATTEMPTS or not connection_lost(exc):
+                    raise
+            else:
+                return connection, None if row is None else tuple(row)
+        raise AssertionError("the last attempt returns or raises")

@@ -1,0 +1,121 @@
+"""One snapshot of a namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.errors import NotFound
+from somabrain_service.domain.filter import MemoryFilter
+from somabrain_service.domain.memory import Memory
+from somabrain_service.domain.names import MemoryId, NamespaceName
+from somabrain_service.domain.pages import Order, OrderField
+from somabrain_service.domain.scoring import Candidates
+from somabrain_service.domain.tokens import Json
+from somabrain_service.store.postgres import candidates, filters, rows
+from somabrain_service.store.protocols import Search, Statistics
+
+# What has expired but is not swept yet is counted in `usage` and `terms`, and taken off here.
+_STATISTICS = text(f"""
+WITH n AS (SELECT * FROM namespaces WHERE name = :name), expired AS MATERIALIZED (
+    SELECT m.id, m.length FROM memories m JOIN n ON m.namespace_id = n.id WHERE m.expire_time <= :now
+)
+SELECT n.id, {rows.NAMESPACE},
+    u.memories - (SELECT count(*) FROM expired) AS memories,
+    u.tokens - (SELECT coalesce(sum(length), 0) FROM expired) AS tokens,
+    u.vectors - (SELECT count(*) FROM expired JOIN memory_vectors v ON v.namespace_id = n.id AND v.memory = expired.id)
+        AS vectors,
+    ARRAY(
+        SELECT coalesce(t.df, 0) - (
+            SELECT count(*) FROM expired JOIN memory_terms x
+            ON x.namespace_id = n.id AND x.term = q.term AND x.memory = expired.id)
+        FROM unnest(CAST(:terms AS text[])) WITH ORDINALITY AS q (term, ordinal)
+        LEFT JOIN terms t ON t.namespace_id = n.id AND t.term = q.term
+        ORDER BY q.ordinal
+    ) AS df
+FROM n JOIN usage u ON u.namespace_id = n.id
+""")
+
+_MEMORIES = text(f"""
+SELECT {rows.MEMORY} FROM (
+    SELECT m.*, ordinal, sum(
+        512 + octet_length(m.text) + octet_length(m.session) + octet_length(m.subject)
+        + 2 * octet_length(CAST(m.labels AS text))
+    ) OVER (ORDER BY ordinal) AS size_bytes
+    FROM unnest(CAST(:ids AS bigint[])) WITH ORDINALITY AS asked (id, ordinal)
+    JOIN memories m ON m.namespace_id = :ns AND m.id = asked.id
+) AS m
+WHERE ordinal = 1 OR size_bytes <= :size_bytes
+ORDER BY ordinal
+""")
+
+_MEMORY = text(f"""
+SELECT {rows.MEMORY} FROM memories m WHERE m.namespace_id = :ns AND m.id = :id AND {filters.LIVE}
+""")
+
+_KEYS = {
+    OrderField.CREATE_TIME: ("m.create_time", "timestamptz"),
+    OrderField.EVENT_TIME: ("m.event_time", "timestamptz"),
+    # Those without a session come last.
+    OrderField.SESSION_POSITION: ("coalesce(m.position, 9223372036854775807)", "bigint"),
+}
+
+
+class PostgresReading:
+    """See `Reading`. `statistics` comes first: it finds the namespace that the others read."""
+
+    def __init__(self, connection: AsyncConnection, name: NamespaceName, now: datetime) -> None:
+        self._connection = connection
+        self._name = name
+        self._now = now
+        self._ns: int | None = None
+
+    @property
+    def _values(self) -> dict[str, object]:
+        if self._ns is None:
+            raise RuntimeError("statistics() is to be asked first")
+        return {"ns": self._ns, "now": self._now}
+
+    async def statistics(self, terms: Sequence[str] = ()) -> Statistics:
+        """See `Reading.statistics`."""
+        values = {"name": self._name.namespace, "now": self._now, "terms": list(terms)}
+        row = (await self._connection.execute(_STATISTICS, values)).one_or_none()
+        if row is None:
+            raise NotFound("Namespace", str(self._name), "Create it with NamespaceService.CreateNamespace.")
+        self._ns = row.id
+        return Statistics(rows.namespace(row), row.memories, int(row.tokens), row.vectors, tuple(row.df))
+
+    async def candidates(self, search: Search) -> Candidates:
+        """See `Reading.candidates`."""
+        return await candidates.find(self._connection, self._values, search)
+
+    async def memories(self, ids: Sequence[int], size_bytes: int) -> list[Memory]:
+        """See `Reading.memories`."""
+        values = {**self._values, "ids": list(ids), "size_bytes": size_bytes}
+        found = await self._connection.execute(_MEMORIES, values)
+        return [rows.memory(self._name, row) for row in found]
+
+    async def memory(self, memory: MemoryId) -> Memory | None:
+        """See `Reading.memory`."""
+        row = (await self._connection.execute(_MEMORY, {**self._values, "id": memory})).one_or_none()
+        return None if row is None else rows.memory(self._name, row)
+
+    async def page(
+        self, where: MemoryFilter, order: Order, after: tuple[Json, int] | None, limit: int
+    ) -> list[tuple[Json, int]]:
+        """See `Reading.page`."""
+        conditions, values = filters.conditions(where)
+        key, kind = _KEYS[order.field]
+        if after is not None:
+            conditions += f" AND ({key}, m.id) {'<' if order.descending else '>'} (CAST(:key AS {kind}), :after)"
+            values |= {"key": after[0], "after": after[1]}
+        way = "DESC" if order.descending else "ASC"
+        statement = text(
+            f"SELECT CAST({key} AS text), m.id FROM memories m WHERE {conditions}"
+            f" ORDER BY {key} {way}, m.id {way} LIMIT :limit"
+        )
+        found = await self._connection.execute(statement, {**self._values, **values, "limit": limit})
+        return [(row[0], row[1]) for row in found]

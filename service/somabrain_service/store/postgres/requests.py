@@ -1,0 +1,80 @@
+"""Requests that have been answered before (AIP-155)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from somabrain_service.domain.idempotency import KEPT, RequestKey, another_body
+from somabrain_service.domain.names import MemoryId, TenantId
+from somabrain_service.domain.tokens import Moment
+from somabrain_service.store.postgres.faults import Retry
+
+_FIND = text("""
+SELECT k.body_hash, k.namespace_id, k.memory, n.version, n.epoch
+FROM idempotency_keys k JOIN namespaces n ON n.id = k.namespace_id WHERE k.key = :key AND k.expire_time > :now
+""")
+
+_KEEP = text("""
+INSERT INTO idempotency_keys (tenant_id, key, body_hash, namespace_id, memory, expire_time)
+VALUES (:tenant, :key, :body_hash, :ns, :memory, :expire_time)
+ON CONFLICT (tenant_id, key) DO UPDATE SET body_hash = excluded.body_hash, namespace_id = excluded.namespace_id,
+    memory = excluded.memory, expire_time = excluded.expire_time
+    WHERE idempotency_keys.expire_time <= :now
+RETURNING true
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A request that was answered before. `memory` None: it made or forgot none; `forgotten`: it is gone since."""
+
+    ns: int
+    memory: MemoryId | None
+    forgotten: bool
+    moment: Moment
+
+
+async def find(connection: AsyncConnection, request: RequestKey | None, now: datetime) -> Answered | None:
+    """Whether the request was answered before.
+
+    Raises:
+        AlreadyExists: its id came with another body.
+    """
+    if request is None:
+        return None
+    row = (await connection.execute(_FIND, {"key": request.key, "now": now})).one_or_none()
+    if row is None:
+        return None
+    if row.body_hash is not None and row.body_hash != request.body_hash:
+        raise another_body()
+    memory = None if row.memory is None else MemoryId(row.memory)
+    return Answered(row.namespace_id, memory, row.body_hash is None, Moment(row.epoch, row.version))
+
+
+async def keep(
+    connection: AsyncConnection,
+    tenant: TenantId,
+    request: RequestKey | None,
+    now: datetime,
+    *,
+    ns: int,
+    memory: MemoryId | None,
+) -> None:
+    """Remember that the request is being answered. When its twin was first, the transaction begins again."""
+    if request is None:
+        return
+    values = {
+        "tenant": tenant,
+        "key": request.key,
+        "body_hash": request.body_hash,
+        "ns": ns,
+        "memory": memory,
+        "expire_time": now + KEPT,
+        "now": now,
+    }
+    if (await connection.execute(_KEEP, values)).one_or_none() is None:
+        raise Retry

@@ -1,0 +1,57 @@
+"""Rows of the tables as values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Row
+
+from somabrain_service.domain.memory import Memory, MemoryKind
+from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName
+from somabrain_service.domain.namespace import Namespace, NamespaceSettings
+
+NAMESPACE = """n.name, n.display_name, n.language, n.encoder, n.recency_half_life, n.default_ttl, n.feed_retention,
+    n.create_time, n.update_time, n.revision, n.version, n.epoch"""
+
+MEMORY = """m.id, m.text, m.kind, m.session, m.position, m.subject, m.labels, m.event_time, m.create_time,
+    m.update_time, m.salience, m.expire_time, m.pinned, m.revision"""
+
+
+def namespace(row: Row[Any]) -> Namespace:
+    """A row of the columns NAMESPACE."""
+    return Namespace(
+        name=NamespaceName(row.name),
+        display_name=row.display_name,
+        settings=NamespaceSettings(
+            language=row.language,
+            encoder=row.encoder,
+            recency_half_life=row.recency_half_life,
+            default_ttl=row.default_ttl,
+            feed_retention=row.feed_retention,
+        ),
+        create_time=row.create_time,
+        update_time=row.update_time,
+        version=row.version,
+        epoch=row.epoch,
+        etag=f"{row.epoch}-{row.revision}",
+    )
+
+
+def memory(parent: NamespaceName, row: Row[Any]) -> Memory:
+    """A row of the columns MEMORY."""
+    return Memory(
+        name=MemoryName(parent, MemoryId(row.id)),
+        text=row.text,
+        kind=MemoryKind(row.kind),
+        session=row.session,
+        session_position=row.position,
+        subject=row.subject,
+        labels=row.labels,
+        event_time=row.event_time,
+        create_time=row.create_time,
+        update_time=row.update_time,
+        salience=row.salience,
+        expire_time=row.expire_time,
+        pinned=row.pinned,
+        revision=row.revision,
+    )

@@ -1,0 +1,235 @@
+"""The store over PostgreSQL: what each call does in its transaction."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.errors import Aborted, AlreadyExists, NotFound
+from somabrain_service.domain.idempotency import RequestKey
+from somabrain_service.domain.memory import Memory
+from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId, memory_id
+from somabrain_service.domain.namespace import Namespace, NamespaceDraft
+from somabrain_service.domain.tokens import Moment
+from somabrain_service.store import schema
+from somabrain_service.store.postgres import filters, requests, rows, writing
+from somabrain_service.store.postgres.engine import Transactions
+from somabrain_service.store.postgres.faults import Retry, violated
+from somabrain_service.store.postgres.reading import PostgresReading
+from somabrain_service.store.protocols import NewMemory, Reading, SchemaState, Written
+
+_PING = text("SELECT 1")
+_SCHEMA_THERE = text("SELECT to_regclass('schema_info') IS NOT NULL")
+_SCHEMA = text(schema.READ)
+_NAMESPACE = text(f"SELECT n.id, {rows.NAMESPACE} FROM namespaces n WHERE n.name = :name")
+_INSERT_NAMESPACE = text(f"""
+WITH n AS (
+    INSERT INTO namespaces (tenant_id, name, display_name, analyzer, language, encoder, recency_half_life, default_ttl,
+        feed_retention, create_time, update_time, epoch)
+    VALUES (:tenant, :name, :display_name, :analyzer, :language, :encoder, :recency_half_life, :default_ttl,
+        :feed_retention, :now, :now, :epoch)
+    ON CONFLICT (tenant_id, name) DO NOTHING RETURNING *
+), u AS (INSERT INTO usage (tenant_id, namespace_id) SELECT tenant_id, id FROM n)
+SELECT n.id, {rows.NAMESPACE} FROM n
+""")
+_LIVE_MEMORY = text(
+    f"SELECT {rows.MEMORY} FROM memories m WHERE m.namespace_id = :ns AND m.id = :id AND {filters.LIVE}"
+)
+_LOCKED_MEMORY = text(f"{_LIVE_MEMORY.text} FOR UPDATE")
+
+
+class PostgresStore:
+    """See `Store`."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
+
+    async def ping(self) -> None:
+        """See `Store.ping`."""
+        await self._transactions.ask(_PING)
+
+    async def schema_state(self) -> SchemaState:
+        """See `Store.schema_state`."""
+        there = await self._transactions.ask(_SCHEMA_THERE)
+        found = await self._transactions.ask(_SCHEMA) if there and there[0] else None
+        match found:
+            case (int(current), int(oldest_compatible)):
+                return SchemaState(current, oldest_compatible, schema.HEAD)
+            case _:
+                return SchemaState(None, None, schema.HEAD)
+
+    async def create_namespace(
+        self, tenant: TenantId, draft: NamespaceDraft, analyzer: str, now: datetime, request: RequestKey | None
+    ) -> Namespace:
+        """See `Store.create_namespace`."""
+
+        async def work(connection: AsyncConnection) -> Namespace:
+            if await requests.find(connection, request, now):
+                row = (await connection.execute(_NAMESPACE, {"name": draft.name.namespace})).one_or_none()
+                if row is None:
+                    raise NotFound("Namespace", str(draft.name), "It was deleted since; use a new request id.")
+                return rows.namespace(row)
+            values = {
+                "tenant": tenant,
+                "name": draft.name.namespace,
+                "display_name": draft.display_name,
+                "analyzer": analyzer,
+                "language": draft.settings.language,
+                "encoder": draft.settings.encoder,
+                "recency_half_life": draft.settings.recency_half_life,
+                "default_ttl": draft.settings.default_ttl,
+                "feed_retention": draft.settings.feed_retention,
+                "now": now,
+                "epoch": secrets.token_hex(6),
+            }
+            row = (await connection.execute(_INSERT_NAMESPACE, values)).one_or_none()
+            if row is None:
+                # Perhaps its own twin was first: then that one's answer is this one's.
+                if await requests.find(connection, request, now):
+                    raise Retry
+                raise AlreadyExists(f"{draft.name} exists already; choose another name or use it as it is.")
+            await requests.keep(connection, tenant, request, now, ns=row.id, memory=None)
+            return rows.namespace(row)
+
+        return await self._transactions.write(tenant, work)
+
+    async def namespace(self, tenant: TenantId, name: NamespaceName) -> Namespace:
+        """See `Store.namespace`."""
+        async with self._transactions.read(tenant) as connection:
+            row = (await connection.execute(_NAMESPACE, {"name": name.namespace})).one_or_none()
+        if row is None:
+            raise NotFound("Namespace", str(name), "Create it with NamespaceService.CreateNamespace.")
+        return rows.namespace(row)
+
+    @asynccontextmanager
+    async def reading(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AsyncIterator[Reading]:
+        """See `Store.reading`."""
+        async with self._transactions.read(tenant) as connection:
+            yield PostgresReading(connection, name, now)
+
+    async def insert_memory(
+        self, tenant: TenantId, name: NamespaceName, new: NewMemory, request: RequestKey | None
+    ) -> Written:
+        """See `Store.insert_memory`."""
+
+        async def work(connection: AsyncConnection) -> Written:
+            if new.draft.session:
+                lock = writing.session_lock(tenant, name, new.draft.session)
+                await connection.execute(writing.LOCK_SESSION, {"session": lock})
+            memory = memory_id(new.create_time, secrets.randbits(32))
+            try:
+                values = writing.insert_values(tenant, name, new, memory, request)
+                row = (await connection.execute(writing.INSERT, values)).one_or_none()
+            except IntegrityError as exc:
+                if violated(exc) == "memories_pkey":
+                    raise Retry from None
+                if violated(exc) == "memories_position":
+                    raise AlreadyExists(
+                        f"memory.session_position: {new.draft.session_position} is taken in this session; "
+                        "leave it unset for the place after the last one."
+                    ) from None
+                raise
+            if row is None:
+                raise NotFound("Namespace", str(name), "Create it with NamespaceService.CreateNamespace.")
+            if not row.kept:
+                return await _again(connection, name, request, new.create_time)
+            moment = await writing.raise_version(
+                connection,
+                tenant,
+                row.namespace_id,
+                writing.ChangeType.REMEMBERED,
+                memory,
+                1,
+                new.create_time,
+                memories=1,
+                text_bytes=len(new.draft.text.encode()),
+                tokens=sum(new.terms.values()),
+                vectors=int(new.vector is not None),
+                terms=sorted(new.terms),
+            )
+            return Written(_kept(name, memory, new, row.position), moment)
+
+        return await self._transactions.write(tenant, work)
+
+    async def delete_memory(
+        self, tenant: TenantId, name: MemoryName, etag: str, now: datetime, request: RequestKey | None
+    ) -> Moment | None:
+        """See `Store.delete_memory`."""
+
+        async def work(connection: AsyncConnection) -> Moment | None:
+            if answered := await requests.find(connection, request, now):
+                return answered.moment
+            parent = {"name": name.namespace.namespace}
+            namespace = (await connection.execute(_NAMESPACE, parent)).one_or_none()
+            if namespace is None:
+                raise NotFound("Namespace", str(name.namespace), "Create it with NamespaceService.CreateNamespace.")
+            which = {"ns": namespace.id, "id": name.memory, "now": now}
+            row = (await connection.execute(_LOCKED_MEMORY, which)).one_or_none()
+            if row is None:
+                return None
+            if etag and etag != rows.memory(name.namespace, row).etag:
+                raise Aborted("etag: is not the current one; read the memory again and decide anew.")
+            gone = (await connection.execute(writing.DELETE, which)).one()
+            await requests.keep(connection, tenant, request, now, ns=namespace.id, memory=name.memory)
+            moment = await writing.raise_version(
+                connection,
+                tenant,
+                namespace.id,
+                writing.ChangeType.FORGOTTEN,
+                name.memory,
+                gone.revision,
+                now,
+                memories=-1,
+                text_bytes=-gone.text_bytes,
+                tokens=-gone.length,
+                vectors=-gone.vectors,
+                terms=gone.terms,
+            )
+            # What no memory holds any more goes with the last that held it; the namespace's row is locked by now.
+            await connection.execute(writing.DROP_TERMS, {"ns": namespace.id, "terms": gone.terms})
+            return moment
+
+        return await self._transactions.write(tenant, work)
+
+
+async def _again(
+    connection: AsyncConnection, name: NamespaceName, request: RequestKey | None, now: datetime
+) -> Written:
+    """The answer to a request that has been answered before: its memory as it is now."""
+    answered = await requests.find(connection, request, now)
+    if answered is None:
+        raise Retry
+    row = None
+    if answered.memory is not None and not answered.forgotten:
+        which = {"ns": answered.ns, "id": answered.memory, "now": now}
+        row = (await connection.execute(_LIVE_MEMORY, which)).one_or_none()
+    if row is None:
+        raise NotFound("Memory", f"{name}/memories/{answered.memory or 0:016x}", "It has been forgotten since.")
+    return Written(rows.memory(name, row), answered.moment)
+
+
+def _kept(name: NamespaceName, memory: MemoryId, new: NewMemory, position: int | None) -> Memory:
+    """The memory that was just inserted."""
+    draft = new.draft
+    return Memory(
+        name=MemoryName(name, memory),
+        text=draft.text,
+        kind=draft.kind,
+        session=draft.session,
+        session_position=position,
+        subject=draft.subject,
+        labels=dict(draft.labels),
+        event_time=new.event_time,
+        create_time=new.create_time,
+        update_time=new.create_time,
+        salience=new.salience,
+        expire_time=new.expire_time,
+        pinned=draft.pinned,
+        revision=1,
+    )

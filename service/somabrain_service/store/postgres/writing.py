@@ -1,0 +1,210 @@
+"""Statements of the writing transactions.
+
+The first puts the rows there; the last raises the namespace's version under the lock of its row, writes the feed, and
+counts. Locks are always taken in this order: the session's, rows, the namespace's. A session's lock makes "after the
+last one" one place, not two.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from somabrain_service.domain.idempotency import KEPT, RequestKey
+from somabrain_service.domain.names import MemoryId, NamespaceName, TenantId
+from somabrain_service.domain.tokens import Moment
+from somabrain_service.store.postgres.faults import Retry
+from somabrain_service.store.protocols import NewMemory
+
+
+class ChangeType(IntEnum):
+    """What happened; numbers as in the contract."""
+
+    REMEMBERED = 1
+    UPDATED = 2
+    FORGOTTEN = 3
+    EXPIRED = 4
+
+
+LOCK_SESSION = text("SELECT pg_advisory_xact_lock(:session)")
+
+INSERT = text("""
+WITH namespace AS (
+    SELECT id, encoder FROM namespaces WHERE name = :namespace
+), fresh AS (
+    INSERT INTO idempotency_keys (tenant_id, key, body_hash, namespace_id, memory, expire_time)
+    SELECT :tenant, :key, :body_hash, id, :id, :key_expire_time FROM namespace WHERE CAST(:key AS bytea) IS NOT NULL
+    ON CONFLICT (tenant_id, key) DO UPDATE SET body_hash = excluded.body_hash, namespace_id = excluded.namespace_id,
+        memory = excluded.memory, expire_time = excluded.expire_time
+        WHERE idempotency_keys.expire_time <= :create_time
+    RETURNING namespace_id
+), gate AS (
+    SELECT id FROM namespace WHERE CAST(:key AS bytea) IS NULL OR EXISTS (SELECT FROM fresh)
+), kept AS (
+    INSERT INTO memories (tenant_id, namespace_id, id, text, kind, session, position, subject, labels, event_time,
+        create_time, update_time, salience, expire_time, pinned, revision, length)
+    SELECT :tenant, id, :id, :text, :kind, :session,
+        CASE WHEN :session <> '' THEN coalesce(CAST(:position AS bigint), (
+            SELECT coalesce(max(m.position) + 1, 0) FROM memories m
+            WHERE m.namespace_id = gate.id AND m.session = :session AND m.session <> '')) END,
+        :subject, CAST(:labels AS jsonb), :event_time, :create_time, :create_time, :salience, :expire_time, :pinned,
+        1, :length
+    FROM gate
+    RETURNING position
+), term AS (
+    INSERT INTO memory_terms (tenant_id, namespace_id, term, memory, tf, length)
+    SELECT :tenant, gate.id, t.term, :id, t.tf, :length
+    FROM gate, unnest(CAST(:terms AS text[]), CAST(:tfs AS integer[])) AS t (term, tf)
+), vector AS (
+    INSERT INTO memory_vectors (tenant_id, namespace_id, memory, encoder_id, embedding)
+    SELECT :tenant, id, :id, :encoder_id, CAST(:vector AS halfvec) FROM gate WHERE CAST(:vector AS text) IS NOT NULL
+), label AS (
+    INSERT INTO memory_labels (tenant_id, namespace_id, key, value, memory)
+    SELECT :tenant, gate.id, l.key, l.value, :id
+    FROM gate, unnest(CAST(:label_keys AS text[]), CAST(:label_values AS text[])) AS l (key, value)
+)
+SELECT n.id AS namespace_id, kept.position, EXISTS (SELECT FROM kept) AS kept
+FROM namespace n LEFT JOIN kept ON true
+""")
+
+DELETE = text("""
+WITH gone AS (
+    DELETE FROM memories WHERE namespace_id = :ns AND id = :id
+    RETURNING revision, octet_length(text) AS text_bytes, length
+), vector AS (
+    DELETE FROM memory_vectors WHERE namespace_id = :ns AND memory = :id RETURNING encoder_id
+), term AS (
+    DELETE FROM memory_terms WHERE namespace_id = :ns AND memory = :id RETURNING term
+), scrubbed AS (
+    UPDATE idempotency_keys SET body_hash = NULL WHERE namespace_id = :ns AND memory = :id
+)
+SELECT gone.revision, gone.text_bytes, gone.length,
+    ARRAY(SELECT term FROM term ORDER BY term) AS terms, (SELECT count(*) FROM vector) AS vectors
+FROM gone
+""")
+
+_RAISE = """
+WITH raised AS (
+    UPDATE namespaces SET version = version + 1 WHERE id = :ns RETURNING id, version, epoch
+), counted AS (
+    UPDATE usage u SET memories = u.memories + :memories, text_bytes = u.text_bytes + :text_bytes,
+        tokens = u.tokens + :tokens, vectors = u.vectors + :vectors
+    FROM raised WHERE u.namespace_id = raised.id
+), change AS (
+    INSERT INTO changes (tenant_id, namespace_id, version, ordinal, type, memory, revision, change_time)
+    SELECT :tenant, id, version, 0, :type, :id, :revision, :now FROM raised
+), term AS ({terms})
+SELECT version, epoch FROM raised
+"""
+
+RAISE_WITH_TERMS = text(
+    _RAISE.format(
+        terms="""
+    INSERT INTO terms (tenant_id, namespace_id, term, df)
+    SELECT :tenant, raised.id, t.term, 1 FROM raised, unnest(CAST(:terms AS text[])) AS t (term)
+    ON CONFLICT (tenant_id, namespace_id, term) DO UPDATE SET df = terms.df + 1
+"""
+    )
+)
+
+RAISE_WITHOUT_TERMS = text(
+    _RAISE.format(
+        terms="""
+    UPDATE terms t SET df = t.df - 1 FROM raised
+    WHERE t.namespace_id = raised.id AND t.term = ANY(CAST(:terms AS text[]))
+"""
+    )
+)
+
+DROP_TERMS = text("DELETE FROM terms WHERE namespace_id = :ns AND term = ANY(CAST(:terms AS text[])) AND df = 0")
+
+
+def session_lock(tenant: TenantId, name: NamespaceName, session: str) -> int:
+    """The number that stands for a session among advisory locks."""
+    digest = hashlib.blake2b(f"{tenant}/{name.namespace}/{session}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, signed=True)
+
+
+def halfvec(vector: NDArray[np.float32]) -> str:
+    """A vector as pgvector reads it."""
+    return str(vector.tolist())
+
+
+def insert_values(
+    tenant: TenantId, name: NamespaceName, new: NewMemory, memory: MemoryId, request: RequestKey | None
+) -> dict[str, object]:
+    """The values of INSERT."""
+    draft = new.draft
+    return {
+        "tenant": tenant,
+        "namespace": name.namespace,
+        "id": memory,
+        "key": request.key if request else None,
+        "body_hash": request.body_hash if request else None,
+        "key_expire_time": new.create_time + KEPT,
+        "text": draft.text,
+        "kind": int(draft.kind),
+        "session": draft.session,
+        "position": draft.session_position,
+        "subject": draft.subject,
+        "labels": json.dumps(dict(draft.labels)),
+        "label_keys": list(draft.labels),
+        "label_values": list(draft.labels.values()),
+        "event_time": new.event_time,
+        "create_time": new.create_time,
+        "expire_time": new.expire_time,
+        "salience": new.salience,
+        "pinned": draft.pinned,
+        "length": sum(new.terms.values()),
+        "terms": list(new.terms),
+        "tfs": list(new.terms.values()),
+        "encoder_id": new.encoder_id,
+        "vector": None if new.vector is None else halfvec(new.vector),
+    }
+
+
+async def raise_version(
+    connection: AsyncConnection,
+    tenant: TenantId,
+    ns: int,
+    change: ChangeType,
+    memory: MemoryId,
+    revision: int,
+    now: datetime,
+    *,
+    memories: int,
+    text_bytes: int,
+    tokens: int,
+    vectors: int,
+    terms: list[str],
+) -> Moment:
+    """The last statement of a writing transaction: from here on it holds the namespace's row.
+
+    `memories` is 1 or -1, and the other counts have its sign.
+    """
+    statement = RAISE_WITH_TERMS if memories > 0 else RAISE_WITHOUT_TERMS
+    values = {
+        "tenant": tenant,
+        "ns": ns,
+        "type": int(change),
+        "id": memory,
+        "revision": revision,
+        "now": now,
+        "memories": memories,
+        "text_bytes": text_bytes,
+        "tokens": tokens,
+        "vectors": vectors,
+        "terms": terms,
+    }
+    row = (await connection.execute(statement, values)).one_or_none()
+    if row is None:
+        # The namespace was deleted under us: begin again, and find that out.
+        raise Retry
+    return Moment(row.epoch, row.version)
