@@ -56,18 +56,17 @@ class Running:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
-    def wait_until_ready(self, ready: bool = True) -> float:
-        """Wait until /ready says so; return how long that took, in seconds."""
-        started = time.monotonic()
-        wanted = 200 if ready else 503
-        while time.monotonic() < started + START_S:
-            if self.get("/ready")[0] == wanted:
-                return time.monotonic() - started
+    def wait_until_ready(self, ready: bool = True, *, said: str = "") -> None:
+        """Wait until /ready says so, and says `said`."""
+        ends_at = time.monotonic() + START_S
+        answer = (0, "")
+        while time.monotonic() < ends_at:
+            answer = self.get("/ready")
+            if answer[0] == (200 if ready else 503) and said in answer[1]:
+                return
             assert self.process.poll() is None, f"the service ended:\n{self.log.read_text()}"
             time.sleep(0.05)
-        raise AssertionError(
-            f"/ready was not {wanted} within {START_S:g} s: {self.get('/ready')}\n{self.log.read_text()}"
-        )
+        raise AssertionError(f"/ready was {answer} after {START_S:g} s:\n{self.log.read_text()}")
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal, and return the exit code."""

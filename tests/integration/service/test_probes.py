@@ -68,20 +68,16 @@ async def test_the_service_starts_lives_and_recovers_around_its_database(
         app, owner = database.app_dsn, database.owner_dsn
     with service(folder, {**settings, "postgres_dsn": app}) as running:
         assert running.get("/livez")[0] == 200
-        status, body = running.get("/ready")
-        assert status == 503
-        assert "PostgreSQL" in json.loads(body)["reason"]
+        running.wait_until_ready(ready=False, said="PostgreSQL cannot be reached")
         assert running.get("/healthz")[0] == 503
         assert await health(running.address) == NOT_SERVING
         with embedded_database(place, DatabaseSettings()):
-            running.wait_for_event("still not ready")
-            assert "migrate" in json.loads(running.get("/ready")[1])["reason"]
-            assert running.get("/ready")[0] == 503
+            running.wait_until_ready(ready=False, said="no schema yet: run `somabrain-service migrate`")
             assert running.get("/healthz")[0] == 200
             assert run({"owner_dsn": owner}, "migrate").returncode == 0
             running.wait_until_ready()
             assert await health(running.address) == SERVING
-        running.wait_until_ready(ready=False)
+        running.wait_until_ready(ready=False, said="PostgreSQL cannot be reached")
         assert running.get("/livez")[0] == 200
         assert await health(running.address) == NOT_SERVING
         with embedded_database(place, DatabaseSettings()):
