@@ -43,24 +43,22 @@ class Workshop:
         return folder
 
     def _make(self, tool: Tool, folder: Path) -> None:
-        go = self.folder(specs.GO) if isinstance(tool, GoTool) else None
-        python = self._python() if isinstance(tool, Wheel) else None
         draft = folder.with_name(f".draft-{folder.name}")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        with self.progress.step(f"{'Build' if go else 'Unpack'} {tool.name} {tool.version}"):
-            if isinstance(tool, GoTool):
-                assert go is not None
-                self._build(tool, go / "go" / "bin" / "go", draft)
-            else:
-                assert python is not None
-                requirements = self._inputs(tool)[0]
-                shell.run(
-                    [python, "-m", "pip", "install", "--no-deps", "--no-compile", "--require-hashes",
-                     "--target", draft, "-r", requirements],
-                    log=self._log(tool),
-                )  # fmt: skip
+        if isinstance(tool, GoTool):
+            go = self.folder(specs.GO) / "go" / "bin" / "go"
+            with self.progress.step(f"Build {tool.name} {tool.version}"):
+                self._build(tool, go, draft)
+        else:
+            python = self._python()
+            with self.progress.step(f"Unpack {tool.name} {tool.version}"):
+                self._unpack(tool, python, draft)
         draft.rename(folder)
+
+    def _unpack(self, tool: Wheel, python: Path, draft: Path) -> None:
+        options = ["--no-deps", "--no-compile", "--require-hashes", "--target", draft, "-r", *self._inputs(tool)]
+        shell.run([python, "-m", "pip", "install", *options], log=self._log(tool))
 
     def _build(self, tool: GoTool, go: Path, draft: Path) -> None:
         caches = self.places.cache / "go"
