@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from somabrain_service.domain import lexical
-from somabrain_service.domain.contiguity import contiguity
+from somabrain_service.domain.contiguity import contiguity, within_reach
 from somabrain_service.domain.lexical import Floats
 from somabrain_service.domain.recall import ScoreBreakdown
 
@@ -32,13 +32,14 @@ class LexicalQuery:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """What the scorer is given: the candidates, and those who only lend to them. One row a memory.
+    """What the scorer is given: seeds, and all memories of their sessions within twice the kernel's reach of one.
 
+    One row a memory. Candidates are the seeds and what is within the kernel's reach of one; the others only lend.
     `cosine` holds 0 where a memory has no vector; None: no vectors take part. `tf` is float64[n, t].
     """
 
     ids: NDArray[np.int64]
-    answers: NDArray[np.bool_]
+    seeds: NDArray[np.bool_]
     session: NDArray[np.int64]
     position: NDArray[np.int64]
     event_time_s: Floats
@@ -46,6 +47,11 @@ class Candidates:
     length: Floats
     tf: Floats
     cosine: Floats | None
+
+    @property
+    def answers(self) -> NDArray[np.bool_]:
+        """bool[n], which rows are candidates."""
+        return within_reach(self.seeds, self.session, self.position)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +77,15 @@ def rank(
     """Score the candidates and order the best: by score, then the newest event, then name.
 
     Args:
-        candidates: every candidate with all its neighbours within reach.
+        candidates: the seeds and what is around them.
         query: weights of the words; no words: empty arrays.
         top_k: how many places.
         now_s: seconds since 1970, against which age is measured.
         half_life: of recency; None: age does not count.
     """
     bm25 = lexical.bm25(query.idf, candidates.tf, candidates.length, query.mean_length)
-    best = float(bm25[candidates.answers].max(initial=0.0))
+    answers = candidates.answers
+    best = float(bm25[answers].max(initial=0.0))
     bound = lexical.bound(query.idf)
     relative = bm25 / best if best > 0 else np.zeros_like(bm25)
     cosine = np.zeros_like(bm25) if candidates.cosine is None else np.clip(candidates.cosine, 0.0, 1.0)
@@ -89,7 +96,7 @@ def rank(
     salience = BIAS_LOW + (BIAS_HIGH - BIAS_LOW) * candidates.salience
     score = np.round((relevance + lent) * np.clip(recency * salience, BIAS_LOW, BIAS_HIGH), DECIMALS)
 
-    rows = np.flatnonzero(candidates.answers)
+    rows = np.flatnonzero(answers)
     order = np.lexsort((candidates.ids[rows], -candidates.event_time_s[rows], -score[rows]))
     parts = (bm25 / bound if bound > 0 else bm25, relative, cosine, lent, recency, salience)
     return Ranking(

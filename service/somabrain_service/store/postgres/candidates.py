@@ -1,7 +1,7 @@
 """The candidates of a Recall: the best by words, the best by vector, their neighbours, and those who lend to these.
 
-All exact. A filter narrows what is searched, so it never under-fills. A neighbour within the kernel's reach of a seed
-is a candidate; one within twice the reach only lends, so that every candidate is scored with all its neighbours.
+All exact. A filter narrows what is searched, so it never under-fills. Rows reach twice as far around a seed as the
+kernel does: a neighbour within its reach is a candidate, too, and needs all of its own neighbours.
 """
 
 from __future__ import annotations
@@ -42,18 +42,28 @@ _DENSE = """dense AS (
     LIMIT :limit
 )"""
 
-_POOL = """seed AS MATERIALIZED ({seeds}), pool AS (
-    SELECT id, bool_or(answers) AS answers FROM (
-        SELECT memory AS id, true AS answers FROM seed
+# Places within twice the reach of a seed, runs of them as one range each.
+_POOL = """seed AS MATERIALIZED ({seeds}), place AS (
+    SELECT s.session, s.position, s.position - lag(s.position) OVER (PARTITION BY s.session ORDER BY s.position) AS gap
+    FROM seed JOIN memories s ON s.namespace_id = :ns AND s.id = seed.memory WHERE s.session <> ''
+), run AS (
+    SELECT session, min(position) - 2 * :reach AS low, max(position) + 2 * :reach AS high
+    FROM (
+        SELECT session, position,
+            count(*) FILTER (WHERE gap > 4 * :reach) OVER (PARTITION BY session ORDER BY position) AS number
+        FROM place
+    ) AS numbered GROUP BY session, number
+), pool AS (
+    SELECT id, bool_or(seed) AS seed FROM (
+        SELECT memory AS id, true AS seed FROM seed
         UNION ALL
-        SELECT n.id, abs(n.position - s.position) <= :reach
-        FROM seed JOIN memories s ON s.namespace_id = :ns AND s.id = seed.memory
-        JOIN memories n ON n.namespace_id = :ns AND n.session = s.session AND n.session <> ''
-            AND n.position BETWEEN s.position - 2 * :reach AND s.position + 2 * :reach
-        WHERE s.session <> '' AND n.id {inside} (SELECT id FROM scope)
+        SELECT n.id, false
+        FROM run JOIN memories n ON n.namespace_id = :ns AND n.session = run.session AND n.session <> ''
+            AND n.position BETWEEN run.low AND run.high
+        WHERE n.id {inside} (SELECT id FROM scope)
     ) AS near GROUP BY id
 )
-SELECT m.id, pool.answers, m.session, coalesce(m.position, 0), date_part('epoch', m.event_time), m.salience,
+SELECT m.id, pool.seed, m.session, coalesce(m.position, 0), date_part('epoch', m.event_time), m.salience,
     m.length, {cosine}
 FROM pool JOIN memories m ON m.namespace_id = :ns AND m.id = pool.id {vectors}
 ORDER BY m.id
@@ -79,11 +89,11 @@ async def find(connection: AsyncConnection, values: Mapping[str, object], search
             await connection.execute(_POSTINGS, {"ns": values["ns"], "terms": list(search.terms), "ids": ids.tolist()})
         ).all()
         if postings:
-            memory, ordinal, occurs = np.array(postings, np.int64).T
+            memory, ordinal, occurs = (np.array(column, np.int64) for column in zip(*postings, strict=True))
             tf[np.searchsorted(ids, memory), ordinal - 1] = occurs
     return Candidates(
         ids=ids,
-        answers=np.array(columns[1], np.bool_),
+        seeds=np.array(columns[1], np.bool_),
         session=np.array([sessions.setdefault(s, len(sessions)) for s in columns[2]], np.int64),
         position=np.array(columns[3], np.int64),
         event_time_s=np.array(columns[4], np.float64),
