@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections import Counter
 from pathlib import Path
 
-from common.config.settings import DatabaseSettings
 from somabrain_client import MemoryClient, RetryPolicy
 from somabrain_client.errors import CallError
-from somabrain_service.embedded import embedded_database
-from somabrain_service.migrate import migrate
 from tests.integration.service.issuer import Issuer
+from tests.integration.service.postgres import postgres
 from tests.integration.service.running import service
 
 WRITERS = 4
@@ -67,29 +63,27 @@ async def test_postgresql_is_killed(folder: Path, settings: dict[str, object], i
     place = folder / "killed"
     acknowledged: list[str] = []
     token = idp.token("postgresql-killed")
-    with embedded_database(place, DatabaseSettings()) as database:
-        migrate(database.owner_dsn, database.database, lambda _: None)
-        with service(folder, {**settings, "postgres_dsn": database.app_dsn}) as running:
-            running.wait_until_ready()
-            async with MemoryClient(running.address, token=token, retry=ONCE) as client:
-                await client.create_namespace("faults")
-                stop = asyncio.Event()
-                async with asyncio.TaskGroup() as tasks:
-                    for writer in range(WRITERS):
-                        tasks.create_task(write(client, writer, acknowledged, stop))
-                    await asyncio.sleep(1.5)
-                    postmaster = int((place / "postmaster.pid").read_text().splitlines()[0])
-                    os.kill(postmaster, signal.SIGKILL)
-                    await asyncio.to_thread(running.wait_until_ready, False)
-                    before = len(acknowledged)
-                    assert "PostgreSQL" in running.get("/ready")[1]
-                    with embedded_database(place, DatabaseSettings()):
-                        await asyncio.to_thread(running.wait_until_ready)
-                        await asyncio.sleep(1.0)
-                        stop.set()
-                        await asyncio.sleep(0.5)
-                        found = await kept(running.address, token)
-            assert running.process.poll() is None
+    with (
+        postgres(place) as database,
+        service(folder, {**settings, "postgres_dsn": database.start()}) as running,
+    ):
+        running.wait_until_ready()
+        async with MemoryClient(running.address, token=token, retry=ONCE) as client:
+            await client.create_namespace("faults")
+            stop = asyncio.Event()
+            async with asyncio.TaskGroup() as tasks:
+                for writer in range(WRITERS):
+                    tasks.create_task(write(client, writer, acknowledged, stop))
+                await asyncio.sleep(1.5)
+                await asyncio.to_thread(database.kill)
+                await asyncio.to_thread(running.wait_until_ready, False, said="PostgreSQL")
+                before = len(acknowledged)
+                await asyncio.to_thread(database.start)
+                await asyncio.to_thread(running.wait_until_ready)
+                await asyncio.sleep(1.0)
+                stop.set()
+            found = await kept(running.address, token)
+        assert running.process.poll() is None
     assert before > 20
     assert len(acknowledged) > before
     assert [text for text in acknowledged if found[text] != 1] == []

@@ -1,0 +1,77 @@
+"""A migrated PostgreSQL held by a process of its own, so that a test can kill it and begin it again.
+
+As a program: `python -m tests.integration.service.postgres FOLDER` prints the DSN of the app role once it serves, and
+ends when its standard input does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from common.config.settings import DatabaseSettings
+from somabrain_service.embedded import embedded_database
+from somabrain_service.migrate import migrate
+
+
+class Postgres:
+    """A server over one folder, which outlives its death."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._holder: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> str:
+        """Serve, and return the DSN of the app role."""
+        self._holder = subprocess.Popen(
+            [sys.executable, "-m", __name__, str(self._folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert self._holder.stdout is not None
+        dsn = self._holder.stdout.readline().decode().strip()
+        assert dsn, "PostgreSQL did not start"
+        return dsn
+
+    def kill(self) -> None:
+        """kill -9: its back-ends end when they notice, and its holder with it."""
+        postmaster = int((self._folder / "postmaster.pid").read_text().splitlines()[0])
+        os.kill(postmaster, signal.SIGKILL)
+        self._end(kill=True)
+        # Until the first process of the machine has collected it, it counts as running.
+        ends_at = time.monotonic() + 10
+        while Path(f"/proc/{postmaster}").exists():
+            assert time.monotonic() < ends_at, f"process {postmaster} is not collected"
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """Stop it in good order, if it runs."""
+        self._end(kill=False)
+
+    def _end(self, *, kill: bool) -> None:
+        if self._holder is not None:
+            if kill:
+                self._holder.kill()
+            self._holder.communicate(timeout=60)
+            self._holder = None
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[Postgres]:
+    """Serve from `folder` as the block likes, and not after it."""
+    made = Postgres(folder)
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+if __name__ == "__main__":
+    with embedded_database(Path(sys.argv[1]), DatabaseSettings()) as running:
+        migrate(running.owner_dsn, running.database, lambda _: None)
+        print(running.app_dsn, flush=True)
+        sys.stdin.read()
