@@ -17,6 +17,8 @@ from somabrain_operator.names import MANAGER
 from somabrain_operator.tree import Json, Manifest, items, mapping, text
 
 _JUDGED: Final = ("spec", "data")
+_FREE: Final[Path] = ("spec", "template", "metadata", "annotations")
+"""Not judged: `kubectl rollout restart` works by an annotation here."""
 
 
 def drift(rendered: Manifest, live: Manifest) -> tuple[Difference, ...]:
@@ -55,7 +57,7 @@ def _owned_by_others(rendered: Manifest, live: Manifest) -> Iterator[Path]:
 
 
 def _not_rendered(owned: Mapping[str, Json], rendered: Json, live: Json, path: Path) -> Iterator[Path]:
-    for element, below in owned.items():
+    for element, below in owned.items() if path != _FREE else ():
         step = _step(element, live, str(path[-1]))
         if step is None:
             continue

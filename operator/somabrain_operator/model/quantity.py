@@ -31,7 +31,7 @@ _UNITS: Final = {
     **{unit: Decimal(1000) ** power for power, unit in zip((-3, -2, -1, 1, 2, 3, 4, 5, 6), "numkMGTPE", strict=True)},
     **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", start=1)},
 }
-_PARTS: Final = re.compile(r"^([0-9.]+)([eE][+-]?[0-9]+|[numkMGTPE]i?|)$")
+_PARTS: Final = re.compile(r"^([0-9.]+)([eE][+-]?[0-9]+|[KMGTPE]i|[numkMGTPE]|)$")
 
 
 def quantity_value(quantity: int | str) -> Decimal | None:

@@ -31,7 +31,7 @@ def migration_hash(image: str, owner_digest: str) -> str:
 
 def migration_job_name(owner: Owner, fingerprint: str, attempt: int) -> str:
     """Return the name of an attempt's Job."""
-    return f"{owner.child(names.MIGRATION)}-{fingerprint[:10]}-{attempt}"
+    return f"{owner.child(names.MIGRATION)}-{fingerprint[:8]}-{attempt}"
 
 
 def render_migration_job(owner: Owner, spec: SomaBrainSpec, *, image: str, fingerprint: str, attempt: int) -> Manifest:

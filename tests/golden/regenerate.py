@@ -1,0 +1,61 @@
+"""Writes the golden manifests anew: `.venv/bin/python tests/golden/regenerate.py`. Then read the diff."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.unit.operator import samples
+
+FOLDER = Path(__file__).parent
+CASES: Mapping[str, Mapping[str, Any]] = {
+    "quickstart": {},
+    "everything": {
+        "image": "registry.example/team/brain@sha256:" + "0" * 64,
+        "replicas": 3,
+        "resources": {"requests": {"cpu": 2, "memory": "2Gi"}, "limits": {"cpu": "4", "memory": "4Gi"}},
+        "config": {"logLevel": "debug", "encoder": {"kind": "lexical", "threads": 4}, "drainSeconds": 60},
+        "auth": {
+            "issuer": "https://issuer.example",
+            "audience": "brains",
+            "jwksUrl": "https://issuer.example/keys",
+            "tenantClaim": "/tenant",
+            "scopeClaim": "/scope",
+        },
+        "migration": {
+            "database": {"secretRef": {"name": "owner"}},
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": 60,
+            "ttlSecondsAfterFinished": 600,
+        },
+        "opa": {
+            "image": "registry.example/opa:1",
+            "policy": {"configMapRef": {"name": "rules"}},
+            "resources": {"limits": {"memory": "1Gi"}},
+        },
+    },
+}
+
+
+def manifests(fields: Mapping[str, Any]) -> str:
+    """Return everything that is applied for a spec, the migration's Job first."""
+    wanted = samples.spec(**fields)
+    before = samples.plan(samples.observed(wanted))
+    jobs = [manifest for manifest in before.apply if manifest["kind"] == "Job"]
+    assert before.migration is not None
+    done = samples.migrated(before.migration.hash or "")
+    after = samples.plan(samples.observed(wanted, status=done))
+    return yaml.safe_dump_all([*jobs, *after.apply], sort_keys=False, width=120, allow_unicode=True)
+
+
+def main() -> None:
+    """Write every case."""
+    for name, fields in CASES.items():
+        (FOLDER / f"{name}.yaml").write_text(manifests(fields), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

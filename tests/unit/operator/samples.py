@@ -1,0 +1,169 @@
+"""Observations to plan from: a resource in the state that a test names, everything else as it is when all is well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from somabrain_operator import moments
+from somabrain_operator.model.spec import SomaBrainSpec
+from somabrain_operator.names import MIGRATION, SERVER, ChildId, Key, child_id, labels
+from somabrain_operator.observed import Brain, Observed, Release, Resolved, references_of
+from somabrain_operator.plan import Plan, make_plan
+from somabrain_operator.render.metadata import Owner
+from somabrain_operator.render.migration import migration_hash
+from somabrain_operator.status import render_status
+from somabrain_operator.tree import Manifest
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+KEY = Key("demo", "quickstart")
+UID = "5d8f6f0e-0000-4000-8000-000000000001"
+OWNER = Owner(KEY, UID)
+RELEASE = Release(
+    service_repository="ghcr.io/somabrain/somabrain-service",
+    service_version="0.1.0",
+    opa_image="docker.io/openpolicyagent/opa:1.22.2-static",
+    policy="package sb.policy\n\ndefault allow := false\n",
+)
+IMAGE = "ghcr.io/somabrain/somabrain-service:0.1.0"
+FINGERPRINT = migration_hash(IMAGE, "hash-of-owner-dsn")
+DEPLOYMENT = ChildId("Deployment", "quickstart-server")
+MINIMAL: Mapping[str, Any] = {
+    "database": {"secretRef": {"name": "somabrain-database"}},
+    "migration": {"database": {"secretRef": {"name": "somabrain-migration"}}},
+}
+SECRETS = ("postgresql://somabrain_app:hunter22@pg:5432/somabrain",)
+
+
+def spec(**fields: Any) -> SomaBrainSpec:
+    """Return a spec: the least there is, with `fields` over it."""
+    return SomaBrainSpec.model_validate({**MINIMAL, **fields})
+
+
+def found(wanted: SomaBrainSpec) -> tuple[Resolved, ...]:
+    """Return everything the spec names as found."""
+    return tuple(
+        Resolved(each, exists=True, digests={key: f"hash-of-{key}" for key in each.keys or ("mine.rego",)},
+                 secrets=SECRETS)
+        for each in references_of(wanted)
+    )  # fmt: skip
+
+
+def observed(
+    wanted: SomaBrainSpec | None = None,
+    *,
+    status: Mapping[str, Any] | None = None,
+    children: Sequence[Manifest] = (),
+    jobs: Sequence[Manifest] = (),
+    pods: Sequence[Manifest] = (),
+    references: tuple[Resolved, ...] | None = None,
+    annotations: Mapping[str, str] | None = None,
+    reports: Mapping[str, str] | None = None,
+    generation: int = 1,
+    now: datetime = NOW,
+) -> Observed:
+    """Return what is seen of the resource."""
+    asked = wanted or spec()
+    brain = Brain(KEY, UID, generation, annotations or {}, asked, "", status or {}, deleting=False)
+    return Observed(
+        brain=brain,
+        references=found(asked) if references is None else references,
+        children={child_id(child): child for child in children},
+        jobs=tuple(jobs),
+        pods=tuple(pods),
+        reports=reports or {},
+        now=now,
+    )
+
+
+def migrated(fingerprint: str = FINGERPRINT) -> dict[str, Any]:
+    """Return a status that remembers a migration that succeeded."""
+    return {"migration": {"hash": fingerprint, "attempt": 1, "completedAt": "2026-01-02T03:00:00Z"}}
+
+
+def plan(seen: Observed) -> Plan:
+    """Return the plan about what is seen."""
+    return make_plan(seen, RELEASE)
+
+
+def settled(seen: Observed, *, ready: int | None = None) -> Observed:
+    """Return the same resource with all children applied and the Deployment rolled out, as its controller says."""
+    children = {child_id(child): child for child in plan(seen).apply}
+    desired = seen.brain.spec.replicas if seen.brain.spec else 0
+    children[DEPLOYMENT] = rolled_out(children[DEPLOYMENT], desired, desired if ready is None else ready)
+    return replace(seen, children=children)
+
+
+def rolled_out(deployment: Manifest, replicas: int, ready: int, *, updated: int | None = None) -> Manifest:
+    """Return a Deployment with the status of its controller."""
+    metadata: Any = deployment["metadata"]
+    return {
+        **deployment,
+        "metadata": {**metadata, "generation": 1},
+        "status": {
+            "observedGeneration": 1,
+            "replicas": replicas,
+            "updatedReplicas": replicas if updated is None else updated,
+            "readyReplicas": ready,
+            "conditions": [{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}],
+        },
+    }
+
+
+def conditions(seen: Observed, refusal: str = "", children: Mapping[ChildId, Manifest] | None = None) -> dict[str, Any]:
+    """Return the conditions of the status, by type."""
+    status: Any = render_status(plan(seen), seen.children if children is None else children, refusal)
+    return {each["type"]: each for each in status["conditions"]}
+
+
+def job(attempt: int = 1, *, state: str | None = None, ready: int = 0, fingerprint: str = FINGERPRINT) -> Manifest:
+    """Return a live migration Job: at work, or finished as `state` says (Complete, Failed)."""
+    finished = [{"type": state, "status": "True", "message": "Job has reached the specified backoff limit",
+                 "lastTransitionTime": moments.iso(NOW)}] if state else []  # fmt: skip
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": f"quickstart-migrate-{fingerprint[:8]}-{attempt}",
+            "namespace": "demo",
+            "creationTimestamp": moments.iso(NOW - timedelta(seconds=30)),
+            "annotations": {"somabrain.io/migration-hash": fingerprint},
+            "ownerReferences": [{"uid": UID, "controller": True}],
+        },
+        "status": {"ready": ready, "conditions": finished},
+    }
+
+
+def pod(
+    name: str,
+    *,
+    component: str = SERVER,
+    ready: bool = True,
+    containers: Sequence[Mapping[str, Any]] = (),
+    image: str = IMAGE,
+    job_name: str = "",
+    extra: Sequence[Mapping[str, Any]] = (),
+) -> Manifest:
+    """Return a live pod; `containers` are container statuses, `extra` are conditions."""
+    marks = labels("quickstart", component) | ({"batch.kubernetes.io/job-name": job_name} if job_name else {})
+    return {
+        "metadata": {"name": name, "namespace": "demo", "labels": marks},
+        "spec": {"containers": [{"name": component, "image": image}]},
+        "status": {
+            "conditions": [{"type": "Ready", "status": "True" if ready else "False"}, *extra],
+            "containerStatuses": list(containers),
+        },
+    }
+
+
+def waiting(reason: str, message: str = "", name: str = SERVER, **more: Any) -> dict[str, Any]:
+    """Return the status of a container that waits."""
+    return {"name": name, "image": IMAGE, "state": {"waiting": {"reason": reason, "message": message}}, **more}
+
+
+def ended(message: str, code: int = 1, name: str = MIGRATION) -> dict[str, Any]:
+    """Return the status of a container that ended."""
+    state = {"terminated": {"exitCode": code, "reason": "Error", "message": message}}
+    return {"name": name, "image": IMAGE, "state": state}

@@ -1,0 +1,115 @@
+"""The definition is what the models say, structural and bounded, and each of its rules speaks to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from somabrain_operator.crd import chart_template, crd_yaml, files, main, render_crd, structural
+from somabrain_operator.model.spec import SomaBrainSpec
+from somabrain_operator.names import SERVER, selector
+from tests.unit.operator.samples import MINIMAL
+
+ROOT = Path(__file__).parents[3]
+CRD: Any = render_crd()
+VERSION = CRD["spec"]["versions"][0]
+SCHEMA = VERSION["schema"]["openAPIV3Schema"]
+
+
+def nodes(schema: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    yield path, schema
+    for name, child in schema.get("properties", {}).items():
+        yield from nodes(child, f"{path}.{name}")
+    if "items" in schema:
+        yield from nodes(schema["items"], f"{path}[]")
+
+
+@pytest.mark.parametrize("path", files(ROOT), ids=lambda path: path.name)
+def test_what_is_committed_is_what_is_rendered(path: Path) -> None:
+    """Nobody edits these by hand: run `.venv/bin/python -m somabrain_operator.crd`."""
+    assert path.read_text(encoding="utf-8") == files(ROOT)[path]
+
+
+def test_a_stale_file_fails_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--check` tells which file differs, and writing mends it."""
+    assert main(["--root", str(tmp_path), "--check"]) == 1
+    assert "somabrains.somabrain.io.yaml differs" in capsys.readouterr().err
+    assert main(["--root", str(tmp_path)]) == 0
+    assert main(["--root", str(tmp_path), "--check"]) == 0
+
+
+def test_the_chart_s_copy_is_the_definition_and_stays_on_uninstall() -> None:
+    """Removing the operator must not remove every SomaBrain."""
+    template = chart_template()
+    lines = [line for line in template.splitlines() if not line.startswith("{{-")]
+    copy = yaml.safe_load("\n".join(lines))
+    assert copy["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+    assert copy == yaml.safe_load(crd_yaml())
+
+
+def test_every_string_and_list_is_bounded() -> None:
+    """The API server refuses rules over unbounded ones, and nobody stores a novel in a spec."""
+    unbounded = [
+        path
+        for path, node in nodes(SCHEMA)
+        if (node.get("type") == "string" and "enum" not in node and "maxLength" not in node)
+        or (node.get("type") == "array" and "maxItems" not in node)
+    ]
+    assert unbounded == [".apiVersion", ".kind"]
+
+
+def test_nothing_unknown_is_kept() -> None:
+    """A field that is not honoured is not in the schema, and is refused or pruned."""
+    assert not [path for path, node in nodes(SCHEMA) if "x-kubernetes-preserve-unknown-fields" in node]
+    assert not [path for path, node in nodes(SCHEMA) if "additionalProperties" in node]
+
+
+def test_every_field_of_the_spec_is_explained() -> None:
+    """`kubectl explain` has a sentence for each."""
+    assert not [path for path, node in nodes(SCHEMA["properties"]["spec"]) if not node.get("description")]
+
+
+def test_every_rule_names_its_field() -> None:
+    """The answer of the API server says where, and what to do."""
+    messages = [rule["message"] for _, node in nodes(SCHEMA) for rule in node.get("x-kubernetes-validations", [])]
+    assert len(messages) >= 8
+    assert all(message.startswith(("spec.", "metadata.name")) for message in messages)
+
+
+def test_the_schema_s_defaults_are_the_model_s() -> None:
+    """An object defaulted by the API server and one defaulted by the model are the same."""
+
+    def filled(schema: Any, value: Any) -> Any:
+        if "properties" not in schema or not isinstance(value, dict):
+            return value
+        result = dict(value)
+        for name, child in schema["properties"].items():
+            if name not in result and "default" in child:
+                result[name] = child["default"]
+            if name in result:
+                result[name] = filled(child, result[name])
+        return result
+
+    stored = filled(SCHEMA["properties"]["spec"], dict(MINIMAL))
+    assert SomaBrainSpec.model_validate(stored) == SomaBrainSpec.model_validate(MINIMAL)
+    assert stored == SomaBrainSpec.model_validate(MINIMAL).model_dump(by_alias=True, mode="json", exclude_none=True)
+
+
+def test_scaling_finds_numbers_and_pods() -> None:
+    """`kubectl scale` and autoscalers read these paths."""
+    scale = VERSION["subresources"]["scale"]
+    assert set(scale) == {"specReplicasPath", "statusReplicasPath", "labelSelectorPath"}
+    for path in scale.values():
+        _, part, field = path.split(".")
+        assert field in SCHEMA["properties"][part]["properties"]
+    assert len(",".join(f"{k}={v}" for k, v in selector("a" * 40, SERVER).items())) <= 512
+
+
+def test_a_schema_with_alternatives_is_refused() -> None:
+    """A structural schema cannot say `either a string or a list`; better an error here than at the API server."""
+    with pytest.raises(ValueError, match="no alternatives"):
+        structural({"anyOf": [{"type": "string"}, {"type": "array"}]}, {})

@@ -1,0 +1,168 @@
+"""Drift is noticed wherever it is, defaults are not taken for it, and removing it needs exactly one patch."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from somabrain_operator.diff.foreign import drift, removal
+from somabrain_operator.diff.subset import Difference, differences
+from somabrain_operator.names import child_id
+from somabrain_operator.tree import Manifest
+from tests.unit.operator.samples import DEPLOYMENT, migrated, observed, plan
+
+RENDERED: Manifest = next(each for each in plan(observed(status=migrated())).apply if child_id(each) == DEPLOYMENT)
+
+
+def live() -> Any:
+    """Return the Deployment as an API server stores it: with defaults, canonical quantities and a version."""
+    stored: Any = copy.deepcopy(RENDERED)
+    stored["metadata"] |= {"uid": "u", "resourceVersion": "7", "generation": 1}
+    pod = stored["spec"]["template"]["spec"]
+    pod |= {"dnsPolicy": "ClusterFirst", "restartPolicy": "Always", "schedulerName": "default-scheduler"}
+    pod["containers"][0] |= {"terminationMessagePath": "/dev/termination-log"}
+    pod["containers"][0]["livenessProbe"] |= {"successThreshold": 1}
+    pod["containers"][0]["resources"]["limits"]["memory"] = "1024Mi"
+    return stored
+
+
+def owned_by(manager: str, operation: str, **fields: Any) -> list[dict[str, Any]]:
+    return [{"manager": manager, "operation": operation, "fieldsV1": fields}]
+
+
+def test_defaults_and_other_spellings_of_a_quantity_are_no_drift() -> None:
+    """What the API server adds, and 1024Mi for 1Gi, is as rendered."""
+    assert drift(RENDERED, live()) == ()
+
+
+def edit_image(stored: Any) -> None:
+    stored["spec"]["template"]["spec"]["containers"][0]["image"] = "evil"
+
+
+def edit_replicas(stored: Any) -> None:
+    stored["spec"]["replicas"] = 9
+
+
+def drop_probe(stored: Any) -> None:
+    del stored["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]
+
+
+def add_container(stored: Any) -> None:
+    stored["spec"]["template"]["spec"]["containers"].insert(0, {"name": "x", "image": "x"})
+
+
+def add_variable(stored: Any) -> None:
+    stored["spec"]["template"]["spec"]["containers"][0]["env"].append({"name": "X", "value": "1"})
+
+
+def add_volume(stored: Any) -> None:
+    stored["spec"]["template"]["spec"]["volumes"].append({"name": "x", "emptyDir": {}})
+
+
+def drop_capability(stored: Any) -> None:
+    stored["spec"]["template"]["spec"]["containers"][0]["securityContext"]["capabilities"]["drop"] = []
+
+
+def drop_label(stored: Any) -> None:
+    del stored["metadata"]["labels"]["app.kubernetes.io/part-of"]
+
+
+POD = "spec.template.spec"
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (edit_image, f"{POD}.containers[0].image is changed"),
+        (edit_replicas, "spec.replicas is changed"),
+        (drop_probe, f"{POD}.containers[0].readinessProbe is missing"),
+        (add_container, f"{POD}.containers[0] is foreign"),
+        (add_variable, f"{POD}.containers[0].env[2] is foreign"),
+        (add_volume, f"{POD}.volumes[3] is foreign"),
+        (drop_capability, f"{POD}.containers[0].securityContext.capabilities.drop is changed"),
+        (drop_label, "metadata.labels.app.kubernetes.io/part-of is missing"),
+    ],
+)
+def test_every_edit_is_noticed_at_its_place(edit: Any, said: str) -> None:
+    """The place is named as people write it."""
+    stored = live()
+    edit(stored)
+    assert [str(each) for each in drift(RENDERED, stored)] == [said]
+
+
+def test_a_field_of_another_owner_is_foreign_and_a_default_is_not() -> None:
+    """hostNetwork set by hand is drift; dnsPolicy, which nobody owns, is not."""
+    stored = live()
+    stored["spec"]["template"]["spec"]["hostNetwork"] = True
+    stored["metadata"]["managedFields"] = owned_by(
+        "kubectl-edit", "Update", **{"f:spec": {"f:template": {"f:spec": {"f:hostNetwork": {}}}}}
+    )
+    assert [str(each) for each in drift(RENDERED, stored)] == [f"{POD}.hostNetwork is foreign"]
+
+
+def test_a_field_inside_our_container_is_found_by_its_merge_key() -> None:
+    """A privileged flag in a container that is ours is foreign."""
+    stored = live()
+    stored["spec"]["template"]["spec"]["containers"][0]["securityContext"]["privileged"] = True
+    path: Any = {"f:securityContext": {"f:privileged": {}}}
+    fields = {"f:spec": {"f:template": {"f:spec": {"f:containers": {'k:{"name":"server"}': path}}}}}
+    stored["metadata"]["managedFields"] = owned_by("kubectl-patch", "Update", **fields)
+    assert [str(each) for each in drift(RENDERED, stored)] == [
+        f"{POD}.containers[0].securityContext.privileged is foreign"
+    ]
+
+
+def test_status_subresources_and_our_own_fields_are_not_judged() -> None:
+    """The controller owns the status, and we own what we applied."""
+    stored = live()
+    stored["spec"]["paused"] = False
+    ours = owned_by("somabrain-operator", "Apply", **{"f:spec": {"f:paused": {}}})
+    theirs = [
+        {"manager": "k", "operation": "Update", "subresource": "status", "fieldsV1": {"f:spec": {"f:paused": {}}}}
+    ]
+    stored["metadata"]["managedFields"] = ours + theirs
+    assert drift(RENDERED, stored) == ()
+
+
+def test_a_restart_by_kubectl_is_no_drift() -> None:
+    """`kubectl rollout restart` annotates the template, and that is left alone."""
+    stored = live()
+    stored["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"] = "now"
+    path: Any = {"f:metadata": {"f:annotations": {"f:kubectl.kubernetes.io/restartedAt": {}}}}
+    stored["metadata"]["managedFields"] = owned_by("kubectl-rollout", "Update", **{"f:spec": {"f:template": path}})
+    assert drift(RENDERED, stored) == ()
+
+
+def test_data_of_a_config_map_is_closed() -> None:
+    """A variable more would keep the service from starting."""
+    assert list(differences({"data": {"A": "1"}}, {"data": {"A": "1", "B": "2"}})) == [
+        Difference(("data", "B"), "foreign")
+    ]
+
+
+def test_removal_goes_from_the_back_and_holds_for_one_version() -> None:
+    """Positions do not shift under the patch, and a newer object refuses it."""
+    stored = live()
+    add_container(stored)
+    stored["spec"]["template"]["spec"]["containers"].append({"name": "y", "image": "y"})
+    add_volume(stored)
+    assert removal(stored, drift(RENDERED, stored)) == [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": "7"},
+        {"op": "remove", "path": "/spec/template/spec/volumes/3"},
+        {"op": "remove", "path": "/spec/template/spec/containers/2"},
+        {"op": "remove", "path": "/spec/template/spec/containers/0"},
+    ]
+
+
+def test_a_key_with_a_slash_is_escaped() -> None:
+    """JSON Pointer (RFC 6901) writes / as ~1."""
+    found = [Difference(("data", "a/b~c"), "foreign")]
+    assert removal({"metadata": {"resourceVersion": "1"}}, found)[1] == {"op": "remove", "path": "/data/a~1b~0c"}
+
+
+def test_what_lies_inside_something_removed_is_not_removed_twice() -> None:
+    """One removal of the outermost place."""
+    found = [Difference(("spec", "a"), "foreign"), Difference(("spec", "a", "b"), "foreign")]
+    assert len(removal({"metadata": {"resourceVersion": "1"}}, found)) == 2

@@ -1,0 +1,167 @@
+"""A migration runs once for what it is for, gates the Deployment, and is tried again ever later when it fails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from somabrain_operator import moments
+from somabrain_operator.model.status import MigrationStatus
+from somabrain_operator.names import RETRY_MIGRATION
+from somabrain_operator.observed import Observed
+from somabrain_operator.plan.migration import RETRY
+from tests.unit.operator import samples
+from tests.unit.operator.samples import FINGERPRINT, NOW, job, migrated, observed, plan, pod, spec
+
+
+def kinds(seen: Observed) -> list[str]:
+    return [str(manifest["kind"]) for manifest in plan(seen).apply]
+
+
+def failed_once(*, due_in_s: float, **more: str) -> dict[str, Any]:
+    due = moments.iso(NOW + timedelta(seconds=due_in_s))
+    return {"migration": {"hash": FINGERPRINT, "attempt": 1, "jobName": "quickstart-migrate-x-1",
+                          "lastError": "no role.", "nextAttemptAt": due, **more}}  # fmt: skip
+
+
+def record(seen: Observed) -> MigrationStatus:
+    kept = plan(seen).migration
+    assert kept is not None
+    return kept
+
+
+def test_the_first_attempt_is_recorded_with_its_job() -> None:
+    """What was started stands in the status, so that a restart of the operator finds it."""
+    started = record(observed())
+    assert (started.hash, started.attempt, started.job_name) == (
+        FINGERPRINT, 1, f"quickstart-migrate-{FINGERPRINT[:8]}-1",
+    )  # fmt: skip
+
+
+def test_a_job_at_work_is_waited_for() -> None:
+    """While the Job runs nothing of the Deployment changes, and no second Job is made."""
+    found = plan(observed(jobs=[job()]))
+    assert "Job" not in kinds(observed(jobs=[job()]))
+    assert (found.findings["Migrated"].reason, found.holds_back, found.wake_after_s) == ("Running", False, None)
+
+
+def test_a_job_made_just_before_the_operator_died_is_found_again() -> None:
+    """A Job that the status does not know yet is adopted by its hash, not doubled."""
+    assert record(observed(jobs=[job()])).attempt == 1
+
+
+def test_success_is_remembered_past_the_job() -> None:
+    """The Job may be gone by its time to live; what it did stays done."""
+    assert kinds(observed(status=migrated()))[-1] == "Deployment"
+    assert record(observed(jobs=[job(state="Complete")])).completed_at is not None
+
+
+@pytest.mark.parametrize("change", [{"replicas": 3}, {"resources": {}}, {"config": {"logLevel": "debug"}}])
+def test_what_the_schema_does_not_depend_on_migrates_nothing(change: dict[str, Any]) -> None:
+    """Replicas, resources and settings are no reason to migrate."""
+    assert "Job" not in kinds(observed(spec(**change), status=migrated()))
+
+
+def test_another_image_is_migrated_for_while_the_old_deployment_stays() -> None:
+    """The Deployment is not in the plan until the database has the new schema."""
+    assert kinds(observed(spec(version="0.2.0"), status=migrated()))[3:] == ["Job"]
+
+
+def test_another_owner_secret_is_migrated_with() -> None:
+    """The owner's connection may lead to another database."""
+    wanted = spec()
+    database, owner = samples.found(wanted)
+    seen = observed(wanted, references=(database, replace(owner, digests={"owner-dsn": "other"})), status=migrated())
+    assert "Job" in kinds(seen)
+
+
+def test_a_failed_job_says_its_last_words_without_the_password() -> None:
+    """The termination message reaches the status, redacted, with when the next attempt is due."""
+    said = f"could not connect with {samples.SECRETS[0]}: password hunter22 refused"
+    name = f"quickstart-migrate-{FINGERPRINT[:8]}-1"
+    dead = pod("m", component="migrate", ready=False, containers=[samples.ended(said)], job_name=name)
+    seen = observed(jobs=[job(state="Failed")], pods=[dead])
+    kept = record(seen)
+    assert kept.last_error == "could not connect with [redacted]: password [redacted] refused"
+    assert kept.next_attempt_at == moments.iso(NOW + timedelta(seconds=RETRY.base_s))
+    found = plan(seen)
+    assert found.findings["Migrated"].reason == "Failed"
+    assert RETRY_MIGRATION in found.findings["Migrated"].message
+    assert (found.holds_back, found.wake_after_s) == (True, RETRY.base_s)
+    assert "Deployment" not in kinds(seen)
+
+
+def test_a_failed_attempt_waits_for_its_time() -> None:
+    """Before the back-off is over no Job is made, also when the failed one was deleted."""
+    for jobs in ([job(state="Failed")], []):
+        found = plan(observed(status=failed_once(due_in_s=60), jobs=jobs))
+        assert "Job" not in [manifest["kind"] for manifest in found.apply]
+        assert found.wake_after_s == 60
+
+
+def test_the_next_attempt_starts_when_it_is_due() -> None:
+    """Then another Job is made, and the failed one stays for its logs."""
+    seen = observed(status=failed_once(due_in_s=-1), jobs=[job(state="Failed")])
+    assert kinds(seen)[-1] == "Job"
+    assert (record(seen).attempt, plan(seen).delete) == (2, ())
+
+
+def test_each_failure_doubles_the_wait_up_to_a_bound() -> None:
+    """Ten minutes is the longest anybody waits for an attempt."""
+    assert [RETRY.delay_s(attempt) for attempt in (1, 2, 3, 7, 50)] == [10, 20, 40, 600, 600]
+
+
+def test_the_annotation_starts_an_attempt_at_once_and_only_once() -> None:
+    """A value seen for the first time overrides the back-off; the same value does not again."""
+    asked = observed(status=failed_once(due_in_s=60), annotations={RETRY_MIGRATION: "now"})
+    assert kinds(asked)[-1] == "Job"
+    assert record(asked).retry_token == "now"
+    again = observed(status=failed_once(due_in_s=60, retryToken="now"), annotations={RETRY_MIGRATION: "now"})
+    assert "Job" not in kinds(again)
+
+
+def test_a_job_deleted_under_way_counts_as_an_attempt() -> None:
+    """Whoever deletes Jobs cannot make the operator start them in a loop."""
+    lost = {"migration": {"hash": FINGERPRINT, "attempt": 1, "jobName": "quickstart-migrate-x-1"}}
+    kept = record(observed(status=lost))
+    assert kept.last_error == "Job quickstart-migrate-x-1 is gone, and whether it finished is not known."
+    assert kept.next_attempt_at == moments.iso(NOW + timedelta(seconds=10))
+
+
+def test_a_pod_that_cannot_start_is_a_failure_with_its_field() -> None:
+    """A Job with an image that does not exist runs for ever; the sentence names spec.version."""
+    name = f"quickstart-migrate-{FINGERPRINT[:8]}-1"
+    stuck = pod("m", component="migrate", ready=False, job_name=name,
+                containers=[samples.waiting("ImagePullBackOff", name="migrate")])  # fmt: skip
+    found = plan(observed(spec(version="0.1.0"), jobs=[job()], pods=[stuck]))
+    finding = found.findings["Migrated"]
+    assert (finding.reason, found.holds_back) == ("Stuck", True)
+    assert "cannot be pulled (ImagePullBackOff); correct spec.version" in finding.message
+
+
+def test_a_disabled_migration_is_skipped_and_never_called_done() -> None:
+    """Whether the schema fits is then not known here."""
+    found = plan(observed(spec(migration={"enabled": False})))
+    assert (found.findings["Migrated"].status, found.findings["Migrated"].reason) == ("Unknown", "Skipped")
+    assert (found.apply[-1]["kind"], found.migration) == ("Deployment", None)
+
+
+def test_jobs_nobody_waits_for_go_and_one_at_work_is_left_to_finish() -> None:
+    """A cut index build would stay half."""
+    stale, working = job(fingerprint="a" * 16), job(fingerprint="b" * 16, ready=1)
+    found = plan(observed(status=migrated(), jobs=[stale, working]))
+    assert [child.name for child in found.delete] == ["quickstart-migrate-aaaaaaaa-1"]
+
+
+def test_a_status_somebody_scribbled_over_is_no_crash() -> None:
+    """A record that cannot be read is as none; migrating again does no harm."""
+    assert kinds(observed(status={"migration": {"attempt": "many"}}))[-1] == "Job"
+
+
+def test_a_paused_resource_does_not_migrate() -> None:
+    """And says that it has not."""
+    found = plan(observed(spec(paused=True)))
+    assert (found.apply, found.findings["Migrated"].reason) == ((), "Paused")

@@ -1,0 +1,185 @@
+"""The plan does what a SomaBrain says, in its order, and says in words what keeps it from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from somabrain_operator.names import child_id
+from somabrain_operator.observed import Observed, Resolved, references_of
+from somabrain_operator.plan import STEPS, make_plan
+from somabrain_operator.tree import Manifest
+from tests.unit.operator import samples
+from tests.unit.operator.samples import migrated, observed, plan, settled, spec
+
+EVERYTHING = [
+    "ServiceAccount/quickstart-server",
+    "Service/quickstart-grpc",
+    "Service/quickstart-headless",
+    "ConfigMap/quickstart-config",
+    "ConfigMap/quickstart-policy",
+    "Deployment/quickstart-server",
+]
+
+
+def applied(seen: Observed) -> list[str]:
+    return ["/".join(child_id(manifest)) for manifest in plan(seen).apply]
+
+
+def test_the_steps_run_in_the_order_that_makes_them_safe() -> None:
+    """References before pods, migration before the Deployment, pruning last."""
+    assert [step.__name__ for step in STEPS] == [
+        "pause", "check_config", "resolve_references", "base_objects", "migrate", "serve", "prune",
+    ]  # fmt: skip
+
+
+def test_a_migrated_resource_gets_all_its_children() -> None:
+    """Every child is asked for, the Deployment last."""
+    assert applied(observed(status=migrated())) == EVERYTHING
+
+
+def test_a_resource_not_yet_migrated_gets_its_job_and_no_deployment() -> None:
+    """The Deployment waits for the migration."""
+    job = f"Job/quickstart-migrate-{samples.FINGERPRINT[:8]}-1"
+    assert applied(observed()) == [*EVERYTHING[:3], job]
+
+
+def test_a_missing_secret_is_named_with_its_field_and_the_remedy() -> None:
+    """Nothing is applied, and the sentence says what to create where."""
+    wanted = spec()
+    seen = observed(wanted, references=tuple(Resolved(each, exists=False) for each in references_of(wanted)))
+    found = plan(seen)
+    assert found.apply == ()
+    finding = found.findings["ReferencesResolved"]
+    assert (finding.status, finding.reason) == ("False", "NotFound")
+    assert finding.message.startswith(
+        "Secret somabrain-database, named by spec.database.secretRef.name, is not in namespace demo; "
+        "create it with app-dsn, worker-dsn, or correct the name."
+    )
+    assert "spec.migration.database.secretRef.name" in finding.message
+
+
+def test_a_secret_that_lacks_a_key_names_the_key() -> None:
+    """A Secret with half its keys is not enough."""
+    wanted = spec()
+    database, migration = samples.found(wanted)
+    seen = observed(wanted, references=(replace(database, digests={"app-dsn": "x"}), migration))
+    finding = plan(seen).findings["ReferencesResolved"]
+    assert (finding.reason, finding.message) == (
+        "KeyMissing",
+        "Secret somabrain-database, named by spec.database.secretRef.name, lacks worker-dsn or has it empty; add it.",
+    )
+
+
+def test_a_policy_without_rego_is_named() -> None:
+    """A referenced ConfigMap needs a key that OPA loads."""
+    wanted = spec(opa={"policy": {"configMapRef": {"name": "mine"}}})
+    *secrets, policy = samples.found(wanted)
+    seen = observed(wanted, references=(*secrets, replace(policy, digests={})))
+    assert "ConfigMap mine, named by spec.opa.policy.configMapRef.name, lacks *.rego" in (
+        plan(seen).findings["ReferencesResolved"].message
+    )
+
+
+def test_a_request_above_its_limit_is_refused_with_both_fields() -> None:
+    """The schema cannot compare quantities; the plan does."""
+    seen = observed(spec(resources={"requests": {"memory": "2Gi"}, "limits": {"memory": "1024Mi"}}))
+    finding = plan(seen).findings["ConfigValid"]
+    assert finding.message == (
+        "spec.resources.requests.memory (2Gi) is more than spec.resources.limits.memory (1024Mi); "
+        "lower the request or raise the limit."
+    )
+    assert plan(seen).apply == ()
+
+
+def test_a_spec_that_the_model_refuses_is_a_finding_and_no_crash() -> None:
+    """A stored object of another schema still gets a status."""
+    seen = observed()
+    broken = replace(seen, brain=replace(seen.brain, spec=None, problem="spec.replicas: too many; correct it."))
+    found = plan(broken)
+    assert (found.findings["ConfigValid"].message, found.apply) == ("spec.replicas: too many; correct it.", ())
+
+
+def test_a_paused_resource_is_looked_at_and_never_written() -> None:
+    """Paused, nothing is applied or deleted, and everything is still judged."""
+    found = plan(observed(spec(paused=True), status=migrated()))
+    assert (found.apply, found.delete) == ((), ())
+    assert found.findings["Paused"].status == "True"
+    assert found.findings["ReferencesResolved"].status == "True"
+
+
+def test_a_child_of_somebody_else_is_not_taken_over() -> None:
+    """A Service of that name that is not ours stays as it is, and the sentence names it."""
+    theirs: Manifest = {"kind": "Service", "metadata": {"name": "quickstart-grpc", "namespace": "demo"}}
+    found = plan(observed(status=migrated(), children=[theirs]))
+    assert found.findings["Degraded"].message == (
+        "Service quickstart-grpc exists and does not belong to this resource; "
+        "delete it, or give this resource another name."
+    )
+    assert "quickstart-grpc" not in {child_id(each).name for each in found.apply}
+
+
+def test_the_default_policy_is_pruned_once_another_is_in_force() -> None:
+    """What left the plan goes, but not before the pods that used it are gone."""
+    before = settled(observed(status=migrated()))
+    wanted = spec(opa={"policy": {"configMapRef": {"name": "mine"}}})
+    changed = replace(before, brain=replace(before.brain, spec=wanted), references=samples.found(wanted))
+    assert plan(changed).delete == ()
+    after = settled(changed)
+    left = {**after.children, **{k: v for k, v in before.children.items() if k.name == "quickstart-policy"}}
+    assert [each.name for each in plan(replace(after, children=left)).delete] == ["quickstart-policy"]
+
+
+def test_objects_of_others_are_never_pruned() -> None:
+    """Only what this very resource owns is deleted."""
+    wanted = spec(opa={"policy": {"configMapRef": {"name": "mine"}}})
+    seen = settled(observed(wanted, status=migrated()))
+    theirs: Manifest = {"kind": "ConfigMap", "metadata": {"name": "quickstart-policy", "namespace": "demo"}}
+    assert plan(replace(seen, children={**seen.children, child_id(theirs): theirs})).delete == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "rolls"),
+    [
+        ({"config": {"logLevel": "debug"}}, True),
+        ({"auth": {"scopeClaim": "/scope"}}, True),
+        ({"replicas": 3}, False),
+        ({"migration": {"database": {"secretRef": {"name": "somabrain-migration"}}, "backoffLimit": 5}}, False),
+    ],
+)
+def test_only_what_pods_read_at_their_start_rolls_them(change: dict[str, object], rolls: bool) -> None:
+    """The config hash changes with settings, policy and used secrets, and with nothing else."""
+    first, second = (plan(observed(wanted, status=migrated())).config_hash for wanted in (spec(), spec(**change)))
+    assert (first != second) is rolls
+
+
+def test_a_used_key_rolls_the_pods_and_the_owner_secret_does_not() -> None:
+    """A rotated app-dsn is read at the pods' start; owner-dsn never is."""
+    wanted = spec()
+    database, migration = samples.found(wanted)
+    rotated = replace(database, digests={**database.digests, "app-dsn": "other"})
+    owner = replace(migration, digests={"owner-dsn": "other"})
+    plain = plan(observed(wanted, status=migrated())).config_hash
+    assert plan(observed(wanted, references=(rotated, migration), status=migrated())).config_hash != plain
+    assert plan(observed(wanted, references=(database, owner), status=migrated())).config_hash == plain
+
+
+def test_a_new_default_policy_rolls_the_pods() -> None:
+    """The agent reads its policy at its start only."""
+    newer = replace(samples.RELEASE, policy="package sb.policy\n")
+    seen = observed(status=migrated())
+    assert make_plan(seen, newer).config_hash != plan(seen).config_hash
+
+
+@pytest.mark.parametrize(
+    ("fields", "image"),
+    [
+        ({}, samples.IMAGE),
+        ({"version": "0.2.0"}, "ghcr.io/somabrain/somabrain-service:0.2.0"),
+        ({"image": "registry.example/brain:1"}, "registry.example/brain:1"),
+    ],
+)
+def test_the_image_is_the_spec_s_or_the_operator_s_own(fields: dict[str, str], image: str) -> None:
+    """`image` exactly, `version` of the operator's repository, or neither: the operator's own version."""
+    assert plan(observed(spec(**fields))).image == image

@@ -1,0 +1,77 @@
+"""What is wrong with a pod is said with its container, its cause, and the field that mends it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from somabrain_operator.model.spec import SomaBrainSpec
+from somabrain_operator.pods import last_words, trouble, why_not_ready
+from tests.unit.operator.samples import IMAGE, ended, pod, spec, waiting
+
+CRASH = {
+    **waiting("CrashLoopBackOff"),
+    "lastState": {"terminated": {"exitCode": 2, "reason": "Error", "message": "SOMABRAIN_X is no setting"}},
+}
+KILLED = {
+    "name": "server", "ready": False, "restartCount": 1, "state": {"running": {}},
+    "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("container", "asked", "said"),
+    [
+        (waiting("ImagePullBackOff"), spec(image="a/b:c"),
+         (f"the image {IMAGE} of container server cannot be pulled (ImagePullBackOff); "
+         "correct spec.image or let the node reach the registry.")),
+        (waiting("ErrImagePull"), spec(version="9"),
+         (f"the image {IMAGE} of container server cannot be pulled (ErrImagePull); "
+         "correct spec.version or let the node reach the registry.")),
+        (waiting("ErrImagePull", name="opa"), spec(),
+         (f"the image {IMAGE} of container opa cannot be pulled (ErrImagePull); "
+         "correct spec.opa.image or let the node reach the registry.")),
+        (CRASH, spec(), "container server ends again and again (exit code 2): SOMABRAIN_X is no setting."),
+        (waiting("CreateContainerConfigError", "secret \"x\" not found"), spec(),
+         'container server cannot start (CreateContainerConfigError): secret "x" not found.'),
+        (waiting("ContainerCreating"), spec(), ""),
+        (waiting("PodInitializing"), spec(), ""),
+    ],
+)  # fmt: skip
+def test_a_container_that_cannot_run_is_explained(container: dict[str, Any], asked: SomaBrainSpec, said: str) -> None:
+    """Waiting for time is no trouble; waiting for a person is."""
+    assert trouble(pod("p", ready=False, containers=[container]), asked) == said
+
+
+def test_a_pod_without_a_node_is_explained() -> None:
+    """The scheduler's words are passed on."""
+    condition = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available: too little memory"}
+    assert trouble(pod("p", ready=False, extra=[condition]), spec()) == (
+        "it cannot be scheduled: 0/1 nodes are available: too little memory."
+    )
+
+
+@pytest.mark.parametrize(
+    ("container", "report", "said"),
+    [
+        ({"name": "server", "state": {"running": {}}}, "PostgreSQL cannot be reached", "PostgreSQL cannot be reached."),
+        (KILLED, "", "container server was restarted (OOMKilled, exit code 137)."),
+        ({"name": "server", "state": {"running": {}}}, "", "it is starting."),
+        (waiting("ErrImagePull"), "PostgreSQL cannot be reached",
+         (f"the image {IMAGE} of container server cannot be pulled (ErrImagePull); "
+         "correct spec.image: it is not set, and the operator's own version is not there.")),
+    ],
+)  # fmt: skip
+def test_why_a_pod_does_not_serve(container: dict[str, Any], report: str, said: str) -> None:
+    """What keeps it from running comes before what it says of itself, and that before its last end."""
+    assert why_not_ready(pod("p", ready=False, containers=[container]), spec(), report) == said
+
+
+def test_the_last_words_of_a_container_are_its_message_or_how_it_ended() -> None:
+    """A container that says nothing still ended somehow."""
+    assert last_words(pod("p", component="migrate", containers=[ended("no role")]), "migrate") == "no role"
+    assert (
+        last_words(pod("p", component="migrate", containers=[ended("", 3)]), "migrate") == "it ended with exit code 3."
+    )
+    assert last_words(pod("p", component="migrate", containers=[ended("fine", 0)]), "migrate") == ""

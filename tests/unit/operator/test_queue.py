@@ -1,0 +1,195 @@
+"""The queue works on a key one at a time, on many keys at once, and forgets none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from common.errors import Aborted
+from somabrain_operator.metrics import Metrics
+from somabrain_operator.names import Key
+from somabrain_operator.queue import GONE, WorkQueue
+
+A, B = Key("n", "a"), Key("n", "b")
+
+
+@asynccontextmanager
+async def working(
+    reconcile: Callable[[Key], Awaitable[float | None]], resync_s: float = 60
+) -> AsyncIterator[WorkQueue]:
+    queue = WorkQueue(reconcile, Metrics(), workers=4, resync_s=resync_s)
+    task = asyncio.create_task(queue.run())
+    try:
+        yield queue
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not holds():  # noqa: ASYNC110 - what is waited for has no event of its own
+            await asyncio.sleep(0.005)
+
+
+async def test_a_key_that_comes_often_while_it_is_worked_on_is_worked_on_once_more() -> None:
+    """A hundred events are one reconcile that follows the one under way."""
+    seen: Counter[Key] = Counter()
+    gate = asyncio.Event()
+
+    async def reconcile(key: Key) -> float | None:
+        seen[key] += 1
+        await gate.wait()
+        return None
+
+    async with working(reconcile) as queue:
+        queue.add(A)
+        await until(lambda: seen[A] == 1)
+        for _ in range(100):
+            queue.add(A)
+        gate.set()
+        await until(lambda: queue.oldest_s() == 0)
+        assert seen[A] == 2
+
+
+async def test_many_keys_are_worked_on_at_once() -> None:
+    """A key that hangs does not hold up another."""
+    active: set[Key] = set()
+    gate = asyncio.Event()
+
+    async def reconcile(key: Key) -> float | None:
+        active.add(key)
+        await gate.wait()
+        return None
+
+    async with working(reconcile) as queue:
+        queue.add(A)
+        queue.add(B)
+        await until(lambda: active == {A, B})
+        gate.set()
+
+
+async def test_a_key_is_never_worked_on_twice_at_once() -> None:
+    """Two reconciles of one resource would race each other."""
+    inside, most = 0, 0
+
+    async def reconcile(key: Key) -> float | None:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        await asyncio.sleep(0.005)
+        inside -= 1
+        return None
+
+    async with working(reconcile) as queue:
+        for _ in range(10):
+            queue.add(A)
+            await asyncio.sleep(0.004)
+        await until(lambda: queue.oldest_s() == 0)
+    assert most == 1
+
+
+@pytest.mark.parametrize("error", [Aborted("lost a race"), Aborted("again")])
+async def test_a_key_that_fails_comes_back(error: Exception) -> None:
+    """It is tried again after its back-off, until it succeeds."""
+    tries = 0
+
+    async def reconcile(key: Key) -> float | None:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise error
+        return None
+
+    async with working(reconcile) as queue:
+        queue.add(A)
+        await until(lambda: tries == 3)
+
+
+async def test_a_fault_of_one_key_does_not_stop_another() -> None:
+    """Also when it is ours."""
+    done: set[Key] = set()
+
+    async def reconcile(key: Key) -> float | None:
+        if key == A:
+            raise ZeroDivisionError
+        done.add(key)
+        return None
+
+    async with working(reconcile) as queue:
+        queue.add(A)
+        queue.add(B)
+        await until(lambda: done == {B})
+
+
+async def test_a_key_comes_back_when_its_time_says_so_and_by_the_resync() -> None:
+    """A migration that is due, and everything once in a while."""
+    seen: Counter[Key] = Counter()
+
+    async def reconcile(key: Key) -> float | None:
+        seen[key] += 1
+        return 0.05 if key == A and seen[A] == 1 else None
+
+    async with working(reconcile, resync_s=0.3) as queue:
+        queue.add(A)
+        queue.add(B)
+        await until(lambda: seen[A] == 2 and seen[B] == 1)
+        await until(lambda: seen[B] == 2)
+
+
+async def test_a_key_that_is_gone_does_not_come_back() -> None:
+    """A deleted resource costs nothing."""
+    seen: Counter[Key] = Counter()
+
+    async def reconcile(key: Key) -> float | None:
+        seen[key] += 1
+        return GONE
+
+    async with working(reconcile, resync_s=0.05) as queue:
+        queue.add(A)
+        await asyncio.sleep(0.3)
+        assert seen[A] == 1
+
+
+async def test_the_echo_of_a_write_is_no_news() -> None:
+    """Whether an event is news is asked once the key is idle: it may come before the write's answer."""
+    seen: Counter[Key] = Counter()
+    written = False
+
+    async def reconcile(key: Key) -> float | None:
+        nonlocal written
+        seen[key] += 1
+        await asyncio.sleep(0.02)
+        written = True
+        return None
+
+    async with working(reconcile) as queue:
+        queue.add(A)
+        await until(lambda: seen[A] == 1)
+        queue.add(A, lambda: not written)
+        await until(lambda: queue.oldest_s() == 0)
+        await asyncio.sleep(0.05)
+        assert seen[A] == 1
+
+
+async def test_stopping_lets_what_is_under_way_finish_and_takes_no_more() -> None:
+    """A reconcile is not cut in the middle."""
+    finished = asyncio.Event()
+
+    async def reconcile(key: Key) -> float | None:
+        await asyncio.sleep(0.05)
+        finished.set()
+        return None
+
+    async with working(reconcile) as queue:
+        queue.add(A)
+        await asyncio.sleep(0.01)
+        await queue.stop(5)
+        assert finished.is_set()
+        queue.add(B)
+        assert queue.oldest_s() == 0

@@ -1,0 +1,45 @@
+"""No secret passes into a status, whatever a pod says."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from somabrain_operator.redact import LONGEST, redact
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("connect postgresql://a:b@h:5432/d failed", "connect [redacted] failed"),
+        ("postgresql+psycopg://a:b@h/d", "[redacted]"),
+        ("http://user:pw@proxy/x", "http://[redacted]@proxy/x"),
+        ("password=hunter2 host=h", "password=[redacted] host=h"),
+        ("Token: 'a b' rest", "Token: [redacted] rest"),
+        ("line one\nline two\t\x00end", "line one line two end"),
+        ("nothing to hide", "nothing to hide"),
+    ],
+)
+def test_what_looks_like_a_secret_is_taken_out(said: str, shown: str) -> None:
+    """Connection strings, user parts of URLs, and what follows password or token."""
+    assert redact(said) == shown
+
+
+@given(
+    password=st.text(alphabet=st.characters(codec="ascii", categories=["L", "N"]), min_size=8, max_size=40),
+    before=st.text(max_size=50),
+    after=st.text(max_size=50),
+)
+def test_a_known_password_never_shows(password: str, before: str, after: str) -> None:
+    """Wherever it stands, the password of a connection string that was read is taken out."""
+    shown = redact(f"{before}{password}{after}", [f"postgresql://u:{password}@h/d"])
+    assert password not in shown.replace("[redacted]", "")
+
+
+@given(st.text(max_size=3000))
+def test_what_is_shown_is_one_line_of_bounded_length(said: str) -> None:
+    """A status is no place for a log."""
+    shown = redact(said)
+    assert len(shown) <= LONGEST
+    assert "\n" not in shown

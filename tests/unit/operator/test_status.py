@@ -1,0 +1,267 @@
+"""The status is the truth: Ready means serving what the spec asks for, and what is wrong is named with its cause."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from somabrain_operator.names import RENDERED_HASH
+from somabrain_operator.observed import Observed
+from somabrain_operator.render.migration import migration_hash
+from somabrain_operator.status import render_status
+from tests.unit.operator import samples
+from tests.unit.operator.samples import (
+    DEPLOYMENT,
+    conditions,
+    job,
+    migrated,
+    observed,
+    plan,
+    pod,
+    rolled_out,
+    settled,
+    spec,
+    waiting,
+)
+
+RUNNING = {"name": "server", "image": samples.IMAGE, "state": {"running": {}}}
+
+
+def serving(**fields: Any) -> Observed:
+    """Return a resource that is migrated, rolled out and ready, with its pods."""
+    seen = settled(observed(spec(**fields), status=migrated()))
+    replicas = seen.brain.spec.replicas if seen.brain.spec else 0
+    return replace(seen, pods=tuple(pod(f"p{place}") for place in range(replicas)))
+
+
+def deployed(seen: Observed, **status: Any) -> Observed:
+    """Return the same with the Deployment's status changed."""
+    live: Any = seen.children[DEPLOYMENT]
+    return replace(seen, children={**seen.children, DEPLOYMENT: {**live, "status": {**live["status"], **status}}})
+
+
+def down(seen: Observed, report: str) -> Observed:
+    """Return the same with no pod ready, each saying why."""
+    pods = tuple(pod(f"p{place}", ready=False, containers=[RUNNING]) for place in range(len(seen.pods)))
+    fallen = deployed(replace(seen, pods=pods), readyReplicas=0)
+    return replace(fallen, reports={f"p{place}": report for place in range(len(pods))})
+
+
+def test_a_service_that_serves_is_ready_and_nothing_else_is_wrong() -> None:
+    """Ready, valid, resolved, migrated, available; not progressing, degraded or paused."""
+    found = conditions(serving())
+    assert {kind: each["status"] for kind, each in found.items()} == {
+        "Ready": "True", "ConfigValid": "True", "ReferencesResolved": "True", "Migrated": "True",
+        "Available": "True", "Progressing": "False", "Degraded": "False", "Paused": "False",
+    }  # fmt: skip
+    assert found["Ready"]["message"] == "1 of 1 pods serve."
+
+
+def test_numbers_selector_and_endpoint_are_those_of_the_deployment() -> None:
+    """What autoscalers and clients read."""
+    status = render_status(plan(serving(replicas=2)), serving(replicas=2).children)
+    assert {key: status[key] for key in ("replicas", "readyReplicas", "updatedReplicas", "phase", "version")} == {
+        "replicas": 2, "readyReplicas": 2, "updatedReplicas": 2, "phase": "Ready", "version": samples.IMAGE,
+    }  # fmt: skip
+    assert status["endpoint"] == "dns:///quickstart-headless.demo.svc:50052"
+    assert "app.kubernetes.io/instance=quickstart" in str(status["selector"])
+
+
+def test_with_postgresql_down_the_pods_are_named_with_their_reason() -> None:
+    """Available=False says which pods do not serve and what they say of it, without secrets."""
+    seen = down(serving(replicas=2), "PostgreSQL cannot be reached at postgresql://u:hunter22@pg:5432/somabrain.")
+    found = conditions(seen)
+    assert found["Available"]["status"] == "False"
+    assert found["Available"]["message"] == (
+        "No pod serves. Pod p0: PostgreSQL cannot be reached at [redacted] "
+        "Pod p1: PostgreSQL cannot be reached at [redacted]"
+    )
+    assert (found["Degraded"]["status"], found["Ready"]["status"]) == ("True", "False")
+    assert render_status(plan(seen), seen.children)["phase"] == "Degraded"
+
+
+def test_one_pod_of_two_down_is_available_and_degraded() -> None:
+    """Calls are answered, and a person is told."""
+    seen = deployed(serving(replicas=2), readyReplicas=1)
+    seen = replace(seen, pods=(pod("p0"), pod("p1", ready=False, containers=[RUNNING])), reports={"p1": "No disk."})
+    found = conditions(seen)
+    assert (found["Available"]["status"], found["Degraded"]["status"], found["Ready"]["status"]) == (
+        "True", "True", "False",
+    )  # fmt: skip
+    assert found["Degraded"]["message"] == "Pod p1: No disk."
+
+
+def test_a_missing_secret_leaves_what_serves_available() -> None:
+    """The old pods go on; the spec is not reached, and that is said."""
+    seen = serving()
+    gone = replace(seen, references=tuple(replace(each, exists=False, digests={}) for each in seen.references))
+    found = conditions(gone)
+    assert {kind: found[kind]["status"] for kind in ("Available", "ReferencesResolved", "Ready", "Degraded")} == {
+        "Available": "True", "ReferencesResolved": "False", "Ready": "False", "Degraded": "True",
+    }  # fmt: skip
+    assert found["Migrated"]["status"] == "Unknown"
+
+
+def test_a_migration_once_done_is_remembered_while_a_secret_is_missing() -> None:
+    """Otherwise the database would be migrated again when the Secret is back."""
+    seen = serving()
+    gone = replace(seen, references=tuple(replace(each, exists=False, digests={}) for each in seen.references))
+    status: Any = render_status(plan(gone), gone.children)
+    assert status["migration"]["completedAt"] == "2026-01-02T03:00:00Z"
+
+
+def test_a_failed_migration_leaves_the_old_pods_serving() -> None:
+    """Migrated=False and Degraded=True with the Job's words; Available stays."""
+    before = serving()
+    changed = replace(
+        before,
+        brain=replace(before.brain, spec=spec(version="0.2.0"), status=migrated()),
+        references=samples.found(spec()),
+    )
+    fingerprint = migration_hash("ghcr.io/somabrain/somabrain-service:0.2.0", "hash-of-owner-dsn")
+    name = f"quickstart-migrate-{fingerprint[:8]}-1"
+    dead = pod("m", component="migrate", ready=False, containers=[samples.ended("no such role.")], job_name=name)
+    seen = replace(changed, jobs=(job(state="Failed", fingerprint=fingerprint),), pods=(*before.pods, dead))
+    found = conditions(seen)
+    assert {kind: found[kind]["status"] for kind in ("Migrated", "Degraded", "Available", "Ready")} == {
+        "Migrated": "False", "Degraded": "True", "Available": "True", "Ready": "False",
+    }  # fmt: skip
+    assert "no such role." in found["Migrated"]["message"]
+
+
+def test_a_deployment_just_applied_is_not_ready_before_its_controller_has_seen_it() -> None:
+    """Ready is never True with the controller's observedGeneration behind."""
+    seen = serving()
+    live: Any = seen.children[DEPLOYMENT]
+    behind = {**live, "metadata": {**live["metadata"], "generation": 2}}
+    found = conditions(replace(seen, children={**seen.children, DEPLOYMENT: behind}))
+    assert (found["Ready"]["status"], found["Progressing"]["status"]) == ("False", "True")
+
+
+@pytest.mark.parametrize("edit", ["image", "container"])
+def test_drift_that_is_not_put_back_is_not_ready(edit: str) -> None:
+    """A paused resource whose Deployment was edited by hand does not claim to be what the spec asks for."""
+    seen = serving_paused()
+    live: Any = seen.children[DEPLOYMENT]
+    template = live["spec"]["template"]
+    server = template["spec"]["containers"][0]
+    containers = [{**server, "image": "other"}] if edit == "image" else [server, {"name": "x", "image": "x"}]
+    pod_spec = {**template["spec"], "containers": containers}
+    edited = {**live, "spec": {**live["spec"], "template": {**template, "spec": pod_spec}}}
+    found = conditions(replace(seen, children={**seen.children, DEPLOYMENT: edited}))
+    assert (found["Ready"]["status"], found["Progressing"]["reason"]) == ("False", "ChangesWait")
+
+
+def serving_paused() -> Observed:
+    """Return a paused resource whose children are all as rendered."""
+    return replace(observed(spec(paused=True), status=migrated()), children=serving().children, pods=serving().pods)
+
+
+def test_a_paused_resource_that_serves_is_ready_and_paused() -> None:
+    """Pausing changes nothing about what is true."""
+    found = conditions(serving_paused())
+    assert (found["Paused"]["status"], found["Ready"]["status"]) == ("True", "True")
+
+
+def test_a_start_is_progress_and_no_fault() -> None:
+    """Pods that only take their time are not called degraded."""
+    seen = deployed(serving(), readyReplicas=0, conditions=[{"type": "Progressing", "status": "True",
+                                                             "reason": "ReplicaSetUpdated"}])  # fmt: skip
+    seen = replace(seen, pods=(pod("p0", ready=False, containers=[waiting("ContainerCreating")]),))
+    found = conditions(seen)
+    assert {kind: found[kind]["status"] for kind in ("Ready", "Progressing", "Degraded", "Available")} == {
+        "Ready": "False", "Progressing": "True", "Degraded": "False", "Available": "False",
+    }  # fmt: skip
+    assert found["Available"]["message"] == "No pod serves. Pod p0: it is starting."
+
+
+def test_a_bad_image_is_degraded_at_once_and_names_the_field() -> None:
+    """Nobody waits for the progress deadline to learn that an image does not exist."""
+    before = serving(image="registry.example/brain:nope", migration={"enabled": False})
+    seen = deployed(before, readyReplicas=1, replicas=2, updatedReplicas=1)
+    seen = replace(seen, pods=(pod("old"), pod("new", ready=False, containers=[waiting("ErrImagePull")])))
+    live: Any = seen.children[DEPLOYMENT]
+    assert live["status"]["replicas"] == 2
+    found = conditions(deployed(seen, readyReplicas=0))
+    assert found["Degraded"]["status"] == "True"
+    assert "correct spec.image" in found["Degraded"]["message"]
+
+
+def test_a_rollout_that_stalled_says_so() -> None:
+    """The progress deadline of the Deployment is passed on with the pods' reasons."""
+    stalled = [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]
+    seen = deployed(serving(), conditions=stalled, readyReplicas=0)
+    found = conditions(seen)
+    assert (found["Degraded"]["reason"], found["Progressing"]["status"]) == ("Stalled", "False")
+
+
+def test_pods_that_quota_forbids_are_explained() -> None:
+    """What the controller was refused reaches the status."""
+    refused = [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: small"}]
+    found = conditions(deployed(serving(), conditions=refused, readyReplicas=0, replicas=0, updatedReplicas=0))
+    assert "the pods cannot be created: exceeded quota: small" in found["Degraded"]["message"]
+
+
+def test_no_replicas_is_hibernation_and_no_fault() -> None:
+    """0 replicas serve nothing, on purpose."""
+    seen = serving(replicas=0)
+    found = conditions(seen)
+    assert (found["Available"]["reason"], found["Ready"]["status"], found["Degraded"]["status"]) == (
+        "Hibernated", "False", "False",
+    )  # fmt: skip
+    assert render_status(plan(seen), seen.children)["phase"] == "Hibernated"
+
+
+def test_what_the_api_server_refuses_is_in_the_status() -> None:
+    """A refused child is a fault that Ready and Degraded name."""
+    found = conditions(serving(), refusal="The API server refused Deployment demo/quickstart-server: no.")
+    assert (found["Ready"]["status"], found["Degraded"]["reason"]) == ("False", "ApplyRefused")
+
+
+def test_a_transition_time_stands_while_the_status_stands() -> None:
+    """Only a change of status is a transition; a new message is not."""
+    seen = serving()
+    earlier = "2026-01-01T00:00:00Z"
+    remembered = {**migrated(), "conditions": [
+        {"type": "Ready", "status": "True", "lastTransitionTime": earlier},
+        {"type": "Available", "status": "False", "lastTransitionTime": earlier},
+    ]}  # fmt: skip
+    found = conditions(replace(seen, brain=replace(seen.brain, status=remembered)))
+    assert found["Ready"]["lastTransitionTime"] == earlier
+    assert found["Available"]["lastTransitionTime"] == "2026-01-02T03:04:05Z"
+
+
+def test_every_condition_is_about_the_generation_that_was_seen() -> None:
+    """observedGeneration stands on each of them."""
+    seen = serving()
+    found = conditions(replace(seen, brain=replace(seen.brain, generation=7)))
+    assert {each["observedGeneration"] for each in found.values()} == {7}
+
+
+def test_the_same_facts_give_the_same_status() -> None:
+    """A status computed from its own result does not change: otherwise writing it would never end."""
+    seen = serving()
+    first = render_status(plan(seen), seen.children)
+    later = replace(seen, brain=replace(seen.brain, status=first), now=seen.now.replace(year=2027))
+    assert render_status(plan(later), later.children) == first
+
+
+def test_another_hash_means_not_ready() -> None:
+    """A Deployment applied for an earlier spec is not what this one asks for."""
+    seen = serving()
+    live: Any = seen.children[DEPLOYMENT]
+    annotations = {**live["metadata"]["annotations"], RENDERED_HASH: "other"}
+    older = {**live, "metadata": {**live["metadata"], "annotations": annotations}}
+    assert conditions(replace(seen, children={**seen.children, DEPLOYMENT: older}))["Ready"]["status"] == "False"
+
+
+def test_a_deployment_of_somebody_else_is_not_ours() -> None:
+    """Its numbers are not reported as the resource's."""
+    seen = observed(status=migrated())
+    theirs = rolled_out(
+        {"kind": "Deployment", "metadata": {"name": "quickstart-server"}, "spec": {"replicas": 5}}, 5, 5
+    )
+    status = render_status(plan(seen), {DEPLOYMENT: theirs})
+    assert status["readyReplicas"] == 0
