@@ -24,7 +24,7 @@ import numpy as np
 from google.protobuf.empty_pb2 import Empty
 
 from bench.raw_sql import raw_inserts
-from bench.server import Server, somabrain, trivial
+from bench.server import postgres_cpu_s, somabrain, trivial
 from bench.trivial_server import METHOD
 from common.config.settings import DatabaseSettings
 from somabrain_client import MemoryClient
@@ -37,6 +37,9 @@ AT_ONCE = 8
 WORDS = 20_000
 
 
+Clock = Callable[[], float]
+
+
 @dataclass(frozen=True)
 class Figures:
     """What a run of calls cost."""
@@ -44,34 +47,47 @@ class Figures:
     rate: float
     p50_ms: float
     p99_ms: float
-    cpu_ms: float
+    server_ms: float
+    postgres_ms: float
 
     def line(self, name: str) -> str:
-        return f"{name:<42}{self.rate:>9.0f}/s{self.p50_ms:>9.2f} ms{self.p99_ms:>9.2f} ms" + (
-            f"{self.cpu_ms:>9.2f} ms" if self.cpu_ms else f"{'':>9}   "
+        spent = f"{self.server_ms:>11.2f} ms{self.postgres_ms:>11.2f} ms"
+        return f"{name:<42}{self.rate:>9.0f}/s{self.p50_ms:>9.2f} ms{self.p99_ms:>9.2f} ms{spent}"
+
+
+def nothing() -> float:
+    """The clock of a process that takes no part."""
+    return 0.0
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Runs calls, some at once, and reads the clocks of those who do the work."""
+
+    server: Clock = nothing
+    postgres: Clock = nothing
+
+    async def run(self, calls: int, call: Callable[[int], Awaitable[object]]) -> Figures:
+        """Make `calls` calls."""
+        numbers = iter(range(calls))
+        took: list[float] = []
+
+        async def worker() -> None:
+            for number in numbers:
+                started = time.perf_counter()
+                await call(number)
+                took.append(time.perf_counter() - started)
+
+        server_s, postgres_s, started = self.server(), self.postgres(), time.perf_counter()
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(AT_ONCE):
+                tasks.create_task(worker())
+        elapsed = time.perf_counter() - started
+        server_s, postgres_s = self.server() - server_s, self.postgres() - postgres_s
+        cuts = statistics.quantiles(took, n=100)
+        return Figures(
+            calls / elapsed, cuts[49] * 1e3, cuts[98] * 1e3, server_s / calls * 1e3, postgres_s / calls * 1e3
         )
-
-
-async def run(calls: int, call: Callable[[int], Awaitable[object]], server: Server | None) -> Figures:
-    """Make `calls` calls, some at once."""
-    numbers = iter(range(calls))
-    took: list[float] = []
-
-    async def worker() -> None:
-        for number in numbers:
-            started = time.perf_counter()
-            await call(number)
-            took.append(time.perf_counter() - started)
-
-    cpu_s = server.cpu_s() if server else 0.0
-    started = time.perf_counter()
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(AT_ONCE):
-            tasks.create_task(worker())
-    elapsed = time.perf_counter() - started
-    cpu_s = (server.cpu_s() - cpu_s) if server else 0.0
-    cuts = statistics.quantiles(took, n=100)
-    return Figures(calls / elapsed, cuts[49] * 1e3, cuts[98] * 1e3, cpu_s / calls * 1e3)
 
 
 def texts(count: int, length: int, seed: int) -> Iterator[str]:
@@ -95,23 +111,23 @@ async def measure_trivial(calls: int) -> Figures:
             method: grpc.aio.UnaryUnaryMultiCallable[Empty, Empty] = channel.unary_unary(
                 METHOD, request_serializer=Empty.SerializeToString, response_deserializer=Empty.FromString
             )
-            await run(200, lambda _: method(Empty()), server)
-            return await run(calls, lambda _: method(Empty()), server)
+            await Bench().run(200, lambda _: method(Empty()))
+            return await Bench(server.cpu_s).run(calls, lambda _: method(Empty()))
 
 
-async def measure_service(server: Server, memories: int, calls: int) -> tuple[Figures, Figures, Figures]:
+async def measure_service(bench: Bench, address: str, memories: int, calls: int) -> tuple[Figures, Figures, Figures]:
     """Remember with the caller's vectors, Recall with words and vector, Recall with words that the server encodes."""
-    async with MemoryClient(server.address, deadline_s=60) as client:
+    async with MemoryClient(address, deadline_s=60) as client:
         await client.create_namespace(NAMESPACE)
         kept, made = list(texts(memories, 30, 1)), vectors(memories, 2)
         asked, wanted = list(texts(calls, 6, 3)), vectors(calls, 4)
         say(f"Remember, {memories} times")
-        remember = await run(memories, lambda n: client.remember(NAMESPACE, kept[n], vector=made[n]), server)
+        remember = await bench.run(memories, lambda n: client.remember(NAMESPACE, kept[n], vector=made[n]))
         say(f"Recall, {calls} times, twice")
         for n in range(20):
             await client.recall(NAMESPACE, asked[n])
-        given = await run(calls, lambda n: client.recall(NAMESPACE, asked[n], vector=wanted[n]), server)
-        encoded = await run(calls, lambda n: client.recall(NAMESPACE, asked[n]), server)
+        given = await bench.run(calls, lambda n: client.recall(NAMESPACE, asked[n], vector=wanted[n]))
+        encoded = await bench.run(calls, lambda n: client.recall(NAMESPACE, asked[n]))
     return remember, given, encoded
 
 
@@ -125,7 +141,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=1_000, help="Recalls of each kind (default: 1000)")
     options = parser.parse_args()
     say("the handler that does nothing, 5000 times")
-    nothing = asyncio.run(measure_trivial(5_000))
+    trivial_ = asyncio.run(measure_trivial(5_000))
     with (
         tempfile.TemporaryDirectory(prefix="somabrain-bench-") as folder,
         embedded_database(Path(folder) / "data", DatabaseSettings()) as database,
@@ -137,20 +153,25 @@ def main() -> None:
             "auth__mode": "none",
             "policy__enabled": "false",
         }
+
+        def postgres() -> float:
+            return postgres_cpu_s(Path(folder) / "data")
+
         with somabrain(["serve"], settings) as server:
-            remember, given, encoded = asyncio.run(measure_service(server, options.memories, options.calls))
+            work = measure_service(Bench(server.cpu_s, postgres), server.address, options.memories, options.calls)
+            remember, given, encoded = asyncio.run(work)
         say("the same rows as raw SQL")
-        raw = asyncio.run(raw_inserts(database.dsn("postgres"), AT_ONCE, run))
+        raw = asyncio.run(raw_inserts(database.dsn("postgres"), AT_ONCE, Bench(postgres=postgres).run))
     title = f"{options.memories} memories, {AT_ONCE} calls at once"
-    print(f"{title:<42}{'rate':>11}{'p50':>12}{'p99':>12}{'server CPU':>12}")
-    print(nothing.line("a grpc.aio handler that does nothing"))
+    print(f"{title:<42}{'rate':>11}{'p50':>12}{'p99':>12}{'server CPU':>14}{'PostgreSQL':>14}")
+    print(trivial_.line("a grpc.aio handler that does nothing"))
     print(given.line("Recall, words and vector"))
     print(encoded.line("Recall, words that the server encodes"))
     print(remember.line("Remember, durable, caller's vector"))
     print(raw.line("raw SQL: the same rows, one commit each"))
     print()
-    print(f"Recall, words and vector   {given.rate / nothing.rate:>6.1%} of the rate of doing nothing")
-    print(f"Recall, encoded            {encoded.rate / nothing.rate:>6.1%} of the rate of doing nothing")
+    print(f"Recall, words and vector   {given.rate / trivial_.rate:>6.1%} of the rate of doing nothing")
+    print(f"Recall, encoded            {encoded.rate / trivial_.rate:>6.1%} of the rate of doing nothing")
     print(f"Remember                   {remember.rate / raw.rate:>6.1%} of the rate of raw SQL")
 
 

@@ -17,7 +17,7 @@ from psycopg.types.json import set_json_loads
 TABLES = ("memories", "memory_vectors", "memory_terms")
 Row = tuple[object, ...]
 Answer = TypeVar("Answer")
-Run = Callable[[int, Callable[[int], Awaitable[object]], None], Awaitable[Answer]]
+Run = Callable[[int, Callable[[int], Awaitable[object]]], Awaitable[Answer]]
 
 
 async def raw_inserts(dsn: str, at_once: int, run: Run[Answer]) -> Answer:
@@ -50,7 +50,7 @@ async def raw_inserts(dsn: str, at_once: int, run: Run[Answer]) -> Answer:
         free.put_nowait(connection)
 
     try:
-        return await run(len(memories), insert, None)
+        return await run(len(memories), insert)
     finally:
         while not free.empty():
             await free.get_nowait().close()
