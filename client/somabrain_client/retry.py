@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Exponential back-off with jitter, for UNAVAILABLE alone; every write carries a request id, so none is doubled."""
+    """Exponential back-off with jitter, for calls that nobody answered; writes carry a request id: none is doubled."""
 
     max_attempts: int = 12
     initial_s: float = 0.05
@@ -34,4 +34,4 @@ class Attempts:
     """Calls as their callers see them."""
     attempts: int = 0
     unavailable: int = 0
-    """Attempts that were answered UNAVAILABLE, whether or not a later one succeeded."""
+    """Attempts answered UNAVAILABLE, or CANCELLED by a server that stops, whether or not a later one succeeded."""

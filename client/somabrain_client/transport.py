@@ -28,6 +28,11 @@ OPTIONS: tuple[tuple[str, int | str], ...] = (
 )
 
 
+# A server that stops answers CANCELLED to calls that arrive in that moment (grpc.aio; 51 of 11,000 when measured).
+# A cancellation of our own raises asyncio.CancelledError and never comes here.
+NOBODY_ANSWERED = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
+
+
 def target(address: str) -> str:
     """Return the gRPC target of `host:port`: all its addresses by DNS; a full target is left as it is."""
     return address if ":///" in address or address.startswith("unix:") else f"dns:///{address}"
@@ -73,7 +78,7 @@ class Transport:
                     request, timeout=max(ends_at - time.monotonic(), 0.001), metadata=await self._metadata()
                 )
             except grpc.aio.AioRpcError as exc:
-                if exc.code() is not grpc.StatusCode.UNAVAILABLE:
+                if exc.code() not in NOBODY_ANSWERED:
                     raise from_rpc(exc) from exc
                 self.attempts.unavailable += 1
                 wait_s = self._retry.backoff_s(attempt, random.random(), explain(exc).retry_after_s)  # noqa: S311
