@@ -7,6 +7,7 @@ asks about it, and shows how each score came to be. Run again, it goes on where 
 from __future__ import annotations
 
 import asyncio
+import io
 import subprocess
 import sys
 import textwrap
@@ -109,7 +110,7 @@ async def remember_book(client: MemoryClient, line: Line) -> None:
 
 def show(question: str, answer: Answer, took_s: float) -> None:
     """Print the best paragraphs, and what the score of each is made of."""
-    print(f"\n  {question}   ({took_s * 1000:.0f} ms)")
+    print(f"\n  {question}   ({took_s * 1000:.0f} ms; the words match with {answer.best_lexical:.2f} of 1)")
     for hit in answer.hits:
         made_of = hit.breakdown
         assert made_of is not None
@@ -159,6 +160,8 @@ To clean up:
 def main() -> None:
     """Run the demo to its end."""
     started, line = time.monotonic(), Line()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # in one order with the programs it calls
     kubectl = Kubectl.of_local_cluster()
     install(kubectl)
     print(f"$ kubectl apply -n {NAMESPACE} -f examples/quickstart.yaml")

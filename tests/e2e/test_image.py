@@ -10,7 +10,7 @@ from urllib.request import urlopen
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from examples.kubectl import Kubectl, Object
+from examples.kubectl import CommandFailed, Kubectl, Object
 from somabrain_service.store import schema
 from tests.e2e.support.brains import DATABASE, MIGRATION
 from tests.e2e.support.database import Database
@@ -56,14 +56,20 @@ def pod(name: str, args: list[str]) -> Object:
     }
 
 
-def answers(address: str, path: str) -> tuple[int, str]:
-    """Status and body of an HTTP answer; 0 when there is none."""
+def answers(kubectl: Kubectl, namespace: str, pod: str, path: str) -> tuple[int, str]:
+    """Status and body of an HTTP answer on port 8080; 0 when there is none.
+
+    Each look has a forward of its own: kubectl ends one at the first connection that is refused.
+    """
     try:
-        with urlopen(f"http://{address}{path}", timeout=5) as response:
+        with (
+            kubectl.forward(namespace, f"pod/{pod}", 8080) as address,
+            urlopen(f"http://{address}{path}", timeout=5) as response,
+        ):
             return response.status, response.read().decode()
     except HTTPError as refusal:
         return refusal.code, refusal.read().decode()
-    except OSError as silence:
+    except (OSError, CommandFailed) as silence:
         return 0, str(silence)
 
 
@@ -72,21 +78,17 @@ async def test_the_image_is_ready_only_after_its_migrations(
 ) -> None:
     """On an empty database /ready of `serve` is 503 and says why; the entry point alone migrates it, and both serve."""
     await asyncio.to_thread(kubectl.apply, namespace, pod("server", ["serve"]))
-    running = ("wait", "-n", namespace, "--for=jsonpath={.status.phase}=Running", "--timeout=60s")
-    await asyncio.to_thread(kubectl, *running, "pod/server")
-    with kubectl.forward(namespace, "pod/server", 8080) as server:
-        code, words = await eventually(
-            lambda: answers(server, "/ready"), lambda a: a[0] == 503 and "schema" in a[1], "/ready was not 503", 30
-        )
-        print(f"before: /ready {code} {words.strip()}")
-        assert answers(server, "/livez")[0] == 200
-        assert database.sql("SELECT to_regclass('schema_info') IS NULL", own_database) == "t"
+    server, alone = (partial(answers, kubectl, namespace, name) for name in ("server", "alone"))
+    code, words = await eventually(
+        partial(server, "/ready"), lambda said: said[0] == 503 and "no schema" in said[1], "/ready was not 503"
+    )
+    print(f"before: /ready {code} {words.strip()}")
+    assert server("/livez")[0] == 200
+    assert database.sql("SELECT to_regclass('schema_info') IS NULL", own_database) == "t"
 
-        await asyncio.to_thread(kubectl.apply, namespace, pod("alone", []))
-        await asyncio.to_thread(kubectl, *running, "pod/alone")
-        with kubectl.forward(namespace, "pod/alone", 8080) as alone:
-            for address in (alone, server):
-                await eventually(partial(answers, address, "/ready"), lambda a: a[0] == 200, "/ready was not 200")
+    await asyncio.to_thread(kubectl.apply, namespace, pod("alone", []))
+    for look in (alone, server):
+        await eventually(partial(look, "/ready"), lambda said: said[0] == 200, "/ready was not 200")
     assert database.sql("SELECT current FROM schema_info", own_database) == str(schema.HEAD)
     with kubectl.forward(namespace, "pod/alone", 50052) as address, grpc.insecure_channel(address) as channel:
         health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
