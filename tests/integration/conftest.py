@@ -1,0 +1,75 @@
+"""PostgreSQL for the tests: one embedded server a session, migrated once, and a clone of that database a test."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from common.config.settings import DatabaseSettings
+from somabrain_service.embedded import DATABASE, OWNER, EmbeddedDatabase, embedded_database
+from somabrain_service.migrate import migrate
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Clone:
+    """A database of a test's own, and who may connect to it."""
+
+    server: EmbeddedDatabase
+    name: str
+
+    @property
+    def owner_dsn(self) -> str:
+        return self.server.dsn(OWNER, self.name)
+
+    @property
+    def app_dsn(self) -> str:
+        return self.server.dsn(self.server.database.app_role, self.name)
+
+    @property
+    def worker_dsn(self) -> str:
+        return self.server.dsn(self.server.database.worker_role, self.name)
+
+    @property
+    def superuser_dsn(self) -> str:
+        return self.server.dsn("postgres", self.name)
+
+
+@pytest.fixture(scope="session")
+def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedDatabase]:
+    """A server whose database `somabrain` is migrated; nothing connects to it, so that it can be cloned."""
+    with embedded_database(tmp_path_factory.mktemp("postgresql") / "data", DatabaseSettings()) as server:
+        migrate(server.owner_dsn, server.database, lambda _: None)
+        yield server
+
+
+def make_clone(server: EmbeddedDatabase, template: str) -> Iterator[Clone]:
+    """A database like another one, dropped afterwards."""
+    clone = Clone(server, f"test_{next(_numbers)}")
+    name = sql.Identifier(clone.name)
+    with psycopg.connect(server.superuser_dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(name, sql.Identifier(template)))
+        connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(name, sql.Identifier(OWNER)))
+    yield clone
+    with psycopg.connect(server.superuser_dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
+@pytest.fixture
+def database(database_server: EmbeddedDatabase) -> Iterator[Clone]:
+    """A migrated, empty database."""
+    yield from make_clone(database_server, DATABASE)
+
+
+@pytest.fixture
+def unmigrated(database_server: EmbeddedDatabase) -> Iterator[Clone]:
+    """A database with roles and extension as the bootstrap leaves it, and no tables."""
+    for clone in make_clone(database_server, DATABASE):
+        migrate(clone.owner_dsn, database_server.database, lambda _: None, revision="base")
+        yield clone

@@ -1,0 +1,105 @@
+"""The commands over a real store and a real encoder."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from common.config.settings import DatabaseSettings
+from somabrain_service.commands.create_namespace import create_namespace
+from somabrain_service.commands.forget_memory import forget_memory
+from somabrain_service.commands.list_memories import list_memories
+from somabrain_service.commands.recall_memories import recall_memories
+from somabrain_service.commands.remember_memory import Remembered, remember_memory
+from somabrain_service.commands.services import Services
+from somabrain_service.domain.memory import Memory, MemoryDraft, Vector
+from somabrain_service.domain.names import MemoryName, NamespaceName, TenantId, tenant_id
+from somabrain_service.domain.namespace import Namespace, NamespaceDraft, NamespaceSettings
+from somabrain_service.domain.pages import ListQuery
+from somabrain_service.domain.recall import RecallAnswer, RecallQuery
+from somabrain_service.encoders.minilm import ENCODER_ID, MiniLm
+from somabrain_service.store.open import open_store
+from tests.integration.conftest import Clone
+
+
+@dataclass(frozen=True, slots=True)
+class Brain:
+    """A tenant's view of a namespace, with the commands as verbs."""
+
+    services: Services
+    tenant: TenantId
+    parent: NamespaceName
+
+    def of(self, tenant: str) -> Brain:
+        """The same namespace name, asked by another tenant."""
+        return replace(self, tenant=tenant_id("https://issuer.test", tenant))
+
+    def at(self, namespace: str) -> Brain:
+        """Another namespace of the same tenant."""
+        return replace(self, parent=NamespaceName.of(namespace))
+
+    async def create(self, **settings: Any) -> Namespace:
+        draft = NamespaceDraft(self.parent, settings=NamespaceSettings(**settings))
+        return await create_namespace(self.services, self.tenant, draft)
+
+    async def remember(
+        self, text: str, *, vector: Vector | None = None, request_id: str = "", **fields: Any
+    ) -> Remembered:
+        draft = MemoryDraft(text, **fields)
+        return await remember_memory(
+            self.services, self.tenant, self.parent, draft, vector=vector, request_id=request_id
+        )
+
+    async def recall(self, query: str = "", **fields: Any) -> RecallAnswer:
+        return await recall_memories(self.services, self.tenant, RecallQuery(self.parent, query, **fields))
+
+    async def recalled(self, query: str, **fields: Any) -> list[str]:
+        return [hit.memory.text for hit in (await self.recall(query, **fields)).hits]
+
+    async def forget(self, name: MemoryName, **fields: Any) -> str:
+        return await forget_memory(self.services, self.tenant, name, **fields)
+
+    async def listed(self, **fields: Any) -> list[Memory]:
+        """All pages of a list."""
+        found: list[Memory] = []
+        token = ""
+        while True:
+            query = ListQuery(self.parent, page_token=token, **fields)
+            page = await list_memories(self.services, self.tenant, query)
+            found += page.memories
+            token = page.next_page_token
+            if not token:
+                return found
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Iterator[MiniLm]:
+    encoder = MiniLm.load(threads=1)
+    yield encoder
+    asyncio.run(encoder.close())
+
+
+@pytest.fixture
+async def services(database: Clone, minilm: MiniLm) -> AsyncIterator[Services]:
+    async with open_store(database.app_dsn, DatabaseSettings()) as store:
+        yield Services(store, {ENCODER_ID: minilm}, ENCODER_ID)
+
+
+@pytest.fixture
+async def brain(services: Services) -> Brain:
+    """The namespace `notes` of the tenant `a`, empty, with the default encoder."""
+    made = Brain(services, tenant_id("https://issuer.test", "a"), NamespaceName.of("notes"))
+    await made.create()
+    return made
+
+
+@pytest.fixture
+async def words(services: Services) -> Brain:
+    """The namespace `words` of the tenant `a`, empty, without vectors."""
+    made = Brain(services, tenant_id("https://issuer.test", "a"), NamespaceName.of("words"))
+    await made.create(encoder="lexical")
+    return made

@@ -1,0 +1,88 @@
+"""What is forgotten leaves no trace in the live database."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from common.errors import Aborted, NotFound
+from somabrain_service.commands.get_memory import get_memory
+from tests.integration.conftest import Clone
+from tests.integration.store.conftest import Brain
+from tests.integration.store.test_isolation import TABLES
+from tests.integration.store.test_remember import counted_exactly
+
+
+def dump(database: Clone) -> str:
+    """Every row of every table, as text."""
+    with psycopg.connect(database.owner_dsn) as owner:
+        tables = [row[0] for row in owner.execute(TABLES)]
+        return "\n".join(
+            str(row)
+            for table in tables
+            for row in owner.execute(sql.SQL("SELECT t::text FROM {} t").format(sql.Identifier(table)))
+        )
+
+
+async def test_no_table_keeps_a_word_of_it(brain: Brain, database: Clone) -> None:
+    await brain.remember("The meadow hums.", session="s", labels={"place": "meadow"})
+    secret = await brain.remember(
+        "The zanzibarite meadow is worth xylographs.",
+        session="s",
+        labels={"colour": "quinacridone"},
+        subject="wollstonecraft",
+        request_id="r",
+    )
+    with psycopg.connect(database.owner_dsn) as owner:  # no command makes revisions yet
+        owner.execute(
+            """INSERT INTO memory_revisions SELECT tenant_id, namespace_id, id, revision, text, kind, session, position,
+               subject, labels, event_time, create_time, update_time, salience, expire_time, pinned FROM memories
+               WHERE text LIKE '%%zanzibarite%%'"""
+        )
+    words = ("zanzibarit", "xylograph", "quinacridone", "wollstonecraft")
+    before = dump(database)
+    assert all(before.count(word) >= 1 for word in words)
+    embedding = before.count("[0.") + before.count("[-0.")
+    await brain.forget(secret.memory.name)
+    after = dump(database)
+    assert [word for word in words if word in after] == []
+    assert after.count("[0.") + after.count("[-0.") == embedding - 1
+    assert "meadow" in after
+    counted_exactly(database)
+
+
+async def test_the_next_read_no_longer_sees_it(brain: Brain) -> None:
+    kept = await brain.remember("Bees dance.")
+    token = await brain.forget(kept.memory.name)
+    assert (await brain.recall("bees", consistency_token=token)).hits == ()
+    assert await brain.listed(consistency_token=token) == []
+    with pytest.raises(NotFound):
+        await get_memory(brain.services, brain.tenant, kept.memory.name, consistency_token=token)
+
+
+async def test_an_old_etag_forgets_nothing(brain: Brain) -> None:
+    kept = await brain.remember("Bees dance.")
+    with pytest.raises(Aborted, match="etag"):
+        await brain.forget(kept.memory.name, etag="old")
+    assert len(await brain.listed()) == 1
+    await brain.forget(kept.memory.name, etag=kept.memory.etag)
+    assert await brain.listed() == []
+
+
+async def test_forgetting_what_is_not_there_is_an_error_unless_it_may_be_missing(brain: Brain) -> None:
+    kept = await brain.remember("Bees dance.")
+    token = await brain.forget(kept.memory.name, request_id="f")
+    assert await brain.forget(kept.memory.name, request_id="f") == token
+    with pytest.raises(NotFound):
+        await brain.forget(kept.memory.name)
+    assert await brain.forget(kept.memory.name, allow_missing=True) == token
+
+
+async def test_the_feed_tells_of_both_and_holds_no_text(brain: Brain, database: Clone) -> None:
+    kept = await brain.remember("Bees dance.")
+    await brain.forget(kept.memory.name)
+    with psycopg.connect(database.owner_dsn) as owner:
+        feed = owner.execute("SELECT version, ordinal, type, memory, revision FROM changes ORDER BY version").fetchall()
+    memory = kept.memory.name.memory
+    assert feed == [(1, 0, 1, memory, 1), (2, 0, 3, memory, 1)]

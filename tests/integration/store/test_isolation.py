@@ -1,0 +1,137 @@
+"""Tenants are kept apart by the database itself."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from common.errors import NotFound
+from somabrain_service.commands.get_memory import get_memory
+from somabrain_service.commands.list_memories import list_memories
+from somabrain_service.domain.pages import ListQuery
+from tests.integration.conftest import Clone
+from tests.integration.store.conftest import Brain
+
+TABLES = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+NOT_OF_A_TENANT = {"alembic_version", "schema_info"}
+
+
+async def fill(brain: Brain) -> None:
+    """Put a row into every table that a service of this version writes."""
+    await brain.create()
+    kept = await brain.remember("Ada keeps bees.", session="s", labels={"k": "v"}, subject="ada", request_id="r-1")
+    gone = await brain.remember("Ada sold a hive.", session="s")
+    await brain.forget(gone.memory.name)
+    assert kept.memory.revision == 1
+
+
+@pytest.fixture
+async def two_tenants(brain: Brain, database: Clone) -> tuple[Brain, Brain]:
+    a, b = brain.of("tenant-a"), brain.of("tenant-b")
+    await fill(a)
+    await fill(b)
+    with psycopg.connect(database.owner_dsn) as owner:  # no command makes revisions yet
+        owner.execute(
+            """INSERT INTO memory_revisions SELECT tenant_id, namespace_id, id, revision, text, kind, session, position,
+               subject, labels, event_time, create_time, update_time, salience, expire_time, pinned FROM memories"""
+        )
+    return a, b
+
+
+def tables(dsn: str) -> set[str]:
+    with psycopg.connect(dsn) as connection:
+        return {row[0] for row in connection.execute(TABLES)} - NOT_OF_A_TENANT
+
+
+async def test_in_no_table_a_tenant_sees_a_row_of_another(two_tenants: tuple[Brain, Brain], database: Clone) -> None:
+    a, b = two_tenants
+    with psycopg.connect(database.app_dsn) as app, psycopg.connect(database.owner_dsn) as owner:
+        app.execute("SELECT set_config('app.tenant_id', %s, true)", [str(a.tenant)])
+        for table in tables(database.owner_dsn):
+            name = sql.Identifier(table)
+            held = {row[0] for row in owner.execute(sql.SQL("SELECT DISTINCT tenant_id FROM {}").format(name))}
+            assert {a.tenant, b.tenant} <= held, f"{table} holds nothing to hide"
+            seen = {row[0] for row in app.execute(sql.SQL("SELECT DISTINCT tenant_id FROM {}").format(name))}
+            assert seen == {a.tenant}, table
+
+
+async def test_without_a_tenant_no_table_shows_or_takes_a_row(
+    two_tenants: tuple[Brain, Brain], database: Clone
+) -> None:
+    del two_tenants
+    with psycopg.connect(database.app_dsn, autocommit=True) as app:
+        for setting in (None, ""):
+            if setting is not None:
+                app.execute("SELECT set_config('app.tenant_id', %s, false)", [setting])
+            for table in tables(database.owner_dsn):
+                name = sql.Identifier(table)
+                assert app.execute(sql.SQL("SELECT * FROM {}").format(name)).fetchall() == [], table
+                assert app.execute(sql.SQL("DELETE FROM {}").format(name)).rowcount == 0, table
+
+
+async def test_a_tenant_cannot_change_delete_or_plant_rows_of_another(
+    two_tenants: tuple[Brain, Brain], database: Clone
+) -> None:
+    a, b = two_tenants
+    with psycopg.connect(database.app_dsn, autocommit=True) as app:
+        app.execute("SELECT set_config('app.tenant_id', %s, false)", [str(a.tenant)])
+        for table in tables(database.owner_dsn):
+            name = sql.Identifier(table)
+            deleted = app.execute(sql.SQL("DELETE FROM {} WHERE tenant_id = %s").format(name), [b.tenant])
+            assert deleted.rowcount == 0, table
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                app.execute(sql.SQL("UPDATE {} SET tenant_id = %s").format(name), [b.tenant])
+
+
+async def test_every_table_forces_row_security_and_the_app_owns_none(database: Clone) -> None:
+    """A table added later is held to it, too."""
+    with psycopg.connect(database.superuser_dsn) as connection:
+        rows = connection.execute(
+            """SELECT relname, relrowsecurity AND relforcerowsecurity, pg_get_userbyid(relowner) FROM pg_class
+               WHERE relkind IN ('r', 'p', 'v', 'm') AND relnamespace = 'public'::regnamespace
+               AND relname <> 'alembic_version'"""
+        ).fetchall()
+        assert len(rows) >= 11
+        assert [row[0] for row in rows if not row[1]] == []
+        assert {row[2] for row in rows} == {"somabrain_owner"}
+        members = connection.execute(
+            """SELECT rolname, rolsuper OR rolbypassrls OR rolcreaterole, (SELECT count(*) FROM pg_auth_members
+               WHERE member = r.oid) FROM pg_roles r WHERE rolname LIKE 'somabrain%'"""
+        ).fetchall()
+        assert sorted(members) == [
+            ("somabrain_app", False, 0),
+            ("somabrain_owner", False, 0),
+            ("somabrain_worker", False, 0),
+        ]
+
+
+async def test_the_app_cannot_change_the_schema_and_the_worker_reads_no_memory(
+    two_tenants: tuple[Brain, Brain], database: Clone
+) -> None:
+    del two_tenants
+    with psycopg.connect(database.app_dsn, autocommit=True) as app:
+        for statement in ("CREATE TABLE t (i int)", "ALTER TABLE memories NO FORCE ROW LEVEL SECURITY"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                app.execute(statement)  # type: ignore[call-overload]
+    with psycopg.connect(database.worker_dsn, autocommit=True) as worker:
+        for table in tables(database.owner_dsn):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                worker.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(table)))
+
+
+async def test_no_command_reaches_what_is_another_tenants(two_tenants: tuple[Brain, Brain]) -> None:
+    a, b = two_tenants
+    (theirs,) = await b.listed()
+    stranger = a.of("tenant-c")
+    for me in (a, stranger):
+        with pytest.raises(NotFound):
+            await get_memory(me.services, me.tenant, theirs.name)
+        with pytest.raises(NotFound):
+            await me.forget(theirs.name)
+    with pytest.raises(NotFound):
+        await stranger.recall("bees")
+    with pytest.raises(NotFound):
+        await list_memories(stranger.services, stranger.tenant, ListQuery(stranger.parent))
+    assert [memory.name for memory in await b.listed()] == [theirs.name]
+    assert theirs.name not in [hit.memory.name for hit in (await a.recall("bees")).hits]

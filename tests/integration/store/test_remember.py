@@ -1,0 +1,173 @@
+"""What is acknowledged is kept, once, and counted."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from common.errors import AlreadyExists, InvalidArgument, NotFound
+from somabrain_service.domain.memory import MemoryKind, Vector
+from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
+from tests.integration.conftest import Clone
+from tests.integration.store.conftest import Brain
+
+
+async def test_the_next_recall_finds_a_memory_exactly_as_it_was_given(brain: Brain) -> None:
+    moment = datetime(2020, 2, 29, 12, 30, 0, 123456, UTC)
+    text = "Grüße, 日本語 🎉 \t and a trailing space "
+    kept = (
+        await brain.remember(
+            text,
+            kind=MemoryKind.PROCEDURAL,
+            session="s",
+            session_position=7,
+            subject="ada",
+            labels={"k": "v", "leer": ""},
+            event_time=moment,
+            salience=0.75,
+            expire_time=datetime(9999, 12, 31, tzinfo=UTC),
+            pinned=True,
+        )
+    ).memory
+    (hit,) = (await brain.recall("grüße")).hits
+    assert hit.memory == kept
+    assert (kept.text, kept.event_time, kept.session_position, kept.salience) == (text, moment, 7, 0.75)
+    assert hit.memory.etag == kept.etag
+
+
+async def test_a_read_with_the_token_of_a_write_is_not_from_before_it(brain: Brain) -> None:
+    written = await brain.remember("Bees dance.")
+    answer = await brain.recall("bees", consistency_token=written.consistency_token)
+    assert answer.consistency_token == written.consistency_token
+    other = brain.at("other")
+    await other.create()
+    with pytest.raises(InvalidArgument, match="another namespace"):
+        await other.recall("bees", consistency_token=written.consistency_token)
+
+
+async def test_eight_writers_lose_nothing_and_versions_have_no_gaps(brain: Brain, database: Clone) -> None:
+    """They share words and a session, so they meet at every lock there is."""
+
+    async def writer(number: int) -> list[int]:
+        places = []
+        for i in range(12):
+            kept = await brain.remember(f"Writer {number} saw bird {i} on the pond.", session="pond")
+            places.append(kept.memory.session_position or 0)
+        return places
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(writer(number)) for number in range(8)]
+    places = [place for task in tasks for place in task.result()]
+    assert sorted(places) == list(range(96))
+    assert all(task.result() == sorted(task.result()) for task in tasks)
+    assert len({memory.text for memory in await brain.listed()}) == 96
+    with psycopg.connect(database.owner_dsn) as owner:
+        versions = [row[0] for row in owner.execute("SELECT version FROM changes ORDER BY version")]
+        assert versions == list(range(1, 97))
+        assert owner.execute("SELECT version FROM namespaces").fetchone() == (96,)
+    counted_exactly(database)
+
+
+def counted_exactly(database: Clone) -> None:
+    """Every count that is kept equals the same counted anew."""
+    with psycopg.connect(database.owner_dsn) as owner:
+        kept = owner.execute(
+            "SELECT namespace_id, memories, text_bytes, tokens, vectors FROM usage WHERE memories > 0 ORDER BY 1"
+        ).fetchall()
+        anew = owner.execute(
+            """SELECT namespace_id, count(*), sum(octet_length(text))::bigint, sum(length)::bigint, count(v.memory)
+               FROM memories m LEFT JOIN memory_vectors v USING (tenant_id, namespace_id)
+               WHERE v.memory IS NULL OR v.memory = m.id GROUP BY 1 ORDER BY 1"""
+        ).fetchall()
+        assert kept == anew
+        assert (
+            owner.execute("SELECT namespace_id, term, df FROM terms ORDER BY 1, 2").fetchall()
+            == owner.execute(
+                "SELECT namespace_id, term, count(*) FROM memory_terms GROUP BY 1, 2 ORDER BY 1, 2"
+            ).fetchall()
+        )
+
+
+async def test_the_same_request_is_answered_once_more_and_kept_once(brain: Brain) -> None:
+    first, *others = await asyncio.gather(*(brain.remember("Bees dance.", request_id="r") for _ in range(6)))
+    assert {other.memory.name for other in others} == {first.memory.name}
+    assert len(await brain.listed()) == 1
+    with pytest.raises(AlreadyExists, match="request_id"):
+        await brain.remember("Bees do not dance.", request_id="r")
+    with pytest.raises(AlreadyExists, match="request_id"):
+        await brain.forget(first.memory.name, request_id="r")
+
+
+async def test_a_request_of_a_forgotten_memory_finds_nothing_and_writes_nothing(brain: Brain) -> None:
+    kept = await brain.remember("Bees dance.", request_id="r")
+    await brain.forget(kept.memory.name)
+    with pytest.raises(NotFound):
+        await brain.remember("Bees dance.", request_id="r")
+    assert await brain.listed() == []
+
+
+async def test_after_a_day_a_request_id_is_forgotten(brain: Brain, database: Clone) -> None:
+    first = await brain.remember("Bees dance.", request_id="r")
+    with psycopg.connect(database.owner_dsn) as owner:
+        owner.execute("UPDATE idempotency_keys SET expire_time = expire_time - interval '24 hours'")
+    assert (await brain.remember("Bees sing.", request_id="r")).memory.name != first.memory.name
+
+
+async def test_another_tenants_request_id_is_another(brain: Brain) -> None:
+    other = brain.of("other")
+    await other.create()
+    mine, theirs = await brain.remember("a", request_id="r"), await other.remember("b", request_id="r")
+    assert mine.memory.name != theirs.memory.name
+
+
+async def test_a_taken_place_in_a_session_is_refused_and_unset_comes_after_the_last(brain: Brain) -> None:
+    await brain.remember("first", session="s", session_position=41)
+    with pytest.raises(AlreadyExists, match="session_position: 41"):
+        await brain.remember("twice", session="s", session_position=41)
+    assert (await brain.remember("next", session="s")).memory.session_position == 42
+    assert (await brain.remember("elsewhere", session="t")).memory.session_position == 0
+    assert (await brain.remember("nowhere")).memory.session_position is None
+
+
+async def test_the_namespace_gives_a_default_ttl(services: object, brain: Brain) -> None:
+    del services
+    short = brain.at("short")
+    await short.create(default_ttl=timedelta(hours=1))
+    kept = (await short.remember("soon gone")).memory
+    assert kept.expire_time == kept.create_time + timedelta(hours=1)
+    longer = (await short.remember("later gone", ttl=timedelta(hours=2))).memory
+    assert longer.expire_time == longer.create_time + timedelta(hours=2)
+
+
+async def test_a_memory_that_has_expired_before_it_is_kept_is_refused(brain: Brain) -> None:
+    with pytest.raises(InvalidArgument, match=r"memory\.expire_time"):
+        await brain.remember("gone", expire_time=datetime(2020, 1, 1, tzinfo=UTC))
+    with pytest.raises(InvalidArgument, match=r"memory\.ttl"):
+        await brain.remember("never", ttl=timedelta(days=999_999_999))
+
+
+async def test_a_callers_vector_is_kept_and_found(brain: Brain) -> None:
+    axis = Vector((3e38,) + (0.0,) * (DIMENSIONS - 1), ENCODER_ID)
+    await brain.remember("by vector", vector=axis)
+    answer = await brain.recall(vector=Vector((1e-38,) + (0.0,) * (DIMENSIONS - 1)))
+    assert [(hit.memory.text, hit.breakdown.dense) for hit in answer.hits] == [("by vector", 1.0)]
+    assert answer.best_lexical == 0
+
+
+@pytest.mark.parametrize(
+    ("vector", "field"),
+    [
+        (lambda: Vector((1.0, 2.0)), "vector.values"),
+        (lambda: Vector((0.0,) * DIMENSIONS), "vector.values"),
+        (lambda: Vector((math.nan,) * DIMENSIONS), "vector.values"),
+        (lambda: Vector((1.0,) * DIMENSIONS, "another"), "vector.encoder_id"),
+    ],
+)
+async def test_a_vector_that_does_not_fit_is_refused_by_field(brain: Brain, vector: object, field: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        await brain.remember("no", vector=vector())  # type: ignore[operator]
+    assert caught.value.field == field
