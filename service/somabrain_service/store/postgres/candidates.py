@@ -1,5 +1,8 @@
 """The candidates of a Recall: the best by words, the best by vector, their neighbours, and those who lend to these.
 
+Each table is looked up from the few rows at hand, by LATERAL subqueries that OFFSET 0 keeps apart: of a namespace
+that the planner has no statistics of yet it believes that it holds one row, and would compare all with all.
+
 All exact. A filter narrows what is searched, so it never under-fills. Rows reach twice as far around a seed as the
 kernel does: a neighbour within its reach is a candidate, too, and needs all of its own neighbours.
 """
@@ -27,7 +30,9 @@ _MATCHING = "scope AS MATERIALIZED (SELECT m.id FROM memories m WHERE {condition
 _LEXICAL = """lexical AS (
     SELECT t.memory
     FROM unnest(CAST(:seeds AS text[]), CAST(:seed_idf AS float8[])) AS q (term, idf)
-    JOIN memory_terms t ON t.namespace_id = :ns AND t.term = q.term
+    CROSS JOIN LATERAL (
+        SELECT p.memory, p.tf, p.length FROM memory_terms p WHERE p.namespace_id = :ns AND p.term = q.term OFFSET 0
+    ) AS t
     WHERE t.memory {inside} (SELECT id FROM scope)
     GROUP BY t.memory
     ORDER BY round(sum(q.idf * t.tf * :k1_1 / (t.tf + :k1 * (1 - :b + :b * t.length / :mean_length))) * 1e6) DESC,
@@ -45,7 +50,9 @@ _DENSE = """dense AS (
 # Places within twice the reach of a seed, runs of them as one range each.
 _POOL = """seed AS MATERIALIZED ({seeds}), place AS (
     SELECT s.session, s.position, s.position - lag(s.position) OVER (PARTITION BY s.session ORDER BY s.position) AS gap
-    FROM seed JOIN memories s ON s.namespace_id = :ns AND s.id = seed.memory WHERE s.session <> ''
+    FROM seed CROSS JOIN LATERAL (
+        SELECT m.session, m.position FROM memories m WHERE m.namespace_id = :ns AND m.id = seed.memory OFFSET 0
+    ) AS s WHERE s.session <> ''
 ), run AS (
     SELECT session, min(position) - 2 * :reach AS low, max(position) + 2 * :reach AS high
     FROM (
@@ -58,21 +65,28 @@ _POOL = """seed AS MATERIALIZED ({seeds}), place AS (
         SELECT memory AS id, true AS seed FROM seed
         UNION ALL
         SELECT n.id, false
-        FROM run JOIN memories n ON n.namespace_id = :ns AND n.session = run.session AND n.session <> ''
-            AND n.position BETWEEN run.low AND run.high
+        FROM run CROSS JOIN LATERAL (
+            SELECT m.id FROM memories m WHERE m.namespace_id = :ns AND m.session = run.session AND m.session <> ''
+            AND m.position BETWEEN run.low AND run.high OFFSET 0
+        ) AS n
         WHERE n.id {inside} (SELECT id FROM scope)
     ) AS near GROUP BY id
 )
 SELECT m.id, pool.seed, m.session, coalesce(m.position, 0), date_part('epoch', m.event_time), m.salience,
     m.length, {cosine}
-FROM pool JOIN memories m ON m.namespace_id = :ns AND m.id = pool.id {vectors}
+FROM pool CROSS JOIN LATERAL (
+    SELECT * FROM memories m WHERE m.namespace_id = :ns AND m.id = pool.id OFFSET 0
+) AS m {vectors}
 ORDER BY m.id
 """
 
 _POSTINGS = text("""
 SELECT t.memory, q.ordinal, t.tf
 FROM unnest(CAST(:terms AS text[])) WITH ORDINALITY AS q (term, ordinal)
-JOIN memory_terms t ON t.namespace_id = :ns AND t.term = q.term AND t.memory = ANY(CAST(:ids AS bigint[]))
+CROSS JOIN LATERAL (
+    SELECT p.memory, p.tf FROM memory_terms p
+    WHERE p.namespace_id = :ns AND p.term = q.term AND p.memory = ANY(CAST(:ids AS bigint[])) OFFSET 0
+) AS t
 """)
 
 
@@ -132,7 +146,8 @@ def _statement(search: Search) -> tuple[str, dict[str, object]]:
         values |= {"vector": halfvec(search.vector), "encoder_id": search.encoder_id}
         cosine = "coalesce(1 - (v.embedding <=> CAST(:vector AS halfvec)), 0)"
         vectors = (
-            "LEFT JOIN memory_vectors v ON v.namespace_id = :ns AND v.memory = m.id AND v.encoder_id = :encoder_id"
+            "LEFT JOIN LATERAL (SELECT * FROM memory_vectors v WHERE v.namespace_id = :ns AND v.memory = m.id"
+            " AND v.encoder_id = :encoder_id OFFSET 0) AS v ON true"
         )
     union = " UNION ".join(seeds) or "SELECT CAST(NULL AS bigint) AS memory WHERE false"
     pool = _POOL.format(seeds=union, inside=inside, cosine=cosine, vectors=vectors)
