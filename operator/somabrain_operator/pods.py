@@ -17,6 +17,8 @@ _PULLING: Final = frozenset({
     "RegistryUnavailable", "SignatureValidationFailed",
 })  # fmt: skip
 STARTING: Final = "it is starting."
+_KILLED: Final = 128
+"""Exit codes beyond it are this and the number of the signal."""
 _HARMLESS: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
 
 
@@ -122,7 +124,8 @@ def _ending(container: Json) -> str:
     ended = mapping(container, "state", "terminated") or mapping(container, "lastState", "terminated")
     if not ended:
         return "."
-    said = text(ended, "message")
+    # Who was killed said nothing of it: its last log lines are from better times.
+    said = "" if number(ended, "exitCode") > _KILLED else text(ended, "message")
     return f" ({_cause(ended)}): {_sentence(said)}" if said else f" ({_cause(ended)})."
 
 

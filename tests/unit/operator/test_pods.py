@@ -16,7 +16,7 @@ CRASH = {
 }
 KILLED = {
     "name": "server", "ready": False, "restartCount": 1, "state": {"running": {}},
-    "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
+    "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled", "message": "listening"}},
 }  # fmt: skip
 
 
