@@ -86,6 +86,7 @@ def migrate(
             return Migration(before.current, after)
         finally:
             if not connection.invalidated:
+                connection.rollback()
                 connection.exec_driver_sql("SELECT pg_advisory_unlock_all()")
                 connection.commit()
 

@@ -113,7 +113,7 @@ async def test_the_app_cannot_change_the_schema_and_the_worker_reads_no_memory(
     with psycopg.connect(database.app_dsn, autocommit=True) as app:
         for statement in ("CREATE TABLE t (i int)", "ALTER TABLE memories NO FORCE ROW LEVEL SECURITY"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                app.execute(statement)  # type: ignore[call-overload]
+                app.execute(statement)
     with psycopg.connect(database.worker_dsn, autocommit=True) as worker:
         for table in tables(database.owner_dsn):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):

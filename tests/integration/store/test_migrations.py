@@ -1,0 +1,127 @@
+"""Migrations: up, down, once at a time, and a sentence without secrets when they fail."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import psycopg
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from common.config.settings import DatabaseSettings
+from somabrain_service.migrate import LOCK, Migration, MigrationFailed, migrate, migrations_folder
+from somabrain_service.store import schema
+from somabrain_service.store.open import open_store
+from tests.integration.conftest import Clone
+
+OBJECTS = """
+SELECT relkind, relname, relacl::text, (
+    SELECT string_agg(polname || pg_get_expr(polqual, polrelid), ',' ORDER BY polname)
+    FROM pg_policy WHERE polrelid = c.oid
+) FROM pg_class c WHERE relnamespace = 'public'::regnamespace ORDER BY 1, 2
+"""
+
+
+def objects(dsn: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(dsn) as connection:
+        return connection.execute(OBJECTS).fetchall()
+
+
+def silent(_: str) -> None:
+    pass
+
+
+def test_down_leaves_nothing_and_up_again_the_same(database: Clone) -> None:
+    whole = objects(database.owner_dsn)
+    assert len(whole) > 20
+    assert migrate(database.owner_dsn, DatabaseSettings(), silent, revision="base") == Migration(1, 0)
+    left = {row[1] for row in objects(database.owner_dsn)}
+    assert left <= {"alembic_version", "alembic_version_pkc"}
+    assert migrate(database.owner_dsn, DatabaseSettings(), silent) == Migration(None, 1)
+    assert objects(database.owner_dsn) == whole
+
+
+def test_the_images_number_is_that_of_the_newest_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()))
+    assert int(ScriptDirectory.from_config(config).get_current_head() or 0) == schema.HEAD
+
+
+def test_a_second_migration_waits_for_the_first(unmigrated: Clone) -> None:
+    said: list[str] = []
+    done: list[Migration] = []
+    with psycopg.connect(unmigrated.owner_dsn, autocommit=True) as first:
+        first.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        second = threading.Thread(
+            target=lambda: done.append(migrate(unmigrated.owner_dsn, DatabaseSettings(), said.append))
+        )
+        second.start()
+        ends_at = time.monotonic() + 20
+        while not said and time.monotonic() < ends_at:
+            time.sleep(0.05)
+        assert said == ["Another migration is running; waiting for it."]
+        assert done == []
+    second.join(30)
+    assert done == [Migration(None, 1)]
+
+
+def test_eight_at_a_time_migrate_once(unmigrated: Clone) -> None:
+    done: list[Migration] = []
+    threads = [
+        threading.Thread(target=lambda: done.append(migrate(unmigrated.owner_dsn, DatabaseSettings(), silent)))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(done, key=lambda d: d.before or 0) == [Migration(None, 1)] + [Migration(1, 1)] * 7
+
+
+def test_a_lock_that_is_never_given_back_is_an_error(unmigrated: Clone) -> None:
+    with psycopg.connect(unmigrated.owner_dsn, autocommit=True) as first:
+        first.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        with pytest.raises(MigrationFailed, match=r"held the lock for 0\.6 seconds"):
+            migrate(unmigrated.owner_dsn, DatabaseSettings(migration_lock_timeout_s=0.6), silent)
+
+
+async def test_a_database_ahead_is_served_while_it_is_compatible_and_refused_after(database: Clone) -> None:
+    async with open_store(database.app_dsn, DatabaseSettings()) as store:
+        for oldest, compatible in ((1, True), (2, False)):
+            with psycopg.connect(database.owner_dsn) as owner:
+                owner.execute("UPDATE schema_info SET current = 2, oldest_compatible = %s", [oldest])
+            assert (await store.schema_state()).compatible is compatible
+            if compatible:
+                assert migrate(database.owner_dsn, DatabaseSettings(), silent) == Migration(2, 2)
+            else:
+                with pytest.raises(MigrationFailed, match="use a newer image"):
+                    migrate(database.owner_dsn, DatabaseSettings(), silent)
+
+
+async def test_a_database_without_tables_is_not_compatible(unmigrated: Clone) -> None:
+    async with open_store(unmigrated.app_dsn, DatabaseSettings()) as store:
+        await store.ping()
+        assert not (await store.schema_state()).compatible
+
+
+@pytest.mark.parametrize(
+    ("dsn", "said"),
+    [
+        ("postgresql://u:sesame@127.0.0.1:1/x", "Connection refused"),
+        ("postgresql://u:sesame@host.invalid/x", "could not translate host name|not known|resolve"),
+        ("sesame://u:sesame@h/x", "not a libpq URL"),
+        ("host=h password='sesame", "not a libpq URL"),
+    ],
+)
+def test_a_failure_is_told_without_the_dsn(dsn: str, said: str) -> None:
+    with pytest.raises(MigrationFailed, match=said) as caught:
+        migrate(dsn, DatabaseSettings(), silent)
+    assert "sesame" not in caught.value.message
+
+
+def test_the_wrong_role_is_told_what_it_may_not(unmigrated: Clone) -> None:
+    with pytest.raises(MigrationFailed, match="permission denied for table alembic_version"):
+        migrate(unmigrated.app_dsn, DatabaseSettings(), silent)
+    assert migrate(unmigrated.owner_dsn, DatabaseSettings(), silent) == Migration(None, 1)

@@ -1,0 +1,283 @@
+"""Recall is exact, filters before it cuts, orders alike whatever the order of rows, and says what it lacks."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import psycopg
+import pytest
+from numpy.typing import NDArray
+
+from common.config.settings import DatabaseSettings
+from common.errors import InvalidArgument
+from somabrain_service.domain import analysis, lexical
+from somabrain_service.domain.contiguity import contiguity
+from somabrain_service.domain.filter import MemoryFilter
+from somabrain_service.domain.memory import Memory, MemoryKind, Vector
+from somabrain_service.domain.recall import DegradedReason
+from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
+from somabrain_service.encoders.protocols import EncoderUnavailable
+from somabrain_service.store.open import open_store
+from tests.integration.conftest import Clone
+from tests.integration.store.conftest import Brain
+
+WORDS = (
+    *("bee", "hive", "meadow", "clover", "queen", "drone", "wax", "honey"),
+    *("smoke", "keeper", "frost", "swarm", "pollen", "larva", "comb", "winter"),
+)
+EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+async def a_summer(brain: Brain, days: int = 60, sessions: int = 3) -> list[Memory]:
+    """Memories of a few words each, many alike, in sessions, an hour apart."""
+    chance = random.Random(7)
+    kept = []
+    for day in range(days):
+        text = " ".join(chance.choices(WORDS, weights=range(len(WORDS), 0, -1), k=chance.randint(2, 9)))
+        kept.append(
+            (
+                await brain.remember(
+                    text,
+                    session=f"s{day % (sessions + 1)}" if day % (sessions + 1) else "",
+                    kind=MemoryKind(1 + day % 3),
+                    labels={"parity": str(day % 2), "day": str(day)},
+                    subject=f"hive-{day % 5}",
+                    event_time=EPOCH + timedelta(hours=day),
+                    pinned=day % 4 == 0,
+                )
+            ).memory
+        )
+    return kept
+
+
+def by_hand(memories: Sequence[Memory], query: str) -> list[tuple[float, str]]:
+    """Score every memory by the formulas of docs/recall.md, words alone, no cut anywhere."""
+    documents = [analysis.terms(memory.text) for memory in memories]
+    terms = sorted(analysis.terms(query))
+    weights = lexical.idf(len(documents), [sum(term in document for document in documents) for term in terms])
+    lengths = np.array([sum(document.values()) for document in documents], float)
+    tf = np.array([[document[term] for term in terms] for document in documents], float)
+    bm25 = lexical.bm25(weights, tf, lengths, lengths.mean())
+    relevance = bm25 / bm25.max()
+    names = {session: i for i, session in enumerate(sorted({memory.session for memory in memories} - {""}))}
+    session = np.array([names.get(memory.session, -1) for memory in memories])
+    position = np.array([memory.session_position or 0 for memory in memories])
+    score = np.round(relevance + contiguity(relevance, session, position), 6)
+    order = sorted(
+        range(len(memories)),
+        key=lambda i: (-score[i], -memories[i].event_time.timestamp(), str(memories[i].name)),
+    )
+    return [(float(score[i]), str(memories[i].name)) for i in order if score[i] > 0]
+
+
+@pytest.mark.parametrize("query", ["swarm of drones in winter", "honey", "wax comb larva pollen frost"])
+async def test_the_answer_is_that_of_scoring_every_memory(words: Brain, query: str) -> None:
+    memories = await a_summer(words)
+    answer = await words.recall(query, top_k=30)
+    found = [(hit.score, str(hit.memory.name)) for hit in answer.hits]
+    assert found == by_hand(memories, query)[:30]
+    assert len(found) == 30
+
+
+async def test_cosines_are_those_of_the_vectors_as_they_are_stored(brain: Brain) -> None:
+    chance = np.random.default_rng(3)
+    rows = chance.normal(size=(20, DIMENSIONS))
+    for i, row in enumerate(rows):
+        await brain.remember(f"n{i}", vector=Vector(tuple(map(float, row))))
+    query = chance.normal(size=DIMENSIONS)
+
+    def stored(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+        half = (vector / np.linalg.norm(vector)).astype(np.float16).astype(np.float64)
+        return np.asarray(half / np.linalg.norm(half))
+
+    expected = {f"n{i}": max(0.0, float(stored(row) @ stored(query))) for i, row in enumerate(rows)}
+    answer = await brain.recall(vector=Vector(tuple(map(float, query))), top_k=20)
+    assert len(answer.hits) == 20
+    for hit in answer.hits:
+        assert hit.breakdown.dense == pytest.approx(expected[hit.memory.text], abs=2e-6)
+        assert hit.score == hit.breakdown.dense
+
+
+async def test_ties_are_ordered_by_the_newest_event_then_name_whatever_the_order_of_rows(words: Brain) -> None:
+    hours = [3, 1, 2, 3, 2, 1, 3]
+    for hour in hours:
+        await words.remember("the same words", event_time=EPOCH + timedelta(hours=hour))
+    hits = (await words.recall("same words", top_k=7)).hits
+    assert len({hit.score for hit in hits}) == 1
+    keys = [(-hit.memory.event_time.timestamp(), str(hit.memory.name)) for hit in hits]
+    assert keys == sorted(keys)
+
+
+async def test_a_store_with_shuffled_rows_gives_the_same_list(words: Brain, database: Clone) -> None:
+    await a_summer(words)
+    before = await words.recall("honey wax comb", top_k=50)
+    with psycopg.connect(database.owner_dsn) as owner:
+        for table in ("memories", "memory_terms"):
+            owner.execute(f"CREATE TEMP TABLE shuffled AS SELECT * FROM {table}")
+            owner.execute(f"DELETE FROM {table}")
+            owner.execute(f"INSERT INTO {table} SELECT * FROM shuffled ORDER BY random()")
+            owner.execute("DROP TABLE shuffled")
+    after = await words.recall("honey wax comb", top_k=50)
+    assert [(hit.memory.name, hit.score) for hit in after.hits] == [(hit.memory.name, hit.score) for hit in before.hits]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        MemoryFilter(labels={"parity": "1"}),
+        MemoryFilter(labels={"parity": "1", "day": "7"}),
+        MemoryFilter(kinds=(MemoryKind.SEMANTIC, MemoryKind.PROCEDURAL)),
+        MemoryFilter(sessions=("s1", "s2")),
+        MemoryFilter(sessions=("",)),
+        MemoryFilter(subjects=("hive-3",)),
+        MemoryFilter(event_time_from=EPOCH + timedelta(hours=7), event_time_until=EPOCH + timedelta(hours=20)),
+        MemoryFilter(pinned=True),
+        MemoryFilter(pinned=False, kinds=(MemoryKind.EPISODIC,), labels={"parity": "1"}),
+    ],
+)
+async def test_a_filter_never_under_fills(brain: Brain, where: MemoryFilter) -> None:
+    """As many hits as memories match, up to top_k, and none that does not; a list agrees."""
+    memories = await a_summer(brain, 40)
+
+    def meant(memory: Memory) -> bool:
+        return (
+            all(memory.labels.get(key) == value for key, value in where.labels.items())
+            and (not where.kinds or memory.kind in where.kinds)
+            and (not where.sessions or memory.session in where.sessions)
+            and (not where.subjects or memory.subject in where.subjects)
+            and (where.event_time_from is None or memory.event_time >= where.event_time_from)
+            and (where.event_time_until is None or memory.event_time < where.event_time_until)
+            and (where.pinned is None or memory.pinned == where.pinned)
+        )
+
+    expected = {memory.name for memory in memories if meant(memory)}
+    assert expected
+    answer = await brain.recall("a swarm in winter", top_k=40, filter=where)
+    assert {hit.memory.name for hit in answer.hits} == expected
+    assert {memory.name for memory in await brain.listed(filter=where)} == expected
+    few = await brain.recall("a swarm in winter", top_k=1, filter=where)
+    assert len(few.hits) == 1
+
+
+async def test_the_times_of_creation_are_filtered_from_inclusive_until_exclusive(brain: Brain) -> None:
+    first, second = (await brain.remember("a")).memory, (await brain.remember("b")).memory
+    until = MemoryFilter(create_time_until=second.create_time)
+    since = MemoryFilter(create_time_from=second.create_time)
+    assert [m.name for m in await brain.listed(filter=until)] == [first.name]
+    assert [m.name for m in await brain.listed(filter=since)] == [second.name]
+
+
+async def test_words_alone_fill_a_narrow_filter_with_common_words_when_the_rare_ones_are_outside(words: Brain) -> None:
+    for i in range(30):
+        await words.remember(f"common ground number{i}", labels={"in": str(i < 3)})
+    await words.remember("exquisite ground", labels={"in": "no"})
+    answer = await words.recall("exquisite ground", filter=MemoryFilter(labels={"in": "True"}))
+    assert len(answer.hits) == 3
+
+
+async def test_what_has_expired_is_neither_found_nor_listed_nor_counted(words: Brain, database: Clone) -> None:
+    await words.remember("bees dance", session="s")
+    before = await words.recall("bees dance")
+    gone = await words.remember("bees dance wildly", session="s", ttl=timedelta(hours=1))
+    assert len((await words.recall("bees dance")).hits) == 2
+    with psycopg.connect(database.owner_dsn) as owner:
+        owner.execute("UPDATE memories SET expire_time = create_time WHERE id = %s", [gone.memory.name.memory])
+    after = await words.recall("bees dance")
+    assert after.hits == before.hits
+    assert after.best_lexical == before.best_lexical
+    assert len(await words.listed()) == 1
+
+
+async def test_an_empty_namespace_answers_empty(brain: Brain) -> None:
+    other = brain.at("other")
+    await other.create()
+    await other.remember("bees dance")
+    answer = await brain.recall("bees dance")
+    assert (answer.hits, answer.best_lexical, answer.degraded) == ((), 0.0, ())
+
+
+async def test_below_the_minimum_the_answer_is_empty_and_above_it_whole(words: Brain) -> None:
+    await a_summer(words)
+    whole = await words.recall("honey wax")
+    assert len(whole.hits) == 10
+    assert (await words.recall("honey wax", min_score=whole.best_lexical)).hits == whole.hits
+    below = await words.recall("honey wax", min_score=min(1.0, whole.best_lexical + 1e-6))
+    assert (below.hits, below.best_lexical) == ((), whole.best_lexical)
+
+
+async def test_a_query_of_stop_words_alone_is_answered_by_the_vector(brain: Brain) -> None:
+    await brain.remember("Ada keeps bees.")
+    (hit,) = (await brain.recall("who is it?")).hits
+    assert hit.score == hit.breakdown.dense > 0
+    assert hit.breakdown.lexical == 0
+
+
+class Broken:
+    """The real encoder's name over a broken one."""
+
+    encoder_id = ENCODER_ID
+    dimensions = DIMENSIONS
+
+    async def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        raise EncoderUnavailable("It does not answer.")
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+async def test_without_the_encoder_memories_are_kept_and_answers_say_what_they_lack(brain: Brain) -> None:
+    await brain.remember("Ada keeps bees.")
+    broken = replace(brain, services=replace(brain.services, encoders={ENCODER_ID: Broken()}))
+    answer = await broken.recall("bees")
+    assert answer.degraded == (DegradedReason.ENCODER_UNAVAILABLE,)
+    assert answer.encoder_id == ""
+    assert [hit.memory.text for hit in answer.hits] == ["Ada keeps bees."]
+    await broken.remember("Ada sells honey.")
+    healed = await brain.recall("honey")
+    assert healed.degraded == (DegradedReason.REENCODING,)
+    assert healed.hits[0].memory.text == "Ada sells honey."
+    await brain.forget(healed.hits[0].memory.name)
+    assert (await brain.recall("bees")).degraded == ()
+    with pytest.raises(EncoderUnavailable):
+        await replace(brain, services=replace(brain.services, encoders={})).recall(vector=Vector((1.0,) * DIMENSIONS))
+
+
+async def test_hits_end_at_three_mebibytes_and_say_so(words: Brain) -> None:
+    text = "swarm " + "x" * (64 * 1024 - 6)
+    for _ in range(50):
+        await words.remember(text)
+    answer = await words.recall("swarm", top_k=200)
+    assert answer.truncated
+    size = sum(len(hit.memory.text) for hit in answer.hits)
+    assert 2.9 * 1024 * 1024 < size <= 3 * 1024 * 1024
+    listed = await words.listed(page_size=1000)
+    assert len(listed) == 50
+
+
+async def test_a_half_life_reorders_near_ties_and_never_overrules_relevance(brain: Brain) -> None:
+    ageing = brain.at("ageing")
+    await ageing.create(encoder="lexical", recency_half_life=timedelta(days=1))
+    now = datetime.now(UTC)
+    await ageing.remember("clover honey", event_time=now - timedelta(days=300))
+    await ageing.remember("clover honey", event_time=now)
+    await ageing.remember("honey wax", event_time=now)
+    hits = (await ageing.recall("clover honey")).hits
+    assert [hit.memory.text for hit in hits] == ["clover honey", "clover honey", "honey wax"]
+    assert hits[0].memory.event_time > hits[1].memory.event_time
+    assert hits[1].score / hits[0].score == pytest.approx(0.7, abs=1e-3)
+
+
+async def test_a_vector_needs_a_namespace_that_keeps_vectors(words: Brain) -> None:
+    with pytest.raises(InvalidArgument, match="keeps no vectors"):
+        await words.recall(vector=Vector((1.0,) * DIMENSIONS))
+
+
+async def test_a_second_process_sees_what_the_first_has_written(brain: Brain, database: Clone) -> None:
+    written = await brain.remember("Ada keeps bees.")
+    async with open_store(database.app_dsn, DatabaseSettings()) as second:
+        there = replace(brain, services=replace(brain.services, store=second))
+        assert await there.recalled("bees", consistency_token=written.consistency_token) == ["Ada keeps bees."]

