@@ -53,7 +53,12 @@ class Kubectl:
         Raises:
             CommandFailed: there is none; says how to make it.
         """
-        return cls(Path(run(sys.executable, "-m", "somabrain_local", "kubeconfig").strip()))
+        kubectl = cls(Path(run(sys.executable, "-m", "somabrain_local", "kubeconfig").strip()))
+        try:
+            kubectl("get", "--raw", "/readyz", "--request-timeout=5s", timeout_s=10)
+        except CommandFailed as exc:
+            raise CommandFailed(f"The local cluster does not answer; run `make cluster`. ({exc})") from exc
+        return kubectl
 
     def __call__(self, *words: str, stdin: str | None = None, timeout_s: float = 60) -> str:
         """Run kubectl and return its output."""

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
+CHARTS = sorted(path.parent for path in (ROOT / "helm" / "charts").glob("*/Chart.yaml"))
 Manifest = dict[str, Any]
 Helm = Callable[..., str]
 Render = Callable[..., list[Manifest]]

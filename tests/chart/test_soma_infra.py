@@ -11,7 +11,6 @@ import pytest
 import yaml
 
 from tests.chart.conftest import ROOT, Helm, HelmRefused, Manifest, Render
-from tests.chart.restricted import pod_specs, violations
 
 CHART = ROOT / "helm" / "charts" / "soma-infra"
 
@@ -29,20 +28,6 @@ def named(manifests: list[Manifest], kind: str, name: str) -> Manifest:
 def postgresql(manifests: list[Manifest]) -> dict[str, Any]:
     spec: dict[str, Any] = named(manifests, "StatefulSet", "postgresql")["spec"]["template"]["spec"]["containers"][0]
     return spec
-
-
-def test_every_pod_meets_the_restricted_profile(manifests: list[Manifest]) -> None:
-    """Every pod of the chart can run where the restricted Pod Security profile is enforced."""
-    pods = [pod for manifest in manifests for pod in pod_specs(manifest)]
-    assert len(pods) == 2
-    assert [violations(pod) for pod in pods] == [[], []]
-
-
-def test_every_container_has_a_read_only_root_and_no_token(manifests: list[Manifest]) -> None:
-    """No container can write to its image, and none holds a token of the API."""
-    for pod in (pod for manifest in manifests for pod in pod_specs(manifest)):
-        assert pod["automountServiceAccountToken"] is False
-        assert all(c["securityContext"]["readOnlyRootFilesystem"] for c in pod["containers"])
 
 
 def test_the_secrets_hold_one_password_a_role(manifests: list[Manifest]) -> None:

@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.chart.conftest import ROOT
-
-CHARTS = sorted(path.parent for path in (ROOT / "helm" / "charts").glob("*/Chart.yaml"))
+from tests.chart.conftest import CHARTS
 
 
 def unexplained(text: str) -> Iterator[str]:

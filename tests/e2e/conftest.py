@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 
 from examples.kubectl import ROOT, Kubectl, run
+from examples.newest import renew
 from tests.e2e.support.brains import DATABASE, MIGRATION, Brain
 from tests.e2e.support.chaos import Chaos
 from tests.e2e.support.database import INFRA, Database
@@ -21,17 +22,16 @@ TIMEOUT_S = 300
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test the time that pods need."""
+    """Give each test of this folder the time that pods need."""
     for item in items:
-        item.add_marker(pytest.mark.timeout(TIMEOUT_S))
+        if item.path.is_relative_to(ROOT / "tests" / "e2e"):
+            item.add_marker(pytest.mark.timeout(TIMEOUT_S))
 
 
 @pytest.fixture(scope="session")
 def kubectl() -> Kubectl:
     """The administrator of the local cluster; `make e2e` starts it."""
-    kubectl = Kubectl.of_local_cluster()
-    kubectl("version", timeout_s=10)
-    return kubectl
+    return Kubectl.of_local_cluster()
 
 
 @pytest.fixture(scope="session")
@@ -40,20 +40,22 @@ def node_address() -> str:
 
 
 @pytest.fixture(scope="session")
-def database(kubectl: Kubectl) -> Database:
-    """PostgreSQL, installed and ready, without what a killed run left."""
-    _install(kubectl)
+def installed(kubectl: Kubectl) -> None:
+    """Both charts, their pods ready, without what a killed run left."""
+    kubectl("delete", "namespace", "-l", "e2e=true", "--ignore-not-found", timeout_s=180)
+    subprocess.run([ROOT / "scripts" / "install_charts.sh", kubectl.kubeconfig], check=True)
+    renew(kubectl, (OPERATOR,))
+    for namespace, workload in ((INFRA, "statefulset/postgresql"), (OPERATOR, "deployment/somabrain-operator")):
+        kubectl("rollout", "status", "-n", namespace, workload, "--timeout=180s", timeout_s=190)
+
+
+@pytest.fixture(scope="session")
+def database(kubectl: Kubectl, installed: None) -> Database:
+    """PostgreSQL as its administrator sees it."""
     database = Database(kubectl)
     for name in database.sql("SELECT datname FROM pg_database WHERE datname LIKE 'e2e%'").split():
         database.drop(name)
     return database
-
-
-def _install(kubectl: Kubectl) -> None:
-    kubectl("delete", "namespace", "-l", "e2e=true", "--ignore-not-found", timeout_s=180)
-    subprocess.run([ROOT / "scripts" / "install_charts.sh", kubectl.kubeconfig], check=True)
-    for namespace, workload in ((INFRA, "statefulset/postgresql"), (OPERATOR, "deployment/somabrain-operator")):
-        kubectl("rollout", "status", "-n", namespace, workload, "--timeout=180s", timeout_s=190)
 
 
 @pytest.fixture
@@ -109,9 +111,10 @@ def own_database(database: Database, namespace: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def chaos(kubectl: Kubectl, database: Database) -> Chaos:
+def chaos(kubectl: Kubectl, installed: None) -> Iterator[Chaos]:
     """Signals to any process of the node."""
     image = kubectl.get(INFRA, "pod", "postgresql-0")["spec"]["containers"][0]["image"]
     chaos = Chaos(kubectl, "e2e-signals", image)
     chaos.start()
-    return chaos
+    yield chaos
+    kubectl("delete", "namespace", chaos.namespace, "--wait=false")

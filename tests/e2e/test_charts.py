@@ -1,9 +1,11 @@
-"""The chart soma-infra on a real cluster."""
+"""The charts on a real cluster."""
 
 from __future__ import annotations
 
 from examples.kubectl import Kubectl, run
 from tests.e2e.support.database import INFRA, Database
+
+CHART, OPERATOR = "somabrain-operator", "somabrain-system"
 
 
 def test_an_upgrade_keeps_the_passwords(kubectl: Kubectl, database: Database) -> None:
@@ -23,6 +25,11 @@ def test_helm_test_asks_the_database(kubectl: Kubectl, database: Database) -> No
         "somabrain_app 2",
         "somabrain_worker 2",
     ]
+
+
+def test_helm_test_asks_the_operator(kubectl: Kubectl, installed: None) -> None:
+    """`helm test` asks the operator for its health, which it has only while its watch is fresh."""
+    run("helm", "test", CHART, "-n", OPERATOR, "--kubeconfig", kubectl.kubeconfig, timeout_s=120)
 
 
 def test_what_was_acknowledged_cannot_be_lost(database: Database) -> None:

@@ -1,0 +1,62 @@
+"""Every pod of every chart may run where the restricted Pod Security profile is enforced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chart.conftest import CHARTS, Render
+from tests.chart.restricted import pod_specs, violations
+
+
+@pytest.fixture(params=CHARTS, ids=lambda chart: chart.name)
+def pods(request: pytest.FixtureRequest, render: Render) -> list[dict[str, Any]]:
+    """The pods of a chart at its defaults, those of `helm test` among them."""
+    chart: Path = request.param
+    found = [pod for manifest in render(chart.name) for pod in pod_specs(manifest)]
+    assert found, f"{chart.name} renders no pod"
+    return found
+
+
+def test_every_pod_meets_the_restricted_profile(pods: list[dict[str, Any]]) -> None:
+    """Neither root, nor privileges, nor capabilities, nor the node's own folders."""
+    assert [violations(pod) for pod in pods] == [[]] * len(pods)
+
+
+def test_no_container_can_write_to_its_image(pods: list[dict[str, Any]]) -> None:
+    """A root file system is read-only everywhere."""
+    for pod in pods:
+        assert all(c["securityContext"]["readOnlyRootFilesystem"] for c in pod["containers"])
+
+
+def test_every_container_says_what_memory_it_needs(pods: list[dict[str, Any]]) -> None:
+    """A container has a request the scheduler can plan with, and a limit the node is safe with."""
+    for pod in pods:
+        for container in pod["containers"]:
+            assert container["resources"]["requests"]["memory"]
+            assert container["resources"]["limits"]["memory"]
+
+
+def test_no_image_is_pulled_when_it_is_there(pods: list[dict[str, Any]]) -> None:
+    """Images that were loaded into a node, or pinned by digest, ask no registry."""
+    assert {c["imagePullPolicy"] for pod in pods for c in pod["containers"]} == {"IfNotPresent"}
+
+
+BAD_POD: dict[str, Any] = {
+    "hostNetwork": True,
+    "volumes": [{"name": "node", "hostPath": {"path": "/"}}],
+    "containers": [{"name": "one", "securityContext": {"runAsNonRoot": True, "capabilities": {"add": ["NET_ADMIN"]}}}],
+}
+
+
+def test_a_pod_that_is_not_restricted_is_noticed() -> None:
+    """The check above can fail."""
+    assert violations(BAD_POD) == [
+        "hostNetwork is true",
+        "volume node is a hostPath",
+        "container one may gain privileges",
+        "container one keeps capabilities",
+        "container one has no seccomp profile",
+    ]
