@@ -46,7 +46,7 @@ async def serve(settings: Settings) -> None:
         readiness = Readiness(store, metrics, health.follow)
         await health.follow(ready=False)
         # Probes answer while the encoder is still being loaded.
-        app = make_app(readiness, metrics, lambda: None)
+        app = make_app(readiness, metrics, lambda: metrics.see_connections(*store.connections()))
         http_port = await stack.enter_async_context(http_server(settings.http, app))
         encoders = await stack.enter_async_context(open_encoders(settings.encoder))
         services = Services(store=store, encoders=metered(encoders, metrics), default_encoder=settings.encoder.kind)

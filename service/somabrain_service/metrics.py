@@ -25,7 +25,7 @@ class Metrics:
     """The series of one process."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second series for each, that nobody asks for
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, that nobody asks for
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -64,6 +64,11 @@ class Metrics:
         self.pool = Gauge(
             "somabrain_store_connections", "Connections to PostgreSQL.", ("state",), registry=self.registry
         )
+
+    def see_connections(self, idle: int, in_use: int) -> None:
+        """Note the state of the pool of connections."""
+        self.pool.labels("idle").set(idle)
+        self.pool.labels("in_use").set(in_use)
 
     def exposition(self) -> bytes:
         """Return everything in Prometheus' text format."""

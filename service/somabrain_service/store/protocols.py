@@ -138,6 +138,10 @@ class Store(Protocol):
         StoreUnavailable: of every method: PostgreSQL is gone.
     """
 
+    def connections(self) -> tuple[int, int]:
+        """How many connections are idle and in use, for metrics; asks nobody."""
+        ...
+
     async def ping(self) -> None:
         """Ask the database for a sign of life."""
 

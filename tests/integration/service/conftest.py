@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from common.config.settings import DatabaseSettings
 from somabrain_client import MemoryClient, RetryPolicy
 from somabrain_local.loopback import Opa, opa
-from somabrain_service.embedded import EmbeddedDatabase, embedded_database
-from somabrain_service.migrate import migrate
+from somabrain_service.embedded import DATABASE, EmbeddedDatabase
+from tests.integration.conftest import Clone, make_clone
 from tests.integration.service.issuer import Issuer, issuer
 from tests.integration.service.running import Running, service
 
@@ -25,11 +24,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres(folder: Path) -> Iterator[EmbeddedDatabase]:
-    """A migrated database."""
-    with embedded_database(folder / "postgres", DatabaseSettings()) as running:
-        migrate(running.owner_dsn, running.database, lambda _: None)
-        yield running
+def postgres(database_server: EmbeddedDatabase) -> Iterator[Clone]:
+    """A migrated database, for all tests here: each has tenants of its own."""
+    yield from make_clone(database_server, DATABASE)
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +42,7 @@ def engine() -> Iterator[Opa]:
 
 
 @pytest.fixture(scope="session")
-def settings(postgres: EmbeddedDatabase, idp: Issuer, engine: Opa) -> dict[str, object]:
+def settings(postgres: Clone, idp: Issuer, engine: Opa) -> dict[str, object]:
     """As in a pod, but on loopback and free ports, with words alone (no encoder to load)."""
     return {
         "postgres_dsn": postgres.app_dsn,

@@ -55,8 +55,10 @@ def test_every_probe_answers(brain: Running) -> None:
 
 
 def test_metrics_are_prometheus_text(brain: Running) -> None:
-    families = {family.name for family in text_string_to_metric_families(brain.get("/metrics")[1])}
-    assert {"grpc_server_handled", "grpc_server_handling_seconds", "somabrain_ready", "process_cpu_seconds"} <= families
+    families = {family.name: family for family in text_string_to_metric_families(brain.get("/metrics")[1])}
+    assert {"grpc_server_handled", "grpc_server_handling_seconds", "process_cpu_seconds"} <= families.keys()
+    assert [sample.value for sample in families["somabrain_ready"].samples] == [1.0]
+    assert sum(sample.value for sample in families["somabrain_store_connections"].samples) >= 1
 
 
 async def test_the_service_starts_lives_and_recovers_around_its_database(

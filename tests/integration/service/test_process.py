@@ -10,7 +10,7 @@ import pytest
 
 from somabrain_client import MemoryClient, RetryPolicy
 from somabrain_client.errors import UnavailableError
-from somabrain_service.embedded import EmbeddedDatabase
+from tests.integration.conftest import Clone
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.running import Running, run, service
 
@@ -18,7 +18,7 @@ ONCE = RetryPolicy(max_attempts=1)
 
 
 async def test_a_call_in_flight_ends_well_when_the_process_is_asked_to_stop(
-    folder: Path, settings: dict[str, object], postgres: EmbeddedDatabase, idp: Issuer
+    folder: Path, settings: dict[str, object], postgres: Clone, idp: Issuer
 ) -> None:
     """A write waits for a lock that another session holds; SIGTERM comes; the lock goes; the write is acknowledged."""
     import psycopg

@@ -18,6 +18,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import QueuePool
 
 from common.config.settings import DatabaseSettings
 from somabrain_service.domain.names import TenantId
@@ -64,6 +65,11 @@ class Transactions:
     def __init__(self, engine: AsyncEngine) -> None:
         self._writer = engine
         self._reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+    def connections(self) -> tuple[int, int]:
+        """How many connections of the pool are idle and in use."""
+        pool = self._writer.pool
+        return (pool.checkedin(), pool.checkedout()) if isinstance(pool, QueuePool) else (0, 0)
 
     async def write(self, tenant: TenantId, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Run `work`, more than once when it lost a race, and commit."""

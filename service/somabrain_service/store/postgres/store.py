@@ -50,6 +50,10 @@ class PostgresStore:
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
 
+    def connections(self) -> tuple[int, int]:
+        """See `Store.connections`."""
+        return self._transactions.connections()
+
     async def ping(self) -> None:
         """See `Store.ping`."""
         await self._transactions.ask(_PING)
