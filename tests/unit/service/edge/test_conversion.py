@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -12,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from common.errors import InvalidArgument
 from somabrain.memory.v1 import memory_pb2, memory_service_pb2, namespace_service_pb2
 from somabrain_service.domain.memory import Memory, MemoryKind
-from somabrain_service.domain.names import MemoryName, NamespaceName
+from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName
 from somabrain_service.domain.recall import DegradedReason, Hit, RecallAnswer, ScoreBreakdown
 from somabrain_service.servicers import namespaces
 from somabrain_service.servicers.memories import read_draft, read_filter, write_memory
@@ -20,7 +19,7 @@ from somabrain_service.servicers.recall import read_query, write_answer
 
 TIME = datetime(2024, 2, 29, 12, 30, 1, 250_000, tzinfo=UTC)
 MEMORY = Memory(
-    name=MemoryName(NamespaceName("notes"), UUID(int=7)),
+    name=MemoryName(NamespaceName("notes"), MemoryId(7)),
     text="We met in Ghent.",
     kind=MemoryKind.SEMANTIC,
     session="s",
@@ -39,7 +38,7 @@ MEMORY = Memory(
 
 def test_a_memory_comes_out_as_it_is() -> None:
     message = write_memory(MEMORY)
-    assert message.name == "namespaces/notes/memories/00000000-0000-0000-0000-000000000007"
+    assert message.name == "namespaces/notes/memories/0000000000000007"
     assert message.text == MEMORY.text
     assert message.kind == memory_pb2.MEMORY_KIND_SEMANTIC
     assert message.HasField("session_position")
