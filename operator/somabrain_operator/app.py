@@ -18,7 +18,7 @@ from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.core.async_client import AsyncClient
 
 from common.config.settings import OperatorSettings, Settings
-from common.errors import ConfigurationError, NotFound
+from common.errors import ConfigurationError, NotFound, ResourceExhausted, Unavailable
 from somabrain_operator import names
 from somabrain_operator.cluster.api import TIMEOUT_S, Cluster
 from somabrain_operator.cluster.kinds import BRAIN
@@ -35,6 +35,8 @@ from somabrain_operator.tree import Json, text
 
 STOP_GRACE_S: Final = 15.0
 """How long reconciles under way may finish; each of their calls has a time-out."""
+START_GRACE_S: Final = 45.0
+"""How long an API server that is starting is waited for; then the kubelet starts the operator anew."""
 _log = structlog.stdlib.get_logger("somabrain_operator")
 
 
@@ -107,13 +109,23 @@ async def running(told: Settings, config: SingleConfig | None = None) -> AsyncIt
 
 
 async def _require_crd(cluster: Cluster, told: OperatorSettings) -> None:
-    try:
-        await cluster.list(BRAIN, told.namespaces[0] if told.namespaces else "*", {})
-    except NotFound as exc:
-        raise ConfigurationError(
-            f"The API server does not know {names.PLURAL}.{names.GROUP}; install the chart somabrain-operator with "
-            "crd.install=true, or apply crds/."
-        ) from exc
+    """Return once the API server serves the kind; a server that is starting is waited for."""
+    ends_at = asyncio.get_running_loop().time() + START_GRACE_S
+    while True:
+        try:
+            await cluster.list(BRAIN, told.namespaces[0] if told.namespaces else "*", {})
+        except NotFound as exc:
+            raise ConfigurationError(
+                f"The API server does not know {names.PLURAL}.{names.GROUP}; install the chart somabrain-operator "
+                "with crd.install=true, or apply crds/."
+            ) from exc
+        except (ResourceExhausted, Unavailable) as exc:
+            if asyncio.get_running_loop().time() > ends_at:
+                raise
+            _log.warning("waiting for the API server", error=exc.message)
+            await asyncio.sleep(1)
+        else:
+            return
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from somabrain_operator import handlers
 from somabrain_operator.app import running
 
 
-@kopf.on.startup()
+@kopf.on.startup(errors=kopf.ErrorsMode.PERMANENT)
 async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -> None:
     """Set kopf to watching only, and start our own parts."""
     configure_logging(told.log)

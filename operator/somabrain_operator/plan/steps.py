@@ -20,6 +20,8 @@ from somabrain_operator.render.deployment import render_deployment
 from somabrain_operator.render.metadata import Owner, owned
 from somabrain_operator.tree import Manifest, number, text
 
+LACKING_S: Final = 15.0
+"""How soon a missing Secret is looked for again: nobody tells when it is made."""
 Step: TypeAlias = Callable[[Plan, SomaBrainSpec], Plan]
 
 
@@ -88,7 +90,8 @@ def resolve_references(plan: Plan, spec: SomaBrainSpec) -> Plan:
     lacking = [_lack(each, plan.owner.key.namespace) for each in plan.observed.references if each.missing]
     if lacking:
         reason = "KeyMissing" if all(each.exists for each in plan.observed.references) else "NotFound"
-        return stop(plan, "ReferencesResolved", Finding("False", reason, " ".join(lacking)))
+        stopped = stop(plan, "ReferencesResolved", Finding("False", reason, " ".join(lacking)))
+        return replace(stopped, wake_after_s=LACKING_S)
     config_hash = content_hash({
         "settings": service_environment(spec),
         "policy": "" if spec.opa.policy else plan.release.policy,

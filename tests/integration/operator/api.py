@@ -1,0 +1,148 @@
+"""The API server as a test's hands and eyes: plain objects in, plain objects out.
+
+No controllers run behind it. What they would do (finish a Job, roll a Deployment out, start a pod) a test does by
+writing the same status; `Hands` says each time whose work it does.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lightkube.config.kubeconfig import KubeConfig
+from lightkube.core.client import Client
+from lightkube.core.exceptions import ApiError
+from lightkube.generic_resource import create_global_resource, create_namespaced_resource
+from lightkube.types import CascadeType, PatchType
+
+from somabrain_local.loopback import ApiServer
+from somabrain_operator.cluster.kinds import BRAIN, CHILDREN, EVENT, POD, SECRET
+
+Object = dict[str, Any]
+Found = TypeVar("Found")
+WAIT_S = 20.0
+OPERATOR = "system:serviceaccount:somabrain-system:somabrain-operator"
+KINDS: dict[str, Any] = {
+    **CHILDREN,
+    "SomaBrain": BRAIN,
+    "Secret": SECRET,
+    "Pod": POD,
+    "Role": create_namespaced_resource("rbac.authorization.k8s.io", "v1", "Role", "roles"),
+    "RoleBinding": create_namespaced_resource("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"),
+    "ClusterRole": create_global_resource("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles"),
+    "ClusterRoleBinding": create_global_resource(
+        "rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings"
+    ),
+    "CustomResourceDefinition": create_global_resource(
+        "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions"
+    ),
+    "ValidatingAdmissionPolicy": create_global_resource(
+        "admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies"
+    ),
+    "ValidatingAdmissionPolicyBinding": create_global_resource(
+        "admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings"
+    ),
+    "Namespace": create_global_resource("", "v1", "Namespace", "namespaces"),
+    "Event": EVENT,
+}
+
+
+class Refused(Exception):
+    """What the API server said when it refused."""
+
+
+@dataclass(frozen=True)
+class Api:
+    """Verbs on objects, as a member of system:masters."""
+
+    server: ApiServer
+    client: Client
+
+    def create(self, manifest: Object, namespace: str | None = None) -> Object:
+        """Create an object and return it."""
+        kind = KINDS[manifest["kind"]]
+        try:
+            made = kind(manifest)
+            return dict(self.client.create(made, namespace=namespace) if namespace else self.client.create(made))
+        except ApiError as error:
+            raise Refused(error.status.message) from error
+
+    def get(self, kind: str, name: str, namespace: str | None = None) -> Object:
+        """Return an object; KeyError when there is none."""
+        try:
+            if namespace:
+                return dict(self.client.get(KINDS[kind], name, namespace=namespace))
+            return dict(self.client.get(KINDS[kind], name))
+        except ApiError as error:
+            raise KeyError(f"{kind} {namespace}/{name}: {error}") from error
+
+    def objects(self, kind: str, namespace: str) -> list[Object]:
+        """Return all objects of a namespace; KeyError while they cannot be listed."""
+        try:
+            return [dict(each) for each in self.client.list(KINDS[kind], namespace=namespace)]
+        except ApiError as error:
+            raise KeyError(f"{kind} {namespace}/*: {error}") from error
+
+    def patch(self, kind: str, name: str, namespace: str, patch: Any, *, manager: str = "kubectl-edit") -> Object:
+        """Patch an object: a list is a JSON patch, an object a merge patch."""
+        how = PatchType.JSON if isinstance(patch, list) else PatchType.MERGE
+        try:
+            return dict(
+                self.client.patch(KINDS[kind], name, patch, namespace=namespace, patch_type=how, field_manager=manager)
+            )
+        except ApiError as error:
+            raise Refused(error.status.message) from error
+
+    def status(self, kind: str, name: str, namespace: str, status: Object) -> None:
+        """Write a status, as a controller or a kubelet does."""
+        self.client.patch(
+            KINDS[kind].Status, name, {"status": status}, namespace=namespace, patch_type=PatchType.MERGE,
+            field_manager="kube-controller-manager",
+        )  # fmt: skip
+
+    def delete(self, kind: str, name: str, namespace: str) -> None:
+        """Delete an object."""
+        self.client.delete(KINDS[kind], name, namespace=namespace, grace_period=0, cascade=CascadeType.BACKGROUND)
+
+    def writes(self) -> list[str]:
+        """Return every write of the operator, from the audit log, as `verb resource/subresource name`."""
+        found = []
+        for line in Path(self.server.audit_log).read_text().splitlines():
+            event = json.loads(line)
+            if event["user"]["username"] == OPERATOR and event["stage"] == "ResponseComplete":
+                target = event["objectRef"]
+                resource = "/".join(filter(None, (target["resource"], target.get("subresource"))))
+                found.append(f"{event['verb']} {resource} {target.get('name', '')}")
+        return found
+
+
+@contextmanager
+def api_of(server: ApiServer) -> Iterator[Api]:
+    """Yield the verbs of a server."""
+    client = Client(KubeConfig.from_file(server.kubeconfig).get(), trust_env=False)
+    try:
+        yield Api(server, client)
+    finally:
+        client.close()
+
+
+def eventually(
+    look: Callable[[], Found], holds: Callable[[Found], bool], what: str, timeout_s: float = WAIT_S
+) -> Found:
+    """Look until what is seen holds, and return it; fail with what was seen last."""
+    ends_at = time.monotonic() + timeout_s
+    seen: object = None
+    while time.monotonic() < ends_at:
+        try:
+            seen = found = look()
+            if holds(found):
+                return found
+        except KeyError as error:
+            seen = error
+        time.sleep(0.05)
+    raise AssertionError(f"{what} was not so within {timeout_s:g} s; seen last: {seen}")

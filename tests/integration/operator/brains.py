@@ -1,0 +1,199 @@
+"""One SomaBrain in a namespace of its own, and the work of the controllers that do not run here."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from somabrain_operator import moments
+from tests.integration.operator.api import Api, Object, eventually
+
+NAME = "quickstart"
+SPEC: Object = {
+    "database": {"secretRef": {"name": "somabrain-database"}},
+    "migration": {"database": {"secretRef": {"name": "somabrain-migration"}}},
+}
+
+
+@dataclass(frozen=True)
+class Brain:
+    """A SomaBrain and its namespace."""
+
+    api: Api
+    namespace: str
+
+    def secrets(self) -> None:
+        """Make the two Secrets it names."""
+        self.secret(
+            "somabrain-database", **{"app-dsn": "postgresql://app:hunter22@pg/s", "worker-dsn": "postgresql://w@pg/s"}
+        )
+        self.secret("somabrain-migration", **{"owner-dsn": "postgresql://owner:swordfish@pg/s"})
+
+    def secret(self, name: str, **data: str) -> None:
+        """Make a Secret."""
+        self.api.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data},
+                        self.namespace)  # fmt: skip
+
+    def rotate(self, name: str, **data: str) -> None:
+        """Change keys of a Secret."""
+        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+        self.api.patch("Secret", name, self.namespace, {"data": encoded})
+
+    def apply(self, **fields: Any) -> None:
+        """Create the resource, or set fields of its spec."""
+        try:
+            self.api.get("SomaBrain", NAME, self.namespace)
+        except KeyError:
+            manifest = {"apiVersion": "somabrain.io/v1alpha1", "kind": "SomaBrain", "metadata": {"name": NAME}}
+            self.api.create({**manifest, "spec": {**SPEC, **fields}}, self.namespace)
+        else:
+            self.api.patch("SomaBrain", NAME, self.namespace, {"spec": fields})
+
+    def annotate(self, name: str, value: str) -> None:
+        """Annotate the resource."""
+        self.api.patch("SomaBrain", NAME, self.namespace, {"metadata": {"annotations": {name: value}}})
+
+    def child(self, kind: str, component: str) -> Object:
+        """Return a child."""
+        return self.api.get(kind, f"{NAME}-{component}", self.namespace)
+
+    def deployment(self) -> Object:
+        """Return the Deployment."""
+        return self.child("Deployment", "server")
+
+    def containers(self) -> list[str]:
+        """Return name and image of each container in the Deployment."""
+        found = self.deployment()["spec"]["template"]["spec"]["containers"]
+        return [f"{each['name']} {each['image']}" for each in found]
+
+    def resource(self) -> Object:
+        """Return the resource."""
+        return self.api.get("SomaBrain", NAME, self.namespace)
+
+    def conditions(self) -> dict[str, Object]:
+        """Return the conditions of the newest generation, by type."""
+        found = self.resource()
+        return {
+            each["type"]: each
+            for each in found.get("status", {}).get("conditions", ())
+            if each["observedGeneration"] == found["metadata"]["generation"]
+        }
+
+    def until(self, kind: str, status: str, says: str = "", timeout_s: float = 20) -> Object:
+        """Wait until a condition has a status and says something; return it."""
+        return eventually(
+            lambda: self.conditions()[kind],
+            lambda found: found["status"] == status and says in found["message"],
+            f"{kind}={status} {says!r}", timeout_s,
+        )  # fmt: skip
+
+    def jobs(self) -> list[Object]:
+        """Return the migration Jobs, oldest first."""
+        return sorted(self.api.objects("Job", self.namespace), key=lambda job: str(job["metadata"]["name"]))
+
+    def job(self, attempt: int = 1, image: str = "") -> Object:
+        """Wait for the Job of an attempt, and of an image where that is said."""
+
+        def fits(job: Object) -> bool:
+            migrates = job["spec"]["template"]["spec"]["containers"][0]["image"]
+            return _name(job).endswith(f"-{attempt}") and image in ("", migrates)
+
+        found = eventually(self.jobs, lambda jobs: any(map(fits, jobs)), f"Job {attempt} {image}")
+        return next(job for job in found if fits(job))
+
+
+def _name(manifest: Object) -> str:
+    return str(manifest["metadata"]["name"])
+
+
+@dataclass(frozen=True)
+class Hands:
+    """The work of the Job controller, the Deployment controller and the kubelet."""
+
+    brain: Brain
+
+    def finish_migration(self, attempt: int = 1, image: str = "") -> None:
+        """As the Job controller: the Job is complete."""
+        job = self.brain.job(attempt, image)
+        conditions = [_true("SuccessCriteriaMet"), _true("Complete")]
+        self._job(job, {"startTime": _now(), "completionTime": _now(), "succeeded": 1, "conditions": conditions})
+
+    def fail_migration(self, said: str, attempt: int = 1, image: str = "") -> None:
+        """As the kubelet: the Job's pod ended with a message. As the Job controller: the Job has failed."""
+        job = self.brain.job(attempt, image)
+        pod = self.pod(f"{_name(job)}-x", job["spec"]["template"], {"batch.kubernetes.io/job-name": _name(job)})
+        ended = {"exitCode": 1, "reason": "Error", "message": said, "startedAt": _now(), "finishedAt": _now()}
+        self.pod_status(pod, "Failed", [_container("migrate", {"terminated": ended})])
+        failed = {**_true("Failed"), "reason": "BackoffLimitExceeded", "message": "Job has reached its backoff limit"}
+        target = {**_true("FailureTarget"), "reason": "BackoffLimitExceeded"}
+        self._job(job, {"startTime": _now(), "failed": 1, "conditions": [target, failed]})
+
+    def _job(self, job: Object, status: Object) -> None:
+        self.brain.api.status("Job", _name(job), self.brain.namespace, status)
+
+    def roll_out(self, ready: int | None = None) -> Object:
+        """As the Deployment controller: all pods are of the present template, and `ready` of them are."""
+        live = eventually(self.brain.deployment, bool, "a Deployment")
+        replicas = live["spec"]["replicas"]
+        able = replicas if ready is None else ready
+        progressing = {**_true("Progressing"), "reason": "NewReplicaSetAvailable", "message": ""}
+        status = {
+            "observedGeneration": live["metadata"]["generation"], "replicas": replicas, "updatedReplicas": replicas,
+            "readyReplicas": able, "availableReplicas": able, "unavailableReplicas": replicas - able,
+            "conditions": [progressing],
+        }  # fmt: skip
+        self.brain.api.status("Deployment", _name(live), self.brain.namespace, status)
+        return live
+
+    def pod(self, name: str, template: Object, labels: Iterable[tuple[str, str]] | dict[str, str] = ()) -> Object:
+        """As a controller: a pod of a template."""
+        metadata = {"name": name, "labels": {**template["metadata"]["labels"], **dict(labels)}}
+        return self.brain.api.create(
+            {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}, self.brain.namespace
+        )
+
+    def pod_status(
+        self, pod: Object, phase: str, containers: list[Object], *, ready: bool = False, address: str = ""
+    ) -> None:
+        """As the kubelet: what became of a pod."""
+        status: Object = {
+            "phase": phase,
+            "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
+            "containerStatuses": containers,
+        }
+        if address:
+            status |= {"podIP": address, "podIPs": [{"ip": address}]}
+        self.brain.api.status("Pod", _name(pod), self.brain.namespace, status)
+
+    def serve(self) -> None:
+        """Everything at once: migrated, rolled out, one pod ready."""
+        self.finish_migration()
+        live = self.roll_out()
+        pod = self.pod("server-0", live["spec"]["template"])
+        self.pod_status(pod, "Running", [running()], ready=True)
+        self.brain.until("Ready", "True")
+
+
+def running(name: str = "server") -> Object:
+    """Return the status of a container that runs."""
+    return _container(name, {"running": {"startedAt": _now()}})
+
+
+def waiting(reason: str, message: str = "", name: str = "server") -> Object:
+    """Return the status of a container that waits."""
+    return _container(name, {"waiting": {"reason": reason, "message": message}})
+
+
+def _container(name: str, state: Object) -> Object:
+    return {"name": name, "image": "i", "imageID": "", "ready": "running" in state, "restartCount": 0, "state": state}
+
+
+def _now() -> str:
+    return moments.iso(datetime.now(UTC))
+
+
+def _true(kind: str) -> Object:
+    return {"type": kind, "status": "True", "lastTransitionTime": _now()}

@@ -1,0 +1,75 @@
+"""The operator as its image runs it: a process of its own, with the rights of its chart and no more."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.integration.operator.api import eventually
+
+END_S = 30.0
+ENVIRONMENT = {
+    "SOMABRAIN_HTTP__HOST": "127.0.0.1",
+    "SOMABRAIN_HTTP__PORT": "0",
+    "SOMABRAIN_OPERATOR__REFERENCES_S": "2",
+}
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A started operator."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return what it logged."""
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    def wait_until_started(self) -> None:
+        """Wait until it works on events."""
+        eventually(
+            lambda: [each["event"] for each in self.events()],
+            lambda said: "Initial authentication has finished." in said,
+            f"the operator started; its log:\n{self.log.read_text()}",
+        )
+
+    def get(self, path: str) -> str:
+        """Return the body of a GET on its HTTP port."""
+        (port,) = (each["http_port"] for each in self.events() if each["event"] == "operator started")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return str(answer.read().decode())
+
+    def stop(self) -> int:
+        """Ask it to stop, as the kubelet does, and return its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(END_S)
+
+
+@contextmanager
+def operator(kubeconfig: Path, log: Path, **more: str) -> Iterator[Operator]:
+    """Run the operator until the end of the block."""
+    told: Mapping[str, str] = {"PATH": os.environ["PATH"], "KUBECONFIG": str(kubeconfig), **ENVIRONMENT, **more}  # noqa: TID251 - a child's environment
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "somabrain_operator"], env=dict(told), stdout=file, stderr=file, cwd=log.parent
+        )
+    try:
+        yield Operator(process, log)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()

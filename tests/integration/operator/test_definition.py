@@ -1,0 +1,106 @@
+"""What the API server itself answers: it stores what is whole, and refuses the rest in words."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import pytest
+
+from tests.integration.operator.api import Api, Refused
+from tests.integration.operator.brains import NAME, SPEC, Brain
+from tests.integration.operator.conftest import tool
+
+MIGRATION = {"database": {"secretRef": {"name": "m"}}}
+
+
+@pytest.fixture
+def quiet(api: Api, namespace: str) -> Brain:
+    """A namespace in which nobody looks at the answer of the operator."""
+    return Brain(api, namespace)
+
+
+def test_a_minimal_resource_is_stored_with_its_defaults(quiet: Brain) -> None:
+    """What is not said is filled in, and can be read."""
+    quiet.apply()
+    spec = quiet.resource()["spec"]
+    assert (spec["replicas"], spec["paused"], spec["migration"]["enabled"]) == (1, False, True)
+    assert spec["auth"]["tenantClaim"] == "/kubernetes.io/namespace"
+    assert spec["config"]["encoder"] == {"kind": "minilm-l6-v2-int8", "threads": 1}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"image": "a/b:c", "version": "1"}, "spec.image and spec.version are both set; keep spec.image"),
+        ({"image": "Not An Image"}, "spec.image is no image reference; write registry/repository:tag"),
+        ({"opa": {"image": "x y"}}, "spec.opa.image is no image reference"),
+        ({"replicas": -1}, "spec.replicas in body should be greater than or equal to 0"),
+        ({"replicas": 101}, "spec.replicas in body should be less than or equal to 100"),
+        ({"migration": {}}, "spec.migration.database is missing; name the Secret that holds owner-dsn"),
+        ({"auth": {"issuer": "issuer"}}, "spec.auth.issuer is no URL"),
+        ({"auth": {"jwksUrl": "keys"}}, "spec.auth.jwksUrl is no URL"),
+        ({"auth": {"tenantClaim": "tenant"}}, "spec.auth.tenantClaim is no JSON Pointer; start it with a slash"),
+        ({"auth": {"scopeClaim": "scope"}}, "spec.auth.scopeClaim is no JSON Pointer"),
+        ({"auth": {"mode": "none"}}, 'spec.auth.mode: Unsupported value: "none": supported values: "jwt"'),
+        ({"config": {"encoder": {"kind": "hash"}}}, "spec.config.encoder.kind: Unsupported value"),
+        ({"resources": {"limits": {"memory": "lots"}}}, "spec.resources.limits.memory in body should match"),
+        ({"database": {}}, "spec.database.secretRef: Required value"),
+        ({"database": None}, "spec.database: Required value"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_contradicts_itself_is_refused_with_field_and_remedy(
+    quiet: Brain, fields: dict[str, Any], said: str
+) -> None:
+    """The answer names the field, and nothing is stored."""
+    with pytest.raises(Refused) as refused:
+        quiet.apply(**fields)
+    assert said in str(refused.value)
+    assert quiet.api.objects("SomaBrain", quiet.namespace) == []
+
+
+@pytest.mark.parametrize("name", ["1brain", "has.dot", "x" * 41])
+def test_a_name_that_no_service_can_have_is_refused(quiet: Brain, name: str) -> None:
+    """It becomes part of the names of Services."""
+    manifest = {"apiVersion": "somabrain.io/v1alpha1", "kind": "SomaBrain", "metadata": {"name": name}, "spec": SPEC}
+    with pytest.raises(Refused, match=r"metadata\.name becomes part of the names of Services"):
+        quiet.api.create(manifest, quiet.namespace)
+
+
+def kubectl(api: Api, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    argv = [tool("kubectl"), "--kubeconfig", str(api.server.kubeconfig), *words]
+    return subprocess.run(argv, input=given, capture_output=True, text=True, check=False)
+
+
+def test_a_field_that_is_not_honoured_is_refused(quiet: Brain) -> None:
+    """Nothing is silently ignored: kubectl asks for strict validation by itself."""
+    text = """
+apiVersion: somabrain.io/v1alpha1
+kind: SomaBrain
+metadata: {name: quickstart}
+spec:
+  database: {secretRef: {name: d}}
+  migration: {database: {secretRef: {name: m}}}
+  autoscaling: {min: 1}
+"""
+    done = kubectl(quiet.api, "apply", "-n", quiet.namespace, "-f", "-", given=text)
+    assert done.returncode != 0
+    assert 'unknown field "spec.autoscaling"' in done.stderr
+
+
+def test_the_quickstart_is_accepted(quiet: Brain) -> None:
+    """The example is valid as it is."""
+    done = kubectl(quiet.api, "apply", "-n", quiet.namespace, "-f", "examples/quickstart.yaml", "--dry-run=server",
+                   "--validate=strict", "--namespace=demo")  # fmt: skip
+    assert 'namespaces "demo" not found' in done.stderr or done.returncode == 0, done.stderr
+
+
+def test_it_scales_and_is_listed_at_a_glance(quiet: Brain) -> None:
+    """`kubectl scale` writes the replicas, `kubectl get sb` has its columns, `kubectl get all` shows it."""
+    quiet.apply()
+    scaled = kubectl(quiet.api, "scale", "-n", quiet.namespace, f"sb/{NAME}", "--replicas=3")
+    assert (scaled.returncode, quiet.resource()["spec"]["replicas"]) == (0, 3)
+    listed = kubectl(quiet.api, "get", "-n", quiet.namespace, "sb").stdout
+    assert listed.split()[:7] == ["NAME", "READY", "VERSION", "REPLICAS", "MIGRATED", "STATUS", "AGE"]
+    assert NAME in kubectl(quiet.api, "get", "-n", quiet.namespace, "all").stdout

@@ -1,0 +1,87 @@
+"""What somebody changes by hand is put back, and nothing else is touched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from somabrain_operator.tree import at
+from tests.integration.operator.api import eventually
+from tests.integration.operator.brains import NAME, Brain
+
+POD = "/spec/template/spec"
+EDITS: dict[str, list[dict[str, Any]]] = {
+    "the image changed": [{"op": "replace", "path": f"{POD}/containers/0/image", "value": "evil:1"}],
+    "a container added": [{"op": "add", "path": f"{POD}/containers/-", "value": {"name": "x", "image": "x"}}],
+    "a container put first": [{"op": "add", "path": f"{POD}/containers/0", "value": {"name": "x", "image": "x"}}],
+    "an init container added": [
+        {"op": "add", "path": f"{POD}/initContainers/-", "value": {"name": "x", "image": "x", "command": ["x"]}}
+    ],
+    "a variable added": [{"op": "add", "path": f"{POD}/containers/0/env/-", "value": {"name": "X", "value": "1"}}],
+    "a variable changed": [{"op": "replace", "path": f"{POD}/containers/0/env/0",
+                            "value": {"name": "SOMABRAIN_POSTGRES_DSN", "value": "postgresql://evil"}}],
+    "a volume added": [{"op": "add", "path": f"{POD}/volumes/-", "value": {"name": "x", "emptyDir": {}}}],
+    "a volume mounted": [{"op": "add", "path": f"{POD}/containers/0/volumeMounts/-",
+                          "value": {"name": "tmp", "mountPath": "/x"}}],
+    "the host's network taken": [{"op": "add", "path": f"{POD}/hostNetwork", "value": True}],
+    "the token mounted": [{"op": "replace", "path": f"{POD}/automountServiceAccountToken", "value": True}],
+    "a probe removed": [{"op": "remove", "path": f"{POD}/containers/0/readinessProbe"}],
+    "a node chosen": [{"op": "add", "path": f"{POD}/nodeSelector", "value": {"disk": "x"}}],
+    "more replicas": [{"op": "replace", "path": "/spec/replicas", "value": 5}],
+    "several at once": [
+        {"op": "replace", "path": f"{POD}/containers/0/image", "value": "evil:1"},
+        {"op": "add", "path": f"{POD}/containers/-", "value": {"name": "x", "image": "x"}},
+        {"op": "add", "path": f"{POD}/containers/0/env/-", "value": {"name": "X", "value": "1"}},
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS.keys())
+def test_an_edit_of_the_deployment_is_put_back(served: Brain, edit: list[dict[str, Any]]) -> None:
+    """The Deployment is what the resource says again, within seconds."""
+    before = served.deployment()["spec"]
+    served.api.patch("Deployment", f"{NAME}-server", served.namespace, edit)
+    eventually(served.deployment, lambda now: now["spec"] == before, "the edit is put back", timeout_s=10)
+
+
+@pytest.mark.parametrize(
+    ("kind", "component", "patch", "path"),
+    [
+        ("ConfigMap", "config", {"data": {"SOMABRAIN_AUTH__AUDIENCE": "everybody"}}, ("data",)),
+        ("ConfigMap", "config", {"data": {"X": "1"}}, ("data",)),
+        ("ConfigMap", "policy", {"data": {"sb.rego": "package sb.policy\nallow := true\n"}}, ("data",)),
+        ("Service", "grpc", {"spec": {"selector": {"app.kubernetes.io/instance": "other"}}}, ("spec",)),
+        ("Service", "grpc", {"spec": {"externalIPs": ["192.0.2.1"]}}, ("spec",)),
+        ("ServiceAccount", "server", {"automountServiceAccountToken": True}, ("automountServiceAccountToken",)),
+    ],
+)
+def test_an_edit_of_another_child_is_put_back(
+    served: Brain, kind: str, component: str, patch: dict[str, Any], path: tuple[str, ...]
+) -> None:
+    """Settings, policy, Services and the account are watched as the Deployment is."""
+    before = at(served.child(kind, component), *path)
+    served.api.patch(kind, f"{NAME}-{component}", served.namespace, patch)
+    eventually(lambda: at(served.child(kind, component), *path), lambda now: now == before, "the edit is put back", 10)
+
+
+def test_one_edit_takes_one_write(served: Brain) -> None:
+    """Drift is put back by the one patch that it needs, and status is written only as its words change."""
+    before = len(served.api.writes())
+    served.api.patch("Deployment", f"{NAME}-server", served.namespace, EDITS["a container added"])
+    eventually(served.containers, lambda found: len(found) == 1, "the container is removed")
+    deployments = [write for write in served.api.writes()[before:] if "deployments" in write]
+    assert deployments == [f"patch deployments {NAME}-server"]
+
+
+def test_what_others_may_add_is_left_alone(served: Brain) -> None:
+    """Annotations, labels and a restart by kubectl are not ours to judge."""
+    note = {"metadata": {"annotations": {"note": "mine"}, "labels": {"team": "a"}}}
+    restart = {"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}}}
+    served.api.patch("Deployment", f"{NAME}-server", served.namespace, {**note, **restart})
+    served.api.patch("Deployment", f"{NAME}-server", served.namespace, EDITS["the image changed"])
+    eventually(served.containers, lambda found: "server evil:1" not in found, "the image is put back")
+    found = served.deployment()
+    assert found["metadata"]["annotations"]["note"] == "mine"
+    assert found["metadata"]["labels"]["team"] == "a"
+    assert "kubectl.kubernetes.io/restartedAt" in found["spec"]["template"]["metadata"]["annotations"]

@@ -1,0 +1,102 @@
+"""The process: it has the rights it needs and no more, stops gracefully, and starts quietly."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from somabrain_local.loopback import api_server
+from tests.integration.operator.api import Api, api_of, eventually
+from tests.integration.operator.brains import Brain, Hands
+from tests.integration.operator.conftest import SYSTEM, account_of, install, rendered, tool, wait_for_kind
+from tests.integration.operator.process import Operator, operator
+
+
+@pytest.fixture
+def apart() -> Iterator[Api]:
+    """An API server of its own, for operators that must be alone."""
+    with api_server() as server, api_of(server) as api:
+        yield api
+
+
+def test_it_stops_when_asked_and_writes_nothing_when_it_starts_again(apart: Api, tmp_path: Path) -> None:
+    """With everything in sync a new operator has nothing to say; the old one leaves with 0."""
+    install(apart)
+    account = account_of(apart, tmp_path)
+    brain = Brain(apart, "demo")
+    apart.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
+    brain.secrets()
+    with operator(account, tmp_path / "first") as first:
+        first.wait_until_started()
+        brain.apply()
+        Hands(brain).serve()
+        time.sleep(1)
+        before = apart.writes()
+        assert first.stop() == 0
+        assert first.events()[-1]["event"] == "Activity 'stop' succeeded."
+    with operator(account, tmp_path / "second") as second:
+        second.wait_until_started()
+        eventually(
+            lambda: second.get("/metrics"),
+            lambda text: 'somabrain_operator_reconciles_total{outcome="ok"}' in text,
+            "the resource is looked at",
+        )
+        time.sleep(1)
+        assert apart.writes() == before
+
+
+def test_a_namespaced_install_looks_after_its_namespaces_only(apart: Api, tmp_path: Path) -> None:
+    """With rights in one namespace it works there, and complains of nothing."""
+    for name in (SYSTEM, "mine", "theirs"):
+        apart.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    manifests = rendered("watchNamespaces={mine}")
+    assert not [each for each in manifests if str(each["kind"]).startswith("ClusterRole")]
+    for manifest in manifests:
+        apart.create(
+            manifest, {"ServiceAccount": SYSTEM, "Role": "mine", "RoleBinding": "mine"}.get(str(manifest["kind"]))
+        )
+    wait_for_kind(apart)
+    account = account_of(apart, tmp_path)
+    mine, theirs = Brain(apart, "mine"), Brain(apart, "theirs")
+    mine.secrets()
+    with operator(account, tmp_path / "log", SOMABRAIN_OPERATOR__NAMESPACES='["mine"]') as started:
+        started.wait_until_started()
+        theirs.apply()
+        mine.apply()
+        Hands(mine).serve()
+        assert "status" not in theirs.resource()
+        assert not [each for each in started.events() if "is forbidden: User" in str(each)]
+
+
+def test_without_the_kind_it_says_what_to_install(apart: Api, tmp_path: Path) -> None:
+    """A cluster without the CustomResourceDefinition is told which chart has it."""
+    with operator(apart.server.kubeconfig, tmp_path / "log") as started:
+        assert started.process.wait(60) != 0
+    assert "install the chart somabrain-operator with crd.install=true" in (tmp_path / "log").read_text()
+
+
+def test_a_setting_misspelt_keeps_it_from_starting(apart: Api, tmp_path: Path) -> None:
+    """And the nearest name is told."""
+    with operator(apart.server.kubeconfig, tmp_path / "log", SOMABRAIN_OPERATOR__WORKER="3") as started:
+        assert started.process.wait(60) != 0
+    assert "did you mean SOMABRAIN_OPERATOR__WORKERS?" in (tmp_path / "log").read_text()
+
+
+def test_health_and_metrics_are_served(running: Operator, served: Brain) -> None:
+    """An answer shows that the loop runs; the metrics say what was done."""
+    assert '"status": "ok"' in running.get("/healthz")
+    text = running.get("/metrics")
+    for name in ("reconciles_total", "reconcile_duration_seconds_count", "api_writes_total", "queue_depth"):
+        assert f"somabrain_operator_{name}" in text
+
+
+def test_the_account_may_do_what_is_done_and_not_list_secrets(running: Operator, served: Brain, account: Path) -> None:
+    """The operator runs under the chart's rights here, and nothing was forbidden; Secrets it can only read by name."""
+    assert not [each for each in running.events() if "is forbidden: User" in str(each)]
+    argv = ["kubectl", "--kubeconfig", str(account), "get", "secrets", "-n", served.namespace]
+    done = subprocess.run([tool(argv[0]), *argv[1:]], capture_output=True, text=True, check=False)
+    assert "cannot list resource" in done.stderr

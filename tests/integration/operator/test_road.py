@@ -1,0 +1,133 @@
+"""From `kubectl apply` to Ready, and not one write more than it takes."""
+
+from __future__ import annotations
+
+import time
+
+from tests.integration.operator.api import Api, eventually
+from tests.integration.operator.brains import NAME, Brain, Hands
+
+
+def test_a_resource_becomes_a_migrated_deployment(brain: Brain, hands: Hands) -> None:
+    """Base objects and the Job first; the Deployment after the Job; Ready when its pods are."""
+    brain.apply()
+    job = brain.job()
+    assert {"app.kubernetes.io/instance": NAME}.items() <= job["metadata"]["labels"].items()
+    for kind, component in (("ServiceAccount", "server"), ("Service", "grpc"), ("Service", "headless")):
+        owner = brain.child(kind, component)["metadata"]["ownerReferences"][0]
+        assert (owner["kind"], owner["uid"]) == ("SomaBrain", brain.resource()["metadata"]["uid"])
+    assert brain.api.objects("Deployment", brain.namespace) == []
+    brain.until("Migrated", "False", "is migrating the database")
+    hands.finish_migration()
+    eventually(brain.deployment, bool, "a Deployment")
+    brain.until("Progressing", "True")
+    hands.roll_out()
+    brain.until("Ready", "True", "1 of 1 pods serve.")
+    status = brain.resource()["status"]
+    assert (status["phase"], status["readyReplicas"], status["migration"]["attempt"]) == ("Ready", 1, 1)
+    assert status["endpoint"] == f"dns:///{NAME}-headless.{brain.namespace}.svc:50052"
+
+
+def test_a_look_at_what_is_as_it_should_be_writes_nothing(served: Brain) -> None:
+    """Events wake the operator, and it has nothing to say."""
+    time.sleep(0.5)
+    before = served.api.writes()
+    served.annotate("note", "one")
+    served.annotate("note", "two")
+    served.api.patch("Deployment", f"{NAME}-server", served.namespace, {"metadata": {"labels": {"note": "x"}}})
+    time.sleep(2)
+    assert served.api.writes() == before
+
+
+def test_a_new_resource_takes_one_write_an_object(brain: Brain, hands: Hands) -> None:
+    """Nothing is applied twice on the way."""
+    before = len(brain.api.writes())
+    brain.apply()
+    hands.serve()
+    written = [write for write in brain.api.writes()[before:] if "status" not in write]
+    assert sorted(written) == sorted(set(written))
+    assert len(written) == 7
+
+
+def test_scaling_changes_the_deployment_and_migrates_nothing(served: Brain, hands: Hands) -> None:
+    """Replicas are no reason for a Job."""
+    served.apply(replicas=3)
+    eventually(lambda: served.deployment()["spec"]["replicas"], lambda replicas: replicas == 3, "3 replicas")
+    hands.roll_out(ready=1)
+    served.until("Available", "True", "1 of 3 pods serve.")
+    hands.roll_out()
+    served.until("Ready", "True", "3 of 3")
+    assert len(served.jobs()) == 1
+
+
+def test_none_is_hibernation(served: Brain, hands: Hands) -> None:
+    """0 replicas are said to be what they are."""
+    served.apply(replicas=0)
+    eventually(lambda: served.deployment()["spec"]["replicas"], lambda replicas: replicas == 0, "0 replicas")
+    hands.roll_out()
+    served.until("Available", "False", "spec.replicas is 0: nothing serves; the memories are kept.")
+    eventually(lambda: served.resource()["status"]["phase"], lambda phase: phase == "Hibernated", "Hibernated")
+
+
+def test_a_setting_reaches_the_pods(served: Brain) -> None:
+    """A changed setting is in the ConfigMap, and the pods are rolled to read it."""
+    before = served.deployment()["spec"]["template"]["metadata"]["annotations"]
+    served.apply(config={"logLevel": "debug"})
+    eventually(
+        lambda: served.deployment()["spec"]["template"]["metadata"]["annotations"],
+        lambda after: after != before,
+        "the template changed",
+    )
+    assert served.child("ConfigMap", "config")["data"]["SOMABRAIN_LOG__LEVEL"] == "debug"
+
+
+def test_a_rotated_secret_rolls_the_pods_and_an_unused_key_does_not(served: Brain) -> None:
+    """Secrets are read again and again, never watched; only what pods use counts."""
+    template = served.deployment()["spec"]["template"]
+    served.rotate("somabrain-database", other="x")
+    time.sleep(4)
+    assert served.deployment()["spec"]["template"] == template
+    served.rotate("somabrain-database", **{"app-dsn": "postgresql://app:other@pg/s"})
+    eventually(lambda: served.deployment()["spec"]["template"], lambda now: now != template, "the template changed")
+
+
+def test_another_policy_takes_the_place_of_the_default(served: Brain, hands: Hands) -> None:
+    """The ConfigMap named is mounted; the default one goes once no pod uses it."""
+    rules = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "rules"},
+        "data": {"a.rego": "package sb.policy"},
+    }
+    served.api.create(rules, served.namespace)
+    served.apply(opa={"policy": {"configMapRef": {"name": "rules"}}})
+    eventually(
+        lambda: [
+            each for each in served.deployment()["spec"]["template"]["spec"]["volumes"] if each["name"] == "policy"
+        ],
+        lambda found: found[0]["configMap"]["name"] == "rules",
+        "the policy is mounted",
+    )
+    assert served.child("ConfigMap", "policy")
+    hands.roll_out()
+    eventually(
+        lambda: [each["metadata"]["name"] for each in served.api.objects("ConfigMap", served.namespace)],
+        lambda found: f"{NAME}-policy" not in found,
+        "the default policy is gone",
+    )
+
+
+def test_a_child_that_was_deleted_is_there_again(served: Brain) -> None:
+    """Whoever deletes a Service gets it back."""
+    served.api.delete("Service", f"{NAME}-headless", served.namespace)
+    eventually(lambda: served.child("Service", "headless"), bool, "the Service is back")
+
+
+def test_a_resource_that_is_deleted_is_let_go(served: Brain, api: Api) -> None:
+    """No finalizer holds it: it is gone at once, and nothing is made for it again."""
+    api.delete("SomaBrain", NAME, served.namespace)
+    assert api.objects("SomaBrain", served.namespace) == []
+    before = api.writes()
+    api.delete("Service", f"{NAME}-grpc", served.namespace)
+    time.sleep(1)
+    assert api.writes() == before

@@ -1,0 +1,202 @@
+"""While something is wrong the status says what, names the field and the remedy, and others are served."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tests.integration.operator.api import eventually
+from tests.integration.operator.brains import NAME, Brain, Hands, running, waiting
+
+ADDRESS = "127.0.0.57"
+"""A pod's address on this machine's loopback; the server's HTTP port is the same for all pods."""
+
+METADATA_NAME = "kubernetes.io/metadata.name"
+NO_SERVICES = {
+    "apiVersion": "admissionregistration.k8s.io/v1",
+    "kind": "ValidatingAdmissionPolicy",
+    "metadata": {"name": "no-services"},
+    "spec": {
+        "matchConstraints": {
+            "resourceRules": [
+                {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["services"], "operations": ["CREATE"]}
+            ]
+        },
+        "validations": [{"expression": "false", "message": "no Services here"}],
+    },
+}
+
+
+@contextmanager
+def pod_that_says(body: str) -> Iterator[None]:
+    """Answer /ready with 503 and a body, where a pod of the service would."""
+
+    class Unready(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(503 if self.path == "/ready" else 404)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+            return
+
+    server = ThreadingHTTPServer((ADDRESS, 8080), Unready)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_with_postgresql_down_the_pod_is_named_with_what_it_says(served: Brain, hands: Hands) -> None:
+    """The kubelet keeps the body of a failed probe to itself, so the pod is asked."""
+    pod = served.api.get("Pod", "server-0", served.namespace)
+    with pod_that_says('{"ready": false, "reason": "PostgreSQL cannot be reached: connection refused."}'):
+        hands.pod_status(pod, "Running", [running()], address=ADDRESS)
+        hands.roll_out(ready=0)
+        said = served.until("Available", "False", "PostgreSQL cannot be reached: connection refused.")
+    assert said["message"] == "No pod serves. Pod server-0: PostgreSQL cannot be reached: connection refused."
+    assert served.until("Degraded", "True")
+    assert served.until("Ready", "False")
+    hands.pod_status(pod, "Running", [running()], ready=True, address=ADDRESS)
+    hands.roll_out()
+    assert served.until("Ready", "True")
+    assert served.until("Degraded", "False")
+
+
+def test_a_pod_that_cannot_be_asked_is_explained_by_the_kubelet(served: Brain, hands: Hands) -> None:
+    """Its latest warning about the probe is passed on."""
+    event = {
+        "apiVersion": "v1", "kind": "Event", "metadata": {"name": "unhealthy"}, "type": "Warning",
+        "reason": "Unhealthy", "message": "Readiness probe failed: HTTP probe failed with statuscode: 503",
+        "involvedObject": {"kind": "Pod", "name": "server-0", "namespace": served.namespace},
+    }  # fmt: skip
+    served.api.create(event, served.namespace)
+    pod = served.api.get("Pod", "server-0", served.namespace)
+    hands.pod_status(pod, "Running", [running()], address="127.0.0.58")
+    hands.roll_out(ready=0)
+    served.until("Available", "False", "Pod server-0: Readiness probe failed")
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"image": "registry.example/brain:nope"}, "correct spec.image"),
+        ({"version": "9.9.9"}, "correct spec.version"),
+        ({}, "correct spec.image: it is not set"),
+    ],
+)
+def test_an_image_that_cannot_be_pulled_is_named_with_its_field(
+    brain: Brain, hands: Hands, fields: dict[str, str], said: str
+) -> None:
+    """Already the migration's pod shows it; nobody waits for its deadline."""
+    brain.apply(**fields)
+    job = brain.job()
+    name = str(job["metadata"]["name"])
+    pod = hands.pod(f"{name}-x", job["spec"]["template"], {"batch.kubernetes.io/job-name": name})
+    hands.pod_status(pod, "Pending", [waiting("ImagePullBackOff", "not found", "migrate")])
+    assert brain.until("Ready", "False", said)["reason"] == "Stuck"
+    assert brain.until("Degraded", "True", "cannot be pulled (ImagePullBackOff)")
+
+
+def test_a_missing_secret_is_named_until_it_is_there(brain: Brain, hands: Hands) -> None:
+    """The sentence names field, namespace and keys; when the Secret comes, the road goes on by itself."""
+    brain.api.delete("Secret", "somabrain-database", brain.namespace)
+    brain.apply()
+    said = brain.until(
+        "ReferencesResolved", "False", "Secret somabrain-database, named by spec.database.secretRef.name"
+    )
+    assert f"is not in namespace {brain.namespace}; create it with app-dsn, worker-dsn" in said["message"]
+    assert brain.until("Ready", "False", "somabrain-database")
+    assert brain.jobs() == []
+    brain.secret("somabrain-database", **{"app-dsn": "postgresql://a@pg/s", "worker-dsn": "postgresql://w@pg/s"})
+    brain.until("ReferencesResolved", "True")
+    brain.job()
+
+
+def test_a_secret_that_goes_leaves_what_serves(served: Brain) -> None:
+    """The pods have read it; the status says that the next ones could not."""
+    before = served.deployment()["spec"]
+    served.api.delete("Secret", "somabrain-database", served.namespace)
+    served.until("ReferencesResolved", "False", "somabrain-database")
+    assert served.until("Available", "True")
+    assert served.deployment()["spec"] == before
+
+
+def test_one_that_is_wrong_does_not_hold_up_another(brain: Brain, hands: Hands) -> None:
+    """Next to a resource that cannot be, one that can becomes Ready."""
+    wrong = {"apiVersion": "somabrain.io/v1alpha1", "kind": "SomaBrain", "metadata": {"name": "wrong"},
+             "spec": {"database": {"secretRef": {"name": "none"}}, "migration": {"enabled": False}}}  # fmt: skip
+    brain.api.create(wrong, brain.namespace)
+    brain.apply()
+    hands.serve()
+
+
+def test_a_request_above_its_limit_is_named(brain: Brain) -> None:
+    """What the schema cannot compare, the operator does."""
+    brain.apply(resources={"requests": {"cpu": 2}, "limits": {"cpu": "500m"}})
+    brain.until("ConfigValid", "False", "spec.resources.requests.cpu (2) is more than spec.resources.limits.cpu (500m)")
+
+
+def test_what_the_api_server_refuses_is_in_the_status(brain: Brain) -> None:
+    """An admission policy, a quota, anything: its words are passed on."""
+    brain.api.create(NO_SERVICES)
+    binding = {"policyName": "no-services", "validationActions": ["Deny"],
+               "matchResources": {"namespaceSelector": {"matchLabels": {METADATA_NAME: brain.namespace}}}}  # fmt: skip
+    brain.api.create({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+                      "metadata": {"name": "no-services"}, "spec": binding})  # fmt: skip
+    time.sleep(2)  # the API server reads its policies once a second
+    brain.apply()
+    brain.until("Degraded", "True", "no Services here")
+    assert brain.until("Ready", "False")["reason"] == "ApplyRefused"
+
+
+def test_a_name_that_is_taken_is_not_taken_over(brain: Brain) -> None:
+    """A Service of somebody else stays as it is."""
+    theirs = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": f"{NAME}-grpc"},
+        "spec": {"ports": [{"port": 1}]},
+    }
+    brain.api.create(theirs, brain.namespace)
+    brain.apply()
+    brain.until("Degraded", "True", f"Service {NAME}-grpc exists and does not belong to this resource; delete it")
+    assert brain.child("Service", "grpc")["spec"]["ports"][0]["port"] == 1
+
+
+def test_paused_nothing_is_changed_and_everything_is_said(served: Brain, hands: Hands) -> None:
+    """Drift stays, the status says so, and when it is over the drift is put back."""
+    served.apply(paused=True)
+    served.until("Paused", "True")
+    assert served.until("Ready", "True")
+    edit = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "mine:1"}]
+    served.api.patch("Deployment", f"{NAME}-server", served.namespace, edit)
+    served.until("Progressing", "False", "The Deployment is not what the spec asks for, and nothing is changed.")
+    assert served.until("Ready", "False")
+    assert served.containers() == ["server mine:1"]
+    served.apply(paused=False)
+    eventually(served.containers, lambda found: found != ["server mine:1"], "the drift is put back")
+
+
+def test_ready_is_never_said_of_a_generation_not_looked_at(served: Brain) -> None:
+    """Right after an edit, Ready=True still carries the generation it was said of."""
+    served.apply(replicas=2)
+    found = served.resource()
+    ready = next(each for each in found["status"]["conditions"] if each["type"] == "Ready")
+    assert ready["status"] == "False" or ready["observedGeneration"] < found["metadata"]["generation"]
+
+
+def test_no_secret_is_in_anything_the_operator_wrote(served: Brain) -> None:
+    """Neither status nor children hold what the Secrets hold."""
+    written = [served.resource(), *(each for kind in ("ConfigMap", "Deployment", "Job", "Service")
+                                    for each in served.api.objects(kind, served.namespace))]  # fmt: skip
+    assert not [word for word in ("hunter22", "swordfish", "postgresql://") if word in str(written)]
