@@ -50,7 +50,8 @@ def bm25(weights: Floats, tf: Floats, length: Floats, mean_length: float) -> Flo
     if not tf.size:
         return np.zeros(len(length))
     norm = K1 * (1 - B + B * length / mean_length)
-    return np.asarray((tf * (K1 + 1) / (tf + norm[:, None])) @ weights)
+    # Summed row by row, not by a matrix product, whose rounding depends on the rows around.
+    return np.asarray((weights * tf * (K1 + 1) / (tf + norm[:, None])).sum(axis=1))
 
 
 def rare(memories: int, df: Sequence[int]) -> list[bool]:

@@ -1,0 +1,198 @@
+"""Properties of the scorer that hold for every state and query."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from somabrain_service.domain import lexical
+from somabrain_service.domain.contiguity import AFTER, BEFORE, MOST, REACH, WHOLE, contiguity, within_reach
+from somabrain_service.domain.lexical import Floats
+from somabrain_service.domain.scoring import BIAS_HIGH, BIAS_LOW, Candidates, LexicalQuery, Ranking, rank
+
+NOW_S = 1_700_000_000.0
+HALF_LIFE = timedelta(days=1)
+
+
+def unit(low: float = 0.0, high: float = 1.0) -> st.SearchStrategy[float]:
+    return st.floats(low, high, allow_nan=False)
+
+
+@st.composite
+def states(draw: st.DrawFn, most: int = 12) -> tuple[Candidates, LexicalQuery]:
+    """Candidates with few distinct values, so that ties are common, and a query's words."""
+    n, t = draw(st.integers(1, most)), draw(st.integers(0, 4))
+    places = draw(st.lists(st.tuples(st.integers(-1, 2), st.integers(0, 12)), min_size=n, max_size=n, unique=True))
+    chosen = Candidates(
+        ids=np.array(draw(st.lists(st.integers(1, 10**6), min_size=n, max_size=n, unique=True)), np.int64),
+        seeds=np.array(draw(st.lists(st.booleans(), min_size=n, max_size=n)), np.bool_),
+        session=np.array([session for session, _ in places], np.int64),
+        position=np.array([position for _, position in places], np.int64),
+        event_time_s=NOW_S - draw(hnp.arrays(float, n, elements=st.sampled_from([0.0, 60.0, 1e5, -60.0]))),
+        salience=draw(hnp.arrays(float, n, elements=st.sampled_from([0.0, 0.5, 1.0]))),
+        length=draw(hnp.arrays(float, n, elements=st.integers(1, 30).map(float))),
+        tf=draw(hnp.arrays(float, (n, t), elements=st.integers(0, 3).map(float))),
+        cosine=draw(st.none() | hnp.arrays(float, n, elements=unit(-1, 1))),
+    )
+    idf = draw(hnp.arrays(float, t, elements=unit(0.01, 10)))
+    return chosen, LexicalQuery(idf, draw(unit(1, 30)))
+
+
+def ranked(candidates: Candidates, query: LexicalQuery, half_life: timedelta | None = HALF_LIFE) -> Ranking:
+    return rank(candidates, query, top_k=200, now_s=NOW_S, half_life=half_life)
+
+
+def shuffled(candidates: Candidates, order: list[int]) -> Candidates:
+    return replace(
+        candidates,
+        **{name: value[order] for name in Candidates.__slots__ if (value := getattr(candidates, name)) is not None},
+    )
+
+
+@given(states(), st.data())
+def test_shuffled_rows_give_the_same_list(state: tuple[Candidates, LexicalQuery], data: st.DataObject) -> None:
+    candidates, query = state
+    order = data.draw(st.permutations(range(len(candidates.ids))))
+    assert ranked(shuffled(candidates, list(order)), query) == ranked(candidates, query)
+
+
+@given(states())
+def test_the_list_is_ordered_by_score_then_newest_then_name(state: tuple[Candidates, LexicalQuery]) -> None:
+    candidates, query = state
+    when = dict(zip(candidates.ids.tolist(), candidates.event_time_s.tolist(), strict=True))
+    keys = [(-place.score, -when[place.id], place.id) for place in ranked(candidates, query).places]
+    assert keys == sorted(keys)
+    assert len(keys) == candidates.answers.sum()
+
+
+@given(states())
+def test_a_score_is_what_its_breakdown_says(state: tuple[Candidates, LexicalQuery]) -> None:
+    candidates, query = state
+    words, vector = bool(query.idf.size), candidates.cosine is not None
+    w = 0.5 if words and vector else float(vector)
+    for place in ranked(candidates, query).places:
+        b = place.breakdown
+        bias = min(max(b.recency * b.salience, BIAS_LOW), BIAS_HIGH)
+        expected = (w * b.dense + (1 - w) * b.lexical_relative + b.contiguity) * bias
+        assert place.score == pytest.approx(expected, abs=2e-5)
+
+
+@given(states())
+def test_every_part_is_in_its_bounds(state: tuple[Candidates, LexicalQuery]) -> None:
+    ranking = ranked(*state)
+    for place in ranking.places:
+        b = place.breakdown
+        assert 0 <= b.lexical <= ranking.best_lexical < 1
+        assert 0 <= b.lexical_relative <= 1
+        assert 0 <= b.dense <= 1
+        assert 0 <= b.contiguity <= WHOLE / AFTER
+        assert 0 <= b.recency <= 1
+        assert 0.7 <= b.salience <= 1.3
+
+
+@given(states(), st.data())
+def test_more_of_any_part_never_lowers_a_score(state: tuple[Candidates, LexicalQuery], data: st.DataObject) -> None:
+    """Monotone in the cosine, the salience and the newness of the memory itself."""
+    candidates, query = state
+    row = data.draw(st.integers(0, len(candidates.ids) - 1))
+    candidates = replace(candidates, seeds=np.ones_like(candidates.seeds))
+
+    def score(changed: Candidates) -> float:
+        return next(p.score for p in ranked(changed, query).places if p.id == candidates.ids[row])
+
+    before = score(candidates)
+    more = {"salience": 1.0, "event_time_s": NOW_S} | ({} if candidates.cosine is None else {"cosine": 1.0})
+    for name, value in more.items():
+        column = getattr(candidates, name).copy()
+        column[row] = max(column[row], value)
+        assert score(replace(candidates, **{name: column})) >= before
+
+
+@given(states())
+def test_the_bias_is_bounded_and_neutral_without_half_life_and_at_half_salience(
+    state: tuple[Candidates, LexicalQuery],
+) -> None:
+    candidates, query = state
+    neutral = replace(candidates, salience=np.full(len(candidates.ids), 0.5))
+    plain = {p.id: p.score for p in ranked(neutral, query, None).places}
+    assert all(p.breakdown.recency == p.breakdown.salience == 1 for p in ranked(neutral, query, None).places)
+    for place in ranked(candidates, query).places:
+        assert BIAS_LOW * plain[place.id] - 2e-6 <= place.score <= BIAS_HIGH * plain[place.id] + 2e-6
+
+
+@given(st.lists(st.tuples(st.integers(-1, 2), st.integers(0, 20)), min_size=1, max_size=30, unique=True), st.data())
+def test_contiguity_is_the_sum_it_is_defined_as(places: list[tuple[int, int]], data: st.DataObject) -> None:
+    r = data.draw(hnp.arrays(float, len(places), elements=unit()))
+    session, position = (np.array(column, np.int64) for column in zip(*places, strict=True))
+    lent = contiguity(r, session, position)
+    for i, (s, p) in enumerate(places):
+        weights: dict[int, float] = {}
+        for j, (other, q) in enumerate(places):
+            if s >= 0 and other == s and 1 <= abs(p - q) <= REACH:
+                weights[j] = (BEFORE if q < p else AFTER) * 2.0 ** (1 - abs(p - q))
+        expected = 0.0
+        if weights:
+            scale = min(WHOLE / sum(weights.values()), MOST / max(weights.values()))
+            expected = scale * sum(weight * float(r[j]) for j, weight in weights.items())
+        assert lent[i] == pytest.approx(expected, abs=1e-9)
+
+
+@given(unit(0.01, 1))
+def test_in_a_session_of_two_the_answer_comes_before_its_neighbour(relevance: float) -> None:
+    for answer in (0, 1):
+        r: Floats = np.zeros(2)
+        r[answer] = relevance
+        score = r + contiguity(r, np.zeros(2, np.int64), np.arange(2))
+        assert score[answer] > score[1 - answer]
+
+
+def test_in_a_long_session_the_kernel_is_whole_and_its_edges_are_scaled() -> None:
+    """The numbers of docs/recall.md: 0.5 and 0.3 beside, halved with each place; 1.6 and 8/3 at the edges."""
+    r: Floats = np.zeros(20)
+    r[10] = 1.0
+    lent = contiguity(r, np.zeros(20, np.int64), np.arange(20))
+    assert lent[6:15].tolist() == pytest.approx([0.0375, 0.075, 0.15, 0.3, 0, 0.5, 0.25, 0.125, 0.0625])
+    first: Floats = np.zeros(20)
+    first[1] = 1.0
+    assert contiguity(first, np.zeros(20, np.int64), np.arange(20))[0] == pytest.approx(0.3 * 8 / 3)
+    last: Floats = np.zeros(20)
+    last[18] = 1.0
+    assert contiguity(last, np.zeros(20, np.int64), np.arange(20))[19] == pytest.approx(0.5 * 1.6)
+
+
+def test_candidates_are_seeds_and_what_is_within_four_places_of_one_in_its_session() -> None:
+    seeds = np.zeros(30, np.bool_)
+    seeds[[10, 29]] = True
+    session = np.array([0] * 15 + [1] * 14 + [-1])
+    reached = within_reach(seeds, session, np.arange(30))
+    assert np.flatnonzero(reached).tolist() == [6, 7, 8, 9, 10, 11, 12, 13, 14, 29]
+
+
+@given(st.integers(1, 10**6), st.data())
+@settings(max_examples=50)
+def test_idf_is_positive_and_falls_with_frequency(memories: int, data: st.DataObject) -> None:
+    df = sorted(data.draw(st.lists(st.integers(0, memories), min_size=1, max_size=20, unique=True)))
+    weights = lexical.idf(memories, df)
+    assert (weights > 0).all()
+    assert (np.diff(weights) < 0).all()
+
+
+def test_bm25_is_the_sum_it_is_defined_as() -> None:
+    """By hand: two memories of 10 and 20 terms, mean 15, k1 .9, b .4."""
+    tf, length = np.array([[1.0, 0.0], [2.0, 3.0]]), np.array([10.0, 20.0])
+    scores = lexical.bm25(np.array([1.5, 0.5]), tf, length, 15.0)
+    assert scores[0] == pytest.approx(1.5 * 1.9 / (1 + 0.9 * (0.6 + 0.4 * 10 / 15)))
+    assert scores[1] == pytest.approx((1.5 * 2 / (2 + 1.02) + 0.5 * 3 / (3 + 1.02)) * 1.9)
+    assert lexical.bound(np.array([1.5, 0.5])) == pytest.approx(3.8)
+
+
+def test_common_terms_make_no_candidates_when_rarer_ones_exist() -> None:
+    assert lexical.rare(100, [11, 10, 0]) == [False, True, False]
+    assert lexical.rare(100, [90, 11, 0]) == [True, True, False]
+    assert lexical.rare(100, []) == []

@@ -1,0 +1,104 @@
+"""Tokens fit one moment or one request; what is altered is refused."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.errors import FailedPrecondition, InvalidArgument, Unavailable
+from somabrain_service.domain.idempotency import request_key
+from somabrain_service.domain.memory import MemoryDraft, Vector
+from somabrain_service.domain.names import NamespaceName, tenant_id
+from somabrain_service.domain.pages import ListQuery, Order
+from somabrain_service.domain.tokens import (
+    Moment,
+    canonical_bytes,
+    check_consistency,
+    consistency_token,
+    page_token,
+    read_page_token,
+)
+
+NOTES, OTHER = NamespaceName("notes"), NamespaceName("other")
+TENANT = tenant_id("i", "t")
+
+
+@given(st.integers(0, 2**62), st.integers(0, 2**62))
+def test_a_read_is_allowed_from_the_tokens_version_on(written: int, seen: int) -> None:
+    token = consistency_token(NOTES, Moment("e", written))
+    if seen >= written:
+        check_consistency(token, NOTES, Moment("e", seen))
+    else:
+        with pytest.raises(Unavailable):
+            check_consistency(token, NOTES, Moment("e", seen))
+
+
+def test_a_token_of_another_namespace_or_epoch_is_refused() -> None:
+    token = consistency_token(NOTES, Moment("e", 1))
+    with pytest.raises(InvalidArgument, match="another namespace"):
+        check_consistency(token, OTHER, Moment("e", 1))
+    with pytest.raises(FailedPrecondition, match="restored"):
+        check_consistency(token, NOTES, Moment("f", 1))
+    check_consistency("", NOTES, Moment("e", 0))
+
+
+@given(st.text(max_size=60))
+def test_what_is_no_token_is_refused_by_field(text: str) -> None:
+    if text:
+        with pytest.raises(InvalidArgument) as caught:
+            check_consistency(text, NOTES, Moment("e", 1))
+        assert caught.value.field == "consistency_token"
+        with pytest.raises(InvalidArgument) as caught:
+            read_page_token(TENANT, ListQuery(NOTES, page_token=text))
+        assert caught.value.field == "page_token"
+
+
+@given(st.data())
+def test_a_token_with_a_changed_letter_is_refused(data: st.DataObject) -> None:
+    token = consistency_token(NOTES, Moment("e", 7))
+    at = data.draw(st.integers(0, len(token) - 2))  # of the last letter not all bits count
+    letter = data.draw(st.sampled_from("ABCDabcd0189").filter(lambda c: c != token[at]))
+    with pytest.raises(InvalidArgument):
+        check_consistency(token[:at] + letter + token[at + 1 :], NOTES, Moment("e", 9))
+
+
+def test_a_page_token_comes_back_for_its_request_and_no_other() -> None:
+    query = ListQuery(NOTES, page_size=5)
+    token = page_token(TENANT, query, "2024-01-01", 42)
+    assert read_page_token(TENANT, ListQuery(NOTES, page_size=5, page_token=token)) == ("2024-01-01", 42)
+    for tenant, other in (
+        (tenant_id("i", "u"), ListQuery(NOTES, page_size=5, page_token=token)),
+        (TENANT, ListQuery(OTHER, page_size=5, page_token=token)),
+        (TENANT, ListQuery(NOTES, page_size=6, page_token=token)),
+        (TENANT, ListQuery(NOTES, page_size=5, order=Order(descending=True), page_token=token)),
+    ):
+        with pytest.raises(InvalidArgument, match="another request"):
+            read_page_token(tenant, other)
+    with pytest.raises(InvalidArgument):
+        read_page_token(TENANT, ListQuery(NOTES, page_token=consistency_token(NOTES, Moment("e", 1))))
+
+
+def test_a_request_key_tells_bodies_apart_and_holds_neither_id_nor_text() -> None:
+    def key(body: object, request_id: str = "id-1", tenant: str = "t") -> tuple[bytes, bytes]:
+        made = request_key(tenant_id("i", tenant), request_id, "Remember", body)
+        assert made is not None
+        return made.key, made.body_hash
+
+    draft = MemoryDraft("bees", labels={"a": "1", "b": "2"}, event_time=datetime(2024, 1, 1, tzinfo=UTC))
+    same = MemoryDraft("bees", labels={"b": "2", "a": "1"}, event_time=datetime(2024, 1, 1, tzinfo=UTC))
+    assert key(draft) == key(same)
+    assert key(draft)[0] == key(MemoryDraft("wasps"))[0]
+    assert key(draft)[1] != key(MemoryDraft("wasps"))[1]
+    assert key(draft)[1] != key(draft, "id-2")[1]
+    assert key(draft)[0] != key(draft, tenant="u")[0]
+    assert request_key(TENANT, "", draft) is None
+    with pytest.raises(InvalidArgument):
+        request_key(TENANT, "x" * 129, draft)
+
+
+def test_a_canonical_form_leaves_out_defaults_so_that_new_fields_change_no_old_one() -> None:
+    assert canonical_bytes(MemoryDraft("bees", ttl=timedelta(hours=1))) == b'{"text":"bees","ttl":3600.0}'
+    assert canonical_bytes([None, NOTES, Vector((1.0, 0.5))]) == b'[null,{"namespace":"notes"},{"values":[1.0,0.5]}]'

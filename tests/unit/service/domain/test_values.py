@@ -1,0 +1,171 @@
+"""Values hold the contract's bounds, and say which field is past which bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.errors import InvalidArgument, Unimplemented
+from somabrain_service.domain import analysis, limits
+from somabrain_service.domain.filter import MemoryFilter
+from somabrain_service.domain.memory import Memory, MemoryDraft, MemoryKind, Vector
+from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, memory_id, tenant_id
+from somabrain_service.domain.namespace import NamespaceDraft, NamespaceSettings
+from somabrain_service.domain.pages import ListQuery, Order
+from somabrain_service.domain.recall import RecallQuery
+
+NOTES = NamespaceName("notes")
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (lambda: MemoryDraft(""), "memory.text"),
+        (lambda: MemoryDraft("x" * 65537), "memory.text"),
+        (lambda: MemoryDraft("ä" * 32769), "memory.text"),
+        (lambda: MemoryDraft("a\0b"), "memory.text"),
+        (lambda: MemoryDraft("a", session="s" * 257), "memory.session"),
+        (lambda: MemoryDraft("a", session="\0"), "memory.session"),
+        (lambda: MemoryDraft("a", subject="s" * 257), "memory.subject"),
+        (lambda: MemoryDraft("a", session_position=1), "memory.session_position"),
+        (lambda: MemoryDraft("a", session="s", session_position=-1), "memory.session_position"),
+        (lambda: MemoryDraft("a", session="s", session_position=2**63 - 1), "memory.session_position"),
+        (lambda: MemoryDraft("a", labels={str(i): "" for i in range(65)}), "memory.labels"),
+        (lambda: MemoryDraft("a", labels={"": "v"}), "memory.labels (a key)"),
+        (lambda: MemoryDraft("a", labels={"k" * 64: "v"}), "memory.labels (a key)"),
+        (lambda: MemoryDraft("a", labels={"k": "v" * 257}), "memory.labels[k]"),
+        (lambda: MemoryDraft("a", salience=1.1), "memory.salience"),
+        (lambda: MemoryDraft("a", salience=float("nan")), "memory.salience"),
+        (lambda: MemoryDraft("a", ttl=timedelta(0)), "memory.ttl"),
+        (lambda: MemoryDraft("a", ttl=HOUR, expire_time=datetime(2030, 1, 1, tzinfo=UTC)), "memory.ttl"),
+        (lambda: Vector(()), "vector.values"),
+        (lambda: Vector((1.0,) * 4097), "vector.values"),
+        (lambda: Vector((float("inf"),)), "vector.values"),
+        (lambda: Vector((0.0, -0.0)), "vector.values"),
+        (lambda: RecallQuery(NOTES), "query"),
+        (lambda: RecallQuery(NOTES, "x" * 65537), "query"),
+        (lambda: RecallQuery(NOTES, "a", top_k=201), "top_k"),
+        (lambda: RecallQuery(NOTES, "a", top_k=-1), "top_k"),
+        (lambda: RecallQuery(NOTES, "a", min_score=1.5), "min_score"),
+        (lambda: RecallQuery(NOTES, vector=Vector((1.0,)), min_score=0.5), "min_score"),
+        (lambda: ListQuery(NOTES, page_size=1001), "page_size"),
+        (lambda: Order.parse("name"), "order_by"),
+        (lambda: Order.parse("create_time descending"), "order_by"),
+        (lambda: MemoryFilter(sessions=("s" * 257,)), "filter.sessions"),
+        (lambda: MemoryFilter(subjects=tuple(map(str, range(257)))), "filter.subjects"),
+        (lambda: MemoryFilter(labels={"k": "\0"}), "filter.labels[k]"),
+        (lambda: NamespaceDraft(NOTES, display_name="d" * 257), "namespace.display_name"),
+        (lambda: NamespaceSettings(default_ttl=timedelta(0)), "namespace.settings.default_ttl"),
+        (lambda: NamespaceName.of("Notes"), "namespace_id"),
+        (lambda: NamespaceName.of(""), "namespace_id"),
+        (lambda: NamespaceName.of("-a"), "namespace_id"),
+        (lambda: NamespaceName.of("a" * 64), "namespace_id"),
+        (lambda: NamespaceName.parse("notes"), "parent"),
+        (lambda: NamespaceName.parse("namespaces/a/b"), "parent"),
+        (lambda: NamespaceName.parse("namespaces/a\n"), "parent"),
+        (lambda: MemoryName.parse("namespaces/a/memories/1"), "name"),
+        (lambda: MemoryName.parse("namespaces/a/memories/ffffffffffffffff"), "name"),
+        (lambda: MemoryName.parse("namespaces/a"), "name"),
+    ],
+)
+def test_what_is_past_a_bound_is_refused_by_field(make: Callable[[], object], field: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        make()
+    assert caught.value.field == field
+    assert len(caught.value.description) > 10
+
+
+def test_what_is_at_a_bound_is_taken() -> None:
+    draft = MemoryDraft(
+        "ä" * 32768,
+        session="s" * 256,
+        session_position=limits.POSITION,
+        labels={f"{i:063}": "v" * 256 for i in range(64)},
+        salience=0.0,
+    )
+    assert len(draft.text.encode()) == limits.TEXT_BYTES
+    assert RecallQuery(NOTES, "a", top_k=0).top_k == 10
+    assert RecallQuery(NOTES, "a", top_k=200).top_k == 200
+    assert ListQuery(NOTES).page_size == 100
+    assert Order.parse(" event_time  desc ") == Order.parse("event_time desc")
+
+
+@given(st.integers(0, 2**63 - 1))
+def test_names_are_read_as_they_are_written_and_ordered_as_their_numbers(number: int) -> None:
+    name = MemoryName(NOTES, MemoryId(number))
+    assert MemoryName.parse(str(name)) == name
+    other = MemoryName(NOTES, MemoryId(number // 2))
+    assert (str(name) > str(other)) == (name > other)
+
+
+@given(st.text())
+def test_no_text_is_half_a_name(text: str) -> None:
+    """Whatever is no name is refused, never anything else."""
+    for parse in (NamespaceName.parse, MemoryName.parse, NamespaceName.of):
+        try:
+            parsed = parse(text)
+        except InvalidArgument:
+            continue
+        assert str(parsed) in (text, f"namespaces/{text}")
+
+
+def test_equal_tenants_of_two_issuers_are_two() -> None:
+    assert tenant_id("https://a", "t") == tenant_id("https://a", "t")
+    assert len({tenant_id("https://a", "t"), tenant_id("https://b", "t"), tenant_id("https://a", "u")}) == 3
+    assert isinstance(tenant_id("https://a", "t"), UUID)
+    assert tenant_id("https://a", "t").version == 5
+
+
+@given(st.timedeltas(timedelta(0), timedelta(days=25_000)), st.integers(0, 2**32))
+def test_memory_ids_fit_63_bits_and_rise_with_time(age: timedelta, random: int) -> None:
+    now = datetime(2024, 1, 1, tzinfo=UTC) + age
+    number = memory_id(now, random)
+    assert 0 < number < 2**63
+    assert memory_id(now + timedelta(milliseconds=2), 0) > number
+
+
+def test_an_etag_changes_with_the_memory() -> None:
+    moment = datetime(2024, 1, 1, tzinfo=UTC)
+    memory = Memory(
+        MemoryName(NOTES, MemoryId(1)), "a", MemoryKind.EPISODIC, "", None, "", {}, moment, moment, moment, 0.5, None,
+        False, 1,
+    )  # fmt: skip
+    assert memory.etag == replace(memory).etag
+    assert memory.etag != replace(memory, revision=2).etag
+
+
+@pytest.mark.parametrize(
+    ("text", "terms"),
+    [
+        ("The bees were dancing; a bee dances.", {"bee": 2, "danc": 2}),
+        ("Caroline's dog isn't here, don’t worry", {"carolin": 1, "dog": 1, "worri": 1}),
+        ("ＦＵＬＬ width and ﬁne ligatures", {"full": 1, "width": 1, "fine": 1, "ligatur": 1}),
+        ("snake_case 3.14 C++ naïve Ünïcode 日本語 🎉", {"snake": 1, "case": 1, "3": 1, "14": 1, "c": 1, "naïv": 1,
+         "ünïcode": 1, "日本語": 1}),
+        ("in May 2023", {"may": 1, "2023": 1}),
+        ("who is it?", {}),
+    ],
+)  # fmt: skip
+def test_terms_are_stems_of_what_is_not_a_stop_word(text: str, terms: dict[str, int]) -> None:
+    assert analysis.terms(text) == terms
+
+
+@given(st.text(max_size=200))
+def test_any_text_has_terms_that_the_index_can_hold(text: str) -> None:
+    for term, count in analysis.terms(text).items():
+        assert 1 <= len(term) <= 64
+        assert count >= 1
+        assert "\0" not in term
+
+
+def test_a_language_that_is_not_there_is_said_by_field() -> None:
+    assert analysis.analyzer("en") == "en-1"
+    with pytest.raises(Unimplemented, match=r"namespace\.settings\.language"):
+        analysis.analyzer("fr")

@@ -1,0 +1,73 @@
+"""The encoder gives unit vectors in which meaning is near, the same for a text alone and among others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+from common.config.settings import EncoderSettings
+from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID, MAX_TOKENS, VOCABULARY, MiniLm
+from somabrain_service.encoders.open import open_encoders
+
+TEXTS = [
+    "The cat sat on the mat.",
+    "A kitten rested on a rug.",
+    "Interest rates rose again.",
+    "",
+    "🎉 日本語",
+    "x" * 9999,
+]
+
+
+@pytest.fixture
+async def minilm() -> AsyncIterator[MiniLm]:
+    async with open_encoders(EncoderSettings()) as encoders:
+        encoder = encoders[ENCODER_ID]
+        assert isinstance(encoder, MiniLm)
+        yield encoder
+
+
+async def test_vectors_have_length_one_and_meaning_is_near(minilm: MiniLm) -> None:
+    vectors = await minilm.encode(TEXTS)
+    assert vectors.shape == (len(TEXTS), DIMENSIONS)
+    assert vectors.dtype == np.float32
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
+    near, far = vectors[0] @ vectors[1], vectors[0] @ vectors[2]
+    assert near > 0.5 > 0.2 > far
+
+
+async def test_a_text_has_the_same_vector_alone_and_among_others(minilm: MiniLm) -> None:
+    together = await minilm.encode(TEXTS * 12)
+    for i, text in enumerate(TEXTS):
+        alone = (await minilm.encode([text]))[0]
+        assert float(alone @ together[i]) == pytest.approx(1, abs=1e-3)
+        assert np.array_equal(alone, (await minilm.encode([text]))[0])
+
+
+async def test_what_is_past_the_last_token_does_not_count(minilm: MiniLm) -> None:
+    long = "bee " * (MAX_TOKENS + 50)
+    vectors = await minilm.encode([long, long + " volcano"])
+    assert np.array_equal(vectors[0], vectors[1])
+    assert (await minilm.encode([])).shape == (0, DIMENSIONS)
+
+
+async def test_the_event_loop_goes_on_while_a_text_is_encoded(minilm: MiniLm) -> None:
+    turns = 0
+    task = asyncio.create_task(minilm.encode(["many words " * 100] * 16))
+    while not task.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns > 100
+
+
+async def test_lexical_means_no_encoder() -> None:
+    async with open_encoders(EncoderSettings(kind="lexical")) as encoders:
+        assert encoders == {}
+
+
+def test_the_vocabulary_is_that_of_bert() -> None:
+    words = VOCABULARY.read_text(encoding="utf-8").split("\n")
+    assert (words[0], words[101], words[102], words[30521], len(words)) == ("[PAD]", "[CLS]", "[SEP]", "##～", 30523)
