@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -150,10 +151,10 @@ def farewell(kubectl: Kubectl, took_s: float) -> None:
     print(f"\n$ kubectl get sb -n {NAMESPACE}\n{kubectl('get', 'sb', '-n', NAMESPACE)}\n{conditions(kubectl)}")
     print(f"""
 Done in {took_s:.0f} s. To go on:
-  export KUBECONFIG={kubectl.kubeconfig} PATH=$PATH:~/.cache/somabrain/bin
+  export KUBECONFIG={kubectl.kubeconfig} PATH={Path(shutil.which("kubectl") or "/usr/bin/kubectl").parent}:$PATH
   kubectl -n {NAMESPACE} edit sb {BRAIN}         change replicas, policy or settings, and watch it follow
   kubectl -n {NAMESPACE} describe sb {BRAIN}     how it stands and what happened
-  kubectl -n {NAMESPACE} create token agent --audience somabrain > token
+  (umask 077; kubectl -n {NAMESPACE} create token agent --audience somabrain > token)
   kubectl -n {NAMESPACE} port-forward {service} 50052 &
   .venv/bin/somabrain --token-file token recall {BOOK} "Who is Dinah?"
 To clean up:
