@@ -34,7 +34,7 @@ _KEPT: Final = (
 )  # fmt: skip
 _COLUMNS: Final = (
     ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', "Whether it serves what the spec asks for."),
-    ("Version", "string", ".status.version", "The image that all pods run."),
+    ("Version", "string", ".status.version", "What all pods run."),
     ("Replicas", "integer", ".status.replicas", "Pods there are."),
     ("Migrated", "string", '.status.conditions[?(@.type=="Migrated")].reason', "Where the migration stands."),
     ("Status", "string", ".status.phase", "A summary."),

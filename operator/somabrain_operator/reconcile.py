@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from common.errors import FailedPrecondition, PermissionDenied, SomaBrainError
+from common.errors import FailedPrecondition, NotFound, PermissionDenied, SomaBrainError
 from somabrain_operator.cluster.api import Cluster
 from somabrain_operator.cluster.observe import observe
 from somabrain_operator.cluster.probe import ReadinessProbe
@@ -59,7 +59,10 @@ class Reconciler:
             plan = replace(plan, migration=remembered(observed.brain.status) or plan.migration)
         status = render_status(plan, children, redact(refusal.message) if refusal else "")
         if status != observed.brain.status:
-            self.echoes.expect(await self.cluster.write_status(key, observed.brain.uid, status))
+            try:
+                self.echoes.expect(await self.cluster.write_status(key, observed.brain.uid, status))
+            except NotFound:
+                return GONE  # it was deleted meanwhile
         if refusal is not None:
             raise refusal
         return plan.wake_after_s

@@ -48,7 +48,7 @@ def _from_code(what: str, code: int, message: str) -> SomaBrainError:
         case 409:
             return Aborted(f"{what} changed meanwhile: {said}")
         case 401 | 403:
-            return PermissionDenied(f"The API server does not allow the operator {what}: {said}")
+            return PermissionDenied(f"The operator may not do this to {what}: {said}")
         case 400 | 422:
             return FailedPrecondition(f"The API server refused {what}: {said}")
         case 429:

@@ -64,9 +64,9 @@ class SomaBrainStatus(Part):
     phase: Phase | None = None
     """A summary for people; programs read the conditions."""
     version: Annotated[str, Field(max_length=512)] | None = None
-    """The image that all pods run."""
+    """What all pods run: a release, or an image of another repository."""
     target_version: Annotated[str, Field(max_length=512)] | None = None
-    """The image that the spec asks for."""
+    """What the spec asks for, in the same form."""
     replicas: int | None = None
     """Pods there are."""
     ready_replicas: int | None = None

@@ -21,10 +21,11 @@ def available(now: Rollout) -> Finding:
         return Finding("False", "Hibernated", "spec.replicas is 0: nothing serves; the memories are kept.")
     if now.ready == 0:
         return Finding("False", "NoPodReady", f"No pod serves. {listed(now.unready)}".strip())
-    if now.ready < now.desired:
-        message = f"{now.ready} of {now.desired} pods serve. {listed(now.unready)}".strip()
+    there = max(now.desired, now.replicas)
+    if now.ready < there:
+        message = f"{now.ready} of {there} pods serve. {listed(now.unready)}".strip()
         return Finding("True", "SomePodsReady", message)
-    return Finding("True", "PodsReady", f"{now.ready} of {now.desired} pods serve.")
+    return Finding("True", "PodsReady", f"{now.ready} of {there} pods serve.")
 
 
 def progressing(plan: Plan, now: Rollout, applied: bool) -> Finding:

@@ -44,8 +44,8 @@ def render_status(plan: Plan, children: Mapping[ChildId, Manifest], refusal: str
     status = SomaBrainStatus(
         observed_generation=brain.generation,
         phase=_phase(plan, now, findings),
-        version=(running_image(observed.pods) if now.replicas else "") or None,
-        target_version=plan.image or None,
+        version=_release(plan, running_image(observed.pods) if now.replicas else ""),
+        target_version=_release(plan, plan.image),
         replicas=now.replicas,
         ready_replicas=now.ready,
         updated_replicas=now.updated,
@@ -56,6 +56,11 @@ def render_status(plan: Plan, children: Mapping[ChildId, Manifest], refusal: str
         conditions=tuple(_condition(kind, findings[kind], plan) for kind in conditions.ORDER),
     )
     return status.model_dump(by_alias=True, exclude_none=True, mode="json")
+
+
+def _release(plan: Plan, image: str) -> str | None:
+    """Return an image of the operator's repository by its tag alone, another one whole, and None for none."""
+    return image.removeprefix(f"{plan.release.service_repository}:") or None
 
 
 def _unseen() -> dict[ConditionType, Finding]:

@@ -63,7 +63,7 @@ def test_numbers_selector_and_endpoint_are_those_of_the_deployment() -> None:
     """What autoscalers and clients read."""
     status = render_status(plan(serving(replicas=2)), serving(replicas=2).children)
     assert {key: status[key] for key in ("replicas", "readyReplicas", "updatedReplicas", "phase", "version")} == {
-        "replicas": 2, "readyReplicas": 2, "updatedReplicas": 2, "phase": "Ready", "version": samples.IMAGE,
+        "replicas": 2, "readyReplicas": 2, "updatedReplicas": 2, "phase": "Ready", "version": "0.1.0",
     }  # fmt: skip
     assert status["endpoint"] == "dns:///quickstart-headless.demo.svc:50052"
     assert "app.kubernetes.io/instance=quickstart" in str(status["selector"])
@@ -265,3 +265,23 @@ def test_a_deployment_of_somebody_else_is_not_ours() -> None:
     )
     status = render_status(plan(seen), {DEPLOYMENT: theirs})
     assert status["readyReplicas"] == 0
+
+
+def test_an_image_of_another_repository_is_shown_whole() -> None:
+    """A release is shown by its tag, as people say it; anything else as it is."""
+    seen = serving(image="registry.example/brain:2", migration={"enabled": False})
+    seen = replace(seen, pods=(pod("p0", image="registry.example/brain:2"),))
+    status = render_status(plan(seen), seen.children)
+    assert (status["version"], status["targetVersion"]) == ("registry.example/brain:2", "registry.example/brain:2")
+
+
+def test_pods_of_two_releases_have_no_common_version() -> None:
+    """In the middle of a rollout there is no one version to show."""
+    seen = replace(serving(), pods=(pod("p0"), pod("p1", image="other:1")))
+    assert "version" not in render_status(plan(seen), seen.children)
+
+
+def test_a_pod_more_in_the_middle_of_a_rollout_is_counted() -> None:
+    """Never `2 of 1`."""
+    seen = deployed(serving(), replicas=2, readyReplicas=2, updatedReplicas=1)
+    assert conditions(seen)["Available"]["message"] == "2 of 2 pods serve."

@@ -1,0 +1,80 @@
+"""The operator's chart grants what the operator does and no more, and refuses what it cannot keep."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.chart.conftest import HelmRefused, Manifest, Render
+
+CHART = "somabrain-operator"
+
+
+def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
+    return [manifest for manifest in manifests if manifest["kind"] == kind]
+
+
+def environment(manifests: list[Manifest]) -> dict[str, Any]:
+    (deployment,) = of_kind(manifests, "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    return {each["name"]: each.get("value") for each in container["env"]}
+
+
+def test_secrets_are_read_by_name_only(render: Render) -> None:
+    """No rule lets the operator list or watch Secrets, write a SomaBrain's spec, or use a wildcard."""
+    (role,) = of_kind(render(CHART), "ClusterRole")
+    granted = {(resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
+    assert {verb for resource, verb in granted if resource == "secrets"} == {"get"}
+    assert {verb for resource, verb in granted if resource == "somabrains"} == {"get", "list", "watch"}
+    assert "*" not in {part for pair in granted for part in pair}
+
+
+def test_an_install_for_some_namespaces_has_no_cluster_wide_right(render: Render) -> None:
+    """A Role and its binding in each, and the operator is told which."""
+    manifests = render(CHART, "watchNamespaces={a,b}")
+    assert not of_kind(manifests, "ClusterRole") + of_kind(manifests, "ClusterRoleBinding")
+    assert [role["metadata"]["namespace"] for role in of_kind(manifests, "Role")] == ["a", "b"]
+    assert environment(manifests)["SOMABRAIN_OPERATOR__NAMESPACES"] == '["a","b"]'
+
+
+def test_there_is_one_operator_at_a_time(render: Render) -> None:
+    """There is no leader election, so the old one goes before the new one comes."""
+    (deployment,) = of_kind(render(CHART), "Deployment")
+    assert (deployment["spec"]["replicas"], deployment["spec"]["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_the_definition_can_be_left_to_another_release(render: Render) -> None:
+    """Two releases cannot both own the CustomResourceDefinition."""
+    assert len(of_kind(render(CHART), "CustomResourceDefinition")) == 1
+    assert of_kind(render(CHART, "crd.install=false"), "CustomResourceDefinition") == []
+
+
+def test_rights_can_be_granted_by_somebody_else(render: Render) -> None:
+    """Without rbac.create nothing of it is made."""
+    manifests = render(CHART, "rbac.create=false", "rbac.issuerDiscovery=true", "serviceAccount.create=false")
+    assert {each["kind"] for each in manifests} == {"CustomResourceDefinition", "Service", "Deployment", "Pod"}
+
+
+def test_issuer_discovery_is_bound_when_asked(render: Render) -> None:
+    """For clusters that took the default binding away."""
+    bindings = of_kind(render(CHART, "rbac.issuerDiscovery=true"), "ClusterRoleBinding")
+    assert "system:service-account-issuer-discovery" in [binding["roleRef"]["name"] for binding in bindings]
+
+
+def test_a_digest_pins_the_image_of_operator_and_test(render: Render) -> None:
+    """An image's digest wins over its tag, everywhere."""
+    digest = "sha256:" + "0" * 64
+    manifests = render(CHART, f"image.digest={digest}")
+    (deployment,), (pod,) = of_kind(manifests, "Deployment"), of_kind(manifests, "Pod")
+    for spec in (deployment["spec"]["template"]["spec"], pod["spec"]):
+        assert spec["containers"][0]["image"] == f"ghcr.io/somabrain/somabrain-operator@{digest}"
+
+
+@pytest.mark.parametrize(
+    "setting", ["operator.workers=0", "image.pullPolicy=Sometimes", "watchNamespaces={A}", "nope=1"]
+)
+def test_a_value_that_cannot_be_is_refused(render: Render, setting: str) -> None:
+    """A typo or a bound passed is an error that names the value."""
+    with pytest.raises(HelmRefused, match=setting.split("=", maxsplit=1)[0].rsplit(".", maxsplit=1)[-1]):
+        render(CHART, setting)
