@@ -6,7 +6,7 @@ from common.errors import NotFound
 from somabrain_service.commands.services import Services
 from somabrain_service.domain.idempotency import request_key
 from somabrain_service.domain.names import MemoryName, TenantId
-from somabrain_service.domain.tokens import Moment, consistency_token
+from somabrain_service.domain.tokens import consistency_token
 
 
 async def forget_memory(
@@ -30,10 +30,11 @@ async def forget_memory(
         StoreUnavailable: PostgreSQL is gone.
     """
     request = request_key(tenant, request_id, "ForgetMemory", name, etag)
-    moment = await services.store.delete_memory(tenant, name, etag, services.clock(), request)
+    now = services.clock()
+    moment = await services.store.delete_memory(tenant, name, etag, now, request)
     if moment is None:
         if not allow_missing:
             raise NotFound("Memory", str(name), "Set allow_missing when that is as well.")
-        namespace = await services.store.namespace(tenant, name.namespace)
-        moment = Moment(namespace.epoch, namespace.version)
+        async with services.store.reading(tenant, name.namespace, now) as reading:
+            moment = (await reading.statistics()).moment
     return consistency_token(name.namespace, moment)

@@ -9,6 +9,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from common.errors import Aborted
 from somabrain_service.commands.services import Services
 from somabrain_service.commands.vectors import own_vector
 from somabrain_service.domain import analysis, lexical, limits
@@ -49,6 +50,8 @@ async def recall_memories(services: Services, tenant: TenantId, query: RecallQue
     terms = tuple(sorted(analysis.terms(query.query)))
     async with services.store.reading(tenant, query.parent, now) as reading:
         seen = await reading.statistics(terms)
+        if seen.namespace.etag != namespace.etag:
+            raise Aborted("The namespace's settings were changed meanwhile; try again.")
         check_consistency(query.consistency_token, query.parent, seen.moment)
         if vector is not None and seen.vectors < seen.memories:
             degraded.append(DegradedReason.REENCODING)

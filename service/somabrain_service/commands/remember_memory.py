@@ -71,7 +71,7 @@ async def remember_memory(
         vector=await _vector(services, encoder_id, draft.text, vector),
         encoder_id=encoder_id,
     )
-    written = await services.store.insert_memory(tenant, parent, new, request)
+    written = await services.store.insert_memory(tenant, namespace, new, request)
     return Remembered(written.memory, consistency_token(parent, written.moment))
 
 

@@ -172,11 +172,12 @@ class Store(Protocol):
         ...
 
     async def insert_memory(
-        self, tenant: TenantId, name: NamespaceName, new: NewMemory, request: RequestKey | None
+        self, tenant: TenantId, namespace: Namespace, new: NewMemory, request: RequestKey | None
     ) -> Written:
         """Keep a memory, durably.
 
         Raises:
+            Aborted: the namespace is no longer as given; `namespace` knows it anew.
             NotFound: no such namespace, or the request's memory has been forgotten since.
             AlreadyExists: the request's id came with another body, or the place in the session is taken.
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from sqlalchemy import text
@@ -12,6 +12,7 @@ from common.errors import NotFound
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, NamespaceName
+from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.pages import Order, OrderField
 from somabrain_service.domain.scoring import Candidates
 from somabrain_service.domain.tokens import Json
@@ -67,7 +68,10 @@ _KEYS = {
 class PostgresReading:
     """See `Reading`. `statistics` comes first: it finds the namespace that the others read."""
 
-    def __init__(self, connection: AsyncConnection, name: NamespaceName, now: datetime) -> None:
+    def __init__(
+        self, connection: AsyncConnection, name: NamespaceName, now: datetime, seen: Callable[[Namespace], Namespace]
+    ) -> None:
+        self._seen = seen
         self._connection = connection
         self._name = name
         self._now = now
@@ -86,7 +90,7 @@ class PostgresReading:
         if row is None:
             raise NotFound("Namespace", str(self._name), "Create it with NamespaceService.CreateNamespace.")
         self._ns = row.id
-        return Statistics(rows.namespace(row), row.memories, int(row.tokens), row.vectors, tuple(row.df))
+        return Statistics(self._seen(rows.namespace(row)), row.memories, int(row.tokens), row.vectors, tuple(row.df))
 
     async def candidates(self, search: Search) -> Candidates:
         """See `Reading.candidates`."""

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
@@ -21,6 +22,7 @@ from somabrain_service.store import schema
 from somabrain_service.store.postgres import filters, requests, rows, writing
 from somabrain_service.store.postgres.engine import Transactions
 from somabrain_service.store.postgres.faults import Retry, violated
+from somabrain_service.store.postgres.known import KnownNamespaces
 from somabrain_service.store.postgres.reading import PostgresReading
 from somabrain_service.store.protocols import NewMemory, Reading, SchemaState, Written
 
@@ -49,6 +51,7 @@ class PostgresStore:
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
+        self._known = KnownNamespaces()
 
     def connections(self) -> tuple[int, int]:
         """See `Store.connections`."""
@@ -105,22 +108,25 @@ class PostgresStore:
 
     async def namespace(self, tenant: TenantId, name: NamespaceName) -> Namespace:
         """See `Store.namespace`."""
+        if known := self._known.get(tenant, name):
+            return known
         async with self._transactions.read(tenant) as connection:
             row = (await connection.execute(_NAMESPACE, {"name": name.namespace})).one_or_none()
         if row is None:
-            raise NotFound("Namespace", str(name), "Create it with NamespaceService.CreateNamespace.")
-        return rows.namespace(row)
+            raise _no_namespace(name)
+        return self._known.keep(tenant, rows.namespace(row))
 
     @asynccontextmanager
     async def reading(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AsyncIterator[Reading]:
         """See `Store.reading`."""
         async with self._transactions.read(tenant) as connection:
-            yield PostgresReading(connection, name, now)
+            yield PostgresReading(connection, name, now, partial(self._known.keep, tenant))
 
     async def insert_memory(
-        self, tenant: TenantId, name: NamespaceName, new: NewMemory, request: RequestKey | None
+        self, tenant: TenantId, namespace: Namespace, new: NewMemory, request: RequestKey | None
     ) -> Written:
         """See `Store.insert_memory`."""
+        name = namespace.name
 
         async def work(connection: AsyncConnection) -> Written:
             if new.draft.session:
@@ -139,8 +145,11 @@ class PostgresStore:
                         "leave it unset for the place after the last one."
                     ) from None
                 raise
-            if row is None:
-                raise NotFound("Namespace", str(name), "Create it with NamespaceService.CreateNamespace.")
+            if row is None or row.etag != namespace.etag:
+                self._known.forget(tenant, name)
+                if row is None:
+                    raise _no_namespace(name)
+                raise Aborted("The namespace's settings were changed meanwhile; try again.")
             if not row.kept:
                 return await _again(connection, name, request, new.create_time)
             moment = await writing.raise_version(
@@ -172,7 +181,7 @@ class PostgresStore:
             parent = {"name": name.namespace.namespace}
             namespace = (await connection.execute(_NAMESPACE, parent)).one_or_none()
             if namespace is None:
-                raise NotFound("Namespace", str(name.namespace), "Create it with NamespaceService.CreateNamespace.")
+                raise _no_namespace(name.namespace)
             which = {"ns": namespace.id, "id": name.memory, "now": now}
             row = (await connection.execute(_LOCKED_MEMORY, which)).one_or_none()
             if row is None:
@@ -200,6 +209,10 @@ class PostgresStore:
             return moment
 
         return await self._transactions.write(tenant, work)
+
+
+def _no_namespace(name: NamespaceName) -> NotFound:
+    return NotFound("Namespace", str(name), "Create it with NamespaceService.CreateNamespace.")
 
 
 async def _again(

@@ -37,7 +37,7 @@ LOCK_SESSION = text("SELECT pg_advisory_xact_lock(:session)")
 
 INSERT = text("""
 WITH namespace AS (
-    SELECT id, encoder FROM namespaces WHERE name = :namespace
+    SELECT id, epoch || '-' || revision AS etag FROM namespaces WHERE name = :namespace
 ), fresh AS (
     INSERT INTO idempotency_keys (tenant_id, key, body_hash, namespace_id, memory, expire_time)
     SELECT :tenant, :key, :body_hash, id, :id, :key_expire_time FROM namespace WHERE CAST(:key AS bytea) IS NOT NULL
@@ -70,7 +70,7 @@ WITH namespace AS (
     SELECT :tenant, gate.id, l.key, l.value, :id
     FROM gate, unnest(CAST(:label_keys AS text[]), CAST(:label_values AS text[])) AS l (key, value)
 )
-SELECT n.id AS namespace_id, kept.position, EXISTS (SELECT FROM kept) AS kept
+SELECT n.id AS namespace_id, n.etag, kept.position, EXISTS (SELECT FROM kept) AS kept
 FROM namespace n LEFT JOIN kept ON true
 """)
 
