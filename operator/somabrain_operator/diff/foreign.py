@@ -95,5 +95,5 @@ def _counterpart(rendered: Json, live: Json, step: str | int, field: str) -> Jso
     wanted, there = keyed(field, rendered), keyed(field, live)
     if wanted is None or there is None:
         return None
-    identity = next(key for key, place in there.items() if place == step)
+    identity = next((key for key, place in there.items() if place == step), None)
     return rendered[wanted[identity]] if identity in wanted else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from somabrain_operator.tree import Json, mapping
 
@@ -20,12 +20,15 @@ _KEYS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
 }
 """Lists not named here are atomic in the types we render: server-side apply replaces them whole."""
 
-Identity = tuple[Json, ...]
+Identity: TypeAlias = tuple[str, ...]
 
 
 def keyed(field: str, sequence: Sequence[Json]) -> dict[Identity, int] | None:
-    """Return the position of each item by its merge key, or None when the list is atomic."""
+    """Return the position of each item by its merge key, the first of equal ones; None when the list is atomic."""
     for keys in _KEYS.get(field, ()):
-        if all(keys[0] in mapping(item) for item in sequence):
-            return {tuple(mapping(item).get(key) for key in keys): place for place, item in enumerate(sequence)}
+        if all(isinstance(mapping(item).get(keys[0]), str | int) for item in sequence):
+            places: dict[Identity, int] = {}
+            for place, item in enumerate(sequence):
+                places.setdefault(tuple(str(mapping(item).get(key)) for key in keys), place)
+            return places
     return None

@@ -74,9 +74,8 @@ def _of_lists(rendered: Sequence[Json], live: Json, path: Path) -> Iterator[Diff
         else:
             yield Difference(path, "missing")
     if field != "ownerReferences":
-        yield from (
-            Difference((*path, place), "foreign") for identity, place in there.items() if identity not in wanted
-        )
+        ours = {there[identity] for identity in wanted if identity in there}
+        yield from (Difference((*path, place), "foreign") for place in range(len(live)) if place not in ours)
 
 
 def _equal(rendered: Json, live: Json, path: Path) -> bool:

@@ -28,8 +28,14 @@ def available(now: Rollout) -> Finding:
     return Finding("True", "PodsReady", f"{now.ready} of {there} pods serve.")
 
 
-def progressing(plan: Plan, now: Rollout, applied: bool) -> Finding:
-    """Say whether something is under way that will end by itself."""
+def progressing(plan: Plan, now: Rollout, gap: str) -> Finding:
+    """Say whether something is under way that will end by itself.
+
+    Args:
+        plan: what was found.
+        now: where the Deployment stands.
+        gap: where the Deployment is not as rendered after all was done; empty: nowhere.
+    """
     if plan.stopped is not None and not plan.holds_back:
         return Finding("True", plan.stopped.reason, plan.stopped.message)
     if plan.stopped is not None:
@@ -38,8 +44,11 @@ def progressing(plan: Plan, now: Rollout, applied: bool) -> Finding:
         return Finding(
             "False", "Stalled", f"The rollout makes no progress: {now.stalled}. {listed(now.unready)}".strip()
         )
-    if not applied:
-        return Finding("False", "ChangesWait", "The Deployment is not what the spec asks for, and nothing is changed.")
+    if gap and plan.hold:
+        message = f"The Deployment is not what the spec asks for ({gap}), and nothing is changed while it is paused."
+        return Finding("False", "ChangesWait", message)
+    if gap:
+        return Finding("False", "DriftRemains", _remains(gap))
     if not now.settled or (not now.completed and now.ready < now.desired):
         message = f"{now.updated} of {now.desired} pods run what the spec asks for. {listed(now.unready)}"
         return Finding("True", "RollingOut", message.strip())
@@ -49,13 +58,14 @@ def progressing(plan: Plan, now: Rollout, applied: bool) -> Finding:
     return Finding("False", "RolledOut", "All pods run what the spec asks for.")
 
 
-def degraded(plan: Plan, now: Rollout, refusal: str) -> Finding:
+def degraded(plan: Plan, now: Rollout, refusal: str, gap: str) -> Finding:
     """Say whether something is wrong that a person may have to mend.
 
     Args:
         plan: what was found.
         now: where the Deployment stands.
         refusal: what the API server would not do; empty: nothing.
+        gap: as for `progressing`.
     """
     if refusal:
         return Finding("True", "ApplyRefused", refusal)
@@ -65,13 +75,15 @@ def degraded(plan: Plan, now: Rollout, refusal: str) -> Finding:
         return Finding(
             "True", "Stalled", f"The rollout makes no progress: {now.stalled}. {listed(now.unready)}".strip()
         )
+    if gap and not plan.hold:
+        return Finding("True", "DriftRemains", _remains(gap))
     fallen = now.completed and now.settled and not now.starting
     if now.exists and now.ready < now.desired and (now.trouble or fallen):
         return Finding("True", "PodsNotReady", listed(now.unready) or "Some pods do not serve.")
     return Finding("False", "AsExpected", "Nothing is wrong.")
 
 
-def ready(plan: Plan, now: Rollout, refusal: str, applied: bool) -> Finding:
+def ready(plan: Plan, now: Rollout, refusal: str, gap: str) -> Finding:
     """Say whether the service is what the spec asks for, and serves."""
     if refusal:
         return Finding("False", "ApplyRefused", refusal)
@@ -80,9 +92,16 @@ def ready(plan: Plan, now: Rollout, refusal: str, applied: bool) -> Finding:
     serving = available(now)
     if serving.status != "True":
         return Finding("False", serving.reason, serving.message)
-    moving = progressing(plan, now, applied)
-    if not applied or not now.settled or now.stalled:
+    moving = progressing(plan, now, gap)
+    if gap or not now.settled or now.stalled:
         return Finding("False", moving.reason, moving.message)
     if now.ready < now.desired:
         return Finding("False", serving.reason, serving.message)
     return Finding("True", "Serving", serving.message)
+
+
+def _remains(gap: str) -> str:
+    return (
+        f"The Deployment was applied and still is not what the spec asks for ({gap}); look for an admission webhook or "
+        "another controller that changes it."
+    )

@@ -32,14 +32,14 @@ def render_status(plan: Plan, children: Mapping[ChildId, Manifest], refusal: str
     live = live if live is not None and owned(live, plan.owner) else None
     secrets = tuple(secret for each in observed.references for secret in each.secrets)
     now = rollout(live, observed.pods, brain.spec, dict(observed.reports), secrets)
-    applied = plan.deployment is not None and live is not None and not drift(plan.deployment, live)
+    gap = _gap(plan.deployment, live)
     findings: dict[ConditionType, Finding] = {
         **_unseen(),
         **plan.findings,
         "Available": conditions.available(now),
-        "Progressing": conditions.progressing(plan, now, applied),
-        "Degraded": conditions.degraded(plan, now, refusal),
-        "Ready": conditions.ready(plan, now, refusal, applied),
+        "Progressing": conditions.progressing(plan, now, gap),
+        "Degraded": conditions.degraded(plan, now, refusal, gap),
+        "Ready": conditions.ready(plan, now, refusal, gap),
     }
     status = SomaBrainStatus(
         observed_generation=brain.generation,
@@ -56,6 +56,16 @@ def render_status(plan: Plan, children: Mapping[ChildId, Manifest], refusal: str
         conditions=tuple(_condition(kind, findings[kind], plan) for kind in conditions.ORDER),
     )
     return status.model_dump(by_alias=True, exclude_none=True, mode="json")
+
+
+def _gap(rendered: Manifest | None, live: Manifest | None) -> str:
+    """Return where the live Deployment is not as rendered, or an empty string."""
+    if rendered is None:
+        return ""
+    if live is None:
+        return "it does not exist"
+    found = drift(rendered, live)
+    return str(found[0]) if found else ""
 
 
 def _release(plan: Plan, image: str) -> str | None:

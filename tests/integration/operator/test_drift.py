@@ -21,6 +21,8 @@ EDITS: dict[str, list[dict[str, Any]]] = {
     "a variable added": [{"op": "add", "path": f"{POD}/containers/0/env/-", "value": {"name": "X", "value": "1"}}],
     "a variable changed": [{"op": "replace", "path": f"{POD}/containers/0/env/0",
                             "value": {"name": "SOMABRAIN_POSTGRES_DSN", "value": "postgresql://evil"}}],
+    "a variable said twice": [{"op": "add", "path": f"{POD}/containers/0/env/-",
+                               "value": {"name": "SOMABRAIN_POSTGRES_DSN", "value": "postgresql://evil"}}],
     "a volume added": [{"op": "add", "path": f"{POD}/volumes/-", "value": {"name": "x", "emptyDir": {}}}],
     "a volume mounted": [{"op": "add", "path": f"{POD}/containers/0/volumeMounts/-",
                           "value": {"name": "tmp", "mountPath": "/x"}}],

@@ -180,7 +180,7 @@ def test_paused_nothing_is_changed_and_everything_is_said(served: Brain, hands: 
     assert served.until("Ready", "True")
     edit = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "mine:1"}]
     served.api.patch("Deployment", f"{NAME}-server", served.namespace, edit)
-    served.until("Progressing", "False", "The Deployment is not what the spec asks for, and nothing is changed.")
+    served.until("Progressing", "False", "containers[0].image is changed), and nothing is changed while it is paused.")
     assert served.until("Ready", "False")
     assert served.containers() == ["server mine:1"]
     served.apply(paused=False)

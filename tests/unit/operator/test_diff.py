@@ -57,6 +57,12 @@ def add_variable(stored: Any) -> None:
     stored["spec"]["template"]["spec"]["containers"][0]["env"].append({"name": "X", "value": "1"})
 
 
+def double_variable(stored: Any) -> None:
+    stored["spec"]["template"]["spec"]["containers"][0]["env"].append(
+        {"name": "SOMABRAIN_POSTGRES_DSN", "value": "postgresql://evil"}
+    )
+
+
 def add_volume(stored: Any) -> None:
     stored["spec"]["template"]["spec"]["volumes"].append({"name": "x", "emptyDir": {}})
 
@@ -80,6 +86,7 @@ POD = "spec.template.spec"
         (drop_probe, f"{POD}.containers[0].readinessProbe is missing"),
         (add_container, f"{POD}.containers[0] is foreign"),
         (add_variable, f"{POD}.containers[0].env[2] is foreign"),
+        (double_variable, f"{POD}.containers[0].env[2] is foreign"),
         (add_volume, f"{POD}.volumes[3] is foreign"),
         (drop_capability, f"{POD}.containers[0].securityContext.capabilities.drop is changed"),
         (drop_label, "metadata.labels.app.kubernetes.io/part-of is missing"),

@@ -285,3 +285,13 @@ def test_a_pod_more_in_the_middle_of_a_rollout_is_counted() -> None:
     """Never `2 of 1`."""
     seen = deployed(serving(), replicas=2, readyReplicas=2, updatedReplicas=1)
     assert conditions(seen)["Available"]["message"] == "2 of 2 pods serve."
+
+
+def test_a_webhook_that_undoes_what_was_applied_is_suspected() -> None:
+    """What stays different after it was applied is named, and nobody is told that all is well."""
+    seen = serving()
+    live: Any = seen.children[DEPLOYMENT]
+    undone = {**live, "spec": {**live["spec"], "revisionHistoryLimit": 9}}
+    found = conditions(seen, children={**seen.children, DEPLOYMENT: undone})
+    assert (found["Ready"]["status"], found["Degraded"]["reason"]) == ("False", "DriftRemains")
+    assert "(spec.revisionHistoryLimit is changed); look for an admission webhook" in found["Degraded"]["message"]

@@ -1,0 +1,73 @@
+"""Whatever place of a manifest is changed, drift is found there; what is only added to a mapping is none by itself."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from somabrain_operator.diff.subset import differences
+from somabrain_operator.names import child_id
+from tests.unit.operator.samples import migrated, observed, plan
+
+MANIFESTS: list[Any] = list(plan(observed(status=migrated())).apply)
+
+
+def leaves(tree: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    children = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for step, child in children:
+        yield from leaves(child, (*path, step))
+    if not isinstance(tree, dict | list):
+        yield path
+
+
+def mappings(tree: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    if isinstance(tree, dict):
+        yield path
+    children = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for step, child in children:
+        yield from mappings(child, (*path, step))
+
+
+def reach(tree: Any, path: tuple[str | int, ...]) -> Any:
+    for step in path:
+        tree = tree[step]
+    return tree
+
+
+LEAVES = [(place, path) for place, manifest in enumerate(MANIFESTS) for path in leaves(manifest)]
+MAPPINGS = [
+    (place, path) for place, manifest in enumerate(MANIFESTS) for path in mappings(manifest) if path != ("data",)
+]
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from(LEAVES), st.booleans())
+def test_any_leaf_changed_or_removed_is_drift(where: tuple[int, tuple[str | int, ...]], remove: bool) -> None:
+    """There is no place in any child where an edit goes unnoticed."""
+    place, path = where
+    live = copy.deepcopy(MANIFESTS[place])
+    parent, last = reach(live, path[:-1]), path[-1]
+    if remove:
+        del parent[last]
+    else:
+        parent[last] = {"other": "kind"}
+    assert list(differences(MANIFESTS[place], live)), f"{child_id(MANIFESTS[place])} {path}"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(MAPPINGS))
+def test_what_is_only_added_to_a_mapping_is_no_drift_by_itself(where: tuple[int, tuple[str | int, ...]]) -> None:
+    """Defaults look like this; whether somebody owns them is another question."""
+    place, path = where
+    live = copy.deepcopy(MANIFESTS[place])
+    reach(live, path)["addedByTheServer"] = 1
+    assert list(differences(MANIFESTS[place], live)) == []
+
+
+def test_a_manifest_is_as_itself() -> None:
+    """Nothing differs from itself."""
+    assert [list(differences(manifest, manifest)) for manifest in MANIFESTS] == [[]] * len(MANIFESTS)
