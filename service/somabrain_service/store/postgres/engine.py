@@ -21,7 +21,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import QueuePool
 
 from common.config.settings import DatabaseSettings
+from common.errors import ConfigurationError
 from somabrain_service.domain.names import TenantId
+from somabrain_service.store.postgres.dsn import fault_of
 from somabrain_service.store.postgres.faults import Retry, connection_lost, fault, may_run_again, told
 
 T = TypeVar("T")
@@ -35,7 +37,15 @@ _ENTER = text("SELECT set_config('app.tenant_id', :tenant, true)")
 
 @asynccontextmanager
 async def open_engine(dsn: str, database: DatabaseSettings) -> AsyncIterator[AsyncEngine]:
-    """A pool of connections that connects on first use, closed on leaving."""
+    """A pool of connections that connects on first use, closed on leaving.
+
+    Raises:
+        ConfigurationError: the DSN can never connect.
+    """
+    if wrong := fault_of(dsn):
+        raise ConfigurationError(
+            f"postgres_dsn: {wrong}; correct SOMABRAIN_POSTGRES_DSN, in a cluster the key app-dsn."
+        )
 
     async def connect() -> psycopg.AsyncConnection[tuple[object, ...]]:
         return await psycopg.AsyncConnection.connect(

@@ -1,0 +1,48 @@
+"""What is said of a wrong DSN holds nothing of it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from somabrain_service.store.postgres.dsn import fault_of
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://app:secret@postgres.soma-infra:5432/somabrain",
+        "postgresql://app:s%40cr%2Fet@[::1]:5432/somabrain?sslmode=require",
+        "postgresql://app:se:c?ret@a,b:5432,5433/somabrain",
+        "postgresql://somabrain_app@/somabrain?host=%2Fvar%2Flib%2Fsomabrain",
+        "host=127.0.0.1 port=5432 password=secret",
+    ],
+)
+def test_a_dsn_that_can_be_tried_has_no_fault(dsn: str) -> None:
+    assert fault_of(dsn) is None
+
+
+@pytest.mark.parametrize(
+    ("dsn", "said"),
+    [
+        ("", "is empty"),
+        (" ", "is empty"),
+        ("secret", "is not a libpq URL"),
+        ("postgresql://app:sec ret@h/x", "is not a libpq URL"),
+        ("postgresql://app@h/x?nope=secret", "is not a libpq URL"),
+        # libpq would look up the host `cret@h`, and say so.
+        ("postgresql://app:se@cret@h/x", "write %40 for @"),
+        ("postgresql://app:12/secret@h/x", "%2F for /"),
+        ("postgresql://app:se/cret@h/x", "%2F for /"),
+    ],
+)
+def test_what_cannot_connect_is_said(dsn: str, said: str) -> None:
+    fault = fault_of(dsn)
+    assert fault is not None
+    assert said in fault
+
+
+@given(st.text(min_size=4))
+def test_no_password_is_repeated(password: str) -> None:
+    assert password not in (fault_of(f"postgresql://app:{password}@h/x") or "")
