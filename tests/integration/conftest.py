@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -42,9 +44,17 @@ class Clone:
 
 
 @pytest.fixture(scope="session")
-def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedDatabase]:
+def own_folder() -> Iterator[Path]:
+    """A folder for servers. Not pytest's: where root runs the tests, PostgreSQL runs as a user of its own, and each
+    pytest that starts shuts its folder against all others, and so PostgreSQL out of its data."""
+    with tempfile.TemporaryDirectory(prefix="somabrain-tests-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def database_server(own_folder: Path) -> Iterator[EmbeddedDatabase]:
     """A server whose database `somabrain` is migrated; nothing connects to it, so that it can be cloned."""
-    with embedded_database(tmp_path_factory.mktemp("postgresql") / "data", DatabaseSettings()) as server:
+    with embedded_database(own_folder / "postgresql", DatabaseSettings()) as server:
         migrate(server.owner_dsn, server.database, lambda _: None)
         yield server
 

@@ -19,8 +19,10 @@ POLICIES = Path(__file__).parents[3] / "common" / "policy"
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("service")
+def folder(own_folder: Path) -> Path:
+    made = own_folder / "service"
+    made.mkdir()
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,10 @@ import pytest
 from common.config.settings import AuthSettings
 from common.errors import Unauthenticated, Unavailable
 from common.utils.auth_client import authenticator
+from somabrain_client import MemoryClient
+from somabrain_client.errors import NotFoundError
 from somabrain_local.loopback import ApiServer, api_server
+from tests.integration.service.running import service
 
 BINDING = {
     "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -95,3 +98,24 @@ async def test_keys_that_may_not_be_read_let_nobody_in(api: ApiServer, auth: Aut
     async with authenticator(without, "0.0.0.0") as authenticate:
         with pytest.raises(Unavailable):
             await authenticate.identify(token(api, "agents", "agent", "somabrain"))
+
+
+async def test_two_namespaces_of_the_cluster_are_two_tenants(
+    api: ApiServer, auth: AuthSettings, settings: dict[str, object], folder: Path
+) -> None:
+    """Over gRPC: what the one's service account keeps, the other's cannot see under the same name."""
+    service_account(api, "others", "agent")
+    chosen = auth.model_dump(include={"issuer", "jwks_url", "jwks_ca_file", "jwks_token_file", "tenant_claim"})
+    own = {**settings, **{f"auth__{name}": value for name, value in chosen.items()}}
+    with service(folder, own) as running:
+        running.wait_until_ready()
+        ours = MemoryClient(running.address, token=token(api, "agents", "agent", "somabrain"))
+        theirs = MemoryClient(running.address, token=token(api, "others", "agent", "somabrain"))
+        async with ours, theirs:
+            await ours.create_namespace("shared")
+            memory = await ours.remember("shared", "The harbour of Ghent was dug in 1828.")
+            with pytest.raises(NotFoundError):
+                await theirs.get(memory.name)
+            await theirs.create_namespace("shared")
+            assert (await theirs.recall("shared", "harbour")).hits == ()
+            assert [hit.memory for hit in (await ours.recall("shared", "harbour")).hits] == [memory]

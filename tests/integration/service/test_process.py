@@ -97,19 +97,36 @@ def test_what_cannot_be_is_said_in_a_sentence(settings_: dict[str, object], argu
     assert "Traceback" not in done.stderr
 
 
-def test_a_password_is_never_said() -> None:
+def test_the_last_words_of_a_failed_migration_are_one_sentence_without_secrets(tmp_path: Path) -> None:
+    """Where `kubectl describe` finds them."""
+    last_words = tmp_path / "termination-log"
+    last_words.touch()
     dsn = "postgresql://app:hunter2@127.0.0.1:1/somabrain"
-    done = run({"owner_dsn": dsn, "database__migration_lock_timeout_s": 1}, "migrate")
+    done = run({"owner_dsn": dsn, "termination_log": last_words}, "migrate")
     assert done.returncode == 1
-    assert "hunter2" not in done.stdout + done.stderr
-    assert len([line for line in done.stderr.splitlines() if "Traceback" in line]) == 0
+    assert "Traceback" not in done.stderr
+    said = last_words.read_text()
+    assert said
+    assert said in done.stderr
+    assert len(said.splitlines()) == 1
+    assert "hunter2" not in said + done.stdout + done.stderr
 
 
-async def test_one_line_runs_it_alone_on_a_laptop(tmp_path: Path) -> None:
+def test_the_image_alone_migrates_and_then_serves(folder: Path, settings: dict[str, object], unmigrated: Clone) -> None:
+    """`start`, which is what the image does; a second one finds nothing to do."""
+    own = {**settings, "postgres_dsn": unmigrated.app_dsn, "owner_dsn": unmigrated.owner_dsn}
+    for said in ("it was empty", "nothing to do"):
+        with service(folder, own, "start") as running:
+            running.wait_until_ready()
+            assert said in running.log.read_text()
+            assert running.stop() == 0
+
+
+async def test_one_line_runs_it_alone_on_a_laptop(folder: Path) -> None:
     """Its own PostgreSQL, no tokens, the default encoder; what was kept is there the next time."""
     own = {"grpc__port": 0, "http__port": 0}
-    arguments = ("serve", "--embedded", "--data-dir", str(tmp_path / "data"))
-    with service(tmp_path, own, *arguments) as running:
+    arguments = ("serve", "--embedded", "--data-dir", str(folder / "laptop"))
+    with service(folder, own, *arguments) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address) as client:
             await client.create_namespace("notes")
@@ -118,7 +135,7 @@ async def test_one_line_runs_it_alone_on_a_laptop(tmp_path: Path) -> None:
         assert [hit.memory.text for hit in answer.hits] == ["The keys are under the flower pot."]
         assert answer.encoder_id == "minilm-l6-v2-int8"
         assert running.stop() == 0
-    with service(tmp_path, own, *arguments) as running:
+    with service(folder, own, *arguments) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address) as client:
             assert [memory.text async for memory in client.list("notes")] == ["The keys are under the flower pot."]

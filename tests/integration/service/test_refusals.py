@@ -71,6 +71,15 @@ async def test_two_tokens_are_none(brain: Running, idp: Issuer) -> None:
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
+async def test_a_megabyte_of_metadata_is_refused_by_grpc_itself(brain: Running, idp: Issuer) -> None:
+    metadata = (("authorization", f"Bearer {idp.token()}"), ("x-much", "m" * 1_000_000))
+    async with grpc.aio.insecure_channel(brain.address) as channel:
+        stub = memory_service_pb2_grpc.MemoryServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.Recall(memory_service_pb2.RecallRequest(), metadata=metadata, timeout=10)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
 async def test_a_policy_that_denies_names_its_rule(folder: Path, settings: dict[str, object], idp: Issuer) -> None:
     """Where a scope claim is configured, a token without the method's scope is denied."""
     with service(folder, {**settings, "auth__scope_claim": "/scope"}) as running:

@@ -37,9 +37,9 @@ async def test_connections_that_died_while_idle_are_replaced_unseen(words: Brain
     assert len(await words.listed()) == 9
 
 
-async def test_after_a_kill_every_acknowledged_memory_is_there(tmp_path: Path) -> None:
+async def test_after_a_kill_every_acknowledged_memory_is_there(own_folder: Path) -> None:
     """kill -9 of the whole server under eight writers; the same pool goes on afterwards."""
-    data = tmp_path / "data"
+    data = own_folder / "recovery"
     acknowledged: list[str] = []
     enough, refused = asyncio.Event(), asyncio.Event()
 
