@@ -80,6 +80,8 @@ def degraded(plan: Plan, now: Rollout, refusal: str, gap: str) -> Finding:
     fallen = now.completed and now.settled and not now.starting
     if now.exists and now.ready < now.desired and (now.trouble or fallen):
         return Finding("True", "PodsNotReady", listed(now.unready) or "Some pods do not serve.")
+    if plan.stopped is not None or (now.exists and now.ready < now.desired):
+        return Finding("False", "UnderWay", "It is on its way; Progressing says how far.")
     return Finding("False", "AsExpected", "Nothing is wrong.")
 
 
