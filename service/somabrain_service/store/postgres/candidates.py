@@ -81,12 +81,8 @@ ORDER BY m.id
 """
 
 _POSTINGS = text("""
-SELECT t.memory, q.ordinal, t.tf
-FROM unnest(CAST(:terms AS text[])) WITH ORDINALITY AS q (term, ordinal)
-CROSS JOIN LATERAL (
-    SELECT p.memory, p.tf FROM memory_terms p
-    WHERE p.namespace_id = :ns AND p.term = q.term AND p.memory = ANY(CAST(:ids AS bigint[])) OFFSET 0
-) AS t
+SELECT p.memory, p.term, p.tf FROM memory_terms p
+WHERE p.namespace_id = :ns AND p.memory = ANY(CAST(:ids AS bigint[])) AND p.term = ANY(CAST(:terms AS text[]))
 """)
 
 
@@ -103,8 +99,9 @@ async def find(connection: AsyncConnection, values: Mapping[str, object], search
             await connection.execute(_POSTINGS, {"ns": values["ns"], "terms": list(search.terms), "ids": ids.tolist()})
         ).all()
         if postings:
-            memory, ordinal, occurs = (np.array(column, np.int64) for column in zip(*postings, strict=True))
-            tf[np.searchsorted(ids, memory), ordinal - 1] = occurs
+            memory, term, occurs = zip(*postings, strict=True)
+            column = {term: i for i, term in enumerate(search.terms)}
+            tf[np.searchsorted(ids, memory), [column[t] for t in term]] = occurs
     return Candidates(
         ids=ids,
         seeds=np.array(columns[1], np.bool_),

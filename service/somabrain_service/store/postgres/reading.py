@@ -34,7 +34,9 @@ SELECT n.id, {rows.NAMESPACE},
             SELECT count(*) FROM expired JOIN memory_terms x
             ON x.namespace_id = n.id AND x.term = q.term AND x.memory = expired.id)
         FROM unnest(CAST(:terms AS text[])) WITH ORDINALITY AS q (term, ordinal)
-        LEFT JOIN terms t ON t.namespace_id = n.id AND t.term = q.term
+        LEFT JOIN LATERAL (
+            SELECT df FROM terms WHERE namespace_id = n.id AND terms.term = q.term OFFSET 0
+        ) AS t ON true
         ORDER BY q.ordinal
     ) AS df
 FROM n JOIN usage u ON u.namespace_id = n.id
@@ -47,7 +49,9 @@ SELECT {rows.MEMORY} FROM (
         + 2 * octet_length(CAST(m.labels AS text))
     ) OVER (ORDER BY ordinal) AS size_bytes
     FROM unnest(CAST(:ids AS bigint[])) WITH ORDINALITY AS asked (id, ordinal)
-    JOIN memories m ON m.namespace_id = :ns AND m.id = asked.id
+    CROSS JOIN LATERAL (
+        SELECT * FROM memories WHERE namespace_id = :ns AND memories.id = asked.id OFFSET 0
+    ) AS m
 ) AS m
 WHERE ordinal = 1 OR size_bytes <= :size_bytes
 ORDER BY ordinal
@@ -58,7 +62,7 @@ SELECT {rows.MEMORY} FROM memories m WHERE m.namespace_id = :ns AND m.id = :id A
 """)
 
 _KEYS = {
-    OrderField.CREATE_TIME: ("m.create_time", "timestamptz"),
+    OrderField.CREATE_TIME: ("m.id", "bigint"),  # rises with it
     OrderField.EVENT_TIME: ("m.event_time", "timestamptz"),
     # Those without a session come last.
     OrderField.SESSION_POSITION: ("coalesce(m.position, 9223372036854775807)", "bigint"),
