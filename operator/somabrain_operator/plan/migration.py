@@ -37,13 +37,7 @@ def migrate(plan: Plan, spec: SomaBrainSpec) -> Plan:
     record = _record(plan.observed.brain.status, fingerprint)
     job = _job(plan, record, fingerprint)
     if job is not None:
-        record = record.model_copy(
-            update={
-                "job_name": text(job, "metadata", "name"),
-                "attempt": _attempt(job),
-                "started_at": text(job, "metadata", "creationTimestamp") or record.started_at,
-            }
-        )
+        record = _with_job(plan, record, job)
     if record.completed_at is not None:
         return _done(plan, record)
     if job is not None and condition(job, "Complete").get("status") == "True":
@@ -85,6 +79,23 @@ def _job(plan: Plan, record: MigrationStatus, fingerprint: str) -> Manifest | No
     return latest if latest is not None and _attempt(latest) >= (record.attempt or 0) else None
 
 
+def _with_job(plan: Plan, record: MigrationStatus, job: Manifest) -> MigrationStatus:
+    """Return the record of the Job's attempt: the status may not know it, as its writer was killed in between."""
+    if _attempt(job) > (record.attempt or 0):
+        record = MigrationStatus(hash=record.hash, last_error=record.last_error, retry_token=_token(plan))
+    return record.model_copy(
+        update={
+            "job_name": text(job, "metadata", "name"),
+            "attempt": _attempt(job),
+            "started_at": text(job, "metadata", "creationTimestamp") or record.started_at,
+        }
+    )
+
+
+def _token(plan: Plan) -> str | None:
+    return plan.observed.brain.annotations.get(RETRY_MIGRATION, "")[:256] or None
+
+
 def _hash(job: Manifest) -> str:
     return text(job, "metadata", "annotations", MIGRATION_HASH)
 
@@ -120,9 +131,10 @@ def _stale_jobs(plan: Plan, current: str | None) -> Iterator[ChildId]:
 
 def _running(plan: Plan, record: MigrationStatus, job: Manifest) -> Plan:
     name = text(job, "metadata", "name")
-    wrong = [words for pod in _pods_of(plan, name) if (words := trouble(pod, plan.observed.brain.spec))]
+    latest = _pods_of(plan, name)[-1:]  # the Job replaces a pod that failed, and only this one says how it stands
+    wrong = [words for pod in latest if (words := trouble(pod, plan.observed.brain.spec))]
     if wrong:
-        finding = Finding("False", "Stuck", f"Job {name} cannot run: {wrong[0]}")
+        finding = Finding("False", "Stuck", f"Job {name} cannot run: {redact(wrong[0], _secrets(plan))}")
         return _held(plan, record, finding, failure=True)
     finding = Finding("False", "Running", f"Job {name} is migrating the database for {plan.image}.")
     return _held(plan, record, finding)
@@ -135,9 +147,8 @@ def _with_failure(plan: Plan, record: MigrationStatus, job: Manifest) -> Migrati
     name = text(job, "metadata", "name")
     said = [words for pod in _pods_of(plan, name) if (words := last_words(pod, MIGRATION))]
     fallback = text(condition(job, "Failed"), "message") or "it says no reason"
-    secrets = [secret for each in plan.observed.references for secret in each.secrets]
     failed_at = moments.parse(text(condition(job, "Failed"), "lastTransitionTime")) or plan.observed.now
-    return _refused(record, redact(said[-1] if said else fallback, secrets), failed_at)
+    return _refused(record, redact(said[-1] if said else fallback, _secrets(plan)), failed_at)
 
 
 def _refused(record: MigrationStatus, error: str, since: datetime) -> MigrationStatus:
@@ -147,7 +158,7 @@ def _refused(record: MigrationStatus, error: str, since: datetime) -> MigrationS
 
 def _failed(plan: Plan, spec: SomaBrainSpec, record: MigrationStatus) -> Plan:
     """Wait for the next attempt, or start it when it is due or asked for."""
-    token = plan.observed.brain.annotations.get(RETRY_MIGRATION, "")[:256] or None
+    token = _token(plan)
     asked = token is not None and token != record.retry_token
     due = moments.parse(record.next_attempt_at or "") or plan.observed.now
     left_s = (due - plan.observed.now).total_seconds()
@@ -162,7 +173,6 @@ def _failed(plan: Plan, spec: SomaBrainSpec, record: MigrationStatus) -> Plan:
 
 def _start(plan: Plan, spec: SomaBrainSpec, record: MigrationStatus) -> Plan:
     attempt = (record.attempt or 0) + 1
-    token = plan.observed.brain.annotations.get(RETRY_MIGRATION, "")[:256] or None
     fingerprint = record.hash or ""
     if plan.hold:
         finding = Finding("False", "Paused", "The migration has not run, because spec.paused is true.")
@@ -174,11 +184,15 @@ def _start(plan: Plan, spec: SomaBrainSpec, record: MigrationStatus) -> Plan:
         attempt=attempt,
         started_at=moments.iso(plan.observed.now),
         last_error=record.last_error,
-        retry_token=token,
+        retry_token=_token(plan),
     )
     finding = Finding("False", "Running", f"Job {started.job_name} is migrating the database for {plan.image}.")
     stale = tuple(_stale_jobs(plan, current=record.job_name))
     return _held(replace(plan, apply=(*plan.apply, job), delete=plan.delete + stale), started, finding)
+
+
+def _secrets(plan: Plan) -> list[str]:
+    return [secret for each in plan.observed.references for secret in each.secrets]
 
 
 def _pods_of(plan: Plan, job: str) -> list[Manifest]:

@@ -33,6 +33,11 @@ def record(seen: Observed) -> MigrationStatus:
     return kept
 
 
+def died(name: str, said: str, job_name: str) -> Any:
+    dead: Any = pod(name, component="migrate", ready=False, containers=[samples.ended(said)], job_name=job_name)
+    return {**dead, "status": {**dead["status"], "phase": "Failed"}}
+
+
 def test_the_first_attempt_is_recorded_with_its_job() -> None:
     """What was started stands in the status, so that a restart of the operator finds it."""
     started = record(observed())
@@ -140,6 +145,33 @@ def test_a_pod_that_cannot_start_is_a_failure_with_its_field() -> None:
     finding = found.findings["Migrated"]
     assert (finding.reason, found.holds_back) == ("Stuck", True)
     assert "cannot be pulled (ImagePullBackOff); correct spec.version" in finding.message
+
+
+def test_a_pod_that_failed_says_why_without_the_password() -> None:
+    """While its Job waits to try again, the sentence in the status is as redacted as the last one."""
+    name = f"quickstart-migrate-{FINGERPRINT[:8]}-1"
+    dead = died("m", f"could not connect with {samples.SECRETS[0]}", name)
+    message = plan(observed(jobs=[job()], pods=[dead])).findings["Migrated"].message
+    assert message.endswith("could not connect with [redacted].")
+
+
+def test_a_pod_that_replaced_one_that_failed_is_no_failure() -> None:
+    """A Job tries again by itself: what counts is the pod of today."""
+    name = f"quickstart-migrate-{FINGERPRINT[:8]}-1"
+    working: Any = pod("n", component="migrate", ready=True, job_name=name)
+    working = {**working, "metadata": {**working["metadata"], "creationTimestamp": moments.iso(NOW)}}
+    found = plan(observed(jobs=[job(ready=1)], pods=[working, died("m", "no role", name)]))
+    assert (found.findings["Migrated"].reason, found.holds_back) == ("Running", False)
+
+
+def test_an_attempt_the_status_does_not_know_waits_its_own_back_off() -> None:
+    """The operator died after it made the second Job and before it wrote so: the first one's due time is not its."""
+    seen = observed(status=failed_once(due_in_s=-1), jobs=[job(2)], annotations={RETRY_MIGRATION: "now"})
+    working = record(seen)
+    assert (working.attempt, working.next_attempt_at, working.retry_token) == (2, None, "now")
+    failed = plan(replace(seen, jobs=(job(2, state="Failed"),)))
+    assert failed.wake_after_s == 2 * RETRY.base_s
+    assert "Job" not in [manifest["kind"] for manifest in failed.apply]
 
 
 def test_a_disabled_migration_is_skipped_and_never_called_done() -> None:
