@@ -44,7 +44,7 @@ chart: $(VENV) ## Tests that render the charts
 
 e2e: $(VENV) ## Tests on the local cluster
 	@$(LOCAL) up --with-images
-	@$(PY) -m pytest tests/e2e
+	@$(PY) -m pytest tests/e2e --verbose
 
 bench: $(VENV) ## First figures: Recall and Remember beside a trivial handler and raw SQL
 	@$(PY) bench/bench_service.py

@@ -6,6 +6,7 @@ import asyncio
 
 from examples.kubectl import Kubectl, Object
 from somabrain_client import MemoryClient
+from tests.e2e.conftest import Measured
 from tests.e2e.support.brains import Brain
 from tests.e2e.support.chaos import Chaos
 from tests.e2e.support.database import INFRA, POD
@@ -27,17 +28,17 @@ def restarts(pods: list[Object]) -> int:
     return sum(status["restartCount"] for pod in pods for status in pod["status"]["containerStatuses"])
 
 
-async def nothing_is_lost(book: Book, client: MemoryClient) -> None:
+async def nothing_is_lost(book: Book, client: MemoryClient, measured: Measured) -> None:
     """Every acknowledged memory is there, byte for byte."""
     assert len(book.acknowledged) >= BEFORE + AFTER
     assert await book.missing(client, "log") == []
-    print(
+    measured(
         f"{len(book.acknowledged)} acknowledged, 0 lost; the caller saw {len(book.failures)} failures; "
         f"{client.attempts.unavailable} of {client.attempts.attempts} attempts were UNAVAILABLE"
     )
 
 
-async def test_the_service_is_killed_while_memories_are_written(brain: Brain, chaos: Chaos) -> None:
+async def test_the_service_is_killed_while_memories_are_written(brain: Brain, chaos: Chaos, measured: Measured) -> None:
     """The service's process dies of SIGKILL: Available=False names the pod, and no acknowledged memory is lost."""
     await asyncio.to_thread(brain.apply)
     await brain.ready()
@@ -50,12 +51,14 @@ async def test_the_service_is_killed_while_memories_are_written(brain: Brain, ch
             said = await brain.until("Available", "False", pod["metadata"]["name"], timeout_s=20)
             await brain.ready()
             await book.more(AFTER)
-        await nothing_is_lost(book, client)
-    print(f"the status said: {said.message}")
+        await nothing_is_lost(book, client, measured)
+    measured(f"the status said: {said.message}")
     assert "exit code 137" in said.message or "OOMKilled" in said.message or "restarted" in said.message
 
 
-async def test_the_operator_is_killed_while_memories_are_written(brain: Brain, chaos: Chaos, kubectl: Kubectl) -> None:
+async def test_the_operator_is_killed_while_memories_are_written(
+    brain: Brain, chaos: Chaos, kubectl: Kubectl, measured: Measured
+) -> None:
     """The operator's process dies of SIGKILL: calls go on without a failure, and what was asked meanwhile is done."""
     await asyncio.to_thread(brain.apply)
     await brain.ready()
@@ -68,13 +71,15 @@ async def test_the_operator_is_killed_while_memories_are_written(brain: Brain, c
             await asyncio.to_thread(brain.apply, replicas=2)
             await brain.until("Ready", "True", "2 of 2")
             await book.more(AFTER)
-        await nothing_is_lost(book, client)
+        await nothing_is_lost(book, client, measured)
     assert book.failures == []
     after = await asyncio.to_thread(operator_pod, kubectl)
     assert restarts([after]) == restarts([pod]) + 1
 
 
-async def test_postgresql_is_killed_while_memories_are_written(brain: Brain, chaos: Chaos, kubectl: Kubectl) -> None:
+async def test_postgresql_is_killed_while_memories_are_written(
+    brain: Brain, chaos: Chaos, kubectl: Kubectl, measured: Measured
+) -> None:
     """PostgreSQL dies of SIGKILL: Available=False names the pods and why, and no acknowledged memory is lost."""
     await asyncio.to_thread(brain.apply, replicas=2)
     await brain.until("Ready", "True", "2 of 2")
@@ -99,8 +104,8 @@ async def test_postgresql_is_killed_while_memories_are_written(brain: Brain, cha
             )
             await brain.until("Ready", "True", "2 of 2")
             await book.more(AFTER)
-        await nothing_is_lost(book, client)
+        await nothing_is_lost(book, client, measured)
         # Readiness is not liveness: a server whose database is gone waits for it.
         assert restarts(await asyncio.to_thread(brain.pods)) == before == 0
-    print(f"the status said: {said.message}")
+    measured(f"the status said: {said.message}")
     assert all(name in said.message for name in names)

@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from examples.kubectl import CommandFailed, Kubectl, Object
 from somabrain_service.store import schema
+from tests.e2e.conftest import Measured
 from tests.e2e.support.brains import DATABASE, MIGRATION
 from tests.e2e.support.database import Database
 from tests.e2e.support.images import service_image
@@ -74,7 +75,7 @@ def answers(kubectl: Kubectl, namespace: str, pod: str, path: str) -> tuple[int,
 
 
 async def test_the_image_is_ready_only_after_its_migrations(
-    kubectl: Kubectl, namespace: str, database: Database, own_database: str
+    kubectl: Kubectl, namespace: str, database: Database, own_database: str, measured: Measured
 ) -> None:
     """On an empty database /ready of `serve` is 503 and says why; the entry point alone migrates it, and both serve."""
     await asyncio.to_thread(kubectl.apply, namespace, pod("server", ["serve"]))
@@ -82,7 +83,7 @@ async def test_the_image_is_ready_only_after_its_migrations(
     code, words = await eventually(
         partial(server, "/ready"), lambda said: said[0] == 503 and "no schema" in said[1], "/ready was not 503"
     )
-    print(f"before: /ready {code} {words.strip()}")
+    measured(f"before: /ready {code} {words.strip()}")
     assert server("/livez")[0] == 200
     assert database.sql("SELECT to_regclass('schema_info') IS NULL", own_database) == "t"
 

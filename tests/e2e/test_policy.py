@@ -9,6 +9,7 @@ import pytest
 
 from somabrain_client import MemoryClient
 from somabrain_client.errors import CallError, PermissionDeniedError
+from tests.e2e.conftest import Measured
 from tests.e2e.support.brains import Brain
 from tests.e2e.support.chaos import Chaos
 
@@ -44,7 +45,7 @@ async def test_a_rule_that_denies_is_named(brain: Brain) -> None:
         assert (await client.get(kept.name)).text == "The contract of 1988."
 
 
-async def test_without_opa_nothing_is_allowed(served: Brain, chaos: Chaos) -> None:
+async def test_without_opa_nothing_is_allowed(served: Brain, chaos: Chaos, measured: Measured) -> None:
     """OPA stopped: a decision that was cached holds for at most its five seconds, then everything is denied."""
     (pod,) = await asyncio.to_thread(served.pods)
     name = pod["metadata"]["name"]
@@ -60,7 +61,7 @@ async def test_without_opa_nothing_is_allowed(served: Brain, chaos: Chaos) -> No
                     await client.remember("guarded", "Not without OPA.")
             finally:
                 await asyncio.to_thread(chaos.signal, "CONT", pod, "opa")
-    print(f"denied {denied_after:.1f} s after OPA was stopped")
+    measured(f"denied {denied_after:.1f} s after OPA was stopped")
     assert denied_after < KEPT_S + 2
     await served.ready()
     async with served.client() as client:

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 
 from examples.kubectl import Object
+from tests.e2e.conftest import Measured
 from tests.e2e.support.brains import Brain
 from tests.e2e.support.database import Database
 from tests.e2e.support.images import release
@@ -26,7 +27,7 @@ def pods_by_readiness(pods: list[Object]) -> dict[str, bool]:
 
 
 async def test_a_migration_that_fails_changes_nothing_for_callers(
-    brain: Brain, database: Database, own_database: str
+    brain: Brain, database: Database, own_database: str, measured: Measured
 ) -> None:
     """A migration that fails: Migrated=False says why, and the old pods go on serving."""
     image = await asyncio.to_thread(release, "e2e-fails", "Divide by zero", "SELECT 1 / 0")
@@ -45,13 +46,15 @@ async def test_a_migration_that_fails_changes_nothing_for_callers(
             assert [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)] == old
         assert book.failures == []
         assert await book.missing(client, "log") == []
-    print(f"the status said: {said.message}")
+    measured(f"the status said: {said.message}")
     deployment = await asyncio.to_thread(brain.deployment)
     assert image not in str(deployment["spec"]["template"]["spec"])
     assert database.sql("SELECT current FROM schema_info", own_database) == "1"
 
 
-async def test_an_upgrade_is_not_noticed_by_callers(brain: Brain, database: Database, own_database: str) -> None:
+async def test_an_upgrade_is_not_noticed_by_callers(
+    brain: Brain, database: Database, own_database: str, measured: Measured
+) -> None:
     """A migration that succeeds: old pods stay ready throughout, then new ones take over, and no call fails."""
     sql = f"SELECT pg_sleep({MIGRATES_S}); ALTER TABLE memories ADD COLUMN e2e text"
     image = await asyncio.to_thread(release, "e2e-next", "Add a column", sql)
@@ -71,7 +74,7 @@ async def test_an_upgrade_is_not_noticed_by_callers(brain: Brain, database: Data
         missing = await book.missing(client, "log")
         unavailable = client.attempts.unavailable - before.unavailable
         attempts = client.attempts.attempts - before.attempts
-    print(
+    measured(
         f"the old pod was ready in all {looks} looks while the migration ran; {len(book.acknowledged)} calls, "
         f"{len(book.failures)} failures for the caller; {unavailable} of {attempts} attempts were UNAVAILABLE"
     )
