@@ -15,13 +15,13 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from common.config.settings import Settings, load
+from common.config.settings import LogSettings, Settings, load
 from common.errors import ConfigurationError, SomaBrainError
 from common.log import configure_logging
 from somabrain_service.migrate import migrate
 
 FAILED, IMPOSSIBLE = 1, 2
-HOME = Path.home() / ".local" / "share" / "somabrain"
+DATA = Path("~/.local/share/somabrain")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         settings = load()
-        configure_logging(settings.log)
+        configure_logging(_log_settings(settings.log, getattr(options, "embedded", False)))
         _run(options, settings)
     except ConfigurationError as exc:
         return _fail(exc.message, IMPOSSIBLE)
@@ -43,6 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _log_settings(log: LogSettings, embedded: bool) -> LogSettings:
+    """Speak to a person on a laptop, unless the settings say otherwise."""
+    if embedded and "format" not in log.model_fields_set:
+        return log.model_copy(update={"format": "console"})
+    return log
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="somabrain-service", description="The memory service of SomaBrain.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -51,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--embedded", action="store_true", help="alone on this machine: its own PostgreSQL, loopback only, no tokens"
     )
-    serve.add_argument("--data-dir", type=Path, default=HOME, help=f"where --embedded keeps its data (default: {HOME})")
+    serve.add_argument("--data-dir", type=Path, default=DATA, help=f"where --embedded keeps its data (default: {DATA})")
     commands.add_parser("start", help="migrate, then serve: what the image does")
     return parser
 
@@ -75,6 +82,7 @@ def _embed(directory: Path, settings: Settings, stack: ExitStack) -> Settings:
     _say(f"starting PostgreSQL in {directory}; the first time takes some seconds")
     database = stack.enter_context(embedded_database(directory, settings.database))
     _say("off in this mode: tokens (every caller is one tenant), the policy engine; only this machine can connect")
+    _say("once it is ready: somabrain namespace create notes; somabrain remember notes 'A text.'")
     return settings.model_copy(
         update={
             "postgres_dsn": SecretStr(database.app_dsn),
@@ -93,15 +101,11 @@ def _migrate(settings: Settings) -> None:
     try:
         if settings.owner_dsn is None:
             raise ConfigurationError("owner_dsn: is required; set SOMABRAIN_OWNER_DSN to a URL of the owner role.")
-        done = migrate(settings.owner_dsn.get_secret_value(), settings.database, _say)
+        migrate(settings.owner_dsn.get_secret_value(), settings.database, _say)
     except SomaBrainError as exc:
         if settings.termination_log is not None and settings.termination_log.exists():
             settings.termination_log.write_text(exc.message)
         raise
-    if done.before == done.after:
-        _say(f"the schema is {done.after}: nothing to do")
-    else:
-        _say(f"the schema is {done.after}; it was {'empty' if done.before is None else done.before}")
 
 
 def _say(sentence: str) -> None:

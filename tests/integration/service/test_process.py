@@ -115,7 +115,7 @@ def test_the_last_words_of_a_failed_migration_are_one_sentence_without_secrets(t
 def test_the_image_alone_migrates_and_then_serves(folder: Path, settings: dict[str, object], unmigrated: Clone) -> None:
     """`start`, which is what the image does; a second one finds nothing to do."""
     own = {**settings, "postgres_dsn": unmigrated.app_dsn, "owner_dsn": unmigrated.owner_dsn}
-    for said in ("it was empty", "nothing to do"):
+    for said in ("Migrating the schema from nothing", "nothing is to migrate"):
         with service(folder, own, "start") as running:
             running.wait_until_ready()
             assert said in running.log.read_text()
@@ -124,7 +124,7 @@ def test_the_image_alone_migrates_and_then_serves(folder: Path, settings: dict[s
 
 async def test_one_line_runs_it_alone_on_a_laptop(folder: Path) -> None:
     """Its own PostgreSQL, no tokens, the default encoder; what was kept is there the next time."""
-    own = {"grpc__port": 0, "http__port": 0}
+    own = {"grpc__port": 0, "http__port": 0, "log__format": "json"}
     arguments = ("serve", "--embedded", "--data-dir", str(folder / "laptop"))
     with service(folder, own, *arguments) as running:
         running.wait_until_ready()
