@@ -31,6 +31,7 @@ from somabrain_operator.observed import Release
 from somabrain_operator.queue import WorkQueue
 from somabrain_operator.reconcile import Reconciler
 from somabrain_operator.references import ReferenceWatch
+from somabrain_operator.render.metadata import brain_of
 from somabrain_operator.tree import Json, text
 
 STOP_GRACE_S: Final = 15.0
@@ -52,8 +53,8 @@ class Intake:
         self._take(Key(text(seen, "metadata", "namespace"), text(seen, "metadata", "name")), event, seen)
 
     def child_seen(self, event: str | None, seen: Json) -> None:
-        """Take an event of an object that carries our labels."""
-        instance = text(seen, "metadata", "labels", "app.kubernetes.io/instance")
+        """Take an event of an object that carries our labels; pods have another owner, and labels can be edited."""
+        instance = brain_of(seen) or text(seen, "metadata", "labels", "app.kubernetes.io/instance")
         if instance:
             self._take(Key(text(seen, "metadata", "namespace"), instance), event, seen)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from somabrain_operator import names
 from somabrain_operator.hashing import content_hash
 from somabrain_operator.names import Key
-from somabrain_operator.tree import Json, Manifest, items, mapping
+from somabrain_operator.tree import Json, Manifest, items, mapping, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +72,9 @@ def owned(live: Manifest, owner: Owner) -> bool:
         mapping(each).get("uid") == owner.uid and mapping(each).get("controller") is True
         for each in items(live, "metadata", "ownerReferences")
     )
+
+
+def brain_of(live: Json) -> str:
+    """Return the name of the SomaBrain that controls a live object, or an empty string."""
+    owners = (each for each in items(live, "metadata", "ownerReferences") if mapping(each).get("controller") is True)
+    return next((text(each, "name") for each in owners if text(each, "kind") == names.KIND), "")
