@@ -128,8 +128,6 @@ class OperatorSettings(_Group):
 
     namespaces: tuple[str, ...] = ()
     """Namespaces to watch. Empty: all."""
-    namespace: str = "somabrain-system"
-    """Where the operator itself runs and keeps its Lease."""
     service_repository: str = "ghcr.io/somabrain/somabrain-service"
     """Image of the service when a resource names only a version."""
     service_version: str | None = None
