@@ -17,8 +17,8 @@ from somabrain_operator.plan.values import Finding, Plan
 from somabrain_operator.render.base import render_headless_service, render_service, render_service_account
 from somabrain_operator.render.config import render_config, render_policy, service_environment
 from somabrain_operator.render.deployment import render_deployment
-from somabrain_operator.render.metadata import Owner, owned
-from somabrain_operator.tree import Manifest, number, text
+from somabrain_operator.render.metadata import Owner, owned, rendered_hash
+from somabrain_operator.tree import Manifest, number
 
 LACKING_S: Final = 15.0
 """How soon a missing Secret is looked for again: nobody tells when it is made."""
@@ -170,9 +170,8 @@ def rolled_out(plan: Plan) -> bool:
     live = plan.observed.children.get(child_id(deployment)) if deployment else None
     if deployment is None or live is None:
         return False
-    ours = text(deployment, "metadata", "annotations", "somabrain.io/rendered-hash")
     return (
-        text(live, "metadata", "annotations", "somabrain.io/rendered-hash") == ours
+        rendered_hash(live) == rendered_hash(deployment)
         and number(live, "status", "observedGeneration") >= number(live, "metadata", "generation")
         and number(live, "status", "replicas") == number(live, "status", "updatedReplicas")
     )

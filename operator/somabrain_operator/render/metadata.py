@@ -66,6 +66,11 @@ def render_object(
     }
 
 
+def rendered_hash(manifest: Manifest) -> str:
+    """Return the hash of what was rendered, from a rendered or a live object."""
+    return text(manifest, "metadata", "annotations", names.RENDERED_HASH)
+
+
 def owned(live: Manifest, owner: Owner) -> bool:
     """Return whether a live object is controlled by this very SomaBrain."""
     return any(
