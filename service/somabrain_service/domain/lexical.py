@@ -12,6 +12,7 @@ memories of the namespace, whatever the filter.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,23 +36,33 @@ def bound(weights: Floats) -> float:
     return float((K1 + 1) * weights.sum())
 
 
-def bm25(weights: Floats, tf: Floats, length: Floats, mean_length: float) -> Floats:
+@dataclass(frozen=True, slots=True)
+class Postings:
+    """Where a query's terms occur: in memory `row` the query's term number `term`, `tf` times; int64[p], float64[p]."""
+
+    row: NDArray[np.int64]
+    term: NDArray[np.int64]
+    tf: Floats
+
+
+def bm25(weights: Floats, postings: Postings, length: Floats, mean_length: float) -> Floats:
     """Score memories.
 
     Args:
         weights: float64[t], idf of the query's terms.
-        tf: float64[n, t], how often each occurs in each memory.
+        postings: their occurrences, in any order.
         length: float64[n], terms in each memory.
         mean_length: of all live memories; > 0 when there is one.
 
     Returns:
         float64[n], 0 where no term occurs.
     """
-    if not tf.size:
-        return np.zeros(len(length))
-    norm = K1 * (1 - B + B * length / mean_length)
-    # Summed row by row, not by a matrix product, whose rounding depends on the rows around.
-    return np.asarray((weights * tf * (K1 + 1) / (tf + norm[:, None])).sum(axis=1))
+    # Summed in the order of terms, because the rounding of a sum depends on its order.
+    order = np.lexsort((postings.term, postings.row))
+    row, tf = postings.row[order], postings.tf[order]
+    norm = K1 * (1 - B + B * length[row] / mean_length)
+    parts = weights[postings.term[order]] * tf * (K1 + 1) / (tf + norm)
+    return np.asarray(np.bincount(row, parts, minlength=len(length)), np.float64)
 
 
 def rare(memories: int, df: Sequence[int]) -> list[bool]:

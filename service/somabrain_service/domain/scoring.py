@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from somabrain_service.domain import lexical
 from somabrain_service.domain.contiguity import contiguity, within_reach
-from somabrain_service.domain.lexical import Floats
+from somabrain_service.domain.lexical import Floats, Postings
 from somabrain_service.domain.recall import ScoreBreakdown
 
 DENSE_WEIGHT = 0.5
@@ -35,7 +35,7 @@ class Candidates:
     """What the scorer is given: seeds, and all memories of their sessions within twice the kernel's reach of one.
 
     One row a memory. Candidates are the seeds and what is within the kernel's reach of one; the others only lend.
-    `cosine` holds 0 where a memory has no vector; None: no vectors take part. `tf` is float64[n, t].
+    `cosine` holds 0 where a memory has no vector; None: no vectors take part.
     """
 
     ids: NDArray[np.int64]
@@ -45,7 +45,7 @@ class Candidates:
     event_time_s: Floats
     salience: Floats
     length: Floats
-    tf: Floats
+    postings: Postings
     cosine: Floats | None
 
     @property
@@ -83,7 +83,7 @@ def rank(
         now_s: seconds since 1970, against which age is measured.
         half_life: of recency; None: age does not count.
     """
-    bm25 = lexical.bm25(query.idf, candidates.tf, candidates.length, query.mean_length)
+    bm25 = lexical.bm25(query.idf, candidates.postings, candidates.length, query.mean_length)
     answers = candidates.answers
     best = float(bm25[answers].max(initial=0.0))
     bound = lexical.bound(query.idf)

@@ -61,7 +61,8 @@ def by_hand(memories: Sequence[Memory], query: str) -> list[tuple[float, str]]:
     weights = lexical.idf(len(documents), [sum(term in document for document in documents) for term in terms])
     lengths = np.array([sum(document.values()) for document in documents], float)
     tf = np.array([[document[term] for term in terms] for document in documents], float)
-    bm25 = lexical.bm25(weights, tf, lengths, lengths.mean())
+    row, term = np.nonzero(tf)
+    bm25 = lexical.bm25(weights, lexical.Postings(row, term, tf[row, term]), lengths, lengths.mean())
     relevance = bm25 / bm25.max()
     names = {session: i for i, session in enumerate(sorted({memory.session for memory in memories} - {""}))}
     session = np.array([names.get(memory.session, -1) for memory in memories])

@@ -9,17 +9,19 @@ kernel does: a neighbour within its reach is a candidate, too, and needs all of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from sqlalchemy import text
+from numpy.typing import NDArray
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from somabrain_service.domain.contiguity import REACH
-from somabrain_service.domain.lexical import K1, B
+from somabrain_service.domain.lexical import K1, B, Postings
 from somabrain_service.domain.scoring import Candidates
 from somabrain_service.store.postgres import filters
-from somabrain_service.store.postgres.writing import halfvec
+from somabrain_service.store.postgres.arrays import bigints, halfvec
 from somabrain_service.store.protocols import Search
 
 _EXPIRED = """scope AS MATERIALIZED (
@@ -93,15 +95,6 @@ async def find(connection: AsyncConnection, values: Mapping[str, object], search
     columns = list(zip(*found, strict=True)) if found else [()] * 8
     ids = np.array(columns[0], np.int64)
     sessions: dict[str, int] = {"": -1}
-    tf = np.zeros((len(ids), len(search.terms)))
-    if len(ids) and search.terms:
-        postings = (
-            await connection.execute(_POSTINGS, {"ns": values["ns"], "terms": list(search.terms), "ids": ids.tolist()})
-        ).all()
-        if postings:
-            memory, term, occurs = zip(*postings, strict=True)
-            column = {term: i for i, term in enumerate(search.terms)}
-            tf[np.searchsorted(ids, memory), [column[t] for t in term]] = occurs
     return Candidates(
         ids=ids,
         seeds=np.array(columns[1], np.bool_),
@@ -110,8 +103,25 @@ async def find(connection: AsyncConnection, values: Mapping[str, object], search
         event_time_s=np.array(columns[4], np.float64),
         salience=np.array(columns[5], np.float64),
         length=np.array(columns[6], np.float64),
-        tf=tf,
+        postings=await _postings(connection, values, search.terms, ids),
         cosine=None if search.vector is None else np.array(columns[7], np.float64),
+    )
+
+
+async def _postings(
+    connection: AsyncConnection, values: Mapping[str, object], terms: tuple[str, ...], ids: NDArray[np.int64]
+) -> Postings:
+    """Where the terms occur in the memories of these ids, which are in order."""
+    found: Sequence[Row[Any]] = ()
+    if len(ids) and terms:
+        asked = {"ns": values["ns"], "terms": list(terms), "ids": bigints(ids)}
+        found = (await connection.execute(_POSTINGS, asked)).all()
+    memory, term, tf = zip(*found, strict=True) if found else ((), (), ())
+    number = {term: i for i, term in enumerate(terms)}
+    return Postings(
+        row=np.searchsorted(ids, np.array(memory, np.int64)),
+        term=np.array([number[t] for t in term], np.int64),
+        tf=np.array(tf, np.float64),
     )
 
 

@@ -17,6 +17,7 @@ from somabrain_service.domain.pages import Order, OrderField
 from somabrain_service.domain.scoring import Candidates
 from somabrain_service.domain.tokens import Json
 from somabrain_service.store.postgres import candidates, filters, rows
+from somabrain_service.store.postgres.arrays import bigints
 from somabrain_service.store.protocols import Search, Statistics
 
 # What has expired but is not swept yet is counted in `usage` and `terms`, and taken off here.
@@ -102,7 +103,7 @@ class PostgresReading:
 
     async def memories(self, ids: Sequence[int], size_bytes: int) -> list[Memory]:
         """See `Reading.memories`."""
-        values = {**self._values, "ids": list(ids), "size_bytes": size_bytes}
+        values = {**self._values, "ids": bigints(ids), "size_bytes": size_bytes}
         found = await self._connection.execute(_MEMORIES, values)
         return [rows.memory(self._name, row) for row in found]
 

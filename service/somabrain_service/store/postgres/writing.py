@@ -12,14 +12,13 @@ import json
 from datetime import datetime
 from enum import IntEnum
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from somabrain_service.domain.idempotency import KEPT, RequestKey
 from somabrain_service.domain.names import MemoryId, NamespaceName, TenantId
 from somabrain_service.domain.tokens import Moment
+from somabrain_service.store.postgres.arrays import halfvec
 from somabrain_service.store.postgres.faults import Retry
 from somabrain_service.store.protocols import NewMemory
 
@@ -130,11 +129,6 @@ def session_lock(tenant: TenantId, name: NamespaceName, session: str) -> int:
     """The number that stands for a session among advisory locks."""
     digest = hashlib.blake2b(f"{tenant}/{name.namespace}/{session}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, signed=True)
-
-
-def halfvec(vector: NDArray[np.float32]) -> str:
-    """A vector as pgvector reads it."""
-    return str(vector.tolist())
 
 
 def insert_values(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from somabrain_service.domain import lexical
 from somabrain_service.domain.contiguity import AFTER, BEFORE, MOST, REACH, WHOLE, contiguity, within_reach
-from somabrain_service.domain.lexical import Floats
+from somabrain_service.domain.lexical import Floats, Postings
 from somabrain_service.domain.scoring import BIAS_HIGH, BIAS_LOW, Candidates, LexicalQuery, Ranking, rank
 
 NOW_S = 1_700_000_000.0
@@ -22,6 +23,12 @@ HALF_LIFE = timedelta(days=1)
 
 def unit(low: float = 0.0, high: float = 1.0) -> st.SearchStrategy[float]:
     return st.floats(low, high, allow_nan=False)
+
+
+def postings(tf: Floats) -> Postings:
+    """The occurrences in a float64[n, t]."""
+    row, term = np.nonzero(tf)
+    return Postings(row, term, tf[row, term])
 
 
 @st.composite
@@ -37,7 +44,7 @@ def states(draw: st.DrawFn, most: int = 12) -> tuple[Candidates, LexicalQuery]:
         event_time_s=NOW_S - draw(hnp.arrays(float, n, elements=st.sampled_from([0.0, 60.0, 1e5, -60.0]))),
         salience=draw(hnp.arrays(float, n, elements=st.sampled_from([0.0, 0.5, 1.0]))),
         length=draw(hnp.arrays(float, n, elements=st.integers(1, 30).map(float))),
-        tf=draw(hnp.arrays(float, (n, t), elements=st.integers(0, 3).map(float))),
+        postings=postings(draw(hnp.arrays(float, (n, t), elements=st.integers(0, 3).map(float)))),
         cosine=draw(st.none() | hnp.arrays(float, n, elements=unit(-1, 1))),
     )
     idf = draw(hnp.arrays(float, t, elements=unit(0.01, 10)))
@@ -48,10 +55,17 @@ def ranked(candidates: Candidates, query: LexicalQuery, half_life: timedelta | N
     return rank(candidates, query, top_k=200, now_s=NOW_S, half_life=half_life)
 
 
-def shuffled(candidates: Candidates, order: list[int]) -> Candidates:
+def shuffled(candidates: Candidates, order: list[int], chance: random.Random) -> Candidates:
+    """The same candidates with rows in another order, and postings in any."""
+    columns = set(Candidates.__slots__) - {"postings"}
+    values = {name: getattr(candidates, name) for name in columns}
+    p = candidates.postings
+    mixed = list(range(len(p.row)))
+    chance.shuffle(mixed)
     return replace(
         candidates,
-        **{name: value[order] for name in Candidates.__slots__ if (value := getattr(candidates, name)) is not None},
+        **{name: value[order] for name, value in values.items() if value is not None},
+        postings=Postings(np.argsort(order)[p.row][mixed], p.term[mixed], p.tf[mixed]),
     )
 
 
@@ -59,7 +73,7 @@ def shuffled(candidates: Candidates, order: list[int]) -> Candidates:
 def test_shuffled_rows_give_the_same_list(state: tuple[Candidates, LexicalQuery], data: st.DataObject) -> None:
     candidates, query = state
     order = data.draw(st.permutations(range(len(candidates.ids))))
-    assert ranked(shuffled(candidates, list(order)), query) == ranked(candidates, query)
+    assert ranked(shuffled(candidates, list(order), data.draw(st.randoms())), query) == ranked(candidates, query)
 
 
 @given(states())
@@ -186,7 +200,7 @@ def test_idf_is_positive_and_falls_with_frequency(memories: int, data: st.DataOb
 def test_bm25_is_the_sum_it_is_defined_as() -> None:
     """By hand: two memories of 10 and 20 terms, mean 15, k1 .9, b .4."""
     tf, length = np.array([[1.0, 0.0], [2.0, 3.0]]), np.array([10.0, 20.0])
-    scores = lexical.bm25(np.array([1.5, 0.5]), tf, length, 15.0)
+    scores = lexical.bm25(np.array([1.5, 0.5]), postings(tf), length, 15.0)
     assert scores[0] == pytest.approx(1.5 * 1.9 / (1 + 0.9 * (0.6 + 0.4 * 10 / 15)))
     assert scores[1] == pytest.approx((1.5 * 2 / (2 + 1.02) + 0.5 * 3 / (3 + 1.02)) * 1.9)
     assert lexical.bound(np.array([1.5, 0.5])) == pytest.approx(3.8)
