@@ -92,7 +92,8 @@ class Readiness:
         except TimeoutError:
             return Standing(False, f"PostgreSQL did not answer within {TIMEOUT_S:g} s.")
         except SomaBrainError as exc:
-            return Standing(False, exc.message)
+            # The cause is the store's own words for the log; this question touches no memory.
+            return Standing(False, f"{exc.message} ({exc.__cause__})" if exc.__cause__ else exc.message)
         latency_s = time.perf_counter() - started
         if schema.compatible:
             return Standing(True, "PostgreSQL answers and its schema fits.", latency_s)

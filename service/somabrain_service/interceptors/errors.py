@@ -1,7 +1,7 @@
 """The one table from errors to gRPC statuses, with the details of google.rpc (AIP-193).
 
-Whatever is not in the tree becomes INTERNAL with a fixed sentence; its cause goes to the log by type and place,
-without its message, which could hold a memory's text or a secret.
+Whatever is not in the tree becomes INTERNAL with a fixed sentence. Causes go to the log by type and place; with
+their message only where it is our own, because a foreign one could hold a memory's text or a secret.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from somabrain_service.interceptors.request_id import HEADER
 DOMAIN = "somabrain.io"
 DETAILS = "grpc-status-details-bin"
 RETRY_S = 1.0
+OWN = ("common.", "somabrain_service.")
 INTERNAL = "The service failed. Its log says why, under this call's request id."
 
 STATUS: Mapping[type[errors.SomaBrainError], grpc.StatusCode] = {
@@ -106,12 +107,14 @@ def _retry(after_s: float) -> details.RetryInfo:
 
 
 def causes(exc: BaseException) -> list[str]:
-    """Return the chain of an error, outermost first: type, and the place where it was raised."""
+    """Return the chain of an error, outermost first: type, place, and the message of our own."""
     chain: list[str] = []
     seen: BaseException | None = exc
     while seen is not None and len(chain) < 10:
         frames = traceback.extract_tb(seen.__traceback__)
         place = f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}" if frames else "nowhere"
-        chain.append(f"{type(seen).__module__}.{type(seen).__qualname__} at {place}")
+        kind = f"{type(seen).__module__}.{type(seen).__qualname__}"
+        said = f": {seen}" if kind.startswith(OWN) else ""
+        chain.append(f"{kind} at {place}{said}")
         seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     return chain

@@ -71,6 +71,7 @@ async def test_the_service_starts_lives_and_recovers_around_its_database(
     with service(folder, {**settings, "postgres_dsn": app}) as running:
         assert running.get("/livez")[0] == 200
         running.wait_until_ready(ready=False, said="PostgreSQL cannot be reached")
+        assert "No such file" in running.get("/ready")[1]
         assert running.get("/healthz")[0] == 503
         assert await health(running.address) == NOT_SERVING
         with embedded_database(place, DatabaseSettings()):
