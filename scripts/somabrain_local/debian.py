@@ -14,6 +14,8 @@ from somabrain_local.progress import Progress
 
 CLUSTER = ("conntrack", "containerd", "containernetworking-plugins", "iproute2", "iptables", "kmod", "openssl", "runc")
 IMAGES = ("buildah", "ca-certificates", "debootstrap")
+TOOLS = ("ca-certificates", "openssl")
+"""What downloads over TLS and the certificates of servers on loopback need."""
 VENV = ("python3-venv",)
 
 

@@ -27,6 +27,8 @@ class Workshop:
 
     def ensure(self, names: Iterable[str]) -> Path:
         """Make sure the tools named are there, and return the folder of their binaries."""
+        if shutil.which("dpkg-query"):  # elsewhere they are taken for granted
+            debian.ensure(debian.TOOLS, self.places, self.progress)
         for tool in dict.fromkeys(specs.find(name) for name in names):
             self.folder(tool)
         return self.places.bin
