@@ -23,7 +23,7 @@ def test_helm_test_asks_the_database(kubectl: Kubectl, database: Database) -> No
 
 
 def test_helm_test_asks_the_operator(kubectl: Kubectl, installed: None) -> None:
-    """`helm test` asks the operator for its health, which it has only while its watch is fresh."""
+    """`helm test` asks the operator for its health through its Service."""
     run("helm", "test", CHART, "-n", OPERATOR, "--kubeconfig", kubectl.kubeconfig, timeout_s=120)
 
 
