@@ -6,6 +6,7 @@ roles as anywhere else, never the superuser, who only prepares them.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -77,6 +78,7 @@ def embedded_database(directory: Path, database: DatabaseSettings) -> Iterator[E
     _check(directory)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _forget_the_dead(directory / ".handle_pids.json")
         server = pgserver.get_server(directory, cleanup_mode="stop")
     except OSError as exc:
         raise ConfigurationError(f"PostgreSQL cannot keep its data in {directory}: {exc.strerror or exc}.") from exc
@@ -112,6 +114,27 @@ def _check(directory: Path) -> None:
         raise ConfigurationError(f"PostgreSQL cannot keep its data in {path}: {exc.strerror or exc}.") from exc
     if used and not made:
         raise ConfigurationError(f"{path} holds something else than PostgreSQL's data; choose an empty folder.")
+
+
+def _forget_the_dead(listed: Path) -> None:
+    """Take processes that were killed off the wheel's list of who uses the server: the last one to leave stops it."""
+    if not listed.exists():
+        return
+    try:
+        pids = json.loads(listed.read_text())
+    except ValueError:  # killed while it wrote
+        pids = []
+    listed.write_text(json.dumps([pid for pid in pids if _lives(pid)]))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _pgserver() -> ModuleType:

@@ -1,0 +1,122 @@
+"""Whatever parses is answered: never with INTERNAL or UNKNOWN, and never by growing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import cast
+
+import grpc
+import pytest
+from google.protobuf import message_factory
+from google.protobuf.descriptor import Descriptor, MethodDescriptor
+from google.protobuf.message import Message
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import settings as bounded
+from hypothesis import strategies as st
+
+from somabrain.memory.v1 import memory_service_pb2, namespace_service_pb2
+from somabrain_service.interceptors.contract import UNIMPLEMENTED_METHODS
+from tests.integration.service.hostile import NAMESPACE, messages
+from tests.integration.service.issuer import Issuer
+from tests.integration.service.running import Running, service
+
+METHODS: tuple[MethodDescriptor, ...] = tuple(
+    method
+    for module, name in ((memory_service_pb2, "MemoryService"), (namespace_service_pb2, "NamespaceService"))
+    for method in module.DESCRIPTOR.services_by_name[name].methods
+)
+FAILED = {
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.DATA_LOSS,
+}
+CALLS = 400
+WARM_UP = 150
+GROWTH_KIB = 64 * 1024
+
+
+def path(method: MethodDescriptor) -> str:
+    return f"/{cast('Descriptor', method.containing_service).full_name}/{method.name}"
+
+
+class Target:
+    """A running service, what it returned at first, and what became of each call."""
+
+    def __init__(self, running: Running, token: str) -> None:
+        self.channel = grpc.insecure_channel(running.address)
+        self.known: dict[str, list[str]] = {}
+        self.answers: dict[grpc.StatusCode, int] = {}
+        self.resident_kib: list[int] = []
+        self._status = Path(f"/proc/{running.process.pid}/status")
+        self._metadata = (("authorization", f"Bearer {token}"),)
+
+    def call(self, method: MethodDescriptor, request: Message) -> list[Message]:
+        """Call, and note the status and the server's size."""
+        kind = message_factory.GetMessageClass(method.output_type)
+        make = self.channel.unary_stream if method.server_streaming else self.channel.unary_unary
+        send = make(path(method), type(request).SerializeToString, kind.FromString)
+        code, received = grpc.StatusCode.OK, []
+        try:
+            answer = send(request, timeout=20, metadata=self._metadata)
+            received = list(cast("Iterable[Message]", answer)) if method.server_streaming else [cast("Message", answer)]
+        except grpc.RpcError as exc:
+            code = cast("grpc.Call", exc).code()
+        self.answers[code] = self.answers.get(code, 0) + 1
+        self.resident_kib.append(int(self._status.read_text().partition("VmRSS:")[2].split()[0]))
+        assert code not in FAILED, f"{method.name}: {code.name}"
+        return received
+
+    def learn(self, message: Message) -> None:
+        """Keep its names and tokens."""
+        for field, value in message.ListFields():
+            for item in value if field.is_repeated else (value,):
+                if isinstance(item, Message):
+                    self.learn(item)
+                elif field.name in {"name", "etag", "consistency_token", "next_page_token"}:
+                    self.known.setdefault(field.name.removeprefix("next_"), []).append(item)
+
+
+@pytest.fixture(scope="module")
+def target(folder: Path, settings: dict[str, object], idp: Issuer) -> Iterator[Target]:
+    """A service with the default encoder, and a namespace in it."""
+    with service(folder, {**settings, "encoder__kind": "minilm-l6-v2-int8"}) as running:
+        running.wait_until_ready()
+        made = Target(running, idp.token("hostile"))
+        methods = {method.name: method for method in METHODS}
+        create = namespace_service_pb2.CreateNamespaceRequest(namespace_id=NAMESPACE.partition("/")[2])
+        made.call(methods["CreateNamespace"], create)
+        for number in range(30):
+            request = memory_service_pb2.RememberRequest(parent=NAMESPACE)
+            request.memory.text, request.memory.session = f"tea number {number}", "monday"
+            made.learn(*made.call(methods["Remember"], request))
+        page = memory_service_pb2.ListMemoriesRequest(parent=NAMESPACE, page_size=2)
+        made.learn(*made.call(methods["ListMemories"], page))
+        yield made
+        made.channel.close()
+
+
+def test_whatever_parses_is_answered_and_nothing_grows(target: Target) -> None:
+    served = [method for method in METHODS if path(method) not in UNIMPLEMENTED_METHODS]
+    chosen = st.sampled_from([*served * 4, *METHODS])
+
+    @bounded(
+        max_examples=CALLS,
+        deadline=None,
+        database=None,
+        # The server's state goes on from call to call, so a failure cannot be made smaller by repeating.
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.data())
+    def attack(data: st.DataObject) -> None:
+        method = data.draw(chosen)
+        target.call(method, data.draw(messages(method.input_type, target.known)))
+
+    attack()
+    assert target.answers[grpc.StatusCode.OK] > CALLS / 20, target.answers
+    grown = max(target.resident_kib[WARM_UP:]) - target.resident_kib[WARM_UP]
+    assert grown < GROWTH_KIB, target.resident_kib[::50]

@@ -1,0 +1,54 @@
+"""`serve --embedded`, ended in ways that nobody plans."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from somabrain_client import MemoryClient
+from tests.integration.service.running import service
+
+OWN = {"grpc__port": 0, "http__port": 0, "log__format": "json", "encoder__kind": "lexical"}
+
+
+def postmaster(data: Path) -> int | None:
+    """The process that serves the folder; None: there is none."""
+    file = data / "postmaster.pid"
+    pid = int(file.read_text().splitlines()[0]) if file.exists() else None
+    return pid if pid is not None and Path(f"/proc/{pid}").exists() else None
+
+
+async def test_after_a_kill_all_is_there_and_the_next_end_leaves_no_server_behind(folder: Path) -> None:
+    data = folder / "killed"
+    arguments = ("serve", "--embedded", "--data-dir", str(data))
+    with service(folder, OWN, *arguments) as running:
+        running.wait_until_ready()
+        async with MemoryClient(running.address) as client:
+            await client.create_namespace("notes")
+            kept = await client.remember("notes", "kept before the kill")
+        assert running.stop(signal.SIGKILL) == -signal.SIGKILL
+    left = postmaster(data)
+    assert left is not None
+    with service(folder, OWN, *arguments) as running:
+        running.wait_until_ready()
+        assert postmaster(data) == left
+        async with MemoryClient(running.address) as client:
+            assert (await client.get(kept.name)).text == "kept before the kill"
+        assert running.stop() == 0
+    assert postmaster(data) is None
+
+
+async def test_two_over_one_folder_share_its_server_until_the_last_leaves(folder: Path) -> None:
+    data = folder / "shared"
+    arguments = ("serve", "--embedded", "--data-dir", str(data))
+    with service(folder, OWN, *arguments) as first, service(folder, OWN, *arguments) as second:
+        first.wait_until_ready()
+        second.wait_until_ready()
+        async with MemoryClient(first.address) as one, MemoryClient(second.address) as two:
+            await one.create_namespace("notes")
+            kept = await one.remember("notes", "written by the first")
+            assert (await two.get(kept.name)).text == "written by the first"
+            assert first.stop() == 0
+            assert (await two.get(kept.name)).text == "written by the first"
+        assert second.stop() == 0
+    assert postmaster(data) is None
