@@ -64,6 +64,26 @@ async def test_an_error_of_the_engine_denies(engine: Opa) -> None:
             await policy.require(identity(), REMEMBER, "notes")
 
 
+async def test_an_engine_that_does_not_answer_in_time_denies() -> None:
+    """It accepts the connection, listens, and says nothing."""
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        left.set()
+
+    left = asyncio.Event()
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    slow = PolicySettings(url=f"http://127.0.0.1:{port}/v1/data/sb/policy", timeout_s=0.2)
+    async with server, policy_client(slow, Metrics()) as policy:
+        with pytest.raises(PermissionDenied, match="cannot be reached"):
+            async with asyncio.timeout(2):
+                await policy.require(identity(), REMEMBER, "notes")
+        await left.wait()
+
+
 async def test_a_kept_decision_outlives_the_engine_by_its_life_and_no_longer(engine: Opa) -> None:
     async with policy_client(settings(engine, cache_s=1.0), Metrics()) as policy:
         await policy.require(identity(), REMEMBER, "notes")
