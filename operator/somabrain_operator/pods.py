@@ -37,6 +37,11 @@ def of_component(pods: Sequence[Manifest], component: str) -> tuple[Manifest, ..
     )
 
 
+def is_over(pod: Manifest) -> bool:
+    """Return whether the pod will never run again: evicted, or ended; who made it has made another."""
+    return text(pod, "status", "phase") in ("Failed", "Succeeded")
+
+
 def is_ready(pod: Manifest) -> bool:
     """Return whether the kubelet calls the pod ready."""
     return text(condition(pod, "Ready"), "status") == "True"
@@ -93,11 +98,6 @@ def last_words(pod: Manifest, container: str) -> str:
                 if ended and number(ended, "exitCode"):
                     return text(ended, "message") or f"it ended with {_cause(ended)}."
     return ""
-
-
-def pull_reason(pod: Manifest) -> bool:
-    """Return whether an image cannot be had."""
-    return any(text(each, "state", "waiting", "reason") in _PULLING for each in _containers(pod))
 
 
 def _containers(pod: Manifest) -> Iterator[Json]:

@@ -8,7 +8,7 @@ from somabrain_operator import pods
 from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.names import SERVER
 from somabrain_operator.redact import redact
-from somabrain_operator.tree import Manifest, condition, items, named, number, text
+from somabrain_operator.tree import Manifest, condition, items, number, text
 
 MOST_PODS = 5
 """So many pods are named in a message; the rest are counted."""
@@ -27,8 +27,6 @@ class Rollout:
     """The controller has seen the last change, and no pod of an earlier template is left."""
     completed: bool
     """All pods of this template have been ready at one time, so that a pod not ready now is no mere start."""
-    image: str
-    """What the pod template asks for."""
     unready: tuple[str, ...]
     """Each pod that does not serve, and why."""
     trouble: bool
@@ -48,14 +46,12 @@ def rollout(
 ) -> Rollout:
     """Return where a Deployment stands; None: there is none."""
     if live is None:
-        return Rollout(False, 0, 0, 0, 0, False, False, "", (), False, True, "")
-    servers = pods.of_component(all_pods, SERVER)
-    waiting = [pod for pod in servers if not pods.is_ready(pod)]
+        return Rollout(False, 0, 0, 0, 0, False, False, (), False, True, "")
+    waiting = [pod for pod in _servers(all_pods) if not pods.is_ready(pod)]
     desired, replicas = number(live, "spec", "replicas"), number(live, "status", "replicas")
     ready, updated = number(live, "status", "readyReplicas"), number(live, "status", "updatedReplicas")
     seen = number(live, "status", "observedGeneration") >= number(live, "metadata", "generation")
     why = {pods.name_of(pod): pods.why_not_ready(pod, spec, reports.get(pods.name_of(pod), "")) for pod in waiting}
-    containers = named(live, "spec", "template", "spec", "containers")
     return Rollout(
         exists=True,
         desired=desired,
@@ -64,12 +60,15 @@ def rollout(
         updated=updated,
         settled=seen and updated == replicas == desired,
         completed=seen and text(condition(live, "Progressing"), "reason") == "NewReplicaSetAvailable",
-        image=text(containers.get(SERVER), "image"),
         unready=tuple(f"Pod {name}: {redact(words, secrets)}" for name, words in why.items()),
         trouble=any(pods.trouble(pod, spec) for pod in waiting),
         starting=all(words == pods.STARTING for words in why.values()),
         stalled=_stalled(live),
     )
+
+
+def _servers(all_pods: tuple[Manifest, ...]) -> list[Manifest]:
+    return [pod for pod in pods.of_component(all_pods, SERVER) if not pods.is_over(pod)]
 
 
 def _stalled(live: Manifest) -> str:
@@ -92,7 +91,7 @@ def running_image(all_pods: tuple[Manifest, ...]) -> str:
     """Return the image that every server pod runs, or an empty string while they differ or there is none."""
     images = {
         text(container, "image")
-        for pod in pods.of_component(all_pods, SERVER)
+        for pod in _servers(all_pods)
         for container in items(pod, "spec", "containers")
         if text(container, "name") == SERVER
     }

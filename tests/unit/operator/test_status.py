@@ -295,3 +295,13 @@ def test_a_webhook_that_undoes_what_was_applied_is_suspected() -> None:
     found = conditions(seen, children={**seen.children, DEPLOYMENT: undone})
     assert (found["Ready"]["status"], found["Degraded"]["reason"]) == ("False", "DriftRemains")
     assert "(spec.revisionHistoryLimit is changed); look for an admission webhook" in found["Degraded"]["message"]
+
+
+def test_an_evicted_pod_is_no_server() -> None:
+    """The kubelet leaves it behind as Failed; another has taken its place, and only that one counts."""
+    evicted: Any = pod("p1", image="other:1", ready=False)
+    evicted = {**evicted, "status": {**evicted["status"], "phase": "Failed"}}
+    seen = replace(serving(), pods=(pod("p0"), evicted))
+    assert render_status(plan(seen), seen.children)["version"] == "0.1.0"
+    short = replace(deployed(serving(), readyReplicas=0), pods=(pod("p0", ready=False), evicted))
+    assert "p1" not in conditions(short)["Available"]["message"]
