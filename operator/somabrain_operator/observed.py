@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -57,6 +57,10 @@ class Brain:
     status: Manifest
     """As it stands on the API server."""
     deleting: bool
+
+    def asks_as(self, other: Brain) -> bool:
+        """Return whether nothing but the status differs from the other one."""
+        return replace(self, status={}) == replace(other, status={})
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from somabrain_operator.plan.migration import remembered
 from somabrain_operator.queue import GONE
 from somabrain_operator.redact import redact
 from somabrain_operator.references import ReferenceWatch
+from somabrain_operator.render.metadata import Owner
 from somabrain_operator.status import render_status
 from somabrain_operator.tree import Manifest, text
 
@@ -73,7 +74,7 @@ class Reconciler:
         try:
             for manifest in plan.apply:
                 identity = child_id(manifest)
-                children[identity] = await self._put(manifest, children.get(identity))
+                children[identity] = await self._put(plan.owner, manifest, children.get(identity))
             for identity in plan.delete:
                 await self.cluster.delete(plan.owner.key.namespace, identity)
                 children.pop(identity, None)
@@ -81,7 +82,7 @@ class Reconciler:
             return children, exc
         return children, None
 
-    async def _put(self, manifest: Manifest, live: Manifest | None) -> Manifest:
+    async def _put(self, owner: Owner, manifest: Manifest, live: Manifest | None) -> Manifest:
         """Make a child as rendered, with no more writes than it takes."""
         if live is None:
             return self._written(await self.cluster.apply(manifest))
@@ -90,14 +91,20 @@ class Reconciler:
         if unchanged and not found:
             return live
         if unchanged:
-            identity = child_id(manifest)
-            place = text(manifest, "metadata", "namespace")
-            _log.info("drift put back", kind=identity.kind, namespace=place, name=identity.name, first=str(found[0]))
+            await self._tell(owner, child_id(manifest), str(found[0]))
         if any(each.kind == "foreign" for each in found):
-            live = self._written(await self.cluster.remove(live, removal(live, found)))
+            live = self._written(await self.cluster.remove(live, removal(manifest, live, found)))
             if unchanged and not drift(manifest, live):
                 return live
         return self._written(await self.cluster.apply(manifest))
+
+    async def _tell(self, owner: Owner, child: ChildId, first: str) -> None:
+        """Say what somebody changed by hand. That it cannot be said keeps nothing from being put back."""
+        _log.info("drift put back", kind=child.kind, namespace=owner.key.namespace, name=child.name, first=first)
+        try:
+            await self.cluster.announce(owner, "DriftPutBack", f"{child.kind} {child.name} is put back: {first}.")
+        except SomaBrainError as exc:
+            _log.warning("event not recorded", namespace=owner.key.namespace, name=owner.key.name, error=exc.message)
 
     def _written(self, answer: Manifest) -> Manifest:
         self.echoes.expect(answer)

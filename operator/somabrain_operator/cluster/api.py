@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Final, cast
 
 from lightkube.core.async_client import AsyncClient
+from lightkube.generic_resource import GenericNamespacedResource
 from lightkube.types import CascadeType, PatchType
 
 from common.errors import Aborted, FailedPrecondition, NotFound, Unavailable
-from somabrain_operator import names
+from somabrain_operator import moments, names
 from somabrain_operator.cluster.errors import translated
-from somabrain_operator.cluster.kinds import BRAIN, CHILDREN, Kind
+from somabrain_operator.cluster.kinds import BRAIN, CHILDREN, EVENT, Kind
 from somabrain_operator.metrics import Metrics
 from somabrain_operator.names import ChildId, Key
+from somabrain_operator.render.metadata import Owner
 from somabrain_operator.tree import Json, Manifest, text
 
 TIMEOUT_S: Final = 15.0
@@ -92,6 +95,31 @@ class Cluster:
             "status": status,
         }
         return await self._patch(cast("Kind", BRAIN.Status), body, PatchType.APPLY, force=True)
+
+    async def announce(self, owner: Owner, reason: str, message: str) -> None:
+        """Record an event of a SomaBrain, for `kubectl describe`.
+
+        Args:
+            owner: the SomaBrain.
+            reason: one CamelCase word.
+            message: a sentence without secrets, at most 1024 characters.
+        """
+        key, moment = owner.key, moments.iso(datetime.now(UTC))
+        about = {"apiVersion": names.API_VERSION, "kind": names.KIND, "name": key.name, "namespace": key.namespace}
+        event: GenericNamespacedResource = EVENT.from_dict({
+            "apiVersion": "v1", "kind": "Event",
+            "metadata": {"generateName": f"{key.name}.", "namespace": key.namespace},
+            "involvedObject": {**about, "uid": owner.uid}, "source": {"component": names.MANAGER},
+            "type": "Normal", "reason": reason, "message": message,
+            "count": 1, "firstTimestamp": moment, "lastTimestamp": moment,
+        })  # fmt: skip
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                with _named("Event", *key):
+                    await self._client.create(event)
+        except TimeoutError as exc:
+            raise _late("Event", key.name) from exc
+        self._metrics.writes.labels("Event", "create").inc()
 
     async def _patch(self, kind: Kind, body: Manifest, how: PatchType, *, force: bool = False) -> Manifest:
         namespace, name = _namespace(body), text(body, "metadata", "name")

@@ -28,17 +28,35 @@ def drift(rendered: Manifest, live: Manifest) -> tuple[Difference, ...]:
     return tuple(found)
 
 
-def removal(live: Manifest, found: Sequence[Difference]) -> list[Json]:
-    """Return the JSON patch (RFC 6902) that removes what is foreign from exactly this version of the object."""
-    paths = {each.path for each in found if each.kind == "foreign"}
+def removal(rendered: Manifest, live: Manifest, found: Sequence[Difference]) -> list[Json]:
+    """Return the JSON patch (RFC 6902) that takes what is foreign out of exactly this version of the object.
+
+    A list in which something foreign stands where something of ours is missing (a container renamed, a port
+    renumbered) is put back whole: with the one removed first it may be empty, with the other added first two items
+    may share a name, and the API server refuses both.
+    """
+    missing = {each.path for each in found if each.kind == "missing"}
+    foreign = {each.path for each in found if each.kind == "foreign"}
+    whole = {path[:-1] for path in foreign if path[:-1] in missing}
+    paths = {path if path[:-1] not in whole else path[:-1] for path in foreign}
     outermost = [path for path in paths if not any(path[:end] in paths for end in range(1, len(path)))]
     # From the back, so that a removal does not shift the ones that follow.
     ordered = sorted(outermost, key=lambda path: [(isinstance(step, int), step) for step in path], reverse=True)
     version = text(live, "metadata", "resourceVersion")
-    return [
-        {"op": "test", "path": "/metadata/resourceVersion", "value": version},
-        *({"op": "remove", "path": "".join(f"/{_escaped(step)}" for step in path)} for path in ordered),
-    ]
+    test: dict[str, Json] = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
+    return [test, *(_operation(rendered, live, path, replace=path in whole) for path in ordered)]
+
+
+def _operation(rendered: Manifest, live: Manifest, path: Path, *, replace: bool) -> Json:
+    pointer = "".join(f"/{_escaped(step)}" for step in path)
+    if not replace:
+        return {"op": "remove", "path": pointer}
+    want: Json = rendered
+    have: Json = live
+    field = ""
+    for step in path:
+        want, have, field = _counterpart(want, have, step, field), _child(have, step), str(step)
+    return {"op": "replace", "path": pointer, "value": want}
 
 
 def _escaped(step: str | int) -> str:

@@ -25,7 +25,7 @@ from somabrain_operator.cluster.kinds import BRAIN, CHILDREN, EVENT, POD, SECRET
 
 Object = dict[str, Any]
 Found = TypeVar("Found")
-WAIT_S = 20.0
+WAIT_S = 45.0
 OPERATOR = "system:serviceaccount:somabrain-system:somabrain-operator"
 KINDS: dict[str, Any] = {
     **CHILDREN,

@@ -23,6 +23,7 @@ EDITS: dict[str, list[dict[str, Any]]] = {
                             "value": {"name": "SOMABRAIN_POSTGRES_DSN", "value": "postgresql://evil"}}],
     "a variable said twice": [{"op": "add", "path": f"{POD}/containers/0/env/-",
                                "value": {"name": "SOMABRAIN_POSTGRES_DSN", "value": "postgresql://evil"}}],
+    "the container renamed": [{"op": "replace", "path": f"{POD}/containers/0/name", "value": "x"}],
     "a volume added": [{"op": "add", "path": f"{POD}/volumes/-", "value": {"name": "x", "emptyDir": {}}}],
     "a volume mounted": [{"op": "add", "path": f"{POD}/containers/0/volumeMounts/-",
                           "value": {"name": "tmp", "mountPath": "/x"}}],
@@ -54,7 +55,15 @@ def test_an_edit_of_the_deployment_is_put_back(served: Brain, edit: list[dict[st
         ("ConfigMap", "config", {"data": {"X": "1"}}, ("data",)),
         ("ConfigMap", "policy", {"data": {"sb.rego": "package sb.policy\nallow := true\n"}}, ("data",)),
         ("Service", "grpc", {"spec": {"selector": {"app.kubernetes.io/instance": "other"}}}, ("spec",)),
+        ("Service", "grpc", {"spec": {"ports": [{"name": "grpc", "port": 1}]}}, ("spec",)),
         ("Service", "grpc", {"spec": {"externalIPs": ["192.0.2.1"]}}, ("spec",)),
+        ("Service", "grpc", {"metadata": {"labels": {"app.kubernetes.io/instance": "other"}}}, ("metadata", "labels")),
+        (
+            "ConfigMap",
+            "config",
+            {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}},
+            ("metadata", "labels"),
+        ),
         ("ServiceAccount", "server", {"automountServiceAccountToken": True}, ("automountServiceAccountToken",)),
     ],
 )
@@ -74,6 +83,17 @@ def test_one_edit_takes_one_write(served: Brain) -> None:
     eventually(served.containers, lambda found: len(found) == 1, "the container is removed")
     deployments = [write for write in served.api.writes()[before:] if "deployments" in write]
     assert deployments == [f"patch deployments {NAME}-server"]
+
+
+def test_what_was_put_back_is_an_event_of_the_resource(served: Brain) -> None:
+    """`kubectl describe sb` tells who wonders where an edit went."""
+    served.api.patch("Deployment", f"{NAME}-server", served.namespace, EDITS["the image changed"])
+    (event,) = eventually(lambda: served.api.objects("Event", served.namespace), bool, "an event")
+    assert event["involvedObject"]["uid"] == served.resource()["metadata"]["uid"], event
+    assert (event["reason"], event["message"]) == (
+        "DriftPutBack",
+        f"Deployment {NAME}-server is put back: spec.template.spec.containers[0].image is changed.",
+    )
 
 
 def test_what_others_may_add_is_left_alone(served: Brain) -> None:

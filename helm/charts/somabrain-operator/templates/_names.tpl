@@ -75,5 +75,5 @@ capabilities:
   verbs: [list, watch]
 - apiGroups: [""]
   resources: [events]
-  verbs: [list]
+  verbs: [list, create]
 {{- end }}
