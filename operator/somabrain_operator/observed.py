@@ -30,6 +30,8 @@ class Resolved:
 
     reference: Reference
     exists: bool
+    """Whether it was found; not known when `refusal` says why it could not be read."""
+    refusal: str = ""
     digests: Mapping[str, str] = field(default_factory=dict)
     """A hash of each used key's content that is there and not empty."""
     secrets: tuple[str, ...] = field(default=(), repr=False)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
+from common.errors import PermissionDenied
 from somabrain_operator import names, pods
 from somabrain_operator.cluster.api import Cluster
 from somabrain_operator.cluster.kinds import BRAIN, CHILDREN, CONFIG_MAP, EVENT, JOB, POD, SECRET
@@ -80,7 +81,10 @@ async def resolve(cluster: Cluster, brain: Brain) -> tuple[Resolved, ...]:
 
 async def _resolve(cluster: Cluster, brain: Brain, reference: Reference) -> Resolved:
     kind = SECRET if reference.kind == "Secret" else CONFIG_MAP
-    found = await cluster.get(kind, brain.key.namespace, reference.name)
+    try:
+        found = await cluster.get(kind, brain.key.namespace, reference.name)
+    except PermissionDenied as exc:
+        return Resolved(reference, exists=False, refusal=exc.message)
     if found is None:
         return Resolved(reference, exists=False)
     contents = _contents(reference, found)

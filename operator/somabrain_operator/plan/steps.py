@@ -89,7 +89,9 @@ def resolve_references(plan: Plan, spec: SomaBrainSpec) -> Plan:
     """Wait until every Secret and ConfigMap that the spec names is there with the keys that are used."""
     lacking = [_lack(each, plan.owner.key.namespace) for each in plan.observed.references if each.missing]
     if lacking:
-        reason = "KeyMissing" if all(each.exists for each in plan.observed.references) else "NotFound"
+        exist = all(each.exists for each in plan.observed.references)
+        refused = any(each.refusal for each in plan.observed.references)
+        reason = "NotAllowed" if refused else "KeyMissing" if exist else "NotFound"
         stopped = stop(plan, "ReferencesResolved", Finding("False", reason, " ".join(lacking)))
         return replace(stopped, wake_after_s=LACKING_S)
     config_hash = content_hash({
@@ -109,6 +111,8 @@ def resolve_references(plan: Plan, spec: SomaBrainSpec) -> Plan:
 def _lack(found: Resolved, namespace: str) -> str:
     reference = found.reference
     what = f"{reference.kind} {reference.name}, named by {reference.field}.name,"
+    if found.refusal:
+        return f"{what} cannot be read: {found.refusal}"
     if not found.exists:
         wanted = ", ".join(reference.keys) or "a key that ends in .rego"
         return f"{what} is not in namespace {namespace}; create it with {wanted}, or correct the name."

@@ -60,6 +60,16 @@ def test_a_missing_secret_is_named_with_its_field_and_the_remedy() -> None:
     assert "spec.migration.database.secretRef.name" in finding.message
 
 
+def test_a_secret_that_may_not_be_read_is_not_called_missing() -> None:
+    """Rights that were taken away are said in the status, and not in the operator's log alone."""
+    wanted = spec()
+    database, migration = samples.found(wanted)
+    refused = Resolved(database.reference, exists=False, refusal="The operator may not do this to Secret demo/x: no.")
+    finding = plan(observed(wanted, references=(refused, migration))).findings["ReferencesResolved"]
+    assert finding.reason == "NotAllowed"
+    assert finding.message.endswith("cannot be read: The operator may not do this to Secret demo/x: no.")
+
+
 def test_a_secret_that_lacks_a_key_names_the_key() -> None:
     """A Secret with half its keys is not enough."""
     wanted = spec()

@@ -305,3 +305,11 @@ def test_an_evicted_pod_is_no_server() -> None:
     assert render_status(plan(seen), seen.children)["version"] == "0.1.0"
     short = replace(deployed(serving(), readyReplicas=0), pods=(pod("p0", ready=False), evicted))
     assert "p1" not in conditions(short)["Available"]["message"]
+
+
+def test_an_edit_that_our_status_write_overtook_is_told_from_its_echo() -> None:
+    """What a write of the status answers holds the spec of that moment: only the same wishes make it an echo."""
+    brain = observed().brain
+    assert brain.asks_as(replace(brain, status={"phase": "Ready"}))
+    for edited in ({"generation": 2}, {"annotations": {"somabrain.io/retry-migration": "1"}}, {"deleting": True}):
+        assert not brain.asks_as(replace(brain, **edited))
