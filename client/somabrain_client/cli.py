@@ -1,12 +1,16 @@
 """The command `somabrain`: remember, recall, and look at what there is.
 
-Exit codes: 0 done; 1 the service said no; 2 the command cannot be understood.
+Exit codes: 0 done; 1 the service said no; 2 the command cannot be understood; 130 interrupted; 141 nobody reads.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import io
+import math
+import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -14,19 +18,35 @@ from pathlib import Path
 from somabrain_client.errors import CallError
 from somabrain_client.memory_client import DEADLINE_S, MemoryClient
 from somabrain_client.readable import answer_lines, memory_lines
+from somabrain_client.tokens import TokenError
 from somabrain_client.values import Filter
 
 ADDRESS = "localhost:50052"
+LONGEST_S = 3600
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that cannot show a letter is shown its code, not a failure.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         asyncio.run(_run(options))
+        sys.stdout.flush()
     except CallError as exc:
         request_id = f" (request {exc.explanation.request_id})" if exc.explanation.request_id else ""
         print(f"somabrain: {exc.reason or exc.code.name}: {exc.message}{request_id}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Whoever reads has seen enough, as `head` does; what Python still holds back has nobody to go to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except UnicodeError:
+        print("somabrain: what was given is not UTF-8; convert it first", file=sys.stderr)
+        return 2
+    except TokenError as exc:
+        print(f"somabrain: {exc}", file=sys.stderr)
         return 1
     except OSError as exc:
         print(f"somabrain: {exc}", file=sys.stderr)
@@ -47,7 +67,8 @@ async def _create(client: MemoryClient, options: argparse.Namespace) -> None:
 
 
 async def _remember(client: MemoryClient, options: argparse.Namespace) -> None:
-    text = await asyncio.to_thread(sys.stdin.read) if options.text == "-" else options.text
+    # Bytes, because a text is kept as it is: no translated ends of lines, no encoding of the terminal's.
+    text = (await asyncio.to_thread(sys.stdin.buffer.read)).decode() if options.text == "-" else options.text
     memory = await client.remember(
         options.namespace,
         text,
@@ -91,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--token-file", type=Path, help="file that holds a bearer token")
     parser.add_argument(
         "--deadline",
-        type=float,
+        type=_seconds,
         default=DEADLINE_S,
         metavar="S",
         help=f"seconds a call may take (default: {DEADLINE_S:g})",
@@ -142,6 +163,16 @@ def _add_labels(parser: argparse.ArgumentParser, meaning: str) -> None:
     parser.add_argument(
         "--label", type=_label, action="append", default=[], metavar="KEY=VALUE", help=f"a label {meaning}; repeatable"
     )
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= LONGEST_S:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time of more than 0 and at most {LONGEST_S} seconds")
+    return seconds
 
 
 def _label(text: str) -> tuple[str, str]:

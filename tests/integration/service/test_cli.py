@@ -1,0 +1,80 @@
+"""The command line as a process: its exit codes, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.service.issuer import Issuer
+from tests.integration.service.running import Running
+
+SCRIPT = Path(sys.executable).with_name("somabrain")
+
+
+@pytest.fixture(scope="module")
+def cli(brain: Running, idp: Issuer, folder: Path) -> list[str]:
+    """The command with address and token, and a namespace that is there."""
+    token = folder / "cli-token"
+    token.write_text(idp.token("cli"))
+    command = [str(SCRIPT), "--address", brain.address, "--token-file", str(token)]
+    assert run([*command, "namespace", "create", "cli"]).stdout == b"namespaces/cli\n"
+    return command
+
+
+def run(
+    command: list[str | bytes] | list[str], *, given: bytes = b"", **variables: str
+) -> subprocess.CompletedProcess[bytes]:
+    environment = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", **variables}
+    done = subprocess.run(command, input=given, capture_output=True, env=environment, timeout=60, check=False)
+    assert b"Traceback" not in done.stderr
+    return done
+
+
+def test_what_comes_in_is_kept_byte_for_byte(cli: list[str]) -> None:
+    """Ends of lines and letters, whatever the terminal's encoding."""
+    kept = run([*cli, "remember", "cli", "-"], given="crlf\r\n\té".encode(), LC_ALL="C", PYTHONUTF8="0")
+    assert kept.returncode == 0, kept.stderr
+    shown = run([*cli, "get", kept.stdout.decode().strip()], LC_ALL="C", PYTHONUTF8="0", PYTHONIOENCODING="ascii")
+    assert (shown.returncode, b"\\xe9" in shown.stdout) == (0, True), shown.stderr
+
+
+@pytest.mark.parametrize("where", ["input", "argument"])
+def test_what_is_not_utf_8_is_said(cli: list[str], where: str) -> None:
+    arguments: list[str | bytes] = [*cli, "remember", "cli", "-" if where == "input" else b"bad \xff"]
+    done = run(arguments, given=b"bad \xff")
+    assert (done.returncode, done.stderr) == (2, b"somabrain: what was given is not UTF-8; convert it first\n")
+
+
+def test_a_reader_who_leaves_is_no_failure(cli: list[str]) -> None:
+    for _ in range(3):
+        run([*cli, "remember", "cli", "y" * 60_000])
+    with subprocess.Popen([*cli, "list", "cli"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(30) == 141
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon", "3601"])
+def test_a_deadline_that_is_none_is_refused(cli: list[str], seconds: str) -> None:
+    done = run([*cli, f"--deadline={seconds}", "list", "cli"])
+    assert (done.returncode, b"is no time of more than 0" in done.stderr) == (2, True)
+
+
+def test_a_file_without_a_token_is_said(cli: list[str], folder: Path) -> None:
+    broken = folder / "broken-token"
+    broken.write_text("sesame\nsesame")
+    done = run([*cli, "--token-file", str(broken), "list", "cli"])
+    assert (done.returncode, b"is no bearer token" in done.stderr, b"sesame" in done.stderr) == (1, True, False)
+
+
+def test_a_refusal_names_its_reason_and_the_request(cli: list[str]) -> None:
+    done = run([*cli, "recall", "nowhere", "anything"])
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"somabrain: NOT_FOUND: namespaces/nowhere does not exist.")
+    assert b"(request " in done.stderr
