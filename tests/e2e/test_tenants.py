@@ -11,34 +11,35 @@ from somabrain_client.errors import NotFoundError
 from tests.e2e.support.brains import Brain
 from tests.e2e.support.database import Database
 
-SECRET, OTHER = "The safe opens with 4711.", "The safe opens with a brass lever."
-
 
 async def test_two_tenants_never_meet(served: Brain, another_namespace: str, database: Database) -> None:
     """Callers from two Kubernetes namespaces use equal names and meet nothing of each other."""
+    # Named after the namespace: the database may hold what earlier runs left to other tenants.
+    texts = f"The safe of {another_namespace} opens with 4711.", f"The safe of {another_namespace} has a brass lever."
+    mine, yours = texts
     async with served.client() as one, served.client(tenant=another_namespace) as two:
         await one.create_namespace("vault")
-        theirs = await one.remember("vault", SECRET)
+        theirs = await one.remember("vault", mine)
         with pytest.raises(NotFoundError):
             await two.recall("vault", "How does the safe open?")
         await two.create_namespace("vault")
-        await two.remember("vault", OTHER)
-        assert [hit.memory.text for hit in (await two.recall("vault", "How does the safe open?")).hits] == [OTHER]
-        assert [hit.memory.text for hit in (await one.recall("vault", "How does the safe open?")).hits] == [SECRET]
+        await two.remember("vault", yours)
+        assert [hit.memory.text for hit in (await two.recall("vault", "How does the safe open?")).hits] == [yours]
+        assert [hit.memory.text for hit in (await one.recall("vault", "How does the safe open?")).hits] == [mine]
         for call in (two.get(theirs.name), two.forget(theirs.name)):
             with pytest.raises(NotFoundError):
                 await call
-        assert [memory.text async for memory in two.list("vault")] == [OTHER]
-        assert (await one.get(theirs.name)).text == SECRET
-    await asyncio.to_thread(_sql_sees_one_tenant, database)
+        assert [memory.text async for memory in two.list("vault")] == [yours]
+        assert (await one.get(theirs.name)).text == mine
+    await asyncio.to_thread(_sql_sees_one_tenant, database, texts)
 
 
-def _sql_sees_one_tenant(database: Database) -> None:
+def _sql_sees_one_tenant(database: Database, texts: tuple[str, str]) -> None:
     """As the role that the service connects as: one tenant a transaction, none without."""
-    tenants = {text: database.sql(f"SELECT tenant_id FROM memories WHERE text = '{text}'") for text in (SECRET, OTHER)}
+    tenants = {text: database.sql(f"SELECT tenant_id FROM memories WHERE text = '{text}'") for text in texts}
     assert len(set(tenants.values())) == 2
     assert database.sql_as("app", "SELECT count(*) FROM memories") == "0"
-    for mine, not_mine in ((SECRET, OTHER), (OTHER, SECRET)):
+    for mine, not_mine in (texts, texts[::-1]):
         setting = f"SET app.tenant_id = '{tenants[mine]}';"
         seen = database.sql_as("app", f"{setting} SELECT text FROM memories").splitlines()
         assert mine in seen
