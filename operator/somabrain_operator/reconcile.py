@@ -6,26 +6,26 @@ likes; when nothing is to be done it writes nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
-from common.errors import FailedPrecondition, NotFound, PermissionDenied, SomaBrainError
+from common.errors import FailedPrecondition, NotFound, PermissionDenied, SomaBrainError, Unavailable
 from somabrain_operator.cluster.api import Cluster
-from somabrain_operator.cluster.observe import observe
+from somabrain_operator.cluster.observe import observe, read_brain
 from somabrain_operator.cluster.probe import ReadinessProbe
 from somabrain_operator.diff.foreign import drift, removal
 from somabrain_operator.echoes import Echoes
-from somabrain_operator.names import RENDERED_HASH, ChildId, Key, child_id
+from somabrain_operator.names import ChildId, Key, child_id
 from somabrain_operator.observed import Release
 from somabrain_operator.plan import Plan, make_plan
-from somabrain_operator.plan.migration import remembered
+from somabrain_operator.plan.migration import without_unmade_job
 from somabrain_operator.queue import GONE
 from somabrain_operator.redact import redact
 from somabrain_operator.references import ReferenceWatch
-from somabrain_operator.render.metadata import Owner
+from somabrain_operator.render.metadata import Owner, rendered_hash
 from somabrain_operator.status import render_status
-from somabrain_operator.tree import Manifest, text
+from somabrain_operator.tree import Manifest
 
 _log = structlog.stdlib.get_logger("somabrain_operator.reconcile")
 
@@ -56,20 +56,27 @@ class Reconciler:
         self.references.remember(observed)
         plan = make_plan(observed, self.release)
         children, refusal = await self._apply(plan)
+        why = redact(refusal.message) if refusal else ""
         if refusal is not None:
-            plan = replace(plan, migration=remembered(observed.brain.status) or plan.migration)
-        status = render_status(plan, children, redact(refusal.message) if refusal else "")
+            plan = without_unmade_job(plan, children, why)
+        status = render_status(plan, children, why)
         if status != observed.brain.status:
             try:
-                self.echoes.expect(await self.cluster.write_status(key, observed.brain.uid, status))
+                answer = await self.cluster.write_status(key, observed.brain.uid, status)
             except NotFound:
                 return GONE  # it was deleted meanwhile
+            if read_brain(key, answer).asks_as(observed.brain):  # else an edit came first, and its event is news
+                self.echoes.expect(answer)
         if refusal is not None:
             raise refusal
         return plan.wake_after_s
 
     async def _apply(self, plan: Plan) -> tuple[dict[ChildId, Manifest], SomaBrainError | None]:
-        """Do what the plan asks, in its order; return the children as they are then, and what was refused, if any."""
+        """Do what the plan asks, in its order; return the children as they are then, and what failed, if anything did.
+
+        Raises:
+            SomaBrainError: what says nothing of the resource: a race that was lost, or a server that is busy.
+        """
         children = dict(plan.observed.children)
         try:
             for manifest in plan.apply:
@@ -78,8 +85,8 @@ class Reconciler:
             for identity in plan.delete:
                 await self.cluster.delete(plan.owner.key.namespace, identity)
                 children.pop(identity, None)
-        except (FailedPrecondition, PermissionDenied) as exc:
-            return children, exc
+        except (FailedPrecondition, NotFound, PermissionDenied, Unavailable) as exc:
+            return children, exc  # Unavailable too: so the API server answers while an admission webhook is down
         return children, None
 
     async def _put(self, owner: Owner, manifest: Manifest, live: Manifest | None) -> Manifest:
@@ -87,7 +94,7 @@ class Reconciler:
         if live is None:
             return self._written(await self.cluster.apply(manifest))
         found = drift(manifest, live)
-        unchanged = _hash(manifest) == _hash(live)
+        unchanged = rendered_hash(manifest) == rendered_hash(live)
         if unchanged and not found:
             return live
         if unchanged:
@@ -109,7 +116,3 @@ class Reconciler:
     def _written(self, answer: Manifest) -> Manifest:
         self.echoes.expect(answer)
         return answer
-
-
-def _hash(manifest: Manifest) -> str:
-    return text(manifest, "metadata", "annotations", RENDERED_HASH)

@@ -6,7 +6,7 @@ back-off. A Job is made for one attempt and never changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -53,6 +53,21 @@ def migrate(plan: Plan, spec: SomaBrainSpec) -> Plan:
     if record.attempt:
         return _failed(plan, spec, record)
     return _start(plan, spec, record)
+
+
+def without_unmade_job(plan: Plan, children: Mapping[ChildId, Manifest], refusal: str) -> Plan:
+    """Return the plan as it stands when the API server refused something: a Job that is not there is no attempt.
+
+    Args:
+        plan: what was to be done.
+        children: live objects after it was tried.
+        refusal: what the API server said.
+    """
+    if all(child_id(each) in children for each in plan.apply if text(each, "kind") == "Job"):
+        return plan
+    finding = Finding("False", "ApplyRefused", f"The migration could not be started: {refusal}")
+    kept = _with(plan, remembered(plan.observed.brain.status), finding)
+    return replace(kept, stopped=finding, holds_back=True)
 
 
 def remembered(status: Manifest) -> MigrationStatus | None:

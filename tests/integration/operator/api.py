@@ -47,6 +47,9 @@ KINDS: dict[str, Any] = {
     "ValidatingAdmissionPolicyBinding": create_global_resource(
         "admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings"
     ),
+    "ValidatingWebhookConfiguration": create_global_resource(
+        "admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations"
+    ),
     "Namespace": create_global_resource("", "v1", "Namespace", "namespaces"),
     "Event": EVENT,
 }

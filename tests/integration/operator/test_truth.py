@@ -10,26 +10,35 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.integration.operator.api import eventually
+from tests.integration.operator.api import KINDS, eventually
 from tests.integration.operator.brains import NAME, Brain, Hands, running, waiting
 
 ADDRESS = "127.0.0.57"
 """A pod's address on this machine's loopback; the server's HTTP port is the same for all pods."""
 
 METADATA_NAME = "kubernetes.io/metadata.name"
-NO_SERVICES = {
-    "apiVersion": "admissionregistration.k8s.io/v1",
-    "kind": "ValidatingAdmissionPolicy",
-    "metadata": {"name": "no-services"},
-    "spec": {
-        "matchConstraints": {
-            "resourceRules": [
-                {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["services"], "operations": ["CREATE"]}
-            ]
+
+
+def refuse(brain: Brain, group: str, resources: str) -> str:
+    """Let an admission policy refuse to create something in the resource's namespace; return its name."""
+    name = f"no-{resources}-{brain.namespace}"
+    rule = {"apiGroups": [group], "apiVersions": ["v1"], "resources": [resources], "operations": ["CREATE"]}
+    policy = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": name},
+        "spec": {
+            "matchConstraints": {"resourceRules": [rule]},
+            "validations": [{"expression": "false", "message": f"no {resources} here"}],
         },
-        "validations": [{"expression": "false", "message": "no Services here"}],
-    },
-}
+    }
+    binding = {"policyName": name, "validationActions": ["Deny"],
+               "matchResources": {"namespaceSelector": {"matchLabels": {METADATA_NAME: brain.namespace}}}}  # fmt: skip
+    brain.api.create(policy)
+    brain.api.create({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+                      "metadata": {"name": name}, "spec": binding})  # fmt: skip
+    time.sleep(2)  # the API server reads its policies once a second
+    return name
 
 
 @contextmanager
@@ -148,14 +157,38 @@ def test_a_request_above_its_limit_is_named(brain: Brain) -> None:
 
 def test_what_the_api_server_refuses_is_in_the_status(brain: Brain) -> None:
     """An admission policy, a quota, anything: its words are passed on."""
-    brain.api.create(NO_SERVICES)
-    binding = {"policyName": "no-services", "validationActions": ["Deny"],
-               "matchResources": {"namespaceSelector": {"matchLabels": {METADATA_NAME: brain.namespace}}}}  # fmt: skip
-    brain.api.create({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
-                      "metadata": {"name": "no-services"}, "spec": binding})  # fmt: skip
-    time.sleep(2)  # the API server reads its policies once a second
+    refuse(brain, "", "services")
     brain.apply()
-    brain.until("Degraded", "True", "no Services here")
+    brain.until("Degraded", "True", "no services here")
+    assert brain.until("Ready", "False")["reason"] == "ApplyRefused"
+
+
+def test_a_job_that_is_refused_is_not_said_to_run(brain: Brain, hands: Hands) -> None:
+    """The migration has not started and is not counted; once the Job is allowed it is the first attempt."""
+    name = refuse(brain, "batch", "jobs")
+    brain.apply()
+    brain.until("Migrated", "False", "could not be started")
+    assert "migration" not in brain.resource()["status"]
+    assert brain.until("Progressing", "False")
+    brain.api.client.delete(KINDS["ValidatingAdmissionPolicyBinding"], name)
+    hands.finish_migration()
+    brain.until("Migrated", "True")
+    assert brain.resource()["status"]["migration"]["attempt"] == 1
+
+
+def test_an_admission_webhook_that_is_down_is_in_the_status(brain: Brain) -> None:
+    """The API server answers with 500 then, and the status does not stay what it was."""
+    webhook = {
+        "name": "down.example.com", "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"],
+        "clientConfig": {"url": "https://127.0.0.1:9/"},
+        "namespaceSelector": {"matchLabels": {METADATA_NAME: brain.namespace}},
+        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["services"], "operations": ["CREATE"]}],
+    }  # fmt: skip
+    brain.api.create({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+                      "metadata": {"name": f"down-{brain.namespace}"}, "webhooks": [webhook]})  # fmt: skip
+    time.sleep(2)  # the API server learns of its webhooks by a watch
+    brain.apply()
+    brain.until("Degraded", "True", "failed calling webhook")
     assert brain.until("Ready", "False")["reason"] == "ApplyRefused"
 
 

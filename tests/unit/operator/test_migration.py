@@ -10,9 +10,9 @@ import pytest
 
 from somabrain_operator import moments
 from somabrain_operator.model.status import MigrationStatus
-from somabrain_operator.names import RETRY_MIGRATION
+from somabrain_operator.names import RETRY_MIGRATION, child_id
 from somabrain_operator.observed import Observed
-from somabrain_operator.plan.migration import RETRY
+from somabrain_operator.plan.migration import RETRY, remembered, without_unmade_job
 from tests.unit.operator import samples
 from tests.unit.operator.samples import FINGERPRINT, NOW, job, migrated, observed, plan, pod, spec
 
@@ -172,6 +172,17 @@ def test_an_attempt_the_status_does_not_know_waits_its_own_back_off() -> None:
     failed = plan(replace(seen, jobs=(job(2, state="Failed"),)))
     assert failed.wake_after_s == 2 * RETRY.base_s
     assert "Job" not in [manifest["kind"] for manifest in failed.apply]
+
+
+def test_a_job_that_was_refused_is_no_attempt() -> None:
+    """It is neither said to run nor remembered as one that got lost; what was known of migrations stays known."""
+    seen = observed(spec(version="0.2.0"), status=migrated())
+    refused = without_unmade_job(plan(seen), {}, "no Jobs here.")
+    assert refused.findings["Migrated"].message == "The migration could not be started: no Jobs here."
+    assert (refused.migration, refused.holds_back) == (remembered(migrated()), True)
+    asked = plan(seen)
+    made = {child_id(each): each for each in asked.apply}
+    assert without_unmade_job(asked, made, "no Pods here.") == asked
 
 
 def test_a_disabled_migration_is_skipped_and_never_called_done() -> None:
