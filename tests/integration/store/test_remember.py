@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from common.errors import AlreadyExists, InvalidArgument, NotFound
+from common.errors import Aborted, AlreadyExists, InvalidArgument, NotFound
 from somabrain_service.domain.memory import MemoryKind, Vector
 from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
 from tests.integration.conftest import Clone
@@ -171,3 +171,44 @@ async def test_a_vector_that_does_not_fit_is_refused_by_field(brain: Brain, vect
     with pytest.raises(InvalidArgument) as caught:
         await brain.remember("no", vector=vector())  # type: ignore[operator]
     assert caught.value.field == field
+
+
+async def test_writers_and_forgetters_of_the_same_words_count_exactly(brain: Brain, database: Clone) -> None:
+    """Terms appear and vanish under each other's hands."""
+
+    async def come_and_go(number: int) -> None:
+        for i in range(12):
+            kept = await brain.remember(f"swarm {i % 3} over hive {number % 2}", session="s" if i % 2 else "")
+            if i % 4:
+                await brain.forget(kept.memory.name)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(8):
+            group.create_task(come_and_go(number))
+    assert len(await brain.listed()) == 24
+    counted_exactly(database)
+
+
+async def test_of_two_who_forget_the_same_memory_one_is_told_that_it_is_gone(brain: Brain) -> None:
+    kept = await brain.remember("Bees dance.")
+    ends = await asyncio.gather(*(brain.forget(kept.memory.name) for _ in range(4)), return_exceptions=True)
+    assert sorted(type(end).__name__ for end in ends) == ["NotFound", "NotFound", "NotFound", "str"]
+
+
+async def test_a_namespace_that_changed_behind_the_process_is_noticed_before_anything_is_kept(
+    brain: Brain, database: Clone
+) -> None:
+    await brain.remember("Bees dance.")
+    for attempt in (brain.recall("bees"), brain.remember("Bees sing.")):
+        with psycopg.connect(database.owner_dsn) as owner:
+            owner.execute("UPDATE namespaces SET revision = revision + 1")
+        with pytest.raises(Aborted, match="settings were changed"):
+            await attempt
+    assert len((await brain.recall("bees")).hits) == 1
+    await brain.remember("Bees sing.")
+    with psycopg.connect(database.owner_dsn) as owner:
+        owner.execute("DELETE FROM namespaces")
+    with pytest.raises(NotFound):
+        await brain.remember("Bees hum.")
+    with psycopg.connect(database.owner_dsn) as owner:
+        assert owner.execute("SELECT count(*) FROM memories WHERE text = 'Bees hum.'").fetchone() == (0,)
