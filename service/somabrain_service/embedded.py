@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import subprocess
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,7 +80,10 @@ def embedded_database(directory: Path, database: DatabaseSettings) -> Iterator[E
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         _forget_the_dead(directory / ".handle_pids.json")
-        server = pgserver.get_server(directory, cleanup_mode="stop")
+        server = pgserver.get_server(directory, cleanup_mode="stop", start=False)
+        # The wheel's own lock is one file for all users of the machine, and only the first of them may open it.
+        server._lock = type(server._lock)(Path(tempfile.gettempdir()) / f".somabrain-{os.getuid()}.lock")  # noqa: SLF001
+        server.start()
     except OSError as exc:
         raise ConfigurationError(f"PostgreSQL cannot keep its data in {directory}: {exc.strerror or exc}.") from exc
     except (RuntimeError, subprocess.SubprocessError) as exc:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 from somabrain_client import MemoryClient
@@ -52,3 +55,29 @@ async def test_two_over_one_folder_share_its_server_until_the_last_leaves(folder
             assert (await two.get(kept.name)).text == "written by the first"
         assert second.stop() == 0
     assert postmaster(data) is None
+
+
+OPEN = """
+import sys
+from pathlib import Path
+from common.config.settings import DatabaseSettings
+from somabrain_service.embedded import embedded_database
+
+with embedded_database(Path(sys.argv[1]), DatabaseSettings()):
+    print("it runs")
+"""
+
+
+def test_what_another_user_left_in_the_temporary_folder_is_in_nobodys_way(tmp_path: Path) -> None:
+    """A folder stands where the wheel would open its lock: not even root can, as others cannot open root's."""
+    (tmp_path / ".lockfile").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", OPEN, str(tmp_path / "data")],
+        env={"PATH": os.defpath, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "it runs\n"), done.stderr
+    assert "Traceback" not in done.stderr
