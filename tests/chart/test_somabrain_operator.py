@@ -30,6 +30,13 @@ def test_secrets_are_read_by_name_only(render: Render) -> None:
     assert "*" not in {part for pair in granted for part in pair}
 
 
+def test_only_what_is_pruned_may_be_deleted(render: Render) -> None:
+    """What serves is never deleted by the operator: the garbage collector does that after its SomaBrain."""
+    (role,) = of_kind(render(CHART), "ClusterRole")
+    deletable = {resource for rule in role["rules"] if "delete" in rule["verbs"] for resource in rule["resources"]}
+    assert deletable == {"configmaps", "jobs"}
+
+
 def test_an_install_for_some_namespaces_has_no_cluster_wide_right(render: Render) -> None:
     """A Role and its binding in each, and the operator is told which."""
     manifests = render(CHART, "watchNamespaces={a,b}")
