@@ -53,7 +53,7 @@ async def remember_memory(
     request = request_key(tenant, request_id, "Remember", parent, draft, vector)
     namespace = await services.store.namespace(tenant, parent)
     now = services.clock()
-    ttl = draft.ttl or (None if draft.expire_time else namespace.settings.default_ttl)
+    ttl = draft.ttl or (None if draft.expire_time or draft.pinned else namespace.settings.default_ttl)
     try:
         expire_time = now + ttl if ttl else draft.expire_time
     except OverflowError:

@@ -53,7 +53,7 @@ class MemoryDraft:
     """What a caller says about a memory that is to be kept; bounds are the contract's.
 
     `session_position` None: after the last one. `event_time` None: now. `salience` None: neutral.
-    At most one of `expire_time` and `ttl`; neither: the namespace's default.
+    At most one of `expire_time`, `ttl` and `pinned`; none of them: the namespace's default expiry.
     """
 
     text: str
@@ -88,6 +88,10 @@ class MemoryDraft:
             limits.check_range("memory.salience", self.salience, 0, 1)
         if self.expire_time is not None and self.ttl is not None:
             raise InvalidArgument("memory.ttl", "excludes memory.expire_time; set one of them")
+        if self.pinned and (self.expire_time is not None or self.ttl is not None):
+            raise InvalidArgument(
+                "memory.pinned", "excludes an expiry: a pinned memory is never removed by age; set one"
+            )
         if self.ttl is not None and self.ttl <= timedelta(0):
             raise InvalidArgument("memory.ttl", "must be more than 0; leave it unset for a memory that does not expire")
 

@@ -25,7 +25,11 @@ UNIMPLEMENTED_METHODS: Mapping[str, str] = {
 }
 """Methods that are not there yet, each with what to do instead."""
 
-UNHONOURED_FIELDS: Mapping[str, Mapping[str, str]] = {}
+UNHONOURED_FIELDS: Mapping[str, Mapping[str, str]] = {
+    "somabrain.memory.v1.CreateNamespaceRequest": {
+        "namespace.settings.feed_retention": "The feed is kept whole until WatchMemories is there.",
+    },
+}
 """By request: fields that are not honoured yet, each with why."""
 
 OUTPUT_ONLY: Mapping[str, frozenset[str]] = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
+from datetime import timedelta
 
 import grpc
 import grpc.aio
@@ -198,6 +200,28 @@ async def test_an_output_only_field_that_is_set_is_refused(brain: Running, idp: 
             await stub.Remember(request, metadata=bearer(idp))
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "memory.name" in explain(caught.value).fields
+
+
+async def test_a_field_that_is_not_honoured_is_named(brain: Running, idp: Issuer) -> None:
+    async with grpc.aio.insecure_channel(brain.address) as channel:
+        stub = namespace_service_pb2_grpc.NamespaceServiceStub(channel)
+        request = namespace_service_pb2.CreateNamespaceRequest(namespace_id=unique())
+        request.namespace.settings.feed_retention.seconds = 3600
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.CreateNamespace(request, metadata=bearer(idp))
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert (caught.value.details() or "").startswith("namespace.settings.feed_retention is not honoured yet")
+
+
+async def test_a_pinned_memory_outlives_the_default_expiry(connect: Connect) -> None:
+    async with connect() as client:
+        namespace = (await client.create_namespace(unique(), default_ttl=timedelta(milliseconds=50))).name
+        pinned = await client.remember(namespace, TEXTS[0], pinned=True)
+        await client.remember(namespace, TEXTS[1])
+        await asyncio.sleep(0.1)
+        assert [memory async for memory in client.list(namespace)] == [pinned]
+        with pytest.raises(InvalidArgumentError, match=r"memory\.pinned"):
+            await client.remember(namespace, TEXTS[2], pinned=True, ttl=timedelta(days=1))
 
 
 async def test_a_request_id_of_the_caller_comes_back_and_an_unfit_one_does_not(brain: Running, idp: Issuer) -> None:

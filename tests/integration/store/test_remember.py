@@ -30,7 +30,6 @@ async def test_the_next_recall_finds_a_memory_exactly_as_it_was_given(brain: Bra
             event_time=moment,
             salience=0.75,
             expire_time=datetime(9999, 12, 31, tzinfo=UTC),
-            pinned=True,
         )
     ).memory
     (hit,) = (await brain.recall("grüße")).hits
@@ -133,14 +132,14 @@ async def test_a_taken_place_in_a_session_is_refused_and_unset_comes_after_the_l
     assert (await brain.remember("nowhere")).memory.session_position is None
 
 
-async def test_the_namespace_gives_a_default_ttl(services: object, brain: Brain) -> None:
-    del services
+async def test_the_namespace_gives_a_default_ttl_to_what_is_not_pinned(brain: Brain) -> None:
     short = brain.at("short")
     await short.create(default_ttl=timedelta(hours=1))
     kept = (await short.remember("soon gone")).memory
     assert kept.expire_time == kept.create_time + timedelta(hours=1)
     longer = (await short.remember("later gone", ttl=timedelta(hours=2))).memory
     assert longer.expire_time == longer.create_time + timedelta(hours=2)
+    assert (await short.remember("stays", pinned=True)).memory.expire_time is None
 
 
 async def test_a_memory_that_has_expired_before_it_is_kept_is_refused(brain: Brain) -> None:
