@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from common.errors import ConfigurationError
 
@@ -186,9 +187,9 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
             known |= {f"{PREFIX}{name}{DELIMITER}{sub}".upper() for sub in group.model_fields}
         else:
             known.add(f"{PREFIX}{name}".upper())
-    unknown = sorted(name for name in environ if name.startswith(PREFIX) and name.upper() not in known)
+    unknown = sorted(name for name in environ if name.upper().startswith(PREFIX) and name.upper() not in known)
     return [
-        f"{name} (did you mean {near[0]}?)" if (near := difflib.get_close_matches(name, known, 1)) else name
+        f"{name} (did you mean {near[0]}?)" if (near := difflib.get_close_matches(name.upper(), known, 1)) else name
         for name in unknown
     ]
 
@@ -203,8 +204,18 @@ def load() -> Settings:
         raise ConfigurationError(f"No such setting: {', '.join(unknown)}. Remove or correct it.")
     try:
         return Settings()
-    except ValueError as exc:
-        raise ConfigurationError(f"The settings do not hold: {exc}") from exc
+    except ValidationError as exc:
+        raise ConfigurationError(f"The settings do not hold. {' '.join(map(_sentence, exc.errors()))}") from None
+    except SettingsError as exc:
+        # Its message names the group only. The one cause is a list that is not written as JSON.
+        raise ConfigurationError(f'The settings do not hold: {exc}; write lists as ["a", "b"].') from None
+
+
+def _sentence(error: ErrorDetails) -> str:
+    """What is wrong with one setting: the variable that sets it and its bound, never the value."""
+    name = DELIMITER.join(str(part) for part in error["loc"]).upper()
+    said = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
+    return f"{PREFIX}{name}: {said}." if name else f"{said}."
 
 
 settings: Settings

@@ -82,7 +82,7 @@ WRONG = [
     ({}, ["serve"], "SOMABRAIN_POSTGRES_DSN"),
     ({}, ["migrate"], "SOMABRAIN_OWNER_DSN"),
     ({"postgres_dns": "x"}, ["serve"], "did you mean SOMABRAIN_POSTGRES_DSN?"),
-    ({"grpc__port": 99999}, ["serve"], "grpc.port"),
+    ({"grpc__port": 99999}, ["serve"], "SOMABRAIN_GRPC__PORT: must be less than or equal to 65535"),
     ({"auth__mode": "none", "postgres_dsn": "postgresql://x/y"}, ["serve"], "set grpc.host to 127.0.0.1"),
     ({"auth__tenant_claim": "tenant", "postgres_dsn": "postgresql://x/y"}, ["serve"], "auth.tenant_claim"),
     ({"policy__enabled": "false"}, ["serve"], "policy.enabled"),
