@@ -21,7 +21,7 @@ from somabrain_service.domain.contiguity import REACH
 from somabrain_service.domain.lexical import K1, B, Postings
 from somabrain_service.domain.scoring import Candidates
 from somabrain_service.store.postgres import filters
-from somabrain_service.store.postgres.arrays import bigints, halfvec
+from somabrain_service.store.postgres.arrays import bigints
 from somabrain_service.store.protocols import Search
 
 _EXPIRED = """scope AS MATERIALIZED (
@@ -42,10 +42,13 @@ _LEXICAL = """lexical AS (
     LIMIT :limit
 )"""
 
+# A subquery, so that it is made once and not a row.
+_QUERY = "(SELECT CAST(CAST(:vector AS real[]) AS halfvec))"
+
 _DENSE = """dense AS (
     SELECT v.memory FROM memory_vectors v
     WHERE v.namespace_id = :ns AND v.encoder_id = :encoder_id AND v.memory {inside} (SELECT id FROM scope)
-    ORDER BY v.embedding <=> CAST(:vector AS halfvec), v.memory
+    ORDER BY v.embedding <=> {query}, v.memory
     LIMIT :limit
 )"""
 
@@ -148,10 +151,10 @@ def _statement(search: Search) -> tuple[str, dict[str, object]]:
         }
     cosine, vectors = "0", ""
     if search.vector is not None:
-        parts.append(_DENSE.format(inside=inside))
+        parts.append(_DENSE.format(inside=inside, query=_QUERY))
         seeds.append("SELECT memory FROM dense")
-        values |= {"vector": halfvec(search.vector), "encoder_id": search.encoder_id}
-        cosine = "coalesce(1 - (v.embedding <=> CAST(:vector AS halfvec)), 0)"
+        values |= {"vector": search.vector, "encoder_id": search.encoder_id}
+        cosine = f"coalesce(1 - (v.embedding <=> {_QUERY}), 0)"
         vectors = (
             "LEFT JOIN LATERAL (SELECT * FROM memory_vectors v WHERE v.namespace_id = :ns AND v.memory = m.id"
             " AND v.encoder_id = :encoder_id OFFSET 0) AS v ON true"

@@ -23,6 +23,7 @@ from sqlalchemy.pool import QueuePool
 from common.config.settings import DatabaseSettings
 from common.errors import ConfigurationError
 from somabrain_service.domain.names import TenantId
+from somabrain_service.store.postgres import arrays
 from somabrain_service.store.postgres.dsn import fault_of
 from somabrain_service.store.postgres.faults import Retry, connection_lost, fault, may_run_again, told
 
@@ -48,12 +49,14 @@ async def open_engine(dsn: str, database: DatabaseSettings) -> AsyncIterator[Asy
         )
 
     async def connect() -> psycopg.AsyncConnection[tuple[object, ...]]:
-        return await psycopg.AsyncConnection.connect(
+        connection = await psycopg.AsyncConnection.connect(
             dsn,
             connect_timeout=max(2, round(database.connect_timeout_s)),  # libpq takes whole seconds, two at least
             application_name="somabrain-service",
             options=f"-c statement_timeout={round(database.statement_timeout_s * 1000)} -c timezone=UTC",
         )
+        arrays.teach(connection)
+        return connection
 
     engine = create_async_engine(
         "postgresql+psycopg://",

@@ -18,7 +18,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from somabrain_service.domain.idempotency import KEPT, RequestKey
 from somabrain_service.domain.names import MemoryId, NamespaceName, TenantId
 from somabrain_service.domain.tokens import Moment
-from somabrain_service.store.postgres.arrays import halfvec
 from somabrain_service.store.postgres.faults import Retry
 from somabrain_service.store.protocols import NewMemory
 
@@ -63,7 +62,8 @@ WITH namespace AS (
     FROM gate, unnest(CAST(:terms AS text[]), CAST(:tfs AS integer[])) AS t (term, tf)
 ), vector AS (
     INSERT INTO memory_vectors (tenant_id, namespace_id, memory, encoder_id, embedding)
-    SELECT :tenant, id, :id, :encoder_id, CAST(:vector AS halfvec) FROM gate WHERE CAST(:vector AS text) IS NOT NULL
+    SELECT :tenant, id, :id, :encoder_id, CAST(CAST(:vector AS real[]) AS halfvec) FROM gate
+    WHERE CAST(:vector AS real[]) IS NOT NULL
 ), label AS (
     INSERT INTO memory_labels (tenant_id, namespace_id, key, value, memory)
     SELECT :tenant, gate.id, l.key, l.value, :id
@@ -160,7 +160,7 @@ def insert_values(
         "terms": list(new.terms),
         "tfs": list(new.terms.values()),
         "encoder_id": new.encoder_id,
-        "vector": None if new.vector is None else halfvec(new.vector),
+        "vector": new.vector,
     }
 
 
