@@ -17,7 +17,7 @@ from somabrain_operator.plan.values import Finding, Plan
 from somabrain_operator.render.base import render_headless_service, render_service, render_service_account
 from somabrain_operator.render.config import render_config, render_policy, service_environment
 from somabrain_operator.render.deployment import render_deployment
-from somabrain_operator.render.metadata import Owner, owned, rendered_hash
+from somabrain_operator.render.metadata import Owner, brain_of, owned, rendered_hash
 from somabrain_operator.tree import Manifest, number
 
 LACKING_S: Final = 15.0
@@ -146,6 +146,10 @@ def ask(plan: Plan, manifests: Iterable[Manifest]) -> Plan:
     for manifest in wanted:
         identity = child_id(manifest)
         live = plan.observed.children.get(identity)
+        if live is not None and brain_of(live) == plan.owner.key.name and not owned(live, plan.owner):
+            message = f"{identity.kind} {identity.name} is of an earlier resource of this name, and goes with it."
+            finding = Finding("True", "Replacing", message)
+            return replace(plan, stopped=finding)  # its deletion is an event, which wakes this resource
         if live is not None and not owned(live, plan.owner):
             message = (
                 f"{identity.kind} {identity.name} exists and does not belong to this resource; "

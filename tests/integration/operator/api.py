@@ -75,6 +75,14 @@ class Api:
         except ApiError as error:
             raise Refused(error.status.message) from error
 
+    def refusal(self, manifest: Object, namespace: str) -> str:
+        """Return what the API server would answer to a creation that it would refuse; empty when it would not."""
+        try:
+            self.client.create(KINDS[manifest["kind"]](manifest), namespace=namespace, dry_run=True)
+        except ApiError as error:
+            return str(error.status.message)
+        return ""
+
     def get(self, kind: str, name: str, namespace: str | None = None) -> Object:
         """Return an object; KeyError when there is none."""
         try:

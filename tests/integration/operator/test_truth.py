@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.integration.operator.api import KINDS, eventually
+from tests.integration.operator.api import KINDS, Object, eventually
 from tests.integration.operator.brains import NAME, Brain, Hands, running, waiting
 
 ADDRESS = "127.0.0.57"
@@ -19,7 +18,14 @@ ADDRESS = "127.0.0.57"
 METADATA_NAME = "kubernetes.io/metadata.name"
 
 
-def refuse(brain: Brain, group: str, resources: str) -> str:
+SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}, "spec": {"ports": [{"port": 1}]}}
+JOB = {
+    "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"},
+    "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "x", "image": "x"}]}}},
+}  # fmt: skip
+
+
+def refuse(brain: Brain, group: str, resources: str, example: Object) -> str:
     """Let an admission policy refuse to create something in the resource's namespace; return its name."""
     name = f"no-{resources}-{brain.namespace}"
     rule = {"apiGroups": [group], "apiVersions": ["v1"], "resources": [resources], "operations": ["CREATE"]}
@@ -37,8 +43,13 @@ def refuse(brain: Brain, group: str, resources: str) -> str:
     brain.api.create(policy)
     brain.api.create({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
                       "metadata": {"name": name}, "spec": binding})  # fmt: skip
-    time.sleep(2)  # the API server reads its policies once a second
+    until_refused(brain, example, f"no {resources} here")
     return name
+
+
+def until_refused(brain: Brain, example: Object, says: str) -> None:
+    """Wait until the API server acts upon what it was told: it learns of it by a watch."""
+    eventually(lambda: brain.api.refusal(example, brain.namespace), lambda said: says in said, f"{says!r} is answered")
 
 
 @contextmanager
@@ -157,7 +168,7 @@ def test_a_request_above_its_limit_is_named(brain: Brain) -> None:
 
 def test_what_the_api_server_refuses_is_in_the_status(brain: Brain) -> None:
     """An admission policy, a quota, anything: its words are passed on."""
-    refuse(brain, "", "services")
+    refuse(brain, "", "services", SERVICE)
     brain.apply()
     brain.until("Degraded", "True", "no services here")
     assert brain.until("Ready", "False")["reason"] == "ApplyRefused"
@@ -165,7 +176,7 @@ def test_what_the_api_server_refuses_is_in_the_status(brain: Brain) -> None:
 
 def test_a_job_that_is_refused_is_not_said_to_run(brain: Brain, hands: Hands) -> None:
     """The migration has not started and is not counted; once the Job is allowed it is the first attempt."""
-    name = refuse(brain, "batch", "jobs")
+    name = refuse(brain, "batch", "jobs", JOB)
     brain.apply()
     brain.until("Migrated", "False", "could not be started")
     assert "migration" not in brain.resource()["status"]
@@ -186,7 +197,7 @@ def test_an_admission_webhook_that_is_down_is_in_the_status(brain: Brain) -> Non
     }  # fmt: skip
     brain.api.create({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
                       "metadata": {"name": f"down-{brain.namespace}"}, "webhooks": [webhook]})  # fmt: skip
-    time.sleep(2)  # the API server learns of its webhooks by a watch
+    until_refused(brain, SERVICE, "failed calling webhook")
     brain.apply()
     brain.until("Degraded", "True", "failed calling webhook")
     assert brain.until("Ready", "False")["reason"] == "ApplyRefused"
@@ -204,6 +215,21 @@ def test_a_name_that_is_taken_is_not_taken_over(brain: Brain) -> None:
     brain.apply()
     brain.until("Degraded", "True", f"Service {NAME}-grpc exists and does not belong to this resource; delete it")
     assert brain.child("Service", "grpc")["spec"]["ports"][0]["port"] == 1
+
+
+def test_one_made_again_waits_for_the_children_of_the_first(served: Brain) -> None:
+    """Nothing of the first is taken over; as the garbage collector deletes it, the second gets its own."""
+    served.api.delete("SomaBrain", NAME, served.namespace)
+    served.apply()
+    served.until("Ready", "False", "is of an earlier resource of this name, and goes with it")
+    uid = served.resource()["metadata"]["uid"]
+    first = {"Deployment": ["server"], "ConfigMap": ["config", "policy"], "Service": ["grpc", "headless"],
+             "ServiceAccount": ["server"]}  # fmt: skip
+    for kind, components in first.items():
+        for component in components:
+            served.api.delete(kind, f"{NAME}-{component}", served.namespace)
+    served.until("Migrated", "False", "is migrating the database")
+    assert served.child("Service", "grpc")["metadata"]["ownerReferences"][0]["uid"] == uid
 
 
 def test_paused_nothing_is_changed_and_everything_is_said(served: Brain, hands: Hands) -> None:

@@ -130,6 +130,17 @@ def test_a_child_of_somebody_else_is_not_taken_over() -> None:
     assert "quickstart-grpc" not in {child_id(each).name for each in found.apply}
 
 
+def test_children_of_an_earlier_resource_of_the_name_are_waited_for() -> None:
+    """Deleted and created again, it waits for the garbage collector, and asks nobody to delete anything."""
+    before = settled(observed(status=migrated()))
+    again = replace(before, brain=replace(before.brain, uid="another", status={}))
+    found = plan(again)
+    assert (found.apply, found.holds_back) == ((), False)
+    seen = samples.conditions(again)
+    assert (seen["Degraded"]["status"], seen["Progressing"]["reason"]) == ("False", "Replacing")
+    assert "ServiceAccount quickstart-server is of an earlier resource of this name" in seen["Ready"]["message"]
+
+
 def test_the_default_policy_is_pruned_once_another_is_in_force() -> None:
     """What left the plan goes, but not before the pods that used it are gone."""
     before = settled(observed(status=migrated()))
