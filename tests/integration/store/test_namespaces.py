@@ -1,0 +1,64 @@
+"""Namespaces: made once, with every setting filled in, and only with settings that are honoured."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from common.errors import AlreadyExists, InvalidArgument, NotFound, Unimplemented
+from somabrain_service.commands.create_namespace import create_namespace
+from somabrain_service.commands.services import Services
+from somabrain_service.domain.names import NamespaceName, tenant_id
+from somabrain_service.domain.namespace import NamespaceDraft, NamespaceSettings
+from somabrain_service.encoders.minilm import ENCODER_ID
+from tests.integration.store.conftest import Brain
+
+TENANT = tenant_id("i", "t")
+NOTES = NamespaceName.of("notes")
+
+
+async def test_unset_settings_are_filled_in_and_set_ones_kept(services: Services) -> None:
+    plain = await create_namespace(services, TENANT, NamespaceDraft(NOTES))
+    assert plain.settings == NamespaceSettings("en", ENCODER_ID, None, None, timedelta(days=7))
+    assert (plain.version, len(plain.epoch)) == (0, 12)
+    asked = NamespaceSettings("en", "lexical", timedelta(hours=36), timedelta(microseconds=1), timedelta(days=400))
+    draft = NamespaceDraft(NamespaceName.of("other"), "Für Leute", asked)
+    made = await create_namespace(services, TENANT, draft)
+    assert (made.settings, made.display_name) == (asked, "Für Leute")
+    assert await services.store.namespace(TENANT, made.name) == made
+
+
+async def test_a_name_is_taken_once_a_tenant_and_a_request_is_answered_again(services: Services) -> None:
+    draft = NamespaceDraft(NOTES)
+    first, *others = await asyncio.gather(
+        *(create_namespace(services, TENANT, draft, request_id="r") for _ in range(6))
+    )
+    assert all(other == first for other in others)
+    with pytest.raises(AlreadyExists, match="namespaces/notes exists"):
+        await create_namespace(services, TENANT, draft)
+    with pytest.raises(AlreadyExists, match="request_id"):
+        await create_namespace(services, TENANT, NamespaceDraft(NOTES, "another"), request_id="r")
+    assert (await create_namespace(services, tenant_id("i", "u"), draft)).epoch != first.epoch
+
+
+async def test_what_is_not_honoured_is_refused_by_field(services: Services) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        await create_namespace(services, TENANT, NamespaceDraft(NOTES, settings=NamespaceSettings(encoder="gpt")))
+    assert caught.value.field == "namespace.settings.encoder"
+    with pytest.raises(Unimplemented, match=r"namespace\.settings\.language"):
+        await create_namespace(services, TENANT, NamespaceDraft(NOTES, settings=NamespaceSettings(language="fr")))
+
+
+async def test_every_command_on_a_namespace_that_is_not_there_says_how_to_make_it(brain: Brain) -> None:
+    kept = await brain.remember("Bees dance.")
+    nowhere = brain.at("nowhere")
+    for call in (
+        nowhere.remember("a"),
+        nowhere.recall("a"),
+        nowhere.listed(),
+        nowhere.forget(type(kept.memory.name)(nowhere.parent, kept.memory.name.memory), allow_missing=True),
+    ):
+        with pytest.raises(NotFound, match=r"namespaces/nowhere does not exist.*CreateNamespace"):
+            await call
