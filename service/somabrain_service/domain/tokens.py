@@ -64,12 +64,12 @@ def check_consistency(token: str, parent: NamespaceName, now: Moment) -> None:
             raise InvalidArgument("consistency_token", "is none of this service; send one unchanged, or none")
 
 
-def page_token(tenant: TenantId, query: ListQuery, key: Json, memory: int) -> str:
+def page_token(tenant: TenantId, query: ListQuery, key: str, memory: int) -> str:
     """The token of the page after the memory with this key of the order."""
     return _encode([_bound_to(tenant, query), key, memory])
 
 
-def read_page_token(tenant: TenantId, query: ListQuery) -> tuple[Json, int] | None:
+def read_page_token(tenant: TenantId, query: ListQuery) -> tuple[str, int] | None:
     """Where the page before ended: key of the order and memory; None: the first page.
 
     Raises:
@@ -78,7 +78,7 @@ def read_page_token(tenant: TenantId, query: ListQuery) -> tuple[Json, int] | No
     if not query.page_token:
         return None
     match _decode("page_token", query.page_token):
-        case [str(bound), key, int(memory)]:
+        case [str(bound), str(key), int(memory)] if type(memory) is int and 0 <= memory < 2**63:
             if bound != _bound_to(tenant, query):
                 raise InvalidArgument(
                     "page_token", "is of another request; keep all other fields as they were, or begin without a token"

@@ -18,7 +18,7 @@ from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, 
 from somabrain_service.domain.namespace import Namespace, NamespaceDraft
 from somabrain_service.domain.pages import Order
 from somabrain_service.domain.scoring import Candidates
-from somabrain_service.domain.tokens import Json, Moment
+from somabrain_service.domain.tokens import Moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +125,13 @@ class Reading(Protocol):
         ...
 
     async def page(
-        self, where: MemoryFilter, order: Order, after: tuple[Json, int] | None, limit: int
-    ) -> list[tuple[Json, int]]:
-        """Keys of the order, each with its memory's id, that follow `after`; at most `limit`."""
+        self, where: MemoryFilter, order: Order, after: tuple[str, int] | None, limit: int
+    ) -> list[tuple[str, int]]:
+        """Keys of the order, each with its memory's id, that follow `after`; at most `limit`.
+
+        Raises:
+            InvalidArgument: `after` holds no key of this order.
+        """
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from common.errors import InvalidArgument
 from somabrain_service.commands.list_memories import list_memories
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.pages import ListQuery, Order
+from somabrain_service.domain.tokens import page_token
 from tests.integration.store.conftest import Brain
 
 EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
@@ -68,3 +70,22 @@ async def test_what_is_written_between_pages_moves_no_page(words: Brain) -> None
         words.services, words.tenant, ListQuery(words.parent, page_size=10, page_token=first.next_page_token)
     )
     assert [memory.text for memory in second.memories] == [f"memory {i}" for i in range(10, 20)]
+
+
+@pytest.mark.parametrize(
+    ("order", "key"),
+    [
+        ("create_time", "soon"),
+        ("create_time", "-1"),
+        ("create_time", "1" * 30),
+        ("event_time", "\0"),
+        ("event_time", "999999-01-01"),
+        ("session_position", "2024-01-01"),
+    ],
+)
+async def test_a_token_that_somebody_made_up_is_refused(words: Brain, order: str, key: str) -> None:
+    """Its digest is no secret."""
+    query = ListQuery(words.parent, order=Order.parse(order))
+    made_up = dataclasses.replace(query, page_token=page_token(words.tenant, query, key, 1))
+    with pytest.raises(InvalidArgument, match="page_token: is none of this service"):
+        await list_memories(words.services, words.tenant, made_up)

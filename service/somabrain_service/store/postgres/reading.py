@@ -8,14 +8,13 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from common.errors import NotFound
+from common.errors import InvalidArgument, NotFound
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, NamespaceName
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.pages import Order, OrderField
 from somabrain_service.domain.scoring import Candidates
-from somabrain_service.domain.tokens import Json
 from somabrain_service.store.postgres import candidates, filters, rows
 from somabrain_service.store.postgres.arrays import bigints
 from somabrain_service.store.protocols import Search, Statistics
@@ -113,14 +112,14 @@ class PostgresReading:
         return None if row is None else rows.memory(self._name, row)
 
     async def page(
-        self, where: MemoryFilter, order: Order, after: tuple[Json, int] | None, limit: int
-    ) -> list[tuple[Json, int]]:
+        self, where: MemoryFilter, order: Order, after: tuple[str, int] | None, limit: int
+    ) -> list[tuple[str, int]]:
         """See `Reading.page`."""
         conditions, values = filters.conditions(where)
         key, kind = _KEYS[order.field]
         if after is not None:
             conditions += f" AND ({key}, m.id) {'<' if order.descending else '>'} (CAST(:key AS {kind}), :after)"
-            values |= {"key": after[0], "after": after[1]}
+            values |= {"key": _key(kind, after[0]), "after": after[1]}
         way = "DESC" if order.descending else "ASC"
         statement = text(
             f"SELECT CAST({key} AS text), m.id FROM memories m WHERE {conditions}"
@@ -128,3 +127,18 @@ class PostgresReading:
         )
         found = await self._connection.execute(statement, {**self._values, **values, "limit": limit})
         return [(row[0], row[1]) for row in found]
+
+
+def _key(kind: str, text: str) -> datetime | int:
+    """A page token's key. Whoever computes the token's digest can write any; PostgreSQL would fail on one that is none.
+
+    Raises:
+        InvalidArgument: it is of another kind.
+    """
+    try:
+        key = datetime.fromisoformat(text) if kind == "timestamptz" else int(text)
+    except ValueError:
+        key = -1
+    if isinstance(key, int) and not 0 <= key < 2**63:
+        raise InvalidArgument("page_token", "is none of this service; send one unchanged, or begin without")
+    return key

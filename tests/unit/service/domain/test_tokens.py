@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -63,6 +64,16 @@ def test_a_token_with_a_changed_letter_is_refused(data: st.DataObject) -> None:
     letter = data.draw(st.sampled_from("ABCDabcd0189").filter(lambda c: c != token[at]))
     with pytest.raises(InvalidArgument):
         check_consistency(token[:at] + letter + token[at + 1 :], NOTES, Moment("e", 9))
+
+
+@pytest.mark.parametrize(
+    ("key", "memory"), [(5, 1), (None, 1), (["1"], 1), ("1", True), ("1", "1"), ("1", -1), ("1", 2**63)]
+)
+def test_a_page_token_that_somebody_made_up_is_refused(key: Any, memory: Any) -> None:
+    """Its digest is no secret."""
+    token = page_token(TENANT, ListQuery(NOTES), key, memory)
+    with pytest.raises(InvalidArgument, match="none of this service"):
+        read_page_token(TENANT, ListQuery(NOTES, page_token=token))
 
 
 def test_a_page_token_comes_back_for_its_request_and_no_other() -> None:
