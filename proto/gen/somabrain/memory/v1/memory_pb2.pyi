@@ -138,7 +138,9 @@ class Memory(_message.Message):
     salience: _builtins.float
     """How much it matters, 0 to 1. Unset: 0.5, which favours nothing."""
     pinned: _builtins.bool
-    """A pinned memory is never removed by age or quota."""
+    """A pinned memory is never removed by age or quota: it takes no expire_time and no ttl, and the
+    namespace's default_ttl does not count for it.
+    """
     revision: _builtins.int
     """Output only: 1 when created, one more at each update."""
     etag: _builtins.str
