@@ -1,7 +1,8 @@
 """The candidates of a Recall: the best by words, the best by vector, their neighbours, and those who lend to these.
 
 Each table is looked up from the few rows at hand, by LATERAL subqueries that OFFSET 0 keeps apart: of a namespace
-that the planner has no statistics of yet it believes that it holds one row, and would compare all with all.
+that the planner has no statistics of yet it believes that it holds one row, and would compare all with all. For the
+same reason `IN` the scope is asked with IS TRUE: it stays a hashed lookup and is not turned into a join.
 
 All exact. A filter narrows what is searched, so it never under-fills. Rows reach twice as far around a seed as the
 kernel does: a neighbour within its reach is a candidate, too, and needs all of its own neighbours.
@@ -35,7 +36,7 @@ _LEXICAL = """lexical AS (
     CROSS JOIN LATERAL (
         SELECT p.memory, p.tf, p.length FROM memory_terms p WHERE p.namespace_id = :ns AND p.term = q.term OFFSET 0
     ) AS t
-    WHERE t.memory {inside} (SELECT id FROM scope)
+    WHERE (t.memory IN (SELECT id FROM scope)) IS {inside}
     GROUP BY t.memory
     ORDER BY round(sum(q.idf * t.tf * :k1_1 / (t.tf + :k1 * (1 - :b + :b * t.length / :mean_length))) * 1e6) DESC,
         t.memory
@@ -47,7 +48,7 @@ _QUERY = "(SELECT CAST(CAST(:vector AS real[]) AS halfvec))"
 
 _DENSE = """dense AS (
     SELECT v.memory FROM memory_vectors v
-    WHERE v.namespace_id = :ns AND v.encoder_id = :encoder_id AND v.memory {inside} (SELECT id FROM scope)
+    WHERE v.namespace_id = :ns AND v.encoder_id = :encoder_id AND (v.memory IN (SELECT id FROM scope)) IS {inside}
     ORDER BY v.embedding <=> {query}, v.memory
     LIMIT :limit
 )"""
@@ -74,7 +75,7 @@ _POOL = """seed AS MATERIALIZED ({seeds}), place AS (
             SELECT m.id FROM memories m WHERE m.namespace_id = :ns AND m.session = run.session AND m.session <> ''
             AND m.position BETWEEN run.low AND run.high OFFSET 0
         ) AS n
-        WHERE n.id {inside} (SELECT id FROM scope)
+        WHERE (n.id IN (SELECT id FROM scope)) IS {inside}
     ) AS near GROUP BY id
 )
 SELECT m.id, pool.seed, m.session, coalesce(m.position, 0), date_part('epoch', m.event_time), m.salience,
@@ -132,10 +133,10 @@ def _statement(search: Search) -> tuple[str, dict[str, object]]:
     """The one statement of a search, of the parts it needs, and its values."""
     values: dict[str, object] = {"reach": REACH, "limit": search.limit}
     if search.filter.empty:
-        parts, inside = [_EXPIRED], "NOT IN"
+        parts, inside = [_EXPIRED], "FALSE"
     else:
         conditions, more = filters.conditions(search.filter)
-        parts, inside = [_MATCHING.format(conditions=conditions)], "IN"
+        parts, inside = [_MATCHING.format(conditions=conditions)], "TRUE"
         values |= more
     seeds = []
     if search.seeds:

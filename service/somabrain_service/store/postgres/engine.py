@@ -33,6 +33,9 @@ FOREIGN = (DBAPIError, PoolTimeout, psycopg.Error, OSError)
 ATTEMPTS = 6
 BACKOFF_S = 0.005
 
+# A filter's matches are looked up in a hash as long as PostgreSQL thinks that it fits work_mem: a million do.
+_OPTIONS = "-c timezone=UTC -c work_mem=32MB"
+
 _ENTER = text("SELECT set_config('app.tenant_id', :tenant, true)")
 
 
@@ -53,7 +56,7 @@ async def open_engine(dsn: str, database: DatabaseSettings) -> AsyncIterator[Asy
             dsn,
             connect_timeout=max(2, round(database.connect_timeout_s)),  # libpq takes whole seconds, two at least
             application_name="somabrain-service",
-            options=f"-c statement_timeout={round(database.statement_timeout_s * 1000)} -c timezone=UTC",
+            options=f"-c statement_timeout={round(database.statement_timeout_s * 1000)} {_OPTIONS}",
         )
         arrays.teach(connection)
         return connection

@@ -13,8 +13,8 @@ def conditions(where: MemoryFilter) -> tuple[str, dict[str, object]]:
     values: dict[str, object] = {}
     for i, (key, value) in enumerate(sorted(where.labels.items())):
         sql.append(
-            "m.id IN (SELECT l.memory FROM memory_labels l WHERE l.namespace_id = :ns"
-            f" AND l.key = :label_key_{i} AND l.value = :label_value_{i})"
+            "(m.id IN (SELECT l.memory FROM memory_labels l WHERE l.namespace_id = :ns"
+            f" AND l.key = :label_key_{i} AND l.value = :label_value_{i})) IS TRUE"  # a hashed lookup, not a join
         )
         values |= {f"label_key_{i}": key, f"label_value_{i}": value}
     for column, name, chosen in (
