@@ -34,7 +34,7 @@ async def forget_memory(
     moment = await services.store.delete_memory(tenant, name, etag, now, request)
     if moment is None:
         if not allow_missing:
-            raise NotFound("Memory", str(name), "Set allow_missing when that is as well.")
+            raise NotFound("Memory", str(name), "With allow_missing that is no error.")
         async with services.store.reading(tenant, name.namespace, now) as reading:
             moment = (await reading.statistics()).moment
     return consistency_token(name.namespace, moment)

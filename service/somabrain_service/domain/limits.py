@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from common.errors import InvalidArgument
 
 TEXT_BYTES = 64 * 1024
@@ -20,6 +22,8 @@ DEFAULT_PAGE_SIZE = 100
 FILTER_VALUES = 256
 VECTOR_DIMENSIONS = 4096
 POSITION = 2**62
+SPAN = timedelta(days=365_000)
+"""Of a namespace's settings: from now on it still ends at a time that can be written."""
 ANSWER_BYTES = 3 * 1024 * 1024
 """A page or a hit list ends here, because gRPC refuses messages over 4 MiB before any handler can speak."""
 
@@ -42,7 +46,7 @@ def check_text(field: str, value: str, limit: int, *, required: bool = False) ->
 def check_range(field: str, value: float, low: float, high: float) -> None:
     """Hold a number against its inclusive bounds; NaN is in none."""
     if not low <= value <= high:
-        raise InvalidArgument(field, f"must be between {low:g} and {high:g}, but is {value:g}")
+        raise InvalidArgument(field, f"must be between {low} and {high}, but is {value}")
 
 
 def check_count(field: str, value: int, high: int, default: int) -> int:

@@ -35,9 +35,10 @@ class NamespaceSettings:
         """
         for name in ("recency_half_life", "default_ttl", "feed_retention"):
             span: timedelta | None = getattr(self, name)
-            if span is not None and span <= timedelta(0):
+            if span is not None and not timedelta(0) < span <= limits.SPAN:
                 raise InvalidArgument(
-                    f"namespace.settings.{name}", "must be more than 0; leave it unset for the default"
+                    f"namespace.settings.{name}",
+                    f"must be more than 0 and at most {limits.SPAN.days} days; leave it unset for the default",
                 )
 
 

@@ -63,6 +63,9 @@ HOUR = timedelta(hours=1)
         (lambda: MemoryFilter(labels={"k": "\0"}), "filter.labels[k]"),
         (lambda: NamespaceDraft(NOTES, display_name="d" * 257), "namespace.display_name"),
         (lambda: NamespaceSettings(default_ttl=timedelta(0)), "namespace.settings.default_ttl"),
+        # So long that no memory could be kept: each would end after the year 9999.
+        (lambda: NamespaceSettings(default_ttl=timedelta(days=3_000_000)), "namespace.settings.default_ttl"),
+        (lambda: NamespaceSettings(recency_half_life=timedelta(days=365_001)), "namespace.settings.recency_half_life"),
         (lambda: NamespaceName.of("Notes"), "namespace_id"),
         (lambda: NamespaceName.of(""), "namespace_id"),
         (lambda: NamespaceName.of("-a"), "namespace_id"),
@@ -169,3 +172,10 @@ def test_a_language_that_is_not_there_is_said_by_field() -> None:
     assert analysis.analyzer("en") == "en-1"
     with pytest.raises(Unimplemented, match=r"namespace\.settings\.language"):
         analysis.analyzer("fr")
+
+
+def test_a_bound_is_said_as_it_is_held() -> None:
+    with pytest.raises(InvalidArgument, match=rf"between 0 and {2**62}, but is {2**63 - 1}$"):
+        limits.check_range("memory.session_position", 2**63 - 1, 0, limits.POSITION)
+    with pytest.raises(InvalidArgument, match=r"between 0 and 1, but is 1.0000001$"):
+        limits.check_range("memory.salience", 1.0000001, 0, 1)
