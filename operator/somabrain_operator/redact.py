@@ -12,7 +12,9 @@ LONGEST: Final = 500
 _HIDDEN: Final = "[redacted]"
 _URL: Final = re.compile(r"\b([a-z][a-z0-9+.-]*://)[^\s/@]*@", re.IGNORECASE)
 _DSN: Final = re.compile(r"\bpostgres(?:ql)?(?:\+\w+)?://[^\s'\"]+", re.IGNORECASE)
-_PAIR: Final = re.compile(r"\b(password|passwd|pwd|secret|token)(\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|\S+)", re.IGNORECASE)
+_PAIR: Final = re.compile(
+    r"((?:password|passwd|pwd|secret|token)[\"']?)(\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|\S+)", re.IGNORECASE
+)
 
 
 def redact(words: str, secrets: Iterable[str] = ()) -> str:
