@@ -11,11 +11,12 @@ kernel does: a neighbour within its reach is a candidate, too, and needs all of 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Row, text
+from sqlalchemy import Row, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from somabrain_service.domain.contiguity import REACH
@@ -92,10 +93,16 @@ WHERE p.namespace_id = :ns AND p.memory = ANY(CAST(:ids AS bigint[])) AND p.term
 """)
 
 
+@lru_cache(maxsize=512)
+def _text(statement: str) -> TextClause:
+    """A statement read for its parameters, which takes longer than to put it together."""
+    return text(statement)
+
+
 async def find(connection: AsyncConnection, values: Mapping[str, object], search: Search) -> Candidates:
     """Run the search. `values` holds :ns and :now."""
     statement, more = _statement(search)
-    found = (await connection.execute(text(statement), {**values, **more})).all()
+    found = (await connection.execute(_text(statement), {**values, **more})).all()
     columns = list(zip(*found, strict=True)) if found else [()] * 8
     ids = np.array(columns[0], np.int64)
     sessions: dict[str, int] = {"": -1}

@@ -111,6 +111,8 @@ class Transactions:
             connection, _ = await self._begun(self._reader, _ENTER, {"tenant": str(tenant)})
             try:
                 yield connection
+                # Not left to be rolled back: the driver takes a rollback as a reason to forget what it has prepared.
+                await connection.commit()
             finally:
                 await connection.close()
         except FOREIGN as exc:
@@ -120,7 +122,10 @@ class Transactions:
         """One row that is no tenant's."""
         try:
             connection, row = await self._begun(self._writer, question, {})
-            await connection.close()
+            try:
+                await connection.commit()
+            finally:
+                await connection.close()
         except FOREIGN as exc:
             raise told(exc) from fault(exc)
         return row
