@@ -72,6 +72,7 @@ def installed(kubectl: Kubectl) -> None:
 def database(kubectl: Kubectl, installed: None) -> Database:
     """PostgreSQL as its administrator sees it."""
     database = Database(kubectl)
+    database.reach()
     for name in database.sql("SELECT datname FROM pg_database WHERE datname LIKE 'e2e%'").split():
         database.drop(name)
     return database

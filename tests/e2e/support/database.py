@@ -47,6 +47,11 @@ class Database:
                 namespace, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret}, "stringData": dsns}
             )
 
+    def reach(self) -> None:
+        """Wait until the Service leads to the pod: kube-proxy learns a moment later that a pod is ready."""
+        script = f"until pg_isready --quiet --host=postgresql.{INFRA}.svc; do sleep 0.2; done"
+        self.kubectl("exec", "-n", INFRA, POD, "--", "timeout", "30", "sh", "-c", script)
+
     def drop(self, name: str) -> None:
         """Remove a database, whoever is connected."""
         self.sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", database="postgres")
