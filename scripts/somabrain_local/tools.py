@@ -66,7 +66,7 @@ class Workshop:
         caches = self.places.cache / "go"
         env = inherited(
             CGO_ENABLED="0", GOBIN=str(draft), GOCACHE=str(caches / "build"), GOFLAGS="-trimpath -modcacherw",
-            GOMODCACHE=str(caches / "mod"), GOROOT="", GOTOOLCHAIN="local",
+            GOMODCACHE=str(caches / "mod"), GOPATH=str(caches), GOROOT="", GOTOOLCHAIN="local",
         )  # fmt: skip
         suffix = "" if tool.module else f"@{tool.version}"
         packages = [package + suffix for package in tool.packages]
