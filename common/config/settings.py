@@ -140,6 +140,14 @@ class OperatorSettings(_Group):
     """Referenced Secrets and ConfigMaps are read again after this long."""
     workers: Annotated[int, Field(ge=1, le=256)] = 16
     """Resources reconciled at the same time."""
+    lease_name: str = "somabrain-operator"
+    """The Lease that operators of the same resources share: only its holder writes."""
+    lease_namespace: str | None = None
+    """Where it is. None: the first of `namespaces`; without them, `default`."""
+    lease_s: Annotated[int, Field(ge=2, le=300)] = 15
+    """A holder that is not heard of for so many seconds has lost it."""
+    identity: str | None = None
+    """Name of this operator in it, unlike any other's; the pod's. None: the host's name and a random part."""
 
 
 class Settings(BaseSettings):

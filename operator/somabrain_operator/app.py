@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import signal
+import socket
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,10 +26,13 @@ from somabrain_operator.cluster.api import TIMEOUT_S, Cluster
 from somabrain_operator.cluster.kinds import BRAIN
 from somabrain_operator.cluster.probe import ReadinessProbe
 from somabrain_operator.echoes import Echoes
-from somabrain_operator.health import http_server, make_app
+from somabrain_operator.election import Election
+from somabrain_operator.health import FROZEN_LEASES, Vitals, http_server, make_app
+from somabrain_operator.leadership import Seat
 from somabrain_operator.metrics import Metrics
 from somabrain_operator.names import Key
 from somabrain_operator.observed import Release
+from somabrain_operator.proof import WatchProof
 from somabrain_operator.queue import WorkQueue
 from somabrain_operator.reconcile import Reconciler
 from somabrain_operator.references import ReferenceWatch
@@ -47,6 +52,7 @@ class Intake:
 
     queue: WorkQueue
     echoes: Echoes
+    election: Election
 
     def brain_seen(self, event: str | None, seen: Json) -> None:
         """Take an event of a SomaBrain."""
@@ -57,6 +63,10 @@ class Intake:
         instance = brain_of(seen) or text(seen, "metadata", "labels", "app.kubernetes.io/instance")
         if instance:
             self._take(Key(text(seen, "metadata", "namespace"), instance), event, seen)
+
+    def lease_seen(self, event: str | None, seen: Json) -> None:
+        """Take an event of a Lease of the operator's name."""
+        self.election.lease_seen(event, seen)
 
     def _take(self, key: Key, event: str | None, seen: Json) -> None:
         uid, version = text(seen, "metadata", "uid"), text(seen, "metadata", "resourceVersion")
@@ -95,18 +105,48 @@ async def running(told: Settings, config: SingleConfig | None = None) -> AsyncIt
         cluster = Cluster(client, metrics)
         await _require_crd(cluster, told.operator)
         references = ReferenceWatch(cluster, told.operator.references_s)
-        reconciler = Reconciler(cluster, ReadinessProbe(session), release(told.operator), references, echoes)
+        reconciler = Reconciler(
+            cluster, ReadinessProbe(session), release(told.operator), references, echoes, metrics.conditions
+        )
         queue = WorkQueue(reconciler.reconcile, metrics, workers=told.operator.workers, resync_s=told.operator.resync_s)
+        seat, proof = _seat(told.operator), WatchProof()
+        election = Election(cluster, seat, proof, metrics)
+        vitals = Vitals(queue.oldest_s, proof.silent_s, FROZEN_LEASES * seat.lease_s, lambda: election.leading)
+
+        async def work() -> None:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(queue.run())
+                    group.create_task(references.run(queue.add))
+            finally:
+                metrics.conditions.clear()
+
         async with (
-            http_server(told.http, make_app(metrics, queue.oldest_s)) as port,
-            _background(queue.run(), references.run(queue.add)),
+            http_server(told.http, make_app(metrics, vitals)) as port,
+            election.released(),
+            _background(election.run(work)),
         ):
             _log.info("operator started", http_port=port, namespaces=list(told.operator.namespaces) or "all")
             try:
-                yield Intake(queue, echoes)
+                yield Intake(queue, echoes, election)
             finally:
                 await queue.stop(STOP_GRACE_S)
                 _log.info("operator stopped")
+
+
+def _seat(told: OperatorSettings) -> Seat:
+    """Return the Lease that this operator asks for.
+
+    Raises:
+        ConfigurationError: it would lie where nothing is watched, so that its events would not be seen.
+    """
+    namespace = told.lease_namespace or (told.namespaces[0] if told.namespaces else "default")
+    if told.namespaces and namespace not in told.namespaces:
+        raise ConfigurationError(
+            f"operator.lease_namespace: {namespace} is not watched; name one of operator.namespaces, or leave it out."
+        )
+    identity = told.identity or f"{socket.gethostname()}-{secrets.token_hex(4)}"
+    return Seat(namespace, told.lease_name, identity, told.lease_s)
 
 
 async def _require_crd(cluster: Cluster, told: OperatorSettings) -> None:

@@ -21,6 +21,7 @@ CHILD_KINDS: Final = (
     ("", "v1", "serviceaccounts"),
     ("", "v1", "configmaps"),
 )
+LEASE_KIND: Final = ("coordination.k8s.io", "v1", "leases")
 CHILD_LABEL: Final = f"app.kubernetes.io/managed-by={names.MANAGER}"
 
 
@@ -28,6 +29,12 @@ CHILD_LABEL: Final = f"app.kubernetes.io/managed-by={names.MANAGER}"
 async def brain_seen(event: kopf.RawEvent, memo: kopf.Memo, **_: object) -> None:
     """Take an event of a SomaBrain."""
     _intake(memo).brain_seen(event["type"], cast("Json", event["object"]))
+
+
+@kopf.on.event(*LEASE_KIND)
+async def lease_seen(event: kopf.RawEvent, memo: kopf.Memo, **_: object) -> None:
+    """Take an event of the Lease."""
+    _intake(memo).lease_seen(event["type"], cast("Json", event["object"]))
 
 
 async def child_seen(event: kopf.RawEvent, memo: kopf.Memo, **_: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
@@ -14,17 +15,38 @@ from somabrain_operator.metrics import Metrics
 
 STUCK_S: Final = 180.0
 """A key that waits longer than this means that the operator does not work any more; every call has a time-out."""
+FROZEN_LEASES: Final = 3
+"""A watch that owes an event for so many durations of the Lease tells of nothing any more."""
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def make_app(metrics: Metrics, oldest_s: Callable[[], float]) -> web.Application:
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """What health is judged by."""
+
+    oldest_s: Callable[[], float]
+    """Age of the oldest key."""
+    silent_s: Callable[[], float]
+    """How long the watch has owed an event."""
+    frozen_s: float
+    """How long it may."""
+    leading: Callable[[], bool]
+    """Whether this operator leads; one that waits for its turn is as healthy."""
+
+
+def make_app(metrics: Metrics, vitals: Vitals) -> web.Application:
     """Return the application. An answer at all shows that the event loop runs."""
 
     async def healthz(_: web.Request) -> web.Response:
-        age_s = oldest_s()
-        stuck = age_s > STUCK_S
-        body = {"status": "stuck" if stuck else "ok", "oldest_key_s": round(age_s, 3)}
-        return web.json_response(body, status=503 if stuck else 200)
+        age_s, silent_s = vitals.oldest_s(), vitals.silent_s()
+        status = "stuck" if age_s > STUCK_S else "watch frozen" if silent_s > vitals.frozen_s else "ok"
+        body = {
+            "status": status,
+            "leading": vitals.leading(),
+            "oldest_key_s": round(age_s, 3),
+            "watch_silent_s": round(silent_s, 3),
+        }
+        return web.json_response(body, status=200 if status == "ok" else 503)
 
     async def expose(_: web.Request) -> web.Response:
         return web.Response(body=metrics.exposition(), headers={"Content-Type": METRICS_TYPE})

@@ -30,6 +30,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
     settings.watching.inactivity_timeout = 70
     for group, version, plural in handlers.CHILD_KINDS:
         settings.watching.label_selectors[group, version, plural] = handlers.CHILD_LABEL
+    settings.watching.field_selectors[handlers.LEASE_KIND] = f"metadata.name={told.operator.lease_name}"
     memo.stack = AsyncExitStack()
     memo.intake = await memo.stack.enter_async_context(running(told))
 

@@ -2,12 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
+from somabrain_operator.names import Key
+from somabrain_operator.tree import Manifest, items, text
+
+_TRUTH: Final = {"True": 1, "False": 0}
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class ConditionMetrics(Collector):
+    """What was last said of each resource; a series is gone with its resource."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._said: dict[Key, dict[str, str]] = {}
+
+    def keep(self, key: Key, status: Manifest) -> None:
+        """Take the status of a resource."""
+        self._said[key] = {text(each, "type"): text(each, "status") for each in items(status, "conditions")}
+
+    def forget(self, key: Key) -> None:
+        """Say no more of a resource that is gone."""
+        self._said.pop(key, None)
+
+    def clear(self) -> None:
+        """Say no more of any: another operator judges them now."""
+        self._said.clear()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield one family with a series a condition."""
+        family = GaugeMetricFamily(
+            "somabrain_operator_condition", "A condition of a resource: 1 True, 0 False, -1 not looked at.",
+            labels=["namespace", "name", "type"],
+        )  # fmt: skip
+        for key, conditions in self._said.items():
+            for kind, status in conditions.items():
+                family.add_metric([*key, kind], _TRUTH.get(status, -1))
+        yield family
 
 
 class Metrics:
@@ -16,6 +53,8 @@ class Metrics:
     def __init__(self) -> None:
         """Make the registry; nothing is global."""
         self.registry = CollectorRegistry()
+        self.conditions = ConditionMetrics()
+        self.registry.register(self.conditions)
         self.reconciles = Counter(
             "somabrain_operator_reconciles", "Reconciles by outcome.", ["outcome"], registry=self.registry
         )
@@ -26,6 +65,7 @@ class Metrics:
         self.writes = Counter(
             "somabrain_operator_api_writes", "Writes to the API server.", ["kind", "verb"], registry=self.registry
         )
+        self.leader = Gauge("somabrain_operator_leader", "1 while this operator leads.", registry=self.registry)
         self._depth = Gauge("somabrain_operator_queue_depth", "Resources that wait or are worked on.",
                             registry=self.registry)  # fmt: skip
         self._age = Gauge("somabrain_operator_queue_oldest_seconds", "Age of the oldest key in the queue.",

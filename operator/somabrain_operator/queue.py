@@ -54,6 +54,7 @@ class WorkQueue:
         self._failures: dict[Key, int] = {}
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._stopping = False
+        self._working = False
         self._idle = asyncio.Event()
         self._idle.set()
         metrics.watch_queue(lambda: float(len(self._since)), self.oldest_s)
@@ -90,14 +91,18 @@ class WorkQueue:
         self._timers[key] = loop.call_at(due, self._due, key)
 
     def oldest_s(self) -> float:
-        """Return how long the oldest key has been waiting or worked on, in seconds."""
-        return time.monotonic() - min(self._since.values()) if self._since else 0.0
+        """Return how long the oldest key has been waiting or worked on while keys were worked on, in seconds."""
+        return time.monotonic() - min(self._since.values()) if self._since and self._working else 0.0
 
     async def run(self) -> None:
-        """Work until cancelled or stopped."""
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self._workers):
-                group.create_task(self._work())
+        """Work until cancelled or stopped; what is cut off by a cancellation waits for the next run."""
+        self._working, self._since = True, dict.fromkeys(self._since, time.monotonic())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._workers):
+                    group.create_task(self._work())
+        finally:
+            self._working = False
 
     async def stop(self, grace_s: float) -> None:
         """Take no more keys, and let what is worked on finish for at most `grace_s`."""
@@ -119,13 +124,16 @@ class WorkQueue:
             self._idle.clear()
             try:
                 await self._once(key)
+            except asyncio.CancelledError:
+                self._again[key] = [lambda: True]
+                raise
             finally:
                 self._active.discard(key)
                 self._since.pop(key, None)
                 if not self._active:
                     self._idle.set()
-            for is_news in self._again.pop(key, ()):
-                self.add(key, is_news)
+                for is_news in self._again.pop(key, ()):
+                    self.add(key, is_news)
 
     async def _once(self, key: Key) -> None:
         started = time.monotonic()

@@ -16,6 +16,7 @@ from somabrain_operator.cluster.observe import observe, read_brain
 from somabrain_operator.cluster.probe import ReadinessProbe
 from somabrain_operator.diff.foreign import drift, removal
 from somabrain_operator.echoes import Echoes
+from somabrain_operator.metrics import ConditionMetrics
 from somabrain_operator.names import ChildId, Key, child_id
 from somabrain_operator.observed import Release
 from somabrain_operator.plan import Plan, make_plan
@@ -25,6 +26,7 @@ from somabrain_operator.redact import redact
 from somabrain_operator.references import ReferenceWatch
 from somabrain_operator.render.metadata import Owner, rendered_hash
 from somabrain_operator.status import render_status
+from somabrain_operator.status.transitions import Transition, transitions
 from somabrain_operator.tree import Manifest
 
 _log = structlog.stdlib.get_logger("somabrain_operator.reconcile")
@@ -39,6 +41,7 @@ class Reconciler:
     release: Release
     references: ReferenceWatch
     echoes: Echoes
+    conditions: ConditionMetrics
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring a SomaBrain to what it says.
@@ -52,6 +55,7 @@ class Reconciler:
         observed = await observe(self.cluster, self.probe, key)
         if observed is None or observed.brain.deleting:
             self.references.forget(key)
+            self.conditions.forget(key)
             return GONE
         self.references.remember(observed)
         plan = make_plan(observed, self.release)
@@ -67,6 +71,9 @@ class Reconciler:
                 return GONE  # it was deleted meanwhile
             if read_brain(key, answer).asks_as(observed.brain):  # else an edit came first, and its event is news
                 self.echoes.expect(answer)
+            for each in transitions(observed.brain.status, status):
+                await self._tell(plan.owner, each)
+        self.conditions.keep(key, status)
         if refusal is not None:
             raise refusal
         return plan.wake_after_s
@@ -98,18 +105,23 @@ class Reconciler:
         if unchanged and not found:
             return live
         if unchanged:
-            await self._tell(owner, child_id(manifest), str(found[0]))
+            await self._tell_drift(owner, child_id(manifest), str(found[0]))
         if any(each.kind == "foreign" for each in found):
             live = self._written(await self.cluster.remove(live, removal(manifest, live, found)))
             if unchanged and not drift(manifest, live):
                 return live
         return self._written(await self.cluster.apply(manifest))
 
-    async def _tell(self, owner: Owner, child: ChildId, first: str) -> None:
-        """Say what somebody changed by hand. That it cannot be said keeps nothing from being put back."""
+    async def _tell_drift(self, owner: Owner, child: ChildId, first: str) -> None:
+        """Say what somebody changed by hand."""
         _log.info("drift put back", kind=child.kind, namespace=owner.key.namespace, name=child.name, first=first)
+        message = f"{child.kind} {child.name} is put back: {first}."
+        await self._tell(owner, Transition("DriftPutBack", message, warning=False))
+
+    async def _tell(self, owner: Owner, what: Transition) -> None:
+        """Record an event. That it cannot be recorded keeps nothing else from being done."""
         try:
-            await self.cluster.announce(owner, "DriftPutBack", f"{child.kind} {child.name} is put back: {first}.")
+            await self.cluster.announce(owner, what.reason, what.message, warning=what.warning)
         except SomaBrainError as exc:
             _log.warning("event not recorded", namespace=owner.key.namespace, name=owner.key.name, error=exc.message)
 

@@ -41,14 +41,42 @@ def test_an_install_for_some_namespaces_has_no_cluster_wide_right(render: Render
     """A Role and its binding in each, and the operator is told which."""
     manifests = render(CHART, "watchNamespaces={a,b}")
     assert not of_kind(manifests, "ClusterRole") + of_kind(manifests, "ClusterRoleBinding")
-    assert [role["metadata"]["namespace"] for role in of_kind(manifests, "Role")] == ["a", "b"]
+    assert [role["metadata"]["namespace"] for role in of_kind(manifests, "Role")] == ["a", "b", "a"]
     assert environment(manifests)["SOMABRAIN_OPERATOR__NAMESPACES"] == '["a","b"]'
 
 
-def test_there_is_one_operator_at_a_time(render: Render) -> None:
-    """There is no leader election, so the old one goes before the new one comes."""
+def test_a_new_operator_is_there_before_the_old_one_goes(render: Render) -> None:
+    """It waits for the Lease, so both may run."""
     (deployment,) = of_kind(render(CHART), "Deployment")
-    assert (deployment["spec"]["replicas"], deployment["spec"]["strategy"]) == (1, {"type": "Recreate"})
+    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+    assert (deployment["spec"]["replicas"], deployment["spec"]["strategy"]) == (1, rolling)
+
+
+def test_a_second_operator_comes_with_a_disruption_budget(render: Render) -> None:
+    """Not with one alone: its node could not be drained."""
+    assert of_kind(render(CHART), "PodDisruptionBudget") == []
+    (budget,) = of_kind(render(CHART, "replicas=2"), "PodDisruptionBudget")
+    (deployment,) = of_kind(render(CHART, "replicas=2"), "Deployment")
+    assert deployment["spec"]["replicas"] == 2
+    assert budget["spec"]["selector"] == deployment["spec"]["selector"]
+    assert budget["spec"]["maxUnavailable"] == 1
+
+
+@pytest.mark.parametrize(("settings", "namespace"), [((), "soma-infra"), (("watchNamespaces={a,b}",), "a")])
+def test_the_operator_may_touch_its_own_lease_only(render: Render, settings: tuple[str, ...], namespace: str) -> None:
+    """Each verb but the creation is bound to the name that the operator is told, where it is told."""
+    manifests = render(CHART, *settings)
+    told = environment(manifests)
+    assert told["SOMABRAIN_OPERATOR__LEASE_NAMESPACE"] == namespace
+    roles = of_kind(manifests, "Role") + of_kind(manifests, "ClusterRole")
+    rules = [(role, rule) for role in roles for rule in role["rules"] if rule["resources"] == ["leases"]]
+    named = {verb for _, rule in rules if rule.get("resourceNames") for verb in rule["verbs"]}
+    assert named == {"get", "update", "list", "watch"}
+    for role, rule in rules:
+        if "resourceNames" in rule:
+            assert rule["resourceNames"] == [told["SOMABRAIN_OPERATOR__LEASE_NAME"]]
+        else:
+            assert (role["metadata"]["namespace"], rule["verbs"]) == (namespace, ["create"])
 
 
 def test_the_definition_can_be_left_to_another_release(render: Render) -> None:
@@ -79,7 +107,7 @@ def test_a_digest_pins_the_image_of_operator_and_test(render: Render) -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", ["operator.workers=0", "image.pullPolicy=Sometimes", "watchNamespaces={A}", "nope=1"]
+    "setting", ["operator.workers=0", "replicas=0", "image.pullPolicy=Sometimes", "watchNamespaces={A}", "nope=1"]
 )
 def test_a_value_that_cannot_be_is_refused(render: Render, setting: str) -> None:
     """A typo or a bound passed is an error that names the value."""

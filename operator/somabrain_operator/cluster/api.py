@@ -73,6 +73,22 @@ class Cluster:
         except FailedPrecondition as exc:
             raise Aborted(f"{text(live, 'kind')} {namespace}/{name} changed meanwhile.") from exc
 
+    async def put(self, kind: Kind, manifest: Manifest) -> None:
+        """Create an object, or replace the version of it that the manifest names.
+
+        Raises:
+            Aborted: it exists already, or another version of it does.
+        """
+        fresh, name = not text(manifest, "metadata", "resourceVersion"), text(manifest, "metadata", "name")
+        send = self._client.create if fresh else self._client.replace
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                with _named(kind.__name__, _namespace(manifest), name):
+                    await send(kind.from_dict(dict(manifest)), field_manager=names.MANAGER)
+        except TimeoutError as exc:
+            raise _late(kind.__name__, name) from exc
+        self._metrics.writes.labels(kind.__name__, "create" if fresh else "update").inc()
+
     async def delete(self, namespace: str, child: ChildId) -> None:
         """Delete a child and what it owns; one that is gone is as good."""
         kind = CHILDREN[child.kind]
@@ -96,13 +112,14 @@ class Cluster:
         }
         return await self._patch(cast("Kind", BRAIN.Status), body, PatchType.APPLY, force=True)
 
-    async def announce(self, owner: Owner, reason: str, message: str) -> None:
+    async def announce(self, owner: Owner, reason: str, message: str, *, warning: bool = False) -> None:
         """Record an event of a SomaBrain, for `kubectl describe`.
 
         Args:
             owner: the SomaBrain.
             reason: one CamelCase word.
             message: a sentence without secrets, at most 1024 characters.
+            warning: whether a person may have to act.
         """
         key, moment = owner.key, moments.iso(datetime.now(UTC))
         about = {"apiVersion": names.API_VERSION, "kind": names.KIND, "name": key.name, "namespace": key.namespace}
@@ -110,7 +127,7 @@ class Cluster:
             "apiVersion": "v1", "kind": "Event",
             "metadata": {"generateName": f"{key.name}.", "namespace": key.namespace},
             "involvedObject": {**about, "uid": owner.uid}, "source": {"component": names.MANAGER},
-            "type": "Normal", "reason": reason, "message": message,
+            "type": "Warning" if warning else "Normal", "reason": reason, "message": message,
             "count": 1, "firstTimestamp": moment, "lastTimestamp": moment,
         })  # fmt: skip
         try:

@@ -22,6 +22,7 @@ CONFIG_MAP: Final = _kind("", "v1", "ConfigMap", "configmaps")
 POD: Final = _kind("", "v1", "Pod", "pods")
 EVENT: Final = _kind("", "v1", "Event", "events")
 JOB: Final = _kind("batch", "v1", "Job", "jobs")
+LEASE: Final = _kind("coordination.k8s.io", "v1", "Lease", "leases")
 
 CHILDREN: Final[Mapping[str, Kind]] = {
     "ConfigMap": CONFIG_MAP,

@@ -21,7 +21,7 @@ from lightkube.generic_resource import create_global_resource, create_namespaced
 from lightkube.types import CascadeType, PatchType
 
 from somabrain_local.loopback import ApiServer
-from somabrain_operator.cluster.kinds import BRAIN, CHILDREN, EVENT, POD, SECRET
+from somabrain_operator.cluster.kinds import BRAIN, CHILDREN, EVENT, LEASE, POD, SECRET
 
 Object = dict[str, Any]
 Found = TypeVar("Found")
@@ -52,6 +52,7 @@ KINDS: dict[str, Any] = {
     ),
     "Namespace": create_global_resource("", "v1", "Namespace", "namespaces"),
     "Event": EVENT,
+    "Lease": LEASE,
 }
 
 
@@ -121,6 +122,10 @@ class Api:
         self.client.delete(KINDS[kind], name, namespace=namespace, grace_period=0, cascade=CascadeType.BACKGROUND)
 
     def writes(self) -> list[str]:
+        """Return every write of the operator but those to its Lease, from the audit log."""
+        return [each for each in self.all_writes() if " leases " not in each]
+
+    def all_writes(self) -> list[str]:
         """Return every write of the operator, from the audit log, as `verb resource/subresource name`."""
         found = []
         for line in Path(self.server.audit_log).read_text().splitlines():

@@ -29,7 +29,7 @@ def tool(name: str) -> str:
     return str(program)
 
 
-def rendered(*settings: str) -> list[dict[str, object]]:
+def rendered(*settings: str) -> list[Object]:
     """Return the manifests of the operator's chart that this API server can act upon."""
     flags = [word for setting in settings for word in ("--set", setting)]
     chart = ROOT / "helm" / "charts" / "somabrain-operator"
@@ -56,8 +56,13 @@ def install(verbs: Api) -> None:
     """Install what the chart holds, and wait until the API server knows the kind."""
     verbs.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
     for manifest in rendered():
-        verbs.create(manifest, SYSTEM if manifest["kind"] == "ServiceAccount" else None)
+        verbs.create(manifest, namespace_of(manifest))
     wait_for_kind(verbs)
+
+
+def namespace_of(manifest: Object) -> str | None:
+    """Return the namespace that a manifest of the chart is created in; None for kinds that have none."""
+    return SYSTEM if manifest["kind"] == "ServiceAccount" else manifest["metadata"].get("namespace")
 
 
 def wait_for_kind(verbs: Api) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ ENVIRONMENT = {
     "SOMABRAIN_HTTP__HOST": "127.0.0.1",
     "SOMABRAIN_HTTP__PORT": "0",
     "SOMABRAIN_OPERATOR__REFERENCES_S": "2",
+    "SOMABRAIN_OPERATOR__LEASE_NAME": "somabrain-system-somabrain-operator",
+    "SOMABRAIN_OPERATOR__LEASE_NAMESPACE": "somabrain-system",
 }
 
 
@@ -48,6 +51,14 @@ class Operator:
         (port,) = (each["http_port"] for each in self.events() if each["event"] == "operator started")
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
             return str(answer.read().decode())
+
+    def status(self, path: str) -> int:
+        """Return the status of a GET on its HTTP port."""
+        try:
+            self.get(path)
+        except urllib.error.HTTPError as error:
+            return error.code
+        return 200
 
     def stop(self) -> int:
         """Ask it to stop, as the kubelet does, and return its exit code."""

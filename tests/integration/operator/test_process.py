@@ -12,7 +12,7 @@ import pytest
 from somabrain_local.loopback import api_server
 from tests.integration.operator.api import Api, api_of, eventually
 from tests.integration.operator.brains import Brain, Hands
-from tests.integration.operator.conftest import SYSTEM, account_of, install, rendered, tool, wait_for_kind
+from tests.integration.operator.conftest import SYSTEM, account_of, install, namespace_of, rendered, tool, wait_for_kind
 from tests.integration.operator.process import Operator, operator
 
 
@@ -56,14 +56,13 @@ def test_a_namespaced_install_looks_after_its_namespaces_only(apart: Api, tmp_pa
     manifests = rendered("watchNamespaces={mine}")
     assert not [each for each in manifests if str(each["kind"]).startswith("ClusterRole")]
     for manifest in manifests:
-        apart.create(
-            manifest, {"ServiceAccount": SYSTEM, "Role": "mine", "RoleBinding": "mine"}.get(str(manifest["kind"]))
-        )
+        apart.create(manifest, namespace_of(manifest))
     wait_for_kind(apart)
     account = account_of(apart, tmp_path)
     mine, theirs = Brain(apart, "mine"), Brain(apart, "theirs")
     mine.secrets()
-    with operator(account, tmp_path / "log", SOMABRAIN_OPERATOR__NAMESPACES='["mine"]') as started:
+    told = {"SOMABRAIN_OPERATOR__NAMESPACES": '["mine"]', "SOMABRAIN_OPERATOR__LEASE_NAMESPACE": "mine"}
+    with operator(account, tmp_path / "log", **told) as started:
         started.wait_until_started()
         theirs.apply()
         mine.apply()

@@ -193,3 +193,29 @@ async def test_stopping_lets_what_is_under_way_finish_and_takes_no_more() -> Non
         assert finished.is_set()
         queue.add(B)
         assert queue.oldest_s() == 0
+
+
+async def test_what_a_cancellation_cuts_off_waits_for_the_next_run() -> None:
+    """An operator that loses its Lease stops in the middle; when it leads again it begins there."""
+    seen: list[Key] = []
+    gate = asyncio.Event()
+
+    async def reconcile(key: Key) -> float | None:
+        seen.append(key)
+        await gate.wait()
+        return GONE
+
+    queue = WorkQueue(reconcile, Metrics(), workers=1, resync_s=60)
+    queue.add(A)
+    queue.add(B)
+    assert queue.oldest_s() == 0  # nobody works, so nothing is late
+    first = asyncio.create_task(queue.run())
+    await until(lambda: seen == [A])
+    assert queue.oldest_s() > 0
+    first.cancel()
+    with suppress(asyncio.CancelledError):
+        await first
+    gate.set()
+    second = asyncio.create_task(queue.run())
+    await until(lambda: sorted(seen) == [A, A, B])
+    second.cancel()

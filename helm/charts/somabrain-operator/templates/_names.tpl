@@ -29,6 +29,11 @@ app.kubernetes.io/component: operator
 {{- printf "%s-%s" .Release.Namespace .Release.Name }}
 {{- end }}
 
+{{/* Where the operators' Lease is: in a namespace that is watched, because its events prove that watches are alive. */}}
+{{- define "somabrain-operator.leaseNamespace" -}}
+{{- .Values.watchNamespaces | first | default .Release.Namespace }}
+{{- end }}
+
 {{/* The restricted Pod Security profile, for a pod. */}}
 {{- define "somabrain-operator.podSecurity" -}}
 runAsNonRoot: true
@@ -79,4 +84,8 @@ capabilities:
 - apiGroups: [""]
   resources: [events]
   verbs: [list, create]
+- apiGroups: [coordination.k8s.io]  # its own alone
+  resources: [leases]
+  resourceNames: [{{ include "somabrain-operator.clusterRole" . }}]
+  verbs: [list, watch]
 {{- end }}

@@ -1,0 +1,36 @@
+"""The proof that watches are alive: a change that we know of must come back as an event.
+
+A quiet cluster has no events, so silence alone proves nothing; but the Lease is renewed all the time, and each renewal
+that we wrote or read must be told by the watch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+class WatchProof:
+    """How long the watch owes an event."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Measure by a clock in seconds that never goes back."""
+        self._clock = clock
+        self._owed_since: float | None = None
+
+    def expect(self) -> None:
+        """Expect an event: the Lease has changed."""
+        if self._owed_since is None:
+            self._owed_since = self._clock()
+
+    def seen(self) -> None:
+        """Take an event of the Lease."""
+        self._owed_since = None
+
+    def excuse(self) -> None:
+        """Expect nothing: the API server does not answer, so it tells of nothing either."""
+        self._owed_since = None
+
+    def silent_s(self) -> float:
+        """Return for how long the watch has owed an event, in seconds."""
+        return 0.0 if self._owed_since is None else self._clock() - self._owed_since

@@ -1,0 +1,62 @@
+"""Stands between an operator and the API server, and can freeze the connections that are open."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+
+@dataclass
+class Forwarder:
+    """A listener on loopback that passes bytes on."""
+
+    target: str
+    listener: socket.socket
+    frozen: threading.Event = field(default_factory=threading.Event)
+    open: list[socket.socket] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Where it listens, in the form of the target."""
+        return f"https://127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def freeze(self) -> None:
+        """Pass nothing more on over the connections open now; they stay open. Later ones work."""
+        self.frozen.set()
+        self.frozen = threading.Event()
+
+    def accept(self) -> None:
+        """Take connections until the listener is closed."""
+        where = urlsplit(self.target)
+        with suppress(OSError):
+            while True:
+                near, _ = self.listener.accept()
+                far = socket.create_connection((where.hostname or "", where.port or 0))
+                self.open += [near, far]
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(target=_pass_on, args=(source, sink, self.frozen), daemon=True).start()
+
+
+def _pass_on(source: socket.socket, sink: socket.socket, frozen: threading.Event) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            if not frozen.is_set():
+                sink.sendall(data)
+        if not frozen.is_set():
+            sink.shutdown(socket.SHUT_WR)
+
+
+@contextmanager
+def forwarder(target: str) -> Iterator[Forwarder]:
+    """Run one until the end of the block."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        running = Forwarder(target, listener)
+        threading.Thread(target=running.accept, daemon=True).start()
+        yield running
+        listener.shutdown(socket.SHUT_RDWR)
+    for each in running.open:
+        each.close()

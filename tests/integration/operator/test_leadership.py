@@ -1,0 +1,140 @@
+"""Of several operators one writes; when it goes, is lost, or loses its Lease, another goes on."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from somabrain_local.loopback import api_server
+from tests.integration.operator.api import Api, api_of, eventually
+from tests.integration.operator.brains import Brain, Hands
+from tests.integration.operator.conftest import SYSTEM, account_of, install
+from tests.integration.operator.forwarder import Forwarder, forwarder
+from tests.integration.operator.process import ENVIRONMENT, Operator, operator
+
+LEASE = ENVIRONMENT["SOMABRAIN_OPERATOR__LEASE_NAME"]
+LEASE_S = 3
+SHORT = {"SOMABRAIN_OPERATOR__LEASE_S": str(LEASE_S)}
+
+
+@pytest.fixture(scope="module")
+def apart() -> Iterator[Api]:
+    """An API server whose operators are those of this file's tests."""
+    with api_server() as server, api_of(server) as api:
+        install(api)
+        yield api
+
+
+@pytest.fixture(scope="module")
+def own(apart: Api, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The account of its operators."""
+    return account_of(apart, tmp_path_factory.mktemp("account"))
+
+
+def health(one: Operator) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(one.get("/healthz"))
+    return found
+
+
+def until_leading(one: Operator, timeout_s: float) -> None:
+    eventually(lambda: health(one), lambda found: bool(found["leading"]), "it leads", timeout_s)
+
+
+def named(apart: Api, name: str) -> Brain:
+    apart.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    brain = Brain(apart, name)
+    brain.secrets()
+    return brain
+
+
+def test_one_that_stops_hands_over_at_once(apart: Api, own: Path, tmp_path: Path) -> None:
+    """The second waits and writes nothing; the first gives the Lease back, and long before it would expire the second
+    works on everything there is. With all in sync nothing is written, the Lease apart."""
+    brain = named(apart, "handover")
+    with operator(own, tmp_path / "first") as first, operator(own, tmp_path / "second") as second:
+        first.wait_until_started()
+        second.wait_until_started()
+        leader, other = (first, second) if eventually(
+            lambda: health(first)["leading"], lambda found: found or health(second)["leading"], "one leads"
+        ) else (second, first)  # fmt: skip
+        brain.apply()
+        Hands(brain).serve()
+        assert not health(other)["leading"]
+        assert "somabrain_operator_leader 0.0" in other.get("/metrics")
+        assert "api_writes_total{" not in other.get("/metrics")
+        time.sleep(1)
+        before = apart.writes()
+        assert leader.stop() == 0
+        until_leading(other, 1)
+        eventually(lambda: other.get("/metrics"), lambda text: 'reconciles_total{outcome="ok"}' in text, "it works")
+        time.sleep(2)
+        assert apart.writes() == before
+        brain.apply(replicas=2)
+        eventually(brain.deployment, lambda found: found["spec"]["replicas"] == 2, "the second applies", 5)
+
+
+def test_one_that_is_killed_is_replaced_when_its_lease_is_over(apart: Api, own: Path, tmp_path: Path) -> None:
+    """Not before: the second cannot know whether the first still writes."""
+    with operator(own, tmp_path / "first", **SHORT) as first:
+        first.wait_until_started()
+        until_leading(first, 10)
+        with operator(own, tmp_path / "second", **SHORT) as second:
+            second.wait_until_started()
+            eventually(lambda: [each["event"] for each in second.events()],
+                       lambda said: "another operator leads; waiting" in said, "the second waits")  # fmt: skip
+            first.process.kill()
+            started = time.monotonic()
+            until_leading(second, 2 * LEASE_S)
+            assert time.monotonic() - started > LEASE_S * 2 / 3 - 0.5
+
+
+def test_one_that_loses_its_lease_stops_at_once(apart: Api, own: Path, tmp_path: Path) -> None:
+    """What it may not do then, it does not do; once the other has been silent for long enough, it leads again."""
+    brain = named(apart, "lost")
+    with operator(own, tmp_path / "log", **SHORT) as one:
+        one.wait_until_started()
+        until_leading(one, 10)
+        apart.patch("Lease", LEASE, SYSTEM, {"spec": {"holderIdentity": "somebody", "leaseDurationSeconds": 6}})
+        eventually(lambda: health(one), lambda found: not found["leading"], "it stops", 1)
+        before = apart.all_writes()
+        brain.apply()
+        time.sleep(2)
+        assert apart.all_writes() == before
+        assert "status" not in brain.resource()
+        until_leading(one, 12)
+        Hands(brain).serve()
+
+
+def test_a_lease_that_is_deleted_is_made_again(apart: Api, own: Path, tmp_path: Path) -> None:
+    """And the operator goes on."""
+    with operator(own, tmp_path / "log", **SHORT) as one:
+        one.wait_until_started()
+        until_leading(one, 10)
+        apart.delete("Lease", LEASE, SYSTEM)
+        eventually(lambda: apart.get("Lease", LEASE, SYSTEM)["spec"]["holderIdentity"], bool, "there is a Lease", 3)
+        assert health(one)["leading"]
+
+
+@pytest.fixture
+def between(apart: Api) -> Iterator[Forwarder]:
+    """What stands between an operator and the API server."""
+    with forwarder(apart.server.url) as running:
+        yield running
+
+
+def test_health_notices_a_frozen_watch(between: Forwarder, own: Path, tmp_path: Path) -> None:
+    """Connections that stay open and say nothing more: the Lease is renewed over new ones, and no event tells of it."""
+    config = tmp_path / "kubeconfig"
+    config.write_text(own.read_text().replace(between.target, between.url))
+    with operator(config, tmp_path / "log", **SHORT) as one:
+        one.wait_until_started()
+        until_leading(one, 10)
+        time.sleep(3 * LEASE_S + 1)
+        assert health(one)["watch_silent_s"] < LEASE_S
+        between.freeze()
+        eventually(lambda: one.status("/healthz"), lambda found: found == 503, "health notices", 6 * LEASE_S)

@@ -1,0 +1,79 @@
+"""An event for each transition, in the words of the condition, and none for what is no news."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from somabrain_operator.metrics import ConditionMetrics, Metrics
+from somabrain_operator.names import Key
+from somabrain_operator.status.transitions import Transition, transitions
+
+
+def status(**conditions: str) -> dict[str, Any]:
+    """Return a status; each condition is `Status Reason sentence`."""
+    parts = {kind: said.split(" ", 2) for kind, said in conditions.items()}
+    return {
+        "conditions": [
+            {"type": kind, "status": status, "reason": reason, "message": message}
+            for kind, (status, reason, message) in parts.items()
+        ]
+    }
+
+
+READY = "True Serving 1 of 1 pods serve."
+DOWN = "False NoPodReady No pod serves."
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ({}, status(Ready=DOWN, Available=DOWN, Degraded="False UnderWay x", Migrated="False Running x"), ()),
+        (status(Ready=DOWN), status(Ready=READY), (("Serving", False),)),
+        (status(Ready=READY), status(Ready="True Serving 2 of 2 pods serve."), ()),
+        (status(Available=READY, Ready=READY), status(Available=DOWN, Ready=DOWN), (("NoPodReady", True),)),
+        ({}, status(Degraded="True Failed The migration failed."), (("Failed", True),)),
+        (status(Degraded="True Failed x"), status(Degraded="False AsExpected x"), (("AsExpected", False),)),
+        (status(Migrated="True Done x"), status(Migrated="Unknown NotReached x"), ()),
+        (status(Migrated="Unknown NotReached x"), status(Migrated="True Done x"), (("Done", False),)),
+        (status(Progressing="True RollingOut x"), status(Progressing="False RolledOut x"), ()),
+    ],
+    ids=[
+        "a new resource does not serve yet", "it serves", "it serves with more pods", "no pod serves, said once",
+        "a new resource that fails", "it is mended", "not looked at", "looked at again", "a condition that is not told",
+    ],
+)  # fmt: skip
+def test_a_transition_is_told_once(before: Any, after: Any, told: tuple[tuple[str, bool], ...]) -> None:
+    """Its sentence is the condition's; warnings are what a person may have to mend."""
+    assert tuple((each.reason, each.warning) for each in transitions(before, after)) == told
+    assert transitions(after, after) == ()
+
+
+def test_a_long_sentence_fits_into_an_event() -> None:
+    """The API server refuses more than 1024 characters."""
+    (told,) = transitions({}, status(Degraded=f"True Failed {'x' * 2000}"))
+    assert told == Transition("Failed", "x" * 1024, warning=True)
+
+
+def test_conditions_are_exposed_by_resource_until_it_is_gone() -> None:
+    """1 is True, 0 False, -1 not looked at; what is gone, or not ours to judge any more, has no series."""
+    metrics = Metrics()
+    conditions: ConditionMetrics = metrics.conditions
+    conditions.keep(
+        Key("demo", "a"), status(Ready=READY, Degraded="False AsExpected x", Migrated="Unknown NotReached x")
+    )
+    conditions.keep(Key("demo", "b"), status(Ready=DOWN))
+    series = 'somabrain_operator_condition{name="%s",namespace="demo",type="%s"} %s'
+    text = metrics.exposition().decode()
+    for name, kind, value in (
+        ("a", "Ready", 1.0),
+        ("a", "Degraded", 0.0),
+        ("a", "Migrated", -1.0),
+        ("b", "Ready", 0.0),
+    ):
+        assert series % (name, kind, value) in text
+    conditions.forget(Key("demo", "a"))
+    assert 'name="a"' not in metrics.exposition().decode()
+    conditions.clear()
+    assert 'name="b"' not in metrics.exposition().decode()
