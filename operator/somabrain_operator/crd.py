@@ -76,6 +76,9 @@ def structural(schema: Json, definitions: Mapping[str, Json]) -> dict[str, Json]
         result["items"] = structural(node["items"], definitions)
         if "maxItems" in node:
             result["maxItems"] = node["maxItems"]
+    if isinstance(values := node.get("additionalProperties"), Mapping):
+        result["additionalProperties"] = structural(values, definitions)
+        result["maxProperties"] = node["maxProperties"]
     if "x-kubernetes-int-or-string" in node:
         result["anyOf"] = [{"type": "integer"}, {"type": "string"}]
     return result

@@ -20,6 +20,7 @@ CHILD_KINDS: Final = (
     ("", "v1", "services"),
     ("", "v1", "serviceaccounts"),
     ("", "v1", "configmaps"),
+    ("policy", "v1", "poddisruptionbudgets"),
 )
 LEASE_KIND: Final = ("coordination.k8s.io", "v1", "leases")
 CHILD_LABEL: Final = f"app.kubernetes.io/managed-by={names.MANAGER}"

@@ -59,6 +59,8 @@ def _bounds(node: Json) -> str:
         parts.append(f"at most {longest} characters")
     if (most := at(node, "maxItems")) is not None:
         parts.append(f"at most {most} items")
+    if (most := at(node, "maxProperties")) is not None:
+        parts.append(f"at most {most} entries")
     return "; ".join(parts)
 
 

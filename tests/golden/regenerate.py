@@ -36,6 +36,28 @@ CASES: Mapping[str, Mapping[str, Any]] = {
             "policy": {"configMapRef": {"name": "rules"}},
             "resources": {"limits": {"memory": "1Gi"}},
         },
+        "service": {"type": "LoadBalancer", "annotations": {"balancer.example/internal": "true"}},
+        "podDisruptionBudget": {"maxUnavailable": 2},
+        "topologySpread": {
+            "topologyKey": "topology.kubernetes.io/zone",
+            "maxSkew": 2,
+            "whenUnsatisfiable": "DoNotSchedule",
+        },
+        "scheduling": {
+            "nodeSelector": {"disk": "fast"},
+            "tolerations": [
+                {"key": "memory", "value": "brains", "effect": "NoSchedule"},
+                {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60},
+            ],
+        },
+        "probes": {
+            "startupSeconds": 600,
+            "livenessPeriodSeconds": 20,
+            "livenessFailures": 5,
+            "readinessPeriodSeconds": 3,
+            "readinessFailures": 4,
+            "timeoutSeconds": 10,
+        },
     },
 }
 

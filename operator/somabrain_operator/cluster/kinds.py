@@ -30,5 +30,6 @@ CHILDREN: Final[Mapping[str, Kind]] = {
     "ServiceAccount": _kind("", "v1", "ServiceAccount", "serviceaccounts"),
     "Deployment": _kind("apps", "v1", "Deployment", "deployments"),
     "Job": JOB,
+    "PodDisruptionBudget": _kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
 }
 """What a SomaBrain may own."""

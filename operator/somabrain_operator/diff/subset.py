@@ -16,8 +16,10 @@ from somabrain_operator.tree import Json
 
 Path: TypeAlias = tuple[str | int, ...]
 _QUANTITIES: Final = frozenset({"limits", "requests"})
-_CLOSED: Final = frozenset({("data",)})
+_CLOSED: Final[frozenset[Path]] = frozenset({("data",), ("spec", "selector")})
 """Mappings that hold what was rendered and nothing else."""
+_ATOMIC: Final = frozenset({"matchLabels", "nodeSelector"})
+"""The same, wherever they stand: nobody owns a single key of them (x-kubernetes-map-type: atomic)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,11 @@ def readable(path: Path) -> str:
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
 
 
+def is_closed(path: Path) -> bool:
+    """Return whether the mapping at `path` holds what was rendered and nothing else."""
+    return path in _CLOSED or (len(path) > 0 and path[-1] in _ATOMIC)
+
+
 def differences(rendered: Json, live: Json, path: Path = ()) -> Iterator[Difference]:
     """Yield the places where `live` lacks or contradicts `rendered`, or holds a foreign item; paths are live's."""
     if isinstance(rendered, Mapping):
@@ -47,7 +54,7 @@ def differences(rendered: Json, live: Json, path: Path = ()) -> Iterator[Differe
                 yield from differences(value, live[key], (*path, key))
             elif value not in ({}, [], ()):
                 yield Difference((*path, key), "missing")
-        if path in _CLOSED:
+        if is_closed(path):
             yield from (Difference((*path, key), "foreign") for key in live if key not in rendered)
     elif isinstance(rendered, Sequence) and not isinstance(rendered, str):
         yield from _of_lists(rendered, live, path)

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 
 from somabrain_operator.model.base import LocalReference, Part, SecretReference, rule, rules
 from somabrain_operator.model.config import Auth, Config
+from somabrain_operator.model.placement import DisruptionBudget, Probes, Scheduling, Service, TopologySpread
 from somabrain_operator.model.pods import Amounts, Resources
 
 IMAGE_PATTERN: Final = (
@@ -105,3 +106,13 @@ class SomaBrainSpec(Part):
     """How the database is migrated."""
     opa: Opa = Opa()
     """What decides each call."""
+    service: Service = Service()
+    """The Service with an address of its own."""
+    pod_disruption_budget: DisruptionBudget | None = None
+    """How many servers drains may take away at once. Not set: no bound."""
+    topology_spread: TopologySpread = TopologySpread()
+    """How servers are spread over the cluster."""
+    scheduling: Scheduling = Scheduling()
+    """On which nodes servers and migrations run."""
+    probes: Probes = Probes()
+    """How patient the kubelet is with a server."""

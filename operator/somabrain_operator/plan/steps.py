@@ -17,6 +17,7 @@ from somabrain_operator.plan.values import Finding, Plan
 from somabrain_operator.render.base import render_headless_service, render_service, render_service_account
 from somabrain_operator.render.config import render_config, render_policy, service_environment
 from somabrain_operator.render.deployment import render_deployment
+from somabrain_operator.render.disruption import render_disruption_budget
 from somabrain_operator.render.metadata import Owner, brain_of, owned, rendered_hash
 from somabrain_operator.tree import Manifest, number
 
@@ -34,6 +35,7 @@ def possible_children(brain: str) -> tuple[ChildId, ...]:
         ChildId("ConfigMap", f"{brain}-config"),
         ChildId("ConfigMap", f"{brain}-policy"),
         ChildId("Deployment", f"{brain}-{SERVER}"),
+        ChildId("PodDisruptionBudget", f"{brain}-{SERVER}"),
     )
 
 
@@ -122,7 +124,9 @@ def _lack(found: Resolved, namespace: str) -> str:
 def base_objects(plan: Plan, spec: SomaBrainSpec) -> Plan:
     """Ask for the pods' identity and the Services."""
     owner = plan.owner
-    return ask(plan, (render_service_account(owner), render_service(owner), render_headless_service(owner)))
+    return ask(
+        plan, (render_service_account(owner), render_service(owner, spec.service), render_headless_service(owner))
+    )
 
 
 def serve(plan: Plan, spec: SomaBrainSpec) -> Plan:
@@ -138,6 +142,12 @@ def serve(plan: Plan, spec: SomaBrainSpec) -> Plan:
     policy = () if spec.opa.policy else (render_policy(owner, plan.release.policy),)
     asked = ask(plan, (render_config(owner, spec), *policy, deployment))
     return asked if asked.stopped else replace(asked, deployment=deployment)
+
+
+def protect(plan: Plan, spec: SomaBrainSpec) -> Plan:
+    """Ask for the bound on what drains may take away."""
+    budget = spec.pod_disruption_budget
+    return ask(plan, (render_disruption_budget(plan.owner, budget),)) if budget else plan
 
 
 def ask(plan: Plan, manifests: Iterable[Manifest]) -> Plan:
@@ -192,5 +202,6 @@ STEPS: Final[tuple[Step, ...]] = (
     base_objects,  # the migration's pod needs its identity
     migrate,  # the pods must not be newer than the schema
     serve,
+    protect,
     prune,  # last: what is replaced goes after its replacement is there
 )

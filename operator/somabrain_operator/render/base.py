@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from somabrain_operator import names
+from somabrain_operator.model.placement import Service
 from somabrain_operator.render.metadata import Owner, render_object
 from somabrain_operator.tree import Manifest
 
@@ -16,18 +17,18 @@ def render_service_account(owner: Owner) -> Manifest:
     return render_object(owner, names.SERVER, kind, {"automountServiceAccountToken": False})
 
 
-def render_service(owner: Owner) -> Manifest:
+def render_service(owner: Owner, service: Service) -> Manifest:
     """Return the Service with an address of its own, for clients that cannot balance by themselves."""
     return render_object(owner, "grpc", ("v1", "Service"), {
         "spec": {
-            "type": "ClusterIP",
+            "type": service.type,
             "selector": names.selector(owner.key.name, names.SERVER),
             "ports": [
                 {"name": "grpc", "port": GRPC_PORT, "targetPort": "grpc", "protocol": "TCP",
                  "appProtocol": "kubernetes.io/h2c"},
             ],
         }
-    })  # fmt: skip
+    }, annotations=service.annotations)  # fmt: skip
 
 
 def render_headless_service(owner: Owner) -> Manifest:

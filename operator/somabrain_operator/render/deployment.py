@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from somabrain_operator import names
+from somabrain_operator.model.placement import Probes
 from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.render.base import GRPC_PORT, HTTP_PORT
 from somabrain_operator.render.config import (
@@ -22,6 +23,7 @@ from somabrain_operator.render.pod import (
     container_security,
     from_secret,
     http_probe,
+    placed,
     pod_security,
     resources,
 )
@@ -45,7 +47,7 @@ def render_deployment(owner: Owner, spec: SomaBrainSpec, *, image: str, opa_imag
         config_hash: of all that the pods read at their start; a change rolls them.
     """
     selector = names.selector(owner.key.name, names.SERVER)
-    issuer = asks_cluster_issuer(spec)
+    issuer, spread = asks_cluster_issuer(spec), spec.topology_spread
     volumes: list[Json] = [TMP_VOLUME, {"name": "policy", "configMap": {"name": policy_config_map(owner, spec)}}]
     pod: dict[str, Json] = {
         "serviceAccountName": owner.child(names.SERVER),
@@ -53,11 +55,12 @@ def render_deployment(owner: Owner, spec: SomaBrainSpec, *, image: str, opa_imag
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": DRAIN_NOTICE_S + spec.config.drain_seconds + STOP_MARGIN_S,
         "securityContext": pod_security(),
+        **placed(spec.scheduling),
         "topologySpreadConstraints": [
             {
-                "maxSkew": 1,
-                "topologyKey": "kubernetes.io/hostname",
-                "whenUnsatisfiable": "ScheduleAnyway",
+                "maxSkew": spread.max_skew,
+                "topologyKey": spread.topology_key,
+                "whenUnsatisfiable": spread.when_unsatisfiable,
                 "labelSelector": {"matchLabels": selector},
             }
         ],
@@ -102,14 +105,27 @@ def _server(owner: Owner, spec: SomaBrainSpec, image: str) -> dict[str, Json]:
             {"name": "grpc", "containerPort": GRPC_PORT, "protocol": "TCP"},
             {"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"},
         ],
-        "startupProbe": http_probe("/livez", "http", period_s=1, failures=120),
-        "livenessProbe": http_probe("/livez", "http", period_s=10, failures=3, timeout_s=5),
-        "readinessProbe": http_probe("/ready", "http", period_s=2, failures=2, timeout_s=5),
+        **_probes(spec.probes),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": resources(spec.resources),
         "securityContext": container_security(),
         "volumeMounts": mounts,
     }
+
+
+def _probes(wanted: Probes) -> dict[str, Json]:
+    seconds = wanted.timeout_seconds
+    return {
+        "startupProbe": http_probe("/livez", "http", period_s=1, failures=wanted.startup_seconds),
+        "livenessProbe": http_probe(
+            "/livez", "http",
+            period_s=wanted.liveness_period_seconds, failures=wanted.liveness_failures, timeout_s=seconds,
+        ),
+        "readinessProbe": http_probe(
+            "/ready", "http",
+            period_s=wanted.readiness_period_seconds, failures=wanted.readiness_failures, timeout_s=seconds,
+        ),
+    }  # fmt: skip
 
 
 def _issuer_volume() -> dict[str, Json]:

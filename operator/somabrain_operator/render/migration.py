@@ -15,6 +15,7 @@ from somabrain_operator.render.pod import (
     TMP_VOLUME,
     container_security,
     from_secret,
+    placed,
     pod_security,
     resources,
 )
@@ -74,6 +75,7 @@ def render_migration_job(owner: Owner, spec: SomaBrainSpec, *, image: str, finge
                     "automountServiceAccountToken": False,
                     "enableServiceLinks": False,
                     "securityContext": pod_security(),
+                    **placed(spec.scheduling),
                     "containers": [container],
                     "volumes": [TMP_VOLUME],
                 },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from somabrain_operator.model.placement import Scheduling
 from somabrain_operator.model.pods import Resources
 from somabrain_operator.tree import Json
 
@@ -35,6 +36,13 @@ def container_security() -> dict[str, Json]:
 def resources(wanted: Resources) -> dict[str, Json]:
     """Return a container's resources; what is not set is left to the cluster."""
     return wanted.model_dump(exclude_none=True, mode="json")
+
+
+def placed(scheduling: Scheduling) -> dict[str, Json]:
+    """Return on which nodes a pod runs; what is not set is left out."""
+    tolerations = [each.model_dump(by_alias=True, exclude_none=True, mode="json") for each in scheduling.tolerations]
+    wanted: dict[str, Json] = {"nodeSelector": scheduling.node_selector, "tolerations": tolerations}
+    return {field: value for field, value in wanted.items() if value}
 
 
 def from_secret(variable: str, secret: str, key: str) -> dict[str, Json]:

@@ -6,10 +6,11 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from somabrain_operator.diff.subset import differences
+from somabrain_operator.diff.subset import Difference, differences, is_closed
 from somabrain_operator.names import child_id
 from tests.unit.operator.samples import migrated, observed, plan
 
@@ -39,9 +40,9 @@ def reach(tree: Any, path: tuple[str | int, ...]) -> Any:
 
 
 LEAVES = [(place, path) for place, manifest in enumerate(MANIFESTS) for path in leaves(manifest)]
-MAPPINGS = [
-    (place, path) for place, manifest in enumerate(MANIFESTS) for path in mappings(manifest) if path != ("data",)
-]
+ALL_MAPPINGS = [(place, path) for place, manifest in enumerate(MANIFESTS) for path in mappings(manifest)]
+MAPPINGS = [(place, path) for place, path in ALL_MAPPINGS if not is_closed(path)]
+CLOSED = [(place, path) for place, path in ALL_MAPPINGS if is_closed(path)]
 
 
 @settings(max_examples=400, deadline=None)
@@ -66,6 +67,15 @@ def test_what_is_only_added_to_a_mapping_is_no_drift_by_itself(where: tuple[int,
     live = copy.deepcopy(MANIFESTS[place])
     reach(live, path)["addedByTheServer"] = 1
     assert list(differences(MANIFESTS[place], live)) == []
+
+
+@pytest.mark.parametrize("where", CLOSED, ids=str)
+def test_what_is_added_to_a_closed_mapping_is_foreign(where: tuple[int, tuple[str | int, ...]]) -> None:
+    """Data and selectors: one label more selects other pods."""
+    place, path = where
+    live = copy.deepcopy(MANIFESTS[place])
+    reach(live, path)["added"] = "by hand"
+    assert list(differences(MANIFESTS[place], live)) == [Difference((*path, "added"), "foreign")]
 
 
 def test_a_manifest_is_as_itself() -> None:

@@ -75,6 +75,9 @@ capabilities:
 - apiGroups: [""]  # the default policy goes when another is in force
   resources: [configmaps]
   verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [policy]  # it goes when the spec names none any more
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [list, watch, create, patch, delete]

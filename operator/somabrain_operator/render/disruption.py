@@ -1,0 +1,19 @@
+"""The PodDisruptionBudget of the servers."""
+
+from __future__ import annotations
+
+from somabrain_operator import names
+from somabrain_operator.model.placement import DisruptionBudget
+from somabrain_operator.render.metadata import Owner, render_object
+from somabrain_operator.tree import Manifest
+
+
+def render_disruption_budget(owner: Owner, budget: DisruptionBudget) -> Manifest:
+    """Return the budget; pods that serve nothing may always be evicted, so that a broken one holds up no drain."""
+    return render_object(owner, names.SERVER, ("policy/v1", "PodDisruptionBudget"), {
+        "spec": {
+            "maxUnavailable": budget.max_unavailable,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": {"matchLabels": names.selector(owner.key.name, names.SERVER)},
+        }
+    })  # fmt: skip

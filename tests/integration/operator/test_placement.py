@@ -1,0 +1,107 @@
+"""Where pods run and how they are found: the example is applied, kept, put back, and taken back."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.integration.operator.api import Refused, eventually
+from tests.integration.operator.brains import NAME, Brain, Hands
+
+EXAMPLE: dict[str, Any] = yaml.safe_load(Path("examples/placement.yaml").read_text(encoding="utf-8"))["spec"]
+
+
+def pod(brain: Brain) -> dict[str, Any]:
+    found: dict[str, Any] = brain.deployment()["spec"]["template"]["spec"]
+    return found
+
+
+@pytest.fixture
+def placed(brain: Brain, hands: Hands) -> Brain:
+    """The example, serving."""
+    brain.apply(**EXAMPLE)
+    hands.serve()
+    return brain
+
+
+def test_the_example_becomes_what_it_says(placed: Brain) -> None:
+    """Service, budget, spread, nodes and probes; and once there nothing is written again."""
+    service = placed.child("Service", "grpc")
+    assert service["spec"]["type"] == "LoadBalancer"
+    assert service["metadata"]["annotations"]["networking.gke.io/load-balancer-type"] == "Internal"
+    assert placed.child("Service", "headless")["spec"]["clusterIP"] == "None"
+    budget = placed.child("PodDisruptionBudget", "server")["spec"]
+    assert (budget["maxUnavailable"], budget["selector"]) == (1, placed.deployment()["spec"]["selector"])
+    (spread,) = pod(placed)["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["whenUnsatisfiable"]) == ("topology.kubernetes.io/zone", "DoNotSchedule")
+    (job,) = placed.jobs()
+    for spec in (pod(placed), job["spec"]["template"]["spec"]):
+        assert spec["nodeSelector"] == {"somabrain.io/pool": "memories"}
+        assert [each["key"] for each in spec["tolerations"]] == ["somabrain.io/pool"]
+    (server,) = pod(placed)["containers"]
+    assert (server["startupProbe"]["failureThreshold"], server["livenessProbe"]["failureThreshold"]) == (300, 6)
+    time.sleep(1)
+    before = placed.api.writes()
+    placed.annotate("note", "looked at again")
+    time.sleep(2)
+    assert placed.api.writes() == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "component", "patch"),
+    [
+        ("PodDisruptionBudget", "server", {"spec": {"maxUnavailable": 0}}),
+        ("PodDisruptionBudget", "server", {"spec": {"unhealthyPodEvictionPolicy": "IfHealthyBudget"}}),
+        ("Service", "grpc", {"spec": {"type": "ClusterIP"}}),
+        ("Deployment", "server", {"spec": {"template": {"spec": {"nodeSelector": {"disk": "x"}}}}}),
+        ("Deployment", "server", {"spec": {"template": {"spec": {"tolerations": [{"operator": "Exists"}]}}}}),
+    ],
+)
+def test_an_edit_is_put_back(placed: Brain, kind: str, component: str, patch: dict[str, Any]) -> None:
+    """Also what was added beside what the spec says."""
+
+    def judged() -> Any:
+        spec = dict(placed.child(kind, component)["spec"])
+        return {**spec, "ports": [{**each, "nodePort": 0} for each in spec.get("ports", [])]}  # allocated anew
+
+    before = judged()
+    placed.api.patch(kind, f"{NAME}-{component}", placed.namespace, patch)
+    eventually(judged, lambda now: bool(now == before), "the edit is put back", 10)
+
+
+def test_what_the_spec_says_no_more_is_taken_back(placed: Brain, hands: Hands) -> None:
+    """The budget is deleted, the selector, the tolerations and the load balancer go."""
+    placed.apply(podDisruptionBudget=None, scheduling=None, service=None, topologySpread=None, probes=None)
+    eventually(lambda: pod(placed), lambda spec: not {"nodeSelector", "tolerations"} & set(spec), "they are gone")
+    hands.roll_out()
+    eventually(
+        lambda: placed.api.objects("PodDisruptionBudget", placed.namespace), lambda found: found == [], "it goes"
+    )
+    service = placed.child("Service", "grpc")
+    assert service["spec"]["type"] == "ClusterIP"
+    assert "networking.gke.io/load-balancer-type" not in service["metadata"]["annotations"]
+    placed.until("Ready", "True")
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"service": {"type": "ExternalName"}}, "spec.service.type: Unsupported value"),
+        ({"podDisruptionBudget": {"maxUnavailable": 0}}, "spec.podDisruptionBudget.maxUnavailable"),
+        ({"topologySpread": {"maxSkew": 0}}, "spec.topologySpread.maxSkew"),
+        ({"scheduling": {"tolerations": [{"effect": "NoSchedule"}]}}, "one has no key; name the taint's key"),
+        ({"scheduling": {"tolerations": [{"operator": "Exists", "value": "x"}]}}, "remove the value"),
+        ({"scheduling": {"tolerations": [{"key": "a", "tolerationSeconds": 1}]}}, "needs the effect NoExecute"),
+        ({"scheduling": {"nodeSelector": {"a": "x" * 64}}}, "spec.scheduling.nodeSelector.a"),
+        ({"probes": {"startupSeconds": 1}}, "spec.probes.startupSeconds"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(brain: Brain, fields: dict[str, Any], said: str) -> None:
+    """By the API server, before anything is done."""
+    with pytest.raises(Refused) as refused:
+        brain.apply(**fields)
+    assert said in str(refused.value)
