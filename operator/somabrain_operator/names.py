@@ -26,6 +26,11 @@ MIGRATION_HASH: Final = f"{GROUP}/migration-hash"
 RETRY_MIGRATION: Final = f"{GROUP}/retry-migration"
 """On a SomaBrain: a value not seen before asks to try a failed migration again at once."""
 
+IMAGE: Final = f"{GROUP}/image"
+"""On the Deployment: the image it was applied with, which tells an older one from a newer one."""
+ALLOW_DOWNGRADE: Final = f"{GROUP}/allow-downgrade"
+"""On a SomaBrain: the one older version that may be gone back to."""
+
 
 class Key(NamedTuple):
     """Which SomaBrain."""

@@ -10,16 +10,17 @@ from somabrain_operator.hashing import content_hash
 from somabrain_operator.model.quantity import quantity_value
 from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.model.status import ConditionType
-from somabrain_operator.names import SERVER, ChildId, child_id
+from somabrain_operator.names import ALLOW_DOWNGRADE, IMAGE, SERVER, ChildId, child_id
 from somabrain_operator.observed import Observed, Release, Resolved
 from somabrain_operator.plan.migration import migrate, remembered
 from somabrain_operator.plan.values import Finding, Plan
+from somabrain_operator.plan.versions import is_downgrade, tag_of
 from somabrain_operator.render.base import render_headless_service, render_service, render_service_account
 from somabrain_operator.render.config import render_config, render_policy, service_environment
 from somabrain_operator.render.deployment import render_deployment
 from somabrain_operator.render.disruption import render_disruption_budget
 from somabrain_operator.render.metadata import Owner, brain_of, owned, rendered_hash
-from somabrain_operator.tree import Manifest, number
+from somabrain_operator.tree import Manifest, number, text
 
 LACKING_S: Final = 15.0
 """How soon a missing Secret is looked for again: nobody tells when it is made."""
@@ -85,6 +86,29 @@ def check_config(plan: Plan, spec: SomaBrainSpec) -> Plan:
                 return stop(plan, "ConfigValid", Finding("False", "RequestAboveLimit", message))
     image = spec.image or f"{plan.release.service_repository}:{spec.version or plan.release.service_version}"
     return passed(replace(plan, image=image), "ConfigValid", Finding("True", "Valid", "The spec is valid."))
+
+
+def check_version(plan: Plan, spec: SomaBrainSpec) -> Plan:
+    """Refuse a version older than the one that serves: its code may not know the schema, which never goes back."""
+    live = plan.observed.children.get(ChildId("Deployment", plan.owner.child(SERVER)))
+    before = text(live, "metadata", "annotations", IMAGE) if live and owned(live, plan.owner) else ""
+    if before in ("", plan.image):
+        return plan
+    old, new = tag_of(before), tag_of(plan.image)
+    older = is_downgrade(old, new)
+    if older is None:
+        message = (
+            f"The spec is valid. Whether {plan.image} is older than {before} is not known: both tags must be SemVer."
+        )
+        return passed(plan, "ConfigValid", Finding("True", "VersionsNotCompared", message))
+    if older and plan.observed.brain.annotations.get(ALLOW_DOWNGRADE) != new:
+        message = (
+            f"{new} is older than {old}, which serves and whose schema the database has; set the version "
+            f"back to {old}, or, where {new} is known to work with that schema: "
+            f"kubectl annotate sb {plan.owner.key.name} {ALLOW_DOWNGRADE}={new} --overwrite"
+        )
+        return stop(plan, "ConfigValid", Finding("False", "Downgrade", message))
+    return plan
 
 
 def resolve_references(plan: Plan, spec: SomaBrainSpec) -> Plan:
@@ -198,6 +222,7 @@ def rolled_out(plan: Plan) -> bool:
 STEPS: Final[tuple[Step, ...]] = (
     pause,  # first: a paused resource is looked at and never written
     check_config,  # before anything is read for it
+    check_version,  # before the database is migrated for it
     resolve_references,  # pods without their Secret would only hang
     base_objects,  # the migration's pod needs its identity
     migrate,  # the pods must not be newer than the schema

@@ -68,6 +68,7 @@ def render_deployment(owner: Owner, spec: SomaBrainSpec, *, image: str, opa_imag
         "containers": [_server(owner, spec, image)],
         "volumes": [*volumes, _issuer_volume()] if issuer else volumes,
     }
+    annotations = {names.IMAGE: image}
     return render_object(owner, names.SERVER, ("apps/v1", "Deployment"), {
         "spec": {
             "replicas": spec.replicas,
@@ -83,7 +84,7 @@ def render_deployment(owner: Owner, spec: SomaBrainSpec, *, image: str, opa_imag
                 "spec": pod,
             },
         }
-    })  # fmt: skip
+    }, annotations=annotations)  # fmt: skip
 
 
 def _server(owner: Owner, spec: SomaBrainSpec, image: str) -> dict[str, Json]:

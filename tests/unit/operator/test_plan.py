@@ -30,7 +30,8 @@ def applied(seen: Observed) -> list[str]:
 def test_the_steps_run_in_the_order_that_makes_them_safe() -> None:
     """References before pods, migration before the Deployment, pruning last."""
     assert [step.__name__ for step in STEPS] == [
-        "pause", "check_config", "resolve_references", "base_objects", "migrate", "serve", "protect", "prune",
+        "pause", "check_config", "check_version", "resolve_references", "base_objects", "migrate", "serve", "protect",
+        "prune",
     ]  # fmt: skip
 
 

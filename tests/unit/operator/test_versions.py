@@ -1,0 +1,100 @@
+"""An older version is refused before the database is migrated for it, unless it is named in the annotation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from somabrain_operator.names import ALLOW_DOWNGRADE
+from somabrain_operator.observed import Observed
+from somabrain_operator.plan.versions import is_downgrade, tag_of
+from tests.unit.operator.samples import migrated, observed, plan, settled, spec
+
+ASCENDING = (
+    "1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-beta", "1.0.0-beta.2", "1.0.0-beta.11", "1.0.0-rc.1",
+    "1.0.0", "1.0.1", "1.2.0", "1.10.0", "2.0.0",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("older", "newer"), tuple(pairwise(ASCENDING)))
+def test_versions_are_ordered_as_semver_says(older: str, newer: str) -> None:
+    """The example of semver.org, section 11, and numbers that are not words."""
+    assert (is_downgrade(newer, older), is_downgrade(older, newer)) == (True, False)
+
+
+@pytest.mark.parametrize(("before", "after"), [("1.0.0", "1.0.0+build.7"), ("v1.0.0", "1.0.0")])
+def test_what_does_not_order_is_no_downgrade(before: str, after: str) -> None:
+    """Build metadata and a leading v say nothing."""
+    assert is_downgrade(before, after) is is_downgrade(after, before) is False
+
+
+@pytest.mark.parametrize("tag", ["", "latest", "1.0", "01.0.0", "1.0.0-01", "sha-abc"])
+def test_what_is_no_semver_is_not_compared(tag: str) -> None:
+    """Neither way."""
+    assert is_downgrade(tag, "1.0.0") is is_downgrade("1.0.0", tag) is None
+
+
+@pytest.mark.parametrize(
+    ("image", "tag"),
+    [
+        ("ghcr.io/a/b:1.2.3", "1.2.3"),
+        ("registry:5000/b", ""),
+        ("registry:5000/b:1@sha256:0", "1"),
+        ("b@sha256:0", ""),
+    ],
+)
+def test_the_tag_is_the_version(image: str, tag: str) -> None:
+    """A registry's port is none, nor is a digest."""
+    assert tag_of(image) == tag
+
+
+def serving() -> Observed:
+    """Return a resource that is settled at version 0.2.0."""
+    first = observed(spec(version="0.2.0"))
+    record = plan(first).migration
+    assert record is not None
+    return settled(observed(spec(version="0.2.0"), status=migrated(record.hash or "")))
+
+
+def asking(annotation: str = "", **fields: str) -> Observed:
+    """Return the same asking for something else."""
+    seen = serving()
+    annotations = {ALLOW_DOWNGRADE: annotation} if annotation else {}
+    return replace(seen, brain=replace(seen.brain, spec=spec(**fields), annotations=annotations))
+
+
+def test_an_older_version_is_refused_and_nothing_is_done() -> None:
+    """Not even the migration is started; the sentence has both ways out."""
+    found = plan(asking(version="0.1.9"))
+    finding = found.findings["ConfigValid"]
+    assert (finding.status, finding.reason, found.apply, found.holds_back) == ("False", "Downgrade", (), True)
+    assert finding.message.startswith("0.1.9 is older than 0.2.0, which serves")
+    assert finding.message.endswith("kubectl annotate sb quickstart somabrain.io/allow-downgrade=0.1.9 --overwrite")
+
+
+@pytest.mark.parametrize(("annotation", "refused"), [("0.1.9", False), ("0.1.8", True), ("true", True)])
+def test_the_annotation_names_the_one_version_it_allows(annotation: str, refused: bool) -> None:
+    """One that was left from an earlier time allows nothing else."""
+    assert (plan(asking(annotation, version="0.1.9")).findings["ConfigValid"].status == "False") is refused
+
+
+@pytest.mark.parametrize("fields", [{"version": "0.2.0"}, {"version": "0.3.0"}, {"version": "0.2.1-rc.1"}])
+def test_the_same_and_newer_versions_pass(fields: dict[str, str]) -> None:
+    """Also one that is not yet released."""
+    assert plan(asking(**fields)).findings["ConfigValid"].reason == "Valid"
+
+
+def test_what_cannot_be_compared_passes_and_the_status_says_so() -> None:
+    """A digest tells nothing of age."""
+    finding = plan(asking(image="registry.example/brain@sha256:" + "0" * 64)).findings["ConfigValid"]
+    assert (finding.status, finding.reason) == ("True", "VersionsNotCompared")
+
+
+def test_an_upgrade_that_did_not_come_to_serve_may_be_taken_back() -> None:
+    """What serves counts, not what was asked for in between."""
+    upgrading = asking(version="0.3.0")
+    assert plan(upgrading).stopped is not None  # it migrates
+    back = replace(upgrading, brain=replace(upgrading.brain, spec=spec(version="0.2.0")))
+    assert plan(back).findings["ConfigValid"].reason == "Valid"
