@@ -8,12 +8,13 @@ async with MemoryClient("localhost:50052", token=Path("/var/run/secrets/token"))
 from somabrain_client.errors import CallError
 from somabrain_client.memory_client import MemoryClient
 from somabrain_client.retry import RetryPolicy
-from somabrain_client.values import Answer, Breakdown, Filter, Hit, Kind, Memory, Namespace
+from somabrain_client.values import Answer, Breakdown, Draft, Filter, Hit, Kind, Memory, Namespace
 
 __all__ = [
     "Answer",
     "Breakdown",
     "CallError",
+    "Draft",
     "Filter",
     "Hit",
     "Kind",

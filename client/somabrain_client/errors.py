@@ -111,15 +111,24 @@ def from_rpc(error: grpc.aio.AioRpcError) -> CallError:
     return kind(error.code(), error.details() or error.code().name, explain(error))
 
 
+def from_status(status: status_pb2.Status) -> CallError:
+    """Return the typed error of one item of a batch."""
+    code = next((code for code in grpc.StatusCode if code.value[0] == status.code), grpc.StatusCode.UNKNOWN)
+    kind = _CLASSES.get(code, CallError)
+    return kind(code, status.message or code.name, _explain(status))
+
+
 def explain(error: grpc.aio.AioRpcError) -> Explanation:
     """Return the details that came in the trailing metadata."""
     packed = next((value for key, value in error.trailing_metadata() or () if key == DETAILS), None)
-    if not isinstance(packed, bytes):
-        return Explanation()
+    return _explain(status_pb2.Status.FromString(packed)) if isinstance(packed, bytes) else Explanation()
+
+
+def _explain(status: status_pb2.Status) -> Explanation:
     info, retry, bad, request = (
         details.ErrorInfo(), details.RetryInfo(), details.BadRequest(), details.RequestInfo(),
     )  # fmt: skip
-    for item in status_pb2.Status.FromString(packed).details:
+    for item in status.details:
         for message in (info, retry, bad, request):
             item.Unpack(message)
     return Explanation(

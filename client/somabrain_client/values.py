@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
@@ -42,6 +43,29 @@ class Memory:
     pinned: bool
     revision: int
     etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A text to be kept; what is left out has the contract's default.
+
+    `vector` is the caller's own, of the namespace's encoder; without it the server makes one. `request_id` names the
+    write across calls; without it each call is its own.
+    """
+
+    text: str
+    kind: Kind = Kind.EPISODIC
+    session: str = ""
+    session_position: int | None = None
+    subject: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    event_time: datetime | None = None
+    salience: float | None = None
+    expire_time: datetime | None = None
+    ttl: timedelta | None = None
+    pinned: bool = False
+    vector: Sequence[float] | None = None
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +162,28 @@ def write_filter(chosen: Filter | None) -> memory_pb2.MemoryFilter | None:
         create_time_from=timestamp(chosen.create_time_from),
         create_time_until=timestamp(chosen.create_time_until),
         pinned=chosen.pinned,
+    )
+
+
+def write_draft(draft: Draft, parent: str) -> memory_service_pb2.RememberRequest:
+    """Return the protobuf of a text to be kept; one without a request id gets one."""
+    return memory_service_pb2.RememberRequest(
+        parent=parent,
+        memory=memory_pb2.Memory(
+            text=draft.text,
+            kind=memory_pb2.MemoryKind.ValueType(draft.kind.value),
+            session=draft.session,
+            session_position=draft.session_position,
+            subject=draft.subject,
+            labels=draft.labels,
+            event_time=timestamp(draft.event_time),
+            salience=draft.salience,
+            expire_time=timestamp(draft.expire_time),
+            ttl=duration(draft.ttl),
+            pinned=draft.pinned,
+        ),
+        vector=None if draft.vector is None else memory_pb2.Vector(values=draft.vector),
+        request_id=draft.request_id or uuid.uuid4().hex,
     )
 
 

@@ -19,6 +19,8 @@ from somabrain.memory.v1 import (
 )
 from somabrain_service.commands.services import Services
 from somabrain_service.interceptors.chain import Chain
+from somabrain_service.interceptors.errors import to_item_status
+from somabrain_service.interceptors.validation import check_fields
 from somabrain_service.servicers.memory import MemoryServicer
 from somabrain_service.servicers.namespace import NamespaceServicer
 
@@ -65,7 +67,7 @@ def make_server(settings: GrpcSettings, services: Services, chain: Chain, health
     """Return the server with everything registered, bound to nothing yet."""
     server = grpc.aio.server(interceptors=[chain], options=options(settings))
     # Abstract to the type checker alone: what they lack is refused by name before it is reached.
-    memory, namespace = MemoryServicer(services), NamespaceServicer(services)  # type: ignore[abstract]
+    memory, namespace = MemoryServicer(services, check_fields, to_item_status), NamespaceServicer(services)  # type: ignore[abstract]
     memory_service_pb2_grpc.add_MemoryServiceServicer_to_server(memory, server)
     namespace_service_pb2_grpc.add_NamespaceServiceServicer_to_server(namespace, server)
     health_pb2_grpc.add_HealthServicer_to_server(health_of.servicer, server)

@@ -9,7 +9,7 @@ from common.errors import InvalidArgument
 from somabrain_service.domain import limits
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory
-from somabrain_service.domain.names import NamespaceName
+from somabrain_service.domain.names import MemoryName, NamespaceName
 
 
 class OrderField(Enum):
@@ -55,6 +55,24 @@ class ListQuery:
     filter: MemoryFilter = field(default_factory=MemoryFilter)
     order: Order = field(default_factory=Order)
     consistency_token: str = ""
+
+    def __post_init__(self) -> None:
+        """Hold the bounds; afterwards `page_size` is 1 to 1000.
+
+        Raises:
+            InvalidArgument: naming the field.
+        """
+        size = limits.check_count("page_size", self.page_size, limits.PAGE_SIZE, limits.DEFAULT_PAGE_SIZE)
+        object.__setattr__(self, "page_size", size)
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionQuery:
+    """Which page of a memory's former states is sought; as in `ListQuery`."""
+
+    parent: MemoryName
+    page_size: int = 0
+    page_token: str = ""
 
     def __post_init__(self) -> None:
         """Hold the bounds; afterwards `page_size` is 1 to 1000.

@@ -20,7 +20,7 @@ from enum import Enum
 from common.errors import FailedPrecondition, InvalidArgument, Unavailable
 from somabrain_service.domain import limits
 from somabrain_service.domain.names import NamespaceName, TenantId
-from somabrain_service.domain.pages import ListQuery
+from somabrain_service.domain.pages import ListQuery, RevisionQuery
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -64,12 +64,12 @@ def check_consistency(token: str, parent: NamespaceName, now: Moment) -> None:
             raise InvalidArgument("consistency_token", "is none of this service; send one unchanged, or none")
 
 
-def page_token(tenant: TenantId, query: ListQuery, key: str, memory: int) -> str:
+def page_token(tenant: TenantId, query: ListQuery | RevisionQuery, key: str, memory: int) -> str:
     """The token of the page after the memory with this key of the order."""
     return _encode([_bound_to(tenant, query), key, memory])
 
 
-def read_page_token(tenant: TenantId, query: ListQuery) -> tuple[str, int] | None:
+def read_page_token(tenant: TenantId, query: ListQuery | RevisionQuery) -> tuple[str, int] | None:
     """Where the page before ended: key of the order and memory; None: the first page.
 
     Raises:
@@ -115,8 +115,10 @@ def canonical_bytes(value: object) -> bytes:
     return json.dumps(canonical(value), separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
-def _bound_to(tenant: TenantId, query: ListQuery) -> str:
-    request = dataclasses.replace(query, page_token="", consistency_token="")
+def _bound_to(tenant: TenantId, query: ListQuery | RevisionQuery) -> str:
+    request = dataclasses.replace(query, page_token="")
+    if isinstance(request, ListQuery):
+        request = dataclasses.replace(request, consistency_token="")
     return hashlib.blake2b(canonical_bytes([tenant, request]), digest_size=12).hexdigest()
 
 

@@ -11,10 +11,6 @@ _MEMORY = "/somabrain.memory.v1.MemoryService/"
 _NAMESPACE = "/somabrain.memory.v1.NamespaceService/"
 
 UNIMPLEMENTED_METHODS: Mapping[str, str] = {
-    f"{_MEMORY}BatchRemember": "Call Remember for each memory.",
-    f"{_MEMORY}UpdateMemory": "Forget the memory and remember it anew.",
-    f"{_MEMORY}BatchForget": "Call ForgetMemory for each memory.",
-    f"{_MEMORY}ListRevisions": "A memory has one revision until UpdateMemory is there.",
     f"{_MEMORY}WatchMemories": "Call ListMemories from time to time.",
     f"{_MEMORY}ExportMemories": "Call ListMemories for all pages.",
     f"{_NAMESPACE}GetNamespace": "CreateNamespace returns the namespace's settings.",

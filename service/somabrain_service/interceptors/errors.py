@@ -85,6 +85,11 @@ def to_status(exc: Exception, request_id: str) -> status_pb2.Status:
     return status
 
 
+def to_item_status(exc: Exception) -> status_pb2.Status:
+    """Return the status of one item of the batch being handled: with the details that a call of its own would have."""
+    return to_status(exc, str(structlog.contextvars.get_contextvars().get("request_id", "")))
+
+
 def _details(exc: errors.SomaBrainError, request_id: str) -> Iterator[Message]:
     yield details.ErrorInfo(reason=exc.reason, domain=DOMAIN, metadata=exc.metadata)
     yield details.RequestInfo(request_id=request_id)

@@ -24,7 +24,7 @@ def read_draft(memory: pb.Memory) -> MemoryDraft:
     """
     return MemoryDraft(
         text=memory.text,
-        kind=_read_kind(memory.kind, "memory.kind") if memory.kind else MemoryKind.EPISODIC,
+        kind=read_kind(memory.kind, "memory.kind") if memory.kind else MemoryKind.EPISODIC,
         session=memory.session,
         session_position=memory.session_position if memory.HasField("session_position") else None,
         subject=memory.subject,
@@ -92,10 +92,15 @@ def write_memory(memory: Memory) -> pb.Memory:
 
 
 def _read_kinds(kinds: Iterable[int]) -> Iterable[MemoryKind]:
-    return (_read_kind(kind, f"filter.kinds[{index}]") for index, kind in enumerate(kinds))
+    return (read_kind(kind, f"filter.kinds[{index}]") for index, kind in enumerate(kinds))
 
 
-def _read_kind(number: int, said: str) -> MemoryKind:
+def read_kind(number: int, said: str) -> MemoryKind:
+    """Return the kind.
+
+    Raises:
+        InvalidArgument: there is none of the number; names `said`.
+    """
     kind = _KINDS.get(number)
     if kind is None:
         raise InvalidArgument(said, _NO_KIND)

@@ -9,15 +9,28 @@ from google.protobuf.message import Message
 
 from somabrain.memory.v1 import memory_service_pb2 as pb
 from somabrain.memory.v1 import memory_service_pb2_grpc
+from somabrain_service.commands.batch_forget_memories import batch_forget_memories
+from somabrain_service.commands.batch_remember_memories import batch_remember_memories
 from somabrain_service.commands.forget_memory import forget_memory
 from somabrain_service.commands.get_memory import get_memory
 from somabrain_service.commands.list_memories import list_memories
+from somabrain_service.commands.list_revisions import list_revisions
 from somabrain_service.commands.recall_memories import recall_memories
 from somabrain_service.commands.remember_memory import remember_memory
 from somabrain_service.commands.services import Services
+from somabrain_service.commands.update_memory import update_memory
 from somabrain_service.domain.names import MemoryName, NamespaceName
-from somabrain_service.domain.pages import ListQuery, Order
+from somabrain_service.domain.pages import ListQuery, Order, RevisionQuery
+from somabrain_service.servicers.batches import (
+    Check,
+    ToStatus,
+    read_forget_items,
+    read_remember_items,
+    write_forgotten,
+    write_remembered,
+)
 from somabrain_service.servicers.memories import read_draft, read_filter, read_vector, write_memory
+from somabrain_service.servicers.patches import read_patch
 from somabrain_service.servicers.recall import read_query, write_answer
 from somabrain_service.servicers.tenant import calling_tenant
 
@@ -27,8 +40,11 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Message, Message]"
 class MemoryServicer(memory_service_pb2_grpc.MemoryServiceServicer):
     """Storing, finding and forgetting."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, check: Check, to_status: ToStatus) -> None:
+        """Serve. `check` and `to_status` do for each item of a batch what the interceptors do for a call."""
         self._services = services
+        self._check = check
+        self._to_status = to_status
 
     async def Remember(self, request: pb.RememberRequest, context: Context) -> pb.RememberResponse:  # noqa: N802
         """Keep one memory."""
@@ -41,6 +57,18 @@ class MemoryServicer(memory_service_pb2_grpc.MemoryServiceServicer):
             request_id=request.request_id,
         )
         return pb.RememberResponse(memory=write_memory(kept.memory), consistency_token=kept.consistency_token)
+
+    async def BatchRemember(  # noqa: N802
+        self, request: pb.BatchRememberRequest, context: Context
+    ) -> pb.BatchRememberResponse:
+        """Keep many, each on its own."""
+        parent = NamespaceName.parse(request.parent)
+        items = read_remember_items(request, self._check)
+        kept = await batch_remember_memories(self._services, calling_tenant(), parent, items)
+        return pb.BatchRememberResponse(
+            results=[write_remembered(result, self._to_status) for result in kept.results],
+            consistency_token=kept.consistency_token,
+        )
 
     async def Recall(self, request: pb.RecallRequest, context: Context) -> pb.RecallResponse:  # noqa: N802
         """Find the memories that answer best."""
@@ -72,6 +100,43 @@ class MemoryServicer(memory_service_pb2_grpc.MemoryServiceServicer):
         page = await list_memories(self._services, calling_tenant(), query)
         return pb.ListMemoriesResponse(
             memories=[write_memory(memory) for memory in page.memories], next_page_token=page.next_page_token
+        )
+
+    async def UpdateMemory(  # noqa: N802
+        self, request: pb.UpdateMemoryRequest, context: Context
+    ) -> pb.UpdateMemoryResponse:
+        """Change fields of a memory."""
+        changed = await update_memory(
+            self._services,
+            calling_tenant(),
+            MemoryName.parse(request.memory.name, "memory.name"),
+            read_patch(request),
+            etag=request.memory.etag,
+            vector=read_vector(request),
+            request_id=request.request_id,
+        )
+        return pb.UpdateMemoryResponse(memory=write_memory(changed.memory), consistency_token=changed.consistency_token)
+
+    async def ListRevisions(  # noqa: N802
+        self, request: pb.ListRevisionsRequest, context: Context
+    ) -> pb.ListRevisionsResponse:
+        """Return a page of a memory's former states."""
+        query = RevisionQuery(MemoryName.parse(request.parent, "parent"), request.page_size, request.page_token)
+        page = await list_revisions(self._services, calling_tenant(), query)
+        return pb.ListRevisionsResponse(
+            revisions=[write_memory(memory) for memory in page.memories], next_page_token=page.next_page_token
+        )
+
+    async def BatchForget(  # noqa: N802
+        self, request: pb.BatchForgetRequest, context: Context
+    ) -> pb.BatchForgetResponse:
+        """Forget many, each on its own."""
+        parent = NamespaceName.parse(request.parent)
+        items = read_forget_items(request, self._check)
+        forgotten = await batch_forget_memories(self._services, calling_tenant(), parent, items)
+        return pb.BatchForgetResponse(
+            results=[write_forgotten(result, self._to_status) for result in forgotten.results],
+            consistency_token=forgotten.consistency_token,
         )
 
     async def ForgetMemory(  # noqa: N802

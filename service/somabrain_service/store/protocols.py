@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from common.errors import SomaBrainError
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.idempotency import RequestKey
 from somabrain_service.domain.memory import Memory, MemoryDraft
@@ -53,12 +55,46 @@ class NewMemory:
     vector: NDArray[np.float32] | None
     encoder_id: str
 
+    def with_vector(self, vector: NDArray[np.float32] | None) -> NewMemory:
+        """The same with another vector."""
+        return dataclasses.replace(self, vector=vector)
+
+
+@dataclass(frozen=True, slots=True)
+class NewText:
+    """What was worked out from a memory's new text, as in `NewMemory`."""
+
+    terms: Mapping[str, int]
+    vector: NDArray[np.float32] | None
+    encoder_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryUpdate:
+    """A memory about to be changed from the state `before`. `new_text` None: the text stays as it is."""
+
+    before: Memory
+    draft: MemoryDraft
+    event_time: datetime
+    update_time: datetime
+    expire_time: datetime | None
+    salience: float
+    new_text: NewText | None
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
     """A memory as it is kept, and the moment of the write."""
 
     memory: Memory
+    moment: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenMany:
+    """What became of each memory of a batch, in their order, and the moment of the write."""
+
+    results: Sequence[Memory | SomaBrainError]
     moment: Moment
 
 
@@ -124,6 +160,16 @@ class Reading(Protocol):
         """One memory; None: there is none."""
         ...
 
+    async def revisions(
+        self, memory: MemoryId, before: int | None, limit: int, size_bytes: int
+    ) -> tuple[list[Memory], bool]:
+        """Former states, newest first, from before the revision given; ends as `memories` does.
+
+        Returns:
+            The states, and whether more follow.
+        """
+        ...
+
     async def page(
         self, where: MemoryFilter, order: Order, after: tuple[str, int] | None, limit: int
     ) -> list[tuple[str, int]]:
@@ -183,6 +229,40 @@ class Store(Protocol):
         Raises:
             Aborted: the namespace is no longer as given; `namespace` knows it anew.
             NotFound: no such namespace, or the request's memory has been forgotten since.
+            AlreadyExists: the request's id came with another body, or the place in the session is taken.
+        """
+        ...
+
+    async def insert_memories(
+        self, tenant: TenantId, namespace: Namespace, items: Sequence[tuple[NewMemory, RequestKey | None]]
+    ) -> WrittenMany:
+        """Keep memories, durably, in one transaction; one that cannot be kept has its error, as of `insert_memory`.
+
+        Raises:
+            Aborted: the namespace is no longer as given; `namespace` knows it anew.
+            NotFound: no such namespace.
+        """
+        ...
+
+    async def answered(
+        self, tenant: TenantId, parent: NamespaceName, request: RequestKey | None, now: datetime
+    ) -> Written | None:
+        """The answer to a request that was answered before: its memory as it is now. None: it was not.
+
+        Raises:
+            NotFound: the memory has been forgotten since.
+            AlreadyExists: the request's id came with another body.
+        """
+        ...
+
+    async def update_memory(
+        self, tenant: TenantId, namespace: Namespace, update: MemoryUpdate, request: RequestKey | None
+    ) -> Written | None:
+        """Change a memory; its former state becomes a revision. None: it is no longer as it was before.
+
+        Raises:
+            Aborted: the namespace is no longer as given; `namespace` knows it anew.
+            NotFound: no such namespace or memory.
             AlreadyExists: the request's id came with another body, or the place in the session is taken.
         """
         ...

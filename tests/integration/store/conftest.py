@@ -10,16 +10,19 @@ from typing import Any
 import pytest
 
 from common.config.settings import DatabaseSettings
+from somabrain_service.commands.batch_remember_memories import Item, batch_remember_memories
 from somabrain_service.commands.create_namespace import create_namespace
 from somabrain_service.commands.forget_memory import forget_memory
 from somabrain_service.commands.list_memories import list_memories
 from somabrain_service.commands.recall_memories import recall_memories
 from somabrain_service.commands.remember_memory import Remembered, remember_memory
 from somabrain_service.commands.services import Services
+from somabrain_service.commands.update_memory import update_memory
 from somabrain_service.domain.memory import Memory, MemoryDraft, Vector
 from somabrain_service.domain.names import MemoryName, NamespaceName, TenantId, tenant_id
 from somabrain_service.domain.namespace import Namespace, NamespaceDraft, NamespaceSettings
 from somabrain_service.domain.pages import ListQuery
+from somabrain_service.domain.patch import MemoryPatch
 from somabrain_service.domain.recall import RecallAnswer, RecallQuery
 from somabrain_service.encoders.minilm import ENCODER_ID, MiniLm
 from somabrain_service.store.open import open_store
@@ -59,6 +62,21 @@ class Brain:
 
     async def recalled(self, query: str, **fields: Any) -> list[str]:
         return [hit.memory.text for hit in (await self.recall(query, **fields)).hits]
+
+    async def update(
+        self, memory: Memory, *, vector: Vector | None = None, etag: str = "", request_id: str = "", **fields: Any
+    ) -> Remembered:
+        patch = MemoryPatch(tuple(sorted(fields)), **fields)
+        return await update_memory(
+            self.services, self.tenant, memory.name, patch, etag=etag, vector=vector, request_id=request_id
+        )
+
+    async def remember_all(self, *items: Item) -> list[Memory]:
+        """A batch of which all is kept."""
+        kept = await batch_remember_memories(self.services, self.tenant, self.parent, items)
+        found = [result for result in kept.results if isinstance(result, Memory)]
+        assert len(found) == len(items), kept.results
+        return found
 
     async def forget(self, name: MemoryName, **fields: Any) -> str:
         return await forget_memory(self.services, self.tenant, name, **fields)

@@ -34,13 +34,9 @@ async def test_no_table_keeps_a_word_of_it(brain: Brain, database: Clone) -> Non
         subject="wollstonecraft",
         request_id="r",
     )
-    with psycopg.connect(database.owner_dsn) as owner:  # no command makes revisions yet
-        owner.execute(
-            """INSERT INTO memory_revisions SELECT tenant_id, namespace_id, id, revision, text, kind, session, position,
-               subject, labels, event_time, create_time, update_time, salience, expire_time, pinned FROM memories
-               WHERE text LIKE '%%zanzibarite%%'"""
-        )
-    words = ("zanzibarit", "xylograph", "quinacridone", "wollstonecraft")
+    # What it was before is kept in a revision until then.
+    await brain.update(secret.memory, text="The syzygetic meadow is worth xylographs.", request_id="u")
+    words = ("zanzibarit", "syzygetic", "xylograph", "quinacridone", "wollstonecraft")
     before = dump(database)
     assert all(before.count(word) >= 1 for word in words)
     embedding = before.count("[0.") + before.count("[-0.")

@@ -9,7 +9,8 @@ from psycopg import sql
 from common.errors import NotFound
 from somabrain_service.commands.get_memory import get_memory
 from somabrain_service.commands.list_memories import list_memories
-from somabrain_service.domain.pages import ListQuery
+from somabrain_service.commands.list_revisions import list_revisions
+from somabrain_service.domain.pages import ListQuery, RevisionQuery
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 
@@ -23,19 +24,14 @@ async def fill(brain: Brain) -> None:
     kept = await brain.remember("Ada keeps bees.", session="s", labels={"k": "v"}, subject="ada", request_id="r-1")
     gone = await brain.remember("Ada sold a hive.", session="s")
     await brain.forget(gone.memory.name)
-    assert kept.memory.revision == 1
+    assert (await brain.update(kept.memory, salience=0.9)).memory.revision == 2
 
 
 @pytest.fixture
-async def two_tenants(brain: Brain, database: Clone) -> tuple[Brain, Brain]:
+async def two_tenants(brain: Brain) -> tuple[Brain, Brain]:
     a, b = brain.of("tenant-a"), brain.of("tenant-b")
     await fill(a)
     await fill(b)
-    with psycopg.connect(database.owner_dsn) as owner:  # no command makes revisions yet
-        owner.execute(
-            """INSERT INTO memory_revisions SELECT tenant_id, namespace_id, id, revision, text, kind, session, position,
-               subject, labels, event_time, create_time, update_time, salience, expire_time, pinned FROM memories"""
-        )
     return a, b
 
 
@@ -129,6 +125,10 @@ async def test_no_command_reaches_what_is_another_tenants(two_tenants: tuple[Bra
             await get_memory(me.services, me.tenant, theirs.name)
         with pytest.raises(NotFound):
             await me.forget(theirs.name)
+        with pytest.raises(NotFound):
+            await me.update(theirs, text="stolen")
+        with pytest.raises(NotFound):
+            await list_revisions(me.services, me.tenant, RevisionQuery(theirs.name))
     with pytest.raises(NotFound):
         await stranger.recall("bees")
     with pytest.raises(NotFound):

@@ -61,6 +61,24 @@ _MEMORY = text(f"""
 SELECT {rows.MEMORY} FROM memories m WHERE m.namespace_id = :ns AND m.id = :id AND {filters.LIVE}
 """)
 
+# One more than the limit is looked for, which tells whether more follow.
+_REVISIONS = text(f"""
+SELECT {rows.MEMORY}, m.there FROM (
+    SELECT r.*, r.memory AS id, count(*) OVER () AS there, row_number() OVER newest AS ordinal, sum(
+        512 + octet_length(r.text) + octet_length(r.session) + octet_length(r.subject)
+        + 2 * octet_length(CAST(r.labels AS text))
+    ) OVER newest AS size_bytes
+    FROM (
+        SELECT * FROM memory_revisions WHERE namespace_id = :ns AND memory = :id
+        AND revision < coalesce(CAST(:before AS bigint), 9223372036854775807)
+        ORDER BY revision DESC LIMIT :limit + 1
+    ) AS r
+    WINDOW newest AS (ORDER BY r.revision DESC)
+) AS m
+WHERE m.ordinal <= :limit AND (m.ordinal = 1 OR m.size_bytes <= :size_bytes)
+ORDER BY m.ordinal
+""")
+
 _KEYS = {
     OrderField.CREATE_TIME: ("m.id", "bigint"),  # rises with it
     OrderField.EVENT_TIME: ("m.event_time", "timestamptz"),
@@ -110,6 +128,14 @@ class PostgresReading:
         """See `Reading.memory`."""
         row = (await self._connection.execute(_MEMORY, {**self._values, "id": memory})).one_or_none()
         return None if row is None else rows.memory(self._name, row)
+
+    async def revisions(
+        self, memory: MemoryId, before: int | None, limit: int, size_bytes: int
+    ) -> tuple[list[Memory], bool]:
+        """See `Reading.revisions`."""
+        which = {"ns": self._values["ns"], "id": memory, "before": before, "limit": limit, "size_bytes": size_bytes}
+        found = (await self._connection.execute(_REVISIONS, which)).all()
+        return [rows.memory(self._name, row) for row in found], bool(found) and len(found) < found[0].there
 
     async def page(
         self, where: MemoryFilter, order: Order, after: tuple[str, int] | None, limit: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
@@ -14,17 +14,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.errors import Aborted, AlreadyExists, NotFound
 from somabrain_service.domain.idempotency import RequestKey
-from somabrain_service.domain.memory import Memory
-from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId, memory_id
+from somabrain_service.domain.names import MemoryName, NamespaceName, TenantId, memory_id
 from somabrain_service.domain.namespace import Namespace, NamespaceDraft
 from somabrain_service.domain.tokens import Moment
 from somabrain_service.store import schema
-from somabrain_service.store.postgres import filters, requests, rows, writing
+from somabrain_service.store.postgres import batch, filters, requests, rows, updating, writing
+from somabrain_service.store.postgres.arrays import bigints
 from somabrain_service.store.postgres.engine import Transactions
 from somabrain_service.store.postgres.faults import Retry, violated
 from somabrain_service.store.postgres.known import KnownNamespaces
 from somabrain_service.store.postgres.reading import PostgresReading
-from somabrain_service.store.protocols import NewMemory, Reading, SchemaState, Written
+from somabrain_service.store.protocols import MemoryUpdate, NewMemory, Reading, SchemaState, Written, WrittenMany
 
 _PING = text("SELECT 1")
 _SCHEMA_THERE = text("SELECT to_regclass('schema_info') IS NOT NULL")
@@ -140,33 +140,94 @@ class PostgresStore:
                 if violated(exc) == "memories_pkey":
                     raise Retry from None
                 if violated(exc) == "memories_position":
-                    raise AlreadyExists(
-                        f"memory.session_position: {new.draft.session_position} is taken in this session; "
-                        "leave it unset for the place after the last one."
-                    ) from None
+                    raise writing.place_taken(new.draft.session_position) from None
                 raise
-            if row is None or row.etag != namespace.etag:
-                self._known.forget(tenant, name)
-                if row is None:
-                    raise _no_namespace(name)
-                raise Aborted("The namespace's settings were changed meanwhile; try again.")
-            if not row.kept:
+            self._check(tenant, namespace, None if row is None else row.etag)
+            if row is None or not row.kept:
                 return await _again(connection, name, request, new.create_time)
             moment = await writing.raise_version(
                 connection,
                 tenant,
                 row.namespace_id,
                 writing.ChangeType.REMEMBERED,
-                memory,
-                1,
+                [(memory, 1)],
                 new.create_time,
-                memories=1,
-                text_bytes=len(new.draft.text.encode()),
-                tokens=sum(new.terms.values()),
-                vectors=int(new.vector is not None),
-                terms=sorted(new.terms),
+                writing.Counts(
+                    memories=1,
+                    text_bytes=len(new.draft.text.encode()),
+                    tokens=sum(new.terms.values()),
+                    vectors=int(new.vector is not None),
+                    terms=dict.fromkeys(new.terms, 1),
+                ),
             )
-            return Written(_kept(name, memory, new, row.position), moment)
+            return Written(writing.kept(name, memory, new, row.position), moment)
+
+        return await self._transactions.write(tenant, work)
+
+    async def insert_memories(
+        self, tenant: TenantId, namespace: Namespace, items: Sequence[tuple[NewMemory, RequestKey | None]]
+    ) -> WrittenMany:
+        """See `Store.insert_memories`."""
+
+        async def work(connection: AsyncConnection) -> WrittenMany:
+            sessions = {new.draft.session for new, _ in items} - {""}
+            locks = sorted(writing.session_lock(tenant, namespace.name, session) for session in sessions)
+            await connection.execute(writing.LOCK_SESSIONS, {"sessions": bigints(locks)})
+            row = (await connection.execute(_NAMESPACE, {"name": namespace.name.namespace})).one_or_none()
+            self._check(tenant, namespace, None if row is None else rows.namespace(row).etag)
+            if row is None:
+                raise _no_namespace(namespace.name)
+            return await batch.insert(connection, tenant, rows.namespace(row), row.id, items)
+
+        return await self._transactions.write(tenant, work)
+
+    async def answered(
+        self, tenant: TenantId, parent: NamespaceName, request: RequestKey | None, now: datetime
+    ) -> Written | None:
+        """See `Store.answered`."""
+        if request is None:
+            return None
+        async with self._transactions.read(tenant) as connection:
+            if await requests.find(connection, request, now) is None:
+                return None
+            return await _again(connection, parent, request, now)
+
+    async def update_memory(
+        self, tenant: TenantId, namespace: Namespace, update: MemoryUpdate, request: RequestKey | None
+    ) -> Written | None:
+        """See `Store.update_memory`."""
+        name, now, draft = update.before.name, update.update_time, update.draft
+
+        async def work(connection: AsyncConnection) -> Written | None:
+            if draft.session:
+                lock = writing.session_lock(tenant, namespace.name, draft.session)
+                await connection.execute(writing.LOCK_SESSION, {"session": lock})
+            if await requests.find(connection, request, now):
+                return await _again(connection, namespace.name, request, now)
+            row = (await connection.execute(_NAMESPACE, {"name": namespace.name.namespace})).one_or_none()
+            self._check(tenant, namespace, None if row is None else rows.namespace(row).etag)
+            if row is None:
+                raise _no_namespace(namespace.name)
+            which = {"ns": row.id, "id": name.memory, "now": now}
+            found = (await connection.execute(_LOCKED_MEMORY, which)).one_or_none()
+            if found is None:
+                raise NotFound("Memory", str(name))
+            if rows.memory(namespace.name, found) != update.before:
+                return None
+            try:
+                memory, counts = await updating.update(connection, tenant, row.id, update)
+            except IntegrityError as exc:
+                if violated(exc) == "memories_position":
+                    raise writing.place_taken(draft.session_position) from None
+                raise
+            await requests.keep(connection, tenant, request, now, ns=row.id, memory=name.memory)
+            changed = [(name.memory, memory.revision)]
+            moment = await writing.raise_version(
+                connection, tenant, row.id, writing.ChangeType.UPDATED, changed, now, counts
+            )
+            lost = [term for term, df in counts.terms.items() if df < 0]
+            await connection.execute(writing.DROP_TERMS, {"ns": row.id, "terms": lost})
+            return Written(memory, moment)
 
         return await self._transactions.write(tenant, work)
 
@@ -195,20 +256,30 @@ class PostgresStore:
                 tenant,
                 namespace.id,
                 writing.ChangeType.FORGOTTEN,
-                name.memory,
-                gone.revision,
+                [(name.memory, gone.revision)],
                 now,
-                memories=-1,
-                text_bytes=-gone.text_bytes,
-                tokens=-gone.length,
-                vectors=-gone.vectors,
-                terms=gone.terms,
+                writing.Counts(
+                    memories=-1,
+                    text_bytes=-gone.text_bytes,
+                    tokens=-gone.length,
+                    vectors=-gone.vectors,
+                    terms=dict.fromkeys(gone.terms, -1),
+                ),
             )
             # What no memory holds any more goes with the last that held it; the namespace's row is locked by now.
             await connection.execute(writing.DROP_TERMS, {"ns": namespace.id, "terms": gone.terms})
             return moment
 
         return await self._transactions.write(tenant, work)
+
+    def _check(self, tenant: TenantId, namespace: Namespace, etag: str | None) -> None:
+        """Hold a namespace as it was believed to be against the etag it has; None: it is gone."""
+        if etag == namespace.etag:
+            return
+        self._known.forget(tenant, namespace.name)
+        if etag is None:
+            raise _no_namespace(namespace.name)
+        raise Aborted("The namespace's settings were changed meanwhile; try again.")
 
 
 def _no_namespace(name: NamespaceName) -> NotFound:
@@ -229,24 +300,3 @@ async def _again(
     if row is None:
         raise NotFound("Memory", f"{name}/memories/{answered.memory or 0:016x}", "It has been forgotten since.")
     return Written(rows.memory(name, row), answered.moment)
-
-
-def _kept(name: NamespaceName, memory: MemoryId, new: NewMemory, position: int | None) -> Memory:
-    """The memory that was just inserted."""
-    draft = new.draft
-    return Memory(
-        name=MemoryName(name, memory),
-        text=draft.text,
-        kind=draft.kind,
-        session=draft.session,
-        session_position=position,
-        subject=draft.subject,
-        labels=dict(draft.labels),
-        event_time=new.event_time,
-        create_time=new.create_time,
-        update_time=new.create_time,
-        salience=new.salience,
-        expire_time=new.expire_time,
-        pinned=draft.pinned,
-        revision=1,
-    )

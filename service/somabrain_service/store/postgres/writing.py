@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.errors import AlreadyExists
 from somabrain_service.domain.idempotency import KEPT, RequestKey
-from somabrain_service.domain.names import MemoryId, NamespaceName, TenantId
+from somabrain_service.domain.memory import Memory
+from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
 from somabrain_service.domain.tokens import Moment
+from somabrain_service.store.postgres.arrays import bigints
 from somabrain_service.store.postgres.faults import Retry
 from somabrain_service.store.protocols import NewMemory
 
@@ -32,6 +37,7 @@ class ChangeType(IntEnum):
 
 
 LOCK_SESSION = text("SELECT pg_advisory_xact_lock(:session)")
+LOCK_SESSIONS = text("SELECT pg_advisory_xact_lock(s) FROM unnest(CAST(:sessions AS bigint[])) AS s")
 
 INSERT = text("""
 WITH namespace AS (
@@ -89,7 +95,7 @@ SELECT gone.revision, gone.text_bytes, gone.length,
 FROM gone
 """)
 
-_RAISE = """
+RAISE = text("""
 WITH raised AS (
     UPDATE namespaces SET version = version + 1 WHERE id = :ns RETURNING id, version, epoch
 ), counted AS (
@@ -98,29 +104,17 @@ WITH raised AS (
     FROM raised WHERE u.namespace_id = raised.id
 ), change AS (
     INSERT INTO changes (tenant_id, namespace_id, version, ordinal, type, memory, revision, change_time)
-    SELECT :tenant, id, version, 0, :type, :id, :revision, :now FROM raised
-), term AS ({terms})
-SELECT version, epoch FROM raised
-"""
-
-RAISE_WITH_TERMS = text(
-    _RAISE.format(
-        terms="""
+    SELECT :tenant, raised.id, version, c.ordinal - 1, :type, c.memory, c.revision, :now
+    FROM raised, unnest(CAST(:ids AS bigint[]), CAST(:revisions AS bigint[]))
+        WITH ORDINALITY AS c (memory, revision, ordinal)
+), term AS (
     INSERT INTO terms (tenant_id, namespace_id, term, df)
-    SELECT :tenant, raised.id, t.term, 1 FROM raised, unnest(CAST(:terms AS text[])) AS t (term)
-    ON CONFLICT (tenant_id, namespace_id, term) DO UPDATE SET df = terms.df + 1
-"""
-    )
+    SELECT :tenant, raised.id, t.term, t.df
+    FROM raised, unnest(CAST(:terms AS text[]), CAST(:dfs AS bigint[])) AS t (term, df)
+    ON CONFLICT (tenant_id, namespace_id, term) DO UPDATE SET df = terms.df + excluded.df
 )
-
-RAISE_WITHOUT_TERMS = text(
-    _RAISE.format(
-        terms="""
-    UPDATE terms t SET df = t.df - 1 FROM raised
-    WHERE t.namespace_id = raised.id AND t.term = ANY(CAST(:terms AS text[]))
-"""
-    )
-)
+SELECT version, epoch FROM raised
+""")
 
 DROP_TERMS = text("DELETE FROM terms WHERE namespace_id = :ns AND term = ANY(CAST(:terms AS text[])) AND df = 0")
 
@@ -164,40 +158,75 @@ def insert_values(
     }
 
 
+def kept(name: NamespaceName, memory: MemoryId, new: NewMemory, position: int | None) -> Memory:
+    """The memory that was just inserted."""
+    draft = new.draft
+    return Memory(
+        name=MemoryName(name, memory),
+        text=draft.text,
+        kind=draft.kind,
+        session=draft.session,
+        session_position=position,
+        subject=draft.subject,
+        labels=dict(draft.labels),
+        event_time=new.event_time,
+        create_time=new.create_time,
+        update_time=new.create_time,
+        salience=new.salience,
+        expire_time=new.expire_time,
+        pinned=draft.pinned,
+        revision=1,
+    )
+
+
+def place_taken(position: int | None) -> AlreadyExists:
+    """The error of a place in a session that another memory has."""
+    return AlreadyExists(
+        f"memory.session_position: {position} is taken in this session; "
+        "leave it unset for the place after the last one."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """By how much a write changes what is counted; `terms`: in how many memories more each term occurs."""
+
+    memories: int
+    text_bytes: int
+    tokens: int
+    vectors: int
+    terms: Mapping[str, int]
+
+
 async def raise_version(
     connection: AsyncConnection,
     tenant: TenantId,
     ns: int,
     change: ChangeType,
-    memory: MemoryId,
-    revision: int,
+    changed: Sequence[tuple[MemoryId, int]],
     now: datetime,
-    *,
-    memories: int,
-    text_bytes: int,
-    tokens: int,
-    vectors: int,
-    terms: list[str],
+    counts: Counts,
 ) -> Moment:
     """The last statement of a writing transaction: from here on it holds the namespace's row.
 
-    `memories` is 1 or -1, and the other counts have its sign.
+    `changed` are memories, each with its revision, in the order in which the feed tells of them.
     """
-    statement = RAISE_WITH_TERMS if memories > 0 else RAISE_WITHOUT_TERMS
+    terms = sorted(counts.terms)
     values = {
         "tenant": tenant,
         "ns": ns,
         "type": int(change),
-        "id": memory,
-        "revision": revision,
+        "ids": bigints(memory for memory, _ in changed),
+        "revisions": bigints(revision for _, revision in changed),
         "now": now,
-        "memories": memories,
-        "text_bytes": text_bytes,
-        "tokens": tokens,
-        "vectors": vectors,
+        "memories": counts.memories,
+        "text_bytes": counts.text_bytes,
+        "tokens": counts.tokens,
+        "vectors": counts.vectors,
         "terms": terms,
+        "dfs": bigints(counts.terms[term] for term in terms),
     }
-    row = (await connection.execute(statement, values)).one_or_none()
+    row = (await connection.execute(RAISE, values)).one_or_none()
     if row is None:
         # The namespace was deleted under us: begin again, and find that out.
         raise Retry

@@ -1,0 +1,68 @@
+"""What is worked out of a text and its fields before the store is asked: expiry, terms, vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from common.errors import InvalidArgument
+from somabrain_service.commands.services import Services
+from somabrain_service.domain import analysis
+from somabrain_service.domain.memory import NEUTRAL_SALIENCE, MemoryDraft
+from somabrain_service.domain.namespace import Namespace
+from somabrain_service.encoders.protocols import EncoderUnavailable
+from somabrain_service.store.protocols import NewMemory
+
+log = structlog.get_logger(__name__)
+
+
+def new_memory(
+    namespace: Namespace, draft: MemoryDraft, now: datetime, vector: NDArray[np.float32] | None
+) -> NewMemory:
+    """A memory about to be kept, with the namespace's defaults.
+
+    Raises:
+        InvalidArgument: it has expired already.
+    """
+    default = None if draft.expire_time or draft.pinned else namespace.settings.default_ttl
+    return NewMemory(
+        draft=draft,
+        event_time=draft.event_time or now,
+        create_time=now,
+        expire_time=expiry(draft, draft.ttl or default, now),
+        salience=NEUTRAL_SALIENCE if draft.salience is None else draft.salience,
+        terms=analysis.terms(draft.text),
+        vector=vector,
+        encoder_id=namespace.settings.encoder,
+    )
+
+
+def expiry(draft: MemoryDraft, ttl: timedelta | None, now: datetime) -> datetime | None:
+    """When a memory stops being visible; None: never.
+
+    Raises:
+        InvalidArgument: it is not in the future, or past the year 9999.
+    """
+    try:
+        expire_time = now + ttl if ttl else draft.expire_time
+    except OverflowError:
+        raise InvalidArgument("memory.ttl", "ends after the year 9999; choose a shorter one or none") from None
+    if expire_time is not None and expire_time <= now:
+        raise InvalidArgument("memory.expire_time", "must be in the future; leave it unset to never expire")
+    return expire_time
+
+
+async def encode(services: Services, encoder_id: str, texts: Sequence[str]) -> list[NDArray[np.float32] | None]:
+    """A vector a text; None for all where the encoder fails or there is none: they are found by their words."""
+    encoder = services.encoders.get(encoder_id)
+    if encoder is None or not texts:
+        return [None] * len(texts)
+    try:
+        return list(await encoder.encode(texts))
+    except EncoderUnavailable:
+        log.warning("kept without a vector", encoder=encoder_id, texts=len(texts), exc_info=True)
+        return [None] * len(texts)

@@ -1,0 +1,83 @@
+"""Change a memory; what it was becomes a revision."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from common.errors import Aborted, InvalidArgument, NotFound
+from somabrain_service.commands.new_memories import encode, expiry
+from somabrain_service.commands.remember_memory import Remembered
+from somabrain_service.commands.services import Services
+from somabrain_service.commands.vectors import own_vector
+from somabrain_service.domain import analysis
+from somabrain_service.domain.idempotency import request_key
+from somabrain_service.domain.memory import NEUTRAL_SALIENCE, Memory, Vector
+from somabrain_service.domain.names import MemoryName, TenantId
+from somabrain_service.domain.namespace import Namespace
+from somabrain_service.domain.patch import MemoryPatch
+from somabrain_service.domain.tokens import consistency_token
+from somabrain_service.store.protocols import MemoryUpdate, NewText
+
+ATTEMPTS = 8
+
+
+async def update_memory(
+    services: Services,
+    tenant: TenantId,
+    name: MemoryName,
+    patch: MemoryPatch,
+    *,
+    etag: str = "",
+    vector: Vector | None = None,
+    request_id: str = "",
+) -> Remembered:
+    """Change the fields of the patch. A changed text is analysed and encoded anew; `vector` is the caller's own for it.
+
+    Raises:
+        InvalidArgument: a field is out of its bound, or does not go with one that stays.
+        NotFound: no such memory, or it has expired.
+        AlreadyExists: `request_id` came with another body, or the session's position is taken.
+        Aborted: `etag` is not the current one, or others changed the memory again and again.
+        StoreUnavailable: PostgreSQL is gone.
+    """
+    request = request_key(tenant, request_id, "UpdateMemory", name, patch, etag, vector)
+    if vector is not None and "text" not in patch.paths:
+        raise InvalidArgument("vector", "comes with a changed text only; name text in update_mask or leave it unset")
+    for _ in range(ATTEMPTS):
+        now = services.clock()
+        if written := await services.store.answered(tenant, name.namespace, request, now):
+            break
+        async with services.store.reading(tenant, name.namespace, now) as reading:
+            namespace = (await reading.statistics()).namespace
+            memory = await reading.memory(name.memory)
+        if memory is None:
+            raise NotFound("Memory", str(name))
+        if etag and etag != memory.etag:
+            raise Aborted("etag: is not the current one; read the memory again and decide anew.")
+        update = await _update(services, namespace, memory, patch, vector, now)
+        if written := await services.store.update_memory(tenant, namespace, update, request):
+            break
+    else:
+        raise Aborted("Others changed the memory again and again meanwhile; try again.")
+    return Remembered(written.memory, consistency_token(name.namespace, written.moment))
+
+
+async def _update(
+    services: Services, namespace: Namespace, memory: Memory, patch: MemoryPatch, vector: Vector | None, now: datetime
+) -> MemoryUpdate:
+    draft = patch.apply(memory)
+    new_text = None
+    if draft.text != memory.text or vector is not None:
+        encoder_id = namespace.settings.encoder
+        own = None if vector is None else own_vector(services, encoder_id, vector)
+        made = await encode(services, encoder_id, [] if vector else [draft.text])
+        new_text = NewText(analysis.terms(draft.text), own if vector else made[0], encoder_id)
+    return MemoryUpdate(
+        before=memory,
+        draft=draft,
+        event_time=draft.event_time or now,
+        update_time=now,
+        expire_time=expiry(draft, draft.ttl, now),
+        salience=NEUTRAL_SALIENCE if draft.salience is None else draft.salience,
+        new_text=new_text,
+    )

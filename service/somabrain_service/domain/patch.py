@@ -1,0 +1,81 @@
+"""What an update changes of a memory (AIP-134)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from common.errors import InvalidArgument
+from somabrain_service.domain.memory import Memory, MemoryDraft, MemoryKind
+
+FIELDS = (
+    "text",
+    "kind",
+    "session",
+    "session_position",
+    "subject",
+    "labels",
+    "event_time",
+    "salience",
+    "expire_time",
+    "ttl",
+    "pinned",
+)
+"""What may be changed, by the contract's names."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPatch:
+    """New values for the fields of `paths`; each is as in `MemoryDraft`, and all others are not looked at."""
+
+    paths: tuple[str, ...]
+    text: str = ""
+    kind: MemoryKind = MemoryKind.EPISODIC
+    session: str = ""
+    session_position: int | None = None
+    subject: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    event_time: datetime | None = None
+    salience: float | None = None
+    expire_time: datetime | None = None
+    ttl: timedelta | None = None
+    pinned: bool = False
+
+    def __post_init__(self) -> None:
+        """Hold the mask's bounds.
+
+        Raises:
+            InvalidArgument: it names nothing, or what cannot be changed.
+        """
+        if not self.paths:
+            raise InvalidArgument("update_mask", f"names no field to change; name some of {', '.join(FIELDS)}")
+        for path in self.paths:
+            if path not in FIELDS:
+                raise InvalidArgument(
+                    "update_mask", f"names what cannot be changed; name some of {', '.join(FIELDS)}, or `*` alone"
+                )
+
+    def apply(self, memory: Memory) -> MemoryDraft:
+        """The memory as it is to become. A session it moves to without a place takes it after its last one.
+
+        Raises:
+            InvalidArgument: a field is out of its bound, or does not go with one that stays.
+        """
+        paths = set(self.paths)
+        session = self.session if "session" in paths else memory.session
+        position = memory.session_position if session == memory.session else None
+        expires = not paths.isdisjoint({"expire_time", "ttl"})
+        return MemoryDraft(
+            text=self.text if "text" in paths else memory.text,
+            kind=self.kind if "kind" in paths else memory.kind,
+            session=session,
+            session_position=self.session_position if "session_position" in paths else position,
+            subject=self.subject if "subject" in paths else memory.subject,
+            labels=self.labels if "labels" in paths else memory.labels,
+            event_time=self.event_time if "event_time" in paths else memory.event_time,
+            salience=self.salience if "salience" in paths else memory.salience,
+            expire_time=self.expire_time if expires else memory.expire_time,
+            ttl=self.ttl if expires else None,
+            pinned=self.pinned if "pinned" in paths else memory.pinned,
+        )

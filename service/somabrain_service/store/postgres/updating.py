@@ -1,0 +1,118 @@
+"""Statements that change a memory in place. Its row is locked by now and is in the state that the update is from."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from somabrain_service.domain.memory import Memory
+from somabrain_service.domain.names import TenantId
+from somabrain_service.store.postgres import rows
+from somabrain_service.store.postgres.writing import Counts
+from somabrain_service.store.protocols import MemoryUpdate, NewText
+
+_UPDATE = text(f"""
+WITH former AS (
+    INSERT INTO memory_revisions (tenant_id, namespace_id, memory, revision, text, kind, session, position, subject,
+        labels, event_time, create_time, update_time, salience, expire_time, pinned)
+    SELECT tenant_id, namespace_id, id, revision, text, kind, session, position, subject, labels, event_time,
+        create_time, update_time, salience, expire_time, pinned
+    FROM memories WHERE namespace_id = :ns AND id = :id
+)
+UPDATE memories m SET text = :text, kind = :kind, session = :session,
+    position = CASE WHEN :session <> '' THEN coalesce(CAST(:position AS bigint), (
+        SELECT coalesce(max(o.position) + 1, 0) FROM memories o
+        WHERE o.namespace_id = :ns AND o.session = :session AND o.session <> '' AND o.id <> :id)) END,
+    subject = :subject, labels = CAST(:labels AS jsonb), event_time = :event_time, update_time = :now,
+    salience = :salience, expire_time = :expire_time, pinned = :pinned, revision = m.revision + 1,
+    length = coalesce(CAST(:length AS integer), m.length)
+WHERE m.namespace_id = :ns AND m.id = :id
+RETURNING {rows.MEMORY}
+""")
+
+_DROP_LABELS = text("DELETE FROM memory_labels WHERE namespace_id = :ns AND memory = :id")
+_LABELS = text("""
+INSERT INTO memory_labels (tenant_id, namespace_id, key, value, memory)
+SELECT :tenant, :ns, l.key, l.value, :id FROM unnest(CAST(:keys AS text[]), CAST(:values AS text[])) AS l (key, value)
+""")
+
+_DROP_TEXT = text("""
+WITH term AS (
+    DELETE FROM memory_terms WHERE namespace_id = :ns AND memory = :id RETURNING term, tf
+), vector AS (
+    DELETE FROM memory_vectors WHERE namespace_id = :ns AND memory = :id RETURNING encoder_id
+)
+SELECT ARRAY(SELECT term FROM term) AS terms, (SELECT coalesce(sum(tf), 0) FROM term) AS tokens,
+    (SELECT count(*) FROM vector) AS vectors
+""")
+_TEXT = text("""
+WITH term AS (
+    INSERT INTO memory_terms (tenant_id, namespace_id, term, memory, tf, length)
+    SELECT :tenant, :ns, t.term, :id, t.tf, :length
+    FROM unnest(CAST(:terms AS text[]), CAST(:tfs AS integer[])) AS t (term, tf)
+)
+INSERT INTO memory_vectors (tenant_id, namespace_id, memory, encoder_id, embedding)
+SELECT :tenant, :ns, :id, :encoder_id, CAST(CAST(:vector AS real[]) AS halfvec)
+WHERE CAST(:vector AS real[]) IS NOT NULL
+""")
+
+
+async def update(connection: AsyncConnection, tenant: TenantId, ns: int, update: MemoryUpdate) -> tuple[Memory, Counts]:
+    """Keep the former state as a revision and write the new one.
+
+    Returns:
+        The memory as it is now, and what changes in the counts.
+    """
+    before, draft = update.before, update.draft
+    which = {"tenant": tenant, "ns": ns, "id": before.name.memory}
+    values = {
+        **which,
+        "text": draft.text,
+        "kind": int(draft.kind),
+        "session": draft.session,
+        "position": draft.session_position,
+        "subject": draft.subject,
+        "labels": json.dumps(dict(draft.labels)),
+        "event_time": update.event_time,
+        "now": update.update_time,
+        "salience": update.salience,
+        "expire_time": update.expire_time,
+        "pinned": draft.pinned,
+        "length": None if update.new_text is None else sum(update.new_text.terms.values()),
+    }
+    row = (await connection.execute(_UPDATE, values)).one()
+    if dict(draft.labels) != dict(before.labels):
+        await connection.execute(_DROP_LABELS, which)
+        labels = {"keys": list(draft.labels), "values": list(draft.labels.values())}
+        await connection.execute(_LABELS, {**which, **labels})
+    counts = Counts(memories=0, text_bytes=0, tokens=0, vectors=0, terms={})
+    if update.new_text is not None:
+        text_bytes = len(draft.text.encode()) - len(before.text.encode())
+        counts = await _replace_text(connection, which, update.new_text, text_bytes)
+    return rows.memory(before.name.namespace, row), counts
+
+
+async def _replace_text(connection: AsyncConnection, which: dict[str, object], new: NewText, text_bytes: int) -> Counts:
+    gone = (await connection.execute(_DROP_TEXT, which)).one()
+    length = sum(new.terms.values())
+    values = {
+        **which,
+        "terms": list(new.terms),
+        "tfs": list(new.terms.values()),
+        "length": length,
+        "encoder_id": new.encoder_id,
+        "vector": new.vector,
+    }
+    await connection.execute(_TEXT, values)
+    df = Counter(dict.fromkeys(new.terms, 1))
+    df.subtract(gone.terms)
+    return Counts(
+        memories=0,
+        text_bytes=text_bytes,
+        tokens=length - gone.tokens,
+        vectors=int(new.vector is not None) - gone.vectors,
+        terms={term: change for term, change in df.items() if change},
+    )

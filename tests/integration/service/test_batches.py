@@ -1,0 +1,187 @@
+"""BatchRemember and BatchForget over gRPC: each item on its own."""
+
+from __future__ import annotations
+
+import uuid
+
+import grpc
+import grpc.aio
+import pytest
+from google.rpc import error_details_pb2 as details
+
+from somabrain.memory.v1 import memory_pb2, memory_service_pb2, memory_service_pb2_grpc
+from somabrain_client import Draft, Memory, MemoryClient
+from somabrain_client.errors import (
+    AlreadyExistsError,
+    CallError,
+    InvalidArgumentError,
+    NotFoundError,
+    from_status,
+)
+from tests.integration.service.conftest import Connect
+from tests.integration.service.issuer import Issuer
+from tests.integration.service.running import Running
+
+
+async def notes(client: MemoryClient) -> str:
+    return (await client.create_namespace(f"n-{uuid.uuid4().hex[:12]}")).name
+
+
+def kept(results: tuple[Memory | CallError, ...]) -> list[Memory]:
+    assert [result for result in results if isinstance(result, CallError)] == []
+    return [result for result in results if isinstance(result, Memory)]
+
+
+async def test_a_batch_is_kept_in_its_order_and_found(connect: Connect) -> None:
+    async with connect() as client:
+        namespace = await notes(client)
+        drafts = [
+            Draft(f"Bee number {i} came home.", session="s", labels={"n": str(i), "hive": "old"}, subject="ann")
+            for i in range(500)
+        ]
+        memories = kept(await client.batch_remember(namespace, drafts))
+        assert [memory.text for memory in memories] == [draft.text for draft in drafts]
+        assert [memory.session_position for memory in memories] == list(range(500))
+        assert [memory async for memory in client.list(namespace, page_size=1000)] == memories
+        assert (await client.recall(namespace, "bee number 311", top_k=1)).hits[0].memory == memories[311]
+        assert (await client.remember(namespace, "last", session="s")).session_position == 500
+
+
+async def test_one_that_fails_says_why_as_a_call_of_its_own_would_and_the_others_are_kept(connect: Connect) -> None:
+    async with connect() as client:
+        namespace = await notes(client)
+        await client.remember(namespace, "first", session="s", session_position=4)
+        bad = Draft("x" * 65537), Draft("taken", session="s", session_position=4), Draft("", salience=3)
+        results = await client.batch_remember(namespace, [Draft("good"), *bad, Draft("good, too", session="s")])
+        for draft, result in zip(bad, results[1:4], strict=True):
+            with pytest.raises(CallError) as alone:
+                await client.remember(
+                    namespace, draft.text, session=draft.session, session_position=draft.session_position,
+                    salience=draft.salience,
+                )  # fmt: skip
+            assert isinstance(result, type(alone.value))
+            assert (result.message, result.reason) == (alone.value.message, alone.value.reason)
+            assert result.explanation.fields == alone.value.explanation.fields
+            assert result.explanation.request_id
+        texts = [memory.text async for memory in client.list(namespace)]
+        assert texts == ["first", "good", "good, too"]
+        assert isinstance(results[4], Memory)
+        assert results[4].session_position == 5
+
+
+async def test_request_ids_are_each_items_own_and_shared_with_single_calls(connect: Connect) -> None:
+    async with connect() as client:
+        namespace = await notes(client)
+        mark = uuid.uuid4().hex
+        single = await client.remember(namespace, "one", request_id=mark + "1")
+        gone = await client.remember(namespace, "gone", request_id=mark + "g")
+        await client.forget(gone.name)
+        drafts = [
+            Draft("one", request_id=mark + "1"),
+            Draft("two", request_id=mark + "2"),
+            Draft("two", request_id=mark + "2"),
+            Draft("another two", request_id=mark + "2"),
+            Draft("another one", request_id=mark + "1"),
+            Draft("gone", request_id=mark + "g"),
+        ]
+        for _ in range(2):
+            one, two, twin, other_two, other_one, forgotten = await client.batch_remember(namespace, drafts)
+            assert one == single
+            assert isinstance(two, Memory)
+            assert two == twin
+            assert isinstance(other_two, AlreadyExistsError)
+            assert isinstance(other_one, AlreadyExistsError)
+            assert isinstance(forgotten, NotFoundError)
+            assert await client.remember(namespace, "two", request_id=mark + "2") == two
+        assert [memory.text async for memory in client.list(namespace)] == ["one", "two"]
+
+
+async def test_a_batch_past_its_bounds_is_refused_whole(connect: Connect) -> None:
+    async with connect() as client:
+        namespace = await notes(client)
+        for drafts in ([Draft("x")] * 501, [Draft("x" * 65536)] * 48):
+            with pytest.raises(InvalidArgumentError) as caught:
+                await client.batch_remember(namespace, drafts)
+            assert list(caught.value.explanation.fields) == ["requests"]
+        with pytest.raises(InvalidArgumentError):
+            await client.batch_forget(namespace, [f"{namespace}/memories/{i:016x}" for i in range(501)])
+        assert [memory async for memory in client.list(namespace)] == []
+        assert len(kept(await client.batch_remember(namespace, [Draft("x" * 65536)] * 47))) == 47
+        assert await client.batch_remember(namespace, []) == ()
+        with pytest.raises(NotFoundError):
+            await client.batch_remember("nowhere", [Draft("x")])
+
+
+async def test_a_replay_that_has_grown_past_the_answer_says_so(connect: Connect) -> None:
+    async with connect() as client:
+        namespace = await notes(client)
+        mark = uuid.uuid4().hex
+        drafts = [Draft("small", request_id=f"{mark}{i}") for i in range(60)]
+        for memory in kept(await client.batch_remember(namespace, drafts)):
+            await client.update(memory.name, text="x" * 65536)
+        replayed = await client.batch_remember(namespace, drafts)
+        grown = [result for result in replayed if isinstance(result, CallError)]
+        assert 10 < len(grown) < 20
+        assert {result.reason for result in grown} == {"FAILED_PRECONDITION"}
+
+
+async def test_an_items_parent_and_output_only_fields_are_its_own_faults(
+    connect: Connect, brain: Running, idp: Issuer
+) -> None:
+    async with connect() as client:
+        namespace = await notes(client)
+    memory = memory_pb2.Memory(text="x")
+    request = memory_service_pb2.BatchRememberRequest(
+        parent=namespace,
+        requests=[
+            memory_service_pb2.RememberRequest(parent=namespace, memory=memory),
+            memory_service_pb2.RememberRequest(parent="namespaces/another", memory=memory),
+            memory_service_pb2.RememberRequest(memory=memory_pb2.Memory(text="x", etag="e")),
+            memory_service_pb2.RememberRequest(memory=memory, vector=memory_pb2.Vector(values=[float("nan")])),
+        ],
+    )
+    async with grpc.aio.insecure_channel(brain.address) as channel:
+        stub = memory_service_pb2_grpc.MemoryServiceStub(channel)
+        answer = await stub.BatchRemember(request, metadata=(("authorization", f"Bearer {idp.token()}"),))
+    assert answer.results[0].memory.text == "x"
+    assert answer.consistency_token
+    named = []
+    for result in answer.results[1:]:
+        assert isinstance(from_status(result.error), InvalidArgumentError)
+        bad = details.BadRequest()
+        assert any(item.Unpack(bad) for item in result.error.details)
+        named.append(bad.field_violations[0].field)
+    assert named == ["parent", "memory.etag", "vector.values"]
+
+
+async def test_each_is_forgotten_on_its_own(connect: Connect) -> None:
+    async with connect() as client:
+        namespace, other = await notes(client), await notes(client)
+        one, two, three = kept(await client.batch_remember(namespace, [Draft("one"), Draft("two"), Draft("three")]))
+        elsewhere = await client.remember(other, "elsewhere")
+        await client.forget(two.name)
+        results = await client.batch_forget(namespace, [one.name, two.name, elsewhere.name, "nothing"])
+        assert results[0] is None
+        assert isinstance(results[1], NotFoundError)
+        assert isinstance(results[2], InvalidArgumentError)
+        assert isinstance(results[3], InvalidArgumentError)
+        assert await client.batch_forget(namespace, [two.name], allow_missing=True) == (None,)
+        assert [memory async for memory in client.list(namespace)] == [three]
+        assert await client.get(elsewhere.name) == elsewhere
+
+
+async def test_nothing_of_a_batch_is_seen_or_forgotten_by_another_tenant(connect: Connect) -> None:
+    shared, mark = f"n-{uuid.uuid4().hex[:12]}", uuid.uuid4().hex
+    async with connect("a") as ours, connect("b") as theirs:
+        await ours.create_namespace(shared)
+        memories = kept(await ours.batch_remember(shared, [Draft("ours", request_id=mark), Draft("more")]))
+        with pytest.raises(NotFoundError):
+            await theirs.batch_remember(shared, [Draft("theirs")])
+        with pytest.raises(NotFoundError):
+            await theirs.batch_forget(shared, [memory.name for memory in memories])
+        await theirs.create_namespace(shared)
+        (own,) = kept(await theirs.batch_remember(shared, [Draft("ours", request_id=mark)]))
+        assert own.name != memories[0].name
+        results = await theirs.batch_forget(shared, [memory.name for memory in memories])
+        assert [type(result) for result in results] == [NotFoundError, NotFoundError]
+        assert [memory async for memory in ours.list(shared)] == memories

@@ -1,0 +1,110 @@
+"""A batch is one transaction that counts exactly, beside single writes and other batches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+
+from somabrain_service.commands.batch_remember_memories import Item
+from somabrain_service.commands.services import Services
+from somabrain_service.domain.memory import MemoryDraft, Vector
+from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID, MiniLm
+from tests.integration.conftest import Clone
+from tests.integration.store.conftest import Brain
+from tests.integration.store.test_remember import counted_exactly
+
+
+class Counting:
+    """The real encoder, and how many texts it was asked for at once."""
+
+    encoder_id = ENCODER_ID
+    dimensions = DIMENSIONS
+
+    def __init__(self, encoder: MiniLm) -> None:
+        self._encoder = encoder
+        self.asked: list[int] = []
+
+    async def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.asked.append(len(texts))
+        return await self._encoder.encode(texts)
+
+    async def close(self) -> None:
+        """The encoder is another's to close."""
+
+
+async def test_a_batch_is_as_if_its_items_were_kept_one_by_one(brain: Brain) -> None:
+    """The same question finds the same texts with the same scores, by words and by vectors of either origin."""
+    axis = Vector(tuple(float(i == 3) for i in range(DIMENSIONS)))
+    items = [
+        Item(MemoryDraft("Bees dance at noon.", session="s", labels={"k": "v", "l": "w"})),
+        Item(MemoryDraft("Wasps do not.", session="s", subject="ann"), axis),
+        Item(MemoryDraft("the of and")),
+        Item(MemoryDraft("Grüße an die Bienen 🐝", pinned=True, salience=0.9)),
+    ]
+    single = brain.at("single")
+    await single.create()
+    for item in items:
+        await single.remember(item.draft.text, vector=item.vector, session=item.draft.session,
+                              salience=item.draft.salience)  # fmt: skip
+    await brain.remember_all(*items)
+    for question in ({"query": "bees at noon"}, {"vector": axis}, {"query": "wasps", "vector": axis}):
+        ours, theirs = await brain.recall(**question), await single.recall(**question)  # type: ignore[arg-type]
+        assert [(hit.memory.text, hit.score) for hit in ours.hits] == [
+            (hit.memory.text, hit.score) for hit in theirs.hits
+        ]
+
+
+async def test_one_encoding_one_version_and_a_row_of_the_feed_for_each(
+    brain: Brain, services: Services, minilm: MiniLm, database: Clone
+) -> None:
+    counting = Counting(minilm)
+    asked = Brain(Services(services.store, {ENCODER_ID: counting}, ENCODER_ID), brain.tenant, brain.parent)
+    own = Vector((1.0,) * DIMENSIONS)
+    kept = await asked.remember_all(*(Item(MemoryDraft(f"bee {i}"), own if i % 2 else None) for i in range(70)))
+    assert counting.asked == [35]
+    with psycopg.connect(database.owner_dsn) as owner:
+        feed = owner.execute("SELECT version, ordinal, type, memory, revision FROM changes ORDER BY ordinal").fetchall()
+    assert feed == [(1, i, 1, memory.name.memory, 1) for i, memory in enumerate(kept)]
+    counted_exactly(database)
+
+
+async def test_batches_single_writes_and_forgetters_count_exactly_and_take_a_place_each(
+    brain: Brain, database: Clone
+) -> None:
+    """They share words and two sessions, in opposite orders."""
+
+    async def batches(number: int) -> list[int]:
+        sessions = ["s", "t"] if number % 2 else ["t", "s"]
+        kept = await brain.remember_all(
+            *(Item(MemoryDraft(f"batch {number} bee {i % 7}", session=sessions[i % 2])) for i in range(40))
+        )
+        await brain.forget(kept[0].name)
+        return [len(kept)]
+
+    async def singles() -> list[int]:
+        for i in range(10):
+            await brain.remember(f"single bee {i}", session="s")
+        return [10]
+
+    await asyncio.gather(*(batches(number) for number in range(4)), singles())
+    listed = await brain.listed()
+    assert len(listed) == 4 * 39 + 10
+    assert len({(memory.session, memory.session_position) for memory in listed}) == len(listed)
+    counted_exactly(database)
+    with psycopg.connect(database.owner_dsn) as owner:
+        versions = [row[0] for row in owner.execute("SELECT DISTINCT version FROM changes ORDER BY version")]
+    assert versions == list(range(1, 4 * 2 + 10 + 1))
+
+
+async def test_twins_of_a_batch_are_kept_once(brain: Brain) -> None:
+    items = [Item(MemoryDraft(f"bee {i}", session="s"), None, f"r{i}") for i in range(20)]
+    first, *others = await asyncio.gather(
+        *(brain.remember_all(*(items if n % 2 else reversed(items))) for n in range(4))
+    )
+    names = {memory.name for memory in first}
+    assert all({memory.name for memory in other} == names for other in others)
+    assert len(await brain.listed()) == 20
