@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import grpc.aio
@@ -28,11 +28,15 @@ from bench.raw_sql import raw_inserts
 from bench.server import postgres_cpu_s, somabrain, trivial
 from bench.trivial_server import METHOD
 from common.config.settings import DatabaseSettings
-from somabrain_client import MemoryClient
+from somabrain_client import CallError, Draft, MemoryClient
 from somabrain_service.embedded import EmbeddedDatabase, embedded_database
 from somabrain_service.migrate import migrate
 
 NAMESPACE = "bench"
+BATCHED = "batched"
+BATCH = 500
+BATCHES = 40
+BATCHES_AT_ONCE = 2
 DIMENSIONS = 384
 AT_ONCE = 8
 WORDS = 20_000
@@ -51,6 +55,12 @@ class Figures:
     server_ms: float
     postgres_ms: float
 
+    def of(self, items: int) -> Figures:
+        """The same where each call did so many: rate and processor time are of one of them."""
+        return replace(
+            self, rate=self.rate * items, server_ms=self.server_ms / items, postgres_ms=self.postgres_ms / items
+        )
+
     def line(self, name: str) -> str:
         spent = f"{self.server_ms:>11.2f} ms{self.postgres_ms:>11.2f} ms"
         return f"{name:<42}{self.rate:>9.0f}/s{self.p50_ms:>9.2f} ms{self.p99_ms:>9.2f} ms{spent}"
@@ -63,10 +73,11 @@ def nothing() -> float:
 
 @dataclass(frozen=True)
 class Bench:
-    """Runs calls, some at once, and reads the clocks of those who do the work."""
+    """Runs calls, `at_once` together, and reads the clocks of those who do the work."""
 
     server: Clock = nothing
     postgres: Clock = nothing
+    at_once: int = AT_ONCE
 
     async def run(self, calls: int, call: Callable[[int], Awaitable[object]]) -> Figures:
         """Make `calls` calls."""
@@ -81,7 +92,7 @@ class Bench:
 
         server_s, postgres_s, started = self.server(), self.postgres(), time.perf_counter()
         async with asyncio.TaskGroup() as tasks:
-            for _ in range(AT_ONCE):
+            for _ in range(self.at_once):
                 tasks.create_task(worker())
         elapsed = time.perf_counter() - started
         server_s, postgres_s = self.server() - server_s, self.postgres() - postgres_s
@@ -137,6 +148,22 @@ async def measure_service(
     return remember, given, encoded
 
 
+async def measure_batches(bench: Bench, address: str) -> Figures:
+    """BatchRemember with the caller's vectors: texts and vectors as of Remember, in a namespace of their own."""
+    kept, made = list(texts(BATCHES * BATCH, 30, 5)), vectors(BATCHES * BATCH, 6)
+    drafts = [Draft(text, vector=vector) for text, vector in zip(kept, made, strict=True)]
+
+    async def call(number: int) -> None:
+        results = await client.batch_remember(BATCHED, drafts[number * BATCH : (number + 1) * BATCH])
+        if failed := next((result for result in results if isinstance(result, CallError)), None):
+            raise failed
+
+    async with MemoryClient(address, deadline_s=60) as client:
+        await client.create_namespace(BATCHED)
+        say(f"BatchRemember, {BATCHES} times {BATCH}")
+        return (await bench.run(BATCHES, call)).of(BATCH)
+
+
 def say(sentence: str) -> None:
     print(f"  {sentence}", file=sys.stderr, flush=True)
 
@@ -169,12 +196,16 @@ def main() -> None:
             remember, given, encoded = asyncio.run(work)
         say("the same rows as raw SQL")
         raw = asyncio.run(raw_inserts(database.dsn("postgres"), AT_ONCE, Bench(postgres=postgres).run))
+        with somabrain(["serve"], settings) as server:
+            batches = Bench(server.cpu_s, postgres, BATCHES_AT_ONCE)
+            batched = asyncio.run(measure_batches(batches, server.address))
     title = f"{options.memories} memories, {AT_ONCE} calls at once"
     print(f"{title:<42}{'rate':>11}{'p50':>12}{'p99':>12}{'server CPU':>14}{'PostgreSQL':>14}")
     print(trivial_.line("a grpc.aio handler that does nothing"))
     print(given.line("Recall, words and vector"))
     print(encoded.line("Recall, words that the server encodes"))
     print(remember.line("Remember, durable, caller's vector"))
+    print(batched.line(f"BatchRemember, {BATCH} each, {BATCHES_AT_ONCE} calls at once"))
     print(raw.line("raw SQL: the same rows, one commit each"))
     print()
     print(f"Recall, words and vector   {given.rate / trivial_.rate:>6.1%} of the rate of doing nothing")

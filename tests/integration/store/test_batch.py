@@ -52,7 +52,7 @@ async def test_a_batch_is_as_if_its_items_were_kept_one_by_one(brain: Brain) -> 
                               salience=item.draft.salience)  # fmt: skip
     await brain.remember_all(*items)
     for question in ({"query": "bees at noon"}, {"vector": axis}, {"query": "wasps", "vector": axis}):
-        ours, theirs = await brain.recall(**question), await single.recall(**question)  # type: ignore[arg-type]
+        ours, theirs = await brain.recall(**question), await single.recall(**question)
         assert [(hit.memory.text, hit.score) for hit in ours.hits] == [
             (hit.memory.text, hit.score) for hit in theirs.hits
         ]
