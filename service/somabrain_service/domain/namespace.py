@@ -71,3 +71,46 @@ class Namespace:
     version: int
     epoch: str
     etag: str
+
+
+CHANGEABLE = ("display_name", "settings.recency_half_life", "settings.default_ttl")
+"""What may change after a namespace was made, by its path."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceChange:
+    """What of a namespace is to change: of `draft`, the fields at `paths` alone. `etag` empty: whatever it is now."""
+
+    draft: NamespaceDraft
+    paths: tuple[str, ...]
+    etag: str = ""
+
+    @property
+    def name(self) -> NamespaceName:
+        """Which namespace changes."""
+        return self.draft.name
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceStatistics:
+    """What a namespace and its tenant hold; what has expired is not counted, even where it still awaits removal.
+
+    `unencoded`: memories without a vector of the namespace's encoder; none where that makes no vectors.
+    """
+
+    memories: int
+    text_bytes: int
+    vectors: int
+    unencoded: int
+    sessions: int
+    terms: int
+    tenant_memories: int
+    tenant_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class NamespacePage:
+    """`next_page_token` empty: this was the last page."""
+
+    namespaces: tuple[Namespace, ...]
+    next_page_token: str

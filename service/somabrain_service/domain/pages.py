@@ -1,4 +1,4 @@
-"""Pages of memories (AIP-132, AIP-158)."""
+"""Pages of memories and of namespaces (AIP-132, AIP-158)."""
 
 from __future__ import annotations
 
@@ -71,6 +71,23 @@ class RevisionQuery:
     """Which page of a memory's former states is sought; as in `ListQuery`."""
 
     parent: MemoryName
+    page_size: int = 0
+    page_token: str = ""
+
+    def __post_init__(self) -> None:
+        """Hold the bounds; afterwards `page_size` is 1 to 1000.
+
+        Raises:
+            InvalidArgument: naming the field.
+        """
+        size = limits.check_count("page_size", self.page_size, limits.PAGE_SIZE, limits.DEFAULT_PAGE_SIZE)
+        object.__setattr__(self, "page_size", size)
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceQuery:
+    """Which page of namespaces is sought. `page_size` 0: the default; `page_token` empty: the first page."""
+
     page_size: int = 0
     page_token: str = ""
 

@@ -20,14 +20,14 @@ from enum import Enum
 from common.errors import FailedPrecondition, InvalidArgument, Unavailable
 from somabrain_service.domain import limits
 from somabrain_service.domain.names import NamespaceName, TenantId
-from somabrain_service.domain.pages import ListQuery, RevisionQuery
+from somabrain_service.domain.pages import ListQuery, NamespaceQuery, RevisionQuery
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A point in a namespace's history. After a restore the epoch is another one."""
+    """A point in a namespace's history. After a restore, or when it is made anew, the epoch is another one."""
 
     epoch: str
     version: int
@@ -56,7 +56,7 @@ def check_consistency(token: str, parent: NamespaceName, now: Moment) -> None:
                 )
             if epoch != now.epoch:
                 raise FailedPrecondition(
-                    "consistency_token: the namespace was restored from a backup since; read without the token."
+                    "consistency_token: the namespace was made anew or restored from a backup since; read without it."
                 )
             if version > now.version:
                 raise Unavailable("The write that the consistency token stands for is not visible here yet; try again.")
@@ -84,6 +84,30 @@ def read_page_token(tenant: TenantId, query: ListQuery | RevisionQuery) -> tuple
                     "page_token", "is of another request; keep all other fields as they were, or begin without a token"
                 )
             return key, memory
+        case _:
+            raise InvalidArgument("page_token", "is none of this service; send one unchanged, or begin without")
+
+
+def namespaces_token(tenant: TenantId, query: NamespaceQuery, last: NamespaceName) -> str:
+    """The token of the page after this namespace."""
+    return _encode([_bound(tenant, query.page_size), last.namespace])
+
+
+def read_namespaces_token(tenant: TenantId, query: NamespaceQuery) -> str:
+    """The last part of the name that the page before ended with; empty: the first page.
+
+    Raises:
+        InvalidArgument: it is altered, or of another request.
+    """
+    if not query.page_token:
+        return ""
+    match _decode("page_token", query.page_token):
+        case [str(bound), str(last)]:
+            if bound != _bound(tenant, query.page_size):
+                raise InvalidArgument(
+                    "page_token", "is of another request; keep all other fields as they were, or begin without a token"
+                )
+            return NamespaceName.of(last, "page_token").namespace
         case _:
             raise InvalidArgument("page_token", "is none of this service; send one unchanged, or begin without")
 
@@ -119,6 +143,10 @@ def _bound_to(tenant: TenantId, query: ListQuery | RevisionQuery) -> str:
     request = dataclasses.replace(query, page_token="")
     if isinstance(request, ListQuery):
         request = dataclasses.replace(request, consistency_token="")
+    return _bound(tenant, request)
+
+
+def _bound(tenant: TenantId, request: object) -> str:
     return hashlib.blake2b(canonical_bytes([tenant, request]), digest_size=12).hexdigest()
 
 

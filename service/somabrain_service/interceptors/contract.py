@@ -8,16 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 _MEMORY = "/somabrain.memory.v1.MemoryService/"
-_NAMESPACE = "/somabrain.memory.v1.NamespaceService/"
 
 UNIMPLEMENTED_METHODS: Mapping[str, str] = {
     f"{_MEMORY}WatchMemories": "Call ListMemories from time to time.",
     f"{_MEMORY}ExportMemories": "Call ListMemories for all pages.",
-    f"{_NAMESPACE}GetNamespace": "CreateNamespace returns the namespace's settings.",
-    f"{_NAMESPACE}ListNamespaces": "Keep the names that CreateNamespace returned.",
-    f"{_NAMESPACE}UpdateNamespace": "Settings are given to CreateNamespace.",
-    f"{_NAMESPACE}DeleteNamespace": "Call ForgetMemory for each memory.",
-    f"{_NAMESPACE}EraseSubject": "Call ListMemories with filter.subjects, and ForgetMemory for each.",
 }
 """Methods that are not there yet, each with what to do instead."""
 

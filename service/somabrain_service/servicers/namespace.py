@@ -1,4 +1,4 @@
-"""NamespaceService. Methods that are missing here stand in `interceptors.contract`, which refuses them by name."""
+"""NamespaceService."""
 
 from __future__ import annotations
 
@@ -10,8 +10,15 @@ from google.protobuf.message import Message
 from somabrain.memory.v1 import namespace_service_pb2 as pb
 from somabrain.memory.v1 import namespace_service_pb2_grpc
 from somabrain_service.commands.create_namespace import create_namespace
+from somabrain_service.commands.delete_namespace import delete_namespace
+from somabrain_service.commands.erase_subject import erase_subject
+from somabrain_service.commands.get_namespace import get_namespace
+from somabrain_service.commands.list_namespaces import list_namespaces
 from somabrain_service.commands.services import Services
-from somabrain_service.servicers.namespaces import read_draft, write_namespace
+from somabrain_service.commands.update_namespace import update_namespace
+from somabrain_service.domain.names import NamespaceName
+from somabrain_service.domain.pages import NamespaceQuery
+from somabrain_service.servicers.namespaces import read_change, read_draft, write_namespace
 from somabrain_service.servicers.tenant import calling_tenant
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Message, Message]"
@@ -31,3 +38,57 @@ class NamespaceServicer(namespace_service_pb2_grpc.NamespaceServiceServicer):
             self._services, calling_tenant(), read_draft(request), request_id=request.request_id
         )
         return pb.CreateNamespaceResponse(namespace=write_namespace(made))
+
+    async def GetNamespace(  # noqa: N802
+        self, request: pb.GetNamespaceRequest, context: Context
+    ) -> pb.GetNamespaceResponse:
+        """Return a namespace with its statistics."""
+        name = NamespaceName.parse(request.name, "name")
+        found, statistics = await get_namespace(self._services, calling_tenant(), name)
+        return pb.GetNamespaceResponse(namespace=write_namespace(found, statistics))
+
+    async def ListNamespaces(  # noqa: N802
+        self, request: pb.ListNamespacesRequest, context: Context
+    ) -> pb.ListNamespacesResponse:
+        """Return a page of namespaces."""
+        query = NamespaceQuery(request.page_size, request.page_token)
+        page = await list_namespaces(self._services, calling_tenant(), query)
+        return pb.ListNamespacesResponse(
+            namespaces=[write_namespace(found) for found in page.namespaces], next_page_token=page.next_page_token
+        )
+
+    async def UpdateNamespace(  # noqa: N802
+        self, request: pb.UpdateNamespaceRequest, context: Context
+    ) -> pb.UpdateNamespaceResponse:
+        """Change a namespace's settings."""
+        changed = await update_namespace(
+            self._services, calling_tenant(), read_change(request), request_id=request.request_id
+        )
+        return pb.UpdateNamespaceResponse(namespace=write_namespace(changed))
+
+    async def DeleteNamespace(  # noqa: N802
+        self, request: pb.DeleteNamespaceRequest, context: Context
+    ) -> pb.DeleteNamespaceResponse:
+        """Delete a namespace with everything in it."""
+        await delete_namespace(
+            self._services,
+            calling_tenant(),
+            NamespaceName.parse(request.name, "name"),
+            etag=request.etag,
+            request_id=request.request_id,
+            allow_missing=request.allow_missing,
+        )
+        return pb.DeleteNamespaceResponse()
+
+    async def EraseSubject(  # noqa: N802
+        self, request: pb.EraseSubjectRequest, context: Context
+    ) -> pb.EraseSubjectResponse:
+        """Forget every memory about a subject."""
+        erased = await erase_subject(
+            self._services,
+            calling_tenant(),
+            NamespaceName.parse(request.parent),
+            request.subject,
+            request_id=request.request_id,
+        )
+        return pb.EraseSubjectResponse(erased_count=erased.count, consistency_token=erased.consistency_token)

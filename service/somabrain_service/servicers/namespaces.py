@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from common.errors import InvalidArgument, Unimplemented
 from somabrain.memory.v1 import namespace_service_pb2 as pb
 from somabrain_service.domain.names import NamespaceName
-from somabrain_service.domain.namespace import Namespace, NamespaceDraft, NamespaceSettings
+from somabrain_service.domain.namespace import (
+    CHANGEABLE,
+    Namespace,
+    NamespaceChange,
+    NamespaceDraft,
+    NamespaceSettings,
+    NamespaceStatistics,
+)
 from somabrain_service.servicers.times import read_span, write_span, write_time
 
 
@@ -28,7 +38,52 @@ def read_draft(request: pb.CreateNamespaceRequest) -> NamespaceDraft:
     )
 
 
-def write_namespace(namespace: Namespace) -> pb.Namespace:
+_FIXED = {
+    "settings.language": "the memories that are there would have to be analysed anew.",
+    "settings.encoder": "the memories that are there would have to be encoded anew.",
+    "settings.feed_retention": "the feed is kept whole.",
+}
+"""Settings that cannot be changed yet, each with why."""
+
+
+def read_change(request: pb.UpdateNamespaceRequest) -> NamespaceChange:
+    """Return what is to change: the fields that the mask names, and of the others nothing is read.
+
+    Raises:
+        InvalidArgument: a field is out of its bound, or the mask names none that may change.
+        Unimplemented: the mask names a setting that cannot be changed yet.
+    """
+    wanted, said = request.namespace, "namespace.settings"
+    paths = _read_mask(request.update_mask.paths)
+    settings = wanted.settings
+    half_life = "settings.recency_half_life" in paths
+    ttl = "settings.default_ttl" in paths
+    draft = NamespaceDraft(
+        name=NamespaceName.parse(wanted.name, "namespace.name"),
+        display_name=wanted.display_name if "display_name" in paths else "",
+        settings=NamespaceSettings(
+            recency_half_life=read_span(settings, "recency_half_life", f"{said}.recency_half_life")
+            if half_life
+            else None,
+            default_ttl=read_span(settings, "default_ttl", f"{said}.default_ttl") if ttl else None,
+        ),
+    )
+    return NamespaceChange(draft, paths, wanted.etag)
+
+
+def _read_mask(paths: Sequence[str]) -> tuple[str, ...]:
+    for path in paths:
+        if path in _FIXED:
+            raise Unimplemented(
+                f"update_mask: namespace.{path} cannot be changed yet: {_FIXED[path]} Leave it out, or make another "
+                "namespace."
+            )
+    if not paths or not set(paths) <= set(CHANGEABLE):
+        raise InvalidArgument("update_mask", f"must name one or more of {', '.join(CHANGEABLE)}, and nothing else")
+    return tuple(sorted(set(paths)))
+
+
+def write_namespace(namespace: Namespace, statistics: NamespaceStatistics | None = None) -> pb.Namespace:
     """Return the namespace as callers see it."""
     message = pb.Namespace(
         name=str(namespace.name),
@@ -48,4 +103,19 @@ def write_namespace(namespace: Namespace) -> pb.Namespace:
         write_span(message.settings.default_ttl, settings.default_ttl)
     if settings.feed_retention is not None:
         write_span(message.settings.feed_retention, settings.feed_retention)
+    if statistics is not None:
+        message.statistics.CopyFrom(_write_statistics(statistics))
     return message
+
+
+def _write_statistics(statistics: NamespaceStatistics) -> pb.NamespaceStatistics:
+    return pb.NamespaceStatistics(
+        memory_count=statistics.memories,
+        text_bytes=statistics.text_bytes,
+        vector_count=statistics.vectors,
+        unencoded_count=statistics.unencoded,
+        session_count=statistics.sessions,
+        term_count=statistics.terms,
+        tenant_memory_count=statistics.tenant_memories,
+        tenant_byte_count=statistics.tenant_bytes,
+    )

@@ -17,7 +17,7 @@ from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.idempotency import RequestKey
 from somabrain_service.domain.memory import Memory, MemoryDraft
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
-from somabrain_service.domain.namespace import Namespace, NamespaceDraft
+from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceDraft, NamespaceStatistics
 from somabrain_service.domain.pages import Order
 from somabrain_service.domain.scoring import Candidates
 from somabrain_service.domain.tokens import Moment
@@ -137,6 +137,14 @@ class Search:
     limit: int
 
 
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """How many memories an erasure forgot, and the moment of it."""
+
+    count: int
+    moment: Moment
+
+
 class Reading(Protocol):
     """One consistent view of a namespace; what has expired is not in it."""
 
@@ -214,6 +222,54 @@ class Store(Protocol):
 
         Raises:
             NotFound: no such namespace.
+        """
+        ...
+
+    async def measure_namespace(
+        self, tenant: TenantId, name: NamespaceName, now: datetime
+    ) -> tuple[Namespace, NamespaceStatistics]:
+        """A namespace as it is now, and what it holds.
+
+        Raises:
+            NotFound: no such namespace.
+        """
+        ...
+
+    async def list_namespaces(self, tenant: TenantId, after: str, limit: int) -> list[Namespace]:
+        """At most `limit` namespaces whose names' last part follows `after`, in the order of its bytes."""
+        ...
+
+    async def update_namespace(
+        self, tenant: TenantId, change: NamespaceChange, now: datetime, request: RequestKey | None
+    ) -> Namespace:
+        """Change a namespace's settings, and nothing in it.
+
+        Raises:
+            NotFound: no such namespace.
+            Aborted: the change's etag is set and not the current one.
+            AlreadyExists: the request's id came with another body.
+        """
+        ...
+
+    async def delete_namespace(
+        self, tenant: TenantId, name: NamespaceName, etag: str, now: datetime, request: RequestKey | None
+    ) -> bool:
+        """Delete a namespace with everything in it; False: there is none.
+
+        Raises:
+            Aborted: `etag` is set and not the current one.
+            AlreadyExists: the request's id came with another body.
+        """
+        ...
+
+    async def erase_subject(
+        self, tenant: TenantId, name: NamespaceName, subject: str, now: datetime, request: RequestKey | None
+    ) -> Erased:
+        """Forget every memory about a subject, also those that have expired, and every revision that was about it.
+
+        Raises:
+            NotFound: no such namespace.
+            AlreadyExists: the request's id came with another body.
         """
         ...
 

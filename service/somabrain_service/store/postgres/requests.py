@@ -1,4 +1,7 @@
-"""Requests that have been answered before (AIP-155)."""
+"""Requests that have been answered before (AIP-155).
+
+In the column `memory` a number below 1, which is no memory's, is minus the count of memories that an erasure forgot.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from somabrain_service.domain.tokens import Moment
 from somabrain_service.store.postgres.faults import Retry
 
 _FIND = text("""
-SELECT k.body_hash, k.namespace_id, k.memory, n.version, n.epoch
-FROM idempotency_keys k JOIN namespaces n ON n.id = k.namespace_id WHERE k.key = :key AND k.expire_time > :now
+SELECT k.body_hash, k.namespace_id, k.memory, coalesce(n.version, 0) AS version, coalesce(n.epoch, '') AS epoch
+FROM idempotency_keys k LEFT JOIN namespaces n ON n.id = k.namespace_id WHERE k.key = :key AND k.expire_time > :now
 """)
 
 _KEEP = text("""
@@ -30,11 +33,17 @@ RETURNING true
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A request that was answered before. `memory` None: it made or forgot none; `forgotten`: it is gone since."""
+    """A request that was answered before.
+
+    `memory` None: it made or forgot no single one; `forgotten`: it is gone since, alone or with its namespace.
+    `erased`: how many memories an erasure forgot; None: it was none. The moment is now's; where the namespace is gone,
+    it is before all of any.
+    """
 
     ns: int
     memory: MemoryId | None
     forgotten: bool
+    erased: int | None
     moment: Moment
 
 
@@ -51,8 +60,14 @@ async def find(connection: AsyncConnection, request: RequestKey | None, now: dat
         return None
     if row.body_hash is not None and row.body_hash != request.body_hash:
         raise another_body()
-    memory = None if row.memory is None else MemoryId(row.memory)
-    return Answered(row.namespace_id, memory, row.body_hash is None, Moment(row.epoch, row.version))
+    number: int | None = row.memory
+    return Answered(
+        ns=row.namespace_id,
+        memory=MemoryId(number) if number is not None and number > 0 else None,
+        forgotten=row.body_hash is None,
+        erased=-number if number is not None and number <= 0 else None,
+        moment=Moment(row.epoch, row.version),
+    )
 
 
 async def keep(

@@ -15,16 +15,33 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from common.errors import Aborted, AlreadyExists, NotFound
 from somabrain_service.domain.idempotency import RequestKey
 from somabrain_service.domain.names import MemoryName, NamespaceName, TenantId, memory_id
-from somabrain_service.domain.namespace import Namespace, NamespaceDraft
+from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceDraft, NamespaceStatistics
 from somabrain_service.domain.tokens import Moment
 from somabrain_service.store import schema
-from somabrain_service.store.postgres import batch, filters, requests, rows, updating, writing
+from somabrain_service.store.postgres import (
+    batch,
+    erasing,
+    filters,
+    namespaces,
+    requests,
+    rows,
+    updating,
+    writing,
+)
 from somabrain_service.store.postgres.arrays import bigints
 from somabrain_service.store.postgres.engine import Transactions
 from somabrain_service.store.postgres.faults import Retry, violated
 from somabrain_service.store.postgres.known import KnownNamespaces
 from somabrain_service.store.postgres.reading import PostgresReading
-from somabrain_service.store.protocols import MemoryUpdate, NewMemory, Reading, SchemaState, Written, WrittenMany
+from somabrain_service.store.protocols import (
+    Erased,
+    MemoryUpdate,
+    NewMemory,
+    Reading,
+    SchemaState,
+    Written,
+    WrittenMany,
+)
 
 _PING = text("SELECT 1")
 _SCHEMA_THERE = text("SELECT to_regclass('schema_info') IS NOT NULL")
@@ -113,8 +130,52 @@ class PostgresStore:
         async with self._transactions.read(tenant) as connection:
             row = (await connection.execute(_NAMESPACE, {"name": name.namespace})).one_or_none()
         if row is None:
-            raise _no_namespace(name)
+            raise namespaces.absent(name)
         return self._known.keep(tenant, rows.namespace(row))
+
+    async def measure_namespace(
+        self, tenant: TenantId, name: NamespaceName, now: datetime
+    ) -> tuple[Namespace, NamespaceStatistics]:
+        """See `Store.measure_namespace`."""
+        async with self._transactions.read(tenant) as connection:
+            return await namespaces.measure(connection, name, now)
+
+    async def list_namespaces(self, tenant: TenantId, after: str, limit: int) -> list[Namespace]:
+        """See `Store.list_namespaces`."""
+        async with self._transactions.read(tenant) as connection:
+            return await namespaces.page(connection, after, limit)
+
+    async def update_namespace(
+        self, tenant: TenantId, change: NamespaceChange, now: datetime, request: RequestKey | None
+    ) -> Namespace:
+        """See `Store.update_namespace`."""
+
+        async def work(connection: AsyncConnection) -> Namespace:
+            return await namespaces.update(connection, tenant, change, now, request)
+
+        return self._known.keep(tenant, await self._transactions.write(tenant, work))
+
+    async def delete_namespace(
+        self, tenant: TenantId, name: NamespaceName, etag: str, now: datetime, request: RequestKey | None
+    ) -> bool:
+        """See `Store.delete_namespace`."""
+
+        async def work(connection: AsyncConnection) -> bool:
+            return await erasing.delete_namespace(connection, tenant, name, etag, now, request)
+
+        deleted = await self._transactions.write(tenant, work)
+        self._known.forget(tenant, name)
+        return deleted
+
+    async def erase_subject(
+        self, tenant: TenantId, name: NamespaceName, subject: str, now: datetime, request: RequestKey | None
+    ) -> Erased:
+        """See `Store.erase_subject`."""
+
+        async def work(connection: AsyncConnection) -> Erased:
+            return await erasing.erase_subject(connection, tenant, name, subject, now, request)
+
+        return await self._transactions.write(tenant, work)
 
     @asynccontextmanager
     async def reading(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AsyncIterator[Reading]:
@@ -176,7 +237,7 @@ class PostgresStore:
             row = (await connection.execute(_NAMESPACE, {"name": namespace.name.namespace})).one_or_none()
             self._check(tenant, namespace, None if row is None else rows.namespace(row).etag)
             if row is None:
-                raise _no_namespace(namespace.name)
+                raise namespaces.absent(namespace.name)
             return await batch.insert(connection, tenant, rows.namespace(row), row.id, items)
 
         return await self._transactions.write(tenant, work)
@@ -207,7 +268,7 @@ class PostgresStore:
             row = (await connection.execute(_NAMESPACE, {"name": namespace.name.namespace})).one_or_none()
             self._check(tenant, namespace, None if row is None else rows.namespace(row).etag)
             if row is None:
-                raise _no_namespace(namespace.name)
+                raise namespaces.absent(namespace.name)
             which = {"ns": row.id, "id": name.memory, "now": now}
             found = (await connection.execute(_LOCKED_MEMORY, which)).one_or_none()
             if found is None:
@@ -237,12 +298,12 @@ class PostgresStore:
         """See `Store.delete_memory`."""
 
         async def work(connection: AsyncConnection) -> Moment | None:
-            if answered := await requests.find(connection, request, now):
-                return answered.moment
             parent = {"name": name.namespace.namespace}
             namespace = (await connection.execute(_NAMESPACE, parent)).one_or_none()
             if namespace is None:
-                raise _no_namespace(name.namespace)
+                raise namespaces.absent(name.namespace)
+            if await requests.find(connection, request, now):
+                return Moment(namespace.epoch, namespace.version)
             which = {"ns": namespace.id, "id": name.memory, "now": now}
             row = (await connection.execute(_LOCKED_MEMORY, which)).one_or_none()
             if row is None:
@@ -278,12 +339,8 @@ class PostgresStore:
             return
         self._known.forget(tenant, namespace.name)
         if etag is None:
-            raise _no_namespace(namespace.name)
+            raise namespaces.absent(namespace.name)
         raise Aborted("The namespace's settings were changed meanwhile; try again.")
-
-
-def _no_namespace(name: NamespaceName) -> NotFound:
-    return NotFound("Namespace", str(name), "Create it with NamespaceService.CreateNamespace.")
 
 
 async def _again(

@@ -13,13 +13,15 @@ from common.errors import FailedPrecondition, InvalidArgument, Unavailable
 from somabrain_service.domain.idempotency import request_key
 from somabrain_service.domain.memory import MemoryDraft, Vector
 from somabrain_service.domain.names import NamespaceName, tenant_id
-from somabrain_service.domain.pages import ListQuery, Order
+from somabrain_service.domain.pages import ListQuery, NamespaceQuery, Order
 from somabrain_service.domain.tokens import (
     Moment,
     canonical_bytes,
     check_consistency,
     consistency_token,
+    namespaces_token,
     page_token,
+    read_namespaces_token,
     read_page_token,
 )
 
@@ -90,6 +92,18 @@ def test_a_page_token_comes_back_for_its_request_and_no_other() -> None:
             read_page_token(tenant, other)
     with pytest.raises(InvalidArgument):
         read_page_token(TENANT, ListQuery(NOTES, page_token=consistency_token(NOTES, Moment("e", 1))))
+
+
+def test_a_page_of_namespaces_continues_where_it_ended_and_only_there() -> None:
+    token = namespaces_token(TENANT, NamespaceQuery(5), NOTES)
+    assert read_namespaces_token(TENANT, NamespaceQuery(5, token)) == "notes"
+    assert read_namespaces_token(TENANT, NamespaceQuery(5)) == ""
+    for tenant, query in ((tenant_id("i", "u"), NamespaceQuery(5, token)), (TENANT, NamespaceQuery(6, token))):
+        with pytest.raises(InvalidArgument, match="another request"):
+            read_namespaces_token(tenant, query)
+    for other in (page_token(TENANT, ListQuery(NOTES), "1", 1), consistency_token(NOTES, Moment("e", 1)), "é", "AAAA"):
+        with pytest.raises(InvalidArgument, match="page_token"):
+            read_namespaces_token(TENANT, NamespaceQuery(5, other))
 
 
 def test_a_request_key_tells_bodies_apart_and_holds_neither_id_nor_text() -> None:

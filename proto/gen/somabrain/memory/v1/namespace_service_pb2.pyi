@@ -69,6 +69,8 @@ Global___NamespaceSettings: _TypeAlias = NamespaceSettings  # noqa: Y015
 
 @_typing.final
 class NamespaceStatistics(_message.Message):
+    """Exact at the time of the call. What has expired is not counted."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     MEMORY_COUNT_FIELD_NUMBER: _builtins.int
@@ -87,16 +89,21 @@ class NamespaceStatistics(_message.Message):
     """Bytes of text."""
     vector_count: _builtins.int
     unencoded_count: _builtins.int
-    """Memories that have no vector of the namespace's encoder yet."""
+    """Memories that have no vector of the namespace's encoder yet. 0 where that makes none (`lexical`)."""
     session_count: _builtins.int
+    """Different sessions of memories."""
     term_count: _builtins.int
+    """Different terms of memories' texts."""
     oldest_cursor: _builtins.str
-    """Oldest cursor that a watch can resume from."""
+    """Oldest cursor that a watch can resume from. Empty: there is none."""
     tenant_memory_limit: _builtins.int
     """What the tenant may hold in all; 0: no limit."""
     tenant_memory_count: _builtins.int
+    """What the tenant's namespaces hold in all."""
     tenant_byte_limit: _builtins.int
+    """What the tenant may hold in all, in bytes of text; 0: no limit."""
     tenant_byte_count: _builtins.int
+    """What the tenant's namespaces hold in all, in bytes of text."""
     def __init__(
         self,
         *,
@@ -140,8 +147,11 @@ class Namespace(_message.Message):
     version: _builtins.int
     """Output only: raised by one at each write in the namespace."""
     epoch: _builtins.str
-    """Output only: another one after a restore from a backup; cursors of an earlier one are refused."""
+    """Output only: another one after a restore from a backup, and when the namespace is deleted and made again;
+    cursors and consistency tokens of an earlier one are refused.
+    """
     etag: _builtins.str
+    """Changes with the settings. In UpdateNamespace: if set and not the current one, ABORTED."""
     @_builtins.property
     def settings(self) -> Global___NamespaceSettings: ...
     @_builtins.property
@@ -318,9 +328,15 @@ class UpdateNamespaceRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     @_builtins.property
-    def namespace(self) -> Global___Namespace: ...
+    def namespace(self) -> Global___Namespace:
+        """Which one, by `name`, and the new values. A masked field that is unset gets its default."""
+
     @_builtins.property
-    def update_mask(self) -> _field_mask_pb2.FieldMask: ...
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Required: one or more of `display_name`, `settings.recency_half_life` and `settings.default_ttl`. Fields
+        that it does not name are not read. The other settings cannot be changed yet: UNIMPLEMENTED.
+        """
+
     def __init__(
         self,
         *,
@@ -366,8 +382,10 @@ class DeleteNamespaceRequest(_message.Message):
     ALLOW_MISSING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     etag: _builtins.str
+    """If set and not the current one: ABORTED."""
     request_id: _builtins.str
     allow_missing: _builtins.bool
+    """A namespace that is not there is no error."""
     def __init__(
         self,
         *,
@@ -409,6 +427,7 @@ class EraseSubjectRequest(_message.Message):
     parent: _builtins.str
     """`namespaces/{namespace}`."""
     subject: _builtins.str
+    """Required, 1 to 256 bytes: as in the memories, letter by letter."""
     request_id: _builtins.str
     def __init__(
         self,
@@ -432,7 +451,7 @@ class EraseSubjectResponse(_message.Message):
     ERASED_COUNT_FIELD_NUMBER: _builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
     erased_count: _builtins.int
-    """How many memories were forgotten."""
+    """How many memories were forgotten, those included that have expired and awaited removal."""
     consistency_token: _builtins.str
     def __init__(
         self,

@@ -83,26 +83,30 @@ class NamespaceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListNamespaces(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Returns a page of the tenant's namespaces, in the order of the bytes of their names.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateNamespace(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Changes a namespace; memories that are there keep what they have.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteNamespace(self, request, context):
-        """Deletes a namespace and everything in it, for good.
+        """Deletes a namespace and everything in it, for good: all of it or, on failure, nothing. One that is made
+        again with its name has another epoch, so consistency tokens of the earlier one are refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EraseSubject(self, request, context):
-        """Forgets, for good, every memory about a subject.
+        """Forgets, for good, every memory about a subject, and every earlier revision that was about it: all of
+        them or, on failure, none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,11 +35,17 @@ class NamespaceServiceStub:
     GetNamespace: _grpc.UnaryUnaryMultiCallable[_namespace_service_pb2.GetNamespaceRequest, _namespace_service_pb2.GetNamespaceResponse]
     """Returns a namespace with its statistics."""
     ListNamespaces: _grpc.UnaryUnaryMultiCallable[_namespace_service_pb2.ListNamespacesRequest, _namespace_service_pb2.ListNamespacesResponse]
+    """Returns a page of the tenant's namespaces, in the order of the bytes of their names."""
     UpdateNamespace: _grpc.UnaryUnaryMultiCallable[_namespace_service_pb2.UpdateNamespaceRequest, _namespace_service_pb2.UpdateNamespaceResponse]
+    """Changes a namespace; memories that are there keep what they have."""
     DeleteNamespace: _grpc.UnaryUnaryMultiCallable[_namespace_service_pb2.DeleteNamespaceRequest, _namespace_service_pb2.DeleteNamespaceResponse]
-    """Deletes a namespace and everything in it, for good."""
+    """Deletes a namespace and everything in it, for good: all of it or, on failure, nothing. One that is made
+    again with its name has another epoch, so consistency tokens of the earlier one are refused.
+    """
     EraseSubject: _grpc.UnaryUnaryMultiCallable[_namespace_service_pb2.EraseSubjectRequest, _namespace_service_pb2.EraseSubjectResponse]
-    """Forgets, for good, every memory about a subject."""
+    """Forgets, for good, every memory about a subject, and every earlier revision that was about it: all of
+    them or, on failure, none.
+    """
 
 @_typing.type_check_only
 class NamespaceServiceAsyncStub(NamespaceServiceStub):
@@ -48,11 +54,17 @@ class NamespaceServiceAsyncStub(NamespaceServiceStub):
     GetNamespace: _aio.UnaryUnaryMultiCallable[_namespace_service_pb2.GetNamespaceRequest, _namespace_service_pb2.GetNamespaceResponse]  # type: ignore[assignment]
     """Returns a namespace with its statistics."""
     ListNamespaces: _aio.UnaryUnaryMultiCallable[_namespace_service_pb2.ListNamespacesRequest, _namespace_service_pb2.ListNamespacesResponse]  # type: ignore[assignment]
+    """Returns a page of the tenant's namespaces, in the order of the bytes of their names."""
     UpdateNamespace: _aio.UnaryUnaryMultiCallable[_namespace_service_pb2.UpdateNamespaceRequest, _namespace_service_pb2.UpdateNamespaceResponse]  # type: ignore[assignment]
+    """Changes a namespace; memories that are there keep what they have."""
     DeleteNamespace: _aio.UnaryUnaryMultiCallable[_namespace_service_pb2.DeleteNamespaceRequest, _namespace_service_pb2.DeleteNamespaceResponse]  # type: ignore[assignment]
-    """Deletes a namespace and everything in it, for good."""
+    """Deletes a namespace and everything in it, for good: all of it or, on failure, nothing. One that is made
+    again with its name has another epoch, so consistency tokens of the earlier one are refused.
+    """
     EraseSubject: _aio.UnaryUnaryMultiCallable[_namespace_service_pb2.EraseSubjectRequest, _namespace_service_pb2.EraseSubjectResponse]  # type: ignore[assignment]
-    """Forgets, for good, every memory about a subject."""
+    """Forgets, for good, every memory about a subject, and every earlier revision that was about it: all of
+    them or, on failure, none.
+    """
 
 class NamespaceServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -75,14 +87,16 @@ class NamespaceServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _namespace_service_pb2.ListNamespacesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_namespace_service_pb2.ListNamespacesResponse, _abc.Awaitable[_namespace_service_pb2.ListNamespacesResponse]]: ...
+    ) -> _typing.Union[_namespace_service_pb2.ListNamespacesResponse, _abc.Awaitable[_namespace_service_pb2.ListNamespacesResponse]]:
+        """Returns a page of the tenant's namespaces, in the order of the bytes of their names."""
 
     @_abc_1.abstractmethod
     def UpdateNamespace(
         self,
         request: _namespace_service_pb2.UpdateNamespaceRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_namespace_service_pb2.UpdateNamespaceResponse, _abc.Awaitable[_namespace_service_pb2.UpdateNamespaceResponse]]: ...
+    ) -> _typing.Union[_namespace_service_pb2.UpdateNamespaceResponse, _abc.Awaitable[_namespace_service_pb2.UpdateNamespaceResponse]]:
+        """Changes a namespace; memories that are there keep what they have."""
 
     @_abc_1.abstractmethod
     def DeleteNamespace(
@@ -90,7 +104,9 @@ class NamespaceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _namespace_service_pb2.DeleteNamespaceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_namespace_service_pb2.DeleteNamespaceResponse, _abc.Awaitable[_namespace_service_pb2.DeleteNamespaceResponse]]:
-        """Deletes a namespace and everything in it, for good."""
+        """Deletes a namespace and everything in it, for good: all of it or, on failure, nothing. One that is made
+        again with its name has another epoch, so consistency tokens of the earlier one are refused.
+        """
 
     @_abc_1.abstractmethod
     def EraseSubject(
@@ -98,6 +114,8 @@ class NamespaceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _namespace_service_pb2.EraseSubjectRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_namespace_service_pb2.EraseSubjectResponse, _abc.Awaitable[_namespace_service_pb2.EraseSubjectResponse]]:
-        """Forgets, for good, every memory about a subject."""
+        """Forgets, for good, every memory about a subject, and every earlier revision that was about it: all of
+        them or, on failure, none.
+        """
 
 def add_NamespaceServiceServicer_to_server(servicer: NamespaceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,19 @@
+"""Look at a namespace, with what it holds."""
+
+from __future__ import annotations
+
+from somabrain_service.commands.services import Services
+from somabrain_service.domain.names import NamespaceName, TenantId
+from somabrain_service.domain.namespace import Namespace, NamespaceStatistics
+
+
+async def get_namespace(
+    services: Services, tenant: TenantId, name: NamespaceName
+) -> tuple[Namespace, NamespaceStatistics]:
+    """Return the namespace as it is now, and its statistics, exact.
+
+    Raises:
+        NotFound: no such namespace.
+        StoreUnavailable: PostgreSQL is gone.
+    """
+    return await services.store.measure_namespace(tenant, name, services.clock())

@@ -1,0 +1,194 @@
+"""Erasure: all memories about a subject, and namespaces with everything in them.
+
+Memories go in batches, each a statement that ends well within its timeout, and all in one transaction: all of it
+happens or nothing. Most go before the namespace's row is locked, so that writers wait only for the last of it: what
+they were writing meanwhile. Rows come before the namespace's, as in every writing transaction.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.errors import Aborted
+from somabrain_service.domain.idempotency import RequestKey, another_body
+from somabrain_service.domain.names import MemoryId, NamespaceName, TenantId
+from somabrain_service.domain.tokens import Moment
+from somabrain_service.store.postgres import namespaces, requests, rows
+from somabrain_service.store.postgres.arrays import bigints
+from somabrain_service.store.postgres.writing import ChangeType
+from somabrain_service.store.protocols import Erased
+
+BATCH = 1000
+
+FIND = text(f"SELECT n.id, {rows.NAMESPACE} FROM namespaces n WHERE n.name = :name")
+LOCK = text("SELECT epoch || '-' || revision AS etag, version, epoch FROM namespaces WHERE id = :ns FOR UPDATE")
+
+_FORGET = """
+WITH doomed AS MATERIALIZED (
+    SELECT m.id FROM memories m WHERE m.namespace_id = :ns{about} ORDER BY m.id LIMIT :batch FOR UPDATE
+), gone AS (
+    DELETE FROM memories m USING doomed WHERE m.namespace_id = :ns AND m.id = doomed.id
+    RETURNING m.id, m.revision, octet_length(m.text) AS text_bytes, m.length
+), vector AS (
+    DELETE FROM memory_vectors v USING doomed WHERE v.namespace_id = :ns AND v.memory = doomed.id RETURNING v.memory
+), term AS (
+    DELETE FROM memory_terms t USING doomed WHERE t.namespace_id = :ns AND t.memory = doomed.id RETURNING t.term
+), counted AS (
+    SELECT term, count(*) AS df FROM term GROUP BY term
+), scrubbed AS (
+    UPDATE idempotency_keys k SET body_hash = NULL FROM doomed WHERE k.namespace_id = :ns AND k.memory = doomed.id
+)
+SELECT ARRAY(SELECT id FROM gone ORDER BY id) AS ids, ARRAY(SELECT revision FROM gone ORDER BY id) AS revisions,
+    (SELECT coalesce(sum(text_bytes), 0) FROM gone) AS text_bytes,
+    (SELECT coalesce(sum(length), 0) FROM gone) AS tokens, (SELECT count(*) FROM vector) AS vectors,
+    ARRAY(SELECT term FROM counted ORDER BY term) AS terms, ARRAY(SELECT df FROM counted ORDER BY term) AS dfs
+"""
+_FORGET_ALL = text(_FORGET.format(about=""))
+_FORGET_ABOUT = text(_FORGET.format(about=" AND m.subject = :subject AND m.subject <> ''"))
+_REVISIONS_ABOUT = text("DELETE FROM memory_revisions WHERE namespace_id = :ns AND subject = :subject")
+
+_RAISE = text("""
+WITH raised AS (
+    UPDATE namespaces SET version = version + 1 WHERE id = :ns RETURNING id, version, epoch
+), counted AS (
+    UPDATE usage u SET memories = u.memories - :memories, text_bytes = u.text_bytes - :text_bytes,
+        tokens = u.tokens - :tokens, vectors = u.vectors - :vectors
+    FROM raised WHERE u.namespace_id = raised.id
+), change AS (
+    INSERT INTO changes (tenant_id, namespace_id, version, ordinal, type, memory, revision, change_time)
+    SELECT :tenant, raised.id, version, c.ordinal - 1, :type, c.memory, c.revision, :now
+    FROM raised, unnest(CAST(:ids AS bigint[]), CAST(:revisions AS bigint[])) WITH ORDINALITY
+        AS c (memory, revision, ordinal)
+), term AS (
+    UPDATE terms t SET df = t.df - gone.df
+    FROM raised, unnest(CAST(:terms AS text[]), CAST(:dfs AS bigint[])) AS gone (term, df)
+    WHERE t.namespace_id = raised.id AND t.term = gone.term
+)
+SELECT version, epoch FROM raised
+""")
+_DROP_TERMS = text("DELETE FROM terms WHERE namespace_id = :ns AND df = 0")
+
+_EMPTY = tuple(
+    text(statement)
+    for statement in (
+        "DELETE FROM terms WHERE namespace_id = :ns",
+        "DELETE FROM changes WHERE namespace_id = :ns",
+        # An erasure's key holds a digest of its subject.
+        "UPDATE idempotency_keys SET body_hash = NULL WHERE namespace_id = :ns AND memory IS NOT NULL",
+        "DELETE FROM namespaces WHERE id = :ns",  # and its usage
+    )
+)
+
+
+@dataclass(slots=True)
+class _Gone:
+    """What batches took away so far."""
+
+    ids: list[int] = field(default_factory=list)
+    revisions: list[int] = field(default_factory=list)
+    text_bytes: int = 0
+    tokens: int = 0
+    vectors: int = 0
+    terms: Counter[str] = field(default_factory=Counter)
+
+
+async def delete_namespace(
+    connection: AsyncConnection,
+    tenant: TenantId,
+    name: NamespaceName,
+    etag: str,
+    now: datetime,
+    request: RequestKey | None,
+) -> bool:
+    """See `Store.delete_namespace`."""
+    if await requests.find(connection, request, now):
+        return True
+    namespace = (await connection.execute(FIND, {"name": name.namespace})).one_or_none()
+    if namespace is None:
+        # Perhaps its own twin was first: then that one's answer is this one's.
+        return await requests.find(connection, request, now) is not None
+    which: dict[str, object] = {"ns": namespace.id}
+    _check(etag, rows.namespace(namespace).etag)
+    await _forget(connection, which, _Gone())
+    locked = (await connection.execute(LOCK, which)).one_or_none()
+    if locked is None:
+        return await requests.find(connection, request, now) is not None
+    _check(etag, locked.etag)
+    await _forget(connection, which, _Gone())
+    for statement in _EMPTY:
+        await connection.execute(statement, which)
+    await requests.keep(connection, tenant, request, now, ns=namespace.id, memory=None)
+    return True
+
+
+async def erase_subject(
+    connection: AsyncConnection,
+    tenant: TenantId,
+    name: NamespaceName,
+    subject: str,
+    now: datetime,
+    request: RequestKey | None,
+) -> Erased:
+    """See `Store.erase_subject`."""
+    namespace = (await connection.execute(FIND, {"name": name.namespace})).one_or_none()
+    if namespace is None:
+        raise namespaces.absent(name)
+    if answered := await requests.find(connection, request, now):
+        if answered.erased is None:
+            raise another_body()
+        return Erased(answered.erased, Moment(namespace.epoch, namespace.version))
+    which: dict[str, object] = {"ns": namespace.id, "subject": subject}
+    gone = _Gone()
+    await _forget(connection, which, gone)
+    locked = (await connection.execute(LOCK, {"ns": namespace.id})).one_or_none()
+    if locked is None:
+        raise namespaces.absent(name)
+    await _forget(connection, which, gone)
+    await connection.execute(_REVISIONS_ABOUT, which)
+    count = len(gone.ids)
+    await requests.keep(connection, tenant, request, now, ns=namespace.id, memory=MemoryId(-count))
+    if not count:
+        return Erased(0, Moment(locked.epoch, locked.version))
+    values = {
+        "tenant": tenant,
+        "ns": namespace.id,
+        "type": int(ChangeType.FORGOTTEN),
+        "now": now,
+        "memories": count,
+        "text_bytes": gone.text_bytes,
+        "tokens": gone.tokens,
+        "vectors": gone.vectors,
+        "ids": bigints(gone.ids),
+        "revisions": bigints(gone.revisions),
+        "terms": list(gone.terms),
+        "dfs": bigints(list(gone.terms.values())),
+    }
+    raised = (await connection.execute(_RAISE, values)).one()
+    # What no memory holds any more goes with the last that held it.
+    await connection.execute(_DROP_TERMS, {"ns": namespace.id})
+    return Erased(count, Moment(raised.epoch, raised.version))
+
+
+async def _forget(connection: AsyncConnection, which: dict[str, object], gone: _Gone) -> None:
+    """Forget all memories there are, or all about a subject, and add them to `gone`."""
+    statement = _FORGET_ABOUT if "subject" in which else _FORGET_ALL
+    while True:
+        batch = (await connection.execute(statement, {**which, "batch": BATCH})).one()
+        if not batch.ids:
+            return
+        gone.ids += batch.ids
+        gone.revisions += batch.revisions
+        gone.text_bytes += int(batch.text_bytes)
+        gone.tokens += int(batch.tokens)
+        gone.vectors += batch.vectors
+        gone.terms.update(dict(zip(batch.terms, batch.dfs, strict=True)))
+
+
+def _check(etag: str, current: str) -> None:
+    if etag and etag != current:
+        raise Aborted("etag: is not the current one; read the namespace again and decide anew.")

@@ -1,0 +1,111 @@
+"""Namespaces themselves: looked at, listed, changed. What is in them stays as it is."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.errors import Aborted, NotFound
+from somabrain_service.domain.idempotency import RequestKey
+from somabrain_service.domain.names import NamespaceName, TenantId
+from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceStatistics
+from somabrain_service.encoders.protocols import LEXICAL
+from somabrain_service.store.postgres import filters, requests, rows
+
+# What has expired but is not swept yet is counted in `usage` and `terms`, and taken off here. Row security keeps the
+# tenant's counts the tenant's.
+_MEASURE = text(f"""
+WITH n AS (SELECT * FROM namespaces WHERE name = :name), expired AS MATERIALIZED (
+    SELECT m.namespace_id, m.id, octet_length(m.text) AS text_bytes FROM memories m WHERE m.expire_time <= :now
+), here AS MATERIALIZED (
+    SELECT e.* FROM expired e JOIN n ON n.id = e.namespace_id
+), vector AS MATERIALIZED (
+    SELECT v.encoder_id FROM memory_vectors v JOIN n ON n.id = v.namespace_id
+    WHERE v.memory NOT IN (SELECT id FROM here)
+), term AS (
+    SELECT x.term, count(*) AS df
+    FROM memory_terms x JOIN here ON x.memory = here.id AND x.namespace_id = here.namespace_id GROUP BY x.term
+)
+SELECT {rows.NAMESPACE},
+    u.memories - (SELECT count(*) FROM here) AS memories,
+    u.text_bytes - (SELECT coalesce(sum(text_bytes), 0) FROM here) AS text_bytes,
+    (SELECT count(*) FROM vector) AS vectors,
+    (SELECT count(*) FROM vector WHERE encoder_id = n.encoder) AS encoded,
+    (SELECT count(DISTINCT m.session) FROM memories m
+        WHERE m.namespace_id = n.id AND m.session <> '' AND {filters.LIVE}) AS sessions,
+    (SELECT count(*) FROM terms t LEFT JOIN term USING (term)
+        WHERE t.namespace_id = n.id AND t.df > coalesce(term.df, 0)) AS terms,
+    (SELECT sum(memories) FROM usage) - (SELECT count(*) FROM expired) AS tenant_memories,
+    (SELECT sum(text_bytes) FROM usage) - (SELECT coalesce(sum(text_bytes), 0) FROM expired) AS tenant_bytes
+FROM n JOIN usage u ON u.namespace_id = n.id
+""")
+
+_PAGE = text(f"""
+SELECT {rows.NAMESPACE} FROM namespaces n WHERE n.name COLLATE "C" > :after ORDER BY n.name COLLATE "C" LIMIT :limit
+""")
+
+_LOCKED = text(f"SELECT n.id, {rows.NAMESPACE} FROM namespaces n WHERE n.name = :name FOR UPDATE")
+
+_UPDATE = text(f"""
+UPDATE namespaces n SET display_name = :display_name, recency_half_life = :recency_half_life,
+    default_ttl = :default_ttl, revision = revision + 1, update_time = :now
+WHERE n.id = :ns RETURNING {rows.NAMESPACE}
+""")
+
+
+async def measure(
+    connection: AsyncConnection, name: NamespaceName, now: datetime
+) -> tuple[Namespace, NamespaceStatistics]:
+    """See `Store.measure_namespace`."""
+    row = (await connection.execute(_MEASURE, {"name": name.namespace, "now": now})).one_or_none()
+    if row is None:
+        raise absent(name)
+    return rows.namespace(row), NamespaceStatistics(
+        memories=row.memories,
+        text_bytes=int(row.text_bytes),
+        vectors=row.vectors,
+        unencoded=0 if row.encoder == LEXICAL else row.memories - row.encoded,
+        sessions=row.sessions,
+        terms=row.terms,
+        tenant_memories=int(row.tenant_memories),
+        tenant_bytes=int(row.tenant_bytes),
+    )
+
+
+async def page(connection: AsyncConnection, after: str, limit: int) -> list[Namespace]:
+    """See `Store.list_namespaces`."""
+    found = await connection.execute(_PAGE, {"after": after, "limit": limit})
+    return [rows.namespace(row) for row in found]
+
+
+async def update(
+    connection: AsyncConnection, tenant: TenantId, change: NamespaceChange, now: datetime, request: RequestKey | None
+) -> Namespace:
+    """See `Store.update_namespace`."""
+    row = (await connection.execute(_LOCKED, {"name": change.name.namespace})).one_or_none()
+    if row is None:
+        raise absent(change.name)
+    current = rows.namespace(row)
+    if await requests.find(connection, request, now):
+        return current
+    if change.etag and change.etag != current.etag:
+        raise Aborted("etag: is not the current one; read the namespace again and decide anew.")
+    chosen, kept = change.draft, current.settings
+    values = {
+        "ns": row.id,
+        "now": now,
+        "display_name": chosen.display_name if "display_name" in change.paths else current.display_name,
+        "recency_half_life": chosen.settings.recency_half_life
+        if "settings.recency_half_life" in change.paths
+        else kept.recency_half_life,
+        "default_ttl": chosen.settings.default_ttl if "settings.default_ttl" in change.paths else kept.default_ttl,
+    }
+    await requests.keep(connection, tenant, request, now, ns=row.id, memory=None)
+    return rows.namespace((await connection.execute(_UPDATE, values)).one())
+
+
+def absent(name: NamespaceName) -> NotFound:
+    """The error of a namespace that is not there."""
+    return NotFound("Namespace", str(name), "Create it with NamespaceService.CreateNamespace.")

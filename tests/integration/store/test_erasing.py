@@ -1,0 +1,215 @@
+"""Subjects and namespaces are erased whole, and leave no trace in the live database."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from dataclasses import replace
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from common.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from somabrain_service.commands.delete_namespace import delete_namespace
+from somabrain_service.commands.erase_subject import SubjectErased, erase_subject
+from somabrain_service.commands.get_namespace import get_namespace
+from somabrain_service.store.postgres import erasing
+from tests.integration.conftest import Clone
+from tests.integration.store.conftest import Brain
+from tests.integration.store.test_remember import counted_exactly
+
+WORDS = ("zanzibarit", "xylograph", "quinacridone", "wollstonecraft", "s-hidden")
+
+
+def dump(database: Clone) -> str:
+    """The whole database, as a backup would hold it."""
+    pg_dump = database.server.psql.with_name("pg_dump")
+    done = subprocess.run([pg_dump, database.superuser_dsn], capture_output=True, text=True, timeout=60, check=True)
+    assert "COPY public.memories" in done.stdout
+    return done.stdout
+
+
+async def erase(brain: Brain, subject: str, request_id: str = "") -> SubjectErased:
+    return await erase_subject(brain.services, brain.tenant, brain.parent, subject, request_id=request_id)
+
+
+async def delete(brain: Brain, **fields: str | bool) -> None:
+    await delete_namespace(brain.services, brain.tenant, brain.parent, **fields)  # type: ignore[arg-type]
+
+
+async def fill(brain: Brain) -> None:
+    await brain.remember("The meadow hums.", session="s", labels={"place": "meadow"}, subject="ann")
+    for number in range(3):
+        await brain.remember(
+            f"The zanzibarite meadow is worth {number} xylographs.",
+            session="s-hidden",
+            labels={"colour": "quinacridone"},
+            subject="wollstonecraft",
+            request_id=f"r{number}",
+        )
+
+
+def keep_revisions(database: Clone) -> None:
+    """Keep what each memory is also as a former state of it."""
+    with psycopg.connect(database.owner_dsn) as owner:
+        owner.execute(
+            """INSERT INTO memory_revisions SELECT tenant_id, namespace_id, id, revision, text, kind, session, position,
+               subject, labels, event_time, create_time, update_time, salience, expire_time, pinned FROM memories"""
+        )
+
+
+@pytest.mark.parametrize("batch", [1, 2, 1000])
+async def test_no_backup_holds_a_word_about_an_erased_subject(
+    brain: Brain, database: Clone, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr(erasing, "BATCH", batch)
+    await fill(brain)
+    keep_revisions(database)
+    with psycopg.connect(database.owner_dsn) as owner:  # a memory that was about another one before
+        owner.execute(
+            "UPDATE memory_revisions SET subject = 'wollstonecraft', text = 'A xylograph.' WHERE subject = 'ann'"
+        )
+    before = dump(database)
+    assert [word for word in WORDS if word not in before] == []
+    assert (await erase(brain, "wollstonecraft")).count == 3
+    after = dump(database)
+    assert [word for word in WORDS if word in after] == []
+    assert "meadow" in after
+    counted_exactly(database)
+    assert [memory.subject for memory in await brain.listed()] == ["ann"]
+    assert (await brain.recall("meadow")).degraded == ()
+
+
+async def test_an_erasure_is_one_write_and_the_feed_tells_of_each(brain: Brain, database: Clone) -> None:
+    await fill(brain)
+    ids = [memory.name.memory for memory in await brain.listed() if memory.subject != "ann"]
+    erased = await erase(brain, "wollstonecraft")
+    assert len(await brain.listed(consistency_token=erased.consistency_token)) == 1
+    with psycopg.connect(database.owner_dsn) as owner:
+        feed = owner.execute("SELECT version, ordinal, memory FROM changes WHERE type = 3 ORDER BY 1, 2").fetchall()
+    assert feed == [(5, ordinal, memory) for ordinal, memory in enumerate(ids)]
+
+
+async def test_an_erasure_is_answered_again_and_spares_what_came_after(brain: Brain) -> None:
+    await fill(brain)
+    assert (await erase(brain, "nobody", "e0")).count == 0
+    first = await erase(brain, "wollstonecraft", "e")
+    await brain.remember("Anew.", subject="wollstonecraft")
+    assert [(await erase(brain, "nobody", "e0")).count, (await erase(brain, "wollstonecraft", "e")).count] == [0, 3]
+    assert first.count == 3
+    assert len(await brain.listed()) == 2
+    with pytest.raises(AlreadyExists, match="request_id"):
+        await erase(brain, "ann", "e")
+    with pytest.raises(NotFound, match="forgotten since"):
+        await brain.remember(
+            "The zanzibarite meadow is worth 0 xylographs.",
+            session="s-hidden",
+            labels={"colour": "quinacridone"},
+            subject="wollstonecraft",
+            request_id="r0",
+        )
+    with pytest.raises(InvalidArgument, match="subject"):
+        await erase(brain, "")
+
+
+async def test_what_has_expired_is_erased_and_counted_too(brain: Brain, database: Clone) -> None:
+    await brain.remember("A zanzibarite.", subject="ann", ttl=timedelta(milliseconds=20))
+    await asyncio.sleep(0.05)
+    assert await brain.listed() == []
+    assert (await erase(brain, "ann")).count == 1
+    assert "zanzibarit" not in dump(database)
+    counted_exactly(database)
+
+
+async def test_erasers_writers_and_forgetters_meet_and_counts_stay_exact(words: Brain, database: Clone) -> None:
+    kept = [await words.remember(f"Bee {number}.", subject="ann") for number in range(6)]
+    await asyncio.gather(
+        erase(words, "ann"),
+        *(words.remember(f"Wasp {number}.", subject="ann", session="s") for number in range(6)),
+        *(words.forget(one.memory.name, allow_missing=True) for one in kept[:3]),
+        erase(words, "ann"),
+    )
+    counted_exactly(database)
+    await erase(words, "ann")
+    assert await words.listed() == []
+    counted_exactly(database)
+    with psycopg.connect(database.owner_dsn) as owner:
+        kinds = owner.execute("SELECT type, count(DISTINCT memory), count(*) FROM changes GROUP BY 1 ORDER BY 1")
+        assert kinds.fetchall() == [(1, 12, 12), (3, 12, 12)]
+
+
+async def test_a_deleted_namespace_leaves_no_row_and_its_successor_no_old_token(
+    brain: Brain, words: Brain, database: Clone
+) -> None:
+    await fill(brain)
+    keep_revisions(database)
+    spared = await words.remember("The meadow stays.", request_id="w")
+    token = (await brain.remember("Bees dance.", request_id="b")).consistency_token
+    await erase(brain, "nobody", "n")
+    old, _ = await get_namespace(brain.services, brain.tenant, brain.parent)
+    with pytest.raises(Aborted, match="etag"):
+        await delete(brain, etag="old")
+    assert len(await brain.listed()) == 5
+    await delete(brain, etag=old.etag, request_id="d")
+    assert [word for word in (*WORDS, "hums", "ann", "danc") if word in dump(database)] == []
+    assert [memory.name for memory in await words.listed()] == [spared.memory.name]
+    counted_exactly(database)
+    with pytest.raises(NotFound):
+        await brain.recall("bees")
+    with pytest.raises(NotFound):
+        await brain.remember("Bees dance.")
+    await delete(brain, etag=old.etag, request_id="d")
+    with pytest.raises(AlreadyExists, match="request_id"):
+        await delete(brain, request_id="d")
+    with pytest.raises(NotFound):
+        await delete(brain)
+    await delete(brain, allow_missing=True)
+
+    new = await brain.create()
+    assert new.epoch != old.epoch
+    with pytest.raises(FailedPrecondition, match="made anew"):
+        await brain.recall("bees", consistency_token=token)
+    await delete(brain, etag=old.etag, request_id="d")  # the answer of then
+    with pytest.raises(NotFound, match="forgotten since"):
+        await brain.remember("Bees dance.", request_id="b")
+    await brain.remember("Wasps dance.")
+    assert await brain.recalled("dance") == ["Wasps dance."]
+
+
+async def test_writers_meet_a_deletion_and_leave_nothing_behind(words: Brain, database: Clone) -> None:
+    await asyncio.gather(*(words.remember(f"Bee {number}.") for number in range(4)))
+    results = await asyncio.gather(
+        delete(words, request_id="d"),
+        delete(words, request_id="d"),
+        *(words.remember(f"Wasp {number}.", session="s") for number in range(8)),
+        return_exceptions=True,
+    )
+    assert results[:2] == [None, None]
+    assert {type(result).__name__ for result in results[2:]} <= {"NotFound", "Remembered"}
+    with psycopg.connect(database.owner_dsn) as owner:
+        for table in ("namespaces", "usage", "memories", "memory_terms", "memory_vectors", "terms", "changes"):
+            (left,) = owner.execute(f"SELECT count(*) FROM {table}").fetchone() or (None,)
+            assert left == 0, table
+
+
+async def test_statistics_are_exact_and_leave_out_what_has_expired(brain: Brain, words: Brain) -> None:
+    await brain.remember("Bees dance.", session="s")
+    await brain.remember("Bees sing.", session="s")
+    await brain.remember("A hive.", session="t")
+    before = (await get_namespace(brain.services, brain.tenant, brain.parent))[1]
+    await brain.remember("Bees vanish soon.", session="u", ttl=timedelta(milliseconds=20))
+    await words.remember("Wörter.")
+    await asyncio.sleep(0.05)
+    found, after = await get_namespace(brain.services, brain.tenant, brain.parent)
+    texts = ("Bees dance.", "Bees sing.", "A hive.")
+    assert (after.memories, after.text_bytes) == (3, sum(map(len, texts)))
+    assert (after.vectors, after.unencoded, after.sessions, after.terms) == (3, 0, 2, before.terms)
+    assert (after.tenant_memories, after.tenant_bytes) == (4, after.text_bytes + len("Wörter.".encode()))
+    assert found.version == 4
+    voiceless = replace(brain, services=replace(brain.services, encoders={}))
+    await voiceless.remember("No vector.")
+    later = (await get_namespace(brain.services, brain.tenant, brain.parent))[1]
+    assert (later.memories, later.vectors, later.unencoded) == (4, 3, 1)
+    plain = (await get_namespace(words.services, words.tenant, words.parent))[1]
+    assert (plain.memories, plain.vectors, plain.unencoded) == (1, 0, 0)
