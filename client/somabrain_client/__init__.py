@@ -8,9 +8,22 @@ async with MemoryClient("localhost:50052", token=Path("/var/run/secrets/token"))
 from somabrain_client.errors import CallError
 from somabrain_client.memory_client import MemoryClient
 from somabrain_client.retry import RetryPolicy
-from somabrain_client.values import Answer, Breakdown, Draft, Filter, Hit, Kind, Memory, Namespace
+from somabrain_client.values import (
+    UNCHANGED,
+    Answer,
+    Breakdown,
+    Draft,
+    Filter,
+    Hit,
+    Kind,
+    Memory,
+    Namespace,
+    NamespaceStatistics,
+    Unchanged,
+)
 
 __all__ = [
+    "UNCHANGED",
     "Answer",
     "Breakdown",
     "CallError",
@@ -21,5 +34,7 @@ __all__ = [
     "Memory",
     "MemoryClient",
     "Namespace",
+    "NamespaceStatistics",
     "RetryPolicy",
+    "Unchanged",
 ]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from somabrain_client.errors import CallError
 from somabrain_client.memory_client import DEADLINE_S, MemoryClient
-from somabrain_client.readable import answer_lines, memory_lines
+from somabrain_client.readable import answer_lines, memory_lines, namespace_lines
 from somabrain_client.tokens import TokenError
 from somabrain_client.values import Filter
 
@@ -64,6 +64,21 @@ async def _run(options: argparse.Namespace) -> None:
 
 async def _create(client: MemoryClient, options: argparse.Namespace) -> None:
     print((await client.create_namespace(options.namespace, display_name=options.display_name)).name)
+
+
+async def _get_namespace(client: MemoryClient, options: argparse.Namespace) -> None:
+    print("\n".join(namespace_lines(await client.get_namespace(options.namespace))))
+
+
+async def _list_namespaces(client: MemoryClient, options: argparse.Namespace) -> None:
+    del options
+    async for namespace in client.list_namespaces():
+        print(namespace.name)
+
+
+async def _delete_namespace(client: MemoryClient, options: argparse.Namespace) -> None:
+    await client.delete_namespace(options.namespace)
+    print(f"deleted: {options.namespace}")
 
 
 async def _remember(client: MemoryClient, options: argparse.Namespace) -> None:
@@ -124,6 +139,13 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("namespace", help="1 to 63 of a-z, 0-9 and '-'")
     create.add_argument("--display-name", default="", help="for people")
     create.set_defaults(run=_create)
+    look = namespace.add_parser("get", help="show a namespace and what it holds")
+    look.add_argument("namespace")
+    look.set_defaults(run=_get_namespace)
+    namespace.add_parser("list", help="show the names of all namespaces").set_defaults(run=_list_namespaces)
+    delete = namespace.add_parser("delete", help="delete a namespace and everything in it, for good")
+    delete.add_argument("namespace")
+    delete.set_defaults(run=_delete_namespace)
 
     remember = commands.add_parser("remember", help="keep a text")
     remember.add_argument("namespace")

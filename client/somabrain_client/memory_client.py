@@ -22,12 +22,14 @@ from somabrain_client.retry import Attempts, RetryPolicy
 from somabrain_client.tokens import TokenSource
 from somabrain_client.transport import Transport
 from somabrain_client.values import (
+    UNCHANGED,
     Answer,
     Draft,
     Filter,
     Kind,
     Memory,
     Namespace,
+    Unchanged,
     duration,
     read_answer,
     read_memory,
@@ -108,6 +110,64 @@ class MemoryClient:
         )
         response = await self._transport.call(self._namespaces.CreateNamespace, request)
         return read_namespace(response.namespace)
+
+    async def get_namespace(self, namespace: str) -> Namespace:
+        """Return a namespace with its statistics."""
+        request = namespace_service_pb2.GetNamespaceRequest(name=parent(namespace))
+        return read_namespace((await self._transport.call(self._namespaces.GetNamespace, request)).namespace)
+
+    async def list_namespaces(self, *, page_size: int = 0) -> AsyncIterator[Namespace]:
+        """Yield the tenant's namespaces in the order of their names; pages are fetched as they are needed."""
+        request = namespace_service_pb2.ListNamespacesRequest(page_size=page_size)
+        while True:
+            page = await self._transport.call(self._namespaces.ListNamespaces, request)
+            for message in page.namespaces:
+                yield read_namespace(message)
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def update_namespace(
+        self,
+        namespace: str,
+        *,
+        display_name: str | Unchanged = UNCHANGED,
+        recency_half_life: timedelta | Unchanged | None = UNCHANGED,
+        default_ttl: timedelta | Unchanged | None = UNCHANGED,
+        etag: str = "",
+    ) -> Namespace:
+        """Change what is given. None takes a setting away; `etag` refuses the change when another one came between."""
+        message = namespace_service_pb2.Namespace(name=parent(namespace), etag=etag)
+        mask = FieldMask()
+        if not isinstance(display_name, Unchanged):
+            message.display_name = display_name
+            mask.paths.append("display_name")
+        if not isinstance(recency_half_life, Unchanged):
+            mask.paths.append("settings.recency_half_life")
+            if recency_half_life is not None:
+                message.settings.recency_half_life.FromTimedelta(recency_half_life)
+        if not isinstance(default_ttl, Unchanged):
+            mask.paths.append("settings.default_ttl")
+            if default_ttl is not None:
+                message.settings.default_ttl.FromTimedelta(default_ttl)
+        request = namespace_service_pb2.UpdateNamespaceRequest(
+            namespace=message, update_mask=mask, request_id=uuid.uuid4().hex
+        )
+        return read_namespace((await self._transport.call(self._namespaces.UpdateNamespace, request)).namespace)
+
+    async def delete_namespace(self, namespace: str, *, etag: str = "", allow_missing: bool = False) -> None:
+        """Delete a namespace and everything in it, for good."""
+        request = namespace_service_pb2.DeleteNamespaceRequest(
+            name=parent(namespace), etag=etag, request_id=uuid.uuid4().hex, allow_missing=allow_missing
+        )
+        await self._transport.call(self._namespaces.DeleteNamespace, request)
+
+    async def erase_subject(self, namespace: str, subject: str) -> int:
+        """Forget, for good, every memory about a subject; return how many there were."""
+        request = namespace_service_pb2.EraseSubjectRequest(
+            parent=parent(namespace), subject=subject, request_id=uuid.uuid4().hex
+        )
+        return (await self._transport.call(self._namespaces.EraseSubject, request)).erased_count
 
     async def remember(
         self,

@@ -1,11 +1,11 @@
-"""Memories and answers as lines for people. Pure."""
+"""Memories, answers and namespaces as lines for people. Pure."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
 
-from somabrain_client.values import Answer, Breakdown, Memory
+from somabrain_client.values import Answer, Breakdown, Memory, Namespace
 
 WIDTH = 100
 LINES = 4
@@ -45,6 +45,24 @@ def memory_lines(memory: Memory) -> Iterator[str]:
     yield memory.name
     yield f"    {' · '.join(facts)}"
     yield from _text(memory.text)
+
+
+def namespace_lines(namespace: Namespace) -> Iterator[str]:
+    """Yield a namespace: its name, how it remembers, and what it holds."""
+    yield namespace.name
+    if namespace.display_name:
+        yield from _text(namespace.display_name)
+    facts = [f"language {namespace.language}", f"encoder {namespace.encoder}"]
+    if namespace.recency_half_life is not None:
+        facts.append(f"recency halves in {namespace.recency_half_life}")
+    if namespace.default_ttl is not None:
+        facts.append(f"memories expire after {namespace.default_ttl}")
+    yield f"    {' · '.join(facts)}"
+    if (held := namespace.statistics) is not None:
+        yield (
+            f"    memories {held.memory_count} · bytes {held.text_bytes} · vectors {held.vector_count} · "
+            f"sessions {held.session_count} · terms {held.term_count}"
+        )
 
 
 def _text(text: str) -> list[str]:

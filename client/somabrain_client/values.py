@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import Literal
 
 from google.protobuf.duration_pb2 import Duration
@@ -102,17 +102,46 @@ class Answer:
     best_lexical: float
 
 
+class Unchanged(Enum):
+    """Says of a setting that it stays as it is, where None takes it away."""
+
+    UNCHANGED = "unchanged"
+
+
+UNCHANGED = Unchanged.UNCHANGED
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceStatistics:
+    """What a namespace and its tenant hold; texts in bytes. A limit of 0 is none."""
+
+    memory_count: int
+    text_bytes: int
+    vector_count: int
+    unencoded_count: int
+    session_count: int
+    term_count: int
+    oldest_cursor: str
+    tenant_memory_limit: int
+    tenant_memory_count: int
+    tenant_byte_limit: int
+    tenant_byte_count: int
+
+
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """A namespace as the service keeps it."""
+    """A namespace as the service keeps it. `statistics` None: it was not asked for."""
 
     name: str
     display_name: str
     language: str
     encoder: str
+    recency_half_life: timedelta | None
+    default_ttl: timedelta | None
     version: int
     epoch: str
     etag: str
+    statistics: NamespaceStatistics | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,12 +284,32 @@ def read_breakdown(message: memory_pb2.ScoreBreakdown) -> Breakdown:
 
 def read_namespace(message: namespace_service_pb2.Namespace) -> Namespace:
     """Return a namespace of its protobuf."""
+    settings = message.settings
     return Namespace(
         name=message.name,
         display_name=message.display_name,
-        language=message.settings.language,
-        encoder=message.settings.encoder,
+        language=settings.language,
+        encoder=settings.encoder,
+        recency_half_life=settings.recency_half_life.ToTimedelta() if settings.HasField("recency_half_life") else None,
+        default_ttl=settings.default_ttl.ToTimedelta() if settings.HasField("default_ttl") else None,
         version=message.version,
         epoch=message.epoch,
         etag=message.etag,
+        statistics=_read_statistics(message.statistics) if message.HasField("statistics") else None,
+    )
+
+
+def _read_statistics(message: namespace_service_pb2.NamespaceStatistics) -> NamespaceStatistics:
+    return NamespaceStatistics(
+        memory_count=message.memory_count,
+        text_bytes=message.text_bytes,
+        vector_count=message.vector_count,
+        unencoded_count=message.unencoded_count,
+        session_count=message.session_count,
+        term_count=message.term_count,
+        oldest_cursor=message.oldest_cursor,
+        tenant_memory_limit=message.tenant_memory_limit,
+        tenant_memory_count=message.tenant_memory_count,
+        tenant_byte_limit=message.tenant_byte_limit,
+        tenant_byte_count=message.tenant_byte_count,
     )

@@ -78,3 +78,14 @@ def test_a_refusal_names_its_reason_and_the_request(cli: list[str]) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith(b"somabrain: NOT_FOUND: namespaces/nowhere does not exist.")
     assert b"(request " in done.stderr
+
+
+def test_namespaces_are_shown_listed_and_deleted(cli: list[str]) -> None:
+    assert run([*cli, "namespace", "create", "gone", "--display-name", "Soon gone"]).returncode == 0
+    shown = run([*cli, "namespace", "get", "gone"]).stdout.decode()
+    assert "Soon gone" in shown
+    assert "memories 0" in shown
+    assert b"namespaces/gone\n" in run([*cli, "namespace", "list"]).stdout
+    assert run([*cli, "namespace", "delete", "gone"]).stdout == b"deleted: gone\n"
+    assert b"namespaces/gone\n" not in run([*cli, "namespace", "list"]).stdout
+    assert run([*cli, "namespace", "get", "gone"]).returncode == 1

@@ -1,0 +1,178 @@
+"""Namespaces over gRPC: looked at, listed, changed, deleted; and nobody reaches another tenant's."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import timedelta
+
+import grpc
+import grpc.aio
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from somabrain.memory.v1 import namespace_service_pb2 as pb
+from somabrain.memory.v1 import namespace_service_pb2_grpc
+from somabrain_client import MemoryClient
+from somabrain_client.errors import AbortedError, InvalidArgumentError, NotFoundError
+from tests.integration.service.conftest import Connect
+from tests.integration.service.issuer import Issuer
+from tests.integration.service.running import Running
+
+
+def tenant() -> str:
+    return f"t-{uuid.uuid4().hex[:12]}"
+
+
+async def test_a_namespace_tells_what_it_holds(connect: Connect) -> None:
+    async with connect(tenant()) as client:
+        made = await client.create_namespace("notes", display_name="Notes", default_ttl=timedelta(days=2))
+        await client.create_namespace("other")
+        await client.remember("notes", "Bees dance.", session="s")
+        await client.remember("other", "Wörter.")
+        found = await client.get_namespace("notes")
+        assert found.statistics is not None
+        held = found.statistics
+        assert (held.memory_count, held.text_bytes, held.session_count, held.term_count) == (1, 11, 1, 2)
+        assert (held.vector_count, held.unencoded_count, held.oldest_cursor) == (0, 0, "")
+        assert (held.tenant_memory_count, held.tenant_byte_count) == (2, 19)
+        assert (held.tenant_memory_limit, held.tenant_byte_limit) == (0, 0)
+        assert (found.version, found.epoch, found.etag) == (1, made.epoch, made.etag)
+        assert (found.display_name, found.default_ttl) == ("Notes", timedelta(days=2))
+
+
+async def test_pages_of_namespaces_are_in_order_and_bound_to_tenant_and_request(
+    connect: Connect, brain: Running, idp: Issuer
+) -> None:
+    mine, another = tenant(), tenant()
+    names = ["a", "a-b", "a0", "ab", "b"]
+    async with connect(mine) as client, connect(another) as stranger:
+        for name in reversed(names):
+            await client.create_namespace(name)
+        for size in (0, 1, 2, 5):
+            listed = [found.name async for found in client.list_namespaces(page_size=size)]
+            assert listed == [f"namespaces/{name}" for name in names]
+        assert [found async for found in stranger.list_namespaces()] == []
+    async with grpc.aio.insecure_channel(brain.address) as channel:
+        stub = namespace_service_pb2_grpc.NamespaceServiceStub(channel)
+        metadata = (("authorization", f"Bearer {idp.token(mine)}"),)
+        token = (await stub.ListNamespaces(pb.ListNamespacesRequest(page_size=2), metadata=metadata)).next_page_token
+        for who, size, sent in ((another, 2, token), (mine, 3, token), (mine, 2, token[:-2]), (mine, 2, "é")):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await stub.ListNamespaces(
+                    pb.ListNamespacesRequest(page_size=size, page_token=sent),
+                    metadata=(("authorization", f"Bearer {idp.token(who)}"),),
+                )
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert "page_token" in (caught.value.details() or "")
+
+
+async def test_what_a_change_names_changes_and_nothing_else(connect: Connect) -> None:
+    async with connect(tenant()) as client:
+        made = await client.create_namespace("notes", display_name="Old", recency_half_life=timedelta(days=1))
+        await client.remember("notes", "Bees dance.")
+        changed = await client.update_namespace("notes", default_ttl=timedelta(hours=1), etag=made.etag)
+        assert (changed.display_name, changed.recency_half_life) == ("Old", timedelta(days=1))
+        assert changed.default_ttl == timedelta(hours=1)
+        assert (changed.version, changed.epoch, changed.etag == made.etag) == (1, made.epoch, False)
+        later = await client.remember("notes", "Bees sing.")
+        assert later.expire_time == later.create_time + timedelta(hours=1)
+        assert [memory.expire_time async for memory in client.list("notes")] == [None, later.expire_time]
+        with pytest.raises(AbortedError, match="etag"):
+            await client.update_namespace("notes", display_name="New", etag=made.etag)
+        cleared = await client.update_namespace("notes", display_name="", default_ttl=None, recency_half_life=None)
+        assert (cleared.display_name, cleared.default_ttl, cleared.recency_half_life) == ("", None, None)
+        assert (await client.remember("notes", "Bees rest.")).expire_time is None
+        for wrong in ({"display_name": "x" * 257}, {"default_ttl": timedelta(0)}, {}):
+            with pytest.raises(InvalidArgumentError):
+                await client.update_namespace("notes", **wrong)
+        with pytest.raises(NotFoundError):
+            await client.update_namespace("nowhere", display_name="x")
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("settings.language", grpc.StatusCode.UNIMPLEMENTED),
+        ("settings.encoder", grpc.StatusCode.UNIMPLEMENTED),
+        ("settings.feed_retention", grpc.StatusCode.UNIMPLEMENTED),
+        ("settings", grpc.StatusCode.INVALID_ARGUMENT),
+        ("version", grpc.StatusCode.INVALID_ARGUMENT),
+        ("*", grpc.StatusCode.INVALID_ARGUMENT),
+    ],
+)
+async def test_a_field_that_cannot_change_is_refused_by_name(
+    brain: Running, idp: Issuer, path: str, code: grpc.StatusCode
+) -> None:
+    async with grpc.aio.insecure_channel(brain.address) as channel:
+        stub = namespace_service_pb2_grpc.NamespaceServiceStub(channel)
+        request = pb.UpdateNamespaceRequest(
+            namespace=pb.Namespace(name="namespaces/n"), update_mask=FieldMask(paths=["display_name", path])
+        )
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.UpdateNamespace(request, metadata=(("authorization", f"Bearer {idp.token()}"),))
+    assert caught.value.code() is code
+    assert "update_mask" in (caught.value.details() or "")
+
+
+async def test_writes_are_answered_again(brain: Running, idp: Issuer, connect: Connect) -> None:
+    mine = tenant()
+    async with connect(mine) as client, grpc.aio.insecure_channel(brain.address) as channel:
+        made = await client.create_namespace("notes")
+        await client.remember("notes", "Ann dances.", subject="ann")
+        stub = namespace_service_pb2_grpc.NamespaceServiceStub(channel)
+        metadata = (("authorization", f"Bearer {idp.token(mine)}"),)
+        update = pb.UpdateNamespaceRequest(
+            namespace=pb.Namespace(name=made.name, display_name="New", etag=made.etag),
+            update_mask=FieldMask(paths=["display_name"]),
+            request_id="u",
+        )
+        first = await stub.UpdateNamespace(update, metadata=metadata)
+        assert await stub.UpdateNamespace(update, metadata=metadata) == first
+        erase = pb.EraseSubjectRequest(parent=made.name, subject="ann", request_id="e")
+        erased = await stub.EraseSubject(erase, metadata=metadata)
+        assert erased.erased_count == 1
+        assert await stub.EraseSubject(erase, metadata=metadata) == erased
+        delete = pb.DeleteNamespaceRequest(name=made.name, request_id="d")
+        await stub.DeleteNamespace(delete, metadata=metadata)
+        await stub.DeleteNamespace(delete, metadata=metadata)
+        for call in (stub.UpdateNamespace(update, metadata=metadata), stub.EraseSubject(erase, metadata=metadata)):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call
+            assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+        with pytest.raises(NotFoundError):
+            await client.delete_namespace("notes")
+        await client.delete_namespace("notes", allow_missing=True)
+        assert [found async for found in client.list_namespaces()] == []
+
+
+async def everything(client: MemoryClient) -> Mapping[str, object]:
+    return {
+        "namespace": await client.get_namespace("notes"),
+        "memories": [memory async for memory in client.list("notes")],
+    }
+
+
+async def test_no_method_reaches_another_tenants_namespace(connect: Connect) -> None:
+    async with connect(tenant()) as owner, connect(tenant()) as stranger, connect(tenant()) as twin:
+        await owner.create_namespace("notes")
+        await owner.remember("notes", "Ann dances.", subject="ann")
+        before = await everything(owner)
+        for call in (
+            stranger.get_namespace("notes"),
+            stranger.update_namespace("notes", display_name="Mine"),
+            stranger.delete_namespace("notes"),
+            stranger.erase_subject("notes", "ann"),
+        ):
+            with pytest.raises(NotFoundError):
+                await call
+        await stranger.delete_namespace("notes", allow_missing=True)
+        await twin.create_namespace("notes")
+        assert await twin.erase_subject("notes", "ann") == 0
+        await twin.update_namespace("notes", display_name="Mine")
+        held = (await twin.get_namespace("notes")).statistics
+        assert held is not None
+        assert (held.memory_count, held.tenant_memory_count, held.tenant_byte_count) == (0, 0, 0)
+        await twin.delete_namespace("notes")
+        assert await everything(owner) == before
+        assert await owner.erase_subject("notes", "ann") == 1
