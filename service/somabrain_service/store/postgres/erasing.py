@@ -28,20 +28,25 @@ BATCH = 1000
 FIND = text(f"SELECT n.id, {rows.NAMESPACE} FROM namespaces n WHERE n.name = :name")
 LOCK = text("SELECT epoch || '-' || revision AS etag, version, epoch FROM namespaces WHERE id = :ns FOR UPDATE")
 
+# Arrays, because they are looked up in the indexes whatever the planner believes of a batch.
 _FORGET = """
 WITH doomed AS MATERIALIZED (
-    SELECT m.id FROM memories m WHERE m.namespace_id = :ns{about} ORDER BY m.id LIMIT :batch FOR UPDATE
+    SELECT m.id FROM memories m WHERE m.namespace_id = :ns AND m.id > :after{about}
+    ORDER BY m.id LIMIT :batch FOR UPDATE
 ), gone AS (
-    DELETE FROM memories m USING doomed WHERE m.namespace_id = :ns AND m.id = doomed.id
+    DELETE FROM memories m WHERE m.namespace_id = :ns AND m.id = ANY(ARRAY(SELECT id FROM doomed))
     RETURNING m.id, m.revision, octet_length(m.text) AS text_bytes, m.length
 ), vector AS (
-    DELETE FROM memory_vectors v USING doomed WHERE v.namespace_id = :ns AND v.memory = doomed.id RETURNING v.memory
+    DELETE FROM memory_vectors v WHERE v.namespace_id = :ns AND v.memory = ANY(ARRAY(SELECT id FROM doomed))
+    RETURNING v.memory
 ), term AS (
-    DELETE FROM memory_terms t USING doomed WHERE t.namespace_id = :ns AND t.memory = doomed.id RETURNING t.term
+    DELETE FROM memory_terms t WHERE t.namespace_id = :ns AND t.memory = ANY(ARRAY(SELECT id FROM doomed))
+    RETURNING t.term
 ), counted AS (
     SELECT term, count(*) AS df FROM term GROUP BY term
 ), scrubbed AS (
-    UPDATE idempotency_keys k SET body_hash = NULL FROM doomed WHERE k.namespace_id = :ns AND k.memory = doomed.id
+    UPDATE idempotency_keys k SET body_hash = NULL
+    WHERE k.namespace_id = :ns AND k.memory = ANY(ARRAY(SELECT id FROM doomed))
 )
 SELECT ARRAY(SELECT id FROM gone ORDER BY id) AS ids, ARRAY(SELECT revision FROM gone ORDER BY id) AS revisions,
     (SELECT coalesce(sum(text_bytes), 0) FROM gone) AS text_bytes,
@@ -177,10 +182,12 @@ async def erase_subject(
 async def _forget(connection: AsyncConnection, which: dict[str, object], gone: _Gone) -> None:
     """Forget all memories there are, or all about a subject, and add them to `gone`."""
     statement = _FORGET_ABOUT if "subject" in which else _FORGET_ALL
+    after = -1  # what is gone already is not passed again
     while True:
-        batch = (await connection.execute(statement, {**which, "batch": BATCH})).one()
+        batch = (await connection.execute(statement, {**which, "after": after, "batch": BATCH})).one()
         if not batch.ids:
             return
+        after = batch.ids[-1]
         gone.ids += batch.ids
         gone.revisions += batch.revisions
         gone.text_bytes += int(batch.text_bytes)
