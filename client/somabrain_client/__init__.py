@@ -6,6 +6,7 @@ async with MemoryClient("localhost:50052", token=Path("/var/run/secrets/token"))
 """
 
 from somabrain_client.errors import CallError
+from somabrain_client.feed import Change, ChangeType, Checkpoint, Exported, ExportPage
 from somabrain_client.memory_client import MemoryClient
 from somabrain_client.retry import RetryPolicy
 from somabrain_client.values import (
@@ -27,7 +28,12 @@ __all__ = [
     "Answer",
     "Breakdown",
     "CallError",
+    "Change",
+    "ChangeType",
+    "Checkpoint",
     "Draft",
+    "ExportPage",
+    "Exported",
     "Filter",
     "Hit",
     "Kind",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from types import TracebackType
 
@@ -18,6 +19,7 @@ from somabrain.memory.v1 import (
     namespace_service_pb2_grpc,
 )
 from somabrain_client.errors import CallError, from_status
+from somabrain_client.feed import Change, Checkpoint, ExportPage, read_event, read_page
 from somabrain_client.retry import Attempts, RetryPolicy
 from somabrain_client.tokens import TokenSource
 from somabrain_client.transport import Transport
@@ -362,6 +364,46 @@ class MemoryClient:
         )
         response = await self._transport.call(self._memories.BatchForget, request)
         return tuple(from_status(result.status) if result.status.code else None for result in response.results)
+
+    async def watch(
+        self, namespace: str, *, cursor: str = "", include_memory: bool = False
+    ) -> AsyncGenerator[Change | Checkpoint, None]:
+        """Yield every change after the cursor (empty: from now on) once, in commit order, without an end.
+
+        It resumes by itself where a server stops. Keep the last event's cursor to go on from in another process.
+        From now on means from the first checkpoint, which comes at once.
+        """
+        request = memory_service_pb2.WatchMemoriesRequest(
+            parent=parent(namespace), cursor=cursor, include_memory=include_memory
+        )
+
+        def resume(response: memory_service_pb2.WatchMemoriesResponse) -> None:
+            request.cursor = response.cursor
+
+        async with aclosing(self._transport.stream(self._memories.WatchMemories, request, resume)) as responses:
+            async for response in responses:
+                yield read_event(response)
+
+    async def export(
+        self, namespace: str, *, where: Filter | None = None, include_vectors: bool = False, resume_token: str = ""
+    ) -> AsyncGenerator[ExportPage, None]:
+        """Yield all memories as of one version, in pages; it resumes by itself where a server stops.
+
+        What changes meanwhile is left out; a watch from a page's cursor tells of it.
+        """
+        request = memory_service_pb2.ExportMemoriesRequest(
+            parent=parent(namespace),
+            filter=write_filter(where),
+            include_vectors=include_vectors,
+            resume_token=resume_token,
+        )
+
+        def resume(response: memory_service_pb2.ExportMemoriesResponse) -> None:
+            request.resume_token = response.resume_token
+
+        async with aclosing(self._transport.stream(self._memories.ExportMemories, request, resume)) as responses:
+            async for response in responses:
+                yield read_page(response)
 
 
 def parent(namespace: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import AsyncGenerator, Callable
 from typing import TypeVar
 
 import grpc
@@ -84,6 +85,52 @@ class Transport:
                 wait_s = self._retry.backoff_s(attempt, random.random(), explain(exc).retry_after_s)  # noqa: S311
                 if attempt >= self._retry.max_attempts or time.monotonic() + wait_s >= ends_at:
                     raise from_rpc(exc) from exc
+            await asyncio.sleep(wait_s)
+            attempt += 1
+
+    async def stream(
+        self,
+        method: grpc.aio.UnaryStreamMultiCallable[Sent, Received],
+        request: Sent,
+        resume: Callable[[Received], None],
+    ) -> AsyncGenerator[Received, None]:
+        """Yield what a stream brings, and begin it again where it broke off.
+
+        Broken off is what nobody answers any longer, and what ended because its token did: the next attempt carries
+        the token as it is by then. The retries are counted anew after each response.
+
+        Args:
+            method: of the stub.
+            request: what is asked; the same object for each attempt.
+            resume: changes `request`, so that the next attempt goes on after the response given.
+
+        Raises:
+            CallError: it failed for good.
+        """
+        self.attempts.calls += 1
+        attempt = 1
+        while True:
+            self.attempts.attempts += 1
+            begun = False
+            call = method(request, metadata=await self._metadata())
+            try:
+                async for response in call:
+                    begun, attempt = True, 1
+                    resume(response)
+                    yield response
+            except grpc.aio.AioRpcError as exc:
+                ended = begun and exc.code() is grpc.StatusCode.UNAUTHENTICATED
+                if exc.code() not in NOBODY_ANSWERED and not ended:
+                    raise from_rpc(exc) from exc
+                self.attempts.unavailable += not ended
+                if attempt >= self._retry.max_attempts:
+                    raise from_rpc(exc) from exc
+                wait_s = self._retry.backoff_s(attempt, random.random(), explain(exc).retry_after_s)  # noqa: S311
+            else:
+                return
+            finally:
+                # Whoever stops iterating ends the call on the server too.
+                call.cancel()
             await asyncio.sleep(wait_s)
             attempt += 1
 

@@ -63,6 +63,8 @@ async def serve(settings: Settings) -> None:
             _log.info("draining", notice_s=settings.grpc.drain_notice_s, at_most_s=settings.grpc.drain_s)
             await asyncio.sleep(settings.grpc.drain_notice_s)
             watching.cancel()
+            # Not before the notice is over, or they would come back here.
+            services.watchers.close()
     _log.info("stopped")
 
 

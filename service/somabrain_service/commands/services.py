@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from somabrain_service.commands.watchers import Watchers
 from somabrain_service.encoders.protocols import Encoder
 from somabrain_service.store.protocols import Store
 
@@ -26,4 +27,5 @@ class Services:
     store: Store
     encoders: Mapping[str, Encoder]
     default_encoder: str
+    watchers: Watchers = field(default_factory=Watchers)
     clock: Callable[[], datetime] = utc_now

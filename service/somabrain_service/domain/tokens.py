@@ -1,4 +1,4 @@
-"""Tokens that callers carry without reading: where a read must not be before, and where a page ended.
+"""Tokens that callers carry without reading: where a read must not be before, where a page ended, a place in the feed.
 
 Neither is a secret and neither gives access to anything: the tenant always comes from the caller's identity. A digest
 only tells an altered token, or one of another request, from a good one.
@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
-from common.errors import FailedPrecondition, InvalidArgument, Unavailable
+from common.errors import FailedPrecondition, InvalidArgument, OutOfRange, Unavailable
 from somabrain_service.domain import limits
+from somabrain_service.domain.feed import LAST_ORDINAL, ExportQuery, Position
 from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.pages import ListQuery, NamespaceQuery, RevisionQuery
 
@@ -90,7 +91,7 @@ def read_page_token(tenant: TenantId, query: ListQuery | RevisionQuery) -> tuple
 
 def namespaces_token(tenant: TenantId, query: NamespaceQuery, last: NamespaceName) -> str:
     """The token of the page after this namespace."""
-    return _encode([_bound(tenant, query.page_size), last.namespace])
+    return _encode([_digest_of([tenant, "namespaces", query.page_size]), last.namespace])
 
 
 def read_namespaces_token(tenant: TenantId, query: NamespaceQuery) -> str:
@@ -103,13 +104,70 @@ def read_namespaces_token(tenant: TenantId, query: NamespaceQuery) -> str:
         return ""
     match _decode("page_token", query.page_token):
         case [str(bound), str(last)]:
-            if bound != _bound(tenant, query.page_size):
+            if bound != _digest_of([tenant, "namespaces", query.page_size]):
                 raise InvalidArgument(
                     "page_token", "is of another request; keep all other fields as they were, or begin without a token"
                 )
             return NamespaceName.of(last, "page_token").namespace
         case _:
             raise InvalidArgument("page_token", "is none of this service; send one unchanged, or begin without")
+
+
+def feed_cursor(tenant: TenantId, parent: NamespaceName, epoch: str, position: Position) -> str:
+    """The cursor of a watch that goes on after this place in the feed."""
+    return _encode([_digest_of([tenant, "feed", parent]), epoch, position.version, position.ordinal])
+
+
+def read_feed_cursor(tenant: TenantId, parent: NamespaceName, cursor: str, now: Moment) -> Position:
+    """The place that a cursor stands for; `now` is where the feed ends.
+
+    Raises:
+        InvalidArgument: it is altered, or of another namespace or tenant.
+        OutOfRange: it is of another epoch, or of a history that this one does not go on.
+    """
+    match _decode("cursor", cursor):
+        case [str(bound), str(epoch), int(version), int(ordinal)] if 0 <= version < 2**63 and (
+            0 <= ordinal <= LAST_ORDINAL
+        ):
+            if bound != _digest_of([tenant, "feed", parent]):
+                raise InvalidArgument("cursor", "is of another namespace; send one of this one, or none")
+            _check_epoch("cursor", Moment(epoch, version), now)
+            return Position(version, ordinal)
+        case _:
+            raise InvalidArgument("cursor", "is none of this service; send one unchanged, or none")
+
+
+def export_token(tenant: TenantId, query: ExportQuery, moment: Moment, after: int) -> str:
+    """The token of an export as of `moment` that goes on after the memory `after`."""
+    return _encode([_bound_to(tenant, query), moment.epoch, moment.version, after])
+
+
+def read_export_token(tenant: TenantId, query: ExportQuery, now: Moment) -> tuple[Moment, int]:
+    """The moment an export is of, and the last memory that it has sent.
+
+    Raises:
+        InvalidArgument: it is altered, or of another request.
+        OutOfRange: it is of another epoch, or of a history that this one does not go on.
+    """
+    match _decode("resume_token", query.resume_token):
+        case [str(bound), str(epoch), int(version), int(after)] if 0 <= version < 2**63 and 0 <= after < 2**63:
+            if bound != _bound_to(tenant, query):
+                raise InvalidArgument(
+                    "resume_token", "is of another request; keep all other fields as they were, or begin without it"
+                )
+            moment = Moment(epoch, version)
+            _check_epoch("resume_token", moment, now)
+            return moment, after
+        case _:
+            raise InvalidArgument("resume_token", "is none of this service; send one unchanged, or begin without")
+
+
+def _check_epoch(field: str, then: Moment, now: Moment) -> None:
+    if then.epoch != now.epoch or then.version > now.version:
+        raise OutOfRange(
+            f"{field}: is of another history of the namespace, which was restored or made anew since; "
+            "export the namespace and watch from the export's cursor."
+        )
 
 
 def canonical(value: object) -> Json:
@@ -139,15 +197,18 @@ def canonical_bytes(value: object) -> bytes:
     return json.dumps(canonical(value), separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
-def _bound_to(tenant: TenantId, query: ListQuery | RevisionQuery) -> str:
-    request = dataclasses.replace(query, page_token="")
-    if isinstance(request, ListQuery):
-        request = dataclasses.replace(request, consistency_token="")
-    return _bound(tenant, request)
+def _bound_to(tenant: TenantId, query: ListQuery | RevisionQuery | ExportQuery) -> str:
+    match query:
+        case ListQuery():
+            return _digest_of([tenant, dataclasses.replace(query, page_token="", consistency_token="")])
+        case RevisionQuery():
+            return _digest_of([tenant, dataclasses.replace(query, page_token="")])
+        case ExportQuery():
+            return _digest_of([tenant, "export", dataclasses.replace(query, resume_token="")])
 
 
-def _bound(tenant: TenantId, request: object) -> str:
-    return hashlib.blake2b(canonical_bytes([tenant, request]), digest_size=12).hexdigest()
+def _digest_of(value: list[object]) -> str:
+    return hashlib.blake2b(canonical_bytes(value), digest_size=12).hexdigest()
 
 
 def _encode(value: list[Json]) -> str:

@@ -5,7 +5,8 @@ Health and reflection are exempt by name: they are asked by machines without a t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from functools import reduce
 from typing import NamedTuple, TypeVar, cast
 
@@ -35,7 +36,7 @@ Request = TypeVar("Request")
 Response = TypeVar("Response")
 Unary = Callable[[Message, Context], Awaitable[Message]]
 Make = Callable[..., object]
-Stream = Callable[[Message, Context], AsyncIterator[Message]]
+Stream = Callable[[Message, Context], AsyncGenerator[Message, None]]
 
 
 class NamedStep(NamedTuple):
@@ -111,8 +112,10 @@ def _wrap(
     async def innermost(call: Call, request: Message) -> Message | None:
         if not streaming:
             return await answer(request, call.context)
-        async for message in stream(request, call.context):
-            await call.context.write(message)
+        # Closed at once when the call ends early, so that what the stream holds is given back.
+        async with aclosing(stream(request, call.context)) as messages:
+            async for message in messages:
+                await call.context.write(message)
         return None
 
     proceed = fold(around, innermost)

@@ -10,16 +10,10 @@ from collections.abc import Mapping
 _MEMORY = "/somabrain.memory.v1.MemoryService/"
 
 UNIMPLEMENTED_METHODS: Mapping[str, str] = {
-    f"{_MEMORY}WatchMemories": "Call ListMemories from time to time.",
-    f"{_MEMORY}ExportMemories": "Call ListMemories for all pages.",
 }
 """Methods that are not there yet, each with what to do instead."""
 
-UNHONOURED_FIELDS: Mapping[str, Mapping[str, str]] = {
-    "somabrain.memory.v1.CreateNamespaceRequest": {
-        "namespace.settings.feed_retention": "The feed is kept whole until WatchMemories is there.",
-    },
-}
+UNHONOURED_FIELDS: Mapping[str, Mapping[str, str]] = {}
 """By request: fields that are not honoured yet, each with why."""
 
 OUTPUT_ONLY: Mapping[str, frozenset[str]] = {

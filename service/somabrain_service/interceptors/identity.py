@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+import time
 from dataclasses import replace
 
 from google.protobuf.message import Message
@@ -28,7 +31,17 @@ class Identify:
             self._metrics.auth_failures.labels(exc.cause).inc()
             raise
         caller.set(identity)
-        return await proceed(replace(call, identity=identity), request)
+        known = replace(call, identity=identity)
+        if not call.streaming or math.isinf(identity.expires_at):
+            return await proceed(known, request)
+        # A stream outlives the moment its token was checked in, but never the token.
+        try:
+            async with asyncio.timeout(identity.expires_at - time.time()) as scope:
+                return await proceed(known, request)
+        except TimeoutError as exc:
+            if not scope.expired():
+                raise
+            raise Unauthenticated("expired") from exc
 
 
 def bearer_token(header: str | None) -> str | None:

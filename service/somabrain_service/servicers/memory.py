@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import TypeAlias
 
 import grpc.aio
@@ -11,6 +13,7 @@ from somabrain.memory.v1 import memory_service_pb2 as pb
 from somabrain.memory.v1 import memory_service_pb2_grpc
 from somabrain_service.commands.batch_forget_memories import batch_forget_memories
 from somabrain_service.commands.batch_remember_memories import batch_remember_memories
+from somabrain_service.commands.export_memories import export_memories
 from somabrain_service.commands.forget_memory import forget_memory
 from somabrain_service.commands.get_memory import get_memory
 from somabrain_service.commands.list_memories import list_memories
@@ -19,6 +22,7 @@ from somabrain_service.commands.recall_memories import recall_memories
 from somabrain_service.commands.remember_memory import remember_memory
 from somabrain_service.commands.services import Services
 from somabrain_service.commands.update_memory import update_memory
+from somabrain_service.commands.watch_memories import watch_memories
 from somabrain_service.domain.names import MemoryName, NamespaceName
 from somabrain_service.domain.pages import ListQuery, Order, RevisionQuery
 from somabrain_service.servicers.batches import (
@@ -29,6 +33,7 @@ from somabrain_service.servicers.batches import (
     write_forgotten,
     write_remembered,
 )
+from somabrain_service.servicers.feed import read_export, read_watch, write_event, write_export
 from somabrain_service.servicers.memories import read_draft, read_filter, read_vector, write_memory
 from somabrain_service.servicers.patches import read_patch
 from somabrain_service.servicers.recall import read_query, write_answer
@@ -152,3 +157,19 @@ class MemoryServicer(memory_service_pb2_grpc.MemoryServiceServicer):
             allow_missing=request.allow_missing,
         )
         return pb.ForgetMemoryResponse(consistency_token=token)
+
+    async def WatchMemories(  # noqa: N802
+        self, request: pb.WatchMemoriesRequest, context: Context
+    ) -> AsyncGenerator[pb.WatchMemoriesResponse, None]:
+        """Stream every change."""
+        async with aclosing(watch_memories(self._services, calling_tenant(), read_watch(request))) as events:
+            async for event in events:
+                yield write_event(event)
+
+    async def ExportMemories(  # noqa: N802
+        self, request: pb.ExportMemoriesRequest, context: Context
+    ) -> AsyncGenerator[pb.ExportMemoriesResponse, None]:
+        """Stream all memories."""
+        async with aclosing(export_memories(self._services, calling_tenant(), read_export(request))) as pages:
+            async for page in pages:
+                yield write_export(page)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import SomaBrainError
+from somabrain_service.domain.feed import Change, Position, StoredVector
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.idempotency import RequestKey
 from somabrain_service.domain.memory import Memory, MemoryDraft
@@ -156,6 +157,26 @@ class Reading(Protocol):
         """
         ...
 
+    async def namespace(self) -> Namespace:
+        """The namespace without its counts: all that `changes`, `live`, `vectors` and a page need to be asked after.
+
+        Raises:
+            NotFound: no such namespace.
+        """
+        ...
+
+    async def changes(self, after: Position, limit: int) -> list[Change]:
+        """Changes that follow `after` in commit order, at most `limit`."""
+        ...
+
+    async def live(self, ids: Sequence[MemoryId]) -> dict[MemoryId, Memory]:
+        """Those of the memories that are there, in no order and of any size."""
+        ...
+
+    async def vectors(self, ids: Sequence[MemoryId]) -> dict[MemoryId, StoredVector]:
+        """The vectors of those of the memories that have one."""
+        ...
+
     async def candidates(self, search: Search) -> Candidates:
         """The best by words, the best by vector, their neighbours in the session, and those who lend to these."""
         ...
@@ -179,9 +200,16 @@ class Reading(Protocol):
         ...
 
     async def page(
-        self, where: MemoryFilter, order: Order, after: tuple[str, int] | None, limit: int
+        self,
+        where: MemoryFilter,
+        order: Order,
+        after: tuple[str, int] | None,
+        limit: int,
+        unchanged_since: int | None = None,
     ) -> list[tuple[str, int]]:
         """Keys of the order, each with its memory's id, that follow `after`; at most `limit`.
+
+        `unchanged_since`: only memories without a change after that version. None: all.
 
         Raises:
             InvalidArgument: `after` holds no key of this order.

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+import numpy as np
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.errors import InvalidArgument, NotFound
+from somabrain_service.domain.feed import Change, ChangeType, Position, StoredVector
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory
-from somabrain_service.domain.names import MemoryId, NamespaceName
+from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.pages import Order, OrderField
 from somabrain_service.domain.scoring import Candidates
@@ -79,6 +81,26 @@ WHERE m.ordinal <= :limit AND (m.ordinal = 1 OR m.size_bytes <= :size_bytes)
 ORDER BY m.ordinal
 """)
 
+_NAMESPACE = text(f"SELECT n.id, {rows.NAMESPACE} FROM namespaces n WHERE n.name = :name")
+
+_CHANGES = text("""
+SELECT version, ordinal, type, memory, revision, change_time FROM changes
+WHERE namespace_id = :ns AND (version, ordinal) > (:version, :ordinal) ORDER BY version, ordinal LIMIT :limit
+""")
+
+_LIVE = text(f"""
+SELECT {rows.MEMORY} FROM memories m
+WHERE m.namespace_id = :ns AND m.id = ANY(CAST(:ids AS bigint[])) AND {filters.LIVE}
+""")
+
+_VECTORS = text("""
+SELECT memory, encoder_id, CAST(embedding AS real[]) AS embedding FROM memory_vectors
+WHERE namespace_id = :ns AND memory = ANY(CAST(:ids AS bigint[]))
+""")
+
+_UNCHANGED = """ AND NOT EXISTS (
+    SELECT FROM changes c WHERE c.namespace_id = :ns AND c.version > :unchanged_since AND c.memory = m.id)"""
+
 _KEYS = {
     OrderField.CREATE_TIME: ("m.id", "bigint"),  # rises with it
     OrderField.EVENT_TIME: ("m.event_time", "timestamptz"),
@@ -88,7 +110,7 @@ _KEYS = {
 
 
 class PostgresReading:
-    """See `Reading`. `statistics` comes first: it finds the namespace that the others read."""
+    """See `Reading`. `statistics` or `namespace` comes first: it finds the namespace that the others read."""
 
     def __init__(
         self, connection: AsyncConnection, name: NamespaceName, now: datetime, seen: Callable[[Namespace], Namespace]
@@ -102,7 +124,7 @@ class PostgresReading:
     @property
     def _values(self) -> dict[str, object]:
         if self._ns is None:
-            raise RuntimeError("statistics() is to be asked first")
+            raise RuntimeError("statistics() or namespace() is to be asked first")
         return {"ns": self._ns, "now": self._now}
 
     async def statistics(self, terms: Sequence[str] = ()) -> Statistics:
@@ -110,9 +132,44 @@ class PostgresReading:
         values = {"name": self._name.namespace, "now": self._now, "terms": list(terms)}
         row = (await self._connection.execute(_STATISTICS, values)).one_or_none()
         if row is None:
-            raise NotFound("Namespace", str(self._name), "Create it with NamespaceService.CreateNamespace.")
+            raise _no_namespace(self._name)
         self._ns = row.id
         return Statistics(self._seen(rows.namespace(row)), row.memories, int(row.tokens), row.vectors, tuple(row.df))
+
+    async def namespace(self) -> Namespace:
+        """See `Reading.namespace`."""
+        row = (await self._connection.execute(_NAMESPACE, {"name": self._name.namespace})).one_or_none()
+        if row is None:
+            raise _no_namespace(self._name)
+        self._ns = row.id
+        return self._seen(rows.namespace(row))
+
+    async def changes(self, after: Position, limit: int) -> list[Change]:
+        """See `Reading.changes`."""
+        values = {**self._values, "version": after.version, "ordinal": after.ordinal, "limit": limit}
+        return [
+            Change(
+                Position(row.version, row.ordinal),
+                ChangeType(row.type),
+                MemoryName(self._name, MemoryId(row.memory)),
+                row.revision,
+                row.change_time,
+            )
+            for row in await self._connection.execute(_CHANGES, values)
+        ]
+
+    async def live(self, ids: Sequence[MemoryId]) -> dict[MemoryId, Memory]:
+        """See `Reading.live`."""
+        found = await self._connection.execute(_LIVE, {**self._values, "ids": bigints(ids)})
+        memories = (rows.memory(self._name, row) for row in found)
+        return {memory.name.memory: memory for memory in memories}
+
+    async def vectors(self, ids: Sequence[MemoryId]) -> dict[MemoryId, StoredVector]:
+        """See `Reading.vectors`."""
+        found = await self._connection.execute(_VECTORS, {**self._values, "ids": bigints(ids)})
+        return {
+            MemoryId(row.memory): StoredVector(np.array(row.embedding, np.float32), row.encoder_id) for row in found
+        }
 
     async def candidates(self, search: Search) -> Candidates:
         """See `Reading.candidates`."""
@@ -138,7 +195,12 @@ class PostgresReading:
         return [rows.memory(self._name, row) for row in found], bool(found) and len(found) < found[0].there
 
     async def page(
-        self, where: MemoryFilter, order: Order, after: tuple[str, int] | None, limit: int
+        self,
+        where: MemoryFilter,
+        order: Order,
+        after: tuple[str, int] | None,
+        limit: int,
+        unchanged_since: int | None = None,
     ) -> list[tuple[str, int]]:
         """See `Reading.page`."""
         conditions, values = filters.conditions(where)
@@ -146,6 +208,9 @@ class PostgresReading:
         if after is not None:
             conditions += f" AND ({key}, m.id) {'<' if order.descending else '>'} (CAST(:key AS {kind}), :after)"
             values |= {"key": _key(kind, after[0]), "after": after[1]}
+        if unchanged_since is not None:
+            conditions += _UNCHANGED
+            values["unchanged_since"] = unchanged_since
         way = "DESC" if order.descending else "ASC"
         statement = text(
             f"SELECT CAST({key} AS text), m.id FROM memories m WHERE {conditions}"
@@ -153,6 +218,10 @@ class PostgresReading:
         )
         found = await self._connection.execute(statement, {**self._values, **values, "limit": limit})
         return [(row[0], row[1]) for row in found]
+
+
+def _no_namespace(name: NamespaceName) -> NotFound:
+    return NotFound("Namespace", str(name), "Create it with NamespaceService.CreateNamespace.")
 
 
 def _key(kind: str, text: str) -> datetime | int:

@@ -12,12 +12,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import IntEnum
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.errors import AlreadyExists
+from somabrain_service.domain.feed import ChangeType as ChangeType  # noqa: PLC0414 - said to callers by this name
 from somabrain_service.domain.idempotency import KEPT, RequestKey
 from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
@@ -25,16 +25,6 @@ from somabrain_service.domain.tokens import Moment
 from somabrain_service.store.postgres.arrays import bigints
 from somabrain_service.store.postgres.faults import Retry
 from somabrain_service.store.protocols import NewMemory
-
-
-class ChangeType(IntEnum):
-    """What happened; numbers as in the contract."""
-
-    REMEMBERED = 1
-    UPDATED = 2
-    FORGOTTEN = 3
-    EXPIRED = 4
-
 
 LOCK_SESSION = text("SELECT pg_advisory_xact_lock(:session)")
 LOCK_SESSIONS = text("SELECT pg_advisory_xact_lock(s) FROM unnest(CAST(:sessions AS bigint[])) AS s")

@@ -643,7 +643,9 @@ class MemoryChange(_message.Message):
     revision: _builtins.int
     @_builtins.property
     def memory(self) -> _memory_pb2.Memory:
-        """The memory as it is now; unset when it is gone, or when it was not asked for."""
+        """The memory as it is now, perhaps later than this change; unset when it is gone, or when it
+        was not asked for.
+        """
 
     @_builtins.property
     def change_time(self) -> _timestamp_pb2.Timestamp: ...
@@ -696,8 +698,9 @@ class WatchMemoriesRequest(_message.Message):
     parent: _builtins.str
     """`namespaces/{namespace}`."""
     cursor: _builtins.str
-    """From an earlier response: what came after it follows. Empty: from now on.
-    Older than the retained feed, or of an earlier epoch: OUT_OF_RANGE.
+    """From an earlier response: what came after it follows. Empty: from now on; the first response
+    is then a checkpoint. Altered, or of another namespace: INVALID_ARGUMENT. Older than the
+    retained feed, or of another epoch: OUT_OF_RANGE.
     """
     include_memory: _builtins.bool
     """Send the memory with the change."""
@@ -758,7 +761,9 @@ class ExportMemoriesRequest(_message.Message):
     """`namespaces/{namespace}`."""
     include_vectors: _builtins.bool
     resume_token: _builtins.str
-    """From an earlier response: what came after it follows."""
+    """From an earlier response: what came after it follows; all other fields must be as they were.
+    Older than the retained feed, or of another epoch: OUT_OF_RANGE.
+    """
     @_builtins.property
     def filter(self) -> _memory_pb2.MemoryFilter: ...
     def __init__(
@@ -812,10 +817,12 @@ class ExportMemoriesResponse(_message.Message):
     CURSOR_FIELD_NUMBER: _builtins.int
     resume_token: _builtins.str
     cursor: _builtins.str
-    """A watch from here on misses nothing and repeats nothing of this export."""
+    """A watch from here on misses nothing and repeats nothing of this export. The same in every
+    response, also after resuming.
+    """
     @_builtins.property
     def memories(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExportedMemory]:
-        """At most 1000 and 3 MiB."""
+        """At most 1000 and 3 MiB. Empty only in the first response, when there is none."""
 
     def __init__(
         self,

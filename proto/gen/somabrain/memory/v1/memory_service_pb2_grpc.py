@@ -158,14 +158,19 @@ class MemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchMemories(self, request, context):
-        """Streams every change from a cursor on, in commit order, until the token expires.
+        """Streams every change from a cursor on, each once, in commit order, and checkpoints while
+        there is none. Ends with UNAUTHENTICATED when the caller's token expires (resume with a new
+        one), and with UNAVAILABLE when the server stops, its database is gone, or the connection
+        reaches its age (resume).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExportMemories(self, request, context):
-        """Streams all memories of a namespace as of one version; resumable.
+        """Streams all memories of a namespace as of one version; resumable. What changes while it
+        streams is left out, and told by a watch from `cursor`: both together miss nothing.
+        Ends with UNAUTHENTICATED when the caller's token expires.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -54,9 +54,16 @@ class MemoryServiceStub:
     ListRevisions: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListRevisionsRequest, _memory_service_pb2.ListRevisionsResponse]
     """Lists the former states of a memory, newest first."""
     WatchMemories: _grpc.UnaryStreamMultiCallable[_memory_service_pb2.WatchMemoriesRequest, _memory_service_pb2.WatchMemoriesResponse]
-    """Streams every change from a cursor on, in commit order, until the token expires."""
+    """Streams every change from a cursor on, each once, in commit order, and checkpoints while
+    there is none. Ends with UNAUTHENTICATED when the caller's token expires (resume with a new
+    one), and with UNAVAILABLE when the server stops, its database is gone, or the connection
+    reaches its age (resume).
+    """
     ExportMemories: _grpc.UnaryStreamMultiCallable[_memory_service_pb2.ExportMemoriesRequest, _memory_service_pb2.ExportMemoriesResponse]
-    """Streams all memories of a namespace as of one version; resumable."""
+    """Streams all memories of a namespace as of one version; resumable. What changes while it
+    streams is left out, and told by a watch from `cursor`: both together miss nothing.
+    Ends with UNAUTHENTICATED when the caller's token expires.
+    """
 
 @_typing.type_check_only
 class MemoryServiceAsyncStub(MemoryServiceStub):
@@ -80,9 +87,16 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     ListRevisions: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListRevisionsRequest, _memory_service_pb2.ListRevisionsResponse]  # type: ignore[assignment]
     """Lists the former states of a memory, newest first."""
     WatchMemories: _aio.UnaryStreamMultiCallable[_memory_service_pb2.WatchMemoriesRequest, _memory_service_pb2.WatchMemoriesResponse]  # type: ignore[assignment]
-    """Streams every change from a cursor on, in commit order, until the token expires."""
+    """Streams every change from a cursor on, each once, in commit order, and checkpoints while
+    there is none. Ends with UNAUTHENTICATED when the caller's token expires (resume with a new
+    one), and with UNAVAILABLE when the server stops, its database is gone, or the connection
+    reaches its age (resume).
+    """
     ExportMemories: _aio.UnaryStreamMultiCallable[_memory_service_pb2.ExportMemoriesRequest, _memory_service_pb2.ExportMemoriesResponse]  # type: ignore[assignment]
-    """Streams all memories of a namespace as of one version; resumable."""
+    """Streams all memories of a namespace as of one version; resumable. What changes while it
+    streams is left out, and told by a watch from `cursor`: both together miss nothing.
+    Ends with UNAUTHENTICATED when the caller's token expires.
+    """
 
 class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -163,7 +177,11 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.WatchMemoriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_memory_service_pb2.WatchMemoriesResponse], _abc.AsyncIterator[_memory_service_pb2.WatchMemoriesResponse]]:
-        """Streams every change from a cursor on, in commit order, until the token expires."""
+        """Streams every change from a cursor on, each once, in commit order, and checkpoints while
+        there is none. Ends with UNAUTHENTICATED when the caller's token expires (resume with a new
+        one), and with UNAVAILABLE when the server stops, its database is gone, or the connection
+        reaches its age (resume).
+        """
 
     @_abc_1.abstractmethod
     def ExportMemories(
@@ -171,6 +189,9 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.ExportMemoriesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_memory_service_pb2.ExportMemoriesResponse], _abc.AsyncIterator[_memory_service_pb2.ExportMemoriesResponse]]:
-        """Streams all memories of a namespace as of one version; resumable."""
+        """Streams all memories of a namespace as of one version; resumable. What changes while it
+        streams is left out, and told by a watch from `cursor`: both together miss nothing.
+        Ends with UNAUTHENTICATED when the caller's token expires.
+        """
 
 def add_MemoryServiceServicer_to_server(servicer: MemoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

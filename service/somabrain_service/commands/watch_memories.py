@@ -1,0 +1,101 @@
+"""Stream every change of a namespace from a cursor on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from datetime import datetime
+
+from common.errors import OutOfRange
+from somabrain_service.commands.services import Services
+from somabrain_service.domain.feed import Change, ChangeType, Position, WatchEvent, WatchQuery
+from somabrain_service.domain.memory import Memory
+from somabrain_service.domain.names import MemoryId, TenantId
+from somabrain_service.domain.namespace import DEFAULT_FEED_RETENTION, Namespace
+from somabrain_service.domain.tokens import Moment, feed_cursor, read_feed_cursor
+from somabrain_service.store.protocols import Reading
+
+CHECKPOINT_S = 5.0
+CHANGES = 500
+"""Changes that are read at once; they are names and numbers."""
+CHANGES_WITH_MEMORIES = 16
+"""The same with their memories: 1.4 MB when all are as large as can be."""
+
+
+async def watch_memories(services: Services, tenant: TenantId, query: WatchQuery) -> AsyncGenerator[WatchEvent, None]:
+    """Yield each change after the cursor once, in commit order, and a checkpoint when there is none for a while.
+
+    The consumer sets the pace: nothing is read before what was read is taken.
+
+    Raises:
+        InvalidArgument: the cursor is altered, or of another namespace.
+        OutOfRange: the cursor is older than the retained feed, or of another epoch.
+        NotFound: no such namespace, or it was deleted.
+        ResourceExhausted: this process has as many watches as it bears.
+        Unavailable: PostgreSQL is gone, or the process drains.
+    """
+    limit = CHANGES_WITH_MEMORIES if query.include_memory else CHANGES
+    epoch, position, checkpoint_at = "", Position(0), 0.0
+
+    async def look() -> Moment:
+        async with services.store.reading(tenant, query.parent, services.clock()) as reading:
+            namespace = await reading.namespace()
+        return Moment(namespace.epoch, namespace.version)
+
+    async with services.watchers.watching(tenant, query.parent) as pulse:
+        while True:
+            services.watchers.check()
+            now = services.clock()
+            async with services.store.reading(tenant, query.parent, now) as reading:
+                namespace = await reading.namespace()
+                moment = Moment(namespace.epoch, namespace.version)
+                if not epoch:
+                    epoch, position = _start(tenant, query, moment)
+                elif epoch != namespace.epoch:
+                    raise OutOfRange("The namespace was restored or made anew; export it, and watch from there.")
+                changes = await reading.changes(position, limit)
+                check_retained(namespace, changes, now)
+                memories = await _memories(reading, changes) if query.include_memory else {}
+            for change in changes:
+                position = change.position
+                cursor = feed_cursor(tenant, query.parent, epoch, position)
+                yield WatchEvent(change, memories.get(change.name.memory), now, cursor)
+                checkpoint_at = time.monotonic() + CHECKPOINT_S
+            if len(changes) == limit:
+                continue
+            # Everything up to this version has been told.
+            position = Position(moment.version)
+            while True:
+                if time.monotonic() >= checkpoint_at:
+                    yield WatchEvent(None, None, now, feed_cursor(tenant, query.parent, epoch, position))
+                    checkpoint_at = time.monotonic() + CHECKPOINT_S
+                if await pulse.next(look) != moment:
+                    break
+                now = services.clock()
+
+
+def check_retained(namespace: Namespace, changes: list[Change], now: datetime) -> None:
+    """Hold the changes that follow a cursor against the feed's retention, whether or not they were swept.
+
+    Whoever sweeps leaves the newest change past the retention: by it older cursors are known.
+
+    Raises:
+        OutOfRange: the first is past it.
+    """
+    retention = namespace.settings.feed_retention or DEFAULT_FEED_RETENTION
+    if changes and now - changes[0].change_time > retention:
+        raise OutOfRange(
+            f"The feed of {namespace.name} keeps changes for {retention}, and some after this cursor are older; "
+            "export the namespace and watch from the export's cursor."
+        )
+
+
+def _start(tenant: TenantId, query: WatchQuery, now: Moment) -> tuple[str, Position]:
+    if not query.cursor:
+        return now.epoch, Position(now.version)
+    return now.epoch, read_feed_cursor(tenant, query.parent, query.cursor, now)
+
+
+async def _memories(reading: Reading, changes: list[Change]) -> dict[MemoryId, Memory]:
+    ids = [change.name.memory for change in changes if change.type not in {ChangeType.FORGOTTEN, ChangeType.EXPIRED}]
+    return await reading.live(ids) if ids else {}

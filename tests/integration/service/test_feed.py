@@ -1,0 +1,329 @@
+"""Watches and exports over gRPC: every change once, in commit order, whatever happens to the server."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from contextlib import aclosing
+from datetime import timedelta
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from somabrain.memory.v1 import memory_service_pb2 as pb
+from somabrain.memory.v1 import memory_service_pb2_grpc, namespace_service_pb2, namespace_service_pb2_grpc
+from somabrain_client import Change, ChangeType, Checkpoint, Filter, MemoryClient
+from somabrain_client.errors import (
+    InvalidArgumentError,
+    NotFoundError,
+    OutOfRangeError,
+    ResourceExhaustedError,
+    UnauthenticatedError,
+)
+from tests.integration.service.conftest import Connect
+from tests.integration.service.issuer import Issuer
+from tests.integration.service.running import Running, service
+from tests.integration.service.test_calls import bearer, notes, unique
+
+
+async def now(client: MemoryClient, namespace: str) -> str:
+    """The cursor of this moment."""
+    async with aclosing(client.watch(namespace)) as events:
+        first = await anext(events)
+    assert isinstance(first, Checkpoint)
+    return first.cursor
+
+
+async def changes(client: MemoryClient, namespace: str, cursor: str, count: int, **options: bool) -> list[Change]:
+    """The next `count` changes after a cursor."""
+    found: list[Change] = []
+    async with aclosing(client.watch(namespace, cursor=cursor, **options)) as events:
+        async for event in events:
+            if isinstance(event, Change):
+                found.append(event)
+            if len(found) == count:
+                break
+    return found
+
+
+async def test_eight_writers_and_watchers_through_a_killed_server(
+    folder: Path, settings: dict[str, object], idp: Issuer
+) -> None:
+    """The server is killed (kill -9) and begun again under them: each watcher sees each change once, in one order."""
+    token, port = idp.token("feed-killed"), 0
+    with service(folder, settings) as first:
+        first.wait_until_ready()
+        port = int(first.address.rpartition(":")[2])
+        client = MemoryClient(first.address, token=token, deadline_s=60)
+        await client.create_namespace("log")
+        cursor = await now(client, "log")
+        written: list[str] = []
+
+        async def write(writer: int) -> None:
+            for number in range(20):
+                memory = await client.remember("log", f"writer {writer} number {number}")
+                written.append(memory.name)
+                if number % 5 == 0:
+                    await client.forget(memory.name, allow_missing=True)
+                await asyncio.sleep(0.03)
+
+        total = 8 * (20 + 4)
+        watching = [asyncio.create_task(changes(client, "log", cursor, total)) for _ in range(3)]
+        writing = [asyncio.create_task(write(writer)) for writer in range(8)]
+        await asyncio.sleep(0.5)
+        assert not any(task.done() for task in writing)
+        first.process.kill()
+        await asyncio.to_thread(first.process.wait)
+    with service(folder, {**settings, "grpc__port": port}) as second:
+        await asyncio.to_thread(second.wait_until_ready)
+        await asyncio.gather(*writing)
+        seen = await asyncio.wait_for(asyncio.gather(*watching), 60)
+        assert client.attempts.unavailable > 0
+        from_the_start = await changes(client, "log", cursor, total)
+        await client.__aexit__(None, None, None)
+    assert len(set(written)) == 160
+    assert seen == [from_the_start] * 3
+    assert len({change.cursor for change in from_the_start}) == total
+    remembered = [change.name for change in from_the_start if change.type is ChangeType.REMEMBERED]
+    forgotten = [change.name for change in from_the_start if change.type is ChangeType.FORGOTTEN]
+    assert sorted(remembered) == sorted(written)
+    assert len(set(forgotten)) == len(forgotten) == 32
+    assert set(forgotten) <= set(written)
+
+
+async def test_the_memory_comes_when_asked_and_forgetting_is_an_event_without_one(connect: Connect) -> None:
+    async with connect("feed-forget") as client:
+        namespace = await notes(client)
+        cursor = await now(client, namespace)
+        kept = await client.remember(namespace, "kept")
+        gone = await client.remember(namespace, "gone")
+        watching = asyncio.create_task(changes(client, namespace, cursor, 3, include_memory=True))
+        await client.forget(gone.name)
+        found = await watching
+        assert [(change.type.name, change.name) for change in found] == [
+            ("REMEMBERED", kept.name), ("REMEMBERED", gone.name), ("FORGOTTEN", gone.name),
+        ]  # fmt: skip
+        assert found[0].memory == kept
+        assert found[2].memory is None
+        assert [change.memory for change in await changes(client, namespace, cursor, 3)] == [None, None, None]
+        resumed = await changes(client, namespace, found[0].cursor, 2, include_memory=True)
+        assert [(change.name, change.memory) for change in resumed] == [(gone.name, None), (gone.name, None)]
+
+
+async def test_an_idle_watch_has_checkpoints_and_one_of_them_resumes(connect: Connect) -> None:
+    async with connect("feed-idle") as client:
+        namespace = await notes(client)
+        async with aclosing(client.watch(namespace)) as events:
+            seen = [await anext(events), await asyncio.wait_for(anext(events), 10)]
+        assert all(isinstance(event, Checkpoint) for event in seen)
+        kept = await client.remember(namespace, "later")
+        assert [change.name for change in await changes(client, namespace, seen[1].cursor, 1)] == [kept.name]
+
+
+async def test_a_cursor_fits_one_namespace_of_one_tenant_unaltered(connect: Connect) -> None:
+    """And another tenant learns nothing, not even whether the namespace is there."""
+    async with connect("feed-a") as ours, connect("feed-b") as theirs:
+        namespace, other = await notes(ours), await notes(ours)
+        cursor = await now(ours, namespace)
+        with pytest.raises(NotFoundError):
+            await now(theirs, namespace)
+        await theirs.create_namespace(namespace)
+        await ours.remember(namespace, "ours alone")
+        for client, parent, sent in (
+            (ours, namespace, cursor[:-4] + "AAAA"),
+            (ours, namespace, "!"),
+            (ours, namespace, "x" * 3000),
+            (ours, other, cursor),
+            (theirs, namespace, cursor),
+        ):
+            with pytest.raises(InvalidArgumentError) as caught:
+                await changes(client, parent, sent, 1)
+            assert list(caught.value.explanation.fields) == ["cursor"]
+        async with aclosing(theirs.watch(namespace)) as events:
+            assert isinstance(await anext(events), Checkpoint)
+            assert isinstance(await asyncio.wait_for(anext(events), 10), Checkpoint)
+
+
+async def test_a_cursor_older_than_the_retained_feed_is_out_of_range(
+    brain: Running, connect: Connect, idp: Issuer
+) -> None:
+    namespace = unique()
+    async with grpc.aio.insecure_channel(brain.address) as channel, connect() as client:
+        made = namespace_service_pb2.CreateNamespaceRequest(namespace_id=namespace)
+        made.namespace.settings.feed_retention.CopyFrom(Duration(seconds=1))
+        stub = namespace_service_pb2_grpc.NamespaceServiceStub(channel)
+        await stub.CreateNamespace(made, metadata=bearer(idp))
+        cursor = await now(client, namespace)
+        first = await client.remember(namespace, "soon too old")
+        [change] = await changes(client, namespace, cursor, 1)
+        await asyncio.sleep(1.1)
+        with pytest.raises(OutOfRangeError, match="export the namespace"):
+            await changes(client, namespace, cursor, 1)
+        second = await client.remember(namespace, "young")
+        assert [found.name for found in await changes(client, namespace, change.cursor, 1)] == [second.name]
+        pages = [page async for page in client.export(namespace)]
+        assert [item.memory for item in pages[0].memories] == [first, second]
+
+
+async def test_a_cursor_of_another_epoch_is_out_of_range(connect: Connect, postgres: object) -> None:
+    import psycopg
+
+    async with connect("feed-epoch") as client:
+        namespace = await notes(client)
+        cursor = await now(client, namespace)
+        async with await psycopg.AsyncConnection.connect(postgres.owner_dsn) as owner:  # type: ignore[attr-defined]
+            await owner.execute(
+                "UPDATE namespaces SET epoch = 'restored' WHERE name = %s", (namespace.removeprefix("namespaces/"),)
+            )
+        with pytest.raises(OutOfRangeError):
+            await changes(client, namespace, cursor, 1)
+
+
+async def test_a_stream_ends_when_its_token_does_and_the_client_goes_on_with_the_next(
+    brain: Running, idp: Issuer, connect: Connect
+) -> None:
+    async with connect("feed-exp") as writer:
+        namespace = await notes(writer)
+        async with grpc.aio.insecure_channel(brain.address) as channel:
+            stub = memory_service_pb2_grpc.MemoryServiceStub(channel)
+            metadata = (("authorization", f"Bearer {idp.token('feed-exp', life_s=2)}"),)
+            started = time.monotonic()
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                async for _ in stub.WatchMemories(pb.WatchMemoriesRequest(parent=namespace), metadata=metadata):
+                    pass
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        assert 1 < time.monotonic() - started < 6
+        async with MemoryClient(brain.address, token=lambda: idp.token("feed-exp", life_s=2)) as client:
+            watching = asyncio.create_task(changes(client, namespace, await now(client, namespace), 1))
+            await asyncio.sleep(3)
+            kept = await writer.remember(namespace, "after the first token")
+            assert [change.name for change in await asyncio.wait_for(watching, 20)] == [kept.name]
+        async with MemoryClient(brain.address, token=idp.token("feed-exp", life_s=-60)) as stranger:
+            with pytest.raises(UnauthenticatedError):
+                await now(stranger, namespace)
+
+
+async def test_a_drain_ends_a_watch_with_unavailable_and_does_not_wait_for_it(
+    folder: Path, settings: dict[str, object], idp: Issuer
+) -> None:
+    with service(folder, settings) as running:
+        running.wait_until_ready()
+        async with MemoryClient(running.address, token=idp.token()) as client:
+            namespace = await notes(client)
+        async with grpc.aio.insecure_channel(running.address) as channel:
+            stub = memory_service_pb2_grpc.MemoryServiceStub(channel)
+            call = stub.WatchMemories(pb.WatchMemoriesRequest(parent=namespace), metadata=bearer(idp))
+            first = await call.read()
+            assert isinstance(first, pb.WatchMemoriesResponse)
+            assert first.HasField("checkpoint")
+            running.process.send_signal(signal.SIGTERM)
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call.read()
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert "resume from the last cursor" in (caught.value.details() or "")
+        assert await asyncio.to_thread(running.process.wait, 10) == 0
+
+
+async def test_watches_that_end_leave_nothing_and_too_many_are_refused(
+    brain: Running, connect: Connect, idp: Issuer
+) -> None:
+    """By cancellation and by deadline; the count is the metric's."""
+
+    def in_flight() -> float:
+        name = 'grpc_server_in_flight{grpc_method="WatchMemories"'
+        return sum(float(line.split()[-1]) for line in brain.get("/metrics")[1].splitlines() if line.startswith(name))
+
+    async def until(count: float) -> None:
+        ends_at = time.monotonic() + 10
+        while await asyncio.to_thread(in_flight) != count:
+            assert time.monotonic() < ends_at, in_flight()
+            await asyncio.sleep(0.05)
+
+    await until(0)
+    async with connect("a") as client, grpc.aio.insecure_channel(brain.address) as channel:
+        namespace = await notes(client)
+        stub = memory_service_pb2_grpc.MemoryServiceStub(channel)
+        request = pb.WatchMemoriesRequest(parent=namespace)
+        with pytest.raises(grpc.aio.AioRpcError) as late:
+            async for _ in stub.WatchMemories(request, metadata=bearer(idp), timeout=1):
+                pass
+        assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        await until(0)
+        calls = [stub.WatchMemories(request, metadata=bearer(idp)) for _ in range(256)]
+        await asyncio.gather(*(call.read() for call in calls))
+        with pytest.raises(ResourceExhaustedError, match="256 watches"):
+            await now(client, namespace)
+        assert await asyncio.to_thread(in_flight) == 256
+        for call in calls:
+            call.cancel()
+        await until(0)
+        await now(client, namespace)
+
+
+async def test_an_export_and_a_watch_from_its_cursor_are_everything_once(
+    connect: Connect, idp: Issuer, brain: Running
+) -> None:
+    """Also when the export is resumed and the namespace changes meanwhile."""
+    async with connect("feed-export") as client, grpc.aio.insecure_channel(brain.address) as channel:
+        namespace = await notes(client)
+        texts = [f"{number} " + "x" * 60_000 for number in range(110)]
+        kept = [await client.remember(namespace, text, labels={"n": str(i % 2)}) for i, text in enumerate(texts)]
+        stub = memory_service_pb2_grpc.MemoryServiceStub(channel)
+        metadata = (("authorization", f"Bearer {idp.token('feed-export')}"),)
+        call = stub.ExportMemories(pb.ExportMemoriesRequest(parent=namespace), metadata=metadata)
+        first = await call.read()
+        assert isinstance(first, pb.ExportMemoriesResponse)
+        call.cancel()
+        assert 0 < len(first.memories) < 110
+        assert first.ByteSize() <= 3 * 1024 * 1024
+        late = await client.remember(namespace, "while it streams")
+        await client.forget(kept[-1].name)
+        rest = [page async for page in client.export(namespace, resume_token=first.resume_token)]
+        names = [item.memory.name for item in first.memories] + [
+            item.memory.name for page in rest for item in page.memories
+        ]
+        assert names == [memory.name for memory in kept[:-1]]
+        assert {page.cursor for page in rest} == {first.cursor}
+        told = await changes(client, namespace, first.cursor, 2)
+        assert [(change.type.name, change.name) for change in told] == [
+            ("REMEMBERED", late.name), ("FORGOTTEN", kept[-1].name),
+        ]  # fmt: skip
+        chosen = [page async for page in client.export(namespace, where=Filter(labels={"n": "1"}))]
+        assert [item.memory for page in chosen for item in page.memories] == kept[1:-1:2]
+        for sent in (first.resume_token[:-4] + "AAAA", chosen[0].resume_token, first.cursor):
+            with pytest.raises(InvalidArgumentError) as caught:
+                [page async for page in client.export(namespace, resume_token=sent)]
+            assert list(caught.value.explanation.fields) == ["resume_token"]
+        assert [
+            page.memories for page in [p async for p in client.export(namespace, resume_token=rest[-1].resume_token)]
+        ] == [()]
+
+
+async def test_an_empty_namespace_exports_one_page_with_a_cursor(connect: Connect) -> None:
+    async with connect("feed-empty") as client:
+        namespace = await notes(client)
+        [page] = [page async for page in client.export(namespace)]
+        kept = await client.remember(namespace, "first", ttl=timedelta(hours=1))
+        assert page.memories == ()
+        assert [change.name for change in await changes(client, namespace, page.cursor, 1)] == [kept.name]
+
+
+async def test_vectors_are_exported_on_request(folder: Path, settings: dict[str, object], idp: Issuer) -> None:
+    with service(folder, {**settings, "encoder__kind": "minilm-l6-v2-int8"}) as running:
+        running.wait_until_ready()
+        async with MemoryClient(running.address, token=idp.token("feed-vectors")) as client:
+            namespace = await notes(client)
+            await client.remember(namespace, "by the encoder")
+            own = [1.0] + [0.0] * 383
+            await client.remember(namespace, "by the caller", vector=own)
+            [page] = [page async for page in client.export(namespace, include_vectors=True)]
+            [bare] = [page async for page in client.export(namespace)]
+    assert [item.encoder_id for item in page.memories] == ["minilm-l6-v2-int8"] * 2
+    assert page.memories[1].vector == tuple(own)
+    assert page.memories[0].vector is not None
+    assert abs(sum(value * value for value in page.memories[0].vector) - 1) < 1e-2
+    assert [item.vector for item in bare.memories] == [None, None]
