@@ -167,17 +167,12 @@ async def test_bad_input_names_the_field(connect: Connect, field: str, arguments
 
 @pytest.mark.parametrize("method", UNIMPLEMENTED_METHODS)
 async def test_what_is_not_there_yet_says_what_to_do_instead(brain: Running, idp: Issuer, method: str) -> None:
-    """Also streams, and after identity: a stranger learns nothing."""
+    """After identity: a stranger learns nothing."""
     async with grpc.aio.insecure_channel(brain.address) as channel:
 
         async def call(metadata: Metadata) -> None:
-            if method.endswith(("WatchMemories", "ExportMemories")):
-                stream: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(method)
-                async for _ in stream(b"", metadata=metadata):
-                    pass
-            else:
-                unary: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
-                await unary(b"", metadata=metadata)
+            unary: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+            await unary(b"", metadata=metadata)
 
         with pytest.raises(grpc.aio.AioRpcError) as known:
             await call(bearer(idp))
@@ -200,17 +195,6 @@ async def test_an_output_only_field_that_is_set_is_refused(brain: Running, idp: 
             await stub.Remember(request, metadata=bearer(idp))
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "memory.name" in explain(caught.value).fields
-
-
-async def test_a_field_that_is_not_honoured_is_named(brain: Running, idp: Issuer) -> None:
-    async with grpc.aio.insecure_channel(brain.address) as channel:
-        stub = namespace_service_pb2_grpc.NamespaceServiceStub(channel)
-        request = namespace_service_pb2.CreateNamespaceRequest(namespace_id=unique())
-        request.namespace.settings.feed_retention.seconds = 3600
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await stub.CreateNamespace(request, metadata=bearer(idp))
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert (caught.value.details() or "").startswith("namespace.settings.feed_retention is not honoured yet")
 
 
 async def test_a_pinned_memory_outlives_the_default_expiry(connect: Connect) -> None:
