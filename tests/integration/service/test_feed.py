@@ -327,3 +327,54 @@ async def test_vectors_are_exported_on_request(folder: Path, settings: dict[str,
     assert page.memories[0].vector is not None
     assert abs(sum(value * value for value in page.memories[0].vector) - 1) < 1e-2
     assert [item.vector for item in bare.memories] == [None, None]
+
+
+async def test_a_watch_outlives_its_connections(folder: Path, settings: dict[str, object], idp: Issuer) -> None:
+    """Each is closed after a second; every change still comes once."""
+    aged = {**settings, "grpc__max_connection_age_s": 1, "grpc__drain_s": 1}
+    with service(folder, aged) as running:
+        running.wait_until_ready()
+        async with MemoryClient(running.address, token=idp.token("feed-age")) as client:
+            namespace = await notes(client)
+            cursor = await now(client, namespace)
+            async with MemoryClient(running.address, token=idp.token("feed-age")) as watcher:
+                watching = asyncio.create_task(changes(watcher, namespace, cursor, 50))
+                kept = []
+                for number in range(50):
+                    kept.append((await client.remember(namespace, f"number {number}")).name)
+                    await asyncio.sleep(0.1)
+                assert [change.name for change in await asyncio.wait_for(watching, 20)] == kept
+                assert watcher.attempts.unavailable > 0
+
+
+async def test_a_consumer_that_does_not_read_holds_one_page_and_ends_with_its_token(
+    brain: Running, idp: Issuer, connect: Connect
+) -> None:
+    """What it did not take, the process did not read: its memory does not grow with the feed."""
+
+    def resident_kib() -> int:
+        status = Path(f"/proc/{brain.process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0])
+
+    async with connect("feed-slow") as client, grpc.aio.insecure_channel(brain.address) as channel:
+        namespace = await notes(client)
+        cursor = await now(client, namespace)
+        await asyncio.gather(*(client.remember(namespace, f"{i} " + "x" * 60_000) for i in range(400)))
+        stub = memory_service_pb2_grpc.MemoryServiceStub(channel)
+        request = pb.WatchMemoriesRequest(parent=namespace, cursor=cursor, include_memory=True)
+        before = resident_kib()
+        metadata = (("authorization", f"Bearer {idp.token('feed-slow', life_s=4)}"),)
+        call = stub.WatchMemories(request, metadata=metadata)
+        assert await call.read()
+        await asyncio.sleep(2)
+        assert resident_kib() - before < 12_000
+        await asyncio.sleep(4)
+        taken: list[object] = []
+
+        async def take_the_rest() -> None:
+            while len(taken) < 400:
+                taken.append(await call.read())
+
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await take_the_rest()
+    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
