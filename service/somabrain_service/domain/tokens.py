@@ -126,9 +126,7 @@ def read_feed_cursor(tenant: TenantId, parent: NamespaceName, cursor: str, now: 
         OutOfRange: it is of another epoch, or of a history that this one does not go on.
     """
     match _decode("cursor", cursor):
-        case [str(bound), str(epoch), int(version), int(ordinal)] if 0 <= version < 2**63 and (
-            0 <= ordinal <= LAST_ORDINAL
-        ):
+        case [str(bound), str(epoch), int(version), int(ordinal)] if _whole(version) and _whole(ordinal, LAST_ORDINAL):
             if bound != _digest_of([tenant, "feed", parent]):
                 raise InvalidArgument("cursor", "is of another namespace; send one of this one, or none")
             _check_epoch("cursor", Moment(epoch, version), now)
@@ -150,7 +148,7 @@ def read_export_token(tenant: TenantId, query: ExportQuery, now: Moment) -> tupl
         OutOfRange: it is of another epoch, or of a history that this one does not go on.
     """
     match _decode("resume_token", query.resume_token):
-        case [str(bound), str(epoch), int(version), int(after)] if 0 <= version < 2**63 and 0 <= after < 2**63:
+        case [str(bound), str(epoch), int(version), int(after)] if _whole(version) and _whole(after):
             if bound != _bound_to(tenant, query):
                 raise InvalidArgument(
                     "resume_token", "is of another request; keep all other fields as they were, or begin without it"
@@ -160,6 +158,11 @@ def read_export_token(tenant: TenantId, query: ExportQuery, now: Moment) -> tupl
             return moment, after
         case _:
             raise InvalidArgument("resume_token", "is none of this service; send one unchanged, or begin without")
+
+
+def _whole(value: int, most: int = 2**63 - 1) -> bool:
+    """Whether it is a number that PostgreSQL takes, and no bool. Whoever computes a token's digest can write any."""
+    return type(value) is int and 0 <= value <= most
 
 
 def _check_epoch(field: str, then: Moment, now: Moment) -> None:

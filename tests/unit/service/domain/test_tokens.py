@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import FailedPrecondition, InvalidArgument, Unavailable
+from common.errors import FailedPrecondition, InvalidArgument, OutOfRange, Unavailable
+from somabrain_service.domain.feed import LAST_ORDINAL, ExportQuery, Position
+from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.idempotency import request_key
 from somabrain_service.domain.memory import MemoryDraft, Vector
 from somabrain_service.domain.names import NamespaceName, tenant_id
@@ -19,8 +21,12 @@ from somabrain_service.domain.tokens import (
     canonical_bytes,
     check_consistency,
     consistency_token,
+    export_token,
+    feed_cursor,
     namespaces_token,
     page_token,
+    read_export_token,
+    read_feed_cursor,
     read_namespaces_token,
     read_page_token,
 )
@@ -104,6 +110,53 @@ def test_a_page_of_namespaces_continues_where_it_ended_and_only_there() -> None:
     for other in (page_token(TENANT, ListQuery(NOTES), "1", 1), consistency_token(NOTES, Moment("e", 1)), "é", "AAAA"):
         with pytest.raises(InvalidArgument, match="page_token"):
             read_namespaces_token(TENANT, NamespaceQuery(5, other))
+
+
+@given(st.integers(0, 2**63 - 1), st.integers(0, LAST_ORDINAL))
+def test_a_cursor_comes_back_for_its_namespace_and_no_other(version: int, ordinal: int) -> None:
+    place, now = Position(version, ordinal), Moment("e", 2**63 - 1)
+    cursor = feed_cursor(TENANT, NOTES, "e", place)
+    assert read_feed_cursor(TENANT, NOTES, cursor, now) == place
+    for tenant, parent in ((tenant_id("i", "u"), NOTES), (TENANT, OTHER)):
+        with pytest.raises(InvalidArgument, match="another namespace"):
+            read_feed_cursor(tenant, parent, cursor, now)
+
+
+def test_a_cursor_or_an_export_of_another_history_is_out_of_range() -> None:
+    cursor = feed_cursor(TENANT, NOTES, "e", Position(5))
+    query = ExportQuery(NOTES, resume_token=export_token(TENANT, ExportQuery(NOTES), Moment("e", 5), 1))
+    for now in (Moment("f", 9), Moment("e", 4)):
+        with pytest.raises(OutOfRange, match="cursor"):
+            read_feed_cursor(TENANT, NOTES, cursor, now)
+        with pytest.raises(OutOfRange, match="resume_token"):
+            read_export_token(TENANT, query, now)
+
+
+def test_an_exports_token_comes_back_for_its_request_and_no_other() -> None:
+    now, token = Moment("e", 9), export_token(TENANT, ExportQuery(NOTES), Moment("e", 5), 42)
+    assert read_export_token(TENANT, ExportQuery(NOTES, resume_token=token), now) == (Moment("e", 5), 42)
+    for tenant, query in (
+        (tenant_id("i", "u"), ExportQuery(NOTES, resume_token=token)),
+        (TENANT, ExportQuery(OTHER, resume_token=token)),
+        (TENANT, ExportQuery(NOTES, include_vectors=True, resume_token=token)),
+        (TENANT, ExportQuery(NOTES, MemoryFilter(sessions=("s",)), resume_token=token)),
+    ):
+        with pytest.raises(InvalidArgument, match="another request"):
+            read_export_token(tenant, query, now)
+    with pytest.raises(InvalidArgument):
+        read_feed_cursor(TENANT, NOTES, token, now)
+
+
+@pytest.mark.parametrize(
+    ("version", "other"), [(-1, 1), (2**63, 1), (True, 1), (1, -1), (1, 2**63), (1, True), ("1", 1)]
+)
+def test_a_place_in_the_feed_that_somebody_made_up_is_refused(version: Any, other: Any) -> None:
+    """Its digest is no secret."""
+    with pytest.raises(InvalidArgument, match="none of this service"):
+        read_feed_cursor(TENANT, NOTES, feed_cursor(TENANT, NOTES, "e", Position(version, other)), Moment("e", 9))
+    made_up = export_token(TENANT, ExportQuery(NOTES), Moment("e", version), other)
+    with pytest.raises(InvalidArgument, match="none of this service"):
+        read_export_token(TENANT, ExportQuery(NOTES, resume_token=made_up), Moment("e", 9))
 
 
 def test_a_request_key_tells_bodies_apart_and_holds_neither_id_nor_text() -> None:
