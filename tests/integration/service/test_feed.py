@@ -11,12 +11,13 @@ from pathlib import Path
 
 import grpc
 import grpc.aio
+import psycopg
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from somabrain.memory.v1 import memory_service_pb2 as pb
 from somabrain.memory.v1 import memory_service_pb2_grpc, namespace_service_pb2, namespace_service_pb2_grpc
-from somabrain_client import Change, ChangeType, Checkpoint, Filter, MemoryClient
+from somabrain_client import Change, ChangeType, Checkpoint, Filter, MemoryClient, RetryPolicy
 from somabrain_client.errors import (
     InvalidArgumentError,
     NotFoundError,
@@ -24,8 +25,10 @@ from somabrain_client.errors import (
     ResourceExhaustedError,
     UnauthenticatedError,
 )
+from tests.integration.conftest import Clone
 from tests.integration.service.conftest import Connect
 from tests.integration.service.issuer import Issuer
+from tests.integration.service.postgres import postgres as postgres_server
 from tests.integration.service.running import Running, service
 from tests.integration.service.test_calls import bearer, notes, unique
 
@@ -169,13 +172,11 @@ async def test_a_cursor_older_than_the_retained_feed_is_out_of_range(
         assert [item.memory for item in pages[0].memories] == [first, second]
 
 
-async def test_a_cursor_of_another_epoch_is_out_of_range(connect: Connect, postgres: object) -> None:
-    import psycopg
-
+async def test_a_cursor_of_another_epoch_is_out_of_range(connect: Connect, postgres: Clone) -> None:
     async with connect("feed-epoch") as client:
         namespace = await notes(client)
         cursor = await now(client, namespace)
-        async with await psycopg.AsyncConnection.connect(postgres.owner_dsn) as owner:  # type: ignore[attr-defined]
+        async with await psycopg.AsyncConnection.connect(postgres.owner_dsn) as owner:
             await owner.execute(
                 "UPDATE namespaces SET epoch = 'restored' WHERE name = %s", (namespace.removeprefix("namespaces/"),)
             )
@@ -378,3 +379,28 @@ async def test_a_consumer_that_does_not_read_holds_one_page_and_ends_with_its_to
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await take_the_rest()
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_watches_go_on_after_postgresql_was_killed(
+    folder: Path, settings: dict[str, object], idp: Issuer
+) -> None:
+    """All watchers of the namespace learn it, resume, and see each change once."""
+    with (
+        postgres_server(folder / "feed-postgres") as database,
+        service(folder, {**settings, "postgres_dsn": database.start()}) as running,
+    ):
+        running.wait_until_ready()
+        patient = RetryPolicy(max_attempts=60)
+        async with MemoryClient(running.address, token=idp.token(), retry=patient, deadline_s=60) as client:
+            namespace = await notes(client)
+            cursor = await now(client, namespace)
+            watching = [asyncio.create_task(changes(client, namespace, cursor, 2)) for _ in range(3)]
+            first = await client.remember(namespace, "before")
+            await asyncio.sleep(1)
+            await asyncio.to_thread(database.kill)
+            await asyncio.sleep(2)
+            assert client.attempts.unavailable >= 3
+            await asyncio.to_thread(database.start)
+            second = await client.remember(namespace, "after")
+            for seen in await asyncio.wait_for(asyncio.gather(*watching), 60):
+                assert [change.name for change in seen] == [first.name, second.name]
