@@ -17,7 +17,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from somabrain.memory.v1 import memory_service_pb2 as pb
 from somabrain.memory.v1 import memory_service_pb2_grpc, namespace_service_pb2, namespace_service_pb2_grpc
-from somabrain_client import Change, ChangeType, Checkpoint, Filter, MemoryClient, RetryPolicy
+from somabrain_client import Change, ChangeType, Checkpoint, Draft, Filter, Memory, MemoryClient, RetryPolicy
 from somabrain_client.errors import (
     InvalidArgumentError,
     NotFoundError,
@@ -404,3 +404,19 @@ async def test_watches_go_on_after_postgresql_was_killed(
             second = await client.remember(namespace, "after")
             for seen in await asyncio.wait_for(asyncio.gather(*watching), 60):
                 assert [change.name for change in seen] == [first.name, second.name]
+
+
+async def test_a_batch_is_told_change_by_change_and_an_update_as_one(connect: Connect) -> None:
+    """A batch is one version with many ordinals; a watch resumes in the middle of it."""
+    async with connect("feed-batch") as client:
+        namespace = await notes(client)
+        cursor = await now(client, namespace)
+        kept = await client.batch_remember(namespace, [Draft(f"number {number}") for number in range(40)])
+        names = [memory.name for memory in kept if isinstance(memory, Memory)]
+        told = await changes(client, namespace, cursor, 40, include_memory=True)
+        assert [change.name for change in told] == names
+        assert [change.memory for change in told] == list(kept)
+        assert [change.name for change in await changes(client, namespace, told[24].cursor, 15)] == names[25:]
+        changed = await client.update(names[0], text="otherwise")
+        [update] = await changes(client, namespace, told[-1].cursor, 1, include_memory=True)
+        assert (update.type, update.memory, update.revision) == (ChangeType.UPDATED, changed, 2)
