@@ -1,4 +1,4 @@
-"""Refuses what this version does not honour and what callers may not set: nothing is silently ignored.
+"""Refuses what callers may not set: nothing is silently ignored.
 
 It knows messages only by their descriptors; what is refused stands in `contract`. Bounds of values are the
 domain's business.
@@ -10,36 +10,30 @@ from collections.abc import Iterator
 
 from google.protobuf.message import Message
 
-from common.errors import InvalidArgument, Unimplemented
+from common.errors import InvalidArgument
 from somabrain_service.interceptors import contract
 from somabrain_service.interceptors.call import Call, Proceed
 
 
 async def validate(call: Call, request: Message, proceed: Proceed) -> Message | None:
-    """Let pass requests that can be honoured as they are."""
-    if (instead := contract.UNIMPLEMENTED_METHODS.get(call.method)) is not None:
-        raise Unimplemented(f"{call.method} is not there yet. {instead}")
+    """Let pass requests that set nothing of the server's own."""
     check_fields(request)
     return await proceed(call, request)
 
 
 def check_fields(request: Message) -> None:
-    """Hold the fields that are set against the tables.
+    """Hold the fields that are set against the table.
 
     Raises:
         InvalidArgument: an output-only field is set.
-        Unimplemented: a field is set that is not honoured.
     """
     name = request.DESCRIPTOR.full_name
     output_only = contract.OUTPUT_ONLY.get(name, frozenset())
-    unhonoured = contract.UNHONOURED_FIELDS.get(name, {})
-    if not output_only and not unhonoured:
+    if not output_only:
         return
     for path, spoken in set_fields(request):
         if path in output_only:
             raise InvalidArgument(spoken, "is set by the server alone; leave it unset")
-        if path in unhonoured:
-            raise Unimplemented(f"{spoken} is not honoured yet: {unhonoured[path]} Leave it unset.")
 
 
 def set_fields(message: Message, path: str = "", spoken: str = "") -> Iterator[tuple[str, str]]:

@@ -22,11 +22,8 @@ from somabrain_client.errors import (
     AlreadyExistsError,
     InvalidArgumentError,
     NotFoundError,
-    UnimplementedError,
     explain,
-    from_rpc,
 )
-from somabrain_service.interceptors.contract import UNIMPLEMENTED_METHODS
 from tests.integration.service.conftest import Connect
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.running import Running
@@ -163,26 +160,6 @@ async def test_bad_input_names_the_field(connect: Connect, field: str, arguments
             await client.remember(namespace, **arguments)  # type: ignore[arg-type]
     assert list(caught.value.explanation.fields) == [field]
     assert caught.value.explanation.request_id
-
-
-@pytest.mark.parametrize("method", UNIMPLEMENTED_METHODS)
-async def test_what_is_not_there_yet_says_what_to_do_instead(brain: Running, idp: Issuer, method: str) -> None:
-    """After identity: a stranger learns nothing."""
-    async with grpc.aio.insecure_channel(brain.address) as channel:
-
-        async def call(metadata: Metadata) -> None:
-            unary: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
-            await unary(b"", metadata=metadata)
-
-        with pytest.raises(grpc.aio.AioRpcError) as known:
-            await call(bearer(idp))
-        with pytest.raises(grpc.aio.AioRpcError) as stranger:
-            await call(())
-    assert known.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert UNIMPLEMENTED_METHODS[method] in (known.value.details() or "")
-    assert explain(known.value).reason == "NOT_IMPLEMENTED"
-    assert isinstance(from_rpc(known.value), UnimplementedError)
-    assert stranger.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 async def test_an_output_only_field_that_is_set_is_refused(brain: Running, idp: Issuer) -> None:

@@ -7,9 +7,9 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from common.errors import InvalidArgument, Unimplemented
+from common.errors import InvalidArgument
 from somabrain.memory.v1 import memory_service_pb2, namespace_service_pb2
-from somabrain.memory.v1.memory_pb2 import Memory, Vector
+from somabrain.memory.v1.memory_pb2 import Memory
 from somabrain_service.interceptors import contract
 from somabrain_service.interceptors.validation import check_fields, set_fields
 from somabrain_service.servicers.memory import MemoryServicer
@@ -26,14 +26,9 @@ METHODS = [
 
 
 @pytest.mark.parametrize(("path", "servicer", "method"), METHODS)
-def test_each_method_is_served_or_refused_by_name(path: str, servicer: type, method: object) -> None:
-    """Never both, never neither."""
-    served = method.name in vars(servicer)  # type: ignore[attr-defined]
-    assert served != (path in contract.UNIMPLEMENTED_METHODS)
-
-
-def test_refused_methods_are_methods() -> None:
-    assert set(contract.UNIMPLEMENTED_METHODS) <= {path for path, _, _ in METHODS}
+def test_each_method_is_served(path: str, servicer: type, method: object) -> None:
+    """By a method of its own, and not by the generated refusal."""
+    assert method.name in vars(servicer)  # type: ignore[attr-defined]
 
 
 def resolve(message: Descriptor, path: str) -> bool:
@@ -44,16 +39,11 @@ def resolve(message: Descriptor, path: str) -> bool:
     return not rest or (field.message_type is not None and resolve(field.message_type, rest))
 
 
-def test_the_tables_name_fields_that_are_there() -> None:
+def test_the_table_names_fields_that_are_there() -> None:
     requests: dict[str, Descriptor] = {
         message.full_name: message for file in FILES for message in file.message_types_by_name.values()
     }
-    named = [
-        (name, path)
-        for table in (contract.UNHONOURED_FIELDS, contract.OUTPUT_ONLY)
-        for name, paths in table.items()
-        for path in paths
-    ]
+    named = [(name, path) for name, paths in contract.OUTPUT_ONLY.items() for path in paths]
     assert [(name, path) for name, path in named if not resolve(requests[name], path)] == []
 
 
@@ -74,14 +64,6 @@ def test_an_output_only_field_that_is_set_is_named(field: str, request_: Message
     with pytest.raises(InvalidArgument) as caught:
         check_fields(request_)
     assert caught.value.field == field
-
-
-def test_a_field_not_honoured_is_named_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    name = "somabrain.memory.v1.BatchRememberRequest"
-    monkeypatch.setattr(contract, "UNHONOURED_FIELDS", {name: {"requests.vector": "Vectors come later."}})
-    requests = [memory_service_pb2.RememberRequest(), memory_service_pb2.RememberRequest(vector=Vector(values=[1.0]))]
-    with pytest.raises(Unimplemented, match=r"requests\[1\]\.vector is not honoured yet: Vectors come later\."):
-        check_fields(memory_service_pb2.BatchRememberRequest(requests=requests))
 
 
 def test_what_is_set_is_found_at_every_depth_and_maps_are_one_field() -> None:
