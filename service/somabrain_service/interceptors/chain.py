@@ -61,7 +61,7 @@ def steps(authenticator: Authenticator, policy: Policy, metrics: Metrics) -> tup
         NamedStep("identity", Identify(authenticator, metrics)),
         # Before the request is looked into: who may not call learns nothing about what would be valid.
         NamedStep("policy", Authorize(policy)),
-        # Last: servicers see only what this version honours.
+        # Last: servicers see nothing that only the server may set.
         NamedStep("validation", validate),
     )
 
