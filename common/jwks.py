@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from common.config.settings import AuthSettings
 from common.errors import ConfigurationError, Unauthenticated, Unavailable
+from common.utils.trace import http_client
 
 ALGORITHMS: Mapping[str, tuple[str, ...]] = {
     "RSA": ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
@@ -85,7 +86,7 @@ class KeySet:
             raise ConfigurationError(
                 f"auth.jwks_ca_file: {self._auth.jwks_ca_file} cannot be read as a PEM bundle; give one, or unset it."
             ) from exc
-        self._session = aiohttp.ClientSession(
+        self._session = http_client(
             connector=aiohttp.TCPConnector(ssl=context, limit=2), timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)
         )
         return self

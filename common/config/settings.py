@@ -124,6 +124,17 @@ class EncoderSettings(_Group):
     """Threads a text is encoded with."""
 
 
+class TraceSettings(_Group):
+    """Where spans go (OpenTelemetry, service name `sb`)."""
+
+    endpoint: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    """Base URL of a collector's OTLP over HTTP, such as `http://otel-collector:4318`. None: nothing is traced."""
+    sample_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Share of the traces that begin here and are kept; one that begins at the caller keeps the caller's choice."""
+    timeout_s: Seconds = 5.0
+    """How long the collector may take to accept a batch, also at the end of the process."""
+
+
 class OperatorSettings(_Group):
     """The operator."""
 
@@ -177,6 +188,7 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     policy: PolicySettings = PolicySettings()
     encoder: EncoderSettings = EncoderSettings()
+    trace: TraceSettings = TraceSettings()
     operator: OperatorSettings = OperatorSettings()
 
     @model_validator(mode="after")

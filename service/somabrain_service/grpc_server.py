@@ -6,12 +6,14 @@ import asyncio
 import os
 import signal
 from contextlib import AsyncExitStack
+from importlib.metadata import version
 
 import structlog
 
 from common.config.settings import Settings
 from common.errors import ConfigurationError
 from common.utils.auth_client import authenticator
+from common.utils.trace import tracing
 from somabrain_service.commands.services import Services
 from somabrain_service.encoders.open import open_encoders
 from somabrain_service.http.probes import http_server, make_app
@@ -40,6 +42,7 @@ async def serve(settings: Settings) -> None:
         _log.warning("everybody is let in", reason="auth.mode is none", tenant=settings.auth.none_tenant)
     metrics, health = Metrics(), Health()
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(tracing(settings.trace, version("somabrain")))
         identify = await stack.enter_async_context(authenticator(settings.auth, settings.grpc.host))
         policy = await stack.enter_async_context(policy_client(settings.policy, metrics))
         store = await stack.enter_async_context(open_store(settings.postgres_dsn.get_secret_value(), settings.database))

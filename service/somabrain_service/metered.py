@@ -1,4 +1,4 @@
-"""An encoder that is counted and timed."""
+"""An encoder that is counted, timed and traced."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from common.utils.trace import span
 from somabrain_service.encoders.protocols import Encoder
 from somabrain_service.metrics import Metrics
 
@@ -26,7 +27,8 @@ class MeteredEncoder:
         started = time.perf_counter()
         outcome = "failed"
         try:
-            encoded = await self._encoder.encode(texts)
+            with span("encode", encoder=self.encoder_id, texts=len(texts)):
+                encoded = await self._encoder.encode(texts)
             outcome = "encoded"
             return encoded
         finally:

@@ -19,6 +19,7 @@ from common.config.settings import PolicySettings
 from common.errors import PermissionDenied
 from common.expiring import ExpiringCache
 from common.utils.auth_client import Identity
+from common.utils.trace import http_client
 from somabrain_service.metrics import Metrics
 
 MAX_KEPT_DECISIONS = 10_000
@@ -120,5 +121,5 @@ async def policy_client(policy: PolicySettings, metrics: Metrics) -> AsyncIterat
         yield EverythingAllowed()
         return
     timeout = aiohttp.ClientTimeout(total=policy.timeout_s)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
+    async with http_client(timeout=timeout) as session:
         yield OpaPolicy(policy, session, metrics)

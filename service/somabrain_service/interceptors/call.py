@@ -6,10 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
 from common.utils.auth_client import Identity
+
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Message, Message]"
 
@@ -27,6 +30,15 @@ class Call:
     context: Context
     request_id: str = ""
     identity: Identity | None = None
+
+    def code(self, answered: bool) -> grpc.StatusCode:
+        """Return the status the call ended with; one that ends without any was left by its caller."""
+        code = self.context.code()
+        if isinstance(code, grpc.StatusCode):
+            return code
+        if code:
+            return _CODES.get(code, grpc.StatusCode.UNKNOWN)
+        return grpc.StatusCode.OK if answered else grpc.StatusCode.CANCELLED
 
 
 Proceed = Callable[[Call, Message], Awaitable[Message | None]]

@@ -22,6 +22,7 @@ from somabrain_service.interceptors.identity import Identify
 from somabrain_service.interceptors.metrics import CountCalls
 from somabrain_service.interceptors.policy import Authorize
 from somabrain_service.interceptors.request_id import request_id
+from somabrain_service.interceptors.trace import trace
 from somabrain_service.interceptors.validation import validate
 from somabrain_service.metrics import Metrics
 from somabrain_service.policy import Policy
@@ -51,6 +52,8 @@ def steps(authenticator: Authenticator, policy: Policy, metrics: Metrics) -> tup
     return (
         # First, so that every answer and every line of the log carries the id, also of calls that are refused.
         NamedStep("request_id", request_id),
+        # Before everything that takes time, so that its span holds all of it.
+        NamedStep("trace", trace),
         # Outside errors, because it counts the status that errors gives.
         NamedStep("metrics", CountCalls(metrics)),
         # Outside everything that may refuse: one place speaks to the caller.

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from common.errors import Unauthenticated
 from common.utils.auth_client import Authenticator
+from common.utils.trace import span
 from somabrain_service.caller import caller
 from somabrain_service.interceptors.call import Call, Proceed
 from somabrain_service.metrics import Metrics
@@ -26,7 +27,8 @@ class Identify:
     async def __call__(self, call: Call, request: Message, proceed: Proceed) -> Message | None:
         """Refuse callers that are not known; pass on those that are."""
         try:
-            identity = await self._authenticator.identify(bearer_token(call.metadata.get("authorization")))
+            with span("identity"):
+                identity = await self._authenticator.identify(bearer_token(call.metadata.get("authorization")))
         except Unauthenticated as exc:
             self._metrics.auth_failures.labels(exc.cause).inc()
             raise

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import time
 
-import grpc
 from google.protobuf.message import Message
 
 from somabrain_service.interceptors.call import Call, Proceed
 from somabrain_service.metrics import Metrics
-
-_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
 class CountCalls:
@@ -33,14 +30,4 @@ class CountCalls:
         finally:
             in_flight.dec()
             self._metrics.seconds.labels(service, method).observe(time.perf_counter() - started)
-            self._metrics.handled.labels(service, method, _code(call, answered)).inc()
-
-
-def _code(call: Call, answered: bool) -> str:
-    """Return the status' name; a call that ends without one was left by its caller."""
-    code = call.context.code()
-    if isinstance(code, grpc.StatusCode):
-        return code.name
-    if code:
-        return _NAMES.get(code, "UNKNOWN")
-    return "OK" if answered else "CANCELLED"
+            self._metrics.handled.labels(service, method, call.code(answered).name).inc()

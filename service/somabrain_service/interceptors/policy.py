@@ -6,6 +6,7 @@ import re
 
 from google.protobuf.message import Message
 
+from common.utils.trace import span
 from somabrain_service.interceptors.call import Call, Proceed
 from somabrain_service.policy import Policy
 
@@ -22,7 +23,8 @@ class Authorize:
         """Let pass what is allowed."""
         if call.identity is None:
             raise RuntimeError("the policy step stands before the identity step")
-        await self._policy.require(call.identity, call.method, namespace_of(request))
+        with span("policy"):
+            await self._policy.require(call.identity, call.method, namespace_of(request))
         return await proceed(call, request)
 
 

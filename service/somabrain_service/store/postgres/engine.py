@@ -26,6 +26,7 @@ from somabrain_service.domain.names import TenantId
 from somabrain_service.store.postgres import arrays
 from somabrain_service.store.postgres.dsn import fault_of
 from somabrain_service.store.postgres.faults import Retry, connection_lost, fault, may_run_again, told
+from somabrain_service.store.postgres.tracing import trace_statements
 
 T = TypeVar("T")
 
@@ -69,6 +70,7 @@ async def open_engine(dsn: str, database: DatabaseSettings) -> AsyncIterator[Asy
         pool_timeout=database.connect_timeout_s,
         hide_parameters=True,
     )
+    trace_statements(engine)
     try:
         yield engine
     finally:

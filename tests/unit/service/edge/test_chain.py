@@ -12,9 +12,9 @@ from somabrain_service.policy import EverythingAllowed
 
 
 def test_the_order_is_the_designs() -> None:
-    """Trace and quota join between these; nothing else changes place."""
+    """A step that changes place would see callers or errors that it must not."""
     names = [item.name for item in steps(NoAuthenticator("a"), EverythingAllowed(), Metrics())]
-    assert names == ["request_id", "metrics", "errors", "deadline", "identity", "policy", "validation"]
+    assert names == ["request_id", "trace", "metrics", "errors", "deadline", "identity", "policy", "validation"]
 
 
 async def test_the_first_step_is_outermost() -> None:

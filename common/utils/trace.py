@@ -1,0 +1,103 @@
+"""Traces: OpenTelemetry spans with the service name `sb`, sent by OTLP over HTTP.
+
+Spans carry names, codes, counts and statements without their values; never a secret, a memory's text or what
+an error said of a foreign server. The trace context of callers (W3C traceparent) is taken over, and so is their
+choice whether it is kept. Without an endpoint nothing is recorded, and a span costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import aiohttp
+from opentelemetry import propagate, trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.instrumentation.aiohttp_client import create_trace_config
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.util.types import AttributeValue
+
+from common.config.settings import TraceSettings
+
+SERVICE_NAME = "sb"
+INSTANCE = f"{socket.gethostname()}-{os.getpid()}"
+
+_tracer = trace.get_tracer("somabrain")
+
+
+@asynccontextmanager
+async def tracing(settings: TraceSettings, version: str) -> AsyncIterator[None]:
+    """Send spans to the collector until the block ends, and what is left of them then.
+
+    A collector that is gone costs spans, never calls: they are dropped past a bounded queue.
+    """
+    if settings.endpoint is None:
+        yield
+        return
+    exporter = OTLPSpanExporter(f"{settings.endpoint.rstrip('/')}/v1/traces", timeout=settings.timeout_s)
+    provider = TracerProvider(
+        sampler=ParentBased(TraceIdRatioBased(settings.sample_ratio)),
+        resource=Resource.create(
+            {"service.name": SERVICE_NAME, "service.version": version, "service.instance.id": INSTANCE}
+        ),
+        shutdown_on_exit=False,
+    )
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(provider.shutdown)
+
+
+@contextmanager
+def server_span(name: str, carrier: Mapping[str, str], attributes: Mapping[str, AttributeValue]) -> Iterator[Span]:
+    """Make the span of a call that came in, under the trace that `carrier` names."""
+    with _tracer.start_as_current_span(
+        name,
+        propagate.extract(carrier),
+        SpanKind.SERVER,
+        attributes,
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as span:
+        yield span
+
+
+@contextmanager
+def span(name: str, kind: SpanKind = SpanKind.INTERNAL, **attributes: AttributeValue) -> Iterator[Span]:
+    """Make a span under the current one; an error is told by its type alone, for its words may hold a memory's."""
+    with _tracer.start_as_current_span(
+        name, kind=kind, attributes=attributes, record_exception=False, set_status_on_exception=False
+    ) as made:
+        try:
+            yield made
+        except BaseException as exc:
+            fail(made, exc)
+            raise
+
+
+def http_client(**options: Any) -> aiohttp.ClientSession:
+    """Make an aiohttp session whose requests are spans and carry the trace; `options` are the session's own."""
+    return aiohttp.ClientSession(trace_configs=[create_trace_config()], **options)
+
+
+def begin(name: str, kind: SpanKind, attributes: Mapping[str, AttributeValue]) -> Span | None:
+    """Begin a span that somebody else ends, where a trace is being kept; None elsewhere."""
+    if not trace.get_current_span().is_recording():
+        return None
+    return _tracer.start_span(name, kind=kind, attributes=attributes)
+
+
+def fail(span: Span, exc: BaseException) -> None:
+    """Mark a span as failed by an error of this type."""
+    span.set_attribute("error.type", f"{type(exc).__module__}.{type(exc).__qualname__}")
+    span.set_status(Status(StatusCode.ERROR))

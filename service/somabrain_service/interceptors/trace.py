@@ -1,0 +1,47 @@
+"""One span for each call, under the caller's trace; the log's lines carry its ids.
+
+Named and described as OpenTelemetry's semantic conventions for gRPC say.
+"""
+
+from __future__ import annotations
+
+import grpc
+import structlog
+from google.protobuf.message import Message
+from opentelemetry.trace import Status, StatusCode
+
+from common.utils.trace import server_span
+from somabrain_service.interceptors.call import Call, Proceed
+
+# The statuses that are the server's failures, by the conventions for server spans.
+_FAILURES = frozenset(
+    {
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DATA_LOSS,
+    }
+)
+
+
+async def trace(call: Call, request: Message, proceed: Proceed) -> Message | None:
+    """Measure around the call; its status is known once the error step has spoken."""
+    name = call.method.removeprefix("/")
+    service, _, method = name.rpartition("/")
+    described = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+    with server_span(name, call.metadata, {**described, "somabrain.request_id": call.request_id}) as span:
+        ids = span.get_span_context()
+        if ids.is_valid:
+            structlog.contextvars.bind_contextvars(trace_id=f"{ids.trace_id:032x}", span_id=f"{ids.span_id:016x}")
+        answered = False
+        try:
+            response = await proceed(call, request)
+            answered = True
+            return response
+        finally:
+            code = call.code(answered)
+            span.set_attribute("rpc.grpc.status_code", code.value[0])
+            if code in _FAILURES:
+                span.set_status(Status(StatusCode.ERROR))
