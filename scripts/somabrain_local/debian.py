@@ -44,12 +44,26 @@ def missing(packages: Iterable[str]) -> list[str]:
     return [package for package in wanted if package not in present]
 
 
+def unpack(packages: Iterable[str], folder: Path, logs: Path) -> None:
+    """Download `packages` and unpack their files into `folder`; nothing is installed, and no script of theirs runs."""
+    with shell.locked(logs.parent / "locks" / "apt"):
+        _with_lists(["apt-get", "download", *packages], logs, cwd=folder)
+    for package in folder.glob("*.deb"):
+        shell.run(["dpkg-deb", "--extract", package, folder])
+        package.unlink()
+
+
 def _install(packages: list[str], logs: Path) -> None:
     env = inherited(DEBIAN_FRONTEND="noninteractive")
     install = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
     shell.run(["dpkg", "--configure", "--pending"], log=logs / "dpkg.log", env=env)  # mends an interrupted run
+    _with_lists(install, logs)
+
+
+def _with_lists(argv: list[str], logs: Path, cwd: Path | None = None) -> None:
+    env, log = inherited(DEBIAN_FRONTEND="noninteractive"), logs / f"apt-{argv[1]}.log"
     try:
-        shell.run(install, log=logs / "apt-install.log", env=env)
+        shell.run(argv, log=log, env=env, cwd=cwd)
     except CommandFailed:  # most often the package lists are missing or old
         shell.run(["apt-get", "update"], log=logs / "apt-update.log", env=env)
-        shell.run(install, log=logs / "apt-install.log", env=env)
+        shell.run(argv, log=log, env=env, cwd=cwd)

@@ -45,7 +45,27 @@ class GoTool:
         return " ".join(["-s -w", *(f"-X {variable}" for variable in self.variables)])
 
 
-Tool = Wheel | GoTool
+@dataclass(frozen=True, slots=True)
+class DebianTool:
+    """Programs out of Debian packages that are unpacked and never installed, so that no daemon of theirs starts.
+
+    apt checks what it downloads; Debian keeps only the newest build of a version, so the version is Debian's alone.
+    """
+
+    name: str
+    version: str
+    packages: tuple[str, ...]
+    """Those of the programs, and of the libraries that not every Debian has."""
+    programs: tuple[tuple[str, str], ...]
+    """Each binary's name and the file it is. Both count: Redis is what it is called."""
+
+    @property
+    def binaries(self) -> tuple[str, ...]:
+        """The names of the programs."""
+        return tuple(name for name, _ in self.programs)
+
+
+Tool = Wheel | GoTool | DebianTool
 
 _KUBE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
 _MINOR = KUBERNETES.split(".")[1]
@@ -72,6 +92,10 @@ TOOLS: tuple[Tool, ...] = (
         ),
     ),
     GoTool("opa", OPA, ("opa",), ("github.com/open-policy-agent/opa",)),
+    DebianTool(
+        "redis", "7.0", ("redis-tools", "libjemalloc2", "liblzf1", "libatomic1"),
+        (("redis-server", "usr/bin/redis-check-rdb"), ("redis-cli", "usr/bin/redis-cli")),
+    ),
     GoTool("kubeconform", "v0.8.0", ("kubeconform",), ("github.com/yannh/kubeconform/cmd/kubeconform",)),
     GoTool("actionlint", "v1.7.12", ("actionlint",), ("github.com/rhysd/actionlint/cmd/actionlint",)),
     GoTool("etcd", "v3.6.16", ("etcd",), ("somabrain.io/scripts/go/etcd",), module="etcd"),

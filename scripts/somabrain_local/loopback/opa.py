@@ -1,0 +1,41 @@
+"""An Open Policy Agent with the policies of a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from somabrain_local.loopback.program import Program, free_ports, http_answers, own_folder, running, tool
+
+
+@dataclass(frozen=True, slots=True)
+class Opa:
+    """An Open Policy Agent that answers on loopback."""
+
+    url: str
+    program: Program
+
+    def stop(self) -> None:
+        """Kill it, as a test of its absence needs; more than once does no harm."""
+        self.program.stop()
+
+
+@contextmanager
+def opa(policies: Path) -> Iterator[Opa]:
+    """Start OPA with the policies (not their tests) of a folder, and stop it at the end of the block.
+
+    Raises:
+        LocalError: the binary is missing; the message has the command that makes it.
+        Timeout: it did not become healthy, as with a policy that does not compile; the message ends with its log.
+    """
+    with own_folder("opa") as folder:
+        (port,) = free_ports(1)
+        url = f"http://127.0.0.1:{port}"
+        argv = [tool("opa"), "run", "--server", f"--addr=127.0.0.1:{port}", "--log-level=error"]
+        program = Program(
+            [*argv, "--ignore=*_test.rego", policies], folder / "opa.log", http_answers(f"{url}/health")
+        )  # fmt: skip
+        with running(program):
+            yield Opa(url, program)

@@ -1,0 +1,165 @@
+"""One program on loopback: started, waited for, stopped, frozen, started again."""
+
+from __future__ import annotations
+
+import random
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from somabrain_local import shell
+from somabrain_local.environment import inherited, places
+from somabrain_local.errors import LocalError, Timeout
+
+START_TIMEOUT_S = 60.0
+PORTS = range(16384, 30000)
+"""Below the ports that Linux gives to clients: a client that comes back to a stopped server would otherwise be given
+the server's own port now and then, and connect to itself. Below NodePorts as well."""
+
+
+@dataclass(slots=True)
+class Program:
+    """A server and how to tell that it answers. Stopped and started again, it has the same address and data.
+
+    It dies with the thread that started it: start it again from a thread that outlives the need.
+    """
+
+    argv: Sequence[object]
+    log: Path
+    answers: Callable[[], bool]
+    env: Mapping[str, str] = field(default_factory=dict)
+    start_timeout_s: float = START_TIMEOUT_S
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process, for signals of a test's own.
+
+        Raises:
+            LocalError: it does not run.
+        """
+        if self._process is None:
+            raise LocalError(f"{self.log.stem} is not running.")
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it, and return when it answers.
+
+        Raises:
+            Timeout: it ended, or did not answer in time; the message ends with its log.
+        """
+        if self._process is not None:
+            raise LocalError(f"{self.log.stem} is running already.")
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", *map(str, self.argv)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=inherited(**self.env),
+            )  # fmt: skip
+        try:
+            what = f"{self.log.stem} did not become ready"
+            shell.wait_until(self._answers, what=what, timeout_s=self.start_timeout_s, every_s=0.1)
+        except Timeout as error:
+            self.stop()
+            tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-shell.TAIL_LINES :])
+            raise Timeout(f"{error} The end of its log:\n{tail}") from error
+
+    def stop(self, signal_number: int = signal.SIGKILL) -> None:
+        """Send it `signal_number`, and return when it has ended; more than once does no harm.
+
+        KILL, as nothing of its data outlives a test; TERM for what a test wants to be written out.
+        """
+        if self._process is not None:
+            self._process.send_signal(signal_number)
+            self._process.wait()
+            self._process = None
+
+    def freeze(self) -> None:
+        """Let it hang: connections stay open and nothing answers, until `thaw`."""
+        self._running().send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on after `freeze`."""
+        self._running().send_signal(signal.SIGCONT)
+
+    def restart(self) -> None:
+        """Kill it and start it again."""
+        self.stop()
+        self.start()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise LocalError(f"{self.log.stem} is not running.")
+        return self._process
+
+    def _answers(self) -> bool:
+        if (status := self._running().poll()) is not None:
+            raise Timeout(f"{self.log.stem} ended with {status}.")
+        return self.answers()
+
+
+@contextmanager
+def running(program: Program) -> Iterator[Program]:
+    """Start `program`, and stop it at the end of the block."""
+    try:
+        program.start()
+        yield program
+    finally:
+        program.stop()
+
+
+@contextmanager
+def own_folder(name: str) -> Iterator[Path]:
+    """Give a folder for a server's files, removed at the end of the block."""
+    with tempfile.TemporaryDirectory(prefix=f"somabrain-{name}-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def tool(name: str) -> Path:
+    """Return the path of a pinned tool's binary.
+
+    Raises:
+        LocalError: it is missing; the message has the command that makes it.
+    """
+    binary = places().bin / name
+    if not binary.exists():
+        raise LocalError(f"{name} is missing: run `PYTHONPATH=scripts python3 -m somabrain_local tools {name}`.")
+    return binary
+
+
+def free_ports(count: int) -> list[int]:
+    """Return `count` different ports that nothing listens on at this moment."""
+    with ExitStack() as stack:
+        found: list[int] = []
+        for port in random.sample(PORTS, len(PORTS)):
+            each = stack.enter_context(socket.socket())
+            try:
+                each.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            found.append(port)
+            if len(found) == count:
+                return found
+    raise LocalError(f"Of the ports {PORTS.start} to {PORTS.stop - 1} none is free.")
+
+
+def http_answers(url: str, trust: ssl.SSLContext | None = None, token: str = "") -> Callable[[], bool]:
+    """Return a check of whether `url` answers 200."""
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust))
+
+    def answers() -> bool:
+        try:
+            with opener.open(request, timeout=2) as response:
+                return bool(response.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    return answers

@@ -1,0 +1,181 @@
+"""Redis: alone (with a password, with TLS), behind Sentinels, and as a Cluster. Nothing is kept on disk."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from somabrain_local import shell
+from somabrain_local.loopback.program import START_TIMEOUT_S, Program, free_ports, own_folder, running, tool
+from somabrain_local.pki import Authority
+
+HOST = "127.0.0.1"
+SENTINEL_SERVICE = "somabrain"
+NOTHING_ON_DISK = ("--save", "", "--appendonly", "no")
+NOTICE_MS = 1000
+"""After how long Sentinels and Cluster nodes take a silent node for lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redis:
+    """A Redis that answers on loopback."""
+
+    port: int
+    program: Program
+    password: str = field(default="", repr=False)
+    ca_file: Path | None = None
+    """What a client must trust; None: it speaks without TLS."""
+
+    @property
+    def url(self) -> str:
+        """Its address, with the password in it."""
+        scheme = "rediss" if self.ca_file else "redis"
+        return f"{scheme}://{f':{self.password}@' if self.password else ''}{HOST}:{self.port}/0"
+
+    def command(self, *words: object) -> str:
+        """Send one command by redis-cli and return what it printed.
+
+        Raises:
+            CommandFailed: Redis answered with an error or not at all.
+        """
+        secret = ["--pass", self.password, "--no-auth-warning"] if self.password else []
+        trust = ["--tls", "--cacert", self.ca_file] if self.ca_file else []
+        argv = [tool("redis-cli"), "-h", HOST, "-p", self.port, "-e", "--raw", *secret, *trust, *words]
+        return shell.run(argv, timeout_s=30).removesuffix("\n")
+
+
+@dataclass(frozen=True, slots=True)
+class RedisSentinel:
+    """A primary, its replica, and three Sentinels of whom two must agree that the primary is lost."""
+
+    service: str
+    """What the Sentinels call the primary."""
+    sentinels: Sequence[tuple[str, int]]
+    """Host and port of each Sentinel."""
+    primary: Redis
+    """The primary at the start; after a failover it is the former replica."""
+    replica: Redis
+    password: str = field(repr=False)
+    """Of the primary and the replica; the Sentinels ask for none."""
+
+
+@contextmanager
+def redis(*, password: str = "", tls: bool = False) -> Iterator[Redis]:
+    """Start an empty Redis, and stop it at the end of the block. Started again, it is empty.
+
+    Args:
+        password: what clients must say; empty: nothing.
+        tls: whether it speaks TLS, with a certificate for 127.0.0.1 and localhost by an authority of its own.
+
+    Raises:
+        LocalError: the binary is missing; the message has the command that makes it.
+        Timeout: it did not answer; the message ends with its log.
+    """
+    with own_folder("redis") as folder:
+        authority: Path | None = None
+        if tls:
+            made = Authority.create(folder / "pki")
+            made.issue_server("redis", "/CN=redis", ["DNS:localhost", f"IP:{HOST}"])
+            authority = made.certificate
+        server = _server(folder, "redis", [], password=password, ca_file=authority)
+        with running(server.program):
+            yield server
+
+
+@contextmanager
+def redis_sentinel(*, password: str = "sentinel-password") -> Iterator[RedisSentinel]:
+    """Start a primary, a replica and three Sentinels, and stop them at the end of the block.
+
+    Returns when the Sentinels know each other and the replica, so that a failover would work.
+    """
+    with ExitStack() as stack:
+        folder = stack.enter_context(own_folder("redis-sentinel"))
+        auth = ["--masterauth", password]
+        primary = _server(folder, "primary", auth, password=password)
+        replica = _server(folder, "replica", [*auth, "--replicaof", f"{HOST} {primary.port}"], password=password)
+        for each in (primary, replica):
+            stack.enter_context(running(each.program))
+        sentinels = []
+        for number, port in enumerate(free_ports(3), start=1):
+            config = folder / f"sentinel-{number}.conf"
+            config.write_text(
+                f"port {port}\nbind {HOST}\ndir {folder}\n"
+                f"sentinel monitor {SENTINEL_SERVICE} {HOST} {primary.port} 2\n"
+                f"sentinel auth-pass {SENTINEL_SERVICE} {password}\n"
+                f"sentinel down-after-milliseconds {SENTINEL_SERVICE} {NOTICE_MS}\n"
+                f"sentinel failover-timeout {SENTINEL_SERVICE} 5000\n"
+            )
+            argv = [tool("redis-server"), config, "--sentinel"]
+            program = Program(argv, folder / f"sentinel-{number}.log", partial(_answers, port))
+            stack.enter_context(running(program))
+            sentinels.append(Redis(port, program))
+        _wait(lambda: all(_knows_everybody(each) for each in sentinels), "The Sentinels did not find each other")
+        addresses = [(HOST, each.port) for each in sentinels]
+        yield RedisSentinel(SENTINEL_SERVICE, addresses, primary, replica, password)
+
+
+@contextmanager
+def redis_cluster(*, password: str = "") -> Iterator[Sequence[Redis]]:
+    """Start three primaries that share the slots, and stop them at the end of the block."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(own_folder("redis-cluster"))
+        buses = free_ports(3)
+        nodes = [
+            _server(
+                folder, f"node-{number}",
+                ["--cluster-enabled", "yes", "--cluster-config-file", folder / f"node-{number}.conf",
+                 "--cluster-port", bus, "--cluster-node-timeout", NOTICE_MS, "--masterauth", password],
+                password=password,
+            )
+            for number, bus in enumerate(buses, start=1)
+        ]  # fmt: skip
+        for node in nodes:
+            stack.enter_context(running(node.program))
+        nodes[0].command("--cluster", "create", *(f"{HOST}:{node.port}" for node in nodes), "--cluster-yes")
+        _wait(lambda: all(_serves_all_slots(node) for node in nodes), "The cluster did not form")
+        yield nodes
+
+
+def _server(folder: Path, name: str, more: Sequence[object], *, password: str, ca_file: Path | None = None) -> Redis:
+    (port,) = free_ports(1)
+    listening: list[object] = ["--port", port]
+    if ca_file:
+        pki = ca_file.parent
+        listening = ["--port", 0, "--tls-port", port, "--tls-auth-clients", "no", "--tls-ca-cert-file", ca_file,
+                     "--tls-cert-file", pki / "redis.crt", "--tls-key-file", pki / "redis.key"]  # fmt: skip
+    own = ["--bind", HOST, "--dir", folder, *NOTHING_ON_DISK, *(["--requirepass", password] if password else [])]
+    argv = [tool("redis-server"), *listening, *own, *more]
+    program = Program(argv, folder / f"{name}.log", partial(_answers, port, ca_file))
+    return Redis(port, program, password, ca_file)
+
+
+def _answers(port: int, ca_file: Path | None = None) -> bool:
+    """Return whether a Redis says anything at all to PING: a password it wants is an answer too."""
+    try:
+        with socket.create_connection((HOST, port), timeout=2) as plain:
+            trust = ssl.create_default_context(cafile=str(ca_file)) if ca_file else None
+            with trust.wrap_socket(plain, server_hostname=HOST) if trust else plain as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))
+    except OSError:
+        return False
+
+
+def _knows_everybody(sentinel: Redis) -> bool:
+    lines = sentinel.command("SENTINEL", "MASTER", SENTINEL_SERVICE).splitlines()
+    known = dict(zip(lines[::2], lines[1::2], strict=True))
+    return (known["num-slaves"], known["num-other-sentinels"], known["flags"]) == ("1", "2", "master")
+
+
+def _serves_all_slots(node: Redis) -> bool:
+    told = node.command("CLUSTER", "INFO")
+    return "cluster_state:ok" in told and "cluster_known_nodes:3" in told
+
+
+def _wait(condition: Callable[[], bool], what: str) -> None:
+    shell.wait_until(condition, what=what, timeout_s=START_TIMEOUT_S, every_s=0.1)
