@@ -15,8 +15,9 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+from somabrain_client.connection import DEADLINE_S
 from somabrain_client.errors import CallError
-from somabrain_client.memory_client import DEADLINE_S, MemoryClient
+from somabrain_client.memory_client import MemoryClient
 from somabrain_client.readable import answer_lines, memory_lines, namespace_lines
 from somabrain_client.tokens import TokenError
 from somabrain_client.values import Filter

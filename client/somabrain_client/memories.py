@@ -1,0 +1,211 @@
+"""Memories: kept, found, changed and forgotten."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from somabrain.memory.v1 import memory_pb2
+from somabrain.memory.v1 import memory_service_pb2 as pb
+from somabrain_client.connection import Connection, parent
+from somabrain_client.errors import CallError, from_status
+from somabrain_client.values import (
+    Answer,
+    Draft,
+    Filter,
+    Kind,
+    Memory,
+    duration,
+    read_answer,
+    read_memory,
+    timestamp,
+    write_draft,
+    write_filter,
+)
+
+
+class Memories(Connection):
+    """The calls of MemoryService that answer once."""
+
+    async def remember(
+        self,
+        namespace: str,
+        text: str,
+        *,
+        kind: Kind = Kind.EPISODIC,
+        session: str = "",
+        session_position: int | None = None,
+        subject: str = "",
+        labels: Mapping[str, str] | None = None,
+        event_time: datetime | None = None,
+        salience: float | None = None,
+        expire_time: datetime | None = None,
+        ttl: timedelta | None = None,
+        pinned: bool = False,
+        vector: Sequence[float] | None = None,
+        request_id: str = "",
+    ) -> Memory:
+        """Keep a text. When this returns, it is durable and the next recall finds it.
+
+        What is left out has the contract's default. `vector` is the caller's own, of the namespace's encoder; without
+        it the server makes one. `request_id` names the write across calls; without it each call is its own.
+        """
+        draft = Draft(
+            text=text,
+            kind=kind,
+            session=session,
+            session_position=session_position,
+            subject=subject,
+            labels=labels or {},
+            event_time=event_time,
+            salience=salience,
+            expire_time=expire_time,
+            ttl=ttl,
+            pinned=pinned,
+            vector=vector,
+            request_id=request_id,
+        )
+        request = write_draft(draft, parent(namespace))
+        response = await self._transport.call(self._memories.Remember, request)
+        return read_memory(response.memory)
+
+    async def batch_remember(self, namespace: str, drafts: Sequence[Draft]) -> tuple[Memory | CallError, ...]:
+        """Keep at most 500 texts of 3 MiB in all, each on its own: the memory, or why it was not kept, in their order.
+
+        A draft without a request id is a write of its own in each call.
+        """
+        request = pb.BatchRememberRequest(
+            parent=parent(namespace), requests=[write_draft(draft, "") for draft in drafts]
+        )
+        response = await self._transport.call(self._memories.BatchRemember, request)
+        return tuple(
+            from_status(result.error) if result.HasField("error") else read_memory(result.memory)
+            for result in response.results
+        )
+
+    async def recall(
+        self,
+        namespace: str,
+        query: str = "",
+        *,
+        vector: Sequence[float] | None = None,
+        top_k: int = 0,
+        where: Filter | None = None,
+        min_score: float | None = None,
+        explain: bool = False,
+    ) -> Answer:
+        """Find the memories that answer best; `explain` adds how each score came to be."""
+        request = pb.RecallRequest(
+            parent=parent(namespace),
+            query=query,
+            vector=None if vector is None else memory_pb2.Vector(values=vector),
+            top_k=top_k,
+            filter=write_filter(where),
+            min_score=min_score,
+            explain=explain,
+        )
+        return read_answer(await self._transport.call(self._memories.Recall, request))
+
+    async def get(self, name: str) -> Memory:
+        """Return one memory by name."""
+        request = pb.GetMemoryRequest(name=name)
+        return read_memory((await self._transport.call(self._memories.GetMemory, request)).memory)
+
+    async def list(
+        self, namespace: str, *, where: Filter | None = None, order_by: str = "", page_size: int = 0
+    ) -> AsyncIterator[Memory]:
+        """Yield memories, oldest first unless `order_by` says otherwise; pages are fetched as they are needed."""
+        request = pb.ListMemoriesRequest(
+            parent=parent(namespace), filter=write_filter(where), order_by=order_by, page_size=page_size
+        )
+        async for message in self._pages(self._memories.ListMemories, request, lambda page: page.memories):
+            yield read_memory(message)
+
+    async def update(
+        self,
+        name: str,
+        *,
+        text: str | None = None,
+        kind: Kind | None = None,
+        session: str | None = None,
+        session_position: int | None = None,
+        subject: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        event_time: datetime | None = None,
+        salience: float | None = None,
+        expire_time: datetime | None = None,
+        ttl: timedelta | None = None,
+        pinned: bool | None = None,
+        clear: Sequence[str] = (),
+        vector: Sequence[float] | None = None,
+        etag: str = "",
+        request_id: str = "",
+    ) -> Memory:
+        """Change what is given; None leaves a field as it is, and `clear` names fields to set to their defaults.
+
+        What the memory was becomes a revision. `vector` is the caller's own for the changed text. With an `etag` the
+        memory is changed only if it is the current one.
+        """
+        given = {
+            "text": text,
+            "kind": kind,
+            "session": session,
+            "session_position": session_position,
+            "subject": subject,
+            "labels": labels,
+            "event_time": event_time,
+            "salience": salience,
+            "expire_time": expire_time,
+            "ttl": ttl,
+            "pinned": pinned,
+        }
+        changed = [field for field, value in given.items() if value is not None]
+        request = pb.UpdateMemoryRequest(
+            memory=memory_pb2.Memory(
+                name=name,
+                text=text or "",
+                kind=memory_pb2.MemoryKind.ValueType(kind.value if kind else 0),
+                session=session or "",
+                session_position=session_position,
+                subject=subject or "",
+                labels=labels or {},
+                event_time=timestamp(event_time),
+                salience=salience,
+                expire_time=timestamp(expire_time),
+                ttl=duration(ttl),
+                pinned=bool(pinned),
+                etag=etag,
+            ),
+            update_mask=FieldMask(paths=[*changed, *clear]),
+            vector=None if vector is None else memory_pb2.Vector(values=vector),
+            request_id=request_id or uuid.uuid4().hex,
+        )
+        return read_memory((await self._transport.call(self._memories.UpdateMemory, request)).memory)
+
+    async def revisions(self, name: str, *, page_size: int = 0) -> AsyncIterator[Memory]:
+        """Yield what a memory was before, newest first; pages are fetched as they are needed."""
+        request = pb.ListRevisionsRequest(parent=name, page_size=page_size)
+        async for message in self._pages(self._memories.ListRevisions, request, lambda page: page.revisions):
+            yield read_memory(message)
+
+    async def forget(self, name: str, *, etag: str = "", allow_missing: bool = False) -> None:
+        """Forget one memory for good."""
+        request = pb.ForgetMemoryRequest(name=name, etag=etag, request_id=uuid.uuid4().hex, allow_missing=allow_missing)
+        await self._transport.call(self._memories.ForgetMemory, request)
+
+    async def batch_forget(
+        self, namespace: str, names: Sequence[str], *, allow_missing: bool = False
+    ) -> tuple[CallError | None, ...]:
+        """Forget at most 500 memories, each on its own: None, or why it was not forgotten, in their order."""
+        request = pb.BatchForgetRequest(
+            parent=parent(namespace),
+            requests=[
+                pb.ForgetMemoryRequest(name=name, request_id=uuid.uuid4().hex, allow_missing=allow_missing)
+                for name in names
+            ],
+        )
+        response = await self._transport.call(self._memories.BatchForget, request)
+        return tuple(from_status(result.status) if result.status.code else None for result in response.results)

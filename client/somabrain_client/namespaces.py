@@ -1,0 +1,93 @@
+"""Namespaces: what a tenant keeps apart from one another."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from somabrain.memory.v1 import namespace_service_pb2 as pb
+from somabrain_client.connection import Connection, parent
+from somabrain_client.values import UNCHANGED, Namespace, Unchanged, duration, read_namespace
+
+
+class Namespaces(Connection):
+    """The calls of NamespaceService."""
+
+    async def create_namespace(
+        self,
+        namespace: str,
+        *,
+        display_name: str = "",
+        language: str = "",
+        encoder: str = "",
+        recency_half_life: timedelta | None = None,
+        default_ttl: timedelta | None = None,
+    ) -> Namespace:
+        """Make a namespace; what is not said has the server's default."""
+        request = pb.CreateNamespaceRequest(
+            namespace_id=namespace.removeprefix("namespaces/"),
+            namespace=pb.Namespace(
+                display_name=display_name,
+                settings=pb.NamespaceSettings(
+                    language=language,
+                    encoder=encoder,
+                    recency_half_life=duration(recency_half_life),
+                    default_ttl=duration(default_ttl),
+                ),
+            ),
+            request_id=uuid.uuid4().hex,
+        )
+        response = await self._transport.call(self._namespaces.CreateNamespace, request)
+        return read_namespace(response.namespace)
+
+    async def get_namespace(self, namespace: str) -> Namespace:
+        """Return a namespace with its statistics."""
+        request = pb.GetNamespaceRequest(name=parent(namespace))
+        return read_namespace((await self._transport.call(self._namespaces.GetNamespace, request)).namespace)
+
+    async def list_namespaces(self, *, page_size: int = 0) -> AsyncIterator[Namespace]:
+        """Yield the tenant's namespaces in the order of their names; pages are fetched as they are needed."""
+        request = pb.ListNamespacesRequest(page_size=page_size)
+        async for message in self._pages(self._namespaces.ListNamespaces, request, lambda page: page.namespaces):
+            yield read_namespace(message)
+
+    async def update_namespace(
+        self,
+        namespace: str,
+        *,
+        display_name: str | Unchanged = UNCHANGED,
+        recency_half_life: timedelta | Unchanged | None = UNCHANGED,
+        default_ttl: timedelta | Unchanged | None = UNCHANGED,
+        etag: str = "",
+    ) -> Namespace:
+        """Change what is given. None takes a setting away; `etag` refuses the change when another one came between."""
+        message = pb.Namespace(name=parent(namespace), etag=etag)
+        mask = FieldMask()
+        if not isinstance(display_name, Unchanged):
+            message.display_name = display_name
+            mask.paths.append("display_name")
+        if not isinstance(recency_half_life, Unchanged):
+            mask.paths.append("settings.recency_half_life")
+            if recency_half_life is not None:
+                message.settings.recency_half_life.FromTimedelta(recency_half_life)
+        if not isinstance(default_ttl, Unchanged):
+            mask.paths.append("settings.default_ttl")
+            if default_ttl is not None:
+                message.settings.default_ttl.FromTimedelta(default_ttl)
+        request = pb.UpdateNamespaceRequest(namespace=message, update_mask=mask, request_id=uuid.uuid4().hex)
+        return read_namespace((await self._transport.call(self._namespaces.UpdateNamespace, request)).namespace)
+
+    async def delete_namespace(self, namespace: str, *, etag: str = "", allow_missing: bool = False) -> None:
+        """Delete a namespace and everything in it, for good."""
+        request = pb.DeleteNamespaceRequest(
+            name=parent(namespace), etag=etag, request_id=uuid.uuid4().hex, allow_missing=allow_missing
+        )
+        await self._transport.call(self._namespaces.DeleteNamespace, request)
+
+    async def erase_subject(self, namespace: str, subject: str) -> int:
+        """Forget, for good, every memory about a subject; return how many there were."""
+        request = pb.EraseSubjectRequest(parent=parent(namespace), subject=subject, request_id=uuid.uuid4().hex)
+        return (await self._transport.call(self._namespaces.EraseSubject, request)).erased_count

@@ -1,0 +1,53 @@
+"""Watches and exports: streams that resume by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from somabrain.memory.v1 import memory_service_pb2 as pb
+from somabrain_client.connection import Connection, parent
+from somabrain_client.feed import Change, Checkpoint, ExportPage, read_event, read_page
+from somabrain_client.values import Filter, write_filter
+
+
+class Streams(Connection):
+    """The calls of MemoryService that stream."""
+
+    async def watch(
+        self, namespace: str, *, cursor: str = "", include_memory: bool = False
+    ) -> AsyncGenerator[Change | Checkpoint, None]:
+        """Yield every change after the cursor (empty: from now on) once, in commit order, without an end.
+
+        It resumes by itself where a server stops. Keep the last event's cursor to go on from in another process.
+        From now on means from the first checkpoint, which comes at once.
+        """
+        request = pb.WatchMemoriesRequest(parent=parent(namespace), cursor=cursor, include_memory=include_memory)
+
+        def resume(response: pb.WatchMemoriesResponse) -> None:
+            request.cursor = response.cursor
+
+        async with aclosing(self._transport.stream(self._memories.WatchMemories, request, resume)) as responses:
+            async for response in responses:
+                yield read_event(response)
+
+    async def export(
+        self, namespace: str, *, where: Filter | None = None, include_vectors: bool = False, resume_token: str = ""
+    ) -> AsyncGenerator[ExportPage, None]:
+        """Yield all memories as of one version, in pages; it resumes by itself where a server stops.
+
+        What changes meanwhile is left out; a watch from a page's cursor tells of it.
+        """
+        request = pb.ExportMemoriesRequest(
+            parent=parent(namespace),
+            filter=write_filter(where),
+            include_vectors=include_vectors,
+            resume_token=resume_token,
+        )
+
+        def resume(response: pb.ExportMemoriesResponse) -> None:
+            request.resume_token = response.resume_token
+
+        async with aclosing(self._transport.stream(self._memories.ExportMemories, request, resume)) as responses:
+            async for response in responses:
+                yield read_page(response)
