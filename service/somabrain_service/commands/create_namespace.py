@@ -20,7 +20,6 @@ async def create_namespace(
 
     Raises:
         InvalidArgument: a setting is none that this server has.
-        Unimplemented: a language that is not there yet.
         AlreadyExists: the name is taken, or `request_id` came with another body.
         StoreUnavailable: PostgreSQL is gone.
     """
@@ -37,5 +36,5 @@ async def create_namespace(
         feed_retention=asked.feed_retention or DEFAULT_FEED_RETENTION,
     )
     whole = dataclasses.replace(draft, settings=settings)
-    analyzer = analysis.analyzer(settings.language)
+    analyzer = analysis.newest(settings.language).name
     return await services.store.create_namespace(tenant, whole, analyzer, services.clock(), request)

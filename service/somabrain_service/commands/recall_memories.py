@@ -47,7 +47,7 @@ async def recall_memories(services: Services, tenant: TenantId, query: RecallQue
             log.warning("answered without vectors", encoder=encoder_id, exc_info=True)
             degraded.append(DegradedReason.ENCODER_UNAVAILABLE)
     now = services.clock()
-    terms = tuple(sorted(analysis.terms(query.query)))
+    terms = tuple(sorted(analysis.named(namespace.analyzer).terms(query.query)))
     async with services.store.reading(tenant, query.parent, now) as reading:
         seen = await reading.statistics(terms)
         if seen.namespace.etag != namespace.etag:

@@ -70,8 +70,9 @@ async def _update(
     if draft.text != memory.text or vector is not None:
         encoder_id = namespace.settings.encoder
         own = None if vector is None else own_vector(services, encoder_id, vector)
+        terms = analysis.named(namespace.analyzer).terms(draft.text)
         made = await encode(services, encoder_id, [] if vector else [draft.text])
-        new_text = NewText(analysis.terms(draft.text), own if vector else made[0], encoder_id)
+        new_text = NewText(terms, own if vector else made[0], encoder_id)
     return MemoryUpdate(
         before=memory,
         draft=draft,

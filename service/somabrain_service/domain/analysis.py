@@ -1,7 +1,7 @@
 """From a text to its terms: words without the commonest, as Snowball stems (Porter 2001).
 
-What an analyzer gives is kept with the memories, so an analyzer never changes: another list or stemmer is another
-analyzer with another name, and a namespace keeps the one it was made with.
+What an analyzer gives is kept with the memories, so an analyzer never changes: another list, stemmer or rule is
+another analyzer with another name, and every memory of a namespace is kept by one.
 """
 
 from __future__ import annotations
@@ -9,43 +9,126 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import Stemmer
 
-from common.errors import Unimplemented
-from somabrain_service.domain.stop_words import ENGLISH_1
+from common.errors import FailedPrecondition, InvalidArgument
 
-ENGLISH = "en-1"
-_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _TERM_LENGTH = 64
 """Longer words are cut: a key of the index is bounded, and nobody asks for the sixty-fifth letter."""
 
+_DATA = Path(__file__).parent / "data"
+_VERSION = 1
 
-def analyzer(language: str) -> str:
+_SNOWBALL = {
+    "ar": "arabic", "ca": "catalan", "cs": "czech", "da": "danish", "de": "german", "el": "greek", "en": "english",
+    "eo": "esperanto", "es": "spanish", "et": "estonian", "eu": "basque", "fa": "persian", "fi": "finnish",
+    "fr": "french", "ga": "irish", "hi": "hindi", "hu": "hungarian", "hy": "armenian", "id": "indonesian",
+    "it": "italian", "lt": "lithuanian", "ne": "nepali", "nl": "dutch", "no": "norwegian", "pl": "polish",
+    "pt": "portuguese", "ro": "romanian", "ru": "russian", "sr": "serbian", "st": "sesotho", "sv": "swedish",
+    "ta": "tamil", "tr": "turkish", "yi": "yiddish",
+}  # fmt: skip
+"""The stemmer of each language (ISO 639-1)."""
+
+_UNSTEMMED = ("ja", "ko", "mul", "zh")
+"""Languages whose words are terms as they are; `mul` (ISO 639-2) is for texts of many languages."""
+
+LANGUAGES = tuple(sorted((*_SNOWBALL, *_UNSTEMMED)))
+
+_ENGLISH_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
+# Python does not count vowel signs and accents that are characters of their own among letters.
+_MARK = (
+    r"\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670"
+    r"\u0900-\u0903\u093a-\u094f\u0951-\u0957\u0962\u0963\u0b82\u0bbe-\u0bd7"
+)
+_WORD = re.compile(rf"[^\W_](?:[^\W_]|[{_MARK}])*")
+# Scripts without spaces, and Korean, whose particles stand with their words: Han, kana, Hangul.
+_UNSPACED = re.compile(
+    r"[\u3005\u3006\u3041-\u3096\u30a1-\u30fa\u30fc\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\U00020000-\U0003134f]+"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Analyzer:
+    """One unchanging way from a text to its terms. Made by `named`."""
+
+    name: str
+    language: str
+    stop_words: frozenset[str]
+
+    def terms(self, text: str) -> Counter[str]:
+        """The terms of a text and how often each occurs."""
+        algorithm = _SNOWBALL.get(self.language, "")
+        return Counter(_stem(algorithm, word) for word in self._words(text) if word not in self.stop_words)
+
+    def _words(self, text: str) -> Iterator[str]:
+        plain = unicodedata.normalize("NFKC", text)
+        if self.language == "tr":
+            plain = plain.replace("I", "ı").replace("İ", "i")
+        plain = plain.lower().replace("’", "'")
+        if self.language == "en":
+            # Its stop list holds words with an apostrophe, its stemmer takes off the genitive's.
+            yield from _ENGLISH_WORD.findall(plain)
+            return
+        for word in _WORD.findall(plain):
+            yield from _pieces(word)
+
+
+def newest(language: str) -> Analyzer:
     """The newest analyzer of a language.
 
     Raises:
-        Unimplemented: there is none for it.
+        InvalidArgument: there is none for it.
     """
-    if language != "en":
-        raise Unimplemented(
-            f"namespace.settings.language: {language!r} is not there yet; leave it empty or set it to `en`."
+    if language not in LANGUAGES:
+        raise InvalidArgument(
+            "namespace.settings.language",
+            f"must be one of {', '.join(LANGUAGES)}, or empty for `en`; `mul` takes words of any language as they are",
         )
-    return ENGLISH
+    return named(f"{language}-{_VERSION}")
 
 
-def terms(text: str) -> Counter[str]:
-    """The terms of a text and how often each occurs, by the analyzer `en-1`."""
-    words = _WORD.findall(unicodedata.normalize("NFKC", text).lower().replace("’", "'"))
-    return Counter(_stem(word) for word in words if word not in ENGLISH_1)
+@lru_cache(maxsize=64)
+def named(name: str) -> Analyzer:
+    """An analyzer by its name, as a namespace keeps it.
+
+    Raises:
+        FailedPrecondition: it is of a newer version of this service.
+    """
+    language, _, version = name.rpartition("-")
+    if language not in LANGUAGES or version != str(_VERSION):
+        raise FailedPrecondition(f"This server does not know the analyzer {name!r}; a newer version made it.")
+    listed = _DATA / f"stop-words-{name}.txt"
+    return Analyzer(name, language, frozenset(listed.read_text("utf-8").split() if listed.exists() else ()))
+
+
+def _pieces(word: str) -> Iterator[str]:
+    """The word; where it is of a script without spaces, each two characters that follow each other."""
+    end = 0
+    for run in _UNSPACED.finditer(word):
+        if run.start() > end:
+            yield word[end : run.start()]
+        characters = run[0]
+        if len(characters) == 1:
+            yield characters
+        for i in range(len(characters) - 1):
+            yield characters[i : i + 2]
+        end = run.end()
+    if end < len(word):
+        yield word[end:]
 
 
 @lru_cache(maxsize=65_536)
-def _stem(word: str) -> str:
+def _stem(algorithm: str, word: str) -> str:
     # A stemmer keeps a cache of its own and is not safe in two threads; ours is the event loop's only.
-    stem: str = _ENGLISH_STEMMER.stemWord(word)
-    return stem[:_TERM_LENGTH]
+    stem: str = _stemmer(algorithm).stemWord(word) if algorithm else word
+    return stem[:_TERM_LENGTH] or word[:_TERM_LENGTH]
 
 
-_ENGLISH_STEMMER = Stemmer.Stemmer("english", 0)
+@lru_cache(maxsize=64)
+def _stemmer(algorithm: str) -> Stemmer.Stemmer:
+    return Stemmer.Stemmer(algorithm, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -61,11 +62,15 @@ class NamespaceDraft:
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """A namespace as it is kept; every setting is filled in. `version` rises by one at each write in it."""
+    """A namespace as it is kept; every setting is filled in. `version` rises by one at each write in it.
+
+    `analyzer` names the one that its language had when it was chosen: see `domain.analysis`.
+    """
 
     name: NamespaceName
     display_name: str
     settings: NamespaceSettings
+    analyzer: str
     create_time: datetime
     update_time: datetime
     version: int
@@ -73,7 +78,7 @@ class Namespace:
     etag: str
 
 
-CHANGEABLE = ("display_name", "settings.recency_half_life", "settings.default_ttl")
+CHANGEABLE = ("display_name", "settings.recency_half_life", "settings.default_ttl", "settings.feed_retention")
 """What may change after a namespace was made, by its path."""
 
 
@@ -89,6 +94,12 @@ class NamespaceChange:
     def name(self) -> NamespaceName:
         """Which namespace changes."""
         return self.draft.name
+
+    def settings(self, current: NamespaceSettings) -> NamespaceSettings:
+        """The settings as they are to become; what is unset has its default."""
+        named = {path.removeprefix("settings.") for path in self.paths if path.startswith("settings.")}
+        chosen = dataclasses.replace(current, **{name: getattr(self.draft.settings, name) for name in named})
+        return dataclasses.replace(chosen, feed_retention=chosen.feed_retention or DEFAULT_FEED_RETENTION)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from common.errors import InvalidArgument, Unimplemented
 from somabrain.memory.v1 import namespace_service_pb2 as pb
@@ -41,7 +42,6 @@ def read_draft(request: pb.CreateNamespaceRequest) -> NamespaceDraft:
 _FIXED = {
     "settings.language": "the memories that are there would have to be analysed anew.",
     "settings.encoder": "the memories that are there would have to be encoded anew.",
-    "settings.feed_retention": "the feed is kept whole.",
 }
 """Settings that cannot be changed yet, each with why."""
 
@@ -55,17 +55,17 @@ def read_change(request: pb.UpdateNamespaceRequest) -> NamespaceChange:
     """
     wanted, said = request.namespace, "namespace.settings"
     paths = _read_mask(request.update_mask.paths)
-    settings = wanted.settings
-    half_life = "settings.recency_half_life" in paths
-    ttl = "settings.default_ttl" in paths
+
+    def span(name: str) -> timedelta | None:
+        return read_span(wanted.settings, name, f"{said}.{name}") if f"settings.{name}" in paths else None
+
     draft = NamespaceDraft(
         name=NamespaceName.parse(wanted.name, "namespace.name"),
         display_name=wanted.display_name if "display_name" in paths else "",
         settings=NamespaceSettings(
-            recency_half_life=read_span(settings, "recency_half_life", f"{said}.recency_half_life")
-            if half_life
-            else None,
-            default_ttl=read_span(settings, "default_ttl", f"{said}.default_ttl") if ttl else None,
+            recency_half_life=span("recency_half_life"),
+            default_ttl=span("default_ttl"),
+            feed_retention=span("feed_retention"),
         ),
     )
     return NamespaceChange(draft, paths, wanted.etag)

@@ -32,7 +32,7 @@ TEXTS = st.sampled_from(WORDS) | st.text(max_size=40)
 USUAL = {
     "parent": st.sampled_from([NAMESPACE] * 9 + ["namespaces/none"]) | TEXTS,
     "namespace_id": st.from_regex(r"[a-z0-9-]{1,5}", fullmatch=True) | TEXTS,
-    "language": st.sampled_from(["", "en", "de"]) | TEXTS,
+    "language": st.sampled_from(["", "en", "de", "zh", "mul"]) | TEXTS,
     "encoder": st.sampled_from(["", "lexical", "minilm-l6-v2-int8"]) | TEXTS,
     "order_by": st.sampled_from(["create_time", "event_time desc", "session_position", "text"]) | TEXTS,
     "session": st.sampled_from(["monday", "tuesday"]) | TEXTS,

@@ -9,6 +9,7 @@ from datetime import timedelta
 import grpc
 import grpc.aio
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from somabrain.memory.v1 import namespace_service_pb2 as pb
@@ -90,12 +91,43 @@ async def test_what_a_change_names_changes_and_nothing_else(connect: Connect) ->
             await client.update_namespace("nowhere", display_name="x")
 
 
+async def test_a_namespace_is_found_by_the_stems_of_its_language(connect: Connect) -> None:
+    """The same words, asked in another form: German finds them, English does not."""
+    async with connect(tenant()) as client:
+        for language in ("de", "en"):
+            made = await client.create_namespace(f"n-{language}", language=language)
+            assert made.language == language
+            await client.remember(made.name, "In den Häusern spielten Kinder.")
+        found = [(await client.recall(f"n-{language}", "ein Haus")).hits for language in ("de", "en")]
+        assert [len(hits) for hits in found] == [1, 0]
+        with pytest.raises(InvalidArgumentError, match=r"settings\.language: must be one of ar, .*, zh, or empty"):
+            await client.create_namespace("n", language="tlh")
+
+
+async def test_the_retention_of_the_feed_can_be_changed(brain: Running, idp: Issuer) -> None:
+    metadata = (("authorization", f"Bearer {idp.token(tenant())}"),)
+    async with grpc.aio.insecure_channel(brain.address) as channel:
+        stub = namespace_service_pb2_grpc.NamespaceServiceStub(channel)
+        made = pb.Namespace(settings=pb.NamespaceSettings(feed_retention=Duration(seconds=86_400)))
+        create = pb.CreateNamespaceRequest(namespace_id="notes", namespace=made)
+        created = await stub.CreateNamespace(create, metadata=metadata)
+        assert created.namespace.settings.feed_retention.seconds == 86_400
+        for path, settings, kept_s in (
+            ("settings.feed_retention", pb.NamespaceSettings(feed_retention=Duration(seconds=7200)), 7200),
+            ("display_name", pb.NamespaceSettings(), 7200),
+            ("settings.feed_retention", pb.NamespaceSettings(), 7 * 86_400),
+        ):
+            wanted = pb.Namespace(name=created.namespace.name, settings=settings)
+            update = pb.UpdateNamespaceRequest(namespace=wanted, update_mask=FieldMask(paths=[path]))
+            changed = await stub.UpdateNamespace(update, metadata=metadata)
+            assert changed.namespace.settings.feed_retention.seconds == kept_s
+
+
 @pytest.mark.parametrize(
     ("path", "code"),
     [
         ("settings.language", grpc.StatusCode.UNIMPLEMENTED),
         ("settings.encoder", grpc.StatusCode.UNIMPLEMENTED),
-        ("settings.feed_retention", grpc.StatusCode.UNIMPLEMENTED),
         ("settings", grpc.StatusCode.INVALID_ARGUMENT),
         ("version", grpc.StatusCode.INVALID_ARGUMENT),
         ("*", grpc.StatusCode.INVALID_ARGUMENT),

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from common.errors import AlreadyExists, InvalidArgument, NotFound, Unimplemented
+from common.errors import AlreadyExists, InvalidArgument, NotFound
 from somabrain_service.commands.create_namespace import create_namespace
 from somabrain_service.commands.services import Services
 from somabrain_service.domain.names import NamespaceName, tenant_id
@@ -47,8 +47,8 @@ async def test_what_is_not_honoured_is_refused_by_field(services: Services) -> N
     with pytest.raises(InvalidArgument) as caught:
         await create_namespace(services, TENANT, NamespaceDraft(NOTES, settings=NamespaceSettings(encoder="gpt")))
     assert caught.value.field == "namespace.settings.encoder"
-    with pytest.raises(Unimplemented, match=r"namespace\.settings\.language"):
-        await create_namespace(services, TENANT, NamespaceDraft(NOTES, settings=NamespaceSettings(language="fr")))
+    with pytest.raises(InvalidArgument, match=r"namespace\.settings\.language"):
+        await create_namespace(services, TENANT, NamespaceDraft(NOTES, settings=NamespaceSettings(language="tlh")))
 
 
 async def test_every_command_on_a_namespace_that_is_not_there_says_how_to_make_it(brain: Brain) -> None:

@@ -30,6 +30,7 @@ WORDS = (
     *("smoke", "keeper", "frost", "swarm", "pollen", "larva", "comb", "winter"),
 )
 EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
+ENGLISH = analysis.newest("en")
 
 
 async def a_summer(brain: Brain, days: int = 60, sessions: int = 3) -> list[Memory]:
@@ -56,8 +57,8 @@ async def a_summer(brain: Brain, days: int = 60, sessions: int = 3) -> list[Memo
 
 def by_hand(memories: Sequence[Memory], query: str) -> list[tuple[float, str]]:
     """Score every memory by the formulas of docs/recall.md, words alone, no cut anywhere."""
-    documents = [analysis.terms(memory.text) for memory in memories]
-    terms = sorted(analysis.terms(query))
+    documents = [ENGLISH.terms(memory.text) for memory in memories]
+    terms = sorted(ENGLISH.terms(query))
     weights = lexical.idf(len(documents), [sum(term in document for document in documents) for term in terms])
     lengths = np.array([sum(document.values()) for document in documents], float)
     tf = np.array([[document[term] for term in terms] for document in documents], float)

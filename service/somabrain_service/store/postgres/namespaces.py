@@ -50,7 +50,7 @@ _LOCKED = text(f"SELECT n.id, {rows.NAMESPACE} FROM namespaces n WHERE n.name = 
 
 _UPDATE = text(f"""
 UPDATE namespaces n SET display_name = :display_name, recency_half_life = :recency_half_life,
-    default_ttl = :default_ttl, revision = revision + 1, update_time = :now
+    default_ttl = :default_ttl, feed_retention = :feed_retention, revision = revision + 1, update_time = :now
 WHERE n.id = :ns RETURNING {rows.NAMESPACE}
 """)
 
@@ -92,15 +92,14 @@ async def update(
         return current
     if change.etag and change.etag != current.etag:
         raise Aborted("etag: is not the current one; read the namespace again and decide anew.")
-    chosen, kept = change.draft, current.settings
+    settings = change.settings(current.settings)
     values = {
         "ns": row.id,
         "now": now,
-        "display_name": chosen.display_name if "display_name" in change.paths else current.display_name,
-        "recency_half_life": chosen.settings.recency_half_life
-        if "settings.recency_half_life" in change.paths
-        else kept.recency_half_life,
-        "default_ttl": chosen.settings.default_ttl if "settings.default_ttl" in change.paths else kept.default_ttl,
+        "display_name": change.draft.display_name if "display_name" in change.paths else current.display_name,
+        "recency_half_life": settings.recency_half_life,
+        "default_ttl": settings.default_ttl,
+        "feed_retention": settings.feed_retention,
     }
     await requests.keep(connection, tenant, request, now, ns=row.id, memory=None)
     return rows.namespace((await connection.execute(_UPDATE, values)).one())

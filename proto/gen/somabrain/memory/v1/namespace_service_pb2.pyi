@@ -33,7 +33,10 @@ class NamespaceSettings(_message.Message):
     DEFAULT_TTL_FIELD_NUMBER: _builtins.int
     FEED_RETENTION_FIELD_NUMBER: _builtins.int
     language: _builtins.str
-    """Language of stems and stop words, an ISO 639-1 code. Empty: `en`."""
+    """Language of stems and stop words, an ISO 639-1 code: ar, ca, cs, da, de, el, en, eo, es, et, eu, fa, fi, fr,
+    ga, hi, hu, hy, id, it, lt, ne, nl, no, pl, pt, ro, ru, sr, st, sv, ta, tr or yi; ja, ko and zh, whose
+    terms are pairs of characters; or `mul`, words of any language as they are. Empty: `en`.
+    """
     encoder: _builtins.str
     """The encoder of new vectors: `minilm-l6-v2-int8`, `lexical` (no vectors), or one that the
     server's configuration names. Empty: the server's default.
@@ -333,8 +336,9 @@ class UpdateNamespaceRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Required: one or more of `display_name`, `settings.recency_half_life` and `settings.default_ttl`. Fields
-        that it does not name are not read. The other settings cannot be changed yet: UNIMPLEMENTED.
+        """Required: one or more of `display_name`, `settings.recency_half_life`, `settings.default_ttl` and
+        `settings.feed_retention`. Fields that it does not name are not read. The other settings cannot be changed
+        yet: UNIMPLEMENTED.
         """
 
     def __init__(
