@@ -9,6 +9,7 @@ from somabrain_client.errors import CallError
 from somabrain_client.feed import Change, ChangeType, Checkpoint, Exported, ExportPage
 from somabrain_client.memory_client import MemoryClient
 from somabrain_client.retry import RetryPolicy
+from somabrain_client.tls import Tls
 from somabrain_client.values import (
     UNCHANGED,
     Answer,
@@ -42,5 +43,6 @@ __all__ = [
     "Namespace",
     "NamespaceStatistics",
     "RetryPolicy",
+    "Tls",
     "Unchanged",
 ]

@@ -19,6 +19,7 @@ from somabrain_client.connection import DEADLINE_S
 from somabrain_client.errors import CallError
 from somabrain_client.memory_client import MemoryClient
 from somabrain_client.readable import answer_lines, memory_lines, namespace_lines
+from somabrain_client.tls import Tls
 from somabrain_client.tokens import TokenError
 from somabrain_client.values import Filter
 
@@ -28,7 +29,10 @@ LONGEST_S = 3600
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if (options.cert_file is None) != (options.key_file is None):
+        parser.error("--cert-file and --key-file are given together or not at all")
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that cannot show a letter is shown its code, not a failure.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -59,7 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _run(options: argparse.Namespace) -> None:
     run: Callable[[MemoryClient, argparse.Namespace], Awaitable[None]] = options.run
-    async with MemoryClient(options.address, token=options.token_file, deadline_s=options.deadline) as client:
+    files = (options.ca_file, options.cert_file, options.key_file)
+    tls = Tls(*files) if options.tls or any(files) else None
+    async with MemoryClient(options.address, token=options.token_file, deadline_s=options.deadline, tls=tls) as client:
         await run(client, options)
 
 
@@ -133,6 +139,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help=f"seconds a call may take (default: {DEADLINE_S:g})",
     )
+    parser.add_argument("--tls", action="store_true", help="encrypt; any of the three files below does, too")
+    parser.add_argument("--ca-file", type=Path, help="PEM authorities that may vouch for the service")
+    parser.add_argument("--cert-file", type=Path, help="PEM certificate of ours, for a service that asks for one")
+    parser.add_argument("--key-file", type=Path, help="its PEM private key")
     commands = parser.add_subparsers(dest="command", required=True)
 
     namespace = commands.add_parser("namespace", help="namespaces").add_subparsers(dest="verb", required=True)

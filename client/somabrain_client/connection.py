@@ -11,6 +11,7 @@ import grpc.aio
 
 from somabrain.memory.v1 import memory_service_pb2_grpc, namespace_service_pb2_grpc
 from somabrain_client.retry import Attempts, RetryPolicy
+from somabrain_client.tls import Tls
 from somabrain_client.tokens import TokenSource
 from somabrain_client.transport import Transport
 
@@ -41,7 +42,7 @@ class Connection:
         token: TokenSource | None = None,
         deadline_s: float = DEADLINE_S,
         retry: RetryPolicy | None = None,
-        credentials: grpc.ChannelCredentials | None = None,
+        tls: Tls | None = None,
     ) -> None:
         """Connect on first use.
 
@@ -50,9 +51,9 @@ class Connection:
             token: a bearer token, a file that holds one (read again for each attempt), or a callable.
             deadline_s: how long a call may take, retries included.
             retry: None: the default policy.
-            credentials: TLS; None: none, for loopback and for meshes that encrypt by themselves.
+            tls: None: plain text, for loopback and for meshes that encrypt by themselves.
         """
-        self._transport = Transport(address, token, deadline_s, retry or RetryPolicy(), credentials)
+        self._transport = Transport(address, token, deadline_s, retry or RetryPolicy(), tls)
         self._memories = memory_service_pb2_grpc.MemoryServiceStub(self._transport.channel)
         self._namespaces = namespace_service_pb2_grpc.NamespaceServiceStub(self._transport.channel)
 

@@ -13,6 +13,7 @@ import grpc.aio
 
 from somabrain_client.errors import explain, from_rpc
 from somabrain_client.retry import Attempts, RetryPolicy
+from somabrain_client.tls import Tls
 from somabrain_client.tokens import TokenSource, read_token
 
 Sent = TypeVar("Sent")
@@ -48,12 +49,12 @@ class Transport:
         token: TokenSource | None,
         deadline_s: float,
         retry: RetryPolicy,
-        credentials: grpc.ChannelCredentials | None,
+        tls: Tls | None,
     ) -> None:
-        if credentials is None:
+        if tls is None:
             self.channel = grpc.aio.insecure_channel(target(address), options=OPTIONS)
         else:
-            self.channel = grpc.aio.secure_channel(target(address), credentials, options=OPTIONS)
+            self.channel = grpc.aio.secure_channel(target(address), tls.credentials(), options=OPTIONS)
         self.attempts = Attempts()
         self._token = token
         self._deadline_s = deadline_s

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -38,6 +38,26 @@ class LogSettings(_Group):
     """`json`: one object a line, for machines; `console`: for people."""
 
 
+class TlsSettings(_Group):
+    """Certificates of the gRPC server, PEM in files that are read again every second."""
+
+    cert_file: Path | None = None
+    """The server's certificate and those between it and its authority. None: plain text, for meshes that encrypt by
+    themselves and for loopback."""
+    key_file: Path | None = None
+    """Its private key, not encrypted. Given if, and only if, `cert_file` is."""
+    client_ca_file: Path | None = None
+    """Authorities of clients. Given: mutual TLS, and who has no certificate of theirs is refused in the handshake."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> TlsSettings:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file are given together or not at all; give both")
+        if self.client_ca_file is not None and self.cert_file is None:
+            raise ValueError("client_ca_file needs cert_file and key_file; give them")
+        return self
+
+
 class GrpcSettings(_Group):
     """The gRPC server."""
 
@@ -51,6 +71,7 @@ class GrpcSettings(_Group):
     drain_notice_s: Annotated[float, Field(ge=0, le=60)] = 3.0
     """How long the process keeps accepting calls after it turned NOT_SERVING, so that clients leave first."""
     reflection: bool = True
+    tls: TlsSettings = TlsSettings()
 
 
 class HttpSettings(_Group):
@@ -200,18 +221,22 @@ class Settings(BaseSettings):
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """Variables with our prefix that name no field, each with the nearest name that does."""
-    known = set()
-    for name, field in Settings.model_fields.items():
-        group = field.annotation
-        if isinstance(group, type) and issubclass(group, _Group):
-            known |= {f"{PREFIX}{name}{DELIMITER}{sub}".upper() for sub in group.model_fields}
-        else:
-            known.add(f"{PREFIX}{name}".upper())
+    known = set(_variables(Settings, PREFIX))
     unknown = sorted(name for name in environ if name.upper().startswith(PREFIX) and name.upper() not in known)
     return [
         f"{name} (did you mean {near[0]}?)" if (near := difflib.get_close_matches(name.upper(), known, 1)) else name
         for name in unknown
     ]
+
+
+def _variables(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    """Every variable that sets a field of `model`, groups within it included."""
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, _Group):
+            yield from _variables(kind, f"{prefix}{name}{DELIMITER}")
+        else:
+            yield f"{prefix}{name}".upper()
 
 
 def load() -> Settings:

@@ -14,6 +14,7 @@ from common.config.settings import Settings
 from common.errors import ConfigurationError
 from common.utils.auth_client import authenticator
 from common.utils.trace import tracing
+from somabrain_service.certificates import Certificates
 from somabrain_service.commands.services import Services
 from somabrain_service.encoders.open import open_encoders
 from somabrain_service.http.probes import http_server, make_app
@@ -41,6 +42,8 @@ async def serve(settings: Settings) -> None:
     if settings.auth.mode == "none":
         _log.warning("everybody is let in", reason="auth.mode is none", tenant=settings.auth.none_tenant)
     metrics, health = Metrics(), Health()
+    tls = settings.grpc.tls
+    certificates = Certificates(tls, metrics) if tls.cert_file else None
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(tracing(settings.trace, version("somabrain")))
         identify = await stack.enter_async_context(authenticator(settings.auth, settings.grpc.host))
@@ -54,18 +57,21 @@ async def serve(settings: Settings) -> None:
         encoders = await stack.enter_async_context(open_encoders(settings.encoder))
         services = Services(store=store, encoders=metered(encoders, metrics), default_encoder=settings.encoder.kind)
         server = make_server(settings.grpc, services, Chain(steps(identify, policy, metrics)), health)
-        grpc_port = bind(server, settings.grpc)
+        grpc_port = bind(server, settings.grpc, certificates.credentials() if certificates else None)
         await server.start()
         stack.push_async_callback(server.stop, settings.grpc.drain_s)
         async with asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(readiness.watch())
+            watching = [tasks.create_task(readiness.watch())]
+            if certificates:
+                watching.append(tasks.create_task(certificates.watch()))
             _log.info("listening", grpc_port=grpc_port, http_port=http_port, host=settings.grpc.host)
             await stopping.wait()
             # Clients that watch health, and endpoints that follow /ready, leave before calls are refused.
             await readiness.drain()
             _log.info("draining", notice_s=settings.grpc.drain_notice_s, at_most_s=settings.grpc.drain_s)
             await asyncio.sleep(settings.grpc.drain_notice_s)
-            watching.cancel()
+            for task in watching:
+                task.cancel()
             # Not before the notice is over, or they would come back here.
             services.watchers.close()
     _log.info("stopped")

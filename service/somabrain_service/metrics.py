@@ -56,6 +56,14 @@ class Metrics:
             "somabrain_encoder_seconds", "How long encoding took.", ("encoder",), buckets=LATENCY_S,
             registry=self.registry,
         )  # fmt: skip
+        self.tls_reloads = Counter(
+            "somabrain_tls_reloads", "Changes of the certificate's files: served, or refused because they do not fit.",
+            ("outcome",), registry=self.registry,
+        )  # fmt: skip
+        self.tls_ends_at = Gauge(
+            "somabrain_tls_certificate_expiry_timestamp_seconds", "When the certificate in force ends; 0 without TLS.",
+            registry=self.registry,
+        )  # fmt: skip
         self.ready = Gauge("somabrain_ready", "1 while the service is ready.", registry=self.registry)
         self.store_seconds = Gauge(
             "somabrain_store_probe_seconds", "How long PostgreSQL took to answer the last probe.",

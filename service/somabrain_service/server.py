@@ -90,16 +90,16 @@ def _enable_reflection(server: grpc.aio.Server) -> None:
         )
 
 
-def bind(server: grpc.aio.Server, settings: GrpcSettings) -> int:
-    """Bind the address and return its port.
+def bind(server: grpc.aio.Server, settings: GrpcSettings, credentials: grpc.ServerCredentials | None) -> int:
+    """Bind the address, in plain text without `credentials`, and return its port.
 
     Raises:
         ConfigurationError: it cannot be bound.
     """
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
     try:
-        return server.add_insecure_port(f"{host}:{settings.port}")
+        if credentials is None:
+            return server.add_insecure_port(address)
+        return server.add_secure_port(address, credentials)
     except RuntimeError as exc:
-        raise ConfigurationError(
-            f"grpc.port: {host}:{settings.port} cannot be bound; free it or choose another."
-        ) from exc
+        raise ConfigurationError(f"grpc.port: {address} cannot be bound; free it or choose another.") from exc

@@ -1,0 +1,229 @@
+"""TLS on the port of the contract: certificates that are replaced while it serves, and strangers who stay out."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc.aio
+import pytest
+
+from somabrain_client import MemoryClient, RetryPolicy, Tls
+from somabrain_client.errors import UnavailableError
+from somabrain_local.pki import Authority
+from tests.integration.service.issuer import Issuer
+from tests.integration.service.running import Running, run, service
+
+ONCE = RetryPolicy(max_attempts=1)
+SEEN_S = 10.0
+
+
+@pytest.fixture(scope="module")
+def authority(folder: Path) -> Authority:
+    """Ours, with two certificates of the server and one of a client."""
+    made = Authority.create(folder / "pki")
+    for name in ("first", "second"):
+        made.issue_server(name, f"/CN={name}", ["IP:127.0.0.1", "DNS:localhost"])
+    made.issue_client("client", "/CN=client")
+    return made
+
+
+@pytest.fixture(scope="module")
+def strangers(folder: Path) -> Authority:
+    """Another authority, which knows a client and a server as well."""
+    made = Authority.create(folder / "strangers")
+    made.issue_client("client", "/CN=client")
+    made.issue_server("server", "/CN=server", ["IP:127.0.0.1"])
+    return made
+
+
+def install(authority: Authority, name: str, place: Path) -> None:
+    """Put a certificate where the server reads it, as a kubelet does: whole files, one after the other."""
+    place.mkdir(exist_ok=True)
+    for theirs, ours in ((f"{name}.crt", "tls.crt"), (f"{name}.key", "tls.key"), ("ca.crt", "ca.crt")):
+        shutil.copyfile(authority.folder / theirs, place / "new")
+        (place / "new").rename(place / ours)
+
+
+def tls_settings(place: Path, *, mutual: bool) -> dict[str, object]:
+    files: dict[str, object] = {"grpc__tls__cert_file": place / "tls.crt", "grpc__tls__key_file": place / "tls.key"}
+    return {**files, "grpc__tls__client_ca_file": place / "ca.crt"} if mutual else files
+
+
+def ours(authority: Authority, *, certificate: bool) -> Tls:
+    own = (authority.folder / "client.crt", authority.folder / "client.key") if certificate else (None, None)
+    return Tls(authority.certificate, *own)
+
+
+def served(running: Running, authority: Authority) -> bytes:
+    """The certificate that a new connection is shown."""
+    context = ssl.create_default_context(cafile=str(authority.certificate))
+    context.load_cert_chain(authority.folder / "client.crt", authority.folder / "client.key")
+    context.set_alpn_protocols(["h2"])
+    host, port = running.address.split(":")
+    with (
+        socket.create_connection((host, int(port)), 5) as plain,
+        context.wrap_socket(plain, server_hostname=host) as it,
+    ):
+        shown = it.getpeercert(binary_form=True)
+    assert shown is not None
+    return shown
+
+
+def held(authority: Authority, name: str) -> bytes:
+    return ssl.PEM_cert_to_DER_cert((authority.folder / f"{name}.crt").read_text())
+
+
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    ends_at = time.monotonic() + SEEN_S
+    while not holds():
+        assert time.monotonic() < ends_at, f"not within {SEEN_S:g} s: {what}"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def mutual(
+    folder: Path, tmp_path: Path, settings: dict[str, object], authority: Authority
+) -> Iterator[tuple[Running, Path]]:
+    """A service that asks clients for certificates, and the folder it reads its own from."""
+    place = tmp_path / "tls"
+    install(authority, "first", place)
+    with service(folder, {**settings, **tls_settings(place, mutual=True)}) as running:
+        running.wait_until_ready()
+        yield running, place
+
+
+async def test_a_new_certificate_is_served_without_a_restart_and_a_call_in_between(
+    mutual: tuple[Running, Path], authority: Authority, idp: Issuer
+) -> None:
+    """Connections that are open go on; new ones are shown what the files hold now."""
+    running, place = mutual
+    assert served(running, authority) == held(authority, "first")
+    client = MemoryClient(running.address, token=idp.token("tls"), tls=ours(authority, certificate=True), retry=ONCE)
+    async with client:
+        await client.create_namespace("tls")
+        install(authority, "second", place)
+        await asyncio.to_thread(
+            wait_until, lambda: served(running, authority) == held(authority, "second"), "the second is served"
+        )
+        await client.remember("tls", "over the connection that was there")
+        other = MemoryClient(running.address, token=idp.token("tls"), tls=ours(authority, certificate=True), retry=ONCE)
+        async with other:
+            await other.remember("tls", "over a new one")
+        assert client.attempts.unavailable == 0
+    metrics = running.get("/metrics")[1]
+    assert 'somabrain_tls_reloads_total{outcome="served"}' in metrics
+    ends_at = next(line for line in metrics.splitlines() if line.startswith("somabrain_tls_certificate_expiry"))
+    assert float(ends_at.split()[1]) > time.time()
+
+
+@pytest.mark.parametrize("wrong", ["another's key", "no certificate", "gone"])
+def test_a_new_certificate_that_does_not_fit_leaves_the_old_one_and_is_said(
+    mutual: tuple[Running, Path], authority: Authority, wrong: str
+) -> None:
+    running, place = mutual
+    match wrong:
+        case "another's key":
+            shutil.copyfile(authority.folder / "second.key", place / "tls.key")
+        case "no certificate":
+            (place / "tls.crt").write_text("-----BEGIN CERTIFICATE-----\n")
+        case _:
+            (place / "tls.key").unlink()
+    refused = running.wait_for_event("certificate refused, the one in force stays")
+    assert "grpc.tls." in str(refused["reason"])
+    assert served(running, authority) == held(authority, "first")
+    assert 'somabrain_tls_reloads_total{outcome="refused"} 1.0' in running.get("/metrics")[1]
+    install(authority, "second", place)
+    wait_until(lambda: served(running, authority) == held(authority, "second"), "the second is served")
+
+
+async def test_a_stranger_is_refused_in_the_handshake(
+    mutual: tuple[Running, Path], authority: Authority, strangers: Authority, idp: Issuer
+) -> None:
+    """No certificate, one of another authority, plain text: none of them reaches a handler, whatever token it has."""
+    running, _ = mutual
+    theirs = Tls(authority.certificate, strangers.folder / "client.crt", strangers.folder / "client.key")
+    for tls in (ours(authority, certificate=False), theirs, None):
+        async with MemoryClient(running.address, token=idp.token("tls"), tls=tls, retry=ONCE, deadline_s=5) as client:
+            with pytest.raises(UnavailableError):
+                await client.create_namespace("stranger")
+    assert "CreateNamespace" not in running.get("/metrics")[1]
+    known = ours(authority, certificate=True)
+    async with MemoryClient(running.address, token=idp.token("tls"), tls=known, retry=ONCE) as client:
+        await client.create_namespace("known")
+    assert 'grpc_method="CreateNamespace"' in running.get("/metrics")[1]
+
+
+async def test_new_authorities_of_clients_are_followed_as_well(
+    mutual: tuple[Running, Path], authority: Authority, strangers: Authority, idp: Issuer
+) -> None:
+    running, place = mutual
+    shutil.copyfile(strangers.certificate, place / "ca.crt")
+
+    async def may(tls: Tls) -> bool:
+        async with MemoryClient(running.address, token=idp.token("tls-ca"), tls=tls, retry=ONCE) as client:
+            try:
+                return [namespace async for namespace in client.list_namespaces()] == []
+            except UnavailableError:
+                return False
+
+    theirs = Tls(authority.certificate, strangers.folder / "client.crt", strangers.folder / "client.key")
+    async with asyncio.timeout(SEEN_S):
+        while not await may(theirs):  # noqa: ASYNC110 - another process reads the file
+            await asyncio.sleep(0.05)
+    assert not await may(ours(authority, certificate=True))
+
+
+async def test_without_an_authority_of_clients_the_server_alone_shows_a_certificate(
+    folder: Path, tmp_path: Path, settings: dict[str, object], authority: Authority, strangers: Authority, idp: Issuer
+) -> None:
+    """And a client that trusts somebody else does not talk to it. The command line speaks TLS too."""
+    place = tmp_path / "tls"
+    install(authority, "first", place)
+    with service(folder, {**settings, **tls_settings(place, mutual=False)}) as running:
+        running.wait_until_ready()
+        token = tmp_path / "token"
+        token.write_text(idp.token("one-way"))
+        async with MemoryClient(running.address, token=token, tls=ours(authority, certificate=False)) as client:
+            await client.create_namespace("tls")
+        async with MemoryClient(
+            running.address, token=token, tls=ours(strangers, certificate=False), retry=ONCE, deadline_s=5
+        ) as client:
+            with pytest.raises(UnavailableError):
+                await client.create_namespace("untrusting")
+        command: list[str | Path] = [
+            Path(sys.executable).with_name("somabrain"), "--address", running.address, "--token-file", token,
+            "--ca-file", authority.certificate, "namespace", "list",
+        ]  # fmt: skip
+        done = await asyncio.to_thread(lambda: subprocess.run(command, capture_output=True, timeout=60, check=False))
+        assert (done.returncode, done.stdout) == (0, b"namespaces/tls\n"), done.stderr
+
+
+def test_a_certificate_that_does_not_fit_at_the_start_is_said(
+    tmp_path: Path, settings: dict[str, object], authority: Authority
+) -> None:
+    place = tmp_path / "tls"
+    install(authority, "first", place)
+    shutil.copyfile(authority.folder / "second.key", place / "tls.key")
+    done = run({**settings, **tls_settings(place, mutual=False)}, "serve")
+    assert (done.returncode, "grpc.tls.key_file: is not the key of the certificate" in done.stderr) == (2, True)
+    assert "Traceback" not in done.stderr
+
+
+async def test_reflection_and_health_are_served_over_tls_as_well(
+    mutual: tuple[Running, Path], authority: Authority
+) -> None:
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    running, _ = mutual
+    known = ours(authority, certificate=True).credentials()
+    async with grpc.aio.secure_channel(running.address, known) as channel:
+        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING

@@ -1,0 +1,64 @@
+"""What holds together as a certificate, and how it is said when it does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    KeySerializationEncryption,
+    NoEncryption,
+    PrivateFormat,
+)
+
+from common.errors import ConfigurationError
+from somabrain_service.certificates import Files, check
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+PLAIN = NoEncryption()
+
+
+def pem(key: ec.EllipticCurvePrivateKey, encryption: KeySerializationEncryption = PLAIN) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+
+
+def certificate(key: ec.EllipticCurvePrivateKey) -> bytes:
+    name = x509.Name([])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, NOW - DAY, NOW + DAY)
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+GOOD = Files(certificate(KEY), pem(KEY), certificate(KEY))
+ANOTHER = pem(ec.generate_private_key(ec.SECP256R1()))
+
+
+def test_it_says_when_the_certificate_ends() -> None:
+    assert check(GOOD, NOW) == NOW + DAY
+    assert check(replace(GOOD, client_ca=None), NOW) == NOW + DAY
+
+
+@pytest.mark.parametrize(
+    ("files", "now", "said"),
+    [
+        (replace(GOOD, cert=b""), NOW, "grpc.tls.cert_file: holds no PEM certificate"),
+        (replace(GOOD, key=b"rubbish"), NOW, "grpc.tls.key_file: holds no PEM private key"),
+        (replace(GOOD, key=pem(KEY, BestAvailableEncryption(b"x"))), NOW, "key without a password"),
+        (replace(GOOD, key=ANOTHER), NOW, "grpc.tls.key_file: is not the key of the certificate"),
+        (replace(GOOD, client_ca=b""), NOW, "grpc.tls.client_ca_file: holds no PEM certificate"),
+        (GOOD, NOW + DAY, "grpc.tls.cert_file: is valid from 2029-12-31T00:00:00+00:00 to 2030-01-02"),
+        (GOOD, NOW - 2 * DAY, "and now is 2029-12-30T00:00:00+00:00; renew it"),
+    ],
+)
+def test_what_does_not_hold_together_names_its_setting(files: Files, now: datetime, said: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        check(files, now)
+    assert said in caught.value.message
+    assert "\n" not in caught.value.message
