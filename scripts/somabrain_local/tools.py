@@ -12,10 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from somabrain_local import debian, shell, specs
+from somabrain_local import debian, maven, shell, specs, wrappers
 from somabrain_local.environment import Places, inherited
 from somabrain_local.progress import Progress
-from somabrain_local.specs import DebianTool, GoTool, Tool, Wheel
+from somabrain_local.specs import DebianTool, GoTool, JavaTool, Tool, Wheel
+
+HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Workshop:
                 if not folder.is_dir():
                     self._make(tool, folder)
         self._link(tool, folder)
+        if isinstance(tool, JavaTool):
+            self.folder(specs.JAVA)
         return folder
 
     def _make(self, tool: Tool, folder: Path) -> None:
@@ -52,20 +56,27 @@ class Workshop:
             go = self.folder(specs.GO) / "go" / "bin" / "go"
             with self.progress.step(f"Build {tool.name} {tool.version}"):
                 self._build(tool, go, draft)
-        elif isinstance(tool, DebianTool):
-            with self.progress.step(f"Unpack {tool.name} of Debian"):
-                debian.unpack(tool.packages, draft, self._log(tool).parent)
-                for name, file in tool.programs:
-                    _wrap(draft, name, file)
         else:
-            python = self._python()
+            python = self._python() if isinstance(tool, Wheel) else None
             with self.progress.step(f"Unpack {tool.name} {tool.version}"):
                 self._unpack(tool, python, draft)
         draft.rename(folder)
 
-    def _unpack(self, tool: Wheel, python: Path, draft: Path) -> None:
-        options = ["--no-deps", "--no-compile", "--require-hashes", "--target", draft, "-r", *self._inputs(tool)]
-        shell.run([python, "-m", "pip", "install", *options], log=self._log(tool))
+    def _unpack(self, tool: Wheel | DebianTool | JavaTool, python: Path | None, draft: Path) -> None:
+        match tool:
+            case Wheel():
+                options = ["--no-deps", "--no-compile", "--require-hashes", "--target", draft]
+                shell.run([python, "-m", "pip", "install", *options, "-r", _pins(tool)], log=self._log(tool))
+            case DebianTool():
+                debian.unpack(tool.packages, draft, self._log(tool).parent)
+                for name, file in tool.programs:
+                    wrappers.native(draft, name, file)
+            case JavaTool():
+                maven.fetch(_pins(tool), draft)
+                for name, main in tool.mains:
+                    wrappers.java(draft, name, main)
+                for name, file in tool.programs:
+                    wrappers.script(draft, name, file)
 
     def _build(self, tool: GoTool, go: Path, draft: Path) -> None:
         caches = self.places.cache / "go"
@@ -92,36 +103,29 @@ class Workshop:
 
     def _inputs(self, tool: Tool) -> list[Path]:
         if isinstance(tool, Wheel):
-            return [Path(__file__).parent / "wheels" / f"{tool.name}.txt"]
+            return [_pins(tool)]
+        if isinstance(tool, JavaTool):
+            return [_pins(tool), HERE / "wrappers.py"]
+        if isinstance(tool, DebianTool):
+            return [HERE / "wrappers.py"]
         if isinstance(tool, GoTool) and tool.module:
             return sorted((self.places.checkout / "scripts" / "go" / tool.module).glob("*"))
         return []
 
     def _link(self, tool: Tool, folder: Path) -> None:
         self.places.bin.mkdir(parents=True, exist_ok=True)
-        for name in tool.binaries:
-            link = self.places.bin / name
-            if not link.is_symlink() or link.readlink() != folder / name:
-                draft = link.with_name(f".{name}-{folder.name}")
+        for binary in (folder / name for name in tool.binaries):
+            link = self.places.bin / binary.name
+            if not link.is_symlink() or link.readlink() != binary:
+                draft = link.with_name(f".{binary.name}-{folder.name}")
                 draft.unlink(missing_ok=True)
-                draft.symlink_to(folder / name)
+                draft.symlink_to(binary)
                 draft.replace(link)
 
     def _log(self, tool: Tool) -> Path:
         return self.places.cache / "log" / f"{tool.name}.log"
 
 
-WRAPPER = """#!/bin/sh
-# Runs what was unpacked beside this file, with the libraries unpacked there.
-here=$(dirname "$(readlink -f "$0")")
-LD_LIBRARY_PATH=$(echo "$here"/usr/lib/*-linux-gnu) exec "$here/programs/%s" "$@"
-"""
-
-
-def _wrap(folder: Path, name: str, file: str) -> None:
-    """Make `folder/name` start the unpacked `file` under its own name."""
-    programs = folder / "programs"
-    programs.mkdir(exist_ok=True)
-    (programs / name).symlink_to(Path("..") / file)
-    (folder / name).write_text(WRAPPER % name)
-    (folder / name).chmod(0o755)
+def _pins(tool: Wheel | JavaTool) -> Path:
+    """Return the file of hashes that pins what `tool` is made of."""
+    return HERE / ("wheels" if isinstance(tool, Wheel) else "maven") / f"{tool.name}.txt"

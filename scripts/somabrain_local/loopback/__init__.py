@@ -11,6 +11,7 @@ address.
 from __future__ import annotations
 
 from somabrain_local.loopback.etcd import Etcd, etcd
+from somabrain_local.loopback.kafka import Kafka, kafka
 from somabrain_local.loopback.kubernetes import ApiServer, api_server
 from somabrain_local.loopback.opa import Opa, opa
 from somabrain_local.loopback.program import Program
@@ -19,12 +20,14 @@ from somabrain_local.loopback.redis import Redis, RedisSentinel, redis, redis_cl
 __all__ = [
     "ApiServer",
     "Etcd",
+    "Kafka",
     "Opa",
     "Program",
     "Redis",
     "RedisSentinel",
     "api_server",
     "etcd",
+    "kafka",
     "opa",
     "redis",
     "redis_cluster",

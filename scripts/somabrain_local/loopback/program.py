@@ -19,6 +19,7 @@ from somabrain_local import shell
 from somabrain_local.environment import inherited, places
 from somabrain_local.errors import LocalError, Timeout
 
+HOST = "127.0.0.1"
 START_TIMEOUT_S = 60.0
 PORTS = range(16384, 30000)
 """Below the ports that Linux gives to clients: a client that comes back to a stopped server would otherwise be given
@@ -61,7 +62,7 @@ class Program:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *map(str, self.argv)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=inherited(**self.env),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=tools_in_path(**self.env),
             )  # fmt: skip
         try:
             what = f"{self.log.stem} did not become ready"
@@ -134,6 +135,11 @@ def tool(name: str) -> Path:
     return binary
 
 
+def tools_in_path(**extra: str) -> dict[str, str]:
+    """Return this process's environment with the pinned tools first in PATH, and `extra` set over it."""
+    return inherited(PATH=f"{places().bin}:{inherited()['PATH']}", **extra)
+
+
 def free_ports(count: int) -> list[int]:
     """Return `count` different ports that nothing listens on at this moment."""
     with ExitStack() as stack:
@@ -141,7 +147,7 @@ def free_ports(count: int) -> list[int]:
         for port in random.sample(PORTS, len(PORTS)):
             each = stack.enter_context(socket.socket())
             try:
-                each.bind(("127.0.0.1", port))
+                each.bind((HOST, port))
             except OSError:
                 continue
             found.append(port)

@@ -11,10 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from somabrain_local import shell
-from somabrain_local.loopback.program import START_TIMEOUT_S, Program, free_ports, own_folder, running, tool
+from somabrain_local.loopback.program import HOST, START_TIMEOUT_S, Program, free_ports, own_folder, running, tool
 from somabrain_local.pki import Authority
 
-HOST = "127.0.0.1"
 SENTINEL_SERVICE = "somabrain"
 NOTHING_ON_DISK = ("--save", "", "--appendonly", "no")
 NOTICE_MS = 1000
