@@ -21,6 +21,8 @@ CHILD_KINDS: Final = (
     ("", "v1", "serviceaccounts"),
     ("", "v1", "configmaps"),
     ("policy", "v1", "poddisruptionbudgets"),
+    ("autoscaling", "v2", "horizontalpodautoscalers"),
+    ("networking.k8s.io", "v1", "networkpolicies"),
 )
 LEASE_KIND: Final = ("coordination.k8s.io", "v1", "leases")
 CHILD_LABEL: Final = f"app.kubernetes.io/managed-by={names.MANAGER}"

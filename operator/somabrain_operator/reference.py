@@ -26,7 +26,7 @@ def render_reference(crd: Manifest) -> str:
         parts.append(
             f"\n## {name}\n\n| field | type | default | bounds | meaning |\n| --- | --- | --- | --- | --- |\n{rows}"
         )
-    messages = "".join(f"- {message}.\n" for message in _messages(schema))
+    messages = "".join(f"- {message}.\n" for message in dict.fromkeys(_messages(schema)))
     parts.append(f"\n## Rules\n\nThe API server refuses a resource with one of these answers.\n\n{messages}")
     return "".join(parts)
 
@@ -67,5 +67,5 @@ def _bounds(node: Json) -> str:
 def _messages(node: Json) -> Iterator[str]:
     for each in items(node, "x-kubernetes-validations"):
         yield text(each, "message")
-    for child in mapping(node, "properties").values():
+    for child in (*mapping(node, "properties").values(), *([at(node, "items")] if "items" in mapping(node) else [])):
         yield from _messages(child)

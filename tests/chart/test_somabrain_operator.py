@@ -34,7 +34,9 @@ def test_only_what_is_pruned_may_be_deleted(render: Render) -> None:
     """What serves is never deleted by the operator: the garbage collector does that after its SomaBrain."""
     (role,) = of_kind(render(CHART), "ClusterRole")
     deletable = {resource for rule in role["rules"] if "delete" in rule["verbs"] for resource in rule["resources"]}
-    assert deletable == {"configmaps", "jobs", "poddisruptionbudgets"}
+    assert deletable == {
+        "configmaps", "jobs", "poddisruptionbudgets", "horizontalpodautoscalers", "networkpolicies",
+    }  # fmt: skip
 
 
 def test_an_install_for_some_namespaces_has_no_cluster_wide_right(render: Render) -> None:

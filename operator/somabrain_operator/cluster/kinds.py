@@ -31,5 +31,7 @@ CHILDREN: Final[Mapping[str, Kind]] = {
     "Deployment": _kind("apps", "v1", "Deployment", "deployments"),
     "Job": JOB,
     "PodDisruptionBudget": _kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
+    "HorizontalPodAutoscaler": _kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
+    "NetworkPolicy": _kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
 }
 """What a SomaBrain may own."""

@@ -19,7 +19,7 @@ from somabrain_operator.hashing import secret_hash
 from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.names import SERVER, ChildId, Key
 from somabrain_operator.observed import Brain, Observed, Reference, Resolved, references_of
-from somabrain_operator.plan.steps import possible_children
+from somabrain_operator.plan.children import possible_children
 from somabrain_operator.tree import Manifest, items, mapping, number, text
 
 

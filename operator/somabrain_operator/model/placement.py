@@ -6,11 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from somabrain_operator.model.affinity import Affinity, LabelKey, Labels
 from somabrain_operator.model.base import Part, rule, rules
 
-LabelKey = Annotated[str, Field(min_length=1, max_length=316, pattern=r"^([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9_.-]*)$")]
-"""A label's or annotation's name, with its optional prefix."""
-Labels = Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)]
 Annotations = Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(max_length=32)]
 
 
@@ -80,6 +78,10 @@ class Scheduling(Part):
     """Labels that a node must have."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=16)] = ()
     """Taints that are tolerated."""
+    affinity: Affinity | None = None
+    """Near what they run, and far from what."""
+    priority_class_name: Annotated[str, Field(max_length=253)] | None = None
+    """How important they are, as a PriorityClass. Not set: the cluster's default."""
 
 
 class Probes(Part):

@@ -8,8 +8,10 @@ from pydantic import ConfigDict, Field
 
 from somabrain_operator.model.base import LocalReference, Part, SecretReference, rule, rules
 from somabrain_operator.model.config import Auth, Config
+from somabrain_operator.model.network import NetworkPolicy
 from somabrain_operator.model.placement import DisruptionBudget, Probes, Scheduling, Service, TopologySpread
 from somabrain_operator.model.pods import Amounts, Resources
+from somabrain_operator.model.scaling import Autoscaling
 
 IMAGE_PATTERN: Final = (
     r"^[a-z0-9]+([._-][a-z0-9]+)*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
@@ -80,6 +82,11 @@ class SomaBrainSpec(Part):
                 "spec.migration.database.secretRef.name, or set spec.migration.enabled to false",
             ),
             rule(
+                "!has(self.autoscaling) || (has(self.resources) && has(self.resources.requests) && "
+                "has(self.resources.requests.cpu))",
+                "spec.autoscaling needs spec.resources.requests.cpu, of which it takes its percentage; set it",
+            ),
+            rule(
                 f"!has(self.image) || self.image.matches(r'{IMAGE_PATTERN}')",
                 "spec.image is no image reference; write registry/repository:tag or registry/repository@sha256:…",
             ),
@@ -108,6 +115,10 @@ class SomaBrainSpec(Part):
     """What decides each call."""
     service: Service = Service()
     """The Service with an address of its own."""
+    autoscaling: Autoscaling | None = None
+    """How many pods serve, by their load; `replicas` is then not used. Not set: `replicas`."""
+    network_policy: NetworkPolicy | None = None
+    """Who reaches the servers. Not set: whoever the cluster lets through."""
     pod_disruption_budget: DisruptionBudget | None = None
     """How many servers drains may take away at once. Not set: no bound."""
     topology_spread: TopologySpread = TopologySpread()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from somabrain_operator.model.status import ConditionType, MigrationStatus, Truth
 from somabrain_operator.names import ChildId
@@ -47,3 +47,14 @@ class Plan:
     """As rendered, once the steps came so far."""
     holds_back: bool = False
     """The stop is a failure, and not only something to wait for."""
+
+
+def stop(plan: Plan, condition: ConditionType, finding: Finding) -> Plan:
+    """Return the plan with a failure that keeps the steps after from running."""
+    findings = {**plan.findings, condition: finding}
+    return replace(plan, findings=findings, stopped=finding, holds_back=True)
+
+
+def passed(plan: Plan, condition: ConditionType, finding: Finding) -> Plan:
+    """Return the plan with one finding more."""
+    return replace(plan, findings={**plan.findings, condition: finding})

@@ -15,7 +15,7 @@ from somabrain_operator.render.config import (
     policy_config_map,
     variable,
 )
-from somabrain_operator.render.metadata import Owner, render_object
+from somabrain_operator.render.metadata import Owner, render_object, sealed
 from somabrain_operator.render.opa import render_opa_container
 from somabrain_operator.render.pod import (
     TMP_MOUNT,
@@ -27,7 +27,7 @@ from somabrain_operator.render.pod import (
     pod_security,
     resources,
 )
-from somabrain_operator.tree import Json, Manifest
+from somabrain_operator.tree import Json, Manifest, mapping
 
 PROGRESS_DEADLINE_S: Final = 300
 TOKEN_LIFE_S: Final = 600
@@ -37,7 +37,7 @@ STOP_MARGIN_S: Final = 10
 
 
 def render_deployment(owner: Owner, spec: SomaBrainSpec, *, image: str, opa_image: str, config_hash: str) -> Manifest:
-    """Return the Deployment.
+    """Return the Deployment without its `replicas`, which `scaled` sets.
 
     Args:
         owner: the SomaBrain.
@@ -71,7 +71,6 @@ def render_deployment(owner: Owner, spec: SomaBrainSpec, *, image: str, opa_imag
     annotations = {names.IMAGE: image}
     return render_object(owner, names.SERVER, ("apps/v1", "Deployment"), {
         "spec": {
-            "replicas": spec.replicas,
             "revisionHistoryLimit": 3,
             "progressDeadlineSeconds": PROGRESS_DEADLINE_S,
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
@@ -85,6 +84,12 @@ def render_deployment(owner: Owner, spec: SomaBrainSpec, *, image: str, opa_imag
             },
         }
     }, annotations=annotations)  # fmt: skip
+
+
+def scaled(deployment: Manifest, replicas: int | None) -> Manifest:
+    """Return a rendered Deployment with `replicas`; None: they are somebody else's."""
+    spec = {field: value for field, value in mapping(deployment, "spec").items() if field != "replicas"}
+    return sealed({**deployment, "spec": spec if replicas is None else {"replicas": replicas, **spec}})
 
 
 def _server(owner: Owner, spec: SomaBrainSpec, image: str) -> dict[str, Json]:

@@ -58,12 +58,17 @@ def render_object(
             }
         ],
     }
-    manifest: dict[str, Json] = {"apiVersion": api_version, "kind": kind_name, "metadata": metadata, **body}
-    fingerprint = content_hash({**manifest, "annotations": dict(annotations or {})})
-    return {
-        **manifest,
-        "metadata": {**metadata, "annotations": {**(annotations or {}), names.RENDERED_HASH: fingerprint}},
-    }
+    if annotations:
+        metadata["annotations"] = annotations
+    return sealed({"apiVersion": api_version, "kind": kind_name, "metadata": metadata, **body})
+
+
+def sealed(manifest: Manifest) -> Manifest:
+    """Return a manifest with the hash of all of it among its annotations."""
+    metadata = mapping(manifest, "metadata")
+    others = {name: value for name, value in mapping(metadata, "annotations").items() if name != names.RENDERED_HASH}
+    fingerprint = content_hash({**manifest, "metadata": {**metadata, "annotations": others}})
+    return {**manifest, "metadata": {**metadata, "annotations": {**others, names.RENDERED_HASH: fingerprint}}}
 
 
 def rendered_hash(manifest: Manifest) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from somabrain_operator.model.placement import Scheduling
@@ -40,9 +41,13 @@ def resources(wanted: Resources) -> dict[str, Json]:
 
 def placed(scheduling: Scheduling) -> dict[str, Json]:
     """Return on which nodes a pod runs; what is not set is left out."""
-    tolerations = [each.model_dump(by_alias=True, exclude_none=True, mode="json") for each in scheduling.tolerations]
-    wanted: dict[str, Json] = {"nodeSelector": scheduling.node_selector, "tolerations": tolerations}
-    return {field: value for field, value in wanted.items() if value}
+    return _pruned(scheduling.model_dump(by_alias=True, exclude_none=True, mode="json"))
+
+
+def _pruned(tree: Mapping[str, Json]) -> dict[str, Json]:
+    """Return a tree without what is empty: the API server leaves that out, too."""
+    found = {field: _pruned(value) if isinstance(value, Mapping) else value for field, value in tree.items()}
+    return {field: value for field, value in found.items() if value not in ({}, [])}
 
 
 def from_secret(variable: str, secret: str, key: str) -> dict[str, Json]:

@@ -117,6 +117,13 @@ class Api:
             field_manager="kube-controller-manager",
         )  # fmt: skip
 
+    def scale(self, kind: str, name: str, namespace: str, replicas: int) -> None:
+        """Write the scale subresource, as an autoscaler does."""
+        self.client.patch(
+            KINDS[kind].Scale, name, {"spec": {"replicas": replicas}}, namespace=namespace,
+            patch_type=PatchType.MERGE, field_manager="kube-controller-manager",
+        )  # fmt: skip
+
     def delete(self, kind: str, name: str, namespace: str) -> None:
         """Delete an object."""
         self.client.delete(KINDS[kind], name, namespace=namespace, grace_period=0, cascade=CascadeType.BACKGROUND)

@@ -148,6 +148,10 @@ class Hands:
         self.brain.api.status("Deployment", _name(live), self.brain.namespace, status)
         return live
 
+    def scale(self, replicas: int) -> None:
+        """As the autoscaler's controller: another number of pods."""
+        self.brain.api.scale("Deployment", f"{NAME}-server", self.brain.namespace, replicas)
+
     def pod(self, name: str, template: Object, labels: Iterable[tuple[str, str]] | dict[str, str] = ()) -> Object:
         """As a controller: a pod of a template."""
         metadata = {"name": name, "labels": {**template["metadata"]["labels"], **dict(labels)}}

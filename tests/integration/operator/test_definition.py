@@ -46,6 +46,30 @@ def test_a_minimal_resource_is_stored_with_its_defaults(quiet: Brain) -> None:
         ({"config": {"encoder": {"kind": "hash"}}}, "spec.config.encoder.kind: Unsupported value"),
         ({"resources": {"limits": {"memory": "lots"}}}, "spec.resources.limits.memory in body should match"),
         ({"database": {}}, "spec.database.secretRef: Required value"),
+        ({"autoscaling": {"min": 3, "max": 2}}, "spec.autoscaling.min is more than spec.autoscaling.max"),
+        ({"autoscaling": {}}, "spec.autoscaling.max: Required value"),
+        (
+            {"autoscaling": {"max": 2}, "resources": {"limits": {"memory": "1Gi"}}},
+            "spec.autoscaling needs spec.resources.requests.cpu",
+        ),
+        ({"networkPolicy": {"clients": [{}]}}, "a peer names neither namespaceLabels nor podLabels"),
+        (
+            {
+                "scheduling": {
+                    "affinity": {
+                        "podAffinity": {
+                            "requiredDuringSchedulingIgnoredDuringExecution": [
+                                {
+                                    "topologyKey": "zone",
+                                    "labelSelector": {"matchExpressions": [{"key": "a", "operator": "In"}]},
+                                }
+                            ]
+                        }
+                    }
+                }
+            },
+            "spec.scheduling.affinity.podAffinity: Exists and DoesNotExist have no values",
+        ),
         ({"database": None}, "spec.database: Required value"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -82,11 +106,11 @@ metadata: {name: quickstart}
 spec:
   database: {secretRef: {name: d}}
   migration: {database: {secretRef: {name: m}}}
-  autoscaling: {min: 1}
+  autoscalling: {max: 1}
 """
     done = kubectl(quiet.api, "apply", "-n", quiet.namespace, "-f", "-", given=text)
     assert done.returncode != 0
-    assert 'unknown field "spec.autoscaling"' in done.stderr
+    assert 'unknown field "spec.autoscalling"' in done.stderr
 
 
 def test_the_quickstart_is_accepted(quiet: Brain) -> None:

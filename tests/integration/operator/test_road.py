@@ -46,7 +46,7 @@ def test_a_new_resource_takes_one_write_an_object(brain: Brain, hands: Hands) ->
     hands.serve()
     written = [write for write in brain.api.writes()[before:] if "status" not in write and " events " not in write]
     assert sorted(written) == sorted(set(written))
-    assert len(written) == 7
+    assert len(written) == 8
 
 
 def test_scaling_changes_the_deployment_and_migrates_nothing(served: Brain, hands: Hands) -> None:

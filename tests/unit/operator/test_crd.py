@@ -70,8 +70,9 @@ def test_nothing_unknown_is_kept() -> None:
 
 
 def test_every_field_of_the_spec_is_explained() -> None:
-    """`kubectl explain` has a sentence for each."""
-    assert not [path for path, node in nodes(SCHEMA["properties"]["spec"]) if not node.get("description")]
+    """`kubectl explain` has a sentence for each; words in a list are explained by their list."""
+    silent = [path for path, node in nodes(SCHEMA["properties"]["spec"]) if not node.get("description")]
+    assert not [path for path in silent if not path.endswith("[]")]
 
 
 def test_every_rule_names_its_field() -> None:

@@ -14,6 +14,7 @@ from tests.unit.operator import samples
 from tests.unit.operator.samples import migrated, observed, plan, settled, spec
 
 EVERYTHING = [
+    "ConfigMap/quickstart-applied",
     "ServiceAccount/quickstart-server",
     "Service/quickstart-grpc",
     "Service/quickstart-headless",
@@ -30,8 +31,8 @@ def applied(seen: Observed) -> list[str]:
 def test_the_steps_run_in_the_order_that_makes_them_safe() -> None:
     """References before pods, migration before the Deployment, pruning last."""
     assert [step.__name__ for step in STEPS] == [
-        "pause", "check_config", "check_version", "resolve_references", "base_objects", "migrate", "serve", "protect",
-        "prune",
+        "pause", "check_config", "check_version", "resolve_references", "base_objects", "migrate", "serve",
+        "autoscale", "protect", "prune",
     ]  # fmt: skip
 
 
@@ -43,7 +44,7 @@ def test_a_migrated_resource_gets_all_its_children() -> None:
 def test_a_resource_not_yet_migrated_gets_its_job_and_no_deployment() -> None:
     """The Deployment waits for the migration."""
     job = f"Job/quickstart-migrate-{samples.FINGERPRINT[:8]}-1"
-    assert applied(observed()) == [*EVERYTHING[:3], job]
+    assert applied(observed()) == [*EVERYTHING[1:4], job]
 
 
 def test_a_missing_secret_is_named_with_its_field_and_the_remedy() -> None:

@@ -75,8 +75,14 @@ capabilities:
 - apiGroups: [""]  # the default policy goes when another is in force
   resources: [configmaps]
   verbs: [get, list, watch, create, patch, delete]
-- apiGroups: [policy]  # it goes when the spec names none any more
+- apiGroups: [policy]  # this and the next two go when the spec names none any more
   resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [batch]
   resources: [jobs]

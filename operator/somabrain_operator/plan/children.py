@@ -1,0 +1,121 @@
+"""The steps that ask for children, and the one that takes back what is asked for no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from somabrain_operator.model.spec import SomaBrainSpec
+from somabrain_operator.names import SERVER, ChildId, child_id
+from somabrain_operator.plan.keeping import record_id
+from somabrain_operator.plan.values import Finding, Plan, stop
+from somabrain_operator.render.base import render_headless_service, render_service, render_service_account
+from somabrain_operator.render.config import render_config, render_policy
+from somabrain_operator.render.deployment import render_deployment, scaled
+from somabrain_operator.render.disruption import render_disruption_budget
+from somabrain_operator.render.metadata import Owner, brain_of, owned, rendered_hash
+from somabrain_operator.render.network import render_network_policy
+from somabrain_operator.render.scaling import bounds_of, render_autoscaler, replicas_to_apply
+from somabrain_operator.tree import Manifest, number
+
+
+def possible_children(brain: str) -> tuple[ChildId, ...]:
+    """Return every child under a fixed name that any spec can lead to; what a plan leaves out of these is pruned."""
+    return (
+        ChildId("ServiceAccount", f"{brain}-{SERVER}"),
+        ChildId("Service", f"{brain}-grpc"),
+        ChildId("Service", f"{brain}-headless"),
+        ChildId("ConfigMap", f"{brain}-config"),
+        ChildId("ConfigMap", f"{brain}-policy"),
+        record_id(brain),
+        ChildId("Deployment", f"{brain}-{SERVER}"),
+        ChildId("HorizontalPodAutoscaler", f"{brain}-{SERVER}"),
+        ChildId("PodDisruptionBudget", f"{brain}-{SERVER}"),
+        ChildId("NetworkPolicy", f"{brain}-{SERVER}"),
+    )
+
+
+def base_objects(plan: Plan, spec: SomaBrainSpec) -> Plan:
+    """Ask for the pods' identity and the Services."""
+    owner = plan.owner
+    return ask(
+        plan, (render_service_account(owner), render_service(owner, spec.service), render_headless_service(owner))
+    )
+
+
+def serve(plan: Plan, spec: SomaBrainSpec) -> Plan:
+    """Ask for settings, policy and Deployment; reached only when the database has the schema that the image needs."""
+    owner = plan.owner
+    deployment = render_deployment(
+        owner,
+        spec,
+        image=plan.image,
+        opa_image=spec.opa.image or plan.release.opa_image,
+        config_hash=plan.config_hash,
+    )
+    autoscaler = _autoscaler(owner, spec)
+    live = plan.observed.children.get(child_id(deployment))
+    deployment = scaled(deployment, replicas_to_apply(spec.replicas, bounds_of(autoscaler), live))
+    policy = () if spec.opa.policy else (render_policy(owner, plan.release.policy),)
+    asked = ask(plan, (render_config(owner, spec), *policy, deployment))
+    return asked if asked.stopped else replace(asked, deployment=deployment)
+
+
+def autoscale(plan: Plan, spec: SomaBrainSpec) -> Plan:
+    """Ask for the autoscaler, once there is what it scales."""
+    return ask(plan, _autoscaler(plan.owner, spec))
+
+
+def _autoscaler(owner: Owner, spec: SomaBrainSpec) -> tuple[Manifest, ...]:
+    return (render_autoscaler(owner, spec.autoscaling),) if spec.autoscaling else ()
+
+
+def protect(plan: Plan, spec: SomaBrainSpec) -> Plan:
+    """Ask for the bound on what drains may take away, and on who may connect."""
+    budget, network = spec.pod_disruption_budget, spec.network_policy
+    plan = ask(plan, (render_disruption_budget(plan.owner, budget),)) if budget else plan
+    return ask(plan, (render_network_policy(plan.owner, network),)) if network and not plan.stopped else plan
+
+
+def ask(plan: Plan, manifests: Iterable[Manifest]) -> Plan:
+    """Add children to the plan, unless one of their names is taken by an object that is not ours."""
+    wanted = tuple(manifests)
+    for manifest in wanted:
+        identity = child_id(manifest)
+        live = plan.observed.children.get(identity)
+        if live is not None and brain_of(live) == plan.owner.key.name and not owned(live, plan.owner):
+            message = f"{identity.kind} {identity.name} is of an earlier resource of this name, and goes with it."
+            finding = Finding("True", "Replacing", message)
+            return replace(plan, stopped=finding)  # its deletion is an event, which wakes this resource
+        if live is not None and not owned(live, plan.owner):
+            message = (
+                f"{identity.kind} {identity.name} exists and does not belong to this resource; "
+                "delete it, or give this resource another name."
+            )
+            return stop(plan, "Degraded", Finding("True", "NameTaken", message))
+    return replace(plan, apply=plan.apply + wanted)
+
+
+def prune(plan: Plan, spec: SomaBrainSpec) -> Plan:
+    """Delete our children that left the plan; what pods mount only once the pods that mount it are gone."""
+    asked = {child_id(manifest) for manifest in plan.apply} | {record_id(plan.owner.key.name)}
+    over = rolled_out(plan)
+    left = tuple(
+        identity
+        for identity, live in plan.observed.children.items()
+        if identity not in asked and owned(live, plan.owner) and (over or identity.kind != "ConfigMap")
+    )
+    return replace(plan, delete=plan.delete + left)
+
+
+def rolled_out(plan: Plan) -> bool:
+    """Return whether no pod of an earlier template is left."""
+    deployment = plan.deployment
+    live = plan.observed.children.get(child_id(deployment)) if deployment else None
+    if deployment is None or live is None:
+        return False
+    return (
+        rendered_hash(live) == rendered_hash(deployment)
+        and number(live, "status", "observedGeneration") >= number(live, "metadata", "generation")
+        and number(live, "status", "replicas") == number(live, "status", "updatedReplicas")
+    )

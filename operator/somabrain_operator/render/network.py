@@ -1,0 +1,38 @@
+"""The NetworkPolicy of the servers: who may connect, port by port."""
+
+from __future__ import annotations
+
+from somabrain_operator import names
+from somabrain_operator.model.network import NetworkPolicy, Peer
+from somabrain_operator.render.metadata import Owner, render_object
+from somabrain_operator.tree import Json, Manifest
+
+_OWN_NAMESPACE: dict[str, Json] = {"podSelector": {}}
+
+
+def render_network_policy(owner: Owner, wanted: NetworkPolicy) -> Manifest:
+    """Return the policy. The kubelet's probes come from the node, which no NetworkPolicy keeps out."""
+    clients = [_peer(each) for each in wanted.clients] or [_OWN_NAMESPACE]
+    http: dict[str, Json] = {"ports": [{"port": "http", "protocol": "TCP"}]}
+    if wanted.scrapers:
+        http["from"] = [_peer(each) for each in wanted.scrapers]
+    return render_object(owner, names.SERVER, ("networking.k8s.io/v1", "NetworkPolicy"), {
+        "spec": {
+            "podSelector": {"matchLabels": names.selector(owner.key.name, names.SERVER)},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"ports": [{"port": "grpc", "protocol": "TCP"}], "from": clients}, http],
+        }
+    })  # fmt: skip
+
+
+def _peer(peer: Peer) -> dict[str, Json]:
+    found: dict[str, Json] = {}
+    if peer.namespace_labels is not None:
+        found["namespaceSelector"] = _selector(peer.namespace_labels)
+    if peer.pod_labels is not None:
+        found["podSelector"] = _selector(peer.pod_labels)
+    return found
+
+
+def _selector(labels: dict[str, str]) -> dict[str, Json]:
+    return {"matchLabels": labels} if labels else {}

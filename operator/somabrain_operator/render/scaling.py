@@ -1,0 +1,64 @@
+"""The HorizontalPodAutoscaler, and which `replicas` the Deployment is applied with beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from somabrain_operator import names
+from somabrain_operator.model.scaling import Autoscaling
+from somabrain_operator.render.metadata import Owner, render_object
+from somabrain_operator.tree import Manifest, items, mapping, number, text
+
+
+def render_autoscaler(owner: Owner, wanted: Autoscaling) -> Manifest:
+    """Return the autoscaler; it looks at the server alone and not at its side-cars, which grow with nothing."""
+    return render_object(owner, names.SERVER, ("autoscaling/v2", "HorizontalPodAutoscaler"), {
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": owner.child(names.SERVER)},
+            "minReplicas": wanted.min,
+            "maxReplicas": wanted.max,
+            "metrics": [
+                {
+                    "type": "ContainerResource",
+                    "containerResource": {
+                        "name": "cpu",
+                        "container": names.SERVER,
+                        "target": {"type": "Utilization", "averageUtilization": wanted.cpu},
+                    },
+                }
+            ],
+        }
+    })  # fmt: skip
+
+
+def bounds_of(manifests: Iterable[Manifest]) -> tuple[int, int] | None:
+    """Return how few and how many pods the autoscaler among rendered objects allows; None: there is no autoscaler."""
+    found = next((each for each in manifests if text(each, "kind") == "HorizontalPodAutoscaler"), None)
+    return (number(found, "spec", "minReplicas"), number(found, "spec", "maxReplicas")) if found else None
+
+
+def replicas_to_apply(wanted: int, bounds: tuple[int, int] | None, live: Manifest | None) -> int | None:
+    """Return the `replicas` that the Deployment is applied with; None: the field is the autoscaler's.
+
+    An autoscaler owns the field only once it has scaled. Left out before that, it falls back to 1, so until then it is
+    applied as it is. At 0 an autoscaler rests for good, so 0 is never left to it.
+
+    Args:
+        wanted: what `spec.replicas` says.
+        bounds: the autoscaler's; None: there is none.
+        live: the Deployment, if it is there.
+    """
+    if bounds is None:
+        return wanted
+    there = number(live, "spec", "replicas") if live is not None else 0
+    if not there:
+        return min(max(wanted, bounds[0]), bounds[1])
+    return None if live is not None and _is_scaled_by_another(live) else there
+
+
+def _is_scaled_by_another(live: Manifest) -> bool:
+    """Return whether somebody set `replicas` by the scale subresource, as autoscalers do."""
+    return any(
+        text(entry, "subresource") == "scale" and "f:replicas" in mapping(entry, "fieldsV1", "f:spec")
+        for entry in items(live, "metadata", "managedFields")
+    )

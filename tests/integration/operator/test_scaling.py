@@ -1,0 +1,122 @@
+"""Autoscaling hands the number of pods over without losing one; who may connect is a NetworkPolicy."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.integration.operator.api import Object, eventually
+from tests.integration.operator.brains import NAME, Brain, Hands
+
+EXAMPLE: dict[str, Any] = yaml.safe_load(Path("examples/scaling.yaml").read_text(encoding="utf-8"))["spec"]
+
+
+@pytest.fixture
+def scaled(brain: Brain, hands: Hands) -> Brain:
+    """The example, serving."""
+    brain.apply(**EXAMPLE)
+    hands.serve()
+    return brain
+
+
+def replicas_owners(brain: Brain) -> list[str]:
+    """Return who owns `replicas` of the Deployment."""
+    fields = brain.deployment()["metadata"]["managedFields"]
+    return [each["manager"] for each in fields if "f:replicas" in each.get("fieldsV1", {}).get("f:spec", {})]
+
+
+def test_the_example_becomes_what_it_says(scaled: Brain) -> None:
+    """Autoscaler, NetworkPolicy and affinity; and once there nothing is written again."""
+    autoscaler = scaled.child("HorizontalPodAutoscaler", "server")["spec"]
+    assert (autoscaler["minReplicas"], autoscaler["maxReplicas"]) == (2, 6)
+    assert autoscaler["scaleTargetRef"]["name"] == f"{NAME}-server"
+    (metric,) = autoscaler["metrics"]
+    assert metric["containerResource"]["target"]["averageUtilization"] == 70
+    policy = scaled.child("NetworkPolicy", "server")["spec"]
+    grpc, http = policy["ingress"]
+    assert [each["namespaceSelector"]["matchLabels"]["team"] for each in grpc["from"]] == ["research", "support"]
+    assert http["ports"] == [{"port": "http", "protocol": "TCP"}]
+    assert policy["podSelector"] == {"matchLabels": scaled.deployment()["spec"]["selector"]["matchLabels"]}
+    pod = scaled.deployment()["spec"]["template"]["spec"]
+    assert "podAntiAffinity" in pod["affinity"]
+    assert scaled.deployment()["spec"]["replicas"] == 2
+    time.sleep(1)
+    before = scaled.api.writes()
+    scaled.annotate("note", "looked at again")
+    time.sleep(2)
+    assert scaled.api.writes() == before
+
+
+def test_replicas_are_handed_over_without_losing_a_pod(brain: Brain, hands: Hands) -> None:
+    """Three pods stay three while the autoscaler has not scaled; once it has, the field is its own."""
+    brain.apply(replicas=3)
+    hands.serve()
+    seen: list[int] = []
+
+    def look() -> Object:
+        seen.append(brain.deployment()["spec"]["replicas"])
+        return brain.child("HorizontalPodAutoscaler", "server")
+
+    brain.apply(autoscaling={"min": 2, "max": 6})
+    eventually(look, bool, "an autoscaler")
+    time.sleep(1)
+    look()
+    assert "somabrain-operator" in replicas_owners(brain)
+    hands.scale(5)
+    eventually(
+        lambda: replicas_owners(brain), lambda owners: owners == ["kube-controller-manager"], "it is handed over"
+    )
+    look()
+    assert set(seen) == {3, 5}
+    hands.scale(4)
+    eventually(lambda: hands.roll_out() and brain.conditions()["Ready"], lambda it: "4 of 4" in it["message"], "Ready")
+    assert brain.deployment()["spec"]["replicas"] == 4
+    assert "DriftPutBack" not in {each["reason"] for each in brain.api.objects("Event", brain.namespace)}
+
+
+def test_replicas_are_taken_back(scaled: Brain, hands: Hands) -> None:
+    """Without autoscaling the autoscaler goes, and the spec decides again."""
+    hands.scale(6)
+    scaled.apply(autoscaling=None, replicas=1)
+    eventually(lambda: scaled.deployment()["spec"]["replicas"], lambda number: number == 1, "1 replica")
+    eventually(
+        lambda: scaled.api.objects("HorizontalPodAutoscaler", scaled.namespace), lambda found: found == [], "it goes"
+    )
+
+
+def test_an_autoscaler_never_rests_at_zero(scaled: Brain, hands: Hands) -> None:
+    """Scaled to 0 by hand it would never scale again; it is put back to the fewest."""
+    hands.scale(0)
+    eventually(lambda: scaled.deployment()["spec"]["replicas"], lambda number: number == 2, "2 replicas")
+
+
+def test_kubectl_scale_is_told_that_it_has_no_effect(scaled: Brain) -> None:
+    """The sentence stands in the status."""
+    scaled.until("ConfigValid", "True", "2 to 6, is decided by spec.autoscaling; spec.replicas is not used")
+
+
+@pytest.mark.parametrize(
+    ("kind", "patch"),
+    [
+        ("HorizontalPodAutoscaler", {"spec": {"maxReplicas": 100}}),
+        ("HorizontalPodAutoscaler", {"spec": {"scaleTargetRef": {"name": "other"}}}),
+        ("NetworkPolicy", {"spec": {"ingress": [{}]}}),
+        ("NetworkPolicy", {"spec": {"podSelector": {"matchLabels": {"app": "other"}}}}),
+        ("NetworkPolicy", {"spec": {"policyTypes": ["Ingress", "Egress"], "egress": [{}]}}),
+    ],
+)
+def test_an_edit_is_put_back(scaled: Brain, kind: str, patch: dict[str, Any]) -> None:
+    """Nobody opens the network or the number of pods by hand."""
+    before = scaled.child(kind, "server")["spec"]
+    scaled.api.patch(kind, f"{NAME}-server", scaled.namespace, patch)
+    eventually(lambda: scaled.child(kind, "server")["spec"], lambda now: bool(now == before), "it is put back", 10)
+
+
+def test_what_the_spec_names_no_more_is_taken_back(scaled: Brain) -> None:
+    """The NetworkPolicy goes with its field."""
+    scaled.apply(networkPolicy=None)
+    eventually(lambda: scaled.api.objects("NetworkPolicy", scaled.namespace), lambda found: found == [], "it goes")

@@ -1,0 +1,95 @@
+"""The number of pods is the spec's, until an autoscaler has it; it is handed over without a pod lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from somabrain_operator.names import ChildId, child_id
+from somabrain_operator.observed import Observed
+from somabrain_operator.render.scaling import replicas_to_apply
+from tests.unit.operator.samples import DEPLOYMENT, conditions, migrated, observed, plan, settled, spec
+
+AUTOSCALER = ChildId("HorizontalPodAutoscaler", "quickstart-server")
+SCALED = {"manager": "kube-controller-manager", "operation": "Update", "subresource": "scale",
+          "fieldsV1": {"f:spec": {"f:replicas": {}}}}  # fmt: skip
+EDITED = {key: value for key, value in SCALED.items() if key != "subresource"}
+
+
+def live(replicas: int, *owners: Any) -> Any:
+    return {"metadata": {"managedFields": list(owners)}, "spec": {"replicas": replicas}}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "bounds", "deployment", "applied"),
+    [
+        (3, None, live(1, SCALED), 3),
+        (1, (2, 5), None, 2),
+        (9, (2, 5), None, 5),
+        (1, (2, 5), live(3), 3),
+        (1, (2, 5), live(3, EDITED), 3),
+        (1, (2, 5), live(3, SCALED), None),
+        (0, (2, 5), live(0), 2),
+        (4, (2, 5), live(0, SCALED), 4),
+    ],
+    ids=[
+        "without an autoscaler the spec decides, whoever scaled",
+        "a new Deployment starts at the fewest",
+        "and never above the most",
+        "what is there stays while the autoscaler has not scaled",
+        "an edit by hand is no scaling",
+        "once it has scaled the field is its own",
+        "hibernation ends, because at 0 an autoscaler rests for good",
+        "also when somebody scaled it to 0",
+    ],
+)
+def test_who_decides(wanted: int, bounds: tuple[int, int] | None, deployment: Any, applied: int | None) -> None:
+    """Case by case."""
+    assert replicas_to_apply(wanted, bounds, deployment) == applied
+
+
+def handed_over(seen: Observed, replicas: int) -> Observed:
+    """Return the same with the autoscaler having scaled."""
+    was: Any = seen.children[DEPLOYMENT]
+    now = {
+        **was,
+        "metadata": {**was["metadata"], "managedFields": [SCALED]},
+        "spec": {**was["spec"], "replicas": replicas},
+    }
+    return replace(seen, children={**seen.children, DEPLOYMENT: now})
+
+
+def test_the_handed_over_field_is_left_out_and_nothing_else_changes() -> None:
+    """The Deployment is applied once more without it, and then it is as rendered."""
+    seen = settled(observed(spec(autoscaling={"min": 2, "max": 5}), status=migrated()))
+    assert "replicas" in _deployment(seen)["spec"]
+    after = handed_over(seen, 4)
+    assert "replicas" not in _deployment(after)["spec"]
+
+
+def test_the_status_says_that_replicas_are_not_used() -> None:
+    """Whoever runs `kubectl scale` finds out why nothing happens."""
+    message = conditions(observed(spec(autoscaling={"max": 5})))["ConfigValid"]["message"]
+    assert "1 to 5, is decided by spec.autoscaling; spec.replicas is not used." in message
+
+
+def test_without_autoscaling_the_autoscaler_goes_at_once() -> None:
+    """It would fight over the number of pods while a rollout takes its time."""
+    seen = settled(observed(spec(autoscaling={"max": 5}), status=migrated()))
+    plain = replace(seen, brain=replace(seen.brain, spec=spec(config={"logLevel": "debug"})))
+    assert AUTOSCALER in plan(plain).delete
+
+
+def test_an_autoscaled_deployment_is_kept_as_it_is_scaled() -> None:
+    """While a migration fails, the autoscaler goes on, and nobody takes the number from it."""
+    seen = handed_over(settled(observed(spec(autoscaling={"min": 2, "max": 5}), status=migrated())), 4)
+    held = replace(seen, brain=replace(seen.brain, spec=spec(version="0.2.0")))
+    kept = {child_id(each): each for each in plan(held).apply}
+    assert AUTOSCALER in kept
+    assert "replicas" not in _deployment(held)["spec"]
+
+
+def _deployment(seen: Observed) -> Any:
+    return {child_id(each): each for each in plan(seen).apply}[DEPLOYMENT]
