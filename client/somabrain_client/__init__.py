@@ -9,7 +9,9 @@ from somabrain_client.errors import CallError
 from somabrain_client.feed import Change, ChangeType, Checkpoint, Exported, ExportPage
 from somabrain_client.memory_client import MemoryClient
 from somabrain_client.retry import RetryPolicy
+from somabrain_client.sync_client import SyncMemoryClient
 from somabrain_client.tls import Tls
+from somabrain_client.tokens import ClientCredentials
 from somabrain_client.values import (
     UNCHANGED,
     Answer,
@@ -32,6 +34,7 @@ __all__ = [
     "Change",
     "ChangeType",
     "Checkpoint",
+    "ClientCredentials",
     "Draft",
     "ExportPage",
     "Exported",
@@ -43,6 +46,7 @@ __all__ = [
     "Namespace",
     "NamespaceStatistics",
     "RetryPolicy",
+    "SyncMemoryClient",
     "Tls",
     "Unchanged",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
@@ -75,7 +75,7 @@ class Connection:
         method: grpc.aio.UnaryUnaryMultiCallable[Request, Page],
         request: Request,
         items: Callable[[Page], Iterable[Item]],
-    ) -> AsyncIterator[Item]:
+    ) -> AsyncGenerator[Item, None]:
         """Yield the items of all pages; each page is fetched when the one before has been read."""
         while True:
             page = await self._transport.call(method, request)

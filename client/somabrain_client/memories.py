@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -70,7 +70,7 @@ class Memories(Connection):
         )
         request = write_draft(draft, parent(namespace))
         response = await self._transport.call(self._memories.Remember, request)
-        return read_memory(response.memory)
+        return read_memory(response.memory, response.consistency_token)
 
     async def batch_remember(self, namespace: str, drafts: Sequence[Draft]) -> tuple[Memory | CallError, ...]:
         """Keep at most 500 texts of 3 MiB in all, each on its own: the memory, or why it was not kept, in their order.
@@ -82,7 +82,9 @@ class Memories(Connection):
         )
         response = await self._transport.call(self._memories.BatchRemember, request)
         return tuple(
-            from_status(result.error) if result.HasField("error") else read_memory(result.memory)
+            from_status(result.error)
+            if result.HasField("error")
+            else read_memory(result.memory, response.consistency_token)
             for result in response.results
         )
 
@@ -96,6 +98,7 @@ class Memories(Connection):
         where: Filter | None = None,
         min_score: float | None = None,
         explain: bool = False,
+        consistency_token: str = "",
     ) -> Answer:
         """Find the memories that answer best; `explain` adds how each score came to be."""
         request = pb.RecallRequest(
@@ -106,20 +109,31 @@ class Memories(Connection):
             filter=write_filter(where),
             min_score=min_score,
             explain=explain,
+            consistency_token=consistency_token,
         )
         return read_answer(await self._transport.call(self._memories.Recall, request))
 
-    async def get(self, name: str) -> Memory:
+    async def get(self, name: str, *, consistency_token: str = "") -> Memory:
         """Return one memory by name."""
-        request = pb.GetMemoryRequest(name=name)
+        request = pb.GetMemoryRequest(name=name, consistency_token=consistency_token)
         return read_memory((await self._transport.call(self._memories.GetMemory, request)).memory)
 
     async def list(
-        self, namespace: str, *, where: Filter | None = None, order_by: str = "", page_size: int = 0
-    ) -> AsyncIterator[Memory]:
+        self,
+        namespace: str,
+        *,
+        where: Filter | None = None,
+        order_by: str = "",
+        page_size: int = 0,
+        consistency_token: str = "",
+    ) -> AsyncGenerator[Memory, None]:
         """Yield memories, oldest first unless `order_by` says otherwise; pages are fetched as they are needed."""
         request = pb.ListMemoriesRequest(
-            parent=parent(namespace), filter=write_filter(where), order_by=order_by, page_size=page_size
+            parent=parent(namespace),
+            filter=write_filter(where),
+            order_by=order_by,
+            page_size=page_size,
+            consistency_token=consistency_token,
         )
         async for message in self._pages(self._memories.ListMemories, request, lambda page: page.memories):
             yield read_memory(message)
@@ -183,18 +197,21 @@ class Memories(Connection):
             vector=None if vector is None else memory_pb2.Vector(values=vector),
             request_id=request_id or uuid.uuid4().hex,
         )
-        return read_memory((await self._transport.call(self._memories.UpdateMemory, request)).memory)
+        response = await self._transport.call(self._memories.UpdateMemory, request)
+        return read_memory(response.memory, response.consistency_token)
 
-    async def revisions(self, name: str, *, page_size: int = 0) -> AsyncIterator[Memory]:
+    async def revisions(self, name: str, *, page_size: int = 0) -> AsyncGenerator[Memory, None]:
         """Yield what a memory was before, newest first; pages are fetched as they are needed."""
         request = pb.ListRevisionsRequest(parent=name, page_size=page_size)
         async for message in self._pages(self._memories.ListRevisions, request, lambda page: page.revisions):
             yield read_memory(message)
 
-    async def forget(self, name: str, *, etag: str = "", allow_missing: bool = False) -> None:
-        """Forget one memory for good."""
-        request = pb.ForgetMemoryRequest(name=name, etag=etag, request_id=uuid.uuid4().hex, allow_missing=allow_missing)
-        await self._transport.call(self._memories.ForgetMemory, request)
+    async def forget(self, name: str, *, etag: str = "", allow_missing: bool = False, request_id: str = "") -> str:
+        """Forget one memory for good; return the consistency token."""
+        request = pb.ForgetMemoryRequest(
+            name=name, etag=etag, request_id=request_id or uuid.uuid4().hex, allow_missing=allow_missing
+        )
+        return (await self._transport.call(self._memories.ForgetMemory, request)).consistency_token
 
     async def batch_forget(
         self, namespace: str, names: Sequence[str], *, allow_missing: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import timedelta
 
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -48,7 +48,7 @@ class Namespaces(Connection):
         request = pb.GetNamespaceRequest(name=parent(namespace))
         return read_namespace((await self._transport.call(self._namespaces.GetNamespace, request)).namespace)
 
-    async def list_namespaces(self, *, page_size: int = 0) -> AsyncIterator[Namespace]:
+    async def list_namespaces(self, *, page_size: int = 0) -> AsyncGenerator[Namespace, None]:
         """Yield the tenant's namespaces in the order of their names; pages are fetched as they are needed."""
         request = pb.ListNamespacesRequest(page_size=page_size)
         async for message in self._pages(self._namespaces.ListNamespaces, request, lambda page: page.namespaces):

@@ -1,10 +1,15 @@
-"""Memories, answers and namespaces as lines for people. Pure."""
+"""Memories, answers, changes and namespaces as lines for people, and as JSON for programs. Pure."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from enum import Enum
 
+from somabrain_client.feed import Change
 from somabrain_client.values import Answer, Breakdown, Memory, Namespace
 
 WIDTH = 100
@@ -45,6 +50,36 @@ def memory_lines(memory: Memory) -> Iterator[str]:
     yield memory.name
     yield f"    {' · '.join(facts)}"
     yield from _text(memory.text)
+
+
+def change_lines(change: Change) -> Iterator[str]:
+    """Yield a change: when, what, which memory, and its text where it came along."""
+    yield f"{change.change_time:%Y-%m-%d %H:%M:%S} {change.type.name} {change.name} revision {change.revision}"
+    if change.memory is not None:
+        yield from _text(change.memory.text)
+
+
+def json_line(value: object) -> str:
+    """Return a value of the client as one line of JSON: times by ISO 8601, spans in seconds, enumerations by name."""
+    return json.dumps(_plain(value), ensure_ascii=False)
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    match value:
+        case Enum():
+            return value.name
+        case datetime():
+            return value.isoformat()
+        case timedelta():
+            return value.total_seconds()
+        case Mapping():
+            return {key: _plain(item) for key, item in value.items()}
+        case tuple():
+            return [_plain(item) for item in value]
+        case _:
+            return value
 
 
 def namespace_lines(namespace: Namespace) -> Iterator[str]:

@@ -14,7 +14,7 @@ import grpc.aio
 from somabrain_client.errors import explain, from_rpc
 from somabrain_client.retry import Attempts, RetryPolicy
 from somabrain_client.tls import Tls
-from somabrain_client.tokens import TokenSource, read_token
+from somabrain_client.tokens import ClientCredentials, TokenSource, read_token
 
 Sent = TypeVar("Sent")
 Received = TypeVar("Received")
@@ -72,14 +72,17 @@ class Transport:
         """
         self.attempts.calls += 1
         ends_at = time.monotonic() + self._deadline_s
-        attempt = 1
+        attempt, renewed = 1, False
         while True:
             self.attempts.attempts += 1
+            metadata = await self._metadata()
             try:
-                return await method(
-                    request, timeout=max(ends_at - time.monotonic(), 0.001), metadata=await self._metadata()
-                )
+                return await method(request, timeout=max(ends_at - time.monotonic(), 0.001), metadata=metadata)
             except grpc.aio.AioRpcError as exc:
+                if exc.code() is grpc.StatusCode.UNAUTHENTICATED and not renewed:
+                    renewed = True
+                    if await self._renewed(metadata):
+                        continue
                 if exc.code() not in NOBODY_ANSWERED:
                     raise from_rpc(exc) from exc
                 self.attempts.unavailable += 1
@@ -113,14 +116,16 @@ class Transport:
         while True:
             self.attempts.attempts += 1
             begun = False
-            call = method(request, metadata=await self._metadata())
+            metadata = await self._metadata()
+            call = method(request, metadata=metadata)
             try:
                 async for response in call:
                     begun, attempt = True, 1
                     resume(response)
                     yield response
             except grpc.aio.AioRpcError as exc:
-                ended = begun and exc.code() is grpc.StatusCode.UNAUTHENTICATED
+                unknown = exc.code() is grpc.StatusCode.UNAUTHENTICATED
+                ended = unknown and (await self._renewed(metadata) or begun)
                 if exc.code() not in NOBODY_ANSWERED and not ended:
                     raise from_rpc(exc) from exc
                 self.attempts.unavailable += not ended
@@ -134,6 +139,12 @@ class Transport:
                 call.cancel()
             await asyncio.sleep(wait_s)
             attempt += 1
+
+    async def _renewed(self, metadata: tuple[tuple[str, str], ...]) -> bool:
+        """Whether another token is there by now than the one that was refused."""
+        if isinstance(self._token, ClientCredentials):
+            self._token.discard(metadata[0][1].removeprefix("Bearer "))
+        return await self._metadata() != metadata
 
     async def _metadata(self) -> tuple[tuple[str, str], ...]:
         if self._token is None:

@@ -43,14 +43,16 @@ class Memory:
     pinned: bool
     revision: int
     etag: str
+    consistency_token: str = field(default="", compare=False)
+    """Of the write that answered with it: a read that is given it is not from before that write. Empty from a read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A text to be kept; what is left out has the contract's default.
 
-    `vector` is the caller's own, of the namespace's encoder; without it the server makes one. `request_id` names the
-    write across calls; without it each call is its own.
+    `vector` is the caller's own, of `encoder_id` (empty: the namespace's); without it the server makes one.
+    `request_id` names the write across calls; without it each call is its own.
     """
 
     text: str
@@ -65,6 +67,7 @@ class Draft:
     ttl: timedelta | None = None
     pinned: bool = False
     vector: Sequence[float] | None = None
+    encoder_id: str = ""
     request_id: str = ""
 
 
@@ -211,8 +214,50 @@ def write_draft(draft: Draft, parent: str) -> memory_service_pb2.RememberRequest
             ttl=duration(draft.ttl),
             pinned=draft.pinned,
         ),
-        vector=None if draft.vector is None else memory_pb2.Vector(values=draft.vector),
+        vector=(None if draft.vector is None else memory_pb2.Vector(values=draft.vector, encoder_id=draft.encoder_id)),
         request_id=draft.request_id or uuid.uuid4().hex,
+    )
+
+
+def read_draft(message: memory_service_pb2.RememberRequest) -> Draft:
+    """Return the text to be kept of its protobuf."""
+    memory = message.memory
+    return Draft(
+        text=memory.text,
+        kind=Kind(memory.kind or Kind.EPISODIC),
+        session=memory.session,
+        session_position=_optional(memory, "session_position"),
+        subject=memory.subject,
+        labels=dict(memory.labels),
+        event_time=_time(memory, "event_time") if memory.HasField("event_time") else None,
+        salience=memory.salience if memory.HasField("salience") else None,
+        expire_time=_time(memory, "expire_time") if memory.HasField("expire_time") else None,
+        ttl=memory.ttl.ToTimedelta() if memory.HasField("ttl") else None,
+        pinned=memory.pinned,
+        vector=tuple(message.vector.values) if message.HasField("vector") else None,
+        encoder_id=message.vector.encoder_id,
+        request_id=message.request_id,
+    )
+
+
+def write_memory(memory: Memory) -> memory_pb2.Memory:
+    """Return the protobuf of a memory."""
+    return memory_pb2.Memory(
+        name=memory.name,
+        text=memory.text,
+        kind=memory_pb2.MemoryKind.ValueType(memory.kind.value),
+        session=memory.session,
+        session_position=memory.session_position,
+        subject=memory.subject,
+        labels=memory.labels,
+        event_time=timestamp(memory.event_time),
+        create_time=timestamp(memory.create_time),
+        update_time=timestamp(memory.update_time),
+        salience=memory.salience,
+        expire_time=timestamp(memory.expire_time),
+        pinned=memory.pinned,
+        revision=memory.revision,
+        etag=memory.etag,
     )
 
 
@@ -229,8 +274,8 @@ def _optional(message: Message, name: str) -> int | None:
     return value
 
 
-def read_memory(message: memory_pb2.Memory) -> Memory:
-    """Return a memory of its protobuf."""
+def read_memory(message: memory_pb2.Memory, consistency_token: str = "") -> Memory:
+    """Return a memory of its protobuf, and the token of the write that answered with it."""
     return Memory(
         name=message.name,
         text=message.text,
@@ -247,6 +292,7 @@ def read_memory(message: memory_pb2.Memory) -> Memory:
         pinned=message.pinned,
         revision=message.revision,
         etag=message.etag,
+        consistency_token=consistency_token,
     )
 
 

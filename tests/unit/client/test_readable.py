@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from somabrain_client.cli import main
+from somabrain_client.cli.main import main
 from somabrain_client.readable import answer_lines
 from somabrain_client.transport import target
 from somabrain_client.values import Answer, Breakdown, Hit, Kind, Memory

@@ -1,0 +1,1 @@
+"""The command `somabrain`, one module for each kind of command."""

@@ -1,0 +1,110 @@
+"""The command `somabrain`: what it is told, and how it ends.
+
+Exit codes: 0 done; 1 the service said no; 2 the command cannot be understood; 130 interrupted; 141 nobody reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from somabrain_client.cli import memories, namespaces, transfer, watching
+from somabrain_client.cli.arguments import Run, seconds
+from somabrain_client.connection import DEADLINE_S
+from somabrain_client.errors import CallError
+from somabrain_client.sync_client import SyncMemoryClient
+from somabrain_client.tls import Tls
+from somabrain_client.tokens import ClientCredentials, TokenError, TokenSource
+
+ADDRESS = "localhost:50052"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.token_url and not (options.client_id and options.client_secret_file):
+        parser.error("--token-url needs --client-id and --client-secret-file")
+    if (options.cert_file is None) != (options.key_file is None):
+        parser.error("--cert-file and --key-file are given together or not at all")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that cannot show a letter is shown its code, not a failure.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        code = _run(options)
+        sys.stdout.flush()
+    except CallError as exc:
+        return _fail(sentence(exc))
+    except BrokenPipeError:
+        # Whoever reads has seen enough, as `head` does; what Python still holds back has nobody to go to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except UnicodeError:
+        _fail("what was given is not UTF-8; convert it first")
+        return 2
+    except (TokenError, OSError) as exc:
+        return _fail(str(exc))
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def sentence(error: CallError) -> str:
+    """Return what the service said, with what the person on call needs to find it in the log."""
+    request_id = f" (request {error.explanation.request_id})" if error.explanation.request_id else ""
+    return f"{error.reason or error.code.name}: {error.message}{request_id}"
+
+
+def _fail(said: str) -> int:
+    print(f"somabrain: {said}", file=sys.stderr)
+    return 1
+
+
+def _run(options: argparse.Namespace) -> int:
+    run: Run = options.run
+    files = (options.ca_file, options.cert_file, options.key_file)
+    tls = Tls(*files) if options.tls or any(files) else None
+    with SyncMemoryClient(options.address, token=_token(options), deadline_s=options.deadline, tls=tls) as client:
+        return run(client, options)
+
+
+def _token(options: argparse.Namespace) -> TokenSource | None:
+    if options.token_url:
+        return ClientCredentials(options.token_url, options.client_id, options.client_secret_file)
+    token: Path | None = options.token_file
+    return token
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="somabrain", description="A memory that AI agents can trust.")
+    parser.add_argument("--address", default=ADDRESS, help=f"host:port of the service (default: {ADDRESS})")
+    parser.add_argument("--token-file", type=Path, help="file that holds a bearer token")
+    parser.add_argument(
+        "--token-url", metavar="URL", help="token endpoint to get tokens from (OAuth 2.0 client credentials)"
+    )
+    parser.add_argument("--client-id", metavar="ID", help="the client's name there")
+    parser.add_argument("--client-secret-file", type=Path, metavar="FILE", help="file that holds its secret")
+    parser.add_argument("--tls", action="store_true", help="encrypt; any of the three files below does, too")
+    parser.add_argument("--ca-file", type=Path, help="PEM authorities that may vouch for the service")
+    parser.add_argument("--cert-file", type=Path, help="PEM certificate of ours, for a service that asks for one")
+    parser.add_argument("--key-file", type=Path, help="its PEM private key")
+    parser.add_argument(
+        "--deadline",
+        type=seconds,
+        default=DEADLINE_S,
+        metavar="S",
+        help=f"seconds a call may take (default: {DEADLINE_S:g})",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for part in (namespaces, memories, transfer, watching):
+        part.add(commands)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

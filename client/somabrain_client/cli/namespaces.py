@@ -1,0 +1,64 @@
+"""Commands about namespaces and those they speak of."""
+
+from __future__ import annotations
+
+import argparse
+
+from somabrain_client.cli.arguments import Commands, add_json
+from somabrain_client.readable import json_line, namespace_lines
+from somabrain_client.sync_client import SyncMemoryClient
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    verbs = commands.add_parser("namespace", help="namespaces").add_subparsers(dest="verb", required=True)
+    create = verbs.add_parser("create", help="make a namespace")
+    create.add_argument("namespace", help="1 to 63 of a-z, 0-9 and '-'")
+    create.add_argument("--display-name", default="", help="for people")
+    create.add_argument("--language", default="", help="of its texts, such as en (default: the server's)")
+    create.add_argument("--encoder", default="", help="that makes its vectors (default: the server's)")
+    create.set_defaults(run=_create)
+    get = verbs.add_parser("get", help="show a namespace and what it holds")
+    get.add_argument("namespace")
+    add_json(get)
+    get.set_defaults(run=_get)
+    verbs.add_parser("list", help="show the names of all namespaces").set_defaults(run=_list)
+    delete = verbs.add_parser("delete", help="delete a namespace and everything in it, for good")
+    delete.add_argument("namespace")
+    delete.set_defaults(run=_delete)
+    erase = commands.add_parser("erase-subject", help="forget, for good, every memory about a person")
+    erase.add_argument("namespace")
+    erase.add_argument("subject", help="as in the memories, letter by letter")
+    erase.set_defaults(run=_erase)
+
+
+def _create(client: SyncMemoryClient, options: argparse.Namespace) -> int:
+    made = client.create_namespace(
+        options.namespace, display_name=options.display_name, language=options.language, encoder=options.encoder
+    )
+    print(made.name)
+    return 0
+
+
+def _get(client: SyncMemoryClient, options: argparse.Namespace) -> int:
+    namespace = client.get_namespace(options.namespace)
+    print(json_line(namespace) if options.json else "\n".join(namespace_lines(namespace)))
+    return 0
+
+
+def _list(client: SyncMemoryClient, options: argparse.Namespace) -> int:
+    del options
+    for namespace in client.list_namespaces():
+        print(namespace.name)
+    return 0
+
+
+def _delete(client: SyncMemoryClient, options: argparse.Namespace) -> int:
+    client.delete_namespace(options.namespace)
+    print(f"deleted: {options.namespace}")
+    return 0
+
+
+def _erase(client: SyncMemoryClient, options: argparse.Namespace) -> int:
+    print(f"forgotten: {client.erase_subject(options.namespace, options.subject)} memories")
+    return 0

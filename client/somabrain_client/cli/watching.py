@@ -1,0 +1,43 @@
+"""Watch a namespace: every change once, on and on, also across restarts of the service and of this command."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from somabrain_client.cli.arguments import Commands, add_json
+from somabrain_client.feed import Change
+from somabrain_client.readable import change_lines, json_line
+from somabrain_client.sync_client import SyncMemoryClient
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    watch = commands.add_parser("watch", help="show every change as it happens, until interrupted")
+    watch.add_argument("namespace")
+    watch.add_argument("--cursor", default="", help="what came after it follows (default: from now on)")
+    watch.add_argument(
+        "--cursor-file",
+        type=Path,
+        metavar="FILE",
+        help="keeps the cursor, so that the next run goes on where this ended",
+    )
+    watch.add_argument("--memory", action="store_true", help="with the memory as it is now")
+    add_json(watch)
+    watch.set_defaults(run=_watch)
+
+
+def _watch(client: SyncMemoryClient, options: argparse.Namespace) -> int:
+    file: Path | None = options.cursor_file
+    cursor: str = options.cursor
+    if file is not None and file.exists() and not cursor:
+        cursor = file.read_text().strip()
+    for event in client.watch(options.namespace, cursor=cursor, include_memory=options.memory):
+        if isinstance(event, Change):
+            print(json_line(event) if options.json else "\n".join(change_lines(event)), flush=True)
+        if file is not None:
+            # After the line was written: killed in between, it is shown twice and not lost.
+            draft = file.with_name(f"{file.name}.draft")
+            draft.write_text(event.cursor)
+            draft.replace(file)
+    return 0

@@ -1,0 +1,146 @@
+"""The same client for programs without an event loop: each call blocks until it is answered.
+
+It runs the asynchronous client on a loop in a thread of its own, so there is one implementation; any number of
+threads may call at once. The methods are those of `MemoryClient`, made from them, signature for signature.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from enum import Enum
+from types import TracebackType
+from typing import Concatenate, ParamSpec, Self, TypeVar
+
+from somabrain_client.connection import DEADLINE_S
+from somabrain_client.memory_client import MemoryClient
+from somabrain_client.retry import Attempts, RetryPolicy
+from somabrain_client.tls import Tls
+from somabrain_client.tokens import TokenSource
+
+
+class _End(Enum):
+    """Says that nothing follows."""
+
+    END = "end"
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _blocking(
+    method: Callable[Concatenate[MemoryClient, P], Coroutine[object, object, T]],
+) -> Callable[Concatenate[SyncMemoryClient, P], T]:
+    """Return the method that waits for what `method` returns."""
+
+    @functools.wraps(method)
+    def call(self: SyncMemoryClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._run(method(self._client, *args, **kwargs))
+
+    return call
+
+
+def _iterating(
+    method: Callable[Concatenate[MemoryClient, P], AsyncGenerator[T, None]],
+) -> Callable[Concatenate[SyncMemoryClient, P], Generator[T, None, None]]:
+    """Return the method that yields what `method` yields; leaving the loop early ends the call on the server."""
+
+    @functools.wraps(method)
+    def iterate(self: SyncMemoryClient, /, *args: P.args, **kwargs: P.kwargs) -> Generator[T, None, None]:
+        source = method(self._client, *args, **kwargs)
+
+        async def following() -> T | _End:
+            return await anext(source, _End.END)
+
+        async def leave() -> None:
+            await source.aclose()
+
+        try:
+            while (item := self._run(following())) is not _End.END:
+                yield item
+        finally:
+            if not self._loop.is_closed():
+                self._run(leave())
+
+    return iterate
+
+
+class SyncMemoryClient:
+    """A connection to the memory service for blocking code. Use it in `with`.
+
+    Every method raises a `CallError` of `somabrain_client.errors`; those that return many yield them as they come.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        token: TokenSource | None = None,
+        deadline_s: float = DEADLINE_S,
+        retry: RetryPolicy | None = None,
+        tls: Tls | None = None,
+    ) -> None:
+        """Connect on first use; arguments as of `MemoryClient`."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="somabrain-client", daemon=True)
+        self._thread.start()
+
+        async def connect() -> MemoryClient:
+            return MemoryClient(address, token=token, deadline_s=deadline_s, retry=retry, tls=tls)
+
+        self._client = self._run(connect())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection and end its thread; more than once does no harm."""
+        if self._loop.is_closed():
+            return
+        self._run(self._client.__aexit__(None, None, None))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @property
+    def attempts(self) -> Attempts:
+        """What happened underneath the calls so far: attempts, and how many found nobody."""
+        return self._client.attempts
+
+    def _run(self, call: Coroutine[object, object, T]) -> T:
+        """Wait for the call; who is interrupted while waiting ends it on the server too."""
+        if self._loop.is_closed():
+            call.close()
+            raise RuntimeError("the client is closed")
+        future = asyncio.run_coroutine_threadsafe(call, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    create_namespace = _blocking(MemoryClient.create_namespace)
+    get_namespace = _blocking(MemoryClient.get_namespace)
+    list_namespaces = _iterating(MemoryClient.list_namespaces)
+    update_namespace = _blocking(MemoryClient.update_namespace)
+    delete_namespace = _blocking(MemoryClient.delete_namespace)
+    erase_subject = _blocking(MemoryClient.erase_subject)
+    remember = _blocking(MemoryClient.remember)
+    batch_remember = _blocking(MemoryClient.batch_remember)
+    recall = _blocking(MemoryClient.recall)
+    get = _blocking(MemoryClient.get)
+    update = _blocking(MemoryClient.update)
+    revisions = _iterating(MemoryClient.revisions)
+    forget = _blocking(MemoryClient.forget)
+    batch_forget = _blocking(MemoryClient.batch_forget)
+    watch = _iterating(MemoryClient.watch)
+    export = _iterating(MemoryClient.export)
+    list = _iterating(MemoryClient.list)

@@ -1,0 +1,76 @@
+"""The blocking client: the same calls, from threads without an event loop."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from somabrain_client import Change, Draft, MemoryClient, SyncMemoryClient
+from somabrain_client.errors import NotFoundError
+from tests.integration.service.issuer import Issuer
+from tests.integration.service.running import Running
+
+
+@pytest.fixture
+def client(brain: Running, idp: Issuer, request: pytest.FixtureRequest) -> Iterator[SyncMemoryClient]:
+    with SyncMemoryClient(brain.address, token=idp.token(request.node.name)) as client:
+        client.create_namespace("notes")
+        yield client
+
+
+def test_every_call_of_the_client_is_there_with_its_signature() -> None:
+    """A method that is added to one and forgotten in the other is found here."""
+    for name, method in inspect.getmembers(MemoryClient, inspect.isfunction):
+        if not name.startswith("_"):
+            assert inspect.signature(getattr(SyncMemoryClient, name)) == inspect.signature(method), name
+
+
+def test_what_is_kept_is_found_changed_and_forgotten(client: SyncMemoryClient) -> None:
+    kept = client.remember("notes", "The heron stood in the reeds.")
+    assert client.get(kept.name, consistency_token=kept.consistency_token) == kept
+    assert client.recall("notes", "heron").hits[0].memory == kept
+    changed = client.update(kept.name, text="The heron flew away.")
+    assert [former.text for former in client.revisions(kept.name)] == [kept.text]
+    client.forget(changed.name)
+    with pytest.raises(NotFoundError):
+        client.get(kept.name)
+
+
+def test_lists_come_page_by_page_and_may_be_left(client: SyncMemoryClient) -> None:
+    texts = [f"number {number}" for number in range(7)]
+    client.batch_remember("notes", [Draft(text) for text in texts])
+    assert [memory.text for memory in client.list("notes", page_size=2)] == texts
+    calls = client.attempts.calls
+    for memory in client.list("notes", page_size=2):
+        assert memory.text == texts[0]
+        break
+    assert client.attempts.calls == calls + 1
+
+
+def test_a_watch_yields_what_another_thread_writes(client: SyncMemoryClient) -> None:
+    events = client.watch("notes")
+    next(events)  # the checkpoint: from here on
+    writer = threading.Thread(target=client.remember, args=("notes", "from another thread"))
+    writer.start()
+    change = next(event for event in events if isinstance(event, Change))
+    writer.join()
+    events.close()
+    assert client.get(change.name).text == "from another thread"
+
+
+def test_many_threads_may_call_at_once(client: SyncMemoryClient) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: client.remember("notes", f"number {number}"), range(40)))
+    assert {memory.text for memory in client.list("notes")} == {f"number {number}" for number in range(40)}
+
+
+def test_a_closed_client_says_so(brain: Running, idp: Issuer) -> None:
+    client = SyncMemoryClient(brain.address, token=idp.token("closed"))
+    client.close()
+    client.close()
+    with pytest.raises(RuntimeError, match="the client is closed"):
+        client.get_namespace("notes")

@@ -1,0 +1,152 @@
+"""Export, import and watch on the command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from somabrain_client import Draft, SyncMemoryClient
+from tests.integration.service.issuer import Issuer
+from tests.integration.service.running import Running
+from tests.integration.service.test_cli import SCRIPT, run
+
+Cli = Callable[..., subprocess.CompletedProcess[bytes]]
+
+
+@pytest.fixture
+def tenant() -> str:
+    return uuid4().hex
+
+
+@pytest.fixture
+def client(brain: Running, idp: Issuer, tenant: str) -> Iterator[SyncMemoryClient]:
+    with SyncMemoryClient(brain.address, token=idp.token(tenant)) as client:
+        client.create_namespace("from")
+        client.create_namespace("to")
+        yield client
+
+
+@pytest.fixture
+def command(brain: Running, idp: Issuer, tenant: str, tmp_path: Path) -> list[str]:
+    token = tmp_path / "token"
+    token.write_text(idp.token(tenant))
+    return [str(SCRIPT), "--address", brain.address, "--token-file", str(token)]
+
+
+def fill(client: SyncMemoryClient, count: int) -> None:
+    """Memories with something in every field."""
+    client.batch_remember(
+        "from",
+        [
+            Draft(
+                f"Text {number} with 'quotes', é and\r\nlines.",
+                session=f"s{number % 3}",
+                subject="Ada",
+                labels={"n": str(number)},
+                salience=0.25,
+                pinned=number % 2 == 0,
+            )
+            for number in range(count)
+        ],
+    )
+
+
+def facts(client: SyncMemoryClient, namespace: str) -> list[tuple[object, ...]]:
+    """All that travels."""
+    return sorted(
+        (m.text, m.kind, m.session, m.session_position, m.subject, m.labels["n"], m.event_time, m.salience, m.pinned)
+        for m in client.list(namespace)
+    )
+
+
+def test_an_export_imported_elsewhere_is_the_same_memory(
+    client: SyncMemoryClient, command: list[str], tmp_path: Path
+) -> None:
+    """Every field the caller may set, to the byte and the microsecond."""
+    fill(client, 50)
+    file = tmp_path / "memories.jsonl"
+    exported = run([*command, "export", "from", str(file)])
+    assert exported.returncode == 0, exported.stderr
+    assert b"somabrain watch from --cursor " in exported.stderr
+    assert sorted(tmp_path.glob("memories.jsonl*")) == [file]
+    imported = run([*command, "import", "to", str(file)])
+    assert (imported.returncode, imported.stdout) == (0, b"kept: 50 memories\n"), imported.stderr
+    assert facts(client, "to") == facts(client, "from")
+
+
+def test_an_import_run_again_keeps_nothing_twice(client: SyncMemoryClient, command: list[str], tmp_path: Path) -> None:
+    """Also where the first run was broken off, and where two lines are alike."""
+    file = tmp_path / "memories.jsonl"
+    line = json.dumps({"memory": {"text": "alike"}})
+    file.write_text(f"{line}\n{line}\n")
+    for _ in range(2):
+        assert run([*command, "import", "to", str(file)]).returncode == 0
+    assert [memory.text for memory in client.list("to")] == ["alike", "alike"]
+
+
+def test_lines_that_are_no_memory_are_told_by_number_and_the_others_kept(
+    client: SyncMemoryClient, command: list[str]
+) -> None:
+    lines = b'{"memory": {"text": "good"}}\n\nnot json\n{"memory": {"txt": "typo"}}\n{"memory": {}}\n\xff\n'
+    lines += b'{"memory": {"text": "too salient", "salience": 7}}\n'
+    done = run([*command, "import", "to", "-"], given=lines)
+    assert (done.returncode, done.stdout) == (1, b"kept: 1 memories; not kept: 5 lines, told above\n")
+    said = done.stderr.decode()
+    for part in ("line 3 is no memory in JSON", "line 4 is no memory in JSON", "line 5 has no memory.text"):
+        assert part in said
+    assert "line 6 is not UTF-8" in said
+    assert "line 7 was refused: INVALID_ARGUMENT" in said
+    assert [memory.text for memory in client.list("to")] == ["good"]
+
+
+def test_a_broken_export_goes_on_where_it_stood(client: SyncMemoryClient, command: list[str], tmp_path: Path) -> None:
+    """The first run is told to stop after one page, with half a line behind it; the second makes the file whole."""
+    for _ in range(3):
+        fill(client, 500)
+    file = tmp_path / "memories.jsonl"
+    page = next(client.export("from"))
+    assert len(page.memories) < 1500
+    run([*command, "export", "from", str(tmp_path / "whole.jsonl")])
+    whole = (tmp_path / "whole.jsonl").read_bytes()
+    begun = b"".join(whole.splitlines(keepends=True)[: len(page.memories)])
+    file.with_name("memories.jsonl.part").write_bytes(begun + b'{"memory": {"te')
+    file.with_name("memories.jsonl.part.token").write_text(f"{page.resume_token} {len(begun)}")
+    client.forget(page.memories[0].memory.name)  # what is new is left out; what was written stays
+    done = run([*command, "export", "from", str(file)])
+    assert done.returncode == 0, done.stderr
+    assert file.read_bytes() == whole
+    assert sorted(tmp_path.glob("memories.jsonl*")) == [file]
+
+
+def test_a_watch_goes_on_where_the_last_one_ended(client: SyncMemoryClient, command: list[str], tmp_path: Path) -> None:
+    """What is written while nobody watches is shown by the next watch with the same cursor file, once."""
+    cursor = tmp_path / "cursor"
+    watch = [*command, "watch", "from", "--cursor-file", str(cursor), "--memory", "--json"]
+    with subprocess.Popen(watch, stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        while not cursor.exists():
+            assert first.poll() is None
+        client.remember("from", "seen by the first")
+        assert json.loads(first.stdout.readline())["memory"]["text"] == "seen by the first"
+        first.terminate()
+    client.remember("from", "written while nobody watched")
+    with subprocess.Popen(watch, stdout=subprocess.PIPE) as second:
+        assert second.stdout is not None
+        shown = [json.loads(second.stdout.readline())["memory"]["text"]]
+        if shown == ["seen by the first"]:  # ended between the line and the note of its cursor
+            shown = [json.loads(second.stdout.readline())["memory"]["text"]]
+        second.terminate()
+    assert shown == ["written while nobody watched"]
+
+
+def test_answers_are_json_for_programs(client: SyncMemoryClient, command: list[str]) -> None:
+    kept = client.remember("from", "The kiln was fired twice.")
+    recalled = json.loads(run([*command, "recall", "from", "kiln", "--json"]).stdout)
+    assert recalled["hits"][0]["memory"]["name"] == kept.name
+    assert recalled["hits"][0]["breakdown"]["lexical_relative"] == 1.0
+    assert json.loads(run([*command, "get", kept.name, "--json"]).stdout)["text"] == kept.text
