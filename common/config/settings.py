@@ -97,6 +97,16 @@ class DatabaseSettings(_Group):
     """How long a migration waits for another one that holds the lock."""
 
 
+class WorkersSettings(_Group):
+    """Background work, done by the processes that have `worker_dsn`."""
+
+    shards: Annotated[int, Field(ge=1, le=64)] = 1
+    """In how many parts namespaces are dealt with; each work has one process a part. More than one only when one
+    process cannot keep up (`somabrain_worker_lag_seconds`); each takes a connection for each work."""
+    sweep_rest_s: Seconds = 10.0
+    """How long a sweep rests when nothing is left to remove: how long rows outlive their time, at most."""
+
+
 class AuthSettings(_Group):
     """Who calls."""
 
@@ -196,7 +206,8 @@ class Settings(BaseSettings):
     postgres_dsn: SecretStr | None = None
     """libpq URL of the app role. The service needs it."""
     worker_dsn: SecretStr | None = None
-    """libpq URL of the worker role."""
+    """libpq URL of the worker role. None: this process does no background work, such as removing what has expired.
+    A pooler on the way must give a session, not a connection a transaction: background work holds session locks."""
     owner_dsn: SecretStr | None = None
     """libpq URL of the owner role. Only migrations need it."""
     termination_log: Path | None = Path("/dev/termination-log")
@@ -206,6 +217,7 @@ class Settings(BaseSettings):
     grpc: GrpcSettings = GrpcSettings()
     http: HttpSettings = HttpSettings()
     database: DatabaseSettings = DatabaseSettings()
+    workers: WorkersSettings = WorkersSettings()
     auth: AuthSettings = AuthSettings()
     policy: PolicySettings = PolicySettings()
     encoder: EncoderSettings = EncoderSettings()

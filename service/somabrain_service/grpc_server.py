@@ -25,6 +25,7 @@ from somabrain_service.policy import policy_client
 from somabrain_service.readiness import Readiness
 from somabrain_service.server import Health, bind, make_server
 from somabrain_service.store.open import open_store
+from somabrain_service.workers.open import open_duties
 
 _log = structlog.get_logger(__name__)
 
@@ -60,12 +61,19 @@ async def serve(settings: Settings) -> None:
         grpc_port = bind(server, settings.grpc, certificates.credentials() if certificates else None)
         await server.start()
         stack.push_async_callback(server.stop, settings.grpc.drain_s)
+        duties = await stack.enter_async_context(
+            open_duties(settings, services.clock, metrics, lambda: readiness.standing.ready)
+        )
         async with asyncio.TaskGroup() as tasks:
             watching = [tasks.create_task(readiness.watch())]
             if certificates:
                 watching.append(tasks.create_task(certificates.watch()))
+            working = [tasks.create_task(duty.run()) for duty in duties]
             _log.info("listening", grpc_port=grpc_port, http_port=http_port, host=settings.grpc.host)
             await stopping.wait()
+            # First of all, so that another process takes over while this one drains.
+            for task in working:
+                task.cancel()
             # Clients that watch health, and endpoints that follow /ready, leave before calls are refused.
             await readiness.drain()
             _log.info("draining", notice_s=settings.grpc.drain_notice_s, at_most_s=settings.grpc.drain_s)

@@ -73,6 +73,28 @@ class Metrics:
             "somabrain_store_connections", "Connections to PostgreSQL.", ("state",), registry=self.registry
         )
 
+        duty = ("worker", "shard")
+        self.worker_rounds = Counter(
+            "somabrain_worker_rounds", "Rounds of background work, by how they ended.", ("worker", "outcome"),
+            registry=self.registry,
+        )  # fmt: skip
+        self.worker_seconds = Histogram(
+            "somabrain_worker_seconds", "How long a round of background work took.", ("worker",), buckets=LATENCY_S,
+            registry=self.registry,
+        )  # fmt: skip
+        self.worker_rows = Counter(
+            "somabrain_worker_rows", "What background work has dealt with: memories, changes, keys.", ("worker",),
+            registry=self.registry,
+        )  # fmt: skip
+        self.worker_lag = Gauge(
+            "somabrain_worker_lag_seconds", "For how long the oldest had waited that the last round found.", duty,
+            registry=self.registry,
+        )  # fmt: skip
+        self.worker_holds = Gauge(
+            "somabrain_worker_holds", "1 while this process is the one that does this work in this shard.", duty,
+            registry=self.registry,
+        )  # fmt: skip
+
     def see_connections(self, idle: int, in_use: int) -> None:
         """Note the state of the pool of connections."""
         self.pool.labels("idle").set(idle)

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 
 from examples.kubectl import Object
+from somabrain_service.store import schema
 from tests.e2e.conftest import Measured
 from tests.e2e.support.brains import Brain
 from tests.e2e.support.database import Database
@@ -49,7 +50,7 @@ async def test_a_migration_that_fails_changes_nothing_for_callers(
     measured(f"the status said: {said.message}")
     deployment = await asyncio.to_thread(brain.deployment)
     assert image not in str(deployment["spec"]["template"]["spec"])
-    assert database.sql("SELECT current FROM schema_info", own_database) == "1"
+    assert database.sql("SELECT current FROM schema_info", own_database) == str(schema.HEAD)
 
 
 async def test_an_upgrade_is_not_noticed_by_callers(
@@ -81,7 +82,7 @@ async def test_an_upgrade_is_not_noticed_by_callers(
     assert new != old
     assert missing == []
     assert book.failures == []
-    assert database.sql("SELECT current FROM schema_info", own_database) == "2"
+    assert database.sql("SELECT current FROM schema_info", own_database) == str(schema.HEAD + 1)
     status = (await asyncio.to_thread(brain.resource))["status"]
     assert status["version"] == status["targetVersion"] == image.rpartition(":")[2]
 

@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from common.config.settings import DatabaseSettings
-from somabrain_service.store.postgres.engine import Transactions, open_engine
+from somabrain_service.store.postgres.engine import Transactions, open_connections, open_engine
+from somabrain_service.store.postgres.holding import PostgresWorkerStore
 from somabrain_service.store.postgres.store import PostgresStore
 from somabrain_service.store.protocols import Store
+from somabrain_service.store.working import WorkerStore
 
 
 @asynccontextmanager
@@ -21,3 +23,15 @@ async def open_store(dsn: str, database: DatabaseSettings) -> AsyncIterator[Stor
     """
     async with open_engine(dsn, database) as engine:
         yield PostgresStore(Transactions(engine))
+
+
+@asynccontextmanager
+async def open_worker_store(dsn: str, database: DatabaseSettings) -> AsyncIterator[WorkerStore]:
+    """The store of background work. Connects when something is held.
+
+    Args:
+        dsn: libpq URL of the worker role; of sessions, not of a pooler that shares them among transactions.
+        database: bounds in time.
+    """
+    async with open_connections(dsn, database) as engine:
+        yield PostgresWorkerStore(engine)

@@ -102,18 +102,67 @@ async def test_every_table_forces_row_security_and_the_app_owns_none(database: C
         ]
 
 
-async def test_the_app_cannot_change_the_schema_and_the_worker_reads_no_memory(
-    two_tenants: tuple[Brain, Brain], database: Clone
-) -> None:
-    del two_tenants
+async def test_the_app_cannot_change_the_schema(database: Clone) -> None:
     with psycopg.connect(database.app_dsn, autocommit=True) as app:
         for statement in ("CREATE TABLE t (i int)", "ALTER TABLE memories NO FORCE ROW LEVEL SECURITY"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 app.execute(statement)
-    with psycopg.connect(database.worker_dsn, autocommit=True) as worker:
+
+
+async def test_the_worker_reads_only_the_columns_that_its_work_needs(
+    two_tenants: tuple[Brain, Brain], database: Clone
+) -> None:
+    """It sees every tenant, so what it may read is listed here: a new column is none of it. Of all columns that hold
+    words of a memory there are two: the text, whose length is counted, and the terms, which are counted off."""
+    del two_tenants
+    needed = {
+        "namespaces": {"tenant_id", "id", "version", "epoch", "feed_retention"},
+        "usage": {"tenant_id", "namespace_id", "memories", "text_bytes", "tokens", "vectors"},
+        "memories": {"tenant_id", "namespace_id", "id", "text", "revision", "length", "expire_time"},
+        "memory_vectors": {"tenant_id", "namespace_id", "memory"},
+        "terms": {"tenant_id", "namespace_id", "term", "df"},
+        "memory_terms": {"tenant_id", "namespace_id", "term", "memory"},
+        "changes": {
+            "tenant_id", "namespace_id", "version", "ordinal", "type", "memory", "revision", "change_time",
+        },
+        "idempotency_keys": {"tenant_id", "key", "namespace_id", "memory", "expire_time"},
+    }  # fmt: skip
+    with psycopg.connect(database.owner_dsn) as owner, psycopg.connect(database.worker_dsn, autocommit=True) as worker:
         for table in tables(database.owner_dsn):
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                worker.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(table)))
+            columns = owner.execute(
+                "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
+                [table],
+            ).fetchall()
+            for (column,) in columns:
+                question = sql.SQL("SELECT {} FROM {}").format(sql.Identifier(column), sql.Identifier(table))
+                if column in needed.get(table, set()):
+                    assert worker.execute(question).fetchall(), f"{table}.{column} holds nothing to hide"
+                else:
+                    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                        worker.execute(question)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE memories SET text = 'forged'",
+        "UPDATE memories SET expire_time = now()",
+        "INSERT INTO memories SELECT * FROM memories",
+        "UPDATE namespaces SET name = 'another'",
+        "UPDATE namespaces SET epoch = 'another'",
+        "DELETE FROM namespaces",
+        "UPDATE changes SET memory = 1",
+        "DELETE FROM usage",
+        "UPDATE idempotency_keys SET expire_time = now()",
+        "UPDATE terms SET term = 'another'",
+    ],
+)
+async def test_the_worker_changes_nothing_that_is_not_its_work(
+    two_tenants: tuple[Brain, Brain], database: Clone, statement: str
+) -> None:
+    del two_tenants
+    with psycopg.connect(database.worker_dsn) as worker, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        worker.execute(statement)
 
 
 async def test_no_command_reaches_what_is_another_tenants(two_tenants: tuple[Brain, Brain]) -> None:

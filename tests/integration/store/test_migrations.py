@@ -12,12 +12,14 @@ from alembic.script import ScriptDirectory
 
 from common.config.settings import DatabaseSettings
 from somabrain_service.migrate import LOCK, Migration, MigrationFailed, migrate, migrations_folder
-from somabrain_service.store import schema
 from somabrain_service.store.open import open_store
+from somabrain_service.store.schema import HEAD
 from tests.integration.conftest import Clone
 
 OBJECTS = """
 SELECT relkind, relname, relacl::text, (
+    SELECT string_agg(attname || attacl::text, ',' ORDER BY attnum) FROM pg_attribute a WHERE a.attrelid = c.oid
+), (
     SELECT string_agg(polname || pg_get_expr(polqual, polrelid), ',' ORDER BY polname)
     FROM pg_policy WHERE polrelid = c.oid
 ) FROM pg_class c WHERE relnamespace = 'public'::regnamespace ORDER BY 1, 2
@@ -36,17 +38,17 @@ def silent(_: str) -> None:
 def test_down_leaves_nothing_and_up_again_the_same(database: Clone) -> None:
     whole = objects(database.owner_dsn)
     assert len(whole) > 20
-    assert migrate(database.owner_dsn, DatabaseSettings(), silent, revision="base") == Migration(1, 0)
+    assert migrate(database.owner_dsn, DatabaseSettings(), silent, revision="base") == Migration(HEAD, 0)
     left = {row[1] for row in objects(database.owner_dsn)}
     assert left <= {"alembic_version", "alembic_version_pkc"}
-    assert migrate(database.owner_dsn, DatabaseSettings(), silent) == Migration(None, 1)
+    assert migrate(database.owner_dsn, DatabaseSettings(), silent) == Migration(None, HEAD)
     assert objects(database.owner_dsn) == whole
 
 
 def test_the_images_number_is_that_of_the_newest_migration() -> None:
     config = Config()
     config.set_main_option("script_location", str(migrations_folder()))
-    assert int(ScriptDirectory.from_config(config).get_current_head() or 0) == schema.HEAD
+    assert int(ScriptDirectory.from_config(config).get_current_head() or 0) == HEAD
 
 
 def test_a_second_migration_waits_for_the_first(unmigrated: Clone) -> None:
@@ -64,7 +66,7 @@ def test_a_second_migration_waits_for_the_first(unmigrated: Clone) -> None:
         assert said == ["Another migration is running; waiting for it."]
         assert done == []
     second.join(30)
-    assert done == [Migration(None, 1)]
+    assert done == [Migration(None, HEAD)]
 
 
 def test_eight_at_a_time_migrate_once(unmigrated: Clone) -> None:
@@ -77,7 +79,7 @@ def test_eight_at_a_time_migrate_once(unmigrated: Clone) -> None:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert sorted(done, key=lambda d: d.before or 0) == [Migration(None, 1)] + [Migration(1, 1)] * 7
+    assert sorted(done, key=lambda d: d.before or 0) == [Migration(None, HEAD)] + [Migration(HEAD, HEAD)] * 7
 
 
 def test_a_lock_that_is_never_given_back_is_an_error(unmigrated: Clone) -> None:
@@ -89,12 +91,12 @@ def test_a_lock_that_is_never_given_back_is_an_error(unmigrated: Clone) -> None:
 
 async def test_a_database_ahead_is_served_while_it_is_compatible_and_refused_after(database: Clone) -> None:
     async with open_store(database.app_dsn, DatabaseSettings()) as store:
-        for oldest, compatible in ((1, True), (2, False)):
+        for oldest, compatible in ((HEAD, True), (HEAD + 1, False)):
             with psycopg.connect(database.owner_dsn) as owner:
-                owner.execute("UPDATE schema_info SET current = 2, oldest_compatible = %s", [oldest])
+                owner.execute("UPDATE schema_info SET current = %s, oldest_compatible = %s", [HEAD + 1, oldest])
             assert (await store.schema_state()).compatible is compatible
             if compatible:
-                assert migrate(database.owner_dsn, DatabaseSettings(), silent) == Migration(2, 2)
+                assert migrate(database.owner_dsn, DatabaseSettings(), silent) == Migration(HEAD + 1, HEAD + 1)
             else:
                 with pytest.raises(MigrationFailed, match="use a newer image"):
                     migrate(database.owner_dsn, DatabaseSettings(), silent)
@@ -124,4 +126,4 @@ def test_a_failure_is_told_without_the_dsn(dsn: str, said: str) -> None:
 def test_the_wrong_role_is_told_what_it_may_not(unmigrated: Clone) -> None:
     with pytest.raises(MigrationFailed, match="permission denied for table alembic_version"):
         migrate(unmigrated.app_dsn, DatabaseSettings(), silent)
-    assert migrate(unmigrated.owner_dsn, DatabaseSettings(), silent) == Migration(None, 1)
+    assert migrate(unmigrated.owner_dsn, DatabaseSettings(), silent) == Migration(None, HEAD)

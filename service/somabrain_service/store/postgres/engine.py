@@ -18,7 +18,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from common.config.settings import DatabaseSettings
 from common.errors import ConfigurationError
@@ -37,12 +37,15 @@ BACKOFF_S = 0.005
 # A filter's matches are looked up in a hash as long as PostgreSQL thinks that it fits work_mem: a million do.
 _OPTIONS = "-c timezone=UTC -c work_mem=32MB"
 
+# The server looks after a silent client from 30 seconds on and gives it up after a minute.
+_NOTICE_THE_DEAD = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+
 _ENTER = text("SELECT set_config('app.tenant_id', :tenant, true)")
 
 
 @asynccontextmanager
 async def open_engine(dsn: str, database: DatabaseSettings) -> AsyncIterator[AsyncEngine]:
-    """A pool of connections that connects on first use, closed on leaving.
+    """A pool of connections of the app role that connects on first use, closed on leaving.
 
     Raises:
         ConfigurationError: the DSN can never connect.
@@ -51,20 +54,9 @@ async def open_engine(dsn: str, database: DatabaseSettings) -> AsyncIterator[Asy
         raise ConfigurationError(
             f"postgres_dsn: {wrong}; correct SOMABRAIN_POSTGRES_DSN, in a cluster the key app-dsn."
         )
-
-    async def connect() -> psycopg.AsyncConnection[tuple[object, ...]]:
-        connection = await psycopg.AsyncConnection.connect(
-            dsn,
-            connect_timeout=max(2, round(database.connect_timeout_s)),  # libpq takes whole seconds, two at least
-            application_name="somabrain-service",
-            options=f"-c statement_timeout={round(database.statement_timeout_s * 1000)} {_OPTIONS}",
-        )
-        arrays.teach(connection)
-        return connection
-
     engine = create_async_engine(
         "postgresql+psycopg://",
-        async_creator=connect,
+        async_creator=_connector(dsn, database, "somabrain-service", ""),
         pool_size=database.pool_size,
         max_overflow=0,
         pool_timeout=database.connect_timeout_s,
@@ -75,6 +67,48 @@ async def open_engine(dsn: str, database: DatabaseSettings) -> AsyncIterator[Asy
         yield engine
     finally:
         await engine.dispose()
+
+
+@asynccontextmanager
+async def open_connections(dsn: str, database: DatabaseSettings) -> AsyncIterator[AsyncEngine]:
+    """Connections of the worker role, each closed when it is given back: with it go the locks of its session.
+
+    Raises:
+        ConfigurationError: the DSN can never connect.
+    """
+    if wrong := fault_of(dsn):
+        raise ConfigurationError(f"worker_dsn: {wrong}; correct SOMABRAIN_WORKER_DSN, in a cluster the key worker-dsn.")
+    engine = create_async_engine(
+        "postgresql+psycopg://",
+        async_creator=_connector(dsn, database, "somabrain-worker", _NOTICE_THE_DEAD),
+        poolclass=NullPool,
+        hide_parameters=True,
+    )
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+def _connector(
+    dsn: str, database: DatabaseSettings, name: str, options: str
+) -> Callable[[], Awaitable[psycopg.AsyncConnection[tuple[object, ...]]]]:
+    async def connect() -> psycopg.AsyncConnection[tuple[object, ...]]:
+        connection = await psycopg.AsyncConnection.connect(
+            dsn,
+            connect_timeout=max(2, round(database.connect_timeout_s)),  # libpq takes whole seconds, two at least
+            application_name=name,
+            options=f"-c statement_timeout={round(database.statement_timeout_s * 1000)} {_OPTIONS} {options}",
+        )
+        arrays.teach(connection)
+        return connection
+
+    return connect
+
+
+def pause(attempt: int) -> float:
+    """Seconds to wait before a transaction that lost a race is tried again."""
+    return float(BACKOFF_S * 2**attempt * (0.5 + secrets.randbelow(1000) / 1000))
 
 
 class Transactions:
@@ -103,7 +137,7 @@ class Transactions:
             except (*FOREIGN, Retry) as exc:
                 if committing or attempt == ATTEMPTS or not may_run_again(exc):
                     raise told(exc) from fault(exc)
-            await asyncio.sleep(BACKOFF_S * 2**attempt * (0.5 + secrets.randbelow(1000) / 1000))
+            await asyncio.sleep(pause(attempt))
         raise AssertionError("the last attempt returns or raises")
 
     @asynccontextmanager

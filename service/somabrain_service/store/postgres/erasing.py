@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.errors import Aborted
@@ -20,6 +21,7 @@ from somabrain_service.domain.names import MemoryId, NamespaceName, TenantId
 from somabrain_service.domain.tokens import Moment
 from somabrain_service.store.postgres import namespaces, requests, rows
 from somabrain_service.store.postgres.arrays import bigints
+from somabrain_service.store.postgres.faults import Retry
 from somabrain_service.store.postgres.writing import ChangeType
 from somabrain_service.store.protocols import Erased
 
@@ -59,11 +61,11 @@ _REVISIONS_ABOUT = text("DELETE FROM memory_revisions WHERE namespace_id = :ns A
 
 _RAISE = text("""
 WITH raised AS (
-    UPDATE namespaces SET version = version + 1 WHERE id = :ns RETURNING id, version, epoch
+    UPDATE namespaces SET version = version + 1 WHERE tenant_id = :tenant AND id = :ns RETURNING id, version, epoch
 ), counted AS (
     UPDATE usage u SET memories = u.memories - :memories, text_bytes = u.text_bytes - :text_bytes,
         tokens = u.tokens - :tokens, vectors = u.vectors - :vectors
-    FROM raised WHERE u.namespace_id = raised.id
+    FROM raised WHERE u.tenant_id = :tenant AND u.namespace_id = raised.id
 ), change AS (
     INSERT INTO changes (tenant_id, namespace_id, version, ordinal, type, memory, revision, change_time)
     SELECT :tenant, raised.id, version, c.ordinal - 1, :type, c.memory, c.revision, :now
@@ -72,7 +74,7 @@ WITH raised AS (
 ), term AS (
     UPDATE terms t SET df = t.df - gone.df
     FROM raised, unnest(CAST(:terms AS text[]), CAST(:dfs AS bigint[])) AS gone (term, df)
-    WHERE t.namespace_id = raised.id AND t.term = gone.term
+    WHERE t.tenant_id = :tenant AND t.namespace_id = raised.id AND t.term = gone.term
 )
 SELECT version, epoch FROM raised
 """)
@@ -91,7 +93,7 @@ _EMPTY = tuple(
 
 
 @dataclass(slots=True)
-class _Gone:
+class Gone:
     """What batches took away so far."""
 
     ids: list[int] = field(default_factory=list)
@@ -100,6 +102,15 @@ class _Gone:
     tokens: int = 0
     vectors: int = 0
     terms: Counter[str] = field(default_factory=Counter)
+
+    def add(self, batch: Row[Any]) -> None:
+        """Count what one more statement took away."""
+        self.ids += batch.ids
+        self.revisions += batch.revisions
+        self.text_bytes += int(batch.text_bytes)
+        self.tokens += int(batch.tokens)
+        self.vectors += batch.vectors
+        self.terms.update(dict(zip(batch.terms, batch.dfs, strict=True)))
 
 
 async def delete_namespace(
@@ -119,12 +130,12 @@ async def delete_namespace(
         return await requests.find(connection, request, now) is not None
     which: dict[str, object] = {"ns": namespace.id}
     _check(etag, rows.namespace(namespace).etag)
-    await _forget(connection, which, _Gone())
+    await _forget(connection, which, Gone())
     locked = (await connection.execute(LOCK, which)).one_or_none()
     if locked is None:
         return await requests.find(connection, request, now) is not None
     _check(etag, locked.etag)
-    await _forget(connection, which, _Gone())
+    await _forget(connection, which, Gone())
     for statement in _EMPTY:
         await connection.execute(statement, which)
     await requests.keep(connection, tenant, request, now, ns=namespace.id, memory=None)
@@ -148,7 +159,7 @@ async def erase_subject(
             raise another_body()
         return Erased(answered.erased, Moment(namespace.epoch, namespace.version))
     which: dict[str, object] = {"ns": namespace.id, "subject": subject}
-    gone = _Gone()
+    gone = Gone()
     await _forget(connection, which, gone)
     locked = (await connection.execute(LOCK, {"ns": namespace.id})).one_or_none()
     if locked is None:
@@ -159,12 +170,22 @@ async def erase_subject(
     await requests.keep(connection, tenant, request, now, ns=namespace.id, memory=MemoryId(-count))
     if not count:
         return Erased(0, Moment(locked.epoch, locked.version))
+    moment = await raise_version(connection, tenant, namespace.id, ChangeType.FORGOTTEN, now, gone)
+    # What no memory holds any more goes with the last that held it.
+    await connection.execute(_DROP_TERMS, {"ns": namespace.id})
+    return Erased(count, moment)
+
+
+async def raise_version(
+    connection: AsyncConnection, tenant: TenantId, ns: int, change: ChangeType, now: datetime, gone: Gone
+) -> Moment:
+    """Raise the version, tell the feed what is gone, and count it off: the last statement before terms are dropped."""
     values = {
         "tenant": tenant,
-        "ns": namespace.id,
-        "type": int(ChangeType.FORGOTTEN),
+        "ns": ns,
+        "type": int(change),
         "now": now,
-        "memories": count,
+        "memories": len(gone.ids),
         "text_bytes": gone.text_bytes,
         "tokens": gone.tokens,
         "vectors": gone.vectors,
@@ -173,13 +194,14 @@ async def erase_subject(
         "terms": list(gone.terms),
         "dfs": bigints(list(gone.terms.values())),
     }
-    raised = (await connection.execute(_RAISE, values)).one()
-    # What no memory holds any more goes with the last that held it.
-    await connection.execute(_DROP_TERMS, {"ns": namespace.id})
-    return Erased(count, Moment(raised.epoch, raised.version))
+    raised = (await connection.execute(_RAISE, values)).one_or_none()
+    if raised is None:
+        # The namespace was deleted under us: begin again, and find that out.
+        raise Retry
+    return Moment(raised.epoch, raised.version)
 
 
-async def _forget(connection: AsyncConnection, which: dict[str, object], gone: _Gone) -> None:
+async def _forget(connection: AsyncConnection, which: dict[str, object], gone: Gone) -> None:
     """Forget all memories there are, or all about a subject, and add them to `gone`."""
     statement = _FORGET_ABOUT if "subject" in which else _FORGET_ALL
     after = -1  # what is gone already is not passed again
@@ -188,12 +210,7 @@ async def _forget(connection: AsyncConnection, which: dict[str, object], gone: _
         if not batch.ids:
             return
         after = batch.ids[-1]
-        gone.ids += batch.ids
-        gone.revisions += batch.revisions
-        gone.text_bytes += int(batch.text_bytes)
-        gone.tokens += int(batch.tokens)
-        gone.vectors += batch.vectors
-        gone.terms.update(dict(zip(batch.terms, batch.dfs, strict=True)))
+        gone.add(batch)
 
 
 def _check(etag: str, current: str) -> None:

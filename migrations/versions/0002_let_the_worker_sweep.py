@@ -1,0 +1,58 @@
+"""Let the worker sweep: the rights of the background work that removes what is past its time.
+
+The worker sees every tenant, so it gets tables and columns one by one. Of a memory's text it may know the length
+alone, which PostgreSQL allows only to whoever may read the column; revisions, labels and vectors go by the cascade,
+which runs as their owner, so it may read nothing that they hold.
+
+Revision ID: 0002
+Revises: 0001
+"""
+
+import sqlalchemy as sa
+from alembic import context, op
+
+revision = "0002"
+down_revision = "0001"
+
+NUMBER = 2
+OLDEST_COMPATIBLE = 1
+
+RIGHTS = {
+    "namespaces": "SELECT (tenant_id, id, version, epoch, feed_retention), UPDATE (version)",
+    "usage": "SELECT, UPDATE (memories, text_bytes, tokens, vectors)",
+    "memories": "SELECT (tenant_id, namespace_id, id, text, revision, length, expire_time), DELETE",
+    "memory_vectors": "SELECT (tenant_id, namespace_id, memory)",
+    "terms": "SELECT, UPDATE (df), DELETE",
+    "memory_terms": "SELECT (tenant_id, namespace_id, term, memory), DELETE",
+    "changes": "SELECT, INSERT, DELETE",
+    "idempotency_keys": "SELECT (tenant_id, key, namespace_id, memory, expire_time), UPDATE (body_hash), DELETE",
+}
+
+
+def _worker() -> str:
+    """The worker role of the settings, quoted as an identifier."""
+    role: str = context.config.attributes["worker_role"]
+    return op.get_bind().dialect.identifier_preparer.quote_identifier(role)
+
+
+def _say(number: int) -> None:
+    schema_info = sa.table("schema_info", sa.column("current"), sa.column("oldest_compatible"))
+    op.execute(schema_info.update().values(current=number, oldest_compatible=OLDEST_COMPATIBLE))
+
+
+def upgrade() -> None:
+    """Grant."""
+    worker = _worker()
+    for table, rights in RIGHTS.items():
+        op.execute(f"CREATE POLICY worker ON {table} TO {worker} USING (true)")
+        op.execute(f"GRANT {rights} ON {table} TO {worker}")
+    _say(NUMBER)
+
+
+def downgrade() -> None:
+    """Take back."""
+    worker = _worker()
+    for table, rights in RIGHTS.items():
+        op.execute(f"REVOKE {rights} ON {table} FROM {worker}")
+        op.execute(f"DROP POLICY worker ON {table}")
+    _say(1)

@@ -1,0 +1,96 @@
+"""Holding background work: an advisory lock of a session, and the transactions of that same session.
+
+A lock of a session ends with it, however it ends; so nobody who lost the lock can still write, and nobody has to
+give it back. The server is told to look after silent connections (`engine.open_connections`), or a holder whose
+network is gone would keep its lock for hours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from common.errors import StoreUnavailable
+from somabrain_service.store.postgres import sweeping
+from somabrain_service.store.postgres.engine import ATTEMPTS, FOREIGN, pause
+from somabrain_service.store.postgres.faults import Retry, connection_lost, fault, may_run_again, told
+from somabrain_service.store.working import Due, Holding, Shard
+
+T = TypeVar("T")
+
+_LOCK = text("SELECT pg_try_advisory_lock(:work, :shard)")
+
+
+class PostgresWorkerStore:
+    """See `WorkerStore`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    @asynccontextmanager
+    async def hold(self, work: str, shard: Shard) -> AsyncIterator[Holding | None]:
+        """See `WorkerStore.hold`."""
+        try:
+            connection = await self._engine.connect()
+        except FOREIGN as exc:
+            raise told(exc) from fault(exc)
+        try:
+            held = PostgresHolding(connection, shard)
+            yield held if await held.lock(work) else None
+        finally:
+            await connection.close()
+
+
+class PostgresHolding:
+    """See `Holding`."""
+
+    def __init__(self, connection: AsyncConnection, shard: Shard) -> None:
+        self._connection = connection
+        self._shard = shard
+
+    async def lock(self, work: str) -> bool:
+        """Get the lock, or do not: nobody waits for it."""
+        values = {"work": lock_number(work), "shard": self._shard.number}
+
+        async def attempt(connection: AsyncConnection) -> bool:
+            return bool((await connection.execute(_LOCK, values)).scalar_one())
+
+        return await self._do(attempt)
+
+    async def expired(self, now: datetime, limit: int) -> list[Due]:
+        """See `Holding.expired`."""
+        return await self._do(lambda connection: sweeping.expired(connection, self._shard, now, limit))
+
+    async def expire(self, due: Due, now: datetime, limit: int) -> int:
+        """See `Holding.expire`."""
+        return await self._do(lambda connection: sweeping.expire(connection, due, now, limit))
+
+    async def _do(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Run `work` as a transaction, more than once when it lost a race. After a failure the shard is to be left."""
+        if self._connection.invalidated:
+            # It would connect anew, without the lock.
+            raise StoreUnavailable("The connection that held this work is gone.")
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                result = await work(self._connection)
+                await self._connection.commit()
+            except (*FOREIGN, Retry) as exc:
+                if attempt == ATTEMPTS or connection_lost(exc) or not may_run_again(exc):
+                    raise told(exc) from fault(exc)
+                await self._connection.rollback()
+            else:
+                return result
+            await asyncio.sleep(pause(attempt))
+        raise AssertionError("the last attempt returns or raises")
+
+
+def lock_number(work: str) -> int:
+    """The number that stands for a work among advisory locks of two numbers; all others here are of one."""
+    return int.from_bytes(hashlib.blake2b(work.encode(), digest_size=4).digest(), signed=True)

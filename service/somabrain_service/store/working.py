@@ -1,0 +1,59 @@
+"""The narrow protocols of the store for background work, which is no tenant's.
+
+Whatever a process does in the background, it does on the connection that holds the lock of that work: a process that
+lost the lock, because PostgreSQL or the network gave its connection up, has with it lost the means to write.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from somabrain_service.domain.names import TenantId
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of `of` parts of all namespaces: those whose id leaves the remainder `number`."""
+
+    number: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A namespace in which something waits to be done, the oldest of it `since` then."""
+
+    tenant: TenantId
+    ns: int
+    since: datetime
+
+
+class Holding(Protocol):
+    """What the one holder of a shard may do. Every call is a transaction, small enough to end soon.
+
+    Raises:
+        StoreUnavailable: of every method: PostgreSQL is gone, and the shard with it.
+    """
+
+    async def expired(self, now: datetime, limit: int) -> list[Due]:
+        """Namespaces of the shard that hold expired memories, at most `limit`, those waiting longest first."""
+        ...
+
+    async def expire(self, due: Due, now: datetime, limit: int) -> int:
+        """Remove at most `limit` expired memories with all that came of them, and tell the feed; says how many."""
+        ...
+
+
+class WorkerStore(Protocol):
+    """Where background work is held."""
+
+    def hold(self, work: str, shard: Shard) -> AbstractAsyncContextManager[Holding | None]:
+        """Be the one who does this work in the shard, as long as the context lasts; None: somebody else is.
+
+        Raises:
+            StoreUnavailable: PostgreSQL is gone.
+        """
+        ...

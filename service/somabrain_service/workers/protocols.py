@@ -1,0 +1,46 @@
+"""What a work is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from somabrain_service.store.working import Holding
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round did.
+
+    `rows`: how many things were done. `more`: something is left that can be done at once. `lag_s`: for how long the
+    oldest of what the round found had been waiting.
+    """
+
+    rows: int
+    more: bool = False
+    lag_s: float = 0.0
+
+
+class Worker(Protocol):
+    """One work. `name` is that of its lock and a metric's label; `rest_s` is how long it waits when nothing is left.
+
+    A round is small: it ends within seconds, and never blocks the event loop, which serves calls meanwhile.
+    """
+
+    @property
+    def name(self) -> str:
+        """See the class."""
+        ...
+
+    @property
+    def rest_s(self) -> float:
+        """See the class."""
+        ...
+
+    async def round(self, held: Holding) -> Round:
+        """Do some of the work in the shard that is held.
+
+        Raises:
+            SomaBrainError: it could not be done now; it is tried again after a while.
+        """
+        ...

@@ -1,0 +1,152 @@
+"""Background work in the process that serves: it is done, by one process at a time, and never in the way of calls."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from somabrain_client import MemoryClient
+from somabrain_service.embedded import DATABASE, EmbeddedDatabase
+from somabrain_service.migrate import migrate
+from somabrain_service.workers.running import STANDBY_S
+from tests.integration.conftest import Clone, make_clone
+from tests.integration.service.issuer import Issuer
+from tests.integration.service.running import Running, service
+from tests.integration.service.test_calls import unique
+
+WORK = "expired-memories"
+WAIT_S = 30.0
+
+
+@pytest.fixture
+def own(database_server: EmbeddedDatabase) -> Iterator[Clone]:
+    yield from make_clone(database_server, DATABASE)
+
+
+@pytest.fixture
+def busy(settings: dict[str, object], own: Clone) -> dict[str, object]:
+    """Settings of a service with background work, on a database of its own."""
+    return {**settings, "postgres_dsn": own.app_dsn, "worker_dsn": own.worker_dsn, "workers__sweep_rest_s": 0.2}
+
+
+def until(true: Callable[[], bool], what: str) -> None:
+    ends_at = time.monotonic() + WAIT_S
+    while not true():
+        assert time.monotonic() < ends_at, f"not within {WAIT_S:g} s: {what}"
+        time.sleep(0.05)
+
+
+def series(running: Running, name: str) -> float:
+    """The value of one series of /metrics; 0 when it is not there."""
+    for line in running.get("/metrics")[1].splitlines():
+        if line.startswith(name + " "):
+            return float(line.rpartition(" ")[2])
+    return 0.0
+
+
+def holds(running: Running) -> bool:
+    return series(running, f'somabrain_worker_holds{{shard="0",worker="{WORK}"}}') == 1
+
+
+def rows(own: Clone) -> int:
+    with psycopg.connect(own.owner_dsn) as owner:
+        found = owner.execute("SELECT count(*) FROM memories").fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+async def short_lived(running: Running, idp: Issuer, count: int) -> None:
+    """Keep memories that expire at once."""
+    async with MemoryClient(running.address, token=idp.token("swept")) as client:
+        namespace = (await client.create_namespace(unique())).name
+        for number in range(count):
+            await client.remember(namespace, f"short {number}", ttl=timedelta(milliseconds=1))
+
+
+async def test_what_expires_is_removed_and_measured(
+    folder: Path, busy: dict[str, object], own: Clone, idp: Issuer
+) -> None:
+    with service(folder, busy) as running:
+        running.wait_until_ready()
+        await short_lived(running, idp, 3)
+        until(lambda: rows(own) == 0, "three expired memories are gone")
+        until(lambda: series(running, f'somabrain_worker_rows_total{{worker="{WORK}"}}') == 3, "three are counted")
+        assert series(running, f'somabrain_worker_rounds_total{{outcome="done",worker="{WORK}"}}') > 0
+        assert holds(running)
+
+
+async def test_two_processes_have_one_holder_and_its_death_hands_over(
+    folder: Path, busy: dict[str, object], own: Clone, idp: Issuer
+) -> None:
+    with service(folder, busy) as first:
+        first.wait_until_ready()
+        until(lambda: holds(first), "the first process holds the work")
+        with service(folder, busy) as second:
+            second.wait_until_ready()
+            await asyncio.sleep(STANDBY_S + 1)  # by then it has tried
+            assert holds(first)
+            assert not holds(second)
+            first.stop(signal.SIGKILL)
+            until(lambda: holds(second), "the second process took over")
+            await short_lived(second, idp, 2)
+            until(lambda: rows(own) == 0, "the second process removes")
+
+
+async def test_a_process_that_is_asked_to_stop_hands_over_before_it_drains(
+    folder: Path, busy: dict[str, object]
+) -> None:
+    with service(folder, {**busy, "grpc__drain_notice_s": 30}) as first:
+        first.wait_until_ready()
+        until(lambda: holds(first), "the first process holds the work")
+        with service(folder, busy) as second:
+            second.wait_until_ready()
+            first.process.send_signal(signal.SIGTERM)
+            until(lambda: holds(second), "the second process took over")
+            assert first.process.poll() is None
+
+
+async def test_lost_connections_are_taken_up_again_and_calls_are_served(
+    folder: Path, busy: dict[str, object], own: Clone, idp: Issuer
+) -> None:
+    with service(folder, busy) as running:
+        running.wait_until_ready()
+        until(lambda: holds(running), "the process holds the work")
+        with psycopg.connect(own.superuser_dsn, autocommit=True) as superuser:
+            superuser.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND usename = %s",
+                [own.name, "somabrain_worker"],
+            )
+        running.wait_for_event("background work failed")
+        await short_lived(running, idp, 2)
+        until(lambda: rows(own) == 0, "the work goes on")
+        assert running.process.poll() is None
+
+
+async def test_without_the_workers_dsn_the_process_says_once_what_is_off(
+    folder: Path, settings: dict[str, object]
+) -> None:
+    with service(folder, settings) as running:
+        running.wait_until_ready()
+        (said,) = running.events("background work is off")
+        assert WORK in str(said["off"])
+        assert "SOMABRAIN_WORKER_DSN" in str(said["reason"])
+
+
+async def test_before_the_migration_background_work_waits(
+    folder: Path, settings: dict[str, object], database_server: EmbeddedDatabase, unmigrated: Clone
+) -> None:
+    """It does not touch a schema that is not its version's, and begins when it is."""
+    chosen = {**settings, "postgres_dsn": unmigrated.app_dsn, "worker_dsn": unmigrated.worker_dsn}
+    with service(folder, chosen) as running:
+        running.wait_until_ready(ready=False, said="migrate")
+        assert not holds(running)
+        migrate(unmigrated.owner_dsn, database_server.database, lambda _: None)
+        until(lambda: holds(running), "the work begins")
+        assert running.events("background work failed") == []

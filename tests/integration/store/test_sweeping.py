@@ -1,0 +1,273 @@
+"""What is past its time goes, with all that came of it, by the worker's role: exactly counted, and told in the feed."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from common.config.settings import DatabaseSettings
+from common.errors import NotFound, StoreUnavailable
+from somabrain_service.commands.get_namespace import get_namespace
+from somabrain_service.commands.watch_memories import watch_memories
+from somabrain_service.domain.feed import WatchEvent, WatchQuery
+from somabrain_service.domain.memory import Memory
+from somabrain_service.store.open import open_worker_store
+from somabrain_service.store.working import Holding, Shard, WorkerStore
+from somabrain_service.workers.expired import ExpiredMemories
+from somabrain_service.workers.protocols import Round, Worker
+from tests.integration.conftest import Clone
+from tests.integration.store.conftest import Brain
+
+HOUR = timedelta(hours=1)
+ALL = Shard(0, 1)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def later() -> datetime:
+    """The clock of a sweep that comes when what expires within the hour has expired."""
+    return now() + HOUR
+
+
+@pytest.fixture
+async def workers(database: Clone) -> AsyncIterator[WorkerStore]:
+    async with open_worker_store(database.worker_dsn, DatabaseSettings()) as store:
+        yield store
+
+
+@pytest.fixture
+async def held(workers: WorkerStore) -> AsyncIterator[Holding]:
+    async with workers.hold("test", ALL) as holding:
+        assert holding is not None
+        yield holding
+
+
+async def swept(worker: Worker, held: Holding) -> list[Round]:
+    """Rounds until nothing is left."""
+    rounds = [await worker.round(held)]
+    while rounds[-1].more:
+        rounds.append(await worker.round(held))
+    return rounds
+
+
+def dumped(database: Clone) -> str:
+    program = database.server.psql.with_name("pg_dump")
+    words = [str(program), "--data-only", database.superuser_dsn]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+def rows_of(database: Clone, memory: Memory) -> dict[str, int]:
+    """How many rows each table holds of a memory; the owner sees all."""
+    number = memory.name.memory
+    with psycopg.connect(database.owner_dsn) as owner:
+        found = {}
+        for table, column in (
+            ("memories", "id"), ("memory_revisions", "memory"), ("memory_vectors", "memory"),
+            ("memory_labels", "memory"), ("memory_terms", "memory"),
+        ):  # fmt: skip
+            row = owner.execute(f"SELECT count(*) FROM {table} WHERE {column} = %s", [number]).fetchone()
+            assert row is not None
+            found[table] = row[0]
+        return found
+
+
+def counted(database: Clone) -> tuple[object, ...]:
+    """What is counted beside what is there: memories, bytes, tokens, vectors, and the terms with their df."""
+    with psycopg.connect(database.owner_dsn) as owner:
+        usage = owner.execute(
+            """SELECT sum(memories)::bigint, sum(text_bytes)::bigint, sum(tokens)::bigint, sum(vectors)::bigint
+               FROM usage"""
+        ).fetchone()
+        true = owner.execute(
+            """SELECT count(*), coalesce(sum(octet_length(text)), 0)::bigint, coalesce(sum(length), 0)::bigint,
+               (SELECT count(*) FROM memory_vectors) FROM memories"""
+        ).fetchone()
+        terms = owner.execute("SELECT namespace_id, term, df FROM terms ORDER BY 1, 2").fetchall()
+        held = owner.execute(
+            "SELECT namespace_id, term, count(*) FROM memory_terms GROUP BY 1, 2 ORDER BY 1, 2"
+        ).fetchall()
+    assert usage == true
+    assert terms == held
+    assert usage is not None
+    return usage
+
+
+async def feed(brain: Brain, cursor: str, count: int) -> list[WatchEvent]:
+    """The next `count` changes after a cursor."""
+    found: list[WatchEvent] = []
+    query = WatchQuery(brain.parent, cursor, include_memory=True)
+    async with aclosing(watch_memories(brain.services, brain.tenant, query)) as events:
+        async for event in events:
+            if event.change is not None:
+                found.append(event)
+            if len(found) == count:
+                return found
+    raise AssertionError("a watch ends only by an error")
+
+
+async def test_an_expired_memory_goes_with_all_its_rows_and_is_counted_off(
+    brain: Brain, held: Holding, database: Clone
+) -> None:
+    kept = await brain.remember("Ada keeps bees.", labels={"k": "v"})
+    doomed = await brain.remember("Ada sold the quixotic hive.", labels={"k": "v"}, ttl=HOUR / 2, request_id="r-1")
+    await brain.update(doomed.memory, text="Ada sold the quixotic old hive.")
+    assert min(rows_of(database, doomed.memory).values()) > 0
+    before = counted(database)
+    assert [done.rows for done in await swept(ExpiredMemories(later, 1), held)] == [1]
+    assert set(rows_of(database, doomed.memory).values()) == {0}
+    assert min(v for t, v in rows_of(database, kept.memory).items() if t != "memory_revisions") > 0
+    assert counted(database) != before
+    statistics = (await get_namespace(brain.services, brain.tenant, brain.parent))[1]
+    assert (statistics.memories, statistics.vectors) == (1, 1)
+    dump = await asyncio.to_thread(dumped, database)
+    assert "bees" in dump
+    assert "quixot" not in dump
+
+
+async def test_what_has_not_expired_stays(brain: Brain, held: Holding) -> None:
+    stays = await brain.remember("later", ttl=2 * HOUR)
+    forever = await brain.remember("forever")
+    assert await swept(ExpiredMemories(later, 1), held) == [Round(0)]
+    assert {memory.name for memory in await brain.listed()} == {stays.memory.name, forever.memory.name}
+
+
+async def test_a_memory_that_was_promoted_stays(brain: Brain, held: Holding) -> None:
+    memory = (await brain.remember("short", ttl=HOUR / 2)).memory
+    await brain.update(memory, expire_time=None)
+    assert await swept(ExpiredMemories(later, 1), held) == [Round(0)]
+    assert len(await brain.listed()) == 1
+
+
+async def test_the_feed_tells_of_what_expired_in_its_place(words: Brain, held: Holding) -> None:
+    """One version a sweep of a namespace, an ordinal a memory; without the memory, which is gone."""
+    first = await words.remember("first")
+    cursor = await feed_from_now(words)
+    await words.remember("short one", ttl=HOUR / 2)
+    await words.remember("short two", ttl=HOUR / 2)
+    await swept(ExpiredMemories(later, 1), held)
+    await words.remember("last")
+    found = await feed(words, cursor, 5)
+    assert [event.change.type.name for event in found if event.change] == [
+        "REMEMBERED", "REMEMBERED", "EXPIRED", "EXPIRED", "REMEMBERED",
+    ]  # fmt: skip
+    expired = [event for event in found if event.change and event.change.type.name == "EXPIRED"]
+    assert [event.memory for event in expired] == [None, None]
+    positions = [event.change.position for event in expired if event.change]
+    assert positions[0].version == positions[1].version
+    assert [position.ordinal for position in positions] == [0, 1]
+    assert first.memory.name not in {event.change.name for event in expired if event.change}
+
+
+async def feed_from_now(brain: Brain) -> str:
+    """The cursor of this moment: that of a memory that is written for it."""
+    query = WatchQuery(brain.parent)
+    async with aclosing(watch_memories(brain.services, brain.tenant, query)) as events:
+        return (await anext(events)).cursor
+
+
+async def test_a_repeated_request_of_what_expired_writes_nothing_and_keeps_no_hash(
+    words: Brain, held: Holding, database: Clone
+) -> None:
+    await words.remember("short", ttl=HOUR / 2, request_id="r-1")
+    await swept(ExpiredMemories(later, 1), held)
+    with psycopg.connect(database.owner_dsn) as owner:
+        assert owner.execute("SELECT body_hash FROM idempotency_keys").fetchall() == [(None,)]
+    with pytest.raises(NotFound):
+        await words.remember("short", ttl=HOUR / 2, request_id="r-1")
+    assert await words.listed() == []
+
+
+async def test_batches_are_bounded_and_every_tenant_is_swept(words: Brain, held: Holding, database: Clone) -> None:
+    for tenant in ("a", "b"):
+        brain = words.of(tenant)
+        if tenant == "b":
+            await brain.create(encoder="lexical")
+        await asyncio.gather(*(brain.remember(f"short {i}", ttl=HOUR / 2) for i in range(12)))
+    assert await held.expire((await held.expired(later(), 1))[0], later(), 5) == 5
+    assert counted(database)[0] == 19
+    assert sum(done.rows for done in await swept(ExpiredMemories(later, 1), held)) == 19
+    assert counted(database)[0] == 0
+    found = await held.expired(later(), 10)
+    assert found == []
+
+
+async def test_shards_divide_namespaces_among_them(words: Brain, workers: WorkerStore) -> None:
+    for name in ("n1", "n2", "n3", "n4"):
+        brain = words.at(name)
+        await brain.create(encoder="lexical")
+        await brain.remember("short", ttl=HOUR / 2)
+    found = []
+    for number in range(2):
+        async with workers.hold("test", Shard(number, 2)) as held:
+            assert held is not None
+            found.append({due.ns for due in await held.expired(later(), 10)})
+    assert found[0].isdisjoint(found[1])
+    assert [len(each) for each in found] == [2, 2]
+
+
+async def test_a_sweep_that_meets_writers_and_forgetting_counts_right(
+    words: Brain, held: Holding, database: Clone
+) -> None:
+    """Eight that write and forget, and a sweep, at the same time in one namespace: what is counted is what is there."""
+    stop = asyncio.Event()
+
+    async def write(number: int) -> None:
+        for i in range(15):
+            ttl = HOUR / 2 if i % 2 else None
+            kept = await words.remember(f"writer {number} bee {i}", subject=f"s{i % 3}", ttl=ttl)
+            if i % 10 == 0:
+                await words.forget(kept.memory.name)
+
+    async def sweep() -> None:
+        while not stop.is_set():
+            await ExpiredMemories(later, 1).round(held)
+            await asyncio.sleep(0)
+
+    sweeping = asyncio.create_task(sweep())
+    await asyncio.gather(*(write(number) for number in range(8)))
+    stop.set()
+    await sweeping
+    await swept(ExpiredMemories(later, 1), held)
+    usage = counted(database)
+    assert usage[0] == len(await words.listed()) == 8 * (8 - 2)  # even numbers stay, but 0 and 10 are forgotten
+
+
+async def test_a_work_has_one_holder_a_shard_and_works_hold_apart(workers: WorkerStore) -> None:
+    async with workers.hold("sweep", ALL) as first:
+        assert first is not None
+        async with workers.hold("sweep", ALL) as second:
+            assert second is None
+        async with workers.hold("sweep", Shard(1, 2)) as other_shard, workers.hold("relay", ALL) as other_work:
+            assert other_shard is not None
+            assert other_work is not None
+    async with workers.hold("sweep", ALL) as after:
+        assert after is not None
+
+
+async def test_who_lost_its_connection_lost_the_lock_and_can_no_longer_write(
+    words: Brain, workers: WorkerStore, database: Clone
+) -> None:
+    await words.remember("short", ttl=HOUR / 2)
+    async with workers.hold("sweep", ALL) as first:
+        assert first is not None
+        due = await first.expired(later(), 1)
+        with psycopg.connect(database.superuser_dsn, autocommit=True) as superuser:
+            superuser.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND usename = %s",
+                [database.name, "somabrain_worker"],
+            )
+        async with workers.hold("sweep", ALL) as second:
+            assert second is not None
+            with pytest.raises(StoreUnavailable):
+                await first.expire(due[0], later(), 10)
+            with pytest.raises(StoreUnavailable):
+                await first.expire(due[0], later(), 10)
+            assert await second.expire(due[0], later(), 10) == 1

@@ -1,0 +1,21 @@
+"""Background work: when it is tried again."""
+
+from __future__ import annotations
+
+import pytest
+
+from somabrain_service.store.postgres.holding import lock_number
+from somabrain_service.workers.running import LAST_BACKOFF_S, backoff_s
+
+
+@pytest.mark.parametrize(("failures", "longest"), [(1, 1), (2, 2), (5, 16), (7, 60), (10_000, 60)])
+def test_a_work_that_fails_waits_twice_as_long_each_time_up_to_a_bound(failures: int, longest: float) -> None:
+    assert backoff_s(failures, 0.0) == longest / 2
+    assert backoff_s(failures, 1.0) == longest <= LAST_BACKOFF_S
+
+
+def test_every_work_has_a_lock_of_its_own() -> None:
+    """Numbers that PostgreSQL takes for an integer; of any two names they differ but by a chance of 1 in 2**32."""
+    numbers = {lock_number(f"work-{i}") for i in range(1000)}
+    assert len(numbers) == 1000
+    assert all(-(2**31) <= number < 2**31 for number in numbers)
