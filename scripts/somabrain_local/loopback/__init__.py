@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from somabrain_local.loopback.etcd import Etcd, etcd
 from somabrain_local.loopback.kafka import Kafka, kafka
+from somabrain_local.loopback.keycloak import Keycloak, keycloak
 from somabrain_local.loopback.kubernetes import ApiServer, api_server
 from somabrain_local.loopback.opa import Opa, opa
 from somabrain_local.loopback.program import Program
@@ -21,6 +22,7 @@ __all__ = [
     "ApiServer",
     "Etcd",
     "Kafka",
+    "Keycloak",
     "Opa",
     "Program",
     "Redis",
@@ -28,6 +30,7 @@ __all__ = [
     "api_server",
     "etcd",
     "kafka",
+    "keycloak",
     "opa",
     "redis",
     "redis_cluster",

@@ -1,0 +1,124 @@
+"""Keycloak with the realms of test clients that the chart soma-infra imports too.
+
+Its database is a file in its folder: started again it has its keys, its clients
+and what was revoked.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from somabrain_local.environment import places
+from somabrain_local.loopback.program import HOST, Program, free_ports, http_answers, own_folder, running, tool
+
+REALM = "somabrain"
+SERVICE = ("sb", "sb-secret")
+"""The client by which the memory service asks about tokens, and its secret."""
+ADMIN = {"username": "admin", "password": "admin", "client_id": "admin-cli", "grant_type": "password"}
+RUNNER = "io.quarkus.bootstrap"
+# What kc.sh says to Java, with a small heap and a quick start. Not kc.sh itself: its Java would outlive it.
+JAVA = (
+    "-Xms64m", "-Xmx384m", "-XX:MaxMetaspaceSize=256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+    "--add-opens=java.base/java.util=ALL-UNNAMED", "--add-opens=java.base/java.util.concurrent=ALL-UNNAMED",
+    "--add-opens=java.base/java.security=ALL-UNNAMED", "-Djava.util.logging.manager=org.jboss.logmanager.LogManager",
+    f"-Djava.util.concurrent.ForkJoinPool.common.threadFactory={RUNNER}.forkjoin.QuarkusForkJoinWorkerThreadFactory",
+)  # fmt: skip
+
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Keycloak:
+    """A Keycloak that answers on loopback. The secret of the client `x` is `x-secret`."""
+
+    url: str
+    program: Program
+
+    def issuer(self, realm: str = REALM) -> str:
+        """Return the `iss` of a realm's tokens."""
+        return f"{self.url}/realms/{realm}"
+
+    def endpoint(self, name: str, realm: str = REALM) -> str:
+        """Return the address of `token`, `token/introspect`, `revoke` or `certs` (the JWKS) of a realm."""
+        return f"{self.issuer(realm)}/protocol/openid-connect/{name}"
+
+    def token(self, client: str, realm: str = REALM) -> str:
+        """Return an access token of a client, by its credentials (RFC 6749, 4.4)."""
+        form = {"grant_type": "client_credentials"}
+        return str(self._form(self.endpoint("token", realm), form, (client, f"{client}-secret"))["access_token"])
+
+    def introspect(self, token: str, realm: str = REALM) -> dict[str, Any]:
+        """Return what the realm says of a token (RFC 7662), as the memory service would be told."""
+        return self._form(self.endpoint("token/introspect", realm), {"token": token}, SERVICE)
+
+    def revoke(self, token: str, client: str, realm: str = REALM) -> None:
+        """Take an access token back (RFC 7009): introspection calls it inactive from now on."""
+        form = {"token": token, "token_type_hint": "access_token"}
+        self._form(self.endpoint("revoke", realm), form, (client, f"{client}-secret"))
+
+    def rotate_keys(self, realm: str = REALM) -> None:
+        """Sign with a new key from now on; the old one stays published."""
+        key = {
+            "name": "rotated", "providerId": "rsa-generated", "providerType": "org.keycloak.keys.KeyProvider",
+            "config": {"priority": ["1000"], "algorithm": ["RS256"], "keySize": ["2048"]},
+        }  # fmt: skip
+        self.admin("POST", f"/{realm}/components", key)
+
+    def admin(self, method: str, path: str, body: object = None) -> Any:
+        """Call the administrator's API below /admin/realms, and return its answer."""
+        token = self._form(self.endpoint("token", "master"), ADMIN)["access_token"]
+        request = urllib.request.Request(
+            f"{self.url}/admin/realms{path}",
+            None if body is None else json.dumps(body).encode(),
+            {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+            method=method,
+        )
+        return _answer(request)
+
+    def _form(self, url: str, form: Mapping[str, str], basic: tuple[str, str] | None = None) -> dict[str, Any]:
+        headers = {"Authorization": f"Basic {base64.b64encode(':'.join(basic).encode()).decode()}"} if basic else {}
+        answer = _answer(urllib.request.Request(url, urllib.parse.urlencode(form).encode(), headers))
+        return dict(answer or {})
+
+
+@contextmanager
+def keycloak() -> Iterator[Keycloak]:
+    """Start Keycloak with the chart's realms, and stop it at the end of the block.
+
+    Raises:
+        LocalError: the program is missing; the message has the command that makes it.
+        Timeout: it did not become ready; the message ends with its log.
+    """
+    with own_folder("keycloak") as home:
+        made = tool("kc.sh").resolve().parent
+        (distribution,) = made.glob("keycloak-*")
+        for part in ("lib", "conf", "providers", "themes"):
+            (home / part).symlink_to(distribution / part)
+        shutil.copytree(places().checkout / "helm/charts/soma-infra/files/realms", home / "data" / "import")
+        port, management = free_ports(2)
+        argv = [
+            tool("java"), *JAVA, f"-Dkc.home.dir={home}", f"-Djboss.server.config.dir={home}/conf",
+            "-cp", f"{home}/lib/quarkus-run.jar", f"{RUNNER}.runner.QuarkusEntryPoint",
+            "start", "--optimized", "--import-realm", "--cache=local", "--hostname-strict=false",
+            "--http-enabled=true", f"--http-host={HOST}", f"--http-port={port}", f"--http-management-port={management}",
+        ]  # fmt: skip
+        env = {"KC_BOOTSTRAP_ADMIN_USERNAME": ADMIN["username"], "KC_BOOTSTRAP_ADMIN_PASSWORD": ADMIN["password"]}
+        ready = http_answers(f"http://{HOST}:{management}/health/ready")
+        program = Program(argv, Path(home) / "keycloak.log", ready, env, start_timeout_s=300)
+        with running(program):
+            yield Keycloak(f"http://{HOST}:{port}", program)
+
+
+def _answer(request: urllib.request.Request) -> Any:
+    with _opener.open(request, timeout=60) as response:
+        text = response.read()
+    return json.loads(text) if text else None

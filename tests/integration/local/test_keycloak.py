@@ -1,0 +1,80 @@
+"""Holds: a Keycloak of the tests has its clients, takes tokens back, rotates keys, and comes back at its address."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from urllib.error import URLError
+
+import pytest
+
+from somabrain_local.loopback import Keycloak, keycloak
+
+pytestmark = pytest.mark.timeout(600)  # it starts in 25 s where nothing else runs
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Keycloak]:
+    with keycloak() as running:
+        yield running
+
+
+def keys(server: Keycloak) -> set[str]:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(server.endpoint("certs"), timeout=30) as response:
+        return {key["kid"] for key in json.load(response)["keys"]}
+
+
+@pytest.mark.parametrize(
+    ("client", "tenant", "scopes", "audience"),
+    [
+        ("a-admin", "a", {"memory.read", "memory.write", "memory.admin"}, "somabrain"),
+        ("a-agent", "a", {"memory.read", "memory.write"}, "somabrain"),
+        ("a-reader", "a", {"memory.read"}, "somabrain"),
+        ("b-admin", "b", {"memory.read", "memory.write", "memory.admin"}, "somabrain"),
+        ("a-elsewhere", "a", {"memory.read", "memory.write", "memory.admin"}, "elsewhere"),
+        ("nobody", None, {"memory.read", "memory.write", "memory.admin"}, "somabrain"),
+    ],
+)
+def test_each_client_is_who_it_says(
+    server: Keycloak, client: str, tenant: str | None, scopes: set[str], audience: str
+) -> None:
+    """Introspection tells tenant, scopes, audience and issuer."""
+    told = server.introspect(server.token(client))
+    assert told["active"] is True
+    assert (told.get("tenant"), set(told["scope"].split()), told["aud"]) == (tenant, scopes, audience)
+    assert told["iss"] == server.issuer()
+
+
+def test_a_token_of_another_realm_or_taken_back_is_not_active(server: Keycloak) -> None:
+    """The realm knows its own living tokens and no others."""
+    assert server.introspect(server.token("a-admin", "elsewhere")) == {"active": False}
+    token = server.token("a-admin")
+    server.revoke(token, "a-admin")
+    assert server.introspect(token) == {"active": False}
+
+
+def test_a_brief_token_lives_three_seconds(server: Keycloak) -> None:
+    """Short enough for a test to see it die."""
+    told = server.introspect(server.token("a-brief"))
+    assert told["exp"] - told["iat"] == 3
+
+
+def test_a_rotated_key_is_published_beside_the_old_one(server: Keycloak) -> None:
+    """Tokens signed before stay good."""
+    before, token = keys(server), server.token("a-admin")
+    server.rotate_keys()
+    assert keys(server) > before
+    assert server.introspect(token)["active"] is True
+
+
+def test_a_keycloak_comes_back_with_its_keys(server: Keycloak) -> None:
+    """What was signed before it was killed is good when it is back at the same address."""
+    token, before = server.token("a-admin"), keys(server)
+    server.program.stop()
+    with pytest.raises(URLError, match="refused"):
+        server.introspect(token)
+    server.program.start()
+    assert keys(server) == before
+    assert server.introspect(token)["active"] is True
