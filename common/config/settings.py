@@ -23,6 +23,12 @@ PREFIX = "SOMABRAIN_"
 DELIMITER = "__"
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+EncoderId = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")]
+
+MINILM = "minilm-l6-v2-int8"
+"""The encoder in the image."""
+LEXICAL = "lexical"
+"""The encoder id of namespaces that keep no vectors."""
 Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
@@ -146,13 +152,89 @@ class PolicySettings(_Group):
     """How long a decision is kept."""
 
 
-class EncoderSettings(_Group):
-    """How text becomes a vector."""
+class OnnxDirectory(_Group):
+    """A sentence encoder in a folder, laid out as on the Hugging Face hub."""
 
-    kind: Literal["minilm-l6-v2-int8", "lexical"] = "minilm-l6-v2-int8"
-    """`minilm-l6-v2-int8`: the sentence encoder in the image. `lexical`: no vectors."""
+    id: EncoderId
+    """What namespaces choose it by. Other weights are another encoder and need another id."""
+    directory: Path
+    """Holds model.onnx, the tokenizer and the pooling's configuration; docs/service.md lists the files."""
+    pooling: Literal["mean", "cls", "max"] | None = None
+    """How token vectors become one. None: as 1_Pooling/config.json says."""
+
+
+class EmbeddingsEndpoint(_Group):
+    """A server with OpenAI's `/v1/embeddings`."""
+
+    id: EncoderId
+    """What namespaces choose it by. Another model is another encoder and needs another id."""
+    url: Annotated[str, Field(pattern=r"^https?://")]
+    """The whole address, such as `https://api.openai.com/v1/embeddings`."""
+    model: Annotated[str, Field(min_length=1, max_length=256)]
+    """The model's name there."""
+    dimensions: Annotated[int, Field(ge=1, le=4096)]
+    """Length of its vectors; an answer of another length is refused."""
+    api_key: SecretStr | None = None
+    """Sent as a bearer token. None: `api_key_file`'s, or none."""
+    api_key_file: Path | None = None
+    """Holds the key, and is read again at each request because secrets are rotated on disk."""
+    timeout_s: Seconds = 5.0
+    """For one request."""
+    attempts: Annotated[int, Field(ge=1, le=10)] = 2
+    """How often a request that may succeed next time is sent; callers wait for all of them."""
+    batch: Annotated[int, Field(ge=1, le=256)] = 32
+    """Texts in a request."""
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 4
+    """Requests at the same time."""
+    characters: Annotated[int, Field(ge=1, le=65_536)] = 8_000
+    """Of a longer text only so many are sent, because servers refuse what is longer than their model reads."""
+    breaker_failures: Annotated[int, Field(ge=1, le=1_000)] = 4
+    """After so many failed requests in a row none is sent for `breaker_rest_s`."""
+    breaker_rest_s: Seconds = 10.0
+
+
+class ClientEncoder(_Group):
+    """An encoder that clients run themselves: they send a vector with each text and each question."""
+
+    id: EncoderId
+    """What namespaces choose it by."""
+    dimensions: Annotated[int, Field(ge=1, le=4096)]
+    """Length of its vectors; others are refused."""
+
+
+class EncoderSettings(_Group):
+    """How text becomes a vector. Namespaces choose among all that is named here, and `lexical`."""
+
+    kind: str = MINILM
+    """The encoder of namespaces that name none: `minilm-l6-v2-int8`, the sentence encoder in the image; `lexical`, no
+    vectors; or the id of one of those below."""
+    minilm: bool = False
+    """Whether namespaces may choose the image's sentence encoder also where `kind` is another; it takes 150 MB."""
     threads: Annotated[int, Field(ge=1, le=64)] = 1
     """Threads a text is encoded with."""
+    onnx: tuple[OnnxDirectory, ...] = ()
+    """As JSON: `[{"id": "bge-small", "directory": "/models/bge-small"}]`."""
+    endpoints: tuple[EmbeddingsEndpoint, ...] = ()
+    """As JSON: `[{"id": "nomic", "url": "http://ollama:11434/v1/embeddings", "model": "nomic-embed-text",
+    "dimensions": 768}]`."""
+    client: tuple[ClientEncoder, ...] = ()
+    """As JSON: `[{"id": "ours", "dimensions": 1024}]`."""
+
+    @property
+    def offers_minilm(self) -> bool:
+        """Whether the image's sentence encoder is loaded."""
+        return self.minilm or self.kind == MINILM
+
+    @model_validator(mode="after")
+    def _ids_are_known_and_told_apart(self) -> EncoderSettings:
+        more: tuple[OnnxDirectory | EmbeddingsEndpoint | ClientEncoder, ...]
+        more = (*self.onnx, *self.endpoints, *self.client)
+        ids = [LEXICAL, MINILM, *(encoder.id for encoder in more)]
+        if twice := sorted({each for each in ids if ids.count(each) > 1}):
+            raise ValueError(f"has the id {twice[0]!r} twice; name each encoder once, and none like the image's own")
+        if self.kind not in ids:
+            raise ValueError(f"kind: must be one of {', '.join(ids)}")
+        return self
 
 
 class TraceSettings(_Group):
@@ -265,7 +347,7 @@ def load() -> Settings:
         raise ConfigurationError(f"The settings do not hold. {' '.join(map(_sentence, exc.errors()))}") from None
     except SettingsError as exc:
         # Its message names the group only. The one cause is a list that is not written as JSON.
-        raise ConfigurationError(f'The settings do not hold: {exc}; write lists as ["a", "b"].') from None
+        raise ConfigurationError(f'The settings do not hold: {exc}; write lists as JSON, such as ["a", "b"].') from None
 
 
 def _sentence(error: ErrorDetails) -> str:

@@ -56,7 +56,12 @@ async def serve(settings: Settings) -> None:
         app = make_app(readiness, metrics, lambda: metrics.see_connections(*store.connections()))
         http_port = await stack.enter_async_context(http_server(settings.http, app))
         encoders = await stack.enter_async_context(open_encoders(settings.encoder))
-        services = Services(store=store, encoders=metered(encoders, metrics), default_encoder=settings.encoder.kind)
+        services = Services(
+            store=store,
+            encoders=metered(encoders, metrics),
+            default_encoder=settings.encoder.kind,
+            client_encoders={encoder.id: encoder.dimensions for encoder in settings.encoder.client},
+        )
         server = make_server(settings.grpc, services, Chain(steps(identify, policy, metrics)), health)
         grpc_port = bind(server, settings.grpc, certificates.credentials() if certificates else None)
         await server.start()

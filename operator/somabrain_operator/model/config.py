@@ -29,7 +29,7 @@ JsonPointer = Annotated[str, Field(max_length=256)]
 class Encoder(Part):
     """How text becomes a vector."""
 
-    kind: Literal["minilm-l6-v2-int8", "lexical"] = _ENCODER.kind
+    kind: Literal["minilm-l6-v2-int8", "lexical"] = "minilm-l6-v2-int8"
     """`minilm-l6-v2-int8`: the sentence encoder in the image. `lexical`: no vectors."""
     threads: Annotated[int, Field(ge=1, le=64)] = _ENCODER.threads
     """Threads a text is encoded with."""

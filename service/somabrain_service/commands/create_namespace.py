@@ -10,7 +10,6 @@ from somabrain_service.domain import analysis
 from somabrain_service.domain.idempotency import request_key
 from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.namespace import DEFAULT_FEED_RETENTION, DEFAULT_LANGUAGE, Namespace, NamespaceDraft
-from somabrain_service.encoders.protocols import LEXICAL
 
 
 async def create_namespace(
@@ -26,9 +25,10 @@ async def create_namespace(
     request = request_key(tenant, request_id, "CreateNamespace", draft)
     asked = draft.settings
     encoder = asked.encoder or services.default_encoder
-    known = sorted({LEXICAL, *services.encoders})
-    if encoder not in known:
-        raise InvalidArgument("namespace.settings.encoder", f"must be one of {', '.join(known)}, or empty")
+    if encoder not in services.encoder_ids:
+        raise InvalidArgument(
+            "namespace.settings.encoder", f"must be one of {', '.join(services.encoder_ids)}, or empty"
+        )
     settings = dataclasses.replace(
         asked,
         language=asked.language or DEFAULT_LANGUAGE,

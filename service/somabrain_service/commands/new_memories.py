@@ -14,7 +14,7 @@ from somabrain_service.commands.services import Services
 from somabrain_service.domain import analysis
 from somabrain_service.domain.memory import NEUTRAL_SALIENCE, MemoryDraft
 from somabrain_service.domain.namespace import Namespace
-from somabrain_service.encoders.protocols import EncoderUnavailable
+from somabrain_service.encoders.protocols import LEXICAL, EncoderUnavailable
 from somabrain_service.store.protocols import NewMemory
 
 log = structlog.get_logger(__name__)
@@ -58,11 +58,10 @@ def expiry(draft: MemoryDraft, ttl: timedelta | None, now: datetime) -> datetime
 
 async def encode(services: Services, encoder_id: str, texts: Sequence[str]) -> list[NDArray[np.float32] | None]:
     """A vector a text; None for all where the encoder fails or there is none: they are found by their words."""
-    encoder = services.encoders.get(encoder_id)
-    if encoder is None or not texts:
+    if not texts or encoder_id == LEXICAL or encoder_id in services.client_encoders:
         return [None] * len(texts)
     try:
-        return list(await encoder.encode(texts))
+        return list(await services.encoder(encoder_id).encode(texts))
     except EncoderUnavailable:
         log.warning("kept without a vector", encoder=encoder_id, texts=len(texts), exc_info=True)
         return [None] * len(texts)

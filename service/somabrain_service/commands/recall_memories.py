@@ -44,7 +44,8 @@ async def recall_memories(services: Services, tenant: TenantId, query: RecallQue
         except EncoderUnavailable:
             if not query.query:
                 raise
-            log.warning("answered without vectors", encoder=encoder_id, exc_info=True)
+            if encoder_id not in services.client_encoders:
+                log.warning("answered without vectors", encoder=encoder_id, exc_info=True)
             degraded.append(DegradedReason.ENCODER_UNAVAILABLE)
     now = services.clock()
     terms = tuple(sorted(analysis.named(namespace.analyzer).terms(query.query)))
@@ -74,10 +75,7 @@ async def recall_memories(services: Services, tenant: TenantId, query: RecallQue
 async def _query_vector(services: Services, encoder_id: str, query: RecallQuery) -> NDArray[np.float32]:
     if query.vector is not None:
         return own_vector(services, encoder_id, query.vector)
-    encoder = services.encoders.get(encoder_id)
-    if encoder is None:
-        raise EncoderUnavailable(f"This server does not run the namespace's encoder {encoder_id!r}.")
-    encoded: NDArray[np.float32] = (await encoder.encode([query.query]))[0]
+    encoded: NDArray[np.float32] = (await services.encoder(encoder_id).encode([query.query]))[0]
     return encoded
 
 

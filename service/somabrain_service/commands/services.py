@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from somabrain_service.commands.watchers import Watchers
-from somabrain_service.encoders.protocols import Encoder
+from somabrain_service.encoders.protocols import LEXICAL, Encoder, EncoderUnavailable
 from somabrain_service.store.protocols import Store
 
 
@@ -20,12 +20,41 @@ def utc_now() -> datetime:
 class Services:
     """The parts a command needs, made once by the entry point.
 
-    `encoders` are all that this process can run, by encoder id, `default_encoder` is the one of a namespace that
-    names none; the id `lexical` stands for no vectors and has no encoder.
+    `encoders` are all that this process can run, by encoder id, `client_encoders` those that clients run, each with
+    the length of its vectors; `default_encoder` is the one of a namespace that names none. The id `lexical` stands for
+    no vectors and has no encoder.
     """
 
     store: Store
     encoders: Mapping[str, Encoder]
     default_encoder: str
+    client_encoders: Mapping[str, int] = field(default_factory=dict)
     watchers: Watchers = field(default_factory=Watchers)
     clock: Callable[[], datetime] = utc_now
+
+    @property
+    def encoder_ids(self) -> list[str]:
+        """What a namespace may choose."""
+        return sorted({LEXICAL, *self.encoders, *self.client_encoders})
+
+    def dimensions(self, encoder_id: str) -> int:
+        """Length of an encoder's vectors.
+
+        Raises:
+            EncoderUnavailable: this process does not know the encoder.
+        """
+        if encoder_id in self.client_encoders:
+            return self.client_encoders[encoder_id]
+        return self.encoder(encoder_id).dimensions
+
+    def encoder(self, encoder_id: str) -> Encoder:
+        """The encoder itself.
+
+        Raises:
+            EncoderUnavailable: this process does not run it.
+        """
+        if encoder := self.encoders.get(encoder_id):
+            return encoder
+        if encoder_id in self.client_encoders:
+            raise EncoderUnavailable(f"Clients run the encoder {encoder_id!r} themselves: send `vector`.")
+        raise EncoderUnavailable(f"This server does not run the namespace's encoder {encoder_id!r}.")

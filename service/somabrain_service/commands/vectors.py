@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from common.errors import InvalidArgument
 from somabrain_service.commands.services import Services
 from somabrain_service.domain.memory import Vector
-from somabrain_service.encoders.protocols import LEXICAL, EncoderUnavailable
+from somabrain_service.encoders.protocols import LEXICAL
 
 
 def own_vector(services: Services, encoder_id: str, vector: Vector) -> NDArray[np.float32]:
@@ -16,7 +16,7 @@ def own_vector(services: Services, encoder_id: str, vector: Vector) -> NDArray[n
 
     Raises:
         InvalidArgument: it is of another encoder or has another dimension than the namespace's vectors.
-        EncoderUnavailable: this process does not run the namespace's encoder, so the dimension is not known.
+        EncoderUnavailable: this process does not know the namespace's encoder, and so no dimension.
     """
     if encoder_id == LEXICAL:
         raise InvalidArgument(vector.field, "the namespace keeps no vectors; leave it unset")
@@ -24,13 +24,11 @@ def own_vector(services: Services, encoder_id: str, vector: Vector) -> NDArray[n
         raise InvalidArgument(
             f"{vector.field}.encoder_id", f"must be the namespace's, {encoder_id!r}, or empty; encode with that one"
         )
-    encoder = services.encoders.get(encoder_id)
-    if encoder is None:
-        raise EncoderUnavailable(f"This server does not run the namespace's encoder {encoder_id!r}.")
-    if len(vector.values) != encoder.dimensions:
+    dimensions = services.dimensions(encoder_id)
+    if len(vector.values) != dimensions:
         raise InvalidArgument(
             f"{vector.field}.values",
-            f"must hold {encoder.dimensions} numbers, as {encoder_id!r} makes, not {len(vector.values)}",
+            f"must hold {dimensions} numbers, as {encoder_id!r} makes, not {len(vector.values)}",
         )
     values = np.array(vector.values, np.float64)
     # Scaled first, so that neither very large nor very small numbers leave the range when squared.

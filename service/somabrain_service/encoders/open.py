@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
-from common.config.settings import EncoderSettings
-from somabrain_service.encoders.protocols import LEXICAL, Encoder
+from common.config.settings import MINILM, EncoderSettings
+from somabrain_service.encoders.endpoint import open_endpoint
+from somabrain_service.encoders.protocols import Encoder
 
 
 @asynccontextmanager
 async def open_encoders(encoder: EncoderSettings) -> AsyncIterator[Mapping[str, Encoder]]:
-    """The encoders by id, closed on leaving; none for `lexical`.
+    """Those that this process runs or asks, by id, closed on leaving; `lexical` and clients' own are not among them.
 
-    Loading takes about a second and is done off the event loop.
+    Loading takes about a second each and is done off the event loop.
 
     Raises:
-        EncoderUnavailable: the encoder cannot be loaded.
+        ConfigurationError: one cannot be loaded.
     """
-    if encoder.kind == LEXICAL:
-        yield {}
-        return
-    # Not imported by a lexical server, whose memory it would take.
-    from somabrain_service.encoders.minilm import MiniLm
+    opened: dict[str, Encoder] = {}
+    async with AsyncExitStack() as stack:
+        if encoder.offers_minilm or encoder.onnx:
+            # Not imported by others, whose memory it would take.
+            from somabrain_service.encoders import directory, minilm
 
-    minilm = await asyncio.to_thread(MiniLm.load, encoder.threads)
-    try:
-        yield {minilm.encoder_id: minilm}
-    finally:
-        await minilm.close()
+            if encoder.offers_minilm:
+                opened[MINILM] = await asyncio.to_thread(minilm.load, encoder.threads)
+                stack.push_async_callback(opened[MINILM].close)
+            for onnx in encoder.onnx:
+                opened[onnx.id] = await asyncio.to_thread(directory.load, onnx, encoder.threads)
+                stack.push_async_callback(opened[onnx.id].close)
+        for endpoint in encoder.endpoints:
+            opened[endpoint.id] = await stack.enter_async_context(open_endpoint(endpoint))
+        yield opened

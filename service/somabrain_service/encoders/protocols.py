@@ -8,10 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from common.config.settings import LEXICAL as LEXICAL  # noqa: PLC0414 - said to callers by this name
 from common.errors import Unavailable
-
-LEXICAL = "lexical"
-"""The encoder id of namespaces that keep no vectors."""
 
 
 class EncoderUnavailable(Unavailable):

@@ -24,7 +24,9 @@ from somabrain_service.domain.namespace import Namespace, NamespaceDraft, Namesp
 from somabrain_service.domain.pages import ListQuery
 from somabrain_service.domain.patch import MemoryPatch
 from somabrain_service.domain.recall import RecallAnswer, RecallQuery
-from somabrain_service.encoders.minilm import ENCODER_ID, MiniLm
+from somabrain_service.encoders import minilm as image
+from somabrain_service.encoders.minilm import ENCODER_ID
+from somabrain_service.encoders.onnx import OnnxEncoder
 from somabrain_service.store.open import open_store
 from tests.integration.conftest import Clone
 
@@ -95,14 +97,14 @@ class Brain:
 
 
 @pytest.fixture(scope="session")
-def minilm() -> Iterator[MiniLm]:
-    encoder = MiniLm.load(threads=1)
+def minilm() -> Iterator[OnnxEncoder]:
+    encoder = image.load(threads=1)
     yield encoder
     asyncio.run(encoder.close())
 
 
 @pytest.fixture
-async def services(database: Clone, minilm: MiniLm) -> AsyncIterator[Services]:
+async def services(database: Clone, minilm: OnnxEncoder) -> AsyncIterator[Services]:
     async with open_store(database.app_dsn, DatabaseSettings()) as store:
         yield Services(store, {ENCODER_ID: minilm}, ENCODER_ID)
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from somabrain_service.commands.batch_remember_memories import Item
 from somabrain_service.commands.services import Services
 from somabrain_service.domain.memory import MemoryDraft, Vector
-from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID, MiniLm
+from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
+from somabrain_service.encoders.onnx import OnnxEncoder
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 from tests.integration.store.test_remember import counted_exactly
@@ -24,7 +25,7 @@ class Counting:
     encoder_id = ENCODER_ID
     dimensions = DIMENSIONS
 
-    def __init__(self, encoder: MiniLm) -> None:
+    def __init__(self, encoder: OnnxEncoder) -> None:
         self._encoder = encoder
         self.asked: list[int] = []
 
@@ -59,7 +60,7 @@ async def test_a_batch_is_as_if_its_items_were_kept_one_by_one(brain: Brain) -> 
 
 
 async def test_one_encoding_one_version_and_a_row_of_the_feed_for_each(
-    brain: Brain, services: Services, minilm: MiniLm, database: Clone
+    brain: Brain, services: Services, minilm: OnnxEncoder, database: Clone
 ) -> None:
     counting = Counting(minilm)
     asked = Brain(Services(services.store, {ENCODER_ID: counting}, ENCODER_ID), brain.tenant, brain.parent)

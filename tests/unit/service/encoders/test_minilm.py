@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from common.config.settings import EncoderSettings
-from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID, MAX_TOKENS, VOCABULARY, MiniLm
+from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID, MAX_TOKENS, VOCABULARY
+from somabrain_service.encoders.onnx import OnnxEncoder
 from somabrain_service.encoders.open import open_encoders
 
 TEXTS = [
@@ -23,14 +24,14 @@ TEXTS = [
 
 
 @pytest.fixture
-async def minilm() -> AsyncIterator[MiniLm]:
+async def minilm() -> AsyncIterator[OnnxEncoder]:
     async with open_encoders(EncoderSettings()) as encoders:
         encoder = encoders[ENCODER_ID]
-        assert isinstance(encoder, MiniLm)
+        assert isinstance(encoder, OnnxEncoder)
         yield encoder
 
 
-async def test_vectors_have_length_one_and_meaning_is_near(minilm: MiniLm) -> None:
+async def test_vectors_have_length_one_and_meaning_is_near(minilm: OnnxEncoder) -> None:
     vectors = await minilm.encode(TEXTS)
     assert vectors.shape == (len(TEXTS), DIMENSIONS)
     assert vectors.dtype == np.float32
@@ -39,7 +40,7 @@ async def test_vectors_have_length_one_and_meaning_is_near(minilm: MiniLm) -> No
     assert near > 0.5 > 0.2 > far
 
 
-async def test_a_text_has_the_same_vector_alone_and_among_others(minilm: MiniLm) -> None:
+async def test_a_text_has_the_same_vector_alone_and_among_others(minilm: OnnxEncoder) -> None:
     together = await minilm.encode(TEXTS * 12)
     for i, text in enumerate(TEXTS):
         alone = (await minilm.encode([text]))[0]
@@ -47,14 +48,14 @@ async def test_a_text_has_the_same_vector_alone_and_among_others(minilm: MiniLm)
         assert np.array_equal(alone, (await minilm.encode([text]))[0])
 
 
-async def test_what_is_past_the_last_token_does_not_count(minilm: MiniLm) -> None:
+async def test_what_is_past_the_last_token_does_not_count(minilm: OnnxEncoder) -> None:
     long = "bee " * (MAX_TOKENS + 50)
     vectors = await minilm.encode([long, long + " volcano"])
     assert np.array_equal(vectors[0], vectors[1])
     assert (await minilm.encode([])).shape == (0, DIMENSIONS)
 
 
-async def test_the_event_loop_goes_on_while_a_text_is_encoded(minilm: MiniLm) -> None:
+async def test_the_event_loop_goes_on_while_a_text_is_encoded(minilm: OnnxEncoder) -> None:
     turns = 0
     task = asyncio.create_task(minilm.encode(["many words " * 100] * 16))
     while not task.done():

