@@ -36,6 +36,7 @@ unit: $(VENV) ## Tests that open no socket
 
 integration: $(VENV) ## Tests against real servers on loopback
 	@$(LOCAL) tools opa etcd redis kafka keycloak kubernetes kubectl helm
+	@$(LOCAL) previous
 	@$(PY) -m pytest tests/integration
 
 chart: $(VENV) ## Tests that render the charts

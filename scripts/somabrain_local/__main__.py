@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from somabrain_local import specs
+from somabrain_local import previous, specs
 from somabrain_local.environment import chosen_provider, places
 from somabrain_local.errors import LocalError
 from somabrain_local.progress import Progress
@@ -16,6 +16,7 @@ from somabrain_local.tools import Workshop
 
 PLAIN = {
     "down": "remove the cluster and everything of it",
+    "previous": "install the previous version, which upgrades are tested from, and print its folder",
     "images": "build the images that are missing or out of date",
     "load": "give the cluster the images it does not have yet",
     "kubeconfig": "print the path of the administrator's kubeconfig",
@@ -49,6 +50,9 @@ def main() -> int:
         if arguments.command == "tools":
             everything = [tool.name for tool in specs.TOOLS if tool.name not in ("kind", "pgserver")]
             print(workshop.ensure(arguments.names or everything))
+            return 0
+        if arguments.command == "previous":
+            print(previous.ensure(here, progress).checkout)
             return 0
         provider = choose(chosen_provider(), workshop)
         match arguments.command:

@@ -19,6 +19,7 @@ from common.config.settings import LogSettings, Settings, load
 from common.errors import ConfigurationError, SomaBrainError
 from common.log import configure_logging
 from somabrain_service.migrate import migrate
+from somabrain_service.store.schema import HEAD
 
 FAILED, IMPOSSIBLE = 1, 2
 DATA = Path("~/.local/share/somabrain")
@@ -53,7 +54,10 @@ def _log_settings(log: LogSettings, embedded: bool) -> LogSettings:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="somabrain-service", description="The memory service of SomaBrain.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("migrate", help="bring the database's schema to this version")
+    migrate = commands.add_parser("migrate", help="bring the database's schema to this version")
+    migrate.add_argument(
+        "--to", type=_schema, metavar="NUMBER", help="to this schema instead; a lower one than the database's goes back"
+    )
     serve = commands.add_parser("serve", help="serve; the schema must be there, or /ready says that it is not")
     serve.add_argument(
         "--embedded", action="store_true", help="alone on this machine: its own PostgreSQL, loopback only, no tokens"
@@ -68,7 +72,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> None:
         if getattr(options, "embedded", False):
             settings = _embed(options.data_dir, settings, stack)
         if options.command in {"migrate", "start"} or getattr(options, "embedded", False):
-            _migrate(settings)
+            _migrate(settings, getattr(options, "to", None))
         if options.command != "migrate":
             from somabrain_service.grpc_server import serve
 
@@ -96,16 +100,24 @@ def _embed(directory: Path, settings: Settings, stack: ExitStack) -> Settings:
     )
 
 
-def _migrate(settings: Settings) -> None:
+def _migrate(settings: Settings, to: int | None) -> None:
     """Migrate; a failure's last words also go where `kubectl describe` finds them."""
     try:
         if settings.owner_dsn is None:
             raise ConfigurationError("owner_dsn: is required; set SOMABRAIN_OWNER_DSN to a URL of the owner role.")
-        migrate(settings.owner_dsn.get_secret_value(), settings.database, _say)
+        revision = "head" if to is None else f"{to:04}"
+        migrate(settings.owner_dsn.get_secret_value(), settings.database, _say, revision=revision)
     except SomaBrainError as exc:
         if settings.termination_log is not None and settings.termination_log.exists():
             settings.termination_log.write_text(exc.message)
         raise
+
+
+def _schema(text: str) -> int:
+    """Read a schema's number. There is no way back to none: that would be to delete every memory."""
+    if not text.isdecimal() or not 1 <= int(text) <= HEAD:
+        raise argparse.ArgumentTypeError(f"{text!r} is no schema of this version; there are 1 to {HEAD}")
+    return int(text)
 
 
 def _say(sentence: str) -> None:

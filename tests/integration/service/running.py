@@ -17,6 +17,7 @@ from pathlib import Path
 
 START_S = 30.0
 END_S = 30.0
+PYTHON = Path(sys.executable)
 
 
 @dataclass
@@ -80,19 +81,18 @@ def environment(settings: Mapping[str, object]) -> dict[str, str]:
     return {"PATH": os.defpath, "HOME": str(Path.home()), **own}
 
 
-def command(*arguments: str) -> list[str]:
-    """The console script, with its parent's death as its own."""
-    script = Path(sys.executable).with_name("somabrain-service")
-    return ["setpriv", "--pdeathsig", "KILL", str(script), *arguments]
+def command(*arguments: str, python: Path = PYTHON) -> list[str]:
+    """The console script of a Python's installation, with its parent's death as its own."""
+    return ["setpriv", "--pdeathsig", "KILL", str(python.with_name("somabrain-service")), *arguments]
 
 
 @contextmanager
-def service(folder: Path, settings: Mapping[str, object], *arguments: str) -> Iterator[Running]:
+def service(folder: Path, settings: Mapping[str, object], *arguments: str, python: Path = PYTHON) -> Iterator[Running]:
     """Start `somabrain-service serve` (or what `arguments` say) and wait until it listens; kill it at the end."""
     log = folder / f"service-{len(list(folder.glob('service-*.log')))}.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command(*(arguments or ("serve",))), env=environment(settings), stdout=out, stderr=out
+            command(*(arguments or ("serve",)), python=python), env=environment(settings), stdout=out, stderr=out
         )
     running = Running(process, log)
     try:
@@ -105,8 +105,13 @@ def service(folder: Path, settings: Mapping[str, object], *arguments: str) -> It
         process.wait()
 
 
-def run(settings: Mapping[str, object], *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(settings: Mapping[str, object], *arguments: str, python: Path = PYTHON) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
     return subprocess.run(
-        command(*arguments), env=environment(settings), capture_output=True, text=True, timeout=60, check=False
+        command(*arguments, python=python),
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )

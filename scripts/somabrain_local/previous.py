@@ -1,0 +1,75 @@
+"""The previous version of the project, in an environment of its own: upgrades and old clients are tested from it.
+
+Its commit is named in tests/PREVIOUS. It is taken from this clone's own history, whole, and installed with its own
+locked requirements.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from somabrain_local import shell
+from somabrain_local.environment import Places
+from somabrain_local.errors import CommandFailed, LocalError
+from somabrain_local.progress import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Previous:
+    """A checkout of the previous version, and the Python it is installed in."""
+
+    checkout: Path
+    commit: str
+
+    @property
+    def python(self) -> Path:
+        """The interpreter that imports the previous version."""
+        return self.checkout / ".venv" / "bin" / "python"
+
+
+def ensure(places: Places, progress: Progress) -> Previous:
+    """Make the previous version, unless it is there.
+
+    Raises:
+        LocalError: the clone lacks its commit, or it is the same tree as the present one.
+    """
+    commit = (places.checkout / "tests" / "PREVIOUS").read_text().strip()
+    git = ["git", "-C", places.checkout]
+    try:
+        tree = shell.run([*git, "rev-parse", f"{commit}^{{tree}}"]).strip()
+    except CommandFailed as error:
+        raise LocalError(
+            f"This clone lacks commit {commit}, the previous version (tests/PREVIOUS): run `git fetch --unshallow`."
+        ) from error
+    if tree == shell.run([*git, "rev-parse", "HEAD^{tree}"]).strip():
+        raise LocalError(f"tests/PREVIOUS names {commit}, which is the present version: name an earlier one.")
+    previous = Previous(places.cache / "previous" / tree, commit)
+    with shell.locked(places.cache / "locks" / "previous"):
+        if not previous.python.exists():
+            with progress.step(f"Install the previous version, {commit[:7]}"):
+                _install(previous, places)
+    return previous
+
+
+def _install(previous: Previous, places: Places) -> None:
+    draft = previous.checkout.with_name(".draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    shutil.rmtree(previous.checkout, ignore_errors=True)
+    draft.mkdir(parents=True)
+    archive = draft / "archive.tar"
+    shell.run(["git", "-C", places.checkout, "archive", "--output", archive, previous.commit])
+    shell.run(["tar", "-xf", archive, "-C", draft])
+    archive.unlink()
+    draft.rename(previous.checkout)  # before it is installed: an environment knows its own path
+    uv, venv = places.checkout / ".venv" / "bin" / "uv", previous.checkout / ".venv"
+    log = places.cache / "log" / "previous.log"
+    try:
+        shell.run([uv, "venv", "--quiet", venv], log=log)
+        into = [uv, "pip", "install", "--quiet", "--python", venv / "bin" / "python"]
+        shell.run([*into, "--require-hashes", "-r", previous.checkout / "requirements" / "dev.txt"], log=log)
+        shell.run([*into, "--no-deps", "--no-build-isolation", "--editable", previous.checkout], log=log)
+    except BaseException:
+        shutil.rmtree(venv, ignore_errors=True)
+        raise

@@ -1,0 +1,178 @@
+"""From the previous version to this one and back, with its data, while a client of it goes on writing."""
+
+from __future__ import annotations
+
+import json
+import queue
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from somabrain_client import Change, ChangeType, MemoryClient
+from somabrain_local.loopback.program import free_ports
+from somabrain_local.previous import Previous
+from tests.integration.conftest import Clone
+from tests.integration.service.running import Running, environment, run, service
+
+PROGRAM = Path(__file__).with_name("previous_client.py")
+SETTINGS: Mapping[str, object] = {
+    "auth__mode": "none",
+    "policy__enabled": False,
+    "grpc__host": "127.0.0.1",
+    "grpc__drain_notice_s": 0.3,
+    "http__host": "127.0.0.1",
+    "http__port": 0,
+    "encoder__kind": "lexical",
+}
+
+
+@dataclass(frozen=True)
+class Writer:
+    """The running client of the previous version, and what it has said."""
+
+    process: subprocess.Popen[str]
+    said: queue.Queue[dict[str, object]]
+
+    def next(self) -> dict[str, object]:
+        return self.said.get(timeout=30)
+
+    def goes_on(self, count: int = 20) -> list[int]:
+        """The next so many acknowledged entries; the client fails if one takes longer than its own retries."""
+        return [int(str(self.next()["entry"])) for _ in range(count)]
+
+    def stop(self) -> list[int]:
+        """End it, and return the entries not asked for yet."""
+        self.process.communicate(timeout=30)
+        assert self.process.returncode == 0
+        return [int(str(said["entry"])) for said in list(self.said.queue)]
+
+
+@contextmanager
+def writer(previous: Previous, address: str) -> Iterator[Writer]:
+    said: queue.Queue[dict[str, object]] = queue.Queue()
+    with subprocess.Popen(
+        ["setpriv", "--pdeathsig", "KILL", previous.python, PROGRAM, address],
+        env=environment({}), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+
+        def read() -> None:
+            for line in process.stdout or ():
+                said.put(json.loads(line))
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        yield Writer(process, said)
+        process.kill()
+        reader.join()
+
+
+async def people(address: str) -> list[tuple[object, ...]]:
+    """All that a person can see of what the previous version filled, revisions and order of answers included."""
+    async with MemoryClient(address) as client:
+        namespace = await client.get_namespace("people")
+        every = [memory async for memory in client.list("people", page_size=1000)]
+        former = [[was.text async for was in client.revisions(memory.name)] for memory in every]
+        answer = await client.recall("people", "who kept the harbour light, Ada?", top_k=50)
+        return [
+            (namespace.name, namespace.language, namespace.recency_half_life, namespace.epoch),
+            *((memory, *texts) for memory, texts in zip(every, former, strict=True)),
+            tuple(hit.memory.name for hit in answer.hits),
+        ]
+
+
+async def entries(address: str, cursor: str, count: int) -> list[str]:
+    """The names of the first so many changes after a cursor."""
+    names: list[str] = []
+    async with MemoryClient(address) as client:
+        async for event in client.watch("log", cursor=cursor):
+            if isinstance(event, Change):
+                assert event.type is ChangeType.REMEMBERED
+                names.append(event.name)
+                if len(names) == count:
+                    break
+    return names
+
+
+@pytest.fixture
+def everybody(unmigrated: Clone) -> dict[str, object]:
+    return {**SETTINGS, "postgres_dsn": unmigrated.app_dsn, "owner_dsn": unmigrated.owner_dsn}
+
+
+def test_the_previous_version_is_another_one(previous: Previous) -> None:
+    """What is tested here is not this version against itself."""
+    done = subprocess.run(
+        [previous.python, "-c", "import somabrain_service; print(somabrain_service.__file__)"],
+        env=environment({}), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert Path(done.stdout.strip()).is_relative_to(previous.checkout)
+
+
+@pytest.mark.timeout(300)
+async def test_an_upgrade_and_the_way_back_lose_nothing_and_stop_nobody(
+    previous: Previous, everybody: dict[str, object], folder: Path
+) -> None:
+    """Migrated under the old server, which stays ready; then both serve, then the new one alone, then the old again.
+
+    The old client writes all the while: every entry that it was acknowledged is there once, and the cursor that the
+    old server gave it tells of each of them, in order.
+    """
+    old_port, new_port = free_ports(2)
+    with ExitStack() as stack:
+        assert run(everybody, "migrate", python=previous.python).returncode == 0
+
+        def start(port: int, python: Path | None = None) -> Running:
+            chosen = {} if python is None else {"python": python}
+            running = stack.enter_context(service(folder, {**everybody, "grpc__port": port}, **chosen))
+            running.wait_until_ready()
+            return running
+
+        old = start(old_port, previous.python)
+        both = f"ipv4:///127.0.0.1:{old_port},127.0.0.1:{new_port}"
+        old_client = stack.enter_context(writer(previous, both))
+        cursor = str(old_client.next()["cursor"])
+        before = await people(old.address)
+        written = old_client.goes_on()
+
+        migrated = run(everybody, "migrate")
+        assert migrated.returncode == 0, migrated.stderr
+        written += old_client.goes_on()
+        assert old.get("/ready")[0] == 200
+        assert await people(old.address) == before
+
+        new = start(new_port)
+        assert await people(new.address) == before
+        written += old_client.goes_on()
+        assert old.stop() == 0
+        written += old_client.goes_on()
+        assert await people(new.address) == before
+        async with MemoryClient(new.address) as client:
+            await client.remember("people", "Kept by the new version: the fog horn.", session="s1")
+        with_new = await people(new.address)
+
+        back = start(old_port, previous.python)
+        written += old_client.goes_on()
+        assert new.stop() == 0
+        down = run(everybody, "migrate", "--to", "1")
+        assert down.returncode == 0, down.stderr
+        written += old_client.goes_on()
+        written += old_client.stop()
+        assert await people(back.address) == with_new
+        async with MemoryClient(back.address) as client:
+            kept = {memory.text: memory.name async for memory in client.list("log", page_size=1000)}
+        assert written == list(range(len(written)))
+        assert sorted(kept) == sorted(f"entry {number}" for number in written)
+        told = await entries(back.address, cursor, len(written))
+        assert told == [kept[f"entry {number}"] for number in written]
+
+
+def test_there_is_no_way_back_to_no_schema(everybody: dict[str, object]) -> None:
+    """It would delete every memory; what it could have meant is said."""
+    for number in ("0", "-1", "99", "base"):
+        done = run(everybody, "migrate", f"--to={number}")
+        assert done.returncode == 2
+        assert "is no schema of this version; there are 1 to" in done.stderr
