@@ -8,7 +8,6 @@ asymmetric keys are taken, and a key is used only with the algorithms of its own
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +21,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from common.config.settings import AuthSettings
-from common.errors import ConfigurationError, Unauthenticated, Unavailable
+from common.errors import Unauthenticated, Unavailable
+from common.trust import trusting
 from common.utils.trace import http_client
 
 ALGORITHMS: Mapping[str, tuple[str, ...]] = {
@@ -77,15 +77,10 @@ class KeySet:
         self._failed = False
         self._session: aiohttp.ClientSession | None = None
         self.read_at = float("-inf")
-        """When the keys were read, in seconds since the epoch."""
+        """When the keys were read, by the monotonic clock."""
 
     async def __aenter__(self) -> KeySet:
-        try:
-            context = ssl.create_default_context(cafile=self._auth.jwks_ca_file)
-        except (OSError, ssl.SSLError) as exc:
-            raise ConfigurationError(
-                f"auth.jwks_ca_file: {self._auth.jwks_ca_file} cannot be read as a PEM bundle; give one, or unset it."
-            ) from exc
+        context = trusting(self._auth.jwks_ca_file, "auth.jwks_ca_file")
         self._session = http_client(
             connector=aiohttp.TCPConnector(ssl=context, limit=2), timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)
         )
@@ -104,9 +99,9 @@ class KeySet:
             Unauthenticated: the algorithm is not allowed or there is no such key.
             Unavailable: the keys cannot be read now.
         """
-        if algorithm not in ALLOWED:
+        if not isinstance(algorithm, str) or algorithm not in ALLOWED:
             raise Unauthenticated("wrong_algorithm")
-        if time.time() >= self.read_at + self._auth.cache_s:
+        if time.monotonic() >= self.read_at + self._auth.cache_s:
             await self._read(self.read_at)
         key = self._lookup(key_id)
         if key is None:
@@ -132,13 +127,12 @@ class KeySet:
                 if self._failed:
                     raise Unavailable("The keys of the token issuer could not be read a moment ago. Try again.")
                 return
-            self._tried_at = time.monotonic()
             # Before the request: an answer is believed from when it was asked for.
-            asked_at = time.time()
+            self._tried_at = time.monotonic()
             self._failed = True
             self._keys = parse_keys(await self._fetch())
             self._failed = False
-            self.read_at = asked_at
+            self.read_at = self._tried_at
 
     async def _fetch(self) -> object:
         if self._session is None:

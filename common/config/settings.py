@@ -113,12 +113,30 @@ class WorkersSettings(_Group):
     """How long a sweep rests when nothing is left to remove: how long rows outlive their time, at most."""
 
 
+class IntrospectionSettings(_Group):
+    """The central identity service that is asked about tokens (RFC 7662)."""
+
+    address: Annotated[str, Field(pattern="^https?://[^/]")] = "http://auth.soma-infra.svc.cluster.local:8080"
+    """Where it listens; the default is where soma-infra puts it. Tokens and our secret go there: give an address with
+    https unless the network encrypts by itself."""
+    path: Annotated[str, Field(pattern="^/")] = "/realms/somabrain/protocol/openid-connect/token/introspect"
+    """Of the introspection endpoint; the default is Keycloak's for a realm `somabrain`."""
+    client_id: str | None = None
+    """The client that we ask as. Required with `auth.mode=introspection`."""
+    client_secret: SecretStr | None = None
+    """Its secret. Required with `auth.mode=introspection`."""
+    ca_file: Path | None = None
+    """PEM bundle that signs `address`'s certificate. None: the system's."""
+    timeout_s: Annotated[float, Field(gt=0, le=30)] = 2.0
+    """How long an answer may take; past it the caller is told UNAVAILABLE, and tries again."""
+
+
 class AuthSettings(_Group):
     """Who calls."""
 
-    mode: Literal["jwt", "none"] = "jwt"
-    """`jwt`: signed tokens checked against the issuer's keys. `none`: everybody is the tenant `none_tenant`;
-    only on loopback."""
+    mode: Literal["jwt", "introspection", "none"] = "jwt"
+    """`jwt`: signed tokens checked against the issuer's keys. `introspection`: the identity service is asked, which
+    knows of tokens that were revoked. `none`: everybody is the tenant `none_tenant`; only on loopback."""
     issuer: str = "https://kubernetes.default.svc.cluster.local"
     """The `iss` that tokens must carry. The default is a cluster's own issuer."""
     audience: str = "somabrain"
@@ -137,8 +155,11 @@ class AuthSettings(_Group):
     """Clock difference that `exp` and `nbf` forgive."""
     cache_s: Annotated[float, Field(ge=0, le=60)] = 60.0
     """How long a checked token is believed without checking again, never past its `exp`."""
+    refusal_cache_s: Annotated[float, Field(ge=0, le=5)] = 5.0
+    """How long a refused token is refused without checking again."""
     none_tenant: str = "local"
     """The tenant of every caller when `mode` is `none`."""
+    introspection: IntrospectionSettings = IntrospectionSettings()
 
 
 class PolicySettings(_Group):

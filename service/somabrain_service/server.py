@@ -29,6 +29,7 @@ NAMESPACE = namespace_service_pb2.DESCRIPTOR.services_by_name["NamespaceService"
 SERVED = (MEMORY, NAMESPACE)
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+MAX_METADATA_BYTES = 32 * 1024  # the longest token, and as much again for everything else
 KEEPALIVE_MS = 30_000
 MIN_PING_MS = 10_000
 
@@ -43,6 +44,9 @@ def options(settings: GrpcSettings) -> list[tuple[str, int]]:
         ("grpc.keepalive_time_ms", KEEPALIVE_MS),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_PING_MS),
         ("grpc.keepalive_permit_without_calls", 1),
+        # One bound, or gRPC refuses by chance what lies between its soft one and its hard one.
+        ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         # Two servers on one port would share calls by chance: the second must fail to start.

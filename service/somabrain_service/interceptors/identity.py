@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from google.protobuf.message import Message
 
-from common.errors import Unauthenticated
+from common.errors import Unauthenticated, Unavailable
 from common.utils.auth_client import Authenticator
 from common.utils.trace import span
 from somabrain_service.caller import caller
@@ -31,6 +31,9 @@ class Identify:
                 identity = await self._authenticator.identify(bearer_token(call.metadata.get("authorization")))
         except Unauthenticated as exc:
             self._metrics.auth_failures.labels(exc.cause).inc()
+            raise
+        except Unavailable:
+            self._metrics.auth_failures.labels("unreachable").inc()
             raise
         caller.set(identity)
         known = replace(call, identity=identity)

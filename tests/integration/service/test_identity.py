@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from common.config.settings import AuthSettings
 from common.errors import ConfigurationError, Unauthenticated, Unavailable
 from common.utils.auth_client import Authenticator, authenticator
-from tests.integration.service.issuer import Issuer, issuer, new_key
+from tests.integration.service.issuer import AUDIENCE, Issuer, issuer, new_key
 
 
 @pytest.fixture
@@ -81,6 +82,28 @@ REFUSED: dict[str, Callable[[Issuer], str | None]] = {
 async def test_a_token_that_is_not_good_is_refused_for_its_cause(idp: Issuer, cause: str) -> None:
     async with authenticator(settings(idp), "0.0.0.0") as authenticate:
         assert await refusal(authenticate, REFUSED[cause](idp)) == cause
+
+
+@pytest.mark.parametrize("algorithm", [[], {}, 7, None, "RS257"])
+async def test_whatever_a_header_says_is_answered(idp: Issuer, algorithm: object) -> None:
+    _, body, signature = idp.token().split(".")
+    odd = encoded(json.dumps({"alg": algorithm, "kid": "k1"}).encode())
+    async with authenticator(settings(idp), "0.0.0.0") as authenticate:
+        assert await refusal(authenticate, f"{odd}.{body}.{signature}") in {"wrong_algorithm", "malformed"}
+
+
+@pytest.mark.parametrize(("kind", "let_in"), [("at+jwt", True), ("JWT", True), ("logout+jwt", False), ([], False)])
+async def test_a_token_of_another_type_is_refused(idp: Issuer, kind: object, let_in: bool) -> None:
+    """Logout tokens and their like bear the issuer's signature as well (RFC 8725, 3.11)."""
+    now = time.time()
+    claims = {"iss": idp.url, "aud": AUDIENCE, "sub": "x", "exp": now + 60, "tenant": "a"}
+    headers = {"kid": "k1", "typ": kind}
+    token = jwt.encode(claims, idp.published["k1"], algorithm="RS256", headers=headers)
+    async with authenticator(settings(idp), "0.0.0.0") as authenticate:
+        if let_in:
+            assert (await authenticate.identify(token)).tenant == "a"
+        else:
+            assert await refusal(authenticate, token) == "wrong_type"
 
 
 @pytest.mark.parametrize("forge", [unsigned, confused])

@@ -1,0 +1,122 @@
+"""Tokens that the central identity service is asked about (RFC 7662): it knows of those that were revoked.
+
+It is asked as a client of its own, and its answer is held against the same issuer and audience as a signed token's
+claims. Whatever is no answer, an error or silence, is Unavailable and never a yes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from urllib.parse import quote_plus
+
+import aiohttp
+
+from common.config.settings import AuthSettings
+from common.errors import ConfigurationError, Unauthenticated, Unavailable
+from common.trust import trusting
+from common.utils.trace import http_client
+from common.verifier import Verified
+
+CONNECTIONS = 32
+
+
+class IntrospectionVerifier:
+    """Asks the endpoint. An async context manager: it owns the HTTP session."""
+
+    def __init__(self, auth: AuthSettings) -> None:
+        """Take what is needed to ask.
+
+        Raises:
+            ConfigurationError: the client that we ask as is not given.
+        """
+        asked = auth.introspection
+        if asked.client_id is None or asked.client_secret is None:
+            raise ConfigurationError(
+                "auth.introspection: client_id and client_secret are required with auth.mode=introspection; "
+                "register a confidential client at the identity service and give both."
+            )
+        self._auth = auth
+        self._url = asked.address.rstrip("/") + asked.path
+        # Each part is form-encoded first (RFC 6749, 2.3.1).
+        secret = asked.client_secret.get_secret_value()
+        self._client = aiohttp.encode_basic_auth(quote_plus(asked.client_id), quote_plus(secret))
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> IntrospectionVerifier:
+        asked = self._auth.introspection
+        self._session = http_client(
+            connector=aiohttp.TCPConnector(
+                ssl=trusting(asked.ca_file, "auth.introspection.ca_file"), limit=CONNECTIONS
+            ),
+            timeout=aiohttp.ClientTimeout(total=asked.timeout_s),
+            headers={"Accept": "application/json", "Authorization": self._client},
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def verify(self, token: str) -> Verified:
+        """Return what the service says that `token` claims."""
+        asked_at = time.monotonic()
+        claims = await self._ask(token)
+        match claims.get("active"):
+            case True:
+                check(claims, self._auth, time.time())
+                return Verified(claims, asked_at)
+            case False:
+                # Expired, revoked, another realm's, made up: by the RFC it does not say which (2.2).
+                raise Unauthenticated("inactive")
+            case _:
+                raise Unavailable("The identity service gave an answer that is none (RFC 7662, 2.2).")
+
+    async def _ask(self, token: str) -> Mapping[str, object]:
+        if self._session is None:
+            raise RuntimeError("IntrospectionVerifier is used outside its context")
+        form = {"token": token, "token_type_hint": "access_token"}
+        try:
+            # Never redirected: token and secret are for this address.
+            async with self._session.post(self._url, data=form, allow_redirects=False) as response:
+                if response.status != 200:
+                    raise aiohttp.ClientResponseError(
+                        response.request_info, (), status=response.status, message="introspection was refused"
+                    )
+                answer: object = await response.json()
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
+            raise Unavailable("The identity service cannot be asked, so no caller can be known.") from exc
+        return answer if isinstance(answer, Mapping) else {}
+
+
+def check(claims: Mapping[str, object], auth: AuthSettings, now: float) -> None:
+    """Hold an active token's claims against the settings, as a signed token's are.
+
+    Raises:
+        Unauthenticated: they are another's, for another audience, of another type, or not for now.
+    """
+    if any(claims.get(name) is None for name in ("exp", "iss", "aud", "sub")):
+        raise Unauthenticated("claim_missing")
+    # A refresh token is active, too, and one that is bound to a key (DPoP) is nothing without it.
+    kind = claims.get("token_type")
+    if kind is not None and str(kind).lower() != "bearer":
+        raise Unauthenticated("wrong_type")
+    if claims["iss"] != auth.issuer:
+        raise Unauthenticated("wrong_issuer")
+    audience = claims["aud"]
+    if auth.audience not in (audience if isinstance(audience, list) else [audience]):
+        raise Unauthenticated("wrong_audience")
+    if not _seconds(claims["exp"]) + auth.leeway_s > now:
+        raise Unauthenticated("expired")
+    if claims.get("nbf") is not None and _seconds(claims["nbf"]) - auth.leeway_s > now:
+        raise Unauthenticated("not_yet_valid")
+
+
+def _seconds(claim: object) -> float:
+    if not isinstance(claim, int | float) or not math.isfinite(claim):
+        raise Unauthenticated("malformed")
+    return float(claim)

@@ -1,0 +1,226 @@
+"""What an identity service may answer that is no answer: nobody is let in, and nothing of ours goes elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs
+
+import pytest
+
+from common.config.settings import AuthSettings
+from common.errors import ConfigurationError, Unauthenticated, Unavailable
+from common.utils import auth_client
+from common.utils.auth_client import Authenticator, authenticator
+
+ISSUER = "https://id.example/realms/somabrain"
+
+
+def active(**changes: object) -> dict[str, object]:
+    return {
+        "active": True, "iss": ISSUER, "aud": ["somabrain", "account"], "sub": "agent", "tenant": "a",
+        "exp": time.time() + 600, "token_type": "Bearer", "scope": "memory.read", **changes,
+    }  # fmt: skip
+
+
+@dataclass
+class Endpoint:
+    """An endpoint that answers as it is told, and keeps what it was asked."""
+
+    address: str
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
+    wait_s: float = 0.0
+    asked: list[tuple[str, str, dict[str, list[str]]]] = field(default_factory=list)
+    """Path, Authorization, form."""
+
+    def says(self, document: object) -> None:
+        self.body = json.dumps(document).encode()
+
+
+@contextmanager
+def listening() -> Iterator[Endpoint]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            made.asked.append((self.path, self.headers["Authorization"], form))
+            time.sleep(made.wait_s)
+            self.send_response(made.status)
+            for name, value in made.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(made.body)))
+            self.end_headers()
+            self.wfile.write(made.body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class' name
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    made = Endpoint(f"http://127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield made
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    with listening() as made:
+        made.says(active())
+        yield made
+
+
+def settings(endpoint: Endpoint, **changes: object) -> AuthSettings:
+    introspection = {
+        "address": endpoint.address, "path": "/introspect", "client_id": "brain:1", "client_secret": "s p+ä",
+        "timeout_s": 0.5,
+    }  # fmt: skip
+    return AuthSettings.model_validate(
+        {
+            "mode": "introspection",
+            "issuer": ISSUER,
+            "tenant_claim": "/tenant",
+            "introspection": introspection,
+            **changes,
+        }
+    )
+
+
+async def refusal(authenticate: Authenticator, token: str = "opaque") -> str:
+    with pytest.raises(Unauthenticated) as caught:
+        await authenticate.identify(token)
+    return caught.value.cause
+
+
+async def test_it_is_asked_as_our_client_and_its_answer_is_an_identity(endpoint: Endpoint) -> None:
+    async with authenticator(settings(endpoint, scope_claim="/scope"), "0.0.0.0") as authenticate:
+        identity = await authenticate.identify("opaque")
+    assert (identity.subject, identity.tenant, identity.issuer) == ("agent", "a", ISSUER)
+    assert identity.scopes == frozenset({"memory.read"})
+    (path, authorization, form) = endpoint.asked[0]
+    assert (path, form["token"]) == ("/introspect", ["opaque"])
+    assert base64.b64decode(authorization.removeprefix("Basic ")) == b"brain%3A1:s+p%2B%C3%A4"
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"active": False}, "inactive"),
+        ({"iss": "https://id.example/realms/another"}, "wrong_issuer"),
+        ({"aud": "account"}, "wrong_audience"),
+        ({"aud": ["somabrain-other"]}, "wrong_audience"),
+        ({"exp": 1}, "expired"),
+        ({"exp": "soon"}, "malformed"),
+        ({"exp": float("nan")}, "malformed"),
+        ({"nbf": time.time() + 3600}, "not_yet_valid"),
+        ({"sub": None}, "claim_missing"),
+        ({"exp": None}, "claim_missing"),
+        ({"tenant": ""}, "tenant_missing"),
+        ({"token_type": "Refresh"}, "wrong_type"),
+        ({"token_type": "DPoP"}, "wrong_type"),
+    ],
+)
+async def test_what_is_active_for_somebody_else_is_refused(
+    endpoint: Endpoint, changes: dict[str, object], cause: str
+) -> None:
+    endpoint.says(active(**changes))
+    async with authenticator(settings(endpoint), "0.0.0.0") as authenticate:
+        assert await refusal(authenticate) == cause
+
+
+@pytest.mark.parametrize("status", [204, 302, 307, 400, 401, 403, 429, 500, 503])
+async def test_what_is_no_answer_lets_nobody_in_and_is_asked_again(endpoint: Endpoint, status: int) -> None:
+    """Our own client being refused is a failure, too, and says nothing of the caller."""
+    with listening() as elsewhere:
+        elsewhere.says(active())
+        endpoint.status = status
+        endpoint.headers["Location"] = f"{elsewhere.address}/introspect"
+        async with authenticator(settings(endpoint), "0.0.0.0") as authenticate:
+            with pytest.raises(Unavailable):
+                await authenticate.identify("opaque")
+            endpoint.status = 200
+            assert (await authenticate.identify("opaque")).tenant == "a"
+        assert elsewhere.asked == [], "the token and our secret were sent to another address"
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"{}", b'{"active": "true"}', b'{"active": 1}', b"\xff"])
+async def test_a_body_that_says_nothing_lets_nobody_in(endpoint: Endpoint, body: bytes) -> None:
+    endpoint.body = body
+    async with authenticator(settings(endpoint), "0.0.0.0") as authenticate:
+        with pytest.raises(Unavailable):
+            await authenticate.identify("opaque")
+
+
+async def test_silence_is_unavailable_within_its_time(endpoint: Endpoint) -> None:
+    endpoint.wait_s = 2
+    async with authenticator(settings(endpoint), "0.0.0.0") as authenticate:
+        with pytest.raises(Unavailable):
+            await authenticate.identify("opaque")
+
+
+async def test_a_token_that_many_calls_bring_at_once_is_asked_about_once(endpoint: Endpoint) -> None:
+    endpoint.wait_s = 0.1
+    async with authenticator(settings(endpoint), "0.0.0.0") as authenticate:
+        await asyncio.gather(*(authenticate.identify("opaque") for _ in range(200)))
+        assert len(endpoint.asked) == 1
+        await authenticate.identify("opaque")
+        assert len(endpoint.asked) == 1
+        endpoint.says({"active": False})
+        refused = await asyncio.gather(*(authenticate.identify("other") for _ in range(200)), return_exceptions=True)
+        assert {type(error) for error in refused} == {Unauthenticated}
+        assert len(endpoint.asked) == 2
+
+
+async def test_answers_and_refusals_are_believed_for_their_time_and_no_longer(endpoint: Endpoint) -> None:
+    chosen = settings(endpoint, cache_s=0.5, refusal_cache_s=0.5)
+    async with authenticator(chosen, "0.0.0.0") as authenticate:
+        await authenticate.identify("opaque")
+        endpoint.says({"active": False})
+        await authenticate.identify("opaque")
+        await asyncio.sleep(0.6)
+        assert await refusal(authenticate) == "inactive"
+        endpoint.says(active())
+        assert await refusal(authenticate) == "inactive"
+        await asyncio.sleep(0.6)
+        assert (await authenticate.identify("opaque")).tenant == "a"
+
+
+async def test_an_answer_is_never_believed_past_the_tokens_end(endpoint: Endpoint) -> None:
+    endpoint.says(active(exp=time.time() + 0.5))
+    async with authenticator(settings(endpoint, leeway_s=0), "0.0.0.0") as authenticate:
+        await authenticate.identify("opaque")
+        await asyncio.sleep(0.6)
+        assert await refusal(authenticate) == "expired"
+        assert len(endpoint.asked) == 2
+
+
+async def test_made_up_tokens_push_no_good_one_out_of_what_is_kept(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth_client, "MAX_KEPT", 100)
+    async with authenticator(settings(endpoint), "0.0.0.0") as authenticate:
+        await authenticate.identify("opaque")
+        endpoint.says({"active": False})
+        for number in range(300):
+            await refusal(authenticate, f"made-up-{number}")
+        await authenticate.identify("opaque")
+        assert len(endpoint.asked) == 301
+
+
+async def test_nobody_asks_without_a_client_of_its_own(endpoint: Endpoint) -> None:
+    chosen = settings(endpoint, introspection={"address": endpoint.address})
+    with pytest.raises(ConfigurationError, match=r"auth\.introspection: client_id and client_secret are required"):
+        async with authenticator(chosen, "0.0.0.0"):
+            pass
