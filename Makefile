@@ -10,7 +10,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/somabrain
 export PATH := $(CACHE)/bin:$(CURDIR)/.venv/bin:$(PATH)
 DATA ?=
 
-.PHONY: help demo test lint unit integration chart e2e bench bench-recall cluster clean-cluster images image-archives push lock proto format
+.PHONY: help demo test lint unit integration chart e2e faults bench bench-recall cluster clean-cluster images image-archives push lock proto format
 
 help: ## What can be made
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -46,6 +46,10 @@ chart: $(VENV) ## Tests that render the charts
 e2e: $(VENV) ## Tests on the local cluster
 	@$(LOCAL) up --with-images
 	@$(PY) -m pytest tests/e2e --verbose
+
+faults: $(VENV) ## Two minutes of writes, recalls and watches while server and PostgreSQL are killed
+	@$(LOCAL) tools opa
+	@$(PY) -m pytest -s tests/integration/service/test_faults_under_load.py --faults-s 120
 
 bench: $(VENV) ## First figures: Recall and Remember beside a trivial handler and raw SQL
 	@$(PY) bench/bench_service.py

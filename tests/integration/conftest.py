@@ -19,6 +19,11 @@ from somabrain_service.migrate import migrate
 _numbers = itertools.count(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests that last as long as one likes be told how long."""
+    parser.addoption("--faults-s", type=float, default=16.0, metavar="S", help="seconds of faults under load")
+
+
 @dataclass(frozen=True, slots=True)
 class Clone:
     """A database of a test's own, and who may connect to it."""

@@ -1,0 +1,121 @@
+"""Clients write, recall and watch while what they use is killed: `make faults` for two minutes, here for seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from somabrain_client import Change, ChangeType, Memory, MemoryClient, RetryPolicy
+from somabrain_local.loopback.program import free_ports
+from tests.integration.service.issuer import Issuer
+from tests.integration.service.postgres import Postgres, postgres
+from tests.integration.service.running import Running, service
+
+CLIENTS = 8
+PATIENT = RetryPolicy(max_attempts=60)
+LAST = "the last words"
+
+
+@dataclass
+class Seen:
+    """What one client was told."""
+
+    acknowledged: list[str] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
+    changes: list[tuple[str, ChangeType, str]] = field(default_factory=list)
+    """Cursor, type and name, as the watch brought them."""
+    missed: list[str] = field(default_factory=list)
+    """Texts that the Recall right after their acknowledgement did not find."""
+
+
+async def write(client: MemoryClient, number: int, seen: Seen, stop: asyncio.Event) -> None:
+    """Keep texts and forget every fifth; what was acknowledged is recalled at once, by a word of its own."""
+    for count in itertools.takewhile(lambda _: not stop.is_set(), itertools.count()):
+        text = f"w{number}x{count} was written"
+        memory = await client.remember("load", text)
+        seen.acknowledged.append(text)
+        answer = await client.recall("load", f"w{number}x{count}", top_k=1)
+        if [hit.memory.text for hit in answer.hits] != [text]:
+            seen.missed.append(text)
+        if count % 5 == 4:
+            await client.forget(memory.name)
+            seen.forgotten.append(text)
+
+
+async def watch(client: MemoryClient, cursor: str, seen: Seen) -> None:
+    """Follow the feed by its cursor until the last words."""
+    async for event in client.watch("load", cursor=cursor, include_memory=True):
+        if isinstance(event, Change):
+            seen.changes.append((event.cursor, event.type, event.name))
+            if event.memory is not None and event.memory.text == LAST:
+                return
+
+
+async def kill_in_turn(settings: dict[str, object], folder: Path, database: Postgres, brain: Running,
+                       stack: ExitStack, length_s: float) -> None:  # fmt: skip
+    """Kill the server three times and PostgreSQL once, evenly over the time, and begin each again."""
+    for victim in ("server", "server", "PostgreSQL", "server"):
+        await asyncio.sleep(length_s / 5)
+        if victim == "PostgreSQL":
+            await asyncio.to_thread(database.kill)
+            await asyncio.sleep(0.5)
+            await asyncio.to_thread(database.start)
+        else:
+            brain.process.kill()
+            await asyncio.to_thread(brain.process.wait)
+            brain = stack.enter_context(service(folder, settings))
+    await asyncio.to_thread(brain.wait_until_ready)
+    await asyncio.sleep(length_s / 5)
+
+
+@pytest.mark.timeout(400)
+async def test_no_write_is_lost_or_doubled_and_every_watcher_sees_every_change_once(
+    folder: Path, settings: dict[str, object], idp: Issuer, pytestconfig: pytest.Config
+) -> None:
+    """The server is killed and started three times and PostgreSQL once; the clients only know their retries."""
+    length_s: float = pytestconfig.getoption("--faults-s")
+    token = idp.token("faults-under-load", life_s=3600)
+    (port,) = free_ports(1)
+    with postgres(folder / "under-load") as database, ExitStack() as stack:
+        settings = {**settings, "postgres_dsn": database.start(), "grpc__port": port}
+        brain = stack.enter_context(service(folder, settings))
+        brain.wait_until_ready()
+        clients = [MemoryClient(brain.address, token=token, retry=PATIENT, deadline_s=120) for _ in range(CLIENTS)]
+        everyone = [Seen() for _ in clients]
+        await clients[0].create_namespace("load")
+        begun = await anext(clients[0].watch("load"))
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as watching:
+            for client, seen in zip(clients, everyone, strict=True):
+                watching.create_task(watch(client, begun.cursor, seen))
+            async with asyncio.TaskGroup() as writing:
+                for number, (client, seen) in enumerate(zip(clients, everyone, strict=True)):
+                    writing.create_task(write(client, number, seen, stop))
+                await kill_in_turn(settings, folder, database, brain, stack, length_s)
+                stop.set()
+            await clients[0].remember("load", LAST)
+        there: list[Memory] = [memory async for memory in clients[0].list("load", page_size=1000)]
+        unanswered = sum(client.attempts.unavailable for client in clients)
+        for client in clients:
+            with suppress(RuntimeError):
+                await client.__aexit__(None, None, None)
+
+    found = Counter(memory.text for memory in there)
+    acknowledged = {text for seen in everyone for text in seen.acknowledged}
+    forgotten = {text for seen in everyone for text in seen.forgotten}
+    print(f"{len(acknowledged)} writes acknowledged, {len(forgotten)} forgotten, {unanswered} attempts found nobody")
+    assert unanswered > 0
+    assert found == Counter({*(acknowledged - forgotten), LAST})
+    assert [seen.missed for seen in everyone if seen.missed] == []
+    first = everyone[0].changes
+    assert all(seen.changes == first for seen in everyone)
+    remembered = [name for _, kind, name in first if kind is ChangeType.REMEMBERED]
+    assert len(remembered) == len(set(remembered)) == len(acknowledged) + 1
+    assert sum(kind is ChangeType.FORGOTTEN for _, kind, _ in first) == len(forgotten)
+    assert len(first) == len(acknowledged) + len(forgotten) + 1
