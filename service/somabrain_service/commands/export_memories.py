@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import AsyncGenerator
 
 from somabrain_service.commands.services import Services
-from somabrain_service.commands.watch_memories import check_retained
+from somabrain_service.commands.watch_memories import retained
 from somabrain_service.domain import limits
 from somabrain_service.domain.feed import ExportPage, ExportQuery, Position, StoredVector
 from somabrain_service.domain.memory import Memory
@@ -36,7 +36,7 @@ async def export_memories(services: Services, tenant: TenantId, query: ExportQue
             here = Moment(namespace.epoch, namespace.version)
             moment, after = read_export_token(tenant, query, here) if query.resume_token else (here, 0)
             since = Position(moment.version)
-            check_retained(namespace, await reading.changes(since, 1), now)
+            retained(namespace, await reading.changes(since, 1), now)
             keys = await reading.page(
                 query.filter, Order(), (str(after), after), limits.PAGE_SIZE + 1, unchanged_since=moment.version
             )

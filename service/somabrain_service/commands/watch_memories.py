@@ -53,8 +53,7 @@ async def watch_memories(services: Services, tenant: TenantId, query: WatchQuery
                     epoch, position = _start(tenant, query, moment)
                 elif epoch != namespace.epoch:
                     raise OutOfRange("The namespace was restored or made anew; export it, and watch from there.")
-                changes = await reading.changes(position, limit)
-                check_retained(namespace, changes, now)
+                changes = retained(namespace, await reading.changes(position, limit), now)
                 memories = await _memories(reading, changes) if query.include_memory else {}
             for change in changes:
                 position = change.position
@@ -74,20 +73,19 @@ async def watch_memories(services: Services, tenant: TenantId, query: WatchQuery
                 now = services.clock()
 
 
-def check_retained(namespace: Namespace, changes: list[Change], now: datetime) -> None:
-    """Hold the changes that follow a cursor against the feed's retention, whether or not they were swept.
-
-    Whoever sweeps leaves the newest change past the retention: by it older cursors are known.
+def retained(namespace: Namespace, changes: list[Change] | None, now: datetime) -> list[Change]:
+    """The changes that follow a cursor, as a reading has them; past the retention they are not told, swept or not.
 
     Raises:
-        OutOfRange: the first is past it.
+        OutOfRange: some are past it.
     """
     retention = namespace.settings.feed_retention or DEFAULT_FEED_RETENTION
-    if changes and now - changes[0].change_time > retention:
+    if changes is None or (changes and now - changes[0].change_time > retention):
         raise OutOfRange(
             f"The feed of {namespace.name} keeps changes for {retention}, and some after this cursor are older; "
             "export the namespace and watch from the export's cursor."
         )
+    return changes
 
 
 def _start(tenant: TenantId, query: WatchQuery, now: Moment) -> tuple[str, Position]:

@@ -165,8 +165,8 @@ class Reading(Protocol):
         """
         ...
 
-    async def changes(self, after: Position, limit: int) -> list[Change]:
-        """Changes that follow `after` in commit order, at most `limit`."""
+    async def changes(self, after: Position, limit: int) -> list[Change] | None:
+        """Changes that follow `after` in commit order, at most `limit`; None: some that did are no longer kept."""
         ...
 
     async def live(self, ids: Sequence[MemoryId]) -> dict[MemoryId, Memory]:

@@ -31,6 +31,14 @@ class Due:
     since: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """How many were dropped, and when the first of them was due."""
+
+    count: int
+    since: datetime
+
+
 class Holding(Protocol):
     """What the one holder of a shard may do. Every call is a transaction, small enough to end soon.
 
@@ -44,6 +52,18 @@ class Holding(Protocol):
 
     async def expire(self, due: Due, now: datetime, limit: int) -> int:
         """Remove at most `limit` expired memories with all that came of them, and tell the feed; says how many."""
+        ...
+
+    async def old_feeds(self, now: datetime, limit: int) -> list[Due]:
+        """Namespaces of the shard whose feeds hold changes that may go, at most `limit`, the oldest first."""
+        ...
+
+    async def drop_changes(self, due: Due, now: datetime, limit: int) -> int:
+        """Drop at most `limit` changes past the retention, oldest first, but the newest of them; says how many."""
+        ...
+
+    async def drop_keys(self, now: datetime, limit: int) -> Dropped:
+        """Drop at most `limit` request ids whose time has passed."""
         ...
 
 

@@ -13,6 +13,8 @@ from somabrain_service.metrics import Metrics
 from somabrain_service.store.open import open_worker_store
 from somabrain_service.store.working import Shard
 from somabrain_service.workers.expired import ExpiredMemories
+from somabrain_service.workers.old_changes import OldChanges
+from somabrain_service.workers.old_requests import OldRequests
 from somabrain_service.workers.protocols import Worker
 from somabrain_service.workers.running import Duty
 
@@ -44,4 +46,5 @@ async def open_duties(
 
 def workers(settings: Settings, clock: Callable[[], datetime]) -> tuple[Worker, ...]:
     """Every work that the settings ask for."""
-    return (ExpiredMemories(clock, settings.workers.sweep_rest_s),)
+    rest_s = settings.workers.sweep_rest_s
+    return (ExpiredMemories(clock, rest_s), OldChanges(clock, rest_s), OldRequests(clock, rest_s))

@@ -12,14 +12,17 @@ import psycopg
 import pytest
 
 from common.config.settings import DatabaseSettings
-from common.errors import NotFound, StoreUnavailable
+from common.errors import NotFound, OutOfRange, StoreUnavailable
+from somabrain_service.commands.batch_remember_memories import Item
 from somabrain_service.commands.get_namespace import get_namespace
 from somabrain_service.commands.watch_memories import watch_memories
 from somabrain_service.domain.feed import WatchEvent, WatchQuery
-from somabrain_service.domain.memory import Memory
+from somabrain_service.domain.memory import Memory, MemoryDraft
 from somabrain_service.store.open import open_worker_store
 from somabrain_service.store.working import Holding, Shard, WorkerStore
 from somabrain_service.workers.expired import ExpiredMemories
+from somabrain_service.workers.old_changes import OldChanges
+from somabrain_service.workers.old_requests import OldRequests
 from somabrain_service.workers.protocols import Round, Worker
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
@@ -238,6 +241,78 @@ async def test_a_sweep_that_meets_writers_and_forgetting_counts_right(
     await swept(ExpiredMemories(later, 1), held)
     usage = counted(database)
     assert usage[0] == len(await words.listed()) == 8 * (8 - 2)  # even numbers stay, but 0 and 10 are forgotten
+
+
+WEEK = timedelta(days=7)
+
+
+def after_a_week() -> datetime:
+    return now() + WEEK + HOUR
+
+
+async def versions(database: Clone) -> list[tuple[int, int]]:
+    """Where the feed's changes are; the owner sees all."""
+    with psycopg.connect(database.owner_dsn) as owner:
+        return owner.execute("SELECT version, ordinal FROM changes ORDER BY 1, 2").fetchall()
+
+
+async def test_a_feed_past_its_retention_goes_but_the_newest_change_of_it(
+    words: Brain, held: Holding, database: Clone
+) -> None:
+    cursors = []
+    for i in range(4):
+        await words.remember(f"bee {i}")
+        cursors.append(await feed_from_now(words))
+    assert await swept(OldChanges(now, 1), held) == [Round(0)]
+    assert sum(done.rows for done in await swept(OldChanges(after_a_week, 1), held)) == 3
+    assert await versions(database) == [(4, 0)]
+    await words.remember("bee 4")
+    assert len(await words.listed()) == 5
+    # Today nothing is past the retention, and yet what is missing is noticed.
+    for cursor in cursors[:2]:
+        with pytest.raises(OutOfRange, match="export the namespace"):
+            await feed(words, cursor, 1)
+    found = await feed(words, cursors[2], 2)
+    assert [event.change.position.version for event in found if event.change] == [4, 5]
+
+
+async def test_a_cursor_within_a_version_of_which_part_was_dropped_is_out_of_range(
+    words: Brain, held: Holding, database: Clone
+) -> None:
+    """One version may hold more changes than are dropped at once."""
+    start = await feed_from_now(words)
+    await words.remember_all(*(Item(MemoryDraft(f"bee {i}")) for i in range(6)))
+    events = await feed(words, start, 6)
+    (due,) = await held.old_feeds(after_a_week(), 10)
+    assert await held.drop_changes(due, after_a_week(), 3) == 3
+    assert await versions(database) == [(1, 3), (1, 4), (1, 5)]
+    for cursor in (start, events[0].cursor, events[1].cursor):
+        with pytest.raises(OutOfRange):
+            await feed(words, cursor, 1)
+    assert len(await feed(words, events[3].cursor, 2)) == 2
+
+
+async def test_what_comes_after_a_change_that_is_to_stay_stays_whatever_its_time(
+    words: Brain, held: Holding, database: Clone
+) -> None:
+    """Clocks of writers differ: the feed is cut at its beginning only."""
+    for i in range(4):
+        await words.remember(f"bee {i}")
+    with psycopg.connect(database.owner_dsn) as owner:
+        owner.execute("UPDATE changes SET change_time = change_time - interval '8 days' WHERE version IN (1, 2, 4)")
+    await swept(OldChanges(now, 1), held)
+    assert await versions(database) == [(2, 0), (3, 0), (4, 0)]
+
+
+async def test_request_ids_go_when_their_day_is_over(words: Brain, held: Holding, database: Clone) -> None:
+    kept = await words.remember("bee", request_id="r-1")
+    assert await swept(OldRequests(now, 1), held) == [Round(0)]
+    assert (await words.remember("bee", request_id="r-1")).memory == kept.memory
+    (done,) = await swept(OldRequests(lambda: now() + 25 * HOUR, 1), held)
+    assert (done.rows, done.more, round(done.lag_s / 3600)) == (1, False, 1)
+    with psycopg.connect(database.owner_dsn) as owner:
+        assert owner.execute("SELECT count(*) FROM idempotency_keys").fetchone() == (0,)
+    assert (await words.remember("bee", request_id="r-1")).memory.name != kept.memory.name
 
 
 async def test_a_work_has_one_holder_a_shard_and_works_hold_apart(workers: WorkerStore) -> None:

@@ -21,7 +21,7 @@ from common.errors import StoreUnavailable
 from somabrain_service.store.postgres import sweeping
 from somabrain_service.store.postgres.engine import ATTEMPTS, FOREIGN, pause
 from somabrain_service.store.postgres.faults import Retry, connection_lost, fault, may_run_again, told
-from somabrain_service.store.working import Due, Holding, Shard
+from somabrain_service.store.working import Dropped, Due, Holding, Shard
 
 T = TypeVar("T")
 
@@ -71,6 +71,18 @@ class PostgresHolding:
     async def expire(self, due: Due, now: datetime, limit: int) -> int:
         """See `Holding.expire`."""
         return await self._do(lambda connection: sweeping.expire(connection, due, now, limit))
+
+    async def old_feeds(self, now: datetime, limit: int) -> list[Due]:
+        """See `Holding.old_feeds`."""
+        return await self._do(lambda connection: sweeping.old_feeds(connection, self._shard, now, limit))
+
+    async def drop_changes(self, due: Due, now: datetime, limit: int) -> int:
+        """See `Holding.drop_changes`."""
+        return await self._do(lambda connection: sweeping.drop_changes(connection, due, now, limit))
+
+    async def drop_keys(self, now: datetime, limit: int) -> Dropped:
+        """See `Holding.drop_keys`."""
+        return await self._do(lambda connection: sweeping.drop_keys(connection, self._shard, now, limit))
 
     async def _do(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Run `work` as a transaction, more than once when it lost a race. After a failure the shard is to be left."""

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.errors import InvalidArgument, NotFound
-from somabrain_service.domain.feed import Change, ChangeType, Position, StoredVector
+from somabrain_service.domain.feed import LAST_ORDINAL, Change, ChangeType, Position, StoredVector
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName
@@ -85,7 +85,7 @@ _NAMESPACE = text(f"SELECT n.id, {rows.NAMESPACE} FROM namespaces n WHERE n.name
 
 _CHANGES = text("""
 SELECT version, ordinal, type, memory, revision, change_time FROM changes
-WHERE namespace_id = :ns AND (version, ordinal) > (:version, :ordinal) ORDER BY version, ordinal LIMIT :limit
+WHERE namespace_id = :ns AND (version, ordinal) >= (:version, :ordinal) ORDER BY version, ordinal LIMIT :limit
 """)
 
 _LIVE = text(f"""
@@ -144,10 +144,11 @@ class PostgresReading:
         self._ns = row.id
         return self._seen(rows.namespace(row))
 
-    async def changes(self, after: Position, limit: int) -> list[Change]:
+    async def changes(self, after: Position, limit: int) -> list[Change] | None:
         """See `Reading.changes`."""
-        values = {**self._values, "version": after.version, "ordinal": after.ordinal, "limit": limit}
-        return [
+        # With the change that a place is after, when it is after one and not after a whole version.
+        values = {**self._values, "version": after.version, "ordinal": after.ordinal, "limit": limit + 1}
+        found = [
             Change(
                 Position(row.version, row.ordinal),
                 ChangeType(row.type),
@@ -157,6 +158,9 @@ class PostgresReading:
             )
             for row in await self._connection.execute(_CHANGES, values)
         ]
+        if after.ordinal == LAST_ORDINAL:
+            return found[:limit] if not found or found[0].position == Position(after.version + 1, 0) else None
+        return found[1:] if found and found[0].position == after else None
 
     async def live(self, ids: Sequence[MemoryId]) -> dict[MemoryId, Memory]:
         """See `Reading.live`."""

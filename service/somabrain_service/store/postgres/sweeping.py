@@ -1,5 +1,6 @@
 """Statements that remove what is past its time. The worker sees every tenant, so each of them names the one it means.
 
+Of a feed the oldest changes go, but never the newest that is past the retention: from it on, nothing is missing.
 Memories go as by erasure, rows first and the namespace's row last, but without locking before deleting: whether a
 memory has expired is asked again of each row as it is deleted, so one that was promoted meanwhile stays.
 """
@@ -13,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from somabrain_service.store.postgres import erasing
 from somabrain_service.store.postgres.writing import ChangeType
-from somabrain_service.store.working import Due, Shard
+from somabrain_service.store.working import Dropped, Due, Shard
 
 _EXPIRED = text("""
 SELECT n.tenant_id, n.id, oldest.expire_time AS since
@@ -57,11 +58,70 @@ DELETE FROM terms
 WHERE tenant_id = :tenant AND namespace_id = :ns AND term = ANY(CAST(:terms AS text[])) AND df = 0
 """)
 
+_OLD_FEEDS = text("""
+SELECT n.tenant_id, n.id, oldest.change_time + n.feed_retention AS since
+FROM namespaces n CROSS JOIN LATERAL (
+    SELECT min(two.change_time) AS change_time, max(two.change_time) AS next, count(*) AS count
+    FROM (
+        SELECT c.change_time FROM changes c
+        WHERE c.tenant_id = n.tenant_id AND c.namespace_id = n.id ORDER BY c.version, c.ordinal LIMIT 2
+    ) AS two
+) AS oldest
+WHERE n.id % :of = :number AND oldest.count = 2 AND oldest.next < :now - n.feed_retention
+ORDER BY since LIMIT :limit
+""")
+
+# Times may go back a little, since clocks differ: what goes is what comes before the first change that is to stay.
+_DROP_CHANGES = text("""
+WITH oldest AS (
+    SELECT c.version, c.ordinal, c.change_time < :now - n.feed_retention AS old
+    FROM changes c JOIN namespaces n ON n.tenant_id = c.tenant_id AND n.id = c.namespace_id
+    WHERE c.tenant_id = :tenant AND c.namespace_id = :ns ORDER BY c.version, c.ordinal LIMIT :limit + 1
+), judged AS (
+    SELECT version, ordinal, bool_and(old) OVER (ORDER BY version, ordinal) AS old FROM oldest
+), stays AS (
+    SELECT version, ordinal FROM judged WHERE old ORDER BY version DESC, ordinal DESC LIMIT 1
+)
+DELETE FROM changes c USING stays
+WHERE c.tenant_id = :tenant AND c.namespace_id = :ns AND (c.version, c.ordinal) < (stays.version, stays.ordinal)
+""")
+
+_DROP_KEYS = text("""
+WITH old AS (
+    SELECT tenant_id, key FROM idempotency_keys WHERE expire_time <= :now AND namespace_id % :of = :number
+    ORDER BY expire_time LIMIT :limit
+), gone AS (
+    DELETE FROM idempotency_keys k USING old
+    WHERE k.tenant_id = old.tenant_id AND k.key = old.key AND k.expire_time <= :now
+    RETURNING k.expire_time
+)
+SELECT count(*) AS keys, min(expire_time) AS since FROM gone
+""")
+
 
 async def expired(connection: AsyncConnection, shard: Shard, now: datetime, limit: int) -> list[Due]:
     """See `Holding.expired`."""
     values = {"now": now, "number": shard.number, "of": shard.of, "limit": limit}
     return [Due(row.tenant_id, row.id, row.since) for row in await connection.execute(_EXPIRED, values)]
+
+
+async def old_feeds(connection: AsyncConnection, shard: Shard, now: datetime, limit: int) -> list[Due]:
+    """See `Holding.old_feeds`."""
+    values = {"now": now, "number": shard.number, "of": shard.of, "limit": limit}
+    return [Due(row.tenant_id, row.id, row.since) for row in await connection.execute(_OLD_FEEDS, values)]
+
+
+async def drop_changes(connection: AsyncConnection, due: Due, now: datetime, limit: int) -> int:
+    """See `Holding.drop_changes`."""
+    values = {"tenant": due.tenant, "ns": due.ns, "now": now, "limit": limit}
+    return (await connection.execute(_DROP_CHANGES, values)).rowcount
+
+
+async def drop_keys(connection: AsyncConnection, shard: Shard, now: datetime, limit: int) -> Dropped:
+    """See `Holding.drop_keys`."""
+    values = {"now": now, "number": shard.number, "of": shard.of, "limit": limit}
+    row = (await connection.execute(_DROP_KEYS, values)).one()
+    return Dropped(row.keys, row.since or now)
 
 
 async def expire(connection: AsyncConnection, due: Due, now: datetime, limit: int) -> int:
