@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.process import TICKS, cpu_s, stat
+
 START_S = 120.0
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -29,29 +30,23 @@ class Server:
 
     def cpu_s(self) -> float:
         """User and system time of the process so far, its threads included."""
-        fields = _stat(self.process.pid)
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return cpu_s(self.process.pid)
 
 
 def postgres_cpu_s(folder: Path) -> float:
     """Time of the PostgreSQL server of a folder so far: its back-ends, those that are gone, and its own processes."""
     postmaster = (folder / "postmaster.pid").read_text().split()[0]
-    fields = _stat(postmaster)
+    fields = stat(postmaster)
     ticks = sum(int(field) for field in fields[11:15])
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                fields = _stat(entry.name)
+                fields = stat(entry.name)
             except FileNotFoundError:  # it ended meanwhile, and is counted as its parent's
                 continue
             if fields[1] == postmaster:
                 ticks += int(fields[11]) + int(fields[12])
     return ticks / TICKS
-
-
-def _stat(process: int | str) -> list[str]:
-    """Fields of /proc/PID/stat from the third on (proc(5)): the second is a name that may hold spaces."""
-    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
 
 
 @contextmanager

@@ -42,8 +42,11 @@ class ApiServer:
 
 
 @contextmanager
-def api_server() -> Iterator[ApiServer]:
+def api_server(audit_policy: Path = AUDIT_POLICY) -> Iterator[ApiServer]:
     """Start etcd and kube-apiserver, and stop them at the end of the block.
+
+    Args:
+        audit_policy: what the audit log holds.
 
     Raises:
         LocalError: a binary is missing; the message has the command that makes it.
@@ -67,7 +70,8 @@ def api_server() -> Iterator[ApiServer]:
             f"--client-ca-file={pki}/ca.crt", f"--token-auth-file={pki}/tokens.csv", "--authorization-mode=RBAC",
             f"--service-account-key-file={pki}/sa.pub", f"--service-account-signing-key-file={pki}/sa.key",
             f"--service-account-issuer={url}", f"--service-account-jwks-uri={url}/openid/v1/jwks",
-            f"--audit-policy-file={AUDIT_POLICY}", f"--audit-log-path={folder}/audit.log",
+            f"--audit-policy-file={audit_policy}", f"--audit-log-path={folder}/audit.log",
+            "--audit-log-maxsize=10000",
             f"--cert-dir={pki}", "--profiling=false", "--shutdown-delay-duration=0s",
         ]  # fmt: skip
         trust = ssl.create_default_context(cafile=str(authority.certificate))

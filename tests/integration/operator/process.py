@@ -9,7 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,7 @@ class Operator:
     def wait_until_started(self) -> None:
         """Wait until it works on events."""
         eventually(
-            lambda: [each["event"] for each in self.events()],
+            self.log.read_text,
             lambda said: "Initial authentication has finished." in said,
             f"the operator started; its log:\n{self.log.read_text()}",
         )
@@ -69,10 +69,33 @@ class Operator:
 @contextmanager
 def operator(kubeconfig: Path, log: Path, **more: str) -> Iterator[Operator]:
     """Run the operator until the end of the block."""
+    with _started(["somabrain_operator"], kubeconfig, log, more) as started:
+        yield started
+
+
+@contextmanager
+def plain_operator(kubeconfig: Path, log: Path) -> Iterator[Operator]:
+    """Run the plain kopf operator of the benchmark until the end of the block."""
+    words = [
+        "kopf",
+        "run",
+        "--standalone",
+        "--all-namespaces",
+        "--log-format",
+        "json",
+        "-m",
+        "bench.plain_kopf_operator",
+    ]
+    with _started(words, kubeconfig, log, {}) as started:
+        yield started
+
+
+@contextmanager
+def _started(words: Sequence[str], kubeconfig: Path, log: Path, more: Mapping[str, str]) -> Iterator[Operator]:
     told: Mapping[str, str] = {"PATH": os.environ["PATH"], "KUBECONFIG": str(kubeconfig), **ENVIRONMENT, **more}  # noqa: TID251 - a child's environment
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "somabrain_operator"], env=dict(told), stdout=file, stderr=file, cwd=log.parent
+            [sys.executable, "-m", *words], env=dict(told), stdout=file, stderr=file, cwd=log.parent
         )
     try:
         yield Operator(process, log)

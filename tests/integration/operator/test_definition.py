@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.operator.api import Api, Refused
 from tests.integration.operator.brains import NAME, SPEC, Brain
-from tests.integration.operator.conftest import tool
+from tests.integration.operator.chart import tool
 
 MIGRATION = {"database": {"secretRef": {"name": "m"}}}
 

@@ -13,7 +13,7 @@ import pytest
 from somabrain_local.loopback import api_server
 from tests.integration.operator.api import Api, api_of, eventually
 from tests.integration.operator.brains import Brain, Hands
-from tests.integration.operator.conftest import SYSTEM, account_of, install
+from tests.integration.operator.chart import SYSTEM, account_of, install
 from tests.integration.operator.forwarder import Forwarder, forwarder
 from tests.integration.operator.process import ENVIRONMENT, Operator, operator
 

@@ -12,7 +12,7 @@ import pytest
 from somabrain_local.loopback import api_server
 from tests.integration.operator.api import Api, api_of, eventually
 from tests.integration.operator.brains import Brain, Hands
-from tests.integration.operator.conftest import SYSTEM, account_of, install, namespace_of, rendered, tool, wait_for_kind
+from tests.integration.operator.chart import SYSTEM, account_of, install, namespace_of, rendered, tool, wait_for_kind
 from tests.integration.operator.process import Operator, operator
 
 

@@ -1,0 +1,290 @@
+"""The operator over many resources, beside a plain kopf operator that renders the same objects, in one run.
+
+    make bench-operator N=1000
+
+etcd and kube-apiserver are real and run on loopback. What kube-controller-manager and the kubelet would write is
+written by bench/controllers.py, a process of its own: Jobs complete, Deployments get pods and are rolled out. No pod
+runs. Writes are counted from the API server's audit log, memory and processor time from /proc.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench import controllers
+from bench.controllers import BRAINS, DEPLOYMENTS
+from bench.plot import Line, plot
+from bench.process import usage
+from somabrain_local.loopback import api_server
+from tests.integration.operator.api import Api, api_of
+from tests.integration.operator.chart import SYSTEM, account_of, install
+from tests.integration.operator.process import Operator, operator, plain_operator
+
+NAMESPACES = 10
+NEVER_READY = 20
+AT_ONCE = 16
+QUIET_S = 4.0
+SAMPLE_S = 0.25
+BUSY = 0.08
+"""Share of a processor: below it an operator is quiet. The Lease and idle watches take less."""
+LONGEST_S = 900.0
+Start = Callable[[Path, Path], AbstractContextManager[Operator]]
+
+
+@dataclass
+class Figures:
+    """What one operator did with `count` resources."""
+
+    name: str
+    count: int
+    created_s: float = 0
+    settled_s: float = 0
+    writes_each: float = 0
+    created_cpu_s: float = 0
+    edits_ms: list[float] = field(default_factory=list)
+    rest: float = 0
+    never: float = 0
+    restart_s: float = 0
+    restart_writes: int = 0
+    restart_cpu_s: float = 0
+    memory_mib: float = 0
+    peak_mib: float = 0
+
+    def edit_ms(self, percent: int) -> float:
+        """A percentile of the edits."""
+        return statistics.quantiles(self.edits_ms, n=100, method="inclusive")[percent - 1]
+
+
+class Bench:
+    """One API server with `count` resources, and one operator after the other that looks after them."""
+
+    def __init__(self, api: Api, fast: controllers.Api, account: Path, folder: Path, count: int) -> None:
+        """Make nothing yet."""
+        self.api, self.fast, self.account, self.folder, self.count = api, fast, account, folder, count
+        self.applied: dict[tuple[str, str], tuple[int, float]] = {}
+        self._news = asyncio.Event()
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Note when each Deployment is seen in which generation."""
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(self._watch())
+            yield
+            task.cancel()
+
+    async def _watch(self) -> None:
+        async for event, seen in self.fast.watch(DEPLOYMENTS.format("")):
+            metadata = seen["metadata"]
+            key, generation = (metadata["namespace"], metadata["name"]), metadata["generation"]
+            if event != "DELETED" and self.applied.get(key, (0, 0.0))[0] < generation:
+                self.applied[key] = generation, time.perf_counter()
+                self._news.set()
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait for Deployments."""
+        async with asyncio.timeout(LONGEST_S):
+            while not holds():
+                self._news.clear()
+                await self._news.wait()
+
+    async def prepare(self) -> None:
+        """Make the namespaces, and two Secrets of its own for each resource."""
+        for number in range(NAMESPACES):
+            await self.fast.call("POST", "/api/v1/namespaces", {"metadata": {"name": f"n{number}"}})
+        names = [*range(self.count), *(f"never-{number}" for number in range(NEVER_READY))]
+        await at_once(names, self._secrets)
+
+    async def _secrets(self, number: int | str) -> None:
+        for what, data in (("database", ("app-dsn", "worker-dsn")), ("migration", ("owner-dsn",))):
+            body = {"metadata": {"name": f"{what}-{number}"},
+                    "stringData": {key: f"postgresql://{key}:{number}@pg/s" for key in data}}  # fmt: skip
+            await self.fast.call("POST", f"/api/v1/namespaces/{where(number)}/secrets", body)
+
+    async def create(self, number: int | str, **more: object) -> None:
+        """Create a resource."""
+        spec = {"database": {"secretRef": {"name": f"database-{number}"}},
+                "migration": {"database": {"secretRef": {"name": f"migration-{number}"}}}, **more}  # fmt: skip
+        body = {"apiVersion": "somabrain.io/v1alpha1", "kind": "SomaBrain",
+                "metadata": {"name": f"b{number}"}, "spec": spec}  # fmt: skip
+        await self.fast.call("POST", BRAINS.format(f"namespaces/{where(number)}/"), body)
+
+    async def edit(self, number: int, memory: str) -> float:
+        """Change a resource's limit of memory, and return after how long its Deployment was applied, in seconds."""
+        key = (where(number), f"b{number}-server")
+        before = self.applied[key][0]
+        started = time.perf_counter()
+        path = f"{BRAINS.format(f'namespaces/{key[0]}/')}/b{number}"
+        await self.fast.merge(path, {"spec": {"resources": {"limits": {"memory": memory}}}})
+        await self.until(lambda: self.applied[key][0] > before)
+        return self.applied[key][1] - started
+
+    async def measure(self, name: str, start: Start, edits: int, rest_s: float) -> Figures:
+        """Take one operator through everything."""
+        figures = Figures(name, self.count)
+        with start(self.account, self.folder / f"{name}.log") as running:
+            await asyncio.to_thread(running.wait_until_started)
+            await quiet(running)
+            say(f"{name}: {self.count} resources are created")
+            before, started = usage(running.process.pid), time.perf_counter()
+            writes = len(self.api.writes())
+            await at_once(range(self.count), self.create)
+            await self.until(lambda: len(self.applied) >= self.count)
+            figures.created_s = max(at for _, at in self.applied.values()) - started
+            figures.settled_s = await quiet(running) - started
+            figures.created_cpu_s = usage(running.process.pid).cpu_s - before.cpu_s
+            figures.writes_each = (len(self.api.writes()) - writes) / self.count
+            say(f"{name}: nothing happens for {rest_s:.0f} s")
+            figures.rest = await self.writes_a_minute(rest_s)
+            say(f"{name}: {edits} edits, one after the other")
+            for _ in range(edits):
+                number = random.randrange(self.count)
+                figures.edits_ms.append(1000 * await self.edit(number, f"{random.randrange(512, 4096)}Mi"))
+                await asyncio.sleep(0.1)
+            await quiet(running)
+            say(f"{name}: {NEVER_READY} resources more that never become ready, {rest_s:.0f} s")
+            for number in range(NEVER_READY):
+                await self.create(f"never-{number}", image="registry.example/brain:never", migration={"enabled": False})
+            await quiet(running)
+            figures.never = await self.writes_a_minute(rest_s)
+            running.process.kill()
+            running.process.wait()
+        say(f"{name}: it was killed and starts again")
+        writes = len(self.api.writes())
+        started = time.perf_counter()
+        with start(self.account, self.folder / f"{name}-again.log") as running:
+            await asyncio.to_thread(running.wait_until_started)
+            figures.restart_s = await quiet(running) - started
+            spent = usage(running.process.pid)
+            figures.restart_cpu_s, figures.memory_mib, figures.peak_mib = spent.cpu_s, spent.now_mib, spent.peak_mib
+            figures.restart_writes = len(self.api.writes()) - writes
+        return figures
+
+    async def writes_a_minute(self, seconds: float) -> float:
+        """Return how often the operator writes, its Lease apart."""
+        before = len(self.api.writes())
+        await asyncio.sleep(seconds)
+        return (len(self.api.writes()) - before) * 60 / seconds
+
+
+def where(number: int | str) -> str:
+    """Return the namespace of a resource."""
+    return f"n{int(str(number).rpartition('-')[2]) % NAMESPACES}"
+
+
+async def at_once(items: object, work: Callable[..., object]) -> None:
+    """Do the work for each, AT_ONCE at the same time."""
+    waiting = iter(items)  # type: ignore[call-overload]
+
+    async def worker() -> None:
+        for each in waiting:
+            await work(each)  # type: ignore[misc]
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(AT_ONCE):
+            group.create_task(worker())
+
+
+async def quiet(running: Operator) -> float:
+    """Wait until an operator has computed nothing for QUIET_S, and return when it last did."""
+    pid, started = running.process.pid, time.perf_counter()
+    last = started
+    spent = usage(pid).cpu_s
+    while (now := time.perf_counter()) - last < QUIET_S:
+        await asyncio.sleep(SAMPLE_S)
+        was, spent = spent, usage(pid).cpu_s
+        if spent - was > BUSY * SAMPLE_S:
+            last = time.perf_counter()
+        if now - started > LONGEST_S:
+            raise TimeoutError(f"{running.log} never became quiet")
+    return last
+
+
+def say(sentence: str) -> None:
+    print(f"  {sentence}", file=sys.stderr, flush=True)
+
+
+async def run(start: Start, name: str, count: int, edits: int, rest_s: float) -> Figures:
+    """Measure one operator on an API server of its own."""
+    with tempfile.TemporaryDirectory(prefix="somabrain-bench-") as place, api_server() as server, api_of(server) as api:
+        folder = Path(place)
+        install(api)
+        api.create({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+                    "metadata": {"name": "plain"}, "subjects": [
+                        {"kind": "ServiceAccount", "name": "somabrain-operator", "namespace": SYSTEM}],
+                    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole",
+                                "name": "cluster-admin"}})  # fmt: skip
+        account = account_of(api, folder)
+        with controllers.controllers(server, folder / "controllers.log"):
+            async with controllers.api_of(server.url, server.ca_file, server.token) as fast:
+                bench = Bench(api, fast, account, folder, count)
+                await bench.prepare()
+                async with bench.watching():
+                    return await bench.measure(name, start, edits, rest_s)
+
+
+def as_released(kubeconfig: Path, log: Path) -> AbstractContextManager[Operator]:
+    """Run the operator with its own defaults, not those that make tests short."""
+    return operator(kubeconfig, log, SOMABRAIN_OPERATOR__REFERENCES_S="60")
+
+
+ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
+    ("created → all Deployments exist", "≤ 60 s", lambda f: f"{f.created_s:.1f} s"),
+    ("created → quiet", "", lambda f: f"{f.settled_s:.1f} s"),
+    ("writes a resource until then", "", lambda f: f"{f.writes_each:.1f}"),
+    ("processor time of the operator for it", "", lambda f: f"{f.created_cpu_s:.1f} s"),
+    ("restarted with everything in sync → quiet", "≤ 10 s", lambda f: f"{f.restart_s:.1f} s"),
+    ("… writes", "0", lambda f: f"{f.restart_writes}"),
+    ("one edit → Deployment applied, p50", "≤ 25 ms", lambda f: f"{f.edit_ms(50):.0f} ms"),
+    ("… p99", "≤ 100 ms", lambda f: f"{f.edit_ms(99):.0f} ms"),
+    ("memory", "≤ 150 MiB", lambda f: f"{f.memory_mib:.0f} MiB (peak {f.peak_mib:.0f})"),
+    ("writes a minute at rest", "0", lambda f: f"{f.rest:g}"),
+    (f"… and with {NEVER_READY} that never become ready", "0", lambda f: f"{f.never:g}"),
+)
+
+
+def table(measured: list[Figures]) -> str:
+    """Return the figures as a table of Markdown."""
+    names = [each.name for each in measured]
+    lines = [
+        f"| {measured[0].count:,} resources | to reach | {' | '.join(names)} |",
+        "| --- | --- |" + " ---: |" * len(names),
+    ]
+    lines += [f"| {what} | {goal} | {' | '.join(shown(each) for each in measured)} |" for what, goal, shown in ROWS]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--count", type=int, nargs="+", default=[1000], help="resources; several: one run each")
+    parser.add_argument("--edits", type=int, default=200, help="edits that are timed")
+    parser.add_argument("--rest", type=float, default=120, help="seconds at rest in which writes are counted")
+    parser.add_argument("--only", choices=("somabrain-operator", "plain kopf"), help="leave the other one out")
+    parser.add_argument("--plot", type=Path, help="where the plot over the counts goes, as SVG")
+    options = parser.parse_args()
+    starts: dict[str, Start] = {"somabrain-operator": as_released, "plain kopf": plain_operator}
+    runs: list[list[Figures]] = []
+    for count in options.count:
+        chosen = [name for name in starts if options.only in (None, name)]
+        runs.append([asyncio.run(run(starts[name], name, count, options.edits, options.rest)) for name in chosen])
+        print(f"{table(runs[-1])}\n", flush=True)
+    if options.plot:
+        lines = []
+        for of in zip(*runs, strict=True):
+            lines.append(Line(f"{of[0].name}: created", [(each.count, each.created_s) for each in of]))
+            lines.append(Line(f"{of[0].name}: restarted", [(each.count, each.restart_s) for each in of]))
+        title = "Until all Deployments exist, and until quiet after a restart"
+        options.plot.write_text(plot(title, "resources", "seconds", lines))
+
+
+if __name__ == "__main__":
+    main()

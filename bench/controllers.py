@@ -1,0 +1,243 @@
+"""Stands in for kube-controller-manager and the kubelet where an API server runs alone.
+
+    python bench/controllers.py URL CA_FILE < TOKEN
+
+What the real ones would write is written: a Job is complete, a Deployment has pods of its template and they are
+ready, and whatever a deleted SomaBrain owned is deleted. Nothing runs in the pods. An image with the tag `never` is
+one that cannot be pulled: its pods stay as they are, and so does their Deployment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from somabrain_local.loopback import ApiServer
+
+Object = dict[str, Any]
+HASH = "pod-template-hash"
+AT_ONCE = 8
+MERGE = {"Content-Type": "application/merge-patch+json"}
+JOBS, DEPLOYMENTS, BRAINS = (
+    "/apis/batch/v1/{}jobs",
+    "/apis/apps/v1/{}deployments",
+    "/apis/somabrain.io/v1alpha1/{}somabrains",
+)
+OWNED = (
+    "/api/v1/{}serviceaccounts", "/api/v1/{}services", "/api/v1/{}configmaps", DEPLOYMENTS, JOBS, "/api/v1/{}pods",
+    "/apis/policy/v1/{}poddisruptionbudgets", "/apis/autoscaling/v2/{}horizontalpodautoscalers",
+    "/apis/networking.k8s.io/v1/{}networkpolicies",
+)  # fmt: skip
+
+
+class Api:
+    """An API server, in the fewest words."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        """Use an open session; its owner closes it."""
+        self._session = session
+
+    async def call(self, method: str, path: str, body: object = None, **headers: str) -> Object:
+        """Return the answer; what is not there, was there before or has changed meanwhile is no error here."""
+        data = None if body is None else json.dumps(body)
+        kind = headers or ({} if data is None else {"Content-Type": "application/json"})
+        async with self._session.request(method, path, data=data, headers=kind) as answer:
+            if answer.status not in (404, 409):
+                if answer.status >= 400:
+                    raise RuntimeError(f"{method} {path}: {answer.status} {(await answer.text())[:400]}")
+                found: Object = await answer.json()
+                return found
+            return {}
+
+    async def merge(self, path: str, body: object) -> Object:
+        """Apply a merge patch."""
+        return await self.call("PATCH", path, body, **MERGE)
+
+    async def watch(self, path: str) -> AsyncIterator[tuple[str, Object]]:
+        """Yield the kind of each change and the object, from the present on; begin again when the stream ends."""
+        while True:
+            with suppress(aiohttp.ClientError, asyncio.TimeoutError, RuntimeError):
+                first = await self.call("GET", path)
+                for each in first["items"]:
+                    yield "ADDED", each
+                since = first["metadata"]["resourceVersion"]
+                timeout = aiohttp.ClientTimeout(total=None)
+                query = {"watch": "1", "resourceVersion": since}
+                async with self._session.get(path, params=query, timeout=timeout) as answer:
+                    async for line in answer.content:
+                        event = json.loads(line)
+                        if event["type"] == "ERROR":
+                            break
+                        yield event["type"], event["object"]
+            await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def api_of(url: str, ca_file: Path, token: str) -> AsyncIterator[Api]:
+    """Connect to an API server."""
+    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=str(ca_file)), limit=64)
+    headers = {"Authorization": f"Bearer {token}"}
+    async with aiohttp.ClientSession(url, connector=connector, headers=headers, read_bufsize=1 << 22) as session:
+        yield Api(session)
+
+
+@contextmanager
+def controllers(server: ApiServer, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run them beside an API server, in a process of their own, until the end of the block."""
+    with log.open("ab") as file:
+        argv = [sys.executable, str(Path(__file__).resolve()), server.url, str(server.ca_file)]
+        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=file, stderr=file)
+    try:
+        assert process.stdin is not None
+        process.stdin.write(f"{server.token}\n".encode())
+        process.stdin.close()
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+class Controllers:
+    """The work of the controllers over one API server."""
+
+    def __init__(self, api: Api) -> None:
+        """Do nothing before `run`."""
+        self._api = api
+        self._due: asyncio.Queue[tuple[str, Callable[[], Awaitable[None]]]] = asyncio.Queue()
+        self._pods: dict[str, dict[str, str]] = {}  # by Deployment: name and template of each of its pods
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch(JOBS, self._job))
+            group.create_task(self._watch(DEPLOYMENTS, self._deployment))
+            group.create_task(self._watch(BRAINS, self._brain))
+            for _ in range(AT_ONCE):
+                group.create_task(self._work())
+
+    async def _watch(self, path: str, take: Callable[[str, Object], None]) -> None:
+        async for event, seen in self._api.watch(path.format("")):
+            take(event, seen)
+
+    async def _work(self) -> None:
+        while True:
+            what, work = await self._due.get()
+            try:
+                await work()
+            except (TimeoutError, aiohttp.ClientError, RuntimeError) as error:
+                print(f"{what}: {error}; again", file=sys.stderr, flush=True)
+                await asyncio.sleep(0.2)
+                self._due.put_nowait((what, work))
+
+    def _job(self, event: str, job: Object) -> None:
+        if event != "DELETED" and not job.get("status", {}).get("conditions"):
+            self._due.put_nowait((f"Job {_name(job)}", lambda: self._finish(job)))
+
+    async def _finish(self, job: Object) -> None:
+        if _never(job["spec"]["template"]):
+            return
+        done = [_true("SuccessCriteriaMet"), _true("Complete")]
+        status = {"startTime": _now(), "completionTime": _now(), "succeeded": 1, "conditions": done}
+        await self._api.merge(f"{_path(JOBS, job)}/status", {"status": status})
+
+    def _deployment(self, event: str, live: Object) -> None:
+        if event == "DELETED":
+            self._pods.pop(live["metadata"]["uid"], None)
+        elif live.get("status", {}).get("observedGeneration", 0) < live["metadata"]["generation"]:
+            self._due.put_nowait((f"Deployment {_name(live)}", lambda: self._roll_out(live)))
+
+    async def _roll_out(self, live: Object) -> None:
+        """New pods first, then the old ones go, then the status says so."""
+        replicas, template, uid = live["spec"]["replicas"], live["spec"]["template"], live["metadata"]["uid"]
+        words = json.dumps(template, sort_keys=True).encode()
+        version = hashlib.sha256(words).hexdigest()[:10]
+        pods = self._pods.setdefault(uid, {})
+        mine = [name for name, of in pods.items() if of == version]
+        for place in range(len(mine), replicas):
+            name = f"{_name(live)}-{version}-{place}"
+            await self._start(live, name, version)
+            pods[name] = version
+        never = _never(template)
+        if not never:
+            kept = [name for name, of in pods.items() if of == version][:replicas]
+            for name in [each for each in pods if each not in kept]:
+                await self._api.call("DELETE", f"{_path('/api/v1/{}pods', live, name)}", {"gracePeriodSeconds": 0})
+                del pods[name]
+        ready = 0 if never else replicas
+        progressing = {**_true("Progressing"), "reason": "ReplicaSetUpdated" if never else "NewReplicaSetAvailable"}
+        status = {
+            "observedGeneration": live["metadata"]["generation"], "replicas": len(pods), "updatedReplicas": replicas,
+            "readyReplicas": ready, "availableReplicas": ready, "unavailableReplicas": replicas - ready,
+            "conditions": [progressing],
+        }  # fmt: skip
+        await self._api.merge(f"{_path(DEPLOYMENTS, live)}/status", {"status": status})
+
+    async def _start(self, live: Object, name: str, version: str) -> None:
+        template, never = live["spec"]["template"], _never(live["spec"]["template"])
+        owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"{_name(live)}-{version}",
+                 "uid": live["metadata"]["uid"], "controller": True}  # fmt: skip
+        metadata = {"name": name, "labels": {**template["metadata"]["labels"], HASH: version},
+                    "annotations": template["metadata"].get("annotations", {}), "ownerReferences": [owner]}  # fmt: skip
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+        await self._api.call("POST", f"/api/v1/namespaces/{live['metadata']['namespace']}/pods", pod)
+        state = {"waiting": {"reason": "ImagePullBackOff"}} if never else {"running": {"startedAt": _now()}}
+        container = {"name": "server", "image": template["spec"]["containers"][0]["image"], "imageID": "",
+                     "ready": not never, "restartCount": 0, "state": state}  # fmt: skip
+        ready = {"type": "Ready", "status": "False" if never else "True"}
+        status = {"phase": "Pending" if never else "Running", "conditions": [ready], "containerStatuses": [container]}
+        await self._api.merge(f"{_path('/api/v1/{}pods', live, name)}/status", {"status": status})
+
+    def _brain(self, event: str, brain: Object) -> None:
+        if event == "DELETED":
+            self._due.put_nowait((f"SomaBrain {_name(brain)}", lambda: self._collect(brain)))
+
+    async def _collect(self, brain: Object) -> None:
+        """As the garbage collector, by label: the names of SomaBrains here are used once."""
+        where = f"namespaces/{brain['metadata']['namespace']}/"
+        selector = f"labelSelector=app.kubernetes.io/instance={_name(brain)}"
+        for kind in OWNED:
+            found = await self._api.call("GET", f"{kind.format(where)}?{selector}")
+            for each in found.get("items", ()):
+                path = f"{kind.format(where)}/{_name(each)}"
+                await self._api.call("DELETE", path, {"gracePeriodSeconds": 0, "propagationPolicy": "Background"})
+
+
+def _name(found: Object) -> str:
+    return str(found["metadata"]["name"])
+
+
+def _path(kind: str, near: Object, name: str = "") -> str:
+    return f"{kind.format('namespaces/' + near['metadata']['namespace'] + '/')}/{name or _name(near)}"
+
+
+def _never(template: Object) -> bool:
+    return any(str(each["image"]).endswith(":never") for each in template["spec"]["containers"])
+
+
+def _true(kind: str) -> Object:
+    return {"type": kind, "status": "True", "lastTransitionTime": _now()}
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+async def main(url: str, ca_file: Path, token: str) -> None:
+    """Work until killed."""
+    async with api_of(url, ca_file, token) as api:
+        await Controllers(api).run()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), sys.stdin.readline().strip()))

@@ -1,0 +1,83 @@
+"""What one writes first with kopf: handlers of creation, update and resumption that apply everything.
+
+    kopf run --standalone --all-namespaces -m bench.plain_kopf_operator
+
+It is the reference of `make bench-operator`, and does the same work: the same objects, rendered by the same code, the
+Deployment after the migration's Job, and a status. It puts nothing back, watches no child, and judges nothing.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx2
+import kopf
+from lightkube.config.kubeconfig import KubeConfig
+from lightkube.core.async_client import AsyncClient
+
+from common.config.settings import Settings
+from somabrain_operator import names
+from somabrain_operator.app import release
+from somabrain_operator.cluster.api import TIMEOUT_S, Cluster
+from somabrain_operator.cluster.kinds import JOB
+from somabrain_operator.cluster.observe import read_brain, resolve
+from somabrain_operator.metrics import Metrics
+from somabrain_operator.names import Key
+from somabrain_operator.observed import Observed
+from somabrain_operator.plan import make_plan
+
+WHICH = (names.GROUP, names.VERSION, names.PLURAL)
+LOOK_AGAIN_S = 1
+
+
+@kopf.on.startup()
+async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -> None:
+    """Connect; kopf's own settings stay as they are but for the events, which the other one does not post either."""
+    settings.posting.enabled = False
+    memo.stack = AsyncExitStack()
+    client = AsyncClient(KubeConfig.from_env().get(), timeout=httpx2.Timeout(TIMEOUT_S), trust_env=False)
+    await memo.stack.enter_async_context(client)
+    memo.cluster = Cluster(client, Metrics())
+
+
+@kopf.on.cleanup()
+async def stop(memo: kopf.Memo, **_: object) -> None:
+    """Close the connection."""
+    await memo.stack.aclose()
+
+
+@kopf.on.create(*WHICH)
+@kopf.on.update(*WHICH)
+@kopf.on.resume(*WHICH)
+async def bring(body: kopf.Body, patch: kopf.Patch, memo: kopf.Memo, **_: Any) -> None:
+    """Apply the base objects and the Job, and once that is complete everything else."""
+    cluster: Cluster = memo.cluster
+    raw: dict[str, Any] = dict(body)
+    key = Key(raw["metadata"]["namespace"], raw["metadata"]["name"])
+    brain = read_brain(key, {**raw, "status": {}})
+    jobs = await cluster.list(JOB, key.namespace, {"app.kubernetes.io/instance": key.name})
+    seen = Observed(
+        brain=brain,
+        references=await resolve(cluster, brain),
+        children={},
+        jobs=tuple({"apiVersion": "batch/v1", "kind": "Job", **job} for job in jobs),
+        pods=(),
+        reports={},
+        now=datetime.now(UTC),
+    )
+    plan = make_plan(seen, release(Settings().operator))
+    for manifest in plan.apply:
+        await cluster.apply(manifest)
+    if plan.deployment is None:
+        why = plan.stopped.message if plan.stopped else ""
+        raise kopf.TemporaryError(why, delay=LOOK_AGAIN_S)
+    patch.status["phase"] = "RollingOut"
+    patch.status["observedGeneration"] = brain.generation
+
+
+@kopf.on.login()
+def log_in(**given: Any) -> kopf.ConnectionInfo | None:
+    """Log in as KUBECONFIG says."""
+    return kopf.login_with_kubeconfig(**given)

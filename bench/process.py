@@ -1,0 +1,36 @@
+"""What a process uses, from /proc."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Processor time so far, memory now and at most."""
+
+    cpu_s: float
+    now_mib: float
+    peak_mib: float
+
+
+def stat(process: int | str) -> list[str]:
+    """Fields of /proc/PID/stat from the third on (proc(5)): the second is a name that may hold spaces."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+
+
+def cpu_s(process: int | str) -> float:
+    """User and system time of a process so far, its threads included."""
+    fields = stat(process)
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def usage(process: int) -> Usage:
+    """Return what a process uses (resident memory, as VmRSS and VmHWM say)."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines) if " kB" in rest}
+    return Usage(cpu_s(process), kib["VmRSS"] / 1024, kib["VmHWM"] / 1024)
