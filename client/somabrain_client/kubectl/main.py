@@ -1,0 +1,146 @@
+"""The command `kubectl-sb`, which kubectl runs as `kubectl sb`.
+
+Exit codes: 0 done; 1 the cluster or the service said no; 2 the command cannot be understood; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from somabrain_client.errors import CallError
+from somabrain_client.kubectl.program import CommandFailed, Kubectl, Object
+from somabrain_client.kubectl.tree import tree
+from somabrain_client.readable import answer_lines
+from somabrain_client.sync_client import SyncMemoryClient
+
+INSTANCE = "app.kubernetes.io/part-of=somabrain,app.kubernetes.io/instance"
+KINDS = "deployments,jobs,pods,services,configmaps,serviceaccounts"
+PORT = 50052
+
+Run = Callable[[Kubectl, str, argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    kubectl = Kubectl([f"--{name}={value}" for name in ("context", "kubeconfig") if (value := getattr(options, name))])
+    run: Run = options.run
+    try:
+        return run(kubectl, options.namespace or _current_namespace(kubectl), options)
+    except (CommandFailed, CallError, OSError) as exc:
+        print(f"kubectl sb: {exc}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _current_namespace(kubectl: Kubectl) -> str:
+    return kubectl("config", "view", "--minify", "-o", "jsonpath={..namespace}").strip() or "default"
+
+
+def _status(kubectl: Kubectl, namespace: str, options: argparse.Namespace) -> int:
+    names = [options.name] if options.name else [each["metadata"]["name"] for each in _brains(kubectl, namespace)]
+    if not names:
+        print(f"There is no SomaBrain in namespace {namespace}.")
+    for name in names:
+        brain = kubectl.get(namespace, "somabrains", name)
+        children = kubectl.get(namespace, KINDS, "-l", f"{INSTANCE}={name}")["items"]
+        known = {(each["kind"], each["metadata"]["name"]) for each in [brain, *children]}
+        events = [
+            each
+            for each in kubectl.get(namespace, "events")["items"]
+            if (each["involvedObject"]["kind"], each["involvedObject"]["name"]) in known
+        ]
+        print("\n".join(tree(brain, children, events)))
+    return 0
+
+
+def _brains(kubectl: Kubectl, namespace: str) -> list[Object]:
+    found: list[Object] = kubectl.get(namespace, "somabrains")["items"]
+    return found
+
+
+def _logs(kubectl: Kubectl, namespace: str, options: argparse.Namespace) -> int:
+    kubectl.get(namespace, "somabrains", options.name)
+    words = ["logs", "-n", namespace, "-l", f"{INSTANCE}={options.name}", "--prefix", "--max-log-requests=50"]
+    words += [f"--container={options.container}"] if options.container else ["--all-containers"]
+    words += ["--follow"] if options.follow else [f"--tail={options.tail}"]
+    return kubectl.attached(*words)
+
+
+def _recall(kubectl: Kubectl, namespace: str, options: argparse.Namespace) -> int:
+    token = Path(options.token_file) if options.token_file else None
+    created = (
+        kubectl("create", "token", options.service_account, "-n", namespace, "--audience", options.audience).strip()
+        if token is None
+        else token
+    )
+    with (
+        kubectl.forward(namespace, f"svc/{options.name}-grpc", PORT) as address,
+        SyncMemoryClient(address, token=created) as client,
+    ):
+        answer = client.recall(options.memory_namespace, options.query, top_k=options.top_k, explain=True)
+    print("\n".join(answer_lines(answer)))
+    return 0
+
+
+def _retry_migration(kubectl: Kubectl, namespace: str, options: argparse.Namespace) -> int:
+    stamp = f"somabrain.io/retry-migration={int(time.time())}"
+    kubectl("annotate", "somabrains", options.name, "-n", namespace, "--overwrite", stamp)
+    print(f"A failed migration of {namespace}/{options.name} is tried again at once; see `kubectl sb status`.")
+    return 0
+
+
+def _pause(kubectl: Kubectl, namespace: str, options: argparse.Namespace) -> int:
+    patch = json.dumps({"spec": {"paused": options.paused}})
+    kubectl("patch", "somabrains", options.name, "-n", namespace, "--type", "merge", "--patch", patch)
+    print(
+        f"{namespace}/{options.name} is paused: it serves on, and the operator changes nothing."
+        if options.paused
+        else f"{namespace}/{options.name} is resumed: the operator brings it to what it says."
+    )
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    chosen = argparse.ArgumentParser(add_help=False)
+    chosen.add_argument("-n", "--namespace", default="", help="of the SomaBrain (default: the current context's)")
+    chosen.add_argument("--context", default="", help="of the kubeconfig")
+    chosen.add_argument("--kubeconfig", default="", help="file that kubectl reads")
+    parser = argparse.ArgumentParser(prog="kubectl sb", description="SomaBrains, looked at and helped.")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def add(name: str, run: Run, about: str, *, optional: bool = False) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=about, parents=[chosen])
+        command.add_argument("name", nargs="?" if optional else None, help="of the SomaBrain")
+        command.set_defaults(run=run)
+        return command
+
+    add("status", _status, "a tree of what it says, is made of, and what happened lately", optional=True)
+    logs = add("logs", _logs, "the logs of all its pods")
+    logs.add_argument("-f", "--follow", action="store_true", help="as they come")
+    logs.add_argument("--tail", type=int, default=50, help="lines of each container (default: 50)")
+    logs.add_argument("-c", "--container", default="", help="only this one, such as service or opa")
+    recall = add("recall", _recall, "ask it a question, through a forwarded port")
+    recall.add_argument("memory_namespace", help="the namespace of memories")
+    recall.add_argument("query")
+    recall.add_argument("--top-k", type=int, default=5, help="how many hits, 1 to 200 (default: 5)")
+    recall.add_argument("--token-file", default="", help="file that holds a bearer token")
+    recall.add_argument(
+        "--service-account", default="default", metavar="NAME",
+        help="without a token file: whose token is asked of the cluster (default: default)",
+    )  # fmt: skip
+    recall.add_argument("--audience", default="somabrain", help="of that token (default: somabrain)")
+    add("retry-migration", _retry_migration, "try a failed migration again at once")
+    add("pause", _pause, "let the operator change nothing").set_defaults(paused=True)
+    add("resume", _pause, "let the operator go on").set_defaults(paused=False)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

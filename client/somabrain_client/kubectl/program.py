@@ -1,0 +1,94 @@
+"""`kubectl` as a program: its own configuration, plugins for login and rights are all in force."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+Object = dict[str, Any]
+
+
+class CommandFailed(Exception):
+    """A program ended with an error; the message is what it said."""
+
+
+def run(*words: str | Path, stdin: str | None = None, timeout_s: float = 60, cwd: Path | None = None) -> str:
+    """Run a program of this machine and return its output.
+
+    Raises:
+        CommandFailed: it is missing, failed, or took longer than `timeout_s`.
+    """
+    try:
+        done = subprocess.run(
+            words, input=stdin, capture_output=True, text=True, cwd=cwd, timeout=timeout_s, check=False
+        )
+    except FileNotFoundError as exc:
+        raise CommandFailed(f"{words[0]} is not in PATH; install it first.") from exc
+    except subprocess.TimeoutExpired as exc:
+        raise CommandFailed(f"`{' '.join(map(str, words))}` did not end within {timeout_s:g} s.") from exc
+    if done.returncode:
+        raise CommandFailed((done.stderr or done.stdout).strip())
+    return done.stdout
+
+
+class Kubectl:
+    """`kubectl` with the flags that choose cluster and user."""
+
+    def __init__(self, flags: Sequence[str] = ()) -> None:
+        self.flags = tuple(flags)
+
+    def __call__(self, *words: str, stdin: str | None = None, timeout_s: float = 60) -> str:
+        """Run kubectl and return its output."""
+        return run("kubectl", *self.flags, *words, stdin=stdin, timeout_s=timeout_s)
+
+    def get(self, namespace: str, *words: str) -> Object:
+        """Return what `kubectl get` shows, as data: an object, or a list under `items`."""
+        found: Object = json.loads(self("get", "-n", namespace, *words, "-o", "json"))
+        return found
+
+    def find(self, namespace: str, *words: str) -> Object | None:
+        """Return an object, or None when it is not there."""
+        text = self("get", "-n", namespace, *words, "-o", "json", "--ignore-not-found")
+        return json.loads(text) if text.strip() else None
+
+    def apply(self, namespace: str, *manifests: Mapping[str, Any]) -> str:
+        """Apply objects to a namespace."""
+        listed = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
+        return self("apply", "-n", namespace, "-f", "-", stdin=json.dumps(listed))
+
+    def attached(self, *words: str) -> int:
+        """Run kubectl on this terminal until it ends, and return its exit code."""
+        return subprocess.run(["kubectl", *self.flags, *words], check=False).returncode
+
+    @contextmanager
+    def forward(self, namespace: str, target: str, port: int) -> Iterator[str]:
+        """Forward a free port of loopback to `target` (such as `svc/name`) and give `127.0.0.1:port`.
+
+        Raises:
+            CommandFailed: kubectl is missing or refused; says why.
+        """
+        program = shutil.which("kubectl")
+        if program is None:
+            raise CommandFailed("kubectl is not in PATH; install it first.")
+        process = subprocess.Popen(
+            [program, *self.flags, "port-forward", "-n", namespace, target, f":{port}", "--address", "127.0.0.1"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        try:
+            assert process.stdout is not None  # noqa: S101 - it is a pipe
+            assert process.stderr is not None  # noqa: S101
+            first = process.stdout.readline()
+            found = re.search(r"127\.0\.0\.1:(\d+) ->", first)
+            if found is None:
+                process.terminate()
+                raise CommandFailed(f"Port {port} of {target} cannot be reached: {process.stderr.read().strip()}")
+            yield f"127.0.0.1:{found[1]}"
+        finally:
+            process.terminate()
+            process.communicate()

@@ -1,0 +1,110 @@
+"""A SomaBrain as a tree for people: what it says of itself, what it is made of, and what happened lately. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from somabrain_client.kubectl.program import Object
+
+CONDITIONS = (
+    "Ready", "ConfigValid", "ReferencesResolved", "Migrated", "Available", "Progressing", "Degraded", "Paused",
+)  # fmt: skip
+"""In the order in which a person wants to know; others follow by name."""
+BAD_WHEN_TRUE = frozenset({"Degraded", "Paused", "Progressing"})
+EVENTS = 8
+
+
+def tree(brain: Object, children: Sequence[Object], events: Sequence[Object]) -> Iterator[str]:
+    """Yield the lines.
+
+    Args:
+        brain: the SomaBrain.
+        children: the objects that are labelled as its own: Deployment, pods, Jobs and the rest.
+        events: of the SomaBrain and its children.
+    """
+    yield _title(brain)
+    branches = [("conditions", list(_conditions(brain))), ("objects", list(_objects(children)))]
+    if events:
+        branches.append(("events", list(_events(events))))
+    for place, (name, lines) in enumerate(branches, start=1):
+        last = place == len(branches)
+        yield f"{'└─' if last else '├─'} {name}"
+        for number, line in enumerate(lines, start=1):
+            yield f"{'  ' if last else '│ '} {'└─' if number == len(lines) else '├─'} {line}"
+
+
+def _title(brain: Object) -> str:
+    meta, status = brain["metadata"], brain.get("status", {})
+    facts = [f"SomaBrain {meta['namespace']}/{meta['name']}"]
+    if "phase" in status:
+        facts.append(status["phase"])
+    if "version" in status:
+        facts.append(f"version {status['version']}")
+    facts.append(f"{status.get('readyReplicas', 0)} of {status.get('replicas', 0)} pods ready")
+    if "endpoint" in status:
+        facts.append(status["endpoint"])
+    if status.get("observedGeneration") != meta["generation"]:
+        facts.append(f"the operator has not looked at generation {meta['generation']} yet")
+    return " · ".join(facts)
+
+
+def _conditions(brain: Object) -> Iterator[str]:
+    found = {each["type"]: each for each in brain.get("status", {}).get("conditions", ())}
+    if not found:
+        yield "none yet: is the operator running? kubectl get pods -A -l app.kubernetes.io/name=somabrain-operator"
+    for kind in (*CONDITIONS, *sorted(set(found) - set(CONDITIONS))):
+        if (each := found.get(kind)) is not None:
+            yield f"{_mark(each)} {kind:<19}{each['status']:<8}{each['reason']}: {each['message']}"
+
+
+def _mark(condition: Object) -> str:
+    if condition["status"] == "Unknown":
+        return "?"
+    good = (condition["status"] == "True") != (condition["type"] in BAD_WHEN_TRUE)
+    return "✓" if good else "✗"
+
+
+def _objects(children: Sequence[Object]) -> Iterator[str]:
+    for each in sorted(children, key=lambda child: (child["kind"], child["metadata"]["name"])):
+        state = _state(each)
+        yield f"{each['kind']} {each['metadata']['name']}{f': {state}' if state else ''}"
+
+
+def _state(child: Object) -> str:
+    status = child.get("status", {})
+    match child["kind"]:
+        case "Deployment":
+            return f"{status.get('readyReplicas', 0)} of {child['spec'].get('replicas', 1)} ready"
+        case "Job":
+            done = [each["type"] for each in status.get("conditions", ()) if each["status"] == "True"]
+            return done[-1] if done else "running"
+        case "Pod":
+            return _pod(status)
+        case _:
+            return ""
+
+
+def _pod(status: Object) -> str:
+    """Return the pod's phase, how often its containers began again, and why one waits."""
+    containers = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
+    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions", ()))
+    facts = ["ready" if ready else str(status.get("phase", "unknown"))]
+    if restarts := sum(each.get("restartCount", 0) for each in containers):
+        facts.append(f"{restarts} restarts")
+    facts += [
+        f"{each['name']} waits: {waiting['reason']}"
+        for each in containers
+        if (waiting := each.get("state", {}).get("waiting")) and waiting.get("reason") != "PodInitializing"
+    ]
+    return ", ".join(facts)
+
+
+def _events(events: Sequence[Object]) -> Iterator[str]:
+    for each in sorted(events, key=_when)[-EVENTS:]:
+        about = each["involvedObject"]
+        yield f"{_when(each)} {about['kind']} {about['name']} {each.get('reason', '')}: {each.get('message', '')}"
+
+
+def _when(event: Object) -> str:
+    found = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"]
+    return str(found)[:19]

@@ -1,0 +1,65 @@
+"""`kubectl sb`: found by kubectl, and speaking to a real API server under the operator's eyes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from somabrain_local.environment import places
+from tests.integration.operator.brains import NAME, Brain, Hands
+
+COMMANDS = f"{Path(sys.executable).parent}:{places().bin}:{os.defpath}"
+
+
+def sb(brain: Brain, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run `kubectl sb` as a person would."""
+    flags = ["-n", brain.namespace, f"--kubeconfig={brain.api.server.kubeconfig}"]
+    return subprocess.run(
+        [str(places().bin / "kubectl"), "sb", *words, *flags],
+        env={"PATH": COMMANDS, "HOME": str(Path.home())},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_tree_shows_conditions_objects_and_events(served: Brain) -> None:
+    """A person sees at a glance that it serves, what it is made of, and what happened."""
+    done = sb(served, "status", NAME)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith(f"SomaBrain {served.namespace}/{NAME} · Ready · version ")
+    assert "1 of 1 pods ready" in lines[0]
+    assert any("✓ Ready" in line and "1 of 1 pods serve." in line for line in lines)
+    assert any("✓ Degraded" in line for line in lines)
+    assert any(f"Deployment {NAME}-server: 1 of 1 ready" in line for line in lines)
+    assert any("Pod server-0: ready" in line for line in lines)
+    assert any(f"Job {NAME}-migrate-" in line and "Complete" in line for line in lines)
+
+
+def test_a_failed_migration_is_seen_in_words_and_tried_again_when_asked(brain: Brain, hands: Hands) -> None:
+    """The reason of the failure stands in the tree; the next attempt begins before its back-off is over."""
+    brain.apply()
+    hands.fail_migration("The migration failed: division by zero.")
+    brain.until("Migrated", "False", "division by zero")
+    shown = sb(brain, "status").stdout
+    assert "✗ Migrated" in shown
+    assert "division by zero" in shown
+    assert sb(brain, "retry-migration", NAME).returncode == 0
+    assert brain.job(attempt=2)
+
+
+def test_paused_it_is_left_alone_and_resumed_it_is_brought_back(served: Brain) -> None:
+    assert "is paused" in sb(served, "pause", NAME).stdout
+    served.until("Paused", "True")
+    assert "is resumed" in sb(served, "resume", NAME).stdout
+    served.until("Paused", "False")
+
+
+def test_what_is_not_there_is_said_without_a_traceback(brain: Brain) -> None:
+    assert "There is no SomaBrain in namespace" in sb(brain, "status").stdout
+    done = sb(brain, "pause", "nobody")
+    assert (done.returncode, "not found" in done.stderr, "Traceback" in done.stderr) == (1, True, False)
