@@ -14,6 +14,7 @@ KUBERNETES = "v1.34.4"
 HELM = "v3.22.0"
 OPA = "v1.22.2"
 COREDNS = "v1.15.0"
+COLLECTOR = "v0.165.0"
 # The image built for kind v0.33.0, as its release notes say.
 KIND_NODE = "kindest/node:v1.34.11@sha256:44e222ee2132dab25ff87301682f89eb82c7880ea3a1bf543bfe9708fd08d67d"
 
@@ -143,6 +144,8 @@ TOOLS: tuple[Tool, ...] = (
         "kubectl", KUBERNETES, ("kubectl",), ("k8s.io/kubernetes/cmd/kubectl",),
         module="kubernetes", variables=_KUBE_VARIABLES,
     ),
+    GoTool("otelcol", COLLECTOR, ("otelcol",), ("somabrain.io/scripts/go/otelcol",), module="otelcol"),
+    DebianTool("promtool", "2.42", ("prometheus",), (("promtool", "usr/bin/promtool"),)),
     GoTool("coredns", COREDNS, ("coredns",), ("github.com/coredns/coredns",)),
     GoTool("pause", "v3.10", ("pause",), ("somabrain.io/scripts/go/pause",), module="pause"),
     GoTool("kind", "v0.33.0", ("kind",), ("sigs.k8s.io/kind",)),

@@ -10,6 +10,7 @@ address.
 
 from __future__ import annotations
 
+from somabrain_local.loopback.collector import Collector, Span, collector
 from somabrain_local.loopback.etcd import Etcd, etcd
 from somabrain_local.loopback.kafka import Kafka, kafka
 from somabrain_local.loopback.keycloak import Keycloak, keycloak
@@ -20,6 +21,7 @@ from somabrain_local.loopback.redis import Redis, RedisSentinel, redis, redis_cl
 
 __all__ = [
     "ApiServer",
+    "Collector",
     "Etcd",
     "Kafka",
     "Keycloak",
@@ -27,7 +29,9 @@ __all__ = [
     "Program",
     "Redis",
     "RedisSentinel",
+    "Span",
     "api_server",
+    "collector",
     "etcd",
     "kafka",
     "keycloak",

@@ -1,0 +1,108 @@
+"""An OpenTelemetry collector: OTLP by gRPC and HTTP in, a file out, and the spans of that file as values."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from somabrain_local.loopback.program import HOST, Program, free_ports, own_folder, running, tool
+
+CONFIG = """\
+receivers: {{otlp: {{protocols: {{grpc: {{endpoint: "{host}:{grpc}"}}, http: {{endpoint: "{host}:{http}"}}}}}}}}
+exporters: {{file: {{path: "{file}", append: true, flush_interval: 100ms}}}}
+service:
+  pipelines:
+    traces: {{receivers: [otlp], exporters: [file]}}
+    metrics: {{receivers: [otlp], exporters: [file]}}
+    logs: {{receivers: [otlp], exporters: [file]}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What the collector was told of one span."""
+
+    name: str
+    service: str
+    """The resource's `service.name`."""
+    trace_id: str
+    span_id: str
+    parent_id: str
+    """Empty: it is a root."""
+    kind: int
+    """As in OTLP: 1 internal, 2 server, 3 client, 4 producer, 5 consumer."""
+    start_ns: int
+    end_ns: int
+    status: int
+    """0 unset, 1 ok, 2 error."""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """A collector that answers on loopback, and the file it writes to."""
+
+    grpc_endpoint: str
+    http_endpoint: str
+    """The base; OTLP's paths (`/v1/traces`) come below it."""
+    file: Path
+    """One JSON object a line, in OTLP's JSON form."""
+    program: Program
+
+    def spans(self) -> list[Span]:
+        """Return all spans written so far; what was sent within the last tenth of a second may not be there yet."""
+        lines = self.file.read_text().splitlines() if self.file.exists() else []
+        return [span for line in lines for span in _spans(json.loads(line))]
+
+
+@contextmanager
+def collector() -> Iterator[Collector]:
+    """Start a collector, and stop it at the end of the block. Started again, it writes after what it wrote.
+
+    Raises:
+        LocalError: the binary is missing; the message has the command that makes it.
+        Timeout: it did not answer; the message ends with its log.
+    """
+    with own_folder("collector") as folder:
+        grpc, http = free_ports(2)
+        file, config = folder / "telemetry.jsonl", folder / "config.yaml"
+        config.write_text(CONFIG.format(host=HOST, grpc=grpc, http=http, file=file))
+        argv = [tool("otelcol"), "--config", config]
+        program = Program(argv, folder / "otelcol.log", lambda: _listens(grpc) and _listens(http))
+        with running(program):
+            yield Collector(f"http://{HOST}:{grpc}", f"http://{HOST}:{http}", file, program)
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection((HOST, port), timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
+def _spans(telemetry: dict[str, Any]) -> Iterator[Span]:
+    for resource in telemetry.get("resourceSpans", []):
+        service = str(_attributes(resource["resource"]).get("service.name", ""))
+        for scope in resource["scopeSpans"]:
+            for span in scope["spans"]:
+                yield Span(
+                    name=span["name"], service=service, trace_id=span["traceId"], span_id=span["spanId"],
+                    parent_id=span.get("parentSpanId", ""), kind=span.get("kind", 0),
+                    start_ns=int(span["startTimeUnixNano"]), end_ns=int(span["endTimeUnixNano"]),
+                    status=span.get("status", {}).get("code", 0), attributes=_attributes(span),
+                )  # fmt: skip
+
+
+def _attributes(holder: dict[str, Any]) -> dict[str, Any]:
+    """Return attributes by key. OTLP's JSON form writes 64-bit integers as strings; here they are integers."""
+    found = {}
+    for pair in holder.get("attributes", []):
+        ((kind, value),) = pair["value"].items()
+        found[pair["key"]] = int(value) if kind == "intValue" else value
+    return found
