@@ -62,6 +62,7 @@ check "stubs are the contract's (protoc)" stubs
 check "contract (buf lint)" contract
 check "contract keeps its promises (buf breaking)" compatible
 check "CRD is the model's" crd
+check "reference pages are the code's" "$bin/python" scripts/reference.py --check
 check "schemas of Kubernetes and the CRD" schemas
 for folder in helm/charts/*/; do
   check "chart $(basename "$folder") (helm lint, kubeconform)" chart "${folder%/}"

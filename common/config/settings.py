@@ -33,13 +33,14 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class LogSettings(_Group):
     """How the process speaks."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is said."""
     format: Literal["json", "console"] = "json"
     """`json`: one object a line, for machines; `console`: for people."""
 
@@ -68,6 +69,7 @@ class GrpcSettings(_Group):
     """The gRPC server."""
 
     host: str = "0.0.0.0"  # noqa: S104 - a pod is reached by its address; `auth.mode=none` refuses it
+    """Address to listen on."""
     port: Port = 50052
     """0 picks a free port, which is logged."""
     max_connection_age_s: Seconds = 300.0
@@ -77,6 +79,7 @@ class GrpcSettings(_Group):
     drain_notice_s: Annotated[float, Field(ge=0, le=60)] = 3.0
     """How long the process keeps accepting calls after it turned NOT_SERVING, so that clients leave first."""
     reflection: bool = True
+    """Whether tools such as grpcurl may ask what is served."""
     tls: TlsSettings = TlsSettings()
 
 
@@ -84,7 +87,9 @@ class HttpSettings(_Group):
     """Probes and metrics."""
 
     host: str = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus come from outside the pod
+    """Address to listen on."""
     port: Port = 8080
+    """0 picks a free port, which is logged."""
 
 
 class DatabaseSettings(_Group):
@@ -97,6 +102,7 @@ class DatabaseSettings(_Group):
     pool_size: Annotated[int, Field(ge=1, le=100)] = 8
     """Connections a process."""
     connect_timeout_s: Seconds = 5.0
+    """How long a new connection, or one of the pool, is waited for."""
     statement_timeout_s: Seconds = 10.0
     """The server ends a statement that takes longer."""
     migration_lock_timeout_s: Seconds = 300.0
@@ -168,7 +174,9 @@ class PolicySettings(_Group):
     enabled: bool = True
     """Off only with `auth.mode=none`: the embedded server on loopback."""
     url: str = "http://localhost:8181/v1/data/sb/policy"
+    """The rule that decides, in OPA's data API."""
     timeout_s: Seconds = 1.0
+    """How long its answer is waited for; without one the call is denied."""
     cache_s: Annotated[float, Field(ge=0, le=5)] = 5.0
     """How long a decision is kept."""
 
@@ -279,6 +287,7 @@ class OperatorSettings(_Group):
     service_version: str | None = None
     """Version of the service when a resource names neither image nor version. None: the operator's own."""
     opa_image: str = "docker.io/openpolicyagent/opa:1.22.2-static"
+    """Image of the policy side-car when a resource names none."""
     resync_s: Seconds = 600.0
     """Every resource is looked at again after this long, with jitter, also when nothing happened."""
     references_s: Seconds = 60.0
@@ -304,6 +313,7 @@ class Settings(BaseSettings):
         frozen=True,
         extra="forbid",
         hide_input_in_errors=True,
+        use_attribute_docstrings=True,
     )
 
     postgres_dsn: SecretStr | None = None

@@ -1,0 +1,136 @@
+"""Renders docs/reference-settings.md, reference-metrics.md and reference-errors.md from the code.
+
+    python scripts/reference.py [--check]
+
+`--check` writes nothing and fails when a page differs. Each table says only what the code says of itself: the
+docstrings of the settings, the help of the metrics, the tree of the errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from common import errors
+from common.config.settings import DELIMITER, PREFIX, Settings
+from somabrain_operator.metrics import Metrics as OperatorMetrics
+from somabrain_service.interceptors.errors import STATUS
+from somabrain_service.metrics import Metrics as ServiceMetrics
+
+DOCS = Path(__file__).parents[1] / "docs"
+RENDERED = "Rendered by `python scripts/reference.py` from {source}; do not edit.\n"
+
+
+def main() -> int:
+    """Write the pages, or check them."""
+    parser = argparse.ArgumentParser(prog="python scripts/reference.py", description="Render reference pages.")
+    parser.add_argument("--check", action="store_true", help="write nothing, fail when a page differs")
+    check = parser.parse_args().check
+    pages = {"settings": settings(), "metrics": metrics(), "errors": tree()}
+    stale = {DOCS / f"reference-{name}.md": "\n".join(lines) + "\n" for name, lines in pages.items()}
+    stale = {path: text for path, text in stale.items() if not path.exists() or path.read_text() != text}
+    for path, text in stale.items():
+        if check:
+            print(f"{path} is not what the code says. Run `python scripts/reference.py`.", file=sys.stderr)
+        else:
+            path.write_text(text)
+    return 1 if check and stale else 0
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    """Yield a table in Markdown."""
+    columns = list(header)
+    yield f"| {' | '.join(columns)} |"
+    yield f"| {' | '.join('---' for _ in columns)} |"
+    for row in rows:
+        yield f"| {' | '.join(' '.join(cell.split()).replace('|', '&#124;') for cell in row)} |"
+
+
+def settings() -> list[str]:
+    """Return the page of the settings."""
+    lines = ["# Reference: settings", "", RENDERED.format(source="`common/config/settings.py`")]
+    lines.append("Every setting is an environment variable; one with the prefix that names none is an error.")
+    lines += ["", "## Of the process", "", *table(("variable", "default", "meaning"), _rows(Settings, PREFIX))]
+    for name, field in Settings.model_fields.items():
+        if (group := _group(field)) is not None:
+            about = " ".join((group.__doc__ or "").split())
+            prefix = f"{PREFIX}{name}{DELIMITER}".upper()
+            lines += ["", f"## {name}", "", about, ""]
+            lines += table(("variable", "default", "meaning"), _rows(group, prefix))
+    return lines
+
+
+def _group(field: FieldInfo) -> type[BaseModel] | None:
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _rows(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
+    for name, field in model.model_fields.items():
+        group = _group(field)
+        if group is not None and model is not Settings:
+            yield from _rows(group, f"{prefix}{name}{DELIMITER}".upper())
+        elif group is None:
+            default = "required" if field.is_required() else "" if field.default is None else f"`{field.default}`"
+            bounds = ", ".join(filter(None, map(_bound, field.metadata)))
+            meaning = field.description or ""
+            yield f"`{prefix}{name}`".upper(), default, f"{meaning}{f' ({bounds})' if bounds else ''}"
+
+
+def _bound(constraint: object) -> str:
+    words = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most", "max_length": "at most"}
+    return ", ".join(f"{word} {getattr(constraint, key):g}" for key, word in words.items() if hasattr(constraint, key))
+
+
+def metrics() -> list[str]:
+    """Return the page of the metrics."""
+    lines = ["# Reference: metrics", "", RENDERED.format(source="the registries of both processes")]
+    lines.append("No label holds what a caller sent: each has the values of a closed set, so the series are bounded.")
+    for title, registry in (("The service", ServiceMetrics().registry), ("The operator", OperatorMetrics().registry)):
+        lines += ["", f"## {title}", "", *table(("metric", "type", "labels", "meaning"), _families(registry))]
+    return lines
+
+
+def _families(registry: CollectorRegistry) -> Iterator[tuple[str, str, str, str]]:
+    labels = {
+        collector._name: ", ".join(f"`{label}`" for label in collector._labelnames)  # noqa: SLF001
+        for collector in list(registry._collector_to_names)  # noqa: SLF001 - the library tells them of no other way
+        if isinstance(collector, MetricWrapperBase)
+    }
+    for family in sorted(registry.collect(), key=lambda family: family.name):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        given = ", ".join(f"`{label}`" for label in getattr(family, "_labelnames", ()))
+        yield f"`{name}`", family.type, labels.get(family.name, given), family.documentation
+
+
+def tree() -> list[str]:
+    """Return the page of the errors."""
+    lines = [
+        "# Reference: errors",
+        "",
+        RENDERED.format(source="`common/errors.py` and the service's table of statuses"),
+    ]
+    lines.append(
+        "Each answer that is not OK carries `google.rpc.ErrorInfo` with the reason below and the domain "
+        "`somabrain.io`, and `RequestInfo` with the id under which the service's log knows the call."
+    )
+    return [*lines, "", *table(("reason", "gRPC status", "meaning"), _errors(errors.SomaBrainError))]
+
+
+def _errors(kind: type[errors.SomaBrainError]) -> Iterator[tuple[str, str, str]]:
+    if kind in STATUS:
+        yield f"`{kind.reason}`", STATUS[kind].name, (kind.__doc__ or "")
+    for child in kind.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield from _errors(child)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
