@@ -23,6 +23,14 @@ from common.verifier import Verified
 CONNECTIONS = 32
 
 
+class NoAnswer(Exception):
+    """The service said something else; callers are not told what, the log is."""
+
+    def __init__(self, status: int) -> None:
+        remedy = "; check auth.introspection.client_id and client_secret" if status in {401, 403} else ""
+        super().__init__(f"the identity service answered {status}{remedy}")
+
+
 class IntrospectionVerifier:
     """Asks the endpoint. An async context manager: it owns the HTTP session."""
 
@@ -83,14 +91,19 @@ class IntrospectionVerifier:
         try:
             # Never redirected: token and secret are for this address.
             async with self._session.post(self._url, data=form, allow_redirects=False) as response:
-                if response.status != 200:
-                    raise aiohttp.ClientResponseError(
-                        response.request_info, (), status=response.status, message="introspection was refused"
-                    )
+                _check_status(response.status)
                 answer: object = await response.json()
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
+        except (NoAnswer, aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
             raise Unavailable("The identity service cannot be asked, so no caller can be known.") from exc
         return answer if isinstance(answer, Mapping) else {}
+
+
+def _check_status(status: int) -> None:
+    if status == 400:
+        # Of what we send, the token alone varies: Keycloak says so of one that it cannot even read.
+        raise Unauthenticated("malformed")
+    if status != 200:
+        raise NoAnswer(status)
 
 
 def check(claims: Mapping[str, object], auth: AuthSettings, now: float) -> None:

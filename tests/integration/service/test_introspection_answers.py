@@ -140,7 +140,7 @@ async def test_what_is_active_for_somebody_else_is_refused(
         assert await refusal(authenticate) == cause
 
 
-@pytest.mark.parametrize("status", [204, 302, 307, 400, 401, 403, 429, 500, 503])
+@pytest.mark.parametrize("status", [204, 302, 307, 401, 403, 404, 429, 500, 503])
 async def test_what_is_no_answer_lets_nobody_in_and_is_asked_again(endpoint: Endpoint, status: int) -> None:
     """Our own client being refused is a failure, too, and says nothing of the caller."""
     with listening() as elsewhere:

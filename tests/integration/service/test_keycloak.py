@@ -1,0 +1,263 @@
+"""Tokens of a real Keycloak, over gRPC, known in both ways: by asking it, and by its keys."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hmac
+import json
+import signal
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from somabrain_client import MemoryClient, RetryPolicy
+from somabrain_client.errors import NotFoundError, PermissionDeniedError, UnauthenticatedError, UnavailableError
+from somabrain_local.loopback import Keycloak, keycloak
+from somabrain_local.loopback.keycloak import SERVICE
+from tests.integration.service.running import Running, service
+
+pytestmark = pytest.mark.timeout(600)
+
+ONCE = RetryPolicy(max_attempts=1)
+LIFE_S = 2.0
+OVER_S = LIFE_S + 0.5
+MODES = ("introspection", "jwt")
+SENTENCE = "The call carries no valid token. Send `authorization: Bearer <token>`."
+
+
+@pytest.fixture(scope="module")
+def central() -> Iterator[Keycloak]:
+    with keycloak() as running:
+        yield running
+
+
+def knowing(central: Keycloak, mode: str, settings: dict[str, object], **changes: object) -> dict[str, object]:
+    """Settings of a service that knows callers in a mode, with answers that live briefly."""
+    endpoint = central.endpoint("token/introspect")
+    return {
+        **settings,
+        "auth__mode": mode,
+        "auth__issuer": central.issuer(),
+        "auth__jwks_url": central.endpoint("certs"),
+        "auth__introspection__address": central.url,
+        "auth__introspection__path": endpoint.removeprefix(central.url),
+        "auth__introspection__client_id": SERVICE[0],
+        "auth__introspection__client_secret": SERVICE[1],
+        "auth__tenant_claim": "/tenant",
+        "auth__scope_claim": "/scope",
+        "auth__leeway_s": 0,
+        "auth__cache_s": LIFE_S,
+        "auth__refusal_cache_s": 1,
+        **changes,
+    }
+
+
+@pytest.fixture(scope="module")
+def brains(central: Keycloak, settings: dict[str, object], folder: Path) -> Iterator[dict[str, Running]]:
+    """A service for each mode."""
+    with (
+        service(folder, knowing(central, "introspection", settings)) as asking,
+        service(folder, knowing(central, "jwt", settings)) as reading,
+    ):
+        for running in (asking, reading):
+            running.wait_until_ready()
+        yield {"introspection": asking, "jwt": reading}
+
+
+def client(running: Running, token: str | None) -> MemoryClient:
+    return MemoryClient(running.address, token=token, retry=ONCE)
+
+
+async def names(running: Running, token: str | None) -> list[str]:
+    async with client(running, token) as memory:
+        return [namespace.name async for namespace in memory.list_namespaces()]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_tenant_and_scopes_are_what_the_token_says(
+    brains: dict[str, Running], central: Keycloak, mode: str
+) -> None:
+    """Two tenants do not see each other, and who may read cannot write."""
+    running, namespace = brains[mode], f"keycloak-{mode}"
+    async with client(running, central.token("a-admin")) as admin:
+        await admin.create_namespace(namespace)
+        memory = await admin.remember(namespace, "The sluice opens at high water.")
+    async with client(running, central.token("a-reader")) as reader:
+        assert (await reader.get(memory.name)).text == "The sluice opens at high water."
+        with pytest.raises(PermissionDeniedError, match=r"needs the scope memory\.write"):
+            await reader.remember(namespace, "no")
+    async with client(running, central.token("b-admin")) as another:
+        with pytest.raises(NotFoundError):
+            await another.get(memory.name)
+
+
+def part(document: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(document).encode()).rstrip(b"=").decode()
+
+
+def unsigned(central: Keycloak) -> str:
+    header, body, _ = central.token("a-admin").split(".")
+    return f"{part({**jwt.get_unverified_header(f'{header}.{body}.'), 'alg': 'none'})}.{body}."
+
+
+def signed_with_the_public_key(central: Keycloak) -> str:
+    """By HMAC, with what Keycloak publishes as the secret (RFC 8725, 2.1)."""
+    token = central.token("a-admin")
+    header = jwt.get_unverified_header(token)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(central.endpoint("certs"), timeout=30) as response:
+        (key,) = [key for key in json.load(response)["keys"] if key["kid"] == header["kid"]]
+    public = jwt.PyJWK.from_dict(key).key
+    secret = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    signed = f"{part({**header, 'alg': 'HS256'})}.{token.split('.')[1]}"
+    digest = hmac.digest(secret, signed.encode(), "sha256")
+    return f"{signed}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
+
+
+def tampered(central: Keycloak) -> str:
+    """The tenant changed in a token that is good otherwise."""
+    header, body, signature = central.token("a-admin").split(".")
+    claims = json.loads(base64.urlsafe_b64decode(body + "=="))
+    return f"{header}.{part({**claims, 'tenant': 'b'})}.{signature}"
+
+
+REFUSED: dict[str, tuple[Callable[[Keycloak], str | None], str, str]] = {
+    "none": (lambda central: None, "missing", "missing"),
+    "malformed": (lambda central: "rubbish", "inactive", "malformed"),
+    "another audience": (lambda central: central.token("a-elsewhere"), "wrong_audience", "wrong_audience"),
+    "another realm": (lambda central: central.token("a-admin", "elsewhere"), "inactive", "unknown_key"),
+    "no tenant": (lambda central: central.token("nobody"), "tenant_missing", "tenant_missing"),
+    "malformed parts": (lambda central: "a.b.c", "inactive", "malformed"),
+    "alg none": (unsigned, "malformed", "wrong_algorithm"),
+    "HS256 with the public key": (signed_with_the_public_key, "inactive", "wrong_algorithm"),
+    "tampered": (tampered, "inactive", "wrong_signature"),
+}
+"""How each is made, and its cause when Keycloak is asked and when its keys are."""
+
+
+def failures(running: Running, cause: str) -> float:
+    start = f'somabrain_auth_failures_total{{cause="{cause}"}}'
+    return sum(float(line.split()[-1]) for line in running.get("/metrics")[1].splitlines() if line.startswith(start))
+
+
+async def refused(running: Running, token: str | None, cause: str) -> None:
+    """Refused with the sentence that all are refused with, and counted by its cause."""
+    before = failures(running, cause)
+    with pytest.raises(UnauthenticatedError) as caught:
+        await names(running, token)
+    assert caught.value.message == SENTENCE
+    assert dict(caught.value.explanation.metadata) == {}
+    assert failures(running, cause) == before + 1
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_token_that_is_not_good_is_unauthenticated(
+    brains: dict[str, Running], central: Keycloak, mode: str, kind: str
+) -> None:
+    make, *causes = REFUSED[kind]
+    await refused(brains[mode], make(central), causes[MODES.index(mode)])
+
+
+@pytest.mark.parametrize(("mode", "cause"), [("introspection", "inactive"), ("jwt", "expired")])
+async def test_a_token_ends_with_its_exp_however_long_answers_are_kept(
+    central: Keycloak, settings: dict[str, object], folder: Path, mode: str, cause: str
+) -> None:
+    with service(folder, knowing(central, mode, settings, auth__cache_s=60)) as running:
+        running.wait_until_ready()
+        token = central.token("a-brief")
+        await names(running, token)
+        await asyncio.sleep(4.2)  # it lives three seconds, and Keycloak counts whole ones
+        await refused(running, token, cause)
+
+
+async def test_a_revoked_token_is_refused_once_the_answers_life_is_over(
+    brains: dict[str, Running], central: Keycloak
+) -> None:
+    running, token = brains["introspection"], central.token("a-admin")
+    await names(running, token)
+    central.revoke(token, "a-admin")
+    await names(running, token)  # the documented life of an answer
+    await asyncio.sleep(OVER_S)
+    await refused(running, token, "inactive")
+
+
+async def test_a_revoked_token_that_was_never_seen_is_refused_at_once(
+    brains: dict[str, Running], central: Keycloak
+) -> None:
+    token = central.token("a-admin")
+    central.revoke(token, "a-admin")
+    await refused(brains["introspection"], token, "inactive")
+
+
+async def test_a_token_by_a_new_key_is_known_and_one_by_the_old_key_still_is(
+    brains: dict[str, Running], central: Keycloak
+) -> None:
+    running, before = brains["jwt"], central.token("a-admin")
+    await names(running, before)
+    central.rotate_keys()
+    after = central.token("a-admin")
+    assert jwt.get_unverified_header(after)["kid"] != jwt.get_unverified_header(before)["kid"]
+    await asyncio.sleep(1.1)  # keys are read at most once a second
+    await names(running, after)
+    await names(running, before)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("gone", ["frozen", "stopped"])
+async def test_nobody_is_let_in_past_the_answers_life_while_keycloak_is_gone_and_all_are_once_it_is_back(
+    brains: dict[str, Running], central: Keycloak, gone: str, mode: str
+) -> None:
+    running = brains[mode]
+    known, unknown = central.token("a-admin"), central.token("a-admin")
+    await names(running, known)
+    before = failures(running, "unreachable")
+    if gone == "frozen":
+        central.program.freeze()
+    else:
+        await asyncio.to_thread(central.program.stop, signal.SIGKILL)
+    try:
+        await names(running, known)  # the documented life of an answer
+        await asyncio.sleep(OVER_S)
+        for token in (known, unknown):
+            with pytest.raises(UnavailableError) as caught:
+                await names(running, token)
+            assert caught.value.explanation.retry_after_s
+        assert failures(running, "unreachable") == before + 2
+    finally:
+        if gone == "frozen":
+            central.program.thaw()
+        else:
+            central.program.start()
+    patient = MemoryClient(running.address, token=central.token("a-admin"), deadline_s=30)
+    async with patient:
+        await anext(patient.list_namespaces(), None)
+
+
+async def test_a_service_that_keycloak_does_not_know_lets_nobody_in_and_says_why(
+    central: Keycloak, settings: dict[str, object], folder: Path
+) -> None:
+    """The log says that we were refused, and neither the secret nor the token."""
+    wrong = knowing(central, "introspection", settings, auth__introspection__client_secret="hunter2")
+    token = central.token("a-admin")
+    with service(folder, wrong) as running:
+        running.wait_until_ready()
+        with pytest.raises(UnavailableError, match="identity service cannot be asked"):
+            await names(running, token)
+        log = running.log.read_text()
+    assert "the identity service answered 401; check auth.introspection.client_id and client_secret" in log
+    assert "hunter2" not in log
+    assert token not in log
+
+
+def test_no_token_and_no_secret_was_logged(brains: dict[str, Running]) -> None:
+    """After all of the above; every token of Keycloak's begins so."""
+    for running in brains.values():
+        log = running.log.read_text()
+        assert SERVICE[1] not in log
+        assert "eyJ" not in log
