@@ -3,19 +3,28 @@
 Every field can be given as `SOMABRAIN_<FIELD>`, a field of a group as `SOMABRAIN_<GROUP>__<FIELD>`.
 Entry points import `settings` and pass down what a part needs; nothing below them imports it.
 A variable with the prefix that names no field is an error, so a typo is never silently ignored.
+
+Secrets need not be variables, which every process in a container can read of every other: a file in a folder that
+`SOMABRAIN_SECRETS_DIR` names, called as the variable would be, holds the same setting.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic_settings import (
+    BaseSettings,
+    NestedSecretsSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from common.errors import ConfigurationError
 
@@ -316,6 +325,9 @@ class Settings(BaseSettings):
         use_attribute_docstrings=True,
     )
 
+    secrets_dir: str = ""
+    """Folders whose files are settings too, each called as its variable; several are separated by colons. Other files
+    in them are not looked at. A setting stands in one place only."""
     postgres_dsn: SecretStr | None = None
     """libpq URL of the app role. The service needs it."""
     worker_dsn: SecretStr | None = None
@@ -337,6 +349,18 @@ class Settings(BaseSettings):
     trace: TraceSettings = TraceSettings()
     operator: OperatorSettings = OperatorSettings()
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return variables and files, groups included; no file of variables is ever looked for."""
+        return init_settings, env_settings, NestedSecretsSettingsSource(file_secret_settings)
+
     @model_validator(mode="after")
     def _policy_off_needs_auth_off(self) -> Settings:
         if not self.policy.enabled and self.auth.mode != "none":
@@ -344,10 +368,10 @@ class Settings(BaseSettings):
         return self
 
 
-def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+def unknown_variables(names: Iterable[str]) -> list[str]:
     """Variables with our prefix that name no field, each with the nearest name that does."""
     known = set(_variables(Settings, PREFIX))
-    unknown = sorted(name for name in environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+    unknown = sorted(name for name in names if name.upper().startswith(PREFIX) and name.upper() not in known)
     return [
         f"{name} (did you mean {near[0]}?)" if (near := difflib.get_close_matches(name.upper(), known, 1)) else name
         for name in unknown
@@ -365,20 +389,46 @@ def _variables(model: type[BaseModel], prefix: str) -> Iterator[str]:
 
 
 def load() -> Settings:
-    """Read the environment.
+    """Read the environment, and the folders that it names.
 
     Raises:
-        ConfigurationError: a value is out of its bounds or a variable is unknown; says which, never its value.
+        ConfigurationError: a value is out of its bounds, or a variable or file is unknown, given twice or cannot be
+            read; says which, never its value.
     """
-    if unknown := unknown_variables(os.environ):
+    folders = [Path(each) for each in os.environ.get(f"{PREFIX}SECRETS_DIR", "").split(":") if each]
+    places = {"the environment": list(os.environ), **{str(folder): _files(folder) for folder in folders}}
+    if unknown := unknown_variables(name for names in places.values() for name in names):
         raise ConfigurationError(f"No such setting: {', '.join(unknown)}. Remove or correct it.")
+    if twice := _twice(places):
+        raise ConfigurationError(f"A setting is given twice: {'; '.join(twice)}. Keep one.")
     try:
-        return Settings()
+        return Settings(_secrets_dir=folders)
     except ValidationError as exc:
         raise ConfigurationError(f"The settings do not hold. {' '.join(map(_sentence, exc.errors()))}") from None
     except SettingsError as exc:
         # Its message names the group only. The one cause is a list that is not written as JSON.
         raise ConfigurationError(f'The settings do not hold: {exc}; write lists as JSON, such as ["a", "b"].') from None
+    except UnicodeDecodeError:
+        raise ConfigurationError("A file in secrets_dir is no UTF-8 text; keep other files elsewhere.") from None
+
+
+def _files(folder: Path) -> list[str]:
+    """Return the names of a folder's files."""
+    try:
+        return sorted(each.name for each in folder.iterdir() if each.is_file())
+    except OSError as exc:
+        raise ConfigurationError(
+            f"{PREFIX}SECRETS_DIR: {folder} cannot be read ({exc.strerror}); mount it, or correct the name."
+        ) from None
+
+
+def _twice(places: Mapping[str, list[str]]) -> list[str]:
+    """Return each setting that stands in more than one place, and where."""
+    found: dict[str, list[str]] = {}
+    for place, names in places.items():
+        for name in {each.upper() for each in names if each.upper().startswith(PREFIX)}:
+            found.setdefault(name, []).append(place)
+    return [f"{name} in {' and '.join(each)}" for name, each in sorted(found.items()) if len(each) > 1]
 
 
 def _sentence(error: ErrorDetails) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from common.config.settings import load
@@ -73,3 +75,68 @@ def test_groups_and_letters_of_either_case_are_read(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("somabrain_grpc__port", "1")
     loaded = load()
     assert (loaded.operator.namespaces, loaded.grpc.port) == (("a", "b"), 1)
+
+
+def folder(path: Path, **files: str) -> Path:
+    """Make a folder as the kubelet mounts a Secret: files are links into a hidden folder."""
+    hidden = path / "..2026_01_02"
+    hidden.mkdir(parents=True)
+    (path / "..data").symlink_to(hidden.name)
+    for name, content in files.items():
+        (hidden / name).write_text(content)
+        (path / name).symlink_to(f"..data/{name}")
+    return path
+
+
+def test_files_are_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of groups too, from several folders, without the line's end; what is no setting is not looked at."""
+    first = folder(tmp_path / "a", SOMABRAIN_POSTGRES_DSN="postgresql://sesame\n", SOMABRAIN_AUTH__AUDIENCE="brains")
+    second = folder(tmp_path / "b", SOMABRAIN_OPERATOR__NAMESPACES='["a"]')
+    (second / "ca.crt").write_text("-----BEGIN CERTIFICATE-----")
+    monkeypatch.setenv("SOMABRAIN_SECRETS_DIR", f"{first}:{second}")
+    monkeypatch.setenv("SOMABRAIN_LOG__LEVEL", "debug")
+    loaded = load()
+    assert loaded.postgres_dsn is not None
+    assert loaded.postgres_dsn.get_secret_value() == "postgresql://sesame"
+    assert (loaded.auth.audience, loaded.operator.namespaces, loaded.log.level) == ("brains", ("a",), "debug")
+    assert "sesame" not in repr(loaded)
+
+
+@pytest.mark.parametrize(
+    ("files", "variables", "said"),
+    [
+        ({"SOMABRAIN_POSTGRES_DNS": "sesame"}, {}, "SOMABRAIN_POSTGRES_DNS (did you mean SOMABRAIN_POSTGRES_DSN?)"),
+        ({"SOMABRAIN_GRPC__PORT": "sesame"}, {}, "SOMABRAIN_GRPC__PORT: must be a valid integer"),
+        (
+            {"SOMABRAIN_OWNER_DSN": "sesame"},
+            {"SOMABRAIN_OWNER_DSN": "sesame"},
+            "given twice: SOMABRAIN_OWNER_DSN in the environment and ",
+        ),
+    ],
+)
+def test_a_wrong_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, files: dict[str, str], variables: dict[str, str], said: str
+) -> None:
+    """It is named as a variable would be, and its content is not shown."""
+    monkeypatch.setenv("SOMABRAIN_SECRETS_DIR", str(folder(tmp_path / "a", **files)))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError) as caught:
+        load()
+    assert said in caught.value.message
+    assert "sesame" not in caught.value.message
+
+
+def test_a_folder_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mount that was forgotten is no empty one."""
+    monkeypatch.setenv("SOMABRAIN_SECRETS_DIR", "/nowhere")
+    with pytest.raises(ConfigurationError, match=r"SECRETS_DIR: /nowhere cannot be read .*mount it"):
+        load()
+
+
+def test_a_binary_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Is refused in words."""
+    (folder(tmp_path / "a") / "model.onnx").write_bytes(b"\xff\xfe\x00")
+    monkeypatch.setenv("SOMABRAIN_SECRETS_DIR", str(tmp_path / "a"))
+    with pytest.raises(ConfigurationError, match="is no UTF-8 text"):
+        load()
