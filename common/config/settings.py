@@ -296,7 +296,9 @@ class OperatorSettings(_Group):
     service_version: str | None = None
     """Version of the service when a resource names neither image nor version. None: the operator's own."""
     opa_image: str = "docker.io/openpolicyagent/opa:1.22.2-static"
-    """Image of the policy side-car when a resource names none."""
+    """Image of the policy side-car, when a resource names none."""
+    vault_image: str = "docker.io/hashicorp/vault:1.21.0"
+    """Image of Vault's agent, when a resource names none."""
     resync_s: Seconds = 600.0
     """Every resource is looked at again after this long, with jitter, also when nothing happened."""
     references_s: Seconds = 60.0

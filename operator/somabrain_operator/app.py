@@ -81,6 +81,7 @@ def release(told: OperatorSettings) -> Release:
         service_repository=told.service_repository,
         service_version=told.service_version or metadata.version("somabrain"),
         opa_image=told.opa_image,
+        vault_image=told.vault_image,
         policy=files("common.policy").joinpath("sb.rego").read_text(encoding="utf-8"),
     )
 

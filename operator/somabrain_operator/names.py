@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from common.config.settings import DELIMITER, PREFIX
 from somabrain_operator.tree import Manifest, text
 
 GROUP: Final = "somabrain.io"
@@ -16,6 +17,7 @@ MANAGER: Final = "somabrain-operator"
 
 SERVER: Final = "server"
 MIGRATION: Final = "migrate"
+"""Components, which are also the names of their containers."""
 
 RENDERED_HASH: Final = f"{GROUP}/rendered-hash"
 """On each child: the hash of what was last applied, so that an unchanged child is not written again."""
@@ -23,6 +25,8 @@ CONFIG_HASH: Final = f"{GROUP}/config-hash"
 """On the pod template: the hash of what the pods read at their start, so that a change rolls them."""
 MIGRATION_HASH: Final = f"{GROUP}/migration-hash"
 """On a migration Job: what it migrates for."""
+VAULT_AGENT: Final = f"{GROUP}/vault-agent"
+"""On a pod template: what Vault's agent is told, which is no secret."""
 RETRY_MIGRATION: Final = f"{GROUP}/retry-migration"
 """On a SomaBrain: a value not seen before asks to try a failed migration again at once."""
 
@@ -72,3 +76,8 @@ def labels(brain: str, component: str) -> dict[str, str]:
         "app.kubernetes.io/managed-by": MANAGER,
         "app.kubernetes.io/part-of": "somabrain",
     }
+
+
+def variable(*path: str) -> str:
+    """Return the environment variable of a setting, such as ("log", "level")."""
+    return PREFIX + DELIMITER.join(path).upper()

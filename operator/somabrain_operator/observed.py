@@ -5,23 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Literal
 
 from somabrain_operator.model.spec import SomaBrainSpec
+from somabrain_operator.named import Reference
 from somabrain_operator.names import ChildId, Key
 from somabrain_operator.tree import Manifest
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A Secret or ConfigMap that the spec names."""
-
-    kind: Literal["Secret", "ConfigMap"]
-    name: str
-    field: str
-    """Where the spec names it."""
-    keys: tuple[str, ...]
-    """The keys that are used; empty: all that end in .rego."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +29,7 @@ class Resolved:
     def missing(self) -> tuple[str, ...]:
         """The used keys that are not there."""
         if not self.reference.keys:
-            return () if self.digests else ("*.rego",)
+            return (f"*{self.reference.suffix}",) if self.reference.suffix and not self.digests else ()
         return tuple(key for key in self.reference.keys if key not in self.digests)
 
 
@@ -89,18 +77,6 @@ class Release:
     service_repository: str
     service_version: str
     opa_image: str
+    vault_image: str
     policy: str
     """The default policy, in Rego."""
-
-
-def references_of(spec: SomaBrainSpec) -> tuple[Reference, ...]:
-    """Return what the spec names."""
-    found = [
-        Reference("Secret", spec.database.secret_ref.name, "spec.database.secretRef", ("app-dsn", "worker-dsn")),
-    ]
-    if spec.migration.enabled and spec.migration.database:
-        name = spec.migration.database.secret_ref.name
-        found.append(Reference("Secret", name, "spec.migration.database.secretRef", ("owner-dsn",)))
-    if spec.opa.policy:
-        found.append(Reference("ConfigMap", spec.opa.policy.config_map_ref.name, "spec.opa.policy.configMapRef", ()))
-    return tuple(found)

@@ -110,8 +110,8 @@ def _is_init_done(container: Json) -> bool:
 
 
 def _image_field(container: str, spec: SomaBrainSpec | None) -> tuple[str, str]:
-    if container == "opa":
-        return "spec.opa.image", " or let the node reach the registry"
+    if container in ("opa", "vault"):
+        return f"spec.{container}.image", " or let the node reach the registry"
     if spec is not None and spec.image is None and spec.version is not None:
         return "spec.version", " or let the node reach the registry"
     if spec is not None and spec.image is None:

@@ -9,6 +9,8 @@ from urllib.parse import unquote, urlsplit
 
 LONGEST: Final = 500
 """Characters of somebody else's words that are kept."""
+SHORTEST: Final = 3
+"""Characters that are no secret, and whose removal would leave nothing to read: a Secret may also hold a 1."""
 _HIDDEN: Final = "[redacted]"
 _URL: Final = re.compile(r"\b([a-z][a-z0-9+.-]*://)[^\s/@]*@", re.IGNORECASE)
 _DSN: Final = re.compile(r"\bpostgres(?:ql)?(?:\+\w+)?://[^\s'\"]+", re.IGNORECASE)
@@ -41,6 +43,6 @@ def _parts(secrets: Iterable[str]) -> set[str]:
             password = urlsplit(secret).password
         except ValueError:
             continue
-        if password and len(password) > 3:
+        if password:
             found |= {password, unquote(password)}
-    return {each for each in found if each}
+    return {each for each in found if len(each) > SHORTEST}

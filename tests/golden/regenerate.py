@@ -15,6 +15,20 @@ from tests.unit.operator import samples
 FOLDER = Path(__file__).parent
 CASES: Mapping[str, Mapping[str, Any]] = {
     "quickstart": {},
+    "vault": {
+        "database": None,
+        "migration": {},
+        "vault": {
+            "address": "http://vault.soma-infra.svc:8200",
+            "role": "brain",
+            "secrets": [
+                {"path": "secret/data/brain", "key": "app", "file": "SOMABRAIN_POSTGRES_DSN"},
+                {"path": "secret/data/brain", "key": "worker", "file": "SOMABRAIN_WORKER_DSN"},
+                {"path": "secret/data/owner", "key": "dsn", "file": "SOMABRAIN_OWNER_DSN"},
+            ],
+        },
+        "opa": {"enabled": False, "url": "https://opa.example/v1/data/sb/policy"},
+    },
     "everything": {
         "image": "registry.example/team/brain@sha256:" + "0" * 64,
         "replicas": 3,
@@ -37,6 +51,18 @@ CASES: Mapping[str, Mapping[str, Any]] = {
             "image": "registry.example/opa:1",
             "policy": {"configMapRef": {"name": "rules"}},
             "resources": {"limits": {"memory": "1Gi"}},
+        },
+        "grpc": {"port": 8443, "tls": {"secretRef": {"name": "certificate"}, "clientCa": True}},
+        "secretRefs": [{"name": "more"}],
+        "configMapRefs": [{"name": "plain"}],
+        "vault": {
+            "image": "registry.example/vault:1",
+            "address": "https://vault.example:8200",
+            "namespace": "team",
+            "role": "brain",
+            "caSecretRef": {"name": "vault-ca"},
+            "version": "7",
+            "secrets": [{"path": "secret/data/brain", "key": "level", "file": "SOMABRAIN_TRACE__ENDPOINT"}],
         },
         "service": {"type": "LoadBalancer", "annotations": {"balancer.example/internal": "true"}},
         "podDisruptionBudget": {"maxUnavailable": 2},

@@ -17,8 +17,9 @@ from somabrain_operator.cluster.kinds import BRAIN, CHILDREN, CONFIG_MAP, EVENT,
 from somabrain_operator.cluster.probe import ReadinessProbe
 from somabrain_operator.hashing import secret_hash
 from somabrain_operator.model.spec import SomaBrainSpec
+from somabrain_operator.named import Reference, references_of
 from somabrain_operator.names import SERVER, ChildId, Key
-from somabrain_operator.observed import Brain, Observed, Reference, Resolved, references_of
+from somabrain_operator.observed import Brain, Observed, Resolved
 from somabrain_operator.plan.children import possible_children
 from somabrain_operator.tree import Manifest, items, mapping, number, text
 
@@ -101,7 +102,7 @@ async def _resolve(cluster: Cluster, brain: Brain, reference: Reference) -> Reso
 def _contents(reference: Reference, found: Manifest) -> dict[str, bytes]:
     """Return the used keys that hold something."""
     data = mapping(found, "data")
-    used = reference.keys or tuple(name for name in sorted(data) if name.endswith(".rego"))
+    used = reference.keys or tuple(name for name in sorted(data) if name.endswith(reference.suffix))
     contents = {}
     for name in used:
         value = text(data, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -19,6 +19,11 @@ def rules(*each: JsonDict) -> JsonDict:
     return {"x-kubernetes-validations": list(each)}
 
 
+def is_url(field: str) -> str:
+    """Return a CEL expression that says whether a field that is set is a URL of HTTP."""
+    return f"{field}.startsWith('https://') || {field}.startsWith('http://')"
+
+
 class Part(BaseModel):
     """A frozen, closed object whose attribute docstrings become the schema's descriptions."""
 
@@ -31,6 +36,14 @@ class Part(BaseModel):
     )
 
 
+IMAGE_PATTERN: Final = (
+    r"^[a-z0-9]+([._-][a-z0-9]+)*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
+    r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[a-f0-9]{64})?$"
+)
+"""An image reference as distribution/reference has it, lower-case hosts only."""
+
+Image = Annotated[str, Field(min_length=1, max_length=512)]
+Url = Annotated[str, Field(min_length=1, max_length=512)]
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 """A DNS subdomain, as Secrets and ConfigMaps are named."""
 

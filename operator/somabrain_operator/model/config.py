@@ -14,7 +14,7 @@ from common.config.settings import (
     LogSettings,
     PolicySettings,
 )
-from somabrain_operator.model.base import Part, rule, rules
+from somabrain_operator.model.base import Part, Url, is_url, rule, rules
 
 _AUTH: Final = AuthSettings()
 _DATABASE: Final = DatabaseSettings()
@@ -22,7 +22,6 @@ _ENCODER: Final = EncoderSettings()
 _GRPC: Final = GrpcSettings()
 _POLICY: Final = PolicySettings()
 
-Url = Annotated[str, Field(min_length=1, max_length=512)]
 JsonPointer = Annotated[str, Field(max_length=256)]
 
 
@@ -62,11 +61,11 @@ class Auth(Part):
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
-                "!has(self.issuer) || self.issuer.startsWith('https://') || self.issuer.startsWith('http://')",
+                f"!has(self.issuer) || {is_url('self.issuer')}",
                 "spec.auth.issuer is no URL; write the `iss` of the tokens, such as https://issuer.example",
             ),
             rule(
-                "!has(self.jwksUrl) || self.jwksUrl.startsWith('https://') || self.jwksUrl.startsWith('http://')",
+                f"!has(self.jwksUrl) || {is_url('self.jwksUrl')}",
                 "spec.auth.jwksUrl is no URL; write where the issuer's keys are read, or remove it for the cluster's",
             ),
             rule(

@@ -6,20 +6,35 @@ from typing import Annotated, Final
 
 from pydantic import ConfigDict, Field
 
-from somabrain_operator.model.base import LocalReference, Part, SecretReference, rule, rules
+from somabrain_operator.model.base import (
+    IMAGE_PATTERN,
+    Image,
+    LocalReference,
+    Part,
+    SecretReference,
+    Url,
+    is_url,
+    rule,
+    rules,
+)
 from somabrain_operator.model.config import Auth, Config
+from somabrain_operator.model.grpc import Grpc
 from somabrain_operator.model.network import NetworkPolicy
 from somabrain_operator.model.placement import DisruptionBudget, Probes, Scheduling, Service, TopologySpread
 from somabrain_operator.model.pods import Amounts, Resources
 from somabrain_operator.model.scaling import Autoscaling
+from somabrain_operator.model.vault import Vault
 
-IMAGE_PATTERN: Final = (
-    r"^[a-z0-9]+([._-][a-z0-9]+)*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
-    r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[a-f0-9]{64})?$"
+_FROM_VAULT: Final = (
+    "(has(self.vault) && (!has(self.vault.enabled) || self.vault.enabled) && "
+    "self.vault.secrets.exists(s, s.file == '{}'))"
 )
-"""An image reference as distribution/reference has it, lower-case hosts only."""
 
-Image = Annotated[str, Field(min_length=1, max_length=512)]
+
+def _given(field: str, *files: str) -> str:
+    """Return a CEL expression: connection strings come from the Secret of `field` or from Vault, not from both."""
+    from_vault = [_FROM_VAULT.format(each) for each in files]
+    return f"{field} ? !({' || '.join(from_vault)}) : ({' && '.join(from_vault)})"
 
 
 class Migration(Part):
@@ -28,7 +43,8 @@ class Migration(Part):
     enabled: bool = True
     """Off: the database is migrated by somebody else, and the status says Skipped."""
     database: SecretReference | None = None
-    """Its Secret holds the key `owner-dsn`: the libpq URL of the role that owns the schema."""
+    """Its Secret holds the key `owner-dsn`: the libpq URL of the role that owns the schema. Not set: it comes from
+    `vault`."""
     backoff_limit: Annotated[int, Field(ge=0, le=10)] = 2
     """How often a Job tries again before it counts as failed; the operator then starts another, ever later."""
     active_deadline_seconds: Annotated[int, Field(ge=10, le=86_400)] = 1800
@@ -53,10 +69,23 @@ class Opa(Part):
             rule(
                 f"!has(self.image) || self.image.matches(r'{IMAGE_PATTERN}')",
                 "spec.opa.image is no image reference; write registry/repository:tag or registry/repository@sha256:…",
-            )
+            ),
+            rule(
+                "has(self.enabled) && !self.enabled ? has(self.url) && !has(self.policy) : !has(self.url)",
+                "spec.opa.url: give it if, and only if, spec.opa.enabled is false and no policy is named; it says who "
+                "decides instead of the side-car",
+            ),
+            rule(
+                f"!has(self.url) || {is_url('self.url')}",
+                "spec.opa.url is no URL; write where the decision is asked, such as https://opa.example/v1/data/sb/policy",
+            ),
         )
     )
 
+    enabled: bool = True
+    """Off: there is no side-car, and `url` is asked. Calls are decided in any case."""
+    url: Url | None = None
+    """Who decides instead of the side-car."""
     image: Image | None = None
     """Its image. Not set: the one the operator was released with."""
     policy: Policy | None = None
@@ -76,10 +105,17 @@ class SomaBrainSpec(Part):
                 "release, and remove the other",
             ),
             rule(
-                "has(self.migration) && (has(self.migration.database) || "
-                "(has(self.migration.enabled) && !self.migration.enabled))",
-                "spec.migration.database is missing; name the Secret that holds owner-dsn in "
-                "spec.migration.database.secretRef.name, or set spec.migration.enabled to false",
+                _given("has(self.database)", "SOMABRAIN_POSTGRES_DSN", "SOMABRAIN_WORKER_DSN"),
+                "spec.database: name the Secret that holds app-dsn and worker-dsn in spec.database.secretRef.name, or "
+                "have spec.vault.secrets write SOMABRAIN_POSTGRES_DSN and SOMABRAIN_WORKER_DSN, and not both",
+            ),
+            rule(
+                "(has(self.migration) && has(self.migration.enabled) && !self.migration.enabled) || ("
+                + _given("has(self.migration) && has(self.migration.database)", "SOMABRAIN_OWNER_DSN")
+                + ")",
+                "spec.migration.database: name the Secret that holds owner-dsn in "
+                "spec.migration.database.secretRef.name, or have spec.vault.secrets write SOMABRAIN_OWNER_DSN, and not "
+                "both; or set spec.migration.enabled to false",
             ),
             rule(
                 "!has(self.autoscaling) || (has(self.resources) && has(self.resources.requests) && "
@@ -105,14 +141,25 @@ class SomaBrainSpec(Part):
     """What a server may use."""
     config: Config = Config()
     """Settings of the service."""
+    secret_refs: Annotated[tuple[LocalReference, ...], Field(max_length=16)] = ()
+    """Secrets whose keys are more settings of the service: a key called as its variable is, such as
+    SOMABRAIN_LOG__FORMAT, is that setting. Each key is a file in /etc/somabrain/settings, so that a setting may also
+    name another key, such as a certificate. What other fields set they cannot set."""
+    config_map_refs: Annotated[tuple[LocalReference, ...], Field(max_length=16)] = ()
+    """The same of ConfigMaps."""
+    grpc: Grpc = Grpc()
+    """How calls come in."""
     auth: Auth = Auth()
     """Who may call."""
-    database: SecretReference
-    """Its Secret holds the keys `app-dsn` and `worker-dsn`: the libpq URLs of the roles the service connects as."""
+    database: SecretReference | None = None
+    """Its Secret holds the keys `app-dsn` and `worker-dsn`: the libpq URLs of the roles the service connects as. Not
+    set: they come from `vault`."""
     migration: Migration = Migration()
     """How the database is migrated."""
     opa: Opa = Opa()
     """What decides each call."""
+    vault: Vault | None = None
+    """Secrets from HashiCorp Vault. Not set: none are read there."""
     service: Service = Service()
     """The Service with an address of its own."""
     autoscaling: Autoscaling | None = None

@@ -8,10 +8,10 @@ from dataclasses import replace
 from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.names import SERVER, ChildId, child_id
 from somabrain_operator.plan.keeping import record_id
-from somabrain_operator.plan.values import Finding, Plan, stop
+from somabrain_operator.plan.values import Finding, Plan, stop, vault_image
 from somabrain_operator.render.base import render_headless_service, render_service, render_service_account
 from somabrain_operator.render.config import render_config, render_policy
-from somabrain_operator.render.deployment import render_deployment, scaled
+from somabrain_operator.render.deployment import Images, render_deployment, scaled
 from somabrain_operator.render.disruption import render_disruption_budget
 from somabrain_operator.render.metadata import Owner, brain_of, owned, rendered_hash
 from somabrain_operator.render.network import render_network_policy
@@ -39,24 +39,19 @@ def base_objects(plan: Plan, spec: SomaBrainSpec) -> Plan:
     """Ask for the pods' identity and the Services."""
     owner = plan.owner
     return ask(
-        plan, (render_service_account(owner), render_service(owner, spec.service), render_headless_service(owner))
+        plan, (render_service_account(owner), render_service(owner, spec), render_headless_service(owner, spec.grpc))
     )
 
 
 def serve(plan: Plan, spec: SomaBrainSpec) -> Plan:
     """Ask for settings, policy and Deployment; reached only when the database has the schema that the image needs."""
     owner = plan.owner
-    deployment = render_deployment(
-        owner,
-        spec,
-        image=plan.image,
-        opa_image=spec.opa.image or plan.release.opa_image,
-        config_hash=plan.config_hash,
-    )
+    images = Images(plan.image, spec.opa.image or plan.release.opa_image, vault_image(spec, plan.release))
+    deployment = render_deployment(owner, spec, images, plan.config_hash)
     autoscaler = _autoscaler(owner, spec)
     live = plan.observed.children.get(child_id(deployment))
     deployment = scaled(deployment, replicas_to_apply(spec.replicas, bounds_of(autoscaler), live))
-    policy = () if spec.opa.policy else (render_policy(owner, plan.release.policy),)
+    policy = () if spec.opa.policy or not spec.opa.enabled else (render_policy(owner, plan.release.policy),)
     asked = ask(plan, (render_config(owner, spec), *policy, deployment))
     return asked if asked.stopped else replace(asked, deployment=deployment)
 

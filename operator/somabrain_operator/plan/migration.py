@@ -18,11 +18,12 @@ from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.model.status import MigrationStatus
 from somabrain_operator.names import MIGRATION, MIGRATION_HASH, RETRY_MIGRATION, ChildId, child_id
 from somabrain_operator.plan.backoff import Backoff
-from somabrain_operator.plan.values import Finding, Plan
+from somabrain_operator.plan.values import Finding, Plan, vault_image
 from somabrain_operator.pods import last_words, of_component, trouble
 from somabrain_operator.redact import redact
 from somabrain_operator.render.metadata import owned
 from somabrain_operator.render.migration import migration_hash, migration_job_name, render_migration_job
+from somabrain_operator.render.vault import owner_fingerprint
 from somabrain_operator.tree import Manifest, condition, mapping, number, text
 
 RETRY: Final = Backoff(base_s=10, cap_s=600)
@@ -33,7 +34,7 @@ def migrate(plan: Plan, spec: SomaBrainSpec) -> Plan:
     if not spec.migration.enabled:
         message = "spec.migration.enabled is false: whether the schema fits the image is not known here."
         return _with(plan, None, Finding("Unknown", "Skipped", message))
-    fingerprint = migration_hash(plan.image, _owner_digest(plan))
+    fingerprint = migration_hash(plan.image, _owner_digest(plan, spec))
     record = _record(plan.observed.brain.status, fingerprint)
     job = _job(plan, record, fingerprint)
     if job is not None:
@@ -120,9 +121,11 @@ def _attempt(job: Manifest) -> int:
     return int(last) if last.isdecimal() else 0
 
 
-def _owner_digest(plan: Plan) -> str:
+def _owner_digest(plan: Plan, spec: SomaBrainSpec) -> str:
+    """Return a hash of the owner's connection string, or of where Vault has it."""
     found = (each for each in plan.observed.references if each.reference.field == "spec.migration.database.secretRef")
-    return next(iter(next(found).digests.values()))
+    secret = next(found, None)
+    return next(iter(secret.digests.values())) if secret is not None else owner_fingerprint(spec)
 
 
 def _only(record: MigrationStatus, **update: str) -> MigrationStatus:
@@ -192,7 +195,14 @@ def _start(plan: Plan, spec: SomaBrainSpec, record: MigrationStatus) -> Plan:
     if plan.hold:
         finding = Finding("False", "Paused", "The migration has not run, because spec.paused is true.")
         return _held(plan, record, finding)
-    job = render_migration_job(plan.owner, spec, image=plan.image, fingerprint=fingerprint, attempt=attempt)
+    job = render_migration_job(
+        plan.owner,
+        spec,
+        image=plan.image,
+        vault_image=vault_image(spec, plan.release),
+        fingerprint=fingerprint,
+        attempt=attempt,
+    )
     started = MigrationStatus(
         hash=fingerprint,
         job_name=migration_job_name(plan.owner, fingerprint, attempt),

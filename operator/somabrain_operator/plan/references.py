@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
 from somabrain_operator.hashing import content_hash
 from somabrain_operator.model.spec import SomaBrainSpec
+from somabrain_operator.named import USERS, references_of, vault_files
+from somabrain_operator.names import SERVER
 from somabrain_operator.observed import Resolved
 from somabrain_operator.plan.values import Finding, Plan, passed, stop
 from somabrain_operator.render.config import service_environment
@@ -17,25 +20,45 @@ LACKING_S: Final = 15.0
 
 def resolve_references(plan: Plan, spec: SomaBrainSpec) -> Plan:
     """Wait until every Secret and ConfigMap that the spec names is there with the keys that are used."""
-    lacking = [_lack(each, plan.owner.key.namespace) for each in plan.observed.references if each.missing]
+    references = plan.observed.references
+    lacking = [_lack(each, plan.owner.key.namespace) for each in references if not each.exists or each.missing]
     if lacking:
-        exist = all(each.exists for each in plan.observed.references)
-        refused = any(each.refusal for each in plan.observed.references)
-        reason = "NotAllowed" if refused else "KeyMissing" if exist else "NotFound"
-        stopped = stop(plan, "ReferencesResolved", Finding("False", reason, " ".join(lacking)))
-        return replace(stopped, wake_after_s=LACKING_S)
+        refused = any(each.refusal for each in references)
+        reason = "NotAllowed" if refused else "KeyMissing" if all(each.exists for each in references) else "NotFound"
+        return _wait(plan, reason, lacking)
+    if taken := list(_taken(references, spec)):
+        return _wait(plan, "SettingTaken", taken)
     config_hash = content_hash({
         "settings": service_environment(spec),
-        "policy": "" if spec.opa.policy else plan.release.policy,
+        "policy": "" if spec.opa.policy or not spec.opa.enabled else plan.release.policy,
+        "vault": spec.vault.version if spec.vault else None,
         "references": {
             each.reference.field: dict(each.digests)
-            for each in plan.observed.references
-            if not each.reference.field.startswith("spec.migration.")
+            for each in references
+            if SERVER in each.reference.users and each.reference.rolls
         },
     })  # fmt: skip
-    found = ", ".join(f"{each.reference.kind} {each.reference.name}" for each in plan.observed.references)
-    finding = Finding("True", "Found", f"Found with all keys that are used: {found}.")
-    return passed(replace(plan, config_hash=config_hash), "ReferencesResolved", finding)
+    found = ", ".join(f"{each.reference.kind} {each.reference.name}" for each in references)
+    message = f"Found with all keys that are used: {found}." if found else "The spec names none."
+    return passed(replace(plan, config_hash=config_hash), "ReferencesResolved", Finding("True", "Found", message))
+
+
+def _wait(plan: Plan, reason: str, problems: list[str]) -> Plan:
+    stopped = stop(plan, "ReferencesResolved", Finding("False", reason, " ".join(problems)))
+    return replace(stopped, wake_after_s=LACKING_S)
+
+
+def _taken(references: tuple[Resolved, ...], spec: SomaBrainSpec) -> Iterator[str]:
+    """Yield which keys set what is set elsewhere: one of the two would have no effect."""
+    setters = dict.fromkeys(service_environment(spec), "by this resource's own fields")
+    setters |= {name: f"by {each.field}" for each in references_of(spec) for name in each.variables}
+    setters |= {file: "by spec.vault.secrets" for user in USERS for file in vault_files(spec, user)}
+    for each in references:
+        for key in each.digests if each.reference.whole else ():
+            here = f"{each.reference.kind} {each.reference.name}, named by {each.reference.field}.name,"
+            if before := setters.get(key.upper()):
+                yield f"{here} has the key {key}, which is set {before}; remove it there or here."
+            setters[key.upper()] = f"by {each.reference.field}"
 
 
 def _lack(found: Resolved, namespace: str) -> str:
@@ -44,6 +67,7 @@ def _lack(found: Resolved, namespace: str) -> str:
     if found.refusal:
         return f"{what} cannot be read: {found.refusal}"
     if not found.exists:
-        wanted = ", ".join(reference.keys) or "a key that ends in .rego"
+        ending = f"a key that ends in {reference.suffix}" if reference.suffix else "the settings"
+        wanted = ", ".join(reference.keys) or ending
         return f"{what} is not in namespace {namespace}; create it with {wanted}, or correct the name."
     return f"{what} lacks {', '.join(found.missing)} or has it empty; add it."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.model.status import ConditionType, MigrationStatus, Truth
 from somabrain_operator.names import ChildId
 from somabrain_operator.observed import Observed, Release
@@ -58,3 +59,8 @@ def stop(plan: Plan, condition: ConditionType, finding: Finding) -> Plan:
 def passed(plan: Plan, condition: ConditionType, finding: Finding) -> Plan:
     """Return the plan with one finding more."""
     return replace(plan, findings={**plan.findings, condition: finding})
+
+
+def vault_image(spec: SomaBrainSpec, release: Release) -> str:
+    """Return the image of Vault's agent."""
+    return (spec.vault.image if spec.vault else None) or release.vault_image

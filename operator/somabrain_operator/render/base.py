@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from somabrain_operator import names
-from somabrain_operator.model.placement import Service
+from somabrain_operator.model.grpc import Grpc
+from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.render.metadata import Owner, render_object
-from somabrain_operator.tree import Manifest
+from somabrain_operator.tree import Json, Manifest
 
-GRPC_PORT = 50052
 HTTP_PORT = 8080
 
 
@@ -17,21 +17,18 @@ def render_service_account(owner: Owner) -> Manifest:
     return render_object(owner, names.SERVER, kind, {"automountServiceAccountToken": False})
 
 
-def render_service(owner: Owner, service: Service) -> Manifest:
+def render_service(owner: Owner, spec: SomaBrainSpec) -> Manifest:
     """Return the Service with an address of its own, for clients that cannot balance by themselves."""
     return render_object(owner, "grpc", ("v1", "Service"), {
         "spec": {
-            "type": service.type,
+            "type": spec.service.type,
             "selector": names.selector(owner.key.name, names.SERVER),
-            "ports": [
-                {"name": "grpc", "port": GRPC_PORT, "targetPort": "grpc", "protocol": "TCP",
-                 "appProtocol": "kubernetes.io/h2c"},
-            ],
+            "ports": [_grpc_port(spec.grpc)],
         }
-    }, annotations=service.annotations)  # fmt: skip
+    }, annotations=spec.service.annotations)  # fmt: skip
 
 
-def render_headless_service(owner: Owner) -> Manifest:
+def render_headless_service(owner: Owner, grpc: Grpc) -> Manifest:
     """Return the headless Service: an HTTP/2 connection stays with one pod, so clients balance over the pods' names."""
     return render_object(owner, "headless", ("v1", "Service"), {
         "spec": {
@@ -39,14 +36,18 @@ def render_headless_service(owner: Owner) -> Manifest:
             "clusterIP": "None",
             "selector": names.selector(owner.key.name, names.SERVER),
             "ports": [
-                {"name": "grpc", "port": GRPC_PORT, "targetPort": "grpc", "protocol": "TCP",
-                 "appProtocol": "kubernetes.io/h2c"},
+                _grpc_port(grpc),
                 {"name": "http", "port": HTTP_PORT, "targetPort": "http", "protocol": "TCP"},
             ],
         }
     })  # fmt: skip
 
 
-def endpoint(owner: Owner) -> str:
+def _grpc_port(grpc: Grpc) -> dict[str, Json]:
+    spoken = "https" if grpc.tls else "kubernetes.io/h2c"
+    return {"name": "grpc", "port": grpc.port, "targetPort": "grpc", "protocol": "TCP", "appProtocol": spoken}
+
+
+def endpoint(owner: Owner, port: int) -> str:
     """Return the target for gRPC clients inside the cluster; with round_robin it reaches every pod."""
-    return f"dns:///{owner.child('headless')}.{owner.key.namespace}.svc:{GRPC_PORT}"
+    return f"dns:///{owner.child('headless')}.{owner.key.namespace}.svc:{port}"

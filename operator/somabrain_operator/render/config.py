@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from common.config.settings import DELIMITER, PREFIX
+from somabrain_operator.model.grpc import Grpc
 from somabrain_operator.model.spec import SomaBrainSpec
+from somabrain_operator.names import variable
 from somabrain_operator.render.metadata import Owner, render_object
 from somabrain_operator.tree import Manifest
 
 ISSUER_FOLDER: Final = "/var/run/secrets/somabrain/issuer"
 """Where the token and the certificate for the cluster's own issuer are mounted."""
+TLS_FOLDER: Final = "/var/run/secrets/somabrain/tls"
+"""Where the servers' certificate is mounted."""
+GRPC_PORT: Final = Grpc().port
 DRAIN_NOTICE_S: Final = 3
 """How long a stopping server still accepts calls, so that clients leave first."""
 POLICY_FILE: Final = "sb.rego"
-
-
-def variable(*path: str) -> str:
-    """Return the environment variable of a setting, such as ("log", "level")."""
-    return PREFIX + DELIMITER.join(path).upper()
 
 
 def asks_cluster_issuer(spec: SomaBrainSpec) -> bool:
@@ -46,6 +45,15 @@ def service_environment(spec: SomaBrainSpec) -> dict[str, str]:
         variable("auth", "tenant_claim"): auth.tenant_claim,
         variable("auth", "cache_s"): str(auth.cache_seconds),
     }
+    if spec.grpc.port != GRPC_PORT:
+        found[variable("grpc", "port")] = str(spec.grpc.port)
+    if spec.grpc.tls:
+        found[variable("grpc", "tls", "cert_file")] = f"{TLS_FOLDER}/tls.crt"
+        found[variable("grpc", "tls", "key_file")] = f"{TLS_FOLDER}/tls.key"
+        if spec.grpc.tls.client_ca:
+            found[variable("grpc", "tls", "client_ca_file")] = f"{TLS_FOLDER}/ca.crt"
+    if spec.opa.url is not None:
+        found[variable("policy", "url")] = spec.opa.url
     if auth.scope_claim is not None:
         found[variable("auth", "scope_claim")] = auth.scope_claim
     if auth.jwks_url is not None:

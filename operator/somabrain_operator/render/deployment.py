@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from somabrain_operator import names
 from somabrain_operator.model.placement import Probes
 from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.render.base import GRPC_PORT, HTTP_PORT
+from somabrain_operator.render.base import HTTP_PORT
 from somabrain_operator.render.config import (
     DRAIN_NOTICE_S,
     ISSUER_FOLDER,
+    TLS_FOLDER,
     asks_cluster_issuer,
     policy_config_map,
-    variable,
 )
+from somabrain_operator.render.files import READABLE, settings_folders, settings_mount, settings_volume
 from somabrain_operator.render.metadata import Owner, render_object, sealed
 from somabrain_operator.render.opa import render_opa_container
 from somabrain_operator.render.pod import (
     TMP_MOUNT,
     TMP_VOLUME,
     container_security,
-    from_secret,
     http_probe,
     placed,
     pod_security,
     resources,
 )
+from somabrain_operator.render.vault import agent_annotation, vault_container, vault_mount, vault_volumes
 from somabrain_operator.tree import Json, Manifest, mapping
 
 PROGRESS_DEADLINE_S: Final = 300
@@ -36,19 +39,27 @@ STOP_MARGIN_S: Final = 10
 """Beyond drain and its notice, for closing connections, before the kubelet kills."""
 
 
-def render_deployment(owner: Owner, spec: SomaBrainSpec, *, image: str, opa_image: str, config_hash: str) -> Manifest:
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Of the containers of a pod."""
+
+    service: str
+    opa: str
+    vault: str
+
+
+def render_deployment(owner: Owner, spec: SomaBrainSpec, images: Images, config_hash: str) -> Manifest:
     """Return the Deployment without its `replicas`, which `scaled` sets.
 
     Args:
         owner: the SomaBrain.
         spec: what it asks for.
-        image: of the service.
-        opa_image: of the policy agent.
+        images: of its containers.
         config_hash: of all that the pods read at their start; a change rolls them.
     """
     selector = names.selector(owner.key.name, names.SERVER)
-    issuer, spread = asks_cluster_issuer(spec), spec.topology_spread
-    volumes: list[Json] = [TMP_VOLUME, {"name": "policy", "configMap": {"name": policy_config_map(owner, spec)}}]
+    spread = spec.topology_spread
+    agent = (render_opa_container(spec.opa, images.opa),) if spec.opa.enabled else ()
     pod: dict[str, Json] = {
         "serviceAccountName": owner.child(names.SERVER),
         "automountServiceAccountToken": False,
@@ -64,11 +75,11 @@ def render_deployment(owner: Owner, spec: SomaBrainSpec, *, image: str, opa_imag
                 "labelSelector": {"matchLabels": selector},
             }
         ],
-        "initContainers": [render_opa_container(spec.opa, opa_image)],
-        "containers": [_server(owner, spec, image)],
-        "volumes": [*volumes, _issuer_volume()] if issuer else volumes,
+        "initContainers": [*vault_container(spec, names.SERVER, images.vault), *agent],
+        "containers": [_server(owner, spec, images.service)],
+        "volumes": list(_volumes(owner, spec)),
     }
-    annotations = {names.IMAGE: image}
+    annotations = {names.CONFIG_HASH: config_hash, **agent_annotation(spec, names.SERVER)}
     return render_object(owner, names.SERVER, ("apps/v1", "Deployment"), {
         "spec": {
             "revisionHistoryLimit": 3,
@@ -76,14 +87,25 @@ def render_deployment(owner: Owner, spec: SomaBrainSpec, *, image: str, opa_imag
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "selector": {"matchLabels": selector},
             "template": {
-                "metadata": {
-                    "labels": names.labels(owner.key.name, names.SERVER),
-                    "annotations": {names.CONFIG_HASH: config_hash},
-                },
+                "metadata": {"labels": names.labels(owner.key.name, names.SERVER), "annotations": annotations},
                 "spec": pod,
             },
         }
-    }, annotations=annotations)  # fmt: skip
+    }, annotations={names.IMAGE: images.service})  # fmt: skip
+
+
+def _volumes(owner: Owner, spec: SomaBrainSpec) -> Iterator[dict[str, Json]]:
+    yield TMP_VOLUME
+    yield from settings_volume(spec, names.SERVER)
+    if spec.opa.enabled:
+        yield {"name": "policy", "configMap": {"name": policy_config_map(owner, spec)}}
+    if asks_cluster_issuer(spec):
+        yield _issuer_volume()
+    if tls := spec.grpc.tls:
+        keys = ("tls.crt", "tls.key", *(("ca.crt",) if tls.client_ca else ()))
+        items: list[Json] = [{"key": key, "path": key} for key in keys]
+        yield {"name": "tls", "secret": {"secretName": tls.secret_ref.name, "defaultMode": READABLE, "items": items}}
+    yield from vault_volumes(spec, names.SERVER)
 
 
 def scaled(deployment: Manifest, replicas: int | None) -> Manifest:
@@ -93,22 +115,20 @@ def scaled(deployment: Manifest, replicas: int | None) -> Manifest:
 
 
 def _server(owner: Owner, spec: SomaBrainSpec, image: str) -> dict[str, Json]:
-    secret = spec.database.secret_ref.name
-    mounts: list[Json] = [TMP_MOUNT]
+    mounts: list[Json] = [TMP_MOUNT, *settings_mount(spec, names.SERVER), *vault_mount(spec, names.SERVER)]
     if asks_cluster_issuer(spec):
         mounts.append({"name": "issuer", "mountPath": ISSUER_FOLDER, "readOnly": True})
+    if spec.grpc.tls:
+        mounts.append({"name": "tls", "mountPath": TLS_FOLDER, "readOnly": True})
     return {
         "name": names.SERVER,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "args": ["serve"],
-        "env": [
-            from_secret(variable("postgres_dsn"), secret, "app-dsn"),
-            from_secret(variable("worker_dsn"), secret, "worker-dsn"),
-        ],
+        "env": [settings_folders(spec, names.SERVER)],
         "envFrom": [{"configMapRef": {"name": owner.child("config")}}],
         "ports": [
-            {"name": "grpc", "containerPort": GRPC_PORT, "protocol": "TCP"},
+            {"name": "grpc", "containerPort": spec.grpc.port, "protocol": "TCP"},
             {"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"},
         ],
         **_probes(spec.probes),

@@ -8,17 +8,18 @@ from somabrain_operator import names
 from somabrain_operator.hashing import content_hash
 from somabrain_operator.model.pods import Amounts, Resources
 from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.render.config import variable
+from somabrain_operator.names import variable
+from somabrain_operator.render.files import settings_folders, settings_mount, settings_volume
 from somabrain_operator.render.metadata import Owner, render_object
 from somabrain_operator.render.pod import (
     TMP_MOUNT,
     TMP_VOLUME,
     container_security,
-    from_secret,
     placed,
     pod_security,
     resources,
 )
+from somabrain_operator.render.vault import agent_annotation, vault_container, vault_mount, vault_volumes
 from somabrain_operator.tree import Json, Manifest
 
 ARGUMENTS: Final = ("migrate",)
@@ -35,32 +36,33 @@ def migration_job_name(owner: Owner, fingerprint: str, attempt: int) -> str:
     return f"{owner.child(names.MIGRATION)}-{fingerprint[:8]}-{attempt}"
 
 
-def render_migration_job(owner: Owner, spec: SomaBrainSpec, *, image: str, fingerprint: str, attempt: int) -> Manifest:
+def render_migration_job(
+    owner: Owner, spec: SomaBrainSpec, *, image: str, vault_image: str, fingerprint: str, attempt: int
+) -> Manifest:
     """Return the Job of an attempt. Its pod holds the owner's connection string, which the servers never see.
 
     Args:
         owner: the SomaBrain.
         spec: what it asks for; its migration names the Secret.
         image: of the service.
+        vault_image: of Vault's agent.
         fingerprint: what `migration_hash` says.
         attempt: counted from 1.
     """
-    if spec.migration.database is None:
-        raise ValueError("an enabled migration without its Secret does not pass validation")
-    secret = spec.migration.database.secret_ref.name
+    annotations, agent = agent_annotation(spec, names.MIGRATION), vault_container(spec, names.MIGRATION, vault_image)
     container: dict[str, Json] = {
         "name": names.MIGRATION,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "args": list(ARGUMENTS),
         "env": [
-            from_secret(variable("owner_dsn"), secret, "owner-dsn"),
+            settings_folders(spec, names.MIGRATION),
             {"name": variable("log", "level"), "value": spec.config.log_level},
         ],
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": resources(_RESOURCES),
         "securityContext": container_security(),
-        "volumeMounts": [TMP_MOUNT],
+        "volumeMounts": [TMP_MOUNT, *settings_mount(spec, names.MIGRATION), *vault_mount(spec, names.MIGRATION)],
     }
     body: dict[str, Json] = {
         "spec": {
@@ -68,7 +70,10 @@ def render_migration_job(owner: Owner, spec: SomaBrainSpec, *, image: str, finge
             "activeDeadlineSeconds": spec.migration.active_deadline_seconds,
             "ttlSecondsAfterFinished": spec.migration.ttl_seconds_after_finished,
             "template": {
-                "metadata": {"labels": names.labels(owner.key.name, names.MIGRATION)},
+                "metadata": {
+                    "labels": names.labels(owner.key.name, names.MIGRATION),
+                    **({"annotations": annotations} if annotations else {}),
+                },
                 "spec": {
                     "restartPolicy": "Never",
                     "serviceAccountName": owner.child(names.SERVER),
@@ -76,8 +81,13 @@ def render_migration_job(owner: Owner, spec: SomaBrainSpec, *, image: str, finge
                     "enableServiceLinks": False,
                     "securityContext": pod_security(),
                     **placed(spec.scheduling),
+                    **({"initContainers": list(agent)} if agent else {}),
                     "containers": [container],
-                    "volumes": [TMP_VOLUME],
+                    "volumes": [
+                        TMP_VOLUME,
+                        *settings_volume(spec, names.MIGRATION),
+                        *vault_volumes(spec, names.MIGRATION),
+                    ],
                 },
             },
         }

@@ -50,11 +50,6 @@ def _pruned(tree: Mapping[str, Json]) -> dict[str, Json]:
     return {field: value for field, value in found.items() if value not in ({}, [])}
 
 
-def from_secret(variable: str, secret: str, key: str) -> dict[str, Json]:
-    """Return an environment variable whose value stays in its Secret."""
-    return {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
-
-
 def http_probe(path: str, port: str, *, period_s: int, failures: int, timeout_s: int = 2) -> dict[str, Json]:
     """Return a probe over HTTP, because the kubelet's gRPC probes cannot use TLS."""
     return {

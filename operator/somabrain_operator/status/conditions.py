@@ -77,8 +77,8 @@ def degraded(plan: Plan, now: Rollout, refusal: str, gap: str) -> Finding:
         )
     if gap and not plan.hold:
         return Finding("True", "DriftRemains", _remains(gap))
-    fallen = now.completed and now.settled and not now.starting
-    if now.exists and now.ready < now.desired and (now.trouble or fallen):
+    fallen = now.completed and now.settled and not now.starting and now.ready < now.desired
+    if now.exists and (now.trouble or fallen):  # trouble also where the old pods of a rollout still serve
         return Finding("True", "PodsNotReady", listed(now.unready) or "Some pods do not serve.")
     if plan.stopped is not None or (now.exists and now.ready < now.desired):
         return Finding("False", "UnderWay", "It is on its way; Progressing says how far.")

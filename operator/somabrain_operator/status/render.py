@@ -7,6 +7,7 @@ from typing import Final
 
 from somabrain_operator import moments
 from somabrain_operator.diff.foreign import drift
+from somabrain_operator.model.grpc import Grpc
 from somabrain_operator.model.status import Condition, ConditionType, Phase, SomaBrainStatus
 from somabrain_operator.names import SERVER, ChildId, selector
 from somabrain_operator.plan.values import Finding, Plan
@@ -50,7 +51,7 @@ def render_status(plan: Plan, children: Mapping[ChildId, Manifest], refusal: str
         ready_replicas=now.ready,
         updated_replicas=now.updated,
         selector=",".join(f"{key}={value}" for key, value in selector(brain.key.name, SERVER).items()),
-        endpoint=endpoint(plan.owner),
+        endpoint=endpoint(plan.owner, (brain.spec.grpc if brain.spec else Grpc()).port),
         config_hash=plan.config_hash or None,
         migration=plan.migration,
         conditions=tuple(_condition(kind, findings[kind], plan) for kind in conditions.ORDER),

@@ -117,7 +117,10 @@ class Hands:
 
     def finish_migration(self, attempt: int = 1, image: str = "") -> None:
         """As the Job controller: the Job is complete."""
-        job = self.brain.job(attempt, image)
+        self.complete(self.brain.job(attempt, image))
+
+    def complete(self, job: Object) -> None:
+        """As the Job controller: this Job is complete."""
         conditions = [_true("SuccessCriteriaMet"), _true("Complete")]
         self._job(job, {"startTime": _now(), "completionTime": _now(), "succeeded": 1, "conditions": conditions})
 
@@ -147,6 +150,23 @@ class Hands:
         }  # fmt: skip
         self.brain.api.status("Deployment", _name(live), self.brain.namespace, status)
         return live
+
+    def rolling(self, ready: int) -> None:
+        """As the Deployment controller: one pod of the present template was made, and the old ones are there."""
+        live = self.brain.deployment()
+        status = {
+            "observedGeneration": live["metadata"]["generation"], "replicas": ready + 1, "updatedReplicas": 1,
+            "readyReplicas": ready, "availableReplicas": ready, "unavailableReplicas": 1,
+        }  # fmt: skip
+        self.brain.api.status("Deployment", _name(live), self.brain.namespace, status)
+
+    def init_failed(self, pod: Object, container: str, said: str) -> None:
+        """As the kubelet: an init container of a pod ends again and again."""
+        ended = {"exitCode": 1, "reason": "Error", "message": said, "startedAt": _now(), "finishedAt": _now()}
+        again = _container(container, {"waiting": {"reason": "CrashLoopBackOff"}})
+        status = {"phase": "Pending", "conditions": [{"type": "Ready", "status": "False"}],
+                  "initContainerStatuses": [{**again, "lastState": {"terminated": ended}}]}  # fmt: skip
+        self.brain.api.status("Pod", _name(pod), self.brain.namespace, status)
 
     def scale(self, replicas: int) -> None:
         """As the autoscaler's controller: another number of pods."""

@@ -11,7 +11,9 @@ from tests.integration.operator.api import Api, Refused
 from tests.integration.operator.brains import NAME, SPEC, Brain
 from tests.integration.operator.chart import tool
 
-MIGRATION = {"database": {"secretRef": {"name": "m"}}}
+VAULT = {"address": "https://vault.example", "role": "brain"}
+X = {"path": "secret/data/brain", "key": "x", "file": "x"}
+OWNER = {**X, "file": "SOMABRAIN_OWNER_DSN"}
 
 
 @pytest.fixture
@@ -37,7 +39,21 @@ def test_a_minimal_resource_is_stored_with_its_defaults(quiet: Brain) -> None:
         ({"opa": {"image": "x y"}}, "spec.opa.image is no image reference"),
         ({"replicas": -1}, "spec.replicas in body should be greater than or equal to 0"),
         ({"replicas": 101}, "spec.replicas in body should be less than or equal to 100"),
-        ({"migration": {}}, "spec.migration.database is missing; name the Secret that holds owner-dsn"),
+        ({"migration": {}}, "spec.migration.database: name the Secret that holds owner-dsn"),
+        ({"vault": {**VAULT, "secrets": [OWNER]}}, "SOMABRAIN_OWNER_DSN, and not both; or set"),
+        ({"vault": {**VAULT, "secrets": [{**OWNER, "file": "SOMABRAIN_WORKER_DSN"}]}}, "and not both"),
+        ({"migration": {}, "vault": {**VAULT, "enabled": False, "secrets": [OWNER]}}, "spec.migration.database: name"),
+        ({"vault": {**VAULT, "address": "vault:8200", "secrets": [X]}}, "spec.vault.address is no URL"),
+        ({"vault": {**VAULT, "image": "x y", "secrets": [X]}}, "spec.vault.image is no image reference"),
+        ({"vault": {**VAULT, "secrets": []}}, "spec.vault.secrets"),
+        ({"vault": {**VAULT, "secrets": [X, X]}}, "Duplicate value"),
+        ({"vault": {**VAULT, "secrets": [{**X, "key": '"}}'}]}}, "spec.vault.secrets[0].key"),
+        ({"vault": {**VAULT, "secrets": [{**X, "file": "../x"}]}}, "spec.vault.secrets[0].file"),
+        ({"opa": {"enabled": False}}, "spec.opa.url: give it if, and only if, spec.opa.enabled is false"),
+        ({"opa": {"url": "https://opa"}}, "spec.opa.url: give it if, and only if, spec.opa.enabled is false"),
+        ({"opa": {"enabled": False, "url": "opa"}}, "spec.opa.url is no URL"),
+        ({"grpc": {"port": 80}}, "spec.grpc.port in body should be greater than or equal to 1024"),
+        ({"grpc": {"tls": {}}}, "spec.grpc.tls.secretRef: Required value"),
         ({"auth": {"issuer": "issuer"}}, "spec.auth.issuer is no URL"),
         ({"auth": {"jwksUrl": "keys"}}, "spec.auth.jwksUrl is no URL"),
         ({"auth": {"tenantClaim": "tenant"}}, "spec.auth.tenantClaim is no JSON Pointer; start it with a slash"),
@@ -70,7 +86,7 @@ def test_a_minimal_resource_is_stored_with_its_defaults(quiet: Brain) -> None:
             },
             "spec.scheduling.affinity.podAffinity: Exists and DoesNotExist have no values",
         ),
-        ({"database": None}, "spec.database: Required value"),
+        ({"database": None}, "spec.database: name the Secret that holds app-dsn and worker-dsn"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

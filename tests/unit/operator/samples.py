@@ -9,8 +9,9 @@ from typing import Any
 
 from somabrain_operator import moments
 from somabrain_operator.model.spec import SomaBrainSpec
+from somabrain_operator.named import references_of
 from somabrain_operator.names import MIGRATION, SERVER, ChildId, Key, child_id, labels
-from somabrain_operator.observed import Brain, Observed, Release, Resolved, references_of
+from somabrain_operator.observed import Brain, Observed, Release, Resolved
 from somabrain_operator.plan import Plan, make_plan
 from somabrain_operator.render.metadata import Owner
 from somabrain_operator.render.migration import migration_hash
@@ -25,6 +26,7 @@ RELEASE = Release(
     service_repository="ghcr.io/somabrain/somabrain-service",
     service_version="0.1.0",
     opa_image="docker.io/openpolicyagent/opa:1.22.2-static",
+    vault_image="docker.io/hashicorp/vault:1.21.0",
     policy="package sb.policy\n\ndefault allow := false\n",
 )
 IMAGE = "ghcr.io/somabrain/somabrain-service:0.1.0"
@@ -45,7 +47,7 @@ def spec(**fields: Any) -> SomaBrainSpec:
 def found(wanted: SomaBrainSpec) -> tuple[Resolved, ...]:
     """Return everything the spec names as found."""
     return tuple(
-        Resolved(each, exists=True, digests={key: f"hash-of-{key}" for key in each.keys or ("mine.rego",)},
+        Resolved(each, exists=True, digests={key: f"hash-of-{key}" for key in each.keys or (f"{each.name}.rego",)},
                  secrets=SECRETS)
         for each in references_of(wanted)
     )  # fmt: skip

@@ -59,7 +59,7 @@ def add_variable(stored: Any) -> None:
 
 def double_variable(stored: Any) -> None:
     stored["spec"]["template"]["spec"]["containers"][0]["env"].append(
-        {"name": "SOMABRAIN_POSTGRES_DSN", "value": "postgresql://evil"}
+        {"name": "SOMABRAIN_SECRETS_DIR", "value": "/evil"}
     )
 
 
@@ -85,9 +85,9 @@ POD = "spec.template.spec"
         (edit_replicas, "spec.replicas is changed"),
         (drop_probe, f"{POD}.containers[0].readinessProbe is missing"),
         (add_container, f"{POD}.containers[0] is foreign"),
-        (add_variable, f"{POD}.containers[0].env[2] is foreign"),
-        (double_variable, f"{POD}.containers[0].env[2] is foreign"),
-        (add_volume, f"{POD}.volumes[3] is foreign"),
+        (add_variable, f"{POD}.containers[0].env[1] is foreign"),
+        (double_variable, f"{POD}.containers[0].env[1] is foreign"),
+        (add_volume, f"{POD}.volumes[4] is foreign"),
         (drop_capability, f"{POD}.containers[0].securityContext.capabilities.drop is changed"),
         (drop_label, "metadata.labels.app.kubernetes.io/part-of is missing"),
     ],
@@ -157,7 +157,7 @@ def test_removal_goes_from_the_back_and_holds_for_one_version() -> None:
     add_volume(stored)
     assert removal(RENDERED, stored, drift(RENDERED, stored)) == [
         {"op": "test", "path": "/metadata/resourceVersion", "value": "7"},
-        {"op": "remove", "path": "/spec/template/spec/volumes/3"},
+        {"op": "remove", "path": "/spec/template/spec/volumes/4"},
         {"op": "remove", "path": "/spec/template/spec/containers/2"},
         {"op": "remove", "path": "/spec/template/spec/containers/0"},
     ]

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from somabrain_operator.diff.foreign import drift
+from somabrain_operator.named import references_of
 from somabrain_operator.names import child_id
-from somabrain_operator.observed import Observed, Resolved, references_of
+from somabrain_operator.observed import Observed, Resolved
 from somabrain_operator.plan.keeping import record_id
 from somabrain_operator.tree import Manifest
 from tests.unit.operator.samples import DEPLOYMENT, migrated, observed, plan, settled, spec

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from somabrain_operator.model.spec import SomaBrainSpec
+from somabrain_operator.named import references_of
 from somabrain_operator.names import child_id
-from somabrain_operator.observed import Observed, Resolved, references_of
+from somabrain_operator.observed import Observed, Resolved
 from somabrain_operator.plan import STEPS, make_plan
 from somabrain_operator.tree import Manifest
 from tests.unit.operator import samples
@@ -193,6 +195,87 @@ def test_a_new_default_policy_rolls_the_pods() -> None:
     newer = replace(samples.RELEASE, policy="package sb.policy\n")
     seen = observed(status=migrated())
     assert make_plan(seen, newer).config_hash != plan(seen).config_hash
+
+
+def whole(wanted: SomaBrainSpec, *keys: str) -> Observed:
+    """Return the resource with Secrets and ConfigMaps of settings that hold these keys."""
+    digests = dict.fromkeys(keys, "x")
+    references = samples.found(wanted)
+    return observed(
+        wanted,
+        references=tuple(replace(each, digests=digests) if each.reference.whole else each for each in references),
+        status=migrated(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "setter"),
+    [
+        ("SOMABRAIN_LOG__LEVEL", "by this resource's own fields"),
+        ("somabrain_log__level", "by this resource's own fields"),
+        ("SOMABRAIN_POSTGRES_DSN", "by spec.database.secretRef"),
+        ("SOMABRAIN_OWNER_DSN", "by spec.migration.database.secretRef"),
+    ],
+)
+def test_a_setting_is_set_in_one_place(key: str, setter: str) -> None:
+    """One of two would have no effect, and nobody could tell which."""
+    finding = plan(whole(spec(secretRefs=[{"name": "more"}]), key)).findings["ReferencesResolved"]
+    said = f"Secret more, named by spec.secretRefs[0].name, has the key {key}, which is set {setter}; "
+    assert (finding.reason, finding.message) == ("SettingTaken", said + "remove it there or here.")
+
+
+def test_two_sources_of_settings_do_not_hide_each_other() -> None:
+    """Also what is no setting, as both would be one file."""
+    wanted = spec(secretRefs=[{"name": "a"}], configMapRefs=[{"name": "b"}])
+    finding = plan(whole(wanted, "ca.crt")).findings["ReferencesResolved"]
+    assert "ConfigMap b, named by spec.configMapRefs[0].name, has the key ca.crt" in finding.message
+    assert plan(whole(spec(secretRefs=[{"name": "a"}]), "ca.crt")).findings["ReferencesResolved"].status == "True"
+
+
+def test_settings_from_vault_count_too() -> None:
+    """A file that its agent writes is a setting like any other."""
+    secrets = [{"path": "secret/data/x", "key": "k", "file": "SOMABRAIN_LOG__FORMAT"}]
+    vault = {"address": "https://vault", "role": "r", "secrets": secrets}
+    finding = plan(whole(spec(secretRefs=[{"name": "a"}], vault=vault), "SOMABRAIN_LOG__FORMAT"))
+    assert "which is set by spec.vault.secrets" in finding.findings["ReferencesResolved"].message
+
+
+def test_an_empty_secret_of_settings_is_no_lack() -> None:
+    """It must be there, and may hold nothing."""
+    wanted = spec(secretRefs=[{"name": "a"}])
+    assert plan(whole(wanted)).findings["ReferencesResolved"].status == "True"
+    gone = tuple(
+        replace(each, exists=False, digests={}) if each.reference.whole else each for each in samples.found(wanted)
+    )
+    message = plan(observed(wanted, references=gone)).findings["ReferencesResolved"].message
+    assert "is not in namespace demo; create it with the settings, or correct the name." in message
+
+
+def test_another_version_of_vault_s_secrets_rolls_the_pods_and_migrates_again() -> None:
+    """The agent reads at the pods' start only; the owner's connection may lead elsewhere."""
+    vault = {"address": "https://vault", "role": "r",
+             "secrets": [{"path": "secret/data/o", "key": "dsn", "file": "SOMABRAIN_OWNER_DSN"}]}  # fmt: skip
+    first, second = (spec(migration={}, vault={**vault, "version": version}) for version in ("1", "2"))
+    before, after = plan(observed(first)), plan(observed(second))
+    assert before.config_hash != after.config_hash
+    assert before.migration != after.migration
+
+
+def test_a_certificate_rolls_nothing() -> None:
+    """The servers read it again by themselves; that it is there is looked at all the same."""
+    wanted = spec(grpc={"tls": {"secretRef": {"name": "certificate"}}})
+    references = samples.found(wanted)
+    renewed = tuple(
+        replace(each, digests=dict.fromkeys(each.digests, "new")) if "tls" in each.reference.field else each
+        for each in references
+    )
+    assert (
+        plan(observed(wanted, references=references)).config_hash
+        == plan(observed(wanted, references=renewed)).config_hash
+    )
+    lacking = tuple(replace(each, digests={}) if "tls" in each.reference.field else each for each in references)
+    message = plan(observed(wanted, references=lacking)).findings["ReferencesResolved"].message
+    assert "Secret certificate, named by spec.grpc.tls.secretRef.name, lacks tls.crt, tls.key" in message
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -42,14 +43,19 @@ def test_every_container_meets_the_restricted_profile(name: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_variable_is_a_setting_of_the_service(name: str) -> None:
-    """The service refuses variables it does not know, so one misspelt here would keep it from starting."""
+    """The service refuses what it does not know, so a variable or a file misspelt here would keep it from starting."""
     given: dict[str, str] = {}
     for manifest in rendered(name):
         if manifest["metadata"]["name"].endswith("-config"):
             given |= manifest["data"]
     for template in pods(name):
         for container in template["spec"]["containers"]:
-            given |= {each["name"]: each.get("value", "postgresql://x") for each in container["env"]}
+            given |= {each["name"]: each["value"] for each in container["env"]}
+        for volume in template["spec"]["volumes"]:
+            for source in volume.get("projected", {}).get("sources", ()):
+                given |= {each["path"]: "x" for each in source.get("secret", {}).get("items", ())}
+    files = {name for name in given if not name.startswith("SOMABRAIN_")}
+    assert files <= {"ca.crt"}
     assert unknown_variables(given) == []
     assert len(given) > 15
 
@@ -65,30 +71,88 @@ def test_the_settings_are_accepted_by_the_service(monkeypatch: pytest.MonkeyPatc
     assert told.auth.jwks_token_file is None
 
 
-@pytest.mark.parametrize(("name", "mounted"), [("quickstart", True), ("everything", False)])
-def test_only_the_cluster_s_own_issuer_is_asked_with_a_token(name: str, mounted: bool) -> None:
-    """No pod holds a token of the API server, but for the short-lived one that reads the issuer's keys."""
+def server(name: str) -> Any:
+    (found,) = (each for each in rendered(name) if each["kind"] == "Deployment")
+    return found["spec"]["template"]
+
+
+def job(name: str) -> Any:
+    (found,) = (each for each in rendered(name) if each["kind"] == "Job")
+    return found["spec"]["template"]
+
+
+def tokens(template: Any) -> list[str | None]:
+    """Return the audiences of the tokens that a pod is given; None: the API server's own."""
+    sources = [
+        each for volume in template["spec"]["volumes"] for each in volume.get("projected", {}).get("sources", ())
+    ]
+    return [each["serviceAccountToken"].get("audience") for each in sources if "serviceAccountToken" in each]
+
+
+@pytest.mark.parametrize(
+    ("name", "given"), [("quickstart", [None]), ("vault", [None, "vault"]), ("everything", ["vault"])]
+)
+def test_a_pod_is_given_only_the_tokens_it_needs(name: str, given: list[str | None]) -> None:
+    """One for the API server to read its issuer's keys, where it is the issuer; one for Vault, for the agent."""
     for template in pods(name):
         assert template["spec"]["automountServiceAccountToken"] is False
-        projected = [volume for volume in template["spec"]["volumes"] if "projected" in volume]
-        is_server = "initContainers" in template["spec"]
-        assert bool(projected) is (mounted and is_server)
+    assert tokens(server(name)) == given
+    assert tokens(job(name)) == [each for each in given if each]
+    for template in pods(name):
+        for container in template["spec"]["containers"]:
+            assert "vault-agent" not in [mount["name"] for mount in container["volumeMounts"]]
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_server_never_sees_the_owner_s_secret(name: str) -> None:
-    """Whoever serves calls cannot change the schema."""
-    (server,) = (each for each in pods(name) if "initContainers" in each["spec"])
-    assert "owner-dsn" not in yaml.safe_dump(server)
+    """Whoever serves calls cannot change the schema; whoever changes it does not serve."""
+    serving, migrating = yaml.safe_dump(server(name)), yaml.safe_dump(job(name))
+    assert "owner" not in serving.replace("ownerReferences", "").lower()
+    assert "OWNER_DSN" in migrating
+    assert not [
+        each for each in ("POSTGRES_DSN", "WORKER_DSN", "TRACE__") if each in migrating and name != "everything"
+    ]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_secret_is_a_variable(name: str) -> None:
+    """A process's environment is read by every other of its user; a file is read by who opens it."""
+    for template in pods(name):
+        for container in [*template["spec"].get("initContainers", []), *template["spec"]["containers"]]:
+            assert not [each for each in container.get("env", []) if "valueFrom" in each]
+            assert not [each for each in container.get("envFrom", []) if "secretRef" in each]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_folder_of_settings_is_mounted(name: str) -> None:
+    """The service refuses to start with one that is not there."""
+    for template in pods(name):
+        (container,) = template["spec"]["containers"]
+        (folders,) = (each["value"] for each in container["env"] if each["name"] == "SOMABRAIN_SECRETS_DIR")
+        mounts = [each["mountPath"] for each in container["volumeMounts"]]
+        assert folders
+        assert all(any(folder.startswith(mount) for mount in mounts) for folder in folders.split(":"))
+
+
+@pytest.mark.parametrize("name", ["vault", "everything"])
+def test_secrets_of_vault_lie_in_memory(name: str) -> None:
+    """And are written by a container that is over before the others start."""
+    for template in pods(name):
+        (files,) = (each for each in template["spec"]["volumes"] if each["name"] == "vault-files")
+        assert files["emptyDir"]["medium"] == "Memory"
+        agent = template["spec"]["initContainers"][0]
+        assert (agent["name"], "restartPolicy" in agent) == ("vault", False)
+        told = json.loads(template["metadata"]["annotations"]["somabrain.io/vault-agent"])
+        assert told["exit_after_auth"] is True
+        assert all(each["error_on_missing_key"] and each["perms"] == "0400" for each in told["template"])
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_kubelet_waits_longer_than_the_server_drains(name: str) -> None:
     """A pod is not killed while calls in flight may still finish."""
     (config,) = (each["data"] for each in rendered(name) if each["metadata"]["name"].endswith("-config"))
-    (server,) = (each["spec"] for each in pods(name) if "initContainers" in each["spec"])
     drain_s = float(config["SOMABRAIN_GRPC__DRAIN_S"]) + float(config["SOMABRAIN_GRPC__DRAIN_NOTICE_S"])
-    assert server["terminationGracePeriodSeconds"] > drain_s
+    assert server(name)["spec"]["terminationGracePeriodSeconds"] > drain_s
 
 
 def test_names_and_labels_fit_for_the_longest_name() -> None:

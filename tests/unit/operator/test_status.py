@@ -313,3 +313,12 @@ def test_an_edit_that_our_status_write_overtook_is_told_from_its_echo() -> None:
     assert brain.asks_as(replace(brain, status={"phase": "Ready"}))
     for edited in ({"generation": 2}, {"annotations": {"somabrain.io/retry-migration": "1"}}, {"deleting": True}):
         assert not brain.asks_as(replace(brain, **edited))
+
+
+def test_a_new_pod_that_cannot_start_is_told_while_the_old_ones_serve() -> None:
+    """A rollout that will not end by itself is no mere rollout, whatever still serves."""
+    seen = deployed(serving(), replicas=2, readyReplicas=1, updatedReplicas=1)
+    stuck = pod("new", ready=False, containers=[waiting("CreateContainerConfigError", "no such file")])
+    found = conditions(replace(seen, pods=(pod("old"), stuck)))
+    assert (found["Available"]["status"], found["Degraded"]["reason"]) == ("True", "PodsNotReady")
+    assert "Pod new: container server cannot start" in found["Degraded"]["message"]

@@ -1,0 +1,79 @@
+"""The Secrets and ConfigMaps that a spec names: which keys of them are used, as which settings, and by whom.
+
+One table, from which they are read, mounted, and told from each other when they change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from somabrain_operator.model.spec import SomaBrainSpec
+from somabrain_operator.names import MIGRATION, SERVER, variable
+
+User: TypeAlias = Literal["server", "migrate"]
+USERS: Final[tuple[User, ...]] = (SERVER, MIGRATION)
+POSTGRES, WORKER, OWNER = variable("postgres_dsn"), variable("worker_dsn"), variable("owner_dsn")
+_SERVERS_ONLY: Final = (POSTGRES, WORKER)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A Secret or ConfigMap that the spec names."""
+
+    kind: Literal["Secret", "ConfigMap"]
+    name: str
+    field: str
+    """Where the spec names it."""
+    keys: tuple[str, ...] = ()
+    """The keys that are used; empty: all that end in `suffix`."""
+    suffix: str = ""
+    variables: tuple[str, ...] = ()
+    """Which setting each key is; empty: it is mounted as it is."""
+    users: tuple[User, ...] = (SERVER,)
+    """Which pods read it."""
+    rolls: bool = True
+    """Whether pods read it at their start only, so that a change rolls them."""
+    whole: bool = False
+    """Each key is a file among the settings."""
+
+
+def references_of(spec: SomaBrainSpec) -> tuple[Reference, ...]:
+    """Return what the spec names."""
+    return tuple(_references(spec))
+
+
+def _references(spec: SomaBrainSpec) -> Iterator[Reference]:
+    if spec.database:
+        name = spec.database.secret_ref.name
+        yield Reference(
+            "Secret", name, "spec.database.secretRef", ("app-dsn", "worker-dsn"), variables=(POSTGRES, WORKER)
+        )
+    if spec.migration.enabled and spec.migration.database:
+        name = spec.migration.database.secret_ref.name
+        yield Reference(
+            "Secret", name, "spec.migration.database.secretRef", ("owner-dsn",), variables=(OWNER,), users=(MIGRATION,)
+        )
+    if spec.grpc.tls:
+        keys = ("tls.crt", "tls.key", *(("ca.crt",) if spec.grpc.tls.client_ca else ()))
+        yield Reference("Secret", spec.grpc.tls.secret_ref.name, "spec.grpc.tls.secretRef", keys, rolls=False)
+    if spec.opa.policy:
+        name = spec.opa.policy.config_map_ref.name
+        yield Reference("ConfigMap", name, "spec.opa.policy.configMapRef", suffix=".rego")
+    if spec.vault and spec.vault.enabled and spec.vault.ca_secret_ref:
+        name = spec.vault.ca_secret_ref.name
+        yield Reference("Secret", name, "spec.vault.caSecretRef", ("ca.crt",), users=(SERVER, MIGRATION))
+    for place, each in enumerate(spec.secret_refs):
+        yield Reference("Secret", each.name, f"spec.secretRefs[{place}]", whole=True)
+    for place, each in enumerate(spec.config_map_refs):
+        users: tuple[User, ...] = (SERVER, MIGRATION)
+        yield Reference("ConfigMap", each.name, f"spec.configMapRefs[{place}]", users=users, whole=True)
+
+
+def vault_files(spec: SomaBrainSpec, user: User) -> tuple[str, ...]:
+    """Return the files that Vault's agent writes for a pod."""
+    if spec.vault is None or not spec.vault.enabled:
+        return ()
+    foreign = _SERVERS_ONLY if user == MIGRATION else (OWNER,)
+    return tuple(each.file for each in spec.vault.secrets if each.file not in foreign)

@@ -1,0 +1,48 @@
+"""Secrets as files: settings that no other process of the container can read from the environment.
+
+One projected volume holds each secret setting in a file called as its variable; the service is told the folder.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from somabrain_operator.model.spec import SomaBrainSpec
+from somabrain_operator.named import Reference, User, references_of, vault_files
+from somabrain_operator.names import variable
+from somabrain_operator.render.vault import FILES_FOLDER
+from somabrain_operator.tree import Json
+
+SETTINGS_FOLDER: Final = "/etc/somabrain/settings"
+READABLE: Final = 0o440
+"""By the pod's user, through its group."""
+_MOUNT: Final[dict[str, Json]] = {"name": "settings", "mountPath": SETTINGS_FOLDER, "readOnly": True}
+
+
+def settings_volume(spec: SomaBrainSpec, user: User) -> tuple[dict[str, Json], ...]:
+    """Return the volume of secret settings of a pod, if it has any."""
+    sources: list[Json] = [_source(each) for each in _among_settings(spec, user)]
+    return ({"name": "settings", "projected": {"defaultMode": READABLE, "sources": sources}},) if sources else ()
+
+
+def settings_mount(spec: SomaBrainSpec, user: User) -> tuple[dict[str, Json], ...]:
+    """Return how its container mounts it."""
+    return (_MOUNT,) if _among_settings(spec, user) else ()
+
+
+def settings_folders(spec: SomaBrainSpec, user: User) -> dict[str, Json]:
+    """Return the variable that names the folders of files that are settings."""
+    settings = [SETTINGS_FOLDER] if _among_settings(spec, user) else []
+    from_vault = [FILES_FOLDER] if vault_files(spec, user) else []
+    return {"name": variable("secrets_dir"), "value": ":".join([*settings, *from_vault])}
+
+
+def _among_settings(spec: SomaBrainSpec, user: User) -> list[Reference]:
+    return [each for each in references_of(spec) if (each.variables or each.whole) and user in each.users]
+
+
+def _source(reference: Reference) -> dict[str, Json]:
+    kind = "secret" if reference.kind == "Secret" else "configMap"
+    pairs = zip(reference.keys, reference.variables, strict=True)
+    files: list[Json] = [{"key": key, "path": name} for key, name in pairs]
+    return {kind: {"name": reference.name, **({"items": files} if files else {})}}

@@ -1,0 +1,134 @@
+"""Vault's agent as a plain init container: it logs in with a short-lived token of the pod, writes files, and ends.
+
+The files lie in memory and are seen by this pod alone. What the agent is told stands in an annotation of the pod's
+template, so that it changes with the pods that read it and rolls them by itself; it holds no secret. No injector is
+needed.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from somabrain_operator import names
+from somabrain_operator.hashing import content_hash
+from somabrain_operator.model.pods import Amounts, Resources
+from somabrain_operator.model.spec import SomaBrainSpec
+from somabrain_operator.model.vault import Vault
+from somabrain_operator.named import OWNER, User, vault_files
+from somabrain_operator.render.pod import TMP_MOUNT, container_security, resources
+from somabrain_operator.tree import Json
+
+VAULT: Final = "vault"
+FOLDER: Final = "/run/somabrain"
+FILES_FOLDER: Final = f"{FOLDER}/secrets"
+_AGENT: Final = "/var/run/secrets/somabrain/vault"
+_TOKEN_LIFE_S: Final = 600
+"""The shortest the API server gives."""
+_RESOURCES: Final = Resources(requests=Amounts(cpu="20m", memory="64Mi"), limits=Amounts(memory="256Mi"))
+_RETRIES: Final = 3
+"""What is refused is told soon; the kubelet starts the container again, ever later."""
+
+
+def agent_annotation(spec: SomaBrainSpec, user: User) -> dict[str, Json]:
+    """Return the annotation that tells the agent what to do, if it has anything to do."""
+    vault = spec.vault
+    if vault is None or not vault_files(spec, user):
+        return {}
+    return {names.VAULT_AGENT: json.dumps(_agent(vault, vault_files(spec, user)), separators=(",", ":"))}
+
+
+def _agent(vault: Vault, files: tuple[str, ...]) -> dict[str, Json]:
+    """Return the agent's configuration (developer.hashicorp.com/vault/docs/agent-and-proxy/agent)."""
+    server: dict[str, Json] = {"address": vault.address, "retry": {"num_retries": _RETRIES}}
+    method: dict[str, Json] = {
+        "type": "kubernetes",
+        "mount_path": f"auth/{vault.auth_path}",
+        "config": {"role": vault.role, "token_path": f"{_AGENT}/token"},
+    }
+    if vault.namespace is not None:
+        server["namespace"] = method["namespace"] = vault.namespace
+    if vault.ca_secret_ref is not None:
+        server["ca_cert"] = f"{_AGENT}/ca.crt"
+    return {
+        "exit_after_auth": True,
+        "vault": server,
+        "auto_auth": {"method": [method]},
+        "template_config": {"exit_on_retry_failure": True},
+        "template": [
+            {
+                "contents": _template(each.path, each.key),
+                "destination": f"{FILES_FOLDER}/{each.file}",
+                "error_on_missing_key": True,
+                "perms": "0400",
+            }
+            for each in vault.secrets
+            if each.file in files
+        ],
+    }
+
+
+def _template(path: str, key: str) -> str:
+    """Return a value of a KV store, of version 2 or 1."""
+    lacks = f"{path} in Vault has no key {key}"
+    value = (
+        f"{{{{ $kept := .Data }}}}{{{{ if .Data.metadata }}}}{{{{ $kept = .Data.data }}}}{{{{ end }}}}"
+        f'{{{{ with index $kept "{key}" }}}}{{{{ . }}}}{{{{ else }}}}{{{{ sprig_fail "{lacks}" }}}}{{{{ end }}}}'
+    )
+    return f'{{{{ with secret "{path}" }}}}{value}{{{{ end }}}}'
+
+
+def vault_container(spec: SomaBrainSpec, user: User, image: str) -> tuple[dict[str, Json], ...]:
+    """Return the init container, if it has anything to do."""
+    if not vault_files(spec, user):
+        return ()
+    return ({
+        "name": VAULT,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["vault", "agent", f"-config={_AGENT}/agent.json"],
+        "env": [{"name": "HOME", "value": FOLDER}],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "resources": resources(_RESOURCES),
+        "securityContext": container_security(),
+        "volumeMounts": [
+            {"name": "vault-agent", "mountPath": _AGENT, "readOnly": True},
+            {"name": "vault-files", "mountPath": FOLDER},
+            TMP_MOUNT,
+        ],
+    },)  # fmt: skip
+
+
+def vault_volumes(spec: SomaBrainSpec, user: User) -> tuple[dict[str, Json], ...]:
+    """Return what the agent reads, and where it writes."""
+    vault = spec.vault
+    if vault is None or not vault_files(spec, user):
+        return ()
+    sources: list[Json] = [
+        {"serviceAccountToken": {"audience": vault.audience, "expirationSeconds": _TOKEN_LIFE_S, "path": "token"}},
+        {"downwardAPI": {"items": [
+            {"path": "agent.json", "fieldRef": {"fieldPath": f"metadata.annotations['{names.VAULT_AGENT}']"}},
+        ]}},
+    ]  # fmt: skip
+    if vault.ca_secret_ref is not None:
+        items: list[Json] = [{"key": "ca.crt", "path": "ca.crt"}]
+        sources.append({"secret": {"name": vault.ca_secret_ref.name, "items": items}})
+    return (
+        {"name": "vault-agent", "projected": {"sources": sources}},
+        {"name": "vault-files", "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}},
+    )
+
+
+def vault_mount(spec: SomaBrainSpec, user: User) -> tuple[dict[str, Json], ...]:
+    """Return how a container reads the files."""
+    found: dict[str, Json] = {"name": "vault-files", "mountPath": FOLDER, "readOnly": True}
+    return (found,) if vault_files(spec, user) else ()
+
+
+def owner_fingerprint(spec: SomaBrainSpec) -> str:
+    """Return a hash of where the owner's connection string is in Vault, and of its version."""
+    vault = spec.vault
+    if vault is None:
+        return ""
+    where = [(each.path, each.key) for each in vault.secrets if each.file == OWNER]
+    return content_hash([vault.address, vault.namespace, vault.role, vault.version, *map(list, where)])

@@ -1,0 +1,158 @@
+"""Secrets reach the pods as files, from Kubernetes or from Vault; what changes rolls them, and certificates do not."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.integration.operator.api import Object, eventually
+from tests.integration.operator.brains import NAME, Brain, Hands
+
+SETTINGS: list[Object] = list(yaml.safe_load_all(Path("examples/settings.yaml").read_text(encoding="utf-8")))
+VAULT: Object = yaml.safe_load(Path("examples/vault.yaml").read_text(encoding="utf-8"))["spec"]
+CERTIFICATE = {"tls.crt": "certificate", "tls.key": "key"}
+
+
+def template(brain: Brain) -> Any:
+    return brain.deployment()["spec"]["template"]
+
+
+def files(pod: Any) -> set[str]:
+    """Return what the pod's volume of settings is made of."""
+    (volume,) = (each["projected"]["sources"] for each in pod["spec"]["volumes"] if each["name"] == "settings")
+    names = [
+        item["path"] if "items" in source else source["name"]
+        for each in volume
+        for source in each.values()
+        for item in source.get("items", [{}])
+    ]
+    return set(names)
+
+
+@pytest.fixture
+def settings(brain: Brain, hands: Hands) -> Brain:
+    """The example with TLS and settings, serving."""
+    brain.secret("quickstart-certificate", **CERTIFICATE)
+    *objects, resource = SETTINGS
+    for each in objects:
+        metadata = {"name": each["metadata"]["name"]}
+        brain.api.create({**each, "metadata": metadata}, brain.namespace)
+    brain.apply(**resource["spec"])
+    hands.serve()
+    return brain
+
+
+def test_the_settings_example_becomes_what_it_says(settings: Brain) -> None:
+    """Settings as files, TLS on another port, the policy named; and once there nothing is written again."""
+    assert files(template(settings)) == {"SOMABRAIN_POSTGRES_DSN", "SOMABRAIN_WORKER_DSN", "quickstart-settings"}
+    (job,) = settings.jobs()
+    assert files(job["spec"]["template"]) == {"SOMABRAIN_OWNER_DSN", "quickstart-settings"}
+    assert settings.child("Service", "grpc")["spec"]["ports"][0]["port"] == 8443
+    assert settings.child("ConfigMap", "config")["data"]["SOMABRAIN_GRPC__TLS__CERT_FILE"].endswith("tls/tls.crt")
+    assert settings.resource()["status"]["endpoint"].endswith(".svc:8443")
+    time.sleep(1)
+    before = settings.api.writes()
+    settings.annotate("note", "looked at again")
+    time.sleep(2)
+    assert settings.api.writes() == before
+
+
+def test_a_renewed_certificate_rolls_nothing(settings: Brain) -> None:
+    """The servers follow it on disk."""
+    before = template(settings)
+    settings.rotate("quickstart-certificate", **{"tls.crt": "renewed", "tls.key": "renewed"})
+    time.sleep(4)
+    assert template(settings) == before
+
+
+@pytest.mark.parametrize("kind", ["Secret", "ConfigMap"])
+def test_a_changed_setting_rolls_the_pods(settings: Brain, kind: str) -> None:
+    """Any of its keys, new ones too, within a minute."""
+    before = template(settings)
+    if kind == "Secret":
+        settings.rotate("quickstart-settings", SOMABRAIN_LOG__FORMAT="console")
+    else:
+        settings.api.patch(
+            kind, "quickstart-settings", settings.namespace, {"data": {"SOMABRAIN_TRACE__SAMPLE_RATIO": "1"}}
+        )
+    eventually(lambda: template(settings), lambda now: bool(now != before), "the template changed")
+
+
+def test_a_setting_that_the_resource_sets_itself_is_named(settings: Brain) -> None:
+    """The pods that serve stay as they are, and the sentence says what to remove."""
+    before = template(settings)
+    settings.rotate("quickstart-settings", SOMABRAIN_LOG__LEVEL="debug")
+    said = settings.until("ReferencesResolved", "False", "has the key SOMABRAIN_LOG__LEVEL, which is set by")
+    assert said["reason"] == "SettingTaken"
+    assert template(settings) == before
+    assert settings.until("Available", "True")
+
+
+@pytest.fixture
+def vaulted(brain: Brain, hands: Hands) -> Brain:
+    """The example with Vault, serving; no Secret of Kubernetes is needed."""
+    for name in ("somabrain-database", "somabrain-migration"):
+        brain.api.delete("Secret", name, brain.namespace)
+    brain.apply(**{"database": None, "migration": {}, **VAULT})
+    hands.serve()
+    return brain
+
+
+def told(pod: Any) -> list[str]:
+    """Return the files that Vault's agent writes for a pod."""
+    agent = json.loads(pod["metadata"]["annotations"]["somabrain.io/vault-agent"])
+    return [each["destination"].rpartition("/")[2] for each in agent["template"]]
+
+
+def test_the_vault_example_becomes_what_it_says(vaulted: Brain) -> None:
+    """An agent for the servers and one for the migration, each with its own connection strings."""
+    (job,) = vaulted.jobs()
+    assert told(template(vaulted)) == ["SOMABRAIN_POSTGRES_DSN", "SOMABRAIN_WORKER_DSN"]
+    assert told(job["spec"]["template"]) == ["SOMABRAIN_OWNER_DSN"]
+    assert vaulted.until("ReferencesResolved", "True")["message"] == "The spec names none."
+    time.sleep(1)
+    before = vaulted.api.writes()
+    vaulted.annotate("note", "looked at again")
+    time.sleep(2)
+    assert vaulted.api.writes() == before
+
+
+def test_another_version_migrates_and_then_rolls(vaulted: Brain, hands: Hands) -> None:
+    """First the Job, with the owner's new connection string; then the pods."""
+    before = template(vaulted)
+    name = vaulted.job()["metadata"]["name"]
+    vaulted.apply(vault={**VAULT["vault"], "version": "2"})
+    (job,) = eventually(vaulted.jobs, lambda jobs: bool(jobs) and jobs[0]["metadata"]["name"] != name, "another Job")
+    assert template(vaulted) == before
+    hands.complete(job)
+    eventually(lambda: template(vaulted), lambda now: bool(now != before), "the template changed")
+
+
+def test_a_path_that_fails_is_named_and_the_old_pods_stay(vaulted: Brain, hands: Hands) -> None:
+    """What the agent said last stands in the status; the pods that serve are not touched."""
+    broken = [{**each, "path": "secret/data/typo"} for each in VAULT["vault"]["secrets"][:2]]
+    vaulted.apply(vault={**VAULT["vault"], "secrets": [*broken, VAULT["vault"]["secrets"][2]]})
+    live = eventually(
+        lambda: template(vaulted), lambda now: "typo" in json.dumps(now), "the agent is told the new path"
+    )
+    pod = hands.pod("server-1", live)
+    hands.rolling(ready=1)
+    hands.init_failed(pod, "vault", "no secret exists at secret/data/typo")
+    vaulted.until("Degraded", "True", "no secret exists at secret/data/typo")
+    vaulted.until("Available", "True")
+
+
+def test_the_policy_can_be_asked_elsewhere(brain: Brain, hands: Hands) -> None:
+    """Without the side-car there is no ConfigMap of rules either."""
+    brain.apply(opa={"enabled": False, "url": "https://opa.example/v1/data/sb/policy"})
+    hands.serve()
+    assert "initContainers" not in template(brain)["spec"]
+    assert brain.child("ConfigMap", "config")["data"]["SOMABRAIN_POLICY__URL"].startswith("https://opa.example")
+    assert f"{NAME}-policy" not in [
+        each["metadata"]["name"] for each in brain.api.objects("ConfigMap", brain.namespace)
+    ]
