@@ -10,7 +10,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/somabrain
 export PATH := $(CACHE)/bin:$(CURDIR)/.venv/bin:$(PATH)
 DATA ?=
 
-.PHONY: help demo test lint unit integration chart e2e faults bench bench-recall bench-operator cluster clean-cluster images image-archives push lock proto format
+.PHONY: help demo test lint unit integration chart e2e faults bench bench-recall bench-operator cluster clean-cluster images image-archives push audit chart-packages release-check sign push-charts github-release lock proto format
 
 help: ## What can be made
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -45,7 +45,7 @@ chart: $(VENV) ## Tests that render the charts
 
 e2e: $(VENV) ## Tests on the local cluster
 	@$(LOCAL) up --with-images
-	@$(PY) -m pytest tests/e2e --verbose
+	@$(PY) -m pytest tests/e2e --verbose $$($(LOCAL) pytest-options)
 
 faults: $(VENV) ## Two minutes of writes, recalls and watches while server and PostgreSQL are killed
 	@$(LOCAL) tools opa
@@ -73,6 +73,25 @@ images: ## Build both images, and those they run beside
 
 image-archives: ## Both images as archives in build/images (needs Docker)
 	@scripts/image_archives.sh save
+
+audit: $(VENV) ## Known vulnerabilities of the locked packages (asks a service on the internet)
+	@for extra in service operator; do .venv/bin/uv tool run pip-audit@2.10.1 --strict --disable-pip -r requirements/$$extra.txt || exit 1; done
+
+chart-packages: $(VENV) ## The charts as packages in build/charts: make chart-packages OWNER=NAME
+	@$(LOCAL) tools helm
+	@scripts/release.sh charts "$(or $(OWNER),somabrain)"
+
+release-check: ## Fail unless TAG names the version of this tree: make release-check TAG=v1.2.3
+	@scripts/release.sh check "$(TAG)"
+
+sign: ## Sign the pushed images and charts (cosign, keyless): make sign
+	@scripts/release.sh sign
+
+push-charts: ## Push the packaged charts: make push-charts OWNER=NAME
+	@scripts/release.sh push-charts "$(OWNER)"
+
+github-release: ## Make the GitHub release of TAG with charts and SBOMs: make github-release TAG=v1.2.3
+	@scripts/release.sh github "$(TAG)"
 
 push: ## Push the archived images: make push REPOSITORY=ghcr.io/OWNER TAG=sha-COMMIT
 	@scripts/image_archives.sh push "$(REPOSITORY)" "$(TAG)"

@@ -5,6 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)
 mkdir -p build/images
+[ "$1" != push ] || : >build/images/digests.txt
 for name in somabrain-service somabrain-operator; do
   image=ghcr.io/somabrain/$name:$version
   case $1 in
@@ -13,11 +14,14 @@ for name in somabrain-service somabrain-operator; do
       docker save --output "build/images/$name.tar" "$image" ;;
     push)
       [ -n "${2:-}" ] && [ -n "${3:-}" ] || { echo "image_archives.sh: say push REPOSITORY TAG" >&2; exit 2; }
-      target=$(printf '%s/%s:%s' "$2" "$name" "$3" | tr '[:upper:]' '[:lower:]')
+      target=$(printf '%s/%s:%s' "$2" "$name" "${3#v}" | tr '[:upper:]' '[:lower:]')
       echo "pushing $image as $target"
       docker load --quiet --input "build/images/$name.tar"
       docker tag "$image" "$target"
-      docker push --quiet "$target" ;;
+      docker push --quiet "$target"
+      # What signatures and attestations are about: the digest that the registry gave, and the image's name.
+      digest=$(docker inspect --format '{{index .RepoDigests 0}}' "$target")
+      printf '%s  %s\n' "${digest#*@sha256:}" "${target%:*}" >>build/images/digests.txt ;;
     *) echo "image_archives.sh: say save or push" >&2; exit 2 ;;
   esac
 done

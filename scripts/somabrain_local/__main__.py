@@ -21,6 +21,7 @@ PLAIN = {
     "load": "give the cluster the images it does not have yet",
     "kubeconfig": "print the path of the administrator's kubeconfig",
     "node-address": "print the address at which NodePorts answer",
+    "pytest-options": "print what pytest is to be told about the cluster",
     "status": "say how the cluster is",
 }
 
@@ -70,6 +71,8 @@ def main() -> int:
                 print(provider.kubeconfig())
             case "node-address":
                 print(provider.node_address())
+            case "pytest-options":
+                print(*provider.pytest_options())
             case "status":
                 print(provider.status())
     return 0

@@ -70,6 +70,17 @@ class KindCluster:
         path = "{.items[0].status.addresses[?(@.type=='InternalIP')].address}"
         return shell.run([*self._kubectl(), "get", "nodes", "--output", f"jsonpath={path}"]).strip()
 
+    def pytest_options(self) -> list[str]:
+        """Return what the plugin pytest-kind is to be told: this cluster, kept, with our pinned programs."""
+        programs = self.workshop.places.bin
+        options = {
+            "kubeconfig": self.kubeconfig(),
+            "kind-image": specs.KIND_NODE,
+            "kind-bin": programs / "kind",
+            "kind-kubectl-bin": programs / "kubectl",
+        }
+        return [f"--cluster-name={NAME}", "--keep-cluster", *(f"--{name}={value}" for name, value in options.items())]
+
     def status(self) -> str:
         """Say in one sentence how the cluster is."""
         return f"The kind cluster {NAME} {'answers' if self._answers() else 'is not running'}."

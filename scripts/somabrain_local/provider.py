@@ -38,6 +38,9 @@ class Provider(Protocol):
     def node_address(self) -> str:
         """Return the address at which NodePorts answer."""
 
+    def pytest_options(self) -> list[str]:
+        """Return the options with which pytest finds the cluster by itself; none where it asks here."""
+
     def status(self) -> str:
         """Say in one sentence how the cluster is."""
 

@@ -48,8 +48,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(scope="session")
-def kubectl() -> Kubectl:
-    """The administrator of the local cluster; `make e2e` starts it."""
+def kubectl(request: pytest.FixtureRequest) -> Kubectl:
+    """The administrator of the local cluster; `make e2e` starts it. On kind it is the fixture of pytest-kind."""
+    if request.config.getoption("keep_cluster"):
+        return Kubectl(request.getfixturevalue("kind_cluster").kubeconfig_path)
     return Kubectl.of_local_cluster()
 
 

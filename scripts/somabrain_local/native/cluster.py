@@ -88,6 +88,10 @@ class NativeCluster:
         """Return the address at which NodePorts answer."""
         return NODE_ADDRESS
 
+    def pytest_options(self) -> list[str]:
+        """Return nothing: the tests ask `kubeconfig`."""
+        return []
+
     def status(self) -> str:
         """Say in one sentence how the cluster is."""
         if not self._is_launched():
