@@ -11,7 +11,7 @@ address.
 from __future__ import annotations
 
 from somabrain_local.loopback.collector import Collector, Span, collector
-from somabrain_local.loopback.etcd import Etcd, etcd
+from somabrain_local.loopback.etcd import Etcd, etcd, etcd_cluster
 from somabrain_local.loopback.kafka import Kafka, kafka
 from somabrain_local.loopback.keycloak import Keycloak, keycloak
 from somabrain_local.loopback.kubernetes import ApiServer, api_server
@@ -33,6 +33,7 @@ __all__ = [
     "api_server",
     "collector",
     "etcd",
+    "etcd_cluster",
     "kafka",
     "keycloak",
     "opa",

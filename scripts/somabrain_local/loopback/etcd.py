@@ -1,19 +1,33 @@
-"""etcd, one member: what the API server stores in, and where flags are kept."""
+"""etcd: what the API server stores in, and where flags are kept. Alone, with TLS, or as three members."""
 
 from __future__ import annotations
 
 import base64
 import json
+import socket
+import ssl
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from somabrain_local.loopback.program import Program, free_ports, http_answers, own_folder, running, tool
+from somabrain_local import shell
+from somabrain_local.loopback.program import (
+    START_TIMEOUT_S,
+    Program,
+    free_ports,
+    http_answers,
+    own_folder,
+    running,
+    tool,
+)
+from somabrain_local.pki import Authority
 
-_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+ROOT = "root"
+ROOT_PASSWORD = "root-password"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +36,8 @@ class Etcd:
 
     url: str
     program: Program
+    ca_file: Path | None = None
+    """What a client must trust; None: it speaks without TLS."""
 
     def put(self, key: str, value: str) -> int:
         """Write one key, and return the revision it made."""
@@ -40,37 +56,97 @@ class Etcd:
         """Forget all that is older than `revision`: a watch from before it is cancelled."""
         self._post("kv/compaction", {"revision": revision, "physical": True})
 
+    def want_password(self, name: str, password: str, prefix: str) -> None:
+        """Let in nobody without a password, and `name` to what begins with `prefix` and nothing else."""
+        first = {"key": _encoded(prefix), "range_end": _encoded(prefix[:-1] + chr(ord(prefix[-1]) + 1))}
+        for user, secret in ((ROOT, ROOT_PASSWORD), (name, password)):
+            self._post("auth/user/add", {"name": user, "password": secret})
+            self._post("auth/role/add", {"name": user})
+            self._post("auth/user/grant", {"user": user, "role": user})
+        self._post("auth/role/grant", {"name": name, "perm": {"permType": "READWRITE", **first}})
+        self._post("auth/enable", {})
+
     def _post(self, path: str, body: object) -> Any:
         request = urllib.request.Request(f"{self.url}/v3/{path}", json.dumps(body).encode())
-        with _opener.open(request, timeout=10) as response:
+        context = ssl.create_default_context(cafile=str(self.ca_file)) if self.ca_file else None
+        handlers = (urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+        with urllib.request.build_opener(*handlers).open(request, timeout=10) as response:
             return json.load(response)
 
 
 @contextmanager
-def etcd() -> Iterator[Etcd]:
+def etcd(*, tls: bool = False) -> Iterator[Etcd]:
     """Start etcd, empty, and stop it at the end of the block. Started again, it has its data.
+
+    Args:
+        tls: whether it speaks TLS, with a certificate for 127.0.0.1 and localhost by an authority of its own.
 
     Raises:
         LocalError: the binary is missing; the message has the command that makes it.
         Timeout: it did not become healthy; the message ends with its log.
     """
     with own_folder("etcd") as folder:
-        started = etcd_program(folder)
+        authority = None
+        if tls:
+            authority = Authority.create(folder / "pki")
+            authority.issue_server("etcd", "/CN=etcd", ["DNS:localhost", "IP:127.0.0.1"])
+        started = etcd_program(folder, authority)
         with running(started.program):
             yield started
 
 
-def etcd_program(folder: Path) -> Etcd:
+@contextmanager
+def etcd_cluster() -> Iterator[Sequence[Etcd]]:
+    """Start three members of one etcd, and stop them at the end of the block."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(own_folder("etcd-cluster"))
+        peers = {f"member-{port}": f"http://127.0.0.1:{port}" for port in free_ports(3)}
+        members = [_member(folder, name, peers) for name in peers]
+        # Ready is a member only once two of them are there.
+        ready = [member.program.answers for member in members]
+        for member, peer in zip(members, peers.values(), strict=True):
+            member.program.answers = partial(_listens, peer)
+            stack.enter_context(running(member.program))
+        shell.wait_until(
+            lambda: all(answers() for answers in ready), what="The members did not find each other",
+            timeout_s=START_TIMEOUT_S, every_s=0.1,
+        )  # fmt: skip
+        for member, answers in zip(members, ready, strict=True):
+            member.program.answers = answers
+        yield members
+
+
+def etcd_program(folder: Path, authority: Authority | None = None) -> Etcd:
     """Return an etcd that keeps its data in `folder`, not started yet."""
-    client, peer = free_ports(2)
-    url, peer_url = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
-    argv = [
-        tool("etcd"), "--data-dir", f"{folder}/etcd", "--unsafe-no-fsync", "--log-level", "warn",
+    (peer,) = free_ports(1)
+    return _member(folder, "default", {"default": f"http://127.0.0.1:{peer}"}, authority)
+
+
+def _member(folder: Path, name: str, peers: Mapping[str, str], authority: Authority | None = None) -> Etcd:
+    (client,) = free_ports(1)
+    url = f"{'https' if authority else 'http'}://127.0.0.1:{client}"
+    argv: list[object] = [
+        tool("etcd"), "--name", name, "--data-dir", f"{folder}/{name}", "--unsafe-no-fsync", "--log-level", "warn",
         "--listen-client-urls", url, "--advertise-client-urls", url,
-        "--listen-peer-urls", peer_url, "--initial-advertise-peer-urls", peer_url,
-        "--initial-cluster", f"default={peer_url}",
+        "--listen-peer-urls", peers[name], "--initial-advertise-peer-urls", peers[name],
+        "--initial-cluster", ",".join(f"{member}={peer}" for member, peer in peers.items()),
     ]  # fmt: skip
-    return Etcd(url, Program(argv, folder / "etcd.log", http_answers(f"{url}/readyz")))
+    ca_file = trust = None
+    if authority:
+        pki, ca_file = authority.folder, authority.certificate
+        argv += ["--cert-file", pki / "etcd.crt", "--key-file", pki / "etcd.key"]
+        trust = ssl.create_default_context(cafile=str(ca_file))
+    return Etcd(url, Program(argv, folder / f"{name}.log", http_answers(f"{url}/readyz", trust)), ca_file)
+
+
+def _listens(url: str) -> bool:
+    """Return whether somebody accepts connections at the host and port of `url`."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=2):
+            return True
+    except OSError:
+        return False
 
 
 def _encoded(text: str) -> str:
