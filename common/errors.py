@@ -114,13 +114,19 @@ class OutOfRange(SomaBrainError):
 
 
 class ResourceExhausted(SomaBrainError):
-    """A quota or a rate is used up. `retry_after_s`: when trying again is right; None: never by itself."""
+    """A quota or a rate is used up.
+
+    `retry_after_s`: when trying again is right; None: never by itself. `quota`: which one, and `limit` how much it is;
+    empty: it is a bound of the process and none of the tenant's.
+    """
 
     reason = "RESOURCE_EXHAUSTED"
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, retry_after_s: float | None = None, quota: str = "", limit: float = 0) -> None:
+        super().__init__(message, metadata={"quota": quota, "limit": f"{limit:.15g}"} if quota else None)
         self.retry_after_s = retry_after_s
+        self.quota = quota
+        self.limit = limit
 
 
 class DeadlineExceeded(SomaBrainError):

@@ -286,6 +286,44 @@ class TraceSettings(_Group):
     """How long the collector may take to accept a batch, also at the end of the process."""
 
 
+class FlagSettings(_Group):
+    """etcd, where flags are read."""
+
+    endpoints: tuple[str, ...] = ()
+    """URLs of the members, as `https://etcd-0:2379`. Empty: no etcd, and every flag has its default."""
+    prefix: str = "/somabrain/flags"
+    """What the keys begin with; services that are to be told apart take different ones."""
+    username: str | None = None
+    """Who asks, where etcd wants a password. None: nobody is named."""
+    password: SecretStr | None = None
+    """Of `username`."""
+    ca_file: Path | None = None
+    """PEM bundle that signs etcd's certificate. None: the system's."""
+    cert_file: Path | None = None
+    """PEM certificate to show to etcd, with `key_file`. None: none is shown."""
+    key_file: Path | None = None
+    """PEM key of `cert_file`."""
+    timeout_s: Annotated[float, Field(gt=0, le=60)] = 2.0
+    """How long one member may take to answer."""
+
+
+class QuotaSettings(_Group):
+    """What a tenant may use, where no flag says otherwise. 0: no limit."""
+
+    requests_per_second: Annotated[float, Field(ge=0)] = 0
+    """Calls; a stream counts when it begins."""
+    writes_per_second: Annotated[float, Field(ge=0)] = 0
+    """What changes or forgets something; each item of a batch counts."""
+    memories: Annotated[int, Field(ge=0)] = 0
+    """Memories in all namespaces of the tenant."""
+    text_bytes: Annotated[int, Field(ge=0)] = 0
+    """Bytes of their text."""
+    replicas: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """Processes that share a tenant's calls: each gives out a rate divided by it. The operator sets it."""
+    burst_s: Annotated[float, Field(ge=0.1, le=60)] = 2.0
+    """A tenant that was quiet may use a rate of so many seconds at once."""
+
+
 class OperatorSettings(_Group):
     """The operator."""
 
@@ -348,6 +386,8 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     policy: PolicySettings = PolicySettings()
     encoder: EncoderSettings = EncoderSettings()
+    flags: FlagSettings = FlagSettings()
+    quota: QuotaSettings = QuotaSettings()
     trace: TraceSettings = TraceSettings()
     operator: OperatorSettings = OperatorSettings()
 

@@ -17,14 +17,17 @@ from common.utils.trace import tracing
 from somabrain_service.certificates import Certificates
 from somabrain_service.commands.services import Services
 from somabrain_service.encoders.open import open_encoders
+from somabrain_service.flags.open import open_flags
 from somabrain_service.http.probes import http_server, make_app
 from somabrain_service.interceptors.chain import Chain, steps
 from somabrain_service.metered import metered
 from somabrain_service.metrics import Metrics
 from somabrain_service.policy import policy_client
+from somabrain_service.quotas import Quotas
 from somabrain_service.readiness import Readiness
 from somabrain_service.server import Health, bind, make_server
 from somabrain_service.store.open import open_store
+from somabrain_service.store.postgres.stocks import Stocks
 from somabrain_service.workers.open import open_duties
 
 _log = structlog.get_logger(__name__)
@@ -49,11 +52,16 @@ async def serve(settings: Settings) -> None:
         await stack.enter_async_context(tracing(settings.trace, version("somabrain")))
         identify = await stack.enter_async_context(authenticator(settings.auth, settings.grpc.host))
         policy = await stack.enter_async_context(policy_client(settings.policy, metrics))
-        store = await stack.enter_async_context(open_store(settings.postgres_dsn.get_secret_value(), settings.database))
+        flags = await stack.enter_async_context(open_flags(settings, metrics))
+        board = flags.board
+        stocks = Stocks(lambda tenant: board.of(tenant).stock, settings.database.pool_size * settings.quota.replicas)
+        store = await stack.enter_async_context(
+            open_store(settings.postgres_dsn.get_secret_value(), settings.database, stocks)
+        )
         readiness = Readiness(store, metrics, health.follow)
         await health.follow(ready=False)
         # Probes answer while the encoder is still being loaded.
-        app = make_app(readiness, metrics, lambda: metrics.see_connections(*store.connections()))
+        app = make_app(readiness, metrics, lambda: metrics.see_connections(*store.connections()), {**flags.checks()})
         http_port = await stack.enter_async_context(http_server(settings.http, app))
         encoders = await stack.enter_async_context(open_encoders(settings.encoder))
         services = Services(
@@ -61,8 +69,10 @@ async def serve(settings: Settings) -> None:
             encoders=metered(encoders, metrics),
             default_encoder=settings.encoder.kind,
             client_encoders={encoder.id: encoder.dimensions for encoder in settings.encoder.client},
+            flags=board,
         )
-        server = make_server(settings.grpc, services, Chain(steps(identify, policy, metrics)), health)
+        quotas = Quotas(board, settings.quota, metrics)
+        server = make_server(settings.grpc, services, Chain(steps(identify, quotas, policy, metrics)), health)
         grpc_port = bind(server, settings.grpc, certificates.credentials() if certificates else None)
         await server.start()
         stack.push_async_callback(server.stop, settings.grpc.drain_s)
@@ -70,7 +80,7 @@ async def serve(settings: Settings) -> None:
             open_duties(settings, services.clock, metrics, lambda: readiness.standing.ready)
         )
         async with asyncio.TaskGroup() as tasks:
-            watching = [tasks.create_task(readiness.watch())]
+            watching = [tasks.create_task(work()) for work in (readiness.watch, flags.follow)]
             if certificates:
                 watching.append(tasks.create_task(certificates.watch()))
             working = [tasks.create_task(duty.run()) for duty in duties]

@@ -1,4 +1,4 @@
-"""The command `somabrain-service`: migrate, serve, or both.
+"""The command `somabrain-service`: migrate, serve, or both; and the flags of those that run.
 
 Exit codes: 0 it ended as asked; 1 it failed; 2 it was told something that cannot be.
 """
@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from common.config.settings import LogSettings, Settings, load
 from common.errors import ConfigurationError, SomaBrainError
 from common.log import configure_logging
+from somabrain_service.flags import command
 from somabrain_service.migrate import migrate
 from somabrain_service.store.schema import HEAD
 
@@ -64,10 +65,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--data-dir", type=Path, default=DATA, help=f"where --embedded keeps its data (default: {DATA})")
     commands.add_parser("start", help="migrate, then serve: what the image does")
+    command.add_arguments(commands)
     return parser
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> None:
+    if options.command == "flags":
+        command.run(options, settings, print)
+        return
     with ExitStack() as stack:
         if getattr(options, "embedded", False):
             settings = _embed(options.data_dir, settings, stack)

@@ -64,6 +64,21 @@ class Metrics:
             "somabrain_tls_certificate_expiry_timestamp_seconds", "When the certificate in force ends; 0 without TLS.",
             registry=self.registry,
         )  # fmt: skip
+        self.quota_refusals = Counter(
+            "somabrain_quota_refusals", "Calls refused by a tenant's quota, or by the flag read_only.", ("quota",),
+            registry=self.registry,
+        )  # fmt: skip
+        self.flag_changes = Counter(
+            "somabrain_flag_changes", "Times that flags took other values.", registry=self.registry
+        )
+        self.flag_problems = Gauge(
+            "somabrain_flag_problems", "Keys in etcd that say nothing, or no value that a flag can take.",
+            registry=self.registry,
+        )  # fmt: skip
+        self.dependency_up = Gauge(
+            "somabrain_dependency_up", "1 while it answers; absent where it is not configured.", ("dependency",),
+            registry=self.registry,
+        )  # fmt: skip
         self.ready = Gauge("somabrain_ready", "1 while the service is ready.", registry=self.registry)
         self.store_seconds = Gauge(
             "somabrain_store_probe_seconds", "How long PostgreSQL took to answer the last probe.",

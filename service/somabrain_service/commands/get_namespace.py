@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from somabrain_service.commands.services import Services
 from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceStatistics
@@ -16,4 +18,5 @@ async def get_namespace(
         NotFound: no such namespace.
         StoreUnavailable: PostgreSQL is gone.
     """
-    return await services.store.measure_namespace(tenant, name, services.clock())
+    namespace, statistics = await services.store.measure_namespace(tenant, name, services.clock())
+    return namespace, replace(statistics, allowed=services.flags.of(tenant).stock)

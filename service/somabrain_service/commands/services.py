@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from somabrain_service.commands.rankings import ExactRankings, Rankings
 from somabrain_service.commands.watchers import Watchers
 from somabrain_service.encoders.protocols import LEXICAL, Encoder, EncoderUnavailable
+from somabrain_service.flags.registry import FixedFlags, FlagSource
 from somabrain_service.store.protocols import Store
 
 
@@ -29,6 +31,8 @@ class Services:
     encoders: Mapping[str, Encoder]
     default_encoder: str
     client_encoders: Mapping[str, int] = field(default_factory=dict)
+    flags: FlagSource = field(default_factory=FixedFlags)
+    rankings: Rankings = field(default_factory=ExactRankings)
     watchers: Watchers = field(default_factory=Watchers)
     clock: Callable[[], datetime] = utc_now
 

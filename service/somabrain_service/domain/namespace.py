@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from common.errors import InvalidArgument
 from somabrain_service.domain import limits
 from somabrain_service.domain.names import NamespaceName
+from somabrain_service.domain.quota import Stock
 
 DEFAULT_LANGUAGE = "en"
 DEFAULT_FEED_RETENTION = timedelta(days=7)
@@ -117,6 +118,8 @@ class NamespaceStatistics:
     terms: int
     tenant_memories: int
     tenant_bytes: int
+    allowed: Stock = field(default_factory=Stock)
+    """What the tenant may hold in all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,10 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class RecallAnswer:
-    """`encoder_id` empty: no vectors took part. `truncated`: hits were left out because of the 3 MiB."""
+    """`encoder_id` empty: no vectors took part. `truncated`: hits were left out because of the 3 MiB.
+
+    `cached`: their order was known from before.
+    """
 
     hits: tuple[Hit, ...]
     degraded: tuple[DegradedReason, ...]
@@ -82,3 +85,4 @@ class RecallAnswer:
     consistency_token: str
     truncated: bool
     best_lexical: float
+    cached: bool = False

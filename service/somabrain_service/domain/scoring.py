@@ -2,10 +2,15 @@
 
 relevance = w · cosine + (1 - w) · bm25 / best bm25          w = 1/2 where both words and a vector take part
 score     = (relevance + contiguity) · clamp(recency · salience, 0.7, 1.3)
+
+Age is measured from the beginning of the current 1/1024 of a half-life, so that a score is steady for as long as that,
+and with it the order: what was computed a moment ago is, to the last digit, what would be computed now. Recency is by
+at most 0.07 % what it would be without.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -20,6 +25,19 @@ from somabrain_service.domain.recall import ScoreBreakdown
 DENSE_WEIGHT = 0.5
 BIAS_LOW, BIAS_HIGH = 0.7, 1.3
 DECIMALS = 6
+STEPS = 1024
+"""In so many steps a half-life passes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What takes part in a score beside relevance: neighbours in the session; recency and salience."""
+
+    contiguity: bool = True
+    bias: bool = True
+
+
+PLAIN = Tuning()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +89,27 @@ class Ranking:
     best_lexical: float
 
 
+def steady_from(now_s: float, half_life: timedelta | None) -> float:
+    """Return the moment that age is measured from, in seconds since 1970."""
+    if half_life is None:
+        return now_s
+    step_s = half_life.total_seconds() / STEPS
+    return math.floor(now_s / step_s) * step_s
+
+
+def steady_until(now_s: float, half_life: timedelta | None) -> float:
+    """Return until when age alone changes no score; infinite where age does not count."""
+    return math.inf if half_life is None else steady_from(now_s, half_life) + half_life.total_seconds() / STEPS
+
+
 def rank(
-    candidates: Candidates, query: LexicalQuery, *, top_k: int, now_s: float, half_life: timedelta | None
+    candidates: Candidates,
+    query: LexicalQuery,
+    *,
+    top_k: int,
+    now_s: float,
+    half_life: timedelta | None,
+    tuning: Tuning = PLAIN,
 ) -> Ranking:
     """Score the candidates and order the best: by score, then the newest event, then name.
 
@@ -82,18 +119,22 @@ def rank(
         top_k: how many places.
         now_s: seconds since 1970, against which age is measured.
         half_life: of recency; None: age does not count.
+        tuning: what takes part.
     """
     bm25 = lexical.bm25(query.idf, candidates.postings, candidates.length, query.mean_length)
-    answers = candidates.answers
+    answers = candidates.answers if tuning.contiguity else candidates.seeds
     best = float(bm25[answers].max(initial=0.0))
     bound = lexical.bound(query.idf)
     relative = bm25 / best if best > 0 else np.zeros_like(bm25)
     cosine = np.zeros_like(bm25) if candidates.cosine is None else np.clip(candidates.cosine, 0.0, 1.0)
     w = _dense_weight(words=bool(query.idf.size), vector=candidates.cosine is not None)
     relevance = w * cosine + (1 - w) * relative
-    lent = contiguity(relevance, candidates.session, candidates.position)
-    recency = _recency(now_s - candidates.event_time_s, half_life)
-    salience = BIAS_LOW + (BIAS_HIGH - BIAS_LOW) * candidates.salience
+    lent, recency, salience = np.zeros_like(relevance), np.ones_like(relevance), np.ones_like(relevance)
+    if tuning.contiguity:
+        lent = contiguity(relevance, candidates.session, candidates.position)
+    if tuning.bias:
+        recency = _recency(steady_from(now_s, half_life) - candidates.event_time_s, half_life)
+        salience = BIAS_LOW + (BIAS_HIGH - BIAS_LOW) * candidates.salience
     score = np.round((relevance + lent) * np.clip(recency * salience, BIAS_LOW, BIAS_HIGH), DECIMALS)
 
     rows = np.flatnonzero(answers)

@@ -5,21 +5,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 
 from common.config.settings import HttpSettings
 from common.errors import ConfigurationError
+from common.health import Check, Look
 from somabrain_service.metrics import Metrics
 from somabrain_service.readiness import Readiness, Standing
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def make_app(readiness: Readiness, metrics: Metrics, sample: Callable[[], None]) -> web.Application:
-    """Return the application; `sample` is called before metrics are read."""
+def make_app(
+    readiness: Readiness, metrics: Metrics, sample: Callable[[], None], others: Mapping[str, Look]
+) -> web.Application:
+    """Return the application; `sample` is called before metrics are read.
+
+    `others` are dependencies without which the service is less than it could be, and serves.
+    """
 
     async def livez(_: web.Request) -> web.Response:
         return web.json_response({"status": "alive"})
@@ -30,14 +36,15 @@ def make_app(readiness: Readiness, metrics: Metrics, sample: Callable[[], None])
         return web.json_response(body, status=200 if standing.ready else 503)
 
     async def healthz(_: web.Request) -> web.Response:
-        check = postgres_check(readiness.standing)
-        status = "ok" if check["status"] == "ok" else "failing"
-        return web.json_response(
-            {"status": status, "checks": {"postgres": check}}, status=200 if status == "ok" else 503
-        )
+        postgres, less = postgres_check(readiness.standing), {name: look() for name, look in others.items()}
+        status = "failing" if not postgres.ok else "ok" if all(check.ok for check in less.values()) else "degraded"
+        checks = {name: check.document() for name, check in {"postgres": postgres, **less}.items()}
+        return web.json_response({"status": status, "checks": checks}, status=200 if postgres.ok else 503)
 
     async def expose(_: web.Request) -> web.Response:
         sample()
+        for name, look in others.items():
+            metrics.dependency_up.labels(name).set(look().ok)
         return web.Response(body=metrics.exposition(), headers={"Content-Type": METRICS_TYPE})
 
     app = web.Application()
@@ -47,11 +54,9 @@ def make_app(readiness: Readiness, metrics: Metrics, sample: Callable[[], None])
     return app
 
 
-def postgres_check(standing: Standing) -> dict[str, object]:
+def postgres_check(standing: Standing) -> Check:
     """Return whether PostgreSQL answers, and how fast; a schema that does not fit is readiness' business."""
-    if standing.latency_s is None:
-        return {"status": "failing", "reason": standing.reason}
-    return {"status": "ok", "latency_ms": round(standing.latency_s * 1000, 3)}
+    return Check(standing.latency_s is not None, standing.reason, standing.latency_s)
 
 
 @asynccontextmanager

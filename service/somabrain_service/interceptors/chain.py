@@ -21,11 +21,13 @@ from somabrain_service.interceptors.errors import answer_errors
 from somabrain_service.interceptors.identity import Identify
 from somabrain_service.interceptors.metrics import CountCalls
 from somabrain_service.interceptors.policy import Authorize
+from somabrain_service.interceptors.quota import Ration
 from somabrain_service.interceptors.request_id import request_id
 from somabrain_service.interceptors.trace import trace
 from somabrain_service.interceptors.validation import validate
 from somabrain_service.metrics import Metrics
 from somabrain_service.policy import Policy
+from somabrain_service.quotas import Quotas
 
 EXEMPT = (
     "/grpc.health.v1.Health/",
@@ -47,7 +49,7 @@ class NamedStep(NamedTuple):
     step: Step
 
 
-def steps(authenticator: Authenticator, policy: Policy, metrics: Metrics) -> tuple[NamedStep, ...]:
+def steps(authenticator: Authenticator, quotas: Quotas, policy: Policy, metrics: Metrics) -> tuple[NamedStep, ...]:
     """Return the steps, outermost first."""
     return (
         # First, so that every answer and every line of the log carries the id, also of calls that are refused.
@@ -62,6 +64,8 @@ def steps(authenticator: Authenticator, policy: Policy, metrics: Metrics) -> tup
         NamedStep("deadline", deadline),
         # Before anything that depends on who calls.
         NamedStep("identity", Identify(authenticator, metrics)),
+        # Before the policy engine is asked: whoever calls too often costs nothing more than knowing who it is.
+        NamedStep("quota", Ration(quotas)),
         # Before the request is looked into: who may not call learns nothing about what would be valid.
         NamedStep("policy", Authorize(policy)),
         # Last: servicers see nothing that only the server may set.

@@ -1,4 +1,4 @@
-"""What of the contract callers may not set: a table, and nothing else.
+"""What of the contract callers may not set, and what of it writes: tables, and nothing else.
 
 Paths are field names from the request on; a repeated field has no index in them.
 """
@@ -24,3 +24,17 @@ OUTPUT_ONLY: Mapping[str, frozenset[str]] = {
     ),
 }
 """By request: fields that the server alone sets."""
+
+WRITES = frozenset(
+    {
+        *(
+            f"/somabrain.memory.v1.MemoryService/{method}"
+            for method in ("Remember", "BatchRemember", "UpdateMemory", "ForgetMemory", "BatchForget")
+        ),
+        *(
+            f"/somabrain.memory.v1.NamespaceService/{method}"
+            for method in ("CreateNamespace", "UpdateNamespace", "DeleteNamespace", "EraseSubject")
+        ),
+    }
+)
+"""Methods that change or forget something; the others only read."""

@@ -101,8 +101,15 @@ def _details(exc: errors.SomaBrainError, request_id: str) -> Iterator[Message]:
             yield details.ResourceInfo(resource_type=exc.resource_type, resource_name=exc.name)
         case errors.Unavailable():
             yield _retry(RETRY_S)
-        case errors.ResourceExhausted() if exc.retry_after_s is not None:
-            yield _retry(exc.retry_after_s)
+        case errors.ResourceExhausted():
+            if exc.quota:
+                metric = f"{DOMAIN}/{exc.quota}"
+                failed = details.QuotaFailure.Violation(
+                    subject="tenant", description=exc.message, quota_metric=metric, quota_value=int(exc.limit)
+                )
+                yield details.QuotaFailure(violations=[failed])
+            if exc.retry_after_s is not None:
+                yield _retry(exc.retry_after_s)
 
 
 def _retry(after_s: float) -> details.RetryInfo:

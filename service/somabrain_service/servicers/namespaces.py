@@ -116,6 +116,8 @@ def _write_statistics(statistics: NamespaceStatistics) -> pb.NamespaceStatistics
         unencoded_count=statistics.unencoded,
         session_count=statistics.sessions,
         term_count=statistics.terms,
+        tenant_memory_limit=statistics.allowed.memories,
+        tenant_byte_limit=statistics.allowed.text_bytes,
         tenant_memory_count=statistics.tenant_memories,
         tenant_byte_count=statistics.tenant_bytes,
     )

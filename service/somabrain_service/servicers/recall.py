@@ -30,6 +30,7 @@ def write_answer(answer: RecallAnswer, *, explain: bool) -> memory_service_pb2.R
     return memory_service_pb2.RecallResponse(
         hits=[_write_hit(hit, explain) for hit in answer.hits],
         degraded=[memory_pb2.DegradedReason.ValueType(reason.value) for reason in answer.degraded],
+        cached=answer.cached,
         encoder_id=answer.encoder_id,
         consistency_token=answer.consistency_token,
         truncated=answer.truncated,

@@ -6,23 +6,26 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from common.config.settings import DatabaseSettings
+from somabrain_service.domain.quota import Stock
 from somabrain_service.store.postgres.engine import Transactions, open_connections, open_engine
 from somabrain_service.store.postgres.holding import PostgresWorkerStore
+from somabrain_service.store.postgres.stocks import Stocks
 from somabrain_service.store.postgres.store import PostgresStore
 from somabrain_service.store.protocols import Store
 from somabrain_service.store.working import WorkerStore
 
 
 @asynccontextmanager
-async def open_store(dsn: str, database: DatabaseSettings) -> AsyncIterator[Store]:
+async def open_store(dsn: str, database: DatabaseSettings, stocks: Stocks | None = None) -> AsyncIterator[Store]:
     """A store with its pool of connections, closed on leaving. Connects on first use, so it opens without PostgreSQL.
 
     Args:
         dsn: libpq URL of the app role.
         database: sizes and bounds in time.
+        stocks: what tenants may hold; None: what they like.
     """
     async with open_engine(dsn, database) as engine:
-        yield PostgresStore(Transactions(engine))
+        yield PostgresStore(Transactions(engine), stocks or Stocks(lambda _: Stock(), 0))
 
 
 @asynccontextmanager

@@ -314,6 +314,7 @@ class Store(Protocol):
             Aborted: the namespace is no longer as given; `namespace` knows it anew.
             NotFound: no such namespace, or the request's memory has been forgotten since.
             AlreadyExists: the request's id came with another body, or the place in the session is taken.
+            ResourceExhausted: the tenant holds as much as it may.
         """
         ...
 
@@ -348,6 +349,7 @@ class Store(Protocol):
             Aborted: the namespace is no longer as given; `namespace` knows it anew.
             NotFound: no such namespace or memory.
             AlreadyExists: the request's id came with another body, or the place in the session is taken.
+            ResourceExhausted: the tenant holds as much as it may.
         """
         ...
 

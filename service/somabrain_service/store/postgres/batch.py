@@ -22,10 +22,12 @@ from somabrain_service.domain.idempotency import KEPT, RequestKey, another_body
 from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, TenantId, memory_id
 from somabrain_service.domain.namespace import Namespace
+from somabrain_service.domain.quota import Stock
 from somabrain_service.domain.tokens import Moment
 from somabrain_service.store.postgres import filters, rows, writing
 from somabrain_service.store.postgres.arrays import bigints
 from somabrain_service.store.postgres.faults import Retry, violated
+from somabrain_service.store.postgres.stocks import Room
 from somabrain_service.store.protocols import NewMemory, WrittenMany
 
 Item = tuple[NewMemory, RequestKey | None]
@@ -98,10 +100,23 @@ class _Placed:
     request: RequestKey | None
 
 
+def stock_of(new: NewMemory) -> Stock:
+    """What a memory adds to what its tenant holds."""
+    return Stock(1, len(new.draft.text.encode()))
+
+
 async def insert(
-    connection: AsyncConnection, tenant: TenantId, namespace: Namespace, ns: int, items: Sequence[Item]
+    connection: AsyncConnection,
+    tenant: TenantId,
+    namespace: Namespace,
+    ns: int,
+    items: Sequence[Item],
+    room: Room | None = None,
 ) -> WrittenMany:
-    """Keep what can be kept. The locks of all sessions of the items are held."""
+    """Keep what can be kept, in their order. The locks of all sessions of the items are held.
+
+    `room` None: there is room for all of them.
+    """
     results: dict[int, Memory | SomaBrainError] = {}
     if not items:
         return WrittenMany((), Moment(namespace.epoch, namespace.version))
@@ -137,6 +152,9 @@ async def insert(
         place = places[index]
         if isinstance(place, AlreadyExists):
             results[index] = place
+            continue
+        if room and (refused := room.let_in(stock_of(new))):
+            results[index] = refused
             continue
         memory = memory_id(new.create_time, secrets.randbits(32))
         placed.append(_Placed(memory, place, new, request))

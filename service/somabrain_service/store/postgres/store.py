@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 
 from sqlalchemy import text
@@ -16,6 +16,7 @@ from common.errors import Aborted, AlreadyExists, NotFound
 from somabrain_service.domain.idempotency import RequestKey
 from somabrain_service.domain.names import MemoryName, NamespaceName, TenantId, memory_id
 from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceDraft, NamespaceStatistics
+from somabrain_service.domain.quota import Stock
 from somabrain_service.domain.tokens import Moment
 from somabrain_service.store import schema
 from somabrain_service.store.postgres import (
@@ -33,6 +34,7 @@ from somabrain_service.store.postgres.engine import Transactions
 from somabrain_service.store.postgres.faults import Retry, violated
 from somabrain_service.store.postgres.known import KnownNamespaces
 from somabrain_service.store.postgres.reading import PostgresReading
+from somabrain_service.store.postgres.stocks import Stocks
 from somabrain_service.store.protocols import (
     Erased,
     MemoryUpdate,
@@ -66,8 +68,9 @@ _LOCKED_MEMORY = text(f"{_LIVE_MEMORY.text} FOR UPDATE")
 class PostgresStore:
     """See `Store`."""
 
-    def __init__(self, transactions: Transactions) -> None:
+    def __init__(self, transactions: Transactions, stocks: Stocks) -> None:
         self._transactions = transactions
+        self._stocks = stocks
         self._known = KnownNamespaces()
 
     def connections(self) -> tuple[int, int]:
@@ -190,6 +193,7 @@ class PostgresStore:
         name = namespace.name
 
         async def work(connection: AsyncConnection) -> Written:
+            await self._check_stock(connection, tenant, batch.stock_of(new), request, new.create_time)
             if new.draft.session:
                 lock = writing.session_lock(tenant, name, new.draft.session)
                 await connection.execute(writing.LOCK_SESSION, {"session": lock})
@@ -229,8 +233,11 @@ class PostgresStore:
         self, tenant: TenantId, namespace: Namespace, items: Sequence[tuple[NewMemory, RequestKey | None]]
     ) -> WrittenMany:
         """See `Store.insert_memories`."""
+        total = sum((batch.stock_of(new) for new, _ in items), Stock())
+        now = items[0][0].create_time if items else datetime.now(UTC)
 
         async def work(connection: AsyncConnection) -> WrittenMany:
+            room = await self._stocks.room(connection, tenant, total, now)
             sessions = {new.draft.session for new, _ in items} - {""}
             locks = sorted(writing.session_lock(tenant, namespace.name, session) for session in sessions)
             await connection.execute(writing.LOCK_SESSIONS, {"sessions": bigints(locks)})
@@ -238,7 +245,7 @@ class PostgresStore:
             self._check(tenant, namespace, None if row is None else rows.namespace(row).etag)
             if row is None:
                 raise namespaces.absent(namespace.name)
-            return await batch.insert(connection, tenant, rows.namespace(row), row.id, items)
+            return await batch.insert(connection, tenant, rows.namespace(row), row.id, items, room)
 
         return await self._transactions.write(tenant, work)
 
@@ -258,8 +265,10 @@ class PostgresStore:
     ) -> Written | None:
         """See `Store.update_memory`."""
         name, now, draft = update.before.name, update.update_time, update.draft
+        growth = len(draft.text.encode()) - len(update.before.text.encode())
 
         async def work(connection: AsyncConnection) -> Written | None:
+            await self._check_stock(connection, tenant, Stock(text_bytes=growth), request, now)
             if draft.session:
                 lock = writing.session_lock(tenant, namespace.name, draft.session)
                 await connection.execute(writing.LOCK_SESSION, {"session": lock})
@@ -332,6 +341,19 @@ class PostgresStore:
             return moment
 
         return await self._transactions.write(tenant, work)
+
+    async def _check_stock(
+        self, connection: AsyncConnection, tenant: TenantId, more: Stock, request: RequestKey | None, now: datetime
+    ) -> None:
+        """Hold a write against what the tenant may hold; one that was answered before writes nothing and passes.
+
+        Raises:
+            ResourceExhausted: it does not fit.
+        """
+        room = await self._stocks.room(connection, tenant, more, now)
+        refused = room.let_in(more) if room else None
+        if refused and await requests.find(connection, request, now) is None:
+            raise refused
 
     def _check(self, tenant: TenantId, namespace: Namespace, etag: str | None) -> None:
         """Hold a namespace as it was believed to be against the etag it has; None: it is gone."""

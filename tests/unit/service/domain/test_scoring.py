@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import replace
 from datetime import timedelta
@@ -15,7 +16,16 @@ from hypothesis.extra import numpy as hnp
 from somabrain_service.domain import lexical
 from somabrain_service.domain.contiguity import AFTER, BEFORE, MOST, REACH, WHOLE, contiguity, within_reach
 from somabrain_service.domain.lexical import Floats, Postings
-from somabrain_service.domain.scoring import BIAS_HIGH, BIAS_LOW, Candidates, LexicalQuery, Ranking, rank
+from somabrain_service.domain.scoring import (
+    BIAS_HIGH,
+    BIAS_LOW,
+    Candidates,
+    LexicalQuery,
+    Ranking,
+    rank,
+    steady_from,
+    steady_until,
+)
 
 NOW_S = 1_700_000_000.0
 HALF_LIFE = timedelta(days=1)
@@ -210,3 +220,18 @@ def test_common_terms_make_no_candidates_when_rarer_ones_exist() -> None:
     assert lexical.rare(100, [11, 10, 0]) == [False, True, False]
     assert lexical.rare(100, [90, 11, 0]) == [True, True, False]
     assert lexical.rare(100, []) == []
+
+
+@given(states(), st.floats(0, 0.99), st.floats(0, 0.99), st.timedeltas(timedelta(minutes=1), timedelta(days=3650)))
+def test_within_a_step_of_the_half_life_nothing_changes(
+    state: tuple[Candidates, LexicalQuery], early: float, late: float, half_life: timedelta
+) -> None:
+    """What was worked out at one moment is, to the last digit, what is at another; and no age is off by more."""
+    begins, ends = steady_from(NOW_S, half_life), steady_until(NOW_S, half_life)
+    assert begins <= NOW_S < ends
+    earlier, later = (
+        rank(*state, top_k=200, now_s=begins + share * (ends - begins), half_life=half_life) for share in (early, late)
+    )
+    assert earlier == later
+    assert ends - begins == pytest.approx(half_life.total_seconds() / 1024, rel=1e-3)
+    assert steady_until(NOW_S, None) == math.inf

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 from google.protobuf.message import Message
 
+from common.config.settings import QuotaSettings
 from common.utils.auth_client import NoAuthenticator
+from somabrain_service.flags.registry import FixedFlags
 from somabrain_service.interceptors.call import Call, Proceed, Step
 from somabrain_service.interceptors.chain import fold, steps
 from somabrain_service.metrics import Metrics
 from somabrain_service.policy import EverythingAllowed
+from somabrain_service.quotas import Quotas
 
 
 def test_the_order_is_the_designs() -> None:
     """A step that changes place would see callers or errors that it must not."""
-    names = [item.name for item in steps(NoAuthenticator("a"), EverythingAllowed(), Metrics())]
-    assert names == ["request_id", "trace", "metrics", "errors", "deadline", "identity", "policy", "validation"]
+    metrics = Metrics()
+    quotas = Quotas(FixedFlags(), QuotaSettings(), metrics)
+    names = [item.name for item in steps(NoAuthenticator("a"), quotas, EverythingAllowed(), metrics)]
+    assert names == [
+        "request_id",
+        "trace",
+        "metrics",
+        "errors",
+        "deadline",
+        "identity",
+        "quota",
+        "policy",
+        "validation",
+    ]
 
 
 async def test_the_first_step_is_outermost() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
@@ -11,6 +14,7 @@ from common.errors import InvalidArgument
 from somabrain.memory.v1 import memory_service_pb2, namespace_service_pb2
 from somabrain.memory.v1.memory_pb2 import Memory
 from somabrain_service.interceptors import contract
+from somabrain_service.interceptors.quota import writes_of
 from somabrain_service.interceptors.validation import check_fields, set_fields
 from somabrain_service.servicers.memory import MemoryServicer
 from somabrain_service.servicers.namespace import NamespaceServicer
@@ -75,3 +79,22 @@ def test_what_is_set_is_found_at_every_depth_and_maps_are_one_field() -> None:
 def test_a_request_as_clients_send_it_passes() -> None:
     memory = Memory(text="x", session="s", labels={"a": "b"}, salience=0.0)
     check_fields(memory_service_pb2.RememberRequest(parent="namespaces/a", memory=memory, request_id="r"))
+
+
+def test_what_writes_is_what_the_default_policy_asks_more_than_reading_for() -> None:
+    """The two tables of methods are of one mind, and every method of the contract is in one of their parts."""
+    policy = Path("common/policy/sb.rego").read_text()
+    scopes = {
+        scope: set(re.findall(r'"(/somabrain[^"]+)"', methods))
+        for scope, methods in re.findall(r'"(memory\.\w+)": \{([^}]*)\}', policy)
+    }
+    assert scopes["memory.write"] | scopes["memory.admin"] == contract.WRITES
+    assert set().union(*scopes.values()) == {path for path, _, _ in METHODS}
+
+
+def test_each_item_of_a_batch_is_a_write() -> None:
+    batch = memory_service_pb2.BatchForgetRequest(requests=[memory_service_pb2.ForgetMemoryRequest()] * 3)
+    service = "/somabrain.memory.v1.MemoryService"
+    assert writes_of(f"{service}/BatchForget", batch) == 3
+    assert writes_of(f"{service}/Remember", memory_service_pb2.RememberRequest()) == 1
+    assert writes_of(f"{service}/Recall", memory_service_pb2.RecallRequest()) == 0

@@ -95,3 +95,13 @@ def test_causes_tell_types_and_places_and_no_messages_but_our_own() -> None:
         "common.errors.StoreUnavailable at nowhere: PostgreSQL cannot be reached.",
         "builtins.ValueError at nowhere",
     ]
+
+
+def test_a_quota_is_named_with_its_limit() -> None:
+    refused = errors.ResourceExhausted("The tenant may hold 5.", quota="memories", limit=5)
+    failure = details.QuotaFailure()
+    assert detail(to_status(refused, "r1"), failure)
+    assert [(v.subject, v.quota_metric, v.quota_value) for v in failure.violations] == [
+        ("tenant", "somabrain.io/memories", 5)
+    ]
+    assert not detail(to_status(errors.ResourceExhausted("Too many watches."), "r1"), details.QuotaFailure())

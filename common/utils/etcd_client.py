@@ -1,0 +1,324 @@
+"""etcd over its JSON gateway (etcd v3.4 and later: https://etcd.io/docs/v3.6/dev-guide/api_grpc_gateway/).
+
+Three requests and a stream are all that flags need. The Python packages for etcd's own gRPC either do not import
+under today's protobuf (etcd3), end their watches when the server restarts (aetcd), or have one author and one release
+(etcd3aio); the gateway is part of every etcd, and aiohttp is here anyway.
+
+`EtcdFollower` keeps a prefix as it is in etcd: listed, then watched from the list's revision. Every `SESSION_S` the
+watch ends and begins with a list again, so a connection that has died in silence is noticed; and so are a compaction
+and a restart, because a list needs no history. While etcd is lost the last known values hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import secrets
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any
+
+import aiohttp
+import structlog
+
+from common.config.settings import FlagSettings
+from common.errors import Unavailable
+from common.health import Check
+from common.tls import client_context
+
+SESSION_S = 10.0
+RETRY_S = (0.1, 1.0)
+"""Least and most between attempts."""
+ATTEMPTS_TO_NAME = 3
+MAX_LINE_BYTES = 8 * 1024 * 1024
+UNAUTHENTICATED = 16
+"""gRPC's code; the gateway passes it on."""
+
+_log = structlog.get_logger(__name__)
+
+Answer = dict[str, Any]
+"""An answer of the gateway: keys and values in base64, 64-bit numbers as text, what is zero left out."""
+
+
+class EtcdUnavailable(Unavailable):
+    """No member of etcd answers, or those that do refuse."""
+
+    reason = "ETCD_UNAVAILABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All keys under a prefix, as of a revision."""
+
+    values: Mapping[str, str]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A key's new value; None: it was deleted."""
+
+    key: str
+    value: str | None
+
+
+class EtcdClient:
+    """Asks the members in turn, the last that answered first. An async context manager: it owns the connections."""
+
+    def __init__(self, settings: FlagSettings) -> None:
+        self._settings = settings
+        self._endpoints = [endpoint.rstrip("/") for endpoint in settings.endpoints]
+        self._token: str | None = None
+        self._http: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> EtcdClient:
+        chosen = self._settings
+        context = client_context("flags", chosen.ca_file, chosen.cert_file, chosen.key_file)
+        # A request every ten seconds: a connection of its own each costs little and is never one that has died.
+        self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context, force_close=True))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._http is not None:
+            await self._http.close()
+
+    async def read(self, prefix: str) -> Listing:
+        """Return what is under a prefix now, as a majority of the members agrees on.
+
+        Raises:
+            EtcdUnavailable: no member answers.
+        """
+        answer = await self._ask("/v3/kv/range", _range(prefix))
+        values = {_text(pair["key"]): _text(pair.get("value", "")) for pair in answer.get("kvs", ())}
+        return Listing(values, int(answer["header"]["revision"]))
+
+    async def get(self, key: str) -> str | None:
+        """Return a key's value; None: it has none.
+
+        Raises:
+            EtcdUnavailable: no member answers.
+        """
+        answer = await self._ask("/v3/kv/range", {"key": _base64(key)})
+        return next((_text(pair.get("value", "")) for pair in answer.get("kvs", ())), None)
+
+    async def put(self, key: str, value: str) -> str | None:
+        """Set a key, and return the value that it had; None: it had none.
+
+        Raises:
+            EtcdUnavailable: no member answers; it may be set all the same.
+        """
+        body = {"key": _base64(key), "value": _base64(value), "prev_kv": True}
+        answer = await self._ask("/v3/kv/put", body)
+        return _text(answer["prev_kv"].get("value", "")) if "prev_kv" in answer else None
+
+    async def delete(self, key: str) -> str | None:
+        """Delete a key, and return the value that it had; None: it had none.
+
+        Raises:
+            EtcdUnavailable: no member answers; it may be deleted all the same.
+        """
+        answer = await self._ask("/v3/kv/deleterange", {"key": _base64(key), "prev_kv": True})
+        return next((_text(pair.get("value", "")) for pair in answer.get("prev_kvs", ())), None)
+
+    async def watch(self, prefix: str, revision: int) -> AsyncGenerator[list[Change], None]:
+        """Tell the changes under a prefix from a revision on, until the member ends it: then list again.
+
+        Raises:
+            EtcdUnavailable: the member does not answer.
+        """
+        request = {"create_request": {**_range(prefix), "start_revision": str(revision)}}
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._settings.timeout_s)
+        try:
+            async with self._session.post(
+                f"{self._endpoints[0]}/v3/watch", json=request, headers=self._headers(), timeout=timeout
+            ) as response:
+                await _check(response)
+                async with aclosing(_lines(response)) as lines:
+                    async for line in lines:
+                        result = line.get("result", {})
+                        if "error" in line or result.get("canceled"):
+                            # Compacted, or the token is no longer known: a list finds out.
+                            return
+                        if changes := [_change(event) for event in result.get("events", ())]:
+                            yield changes
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, _Refused) as exc:
+            raise EtcdUnavailable(f"etcd at {self._endpoints[0]} does not answer: {_said(exc)}.") from exc
+
+    @property
+    def _session(self) -> aiohttp.ClientSession:
+        if self._http is None:
+            raise RuntimeError("EtcdClient is used outside its context")
+        return self._http
+
+    def _headers(self) -> dict[str, str]:
+        return {} if self._token is None else {"Authorization": self._token}
+
+    async def _ask(self, path: str, body: Mapping[str, object]) -> Answer:
+        """Ask each member once, from the last that answered on."""
+        failures = []
+        for _ in range(len(self._endpoints)):
+            try:
+                return await self._ask_member(path, body)
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError, _Refused) as exc:
+                failures.append((exc, f"{self._endpoints[0]}: {_said(exc)}"))
+                self._endpoints.append(self._endpoints.pop(0))
+        told = "; ".join(said for _, said in failures[:ATTEMPTS_TO_NAME])
+        raise EtcdUnavailable(f"etcd does not answer ({told}).") from failures[-1][0]
+
+    async def _ask_member(self, path: str, body: Mapping[str, object]) -> Answer:
+        if self._settings.username is not None and self._token is None:
+            await self._authenticate()
+        try:
+            return await self._post(path, body)
+        except _Refused as exc:
+            if exc.code != UNAUTHENTICATED or self._settings.username is None:
+                raise
+        # The token ended, or the member was restarted and knows none of before.
+        await self._authenticate()
+        return await self._post(path, body)
+
+    async def _authenticate(self) -> None:
+        self._token = None
+        password = self._settings.password
+        named = {"name": self._settings.username, "password": password.get_secret_value() if password else ""}
+        answer = await self._post("/v3/auth/authenticate", named)
+        self._token = str(answer["token"])
+
+    async def _post(self, path: str, body: Mapping[str, object]) -> Answer:
+        timeout = aiohttp.ClientTimeout(total=self._settings.timeout_s)
+        url = f"{self._endpoints[0]}{path}"
+        async with self._session.post(url, json=body, headers=self._headers(), timeout=timeout) as response:
+            await _check(response)
+            answer: Answer = await response.json(content_type=None)
+            return answer
+
+
+class EtcdFollower:
+    """The keys under a prefix, kept as they are in etcd; `on_change` is told all of them whenever one changed."""
+
+    def __init__(self, client: EtcdClient, prefix: str, on_change: Callable[[Mapping[str, str]], None]) -> None:
+        self._client = client
+        self._prefix = prefix
+        self._on_change = on_change
+        self._values: dict[str, str] | None = None
+        self.check = Check(False, "etcd has not been asked yet.")
+        """How etcd was found last."""
+
+    async def follow(self) -> None:
+        """Follow, until cancelled."""
+        hurried = 0
+        while True:
+            started = time.monotonic()
+            revision = await self.read()
+            if revision is not None:
+                await self._watch(revision + 1)
+            # A member that ends each watch at once is not asked without pause, and one that is back is soon found.
+            hurried = 0 if time.monotonic() - started > RETRY_S[1] else hurried + 1
+            pause_s = min(RETRY_S[1], RETRY_S[0] * 2**hurried) if hurried else 0
+            await asyncio.sleep(pause_s * (0.5 + secrets.randbelow(1000) / 2000))
+
+    async def read(self) -> int | None:
+        """Read all keys now, and return as of which revision; None: etcd is lost, and what was last known holds."""
+        started = time.monotonic()
+        try:
+            listing = await self._client.read(self._prefix)
+        except EtcdUnavailable as exc:
+            self._lost(exc)
+            return None
+        if not self.check.ok:
+            _log.info("etcd answers", keys=len(listing.values))
+        self.check = Check(True, "etcd answers, and its keys are watched.", time.monotonic() - started)
+        self._become(dict(listing.values))
+        return listing.revision
+
+    async def _watch(self, revision: int) -> None:
+        """Watch until it is time to read again, or the watch ends by itself."""
+        try:
+            async with asyncio.timeout(SESSION_S), aclosing(self._client.watch(self._prefix, revision)) as watched:
+                async for changes in watched:
+                    values = dict(self._values or {})
+                    for change in changes:
+                        if change.value is None:
+                            values.pop(change.key, None)
+                        else:
+                            values[change.key] = change.value
+                    self._become(values)
+        except (TimeoutError, EtcdUnavailable):
+            return  # the next reading finds out
+
+    def _become(self, values: dict[str, str]) -> None:
+        if values != self._values:
+            self._values = values
+            self._on_change(values)
+
+    def _lost(self, exc: EtcdUnavailable) -> None:
+        held = "the defaults hold, for it was never read" if self._values is None else "the last known values hold"
+        check = Check(False, f"{exc.message.removesuffix('.')}; {held}.")
+        if self.check.ok or self.check.reason != check.reason:
+            _log.warning("etcd is lost", reason=check.reason)
+        self.check = check
+
+
+class _Refused(Exception):
+    """A member's answer is an error."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+async def _check(response: aiohttp.ClientResponse) -> None:
+    if response.status == HTTPStatus.OK:
+        return
+    try:
+        answer = await response.json(content_type=None)
+        refused = _Refused(int(answer["code"]), str(answer.get("message") or answer.get("error")))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        refused = _Refused(-1, f"HTTP status {response.status}")
+    raise refused
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncGenerator[Answer, None]:
+    """Yield each line of the stream as JSON."""
+    rest = b""
+    async for chunk in response.content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line.strip():
+                yield json.loads(line)
+        if len(rest) > MAX_LINE_BYTES:
+            raise ValueError("a line of the watch is too long")
+
+
+def _range(prefix: str) -> dict[str, str]:
+    """Return the range of all keys that begin with `prefix`: up to the first that does not."""
+    begins = prefix.encode()
+    return {
+        "key": base64.b64encode(begins).decode(),
+        "range_end": base64.b64encode(begins[:-1] + bytes([begins[-1] + 1])).decode(),
+    }
+
+
+def _change(event: Answer) -> Change:
+    deleted = event.get("type") == "DELETE"
+    return Change(_text(event["kv"]["key"]), None if deleted else _text(event["kv"].get("value", "")))
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def _text(encoded: str) -> str:
+    return base64.b64decode(encoded).decode(errors="replace")
+
+
+def _said(exc: BaseException) -> str:
+    """Return what a failure was, for a sentence."""
+    return str(exc) or ("no answer in time" if isinstance(exc, TimeoutError) else type(exc).__name__)

@@ -1,0 +1,1 @@
+"""What may be switched while the service runs."""

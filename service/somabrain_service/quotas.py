@@ -1,0 +1,68 @@
+"""The rates of tenants, in this process: each replica gives out its share of a limit."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from common.config.settings import QuotaSettings
+from common.errors import FailedPrecondition, ResourceExhausted
+from somabrain_service.domain.names import TenantId
+from somabrain_service.domain.quota import Bucket
+from somabrain_service.flags.registry import FlagSource
+from somabrain_service.metrics import Metrics
+
+MAX_KEPT = 20_000
+"""Buckets; the one used longest ago goes first, and is full again by then."""
+
+
+class Quotas:
+    """What tenants have used of their rates, and whether they may write at all."""
+
+    def __init__(
+        self,
+        flags: FlagSource,
+        quota: QuotaSettings,
+        metrics: Metrics,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._flags = flags
+        self._replicas = quota.replicas
+        self._burst_s = quota.burst_s
+        self._metrics = metrics
+        self._clock_s = clock_s
+        self._buckets: OrderedDict[tuple[TenantId, str], Bucket] = OrderedDict()
+
+    def spend(self, tenant: TenantId, writes: int) -> None:
+        """Count a call that would write so many times.
+
+        Raises:
+            ResourceExhausted: a rate is used up.
+            FailedPrecondition: it would write, and nothing is written.
+        """
+        flags = self._flags.of(tenant)
+        if writes and flags.read_only:
+            self._metrics.quota_refusals.labels("read_only").inc()
+            raise FailedPrecondition("Nothing is written while the flag read_only is set; read, or try again later.")
+        self._take(tenant, "requests_per_second", flags.requests_per_second, 1)
+        self._take(tenant, "writes_per_second", flags.writes_per_second, writes)
+
+    def _take(self, tenant: TenantId, quota: str, limit: float, cost: int) -> None:
+        if not limit or not cost:
+            return
+        rate, now_s = limit / self._replicas, self._clock_s()
+        capacity = rate * self._burst_s
+        bucket = self._buckets.setdefault((tenant, quota), Bucket(max(1.0, capacity), now_s))
+        self._buckets.move_to_end((tenant, quota))
+        if len(self._buckets) > MAX_KEPT:
+            self._buckets.popitem(last=False)
+        if wait_s := bucket.spend(cost, now_s, rate=rate, capacity=capacity):
+            self._metrics.quota_refusals.labels(quota).inc()
+            raise ResourceExhausted(
+                f"The tenant's rate of {limit:.15g} {quota.replace('_', ' ')} is used up; "
+                f"try again in {wait_s:.3f} s, or have the limit {quota} raised.",
+                retry_after_s=wait_s,
+                quota=quota,
+                limit=limit,
+            )

@@ -1,0 +1,287 @@
+"""Flags in a real etcd: read, watched, kept while it is lost, and changed by the command."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import urllib.error
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from common.config.settings import FlagSettings
+from common.errors import ConfigurationError
+from common.utils.etcd_client import EtcdClient, EtcdFollower, EtcdUnavailable
+from somabrain_local.loopback import Etcd, etcd, etcd_cluster
+from tests.integration.service.running import Running, run, service
+
+PREFIX = "/somabrain/flags"
+SOON_S = 8.0
+
+
+@pytest.fixture
+def store() -> Iterator[Etcd]:
+    with etcd() as running:
+        yield running
+
+
+class Seen:
+    """What a follower told last."""
+
+    def __init__(self, settings: FlagSettings) -> None:
+        self.client = EtcdClient(settings)
+        self.follower = EtcdFollower(self.client, f"{PREFIX}/", self._see)
+        self.values: Mapping[str, str] = {}
+        self.told = 0
+
+    def _see(self, values: Mapping[str, str]) -> None:
+        self.values = {key.removeprefix(f"{PREFIX}/"): value for key, value in values.items()}
+        self.told += 1
+
+    async def becomes(self, **values: str) -> None:
+        await until(lambda: self.values == values)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(SOON_S):
+        while not holds():  # noqa: ASYNC110 - what is waited for happens in other processes
+            await asyncio.sleep(0.02)
+
+
+def written(member: Etcd, key: str, value: str) -> bool:
+    """Whether a member took a value: while a leader is being chosen, none does."""
+    try:
+        member.put(key, value)
+    except urllib.error.HTTPError:
+        return False
+    return True
+
+
+@asynccontextmanager
+async def followed(settings: FlagSettings) -> AsyncIterator[Seen]:
+    seen = Seen(settings)
+    async with seen.client, asyncio.TaskGroup() as tasks:
+        following = tasks.create_task(seen.follower.follow())
+        try:
+            yield seen
+        finally:
+            following.cancel()
+
+
+def settings(*members: Etcd, **more: object) -> FlagSettings:
+    return FlagSettings.model_validate({"endpoints": [member.url for member in members], "timeout_s": 1, **more})
+
+
+async def test_changes_are_told_as_they_are_made(store: Etcd) -> None:
+    store.put(f"{PREFIX}/a", "1")
+    async with followed(settings(store)) as seen:
+        await seen.becomes(a="1")
+        store.put(f"{PREFIX}/b", "ünïcode")
+        await seen.becomes(a="1", b="ünïcode")
+        store.delete(f"{PREFIX}/a")
+        await seen.becomes(b="ünïcode")
+        store.put("/somabrain/flagstone", "no flag")
+        store.put(f"{PREFIX}/b", "")
+        await seen.becomes(b="")
+
+
+async def test_a_compaction_and_a_restart_lose_nothing(store: Etcd) -> None:
+    """What changed while nobody could watch is there when somebody can: a list needs no history."""
+    store.put(f"{PREFIX}/a", "1")
+    async with followed(settings(store)) as seen:
+        await seen.becomes(a="1")
+        store.program.stop()
+        await until(lambda: not seen.follower.check.ok)
+        assert "does not answer" in seen.follower.check.reason
+        assert "the last known values hold" in seen.follower.check.reason
+        assert seen.values == {"a": "1"}
+        store.program.start()
+        for number in range(5):
+            revision = store.put(f"{PREFIX}/a", str(number))
+        store.compact(revision)
+        await seen.becomes(a="4")
+        assert seen.follower.check.ok
+        assert (seen.follower.check.latency_s or 0) > 0
+
+
+async def test_a_watch_from_a_revision_that_is_compacted_ends(store: Etcd) -> None:
+    """So that it is begun again with a list, instead of waiting for ever."""
+    first = store.put(f"{PREFIX}/a", "1")
+    store.compact(store.put(f"{PREFIX}/a", "2"))
+    async with EtcdClient(settings(store)) as client, asyncio.timeout(SOON_S):
+        assert [changes async for changes in client.watch(f"{PREFIX}/", first)] == []
+
+
+async def test_a_member_that_hangs_is_noticed_and_the_last_values_hold(
+    store: Etcd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that is open and silent looks like one without news, until it is time to read again."""
+    monkeypatch.setattr("common.utils.etcd_client.SESSION_S", 1.0)
+    store.put(f"{PREFIX}/a", "1")
+    async with followed(settings(store)) as seen:
+        await seen.becomes(a="1")
+        store.program.freeze()
+        await until(lambda: not seen.follower.check.ok)
+        assert seen.values == {"a": "1"}
+        store.program.thaw()
+        await until(lambda: seen.follower.check.ok)
+
+
+async def test_reading_again_tells_only_what_changed(store: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("common.utils.etcd_client.SESSION_S", 0.1)
+    store.put(f"{PREFIX}/a", "1")
+    async with followed(settings(store)) as seen:
+        await seen.becomes(a="1")
+        await asyncio.sleep(1)
+        assert seen.told == 1
+
+
+async def test_other_members_are_asked_when_one_is_gone() -> None:
+    with etcd_cluster() as members:
+        async with followed(settings(*members)) as seen:
+            for number, member in enumerate(members):
+                await until(lambda: seen.follower.check.ok)
+                members[number - 1].put(f"{PREFIX}/a", str(number))
+                await seen.becomes(a=str(number))
+                member.program.stop()
+                await until(partial(written, members[number - 1], f"{PREFIX}/a", f"{number} again"))
+                await seen.becomes(a=f"{number} again")
+                member.program.start()
+
+
+async def test_tls_and_a_password_are_used() -> None:
+    with etcd(tls=True) as store:
+        store.put(f"{PREFIX}/a", "1")
+        store.want_password("flags", "the password", f"{PREFIX}/")
+        chosen = {"ca_file": store.ca_file, "username": "flags", "password": "the password"}
+        async with followed(settings(store, **chosen)) as seen:
+            await seen.becomes(a="1")
+            await seen.client.put(f"{PREFIX}/a", "2")
+            await seen.becomes(a="2")
+            # It forgets the tokens that it gave.
+            store.program.restart()
+            await until(lambda: seen.follower.check.ok)
+            await seen.client.put(f"{PREFIX}/a", "3")
+            await seen.becomes(a="3")
+            with pytest.raises(EtcdUnavailable, match="permission denied"):
+                await seen.client.put("/elsewhere", "1")
+        for wrong, said in (
+            ({"password": "another"}, "invalid user ID or password"),
+            ({"username": None, "password": None}, "user name is empty"),
+            ({"ca_file": None}, "certificate verify failed"),
+        ):
+            async with EtcdClient(settings(store, **(chosen | wrong))) as client:
+                with pytest.raises(EtcdUnavailable, match=said):
+                    await client.read(f"{PREFIX}/")
+
+
+@pytest.mark.parametrize("name", ["ca_file", "cert_file"])
+async def test_a_file_that_is_no_pem_stops_the_start(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("no certificate")
+    with pytest.raises(ConfigurationError, match=rf"flags\.{name}"):
+        async with EtcdClient(FlagSettings.model_validate({name: tmp_path / "file"})):
+            pass
+
+
+def test_the_command_lists_sets_and_clears(store: Etcd) -> None:
+    """What a flag was is always said; a tenant's own goes before the one for all."""
+    known = {"flags__endpoints": json.dumps([store.url]), "quota__memories": 1000}
+
+    def said(*arguments: str) -> str:
+        done = run(known, "flags", *arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    listed = {line.split()[0]: line.split()[1:3] for line in said("list").splitlines() if line[:1].strip()}
+    assert listed["dense_recall"] == ["true", "default"]
+    assert listed["memories"] == ["1000", "settings"]
+    assert "Vectors take part in Recall" in said("list")
+    assert said("set", "contiguity", "false") == "contiguity for all tenants: was not set, is false (global)\n"
+    assert said("set", "contiguity", "true", "--tenant", "a/b ü") == (
+        "contiguity for the tenant a/b ü: was not set, is true (tenant)\n"
+    )
+    assert store.get(f"{PREFIX}/tenants/a%2Fb%20%C3%BC/contiguity") == "true"
+    assert "for the tenant a/b ü alone: contiguity true" in said("list")
+    assert "contiguity           true   tenant" in said("list", "--tenant", "a/b ü")
+    assert "contiguity           false  global" in said("list", "--tenant", "another")
+    assert said("clear", "contiguity", "--tenant", "a/b ü") == (
+        "contiguity for the tenant a/b ü: was true, is false (global)\n"
+    )
+    assert said("clear", "contiguity") == "contiguity for all tenants: was false, is true (default)\n"
+    assert said("clear", "contiguity") == "contiguity for all tenants: was not set, is true (default)\n"
+    assert said("set", "requests_per_second", "2.5") == (
+        "requests_per_second for all tenants: was not set, is 2.5 (global)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("set", "dense_recal", "true"), "There is no flag dense_recal. Did you mean dense_recall?"),
+        (("clear", "sesame"), "There is no flag sesame. There are dense_recall, "),
+        (("set", "dense_recall", "maybe"), "dense_recall: must be true or false, not 'maybe'."),
+        (
+            ("set", "memories", "1.5"),
+            "memories: must be a whole number from 0, which is no limit, to 1e+15, not '1.5'.",
+        ),
+        (("set", "memories", "-1"), "memories: must be a whole number"),
+        (("set", "requests_per_second", "nan"), "requests_per_second: must be a number from 0"),
+        (("set", "dense_recall", "true", "--tenant", ""), "--tenant: names nobody"),
+        (("set", "dense_recall", "true"), "flags.endpoints: is empty"),
+    ],
+)
+def test_a_wrong_flag_or_value_is_told_what_is_right(arguments: tuple[str, ...], said: str) -> None:
+    done = run({}, "flags", *arguments)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_etcd_the_command_lists_the_defaults_and_says_so() -> None:
+    done = run({}, "flags", "list")
+    assert done.returncode == 0
+    assert "No etcd is configured" in done.stdout
+    assert "dense_recall" in done.stdout
+
+
+def checks(running: Running) -> dict[str, dict[str, object]]:
+    found: dict[str, dict[str, object]] = json.loads(running.get("/healthz")[1])["checks"]
+    return found
+
+
+async def test_the_service_says_what_it_knows_of_its_flags(
+    folder: Path, settings: dict[str, object], store: Etcd
+) -> None:
+    """A value that is none, and an etcd that is lost, are told by /healthz, metrics and log; the service serves on."""
+    store.put(f"{PREFIX}/global/contiguity", "sometimes")
+    with service(folder, {**settings, "flags__endpoints": json.dumps([store.url])}) as running:
+        running.wait_until_ready()
+        assert checks(running)["etcd"]["status"] == "ok"
+        problem = f"{PREFIX}/global/contiguity: must be true or false; it is passed over."
+        assert checks(running)["etcd"]["notes"] == [problem]
+        assert [event["problem"] for event in running.events("a key in etcd is none of a flag's")] == [problem]
+        assert "somabrain_flag_problems 1.0" in running.get("/metrics")[1]
+        assert 'somabrain_dependency_up{dependency="etcd"} 1.0' in running.get("/metrics")[1]
+        store.put(f"{PREFIX}/global/contiguity", "false")
+        await until(lambda: "notes" not in checks(running)["etcd"])
+        store.put(f"{PREFIX}/global/contiguity", "never")
+        await until(lambda: "notes" in checks(running)["etcd"])
+        assert "false, its last good value, holds" in str(checks(running)["etcd"]["notes"])
+        store.program.stop()
+        await until(lambda: checks(running)["etcd"]["status"] == "failing")
+        status, body = running.get("/healthz")
+        assert (status, json.loads(body)["status"]) == (200, "degraded")
+        assert running.get("/ready")[0] == 200
+        assert 'somabrain_dependency_up{dependency="etcd"} 0.0' in running.get("/metrics")[1]
+        assert len(running.events("etcd is lost")) == 1
+
+
+def test_the_service_starts_without_its_etcd_and_says_that_the_defaults_hold(
+    folder: Path, settings: dict[str, object]
+) -> None:
+    with service(folder, {**settings, "flags__endpoints": '["http://127.0.0.1:1"]'}) as running:
+        running.wait_until_ready()
+        assert "the defaults hold, for it was never read" in str(checks(running)["etcd"]["reason"])

@@ -1,0 +1,156 @@
+"""Quotas and flags as a caller meets them: set in etcd while the service runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from somabrain_client import CallError, Draft, MemoryClient, RetryPolicy
+from somabrain_client.errors import FailedPreconditionError, ResourceExhaustedError
+from somabrain_local.loopback import Etcd, etcd
+from tests.integration.service.issuer import Issuer
+from tests.integration.service.running import Running, service
+
+PREFIX = "/somabrain/flags"
+SOON_S = 5.0
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Etcd]:
+    with etcd() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def limited(folder: Path, settings: dict[str, object], store: Etcd) -> Iterator[Running]:
+    """The service over a real etcd; a tenant may hold a thousand memories unless a flag says otherwise."""
+    more = {"flags__endpoints": json.dumps([store.url]), "quota__memories": 1000}
+    with service(folder, {**settings, **more}) as running:
+        running.wait_until_ready()
+        yield running
+
+
+@pytest.fixture
+def tenant() -> str:
+    return f"t-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def flag(store: Etcd, tenant: str) -> Callable[[str, str], None]:
+    """Set a flag of the tenant."""
+
+    def put(name: str, value: str) -> None:
+        store.put(f"{PREFIX}/tenants/{tenant}/{name}", value)
+
+    return put
+
+
+@pytest.fixture
+async def client(limited: Running, idp: Issuer, tenant: str) -> MemoryClient:
+    return MemoryClient(limited.address, token=idp.token(tenant), retry=RetryPolicy(max_attempts=1))
+
+
+async def refused(call: Callable[[], Awaitable[object]], kind: type[CallError]) -> CallError:
+    """The refusal of a call that is let in until a flag is felt."""
+    async with asyncio.timeout(SOON_S):
+        while True:
+            try:
+                await call()
+            except kind as exc:
+                return exc
+            await asyncio.sleep(0.02)
+
+
+async def let_in(call: Callable[[], Awaitable[object]]) -> None:
+    """Wait until a call is no longer refused."""
+    async with asyncio.timeout(SOON_S):
+        while True:
+            try:
+                await call()
+            except (ResourceExhaustedError, FailedPreconditionError):
+                await asyncio.sleep(0.02)
+            else:
+                return
+
+
+async def test_a_rate_is_felt_and_says_when_to_come_again(
+    client: MemoryClient, flag: Callable[[str, str], None], limited: Running
+) -> None:
+    async with client:
+        await client.create_namespace("notes")
+        flag("requests_per_second", "0.5")
+        exc = await refused(lambda: client.get_namespace("notes"), ResourceExhaustedError)
+        assert exc.reason == "RESOURCE_EXHAUSTED"
+        assert exc.explanation.metadata == {"quota": "requests_per_second", "limit": "0.5"}
+        assert 0 < (exc.explanation.retry_after_s or 0) <= 2
+        assert 'somabrain_quota_refusals_total{quota="requests_per_second"}' in limited.get("/metrics")[1]
+        flag("requests_per_second", "0")
+        await let_in(lambda: client.get_namespace("notes"))
+
+
+async def test_the_items_of_a_batch_use_up_the_rate_of_writes(
+    client: MemoryClient, flag: Callable[[str, str], None]
+) -> None:
+    async with client:
+        await client.create_namespace("notes")
+        flag("writes_per_second", "10")
+        batch = [Draft(f"memory {number}") for number in range(200)]
+        exc = await refused(lambda: client.batch_remember("notes", batch), ResourceExhaustedError)
+        assert exc.explanation.metadata["quota"] == "writes_per_second"
+        assert (exc.explanation.retry_after_s or 0) > 10, "it is paid off before the next"
+        await client.recall("notes", "memory")
+
+
+async def test_a_stock_is_told_and_held(client: MemoryClient, flag: Callable[[str, str], None]) -> None:
+    async with client:
+        await client.create_namespace("notes")
+        found = (await client.get_namespace("notes")).statistics
+        assert found is not None
+        assert (found.tenant_memory_limit, found.tenant_byte_limit) == (1000, 0)
+        flag("memories", "2")
+        flag("text_bytes", "100")
+        async with asyncio.timeout(SOON_S):
+            while (found.tenant_memory_limit, found.tenant_byte_limit) != (2, 100):
+                found = (await client.get_namespace("notes")).statistics
+                assert found is not None
+        kept = await client.batch_remember("notes", [Draft(text) for text in ("one", "two", "three")])
+        assert isinstance(kept[2], ResourceExhaustedError)
+        assert kept[2].explanation.metadata == {"quota": "memories", "limit": "2"}
+        assert kept[2].explanation.retry_after_s is None, "it does not pass by itself"
+        with pytest.raises(ResourceExhaustedError, match="Forget some, or have the limit memories raised"):
+            await client.remember("notes", "four")
+
+
+async def test_read_only_is_felt_and_reading_goes_on(client: MemoryClient, flag: Callable[[str, str], None]) -> None:
+    async with client:
+        await client.create_namespace("notes")
+        kept = await client.remember("notes", "Bees dance.")
+        flag("read_only", "true")
+        await refused(lambda: client.remember("notes", "more"), FailedPreconditionError)
+        with pytest.raises(FailedPreconditionError, match="flag read_only"):
+            await client.forget(kept.name)
+        assert [hit.memory.text for hit in (await client.recall("notes", "bees")).hits] == ["Bees dance."]
+        flag("read_only", "false")
+        await let_in(lambda: client.remember("notes", "more"))
+
+
+async def test_a_flag_for_all_is_felt_by_all_but_those_with_their_own(
+    client: MemoryClient, store: Etcd, flag: Callable[[str, str], None], limited: Running, idp: Issuer
+) -> None:
+    other = MemoryClient(limited.address, token=idp.token("t-other"), retry=RetryPolicy(max_attempts=1))
+    async with client, other:
+        await client.create_namespace("notes")
+        await other.create_namespace("notes")
+        flag("read_only", "false")
+        store.put(f"{PREFIX}/global/read_only", "true")
+        try:
+            await refused(lambda: other.remember("notes", "more"), FailedPreconditionError)
+            await client.remember("notes", "more")
+        finally:
+            store.delete(f"{PREFIX}/global/read_only")
+        await let_in(lambda: other.remember("notes", "more"))

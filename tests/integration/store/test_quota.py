@@ -1,0 +1,184 @@
+"""What a tenant may hold, in all its namespaces together, is held exactly, whoever writes at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.config.settings import DatabaseSettings
+from common.errors import ResourceExhausted, SomaBrainError
+from somabrain_service.commands.batch_remember_memories import Item, batch_remember_memories
+from somabrain_service.commands.get_namespace import get_namespace
+from somabrain_service.commands.services import Services, utc_now
+from somabrain_service.domain import limits
+from somabrain_service.domain.memory import Memory, MemoryDraft
+from somabrain_service.domain.names import NamespaceName, TenantId, tenant_id
+from somabrain_service.domain.quota import Stock
+from somabrain_service.flags.registry import FixedFlags, Flags
+from somabrain_service.store.open import open_store
+from somabrain_service.store.postgres.engine import Transactions, open_engine
+from somabrain_service.store.postgres.stocks import Stocks
+from tests.integration.conftest import Clone
+from tests.integration.store.conftest import Brain
+
+TENANT = tenant_id("https://issuer.test", "a")
+
+
+@asynccontextmanager
+async def replica(database: Clone, allowed: Stock, *, writers: int = 16, clock: Callable[[], datetime] = utc_now) -> (
+    AsyncIterator[Brain]
+):  # fmt: skip
+    """One process of the service, as far as it stores."""
+
+    def allow(tenant: TenantId) -> Stock:
+        return allowed if tenant == TENANT else Stock()
+
+    flags = FixedFlags(Flags(memories=allowed.memories, text_bytes=allowed.text_bytes))
+    async with open_store(database.app_dsn, DatabaseSettings(), Stocks(allow, writers)) as store:
+        services = Services(store, {}, "lexical", flags=flags, clock=clock)
+        yield Brain(services, TENANT, NamespaceName.of("n0"))
+
+
+async def let_in(*writes: asyncio.Task[object]) -> int:
+    """How many were; the others were refused for want of room."""
+    ended = await asyncio.gather(*writes, return_exceptions=True)
+    refused = [item for item in ended if isinstance(item, BaseException)]
+    assert all(isinstance(item, ResourceExhausted) for item in refused), refused
+    return len(ended) - len(refused)
+
+
+@pytest.mark.parametrize("writers", [1, 16])
+async def test_the_limit_is_met_exactly_by_many_writers_in_many_namespaces(database: Clone, writers: int) -> None:
+    """From two processes. With one writer the turns begin near the limit, with many they are taken all the way."""
+    allowed = Stock(memories=530)
+    async with (
+        replica(database, allowed, writers=writers) as one,
+        replica(database, allowed, writers=writers) as other,
+    ):
+        names = [f"n{number}" for number in range(4)]
+        for name in names:
+            await one.at(name).create()
+        before = await one.remember_all(*(Item(MemoryDraft(f"memory {number}")) for number in range(20)))
+        assert len(before) == 20
+        kept = 20
+        async with asyncio.timeout(60):
+            while kept < 530:
+                tasks = [
+                    asyncio.create_task(brain.at(name).remember(f"memory {number}"))
+                    for number in range(10) for name in names for brain in (one, other)
+                ]  # fmt: skip
+                kept += await let_in(*tasks)
+        counted = [(await get_namespace(one.services, TENANT, NamespaceName.of(name)))[1] for name in names]
+        assert sum(statistics.memories for statistics in counted) == 530
+        assert counted[0].tenant_memories == 530
+        assert counted[0].allowed == allowed
+        with pytest.raises(ResourceExhausted, match="may hold 530 memories in all and holds 530; 1 more do not fit"):
+            await other.remember("one more")
+
+
+async def test_a_batch_is_let_in_item_by_item(database: Clone) -> None:
+    async with replica(database, Stock(memories=3)) as brain:
+        await brain.create()
+        items = [Item(MemoryDraft(f"memory {number}"), request_id=f"r{number}") for number in range(5)]
+        done = await batch_remember_memories(brain.services, TENANT, brain.parent, items)
+        assert [isinstance(result, Memory) for result in done.results] == [True, True, True, False, False]
+        assert {result.quota for result in done.results if isinstance(result, ResourceExhausted)} == {"memories"}
+        again = await batch_remember_memories(brain.services, TENANT, brain.parent, items)
+        assert again.results[:3] == done.results[:3], "what was answered before is answered so again"
+        await brain.forget(done.results[0].name)  # type: ignore[union-attr]
+        once_more = await batch_remember_memories(brain.services, TENANT, brain.parent, items[3:])
+        assert [isinstance(result, Memory) for result in once_more.results] == [True, False]
+
+
+async def test_bytes_of_text_count_and_an_update_that_grows_is_refused(database: Clone) -> None:
+    async with replica(database, Stock(text_bytes=20)) as brain:
+        await brain.create()
+        kept = (await brain.remember("0123456789", request_id="r")).memory
+        assert (await brain.update(kept, text="ünd so weiter 20")).memory.text == "ünd so weiter 20"
+        with pytest.raises(ResourceExhausted) as caught:
+            await brain.update((await brain.listed())[0], text="x" * 21)
+        assert (caught.value.quota, caught.value.limit) == ("text_bytes", 20)
+        with pytest.raises(ResourceExhausted, match="holds 17; 4 more do not fit"):
+            await brain.remember("four")
+        await brain.remember("333")
+        shorter = (await brain.update((await brain.listed())[0], text="short")).memory
+        assert shorter.text == "short"
+        assert (await brain.remember("0123456789", request_id="r")).memory.text == "short", "a replay writes nothing"
+
+
+async def test_what_would_not_fit_leaves_nothing_behind(database: Clone) -> None:
+    async with replica(database, Stock(memories=1)) as brain:
+        await brain.create()
+        await brain.remember("first")
+        for _ in range(2):
+            with pytest.raises(ResourceExhausted):
+                await brain.remember("second", request_id="r", session="s")
+        assert [memory.text for memory in await brain.listed()] == ["first"]
+        await brain.forget((await brain.listed())[0].name)
+        assert (await brain.remember("second", request_id="r", session="s")).memory.session_position == 0
+
+
+async def test_what_has_expired_takes_no_room(database: Clone) -> None:
+    now = [datetime.now(UTC)]
+    async with replica(database, Stock(memories=1, text_bytes=5), clock=lambda: now[0]) as brain:
+        await brain.create()
+        await brain.remember("first", ttl=timedelta(minutes=1))
+        with pytest.raises(ResourceExhausted):
+            await brain.remember("later")
+        now[0] += timedelta(minutes=2)
+        await brain.remember("later")
+
+
+async def test_another_tenants_stock_is_its_own(database: Clone) -> None:
+    async with replica(database, Stock(memories=1)) as brain:
+        other = replace(brain, tenant=tenant_id("https://issuer.test", "b"))
+        for one in (brain, other):
+            await one.create()
+        for number in range(3):
+            await other.remember(f"memory {number}")
+        await brain.remember("its own")
+        with pytest.raises(SomaBrainError):
+            await brain.remember("one more")
+
+
+async def test_whoever_is_alone_waits_for_those_who_share(database: Clone) -> None:
+    """Near the limit no write looks at what is held while one that has not looked is still under way."""
+    stocks = Stocks(lambda _: Stock(memories=limits.BATCH + 10), writers=1)
+    now = utc_now()
+    async with await psycopg.AsyncConnection.connect(database.superuser_dsn, autocommit=True) as watching:
+
+        async def waiting() -> bool:
+            found = await watching.execute(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted "
+                "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+            return (await found.fetchone()) == (1,)
+
+        async with open_engine(database.app_dsn, DatabaseSettings()) as engine:
+            transactions, entered, leave = Transactions(engine), asyncio.Event(), asyncio.Event()
+
+            async def far(connection: AsyncConnection) -> None:
+                assert await stocks.room(connection, TENANT, Stock(memories=1), now) is None
+                entered.set()
+                await leave.wait()
+
+            async def near(connection: AsyncConnection) -> Stock | None:
+                room = await stocks.room(connection, TENANT, Stock(memories=limits.BATCH), now)
+                return None if room is None else room.held
+
+            async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+                tasks.create_task(transactions.write(TENANT, far))
+                await entered.wait()
+                alone = tasks.create_task(transactions.write(TENANT, near))
+                while not await waiting():  # noqa: ASYNC110 - PostgreSQL tells nobody
+                    await asyncio.sleep(0.02)
+                assert not alone.done()
+                leave.set()
+                assert await alone == Stock()

@@ -1,0 +1,108 @@
+"""Rates and stocks: pure."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.config.settings import QuotaSettings
+from common.errors import FailedPrecondition, ResourceExhausted
+from somabrain_service.domain.names import TenantId, tenant_id
+from somabrain_service.domain.quota import Bucket, Stock, refusal
+from somabrain_service.flags.registry import FixedFlags, Flags
+from somabrain_service.metrics import Metrics
+from somabrain_service.quotas import Quotas
+
+CALLS = st.lists(st.tuples(st.floats(0, 5), st.integers(1, 500)), max_size=60)
+
+
+@given(CALLS, st.floats(0.01, 1000), st.floats(0, 2000))
+def test_no_more_is_spent_than_flowed_in_and_one_batch(
+    calls: list[tuple[float, int]], rate: float, capacity: float
+) -> None:
+    bucket, now_s, spent = Bucket(max(1.0, capacity), 0.0), 0.0, 0
+    for pause_s, cost in calls:
+        now_s += pause_s
+        if not bucket.spend(cost, now_s, rate=rate, capacity=capacity):
+            spent += cost
+            largest = max(cost for _, cost in calls)
+            assert spent <= max(1.0, capacity) + rate * now_s + largest
+
+
+@given(CALLS, st.floats(0.01, 1000), st.floats(0, 2000))
+def test_whoever_waits_as_long_as_was_said_is_let_in(
+    calls: list[tuple[float, int]], rate: float, capacity: float
+) -> None:
+    bucket, now_s = Bucket(max(1.0, capacity), 0.0), 0.0
+    for pause_s, cost in calls:
+        now_s += pause_s
+        if wait_s := bucket.spend(cost, now_s, rate=rate, capacity=capacity):
+            now_s += wait_s * (1 + 1e-9) + 1e-6
+            assert bucket.spend(cost, now_s, rate=rate, capacity=capacity) == 0
+
+
+def test_a_clock_that_goes_back_gives_nothing() -> None:
+    bucket = Bucket(1.0, 100.0)
+    assert bucket.spend(1, 100.0, rate=1, capacity=1) == 0
+    assert bucket.spend(1, 50.0, rate=1, capacity=1) == 1
+
+
+@given(st.integers(0, 20), st.integers(0, 20), st.integers(-5, 20))
+def test_a_stock_is_refused_exactly_when_it_would_grow_past_its_limit(allowed: int, held: int, more: int) -> None:
+    full = allowed > 0 and more > 0 and held + more > allowed
+    for refused in (
+        refusal(Stock(memories=allowed), Stock(memories=held), Stock(memories=more)),
+        refusal(Stock(text_bytes=allowed), Stock(text_bytes=held), Stock(text_bytes=more)),
+    ):
+        assert (refused is not None) == full
+        assert refused is None or (refused.limit, refused.retry_after_s) == (allowed, None)
+
+
+A, B = tenant_id("i", "a"), tenant_id("i", "b")
+
+
+def quotas(flags: Flags, clock: list[float], metrics: Metrics, **quota: object) -> Quotas:
+    return Quotas(FixedFlags(flags), QuotaSettings.model_validate(quota), metrics, lambda: clock[0])
+
+
+def spent(made: Quotas, tenant: TenantId, writes: int, tries: int) -> int:
+    """How many of so many calls were let in."""
+    let_in = 0
+    for _ in range(tries):
+        try:
+            made.spend(tenant, writes)
+        except ResourceExhausted:
+            continue
+        let_in += 1
+    return let_in
+
+
+def test_a_replica_gives_out_its_share_and_each_tenant_has_its_own() -> None:
+    clock, metrics = [0.0], Metrics()
+    made = quotas(Flags(requests_per_second=20), clock, metrics, replicas=2, burst_s=1)
+    assert spent(made, A, 0, 100) == 10
+    assert spent(made, B, 0, 100) == 10
+    clock[0] = 0.5
+    assert spent(made, A, 0, 100) == 5
+    assert 'somabrain_quota_refusals_total{quota="requests_per_second"} 275.0' in metrics.exposition().decode()
+
+
+def test_each_item_of_a_batch_counts_as_a_write_and_reading_does_not() -> None:
+    clock = [0.0]
+    made = quotas(Flags(writes_per_second=100), clock, Metrics(), burst_s=1)
+    made.spend(A, 500)
+    assert spent(made, A, 0, 100) == 100
+    with pytest.raises(ResourceExhausted) as caught:
+        made.spend(A, 1)
+    assert (caught.value.quota, caught.value.limit) == ("writes_per_second", 100)
+    assert caught.value.retry_after_s == pytest.approx(4.01)
+    clock[0] = 4.1
+    made.spend(A, 1)
+
+
+def test_read_only_lets_nothing_be_written_and_everything_be_read() -> None:
+    made = quotas(Flags(read_only=True), [0.0], Metrics())
+    made.spend(A, 0)
+    with pytest.raises(FailedPrecondition, match="flag read_only"):
+        made.spend(A, 1)
