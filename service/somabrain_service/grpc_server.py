@@ -56,7 +56,7 @@ async def serve(settings: Settings) -> None:
         board = flags.board
         stocks = Stocks(lambda tenant: board.of(tenant).stock, settings.database.pool_size * settings.quota.replicas)
         store = await stack.enter_async_context(
-            open_store(settings.postgres_dsn.get_secret_value(), settings.database, stocks)
+            open_store(settings.postgres_dsn.get_secret_value(), settings.database, stocks, settings.replica)
         )
         readiness = Readiness(store, metrics, health.follow)
         await health.follow(ready=False)

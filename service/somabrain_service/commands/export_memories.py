@@ -12,7 +12,7 @@ from somabrain_service.domain.feed import ExportPage, ExportQuery, Position, Sto
 from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, TenantId
 from somabrain_service.domain.pages import Order
-from somabrain_service.domain.tokens import Moment, export_token, feed_cursor, read_export_token
+from somabrain_service.domain.tokens import export_token, feed_cursor, read_export_token
 from somabrain_service.store.protocols import Reading
 
 
@@ -33,7 +33,7 @@ async def export_memories(services: Services, tenant: TenantId, query: ExportQue
         now = services.clock()
         async with services.store.reading(tenant, query.parent, now) as reading:
             namespace = await reading.namespace()
-            here = Moment(namespace.epoch, namespace.version)
+            here = namespace.moment
             moment, after = read_export_token(tenant, query, here) if query.resume_token else (here, 0)
             since = Position(moment.version)
             retained(namespace, await reading.changes(since, 1), now)

@@ -19,7 +19,7 @@ async def list_memories(services: Services, tenant: TenantId, query: ListQuery) 
     """
     after = read_page_token(tenant, query)
     async with services.store.reading(tenant, query.parent, services.clock()) as reading:
-        seen = await reading.statistics()
+        seen = await reading.namespace()
         check_consistency(query.consistency_token, query.parent, seen.moment)
         keys = await reading.page(query.filter, query.order, after, query.page_size + 1)
         ids = [memory for _, memory in keys[: query.page_size]]

@@ -62,6 +62,8 @@ async def recall_memories(services: Services, tenant: TenantId, query: RecallQue
         check_consistency(query.consistency_token, query.parent, moment)
         if found.reencoding:
             degraded.append(DegradedReason.REENCODING)
+        if found.ranking.truncated:
+            degraded.append(DegradedReason.DENSE_TRUNCATED)
         places = found.ranking.places
         if query.min_score is not None and found.ranking.best_lexical < query.min_score:
             places = ()

@@ -40,7 +40,7 @@ async def watch_memories(services: Services, tenant: TenantId, query: WatchQuery
     async def look() -> Moment:
         async with services.store.reading(tenant, query.parent, services.clock()) as reading:
             namespace = await reading.namespace()
-        return Moment(namespace.epoch, namespace.version)
+        return namespace.moment
 
     async with services.watchers.watching(tenant, query.parent) as pulse:
         while True:
@@ -48,7 +48,7 @@ async def watch_memories(services: Services, tenant: TenantId, query: WatchQuery
             now = services.clock()
             async with services.store.reading(tenant, query.parent, now) as reading:
                 namespace = await reading.namespace()
-                moment = Moment(namespace.epoch, namespace.version)
+                moment = namespace.moment
                 if not epoch:
                     epoch, position = _start(tenant, query, moment)
                 elif epoch != namespace.epoch:

@@ -10,6 +10,7 @@ from common.errors import InvalidArgument
 from somabrain_service.domain import limits
 from somabrain_service.domain.names import NamespaceName
 from somabrain_service.domain.quota import Stock
+from somabrain_service.domain.tokens import Moment
 
 DEFAULT_LANGUAGE = "en"
 DEFAULT_FEED_RETENTION = timedelta(days=7)
@@ -77,6 +78,11 @@ class Namespace:
     version: int
     epoch: str
     etag: str
+
+    @property
+    def moment(self) -> Moment:
+        """The point in its history that was seen."""
+        return Moment(self.epoch, self.version)
 
 
 CHANGEABLE = ("display_name", "settings.recency_half_life", "settings.default_ttl", "settings.feed_retention")

@@ -53,7 +53,8 @@ class Candidates:
     """What the scorer is given: seeds, and all memories of their sessions within twice the kernel's reach of one.
 
     One row a memory. Candidates are the seeds and what is within the kernel's reach of one; the others only lend.
-    `cosine` holds 0 where a memory has no vector; None: no vectors take part.
+    `cosine` holds 0 where a memory has no vector; None: no vectors take part. `truncated`: some vectors were not
+    compared.
     """
 
     ids: NDArray[np.int64]
@@ -65,6 +66,7 @@ class Candidates:
     length: Floats
     postings: Postings
     cosine: Floats | None
+    truncated: bool = False
 
     @property
     def answers(self) -> NDArray[np.bool_]:
@@ -83,10 +85,14 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """The first `top_k`, best first, and the best absolute lexical score of all candidates."""
+    """The first `top_k`, best first, and the best absolute lexical score of all candidates.
+
+    `truncated`: some vectors were not compared.
+    """
 
     places: tuple[Ranked, ...]
     best_lexical: float
+    truncated: bool
 
 
 def steady_from(now_s: float, half_life: timedelta | None) -> float:
@@ -150,6 +156,7 @@ def rank(
             for row in rows[order[:top_k]]
         ),
         round(best / bound, DECIMALS) if bound > 0 else 0.0,
+        candidates.truncated,
     )
 
 

@@ -5,27 +5,42 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from common.config.settings import DatabaseSettings
+from threadpoolctl import threadpool_limits
+
+from common.config.settings import DatabaseSettings, ReplicaSettings
 from somabrain_service.domain.quota import Stock
 from somabrain_service.store.postgres.engine import Transactions, open_connections, open_engine
 from somabrain_service.store.postgres.holding import PostgresWorkerStore
 from somabrain_service.store.postgres.stocks import Stocks
 from somabrain_service.store.postgres.store import PostgresStore
 from somabrain_service.store.protocols import Store
+from somabrain_service.store.replica.store import ReplicaStore
 from somabrain_service.store.working import WorkerStore
 
 
 @asynccontextmanager
-async def open_store(dsn: str, database: DatabaseSettings, stocks: Stocks | None = None) -> AsyncIterator[Store]:
+async def open_store(
+    dsn: str, database: DatabaseSettings, stocks: Stocks | None = None, replica: ReplicaSettings | None = None
+) -> AsyncIterator[Store]:
     """A store with its pool of connections, closed on leaving. Connects on first use, so it opens without PostgreSQL.
 
     Args:
         dsn: libpq URL of the app role.
         database: sizes and bounds in time.
         stocks: what tenants may hold; None: what they like.
+        replica: how much of it is held in memory; None: nothing.
     """
+    stocks = stocks or Stocks(lambda _: Stock(), 0)
     async with open_engine(dsn, database) as engine:
-        yield PostgresStore(Transactions(engine), stocks or Stocks(lambda _: Stock(), 0))
+        transactions = Transactions(engine)
+        if replica is None or not replica.budget_bytes:
+            yield PostgresStore(transactions, stocks)
+            return
+        store = ReplicaStore(transactions, stocks, replica)
+        # More threads would wait for each other, spinning, for longer than one of them takes.
+        with threadpool_limits(1, "blas"):
+            async with store.replicas.loading():
+                yield store
 
 
 @asynccontextmanager

@@ -112,7 +112,7 @@ class Statistics:
     @property
     def moment(self) -> Moment:
         """The point in its history that the reading sees."""
-        return Moment(self.namespace.epoch, self.namespace.version)
+        return self.namespace.moment
 
     @property
     def mean_length(self) -> float:
@@ -150,7 +150,7 @@ class Reading(Protocol):
     """One consistent view of a namespace; what has expired is not in it."""
 
     async def statistics(self, terms: Sequence[str] = ()) -> Statistics:
-        """The namespace and its counts. To be asked first.
+        """The namespace and its counts. To be asked first, and only by who goes on to `candidates`: it costs more.
 
         Raises:
             NotFound: no such namespace.
@@ -158,7 +158,7 @@ class Reading(Protocol):
         ...
 
     async def namespace(self) -> Namespace:
-        """The namespace without its counts: all that `changes`, `live`, `vectors` and a page need to be asked after.
+        """The namespace without its counts: all that the others but `candidates` need to be asked after.
 
         Raises:
             NotFound: no such namespace.

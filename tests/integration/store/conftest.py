@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
-from common.config.settings import DatabaseSettings
+from common.config.settings import DatabaseSettings, ReplicaSettings
+from common.errors import NotFound
 from somabrain_service.commands.batch_remember_memories import Item, batch_remember_memories
 from somabrain_service.commands.create_namespace import create_namespace
 from somabrain_service.commands.forget_memory import forget_memory
@@ -28,6 +30,7 @@ from somabrain_service.encoders import minilm as image
 from somabrain_service.encoders.minilm import ENCODER_ID
 from somabrain_service.encoders.onnx import OnnxEncoder
 from somabrain_service.store.open import open_store
+from somabrain_service.store.replica.store import ReplicaStore
 from tests.integration.conftest import Clone
 
 
@@ -60,6 +63,7 @@ class Brain:
         )
 
     async def recall(self, query: str = "", **fields: Any) -> RecallAnswer:
+        await settle(self.services, self.tenant, self.parent)
         return await recall_memories(self.services, self.tenant, RecallQuery(self.parent, query, **fields))
 
     async def recalled(self, query: str, **fields: Any) -> list[str]:
@@ -96,6 +100,17 @@ class Brain:
                 return found
 
 
+async def settle(services: Services, tenant: TenantId, parent: NamespaceName) -> None:
+    """Where namespaces are held in memory, wait until this one is, so that its replica answers."""
+    store = services.store
+    if not isinstance(store, ReplicaStore) or store.replicas.held(tenant, parent):
+        return
+    with contextlib.suppress(NotFound):
+        async with store.reading(tenant, parent, services.clock()) as reading:
+            await reading.statistics()
+    await store.replicas.settle()
+
+
 @pytest.fixture(scope="session")
 def minilm() -> Iterator[OnnxEncoder]:
     encoder = image.load(threads=1)
@@ -103,9 +118,11 @@ def minilm() -> Iterator[OnnxEncoder]:
     asyncio.run(encoder.close())
 
 
-@pytest.fixture
-async def services(database: Clone, minilm: OnnxEncoder) -> AsyncIterator[Services]:
-    async with open_store(database.app_dsn, DatabaseSettings()) as store:
+@pytest.fixture(params=["postgresql", "replica"])
+async def services(database: Clone, minilm: OnnxEncoder, request: pytest.FixtureRequest) -> AsyncIterator[Services]:
+    """Every promise is one of both stores: searched in PostgreSQL, and in memory."""
+    replica = ReplicaSettings() if request.param == "replica" else None
+    async with open_store(database.app_dsn, DatabaseSettings(), replica=replica) as store:
         yield Services(store, {ENCODER_ID: minilm}, ENCODER_ID)
 
 

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from numpy.typing import NDArray
 
-from common.config.settings import DatabaseSettings
+from common.config.settings import DatabaseSettings, ReplicaSettings
 from common.errors import InvalidArgument
 from somabrain_service.domain import analysis, lexical
 from somabrain_service.domain.contiguity import contiguity
@@ -22,6 +22,8 @@ from somabrain_service.domain.recall import DegradedReason
 from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
 from somabrain_service.encoders.protocols import EncoderUnavailable
 from somabrain_service.store.open import open_store
+from somabrain_service.store.postgres.candidates import MOST_VECTORS
+from somabrain_service.store.replica.store import ReplicaStore
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 
@@ -93,14 +95,14 @@ async def test_cosines_are_those_of_the_vectors_as_they_are_stored(brain: Brain)
     query = chance.normal(size=DIMENSIONS)
 
     def stored(vector: NDArray[np.float64]) -> NDArray[np.float64]:
-        half = (vector / np.linalg.norm(vector)).astype(np.float16).astype(np.float64)
-        return np.asarray(half / np.linalg.norm(half))
+        kept = np.rint(vector / np.linalg.norm(vector) * 2048)
+        return np.asarray(kept / np.linalg.norm(kept))
 
-    expected = {f"n{i}": max(0.0, float(stored(row) @ stored(query))) for i, row in enumerate(rows)}
+    expected = {f"n{i}": round(max(0.0, float(stored(row) @ stored(query))), 6) for i, row in enumerate(rows)}
     answer = await brain.recall(vector=Vector(tuple(map(float, query))), top_k=20)
     assert len(answer.hits) == 20
     for hit in answer.hits:
-        assert hit.breakdown.dense == pytest.approx(expected[hit.memory.text], abs=2e-6)
+        assert hit.breakdown.dense == pytest.approx(expected[hit.memory.text], abs=1e-12)
         assert hit.score == hit.breakdown.dense
 
 
@@ -181,17 +183,17 @@ async def test_words_alone_fill_a_narrow_filter_with_common_words_when_the_rare_
     assert len(answer.hits) == 3
 
 
-async def test_what_has_expired_is_neither_found_nor_listed_nor_counted(words: Brain, database: Clone) -> None:
+async def test_what_has_expired_is_neither_found_nor_listed_nor_counted(words: Brain) -> None:
     await words.remember("bees dance", session="s")
     before = await words.recall("bees dance")
-    gone = await words.remember("bees dance wildly", session="s", ttl=timedelta(hours=1))
+    await words.remember("bees dance wildly", session="s", ttl=timedelta(hours=1))
     assert len((await words.recall("bees dance")).hits) == 2
-    with psycopg.connect(database.owner_dsn) as owner:
-        owner.execute("UPDATE memories SET expire_time = create_time WHERE id = %s", [gone.memory.name.memory])
-    after = await words.recall("bees dance")
+    services = replace(words.services, clock=lambda: datetime.now(UTC) + timedelta(hours=1))
+    later = replace(words, services=services)
+    after = await later.recall("bees dance")
     assert after.hits == before.hits
     assert after.best_lexical == before.best_lexical
-    assert len(await words.listed()) == 1
+    assert len(await later.listed()) == 1
 
 
 async def test_an_empty_namespace_answers_empty(brain: Brain) -> None:
@@ -209,6 +211,48 @@ async def test_below_the_minimum_the_answer_is_empty_and_above_it_whole(words: B
     assert (await words.recall("honey wax", min_score=whole.best_lexical)).hits == whole.hits
     below = await words.recall("honey wax", min_score=min(1.0, whole.best_lexical + 1e-6))
     assert (below.hits, below.best_lexical) == ((), whole.best_lexical)
+
+
+@pytest.mark.parametrize("services", ["postgresql"], indirect=True)
+async def test_past_fifty_thousand_vectors_sql_compares_the_newest_and_says_so(brain: Brain, database: Clone) -> None:
+    """Words find the old memory still, a narrow filter its vector too; in memory nothing is left out."""
+    oldest = (await brain.remember("the very first words", vector=axis(0), session="old")).memory
+    with psycopg.connect(database.owner_dsn) as owner:
+        owner.execute(MANY, {"first": oldest.name.memory, "count": MOST_VECTORS})
+    by_vector = await brain.recall(vector=axis(0))
+    assert by_vector.degraded == (DegradedReason.DENSE_TRUNCATED,)
+    assert oldest.name not in {hit.memory.name for hit in by_vector.hits}
+    assert (await brain.recall("first words")).hits[0].memory.name == oldest.name
+    narrow = await brain.recall(vector=axis(0), filter=MemoryFilter(sessions=("old",)))
+    assert (narrow.degraded, [hit.score for hit in narrow.hits]) == ((), [1.0])
+    async with open_store(database.app_dsn, DatabaseSettings(), replica=ReplicaSettings()) as store:
+        held = replace(brain, services=replace(brain.services, store=store))
+        whole = await held.recall(vector=axis(0))
+    assert whole.degraded == ()
+    assert whole.hits[0].memory.name == oldest.name
+
+
+MANY = """
+WITH n AS (
+    UPDATE namespaces SET version = version + 1 WHERE name = 'notes' RETURNING tenant_id, id
+), m AS (
+    INSERT INTO memories (tenant_id, namespace_id, id, text, kind, session, subject, labels, event_time, create_time,
+        update_time, salience, pinned, revision, length)
+    SELECT tenant_id, id, %(first)s + i, 'n' || i, 1, '', '', '{}', now(), now(), now(), 0.5, false, 1, 0
+    FROM n, generate_series(1, %(count)s) AS i RETURNING tenant_id, namespace_id, id
+), v AS (
+    INSERT INTO memory_vectors (tenant_id, namespace_id, memory, encoder_id, embedding)
+    SELECT m.tenant_id, namespace_id, m.id, encoder_id, other.embedding
+    FROM m, (SELECT encoder_id, CAST(array_prepend(0, array_fill(0.051, ARRAY[383])) AS halfvec) AS embedding
+        FROM memory_vectors) AS other
+)
+UPDATE usage u SET memories = memories + %(count)s, vectors = vectors + %(count)s FROM n WHERE u.namespace_id = n.id
+"""
+
+
+def axis(number: int) -> Vector:
+    """A vector along one axis."""
+    return Vector(tuple(float(i == number) for i in range(DIMENSIONS)))
 
 
 async def test_a_query_of_stop_words_alone_is_answered_by_the_vector(brain: Brain) -> None:
@@ -280,6 +324,12 @@ async def test_a_vector_needs_a_namespace_that_keeps_vectors(words: Brain) -> No
 
 async def test_a_second_process_sees_what_the_first_has_written(brain: Brain, database: Clone) -> None:
     written = await brain.remember("Ada keeps bees.")
-    async with open_store(database.app_dsn, DatabaseSettings()) as second:
+    replica = ReplicaSettings() if isinstance(brain.services.store, ReplicaStore) else None
+    async with open_store(database.app_dsn, DatabaseSettings(), replica=replica) as second:
         there = replace(brain, services=replace(brain.services, store=second))
         assert await there.recalled("bees", consistency_token=written.consistency_token) == ["Ada keeps bees."]
+        for i in range(5):
+            written = await (brain if i % 2 else there).remember(f"Ada keeps {i} bees.")
+            for process in (brain, there):
+                token = written.consistency_token
+                assert len(await process.recalled("bees", consistency_token=token)) == i + 2

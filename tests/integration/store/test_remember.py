@@ -198,6 +198,7 @@ async def test_a_namespace_that_changed_behind_the_process_is_noticed_before_any
     brain: Brain, database: Clone
 ) -> None:
     await brain.remember("Bees dance.")
+    await brain.recall("bees")
     for attempt in (brain.recall("bees"), brain.remember("Bees sing.")):
         with psycopg.connect(database.owner_dsn) as owner:
             owner.execute("UPDATE namespaces SET revision = revision + 1")

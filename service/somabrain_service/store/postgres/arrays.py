@@ -12,12 +12,14 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
+from somabrain_service.domain.fixed_point import fixed_point
+
 _FLOAT4, _FLOAT4_ARRAY = 700, 1021
 _ELEMENT = np.dtype([("size", ">i4"), ("value", ">f4")])
 
 
 class _Float4Dumper(Dumper):
-    """float32[d] as real[], in PostgreSQL's binary form: its header, then size and value of each element."""
+    """A vector in fixed point as real[], in PostgreSQL's binary form: header, then size and value of each element."""
 
     format = Format.BINARY
     oid = _FLOAT4_ARRAY
@@ -25,13 +27,13 @@ class _Float4Dumper(Dumper):
     def dump(self, obj: NDArray[np.float32]) -> Buffer:
         """Write the array."""
         elements = np.empty(len(obj), _ELEMENT)
-        elements["size"], elements["value"] = 4, obj
+        elements["size"], elements["value"] = 4, fixed_point(obj)
         header = np.array([1, 0, _FLOAT4, len(obj), 1], ">i4")  # dimensions, nulls, type, length, first index
         return header.tobytes() + elements.tobytes()
 
 
 def teach(connection: psycopg.AsyncConnection[Any]) -> None:
-    """Let a connection take float32[d] as a parameter; CAST(CAST(... AS real[]) AS halfvec) makes a vector of it."""
+    """Let a connection take vectors, float32[d]; CAST(CAST(... AS real[]) AS halfvec) keeps them as they are."""
     connection.adapters.register_dumper(np.ndarray, _Float4Dumper)
 
 

@@ -119,7 +119,7 @@ async def insert(
     """
     results: dict[int, Memory | SomaBrainError] = {}
     if not items:
-        return WrittenMany((), Moment(namespace.epoch, namespace.version))
+        return WrittenMany((), namespace.moment)
     now = items[0][0].create_time
     keys = [request.key for _, request in items if request]
     answered = {}
@@ -159,7 +159,7 @@ async def insert(
         memory = memory_id(new.create_time, secrets.randbits(32))
         placed.append(_Placed(memory, place, new, request))
         results[index] = writing.kept(namespace.name, memory, new, place)
-    moment = Moment(namespace.epoch, namespace.version)
+    moment = namespace.moment
     if placed:
         moment = await _write(connection, tenant, ns, placed)
     results |= {index: results[earlier] for index, earlier in twins.items()}

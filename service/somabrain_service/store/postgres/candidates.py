@@ -26,6 +26,10 @@ from somabrain_service.store.postgres import filters
 from somabrain_service.store.postgres.arrays import bigints
 from somabrain_service.store.protocols import Search
 
+MOST_VECTORS = 50_000
+"""One statement compares so many vectors, those of the newest memories that the filter lets through: 21 ms of a
+processor. Past them an answer says that it was truncated."""
+
 _EXPIRED = """scope AS MATERIALIZED (
     SELECT m.id FROM memories m WHERE m.namespace_id = :ns AND m.expire_time <= :now
 )"""
@@ -47,9 +51,15 @@ _LEXICAL = """lexical AS (
 # A subquery, so that it is made once and not a row.
 _QUERY = "(SELECT CAST(CAST(:vector AS real[]) AS halfvec))"
 
+_COMPARED = """FROM memory_vectors v
+    WHERE v.namespace_id = :ns AND v.encoder_id = :encoder_id AND (v.memory IN (SELECT id FROM scope)) IS {inside}"""
+_FLOOR = """floor AS MATERIALIZED (
+    SELECT v.memory {compared}
+    ORDER BY v.memory DESC OFFSET :most_vectors LIMIT 1
+)"""
+_ABOVE_FLOOR = " AND v.memory > coalesce((SELECT memory FROM floor), -1)"
 _DENSE = """dense AS (
-    SELECT v.memory FROM memory_vectors v
-    WHERE v.namespace_id = :ns AND v.encoder_id = :encoder_id AND (v.memory IN (SELECT id FROM scope)) IS {inside}
+    SELECT v.memory {compared}
     ORDER BY v.embedding <=> {query}, v.memory
     LIMIT :limit
 )"""
@@ -80,7 +90,7 @@ _POOL = """seed AS MATERIALIZED ({seeds}), place AS (
     ) AS near GROUP BY id
 )
 SELECT m.id, pool.seed, m.session, coalesce(m.position, 0), date_part('epoch', m.event_time), m.salience,
-    m.length, {cosine}
+    m.length, {truncated}, {cosine}
 FROM pool CROSS JOIN LATERAL (
     SELECT * FROM memories m WHERE m.namespace_id = :ns AND m.id = pool.id OFFSET 0
 ) AS m {vectors}
@@ -99,11 +109,11 @@ def _text(statement: str) -> TextClause:
     return text(statement)
 
 
-async def find(connection: AsyncConnection, values: Mapping[str, object], search: Search) -> Candidates:
-    """Run the search. `values` holds :ns and :now."""
-    statement, more = _statement(search)
+async def find(connection: AsyncConnection, values: Mapping[str, object], search: Search, vectors: int) -> Candidates:
+    """Run the search. `values` holds :ns and :now; `vectors`: how many the namespace has."""
+    statement, more = _statement(search, many=vectors > MOST_VECTORS)
     found = (await connection.execute(_text(statement), {**values, **more})).all()
-    columns = list(zip(*found, strict=True)) if found else [()] * 8
+    columns = list(zip(*found, strict=True)) if found else [()] * 9
     ids = np.array(columns[0], np.int64)
     sessions: dict[str, int] = {"": -1}
     return Candidates(
@@ -115,7 +125,8 @@ async def find(connection: AsyncConnection, values: Mapping[str, object], search
         salience=np.array(columns[5], np.float64),
         length=np.array(columns[6], np.float64),
         postings=await _postings(connection, values, search.terms, ids),
-        cosine=None if search.vector is None else np.array(columns[7], np.float64),
+        cosine=None if search.vector is None else np.array(columns[8], np.float64),
+        truncated=any(columns[7][:1]),
     )
 
 
@@ -136,8 +147,8 @@ async def _postings(
     )
 
 
-def _statement(search: Search) -> tuple[str, dict[str, object]]:
-    """The one statement of a search, of the parts it needs, and its values."""
+def _statement(search: Search, *, many: bool) -> tuple[str, dict[str, object]]:
+    """The one statement of a search, of the parts it needs, and its values. `many`: not all vectors are compared."""
     values: dict[str, object] = {"reach": REACH, "limit": search.limit}
     if search.filter.empty:
         parts, inside = [_EXPIRED], "FALSE"
@@ -157,9 +168,15 @@ def _statement(search: Search) -> tuple[str, dict[str, object]]:
             "k1_1": K1 + 1,
             "b": B,
         }
-    cosine, vectors = "0", ""
+    cosine, vectors, truncated = "0", "", "false"
     if search.vector is not None:
-        parts.append(_DENSE.format(inside=inside, query=_QUERY))
+        compared = _COMPARED.format(inside=inside)
+        if many:
+            parts.append(_FLOOR.format(compared=compared))
+            compared += _ABOVE_FLOOR
+            truncated = "EXISTS (SELECT FROM floor)"
+            values["most_vectors"] = MOST_VECTORS
+        parts.append(_DENSE.format(compared=compared, query=_QUERY))
         seeds.append("SELECT memory FROM dense")
         values |= {"vector": search.vector, "encoder_id": search.encoder_id}
         cosine = f"coalesce(1 - (v.embedding <=> {_QUERY}), 0)"
@@ -168,5 +185,5 @@ def _statement(search: Search) -> tuple[str, dict[str, object]]:
             " AND v.encoder_id = :encoder_id OFFSET 0) AS v ON true"
         )
     union = " UNION ".join(seeds) or "SELECT CAST(NULL AS bigint) AS memory WHERE false"
-    pool = _POOL.format(seeds=union, inside=inside, cosine=cosine, vectors=vectors)
+    pool = _POOL.format(seeds=union, inside=inside, truncated=truncated, cosine=cosine, vectors=vectors)
     return f"WITH {', '.join([*parts, pool])}", values

@@ -17,9 +17,10 @@ from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.pages import Order, OrderField
 from somabrain_service.domain.scoring import Candidates
-from somabrain_service.store.postgres import candidates, filters, rows
+from somabrain_service.store.postgres import candidates, filters, portions, rows
 from somabrain_service.store.postgres.arrays import bigints
 from somabrain_service.store.protocols import Search, Statistics
+from somabrain_service.store.replica.portion import Portion
 
 # What has expired but is not swept yet is counted in `usage` and `terms`, and taken off here.
 _STATISTICS = text(f"""
@@ -110,7 +111,7 @@ _KEYS = {
 
 
 class PostgresReading:
-    """See `Reading`. `statistics` or `namespace` comes first: it finds the namespace that the others read."""
+    """See `Reading` and `Source`. `statistics` or `namespace` comes first: it finds the namespace to be read."""
 
     def __init__(
         self, connection: AsyncConnection, name: NamespaceName, now: datetime, seen: Callable[[Namespace], Namespace]
@@ -120,12 +121,17 @@ class PostgresReading:
         self._name = name
         self._now = now
         self._ns: int | None = None
+        self._vectors = 0
+
+    @property
+    def _namespace_id(self) -> int:
+        if self._ns is None:
+            raise RuntimeError("statistics() or namespace() is to be asked first")
+        return self._ns
 
     @property
     def _values(self) -> dict[str, object]:
-        if self._ns is None:
-            raise RuntimeError("statistics() or namespace() is to be asked first")
-        return {"ns": self._ns, "now": self._now}
+        return {"ns": self._namespace_id, "now": self._now}
 
     async def statistics(self, terms: Sequence[str] = ()) -> Statistics:
         """See `Reading.statistics`."""
@@ -133,7 +139,7 @@ class PostgresReading:
         row = (await self._connection.execute(_STATISTICS, values)).one_or_none()
         if row is None:
             raise _no_namespace(self._name)
-        self._ns = row.id
+        self._ns, self._vectors = row.id, row.vectors
         return Statistics(self._seen(rows.namespace(row)), row.memories, int(row.tokens), row.vectors, tuple(row.df))
 
     async def namespace(self) -> Namespace:
@@ -177,7 +183,7 @@ class PostgresReading:
 
     async def candidates(self, search: Search) -> Candidates:
         """See `Reading.candidates`."""
-        return await candidates.find(self._connection, self._values, search)
+        return await candidates.find(self._connection, self._values, search, self._vectors)
 
     async def memories(self, ids: Sequence[int], size_bytes: int) -> list[Memory]:
         """See `Reading.memories`."""
@@ -222,6 +228,14 @@ class PostgresReading:
         )
         found = await self._connection.execute(statement, {**self._values, **values, "limit": limit})
         return [(row[0], row[1]) for row in found]
+
+    async def identifiers(self, after: int, limit: int) -> list[int]:
+        """See `Source.identifiers`."""
+        return await portions.identifiers(self._connection, self._namespace_id, after, limit)
+
+    async def portion(self, ids: Sequence[int], encoder_id: str) -> Portion:
+        """See `Source.portion`."""
+        return await portions.portion(self._connection, self._namespace_id, ids, encoder_id)
 
 
 def _no_namespace(name: NamespaceName) -> NotFound:

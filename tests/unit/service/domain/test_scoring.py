@@ -67,7 +67,7 @@ def ranked(candidates: Candidates, query: LexicalQuery, half_life: timedelta | N
 
 def shuffled(candidates: Candidates, order: list[int], chance: random.Random) -> Candidates:
     """The same candidates with rows in another order, and postings in any."""
-    columns = set(Candidates.__slots__) - {"postings"}
+    columns = set(Candidates.__slots__) - {"postings", "truncated"}
     values = {name: getattr(candidates, name) for name in columns}
     p = candidates.postings
     mixed = list(range(len(p.row)))

@@ -1,0 +1,65 @@
+"""What a replica in memory is filled from: memories without their text, as columns, many a row of the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from somabrain_service.store.postgres.arrays import bigints
+from somabrain_service.store.replica.portion import NEVER, Fields, Portion, TermPostings
+
+_IDENTIFIERS = text(
+    "SELECT m.id FROM memories m WHERE m.namespace_id = :ns AND m.id > :after ORDER BY m.id LIMIT :limit"
+)
+
+_FIELDS = text(f"""
+SELECT m.id, m.kind, m.session, coalesce(m.position, 0) AS position, m.subject, m.labels,
+    CAST(extract(epoch FROM m.event_time) * 1000000 AS bigint) AS event_us,
+    CAST(extract(epoch FROM m.create_time) * 1000000 AS bigint) AS create_us,
+    coalesce(CAST(extract(epoch FROM m.expire_time) * 1000000 AS bigint), {NEVER}) AS expire_us,
+    m.salience, m.pinned, m.length
+FROM memories m WHERE m.namespace_id = :ns AND m.id = ANY(CAST(:ids AS bigint[]))
+""")
+
+_TERMS = text("""
+SELECT t.term, array_agg(t.memory) AS memories, array_agg(t.tf) AS tf FROM memory_terms t
+WHERE t.namespace_id = :ns AND t.memory = ANY(CAST(:ids AS bigint[])) GROUP BY t.term
+""")
+
+# As bytes, because a number each would be written out and read again.
+_VECTORS = text("""
+SELECT v.encoder_id, array_agg(v.memory ORDER BY v.memory) AS memories,
+    CASE WHEN v.encoder_id = :encoder_id THEN string_agg(halfvec_send(v.embedding), CAST('' AS bytea) ORDER BY v.memory)
+    END AS embeddings
+FROM memory_vectors v WHERE v.namespace_id = :ns AND v.memory = ANY(CAST(:ids AS bigint[])) GROUP BY v.encoder_id
+""")
+_HEADER = 2
+"""A vector as bytes is its dimension, a number of no meaning, and then its halves, each in two bytes."""
+
+
+async def identifiers(connection: AsyncConnection, ns: int, after: int, limit: int) -> list[int]:
+    """See `Source.identifiers`."""
+    found = await connection.execute(_IDENTIFIERS, {"ns": ns, "after": after, "limit": limit})
+    return [row.id for row in found]
+
+
+async def portion(connection: AsyncConnection, ns: int, ids: Sequence[int], encoder_id: str) -> Portion:
+    """See `Source.portion`."""
+    which = {"ns": ns, "ids": bigints(ids)}
+    fields = [Fields(*row) for row in await connection.execute(_FIELDS, which)]
+    terms = [
+        TermPostings(row.term, np.array(row.memories, np.int64), np.array(row.tf, np.int32))
+        for row in await connection.execute(_TERMS, which)
+    ]
+    encoded, vectors, others = np.zeros(0, np.int64), np.zeros((0, 0), np.float32), [np.zeros(0, np.int64)]
+    for row in await connection.execute(_VECTORS, {**which, "encoder_id": encoder_id}):
+        if row.embeddings is None:
+            others.append(np.array(row.memories, np.int64))
+            continue
+        encoded = np.array(row.memories, np.int64)
+        halves = np.frombuffer(row.embeddings, ">f2").reshape(len(encoded), -1)
+        vectors = halves[:, _HEADER:].astype(np.float32)
+    return Portion(fields, terms, encoded, vectors, np.concatenate(others))

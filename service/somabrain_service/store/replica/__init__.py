@@ -1,0 +1,1 @@
+"""Namespaces in memory: the searches of a Recall answered from arrays, exactly as PostgreSQL answers them."""

@@ -1,0 +1,15 @@
+"""The best of many by score, then by name."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def best(score: NDArray[np.float64], ids: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
+    """Positions of the `limit` highest scores; among equal ones at the cut the lowest ids; in no order."""
+    if len(score) <= limit:
+        return np.arange(len(score))
+    cut = np.partition(score, len(score) - limit)[len(score) - limit]
+    above, equal = np.flatnonzero(score > cut), np.flatnonzero(score == cut)
+    return np.concatenate((above, equal[np.argsort(ids[equal])][: limit - len(above)]))

@@ -1,0 +1,62 @@
+"""A reading of PostgreSQL whose searches are answered from memory, where that is exactly as far as the reading."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.errors import NotFound
+from somabrain_service.domain.names import NamespaceName, TenantId
+from somabrain_service.domain.namespace import Namespace
+from somabrain_service.domain.scoring import Candidates
+from somabrain_service.domain.tokens import Moment
+from somabrain_service.store.postgres.reading import PostgresReading
+from somabrain_service.store.protocols import Search, Statistics
+from somabrain_service.store.replica.replica import Replica
+from somabrain_service.store.replica.replicas import Replicas
+
+
+class ReplicaReading(PostgresReading):
+    """See `Reading`."""
+
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        name: NamespaceName,
+        now: datetime,
+        seen: Callable[[Namespace], Namespace],
+        *,
+        replicas: Replicas,
+        tenant: TenantId,
+    ) -> None:
+        super().__init__(connection, name, now, seen)
+        self._replicas = replicas
+        self._tenant = tenant
+        self._replica: Replica | None = None
+        self._moment: Moment | None = None
+
+    async def statistics(self, terms: Sequence[str] = ()) -> Statistics:
+        """See `Reading.statistics`."""
+        try:
+            namespace = await self.namespace()
+        except NotFound:
+            self._replicas.drop(self._tenant, self._name)
+            raise
+        self._replica = await self._replicas.at(self._tenant, namespace, self)
+        if self._replica is None:
+            seen = await super().statistics(terms)
+            self._replicas.want(self._tenant, seen)
+            return seen
+        self._moment = self._replica.moment
+        seen = self._replica.statistics(namespace, terms, self._now)
+        self._vectors = seen.vectors
+        return seen
+
+    async def candidates(self, search: Search) -> Candidates:
+        """See `Reading.candidates`."""
+        # Another reading may have taken the replica further meanwhile.
+        if self._replica is None or self._replica.moment != self._moment:
+            return await super().candidates(search)
+        return self._replica.candidates(search, self._now)

@@ -1,0 +1,284 @@
+"""Searched in PostgreSQL or in memory, a namespace gives the same answer: the same list, the same scores to the bit."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from common.config.settings import DatabaseSettings, ReplicaSettings
+from somabrain_service.commands.batch_remember_memories import Item
+from somabrain_service.commands.delete_namespace import delete_namespace
+from somabrain_service.commands.erase_subject import erase_subject
+from somabrain_service.commands.services import Services
+from somabrain_service.domain import analysis, lexical
+from somabrain_service.domain.filter import MemoryFilter
+from somabrain_service.domain.memory import Memory, MemoryDraft, MemoryKind, Vector
+from somabrain_service.domain.names import NamespaceName, tenant_id
+from somabrain_service.domain.scoring import Candidates
+from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
+from somabrain_service.encoders.onnx import OnnxEncoder
+from somabrain_service.store.open import open_store
+from somabrain_service.store.protocols import Search
+from somabrain_service.store.replica.replica import Replica
+from somabrain_service.store.replica.store import ReplicaStore
+from tests.integration.conftest import Clone
+from tests.integration.store.conftest import Brain, settle
+
+TENANT = tenant_id("https://issuer.test", "a")
+BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+_numbers = itertools.count()
+
+words = st.lists(
+    st.sampled_from(["bee", "hive", "meadow", "clover", "queen", "drone", "wax", "honey", "frost"]), min_size=1
+)
+vectors = st.integers(0, 5).map(
+    lambda seed: Vector(tuple(map(float, np.random.default_rng(seed).normal(size=DIMENSIONS))))
+)
+sessions = st.sampled_from(["", "s1", "s2"])
+subjects = st.sampled_from(["", "ada", "ben"])
+labels = st.dictionaries(st.sampled_from(["colour", "size"]), st.sampled_from(["red", "big"]))
+hours = st.integers(-50, 50).map(lambda n: BEGINNING + timedelta(hours=n))
+
+
+@dataclass(frozen=True)
+class Remember:
+    items: Sequence[Item]
+
+
+@dataclass(frozen=True)
+class Update:
+    number: int
+    changes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Forget:
+    number: int
+
+
+@dataclass(frozen=True)
+class Erase:
+    subject: str
+
+
+@dataclass(frozen=True)
+class Pass:
+    hours: int
+
+
+@dataclass(frozen=True)
+class MakeAnew:
+    pass
+
+
+@dataclass(frozen=True)
+class Ask:
+    query: str
+    vector: Vector | None
+    filter: MemoryFilter
+    limit: int
+
+
+items = st.builds(
+    Item,
+    st.builds(
+        MemoryDraft,
+        words.map(" ".join),
+        kind=st.sampled_from(MemoryKind),
+        session=sessions,
+        subject=subjects,
+        labels=labels,
+        event_time=hours,
+        salience=st.sampled_from([0.0, 0.5, 1.0]),
+        ttl=st.sampled_from([None, timedelta(hours=2), timedelta(hours=5)]),
+    ),
+    vectors,
+)
+changes = st.fixed_dictionaries(
+    {},
+    optional={
+        "text": words.map(" ".join),
+        "session": sessions,
+        "subject": subjects,
+        "labels": labels,
+        "kind": st.sampled_from(MemoryKind),
+        "salience": st.sampled_from([0.0, 1.0]),
+        "event_time": hours,
+    },
+).filter(bool)
+filters = st.builds(
+    MemoryFilter,
+    labels=labels,
+    kinds=st.lists(st.sampled_from(MemoryKind), max_size=2).map(tuple),
+    sessions=st.lists(sessions, max_size=2).map(tuple),
+    subjects=st.lists(subjects, max_size=2).map(tuple),
+    event_time_from=st.none() | hours,
+    create_time_until=st.none() | hours,
+    pinned=st.sampled_from([None, None, False, True]),
+)
+asks = st.builds(
+    Ask, words.map(" ".join), st.none() | vectors, st.just(MemoryFilter()) | filters, st.sampled_from([1, 2, 5, 200])
+)
+steps = st.lists(
+    st.builds(Remember, st.lists(items, min_size=1, max_size=12))
+    | st.builds(Update, st.integers(0, 50), changes)
+    | st.builds(Forget, st.integers(0, 50))
+    | st.builds(Erase, st.sampled_from(["ada", "ben"]))
+    | st.builds(Pass, st.integers(1, 3))
+    | st.builds(MakeAnew)
+    | asks
+    | asks,
+    min_size=4,
+    max_size=20,
+)
+
+
+@dataclass
+class Pair:
+    """A namespace seen through both stores, and what the database's owner sees of it."""
+
+    sql: Brain
+    replica: Brain
+    owner: psycopg.Connection
+    now: datetime = BEGINNING
+    memories: list[Memory] = field(default_factory=list)
+
+    async def do(self, step: object) -> None:
+        self.now += timedelta(seconds=1)
+        match step:
+            case Remember(drafts):
+                self.memories += await self.sql.remember_all(*drafts)
+            case Update(number, fields):
+                await self._update(number, fields)
+            case Forget(number) if self.memories:
+                memory = self.memories.pop(number % len(self.memories))
+                await self.sql.forget(memory.name, allow_missing=True)
+            case Erase(subject):
+                await erase_subject(self.sql.services, TENANT, self.sql.parent, subject)
+            case Pass(count):
+                self.now += timedelta(hours=count)
+            case MakeAnew():
+                await delete_namespace(self.sql.services, TENANT, self.sql.parent)
+                await self.sql.create(recency_half_life=timedelta(days=1))
+                self.memories.clear()
+            case Ask():
+                await self.compare(step)
+
+    async def _update(self, number: int, fields: dict[str, Any]) -> None:
+        live = {memory.name for memory in await self.sql.listed(page_size=1000)}
+        there = [i for i, memory in enumerate(self.memories) if memory.name in live]
+        if there:
+            i = there[number % len(there)]
+            self.memories[i] = (await self.sql.update(self.memories[i], **fields)).memory
+
+    async def compare(self, ask: Ask) -> None:
+        """Ask both; all that they say must be equal, and the replica must be what answered."""
+        await settle(self.replica.services, TENANT, self.replica.parent)
+        terms = tuple(sorted(analysis.newest("en").terms(ask.query)))
+        found = []
+        for brain in (self.sql, self.replica):
+            async with brain.services.store.reading(TENANT, brain.parent, self.now) as reading:
+                seen = await reading.statistics(terms)
+                rare = lexical.rare(seen.memories, seen.df)
+                search = Search(
+                    terms=terms,
+                    idf=tuple(lexical.idf(seen.memories, seen.df).tolist()),
+                    seeds=tuple(i for i, yes in enumerate(rare) if yes),
+                    mean_length=seen.mean_length,
+                    vector=None if ask.vector is None else unit(ask.vector),
+                    encoder_id=ENCODER_ID,
+                    filter=ask.filter,
+                    limit=ask.limit,
+                )
+                found.append((seen, await reading.candidates(search)))
+        (seen, candidates), (also_seen, also_candidates) = found
+        assert also_seen == seen
+        assert same(candidates, also_candidates)
+        replica = self.held()
+        assert replica.moment == seen.moment
+        assert set(replica.keys) == self.kept_keys()
+        answers = [
+            await brain.recall(ask.query, vector=ask.vector, filter=ask.filter, top_k=min(ask.limit, 200))
+            for brain in (self.sql, self.replica)
+        ]
+        assert answers[1] == answers[0]
+
+    def held(self) -> Replica:
+        store = self.replica.services.store
+        assert isinstance(store, ReplicaStore)
+        replica = store.replicas.held(TENANT, self.replica.parent)
+        assert replica is not None
+        return replica
+
+    def kept_keys(self) -> set[str]:
+        """Every word, label, session and subject that a row of the database still has."""
+        found = self.owner.execute(
+            """
+            WITH m AS (SELECT m.* FROM memories m JOIN namespaces n ON n.id = m.namespace_id WHERE n.name = %(name)s)
+            SELECT 't' || t.term FROM memory_terms t JOIN m ON m.id = t.memory
+            UNION SELECT 'l' || l.key || '/' || l.value FROM memory_labels l JOIN m ON m.id = l.memory
+            UNION SELECT 's' || session FROM m UNION SELECT 'u' || subject FROM m
+            """,
+            {"name": self.sql.parent.namespace},
+        )
+        return {key.replace("/", "\0") for (key,) in found}
+
+
+def unit(vector: Vector) -> np.ndarray:
+    values = np.array(vector.values)
+    return np.asarray(values / np.linalg.norm(values), np.float32)
+
+
+def same(one: Candidates, other: Candidates) -> bool:
+    """Whether all columns are equal to the bit, sessions up to their numbers, postings up to their order."""
+
+    def sessions(candidates: Candidates) -> list[int]:
+        numbers: dict[int, int] = {-1: -1}
+        return [numbers.setdefault(int(n), len(numbers)) for n in candidates.session]
+
+    def postings(candidates: Candidates) -> list[tuple[float, ...]]:
+        p = candidates.postings
+        return sorted(zip(p.row.tolist(), p.term.tolist(), p.tf.tolist(), strict=True))
+
+    columns = [f.name for f in fields(Candidates) if f.name not in {"session", "postings"}]
+    return (
+        all(np.array_equal(getattr(one, name), getattr(other, name)) for name in columns)
+        and sessions(one) == sessions(other)
+        and postings(one) == postings(other)
+    )
+
+
+@pytest.mark.timeout(600)
+@settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(steps=steps, last=st.lists(asks, min_size=2, max_size=4))
+async def test_both_stores_give_the_same_answers(
+    database: Clone, minilm: OnnxEncoder, steps: list[object], last: list[Ask]
+) -> None:
+    """Whatever was remembered, changed, forgotten, erased and made anew, and whatever has expired meanwhile; and the
+    replica knows no word that is not in the database any more."""
+    parent = NamespaceName.of(f"n{next(_numbers)}")
+    async with (
+        open_store(database.app_dsn, DatabaseSettings()) as sql,
+        open_store(database.app_dsn, DatabaseSettings(), replica=ReplicaSettings()) as replica,
+    ):
+        with psycopg.connect(database.owner_dsn, autocommit=True) as owner:
+            encoders = {ENCODER_ID: minilm}
+            brains = [
+                Brain(Services(store, encoders, ENCODER_ID, clock=lambda: pair.now), TENANT, parent)
+                for store in (sql, replica)
+            ]
+            pair = Pair(brains[0], brains[1], owner)
+            await pair.sql.create(recency_half_life=timedelta(days=1))
+            for step in (*steps, *last):
+                await pair.do(step)
