@@ -12,17 +12,15 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx2
 import kopf
-from lightkube.config.kubeconfig import KubeConfig
-from lightkube.core.async_client import AsyncClient
 
 from common.config.settings import Settings
 from somabrain_operator import names
 from somabrain_operator.app import release
-from somabrain_operator.cluster.api import TIMEOUT_S, Cluster
-from somabrain_operator.cluster.kinds import JOB
-from somabrain_operator.cluster.observe import read_brain, resolve
+from somabrain_operator.cluster.api import Cluster
+from somabrain_operator.cluster.connection import connection, credentials
+from somabrain_operator.cluster.kinds import CHILDREN
+from somabrain_operator.cluster.observe import read_brain, resolve, wanted_by
 from somabrain_operator.metrics import Metrics
 from somabrain_operator.names import Key
 from somabrain_operator.observed import Observed
@@ -37,9 +35,8 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
     """Connect; kopf's own settings stay as they are but for the events, which the other one does not post either."""
     settings.posting.enabled = False
     memo.stack = AsyncExitStack()
-    client = AsyncClient(KubeConfig.from_env().get(), timeout=httpx2.Timeout(TIMEOUT_S), trust_env=False)
-    await memo.stack.enter_async_context(client)
-    memo.cluster = Cluster(client, Metrics())
+    opened = await memo.stack.enter_async_context(connection(lambda: credentials(settings)))
+    memo.cluster = Cluster(opened, Metrics())
 
 
 @kopf.on.cleanup()
@@ -57,12 +54,12 @@ async def bring(body: kopf.Body, patch: kopf.Patch, memo: kopf.Memo, **_: Any) -
     raw: dict[str, Any] = dict(body)
     key = Key(raw["metadata"]["namespace"], raw["metadata"]["name"])
     brain = read_brain(key, {**raw, "status": {}})
-    jobs = await cluster.list(JOB, key.namespace, {"app.kubernetes.io/instance": key.name})
+    jobs = await cluster.list(CHILDREN["Job"], key.namespace, {"app.kubernetes.io/instance": key.name})
     seen = Observed(
         brain=brain,
-        references=await resolve(cluster, brain),
+        references=await resolve(cluster, key, brain.uid, wanted_by(brain)),
         children={},
-        jobs=tuple({"apiVersion": "batch/v1", "kind": "Job", **job} for job in jobs),
+        jobs=jobs,
         pods=(),
         reports={},
         now=datetime.now(UTC),
@@ -78,6 +75,6 @@ async def bring(body: kopf.Body, patch: kopf.Patch, memo: kopf.Memo, **_: Any) -
 
 
 @kopf.on.login()
-def log_in(**given: Any) -> kopf.ConnectionInfo | None:
-    """Log in as KUBECONFIG says."""
-    return kopf.login_with_kubeconfig(**given)
+def log_in(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo | None:
+    """Log in as our own requests do."""
+    return credentials(settings)

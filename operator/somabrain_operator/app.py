@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -14,30 +14,28 @@ from importlib.resources import files
 from typing import Final
 
 import aiohttp
-import httpx2
+import kopf
 import structlog
-from lightkube.config.kubeconfig import KubeConfig, SingleConfig
-from lightkube.core.async_client import AsyncClient
 
 from common.config.settings import OperatorSettings, Settings
 from common.errors import ConfigurationError, NotFound, ResourceExhausted, Unavailable
 from somabrain_operator import names
-from somabrain_operator.cluster.api import TIMEOUT_S, Cluster
+from somabrain_operator.cache import Cache
+from somabrain_operator.cluster.api import Cluster
+from somabrain_operator.cluster.connection import connection
 from somabrain_operator.cluster.kinds import BRAIN
+from somabrain_operator.cluster.listing import Listing
 from somabrain_operator.cluster.probe import ReadinessProbe
-from somabrain_operator.echoes import Echoes
 from somabrain_operator.election import Election
 from somabrain_operator.health import FROZEN_LEASES, Vitals, http_server, make_app
 from somabrain_operator.leadership import Seat
 from somabrain_operator.metrics import Metrics
-from somabrain_operator.names import Key
 from somabrain_operator.observed import Release
 from somabrain_operator.proof import WatchProof
 from somabrain_operator.queue import WorkQueue
 from somabrain_operator.reconcile import Reconciler
 from somabrain_operator.references import ReferenceWatch
-from somabrain_operator.render.metadata import brain_of
-from somabrain_operator.tree import Json, text
+from somabrain_operator.tree import Json, Manifest
 
 STOP_GRACE_S: Final = 15.0
 """How long reconciles under way may finish; each of their calls has a time-out."""
@@ -48,31 +46,20 @@ _log = structlog.stdlib.get_logger("somabrain_operator")
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """Where events go: each is turned into a key, and forgotten."""
+    """Where events go: each is kept as what is known now, and becomes the key of whom it concerns."""
 
     queue: WorkQueue
-    echoes: Echoes
+    cache: Cache
     election: Election
 
-    def brain_seen(self, event: str | None, seen: Json) -> None:
-        """Take an event of a SomaBrain."""
-        self._take(Key(text(seen, "metadata", "namespace"), text(seen, "metadata", "name")), event, seen)
-
-    def child_seen(self, event: str | None, seen: Json) -> None:
-        """Take an event of an object that carries our labels; pods have another owner, and labels can be edited."""
-        instance = brain_of(seen) or text(seen, "metadata", "labels", "app.kubernetes.io/instance")
-        if instance:
-            self._take(Key(text(seen, "metadata", "namespace"), instance), event, seen)
+    def seen(self, kind: str, event: str | None, found: Manifest) -> None:
+        """Take an event of a SomaBrain or of a child; None: it is only listed."""
+        for key in self.cache.told(kind, event, found):
+            self.queue.add(key, lambda: event == "DELETED" or not self.cache.is_echo(kind, found))
 
     def lease_seen(self, event: str | None, seen: Json) -> None:
         """Take an event of a Lease of the operator's name."""
         self.election.lease_seen(event, seen)
-
-    def _take(self, key: Key, event: str | None, seen: Json) -> None:
-        uid, version = text(seen, "metadata", "uid"), text(seen, "metadata", "resourceVersion")
-        if event == "DELETED":
-            self.echoes.forget(uid)
-        self.queue.add(key, lambda: not self.echoes.is_echo(uid, version))
 
 
 def release(told: OperatorSettings) -> Release:
@@ -87,37 +74,38 @@ def release(told: OperatorSettings) -> Release:
 
 
 @asynccontextmanager
-async def running(told: Settings, config: SingleConfig | None = None) -> AsyncIterator[Intake]:
+async def running(told: Settings, log_in: Callable[[], kopf.ConnectionInfo | None]) -> AsyncIterator[Intake]:
     """Run the operator's own parts and yield where events go.
 
     Args:
         told: the settings.
-        config: how the API server is reached; None: as the pod or KUBECONFIG says.
+        log_in: says where the API server is, and who we are.
 
     Raises:
         ConfigurationError: the CustomResourceDefinition is not installed, or the HTTP port cannot be bound.
     """
-    metrics, echoes = Metrics(), Echoes()
-    config = config or KubeConfig.from_env().get()
-    async with (
-        AsyncClient(config, timeout=httpx2.Timeout(TIMEOUT_S), trust_env=False) as client,
-        aiohttp.ClientSession() as session,
-    ):
-        cluster = Cluster(client, metrics)
+    metrics, cache = Metrics(), Cache()
+    async with connection(log_in) as open_connection, aiohttp.ClientSession() as session:
+        cluster = Cluster(open_connection, metrics)
         await _require_crd(cluster, told.operator)
         references = ReferenceWatch(cluster, told.operator.references_s)
         reconciler = Reconciler(
-            cluster, ReadinessProbe(session), release(told.operator), references, echoes, metrics.conditions
+            cluster, ReadinessProbe(session), release(told.operator), references, cache, metrics.conditions
         )
         queue = WorkQueue(reconciler.reconcile, metrics, workers=told.operator.workers, resync_s=told.operator.resync_s)
+        listing = Listing(cluster, cache, queue.add, told.operator)
         seat, proof = _seat(told.operator), WatchProof()
         election = Election(cluster, seat, proof, metrics)
         vitals = Vitals(queue.oldest_s, proof.silent_s, FROZEN_LEASES * seat.lease_s, lambda: election.leading)
 
         async def work() -> None:
+            await listing.filled()
+            for key in cache.brains():
+                queue.add(key)
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(queue.run())
+                    group.create_task(listing.run())
                     group.create_task(references.run(queue.add))
             finally:
                 metrics.conditions.clear()
@@ -129,7 +117,7 @@ async def running(told: Settings, config: SingleConfig | None = None) -> AsyncIt
         ):
             _log.info("operator started", http_port=port, namespaces=list(told.operator.namespaces) or "all")
             try:
-                yield Intake(queue, echoes, election)
+                yield Intake(queue, cache, election)
             finally:
                 await queue.stop(STOP_GRACE_S)
                 _log.info("operator stopped")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import AsyncExitStack
-from typing import Any
 
 import kopf
 
@@ -12,33 +11,41 @@ from common.config.settings import settings as told
 from common.log import configure_logging
 from somabrain_operator import handlers
 from somabrain_operator.app import running
+from somabrain_operator.cluster.connection import credentials
+from somabrain_operator.cluster.kinds import LEASE, WATCHED
+from somabrain_operator.stateless import NoDiffBase, NoProgress
 
 
 @kopf.on.startup(errors=kopf.ErrorsMode.PERMANENT)
 async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -> None:
     """Set kopf to watching only, and start our own parts."""
     configure_logging(told.log)
-    for noisy in ("kopf.objects", "httpx2", "httpcore2"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)  # they speak of every event and every request
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # it speaks of every event
     settings.peering.standalone = True
     settings.posting.enabled = False
     settings.scanning.disabled = True  # the kinds we watch do not come and go
     settings.queueing.worker_limit = 100
+    settings.queueing.idle_timeout = 0.05  # a worker is one object's; one that idles keeps others from being told of
+    settings.persistence.diffbase_storage = NoDiffBase()
+    settings.persistence.progress_storage = NoProgress()
+    settings.watching.chunk_size = 100
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 310
     settings.watching.connect_timeout = 30
     settings.watching.inactivity_timeout = 70
-    for group, version, plural in handlers.CHILD_KINDS:
-        settings.watching.label_selectors[group, version, plural] = handlers.CHILD_LABEL
-    settings.watching.field_selectors[handlers.LEASE_KIND] = f"metadata.name={told.operator.lease_name}"
+    for each in WATCHED.values():
+        settings.watching.label_selectors[each.group, each.version, each.plural] = handlers.CHILD_LABEL
+    settings.watching.field_selectors[LEASE.group, LEASE.version, LEASE.plural] = (
+        f"metadata.name={told.operator.lease_name}"
+    )
     memo.stack = AsyncExitStack()
-    memo.intake = await memo.stack.enter_async_context(running(told))
+    memo.intake = await memo.stack.enter_async_context(running(told, lambda: credentials(settings)))
 
 
 @kopf.on.login()
-def log_in(**given: Any) -> kopf.ConnectionInfo | None:
-    """Log in as the pod's service account, or as KUBECONFIG says."""
-    return kopf.login_with_service_account(**given) or kopf.login_with_kubeconfig(**given)
+def log_in(settings: kopf.OperatorSettings, **_: object) -> kopf.ConnectionInfo | None:
+    """Log in as our own requests do."""
+    return credentials(settings)
 
 
 @kopf.on.cleanup()

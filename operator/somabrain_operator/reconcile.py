@@ -6,16 +6,17 @@ likes; when nothing is to be done it writes nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
 from common.errors import FailedPrecondition, NotFound, PermissionDenied, SomaBrainError, Unavailable
+from somabrain_operator import names
+from somabrain_operator.cache import Cache
 from somabrain_operator.cluster.api import Cluster
-from somabrain_operator.cluster.observe import observe, read_brain
+from somabrain_operator.cluster.observe import observe, read_brain, unseen
 from somabrain_operator.cluster.probe import ReadinessProbe
 from somabrain_operator.diff.foreign import drift, removal
-from somabrain_operator.echoes import Echoes
 from somabrain_operator.metrics import ConditionMetrics
 from somabrain_operator.names import ChildId, Key, child_id
 from somabrain_operator.observed import Release
@@ -27,7 +28,7 @@ from somabrain_operator.references import ReferenceWatch
 from somabrain_operator.render.metadata import Owner, rendered_hash
 from somabrain_operator.status import render_status
 from somabrain_operator.status.transitions import Transition, transitions
-from somabrain_operator.tree import Manifest
+from somabrain_operator.tree import Manifest, text
 
 _log = structlog.stdlib.get_logger("somabrain_operator.reconcile")
 
@@ -40,7 +41,7 @@ class Reconciler:
     probe: ReadinessProbe
     release: Release
     references: ReferenceWatch
-    echoes: Echoes
+    cache: Cache
     conditions: ConditionMetrics
 
     async def reconcile(self, key: Key) -> float | None:
@@ -52,31 +53,33 @@ class Reconciler:
         Raises:
             SomaBrainError: something could not be read or written; the status says so where it could be written.
         """
-        observed = await observe(self.cluster, self.probe, key)
+        observed = await observe(self.cluster, self.cache, self.probe, key)
         if observed is None or observed.brain.deleting:
             self.references.forget(key)
             self.conditions.forget(key)
             return GONE
         self.references.remember(observed)
         plan = make_plan(observed, self.release)
+        if taken := await unseen(self.cluster, plan):
+            plan = make_plan(replace(observed, children={**observed.children, **taken}), self.release)
         children, refusal = await self._apply(plan)
         why = redact(refusal.message) if refusal else ""
         if refusal is not None:
             plan = without_unmade_job(plan, children, why)
-        status = render_status(plan, children, why)
+        status, edited = render_status(plan, children, why), False
         if status != observed.brain.status:
             try:
                 answer = await self.cluster.write_status(key, observed.brain.uid, status)
             except NotFound:
                 return GONE  # it was deleted meanwhile
-            if read_brain(key, answer).asks_as(observed.brain):  # else an edit came first, and its event is news
-                self.echoes.expect(answer)
+            self.cache.wrote(names.KIND, answer)
+            edited = not read_brain(key, answer).asks_as(observed.brain)
             for each in transitions(observed.brain.status, status):
                 await self._tell(plan.owner, each)
         self.conditions.keep(key, status)
         if refusal is not None:
             raise refusal
-        return plan.wake_after_s
+        return 0.0 if edited else plan.wake_after_s  # an edit that came in between may have no event of its own
 
     async def _apply(self, plan: Plan) -> tuple[dict[ChildId, Manifest], SomaBrainError | None]:
         """Do what the plan asks, in its order; return the children as they are then, and what failed, if anything did.
@@ -126,5 +129,5 @@ class Reconciler:
             _log.warning("event not recorded", namespace=owner.key.namespace, name=owner.key.name, error=exc.message)
 
     def _written(self, answer: Manifest) -> Manifest:
-        self.echoes.expect(answer)
+        self.cache.wrote(text(answer, "kind"), answer)
         return answer

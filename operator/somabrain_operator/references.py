@@ -5,16 +5,27 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import structlog
 
 from common.errors import SomaBrainError
 from somabrain_operator.cluster.api import Cluster
 from somabrain_operator.cluster.observe import resolve
+from somabrain_operator.named import Reference
 from somabrain_operator.names import Key
-from somabrain_operator.observed import Brain, Observed, Resolved
+from somabrain_operator.observed import Observed, Resolved
 
 _log = structlog.stdlib.get_logger("somabrain_operator.references")
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a reconcile has acted upon."""
+
+    uid: str
+    references: tuple[Reference, ...]
+    digests: Mapping[str, Mapping[str, str]]
 
 
 class ReferenceWatch:
@@ -24,28 +35,37 @@ class ReferenceWatch:
         """Look at each resource's references at least once in `every_s`."""
         self._cluster = cluster
         self._every_s = every_s
-        self._seen: dict[Key, tuple[Brain, Mapping[str, Mapping[str, str]]]] = {}
+        self._seen: dict[Key, _Seen] = {}
 
     def remember(self, observed: Observed) -> None:
         """Keep what a reconcile has acted upon."""
-        self._seen[observed.brain.key] = observed.brain, _digests(observed.references)
+        wanted = tuple(each.reference for each in observed.references)
+        self._seen[observed.brain.key] = _Seen(observed.brain.uid, wanted, _digests(observed.references))
 
     def forget(self, key: Key) -> None:
         """Look at a key's references no more."""
         self._seen.pop(key, None)
 
     async def run(self, wake: Callable[[Key], None]) -> None:
-        """Look until cancelled."""
+        """Look until cancelled, at one after the other, so that the API server has as much to do at any time."""
         while True:
-            await asyncio.sleep(self._every_s * random.uniform(0.7, 0.9))  # noqa: S311 - spreads load, guards nothing
-            for key, (brain, digests) in list(self._seen.items()):
-                try:
-                    found = _digests(await resolve(self._cluster, brain))
-                except SomaBrainError as exc:
-                    _log.warning("references not read", namespace=key.namespace, name=key.name, error=exc.message)
-                    continue
-                if found != digests:
-                    wake(key)
+            round_s = self._every_s * random.uniform(0.7, 0.9)  # noqa: S311 - spreads load, guards nothing
+            keys = list(self._seen)
+            for key in keys:
+                await asyncio.sleep(round_s / len(keys))
+                if seen := self._seen.get(key):
+                    await self._look(key, seen, wake)
+            if not keys:
+                await asyncio.sleep(round_s)
+
+    async def _look(self, key: Key, seen: _Seen, wake: Callable[[Key], None]) -> None:
+        try:
+            found = _digests(await resolve(self._cluster, key, seen.uid, seen.references))
+        except SomaBrainError as exc:
+            _log.warning("references not read", namespace=key.namespace, name=key.name, error=exc.message)
+            return
+        if found != seen.digests:
+            wake(key)
 
 
 def _digests(references: tuple[Resolved, ...]) -> Mapping[str, Mapping[str, str]]:

@@ -2,64 +2,63 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final, cast
+from typing import Final
 
-from lightkube.core.async_client import AsyncClient
-from lightkube.generic_resource import GenericNamespacedResource
-from lightkube.types import CascadeType, PatchType
-
-from common.errors import Aborted, FailedPrecondition, NotFound, Unavailable
+from common.errors import Aborted, FailedPrecondition, NotFound
 from somabrain_operator import moments, names
-from somabrain_operator.cluster.errors import translated
+from somabrain_operator.cluster.connection import APPLY, JSON_PATCH, Connection
 from somabrain_operator.cluster.kinds import BRAIN, CHILDREN, EVENT, Kind
 from somabrain_operator.metrics import Metrics
 from somabrain_operator.names import ChildId, Key
 from somabrain_operator.render.metadata import Owner
-from somabrain_operator.tree import Json, Manifest, text
+from somabrain_operator.tree import Json, Manifest, items, mapping, text
 
-TIMEOUT_S: Final = 15.0
+PAGE: Final = 100
+"""Objects of one answer to a listing: so many are in memory at once, and the event loop is held up as long."""
+_MANAGER: Final = {"fieldManager": names.MANAGER}
 
 
 class Cluster:
     """The API server, seen through the few verbs the operator needs."""
 
-    def __init__(self, client: AsyncClient, metrics: Metrics) -> None:
-        """Use an open client; its owner closes it."""
-        self._client = client
+    def __init__(self, connection: Connection, metrics: Metrics) -> None:
+        """Use an open connection; its owner closes it."""
+        self._connection = connection
         self._metrics = metrics
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         """Return an object, or None when there is none."""
         try:
-            async with asyncio.timeout(TIMEOUT_S):
-                with _named(kind.__name__, namespace, name):
-                    return _plain(await self._client.get(kind, name, namespace=namespace))
+            return await self._connection.ask(_what(kind, namespace, name), "GET", kind.path(namespace, name))
         except NotFound:
             return None
-        except TimeoutError as exc:
-            raise _late(kind.__name__, name) from exc
 
     async def list(
         self, kind: Kind, namespace: str, labels: Mapping[str, str], fields: Mapping[str, str] | None = None
     ) -> tuple[Manifest, ...]:
-        """Return the objects of a namespace that carry the labels and fields."""
-        wanted = self._client.list(
-            kind, namespace=namespace, labels=dict(labels) or None, fields=dict(fields or {}) or None
-        )
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                with _named(kind.__name__, namespace, "*"):
-                    return tuple([_plain(each) async for each in wanted])
-        except TimeoutError as exc:
-            raise _late(kind.__name__, "*") from exc
+        """Return the objects of a namespace, or of all (`*`), that carry the labels and fields."""
+        return tuple([each async for each in self.each(kind, namespace, labels, fields)])
+
+    async def each(
+        self, kind: Kind, namespace: str, labels: Mapping[str, str], fields: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Manifest]:
+        """Yield the same, read in pages."""
+        query = {"limit": str(PAGE), "labelSelector": _selector(labels), "fieldSelector": _selector(fields or {})}
+        wanted = {name: value for name, value in query.items() if value}
+        while True:
+            page = await self._connection.ask(_what(kind, namespace, "*"), "GET", kind.path(namespace), query=wanted)
+            for found in items(page, "items"):
+                yield {"apiVersion": kind.api_version, "kind": kind.kind, **mapping(found)}
+            following = text(page, "metadata", "continue")
+            if not following:
+                return
+            wanted["continue"] = following
 
     async def apply(self, manifest: Manifest) -> Manifest:
         """Apply a child server-side, forced, and return it as it stands then."""
-        return await self._patch(CHILDREN[text(manifest, "kind")], manifest, PatchType.APPLY, force=True)
+        return await self._apply(CHILDREN[text(manifest, "kind")], manifest)
 
     async def remove(self, live: Manifest, patch: Sequence[Json]) -> Manifest:
         """Remove fields from a child by a JSON patch that holds for this version of it only.
@@ -68,10 +67,13 @@ class Cluster:
             Aborted: the child has changed since it was read.
         """
         kind, namespace, name = CHILDREN[text(live, "kind")], _namespace(live), text(live, "metadata", "name")
+        what, path = _what(kind, namespace, name), kind.path(namespace, name)
         try:
-            return await self._send(kind, namespace, name, list(patch), PatchType.JSON)
+            answer = await self._connection.ask(what, "PATCH", path, query=_MANAGER, body=patch, form=JSON_PATCH)
         except FailedPrecondition as exc:
-            raise Aborted(f"{text(live, 'kind')} {namespace}/{name} changed meanwhile.") from exc
+            raise Aborted(f"{what} changed meanwhile.") from exc
+        self._count(kind.kind, "patch")
+        return answer
 
     async def put(self, kind: Kind, manifest: Manifest) -> None:
         """Create an object, or replace the version of it that the manifest names.
@@ -79,28 +81,21 @@ class Cluster:
         Raises:
             Aborted: it exists already, or another version of it does.
         """
-        fresh, name = not text(manifest, "metadata", "resourceVersion"), text(manifest, "metadata", "name")
-        send = self._client.create if fresh else self._client.replace
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                with _named(kind.__name__, _namespace(manifest), name):
-                    await send(kind.from_dict(dict(manifest)), field_manager=names.MANAGER)
-        except TimeoutError as exc:
-            raise _late(kind.__name__, name) from exc
-        self._metrics.writes.labels(kind.__name__, "create" if fresh else "update").inc()
+        fresh = not text(manifest, "metadata", "resourceVersion")
+        namespace, name = _namespace(manifest), text(manifest, "metadata", "name")
+        method, path = ("POST", kind.path(namespace)) if fresh else ("PUT", kind.path(namespace, name))
+        await self._connection.ask(_what(kind, namespace, name), method, path, query=_MANAGER, body=manifest)
+        self._count(kind.kind, "create" if fresh else "update")
 
     async def delete(self, namespace: str, child: ChildId) -> None:
         """Delete a child and what it owns; one that is gone is as good."""
-        kind = CHILDREN[child.kind]
+        kind, how = CHILDREN[child.kind], {"propagationPolicy": "Background"}
         try:
-            async with asyncio.timeout(TIMEOUT_S):
-                with _named(child.kind, namespace, child.name):
-                    await self._client.delete(kind, child.name, namespace=namespace, cascade=CascadeType.BACKGROUND)
+            what = _what(kind, namespace, child.name)
+            await self._connection.ask(what, "DELETE", kind.path(namespace, child.name), query=how)
         except NotFound:
             return
-        except TimeoutError as exc:
-            raise _late(child.kind, child.name) from exc
-        self._metrics.writes.labels(child.kind, "delete").inc()
+        self._count(child.kind, "delete")
 
     async def write_status(self, key: Key, uid: str, status: Mapping[str, Json]) -> Manifest:
         """Apply the status of a SomaBrain; a resource of the same name that is another one is left alone."""
@@ -110,7 +105,7 @@ class Cluster:
             "metadata": {"name": key.name, "namespace": key.namespace, "uid": uid},
             "status": status,
         }
-        return await self._patch(cast("Kind", BRAIN.Status), body, PatchType.APPLY, force=True)
+        return await self._apply(BRAIN, body, "status")
 
     async def announce(self, owner: Owner, reason: str, message: str, *, warning: bool = False) -> None:
         """Record an event of a SomaBrain, for `kubectl describe`.
@@ -123,57 +118,35 @@ class Cluster:
         """
         key, moment = owner.key, moments.iso(datetime.now(UTC))
         about = {"apiVersion": names.API_VERSION, "kind": names.KIND, "name": key.name, "namespace": key.namespace}
-        event: GenericNamespacedResource = EVENT.from_dict({
+        event: Manifest = {
             "apiVersion": "v1", "kind": "Event",
             "metadata": {"generateName": f"{key.name}.", "namespace": key.namespace},
             "involvedObject": {**about, "uid": owner.uid}, "source": {"component": names.MANAGER},
             "type": "Warning" if warning else "Normal", "reason": reason, "message": message,
             "count": 1, "firstTimestamp": moment, "lastTimestamp": moment,
-        })  # fmt: skip
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                with _named("Event", *key):
-                    await self._client.create(event)
-        except TimeoutError as exc:
-            raise _late("Event", key.name) from exc
-        self._metrics.writes.labels("Event", "create").inc()
+        }  # fmt: skip
+        await self._connection.ask(_what(EVENT, *key), "POST", EVENT.path(key.namespace), body=event)
+        self._count(EVENT.kind, "create")
 
-    async def _patch(self, kind: Kind, body: Manifest, how: PatchType, *, force: bool = False) -> Manifest:
+    async def _apply(self, kind: Kind, body: Manifest, subresource: str = "") -> Manifest:
         namespace, name = _namespace(body), text(body, "metadata", "name")
-        return await self._send(kind, namespace, name, dict(body), how, force=force)
+        path, how = kind.path(namespace, name, subresource), {**_MANAGER, "force": "true"}
+        what = _what(kind, namespace, name)
+        answer = await self._connection.ask(what, "PATCH", path, query=how, body=body, form=APPLY)
+        self._count(f"{kind.kind}{subresource.capitalize()}", "apply")
+        return answer
 
-    async def _send(
-        self, kind: Kind, namespace: str, name: str, body: Json, how: PatchType, *, force: bool = False
-    ) -> Manifest:
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                with _named(kind.__name__, namespace, name):
-                    answer = await self._client.patch(
-                        kind, name, cast("dict[str, object]", body), namespace=namespace,
-                        patch_type=how, field_manager=names.MANAGER, force=force,
-                    )  # fmt: skip
-        except TimeoutError as exc:
-            raise _late(kind.__name__, name) from exc
-        self._metrics.writes.labels(kind.__name__, "apply" if how is PatchType.APPLY else "patch").inc()
-        return _plain(answer)
+    def _count(self, kind: str, verb: str) -> None:
+        self._metrics.writes.labels(kind, verb).inc()
 
 
-@contextmanager
-def _named(kind: str, namespace: str, name: str) -> Iterator[None]:
-    with translated(f"{kind} {namespace}/{name}"):
-        yield
+def _what(kind: Kind, namespace: str, name: str) -> str:
+    return f"{kind.kind} {namespace}/{name}"
 
 
-def _late(kind: str, name: str) -> Unavailable:
-    return Unavailable(f"The API server took longer than {TIMEOUT_S:.0f} s over {kind} {name}.")
+def _selector(wanted: Mapping[str, str]) -> str:
+    return ",".join(f"{name}={value}" for name, value in wanted.items())
 
 
 def _namespace(manifest: Manifest) -> str:
     return text(manifest, "metadata", "namespace")
-
-
-def _plain(answer: object) -> Manifest:
-    """Return a generic resource as what it is: a dict."""
-    if not isinstance(answer, dict):
-        raise Unavailable("The API server answered with something that is no object.")
-    return cast("Manifest", answer)

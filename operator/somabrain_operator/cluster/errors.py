@@ -1,12 +1,6 @@
-"""From what the API server answers to our own tree of errors: the one place where lightkube's are known."""
+"""From what the API server answers to our own tree of errors: the one place where its status codes are known."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import httpx2
-from lightkube.core.exceptions import ApiError
 
 from common.errors import (
     Aborted,
@@ -19,28 +13,18 @@ from common.errors import (
 )
 
 
-@contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Raise what the block raises as an error of ours.
+def from_code(what: str, code: int, message: str) -> SomaBrainError:
+    """Return an answer as an error of ours.
 
     Args:
         what: what was being done, as the object of a sentence, such as "Deployment demo/quickstart-server".
+        code: of HTTP.
+        message: of the answer's Status; may be empty.
 
-    Raises:
-        NotFound: 404. Aborted: 409. PermissionDenied: 401, 403. FailedPrecondition: 400, 422.
-        ResourceExhausted: 429. Unavailable: the server failed or cannot be reached.
+    Returns:
+        NotFound: 404. Aborted: 409. PermissionDenied: 401, 403. FailedPrecondition: 400, 422. ResourceExhausted: 429.
+        Unavailable: anything else.
     """
-    try:
-        yield
-    except ApiError as exc:
-        raise _from_code(what, exc.status.code or exc.response.status_code, exc.status.message or "") from exc
-    except httpx2.HTTPStatusError as exc:  # an answer that is no Status, as for a kind the server does not know
-        raise _from_code(what, exc.response.status_code, "") from exc
-    except httpx2.HTTPError as exc:
-        raise Unavailable(f"The API server did not answer about {what}: {type(exc).__name__}.") from exc
-
-
-def _from_code(what: str, code: int, message: str) -> SomaBrainError:
     said = message or f"status {code}"
     match code:
         case 404:

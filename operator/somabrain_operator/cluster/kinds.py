@@ -3,35 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
-
-from lightkube.generic_resource import GenericNamespacedResource, create_namespaced_resource
 
 from somabrain_operator import names
 
-Kind = type[GenericNamespacedResource]
+ALL: Final = "*"
+"""In the place of a namespace: all of them."""
 
 
-def _kind(group: str, version: str, kind: str, plural: str) -> Kind:
-    return create_namespaced_resource(group, version, kind, plural)
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A namespaced kind as the API server serves it."""
+
+    group: str
+    """Empty: the core group."""
+    version: str
+    kind: str
+    plural: str
+
+    @property
+    def api_version(self) -> str:
+        """The `apiVersion` of its objects."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str, name: str = "", subresource: str = "") -> str:
+        """Return the path of an object, or of all in a namespace."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        where = "" if namespace == ALL else f"/namespaces/{namespace}"
+        return "/".join(part for part in (f"{root}{where}/{self.plural}", name, subresource) if part)
 
 
-BRAIN: Final = _kind(names.GROUP, names.VERSION, names.KIND, names.PLURAL)
-SECRET: Final = _kind("", "v1", "Secret", "secrets")
-CONFIG_MAP: Final = _kind("", "v1", "ConfigMap", "configmaps")
-POD: Final = _kind("", "v1", "Pod", "pods")
-EVENT: Final = _kind("", "v1", "Event", "events")
-JOB: Final = _kind("batch", "v1", "Job", "jobs")
-LEASE: Final = _kind("coordination.k8s.io", "v1", "Lease", "leases")
+BRAIN: Final = Kind(names.GROUP, names.VERSION, names.KIND, names.PLURAL)
+SECRET: Final = Kind("", "v1", "Secret", "secrets")
+CONFIG_MAP: Final = Kind("", "v1", "ConfigMap", "configmaps")
+POD: Final = Kind("", "v1", "Pod", "pods")
+EVENT: Final = Kind("", "v1", "Event", "events")
+LEASE: Final = Kind("coordination.k8s.io", "v1", "Lease", "leases")
 
 CHILDREN: Final[Mapping[str, Kind]] = {
-    "ConfigMap": CONFIG_MAP,
-    "Service": _kind("", "v1", "Service", "services"),
-    "ServiceAccount": _kind("", "v1", "ServiceAccount", "serviceaccounts"),
-    "Deployment": _kind("apps", "v1", "Deployment", "deployments"),
-    "Job": JOB,
-    "PodDisruptionBudget": _kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
-    "HorizontalPodAutoscaler": _kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
-    "NetworkPolicy": _kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
+    each.kind: each
+    for each in (
+        CONFIG_MAP,
+        Kind("", "v1", "Service", "services"),
+        Kind("", "v1", "ServiceAccount", "serviceaccounts"),
+        Kind("apps", "v1", "Deployment", "deployments"),
+        Kind("batch", "v1", "Job", "jobs"),
+        Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
+        Kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
+        Kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
+    )
 }
 """What a SomaBrain may own."""
+
+WATCHED: Final[Mapping[str, Kind]] = {**CHILDREN, POD.kind: POD}
+"""What is watched beside SomaBrains, by our label."""

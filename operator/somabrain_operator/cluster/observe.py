@@ -5,48 +5,56 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
 from common.errors import PermissionDenied
 from somabrain_operator import names, pods
+from somabrain_operator.cache import Cache
 from somabrain_operator.cluster.api import Cluster
-from somabrain_operator.cluster.kinds import BRAIN, CHILDREN, CONFIG_MAP, EVENT, JOB, POD, SECRET
+from somabrain_operator.cluster.kinds import CHILDREN, CONFIG_MAP, EVENT, SECRET
 from somabrain_operator.cluster.probe import ReadinessProbe
 from somabrain_operator.hashing import secret_hash
 from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.named import Reference, references_of
-from somabrain_operator.names import SERVER, ChildId, Key
+from somabrain_operator.names import SERVER, ChildId, Key, child_id
 from somabrain_operator.observed import Brain, Observed, Resolved
+from somabrain_operator.plan import Plan
 from somabrain_operator.plan.children import possible_children
 from somabrain_operator.tree import Manifest, items, mapping, number, text
 
 
-async def observe(cluster: Cluster, probe: ReadinessProbe, key: Key) -> Observed | None:
+async def observe(cluster: Cluster, cache: Cache, probe: ReadinessProbe, key: Key) -> Observed | None:
     """Return what is to be seen of a SomaBrain now, or None when there is none."""
-    found = await cluster.get(BRAIN, *key)
+    found = cache.get(names.KIND, *key)
     if found is None:
         return None
-    brain = read_brain(key, found)
-    instance = {"app.kubernetes.io/instance": key.name, "app.kubernetes.io/managed-by": names.MANAGER}
-    references, children, jobs, seen = await asyncio.gather(
-        resolve(cluster, brain),
-        _children(cluster, key),
-        cluster.list(JOB, key.namespace, instance),
-        cluster.list(POD, key.namespace, instance),
-    )
-    reports = await _reports(cluster, probe, key.namespace, seen)
+    brain, seen = read_brain(key, found), cache.of(key, "Pod")
+    children = {each: cache.get(each.kind, key.namespace, each.name) for each in possible_children(key.name)}
     return Observed(
         brain=brain,
-        references=references,
-        children=children,
-        jobs=tuple({"apiVersion": "batch/v1", "kind": "Job", **job} for job in jobs),
+        references=await resolve(cluster, brain.key, brain.uid, wanted_by(brain)),
+        children={identity: live for identity, live in children.items() if live is not None},
+        jobs=cache.of(key, "Job"),
         pods=seen,
-        reports=reports,
+        reports=await _reports(cluster, probe, key.namespace, seen),
         now=datetime.now(UTC),
     )
+
+
+async def unseen(cluster: Cluster, plan: Plan) -> Mapping[ChildId, Manifest]:
+    """Return what stands under the names of children that the plan is to make: only what has our label is watched."""
+    wanted = [child_id(each) for each in plan.apply]
+    asked = [each for each in wanted if each not in plan.observed.children and each.kind != "Job"]
+    namespace = plan.owner.key.namespace
+    found = await asyncio.gather(*(cluster.get(CHILDREN[each.kind], namespace, each.name) for each in asked))
+    return {
+        identity: {"kind": identity.kind, **live}
+        for identity, live in zip(asked, found, strict=True)
+        if live is not None
+    }
 
 
 def read_brain(key: Key, found: Manifest) -> Brain:
@@ -72,18 +80,27 @@ def read_brain(key: Key, found: Manifest) -> Brain:
     )
 
 
-async def resolve(cluster: Cluster, brain: Brain) -> tuple[Resolved, ...]:
-    """Return the Secrets and ConfigMaps that the spec names, as hashes of the keys that are used."""
-    if brain.spec is None:
-        return ()
-    wanted = references_of(brain.spec)
-    return tuple(await asyncio.gather(*(_resolve(cluster, brain, reference) for reference in wanted)))
+def wanted_by(brain: Brain) -> tuple[Reference, ...]:
+    """Return what a SomaBrain names; nothing where its spec cannot be read."""
+    return () if brain.spec is None else references_of(brain.spec)
 
 
-async def _resolve(cluster: Cluster, brain: Brain, reference: Reference) -> Resolved:
+async def resolve(cluster: Cluster, key: Key, salt: str, wanted: Iterable[Reference]) -> tuple[Resolved, ...]:
+    """Return Secrets and ConfigMaps as hashes of the keys that are used.
+
+    Args:
+        cluster: where they are.
+        key: whose they are.
+        salt: of the hashes, the SomaBrain's uid.
+        wanted: which.
+    """
+    return tuple(await asyncio.gather(*(_resolve(cluster, key, salt, each) for each in wanted)))
+
+
+async def _resolve(cluster: Cluster, key: Key, salt: str, reference: Reference) -> Resolved:
     kind = SECRET if reference.kind == "Secret" else CONFIG_MAP
     try:
-        found = await cluster.get(kind, brain.key.namespace, reference.name)
+        found = await cluster.get(kind, key.namespace, reference.name)
     except PermissionDenied as exc:
         return Resolved(reference, exists=False, refusal=exc.message)
     if found is None:
@@ -92,7 +109,7 @@ async def _resolve(cluster: Cluster, brain: Brain, reference: Reference) -> Reso
     return Resolved(
         reference,
         exists=True,
-        digests={name: secret_hash(brain.uid, content) for name, content in contents.items()},
+        digests={name: secret_hash(salt, content) for name, content in contents.items()},
         secrets=tuple(
             content.decode(errors="replace").strip() for content in contents.values() if reference.kind == "Secret"
         ),
@@ -113,12 +130,6 @@ def _contents(reference: Reference, found: Manifest) -> dict[str, bytes]:
         if content.strip():
             contents[name] = content
     return contents
-
-
-async def _children(cluster: Cluster, key: Key) -> Mapping[ChildId, Manifest]:
-    wanted = possible_children(key.name)
-    found = await asyncio.gather(*(cluster.get(CHILDREN[each.kind], key.namespace, each.name) for each in wanted))
-    return {identity: live for identity, live in zip(wanted, found, strict=True) if live is not None}
 
 
 async def _reports(

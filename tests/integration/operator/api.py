@@ -28,10 +28,10 @@ Found = TypeVar("Found")
 WAIT_S = 45.0
 OPERATOR = "system:serviceaccount:somabrain-system:somabrain-operator"
 KINDS: dict[str, Any] = {
-    **CHILDREN,
-    "SomaBrain": BRAIN,
-    "Secret": SECRET,
-    "Pod": POD,
+    **{
+        each.kind: create_namespaced_resource(each.group, each.version, each.kind, each.plural)
+        for each in (*CHILDREN.values(), BRAIN, SECRET, POD, EVENT, LEASE)
+    },
     "Role": create_namespaced_resource("rbac.authorization.k8s.io", "v1", "Role", "roles"),
     "RoleBinding": create_namespaced_resource("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings"),
     "ClusterRole": create_global_resource("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles"),
@@ -51,8 +51,6 @@ KINDS: dict[str, Any] = {
         "admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations"
     ),
     "Namespace": create_global_resource("", "v1", "Namespace", "namespaces"),
-    "Event": EVENT,
-    "Lease": LEASE,
 }
 
 

@@ -1,0 +1,222 @@
+"""What the watches told of each SomaBrain and of what it owns, so that a look at it costs no request.
+
+Objects lie here as compressed JSON without what nobody reads: a thousand SomaBrains with all their children take a few
+megabytes. Two versions of an object are told apart by their `resourceVersion`, whose order Kubernetes promises
+(KEP-5504); an answer to our own write is newer than any event before it.
+
+What is deleted while no watch runs is never told: kopf lists anew and speaks only of what is there. So every listing
+has a number, each object remembers the last one that named it, and what a listing did not name is a suspect: whoever
+asks for `suspects` reads them from the API server.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from somabrain_operator import names
+from somabrain_operator.names import Key
+from somabrain_operator.render.metadata import brain_of
+from somabrain_operator.tree import Json, Manifest, items, mapping, text
+
+LISTING_GAP_S: Final = 30.0
+"""Between two listings of a kind there is at least so much time, and within one always less."""
+LISTED_S: Final = 5.0
+"""A listing that was silent for so long is over."""
+_OURS: Final = names.MANAGER
+
+
+class Ref(NamedTuple):
+    """Which object."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+@dataclass(slots=True)
+class _Held:
+    """One object."""
+
+    key: Key
+    version: int
+    packed: bytes
+    listing: int
+    """The last listing that named it."""
+    written: int = 0
+    """The version that our last write made."""
+
+
+@dataclass(slots=True)
+class _Listing:
+    """The listings of one kind."""
+
+    number: int = 0
+    told_s: float = float("-inf")
+    """When the last of its objects was told."""
+
+
+class Cache:
+    """The newest version of each object that was told."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Know nothing; measure by a clock in seconds that never goes back."""
+        self._clock = clock
+        self._held: dict[Ref, _Held] = {}
+        self._of: dict[Key, set[Ref]] = {}
+        self._listings: dict[str, _Listing] = {}
+        self._gone: dict[Ref, int] | None = None
+
+    def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
+        """Return an object, or None when there is none."""
+        held = self._held.get(Ref(kind, namespace, name))
+        return _unpacked(held.packed) if held else None
+
+    def of(self, key: Key, kind: str) -> tuple[Manifest, ...]:
+        """Return all objects of a kind that belong to a SomaBrain."""
+        return tuple(_unpacked(self._held[ref].packed) for ref in sorted(self._of.get(key, ())) if ref.kind == kind)
+
+    def brains(self) -> tuple[Key, ...]:
+        """Return every SomaBrain there is."""
+        return tuple(Key(ref.namespace, ref.name) for ref in self._held if ref.kind == names.KIND)
+
+    def told(self, kind: str, event: str | None, seen: Manifest) -> tuple[Key, ...]:
+        """Take an event of a watch, None where an object is only listed; return the SomaBrains for which it is news."""
+        if event is None:
+            self._listed_now(kind)
+        ref, version = _ref(kind, seen), _version(seen)
+        before = self._held.get(ref)
+        if event == "DELETED":
+            return self._forget(ref, version, _key(kind, seen))
+        listing = self._listings[kind].number if kind in self._listings else 0
+        if before is not None and before.version == version:
+            before.listing = max(before.listing, listing)
+            return ()
+        return self._keep(ref, version, kind, seen, listing)
+
+    def wrote(self, kind: str, answer: Manifest) -> None:
+        """Take the answer to a write of ours: the event that it comes back as is no news."""
+        ref, version = _ref(kind, answer), _version(answer)
+        listing = self._listings[kind].number if kind in self._listings else 0
+        self._keep(ref, version, kind, answer, listing)
+        if held := self._held.get(ref):
+            held.written = version
+
+    def is_echo(self, kind: str, seen: Manifest) -> bool:
+        """Return whether this version of an object is the one that our last write made."""
+        held = self._held.get(_ref(kind, seen))
+        return held is not None and held.written == _version(seen)
+
+    def begin(self, kind: str) -> int:
+        """Begin a listing of our own and return its number; its objects go to `listed`, and `end` ends it."""
+        self._gone = {}
+        listing = self._listings.setdefault(kind, _Listing())
+        listing.number += 1
+        return listing.number
+
+    def listed(self, kind: str, number: int, seen: Manifest) -> tuple[Key, ...]:
+        """Take an object of our own listing; return the SomaBrains for which it is news."""
+        ref, version = _ref(kind, seen), _version(seen)
+        if self._gone and self._gone.get(ref, -1) >= version:
+            return ()
+        before = self._held.get(ref)
+        if before is not None and before.version >= version:
+            before.listing = max(before.listing, number)
+            return ()
+        return self._keep(ref, version, kind, seen, number)
+
+    def end(self, kind: str, number: int) -> tuple[Key, ...]:
+        """Forget what our listing did not name; return the SomaBrains that owned it."""
+        self._gone = None
+        left = [(ref, held) for ref, held in self._held.items() if ref.kind == kind and held.listing < number]
+        return tuple(key for ref, held in left for key in self._forget(ref, held.version, held.key))
+
+    def suspects(self) -> Iterator[Ref]:
+        """Yield the objects that the last listing of their kind did not name, once it is over."""
+        now = self._clock()
+        over = {kind: each.number for kind, each in self._listings.items() if now - each.told_s > LISTED_S}
+        yield from [ref for ref, held in self._held.items() if held.listing < over.get(ref.kind, 0)]
+
+    def cleared(self, ref: Ref) -> None:
+        """Take it that an object is there, although the last listing did not name it."""
+        if held := self._held.get(ref):
+            held.listing = self._listings[ref.kind].number
+
+    def _listed_now(self, kind: str) -> None:
+        listing, now = self._listings.setdefault(kind, _Listing()), self._clock()
+        if now - listing.told_s > LISTING_GAP_S:
+            listing.number += 1
+        listing.told_s = now
+
+    def _keep(self, ref: Ref, version: int, kind: str, seen: Manifest, listing: int) -> tuple[Key, ...]:
+        """Hold an object unless a newer version of it is held; return whose it is, and whose it was."""
+        before, key = self._held.get(ref), _key(kind, seen)
+        concerned = tuple(dict.fromkeys((key,) if before is None else (key, before.key)))
+        if before is not None and before.version > version:
+            return concerned
+        if before is not None and before.key != key:
+            self._of[before.key].discard(ref)
+        written, number = (before.written, max(before.listing, listing)) if before else (0, listing)
+        self._held[ref] = _Held(key, version, _packed(kind, seen), number, written)
+        self._of.setdefault(key, set()).add(ref)
+        return concerned
+
+    def _forget(self, ref: Ref, version: int, key: Key) -> tuple[Key, ...]:
+        """Hold an object no more, unless a newer version of it is held."""
+        if self._gone is not None:
+            self._gone[ref] = version
+        before = self._held.get(ref)
+        if before is None:
+            return (key,)
+        if before.version <= version:
+            del self._held[ref]
+            self._of[before.key].discard(ref)
+            if not self._of[before.key]:
+                del self._of[before.key]
+        return tuple(dict.fromkeys((before.key, key)))
+
+
+def _ref(kind: str, seen: Manifest) -> Ref:
+    return Ref(kind, text(seen, "metadata", "namespace"), text(seen, "metadata", "name"))
+
+
+def _key(kind: str, seen: Manifest) -> Key:
+    """Return whose an object is: the SomaBrain itself, its owner's, or, as for pods, by its label."""
+    namespace = text(seen, "metadata", "namespace")
+    if kind == names.KIND:
+        return Key(namespace, text(seen, "metadata", "name"))
+    return Key(namespace, brain_of(seen) or text(seen, "metadata", "labels", "app.kubernetes.io/instance"))
+
+
+def _version(seen: Manifest) -> int:
+    version = text(seen, "metadata", "resourceVersion")
+    return int(version) if version.isdecimal() else 0
+
+
+def _packed(kind: str, seen: Manifest) -> bytes:
+    metadata = dict(mapping(seen, "metadata"))
+    if kind in ("Pod", names.KIND):
+        metadata.pop("managedFields", None)
+    else:
+        metadata["managedFields"] = [each for each in items(metadata, "managedFields") if _may_be_foreign(each)]
+    body: dict[str, Json] = {**seen, "kind": kind, "metadata": metadata}
+    if kind == "Pod":
+        body["spec"] = {"containers": [
+            {"name": text(each, "name"), "image": text(each, "image")} for each in items(seen, "spec", "containers")
+        ]}  # fmt: skip
+    return zlib.compress(json.dumps(body, separators=(",", ":")).encode(), 1)
+
+
+def _may_be_foreign(entry: Json) -> bool:
+    """Return whether somebody else's fields are in it; who owns parts of a status is never asked."""
+    fields = mapping(entry)
+    return not fields.get("subresource") and (fields.get("manager"), fields.get("operation")) != (_OURS, "Apply")
+
+
+def _unpacked(packed: bytes) -> Manifest:
+    found: Mapping[str, Json] = json.loads(zlib.decompress(packed))
+    return found

@@ -1,0 +1,130 @@
+"""What the watches told is what is there: no older version replaces a newer one, and nothing that is gone stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from somabrain_operator.cache import LISTED_S, LISTING_GAP_S, Cache, Ref
+from somabrain_operator.names import KIND, Key
+
+KEY = Key("demo", "quickstart")
+DEPLOYMENT = Ref("Deployment", "demo", "quickstart-server")
+
+
+def child(version: int, name: str = "quickstart-server", **spec: Any) -> dict[str, Any]:
+    owner = {"kind": "SomaBrain", "name": "quickstart", "uid": "u", "controller": True}
+    metadata = {"namespace": "demo", "name": name, "uid": name, "resourceVersion": str(version),
+                "ownerReferences": [owner]}  # fmt: skip
+    return {"metadata": metadata, "spec": spec}
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def held(cache: Cache) -> Any:
+    found = cache.get(*DEPLOYMENT)
+    return found and found["spec"]
+
+
+def test_a_newer_version_is_kept_and_is_news() -> None:
+    """And the same one told twice is none."""
+    cache = Cache()
+    assert cache.told("Deployment", "ADDED", child(5, replicas=1)) == (KEY,)
+    assert cache.told("Deployment", "MODIFIED", child(6, replicas=2)) == (KEY,)
+    assert cache.told("Deployment", "MODIFIED", child(6, replicas=2)) == ()
+    assert held(cache) == {"replicas": 2}
+
+
+def test_an_event_older_than_our_write_changes_nothing_and_is_looked_at() -> None:
+    """Somebody wrote between what was seen and what we wrote: the answer to us holds it, and nobody judged it yet."""
+    cache = Cache()
+    cache.told("Deployment", "ADDED", child(5))
+    cache.wrote("Deployment", child(7, replicas=3))
+    assert cache.told("Deployment", "MODIFIED", child(6, replicas=9)) == (KEY,)
+    assert held(cache) == {"replicas": 3}
+
+
+def test_our_own_write_is_an_echo_whichever_comes_first() -> None:
+    """The event of a write may come before its answer."""
+    cache = Cache()
+    cache.told("Deployment", "ADDED", child(7))
+    assert not cache.is_echo("Deployment", child(7))
+    cache.wrote("Deployment", child(7))
+    assert cache.is_echo("Deployment", child(7))
+    assert not cache.is_echo("Deployment", child(8))
+
+
+def test_what_is_deleted_is_gone_unless_it_was_made_again() -> None:
+    """The event of the first one's end says nothing of the second."""
+    cache = Cache()
+    cache.told("Deployment", "ADDED", child(5))
+    assert cache.told("Deployment", "DELETED", child(6)) == (KEY,)
+    assert held(cache) is None
+    cache.wrote("Deployment", child(9))
+    cache.told("Deployment", "DELETED", child(8))
+    assert held(cache) == {}
+
+
+def test_an_owner_edited_away_concerns_both() -> None:
+    """Whose it was puts its own back; whose it is sees a stranger."""
+    cache = Cache()
+    cache.told("Deployment", "ADDED", child(5))
+    moved = child(6)
+    moved["metadata"]["ownerReferences"][0]["name"] = "other"
+    assert set(cache.told("Deployment", "MODIFIED", moved)) == {KEY, Key("demo", "other")}
+    assert cache.of(KEY, "Deployment") == ()
+
+
+def test_what_our_listing_does_not_name_is_gone() -> None:
+    """And what was deleted while the pages were read is not brought back by them."""
+    cache = Cache()
+    cache.told("Deployment", "ADDED", child(5))
+    cache.told("Deployment", "ADDED", child(5, "left"))
+    number = cache.begin("Deployment")
+    cache.told("Deployment", "DELETED", child(9, "left"))
+    cache.listed("Deployment", number, child(5, "left"))
+    assert cache.end("Deployment", number) == (KEY,)
+    assert cache.of(KEY, "Deployment") == ()
+
+
+def test_what_kopf_lists_anew_and_does_not_name_is_a_suspect() -> None:
+    """It was deleted while no watch ran; nobody will tell."""
+    clock = Clock()
+    cache = Cache(clock)
+    for name in ("quickstart-server", "left"):
+        cache.told("Deployment", None, child(5, name))
+    clock.now += LISTED_S + 1
+    assert list(cache.suspects()) == []
+    clock.now += LISTING_GAP_S
+    cache.told("Deployment", None, child(5))
+    assert list(cache.suspects()) == []  # the listing may still be under way
+    clock.now += LISTED_S + 1
+    assert list(cache.suspects()) == [Ref("Deployment", "demo", "left")]
+    cache.cleared(Ref("Deployment", "demo", "left"))
+    assert list(cache.suspects()) == []
+
+
+def test_a_pod_belongs_to_whom_its_label_names_and_is_kept_without_what_nobody_reads() -> None:
+    """Its owner is a ReplicaSet."""
+    cache = Cache()
+    labels = {"app.kubernetes.io/instance": "quickstart"}
+    pod: dict[str, Any] = {"metadata": {"namespace": "demo", "name": "p", "resourceVersion": "3", "labels": labels,
+                        "managedFields": [{"manager": "kubelet"}]},
+           "spec": {"nodeName": "n", "containers": [{"name": "server", "image": "i", "env": []}]}}  # fmt: skip
+    assert cache.told("Pod", "ADDED", pod) == (KEY,)
+    (found,) = cache.of(KEY, "Pod")
+    assert found["spec"] == {"containers": [{"name": "server", "image": "i"}]}
+    assert found["metadata"] == {key: value for key, value in pod["metadata"].items() if key != "managedFields"}
+
+
+def test_the_brains_are_known_by_their_own_events() -> None:
+    """A child alone makes none."""
+    cache = Cache()
+    cache.told("Deployment", "ADDED", child(5))
+    assert cache.brains() == ()
+    cache.told(KIND, "ADDED", {"metadata": {"namespace": "demo", "name": "quickstart", "resourceVersion": "4"}})
+    assert cache.brains() == (KEY,)
