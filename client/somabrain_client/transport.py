@@ -37,7 +37,8 @@ NOBODY_ANSWERED = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCEL
 
 def target(address: str) -> str:
     """Return the gRPC target of `host:port`: all its addresses by DNS; a full target is left as it is."""
-    return address if ":///" in address or address.startswith("unix:") else f"dns:///{address}"
+    full = "://" in address or address.startswith(("unix:", "ipv4:", "ipv6:"))
+    return address if full else f"dns:///{address}"
 
 
 class Transport:

@@ -11,6 +11,7 @@ address.
 from __future__ import annotations
 
 from somabrain_local.loopback.collector import Collector, Span, collector
+from somabrain_local.loopback.dns import Dns, dns
 from somabrain_local.loopback.etcd import Etcd, etcd, etcd_cluster
 from somabrain_local.loopback.kafka import Kafka, kafka
 from somabrain_local.loopback.keycloak import Keycloak, keycloak
@@ -22,6 +23,7 @@ from somabrain_local.loopback.redis import Redis, RedisSentinel, redis, redis_cl
 __all__ = [
     "ApiServer",
     "Collector",
+    "Dns",
     "Etcd",
     "Kafka",
     "Keycloak",
@@ -32,6 +34,7 @@ __all__ = [
     "Span",
     "api_server",
     "collector",
+    "dns",
     "etcd",
     "etcd_cluster",
     "kafka",

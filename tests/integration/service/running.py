@@ -97,7 +97,7 @@ def service(folder: Path, settings: Mapping[str, object], *arguments: str, pytho
     running = Running(process, log)
     try:
         listening = running.wait_for_event("listening")
-        running.address = f"127.0.0.1:{listening['grpc_port']}"
+        running.address = f"{listening['host']}:{listening['grpc_port']}"
         running.http = f"http://127.0.0.1:{listening['http_port']}"
         yield running
     finally:

@@ -1,0 +1,51 @@
+"""CoreDNS, which the cluster has too, with names that a test gives addresses to, as a headless Service does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from somabrain_local.loopback.program import HOST, Program, free_ports, http_answers, own_folder, running, tool
+
+
+@dataclass(frozen=True, slots=True)
+class Dns:
+    """A name server that answers on loopback."""
+
+    address: str
+    """`host:port`, as in a gRPC target: `dns://<address>/<name>:<port>`."""
+    program: Program
+    hosts: Path
+
+    def answer(self, name: str, addresses: Sequence[str]) -> None:
+        """Give `name` these addresses and no others, within a tenth of a second."""
+        written = self.hosts.with_suffix(".new")
+        written.write_text("".join(f"{address} {name}\n" for address in addresses))
+        written.replace(self.hosts)
+
+
+@contextmanager
+def dns() -> Iterator[Dns]:
+    """Start CoreDNS, and stop it at the end of the block; it knows no name yet.
+
+    Raises:
+        LocalError: the binary is missing; the message has the command that makes it.
+        Timeout: it did not become healthy; the message ends with its log.
+    """
+    with own_folder("dns") as folder:
+        port, health = free_ports(2)
+        hosts = folder / "hosts"
+        hosts.touch()
+        (folder / "Corefile").write_text(
+            f".:{port} {{\n"
+            f"  bind {HOST}\n"
+            f"  hosts {hosts} {{\n    ttl 1\n    reload 100ms\n    no_reverse\n  }}\n"
+            f"  health {HOST}:{health}\n"
+            "}\n"
+        )
+        argv = [tool("coredns"), "-conf", folder / "Corefile"]
+        program = Program(argv, folder / "coredns.log", http_answers(f"http://{HOST}:{health}/health"))
+        with running(program):
+            yield Dns(f"{HOST}:{port}", program, hosts)
