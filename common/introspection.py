@@ -16,7 +16,7 @@ import aiohttp
 
 from common.config.settings import AuthSettings
 from common.errors import ConfigurationError, Unauthenticated, Unavailable
-from common.trust import trusting
+from common.tls import trusting
 from common.utils.trace import http_client
 from common.verifier import Verified
 

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from common.config.settings import AuthSettings
 from common.errors import Unauthenticated, Unavailable
-from common.trust import trusting
+from common.tls import trusting
 from common.utils.trace import http_client
 
 ALGORITHMS: Mapping[str, tuple[str, ...]] = {

@@ -8,6 +8,23 @@ from pathlib import Path
 from common.errors import ConfigurationError
 
 
+def trusting(ca_file: Path | None, setting: str) -> ssl.SSLContext:
+    """Return a context that checks the server's name and certificate, and shows none.
+
+    Args:
+        ca_file: PEM bundle that signs the server's certificate; None: the system's.
+        setting: as errors name it.
+
+    Raises:
+        ConfigurationError: the file cannot be read as PEM.
+    """
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as exc:
+        said = f"{setting}: {ca_file} cannot be read as a PEM bundle; give one, or unset it."
+        raise ConfigurationError(said) from exc
+
+
 def client_context(group: str, ca_file: Path | None, cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext:
     """Return a context that checks the server's name and certificate; `group` is that of the settings given.
 
@@ -20,12 +37,7 @@ def client_context(group: str, ca_file: Path | None, cert_file: Path | None, key
     Raises:
         ConfigurationError: a file cannot be read as PEM, or the key is not the certificate's.
     """
-    try:
-        context = ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError) as exc:
-        raise ConfigurationError(
-            f"{group}.ca_file: {ca_file} cannot be read as a PEM bundle; give one, or unset it."
-        ) from exc
+    context = trusting(ca_file, f"{group}.ca_file")
     if cert_file is None:
         return context
     try:
