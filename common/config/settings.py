@@ -157,6 +157,48 @@ class ReplicaSettings(_Group):
     """One that nobody asks for goes after this long."""
 
 
+class EventsSettings(_Group):
+    """Changes told to Kafka. Needs `worker_dsn`."""
+
+    brokers: tuple[str, ...] = ()
+    """Kafka's first addresses, each `host:port`. Empty: no events."""
+    topic: str = "somabrain.changes"
+    """Must be there: it is never made by use."""
+    source: str = "/somabrain"
+    """What each event's `source` begins with. Different for each SomaBrain that shares a topic."""
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """As Kafka names them."""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ca_file: Path | None = None
+    """PEM bundle that signs the brokers' certificates. None: the system's."""
+    cert_file: Path | None = None
+    """PEM, where Kafka asks for a client's certificate."""
+    key_file: Path | None = None
+    poll_s: Annotated[float, Field(ge=0.01, le=60)] = 0.5
+    """How long the relay rests when there is nothing to tell."""
+    timeout_s: Seconds = 15.0
+    """How long Kafka may take to keep what it was told, before the relay begins again."""
+    hold_s: Annotated[float, Field(ge=0, le=365 * 86_400)] = 7 * 86_400.0
+    """How long changes past their feed's retention are kept for a Kafka that is away. After that they are removed
+    untold, which `somabrain_events_lost_total` counts and an event says once Kafka is back."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> EventsSettings:
+        for broker in self.brokers:
+            host, _, port = broker.rpartition(":")
+            if not host or not port.isdigit():
+                raise ValueError("brokers: each must be host:port")
+        if self.security_protocol.startswith("SASL") and not (self.sasl_username and self.sasl_password):
+            raise ValueError("sasl_username, sasl_password: are required by this security_protocol; set both")
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file, key_file: belong together; set both or none")
+        if not self.source.startswith("/") or any(sign.isspace() for sign in self.source):
+            raise ValueError("source: must begin with / and hold no space")
+        return self
+
+
 class AuthSettings(_Group):
     """Who calls."""
 
@@ -395,6 +437,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     workers: WorkersSettings = WorkersSettings()
     replica: ReplicaSettings = ReplicaSettings()
+    events: EventsSettings = EventsSettings()
     auth: AuthSettings = AuthSettings()
     policy: PolicySettings = PolicySettings()
     encoder: EncoderSettings = EncoderSettings()

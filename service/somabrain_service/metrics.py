@@ -110,6 +110,14 @@ class Metrics:
             registry=self.registry,
         )  # fmt: skip
 
+        self.events_published = Counter(
+            "somabrain_events_published", "Events that Kafka has kept.", registry=self.registry
+        )
+        self.events_lost = Counter(
+            "somabrain_events_lost", "Changes removed from the feed before Kafka had taken them.",
+            registry=self.registry,
+        )  # fmt: skip
+
     def see_connections(self, idle: int, in_use: int) -> None:
         """Note the state of the pool of connections."""
         self.pool.labels("idle").set(idle)

@@ -6,11 +6,13 @@ lost the lock, because PostgreSQL or the network gave its connection up, has wit
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
+from somabrain_service.domain.events import Backlog, Telling, Told
 from somabrain_service.domain.names import TenantId
 
 
@@ -39,6 +41,14 @@ class Dropped:
     since: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class DroppedChanges:
+    """How many changes were dropped, and how many of them no event had told."""
+
+    count: int
+    untold: int
+
+
 class Holding(Protocol):
     """What the one holder of a shard may do. Every call is a transaction, small enough to end soon.
 
@@ -54,12 +64,30 @@ class Holding(Protocol):
         """Remove at most `limit` expired memories with all that came of them, and tell the feed; says how many."""
         ...
 
-    async def old_feeds(self, now: datetime, limit: int) -> list[Due]:
+    async def old_feeds(self, now: datetime, hold: timedelta, limit: int) -> list[Due]:
         """Namespaces of the shard whose feeds hold changes that may go, at most `limit`, the oldest first."""
         ...
 
-    async def drop_changes(self, due: Due, now: datetime, limit: int) -> int:
-        """Drop at most `limit` changes past the retention, oldest first, but the newest of them; says how many."""
+    async def drop_changes(self, due: Due, now: datetime, hold: timedelta, limit: int) -> DroppedChanges:
+        """Drop at most `limit` changes past the retention, oldest first, but the newest of them.
+
+        `hold`: how much longer those stay that have not been told by events; 0: none are.
+        """
+        ...
+
+    async def backlogs(self, after: tuple[TenantId, int] | None, limit: int, changes: int) -> list[Backlog]:
+        """Namespaces of which something is to be told, in the order of their keys and after the one given.
+
+        At most `limit` of them, and of each at most `changes`.
+        """
+        ...
+
+    async def vanished(self, limit: int) -> list[Told]:
+        """Namespaces of which something was told and that are no more, at most `limit`."""
+        ...
+
+    async def note(self, tellings: Sequence[Telling]) -> None:
+        """Note what has been told."""
         ...
 
     async def drop_keys(self, now: datetime, limit: int) -> Dropped:

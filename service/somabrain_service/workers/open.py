@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from datetime import datetime
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -30,21 +30,38 @@ async def open_duties(
     Raises:
         ConfigurationError: the DSN can never connect.
     """
-    works = workers(settings, clock)
-    if settings.worker_dsn is None:
-        _log.warning(
-            "background work is off",
-            reason="worker_dsn is not set; set SOMABRAIN_WORKER_DSN to a URL of the worker role",
-            off=[worker.name for worker in works],
-        )
-        yield []
-        return
-    async with open_worker_store(settings.worker_dsn.get_secret_value(), settings.database) as store:
+    async with AsyncExitStack() as stack:
         shards = [Shard(number, settings.workers.shards) for number in range(settings.workers.shards)]
-        yield [Duty(worker, shard, store, metrics, may_work) for worker in works for shard in shards]
+        # Each shard has workers of its own, because a worker may keep in mind how far it is.
+        works = [(shard, worker) for shard in shards for worker in _workers(settings, clock, metrics, stack)]
+        if settings.worker_dsn is None:
+            _log.warning(
+                "background work is off",
+                reason="worker_dsn is not set; set SOMABRAIN_WORKER_DSN to a URL of the worker role",
+                off=sorted({worker.name for _, worker in works}),
+            )
+            yield []
+            return
+        dsn = settings.worker_dsn.get_secret_value()
+        store = await stack.enter_async_context(open_worker_store(dsn, settings.database))
+        yield [Duty(worker, shard, store, metrics, may_work) for shard, worker in works]
 
 
-def workers(settings: Settings, clock: Callable[[], datetime]) -> tuple[Worker, ...]:
-    """Every work that the settings ask for."""
-    rest_s = settings.workers.sweep_rest_s
-    return (ExpiredMemories(clock, rest_s), OldChanges(clock, rest_s), OldRequests(clock, rest_s))
+def _workers(
+    settings: Settings, clock: Callable[[], datetime], metrics: Metrics, stack: AsyncExitStack
+) -> list[Worker]:
+    """Every work that the settings ask for; what it opens, `stack` closes."""
+    rest_s, events = settings.workers.sweep_rest_s, settings.events
+    hold = timedelta(seconds=events.hold_s) if events.brokers else None
+    works: list[Worker] = [
+        ExpiredMemories(clock, rest_s), OldChanges(clock, metrics, rest_s, hold), OldRequests(clock, rest_s),
+    ]  # fmt: skip
+    if events.brokers:
+        # Only here: without events nothing of Kafka is loaded.
+        from somabrain_service.kafka.publisher import Publisher
+        from somabrain_service.workers.relay import Relay
+
+        publisher = Publisher(events)
+        stack.push_async_callback(publisher.close)
+        works.append(Relay(publisher, events.source, clock, metrics, events.poll_s))
+    return works

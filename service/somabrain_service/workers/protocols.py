@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from common.errors import SomaBrainError
 from somabrain_service.store.working import Holding
 
 
@@ -13,12 +14,13 @@ class Round:
     """What one round did.
 
     `rows`: how many things were done. `more`: something is left that can be done at once. `lag_s`: for how long the
-    oldest of what the round found had been waiting.
+    oldest of what the round found had been waiting. `failure`: why the round could not do all that it found.
     """
 
     rows: int
     more: bool = False
     lag_s: float = 0.0
+    failure: SomaBrainError | None = None
 
 
 class Worker(Protocol):

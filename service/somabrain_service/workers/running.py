@@ -21,7 +21,7 @@ from somabrain_service.workers.protocols import Round, Worker
 STANDBY_S = 5.0
 """How soon a process tries to take over a shard that another one holds, and asks again whether it may work."""
 FIRST_BACKOFF_S = 1.0
-LAST_BACKOFF_S = 60.0
+LAST_BACKOFF_S = 30.0
 
 _log = structlog.get_logger(__name__)
 
@@ -57,6 +57,7 @@ class Duty:
         """Work as long as the shard is held; not at all while somebody else holds it."""
         async with self._store.hold(self._worker.name, self._shard) as held:
             if held is None:
+                self._metrics.worker_lag.labels(*self._labels).set(0)
                 return
             self._log.info("holds background work")
             self._metrics.worker_holds.labels(*self._labels).set(1)
@@ -66,20 +67,21 @@ class Duty:
                     await asyncio.sleep(0 if done.more else self._worker.rest_s)
             finally:
                 self._metrics.worker_holds.labels(*self._labels).set(0)
-                self._metrics.worker_lag.labels(*self._labels).set(0)
                 self._log.info("no longer holds background work")
 
     async def _round(self, held: Holding) -> Round:
         started, outcome = time.perf_counter(), "failed"
         try:
             done = await self._worker.round(held)
-            outcome = "done"
+            outcome = "done" if done.failure is None else "failed"
         finally:
             self._metrics.worker_rounds.labels(self._worker.name, outcome).inc()
             self._metrics.worker_seconds.labels(self._worker.name).observe(time.perf_counter() - started)
-        self._failures = 0
         self._metrics.worker_rows.labels(self._worker.name).inc(done.rows)
         self._metrics.worker_lag.labels(*self._labels).set(done.lag_s)
+        if done.failure is not None:
+            raise done.failure
+        self._failures = 0
         return done
 
     def _failed(self, exc: Exception) -> float:

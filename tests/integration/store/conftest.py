@@ -29,8 +29,9 @@ from somabrain_service.domain.recall import RecallAnswer, RecallQuery
 from somabrain_service.encoders import minilm as image
 from somabrain_service.encoders.minilm import ENCODER_ID
 from somabrain_service.encoders.onnx import OnnxEncoder
-from somabrain_service.store.open import open_store
+from somabrain_service.store.open import open_store, open_worker_store
 from somabrain_service.store.replica.store import ReplicaStore
+from somabrain_service.store.working import Holding, Shard, WorkerStore
 from tests.integration.conftest import Clone
 
 
@@ -140,3 +141,16 @@ async def words(services: Services) -> Brain:
     made = Brain(services, tenant_id("https://issuer.test", "a"), NamespaceName.of("words"))
     await made.create(encoder="lexical")
     return made
+
+
+@pytest.fixture
+async def workers(database: Clone) -> AsyncIterator[WorkerStore]:
+    async with open_worker_store(database.worker_dsn, DatabaseSettings()) as store:
+        yield store
+
+
+@pytest.fixture
+async def held(workers: WorkerStore) -> AsyncIterator[Holding]:
+    async with workers.hold("test", Shard(0, 1)) as holding:
+        assert holding is not None
+        yield holding

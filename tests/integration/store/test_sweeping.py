@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 
-from common.config.settings import DatabaseSettings
 from common.errors import NotFound, OutOfRange, StoreUnavailable
 from somabrain_service.commands.batch_remember_memories import Item
 from somabrain_service.commands.get_namespace import get_namespace
 from somabrain_service.commands.watch_memories import watch_memories
 from somabrain_service.domain.feed import WatchEvent, WatchQuery
 from somabrain_service.domain.memory import Memory, MemoryDraft
-from somabrain_service.store.open import open_worker_store
+from somabrain_service.metrics import Metrics
 from somabrain_service.store.working import Holding, Shard, WorkerStore
 from somabrain_service.workers.expired import ExpiredMemories
 from somabrain_service.workers.old_changes import OldChanges
@@ -38,19 +36,6 @@ def now() -> datetime:
 def later() -> datetime:
     """The clock of a sweep that comes when what expires within the hour has expired."""
     return now() + HOUR
-
-
-@pytest.fixture
-async def workers(database: Clone) -> AsyncIterator[WorkerStore]:
-    async with open_worker_store(database.worker_dsn, DatabaseSettings()) as store:
-        yield store
-
-
-@pytest.fixture
-async def held(workers: WorkerStore) -> AsyncIterator[Holding]:
-    async with workers.hold("test", ALL) as holding:
-        assert holding is not None
-        yield holding
 
 
 async def swept(worker: Worker, held: Holding) -> list[Round]:
@@ -244,6 +229,7 @@ async def test_a_sweep_that_meets_writers_and_forgetting_counts_right(
 
 
 WEEK = timedelta(days=7)
+NONE = timedelta(0)
 
 
 def after_a_week() -> datetime:
@@ -263,8 +249,8 @@ async def test_a_feed_past_its_retention_goes_but_the_newest_change_of_it(
     for i in range(4):
         await words.remember(f"bee {i}")
         cursors.append(await feed_from_now(words))
-    assert await swept(OldChanges(now, 1), held) == [Round(0)]
-    assert sum(done.rows for done in await swept(OldChanges(after_a_week, 1), held)) == 3
+    assert await swept(OldChanges(now, Metrics(), 1), held) == [Round(0)]
+    assert sum(done.rows for done in await swept(OldChanges(after_a_week, Metrics(), 1), held)) == 3
     assert await versions(database) == [(4, 0)]
     await words.remember("bee 4")
     assert len(await words.listed()) == 5
@@ -283,8 +269,8 @@ async def test_a_cursor_within_a_version_of_which_part_was_dropped_is_out_of_ran
     start = await feed_from_now(words)
     await words.remember_all(*(Item(MemoryDraft(f"bee {i}")) for i in range(6)))
     events = await feed(words, start, 6)
-    (due,) = await held.old_feeds(after_a_week(), 10)
-    assert await held.drop_changes(due, after_a_week(), 3) == 3
+    (due,) = await held.old_feeds(after_a_week(), NONE, 10)
+    assert (await held.drop_changes(due, after_a_week(), NONE, 3)).count == 3
     assert await versions(database) == [(1, 3), (1, 4), (1, 5)]
     for cursor in (start, events[0].cursor, events[1].cursor):
         with pytest.raises(OutOfRange):
@@ -300,7 +286,7 @@ async def test_what_comes_after_a_change_that_is_to_stay_stays_whatever_its_time
         await words.remember(f"bee {i}")
     with psycopg.connect(database.owner_dsn) as owner:
         owner.execute("UPDATE changes SET change_time = change_time - interval '8 days' WHERE version IN (1, 2, 4)")
-    await swept(OldChanges(now, 1), held)
+    await swept(OldChanges(now, Metrics(), 1), held)
     assert await versions(database) == [(2, 0), (3, 0), (4, 0)]
 
 

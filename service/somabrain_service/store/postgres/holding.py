@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from common.errors import StoreUnavailable
-from somabrain_service.store.postgres import sweeping
+from somabrain_service.domain.events import Backlog, Telling, Told
+from somabrain_service.domain.names import TenantId
+from somabrain_service.store.postgres import relaying, sweeping
 from somabrain_service.store.postgres.engine import ATTEMPTS, FOREIGN, pause
 from somabrain_service.store.postgres.faults import Retry, connection_lost, fault, may_run_again, told
-from somabrain_service.store.working import Dropped, Due, Holding, Shard
+from somabrain_service.store.working import Dropped, DroppedChanges, Due, Holding, Shard
 
 T = TypeVar("T")
 
@@ -72,13 +74,25 @@ class PostgresHolding:
         """See `Holding.expire`."""
         return await self._do(lambda connection: sweeping.expire(connection, due, now, limit))
 
-    async def old_feeds(self, now: datetime, limit: int) -> list[Due]:
+    async def old_feeds(self, now: datetime, hold: timedelta, limit: int) -> list[Due]:
         """See `Holding.old_feeds`."""
-        return await self._do(lambda connection: sweeping.old_feeds(connection, self._shard, now, limit))
+        return await self._do(lambda connection: sweeping.old_feeds(connection, self._shard, now, hold, limit))
 
-    async def drop_changes(self, due: Due, now: datetime, limit: int) -> int:
+    async def drop_changes(self, due: Due, now: datetime, hold: timedelta, limit: int) -> DroppedChanges:
         """See `Holding.drop_changes`."""
-        return await self._do(lambda connection: sweeping.drop_changes(connection, due, now, limit))
+        return await self._do(lambda connection: sweeping.drop_changes(connection, due, now, hold, limit))
+
+    async def backlogs(self, after: tuple[TenantId, int] | None, limit: int, changes: int) -> list[Backlog]:
+        """See `Holding.backlogs`."""
+        return await self._do(lambda connection: relaying.backlogs(connection, self._shard, after, limit, changes))
+
+    async def vanished(self, limit: int) -> list[Told]:
+        """See `Holding.vanished`."""
+        return await self._do(lambda connection: relaying.vanished(connection, self._shard, limit))
+
+    async def note(self, tellings: Sequence[Telling]) -> None:
+        """See `Holding.note`."""
+        await self._do(lambda connection: relaying.note(connection, tellings))
 
     async def drop_keys(self, now: datetime, limit: int) -> Dropped:
         """See `Holding.drop_keys`."""

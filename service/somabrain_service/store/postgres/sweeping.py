@@ -7,14 +7,14 @@ memory has expired is asked again of each row as it is deleted, so one that was 
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from somabrain_service.store.postgres import erasing
 from somabrain_service.store.postgres.writing import ChangeType
-from somabrain_service.store.working import Dropped, Due, Shard
+from somabrain_service.store.working import Dropped, DroppedChanges, Due, Shard
 
 _EXPIRED = text("""
 SELECT n.tenant_id, n.id, oldest.expire_time AS since
@@ -58,32 +58,40 @@ DELETE FROM terms
 WHERE tenant_id = :tenant AND namespace_id = :ns AND term = ANY(CAST(:terms AS text[])) AND df = 0
 """)
 
-_OLD_FEEDS = text("""
-SELECT n.tenant_id, n.id, oldest.change_time + n.feed_retention AS since
+# A change that no event has told stays for as long as it is held.
+_OLD = """(
+    {c}.change_time < :now - n.feed_retention - CAST(:hold AS interval)
+    OR {c}.change_time < :now - n.feed_retention AND ({c}.version, {c}.ordinal) <= (r.version, r.ordinal)
+) IS TRUE"""
+
+_OLD_FEEDS = text(f"""
+SELECT n.tenant_id, n.id, second.change_time + n.feed_retention AS since
 FROM namespaces n CROSS JOIN LATERAL (
-    SELECT min(two.change_time) AS change_time, max(two.change_time) AS next, count(*) AS count
-    FROM (
-        SELECT c.change_time FROM changes c
-        WHERE c.tenant_id = n.tenant_id AND c.namespace_id = n.id ORDER BY c.version, c.ordinal LIMIT 2
-    ) AS two
-) AS oldest
-WHERE n.id % :of = :number AND oldest.count = 2 AND oldest.next < :now - n.feed_retention
+    SELECT c.change_time, c.version, c.ordinal FROM changes c
+    WHERE c.tenant_id = n.tenant_id AND c.namespace_id = n.id ORDER BY c.version, c.ordinal OFFSET 1 LIMIT 1
+) AS second LEFT JOIN relayed r ON r.tenant_id = n.tenant_id AND r.namespace_id = n.id
+WHERE n.id % :of = :number AND {_OLD.format(c="second")}
 ORDER BY since LIMIT :limit
 """)
 
 # Times may go back a little, since clocks differ: what goes is what comes before the first change that is to stay.
-_DROP_CHANGES = text("""
+_DROP_CHANGES = text(f"""
 WITH oldest AS (
-    SELECT c.version, c.ordinal, c.change_time < :now - n.feed_retention AS old
+    SELECT c.version, c.ordinal, {_OLD.format(c="c")} AS old,
+        ((c.version, c.ordinal) > (r.version, r.ordinal)) IS NOT FALSE AS untold
     FROM changes c JOIN namespaces n ON n.tenant_id = c.tenant_id AND n.id = c.namespace_id
+        LEFT JOIN relayed r ON r.tenant_id = c.tenant_id AND r.namespace_id = c.namespace_id
     WHERE c.tenant_id = :tenant AND c.namespace_id = :ns ORDER BY c.version, c.ordinal LIMIT :limit + 1
 ), judged AS (
-    SELECT version, ordinal, bool_and(old) OVER (ORDER BY version, ordinal) AS old FROM oldest
+    SELECT version, ordinal, untold, bool_and(old) OVER (ORDER BY version, ordinal) AS old FROM oldest
 ), stays AS (
     SELECT version, ordinal FROM judged WHERE old ORDER BY version DESC, ordinal DESC LIMIT 1
+), gone AS (
+    DELETE FROM changes c USING stays
+    WHERE c.tenant_id = :tenant AND c.namespace_id = :ns AND (c.version, c.ordinal) < (stays.version, stays.ordinal)
+    RETURNING c.version, c.ordinal
 )
-DELETE FROM changes c USING stays
-WHERE c.tenant_id = :tenant AND c.namespace_id = :ns AND (c.version, c.ordinal) < (stays.version, stays.ordinal)
+SELECT count(*) AS changes, count(*) FILTER (WHERE untold) AS untold FROM gone JOIN judged USING (version, ordinal)
 """)
 
 _DROP_KEYS = text("""
@@ -105,16 +113,19 @@ async def expired(connection: AsyncConnection, shard: Shard, now: datetime, limi
     return [Due(row.tenant_id, row.id, row.since) for row in await connection.execute(_EXPIRED, values)]
 
 
-async def old_feeds(connection: AsyncConnection, shard: Shard, now: datetime, limit: int) -> list[Due]:
+async def old_feeds(connection: AsyncConnection, shard: Shard, now: datetime, hold: timedelta, limit: int) -> list[Due]:
     """See `Holding.old_feeds`."""
-    values = {"now": now, "number": shard.number, "of": shard.of, "limit": limit}
+    values = {"now": now, "hold": hold, "number": shard.number, "of": shard.of, "limit": limit}
     return [Due(row.tenant_id, row.id, row.since) for row in await connection.execute(_OLD_FEEDS, values)]
 
 
-async def drop_changes(connection: AsyncConnection, due: Due, now: datetime, limit: int) -> int:
+async def drop_changes(
+    connection: AsyncConnection, due: Due, now: datetime, hold: timedelta, limit: int
+) -> DroppedChanges:
     """See `Holding.drop_changes`."""
-    values = {"tenant": due.tenant, "ns": due.ns, "now": now, "limit": limit}
-    return (await connection.execute(_DROP_CHANGES, values)).rowcount
+    values = {"tenant": due.tenant, "ns": due.ns, "now": now, "hold": hold, "limit": limit}
+    row = (await connection.execute(_DROP_CHANGES, values)).one()
+    return DroppedChanges(row.changes, row.untold)
 
 
 async def drop_keys(connection: AsyncConnection, shard: Shard, now: datetime, limit: int) -> Dropped:

@@ -1,0 +1,78 @@
+"""Print each change of all memories once, whatever Kafka repeats and however often this program is begun again.
+
+    pip install confluent-kafka
+    python examples/consume_events.py 127.0.0.1:9092 somabrain.changes place.json
+
+Delivery is at least once and in order, so a consumer keeps, beside what it makes of the events, its place: the offsets,
+and for each source the epoch and the greatest sequence it has seen. `docs/events.md` says why that is enough.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Consumer, TopicPartition
+
+Event = dict[str, Any]
+
+
+class Place:
+    """Where this consumer is; kept in a file as one would keep it in the transaction that keeps the results."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        kept = json.loads(file.read_text()) if file.exists() else {"offsets": {}, "sources": {}}
+        self.offsets: dict[str, int] = kept["offsets"]
+        self.sources: dict[str, dict[str, Any]] = kept["sources"]
+
+    def is_new(self, event: Event) -> bool:
+        """Whether this event has not been seen; from now on it has."""
+        epoch, sequence = event["data"]["epoch"], event["sequence"]
+        seen = self.sources.setdefault(event["source"], {"epoch": epoch, "sequence": "", "former": []})
+        if epoch in seen["former"]:
+            return False
+        if epoch != seen["epoch"]:
+            # The namespace was made anew or restored: what was known of it no longer holds.
+            seen["former"].append(seen["epoch"])
+            seen.update(epoch=epoch, sequence="")
+        if sequence <= seen["sequence"]:
+            return False
+        seen["sequence"] = sequence
+        return True
+
+    def keep(self, partition: int, offset: int) -> None:
+        """Keep the place: all of it or nothing."""
+        self.offsets[str(partition)] = offset + 1
+        draft = self._file.with_suffix(".draft")
+        draft.write_text(json.dumps({"offsets": self.offsets, "sources": self.sources}))
+        draft.replace(self._file)
+
+
+def main(brokers: str, topic: str, place: Place) -> None:
+    """Print events until interrupted."""
+    consumer = Consumer({"bootstrap.servers": brokers, "group.id": "example", "enable.auto.commit": False})
+    partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
+    consumer.assign([TopicPartition(topic, p, place.offsets.get(str(p), 0)) for p in partitions])
+    while True:
+        message = consumer.poll(1.0)
+        if message is None:
+            continue
+        if message.error():
+            sys.exit(f"Kafka says: {message.error()}")
+        partition, offset, value = message.partition(), message.offset(), message.value()
+        assert partition is not None  # a message that is no error has all three
+        assert offset is not None
+        assert value is not None
+        event = json.loads(value)
+        if place.is_new(event):
+            print(event["time"], event["type"], event["subject"], flush=True)
+        place.keep(partition, offset)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(f"usage: {sys.argv[0]} BROKERS TOPIC FILE-FOR-THE-PLACE")
+    main(sys.argv[1], sys.argv[2], Place(Path(sys.argv[3])))

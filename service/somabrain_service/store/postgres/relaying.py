@@ -1,0 +1,120 @@
+"""Statements of the relay: what is to be told, and what has been.
+
+A namespace's place in what was told is a row of `relayed`, which only the relay's holder writes. That something is to
+be told is seen by the namespace's version alone; within a version told in part, its place says so by its ordinal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from somabrain_service.domain.events import Backlog, Telling, Told
+from somabrain_service.domain.feed import LAST_ORDINAL, Change, ChangeType, Position
+from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
+from somabrain_service.store.postgres.arrays import bigints
+from somabrain_service.store.working import Shard
+
+# One change more than asked is looked for, which tells whether more follow.
+_BACKLOGS = text(f"""
+SELECT n.tenant_id, n.id, n.name, n.epoch, n.newest, n.told_name, n.told_epoch, n.told_version, n.told_ordinal, c.*
+FROM (
+    SELECT n.tenant_id, n.id, n.name, n.epoch, n.version AS newest, r.name AS told_name, r.epoch AS told_epoch,
+        r.version AS told_version, r.ordinal AS told_ordinal
+    FROM namespaces n LEFT JOIN relayed r ON r.tenant_id = n.tenant_id AND r.namespace_id = n.id
+    WHERE n.id % :of = :number AND (n.tenant_id, n.id) > (:tenant, :ns)
+    AND (n.version > coalesce(r.version, 0) OR r.ordinal < {LAST_ORDINAL} OR r.epoch <> n.epoch)
+    ORDER BY n.tenant_id, n.id LIMIT :limit
+) AS n LEFT JOIN LATERAL (
+    SELECT c.version, c.ordinal, c.type, c.memory, c.revision, c.change_time FROM changes c
+    WHERE c.tenant_id = n.tenant_id AND c.namespace_id = n.id
+    AND (c.version, c.ordinal) > (coalesce(n.told_version, 0), coalesce(n.told_ordinal, {LAST_ORDINAL}))
+    ORDER BY c.version, c.ordinal LIMIT :changes + 1
+) AS c ON true
+ORDER BY n.tenant_id, n.id, c.version, c.ordinal
+""")
+
+_VANISHED = text("""
+SELECT r.* FROM relayed r LEFT JOIN namespaces n ON n.tenant_id = r.tenant_id AND n.id = r.namespace_id
+WHERE n.id IS NULL AND r.namespace_id % :of = :number ORDER BY r.tenant_id, r.namespace_id LIMIT :limit
+""")
+
+_NOTE = text("""
+INSERT INTO relayed (tenant_id, namespace_id, name, epoch, version, ordinal)
+SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS integer[]), CAST(:names AS text[]), CAST(:epochs AS text[]),
+    CAST(:versions AS bigint[]), CAST(:ordinals AS integer[]))
+ON CONFLICT (tenant_id, namespace_id) DO UPDATE SET name = excluded.name, epoch = excluded.epoch,
+    version = excluded.version, ordinal = excluded.ordinal
+""")
+
+_FORGET = text("""
+DELETE FROM relayed r USING unnest(CAST(:tenants AS uuid[]), CAST(:ids AS integer[])) AS gone (tenant_id, id)
+WHERE r.tenant_id = gone.tenant_id AND r.namespace_id = gone.id
+""")
+
+_BEFORE_ALL = (UUID(int=0), -1)
+
+
+async def backlogs(
+    connection: AsyncConnection, shard: Shard, after: tuple[TenantId, int] | None, limit: int, changes: int
+) -> list[Backlog]:
+    """See `Holding.backlogs`."""
+    tenant, ns = after or _BEFORE_ALL
+    values = {
+        "number": shard.number, "of": shard.of, "tenant": tenant, "ns": ns, "limit": limit, "changes": changes,
+    }  # fmt: skip
+    found = await connection.execute(_BACKLOGS, values)
+    return [_backlog(list(rows), changes) for _, rows in groupby(found, lambda row: (row.tenant_id, row.id))]
+
+
+async def vanished(connection: AsyncConnection, shard: Shard, limit: int) -> list[Told]:
+    """See `Holding.vanished`."""
+    values = {"number": shard.number, "of": shard.of, "limit": limit}
+    return [
+        Told(row.tenant_id, row.namespace_id, NamespaceName(row.name), row.epoch, Position(row.version, row.ordinal))
+        for row in await connection.execute(_VANISHED, values)
+    ]
+
+
+async def note(connection: AsyncConnection, tellings: Sequence[Telling]) -> None:
+    """See `Holding.note`."""
+    told = [telling.told for telling in tellings if telling.told is not None]
+    if told:
+        values = {
+            "tenants": [one.tenant for one in told],
+            "ids": [one.ns for one in told],
+            "names": [one.name.namespace for one in told],
+            "epochs": [one.epoch for one in told],
+            "versions": bigints(one.position.version for one in told),
+            "ordinals": [one.position.ordinal for one in told],
+        }
+        await connection.execute(_NOTE, values)
+    gone = [telling.of for telling in tellings if telling.told is None]
+    if gone:
+        await connection.execute(_FORGET, {"tenants": [one.tenant for one in gone], "ids": [one.ns for one in gone]})
+
+
+def _backlog(rows: Sequence[Row[Any]], limit: int) -> Backlog:
+    first = rows[0]
+    name = NamespaceName(first.name)
+    told = None
+    if first.told_version is not None:
+        place = Position(first.told_version, first.told_ordinal)
+        told = Told(first.tenant_id, first.id, NamespaceName(first.told_name), first.told_epoch, place)
+    changes = tuple(
+        Change(
+            Position(row.version, row.ordinal),
+            ChangeType(row.type),
+            MemoryName(name, MemoryId(row.memory)),
+            row.revision,
+            row.change_time,
+        )
+        for row in rows[:limit]
+        if row.version is not None
+    )
+    return Backlog(first.tenant_id, first.id, name, first.epoch, first.newest, told, changes, more=len(rows) > limit)

@@ -1,0 +1,63 @@
+"""What Kafka has, as a consumer hears it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+Event = dict[str, Any]
+WAIT_S = 60.0
+
+
+def heard(bootstrap: str, topic: str) -> list[Event]:
+    """All events that a topic has now, those of a key in their order."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "tests", "enable.auto.commit": False})
+    try:
+        partitions = [
+            TopicPartition(topic, p, 0) for p in consumer.list_topics(topic, timeout=30).topics[topic].partitions
+        ]
+        left = sum(consumer.get_watermark_offsets(each, timeout=30)[1] for each in partitions)
+        consumer.assign(partitions)
+        events: list[Event] = []
+        while left:
+            message = consumer.poll(30)
+            assert message is not None
+            assert not message.error(), message.error()
+            value, key = message.value(), message.key()
+            assert value is not None
+            event = json.loads(value)
+            assert key == event["source"].encode()
+            events.append(event)
+            left -= 1
+        return events
+    finally:
+        consumer.close()
+
+
+def until_heard(bootstrap: str, topic: str, enough: Callable[[list[Event]], bool]) -> list[Event]:
+    """Wait until what Kafka has is enough. One that has just come back may not know its leaders yet."""
+    ends_at = time.monotonic() + WAIT_S
+    while True:
+        said = ""
+        try:
+            if enough(events := heard(bootstrap, topic)):
+                return events
+        except KafkaException as exc:
+            events, said = [], str(exc)
+        assert time.monotonic() < ends_at, f"only {len(events)} events within {WAIT_S:g} s {said}: {events[-3:]}"
+        time.sleep(0.2)
+
+
+def once(events: list[Event]) -> list[Event]:
+    """Each event once, by the rule of docs/events.md for one epoch a source, and only if it would leave no gap."""
+    greatest: dict[str, str] = {}
+    new = []
+    for event in events:
+        if event["sequence"] > greatest.get(event["source"], ""):
+            greatest[event["source"]] = event["sequence"]
+            new.append(event)
+    return new

@@ -1,0 +1,323 @@
+"""Changes told to a real Kafka: in order, each at least once, whoever is killed or stopped meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from somabrain_client import ChangeType, Draft, MemoryClient
+from somabrain_local.loopback import Kafka, kafka
+from somabrain_service.embedded import DATABASE, EmbeddedDatabase
+from tests.integration.conftest import Clone, make_clone
+from tests.integration.service.issuer import Issuer
+from tests.integration.service.listening import Event, heard, once, until_heard
+from tests.integration.service.postgres import postgres as postgres_server
+from tests.integration.service.running import Running, service
+from tests.integration.service.test_calls import unique
+from tests.integration.service.test_feed import changes, now
+from tests.integration.service.test_workers import series, until
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def log() -> Iterator[Kafka]:
+    with kafka() as running:
+        yield running
+
+
+@pytest.fixture
+def topic(log: Kafka) -> str:
+    """A topic of a test's own."""
+    name = f"events-{unique()}"
+    log.create_topic(name, partitions=3)
+    return name
+
+
+@pytest.fixture
+def own(database_server: EmbeddedDatabase) -> Iterator[Clone]:
+    yield from make_clone(database_server, DATABASE)
+
+
+@pytest.fixture
+def telling(settings: dict[str, object], own: Clone, log: Kafka, topic: str) -> dict[str, object]:
+    """Settings of a service that tells Kafka, on a database of its own."""
+    return {
+        **settings,
+        "postgres_dsn": own.app_dsn,
+        "worker_dsn": own.worker_dsn,
+        "events__brokers": f'["{log.bootstrap}"]',
+        "events__topic": topic,
+        "events__poll_s": 0.05,
+        "events__timeout_s": 5,
+    }
+
+
+def holds(running: Running) -> bool:
+    return series(running, 'somabrain_worker_holds{shard="0",worker="relay"}') == 1
+
+
+def lag_s(running: Running) -> float:
+    return series(running, 'somabrain_worker_lag_seconds{shard="0",worker="relay"}')
+
+
+def told(events: list[Event]) -> list[tuple[str, str]]:
+    """Kind and memory of the changes among events."""
+    return [(event["data"]["change"], event["data"]["memory"]) for event in events if "change" in event["data"]]
+
+
+def unbroken(events: list[Event]) -> None:
+    """A consumer that drops what it has heard misses nothing: the versions of each namespace rise by one."""
+    last: dict[str, int] = {}
+    for event in once(events):
+        version = event["data"]["version"]
+        assert version in {last.get(event["source"], 0), last.get(event["source"], 0) + 1}, event
+        last[event["source"]] = version
+
+
+async def test_every_change_is_told_in_order_and_without_its_text(
+    folder: Path, telling: dict[str, object], log: Kafka, topic: str, idp: Issuer
+) -> None:
+    with service(folder, telling) as running:
+        running.wait_until_ready()
+        async with MemoryClient(running.address, token=idp.token("told")) as client:
+            names = [(await client.create_namespace(unique())).name for _ in range(4)]
+            wanted: dict[str, list[tuple[str, str]]] = {}
+            for name in names:
+                cursor = await now(client, name)
+                one = await client.remember(name, "the quixotic bee")
+                await client.update(one.name, salience=0.9)
+                await client.batch_remember(name, [Draft(f"quixotic {i}") for i in range(3)])
+                await client.forget(one.name)
+                wanted[name] = [(c.type.name, c.name) for c in await changes(client, name, cursor, 6)]
+        events = await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(found) >= 24)
+    assert len(events) == 24
+    unbroken(events)
+    for name in names:
+        mine = [event for event in events if event["data"]["namespace"] == name]
+        assert told(mine) == wanted[name]
+        assert {event["source"] for event in mine} == {f"/somabrain/tenants/{mine[0]['data']['tenant']}/{name}"}
+        assert [event["type"].split(".")[3] for event in mine] == [kind.lower() for kind, _ in wanted[name]]
+    assert "quixotic" not in str(events)
+
+
+async def test_a_service_killed_again_and_again_tells_everything(
+    folder: Path, telling: dict[str, object], log: Kafka, topic: str, idp: Issuer
+) -> None:
+    """kill -9 under writers, wherever the relay is: between what Kafka keeps and what is noted, too."""
+    token, port = idp.token("killed"), 0
+    names: list[str] = []
+    for death in range(4):
+        with service(folder, {**telling, "grpc__port": port}) as running:
+            running.wait_until_ready()
+            port = int(running.address.rpartition(":")[2])
+            async with MemoryClient(running.address, token=token, deadline_s=30) as client:
+                if not death:
+                    await client.create_namespace("log")
+                until(lambda: holds(running), "the relay works")
+                names += [(await client.remember("log", f"bee {death} {i}")).name for i in range(40)]
+            running.process.send_signal(signal.SIGKILL)
+            running.process.wait()
+    with service(folder, telling) as running:
+        running.wait_until_ready()
+        events = await asyncio.to_thread(
+            until_heard, log.bootstrap, topic, lambda found: {name for _, name in told(found)} >= set(names)
+        )
+    unbroken(events)
+    assert told(once(events)) == [("REMEMBERED", name) for name in names]
+
+
+async def test_a_death_between_what_kafka_keeps_and_what_is_noted_repeats_and_loses_nothing(
+    folder: Path, telling: dict[str, object], own: Clone, log: Kafka, topic: str, idp: Issuer
+) -> None:
+    """The row in which it is noted is locked, so that the death comes at exactly that place."""
+    with service(folder, telling) as running:
+        running.wait_until_ready()
+        async with MemoryClient(running.address, token=idp.token("between")) as client:
+            namespace = (await client.create_namespace(unique())).name
+            first = await client.remember(namespace, "first")
+            await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(found) == 1)
+            with psycopg.connect(own.owner_dsn) as owner:
+                until(lambda: owner.execute("SELECT count(*) FROM relayed").fetchone() == (1,), "the first is noted")
+                owner.execute("SELECT FROM relayed FOR UPDATE")
+                second = await client.remember(namespace, "second")
+                await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(found) == 2)
+                running.process.kill()
+                running.process.wait()
+    with service(folder, telling) as running:
+        running.wait_until_ready()
+        events = await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(found) == 3)
+    assert [name for _, name in told(events)] == [first.name, second.name, second.name]
+    assert events[1] == events[2]
+    assert [name for _, name in told(once(events))] == [first.name, second.name]
+
+
+async def test_kafka_away_delays_events_and_loses_none(
+    folder: Path, telling: dict[str, object], log: Kafka, topic: str, idp: Issuer
+) -> None:
+    """Calls are served as ever, the lag rises, and the reason is in the log; Kafka back, all is told."""
+    with service(folder, telling) as running:
+        running.wait_until_ready()
+        async with MemoryClient(running.address, token=idp.token("away")) as client:
+            namespace = (await client.create_namespace(unique())).name
+            names = [(await client.remember(namespace, "before")).name]
+            await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(found) == 1)
+            log.program.stop()
+            try:
+                names += [(await client.remember(namespace, f"during {i}")).name for i in range(30)]
+                until(lambda: lag_s(running) > 3, "the lag is seen")
+                said = running.wait_for_event("background work failed")
+                assert said["work"] == "relay"
+                assert "Kafka" in str(said["reason"])
+                assert running.get("/ready")[0] == 200
+            finally:
+                log.program.start()
+            names.append((await client.remember(namespace, "after")).name)
+        events = await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(told(once(found))) == 32)
+        until(lambda: lag_s(running) < 1, "the lag is gone")
+    unbroken(events)
+    assert [name for _, name in told(once(events))] == names
+
+
+async def test_a_frozen_kafka_holds_up_nothing_and_nothing_is_told_out_of_order(
+    folder: Path, telling: dict[str, object], log: Kafka, topic: str, idp: Issuer
+) -> None:
+    """It takes connections and does not answer: longer than the relay waits, so that it begins again."""
+    with service(folder, telling) as running:
+        running.wait_until_ready()
+        async with MemoryClient(running.address, token=idp.token("frozen")) as client:
+            namespace = (await client.create_namespace(unique())).name
+            names = [(await client.remember(namespace, "before")).name]
+            await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(found) == 1)
+            log.program.freeze()
+            try:
+                for i in range(3):
+                    names += [(await client.remember(namespace, f"during {i} {j}")).name for j in range(20)]
+                    await asyncio.sleep(3)
+                running.wait_for_event("background work failed")
+            finally:
+                log.program.thaw()
+            names.append((await client.remember(namespace, "after")).name)
+        events = await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(told(once(found))) == 62)
+    unbroken(events)
+    assert [name for _, name in told(once(events))] == names
+
+
+async def test_two_processes_tell_once_and_the_second_takes_over(
+    folder: Path, telling: dict[str, object], log: Kafka, topic: str, idp: Issuer
+) -> None:
+    with service(folder, telling) as first:
+        first.wait_until_ready()
+        until(lambda: holds(first), "the first process relays")
+        with service(folder, telling) as second:
+            second.wait_until_ready()
+            async with MemoryClient(second.address, token=idp.token("two")) as client:
+                namespace = (await client.create_namespace(unique())).name
+                names = [(await client.remember(namespace, f"bee {i}")).name for i in range(20)]
+                events = await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(found) >= 20)
+                assert [name for _, name in told(events)] == names
+                assert not holds(second)
+                assert first.stop() == 0
+                until(lambda: holds(second), "the second process relays")
+                names += [(await client.remember(namespace, f"late bee {i}")).name for i in range(20)]
+            events = await asyncio.to_thread(
+                until_heard, log.bootstrap, topic, lambda found: len(told(once(found))) == 40
+            )
+    unbroken(events)
+    assert [name for _, name in told(once(events))] == names
+
+
+async def test_postgresql_killed_and_begun_again_under_the_relay(
+    folder: Path, telling: dict[str, object], log: Kafka, topic: str, idp: Issuer
+) -> None:
+    with postgres_server(folder / "events-killed") as server:
+        app_dsn = server.start()
+        chosen = {**telling, "postgres_dsn": app_dsn, "worker_dsn": app_dsn.replace("_app", "_worker")}
+        with service(folder, chosen) as running:
+            running.wait_until_ready()
+            async with MemoryClient(running.address, token=idp.token("pg"), deadline_s=60) as client:
+                namespace = (await client.create_namespace(unique())).name
+                names = [(await client.remember(namespace, f"bee {i}")).name for i in range(10)]
+                server.kill()
+                server.start()
+                running.wait_until_ready()
+                names += [(await client.remember(namespace, f"late {i}")).name for i in range(10)]
+            events = await asyncio.to_thread(
+                until_heard, log.bootstrap, topic, lambda found: len(told(once(found))) == 20
+            )
+    unbroken(events)
+    assert [name for _, name in told(once(events))] == names
+
+
+async def test_a_deleted_namespace_is_told_as_such_and_one_made_anew_has_another_epoch(
+    folder: Path, telling: dict[str, object], log: Kafka, topic: str, idp: Issuer
+) -> None:
+    with service(folder, telling) as running:
+        running.wait_until_ready()
+        async with MemoryClient(running.address, token=idp.token("deleted")) as client:
+            name = unique()
+            namespace = (await client.create_namespace(name)).name
+            await client.remember(namespace, "bee")
+            await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(found) == 1)
+            await client.delete_namespace(namespace)
+            await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(found) == 2)
+            await client.create_namespace(name)
+            await client.remember(namespace, "another bee")
+        events = await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(found) == 3)
+    assert [event["type"] for event in events] == [
+        "io.somabrain.memory.remembered.v1", "io.somabrain.namespace.deleted.v1", "io.somabrain.memory.remembered.v1",
+    ]  # fmt: skip
+    assert events[0]["data"]["epoch"] == events[1]["data"]["epoch"] != events[2]["data"]["epoch"]
+    assert events[1]["sequence"] > events[0]["sequence"]
+
+
+async def test_a_topic_that_is_not_there_is_named_in_the_log(
+    folder: Path, telling: dict[str, object], idp: Issuer
+) -> None:
+    with service(folder, {**telling, "events__topic": "nowhere"}) as running:
+        running.wait_until_ready()
+        async with MemoryClient(running.address, token=idp.token("nowhere")) as client:
+            await client.remember((await client.create_namespace(unique())).name, "bee")
+        said = running.wait_for_event("background work failed")
+        assert "topic nowhere" in str(said["reason"])
+
+
+async def test_the_example_prints_each_change_once_also_when_it_is_begun_again(
+    folder: Path, telling: dict[str, object], own: Clone, log: Kafka, topic: str, idp: Issuer, tmp_path: Path
+) -> None:
+    """What was noted is forgotten on purpose, so that everything is told twice."""
+    program = [sys.executable, "examples/consume_events.py", log.bootstrap, topic, str(tmp_path / "place.json")]
+    printed = tmp_path / "printed"
+
+    def run_until(lines: int) -> list[str]:
+        with printed.open("ab") as out, subprocess.Popen(program, stdout=out) as example:
+            until(lambda: len(printed.read_text().splitlines()) >= lines, f"{lines} lines are printed")
+            time.sleep(1)
+            example.terminate()
+        return printed.read_text().splitlines()
+
+    with service(folder, telling) as running:
+        running.wait_until_ready()
+        async with MemoryClient(running.address, token=idp.token("example")) as client:
+            namespace = (await client.create_namespace(unique())).name
+            names = [(await client.remember(namespace, f"bee {i}")).name for i in range(5)]
+            lines = await asyncio.to_thread(run_until, 5)
+            assert [line.split()[1:] for line in lines] == [
+                ["io.somabrain.memory.remembered.v1", name] for name in names
+            ]
+            with psycopg.connect(own.owner_dsn, autocommit=True) as owner:
+                owner.execute("DELETE FROM relayed")
+            await client.forget(names[0])
+            lines = await asyncio.to_thread(run_until, 6)
+    assert len(heard(log.bootstrap, topic)) == 11
+    assert lines[5].split()[1:] == ["io.somabrain.memory.forgotten.v1", names[0]]
+    assert len(lines) == 6
+    assert ChangeType.FORGOTTEN.name.lower() in lines[5]
