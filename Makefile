@@ -35,7 +35,7 @@ unit: $(VENV) ## Tests that open no socket
 	@$(PY) -m pytest tests/unit
 
 integration: $(VENV) ## Tests against real servers on loopback
-	@$(LOCAL) tools opa etcd redis kafka keycloak otelcol promtool coredns kubernetes kubectl helm
+	@$(LOCAL) tools opa etcd redis kafka keycloak otelcol promtool coredns controller-gen kubernetes kubectl helm
 	@$(LOCAL) previous
 	@$(PY) -m pytest tests/integration
 

@@ -25,6 +25,7 @@ from somabrain_operator.cluster.api import Cluster
 from somabrain_operator.cluster.connection import connection
 from somabrain_operator.cluster.kinds import BRAIN
 from somabrain_operator.cluster.listing import Listing
+from somabrain_operator.cluster.optional import OptionalKinds
 from somabrain_operator.cluster.probe import ReadinessProbe
 from somabrain_operator.election import Election
 from somabrain_operator.health import FROZEN_LEASES, Vitals, http_server, make_app
@@ -89,8 +90,9 @@ async def running(told: Settings, log_in: Callable[[], kopf.ConnectionInfo | Non
         cluster = Cluster(open_connection, metrics)
         await _require_crd(cluster, told.operator)
         references = ReferenceWatch(cluster, told.operator.references_s)
+        optional = OptionalKinds(cluster, told.operator.references_s)
         reconciler = Reconciler(
-            cluster, ReadinessProbe(session), release(told.operator), references, cache, metrics.conditions
+            cluster, optional, ReadinessProbe(session), release(told.operator), references, cache, metrics.conditions
         )
         queue = WorkQueue(reconciler.reconcile, metrics, workers=told.operator.workers, resync_s=told.operator.resync_s)
         listing = Listing(cluster, cache, queue.add, told.operator)
@@ -99,14 +101,20 @@ async def running(told: Settings, log_in: Callable[[], kopf.ConnectionInfo | Non
         vitals = Vitals(queue.oldest_s, proof.silent_s, FROZEN_LEASES * seat.lease_s, lambda: election.leading)
 
         async def work() -> None:
+            await optional.known()
             await listing.filled()
-            for key in cache.brains():
-                queue.add(key)
+
+            def look_at_all() -> None:
+                for key in cache.brains():
+                    queue.add(key)
+
+            look_at_all()
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(queue.run())
                     group.create_task(listing.run())
                     group.create_task(references.run(queue.add))
+                    group.create_task(optional.run(look_at_all))
             finally:
                 metrics.conditions.clear()
 

@@ -212,9 +212,12 @@ def _packed(kind: str, seen: Manifest) -> bytes:
 
 
 def _may_be_foreign(entry: Json) -> bool:
-    """Return whether somebody else's fields are in it; who owns parts of a status is never asked."""
-    fields = mapping(entry)
-    return not fields.get("subresource") and (fields.get("manager"), fields.get("operation")) != (_OURS, "Apply")
+    """Return whether somebody else's fields are in it; who owns parts of a status is never asked.
+
+    Who scaled is: an autoscaler's fields are in the subresource `scale`.
+    """
+    part, manager, operation = (text(entry, field) for field in ("subresource", "manager", "operation"))
+    return part in ("", "scale") and (manager, operation) != (_OURS, "Apply")
 
 
 def _unpacked(packed: bytes) -> Manifest:

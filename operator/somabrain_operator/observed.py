@@ -68,6 +68,8 @@ class Observed:
     reports: Mapping[str, str]
     """By pod: what a pod that is not ready says of itself."""
     now: datetime
+    lacking: frozenset[str] = frozenset()
+    """Kinds that the API server does not know: those of others, which a cluster need not have."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from somabrain_operator import names
 from somabrain_operator.cache import Cache
 from somabrain_operator.cluster.api import Cluster
 from somabrain_operator.cluster.observe import observe, read_brain, unseen
+from somabrain_operator.cluster.optional import OptionalKinds
 from somabrain_operator.cluster.probe import ReadinessProbe
 from somabrain_operator.diff.foreign import drift, removal
 from somabrain_operator.metrics import ConditionMetrics
@@ -38,6 +39,7 @@ class Reconciler:
     """The one function of the operator, with what it needs."""
 
     cluster: Cluster
+    optional: OptionalKinds
     probe: ReadinessProbe
     release: Release
     references: ReferenceWatch
@@ -53,7 +55,7 @@ class Reconciler:
         Raises:
             SomaBrainError: something could not be read or written; the status says so where it could be written.
         """
-        observed = await observe(self.cluster, self.cache, self.probe, key)
+        observed = await observe(self.cluster, self.cache, self.probe, key, self.optional.lacking)
         if observed is None or observed.brain.deleting:
             self.references.forget(key)
             self.conditions.forget(key)

@@ -146,6 +146,10 @@ TOOLS: tuple[Tool, ...] = (
     ),
     GoTool("otelcol", COLLECTOR, ("otelcol",), ("somabrain.io/scripts/go/otelcol",), module="otelcol"),
     DebianTool("promtool", "2.42", ("prometheus",), (("promtool", "usr/bin/promtool"),)),
+    GoTool(
+        "controller-gen", "v0.23.0", ("controller-gen",), ("sigs.k8s.io/controller-tools/cmd/controller-gen",),
+        module="crds",
+    ),
     GoTool("coredns", COREDNS, ("coredns",), ("github.com/coredns/coredns",)),
     GoTool("pause", "v3.10", ("pause",), ("somabrain.io/scripts/go/pause",), module="pause"),
     GoTool("kind", "v0.33.0", ("kind",), ("sigs.k8s.io/kind",)),

@@ -36,6 +36,7 @@ def test_only_what_is_pruned_may_be_deleted(render: Render) -> None:
     deletable = {resource for rule in role["rules"] if "delete" in rule["verbs"] for resource in rule["resources"]}
     assert deletable == {
         "configmaps", "jobs", "poddisruptionbudgets", "horizontalpodautoscalers", "networkpolicies",
+        "servicemonitors", "prometheusrules",
     }  # fmt: skip
 
 

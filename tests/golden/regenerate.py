@@ -102,6 +102,11 @@ CASES: Mapping[str, Mapping[str, Any]] = {
             },
             "priorityClassName": "memories",
         },
+        "monitoring": {
+            "serviceMonitor": {"intervalSeconds": 15, "labels": {"release": "prometheus"}},
+            "rules": {"labels": {"release": "prometheus"}, "errorPercent": 1, "slowMilliseconds": 300},
+            "dashboard": {},
+        },
         "probes": {
             "startupSeconds": 600,
             "livenessPeriodSeconds": 20,

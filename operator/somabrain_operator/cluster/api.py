@@ -56,6 +56,14 @@ class Cluster:
                 return
             wanted["continue"] = following
 
+    async def served(self, group: str, version: str) -> frozenset[str]:
+        """Return the kinds that the API server knows of a group; every account may ask that."""
+        try:
+            found = await self._connection.ask(f"the group {group}", "GET", f"/apis/{group}/{version}")
+        except NotFound:
+            return frozenset()
+        return frozenset(text(each, "kind") for each in items(found, "resources"))
+
     async def apply(self, manifest: Manifest) -> Manifest:
         """Apply a child server-side, forced, and return it as it stands then."""
         return await self._apply(CHILDREN[text(manifest, "kind")], manifest)

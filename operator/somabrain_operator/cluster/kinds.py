@@ -41,6 +41,12 @@ POD: Final = Kind("", "v1", "Pod", "pods")
 EVENT: Final = Kind("", "v1", "Event", "events")
 LEASE: Final = Kind("coordination.k8s.io", "v1", "Lease", "leases")
 
+PROMETHEUS: Final = (
+    Kind("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors"),
+    Kind("monitoring.coreos.com", "v1", "PrometheusRule", "prometheusrules"),
+)
+"""Kinds of the Prometheus operator, which a cluster need not have."""
+
 CHILDREN: Final[Mapping[str, Kind]] = {
     each.kind: each
     for each in (
@@ -52,6 +58,7 @@ CHILDREN: Final[Mapping[str, Kind]] = {
         Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
         Kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
         Kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
+        *PROMETHEUS,
     )
 }
 """What a SomaBrain may own."""

@@ -26,8 +26,18 @@ from somabrain_operator.plan.children import possible_children
 from somabrain_operator.tree import Manifest, items, mapping, number, text
 
 
-async def observe(cluster: Cluster, cache: Cache, probe: ReadinessProbe, key: Key) -> Observed | None:
-    """Return what is to be seen of a SomaBrain now, or None when there is none."""
+async def observe(
+    cluster: Cluster, cache: Cache, probe: ReadinessProbe, key: Key, lacking: frozenset[str]
+) -> Observed | None:
+    """Return what is to be seen of a SomaBrain now, or None when there is none.
+
+    Args:
+        cluster: what is asked for what no watch tells.
+        cache: what the watches told.
+        probe: what asks pods.
+        key: which SomaBrain.
+        lacking: kinds that the API server does not know.
+    """
     found = cache.get(names.KIND, *key)
     if found is None:
         return None
@@ -41,6 +51,7 @@ async def observe(cluster: Cluster, cache: Cache, probe: ReadinessProbe, key: Ke
         pods=seen,
         reports=await _reports(cluster, probe, key.namespace, seen),
         now=datetime.now(UTC),
+        lacking=lacking,
     )
 
 

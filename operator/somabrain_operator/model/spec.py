@@ -19,6 +19,7 @@ from somabrain_operator.model.base import (
 )
 from somabrain_operator.model.config import Auth, Config
 from somabrain_operator.model.grpc import Grpc
+from somabrain_operator.model.monitoring import Monitoring
 from somabrain_operator.model.network import NetworkPolicy
 from somabrain_operator.model.placement import DisruptionBudget, Probes, Scheduling, Service, TopologySpread
 from somabrain_operator.model.pods import Amounts, Resources
@@ -172,5 +173,7 @@ class SomaBrainSpec(Part):
     """How servers are spread over the cluster."""
     scheduling: Scheduling = Scheduling()
     """On which nodes servers and migrations run."""
+    monitoring: Monitoring = Monitoring()
+    """What Prometheus and Grafana are given."""
     probes: Probes = Probes()
     """How patient the kubelet is with a server."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.names import SERVER, ChildId, child_id
+from somabrain_operator.plan.asking import ask
 from somabrain_operator.plan.keeping import record_id
-from somabrain_operator.plan.values import Finding, Plan, stop, vault_image
+from somabrain_operator.plan.values import Plan, vault_image
 from somabrain_operator.render.base import render_headless_service, render_service, render_service_account
 from somabrain_operator.render.config import render_config, render_policy
 from somabrain_operator.render.deployment import Images, render_deployment, scaled
 from somabrain_operator.render.disruption import render_disruption_budget
-from somabrain_operator.render.metadata import Owner, brain_of, owned, rendered_hash
+from somabrain_operator.render.metadata import Owner, owned, rendered_hash
+from somabrain_operator.render.monitoring import DASHBOARD
 from somabrain_operator.render.network import render_network_policy
 from somabrain_operator.render.scaling import bounds_of, render_autoscaler, replicas_to_apply
 from somabrain_operator.tree import Manifest, number
@@ -32,6 +33,9 @@ def possible_children(brain: str) -> tuple[ChildId, ...]:
         ChildId("HorizontalPodAutoscaler", f"{brain}-{SERVER}"),
         ChildId("PodDisruptionBudget", f"{brain}-{SERVER}"),
         ChildId("NetworkPolicy", f"{brain}-{SERVER}"),
+        ChildId("ServiceMonitor", f"{brain}-{SERVER}"),
+        ChildId("PrometheusRule", f"{brain}-{SERVER}"),
+        ChildId("ConfigMap", f"{brain}-{DASHBOARD}"),
     )
 
 
@@ -72,25 +76,6 @@ def protect(plan: Plan, spec: SomaBrainSpec) -> Plan:
     return ask(plan, (render_network_policy(plan.owner, network),)) if network and not plan.stopped else plan
 
 
-def ask(plan: Plan, manifests: Iterable[Manifest]) -> Plan:
-    """Add children to the plan, unless one of their names is taken by an object that is not ours."""
-    wanted = tuple(manifests)
-    for manifest in wanted:
-        identity = child_id(manifest)
-        live = plan.observed.children.get(identity)
-        if live is not None and brain_of(live) == plan.owner.key.name and not owned(live, plan.owner):
-            message = f"{identity.kind} {identity.name} is of an earlier resource of this name, and goes with it."
-            finding = Finding("True", "Replacing", message)
-            return replace(plan, stopped=finding)  # its deletion is an event, which wakes this resource
-        if live is not None and not owned(live, plan.owner):
-            message = (
-                f"{identity.kind} {identity.name} exists and does not belong to this resource; "
-                "delete it, or give this resource another name."
-            )
-            return stop(plan, "Degraded", Finding("True", "NameTaken", message))
-    return replace(plan, apply=plan.apply + wanted)
-
-
 def prune(plan: Plan, spec: SomaBrainSpec) -> Plan:
     """Delete our children that left the plan; what pods mount only once the pods that mount it are gone."""
     asked = {child_id(manifest) for manifest in plan.apply} | {record_id(plan.owner.key.name)}
@@ -98,7 +83,10 @@ def prune(plan: Plan, spec: SomaBrainSpec) -> Plan:
     left = tuple(
         identity
         for identity, live in plan.observed.children.items()
-        if identity not in asked and owned(live, plan.owner) and (over or identity.kind != "ConfigMap")
+        if identity not in asked
+        and owned(live, plan.owner)
+        and identity.kind not in plan.observed.lacking
+        and (over or identity.kind != "ConfigMap")
     )
     return replace(plan, delete=plan.delete + left)
 

@@ -9,6 +9,7 @@ from somabrain_operator.model.quantity import quantity_value
 from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.names import ALLOW_DOWNGRADE, IMAGE, SERVER, ChildId, child_id
 from somabrain_operator.plan.keeping import recorded
+from somabrain_operator.plan.monitoring import without_kind
 from somabrain_operator.plan.values import Finding, Plan, passed, stop
 from somabrain_operator.plan.versions import is_downgrade, tag_of
 from somabrain_operator.render.metadata import owned
@@ -28,7 +29,7 @@ def check_config(plan: Plan, spec: SomaBrainSpec) -> Plan:
                 )
                 return stop(plan, "ConfigValid", Finding("False", "RequestAboveLimit", message))
     image = spec.image or f"{plan.release.service_repository}:{spec.version or plan.release.service_version}"
-    message = " ".join(("The spec is valid.", *_notes(spec)))
+    message = " ".join(("The spec is valid.", *_notes(spec), *without_kind(plan, spec)))
     return passed(replace(plan, image=image), "ConfigValid", Finding("True", "Valid", message))
 
 

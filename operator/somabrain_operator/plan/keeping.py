@@ -14,7 +14,7 @@ from somabrain_operator.render.applied import APPLIED, applied_before, render_ap
 from somabrain_operator.render.deployment import scaled
 from somabrain_operator.render.metadata import owned
 from somabrain_operator.render.scaling import bounds_of, replicas_to_apply
-from somabrain_operator.tree import Manifest, number
+from somabrain_operator.tree import Manifest, number, text
 
 
 def record_id(brain: str) -> ChildId:
@@ -44,7 +44,8 @@ def keep(plan: Plan) -> Plan:
 
 def _is_free(plan: Plan, manifest: Manifest) -> bool:
     live = plan.observed.children.get(child_id(manifest))
-    return live is None or owned(live, plan.owner)
+    there = text(manifest, "kind") not in plan.observed.lacking
+    return there and (live is None or owned(live, plan.owner))
 
 
 def _with_replicas(plan: Plan, manifest: Manifest, before: tuple[Manifest, ...]) -> Manifest:

@@ -12,6 +12,7 @@ from somabrain_operator.plan.children import autoscale, base_objects, protect, p
 from somabrain_operator.plan.config import check_config, check_version
 from somabrain_operator.plan.keeping import keep, remember
 from somabrain_operator.plan.migration import migrate, remembered
+from somabrain_operator.plan.monitoring import monitor
 from somabrain_operator.plan.references import resolve_references
 from somabrain_operator.plan.values import Finding, Plan, passed, stop
 from somabrain_operator.render.metadata import Owner
@@ -51,5 +52,6 @@ STEPS: Final[tuple[Step, ...]] = (
     serve,
     autoscale,  # once there is what it scales
     protect,
+    monitor,
     prune,  # last: what is replaced goes after its replacement is there
 )

@@ -31,6 +31,7 @@ def render_object(
     *,
     name: str | None = None,
     annotations: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Return a manifest with metadata, owner reference and the hash of all of it.
 
@@ -41,12 +42,13 @@ def render_object(
         body: everything but apiVersion, kind and metadata.
         name: of the object, where it is not `<brain>-<component>`.
         annotations: beside the hash.
+        labels: beside those that all children have, which win.
     """
     api_version, kind_name = kind
     metadata: dict[str, Json] = {
         "name": name or owner.child(component),
         "namespace": owner.key.namespace,
-        "labels": names.labels(owner.key.name, component),
+        "labels": {**(labels or {}), **names.labels(owner.key.name, component)},
         "ownerReferences": [
             {
                 "apiVersion": names.API_VERSION,

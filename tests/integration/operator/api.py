@@ -91,9 +91,11 @@ class Api:
         except ApiError as error:
             raise KeyError(f"{kind} {namespace}/{name}: {error}") from error
 
-    def objects(self, kind: str, namespace: str) -> list[Object]:
-        """Return all objects of a namespace; KeyError while they cannot be listed."""
+    def objects(self, kind: str, namespace: str | None = None) -> list[Object]:
+        """Return all objects, of a namespace where the kind has any; KeyError while they cannot be listed."""
         try:
+            if namespace is None:
+                return [dict(each) for each in self.client.list(KINDS[kind])]
             return [dict(each) for each in self.client.list(KINDS[kind], namespace=namespace)]
         except ApiError as error:
             raise KeyError(f"{kind} {namespace}/*: {error}") from error
@@ -122,8 +124,11 @@ class Api:
             patch_type=PatchType.MERGE, field_manager="kube-controller-manager",
         )  # fmt: skip
 
-    def delete(self, kind: str, name: str, namespace: str) -> None:
+    def delete(self, kind: str, name: str, namespace: str | None = None) -> None:
         """Delete an object."""
+        if namespace is None:
+            self.client.delete(KINDS[kind], name)
+            return
         self.client.delete(KINDS[kind], name, namespace=namespace, grace_period=0, cascade=CascadeType.BACKGROUND)
 
     def writes(self) -> list[str]:

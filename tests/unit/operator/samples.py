@@ -64,6 +64,7 @@ def observed(
     annotations: Mapping[str, str] | None = None,
     reports: Mapping[str, str] | None = None,
     generation: int = 1,
+    lacking: frozenset[str] = frozenset(),
     now: datetime = NOW,
 ) -> Observed:
     """Return what is seen of the resource."""
@@ -77,6 +78,7 @@ def observed(
         pods=tuple(pods),
         reports=reports or {},
         now=now,
+        lacking=lacking,
     )
 
 

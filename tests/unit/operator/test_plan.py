@@ -34,7 +34,7 @@ def test_the_steps_run_in_the_order_that_makes_them_safe() -> None:
     """References before pods, migration before the Deployment, pruning last."""
     assert [step.__name__ for step in STEPS] == [
         "pause", "check_config", "check_version", "resolve_references", "base_objects", "migrate", "serve",
-        "autoscale", "protect", "prune",
+        "autoscale", "protect", "monitor", "prune",
     ]  # fmt: skip
 
 

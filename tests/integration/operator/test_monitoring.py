@@ -1,0 +1,95 @@
+"""What Prometheus reads is made as soon as the cluster has the kinds for it: those of the Prometheus operator."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from somabrain_local.crds import prometheus_operator
+from somabrain_operator.model.monitoring import Dashboard, Rules
+from somabrain_operator.names import Key
+from somabrain_operator.render.metadata import Owner
+from somabrain_operator.render.monitoring import render_dashboard, render_rules
+from tests.integration.operator.api import Api, eventually
+from tests.integration.operator.brains import NAME, Brain, Hands
+from tests.integration.operator.chart import established, tool
+
+SPEC: Any = yaml.safe_load(Path("examples/monitoring.yaml").read_text(encoding="utf-8"))["spec"]
+NAMES = ("servicemonitors.monitoring.coreos.com", "prometheusrules.monitoring.coreos.com")
+KIND = "CustomResourceDefinition"
+
+
+def install(api: Api, folder: Path) -> None:
+    """Install the two definitions, as an administrator does."""
+    for file in prometheus_operator(folder):
+        definition = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if definition["metadata"]["name"] in NAMES:
+            api.create(definition)
+    for name in NAMES:
+        eventually(partial(api.get, KIND, name), lambda it: established(it) == "True", "it is known")
+
+
+@pytest.fixture
+def without_kinds(api: Api) -> Iterator[Api]:
+    """An API server that does not know them; at the end they go again."""
+    yield api
+    for each in api.objects(KIND):
+        if each["metadata"]["name"] in NAMES:
+            api.delete(KIND, each["metadata"]["name"])
+
+
+def test_they_are_made_when_their_kinds_appear(without_kinds: Api, brain: Brain, hands: Hands, tmp_path: Path) -> None:
+    """Until then the status says what waits for what, and the service is Ready; nothing is written meanwhile."""
+    brain.apply(**SPEC)
+    hands.serve()
+    brain.until("ConfigValid", "True", "The ServiceMonitor of spec.monitoring is not made yet: the cluster has no such")
+    assert "dashboard" in str(brain.child("ConfigMap", "dashboard")["metadata"]["labels"])
+    time.sleep(1)
+    before = brain.api.writes()
+    time.sleep(4)
+    assert brain.api.writes() == before
+    install(without_kinds, tmp_path)
+    monitor = eventually(lambda: brain.child("ServiceMonitor", "server"), bool, "the ServiceMonitor")
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    assert monitor["spec"]["endpoints"][0]["interval"] == "15s"
+    rules = eventually(lambda: brain.child("PrometheusRule", "server"), bool, "the rules")
+    assert len(rules["spec"]["groups"][0]["rules"]) > 4
+    eventually(
+        lambda: brain.conditions()["ConfigValid"]["message"], lambda said: said == "The spec is valid.", "all is made"
+    )
+    time.sleep(1)
+    before = brain.api.writes()
+    brain.annotate("note", "looked at again")
+    time.sleep(2)
+    assert brain.api.writes() == before
+    brain.apply(monitoring=None)
+    for kind in ("ServiceMonitor", "PrometheusRule"):
+        eventually(partial(brain.api.objects, kind, brain.namespace), lambda found: found == [], "it goes")
+    names = [each["metadata"]["name"] for each in brain.api.objects("ConfigMap", brain.namespace)]
+    assert f"{NAME}-dashboard" not in names
+
+
+def test_every_rule_can_be_read_by_prometheus(tmp_path: Path) -> None:
+    """As promtool reads them; the dashboard's expressions too, with Grafana's interval put in."""
+    owner = Owner(Key("demo", NAME), "uid")
+    groups: Any = render_rules(owner, Rules())["spec"]
+    made: Any = render_dashboard(owner, Dashboard())
+    (board,) = (json.loads(each) for each in made["data"].values())
+    panels = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    recorded = [
+        {"record": f"panel:{place}", "expr": each.replace("$__rate_interval", "1m")}
+        for place, each in enumerate(panels)
+    ]
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump({"groups": [*groups["groups"], {"name": "panels", "rules": recorded}]}))
+    done = subprocess.run([tool("promtool"), "check", "rules", file], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"{len(recorded) + len(groups['groups'][0]['rules'])} rules found" in done.stdout

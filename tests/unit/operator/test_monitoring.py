@@ -1,0 +1,97 @@
+"""What Prometheus and Grafana are given speaks of metrics that there are, and waits for kinds that there are not."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from somabrain_operator.names import ChildId, child_id
+from somabrain_operator.observed import Observed
+from somabrain_service.metrics import Metrics
+from tests.unit.operator.samples import conditions, migrated, observed, plan, settled, spec
+
+EVERYTHING: dict[str, Any] = {"serviceMonitor": {}, "rules": {}, "dashboard": {}}
+MONITOR, RULES = ChildId("ServiceMonitor", "quickstart-server"), ChildId("PrometheusRule", "quickstart-server")
+DASHBOARD = ChildId("ConfigMap", "quickstart-dashboard")
+MISSING = frozenset({"ServiceMonitor", "PrometheusRule"})
+EXPOSED = {
+    sample
+    for family in Metrics().registry.collect()
+    for sample in (family.name, f"{family.name}_total", f"{family.name}_bucket", f"{family.name}_sum")
+}
+"""Every name that the service exposes, or will once it has counted."""
+
+
+def watched(**seen: Any) -> Observed:
+    return observed(spec(monitoring=EVERYTHING), status=migrated(), **seen)
+
+
+def asked(seen: Observed) -> dict[ChildId, Any]:
+    return {child_id(each): each for each in plan(seen).apply}
+
+
+def expressions() -> list[str]:
+    """Return every expression of rules and dashboard."""
+    made = asked(watched())
+    rules = [rule["expr"] for group in made[RULES]["spec"]["groups"] for rule in group["rules"]]
+    (board,) = (json.loads(text) for text in made[DASHBOARD]["data"].values())
+    return rules + [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+
+
+@pytest.mark.parametrize("expression", expressions())
+def test_every_metric_named_is_exposed(expression: str) -> None:
+    """A rule over a metric that nobody exposes never fires, and nobody notices."""
+    names = set(re.findall(r"\b(?:grpc|somabrain|process)_[a-z_]+(?=\{)", expression))
+    assert names
+    assert names <= EXPOSED
+
+
+def test_the_monitor_selects_the_service_that_has_an_endpoint_a_pod() -> None:
+    """Every pod is read, and by its own name."""
+    made = asked(watched())
+    wanted = made[MONITOR]["spec"]["selector"]["matchLabels"]
+    chosen = [
+        each["metadata"]["name"]
+        for each in made.values()
+        if each["kind"] == "Service" and wanted.items() <= each["metadata"]["labels"].items()
+    ]
+    assert chosen == ["quickstart-headless"]
+    ports = {port["name"] for port in made[ChildId("Service", "quickstart-headless")]["spec"]["ports"]}
+    assert {each["port"] for each in made[MONITOR]["spec"]["endpoints"]} <= ports
+
+
+def test_a_missing_kind_keeps_nothing_else_from_being_done() -> None:
+    """The rest is asked for, and the status says what waits for what."""
+    seen = watched(lacking=MISSING)
+    assert {MONITOR, RULES} & set(asked(seen)) == set()
+    assert DASHBOARD in asked(seen)
+    message = conditions(seen)["ConfigValid"]["message"]
+    assert "The ServiceMonitor of spec.monitoring is not made yet: the cluster has no such kind." in message
+    assert conditions(observed(lacking=MISSING))["ConfigValid"]["message"] == "The spec is valid."
+
+
+def test_a_kind_that_went_away_is_not_kept() -> None:
+    """While a migration runs, nothing is applied that the API server does not know."""
+    before = settled(watched())
+    wanted = spec(version="0.2.0", monitoring=EVERYTHING)
+    held = observed(wanted, status=migrated(), children=list(before.children.values()), lacking=MISSING)
+    assert {MONITOR, RULES} & set(asked(held)) == set()
+    assert ChildId("Deployment", "quickstart-server") in asked(held)
+
+
+def test_what_is_not_asked_for_any_more_goes() -> None:
+    """All three."""
+    before = settled(watched())
+    plain = observed(spec(), status=migrated(), children=list(before.children.values()))
+    assert set(plan(plain).delete) == {MONITOR, RULES, DASHBOARD}
+
+
+def test_labels_of_the_spec_do_not_replace_our_own() -> None:
+    """By which children are found."""
+    labels = {"app.kubernetes.io/managed-by": "me", "release": "prometheus"}
+    made = asked(observed(spec(monitoring={"serviceMonitor": {"labels": labels}}), status=migrated()))
+    assert made[MONITOR]["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "somabrain-operator"
+    assert made[MONITOR]["metadata"]["labels"]["release"] == "prometheus"
