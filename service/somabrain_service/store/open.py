@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 from threadpoolctl import threadpool_limits
 
 from common.config.settings import DatabaseSettings, ReplicaSettings
 from somabrain_service.domain.quota import Stock
+from somabrain_service.store.background import background
 from somabrain_service.store.postgres.engine import Transactions, open_connections, open_engine
 from somabrain_service.store.postgres.holding import PostgresWorkerStore
 from somabrain_service.store.postgres.stocks import Stocks
@@ -31,16 +32,15 @@ async def open_store(
         replica: how much of it is held in memory; None: nothing.
     """
     stocks = stocks or Stocks(lambda _: Stock(), 0)
-    async with open_engine(dsn, database) as engine:
+    async with open_engine(dsn, database) as engine, background() as tasks:
         transactions = Transactions(engine)
         if replica is None or not replica.budget_bytes:
-            yield PostgresStore(transactions, stocks)
+            yield PostgresStore(transactions, stocks, tasks)
             return
-        store = ReplicaStore(transactions, stocks, replica)
+        store = ReplicaStore(transactions, stocks, tasks, replica)
         # More threads would wait for each other, spinning, for longer than one of them takes.
-        with threadpool_limits(1, "blas"):
-            async with store.replicas.loading():
-                yield store
+        with threadpool_limits(1, "blas"), closing(store.replicas):
+            yield store
 
 
 @asynccontextmanager

@@ -85,6 +85,11 @@ class Brain:
         assert len(found) == len(items), kept.results
         return found
 
+    async def namespace(self) -> Namespace:
+        """The namespace as it is now."""
+        async with self.services.store.reading(self.tenant, self.parent, self.services.clock()) as reading:
+            return await reading.namespace()
+
     async def forget(self, name: MemoryName, **fields: Any) -> str:
         return await forget_memory(self.services, self.tenant, name, **fields)
 

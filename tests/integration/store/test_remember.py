@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 
+from common.config.settings import DatabaseSettings
 from common.errors import Aborted, AlreadyExists, InvalidArgument, NotFound
+from somabrain_service.commands.remember_memory import Remembered
 from somabrain_service.domain.memory import MemoryKind, Vector
 from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
+from somabrain_service.store.open import open_store
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 
@@ -65,9 +69,10 @@ async def test_eight_writers_lose_nothing_and_versions_have_no_gaps(brain: Brain
     assert all(task.result() == sorted(task.result()) for task in tasks)
     assert len({memory.text for memory in await brain.listed()}) == 96
     with psycopg.connect(database.owner_dsn) as owner:
-        versions = [row[0] for row in owner.execute("SELECT version FROM changes ORDER BY version")]
-        assert versions == list(range(1, 97))
-        assert owner.execute("SELECT version FROM namespaces").fetchone() == (96,)
+        told = owner.execute("SELECT version, memory FROM changes ORDER BY version, ordinal").fetchall()
+        assert len({memory for _, memory in told}) == len(told) == 96
+        assert owner.execute("SELECT version FROM namespaces").fetchone() == (told[-1][0],)
+        assert sorted({version for version, _ in told}) == list(range(1, told[-1][0] + 1))
     counted_exactly(database)
 
 
@@ -212,3 +217,58 @@ async def test_a_namespace_that_changed_behind_the_process_is_noticed_before_any
         await brain.remember("Bees hum.")
     with psycopg.connect(database.owner_dsn) as owner:
         assert owner.execute("SELECT count(*) FROM memories WHERE text = 'Bees hum.'").fetchone() == (0,)
+
+
+async def test_writes_that_meet_share_a_transaction_and_each_keeps_its_own_outcome(words: Brain) -> None:
+    """One comes alone; the others wait for it and come together: one rise of the version for all of them."""
+    kept = (await words.remember("The first.", session="s", request_id="again")).memory
+    before = (await words.namespace()).version
+    ends = await asyncio.gather(
+        *(words.remember(f"Bees dance {i}.", session="s") for i in range(10)),
+        words.remember("The first.", session="s", request_id="again"),
+        words.remember("Another.", session="s", request_id="again"),
+        words.remember("In a place that is taken.", session="s", session_position=0),
+        words.remember("Twice.", request_id="twice"),
+        words.remember("Twice.", request_id="twice"),
+        return_exceptions=True,
+    )
+    fresh = [end.memory for end in ends[:10] if isinstance(end, Remembered)]
+    assert [memory.session_position for memory in fresh] == list(range(1, 11))
+    again, another, taken, twice, also_twice = ends[10:]
+    assert isinstance(again, Remembered)
+    assert again.memory == kept
+    assert isinstance(another, AlreadyExists)
+    assert isinstance(taken, AlreadyExists)
+    assert isinstance(twice, Remembered)
+    assert isinstance(also_twice, Remembered)
+    assert twice.memory == also_twice.memory
+    assert len(await words.listed(page_size=1000)) == 12
+    assert (await words.namespace()).version == before + 2
+
+
+async def test_a_caller_who_leaves_takes_nobody_elses_write_along(words: Brain) -> None:
+    calls = [asyncio.create_task(words.remember(f"Bees dance {i}.")) for i in range(12)]
+    await asyncio.sleep(0)
+    for call in calls[::3]:
+        call.cancel()
+    ends = await asyncio.gather(*calls, return_exceptions=True)
+    told = {end.memory.text for end in ends if isinstance(end, Remembered)}
+    assert len(told) == 8
+    assert told <= {memory.text for memory in await words.listed(page_size=1000)}
+    await words.remember("And one more.")
+
+
+async def test_eight_writers_in_two_processes_lose_nothing_and_double_nothing(words: Brain, database: Clone) -> None:
+    async with open_store(database.app_dsn, DatabaseSettings()) as second:
+        there = replace(words, services=replace(words.services, store=second))
+
+        async def write(writer: int) -> None:
+            for i in range(25):
+                await (words if writer % 2 else there).remember(f"{writer} wrote {i}.", session=f"s{i % 3}")
+
+        await asyncio.gather(*(write(writer) for writer in range(8)))
+    kept = await words.listed(page_size=1000)
+    assert sorted(memory.text for memory in kept) == sorted(f"{w} wrote {i}." for w in range(8) for i in range(25))
+    for session in range(3):
+        places = [memory.session_position for memory in kept if memory.session == f"s{session}"]
+        assert sorted(place for place in places if place is not None) == list(range(len(places)))

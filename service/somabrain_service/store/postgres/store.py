@@ -12,13 +12,15 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from common.errors import Aborted, AlreadyExists, NotFound
+from common.errors import Aborted, AlreadyExists, NotFound, SomaBrainError
 from somabrain_service.domain.idempotency import RequestKey
+from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryName, NamespaceName, TenantId, memory_id
 from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceDraft, NamespaceStatistics
 from somabrain_service.domain.quota import Stock
 from somabrain_service.domain.tokens import Moment
 from somabrain_service.store import schema
+from somabrain_service.store.background import Background
 from somabrain_service.store.postgres import (
     batch,
     erasing,
@@ -32,9 +34,10 @@ from somabrain_service.store.postgres import (
 from somabrain_service.store.postgres.arrays import bigints
 from somabrain_service.store.postgres.engine import Transactions
 from somabrain_service.store.postgres.faults import Retry, violated
+from somabrain_service.store.postgres.joining import Joining
 from somabrain_service.store.postgres.known import KnownNamespaces
 from somabrain_service.store.postgres.reading import PostgresReading
-from somabrain_service.store.postgres.stocks import Stocks
+from somabrain_service.store.postgres.stocks import LARGEST, Stocks
 from somabrain_service.store.protocols import (
     Erased,
     MemoryUpdate,
@@ -68,9 +71,10 @@ _LOCKED_MEMORY = text(f"{_LIVE_MEMORY.text} FOR UPDATE")
 class PostgresStore:
     """See `Store`."""
 
-    def __init__(self, transactions: Transactions, stocks: Stocks) -> None:
+    def __init__(self, transactions: Transactions, stocks: Stocks, tasks: Background) -> None:
         self._transactions = transactions
         self._stocks = stocks
+        self._inserts = Joining(self._insert_joined, LARGEST, tasks)
         self._known = KnownNamespaces()
 
     def connections(self) -> tuple[int, int]:
@@ -190,6 +194,23 @@ class PostgresStore:
         self, tenant: TenantId, namespace: Namespace, new: NewMemory, request: RequestKey | None
     ) -> Written:
         """See `Store.insert_memory`."""
+        key = (tenant, namespace.name, namespace.etag)
+        return await self._inserts.do(key, (namespace, new, request), batch.stock_of(new))
+
+    async def _insert_joined(
+        self, key: tuple[TenantId, NamespaceName, str], items: Sequence[tuple[Namespace, NewMemory, RequestKey | None]]
+    ) -> Sequence[Written | SomaBrainError]:
+        """Keep memories of one namespace that came together."""
+        tenant, (namespace, new, request) = key[0], items[0]
+        if len(items) == 1:
+            return [await self._insert_alone(tenant, namespace, new, request)]
+        written = await self.insert_memories(tenant, namespace, [(new, request) for _, new, request in items])
+        return [Written(kept, written.moment) if isinstance(kept, Memory) else kept for kept in written.results]
+
+    async def _insert_alone(
+        self, tenant: TenantId, namespace: Namespace, new: NewMemory, request: RequestKey | None
+    ) -> Written:
+        """The same with one statement for all its rows."""
         name = namespace.name
 
         async def work(connection: AsyncConnection) -> Written:
@@ -240,7 +261,8 @@ class PostgresStore:
             room = await self._stocks.room(connection, tenant, total, now)
             sessions = {new.draft.session for new, _ in items} - {""}
             locks = sorted(writing.session_lock(tenant, namespace.name, session) for session in sessions)
-            await connection.execute(writing.LOCK_SESSIONS, {"sessions": bigints(locks)})
+            if locks:
+                await connection.execute(writing.LOCK_SESSIONS, {"sessions": bigints(locks)})
             row = (await connection.execute(_NAMESPACE, {"name": namespace.name.namespace})).one_or_none()
             self._check(tenant, namespace, None if row is None else rows.namespace(row).etag)
             if row is None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 import structlog
@@ -21,6 +21,7 @@ from somabrain_service.domain.feed import Position
 from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.tokens import Moment
+from somabrain_service.store.background import Background
 from somabrain_service.store.protocols import Statistics
 from somabrain_service.store.replica.portion import Source
 from somabrain_service.store.replica.replica import Replica
@@ -46,16 +47,16 @@ class _Held:
 
 
 class Replicas:
-    """The replicas of a process, at most `budget_bytes` in all. None is loaded but inside `loading`."""
+    """The replicas of a process, at most `budget_bytes` in all. `tasks` load them."""
 
-    def __init__(self, budget_bytes: int, idle_s: float, open_source: Open) -> None:
+    def __init__(self, budget_bytes: int, idle_s: float, open_source: Open, tasks: Background) -> None:
         self._budget_bytes = budget_bytes
         self._idle_s = idle_s
         self._open = open_source
+        self._tasks = tasks
         self._held: OrderedDict[Key, _Held] = OrderedDict()
         self._loading: dict[Key, asyncio.Task[None]] = {}
         self._one_at_a_time = asyncio.Lock()
-        self._tasks: asyncio.TaskGroup | None = None
         self._too_large: OrderedDict[Key, int] = OrderedDict()
 
     @property
@@ -68,17 +69,10 @@ class Replicas:
         """How many there are."""
         return len(self._held)
 
-    @asynccontextmanager
-    async def loading(self) -> AsyncIterator[None]:
-        """Load in tasks of this scope; what is being loaded at its end is given up."""
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
-            try:
-                yield
-            finally:
-                self._tasks = None
-                for task in self._loading.values():
-                    task.cancel()
+    def close(self) -> None:
+        """Give up what is being loaded."""
+        for task in self._loading.values():
+            task.cancel()
 
     async def settle(self) -> None:
         """Wait until nothing is being loaded."""
@@ -118,11 +112,11 @@ class Replicas:
     def want(self, tenant: TenantId, seen: Statistics) -> None:
         """Note that a namespace was asked for that is not held."""
         key = (tenant, seen.namespace.name)
-        if self._tasks is None or key in self._held or key in self._loading:
+        if key in self._held or key in self._loading:
             return
         if self._too_large.get(key, seen.memories + 1) <= seen.memories:
             return
-        task = self._tasks.create_task(self._load(key))
+        task = self._tasks.start(self._load(key))
         self._loading[key] = task
         task.add_done_callback(lambda _: self._loading.pop(key))
 

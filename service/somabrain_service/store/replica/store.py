@@ -10,6 +10,7 @@ from functools import partial
 from common.config.settings import ReplicaSettings
 from somabrain_service.domain.idempotency import RequestKey
 from somabrain_service.domain.names import NamespaceName, TenantId
+from somabrain_service.store.background import Background
 from somabrain_service.store.postgres.engine import Transactions
 from somabrain_service.store.postgres.reading import PostgresReading
 from somabrain_service.store.postgres.stocks import Stocks
@@ -23,9 +24,9 @@ from somabrain_service.store.replica.replicas import Replicas
 class ReplicaStore(PostgresStore):
     """See `Store`. `replicas` is for those who look after it."""
 
-    def __init__(self, transactions: Transactions, stocks: Stocks, replica: ReplicaSettings) -> None:
-        super().__init__(transactions, stocks)
-        self.replicas = Replicas(replica.budget_bytes, replica.idle_s, self._source)
+    def __init__(self, transactions: Transactions, stocks: Stocks, tasks: Background, replica: ReplicaSettings) -> None:
+        super().__init__(transactions, stocks, tasks)
+        self.replicas = Replicas(replica.budget_bytes, replica.idle_s, self._source, tasks)
 
     @asynccontextmanager
     async def reading(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AsyncIterator[Reading]:
