@@ -52,6 +52,7 @@ faults: $(VENV) ## Two minutes of writes, recalls and watches while server and P
 	@$(PY) -m pytest -s tests/integration/service/test_faults_under_load.py --faults-s 120
 
 bench: $(VENV) ## First figures: Recall and Remember beside a trivial handler and raw SQL
+	@$(LOCAL) tools redis
 	@$(PY) bench/bench_service.py
 
 bench-recall: $(VENV) ## Evidence recall on conversations: make bench-recall DATA=FILE

@@ -28,7 +28,8 @@ from bench.raw_sql import raw_inserts
 from bench.server import postgres_cpu_s, somabrain, trivial
 from bench.trivial_server import METHOD
 from common.config.settings import DatabaseSettings
-from somabrain_client import CallError, Draft, MemoryClient
+from somabrain_client import Answer, CallError, Draft, MemoryClient
+from somabrain_local.loopback import redis
 from somabrain_service.embedded import EmbeddedDatabase, embedded_database
 from somabrain_service.migrate import migrate
 
@@ -148,6 +149,22 @@ async def measure_service(
     return remember, given, encoded
 
 
+async def measure_cached(bench: Bench, address: str, calls: int) -> tuple[Figures, Figures]:
+    """The questions of both kinds of Recall once more, each of which has been answered before."""
+    asked, wanted = list(texts(calls, 6, 3)), vectors(calls, 4)
+    async with MemoryClient(address, deadline_s=60) as client:
+
+        async def once_more(kind: Callable[[int], Awaitable[Answer]]) -> Figures:
+            say(f"Recall, {calls} times, and once more from the cache")
+            await Bench().run(calls, kind)
+            figures = await bench.run(calls, kind)
+            assert (await kind(0)).cached
+            return figures
+
+        given = await once_more(lambda n: client.recall(NAMESPACE, asked[n], vector=wanted[n]))
+        return given, await once_more(lambda n: client.recall(NAMESPACE, asked[n]))
+
+
 async def measure_batches(bench: Bench, address: str) -> Figures:
     """BatchRemember with the caller's vectors: texts and vectors as of Remember, in a namespace of their own."""
     kept, made = list(texts(BATCHES * BATCH, 30, 5)), vectors(BATCHES * BATCH, 6)
@@ -194,6 +211,10 @@ def main() -> None:
             bench = Bench(server.cpu_s, postgres)
             work = measure_service(bench, database, server.address, options.memories, options.calls)
             remember, given, encoded = asyncio.run(work)
+        with redis() as kept, somabrain(["serve"], {**settings, "cache__url": kept.url}) as server:
+            given_cached, encoded_cached = asyncio.run(
+                measure_cached(Bench(server.cpu_s, postgres), server.address, options.calls)
+            )
         say("the same rows as raw SQL")
         raw = asyncio.run(raw_inserts(database.dsn("postgres"), AT_ONCE, Bench(postgres=postgres).run))
         with somabrain(["serve"], settings) as server:
@@ -204,12 +225,17 @@ def main() -> None:
     print(trivial_.line("a grpc.aio handler that does nothing"))
     print(given.line("Recall, words and vector"))
     print(encoded.line("Recall, words that the server encodes"))
+    print(given_cached.line("Recall, words and vector, cached"))
+    print(encoded_cached.line("Recall, words alone, cached"))
     print(remember.line("Remember, durable, caller's vector"))
     print(batched.line(f"BatchRemember, {BATCH} each, {BATCHES_AT_ONCE} calls at once"))
     print(raw.line("raw SQL: the same rows, one commit each"))
     print()
     print(f"Recall, words and vector   {given.rate / trivial_.rate:>6.1%} of the rate of doing nothing")
     print(f"Recall, encoded            {encoded.rate / trivial_.rate:>6.1%} of the rate of doing nothing")
+    print(f"Recall, words, cached      {encoded_cached.rate / trivial_.rate:>6.1%} of the rate of doing nothing")
+    print(f"                           {encoded_cached.rate / encoded.rate:>6.1f} × the rate of Recall, encoded")
+    print(f"Recall, vector, cached     {given_cached.rate / given.rate:>6.1f} × the rate of Recall, words and vector")
     print(f"Remember                   {remember.rate / raw.rate:>6.1%} of the rate of raw SQL")
 
 

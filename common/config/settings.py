@@ -339,6 +339,29 @@ class TraceSettings(_Group):
     """How long the collector may take to accept a batch, also at the end of the process."""
 
 
+class CacheSettings(_Group):
+    """Redis, which keeps results of Recall for a while. Lost, it makes the service slower and nothing else."""
+
+    url: SecretStr | None = None
+    """`redis://[user:password@]host[:port][/db]`, `redis+sentinel://[user:password@]host[:port][,host[:port]]/NAME[/db]`
+    (the Sentinels that watch over NAME), or `redis+cluster://[user:password@]host[:port][,host[:port]]`; `rediss` in
+    place of `redis` is over TLS. None: nothing is kept."""
+    sentinel_username: str | None = None
+    """Of the Sentinels themselves, where they ask for it. None: none is sent."""
+    sentinel_password: SecretStr | None = None
+    """Of `sentinel_username`; alone, of the Sentinels' default user."""
+    ca_file: Path | None = None
+    """PEM bundle that signs Redis' certificate. None: the system's."""
+    cert_file: Path | None = None
+    """PEM certificate to show to Redis, with `key_file`. None: none is shown."""
+    key_file: Path | None = None
+    """PEM key of `cert_file`."""
+    ttl_s: Seconds = 300.0
+    """How long a result is kept at most."""
+    timeout_s: Annotated[float, Field(gt=0, le=5)] = 0.05
+    """How long a call waits for Redis; after that it is answered without, and so are all until Redis answers again."""
+
+
 class FlagSettings(_Group):
     """etcd, where flags are read."""
 
@@ -441,6 +464,7 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     policy: PolicySettings = PolicySettings()
     encoder: EncoderSettings = EncoderSettings()
+    cache: CacheSettings = CacheSettings()
     flags: FlagSettings = FlagSettings()
     quota: QuotaSettings = QuotaSettings()
     trace: TraceSettings = TraceSettings()

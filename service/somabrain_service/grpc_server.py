@@ -13,7 +13,9 @@ import structlog
 from common.config.settings import Settings
 from common.errors import ConfigurationError
 from common.utils.auth_client import authenticator
+from common.utils.cache import open_cache
 from common.utils.trace import tracing
+from somabrain_service.cached import cached
 from somabrain_service.certificates import Certificates
 from somabrain_service.commands.services import Services
 from somabrain_service.encoders.open import open_encoders
@@ -54,6 +56,7 @@ async def serve(settings: Settings) -> None:
         policy = await stack.enter_async_context(policy_client(settings.policy, metrics))
         flags = await stack.enter_async_context(open_flags(settings, metrics))
         board = flags.board
+        cache = await stack.enter_async_context(open_cache(settings.cache, metrics.cache))
         stocks = Stocks(lambda tenant: board.of(tenant).stock, settings.database.pool_size * settings.quota.replicas)
         store = await stack.enter_async_context(
             open_store(settings.postgres_dsn.get_secret_value(), settings.database, stocks, settings.replica)
@@ -61,16 +64,18 @@ async def serve(settings: Settings) -> None:
         readiness = Readiness(store, metrics, health.follow)
         await health.follow(ready=False)
         # Probes answer while the encoder is still being loaded.
-        app = make_app(readiness, metrics, lambda: metrics.see_connections(*store.connections()), {**flags.checks()})
+        others = {**flags.checks(), **({"redis": cache.found} if cache else {})}
+        app = make_app(readiness, metrics, lambda: metrics.see_connections(*store.connections()), others)
         http_port = await stack.enter_async_context(http_server(settings.http, app))
         encoders = await stack.enter_async_context(open_encoders(settings.encoder))
-        services = Services(
+        own = Services(
             store=store,
             encoders=metered(encoders, metrics),
             default_encoder=settings.encoder.kind,
             client_encoders={encoder.id: encoder.dimensions for encoder in settings.encoder.client},
             flags=board,
         )
+        services = cached(own, cache)
         quotas = Quotas(board, settings.quota, metrics)
         server = make_server(settings.grpc, services, Chain(steps(identify, quotas, policy, metrics)), health)
         grpc_port = bind(server, settings.grpc, certificates.credentials() if certificates else None)
@@ -83,6 +88,8 @@ async def serve(settings: Settings) -> None:
             watching = [tasks.create_task(work()) for work in (readiness.watch, flags.follow)]
             if certificates:
                 watching.append(tasks.create_task(certificates.watch()))
+            if cache:
+                watching.append(tasks.create_task(cache.watch()))
             working = [tasks.create_task(duty.run()) for duty in duties]
             _log.info("listening", grpc_port=grpc_port, http_port=http_port, host=settings.grpc.host)
             await stopping.wait()

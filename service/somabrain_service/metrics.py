@@ -17,6 +17,8 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import generate_latest
 
+from common.utils.cache import Counters
+
 # 1 ms to 10 s; a Recall is a few milliseconds, a deadline is seconds.
 LATENCY_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 2, 5, 10)
 
@@ -63,6 +65,17 @@ class Metrics:
         self.tls_ends_at = Gauge(
             "somabrain_tls_certificate_expiry_timestamp_seconds", "When the certificate in force ends; 0 without TLS.",
             registry=self.registry,
+        )  # fmt: skip
+        self.cache = Counters(
+            Counter(
+                "somabrain_cache_requests",
+                "Values asked of a cache (recall, query), by what became of it: hit, miss, shared (another call was "
+                "making it), error, skipped (Redis is lost).", ("cache", "outcome"), registry=self.registry,
+            ),
+            Counter(
+                "somabrain_cache_saved_seconds", "What it would have taken to make the values that were there.",
+                ("cache",), registry=self.registry,
+            ),
         )  # fmt: skip
         self.quota_refusals = Counter(
             "somabrain_quota_refusals", "Calls refused by a tenant's quota, or by the flag read_only.", ("quota",),

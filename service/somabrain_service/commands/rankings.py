@@ -28,7 +28,10 @@ CANDIDATES = 200
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is sought: `terms` sorted, and float32[d] `vector` of `encoder_id`; None: words alone."""
+    """What is sought: `terms` sorted, and float32[d] `vector` of `encoder_id`; None: words alone.
+
+    `anew`: it is to be worked out, whatever is known from before.
+    """
 
     terms: tuple[str, ...]
     vector: NDArray[np.float32] | None
@@ -37,6 +40,7 @@ class Question:
     top_k: int
     tuning: Tuning
     now: datetime
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)

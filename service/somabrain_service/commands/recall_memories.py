@@ -38,7 +38,7 @@ async def recall_memories(services: Services, tenant: TenantId, query: RecallQue
     vector = None
     if flags.dense_recall and (encoder_id != LEXICAL or query.vector is not None):
         try:
-            vector = await _query_vector(services, encoder_id, query)
+            vector = await _query_vector(services, tenant, encoder_id, query)
         except EncoderUnavailable:
             if not query.query:
                 raise
@@ -53,6 +53,7 @@ async def recall_memories(services: Services, tenant: TenantId, query: RecallQue
         top_k=query.top_k,
         tuning=Tuning(flags.contiguity, flags.bias),
         now=services.clock(),
+        anew=not flags.recall_cache,
     )
     async with services.store.reading(tenant, query.parent, question.now) as reading:
         found = await services.rankings.rank(reading, tenant, question)
@@ -80,8 +81,9 @@ async def recall_memories(services: Services, tenant: TenantId, query: RecallQue
     )
 
 
-async def _query_vector(services: Services, encoder_id: str, query: RecallQuery) -> NDArray[np.float32]:
+async def _query_vector(
+    services: Services, tenant: TenantId, encoder_id: str, query: RecallQuery
+) -> NDArray[np.float32]:
     if query.vector is not None:
         return own_vector(services, encoder_id, query.vector)
-    encoded: NDArray[np.float32] = (await services.encoder(encoder_id).encode([query.query]))[0]
-    return encoded
+    return await services.query_vectors.of(tenant, services.encoder(encoder_id), query.query)

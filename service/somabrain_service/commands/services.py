@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from somabrain_service.commands.query_vectors import FreshQueryVectors, QueryVectors
 from somabrain_service.commands.rankings import ExactRankings, Rankings
 from somabrain_service.commands.watchers import Watchers
 from somabrain_service.encoders.protocols import LEXICAL, Encoder, EncoderUnavailable
@@ -32,6 +33,7 @@ class Services:
     default_encoder: str
     client_encoders: Mapping[str, int] = field(default_factory=dict)
     flags: FlagSource = field(default_factory=FixedFlags)
+    query_vectors: QueryVectors = field(default_factory=FreshQueryVectors)
     rankings: Rankings = field(default_factory=ExactRankings)
     watchers: Watchers = field(default_factory=Watchers)
     clock: Callable[[], datetime] = utc_now

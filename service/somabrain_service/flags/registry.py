@@ -20,6 +20,8 @@ class Flags(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    recall_cache: bool = True
+    """Recall may answer from the result cache."""
     dense_recall: bool = True
     """Vectors take part in Recall; off: words alone, and queries are not encoded."""
     contiguity: bool = True

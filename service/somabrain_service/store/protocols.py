@@ -165,6 +165,10 @@ class Reading(Protocol):
         """
         ...
 
+    async def next_expiry(self) -> datetime | None:
+        """When the first of the memories that are there will not be any longer; None: none of them expires."""
+        ...
+
     async def changes(self, after: Position, limit: int) -> list[Change] | None:
         """Changes that follow `after` in commit order, at most `limit`; None: some that did are no longer kept."""
         ...

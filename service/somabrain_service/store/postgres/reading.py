@@ -84,6 +84,8 @@ ORDER BY m.ordinal
 
 _NAMESPACE = text(f"SELECT n.id, {rows.NAMESPACE} FROM namespaces n WHERE n.name = :name")
 
+_NEXT_EXPIRY = text("SELECT min(expire_time) FROM memories WHERE namespace_id = :ns AND expire_time > :now")
+
 _CHANGES = text("""
 SELECT version, ordinal, type, memory, revision, change_time FROM changes
 WHERE namespace_id = :ns AND (version, ordinal) >= (:version, :ordinal) ORDER BY version, ordinal LIMIT :limit
@@ -121,6 +123,7 @@ class PostgresReading:
         self._name = name
         self._now = now
         self._ns: int | None = None
+        self._found: Namespace | None = None
         self._vectors = 0
 
     @property
@@ -144,11 +147,18 @@ class PostgresReading:
 
     async def namespace(self) -> Namespace:
         """See `Reading.namespace`."""
-        row = (await self._connection.execute(_NAMESPACE, {"name": self._name.namespace})).one_or_none()
-        if row is None:
-            raise _no_namespace(self._name)
-        self._ns = row.id
-        return self._seen(rows.namespace(row))
+        if self._found is None:
+            row = (await self._connection.execute(_NAMESPACE, {"name": self._name.namespace})).one_or_none()
+            if row is None:
+                raise _no_namespace(self._name)
+            self._ns = row.id
+            self._found = self._seen(rows.namespace(row))
+        return self._found
+
+    async def next_expiry(self) -> datetime | None:
+        """See `Reading.next_expiry`."""
+        expiry: datetime | None = (await self._connection.execute(_NEXT_EXPIRY, self._values)).scalar_one()
+        return expiry
 
     async def changes(self, after: Position, limit: int) -> list[Change] | None:
         """See `Reading.changes`."""

@@ -1,0 +1,136 @@
+"""Clients of Redis: alone, watched over by Sentinels, or as a Cluster; with TLS and passwords where they are asked."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster, Sentinel
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.connection import SSLConnection
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelConnectionPool
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from common.config.settings import CacheSettings
+from common.errors import ConfigurationError
+from common.tls import client_context
+
+WAIT_S = 1.0
+"""For a connection, and for an answer on it; callers that wait less say so themselves."""
+CONNECTIONS = 16
+MANY = 256
+"""Where a pool does not wait for one to be given back, and more would be an error."""
+
+Kind = Literal["alone", "sentinel", "cluster"]
+_KINDS: dict[str, Kind] = {"": "alone", "sentinel": "sentinel", "cluster": "cluster"}
+Client = Redis | RedisCluster
+PORTS: dict[Kind, int] = {"alone": 6379, "sentinel": 26379, "cluster": 6379}
+FORMS = (
+    "must be redis://[user:password@]host[:port][/db], redis+sentinel://[user:password@]host[:port][,...]/NAME[/db], "
+    "redis+cluster://[user:password@]host[:port][,...], or the same with rediss for TLS"
+)
+
+
+def connect(settings: CacheSettings) -> Client:
+    """Return a client of the Redis that the settings name; it connects on first use.
+
+    Raises:
+        ConfigurationError: the address or a file for TLS is none.
+    """
+    address = read_address(settings)
+    # A connection that was closed while idle is opened anew at once; whatever else fails is the caller's to bear.
+    retry = Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
+    options: dict[str, Any] = {
+        "username": address.username,
+        "password": address.password,
+        "socket_timeout": WAIT_S,
+        "socket_connect_timeout": WAIT_S,
+    }
+    tls: dict[str, Any] = {}
+    if address.tls:
+        # redis-py makes a context of its own from the files; this finds out whether they can be read.
+        client_context("cache", settings.ca_file, settings.cert_file, settings.key_file)
+        files = {"ssl_ca_certs": settings.ca_file, "ssl_certfile": settings.cert_file, "ssl_keyfile": settings.key_file}
+        tls = {name: str(path) for name, path in files.items() if path is not None}
+    if address.kind == "cluster":
+        nodes = [ClusterNode(host, port) for host, port in address.hosts]
+        return RedisCluster(startup_nodes=nodes, retry=retry, ssl=address.tls, **options, **tls)
+    options |= {"db": address.db, "retry": retry}
+    if address.kind == "sentinel":
+        password = settings.sentinel_password
+        own = {
+            "username": settings.sentinel_username,
+            "password": password.get_secret_value() if password else None,
+            "socket_timeout": WAIT_S,
+            "ssl": address.tls,
+            **tls,
+        }
+        watchers = Sentinel(address.hosts, sentinel_kwargs=own)  # type: ignore[no-untyped-call]
+        return Redis.from_pool(
+            SentinelConnectionPool(  # type: ignore[no-untyped-call]
+                address.service, watchers, ssl=address.tls, max_connections=MANY, **options, **tls
+            )
+        )
+    host, port = address.hosts[0]
+    if address.tls:
+        options |= {"connection_class": SSLConnection, **tls}
+    pool = BlockingConnectionPool(host=host, port=port, max_connections=CONNECTIONS, timeout=WAIT_S, **options)
+    return Redis.from_pool(pool)
+
+
+class Address(NamedTuple):
+    """Where Redis is."""
+
+    kind: Kind
+    tls: bool
+    hosts: list[tuple[str, int]]
+    username: str | None
+    password: str | None
+    service: str
+    db: int
+
+
+def read_address(settings: CacheSettings) -> Address:
+    """Read `cache.url`.
+
+    Raises:
+        ConfigurationError: it is none; the message never holds it, for it has a password in it.
+    """
+    url = settings.url.get_secret_value() if settings.url else ""
+    try:
+        return _read_address(urlsplit(url))
+    except (ValueError, IndexError):
+        raise ConfigurationError(f"cache.url: {FORMS}.") from None
+
+
+def _read_address(parts: SplitResult) -> Address:
+    scheme, _, kind = parts.scheme.partition("+")
+    if scheme not in {"redis", "rediss"} or kind not in _KINDS or parts.query or parts.fragment:
+        raise ValueError(parts.scheme)
+    chosen = _KINDS[kind]
+    secret, at, hosts = parts.netloc.rpartition("@")
+    username, colon, password = secret.partition(":")
+    found = [_read_host(host, PORTS[chosen]) for host in hosts.split(",")]
+    path = [unquote(part) for part in parts.path.strip("/").split("/") if part]
+    service = path.pop(0) if chosen == "sentinel" else ""
+    db = int(path.pop(0)) if path and chosen != "cluster" else 0
+    if path or db < 0 or (chosen == "alone" and len(found) != 1):
+        raise ValueError(parts.path)
+    return Address(
+        chosen,
+        scheme == "rediss",
+        found,
+        unquote(username) or None if at else None,
+        unquote(password) if colon else None,
+        service,
+        db,
+    )
+
+
+def _read_host(text: str, port: int) -> tuple[str, int]:
+    parts = urlsplit(f"//{text}")
+    if not parts.hostname:
+        raise ValueError(text)
+    return parts.hostname, parts.port or port

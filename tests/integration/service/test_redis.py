@@ -1,0 +1,319 @@
+"""The cache over real Redis: alone, with TLS, behind Sentinels, as a Cluster; lost, slow, full, damaged."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import math
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from common.config.settings import CacheSettings
+from common.errors import ConfigurationError, StoreUnavailable
+from common.utils.cache import Cache, Made, open_cache
+from somabrain_local.loopback import Redis, redis, redis_cluster, redis_sentinel
+from somabrain_service.metrics import Metrics
+
+SOON_S = 20.0
+NOW_S = 1_700_000_000.0
+
+
+class Text:
+    """A codec that takes what begins with `v`."""
+
+    def encode(self, value: str) -> bytes:
+        return value.encode()
+
+    def decode(self, kept: bytes) -> str:
+        if not kept.startswith(b"v"):
+            raise ValueError("none of this codec's")
+        return kept.decode()
+
+
+class Asked:
+    """A cache, and how often what it keeps was made."""
+
+    def __init__(self, cache: Cache, metrics: Metrics) -> None:
+        self.cache = cache
+        self.metrics = metrics
+        self.made = 0
+
+    async def get(self, key: str, value: str = "v", *, now_s: float = NOW_S, until_s: float = math.inf) -> bool:
+        """Ask for a value, and return whether it was known."""
+
+        async def make() -> Made[str]:
+            self.made += 1
+            return Made(value, until_s)
+
+        found, cached = await self.cache.through("recall", key, Text(), now_s, make)
+        assert found == value
+        return cached
+
+    def counted(self, outcome: str) -> float:
+        labels = {"cache": "recall", "outcome": outcome}
+        return self.metrics.registry.get_sample_value("somabrain_cache_requests_total", labels) or 0.0
+
+    async def until(self, ok: bool) -> None:
+        """Wait until Redis is found so."""
+        async with asyncio.timeout(SOON_S):
+            while self.cache.found().ok != ok:
+                await self.cache.look()
+                await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def opened(url: str, **more: object) -> AsyncIterator[Asked]:
+    # As long as a busy machine may take; the bound itself is tested with its default.
+    chosen = {"url": url, "timeout_s": 1.0, **more}
+    metrics = Metrics()
+    async with open_cache(CacheSettings.model_validate(chosen), metrics.cache) as cache:
+        assert cache is not None
+        yield Asked(cache, metrics)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Redis]:
+    with redis(password="p@ss/word") as running:
+        yield running
+
+
+@pytest.fixture
+def url(server: Redis) -> str:
+    server.command("FLUSHALL")
+    return f"redis://:p%40ss%2Fword@127.0.0.1:{server.port}/1"
+
+
+async def test_a_value_is_made_once_and_then_known(url: str) -> None:
+    async with opened(url) as one, opened(url) as other:
+        assert not await one.get("k")
+        assert await one.get("k")
+        assert await other.get("k")
+        assert (one.made, other.made) == (1, 0)
+        assert (one.counted("miss"), one.counted("hit"), other.counted("hit")) == (1, 1, 1)
+
+
+async def test_what_a_hit_spares_is_counted(url: str) -> None:
+    async with opened(url) as asked:
+
+        async def make() -> Made[str]:
+            await asyncio.sleep(0.5)
+            return Made("v", math.inf)
+
+        for _ in range(3):
+            await asked.cache.through("recall", "k", Text(), NOW_S, make)
+        saved = asked.metrics.registry.get_sample_value("somabrain_cache_saved_seconds_total", {"cache": "recall"})
+        assert saved is not None
+        assert 0.5 < saved <= 1.2
+
+
+async def test_a_value_holds_until_its_time_and_no_longer(url: str, server: Redis) -> None:
+    """Whatever Redis thinks: the time is that of who asks."""
+    async with opened(url) as asked:
+        await asked.get("k", until_s=NOW_S + 100)
+        assert await asked.get("k", now_s=NOW_S + 99.999)
+        assert not await asked.get("k", "v2", now_s=NOW_S + 100, until_s=NOW_S + 200)
+        assert await asked.get("k", "v2", now_s=NOW_S + 100)
+        await asked.get("over", until_s=NOW_S)
+        assert server.command("-n", "1", "EXISTS", "over") == "0"
+
+
+async def test_redis_forgets_what_is_over(url: str, server: Redis) -> None:
+    async with opened(url, ttl_s=100) as asked:
+        await asked.get("short", until_s=NOW_S + 10)
+        await asked.get("long")
+        assert 9 <= int(server.command("-n", "1", "TTL", "short")) <= 10
+        assert 99 <= int(server.command("-n", "1", "TTL", "long")) <= 100
+
+
+async def test_many_who_ask_at_once_wait_for_one(url: str) -> None:
+    async with opened(url) as asked:
+        going, go = asyncio.Event(), asyncio.Event()
+
+        async def make() -> Made[str]:
+            asked.made += 1
+            going.set()
+            await go.wait()
+            return Made("v", math.inf)
+
+        async with asyncio.TaskGroup() as tasks:
+            waiting = [tasks.create_task(asked.cache.through("recall", "k", Text(), NOW_S, make)) for _ in range(50)]
+            await going.wait()
+            go.set()
+        assert {task.result() for task in waiting} == {("v", False)}
+        assert asked.made == 1
+        assert (asked.counted("miss"), asked.counted("shared")) == (1, 49)
+
+
+async def test_an_impatient_caller_takes_nobody_with_it(url: str) -> None:
+    async with opened(url) as asked:
+        going = asyncio.Event()
+
+        async def never() -> Made[str]:
+            going.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        first = asyncio.create_task(asked.cache.through("recall", "k", Text(), NOW_S, never))
+        await going.wait()
+        second = asyncio.create_task(asked.get("k"))
+        await asyncio.sleep(0)
+        first.cancel()
+        assert not await second
+        assert asked.made == 1
+
+
+async def test_what_cannot_be_made_is_not_kept(url: str) -> None:
+    async with opened(url) as asked:
+
+        async def fail() -> Made[str]:
+            raise StoreUnavailable("PostgreSQL cannot be reached.")
+
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable):
+                await asked.cache.through("recall", "k", Text(), NOW_S, fail)
+        assert not await asked.get("k")
+
+
+@pytest.mark.parametrize("damage", ["", "short", "x" * 200, "copied"])
+async def test_a_value_that_is_damaged_or_another_keys_is_none(url: str, server: Redis, damage: str) -> None:
+    async with opened(url) as asked:
+        await asked.get("k")
+        await asked.get("other")
+        if damage == "copied":
+            server.command("-n", "1", "COPY", "other", "k", "REPLACE")
+        else:
+            server.command("-n", "1", "SET", "k", damage)
+        assert not await asked.get("k")
+        assert await asked.get("k")
+
+
+async def test_redis_lost_is_slower_and_never_wrong(url: str) -> None:
+    """Stopped under way, everything is made anew, nobody waits for it, and it is used again once it is back."""
+    with redis() as server:
+        async with opened(server.url) as asked:
+            await asked.get("k")
+            server.program.stop()
+            for _ in range(5):
+                assert not await asked.get("k")
+            assert not asked.cache.found().ok
+            assert "everything is worked out anew until it does" in asked.cache.found().reason
+            assert asked.counted("error") + asked.counted("skipped") == 5
+            assert asked.counted("error") <= 3
+            server.program.start()
+            await asked.until(ok=True)
+            assert not await asked.get("k"), "it came back empty"
+            assert await asked.get("k")
+
+
+async def test_a_redis_that_hangs_costs_a_few_calls_their_wait_and_no_other_any() -> None:
+    with redis() as server:
+        async with opened(server.url, timeout_s=0.05) as asked:
+            await asked.until(ok=True)
+            server.program.freeze()
+            for _ in range(100):
+                assert not await asked.get("k")
+            assert asked.counted("error") <= 3
+            assert asked.counted("skipped") >= 97
+            server.program.thaw()
+            await asked.until(ok=True)
+            async with asyncio.timeout(SOON_S):
+                while not await asked.get("k"):
+                    await asked.cache.look()
+
+
+async def test_a_redis_that_refuses_is_asked_on(url: str, server: Redis) -> None:
+    """Full, it takes nothing, and still gives what it has."""
+    async with opened(url) as asked:
+        await asked.get("k")
+        server.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        server.command("CONFIG", "SET", "maxmemory", "1")
+        try:
+            for _ in range(5):
+                assert not await asked.get("more")
+            assert asked.cache.found().ok
+            assert await asked.get("k")
+        finally:
+            server.command("CONFIG", "SET", "maxmemory", "0")
+        assert not await asked.get("more")
+        assert await asked.get("more")
+
+
+async def test_a_wrong_password_is_told_and_nothing_fails(server: Redis) -> None:
+    async with opened(f"redis://:wrong@127.0.0.1:{server.port}") as asked:
+        assert not await asked.get("k")
+        assert not asked.cache.found().ok
+        assert "wrong" not in asked.cache.found().reason.replace("WRONGPASS", "")
+
+
+async def test_a_name_and_a_password_are_used(server: Redis) -> None:
+    server.command("ACL", "SETUSER", "brain", "on", ">secret", "~somabrain:*", "+get", "+set", "+ping")
+    async with opened(f"redis://brain:secret@127.0.0.1:{server.port}") as asked:
+        assert not await asked.get("somabrain:k")
+        assert await asked.get("somabrain:k")
+
+
+async def test_tls_is_used_and_a_stranger_is_not_believed() -> None:
+    with redis(password="p", tls=True) as server:
+        async with opened(server.url, ca_file=server.ca_file) as asked:
+            assert not await asked.get("k")
+            assert await asked.get("k")
+        async with opened(server.url) as stranger:
+            assert not await stranger.get("k")
+            assert "certificate verify failed" in stranger.cache.found().reason
+
+
+@pytest.mark.parametrize("name", ["ca_file", "cert_file"])
+async def test_a_file_that_is_no_pem_stops_the_start(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("no certificate")
+    with pytest.raises(ConfigurationError, match=rf"cache\.{name}"):
+        async with opened("rediss://127.0.0.1:1", **{name: tmp_path / "file"}):
+            pass
+
+
+async def until_known(asked: Asked, key: str) -> None:
+    async with asyncio.timeout(SOON_S):
+        while not await asked.get(key):
+            await asked.cache.look()
+            await asyncio.sleep(0.05)
+
+
+async def test_behind_sentinels_the_new_primary_is_found() -> None:
+    with redis_sentinel(password="secret") as group:
+        hosts = ",".join(f"{host}:{port}" for host, port in group.sentinels)
+        async with opened(f"redis+sentinel://:secret@{hosts}/{group.service}") as asked:
+            await until_known(asked, "k")
+            group.primary.program.stop()
+            for _ in range(5):
+                await asked.get("k")
+            assert not asked.cache.found().ok
+            await until_known(asked, "after")
+            assert group.replica.command("EXISTS", "after") == "1"
+
+
+# redis-py leaves connections to the garbage collector when it looks for other nodes.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_a_cluster_takes_each_key_at_its_own_node() -> None:
+    with redis_cluster(password="secret") as nodes:
+        hosts = ",".join(f"127.0.0.1:{node.port}" for node in nodes)
+        async with opened(f"redis+cluster://:secret@{hosts}") as asked:
+            keys = [f"k{number}" for number in range(30)]
+            for key in keys:
+                await until_known(asked, key)
+            assert all(int(node.command("DBSIZE")) > 0 for node in nodes)
+            for node in nodes:
+                node.program.stop()
+            for _ in range(5):
+                assert not await asked.get("k0")
+            assert not asked.cache.found().ok
+    gc.collect()
+
+
+def test_the_settings_without_an_address_open_nothing() -> None:
+    async def opens() -> bool:
+        async with open_cache(CacheSettings(), Metrics().cache) as cache:
+            return cache is not None
+
+    assert not asyncio.run(opens())

@@ -1,0 +1,271 @@
+"""Recall from the cache is what Recall is without it, and Redis never holds a word."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+import pytest
+from redis.asyncio import Redis as Client
+
+from common.config.settings import CacheSettings, DatabaseSettings
+from common.utils.cache import open_cache
+from somabrain_local.loopback import Redis, redis
+from somabrain_service.cached import cached
+from somabrain_service.commands.delete_namespace import delete_namespace
+from somabrain_service.commands.services import Services
+from somabrain_service.commands.update_namespace import update_namespace
+from somabrain_service.domain.filter import MemoryFilter
+from somabrain_service.domain.memory import Memory, Vector
+from somabrain_service.domain.names import NamespaceName, tenant_id
+from somabrain_service.domain.namespace import NamespaceChange, NamespaceDraft, NamespaceSettings
+from somabrain_service.domain.recall import DegradedReason, RecallAnswer
+from somabrain_service.encoders.minilm import ENCODER_ID
+from somabrain_service.encoders.protocols import Encoder, EncoderUnavailable
+from somabrain_service.flags.registry import FixedFlags, Flags
+from somabrain_service.metrics import Metrics
+from somabrain_service.store.open import open_store
+from tests.integration.conftest import Clone
+from tests.integration.store.conftest import Brain
+
+SECRET = "Quetzalcoatl breeds axolotls in Xochimilco"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Redis]:
+    with redis() as running:
+        yield running
+
+
+@dataclass
+class Pair:
+    """A namespace seen with the cache and without."""
+
+    with_cache: Brain
+    without: Brain
+    now: list[datetime]
+
+    async def recall(self, query: str = "", **fields: object) -> RecallAnswer:
+        """Ask with the cache, and hold the answer against the one without."""
+        answer = await self.with_cache.recall(query, **fields)
+        exact = await self.without.recall(query, **fields)
+        assert replace(answer, cached=False) == exact
+        return answer
+
+    def switched(self, **flags: bool) -> Pair:
+        chosen = FixedFlags(Flags.model_validate(flags))
+
+        def switch(brain: Brain) -> Brain:
+            return replace(brain, services=replace(brain.services, flags=chosen))
+
+        return replace(self, with_cache=switch(self.with_cache), without=switch(self.without))
+
+
+@pytest.fixture
+async def pair(database: Clone, minilm: Encoder, server: Redis) -> AsyncIterator[Pair]:
+    """The namespace `notes` with vectors, and a clock that a test may set."""
+    server.command("FLUSHALL")
+    now = [datetime(2030, 1, 1, tzinfo=UTC)]
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(database.app_dsn, DatabaseSettings()))
+        plain = Services(store, {ENCODER_ID: minilm}, ENCODER_ID, clock=lambda: now[0])
+        settings = CacheSettings.model_validate({"url": server.url, "timeout_s": 1.0})
+        cache = await stack.enter_async_context(open_cache(settings, Metrics().cache))
+        tenant, parent = tenant_id("https://issuer.test", "a"), NamespaceName.of("notes")
+        made = Pair(Brain(cached(plain, cache), tenant, parent), Brain(plain, tenant, parent), now)
+        yield made
+
+
+async def some(pair: Pair, count: int = 12) -> list[Memory]:
+    chance = random.Random(3)
+    words = ("bee", "hive", "winter", "honey", "meadow", "queen", "frost", "swarm")
+    kept = []
+    for number in range(count):
+        text = " ".join(chance.choices(words, k=5))
+        kept.append((await pair.without.remember(text, session=f"s{number % 3}", subject=f"hive-{number % 2}")).memory)
+    return kept
+
+
+QUESTIONS: list[dict[str, object]] = [
+    {"query": "bees in winter"},
+    {"query": "honey", "top_k": 3},
+    {"query": "honey", "filter": MemoryFilter(subjects=("hive-1",))},
+    {"query": "honey", "min_score": 0.9},
+    {"vector": Vector(tuple(float(number % 7) for number in range(384)))},
+    {"query": "frost", "vector": Vector(tuple(float(number % 5) for number in range(384)))},
+    {"query": "nothing that anybody said"},
+]
+
+
+async def test_a_known_answer_is_the_answer(pair: Pair) -> None:
+    """Every kind of question, asked twice: the second time it is known, and to the last digit the same."""
+    await pair.without.create()
+    await some(pair)
+    for question in QUESTIONS:
+        assert not (await pair.recall(**question)).cached  # type: ignore[arg-type]
+        assert (await pair.recall(**question)).cached, question  # type: ignore[arg-type]
+
+
+async def test_a_bound_on_the_score_needs_no_order_of_its_own(pair: Pair) -> None:
+    await pair.without.create()
+    await some(pair)
+    await pair.recall("honey")
+    assert (await pair.recall("honey", min_score=0.9)).cached
+
+
+async def test_every_write_is_seen_at_once(pair: Pair) -> None:
+    await pair.without.create()
+    first = (await some(pair))[0]
+    for write in (
+        lambda: pair.without.remember("honey honey honey"),
+        lambda: pair.without.update(first, text="honey of the queen"),
+        lambda: pair.without.forget(first.name),
+    ):
+        await pair.recall("honey")
+        assert (await pair.recall("honey")).cached
+        await write()
+        assert not (await pair.recall("honey")).cached
+
+
+async def test_what_expires_is_gone_to_the_moment(pair: Pair) -> None:
+    await pair.without.create()
+    await some(pair)
+    await pair.without.remember("honey today", ttl=timedelta(seconds=90))
+    await pair.without.remember("honey this week", ttl=timedelta(days=7))
+    before = await pair.recall("honey")
+    pair.now[0] += timedelta(seconds=89)
+    assert (await pair.recall("honey")).cached
+    pair.now[0] += timedelta(seconds=1)
+    after = await pair.recall("honey")
+    assert not after.cached
+    assert {hit.memory.text for hit in before.hits} - {hit.memory.text for hit in after.hits} >= {"honey today"}
+
+
+async def test_age_is_felt_step_by_step(pair: Pair) -> None:
+    """A half-life of 1024 minutes has steps of a minute: an answer is known within one, and never across two."""
+    await pair.without.create(recency_half_life=timedelta(minutes=1024))
+    await some(pair)
+    pair.now[0] += timedelta(hours=7)
+    seen = set()
+    for _ in range(6):
+        seen.add((await pair.recall("honey")).hits[0].breakdown.recency)
+        pair.now[0] += timedelta(seconds=20)
+    assert 2 <= len(seen) <= 3
+
+
+async def test_changed_settings_are_another_question(pair: Pair) -> None:
+    await pair.without.create()
+    await some(pair)
+    await pair.recall("honey")
+    draft = NamespaceDraft(pair.without.parent, settings=NamespaceSettings(recency_half_life=timedelta(days=1)))
+    change = NamespaceChange(draft, ("settings.recency_half_life",))
+    for brain in (pair.without, pair.with_cache):
+        await update_namespace(brain.services, brain.tenant, change)
+    assert not (await pair.recall("honey")).cached
+
+
+async def test_flags_that_bear_on_the_order_are_of_the_key_and_one_turns_it_off(pair: Pair) -> None:
+    await pair.without.create()
+    await some(pair)
+    for flags in ({}, {"contiguity": False}, {"bias": False}, {"dense_recall": False}):
+        switched = pair.switched(**flags)
+        assert not (await switched.recall("honey")).cached
+        assert (await switched.recall("honey")).cached
+    assert not (await pair.switched(recall_cache=False).recall("honey")).cached
+
+
+async def test_tenants_and_namespaces_share_nothing(pair: Pair) -> None:
+    others = [
+        replace(pair, with_cache=pair.with_cache.of("b"), without=pair.without.of("b")),
+        replace(pair, with_cache=pair.with_cache.at("more"), without=pair.without.at("more")),
+    ]
+    for one in (pair, *others):
+        await one.without.create()
+        await some(one)
+        assert not (await one.recall("honey")).cached
+
+
+async def test_a_namespace_that_is_made_anew_knows_nothing_of_before(pair: Pair) -> None:
+    for _ in range(2):
+        await pair.without.create()
+        await some(pair)
+        assert not (await pair.recall("honey")).cached
+        await delete_namespace(pair.without.services, pair.without.tenant, pair.without.parent)
+
+
+async def test_words_alone_while_the_encoder_is_away_are_told_each_time(pair: Pair) -> None:
+    """What is known is the order by words; that it is less than it could be is of the call."""
+
+    class Away:
+        encoder_id, dimensions = ENCODER_ID, 384
+
+        async def encode(self, texts: object) -> object:
+            raise EncoderUnavailable("away")
+
+        async def close(self) -> None: ...
+
+    await pair.without.create()
+    await some(pair)
+    services = replace(pair.with_cache.services, encoders={ENCODER_ID: Away()})  # type: ignore[dict-item]
+    away = replace(pair.with_cache, services=services)
+    for known in (False, True):
+        answer = await away.recall("honey swarm")
+        assert (answer.cached, answer.degraded) == (known, (DegradedReason.ENCODER_UNAVAILABLE,))
+    answer = await pair.recall("honey swarm")
+    assert (answer.cached, answer.degraded, answer.encoder_id) == (False, (), ENCODER_ID)
+
+
+async def test_the_vector_of_a_query_is_made_once(pair: Pair, minilm: Encoder, server: Redis) -> None:
+    """Also by another process: it is in Redis."""
+    made = []
+
+    class Counting:
+        encoder_id, dimensions = ENCODER_ID, 384
+
+        async def encode(self, texts: list[str]) -> object:
+            made.append(texts)
+            return await minilm.encode(texts)
+
+        async def close(self) -> None: ...
+
+    await pair.without.create()
+    services = replace(pair.without.services, encoders={ENCODER_ID: Counting()})  # type: ignore[dict-item]
+    settings = CacheSettings.model_validate({"url": server.url, "timeout_s": 1.0})
+    for _ in range(2):
+        async with open_cache(settings, Metrics().cache) as cache:
+            brain = replace(pair.with_cache, services=cached(services, cache))
+            for _ in range(3):
+                await brain.recall("Where is the honey?")
+    assert made == [["Where is the honey?"]]
+
+
+async def test_of_a_forgotten_text_redis_has_no_word(pair: Pair, server: Redis) -> None:
+    """Asked for in every way, then forgotten: neither keys nor values hold a word, a stem or its vector."""
+    await pair.without.create()
+    await some(pair)
+    kept = (await pair.with_cache.remember(SECRET, session="s0", labels={"who": "Quetzalcoatl"})).memory
+    for question in ("axolotls", "Who breeds in Xochimilco?", SECRET[:20]):
+        for _ in range(2):
+            assert SECRET in {hit.memory.text for hit in (await pair.recall(question)).hits}
+    await pair.with_cache.forget(kept.name)
+    assert SECRET not in {hit.memory.text for hit in (await pair.recall("axolotls")).hits}
+    found = await dump(server)
+    assert len(found) > 3
+    everything = b"\n".join(key + b"=" + value for key, value in found.items()).lower()
+    for word in SECRET.lower().split():
+        if len(word) > 2:
+            assert word.encode() not in everything
+            assert word[:5].encode() not in everything
+    vector = (await pair.without.services.encoder(ENCODER_ID).encode([SECRET]))[0]
+    assert vector.tobytes()[:64] not in everything
+    assert b"notes" not in everything
+
+
+async def dump(server: Redis) -> dict[bytes, bytes]:
+    """Everything that is in Redis."""
+    async with Client.from_url(server.url) as client:
+        return {key: cast("bytes", await client.get(key)) async for key in client.scan_iter()}

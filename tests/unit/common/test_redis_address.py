@@ -1,0 +1,47 @@
+"""Where Redis is, as the setting says it; what is none is refused without a word of it, for it has a password in it."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import SecretStr
+
+from common.config.settings import CacheSettings
+from common.errors import ConfigurationError
+from common.redis_client import Address, read_address
+
+
+def read(url: str) -> Address:
+    return read_address(CacheSettings(url=SecretStr(url)))
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("redis://cache", Address("alone", False, [("cache", 6379)], None, None, "", 0)),
+        ("rediss://:p%40ss@cache:6380/3", Address("alone", True, [("cache", 6380)], None, "p@ss", "", 3)),
+        ("redis://me:@cache/", Address("alone", False, [("cache", 6379)], "me", "", "", 0)),
+        ("redis://[::1]:7", Address("alone", False, [("::1", 7)], None, None, "", 0)),
+        (
+            "rediss+sentinel://u:p@s-0,s-1:9/somabrain/2",
+            Address("sentinel", True, [("s-0", 26379), ("s-1", 9)], "u", "p", "somabrain", 2),
+        ),
+        ("redis+cluster://n-0:7000,n-1", Address("cluster", False, [("n-0", 7000), ("n-1", 6379)], None, None, "", 0)),
+    ],
+)
+def test_each_form_is_read(url: str, address: Address) -> None:
+    assert read(url) == address
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "sesame", "http://sesame", "redis://", "redis://sesame:p@", "redis://sesame:x@h:port"),
+        *("redis://sesame@h/db", "redis://sesame@h/0/1", "redis://sesame@a,b", "redis://sesame@h/-1"),
+        *("redis+sentinel://sesame@h", "redis+sentinel://sesame@h/name/x", "redis+cluster://sesame@h/1"),
+        *("redis+other://sesame@h", "redis://sesame@h?ssl=no", "redis://sesame@h:99999", "redis://:sesame@[::1"),
+    ],
+)
+def test_what_is_none_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"cache\.url: must be redis://") as caught:
+        read(url)
+    assert "sesame" not in caught.value.message
