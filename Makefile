@@ -10,7 +10,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/somabrain
 export PATH := $(CACHE)/bin:$(CURDIR)/.venv/bin:$(PATH)
 DATA ?=
 
-.PHONY: help demo test lint unit integration chart e2e faults bench bench-recall bench-operator cluster clean-cluster images image-archives push audit chart-packages release-check sign push-charts github-release lock proto format
+.PHONY: help demo test lint unit integration chart e2e faults bench bench-recall bench-propagation bench-operator cluster clean-cluster images image-archives push audit chart-packages release-check sign push-charts github-release lock proto format
 
 help: ## What can be made
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -58,6 +58,10 @@ bench: $(VENV) ## First figures: Recall and Remember beside a trivial handler an
 bench-recall: $(VENV) ## Evidence recall on conversations: make bench-recall DATA=FILE
 	@test -n "$(DATA)" || { echo "bench-recall: say DATA=FILE, a JSON file of conversations (docs/bench.md says its form)" >&2; exit 2; }
 	@$(PY) bench/bench_recall.py "$(DATA)"
+
+bench-propagation: $(VENV) ## How long until a changed flag, quota, policy, token or certificate acts
+	@$(LOCAL) tools opa etcd keycloak
+	@$(PY) bench/bench_propagation.py
 
 bench-operator: $(VENV) ## The operator over N resources (1000), beside a plain kopf operator
 	@$(LOCAL) tools etcd kubernetes kubectl helm

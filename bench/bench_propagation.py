@@ -1,0 +1,252 @@
+"""How long until a change acts: a flag, a quota, the policy, a token that is revoked, a certificate.
+
+    make bench-propagation
+
+Each is measured at its worst: a call has just been let in, so whatever is kept in process is as fresh as can be. The
+clock begins when the system that holds the change has acknowledged it, and ends with the first call that feels it;
+calls are made one after the other, 20 ms apart. Exits with 1 when one took longer than the documents say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import shutil
+import socket
+import ssl
+import statistics
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.server import somabrain
+from common.config.settings import DatabaseSettings
+from somabrain_client import CallError, MemoryClient, RetryPolicy, Tls
+from somabrain_client.errors import NotFoundError
+from somabrain_local.loopback import Etcd, Keycloak, Opa, etcd, keycloak, opa
+from somabrain_local.loopback.keycloak import SERVICE
+from somabrain_local.pki import Authority
+from somabrain_service.embedded import embedded_database
+from somabrain_service.migrate import migrate
+
+POLICIES = Path(__file__).parents[1] / "common" / "policy"
+NAMESPACE = "propagation"
+PAUSE_S = 0.02
+MACHINE_S = 1.0
+"""What a busy machine may add to a documented time."""
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything that runs, and where to change it."""
+
+    address: str
+    etcd: Etcd
+    opa: Opa
+    keycloak: Keycloak
+    authority: Authority
+    certificates: Path
+
+    def client(self, token: str) -> MemoryClient:
+        """A client that shows each answer as it is."""
+        tls = Tls(self.authority.certificate)
+        return MemoryClient(self.address, token=token, tls=tls, retry=RetryPolicy(max_attempts=1))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One change: how it is made, whether it is felt, and how it is taken back."""
+
+    make: Callable[[], object]
+    felt: Callable[[], Awaitable[bool]]
+    undo: Callable[[], object] | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """A kind of change, the time that is documented for it, and how to try it."""
+
+    what: str
+    documented_s: float
+    trial: Callable[[World], Trial]
+
+
+def answers(world: World, token: str, code: str, namespace: str = NAMESPACE) -> Callable[[], Awaitable[bool]]:
+    """Whether a Remember is answered with `code`; in a namespace that is not there, it is let in as well."""
+
+    async def felt() -> bool:
+        async with world.client(token) as memory:
+            try:
+                await memory.remember(namespace, "It has not been felt yet.")
+            except NotFoundError:
+                return False
+            except CallError as exc:
+                if exc.code.name == code:
+                    return True
+                raise
+        return False
+
+    return felt
+
+
+def flag(world: World) -> Trial:
+    key = "/somabrain/flags/tenants/a/read_only"
+    felt = answers(world, world.keycloak.token("a-admin"), "FAILED_PRECONDITION")
+    return Trial(lambda: world.etcd.put(key, "true"), felt, lambda: world.etcd.delete(key))
+
+
+def quota(world: World) -> Trial:
+    key = "/somabrain/flags/tenants/a/memories"
+    felt = answers(world, world.keycloak.token("a-admin"), "RESOURCE_EXHAUSTED")
+    return Trial(lambda: world.etcd.put(key, "1"), felt, lambda: world.etcd.delete(key))
+
+
+def policy(world: World) -> Trial:
+    """The policy's data, by OPA's own interface; about a namespace that no decision is kept of yet."""
+
+    def limit(*tenants: str) -> None:
+        body = json.dumps({"read_only_tenants": tenants}).encode()
+        request = urllib.request.Request(f"{world.opa.url}/v1/data/sb/limits", body, method="PUT")
+        urllib.request.urlopen(request, timeout=5).close()
+
+    unknown = f"{NAMESPACE}-{time.monotonic_ns()}"
+    felt = answers(world, world.keycloak.token("a-admin"), "PERMISSION_DENIED", unknown)
+    return Trial(lambda: limit("a"), felt, limit)
+
+
+def token(world: World) -> Trial:
+    held = world.keycloak.token("a-admin")
+    return Trial(lambda: world.keycloak.revoke(held, "a-admin"), answers(world, held, "UNAUTHENTICATED"))
+
+
+def certificate(world: World) -> Trial:
+    """The files are replaced, and a new connection is shown what they hold."""
+    host, port = world.address.split(":")
+    name = f"server-{time.monotonic_ns()}"
+    world.authority.issue_server(name, f"/CN={name}", [f"IP:{host}"])
+    expected = ssl.PEM_cert_to_DER_cert((world.authority.folder / f"{name}.crt").read_text())
+    context = ssl.create_default_context(cafile=str(world.authority.certificate))
+    context.set_alpn_protocols(["h2"])
+
+    def shown() -> bytes | None:
+        with (
+            socket.create_connection((host, int(port)), 5) as plain,
+            context.wrap_socket(plain, server_hostname=host) as encrypted,
+        ):
+            return encrypted.getpeercert(binary_form=True)
+
+    async def felt() -> bool:
+        return await asyncio.to_thread(shown) == expected
+
+    return Trial(lambda: install(world.authority, name, world.certificates), felt)
+
+
+CHANGES = (
+    Change("a flag in etcd", 1.0, flag),
+    Change("a quota in etcd", 1.0, quota),
+    Change("a certificate on disk", 1.0, certificate),
+    Change("the policy's data in OPA", 5.0, policy),
+    Change("a token revoked in Keycloak", 60.0, token),
+)
+
+
+def install(authority: Authority, name: str, place: Path) -> None:
+    """Put a certificate where the server reads it."""
+    for theirs, ours in ((f"{name}.crt", "tls.crt"), (f"{name}.key", "tls.key")):
+        shutil.copyfile(authority.folder / theirs, place / "new")
+        (place / "new").rename(place / ours)
+
+
+@contextmanager
+def world() -> Iterator[World]:
+    """Start PostgreSQL, etcd, OPA, Keycloak and the service, which keeps what it learns for the default times."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="somabrain-propagation-")))
+        folder.chmod(0o755)  # PostgreSQL is another user where root runs this
+        database = stack.enter_context(embedded_database(folder / "postgresql", DatabaseSettings()))
+        migrate(database.owner_dsn, database.database, lambda _: None)
+        flags, engine = stack.enter_context(etcd()), stack.enter_context(opa(POLICIES))
+        central = stack.enter_context(keycloak())
+        certificates = folder / "tls"
+        certificates.mkdir()
+        authority = Authority.create(folder / "pki")
+        authority.issue_server("server", "/CN=server", ["IP:127.0.0.1"])
+        install(authority, "server", certificates)
+        settings = {
+            "postgres_dsn": database.app_dsn,
+            "grpc__host": "127.0.0.1",
+            "grpc__tls__cert_file": certificates / "tls.crt",
+            "grpc__tls__key_file": certificates / "tls.key",
+            "encoder__kind": "lexical",
+            "policy__url": f"{engine.url}/v1/data/sb/policy",
+            "flags__endpoints": json.dumps([flags.url]),
+            "auth__mode": "introspection",
+            "auth__issuer": central.issuer(),
+            "auth__tenant_claim": "/tenant",
+            "auth__scope_claim": "/scope",
+            "auth__introspection__address": central.url,
+            "auth__introspection__client_id": SERVICE[0],
+            "auth__introspection__client_secret": SERVICE[1],
+        }
+        server = stack.enter_context(somabrain(["serve"], settings))
+        yield World(server.address, flags, engine, central, authority, certificates)
+
+
+async def measure(change: Change, world: World) -> float:
+    """Return how many seconds one change took to be felt."""
+    trial = await asyncio.to_thread(change.trial, world)
+    assert not await trial.felt()
+    await asyncio.to_thread(trial.make)
+    seconds = await _until(trial, True, 3 * change.documented_s)
+    if trial.undo:
+        await asyncio.to_thread(trial.undo)
+        await _until(trial, False, 3 * change.documented_s)
+    return seconds
+
+
+async def _until(trial: Trial, felt: bool, at_most_s: float) -> float:
+    """Return how long it took to be felt, or not to be any longer."""
+    since = time.monotonic()
+    while await trial.felt() is not felt:
+        if time.monotonic() - since > at_most_s:
+            sys.exit(f"Nothing has changed after {at_most_s:g} s.")
+        await asyncio.sleep(PAUSE_S)
+    return time.monotonic() - since
+
+
+async def run(world: World, rounds: int) -> int:
+    """Measure all, tell what was found, and return the exit code."""
+    async with world.client(world.keycloak.token("a-admin")) as memory:
+        await memory.create_namespace(NAMESPACE)
+        await memory.remember(NAMESPACE, "There is one already.")
+    late = 0
+    print(f"{'what changes':<30}{'median':>10}{'longest':>10}{'documented':>12}")
+    for change in CHANGES:
+        took = [await measure(change, world) for _ in range(rounds)]
+        over = max(took) > change.documented_s + MACHINE_S
+        late += over
+        print(
+            f"{change.what:<30}{statistics.median(took):>8.2f} s{max(took):>8.2f} s{change.documented_s:>10g} s"
+            f"{'  LATE' if over else ''}",
+            flush=True,
+        )
+    return 1 if late else 0
+
+
+def main() -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3, help="how often each change is made (default: 3)")
+    options = parser.parse_args()
+    with world() as running:
+        return asyncio.run(run(running, options.rounds))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
