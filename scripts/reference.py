@@ -56,7 +56,8 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]
 def settings() -> list[str]:
     """Return the page of the settings."""
     lines = ["# Reference: settings", "", RENDERED.format(source="`common/config/settings.py`")]
-    lines.append("Every setting is an environment variable; one with the prefix that names none is an error.")
+    lines.append("Every setting is an environment variable, or a file of that name in a folder that")
+    lines.append("`SOMABRAIN_SECRETS_DIR` names. One with the prefix that names none is an error.")
     lines += ["", "## Of the process", "", *table(("variable", "default", "meaning"), _rows(Settings, PREFIX))]
     for name, field in Settings.model_fields.items():
         if (group := _group(field)) is not None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from somabrain_operator.model.platform import Tls
 from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.names import MIGRATION, SERVER, variable
 
@@ -29,8 +30,8 @@ class Reference:
     keys: tuple[str, ...] = ()
     """The keys that are used; empty: all that end in `suffix`."""
     suffix: str = ""
-    variables: tuple[str, ...] = ()
-    """Which setting each key is; empty: it is mounted as it is."""
+    files: tuple[str, ...] = ()
+    """Which file among the settings each key is, in their order; empty: it is mounted elsewhere."""
     users: tuple[User, ...] = (SERVER,)
     """Which pods read it."""
     rolls: bool = True
@@ -47,17 +48,33 @@ def references_of(spec: SomaBrainSpec) -> tuple[Reference, ...]:
 def _references(spec: SomaBrainSpec) -> Iterator[Reference]:
     if spec.database:
         name = spec.database.secret_ref.name
-        yield Reference(
-            "Secret", name, "spec.database.secretRef", ("app-dsn", "worker-dsn"), variables=(POSTGRES, WORKER)
-        )
+        yield Reference("Secret", name, "spec.database.secretRef", ("app-dsn", "worker-dsn"), files=(POSTGRES, WORKER))
     if spec.migration.enabled and spec.migration.database:
         name = spec.migration.database.secret_ref.name
         yield Reference(
-            "Secret", name, "spec.migration.database.secretRef", ("owner-dsn",), variables=(OWNER,), users=(MIGRATION,)
+            "Secret", name, "spec.migration.database.secretRef", ("owner-dsn",), files=(OWNER,), users=(MIGRATION,)
         )
     if spec.grpc.tls:
         keys = ("tls.crt", "tls.key", *(("ca.crt",) if spec.grpc.tls.client_ca else ()))
         yield Reference("Secret", spec.grpc.tls.secret_ref.name, "spec.grpc.tls.secretRef", keys, rolls=False)
+    if asked := spec.auth.introspection:
+        field, client = "spec.auth.introspection", ("auth", "introspection")
+        files = (variable(*client, "client_id"), variable(*client, "client_secret"))
+        name, keys = asked.secret_ref.name, ("client-id", "client-secret")
+        yield Reference("Secret", name, f"{field}.secretRef", keys, files=files)
+        if asked.ca_secret_ref:
+            name = asked.ca_secret_ref.name
+            yield Reference("Secret", name, f"{field}.caSecretRef", ("ca.crt",), files=("auth-ca.crt",))
+    if flags := spec.flags:
+        if flags.secret_ref:
+            yield _login("spec.flags.secretRef", flags.secret_ref.name, ("flags", "username"), ("flags", "password"))
+        yield from _trust("flags", flags.tls)
+    if events := spec.events:
+        if events.sasl:
+            field, name = "spec.events.sasl.secretRef", events.sasl.secret_ref.name
+            yield _login(field, name, ("events", "sasl_username"), ("events", "sasl_password"))
+        if events.tls:
+            yield from _trust("events", events.tls)
     if spec.opa.policy:
         name = spec.opa.policy.config_map_ref.name
         yield Reference("ConfigMap", name, "spec.opa.policy.configMapRef", suffix=".rego")
@@ -69,6 +86,20 @@ def _references(spec: SomaBrainSpec) -> Iterator[Reference]:
     for place, each in enumerate(spec.config_map_refs):
         users: tuple[User, ...] = (SERVER, MIGRATION)
         yield Reference("ConfigMap", each.name, f"spec.configMapRefs[{place}]", users=users, whole=True)
+
+
+def _login(field: str, name: str, *settings: tuple[str, str]) -> Reference:
+    return Reference("Secret", name, field, ("username", "password"), files=tuple(variable(*each) for each in settings))
+
+
+def _trust(group: str, tls: Tls) -> Iterator[Reference]:
+    if tls.ca_secret_ref:
+        field, name = f"spec.{group}.tls.caSecretRef", tls.ca_secret_ref.name
+        yield Reference("Secret", name, field, ("ca.crt",), files=(f"{group}-ca.crt",))
+    if tls.client_secret_ref:
+        field, name = f"spec.{group}.tls.clientSecretRef", tls.client_secret_ref.name
+        files = (f"{group}-tls.crt", f"{group}-tls.key")
+        yield Reference("Secret", name, field, ("tls.crt", "tls.key"), files=files)
 
 
 def vault_files(spec: SomaBrainSpec, user: User) -> tuple[str, ...]:

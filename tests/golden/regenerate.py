@@ -27,6 +27,15 @@ CASES: Mapping[str, Mapping[str, Any]] = {
                 {"path": "secret/data/owner", "key": "dsn", "file": "SOMABRAIN_OWNER_DSN"},
             ],
         },
+        "auth": {
+            "mode": "introspection",
+            "issuer": "https://auth.example/realms/somabrain",
+            "introspection": {
+                "address": "https://auth.example",
+                "secretRef": {"name": "auth-client"},
+                "caSecretRef": {"name": "auth-ca"},
+            },
+        },
         "opa": {"enabled": False, "url": "https://opa.example/v1/data/sb/policy"},
     },
     "everything": {
@@ -40,6 +49,18 @@ CASES: Mapping[str, Mapping[str, Any]] = {
             "jwksUrl": "https://issuer.example/keys",
             "tenantClaim": "/tenant",
             "scopeClaim": "/scope",
+        },
+        "flags": {
+            "endpoints": ["https://etcd-0:2379", "https://etcd-1:2379"],
+            "prefix": "/team/flags",
+            "secretRef": {"name": "etcd-login"},
+            "tls": {"caSecretRef": {"name": "etcd-ca"}, "clientSecretRef": {"name": "etcd-client"}},
+        },
+        "events": {
+            "brokers": ["kafka-0:9093"],
+            "topic": "team.changes",
+            "tls": {"caSecretRef": {"name": "kafka-ca"}},
+            "sasl": {"secretRef": {"name": "kafka-login"}},
         },
         "migration": {
             "database": {"secretRef": {"name": "owner"}},

@@ -14,7 +14,7 @@ from common.config.settings import (
     LogSettings,
     PolicySettings,
 )
-from somabrain_operator.model.base import Part, Url, is_url, rule, rules
+from somabrain_operator.model.base import LocalReference, Part, Url, is_url, rule, rules
 
 _AUTH: Final = AuthSettings()
 _DATABASE: Final = DatabaseSettings()
@@ -55,6 +55,28 @@ class Config(Part):
     """How long a policy decision is kept."""
 
 
+class Introspection(Part):
+    """The identity service that is asked about each token (RFC 7662)."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                f"!has(self.address) || {is_url('self.address')}",
+                "spec.auth.introspection.address is no URL; write where the identity service is",
+            )
+        )
+    )
+
+    address: Url = _AUTH.introspection.address
+    """Where it is."""
+    path: Annotated[str, Field(max_length=256, pattern="^/")] = _AUTH.introspection.path
+    """The introspection endpoint there."""
+    secret_ref: LocalReference
+    """A Secret with the keys `client-id` and `client-secret`, as which the service asks."""
+    ca_secret_ref: LocalReference | None = None
+    """A Secret whose key `ca.crt` holds the authority of its certificate. Not set: those that the image trusts."""
+
+
 class Auth(Part):
     """Who calls. Without `jwksUrl` the tokens are those of the cluster's own service accounts."""
 
@@ -69,6 +91,10 @@ class Auth(Part):
                 "spec.auth.jwksUrl is no URL; write where the issuer's keys are read, or remove it for the cluster's",
             ),
             rule(
+                "(has(self.mode) && self.mode == 'introspection') == has(self.introspection)",
+                "spec.auth.introspection: give it if, and only if, spec.auth.mode is introspection",
+            ),
+            rule(
                 "!has(self.tenantClaim) || self.tenantClaim.startsWith('/')",
                 "spec.auth.tenantClaim is no JSON Pointer; start it with a slash, such as /tenant",
             ),
@@ -79,8 +105,10 @@ class Auth(Part):
         )
     )
 
-    mode: Literal["jwt"] = "jwt"
-    """`jwt`: signed tokens, checked against the issuer's keys."""
+    mode: Literal["jwt", "introspection"] = "jwt"
+    """`jwt`: signed tokens, checked against the issuer's keys. `introspection`: the identity service is asked."""
+    introspection: Introspection | None = None
+    """Whom to ask; with mode `introspection` only."""
     issuer: Url = _AUTH.issuer
     """The `iss` that tokens must carry."""
     audience: Annotated[str, Field(min_length=1, max_length=256)] = _AUTH.audience
@@ -93,3 +121,5 @@ class Auth(Part):
     """JSON Pointer to the claim that holds the scopes. Not set: no scopes are asked."""
     cache_seconds: Annotated[int, Field(ge=0, le=60)] = int(_AUTH.cache_s)
     """How long a checked token is believed without checking again, never past its `exp`."""
+    refusal_cache_seconds: Annotated[int, Field(ge=0, le=5)] = int(_AUTH.refusal_cache_s)
+    """How long a refused one is refused without checking again."""

@@ -22,6 +22,7 @@ from somabrain_operator.model.grpc import Grpc
 from somabrain_operator.model.monitoring import Monitoring
 from somabrain_operator.model.network import NetworkPolicy
 from somabrain_operator.model.placement import DisruptionBudget, Probes, Scheduling, Service, TopologySpread
+from somabrain_operator.model.platform import Events, Flags
 from somabrain_operator.model.pods import Amounts, Resources
 from somabrain_operator.model.scaling import Autoscaling
 from somabrain_operator.model.vault import Vault
@@ -159,6 +160,10 @@ class SomaBrainSpec(Part):
     """How the database is migrated."""
     opa: Opa = Opa()
     """What decides each call."""
+    flags: Flags | None = None
+    """Flags in etcd. Not set: every flag has its default."""
+    events: Events | None = None
+    """Changes told to Kafka. Not set: nobody is told."""
     vault: Vault | None = None
     """Secrets from HashiCorp Vault. Not set: none are read there."""
     service: Service = Service()

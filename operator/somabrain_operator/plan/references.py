@@ -9,7 +9,7 @@ from typing import Final
 from somabrain_operator.hashing import content_hash
 from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.named import USERS, references_of, vault_files
-from somabrain_operator.names import SERVER
+from somabrain_operator.names import SERVER, Key
 from somabrain_operator.observed import Resolved
 from somabrain_operator.plan.values import Finding, Plan, passed, stop
 from somabrain_operator.render.config import service_environment
@@ -26,10 +26,10 @@ def resolve_references(plan: Plan, spec: SomaBrainSpec) -> Plan:
         refused = any(each.refusal for each in references)
         reason = "NotAllowed" if refused else "KeyMissing" if all(each.exists for each in references) else "NotFound"
         return _wait(plan, reason, lacking)
-    if taken := list(_taken(references, spec)):
+    if taken := list(_taken(plan.owner.key, references, spec)):
         return _wait(plan, "SettingTaken", taken)
     config_hash = content_hash({
-        "settings": service_environment(spec),
+        "settings": service_environment(plan.owner.key, spec),
         "policy": "" if spec.opa.policy or not spec.opa.enabled else plan.release.policy,
         "vault": spec.vault.version if spec.vault else None,
         "references": {
@@ -48,17 +48,17 @@ def _wait(plan: Plan, reason: str, problems: list[str]) -> Plan:
     return replace(stopped, wake_after_s=LACKING_S)
 
 
-def _taken(references: tuple[Resolved, ...], spec: SomaBrainSpec) -> Iterator[str]:
+def _taken(key: Key, references: tuple[Resolved, ...], spec: SomaBrainSpec) -> Iterator[str]:
     """Yield which keys set what is set elsewhere: one of the two would have no effect."""
-    setters = dict.fromkeys(service_environment(spec), "by this resource's own fields")
-    setters |= {name: f"by {each.field}" for each in references_of(spec) for name in each.variables}
-    setters |= {file: "by spec.vault.secrets" for user in USERS for file in vault_files(spec, user)}
+    setters = dict.fromkeys(service_environment(key, spec), "by this resource's own fields")
+    setters |= {name.upper(): f"by {each.field}" for each in references_of(spec) for name in each.files}
+    setters |= {file.upper(): "by spec.vault.secrets" for user in USERS for file in vault_files(spec, user)}
     for each in references:
-        for key in each.digests if each.reference.whole else ():
+        for name in each.digests if each.reference.whole else ():
             here = f"{each.reference.kind} {each.reference.name}, named by {each.reference.field}.name,"
-            if before := setters.get(key.upper()):
-                yield f"{here} has the key {key}, which is set {before}; remove it there or here."
-            setters[key.upper()] = f"by {each.reference.field}"
+            if before := setters.get(name.upper()):
+                yield f"{here} has the key {name}, which is set {before}; remove it there or here."
+            setters[name.upper()] = f"by {each.reference.field}"
 
 
 def _lack(found: Resolved, namespace: str) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from somabrain_operator.model.grpc import Grpc
+from somabrain_operator.model.platform import Tls
 from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.names import variable
+from somabrain_operator.names import Key, variable
 from somabrain_operator.render.metadata import Owner, render_object
 from somabrain_operator.tree import Manifest
 
 ISSUER_FOLDER: Final = "/var/run/secrets/somabrain/issuer"
 """Where the token and the certificate for the cluster's own issuer are mounted."""
+SETTINGS_FOLDER: Final = "/etc/somabrain/settings"
+"""Where files are settings, and where they name others."""
 TLS_FOLDER: Final = "/var/run/secrets/somabrain/tls"
 """Where the servers' certificate is mounted."""
 GRPC_PORT: Final = Grpc().port
@@ -22,12 +26,12 @@ POLICY_FILE: Final = "sb.rego"
 
 def asks_cluster_issuer(spec: SomaBrainSpec) -> bool:
     """Return whether the keys are those of the cluster's own issuer, which wants a token to be read."""
-    return spec.auth.jwks_url is None
+    return spec.auth.mode == "jwt" and spec.auth.jwks_url is None
 
 
-def service_environment(spec: SomaBrainSpec) -> dict[str, str]:
+def service_environment(key: Key, spec: SomaBrainSpec) -> dict[str, str]:
     """Return the settings that are no secret."""
-    config, auth = spec.config, spec.auth
+    config = spec.config
     found = {
         variable("log", "level"): config.log_level,
         variable("encoder", "kind"): config.encoder.kind,
@@ -39,21 +43,32 @@ def service_environment(spec: SomaBrainSpec) -> dict[str, str]:
         variable("database", "pool_size"): str(config.pool_size),
         variable("database", "statement_timeout_s"): str(config.statement_timeout_seconds),
         variable("policy", "cache_s"): str(config.policy_cache_seconds),
+    }
+    if spec.opa.url is not None:
+        found[variable("policy", "url")] = spec.opa.url
+    return dict(sorted({**found, **_grpc(spec.grpc), **_auth(spec), **_platform(key, spec)}.items()))
+
+
+def _grpc(grpc: Grpc) -> dict[str, str]:
+    found = {variable("grpc", "port"): str(grpc.port)} if grpc.port != GRPC_PORT else {}
+    if grpc.tls:
+        found[variable("grpc", "tls", "cert_file")] = f"{TLS_FOLDER}/tls.crt"
+        found[variable("grpc", "tls", "key_file")] = f"{TLS_FOLDER}/tls.key"
+    if grpc.tls and grpc.tls.client_ca:
+        found[variable("grpc", "tls", "client_ca_file")] = f"{TLS_FOLDER}/ca.crt"
+    return found
+
+
+def _auth(spec: SomaBrainSpec) -> dict[str, str]:
+    auth = spec.auth
+    found = {
         variable("auth", "mode"): auth.mode,
         variable("auth", "issuer"): auth.issuer,
         variable("auth", "audience"): auth.audience,
         variable("auth", "tenant_claim"): auth.tenant_claim,
         variable("auth", "cache_s"): str(auth.cache_seconds),
+        variable("auth", "refusal_cache_s"): str(auth.refusal_cache_seconds),
     }
-    if spec.grpc.port != GRPC_PORT:
-        found[variable("grpc", "port")] = str(spec.grpc.port)
-    if spec.grpc.tls:
-        found[variable("grpc", "tls", "cert_file")] = f"{TLS_FOLDER}/tls.crt"
-        found[variable("grpc", "tls", "key_file")] = f"{TLS_FOLDER}/tls.key"
-        if spec.grpc.tls.client_ca:
-            found[variable("grpc", "tls", "client_ca_file")] = f"{TLS_FOLDER}/ca.crt"
-    if spec.opa.url is not None:
-        found[variable("policy", "url")] = spec.opa.url
     if auth.scope_claim is not None:
         found[variable("auth", "scope_claim")] = auth.scope_claim
     if auth.jwks_url is not None:
@@ -61,12 +76,46 @@ def service_environment(spec: SomaBrainSpec) -> dict[str, str]:
     if asks_cluster_issuer(spec):
         found[variable("auth", "jwks_token_file")] = f"{ISSUER_FOLDER}/token"
         found[variable("auth", "jwks_ca_file")] = f"{ISSUER_FOLDER}/ca.crt"
-    return dict(sorted(found.items()))
+    if asked := auth.introspection:
+        found[variable("auth", "introspection", "address")] = asked.address
+        found[variable("auth", "introspection", "path")] = asked.path
+        if asked.ca_secret_ref:
+            found[variable("auth", "introspection", "ca_file")] = f"{SETTINGS_FOLDER}/auth-ca.crt"
+    return found
+
+
+def _platform(key: Key, spec: SomaBrainSpec) -> dict[str, str]:
+    found = {}
+    if flags := spec.flags:
+        found[variable("flags", "endpoints")] = json.dumps(flags.endpoints)
+        found[variable("flags", "prefix")] = flags.prefix
+        found |= _trust("flags", flags.tls)
+    if events := spec.events:
+        found[variable("events", "brokers")] = json.dumps(events.brokers)
+        found[variable("events", "topic")] = events.topic
+        found[variable("events", "source")] = f"/somabrain/{key.namespace}/{key.name}"
+        found[variable("events", "hold_s")] = str(events.hold_seconds)
+        layer = "SSL" if events.tls else "PLAINTEXT"
+        found[variable("events", "security_protocol")] = f"SASL_{layer}" if events.sasl else layer
+        if events.sasl:
+            found[variable("events", "sasl_mechanism")] = events.sasl.mechanism
+        if events.tls:
+            found |= _trust("events", events.tls)
+    return found
+
+
+def _trust(group: str, tls: Tls) -> dict[str, str]:
+    """Return where the certificates for a server are, as `named` puts them among the settings."""
+    found = {variable(group, "ca_file"): f"{SETTINGS_FOLDER}/{group}-ca.crt"} if tls.ca_secret_ref else {}
+    if tls.client_secret_ref:
+        found[variable(group, "cert_file")] = f"{SETTINGS_FOLDER}/{group}-tls.crt"
+        found[variable(group, "key_file")] = f"{SETTINGS_FOLDER}/{group}-tls.key"
+    return found
 
 
 def render_config(owner: Owner, spec: SomaBrainSpec) -> Manifest:
     """Return the ConfigMap of the service's settings."""
-    return render_object(owner, "config", ("v1", "ConfigMap"), {"data": service_environment(spec)})
+    return render_object(owner, "config", ("v1", "ConfigMap"), {"data": service_environment(owner.key, spec)})
 
 
 def render_policy(owner: Owner, policy: str) -> Manifest:

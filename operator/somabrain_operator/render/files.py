@@ -10,10 +10,10 @@ from typing import Final
 from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.named import Reference, User, references_of, vault_files
 from somabrain_operator.names import variable
+from somabrain_operator.render.config import SETTINGS_FOLDER
 from somabrain_operator.render.vault import FILES_FOLDER
 from somabrain_operator.tree import Json
 
-SETTINGS_FOLDER: Final = "/etc/somabrain/settings"
 READABLE: Final = 0o440
 """By the pod's user, through its group."""
 _MOUNT: Final[dict[str, Json]] = {"name": "settings", "mountPath": SETTINGS_FOLDER, "readOnly": True}
@@ -38,11 +38,11 @@ def settings_folders(spec: SomaBrainSpec, user: User) -> dict[str, Json]:
 
 
 def _among_settings(spec: SomaBrainSpec, user: User) -> list[Reference]:
-    return [each for each in references_of(spec) if (each.variables or each.whole) and user in each.users]
+    return [each for each in references_of(spec) if (each.files or each.whole) and user in each.users]
 
 
 def _source(reference: Reference) -> dict[str, Json]:
     kind = "secret" if reference.kind == "Secret" else "configMap"
-    pairs = zip(reference.keys, reference.variables, strict=True)
+    pairs = zip(reference.keys, reference.files, strict=True)
     files: list[Json] = [{"key": key, "path": name} for key, name in pairs]
     return {kind: {"name": reference.name, **({"items": files} if files else {})}}

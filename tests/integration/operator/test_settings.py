@@ -15,6 +15,7 @@ from tests.integration.operator.brains import NAME, Brain, Hands
 
 SETTINGS: list[Object] = list(yaml.safe_load_all(Path("examples/settings.yaml").read_text(encoding="utf-8")))
 VAULT: Object = yaml.safe_load(Path("examples/vault.yaml").read_text(encoding="utf-8"))["spec"]
+PLATFORM: Object = yaml.safe_load(Path("examples/platform.yaml").read_text(encoding="utf-8"))["spec"]
 CERTIFICATE = {"tls.crt": "certificate", "tls.key": "key"}
 
 
@@ -156,3 +157,29 @@ def test_the_policy_can_be_asked_elsewhere(brain: Brain, hands: Hands) -> None:
     assert f"{NAME}-policy" not in [
         each["metadata"]["name"] for each in brain.api.objects("ConfigMap", brain.namespace)
     ]
+
+
+def test_the_platform_example_becomes_what_it_says(brain: Brain, hands: Hands) -> None:
+    """Identity, flags and events: what each needs is asked for by name, and reaches the pods as files."""
+    brain.apply(**PLATFORM)
+    said = brain.until("ReferencesResolved", "False")
+    for name, field, keys in (
+        ("identity-client", "spec.auth.introspection.secretRef", "client-id, client-secret"),
+        ("identity-ca", "spec.auth.introspection.caSecretRef", "ca.crt"),
+        ("etcd-login", "spec.flags.secretRef", "username, password"),
+        ("kafka-login", "spec.events.sasl.secretRef", "username, password"),
+    ):
+        wanted = f"Secret {name}, named by {field}.name, is not in namespace {brain.namespace}; create it with {keys},"
+        assert wanted in said["message"]
+        brain.secret(name, **dict.fromkeys(keys.split(", "), "some-secret"))
+    for name in ("etcd-ca", "kafka-ca"):
+        brain.secret(name, **{"ca.crt": "certificate"})
+    brain.annotate("note", "look now")
+    hands.serve()
+    assert {"SOMABRAIN_AUTH__INTROSPECTION__CLIENT_SECRET", "SOMABRAIN_FLAGS__PASSWORD",
+            "SOMABRAIN_EVENTS__SASL_PASSWORD", "flags-ca.crt", "events-ca.crt"} <= files(template(brain))  # fmt: skip
+    data = brain.child("ConfigMap", "config")["data"]
+    assert data["SOMABRAIN_EVENTS__SECURITY_PROTOCOL"] == "SASL_SSL"
+    before = template(brain)
+    brain.rotate("kafka-login", password="another-secret")
+    eventually(lambda: template(brain), lambda now: bool(now != before), "the template changed")

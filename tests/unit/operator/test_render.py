@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from common.config.settings import Settings, unknown_variables
+from common.config.settings import Settings, load
 from somabrain_operator.names import labels
 from tests.golden.regenerate import CASES, FOLDER, manifests
+
+SOURCE = "/somabrain/demo/quickstart"
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -41,34 +44,74 @@ def test_every_container_meets_the_restricted_profile(name: str) -> None:
             }
 
 
+def told(name: str, template: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Return the settings of a pod's container, as it would read them from its variables and its mounted files."""
+    (container,) = template["spec"]["containers"]
+    configs = {each["metadata"]["name"]: each["data"] for each in rendered(name) if each["kind"] == "ConfigMap"}
+    given = {each["name"]: each["value"] for each in container["env"]}
+    for source in container.get("envFrom", ()):
+        given |= configs[source["configMapRef"]["name"]]
+    folders = []
+    for number, path in enumerate(given["SOMABRAIN_SECRETS_DIR"].split(":")):
+        folders.append(folder / str(number))
+        folders[-1].mkdir()
+        for file in mounted(template, path):
+            (folders[-1] / file).write_text("x")
+    given["SOMABRAIN_SECRETS_DIR"] = ":".join(map(str, folders))
+    for variable, value in given.items():
+        monkeypatch.setenv(variable, value)
+    return load()
+
+
+def mounted(template: Any, path: str) -> list[str]:
+    """Return the files that a pod finds in a folder of settings."""
+    if path != "/etc/somabrain/settings":
+        agent = json.loads(template["metadata"]["annotations"]["somabrain.io/vault-agent"])
+        written: list[str] = [each["destination"] for each in agent["template"]]
+        assert all(each.startswith(f"{path}/") for each in written)
+        return [each.removeprefix(f"{path}/") for each in written if not each.endswith("__ENDPOINT")]
+    (volume,) = (each for each in template["spec"]["volumes"] if each["name"] == "settings")
+    sources = volume["projected"]["sources"]
+    return [item["path"] for source in sources for item in source.get("secret", {}).get("items", ())]
+
+
 @pytest.mark.parametrize("name", CASES)
-def test_every_variable_is_a_setting_of_the_service(name: str) -> None:
-    """The service refuses what it does not know, so a variable or a file misspelt here would keep it from starting."""
-    given: dict[str, str] = {}
-    for manifest in rendered(name):
-        if manifest["metadata"]["name"].endswith("-config"):
-            given |= manifest["data"]
-    for template in pods(name):
-        for container in template["spec"]["containers"]:
-            given |= {each["name"]: each["value"] for each in container["env"]}
-        for volume in template["spec"]["volumes"]:
-            for source in volume.get("projected", {}).get("sources", ()):
-                given |= {each["path"]: "x" for each in source.get("secret", {}).get("items", ())}
-    files = {name for name in given if not name.startswith("SOMABRAIN_")}
-    assert files <= {"ca.crt"}
-    assert unknown_variables(given) == []
-    assert len(given) > 15
+@pytest.mark.parametrize("kind", ["Deployment", "Job"])
+def test_the_settings_are_accepted_by_the_service(
+    name: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every variable and file is a setting, of the right type and within its bounds; else no pod would start."""
+    (template,) = (each["spec"]["template"] for each in rendered(name) if each["kind"] == kind)
+    settings = told(name, template, tmp_path, monkeypatch)
+    assert (settings.owner_dsn is None) == (kind == "Deployment")
+    assert (settings.postgres_dsn is None) == (settings.worker_dsn is None) == (kind == "Job")
 
 
-def test_the_settings_are_accepted_by_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every value has the type and the bounds of its setting."""
-    (config,) = (each for each in rendered("everything") if each["metadata"]["name"] == "quickstart-config")
-    for name, value in config["data"].items():
-        monkeypatch.setenv(name, value)
-    told = Settings()
-    assert (told.auth.scope_claim, told.encoder.kind, told.grpc.drain_s) == ("/scope", "lexical", 60.0)
-    assert str(told.auth.jwks_url) == "https://issuer.example/keys"
-    assert told.auth.jwks_token_file is None
+def test_everything_reaches_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a resource says is what the service is told."""
+    settings = told("everything", server("everything"), tmp_path, monkeypatch)
+    assert (settings.auth.scope_claim, settings.encoder.kind, settings.grpc.drain_s) == ("/scope", "lexical", 60.0)
+    assert (settings.auth.jwks_url, settings.auth.jwks_token_file) == ("https://issuer.example/keys", None)
+    assert (settings.grpc.port, str(settings.grpc.tls.client_ca_file)) == (
+        8443,
+        "/var/run/secrets/somabrain/tls/ca.crt",
+    )
+    assert settings.flags.endpoints == ("https://etcd-0:2379", "https://etcd-1:2379")
+    assert (settings.flags.prefix, settings.flags.username) == ("/team/flags", "x")
+    assert str(settings.flags.cert_file) == "/etc/somabrain/settings/flags-tls.crt"
+    events = settings.events
+    assert (events.security_protocol, events.topic, events.source) == ("SASL_SSL", "team.changes", SOURCE)
+    assert str(events.ca_file) == "/etc/somabrain/settings/events-ca.crt"
+
+
+def test_the_identity_service_reaches_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whom to ask, as whom, and whom to trust."""
+    auth = told("vault", server("vault"), tmp_path, monkeypatch).auth
+    assert (auth.mode, auth.introspection.address, auth.introspection.client_id) == (
+        "introspection", "https://auth.example", "x",
+    )  # fmt: skip
+    assert str(auth.introspection.ca_file) == "/etc/somabrain/settings/auth-ca.crt"
+    assert auth.jwks_token_file is None
 
 
 def server(name: str) -> Any:
@@ -89,9 +132,7 @@ def tokens(template: Any) -> list[str | None]:
     return [each["serviceAccountToken"].get("audience") for each in sources if "serviceAccountToken" in each]
 
 
-@pytest.mark.parametrize(
-    ("name", "given"), [("quickstart", [None]), ("vault", [None, "vault"]), ("everything", ["vault"])]
-)
+@pytest.mark.parametrize(("name", "given"), [("quickstart", [None]), ("vault", ["vault"]), ("everything", ["vault"])])
 def test_a_pod_is_given_only_the_tokens_it_needs(name: str, given: list[str | None]) -> None:
     """One for the API server to read its issuer's keys, where it is the issuer; one for Vault, for the agent."""
     for template in pods(name):

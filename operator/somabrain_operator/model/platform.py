@@ -1,0 +1,79 @@
+"""The shared platform that a memory service may use: a cache, flags, events. Without them it works all the same."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import ConfigDict, Field
+
+from common.config.settings import EventsSettings, FlagSettings
+from somabrain_operator.model.base import LocalReference, Part, Url, is_url, rule, rules
+
+_FLAGS: Final = FlagSettings()
+_EVENTS: Final = EventsSettings()
+
+
+class Tls(Part):
+    """TLS to a server."""
+
+    ca_secret_ref: LocalReference | None = None
+    """A Secret whose key `ca.crt` holds the authority of its certificate. Not set: those that the image trusts."""
+    client_secret_ref: LocalReference | None = None
+    """A Secret with the keys `tls.crt` and `tls.key` to show, where the server asks for a client's certificate."""
+
+
+class Flags(Part):
+    """Flags in etcd, which act within a second."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                f"self.endpoints.all(e, {is_url('e')})",
+                "spec.flags.endpoints: each must be a URL, such as https://etcd-0.etcd:2379",
+            )
+        )
+    )
+
+    endpoints: Annotated[tuple[Url, ...], Field(min_length=1, max_length=9)]
+    """URLs of the members."""
+    prefix: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^/[!-~]*$")] = _FLAGS.prefix
+    """What the keys begin with."""
+    secret_ref: LocalReference | None = None
+    """A Secret with the keys `username` and `password` of etcd. Not set: nobody is named."""
+    tls: Tls = Tls()
+    """For endpoints that begin with https."""
+
+
+class Sasl(Part):
+    """A password for Kafka."""
+
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = _EVENTS.sasl_mechanism
+    """How it is shown."""
+    secret_ref: LocalReference
+    """A Secret with the keys `username` and `password`."""
+
+
+class Events(Part):
+    """Changes of memories told to Kafka, at least once and in order."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "self.brokers.all(b, b.matches(r'^[^:]+:[0-9]+$'))",
+                "spec.events.brokers: each must be host:port, such as kafka-0.kafka:9092",
+            )
+        )
+    )
+
+    brokers: Annotated[
+        tuple[Annotated[str, Field(min_length=3, max_length=260)], ...], Field(min_length=1, max_length=16)
+    ]
+    """Kafka's first addresses."""
+    topic: Annotated[str, Field(min_length=1, max_length=249, pattern=r"^[A-Za-z0-9._-]+$")] = _EVENTS.topic
+    """Must be there: it is never made by use."""
+    tls: Tls | None = None
+    """Not set: plain text."""
+    sasl: Sasl | None = None
+    """Not set: no password is shown."""
+    hold_seconds: Annotated[int, Field(ge=0, le=365 * 86_400)] = int(_EVENTS.hold_s)
+    """How long changes past their retention are kept for a Kafka that is away."""
