@@ -17,8 +17,6 @@ from somabrain_local.tools import Workshop
 PLAIN = {
     "down": "remove the cluster and everything of it",
     "previous": "install the previous version, which upgrades are tested from, and print its folder",
-    "images": "build the images that are missing or out of date",
-    "load": "give the cluster the images it does not have yet",
     "kubeconfig": "print the path of the administrator's kubeconfig",
     "node-address": "print the address at which NodePorts answer",
     "pytest-options": "print what pytest is to be told about the cluster",
@@ -31,9 +29,15 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="somabrain_local", description="The local cluster of SomaBrain.")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     tools = commands.add_parser("tools", help="make the pinned tools and print the folder they are in")
-    tools.add_argument("names", nargs="*", metavar="NAME", help="only these; without a name, all but kind and pgserver")
+    tools.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"only these; without a name, all but {', '.join(specs.SELDOM)}"
+    )
     up = commands.add_parser("up", help="bring the cluster up, mend it or make it anew")
     up.add_argument("--with-images", action="store_true", help="also make helm, and build and load the images")
+    images = commands.add_parser("images", help="build the images that are missing or out of date")
+    load = commands.add_parser("load", help="give the cluster the images it does not have yet")
+    for command in (up, images, load):
+        command.add_argument("--full", action="store_true", help="the images of soma-infra's profile full as well")
     kill = commands.add_parser("kill", help="send SIGKILL to a container, as a test of its loss needs")
     kill.add_argument("container", metavar="ID", help="as the pod's status shows it, containerd://...")
     for name, what in PLAIN.items():
@@ -49,7 +53,7 @@ def main() -> int:
     workshop = Workshop(here, progress)
     with progress.heartbeat():
         if arguments.command == "tools":
-            everything = [tool.name for tool in specs.TOOLS if tool.name not in ("kind", "pgserver")]
+            everything = [tool.name for tool in specs.TOOLS if tool.name not in specs.SELDOM]
             print(workshop.ensure(arguments.names or everything))
             return 0
         if arguments.command == "previous":
@@ -58,13 +62,13 @@ def main() -> int:
         provider = choose(chosen_provider(), workshop)
         match arguments.command:
             case "up":
-                provider.up(with_images=arguments.with_images)
+                provider.up(with_images=arguments.with_images, full=arguments.full)
             case "down":
                 provider.down()
             case "images":
-                provider.images()
+                provider.images(full=arguments.full)
             case "load":
-                provider.load()
+                provider.load(full=arguments.full)
             case "kill":
                 provider.kill(arguments.container.removeprefix("containerd://"))
             case "kubeconfig":

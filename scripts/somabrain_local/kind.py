@@ -19,7 +19,7 @@ class KindCluster:
 
     workshop: Workshop
 
-    def up(self, *, with_images: bool) -> None:
+    def up(self, *, with_images: bool, full: bool = False) -> None:
         """Create the cluster unless it answers; one that does not answer is made anew."""
         self.workshop.ensure(specs.KIND_CLUSTER)
         if not self._answers():
@@ -38,7 +38,7 @@ class KindCluster:
         self._kind("delete", "cluster")
         self.kubeconfig().unlink(missing_ok=True)
 
-    def images(self) -> None:
+    def images(self, *, full: bool = False) -> None:
         """Build the project's images; Docker's own cache skips what has not changed."""
         checkout = self.workshop.places.checkout
         for image in project_images(checkout):
@@ -49,7 +49,7 @@ class KindCluster:
                     ["docker", "build", "--file", file, "--build-arg", version, "--tag", image.name, checkout], log=log
                 )
 
-    def load(self) -> None:
+    def load(self, *, full: bool = False) -> None:
         """Copy the project's images to the node; kind skips those it has."""
         self.workshop.ensure(("kind",))
         names = [image.name for image in project_images(self.workshop.places.checkout)]

@@ -17,16 +17,19 @@ from somabrain_local.tools import Workshop
 class Provider(Protocol):
     """A Kubernetes on this machine. Every method may be called again at any point."""
 
-    def up(self, *, with_images: bool) -> None:
-        """Return with a ready cluster, and with the project's images in it if they are asked for."""
+    def up(self, *, with_images: bool, full: bool = False) -> None:
+        """Return with a ready cluster, and with the project's images in it if they are asked for.
+
+        Here and below, `full`: also the images of the profile `full` of soma-infra.
+        """
 
     def down(self) -> None:
         """Remove the cluster and everything of it."""
 
-    def images(self) -> None:
+    def images(self, *, full: bool = False) -> None:
         """Build the images that are missing or out of date."""
 
-    def load(self) -> None:
+    def load(self, *, full: bool = False) -> None:
         """Give the cluster those images it does not have yet."""
 
     def kill(self, container: str) -> None:

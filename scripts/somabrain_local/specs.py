@@ -15,6 +15,10 @@ HELM = "v3.22.0"
 OPA = "v1.22.2"
 COREDNS = "v1.15.0"
 COLLECTOR = "v0.165.0"
+ETCD = "v3.6.16"
+KAFKA = "4.1.1"
+KEYCLOAK = "26.4.0"
+VAULT = "v1.21.0"
 # The image built for kind v0.33.0, as its release notes say.
 KIND_NODE = "kindest/node:v1.34.11@sha256:44e222ee2132dab25ff87301682f89eb82c7880ea3a1bf543bfe9708fd08d67d"
 
@@ -119,7 +123,7 @@ TOOLS: tuple[Tool, ...] = (
         (("redis-server", "usr/bin/redis-check-rdb"), ("redis-cli", "usr/bin/redis-cli")),
     ),
     JavaTool(
-        "kafka", "4.1.1",
+        "kafka", KAFKA,
         mains=(
             ("kafka-storage.sh", "kafka.tools.StorageTool"),
             ("kafka-server-start.sh", "kafka.Kafka"),
@@ -129,13 +133,13 @@ TOOLS: tuple[Tool, ...] = (
         ),
     ),
     JavaTool(
-        "keycloak", "26.4.0", programs=(("kc.sh", "keycloak-26.4.0/bin/kc.sh"),),
+        "keycloak", KEYCLOAK, programs=(("kc.sh", f"keycloak-{KEYCLOAK}/bin/kc.sh"),),
         # What Keycloak fixes before it starts: afterwards it starts in half the time.
         once=("build", "--db=dev-file", "--health-enabled=true"),
     ),
     GoTool("kubeconform", "v0.8.0", ("kubeconform",), ("github.com/yannh/kubeconform/cmd/kubeconform",)),
     GoTool("actionlint", "v1.7.12", ("actionlint",), ("github.com/rhysd/actionlint/cmd/actionlint",)),
-    GoTool("etcd", "v3.6.16", ("etcd",), ("somabrain.io/scripts/go/etcd",), module="etcd"),
+    GoTool("etcd", ETCD, ("etcd",), ("somabrain.io/scripts/go/etcd",), module="etcd"),
     GoTool(
         "kubernetes", KUBERNETES, _KUBE, tuple(f"k8s.io/kubernetes/cmd/{name}" for name in _KUBE),
         module="kubernetes", variables=_KUBE_VARIABLES,
@@ -153,6 +157,7 @@ TOOLS: tuple[Tool, ...] = (
     GoTool("coredns", COREDNS, ("coredns",), ("github.com/coredns/coredns",)),
     GoTool("pause", "v3.10", ("pause",), ("somabrain.io/scripts/go/pause",), module="pause"),
     GoTool("kind", "v0.33.0", ("kind",), ("sigs.k8s.io/kind",)),
+    GoTool("vault", VAULT, ("vault",), ("somabrain.io/scripts/go/vault",), module="vault"),
     PGSERVER,
     JAVA,
     GO,
@@ -160,6 +165,8 @@ TOOLS: tuple[Tool, ...] = (
 
 NATIVE_CLUSTER = ("etcd", "kubernetes", "kubectl", "coredns", "pause")
 KIND_CLUSTER = ("kind", "kubectl")
+# Large, and needed by few: `tools` without a name leaves them out.
+SELDOM = ("kind", "pgserver", "vault")
 FOR_PEOPLE = ("helm", "kubectl")
 
 

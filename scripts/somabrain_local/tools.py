@@ -37,8 +37,7 @@ class Workshop:
 
     def folder(self, tool: Tool) -> Path:
         """Return the finished folder of `tool`, making it if it is missing."""
-        inputs = self._inputs(tool)
-        folder = self.places.cache / "tools" / f"{tool.name}-{tool.version}-{specs.identity(tool, inputs)}"
+        folder = self.places.cache / "tools" / self.name(tool)
         if not folder.is_dir():
             with shell.locked(self.places.cache / "locks" / tool.name):
                 if not folder.is_dir():
@@ -47,6 +46,10 @@ class Workshop:
         if isinstance(tool, JavaTool):
             self.folder(specs.JAVA)
         return folder
+
+    def name(self, tool: Tool) -> str:
+        """Return the name of the folder of `tool`, another one whenever it would be made otherwise."""
+        return f"{tool.name}-{tool.version}-{specs.identity(tool, self._inputs(tool))}"
 
     def _make(self, tool: Tool, folder: Path) -> None:
         draft = folder.with_name(f".draft-{folder.name}")

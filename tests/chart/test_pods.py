@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,13 +9,14 @@ import pytest
 from tests.chart.conftest import CHARTS, Render
 from tests.chart.restricted import pod_specs, violations
 
+VARIANTS = [*((chart.name,) for chart in CHARTS), ("soma-infra", "profile=full")]
 
-@pytest.fixture(params=CHARTS, ids=lambda chart: chart.name)
+
+@pytest.fixture(params=VARIANTS, ids=" ".join)
 def pods(request: pytest.FixtureRequest, render: Render) -> list[dict[str, Any]]:
-    """The pods of a chart at its defaults, those of `helm test` among them."""
-    chart: Path = request.param
-    found = [pod for manifest in render(chart.name) for pod in pod_specs(manifest)]
-    assert found, f"{chart.name} renders no pod"
+    """The pods of a chart, those of `helm test` among them."""
+    found = [pod for manifest in render(*request.param) for pod in pod_specs(manifest)]
+    assert found, f"{request.param} renders no pod"
     return found
 
 

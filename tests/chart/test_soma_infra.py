@@ -86,12 +86,6 @@ def test_a_digest_pins_the_image(render: Render) -> None:
     assert image == f"docker.io/pgvector/pgvector@{digest}"
 
 
-def test_the_full_profile_is_refused_in_a_sentence(render: Render) -> None:
-    """What the profile `full` promises is not there yet, and setting it says so instead of installing less."""
-    with pytest.raises(HelmRefused, match=r"profile: full needs Redis.*Set profile: minimal"):
-        render("soma-infra", "profile=full")
-
-
 def test_a_value_that_does_not_exist_is_refused(render: Render) -> None:
     """A typo in a value is an error that names it."""
     with pytest.raises(HelmRefused, match="enable"):

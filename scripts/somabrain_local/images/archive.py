@@ -44,7 +44,7 @@ def write_single_binary(path: Path, name: str, binary: Path, architecture: str) 
     config = {
         "architecture": architecture,
         "os": "linux",
-        "config": {"Entrypoint": [f"/{binary.name}"], "User": "65532:65532"},
+        "config": {"Entrypoint": [f"/{binary.name}"], "Env": ["PATH=/"], "User": "65532:65532"},
         "rootfs": {"type": "layers", "diff_ids": [layer_blob["digest"]]},
     }
     manifest = {

@@ -43,12 +43,15 @@ class Buildah:
         """Return whether `name` could be pulled within `timeout_s`."""
         return shell.succeeds(self._argv("pull", "--quiet", "--retry", "0", name), timeout_s=timeout_s)
 
-    def build(self, name: str, dockerfile: Path, context: Path, version: str = "") -> None:
-        """Build `dockerfile` as `name`, pulling nothing."""
+    def build(
+        self, name: str, dockerfile: Path, context: Path, version: str = "", more: Mapping[str, Path] | None = None
+    ) -> None:
+        """Build `dockerfile` as `name`, pulling nothing; it may copy from the folders `more`, by their names."""
         arguments = build_arguments(package_index(), bundle=BUNDLE.exists())
         arguments |= {"VERSION": version} if version else {}
         passed = [word for pair in arguments.items() for word in ("--build-arg", "=".join(pair))]
         mounted = ["--volume", f"{CERTIFICATES}:{CERTIFICATES}:ro"] if BUNDLE.exists() else []
+        mounted += [word for pair in (more or {}).items() for word in ("--build-context", "=".join(map(str, pair)))]
         options = ["--isolation", "chroot", "--network", "host", "--pull=never", "--layers", "--format", "oci"]
         argv = self._argv("build", *options, *mounted, *passed, "--file", dockerfile, "--tag", name, context)
         shell.run(["nice", "-n", "5", *argv], log=self.places.cache / "log" / f"image-{dockerfile.name}.log")

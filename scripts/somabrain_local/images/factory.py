@@ -12,7 +12,7 @@ from somabrain_local.images.archive import Archive, write_single_binary
 from somabrain_local.images.base import ensure_base
 from somabrain_local.images.buildah import Buildah
 from somabrain_local.images.inputs import copied_paths, fingerprint
-from somabrain_local.images.table import BinaryImage, Image
+from somabrain_local.images.table import BinaryImage, DockerfileImage, Image
 from somabrain_local.tools import Workshop
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -46,10 +46,12 @@ class Factory:
     def _fingerprint(self, image: Image) -> str:
         places = self.workshop.places
         if isinstance(image, BinaryImage):
-            return specs.identity(specs.find(image.tool), [Path(__file__).with_name("archive.py")])
+            made_by = Path(__file__).with_name("archive.py").read_text()
+            return fingerprint(places.checkout, [], self.workshop.name(specs.find(image.tool)), made_by)
         dockerfile = (places.checkout / image.dockerfile).read_text()
         if image.context:
-            return fingerprint(places.checkout, [], dockerfile, repr(specs.find(image.context)))
+            made_of = [self.workshop.name(specs.find(tool)) for tool in (image.context, *_java(image))]
+            return fingerprint(places.checkout, [], dockerfile, *made_of)
         return fingerprint(places.checkout, copied_paths(dockerfile), dockerfile, image.version)
 
     def _make(self, image: Image, draft: Path) -> None:
@@ -64,5 +66,10 @@ class Factory:
         ensure_base(buildah, progress)
         context = self.workshop.folder(specs.find(image.context)) if image.context else places.checkout
         with progress.step(f"Build the image {image.name}"):
-            buildah.build(image.name, places.checkout / image.dockerfile, context, image.version)
+            more = {name: self.workshop.folder(specs.find(name)) for name in _java(image)}
+            buildah.build(image.name, places.checkout / image.dockerfile, context, image.version, more)
             buildah.export(image.name, draft)
+
+
+def _java(image: DockerfileImage) -> tuple[str, ...]:
+    return (specs.JAVA.name,) if image.java else ()

@@ -21,12 +21,14 @@ class BinaryImage:
 
 @dataclass(frozen=True, slots=True)
 class DockerfileImage:
-    """What a Dockerfile makes of the checkout, or of the unpacked tool `context`."""
+    """What a Dockerfile makes of the checkout, or of the finished tool `context`."""
 
     name: str
     dockerfile: str
     context: str | None = None
     version: str = ""
+    java: bool = False
+    """Whether it copies from the tool `java`, too, which its Dockerfile calls by that name."""
 
 
 Image = BinaryImage | DockerfileImage
@@ -37,6 +39,18 @@ CLUSTER_IMAGES: tuple[Image, ...] = (
 )
 DATABASE = DockerfileImage(
     "docker.io/pgvector/pgvector:pg18", "scripts/somabrain_local/images/Dockerfile.database", specs.PGSERVER.name
+)
+HERE = "scripts/somabrain_local/images"
+# What the profile `full` of soma-infra runs beside PostgreSQL, under the names that its values have.
+PLATFORM: tuple[Image, ...] = (
+    DockerfileImage("docker.io/library/redis:7.0.15", f"{HERE}/Dockerfile.redis", "redis"),
+    BinaryImage(f"quay.io/coreos/etcd:{specs.ETCD}", "etcd"),
+    DockerfileImage(f"docker.io/apache/kafka:{specs.KAFKA}", f"{HERE}/Dockerfile.kafka", "kafka", java=True),
+    DockerfileImage(
+        f"quay.io/keycloak/keycloak:{specs.KEYCLOAK}", f"{HERE}/Dockerfile.keycloak", "keycloak", java=True
+    ),
+    DockerfileImage(f"docker.io/hashicorp/vault:{specs.VAULT[1:]}", f"{HERE}/Dockerfile.vault", "vault"),
+    BinaryImage(f"docker.io/otel/opentelemetry-collector:{specs.COLLECTOR[1:]}", "otelcol"),
 )
 POLICY = BinaryImage(f"docker.io/openpolicyagent/opa:{specs.OPA.removeprefix('v')}-static", "opa")
 
@@ -50,6 +64,11 @@ def project_images(checkout: Path) -> tuple[DockerfileImage, ...]:
     )
 
 
-def workload_images(checkout: Path) -> tuple[Image, ...]:
-    """Return all images that pods of the project use, those that take longest first."""
-    return (*project_images(checkout), DATABASE, POLICY)
+def workload_images(checkout: Path, *, full: bool = False) -> tuple[Image, ...]:
+    """Return the images that pods of the project use, those that take longest first.
+
+    Args:
+        checkout: the root of the repository.
+        full: also those of the profile `full` of soma-infra.
+    """
+    return (*project_images(checkout), DATABASE, POLICY, *(PLATFORM if full else ()))

@@ -103,7 +103,7 @@ def keycloak() -> Iterator[Keycloak]:
         (distribution,) = made.glob("keycloak-*")
         for part in ("lib", "conf", "providers", "themes"):
             (home / part).symlink_to(distribution / part)
-        shutil.copytree(places().checkout / "helm/charts/soma-infra/files/realms", home / "data" / "import")
+        shutil.copytree(places().checkout / "helm/charts/soma-infra/files/auth/realms", home / "data" / "import")
         port, management = free_ports(2)
         argv = [
             tool("java"), *JAVA, f"-Dkc.home.dir={home}", f"-Djboss.server.config.dir={home}/conf",

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,12 @@ class NativeCluster:
     def _ctr(self) -> list[object]:
         return ["ctr", "--address", self.layout.containerd_socket, "--namespace", "k8s.io"]
 
-    def up(self, *, with_images: bool) -> None:
+    def up(self, *, with_images: bool, full: bool = False) -> None:
         """Return with a ready cluster: at once if it is healthy, mended or made anew if it is not."""
         self._require_root()
         if with_images:
-            together(self._up_with_tools, self.images)
-            self.load()
+            together(self._up_with_tools, partial(self.images, full=full))
+            self.load(full=full)
         else:
             self._up()
 
@@ -65,15 +66,15 @@ class NativeCluster:
         if left := leftovers(self.layout):
             raise LocalError(f"The cluster left behind: {'; '.join(left)}.")
 
-    def images(self) -> None:
+    def images(self, *, full: bool = False) -> None:
         """Build the images that are missing or out of date."""
         self._require_root()
-        self.factory.ensure(workload_images(self.workshop.places.checkout))
+        self.factory.ensure(workload_images(self.workshop.places.checkout, full=full))
 
-    def load(self) -> None:
+    def load(self, *, full: bool = False) -> None:
         """Import those images that the cluster does not have yet, building them first if need be."""
         self._require_root()
-        self._import(self.factory.ensure(workload_images(self.workshop.places.checkout)))
+        self._import(self.factory.ensure(workload_images(self.workshop.places.checkout, full=full)))
 
     def kill(self, container: str) -> None:
         """Send SIGKILL to the first process of a container."""

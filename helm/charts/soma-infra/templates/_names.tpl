@@ -36,3 +36,73 @@ fsGroupChangePolicy: OnRootMismatch
 seccompProfile:
   type: RuntimeDefault
 {{- end }}
+
+{{/* Whether a component of the profile full runs: "true" or nothing; call with (list $ "redis"). */}}
+{{- define "soma-infra.runs" -}}
+{{- $root := index . 0 -}}
+{{- if and (eq $root.Values.profile "full") (index $root.Values (index . 1)).enabled }}true{{ end -}}
+{{- end }}
+
+{{/* What the specifications of all pods have in common, whatever they run; call with (list $ values-of-the-component). */}}
+{{- define "soma-infra.pod" -}}
+{{- $root := index . 0 -}}
+{{- $values := index . 1 -}}
+enableServiceLinks: false
+securityContext: {{- include "soma-infra.podSecurity" $values.runAsUser | nindent 2 }}
+{{- with $root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- with $values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* The claim of a component's volume `data`; call with its `storage`. */}}
+{{- define "soma-infra.claim" -}}
+- apiVersion: v1
+  kind: PersistentVolumeClaim
+  metadata:
+    name: data
+  spec:
+    accessModes: [ReadWriteOnce]
+    {{- with .className }}
+    storageClassName: {{ . }}
+    {{- end }}
+    resources:
+      requests:
+        storage: {{ .size }}
+{{- end }}
+
+{{/* The head of a pod of `helm test`; call with (list $ "component"). */}}
+{{- define "soma-infra.test" -}}
+{{- $root := index . 0 -}}
+apiVersion: v1
+kind: Pod
+metadata:
+  name: {{ index . 1 }}-test
+  labels: {{- include "soma-infra.labels" (list $root (printf "%s-test" (index . 1))) | nindent 4 }}
+  annotations:
+    helm.sh/hook: test
+    helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
+
+{{/* A Service of one port; call with (list $ "component" "port's name" number). */}}
+{{- define "soma-infra.service" -}}
+{{- $root := index . 0 -}}
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ index . 1 }}
+  labels: {{- include "soma-infra.labels" (list $root (index . 1)) | nindent 4 }}
+spec:
+  type: ClusterIP
+  selector: {{- include "soma-infra.selector" (list $root (index . 1)) | nindent 4 }}
+  ports:
+    - {name: {{ index . 2 }}, port: {{ index . 3 }}, targetPort: {{ index . 2 }}, protocol: TCP}
+{{- end }}

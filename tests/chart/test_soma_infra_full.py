@@ -1,0 +1,152 @@
+"""The profile `full` of soma-infra is each of its parts, alone or together, and nothing of it is in `minimal`."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from somabrain_local.images.table import DATABASE, PLATFORM
+from tests.chart.conftest import ROOT, HelmRefused, Manifest, Render
+from tests.chart.restricted import pod_specs
+
+CHART = "soma-infra"
+# Each component, and the name that its Service and its workload have.
+COMPONENTS = {
+    "redis": "redis", "etcd": "etcd", "kafka": "kafka", "auth": "auth", "vault": "vault", "collector": "otel-collector",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def full(render: Render) -> list[Manifest]:
+    return render(CHART, "profile=full")
+
+
+def names(manifests: list[Manifest], *kinds: str) -> set[str]:
+    return {m["metadata"]["name"] for m in manifests if m["kind"] in kinds}
+
+
+def named(manifests: list[Manifest], kind: str, name: str) -> Manifest:
+    (found,) = (m for m in manifests if m["kind"] == kind and m["metadata"]["name"] == name)
+    return found
+
+
+def pod(manifests: list[Manifest], kind: str, name: str) -> dict[str, Any]:
+    (found,) = pod_specs(named(manifests, kind, name))
+    return found
+
+
+def test_the_full_profile_has_all_and_the_minimal_one_postgresql_alone(render: Render, full: list[Manifest]) -> None:
+    """Services and workloads by name; every component has a test of its own."""
+    everything = {"postgresql", *COMPONENTS.values()}
+    assert names(full, "Service") == names(full, "StatefulSet", "Deployment") == everything
+    assert names(full, "Pod") == {f"{name}-test" for name in everything}
+    assert names(render(CHART), "Service", "StatefulSet", "Deployment") == {"postgresql"}
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_each_component_can_be_switched_off(render: Render, full: list[Manifest], component: str) -> None:
+    """What is left is what there was, less everything of that component."""
+    left = render(CHART, "profile=full", f"{component}.enabled=false")
+    gone = names(full, "Service", "Deployment", "StatefulSet") - names(left, "Service", "Deployment", "StatefulSet")
+    assert gone == {COMPONENTS[component]}
+    of = re.compile(rf"(^|-){COMPONENTS[component]}(-test)?$")
+    assert not [m for m in left if of.search(m["metadata"]["labels"]["app.kubernetes.io/name"])]
+
+
+def test_without_postgresql_vault_holds_no_database(render: Render, full: list[Manifest]) -> None:
+    """It waits for no Secret that nobody makes."""
+
+    def sources(manifests: list[Manifest]) -> set[str]:
+        (volume,) = (v for v in pod(manifests, "Deployment", "vault")["volumes"] if v["name"] == "kv")
+        return {source["secret"]["name"] for source in volume["projected"]["sources"]}
+
+    assert sources(full) == {"vault", "somabrain-database", "somabrain-migration"}
+    assert sources(render(CHART, "profile=full", "postgresql.enabled=false")) == {"vault"}
+
+
+def test_every_container_says_its_command(full: list[Manifest]) -> None:
+    """Any image serves that has the program: nothing rests on an image's own entry point."""
+    for manifest in full:
+        for spec in pod_specs(manifest):
+            assert all(container["command"] for container in spec["containers"]), manifest["metadata"]["name"]
+
+
+def test_images_can_be_made_where_none_can_be_pulled(full: list[Manifest]) -> None:
+    """Every image of the profile is one that the local cluster builds, under the very name."""
+    used = {c["image"] for manifest in full for spec in pod_specs(manifest) for c in spec["containers"]}
+    assert used == {image.name for image in (DATABASE, *PLATFORM)}
+
+
+def test_redis_asks_for_the_password_that_the_secret_tells(full: list[Manifest]) -> None:
+    """One password, in the address for clients and in the server's own configuration, and in no command."""
+    told = named(full, "Secret", "somabrain-redis")["stringData"]
+    address = urlsplit(told["url"])
+    assert (address.scheme, address.hostname, address.port) == ("redis", "redis.soma-infra.svc", 6379)
+    assert len(told["password"]) == 32
+    assert address.password == told["password"]
+    assert f"requirepass {told['password']}\n" in named(full, "Secret", "redis")["stringData"]["redis.conf"]
+    assert told["password"] not in json.dumps([m for m in full if m["kind"] != "Secret"])
+
+
+def test_credentials_are_in_secrets_alone(full: list[Manifest]) -> None:
+    """Neither a root token nor an administrator's password is in a pod or a ConfigMap."""
+    rest = json.dumps([m for m in full if m["kind"] != "Secret"])
+    for secret, key in (("vault", "root-token"), ("auth", "password")):
+        assert named(full, "Secret", secret)["stringData"][key] not in rest
+
+
+def test_keycloak_is_where_the_service_looks_for_it(full: list[Manifest]) -> None:
+    """The issuer is the address that a SomaBrain has by default, in the namespace soma-infra."""
+    (container,) = pod(full, "Deployment", "auth")["containers"]
+    assert "--hostname=http://auth.soma-infra.svc.cluster.local:8080" in container["args"]
+    assert named(full, "Service", "auth")["spec"]["ports"][0]["port"] == 8080
+
+
+def test_every_realm_is_imported(full: list[Manifest]) -> None:
+    """Each file of a realm is mounted where Keycloak's start script looks."""
+    realms = {path.name for path in (ROOT / "helm/charts/soma-infra/files/auth/realms").glob("*.json")}
+    (volume,) = (v for v in pod(full, "Deployment", "auth")["volumes"] if v["name"] == "config")
+    assert {i["path"] for i in volume["configMap"]["items"]} == {"start.sh", *(f"realms/{name}" for name in realms)}
+    assert realms < set(named(full, "ConfigMap", "auth")["data"])
+
+
+def test_kafka_makes_the_topics_it_is_told(render: Render) -> None:
+    """A topic of the values is an argument of the start script, with its partitions."""
+    rendered = render(CHART, "profile=full", "kafka.topics.other=5")
+    (container,) = pod(rendered, "StatefulSet", "kafka")["containers"]
+    assert container["args"] == ["kafka.soma-infra.svc:9092", "other:5", "somabrain.changes:3"]
+
+
+def test_only_vault_may_ask_the_cluster_anything(full: list[Manifest]) -> None:
+    """And that is a TokenReview: no other pod has a token of the API."""
+    assert {
+        m["metadata"]["name"]
+        for m in full
+        for spec in pod_specs(m)
+        if spec.get("automountServiceAccountToken") is not False
+    } == {"vault"}
+    (binding,) = (m for m in full if m["kind"] == "ClusterRoleBinding")
+    assert binding["roleRef"]["name"] == "system:auth-delegator"
+    assert not [m for m in full if m["kind"] in ("Role", "ClusterRole", "RoleBinding")]
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("vault.secrets.database.app-dsn=mine", "database"),  # that name is PostgreSQL's
+        ("vault.secrets.Example.a=b", "Example"),
+        ("kafka.topics.a=0", "topics"),
+        ("kafka.heap=384m", "heap"),
+        ("redis.maxMemory=much", "maxMemory"),
+        ("redis.port=1", "port"),
+        ("etcd.runAsUser=0", "runAsUser"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused(render: Render, setting: str, said: str) -> None:
+    """An error that names the value, before anything is installed."""
+    with pytest.raises(HelmRefused, match=said):
+        render(CHART, "profile=full", setting)
