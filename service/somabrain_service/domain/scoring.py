@@ -100,7 +100,9 @@ def steady_from(now_s: float, half_life: timedelta | None) -> float:
     if half_life is None:
         return now_s
     step_s = half_life.total_seconds() / STEPS
-    return math.floor(now_s / step_s) * step_s
+    step = math.floor(now_s / step_s)
+    # The quotient is rounded: at the very moment a step begins it may be of the step beside it.
+    return max(begins for begins in ((step + n) * step_s for n in (-1, 0, 1)) if begins <= now_s)
 
 
 def steady_until(now_s: float, half_life: timedelta | None) -> float:

@@ -229,6 +229,7 @@ def test_within_a_step_of_the_half_life_nothing_changes(
     """What was worked out at one moment is, to the last digit, what is at another; and no age is off by more."""
     begins, ends = steady_from(NOW_S, half_life), steady_until(NOW_S, half_life)
     assert begins <= NOW_S < ends
+    assert steady_from(begins, half_life) == begins
     earlier, later = (
         rank(*state, top_k=200, now_s=begins + share * (ends - begins), half_life=half_life) for share in (early, late)
     )
