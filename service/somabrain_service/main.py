@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from common.config.settings import LogSettings, Settings, load
 from common.errors import ConfigurationError, SomaBrainError
 from common.log import configure_logging
+from somabrain_service.epoch import begin_epoch
 from somabrain_service.flags import command
 from somabrain_service.migrate import migrate
 from somabrain_service.store.schema import HEAD
@@ -59,11 +60,17 @@ def _parser() -> argparse.ArgumentParser:
     migrate.add_argument(
         "--to", type=_schema, metavar="NUMBER", help="to this schema instead; a lower one than the database's goes back"
     )
-    serve = commands.add_parser("serve", help="serve; the schema must be there, or /ready says that it is not")
-    serve.add_argument(
+    embedded = argparse.ArgumentParser(add_help=False)
+    embedded.add_argument(
         "--embedded", action="store_true", help="alone on this machine: its own PostgreSQL, loopback only, no tokens"
     )
-    serve.add_argument("--data-dir", type=Path, default=DATA, help=f"where --embedded keeps its data (default: {DATA})")
+    embedded.add_argument(
+        "--data-dir", type=Path, default=DATA, help=f"where --embedded keeps its data (default: {DATA})"
+    )
+    renew = "after a restore: refuse cursors and tokens from before (docs/backup.md)"
+    commands.add_parser("new-epoch", parents=[embedded], help=renew)
+    serving = "serve; the schema must be there, or /ready says that it is not"
+    commands.add_parser("serve", parents=[embedded], help=serving)
     commands.add_parser("start", help="migrate, then serve: what the image does")
     command.add_arguments(commands)
     return parser
@@ -76,6 +83,9 @@ def _run(options: argparse.Namespace, settings: Settings) -> None:
     with ExitStack() as stack:
         if getattr(options, "embedded", False):
             settings = _embed(options.data_dir, settings, stack)
+        if options.command == "new-epoch":
+            begin_epoch(_owner_dsn(settings), settings.database, _say)
+            return
         if options.command in {"migrate", "start"} or getattr(options, "embedded", False):
             _migrate(settings, getattr(options, "to", None))
         if options.command != "migrate":
@@ -108,14 +118,23 @@ def _embed(directory: Path, settings: Settings, stack: ExitStack) -> Settings:
 def _migrate(settings: Settings, to: int | None) -> None:
     """Migrate; a failure's last words also go where `kubectl describe` finds them."""
     try:
-        if settings.owner_dsn is None:
-            raise ConfigurationError("owner_dsn: is required; set SOMABRAIN_OWNER_DSN to a URL of the owner role.")
         revision = "head" if to is None else f"{to:04}"
-        migrate(settings.owner_dsn.get_secret_value(), settings.database, _say, revision=revision)
+        migrate(_owner_dsn(settings), settings.database, _say, revision=revision)
     except SomaBrainError as exc:
         if settings.termination_log is not None and settings.termination_log.exists():
             settings.termination_log.write_text(exc.message)
         raise
+
+
+def _owner_dsn(settings: Settings) -> str:
+    """The owner's DSN.
+
+    Raises:
+        ConfigurationError: it is not set.
+    """
+    if settings.owner_dsn is None:
+        raise ConfigurationError("owner_dsn: is required; set SOMABRAIN_OWNER_DSN to a URL of the owner role.")
+    return settings.owner_dsn.get_secret_value()
 
 
 def _schema(text: str) -> int:

@@ -15,6 +15,7 @@ from somabrain_service.domain.names import NamespaceName, tenant_id
 from somabrain_service.embedded import EmbeddedDatabase
 from somabrain_service.migrate import migrate, migrations_folder
 from somabrain_service.store.open import open_store
+from somabrain_service.store.schema import HEAD
 from tests.integration.store.conftest import Brain
 
 NAMES = {"database": 'a "brain"', "owner": "the owner", "app": "the-app", "worker": "the'worker"}
@@ -55,7 +56,7 @@ async def test_any_names_will_do_and_a_second_run_changes_only_passwords(databas
             host=str(database_server.socket), user=NAMES[role], dbname=NAMES["database"]
         )
 
-    assert migrate(dsn("owner"), ROLES, lambda _: None).after == 1
+    assert migrate(dsn("owner"), ROLES, lambda _: None).after == HEAD
     async with open_store(dsn("app"), ROLES) as store:
         assert (await store.schema_state()).compatible
         brain = Brain(Services(store, {}, "lexical"), tenant_id("i", "t"), NamespaceName.of("n"))

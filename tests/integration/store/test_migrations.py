@@ -11,7 +11,8 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from common.config.settings import DatabaseSettings
-from somabrain_service.migrate import LOCK, Migration, MigrationFailed, migrate, migrations_folder
+from somabrain_service.migrate import Migration, migrate, migrations_folder
+from somabrain_service.owner import LOCK, OwnerFailed
 from somabrain_service.store.open import open_store
 from somabrain_service.store.schema import HEAD
 from tests.integration.conftest import Clone
@@ -85,7 +86,7 @@ def test_eight_at_a_time_migrate_once(unmigrated: Clone) -> None:
 def test_a_lock_that_is_never_given_back_is_an_error(unmigrated: Clone) -> None:
     with psycopg.connect(unmigrated.owner_dsn, autocommit=True) as first:
         first.execute("SELECT pg_advisory_lock(%s)", [LOCK])
-        with pytest.raises(MigrationFailed, match=r"held the lock for 0\.6 seconds"):
+        with pytest.raises(OwnerFailed, match=r"held the lock for 0\.6 seconds"):
             migrate(unmigrated.owner_dsn, DatabaseSettings(migration_lock_timeout_s=0.6), silent)
 
 
@@ -98,7 +99,7 @@ async def test_a_database_ahead_is_served_while_it_is_compatible_and_refused_aft
             if compatible:
                 assert migrate(database.owner_dsn, DatabaseSettings(), silent) == Migration(HEAD + 1, HEAD + 1)
             else:
-                with pytest.raises(MigrationFailed, match="use a newer image"):
+                with pytest.raises(OwnerFailed, match="use a newer image"):
                     migrate(database.owner_dsn, DatabaseSettings(), silent)
 
 
@@ -118,12 +119,12 @@ async def test_a_database_without_tables_is_not_compatible(unmigrated: Clone) ->
     ],
 )
 def test_a_failure_is_told_without_the_dsn(dsn: str, said: str) -> None:
-    with pytest.raises(MigrationFailed, match=said) as caught:
+    with pytest.raises(OwnerFailed, match=said) as caught:
         migrate(dsn, DatabaseSettings(), silent)
     assert "sesame" not in caught.value.message
 
 
 def test_the_wrong_role_is_told_what_it_may_not(unmigrated: Clone) -> None:
-    with pytest.raises(MigrationFailed, match="permission denied for table alembic_version"):
+    with pytest.raises(OwnerFailed, match="permission denied for table alembic_version"):
         migrate(unmigrated.app_dsn, DatabaseSettings(), silent)
     assert migrate(unmigrated.owner_dsn, DatabaseSettings(), silent) == Migration(None, HEAD)

@@ -1,0 +1,102 @@
+"""What the owner of the database does with it: one at a time, with failures in one sentence that never says the DSN.
+
+The lock is polled: waiting inside `pg_advisory_lock` holds a snapshot, on which CREATE INDEX CONCURRENTLY waits,
+which is a deadlock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+import sqlalchemy
+
+from common.config.settings import DatabaseSettings
+from common.errors import SomaBrainError
+from somabrain_service.store.postgres.dsn import fault_of
+
+LOCK = 0x50_4D_41_42  # any number that nothing else in the database locks
+POLL_S = 0.5
+
+
+class OwnerFailed(SomaBrainError):
+    """The owner's work could not be done; the message is one sentence without secrets."""
+
+    reason = "OWNER_FAILED"
+
+
+@contextmanager
+def owning(
+    dsn: str, database: DatabaseSettings, work: str, report: Callable[[str], None]
+) -> Iterator[sqlalchemy.Connection]:
+    """A connection as the owner that nobody else has at the same time. Blocks.
+
+    Args:
+        dsn: libpq URL of the owner role.
+        database: how long a connection, and another owner, is waited for.
+        work: what is done, for sentences: "The <work> failed: ...".
+        report: told, in sentences, what is waited for.
+
+    Raises:
+        OwnerFailed: says why.
+    """
+    with _failures_told(work), _connected(dsn, database) as connection:
+        _lock(connection, database.migration_lock_timeout_s, report)
+        try:
+            yield connection
+        finally:
+            if not connection.invalidated:
+                connection.rollback()
+                connection.exec_driver_sql("SELECT pg_advisory_unlock_all()")
+                connection.commit()
+
+
+@contextmanager
+def _failures_told(work: str) -> Iterator[None]:
+    """One sentence from whatever went wrong: PostgreSQL's own primary message, which never holds the DSN."""
+    try:
+        yield
+    except sqlalchemy.exc.DBAPIError as exc:
+        orig = exc.orig
+        said = orig.diag.message_primary if isinstance(orig, psycopg.Error) else None
+        raise OwnerFailed(f"The {work} failed: {said or type(orig).__name__}.") from exc
+
+
+@contextmanager
+def _connected(dsn: str, database: DatabaseSettings) -> Iterator[sqlalchemy.Connection]:
+    """A connection.
+
+    libpq's complaint about a malformed DSN repeats parts of it, so such a one is never given to it.
+    """
+    if fault := fault_of(dsn):
+        raise OwnerFailed(f"The owner's DSN {fault}; correct owner-dsn in its Secret.")
+    try:
+        connected = psycopg.connect(
+            dsn, connect_timeout=max(2, round(database.connect_timeout_s)), application_name="somabrain-owner"
+        )
+    except psycopg.OperationalError as exc:
+        first = str(exc).partition("\n")[0].rpartition("failed: ")[2].removeprefix("FATAL:").strip().rstrip(".")
+        raise OwnerFailed(f"PostgreSQL cannot be reached with the owner's DSN: {first}.") from exc
+    engine = sqlalchemy.create_engine(
+        "postgresql+psycopg://", creator=lambda: connected, poolclass=sqlalchemy.pool.NullPool
+    )
+    with engine.connect() as connection:
+        yield connection
+
+
+def _lock(connection: sqlalchemy.Connection, timeout_s: float, report: Callable[[str], None]) -> None:
+    deadline = time.monotonic() + timeout_s
+    said = False
+    while True:
+        got = connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({LOCK})").scalar_one()
+        connection.commit()
+        if got:
+            return
+        if time.monotonic() >= deadline:
+            raise OwnerFailed(f"Another migration has held the lock for {timeout_s:g} seconds; see what it does.")
+        if not said:
+            report("Another migration is running; waiting for it.")
+            said = True
+        time.sleep(POLL_S)
