@@ -22,6 +22,7 @@ from somabrain_service.encoders.open import open_encoders
 from somabrain_service.flags.open import open_flags
 from somabrain_service.http.probes import http_server, make_app
 from somabrain_service.interceptors.chain import Chain, steps
+from somabrain_service.kafka.health import KafkaHealth
 from somabrain_service.metered import metered
 from somabrain_service.metrics import Metrics
 from somabrain_service.policy import policy_client
@@ -64,7 +65,12 @@ async def serve(settings: Settings) -> None:
         readiness = Readiness(store, metrics, health.follow)
         await health.follow(ready=False)
         # Probes answer while the encoder is still being loaded.
-        others = {**flags.checks(), **({"redis": cache.found} if cache else {})}
+        kafka = KafkaHealth(settings.events) if settings.events.brokers else None
+        others = {
+            **flags.checks(),
+            **({"redis": cache.found} if cache else {}),
+            **({"kafka": kafka.found} if kafka else {}),
+        }
         app = make_app(readiness, metrics, lambda: metrics.see_connections(*store.connections()), others)
         http_port = await stack.enter_async_context(http_server(settings.http, app))
         encoders = await stack.enter_async_context(open_encoders(settings.encoder))
@@ -90,6 +96,8 @@ async def serve(settings: Settings) -> None:
                 watching.append(tasks.create_task(certificates.watch()))
             if cache:
                 watching.append(tasks.create_task(cache.watch()))
+            if kafka:
+                watching.append(tasks.create_task(kafka.watch()))
             working = [tasks.create_task(duty.run()) for duty in duties]
             _log.info("listening", grpc_port=grpc_port, http_port=http_port, host=settings.grpc.host)
             await stopping.wait()

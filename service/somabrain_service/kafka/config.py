@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from confluent_kafka import KafkaError, KafkaException
+
 from common.config.settings import EventsSettings
 
 Config = dict[str, str | int | float | bool]
@@ -47,3 +49,9 @@ def producer(settings: EventsSettings) -> Config:
         # As the Java client has it, so that a key is at one place whoever writes it.
         "partitioner": "murmur2",
     }
+
+
+def words(exc: KafkaException) -> str:
+    """What librdkafka says went wrong; it never says a password."""
+    error = exc.args[0]
+    return error.str() if isinstance(error, KafkaError) else str(error)

@@ -73,7 +73,7 @@ class Publisher:
             for number, run in enumerate(runs):
                 self._send(producer, run, report_of(number))
         except KafkaException as exc:
-            refused.append(_words(exc))
+            refused.append(config.words(exc))
         left = producer.flush(SLICE_S)
         while left and not refused and time.monotonic() < ends_at and not self._closing.is_set():
             left = producer.flush(SLICE_S)
@@ -98,12 +98,14 @@ class Publisher:
 
     def _open(self) -> Producer:
         """A producer for a topic that is there."""
-        topic, self._said = self._settings.topic, ""
+        topic, self._said, producer = self._settings.topic, "", None
         try:
             producer = Producer(config.producer(self._settings), error_cb=self._hear)
             found = producer.list_topics(topic, timeout=self._settings.timeout_s).topics[topic]
         except KafkaException as exc:
-            raise Unavailable(f"Kafka cannot be reached: {self._said or _words(exc)}.") from exc
+            if producer is not None:
+                producer.poll(0)  # hands out what it heard meanwhile, which says more
+            raise Unavailable(f"Kafka cannot be reached: {self._said or config.words(exc)}.") from exc
         if found.error is not None:
             raise Unavailable(f"Kafka's topic {topic} cannot be used: {found.error.str()}.")
         return producer
@@ -116,9 +118,3 @@ class Publisher:
         if producer is not None:
             producer.purge()
             producer.flush(0)
-
-
-def _words(exc: KafkaException) -> str:
-    """What librdkafka says; it never says a password."""
-    error = exc.args[0]
-    return error.str() if isinstance(error, KafkaError) else str(error)

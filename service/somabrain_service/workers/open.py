@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from common.config.settings import Settings
+from somabrain_service.kafka.publisher import Publisher
 from somabrain_service.metrics import Metrics
 from somabrain_service.store.open import open_worker_store
 from somabrain_service.store.working import Shard
@@ -16,6 +17,7 @@ from somabrain_service.workers.expired import ExpiredMemories
 from somabrain_service.workers.old_changes import OldChanges
 from somabrain_service.workers.old_requests import OldRequests
 from somabrain_service.workers.protocols import Worker
+from somabrain_service.workers.relay import Relay
 from somabrain_service.workers.running import Duty
 
 _log = structlog.get_logger(__name__)
@@ -57,10 +59,6 @@ def _workers(
         ExpiredMemories(clock, rest_s), OldChanges(clock, metrics, rest_s, hold), OldRequests(clock, rest_s),
     ]  # fmt: skip
     if events.brokers:
-        # Only here: without events nothing of Kafka is loaded.
-        from somabrain_service.kafka.publisher import Publisher
-        from somabrain_service.workers.relay import Relay
-
         publisher = Publisher(events)
         stack.push_async_callback(publisher.close)
         works.append(Relay(publisher, events.source, clock, metrics, events.poll_s))

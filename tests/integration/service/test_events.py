@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import subprocess
 import sys
@@ -160,6 +161,16 @@ async def test_a_death_between_what_kafka_keeps_and_what_is_noted_repeats_and_lo
     assert [name for _, name in told(once(events))] == [first.name, second.name]
 
 
+def kafka_check(running: Running) -> dict[str, object]:
+    """What /healthz says of Kafka; that it serves nevertheless is asserted beside."""
+    status, body = running.get("/healthz")
+    said = json.loads(body)
+    assert status == 200
+    assert said["status"] == ("ok" if said["checks"]["kafka"]["status"] == "ok" else "degraded")
+    check: dict[str, object] = said["checks"]["kafka"]
+    return check
+
+
 async def test_kafka_away_delays_events_and_loses_none(
     folder: Path, telling: dict[str, object], log: Kafka, topic: str, idp: Issuer
 ) -> None:
@@ -178,11 +189,14 @@ async def test_kafka_away_delays_events_and_loses_none(
                 assert said["work"] == "relay"
                 assert "Kafka" in str(said["reason"])
                 assert running.get("/ready")[0] == 200
+                until(lambda: kafka_check(running)["status"] == "failing", "/healthz says that Kafka is away")
+                assert "Connection refused" in str(kafka_check(running)["reason"])
             finally:
                 log.program.start()
             names.append((await client.remember(namespace, "after")).name)
         events = await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(told(once(found))) == 32)
         until(lambda: lag_s(running) < 1, "the lag is gone")
+        until(lambda: "latency_ms" in kafka_check(running), "/healthz says that Kafka is back")
     unbroken(events)
     assert [name for _, name in told(once(events))] == names
 
@@ -288,6 +302,7 @@ async def test_a_topic_that_is_not_there_is_named_in_the_log(
             await client.remember((await client.create_namespace(unique())).name, "bee")
         said = running.wait_for_event("background work failed")
         assert "topic nowhere" in str(said["reason"])
+        until(lambda: "topic nowhere" in str(kafka_check(running)), "/healthz names it, too")
 
 
 async def test_the_example_prints_each_change_once_also_when_it_is_begun_again(
