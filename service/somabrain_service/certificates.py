@@ -84,7 +84,8 @@ class Certificates:
         files = None
         try:
             files = self._read()
-            if files != self._files:
+            # Read twice, because they are not replaced all at once.
+            if files != self._files and files == self._read():
                 self._take(files)
                 self._files = files
                 self._metrics.tls_reloads.labels("served").inc()
