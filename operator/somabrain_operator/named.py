@@ -65,6 +65,11 @@ def _references(spec: SomaBrainSpec) -> Iterator[Reference]:
         if asked.ca_secret_ref:
             name = asked.ca_secret_ref.name
             yield Reference("Secret", name, f"{field}.caSecretRef", ("ca.crt",), files=("auth-ca.crt",))
+    if cache := spec.cache:
+        if cache.secret_ref:
+            url = (variable("cache", "url"),)
+            yield Reference("Secret", cache.secret_ref.name, "spec.cache.secretRef", ("url",), files=url)
+        yield from _trust("cache", cache.tls)
     if flags := spec.flags:
         if flags.secret_ref:
             yield _login("spec.flags.secretRef", flags.secret_ref.name, ("flags", "username"), ("flags", "password"))

@@ -36,6 +36,7 @@ CASES: Mapping[str, Mapping[str, Any]] = {
                 "caSecretRef": {"name": "auth-ca"},
             },
         },
+        "cache": {"url": "redis+cluster://redis-0:6379,redis-1:6379"},
         "opa": {"enabled": False, "url": "https://opa.example/v1/data/sb/policy"},
     },
     "everything": {
@@ -50,6 +51,7 @@ CASES: Mapping[str, Mapping[str, Any]] = {
             "tenantClaim": "/tenant",
             "scopeClaim": "/scope",
         },
+        "cache": {"secretRef": {"name": "redis"}, "ttlSeconds": 60, "tls": {"caSecretRef": {"name": "redis-ca"}}},
         "flags": {
             "endpoints": ["https://etcd-0:2379", "https://etcd-1:2379"],
             "prefix": "/team/flags",

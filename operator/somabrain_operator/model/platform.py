@@ -6,9 +6,10 @@ from typing import Annotated, Final, Literal
 
 from pydantic import ConfigDict, Field
 
-from common.config.settings import EventsSettings, FlagSettings
+from common.config.settings import CacheSettings, EventsSettings, FlagSettings
 from somabrain_operator.model.base import LocalReference, Part, Url, is_url, rule, rules
 
+_CACHE: Final = CacheSettings()
 _FLAGS: Final = FlagSettings()
 _EVENTS: Final = EventsSettings()
 
@@ -20,6 +21,34 @@ class Tls(Part):
     """A Secret whose key `ca.crt` holds the authority of its certificate. Not set: those that the image trusts."""
     client_secret_ref: LocalReference | None = None
     """A Secret with the keys `tls.crt` and `tls.key` to show, where the server asks for a client's certificate."""
+
+
+class Cache(Part):
+    """Redis, which keeps results of Recall for a while. Lost, it makes the service slower and nothing else."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "has(self.url) != has(self.secretRef)",
+                "spec.cache: give either the url or the secretRef whose key `url` holds it",
+            ),
+            rule(
+                "!has(self.url) || self.url.matches(r'^rediss?([+](sentinel|cluster))?://[^@]+$')",
+                "spec.cache.url begins with redis://, rediss://, or these with +sentinel or +cluster, and holds no "
+                "password; one with a password belongs into spec.cache.secretRef",
+            ),
+        )
+    )
+
+    url: Url | None = None
+    """`redis://host[:port][/db]`, `redis+sentinel://host[:port],host[:port]/NAME[/db]` or
+    `redis+cluster://host[:port],host[:port]`; `rediss` in place of `redis` is over TLS."""
+    secret_ref: LocalReference | None = None
+    """A Secret whose key `url` holds the same with its user and password, as `redis://user:password@host`."""
+    ttl_seconds: Annotated[int, Field(ge=1, le=86_400)] = int(_CACHE.ttl_s)
+    """How long a result is kept at most."""
+    tls: Tls = Tls()
+    """For a URL that begins with rediss."""
 
 
 class Flags(Part):

@@ -22,7 +22,7 @@ from somabrain_operator.model.grpc import Grpc
 from somabrain_operator.model.monitoring import Monitoring
 from somabrain_operator.model.network import NetworkPolicy
 from somabrain_operator.model.placement import DisruptionBudget, Probes, Scheduling, Service, TopologySpread
-from somabrain_operator.model.platform import Events, Flags
+from somabrain_operator.model.platform import Cache, Events, Flags
 from somabrain_operator.model.pods import Amounts, Resources
 from somabrain_operator.model.scaling import Autoscaling
 from somabrain_operator.model.vault import Vault
@@ -160,6 +160,8 @@ class SomaBrainSpec(Part):
     """How the database is migrated."""
     opa: Opa = Opa()
     """What decides each call."""
+    cache: Cache | None = None
+    """Redis. Not set: no result is kept."""
     flags: Flags | None = None
     """Flags in etcd. Not set: every flag has its default."""
     events: Events | None = None

@@ -85,7 +85,11 @@ def _auth(spec: SomaBrainSpec) -> dict[str, str]:
 
 
 def _platform(key: Key, spec: SomaBrainSpec) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
+    if cache := spec.cache:
+        found |= {variable("cache", "url"): cache.url} if cache.url else {}
+        found[variable("cache", "ttl_s")] = str(cache.ttl_seconds)
+        found |= _trust("cache", cache.tls)
     if flags := spec.flags:
         found[variable("flags", "endpoints")] = json.dumps(flags.endpoints)
         found[variable("flags", "prefix")] = flags.prefix

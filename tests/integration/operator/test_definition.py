@@ -55,6 +55,13 @@ def test_a_minimal_resource_is_stored_with_its_defaults(quiet: Brain) -> None:
             {"auth": {"mode": "introspection", "introspection": {"secretRef": {"name": "a"}, "address": "x"}}},
             "spec.auth.introspection.address is no URL",
         ),
+        ({"cache": {}}, "spec.cache: give either the url or the secretRef"),
+        (
+            {"cache": {"url": "redis://a", "secretRef": {"name": "b"}}},
+            "spec.cache: give either the url or the secretRef",
+        ),
+        ({"cache": {"url": "redis://u:p@a"}}, "one with a password belongs into spec.cache.secretRef"),
+        ({"cache": {"url": "http://a"}}, "spec.cache.url begins with redis://"),
         ({"flags": {"endpoints": []}}, "spec.flags.endpoints"),
         ({"flags": {"endpoints": ["https://a", "etcd:2379"]}}, "spec.flags.endpoints: each must be a URL"),
         ({"events": {"brokers": ["kafka"]}}, "spec.events.brokers: each must be host:port"),

@@ -166,6 +166,7 @@ def test_the_platform_example_becomes_what_it_says(brain: Brain, hands: Hands) -
     for name, field, keys in (
         ("identity-client", "spec.auth.introspection.secretRef", "client-id, client-secret"),
         ("identity-ca", "spec.auth.introspection.caSecretRef", "ca.crt"),
+        ("redis-url", "spec.cache.secretRef", "url"),
         ("etcd-login", "spec.flags.secretRef", "username, password"),
         ("kafka-login", "spec.events.sasl.secretRef", "username, password"),
     ):

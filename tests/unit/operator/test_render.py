@@ -99,6 +99,8 @@ def test_everything_reaches_the_service(tmp_path: Path, monkeypatch: pytest.Monk
     assert settings.flags.endpoints == ("https://etcd-0:2379", "https://etcd-1:2379")
     assert (settings.flags.prefix, settings.flags.username) == ("/team/flags", "x")
     assert str(settings.flags.cert_file) == "/etc/somabrain/settings/flags-tls.crt"
+    assert settings.cache.url is not None
+    assert (settings.cache.ttl_s, str(settings.cache.ca_file)) == (60, "/etc/somabrain/settings/cache-ca.crt")
     events = settings.events
     assert (events.security_protocol, events.topic, events.source) == ("SASL_SSL", "team.changes", SOURCE)
     assert str(events.ca_file) == "/etc/somabrain/settings/events-ca.crt"
