@@ -10,7 +10,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/somabrain
 export PATH := $(CACHE)/bin:$(CURDIR)/.venv/bin:$(PATH)
 DATA ?=
 
-.PHONY: help demo test lint unit integration chart e2e faults bench bench-recall bench-propagation bench-operator cluster clean-cluster images image-archives push audit chart-packages release-check sign push-charts github-release lock proto format
+.PHONY: help demo test lint unit integration chart e2e faults bench bench-flags bench-recall bench-propagation bench-operator cluster clean-cluster images image-archives push audit chart-packages release-check sign push-charts github-release lock proto format
 
 help: ## What can be made
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -54,6 +54,10 @@ faults: $(VENV) ## Two minutes of writes, recalls and watches while server and P
 bench: $(VENV) ## First figures: Recall and Remember beside a trivial handler and raw SQL
 	@$(LOCAL) tools redis
 	@$(PY) bench/bench_service.py
+
+bench-flags: $(VENV) ## How long until a flag or a quota acts
+	@$(LOCAL) tools etcd
+	@$(PY) bench/bench_flags.py
 
 bench-recall: $(VENV) ## Evidence recall on conversations: make bench-recall DATA=FILE
 	@test -n "$(DATA)" || { echo "bench-recall: say DATA=FILE, a JSON file of conversations (docs/bench.md says its form)" >&2; exit 2; }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Literal, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -33,20 +35,21 @@ FORMS = (
 )
 
 
-def connect(settings: CacheSettings) -> Client:
-    """Return a client of the Redis that the settings name; it connects on first use.
+@asynccontextmanager
+async def connected(settings: CacheSettings) -> AsyncIterator[Client]:
+    """A client of the Redis that the settings name, closed on leaving; it connects on first use.
 
     Raises:
         ConfigurationError: the address or a file for TLS is none.
     """
     address = read_address(settings)
-    # A connection that was closed while idle is opened anew at once; whatever else fails is the caller's to bear.
-    retry = Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
     options: dict[str, Any] = {
         "username": address.username,
         "password": address.password,
         "socket_timeout": WAIT_S,
         "socket_connect_timeout": WAIT_S,
+        # A connection that was closed while idle is opened anew at once; whatever else fails is the caller's to bear.
+        "retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
     }
     tls: dict[str, Any] = {}
     if address.tls:
@@ -54,30 +57,37 @@ def connect(settings: CacheSettings) -> Client:
         client_context("cache", settings.ca_file, settings.cert_file, settings.key_file)
         files = {"ssl_ca_certs": settings.ca_file, "ssl_certfile": settings.cert_file, "ssl_keyfile": settings.key_file}
         tls = {name: str(path) for name, path in files.items() if path is not None}
-    if address.kind == "cluster":
-        nodes = [ClusterNode(host, port) for host, port in address.hosts]
-        return RedisCluster(startup_nodes=nodes, retry=retry, ssl=address.tls, **options, **tls)
-    options |= {"db": address.db, "retry": retry}
-    if address.kind == "sentinel":
-        password = settings.sentinel_password
-        own = {
-            "username": settings.sentinel_username,
-            "password": password.get_secret_value() if password else None,
-            "socket_timeout": WAIT_S,
-            "ssl": address.tls,
-            **tls,
-        }
-        watchers = Sentinel(address.hosts, sentinel_kwargs=own)  # type: ignore[no-untyped-call]
-        return Redis.from_pool(
-            SentinelConnectionPool(  # type: ignore[no-untyped-call]
-                address.service, watchers, ssl=address.tls, max_connections=MANY, **options, **tls
+    async with AsyncExitStack() as stack:
+        if address.kind == "cluster":
+            nodes = [ClusterNode(host, port) for host, port in address.hosts]
+            client: Client = RedisCluster(startup_nodes=nodes, ssl=address.tls, **options, **tls)
+        elif address.kind == "sentinel":
+            watchers = Sentinel(  # type: ignore[no-untyped-call]
+                address.hosts, sentinel_kwargs={**_of_sentinels(settings), "ssl": address.tls, **tls}
             )
-        )
-    host, port = address.hosts[0]
-    if address.tls:
-        options |= {"connection_class": SSLConnection, **tls}
-    pool = BlockingConnectionPool(host=host, port=port, max_connections=CONNECTIONS, timeout=WAIT_S, **options)
-    return Redis.from_pool(pool)
+            for watcher in watchers.sentinels:
+                stack.push_async_callback(watcher.aclose)
+            options |= {"db": address.db, "ssl": address.tls, "max_connections": MANY, **tls}
+            client = Redis.from_pool(
+                SentinelConnectionPool(address.service, watchers, **options)  # type: ignore[no-untyped-call]
+            )
+        else:
+            options |= {"db": address.db, "max_connections": CONNECTIONS, "timeout": WAIT_S}
+            if address.tls:
+                options |= {"connection_class": SSLConnection, **tls}
+            host, port = address.hosts[0]
+            client = Redis.from_pool(BlockingConnectionPool(host=host, port=port, **options))
+        stack.push_async_callback(client.aclose)
+        yield client
+
+
+def _of_sentinels(settings: CacheSettings) -> dict[str, Any]:
+    password = settings.sentinel_password
+    return {
+        "username": settings.sentinel_username,
+        "password": password.get_secret_value() if password else None,
+        "socket_timeout": WAIT_S,
+    }
 
 
 class Address(NamedTuple):

@@ -27,7 +27,7 @@ from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 from common.config.settings import CacheSettings
 from common.health import Check
-from common.redis_client import Client, connect
+from common.redis_client import Client, connected
 from common.single_flight import SingleFlight
 from common.utils.trace import span
 
@@ -255,10 +255,7 @@ async def open_cache(settings: CacheSettings, counters: Counters) -> AsyncIterat
     if settings.url is None:
         yield None
         return
-    client = connect(settings)
-    cache = Cache(client, settings, counters)
-    await cache.look()
-    try:
+    async with connected(settings) as client:
+        cache = Cache(client, settings, counters)
+        await cache.look()
         yield cache
-    finally:
-        await client.aclose()

@@ -41,9 +41,13 @@ class Authority:
         """Issue `<name>.crt` and `<name>.key` for a client: Kubernetes reads O as group, CN as user."""
         self._issue(name, subject, ["extendedKeyUsage=clientAuth"])
 
-    def issue_server(self, name: str, subject: str, names: list[str]) -> None:
-        """Issue a serving certificate for `names`, each `DNS:<name>` or `IP:<address>`."""
-        self._issue(name, subject, ["extendedKeyUsage=serverAuth", f"subjectAltName={','.join(names)}"])
+    def issue_server(self, name: str, subject: str, names: list[str], *, calls_others: bool = False) -> None:
+        """Issue a serving certificate for `names`, each `DNS:<name>` or `IP:<address>`.
+
+        `calls_others`: the server shows it as a client as well, to its peers or, as etcd's gateway, to itself.
+        """
+        usage = "serverAuth,clientAuth" if calls_others else "serverAuth"
+        self._issue(name, subject, [f"extendedKeyUsage={usage}", f"subjectAltName={','.join(names)}"])
 
     def make_service_account_key(self) -> None:
         """Make `sa.key` and `sa.pub`, which sign and check service-account tokens."""

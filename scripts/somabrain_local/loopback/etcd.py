@@ -75,11 +75,12 @@ class Etcd:
 
 
 @contextmanager
-def etcd(*, tls: bool = False) -> Iterator[Etcd]:
+def etcd(*, tls: bool = False, mutual: bool = False) -> Iterator[Etcd]:
     """Start etcd, empty, and stop it at the end of the block. Started again, it has its data.
 
     Args:
         tls: whether it speaks TLS, with a certificate for 127.0.0.1 and localhost by an authority of its own.
+        mutual: whether clients must show a certificate of it: `client.crt` and `client.key` lie beside `ca_file`.
 
     Raises:
         LocalError: the binary is missing; the message has the command that makes it.
@@ -89,8 +90,9 @@ def etcd(*, tls: bool = False) -> Iterator[Etcd]:
         authority = None
         if tls:
             authority = Authority.create(folder / "pki")
-            authority.issue_server("etcd", "/CN=etcd", ["DNS:localhost", "IP:127.0.0.1"])
-        started = etcd_program(folder, authority)
+            authority.issue_server("etcd", "/CN=etcd", ["DNS:localhost", "IP:127.0.0.1"], calls_others=mutual)
+            authority.issue_client("client", "/CN=client")
+        started = etcd_program(folder, authority, mutual=mutual)
         with running(started.program):
             yield started
 
@@ -116,13 +118,15 @@ def etcd_cluster() -> Iterator[Sequence[Etcd]]:
         yield members
 
 
-def etcd_program(folder: Path, authority: Authority | None = None) -> Etcd:
+def etcd_program(folder: Path, authority: Authority | None = None, *, mutual: bool = False) -> Etcd:
     """Return an etcd that keeps its data in `folder`, not started yet."""
     (peer,) = free_ports(1)
-    return _member(folder, "default", {"default": f"http://127.0.0.1:{peer}"}, authority)
+    return _member(folder, "default", {"default": f"http://127.0.0.1:{peer}"}, authority, mutual=mutual)
 
 
-def _member(folder: Path, name: str, peers: Mapping[str, str], authority: Authority | None = None) -> Etcd:
+def _member(
+    folder: Path, name: str, peers: Mapping[str, str], authority: Authority | None = None, *, mutual: bool = False
+) -> Etcd:
     (client,) = free_ports(1)
     url = f"{'https' if authority else 'http'}://127.0.0.1:{client}"
     argv: list[object] = [
@@ -136,6 +140,9 @@ def _member(folder: Path, name: str, peers: Mapping[str, str], authority: Author
         pki, ca_file = authority.folder, authority.certificate
         argv += ["--cert-file", pki / "etcd.crt", "--key-file", pki / "etcd.key"]
         trust = ssl.create_default_context(cafile=str(ca_file))
+        if mutual:
+            argv += ["--client-cert-auth", "--trusted-ca-file", ca_file]
+            trust.load_cert_chain(pki / "client.crt", pki / "client.key")
     return Etcd(url, Program(argv, folder / f"{name}.log", http_answers(f"{url}/readyz", trust)), ca_file)
 
 

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from somabrain_local import shell
 from somabrain_local.loopback.program import HOST, START_TIMEOUT_S, Program, free_ports, own_folder, running, tool
@@ -76,60 +77,60 @@ def redis(*, password: str = "", tls: bool = False) -> Iterator[Redis]:
         Timeout: it did not answer; the message ends with its log.
     """
     with own_folder("redis") as folder:
-        authority: Path | None = None
-        if tls:
-            made = Authority.create(folder / "pki")
-            made.issue_server("redis", "/CN=redis", ["DNS:localhost", f"IP:{HOST}"])
-            authority = made.certificate
-        server = _server(folder, "redis", [], password=password, ca_file=authority)
+        server = _server(folder, "redis", [], password=password, ca_file=_authority(folder) if tls else None)
         with running(server.program):
             yield server
 
 
 @contextmanager
-def redis_sentinel(*, password: str = "sentinel-password") -> Iterator[RedisSentinel]:
-    """Start a primary, a replica and three Sentinels, and stop them at the end of the block.
+def redis_sentinel(*, password: str = "sentinel-password", tls: bool = False) -> Iterator[RedisSentinel]:
+    """Start a primary, a replica and three Sentinels, and stop them at the end of the block; with `tls` all speak it.
 
     Returns when the Sentinels know each other and the replica, so that a failover would work.
     """
     with ExitStack() as stack:
         folder = stack.enter_context(own_folder("redis-sentinel"))
-        auth = ["--masterauth", password]
-        primary = _server(folder, "primary", auth, password=password)
-        replica = _server(folder, "replica", [*auth, "--replicaof", f"{HOST} {primary.port}"], password=password)
+        ca_file = _authority(folder) if tls else None
+        auth = ["--masterauth", password, *(["--tls-replication", "yes"] if tls else [])]
+        secured: dict[str, Any] = {"password": password, "ca_file": ca_file}
+        primary = _server(folder, "primary", auth, **secured)
+        replica = _server(folder, "replica", [*auth, "--replicaof", f"{HOST} {primary.port}"], **secured)
         for each in (primary, replica):
             stack.enter_context(running(each.program))
         sentinels = []
         for number, port in enumerate(free_ports(3), start=1):
             config = folder / f"sentinel-{number}.conf"
+            listening = "".join(f"{name} {value}\n" for name, value in _listening(port, ca_file).items())
             config.write_text(
-                f"port {port}\nbind {HOST}\ndir {folder}\n"
+                f"{listening}{'tls-replication yes' if tls else ''}\nbind {HOST}\ndir {folder}\n"
                 f"sentinel monitor {SENTINEL_SERVICE} {HOST} {primary.port} 2\n"
                 f"sentinel auth-pass {SENTINEL_SERVICE} {password}\n"
                 f"sentinel down-after-milliseconds {SENTINEL_SERVICE} {NOTICE_MS}\n"
                 f"sentinel failover-timeout {SENTINEL_SERVICE} 5000\n"
             )
             argv = [tool("redis-server"), config, "--sentinel"]
-            program = Program(argv, folder / f"sentinel-{number}.log", partial(_answers, port))
+            program = Program(argv, folder / f"sentinel-{number}.log", partial(_answers, port, ca_file))
             stack.enter_context(running(program))
-            sentinels.append(Redis(port, program))
+            sentinels.append(Redis(port, program, ca_file=ca_file))
         _wait(lambda: all(_knows_everybody(each) for each in sentinels), "The Sentinels did not find each other")
         addresses = [(HOST, each.port) for each in sentinels]
         yield RedisSentinel(SENTINEL_SERVICE, addresses, primary, replica, password)
 
 
 @contextmanager
-def redis_cluster(*, password: str = "") -> Iterator[Sequence[Redis]]:
-    """Start three primaries that share the slots, and stop them at the end of the block."""
+def redis_cluster(*, password: str = "", tls: bool = False) -> Iterator[Sequence[Redis]]:
+    """Start three primaries that share the slots, and stop them at the end of the block; with `tls` all speak it."""
     with ExitStack() as stack:
         folder = stack.enter_context(own_folder("redis-cluster"))
+        ca_file = _authority(folder) if tls else None
         buses = free_ports(3)
         nodes = [
             _server(
                 folder, f"node-{number}",
                 ["--cluster-enabled", "yes", "--cluster-config-file", folder / f"node-{number}.conf",
-                 "--cluster-port", bus, "--cluster-node-timeout", NOTICE_MS, "--masterauth", password],
-                password=password,
+                 "--cluster-port", bus, "--cluster-node-timeout", NOTICE_MS, "--masterauth", password,
+                 *(["--tls-cluster", "yes"] if tls else [])],
+                password=password, ca_file=ca_file,
             )
             for number, bus in enumerate(buses, start=1)
         ]  # fmt: skip
@@ -142,15 +143,26 @@ def redis_cluster(*, password: str = "") -> Iterator[Sequence[Redis]]:
 
 def _server(folder: Path, name: str, more: Sequence[object], *, password: str, ca_file: Path | None = None) -> Redis:
     (port,) = free_ports(1)
-    listening: list[object] = ["--port", port]
-    if ca_file:
-        pki = ca_file.parent
-        listening = ["--port", 0, "--tls-port", port, "--tls-auth-clients", "no", "--tls-ca-cert-file", ca_file,
-                     "--tls-cert-file", pki / "redis.crt", "--tls-key-file", pki / "redis.key"]  # fmt: skip
+    listening = [word for name, value in _listening(port, ca_file).items() for word in (f"--{name}", value)]
     own = ["--bind", HOST, "--dir", folder, *NOTHING_ON_DISK, *(["--requirepass", password] if password else [])]
     argv = [tool("redis-server"), *listening, *own, *more]
     program = Program(argv, folder / f"{name}.log", partial(_answers, port, ca_file))
     return Redis(port, program, password, ca_file)
+
+
+def _authority(folder: Path) -> Path:
+    """Make an authority and the certificate of every server here, and return what clients must trust."""
+    made = Authority.create(folder / "pki")
+    made.issue_server("redis", "/CN=redis", ["DNS:localhost", f"IP:{HOST}"], calls_others=True)
+    return made.certificate
+
+
+def _listening(port: int, ca_file: Path | None) -> dict[str, object]:
+    """Return the options of a server that listens there, in its words."""
+    if ca_file is None:
+        return {"port": port}
+    files = {"tls-cert-file": ca_file.parent / "redis.crt", "tls-key-file": ca_file.parent / "redis.key"}
+    return {"port": 0, "tls-port": port, "tls-auth-clients": "no", "tls-ca-cert-file": ca_file, **files}
 
 
 def _answers(port: int, ca_file: Path | None = None) -> bool:

@@ -178,6 +178,18 @@ async def test_tls_and_a_password_are_used() -> None:
                     await client.read(f"{PREFIX}/")
 
 
+async def test_a_certificate_is_shown_where_it_is_asked_for() -> None:
+    with etcd(tls=True, mutual=True) as store:
+        assert store.ca_file is not None
+        own = {"cert_file": store.ca_file.parent / "client.crt", "key_file": store.ca_file.parent / "client.key"}
+        async with EtcdClient(settings(store, ca_file=store.ca_file, **own)) as client:
+            assert await client.put(f"{PREFIX}/a", "1") is None
+            assert await client.get(f"{PREFIX}/a") == "1"
+        async with EtcdClient(settings(store, ca_file=store.ca_file)) as client:
+            with pytest.raises(EtcdUnavailable):
+                await client.read(f"{PREFIX}/")
+
+
 @pytest.mark.parametrize("name", ["ca_file", "cert_file"])
 async def test_a_file_that_is_no_pem_stops_the_start(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("no certificate")
@@ -221,7 +233,7 @@ def test_the_command_lists_sets_and_clears(store: Etcd) -> None:
     ("arguments", "said"),
     [
         (("set", "dense_recal", "true"), "There is no flag dense_recal. Did you mean dense_recall?"),
-        (("clear", "sesame"), "There is no flag sesame. There are dense_recall, "),
+        (("clear", "sesame"), "There is no flag sesame. There are recall_cache, "),
         (("set", "dense_recall", "maybe"), "dense_recall: must be true or false, not 'maybe'."),
         (
             ("set", "memories", "1.5"),

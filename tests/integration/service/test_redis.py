@@ -15,6 +15,7 @@ from common.config.settings import CacheSettings
 from common.errors import ConfigurationError, StoreUnavailable
 from common.utils.cache import Cache, Made, open_cache
 from somabrain_local.loopback import Redis, redis, redis_cluster, redis_sentinel
+from somabrain_local.pki import Authority
 from somabrain_service.metrics import Metrics
 
 SOON_S = 20.0
@@ -273,6 +274,21 @@ async def test_a_file_that_is_no_pem_stops_the_start(tmp_path: Path, name: str) 
             pass
 
 
+async def test_a_certificate_is_shown_where_it_is_asked_for() -> None:
+    with redis(tls=True) as server:
+        assert server.ca_file is not None
+        authority = Authority(server.ca_file.parent)
+        authority.issue_client("brain", "/CN=brain")
+        server.command("CONFIG", "SET", "tls-auth-clients", "yes")
+        own = {"cert_file": authority.folder / "brain.crt", "key_file": authority.folder / "brain.key"}
+        async with opened(server.url, ca_file=server.ca_file, **own) as asked:
+            assert not await asked.get("k")
+            assert await asked.get("k")
+        async with opened(server.url, ca_file=server.ca_file) as bare:
+            assert not await bare.get("k")
+            assert not bare.cache.found().ok
+
+
 async def until_known(asked: Asked, key: str) -> None:
     async with asyncio.timeout(SOON_S):
         while not await asked.get(key):
@@ -280,10 +296,12 @@ async def until_known(asked: Asked, key: str) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_behind_sentinels_the_new_primary_is_found() -> None:
-    with redis_sentinel(password="secret") as group:
+@pytest.mark.parametrize("tls", [False, True])
+async def test_behind_sentinels_the_new_primary_is_found(tls: bool) -> None:
+    with redis_sentinel(password="secret", tls=tls) as group:
         hosts = ",".join(f"{host}:{port}" for host, port in group.sentinels)
-        async with opened(f"redis+sentinel://:secret@{hosts}/{group.service}") as asked:
+        scheme, ca_file = "rediss" if tls else "redis", group.primary.ca_file
+        async with opened(f"{scheme}+sentinel://:secret@{hosts}/{group.service}", ca_file=ca_file) as asked:
             await until_known(asked, "k")
             group.primary.program.stop()
             for _ in range(5):
@@ -293,12 +311,14 @@ async def test_behind_sentinels_the_new_primary_is_found() -> None:
             assert group.replica.command("EXISTS", "after") == "1"
 
 
+@pytest.mark.parametrize("tls", [False, True])
 # redis-py leaves connections to the garbage collector when it looks for other nodes.
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-async def test_a_cluster_takes_each_key_at_its_own_node() -> None:
-    with redis_cluster(password="secret") as nodes:
+async def test_a_cluster_takes_each_key_at_its_own_node(tls: bool) -> None:
+    with redis_cluster(password="secret", tls=tls) as nodes:
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in nodes)
-        async with opened(f"redis+cluster://:secret@{hosts}") as asked:
+        scheme = "rediss" if tls else "redis"
+        async with opened(f"{scheme}+cluster://:secret@{hosts}", ca_file=nodes[0].ca_file) as asked:
             keys = [f"k{number}" for number in range(30)]
             for key in keys:
                 await until_known(asked, key)
