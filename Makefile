@@ -9,6 +9,7 @@ VENV := .venv/.installed
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/somabrain
 export PATH := $(CACHE)/bin:$(CURDIR)/.venv/bin:$(PATH)
 DATA ?=
+OPTIONS ?=
 
 .PHONY: help demo test lint unit integration chart e2e faults bench bench-flags bench-recall bench-propagation bench-operator cluster clean-cluster images image-archives push audit chart-packages release-check sign push-charts github-release lock proto format
 
@@ -51,9 +52,9 @@ faults: $(VENV) ## Two minutes of writes, recalls and watches while server and P
 	@$(LOCAL) tools opa
 	@$(PY) -m pytest -s tests/integration/service/test_faults_under_load.py --faults-s 120
 
-bench: $(VENV) ## First figures: Recall and Remember beside a trivial handler and raw SQL
+bench: $(VENV) ## What calls cost beside a trivial handler and raw SQL (OPTIONS="--sizes 1000 100000")
 	@$(LOCAL) tools redis
-	@$(PY) bench/bench_service.py
+	@$(PY) bench/bench_service.py $(OPTIONS)
 
 bench-flags: $(VENV) ## How long until a flag or a quota acts
 	@$(LOCAL) tools etcd

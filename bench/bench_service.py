@@ -1,8 +1,9 @@
-"""Recall and Remember beside a handler that does nothing and beside raw SQL, all in one run.
+"""What calls cost beside a handler that does nothing and beside raw SQL, all in one run; how Recall grows with size.
 
     make bench
+    make bench OPTIONS="--sizes 1000 10000 100000 --plot docs/bench-latency.svg"
 
-The absolute figures belong to this machine and this minute; the ratios and the CPU of the server a call are what to
+The absolute figures belong to this machine and this minute; the ratios and the processor time of a call are what to
 compare. Client, server and PostgreSQL share the processors, as they do in the reference's run.
 """
 
@@ -10,22 +11,23 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import random
-import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc.aio
-import numpy as np
-import psycopg
 from google.protobuf.empty_pb2 import Empty
 
+from bench.calls import AT_ONCE, HEADER, Bench, Figures
+from bench.made_up import texts, vectors
+from bench.plot import Line, plot
 from bench.raw_sql import raw_inserts
-from bench.server import postgres_cpu_s, somabrain, trivial
+from bench.sampling import sampled
+from bench.server import Server, postgres_cpu_s, somabrain, trivial
 from bench.trivial_server import METHOD
 from common.config.settings import DatabaseSettings
 from somabrain_client import Answer, CallError, Draft, MemoryClient
@@ -33,89 +35,22 @@ from somabrain_local.loopback import redis
 from somabrain_service.embedded import EmbeddedDatabase, embedded_database
 from somabrain_service.migrate import migrate
 
-NAMESPACE = "bench"
-BATCHED = "batched"
+ONE_BY_ONE = "one-by-one"
 BATCH = 500
-BATCHES = 40
 BATCHES_AT_ONCE = 2
-DIMENSIONS = 384
-AT_ONCE = 8
-WORDS = 20_000
+MANY = 10_000
+"""The size whose Recalls stand in the table, with words that the server encodes, too."""
+LOAD_S = 300.0
 
 
-Clock = Callable[[], float]
+@dataclass
+class Results:
+    """Everything that was measured, by what it is."""
 
-
-@dataclass(frozen=True)
-class Figures:
-    """What a run of calls cost."""
-
-    rate: float
-    p50_ms: float
-    p99_ms: float
-    server_ms: float
-    postgres_ms: float
-
-    def of(self, items: int) -> Figures:
-        """The same where each call did so many: rate and processor time are of one of them."""
-        return replace(
-            self, rate=self.rate * items, server_ms=self.server_ms / items, postgres_ms=self.postgres_ms / items
-        )
-
-    def line(self, name: str) -> str:
-        spent = f"{self.server_ms:>11.2f} ms{self.postgres_ms:>11.2f} ms"
-        return f"{name:<42}{self.rate:>9.0f}/s{self.p50_ms:>9.2f} ms{self.p99_ms:>9.2f} ms{spent}"
-
-
-def nothing() -> float:
-    """The clock of a process that takes no part."""
-    return 0.0
-
-
-@dataclass(frozen=True)
-class Bench:
-    """Runs calls, `at_once` together, and reads the clocks of those who do the work."""
-
-    server: Clock = nothing
-    postgres: Clock = nothing
-    at_once: int = AT_ONCE
-
-    async def run(self, calls: int, call: Callable[[int], Awaitable[object]]) -> Figures:
-        """Make `calls` calls."""
-        numbers = iter(range(calls))
-        took: list[float] = []
-
-        async def worker() -> None:
-            for number in numbers:
-                started = time.perf_counter()
-                await call(number)
-                took.append(time.perf_counter() - started)
-
-        server_s, postgres_s, started = self.server(), self.postgres(), time.perf_counter()
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(self.at_once):
-                tasks.create_task(worker())
-        elapsed = time.perf_counter() - started
-        server_s, postgres_s = self.server() - server_s, self.postgres() - postgres_s
-        cuts = statistics.quantiles(took, n=100)
-        return Figures(
-            calls / elapsed, cuts[49] * 1e3, cuts[98] * 1e3, server_s / calls * 1e3, postgres_s / calls * 1e3
-        )
-
-
-def texts(count: int, length: int, seed: int) -> Iterator[str]:
-    """Texts of made-up words whose frequencies fall as in natural language (Zipf 1935)."""
-    drawn = random.Random(seed)
-    words = [f"{drawn.choice('bcdfgklmnprst')}{drawn.choice('aeiou')}{number:x}" for number in range(WORDS)]
-    weights = [1 / rank for rank in range(1, WORDS + 1)]
-    for _ in range(count):
-        yield " ".join(drawn.choices(words, weights, k=length))
-
-
-def vectors(count: int, seed: int) -> list[list[float]]:
-    drawn = np.random.default_rng(seed).standard_normal((count, DIMENSIONS), dtype=np.float32)
-    rows: list[list[float]] = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).tolist()
-    return rows
+    table: dict[str, Figures] = field(default_factory=dict)
+    in_memory: dict[int, Figures] = field(default_factory=dict)
+    in_postgresql: dict[int, Figures] = field(default_factory=dict)
+    shares: Counter[str] = field(default_factory=Counter)
 
 
 async def measure_trivial(calls: int) -> Figures:
@@ -128,57 +63,183 @@ async def measure_trivial(calls: int) -> Figures:
             return await Bench(server.cpu_s).run(calls, lambda _: method(Empty()))
 
 
-async def measure_service(
-    bench: Bench, database: EmbeddedDatabase, address: str, memories: int, calls: int
-) -> tuple[Figures, Figures, Figures]:
-    """Remember with the caller's vectors, Recall with words and vector, Recall with words that the server encodes."""
-    async with MemoryClient(address, deadline_s=60) as client:
-        await client.create_namespace(NAMESPACE)
-        kept, made = list(texts(memories, 30, 1)), vectors(memories, 2)
-        asked, wanted = list(texts(calls, 6, 3)), vectors(calls, 4)
-        say(f"Remember, {memories} times")
-        remember = await bench.run(memories, lambda n: client.remember(NAMESPACE, kept[n], vector=made[n]))
-        # Autovacuum does it within a minute; the planner knows nothing of these rows before.
-        with psycopg.connect(database.dsn("postgres"), autocommit=True) as connection:
-            connection.execute("ANALYZE")
-        say(f"Recall, {calls} times, twice")
-        for n in range(20):
-            await client.recall(NAMESPACE, asked[n])
-        given = await bench.run(calls, lambda n: client.recall(NAMESPACE, asked[n], vector=wanted[n]))
-        encoded = await bench.run(calls, lambda n: client.recall(NAMESPACE, asked[n]))
-    return remember, given, encoded
+@dataclass(frozen=True)
+class Service:
+    """The running service, and how it is measured."""
+
+    client: MemoryClient
+    server: Server
+    bench: Bench
+
+    async def remember(self, count: int) -> Figures:
+        """Remember with the caller's vectors, one by one."""
+        await self.client.create_namespace(ONE_BY_ONE)
+        kept, made = list(texts(count, 30, 1)), vectors(count, 2)
+        say(f"Remember, {count} times")
+        return await self.bench.run(count, lambda n: self.client.remember(ONE_BY_ONE, kept[n], vector=made[n]))
+
+    async def fill(self, size: int) -> Figures:
+        """BatchRemember with the caller's vectors until a namespace is of this size."""
+        await self.client.create_namespace(namespace(size))
+        kept = list(texts(size, 30, size))
+        batches = range(0, size, BATCH)
+        say(f"BatchRemember, {len(batches)} times {BATCH}")
+
+        async def call(number: int) -> None:
+            begin = batches[number]
+            some = kept[begin : begin + BATCH]
+            made = vectors(len(some), size + begin)
+            drafts = [Draft(text, vector=vector) for text, vector in zip(some, made, strict=True)]
+            results = await self.client.batch_remember(namespace(size), drafts)
+            if failed := next((result for result in results if isinstance(result, CallError)), None):
+                raise failed
+
+        bench = Bench(self.bench.server, self.bench.postgres, BATCHES_AT_ONCE)
+        return (await bench.run(len(batches), call)).of(BATCH)
+
+    async def recall(self, size: int, calls: int, at_once: int = AT_ONCE, *, encoded: bool = False) -> Figures:
+        """Recall of ten, with the caller's vector, or with words that the server encodes."""
+        asked, wanted = list(texts(calls + 20, 6, 3)), vectors(calls + 20, 4)
+
+        async def call(number: int) -> None:
+            vector = None if encoded else wanted[number]
+            answer = await self.client.recall(namespace(size), asked[number], vector=vector)
+            if len(answer.hits) != 10:
+                raise RuntimeError(f"a Recall found {len(answer.hits)} memories and not ten")
+
+        say(f"Recall among {size:,}, {calls} times, {at_once} at once")
+        for number in range(calls, calls + 20):
+            await call(number)
+        bench = Bench(self.bench.server, self.bench.postgres, at_once)
+        return await bench.run(calls, call)
+
+    async def cached(self, size: int, calls: int, *, encoded: bool) -> Figures:
+        """The same once more, each question answered before."""
+        await self.recall(size, calls, encoded=encoded)
+        figures = await self.recall(size, calls, encoded=encoded)
+        (asked,) = texts(1, 6, 3)
+        answer: Answer = await self.client.recall(namespace(size), asked, vector=None if encoded else vectors(1, 4)[0])
+        if not answer.cached:
+            raise RuntimeError("a question that was answered before was not answered from the cache")
+        return figures
+
+    async def load(self, size: int, held: int) -> None:
+        """Ask once, and wait until `held` namespaces are in memory."""
+        await self.client.recall(namespace(size), "anything")
+        ends_at = time.monotonic() + LOAD_S
+        while self.server.metric("somabrain_replicas") < held:
+            if time.monotonic() > ends_at:
+                sys.exit(f"The namespace of {size:,} was not in memory within {LOAD_S:g} s.")
+            await asyncio.sleep(0.1)
 
 
-async def measure_cached(bench: Bench, address: str, calls: int) -> tuple[Figures, Figures]:
-    """The questions of both kinds of Recall once more, each of which has been answered before."""
-    asked, wanted = list(texts(calls, 6, 3)), vectors(calls, 4)
-    async with MemoryClient(address, deadline_s=60) as client:
-
-        async def once_more(kind: Callable[[int], Awaitable[Answer]]) -> Figures:
-            say(f"Recall, {calls} times, and once more from the cache")
-            await Bench().run(calls, kind)
-            figures = await bench.run(calls, kind)
-            assert (await kind(0)).cached
-            return figures
-
-        given = await once_more(lambda n: client.recall(NAMESPACE, asked[n], vector=wanted[n]))
-        return given, await once_more(lambda n: client.recall(NAMESPACE, asked[n]))
+def namespace(size: int) -> str:
+    return f"of-{size}"
 
 
-async def measure_batches(bench: Bench, address: str) -> Figures:
-    """BatchRemember with the caller's vectors: texts and vectors as of Remember, in a namespace of their own."""
-    kept, made = list(texts(BATCHES * BATCH, 30, 5)), vectors(BATCHES * BATCH, 6)
-    drafts = [Draft(text, vector=vector) for text, vector in zip(kept, made, strict=True)]
+Measure = Callable[[Service, list[int], int, Results], Awaitable[None]]
 
-    async def call(number: int) -> None:
-        results = await client.batch_remember(BATCHED, drafts[number * BATCH : (number + 1) * BATCH])
-        if failed := next((result for result in results if isinstance(result, CallError)), None):
-            raise failed
 
-    async with MemoryClient(address, deadline_s=60) as client:
-        await client.create_namespace(BATCHED)
-        say(f"BatchRemember, {BATCHES} times {BATCH}")
-        return (await bench.run(BATCHES, call)).of(BATCH)
+async def measure_in_memory(service: Service, sizes: list[int], calls: int, results: Results) -> None:
+    """Fill namespaces, small ones first, and ask each."""
+    smallest = sizes[0]
+    for held, size in enumerate(sizes, start=1):
+        filled = await service.fill(size)
+        if size >= MANY or size == sizes[-1]:
+            results.table[f"BatchRemember, {BATCH} each, {BATCHES_AT_ONCE} at once, to {size:,}"] = filled
+        await service.load(size, held)
+        results.in_memory[size] = await service.recall(size, calls // 2, 1)
+        if size == smallest:
+            results.table[f"Recall among {size:,}, alone in the tenant"] = await service.recall(size, calls)
+            continue
+        with sampled(service.server.process.pid, results.shares if size == MANY else Counter()):
+            await service.recall(size, calls // 2)
+        results.table[f"Recall among {size:,}, words and vector"] = await service.recall(size, calls)
+        results.table[f"Recall among {size:,}, words that the server encodes"] = await service.recall(
+            size, calls // 2, encoded=True
+        )
+    if len(sizes) > 1:
+        others = f"beside {sum(sizes) - smallest:,} of others"
+        results.table[f"Recall among {smallest:,}, {others}"] = await service.recall(smallest, calls)
+
+
+async def measure_in_postgresql(service: Service, sizes: list[int], calls: int, results: Results) -> None:
+    for size in sizes:
+        results.in_postgresql[size] = await service.recall(size, max(20, min(calls, 2_000_000 // size)), 1)
+    size = MANY if MANY in sizes else sizes[-1]
+    results.table[f"Recall among {size:,}, searched in PostgreSQL"] = await service.recall(size, calls // 4)
+
+
+async def measure_cached(service: Service, sizes: list[int], calls: int, results: Results) -> None:
+    size = MANY if MANY in sizes else sizes[-1]
+    for encoded, what in ((False, "words and vector"), (True, "words alone")):
+        results.table[f"Recall among {size:,}, {what}, cached"] = await service.cached(size, calls, encoded=encoded)
+
+
+def run(options: argparse.Namespace) -> Results:
+    results = Results()
+    say("the handler that does nothing, 5000 times")
+    results.table["a grpc.aio handler that does nothing"] = asyncio.run(measure_trivial(5_000))
+    with (
+        tempfile.TemporaryDirectory(prefix="somabrain-bench-") as folder,
+        embedded_database(Path(folder) / "data", DatabaseSettings()) as database,
+    ):
+        migrate(database.owner_dsn, database.database, lambda _: None)
+
+        def postgres() -> float:
+            return postgres_cpu_s(Path(folder) / "data")
+
+        async def measured(server: Server, measure: Measure) -> None:
+            async with MemoryClient(server.address, deadline_s=60) as client:
+                service = Service(client, server, Bench(server.cpu_s, postgres))
+                await measure(service, options.sizes, options.calls, results)
+
+        async def write_then_search(service: Service, sizes: list[int], calls: int, results: Results) -> None:
+            results.table["Remember, durable, caller's vector"] = await service.remember(options.memories)
+            say("the same rows as raw SQL")
+            raw = await raw_inserts(database.dsn("postgres"), AT_ONCE, Bench(postgres=postgres).run)
+            results.table["raw SQL: the same rows, one commit each"] = raw
+            await measure_in_memory(service, sizes, calls, results)
+
+        with somabrain(["serve"], settings(database, "2000000000")) as server:
+            asyncio.run(measured(server, write_then_search))
+        with somabrain(["serve"], settings(database, "0")) as server:
+            asyncio.run(measured(server, measure_in_postgresql))
+        with redis() as kept, somabrain(["serve"], settings(database, "0") | {"cache__url": kept.url}) as server:
+            asyncio.run(measured(server, measure_cached))
+    return results
+
+
+def settings(database: EmbeddedDatabase, budget_bytes: str) -> dict[str, object]:
+    return {
+        "postgres_dsn": database.app_dsn,
+        "grpc__host": "127.0.0.1",
+        "auth__mode": "none",
+        "policy__enabled": "false",
+        "replica__budget_bytes": budget_bytes,
+    }
+
+
+def report(results: Results) -> None:
+    table = results.table
+    print(f"{f'{AT_ONCE} calls at once':<52}{HEADER}")
+    for name, figures in table.items():
+        print(figures.line(name))
+    print(f"\n{'Recall, one call at a time, words and vector':<52}{HEADER}")
+    for where, found in (("in memory", results.in_memory), ("in PostgreSQL", results.in_postgresql)):
+        for size, figures in found.items():
+            print(figures.line(f"among {size:,}, {where}"))
+    nothing = table["a grpc.aio handler that does nothing"]
+    remember, raw = table["Remember, durable, caller's vector"], table["raw SQL: the same rows, one commit each"]
+    print(f"\nRemember has {remember.rate / raw.rate:.1%} of the rate of raw SQL")
+    for name, figures in table.items():
+        if name.startswith("Recall"):
+            print(f"{name}: {figures.rate / nothing.rate:.1%} of the rate of doing nothing")
+    if results.shares:
+        total = sum(results.shares.values())
+        print(f"\nwhere the service's time goes in a Recall among {MANY:,} ({total} samples)")
+        for part, count in results.shares.most_common():
+            print(f"{part:<52}{count / total:>11.1%}")
 
 
 def say(sentence: str) -> None:
@@ -187,56 +248,23 @@ def say(sentence: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--memories", type=int, default=2_000, help="memories in the namespace (default: 2000)")
+    parser.add_argument("--memories", type=int, default=2_000, help="Remembers (default: 2000)")
     parser.add_argument("--calls", type=int, default=1_000, help="Recalls of each kind (default: 1000)")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[1_000, MANY], help="sizes of namespaces (default: 1000 10000)"
+    )
+    parser.add_argument("--plot", type=Path, help="where to write latency over size as SVG")
     options = parser.parse_args()
-    say("the handler that does nothing, 5000 times")
-    trivial_ = asyncio.run(measure_trivial(5_000))
-    with (
-        tempfile.TemporaryDirectory(prefix="somabrain-bench-") as folder,
-        embedded_database(Path(folder) / "data", DatabaseSettings()) as database,
-    ):
-        migrate(database.owner_dsn, database.database, lambda _: None)
-        settings = {
-            "postgres_dsn": database.app_dsn,
-            "grpc__host": "127.0.0.1",
-            "auth__mode": "none",
-            "policy__enabled": "false",
-        }
-
-        def postgres() -> float:
-            return postgres_cpu_s(Path(folder) / "data")
-
-        with somabrain(["serve"], settings) as server:
-            bench = Bench(server.cpu_s, postgres)
-            work = measure_service(bench, database, server.address, options.memories, options.calls)
-            remember, given, encoded = asyncio.run(work)
-        with redis() as kept, somabrain(["serve"], {**settings, "cache__url": kept.url}) as server:
-            given_cached, encoded_cached = asyncio.run(
-                measure_cached(Bench(server.cpu_s, postgres), server.address, options.calls)
-            )
-        say("the same rows as raw SQL")
-        raw = asyncio.run(raw_inserts(database.dsn("postgres"), AT_ONCE, Bench(postgres=postgres).run))
-        with somabrain(["serve"], settings) as server:
-            batches = Bench(server.cpu_s, postgres, BATCHES_AT_ONCE)
-            batched = asyncio.run(measure_batches(batches, server.address))
-    title = f"{options.memories} memories, {AT_ONCE} calls at once"
-    print(f"{title:<42}{'rate':>11}{'p50':>12}{'p99':>12}{'server CPU':>14}{'PostgreSQL':>14}")
-    print(trivial_.line("a grpc.aio handler that does nothing"))
-    print(given.line("Recall, words and vector"))
-    print(encoded.line("Recall, words that the server encodes"))
-    print(given_cached.line("Recall, words and vector, cached"))
-    print(encoded_cached.line("Recall, words alone, cached"))
-    print(remember.line("Remember, durable, caller's vector"))
-    print(batched.line(f"BatchRemember, {BATCH} each, {BATCHES_AT_ONCE} calls at once"))
-    print(raw.line("raw SQL: the same rows, one commit each"))
-    print()
-    print(f"Recall, words and vector   {given.rate / trivial_.rate:>6.1%} of the rate of doing nothing")
-    print(f"Recall, encoded            {encoded.rate / trivial_.rate:>6.1%} of the rate of doing nothing")
-    print(f"Recall, words, cached      {encoded_cached.rate / trivial_.rate:>6.1%} of the rate of doing nothing")
-    print(f"                           {encoded_cached.rate / encoded.rate:>6.1f} × the rate of Recall, encoded")
-    print(f"Recall, vector, cached     {given_cached.rate / given.rate:>6.1f} × the rate of Recall, words and vector")
-    print(f"Remember                   {remember.rate / raw.rate:>6.1%} of the rate of raw SQL")
+    options.sizes.sort()
+    results = run(options)
+    report(results)
+    if options.plot:
+        lines = [
+            Line(name, [(size, figures.p50_ms) for size, figures in found.items()])
+            for name, found in (("in memory", results.in_memory), ("in PostgreSQL", results.in_postgresql))
+        ]
+        title = "Recall, one call at a time: median latency"
+        options.plot.write_text(plot(title, "memories in the namespace", "milliseconds", lines))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,13 @@ class Server:
 
     address: str
     process: subprocess.Popen[bytes]
+    http: str = ""
+
+    def metric(self, name: str) -> float:
+        """A metric without labels, as it is now."""
+        with urllib.request.urlopen(f"{self.http}/metrics", timeout=5) as response:
+            lines = response.read().decode().splitlines()
+        return float(next(line.split()[1] for line in lines if line.startswith(f"{name} ")))
 
     def cpu_s(self) -> float:
         """User and system time of the process so far, its threads included."""
@@ -62,15 +69,16 @@ def somabrain(arguments: list[str], settings: Mapping[str, object]) -> Iterator[
     with log.open("wb") as out:
         process = subprocess.Popen([script, *arguments], env=env, stdout=out, stderr=out)
     try:
-        yield Server(_wait(process, log), process)
+        address, http = _wait(process, log)
+        yield Server(address, process, http)
     finally:
         process.terminate()
         process.wait(60)
         shutil.rmtree(folder)
 
 
-def _wait(process: subprocess.Popen[bytes], log: Path) -> str:
-    """Return the address once /ready says so."""
+def _wait(process: subprocess.Popen[bytes], log: Path) -> tuple[str, str]:
+    """Return the address, and that of probes and metrics, once /ready says so."""
     ends_at = time.monotonic() + START_S
     while time.monotonic() < ends_at:
         if process.poll() is not None:
@@ -78,8 +86,9 @@ def _wait(process: subprocess.Popen[bytes], log: Path) -> str:
         for line in log.read_text().splitlines():
             if '"listening"' in line:
                 record = json.loads(line)
-                if _ready(f"http://127.0.0.1:{record['http_port']}/ready"):
-                    return f"127.0.0.1:{record['grpc_port']}"
+                http = f"http://127.0.0.1:{record['http_port']}"
+                if _ready(f"{http}/ready"):
+                    return f"127.0.0.1:{record['grpc_port']}", http
         time.sleep(0.1)
     sys.exit(f"The server was not ready within {START_S:g} s:\n{log.read_text()}")
 

@@ -64,14 +64,18 @@ async def serve(settings: Settings) -> None:
         )
         readiness = Readiness(store, metrics, health.follow)
         await health.follow(ready=False)
+
         # Probes answer while the encoder is still being loaded.
+        def see_store() -> None:
+            metrics.see_store(store.connections(), store.in_memory())
+
         kafka = KafkaHealth(settings.events) if settings.events.brokers else None
         others = {
             **flags.checks(),
             **({"redis": cache.found} if cache else {}),
             **({"kafka": kafka.found} if kafka else {}),
         }
-        app = make_app(readiness, metrics, lambda: metrics.see_connections(*store.connections()), others)
+        app = make_app(readiness, metrics, see_store, others)
         http_port = await stack.enter_async_context(http_server(settings.http, app))
         encoders = await stack.enter_async_context(open_encoders(settings.encoder))
         own = Services(

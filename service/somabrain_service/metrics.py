@@ -100,6 +100,10 @@ class Metrics:
         self.pool = Gauge(
             "somabrain_store_connections", "Connections to PostgreSQL.", ("state",), registry=self.registry
         )
+        self.replicas = Gauge("somabrain_replicas", "Namespaces held in memory.", registry=self.registry)
+        self.replica_bytes = Gauge(
+            "somabrain_replica_bytes", "What namespaces held in memory take, about.", registry=self.registry
+        )
 
         duty = ("worker", "shard")
         self.worker_rounds = Counter(
@@ -131,10 +135,12 @@ class Metrics:
             registry=self.registry,
         )  # fmt: skip
 
-    def see_connections(self, idle: int, in_use: int) -> None:
-        """Note the state of the pool of connections."""
-        self.pool.labels("idle").set(idle)
-        self.pool.labels("in_use").set(in_use)
+    def see_store(self, connections: tuple[int, int], in_memory: tuple[int, int]) -> None:
+        """Note the state of the pool of connections, idle and in use, and the namespaces in memory with their bytes."""
+        self.pool.labels("idle").set(connections[0])
+        self.pool.labels("in_use").set(connections[1])
+        self.replicas.set(in_memory[0])
+        self.replica_bytes.set(in_memory[1])
 
     def exposition(self) -> bytes:
         """Return everything in Prometheus' text format."""

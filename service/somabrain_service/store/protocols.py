@@ -232,6 +232,10 @@ class Store(Protocol):
         """How many connections are idle and in use, for metrics; asks nobody."""
         ...
 
+    def in_memory(self) -> tuple[int, int]:
+        """How many namespaces this process holds in memory, and the bytes they take, for metrics; asks nobody."""
+        ...
+
     async def ping(self) -> None:
         """Ask the database for a sign of life."""
 

@@ -81,6 +81,10 @@ class PostgresStore:
         """See `Store.connections`."""
         return self._transactions.connections()
 
+    def in_memory(self) -> tuple[int, int]:
+        """See `Store.in_memory`."""
+        return 0, 0
+
     async def ping(self) -> None:
         """See `Store.ping`."""
         await self._transactions.ask(_PING)

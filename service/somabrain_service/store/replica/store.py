@@ -28,6 +28,10 @@ class ReplicaStore(PostgresStore):
         super().__init__(transactions, stocks, tasks)
         self.replicas = Replicas(replica.budget_bytes, replica.idle_s, self._source, tasks)
 
+    def in_memory(self) -> tuple[int, int]:
+        """See `Store.in_memory`."""
+        return self.replicas.count, self.replicas.size_bytes
+
     @asynccontextmanager
     async def reading(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AsyncIterator[Reading]:
         """See `Store.reading`."""

@@ -1,0 +1,73 @@
+"""Calls made together, and what they cost those who do the work."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+AT_ONCE = 8
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a run of calls cost; processor time is a call's."""
+
+    rate: float
+    p50_ms: float
+    p99_ms: float
+    server_ms: float
+    postgres_ms: float
+
+    def of(self, items: int) -> Figures:
+        """The same where each call did so many: rate and processor time are of one of them."""
+        return replace(
+            self, rate=self.rate * items, server_ms=self.server_ms / items, postgres_ms=self.postgres_ms / items
+        )
+
+    def line(self, name: str) -> str:
+        spent = f"{self.server_ms:>11.2f} ms{self.postgres_ms:>11.2f} ms"
+        return f"{name:<52}{self.rate:>9.0f}/s{self.p50_ms:>9.2f} ms{self.p99_ms:>9.2f} ms{spent}"
+
+
+HEADER = f"{'rate':>11}{'p50':>12}{'p99':>12}{'server CPU':>14}{'PostgreSQL':>14}"
+
+
+def nothing() -> float:
+    """The clock of a process that takes no part."""
+    return 0.0
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Runs calls, `at_once` together, and reads the clocks of those who do the work."""
+
+    server: Clock = nothing
+    postgres: Clock = nothing
+    at_once: int = AT_ONCE
+
+    async def run(self, calls: int, call: Callable[[int], Awaitable[object]]) -> Figures:
+        """Make `calls` calls."""
+        numbers = iter(range(calls))
+        took: list[float] = []
+
+        async def worker() -> None:
+            for number in numbers:
+                started = time.perf_counter()
+                await call(number)
+                took.append(time.perf_counter() - started)
+
+        server_s, postgres_s, started = self.server(), self.postgres(), time.perf_counter()
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(self.at_once):
+                tasks.create_task(worker())
+        elapsed = time.perf_counter() - started
+        server_s, postgres_s = self.server() - server_s, self.postgres() - postgres_s
+        cuts = statistics.quantiles(took, n=100)
+        return Figures(
+            calls / elapsed, cuts[49] * 1e3, cuts[98] * 1e3, server_s / calls * 1e3, postgres_s / calls * 1e3
+        )
