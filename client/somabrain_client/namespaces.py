@@ -25,6 +25,7 @@ class Namespaces(Connection):
         encoder: str = "",
         recency_half_life: timedelta | None = None,
         default_ttl: timedelta | None = None,
+        feed_retention: timedelta | None = None,
     ) -> Namespace:
         """Make a namespace; what is not said has the server's default."""
         request = pb.CreateNamespaceRequest(
@@ -36,6 +37,7 @@ class Namespaces(Connection):
                     encoder=encoder,
                     recency_half_life=duration(recency_half_life),
                     default_ttl=duration(default_ttl),
+                    feed_retention=duration(feed_retention),
                 ),
             ),
             request_id=uuid.uuid4().hex,
@@ -59,24 +61,35 @@ class Namespaces(Connection):
         namespace: str,
         *,
         display_name: str | Unchanged = UNCHANGED,
+        language: str | Unchanged = UNCHANGED,
+        encoder: str | Unchanged = UNCHANGED,
         recency_half_life: timedelta | Unchanged | None = UNCHANGED,
         default_ttl: timedelta | Unchanged | None = UNCHANGED,
+        feed_retention: timedelta | Unchanged | None = UNCHANGED,
         etag: str = "",
     ) -> Namespace:
-        """Change what is given. None takes a setting away; `etag` refuses the change when another one came between."""
+        """Change what is given. None takes a setting away; `etag` refuses the change when another one came between.
+
+        After another language or encoder the server indexes what is there anew; `get_namespace` tells how much is left.
+        """
         message = pb.Namespace(name=parent(namespace), etag=etag)
         mask = FieldMask()
         if not isinstance(display_name, Unchanged):
             message.display_name = display_name
             mask.paths.append("display_name")
-        if not isinstance(recency_half_life, Unchanged):
-            mask.paths.append("settings.recency_half_life")
-            if recency_half_life is not None:
-                message.settings.recency_half_life.FromTimedelta(recency_half_life)
-        if not isinstance(default_ttl, Unchanged):
-            mask.paths.append("settings.default_ttl")
-            if default_ttl is not None:
-                message.settings.default_ttl.FromTimedelta(default_ttl)
+        for name, word in (("language", language), ("encoder", encoder)):
+            if not isinstance(word, Unchanged):
+                mask.paths.append(f"settings.{name}")
+                setattr(message.settings, name, word)
+        for name, span in (
+            ("recency_half_life", recency_half_life),
+            ("default_ttl", default_ttl),
+            ("feed_retention", feed_retention),
+        ):
+            if not isinstance(span, Unchanged):
+                mask.paths.append(f"settings.{name}")
+                if span is not None:
+                    getattr(message.settings, name).FromTimedelta(span)
         request = pb.UpdateNamespaceRequest(namespace=message, update_mask=mask, request_id=uuid.uuid4().hex)
         return read_namespace((await self._transport.call(self._namespaces.UpdateNamespace, request)).namespace)
 

@@ -122,6 +122,7 @@ class NamespaceStatistics:
     text_bytes: int
     vector_count: int
     unencoded_count: int
+    unanalyzed_count: int
     session_count: int
     term_count: int
     oldest_cursor: str
@@ -141,6 +142,7 @@ class Namespace:
     encoder: str
     recency_half_life: timedelta | None
     default_ttl: timedelta | None
+    feed_retention: timedelta
     version: int
     epoch: str
     etag: str
@@ -338,6 +340,7 @@ def read_namespace(message: namespace_service_pb2.Namespace) -> Namespace:
         encoder=settings.encoder,
         recency_half_life=settings.recency_half_life.ToTimedelta() if settings.HasField("recency_half_life") else None,
         default_ttl=settings.default_ttl.ToTimedelta() if settings.HasField("default_ttl") else None,
+        feed_retention=settings.feed_retention.ToTimedelta(),
         version=message.version,
         epoch=message.epoch,
         etag=message.etag,
@@ -351,6 +354,7 @@ def _read_statistics(message: namespace_service_pb2.NamespaceStatistics) -> Name
         text_bytes=message.text_bytes,
         vector_count=message.vector_count,
         unencoded_count=message.unencoded_count,
+        unanalyzed_count=message.unanalyzed_count,
         session_count=message.session_count,
         term_count=message.term_count,
         oldest_cursor=message.oldest_cursor,

@@ -126,6 +126,8 @@ class WorkersSettings(_Group):
     process cannot keep up (`somabrain_worker_lag_seconds`); each takes a connection for each work."""
     sweep_rest_s: Seconds = 10.0
     """How long a sweep rests when nothing is left to remove: how long rows outlive their time, at most."""
+    index_rest_s: Seconds = 2.0
+    """How long re-encoding and re-analysis rest when nothing is left: how long a changed setting waits, at most."""
 
 
 class IntrospectionSettings(_Group):

@@ -92,7 +92,7 @@ async def serve(settings: Settings) -> None:
         await server.start()
         stack.push_async_callback(server.stop, settings.grpc.drain_s)
         duties = await stack.enter_async_context(
-            open_duties(settings, services.clock, metrics, lambda: readiness.standing.ready)
+            open_duties(settings, services.encoders, services.clock, metrics, lambda: readiness.standing.ready)
         )
         async with asyncio.TaskGroup() as tasks:
             watching = [tasks.create_task(work()) for work in (readiness.watch, flags.follow)]

@@ -65,6 +65,8 @@ async def recall_memories(services: Services, tenant: TenantId, query: RecallQue
             degraded.append(DegradedReason.REENCODING)
         if found.ranking.truncated:
             degraded.append(DegradedReason.DENSE_TRUNCATED)
+        if query.query and found.namespace.reanalyzing:
+            degraded.append(DegradedReason.REANALYZING)
         places = found.ranking.places
         if query.min_score is not None and found.ranking.best_lexical < query.min_score:
             places = ()

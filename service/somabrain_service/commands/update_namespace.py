@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+from somabrain_service.commands.create_namespace import chosen
 from somabrain_service.commands.services import Services
+from somabrain_service.domain import analysis
 from somabrain_service.domain.idempotency import request_key
 from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceChange
@@ -11,13 +15,17 @@ from somabrain_service.domain.namespace import Namespace, NamespaceChange
 async def update_namespace(
     services: Services, tenant: TenantId, change: NamespaceChange, *, request_id: str = ""
 ) -> Namespace:
-    """Change settings; memories that are there keep what they have.
+    """Change settings; memories are encoded and analysed anew in the background where they have to be.
 
     Raises:
+        InvalidArgument: a setting is none that this server has.
         NotFound: no such namespace.
         Aborted: the change's etag is not the current one.
         AlreadyExists: `request_id` came with another body.
         StoreUnavailable: PostgreSQL is gone.
     """
     request = request_key(tenant, request_id, "UpdateNamespace", change)
-    return await services.store.update_namespace(tenant, change, services.clock(), request)
+    settings = chosen(services, change.draft.settings)
+    whole = dataclasses.replace(change, draft=dataclasses.replace(change.draft, settings=settings))
+    analyzer = analysis.newest(settings.language).name
+    return await services.store.update_namespace(tenant, whole, analyzer, services.clock(), request)

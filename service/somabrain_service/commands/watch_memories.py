@@ -57,6 +57,8 @@ async def watch_memories(services: Services, tenant: TenantId, query: WatchQuery
                 memories = await _memories(reading, changes) if query.include_memory else {}
             for change in changes:
                 position = change.position
+                if change.type is ChangeType.REINDEXED:
+                    continue
                 cursor = feed_cursor(tenant, query.parent, epoch, position)
                 yield WatchEvent(change, memories.get(change.name.memory), now, cursor)
                 checkpoint_at = time.monotonic() + CHECKPOINT_S
@@ -95,5 +97,5 @@ def _start(tenant: TenantId, query: WatchQuery, now: Moment) -> tuple[str, Posit
 
 
 async def _memories(reading: Reading, changes: list[Change]) -> dict[MemoryId, Memory]:
-    ids = [change.name.memory for change in changes if change.type not in {ChangeType.FORGOTTEN, ChangeType.EXPIRED}]
+    ids = [change.name.memory for change in changes if change.type in {ChangeType.REMEMBERED, ChangeType.UPDATED}]
     return await reading.live(ids) if ids else {}

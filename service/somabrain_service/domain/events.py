@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from somabrain_service.domain.feed import LAST_ORDINAL, Change, Position
+from somabrain_service.domain.feed import LAST_ORDINAL, Change, ChangeType, Position
 from somabrain_service.domain.names import NamespaceName, TenantId
 
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
@@ -87,7 +87,7 @@ def tell(source: str, backlog: Backlog, now: datetime) -> Telling:
     events = []
     if backlog.changes and not _follows(was.position, backlog.changes[0].position):
         events.append(at.reset(_before(backlog.changes[0].position), now))
-    events += [at.change(change) for change in backlog.changes]
+    events += [at.change(change) for change in backlog.changes if change.type is not ChangeType.REINDEXED]
     position = backlog.changes[-1].position if backlog.more else Position(backlog.version)
     return Telling(was, tuple(events), _told(backlog, position))
 

@@ -17,12 +17,17 @@ LAST_ORDINAL = 2**31 - 1
 
 
 class ChangeType(IntEnum):
-    """What happened; numbers as in the contract."""
+    """What happened; numbers as in the contract, which has no REINDEXED.
+
+    REINDEXED: a memory's vector or terms were made anew by another encoder or analyzer. Nothing happened to the memory,
+    so no watch tells of it; what follows the index in memory needs to know.
+    """
 
     REMEMBERED = 1
     UPDATED = 2
     FORGOTTEN = 3
     EXPIRED = 4
+    REINDEXED = 5
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -66,13 +66,15 @@ class NamespaceDraft:
 class Namespace:
     """A namespace as it is kept; every setting is filled in. `version` rises by one at each write in it.
 
-    `analyzer` names the one that its language had when it was chosen: see `domain.analysis`.
+    `analyzer` names the one that its language had when it was chosen: see `domain.analysis`. `reanalyzing`: some
+    memories have terms of a former one.
     """
 
     name: NamespaceName
     display_name: str
     settings: NamespaceSettings
     analyzer: str
+    reanalyzing: bool
     create_time: datetime
     update_time: datetime
     version: int
@@ -85,7 +87,14 @@ class Namespace:
         return Moment(self.epoch, self.version)
 
 
-CHANGEABLE = ("display_name", "settings.recency_half_life", "settings.default_ttl", "settings.feed_retention")
+CHANGEABLE = (
+    "display_name",
+    "settings.recency_half_life",
+    "settings.default_ttl",
+    "settings.feed_retention",
+    "settings.encoder",
+    "settings.language",
+)
 """What may change after a namespace was made, by its path."""
 
 
@@ -103,23 +112,24 @@ class NamespaceChange:
         return self.draft.name
 
     def settings(self, current: NamespaceSettings) -> NamespaceSettings:
-        """The settings as they are to become; what is unset has its default."""
+        """The settings as they are to become."""
         named = {path.removeprefix("settings.") for path in self.paths if path.startswith("settings.")}
-        chosen = dataclasses.replace(current, **{name: getattr(self.draft.settings, name) for name in named})
-        return dataclasses.replace(chosen, feed_retention=chosen.feed_retention or DEFAULT_FEED_RETENTION)
+        return dataclasses.replace(current, **{name: getattr(self.draft.settings, name) for name in named})
 
 
 @dataclass(frozen=True, slots=True)
 class NamespaceStatistics:
     """What a namespace and its tenant hold; what has expired is not counted, even where it still awaits removal.
 
-    `unencoded`: memories without a vector of the namespace's encoder; none where that makes no vectors.
+    `unencoded`: memories without a vector of the namespace's encoder; none where that makes no vectors. `unanalyzed`:
+    memories that still have terms of a former language.
     """
 
     memories: int
     text_bytes: int
     vectors: int
     unencoded: int
+    unanalyzed: int
     sessions: int
     terms: int
     tenant_memories: int

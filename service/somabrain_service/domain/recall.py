@@ -18,6 +18,7 @@ class DegradedReason(IntEnum):
     ENCODER_UNAVAILABLE = 1
     DENSE_TRUNCATED = 2
     REENCODING = 3
+    REANALYZING = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from common.errors import InvalidArgument, Unimplemented
+from common.errors import InvalidArgument
 from somabrain.memory.v1 import namespace_service_pb2 as pb
 from somabrain_service.domain.names import NamespaceName
 from somabrain_service.domain.namespace import (
@@ -39,19 +39,11 @@ def read_draft(request: pb.CreateNamespaceRequest) -> NamespaceDraft:
     )
 
 
-_FIXED = {
-    "settings.language": "the memories that are there would have to be analysed anew.",
-    "settings.encoder": "the memories that are there would have to be encoded anew.",
-}
-"""Settings that cannot be changed yet, each with why."""
-
-
 def read_change(request: pb.UpdateNamespaceRequest) -> NamespaceChange:
     """Return what is to change: the fields that the mask names, and of the others nothing is read.
 
     Raises:
         InvalidArgument: a field is out of its bound, or the mask names none that may change.
-        Unimplemented: the mask names a setting that cannot be changed yet.
     """
     wanted, said = request.namespace, "namespace.settings"
     paths = _read_mask(request.update_mask.paths)
@@ -63,6 +55,8 @@ def read_change(request: pb.UpdateNamespaceRequest) -> NamespaceChange:
         name=NamespaceName.parse(wanted.name, "namespace.name"),
         display_name=wanted.display_name if "display_name" in paths else "",
         settings=NamespaceSettings(
+            language=wanted.settings.language if "settings.language" in paths else "",
+            encoder=wanted.settings.encoder if "settings.encoder" in paths else "",
             recency_half_life=span("recency_half_life"),
             default_ttl=span("default_ttl"),
             feed_retention=span("feed_retention"),
@@ -72,12 +66,6 @@ def read_change(request: pb.UpdateNamespaceRequest) -> NamespaceChange:
 
 
 def _read_mask(paths: Sequence[str]) -> tuple[str, ...]:
-    for path in paths:
-        if path in _FIXED:
-            raise Unimplemented(
-                f"update_mask: namespace.{path} cannot be changed yet: {_FIXED[path]} Leave it out, or make another "
-                "namespace."
-            )
     if not paths or not set(paths) <= set(CHANGEABLE):
         raise InvalidArgument("update_mask", f"must name one or more of {', '.join(CHANGEABLE)}, and nothing else")
     return tuple(sorted(set(paths)))
@@ -114,6 +102,7 @@ def _write_statistics(statistics: NamespaceStatistics) -> pb.NamespaceStatistics
         text_bytes=statistics.text_bytes,
         vector_count=statistics.vectors,
         unencoded_count=statistics.unencoded,
+        unanalyzed_count=statistics.unanalyzed,
         session_count=statistics.sessions,
         term_count=statistics.terms,
         tenant_memory_limit=statistics.allowed.memories,

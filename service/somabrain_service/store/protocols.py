@@ -276,9 +276,11 @@ class Store(Protocol):
         ...
 
     async def update_namespace(
-        self, tenant: TenantId, change: NamespaceChange, now: datetime, request: RequestKey | None
+        self, tenant: TenantId, change: NamespaceChange, analyzer: str, now: datetime, request: RequestKey | None
     ) -> Namespace:
-        """Change a namespace's settings, and nothing in it.
+        """Change a namespace's settings; `analyzer` is that of its language where that changes.
+
+        Another encoder's vectors go with the change; what there is to be indexed anew is done by `Holding`.
 
         Raises:
             NotFound: no such namespace.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-HEAD = 3
+HEAD = 4
 """Number of the newest migration in this image."""
 
 READ = "SELECT current, oldest_compatible FROM schema_info"

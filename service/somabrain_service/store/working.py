@@ -6,11 +6,15 @@ lost the lock, because PostgreSQL or the network gave its connection up, has wit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from somabrain_service.domain.events import Backlog, Telling, Told
 from somabrain_service.domain.names import TenantId
@@ -47,6 +51,44 @@ class DroppedChanges:
 
     count: int
     untold: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unencoded:
+    """A namespace in which memories have no vector of its encoder."""
+
+    tenant: TenantId
+    ns: int
+    encoder_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnencodedText:
+    """A memory without a vector, and since when it waits for one."""
+
+    id: int
+    revision: int
+    text: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The vector, float32[d], of a memory as it was at `revision`."""
+
+    id: int
+    revision: int
+    vector: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Unanalyzed:
+    """A namespace in which memories have terms of another analyzer than its own, `since` then."""
+
+    tenant: TenantId
+    ns: int
+    analyzer: str
+    since: datetime
 
 
 class Holding(Protocol):
@@ -92,6 +134,32 @@ class Holding(Protocol):
 
     async def drop_keys(self, now: datetime, limit: int) -> Dropped:
         """Drop at most `limit` request ids whose time has passed."""
+
+    async def unencoded(self, encoders: Sequence[str]) -> list[Unencoded]:
+        """Namespaces of the shard that have one of these encoders, and memories without a vector of it."""
+        ...
+
+    async def texts(self, where: Unencoded, after: int, limit: int) -> list[UnencodedText]:
+        """Memories without a vector, with ids above `after`, in their order."""
+        ...
+
+    async def encode(self, where: Unencoded, encoded: Sequence[Encoded], now: datetime) -> int:
+        """Keep vectors of memories that are still as they were, in a namespace whose encoder is still that one.
+
+        Returns:
+            How many were kept.
+        """
+        ...
+
+    async def unanalyzed(self, limit: int) -> list[Unanalyzed]:
+        """Namespaces of the shard with terms of a former analyzer, at most `limit`, those waiting longest first."""
+        ...
+
+    async def analyze(self, where: Unanalyzed, terms: Callable[[str], Counter[str]], now: datetime, limit: int) -> int:
+        """Give the next memories of the namespace, at most `limit`, the terms of their texts; says how many there were.
+
+        Fewer than `limit`: they were the last.
+        """
         ...
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 
 import structlog
 
 from common.config.settings import Settings
+from somabrain_service.encoders.protocols import Encoder
 from somabrain_service.kafka.publisher import Publisher
 from somabrain_service.metrics import Metrics
 from somabrain_service.store.open import open_worker_store
@@ -17,6 +18,8 @@ from somabrain_service.workers.expired import ExpiredMemories
 from somabrain_service.workers.old_changes import OldChanges
 from somabrain_service.workers.old_requests import OldRequests
 from somabrain_service.workers.protocols import Worker
+from somabrain_service.workers.reanalysis import Reanalysis
+from somabrain_service.workers.reencoding import Reencoding
 from somabrain_service.workers.relay import Relay
 from somabrain_service.workers.running import Duty
 
@@ -25,7 +28,11 @@ _log = structlog.get_logger(__name__)
 
 @asynccontextmanager
 async def open_duties(
-    settings: Settings, clock: Callable[[], datetime], metrics: Metrics, may_work: Callable[[], bool]
+    settings: Settings,
+    encoders: Mapping[str, Encoder],
+    clock: Callable[[], datetime],
+    metrics: Metrics,
+    may_work: Callable[[], bool],
 ) -> AsyncIterator[list[Duty]]:
     """Every work in every shard, to be run beside each other; none without `worker_dsn`, which is said.
 
@@ -35,7 +42,7 @@ async def open_duties(
     async with AsyncExitStack() as stack:
         shards = [Shard(number, settings.workers.shards) for number in range(settings.workers.shards)]
         # Each shard has workers of its own, because a worker may keep in mind how far it is.
-        works = [(shard, worker) for shard in shards for worker in _workers(settings, clock, metrics, stack)]
+        works = [(shard, worker) for shard in shards for worker in _workers(settings, encoders, clock, metrics, stack)]
         if settings.worker_dsn is None:
             _log.warning(
                 "background work is off",
@@ -50,13 +57,18 @@ async def open_duties(
 
 
 def _workers(
-    settings: Settings, clock: Callable[[], datetime], metrics: Metrics, stack: AsyncExitStack
+    settings: Settings,
+    encoders: Mapping[str, Encoder],
+    clock: Callable[[], datetime],
+    metrics: Metrics,
+    stack: AsyncExitStack,
 ) -> list[Worker]:
     """Every work that the settings ask for; what it opens, `stack` closes."""
-    rest_s, events = settings.workers.sweep_rest_s, settings.events
+    rest_s, index_s, events = settings.workers.sweep_rest_s, settings.workers.index_rest_s, settings.events
     hold = timedelta(seconds=events.hold_s) if events.brokers else None
     works: list[Worker] = [
         ExpiredMemories(clock, rest_s), OldChanges(clock, metrics, rest_s, hold), OldRequests(clock, rest_s),
+        Reencoding(encoders, clock, index_s), Reanalysis(clock, index_s),
     ]  # fmt: skip
     if events.brokers:
         publisher = Publisher(events)

@@ -126,8 +126,7 @@ async def test_the_retention_of_the_feed_can_be_changed(brain: Running, idp: Iss
 @pytest.mark.parametrize(
     ("path", "code"),
     [
-        ("settings.language", grpc.StatusCode.UNIMPLEMENTED),
-        ("settings.encoder", grpc.StatusCode.UNIMPLEMENTED),
+        ("create_time", grpc.StatusCode.INVALID_ARGUMENT),
         ("settings", grpc.StatusCode.INVALID_ARGUMENT),
         ("version", grpc.StatusCode.INVALID_ARGUMENT),
         ("*", grpc.StatusCode.INVALID_ARGUMENT),

@@ -70,6 +70,39 @@ async def short_lived(running: Running, idp: Issuer, count: int) -> None:
             await client.remember(namespace, f"short {number}", ttl=timedelta(milliseconds=1))
 
 
+async def test_another_encoder_and_language_are_worked_in_while_calls_go_on(
+    folder: Path, busy: dict[str, object], own: Clone, idp: Issuer
+) -> None:
+    """From words alone in English to sentence vectors and German, with progress, and without a restart."""
+    chosen = {**busy, "encoder__kind": "minilm-l6-v2-int8", "workers__index_rest_s": 0.2}
+    with service(folder, chosen) as running:
+        running.wait_until_ready()
+        async with MemoryClient(running.address, token=idp.token("indexed")) as client:
+            namespace = (await client.create_namespace(unique(), encoder="lexical")).name
+            for number in range(40):
+                await client.remember(namespace, f"In den Häusern spielten Kinder {number}")
+            assert not (await client.recall(namespace, "ein Haus")).hits
+            changed = await client.update_namespace(namespace, encoder="minilm-l6-v2-int8", language="de")
+            assert (changed.encoder, changed.language) == ("minilm-l6-v2-int8", "de")
+            ends_at = time.monotonic() + WAIT_S
+            while True:
+                held = (await client.get_namespace(namespace)).statistics
+                assert held is not None
+                assert time.monotonic() < ends_at, held
+                if not held.unencoded_count and not held.unanalyzed_count:
+                    break
+            assert held.vector_count == 40
+            answer = await client.recall(namespace, "ein Haus", explain=True)
+            assert (len(answer.hits), answer.degraded, answer.encoder_id) == (10, (), "minilm-l6-v2-int8")
+            first = answer.hits[0].breakdown
+            assert first is not None
+            assert min(first.dense, first.lexical) > 0
+            assert series(running, 'somabrain_worker_rows_total{worker="reencoding"}') == 40
+            assert series(running, 'somabrain_worker_rows_total{worker="reanalysis"}') == 40
+            back = await client.update_namespace(namespace, language="", encoder="lexical")
+            assert (back.encoder, back.language) == ("lexical", "en")
+
+
 async def test_what_expires_is_removed_and_measured(
     folder: Path, busy: dict[str, object], own: Clone, idp: Issuer
 ) -> None:

@@ -15,14 +15,22 @@ from common.errors import NotFound
 from somabrain_service.commands.batch_remember_memories import Item, batch_remember_memories
 from somabrain_service.commands.create_namespace import create_namespace
 from somabrain_service.commands.forget_memory import forget_memory
+from somabrain_service.commands.get_namespace import get_namespace
 from somabrain_service.commands.list_memories import list_memories
 from somabrain_service.commands.recall_memories import recall_memories
 from somabrain_service.commands.remember_memory import Remembered, remember_memory
 from somabrain_service.commands.services import Services
 from somabrain_service.commands.update_memory import update_memory
+from somabrain_service.commands.update_namespace import update_namespace
 from somabrain_service.domain.memory import Memory, MemoryDraft, Vector
 from somabrain_service.domain.names import MemoryName, NamespaceName, TenantId, tenant_id
-from somabrain_service.domain.namespace import Namespace, NamespaceDraft, NamespaceSettings
+from somabrain_service.domain.namespace import (
+    Namespace,
+    NamespaceChange,
+    NamespaceDraft,
+    NamespaceSettings,
+    NamespaceStatistics,
+)
 from somabrain_service.domain.pages import ListQuery
 from somabrain_service.domain.patch import MemoryPatch
 from somabrain_service.domain.recall import RecallAnswer, RecallQuery
@@ -92,6 +100,15 @@ class Brain:
 
     async def forget(self, name: MemoryName, **fields: Any) -> str:
         return await forget_memory(self.services, self.tenant, name, **fields)
+
+    async def change(self, **settings: Any) -> Namespace:
+        """Another language, encoder or span."""
+        draft = NamespaceDraft(self.parent, settings=NamespaceSettings(**settings))
+        change = NamespaceChange(draft, tuple(f"settings.{name}" for name in sorted(settings)))
+        return await update_namespace(self.services, self.tenant, change)
+
+    async def measured(self) -> NamespaceStatistics:
+        return (await get_namespace(self.services, self.tenant, self.parent))[1]
 
     async def listed(self, **fields: Any) -> list[Memory]:
         """All pages of a list."""

@@ -119,10 +119,13 @@ async def test_the_worker_reads_only_the_columns_that_its_work_needs(
     words of a memory there are two: the text, whose length is counted, and the terms, which are counted off."""
     del two_tenants
     needed = {
-        "namespaces": {"tenant_id", "id", "name", "version", "epoch", "feed_retention"},
+        "namespaces": {
+            "tenant_id", "id", "name", "version", "epoch", "feed_retention", "analyzer", "encoder", "update_time",
+            "analyzed_after",
+        },
         "usage": {"tenant_id", "namespace_id", "memories", "text_bytes", "tokens", "vectors"},
-        "memories": {"tenant_id", "namespace_id", "id", "text", "revision", "length", "expire_time"},
-        "memory_vectors": {"tenant_id", "namespace_id", "memory"},
+        "memories": {"tenant_id", "namespace_id", "id", "text", "revision", "length", "expire_time", "update_time"},
+        "memory_vectors": {"tenant_id", "namespace_id", "memory", "encoder_id"},
         "terms": {"tenant_id", "namespace_id", "term", "df"},
         "memory_terms": {"tenant_id", "namespace_id", "term", "memory"},
         "changes": {

@@ -161,7 +161,7 @@ async def insert(
         results[index] = writing.kept(namespace.name, memory, new, place)
     moment = namespace.moment
     if placed:
-        moment = await _write(connection, tenant, ns, placed)
+        moment = await _write(connection, tenant, ns, namespace.etag, placed)
     results |= {index: results[earlier] for index, earlier in twins.items()}
     return WrittenMany([results[index] for index in range(len(items))], moment)
 
@@ -194,7 +194,9 @@ async def _places(
     return places
 
 
-async def _write(connection: AsyncConnection, tenant: TenantId, ns: int, placed: Sequence[_Placed]) -> Moment:
+async def _write(
+    connection: AsyncConnection, tenant: TenantId, ns: int, etag: str, placed: Sequence[_Placed]
+) -> Moment:
     now = placed[0].new.create_time
     # In the order of their keys, so that two batches with the same requests wait for each other and do not deadlock.
     claims = sorted((p.request.key, p.request.body_hash, p.id) for p in placed if p.request)
@@ -228,7 +230,7 @@ async def _write(connection: AsyncConnection, tenant: TenantId, ns: int, placed:
     )
     changed = [(p.id, 1) for p in placed]
     return await writing.raise_version(
-        connection, tenant, ns, writing.ChangeType.REMEMBERED, changed, placed[-1].new.create_time, counts
+        connection, tenant, ns, writing.ChangeType.REMEMBERED, changed, placed[-1].new.create_time, counts, etag
     )
 
 

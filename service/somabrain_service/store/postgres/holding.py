@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -20,10 +21,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from common.errors import StoreUnavailable
 from somabrain_service.domain.events import Backlog, Telling, Told
 from somabrain_service.domain.names import TenantId
-from somabrain_service.store.postgres import relaying, sweeping
+from somabrain_service.store.postgres import indexing, relaying, sweeping
 from somabrain_service.store.postgres.engine import ATTEMPTS, FOREIGN, pause
 from somabrain_service.store.postgres.faults import Retry, connection_lost, fault, may_run_again, told
-from somabrain_service.store.working import Dropped, DroppedChanges, Due, Holding, Shard
+from somabrain_service.store.working import (
+    Dropped,
+    DroppedChanges,
+    Due,
+    Encoded,
+    Holding,
+    Shard,
+    Unanalyzed,
+    Unencoded,
+    UnencodedText,
+)
 
 T = TypeVar("T")
 
@@ -97,6 +108,26 @@ class PostgresHolding:
     async def drop_keys(self, now: datetime, limit: int) -> Dropped:
         """See `Holding.drop_keys`."""
         return await self._do(lambda connection: sweeping.drop_keys(connection, self._shard, now, limit))
+
+    async def unencoded(self, encoders: Sequence[str]) -> list[Unencoded]:
+        """See `Holding.unencoded`."""
+        return await self._do(lambda connection: indexing.unencoded(connection, self._shard, encoders))
+
+    async def texts(self, where: Unencoded, after: int, limit: int) -> list[UnencodedText]:
+        """See `Holding.texts`."""
+        return await self._do(lambda connection: indexing.texts(connection, where, after, limit))
+
+    async def encode(self, where: Unencoded, encoded: Sequence[Encoded], now: datetime) -> int:
+        """See `Holding.encode`."""
+        return await self._do(lambda connection: indexing.encode(connection, where, encoded, now))
+
+    async def unanalyzed(self, limit: int) -> list[Unanalyzed]:
+        """See `Holding.unanalyzed`."""
+        return await self._do(lambda connection: indexing.unanalyzed(connection, self._shard, limit))
+
+    async def analyze(self, where: Unanalyzed, terms: Callable[[str], Counter[str]], now: datetime, limit: int) -> int:
+        """See `Holding.analyze`."""
+        return await self._do(lambda connection: indexing.analyze(connection, where, terms, now, limit))
 
     async def _do(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Run `work` as a transaction, more than once when it lost a race. After a failure the shard is to be left."""

@@ -8,11 +8,14 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.errors import Aborted, NotFound
+from somabrain_service.domain.feed import ChangeType
 from somabrain_service.domain.idempotency import RequestKey
 from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceStatistics
 from somabrain_service.encoders.protocols import LEXICAL
 from somabrain_service.store.postgres import filters, requests, rows
+from somabrain_service.store.postgres.faults import Retry
+from somabrain_service.store.postgres.indexing import NO_MEMORY
 
 # What has expired but is not swept yet is counted in `usage` and `terms`, and taken off here. Row security keeps the
 # tenant's counts the tenant's.
@@ -33,6 +36,9 @@ SELECT {rows.NAMESPACE},
     u.text_bytes - (SELECT coalesce(sum(text_bytes), 0) FROM here) AS text_bytes,
     (SELECT count(*) FROM vector) AS vectors,
     (SELECT count(*) FROM vector WHERE encoder_id = n.encoder) AS encoded,
+    CASE WHEN n.analyzed_after IS NULL THEN 0 ELSE (
+        SELECT count(*) FROM memories m WHERE m.namespace_id = n.id AND m.id > n.analyzed_after AND {filters.LIVE}
+    ) END AS unanalyzed,
     (SELECT count(DISTINCT m.session) FROM memories m
         WHERE m.namespace_id = n.id AND m.session <> '' AND {filters.LIVE}) AS sessions,
     (SELECT count(*) FROM terms t LEFT JOIN term USING (term)
@@ -46,13 +52,33 @@ _PAGE = text(f"""
 SELECT {rows.NAMESPACE} FROM namespaces n WHERE n.name COLLATE "C" > :after ORDER BY n.name COLLATE "C" LIMIT :limit
 """)
 
-_LOCKED = text(f"SELECT n.id, {rows.NAMESPACE} FROM namespaces n WHERE n.name = :name FOR UPDATE")
+_FIND = text(f"SELECT n.id, {rows.NAMESPACE} FROM namespaces n WHERE n.name = :name")
+_LOCKED = text(f"{_FIND.text} FOR UPDATE")
 
+# Another encoder or analyzer changes what Recall finds, and so raises the version, of which the feed misses none.
 _UPDATE = text(f"""
+WITH raised AS (
+    INSERT INTO changes (tenant_id, namespace_id, version, ordinal, type, memory, revision, change_time)
+    SELECT tenant_id, id, version + 1, 0, :reindexed, {NO_MEMORY}, 0, :now FROM namespaces
+    WHERE id = :ns AND (analyzer <> :analyzer OR encoder <> :encoder)
+)
 UPDATE namespaces n SET display_name = :display_name, recency_half_life = :recency_half_life,
-    default_ttl = :default_ttl, feed_retention = :feed_retention, revision = revision + 1, update_time = :now
+    default_ttl = :default_ttl, feed_retention = :feed_retention, language = :language, analyzer = :analyzer,
+    encoder = :encoder, revision = revision + 1, update_time = :now,
+    analyzed_after = CASE WHEN analyzer <> :analyzer THEN -1 ELSE analyzed_after END,
+    version = version + CAST(analyzer <> :analyzer OR encoder <> :encoder AS integer)
 WHERE n.id = :ns RETURNING {rows.NAMESPACE}
 """)
+
+_DROP_VECTORS = text("""
+DELETE FROM memory_vectors v WHERE v.namespace_id = :ns AND v.memory = ANY(ARRAY(
+    SELECT memory FROM memory_vectors
+    WHERE namespace_id = :ns AND memory > :after ORDER BY memory LIMIT :batch
+)) RETURNING v.memory
+""")
+_NO_VECTORS = text("UPDATE usage SET vectors = 0 WHERE namespace_id = :ns")
+VECTORS = 5000
+"""Vectors that one statement removes."""
 
 
 async def measure(
@@ -67,6 +93,7 @@ async def measure(
         text_bytes=int(row.text_bytes),
         vectors=row.vectors,
         unencoded=0 if row.encoder == LEXICAL else row.memories - row.encoded,
+        unanalyzed=row.unanalyzed,
         sessions=row.sessions,
         terms=row.terms,
         tenant_memories=int(row.tenant_memories),
@@ -81,17 +108,30 @@ async def page(connection: AsyncConnection, after: str, limit: int) -> list[Name
 
 
 async def update(
-    connection: AsyncConnection, tenant: TenantId, change: NamespaceChange, now: datetime, request: RequestKey | None
+    connection: AsyncConnection,
+    tenant: TenantId,
+    change: NamespaceChange,
+    analyzer: str,
+    now: datetime,
+    request: RequestKey | None,
 ) -> Namespace:
     """See `Store.update_namespace`."""
+    row = (await connection.execute(_FIND, {"name": change.name.namespace})).one_or_none()
+    if row is None:
+        raise absent(change.name)
+    if await requests.find(connection, request, now):
+        return rows.namespace(row)
+    _check(change.etag, rows.namespace(row).etag)
+    if change.settings(rows.namespace(row).settings).encoder != row.encoder:
+        # Before the namespace's row is locked, so that writers wait only for what they were writing meanwhile.
+        await _drop_vectors(connection, row.id)
     row = (await connection.execute(_LOCKED, {"name": change.name.namespace})).one_or_none()
     if row is None:
         raise absent(change.name)
     current = rows.namespace(row)
     if await requests.find(connection, request, now):
-        return current
-    if change.etag and change.etag != current.etag:
-        raise Aborted("etag: is not the current one; read the namespace again and decide anew.")
+        raise Retry
+    _check(change.etag, current.etag)
     settings = change.settings(current.settings)
     values = {
         "ns": row.id,
@@ -100,9 +140,28 @@ async def update(
         "recency_half_life": settings.recency_half_life,
         "default_ttl": settings.default_ttl,
         "feed_retention": settings.feed_retention,
+        "language": settings.language,
+        "analyzer": analyzer if "settings.language" in change.paths else current.analyzer,
+        "encoder": settings.encoder,
+        "reindexed": int(ChangeType.REINDEXED),
     }
+    if settings.encoder != current.settings.encoder:
+        await _drop_vectors(connection, row.id)
+        await connection.execute(_NO_VECTORS, {"ns": row.id})
     await requests.keep(connection, tenant, request, now, ns=row.id, memory=None)
     return rows.namespace((await connection.execute(_UPDATE, values)).one())
+
+
+async def _drop_vectors(connection: AsyncConnection, ns: int) -> None:
+    """Remove the vectors of an encoder that is no longer the namespace's: they are never compared again."""
+    after = -1
+    while gone := (await connection.execute(_DROP_VECTORS, {"ns": ns, "after": after, "batch": VECTORS})).all():
+        after = max(row.memory for row in gone)
+
+
+def _check(etag: str, current: str) -> None:
+    if etag and etag != current:
+        raise Aborted("etag: is not the current one; read the namespace again and decide anew.")
 
 
 def absent(name: NamespaceName) -> NotFound:

@@ -101,8 +101,9 @@ SELECT memory, encoder_id, CAST(embedding AS real[]) AS embedding FROM memory_ve
 WHERE namespace_id = :ns AND memory = ANY(CAST(:ids AS bigint[]))
 """)
 
-_UNCHANGED = """ AND NOT EXISTS (
-    SELECT FROM changes c WHERE c.namespace_id = :ns AND c.version > :unchanged_since AND c.memory = m.id)"""
+_UNCHANGED = f""" AND NOT EXISTS (
+    SELECT FROM changes c WHERE c.namespace_id = :ns AND c.version > :unchanged_since AND c.memory = m.id
+    AND c.type <> {int(ChangeType.REINDEXED)})"""
 
 _KEYS = {
     OrderField.CREATE_TIME: ("m.id", "bigint"),  # rises with it

@@ -11,7 +11,7 @@ from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName
 from somabrain_service.domain.namespace import Namespace, NamespaceSettings
 
 NAMESPACE = """n.name, n.display_name, n.analyzer, n.language, n.encoder, n.recency_half_life, n.default_ttl,
-    n.feed_retention, n.create_time, n.update_time, n.revision, n.version, n.epoch"""
+    n.feed_retention, n.analyzed_after, n.create_time, n.update_time, n.revision, n.version, n.epoch"""
 
 MEMORY = """m.id, m.text, m.kind, m.session, m.position, m.subject, m.labels, m.event_time, m.create_time,
     m.update_time, m.salience, m.expire_time, m.pinned, m.revision"""
@@ -30,6 +30,7 @@ def namespace(row: Row[Any]) -> Namespace:
             feed_retention=row.feed_retention,
         ),
         analyzer=row.analyzer,
+        reanalyzing=row.analyzed_after is not None,
         create_time=row.create_time,
         update_time=row.update_time,
         version=row.version,

@@ -157,12 +157,12 @@ class PostgresStore:
             return await namespaces.page(connection, after, limit)
 
     async def update_namespace(
-        self, tenant: TenantId, change: NamespaceChange, now: datetime, request: RequestKey | None
+        self, tenant: TenantId, change: NamespaceChange, analyzer: str, now: datetime, request: RequestKey | None
     ) -> Namespace:
         """See `Store.update_namespace`."""
 
         async def work(connection: AsyncConnection) -> Namespace:
-            return await namespaces.update(connection, tenant, change, now, request)
+            return await namespaces.update(connection, tenant, change, analyzer, now, request)
 
         return self._known.keep(tenant, await self._transactions.write(tenant, work))
 
@@ -249,6 +249,7 @@ class PostgresStore:
                     vectors=int(new.vector is not None),
                     terms=dict.fromkeys(new.terms, 1),
                 ),
+                namespace.etag,
             )
             return Written(writing.kept(name, memory, new, row.position), moment)
 
@@ -319,7 +320,7 @@ class PostgresStore:
             await requests.keep(connection, tenant, request, now, ns=row.id, memory=name.memory)
             changed = [(name.memory, memory.revision)]
             moment = await writing.raise_version(
-                connection, tenant, row.id, writing.ChangeType.UPDATED, changed, now, counts
+                connection, tenant, row.id, writing.ChangeType.UPDATED, changed, now, counts, namespace.etag
             )
             lost = [term for term, df in counts.terms.items() if df < 0]
             await connection.execute(writing.DROP_TERMS, {"ns": row.id, "terms": lost})

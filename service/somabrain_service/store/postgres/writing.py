@@ -87,7 +87,8 @@ FROM gone
 
 RAISE = text("""
 WITH raised AS (
-    UPDATE namespaces SET version = version + 1 WHERE id = :ns RETURNING id, version, epoch
+    UPDATE namespaces SET version = version + 1
+    WHERE id = :ns AND (CAST(:etag AS text) IS NULL OR epoch || '-' || revision = :etag) RETURNING id, version, epoch
 ), counted AS (
     UPDATE usage u SET memories = u.memories + :memories, text_bytes = u.text_bytes + :text_bytes,
         tokens = u.tokens + :tokens, vectors = u.vectors + :vectors
@@ -196,10 +197,12 @@ async def raise_version(
     changed: Sequence[tuple[MemoryId, int]],
     now: datetime,
     counts: Counts,
+    etag: str | None = None,
 ) -> Moment:
     """The last statement of a writing transaction: from here on it holds the namespace's row.
 
-    `changed` are memories, each with its revision, in the order in which the feed tells of them.
+    `changed` are memories, each with its revision, in the order in which the feed tells of them. `etag` is that of the
+    namespace whose encoder and analyzer made what was written; None: nothing was made by them.
     """
     terms = sorted(counts.terms)
     values = {
@@ -209,6 +212,7 @@ async def raise_version(
         "ids": bigints(memory for memory, _ in changed),
         "revisions": bigints(revision for _, revision in changed),
         "now": now,
+        "etag": etag,
         "memories": counts.memories,
         "text_bytes": counts.text_bytes,
         "tokens": counts.tokens,
@@ -218,6 +222,6 @@ async def raise_version(
     }
     row = (await connection.execute(RAISE, values)).one_or_none()
     if row is None:
-        # The namespace was deleted under us: begin again, and find that out.
+        # The namespace was deleted or its settings were changed under us: begin again, and find that out.
         raise Retry
     return Moment(row.epoch, row.version)

@@ -67,6 +67,8 @@ class _DegradedReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Degrad
     """More vectors than are compared exactly: some were not."""
     DEGRADED_REASON_REENCODING: _DegradedReason.ValueType  # 3
     """Some memories have no vector of the namespace's encoder yet."""
+    DEGRADED_REASON_REANALYZING: _DegradedReason.ValueType  # 4
+    """Some memories are still found by the stems of a former language."""
 
 class DegradedReason(_DegradedReason, metaclass=_DegradedReasonEnumTypeWrapper):
     """Why an answer is less than it could be."""
@@ -78,6 +80,8 @@ DEGRADED_REASON_DENSE_TRUNCATED: DegradedReason.ValueType  # 2
 """More vectors than are compared exactly: some were not."""
 DEGRADED_REASON_REENCODING: DegradedReason.ValueType  # 3
 """Some memories have no vector of the namespace's encoder yet."""
+DEGRADED_REASON_REANALYZING: DegradedReason.ValueType  # 4
+"""Some memories are still found by the stems of a former language."""
 Global___DegradedReason: _TypeAlias = DegradedReason  # noqa: Y015
 
 @_typing.final

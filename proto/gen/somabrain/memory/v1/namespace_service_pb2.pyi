@@ -87,6 +87,7 @@ class NamespaceStatistics(_message.Message):
     TENANT_MEMORY_COUNT_FIELD_NUMBER: _builtins.int
     TENANT_BYTE_LIMIT_FIELD_NUMBER: _builtins.int
     TENANT_BYTE_COUNT_FIELD_NUMBER: _builtins.int
+    UNANALYZED_COUNT_FIELD_NUMBER: _builtins.int
     memory_count: _builtins.int
     text_bytes: _builtins.int
     """Bytes of text."""
@@ -107,6 +108,8 @@ class NamespaceStatistics(_message.Message):
     """What the tenant may hold in all, in bytes of text; 0: no limit."""
     tenant_byte_count: _builtins.int
     """What the tenant's namespaces hold in all, in bytes of text."""
+    unanalyzed_count: _builtins.int
+    """Memories that are still found by the stems of a former language."""
     def __init__(
         self,
         *,
@@ -121,10 +124,11 @@ class NamespaceStatistics(_message.Message):
         tenant_memory_count: _builtins.int = ...,
         tenant_byte_limit: _builtins.int = ...,
         tenant_byte_count: _builtins.int = ...,
+        unanalyzed_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory_count", b"memory_count", "oldest_cursor", b"oldest_cursor", "session_count", b"session_count", "tenant_byte_count", b"tenant_byte_count", "tenant_byte_limit", b"tenant_byte_limit", "tenant_memory_count", b"tenant_memory_count", "tenant_memory_limit", b"tenant_memory_limit", "term_count", b"term_count", "text_bytes", b"text_bytes", "unencoded_count", b"unencoded_count", "vector_count", b"vector_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory_count", b"memory_count", "oldest_cursor", b"oldest_cursor", "session_count", b"session_count", "tenant_byte_count", b"tenant_byte_count", "tenant_byte_limit", b"tenant_byte_limit", "tenant_memory_count", b"tenant_memory_count", "tenant_memory_limit", b"tenant_memory_limit", "term_count", b"term_count", "text_bytes", b"text_bytes", "unanalyzed_count", b"unanalyzed_count", "unencoded_count", b"unencoded_count", "vector_count", b"vector_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -336,9 +340,9 @@ class UpdateNamespaceRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Required: one or more of `display_name`, `settings.recency_half_life`, `settings.default_ttl` and
-        `settings.feed_retention`. Fields that it does not name are not read. The other settings cannot be changed
-        yet: UNIMPLEMENTED.
+        """Required: one or more of `display_name`, `settings.language`, `settings.encoder`,
+        `settings.recency_half_life`, `settings.default_ttl` and `settings.feed_retention`. Fields that it does not
+        name are not read.
         """
 
     def __init__(

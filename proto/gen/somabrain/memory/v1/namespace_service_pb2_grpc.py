@@ -90,7 +90,9 @@ class NamespaceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateNamespace(self, request, context):
-        """Changes a namespace; memories that are there keep what they have.
+        """Changes a namespace. Another encoder or language indexes the memories that are there anew, in the background:
+        unencoded_count and unanalyzed_count tell how many are left, and Recall answers as far as it is done and says
+        REENCODING or REANALYZING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,7 +37,10 @@ class NamespaceServiceStub:
     ListNamespaces: _grpc.UnaryUnaryMultiCallable[_namespace_service_pb2.ListNamespacesRequest, _namespace_service_pb2.ListNamespacesResponse]
     """Returns a page of the tenant's namespaces, in the order of the bytes of their names."""
     UpdateNamespace: _grpc.UnaryUnaryMultiCallable[_namespace_service_pb2.UpdateNamespaceRequest, _namespace_service_pb2.UpdateNamespaceResponse]
-    """Changes a namespace; memories that are there keep what they have."""
+    """Changes a namespace. Another encoder or language indexes the memories that are there anew, in the background:
+    unencoded_count and unanalyzed_count tell how many are left, and Recall answers as far as it is done and says
+    REENCODING or REANALYZING.
+    """
     DeleteNamespace: _grpc.UnaryUnaryMultiCallable[_namespace_service_pb2.DeleteNamespaceRequest, _namespace_service_pb2.DeleteNamespaceResponse]
     """Deletes a namespace and everything in it, for good: all of it or, on failure, nothing. One that is made
     again with its name has another epoch, so consistency tokens of the earlier one are refused.
@@ -56,7 +59,10 @@ class NamespaceServiceAsyncStub(NamespaceServiceStub):
     ListNamespaces: _aio.UnaryUnaryMultiCallable[_namespace_service_pb2.ListNamespacesRequest, _namespace_service_pb2.ListNamespacesResponse]  # type: ignore[assignment]
     """Returns a page of the tenant's namespaces, in the order of the bytes of their names."""
     UpdateNamespace: _aio.UnaryUnaryMultiCallable[_namespace_service_pb2.UpdateNamespaceRequest, _namespace_service_pb2.UpdateNamespaceResponse]  # type: ignore[assignment]
-    """Changes a namespace; memories that are there keep what they have."""
+    """Changes a namespace. Another encoder or language indexes the memories that are there anew, in the background:
+    unencoded_count and unanalyzed_count tell how many are left, and Recall answers as far as it is done and says
+    REENCODING or REANALYZING.
+    """
     DeleteNamespace: _aio.UnaryUnaryMultiCallable[_namespace_service_pb2.DeleteNamespaceRequest, _namespace_service_pb2.DeleteNamespaceResponse]  # type: ignore[assignment]
     """Deletes a namespace and everything in it, for good: all of it or, on failure, nothing. One that is made
     again with its name has another epoch, so consistency tokens of the earlier one are refused.
@@ -96,7 +102,10 @@ class NamespaceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _namespace_service_pb2.UpdateNamespaceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_namespace_service_pb2.UpdateNamespaceResponse, _abc.Awaitable[_namespace_service_pb2.UpdateNamespaceResponse]]:
-        """Changes a namespace; memories that are there keep what they have."""
+        """Changes a namespace. Another encoder or language indexes the memories that are there anew, in the background:
+        unencoded_count and unanalyzed_count tell how many are left, and Recall answers as far as it is done and says
+        REENCODING or REANALYZING.
+        """
 
     @_abc_1.abstractmethod
     def DeleteNamespace(

@@ -1,0 +1,54 @@
+"""Let the worker index anew: the rights and the mark of re-encoding and re-analysing what is there.
+
+`analyzed_after` marks a namespace whose analyzer was changed: memories with ids up to it are by the new one, those
+above are still to be done; NULL: all are. A memory without a vector of its namespace's encoder needs no mark.
+
+Revision ID: 0004
+Revises: 0003
+"""
+
+import sqlalchemy as sa
+from alembic import context, op
+
+revision = "0004"
+down_revision = "0003"
+
+NUMBER = 4
+OLDEST_COMPATIBLE = 1
+
+RIGHTS = {
+    "namespaces": "SELECT (analyzer, encoder, update_time, analyzed_after), UPDATE (analyzed_after)",
+    "memories": "SELECT (update_time), UPDATE (length)",
+    "memory_vectors": "SELECT (encoder_id), INSERT",
+    "terms": "INSERT",
+    "memory_terms": "INSERT",
+}
+
+
+def _worker() -> str:
+    """The worker role of the settings, quoted as an identifier."""
+    role: str = context.config.attributes["worker_role"]
+    return op.get_bind().dialect.identifier_preparer.quote_identifier(role)
+
+
+def _say(number: int) -> None:
+    schema_info = sa.table("schema_info", sa.column("current"), sa.column("oldest_compatible"))
+    op.execute(schema_info.update().values(current=number, oldest_compatible=OLDEST_COMPATIBLE))
+
+
+def upgrade() -> None:
+    """Add the mark, and grant."""
+    op.execute("ALTER TABLE namespaces ADD COLUMN analyzed_after bigint")
+    worker = _worker()
+    for table, rights in RIGHTS.items():
+        op.execute(f"GRANT {rights} ON {table} TO {worker}")
+    _say(NUMBER)
+
+
+def downgrade() -> None:
+    """Take back. What was not done yet stays as it is: the former version knows no other language than English."""
+    worker = _worker()
+    for table, rights in RIGHTS.items():
+        op.execute(f"REVOKE {rights} ON {table} FROM {worker}")
+    op.execute("ALTER TABLE namespaces DROP COLUMN analyzed_after")
+    _say(3)

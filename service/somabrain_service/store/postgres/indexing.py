@@ -1,0 +1,222 @@
+"""Statements that index anew what is there: vectors of the namespace's encoder, terms of its analyzer.
+
+The worker sees every tenant, so each of them names the one it means. A batch locks its memories, in the order of their
+ids, and the namespace last, as every write does; the version that it raises tells readers of the change. The feed
+tells who follows the index, and nobody else: nothing happened to the memories.
+
+A write that began before a namespace's encoder or analyzer was changed does not commit after it (`writing.RAISE`), so
+what is found here is all there is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+import numpy as np
+from sqlalchemy import TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from somabrain_service.store.postgres.arrays import bigints
+from somabrain_service.store.postgres.faults import Retry
+from somabrain_service.store.postgres.writing import ChangeType
+from somabrain_service.store.working import Encoded, Shard, Unanalyzed, Unencoded, UnencodedText
+
+NO_MEMORY = -1
+"""What the feed tells of where the version rises for no memory."""
+
+_UNENCODED = text("""
+SELECT n.tenant_id, n.id, n.encoder
+FROM namespaces n JOIN usage u ON u.tenant_id = n.tenant_id AND u.namespace_id = n.id
+WHERE n.id % :of = :number AND u.vectors < u.memories AND n.encoder = ANY(CAST(:encoders AS text[])) ORDER BY n.id
+""")
+
+_TEXTS = text("""
+SELECT m.id, m.revision, m.text, greatest(m.update_time, n.update_time) AS since
+FROM memories m JOIN namespaces n ON n.tenant_id = m.tenant_id AND n.id = m.namespace_id
+WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id > :after AND NOT EXISTS (
+    SELECT FROM memory_vectors v
+    WHERE v.tenant_id = :tenant AND v.namespace_id = :ns AND v.memory = m.id AND v.encoder_id = :encoder_id
+)
+ORDER BY m.id LIMIT :limit
+""")
+
+_ENCODE = text("""
+WITH there AS MATERIALIZED (
+    SELECT m.id, m.revision, e.n
+    FROM memories m JOIN unnest(CAST(:ids AS bigint[]), CAST(:revisions AS bigint[])) WITH ORDINALITY
+        AS e (id, revision, n) ON e.id = m.id AND e.revision = m.revision
+    JOIN namespaces n ON n.tenant_id = m.tenant_id AND n.id = m.namespace_id AND n.encoder = :encoder_id
+    WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = ANY(CAST(:ids AS bigint[]))
+    ORDER BY m.id FOR NO KEY UPDATE OF m
+), kept AS (
+    INSERT INTO memory_vectors (tenant_id, namespace_id, memory, encoder_id, embedding)
+    SELECT :tenant, :ns, there.id, :encoder_id,
+        CAST((CAST(:vectors AS real[]))[(there.n - 1) * :dimensions + 1 : there.n * :dimensions] AS halfvec)
+    FROM there ON CONFLICT (tenant_id, namespace_id, memory) DO NOTHING RETURNING memory
+)
+SELECT there.id, there.revision FROM there JOIN kept ON kept.memory = there.id ORDER BY there.id
+""")
+
+_UNANALYZED = text("""
+SELECT n.tenant_id, n.id, n.analyzer, n.update_time
+FROM namespaces n WHERE n.id % :of = :number AND n.analyzed_after IS NOT NULL ORDER BY n.update_time LIMIT :limit
+""")
+
+_NEXT = text("""
+SELECT m.id, m.revision, m.text, m.length FROM memories m
+WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id > (
+    SELECT analyzed_after FROM namespaces WHERE tenant_id = :tenant AND id = :ns AND analyzer = :analyzer
+)
+ORDER BY m.id LIMIT :limit FOR NO KEY UPDATE
+""")
+
+_ANALYZE = text("""
+WITH gone AS (
+    DELETE FROM memory_terms t
+    WHERE t.tenant_id = :tenant AND t.namespace_id = :ns AND t.memory = ANY(CAST(:ids AS bigint[])) RETURNING t.term
+), measured AS (
+    UPDATE memories m SET length = l.length
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:lengths AS integer[])) AS l (id, length)
+    WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = l.id AND m.length <> l.length
+)
+SELECT term, count(*) AS df FROM gone GROUP BY term
+""")
+
+_TERMS = text("""
+INSERT INTO memory_terms (tenant_id, namespace_id, term, memory, tf, length)
+SELECT :tenant, :ns, t.term, t.memory, t.tf, t.length
+FROM unnest(CAST(:terms AS text[]), CAST(:memories AS bigint[]), CAST(:tfs AS integer[]), CAST(:lengths AS integer[]))
+    AS t (term, memory, tf, length)
+""")
+
+_RAISE = """
+WITH raised AS (
+    UPDATE namespaces SET version = version + 1{mark}
+    WHERE tenant_id = :tenant AND id = :ns AND {column} = :made_by RETURNING version
+), counted AS (
+    UPDATE usage u SET tokens = u.tokens + :tokens, vectors = u.vectors + :vectors
+    FROM raised WHERE u.tenant_id = :tenant AND u.namespace_id = :ns
+), change AS (
+    INSERT INTO changes (tenant_id, namespace_id, version, ordinal, type, memory, revision, change_time)
+    SELECT :tenant, :ns, raised.version, c.ordinal - 1, :type, c.memory, c.revision, :now
+    FROM raised, unnest(CAST(:ids AS bigint[]), CAST(:revisions AS bigint[]))
+        WITH ORDINALITY AS c (memory, revision, ordinal)
+), term AS (
+    INSERT INTO terms (tenant_id, namespace_id, term, df)
+    SELECT :tenant, :ns, t.term, t.df
+    FROM raised, unnest(CAST(:terms AS text[]), CAST(:dfs AS bigint[])) AS t (term, df)
+    ON CONFLICT (tenant_id, namespace_id, term) DO UPDATE SET df = terms.df + excluded.df
+)
+SELECT version FROM raised
+"""
+_RAISE_ENCODED = text(_RAISE.format(mark="", column="encoder"))
+_RAISE_ANALYZED = text(
+    _RAISE.format(
+        mark=", analyzed_after = CAST(:analyzed_after AS bigint)", column="analyzed_after IS NOT NULL AND analyzer"
+    )
+)
+_DROP_TERMS = text("""
+DELETE FROM terms
+WHERE tenant_id = :tenant AND namespace_id = :ns AND term = ANY(CAST(:terms AS text[])) AND df = 0
+""")
+
+
+async def unencoded(connection: AsyncConnection, shard: Shard, encoders: Sequence[str]) -> list[Unencoded]:
+    """See `Holding.unencoded`."""
+    values = {"number": shard.number, "of": shard.of, "encoders": list(encoders)}
+    return [Unencoded(row.tenant_id, row.id, row.encoder) for row in await connection.execute(_UNENCODED, values)]
+
+
+async def texts(connection: AsyncConnection, where: Unencoded, after: int, limit: int) -> list[UnencodedText]:
+    """See `Holding.texts`."""
+    which = {"tenant": where.tenant, "ns": where.ns, "encoder_id": where.encoder_id}
+    found = await connection.execute(_TEXTS, {**which, "after": after, "limit": limit})
+    return [UnencodedText(row.id, row.revision, row.text, row.since) for row in found]
+
+
+async def encode(connection: AsyncConnection, where: Unencoded, encoded: Sequence[Encoded], now: datetime) -> int:
+    """See `Holding.encode`."""
+    which = {"tenant": where.tenant, "ns": where.ns}
+    made = {
+        **which,
+        "encoder_id": where.encoder_id,
+        "ids": bigints(each.id for each in encoded),
+        "revisions": bigints(each.revision for each in encoded),
+        "vectors": np.concatenate([each.vector for each in encoded]),
+        "dimensions": len(encoded[0].vector),
+    }
+    kept = [(row.id, row.revision) for row in await connection.execute(_ENCODE, made)]
+    values = {**which, "made_by": where.encoder_id, "tokens": 0, "vectors": len(kept)}
+    if kept and not await _raise(connection, _RAISE_ENCODED, values, kept, now, {}):
+        raise Retry
+    return len(kept)
+
+
+async def unanalyzed(connection: AsyncConnection, shard: Shard, limit: int) -> list[Unanalyzed]:
+    """See `Holding.unanalyzed`."""
+    values = {"number": shard.number, "of": shard.of, "limit": limit}
+    found = await connection.execute(_UNANALYZED, values)
+    return [Unanalyzed(row.tenant_id, row.id, row.analyzer, row.update_time) for row in found]
+
+
+async def analyze(
+    connection: AsyncConnection,
+    where: Unanalyzed,
+    terms: Callable[[str], Counter[str]],
+    now: datetime,
+    limit: int,
+) -> int:
+    """See `Holding.analyze`."""
+    which = {"tenant": where.tenant, "ns": where.ns}
+    asked = {**which, "analyzer": where.analyzer, "limit": limit}
+    found = (await connection.execute(_NEXT, asked)).all()
+    made: dict[int, Counter[str]] = {}
+    for row in found:
+        made[row.id] = terms(row.text)
+        await asyncio.sleep(0)  # some megabytes of text take a while, and others are served meanwhile
+    lengths = {memory: counts.total() for memory, counts in made.items()}
+    ids = {"ids": bigints(made), "lengths": bigints(lengths.values())}
+    df = Counter(term for counts in made.values() for term in counts)
+    df.subtract({row.term: row.df for row in await connection.execute(_ANALYZE, {**which, **ids})})
+    occurrences = [(term, memory, tf) for memory, counts in made.items() for term, tf in counts.items()]
+    rows = {
+        "terms": [term for term, _, _ in occurrences],
+        "memories": bigints(memory for _, memory, _ in occurrences),
+        "tfs": bigints(tf for _, _, tf in occurrences),
+        "lengths": bigints(lengths[memory] for _, memory, _ in occurrences),
+    }
+    await connection.execute(_TERMS, {**which, **rows})
+    tokens = sum(lengths.values()) - sum(row.length for row in found)
+    changed = [(row.id, row.revision) for row in found]
+    after = changed[-1][0] if len(changed) == limit else None
+    values = {**which, "made_by": where.analyzer, "tokens": tokens, "vectors": 0, "analyzed_after": after}
+    if not await _raise(connection, _RAISE_ANALYZED, values, changed, now, df) and changed:
+        raise Retry
+    lost = [term for term, change in df.items() if change < 0]
+    await connection.execute(_DROP_TERMS, {**which, "terms": lost})
+    return len(changed)
+
+
+async def _raise(
+    connection: AsyncConnection,
+    statement: TextClause,
+    values: Mapping[str, object],
+    changed: Sequence[tuple[int, int]],
+    now: datetime,
+    df: Mapping[str, int],
+) -> bool:
+    """Raise the version, tell the feed and count. False: the namespace is gone or no longer to be indexed so."""
+    changed = changed or [(NO_MEMORY, 0)]
+    terms = sorted(term for term, change in df.items() if change)
+    told = {
+        "type": int(ChangeType.REINDEXED),
+        "ids": bigints(memory for memory, _ in changed),
+        "revisions": bigints(revision for _, revision in changed),
+        "now": now,
+        "terms": terms,
+        "dfs": bigints(df[term] for term in terms),
+    }
+    return (await connection.execute(statement, {**values, **told})).one_or_none() is not None
