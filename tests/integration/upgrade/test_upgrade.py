@@ -37,6 +37,7 @@ class Writer:
 
     process: subprocess.Popen[str]
     said: queue.Queue[dict[str, object]]
+    reader: threading.Thread
 
     def next(self) -> dict[str, object]:
         return self.said.get(timeout=30)
@@ -47,8 +48,10 @@ class Writer:
 
     def stop(self) -> list[int]:
         """End it, and return the entries not asked for yet."""
-        self.process.communicate(timeout=30)
-        assert self.process.returncode == 0
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        assert self.process.wait(30) == 0
+        self.reader.join(30)  # what it said last is read by now
         return [int(str(said["entry"])) for said in list(self.said.queue)]
 
 
@@ -66,7 +69,7 @@ def writer(previous: Previous, address: str) -> Iterator[Writer]:
 
         reader = threading.Thread(target=read)
         reader.start()
-        yield Writer(process, said)
+        yield Writer(process, said, reader)
         process.kill()
         reader.join()
 
