@@ -1,0 +1,55 @@
+{{/* Labels that select a component's pods; they never change. Called with a list: root, component. */}}
+{{- define "sb.selector" -}}
+app.kubernetes.io/name: somabrain
+app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end }}
+
+{{/* Labels of a component's objects. Called with a list: root, component. */}}
+{{- define "sb.labels" -}}
+{{ include "sb.selector" . }}
+app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
+app.kubernetes.io/part-of: somabrain
+{{- end }}
+
+{{/* The service's image. */}}
+{{- define "sb.image" -}}
+{{- with .Values.image }}{{ .repository }}{{ with .digest }}@{{ . }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}{{ end }}
+{{- end }}
+
+{{/* Whether the keys of the issuer are those of the cluster: "true" or nothing. */}}
+{{- define "sb.clusterIssuer" -}}
+{{- if not .Values.settings.auth.jwks_url }}true{{ end }}
+{{- end }}
+
+{{/* Variables of a tree of settings, one a line. Called with a list: prefix, tree. */}}
+{{- define "sb.variables" -}}
+{{- $prefix := index . 0 }}
+{{- range $name, $value := index . 1 }}
+{{- if kindIs "map" $value }}
+{{- include "sb.variables" (list (printf "%s%s__" $prefix (upper $name)) $value) }}
+{{- else if not (kindIs "invalid" $value) }}
+{{- /* Helm reads whole numbers as floats, and would write large ones with an exponent. */}}
+{{- if and (kindIs "float64" $value) (eq (floor $value) $value) }}{{ $value = int64 $value }}{{ end }}
+{{ printf "%s%s" $prefix (upper $name) }}: {{ toString $value | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The data of the ConfigMap of settings. */}}
+{{- define "sb.config" -}}
+{{- $grpc := dict }}
+{{- if ne (int .Values.grpc.port) 50052 }}{{ $_ := set $grpc "port" (int .Values.grpc.port) }}{{ end }}
+{{- if .Values.grpc.tls.secretName }}
+{{- $folder := "/var/run/secrets/somabrain/tls" }}
+{{- $tls := dict "cert_file" (printf "%s/tls.crt" $folder) "key_file" (printf "%s/tls.key" $folder) }}
+{{- if .Values.grpc.tls.clientCa }}{{ $_ := set $tls "client_ca_file" (printf "%s/ca.crt" $folder) }}{{ end }}
+{{- $_ := set $grpc "tls" $tls }}
+{{- end }}
+{{- $auth := dict }}
+{{- if include "sb.clusterIssuer" . }}
+{{- $folder := "/var/run/secrets/somabrain/issuer" }}
+{{- $auth = dict "jwks_token_file" (printf "%s/token" $folder) "jwks_ca_file" (printf "%s/ca.crt" $folder) }}
+{{- end }}
+{{- include "sb.variables" (list "SOMABRAIN_" (merge (dict "grpc" $grpc "auth" $auth) (deepCopy .Values.settings))) | trim }}
+{{- end }}

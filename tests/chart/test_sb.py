@@ -1,0 +1,153 @@
+"""The chart of the service without the operator: what it makes is what the operator makes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from common import policy
+from tests.chart.conftest import ROOT, Helm, HelmRefused, Manifest
+from tests.golden.regenerate import manifests
+from tests.unit.operator import samples
+
+NAME = samples.KEY.name
+OPERATOR: dict[str, dict[str, Any]] = {
+    "minimal": {},
+    "canonical": {
+        "replicas": 3,
+        "config": {"logLevel": "debug", "drainSeconds": 60},
+        "auth": {
+            "issuer": "https://issuer.example",
+            "jwksUrl": "https://issuer.example/keys",
+            "tenantClaim": "/tenant",
+        },
+        "grpc": {"port": 8443, "tls": {"secretRef": {"name": "certificate"}, "clientCa": True}},
+        "service": {"type": "LoadBalancer", "annotations": {"balancer.example/internal": "true"}},
+        "secretRefs": [{"name": "more"}],
+        "configMapRefs": [{"name": "plain"}],
+        "opa": {"policy": {"configMapRef": {"name": "rules"}}},
+        "migration": {},
+        "vault": {
+            "address": "https://vault.example:8200",
+            "namespace": "team",
+            "role": "brain",
+            "caSecretRef": {"name": "vault-ca"},
+            "secrets": [
+                {"path": "secret/data/brain", "key": "level", "file": "SOMABRAIN_TRACE__ENDPOINT"},
+                {"path": "secret/data/owner", "key": "dsn", "file": "SOMABRAIN_OWNER_DSN"},
+            ],
+        },
+    },
+}
+CHART: dict[str, dict[str, Any]] = {
+    "minimal": {},
+    "canonical": {
+        "replicas": 3,
+        "settings": {
+            "log": {"level": "debug"},
+            "grpc": {"drain_s": 60},
+            "auth": {
+                "issuer": "https://issuer.example",
+                "jwks_url": "https://issuer.example/keys",
+                "tenant_claim": "/tenant",
+            },
+        },
+        "grpc": {"port": 8443, "tls": {"secretName": "certificate", "clientCa": True}},
+        "service": {"type": "LoadBalancer", "annotations": {"balancer.example/internal": "true"}},
+        "secretRefs": ["more"],
+        "configMapRefs": ["plain"],
+        "opa": {"policyConfigMap": "rules"},
+        "migration": {"secretName": ""},
+        "vault": {
+            "enabled": True,
+            "image": samples.RELEASE.vault_image,
+            "address": "https://vault.example:8200",
+            "namespace": "team",
+            "role": "brain",
+            "caSecretName": "vault-ca",
+            "secrets": OPERATOR["canonical"]["vault"]["secrets"],
+        },
+    },
+}
+OF_THE_OPERATOR = ("somabrain.io/config-hash", "checksum/config")
+
+
+@pytest.fixture(params=CHART)
+def both(request: pytest.FixtureRequest, helm: Helm, tmp_path: Path) -> tuple[list[Manifest], list[Manifest]]:
+    """What the operator and the chart make of one setting."""
+    values = tmp_path / "values.yaml"
+    values.write_text(json.dumps(CHART[request.param]))
+    text = helm("template", NAME, "helm/charts/sb", "--namespace", samples.KEY.namespace, "--values", str(values),
+                "--set", f"image.tag={samples.IMAGE.rpartition(':')[2]}", "--skip-tests")  # fmt: skip
+    ours = [manifest for manifest in yaml.safe_load_all(text) if manifest]
+    return list(yaml.safe_load_all(manifests(OPERATOR[request.param]))), ours
+
+
+def one(found: list[Manifest], kind: str, component: str) -> Manifest:
+    (manifest,) = (
+        each
+        for each in found
+        if each["kind"] == kind and each["metadata"]["labels"]["app.kubernetes.io/component"] == component
+    )
+    return manifest
+
+
+def agent(manifest: Manifest) -> object:
+    """What Vault's agent is told, as a value."""
+    annotations = manifest["spec"]["template"]["metadata"].get("annotations", {})
+    return json.loads(annotations.get("somabrain.io/vault-agent", "null"))
+
+
+def test_the_server_is_the_operators_to_the_letter(both: tuple[list[Manifest], list[Manifest]]) -> None:
+    """The same pod, rolled out in the same way; only labels, hashes and the owner differ."""
+    theirs, ours = (one(found, "Deployment", "server") for found in both)
+    assert ours["spec"]["template"]["spec"] == theirs["spec"]["template"]["spec"]
+    assert agent(ours) == agent(theirs)
+    for field in ("strategy", "selector", "progressDeadlineSeconds", "revisionHistoryLimit", "replicas"):
+        assert ours["spec"][field] == theirs["spec"][field]
+
+
+def test_the_migration_is_the_operators_to_the_letter(both: tuple[list[Manifest], list[Manifest]]) -> None:
+    theirs, ours = (one(found, "Job", "migrate") for found in both)
+    assert ours["spec"]["template"]["spec"] == theirs["spec"]["template"]["spec"]
+    assert agent(ours) == agent(theirs)
+    for field in ("backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"):
+        assert ours["spec"][field] == theirs["spec"][field]
+
+
+def test_settings_and_services_are_the_operators(both: tuple[list[Manifest], list[Manifest]]) -> None:
+    theirs, ours = both
+    assert one(ours, "ConfigMap", "config")["data"] == one(theirs, "ConfigMap", "config")["data"]
+    for component in ("grpc", "headless"):
+        assert one(ours, "Service", component)["spec"] == one(theirs, "Service", component)["spec"]
+
+
+def test_the_default_policy_is_the_projects() -> None:
+    """The chart's copy is the file that the operator and the tests use."""
+    assert (ROOT / "helm/charts/sb/files/sb.rego").read_text() == (Path(policy.__path__[0]) / "sb.rego").read_text()
+
+
+def test_large_numbers_stay_whole(helm: Helm) -> None:
+    """A number of bytes is written in digits, as the service reads it."""
+    text = helm("template", NAME, "helm/charts/sb", "--set", "settings.replica.budget_bytes=268435456")
+    (config,) = (each for each in yaml.safe_load_all(text) if each and each["metadata"]["name"] == f"{NAME}-config")
+    assert config["data"]["SOMABRAIN_REPLICA__BUDGET_BYTES"] == "268435456"
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("grpc.port=80", "/grpc/port"),
+        ("vault.enabled=true", "/vault/address"),
+        ("settings.Log.level=info", "/settings"),
+        ("replicas=-1", "/replicas"),
+        ("opa.typo=1", "typo"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_its_name(helm: Helm, setting: str, named: str) -> None:
+    with pytest.raises(HelmRefused, match=named):
+        helm("template", NAME, "helm/charts/sb", "--set", setting)
