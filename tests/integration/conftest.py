@@ -22,6 +22,8 @@ _numbers = itertools.count(1)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the tests that last as long as one likes be told how long."""
     parser.addoption("--faults-s", type=float, default=16.0, metavar="S", help="seconds of faults under load")
+    parser.addoption("--fault-s", type=float, default=4.0, metavar="S", help="seconds a dependency is down, and slow")
+    parser.addoption("--resilience-report", type=Path, metavar="FILE", help="where the table of resilience goes")
 
 
 @dataclass(frozen=True, slots=True)

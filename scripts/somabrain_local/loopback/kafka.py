@@ -20,7 +20,7 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller}
 listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
-advertised.listeners=PLAINTEXT://{host}:{port}
+advertised.listeners=PLAINTEXT://{host}:{advertised}
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={folder}/data
@@ -60,8 +60,11 @@ class Kafka:
 
 
 @contextmanager
-def kafka() -> Iterator[Kafka]:
+def kafka(*, advertised_port: int | None = None) -> Iterator[Kafka]:
     """Start an empty Kafka, and stop it at the end of the block. Started again, it has its topics.
+
+    Args:
+        advertised_port: where it tells clients that it is, as behind a proxy of loopback. None: where it is.
 
     Raises:
         LocalError: the binary is missing; the message has the command that makes it.
@@ -70,7 +73,11 @@ def kafka() -> Iterator[Kafka]:
     with own_folder("kafka") as folder:
         port, controller = free_ports(2)
         properties = folder / "server.properties"
-        properties.write_text(PROPERTIES.format(host=HOST, port=port, controller=controller, folder=folder))
+        properties.write_text(
+            PROPERTIES.format(
+                host=HOST, port=port, advertised=advertised_port or port, controller=controller, folder=folder
+            )
+        )
         formatting = [tool("kafka-storage.sh"), "format", "--cluster-id", CLUSTER_ID, "--config", properties]
         shell.run(formatting, env=tools_in_path(), timeout_s=120)
         argv = [tool("kafka-server-start.sh"), properties]
