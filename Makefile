@@ -72,6 +72,11 @@ bench-operator: $(VENV) ## The operator over N resources (1000), beside a plain 
 	@$(LOCAL) tools etcd kubernetes kubectl helm
 	@$(PY) bench/bench_operator.py --count $(or $(N),1000)
 
+.PHONY: soak
+soak: $(VENV) ## The operator for MINUTES (30) among edits, restarts and cut watches: it must not grow
+	@$(LOCAL) tools etcd kubernetes kubectl helm
+	@$(PY) bench/soak_operator.py --minutes $(or $(MINUTES),30)
+
 cluster: ## A local Kubernetes: kind where Docker answers, else native processes
 	@$(LOCAL) up
 

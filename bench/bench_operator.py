@@ -84,6 +84,8 @@ class Bench:
 
     async def _watch(self) -> None:
         async for event, seen in self.fast.watch(DEPLOYMENTS.format("")):
+            if event == "LISTED":
+                continue
             metadata = seen["metadata"]
             key, generation = (metadata["namespace"], metadata["name"]), metadata["generation"]
             if event != "DELETED" and self.applied.get(key, (0, 0.0))[0] < generation:

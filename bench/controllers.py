@@ -28,6 +28,7 @@ from somabrain_local.loopback import ApiServer
 Object = dict[str, Any]
 HASH = "pod-template-hash"
 AT_ONCE = 8
+COLLECT_AFTER_S = (0, 2, 10)
 MERGE = {"Content-Type": "application/merge-patch+json"}
 JOBS, DEPLOYMENTS, BRAINS = (
     "/apis/batch/v1/{}jobs",
@@ -65,12 +66,16 @@ class Api:
         return await self.call("PATCH", path, body, **MERGE)
 
     async def watch(self, path: str) -> AsyncIterator[tuple[str, Object]]:
-        """Yield the kind of each change and the object, from the present on; begin again when the stream ends."""
+        """Yield the kind of each change and the object, from the present on; begin again when the stream ends.
+
+        Each beginning is a LISTED with all the objects there are: what was deleted in between is told by nothing else.
+        """
         while True:
             with suppress(aiohttp.ClientError, asyncio.TimeoutError, RuntimeError):
                 first = await self.call("GET", path)
                 for each in first["items"]:
                     yield "ADDED", each
+                yield "LISTED", first
                 since = first["metadata"]["resourceVersion"]
                 timeout = aiohttp.ClientTimeout(total=None)
                 query = {"watch": "1", "resourceVersion": since}
@@ -115,6 +120,8 @@ class Controllers:
         """Do nothing before `run`."""
         self._api = api
         self._due: asyncio.Queue[tuple[str, Callable[[], Awaitable[None]]]] = asyncio.Queue()
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._brains: dict[str, Object] = {}  # by uid
         self._pods: dict[str, dict[str, str]] = {}  # by Deployment: name and template of each of its pods
 
     async def run(self) -> None:
@@ -128,7 +135,10 @@ class Controllers:
 
     async def _watch(self, path: str, take: Callable[[str, Object], None]) -> None:
         async for event, seen in self._api.watch(path.format("")):
-            take(event, seen)
+            if event != "LISTED":
+                take(event, seen)
+            elif path == BRAINS:
+                self._missing(seen["items"])
 
     async def _work(self) -> None:
         while True:
@@ -154,8 +164,13 @@ class Controllers:
     def _deployment(self, event: str, live: Object) -> None:
         if event == "DELETED":
             self._pods.pop(live["metadata"]["uid"], None)
+            self._locks.pop(live["metadata"]["uid"], None)
         elif live.get("status", {}).get("observedGeneration", 0) < live["metadata"]["generation"]:
-            self._due.put_nowait((f"Deployment {_name(live)}", lambda: self._roll_out(live)))
+            self._due.put_nowait((f"Deployment {_name(live)}", lambda: self._one_at_a_time(live)))
+
+    async def _one_at_a_time(self, live: Object) -> None:
+        async with self._locks.setdefault(live["metadata"]["uid"], asyncio.Lock()):
+            await self._roll_out(live)
 
     async def _roll_out(self, live: Object) -> None:
         """New pods first, then the old ones go, then the status says so."""
@@ -170,10 +185,10 @@ class Controllers:
             pods[name] = version
         never = _never(template)
         if not never:
-            kept = [name for name, of in pods.items() if of == version][:replicas]
+            kept = [name for name, of in list(pods.items()) if of == version][:replicas]
             for name in [each for each in pods if each not in kept]:
                 await self._api.call("DELETE", f"{_path('/api/v1/{}pods', live, name)}", {"gracePeriodSeconds": 0})
-                del pods[name]
+                pods.pop(name, None)
         ready = 0 if never else replicas
         progressing = {**_true("Progressing"), "reason": "ReplicaSetUpdated" if never else "NewReplicaSetAvailable"}
         status = {
@@ -200,17 +215,31 @@ class Controllers:
 
     def _brain(self, event: str, brain: Object) -> None:
         if event == "DELETED":
-            self._due.put_nowait((f"SomaBrain {_name(brain)}", lambda: self._collect(brain)))
+            self._brains.pop(brain["metadata"]["uid"], None)
+            loop = asyncio.get_running_loop()
+            for after_s in COLLECT_AFTER_S:  # the operator may have been making a child as its owner went
+                work = (f"SomaBrain {_name(brain)}", lambda: self._collect(brain))
+                loop.call_later(after_s, self._due.put_nowait, work)
+        else:
+            self._brains[brain["metadata"]["uid"]] = brain
+
+    def _missing(self, there: list[Object]) -> None:
+        """Take it that SomaBrains that are not there any more were deleted."""
+        for uid in self._brains.keys() - {each["metadata"]["uid"] for each in there}:
+            self._brain("DELETED", self._brains[uid])
 
     async def _collect(self, brain: Object) -> None:
-        """As the garbage collector, by label: the names of SomaBrains here are used once."""
+        """As the garbage collector: what it owned, and the pods of that."""
         where = f"namespaces/{brain['metadata']['namespace']}/"
         selector = f"labelSelector=app.kubernetes.io/instance={_name(brain)}"
+        gone = {brain["metadata"]["uid"]}
         for kind in OWNED:
             found = await self._api.call("GET", f"{kind.format(where)}?{selector}")
             for each in found.get("items", ()):
-                path = f"{kind.format(where)}/{_name(each)}"
-                await self._api.call("DELETE", path, {"gracePeriodSeconds": 0, "propagationPolicy": "Background"})
+                if gone & {owner["uid"] for owner in each["metadata"].get("ownerReferences", ())}:
+                    gone.add(each["metadata"]["uid"])
+                    path = f"{kind.format(where)}/{_name(each)}"
+                    await self._api.call("DELETE", path, {"gracePeriodSeconds": 0, "propagationPolicy": "Background"})
 
 
 def _name(found: Object) -> str:

@@ -86,6 +86,7 @@ async def running(told: Settings, log_in: Callable[[], kopf.ConnectionInfo | Non
         ConfigurationError: the CustomResourceDefinition is not installed, or the HTTP port cannot be bound.
     """
     metrics, cache = Metrics(), Cache()
+    metrics.watch_tasks(lambda: len(asyncio.all_tasks()))
     async with connection(log_in) as open_connection, aiohttp.ClientSession() as session:
         cluster = Cluster(open_connection, metrics)
         await _require_crd(cluster, told.operator)

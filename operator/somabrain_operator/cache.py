@@ -4,9 +4,8 @@ Objects lie here as compressed JSON without what nobody reads: a thousand SomaBr
 megabytes. Two versions of an object are told apart by their `resourceVersion`, whose order Kubernetes promises
 (KEP-5504); an answer to our own write is newer than any event before it.
 
-What is deleted while no watch runs is never told: kopf lists anew and speaks only of what is there. So every listing
-has a number, each object remembers the last one that named it, and what a listing did not name is a suspect: whoever
-asks for `suspects` reads them from the API server.
+What is deleted while no watch runs is never told: kopf lists anew and speaks only of what is there. So whoever fills
+the cache does that again after each listing of kopf's, and what is not named then is gone.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from __future__ import annotations
 import json
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -23,10 +22,6 @@ from somabrain_operator.names import Key
 from somabrain_operator.render.metadata import brain_of
 from somabrain_operator.tree import Json, Manifest, items, mapping, text
 
-LISTING_GAP_S: Final = 30.0
-"""Between two listings of a kind there is at least so much time, and within one always less."""
-LISTED_S: Final = 5.0
-"""A listing that was silent for so long is over."""
 _OURS: Final = names.MANAGER
 
 
@@ -46,18 +41,9 @@ class _Held:
     version: int
     packed: bytes
     listing: int
-    """The last listing that named it."""
+    """The last listing of ours before which it was told, or that named it."""
     written: int = 0
     """The version that our last write made."""
-
-
-@dataclass(slots=True)
-class _Listing:
-    """The listings of one kind."""
-
-    number: int = 0
-    told_s: float = float("-inf")
-    """When the last of its objects was told."""
 
 
 class Cache:
@@ -68,8 +54,10 @@ class Cache:
         self._clock = clock
         self._held: dict[Ref, _Held] = {}
         self._of: dict[Key, set[Ref]] = {}
-        self._listings: dict[str, _Listing] = {}
-        self._gone: dict[Ref, int] | None = None
+        self._listing = 0
+        self._gone: dict[Ref, int] = {}
+        self.listed_at_s = float("-inf")
+        """When kopf told last of an object that it only listed."""
 
     def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
         """Return an object, or None when there is none."""
@@ -87,22 +75,20 @@ class Cache:
     def told(self, kind: str, event: str | None, seen: Manifest) -> tuple[Key, ...]:
         """Take an event of a watch, None where an object is only listed; return the SomaBrains for which it is news."""
         if event is None:
-            self._listed_now(kind)
+            self.listed_at_s = self._clock()
         ref, version = _ref(kind, seen), _version(seen)
         before = self._held.get(ref)
         if event == "DELETED":
             return self._forget(ref, version, _key(kind, seen))
-        listing = self._listings[kind].number if kind in self._listings else 0
         if before is not None and before.version == version:
-            before.listing = max(before.listing, listing)
+            before.listing = self._listing
             return ()
-        return self._keep(ref, version, kind, seen, listing)
+        return self._keep(ref, version, kind, seen)
 
     def wrote(self, kind: str, answer: Manifest) -> None:
         """Take the answer to a write of ours: the event that it comes back as is no news."""
         ref, version = _ref(kind, answer), _version(answer)
-        listing = self._listings[kind].number if kind in self._listings else 0
-        self._keep(ref, version, kind, answer, listing)
+        self._keep(ref, version, kind, answer)
         if held := self._held.get(ref):
             held.written = version
 
@@ -111,48 +97,28 @@ class Cache:
         held = self._held.get(_ref(kind, seen))
         return held is not None and held.written == _version(seen)
 
-    def begin(self, kind: str) -> int:
-        """Begin a listing of our own and return its number; its objects go to `listed`, and `end` ends it."""
+    def begin(self) -> None:
+        """Begin a listing of our own; its objects go to `listed`, and `end` ends it."""
+        self._listing += 1
         self._gone = {}
-        listing = self._listings.setdefault(kind, _Listing())
-        listing.number += 1
-        return listing.number
 
-    def listed(self, kind: str, number: int, seen: Manifest) -> tuple[Key, ...]:
+    def listed(self, kind: str, seen: Manifest) -> tuple[Key, ...]:
         """Take an object of our own listing; return the SomaBrains for which it is news."""
         ref, version = _ref(kind, seen), _version(seen)
-        if self._gone and self._gone.get(ref, -1) >= version:
+        if self._gone.get(ref, -1) >= version:
             return ()
         before = self._held.get(ref)
         if before is not None and before.version >= version:
-            before.listing = max(before.listing, number)
+            before.listing = self._listing
             return ()
-        return self._keep(ref, version, kind, seen, number)
+        return self._keep(ref, version, kind, seen)
 
-    def end(self, kind: str, number: int) -> tuple[Key, ...]:
+    def end(self) -> tuple[Key, ...]:
         """Forget what our listing did not name; return the SomaBrains that owned it."""
-        self._gone = None
-        left = [(ref, held) for ref, held in self._held.items() if ref.kind == kind and held.listing < number]
+        left = [(ref, held) for ref, held in self._held.items() if held.listing < self._listing]
         return tuple(key for ref, held in left for key in self._forget(ref, held.version, held.key))
 
-    def suspects(self) -> Iterator[Ref]:
-        """Yield the objects that the last listing of their kind did not name, once it is over."""
-        now = self._clock()
-        over = {kind: each.number for kind, each in self._listings.items() if now - each.told_s > LISTED_S}
-        yield from [ref for ref, held in self._held.items() if held.listing < over.get(ref.kind, 0)]
-
-    def cleared(self, ref: Ref) -> None:
-        """Take it that an object is there, although the last listing did not name it."""
-        if held := self._held.get(ref):
-            held.listing = self._listings[ref.kind].number
-
-    def _listed_now(self, kind: str) -> None:
-        listing, now = self._listings.setdefault(kind, _Listing()), self._clock()
-        if now - listing.told_s > LISTING_GAP_S:
-            listing.number += 1
-        listing.told_s = now
-
-    def _keep(self, ref: Ref, version: int, kind: str, seen: Manifest, listing: int) -> tuple[Key, ...]:
+    def _keep(self, ref: Ref, version: int, kind: str, seen: Manifest) -> tuple[Key, ...]:
         """Hold an object unless a newer version of it is held; return whose it is, and whose it was."""
         before, key = self._held.get(ref), _key(kind, seen)
         concerned = tuple(dict.fromkeys((key,) if before is None else (key, before.key)))
@@ -160,15 +126,13 @@ class Cache:
             return concerned
         if before is not None and before.key != key:
             self._of[before.key].discard(ref)
-        written, number = (before.written, max(before.listing, listing)) if before else (0, listing)
-        self._held[ref] = _Held(key, version, _packed(kind, seen), number, written)
+        self._held[ref] = _Held(key, version, _packed(kind, seen), self._listing, before.written if before else 0)
         self._of.setdefault(key, set()).add(ref)
         return concerned
 
     def _forget(self, ref: Ref, version: int, key: Key) -> tuple[Key, ...]:
         """Hold an object no more, unless a newer version of it is held."""
-        if self._gone is not None:
-            self._gone[ref] = version
+        self._gone[ref] = version
         before = self._held.get(ref)
         if before is None:
             return (key,)

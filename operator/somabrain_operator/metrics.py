@@ -71,6 +71,12 @@ class Metrics:
         self._age = Gauge("somabrain_operator_queue_oldest_seconds", "Age of the oldest key in the queue.",
                           registry=self.registry)  # fmt: skip
 
+        self._tasks = Gauge("somabrain_operator_tasks", "Tasks of the event loop.", registry=self.registry)
+
+    def watch_tasks(self, count: Callable[[], float]) -> None:
+        """Count the event loop's tasks whenever the metrics are read."""
+        self._tasks.set_function(count)
+
     def watch_queue(self, depth: Callable[[], float], age_s: Callable[[], float]) -> None:
         """Read the queue whenever the metrics are read."""
         self._depth.set_function(depth)

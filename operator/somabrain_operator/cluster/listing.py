@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -17,8 +18,10 @@ from somabrain_operator.cluster.api import Cluster
 from somabrain_operator.cluster.kinds import BRAIN, WATCHED
 from somabrain_operator.names import Key
 
-EVERY_S: Final = 5.0
-"""How often suspects are looked for."""
+SILENT_S: Final = 1.0
+"""A listing of kopf's that told of nothing for so long is over."""
+LONGEST_S: Final = 3.0
+"""At the start one is waited for no longer: there may be nothing to list."""
 _KINDS: Final = {names.KIND: BRAIN, **WATCHED}
 _OURS: Final = {"app.kubernetes.io/managed-by": names.MANAGER}
 _log = structlog.stdlib.get_logger("somabrain_operator.listing")
@@ -34,9 +37,16 @@ class Listing:
         self._wake = wake
         self._namespaces = told.namespaces or ("*",)
         self._every_s = told.resync_s
+        self._began_s = float("-inf")
 
     async def filled(self) -> None:
-        """Return when the cache holds what is there, however long the API server takes to answer."""
+        """Return when the cache holds what is there, however long the API server takes to answer.
+
+        kopf's own first listing comes before: what is deleted after it, its watches tell.
+        """
+        ends_at = time.monotonic() + LONGEST_S
+        while not self._is_told() and time.monotonic() < ends_at:  # noqa: ASYNC110 - silence has no event
+            await asyncio.sleep(SILENT_S / 10)
         while True:
             try:
                 return await self.fill()
@@ -50,44 +60,36 @@ class Listing:
         Raises:
             SomaBrainError: it could not be listed.
         """
+        self._began_s = time.monotonic()
+        self._cache.begin()
         for kind in _KINDS:
             await self._list(kind)
+        self._woken(self._cache.end())
 
     async def run(self) -> None:
-        """Look until cancelled: for suspects every few seconds, and at everything as often as the resync says."""
-        loop = asyncio.get_running_loop()
-        due_s = loop.time() + self._pause_s()
+        """Fill it again after each listing of kopf's, and as often as the resync says, until cancelled."""
+        pause_s = self._every_s * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, guards nothing
         while True:
-            await asyncio.sleep(EVERY_S)
-            try:
-                await self._suspects()
-                if loop.time() > due_s:
-                    due_s = loop.time() + self._pause_s()
+            await asyncio.sleep(SILENT_S)
+            listed = self._cache.listed_at_s > self._began_s and self._is_told()
+            if listed or time.monotonic() > self._began_s + pause_s:
+                try:
                     await self.fill()
-            except SomaBrainError as exc:
-                _log.warning("what is remembered was not compared with what is there", error=exc.message)
+                except SomaBrainError as exc:
+                    _log.warning("what is remembered was not compared with what is there", error=exc.message)
 
-    def _pause_s(self) -> float:
-        return self._every_s * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, guards nothing
+    def _is_told(self) -> bool:
+        """Return whether kopf has listed, and is through with it."""
+        return SILENT_S < time.monotonic() - self._cache.listed_at_s < float("inf")
 
     async def _list(self, kind: str) -> None:
-        number = self._cache.begin(kind)
+        labels = {} if kind == names.KIND else _OURS
         for namespace in self._namespaces:
-            labels = {} if kind == names.KIND else _OURS
             try:
                 async for each in self._cluster.each(_KINDS[kind], namespace, labels):
-                    self._woken(self._cache.listed(kind, number, each))
+                    self._woken(self._cache.listed(kind, each))
             except NotFound:
                 continue  # a kind that this cluster does not know
-        self._woken(self._cache.end(kind, number))
-
-    async def _suspects(self) -> None:
-        for ref in self._cache.suspects():
-            found = await self._cluster.get(_KINDS[ref.kind], ref.namespace, ref.name)
-            if found is None and (held := self._cache.get(*ref)) is not None:
-                self._woken(self._cache.told(ref.kind, "DELETED", held))
-            else:
-                self._cache.cleared(ref)
 
     def _woken(self, keys: tuple[Key, ...]) -> None:
         for key in keys:

@@ -29,13 +29,25 @@ class Forwarder:
         self.frozen.set()
         self.frozen = threading.Event()
 
+    def cut(self) -> None:
+        """End the connections open now, as a load balancer that restarts; later ones work."""
+        for each in self.open:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        self.open.clear()
+
     def accept(self) -> None:
         """Take connections until the listener is closed."""
         where = urlsplit(self.target)
         with suppress(OSError):
             while True:
                 near, _ = self.listener.accept()
-                far = socket.create_connection((where.hostname or "", where.port or 0))
+                try:
+                    far = socket.create_connection((where.hostname or "", where.port or 0))
+                except OSError:  # what it stands before is down
+                    near.close()
+                    continue
                 self.open += [near, far]
                 for source, sink in ((near, far), (far, near)):
                     threading.Thread(target=_pass_on, args=(source, sink, self.frozen), daemon=True).start()
@@ -46,7 +58,8 @@ def _pass_on(source: socket.socket, sink: socket.socket, frozen: threading.Event
         while data := source.recv(65536):
             if not frozen.is_set():
                 sink.sendall(data)
-        if not frozen.is_set():
+    if not frozen.is_set():
+        with suppress(OSError):  # also where the source was reset: its other side must not wait for it
             sink.shutdown(socket.SHUT_WR)
 
 

@@ -52,6 +52,11 @@ class Operator:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
             return str(answer.read().decode())
 
+    def metrics(self) -> dict[str, float]:
+        """Return its metrics by name and labels, as they are written."""
+        lines = (line for line in self.get("/metrics").splitlines() if not line.startswith("#"))
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
     def status(self, path: str) -> int:
         """Return the status of a GET on its HTTP port."""
         try:

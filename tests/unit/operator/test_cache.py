@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from somabrain_operator.cache import LISTED_S, LISTING_GAP_S, Cache, Ref
+from somabrain_operator.cache import Cache, Ref
 from somabrain_operator.names import KIND, Key
 
 KEY = Key("demo", "quickstart")
@@ -80,32 +80,38 @@ def test_an_owner_edited_away_concerns_both() -> None:
 
 
 def test_what_our_listing_does_not_name_is_gone() -> None:
-    """And what was deleted while the pages were read is not brought back by them."""
+    """It was deleted while no watch ran; nobody else will tell."""
     cache = Cache()
     cache.told("Deployment", "ADDED", child(5))
     cache.told("Deployment", "ADDED", child(5, "left"))
-    number = cache.begin("Deployment")
+    cache.begin()
+    assert cache.listed("Deployment", child(5)) == ()
+    assert cache.end() == (KEY,)
+    assert [each["metadata"] for each in cache.of(KEY, "Deployment")] == [child(5)["metadata"] | {"managedFields": []}]
+
+
+def test_a_listing_takes_nothing_back_that_was_told_meanwhile() -> None:
+    """What was made after its pages stays, and what was deleted meanwhile is not brought back by them."""
+    cache = Cache()
+    cache.told("Deployment", "ADDED", child(5, "left"))
+    cache.begin()
+    cache.told("Deployment", "ADDED", child(8))
     cache.told("Deployment", "DELETED", child(9, "left"))
-    cache.listed("Deployment", number, child(5, "left"))
-    assert cache.end("Deployment", number) == (KEY,)
-    assert cache.of(KEY, "Deployment") == ()
+    assert cache.listed("Deployment", child(5, "left")) == ()
+    assert cache.end() == ()
+    assert held(cache) == {}
+    assert cache.get("Deployment", "demo", "left") is None
 
 
-def test_what_kopf_lists_anew_and_does_not_name_is_a_suspect() -> None:
-    """It was deleted while no watch ran; nobody will tell."""
+def test_what_kopf_lists_is_noted() -> None:
+    """After each of its listings the cache is to be filled again."""
     clock = Clock()
     cache = Cache(clock)
-    for name in ("quickstart-server", "left"):
-        cache.told("Deployment", None, child(5, name))
-    clock.now += LISTED_S + 1
-    assert list(cache.suspects()) == []
-    clock.now += LISTING_GAP_S
+    assert cache.listed_at_s == float("-inf")
+    cache.told("Deployment", "ADDED", child(5))
+    assert cache.listed_at_s == float("-inf")
     cache.told("Deployment", None, child(5))
-    assert list(cache.suspects()) == []  # the listing may still be under way
-    clock.now += LISTED_S + 1
-    assert list(cache.suspects()) == [Ref("Deployment", "demo", "left")]
-    cache.cleared(Ref("Deployment", "demo", "left"))
-    assert list(cache.suspects()) == []
+    assert cache.listed_at_s == clock.now
 
 
 def test_a_pod_belongs_to_whom_its_label_names_and_is_kept_without_what_nobody_reads() -> None:

@@ -1,0 +1,210 @@
+"""The operator for half an hour among edits, restarts and cut watches: it must not grow.
+
+    make soak MINUTES=30
+
+On a real API server on loopback, with bench/controllers.py for what controllers and the kubelet write. All the while
+resources are changed, deleted and made again, their Deployments edited by hand and their Secrets rotated; the API
+server is killed and started again, and all of the operator's connections are cut. Memory, tasks and queue depth are
+sampled; of the three thirds of the time the first is for warming up, and the medians of the third must not be above
+those of the second: memory by no more than a twentieth, counts by no more than a twentieth and one. In the end every
+resource must have become Ready again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.controllers import controllers
+from bench.process import usage
+from somabrain_local.loopback import api_server
+from tests.integration.operator.api import Api, api_of, eventually
+from tests.integration.operator.brains import NAME, Brain
+from tests.integration.operator.chart import account_of, install
+from tests.integration.operator.forwarder import Forwarder, forwarder
+from tests.integration.operator.process import Operator, operator
+
+RATIO = 1.05
+COUNTS_MORE = 1
+CONVERGED_S = 120.0
+KEY = {"app-dsn": "postgresql://app@pg/s", "worker-dsn": "postgresql://w@pg/s"}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The operator at one moment."""
+
+    after_s: float
+    memory_mib: float
+    tasks: float
+    depth: float
+
+
+@dataclass
+class Report:
+    """What was seen."""
+
+    minutes: float
+    samples: list[Sample] = field(default_factory=list)
+    done: Counter[str] = field(default_factory=Counter)
+    converged_s: float = float("inf")
+
+    def medians(self, third: int) -> dict[str, float]:
+        """The medians of one third of the time, counted from 0."""
+        length_s = self.minutes * 60 / 3
+        chosen = [each for each in self.samples if length_s * third <= each.after_s < length_s * (third + 1)]
+        names = ("memory_mib", "tasks", "depth")
+        return {name: statistics.median(getattr(each, name) for each in chosen) for name in names}
+
+    def grown(self) -> list[str]:
+        """What is above its bound, in words."""
+        before, after = self.medians(1), self.medians(2)
+        bounds = {name: value * RATIO + (0 if name == "memory_mib" else COUNTS_MORE) for name, value in before.items()}
+        return [f"{name}: {after[name]:.1f} > {bounds[name]:.1f}" for name in bounds if after[name] > bounds[name]]
+
+    def lines(self) -> Iterator[str]:
+        """The report, for people."""
+        yield f"{self.minutes:g} minutes; done meanwhile: " + ", ".join(f"{n} {what}" for what, n in self.done.items())
+        for third, words in enumerate(("first third", "second third", "last third")):
+            yield f"{words:<14}" + "".join(f"{name} {value:>8.1f}   " for name, value in self.medians(third).items())
+        yield f"all resources Ready {self.converged_s:.1f} s after the last change"
+        yield "grown: " + (", ".join(self.grown()) or "nothing")
+
+
+class Soak:
+    """The world of one run."""
+
+    def __init__(self, api: Api, between: Forwarder, running: Operator, brains: int, seed: int) -> None:
+        """Make the namespaces and their resources."""
+        self.api, self.between, self.running = api, between, running
+        self.random = random.Random(seed)
+        self.brains = []
+        for number in range(brains):
+            api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"soak-{number}"}})
+            brain = Brain(api, f"soak-{number}")
+            brain.secrets()
+            brain.apply()
+            self.brains.append(brain)
+
+    def run(self, minutes: float, sample_s: float, fault_s: float) -> Report:
+        """Change things until the time is over, then wait until all is well."""
+        report, started = Report(minutes), time.monotonic()
+        ends_at = started + minutes * 60
+        next_sample, next_fault = started + sample_s, started + fault_s
+        faults = itertools.cycle((self.restart_api_server, self.cut_connections))
+        while (now := time.monotonic()) < ends_at:
+            if now >= next_sample:
+                report.samples.append(self.sample(now - started))
+                next_sample = now + sample_s
+            if now >= next_fault:
+                work = next(faults)
+                next_fault = now + fault_s
+            else:
+                weights = (10, 6, 4, 3, 1)
+                (work,) = self.random.choices(
+                    (self.scale, self.limit, self.edit_by_hand, self.rotate, self.make_again), weights
+                )
+            work()
+            report.done[work.__name__.replace("_", " ")] += 1
+            time.sleep(0.2)
+        over = time.monotonic()
+        for brain in self.brains:
+            self.ready(brain)
+        report.converged_s = time.monotonic() - over
+        return report
+
+    def sample(self, after_s: float) -> Sample:
+        told = self.running.metrics()
+        memory = usage(self.running.process.pid).now_mib
+        return Sample(after_s, memory, told["somabrain_operator_tasks"], told["somabrain_operator_queue_depth"])
+
+    def any(self) -> Brain:
+        return self.random.choice(self.brains)
+
+    def scale(self) -> None:
+        self.any().apply(replicas=self.random.randrange(1, 4))
+
+    def limit(self) -> None:
+        self.any().apply(resources={"limits": {"memory": f"{self.random.randrange(512, 2048)}Mi"}})
+
+    def edit_by_hand(self) -> None:
+        brain = self.any()
+        edit = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "mine:1"}]
+        if _names(self.api, brain):
+            self.api.patch("Deployment", f"{NAME}-server", brain.namespace, edit)
+
+    def rotate(self) -> None:
+        self.any().rotate("somabrain-database", **{**KEY, "app-dsn": f"{KEY['app-dsn']}{self.random.random()}"})
+
+    def make_again(self) -> None:
+        brain = self.any()
+        self.api.delete("SomaBrain", NAME, brain.namespace)
+        brain.apply()
+
+    def restart_api_server(self) -> None:
+        self.api.server.program.restart()
+
+    def cut_connections(self) -> None:
+        self.between.cut()
+
+    def ready(self, brain: Brain) -> None:
+        """Wait until a resource is Ready in its newest generation."""
+        eventually(
+            brain.conditions,
+            lambda found: "Ready" in found and found["Ready"]["status"] == "True",
+            f"{brain.namespace} is Ready",
+            CONVERGED_S,
+        )
+
+
+def _names(api: Api, brain: Brain) -> list[str]:
+    return [each["metadata"]["name"] for each in api.objects("Deployment", brain.namespace)]
+
+
+@contextmanager
+def soaking(folder: Path, brains: int, seed: int) -> Iterator[Soak]:
+    """Start everything."""
+    with api_server() as server, api_of(server) as api, forwarder(server.url) as between:
+        install(api)
+        account = account_of(api, folder)
+        account.write_text(account.read_text().replace(server.url, between.url))
+        with controllers(server, folder / "controllers.log"), operator(account, folder / "operator.log") as running:
+            running.wait_until_started()
+            soak = Soak(api, between, running, brains, seed)
+            for brain in soak.brains:
+                soak.ready(brain)
+            yield soak
+
+
+def main() -> int:
+    """Run it, print what was seen, and fail when something has grown."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--brains", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="somabrain-soak-") as place:
+        folder = Path(place)
+        with soaking(folder, options.brains, options.seed) as soak:
+            report = soak.run(options.minutes, sample_s=5, fault_s=45)
+        log = (folder / "operator.log").read_text().splitlines()
+    faults = [line for line in log if '"exception"' in line]
+    for line in report.lines():
+        print(line)
+    for line in faults:
+        print(f"a fault of the operator itself: {line[:2000]}")
+    return 1 if report.grown() or faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
