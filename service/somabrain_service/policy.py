@@ -2,7 +2,8 @@
 
 Allowed only if the answer's `allow` is true and nothing else: an undefined rule, an error, a time-out and an
 engine that is gone all deny. A decision is kept `cache_s` from the moment it was asked for; nothing keeps it
-longer, so an engine that is stopped is felt as soon as that is over.
+longer, so an engine that is stopped is felt as soon as that is over. However many calls ask the same at once, the
+engine is asked once.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import aiohttp
@@ -18,6 +20,7 @@ import aiohttp
 from common.config.settings import PolicySettings
 from common.errors import PermissionDenied
 from common.expiring import ExpiringCache
+from common.single_flight import SingleFlight
 from common.utils.auth_client import Identity
 from common.utils.trace import http_client
 from somabrain_service.metrics import Metrics
@@ -90,18 +93,23 @@ class OpaPolicy:
         self._session = session
         self._metrics = metrics
         self._kept: ExpiringCache[Question, Decision] = ExpiringCache(MAX_KEPT_DECISIONS, time.monotonic)
+        self._asking: SingleFlight[Question, Decision] = SingleFlight()
 
     async def require(self, identity: Identity, method: str, namespace: str) -> None:
         """Return if OPA allows it, by a kept decision while its life lasts."""
         question = Question(identity.subject, identity.tenant, identity.scopes, method, namespace)
         decision, source = self._kept.get(question), "cache"
         if decision is None:
-            source, asked_at = "engine", time.monotonic()
-            decision = await self._ask(question)
-            self._kept.put(question, decision, asked_at + self._policy.cache_s)
+            source, decision = "engine", await self._asking.run(question, partial(self._decide, question))
         self._metrics.policy_decisions.labels("allowed" if decision.allowed else "denied", source).inc()
         if not decision.allowed:
             raise PermissionDenied(f"The policy denies it: {'; '.join(decision.reasons)}.")
+
+    async def _decide(self, question: Question) -> Decision:
+        asked_at = time.monotonic()
+        decision = await self._ask(question)
+        self._kept.put(question, decision, asked_at + self._policy.cache_s)
+        return decision
 
     async def _ask(self, question: Question) -> Decision:
         try:

@@ -9,22 +9,18 @@ from typing import cast
 import grpc
 import pytest
 from google.protobuf import message_factory
-from google.protobuf.descriptor import Descriptor, MethodDescriptor
+from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as bounded
 from hypothesis import strategies as st
 
 from somabrain.memory.v1 import memory_service_pb2, namespace_service_pb2
+from tests.contract import METHODS, path
 from tests.integration.service.hostile import NAMESPACE, messages
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.running import Running, service
 
-METHODS: tuple[MethodDescriptor, ...] = tuple(
-    method
-    for module, name in ((memory_service_pb2, "MemoryService"), (namespace_service_pb2, "NamespaceService"))
-    for method in module.DESCRIPTOR.services_by_name[name].methods
-)
 WATCHED_S = 0.3
 FAILED = {
     grpc.StatusCode.INTERNAL,
@@ -37,10 +33,6 @@ FAILED = {
 CALLS = 1500
 WARM_UP = 150
 GROWTH_KIB = 64 * 1024
-
-
-def path(method: MethodDescriptor) -> str:
-    return f"/{cast('Descriptor', method.containing_service).full_name}/{method.name}"
 
 
 class Target:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,8 +38,13 @@ def settings(engine: Opa, path: str = "/v1/data/sb/policy", cache_s: float = 5.0
 
 
 def test_the_default_policy_passes_its_own_tests() -> None:
-    """`opa test`, and OPA's own formatter and strict checks."""
-    for command in (["test", "-v"], ["check", "--strict"], ["fmt", "--fail", "--list"]):
+    """`opa test` over every line of it, and OPA's own formatter and strict checks."""
+    for command in (
+        ["test", "-v"],
+        ["test", "--coverage", "--threshold", "100"],
+        ["check", "--strict"],
+        ["fmt", "--fail", "--list"],
+    ):
         done = subprocess.run([places().bin / "opa", *command, POLICIES], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -94,6 +101,28 @@ async def test_a_kept_decision_outlives_the_engine_by_its_life_and_no_longer(eng
         await asyncio.sleep(1.1)
         with pytest.raises(PermissionDenied, match="cannot be reached"):
             await policy.require(identity(), REMEMBER, "notes")
+
+
+async def test_limits_beside_the_policy_hold(tmp_path: Path) -> None:
+    """A file in OPA's folder, as a ConfigMap brings it."""
+    shutil.copy(POLICIES / "sb.rego", tmp_path)
+    limits = {"read_only_tenants": ["archive"], "namespaces": {"a": {"agent": ["notes-*"]}}}
+    (tmp_path / "limits.json").write_text(json.dumps({"sb": {"limits": limits}}))
+    with opa(tmp_path) as engine:
+        async with policy_client(settings(engine), Metrics()) as policy:
+            await policy.require(identity(), REMEMBER, "notes-1")
+            with pytest.raises(PermissionDenied, match="namespace_reachable"):
+                await policy.require(identity(), REMEMBER, "reports")
+            await policy.require(identity(tenant="archive"), REMEMBER.replace("Remember", "Recall"), "reports")
+            with pytest.raises(PermissionDenied, match="tenant_writable: the tenant is read-only"):
+                await policy.require(identity(tenant="archive"), REMEMBER, "reports")
+
+
+async def test_what_many_calls_ask_at_once_is_asked_once(engine: Opa) -> None:
+    metrics = Metrics()
+    async with policy_client(settings(engine, cache_s=0), metrics) as policy:
+        await asyncio.gather(*(policy.require(identity(), REMEMBER, "notes") for _ in range(100)))
+    assert "somabrain_policy_seconds_count 1.0" in metrics.exposition().decode()
 
 
 async def test_decisions_and_where_they_came_from_are_counted(engine: Opa) -> None:

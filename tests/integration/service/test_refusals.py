@@ -7,22 +7,26 @@ import base64
 import hmac
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import cast
 
 import grpc
 import grpc.aio
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from google.protobuf.descriptor import MethodDescriptor
 
 from somabrain.memory.v1 import memory_service_pb2, memory_service_pb2_grpc
 from somabrain_client import MemoryClient, RetryPolicy
 from somabrain_client.errors import PermissionDeniedError, UnauthenticatedError
 from somabrain_local.loopback import opa
+from tests.contract import METHODS, about, path
 from tests.integration.service.conftest import POLICIES, Connect
 from tests.integration.service.issuer import Issuer, issuer, new_key
 from tests.integration.service.running import Running, service
 
+Send = Callable[..., Iterable[bytes]]
 PUBLIC = "The call carries no valid token. Send `authorization: Bearer <token>`."
 
 
@@ -136,6 +140,39 @@ async def test_a_policy_that_denies_names_its_rule(folder: Path, settings: dict[
                 await reader.create_namespace("notes")
             with pytest.raises(PermissionDeniedError, match=r"scope_held: .*/Recall needs the scope memory.read"):
                 await nobody.recall("notes", "anything")
+
+
+@pytest.fixture(scope="module")
+def scoped(folder: Path, settings: dict[str, object]) -> Iterator[Running]:
+    """A service that reads scopes."""
+    with service(folder, {**settings, "auth__scope_claim": "/scope"}) as running:
+        running.wait_until_ready()
+        yield running
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_a_caller_held_to_some_namespaces_touches_no_other_by_any_method(
+    scoped: Running, idp: Issuer, method: MethodDescriptor
+) -> None:
+    """Nor does it learn the names of all."""
+    held = "memory.read memory.write memory.admin namespace:mine-*"
+    metadata = (("authorization", f"Bearer {idp.token('a', scope=held)}"),)
+    with grpc.insecure_channel(scoped.address) as channel:
+        make = channel.unary_stream if method.server_streaming else channel.unary_unary
+        send = cast("Send", make(path(method), lambda message: message.SerializeToString(), bytes))
+
+        def code(namespace: str) -> grpc.StatusCode:
+            try:
+                answer = send(about(method, namespace), timeout=2, metadata=metadata)
+                if method.server_streaming:
+                    next(iter(answer))
+            except grpc.RpcError as exc:
+                return cast("grpc.Call", exc).code()
+            return grpc.StatusCode.OK
+
+        assert code("theirs") is grpc.StatusCode.PERMISSION_DENIED
+        if method.name != "ListNamespaces":
+            assert code("mine-1") is not grpc.StatusCode.PERMISSION_DENIED
 
 
 async def test_a_policy_engine_that_is_stopped_denies_after_five_seconds(

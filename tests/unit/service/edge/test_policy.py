@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+
 import pytest
+from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +16,7 @@ from somabrain.memory.v1.memory_pb2 import Memory
 from somabrain_service.interceptors.identity import bearer_token
 from somabrain_service.interceptors.policy import namespace_of
 from somabrain_service.policy import MAX_REASONS, Decision, Question, read_decision
+from tests.contract import METHODS, about, path
 
 REQUESTS: list[tuple[Message, str]] = [
     (memory.RememberRequest(parent="namespaces/notes"), "notes"),
@@ -33,6 +37,18 @@ REQUESTS: list[tuple[Message, str]] = [
 @pytest.mark.parametrize(("request_", "expected"), REQUESTS)
 def test_the_namespace_is_found_wherever_the_contract_has_it(request_: Message, expected: str) -> None:
     assert namespace_of(request_) == expected
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_every_method_is_about_a_namespace_but_the_one_that_lists_them(method: MethodDescriptor) -> None:
+    """So that none slips through a policy that holds a caller to some."""
+    assert namespace_of(about(method, "notes")) == ("" if method.name == "ListNamespaces" else "notes")
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_every_method_has_its_scope_in_the_default_policy(method: MethodDescriptor) -> None:
+    policy = files("common.policy").joinpath("sb.rego").read_text()
+    assert policy.count(f'"{path(method)}"') == 1
 
 
 def test_a_newline_does_not_end_a_name() -> None:

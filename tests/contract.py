@@ -1,0 +1,39 @@
+"""The contract as tests go through it: every method, and requests that name what they are about."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from google.protobuf import message_factory
+from google.protobuf.descriptor import Descriptor, MethodDescriptor
+from google.protobuf.message import Message
+
+from somabrain.memory.v1 import memory_service_pb2, namespace_service_pb2
+
+METHODS: tuple[MethodDescriptor, ...] = tuple(
+    method
+    for module, name in ((memory_service_pb2, "MemoryService"), (namespace_service_pb2, "NamespaceService"))
+    for method in module.DESCRIPTOR.services_by_name[name].methods
+)
+
+
+def path(method: MethodDescriptor) -> str:
+    """`/package.Service/Method`."""
+    return f"/{cast('Descriptor', method.containing_service).full_name}/{method.name}"
+
+
+def about(method: MethodDescriptor, namespace: str) -> Message:
+    """A request of `method` with every name in it filled in, in messages within it as well."""
+    request = message_factory.GetMessageClass(method.input_type)()
+    _name(request, namespace)
+    return request
+
+
+def _name(message: Message, namespace: str) -> None:
+    for field in message.DESCRIPTOR.fields:
+        if field.name == "namespace_id":
+            setattr(message, field.name, namespace)
+        elif field.name in {"parent", "name"}:
+            setattr(message, field.name, f"namespaces/{namespace}")
+        elif field.name in {"memory", "namespace"} and field.message_type:
+            _name(getattr(message, field.name), namespace)
