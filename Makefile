@@ -36,7 +36,7 @@ unit: $(VENV) ## Tests that open no socket
 	@$(PY) -m pytest tests/unit
 
 integration: $(VENV) ## Tests against real servers on loopback
-	@$(LOCAL) tools opa etcd redis kafka keycloak otelcol promtool coredns controller-gen kubernetes kubectl helm
+	@$(LOCAL) tools opa etcd redis kafka keycloak otelcol promtool vault coredns controller-gen kubernetes kubectl helm
 	@$(LOCAL) previous
 	@$(PY) -m pytest tests/integration
 
@@ -44,8 +44,8 @@ chart: $(VENV) ## Tests that render the charts
 	@$(LOCAL) tools helm kubeconform
 	@$(PY) -m pytest tests/chart
 
-e2e: $(VENV) ## Tests on the local cluster
-	@$(LOCAL) up --with-images
+e2e: $(VENV) ## Tests on the local cluster, with soma-infra's profile full among them
+	@$(LOCAL) up --with-images --full
 	@$(PY) -m pytest tests/e2e --verbose $$($(LOCAL) pytest-options)
 
 faults: $(VENV) ## Two minutes of writes, recalls and watches while server and PostgreSQL are killed

@@ -157,6 +157,7 @@ TOOLS: tuple[Tool, ...] = (
     GoTool("coredns", COREDNS, ("coredns",), ("github.com/coredns/coredns",)),
     GoTool("pause", "v3.10", ("pause",), ("somabrain.io/scripts/go/pause",), module="pause"),
     GoTool("kind", "v0.33.0", ("kind",), ("sigs.k8s.io/kind",)),
+    GoTool("kwok", "v0.8.0", ("kwok",), ("sigs.k8s.io/kwok/cmd/kwok",)),
     GoTool("vault", VAULT, ("vault",), ("somabrain.io/scripts/go/vault",), module="vault"),
     PGSERVER,
     JAVA,
@@ -166,7 +167,7 @@ TOOLS: tuple[Tool, ...] = (
 NATIVE_CLUSTER = ("etcd", "kubernetes", "kubectl", "coredns", "pause")
 KIND_CLUSTER = ("kind", "kubectl")
 # Large, and needed by few: `tools` without a name leaves them out.
-SELDOM = ("kind", "pgserver", "vault")
+SELDOM = ("kind", "kwok", "pgserver", "vault")
 FOR_PEOPLE = ("helm", "kubectl")
 
 

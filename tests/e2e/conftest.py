@@ -22,9 +22,9 @@ TIMEOUT_S = 300
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test of this folder the time that pods need."""
+    """Give each test of this folder the time that pods need, unless it says how much it needs."""
     for item in items:
-        if item.path.is_relative_to(ROOT / "tests" / "e2e"):
+        if item.path.is_relative_to(ROOT / "tests" / "e2e") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(TIMEOUT_S))
 
 

@@ -19,6 +19,7 @@ from somabrain_local.loopback.kubernetes import ApiServer, api_server
 from somabrain_local.loopback.opa import Opa, opa
 from somabrain_local.loopback.program import Program
 from somabrain_local.loopback.redis import Redis, RedisSentinel, redis, redis_cluster, redis_sentinel
+from somabrain_local.loopback.vault import Vault, vault
 
 __all__ = [
     "ApiServer",
@@ -32,6 +33,7 @@ __all__ = [
     "Redis",
     "RedisSentinel",
     "Span",
+    "Vault",
     "api_server",
     "collector",
     "dns",
@@ -43,4 +45,5 @@ __all__ = [
     "redis",
     "redis_cluster",
     "redis_sentinel",
+    "vault",
 ]

@@ -1,0 +1,94 @@
+"""The profile `full` of soma-infra, as a person with kubectl sees it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from examples.kubectl import Kubectl, run
+from tests.e2e.support.database import INFRA
+
+ROLLOUTS = (
+    "deployment/redis", "statefulset/etcd", "statefulset/kafka", "deployment/auth", "deployment/vault",
+    "deployment/otel-collector",
+)  # fmt: skip
+ISSUER = "http://auth.soma-infra.svc.cluster.local:8080/realms/somabrain"
+TOPIC = "somabrain.changes"
+
+
+@contextmanager
+def full_profile(kubectl: Kubectl) -> Iterator[Platform]:
+    """Give soma-infra its profile full, and only PostgreSQL again afterwards, without a trace of the rest."""
+    platform = Platform(kubectl)
+    platform.helm("upgrade", "--install", INFRA, "helm/charts/soma-infra", "--set", "profile=full")
+    try:
+        for workload in ROLLOUTS:
+            kubectl("rollout", "status", "-n", INFRA, workload, "--timeout=600s", timeout_s=610)
+        yield platform
+    finally:
+        platform.helm("upgrade", INFRA, "helm/charts/soma-infra", "--set", "profile=minimal")
+        kubectl("delete", "pvc", "-n", INFRA, "data-etcd-0", "data-kafka-0", "--wait=false", "--ignore-not-found")
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """Its parts, each asked in its own words."""
+
+    kubectl: Kubectl
+
+    def helm(self, *words: str) -> str:
+        """Run helm in the release's namespace and return what it printed."""
+        return run("helm", *words, "-n", INFRA, "--kubeconfig", str(self.kubectl.kubeconfig), timeout_s=900)
+
+    def token(self, client: str) -> str:
+        """Return a token of one of the test clients, by its credentials."""
+        form = {"grant_type": "client_credentials", "client_id": client, "client_secret": f"{client}-secret"}
+        return str(self._auth("token", form)["access_token"])
+
+    def revoke(self, client: str, token: str) -> None:
+        """Take a token back."""
+        self._auth("revoke", {"token": token, "client_id": client, "client_secret": f"{client}-secret"})
+
+    def redis(self, *words: str) -> str:
+        """Return what redis-cli prints in Redis' own pod."""
+        return self.kubectl("exec", "-n", INFRA, "deployment/redis", "--", "redis-cli", "--no-auth-warning", *words)
+
+    def cache_hits(self) -> int:
+        """Return how many keys Redis has found since it started."""
+        lines = self.redis("info", "stats").splitlines()
+        (hits,) = (line.removeprefix("keyspace_hits:") for line in lines if line.startswith("keyspace_hits:"))
+        return int(hits)
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return all events of the topic, in the order of each source."""
+        consume = (
+            "PATH=$PATH:/opt/kafka/bin; KAFKA_HEAP_OPTS=-Xmx128m kafka-console-consumer.sh --from-beginning "
+            f"--bootstrap-server localhost:9092 --topic {TOPIC} --timeout-ms 10000 2>/dev/null || true"
+        )
+        printed = self.kubectl("exec", "-n", INFRA, "kafka-0", "--", "/bin/sh", "-c", consume, timeout_s=120)
+        return [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+
+    def told_spans(self) -> str:
+        """Return what the collector printed of all it was sent."""
+        return self.kubectl("logs", "-n", INFRA, "deployment/otel-collector", "--tail=-1")
+
+    def _auth(self, endpoint: str, form: dict[str, str]) -> dict[str, Any]:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with self.kubectl.forward(INFRA, "service/auth", 8080) as address:
+            url = f"http://{address}/realms/somabrain/protocol/openid-connect/{endpoint}"
+            with opener.open(url, urllib.parse.urlencode(form).encode(), timeout=60) as response:
+                text = response.read()
+        return dict(json.loads(text)) if text else {}
+
+
+def life_left_s(token: str) -> float:
+    """Return for how many seconds a token is good, by its own word."""
+    body = token.split(".")[1]
+    return float(json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))["exp"] - time.time())
