@@ -11,7 +11,7 @@ export PATH := $(CACHE)/bin:$(CURDIR)/.venv/bin:$(PATH)
 DATA ?=
 OPTIONS ?=
 
-.PHONY: help demo test lint unit integration chart e2e faults bench bench-flags bench-recall bench-propagation bench-operator cluster clean-cluster images image-archives push audit chart-packages release-check sign push-charts github-release lock proto format
+.PHONY: help demo test lint unit integration chart e2e faults bench bench-recall bench-propagation bench-operator cluster clean-cluster images image-archives push audit chart-packages release-check sign push-charts github-release lock proto format
 
 help: ## What can be made
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -55,10 +55,6 @@ faults: $(VENV) ## Two minutes of writes, recalls and watches while server and P
 bench: $(VENV) ## What calls cost beside a trivial handler and raw SQL (OPTIONS="--sizes 1000 100000")
 	@$(LOCAL) tools redis
 	@$(PY) bench/bench_service.py $(OPTIONS)
-
-bench-flags: $(VENV) ## How long until a flag or a quota acts
-	@$(LOCAL) tools etcd
-	@$(PY) bench/bench_flags.py
 
 bench-recall: $(VENV) ## Evidence recall on conversations: make bench-recall DATA=FILE
 	@test -n "$(DATA)" || { echo "bench-recall: say DATA=FILE, a JSON file of conversations (docs/bench.md says its form)" >&2; exit 2; }
