@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from somabrain_operator.agent_log import ended_for
 from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.tree import Json, Manifest, at, condition, items, mapping, number, text
 
@@ -89,14 +90,14 @@ def why_not_ready(pod: Manifest, spec: SomaBrainSpec | None, report: str) -> str
     return STARTING
 
 
-def last_words(pod: Manifest, container: str) -> str:
-    """Return the last message of a container that failed, or how it ended, or an empty string."""
+def last_words(pod: Manifest, *containers: str) -> str:
+    """Return the last message of the first of some containers that failed, or how it ended, or an empty string."""
     for status in _containers(pod):
-        if text(status, "name") == container:
+        if text(status, "name") in containers:
             for state in ("state", "lastState"):
                 ended = mapping(status, state, "terminated")
                 if ended and number(ended, "exitCode"):
-                    return text(ended, "message") or f"it ended with {_cause(ended)}."
+                    return _said(text(status, "name"), ended) or f"it ended with {_cause(ended)}."
     return ""
 
 
@@ -125,8 +126,14 @@ def _ending(container: Json) -> str:
     if not ended:
         return "."
     # Who was killed said nothing of it: its last log lines are from better times.
-    said = "" if number(ended, "exitCode") > _KILLED else text(ended, "message")
+    said = "" if number(ended, "exitCode") > _KILLED else _said(text(container, "name"), ended)
     return f" ({_cause(ended)}): {_sentence(said)}" if said else f" ({_cause(ended)})."
+
+
+def _said(container: str, ended: Json) -> str:
+    """Return a container's message; of the log of Vault's agent what it ended for."""
+    message = text(ended, "message")
+    return ended_for(message) if container == "vault" else message
 
 
 def _cause(ended: Json) -> str:

@@ -23,7 +23,7 @@ from somabrain_operator.pods import last_words, of_component, trouble
 from somabrain_operator.redact import redact
 from somabrain_operator.render.metadata import owned
 from somabrain_operator.render.migration import migration_hash, migration_job_name, render_migration_job
-from somabrain_operator.render.vault import owner_fingerprint
+from somabrain_operator.render.vault import VAULT, owner_fingerprint
 from somabrain_operator.tree import Manifest, condition, mapping, number, text
 
 RETRY: Final = Backoff(base_s=10, cap_s=600)
@@ -163,7 +163,7 @@ def _with_failure(plan: Plan, record: MigrationStatus, job: Manifest) -> Migrati
     if record.next_attempt_at is not None:
         return record
     name = text(job, "metadata", "name")
-    said = [words for pod in _pods_of(plan, name) if (words := last_words(pod, MIGRATION))]
+    said = [words for pod in _pods_of(plan, name) if (words := last_words(pod, VAULT, MIGRATION))]
     fallback = text(condition(job, "Failed"), "message") or "it says no reason"
     failed_at = moments.parse(text(condition(job, "Failed"), "lastTransitionTime")) or plan.observed.now
     return _refused(record, redact(said[-1] if said else fallback, _secrets(plan)), failed_at)

@@ -26,6 +26,13 @@ _AGENT: Final = "/var/run/secrets/somabrain/vault"
 _TOKEN_LIFE_S: Final = 600
 """The shortest the API server gives."""
 _RESOURCES: Final = Resources(requests=Amounts(cpu="20m", memory="64Mi"), limits=Amounts(memory="256Mi"))
+_VALUE: Final = (
+    '{{ with secret "<path>" }}{{ $kept := .Data }}'
+    '{{ if index .Data "metadata" }}{{ $kept = index .Data "data" }}{{ end }}'
+    '{{ with index $kept "<key>" }}{{ . }}{{ else }}{{ sprig_fail "<path> in Vault has no key <key>" }}{{ end }}'
+    "{{ end }}"
+)
+"""A value of a KV store of version 2, which has metadata, or 1. By `index`, as the agent ends over a missing field."""
 _RETRIES: Final = 3
 """What is refused is told soon; the kubelet starts the container again, ever later."""
 
@@ -43,6 +50,7 @@ def _agent(vault: Vault, files: tuple[str, ...]) -> dict[str, Json]:
     server: dict[str, Json] = {"address": vault.address, "retry": {"num_retries": _RETRIES}}
     method: dict[str, Json] = {
         "type": "kubernetes",
+        "exit_on_err": True,
         "mount_path": f"auth/{vault.auth_path}",
         "config": {"role": vault.role, "token_path": f"{_AGENT}/token"},
     }
@@ -69,13 +77,7 @@ def _agent(vault: Vault, files: tuple[str, ...]) -> dict[str, Json]:
 
 
 def _template(path: str, key: str) -> str:
-    """Return a value of a KV store, of version 2 or 1."""
-    lacks = f"{path} in Vault has no key {key}"
-    value = (
-        f"{{{{ $kept := .Data }}}}{{{{ if .Data.metadata }}}}{{{{ $kept = .Data.data }}}}{{{{ end }}}}"
-        f'{{{{ with index $kept "{key}" }}}}{{{{ . }}}}{{{{ else }}}}{{{{ sprig_fail "{lacks}" }}}}{{{{ end }}}}'
-    )
-    return f'{{{{ with secret "{path}" }}}}{value}{{{{ end }}}}'
+    return _VALUE.replace("<path>", path).replace("<key>", key)
 
 
 def vault_container(spec: SomaBrainSpec, user: User, image: str) -> tuple[dict[str, Json], ...]:
@@ -86,7 +88,7 @@ def vault_container(spec: SomaBrainSpec, user: User, image: str) -> tuple[dict[s
         "name": VAULT,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["vault", "agent", f"-config={_AGENT}/agent.json"],
+        "command": ["vault", "agent", f"-config={_AGENT}/agent.json", "-log-level=error"],
         "env": [{"name": "HOME", "value": FOLDER}],
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": resources(_RESOURCES),

@@ -124,12 +124,12 @@ class Hands:
         conditions = [_true("SuccessCriteriaMet"), _true("Complete")]
         self._job(job, {"startTime": _now(), "completionTime": _now(), "succeeded": 1, "conditions": conditions})
 
-    def fail_migration(self, said: str, attempt: int = 1, image: str = "") -> None:
+    def fail_migration(self, said: str, attempt: int = 1, image: str = "", container: str = "migrate") -> None:
         """As the kubelet: the Job's pod ended with a message. As the Job controller: the Job has failed."""
         job = self.brain.job(attempt, image)
         pod = self.pod(f"{_name(job)}-x", job["spec"]["template"], {"batch.kubernetes.io/job-name": _name(job)})
         ended = {"exitCode": 1, "reason": "Error", "message": said, "startedAt": _now(), "finishedAt": _now()}
-        self.pod_status(pod, "Failed", [_container("migrate", {"terminated": ended})])
+        self.pod_status(pod, "Failed", [_container(container, {"terminated": ended})])
         failed = {**_true("Failed"), "reason": "BackoffLimitExceeded", "message": "Job has reached its backoff limit"}
         target = {**_true("FailureTarget"), "reason": "BackoffLimitExceeded"}
         self._job(job, {"startTime": _now(), "failed": 1, "conditions": [target, failed]})

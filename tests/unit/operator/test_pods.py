@@ -75,3 +75,27 @@ def test_the_last_words_of_a_container_are_its_message_or_how_it_ended() -> None
         last_words(pod("p", component="migrate", containers=[ended("", 3)]), "migrate") == "it ended with exit code 3."
     )
     assert last_words(pod("p", component="migrate", containers=[ended("fine", 0)]), "migrate") == ""
+
+
+def test_of_the_log_of_vault_s_agent_what_it_ended_for_is_said() -> None:
+    """The rest is what it tried before; the kubelet keeps the last lines, which may begin anywhere."""
+    log = (
+        "empting again\n2026-01-02T03:04:05.000Z [ERROR] agent: (view) vault.read(secret/data/x): (exceeded retries)\n"
+        '2026-01-02T03:04:05.000Z [ERROR] agent: runtime error encountered: error="template server: at <fail \\"x\\">: '
+        'secret/data/x in Vault has no key y" exitCode=1\nError encountered during run, refer to logs for details.\n'
+    )
+    dead = pod("p", component="migrate", containers=[ended(log, name="vault")])
+    said = 'template server: at <fail "x">: secret/data/x in Vault has no key y'
+    assert last_words(dead, "vault", "migrate") == said
+    assert last_words(pod("p", component="migrate", containers=[ended("no role")]), "vault", "migrate") == "no role"
+    assert last_words(pod("p", component="migrate", containers=[ended("killed", name="vault")]), "vault") == "killed"
+
+
+def test_an_error_of_several_lines_becomes_one() -> None:
+    """As the agent writes what Vault answered."""
+    log = (
+        "2026-01-02T03:04:05.000Z [ERROR] agent: runtime error encountered:\n  error=\n  | Error making API request.\n"
+        '  | \n  | Code: 400. Errors:\n  | \n  | \\t* invalid role name "typo"\n   exitCode=1\n'
+    )
+    said = 'Error making API request. Code: 400. Errors: * invalid role name "typo"'
+    assert last_words(pod("p", component="migrate", containers=[ended(log, name="vault")]), "vault") == said

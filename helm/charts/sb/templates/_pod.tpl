@@ -80,13 +80,13 @@ timeoutSeconds: {{ index . 4 }}
 {{- $vault := (index . 0).Values.vault }}
 {{- $folder := "/var/run/secrets/somabrain/vault" }}
 {{- $server := dict "address" $vault.address "retry" (dict "num_retries" 3) }}
-{{- $method := dict "type" "kubernetes" "mount_path" (printf "auth/%s" $vault.authPath) "config" (dict "role" $vault.role "token_path" (printf "%s/token" $folder)) }}
+{{- $method := dict "type" "kubernetes" "exit_on_err" true "mount_path" (printf "auth/%s" $vault.authPath) "config" (dict "role" $vault.role "token_path" (printf "%s/token" $folder)) }}
 {{- with $vault.namespace }}{{ $_ := set $server "namespace" . }}{{ $_ := set $method "namespace" . }}{{ end }}
 {{- if $vault.caSecretName }}{{ $_ := set $server "ca_cert" (printf "%s/ca.crt" $folder) }}{{ end }}
 {{- $templates := list }}
 {{- range fromJsonArray (include "sb.vaultSecrets" .) }}
 {{- $lacks := printf "%s in Vault has no key %s" .path .key }}
-{{- $value := printf "{{ $kept := .Data }}{{ if .Data.metadata }}{{ $kept = .Data.data }}{{ end }}{{ with index $kept %q }}{{ . }}{{ else }}{{ sprig_fail %q }}{{ end }}" .key $lacks }}
+{{- $value := printf "{{ $kept := .Data }}{{ if index .Data \"metadata\" }}{{ $kept = index .Data \"data\" }}{{ end }}{{ with index $kept %q }}{{ . }}{{ else }}{{ sprig_fail %q }}{{ end }}" .key $lacks }}
 {{- $contents := printf "{{ with secret %q }}%s{{ end }}" .path $value }}
 {{- $templates = append $templates (dict "contents" $contents "destination" (printf "/run/somabrain/secrets/%s" .file) "error_on_missing_key" true "perms" "0400") }}
 {{- end }}
@@ -98,7 +98,7 @@ timeoutSeconds: {{ index . 4 }}
 - name: vault
   image: {{ .Values.vault.image }}
   imagePullPolicy: {{ .Values.image.pullPolicy }}
-  command: [vault, agent, -config=/var/run/secrets/somabrain/vault/agent.json]
+  command: [vault, agent, -config=/var/run/secrets/somabrain/vault/agent.json, -log-level=error]
   env: [{name: HOME, value: /run/somabrain}]
   terminationMessagePolicy: FallbackToLogsOnError
   resources:

@@ -1,0 +1,144 @@
+"""What Vault's agent is told, the real agent does, with a real Vault that asks a real API server about tokens."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from somabrain_local.loopback import Vault, vault
+from tests.integration.operator.api import Object, eventually
+from tests.integration.operator.brains import NAME, Brain, Hands
+from tests.integration.operator.chart import tool
+
+SPEC: Object = yaml.safe_load(Path("examples/vault.yaml").read_text(encoding="utf-8"))["spec"]
+AGENT, FILES = "/var/run/secrets/somabrain/vault", "/run/somabrain"
+DSNS = {"app-dsn": "postgresql://app:tea@pg/s", "worker-dsn": "postgresql://worker@pg/s", "owner-dsn": "postgresql://o"}
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Vault]:
+    with vault() as running:
+        yield running
+
+
+@pytest.fixture
+def kept(store: Vault, brain: Brain) -> Brain:
+    """A namespace whose pods may read secret/data/brain, as the example asks for."""
+    if "kubernetes/" not in store.call("GET", "sys/auth"):
+        store.call("POST", "sys/auth/kubernetes", {"type": "kubernetes"})
+        store.call("POST", "sys/mounts/old", {"type": "kv", "options": {"version": "1"}})
+    api = brain.api.server
+    config = {
+        "kubernetes_host": api.url,
+        "kubernetes_ca_cert": api.ca_file.read_text(),
+        "token_reviewer_jwt": api.token,
+    }
+    store.call("POST", "auth/kubernetes/config", config)
+    rules = 'path "secret/data/*" { capabilities = ["read"] }\npath "old/*" { capabilities = ["read"] }'
+    store.call("PUT", "sys/policies/acl/brain", {"policy": rules})
+    bound = {"bound_service_account_names": f"{NAME}-server", "bound_service_account_namespaces": brain.namespace}
+    store.call("POST", "auth/kubernetes/role/brain", {**bound, "audience": "vault", "token_policies": "brain"})
+    store.put("brain", DSNS)
+    store.call("POST", "old/brain", {"key": "of version one"})
+    for name in ("somabrain-database", "somabrain-migration"):
+        brain.api.delete("Secret", name, brain.namespace)
+    return brain
+
+
+class Run:
+    """One run of a pod's agent, as the kubelet would start it; its folders lie in another one."""
+
+    def __init__(self, brain: Brain, pod: Any, folder: Path, address: str, audience: str = "vault") -> None:
+        agent = pod["metadata"]["annotations"]["somabrain.io/vault-agent"]
+        argv = pod["spec"]["initContainers"][0]["command"]
+        self.files = folder / "files" / "secrets"
+        moved = {AGENT: str(folder), FILES: str(folder / "files"), SPEC["vault"]["address"]: address}
+        for before, after in moved.items():
+            agent = agent.replace(before, after)
+            argv = [word.replace(before, after) for word in argv]
+        (folder / "agent.json").write_text(agent)
+        words = ("create", "token", f"{NAME}-server", "-n", brain.namespace, "--audience", audience)
+        kubectl = [tool("kubectl"), "--kubeconfig", str(brain.api.server.kubeconfig), *words]
+        (folder / "token").write_text(
+            subprocess.run(kubectl, capture_output=True, text=True, check=True).stdout.strip()
+        )
+        done = subprocess.run(
+            [tool("vault"), *argv[1:]],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=90,
+            env={"HOME": str(folder)},
+        )
+        self.code, self.said = done.returncode, (done.stdout + done.stderr)[-2048:]
+
+    def read(self) -> dict[str, str]:
+        """Return each file's content."""
+        return {each.name: each.read_text() for each in self.files.glob("*")}
+
+
+def server_pod(brain: Brain) -> Any:
+    return brain.deployment()["spec"]["template"]
+
+
+def test_each_pod_gets_its_secrets_and_no_other(kept: Brain, hands: Hands, store: Vault, tmp_path: Path) -> None:
+    """The migration the owner's connection string, the servers theirs; nobody else can read the files."""
+    kept.apply(**{"database": None, "migration": {}, **SPEC})
+    job = kept.job()["spec"]["template"]
+    for_migration = Run(kept, job, tmp_path, store.url)
+    assert for_migration.read() == {"SOMABRAIN_OWNER_DSN": DSNS["owner-dsn"]}, for_migration.said
+    hands.finish_migration()
+    eventually(kept.deployment, bool, "a Deployment")
+    folder = tmp_path / "server"
+    folder.mkdir()
+    for_server = Run(kept, server_pod(kept), folder, store.url)
+    assert for_server.read() == {
+        "SOMABRAIN_POSTGRES_DSN": DSNS["app-dsn"], "SOMABRAIN_WORKER_DSN": DSNS["worker-dsn"],
+    }, for_server.said  # fmt: skip
+    assert {stat.S_IMODE(each.stat().st_mode) for each in for_server.files.glob("*")} == {0o400}
+    assert (for_migration.code, for_server.code) == (0, 0)
+
+
+def test_a_store_of_version_one_is_read_too(kept: Brain, store: Vault, tmp_path: Path) -> None:
+    """Its values lie one level higher."""
+    more = {"path": "old/brain", "key": "key", "file": "note"}
+    vault_spec = {**SPEC["vault"], "secrets": [*SPEC["vault"]["secrets"], more]}
+    kept.apply(database=None, migration={}, vault=vault_spec)
+    run = Run(kept, kept.job()["spec"]["template"], tmp_path, store.url)
+    assert run.read()["note"] == "of version one", run.said
+
+
+@pytest.mark.parametrize(
+    ("change", "audience", "said"),
+    [
+        ({"secrets": {"path": "secret/data/typo"}}, "vault", "no secret exists at secret/data/typo"),
+        ({"secrets": {"key": "typo"}}, "vault", "secret/data/brain in Vault has no key typo"),
+        ({"secrets": {"path": "sys/forbidden"}}, "vault", "sys/forbidden"),
+        ({"role": "typo"}, "vault", "invalid role name"),
+        ({}, "somebody", "invalid audience"),
+    ],
+    ids=["path", "key", "policy", "role", "audience"],
+)
+def test_what_cannot_be_read_is_named_in_the_status(
+    kept: Brain, hands: Hands, store: Vault, tmp_path: Path, change: Any, audience: str, said: str
+) -> None:
+    """The agent ends and says why; what it says stands in Migrated, and the Job's next attempt waits its time."""
+    secrets = [{**SPEC["vault"]["secrets"][2], **change.get("secrets", {})}, *SPEC["vault"]["secrets"][:2]]
+    others = {field: value for field, value in change.items() if field != "secrets"}
+    kept.apply(database=None, migration={}, vault={**SPEC["vault"], **others, "secrets": secrets})
+    job = kept.job()
+    run = Run(kept, job["spec"]["template"], tmp_path, store.url, audience)
+    assert run.code != 0
+    assert run.read() == {}
+    hands.fail_migration(run.said, container="vault")
+    message = kept.until("Migrated", "False", "Attempt 1 failed")["message"]
+    assert said in message
+    assert "[ERROR]" not in message
+    assert json.dumps(message).isprintable()
