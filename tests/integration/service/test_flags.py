@@ -17,6 +17,7 @@ from common.errors import ConfigurationError
 from common.utils.etcd_client import EtcdClient, EtcdFollower, EtcdUnavailable
 from somabrain_local.loopback import Etcd, etcd, etcd_cluster
 from tests.integration.service.running import Running, run, service
+from tests.integration.service.slow import way_to
 
 PREFIX = "/somabrain/flags"
 SOON_S = 8.0
@@ -128,6 +129,24 @@ async def test_a_member_that_hangs_is_noticed_and_the_last_values_hold(
         assert seen.values == {"a": "1"}
         store.program.thaw()
         await until(lambda: seen.follower.check.ok)
+
+
+async def test_an_etcd_that_takes_five_seconds_is_lost_until_it_is_quick_again(
+    store: Etcd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.utils.etcd_client.SESSION_S", 0.5)
+    store.put(f"{PREFIX}/a", "1")
+    async with way_to(int(store.url.rpartition(":")[2])) as way:
+        chosen = FlagSettings(endpoints=(f"http://127.0.0.1:{way.port}",), timeout_s=1)
+        async with followed(chosen) as seen:
+            await seen.becomes(a="1")
+            way.delay_s = 5.0
+            await until(lambda: not seen.follower.check.ok)
+            assert "no answer in time" in seen.follower.check.reason
+            assert seen.values == {"a": "1"}
+            store.put(f"{PREFIX}/a", "2")
+            way.delay_s = 0.0
+            await seen.becomes(a="2")
 
 
 async def test_reading_again_tells_only_what_changed(store: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:

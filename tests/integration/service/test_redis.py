@@ -17,6 +17,7 @@ from common.utils.cache import Cache, Made, open_cache
 from somabrain_local.loopback import Redis, redis, redis_cluster, redis_sentinel
 from somabrain_local.pki import Authority
 from somabrain_service.metrics import Metrics
+from tests.integration.service.slow import way_to
 
 SOON_S = 20.0
 NOW_S = 1_700_000_000.0
@@ -223,6 +224,22 @@ async def test_a_redis_that_hangs_costs_a_few_calls_their_wait_and_no_other_any(
             async with asyncio.timeout(SOON_S):
                 while not await asked.get("k"):
                     await asked.cache.look()
+
+
+async def test_a_redis_that_takes_five_seconds_is_left_alone_until_it_is_quick_again(server: Redis) -> None:
+    server.command("FLUSHALL")
+    async with way_to(server.port) as way:
+        url = f"redis://:p%40ss%2Fword@127.0.0.1:{way.port}/1"
+        async with opened(url, timeout_s=0.2) as asked:
+            await asked.until(ok=True)
+            way.delay_s = 5.0
+            for _ in range(100):
+                assert not await asked.get("k")
+            assert asked.counted("error") <= 3
+            await asked.until(ok=False)
+            way.delay_s = 0.0
+            await asked.until(ok=True)
+            await until_known(asked, "k")
 
 
 async def test_a_redis_that_refuses_is_asked_on(url: str, server: Redis) -> None:
