@@ -11,10 +11,10 @@ export PATH := $(CACHE)/bin:$(CURDIR)/.venv/bin:$(PATH)
 DATA ?=
 OPTIONS ?=
 
-.PHONY: help demo test lint unit integration chart e2e faults bench bench-recall bench-propagation bench-operator cluster clean-cluster images image-archives push audit chart-packages release-check sign push-charts github-release lock proto format
+.PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*\#\#.*/\1/p' Makefile)
 
 help: ## What can be made
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
 $(VENV): requirements/dev.txt requirements/build.txt pyproject.toml scripts/venv.sh
 	@scripts/venv.sh
@@ -52,6 +52,10 @@ faults: $(VENV) ## Two minutes of writes, recalls and watches while server and P
 	@$(LOCAL) tools opa
 	@$(PY) -m pytest -s tests/integration/service/test_faults_under_load.py --faults-s 120
 
+resilience: $(VENV) ## Every dependency down, slow and back under load; writes docs/resilience.md
+	@$(LOCAL) tools opa etcd redis kafka keycloak otelcol
+	@$(PY) -m pytest -s tests/integration/resilience --fault-s 15 --resilience-report docs/resilience.md
+
 bench: $(VENV) ## What calls cost beside a trivial handler and raw SQL (OPTIONS="--sizes 1000 100000")
 	@$(LOCAL) tools redis
 	@$(PY) bench/bench_service.py $(OPTIONS)
@@ -68,7 +72,6 @@ bench-operator: $(VENV) ## The operator over N resources (1000), beside a plain 
 	@$(LOCAL) tools etcd kubernetes kubectl helm
 	@$(PY) bench/bench_operator.py --count $(or $(N),1000)
 
-.PHONY: soak
 soak: $(VENV) ## The operator for MINUTES (30) among edits, restarts and cut watches: it must not grow
 	@$(LOCAL) tools etcd kubernetes kubectl helm
 	@$(PY) bench/soak_operator.py --minutes $(or $(MINUTES),30)

@@ -1,0 +1,104 @@
+"""Callers who write, recall and try to get in, and what each of their calls came to."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from somabrain_client import CallError, MemoryClient, RetryPolicy
+from somabrain_client.errors import PermissionDeniedError, UnauthenticatedError, UnavailableError
+
+NAMESPACE = "resilience"
+ONCE = RetryPolicy(max_attempts=1)
+DEADLINE_S = 4.0
+PAUSE_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One call, tried once. `status` OK or the name of what was answered; times are of one monotonic clock."""
+
+    method: str
+    began_s: float
+    took_s: float
+    status: str
+
+
+@dataclass
+class Load:
+    """The callers, and what they saw."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    acknowledged: dict[str, str] = field(default_factory=dict)
+    """Texts that were acknowledged, with their memories' names."""
+    let_in: list[str] = field(default_factory=list)
+    """Calls without a valid token that were answered as if there were one."""
+
+    def between(self, method: str, since_s: float, until_s: float) -> list[Outcome]:
+        """Calls of a method that began in a stretch of time."""
+        return [call for call in self.outcomes if call.method == method and since_s <= call.began_s < until_s]
+
+    async def run(self, address: str, token: str, stranger: str, stop: asyncio.Event) -> None:
+        """Two who write, two who recall, and one whose token nobody gave out, until told to stop."""
+        async with (
+            MemoryClient(address, token=token, retry=ONCE, deadline_s=DEADLINE_S) as known,
+            MemoryClient(address, token=stranger, retry=ONCE, deadline_s=DEADLINE_S) as unknown,
+            asyncio.TaskGroup() as callers,
+        ):
+            for number in range(2):
+                callers.create_task(self._write(known, number, stop))
+                callers.create_task(self._recall(known, stop))
+            callers.create_task(self._try_to_get_in(unknown, stop))
+
+    async def _write(self, client: MemoryClient, number: int, stop: asyncio.Event) -> None:
+        for count in itertools.takewhile(lambda _: not stop.is_set(), itertools.count()):
+            text = f"Caller {number} wrote sentence {count}."
+            began_s = time.monotonic()
+            status = "OK"
+            try:
+                self.acknowledged[text] = (await client.remember(NAMESPACE, text)).name
+            except CallError as error:
+                status = error.code.name
+            await self._seen("Remember", began_s, status)
+
+    async def _recall(self, client: MemoryClient, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            began_s = time.monotonic()
+            status = "OK"
+            try:
+                await client.recall(NAMESPACE, "Which sentence did caller 1 write?", top_k=3)
+            except CallError as error:
+                status = error.code.name
+            await self._seen("Recall", began_s, status)
+
+    async def _try_to_get_in(self, client: MemoryClient, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await client.recall(NAMESPACE, "Let me in.")
+            except (UnauthenticatedError, PermissionDeniedError, UnavailableError):
+                pass
+            except CallError as error:
+                self.let_in.append(f"{error.code.name}: {error.message}")
+            else:
+                self.let_in.append("OK")
+            await asyncio.sleep(10 * PAUSE_S)
+
+    async def _seen(self, method: str, began_s: float, status: str) -> None:
+        self.outcomes.append(Outcome(method, began_s, time.monotonic() - began_s, status))
+        await asyncio.sleep(PAUSE_S)
+
+
+def summary(calls: Iterable[Outcome]) -> str:
+    """What callers saw of a method in one stretch: how many were answered, by what, and how long it took."""
+    seen = list(calls)
+    if not seen:
+        return "no call ended"
+    took_ms = sorted(1000 * call.took_s for call in seen)
+    statuses = Counter(call.status for call in seen)
+    ok = statuses.pop("OK", 0)
+    others = "".join(f", {count} {status}" for status, count in statuses.most_common())
+    return f"{ok} OK{others}; p50 {took_ms[len(took_ms) // 2]:.0f} ms, worst {took_ms[-1]:.0f} ms"

@@ -1,0 +1,139 @@
+"""Everything that the service stands on, real, each behind a proxy of its own; and the service over it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from somabrain_local.loopback import Kafka, Keycloak, collector, etcd, kafka, keycloak, opa, redis
+from somabrain_local.loopback.keycloak import SERVICE
+from somabrain_local.loopback.program import Program, free_ports
+from tests.integration.resilience.proxy import Proxy, proxy
+from tests.integration.service.postgres import Postgres, postgres
+
+TOPIC = "somabrain.changes"
+IDENTITY_LIFE_S = 2.0
+POLICY_LIFE_S = 1.0
+POLICY_TIMEOUT_S = 1.0
+POLICIES = Path(__file__).parents[3] / "common" / "policy"
+Do = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """One thing that the service asks."""
+
+    name: str
+    proxy: Proxy
+    stop: Do
+    start: Do
+    life_s: float | None = None
+    """How long an answer of it may be believed: past that nobody is let in without it. None: it lets nobody in."""
+
+
+@dataclass(frozen=True)
+class Platform:
+    """All of them, and what the service is told of them."""
+
+    dependencies: tuple[Dependency, ...]
+    settings: Mapping[str, object]
+    identity: Keycloak
+    events: Kafka
+
+
+def _program(name: str, program: Program, front: Proxy, life_s: float | None = None) -> Dependency:
+    async def stop() -> None:
+        await asyncio.to_thread(program.stop)
+
+    async def start() -> None:
+        await asyncio.to_thread(program.start)
+
+    return Dependency(name, front, stop, start, life_s)
+
+
+def _database(server: Postgres, front: Proxy) -> Dependency:
+    async def stop() -> None:
+        await asyncio.to_thread(server.kill)
+
+    async def start() -> None:
+        await asyncio.to_thread(server.start)
+
+    return Dependency("PostgreSQL", front, stop, start)
+
+
+@asynccontextmanager
+async def platform(folder: Path) -> AsyncIterator[Platform]:
+    """Start all of it, and stop it at the end of the block."""
+    async with AsyncExitStack() as stack:
+        server = stack.enter_context(postgres(folder / "postgresql"))
+        dsn = urlsplit(server.start())
+        socket = Path(parse_qs(dsn.query)["host"][0]) / ".s.PGSQL.5432"
+        database = await stack.enter_async_context(proxy(socket))
+        cache_server = stack.enter_context(redis(password="p"))
+        cache = await stack.enter_async_context(proxy(cache_server.port))
+        flag_server = stack.enter_context(etcd())
+        flags = await stack.enter_async_context(proxy(_port(flag_server.url)))
+        # Kafka tells its clients where it is: it must tell the proxy's port.
+        (front,) = free_ports(1)
+        event_server = stack.enter_context(kafka(advertised_port=front))
+        events = await stack.enter_async_context(proxy(_port(f"//{event_server.bootstrap}"), front))
+        await asyncio.to_thread(event_server.create_topic, TOPIC)
+        # Keycloak's tokens name the address that they were asked at: both are the proxy's.
+        central = stack.enter_context(keycloak())
+        identity = await stack.enter_async_context(proxy(_port(central.url)))
+        central = replace(central, url=f"http://{identity.address}")
+        engine = stack.enter_context(opa(POLICIES))
+        policy = await stack.enter_async_context(proxy(_port(engine.url)))
+        telemetry = stack.enter_context(collector())
+        traces = await stack.enter_async_context(proxy(_port(telemetry.http_endpoint)))
+        dsn_of = partial("postgresql://{}@{}{}?sslmode=disable".format)
+        yield Platform(
+            dependencies=(
+                _database(server, database),
+                _program("Redis", cache_server.program, cache),
+                _program("etcd", flag_server.program, flags),
+                _program("Kafka", event_server.program, events),
+                _program("Keycloak", central.program, identity, IDENTITY_LIFE_S),
+                _program("OPA", engine.program, policy, POLICY_LIFE_S + POLICY_TIMEOUT_S),
+                _program("OpenTelemetry collector", telemetry.program, traces),
+            ),
+            settings={
+                "postgres_dsn": dsn_of(dsn.username, database.address, dsn.path),
+                "worker_dsn": dsn_of("somabrain_worker", database.address, dsn.path),
+                "grpc__host": "127.0.0.1",
+                "grpc__port": 0,
+                "http__host": "127.0.0.1",
+                "http__port": 0,
+                "encoder__kind": "lexical",
+                "cache__url": f"redis://:p@{cache.address}",
+                "flags__endpoints": f'["http://{flags.address}"]',
+                "events__brokers": f'["{events.address}"]',
+                "events__topic": TOPIC,
+                "auth__mode": "introspection",
+                "auth__issuer": central.issuer(),
+                "auth__introspection__address": f"http://{identity.address}",
+                "auth__introspection__client_id": SERVICE[0],
+                "auth__introspection__client_secret": SERVICE[1],
+                "auth__tenant_claim": "/tenant",
+                "auth__scope_claim": "/scope",
+                "auth__cache_s": IDENTITY_LIFE_S,
+                "policy__url": f"http://{policy.address}/v1/data/sb/policy",
+                "policy__cache_s": POLICY_LIFE_S,
+                "policy__timeout_s": POLICY_TIMEOUT_S,
+                "trace__endpoint": f"http://{traces.address}",
+                "trace__sample_ratio": 1,
+            },
+            identity=central,
+            events=event_server,
+        )
+
+
+def _port(url: str) -> int:
+    port = urlsplit(url).port
+    assert port is not None
+    return port

@@ -1,0 +1,74 @@
+"""A TCP proxy on loopback that can hold every byte back for a while: a dependency that is slow and not gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from somabrain_local.loopback.program import HOST, free_ports
+
+
+@dataclass
+class Proxy:
+    """Passes bytes on to `target`, a port of loopback or a Unix socket, `delay_s` late; connections are not refused."""
+
+    port: int
+    target: int | Path
+    delay_s: float = 0.0
+
+    @property
+    def address(self) -> str:
+        return f"{HOST}:{self.port}"
+
+    async def accept(self, near: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
+        """Serve one connection until either side ends it."""
+        try:
+            far, forward = await (
+                asyncio.open_connection(HOST, self.target)
+                if isinstance(self.target, int)
+                else asyncio.open_unix_connection(self.target)
+            )
+        except OSError:
+            answer.transport.abort()
+            return
+        with suppress(OSError):
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._pass(near, forward))
+                both.create_task(self._pass(far, answer))
+
+    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        """Pass one direction on; its end ends the other side's, too."""
+        try:
+            while data := await source.read(65_536):
+                if self.delay_s:
+                    await asyncio.sleep(self.delay_s)
+                sink.write(data)
+                await sink.drain()
+        except OSError:
+            sink.transport.abort()
+        finally:
+            sink.close()
+
+
+@asynccontextmanager
+async def proxy(target: int | Path, port: int | None = None) -> AsyncIterator[Proxy]:
+    """Run one until the end of the block, on `port` or a free one."""
+    made = Proxy(port or free_ports(1)[0], target)
+    connections: set[asyncio.Task[None]] = set()
+
+    def connected(near: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(made.accept(near, answer))
+        connections.add(task)
+        task.add_done_callback(connections.discard)
+
+    server = await asyncio.start_server(connected, HOST, made.port)
+    try:
+        yield made
+    finally:
+        server.close()
+        for task in connections:
+            task.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)

@@ -1,0 +1,155 @@
+"""Each dependency is killed, slowed and back again, under load: `make resilience` at length, here in short."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from somabrain_client import MemoryClient
+from tests.integration.resilience.load import NAMESPACE, Load, summary
+from tests.integration.resilience.platform import IDENTITY_LIFE_S, POLICY_LIFE_S, TOPIC, Dependency, Platform, platform
+from tests.integration.resilience.report import Row, Totals, page
+from tests.integration.service.running import Running, service
+
+SLOW_S = 5.0
+RECOVERY_S = 60.0
+CALM_S = 1.0
+"""Everything is answered again when for so long nothing failed."""
+
+
+@dataclass
+class Run:
+    """The faults one after the other, and what was seen of each."""
+
+    load: Load
+    phase_s: float
+    rows: list[Row]
+    wrongly_let_in: list[str]
+
+    async def hurt(self, dependency: Dependency) -> None:
+        """Kill it and start it again; slow it and let it be quick again."""
+
+        async def slow() -> None:
+            dependency.proxy.delay_s = SLOW_S
+
+        async def quick() -> None:
+            dependency.proxy.delay_s = 0.0
+
+        await self._phase(dependency, "down", dependency.stop, dependency.start)
+        await self._phase(dependency, "slow", slow, quick)
+
+    async def _phase(
+        self,
+        dependency: Dependency,
+        fault: str,
+        begin: Callable[[], Awaitable[None]],
+        end: Callable[[], Awaitable[None]],
+    ) -> None:
+        await begin()
+        since_s = time.monotonic()
+        await asyncio.sleep(self.phase_s)
+        until_s = time.monotonic()
+        await end()
+        back_s = await self._calm(time.monotonic())
+        for method in ("Remember", "Recall"):
+            calls = self.load.between(method, since_s, until_s)
+            self.rows.append(Row(dependency.name, fault, method, f"{summary(calls)}; back after {back_s:.1f} s"))
+            if dependency.life_s is not None:
+                late = self.load.between(method, since_s + dependency.life_s, until_s)
+                let_in = [call for call in late if call.status == "OK"]
+                self.wrongly_let_in += [f"{dependency.name} {fault}: {method}" for _ in let_in]
+
+    async def _calm(self, since_s: float) -> float:
+        """Wait until every call is answered again, and return how long that took."""
+        while (now_s := time.monotonic()) < since_s + RECOVERY_S:
+            await asyncio.sleep(0.1)
+            calls = [call for call in self.load.outcomes if call.began_s >= since_s]
+            failed = [call.began_s for call in calls if call.status != "OK"]
+            quiet_since_s = max([since_s, *failed])
+            answered = {call.method for call in calls if call.began_s > quiet_since_s}
+            if now_s > quiet_since_s + CALM_S and answered == {"Remember", "Recall"}:
+                return quiet_since_s - since_s
+        pytest.fail(f"Not every call is answered {RECOVERY_S:g} s after the fault's end: {self.rows[-1:]}")
+
+
+def told(stack: Platform) -> set[str]:
+    """The memories that events tell of, from the topic's beginning to its end."""
+    consumer = Consumer({"bootstrap.servers": stack.events.bootstrap, "group.id": "test"})
+    partitions = consumer.list_topics(TOPIC, timeout=30).topics[TOPIC].partitions
+    places = [TopicPartition(TOPIC, number, 0) for number in partitions]
+    names: set[str] = set()
+    for place in places:
+        _, end = consumer.get_watermark_offsets(place, timeout=30)
+        consumer.assign([place])
+        offset = 0
+        while offset < end:
+            message = consumer.poll(30.0)
+            assert message is not None, f"Kafka gave {offset} of {end} events"
+            assert not message.error(), message.error()
+            offset = (message.offset() or 0) + 1
+            names.add(json.loads(message.value() or b"")["data"].get("memory", ""))
+    consumer.close()
+    return names
+
+
+async def told_of(stack: Platform, names: set[str]) -> set[str]:
+    """The same, once the relay has told of all these, or has had its time."""
+    ends_at = time.monotonic() + RECOVERY_S
+    while True:
+        found = await asyncio.to_thread(told, stack)
+        if names <= found or time.monotonic() > ends_at:
+            return found
+        await asyncio.sleep(1)
+
+
+@pytest.mark.timeout(1800)
+async def test_no_fault_of_a_dependency_loses_a_write_or_an_event_or_lets_anyone_in(
+    own_folder: Path, pytestconfig: pytest.Config
+) -> None:
+    """Whatever is down or slow, callers get an answer or a clear status, and everything is answered again after."""
+    phase_s: float = pytestconfig.getoption("--fault-s")
+    report: Path | None = pytestconfig.getoption("--resilience-report")
+    folder = own_folder / "resilience"
+    folder.mkdir()
+    async with platform(folder) as stack:
+        with ExitStack() as processes:
+            brain: Running = await asyncio.to_thread(processes.enter_context, service(folder, stack.settings))
+            await asyncio.to_thread(brain.wait_until_ready)
+            token = await asyncio.to_thread(stack.identity.token, "a-admin")
+            stranger = token[:-4] + ("AAAA" if token[-4:] != "AAAA" else "BBBB")
+            async with MemoryClient(brain.address, token=token) as client:
+                await client.create_namespace(NAMESPACE)
+            run, stop = Run(Load(), phase_s, [], []), asyncio.Event()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(run.load.run(brain.address, token, stranger, stop))
+                await asyncio.sleep(phase_s)
+                for dependency in stack.dependencies:
+                    await run.hurt(dependency)
+                stop.set()
+            async with MemoryClient(brain.address, token=token) as client:
+                kept = {memory.name async for memory in client.list(NAMESPACE, page_size=1000)}
+            assert brain.process.poll() is None
+            acknowledged = set(run.load.acknowledged.values())
+            events = await told_of(stack, acknowledged)
+    totals = Totals(
+        acknowledged=len(acknowledged),
+        events=len(events),
+        lost_writes=len(acknowledged - kept),
+        lost_events=len(acknowledged - events),
+        let_in=len(run.load.let_in) + len(run.wrongly_let_in),
+    )
+    lines = list(page(run.rows, totals, identity_s=IDENTITY_LIFE_S, policy_s=POLICY_LIFE_S, phase_s=phase_s))
+    print("\n".join(lines))
+    if report is not None:
+        await asyncio.to_thread(report.write_text, "\n".join(lines) + "\n")
+    assert (run.load.let_in, run.wrongly_let_in) == ([], [])
+    assert (totals.lost_writes, totals.lost_events) == (0, 0)
+    assert totals.acknowledged > 50
