@@ -20,16 +20,18 @@ from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, 
 from somabrain_service.store.postgres.arrays import bigints
 from somabrain_service.store.working import Shard
 
-# One change more than asked is looked for, which tells whether more follow.
+# What is pending is worked out as a whole: with a LIMIT in sight the planner would look up each namespace's place by
+# itself. One change more than asked is looked for, which tells whether more follow.
 _BACKLOGS = text(f"""
-SELECT n.tenant_id, n.id, n.name, n.epoch, n.newest, n.told_name, n.told_epoch, n.told_version, n.told_ordinal, c.*
-FROM (
+WITH pending AS MATERIALIZED (
     SELECT n.tenant_id, n.id, n.name, n.epoch, n.version AS newest, r.name AS told_name, r.epoch AS told_epoch,
         r.version AS told_version, r.ordinal AS told_ordinal
     FROM namespaces n LEFT JOIN relayed r ON r.tenant_id = n.tenant_id AND r.namespace_id = n.id
-    WHERE n.id % :of = :number AND (n.tenant_id, n.id) > (:tenant, :ns)
+    WHERE (:of = 1 OR n.id % :of = :number)
     AND (n.version > coalesce(r.version, 0) OR r.ordinal < {LAST_ORDINAL} OR r.epoch <> n.epoch)
-    ORDER BY n.tenant_id, n.id LIMIT :limit
+)
+SELECT n.*, c.* FROM (
+    SELECT * FROM pending WHERE (tenant_id, id) > (:tenant, :ns) ORDER BY tenant_id, id LIMIT :limit
 ) AS n LEFT JOIN LATERAL (
     SELECT c.version, c.ordinal, c.type, c.memory, c.revision, c.change_time FROM changes c
     WHERE c.tenant_id = n.tenant_id AND c.namespace_id = n.id
@@ -41,7 +43,7 @@ ORDER BY n.tenant_id, n.id, c.version, c.ordinal
 
 _VANISHED = text("""
 SELECT r.* FROM relayed r LEFT JOIN namespaces n ON n.tenant_id = r.tenant_id AND n.id = r.namespace_id
-WHERE n.id IS NULL AND r.namespace_id % :of = :number ORDER BY r.tenant_id, r.namespace_id LIMIT :limit
+WHERE n.id IS NULL AND (:of = 1 OR r.namespace_id % :of = :number) ORDER BY r.tenant_id, r.namespace_id LIMIT :limit
 """)
 
 _NOTE = text("""
