@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from somabrain_local import shell
 from somabrain_local.loopback.program import HOST, Program, free_ports, own_folder, running, tool, tools_in_path
+from somabrain_local.pki import Authority
 
 CLUSTER_ID = "c29tYWJyYWluLWxvb3BiYQ"
 API_VERSIONS = struct.pack(">hhih", 18, 0, 1, -1)
@@ -19,10 +21,17 @@ PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
-advertised.listeners=PLAINTEXT://{host}:{advertised}
+listeners=PLAINTEXT://{host}:{port},SASL_SSL://{host}:{secured},CONTROLLER://{host}:{controller}
+advertised.listeners=PLAINTEXT://{host}:{advertised},SASL_SSL://{host}:{secured}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT
+sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=\
+org.apache.kafka.common.security.scram.ScramLoginModule required;
+ssl.keystore.type=PEM
+ssl.keystore.location={folder}/pki/kafka.pem
+ssl.truststore.type=PEM
+ssl.truststore.location={folder}/pki/ca.crt
 log.dirs={folder}/data
 auto.create.topics.enable=false
 num.partitions=1
@@ -38,12 +47,19 @@ group.initial.rebalance.delay.ms=0
 """
 
 
+USER, PASSWORD = "somabrain", "kafka-password"
+
+
 @dataclass(frozen=True, slots=True)
 class Kafka:
-    """A Kafka that answers on loopback, without TLS or passwords. Topics are made by who needs them, never by use."""
+    """A Kafka that answers on loopback. Topics are made by who needs them, never by use."""
 
     bootstrap: str
-    """Host and port, as clients call it."""
+    """Host and port, as clients call it without TLS and password."""
+    secured: str
+    """Host and port with TLS and SCRAM-SHA-512, for `USER` and `PASSWORD`."""
+    ca_file: Path
+    """What clients of `secured` trust."""
     program: Program
 
     def create_topic(self, name: str, *, partitions: int = 1) -> None:
@@ -71,18 +87,26 @@ def kafka(*, advertised_port: int | None = None) -> Iterator[Kafka]:
         Timeout: it did not answer; the message ends with its log.
     """
     with own_folder("kafka") as folder:
-        port, controller = free_ports(2)
+        port, secured, controller = free_ports(3)
         properties = folder / "server.properties"
-        properties.write_text(
-            PROPERTIES.format(
-                host=HOST, port=port, advertised=advertised_port or port, controller=controller, folder=folder
-            )
-        )
+        ports = {"port": port, "advertised": advertised_port or port, "secured": secured, "controller": controller}
+        properties.write_text(PROPERTIES.format(host=HOST, folder=folder, **ports))
+        authority = _certify(folder / "pki")
+        secret = f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]"
         formatting = [tool("kafka-storage.sh"), "format", "--cluster-id", CLUSTER_ID, "--config", properties]
-        shell.run(formatting, env=tools_in_path(), timeout_s=120)
+        shell.run([*formatting, "--add-scram", secret], env=tools_in_path(), timeout_s=120)
         argv = [tool("kafka-server-start.sh"), properties]
         with running(Program(argv, folder / "kafka.log", partial(_answers, port), start_timeout_s=180)) as program:
-            yield Kafka(f"{HOST}:{port}", program)
+            yield Kafka(f"{HOST}:{port}", f"{HOST}:{secured}", authority.certificate, program)
+
+
+def _certify(folder: Path) -> Authority:
+    """Make an authority and Kafka's certificate by it, key and certificate in one file."""
+    authority = Authority.create(folder)
+    authority.issue_server("kafka", "/CN=kafka", ["DNS:localhost", f"IP:{HOST}"])
+    pem = folder / "kafka.pem"
+    pem.write_text((folder / "kafka.key").read_text() + (folder / "kafka.crt").read_text())
+    return authority
 
 
 def _answers(port: int) -> bool:

@@ -16,6 +16,8 @@ import pytest
 
 from somabrain_client import ChangeType, Draft, MemoryClient
 from somabrain_local.loopback import Kafka, kafka
+from somabrain_local.loopback.kafka import PASSWORD as KAFKA_PASSWORD
+from somabrain_local.loopback.kafka import USER as KAFKA_USER
 from somabrain_service.embedded import DATABASE, EmbeddedDatabase
 from tests.integration.conftest import Clone, make_clone
 from tests.integration.service.issuer import Issuer
@@ -291,6 +293,50 @@ async def test_a_deleted_namespace_is_told_as_such_and_one_made_anew_has_another
     ]  # fmt: skip
     assert events[0]["data"]["epoch"] == events[1]["data"]["epoch"] != events[2]["data"]["epoch"]
     assert events[1]["sequence"] > events[0]["sequence"]
+
+
+async def test_kafka_with_tls_and_a_password(
+    folder: Path, telling: dict[str, object], log: Kafka, topic: str, idp: Issuer
+) -> None:
+    secured = {
+        **telling,
+        "events__brokers": f'["{log.secured}"]',
+        "events__security_protocol": "SASL_SSL",
+        "events__ca_file": log.ca_file,
+        "events__sasl_username": KAFKA_USER,
+        "events__sasl_password": KAFKA_PASSWORD,
+    }
+    with service(folder, secured) as running:
+        running.wait_until_ready()
+        async with MemoryClient(running.address, token=idp.token("secured")) as client:
+            namespace = (await client.create_namespace(unique())).name
+            name = (await client.remember(namespace, "bee")).name
+        events = await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(found) == 1)
+        assert told(events) == [("REMEMBERED", name)]
+        until(lambda: "latency_ms" in kafka_check(running), "/healthz says that Kafka answers")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [({"events__sasl_password": "sesame"}, "uthentication failed"), ({"events__ca_file": None}, "certificate")],
+    ids=["password", "authority"],
+)
+async def test_a_kafka_that_does_not_let_us_in_is_told_without_the_password(
+    folder: Path, telling: dict[str, object], log: Kafka, wrong: dict[str, object], said: str
+) -> None:
+    secured = {
+        **telling,
+        "events__brokers": f'["{log.secured}"]',
+        "events__security_protocol": "SASL_SSL",
+        "events__ca_file": log.ca_file,
+        "events__sasl_username": KAFKA_USER,
+        "events__sasl_password": KAFKA_PASSWORD,
+        **wrong,
+    }
+    with service(folder, {name: value for name, value in secured.items() if value is not None}) as running:
+        running.wait_until_ready()
+        until(lambda: said in str(kafka_check(running)), f"/healthz says {said}")
+        assert "sesame" not in running.log.read_text()
 
 
 async def test_a_topic_that_is_not_there_is_named_in_the_log(
