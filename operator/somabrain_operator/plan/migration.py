@@ -159,11 +159,15 @@ def _running(plan: Plan, record: MigrationStatus, job: Manifest) -> Plan:
 
 
 def _with_failure(plan: Plan, record: MigrationStatus, job: Manifest) -> MigrationStatus:
-    """Return the record with why the Job failed and when the next attempt is due; said once, then kept."""
-    if record.next_attempt_at is not None:
-        return record
+    """Return the record with why the Job failed and when the next attempt is due.
+
+    The time is said once, then kept. The words may come later, as nobody promises that a pod is told of before its Job,
+    and stay when the pod goes.
+    """
     name = text(job, "metadata", "name")
     said = [words for pod in _pods_of(plan, name) if (words := last_words(pod, VAULT, MIGRATION))]
+    if record.next_attempt_at is not None:
+        return record.model_copy(update={"last_error": redact(said[-1], _secrets(plan))}) if said else record
     fallback = text(condition(job, "Failed"), "message") or "it says no reason"
     failed_at = moments.parse(text(condition(job, "Failed"), "lastTransitionTime")) or plan.observed.now
     return _refused(record, redact(said[-1] if said else fallback, _secrets(plan)), failed_at)

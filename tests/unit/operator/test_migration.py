@@ -99,6 +99,18 @@ def test_a_failed_job_says_its_last_words_without_the_password() -> None:
     assert "Deployment" not in kinds(seen)
 
 
+def test_the_last_words_may_come_after_the_failure() -> None:
+    """A Job that failed may be told of before its pod; what the pod says then takes the place of what the Job says."""
+    name = f"quickstart-migrate-{FINGERPRINT[:8]}-1"
+    first = record(observed(jobs=[job(state="Failed")]))
+    assert first.last_error == "Job has reached the specified backoff limit"
+    status = {"migration": first.model_dump(by_alias=True, exclude_none=True)}
+    later = record(observed(jobs=[job(state="Failed")], pods=[died("m", "no such role", name)], status=status))
+    assert (later.last_error, later.next_attempt_at) == ("no such role", first.next_attempt_at)
+    gone = {"migration": later.model_dump(by_alias=True, exclude_none=True)}
+    assert record(observed(jobs=[job(state="Failed")], status=gone)).last_error == "no such role"
+
+
 def test_a_failed_attempt_waits_for_its_time() -> None:
     """Before the back-off is over no Job is made, also when the failed one was deleted."""
     for jobs in ([job(state="Failed")], []):
