@@ -14,7 +14,9 @@ import pytest
 from common.config.settings import CacheSettings
 from common.errors import ConfigurationError, StoreUnavailable
 from common.utils.cache import Cache, Made, open_cache
+from somabrain_local import shell
 from somabrain_local.loopback import Redis, redis, redis_cluster, redis_sentinel
+from somabrain_local.loopback.program import tool
 from somabrain_local.pki import Authority
 from somabrain_service.metrics import Metrics
 from tests.integration.service.slow import way_to
@@ -326,6 +328,19 @@ async def test_behind_sentinels_the_new_primary_is_found(tls: bool) -> None:
             assert not asked.cache.found().ok
             await until_known(asked, "after")
             assert group.replica.command("EXISTS", "after") == "1"
+
+
+async def test_sentinels_may_want_a_password_of_their_own() -> None:
+    with redis_sentinel(password="secret") as group:
+        for _, port in group.sentinels:
+            shell.run([tool("redis-cli"), "-p", port, "ACL", "SETUSER", "default", "resetpass", ">watching"])
+        hosts = ",".join(f"{host}:{port}" for host, port in group.sentinels)
+        url = f"redis+sentinel://:secret@{hosts}/{group.service}"
+        async with opened(url, sentinel_password="watching") as asked:
+            await until_known(asked, "k")
+        async with opened(url) as stranger:
+            assert not await stranger.get("k")
+            assert not stranger.cache.found().ok
 
 
 @pytest.mark.parametrize("tls", [False, True])
