@@ -96,7 +96,8 @@ async def running(told: Settings, log_in: Callable[[], kopf.ConnectionInfo | Non
             cluster, optional, ReadinessProbe(session), release(told.operator), references, cache, metrics.conditions
         )
         queue = WorkQueue(reconciler.reconcile, metrics, workers=told.operator.workers, resync_s=told.operator.resync_s)
-        listing = Listing(cluster, cache, queue.add, told.operator)
+        await optional.known()  # before kopf looks for them: what is not there then is never watched
+        listing = Listing(cluster, cache, queue.add, told.operator, optional.lacking)
         seat, proof = _seat(told.operator), WatchProof()
         election = Election(cluster, seat, proof, metrics)
         vitals = Vitals(queue.oldest_s, proof.silent_s, FROZEN_LEASES * seat.lease_s, lambda: election.leading)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -113,9 +113,9 @@ class Cache:
             return ()
         return self._keep(ref, version, kind, seen)
 
-    def end(self) -> tuple[Key, ...]:
-        """Forget what our listing did not name; return the SomaBrains that owned it."""
-        left = [(ref, held) for ref, held in self._held.items() if held.listing < self._listing]
+    def end(self, kinds: Collection[str]) -> tuple[Key, ...]:
+        """Forget what our listing of some kinds did not name; return the SomaBrains that owned it."""
+        left = [(ref, held) for ref, held in self._held.items() if held.listing < self._listing and ref.kind in kinds]
         return tuple(key for ref, held in left for key in self._forget(ref, held.version, held.key))
 
     def _keep(self, ref: Ref, version: int, kind: str, seen: Manifest) -> tuple[Key, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import structlog
@@ -30,14 +30,30 @@ _log = structlog.stdlib.get_logger("somabrain_operator.listing")
 class Listing:
     """Compares what is remembered with what is there."""
 
-    def __init__(self, cluster: Cluster, cache: Cache, wake: Callable[[Key], None], told: OperatorSettings) -> None:
-        """Do nothing yet; `wake` is called with each SomaBrain of which something was not known."""
+    def __init__(
+        self,
+        cluster: Cluster,
+        cache: Cache,
+        wake: Callable[[Key], None],
+        told: OperatorSettings,
+        unwatched: frozenset[str] = frozenset(),
+    ) -> None:
+        """Do nothing yet.
+
+        Args:
+            cluster: what is listed.
+            cache: what is filled.
+            wake: called with each SomaBrain of which something was not known.
+            told: the namespaces, and how often.
+            unwatched: kinds that were not there when watching began, and may come.
+        """
         self._cluster = cluster
         self._cache = cache
         self._wake = wake
         self._namespaces = told.namespaces or ("*",)
         self._every_s = told.resync_s
-        self._began_s = float("-inf")
+        self._unwatched = unwatched
+        self._unwatched_every_s = told.references_s
 
     async def filled(self) -> None:
         """Return when the cache holds what is there, however long the API server takes to answer.
@@ -49,34 +65,41 @@ class Listing:
             await asyncio.sleep(SILENT_S / 10)
         while True:
             try:
-                return await self.fill()
+                return await self.fill(_KINDS)
             except SomaBrainError as exc:
                 _log.warning("waiting for the API server to list", error=exc.message)
                 await asyncio.sleep(1)
 
-    async def fill(self) -> None:
-        """List everything once.
+    async def fill(self, kinds: Collection[str]) -> None:
+        """List everything of some kinds once.
 
         Raises:
             SomaBrainError: it could not be listed.
         """
-        self._began_s = time.monotonic()
         self._cache.begin()
-        for kind in _KINDS:
+        for kind in kinds:
             await self._list(kind)
-        self._woken(self._cache.end())
+        self._woken(self._cache.end(kinds))
 
     async def run(self) -> None:
-        """Fill it again after each listing of kopf's, and as often as the resync says, until cancelled."""
+        """Fill it again after each listing of kopf's, and as often as the resync says, until cancelled.
+
+        Kinds that are not watched are listed as often as references are read.
+        """
         pause_s = self._every_s * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, guards nothing
+        began_s = unwatched_s = time.monotonic()
         while True:
             await asyncio.sleep(SILENT_S)
-            listed = self._cache.listed_at_s > self._began_s and self._is_told()
-            if listed or time.monotonic() > self._began_s + pause_s:
-                try:
-                    await self.fill()
-                except SomaBrainError as exc:
-                    _log.warning("what is remembered was not compared with what is there", error=exc.message)
+            now_s = time.monotonic()
+            try:
+                if (self._cache.listed_at_s > began_s and self._is_told()) or now_s > began_s + pause_s:
+                    began_s = unwatched_s = now_s
+                    await self.fill(_KINDS)
+                elif self._unwatched and now_s > unwatched_s + self._unwatched_every_s:
+                    unwatched_s = now_s
+                    await self.fill(self._unwatched)
+            except SomaBrainError as exc:
+                _log.warning("what is remembered was not compared with what is there", error=exc.message)
 
     def _is_told(self) -> bool:
         """Return whether kopf has listed, and is through with it."""

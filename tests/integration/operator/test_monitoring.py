@@ -70,6 +70,12 @@ def test_they_are_made_when_their_kinds_appear(without_kinds: Api, brain: Brain,
     brain.annotate("note", "looked at again")
     time.sleep(2)
     assert brain.api.writes() == before
+    edit = {"metadata": {"labels": {"app.kubernetes.io/part-of": "mine"}}}
+    brain.api.patch("ServiceMonitor", f"{NAME}-server", brain.namespace, edit)
+    eventually(
+        lambda: brain.child("ServiceMonitor", "server")["metadata"]["labels"]["app.kubernetes.io/part-of"],
+        lambda found: found == "somabrain", "an edit by hand is put back, although no watch knows the kind",
+    )  # fmt: skip
     brain.apply(monitoring=None)
     for kind in ("ServiceMonitor", "PrometheusRule"):
         eventually(partial(brain.api.objects, kind, brain.namespace), lambda found: found == [], "it goes")

@@ -86,7 +86,7 @@ def test_what_our_listing_does_not_name_is_gone() -> None:
     cache.told("Deployment", "ADDED", child(5, "left"))
     cache.begin()
     assert cache.listed("Deployment", child(5)) == ()
-    assert cache.end() == (KEY,)
+    assert cache.end({"Deployment"}) == (KEY,)
     assert [each["metadata"] for each in cache.of(KEY, "Deployment")] == [child(5)["metadata"] | {"managedFields": []}]
 
 
@@ -98,7 +98,7 @@ def test_a_listing_takes_nothing_back_that_was_told_meanwhile() -> None:
     cache.told("Deployment", "ADDED", child(8))
     cache.told("Deployment", "DELETED", child(9, "left"))
     assert cache.listed("Deployment", child(5, "left")) == ()
-    assert cache.end() == ()
+    assert cache.end({"Deployment"}) == ()
     assert held(cache) == {}
     assert cache.get("Deployment", "demo", "left") is None
 

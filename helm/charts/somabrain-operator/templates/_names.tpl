@@ -56,7 +56,7 @@ capabilities:
 {{- define "somabrain-operator.rules" -}}
 - apiGroups: [somabrain.io]
   resources: [somabrains]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [somabrain.io]
   resources: [somabrains/status]
   verbs: [patch]

@@ -1,0 +1,149 @@
+"""The chart grants what the operator does and nothing more, counted from the API server's audit log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from somabrain_local.loopback import api_server
+from somabrain_local.loopback.kubernetes import AUDIT_POLICY
+from somabrain_operator.names import RETRY_MIGRATION
+from tests.integration.operator import test_monitoring as monitoring
+from tests.integration.operator import test_scaling as scaling
+from tests.integration.operator.api import OPERATOR, Api, Object, api_of, eventually
+from tests.integration.operator.brains import NAME, Brain, Hands, running
+from tests.integration.operator.chart import SYSTEM, account_of, namespace_of, rendered, wait_for_kind
+from tests.integration.operator.process import operator
+from tests.integration.operator.test_truth import ADDRESS
+
+READS = AUDIT_POLICY.with_name("audit-reads.yaml")
+NAMESPACE = "all-of-it"
+
+
+class Right(NamedTuple):
+    """A verb on a resource."""
+
+    group: str
+    resource: str
+    verb: str
+
+
+NOT_IN_THE_LOG = {Right("somabrain.io", "somabrains/finalizers", "update")}
+"""Asked by an admission plugin (OwnerReferencesPermissionEnforcement) that is off in most clusters, and here."""
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    """An API server whose audit log holds reads too."""
+    with api_server(READS) as server, api_of(server) as verbs:
+        for name in (SYSTEM, NAMESPACE):
+            verbs.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        yield verbs
+
+
+def granted(manifests: list[Object]) -> set[Right]:
+    """Return what the roles of the chart allow."""
+    return {
+        Right(group, resource, verb)
+        for role in manifests
+        if role["kind"] in ("Role", "ClusterRole")
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def used(api: Api) -> set[Right]:
+    """Return what the operator did. Applying what is not there asks for its creation, too."""
+    found = set()
+    for line in Path(api.server.audit_log).read_text().splitlines():
+        event = json.loads(line)
+        target: dict[str, Any] = event.get("objectRef") or {}
+        if event["user"]["username"] != OPERATOR or not target.get("resource") or "responseStatus" not in event:
+            continue
+        resource = "/".join(filter(None, (target["resource"], target.get("subresource"))))
+        verbs = {event["verb"]} | ({"create"} if event["responseStatus"].get("code") == 201 else set())
+        found |= {Right(target.get("apiGroup", ""), resource, verb) for verb in verbs}
+    return found
+
+
+def forbidden(api: Api) -> list[str]:
+    """Return the operator's requests that the API server did not allow."""
+    events = [json.loads(line) for line in Path(api.server.audit_log).read_text().splitlines()]
+    return [
+        each["requestURI"]
+        for each in events
+        if each["user"]["username"] == OPERATOR and each.get("responseStatus", {}).get("code") == 403
+    ]
+
+
+def exercise(api: Api) -> None:
+    """Take one resource through everything the operator does with any."""
+    brain = Brain(api, NAMESPACE)
+    hands = Hands(brain)
+    brain.secrets()
+    brain.apply()
+    hands.fail_migration("no")
+    brain.until("Migrated", "False", "Attempt 1 failed")
+    brain.annotate(RETRY_MIGRATION, "now")
+    hands.finish_migration(attempt=2)
+    eventually(brain.jobs, lambda jobs: len(jobs) == 1, "the Job that failed is deleted")
+    live = hands.roll_out(ready=0)
+    pod = hands.pod("server-0", live["spec"]["template"])
+    hands.pod_status(pod, "Running", [running()], address=ADDRESS)
+    eventually(lambda: used(api), lambda found: Right("", "events", "list") in found, "what the kubelet said is read")
+    hands.pod_status(pod, "Running", [running()], ready=True)
+    hands.roll_out()
+    brain.until("Ready", "True")
+    everything = {name: scaling.EXAMPLE[name] for name in ("autoscaling", "networkPolicy")}
+    everything |= {"podDisruptionBudget": {}, "monitoring": monitoring.SPEC["monitoring"]}
+    brain.apply(**everything)
+    some_day = ("HorizontalPodAutoscaler", "NetworkPolicy", "PodDisruptionBudget", "ServiceMonitor", "PrometheusRule")
+    for kind in some_day:
+        eventually(partial(brain.child, kind, "server"), bool, f"a {kind}")
+    hands.roll_out()
+    for kind, component in (*((kind, "server") for kind in (*some_day, "ServiceAccount", "Deployment")),
+                            ("Service", "grpc"), ("ConfigMap", "config")):  # fmt: skip
+        api.patch(kind, f"{NAME}-{component}", NAMESPACE, {"metadata": {"labels": {"app.kubernetes.io/part-of": "x"}}})
+        labels = partial(lambda k, c: brain.child(k, c)["metadata"]["labels"], kind, component)
+        eventually(labels, lambda found: found["app.kubernetes.io/part-of"] == "somabrain", f"{kind} is put back")
+    brain.apply(**dict.fromkeys(everything, None))
+    for kind in some_day:
+        eventually(partial(api.objects, kind, NAMESPACE), lambda found: found == [], f"no {kind}")
+    rules = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "r"},
+        "data": {"a.rego": "package sb.policy"},
+    }
+    api.create(rules, NAMESPACE)
+    brain.apply(opa={"policy": {"configMapRef": {"name": "r"}}})
+    eventually(lambda: "'name': 'r'" in str(brain.deployment()), bool, "the policy is mounted")
+    hands.roll_out()
+    eventually(lambda: [each["metadata"]["name"] for each in api.objects("ConfigMap", NAMESPACE)],
+               lambda names: f"{NAME}-policy" not in names, "the default policy goes")  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", [(), (f"watchNamespaces={{{NAMESPACE}}}",)], ids=["cluster", "namespaced"])
+@pytest.mark.timeout(240)
+def test_what_is_granted_is_what_is_used(api: Api, tmp_path: Path, settings: tuple[str, ...]) -> None:
+    """Over everything the operator does, nothing is forbidden, and no right is there that nothing needs."""
+    manifests = rendered(*settings)
+    for manifest in manifests:
+        api.create(manifest, namespace_of(manifest))
+    wait_for_kind(api)
+    monitoring.install(api, tmp_path / "definitions")
+    told = {"SOMABRAIN_OPERATOR__NAMESPACES": f'["{NAMESPACE}"]', "SOMABRAIN_OPERATOR__LEASE_NAMESPACE": NAMESPACE}
+    with operator(account_of(api, tmp_path), tmp_path / "log", **(told if settings else {})) as started:
+        started.wait_until_started()
+        exercise(api)
+    eventually(lambda: used(api), lambda found: Right("coordination.k8s.io", "leases", "update") in found, "a log")
+    assert forbidden(api) == []
+    assert granted(manifests) - used(api) == NOT_IN_THE_LOG
+    assert used(api) - granted(manifests) == set()
