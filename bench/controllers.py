@@ -71,7 +71,7 @@ class Api:
         Each beginning is a LISTED with all the objects there are: what was deleted in between is told by nothing else.
         """
         while True:
-            with suppress(aiohttp.ClientError, asyncio.TimeoutError, RuntimeError):
+            with suppress(aiohttp.ClientError, asyncio.TimeoutError, RuntimeError, KeyError):
                 first = await self.call("GET", path)
                 for each in first["items"]:
                     yield "ADDED", each

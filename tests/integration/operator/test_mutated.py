@@ -1,0 +1,107 @@
+"""Resources that somebody got wrong, by the hundred: the API server answers, or the operator says what it is about.
+
+hypothesis takes a whole spec and changes, adds, and removes parts of it anywhere. Whatever comes of it goes through the
+real API server to the running operator: each is refused in words that name the field, or gets a status about its
+newest generation; and the operator goes on with others.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from somabrain_operator.crd import render_crd
+from tests.integration.operator.api import Api, Object, Refused, eventually
+from tests.integration.operator.brains import SPEC, Brain
+from tests.integration.operator.process import Operator
+
+SCHEMA: Any = render_crd()
+FIELDS = SCHEMA["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+EXAMPLES = 120
+WORDS = ("", "x", "0", "-1", "1Gi", "250m", "a/b:c", "UPPER case", "https://h/p", "/p", "ü" * 70, "x" * 600, "\n")
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**40), 2**40), st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from(WORDS),
+)  # fmt: skip
+anything = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+    st.sampled_from(("name", "secretRef", "limits", "cpu", "key", "x")), inner, max_size=3), max_leaves=6)  # fmt: skip
+
+
+def of_schema(schema: Any) -> st.SearchStrategy[Any]:
+    """Values such as a schema asks for, though not always within its bounds."""
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
+    if "x-kubernetes-int-or-string" in schema:
+        return st.sampled_from((1, 0, "1", "100m", "64Mi", "2Gi", "lots"))
+    match schema.get("type"):
+        case "object" if "properties" in schema:
+            return st.fixed_dictionaries({}, optional={n: of_schema(each) for n, each in schema["properties"].items()})
+        case "object":
+            return st.dictionaries(st.sampled_from(("a", "team", "disk")), st.sampled_from(WORDS), max_size=2)
+        case "array":
+            return st.lists(of_schema(schema["items"]), max_size=3)
+        case "integer":
+            return st.integers(schema.get("minimum", 0) - 1, min(schema.get("maximum", 100), 2**31) + 1)
+        case "boolean":
+            return st.booleans()
+        case _:
+            return st.sampled_from(WORDS)
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> Object:
+    """A whole spec with up to four fields as the schema has them, or as nobody has."""
+    spec: Object = copy.deepcopy(SPEC)
+    for field in draw(st.lists(st.sampled_from(sorted(FIELDS)), min_size=1, max_size=4, unique=True)):
+        spec[field] = draw(of_schema(FIELDS[field]) if draw(st.integers(0, 4)) else anything)
+    if not draw(st.integers(0, 5)):
+        del spec[draw(st.sampled_from(sorted(spec)))]
+    return spec
+
+
+def refusal(api: Api, manifest: Object, namespace: str) -> str:
+    """Create it; return what the API server said when it refused, and else nothing."""
+    try:
+        api.create(manifest, namespace)
+    except Refused as refused:
+        return str(refused)
+    return ""
+
+
+@pytest.mark.timeout(400)
+def test_whatever_is_asked_is_answered(api: Api, running: Operator, brain: Brain) -> None:
+    """Never a crash or a stuck key, always a status of the newest generation or an answer that names the field."""
+    numbers = iter(range(EXAMPLES * 20))
+    kept: list[str] = []
+
+    @settings(
+        max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(specs())
+    def ask(spec: Object) -> None:
+        name = f"m{next(numbers)}"
+        manifest = {"apiVersion": "somabrain.io/v1alpha1", "kind": "SomaBrain", "metadata": {"name": name}}
+        if said := refusal(api, {**manifest, "spec": spec}, brain.namespace):
+            assert any(field in said for field in ("spec", *FIELDS)), (spec, said)
+            return
+        kept.append(name)
+        if len(kept) % 2:  # and what is stored may be changed into something else
+            edit = {**{field: None for field in spec if field not in SPEC}, "replicas": len(kept) % 3}
+            api.patch("SomaBrain", name, brain.namespace, {"spec": edit})
+
+    ask()
+    assert len(kept) > EXAMPLES / 10, "hardly any was valid"
+    for name in kept:
+        found = eventually(lambda name=name: api.get("SomaBrain", name, brain.namespace),  # type: ignore[misc]
+                           lambda it: it.get("status", {}).get("observedGeneration") == it["metadata"]["generation"],
+                           f"{name} is answered")  # fmt: skip
+        for condition in found["status"]["conditions"]:
+            assert condition["message"].endswith((".", "overwrite")), condition
+            assert condition["observedGeneration"] == found["metadata"]["generation"]
+    assert running.process.poll() is None
+    assert '"exception"' not in running.log.read_text()
+    eventually(running.metrics, lambda found: found["somabrain_operator_queue_oldest_seconds"] < 5, "no key is stuck")
