@@ -1,0 +1,72 @@
+"""Both services by their stubs, as one tenant: what a client in any language sees."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import grpc.aio
+import pytest
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2 as details
+from google.rpc.status_pb2 import Status
+
+from somabrain.memory.v1 import memory_service_pb2_grpc as memories
+from somabrain.memory.v1 import namespace_service_pb2 as ns
+from somabrain.memory.v1 import namespace_service_pb2_grpc as namespaces
+from tests.integration.service.issuer import Issuer
+from tests.integration.service.running import Running
+
+
+@dataclass(frozen=True)
+class Refused:
+    """What a call was refused with."""
+
+    code: grpc.StatusCode
+    message: str
+    info: details.ErrorInfo
+    fields: tuple[str, ...]
+    resource: str
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A tenant's calls. `parent` is an empty namespace of its own."""
+
+    channel: grpc.aio.Channel
+    token: str
+    parent: str = ""
+
+    async def call(self, method: str, request: Message) -> Message:
+        for stub in (memories.MemoryServiceStub(self.channel), namespaces.NamespaceServiceStub(self.channel)):
+            if found := getattr(stub, method, None):
+                answer: Message = await found(request, metadata=(("authorization", f"Bearer {self.token}"),))
+                return answer
+        raise AssertionError(f"no method {method}")
+
+    async def refused(self, method: str, request: Message) -> Refused:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await self.call(method, request)
+        metadata = dict(caught.value.trailing_metadata() or ())
+        status = Status.FromString(metadata["grpc-status-details-bin"])
+        info, bad, resource = details.ErrorInfo(), details.BadRequest(), details.ResourceInfo()
+        for detail in status.details:
+            for message in (info, bad, resource):
+                detail.Unpack(message)
+        return Refused(
+            caught.value.code(),
+            caught.value.details() or "",
+            info,
+            tuple(violation.field for violation in bad.field_violations),
+            resource.resource_name,
+        )
+
+
+@pytest.fixture
+async def caller(brain: Running, idp: Issuer) -> AsyncIterator[Caller]:
+    async with grpc.aio.insecure_channel(brain.address) as channel:
+        made = Caller(channel, idp.token(f"t-{uuid.uuid4().hex[:12]}"))
+        answer = await made.call("CreateNamespace", ns.CreateNamespaceRequest(namespace_id="n"))
+        assert isinstance(answer, ns.CreateNamespaceResponse)
+        yield Caller(channel, made.token, answer.namespace.name)
