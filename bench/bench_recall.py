@@ -1,4 +1,4 @@
-"""Evidence recall@10 through the real server at its defaults, and BM25 alone beside it.
+"""Evidence recall@10 through the real server, what each part of Recall gives, and whether it knows what it does not.
 
     make bench-recall DATA=conversations.json
 
@@ -6,123 +6,159 @@ The file is a JSON list of {conversation, turns: [{id, session, position, sessio
 evidence: [ids of turns]}]}. Each conversation becomes a namespace, each session a session, and each question a
 Recall; its score is the share of its evidence among the first ten, and the figure is the mean over all questions.
 
-BM25 alone is asked of the same server: of namespaces whose encoder is `lexical`, where no memory has a session, so
-nothing but BM25 takes part in the score.
+Rows of the server ask the running service over gRPC: a part is taken away by what a namespace or a request can say. For
+the others there is no such switch: they are worked out by the pure scorer (`ablation`).
+
+Each question is also asked in the next conversation, where nobody can know the answer: AUC says how often the absolute
+score of a question at home is above that of one away.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
+import random
 import sys
 import tempfile
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import TypedDict
 
+from bench.ablation import rows
+from bench.conversations import Conversation, K, auc, mean, read, share, time_of
 from bench.server import somabrain
-from somabrain_client import MemoryClient
+from somabrain_client import Answer, Draft, Memory, MemoryClient
+from somabrain_service.encoders import minilm
+from somabrain_service.encoders.onnx import OnnxEncoder
 
-K = 10
 AT_ONCE = 8
+BATCH = 200
+SEED = 7
 
 
-class Turn(TypedDict):
-    """One turn of a conversation."""
+@dataclass(frozen=True)
+class Variant:
+    """How conversations are kept and asked. `words` False: with the question's vector alone."""
 
-    id: str
-    session: int
-    position: int
-    session_time: str
-    text: str
-
-
-class Question(TypedDict):
-    """A question, and the turns that hold its answer."""
-
-    question: str
-    evidence: list[str]
+    said: str
+    settings: Mapping[str, object] = field(default_factory=dict)
+    sessions: bool = True
+    words: bool = True
+    salience: bool = False
+    recent: bool = False
 
 
-class Conversation(TypedDict):
-    """Turns and the questions about them."""
+DEFAULTS = Variant("everything at its default")
+VARIANTS = (
+    DEFAULTS,
+    Variant("words alone (BM25)", {"encoder": "lexical"}, sessions=False),
+    Variant("words, and contiguity", {"encoder": "lexical"}),
+    Variant("vectors alone (cosine)", sessions=False, words=False),
+    Variant("vectors, and contiguity", words=False),
+    Variant("words and vectors, no contiguity", sessions=False),
+    Variant("everything, neither stems nor stop list (language `mul`)", {"language": "mul"}),
+    Variant("everything, salience drawn at random", salience=True),
+    Variant(
+        "everything, recency of 90 days, the last turn now", {"recency_half_life": timedelta(days=90)}, recent=True
+    ),
+)
 
-    conversation: str
-    turns: list[Turn]
-    questions: list[Question]
+
+@dataclass(frozen=True)
+class Figures:
+    """Of every question: its recall, and the best absolute and the best relative score at home and away."""
+
+    recalls: list[float] = field(default_factory=list)
+    absolute: tuple[list[float], list[float]] = ([], [])
+    relative: tuple[list[float], list[float]] = ([], [])
 
 
-async def each(what: str, items: Sequence[object], work: Callable[[int], Awaitable[None]]) -> None:
-    """Work on all items, some at once, and say how far it is every two seconds."""
-    done, told = 0, time.monotonic()
+async def keep(client: MemoryClient, name: str, talk: Conversation, variant: Variant) -> dict[str, str]:
+    """Store a conversation, and return the turn of each memory."""
+    await client.create_namespace(name, **variant.settings)  # type: ignore[arg-type]
+    chance = random.Random(SEED)
+    late = datetime.now(UTC) - max(map(time_of, talk["turns"])) if variant.recent else timedelta(0)
+    drafts = [
+        Draft(
+            turn["text"],
+            session=str(turn["session"]) if variant.sessions else "",
+            session_position=turn["position"] if variant.sessions else None,
+            event_time=time_of(turn) + late,
+            salience=chance.random() if variant.salience else None,
+        )
+        for turn in talk["turns"]
+    ]
+    turns: dict[str, str] = {}
+    for start in range(0, len(drafts), BATCH):
+        for offset, kept in enumerate(await client.batch_remember(name, drafts[start : start + BATCH])):
+            assert isinstance(kept, Memory), kept
+            turns[kept.name] = talk["turns"][start + offset]["id"]
+    return turns
+
+
+async def measure(
+    client: MemoryClient, talks: Sequence[Conversation], variant: Variant, number: int, encoder: OnnxEncoder
+) -> Figures:
+    """Keep all conversations as the variant says, and ask all questions; at the defaults away, too."""
+    names = [f"v{number}-{i}" for i in range(len(talks))]
+    turns = [await keep(client, name, talk, variant) for name, talk in zip(names, talks, strict=True)]
+    figures = Figures()
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def one(index: int) -> None:
-        nonlocal done, told
+    async def ask(name: str, question: str) -> Answer:
         async with slots:
-            await work(index)
-        done += 1
-        if time.monotonic() - told > 2:
-            told = time.monotonic()
-            print(f"  {what}: {done} of {len(items)}", file=sys.stderr, flush=True)
+            if variant.words:
+                return await client.recall(name, question, top_k=K)
+            return await client.recall(name, vector=(await encoder.encode([question]))[0].tolist(), top_k=K)
 
-    async with asyncio.TaskGroup() as tasks:
-        for index in range(len(items)):
-            tasks.create_task(one(index))
-
-
-async def measure(client: MemoryClient, talk: Conversation, number: int, *, alone: bool) -> list[float]:
-    """Store a conversation, ask its questions, and return the recall of each; `alone`: BM25 and nothing else."""
-    namespace = f"{'bm25' if alone else 'default'}-{number}"
-    await client.create_namespace(namespace, encoder="lexical" if alone else "")
-    turns, questions = talk["turns"], [item for item in talk["questions"] if item["evidence"]]
-    ids: dict[str, str] = {}
-    recalls = [0.0] * len(questions)
-
-    async def remember(index: int) -> None:
-        turn = turns[index]
-        began = datetime.strptime(turn["session_time"], "%I:%M %p on %d %B, %Y").replace(tzinfo=UTC)
-        memory = await client.remember(
-            namespace,
-            turn["text"],
-            session="" if alone else str(turn["session"]),
-            session_position=None if alone else turn["position"],
-            event_time=began + timedelta(seconds=turn["position"]),
+    for i, talk in enumerate(talks):
+        asked = [one["question"] for one in talk["questions"]]
+        home = await asyncio.gather(*(ask(names[i], question) for question in asked))
+        assert not any(answer.degraded for answer in home)
+        figures.recalls.extend(
+            share(question, [turns[i][hit.memory.name] for hit in answer.hits])
+            for question, answer in zip(talk["questions"], home, strict=True)
         )
-        ids[memory.name] = turn["id"]
-
-    async def ask(index: int) -> None:
-        answer = await client.recall(namespace, questions[index]["question"], top_k=K)
-        assert not answer.degraded, answer.degraded
-        found = {ids[hit.memory.name] for hit in answer.hits}
-        gold = set(questions[index]["evidence"])
-        recalls[index] = len(found & gold) / len(gold)
-
-    await each(f"{namespace}, stored", turns, remember)
-    await each(f"{namespace}, asked", questions, ask)
-    return recalls
+        if variant is DEFAULTS and len(talks) > 1:
+            away = await asyncio.gather(*(ask(names[(i + 1) % len(talks)], question) for question in asked))
+            for side, answers in enumerate((home, away)):
+                figures.absolute[side].extend(answer.best_lexical for answer in answers)
+                figures.relative[side].extend(answer.hits[0].score if answer.hits else 0.0 for answer in answers)
+    return figures
 
 
-async def compare(address: str, talks: list[Conversation]) -> None:
-    """Print both figures."""
-    async with MemoryClient(address, deadline_s=60) as client:
-        whole = [recall for n, talk in enumerate(talks) for recall in await measure(client, talk, n, alone=False)]
-        alone = [recall for n, talk in enumerate(talks) for recall in await measure(client, talk, n, alone=True)]
-    print(f"{len(talks)} conversations, {sum(len(talk['turns']) for talk in talks)} memories, {len(whole)} questions")
-    print(f"evidence recall@{K} = {sum(whole) / len(whole):.3f}")
-    print(f"BM25 alone = {sum(alone) / len(alone):.3f}")
+async def compare(address: str, talks: list[Conversation]) -> float:
+    """Print the server's rows, and return the figure of its defaults."""
+    encoder = minilm.load(threads=1)
+    default = 0.0
+    async with MemoryClient(address, deadline_s=120) as client:
+        for number, variant in enumerate(VARIANTS):
+            figures = await measure(client, talks, variant, number, encoder)
+            print(f"| {variant.said} | {mean(figures.recalls):.3f} | server |", flush=True)
+            if variant is DEFAULTS:
+                default, asked = mean(figures.recalls), figures
+    await encoder.close()
+    if asked.absolute[1]:
+        print("\nasked at home and in the next conversation, AUC of")
+        print(f"  the best absolute lexical score = {auc(*asked.absolute):.3f}")
+        print(f"  the best hit's score            = {auc(*asked.relative):.3f}")
+    return default
 
 
 def main() -> None:
     if len(sys.argv) != 2:
         sys.exit("usage: bench_recall.py FILE")
-    talks: list[Conversation] = json.loads(Path(sys.argv[1]).read_text())
+    talks = read(sys.argv[1])
+    counts = f"{sum(len(talk['turns']) for talk in talks)} memories, {sum(len(talk['questions']) for talk in talks)}"
+    print(f"{len(talks)} conversations, {counts} questions\n")
+    print(f"| what takes part | evidence recall@{K} | by |\n| --- | ---: | --- |", flush=True)
     with tempfile.TemporaryDirectory(prefix="somabrain-bench-") as folder:
         print("starting the server with its own PostgreSQL", file=sys.stderr, flush=True)
         with somabrain(["serve", "--embedded", "--data-dir", f"{folder}/data"], {}) as server:
-            asyncio.run(compare(server.address, talks))
+            default = asyncio.run(compare(server.address, talks))
+    print(f"\n| everything without | evidence recall@{K} | by |\n| --- | ---: | --- |")
+    for said, figure in rows(talks):
+        print(f"| {said} | {figure:.3f} | scorer |", flush=True)
+    print(f"\nevidence recall@{K} = {default:.3f}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,128 @@
+"""What a part of Recall gives, where the server has no switch for it: the pure scorer over all memories, no cut.
+
+Only functions of `somabrain_service.domain`, and the image's encoder; one part is taken away in each row. That it is
+the same as the server is shown by its first row, which must be the server's figure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.conversations import Conversation, K, mean, share
+from somabrain_service.domain import analysis, lexical
+from somabrain_service.domain.analysis import Analyzer
+from somabrain_service.domain.contiguity import AFTER, BEFORE, REACH, contiguity
+from somabrain_service.domain.fixed_point import fixed_point
+from somabrain_service.domain.lexical import Floats, Postings
+from somabrain_service.encoders import minilm
+
+Numbers = NDArray[np.int64]
+Terms = Callable[[str], Counter[str]]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question's raw scores against every memory of its conversation."""
+
+    talk: Conversation
+    number: int
+    bm25: Floats
+    cosine: Floats
+    session: Numbers
+    position: Numbers
+
+    @property
+    def relative(self) -> Floats:
+        best = float(self.bm25.max())
+        return self.bm25 / best if best else self.bm25
+
+    @property
+    def relevance(self) -> Floats:
+        return 0.5 * self.cosine + 0.5 * self.relative
+
+    def recall(self, score: Floats) -> float:
+        """Evidence recall of an order: best score first, then the newest, as turns follow in time."""
+        order = np.lexsort((-np.arange(len(score)), -np.round(score, 6)))[:K]
+        return share(self.talk["questions"][self.number], [self.talk["turns"][i]["id"] for i in order])
+
+
+def rows(talks: list[Conversation]) -> Iterator[tuple[str, float]]:
+    """What is taken away, and evidence recall without it."""
+    english = analysis.newest("en")
+    vectors = asyncio.run(_encode(talks))
+    plain = list(_asked(talks, vectors, english.terms))
+
+    def figure(score: Callable[[Asked], Floats], asked: list[Asked] = plain) -> float:
+        return mean([one.recall(score(one)) for one in asked])
+
+    def whole(one: Asked) -> Floats:
+        return one.relevance + contiguity(one.relevance, one.session, one.position)
+
+    yield "nothing: the defaults", figure(whole)
+    yield "edge scaling", figure(lambda one: one.relevance + _unscaled(one))
+    unlisted = replace(english, stop_words=frozenset())
+    yield "the stop list", figure(whole, list(_asked(talks, vectors, unlisted.terms)))
+    yield "stems", figure(whole, list(_asked(talks, vectors, _unstemmed(english))))
+    yield "scores: reciprocal ranks in their place", figure(_fused)
+
+
+async def _encode(talks: list[Conversation]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    encoder = minilm.load(threads=1)
+    try:
+        return [
+            (
+                fixed_point(await encoder.encode([turn["text"] for turn in talk["turns"]])),
+                fixed_point(await encoder.encode([one["question"] for one in talk["questions"]])),
+            )
+            for talk in talks
+        ]
+    finally:
+        await encoder.close()
+
+
+def _asked(
+    talks: list[Conversation], vectors: list[tuple[NDArray[np.float32], NDArray[np.float32]]], terms: Terms
+) -> Iterator[Asked]:
+    for talk, (memories, questions) in zip(talks, vectors, strict=True):
+        documents = [terms(turn["text"]) for turn in talk["turns"]]
+        length = np.array([document.total() for document in documents], float)
+        df = Counter(term for document in documents for term in document)
+        session = np.array([turn["session"] for turn in talk["turns"]], np.int64)
+        position = np.array([turn["position"] for turn in talk["turns"]], np.int64)
+        for number, question in enumerate(talk["questions"]):
+            words = sorted(terms(question["question"]))
+            found = [(i, j, n) for j, word in enumerate(words) for i, d in enumerate(documents) if (n := d[word])]
+            row, term, tf = np.array(found, np.int64).reshape(-1, 3).T
+            weights = lexical.idf(len(documents), [df[word] for word in words])
+            bm25 = lexical.bm25(weights, Postings(row, term, tf.astype(float)), length, float(length.mean()))
+            cosine = np.clip(memories @ questions[number], 0, 1).astype(float)
+            yield Asked(talk, number, bm25, cosine, session, position)
+
+
+def _unstemmed(analyzer: Analyzer) -> Terms:
+    words = analysis.newest("mul")
+    return lambda text: Counter({w: n for w, n in words.terms(text).items() if w not in analyzer.stop_words})
+
+
+def _unscaled(one: Asked) -> Floats:
+    """Contiguity whose kernel is not scaled at a session's edge."""
+    lent = np.zeros_like(one.relevance)
+    for i in range(len(lent)):
+        near = (one.session == one.session[i]) & (abs(one.position - one.position[i]) <= REACH)
+        near[i] = False
+        away = one.position[near] - one.position[i]
+        lent[i] = (np.where(away < 0, BEFORE, AFTER) * np.exp2(1.0 - abs(away)) * one.relevance[near]).sum()
+    return lent
+
+
+def _fused(one: Asked) -> Floats:
+    """Reciprocal rank fusion (Cormack, Clarke & Büttcher 2009; k = 60), with contiguity."""
+    ranks = [np.argsort(np.argsort(-scores)) + 1 for scores in (one.relative, one.cosine)]
+    fused: Floats = 30.5 * (1 / (60 + ranks[0]) + 1 / (60 + ranks[1]))
+    return fused + contiguity(fused, one.session, one.position)

@@ -1,0 +1,65 @@
+"""Conversations with questions, and how much of a question's evidence an answer holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TypedDict
+
+K = 10
+
+
+class Turn(TypedDict):
+    """One turn of a conversation."""
+
+    id: str
+    session: int
+    position: int
+    session_time: str
+    text: str
+
+
+class Question(TypedDict):
+    """A question, and the turns that hold its answer."""
+
+    question: str
+    evidence: list[str]
+
+
+class Conversation(TypedDict):
+    """Turns and the questions about them."""
+
+    conversation: str
+    turns: list[Turn]
+    questions: list[Question]
+
+
+def read(path: str) -> list[Conversation]:
+    """The conversations of a file, without the questions that have no evidence."""
+    talks: list[Conversation] = json.loads(Path(path).read_text())
+    return [{**talk, "questions": [one for one in talk["questions"] if one["evidence"]]} for talk in talks]
+
+
+def time_of(turn: Turn) -> datetime:
+    """When a turn was said; those of a session a second apart."""
+    began = datetime.strptime(turn["session_time"], "%I:%M %p on %d %B, %Y").replace(tzinfo=UTC)
+    return began + timedelta(seconds=turn["position"])
+
+
+def share(question: Question, found: Collection[str]) -> float:
+    """Which part of the question's evidence was found."""
+    gold = set(question["evidence"])
+    return len(gold & set(found)) / len(gold)
+
+
+def mean(values: Sequence[float]) -> float:
+    """Their mean."""
+    return sum(values) / len(values)
+
+
+def auc(positive: Sequence[float], negative: Sequence[float]) -> float:
+    """How often a positive is above a negative, ties counted half (Mann & Whitney 1947)."""
+    above = sum((p > n) + 0.5 * (p == n) for p in positive for n in negative)
+    return above / (len(positive) * len(negative))
