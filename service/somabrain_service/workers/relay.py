@@ -18,9 +18,9 @@ from somabrain_service.metrics import Metrics
 from somabrain_service.store.working import Holding
 from somabrain_service.workers.protocols import Round
 
-NAMESPACES = 32
-CHANGES = 100
-"""Changes of a namespace a round: with `NAMESPACES` at most two megabytes of events."""
+NAMESPACES = 16
+CHANGES = 50
+"""Changes of a namespace a round. So few, because what a round reads is put together between calls being served."""
 
 
 class Relay:
