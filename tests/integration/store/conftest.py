@@ -76,13 +76,16 @@ class Brain:
             self.services, self.tenant, self.parent, draft, vector=vector, request_id=request_id
         )
 
-    async def recall(self, query: str = "", **fields: Any) -> RecallAnswer:
+    async def ask(self, query: str = "", **fields: Any) -> RecallAnswer:
         await settle(self.services, self.tenant, self.parent)
-        question = RecallQuery(self.parent, query, **fields)
-        answer = await recall_memories(self.services, self.tenant, question)
+        return await recall_memories(self.services, self.tenant, RecallQuery(self.parent, query, **fields))
+
+    async def recall(self, query: str = "", **fields: Any) -> RecallAnswer:
+        """Ask; where there is a cache once more, and hold what is known against what was worked out."""
+        answer = await self.ask(query, **fields)
         if not isinstance(self.services.rankings, CachedRankings):
             return answer
-        again = await recall_memories(self.services, self.tenant, question)
+        again = await self.ask(query, **fields)
         assert replace(again, cached=False) == replace(answer, cached=False), "what is known is what was worked out"
         return again
 

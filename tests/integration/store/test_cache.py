@@ -51,8 +51,8 @@ class Pair:
 
     async def recall(self, query: str = "", **fields: object) -> RecallAnswer:
         """Ask with the cache, and hold the answer against the one without."""
-        answer = await self.with_cache.recall(query, **fields)
-        exact = await self.without.recall(query, **fields)
+        answer = await self.with_cache.ask(query, **fields)
+        exact = await self.without.ask(query, **fields)
         assert replace(answer, cached=False) == exact
         return answer
 
@@ -213,7 +213,7 @@ async def test_words_alone_while_the_encoder_is_away_are_told_each_time(pair: Pa
     services = replace(pair.with_cache.services, encoders={ENCODER_ID: Away()})  # type: ignore[dict-item]
     away = replace(pair.with_cache, services=services)
     for known in (False, True):
-        answer = await away.recall("honey swarm")
+        answer = await away.ask("honey swarm")
         assert (answer.cached, answer.degraded) == (known, (DegradedReason.ENCODER_UNAVAILABLE,))
     answer = await pair.recall("honey swarm")
     assert (answer.cached, answer.degraded, answer.encoder_id) == (False, (), ENCODER_ID)
@@ -239,7 +239,7 @@ async def test_the_vector_of_a_query_is_made_once(pair: Pair, minilm: Encoder, s
         async with open_cache(settings, Metrics().cache) as cache:
             brain = replace(pair.with_cache, services=cached(services, cache))
             for _ in range(3):
-                await brain.recall("Where is the honey?")
+                await brain.ask("Where is the honey?")
     assert made == [["Where is the honey?"]]
 
 
