@@ -12,7 +12,7 @@ from somabrain_operator.named import USERS, references_of, vault_files
 from somabrain_operator.names import SERVER, Key
 from somabrain_operator.observed import Resolved
 from somabrain_operator.plan.values import Finding, Plan, passed, stop
-from somabrain_operator.render.config import service_environment
+from somabrain_operator.render.config import service_environment, shared_by
 
 LACKING_S: Final = 15.0
 """How soon a missing Secret is looked for again: nobody tells when it is made."""
@@ -50,7 +50,7 @@ def _wait(plan: Plan, reason: str, problems: list[str]) -> Plan:
 
 def _taken(key: Key, references: tuple[Resolved, ...], spec: SomaBrainSpec) -> Iterator[str]:
     """Yield which keys set what is set elsewhere: one of the two would have no effect."""
-    setters = dict.fromkeys(service_environment(key, spec), "by this resource's own fields")
+    setters = dict.fromkeys({**service_environment(key, spec), **shared_by(spec)}, "by this resource's own fields")
     setters |= {name.upper(): f"by {each.field}" for each in references_of(spec) for name in each.files}
     setters |= {file.upper(): "by spec.vault.secrets" for user in USERS for file in vault_files(spec, user)}
     for each in references:

@@ -30,7 +30,7 @@ def asks_cluster_issuer(spec: SomaBrainSpec) -> bool:
 
 
 def service_environment(key: Key, spec: SomaBrainSpec) -> dict[str, str]:
-    """Return the settings that are no secret."""
+    """Return the settings that are no secret, and that pods are rolled for."""
     config = spec.config
     found = {
         variable("log", "level"): config.log_level,
@@ -117,9 +117,20 @@ def _trust(group: str, tls: Tls) -> dict[str, str]:
     return found
 
 
+def shared_by(spec: SomaBrainSpec) -> dict[str, str]:
+    """Return among how many servers the rates of tenants are divided.
+
+    A server learns it as it starts. It is no reason to roll the others: until they are, a rate is off by as much as
+    their number has changed. With an autoscaler it is the most there can be: no tenant gets more than its rate.
+    """
+    servers = spec.autoscaling.max if spec.autoscaling else max(spec.replicas, 1)
+    return {variable("quota", "replicas"): str(servers)}
+
+
 def render_config(owner: Owner, spec: SomaBrainSpec) -> Manifest:
     """Return the ConfigMap of the service's settings."""
-    return render_object(owner, "config", ("v1", "ConfigMap"), {"data": service_environment(owner.key, spec)})
+    data = {**service_environment(owner.key, spec), **shared_by(spec)}
+    return render_object(owner, "config", ("v1", "ConfigMap"), {"data": data})
 
 
 def render_policy(owner: Owner, policy: str) -> Manifest:

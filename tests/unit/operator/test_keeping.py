@@ -24,6 +24,15 @@ def held(serving: Observed, **fields: Any) -> Observed:
     return replace(serving, brain=replace(serving.brain, spec=wanted, generation=2))
 
 
+def handed_over(seen: Observed, replicas: int) -> Observed:
+    """Return the same with an autoscaler having scaled."""
+    before = settled(seen)
+    live: Any = before.children[DEPLOYMENT]
+    return replace(
+        seen, children={**before.children, DEPLOYMENT: {**live, "spec": {**live["spec"], "replicas": replicas}}}
+    )
+
+
 def applied(seen: Observed) -> dict[Any, Manifest]:
     return {child_id(each): each for each in plan(seen).apply}
 
@@ -68,9 +77,10 @@ def test_it_can_be_scaled_while_a_migration_fails() -> None:
     assert kept["spec"]["replicas"] == 5
 
 
-def test_scaling_writes_no_record() -> None:
-    """The record is the same for every number of pods."""
-    one, five = (applied(observed(spec(replicas=n), status=migrated()))[RECORD] for n in (1, 5))
+def test_the_number_of_pods_is_not_kept() -> None:
+    """An autoscaler changes it all the time, and it is as the spec says in any case."""
+    seen = observed(spec(autoscaling={"max": 9}), status=migrated())
+    one, five = (applied(handed_over(seen, number))[RECORD] for number in (1, 5))
     assert one == five
 
 

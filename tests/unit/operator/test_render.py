@@ -96,6 +96,7 @@ def test_everything_reaches_the_service(tmp_path: Path, monkeypatch: pytest.Monk
         8443,
         "/var/run/secrets/somabrain/tls/ca.crt",
     )
+    assert settings.quota.replicas == 6
     assert settings.flags.endpoints == ("https://etcd-0:2379", "https://etcd-1:2379")
     assert (settings.flags.prefix, settings.flags.username) == ("/team/flags", "x")
     assert str(settings.flags.cert_file) == "/etc/somabrain/settings/flags-tls.crt"

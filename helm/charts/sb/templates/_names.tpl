@@ -51,5 +51,5 @@ app.kubernetes.io/part-of: somabrain
 {{- $folder := "/var/run/secrets/somabrain/issuer" }}
 {{- $auth = dict "jwks_token_file" (printf "%s/token" $folder) "jwks_ca_file" (printf "%s/ca.crt" $folder) }}
 {{- end }}
-{{- include "sb.variables" (list "SOMABRAIN_" (merge (dict "grpc" $grpc "auth" $auth) (deepCopy .Values.settings))) | trim }}
+{{- include "sb.variables" (list "SOMABRAIN_" (merge (dict "grpc" $grpc "auth" $auth "quota" (dict "replicas" (max 1 (int .Values.replicas)))) (deepCopy .Values.settings))) | trim }}
 {{- end }}
