@@ -27,6 +27,8 @@ TOPIC = "somabrain.changes"
 def full_profile(kubectl: Kubectl) -> Iterator[Platform]:
     """Give soma-infra its profile full, and only PostgreSQL again afterwards, without a trace of the rest."""
     platform = Platform(kubectl)
+    platform.helm("upgrade", "--install", INFRA, "helm/charts/soma-infra", "--set", "profile=minimal")
+    before = platform.made()
     platform.helm("upgrade", "--install", INFRA, "helm/charts/soma-infra", "--set", "profile=full")
     try:
         for workload in ROLLOUTS:
@@ -35,6 +37,7 @@ def full_profile(kubectl: Kubectl) -> Iterator[Platform]:
     finally:
         platform.helm("upgrade", INFRA, "helm/charts/soma-infra", "--set", "profile=minimal")
         kubectl("delete", "pvc", "-n", INFRA, "data-etcd-0", "data-kafka-0", "--wait=false", "--ignore-not-found")
+    assert platform.made() == before, "what the profile full made is not all gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,13 @@ class Platform:
     def helm(self, *words: str) -> str:
         """Run helm in the release's namespace and return what it printed."""
         return run("helm", *words, "-n", INFRA, "--kubeconfig", str(self.kubectl.kubeconfig), timeout_s=900)
+
+    def made(self) -> set[str]:
+        """Return the kind and name of all that the release has made, in its namespace and beside it."""
+        kinds = "deployments,statefulsets,services,configmaps,secrets,serviceaccounts,roles,rolebindings"
+        ours = ("-l", "app.kubernetes.io/part-of=soma-infra", "--output=name")
+        beside = ("get", "clusterroles,clusterrolebindings", *ours)
+        return {*self.kubectl("get", kinds, "-n", INFRA, *ours).split(), *self.kubectl(*beside).split()}
 
     def token(self, client: str) -> str:
         """Return a token of one of the test clients, by its credentials."""
@@ -75,9 +85,14 @@ class Platform:
         printed = self.kubectl("exec", "-n", INFRA, "kafka-0", "--", "/bin/sh", "-c", consume, timeout_s=120)
         return [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
 
-    def told_spans(self) -> str:
+    def told(self) -> str:
         """Return what the collector printed of all it was sent."""
         return self.kubectl("logs", "-n", INFRA, "deployment/otel-collector", "--tail=-1")
+
+    def spans(self) -> set[str]:
+        """Return the names of all spans that the collector was sent."""
+        lines = (line.strip() for line in self.told().splitlines())
+        return {line.partition(":")[2].strip() for line in lines if line.startswith("Name  ")}
 
     def _auth(self, endpoint: str, form: dict[str, str]) -> dict[str, Any]:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
