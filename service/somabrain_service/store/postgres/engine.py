@@ -24,6 +24,7 @@ from common.config.settings import DatabaseSettings
 from common.errors import ConfigurationError
 from somabrain_service.domain.names import TenantId
 from somabrain_service.store.postgres import arrays
+from somabrain_service.store.postgres.direct import DirectConnection
 from somabrain_service.store.postgres.dsn import fault_of
 from somabrain_service.store.postgres.faults import Retry, connection_lost, fault, may_run_again, told
 from somabrain_service.store.postgres.tracing import trace_statements
@@ -128,7 +129,7 @@ class Transactions:
         for attempt in range(1, ATTEMPTS + 1):
             committing = False
             try:
-                async with self._writer.connect() as connection:
+                async with DirectConnection(self._writer) as connection:
                     await connection.execute(_ENTER, {"tenant": str(tenant)})
                     result = await work(connection)
                     committing = True
@@ -171,7 +172,7 @@ class Transactions:
     ) -> tuple[AsyncConnection, tuple[object, ...] | None]:
         """A connection and the first statement's row; connections that died while idle are passed over."""
         for attempt in range(1, ATTEMPTS + 1):
-            connection = await engine.connect()
+            connection = await DirectConnection(engine)
             try:
                 row = (await connection.execute(first, values)).one_or_none()
             except BaseException as exc:
