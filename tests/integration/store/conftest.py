@@ -77,7 +77,9 @@ class Brain:
         )
 
     async def ask(self, query: str = "", **fields: Any) -> RecallAnswer:
-        await settle(self.services, self.tenant, self.parent)
+        store = self.services.store
+        if isinstance(store, ReplicaStore) and not store.replicas.held(self.tenant, self.parent):
+            await settle(self.services, self.tenant, self.parent)
         return await recall_memories(self.services, self.tenant, RecallQuery(self.parent, query, **fields))
 
     async def recall(self, query: str = "", **fields: Any) -> RecallAnswer:
@@ -140,7 +142,7 @@ class Brain:
 async def settle(services: Services, tenant: TenantId, parent: NamespaceName) -> None:
     """Where namespaces are held in memory, wait until this one is, so that its replica answers."""
     store = services.store
-    if not isinstance(store, ReplicaStore) or store.replicas.held(tenant, parent):
+    if not isinstance(store, ReplicaStore):
         return
     with contextlib.suppress(NotFound):
         async with store.reading(tenant, parent, services.clock()) as reading:

@@ -259,7 +259,7 @@ def same(one: Candidates, other: Candidates) -> bool:
 
 @pytest.mark.timeout(600)
 @settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(steps=steps, last=st.lists(asks, min_size=2, max_size=4))
 async def test_both_stores_give_the_same_answers(
