@@ -282,3 +282,28 @@ async def test_both_stores_give_the_same_answers(
             await pair.sql.create(recency_half_life=timedelta(days=1))
             for step in (*steps, *last):
                 await pair.do(step)
+
+
+async def test_at_the_next_answer_the_replica_knows_nothing_of_what_was_forgotten(
+    database: Clone, minilm: OnnxEncoder
+) -> None:
+    """Neither its words nor its labels, session and subject, wherever it was forgotten."""
+    async with (
+        open_store(database.app_dsn, DatabaseSettings()) as sql,
+        open_store(database.app_dsn, DatabaseSettings(), replica=ReplicaSettings()) as store,
+    ):
+        assert isinstance(store, ReplicaStore)
+        here, elsewhere = (
+            Brain(Services(each, {ENCODER_ID: minilm}, ENCODER_ID), TENANT, NamespaceName.of("kept"))
+            for each in (store, sql)
+        )
+        await elsewhere.create()
+        await elsewhere.remember("Ada keeps bees.", session="s1", subject="ada", labels={"colour": "red"})
+        told = await elsewhere.remember("Ben loathes wasps.", session="s2", subject="ben", labels={"size": "big"})
+        assert len((await here.recall("bees wasps")).hits) == 2
+        replica = store.replicas.held(TENANT, here.parent)
+        assert replica is not None
+        assert {"twasp", "lsize\0big", "ss2", "uben"} <= set(replica.keys)
+        await elsewhere.forget(told.memory.name)
+        assert len((await here.recall("bees wasps")).hits) == 1
+        assert set(replica.keys) == {"tada", "tkeep", "tbee", "lcolour\0red", "ss1", "uada"}
