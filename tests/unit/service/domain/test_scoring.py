@@ -236,3 +236,30 @@ def test_within_a_step_of_the_half_life_nothing_changes(
     assert earlier == later
     assert ends - begins == pytest.approx(half_life.total_seconds() / 1024, rel=1e-3)
     assert steady_until(NOW_S, None) == math.inf
+
+
+@given(states(), st.data())
+def test_one_more_occurrence_of_a_word_never_lowers_a_memorys_words(
+    state: tuple[Candidates, LexicalQuery], data: st.DataObject
+) -> None:
+    candidates, query = state
+    tf = candidates.postings.tf
+    if len(tf):
+        at = data.draw(st.integers(0, len(tf) - 1))
+        more = replace(candidates.postings, tf=tf + (np.arange(len(tf)) == at))
+        before, after = (
+            lexical.bm25(query.idf, postings, candidates.length, query.mean_length)
+            for postings in (candidates.postings, more)
+        )
+        assert (after >= before).all()
+        assert after[more.row[at]] > before[more.row[at]]
+
+
+@given(st.lists(st.tuples(st.integers(-1, 2), st.integers(0, 20)), min_size=1, max_size=30, unique=True), st.data())
+def test_a_more_relevant_memory_never_lends_less(places: list[tuple[int, int]], data: st.DataObject) -> None:
+    r = data.draw(hnp.arrays(float, len(places), elements=unit()))
+    at = data.draw(st.integers(0, len(places) - 1))
+    session, position = (np.array(column, np.int64) for column in zip(*places, strict=True))
+    more = r.copy()
+    more[at] = 1.0
+    assert (contiguity(more, session, position) >= contiguity(r, session, position) - 1e-12).all()
