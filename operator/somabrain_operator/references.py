@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -26,6 +27,8 @@ class _Seen:
     uid: str
     references: tuple[Reference, ...]
     digests: Mapping[str, Mapping[str, str]]
+    due_s: float
+    """When it is looked at again."""
 
 
 class ReferenceWatch:
@@ -40,23 +43,23 @@ class ReferenceWatch:
     def remember(self, observed: Observed) -> None:
         """Keep what a reconcile has acted upon."""
         wanted = tuple(each.reference for each in observed.references)
-        self._seen[observed.brain.key] = _Seen(observed.brain.uid, wanted, _digests(observed.references))
+        self._seen[observed.brain.key] = _Seen(observed.brain.uid, wanted, _digests(observed.references), self._due_s())
 
     def forget(self, key: Key) -> None:
         """Look at a key's references no more."""
         self._seen.pop(key, None)
 
     async def run(self, wake: Callable[[Key], None]) -> None:
-        """Look until cancelled, at one after the other, so that the API server has as much to do at any time."""
+        """Look until cancelled, at each when it is due, so that the API server has as much to do at any time."""
         while True:
-            round_s = self._every_s * random.uniform(0.7, 0.9)  # noqa: S311 - spreads load, guards nothing
-            keys = list(self._seen)
-            for key in keys:
-                await asyncio.sleep(round_s / len(keys))
-                if seen := self._seen.get(key):
+            await asyncio.sleep(self._every_s / 50)
+            for key, seen in list(self._seen.items()):
+                if seen.due_s <= time.monotonic() and self._seen.get(key) is seen:  # it may have been acted upon since
+                    self._seen[key] = replace(seen, due_s=self._due_s())
                     await self._look(key, seen, wake)
-            if not keys:
-                await asyncio.sleep(round_s)
+
+    def _due_s(self) -> float:
+        return time.monotonic() + self._every_s * random.uniform(0.5, 0.9)  # noqa: S311 - spreads load, guards nothing
 
     async def _look(self, key: Key, seen: _Seen, wake: Callable[[Key], None]) -> None:
         try:
