@@ -15,8 +15,9 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from somabrain_client import MemoryClient, RetryPolicy
+from somabrain_client import ClientCredentials, MemoryClient, RetryPolicy
 from somabrain_client.errors import NotFoundError, PermissionDeniedError, UnauthenticatedError, UnavailableError
+from somabrain_client.tokens import TokenError
 from somabrain_local.loopback import Keycloak, keycloak
 from somabrain_local.loopback.keycloak import SERVICE
 from tests.integration.service.running import Running, service
@@ -253,6 +254,40 @@ async def test_a_service_that_keycloak_does_not_know_lets_nobody_in_and_says_why
     assert "the identity service answered 401; check auth.introspection.client_id and client_secret" in log
     assert "hunter2" not in log
     assert token not in log
+
+
+async def test_a_client_gets_tokens_by_itself_and_renews_them_before_they_end(
+    brains: dict[str, Running], central: Keycloak
+) -> None:
+    """Tokens that live three seconds serve for as long as one likes, and one that was revoked is replaced."""
+    source = ClientCredentials(central.endpoint("token"), "a-brief", "a-brief-secret")
+    async with MemoryClient(brains["introspection"].address, token=source, retry=ONCE) as memory:
+        seen = set()
+        for _ in range(8):
+            seen.add(await source())
+            await anext(memory.list_namespaces(), None)  # no call fails
+            await asyncio.sleep(0.6)
+        assert len(seen) > 1
+    lasting = ClientCredentials(central.endpoint("token"), "a-admin", "a-admin-secret")
+    async with MemoryClient(brains["introspection"].address, token=lasting, retry=ONCE) as memory:
+        revoked = await lasting()
+        await asyncio.to_thread(central.revoke, revoked, "a-admin")
+        await anext(memory.list_namespaces(), None)  # no call fails
+        assert await lasting() != revoked
+
+
+async def test_a_client_whose_secret_is_wrong_says_so_and_not_the_secret(
+    brains: dict[str, Running], central: Keycloak, tmp_path: Path
+) -> None:
+    """Also where the secret stands in a file, and where nobody answers."""
+    file = tmp_path / "secret"
+    file.write_text("open-sesame\n")
+    for url, said in ((central.endpoint("token"), "refused client a-admin"), ("http://127.0.0.1:1/", "gave no answer")):
+        source = ClientCredentials(url, "a-admin", file)
+        async with MemoryClient(brains["introspection"].address, token=source, retry=ONCE) as memory:
+            with pytest.raises(TokenError, match=said) as caught:
+                await memory.get_namespace("any")
+        assert "open-sesame" not in str(caught.value)
 
 
 def test_no_token_and_no_secret_was_logged(brains: dict[str, Running]) -> None:
