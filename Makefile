@@ -64,6 +64,10 @@ bench-recall: $(VENV) ## Evidence recall on conversations: make bench-recall DAT
 	@test -n "$(DATA)" || { echo "bench-recall: say DATA=FILE, a JSON file of conversations (docs/bench.md says its form)" >&2; exit 2; }
 	@$(PY) bench/bench_recall.py "$(DATA)"
 
+bench-chain: $(VENV) ## What identity, quota, policy and tracing cost a Recall
+	@$(LOCAL) tools opa keycloak otelcol
+	@$(PY) bench/bench_chain.py $(OPTIONS)
+
 bench-propagation: $(VENV) ## How long until a changed flag, quota, policy, token or certificate acts
 	@$(LOCAL) tools opa etcd keycloak
 	@$(PY) bench/bench_propagation.py

@@ -1,0 +1,112 @@
+"""What identity, quota, policy and tracing cost a Recall, beside the same Recall without them, in one run.
+
+    make bench-chain
+
+Two services over one PostgreSQL take turns: one believes everybody and asks nobody; the other checks a Keycloak token
+by its keys, counts quotas, is decided for by OPA and traces one call in a hundred. Keys, identity and decision come
+from their caches, as they do for all but a caller's first call. The Recalls are with words and vector, none from a
+result cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench.calls import HEADER, Bench, Figures
+from bench.made_up import texts, vectors
+from bench.server import Server, somabrain
+from common.config.settings import DatabaseSettings
+from somabrain_client import Draft, MemoryClient
+from somabrain_local.loopback import collector, keycloak, opa
+from somabrain_service.embedded import embedded_database
+from somabrain_service.migrate import migrate
+
+POLICIES = Path(__file__).parents[1] / "common" / "policy"
+NAMESPACE = "chain"
+BATCH = 500
+ALLOWED = 0.25
+"""Of the rate without the chain: more than this is too much."""
+
+
+async def fill(client: MemoryClient, memories: int) -> None:
+    """The same memories for either service; each belongs to a tenant of its own."""
+    await client.create_namespace(NAMESPACE)
+    drafts = [
+        Draft(text, vector=vector) for text, vector in zip(texts(memories, 30, 1), vectors(memories, 2), strict=True)
+    ]
+    for begin in range(0, memories, BATCH):
+        await client.batch_remember(NAMESPACE, drafts[begin : begin + BATCH])
+
+
+async def recall(client: MemoryClient, server: Server, calls: int) -> Figures:
+    """Recalls of ten, each of another question."""
+    asked, made = list(texts(calls, 8, 3)), vectors(calls, 4)
+    return await Bench(server.cpu_s).run(calls, lambda n: client.recall(NAMESPACE, asked[n], vector=made[n], top_k=10))
+
+
+async def measure(servers: dict[str, tuple[Server, str | None]], options: argparse.Namespace) -> int:
+    """Take turns, tell what was found, and return the exit code."""
+    clients = {
+        name: MemoryClient(server.address, token=token, deadline_s=60) for name, (server, token) in servers.items()
+    }
+    rounds: dict[str, list[Figures]] = {name: [] for name in servers}
+    for name, client in clients.items():
+        await fill(client, options.memories)
+        await recall(client, servers[name][0], 200)  # the namespace is in memory, and every cache is warm
+    for number in range(options.rounds):
+        print(f"  round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
+        for name, client in clients.items():
+            rounds[name].append(await recall(client, servers[name][0], options.calls))
+    for client in clients.values():
+        await client.__aexit__(None, None, None)
+    print(f"{'Recall, 8 at once, the best of its rounds':<52}{HEADER}")
+    best = {name: max(found, key=lambda figures: figures.rate) for name, found in rounds.items()}
+    for name, figures in best.items():
+        print(figures.line(name))
+    pairs = zip(rounds["without"], rounds["with all of it"], strict=True)
+    cost = statistics.median(1 - full.rate / bare.rate for bare, full in pairs)
+    print(f"\nidentity, quota, policy and tracing cost {cost:.1%} of the rate without them (median of the rounds)")
+    return 1 if cost > ALLOWED else 0
+
+
+def main() -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--memories", type=int, default=2_000, help="in each namespace (default: 2000)")
+    parser.add_argument("--calls", type=int, default=1_000, help="Recalls of a round (default: 1000)")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each service (default: 5)")
+    options = parser.parse_args()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="somabrain-chain-")))
+        folder.chmod(0o755)  # PostgreSQL is another user where root runs this
+        database = stack.enter_context(embedded_database(folder / "postgresql", DatabaseSettings()))
+        migrate(database.owner_dsn, database.database, lambda _: None)
+        engine, telemetry = stack.enter_context(opa(POLICIES)), stack.enter_context(collector())
+        central = stack.enter_context(keycloak())
+        common = {"postgres_dsn": database.app_dsn, "grpc__host": "127.0.0.1"}
+        bare = stack.enter_context(somabrain(["serve"], {**common, "auth__mode": "none", "policy__enabled": "false"}))
+        full = stack.enter_context(somabrain(["serve"], {
+            **common,
+            "auth__issuer": central.issuer(),
+            "auth__jwks_url": central.endpoint("certs"),
+            "auth__tenant_claim": "/tenant",
+            "auth__scope_claim": "/scope",
+            "policy__url": f"{engine.url}/v1/data/sb/policy",
+            "quota__requests_per_second": 1_000_000,
+            "quota__memories": 1_000_000,
+            "trace__endpoint": telemetry.http_endpoint,
+            "trace__sample_ratio": 0.01,
+        }))  # fmt: skip
+        # Keycloak's tokens live five minutes, a run less.
+        servers = {"without": (bare, None), "with all of it": (full, central.token("a-admin"))}
+        return asyncio.run(measure(servers, options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
