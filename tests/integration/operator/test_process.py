@@ -49,6 +49,27 @@ def test_it_stops_when_asked_and_writes_nothing_when_it_starts_again(apart: Api,
         assert apart.writes() == before
 
 
+def test_it_stops_in_the_middle_of_its_work_and_the_next_goes_on(apart: Api, tmp_path: Path) -> None:
+    """What is under way is finished and nothing is done twice: the next makes what is still missing, and no more."""
+    install(apart)
+    account = account_of(apart, tmp_path)
+    brain = Brain(apart, "demo")
+    apart.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
+    brain.secrets()
+    with operator(account, tmp_path / "first") as first:
+        first.wait_until_started()
+        brain.apply()
+        eventually(lambda: brain.child("ServiceAccount", "server"), bool, "it has begun")
+        assert first.stop() == 0
+        assert first.events()[-1]["event"] == "Activity 'stop' succeeded."
+        assert not [each for each in first.events() if "exception" in each]
+    with operator(account, tmp_path / "second") as second:
+        second.wait_until_started()
+        Hands(brain).serve()
+    children = [each for each in apart.writes() if "status" not in each and " events " not in each]
+    assert sorted(children) == sorted(set(children))
+
+
 def test_a_namespaced_install_looks_after_its_namespaces_only(apart: Api, tmp_path: Path) -> None:
     """With rights in one namespace it works there, and complains of nothing."""
     for name in (SYSTEM, "mine", "theirs"):
@@ -86,11 +107,18 @@ def test_a_setting_misspelt_keeps_it_from_starting(apart: Api, tmp_path: Path) -
 
 
 def test_health_and_metrics_are_served(running: Operator, served: Brain) -> None:
-    """An answer shows that the loop runs; the metrics say what was done."""
+    """An answer shows that the loop runs; the metrics say what was done, what waits, who leads, and how each is."""
     assert '"status": "ok"' in running.get("/healthz")
-    text = running.get("/metrics")
-    for name in ("reconciles_total", "reconcile_duration_seconds_count", "api_writes_total", "queue_depth"):
-        assert f"somabrain_operator_{name}" in text
+    told = running.metrics()
+    assert told['somabrain_operator_reconciles_total{outcome="ok"}'] > 0
+    assert told["somabrain_operator_reconcile_duration_seconds_count"] > 0
+    assert told['somabrain_operator_api_writes_total{kind="Deployment",verb="apply"}'] > 0
+    assert told["somabrain_operator_leader"] == 1
+    assert told["somabrain_operator_queue_depth"] >= 0 <= told["somabrain_operator_queue_oldest_seconds"] < 30
+    assert told["somabrain_operator_tasks"] > 5
+    of = f'name="quickstart",namespace="{served.namespace}"'
+    assert told[f'somabrain_operator_condition{{{of},type="Ready"}}'] == 1
+    assert told[f'somabrain_operator_condition{{{of},type="Degraded"}}'] == 0
 
 
 def test_the_account_may_do_what_is_done_and_not_list_secrets(running: Operator, served: Brain, account: Path) -> None:
