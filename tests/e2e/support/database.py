@@ -47,6 +47,10 @@ class Database:
                 namespace, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret}, "stringData": dsns}
             )
 
+    def dsns(self) -> dict[str, str]:
+        """Return the connection strings of the chart's own database, by their keys."""
+        return {**self._dsns(DATABASE), **self._dsns(MIGRATION)}
+
     def reach(self) -> None:
         """Wait until the Service leads to the pod: kube-proxy learns a moment later that a pod is ready."""
         script = f"until pg_isready --quiet --host=postgresql.{INFRA}.svc; do sleep 0.2; done"

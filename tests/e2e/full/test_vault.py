@@ -1,0 +1,131 @@
+"""Connection strings that are in Vault and nowhere in Kubernetes: read, mistyped, and changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from examples.kubectl import Kubectl, run
+from tests.e2e.conftest import Measured
+from tests.e2e.support.brains import Brain
+from tests.e2e.support.database import INFRA, Database
+
+pytestmark = pytest.mark.timeout(600)
+OTHERS = ("redis", "etcd", "kafka", "auth", "collector")
+KEYS = {"app-dsn": "SOMABRAIN_POSTGRES_DSN", "worker-dsn": "SOMABRAIN_WORKER_DSN", "owner-dsn": "SOMABRAIN_OWNER_DSN"}
+
+
+@dataclass(frozen=True, slots=True)
+class Vault:
+    """The Vault of soma-infra, and what one test module keeps in it."""
+
+    kubectl: Kubectl
+    name: str
+
+    def put(self, values: dict[str, str]) -> None:
+        """Write all values of our own secret."""
+        words = " ".join(f"'{key}={value}'" for key, value in values.items())
+        script = f"VAULT_TOKEN=$(cat /run/secrets/kv/.root-token) vault kv put -mount=secret {self.name} {words}"
+        self.kubectl("exec", "-n", INFRA, "deployment/vault", "--", "sh", "-c", script)
+
+    def spec(self, version: str, path: str = "") -> dict[str, Any]:
+        """Return what a SomaBrain says to read it; `path`: where the app's connection string is looked for."""
+        where = f"secret/data/{self.name}"
+        secrets = [{"path": where, "key": key, "file": file} for key, file in KEYS.items()]
+        secrets[0]["path"] = path or where
+        address = f"http://vault.{INFRA}.svc:8200"
+        return {"vault": {"address": address, "role": "somabrain", "version": version, "secrets": secrets}}
+
+
+def infra(kubectl: Kubectl, *settings: str) -> None:
+    flags = [word for each in settings for word in ("--set", each)]
+    run("helm", "upgrade", "--install", INFRA, "helm/charts/soma-infra", *flags, "-n", INFRA,
+        "--kubeconfig", str(kubectl.kubeconfig), timeout_s=300)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def vault(kubectl: Kubectl, database: Database) -> Iterator[Vault]:
+    """Vault beside PostgreSQL, with our secret in it; gone again afterwards."""
+    infra(kubectl, "profile=full", *(f"{each}.enabled=false" for each in OTHERS))
+    try:
+        kubectl("rollout", "status", "-n", INFRA, "deployment/vault", "--timeout=240s", timeout_s=250)
+        yield Vault(kubectl, f"somabrain/e2e-{uuid4().hex[:6]}")
+    finally:
+        infra(kubectl, "profile=minimal")
+
+
+@pytest.fixture(scope="module")
+def dsns(database: Database) -> dict[str, str]:
+    """The connection strings of the chart's own database."""
+    return database.dsns()
+
+
+@pytest.fixture(scope="module")
+def brain(vault: Vault, dsns: dict[str, str], kubectl: Kubectl, node_address: str) -> Iterator[Brain]:
+    """A SomaBrain in a namespace without a Secret, serving with what Vault holds."""
+    name = f"e2e-vault-{uuid4().hex[:5]}"
+    kubectl.ensure_namespace(name)
+    kubectl("label", "namespace", name, "e2e=true")
+    vault.put(dsns)
+    brain = Brain(kubectl, node_address, name)
+    kubectl.apply(name, brain.manifest(vault.spec("1")))
+    asyncio.run(brain.ready(timeout_s=240))
+    yield brain
+    kubectl("delete", "namespace", name, "--wait=false")
+
+
+async def test_it_serves_and_kubernetes_holds_no_secret(brain: Brain) -> None:
+    """Neither a Secret nor a pod's specification has a connection string; a memory is kept and found."""
+    secrets = await asyncio.to_thread(brain.kubectl.get, brain.namespace, "secrets")
+    assert secrets["items"] == []
+    for kind in ("pods", "jobs", "deployments", "configmaps"):
+        found = await asyncio.to_thread(brain.kubectl.get, brain.namespace, kind)
+        assert "postgresql://" not in str(found)
+    async with brain.client() as client:
+        await client.create_namespace("notes")
+        await client.remember("notes", "The key is under the third stone.")
+        assert (await client.recall("notes", "Where is the key?")).hits
+
+
+async def test_a_path_that_fails_keeps_the_old_pods_and_is_named(
+    brain: Brain, vault: Vault, measured: Measured
+) -> None:
+    """The new pod does not start; the old one serves on, and the sentence says which path."""
+    (old,) = [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)]
+    typo = f"secret/data/{vault.name}-typo"
+    await asyncio.to_thread(brain.kubectl.apply, brain.namespace, brain.manifest(vault.spec("1", typo)))
+    said = await brain.until("Degraded", "True", typo, timeout_s=120)
+    await brain.until("Available", "True")
+    async with brain.client() as client:
+        assert (await client.recall("notes", "Where is the key?")).hits
+    assert old in [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)]
+    measured(f"the status said: {said.message}")
+    await asyncio.to_thread(brain.kubectl.apply, brain.namespace, brain.manifest(vault.spec("1")))
+    await brain.ready()
+    assert [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)] == [old]
+
+
+def reads(brain: Brain, pod: str) -> str:
+    """Return the app's connection string that a pod was given."""
+    file = "/run/somabrain/secrets/SOMABRAIN_POSTGRES_DSN"
+    return brain.kubectl("exec", "-n", brain.namespace, pod, "-c", "server", "--", "cat", file)
+
+
+async def test_another_version_has_the_pods_read_anew(brain: Brain, vault: Vault, dsns: dict[str, str]) -> None:
+    """What was changed in Vault is used once `version` says so, and not before."""
+    (old,) = [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)]
+    app = dsns["app-dsn"]
+    changed = f"{app}{'&' if '?' in app else '?'}connect_timeout=7"
+    await asyncio.to_thread(vault.put, {**dsns, "app-dsn": changed})
+    assert await asyncio.to_thread(reads, brain, old) == app
+    await asyncio.to_thread(brain.kubectl.apply, brain.namespace, brain.manifest(vault.spec("2")))
+    await brain.ready(timeout_s=180)
+    (new,) = [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)]
+    assert await asyncio.to_thread(reads, brain, new) == changed
+    async with brain.client() as client:
+        assert (await client.recall("notes", "Where is the key?")).hits
