@@ -87,6 +87,37 @@ async def test_an_upgrade_is_not_noticed_by_callers(
     assert status["version"] == status["targetVersion"] == image.rpartition(":")[2]
 
 
+async def test_the_way_back_is_refused_until_it_is_asked_for(
+    brain: Brain, database: Database, own_database: str, measured: Measured
+) -> None:
+    """A later release expands the schema; the earlier one is refused, and, once named, serves on with that schema."""
+    await asyncio.to_thread(release, "9.0.0", "Add a column", "ALTER TABLE memories ADD COLUMN e2e text")
+    await asyncio.to_thread(brain.apply)
+    await brain.ready()
+    before = (await asyncio.to_thread(brain.resource))["status"]["version"]
+    async with brain.client() as client:
+        await client.create_namespace("log")
+        async with writing(client, "log") as book:
+            await book.more(10)
+            await asyncio.to_thread(brain.apply, version="9.0.0")
+            await brain.ready()
+            assert database.sql("SELECT current FROM schema_info", own_database) == str(schema.HEAD + 1)
+            await asyncio.to_thread(brain.apply, version=before)
+            await brain.until("ConfigValid", "False", f"{before} is older than 9.0.0")
+            await brain.until("Available", "True")
+            await book.more(10)
+            allow = f"somabrain.io/allow-downgrade={before}"
+            await asyncio.to_thread(
+                brain.kubectl, "annotate", "sb", brain.name, "-n", brain.namespace, allow, "--overwrite"
+            )
+            await brain.ready()
+            await book.more(10)
+        assert await book.missing(client, "log") == []
+        assert book.failures == []
+    assert (await asyncio.to_thread(brain.resource))["status"]["version"] == before
+    measured(f"{len(book.acknowledged)} writes across an upgrade and the way back, none failed, none missing")
+
+
 async def _stays_ready_while_migrating(brain: Brain, old: str) -> int:
     """Look at the old pod until Migrated is True again; return how often it was seen ready before that."""
     looks, deadline = 0, time.monotonic() + 90
