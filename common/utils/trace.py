@@ -97,6 +97,14 @@ def begin(name: str, kind: SpanKind, attributes: Mapping[str, AttributeValue]) -
     return _tracer.start_span(name, kind=kind, attributes=attributes)
 
 
+def traceparent() -> str:
+    """Return the current span's place in its trace (W3C), for what goes on elsewhere; empty where none is kept."""
+    carrier: dict[str, str] = {}
+    if trace.get_current_span().is_recording():
+        propagate.inject(carrier)
+    return carrier.get("traceparent", "")
+
+
 def fail(span: Span, exc: BaseException) -> None:
     """Mark a span as failed by an error of this type."""
     span.set_attribute("error.type", f"{type(exc).__module__}.{type(exc).__qualname__}")

@@ -52,11 +52,12 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event; `key` is that of its namespace."""
+    """One event; `key` is that of its namespace, `traceparent` that of the call it came from, where it was traced."""
 
     key: str
     time: datetime
     document: dict[str, object]
+    traceparent: str = ""
 
     def encoded(self) -> bytes:
         """The event in CloudEvents' JSON format."""
@@ -118,7 +119,7 @@ class _At:
         number = f"{change.position.version}-{change.position.ordinal}"
         return self.event(
             f"io.somabrain.memory.{kind.lower()}.v1", change.position, change.change_time, number, data,
-            subject=str(change.name),
+            subject=str(change.name), traceparent=change.traceparent,
         )  # fmt: skip
 
     def reset(self, position: Position, now: datetime) -> Event:
@@ -126,7 +127,14 @@ class _At:
         return self.event(RESET, position, now, number, {"version": position.version})
 
     def event(
-        self, kind: str, position: Position, time: datetime, number: str, data: Mapping[str, object], subject: str = ""
+        self,
+        kind: str,
+        position: Position,
+        time: datetime,
+        number: str,
+        data: Mapping[str, object],
+        subject: str = "",
+        traceparent: str = "",
     ) -> Event:
         source = f"{self.source}/tenants/{self.tenant}/{self.name}"
         document: dict[str, object] = {
@@ -146,7 +154,9 @@ class _At:
                 **data,
             },
         }
-        return Event(source, time, document)
+        if traceparent:
+            document["traceparent"] = traceparent  # CloudEvents' extension for distributed tracing
+        return Event(source, time, document, traceparent)
 
 
 def _told(backlog: Backlog, position: Position) -> Told:

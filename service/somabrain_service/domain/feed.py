@@ -40,13 +40,14 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change, and its place in the feed."""
+    """One change, and its place in the feed. `traceparent` (W3C) of the call that made it, where it was traced."""
 
     position: Position
     type: ChangeType
     name: MemoryName
     revision: int
     change_time: datetime
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ class Publisher:
                 self._settings.topic,
                 key=event.key,
                 value=event.encoded(),
-                headers={"content-type": CONTENT_TYPE},
+                headers=_headers(event),
                 timestamp=round(event.time.timestamp() * 1000),
                 on_delivery=report,
             )
@@ -118,3 +118,9 @@ class Publisher:
         if producer is not None:
             producer.purge()
             producer.flush(0)
+
+
+def _headers(event: Event) -> list[tuple[str, str | bytes | None]]:
+    """What a consumer knows before it reads the event."""
+    headers: list[tuple[str, str | bytes | None]] = [("content-type", CONTENT_TYPE)]
+    return [*headers, ("traceparent", event.traceparent)] if event.traceparent else headers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-HEAD = 4
+HEAD = 5
 """Number of the newest migration in this image."""
 
 READ = "SELECT current, oldest_compatible FROM schema_info"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
@@ -11,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
 from somabrain_client import MemoryClient
 from tests.integration.resilience.load import NAMESPACE, Load, summary
 from tests.integration.resilience.platform import IDENTITY_LIFE_S, POLICY_LIFE_S, TOPIC, Dependency, Platform, platform
 from tests.integration.resilience.report import Row, Totals, page
+from tests.integration.service.listening import heard
 from tests.integration.service.running import Running, service
 
 SLOW_S = 5.0
@@ -80,31 +79,12 @@ class Run:
         pytest.fail(f"Not every call is answered {RECOVERY_S:g} s after the fault's end: {self.rows[-1:]}")
 
 
-def told(stack: Platform) -> set[str]:
-    """The memories that events tell of, from the topic's beginning to its end."""
-    consumer = Consumer({"bootstrap.servers": stack.events.bootstrap, "group.id": "test"})
-    partitions = consumer.list_topics(TOPIC, timeout=30).topics[TOPIC].partitions
-    places = [TopicPartition(TOPIC, number, 0) for number in partitions]
-    names: set[str] = set()
-    for place in places:
-        _, end = consumer.get_watermark_offsets(place, timeout=30)
-        consumer.assign([place])
-        offset = 0
-        while offset < end:
-            message = consumer.poll(30.0)
-            assert message is not None, f"Kafka gave {offset} of {end} events"
-            assert not message.error(), message.error()
-            offset = (message.offset() or 0) + 1
-            names.add(json.loads(message.value() or b"")["data"].get("memory", ""))
-    consumer.close()
-    return names
-
-
 async def told_of(stack: Platform, names: set[str]) -> set[str]:
-    """The same, once the relay has told of all these, or has had its time."""
+    """The memories that events tell of, once the relay has told of all these, or has had its time."""
     ends_at = time.monotonic() + RECOVERY_S
     while True:
-        found = await asyncio.to_thread(told, stack)
+        events = await asyncio.to_thread(heard, stack.events.bootstrap, TOPIC)
+        found = {str(event["data"].get("memory")) for event in events}
         if names <= found or time.monotonic() > ends_at:
             return found
         await asyncio.sleep(1)

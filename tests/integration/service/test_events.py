@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import signal
 import subprocess
 import sys
@@ -11,9 +12,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
+import grpc.aio
 import psycopg
 import pytest
 
+from somabrain.memory.v1 import memory_pb2, memory_service_pb2, memory_service_pb2_grpc
 from somabrain_client import ChangeType, Draft, MemoryClient
 from somabrain_local.loopback import Kafka, kafka
 from somabrain_local.loopback.kafka import PASSWORD as KAFKA_PASSWORD
@@ -110,6 +114,34 @@ async def test_every_change_is_told_in_order_and_without_its_text(
         assert {event["source"] for event in mine} == {f"/somabrain/tenants/{mine[0]['data']['tenant']}/{name}"}
         assert [event["type"].split(".")[3] for event in mine] == [kind.lower() for kind, _ in wanted[name]]
     assert "quixotic" not in str(events)
+
+
+async def test_an_event_carries_the_trace_of_the_call_that_made_it(
+    folder: Path, telling: dict[str, object], log: Kafka, topic: str, idp: Issuer
+) -> None:
+    """What a consumer does joins the caller's trace; of a call that is not traced the event says nothing."""
+    traced, untraced = secrets.token_hex(16), secrets.token_hex(16)
+    token, name = idp.token("traced-events"), unique()
+    own = {"trace__endpoint": "http://127.0.0.1:9", "trace__timeout_s": 1, "trace__sample_ratio": 0}
+    with service(folder, {**telling, **own}) as running:
+        running.wait_until_ready()
+        async with MemoryClient(running.address, token=token) as client:
+            await client.create_namespace(name)
+        async with grpc.aio.insecure_channel(running.address) as channel:
+            stub = memory_service_pb2_grpc.MemoryServiceStub(channel)
+            for trace, kept in ((traced, "01"), (untraced, "00")):
+                await stub.Remember(
+                    memory_service_pb2.RememberRequest(
+                        parent=f"namespaces/{name}", memory=memory_pb2.Memory(text=f"of {kept}")
+                    ),
+                    metadata=(
+                        ("authorization", f"Bearer {token}"),
+                        ("traceparent", f"00-{trace}-{secrets.token_hex(8)}-{kept}"),
+                    ),
+                )
+        first, second = await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(found) >= 2)
+    assert first["traceparent"].split("-")[1] == traced
+    assert "traceparent" not in second
 
 
 async def test_a_service_killed_again_and_again_tells_everything(

@@ -130,6 +130,7 @@ async def test_the_worker_reads_only_the_columns_that_its_work_needs(
         "memory_terms": {"tenant_id", "namespace_id", "term", "memory"},
         "changes": {
             "tenant_id", "namespace_id", "version", "ordinal", "type", "memory", "revision", "change_time",
+                "traceparent",
         },
         "idempotency_keys": {"tenant_id", "key", "namespace_id", "memory", "expire_time"},
     }  # fmt: skip

@@ -22,6 +22,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from common.config.settings import DatabaseSettings
 from common.errors import ConfigurationError
+from common.utils.trace import traceparent
 from somabrain_service.domain.names import TenantId
 from somabrain_service.store.postgres import arrays
 from somabrain_service.store.postgres.direct import DirectConnection
@@ -42,6 +43,10 @@ _OPTIONS = "-c timezone=UTC -c work_mem=32MB"
 _NOTICE_THE_DEAD = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
 
 _ENTER = text("SELECT set_config('app.tenant_id', :tenant, true)")
+_ENTER_TRACED = text(
+    "SELECT set_config('app.tenant_id', :tenant, true), set_config('app.traceparent', :traceparent, true)"
+)
+"""A row of the change feed takes its trace from there."""
 
 
 @asynccontextmanager
@@ -130,7 +135,9 @@ class Transactions:
             committing = False
             try:
                 async with DirectConnection(self._writer) as connection:
-                    await connection.execute(_ENTER, {"tenant": str(tenant)})
+                    traced = traceparent()
+                    enter = _ENTER_TRACED if traced else _ENTER
+                    await connection.execute(enter, {"tenant": str(tenant), "traceparent": traced})
                     result = await work(connection)
                     committing = True
                     await connection.commit()

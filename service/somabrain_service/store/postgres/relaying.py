@@ -33,7 +33,7 @@ WITH pending AS MATERIALIZED (
 SELECT n.*, c.* FROM (
     SELECT * FROM pending WHERE (tenant_id, id) > (:tenant, :ns) ORDER BY tenant_id, id LIMIT :limit
 ) AS n LEFT JOIN LATERAL (
-    SELECT c.version, c.ordinal, c.type, c.memory, c.revision, c.change_time FROM changes c
+    SELECT c.version, c.ordinal, c.type, c.memory, c.revision, c.change_time, c.traceparent FROM changes c
     WHERE c.tenant_id = n.tenant_id AND c.namespace_id = n.id
     AND (c.version, c.ordinal) > (coalesce(n.told_version, 0), coalesce(n.told_ordinal, {LAST_ORDINAL}))
     ORDER BY c.version, c.ordinal LIMIT :changes + 1
@@ -115,6 +115,7 @@ def _backlog(rows: Sequence[Row[Any]], limit: int) -> Backlog:
             MemoryName(name, MemoryId(row.memory)),
             row.revision,
             row.change_time,
+            row.traceparent or "",
         )
         for row in rows[:limit]
         if row.version is not None

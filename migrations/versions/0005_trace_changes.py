@@ -1,0 +1,36 @@
+"""Trace changes: each keeps the trace of the call that made it, so that its event can carry it on.
+
+The writing transaction says it once, as it says its tenant, and the column's default takes it from there: no statement
+that writes changes knows of it, nor do those of earlier versions. It is empty unless the call was traced.
+
+Revision ID: 0005
+Revises: 0004
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+
+NUMBER = 5
+OLDEST_COMPATIBLE = 1
+
+
+def _say(number: int) -> None:
+    schema_info = sa.table("schema_info", sa.column("current"), sa.column("oldest_compatible"))
+    op.execute(schema_info.update().values(current=number, oldest_compatible=OLDEST_COMPATIBLE))
+
+
+def upgrade() -> None:
+    """Add the column. Its default is stable, so the table is not written anew."""
+    op.execute(
+        "ALTER TABLE changes ADD COLUMN traceparent text DEFAULT nullif(current_setting('app.traceparent', true), '')"
+    )
+    _say(NUMBER)
+
+
+def downgrade() -> None:
+    """Forget the traces."""
+    op.execute("ALTER TABLE changes DROP COLUMN traceparent")
+    _say(4)
