@@ -48,6 +48,12 @@ e2e: $(VENV) ## Tests on the local cluster, with soma-infra's profile full among
 	@$(LOCAL) up --with-images --full
 	@$(PY) -m pytest tests/e2e --verbose $$($(LOCAL) pytest-options)
 
+e2e-full: $(VENV) ## The pages followed word by word on a new cluster, then all end-to-end tests
+	@$(LOCAL) down
+	@$(LOCAL) up --with-images
+	@$(PY) -m pytest tests/lifecycle --verbose
+	@$(MAKE) --no-print-directory e2e
+
 faults: $(VENV) ## Two minutes of writes, recalls and watches while server and PostgreSQL are killed
 	@$(LOCAL) tools opa
 	@$(PY) -m pytest -s tests/integration/service/test_faults_under_load.py --faults-s 120

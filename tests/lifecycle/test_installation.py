@@ -1,0 +1,71 @@
+"""The pages followed word by word on a cluster that was just made: `make e2e-full`."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from examples.kubectl import ROOT, Kubectl
+from somabrain_local.environment import inherited, places
+
+pytestmark = pytest.mark.timeout(1200)
+
+LEFT = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
+"""What Kubernetes puts into every namespace."""
+
+
+def commands(page: str) -> Iterator[str]:
+    """The commands that a page shows, block by block."""
+    yield from re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
+
+
+def follow(kubectl: Kubectl, script: str) -> str:
+    """Run commands as a person would paste them, and stop at the first that fails."""
+    path = f"{places().bin}:{Path(sys.executable).parent}:{inherited()['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        env=inherited(PATH=path, KUBECONFIG=str(kubectl.kubeconfig)),
+        cwd=ROOT, capture_output=True, text=True, timeout=900, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def kubectl() -> Kubectl:
+    return Kubectl.of_local_cluster()
+
+
+def test_the_five_minutes_lead_to_an_answer(kubectl: Kubectl) -> None:
+    """Every command of the page, in its order, in one shell."""
+    said = follow(kubectl, "\n".join(commands("install.md")))
+    assert "Alice prefers green tea in the morning." in said
+    assert "lexical" in said
+
+
+def test_the_operator_upgraded_and_taken_back_leaves_the_memory_serving(kubectl: Kubectl) -> None:
+    """Upgrade as the page says, rollback, `helm test`: the SomaBrain is Ready after each."""
+    upgrade, _ = next(block for block in commands("operations.md") if "helm upgrade" in block).split("\n", 1)
+    for command in (upgrade, "helm rollback somabrain-operator 1 --namespace somabrain-system --wait"):
+        follow(kubectl, command)
+        follow(kubectl, "kubectl rollout status deployment/somabrain-operator -n somabrain-system --timeout=3m")
+        follow(kubectl, "kubectl wait --namespace demo --for=condition=Ready sb/quickstart --timeout=3m")
+    follow(kubectl, "helm test somabrain-operator --namespace somabrain-system")
+
+
+def test_uninstalled_in_the_pages_order_nothing_is_left_but_the_volumes(kubectl: Kubectl) -> None:
+    """Neither objects nor the CRD; the claims of the database and its password are named on the page."""
+    uninstall = next(block for block in commands("operations.md") if "helm uninstall" in block)
+    follow(kubectl, uninstall)
+    kinds = "deployments,statefulsets,jobs,services,configmaps,serviceaccounts,secrets,roles,rolebindings,leases"
+    follow(kubectl, "kubectl wait --for=delete pods --all --namespace demo --timeout=2m")
+    for namespace, more in (("somabrain-system", set()), ("soma-infra", {"secret/postgresql"})):
+        found = kubectl("get", kinds, "-n", namespace, "-o", "name").split()
+        names = {name.replace(".rbac.authorization.k8s.io", "") for name in found}
+        assert names - LEFT - more == set(), namespace
+    assert "somabrains.somabrain.io" not in kubectl("get", "crd", "-o", "name")
