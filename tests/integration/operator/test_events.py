@@ -41,9 +41,9 @@ def test_each_transition_is_one_event(served: Brain, hands: Hands, running: Oper
 def test_conditions_are_metrics_until_the_resource_is_gone(served: Brain, running: Operator) -> None:
     """An alert can be set on each condition of each resource."""
     series = f'somabrain_operator_condition{{name="{NAME}",namespace="{served.namespace}",type="%s"}} %s'
-    text = running.get("/metrics")
-    for kind, value in (("Ready", 1.0), ("Migrated", 1.0), ("Degraded", 0.0), ("Paused", 0.0)):
-        assert series % (kind, value) in text
-    assert "somabrain_operator_leader 1.0" in text
+    wanted = [series % said for said in (("Ready", 1.0), ("Migrated", 1.0), ("Degraded", 0.0), ("Paused", 0.0))]
+    # They are said a moment after the API server has them.
+    eventually(lambda: running.get("/metrics"), lambda now: all(each in now for each in wanted), "they are said")
+    assert "somabrain_operator_leader 1.0" in running.get("/metrics")
     served.api.delete("SomaBrain", NAME, served.namespace)
     eventually(lambda: running.get("/metrics"), lambda now: f'namespace="{served.namespace}"' not in now, "they go")
