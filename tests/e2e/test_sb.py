@@ -32,4 +32,5 @@ async def test_installed_upgraded_taken_back_and_uninstalled_it_serves_and_leave
         async with MemoryClient(address, token=token) as memory:
             assert await memory.get(kept.name) == kept
     helm(kubectl, namespace, "uninstall", NAME, "--wait")
+    kubectl("wait", "--for=delete", "pods", "-l", OWN, "-n", namespace, "--timeout=90s", timeout_s=100)  # they drain
     assert kubectl.get(namespace, KINDS, "-l", OWN)["items"] == []
