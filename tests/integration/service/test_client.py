@@ -76,15 +76,27 @@ async def test_a_deadline_ends_the_call_on_both_sides(connect: Connect, postgres
     async with connect("deadline") as client:
         await client.create_namespace("notes")
         async with (
-            connect("deadline", deadline_s=0.5) as hasty,
+            connect("deadline", deadline_s=2) as hasty,
             await psycopg.AsyncConnection.connect(postgres.owner_dsn) as holder,
         ):
             await holder.execute("LOCK TABLE memories IN ACCESS EXCLUSIVE MODE")
+            write = asyncio.create_task(hasty.remember("notes", "too slow"))
+            await _until_waiting(holder, writers=1)
             with pytest.raises(DeadlineExceededError):
-                await hasty.remember("notes", "too slow")
-            await asyncio.sleep(0.3)
+                await write
+            await _until_waiting(holder, writers=0)
             await holder.rollback()
         assert [memory.text async for memory in client.list("notes")] == []
+
+
+async def _until_waiting(holder: psycopg.AsyncConnection, writers: int) -> None:
+    """Wait until so many transactions wait for the table of memories."""
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'memories'::regclass"
+    for _ in range(500):
+        if await (await holder.execute(waiting)).fetchone() == (writers,):
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail(f"For ten seconds there were not {writers} transactions that wait.")
 
 
 async def test_nobody_there_is_unavailable_after_the_retries(idp: Issuer) -> None:

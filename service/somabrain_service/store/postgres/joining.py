@@ -1,8 +1,8 @@
 """Writes that meet, joined: what arrives for a namespace while a transaction of it is under way shares the next one.
 
 Writers of a namespace wait for each other at its row in any case; joined, they also share statements, a rise of the
-version and a flush to disk. One that comes alone begins at once. A transaction goes on when one of its callers leaves,
-as a commit does: that caller does not learn what became of its write, the others do.
+version and a flush to disk. One that comes alone begins at once. A transaction goes on while one of its callers stays,
+and those who left do not learn what became of their writes; with the last of them it is given up.
 """
 
 from __future__ import annotations
@@ -68,10 +68,19 @@ class Joining(Generic[K, T, R]):
             if not waiting.answer.done():
                 group.append(waiting)
                 size = more
-        if group:
-            self._tasks.start(self._run(key, group), group[0].context)
-        else:
+        if not group:
             del self._queues[key]
+            return
+        task = self._tasks.start(self._run(key, group), group[0].context)
+        # Not at the end of `_run`: what is cancelled before its first step has none.
+        task.add_done_callback(lambda _: self._begin(key))
+
+        def leave(_: asyncio.Future[R]) -> None:
+            if all(waiting.answer.cancelled() for waiting in group):
+                task.cancel()
+
+        for waiting in group:
+            waiting.answer.add_done_callback(leave)
 
     async def _run(self, key: K, group: Sequence[_Waiting[T, R]]) -> None:
         results: Sequence[R | Exception]
@@ -79,8 +88,6 @@ class Joining(Generic[K, T, R]):
             results = await self._work(key, [waiting.item for waiting in group])
         except Exception as exc:  # noqa: BLE001 - whatever it is, each caller raises it
             results = [exc] * len(group)
-        finally:
-            self._begin(key)
         for waiting, result in zip(group, results, strict=True):
             if waiting.answer.done():
                 continue
