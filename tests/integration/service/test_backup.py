@@ -19,8 +19,8 @@ from somabrain_service.migrate import migrations_folder
 from tests.integration.conftest import Clone, make_clone
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.running import run, service
-from tests.integration.service.test_feed import changes, now
 from tests.integration.service.test_laptop import OWN
+from tests.integration.service.watching import changes, now
 
 RESTORED = "restored"
 

@@ -29,8 +29,8 @@ from tests.integration.service.listening import Event, heard, once, until_heard
 from tests.integration.service.postgres import postgres as postgres_server
 from tests.integration.service.running import Running, service
 from tests.integration.service.test_calls import unique
-from tests.integration.service.test_feed import changes, now
 from tests.integration.service.test_workers import series, until
+from tests.integration.service.watching import changes, now
 
 pytestmark = pytest.mark.timeout(300)
 

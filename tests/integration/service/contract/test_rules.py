@@ -1,7 +1,6 @@
 """The rules of the contract over the wire, each by its name: pages, request ids, etags, masks, details, tokens.
 
-Watches and exports are in `test_feed`, erasure in `tests/integration/store/test_erasing`; that a request id is kept for
-24 hours, by a clock, in `tests/integration/store/test_remember`.
+Watches and exports are in `test_feed`, limits in `test_limits`, erasure in `tests/integration/store/test_erasing`.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import grpc
+import psycopg
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from somabrain.memory.v1 import memory_pb2
 from somabrain.memory.v1 import memory_service_pb2 as ms
 from somabrain.memory.v1 import namespace_service_pb2 as ns
+from tests.integration.conftest import Clone
 from tests.integration.service.contract.conftest import Caller
 
 
@@ -98,6 +99,21 @@ async def test_a_request_id_answers_again_and_another_body_already_exists(caller
         refused = await caller.refused(method, other)
         assert refused.code is grpc.StatusCode.ALREADY_EXISTS, method
         assert "request_id" in refused.message, method
+
+
+async def test_a_request_id_is_kept_for_24_hours_and_no_longer(caller: Caller, postgres: Clone) -> None:
+    """The clock is the row's: its end is moved, as that much time would move it."""
+    request = ms.RememberRequest(parent=caller.parent, memory=memory_pb2.Memory(text="once"), request_id="r")
+    later = "UPDATE idempotency_keys SET expire_time = expire_time - %s::interval WHERE namespace_id = %s"
+    first: Any = await caller.call("Remember", request)
+    with psycopg.connect(postgres.owner_dsn, autocommit=True) as owner:
+        ours = "SELECT namespace_id FROM memories WHERE text = 'once' AND id = %s"
+        [namespace] = owner.execute(ours, (int(first.memory.name.rpartition("/")[2], 16),)).fetchone() or [None]
+        owner.execute(later, ("23 hours 59 minutes", namespace))
+        assert await caller.call("Remember", request) == first
+        owner.execute(later, ("1 minute", namespace))
+    second: Any = await caller.call("Remember", request)
+    assert second.memory.name != first.memory.name
 
 
 async def test_an_etag_that_is_not_the_current_one_is_aborted(caller: Caller) -> None:

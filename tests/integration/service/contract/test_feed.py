@@ -17,7 +17,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from somabrain.memory.v1 import memory_service_pb2 as pb
 from somabrain.memory.v1 import memory_service_pb2_grpc, namespace_service_pb2, namespace_service_pb2_grpc
-from somabrain_client import Change, ChangeType, Checkpoint, Draft, Filter, Memory, MemoryClient, RetryPolicy
+from somabrain_client import ChangeType, Checkpoint, Draft, Filter, Memory, MemoryClient, RetryPolicy
 from somabrain_client.errors import (
     InvalidArgumentError,
     NotFoundError,
@@ -31,26 +31,7 @@ from tests.integration.service.issuer import Issuer
 from tests.integration.service.postgres import postgres as postgres_server
 from tests.integration.service.running import Running, service
 from tests.integration.service.test_calls import bearer, notes, unique
-
-
-async def now(client: MemoryClient, namespace: str) -> str:
-    """The cursor of this moment."""
-    async with aclosing(client.watch(namespace)) as events:
-        first = await anext(events)
-    assert isinstance(first, Checkpoint)
-    return first.cursor
-
-
-async def changes(client: MemoryClient, namespace: str, cursor: str, count: int, **options: bool) -> list[Change]:
-    """The next `count` changes after a cursor."""
-    found: list[Change] = []
-    async with aclosing(client.watch(namespace, cursor=cursor, **options)) as events:
-        async for event in events:
-            if isinstance(event, Change):
-                found.append(event)
-            if len(found) == count:
-                break
-    return found
+from tests.integration.service.watching import changes, now
 
 
 async def test_eight_writers_and_watchers_through_a_killed_server(
