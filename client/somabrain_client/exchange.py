@@ -12,7 +12,8 @@ from google.protobuf import json_format
 
 from somabrain.memory.v1 import memory_service_pb2
 from somabrain_client.feed import Exported
-from somabrain_client.values import Draft, read_draft, write_memory
+from somabrain_client.values import Draft
+from somabrain_client.wire import read_draft, write_memory
 
 
 class LineError(ValueError):

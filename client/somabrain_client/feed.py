@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from enum import IntEnum
 
 from somabrain.memory.v1 import memory_service_pb2 as pb
-from somabrain_client.values import Memory, read_memory
+from somabrain_client.values import Memory
+from somabrain_client.wire import read_memory
 
 
 class ChangeType(IntEnum):

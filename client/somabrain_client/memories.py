@@ -12,19 +12,8 @@ from somabrain.memory.v1 import memory_pb2
 from somabrain.memory.v1 import memory_service_pb2 as pb
 from somabrain_client.connection import Connection, parent
 from somabrain_client.errors import CallError, from_status
-from somabrain_client.values import (
-    Answer,
-    Draft,
-    Filter,
-    Kind,
-    Memory,
-    duration,
-    read_answer,
-    read_memory,
-    timestamp,
-    write_draft,
-    write_filter,
-)
+from somabrain_client.values import Answer, Draft, Filter, Kind, Memory
+from somabrain_client.wire import duration, read_answer, read_memory, timestamp, write_draft, write_filter
 
 
 class Memories(Connection):

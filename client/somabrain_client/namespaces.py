@@ -10,7 +10,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from somabrain.memory.v1 import namespace_service_pb2 as pb
 from somabrain_client.connection import Connection, parent
-from somabrain_client.values import UNCHANGED, Namespace, Unchanged, duration, read_namespace
+from somabrain_client.values import UNCHANGED, Namespace, Unchanged
+from somabrain_client.wire import duration, read_namespace
 
 
 class Namespaces(Connection):

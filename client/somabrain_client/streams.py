@@ -8,7 +8,8 @@ from contextlib import aclosing
 from somabrain.memory.v1 import memory_service_pb2 as pb
 from somabrain_client.connection import Connection, parent
 from somabrain_client.feed import Change, Checkpoint, ExportPage, read_event, read_page
-from somabrain_client.values import Filter, write_filter
+from somabrain_client.values import Filter
+from somabrain_client.wire import write_filter
 
 
 class Streams(Connection):
