@@ -103,11 +103,11 @@ async def test_what_cannot_pass_is_asked_once_and_becomes_unavailable(
 
 
 async def test_a_server_that_hangs_is_given_up(server: Embeddings) -> None:
-    hanging = asyncio.Event()
+    hanging, over = asyncio.Event(), asyncio.Event()
 
     async def hang(request: web.Request) -> web.StreamResponse:
         hanging.set()
-        await asyncio.sleep(60)
+        await over.wait()
         return web.Response()
 
     server.faults.append(hang)
@@ -115,6 +115,7 @@ async def test_a_server_that_hangs_is_given_up(server: Embeddings) -> None:
         with pytest.raises(EncoderUnavailable, match=r"did not answer within 0\.2 s"):
             await remote.encode(TEXTS[:1])
         assert hanging.is_set()
+        over.set()
 
 
 async def test_who_fails_again_and_again_is_left_alone_and_then_asked_once(server: Embeddings) -> None:
