@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 import structlog
 
@@ -18,6 +19,18 @@ from somabrain_operator.names import Key
 from somabrain_operator.observed import Observed, Resolved
 
 _log = structlog.stdlib.get_logger("somabrain_operator.references")
+
+READS_PER_S: Final = 30
+"""What the looks together may ask of the API server: a read costs it about a millisecond."""
+SHORTEST_S: Final = 5.0
+
+
+def pace_s(references: int, longest_s: float) -> float:
+    """Return the seconds within which each resource's references are looked at.
+
+    Few are looked at often, so that what is gone is known in seconds; many at `longest_s`, so that it costs no more.
+    """
+    return min(longest_s, max(SHORTEST_S, references / READS_PER_S))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +47,11 @@ class _Seen:
 class ReferenceWatch:
     """Wakes a key when a used key of a Secret or ConfigMap has another content."""
 
-    def __init__(self, cluster: Cluster, every_s: float) -> None:
-        """Look at each resource's references at least once in `every_s`."""
+    def __init__(self, cluster: Cluster, longest_s: float) -> None:
+        """Look at each resource's references at least once in `longest_s`."""
         self._cluster = cluster
-        self._every_s = every_s
+        self._longest_s = longest_s
+        self._pace_s = pace_s(0, longest_s)
         self._seen: dict[Key, _Seen] = {}
 
     def remember(self, observed: Observed) -> None:
@@ -52,14 +66,15 @@ class ReferenceWatch:
     async def run(self, wake: Callable[[Key], None]) -> None:
         """Look until cancelled, at each when it is due, so that the API server has as much to do at any time."""
         while True:
-            await asyncio.sleep(self._every_s / 50)
+            self._pace_s = pace_s(sum(len(seen.references) for seen in self._seen.values()), self._longest_s)
+            await asyncio.sleep(self._pace_s / 50)
             for key, seen in list(self._seen.items()):
                 if seen.due_s <= time.monotonic() and self._seen.get(key) is seen:  # it may have been acted upon since
                     self._seen[key] = replace(seen, due_s=self._due_s())
                     await self._look(key, seen, wake)
 
     def _due_s(self) -> float:
-        return time.monotonic() + self._every_s * random.uniform(0.5, 0.9)  # noqa: S311 - spreads load, guards nothing
+        return time.monotonic() + self._pace_s * random.uniform(0.5, 0.9)  # noqa: S311 - spreads load, guards nothing
 
     async def _look(self, key: Key, seen: _Seen, wake: Callable[[Key], None]) -> None:
         try:
