@@ -7,7 +7,7 @@ from pathlib import Path
 
 from somabrain_local import shell, specs
 from somabrain_local.errors import CommandFailed
-from somabrain_local.images.table import project_images
+from somabrain_local.images.table import DockerfileImage, project_images
 from somabrain_local.tools import Workshop
 
 NAME = "somabrain"
@@ -40,14 +40,8 @@ class KindCluster:
 
     def images(self, *, full: bool = False) -> None:
         """Build the project's images; Docker's own cache skips what has not changed."""
-        checkout = self.workshop.places.checkout
-        for image in project_images(checkout):
-            with self.workshop.progress.step(f"Build the image {image.name}"):
-                file, version = checkout / image.dockerfile, f"VERSION={image.version}"
-                log = self.workshop.places.cache / "log" / f"image-{image.dockerfile}.log"
-                shell.run(
-                    ["docker", "build", "--file", file, "--build-arg", version, "--tag", image.name, checkout], log=log
-                )
+        for image in project_images(self.workshop.places.checkout):
+            self._build(image)
 
     def load(self, *, full: bool = False) -> None:
         """Copy the project's images to the node; kind skips those it has."""
@@ -55,6 +49,18 @@ class KindCluster:
         names = [image.name for image in project_images(self.workshop.places.checkout)]
         with self.workshop.progress.step("Load the images"):
             shell.run([self.workshop.places.bin / "kind", "load", "docker-image", "--name", NAME, *names])
+
+    def archive(self, image: DockerfileImage, folder: Path) -> Path:
+        """Build an image and write its archive into `folder`."""
+        self._build(image)
+        path = folder / f"{image.name.rpartition('/')[2].replace(':', '-')}.tar"
+        shell.run(["docker", "save", "--output", path, image.name])
+        return path
+
+    def load_archive(self, archive: Path) -> None:
+        """Copy the image of an archive to the node."""
+        self.workshop.ensure(("kind",))
+        shell.run([self.workshop.places.bin / "kind", "load", "image-archive", "--name", NAME, archive])
 
     def kill(self, container: str) -> None:
         """Send SIGKILL to the first process of a container."""
@@ -84,6 +90,14 @@ class KindCluster:
     def status(self) -> str:
         """Say in one sentence how the cluster is."""
         return f"The kind cluster {NAME} {'answers' if self._answers() else 'is not running'}."
+
+    def _build(self, image: DockerfileImage) -> None:
+        checkout = self.workshop.places.checkout
+        with self.workshop.progress.step(f"Build the image {image.name}"):
+            file, version = checkout / image.dockerfile, f"VERSION={image.version}"
+            log = self.workshop.places.cache / "log" / f"image-{image.dockerfile}.log"
+            argv = ["docker", "build", "--file", file, "--build-arg", version, "--tag", image.name, checkout]
+            shell.run(argv, log=log)
 
     def _answers(self) -> bool:
         try:

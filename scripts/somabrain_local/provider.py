@@ -8,6 +8,7 @@ from typing import Protocol
 from somabrain_local import shell
 from somabrain_local.errors import LocalError
 from somabrain_local.images.factory import Factory
+from somabrain_local.images.table import DockerfileImage
 from somabrain_local.kind import KindCluster
 from somabrain_local.native.cluster import NativeCluster
 from somabrain_local.native.layout import Layout
@@ -31,6 +32,15 @@ class Provider(Protocol):
 
     def load(self, *, full: bool = False) -> None:
         """Give the cluster those images it does not have yet."""
+
+    def archive(self, image: DockerfileImage, folder: Path) -> Path:
+        """Build an image of the checkout unless that is done, and return its archive (OCI image layout).
+
+        It is in `folder` where the provider keeps no archives of its own; it is to be read only.
+        """
+
+    def load_archive(self, archive: Path) -> None:
+        """Give the cluster the image of an archive, under the name that the archive has for it."""
 
     def kill(self, container: str) -> None:
         """Send SIGKILL to the first process of a container, by the id that the pod's status shows."""

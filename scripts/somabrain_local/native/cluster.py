@@ -17,7 +17,7 @@ from somabrain_local.api import Api, ApiError
 from somabrain_local.errors import CommandFailed, LocalError, Timeout
 from somabrain_local.images.archive import Archive
 from somabrain_local.images.factory import Factory
-from somabrain_local.images.table import CLUSTER_IMAGES, workload_images
+from somabrain_local.images.table import CLUSTER_IMAGES, DockerfileImage, workload_images
 from somabrain_local.native import cgroups, kernel, launch, network
 from somabrain_local.native.layout import API_PORT, HOST_LINK, NODE, NODE_ADDRESS, PRIVATE_FOLDERS, Layout
 from somabrain_local.together import together
@@ -75,6 +75,17 @@ class NativeCluster:
         """Import those images that the cluster does not have yet, building them first if need be."""
         self._require_root()
         self._import(self.factory.ensure(workload_images(self.workshop.places.checkout, full=full)))
+
+    def archive(self, image: DockerfileImage, folder: Path) -> Path:
+        """Return the archive that the factory keeps of an image."""
+        self._require_root()
+        (made,) = self.factory.ensure([image])
+        return made.path
+
+    def load_archive(self, archive: Path) -> None:
+        """Give the cluster the image of an archive."""
+        self._require_root()
+        shell.run([*self._ctr, "images", "import", archive])
 
     def kill(self, container: str) -> None:
         """Send SIGKILL to the first process of a container."""
@@ -166,7 +177,7 @@ class NativeCluster:
         for archive in archives:
             if (archive.name, archive.digest) not in present:
                 with self.workshop.progress.step(f"Load {archive.name}"):
-                    shell.run([*self._ctr, "images", "import", archive.path])
+                    self.load_archive(archive.path)
 
     def _prepare(self) -> None:
         places, progress = self.workshop.places, self.workshop.progress

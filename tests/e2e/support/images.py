@@ -12,16 +12,13 @@ import json
 import tarfile
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from somabrain_local import shell
 from somabrain_local.environment import chosen_provider, places
-from somabrain_local.images.archive import Archive
 from somabrain_local.images.table import DockerfileImage, project_images
-from somabrain_local.kind import NAME as KIND
-from somabrain_local.native.cluster import NativeCluster
 from somabrain_local.progress import Progress
-from somabrain_local.provider import choose
+from somabrain_local.provider import Provider, choose
 from somabrain_local.tools import Workshop
 from somabrain_service.store import schema
 
@@ -70,23 +67,19 @@ def release(tag: str, title: str, sql: str) -> str:
         ),
     }
     name = f"{service_image().rpartition(':')[0]}:{tag}"
-    local = places()
-    cluster = choose(chosen_provider(), Workshop(local, Progress(local.cache / "durations.json")))
+    cluster = provider()
     with tempfile.TemporaryDirectory() as folder:
-        base, made = Path(folder) / "base.tar", Path(folder) / "made.tar"
-        if isinstance(cluster, NativeCluster):
-            (archive,) = cluster.factory.ensure([_service()])
-            base = archive.path
-        else:
-            shell.run(["docker", "save", "--output", base, service_image()])
-        add_layer(base, made, name, files)
-        if isinstance(cluster, NativeCluster):
-            ctr = ["ctr", "--address", cluster.layout.containerd_socket, "--namespace", "k8s.io", "images", "import"]
-            shell.run([*ctr, made])
-        else:
-            shell.run([local.bin / "kind", "load", "image-archive", "--name", KIND, made])
-        assert Archive.read(name, made).digest
+        made = Path(folder) / "made.tar"
+        add_layer(cluster.archive(_service(), Path(folder)), made, name, files)
+        cluster.load_archive(made)
     return name
+
+
+def provider(checkout: Path | None = None) -> Provider:
+    """Return the local cluster, whose images are made of another checkout where one is given."""
+    local = places()
+    local = replace(local, checkout=checkout) if checkout else local
+    return choose(chosen_provider(), Workshop(local, Progress(local.cache / "durations.json")))
 
 
 def add_layer(base: Path, made: Path, name: str, files: Mapping[str, str]) -> None:
