@@ -82,6 +82,10 @@ bench-operator: $(VENV) ## The operator over N resources (1000), beside a plain 
 	@$(LOCAL) tools etcd kubernetes kubectl helm
 	@$(PY) bench/bench_operator.py --count $(or $(N),1000)
 
+bench-images: $(VENV) ## What both images weigh and what of, and how long their pods take to be Ready
+	@$(LOCAL) up --with-images
+	@$(PY) bench/bench_images.py $(OPTIONS)
+
 soak: $(VENV) ## The operator for MINUTES (30) among edits, restarts and cut watches: it must not grow
 	@$(LOCAL) tools etcd kubernetes kubectl helm
 	@$(PY) bench/soak_operator.py --minutes $(or $(MINUTES),30)

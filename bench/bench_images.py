@@ -1,0 +1,166 @@
+"""What both images weigh and what of, and how long their pods take from creation to Ready.
+
+    make bench-images
+
+Sizes are read from the archives of the images; the reference is their base. Starts are measured on the local cluster,
+in turns: the pod of the chart `sb` after its migration, the operator's, and one that does nothing, which is what
+Kubernetes itself takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.image_weight import Layer, askers, layers, rows, shared, weights
+from bench.starting import Pods
+from examples.kubectl import ROOT, Kubectl, Object, run
+from somabrain_local.environment import places
+from somabrain_local.images.table import CLUSTER_IMAGES, project_images
+from tests.e2e.support.brains import DATABASE, MIGRATION
+from tests.e2e.support.database import INFRA
+from tests.e2e.support.images import provider
+
+MB = 1_000_000
+NAMESPACE = "bench-images"
+NOTHING = "nothing"
+SB, OPERATOR = "bench", "bench-operator"
+
+
+def megabytes(size: int) -> str:
+    return f"{size / MB:.1f}"
+
+
+def table(head: Sequence[str], body: Iterator[Sequence[str]]) -> None:
+    """Print a table as the pages have it, all columns but the first two being numbers."""
+    print(f"| {' | '.join(head)} |")
+    print(f"| {' | '.join(['---'] * 2 + ['---:'] * (len(head) - 2))} |")
+    for cells in body:
+        print(f"| {' | '.join(cells)} |")
+    print()
+
+
+def print_sizes(images: Mapping[str, tuple[Layer, ...]]) -> None:
+    """Print what each image is made of, in the archive and unpacked, and how many times its base that is."""
+    service, operator = images.values()
+    base = shared(service, operator)
+    reference = sum(layer.unpacked for layer in service[:base])
+
+    def body() -> Iterator[Sequence[str]]:
+        for name, made_of in images.items():
+            dependencies, project = made_of[base], made_of[base + 1 :]
+            parts = {"base": made_of[:base], "dependencies": (dependencies,), "somabrain": project, "whole": made_of}
+            for part, of in parts.items():
+                packed, unpacked = sum(layer.packed for layer in of), sum(layer.unpacked for layer in of)
+                yield name, part, megabytes(packed), megabytes(unpacked), f"{unpacked / reference:.2f}"
+
+    table(("image", "of it", "packed MB", "unpacked MB", "times the base"), body())
+
+
+def print_dependencies(images: Mapping[str, tuple[Layer, ...]]) -> None:
+    """Print what each distribution weighs, unpacked and compiled."""
+    base = shared(*images.values())
+    weighed: dict[str, Counter[str]] = {name: weights(made_of[base:]) for name, made_of in images.items()}
+    for name, found in weighed.items():
+        asked = askers((ROOT / "requirements" / f"{name}.txt").read_text())
+        listed = rows(found, asked, MB)
+        table(
+            (f"in the {name}'s image", "asked for by", "MB"), ((what, by, megabytes(size)) for what, by, size in listed)
+        )
+
+
+def nothing() -> Object:
+    """A Deployment of the image that does nothing, under the same security as ours."""
+    labels = {"app": NOTHING}
+    security = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+    container = {"name": NOTHING, "image": CLUSTER_IMAGES[0].name, "securityContext": security}
+    pod = {
+        "automountServiceAccountToken": False,
+        "terminationGracePeriodSeconds": 1,
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [container],
+    }
+    template = {"metadata": {"labels": labels}, "spec": pod}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": NOTHING},
+        "spec": {"selector": {"matchLabels": labels}, "template": template},
+    }
+
+
+@contextmanager
+def deployed(kubectl: Kubectl) -> Iterator[dict[str, Pods]]:
+    """Give the three Deployments, each with its pod Ready, in a namespace that goes with them."""
+    subprocess.run([ROOT / "scripts" / "install_charts.sh", kubectl.kubeconfig], check=True, stdout=subprocess.DEVNULL)
+    kubectl("rollout", "status", "-n", INFRA, "statefulset/postgresql", "--timeout=180s", timeout_s=190)
+    kubectl.ensure_namespace(NAMESPACE)
+    helm = ("-n", NAMESPACE, "--kubeconfig", str(kubectl.kubeconfig))
+    ready = ("--wait", "--wait-for-jobs", "--timeout", "4m")
+    alone = ("--set", f"watchNamespaces={{{NAMESPACE}}}", "--set", "crd.install=false")
+    try:
+        for secret in (DATABASE, MIGRATION):
+            kubectl.copy_secret(secret, INFRA, NAMESPACE)
+        kubectl.apply(NAMESPACE, nothing())
+        run("helm", "upgrade", "--install", SB, "helm/charts/sb", *helm, *ready, timeout_s=260)
+        run("helm", "upgrade", "--install", OPERATOR, "helm/charts/somabrain-operator", *helm, *ready, *alone,
+            timeout_s=260)  # fmt: skip
+        kubectl("rollout", "status", "-n", NAMESPACE, f"deployment/{NOTHING}", "--timeout=60s")
+        yield {
+            NOTHING: Pods(kubectl, NAMESPACE, f"app={NOTHING}"),
+            "service": Pods(kubectl, NAMESPACE, f"app.kubernetes.io/instance={SB},app.kubernetes.io/component=server"),
+            "operator": Pods(kubectl, NAMESPACE, f"app.kubernetes.io/instance={OPERATOR}"),
+        }
+    finally:
+        run("helm", "uninstall", OPERATOR, *helm, "--ignore-not-found", timeout_s=120)
+        kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+
+
+def print_starts(seconds: Mapping[str, Sequence[float]]) -> None:
+    """Print how long the starts took, and how many times the one of a pod that does nothing."""
+    reference = statistics.median(seconds[NOTHING])
+
+    def body() -> Iterator[Sequence[str]]:
+        for what, took in seconds.items():
+            figures = (min(took), statistics.median(took), max(took))
+            yield what, str(len(took)), *(f"{each:.1f} s" for each in figures), f"{figures[1] / reference:.1f}"
+
+    table(("pod of", "starts", "min", "median", "max", "times nothing"), body())
+
+
+def main() -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--starts", type=int, default=7, help="of each pod (default: 7)")
+    options = parser.parse_args()
+    cluster = provider()
+    with tempfile.TemporaryDirectory() as folder:
+        service, operator = project_images(places().checkout)
+        images = {
+            "service": layers(cluster.archive(service, Path(folder))),
+            "operator": layers(cluster.archive(operator, Path(folder))),
+        }
+    print_sizes(images)
+    print_dependencies(images)
+    with deployed(Kubectl.of_local_cluster()) as pods:
+        seconds: dict[str, list[float]] = {what: [] for what in pods}
+        for _ in range(options.starts):
+            for what, each in pods.items():
+                seconds[what].append(each.start())
+                each.settle()
+    load = os.getloadavg()[0]
+    print(f"pod created → Ready, on {os.cpu_count()} processors (load average at the end: {load:.1f}):\n")
+    print_starts(seconds)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""What an image weighs and what of: its layers as values, and the sums over them."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import re
+import tarfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import source_from_cache
+from pathlib import Path
+from posixpath import basename, dirname, join, normpath
+
+RECORD = re.compile(r"(?P<site>.*/site-packages)/(?P<name>[^/]+)-[^-/]+\.dist-info/RECORD")
+REQUIREMENT = re.compile(r"(?P<name>[a-z0-9-]+)==")
+ELSE = "the environment itself"
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer: how large it is in the archive, its files' sizes, and the RECORD of each distribution in it."""
+
+    digest: str
+    packed: int
+    files: Mapping[str, int]
+    records: Mapping[str, str]
+
+    @property
+    def unpacked(self) -> int:
+        """Bytes of all files."""
+        return sum(self.files.values())
+
+
+def layers(archive: Path) -> tuple[Layer, ...]:
+    """Read the layers of an archive in the OCI image layout, the lowest first."""
+    with tarfile.open(archive) as image:
+
+        def blob(digest: str) -> bytes:
+            found = image.extractfile(f"blobs/sha256/{digest.removeprefix('sha256:')}")
+            assert found is not None
+            return found.read()
+
+        index = image.extractfile("index.json")
+        assert index is not None
+        manifest = json.loads(blob(json.load(index)["manifests"][0]["digest"]))
+        return tuple(_layer(each["digest"], blob(each["digest"])) for each in manifest["layers"])
+
+
+def _layer(digest: str, packed: bytes) -> Layer:
+    files: dict[str, int] = {}
+    records: dict[str, str] = {}
+    plain = gzip.decompress(packed) if packed[:2] == b"\x1f\x8b" else packed
+    with tarfile.open(fileobj=io.BytesIO(plain)) as tar:
+        for member in tar:
+            if not member.isfile():
+                continue
+            path = normpath(member.name)
+            files[path] = member.size
+            if RECORD.fullmatch(path):
+                text = tar.extractfile(member)
+                assert text is not None
+                records[path] = text.read().decode()
+    return Layer(digest, len(packed), files, records)
+
+
+def shared(first: Sequence[Layer], second: Sequence[Layer]) -> int:
+    """Return with how many layers both images begin: their base, which a node has once."""
+    pairs = zip(first, second, strict=False)
+    return next((place for place, (a, b) in enumerate(pairs) if a.digest != b.digest), min(len(first), len(second)))
+
+
+def weights(above: Iterable[Layer]) -> Counter[str]:
+    """Return the bytes of each distribution in the layers, and under `ELSE` those of no distribution.
+
+    What was compiled from a distribution's source is the distribution's, though its RECORD does not name it.
+    """
+    owner: dict[str, str] = {}
+    files: dict[str, int] = {}
+    for layer in above:
+        files |= layer.files
+        for path, text in layer.records.items():
+            found = RECORD.fullmatch(path)
+            assert found is not None
+            name = canonical(found["name"])
+            owner |= {normpath(join(found["site"], row[0])): name for row in csv.reader(text.splitlines()) if row}
+    weighed: Counter[str] = Counter()
+    for path, size in files.items():
+        compiled = path.endswith(".pyc") and basename(dirname(path)) == "__pycache__"
+        weighed[owner.get(source_from_cache(path) if compiled else path, ELSE)] += size
+    return weighed
+
+
+def canonical(name: str) -> str:
+    """Return a distribution's name as the index has it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def askers(requirements: str) -> dict[str, tuple[str, ...]]:
+    """Return who asks for each locked distribution, by the comments that uv writes beneath it."""
+    asked: dict[str, dict[str, None]] = {}
+    here: dict[str, None] = {}
+    for line in requirements.splitlines():
+        if found := REQUIREMENT.match(line):
+            here = asked.setdefault(found["name"], {})
+        elif line.startswith("    #"):
+            word = line.strip("# ").removeprefix("via").removesuffix("(pyproject.toml)").strip()
+            here |= {word: None} if word else {}
+    return {name: tuple(by) for name, by in asked.items()}
+
+
+def rows(
+    weighed: Mapping[str, int], asked: Mapping[str, tuple[str, ...]], least: int
+) -> Iterator[tuple[str, str, int]]:
+    """Yield name, who asks for it and bytes, the heaviest first; those below `least` as one row."""
+    light = {name: size for name, size in weighed.items() if size < least}
+    for name, size in sorted(weighed.items(), key=lambda item: (-item[1], item[0])):
+        if name not in light:
+            yield name, ", ".join(asked.get(name, ())), size
+    if light:
+        yield f"{len(light)} more", "", sum(light.values())

@@ -1,0 +1,61 @@
+"""How long pods take from their creation to Ready, seen by a watch: a pod's own times are whole seconds."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO
+
+from examples.kubectl import CommandFailed, Kubectl
+
+LONGEST_S = 180
+SEEN = '{.metadata.uid} {.status.conditions[?(@.type=="Ready")].status}{"\\n"}'
+
+
+@dataclass(frozen=True, slots=True)
+class Pods:
+    """The one pod at a time that a Deployment has."""
+
+    kubectl: Kubectl
+    namespace: str
+    selector: str
+
+    def start(self) -> float:
+        """Delete the pod, and return the seconds from the creation of the next one to its being Ready.
+
+        Raises:
+            CommandFailed: it was not Ready within `LONGEST_S`.
+        """
+        with self._watch() as lines:
+            old = next(lines).split()[0]
+            self.kubectl("delete", "pod", "-n", self.namespace, "-l", self.selector, "--wait=false")
+            created: dict[str, float] = {}
+            for line in lines:
+                uid, *ready = line.split()
+                if uid != old:
+                    created.setdefault(uid, time.monotonic())
+                    if ready == ["True"]:
+                        return time.monotonic() - created[uid]
+        raise CommandFailed(f"No pod of {self.selector} in {self.namespace} was Ready within {LONGEST_S} s.")
+
+    def settle(self) -> None:
+        """Wait until the pod that was deleted has ended, so that the next start has the node to itself."""
+        deadline = time.monotonic() + LONGEST_S
+        while len(self.kubectl.get(self.namespace, "pods", "-l", self.selector)["items"]) != 1:
+            if time.monotonic() > deadline:
+                raise CommandFailed(f"The pods of {self.selector} in {self.namespace} did not end.")
+            time.sleep(1)
+
+    @contextmanager
+    def _watch(self) -> Iterator[IO[str]]:
+        words = ["get", "pods", "-n", self.namespace, "-l", self.selector, "--watch", f"--output=jsonpath={SEEN}"]
+        argv = ["kubectl", *self.kubectl.flags, *words, f"--request-timeout={LONGEST_S}s"]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            try:
+                yield process.stdout
+            finally:
+                process.terminate()

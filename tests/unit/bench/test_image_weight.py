@@ -1,0 +1,78 @@
+"""What an image weighs is told apart to the last byte: base, each distribution, and the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.image_weight import ELSE, Layer, askers, layers, rows, shared, weights
+from somabrain_local.images.archive import write_single_binary
+
+SITE = "opt/venv/lib/python3.11/site-packages"
+RECORD = f"{SITE}/The_Thing-1.2.dist-info/RECORD"
+THING = Layer(
+    "sha256:a",
+    packed=10,
+    files={
+        f"{SITE}/thing/core.py": 100,
+        f"{SITE}/thing/__pycache__/core.cpython-311.pyc": 50,
+        "opt/venv/bin/thing": 7,
+        RECORD: 3,
+        f"{SITE}/stray.py": 11,
+        f"{SITE}/__pycache__/stray.cpython-311.pyc": 5,
+    },
+    records={RECORD: "thing/core.py,sha256=x,100\n../../../bin/thing,,\nThe_Thing-1.2.dist-info/RECORD,,\n"},
+)
+
+
+def test_a_distribution_weighs_what_its_record_names_and_what_was_compiled_of_it() -> None:
+    """Commands outside its folder too; what no distribution names is not forgotten."""
+    assert weights([THING]) == {"the-thing": 160, ELSE: 16}
+
+
+def test_the_weights_of_several_layers_are_those_of_the_files_that_are_seen() -> None:
+    """A file that a later layer has again counts once, as the later one has it."""
+    later = Layer("sha256:b", 1, {f"{SITE}/thing/core.py": 1}, {})
+    assert weights([THING, later])["the-thing"] == 61
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=5), st.lists(st.sampled_from("abc"), max_size=5))
+def test_the_base_is_the_longest_common_beginning(first: list[str], second: list[str]) -> None:
+    """Equal up to there, and not one layer further."""
+    one, two = ([Layer(digest, 0, {}, {}) for digest in digests] for digests in (first, second))
+    count = shared(one, two)
+    assert first[:count] == second[:count]
+    assert first[: count + 1] != second[: count + 1] or count == min(len(first), len(second))
+
+
+def test_who_asks_for_a_distribution_is_read_once_each() -> None:
+    """On one line, on several, and under two markers."""
+    locked = (
+        "one==1 \\\n    --hash=sha256:0\n    # via somabrain (pyproject.toml)\n"
+        "two==1 ; python_version < '3.12' \\\n    --hash=sha256:0\n"
+        "    # via\n    #   somabrain (pyproject.toml)\n    #   one\n"
+        "two==2 ; python_version >= '3.12' \\\n    --hash=sha256:0\n    # via\n    #   one\n"
+    )
+    assert askers(locked) == {"one": ("somabrain",), "two": ("somabrain", "one")}
+
+
+@given(st.dictionaries(st.text("abc", min_size=1), st.integers(0, 100)), st.integers(0, 100))
+def test_the_rows_sum_to_the_whole_and_fall(weighed: dict[str, int], least: int) -> None:
+    """What is light is one row, the last; nothing is left out."""
+    listed = list(rows(weighed, {}, least))
+    assert sum(size for *_, size in listed) == sum(weighed.values())
+    heavy = [size for size in weighed.values() if size >= least]
+    assert [size for *_, size in listed][: len(heavy)] == sorted(heavy, reverse=True)
+    assert len(listed) == len(heavy) + (len(heavy) < len(weighed))
+
+
+def test_an_archive_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """One layer, with the program's own size, and at least as large in the archive."""
+    program = tmp_path / "program"
+    program.write_bytes(b"x" * 1000)
+    write_single_binary(tmp_path / "image.tar", "image:1", program, "amd64")
+    (layer,) = layers(tmp_path / "image.tar")
+    assert layer.files == {"program": 1000}
+    assert layer.unpacked == 1000 <= layer.packed
