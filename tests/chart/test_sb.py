@@ -131,6 +131,16 @@ def test_the_default_policy_is_the_projects() -> None:
     assert (ROOT / "helm/charts/sb/files/sb.rego").read_text() == (Path(policy.__path__[0]) / "sb.rego").read_text()
 
 
+@pytest.mark.parametrize(("mode", "asks"), [("jwt", True), ("introspection", False)])
+def test_only_who_checks_the_clusters_tokens_gets_one_to_read_its_keys(helm: Helm, mode: str, asks: bool) -> None:
+    """As with the operator: where the identity service is asked, the pod has no token of the API."""
+    text = helm("template", NAME, "helm/charts/sb", "--set", f"settings.auth.mode={mode}", "--skip-tests")
+    found = [each for each in yaml.safe_load_all(text) if each]
+    volumes = one(found, "Deployment", "server")["spec"]["template"]["spec"]["volumes"]
+    assert ("issuer" in {volume["name"] for volume in volumes}) == asks
+    assert ("SOMABRAIN_AUTH__JWKS_TOKEN_FILE" in one(found, "ConfigMap", "config")["data"]) == asks
+
+
 def test_large_numbers_stay_whole(helm: Helm) -> None:
     """A number of bytes is written in digits, as the service reads it."""
     text = helm("template", NAME, "helm/charts/sb", "--set", "settings.replica.budget_bytes=268435456")

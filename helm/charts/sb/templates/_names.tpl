@@ -19,7 +19,7 @@ app.kubernetes.io/part-of: somabrain
 
 {{/* Whether the keys of the issuer are those of the cluster: "true" or nothing. */}}
 {{- define "sb.clusterIssuer" -}}
-{{- if not .Values.settings.auth.jwks_url }}true{{ end }}
+{{- with .Values.settings.auth }}{{ if and (eq (default "jwt" .mode) "jwt") (not .jwks_url) }}true{{ end }}{{ end }}
 {{- end }}
 
 {{/* Variables of a tree of settings, one a line. Called with a list: prefix, tree. */}}
