@@ -1,4 +1,4 @@
-"""A SomaBrain on the whole platform.
+"""A memory service on the whole platform, installed by the operator and by the chart `sb`.
 
 Known by Keycloak, decided by OPA, its secrets from Vault, switched by etcd, cached in Redis, told to Kafka, seen in a
 collector.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -17,11 +18,11 @@ from somabrain_client import MemoryClient
 from somabrain_client.errors import FailedPreconditionError, PermissionDeniedError, UnauthenticatedError
 from tests.e2e.support.brains import Brain
 from tests.e2e.support.database import INFRA, Database
-from tests.e2e.support.platform import ISSUER, Platform, full_profile, life_left_s
+from tests.e2e.support.platform import Platform, full_profile, life_left_s
 from tests.e2e.support.waiting import eventually
+from tests.e2e.support.ways import CACHED_S, WAYS, prepare
 
 pytestmark = pytest.mark.timeout(1200)  # Java starts twice, on two cores that do everything else as well
-SPACE = f"full-{uuid4().hex[:6]}"
 TEXT = "The bakery on the corner opens at six."
 FLAGS = ("somabrain-service", "flags")
 
@@ -33,50 +34,21 @@ def platform(kubectl: Kubectl, database: Database) -> Iterator[Platform]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def brain(platform: Platform, kubectl: Kubectl, node_address: str) -> Iterator[Brain]:
-    """A SomaBrain that names each part of the platform, in a namespace that has no Secret of the database."""
-    name = f"e2e-full-{uuid4().hex[:5]}"
-    kubectl.ensure_namespace(name)
-    kubectl("label", "namespace", name, "e2e=true")
-    kubectl.copy_secret("somabrain-auth", INFRA, name)
-    redis = kubectl.get(INFRA, "secret", "somabrain-redis")["data"]["url"]
-    settings = {"SOMABRAIN_TRACE__ENDPOINT": "http://otel-collector.soma-infra.svc:4318"}
-    kubectl.apply(name, {
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "cache"}, "data": {"SOMABRAIN_CACHE__URL": redis},
-    })  # fmt: skip
-    kubectl.apply(name, {
-        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "tracing"},
-        "data": {**settings, "SOMABRAIN_TRACE__SAMPLE_RATIO": "1"},
-    })  # fmt: skip
+@pytest.fixture(scope="module", params=WAYS)
+def brain(platform: Platform, kubectl: Kubectl, node_address: str, request: pytest.FixtureRequest) -> Iterator[Brain]:
+    """A memory service that uses each part of the platform, installed in each way, in a namespace of its own."""
+    name = f"e2e-full-{request.param}-{uuid4().hex[:5]}"
+    prepare(kubectl, name)
     brain = Brain(kubectl, node_address, name)
-    where = "secret/data/somabrain/database"
-    kubectl.apply(name, brain.manifest({
-        "vault": {
-            "address": "http://vault.soma-infra.svc:8200",
-            "role": "somabrain",
-            "secrets": [
-                {"path": where, "key": "app-dsn", "file": "SOMABRAIN_POSTGRES_DSN"},
-                {"path": where, "key": "worker-dsn", "file": "SOMABRAIN_WORKER_DSN"},
-                {"path": where, "key": "owner-dsn", "file": "SOMABRAIN_OWNER_DSN"},
-            ],
-        },
-        "auth": {
-            "mode": "introspection",
-            "issuer": ISSUER,
-            "tenantClaim": "/tenant",
-            "scopeClaim": "/scope",
-            "cacheSeconds": 5,
-            "introspection": {"secretRef": {"name": "somabrain-auth"}},
-        },
-        "flags": {"endpoints": ["http://etcd.soma-infra.svc:2379"], "prefix": f"/{name}/flags"},
-        "events": {"brokers": ["kafka.soma-infra.svc:9092"]},
-        "secretRefs": [{"name": "cache"}],
-        "configMapRefs": [{"name": "tracing"}],
-    }))  # fmt: skip
-    asyncio.run(brain.ready(timeout_s=300))
+    WAYS[request.param](brain)
     yield brain
     kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def space(brain: Brain) -> str:
+    """The memories' namespace, which the first test makes."""
+    return f"of-{brain.namespace}"
 
 
 async def client_of(platform: Platform, brain: Brain, caller: str) -> MemoryClient:
@@ -90,35 +62,35 @@ def test_helm_test_asks_every_part(platform: Platform) -> None:
     assert told.count("Phase:          Succeeded") == 7
 
 
-async def test_keycloak_says_who_calls_and_opa_what_they_may(platform: Platform, brain: Brain) -> None:
+async def test_keycloak_says_who_calls_and_opa_what_they_may(platform: Platform, brain: Brain, space: str) -> None:
     """A tenant's admin makes a namespace, its agent writes, its reader only reads, and another tenant sees nothing."""
     async with await client_of(platform, brain, "a-admin") as admin:
-        await admin.create_namespace(SPACE)
+        await admin.create_namespace(space)
     async with await client_of(platform, brain, "a-agent") as agent:
-        await agent.remember(SPACE, TEXT, session="day")
+        await agent.remember(space, TEXT, session="day")
         with pytest.raises(PermissionDeniedError):
-            await agent.create_namespace(f"{SPACE}-other")
+            await agent.create_namespace(f"{space}-other")
     async with await client_of(platform, brain, "a-reader") as reader:
-        assert (await reader.recall(SPACE, "When does the bakery open?")).hits[0].memory.text == TEXT
+        assert (await reader.recall(space, "When does the bakery open?")).hits[0].memory.text == TEXT
         with pytest.raises(PermissionDeniedError):
-            await reader.remember(SPACE, "Readers write nothing.")
+            await reader.remember(space, "Readers write nothing.")
     async with await client_of(platform, brain, "b-admin") as stranger:
         assert [each.name async for each in stranger.list_namespaces()] == []
     for nobody in ("a-elsewhere", "nobody"):
         async with await client_of(platform, brain, nobody) as refused:
             with pytest.raises(UnauthenticatedError):
-                await refused.recall(SPACE, "anything")
+                await refused.recall(space, "anything")
 
 
-async def test_a_token_taken_back_is_refused(platform: Platform, brain: Brain) -> None:
-    """Within the life of a cached answer, five seconds here, though the token itself would be good for minutes."""
+async def test_a_token_taken_back_is_refused(platform: Platform, brain: Brain, space: str) -> None:
+    """Once the cached answer has ended, though the token itself would be good for minutes."""
     token, address = await asyncio.to_thread(platform.token, "a-reader"), await asyncio.to_thread(brain.address)
     async with MemoryClient(address, token=token) as reader:
-        await reader.recall(SPACE, "bakery")
+        await reader.recall(space, "bakery")
         await asyncio.to_thread(platform.revoke, "a-reader", token)
-        await asyncio.sleep(6)
+        await asyncio.sleep(CACHED_S + 1)
         with pytest.raises(UnauthenticatedError):
-            await reader.recall(SPACE, "bakery")
+            await reader.recall(space, "bakery")
     assert life_left_s(token) > 60
 
 
@@ -132,20 +104,20 @@ def test_secrets_come_from_vault_alone(brain: Brain, kubectl: Kubectl) -> None:
         assert "vault" in {container["name"] for container in pod["spec"]["initContainers"]}
 
 
-async def test_the_second_recall_is_answered_by_redis(platform: Platform, brain: Brain) -> None:
+async def test_the_second_recall_is_answered_by_redis(platform: Platform, brain: Brain, space: str) -> None:
     """The answer says so, and so does Redis."""
     async with await client_of(platform, brain, "a-agent") as agent:
         question = f"Where is the bakery {uuid4().hex}?"
-        assert not (await agent.recall(SPACE, question)).cached
+        assert not (await agent.recall(space, question)).cached
         before = await asyncio.to_thread(platform.cache_hits)
-        answer = await agent.recall(SPACE, question)
+        answer = await agent.recall(space, question)
         assert answer.cached
         assert await asyncio.to_thread(platform.cache_hits) > before
-        await agent.remember(SPACE, "The bakery moved to the harbour.")
-        assert not (await agent.recall(SPACE, question)).cached
+        await agent.remember(space, "The bakery moved to the harbour.")
+        assert not (await agent.recall(space, question)).cached
 
 
-async def test_a_flag_in_etcd_acts_on_a_running_service(platform: Platform, brain: Brain) -> None:
+async def test_a_flag_in_etcd_acts_on_a_running_service(platform: Platform, brain: Brain, space: str) -> None:
     """Set by the command in the pod: writing is refused, and allowed again when it is cleared."""
 
     def flags(*words: str) -> str:
@@ -153,13 +125,13 @@ async def test_a_flag_in_etcd_acts_on_a_running_service(platform: Platform, brai
         return brain.kubectl("exec", *where, "--", *FLAGS, *words, timeout_s=60)
 
     async with await client_of(platform, brain, "a-agent") as agent:
-        await agent.remember(SPACE, "Before the flag.")
+        await agent.remember(space, "Before the flag.")
         await asyncio.to_thread(flags, "set", "read_only", "true", "--tenant", "a")
 
         async def until_writing(allowed: bool) -> None:
             for _ in range(100):
                 try:
-                    await agent.remember(SPACE, "While the flag may be set.")
+                    await agent.remember(space, "While the flag may be set.")
                 except FailedPreconditionError:
                     seen = False
                 else:
@@ -175,32 +147,33 @@ async def test_a_flag_in_etcd_acts_on_a_running_service(platform: Platform, brai
         await until_writing(allowed=True)
 
 
-async def test_kafka_is_told_every_change_in_order(platform: Platform, brain: Brain) -> None:
+async def test_kafka_is_told_every_change_in_order(platform: Platform, brain: Brain, space: str) -> None:
     """What was remembered and forgotten in a namespace of its own comes out of the topic, and no word of its text."""
-    space = f"{SPACE}-events"
+    told = f"{space}-events"
     async with await client_of(platform, brain, "a-admin") as admin:
-        await admin.create_namespace(space)
-        kept = await admin.remember(space, "A word that nobody is told: quicksilver.")
+        await admin.create_namespace(told)
+        kept = await admin.remember(told, "A word that nobody is told: quicksilver.")
         await admin.forget(kept.name)
     events = await eventually(
         platform.events,
-        lambda seen: sum(event["data"]["namespace"] == f"namespaces/{space}" for event in seen) >= 2,
+        lambda seen: sum(event["data"]["namespace"] == f"namespaces/{told}" for event in seen) >= 2,
         "Kafka was not told both changes",
         timeout_s=120,
     )
-    ours = [event for event in events if event["data"]["namespace"] == f"namespaces/{space}"]
+    ours = [event for event in events if event["data"]["namespace"] == f"namespaces/{told}"]
     assert [event["type"].split(".")[-2] for event in ours] == ["remembered", "forgotten"]
     assert {event["subject"] for event in ours} == {kept.name}
     assert ours[0]["sequence"] < ours[1]["sequence"]
     assert "quicksilver" not in str(events)
 
 
-async def test_a_recall_is_seen_in_the_collector(platform: Platform, brain: Brain) -> None:
+async def test_a_recall_is_seen_in_the_collector(platform: Platform, brain: Brain, space: str) -> None:
     """The span of the call and those below it, under the service's name, and no word of the question."""
     async with await client_of(platform, brain, "a-agent") as agent:
-        await agent.recall(SPACE, "a word that no span holds: quicksilver")
+        await agent.recall(space, "a word that no span holds: quicksilver")
+    (pod,) = [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)]
     await eventually(
-        platform.spans,
+        partial(platform.spans, pod),
         lambda names: any(name.endswith("MemoryService/Recall") for name in names),
         "The collector was told of no Recall",
     )

@@ -89,9 +89,10 @@ class Platform:
         """Return what the collector printed of all it was sent."""
         return self.kubectl("logs", "-n", INFRA, "deployment/otel-collector", "--tail=-1")
 
-    def spans(self) -> set[str]:
-        """Return the names of all spans that the collector was sent."""
-        lines = (line.strip() for line in self.told().splitlines())
+    def spans(self, pod: str) -> set[str]:
+        """Return the names of all spans that the collector was sent by a pod."""
+        sent = (each for each in self.told().split("ResourceSpans #") if f"service.instance.id: Str({pod}-" in each)
+        lines = (line.strip() for each in sent for line in each.splitlines())
         return {line.partition(":")[2].strip() for line in lines if line.startswith("Name  ")}
 
     def _auth(self, endpoint: str, form: dict[str, str]) -> dict[str, Any]:
