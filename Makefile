@@ -42,6 +42,7 @@ integration: $(VENV) ## Tests against real servers on loopback
 
 chart: $(VENV) ## Tests that render the charts
 	@$(LOCAL) tools helm kubeconform
+	@$(LOCAL) previous
 	@$(PY) -m pytest tests/chart
 
 e2e: $(VENV) ## Tests on the local cluster, with soma-infra's profile full among them
