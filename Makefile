@@ -91,6 +91,10 @@ soak: $(VENV) ## The operator for MINUTES (30) among edits, restarts and cut wat
 	@$(LOCAL) tools etcd kubernetes kubectl helm
 	@$(PY) bench/soak_operator.py --minutes $(or $(MINUTES),30)
 
+chaos: $(VENV) ## Eight faults on the local cluster, in an order drawn from SEED (1), under a calling client
+	@$(LOCAL) up --with-images
+	@$(PY) -m pytest -s tests/e2e/test_chaos.py --chaos-whole --chaos-seed $(or $(SEED),1) $$($(LOCAL) pytest-options)
+
 cluster: ## A local Kubernetes: kind where Docker answers, else native processes
 	@$(LOCAL) up
 

@@ -4,8 +4,7 @@
 
 What the real ones would write is written: a Job is complete, a Deployment has pods of its template and they are
 ready, and whatever a deleted SomaBrain owned is deleted. Nothing runs in the pods. An image with the tag `never` is
-one that cannot be pulled: its pods stay as they are, and so does their Deployment. With the tag `fails-twice` the first
-two Jobs fail.
+one that cannot be pulled: its pods stay as they are, and so does their Deployment.
 """
 
 from __future__ import annotations
@@ -29,7 +28,6 @@ from somabrain_local.loopback import ApiServer
 Object = dict[str, Any]
 HASH = "pod-template-hash"
 AT_ONCE = 8
-FAILURES = 2
 COLLECT_AFTER_S = (0, 2, 10)
 MERGE = {"Content-Type": "application/merge-patch+json"}
 JOBS, DEPLOYMENTS, BRAINS = (
@@ -159,11 +157,6 @@ class Controllers:
     async def _finish(self, job: Object) -> None:
         if _never(job["spec"]["template"]):
             return
-        if _image(job["spec"]["template"]).endswith(":fails-twice") and int(_name(job).rpartition("-")[2]) <= FAILURES:
-            failed = [_true("FailureTarget"), {**_true("Failed"), "reason": "BackoffLimitExceeded", "message": "no"}]
-            status = {"startTime": _now(), "failed": 1, "conditions": failed}
-            await self._api.merge(f"{_path(JOBS, job)}/status", {"status": status})
-            return
         done = [_true("SuccessCriteriaMet"), _true("Complete")]
         status = {"startTime": _now(), "completionTime": _now(), "succeeded": 1, "conditions": done}
         await self._api.merge(f"{_path(JOBS, job)}/status", {"status": status})
@@ -255,10 +248,6 @@ def _name(found: Object) -> str:
 
 def _path(kind: str, near: Object, name: str = "") -> str:
     return f"{kind.format('namespaces/' + near['metadata']['namespace'] + '/')}/{name or _name(near)}"
-
-
-def _image(template: Object) -> str:
-    return str(template["spec"]["containers"][0]["image"])
 
 
 def _never(template: Object) -> bool:

@@ -21,6 +21,12 @@ OPERATOR = "somabrain-system"
 TIMEOUT_S = 300
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let chaos be told its order, and whether it is to be all of it."""
+    parser.addoption("--chaos-seed", type=int, default=1, metavar="N", help="the order of the faults")
+    parser.addoption("--chaos-whole", action="store_true", help="all faults, not the few that take least")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give each test of this folder the time that pods need, unless it says how much it needs."""
     for item in items:

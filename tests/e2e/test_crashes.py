@@ -10,17 +10,11 @@ from tests.e2e.conftest import Measured
 from tests.e2e.support.brains import Brain
 from tests.e2e.support.chaos import Chaos
 from tests.e2e.support.database import INFRA, POD
+from tests.e2e.support.faults import operator_pod
 from tests.e2e.support.waiting import eventually
 from tests.e2e.support.writers import Book, writing
 
-OPERATOR = "somabrain-system"
 BEFORE, AFTER = 30, 30
-
-
-def operator_pod(kubectl: Kubectl) -> Object:
-    """The one pod of the operator."""
-    (pod,) = kubectl.get(OPERATOR, "pods", "-l", "app.kubernetes.io/name=somabrain-operator")["items"]
-    return dict(pod)
 
 
 def restarts(pods: list[Object]) -> int:

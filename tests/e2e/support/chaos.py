@@ -1,7 +1,10 @@
-"""Signals to processes in pods, from outside of them: what a crash, an OOM kill or a hang looks like."""
+"""Signals to processes in pods and of the node, from outside: what a crash, an OOM kill or a hang looks like."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from examples.kubectl import Kubectl, Object
@@ -11,6 +14,16 @@ POD = "signals"
 SCRIPT = """
 for p in /proc/[0-9]*; do
   if grep -qs "$1" "$p/cgroup"; then kill "-$2" "${p#/proc/}" && echo "${p#/proc/}"; fi
+done
+"""
+
+# A second later, or the API server would take the way with it by which it was asked to go.
+COMPONENT = """
+for p in /proc/[0-9]*; do
+  if [ "$(cat "$p/comm" 2>&1)" = "$1" ]; then
+    echo "${p#/proc/}"
+    (sleep 1; kill -KILL "${p#/proc/}") >/dev/null 2>&1 &
+  fi
 done
 """
 
@@ -56,3 +69,35 @@ class Chaos:
         words = ("sh", "-c", SCRIPT, "sh", container_id(pod, container), signal)
         hit = self.kubectl("exec", "-n", self.namespace, POD, "--", *words)
         assert hit.strip(), f"no process of {pod['metadata']['name']}/{container} got SIG{signal}"
+
+    def kill_component(self, name: str) -> None:
+        """Kill a process of the node by its name, in a second; whoever keeps it running starts it again.
+
+        Raises:
+            AssertionError: there was none.
+        """
+        hit = self.kubectl("exec", "-n", self.namespace, POD, "--", "sh", "-c", COMPONENT, "sh", name)
+        assert hit.strip(), f"no process of the node is called {name}"
+
+    @asynccontextmanager
+    async def cut(self, address: str, port: int) -> AsyncIterator[None]:
+        """Reset what a pod sends to a port of the node, until the block ends.
+
+        Raises:
+            AssertionError: it sent nothing, so nothing was cut.
+        """
+        rule = ("INPUT", "--source", address, "--protocol", "tcp", "--dport", str(port),
+                "--jump", "REJECT", "--reject-with", "tcp-reset")  # fmt: skip
+        await asyncio.to_thread(self._iptables, "--insert", *rule)
+        try:
+            yield
+            rules = await asyncio.to_thread(self._iptables, "--list", "INPUT", "--verbose", "--numeric", "--exact")
+        finally:
+            await asyncio.to_thread(self._iptables, "--delete", *rule)
+        (ours,) = (line.split() for line in rules.splitlines() if address in line.split() and "REJECT" in line)
+        assert int(ours[0]), f"{address} sent nothing to port {port} while it was cut"
+
+    def _iptables(self, *words: str) -> str:
+        """Run the node's own iptables, in its namespaces."""
+        inside = ("nsenter", "--target", "1", "--mount", "--net", "--", "iptables", "--wait")
+        return self.kubectl("exec", "-n", self.namespace, POD, "--", *inside, *words)

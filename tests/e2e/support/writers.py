@@ -1,11 +1,12 @@
-"""A client that writes without pause and keeps book of what was acknowledged."""
+"""Clients that write and read without pause, and keep book of what was acknowledged."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from uuid import uuid4
 
 from somabrain_client import CallError, MemoryClient
 
@@ -18,6 +19,7 @@ class Book:
 
     acknowledged: dict[str, str] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
+    reads: int = 0
     grew: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def more(self, count: int, timeout_s: float = 60) -> None:
@@ -45,16 +47,45 @@ async def writing(client: MemoryClient, namespace: str) -> AsyncIterator[Book]:
             count += 1
             text = f"Observation {count}: the tide stood at {count} fathoms."
             try:
-                memory = await client.remember(namespace, text)
+                memory = await client.remember(namespace, text, request_id=uuid4().hex)
                 book.acknowledged[memory.name] = text
                 book.grew.set()
             except CallError as exc:
                 book.failures.append(f"{exc.code.name}: {exc.message}")
             await asyncio.sleep(PAUSE_S)
 
-    task = asyncio.create_task(write())
-    try:
+    async with _all_the_while(write(), stop):
         yield book
+
+
+@asynccontextmanager
+async def reading(client: MemoryClient, namespace: str, book: Book) -> AsyncIterator[None]:
+    """Get and recall what the book last says is acknowledged, until the block ends; note what is amiss."""
+    stop = asyncio.Event()
+
+    async def read() -> None:
+        while not stop.is_set():
+            if book.acknowledged:
+                name, text = next(reversed(book.acknowledged.items()))
+                try:
+                    if (await client.get(name)).text != text:
+                        book.failures.append(f"Get answered another text for {name}")
+                    if not (await client.recall(namespace, text)).hits:
+                        book.failures.append(f"Recall found nothing for the words of {name}")
+                    book.reads += 2
+                except CallError as exc:
+                    book.failures.append(f"{exc.code.name}: {exc.message}")
+            await asyncio.sleep(PAUSE_S)
+
+    async with _all_the_while(read(), stop):
+        yield
+
+
+@asynccontextmanager
+async def _all_the_while(work: Coroutine[None, None, None], stop: asyncio.Event) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
     finally:
         stop.set()
         await task

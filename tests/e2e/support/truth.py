@@ -1,0 +1,106 @@
+"""What a status says that is not so, and for how long it said it. Opens no socket."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, field
+
+from examples.kubectl import Object
+from somabrain_operator.tree import condition, mapping, number, text
+
+LONGEST_S = 5.0
+STEPS_S = (0.25, 0.5, 1, 2, LONGEST_S, float("inf"))
+NEVER = "Ready=True of an earlier generation than the status has seen"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the API server shows: the resource, its Deployment, and the names of the Jobs that failed and of Secrets."""
+
+    resource: Object
+    deployment: Object | None
+    failed_jobs: frozenset[str] = frozenset()
+    secrets: frozenset[str] = frozenset()
+
+
+def untrue(world: World) -> Iterator[str]:
+    """Yield what the status says that is not so."""
+    resource, deployment = world.resource, world.deployment
+    status, generation = mapping(resource, "status"), number(resource, "metadata", "generation")
+    ready = number(deployment, "status", "readyReplicas")
+
+    def says(kind: str) -> str:
+        """What it says of the newest generation; empty: nothing yet."""
+        found = condition(resource, kind)
+        return text(found, "status") if number(found, "observedGeneration") == generation else ""
+
+    said = condition(resource, "Ready")
+    if text(said, "status") == "True" and number(said, "observedGeneration") != number(status, "observedGeneration"):
+        yield NEVER
+    if text(said, "status") == "True" and not says("Ready"):
+        yield "Ready=True, and of an earlier generation"
+    if status.get("observedGeneration") == generation and status.get("readyReplicas", 0) != ready:
+        yield "readyReplicas"
+    if says("Available") == "True" and not ready:
+        yield "Available=True, and no pod serves"
+    if says("Available") == "False" and ready:
+        yield "Available=False, and pods serve"
+    there = set(_named(resource)) <= world.secrets
+    if says("ReferencesResolved") == "True" and not there:
+        yield "ReferencesResolved=True, and a Secret is not there"
+    if says("ReferencesResolved") == "False" and there:
+        yield "ReferencesResolved=False, and all Secrets are there"
+    if says("Migrated") == "True" and text(status, "migration", "jobName") in world.failed_jobs:
+        yield "Migrated=True, and its Job failed"
+    settled = number(deployment, "status", "observedGeneration") == number(deployment, "metadata", "generation")
+    if says("Ready") == "True" and not (ready == number(resource, "spec", "replicas") and settled):
+        yield "Ready=True, and it is not"
+
+
+def _named(resource: Object) -> Iterator[str]:
+    """Yield the names of the Secrets of its databases."""
+    yield text(resource, "spec", "database", "secretRef", "name")
+    if owner := text(resource, "spec", "migration", "database", "secretRef", "name"):
+        yield owner
+
+
+@dataclass
+class Lives:
+    """For how long each statement was not so, from the look that first showed it to the one that no longer did.
+
+    Time in which the API server shows nothing counts for none: nobody could have known, nor said so.
+    """
+
+    ended: list[tuple[float, str]] = field(default_factory=list)
+    living: dict[str, float] = field(default_factory=dict)
+    _at: float | None = None
+
+    def see(self, found: Set[str], now: float) -> None:
+        """Take in what is not so at the moment `now`."""
+        passed = 0.0 if self._at is None else now - self._at
+        aged = {words: lived + passed for words, lived in self.living.items()}
+        self.ended += [(lived, words) for words, lived in aged.items() if words not in found]
+        self.living = {words: aged.get(words, 0.0) for words in found}
+        self._at = now
+
+    def see_nothing(self) -> None:
+        """Stop the clock until something is seen again."""
+        self._at = None
+
+    def all(self) -> list[tuple[float, str]]:
+        """All of them, the longest first."""
+        return sorted([*self.ended, *((lived, words) for words, lived in self.living.items())], reverse=True)
+
+    def failures(self) -> list[str]:
+        """What lived longer than it may."""
+        return [f"{words}: {lived:.1f} s" for lived, words in self.all() if lived > LONGEST_S or words == NEVER]
+
+    def histogram(self) -> list[str]:
+        """How many lived how long, a line for each step, and the longest of each kind."""
+        counts = Counter(next(step for step in STEPS_S if lived <= step) for lived, _ in self.all())
+        longest: dict[str, float] = {}
+        for lived, words in self.all():
+            longest.setdefault(words, lived)
+        steps = [f"≤ {step:4g} s  {counts[step]:3}  {'#' * counts[step]}".rstrip() for step in STEPS_S]
+        return [*steps, *(f"longest {lived:.1f} s: {words}" for words, lived in longest.items())]

@@ -1,0 +1,63 @@
+"""Looks at a SomaBrain and what is under it five times a second, while a block runs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from httpx2 import HTTPError
+from lightkube.config.kubeconfig import KubeConfig
+from lightkube.core.client import Client
+from lightkube.core.exceptions import ApiError
+
+from examples.kubectl import Object
+from somabrain_operator.tree import condition, text
+from tests.e2e.support.brains import Brain
+from tests.e2e.support.truth import Lives, World, untrue
+from tests.integration.operator.api import KINDS
+
+LOOK_S = 0.2
+
+
+@asynccontextmanager
+async def watched(brain: Brain) -> AsyncIterator[Lives]:
+    """Keep for how long each statement of the status was not so."""
+    lives, over = Lives(), asyncio.Event()
+    config = KubeConfig.from_file(brain.kubectl.kubeconfig).get()
+
+    async def watch() -> None:
+        with Client(config, trust_env=False) as client:
+            while not over.is_set():
+                try:
+                    world = await asyncio.to_thread(look, client, brain)
+                except (ApiError, HTTPError):
+                    lives.see_nothing()
+                else:
+                    lives.see(set(untrue(world)), time.monotonic())
+                await asyncio.sleep(LOOK_S)
+
+    task = asyncio.create_task(watch())
+    try:
+        yield lives
+    finally:
+        over.set()
+        await task
+
+
+def look(client: Client, brain: Brain) -> World:
+    """Read the facts first and the status last: it may know what came later than they, and never less."""
+
+    def all_of(kind: str) -> list[Object]:
+        return [dict(each) for each in client.list(KINDS[kind], namespace=brain.namespace)]
+
+    deployments = {each["metadata"]["name"]: each for each in all_of("Deployment")}
+    failed = [each for each in all_of("Job") if text(condition(each, "Failed"), "status") == "True"]
+    secrets = all_of("Secret")
+    return World(
+        dict(client.get(KINDS["SomaBrain"], brain.name, namespace=brain.namespace)),
+        deployments.get(f"{brain.name}-server"),
+        frozenset(each["metadata"]["name"] for each in failed),
+        frozenset(each["metadata"]["name"] for each in secrets),
+    )

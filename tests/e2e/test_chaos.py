@@ -1,0 +1,65 @@
+"""Faults in an order drawn from a seed: nothing acknowledged is lost, and the status says nothing false for long.
+
+make chaos SEED=1
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+
+import pytest
+
+from examples.kubectl import Kubectl
+from tests.e2e.conftest import OPERATOR, Measured
+from tests.e2e.support.brains import Brain
+from tests.e2e.support.chaos import Chaos
+from tests.e2e.support.faults import Faults
+from tests.e2e.support.watcher import watched
+from tests.e2e.support.writers import reading, writing
+
+SHORT = frozenset({"api server restart", "secret deleted", "deployment edited by hand"})
+WHOLE_S = 480
+
+
+@pytest.mark.timeout(WHOLE_S)
+async def test_faults_lose_nothing_and_no_false_statement_lives_longer_than_five_seconds(
+    brain: Brain, own_database: str, chaos: Chaos, kubectl: Kubectl, measured: Measured, request: pytest.FixtureRequest
+) -> None:
+    """A client writes and reads throughout and sees no failure; after each fault the newest spec is Ready again."""
+    seed, whole = request.config.getoption("chaos_seed"), request.config.getoption("chaos_whole")
+    faults = Faults(brain, chaos, kubectl)
+    say = partial(print, flush=True) if whole else measured  # whole, it is watched while it runs
+    if whole:
+        # A container that was killed before is started late, and a pod is new each time.
+        await asyncio.to_thread(kubectl, "rollout", "restart", "deployment/somabrain-operator", "-n", OPERATOR)
+        await asyncio.to_thread(kubectl, "rollout", "status", "deployment/somabrain-operator", "-n", OPERATOR)
+    await faults.prepare()
+    await brain.ready()
+    async with brain.client() as client:
+        await client.create_namespace("log")
+        async with writing(client, "log") as book, reading(client, "log", book):
+            await book.more(10)
+            async with watched(brain) as lives:
+                for name in faults.order(seed, None if whole else SHORT):
+                    began, kept = time.monotonic(), len(book.acknowledged)
+                    await faults.by_name()[name]()
+                    undone = time.monotonic()
+                    await brain.ready()
+                    now = time.monotonic()
+                    say(
+                        f"{name:<26} {undone - began:5.1f} s, Ready again after {now - undone:4.1f} s; "
+                        f"{len(book.acknowledged) - kept:4} writes meanwhile"
+                    )
+            await book.more(10)
+        missing = await book.missing(client, "log")
+    say(
+        f"seed {seed}: {len(book.acknowledged)} writes acknowledged, {len(missing)} of them lost; {book.reads} reads; "
+        f"{len(book.failures)} calls failed"
+    )
+    for line in ("statements that were not so, by how long they lived:", *lives.histogram()):
+        say(line)
+    assert missing == []
+    assert book.failures == []
+    assert lives.failures() == []
