@@ -49,9 +49,10 @@ e2e: $(VENV) ## Tests on the local cluster, with soma-infra's profile full among
 	@$(LOCAL) up --with-images --full
 	@$(PY) -m pytest tests/e2e --verbose $$($(LOCAL) pytest-options)
 
-e2e-full: $(VENV) ## The pages followed word by word on a new cluster, then all end-to-end tests
+e2e-full: $(VENV) ## On a new cluster: the pages word by word, upgrades, whole lives of charts; then all of e2e
 	@$(LOCAL) down
-	@$(LOCAL) up --with-images
+	@$(LOCAL) up --with-images --full
+	@$(LOCAL) previous
 	@$(PY) -m pytest tests/lifecycle --verbose
 	@$(MAKE) --no-print-directory e2e
 

@@ -36,11 +36,6 @@ def follow(kubectl: Kubectl, script: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def kubectl() -> Kubectl:
-    return Kubectl.of_local_cluster()
-
-
 def test_the_five_minutes_lead_to_an_answer(kubectl: Kubectl) -> None:
     """Every command of the page, in its order, in one shell."""
     said = follow(kubectl, "\n".join(commands("install.md")))

@@ -1,0 +1,120 @@
+"""From the previous version to this one by its charts and images, with data: `make e2e-full`.
+
+The previous version is the commit in tests/PREVIOUS; both of its images are built from its own tree.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from examples.kubectl import ROOT, Kubectl, run
+from somabrain_client import MemoryClient
+from somabrain_client.values import Memory
+from somabrain_local import previous as installed
+from somabrain_local.environment import places
+from somabrain_local.images.table import project_images
+from somabrain_local.previous import Previous
+from somabrain_local.progress import Progress
+from somabrain_service.store import schema
+from tests.e2e.support.brains import Brain
+from tests.e2e.support.images import provider, service_image
+from tests.e2e.support.waiting import eventually
+
+pytestmark = pytest.mark.timeout(900)
+
+TAG = "0.1.0-previous"
+QUESTION = "Which stone is the key under?"
+
+
+@pytest.fixture
+def previous() -> Previous:
+    """Its tree, with its images loaded under a tag that is below the present one."""
+    here = places()
+    found = installed.ensure(here, Progress(here.cache / "durations.json"))
+    cluster = provider(found.checkout)
+    with tempfile.TemporaryDirectory() as folder:
+        for image in project_images(found.checkout):
+            name = f"{image.name.rpartition(':')[0]}:{TAG}"
+            cluster.load_archive(cluster.archive(replace(image, name=name, version=TAG), Path(folder)))
+    return found
+
+
+@pytest.fixture
+def brain(kubectl: Kubectl) -> Iterator[Brain]:
+    """A SomaBrain to be, in a namespace on a cluster that knows of none."""
+    known = kubectl("get", "crd", "-o", "name")
+    assert "somabrains.somabrain.io" not in known, "another release owns the definition; this needs a new cluster"
+    name = f"upgrade-{uuid4().hex[:5]}"
+    kubectl.ensure_namespace(name)
+    address = run(sys.executable, "-m", "somabrain_local", "node-address").strip()
+    yield Brain(kubectl, address, name)
+    kubectl("delete", "somabrains", "--all", "-n", name, "--ignore-not-found")
+    kubectl("delete", "namespace", name)
+    kubectl("delete", "crd", "somabrains.somabrain.io", "--ignore-not-found")
+
+
+def charts(brain: Brain, root: Path, *settings: str) -> None:
+    """Install or upgrade both charts of a tree; the values that were given before stay."""
+    where = ("-n", brain.namespace, "--kubeconfig", str(brain.kubectl.kubeconfig))
+    keep = ("--install", "--reset-then-reuse-values", "--wait", "--timeout", "4m")
+    own = [word for each in settings for word in ("--set", each)]
+    for release, chart, values in (("platform", "soma-infra", []), ("operator", "somabrain-operator", own)):
+        run("helm", "upgrade", release, str(root / "helm" / "charts" / chart), *keep, *values, *where, timeout_s=260)
+
+
+def schema_of(brain: Brain) -> int:
+    words = ("psql", "--host=/var/run/postgresql", "--username=postgres", "--dbname=somabrain", "--tuples-only",
+             "--command=SELECT current FROM schema_info")  # fmt: skip
+    return int(brain.kubectl("exec", "-n", brain.namespace, "postgresql-0", "--", *words))
+
+
+async def fill(client: MemoryClient) -> None:
+    """Keep, change and forget."""
+    await client.create_namespace("notes")
+    kept = [await client.remember("notes", f"The key is under stone {number}.") for number in range(30)]
+    for memory in kept[:5]:
+        await client.update(memory.name, text=memory.text.replace("stone", "flower pot"), etag=memory.etag)
+    for memory in kept[-5:]:
+        await client.forget(memory.name)
+
+
+async def seen(client: MemoryClient) -> tuple[list[Memory], str]:
+    """All memories, and which is found first."""
+    every = [memory async for memory in client.list("notes", page_size=1000)]
+    return every, (await client.recall("notes", QUESTION)).hits[0].memory.name
+
+
+async def test_upgraded_by_its_charts_the_previous_version_keeps_its_memories(brain: Brain, previous: Previous) -> None:
+    """With the values it was installed with: the schema moves on, every memory is as it was, and writing goes on."""
+    versions = (f"image.tag={TAG}", f"defaults.serviceVersion={TAG}")
+    watched = f"watchNamespaces={{{brain.namespace}}}"
+    await asyncio.to_thread(charts, brain, previous.checkout, *versions, watched)
+    await asyncio.to_thread(brain.apply)
+    await brain.ready()
+    (old,) = await asyncio.to_thread(brain.pods)
+    assert [each["image"] for each in old["spec"]["containers"]] == [f"ghcr.io/somabrain/somabrain-service:{TAG}"]
+    async with brain.client() as client:
+        await fill(client)
+        kept = await seen(client)
+    assert len(kept[0]) == 25
+    assert await asyncio.to_thread(schema_of, brain) < schema.HEAD
+
+    await asyncio.to_thread(charts, brain, ROOT, "image.tag=", "defaults.serviceVersion=")
+    version = service_image().rpartition(":")[2]
+    await eventually(
+        lambda: brain.resource()["status"].get("version"), lambda it: it == version, "The service did not follow", 180
+    )
+    await brain.ready()
+    assert await asyncio.to_thread(schema_of, brain) == schema.HEAD
+    async with brain.client() as client:
+        assert await seen(client) == kept
+        await client.remember("notes", "Kept by the present version.")
+        assert len((await seen(client))[0]) == 26
