@@ -58,7 +58,7 @@ def progressing(plan: Plan, now: Rollout, gap: str) -> Finding:
     return Finding("False", "RolledOut", "All pods run what the spec asks for.")
 
 
-def degraded(plan: Plan, now: Rollout, refusal: str, gap: str) -> Finding:
+def degraded(plan: Plan, now: Rollout, refusal: str, gap: str, unscaled: str) -> Finding:
     """Say whether something is wrong that a person may have to mend.
 
     Args:
@@ -66,6 +66,7 @@ def degraded(plan: Plan, now: Rollout, refusal: str, gap: str) -> Finding:
         now: where the Deployment stands.
         refusal: what the API server would not do; empty: nothing.
         gap: as for `progressing`.
+        unscaled: why the autoscaler does not scale; empty: it does, or there is none.
     """
     if refusal:
         return Finding("True", "ApplyRefused", refusal)
@@ -80,6 +81,8 @@ def degraded(plan: Plan, now: Rollout, refusal: str, gap: str) -> Finding:
     fallen = now.completed and now.settled and not now.starting and now.ready < now.desired
     if now.exists and (now.trouble or fallen):  # trouble also where the old pods of a rollout still serve
         return Finding("True", "PodsNotReady", listed(now.unready) or "Some pods do not serve.")
+    if now.exists and unscaled:
+        return Finding("True", "NotScaling", unscaled)
     if plan.stopped is not None or (now.exists and now.ready < now.desired):
         return Finding("False", "UnderWay", "It is on its way; Progressing says how far.")
     return Finding("False", "AsExpected", "Nothing is wrong.")

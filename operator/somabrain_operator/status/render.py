@@ -15,6 +15,7 @@ from somabrain_operator.render.base import endpoint
 from somabrain_operator.render.metadata import owned
 from somabrain_operator.status import conditions
 from somabrain_operator.status.rollout import Rollout, rollout, running_image
+from somabrain_operator.status.scaling import not_scaling
 from somabrain_operator.tree import Json, Manifest, items, text
 
 LONGEST_MESSAGE: Final = 2000
@@ -34,12 +35,14 @@ def render_status(plan: Plan, children: Mapping[ChildId, Manifest], refusal: str
     secrets = tuple(secret for each in observed.references for secret in each.secrets)
     now = rollout(live, observed.pods, brain.spec, dict(observed.reports), secrets)
     gap = _gap(plan.deployment, live)
+    autoscaler = children.get(ChildId("HorizontalPodAutoscaler", plan.owner.child(SERVER)))
+    unscaled = not_scaling(autoscaler) if brain.spec and brain.spec.autoscaling else ""
     findings: dict[ConditionType, Finding] = {
         **_unseen(),
         **plan.findings,
         "Available": conditions.available(now),
         "Progressing": conditions.progressing(plan, now, gap),
-        "Degraded": conditions.degraded(plan, now, refusal, gap),
+        "Degraded": conditions.degraded(plan, now, refusal, gap, unscaled),
         "Ready": conditions.ready(plan, now, refusal, gap),
     }
     status = SomaBrainStatus(

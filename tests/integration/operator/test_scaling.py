@@ -94,6 +94,24 @@ def test_an_autoscaler_never_rests_at_zero(scaled: Brain, hands: Hands) -> None:
     eventually(lambda: scaled.deployment()["spec"]["replicas"], lambda number: number == 2, "2 replicas")
 
 
+def test_an_autoscaler_without_metrics_is_named_until_it_has_them(scaled: Brain) -> None:
+    """As its controller says; what serves stays Ready all the while."""
+
+    def said(status: str, message: str) -> Object:
+        found = {"type": "ScalingActive", "status": status, "reason": "Told", "message": message,
+                 "lastTransitionTime": "2026-01-01T00:00:00Z"}  # fmt: skip
+        return {"currentReplicas": 2, "desiredReplicas": 2, "conditions": [found]}
+
+    def tell(status: Object) -> None:
+        scaled.api.status("HorizontalPodAutoscaler", f"{NAME}-server", scaled.namespace, status)
+
+    tell(said("False", "unable to get metrics for resource cpu"))
+    scaled.until("Degraded", "True", "does not scale: unable to get metrics for resource cpu")
+    scaled.until("Ready", "True")
+    tell(said("True", ""))
+    scaled.until("Degraded", "False")
+
+
 def test_kubectl_scale_is_told_that_it_has_no_effect(scaled: Brain) -> None:
     """The sentence stands in the status."""
     scaled.until("ConfigValid", "True", "2 to 6, is decided by spec.autoscaling; spec.replicas is not used")

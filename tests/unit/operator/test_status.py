@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from somabrain_operator.names import RENDERED_HASH
+from somabrain_operator.names import RENDERED_HASH, ChildId
 from somabrain_operator.observed import Observed
 from somabrain_operator.render.migration import migration_hash
 from somabrain_operator.status import render_status
@@ -26,6 +26,7 @@ from tests.unit.operator.samples import (
     waiting,
 )
 
+AUTOSCALER = ChildId("HorizontalPodAutoscaler", DEPLOYMENT.name)
 RUNNING = {"name": "server", "image": samples.IMAGE, "state": {"running": {}}}
 
 
@@ -91,6 +92,24 @@ def test_one_pod_of_two_down_is_available_and_degraded() -> None:
         "True", "True", "False",
     )  # fmt: skip
     assert found["Degraded"]["message"] == "Pod p1: No disk."
+
+
+@pytest.mark.parametrize(
+    ("reason", "degraded"), [("FailedGetResourceMetric", "True"), ("ScalingDisabled", "False"), ("", "False")]
+)
+def test_an_autoscaler_that_cannot_scale_is_named_and_takes_nothing_from_what_serves(
+    reason: str, degraded: str
+) -> None:
+    """One that is switched off, or has said nothing yet, is no fault."""
+    seen = serving(autoscaling={"min": 1, "max": 3})
+    autoscaler: Any = seen.children[AUTOSCALER]
+    said = [{"type": "ScalingActive", "status": "False", "reason": reason, "message": "no metrics known"}]
+    status = {"conditions": said if reason else []}
+    found = conditions(replace(seen, children={**seen.children, AUTOSCALER: {**autoscaler, "status": status}}))
+    assert (found["Degraded"]["status"], found["Ready"]["status"]) == (degraded, "True")
+    assert (f"{DEPLOYMENT.name} does not scale: no metrics known." in found["Degraded"]["message"]) == (
+        degraded == "True"
+    )
 
 
 def test_a_missing_secret_leaves_what_serves_available() -> None:
