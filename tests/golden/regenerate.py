@@ -75,6 +75,7 @@ CASES: Mapping[str, Mapping[str, Any]] = {
             "policy": {"configMapRef": {"name": "rules"}},
             "resources": {"limits": {"memory": "1Gi"}},
         },
+        "imagePullSecrets": [{"name": "registry"}, {"name": "mirror"}],
         "grpc": {"port": 8443, "tls": {"secretRef": {"name": "certificate"}, "clientCa": True}},
         "secretRefs": [{"name": "more"}],
         "configMapRefs": [{"name": "plain"}],

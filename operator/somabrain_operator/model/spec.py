@@ -135,6 +135,8 @@ class SomaBrainSpec(Part):
     """The exact image of the service. Not together with `version`."""
     version: Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")] | None = None
     """The release of the service. Neither this nor `image`: the operator's own."""
+    image_pull_secrets: Annotated[tuple[LocalReference, ...], Field(max_length=16)] = ()
+    """Secrets in the same namespace with which nodes pull the images of servers and migrations."""
     replicas: Annotated[int, Field(ge=0, le=100)] = 1
     """How many pods serve. 0 hibernates: the memories stay in the database."""
     paused: bool = False

@@ -27,6 +27,7 @@ from somabrain_operator.render.pod import (
     http_probe,
     placed,
     pod_security,
+    pulled_with,
     resources,
 )
 from somabrain_operator.render.vault import agent_annotation, vault_container, vault_mount, vault_volumes
@@ -66,6 +67,7 @@ def render_deployment(owner: Owner, spec: SomaBrainSpec, images: Images, config_
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": DRAIN_NOTICE_S + spec.config.drain_seconds + STOP_MARGIN_S,
         "securityContext": pod_security(),
+        **pulled_with(spec.image_pull_secrets),
         **placed(spec.scheduling),
         "topologySpreadConstraints": [
             {

@@ -17,6 +17,7 @@ from somabrain_operator.render.pod import (
     container_security,
     placed,
     pod_security,
+    pulled_with,
     resources,
 )
 from somabrain_operator.render.vault import agent_annotation, vault_container, vault_mount, vault_volumes
@@ -80,6 +81,7 @@ def render_migration_job(
                     "automountServiceAccountToken": False,
                     "enableServiceLinks": False,
                     "securityContext": pod_security(),
+                    **pulled_with(spec.image_pull_secrets),
                     **placed(spec.scheduling),
                     **({"initContainers": list(agent)} if agent else {}),
                     "containers": [container],

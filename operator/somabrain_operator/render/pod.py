@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
+from somabrain_operator.model.base import LocalReference
 from somabrain_operator.model.placement import Scheduling
 from somabrain_operator.model.pods import Resources
 from somabrain_operator.tree import Json
@@ -42,6 +43,12 @@ def resources(wanted: Resources) -> dict[str, Json]:
 def placed(scheduling: Scheduling) -> dict[str, Json]:
     """Return on which nodes a pod runs; what is not set is left out."""
     return _pruned(scheduling.model_dump(by_alias=True, exclude_none=True, mode="json"))
+
+
+def pulled_with(secrets: Iterable[LocalReference]) -> dict[str, Json]:
+    """Return with which Secrets a pod's images are pulled; none: it is left out."""
+    named: list[Json] = [{"name": each.name} for each in secrets]
+    return {"imagePullSecrets": named} if named else {}
 
 
 def _pruned(tree: Mapping[str, Json]) -> dict[str, Json]:

@@ -29,7 +29,7 @@ def placed(brain: Brain, hands: Hands) -> Brain:
 
 
 def test_the_example_becomes_what_it_says(placed: Brain) -> None:
-    """Service, budget, spread, nodes and probes; and once there nothing is written again."""
+    """Service, budget, spread, nodes, probes and pull secrets; and once there nothing is written again."""
     service = placed.child("Service", "grpc")
     assert service["spec"]["type"] == "LoadBalancer"
     assert service["metadata"]["annotations"]["networking.gke.io/load-balancer-type"] == "Internal"
@@ -42,6 +42,7 @@ def test_the_example_becomes_what_it_says(placed: Brain) -> None:
     for spec in (pod(placed), job["spec"]["template"]["spec"]):
         assert spec["nodeSelector"] == {"somabrain.io/pool": "memories"}
         assert [each["key"] for each in spec["tolerations"]] == ["somabrain.io/pool"]
+        assert spec["imagePullSecrets"] == [{"name": "registry"}]
     (server,) = pod(placed)["containers"]
     assert (server["startupProbe"]["failureThreshold"], server["livenessProbe"]["failureThreshold"]) == (300, 6)
     time.sleep(1)
@@ -58,6 +59,7 @@ def test_the_example_becomes_what_it_says(placed: Brain) -> None:
         ("PodDisruptionBudget", "server", {"spec": {"unhealthyPodEvictionPolicy": "IfHealthyBudget"}}),
         ("Service", "grpc", {"spec": {"type": "ClusterIP"}}),
         ("Deployment", "server", {"spec": {"template": {"spec": {"nodeSelector": {"disk": "x"}}}}}),
+        ("Deployment", "server", {"spec": {"template": {"spec": {"imagePullSecrets": [{"name": "mine"}]}}}}),
         ("Deployment", "server", {"spec": {"template": {"spec": {"tolerations": [{"operator": "Exists"}]}}}}),
     ],
 )
