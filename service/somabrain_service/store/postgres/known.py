@@ -22,7 +22,13 @@ class KnownNamespaces:
         return self._known.get((tenant, name))
 
     def keep(self, tenant: TenantId, namespace: Namespace) -> Namespace:
-        """Know a namespace as it is now; the one that was first known makes room."""
+        """Know a namespace as it was read; the one that was first known makes room.
+
+        A reading that began before a change and ends after it changes nothing here.
+        """
+        known = self._known.get((tenant, namespace.name))
+        if known and known.epoch == namespace.epoch and _revision(known) > _revision(namespace):
+            return namespace
         self._known[tenant, namespace.name] = namespace
         if len(self._known) > MOST:
             del self._known[next(iter(self._known))]
@@ -31,3 +37,8 @@ class KnownNamespaces:
     def forget(self, tenant: TenantId, name: NamespaceName) -> None:
         """Do not believe it any longer."""
         self._known.pop((tenant, name), None)
+
+
+def _revision(namespace: Namespace) -> int:
+    """How often its settings were changed; an etag ends in it."""
+    return int(namespace.etag.rpartition("-")[2])
