@@ -1,0 +1,58 @@
+"""A Secret that changes rolls the pods once where they use what changed, and callers notice nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+
+from tests.e2e.conftest import Measured
+from tests.e2e.support.brains import DATABASE, Brain
+from tests.e2e.support.waiting import eventually
+from tests.e2e.support.writers import writing
+
+SETTINGS = "more-settings"
+LOOKED_AT_S = 8
+"""Longer than the operator takes to look at so few references again."""
+
+
+def put(brain: Brain, name: str, key: str, value: str) -> None:
+    """Set one key of a Secret and leave the others."""
+    found = brain.kubectl.find(brain.namespace, "secret", name) or {"data": {}}
+    manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}
+    brain.kubectl.apply(
+        brain.namespace, {**manifest, "data": {**found["data"], key: b64encode(value.encode()).decode()}}
+    )
+
+
+def revision(brain: Brain) -> int:
+    """How many templates the Deployment has had."""
+    return int(brain.deployment()["metadata"]["annotations"]["deployment.kubernetes.io/revision"])
+
+
+async def test_a_changed_key_rolls_the_pods_once_and_an_unused_one_does_not(brain: Brain, measured: Measured) -> None:
+    """First a key that nothing uses, then one that is a setting; a client writes all the while."""
+    await asyncio.to_thread(put, brain, SETTINGS, "SOMABRAIN_TRACE__SAMPLE_RATIO", "0.1")
+    await asyncio.to_thread(brain.apply, secretRefs=[{"name": SETTINGS}])
+    await brain.ready()
+    before = await asyncio.to_thread(revision, brain)
+    async with brain.client() as client:
+        await client.create_namespace("log")
+        async with writing(client, "log") as book:
+            await asyncio.to_thread(put, brain, DATABASE, "note", "nothing uses this")
+            await asyncio.sleep(LOOKED_AT_S)
+            assert await asyncio.to_thread(revision, brain) == before
+            (old,) = await asyncio.to_thread(brain.pods)
+            await asyncio.to_thread(put, brain, SETTINGS, "SOMABRAIN_TRACE__SAMPLE_RATIO", "0.2")
+            await eventually(lambda: revision(brain), lambda now: now > before, "the pods were not rolled")
+            await brain.ready()
+            name = old["metadata"]["name"]
+            await eventually(
+                lambda: [pod["metadata"]["name"] for pod in brain.pods()],
+                lambda names: len(names) == 1 and name not in names,
+                "the old pod stayed",
+            )
+            await book.more(20)
+        assert await book.missing(client, "log") == []
+        assert book.failures == []
+    assert await asyncio.to_thread(revision, brain) == before + 1
+    measured(f"{len(book.acknowledged)} writes through a rotation, none failed, none missing")

@@ -1,0 +1,36 @@
+"""The cluster's own autoscaler takes the number of pods over, and gives it back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from tests.e2e.support.brains import Brain
+from tests.e2e.support.waiting import eventually
+
+
+def who_scales(brain: Brain) -> set[str]:
+    """Return the managers of `replicas`."""
+    words = ("get", "deployment", f"{brain.name}-server", "-n", brain.namespace, "-o", "json", "--show-managed-fields")
+    fields = json.loads(brain.kubectl(*words))["metadata"]["managedFields"]
+    return {each["manager"] for each in fields if "f:replicas" in each.get("fieldsV1", {}).get("f:spec", {})}
+
+
+async def test_an_autoscaler_takes_over_without_losing_a_pod_and_gives_back(brain: Brain) -> None:
+    """Its fewest are raised, which needs no metrics: there are none here, and Degraded says so while Ready is True."""
+    await asyncio.to_thread(brain.apply, replicas=1)
+    await brain.ready()
+    (first,) = await asyncio.to_thread(brain.pods)
+    await asyncio.to_thread(brain.apply, replicas=1, autoscaling={"min": 1, "max": 3})
+    await brain.until("Degraded", "True", "does not scale")
+    await asyncio.to_thread(brain.apply, replicas=1, autoscaling={"min": 2, "max": 3})
+    await brain.until("Ready", "True", "2 of 2")
+    assert (await asyncio.to_thread(brain.deployment))["spec"]["replicas"] == 2
+    assert await asyncio.to_thread(who_scales, brain) == {"kube-controller-manager"}
+    assert first["metadata"]["name"] in [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)]
+    await asyncio.to_thread(brain.apply, replicas=1)
+    await eventually(
+        lambda: brain.deployment()["spec"]["replicas"], lambda replicas: replicas == 1, "the spec does not decide again"
+    )
+    await brain.until("Ready", "True", "1 of 1")
+    await brain.until("Degraded", "False")
