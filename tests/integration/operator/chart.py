@@ -59,11 +59,16 @@ def established(definition: Object) -> str:
     return text(condition(definition, "Established"), "status")
 
 
-def account_of(api: Api, folder: Path) -> Path:
-    """Write a kubeconfig of the chart's service account."""
+def token_of(api: Api, *flags: str) -> str:
+    """Return a token of the chart's service account."""
     argv = [tool("kubectl"), "--kubeconfig", str(api.server.kubeconfig), "create", "token", "somabrain-operator",
-            "-n", SYSTEM]  # fmt: skip
-    token = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+            "-n", SYSTEM, *flags]  # fmt: skip
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def account_of(api: Api, folder: Path, *flags: str) -> Path:
+    """Write a kubeconfig of the chart's service account, with a token of its own."""
+    token = token_of(api, *flags)
     cluster = {"server": api.server.url, "certificate-authority": str(api.server.ca_file)}
     config = {
         "apiVersion": "v1", "kind": "Config", "current-context": "c",
