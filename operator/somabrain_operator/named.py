@@ -65,6 +65,10 @@ def _references(spec: SomaBrainSpec) -> Iterator[Reference]:
         if asked.ca_secret_ref:
             name = asked.ca_secret_ref.name
             yield Reference("Secret", name, f"{field}.caSecretRef", ("ca.crt",), files=("auth-ca.crt",))
+    for place, endpoint in enumerate(spec.config.encoder.endpoints):
+        if endpoint.secret_ref:
+            field, name = f"spec.config.encoder.endpoints[{place}].secretRef", endpoint.secret_ref.name
+            yield Reference("Secret", name, field, ("api-key",), files=(encoder_key(endpoint.id),), rolls=False)
     if cache := spec.cache:
         if cache.secret_ref:
             url = (variable("cache", "url"),)
@@ -91,6 +95,11 @@ def _references(spec: SomaBrainSpec) -> Iterator[Reference]:
     for place, each in enumerate(spec.config_map_refs):
         users: tuple[User, ...] = (SERVER, MIGRATION)
         yield Reference("ConfigMap", each.name, f"spec.configMapRefs[{place}]", users=users, whole=True)
+
+
+def encoder_key(encoder: str) -> str:
+    """Return which file among the settings holds the key for an encoder's endpoint."""
+    return f"encoder-{encoder}-key"
 
 
 def _login(field: str, name: str, *settings: tuple[str, str]) -> Reference:

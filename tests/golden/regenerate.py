@@ -43,7 +43,27 @@ CASES: Mapping[str, Mapping[str, Any]] = {
         "image": "registry.example/team/brain@sha256:" + "0" * 64,
         "replicas": 3,
         "resources": {"requests": {"cpu": 2, "memory": "2Gi"}, "limits": {"cpu": "4", "memory": "4Gi"}},
-        "config": {"logLevel": "debug", "encoder": {"kind": "lexical", "threads": 4}, "drainSeconds": 60},
+        "config": {
+            "logLevel": "debug",
+            "encoder": {
+                "kind": "lexical",
+                "minilm": True,
+                "threads": 4,
+                "onnx": [{"id": "bge", "directory": "/models/bge", "pooling": "cls"}],
+                "endpoints": [
+                    {
+                        "id": "nomic",
+                        "url": "https://embeddings.example/v1/embeddings",
+                        "model": "nomic-embed-text",
+                        "dimensions": 768,
+                        "secretRef": {"name": "embeddings"},
+                        "timeoutSeconds": 3,
+                    }
+                ],
+                "client": [{"id": "ours", "dimensions": 1024}],
+            },
+            "drainSeconds": 60,
+        },
         "auth": {
             "issuer": "https://issuer.example",
             "audience": "brains",

@@ -9,29 +9,19 @@ from pydantic import ConfigDict, Field
 from common.config.settings import (
     AuthSettings,
     DatabaseSettings,
-    EncoderSettings,
     GrpcSettings,
     LogSettings,
     PolicySettings,
 )
 from somabrain_operator.model.base import LocalReference, Part, Url, is_url, rule, rules
+from somabrain_operator.model.encoder import Encoder
 
 _AUTH: Final = AuthSettings()
 _DATABASE: Final = DatabaseSettings()
-_ENCODER: Final = EncoderSettings()
 _GRPC: Final = GrpcSettings()
 _POLICY: Final = PolicySettings()
 
 JsonPointer = Annotated[str, Field(max_length=256)]
-
-
-class Encoder(Part):
-    """How text becomes a vector."""
-
-    kind: Literal["minilm-l6-v2-int8", "lexical"] = "minilm-l6-v2-int8"
-    """`minilm-l6-v2-int8`: the sentence encoder in the image. `lexical`: no vectors."""
-    threads: Annotated[int, Field(ge=1, le=64)] = _ENCODER.threads
-    """Threads a text is encoded with."""
 
 
 class Config(Part):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from typing import Final
 
+from somabrain_operator.model.encoder import Encoder, EndpointEncoder
 from somabrain_operator.model.grpc import Grpc
 from somabrain_operator.model.platform import Tls
 from somabrain_operator.model.spec import SomaBrainSpec
+from somabrain_operator.named import encoder_key
 from somabrain_operator.names import Key, variable
 from somabrain_operator.render.metadata import Owner, render_object
-from somabrain_operator.tree import Manifest
+from somabrain_operator.tree import Json, Manifest
 
 ISSUER_FOLDER: Final = "/var/run/secrets/somabrain/issuer"
 """Where the token and the certificate for the cluster's own issuer are mounted."""
@@ -34,8 +36,6 @@ def service_environment(key: Key, spec: SomaBrainSpec) -> dict[str, str]:
     config = spec.config
     found = {
         variable("log", "level"): config.log_level,
-        variable("encoder", "kind"): config.encoder.kind,
-        variable("encoder", "threads"): str(config.encoder.threads),
         variable("grpc", "reflection"): str(config.reflection).lower(),
         variable("grpc", "drain_s"): str(config.drain_seconds),
         variable("grpc", "drain_notice_s"): str(DRAIN_NOTICE_S),
@@ -46,7 +46,28 @@ def service_environment(key: Key, spec: SomaBrainSpec) -> dict[str, str]:
     }
     if spec.opa.url is not None:
         found[variable("policy", "url")] = spec.opa.url
-    return dict(sorted({**found, **_grpc(spec.grpc), **_auth(spec), **_platform(key, spec)}.items()))
+    return dict(
+        sorted({**found, **_encoder(config.encoder), **_grpc(spec.grpc), **_auth(spec), **_platform(key, spec)}.items())
+    )
+
+
+def _encoder(encoder: Encoder) -> dict[str, str]:
+    found = {variable("encoder", "kind"): encoder.kind, variable("encoder", "threads"): str(encoder.threads)}
+    if encoder.minilm:
+        found[variable("encoder", "minilm")] = "true"
+    if encoder.onnx:
+        found[variable("encoder", "onnx")] = json.dumps([each.model_dump() for each in encoder.onnx])
+    if encoder.endpoints:
+        found[variable("encoder", "endpoints")] = json.dumps([_endpoint(each) for each in encoder.endpoints])
+    if encoder.client:
+        found[variable("encoder", "client")] = json.dumps([each.model_dump() for each in encoder.client])
+    return found
+
+
+def _endpoint(endpoint: EndpointEncoder) -> dict[str, Json]:
+    alike = endpoint.model_dump(exclude={"secret_ref", "timeout_seconds", "breaker_rest_seconds"})
+    key = {"api_key_file": f"{SETTINGS_FOLDER}/{encoder_key(endpoint.id)}"} if endpoint.secret_ref else {}
+    return {**alike, **key, "timeout_s": endpoint.timeout_seconds, "breaker_rest_s": endpoint.breaker_rest_seconds}
 
 
 def _grpc(grpc: Grpc) -> dict[str, str]:

@@ -13,6 +13,8 @@ from tests.integration.operator.chart import tool
 
 VAULT = {"address": "https://vault.example", "role": "brain"}
 X = {"path": "secret/data/brain", "key": "x", "file": "x"}
+OURS = {"id": "ours", "dimensions": 8}
+NOMIC = {**OURS, "url": "http://ollama:11434/v1/embeddings", "model": "nomic-embed-text"}
 OWNER = {**X, "file": "SOMABRAIN_OWNER_DSN"}
 
 
@@ -28,7 +30,9 @@ def test_a_minimal_resource_is_stored_with_its_defaults(quiet: Brain) -> None:
     spec = quiet.resource()["spec"]
     assert (spec["replicas"], spec["paused"], spec["migration"]["enabled"]) == (1, False, True)
     assert spec["auth"]["tenantClaim"] == "/kubernetes.io/namespace"
-    assert spec["config"]["encoder"] == {"kind": "minilm-l6-v2-int8", "threads": 1}
+    assert spec["config"]["encoder"] == {
+        "kind": "minilm-l6-v2-int8", "minilm": False, "threads": 1, "onnx": [], "endpoints": [], "client": [],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -80,7 +84,12 @@ def test_a_minimal_resource_is_stored_with_its_defaults(quiet: Brain) -> None:
             {"auth": {"mode": "none"}},
             'spec.auth.mode: Unsupported value: "none": supported values: "jwt", "introspection"',
         ),
-        ({"config": {"encoder": {"kind": "hash"}}}, "spec.config.encoder.kind: Unsupported value"),
+        ({"config": {"encoder": {"kind": "hash"}}}, "spec.config.encoder.kind is no encoder; write minilm-l6-v2-int8"),
+        ({"config": {"encoder": {"client": [OURS, OURS]}}}, "Duplicate value"),
+        ({"config": {"encoder": {"client": [OURS], "endpoints": [NOMIC]}}}, "an id is there twice, or is one of"),
+        ({"config": {"encoder": {"client": [{**OURS, "id": "lexical"}]}}}, "an id is there twice, or is one of"),
+        ({"config": {"encoder": {"endpoints": [{**NOMIC, "url": "ollama"}]}}}, "endpoints: a url is no URL"),
+        ({"config": {"encoder": {"onnx": [{"id": "bge", "directory": "models"}]}}}, "encoder.onnx[0].directory"),
         ({"resources": {"limits": {"memory": "lots"}}}, "spec.resources.limits.memory in body should match"),
         ({"database": {}}, "spec.database.secretRef: Required value"),
         ({"autoscaling": {"min": 3, "max": 2}}, "spec.autoscaling.min is more than spec.autoscaling.max"),

@@ -15,6 +15,7 @@ from tests.integration.operator.brains import NAME, Brain, Hands
 
 SETTINGS: list[Object] = list(yaml.safe_load_all(Path("examples/settings.yaml").read_text(encoding="utf-8")))
 VAULT: Object = yaml.safe_load(Path("examples/vault.yaml").read_text(encoding="utf-8"))["spec"]
+ENCODERS: list[Object] = list(yaml.safe_load_all(Path("examples/encoders.yaml").read_text(encoding="utf-8")))
 PLATFORM: Object = yaml.safe_load(Path("examples/platform.yaml").read_text(encoding="utf-8"))["spec"]
 CERTIFICATE = {"tls.crt": "certificate", "tls.key": "key"}
 
@@ -184,3 +185,26 @@ def test_the_platform_example_becomes_what_it_says(brain: Brain, hands: Hands) -
     before = template(brain)
     brain.rotate("kafka-login", password="another-secret")
     eventually(lambda: template(brain), lambda now: bool(now != before), "the template changed")
+
+
+def test_the_encoders_example_becomes_what_it_says(brain: Brain, hands: Hands) -> None:
+    """The service is told every kind; an endpoint's key is waited for, is a file, and rolls nothing when changed."""
+    secret, resource = ENCODERS
+    brain.apply(**resource["spec"])
+    wanted = "Secret embeddings, named by spec.config.encoder.endpoints[0].secretRef.name, is not in namespace"
+    brain.until("ReferencesResolved", "False", wanted)
+    brain.secret("embeddings", **secret["stringData"])
+    brain.annotate("note", "look now")
+    hands.serve()
+    assert "encoder-nomic-key" in files(template(brain))
+    data = brain.child("ConfigMap", "config")["data"]
+    assert (data["SOMABRAIN_ENCODER__KIND"], data["SOMABRAIN_ENCODER__MINILM"]) == ("nomic", "true")
+    (endpoint,) = json.loads(data["SOMABRAIN_ENCODER__ENDPOINTS"])
+    assert (endpoint["id"], endpoint["api_key_file"]) == ("nomic", "/etc/somabrain/settings/encoder-nomic-key")
+    assert json.loads(data["SOMABRAIN_ENCODER__ONNX"])[0]["directory"] == "/models/bge-small"
+    assert json.loads(data["SOMABRAIN_ENCODER__CLIENT"]) == [{"id": "ours", "dimensions": 1024}]
+    assert "replace-me" not in json.dumps([data, template(brain), brain.resource()["status"]])
+    before = template(brain)
+    brain.rotate("embeddings", **{"api-key": "another"})
+    time.sleep(4)
+    assert template(brain) == before

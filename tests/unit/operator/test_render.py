@@ -107,6 +107,19 @@ def test_everything_reaches_the_service(tmp_path: Path, monkeypatch: pytest.Monk
     assert str(events.ca_file) == "/etc/somabrain/settings/events-ca.crt"
 
 
+def test_every_encoder_reaches_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which there are, and where the key of an endpoint lies, never the key."""
+    encoder = told("everything", server("everything"), tmp_path, monkeypatch).encoder
+    assert encoder.offers_minilm
+    (onnx,), (endpoint,), (client,) = encoder.onnx, encoder.endpoints, encoder.client
+    assert (onnx.id, str(onnx.directory), onnx.pooling) == ("bge", "/models/bge", "cls")
+    assert (endpoint.id, endpoint.model, endpoint.dimensions) == ("nomic", "nomic-embed-text", 768)
+    assert (endpoint.timeout_s, endpoint.api_key) == (3.0, None)
+    assert str(endpoint.api_key_file) == "/etc/somabrain/settings/encoder-nomic-key"
+    assert "encoder-nomic-key" in mounted(server("everything"), "/etc/somabrain/settings")
+    assert (client.id, client.dimensions) == ("ours", 1024)
+
+
 def test_the_identity_service_reaches_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whom to ask, as whom, and whom to trust."""
     auth = told("vault", server("vault"), tmp_path, monkeypatch).auth
