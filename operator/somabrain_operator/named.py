@@ -17,6 +17,8 @@ User: TypeAlias = Literal["server", "migrate"]
 USERS: Final[tuple[User, ...]] = (SERVER, MIGRATION)
 POSTGRES, WORKER, OWNER = variable("postgres_dsn"), variable("worker_dsn"), variable("owner_dsn")
 _SERVERS_ONLY: Final = (POSTGRES, WORKER)
+_DATA: Final = (".json", ".yaml", ".yml")
+"""What OPA loads as data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,11 @@ class Reference:
     field: str
     """Where the spec names it."""
     keys: tuple[str, ...] = ()
-    """The keys that are used; empty: all that end in `suffix`."""
+    """The keys that are used; empty: all that end in `suffix` or as `beside` says."""
     suffix: str = ""
+    """One such key must be there at least."""
+    beside: tuple[str, ...] = ()
+    """Endings of keys that are used as well, and need not be there."""
     files: tuple[str, ...] = ()
     """Which file among the settings each key is, in their order; empty: it is mounted elsewhere."""
     users: tuple[User, ...] = (SERVER,)
@@ -86,7 +91,7 @@ def _references(spec: SomaBrainSpec) -> Iterator[Reference]:
             yield from _trust("events", events.tls)
     if spec.opa.policy:
         name = spec.opa.policy.config_map_ref.name
-        yield Reference("ConfigMap", name, "spec.opa.policy.configMapRef", suffix=".rego")
+        yield Reference("ConfigMap", name, "spec.opa.policy.configMapRef", suffix=".rego", beside=_DATA)
     if spec.vault and spec.vault.enabled and spec.vault.ca_secret_ref:
         name = spec.vault.ca_secret_ref.name
         yield Reference("Secret", name, "spec.vault.caSecretRef", ("ca.crt",), users=(SERVER, MIGRATION))

@@ -28,8 +28,9 @@ class Resolved:
     @property
     def missing(self) -> tuple[str, ...]:
         """The used keys that are not there."""
+        suffix = self.reference.suffix
         if not self.reference.keys:
-            return (f"*{self.reference.suffix}",) if self.reference.suffix and not self.digests else ()
+            return (f"*{suffix}",) if suffix and not any(key.endswith(suffix) for key in self.digests) else ()
         return tuple(key for key in self.reference.keys if key not in self.digests)
 
 

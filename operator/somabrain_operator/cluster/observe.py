@@ -130,7 +130,8 @@ async def _resolve(cluster: Cluster, key: Key, salt: str, reference: Reference) 
 def _contents(reference: Reference, found: Manifest) -> dict[str, bytes]:
     """Return the used keys that hold something."""
     data = mapping(found, "data")
-    used = reference.keys or tuple(name for name in sorted(data) if name.endswith(reference.suffix))
+    endings = (reference.suffix, *reference.beside)
+    used = reference.keys or tuple(name for name in sorted(data) if name.endswith(endings))
     contents = {}
     for name in used:
         value = text(data, name)

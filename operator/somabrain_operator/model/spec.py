@@ -59,8 +59,9 @@ class Policy(Part):
     """Which rules decide each call."""
 
     config_map_ref: LocalReference
-    """A ConfigMap in the same namespace; each of its keys that ends in .rego is loaded. It must answer
-    `data.sb.policy` with `allow` and `reasons`."""
+    """A ConfigMap in the same namespace; each of its keys that ends in .rego is loaded, and must be
+    there: they answer `data.sb.policy` with `allow` and `reasons`. Keys that end in .json, .yaml or .yml are loaded as
+    data, from the root: `{"sb": {"limits": ...}}` is `data.sb.limits`, which the default policy reads."""
 
 
 class Opa(Part):

@@ -85,6 +85,28 @@ def test_a_changed_setting_rolls_the_pods(settings: Brain, kind: str) -> None:
     eventually(lambda: template(settings), lambda now: bool(now != before), "the template changed")
 
 
+def test_changed_data_of_the_policy_rolls_the_pods(settings: Brain) -> None:
+    """OPA reads it as it starts; a key that OPA does not read rolls nothing."""
+
+    def put(key: str, text: str) -> None:
+        settings.api.patch("ConfigMap", "quickstart-rules", settings.namespace, {"data": {key: text}})
+
+    before = template(settings)
+    put("README.md", "Whom we let in.")
+    time.sleep(4)
+    assert template(settings) == before
+    put("closed.json", '{"team": {"closed": []}}')
+    eventually(lambda: template(settings), lambda now: bool(now != before), "the template changed")
+
+
+def test_data_without_rules_is_no_policy(settings: Brain) -> None:
+    """The key that is missing is named, and what serves stays as it is."""
+    before = template(settings)
+    settings.api.patch("ConfigMap", "quickstart-rules", settings.namespace, {"data": {"rules.rego": None}})
+    settings.until("ReferencesResolved", "False", "quickstart-rules, named by spec.opa.policy.configMapRef.name, lacks")
+    assert template(settings) == before
+
+
 def test_a_setting_that_the_resource_sets_itself_is_named(settings: Brain) -> None:
     """The pods that serve stay as they are, and the sentence says what to remove."""
     before = template(settings)
