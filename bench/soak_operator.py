@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,7 +101,7 @@ class Soak:
         report, started = Report(minutes), time.monotonic()
         ends_at = started + minutes * 60
         next_sample, next_fault = started + sample_s, started + fault_s
-        faults = itertools.cycle((self.restart_api_server, self.cut_connections))
+        faults, edits = itertools.cycle((self.restart_api_server, self.cut_connections)), self.edits()
         while (now := time.monotonic()) < ends_at:
             if now >= next_sample:
                 report.samples.append(self.sample(now - started))
@@ -110,10 +110,7 @@ class Soak:
                 work = next(faults)
                 next_fault = now + fault_s
             else:
-                weights = (10, 6, 4, 3, 1)
-                (work,) = self.random.choices(
-                    (self.scale, self.limit, self.edit_by_hand, self.rotate, self.make_again), weights
-                )
+                work = next(edits)
             work()
             report.done[work.__name__.replace("_", " ")] += 1
             time.sleep(0.2)
@@ -122,6 +119,14 @@ class Soak:
             self.ready(brain)
         report.converged_s = time.monotonic() - over
         return report
+
+    def edits(self) -> Iterator[Callable[[], None]]:
+        """Yield what to do next: in rounds, so that a short run does each kind, too."""
+        often = {self.scale: 10, self.limit: 6, self.edit_by_hand: 4, self.rotate: 3, self.make_again: 1}
+        deck = [work for work, times in often.items() for _ in range(times)]
+        while True:
+            self.random.shuffle(deck)
+            yield from deck
 
     def sample(self, after_s: float) -> Sample:
         told = self.running.metrics()
