@@ -418,7 +418,7 @@ class OperatorSettings(_Group):
     resync_s: Seconds = 600.0
     """Every resource is looked at again after this long, with jitter, also when nothing happened."""
     references_s: Seconds = 60.0
-    """Referenced Secrets and ConfigMaps are read again after this long at most; a few hundred every 5 seconds."""
+    """Referenced Secrets and ConfigMaps are read again after this long at most; up to 150 every 5 seconds."""
     workers: Annotated[int, Field(ge=1, le=256)] = 16
     """Resources reconciled at the same time."""
     lease_name: str = "somabrain-operator"

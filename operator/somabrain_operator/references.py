@@ -21,7 +21,8 @@ from somabrain_operator.observed import Observed, Resolved
 _log = structlog.stdlib.get_logger("somabrain_operator.references")
 
 READS_PER_S: Final = 30
-"""What the looks together may ask of the API server: a read costs it about a millisecond."""
+"""From it follows the pace: a read costs the API server about a millisecond. Jitter, which only shortens, makes it some
+40 a second; more are read where `longest_s` asks for it."""
 SHORTEST_S: Final = 5.0
 
 

@@ -16,8 +16,8 @@ from examples.newest import renew
 from tests.e2e.support.brains import DATABASE, MIGRATION, Brain
 from tests.e2e.support.chaos import Chaos
 from tests.e2e.support.database import INFRA, Database
+from tests.e2e.support.faults import OPERATOR
 
-OPERATOR = "somabrain-system"
 TIMEOUT_S = 300
 
 

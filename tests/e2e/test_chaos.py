@@ -12,10 +12,10 @@ from functools import partial
 import pytest
 
 from examples.kubectl import Kubectl
-from tests.e2e.conftest import OPERATOR, Measured
+from tests.e2e.conftest import Measured
 from tests.e2e.support.brains import Brain
 from tests.e2e.support.chaos import Chaos
-from tests.e2e.support.faults import Faults
+from tests.e2e.support.faults import OPERATOR, Faults
 from tests.e2e.support.watcher import watched
 from tests.e2e.support.writers import reading, writing
 
