@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,7 +14,6 @@ import structlog
 from common.errors import SomaBrainError
 from somabrain_operator.cluster.api import Cluster
 from somabrain_operator.cluster.observe import resolve
-from somabrain_operator.named import Reference
 from somabrain_operator.names import Key
 from somabrain_operator.observed import Observed, Resolved
 
@@ -39,14 +38,13 @@ class _Seen:
     """What a reconcile has acted upon."""
 
     uid: str
-    references: tuple[Reference, ...]
-    digests: Mapping[str, Mapping[str, str]]
+    found: tuple[Resolved, ...]
     due_s: float
     """When it is looked at again."""
 
 
 class ReferenceWatch:
-    """Wakes a key when a used key of a Secret or ConfigMap has another content."""
+    """Wakes a key when a Secret or ConfigMap comes, goes or is forbidden, or when a used key has another content."""
 
     def __init__(self, cluster: Cluster, longest_s: float) -> None:
         """Look at each resource's references at least once in `longest_s`."""
@@ -57,8 +55,7 @@ class ReferenceWatch:
 
     def remember(self, observed: Observed) -> None:
         """Keep what a reconcile has acted upon."""
-        wanted = tuple(each.reference for each in observed.references)
-        self._seen[observed.brain.key] = _Seen(observed.brain.uid, wanted, _digests(observed.references), self._due_s())
+        self._seen[observed.brain.key] = _Seen(observed.brain.uid, _shown(observed.references), self._due_s())
 
     def forget(self, key: Key) -> None:
         """Look at a key's references no more."""
@@ -67,7 +64,7 @@ class ReferenceWatch:
     async def run(self, wake: Callable[[Key], None]) -> None:
         """Look until cancelled, at each when it is due, so that the API server has as much to do at any time."""
         while True:
-            self._pace_s = pace_s(sum(len(seen.references) for seen in self._seen.values()), self._longest_s)
+            self._pace_s = pace_s(sum(len(seen.found) for seen in self._seen.values()), self._longest_s)
             await asyncio.sleep(self._pace_s / 50)
             for key, seen in list(self._seen.items()):
                 if seen.due_s <= time.monotonic() and self._seen.get(key) is seen:  # it may have been acted upon since
@@ -78,14 +75,16 @@ class ReferenceWatch:
         return time.monotonic() + self._pace_s * random.uniform(0.5, 0.9)  # noqa: S311 - spreads load, guards nothing
 
     async def _look(self, key: Key, seen: _Seen, wake: Callable[[Key], None]) -> None:
+        wanted = [each.reference for each in seen.found]
         try:
-            found = _digests(await resolve(self._cluster, key, seen.uid, seen.references))
+            found = _shown(await resolve(self._cluster, key, seen.uid, wanted))
         except SomaBrainError as exc:
             _log.warning("references not read", namespace=key.namespace, name=key.name, error=exc.message)
             return
-        if found != seen.digests:
+        if found != seen.found:
             wake(key)
 
 
-def _digests(references: tuple[Resolved, ...]) -> Mapping[str, Mapping[str, str]]:
-    return {each.reference.field: dict(each.digests) for each in references}
+def _shown(found: tuple[Resolved, ...]) -> tuple[Resolved, ...]:
+    """Return what was found without the contents: they are told apart by their hashes and not kept."""
+    return tuple(replace(each, secrets=()) for each in found)

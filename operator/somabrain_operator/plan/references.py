@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Final
 
 from somabrain_operator.hashing import content_hash
 from somabrain_operator.model.spec import SomaBrainSpec
@@ -14,9 +13,6 @@ from somabrain_operator.observed import Resolved
 from somabrain_operator.plan.values import Finding, Plan, passed, stop
 from somabrain_operator.render.config import service_environment, shared_by
 
-LACKING_S: Final = 15.0
-"""How soon a missing Secret is looked for again: nobody tells when it is made."""
-
 
 def resolve_references(plan: Plan, spec: SomaBrainSpec) -> Plan:
     """Wait until every Secret and ConfigMap that the spec names is there with the keys that are used."""
@@ -25,9 +21,9 @@ def resolve_references(plan: Plan, spec: SomaBrainSpec) -> Plan:
     if lacking:
         refused = any(each.refusal for each in references)
         reason = "NotAllowed" if refused else "KeyMissing" if all(each.exists for each in references) else "NotFound"
-        return _wait(plan, reason, lacking)
+        return stop(plan, "ReferencesResolved", Finding("False", reason, " ".join(lacking)))
     if taken := list(_taken(plan.owner.key, references, spec)):
-        return _wait(plan, "SettingTaken", taken)
+        return stop(plan, "ReferencesResolved", Finding("False", "SettingTaken", " ".join(taken)))
     config_hash = content_hash({
         "settings": service_environment(plan.owner.key, spec),
         "policy": "" if spec.opa.policy or not spec.opa.enabled else plan.release.policy,
@@ -41,11 +37,6 @@ def resolve_references(plan: Plan, spec: SomaBrainSpec) -> Plan:
     found = ", ".join(f"{each.reference.kind} {each.reference.name}" for each in references)
     message = f"Found with all keys that are used: {found}." if found else "The spec names none."
     return passed(replace(plan, config_hash=config_hash), "ReferencesResolved", Finding("True", "Found", message))
-
-
-def _wait(plan: Plan, reason: str, problems: list[str]) -> Plan:
-    stopped = stop(plan, "ReferencesResolved", Finding("False", reason, " ".join(problems)))
-    return replace(stopped, wake_after_s=LACKING_S)
 
 
 def _taken(key: Key, references: tuple[Resolved, ...], spec: SomaBrainSpec) -> Iterator[str]:

@@ -128,7 +128,7 @@ def test_an_image_that_cannot_be_pulled_is_named_with_its_field(
 
 
 def test_a_missing_secret_is_named_until_it_is_there(brain: Brain, hands: Hands) -> None:
-    """The sentence names field, namespace and keys; when the Secret comes, the road goes on by itself."""
+    """The sentence names field, namespace and keys, and follows what is there; with all there, the road goes on."""
     brain.api.delete("Secret", "somabrain-database", brain.namespace)
     brain.apply()
     said = brain.until(
@@ -137,7 +137,9 @@ def test_a_missing_secret_is_named_until_it_is_there(brain: Brain, hands: Hands)
     assert f"is not in namespace {brain.namespace}; create it with app-dsn, worker-dsn" in said["message"]
     assert brain.until("Ready", "False", "somabrain-database")
     assert brain.jobs() == []
-    brain.secret("somabrain-database", **{"app-dsn": "postgresql://a@pg/s", "worker-dsn": "postgresql://w@pg/s"})
+    brain.secret("somabrain-database", note="no key that is used")
+    brain.until("ReferencesResolved", "False", "lacks app-dsn, worker-dsn or has it empty; add it.", timeout_s=10)
+    brain.rotate("somabrain-database", **{"app-dsn": "postgresql://a@pg/s", "worker-dsn": "postgresql://w@pg/s"})
     brain.until("ReferencesResolved", "True")
     brain.job()
 
