@@ -1,4 +1,4 @@
-"""Stands between an operator and the API server, and can freeze the connections that are open."""
+"""Stands between an operator and the API server, and can freeze, end and refuse connections."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class Forwarder:
     listener: socket.socket
     frozen: threading.Event = field(default_factory=threading.Event)
     open: list[socket.socket] = field(default_factory=list)
+    refuses: bool = False
 
     @property
     def url(self) -> str:
@@ -37,12 +38,23 @@ class Forwarder:
             each.close()
         self.open.clear()
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Until the end of the block there is no connection, as while the API server restarts."""
+        self.refuses = True
+        self.cut()
+        yield
+        self.refuses = False
+
     def accept(self) -> None:
         """Take connections until the listener is closed."""
         where = urlsplit(self.target)
         with suppress(OSError):
             while True:
                 near, _ = self.listener.accept()
+                if self.refuses:
+                    near.close()
+                    continue
                 try:
                     far = socket.create_connection((where.hostname or "", where.port or 0))
                 except OSError:  # what it stands before is down

@@ -1,9 +1,10 @@
-"""A token that is not believed any more is read again from its file, as the kubelet renews a pod's."""
+"""What is between the operator and the API server: tokens that are renewed, and a server that is away for a while."""
 
 from __future__ import annotations
 
 import json
 import ssl
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from somabrain_operator.cluster.connection import Connection, connection, creden
 from tests.integration.operator.api import Api, api_of, eventually
 from tests.integration.operator.brains import Brain, Hands
 from tests.integration.operator.chart import SYSTEM, account_of, install
+from tests.integration.operator.forwarder import forwarder
 from tests.integration.operator.process import operator
 
 GROUPS = "/apis"
@@ -102,3 +104,28 @@ def test_an_operator_whose_token_is_renewed_goes_on(apart: Api, tmp_path: Path) 
         )
         brain.until("ConfigValid", "True")
         assert running.process.poll() is None
+
+
+AWAY_S = 13
+"""Between two tries of whoever waits longer after each: 1, 1, 2, 3, 5 and 8 seconds."""
+HEARD_S = 4
+
+
+def test_an_api_server_that_was_away_is_heard_as_soon_as_it_is_back(apart: Api, tmp_path: Path) -> None:
+    """An edit right after its return is applied, however long the watches had tried in vain."""
+    account = account_of(apart, tmp_path)
+    apart.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
+    brain = Brain(apart, "demo")
+    brain.secrets()
+    with forwarder(apart.server.url) as between:
+        account.write_text(account.read_text().replace(between.target, between.url))
+        leads_on = {"SOMABRAIN_OPERATOR__LEASE_S": str(5 * AWAY_S)}  # or it would list everything anew on its return
+        with operator(account, tmp_path / "log", **leads_on) as running:
+            running.wait_until_started()
+            brain.apply()
+            Hands(brain).serve()
+            with between.away():
+                time.sleep(AWAY_S)
+            brain.apply(replicas=2)
+            eventually(brain.deployment, lambda found: found["spec"]["replicas"] == 2, "it is applied", HEARD_S)
+            assert "leadership is lost" not in running.log.read_text()
