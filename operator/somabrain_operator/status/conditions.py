@@ -49,8 +49,10 @@ def progressing(plan: Plan, now: Rollout, gap: str) -> Finding:
         return Finding("False", "ChangesWait", message)
     if gap:
         return Finding("False", "DriftRemains", _remains(gap))
+    if now.exists and not now.seen:
+        return Finding("True", "RollingOut", "The cluster's Deployment controller has not seen the last change yet.")
     if not now.settled or (not now.completed and now.ready < now.desired):
-        message = f"{now.updated} of {now.desired} pods run what the spec asks for. {listed(now.unready)}"
+        message = f"{now.updated} of {now.desired} pods are made as the spec asks for. {listed(now.unready)}"
         return Finding("True", "RollingOut", message.strip())
     if now.ready < now.desired:
         message = f"All pods run what the spec asks for; {now.ready} of {now.desired} serve. {listed(now.unready)}"

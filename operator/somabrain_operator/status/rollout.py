@@ -23,8 +23,10 @@ class Rollout:
     replicas: int
     ready: int
     updated: int
+    seen: bool
+    """The controller has seen the last change; until then its numbers are about the one before."""
     settled: bool
-    """The controller has seen the last change, and no pod of an earlier template is left."""
+    """It has, and no pod of an earlier template is left."""
     completed: bool
     """All pods of this template have been ready at one time, so that a pod not ready now is no mere start."""
     unready: tuple[str, ...]
@@ -46,7 +48,7 @@ def rollout(
 ) -> Rollout:
     """Return where a Deployment stands; None: there is none."""
     if live is None:
-        return Rollout(False, 0, 0, 0, 0, False, False, (), False, True, "")
+        return Rollout(False, 0, 0, 0, 0, False, False, False, (), False, True, "")
     waiting = [pod for pod in _servers(all_pods) if not pods.is_ready(pod)]
     desired, replicas = number(live, "spec", "replicas"), number(live, "status", "replicas")
     ready, updated = number(live, "status", "readyReplicas"), number(live, "status", "updatedReplicas")
@@ -58,6 +60,7 @@ def rollout(
         replicas=replicas,
         ready=ready,
         updated=updated,
+        seen=seen,
         settled=seen and updated == replicas == desired,
         completed=seen and text(condition(live, "Progressing"), "reason") == "NewReplicaSetAvailable",
         unready=tuple(f"Pod {name}: {redact(words, secrets)}" for name, words in why.items()),

@@ -151,12 +151,13 @@ def test_a_failed_migration_leaves_the_old_pods_serving() -> None:
 
 
 def test_a_deployment_just_applied_is_not_ready_before_its_controller_has_seen_it() -> None:
-    """Ready is never True with the controller's observedGeneration behind."""
+    """Ready is never True with the controller's observedGeneration behind, and its numbers are not told as the new."""
     seen = serving()
     live: Any = seen.children[DEPLOYMENT]
     behind = {**live, "metadata": {**live["metadata"], "generation": 2}}
     found = conditions(replace(seen, children={**seen.children, DEPLOYMENT: behind}))
     assert (found["Ready"]["status"], found["Progressing"]["status"]) == ("False", "True")
+    assert found["Ready"]["message"] == "The cluster's Deployment controller has not seen the last change yet."
 
 
 @pytest.mark.parametrize("edit", ["image", "container"])
