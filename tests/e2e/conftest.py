@@ -17,6 +17,7 @@ from tests.e2e.support.brains import DATABASE, MIGRATION, Brain
 from tests.e2e.support.chaos import Chaos
 from tests.e2e.support.database import INFRA, Database
 from tests.e2e.support.faults import OPERATOR
+from tests.e2e.support.operators import Release
 
 TIMEOUT_S = 300
 
@@ -71,6 +72,7 @@ def installed(kubectl: Kubectl) -> None:
     """Both charts, their pods ready, without what a killed run left."""
     kubectl("delete", "namespace", "-l", "e2e=true", "--ignore-not-found", timeout_s=180)
     subprocess.run([ROOT / "scripts" / "install_charts.sh", kubectl.kubeconfig], check=True)
+    Release(kubectl).upgrade()
     renew(kubectl, (OPERATOR,))
     for namespace, workload in ((INFRA, "statefulset/postgresql"), (OPERATOR, "deployment/somabrain-operator")):
         kubectl("rollout", "status", "-n", namespace, workload, "--timeout=180s", timeout_s=190)

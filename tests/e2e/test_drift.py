@@ -26,17 +26,18 @@ def server(deployment: Object) -> Object:
 
 
 @pytest.mark.parametrize(
-    ("what", "container"),
+    ("what", "edit"),
     [
-        ("image", {"name": "server", "image": "registry.k8s.io/pause:3.10"}),
-        ("container", STRANGER),
-        ("variable", {"name": "server", "env": [{"name": "SOMABRAIN_LOG__LEVEL", "value": "debug"}]}),
+        ("image", {"containers": [{"name": "server", "image": "registry.k8s.io/pause:3.10"}]}),
+        ("container", {"containers": [STRANGER]}),
+        ("variable", {"containers": [{"name": "server", "env": [{"name": "SOMABRAIN_LOG__LEVEL", "value": "debug"}]}]}),
+        ("volume", {"volumes": [{"name": "mine", "emptyDir": {}}]}),
     ],
 )
-async def test_an_edit_by_hand_is_put_back(served: Brain, what: str, container: dict[str, Any]) -> None:
-    """A changed image, an added container and an added variable are gone from the Deployment within seconds."""
+async def test_an_edit_by_hand_is_put_back(served: Brain, what: str, edit: dict[str, Any]) -> None:
+    """A changed image and an added container, variable or volume are gone from the Deployment within seconds."""
     before = await asyncio.to_thread(served.deployment)
-    patch = json.dumps({"spec": {"template": {"spec": {"containers": [container]}}}})
+    patch = json.dumps({"spec": {"template": {"spec": edit}}})
     await asyncio.to_thread(
         served.kubectl, "patch", "deployment", f"{served.name}-server", "-n", served.namespace, "-p", patch
     )

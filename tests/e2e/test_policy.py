@@ -12,6 +12,7 @@ from somabrain_client.errors import CallError, PermissionDeniedError
 from tests.e2e.conftest import Measured
 from tests.e2e.support.brains import Brain
 from tests.e2e.support.chaos import Chaos
+from tests.e2e.support.waiting import eventually
 
 KEPT_S = 5
 POLICY = """package sb.policy
@@ -29,10 +30,27 @@ reasons contains "archive_is_kept: nothing in the archive is forgotten" if forbi
 """
 
 
-async def test_a_rule_that_denies_is_named(brain: Brain) -> None:
-    """A policy of the resource's own denies what it says, with the rule's name, and allows the rest."""
-    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "rules"}, "data": {"sb.rego": POLICY}}
-    await asyncio.to_thread(brain.kubectl.apply, brain.namespace, config)
+def put_policy(brain: Brain, words: str) -> None:
+    """Make the ConfigMap of the policy, or change it."""
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "rules"}, "data": {"sb.rego": words}}
+    brain.kubectl.apply(brain.namespace, config)
+
+
+def servers(brain: Brain) -> dict[str, bool]:
+    """Of each pod, whether its server has started."""
+    statuses = {pod["metadata"]["name"]: pod["status"].get("containerStatuses", []) for pod in brain.pods()}
+    return {
+        name: any(each["name"] == "server" and each.get("started") for each in found)
+        for name, found in statuses.items()
+    }
+
+
+async def test_a_rule_that_denies_is_named_and_one_that_cannot_be_read_reaches_no_caller(brain: Brain) -> None:
+    """A policy of the resource's own denies what it says, with the rule's name, and allows the rest.
+
+    With a policy that OPA cannot read, the new pod's server does not even start, and the old pod serves on.
+    """
+    await asyncio.to_thread(put_policy, brain, POLICY)
     await asyncio.to_thread(brain.apply, opa={"policy": {"configMapRef": {"name": "rules"}}})
     await brain.ready()
     async with brain.client() as client:
@@ -42,6 +60,11 @@ async def test_a_rule_that_denies_is_named(brain: Brain) -> None:
         with pytest.raises(PermissionDeniedError, match="archive_is_kept"):
             await client.forget(kept.name)
         await client.forget(free.name)
+        (old,) = await asyncio.to_thread(servers, brain)
+        await asyncio.to_thread(put_policy, brain, "package sb.policy\nallow if {")
+        await brain.until("Degraded", "True", "opa")
+        await eventually(lambda: servers(brain), lambda now: len(now) == 2, "no new pod")
+        assert [name for name, started in servers(brain).items() if started] == [old]
         assert (await client.get(kept.name)).text == "The contract of 1988."
 
 

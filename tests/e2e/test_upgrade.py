@@ -42,6 +42,7 @@ async def test_a_migration_that_fails_changes_nothing_for_callers(
             await asyncio.to_thread(brain.apply, image=image, migration=_migration(backoffLimit=0))
             said = await brain.until("Migrated", "False", "division by zero", timeout_s=60)
             await brain.until("Degraded", "True", "division by zero")
+            await brain.until("ConfigValid", "True", f"Whether {image} is older than")  # its tag is no SemVer
             await brain.until("Available", "True")
             await book.more(10)
             assert [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)] == old

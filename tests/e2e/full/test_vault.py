@@ -17,6 +17,7 @@ from tests.e2e.support.database import INFRA, Database
 
 pytestmark = pytest.mark.timeout(600)
 OTHERS = ("redis", "etcd", "kafka", "auth", "collector")
+FILE = "/run/somabrain/secrets/SOMABRAIN_POSTGRES_DSN"
 KEYS = {"app-dsn": "SOMABRAIN_POSTGRES_DSN", "worker-dsn": "SOMABRAIN_WORKER_DSN", "owner-dsn": "SOMABRAIN_OWNER_DSN"}
 
 
@@ -80,12 +81,19 @@ def brain(vault: Vault, dsns: dict[str, str], kubectl: Kubectl, node_address: st
 
 
 async def test_it_serves_and_kubernetes_holds_no_secret(brain: Brain) -> None:
-    """Neither a Secret nor a pod's specification has a connection string; a memory is kept and found."""
+    """Neither a Secret nor a pod's specification has a connection string; a memory is kept and found.
+
+    The agent that read them has ended, and what it wrote lies in memory alone.
+    """
     secrets = await asyncio.to_thread(brain.kubectl.get, brain.namespace, "secrets")
     assert secrets["items"] == []
     for kind in ("pods", "jobs", "deployments", "configmaps"):
         found = await asyncio.to_thread(brain.kubectl.get, brain.namespace, kind)
         assert "postgresql://" not in str(found)
+    (pod,) = await asyncio.to_thread(brain.pods)
+    (agent,) = (each for each in pod["status"]["initContainerStatuses"] if each["name"] == "vault")
+    assert agent["state"]["terminated"]["exitCode"] == 0
+    assert (await asyncio.to_thread(lies_on, brain, pod["metadata"]["name"])) == "tmpfs"
     async with brain.client() as client:
         await client.create_namespace("notes")
         await client.remember("notes", "The key is under the third stone.")
@@ -112,8 +120,16 @@ async def test_a_path_that_fails_keeps_the_old_pods_and_is_named(
 
 def reads(brain: Brain, pod: str) -> str:
     """Return the app's connection string that a pod was given."""
-    file = "/run/somabrain/secrets/SOMABRAIN_POSTGRES_DSN"
-    return brain.kubectl("exec", "-n", brain.namespace, pod, "-c", "server", "--", "cat", file)
+    return inside(brain, pod, "cat", FILE)
+
+
+def lies_on(brain: Brain, pod: str) -> str:
+    """Return the file system that holds it."""
+    return inside(brain, pod, "stat", "--file-system", "--format=%T", FILE).strip()
+
+
+def inside(brain: Brain, pod: str, *words: str) -> str:
+    return brain.kubectl("exec", "-n", brain.namespace, pod, "-c", "server", "--", *words)
 
 
 async def test_another_version_has_the_pods_read_anew(brain: Brain, vault: Vault, dsns: dict[str, str]) -> None:

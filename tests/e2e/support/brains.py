@@ -82,6 +82,17 @@ class Brain:
         """Wait until it serves what its spec asks for."""
         await self.until("Ready", "True", timeout_s=timeout_s)
 
+    async def edited_by_hand(self) -> None:
+        """Give its Service another label by hand, and wait until the operator has put its own back."""
+        of, label = ("service", f"{self.name}-grpc"), "app.kubernetes.io/part-of"
+        words = ("label", *of, "-n", self.namespace, f"{label}=mine", "--overwrite")
+        await asyncio.to_thread(self.kubectl, *words)
+        await eventually(
+            lambda: self.kubectl.get(self.namespace, *of)["metadata"]["labels"][label],
+            lambda now: now == "somabrain",
+            "the label was not put back",
+        )
+
     def deployment(self) -> Object:
         """Return the Deployment of the service."""
         return self.kubectl.get(self.namespace, "deployment", f"{self.name}-server")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from examples.kubectl import Kubectl, Object
@@ -14,6 +14,13 @@ POD = "signals"
 SCRIPT = """
 for p in /proc/[0-9]*; do
   if grep -qs "$1" "$p/cgroup"; then kill "-$2" "${p#/proc/}" && echo "${p#/proc/}"; fi
+done
+"""
+
+# The same processes; /proc/NUMBER/root is what such a process sees as /.
+PROCESSES = """
+for p in /proc/[0-9]*; do
+  if grep -qs "$1" "$p/cgroup"; then echo "${p#/proc/}"; fi
 done
 """
 
@@ -66,9 +73,22 @@ class Chaos:
         Raises:
             AssertionError: there was none.
         """
-        words = ("sh", "-c", SCRIPT, "sh", container_id(pod, container), signal)
-        hit = self.kubectl("exec", "-n", self.namespace, POD, "--", *words)
+        hit = self.run("sh", "-c", SCRIPT, "sh", container_id(pod, container), signal)
         assert hit.strip(), f"no process of {pod['metadata']['name']}/{container} got SIG{signal}"
+
+    def processes(self, pod: Object, container: str) -> list[str]:
+        """Return the number of each process of a container, as the node counts them.
+
+        Raises:
+            AssertionError: there was none.
+        """
+        found = self.run("sh", "-c", PROCESSES, "sh", container_id(pod, container)).split()
+        assert found, f"{pod['metadata']['name']}/{container} has no process"
+        return found
+
+    def run(self, *words: str) -> str:
+        """Run a program as root among all processes of the node, and return what it printed."""
+        return self.kubectl("exec", "-n", self.namespace, POD, "--", *words)
 
     def kill_component(self, name: str) -> None:
         """Kill a process of the node by its name, in a second; whoever keeps it running starts it again.
@@ -76,7 +96,7 @@ class Chaos:
         Raises:
             AssertionError: there was none.
         """
-        hit = self.kubectl("exec", "-n", self.namespace, POD, "--", "sh", "-c", COMPONENT, "sh", name)
+        hit = self.run("sh", "-c", COMPONENT, "sh", name)
         assert hit.strip(), f"no process of the node is called {name}"
 
     @asynccontextmanager
@@ -97,7 +117,28 @@ class Chaos:
         (ours,) = (line.split() for line in rules.splitlines() if address in line.split() and "REJECT" in line)
         assert int(ours[0]), f"{address} sent nothing to port {port} while it was cut"
 
+    @contextmanager
+    def frozen(self, address: str, port: int) -> Iterator[None]:
+        """Until the end of the block a pod hears nothing more over its connections to a port of the node.
+
+        They stay open, and later ones work: as behind a load balancer that forgot them.
+        """
+        open_now = self._node("ss", "--no-header", "--numeric", "--tcp", "dst", address, "and", "sport", f":{port}")
+        peers = [line.split()[4].rpartition(":")[2] for line in open_now.splitlines()]
+        assert peers, f"{address} has no connection to port {port}"
+        rules = [("OUTPUT", "--destination", address, "--protocol", "tcp", "--sport", str(port), "--dport", peer,
+                  "--jump", "DROP") for peer in peers]  # fmt: skip
+        for rule in rules:
+            self._iptables("--insert", *rule)
+        try:
+            yield
+        finally:
+            for rule in rules:
+                self._iptables("--delete", *rule)
+
     def _iptables(self, *words: str) -> str:
-        """Run the node's own iptables, in its namespaces."""
-        inside = ("nsenter", "--target", "1", "--mount", "--net", "--", "iptables", "--wait")
-        return self.kubectl("exec", "-n", self.namespace, POD, "--", *inside, *words)
+        return self._node("iptables", "--wait", *words)
+
+    def _node(self, *words: str) -> str:
+        """Run a program of the node's own, in its namespaces."""
+        return self.run("nsenter", "--target", "1", "--mount", "--net", "--", *words)

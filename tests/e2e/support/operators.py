@@ -1,0 +1,126 @@
+"""The release of the operator with other values for a while, and each of its pods as it tells of itself."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from examples.kubectl import Kubectl, Object, run
+from somabrain_operator.cluster.kinds import BRAIN, CHILDREN, EVENT
+from tests.e2e.support.faults import OPERATOR
+
+CHART = "somabrain-operator"
+WRITES = "somabrain_operator_api_writes_total{"
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorPod:
+    """One operator."""
+
+    kubectl: Kubectl
+    name: str
+
+    def now(self) -> Object:
+        """Return the pod as it is."""
+        return self.kubectl.get(OPERATOR, "pod", self.name)
+
+    def restarts(self) -> int:
+        """Return how often the kubelet has started it anew."""
+        return sum(each["restartCount"] for each in self.now()["status"]["containerStatuses"])
+
+    def metrics(self) -> Mapping[str, float]:
+        """Return its metrics by name and labels, as they are written."""
+        where = f"/api/v1/namespaces/{OPERATOR}/pods/{self.name}:8080/proxy/metrics"
+        lines = (line for line in self.kubectl("get", "--raw", where).splitlines() if not line.startswith("#"))
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+    def log(self) -> str:
+        """Return all that it has logged."""
+        return self.kubectl("logs", "-n", OPERATOR, self.name, "--tail=-1")
+
+    def leads(self) -> bool:
+        """Return whether it says that it leads."""
+        return self.metrics()["somabrain_operator_leader"] == 1
+
+    def writes(self) -> Mapping[str, float]:
+        """Return how often it has written each kind, by kind and verb, the Lease apart."""
+        name = "somabrain_operator_api_writes_total{"
+        return {
+            labels: count
+            for labels, count in self.metrics().items()
+            if labels.startswith(name) and "Lease" not in labels
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The chart's release, whose values a test may replace."""
+
+    kubectl: Kubectl
+
+    def pods(self) -> list[OperatorPod]:
+        """Return the operators, without those that are leaving."""
+        return [OperatorPod(self.kubectl, name) for name, leaves in self._all().items() if not leaves]
+
+    def upgrade(self, *settings: str) -> None:
+        """Give it these values and no others, and wait until only pods with them are there."""
+        flags = [word for each in settings for word in ("--set", each)]
+        run("helm", "upgrade", CHART, f"helm/charts/{CHART}", "-n", OPERATOR, "--reset-values", *flags,
+            "--kubeconfig", str(self.kubectl.kubeconfig))  # fmt: skip
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until its pods are there and no other is."""
+        self.kubectl("rollout", "status", "-n", OPERATOR, f"deployment/{CHART}", "--timeout=120s", timeout_s=130)
+        for name in (name for name, leaves in self._all().items() if leaves):
+            self.kubectl("wait", "-n", OPERATOR, f"pod/{name}", "--for=delete", "--timeout=60s", timeout_s=70)
+
+    def _all(self) -> Mapping[str, bool]:
+        """Return the name of each pod, and whether it is leaving."""
+        found = self.kubectl.get(OPERATOR, "pods", "-l", f"app.kubernetes.io/name={CHART}")["items"]
+        return {pod["metadata"]["name"]: "deletionTimestamp" in pod["metadata"] for pod in found}
+
+
+class Right(NamedTuple):
+    """A verb on a resource."""
+
+    group: str
+    resource: str
+    verb: str
+
+
+def rights(kubectl: Kubectl, namespace: str) -> set[Right]:
+    """Return what the operator may do in a namespace beyond what every account may, its Lease apart."""
+    ours, anyone = (_rights(kubectl, namespace, account) for account in (f"{OPERATOR}:{CHART}", f"{OPERATOR}:default"))
+    return {right for right in ours - anyone if right.resource != "leases"}
+
+
+def _rights(kubectl: Kubectl, namespace: str, account: str) -> set[Right]:
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": namespace},
+    }
+    path, who = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", f"--as=system:serviceaccount:{account}"
+    told = json.loads(kubectl("create", "--raw", path, "-f", "-", who, stdin=json.dumps(review)))["status"]
+    return {
+        Right(group, resource, verb)
+        for rule in told["resourceRules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def used(writes: Mapping[str, float]) -> set[Right]:
+    """Return which rights an operator's writes needed."""
+    kinds = {**CHILDREN, EVENT.kind: EVENT, f"{BRAIN.kind}Status": replace(BRAIN, plural=f"{BRAIN.plural}/status")}
+    found = set()
+    for name in writes:
+        labels = dict(re.findall(r'(\w+)="(\w+)"', name))
+        kind, verb = kinds[labels["kind"]], labels["verb"]
+        found.add(Right(kind.group, kind.plural, "patch" if verb == "apply" else verb))
+    return found

@@ -1,0 +1,66 @@
+"""A node is drained: the budget lets one pod go at a time, and callers notice nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from examples.kubectl import CommandFailed
+from tests.e2e.support.brains import Brain
+from tests.e2e.support.waiting import eventually
+from tests.e2e.support.writers import writing
+
+SOME_DAY = "poddisruptionbudgets,networkpolicies"
+
+
+def evict(brain: Brain, pod: str) -> None:
+    """Ask for an eviction, as `kubectl drain` does.
+
+    Raises:
+        CommandFailed: it was refused.
+    """
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": brain.namespace}}
+    path = f"/api/v1/namespaces/{brain.namespace}/pods/{pod}/eviction"
+    brain.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+
+
+def names(brain: Brain) -> list[str]:
+    return [pod["metadata"]["name"] for pod in brain.pods()]
+
+
+async def test_one_of_two_pods_is_evicted_and_the_other_is_not(brain: Brain) -> None:
+    """The first drains while a client writes, and no call fails; once another is there, the second may go.
+
+    Budget and NetworkPolicy select these pods, and go when the spec names them no more. Whether a NetworkPolicy is
+    enforced is for the cluster's network to say; the local one does not.
+    """
+    await asyncio.to_thread(brain.apply, replicas=2, podDisruptionBudget={}, networkPolicy={})
+    await brain.until("Ready", "True", "2 of 2")
+    found = (await asyncio.to_thread(brain.kubectl.get, brain.namespace, SOME_DAY))["items"]
+    first, second = await asyncio.to_thread(brain.pods)
+    selected = {each["kind"]: each["spec"].get("selector") or each["spec"]["podSelector"] for each in found}
+    assert set(selected) == {"PodDisruptionBudget", "NetworkPolicy"}
+    for selector in selected.values():
+        assert selector["matchLabels"].items() <= first["metadata"]["labels"].items()
+    first, second = (pod["metadata"]["name"] for pod in (first, second))
+    async with brain.client() as client:
+        await client.create_namespace("log")
+        async with writing(client, "log") as book:
+            await book.more(10)
+            await asyncio.to_thread(evict, brain, first)
+            with pytest.raises(CommandFailed, match="would violate the pod's disruption budget"):
+                await asyncio.to_thread(evict, brain, second)
+            await eventually(
+                lambda: names(brain), lambda now: len(now) == 2 and first not in now and second in now, "no new pod"
+            )
+            await brain.until("Ready", "True", "2 of 2")
+            await asyncio.to_thread(evict, brain, second)
+            await book.more(20)
+        assert book.failures == []
+        assert await book.missing(client, "log") == []
+    await asyncio.to_thread(brain.apply, replicas=2)
+    await eventually(
+        lambda: brain.kubectl.get(brain.namespace, SOME_DAY)["items"], lambda left: left == [], "they are not pruned"
+    )

@@ -1,0 +1,87 @@
+"""Transitions are told once: as events in the words of the conditions, and in the operator's metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from examples.kubectl import Kubectl
+from tests.e2e.support.brains import Brain
+from tests.e2e.support.operators import WRITES, OperatorPod, Release
+from tests.e2e.support.waiting import eventually
+
+QUIET_S = 3
+BROKEN = {"image": "ghcr.io/somabrain/somabrain-service:no-such-tag", "migration": {"enabled": False}}
+MADE = Counter({"Normal Migrated": 1, "Normal Available": 1, "Normal Ready": 1})
+TOLD = {
+    "Succeeded": "Migrated", "PodsReady": "Available", "Serving": "Ready", "RollingOut": "Not ready",
+    "PodsNotReady": "Degraded", "AsExpected": "Mended", "DriftPutBack": "Put back",
+}  # fmt: skip
+"""Which transition a reason tells of here."""
+
+
+def told(brain: Brain) -> Counter[str]:
+    """Count the events of the resource by type and transition."""
+    of = ("--field-selector", f"involvedObject.kind=SomaBrain,involvedObject.name={brain.name}")
+    events = brain.kubectl.get(brain.namespace, "events", *of)["items"]
+    return Counter(f"{each['type']} {TOLD[each['reason']]}" for each in events for _ in range(each["count"]))
+
+
+async def until_told(brain: Brain, expected: Counter[str]) -> None:
+    await eventually(lambda: told(brain), lambda now: now == expected, f"not told: {expected}", timeout_s=20)
+
+
+async def test_each_transition_is_one_event(brain: Brain, kubectl: Kubectl) -> None:
+    """Made, broken, mended, edited by hand: each is told once, and at rest nothing is told or written at all."""
+    (operator,) = await asyncio.to_thread(Release(kubectl).pods)
+    await asyncio.to_thread(brain.apply)
+    await brain.ready()
+    await until_told(brain, expected := MADE)
+
+    await asyncio.to_thread(brain.apply, **BROKEN)
+    await brain.until("Degraded", "True", "no-such-tag")
+    await until_told(brain, expected := expected + Counter({"Warning Degraded": 1, "Normal Not ready": 1}))
+    assert await judged(operator, brain) == {"Ready": 0, "Available": 1, "Degraded": 1, "Migrated": -1}
+
+    await asyncio.to_thread(brain.apply)
+    await brain.ready()
+    mended = {"Normal Mended": 1, "Normal Ready": 1, "Normal Migrated": 1}  # as nobody looked while it was skipped
+    await until_told(brain, expected := expected + Counter(mended))
+    assert await judged(operator, brain) == {"Ready": 1, "Available": 1, "Degraded": 0, "Migrated": 1}
+
+    before = await asyncio.to_thread(operator.writes)
+    await brain.edited_by_hand()
+    await until_told(brain, expected := expected + Counter({"Normal Put back": 1}))
+    after = await asyncio.to_thread(operator.writes)
+    added = {name.removeprefix(WRITES): after[name] - before.get(name, 0) for name in after}
+    assert {name: more for name, more in added.items() if more} == {
+        'kind="Service",verb="apply"}': 1,
+        'kind="Event",verb="create"}': 1,
+    }
+    await asyncio.sleep(QUIET_S)
+    assert await asyncio.to_thread(operator.writes) == after
+    assert await asyncio.to_thread(told, brain) == expected
+
+
+async def judged(operator: OperatorPod, brain: Brain) -> dict[str, float]:
+    """What the operator's metrics say of a resource."""
+    metrics = await asyncio.to_thread(operator.metrics)
+    of = f'somabrain_operator_condition{{name="{brain.name}",namespace="{brain.namespace}",type='
+    return {kind: metrics[f'{of}"{kind}"}}'] for kind in ("Ready", "Available", "Degraded", "Migrated")}
+
+
+async def test_the_operator_tells_what_it_does(served: Brain, kubectl: Kubectl) -> None:
+    """Reconciles by outcome and how long they took, what waits, what was written, who leads."""
+    (operator,) = await asyncio.to_thread(Release(kubectl).pods)
+    before = await asyncio.to_thread(operator.metrics)
+    await served.edited_by_hand()
+    metrics = await asyncio.to_thread(operator.metrics)
+    for counted in (
+        'reconciles_total{outcome="ok"}',
+        "reconcile_duration_seconds_count",
+        'api_writes_total{kind="Service",verb="apply"}',
+    ):
+        name = f"somabrain_operator_{counted}"
+        assert metrics[name] > before.get(name, 0)
+    assert metrics["somabrain_operator_leader"] == 1
+    assert {"somabrain_operator_queue_depth", "somabrain_operator_queue_oldest_seconds"} <= metrics.keys()

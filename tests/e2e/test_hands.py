@@ -1,0 +1,66 @@
+"""What people do with kubectl: hibernate, edit, scale, wait, pause."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from functools import partial
+from operator import eq
+
+from examples.kubectl import Object
+from tests.e2e.support.brains import Brain
+from tests.e2e.support.waiting import eventually
+
+KEPT = 3
+"""Earlier templates that can be gone back to."""
+EDITS = KEPT + 2
+
+
+def templates(brain: Brain) -> list[Object]:
+    """Each template that is still known, as a ReplicaSet."""
+    ours = ("-l", f"app.kubernetes.io/instance={brain.name}")
+    return list(brain.kubectl.get(brain.namespace, "replicasets", *ours)["items"])
+
+
+def revision(brain: Brain) -> int:
+    return int(brain.deployment()["metadata"]["annotations"]["deployment.kubernetes.io/revision"])
+
+
+async def test_hibernated_edited_and_woken_by_kubectl_it_serves(brain: Brain) -> None:
+    """Five edits cost no pod and leave three templates to go back to; `kubectl scale` wakes it, `kubectl wait` sees it.
+
+    Neither edits nor scaling migrate again.
+    """
+    await asyncio.to_thread(brain.apply, replicas=0)
+    await brain.until("Available", "False", "spec.replicas is 0: nothing serves; the memories are kept.")
+    jobs = ("jobs", "-o", "name")
+    migrated = await asyncio.to_thread(brain.kubectl, "get", *jobs, "-n", brain.namespace)
+    for size in range(3, 3 + EDITS):
+        before = await asyncio.to_thread(revision, brain)
+        await asyncio.to_thread(brain.apply, replicas=0, config={"poolSize": size})
+        await eventually(partial(revision, brain), partial(eq, before + 1), "no new template", every_s=0.1)
+    await eventually(lambda: templates(brain), lambda found: len(found) == KEPT + 1, "old templates stay")
+    assert await asyncio.to_thread(brain.pods) == []
+    of = ("sb", brain.name, "-n", brain.namespace)
+    await asyncio.to_thread(brain.kubectl, "scale", *of, "--replicas=1")
+    await asyncio.to_thread(brain.kubectl, "wait", *of, "--for=condition=Ready", "--timeout=90s", timeout_s=100)
+    assert len(await asyncio.to_thread(brain.pods)) == 1
+    assert await asyncio.to_thread(brain.kubectl, "get", *jobs, "-n", brain.namespace) == migrated
+    async with brain.client() as client:
+        await client.create_namespace("awake")
+
+
+async def test_paused_it_is_left_alone_and_then_put_right(served: Brain) -> None:
+    """An edit by hand stays while `spec.paused` says so, and the status says that it waits."""
+    await asyncio.to_thread(served.apply, paused=True)
+    await served.until("Paused", "True")
+    name, patch = f"{served.name}-server", json.dumps({"spec": {"revisionHistoryLimit": 7}})
+    await asyncio.to_thread(served.kubectl, "patch", "deployment", name, "-n", served.namespace, "-p", patch)
+    await served.until("Progressing", "False", "nothing is changed while it is paused")
+    assert (await asyncio.to_thread(served.deployment))["spec"]["revisionHistoryLimit"] == 7
+    await asyncio.to_thread(served.apply)
+    await eventually(
+        lambda: served.deployment()["spec"]["revisionHistoryLimit"], lambda now: now == KEPT, "it is not put right"
+    )
+    await served.until("Paused", "False")
+    await served.ready()

@@ -1,0 +1,148 @@
+"""Several operators, one whose watches are frozen, one for some namespaces only: which of them writes, and what."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import yaml
+
+from examples.kubectl import Kubectl
+from somabrain_local.crds import prometheus_operator
+from tests.e2e.support.brains import Brain
+from tests.e2e.support.chaos import Chaos
+from tests.e2e.support.faults import OPERATOR
+from tests.e2e.support.operators import OperatorPod, Release, rights, used
+from tests.e2e.support.waiting import eventually
+
+PAIR = ("replicas=2", "operator.leaseSeconds=3", "operator.referencesSeconds=5")
+API = 6443
+MONITORING: dict[str, object] = {"serviceMonitor": {}, "rules": {}, "dashboard": {}}
+DEFINITIONS = ("servicemonitors.monitoring.coreos.com", "prometheusrules.monitoring.coreos.com")
+
+
+@pytest.fixture(scope="module")
+def release(kubectl: Kubectl, installed: None) -> Iterator[Release]:
+    """The operator's release, which is as it was afterwards."""
+    release = Release(kubectl)
+    yield release
+    release.upgrade()
+
+
+@pytest.fixture(scope="module")
+def pair(release: Release) -> list[OperatorPod]:
+    """Two operators, whose Lease is short."""
+    release.upgrade(*PAIR)
+    return release.pods()
+
+
+async def leader_and_other(pair: list[OperatorPod]) -> tuple[OperatorPod, OperatorPod]:
+    """Wait until exactly one of two leads."""
+    leads = await eventually(lambda: [each.leads() for each in pair], lambda now: sum(now) == 1, "not one leads")
+    leader, other = sorted(pair, key=lambda each: not leads[pair.index(each)])
+    return leader, other
+
+
+async def test_one_leads_and_another_takes_over_when_it_hangs_or_goes(
+    pair: list[OperatorPod], served: Brain, chaos: Chaos, kubectl: Kubectl
+) -> None:
+    """Edits are put back throughout. Who does not lead writes nothing, not even who led, hung, and woke up again."""
+    first, second = await leader_and_other(pair)
+    await served.edited_by_hand()
+    assert await asyncio.to_thread(second.writes) == {}
+    written, pod = await asyncio.to_thread(first.writes), await asyncio.to_thread(first.now)
+    await asyncio.to_thread(chaos.signal, "STOP", pod, "operator")
+    try:
+        await eventually(second.leads, bool, "nobody takes over from one that hangs")
+        await served.edited_by_hand()
+    finally:
+        await asyncio.to_thread(chaos.signal, "CONT", pod, "operator")
+    assert await leader_and_other([first, second]) == (second, first)
+    await served.edited_by_hand()
+    assert await asyncio.to_thread(first.writes) == written
+    await asyncio.to_thread(kubectl, "delete", "pod", second.name, "-n", OPERATOR, "--wait=false")
+    await eventually(first.leads, bool, "nobody takes over from one that goes")
+    await served.edited_by_hand()
+    assert await asyncio.to_thread(first.restarts) == 0
+
+
+@pytest.fixture(scope="module")
+def frozen(release: Release, pair: list[OperatorPod], chaos: Chaos) -> Iterator[OperatorPod]:
+    """The operator that does not lead, whose connections tell nothing more."""
+    release.settle()
+    _, other = asyncio.run(leader_and_other(release.pods()))
+    with chaos.frozen(other.now()["status"]["podIP"], API):
+        yield other
+
+
+@pytest.fixture
+def kinds(kubectl: Kubectl, tmp_path: Path) -> Iterator[Path]:
+    """The Prometheus operator's definitions, to be applied; at the end they are gone."""
+    found = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in prometheus_operator(tmp_path)]
+    wanted = tmp_path / "wanted.json"
+    items = [each for each in found if each["metadata"]["name"] in DEFINITIONS]
+    wanted.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    yield wanted
+    kubectl("delete", "--ignore-not-found", "-f", str(wanted))
+
+
+@pytest.mark.usefixtures("frozen")  # meanwhile: it takes half a minute until that is noticed
+async def test_monitoring_is_made_when_its_kinds_come_and_goes_with_the_words(served: Brain, kinds: Path) -> None:
+    """Until they come the status says what waits for what, and the service is Ready."""
+    await asyncio.to_thread(served.apply, monitoring=MONITORING)
+    await served.until("ConfigValid", "True", "The ServiceMonitor of spec.monitoring is not made yet")
+    await served.ready()
+    await asyncio.to_thread(served.kubectl, "apply", "--server-side", "-f", str(kinds))
+    known = ("wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{name}" for name in DEFINITIONS))
+    await asyncio.to_thread(served.kubectl, *known)
+    await eventually(partial(made, served), all, "not all is made")
+    await served.until("ConfigValid", "True", "The spec is valid.")
+    await asyncio.to_thread(served.apply)
+    await eventually(partial(made, served), lambda found: not any(found), "not all is pruned")
+
+
+def made(brain: Brain) -> list[bool]:
+    """Of each object of `spec.monitoring`, whether it is there."""
+    names = {"servicemonitor": "server", "prometheusrule": "server", "configmap": "dashboard"}
+    found = (brain.kubectl.find(brain.namespace, kind, f"{brain.name}-{name}") for kind, name in names.items())
+    return [each is not None for each in found]
+
+
+async def test_an_operator_whose_watches_are_frozen_is_started_anew(frozen: OperatorPod, kubectl: Kubectl) -> None:
+    """Its health owes an event of the Lease, which the kubelet's probe sees."""
+    await eventually(frozen.restarts, lambda count: count == 1, "it is not started anew", timeout_s=90)
+    of = f"involvedObject.name={frozen.name},reason=Unhealthy"
+    events = (await asyncio.to_thread(kubectl.get, OPERATOR, "events", "--field-selector", of))["items"]
+    assert any("Liveness probe failed" in each["message"] and "503" in each["message"] for each in events)
+
+
+async def test_it_reads_secrets_by_name_and_was_never_refused(release: Release, served: Brain) -> None:
+    """What it has written it was granted, word by word; no right is for all verbs or all kinds."""
+    await served.edited_by_hand()
+    granted = await asyncio.to_thread(rights, release.kubectl, served.namespace)
+    assert {right.verb for right in granted if right.resource == "secrets"} == {"get"}
+    assert not {right for right in granted if "*" in right}
+    for operator in await asyncio.to_thread(release.pods):
+        assert used(await asyncio.to_thread(operator.writes)) <= granted
+        assert "is forbidden: User" not in await asyncio.to_thread(operator.log)
+
+
+async def test_installed_for_one_namespace_it_can_and_does_nothing_elsewhere(
+    release: Release, served: Brain, brain: Brain, kubectl: Kubectl
+) -> None:
+    """Where it works it has the same rights as before; elsewhere none, and a SomaBrain there waits until it is back."""
+    before = await asyncio.to_thread(rights, kubectl, served.namespace)
+    await asyncio.to_thread(release.upgrade, f"watchNamespaces={{{served.namespace}}}")
+    assert await asyncio.to_thread(rights, kubectl, served.namespace) == before
+    assert await asyncio.to_thread(rights, kubectl, brain.namespace) == set()
+    await asyncio.to_thread(brain.apply, replicas=0, migration={"enabled": False})
+    await served.edited_by_hand()
+    assert "status" not in await asyncio.to_thread(brain.resource)
+    (operator,) = await asyncio.to_thread(release.pods)
+    assert "is forbidden: User" not in await asyncio.to_thread(operator.log)
+    await asyncio.to_thread(release.upgrade)
+    await brain.until("Available", "False", "spec.replicas is 0")

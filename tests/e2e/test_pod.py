@@ -1,0 +1,116 @@
+"""What runs: each process of a live pod as the kernel sees it, and each object as the API server has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from examples.kubectl import CommandFailed, Object
+from tests.e2e.support.brains import Brain
+from tests.e2e.support.chaos import Chaos
+from tests.e2e.support.operators import CHART
+
+CONTAINERS = ("server", "opa")
+UID = "10001"
+NONE, FILTERED = "0" * 16, "2"
+ISSUER = "/run/secrets/somabrain/issuer"
+LISTENS = "0A"
+"""The state of a socket in /proc/net/tcp."""
+ANYWHERE, LOOPBACK = {"00000000", "0" * 32}, {"0100007F"}
+
+
+@pytest.fixture(scope="module")
+def pod(served: Brain) -> Object:
+    """The one pod of a SomaBrain that serves."""
+    (found,) = served.pods()
+    return found
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_every_process_is_restricted(pod: Object, chaos: Chaos, container: str) -> None:
+    """No root, no capability, no way to new ones, a system call filter, and a root that cannot be written."""
+    for number in chaos.processes(pod, container):
+        lines = (line.partition(":") for line in chaos.run("cat", f"/proc/{number}/status").splitlines())
+        status = {name: value.split() for name, _, value in lines}
+        assert status["Uid"] == status["Gid"] == [UID] * 4
+        assert [status[each] for each in ("CapPrm", "CapEff", "CapBnd", "CapAmb")] == [[NONE]] * 4
+        assert (status["NoNewPrivs"], status["Seccomp"]) == (["1"], [FILTERED])
+        assert all("ro" in options for folder, options in mounts(chaos, number) if folder == "/")
+
+
+def mounts(chaos: Chaos, number: str) -> Iterator[tuple[str, list[str]]]:
+    """Each folder that is mounted for a process, and how; a token comes in no other way."""
+    for line in chaos.run("cat", f"/proc/{number}/mounts").splitlines():
+        _, folder, _, options, *_ = line.split()
+        yield folder, options.split(",")
+
+
+def test_the_server_writes_only_where_it_may(served: Brain, pod: Object) -> None:
+    """A file under /tmp, none beside the program."""
+    inside = ("exec", "-n", served.namespace, pod["metadata"]["name"], "-c", "server", "--", "touch")
+    served.kubectl(*inside, "/tmp/may")
+    with pytest.raises(CommandFailed, match="Read-only file system"):
+        served.kubectl(*inside, "/opt/may-not")
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_no_process_finds_a_token_of_the_api(pod: Object, chaos: Chaos, container: str) -> None:
+    """But for the one that the cluster's own issuer asks for, which the server alone has."""
+    for number in chaos.processes(pod, container):
+        folders = {folder for folder, _ in mounts(chaos, number) if "/run/secrets/" in folder}
+        assert folders == ({ISSUER} if container == "server" else set())
+
+
+def test_that_token_opens_nothing_of_the_namespace(served: Brain) -> None:
+    """Its account may ask for no object at all."""
+    account = f"system:serviceaccount:{served.namespace}:{served.name}-server"
+    for what in ("secrets", "configmaps", "pods", "somabrains.somabrain.io"):
+        with pytest.raises(CommandFailed) as refused:
+            served.kubectl("auth", "can-i", "get", what, "-n", served.namespace, f"--as={account}")
+        assert str(refused.value) == "no"
+
+
+def test_opa_decides_for_its_own_pod_alone(pod: Object, chaos: Chaos) -> None:
+    """Decisions are asked for on loopback; only its health is heard from outside. It stays while the server runs."""
+    (number, *_) = chaos.processes(pod, "opa")
+    heard = dict(listening(chaos.run("cat", f"/proc/{number}/net/tcp", f"/proc/{number}/net/tcp6")))
+    assert heard[8181] <= LOOPBACK
+    assert all(heard[port] <= ANYWHERE for port in (8282, 8080, 50052))
+    (opa,) = (each for each in pod["spec"]["initContainers"] if each["name"] == "opa")
+    assert opa["restartPolicy"] == "Always"
+
+
+def listening(tables: str) -> Iterator[tuple[int, set[str]]]:
+    """Each port that is listened on, and on which addresses."""
+    rows = [line.split() for line in tables.splitlines() if not line.lstrip().startswith("sl")]
+    sockets = [local.split(":") for _, local, _, state, *_ in rows if state == LISTENS]
+    for port in {port for _, port in sockets}:
+        yield int(port, 16), {address for address, other in sockets if other == port}
+
+
+def test_pods_are_spread_over_nodes(served: Brain, pod: Object) -> None:
+    """One node more or less, where there are several; here there is one, and the scheduler goes by the same words."""
+    (spread,) = pod["spec"]["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["maxSkew"]) == ("kubernetes.io/hostname", 1)
+    wanted, has = spread["labelSelector"]["matchLabels"], pod["metadata"]["labels"]
+    assert wanted.items() <= has.items()
+    assert wanted["app.kubernetes.io/instance"] == served.name
+
+
+def test_every_object_is_the_operators_and_goes_with_its_somabrain(served: Brain) -> None:
+    """One owner, one set of labels, and one manager that applied it."""
+    uid = served.resource()["metadata"]["uid"]
+    kinds = "deployments,services,configmaps,serviceaccounts,jobs"
+    ours = ("-l", f"app.kubernetes.io/instance={served.name}", "--show-managed-fields")
+    found = served.kubectl.get(served.namespace, kinds, *ours)["items"]
+    assert {each["kind"] for each in found} == {"Deployment", "Service", "ConfigMap", "ServiceAccount", "Job"}
+    for each in found:
+        metadata = each["metadata"]
+        (owner,) = metadata["ownerReferences"]
+        assert (owner["uid"], owner["controller"]) == (uid, True)
+        labels = {"name": "somabrain", "instance": served.name, "managed-by": CHART, "part-of": "somabrain"}
+        assert {f"app.kubernetes.io/{name}": value for name, value in labels.items()}.items() <= metadata[
+            "labels"
+        ].items()
+        assert ("Apply", CHART) in {(entry["operation"], entry["manager"]) for entry in metadata["managedFields"]}

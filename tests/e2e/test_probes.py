@@ -1,0 +1,64 @@
+"""The kubelet's probes: plain HTTP beside gRPC over TLS, and what they do with a server that hangs."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from pathlib import Path
+
+from somabrain_client import MemoryClient
+from somabrain_client.tls import Tls
+from somabrain_local.pki import Authority
+from tests.e2e.support.brains import Brain
+from tests.e2e.support.chaos import Chaos
+from tests.e2e.support.waiting import eventually
+
+IMPATIENT = {"livenessPeriodSeconds": 2, "livenessFailures": 2, "readinessPeriodSeconds": 1, "timeoutSeconds": 2}
+SECRET = "tls"
+
+
+def certify(brain: Brain, folder: Path) -> Tls:
+    """Make a certificate for the address that this machine reaches, put it into a Secret, and say whom to trust."""
+    authority = Authority.create(folder)
+    authority.issue_server(SECRET, "/CN=brain", [f"IP:{brain.node_address}"])
+    data = {f"tls.{end}": b64encode((folder / f"{SECRET}.{end}").read_bytes()).decode() for end in ("crt", "key")}
+    secret = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": {"name": SECRET}}
+    brain.kubectl.apply(brain.namespace, {**secret, "data": data})
+    return Tls(ca_file=authority.certificate)
+
+
+def receives_calls(brain: Brain) -> list[bool]:
+    """Of each endpoint of the Service, whether it gets calls."""
+    of = ("-l", f"kubernetes.io/service-name={brain.name}-grpc")
+    slices = brain.kubectl.get(brain.namespace, "endpointslices", *of)["items"]
+    return [each["conditions"]["ready"] for found in slices for each in found["endpoints"] or ()]
+
+
+def restarts(brain: Brain) -> int:
+    (pod,) = brain.pods()
+    return sum(each["restartCount"] for each in pod["status"]["containerStatuses"] if each["name"] == "server")
+
+
+async def test_a_server_that_hangs_gets_no_calls_and_is_started_anew(
+    brain: Brain, chaos: Chaos, tmp_path: Path
+) -> None:
+    """With TLS on the gRPC port, which the kubelet's own gRPC probes could not ask: HTTP on 8080 is all it needs."""
+    trusted = await asyncio.to_thread(certify, brain, tmp_path)
+    await asyncio.to_thread(
+        brain.apply, grpc={"tls": {"secretRef": {"name": SECRET}}}, probes=IMPATIENT, config={"drainSeconds": 1}
+    )
+    await brain.ready()
+    (pod,) = await asyncio.to_thread(brain.pods)
+    for path in ("livez", "ready"):
+        where = f"/api/v1/namespaces/{brain.namespace}/pods/{pod['metadata']['name']}:8080/proxy/{path}"
+        await asyncio.to_thread(brain.kubectl, "get", "--raw", where)
+    assert await asyncio.to_thread(receives_calls, brain) == [True]
+    await asyncio.to_thread(chaos.signal, "STOP", pod, "server")
+    await eventually(lambda: receives_calls(brain), lambda ready: ready == [False], "it still gets calls", every_s=0.1)
+    await brain.until("Available", "False", pod["metadata"]["name"])
+    await eventually(lambda: restarts(brain), lambda count: count == 1, "it is not started anew")
+    await brain.ready()
+    assert await asyncio.to_thread(receives_calls, brain) == [True]
+    token = await asyncio.to_thread(brain.kubectl.token, brain.namespace, "agent")
+    async with MemoryClient(await asyncio.to_thread(brain.address), token=token, tls=trusted) as client:
+        await client.create_namespace("again")
