@@ -29,15 +29,15 @@ def revision(brain: Brain) -> int:
 async def test_hibernated_edited_and_woken_by_kubectl_it_serves(brain: Brain) -> None:
     """Five edits cost no pod and leave three templates to go back to; `kubectl scale` wakes it, `kubectl wait` sees it.
 
-    Neither edits nor scaling migrate again.
+    Neither other resources nor more replicas migrate again.
     """
     await asyncio.to_thread(brain.apply, replicas=0)
     await brain.until("Available", "False", "spec.replicas is 0: nothing serves; the memories are kept.")
     jobs = ("jobs", "-o", "name")
     migrated = await asyncio.to_thread(brain.kubectl, "get", *jobs, "-n", brain.namespace)
-    for size in range(3, 3 + EDITS):
+    for edit in range(EDITS):
         before = await asyncio.to_thread(revision, brain)
-        await asyncio.to_thread(brain.apply, replicas=0, config={"poolSize": size})
+        await asyncio.to_thread(brain.apply, replicas=0, resources={"limits": {"memory": f"{900 + edit}Mi"}})
         await eventually(partial(revision, brain), partial(eq, before + 1), "no new template", every_s=0.1)
     await eventually(lambda: templates(brain), lambda found: len(found) == KEPT + 1, "old templates stay")
     assert await asyncio.to_thread(brain.pods) == []
