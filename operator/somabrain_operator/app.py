@@ -28,6 +28,7 @@ from somabrain_operator.cluster.listing import Listing
 from somabrain_operator.cluster.optional import OptionalKinds
 from somabrain_operator.cluster.probe import ReadinessProbe
 from somabrain_operator.election import Election
+from somabrain_operator.garbage import collect_when_idle
 from somabrain_operator.health import FROZEN_LEASES, Vitals, http_server, make_app
 from somabrain_operator.leadership import Seat
 from somabrain_operator.metrics import Metrics
@@ -123,7 +124,7 @@ async def running(told: Settings, log_in: Callable[[], kopf.ConnectionInfo | Non
         async with (
             http_server(told.http, make_app(metrics, vitals)) as port,
             election.released(),
-            _background(election.run(work)),
+            _background(election.run(work), collect_when_idle(lambda: not queue.oldest_s())),
         ):
             _log.info("operator started", http_port=port, namespaces=list(told.operator.namespaces) or "all")
             try:

@@ -1,0 +1,75 @@
+"""Full collections come while nothing is to be done, and not in the middle of work."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+from somabrain_operator.garbage import collect_when_idle
+
+
+class Cycle:
+    """What only a collection frees, and for its age only a full one."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+def old_garbage() -> weakref.ref[Cycle]:
+    cycle = Cycle()
+    gc.collect()
+    return weakref.ref(cycle)
+
+
+@asynccontextmanager
+async def collecting(is_idle: Callable[[], bool], longest_s: float = 60) -> AsyncIterator[None]:
+    task = asyncio.create_task(collect_when_idle(is_idle, every_s=0.01, longest_s=longest_s))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not holds():  # noqa: ASYNC110 - what is waited for has no event of its own
+            await asyncio.sleep(0.005)
+
+
+async def test_it_waits_until_nothing_is_to_be_done() -> None:
+    """Whatever is made meanwhile: Python alone would have come after some thousands of objects that stay."""
+    asked, idle = 0, False
+
+    def is_idle() -> bool:
+        nonlocal asked
+        asked += 1
+        return idle
+
+    old = old_garbage()
+    async with collecting(is_idle):
+        await until(lambda: asked > 0)
+        kept = [[] for _ in range(1_000_000)]  # type: list[list[object]]
+        assert old() is not None
+        idle = True
+        await until(lambda: old() is None)
+        assert len(kept) == 1_000_000
+
+
+async def test_work_that_never_ends_is_interrupted() -> None:
+    """Else what is garbage would grow as long as there is work."""
+    old = old_garbage()
+    async with collecting(lambda: False, longest_s=0.05):
+        await until(lambda: old() is None)
+
+
+async def test_afterwards_python_collects_as_before() -> None:
+    """The collector is the whole process's."""
+    before = gc.get_threshold()
+    async with collecting(lambda: True):
+        await until(lambda: gc.get_threshold() != before)
+    assert gc.get_threshold() == before
