@@ -18,6 +18,8 @@ from somabrain_operator.tree import Json, Manifest, items, mapping, text
 PAGE: Final = 100
 """Objects of one answer to a listing: so many are in memory at once, and the event loop is held up as long."""
 _MANAGER: Final = {"fieldManager": names.MANAGER}
+_FORCED: Final = {**_MANAGER, "force": "true", "fieldValidation": "Ignore"}
+"""An apply refuses fields that are not known in any case; looking for them once more costs a quarter of its time."""
 
 
 class Cluster:
@@ -138,7 +140,7 @@ class Cluster:
 
     async def _apply(self, kind: Kind, body: Manifest, subresource: str = "") -> Manifest:
         namespace, name = _namespace(body), text(body, "metadata", "name")
-        path, how = kind.path(namespace, name, subresource), {**_MANAGER, "force": "true"}
+        path, how = kind.path(namespace, name, subresource), _FORCED
         what = _what(kind, namespace, name)
         answer = await self._connection.ask(what, "PATCH", path, query=how, body=body, form=APPLY)
         self._count(f"{kind.kind}{subresource.capitalize()}", "apply")

@@ -1,0 +1,49 @@
+"""What the operator applies is what the API server knows, or it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import kopf
+import pytest
+
+from common.errors import Unavailable
+from somabrain_operator.cluster.api import Cluster
+from somabrain_operator.cluster.connection import connection, credentials
+from somabrain_operator.metrics import Metrics
+from tests.integration.operator.api import Api
+
+NONSENSE: dict[str, dict[str, Any]] = {
+    "ConfigMap": {"apiVersion": "v1", "nonsense": 1},
+    "Deployment": {
+        "apiVersion": "apps/v1",
+        "spec": {
+            "selector": {"matchLabels": {"a": "b"}},
+            "template": {
+                "metadata": {"labels": {"a": "b"}},
+                "spec": {"containers": [{"name": "server", "image": "server", "nonsense": 1}]},
+            },
+        },
+    },
+}
+
+
+@pytest.fixture
+async def cluster(account: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
+    monkeypatch.setenv("KUBECONFIG", str(account))
+    async with connection(lambda: credentials(kopf.OperatorSettings())) as opened:
+        yield Cluster(opened, Metrics())
+
+
+@pytest.mark.parametrize("kind", NONSENSE)
+async def test_a_field_that_the_api_server_does_not_know_is_refused(
+    cluster: Cluster, api: Api, namespace: str, kind: str
+) -> None:
+    """None is dropped silently, though the API server is not asked to look for them."""
+    manifest = {"kind": kind, "metadata": {"name": "x", "namespace": namespace}, **NONSENSE[kind]}
+    with pytest.raises(Unavailable, match=r"nonsense: field not declared in schema"):
+        await cluster.apply(manifest)
+    with pytest.raises(KeyError):
+        api.get(kind, "x", namespace)
