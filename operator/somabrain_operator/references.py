@@ -23,6 +23,8 @@ READS_PER_S: Final = 30
 """From it follows the pace: a read costs the API server about a millisecond. Jitter, which only shortens, makes it some
 40 a second; more are read where `longest_s` asks for it."""
 SHORTEST_S: Final = 5.0
+TICK_S: Final = 0.1
+"""So often it is seen which are due: those of one moment are looked at together, and an edit waits behind them."""
 
 
 def pace_s(references: int, longest_s: float) -> float:
@@ -65,7 +67,7 @@ class ReferenceWatch:
         """Look until cancelled, at each when it is due, so that the API server has as much to do at any time."""
         while True:
             self._pace_s = pace_s(sum(len(seen.found) for seen in self._seen.values()), self._longest_s)
-            await asyncio.sleep(self._pace_s / 50)
+            await asyncio.sleep(TICK_S)
             for key, seen in list(self._seen.items()):
                 if seen.due_s <= time.monotonic() and self._seen.get(key) is seen:  # it may have been acted upon since
                     self._seen[key] = replace(seen, due_s=self._due_s())
@@ -77,7 +79,8 @@ class ReferenceWatch:
     async def _look(self, key: Key, seen: _Seen, wake: Callable[[Key], None]) -> None:
         wanted = [each.reference for each in seen.found]
         try:
-            found = _shown(await resolve(self._cluster, key, seen.uid, wanted))
+            # What is old here wakes a key for nothing, or is seen at the next look; what is acted upon is read anew.
+            found = _shown(await resolve(self._cluster, key, seen.uid, wanted, newest=False))
         except SomaBrainError as exc:
             _log.warning("references not read", namespace=key.namespace, name=key.name, error=exc.message)
             return

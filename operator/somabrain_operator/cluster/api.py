@@ -20,6 +20,8 @@ PAGE: Final = 100
 _MANAGER: Final = {"fieldManager": names.MANAGER}
 _FORCED: Final = {**_MANAGER, "force": "true", "fieldValidation": "Ignore"}
 """An apply refuses fields that are not known in any case; looking for them once more costs a quarter of its time."""
+_LAST_HEARD: Final = {"resourceVersion": "0"}
+"""Out of the API server's memory, without asking etcd."""
 
 
 class Cluster:
@@ -30,10 +32,11 @@ class Cluster:
         self._connection = connection
         self._metrics = metrics
 
-    async def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
-        """Return an object, or None when there is none."""
+    async def get(self, kind: Kind, namespace: str, name: str, *, newest: bool = True) -> Manifest | None:
+        """Return an object, or None when there is none; not `newest`: as the API server last heard of it."""
+        what, how = _what(kind, namespace, name), {} if newest else _LAST_HEARD
         try:
-            return await self._connection.ask(_what(kind, namespace, name), "GET", kind.path(namespace, name))
+            return await self._connection.ask(what, "GET", kind.path(namespace, name), query=how)
         except NotFound:
             return None
 

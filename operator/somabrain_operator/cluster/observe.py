@@ -96,7 +96,9 @@ def wanted_by(brain: Brain) -> tuple[Reference, ...]:
     return () if brain.spec is None else references_of(brain.spec)
 
 
-async def resolve(cluster: Cluster, key: Key, salt: str, wanted: Iterable[Reference]) -> tuple[Resolved, ...]:
+async def resolve(
+    cluster: Cluster, key: Key, salt: str, wanted: Iterable[Reference], *, newest: bool = True
+) -> tuple[Resolved, ...]:
     """Return Secrets and ConfigMaps as hashes of the keys that are used.
 
     Args:
@@ -104,14 +106,15 @@ async def resolve(cluster: Cluster, key: Key, salt: str, wanted: Iterable[Refere
         key: whose they are.
         salt: of the hashes, the SomaBrain's uid.
         wanted: which.
+        newest: or, for less, as the API server last heard of them.
     """
-    return tuple(await asyncio.gather(*(_resolve(cluster, key, salt, each) for each in wanted)))
+    return tuple(await asyncio.gather(*(_resolve(cluster, key, salt, each, newest=newest) for each in wanted)))
 
 
-async def _resolve(cluster: Cluster, key: Key, salt: str, reference: Reference) -> Resolved:
+async def _resolve(cluster: Cluster, key: Key, salt: str, reference: Reference, *, newest: bool) -> Resolved:
     kind = SECRET if reference.kind == "Secret" else CONFIG_MAP
     try:
-        found = await cluster.get(kind, key.namespace, reference.name)
+        found = await cluster.get(kind, key.namespace, reference.name, newest=newest)
     except PermissionDenied as exc:
         return Resolved(reference, exists=False, refusal=exc.message)
     if found is None:
