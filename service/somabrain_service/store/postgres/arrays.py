@@ -1,8 +1,9 @@
-"""Arrays of numbers as PostgreSQL reads them, without a Python object a number on the way."""
+"""Arrays as PostgreSQL reads them, without the driver's look at each element."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,26 @@ def teach(connection: psycopg.AsyncConnection[Any]) -> None:
     connection.adapters.register_dumper(np.ndarray, _Float4Dumper)
 
 
-def bigints(numbers: Iterable[int]) -> str:
-    """Whole numbers, for CAST(... AS bigint[])."""
-    return f"{{{','.join(map(str, numbers))}}}"
+def texts(values: Iterable[str]) -> str:
+    """Texts, for CAST(... AS text[])."""
+    quoted = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
+    return _array(f'"{value}"' for value in quoted)
+
+
+def blobs(values: Iterable[bytes]) -> str:
+    """Bytes, for CAST(... AS bytea[])."""
+    return _array(f'"\\\\x{value.hex()}"' for value in values)
+
+
+def numbers(values: Iterable[float | None]) -> str:
+    """Numbers or truth values, for a CAST to an array of their type."""
+    return _array("NULL" if value is None else str(value) for value in values)
+
+
+def times(values: Iterable[datetime | None]) -> str:
+    """Aware times, for CAST(... AS timestamptz[])."""
+    return _array("NULL" if value is None else value.isoformat() for value in values)
+
+
+def _array(elements: Iterable[str]) -> str:
+    return f"{{{','.join(elements)}}}"

@@ -23,7 +23,7 @@ from somabrain_service.domain.contiguity import REACH
 from somabrain_service.domain.lexical import K1, B, Postings
 from somabrain_service.domain.scoring import Candidates
 from somabrain_service.store.postgres import filters
-from somabrain_service.store.postgres.arrays import bigints
+from somabrain_service.store.postgres.arrays import numbers
 from somabrain_service.store.protocols import Search
 
 MOST_VECTORS = 50_000
@@ -136,7 +136,7 @@ async def _postings(
     """Where the terms occur in the memories of these ids, which are in order."""
     found: Sequence[Row[Any]] = ()
     if len(ids) and terms:
-        asked = {"ns": values["ns"], "terms": list(terms), "ids": bigints(ids)}
+        asked = {"ns": values["ns"], "terms": list(terms), "ids": numbers(ids)}
         found = (await connection.execute(_POSTINGS, asked)).all()
     memory, term, tf = zip(*found, strict=True) if found else ((), (), ())
     number = {term: i for i, term in enumerate(terms)}

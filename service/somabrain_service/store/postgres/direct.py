@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any
 
 import psycopg
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import Span, SpanKind
+from psycopg.pq import TransactionStatus
 from sqlalchemy import TextClause, text
 from sqlalchemy.dialects.postgresql.psycopg import PGDialectAsync_psycopg
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from common.utils import trace
 
@@ -54,38 +56,55 @@ class Found:
         return value
 
 
+Statement = tuple[TextClause, Mapping[str, object]]
+
+
 class DirectConnection(AsyncConnection):
     """A connection of the pool. Transactions are the driver's: the first statement begins one, `commit` ends it."""
+
+    def __init__(self, engine: AsyncEngine, *ahead: Statement) -> None:
+        """`ahead`: what is executed with the first statement, before it."""
+        super().__init__(engine)
+        self._ahead = ahead
 
     async def execute(  # type: ignore[override]  # one of its forms, and rows of the driver
         self, statement: TextClause, parameters: Mapping[str, object] | None = None
     ) -> Any:
-        """Execute a statement.
+        """Execute a statement; errors are those of `execute_all`."""
+        (found,) = await self.execute_all((statement, parameters or {}))
+        return found
+
+    async def execute_all(self, *statements: Statement) -> list[Any]:
+        """Execute statements one after another, all of them sent at once: together they wait once for the answers.
 
         Raises:
-            psycopg.Error: it failed.
+            psycopg.Error: the first that failed; those after it did not happen.
             DBAPIError: the connection is gone; the pool knows.
         """
-        sql = _compiled(statement.text)
-        operation = sql.split(maxsplit=1)[0]
-        described = {"db.system.name": "postgresql", "db.operation.name": operation, "db.query.text": sql}
-        span = trace.begin(f"{operation} postgresql", SpanKind.CLIENT, described)
+        given = [(_compiled(statement.text), values) for statement, values in (*self._ahead, *statements)]
+        spans = [_span(sql) for sql, _ in given]
         try:
-            cursor = self._driver.cursor(row_factory=_named)
-            await cursor.execute(sql, parameters or {})
-            result = cursor.pgresult
-            rows = await cursor.fetchall() if result is not None and result.nfields else []
-            return Found(rows, cursor.rowcount)
+            # A BEGIN that is still to come is one statement more.
+            alone = len(given) == 1 and self._driver.info.transaction_status is not TransactionStatus.IDLE
+            async with nullcontext() if alone else self._driver.pipeline():
+                cursors = [await self._send(sql, values) for sql, values in given]
+            self._ahead = ()
+            return [await _found(cursor) for cursor in cursors[-len(statements) :]]
         except psycopg.Error as exc:
-            if span is not None:
-                trace.fail(span, exc)
+            for span in spans:
+                if span is not None:
+                    trace.fail(span, exc)
             if self._driver.closed:
                 # Let SQLAlchemy find that out, too: it takes what else died out of the pool.
                 await super().execute(_ALIVE)
             raise
         finally:
-            if span is not None:
-                span.end()
+            for span in spans:
+                if span is not None:
+                    span.end()
+
+    async def _send(self, sql: str, values: Mapping[str, object]) -> psycopg.AsyncCursor[Any]:
+        return await self._driver.cursor(row_factory=_named).execute(sql, values)
 
     async def commit(self) -> None:
         """End the driver's transaction."""
@@ -97,6 +116,17 @@ class DirectConnection(AsyncConnection):
         driver = self.sync_connection.connection.driver_connection
         assert isinstance(driver, psycopg.AsyncConnection)  # noqa: S101 - it is what the engine was given
         return driver
+
+
+def _span(sql: str) -> Span | None:
+    operation = sql.split(maxsplit=1)[0]
+    described = {"db.system.name": "postgresql", "db.operation.name": operation, "db.query.text": sql}
+    return trace.begin(f"{operation} postgresql", SpanKind.CLIENT, described)
+
+
+async def _found(cursor: psycopg.AsyncCursor[Any]) -> Found:
+    result = cursor.pgresult
+    return Found(await cursor.fetchall() if result is not None and result.nfields else [], cursor.rowcount)
 
 
 @lru_cache(maxsize=1024)

@@ -129,15 +129,15 @@ class Transactions:
         pool = self._writer.pool
         return (pool.checkedin(), pool.checkedout()) if isinstance(pool, QueuePool) else (0, 0)
 
-    async def write(self, tenant: TenantId, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def write(self, tenant: TenantId, work: Callable[[DirectConnection], Awaitable[T]]) -> T:
         """Run `work`, more than once when it lost a race, and commit."""
         for attempt in range(1, ATTEMPTS + 1):
             committing = False
             try:
-                async with DirectConnection(self._writer) as connection:
-                    traced = traceparent()
-                    enter = _ENTER_TRACED if traced else _ENTER
-                    await connection.execute(enter, {"tenant": str(tenant), "traceparent": traced})
+                traced = traceparent()
+                enter = _ENTER_TRACED if traced else _ENTER
+                values = {"tenant": str(tenant), "traceparent": traced}
+                async with (connection := DirectConnection(self._writer, (enter, values))):
                     result = await work(connection)
                     committing = True
                     await connection.commit()

@@ -20,7 +20,7 @@ from somabrain_service.domain.idempotency import RequestKey, another_body
 from somabrain_service.domain.names import MemoryId, NamespaceName, TenantId
 from somabrain_service.domain.tokens import Moment
 from somabrain_service.store.postgres import namespaces, requests, rows
-from somabrain_service.store.postgres.arrays import bigints
+from somabrain_service.store.postgres.arrays import numbers
 from somabrain_service.store.postgres.faults import Retry
 from somabrain_service.store.postgres.writing import ChangeType
 from somabrain_service.store.protocols import Erased
@@ -189,10 +189,10 @@ async def raise_version(
         "text_bytes": gone.text_bytes,
         "tokens": gone.tokens,
         "vectors": gone.vectors,
-        "ids": bigints(gone.ids),
-        "revisions": bigints(gone.revisions),
+        "ids": numbers(gone.ids),
+        "revisions": numbers(gone.revisions),
         "terms": list(gone.terms),
-        "dfs": bigints(list(gone.terms.values())),
+        "dfs": numbers(list(gone.terms.values())),
     }
     raised = (await connection.execute(_RAISE, values)).one_or_none()
     if raised is None:

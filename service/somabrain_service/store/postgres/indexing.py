@@ -19,7 +19,7 @@ import numpy as np
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from somabrain_service.store.postgres.arrays import bigints
+from somabrain_service.store.postgres.arrays import numbers
 from somabrain_service.store.postgres.faults import Retry
 from somabrain_service.store.postgres.writing import ChangeType
 from somabrain_service.store.working import Encoded, Shard, Unanalyzed, Unencoded, UnencodedText
@@ -143,8 +143,8 @@ async def encode(connection: AsyncConnection, where: Unencoded, encoded: Sequenc
     made = {
         **which,
         "encoder_id": where.encoder_id,
-        "ids": bigints(each.id for each in encoded),
-        "revisions": bigints(each.revision for each in encoded),
+        "ids": numbers(each.id for each in encoded),
+        "revisions": numbers(each.revision for each in encoded),
         "vectors": np.concatenate([each.vector for each in encoded]),
         "dimensions": len(encoded[0].vector),
     }
@@ -178,15 +178,15 @@ async def analyze(
         made[row.id] = terms(row.text)
         await asyncio.sleep(0)  # some megabytes of text take a while, and others are served meanwhile
     lengths = {memory: counts.total() for memory, counts in made.items()}
-    ids = {"ids": bigints(made), "lengths": bigints(lengths.values())}
+    ids = {"ids": numbers(made), "lengths": numbers(lengths.values())}
     df = Counter(term for counts in made.values() for term in counts)
     df.subtract({row.term: row.df for row in await connection.execute(_ANALYZE, {**which, **ids})})
     occurrences = [(term, memory, tf) for memory, counts in made.items() for term, tf in counts.items()]
     rows = {
         "terms": [term for term, _, _ in occurrences],
-        "memories": bigints(memory for _, memory, _ in occurrences),
-        "tfs": bigints(tf for _, _, tf in occurrences),
-        "lengths": bigints(lengths[memory] for _, memory, _ in occurrences),
+        "memories": numbers(memory for _, memory, _ in occurrences),
+        "tfs": numbers(tf for _, _, tf in occurrences),
+        "lengths": numbers(lengths[memory] for _, memory, _ in occurrences),
     }
     await connection.execute(_TERMS, {**which, **rows})
     tokens = sum(lengths.values()) - sum(row.length for row in found)
@@ -213,10 +213,10 @@ async def _raise(
     terms = sorted(term for term, change in df.items() if change)
     told = {
         "type": int(ChangeType.REINDEXED),
-        "ids": bigints(memory for memory, _ in changed),
-        "revisions": bigints(revision for _, revision in changed),
+        "ids": numbers(memory for memory, _ in changed),
+        "revisions": numbers(revision for _, revision in changed),
         "now": now,
         "terms": terms,
-        "dfs": bigints(df[term] for term in terms),
+        "dfs": numbers(df[term] for term in terms),
     }
     return (await connection.execute(statement, {**values, **told})).one_or_none() is not None

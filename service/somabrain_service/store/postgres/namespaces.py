@@ -52,8 +52,8 @@ _PAGE = text(f"""
 SELECT {rows.NAMESPACE} FROM namespaces n WHERE n.name COLLATE "C" > :after ORDER BY n.name COLLATE "C" LIMIT :limit
 """)
 
-_FIND = text(f"SELECT n.id, {rows.NAMESPACE} FROM namespaces n WHERE n.name = :name")
-_LOCKED = text(f"{_FIND.text} FOR UPDATE")
+FIND = text(f"SELECT n.id, {rows.NAMESPACE} FROM namespaces n WHERE n.name = :name")
+_LOCKED = text(f"{FIND.text} FOR UPDATE")
 
 # Another encoder or analyzer changes what Recall finds, and so raises the version, of which the feed misses none.
 _UPDATE = text(f"""
@@ -116,7 +116,7 @@ async def update(
     request: RequestKey | None,
 ) -> Namespace:
     """See `Store.update_namespace`."""
-    row = (await connection.execute(_FIND, {"name": change.name.namespace})).one_or_none()
+    row = (await connection.execute(FIND, {"name": change.name.namespace})).one_or_none()
     if row is None:
         raise absent(change.name)
     if await requests.find(connection, request, now):

@@ -8,7 +8,7 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from somabrain_service.store.postgres.arrays import bigints
+from somabrain_service.store.postgres.arrays import numbers
 from somabrain_service.store.replica.portion import NEVER, Fields, Portion, TermPostings
 
 _IDENTIFIERS = text(
@@ -48,7 +48,7 @@ async def identifiers(connection: AsyncConnection, ns: int, after: int, limit: i
 
 async def portion(connection: AsyncConnection, ns: int, ids: Sequence[int], encoder_id: str) -> Portion:
     """See `Source.portion`."""
-    which = {"ns": ns, "ids": bigints(ids)}
+    which = {"ns": ns, "ids": numbers(ids)}
     fields = [Fields(*row) for row in await connection.execute(_FIELDS, which)]
     terms = [
         TermPostings(row.term, np.array(row.memories, np.int64), np.array(row.tf, np.int32))

@@ -18,7 +18,7 @@ from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.pages import Order, OrderField
 from somabrain_service.domain.scoring import Candidates
 from somabrain_service.store.postgres import candidates, filters, portions, rows
-from somabrain_service.store.postgres.arrays import bigints
+from somabrain_service.store.postgres.arrays import numbers
 from somabrain_service.store.protocols import Search, Statistics
 from somabrain_service.store.replica.portion import Portion
 
@@ -181,13 +181,13 @@ class PostgresReading:
 
     async def live(self, ids: Sequence[MemoryId]) -> dict[MemoryId, Memory]:
         """See `Reading.live`."""
-        found = await self._connection.execute(_LIVE, {**self._values, "ids": bigints(ids)})
+        found = await self._connection.execute(_LIVE, {**self._values, "ids": numbers(ids)})
         memories = (rows.memory(self._name, row) for row in found)
         return {memory.name.memory: memory for memory in memories}
 
     async def vectors(self, ids: Sequence[MemoryId]) -> dict[MemoryId, StoredVector]:
         """See `Reading.vectors`."""
-        found = await self._connection.execute(_VECTORS, {**self._values, "ids": bigints(ids)})
+        found = await self._connection.execute(_VECTORS, {**self._values, "ids": numbers(ids)})
         return {
             MemoryId(row.memory): StoredVector(np.array(row.embedding, np.float32), row.encoder_id) for row in found
         }
@@ -198,7 +198,7 @@ class PostgresReading:
 
     async def memories(self, ids: Sequence[int], size_bytes: int) -> list[Memory]:
         """See `Reading.memories`."""
-        values = {**self._values, "ids": bigints(ids), "size_bytes": size_bytes}
+        values = {**self._values, "ids": numbers(ids), "size_bytes": size_bytes}
         found = await self._connection.execute(_MEMORIES, values)
         return [rows.memory(self._name, row) for row in found]
 

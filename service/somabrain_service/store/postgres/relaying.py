@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from somabrain_service.domain.events import Backlog, Telling, Told
 from somabrain_service.domain.feed import LAST_ORDINAL, Change, ChangeType, Position
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
-from somabrain_service.store.postgres.arrays import bigints
+from somabrain_service.store.postgres.arrays import numbers
 from somabrain_service.store.working import Shard
 
 # What is pending is worked out as a whole: with a LIMIT in sight the planner would look up each namespace's place by
@@ -92,7 +92,7 @@ async def note(connection: AsyncConnection, tellings: Sequence[Telling]) -> None
             "ids": [one.ns for one in told],
             "names": [one.name.namespace for one in told],
             "epochs": [one.epoch for one in told],
-            "versions": bigints(one.position.version for one in told),
+            "versions": numbers(one.position.version for one in told),
             "ordinals": [one.position.ordinal for one in told],
         }
         await connection.execute(_NOTE, values)

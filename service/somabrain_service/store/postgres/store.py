@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from common.errors import Aborted, AlreadyExists, NotFound, SomaBrainError
 from somabrain_service.domain.idempotency import RequestKey
 from somabrain_service.domain.memory import Memory
-from somabrain_service.domain.names import MemoryName, NamespaceName, TenantId, memory_id
+from somabrain_service.domain.names import MemoryName, NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceDraft, NamespaceStatistics
 from somabrain_service.domain.quota import Stock
 from somabrain_service.domain.tokens import Moment
@@ -25,13 +25,14 @@ from somabrain_service.store.postgres import (
     batch,
     erasing,
     filters,
+    looking,
     namespaces,
     requests,
     rows,
     updating,
     writing,
 )
-from somabrain_service.store.postgres.arrays import bigints
+from somabrain_service.store.postgres.direct import DirectConnection
 from somabrain_service.store.postgres.engine import Transactions
 from somabrain_service.store.postgres.faults import Retry, violated
 from somabrain_service.store.postgres.joining import Joining
@@ -51,7 +52,6 @@ from somabrain_service.store.protocols import (
 _PING = text("SELECT 1")
 _SCHEMA_THERE = text("SELECT to_regclass('schema_info') IS NOT NULL")
 _SCHEMA = text(schema.READ)
-_NAMESPACE = text(f"SELECT n.id, {rows.NAMESPACE} FROM namespaces n WHERE n.name = :name")
 _INSERT_NAMESPACE = text(f"""
 WITH n AS (
     INSERT INTO namespaces (tenant_id, name, display_name, analyzer, language, encoder, recency_half_life, default_ttl,
@@ -104,9 +104,9 @@ class PostgresStore:
     ) -> Namespace:
         """See `Store.create_namespace`."""
 
-        async def work(connection: AsyncConnection) -> Namespace:
+        async def work(connection: DirectConnection) -> Namespace:
             if await requests.find(connection, request, now):
-                row = (await connection.execute(_NAMESPACE, {"name": draft.name.namespace})).one_or_none()
+                row = (await connection.execute(namespaces.FIND, {"name": draft.name.namespace})).one_or_none()
                 if row is None:
                     raise NotFound("Namespace", str(draft.name), "It was deleted since; use a new request id.")
                 return rows.namespace(row)
@@ -139,7 +139,7 @@ class PostgresStore:
         if known := self._known.get(tenant, name):
             return known
         async with self._transactions.read(tenant) as connection:
-            row = (await connection.execute(_NAMESPACE, {"name": name.namespace})).one_or_none()
+            row = (await connection.execute(namespaces.FIND, {"name": name.namespace})).one_or_none()
         if row is None:
             raise namespaces.absent(name)
         return self._known.keep(tenant, rows.namespace(row))
@@ -161,7 +161,7 @@ class PostgresStore:
     ) -> Namespace:
         """See `Store.update_namespace`."""
 
-        async def work(connection: AsyncConnection) -> Namespace:
+        async def work(connection: DirectConnection) -> Namespace:
             return await namespaces.update(connection, tenant, change, analyzer, now, request)
 
         return self._known.keep(tenant, await self._transactions.write(tenant, work))
@@ -171,7 +171,7 @@ class PostgresStore:
     ) -> bool:
         """See `Store.delete_namespace`."""
 
-        async def work(connection: AsyncConnection) -> bool:
+        async def work(connection: DirectConnection) -> bool:
             return await erasing.delete_namespace(connection, tenant, name, etag, now, request)
 
         deleted = await self._transactions.write(tenant, work)
@@ -183,7 +183,7 @@ class PostgresStore:
     ) -> Erased:
         """See `Store.erase_subject`."""
 
-        async def work(connection: AsyncConnection) -> Erased:
+        async def work(connection: DirectConnection) -> Erased:
             return await erasing.erase_subject(connection, tenant, name, subject, now, request)
 
         return await self._transactions.write(tenant, work)
@@ -205,55 +205,9 @@ class PostgresStore:
         self, key: tuple[TenantId, NamespaceName, str], items: Sequence[tuple[Namespace, NewMemory, RequestKey | None]]
     ) -> Sequence[Written | SomaBrainError]:
         """Keep memories of one namespace that came together."""
-        tenant, (namespace, new, request) = key[0], items[0]
-        if len(items) == 1:
-            return [await self._insert_alone(tenant, namespace, new, request)]
+        tenant, (namespace, *_) = key[0], items[0]
         written = await self.insert_memories(tenant, namespace, [(new, request) for _, new, request in items])
         return [Written(kept, written.moment) if isinstance(kept, Memory) else kept for kept in written.results]
-
-    async def _insert_alone(
-        self, tenant: TenantId, namespace: Namespace, new: NewMemory, request: RequestKey | None
-    ) -> Written:
-        """The same with one statement for all its rows."""
-        name = namespace.name
-
-        async def work(connection: AsyncConnection) -> Written:
-            await self._check_stock(connection, tenant, batch.stock_of(new), request, new.create_time)
-            if new.draft.session:
-                lock = writing.session_lock(tenant, name, new.draft.session)
-                await connection.execute(writing.LOCK_SESSION, {"session": lock})
-            memory = memory_id(new.create_time, secrets.randbits(32))
-            try:
-                values = writing.insert_values(tenant, name, new, memory, request)
-                row = (await connection.execute(writing.INSERT, values)).one_or_none()
-            except IntegrityError as exc:
-                if violated(exc) == "memories_pkey":
-                    raise Retry from None
-                if violated(exc) == "memories_position":
-                    raise writing.place_taken(new.draft.session_position) from None
-                raise
-            self._check(tenant, namespace, None if row is None else row.etag)
-            if row is None or not row.kept:
-                return await _again(connection, name, request, new.create_time)
-            moment = await writing.raise_version(
-                connection,
-                tenant,
-                row.namespace_id,
-                writing.ChangeType.REMEMBERED,
-                [(memory, 1)],
-                new.create_time,
-                writing.Counts(
-                    memories=1,
-                    text_bytes=len(new.draft.text.encode()),
-                    tokens=sum(new.terms.values()),
-                    vectors=int(new.vector is not None),
-                    terms=dict.fromkeys(new.terms, 1),
-                ),
-                namespace.etag,
-            )
-            return Written(writing.kept(name, memory, new, row.position), moment)
-
-        return await self._transactions.write(tenant, work)
 
     async def insert_memories(
         self, tenant: TenantId, namespace: Namespace, items: Sequence[tuple[NewMemory, RequestKey | None]]
@@ -262,17 +216,13 @@ class PostgresStore:
         total = sum((batch.stock_of(new) for new, _ in items), Stock())
         now = items[0][0].create_time if items else datetime.now(UTC)
 
-        async def work(connection: AsyncConnection) -> WrittenMany:
+        async def work(connection: DirectConnection) -> WrittenMany:
             room = await self._stocks.room(connection, tenant, total, now)
-            sessions = {new.draft.session for new, _ in items} - {""}
-            locks = sorted(writing.session_lock(tenant, namespace.name, session) for session in sessions)
-            if locks:
-                await connection.execute(writing.LOCK_SESSIONS, {"sessions": bigints(locks)})
-            row = (await connection.execute(_NAMESPACE, {"name": namespace.name.namespace})).one_or_none()
-            self._check(tenant, namespace, None if row is None else rows.namespace(row).etag)
-            if row is None:
+            seen = await looking.look(connection, tenant, namespace.name, items, now)
+            self._check(tenant, namespace, seen.namespace.etag if seen else None)
+            if seen is None:
                 raise namespaces.absent(namespace.name)
-            return await batch.insert(connection, tenant, rows.namespace(row), row.id, items, room)
+            return await batch.insert(connection, tenant, seen, items, room)
 
         return await self._transactions.write(tenant, work)
 
@@ -294,14 +244,14 @@ class PostgresStore:
         name, now, draft = update.before.name, update.update_time, update.draft
         growth = len(draft.text.encode()) - len(update.before.text.encode())
 
-        async def work(connection: AsyncConnection) -> Written | None:
+        async def work(connection: DirectConnection) -> Written | None:
             await self._check_stock(connection, tenant, Stock(text_bytes=growth), request, now)
             if draft.session:
                 lock = writing.session_lock(tenant, namespace.name, draft.session)
                 await connection.execute(writing.LOCK_SESSION, {"session": lock})
             if await requests.find(connection, request, now):
                 return await _again(connection, namespace.name, request, now)
-            row = (await connection.execute(_NAMESPACE, {"name": namespace.name.namespace})).one_or_none()
+            row = (await connection.execute(namespaces.FIND, {"name": namespace.name.namespace})).one_or_none()
             self._check(tenant, namespace, None if row is None else rows.namespace(row).etag)
             if row is None:
                 raise namespaces.absent(namespace.name)
@@ -319,9 +269,8 @@ class PostgresStore:
                 raise
             await requests.keep(connection, tenant, request, now, ns=row.id, memory=name.memory)
             changed = [(name.memory, memory.revision)]
-            moment = await writing.raise_version(
-                connection, tenant, row.id, writing.ChangeType.UPDATED, changed, now, counts, namespace.etag
-            )
+            raising = writing.raising(tenant, row.id, writing.ChangeType.UPDATED, changed, now, counts, namespace.etag)
+            moment = writing.raised(await connection.execute(*raising))
             lost = [term for term, df in counts.terms.items() if df < 0]
             await connection.execute(writing.DROP_TERMS, {"ns": row.id, "terms": lost})
             return Written(memory, moment)
@@ -333,9 +282,9 @@ class PostgresStore:
     ) -> Moment | None:
         """See `Store.delete_memory`."""
 
-        async def work(connection: AsyncConnection) -> Moment | None:
+        async def work(connection: DirectConnection) -> Moment | None:
             parent = {"name": name.namespace.namespace}
-            namespace = (await connection.execute(_NAMESPACE, parent)).one_or_none()
+            namespace = (await connection.execute(namespaces.FIND, parent)).one_or_none()
             if namespace is None:
                 raise namespaces.absent(name.namespace)
             if await requests.find(connection, request, now):
@@ -348,21 +297,16 @@ class PostgresStore:
                 raise Aborted("etag: is not the current one; read the memory again and decide anew.")
             gone = (await connection.execute(writing.DELETE, which)).one()
             await requests.keep(connection, tenant, request, now, ns=namespace.id, memory=name.memory)
-            moment = await writing.raise_version(
-                connection,
-                tenant,
-                namespace.id,
-                writing.ChangeType.FORGOTTEN,
-                [(name.memory, gone.revision)],
-                now,
-                writing.Counts(
-                    memories=-1,
-                    text_bytes=-gone.text_bytes,
-                    tokens=-gone.length,
-                    vectors=-gone.vectors,
-                    terms=dict.fromkeys(gone.terms, -1),
-                ),
+            counts = writing.Counts(
+                memories=-1,
+                text_bytes=-gone.text_bytes,
+                tokens=-gone.length,
+                vectors=-gone.vectors,
+                terms=dict.fromkeys(gone.terms, -1),
             )
+            changed = [(name.memory, gone.revision)]
+            raising = writing.raising(tenant, namespace.id, writing.ChangeType.FORGOTTEN, changed, now, counts)
+            moment = writing.raised(await connection.execute(*raising))
             # What no memory holds any more goes with the last that held it; the namespace's row is locked by now.
             await connection.execute(writing.DROP_TERMS, {"ns": namespace.id, "terms": gone.terms})
             return moment

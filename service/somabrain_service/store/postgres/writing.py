@@ -1,73 +1,30 @@
 """Statements of the writing transactions.
 
-The first puts the rows there; the last raises the namespace's version under the lock of its row, writes the feed, and
-counts. Locks are always taken in this order: the session's, rows, the namespace's. A session's lock makes "after the
-last one" one place, not two.
+The last raises the namespace's version under the lock of its row, writes the feed, and counts. Locks are always taken
+in this order: the session's, rows, the namespace's. A session's lock makes "after the last one" one place, not two.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.errors import AlreadyExists
 from somabrain_service.domain.feed import ChangeType as ChangeType  # noqa: PLC0414 - said to callers by this name
-from somabrain_service.domain.idempotency import KEPT, RequestKey
 from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
 from somabrain_service.domain.tokens import Moment
-from somabrain_service.store.postgres.arrays import bigints
+from somabrain_service.store.postgres.arrays import numbers, texts
+from somabrain_service.store.postgres.direct import Found, Statement
 from somabrain_service.store.postgres.faults import Retry
 from somabrain_service.store.protocols import NewMemory
 
 LOCK_SESSION = text("SELECT pg_advisory_xact_lock(:session)")
 LOCK_SESSIONS = text("SELECT pg_advisory_xact_lock(s) FROM unnest(CAST(:sessions AS bigint[])) AS s")
-
-INSERT = text("""
-WITH namespace AS (
-    SELECT id, epoch || '-' || revision AS etag FROM namespaces WHERE name = :namespace
-), fresh AS (
-    INSERT INTO idempotency_keys (tenant_id, key, body_hash, namespace_id, memory, expire_time)
-    SELECT :tenant, :key, :body_hash, id, :id, :key_expire_time FROM namespace WHERE CAST(:key AS bytea) IS NOT NULL
-    ON CONFLICT (tenant_id, key) DO UPDATE SET body_hash = excluded.body_hash, namespace_id = excluded.namespace_id,
-        memory = excluded.memory, expire_time = excluded.expire_time
-        WHERE idempotency_keys.expire_time <= :create_time
-    RETURNING namespace_id
-), gate AS (
-    SELECT id FROM namespace WHERE CAST(:key AS bytea) IS NULL OR EXISTS (SELECT FROM fresh)
-), kept AS (
-    INSERT INTO memories (tenant_id, namespace_id, id, text, kind, session, position, subject, labels, event_time,
-        create_time, update_time, salience, expire_time, pinned, revision, length)
-    SELECT :tenant, id, :id, :text, :kind, :session,
-        CASE WHEN :session <> '' THEN coalesce(CAST(:position AS bigint), (
-            SELECT coalesce(max(m.position) + 1, 0) FROM memories m
-            WHERE m.namespace_id = gate.id AND m.session = :session AND m.session <> '')) END,
-        :subject, CAST(:labels AS jsonb), :event_time, :create_time, :create_time, :salience, :expire_time, :pinned,
-        1, :length
-    FROM gate
-    RETURNING position
-), term AS (
-    INSERT INTO memory_terms (tenant_id, namespace_id, term, memory, tf, length)
-    SELECT :tenant, gate.id, t.term, :id, t.tf, :length
-    FROM gate, unnest(CAST(:terms AS text[]), CAST(:tfs AS integer[])) AS t (term, tf)
-), vector AS (
-    INSERT INTO memory_vectors (tenant_id, namespace_id, memory, encoder_id, embedding)
-    SELECT :tenant, id, :id, :encoder_id, CAST(CAST(:vector AS real[]) AS halfvec) FROM gate
-    WHERE CAST(:vector AS real[]) IS NOT NULL
-), label AS (
-    INSERT INTO memory_labels (tenant_id, namespace_id, key, value, memory)
-    SELECT :tenant, gate.id, l.key, l.value, :id
-    FROM gate, unnest(CAST(:label_keys AS text[]), CAST(:label_values AS text[])) AS l (key, value)
-)
-SELECT n.id AS namespace_id, n.etag, kept.position, EXISTS (SELECT FROM kept) AS kept
-FROM namespace n LEFT JOIN kept ON true
-""")
 
 DELETE = text("""
 WITH gone AS (
@@ -85,10 +42,10 @@ SELECT gone.revision, gone.text_bytes, gone.length,
 FROM gone
 """)
 
-RAISE = text("""
-WITH raised AS (
+RAISED = """raised AS (
     UPDATE namespaces SET version = version + 1
-    WHERE id = :ns AND (CAST(:etag AS text) IS NULL OR epoch || '-' || revision = :etag) RETURNING id, version, epoch
+    WHERE id = :ns AND (CAST(:etag AS text) IS NULL OR epoch || '-' || revision = :etag) {condition}
+    RETURNING id, version, epoch
 ), counted AS (
     UPDATE usage u SET memories = u.memories + :memories, text_bytes = u.text_bytes + :text_bytes,
         tokens = u.tokens + :tokens, vectors = u.vectors + :vectors
@@ -105,7 +62,9 @@ WITH raised AS (
     ON CONFLICT (tenant_id, namespace_id, term) DO UPDATE SET df = terms.df + excluded.df
 )
 SELECT version, epoch FROM raised
-""")
+"""
+
+_RAISE = text(f"WITH {RAISED.format(condition='')}")
 
 DROP_TERMS = text("DELETE FROM terms WHERE namespace_id = :ns AND term = ANY(CAST(:terms AS text[])) AND df = 0")
 
@@ -114,39 +73,6 @@ def session_lock(tenant: TenantId, name: NamespaceName, session: str) -> int:
     """The number that stands for a session among advisory locks."""
     digest = hashlib.blake2b(f"{tenant}/{name.namespace}/{session}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, signed=True)
-
-
-def insert_values(
-    tenant: TenantId, name: NamespaceName, new: NewMemory, memory: MemoryId, request: RequestKey | None
-) -> dict[str, object]:
-    """The values of INSERT."""
-    draft = new.draft
-    return {
-        "tenant": tenant,
-        "namespace": name.namespace,
-        "id": memory,
-        "key": request.key if request else None,
-        "body_hash": request.body_hash if request else None,
-        "key_expire_time": new.create_time + KEPT,
-        "text": draft.text,
-        "kind": int(draft.kind),
-        "session": draft.session,
-        "position": draft.session_position,
-        "subject": draft.subject,
-        "labels": json.dumps(dict(draft.labels)),
-        "label_keys": list(draft.labels),
-        "label_values": list(draft.labels.values()),
-        "event_time": new.event_time,
-        "create_time": new.create_time,
-        "expire_time": new.expire_time,
-        "salience": new.salience,
-        "pinned": draft.pinned,
-        "length": sum(new.terms.values()),
-        "terms": list(new.terms),
-        "tfs": list(new.terms.values()),
-        "encoder_id": new.encoder_id,
-        "vector": new.vector,
-    }
 
 
 def kept(name: NamespaceName, memory: MemoryId, new: NewMemory, position: int | None) -> Memory:
@@ -189,8 +115,7 @@ class Counts:
     terms: Mapping[str, int]
 
 
-async def raise_version(
-    connection: AsyncConnection,
+def raising(
     tenant: TenantId,
     ns: int,
     change: ChangeType,
@@ -198,30 +123,50 @@ async def raise_version(
     now: datetime,
     counts: Counts,
     etag: str | None = None,
-) -> Moment:
-    """The last statement of a writing transaction: from here on it holds the namespace's row.
+) -> Statement:
+    """The last statement of a writing transaction: from there on it holds the namespace's row."""
+    return _RAISE, raise_values(tenant, ns, change, changed, now, counts, etag)
+
+
+def raise_values(
+    tenant: TenantId,
+    ns: int,
+    change: ChangeType,
+    changed: Sequence[tuple[MemoryId, int]],
+    now: datetime,
+    counts: Counts,
+    etag: str | None,
+) -> dict[str, object]:
+    """The values of RAISED.
 
     `changed` are memories, each with its revision, in the order in which the feed tells of them. `etag` is that of the
     namespace whose encoder and analyzer made what was written; None: nothing was made by them.
     """
     terms = sorted(counts.terms)
-    values = {
+    return {
         "tenant": tenant,
         "ns": ns,
         "type": int(change),
-        "ids": bigints(memory for memory, _ in changed),
-        "revisions": bigints(revision for _, revision in changed),
+        "ids": numbers(memory for memory, _ in changed),
+        "revisions": numbers(revision for _, revision in changed),
         "now": now,
         "etag": etag,
         "memories": counts.memories,
         "text_bytes": counts.text_bytes,
         "tokens": counts.tokens,
         "vectors": counts.vectors,
-        "terms": terms,
-        "dfs": bigints(counts.terms[term] for term in terms),
+        "terms": texts(terms),
+        "dfs": numbers(counts.terms[term] for term in terms),
     }
-    row = (await connection.execute(RAISE, values)).one_or_none()
+
+
+def raised(found: Found) -> Moment:
+    """The moment that RAISED made.
+
+    Raises:
+        Retry: the namespace was deleted or its settings were changed under us; begin again, and find that out.
+    """
+    row = found.one_or_none()
     if row is None:
-        # The namespace was deleted or its settings were changed under us: begin again, and find that out.
         raise Retry
     return Moment(row.epoch, row.version)

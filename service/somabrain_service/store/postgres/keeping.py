@@ -1,0 +1,142 @@
+"""The statement that keeps memories: requests claimed, rows, terms, vectors and labels written, the version raised."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import text
+
+from somabrain_service.domain.idempotency import KEPT, RequestKey
+from somabrain_service.domain.names import MemoryId, TenantId
+from somabrain_service.store.postgres import writing
+from somabrain_service.store.postgres.arrays import blobs, numbers, texts, times
+from somabrain_service.store.postgres.direct import Statement
+from somabrain_service.store.protocols import NewMemory
+
+# Asked before the namespace's row is locked, so everything here is claimed and kept before.
+_WHOLE = "AND (SELECT count(*) FROM claimed) = :claims AND (SELECT count(*) FROM kept) = :memories"
+_KEEP = text(f"""
+WITH claimed AS (
+    INSERT INTO idempotency_keys (tenant_id, key, body_hash, namespace_id, memory, expire_time)
+    SELECT :tenant, r.key, r.body_hash, :ns, r.memory, :claims_end
+    FROM unnest(CAST(:keys AS bytea[]), CAST(:body_hashes AS bytea[]), CAST(:claimants AS bigint[]))
+        AS r (key, body_hash, memory)
+    ON CONFLICT (tenant_id, key) DO UPDATE SET body_hash = excluded.body_hash, namespace_id = excluded.namespace_id,
+        memory = excluded.memory, expire_time = excluded.expire_time
+        WHERE idempotency_keys.expire_time <= :now
+    RETURNING 1
+), kept AS (
+    INSERT INTO memories (tenant_id, namespace_id, id, text, kind, session, position, subject, labels, event_time,
+        create_time, update_time, salience, expire_time, pinned, revision, length)
+    SELECT :tenant, :ns, m.id, m.text, m.kind, m.session, m.position, m.subject, CAST(m.labels AS jsonb), m.event_time,
+        m.create_time, m.create_time, m.salience, m.expire_time, m.pinned, 1, m.length
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:texts AS text[]), CAST(:kinds AS smallint[]), CAST(:sessions AS text[]),
+        CAST(:positions AS bigint[]), CAST(:subjects AS text[]), CAST(:labels AS text[]),
+        CAST(:event_times AS timestamptz[]), CAST(:create_times AS timestamptz[]),
+        CAST(:saliences AS double precision[]), CAST(:expire_times AS timestamptz[]), CAST(:pinned AS boolean[]),
+        CAST(:lengths AS integer[]))
+        AS m (id, text, kind, session, position, subject, labels, event_time, create_time, salience, expire_time,
+            pinned, length)
+    RETURNING 1
+), posting AS (
+    INSERT INTO memory_terms (tenant_id, namespace_id, term, memory, tf, length)
+    SELECT :tenant, :ns, t.term, t.memory, t.tf, t.length
+    FROM unnest(CAST(:posting_terms AS text[]), CAST(:posting_ids AS bigint[]), CAST(:tfs AS integer[]),
+        CAST(:posting_lengths AS integer[])) AS t (term, memory, tf, length)
+), vector AS (
+    INSERT INTO memory_vectors (tenant_id, namespace_id, memory, encoder_id, embedding)
+    SELECT :tenant, :ns, v.memory, :encoder_id,
+        CAST((CAST(:embeddings AS real[]))[(v.n - 1) * :dimensions + 1 : v.n * :dimensions] AS halfvec)
+    FROM unnest(CAST(:vector_ids AS bigint[])) WITH ORDINALITY AS v (memory, n)
+), label AS (
+    INSERT INTO memory_labels (tenant_id, namespace_id, key, value, memory)
+    SELECT :tenant, :ns, l.key, l.value, l.memory
+    FROM unnest(CAST(:label_keys AS text[]), CAST(:label_values AS text[]), CAST(:label_ids AS bigint[]))
+        AS l (key, value, memory)
+), {
+    writing.RAISED.format(
+        condition='''
+    AND (SELECT count(*) FROM claimed) = :claims AND (SELECT count(*) FROM kept) = :memories'''
+    )
+}
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A memory about to be written, with its number and its place."""
+
+    id: MemoryId
+    position: int | None
+    new: NewMemory
+    request: RequestKey | None
+
+
+def keeping(tenant: TenantId, ns: int, etag: str, placed: Sequence[Placed]) -> Statement:
+    """Keep memories of the namespace with this etag; it gives no row where a request's twin was first."""
+    counts = writing.Counts(
+        memories=len(placed),
+        text_bytes=sum(len(p.new.draft.text.encode()) for p in placed),
+        tokens=sum(sum(p.new.terms.values()) for p in placed),
+        vectors=sum(p.new.vector is not None for p in placed),
+        terms=Counter(term for p in placed for term in p.new.terms),
+    )
+    changed = [(p.id, 1) for p in placed]
+    now = placed[-1].new.create_time
+    remembered = writing.ChangeType.REMEMBERED
+    raising = writing.raise_values(tenant, ns, remembered, changed, now, counts, etag)
+    return _KEEP, {**raising, **_claims(placed), **_rows(placed), **_found_by(placed)}
+
+
+def _claims(placed: Sequence[Placed]) -> dict[str, object]:
+    # In the order of their keys, so that two batches with the same requests wait for each other and do not deadlock.
+    claims = sorted((p.request.key, p.request.body_hash, p.id) for p in placed if p.request)
+    return {
+        "claims": len(claims),
+        "keys": blobs(key for key, _, _ in claims),
+        "body_hashes": blobs(body_hash for _, body_hash, _ in claims),
+        "claimants": numbers(memory for _, _, memory in claims),
+        "claims_end": placed[-1].new.create_time + KEPT,
+    }
+
+
+def _rows(placed: Sequence[Placed]) -> dict[str, object]:
+    drafts = [p.new.draft for p in placed]
+    return {
+        "texts": texts(draft.text for draft in drafts),
+        "kinds": numbers(draft.kind for draft in drafts),
+        "sessions": texts(draft.session for draft in drafts),
+        "positions": numbers(p.position for p in placed),
+        "subjects": texts(draft.subject for draft in drafts),
+        "labels": texts(json.dumps(dict(draft.labels)) for draft in drafts),
+        "event_times": times(p.new.event_time for p in placed),
+        "create_times": times(p.new.create_time for p in placed),
+        "saliences": numbers(p.new.salience for p in placed),
+        "expire_times": times(p.new.expire_time for p in placed),
+        "pinned": numbers(draft.pinned for draft in drafts),
+        "lengths": numbers(sum(p.new.terms.values()) for p in placed),
+    }
+
+
+def _found_by(placed: Sequence[Placed]) -> dict[str, object]:
+    """Terms, vectors and labels."""
+    postings = [(term, p.id, tf, sum(p.new.terms.values())) for p in placed for term, tf in p.new.terms.items()]
+    vectors = [(p.id, p.new.vector) for p in placed if p.new.vector is not None]
+    labels = [(key, value, p.id) for p in placed for key, value in p.new.draft.labels.items()]
+    return {
+        "posting_terms": texts(term for term, _, _, _ in postings),
+        "posting_ids": numbers(memory for _, memory, _, _ in postings),
+        "tfs": numbers(tf for _, _, tf, _ in postings),
+        "posting_lengths": numbers(length for _, _, _, length in postings),
+        "encoder_id": placed[0].new.encoder_id,
+        "embeddings": np.concatenate([vector for _, vector in vectors]) if vectors else None,
+        "vector_ids": numbers(memory for memory, _ in vectors),
+        "dimensions": len(vectors[0][1]) if vectors else 0,
+        "label_keys": texts(key for key, _, _ in labels),
+        "label_values": texts(value for _, value, _ in labels),
+        "label_ids": numbers(memory for _, _, memory in labels),
+    }
