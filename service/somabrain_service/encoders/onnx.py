@@ -6,6 +6,7 @@ Where the weights and the vocabulary come from is told by the modules beside thi
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from somabrain_service.encoders.protocols import EncoderUnavailable
 
 BATCH = 32
 """Texts encoded together: more only pads more."""
+RUN = 40
+"""What it costs to begin a run, in characters: the weights are read (13 tokens take 3.8 ms, 8 times 13 take 18.5)."""
 
 Pooling = Literal["mean", "cls", "max"]
 Floats = NDArray[np.float32]
@@ -67,29 +70,83 @@ class Network:
         return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """Texts, at most BATCH, and who waits for their vectors."""
+
+    texts: list[str]
+    answer: asyncio.Future[Floats]
+
+
 class OnnxEncoder:
-    """See `Encoder`. It has one thread of its own, so that the event loop goes on."""
+    """See `Encoder`. It has one thread of its own, so that the event loop goes on.
+
+    What arrives while it is at work shares its next run: to go through the weights once takes most of a short text's
+    time. Many texts go in portions, and others come between.
+    """
 
     def __init__(self, encoder_id: str, network: Network, dimensions: int) -> None:
         self.encoder_id = encoder_id
         self.dimensions = dimensions
         self._network = network
         self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix=encoder_id)
+        self._waiting: deque[_Waiting] = deque()
+        self._work: asyncio.Task[None] | None = None
 
     async def encode(self, texts: Sequence[str]) -> Floats:
         """See `Encoder.encode`."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._encode, list(texts))
-
-    async def close(self) -> None:
-        """Wait for the texts at hand and end the thread."""
-        await asyncio.to_thread(self._threads.shutdown)
-
-    def _encode(self, texts: list[str]) -> Floats:
         vectors = np.empty((len(texts), self.dimensions), np.float32)
         for start in range(0, len(texts), BATCH):
-            try:
-                vectors[start : start + BATCH] = self._network.vectors(texts[start : start + BATCH])
-            except Exception as exc:  # onnxruntime's errors share no base
-                raise EncoderUnavailable(f"The encoder {self.encoder_id} failed.") from exc
+            portion = _Waiting(list(texts[start : start + BATCH]), asyncio.get_running_loop().create_future())
+            self._waiting.append(portion)
+            if self._work is None:
+                self._work = asyncio.create_task(self._go_on())
+            vectors[start : start + BATCH] = await portion.answer
         return vectors
+
+    async def close(self) -> None:
+        """Wait for the texts at hand and end the thread; whoever still waits is told that it failed."""
+        await asyncio.to_thread(self._threads.shutdown)
+        if self._work is not None:
+            await self._work
+
+    async def _go_on(self) -> None:
+        """Encode until nobody waits."""
+        loop = asyncio.get_running_loop()
+        while group := self._next():
+            texts = [text for waiting in group for text in waiting.texts]
+            try:
+                vectors = await loop.run_in_executor(self._threads, self._network.vectors, texts)
+            except Exception as exc:  # noqa: BLE001 - onnxruntime's errors share no base
+                for waiting in group:
+                    if not waiting.answer.done():
+                        waiting.answer.set_exception(_failure(self.encoder_id, exc))
+                continue
+            for waiting in group:
+                mine, vectors = np.split(vectors, [len(waiting.texts)])
+                if not waiting.answer.done():
+                    waiting.answer.set_result(mine)
+        self._work = None
+
+    def _next(self) -> list[_Waiting]:
+        """Who shares the next run: the first, and those behind it while padding costs less than runs of their own."""
+        group: list[_Waiting] = []
+        count = longest = characters = 0
+        while self._waiting:
+            waiting = self._waiting[0]
+            if waiting.answer.done():
+                self._waiting.popleft()
+                continue
+            lengths = list(map(len, waiting.texts))
+            count, longest = count + len(lengths), max(longest, *lengths)
+            characters += sum(lengths)
+            if group and (count > BATCH or count * longest - characters > RUN * len(group)):
+                break
+            group.append(self._waiting.popleft())
+        return group
+
+
+def _failure(encoder_id: str, exc: Exception) -> EncoderUnavailable:
+    failure = EncoderUnavailable(f"The encoder {encoder_id} failed.")
+    failure.__cause__ = exc
+    return failure

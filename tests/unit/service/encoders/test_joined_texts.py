@@ -1,0 +1,97 @@
+"""Texts that meet at the encoder share a run, and none waits for more than the portion before it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+from common.config.settings import EncoderSettings
+from somabrain_service.encoders.minilm import ENCODER_ID
+from somabrain_service.encoders.onnx import BATCH, Floats, Network, OnnxEncoder
+from somabrain_service.encoders.open import open_encoders
+from somabrain_service.encoders.protocols import EncoderUnavailable
+
+
+class Counting:
+    """A network, and how many texts each of its runs had."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self.runs: list[int] = []
+
+    def vectors(self, texts: list[str]) -> Floats:
+        """See `Network.vectors`."""
+        self.runs.append(len(texts))
+        return self._network.vectors(texts)
+
+
+@pytest.fixture
+async def minilm() -> AsyncIterator[OnnxEncoder]:
+    async with open_encoders(EncoderSettings()) as encoders:
+        encoder = encoders[ENCODER_ID]
+        assert isinstance(encoder, OnnxEncoder)
+        yield encoder
+
+
+@pytest.fixture
+def network(minilm: OnnxEncoder, monkeypatch: pytest.MonkeyPatch) -> Counting:
+    """The encoder's network, counted: runs show nowhere else."""
+    counting = Counting(minilm._network)
+    monkeypatch.setattr(minilm, "_network", counting)
+    return counting
+
+
+async def test_questions_that_meet_share_a_run_and_get_the_vectors_they_get_alone(
+    minilm: OnnxEncoder, network: Counting
+) -> None:
+    questions = [f"Where did the {animal} go?" for animal in ("cat", "dog", "old grey hippopotamus", "bee")]
+    alone = [await minilm.encode([question]) for question in questions]
+    network.runs.clear()
+    together = await asyncio.gather(*(minilm.encode([question]) for question in questions))
+    assert network.runs == [4]
+    for one, shared in zip(alone, together, strict=True):
+        assert np.allclose(one, shared, atol=1e-6)
+
+
+async def test_a_question_comes_between_the_portions_of_a_batch(minilm: OnnxEncoder) -> None:
+    ended: list[str] = []
+
+    async def encode(name: str, texts: list[str]) -> None:
+        await minilm.encode(texts)
+        ended.append(name)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(encode("batch", ["A kitten rested on a rug."] * 4 * BATCH))
+        await asyncio.sleep(0)
+        tasks.create_task(encode("question", ["Where is the kitten?"]))
+    assert ended == ["question", "batch"]
+
+
+async def test_a_short_text_is_not_padded_to_a_long_one(minilm: OnnxEncoder, network: Counting) -> None:
+    texts = ["bee " * 200, "short", "bee " * 190, "bee " * 195]
+    await asyncio.gather(*(minilm.encode([text]) for text in texts))
+    assert network.runs == [1, 1, 2]
+
+
+async def test_after_one_that_fails_the_next_is_encoded(minilm: OnnxEncoder) -> None:
+    with pytest.raises(EncoderUnavailable):
+        await minilm.encode(["half a character: \ud83d"])
+    assert (await minilm.encode(["A text."])).shape == (1, minilm.dimensions)
+
+
+async def test_whoever_leaves_takes_nobody_along(minilm: OnnxEncoder) -> None:
+    tasks = [asyncio.create_task(minilm.encode(["A text."])) for _ in range(4)]
+    await asyncio.sleep(0)
+    tasks[0].cancel()
+    tasks[2].cancel()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [isinstance(end, asyncio.CancelledError) for end in ends] == [True, False, True, False]
+
+
+async def test_after_the_end_whoever_comes_is_told(minilm: OnnxEncoder) -> None:
+    await minilm.close()
+    with pytest.raises(EncoderUnavailable):
+        await minilm.encode(["A text."])
