@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bench.calls import HEADER, Bench, Figures
-from bench.made_up import texts, vectors
+from bench.made_up import QUESTION_WORDS, TEXT_WORDS, texts, vectors
 from bench.server import Server, somabrain
 from common.config.settings import DatabaseSettings
 from somabrain_client import Draft, MemoryClient
@@ -38,7 +38,8 @@ async def fill(client: MemoryClient, memories: int) -> None:
     """The same memories for either service; each belongs to a tenant of its own."""
     await client.create_namespace(NAMESPACE)
     drafts = [
-        Draft(text, vector=vector) for text, vector in zip(texts(memories, 30, 1), vectors(memories, 2), strict=True)
+        Draft(text, vector=vector)
+        for text, vector in zip(texts(memories, TEXT_WORDS, 1), vectors(memories, 2), strict=True)
     ]
     for begin in range(0, memories, BATCH):
         await client.batch_remember(NAMESPACE, drafts[begin : begin + BATCH])
@@ -46,7 +47,7 @@ async def fill(client: MemoryClient, memories: int) -> None:
 
 async def recall(client: MemoryClient, server: Server, calls: int) -> Figures:
     """Recalls of ten, each of another question."""
-    asked, made = list(texts(calls, 8, 3)), vectors(calls, 4)
+    asked, made = list(texts(calls, QUESTION_WORDS, 3)), vectors(calls, 4)
     return await Bench(server.cpu_s).run(calls, lambda n: client.recall(NAMESPACE, asked[n], vector=made[n], top_k=10))
 
 

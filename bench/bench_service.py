@@ -23,7 +23,7 @@ import grpc.aio
 from google.protobuf.empty_pb2 import Empty
 
 from bench.calls import AT_ONCE, HEADER, Bench, Figures
-from bench.made_up import texts, vectors
+from bench.made_up import QUESTION_WORDS, TEXT_WORDS, texts, vectors
 from bench.plot import Line, plot
 from bench.raw_sql import raw_inserts
 from bench.sampling import sampled
@@ -74,14 +74,14 @@ class Service:
     async def remember(self, count: int) -> Figures:
         """Remember with the caller's vectors, one by one."""
         await self.client.create_namespace(ONE_BY_ONE)
-        kept, made = list(texts(count, 30, 1)), vectors(count, 2)
+        kept, made = list(texts(count, TEXT_WORDS, 1)), vectors(count, 2)
         say(f"Remember, {count} times")
         return await self.bench.run(count, lambda n: self.client.remember(ONE_BY_ONE, kept[n], vector=made[n]))
 
     async def fill(self, size: int) -> Figures:
         """BatchRemember with the caller's vectors until a namespace is of this size."""
         await self.client.create_namespace(namespace(size))
-        kept = list(texts(size, 30, size))
+        kept = list(texts(size, TEXT_WORDS, size))
         batches = range(0, size, BATCH)
         say(f"BatchRemember, {len(batches)} times {BATCH}")
 
@@ -99,7 +99,7 @@ class Service:
 
     async def recall(self, size: int, calls: int, at_once: int = AT_ONCE, *, encoded: bool = False) -> Figures:
         """Recall of ten, with the caller's vector, or with words that the server encodes."""
-        asked, wanted = list(texts(calls + 20, 6, 3)), vectors(calls + 20, 4)
+        asked, wanted = list(texts(calls + 20, QUESTION_WORDS, 3)), vectors(calls + 20, 4)
 
         async def call(number: int) -> None:
             vector = None if encoded else wanted[number]
@@ -117,7 +117,7 @@ class Service:
         """The same once more, each question answered before."""
         await self.recall(size, calls, encoded=encoded)
         figures = await self.recall(size, calls, encoded=encoded)
-        (asked,) = texts(1, 6, 3)
+        (asked,) = texts(1, QUESTION_WORDS, 3)
         answer: Answer = await self.client.recall(namespace(size), asked, vector=None if encoded else vectors(1, 4)[0])
         if not answer.cached:
             raise RuntimeError("a question that was answered before was not answered from the cache")
