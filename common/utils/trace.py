@@ -74,7 +74,13 @@ def server_span(name: str, carrier: Mapping[str, str], attributes: Mapping[str, 
 
 @contextmanager
 def span(name: str, kind: SpanKind = SpanKind.INTERNAL, **attributes: AttributeValue) -> Iterator[Span]:
-    """Make a span under the current one; an error is told by its type alone, for its words may hold a memory's."""
+    """Make a span under the current one; an error is told by its type alone, for its words may hold a memory's.
+
+    Where no trace is being kept, none is made.
+    """
+    if not trace.get_current_span().is_recording():
+        yield trace.INVALID_SPAN
+        return
     with _tracer.start_as_current_span(
         name, kind=kind, attributes=attributes, record_exception=False, set_status_on_exception=False
     ) as made:

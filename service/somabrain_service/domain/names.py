@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NewType
 from uuid import UUID, uuid5
 
@@ -20,6 +21,7 @@ _RANDOM_BITS = 11
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@lru_cache(maxsize=4096)
 def tenant_id(issuer: str, tenant: str) -> TenantId:
     """The tenant's id: UUIDv5 (RFC 9562) of issuer and claim, so equal names from two issuers are two tenants."""
     return TenantId(uuid5(uuid5(_TENANTS, issuer), tenant))

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import lru_cache
+from typing import Any
 
 from common.errors import FailedPrecondition, InvalidArgument, OutOfRange, Unavailable
 from somabrain_service.domain import limits
@@ -175,9 +177,9 @@ def _check_epoch(field: str, then: Moment, now: Moment) -> None:
 
 def canonical(value: object) -> Json:
     """A value as JSON in one form only, without what is at its default, so that new fields change no old form."""
-    if dataclasses.is_dataclass(value):
-        fields = {field.name: (getattr(value, field.name), field.default) for field in dataclasses.fields(value)}
-        return {name: canonical(v) for name, (v, default) in fields.items() if v not in (default, (), {})}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = ((name, getattr(value, name), default) for name, default in _fields(type(value)))
+        return {name: canonical(v) for name, v, default in fields if v not in (default, (), {})}
     if isinstance(value, Mapping):
         return {str(key): canonical(value[key]) for key in sorted(value)}
     if isinstance(value, tuple | list):
@@ -193,6 +195,12 @@ def canonical(value: object) -> Json:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return str(value)
+
+
+@lru_cache(maxsize=64)
+def _fields(kind: type[Any]) -> tuple[tuple[str, object], ...]:
+    """The names of a dataclass's fields, each with its default."""
+    return tuple((field.name, field.default) for field in dataclasses.fields(kind))
 
 
 def canonical_bytes(value: object) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from somabrain.memory.v1 import memory_pb2, memory_service_pb2
+from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.names import NamespaceName
 from somabrain_service.domain.recall import Hit, RecallAnswer, RecallQuery
 from somabrain_service.servicers.memories import read_filter, read_vector, write_memory
@@ -19,7 +20,7 @@ def read_query(request: memory_service_pb2.RecallRequest) -> RecallQuery:
         query=request.query,
         vector=read_vector(request),
         top_k=request.top_k,
-        filter=read_filter(request.filter),
+        filter=read_filter(request.filter) if request.HasField("filter") else MemoryFilter(),
         min_score=request.min_score if request.HasField("min_score") else None,
         consistency_token=request.consistency_token,
     )
