@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import random
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from bench import controllers
@@ -267,27 +268,37 @@ def table(measured: list[Figures]) -> str:
     return "\n".join(lines)
 
 
+def drawn(measured: Sequence[Figures]) -> str:
+    """Return the plot over the counts, as SVG."""
+    lines = []
+    for name in dict.fromkeys(each.name for each in measured):
+        of = sorted((each for each in measured if each.name == name), key=lambda each: each.count)
+        lines.append(Line(f"{name}: created", [(each.count, each.created_s) for each in of]))
+        lines.append(Line(f"{name}: restarted", [(each.count, each.restart_s) for each in of]))
+    return plot("Until all Deployments exist, and until quiet after a restart", "resources", "seconds", lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--count", type=int, nargs="+", default=[1000], help="resources; several: one run each")
     parser.add_argument("--edits", type=int, default=200, help="edits that are timed")
     parser.add_argument("--rest", type=float, default=120, help="seconds at rest in which writes are counted")
     parser.add_argument("--only", choices=("somabrain-operator", "plain kopf"), help="leave the other one out")
-    parser.add_argument("--plot", type=Path, help="where the plot over the counts goes, as SVG")
+    parser.add_argument("--figures", type=Path, help="where figures are kept, and added to those of other runs")
+    parser.add_argument("--plot", type=Path, help="where the plot over the counts goes, as SVG; of all that is kept")
     options = parser.parse_args()
     starts: dict[str, Start] = {"somabrain-operator": as_released, "plain kopf": plain_operator}
-    runs: list[list[Figures]] = []
+    kept: Path | None = options.figures
+    measured = [Figures(**json.loads(line)) for line in kept.read_text().splitlines()] if kept and kept.exists() else []
     for count in options.count:
         chosen = [name for name in starts if options.only in (None, name)]
-        runs.append([asyncio.run(run(starts[name], name, count, options.edits, options.rest)) for name in chosen])
-        print(f"{table(runs[-1])}\n", flush=True)
+        fresh = [asyncio.run(run(starts[name], name, count, options.edits, options.rest)) for name in chosen]
+        print(f"{table(fresh)}\n", flush=True)
+        measured += fresh
+        if kept:
+            kept.write_text("".join(f"{json.dumps(asdict(each))}\n" for each in measured))
     if options.plot:
-        lines = []
-        for of in zip(*runs, strict=True):
-            lines.append(Line(f"{of[0].name}: created", [(each.count, each.created_s) for each in of]))
-            lines.append(Line(f"{of[0].name}: restarted", [(each.count, each.restart_s) for each in of]))
-        title = "Until all Deployments exist, and until quiet after a restart"
-        options.plot.write_text(plot(title, "resources", "seconds", lines))
+        options.plot.write_text(drawn(measured))
 
 
 if __name__ == "__main__":
