@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 720, 420
-LEFT, RIGHT, TOP, BOTTOM = 70, 180, 50, 50
+LEFT, RIGHT, TOP, BOTTOM = 70, 210, 50, 50
+LABEL = 16
+"""From one line's name to the next, at least."""
 COLOURS = ("#0b6e99", "#c2571a", "#5f6b6d", "#8a3f9c")
 
 
@@ -54,11 +56,21 @@ def plot(title: str, across: str, up: str, lines: Sequence[Line]) -> str:
     for each in xs:
         x, _ = place(each, low)
         parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{each:g}</text>')
-    for line, colour in zip(lines, COLOURS, strict=False):
+    names = apart([place(*line.points[-1])[1] for line in lines])
+    for line, colour, height in zip(lines, COLOURS, names, strict=False):
         places = [place(*point) for point in line.points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in places]
-        x, y = places[-1]
-        parts.append(f'<text x="{x + 10:.1f}" y="{y + 4:.1f}" fill="{colour}">{escape(line.name)}</text>')
+        x, _ = places[-1]
+        parts.append(f'<text x="{x + 10:.1f}" y="{height + 4:.1f}" fill="{colour}">{escape(line.name)}</text>')
     return "\n".join([*parts, "</svg>", ""])
+
+
+def apart(heights: Sequence[float]) -> list[float]:
+    """Return the heights in their order, those that are too close to one above moved down to be LABEL below it."""
+    moved: dict[int, float] = {}
+    last = -math.inf
+    for place in sorted(range(len(heights)), key=lambda each: heights[each]):
+        last = moved[place] = max(heights[place], last + LABEL)
+    return [moved[place] for place in range(len(heights))]
