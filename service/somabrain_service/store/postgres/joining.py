@@ -72,8 +72,7 @@ class Joining(Generic[K, T, R]):
             del self._queues[key]
             return
         task = self._tasks.start(self._run(key, group), group[0].context)
-        # Not at the end of `_run`: what is cancelled before its first step has none.
-        task.add_done_callback(lambda _: self._begin(key))
+        task.add_done_callback(lambda ended: self._begin(key) if ended.cancelled() else None)
 
         def leave(_: asyncio.Future[R]) -> None:
             if all(waiting.answer.cancelled() for waiting in group):
@@ -88,6 +87,8 @@ class Joining(Generic[K, T, R]):
             results = await self._work(key, [waiting.item for waiting in group])
         except Exception as exc:  # noqa: BLE001 - whatever it is, each caller raises it
             results = [exc] * len(group)
+        # First, so that PostgreSQL is at work again while those here are answered.
+        self._begin(key)
         for waiting, result in zip(group, results, strict=True):
             if waiting.answer.done():
                 continue
