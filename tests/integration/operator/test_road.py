@@ -127,7 +127,9 @@ def test_a_resource_that_is_deleted_is_let_go(served: Brain, api: Api) -> None:
     """No finalizer holds it: it is gone at once, and nothing is made for it again."""
     api.delete("SomaBrain", NAME, served.namespace)
     assert api.objects("SomaBrain", served.namespace) == []
+    time.sleep(0.5)  # what was under way as it went has been refused by then
     before = api.writes()
     api.delete("Service", f"{NAME}-grpc", served.namespace)
     time.sleep(1)
     assert api.writes() == before
+    assert f"{NAME}-grpc" not in {each["metadata"]["name"] for each in api.objects("Service", served.namespace)}
