@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ class LexicalQuery:
     mean_length: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Candidates:
     """What the scorer is given: seeds, and all memories of their sessions within twice the kernel's reach of one.
 
@@ -68,7 +69,7 @@ class Candidates:
     cosine: Floats | None
     truncated: bool = False
 
-    @property
+    @cached_property
     def answers(self) -> NDArray[np.bool_]:
         """bool[n], which rows are candidates."""
         return within_reach(self.seeds, self.session, self.position)
@@ -147,16 +148,12 @@ def rank(
 
     rows = np.flatnonzero(answers)
     order = np.lexsort((candidates.ids[rows], -candidates.event_time_s[rows], -score[rows]))
+    chosen = rows[order[:top_k]]
     parts = (bm25 / bound if bound > 0 else bm25, relative, cosine, lent, recency, salience)
+    breakdowns = np.round(np.stack([part[chosen] for part in parts], axis=1), DECIMALS).tolist()
+    places = zip(candidates.ids[chosen].tolist(), score[chosen].tolist(), breakdowns, strict=True)
     return Ranking(
-        tuple(
-            Ranked(
-                int(candidates.ids[row]),
-                float(score[row]),
-                ScoreBreakdown(*(round(float(part[row]), DECIMALS) for part in parts)),
-            )
-            for row in rows[order[:top_k]]
-        ),
+        tuple(Ranked(id_, value, ScoreBreakdown(*shown)) for id_, value, shown in places),
         round(best / bound, DECIMALS) if bound > 0 else 0.0,
         candidates.truncated,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
 
 import numpy as np
@@ -67,7 +67,7 @@ def ranked(candidates: Candidates, query: LexicalQuery, half_life: timedelta | N
 
 def shuffled(candidates: Candidates, order: list[int], chance: random.Random) -> Candidates:
     """The same candidates with rows in another order, and postings in any."""
-    columns = set(Candidates.__slots__) - {"postings", "truncated"}
+    columns = {field.name for field in fields(Candidates)} - {"postings", "truncated"}
     values = {name: getattr(candidates, name) for name in columns}
     p = candidates.postings
     mixed = list(range(len(p.row)))
