@@ -272,3 +272,13 @@ async def test_eight_writers_in_two_processes_lose_nothing_and_double_nothing(wo
     for session in range(3):
         places = [memory.session_position for memory in kept if memory.session == f"s{session}"]
         assert sorted(place for place in places if place is not None) == list(range(len(places)))
+
+
+async def test_a_request_that_comes_to_two_processes_at_once_is_kept_once(words: Brain, database: Clone) -> None:
+    async with open_store(database.app_dsn, DatabaseSettings()) as second:
+        there = replace(words, services=replace(words.services, store=second))
+        for i in range(20):
+            twins = (brain.remember(f"Bee {i}.", request_id=f"r{i}") for brain in (words, there))
+            one, other = await asyncio.gather(*twins)
+            assert one.memory == other.memory
+    assert len(await words.listed(page_size=1000)) == 20

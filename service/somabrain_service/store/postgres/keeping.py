@@ -57,12 +57,7 @@ WITH claimed AS (
     SELECT :tenant, :ns, l.key, l.value, l.memory
     FROM unnest(CAST(:label_keys AS text[]), CAST(:label_values AS text[]), CAST(:label_ids AS bigint[]))
         AS l (key, value, memory)
-), {
-    writing.RAISED.format(
-        condition='''
-    AND (SELECT count(*) FROM claimed) = :claims AND (SELECT count(*) FROM kept) = :memories'''
-    )
-}
+), {writing.RAISED.format(condition=_WHOLE)}
 """)
 
 
