@@ -4,7 +4,7 @@ The worker sees every tenant, so each of them names the one it means. A batch lo
 ids, and the namespace last, as every write does; the version that it raises tells readers of the change. The feed
 tells who follows the index, and nobody else: nothing happened to the memories.
 
-A write that began before a namespace's encoder or analyzer was changed does not commit after it (`writing.RAISE`), so
+A write that began before a namespace's encoder or analyzer was changed does not commit after it (`writing.RAISED`), so
 what is found here is all there is.
 """
 
