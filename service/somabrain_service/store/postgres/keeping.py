@@ -82,8 +82,7 @@ def keeping(tenant: TenantId, ns: int, etag: str, placed: Sequence[Placed]) -> S
     )
     changed = [(p.id, 1) for p in placed]
     now = placed[-1].new.create_time
-    remembered = writing.ChangeType.REMEMBERED
-    raising = writing.raise_values(tenant, ns, remembered, changed, now, counts, etag)
+    _, raising = writing.raising(tenant, ns, writing.ChangeType.REMEMBERED, changed, now, counts, etag)
     return _KEEP, {**raising, **_claims(placed), **_rows(placed), **_found_by(placed)}
 
 
@@ -119,7 +118,8 @@ def _rows(placed: Sequence[Placed]) -> dict[str, object]:
 
 def _found_by(placed: Sequence[Placed]) -> dict[str, object]:
     """Terms, vectors and labels."""
-    postings = [(term, p.id, tf, sum(p.new.terms.values())) for p in placed for term, tf in p.new.terms.items()]
+    lengths = [(p, sum(p.new.terms.values())) for p in placed]
+    postings = [(term, p.id, tf, length) for p, length in lengths for term, tf in p.new.terms.items()]
     vectors = [(p.id, p.new.vector) for p in placed if p.new.vector is not None]
     labels = [(key, value, p.id) for p in placed for key, value in p.new.draft.labels.items()]
     return {

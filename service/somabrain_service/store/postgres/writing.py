@@ -124,26 +124,13 @@ def raising(
     counts: Counts,
     etag: str | None = None,
 ) -> Statement:
-    """The last statement of a writing transaction: from there on it holds the namespace's row."""
-    return _RAISE, raise_values(tenant, ns, change, changed, now, counts, etag)
-
-
-def raise_values(
-    tenant: TenantId,
-    ns: int,
-    change: ChangeType,
-    changed: Sequence[tuple[MemoryId, int]],
-    now: datetime,
-    counts: Counts,
-    etag: str | None,
-) -> dict[str, object]:
-    """The values of RAISED.
+    """The last statement of a writing transaction: from there on it holds the namespace's row. RAISED has its values.
 
     `changed` are memories, each with its revision, in the order in which the feed tells of them. `etag` is that of the
     namespace whose encoder and analyzer made what was written; None: nothing was made by them.
     """
     terms = sorted(counts.terms)
-    return {
+    return _RAISE, {
         "tenant": tenant,
         "ns": ns,
         "type": int(change),
