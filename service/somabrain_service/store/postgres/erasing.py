@@ -27,7 +27,6 @@ from somabrain_service.store.protocols import Erased
 
 BATCH = 1000
 
-FIND = text(f"SELECT n.id, {rows.NAMESPACE} FROM namespaces n WHERE n.name = :name")
 LOCK = text("SELECT epoch || '-' || revision AS etag, version, epoch FROM namespaces WHERE id = :ns FOR UPDATE")
 
 # Arrays, because they are looked up in the indexes whatever the planner believes of a batch.
@@ -124,7 +123,7 @@ async def delete_namespace(
     """See `Store.delete_namespace`."""
     if await requests.find(connection, request, now):
         return True
-    namespace = (await connection.execute(FIND, {"name": name.namespace})).one_or_none()
+    namespace = (await connection.execute(namespaces.FIND, {"name": name.namespace})).one_or_none()
     if namespace is None:
         # Perhaps its own twin was first: then that one's answer is this one's.
         return await requests.find(connection, request, now) is not None
@@ -151,7 +150,7 @@ async def erase_subject(
     request: RequestKey | None,
 ) -> Erased:
     """See `Store.erase_subject`."""
-    namespace = (await connection.execute(FIND, {"name": name.namespace})).one_or_none()
+    namespace = (await connection.execute(namespaces.FIND, {"name": name.namespace})).one_or_none()
     if namespace is None:
         raise namespaces.absent(name)
     if answered := await requests.find(connection, request, now):

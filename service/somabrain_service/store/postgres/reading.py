@@ -9,7 +9,7 @@ import numpy as np
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from common.errors import InvalidArgument, NotFound
+from common.errors import InvalidArgument
 from somabrain_service.domain.feed import LAST_ORDINAL, Change, ChangeType, Position, StoredVector
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory
@@ -17,7 +17,7 @@ from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.pages import Order, OrderField
 from somabrain_service.domain.scoring import Candidates
-from somabrain_service.store.postgres import candidates, filters, portions, rows
+from somabrain_service.store.postgres import candidates, filters, namespaces, portions, rows
 from somabrain_service.store.postgres.arrays import numbers
 from somabrain_service.store.protocols import Search, Statistics
 from somabrain_service.store.replica.portion import Portion
@@ -82,7 +82,6 @@ WHERE m.ordinal <= :limit AND (m.ordinal = 1 OR m.size_bytes <= :size_bytes)
 ORDER BY m.ordinal
 """)
 
-_NAMESPACE = text(f"SELECT n.id, {rows.NAMESPACE} FROM namespaces n WHERE n.name = :name")
 
 _NEXT_EXPIRY = text("SELECT min(expire_time) FROM memories WHERE namespace_id = :ns AND expire_time > :now")
 
@@ -142,16 +141,16 @@ class PostgresReading:
         values = {"name": self._name.namespace, "now": self._now, "terms": list(terms)}
         row = (await self._connection.execute(_STATISTICS, values)).one_or_none()
         if row is None:
-            raise _no_namespace(self._name)
+            raise namespaces.absent(self._name)
         self._ns, self._vectors = row.id, row.vectors
         return Statistics(self._seen(rows.namespace(row)), row.memories, int(row.tokens), row.vectors, tuple(row.df))
 
     async def namespace(self) -> Namespace:
         """See `Reading.namespace`."""
         if self._found is None:
-            row = (await self._connection.execute(_NAMESPACE, {"name": self._name.namespace})).one_or_none()
+            row = (await self._connection.execute(namespaces.FIND, {"name": self._name.namespace})).one_or_none()
             if row is None:
-                raise _no_namespace(self._name)
+                raise namespaces.absent(self._name)
             self._ns = row.id
             self._found = self._seen(rows.namespace(row))
         return self._found
@@ -247,10 +246,6 @@ class PostgresReading:
     async def portion(self, ids: Sequence[int], encoder_id: str) -> Portion:
         """See `Source.portion`."""
         return await portions.portion(self._connection, self._namespace_id, ids, encoder_id)
-
-
-def _no_namespace(name: NamespaceName) -> NotFound:
-    return NotFound("Namespace", str(name), "Create it with NamespaceService.CreateNamespace.")
 
 
 def _key(kind: str, text: str) -> datetime | int:
