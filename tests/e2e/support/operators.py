@@ -47,11 +47,10 @@ class OperatorPod:
 
     def writes(self) -> Mapping[str, float]:
         """Return how often it has written each kind, by kind and verb, the Lease apart."""
-        name = "somabrain_operator_api_writes_total{"
         return {
             labels: count
             for labels, count in self.metrics().items()
-            if labels.startswith(name) and "Lease" not in labels
+            if labels.startswith(WRITES) and "Lease" not in labels
         }
 
 

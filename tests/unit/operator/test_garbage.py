@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from somabrain_operator.garbage import collect_when_idle
+from tests.unit.operator.waiting import until
 
 
 class Cycle:
@@ -33,12 +34,6 @@ async def collecting(is_idle: Callable[[], bool], longest_s: float = 60) -> Asyn
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not holds():  # noqa: ASYNC110 - what is waited for has no event of its own
-            await asyncio.sleep(0.005)
 
 
 async def test_it_waits_until_nothing_is_to_be_done() -> None:

@@ -13,6 +13,7 @@ from common.errors import Aborted
 from somabrain_operator.metrics import Metrics
 from somabrain_operator.names import Key
 from somabrain_operator.queue import GONE, WorkQueue
+from tests.unit.operator.waiting import until
 
 A, B = Key("n", "a"), Key("n", "b")
 
@@ -29,12 +30,6 @@ async def working(
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not holds():  # noqa: ASYNC110 - what is waited for has no event of its own
-            await asyncio.sleep(0.005)
 
 
 async def test_a_key_that_comes_often_while_it_is_worked_on_is_worked_on_once_more() -> None:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
 
-from common.config.settings import EncoderSettings
-from somabrain_service.encoders.minilm import ENCODER_ID
 from somabrain_service.encoders.onnx import BATCH, Floats, Network, OnnxEncoder
-from somabrain_service.encoders.open import open_encoders
 from somabrain_service.encoders.protocols import EncoderUnavailable
 
 
@@ -26,14 +22,6 @@ class Counting:
         """See `Network.vectors`."""
         self.runs.append(len(texts))
         return self._network.vectors(texts)
-
-
-@pytest.fixture
-async def minilm() -> AsyncIterator[OnnxEncoder]:
-    async with open_encoders(EncoderSettings()) as encoders:
-        encoder = encoders[ENCODER_ID]
-        assert isinstance(encoder, OnnxEncoder)
-        yield encoder
 
 
 @pytest.fixture

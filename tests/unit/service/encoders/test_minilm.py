@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
 
 from common.config.settings import EncoderSettings
-from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID, MAX_TOKENS, VOCABULARY
+from somabrain_service.encoders.minilm import DIMENSIONS, MAX_TOKENS, VOCABULARY
 from somabrain_service.encoders.onnx import OnnxEncoder
 from somabrain_service.encoders.open import open_encoders
 
@@ -21,14 +20,6 @@ TEXTS = [
     "🎉 日本語",
     "x" * 9999,
 ]
-
-
-@pytest.fixture
-async def minilm() -> AsyncIterator[OnnxEncoder]:
-    async with open_encoders(EncoderSettings()) as encoders:
-        encoder = encoders[ENCODER_ID]
-        assert isinstance(encoder, OnnxEncoder)
-        yield encoder
 
 
 async def test_vectors_have_length_one_and_meaning_is_near(minilm: OnnxEncoder) -> None:
