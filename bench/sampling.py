@@ -19,7 +19,6 @@ PARTS: Sequence[tuple[str, str]] = (
     ("domain/contiguity", "scoring"),
     ("domain/lexical", "scoring"),
     ("encoders/", "encoding"),
-    ("sqlalchemy/", "SQLAlchemy"),
     ("psycopg/", "psycopg"),
     ("store/postgres/", "the store's own code"),
     ("servicers/", "from and to protobuf"),

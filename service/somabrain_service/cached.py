@@ -66,7 +66,7 @@ class CachedRankings:
         """See `Rankings.rank`."""
         if question.anew:
             return await self._rankings.rank(reading, tenant, question)
-        namespace = await reading.namespace()
+        namespace = reading.namespace
         now_s = question.now.timestamp()
 
         async def make() -> Made[_Order]:

@@ -63,5 +63,5 @@ async def batch_forget_memories(
         else:
             results.append(None)
     async with services.store.reading(tenant, parent, services.clock()) as reading:
-        seen = await reading.namespace()
+        seen = reading.namespace
     return BatchForgotten(tuple(results), consistency_token(parent, seen.moment))

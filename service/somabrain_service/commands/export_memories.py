@@ -32,7 +32,7 @@ async def export_memories(services: Services, tenant: TenantId, query: ExportQue
     while more:
         now = services.clock()
         async with services.store.reading(tenant, query.parent, now) as reading:
-            namespace = await reading.namespace()
+            namespace = reading.namespace
             here = namespace.moment
             moment, after = read_export_token(tenant, query, here) if query.resume_token else (here, 0)
             since = Position(moment.version)

@@ -36,5 +36,5 @@ async def forget_memory(
         if not allow_missing:
             raise NotFound("Memory", str(name), "With allow_missing that is no error.")
         async with services.store.reading(tenant, name.namespace, now) as reading:
-            moment = (await reading.namespace()).moment
+            moment = reading.namespace.moment
     return consistency_token(name.namespace, moment)

@@ -17,7 +17,7 @@ async def get_memory(services: Services, tenant: TenantId, name: MemoryName, *, 
         StoreUnavailable: PostgreSQL is gone.
     """
     async with services.store.reading(tenant, name.namespace, services.clock()) as reading:
-        seen = await reading.namespace()
+        seen = reading.namespace
         check_consistency(consistency_token, name.namespace, seen.moment)
         memory = await reading.memory(name.memory)
     if memory is None:

@@ -19,11 +19,11 @@ async def list_memories(services: Services, tenant: TenantId, query: ListQuery) 
     """
     after = read_page_token(tenant, query)
     async with services.store.reading(tenant, query.parent, services.clock()) as reading:
-        seen = await reading.namespace()
+        seen = reading.namespace
         check_consistency(query.consistency_token, query.parent, seen.moment)
         keys = await reading.page(query.filter, query.order, after, query.page_size + 1)
         ids = [memory for _, memory in keys[: query.page_size]]
-        memories = await reading.memories(ids, limits.ANSWER_BYTES) if ids else []
+        memories = await reading.memories(ids, limits.ANSWER_BYTES, last=True) if ids else []
     more = len(memories) < len(keys)
     token = page_token(tenant, query, *keys[len(memories) - 1]) if more else ""
     return MemoryPage(tuple(memories), token)

@@ -20,7 +20,6 @@ async def list_revisions(services: Services, tenant: TenantId, query: RevisionQu
     """
     after = read_page_token(tenant, query)
     async with services.store.reading(tenant, query.parent.namespace, services.clock()) as reading:
-        await reading.namespace()
         if await reading.memory(query.parent.memory) is None:
             raise NotFound("Memory", str(query.parent))
         before = None if after is None else after[1]

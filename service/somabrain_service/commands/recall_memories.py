@@ -70,7 +70,9 @@ async def recall_memories(services: Services, tenant: TenantId, query: RecallQue
         places = found.ranking.places
         if query.min_score is not None and found.ranking.best_lexical < query.min_score:
             places = ()
-        memories = await reading.memories([place.id for place in places], limits.ANSWER_BYTES) if places else []
+        memories = (
+            await reading.memories([place.id for place in places], limits.ANSWER_BYTES, last=True) if places else []
+        )
     hits = tuple(Hit(memory, place.score, place.breakdown) for place, memory in zip(places, memories, strict=False))
     return RecallAnswer(
         hits=hits,

@@ -48,7 +48,7 @@ async def update_memory(
         if written := await services.store.answered(tenant, name.namespace, request, now):
             break
         async with services.store.reading(tenant, name.namespace, now) as reading:
-            namespace = await reading.namespace()
+            namespace = reading.namespace
             memory = await reading.memory(name.memory)
         if memory is None:
             raise NotFound("Memory", str(name))

@@ -39,7 +39,7 @@ async def watch_memories(services: Services, tenant: TenantId, query: WatchQuery
 
     async def look() -> Moment:
         async with services.store.reading(tenant, query.parent, services.clock()) as reading:
-            namespace = await reading.namespace()
+            namespace = reading.namespace
         return namespace.moment
 
     async with services.watchers.watching(tenant, query.parent) as pulse:
@@ -47,7 +47,7 @@ async def watch_memories(services: Services, tenant: TenantId, query: WatchQuery
             services.watchers.check()
             now = services.clock()
             async with services.store.reading(tenant, query.parent, now) as reading:
-                namespace = await reading.namespace()
+                namespace = reading.namespace
                 moment = namespace.moment
                 if not epoch:
                     epoch, position = _start(tenant, query, moment)

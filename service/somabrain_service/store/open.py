@@ -10,10 +10,11 @@ from threadpoolctl import threadpool_limits
 from common.config.settings import DatabaseSettings, ReplicaSettings
 from somabrain_service.domain.quota import Stock
 from somabrain_service.store.background import background
-from somabrain_service.store.postgres.engine import Transactions, open_connections, open_engine
+from somabrain_service.store.postgres.connecting import open_pool, worker_connector
 from somabrain_service.store.postgres.holding import PostgresWorkerStore
 from somabrain_service.store.postgres.stocks import Stocks
 from somabrain_service.store.postgres.store import PostgresStore
+from somabrain_service.store.postgres.transactions import Transactions
 from somabrain_service.store.protocols import Store
 from somabrain_service.store.replica.store import ReplicaStore
 from somabrain_service.store.working import WorkerStore
@@ -32,8 +33,8 @@ async def open_store(
         replica: how much of it is held in memory; None: nothing.
     """
     stocks = stocks or Stocks(lambda _: Stock(), 0)
-    async with open_engine(dsn, database) as engine, background() as tasks:
-        transactions = Transactions(engine)
+    async with open_pool(dsn, database) as pool, background() as tasks:
+        transactions = Transactions(pool)
         if replica is None or not replica.budget_bytes:
             yield PostgresStore(transactions, stocks, tasks)
             return
@@ -51,5 +52,4 @@ async def open_worker_store(dsn: str, database: DatabaseSettings) -> AsyncIterat
         dsn: libpq URL of the worker role; of sessions, not of a pooler that shares them among transactions.
         database: bounds in time.
     """
-    async with open_connections(dsn, database) as engine:
-        yield PostgresWorkerStore(engine)
+    yield PostgresWorkerStore(worker_connector(dsn, database))

@@ -149,20 +149,13 @@ class Erased:
 class Reading(Protocol):
     """One consistent view of a namespace; what has expired is not in it."""
 
-    async def statistics(self, terms: Sequence[str] = ()) -> Statistics:
-        """The namespace and its counts. To be asked first, and only by who goes on to `candidates`: it costs more.
-
-        Raises:
-            NotFound: no such namespace.
-        """
+    @property
+    def namespace(self) -> Namespace:
+        """The namespace as it is in this view."""
         ...
 
-    async def namespace(self) -> Namespace:
-        """The namespace without its counts: all that the others but `candidates` need to be asked after.
-
-        Raises:
-            NotFound: no such namespace.
-        """
+    async def statistics(self, terms: Sequence[str] = ()) -> Statistics:
+        """The namespace's counts, to be asked before `candidates`."""
         ...
 
     async def next_expiry(self) -> datetime | None:
@@ -185,8 +178,11 @@ class Reading(Protocol):
         """The best by words, the best by vector, their neighbours in the session, and those who lend to these."""
         ...
 
-    async def memories(self, ids: Sequence[int], size_bytes: int) -> list[Memory]:
-        """Memories in the order of `ids`; ends, after one at least, where the next would pass the size."""
+    async def memories(self, ids: Sequence[int], size_bytes: int, *, last: bool = False) -> list[Memory]:
+        """Memories in the order of `ids`; ends, after one at least, where the next would pass the size.
+
+        `last`: nothing is asked after it, so that the view can end with it.
+        """
         ...
 
     async def memory(self, memory: MemoryId) -> Memory | None:
@@ -312,7 +308,11 @@ class Store(Protocol):
         ...
 
     def reading(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AbstractAsyncContextManager[Reading]:
-        """Look at a namespace as it is now."""
+        """Look at a namespace as it is now.
+
+        Raises:
+            NotFound: no such namespace.
+        """
         ...
 
     async def insert_memory(

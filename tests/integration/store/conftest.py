@@ -112,7 +112,7 @@ class Brain:
     async def namespace(self) -> Namespace:
         """The namespace as it is now."""
         async with self.services.store.reading(self.tenant, self.parent, self.services.clock()) as reading:
-            return await reading.namespace()
+            return reading.namespace
 
     async def forget(self, name: MemoryName, **fields: Any) -> str:
         return await forget_memory(self.services, self.tenant, name, **fields)

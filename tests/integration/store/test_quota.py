@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.config.settings import DatabaseSettings
 from common.errors import ResourceExhausted, SomaBrainError
@@ -23,8 +22,10 @@ from somabrain_service.domain.names import NamespaceName, TenantId, tenant_id
 from somabrain_service.domain.quota import Stock
 from somabrain_service.flags.registry import FixedFlags, Flags
 from somabrain_service.store.open import open_store
-from somabrain_service.store.postgres.engine import Transactions, open_engine
+from somabrain_service.store.postgres.connecting import open_pool
+from somabrain_service.store.postgres.connection import Connection
 from somabrain_service.store.postgres.stocks import Stocks
+from somabrain_service.store.postgres.transactions import Transactions
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 
@@ -161,15 +162,15 @@ async def test_whoever_is_alone_waits_for_those_who_share(database: Clone) -> No
             )
             return (await found.fetchone()) == (1,)
 
-        async with open_engine(database.app_dsn, DatabaseSettings()) as engine:
-            transactions, entered, leave = Transactions(engine), asyncio.Event(), asyncio.Event()
+        async with open_pool(database.app_dsn, DatabaseSettings()) as pool:
+            transactions, entered, leave = Transactions(pool), asyncio.Event(), asyncio.Event()
 
-            async def far(connection: AsyncConnection) -> None:
+            async def far(connection: Connection) -> None:
                 assert await stocks.room(connection, TENANT, Stock(memories=1), now) is None
                 entered.set()
                 await leave.wait()
 
-            async def near(connection: AsyncConnection) -> Stock | None:
+            async def near(connection: Connection) -> Stock | None:
                 room = await stocks.room(connection, TENANT, Stock(memories=limits.BATCH), now)
                 return None if room is None else room.held
 

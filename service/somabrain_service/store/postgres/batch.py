@@ -18,10 +18,11 @@ from somabrain_service.domain.names import TenantId, memory_id
 from somabrain_service.domain.quota import Stock
 from somabrain_service.domain.tokens import Moment
 from somabrain_service.store.postgres import rows, writing
-from somabrain_service.store.postgres.direct import DirectConnection, Statement
+from somabrain_service.store.postgres.connection import Connection
 from somabrain_service.store.postgres.faults import Retry, violated
 from somabrain_service.store.postgres.keeping import Placed, keeping
 from somabrain_service.store.postgres.looking import Item, Seen
+from somabrain_service.store.postgres.sql import Statement
 from somabrain_service.store.postgres.stocks import Room
 from somabrain_service.store.protocols import NewMemory, WrittenMany
 
@@ -32,7 +33,7 @@ def stock_of(new: NewMemory) -> Stock:
 
 
 async def insert(
-    connection: DirectConnection, tenant: TenantId, seen: Seen, items: Sequence[Item], room: Room | None
+    connection: Connection, tenant: TenantId, seen: Seen, items: Sequence[Item], room: Room | None
 ) -> WrittenMany:
     """Keep what can be kept, in their order. `room` None: there is room for all of them."""
     results, twins = _known(seen, items)
@@ -100,7 +101,7 @@ def _places(seen: Seen, items: Mapping[int, Item]) -> dict[int, int | AlreadyExi
     return places
 
 
-async def _write(connection: DirectConnection, statement: Statement) -> Moment:
+async def _write(connection: Connection, statement: Statement) -> Moment:
     """Write everything.
 
     Raises:

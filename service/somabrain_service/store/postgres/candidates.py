@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Row, TextClause, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from somabrain_service.domain.contiguity import REACH
 from somabrain_service.domain.lexical import K1, B, Postings
 from somabrain_service.domain.scoring import Candidates
 from somabrain_service.store.postgres import filters
 from somabrain_service.store.postgres.arrays import numbers
+from somabrain_service.store.postgres.connection import Connection
+from somabrain_service.store.postgres.sql import Sql, sql
 from somabrain_service.store.protocols import Search
 
 MOST_VECTORS = 50_000
@@ -97,19 +97,19 @@ FROM pool CROSS JOIN LATERAL (
 ORDER BY m.id
 """
 
-_POSTINGS = text("""
+_POSTINGS = sql("""
 SELECT p.memory, p.term, p.tf FROM memory_terms p
 WHERE p.namespace_id = :ns AND p.memory = ANY(CAST(:ids AS bigint[])) AND p.term = ANY(CAST(:terms AS text[]))
 """)
 
 
 @lru_cache(maxsize=512)
-def _text(statement: str) -> TextClause:
+def _text(statement: str) -> Sql:
     """A statement read for its parameters, which takes longer than to put it together."""
-    return text(statement)
+    return sql(statement)
 
 
-async def find(connection: AsyncConnection, values: Mapping[str, object], search: Search, vectors: int) -> Candidates:
+async def find(connection: Connection, values: Mapping[str, object], search: Search, vectors: int) -> Candidates:
     """Run the search. `values` holds :ns and :now; `vectors`: how many the namespace has."""
     statement, more = _statement(search, many=vectors > MOST_VECTORS)
     found = (await connection.execute(_text(statement), {**values, **more})).all()
@@ -131,10 +131,10 @@ async def find(connection: AsyncConnection, values: Mapping[str, object], search
 
 
 async def _postings(
-    connection: AsyncConnection, values: Mapping[str, object], terms: tuple[str, ...], ids: NDArray[np.int64]
+    connection: Connection, values: Mapping[str, object], terms: tuple[str, ...], ids: NDArray[np.int64]
 ) -> Postings:
     """Where the terms occur in the memories of these ids, which are in order."""
-    found: Sequence[Row[Any]] = ()
+    found: Sequence[Any] = ()
     if len(ids) and terms:
         asked = {"ns": values["ns"], "terms": list(terms), "ids": numbers(ids)}
         found = (await connection.execute(_POSTINGS, asked)).all()

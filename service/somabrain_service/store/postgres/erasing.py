@@ -12,22 +12,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from common.errors import Aborted
 from somabrain_service.domain.idempotency import RequestKey, another_body
 from somabrain_service.domain.names import MemoryId, NamespaceName, TenantId
 from somabrain_service.domain.tokens import Moment
 from somabrain_service.store.postgres import namespaces, requests, rows
 from somabrain_service.store.postgres.arrays import numbers
+from somabrain_service.store.postgres.connection import Connection
 from somabrain_service.store.postgres.faults import Retry
+from somabrain_service.store.postgres.sql import sql
 from somabrain_service.store.postgres.writing import ChangeType
 from somabrain_service.store.protocols import Erased
 
 BATCH = 1000
 
-LOCK = text("SELECT epoch || '-' || revision AS etag, version, epoch FROM namespaces WHERE id = :ns FOR UPDATE")
+LOCK = sql("SELECT epoch || '-' || revision AS etag, version, epoch FROM namespaces WHERE id = :ns FOR UPDATE")
 
 # Arrays, because they are looked up in the indexes whatever the planner believes of a batch.
 _FORGET = """
@@ -54,11 +53,11 @@ SELECT ARRAY(SELECT id FROM gone ORDER BY id) AS ids, ARRAY(SELECT revision FROM
     (SELECT coalesce(sum(length), 0) FROM gone) AS tokens, (SELECT count(*) FROM vector) AS vectors,
     ARRAY(SELECT term FROM counted ORDER BY term) AS terms, ARRAY(SELECT df FROM counted ORDER BY term) AS dfs
 """
-_FORGET_ALL = text(_FORGET.format(about=""))
-_FORGET_ABOUT = text(_FORGET.format(about=" AND m.subject = :subject AND m.subject <> ''"))
-_REVISIONS_ABOUT = text("DELETE FROM memory_revisions WHERE namespace_id = :ns AND subject = :subject")
+_FORGET_ALL = sql(_FORGET.format(about=""))
+_FORGET_ABOUT = sql(_FORGET.format(about=" AND m.subject = :subject AND m.subject <> ''"))
+_REVISIONS_ABOUT = sql("DELETE FROM memory_revisions WHERE namespace_id = :ns AND subject = :subject")
 
-_RAISE = text("""
+_RAISE = sql("""
 WITH raised AS (
     UPDATE namespaces SET version = version + 1 WHERE tenant_id = :tenant AND id = :ns RETURNING id, version, epoch
 ), counted AS (
@@ -77,10 +76,10 @@ WITH raised AS (
 )
 SELECT version, epoch FROM raised
 """)
-_DROP_TERMS = text("DELETE FROM terms WHERE namespace_id = :ns AND df = 0")
+_DROP_TERMS = sql("DELETE FROM terms WHERE namespace_id = :ns AND df = 0")
 
 _EMPTY = tuple(
-    text(statement)
+    sql(statement)
     for statement in (
         "DELETE FROM terms WHERE namespace_id = :ns",
         "DELETE FROM changes WHERE namespace_id = :ns",
@@ -102,7 +101,7 @@ class Gone:
     vectors: int = 0
     terms: Counter[str] = field(default_factory=Counter)
 
-    def add(self, batch: Row[Any]) -> None:
+    def add(self, batch: Any) -> None:
         """Count what one more statement took away."""
         self.ids += batch.ids
         self.revisions += batch.revisions
@@ -113,7 +112,7 @@ class Gone:
 
 
 async def delete_namespace(
-    connection: AsyncConnection,
+    connection: Connection,
     tenant: TenantId,
     name: NamespaceName,
     etag: str,
@@ -142,7 +141,7 @@ async def delete_namespace(
 
 
 async def erase_subject(
-    connection: AsyncConnection,
+    connection: Connection,
     tenant: TenantId,
     name: NamespaceName,
     subject: str,
@@ -176,7 +175,7 @@ async def erase_subject(
 
 
 async def raise_version(
-    connection: AsyncConnection, tenant: TenantId, ns: int, change: ChangeType, now: datetime, gone: Gone
+    connection: Connection, tenant: TenantId, ns: int, change: ChangeType, now: datetime, gone: Gone
 ) -> Moment:
     """Raise the version, tell the feed what is gone, and count it off: the last statement before terms are dropped."""
     values = {
@@ -200,7 +199,7 @@ async def raise_version(
     return Moment(raised.epoch, raised.version)
 
 
-async def _forget(connection: AsyncConnection, which: dict[str, object], gone: Gone) -> None:
+async def _forget(connection: Connection, which: dict[str, object], gone: Gone) -> None:
     """Forget all memories there are, or all about a subject, and add them to `gone`."""
     statement = _FORGET_ABOUT if "subject" in which else _FORGET_ALL
     after = -1  # what is gone already is not passed again

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import psycopg
 from psycopg import errors
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from common.errors import Aborted, SomaBrainError, StoreUnavailable
 
@@ -21,53 +19,52 @@ class Retry(Exception):
     """The transaction lost a race that PostgreSQL does not report as one."""
 
 
+class Busy(Exception):
+    """All connections were in use for as long as one is waited for."""
+
+
+class ConnectionLost(psycopg.OperationalError):
+    """The connection broke under a statement."""
+
+
 class StoreFault(Exception):
     """An unforeseen failure, without a word of what the rows hold."""
 
 
-def cause(exc: BaseException) -> BaseException:
-    """The driver's error inside SQLAlchemy's."""
-    return exc.orig if isinstance(exc, DBAPIError) and exc.orig is not None else exc
-
-
-def connection_lost(exc: BaseException) -> bool:
-    """Whether the connection broke under the statement."""
-    return isinstance(exc, DBAPIError) and exc.connection_invalidated
+FOREIGN = (psycopg.Error, OSError, Busy)
+"""Whatever comes up from PostgreSQL and the way to it."""
 
 
 def may_run_again(exc: BaseException) -> bool:
     """Whether a transaction that failed so before its commit left nothing behind and may well succeed now."""
-    return isinstance(exc, Retry) or isinstance(cause(exc), RACES) or connection_lost(exc)
+    return isinstance(exc, (Retry, ConnectionLost, *RACES))
 
 
 def violated(exc: BaseException) -> str:
     """The constraint that a write hit; empty: none."""
-    found = cause(exc)
-    return (found.diag.constraint_name or "") if isinstance(found, errors.UniqueViolation) else ""
+    return (exc.diag.constraint_name or "") if isinstance(exc, errors.UniqueViolation) else ""
 
 
 def told(exc: BaseException) -> SomaBrainError:
     """The error of ours that a failure becomes."""
-    found = cause(exc)
-    if isinstance(found, RACES) or isinstance(exc, Retry):
+    if isinstance(exc, (Retry, *RACES)):
         return Aborted("Other writes to the same memories went first, again and again; try again.")
-    if isinstance(exc, PoolTimeout):
+    if isinstance(exc, Busy):
         return StoreUnavailable("All connections to PostgreSQL are busy; try again shortly.")
-    if isinstance(found, errors.QueryCanceled):
+    if isinstance(exc, errors.QueryCanceled):
         return StoreUnavailable("PostgreSQL did not answer in time; try again shortly.")
-    if isinstance(found, UNREADY):
+    if isinstance(exc, UNREADY):
         return StoreUnavailable("The database's schema is not this version's; run the migrations.")
-    if isinstance(found, psycopg.OperationalError | psycopg.InterfaceError | OSError):
+    if isinstance(exc, psycopg.OperationalError | psycopg.InterfaceError | OSError):
         return StoreUnavailable("PostgreSQL cannot be reached; try again shortly.")
     return SomaBrainError("The store could not do this.")
 
 
 def fault(exc: BaseException) -> StoreFault:
     """What may stand in the log for a failure."""
-    found = cause(exc)
-    if not isinstance(found, psycopg.Error):
-        return StoreFault(f"{type(found).__name__}: {found}" if isinstance(found, OSError) else type(found).__name__)
-    if isinstance(found, psycopg.OperationalError):
-        return StoreFault(f"{type(found).__name__}: {str(found).partition(chr(10))[0]}")
-    where = [name for name in (found.diag.table_name, found.diag.constraint_name) if name]
-    return StoreFault(f"{type(found).__name__} (SQLSTATE {found.sqlstate}) {' '.join(where)}".strip())
+    if not isinstance(exc, psycopg.Error):
+        return StoreFault(f"{type(exc).__name__}: {exc}" if isinstance(exc, OSError) else type(exc).__name__)
+    if isinstance(exc, psycopg.OperationalError):
+        return StoreFault(f"{type(exc).__name__}: {str(exc).partition(chr(10))[0]}")
+    where = [name for name in (exc.diag.table_name, exc.diag.constraint_name) if name]
+    return StoreFault(f"{type(exc).__name__} (SQLSTATE {exc.sqlstate}) {' '.join(where)}".strip())

@@ -1,7 +1,7 @@
 """Holding background work: an advisory lock of a session, and the transactions of that same session.
 
 A lock of a session ends with it, however it ends; so nobody who lost the lock can still write, and nobody has to
-give it back. The server is told to look after silent connections (`engine.open_connections`), or a holder whose
+give it back. The server is told to look after silent connections (`connecting.worker_connector`), or a holder whose
 network is gone would keep its lock for hours.
 """
 
@@ -15,15 +15,15 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-
 from common.errors import StoreUnavailable
 from somabrain_service.domain.events import Backlog, Telling, Told
 from somabrain_service.domain.names import TenantId
 from somabrain_service.store.postgres import indexing, relaying, sweeping
-from somabrain_service.store.postgres.engine import ATTEMPTS, FOREIGN, pause
-from somabrain_service.store.postgres.faults import Retry, connection_lost, fault, may_run_again, told
+from somabrain_service.store.postgres.connecting import Connect
+from somabrain_service.store.postgres.connection import Connection
+from somabrain_service.store.postgres.faults import FOREIGN, Retry, fault, may_run_again, told
+from somabrain_service.store.postgres.sql import sql
+from somabrain_service.store.postgres.transactions import ATTEMPTS, BEGIN, pause
 from somabrain_service.store.working import (
     Dropped,
     DroppedChanges,
@@ -38,20 +38,20 @@ from somabrain_service.store.working import (
 
 T = TypeVar("T")
 
-_LOCK = text("SELECT pg_try_advisory_lock(:work, :shard)")
+_LOCK = sql("SELECT pg_try_advisory_lock(:work, :shard)")
 
 
 class PostgresWorkerStore:
     """See `WorkerStore`."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
 
     @asynccontextmanager
     async def hold(self, work: str, shard: Shard) -> AsyncIterator[Holding | None]:
         """See `WorkerStore.hold`."""
         try:
-            connection = await self._engine.connect()
+            connection = await self._connect()
         except FOREIGN as exc:
             raise told(exc) from fault(exc)
         try:
@@ -64,7 +64,7 @@ class PostgresWorkerStore:
 class PostgresHolding:
     """See `Holding`."""
 
-    def __init__(self, connection: AsyncConnection, shard: Shard) -> None:
+    def __init__(self, connection: Connection, shard: Shard) -> None:
         self._connection = connection
         self._shard = shard
 
@@ -72,7 +72,7 @@ class PostgresHolding:
         """Get the lock, or do not: nobody waits for it."""
         values = {"work": lock_number(work), "shard": self._shard.number}
 
-        async def attempt(connection: AsyncConnection) -> bool:
+        async def attempt(connection: Connection) -> bool:
             return bool((await connection.execute(_LOCK, values)).scalar_one())
 
         return await self._do(attempt)
@@ -129,17 +129,17 @@ class PostgresHolding:
         """See `Holding.analyze`."""
         return await self._do(lambda connection: indexing.analyze(connection, where, terms, now, limit))
 
-    async def _do(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def _do(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Run `work` as a transaction, more than once when it lost a race. After a failure the shard is to be left."""
-        if self._connection.invalidated:
-            # It would connect anew, without the lock.
+        if self._connection.lost:
             raise StoreUnavailable("The connection that held this work is gone.")
         for attempt in range(1, ATTEMPTS + 1):
             try:
+                self._connection.begin((BEGIN, {}))
                 result = await work(self._connection)
                 await self._connection.commit()
             except (*FOREIGN, Retry) as exc:
-                if attempt == ATTEMPTS or connection_lost(exc) or not may_run_again(exc):
+                if attempt == ATTEMPTS or self._connection.lost or not may_run_again(exc):
                     raise told(exc) from fault(exc)
                 await self._connection.rollback()
             else:

@@ -16,24 +16,24 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
-from sqlalchemy import TextClause, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from somabrain_service.store.postgres.arrays import numbers
+from somabrain_service.store.postgres.connection import Connection
 from somabrain_service.store.postgres.faults import Retry
+from somabrain_service.store.postgres.sql import Sql, sql
 from somabrain_service.store.postgres.writing import ChangeType
 from somabrain_service.store.working import Encoded, Shard, Unanalyzed, Unencoded, UnencodedText
 
 NO_MEMORY = -1
 """What the feed tells of where the version rises for no memory."""
 
-_UNENCODED = text("""
+_UNENCODED = sql("""
 SELECT n.tenant_id, n.id, n.encoder
 FROM namespaces n JOIN usage u ON u.tenant_id = n.tenant_id AND u.namespace_id = n.id
 WHERE n.id % :of = :number AND u.vectors < u.memories AND n.encoder = ANY(CAST(:encoders AS text[])) ORDER BY n.id
 """)
 
-_TEXTS = text("""
+_TEXTS = sql("""
 SELECT m.id, m.revision, m.text, greatest(m.update_time, n.update_time) AS since
 FROM memories m JOIN namespaces n ON n.tenant_id = m.tenant_id AND n.id = m.namespace_id
 WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id > :after AND NOT EXISTS (
@@ -43,7 +43,7 @@ WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id > :after AND NOT E
 ORDER BY m.id LIMIT :limit
 """)
 
-_ENCODE = text("""
+_ENCODE = sql("""
 WITH there AS MATERIALIZED (
     SELECT m.id, m.revision, e.n
     FROM memories m JOIN unnest(CAST(:ids AS bigint[]), CAST(:revisions AS bigint[])) WITH ORDINALITY
@@ -60,12 +60,12 @@ WITH there AS MATERIALIZED (
 SELECT there.id, there.revision FROM there JOIN kept ON kept.memory = there.id ORDER BY there.id
 """)
 
-_UNANALYZED = text("""
+_UNANALYZED = sql("""
 SELECT n.tenant_id, n.id, n.analyzer, n.update_time
 FROM namespaces n WHERE n.id % :of = :number AND n.analyzed_after IS NOT NULL ORDER BY n.update_time LIMIT :limit
 """)
 
-_NEXT = text("""
+_NEXT = sql("""
 SELECT m.id, m.revision, m.text, m.length FROM memories m
 WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id > (
     SELECT analyzed_after FROM namespaces WHERE tenant_id = :tenant AND id = :ns AND analyzer = :analyzer
@@ -73,7 +73,7 @@ WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id > (
 ORDER BY m.id LIMIT :limit FOR NO KEY UPDATE
 """)
 
-_ANALYZE = text("""
+_ANALYZE = sql("""
 WITH gone AS (
     DELETE FROM memory_terms t
     WHERE t.tenant_id = :tenant AND t.namespace_id = :ns AND t.memory = ANY(CAST(:ids AS bigint[])) RETURNING t.term
@@ -85,7 +85,7 @@ WITH gone AS (
 SELECT term, count(*) AS df FROM gone GROUP BY term
 """)
 
-_TERMS = text("""
+_TERMS = sql("""
 INSERT INTO memory_terms (tenant_id, namespace_id, term, memory, tf, length)
 SELECT :tenant, :ns, t.term, t.memory, t.tf, t.length
 FROM unnest(CAST(:terms AS text[]), CAST(:memories AS bigint[]), CAST(:tfs AS integer[]), CAST(:lengths AS integer[]))
@@ -112,32 +112,32 @@ WITH raised AS (
 )
 SELECT version FROM raised
 """
-_RAISE_ENCODED = text(_RAISE.format(mark="", column="encoder"))
-_RAISE_ANALYZED = text(
+_RAISE_ENCODED = sql(_RAISE.format(mark="", column="encoder"))
+_RAISE_ANALYZED = sql(
     _RAISE.format(
         mark=", analyzed_after = CAST(:analyzed_after AS bigint)", column="analyzed_after IS NOT NULL AND analyzer"
     )
 )
-_DROP_TERMS = text("""
+_DROP_TERMS = sql("""
 DELETE FROM terms
 WHERE tenant_id = :tenant AND namespace_id = :ns AND term = ANY(CAST(:terms AS text[])) AND df = 0
 """)
 
 
-async def unencoded(connection: AsyncConnection, shard: Shard, encoders: Sequence[str]) -> list[Unencoded]:
+async def unencoded(connection: Connection, shard: Shard, encoders: Sequence[str]) -> list[Unencoded]:
     """See `Holding.unencoded`."""
     values = {"number": shard.number, "of": shard.of, "encoders": list(encoders)}
     return [Unencoded(row.tenant_id, row.id, row.encoder) for row in await connection.execute(_UNENCODED, values)]
 
 
-async def texts(connection: AsyncConnection, where: Unencoded, after: int, limit: int) -> list[UnencodedText]:
+async def texts(connection: Connection, where: Unencoded, after: int, limit: int) -> list[UnencodedText]:
     """See `Holding.texts`."""
     which = {"tenant": where.tenant, "ns": where.ns, "encoder_id": where.encoder_id}
     found = await connection.execute(_TEXTS, {**which, "after": after, "limit": limit})
     return [UnencodedText(row.id, row.revision, row.text, row.since) for row in found]
 
 
-async def encode(connection: AsyncConnection, where: Unencoded, encoded: Sequence[Encoded], now: datetime) -> int:
+async def encode(connection: Connection, where: Unencoded, encoded: Sequence[Encoded], now: datetime) -> int:
     """See `Holding.encode`."""
     which = {"tenant": where.tenant, "ns": where.ns}
     made = {
@@ -155,7 +155,7 @@ async def encode(connection: AsyncConnection, where: Unencoded, encoded: Sequenc
     return len(kept)
 
 
-async def unanalyzed(connection: AsyncConnection, shard: Shard, limit: int) -> list[Unanalyzed]:
+async def unanalyzed(connection: Connection, shard: Shard, limit: int) -> list[Unanalyzed]:
     """See `Holding.unanalyzed`."""
     values = {"number": shard.number, "of": shard.of, "limit": limit}
     found = await connection.execute(_UNANALYZED, values)
@@ -163,7 +163,7 @@ async def unanalyzed(connection: AsyncConnection, shard: Shard, limit: int) -> l
 
 
 async def analyze(
-    connection: AsyncConnection,
+    connection: Connection,
     where: Unanalyzed,
     terms: Callable[[str], Counter[str]],
     now: datetime,
@@ -201,8 +201,8 @@ async def analyze(
 
 
 async def _raise(
-    connection: AsyncConnection,
-    statement: TextClause,
+    connection: Connection,
+    statement: Sql,
     values: Mapping[str, object],
     changed: Sequence[tuple[int, int]],
     now: datetime,

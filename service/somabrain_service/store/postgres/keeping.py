@@ -8,18 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import text
 
 from somabrain_service.domain.idempotency import KEPT, RequestKey
 from somabrain_service.domain.names import MemoryId, TenantId
 from somabrain_service.store.postgres import writing
 from somabrain_service.store.postgres.arrays import blobs, numbers, texts, times
-from somabrain_service.store.postgres.direct import Statement
+from somabrain_service.store.postgres.sql import Statement, sql
 from somabrain_service.store.protocols import NewMemory
 
 # Asked before the namespace's row is locked, so everything here is claimed and kept before.
 _WHOLE = "AND (SELECT count(*) FROM claimed) = :claims AND (SELECT count(*) FROM kept) = :memories"
-_KEEP = text(f"""
+_KEEP = sql(f"""
 WITH claimed AS (
     INSERT INTO idempotency_keys (tenant_id, key, body_hash, namespace_id, memory, expire_time)
     SELECT :tenant, r.key, r.body_hash, :ns, r.memory, :claims_end

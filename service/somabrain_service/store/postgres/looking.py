@@ -10,32 +10,31 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
-
 from somabrain_service.domain.idempotency import RequestKey
 from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.store.postgres import filters, namespaces, rows, writing
 from somabrain_service.store.postgres.arrays import numbers, texts
-from somabrain_service.store.postgres.direct import DirectConnection, Statement
+from somabrain_service.store.postgres.connection import Connection
+from somabrain_service.store.postgres.sql import Statement, sql
 from somabrain_service.store.protocols import NewMemory
 
 Item = tuple[NewMemory, RequestKey | None]
 
-_ANSWERED = text(f"""
+_ANSWERED = sql(f"""
 SELECT k.key, k.body_hash, k.memory AS request_memory, {rows.MEMORY}
 FROM idempotency_keys k LEFT JOIN memories m
     ON m.namespace_id = k.namespace_id AND m.id = k.memory AND k.body_hash IS NOT NULL AND {filters.LIVE}
 WHERE k.key = ANY(CAST(:keys AS bytea[])) AND k.expire_time > :now
 """)
 
-_LAST = text("""
+_LAST = sql("""
 SELECT session, max(position) AS last FROM memories
 WHERE namespace_id = (SELECT id FROM namespaces WHERE name = :name)
     AND session <> '' AND session = ANY(CAST(:sessions AS text[])) GROUP BY session
 """)
 
-_TAKEN = text("""
+_TAKEN = sql("""
 SELECT m.session, m.position
 FROM unnest(CAST(:sessions AS text[]), CAST(:positions AS bigint[])) AS p (session, position)
 JOIN memories m ON m.namespace_id = (SELECT id FROM namespaces WHERE name = :name)
@@ -58,7 +57,7 @@ class Seen:
 
 
 async def look(
-    connection: DirectConnection, tenant: TenantId, name: NamespaceName, items: Sequence[Item], now: datetime
+    connection: Connection, tenant: TenantId, name: NamespaceName, items: Sequence[Item], now: datetime
 ) -> Seen | None:
     """Look at all that the items touch; None: no such namespace."""
     named = {"name": name.namespace}

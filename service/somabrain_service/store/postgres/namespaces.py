@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from common.errors import Aborted, NotFound
 from somabrain_service.domain.feed import ChangeType
 from somabrain_service.domain.idempotency import RequestKey
@@ -14,12 +11,14 @@ from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceStatistics
 from somabrain_service.encoders.protocols import LEXICAL
 from somabrain_service.store.postgres import filters, requests, rows
+from somabrain_service.store.postgres.connection import Connection
 from somabrain_service.store.postgres.faults import Retry
 from somabrain_service.store.postgres.indexing import NO_MEMORY
+from somabrain_service.store.postgres.sql import sql
 
 # What has expired but is not swept yet is counted in `usage` and `terms`, and taken off here. Row security keeps the
 # tenant's counts the tenant's.
-_MEASURE = text(f"""
+_MEASURE = sql(f"""
 WITH n AS (SELECT * FROM namespaces WHERE name = :name), expired AS MATERIALIZED (
     SELECT m.namespace_id, m.id, octet_length(m.text) AS text_bytes FROM memories m WHERE m.expire_time <= :now
 ), here AS MATERIALIZED (
@@ -48,15 +47,15 @@ SELECT {rows.NAMESPACE},
 FROM n JOIN usage u ON u.namespace_id = n.id
 """)
 
-_PAGE = text(f"""
+_PAGE = sql(f"""
 SELECT {rows.NAMESPACE} FROM namespaces n WHERE n.name COLLATE "C" > :after ORDER BY n.name COLLATE "C" LIMIT :limit
 """)
 
-FIND = text(f"SELECT n.id, {rows.NAMESPACE} FROM namespaces n WHERE n.name = :name")
-_LOCKED = text(f"{FIND.text} FOR UPDATE")
+FIND = sql(f"SELECT n.id, {rows.NAMESPACE} FROM namespaces n WHERE n.name = :name")
+_LOCKED = sql(f"{FIND.text} FOR UPDATE")
 
 # Another encoder or analyzer changes what Recall finds, and so raises the version, of which the feed misses none.
-_UPDATE = text(f"""
+_UPDATE = sql(f"""
 WITH raised AS (
     INSERT INTO changes (tenant_id, namespace_id, version, ordinal, type, memory, revision, change_time)
     SELECT tenant_id, id, version + 1, 0, :reindexed, {NO_MEMORY}, 0, :now FROM namespaces
@@ -70,20 +69,18 @@ UPDATE namespaces n SET display_name = :display_name, recency_half_life = :recen
 WHERE n.id = :ns RETURNING {rows.NAMESPACE}
 """)
 
-_DROP_VECTORS = text("""
+_DROP_VECTORS = sql("""
 DELETE FROM memory_vectors v WHERE v.namespace_id = :ns AND v.memory = ANY(ARRAY(
     SELECT memory FROM memory_vectors
     WHERE namespace_id = :ns AND memory > :after ORDER BY memory LIMIT :batch
 )) RETURNING v.memory
 """)
-_NO_VECTORS = text("UPDATE usage SET vectors = 0 WHERE namespace_id = :ns")
+_NO_VECTORS = sql("UPDATE usage SET vectors = 0 WHERE namespace_id = :ns")
 VECTORS = 5000
 """Vectors that one statement removes."""
 
 
-async def measure(
-    connection: AsyncConnection, name: NamespaceName, now: datetime
-) -> tuple[Namespace, NamespaceStatistics]:
+async def measure(connection: Connection, name: NamespaceName, now: datetime) -> tuple[Namespace, NamespaceStatistics]:
     """See `Store.measure_namespace`."""
     row = (await connection.execute(_MEASURE, {"name": name.namespace, "now": now})).one_or_none()
     if row is None:
@@ -101,14 +98,14 @@ async def measure(
     )
 
 
-async def page(connection: AsyncConnection, after: str, limit: int) -> list[Namespace]:
+async def page(connection: Connection, after: str, limit: int) -> list[Namespace]:
     """See `Store.list_namespaces`."""
     found = await connection.execute(_PAGE, {"after": after, "limit": limit})
     return [rows.namespace(row) for row in found]
 
 
 async def update(
-    connection: AsyncConnection,
+    connection: Connection,
     tenant: TenantId,
     change: NamespaceChange,
     analyzer: str,
@@ -152,7 +149,7 @@ async def update(
     return rows.namespace((await connection.execute(_UPDATE, values)).one())
 
 
-async def _drop_vectors(connection: AsyncConnection, ns: int) -> None:
+async def _drop_vectors(connection: Connection, ns: int) -> None:
     """Remove the vectors of an encoder that is no longer the namespace's: they are never compared again."""
     after = -1
     while gone := (await connection.execute(_DROP_VECTORS, {"ns": ns, "after": after, "batch": VECTORS})).all():

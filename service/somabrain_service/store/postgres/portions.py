@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from somabrain_service.store.postgres.arrays import numbers
+from somabrain_service.store.postgres.connection import Connection
+from somabrain_service.store.postgres.sql import sql
 from somabrain_service.store.replica.portion import NEVER, Fields, Portion, TermPostings
 
-_IDENTIFIERS = text(
+_IDENTIFIERS = sql(
     "SELECT m.id FROM memories m WHERE m.namespace_id = :ns AND m.id > :after ORDER BY m.id LIMIT :limit"
 )
 
-_FIELDS = text(f"""
+_FIELDS = sql(f"""
 SELECT m.id, m.kind, m.session, coalesce(m.position, 0) AS position, m.subject, m.labels,
     CAST(extract(epoch FROM m.event_time) * 1000000 AS bigint) AS event_us,
     CAST(extract(epoch FROM m.create_time) * 1000000 AS bigint) AS create_us,
@@ -24,13 +24,13 @@ SELECT m.id, m.kind, m.session, coalesce(m.position, 0) AS position, m.subject, 
 FROM memories m WHERE m.namespace_id = :ns AND m.id = ANY(CAST(:ids AS bigint[]))
 """)
 
-_TERMS = text("""
+_TERMS = sql("""
 SELECT t.term, array_agg(t.memory) AS memories, array_agg(t.tf) AS tf FROM memory_terms t
 WHERE t.namespace_id = :ns AND t.memory = ANY(CAST(:ids AS bigint[])) GROUP BY t.term
 """)
 
 # As bytes, because a number each would be written out and read again.
-_VECTORS = text("""
+_VECTORS = sql("""
 SELECT v.encoder_id, array_agg(v.memory ORDER BY v.memory) AS memories,
     CASE WHEN v.encoder_id = :encoder_id THEN string_agg(halfvec_send(v.embedding), CAST('' AS bytea) ORDER BY v.memory)
     END AS embeddings
@@ -40,13 +40,13 @@ _HEADER = 2
 """A vector as bytes is its dimension, a number of no meaning, and then its halves, each in two bytes."""
 
 
-async def identifiers(connection: AsyncConnection, ns: int, after: int, limit: int) -> list[int]:
+async def identifiers(connection: Connection, ns: int, after: int, limit: int) -> list[int]:
     """See `Source.identifiers`."""
     found = await connection.execute(_IDENTIFIERS, {"ns": ns, "after": after, "limit": limit})
     return [row.id for row in found]
 
 
-async def portion(connection: AsyncConnection, ns: int, ids: Sequence[int], encoder_id: str) -> Portion:
+async def portion(connection: Connection, ns: int, ids: Sequence[int], encoder_id: str) -> Portion:
     """See `Source.portion`."""
     which = {"ns": ns, "ids": numbers(ids)}
     fields = [Fields(*row) for row in await connection.execute(_FIELDS, which)]

@@ -2,50 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import numpy as np
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.errors import InvalidArgument
 from somabrain_service.domain.feed import LAST_ORDINAL, Change, ChangeType, Position, StoredVector
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory
-from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName
+from somabrain_service.domain.names import MemoryId, MemoryName
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.pages import Order, OrderField
 from somabrain_service.domain.scoring import Candidates
-from somabrain_service.store.postgres import candidates, filters, namespaces, portions, rows
+from somabrain_service.store.postgres import candidates, filters, portions, rows
 from somabrain_service.store.postgres.arrays import numbers
+from somabrain_service.store.postgres.connection import Connection
+from somabrain_service.store.postgres.sql import sql
 from somabrain_service.store.protocols import Search, Statistics
 from somabrain_service.store.replica.portion import Portion
 
 # What has expired but is not swept yet is counted in `usage` and `terms`, and taken off here.
-_STATISTICS = text(f"""
-WITH n AS (SELECT * FROM namespaces WHERE name = :name), expired AS MATERIALIZED (
-    SELECT m.id, m.length FROM memories m JOIN n ON m.namespace_id = n.id WHERE m.expire_time <= :now
+_STATISTICS = sql("""
+WITH expired AS MATERIALIZED (
+    SELECT m.id, m.length FROM memories m WHERE m.namespace_id = :ns AND m.expire_time <= :now
 )
-SELECT n.id, {rows.NAMESPACE},
-    u.memories - (SELECT count(*) FROM expired) AS memories,
+SELECT u.memories - (SELECT count(*) FROM expired) AS memories,
     u.tokens - (SELECT coalesce(sum(length), 0) FROM expired) AS tokens,
-    u.vectors - (SELECT count(*) FROM expired JOIN memory_vectors v ON v.namespace_id = n.id AND v.memory = expired.id)
+    u.vectors - (SELECT count(*) FROM expired JOIN memory_vectors v ON v.namespace_id = :ns AND v.memory = expired.id)
         AS vectors,
     ARRAY(
         SELECT coalesce(t.df, 0) - (
             SELECT count(*) FROM expired JOIN memory_terms x
-            ON x.namespace_id = n.id AND x.term = q.term AND x.memory = expired.id)
+            ON x.namespace_id = :ns AND x.term = q.term AND x.memory = expired.id)
         FROM unnest(CAST(:terms AS text[])) WITH ORDINALITY AS q (term, ordinal)
         LEFT JOIN LATERAL (
-            SELECT df FROM terms WHERE namespace_id = n.id AND terms.term = q.term OFFSET 0
+            SELECT df FROM terms WHERE namespace_id = :ns AND terms.term = q.term OFFSET 0
         ) AS t ON true
         ORDER BY q.ordinal
     ) AS df
-FROM n JOIN usage u ON u.namespace_id = n.id
+FROM usage u WHERE u.namespace_id = :ns
 """)
 
-_MEMORIES = text(f"""
+_MEMORIES = sql(f"""
 SELECT {rows.MEMORY} FROM (
     SELECT m.*, ordinal, sum(
         512 + octet_length(m.text) + octet_length(m.session) + octet_length(m.subject)
@@ -60,12 +59,12 @@ WHERE ordinal = 1 OR size_bytes <= :size_bytes
 ORDER BY ordinal
 """)
 
-_MEMORY = text(f"""
+_MEMORY = sql(f"""
 SELECT {rows.MEMORY} FROM memories m WHERE m.namespace_id = :ns AND m.id = :id AND {filters.LIVE}
 """)
 
 # One more than the limit is looked for, which tells whether more follow.
-_REVISIONS = text(f"""
+_REVISIONS = sql(f"""
 SELECT {rows.MEMORY}, m.there FROM (
     SELECT r.*, r.memory AS id, count(*) OVER () AS there, row_number() OVER newest AS ordinal, sum(
         512 + octet_length(r.text) + octet_length(r.session) + octet_length(r.subject)
@@ -83,19 +82,19 @@ ORDER BY m.ordinal
 """)
 
 
-_NEXT_EXPIRY = text("SELECT min(expire_time) FROM memories WHERE namespace_id = :ns AND expire_time > :now")
+_NEXT_EXPIRY = sql("SELECT min(expire_time) FROM memories WHERE namespace_id = :ns AND expire_time > :now")
 
-_CHANGES = text("""
+_CHANGES = sql("""
 SELECT version, ordinal, type, memory, revision, change_time FROM changes
 WHERE namespace_id = :ns AND (version, ordinal) >= (:version, :ordinal) ORDER BY version, ordinal LIMIT :limit
 """)
 
-_LIVE = text(f"""
+_LIVE = sql(f"""
 SELECT {rows.MEMORY} FROM memories m
 WHERE m.namespace_id = :ns AND m.id = ANY(CAST(:ids AS bigint[])) AND {filters.LIVE}
 """)
 
-_VECTORS = text("""
+_VECTORS = sql("""
 SELECT memory, encoder_id, CAST(embedding AS real[]) AS embedding FROM memory_vectors
 WHERE namespace_id = :ns AND memory = ANY(CAST(:ids AS bigint[]))
 """)
@@ -113,47 +112,21 @@ _KEYS = {
 
 
 class PostgresReading:
-    """See `Reading` and `Source`. `statistics` or `namespace` comes first: it finds the namespace to be read."""
+    """See `Reading` and `Source`. `ns`: the namespace's number."""
 
-    def __init__(
-        self, connection: AsyncConnection, name: NamespaceName, now: datetime, seen: Callable[[Namespace], Namespace]
-    ) -> None:
-        self._seen = seen
+    def __init__(self, connection: Connection, ns: int, namespace: Namespace, now: datetime) -> None:
+        self.namespace = namespace
         self._connection = connection
-        self._name = name
-        self._now = now
-        self._ns: int | None = None
-        self._found: Namespace | None = None
+        self._name = namespace.name
+        self._ns = ns
+        self._values: dict[str, object] = {"ns": ns, "now": now}
         self._vectors = 0
-
-    @property
-    def _namespace_id(self) -> int:
-        if self._ns is None:
-            raise RuntimeError("statistics() or namespace() is to be asked first")
-        return self._ns
-
-    @property
-    def _values(self) -> dict[str, object]:
-        return {"ns": self._namespace_id, "now": self._now}
 
     async def statistics(self, terms: Sequence[str] = ()) -> Statistics:
         """See `Reading.statistics`."""
-        values = {"name": self._name.namespace, "now": self._now, "terms": list(terms)}
-        row = (await self._connection.execute(_STATISTICS, values)).one_or_none()
-        if row is None:
-            raise namespaces.absent(self._name)
-        self._ns, self._vectors = row.id, row.vectors
-        return Statistics(self._seen(rows.namespace(row)), row.memories, int(row.tokens), row.vectors, tuple(row.df))
-
-    async def namespace(self) -> Namespace:
-        """See `Reading.namespace`."""
-        if self._found is None:
-            row = (await self._connection.execute(namespaces.FIND, {"name": self._name.namespace})).one_or_none()
-            if row is None:
-                raise namespaces.absent(self._name)
-            self._ns = row.id
-            self._found = self._seen(rows.namespace(row))
-        return self._found
+        row = (await self._connection.execute(_STATISTICS, {**self._values, "terms": list(terms)})).one()
+        self._vectors = row.vectors
+        return Statistics(self.namespace, row.memories, int(row.tokens), row.vectors, tuple(row.df))
 
     async def next_expiry(self) -> datetime | None:
         """See `Reading.next_expiry`."""
@@ -195,10 +168,10 @@ class PostgresReading:
         """See `Reading.candidates`."""
         return await candidates.find(self._connection, self._values, search, self._vectors)
 
-    async def memories(self, ids: Sequence[int], size_bytes: int) -> list[Memory]:
+    async def memories(self, ids: Sequence[int], size_bytes: int, *, last: bool = False) -> list[Memory]:
         """See `Reading.memories`."""
-        values = {**self._values, "ids": numbers(ids), "size_bytes": size_bytes}
-        found = await self._connection.execute(_MEMORIES, values)
+        execute = self._connection.execute_last if last else self._connection.execute
+        found = await execute(_MEMORIES, {**self._values, "ids": numbers(ids), "size_bytes": size_bytes})
         return [rows.memory(self._name, row) for row in found]
 
     async def memory(self, memory: MemoryId) -> Memory | None:
@@ -210,7 +183,7 @@ class PostgresReading:
         self, memory: MemoryId, before: int | None, limit: int, size_bytes: int
     ) -> tuple[list[Memory], bool]:
         """See `Reading.revisions`."""
-        which = {"ns": self._values["ns"], "id": memory, "before": before, "limit": limit, "size_bytes": size_bytes}
+        which = {"ns": self._ns, "id": memory, "before": before, "limit": limit, "size_bytes": size_bytes}
         found = (await self._connection.execute(_REVISIONS, which)).all()
         return [rows.memory(self._name, row) for row in found], bool(found) and len(found) < found[0].there
 
@@ -232,7 +205,7 @@ class PostgresReading:
             conditions += _UNCHANGED
             values["unchanged_since"] = unchanged_since
         way = "DESC" if order.descending else "ASC"
-        statement = text(
+        statement = sql(
             f"SELECT CAST({key} AS text), m.id FROM memories m WHERE {conditions}"
             f" ORDER BY {key} {way}, m.id {way} LIMIT :limit"
         )
@@ -241,11 +214,11 @@ class PostgresReading:
 
     async def identifiers(self, after: int, limit: int) -> list[int]:
         """See `Source.identifiers`."""
-        return await portions.identifiers(self._connection, self._namespace_id, after, limit)
+        return await portions.identifiers(self._connection, self._ns, after, limit)
 
     async def portion(self, ids: Sequence[int], encoder_id: str) -> Portion:
         """See `Source.portion`."""
-        return await portions.portion(self._connection, self._namespace_id, ids, encoder_id)
+        return await portions.portion(self._connection, self._ns, ids, encoder_id)
 
 
 def _key(kind: str, text: str) -> datetime | int:

@@ -11,18 +11,17 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from somabrain_service.domain.events import Backlog, Telling, Told
 from somabrain_service.domain.feed import LAST_ORDINAL, Change, ChangeType, Position
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
 from somabrain_service.store.postgres.arrays import numbers
+from somabrain_service.store.postgres.connection import Connection
+from somabrain_service.store.postgres.sql import sql
 from somabrain_service.store.working import Shard
 
 # What is pending is worked out as a whole: with a LIMIT in sight the planner would look up each namespace's place by
 # itself. One change more than asked is looked for, which tells whether more follow.
-_BACKLOGS = text(f"""
+_BACKLOGS = sql(f"""
 WITH pending AS MATERIALIZED (
     SELECT n.tenant_id, n.id, n.name, n.epoch, n.version AS newest, r.name AS told_name, r.epoch AS told_epoch,
         r.version AS told_version, r.ordinal AS told_ordinal
@@ -41,12 +40,12 @@ SELECT n.*, c.* FROM (
 ORDER BY n.tenant_id, n.id, c.version, c.ordinal
 """)
 
-_VANISHED = text("""
+_VANISHED = sql("""
 SELECT r.* FROM relayed r LEFT JOIN namespaces n ON n.tenant_id = r.tenant_id AND n.id = r.namespace_id
 WHERE n.id IS NULL AND (:of = 1 OR r.namespace_id % :of = :number) ORDER BY r.tenant_id, r.namespace_id LIMIT :limit
 """)
 
-_NOTE = text("""
+_NOTE = sql("""
 INSERT INTO relayed (tenant_id, namespace_id, name, epoch, version, ordinal)
 SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS integer[]), CAST(:names AS text[]), CAST(:epochs AS text[]),
     CAST(:versions AS bigint[]), CAST(:ordinals AS integer[]))
@@ -54,7 +53,7 @@ ON CONFLICT (tenant_id, namespace_id) DO UPDATE SET name = excluded.name, epoch 
     version = excluded.version, ordinal = excluded.ordinal
 """)
 
-_FORGET = text("""
+_FORGET = sql("""
 DELETE FROM relayed r USING unnest(CAST(:tenants AS uuid[]), CAST(:ids AS integer[])) AS gone (tenant_id, id)
 WHERE r.tenant_id = gone.tenant_id AND r.namespace_id = gone.id
 """)
@@ -63,7 +62,7 @@ _BEFORE_ALL = (UUID(int=0), -1)
 
 
 async def backlogs(
-    connection: AsyncConnection, shard: Shard, after: tuple[TenantId, int] | None, limit: int, changes: int
+    connection: Connection, shard: Shard, after: tuple[TenantId, int] | None, limit: int, changes: int
 ) -> list[Backlog]:
     """See `Holding.backlogs`."""
     tenant, ns = after or _BEFORE_ALL
@@ -74,7 +73,7 @@ async def backlogs(
     return [_backlog(list(rows), changes) for _, rows in groupby(found, lambda row: (row.tenant_id, row.id))]
 
 
-async def vanished(connection: AsyncConnection, shard: Shard, limit: int) -> list[Told]:
+async def vanished(connection: Connection, shard: Shard, limit: int) -> list[Told]:
     """See `Holding.vanished`."""
     values = {"number": shard.number, "of": shard.of, "limit": limit}
     return [
@@ -83,7 +82,7 @@ async def vanished(connection: AsyncConnection, shard: Shard, limit: int) -> lis
     ]
 
 
-async def note(connection: AsyncConnection, tellings: Sequence[Telling]) -> None:
+async def note(connection: Connection, tellings: Sequence[Telling]) -> None:
     """See `Holding.note`."""
     told = [telling.told for telling in tellings if telling.told is not None]
     if told:
@@ -101,7 +100,7 @@ async def note(connection: AsyncConnection, tellings: Sequence[Telling]) -> None
         await connection.execute(_FORGET, {"tenants": [one.tenant for one in gone], "ids": [one.ns for one in gone]})
 
 
-def _backlog(rows: Sequence[Row[Any]], limit: int) -> Backlog:
+def _backlog(rows: Sequence[Any], limit: int) -> Backlog:
     first = rows[0]
     name = NamespaceName(first.name)
     told = None

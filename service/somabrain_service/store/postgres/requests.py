@@ -8,20 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from somabrain_service.domain.idempotency import KEPT, RequestKey, another_body
 from somabrain_service.domain.names import MemoryId, TenantId
 from somabrain_service.domain.tokens import Moment
+from somabrain_service.store.postgres.connection import Connection
 from somabrain_service.store.postgres.faults import Retry
+from somabrain_service.store.postgres.sql import sql
 
-_FIND = text("""
+_FIND = sql("""
 SELECT k.body_hash, k.namespace_id, k.memory, coalesce(n.version, 0) AS version, coalesce(n.epoch, '') AS epoch
 FROM idempotency_keys k LEFT JOIN namespaces n ON n.id = k.namespace_id WHERE k.key = :key AND k.expire_time > :now
 """)
 
-_KEEP = text("""
+_KEEP = sql("""
 INSERT INTO idempotency_keys (tenant_id, key, body_hash, namespace_id, memory, expire_time)
 VALUES (:tenant, :key, :body_hash, :ns, :memory, :expire_time)
 ON CONFLICT (tenant_id, key) DO UPDATE SET body_hash = excluded.body_hash, namespace_id = excluded.namespace_id,
@@ -47,7 +46,7 @@ class Answered:
     moment: Moment
 
 
-async def find(connection: AsyncConnection, request: RequestKey | None, now: datetime) -> Answered | None:
+async def find(connection: Connection, request: RequestKey | None, now: datetime) -> Answered | None:
     """Whether the request was answered before.
 
     Raises:
@@ -71,7 +70,7 @@ async def find(connection: AsyncConnection, request: RequestKey | None, now: dat
 
 
 async def keep(
-    connection: AsyncConnection,
+    connection: Connection,
     tenant: TenantId,
     request: RequestKey | None,
     now: datetime,

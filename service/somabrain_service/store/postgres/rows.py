@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Row
-
 from somabrain_service.domain.memory import Memory, MemoryKind
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName
 from somabrain_service.domain.namespace import Namespace, NamespaceSettings
@@ -17,7 +15,7 @@ MEMORY = """m.id, m.text, m.kind, m.session, m.position, m.subject, m.labels, m.
     m.update_time, m.salience, m.expire_time, m.pinned, m.revision"""
 
 
-def namespace(row: Row[Any]) -> Namespace:
+def namespace(row: Any) -> Namespace:
     """A row of the columns NAMESPACE."""
     return Namespace(
         name=NamespaceName(row.name),
@@ -39,7 +37,7 @@ def namespace(row: Row[Any]) -> Namespace:
     )
 
 
-def memory(parent: NamespaceName, row: Row[Any]) -> Memory:
+def memory(parent: NamespaceName, row: Any) -> Memory:
     """A row of the columns MEMORY."""
     return Memory(
         name=MemoryName(parent, MemoryId(row.id)),

@@ -17,20 +17,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from common.errors import ResourceExhausted
 from somabrain_service.domain import limits
 from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.quota import Stock, refusal
+from somabrain_service.store.postgres.connection import Connection
 from somabrain_service.store.postgres.faults import Retry
+from somabrain_service.store.postgres.sql import sql
 
-_HELD = text("SELECT coalesce(sum(memories), 0) AS memories, coalesce(sum(text_bytes), 0) AS text_bytes FROM usage")
-_SHARED = text("SELECT pg_advisory_xact_lock_shared(:tenant)")
-_ALONE = text("SELECT pg_advisory_xact_lock(:tenant)")
+_HELD = sql("SELECT coalesce(sum(memories), 0) AS memories, coalesce(sum(text_bytes), 0) AS text_bytes FROM usage")
+_SHARED = sql("SELECT pg_advisory_xact_lock_shared(:tenant)")
+_ALONE = sql("SELECT pg_advisory_xact_lock(:tenant)")
 # What has expired is counted in `usage` until it is swept; nobody can read it, so it fills nothing.
-_EXPIRED = text("""
+_EXPIRED = sql("""
 SELECT count(*) AS memories, coalesce(sum(octet_length(text)), 0) AS text_bytes FROM memories WHERE expire_time <= :now
 """)
 
@@ -61,7 +60,7 @@ class Stocks:
         self._under_way = Stock(LARGEST.memories * writers, LARGEST.text_bytes * writers)
         self._near: set[TenantId] = set()
 
-    async def room(self, connection: AsyncConnection, tenant: TenantId, more: Stock, now: datetime) -> Room | None:
+    async def room(self, connection: Connection, tenant: TenantId, more: Stock, now: datetime) -> Room | None:
         """The room for a transaction that would add `more`; None: there is enough.
 
         To be asked before everything else in a transaction.
@@ -85,7 +84,7 @@ class Stocks:
         return Room(allowed, held)
 
 
-async def _sum(connection: AsyncConnection) -> Stock:
+async def _sum(connection: Connection) -> Stock:
     row = (await connection.execute(_HELD)).one()
     return Stock(int(row.memories), int(row.text_bytes))
 

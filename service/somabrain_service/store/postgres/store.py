@@ -6,11 +6,8 @@ import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from functools import partial
 
 from psycopg import IntegrityError
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.errors import Aborted, AlreadyExists, NotFound, SomaBrainError
 from somabrain_service.domain.idempotency import RequestKey
@@ -32,13 +29,14 @@ from somabrain_service.store.postgres import (
     updating,
     writing,
 )
-from somabrain_service.store.postgres.direct import DirectConnection
-from somabrain_service.store.postgres.engine import Transactions
+from somabrain_service.store.postgres.connection import Connection
 from somabrain_service.store.postgres.faults import Retry, violated
 from somabrain_service.store.postgres.joining import Joining
 from somabrain_service.store.postgres.known import KnownNamespaces
 from somabrain_service.store.postgres.reading import PostgresReading
+from somabrain_service.store.postgres.sql import sql
 from somabrain_service.store.postgres.stocks import LARGEST, Stocks
+from somabrain_service.store.postgres.transactions import Transactions
 from somabrain_service.store.protocols import (
     Erased,
     MemoryUpdate,
@@ -49,10 +47,10 @@ from somabrain_service.store.protocols import (
     WrittenMany,
 )
 
-_PING = text("SELECT 1")
-_SCHEMA_THERE = text("SELECT to_regclass('schema_info') IS NOT NULL")
-_SCHEMA = text(schema.READ)
-_INSERT_NAMESPACE = text(f"""
+_PING = sql("SELECT 1")
+_SCHEMA_THERE = sql("SELECT to_regclass('schema_info') IS NOT NULL")
+_SCHEMA = sql(schema.READ)
+_INSERT_NAMESPACE = sql(f"""
 WITH n AS (
     INSERT INTO namespaces (tenant_id, name, display_name, analyzer, language, encoder, recency_half_life, default_ttl,
         feed_retention, create_time, update_time, epoch)
@@ -62,10 +60,8 @@ WITH n AS (
 ), u AS (INSERT INTO usage (tenant_id, namespace_id) SELECT tenant_id, id FROM n)
 SELECT n.id, {rows.NAMESPACE} FROM n
 """)
-_LIVE_MEMORY = text(
-    f"SELECT {rows.MEMORY} FROM memories m WHERE m.namespace_id = :ns AND m.id = :id AND {filters.LIVE}"
-)
-_LOCKED_MEMORY = text(f"{_LIVE_MEMORY.text} FOR UPDATE")
+_LIVE_MEMORY = sql(f"SELECT {rows.MEMORY} FROM memories m WHERE m.namespace_id = :ns AND m.id = :id AND {filters.LIVE}")
+_LOCKED_MEMORY = sql(f"{_LIVE_MEMORY.text} FOR UPDATE")
 
 
 class PostgresStore:
@@ -104,7 +100,7 @@ class PostgresStore:
     ) -> Namespace:
         """See `Store.create_namespace`."""
 
-        async def work(connection: DirectConnection) -> Namespace:
+        async def work(connection: Connection) -> Namespace:
             if await requests.find(connection, request, now):
                 row = (await connection.execute(namespaces.FIND, {"name": draft.name.namespace})).one_or_none()
                 if row is None:
@@ -138,22 +134,19 @@ class PostgresStore:
         """See `Store.namespace`."""
         if known := self._known.get(tenant, name):
             return known
-        async with self._transactions.read(tenant) as connection:
-            row = (await connection.execute(namespaces.FIND, {"name": name.namespace})).one_or_none()
-        if row is None:
-            raise namespaces.absent(name)
-        return self._known.keep(tenant, rows.namespace(row))
+        async with self._looking(tenant, name) as (_, _, namespace):
+            return namespace
 
     async def measure_namespace(
         self, tenant: TenantId, name: NamespaceName, now: datetime
     ) -> tuple[Namespace, NamespaceStatistics]:
         """See `Store.measure_namespace`."""
-        async with self._transactions.read(tenant) as connection:
+        async with self._transactions.read(tenant) as (connection, _):
             return await namespaces.measure(connection, name, now)
 
     async def list_namespaces(self, tenant: TenantId, after: str, limit: int) -> list[Namespace]:
         """See `Store.list_namespaces`."""
-        async with self._transactions.read(tenant) as connection:
+        async with self._transactions.read(tenant) as (connection, _):
             return await namespaces.page(connection, after, limit)
 
     async def update_namespace(
@@ -161,7 +154,7 @@ class PostgresStore:
     ) -> Namespace:
         """See `Store.update_namespace`."""
 
-        async def work(connection: DirectConnection) -> Namespace:
+        async def work(connection: Connection) -> Namespace:
             return await namespaces.update(connection, tenant, change, analyzer, now, request)
 
         return self._known.keep(tenant, await self._transactions.write(tenant, work))
@@ -171,11 +164,11 @@ class PostgresStore:
     ) -> bool:
         """See `Store.delete_namespace`."""
 
-        async def work(connection: DirectConnection) -> bool:
+        async def work(connection: Connection) -> bool:
             return await erasing.delete_namespace(connection, tenant, name, etag, now, request)
 
         deleted = await self._transactions.write(tenant, work)
-        self._known.forget(tenant, name)
+        self._forget(tenant, name)
         return deleted
 
     async def erase_subject(
@@ -183,7 +176,7 @@ class PostgresStore:
     ) -> Erased:
         """See `Store.erase_subject`."""
 
-        async def work(connection: DirectConnection) -> Erased:
+        async def work(connection: Connection) -> Erased:
             return await erasing.erase_subject(connection, tenant, name, subject, now, request)
 
         return await self._transactions.write(tenant, work)
@@ -191,8 +184,27 @@ class PostgresStore:
     @asynccontextmanager
     async def reading(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AsyncIterator[Reading]:
         """See `Store.reading`."""
-        async with self._transactions.read(tenant) as connection:
-            yield PostgresReading(connection, name, now, partial(self._known.keep, tenant))
+        async with self._looking(tenant, name) as (connection, ns, namespace):
+            yield PostgresReading(connection, ns, namespace, now)
+
+    @asynccontextmanager
+    async def _looking(self, tenant: TenantId, name: NamespaceName) -> AsyncIterator[tuple[Connection, int, Namespace]]:
+        """A snapshot, and the namespace in it with its number.
+
+        Raises:
+            NotFound: no such namespace.
+        """
+        find = (namespaces.FIND, {"name": name.namespace})
+        async with self._transactions.read(tenant, find) as (connection, (found,)):
+            row = found.one_or_none()
+            if row is None:
+                self._forget(tenant, name)
+                raise namespaces.absent(name)
+            yield connection, row.id, self._known.keep(tenant, rows.namespace(row))
+
+    def _forget(self, tenant: TenantId, name: NamespaceName) -> None:
+        """Believe nothing of a namespace that is gone."""
+        self._known.forget(tenant, name)
 
     async def insert_memory(
         self, tenant: TenantId, namespace: Namespace, new: NewMemory, request: RequestKey | None
@@ -216,7 +228,7 @@ class PostgresStore:
         total = sum((batch.stock_of(new) for new, _ in items), Stock())
         now = items[0][0].create_time if items else datetime.now(UTC)
 
-        async def work(connection: DirectConnection) -> WrittenMany:
+        async def work(connection: Connection) -> WrittenMany:
             room = await self._stocks.room(connection, tenant, total, now)
             seen = await looking.look(connection, tenant, namespace.name, items, now)
             self._check(tenant, namespace, seen.namespace.etag if seen else None)
@@ -232,7 +244,7 @@ class PostgresStore:
         """See `Store.answered`."""
         if request is None:
             return None
-        async with self._transactions.read(tenant) as connection:
+        async with self._transactions.read(tenant) as (connection, _):
             if await requests.find(connection, request, now) is None:
                 return None
             return await _again(connection, parent, request, now)
@@ -244,7 +256,7 @@ class PostgresStore:
         name, now, draft = update.before.name, update.update_time, update.draft
         growth = len(draft.text.encode()) - len(update.before.text.encode())
 
-        async def work(connection: DirectConnection) -> Written | None:
+        async def work(connection: Connection) -> Written | None:
             await self._check_stock(connection, tenant, Stock(text_bytes=growth), request, now)
             if draft.session:
                 lock = writing.session_lock(tenant, namespace.name, draft.session)
@@ -282,7 +294,7 @@ class PostgresStore:
     ) -> Moment | None:
         """See `Store.delete_memory`."""
 
-        async def work(connection: DirectConnection) -> Moment | None:
+        async def work(connection: Connection) -> Moment | None:
             parent = {"name": name.namespace.namespace}
             namespace = (await connection.execute(namespaces.FIND, parent)).one_or_none()
             if namespace is None:
@@ -314,7 +326,7 @@ class PostgresStore:
         return await self._transactions.write(tenant, work)
 
     async def _check_stock(
-        self, connection: AsyncConnection, tenant: TenantId, more: Stock, request: RequestKey | None, now: datetime
+        self, connection: Connection, tenant: TenantId, more: Stock, request: RequestKey | None, now: datetime
     ) -> None:
         """Hold a write against what the tenant may hold; one that was answered before writes nothing and passes.
 
@@ -336,9 +348,7 @@ class PostgresStore:
         raise Aborted("The namespace's settings were changed meanwhile; try again.")
 
 
-async def _again(
-    connection: AsyncConnection, name: NamespaceName, request: RequestKey | None, now: datetime
-) -> Written:
+async def _again(connection: Connection, name: NamespaceName, request: RequestKey | None, now: datetime) -> Written:
     """The answer to a request that has been answered before: its memory as it is now."""
     answered = await requests.find(connection, request, now)
     if answered is None:

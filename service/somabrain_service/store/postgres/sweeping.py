@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from somabrain_service.store.postgres import erasing
+from somabrain_service.store.postgres.connection import Connection
+from somabrain_service.store.postgres.sql import sql
 from somabrain_service.store.postgres.writing import ChangeType
 from somabrain_service.store.working import Dropped, DroppedChanges, Due, Shard
 
-_EXPIRED = text("""
+_EXPIRED = sql("""
 SELECT n.tenant_id, n.id, oldest.expire_time AS since
 FROM namespaces n CROSS JOIN LATERAL (
     SELECT m.expire_time FROM memories m
@@ -26,7 +25,7 @@ FROM namespaces n CROSS JOIN LATERAL (
 WHERE n.id % :of = :number ORDER BY oldest.expire_time LIMIT :limit
 """)
 
-_EXPIRE = text("""
+_EXPIRE = sql("""
 WITH gone AS (
     DELETE FROM memories m WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.expire_time <= :now
     AND m.id = ANY(ARRAY(
@@ -53,7 +52,7 @@ SELECT ARRAY(SELECT id FROM gone ORDER BY id) AS ids, ARRAY(SELECT revision FROM
     ARRAY(SELECT term FROM counted ORDER BY term) AS terms, ARRAY(SELECT df FROM counted ORDER BY term) AS dfs
 """)
 
-_DROP_TERMS = text("""
+_DROP_TERMS = sql("""
 DELETE FROM terms
 WHERE tenant_id = :tenant AND namespace_id = :ns AND term = ANY(CAST(:terms AS text[])) AND df = 0
 """)
@@ -64,7 +63,7 @@ _OLD = """(
     OR {c}.change_time < :now - n.feed_retention AND ({c}.version, {c}.ordinal) <= (r.version, r.ordinal)
 ) IS TRUE"""
 
-_OLD_FEEDS = text(f"""
+_OLD_FEEDS = sql(f"""
 SELECT n.tenant_id, n.id, second.change_time + n.feed_retention AS since
 FROM namespaces n CROSS JOIN LATERAL (
     SELECT c.change_time, c.version, c.ordinal FROM changes c
@@ -75,7 +74,7 @@ ORDER BY since LIMIT :limit
 """)
 
 # Times may go back a little, since clocks differ: what goes is what comes before the first change that is to stay.
-_DROP_CHANGES = text(f"""
+_DROP_CHANGES = sql(f"""
 WITH oldest AS (
     SELECT c.version, c.ordinal, {_OLD.format(c="c")} AS old,
         ((c.version, c.ordinal) > (r.version, r.ordinal)) IS NOT FALSE AS untold
@@ -94,7 +93,7 @@ WITH oldest AS (
 SELECT count(*) AS changes, count(*) FILTER (WHERE untold) AS untold FROM gone JOIN judged USING (version, ordinal)
 """)
 
-_DROP_KEYS = text("""
+_DROP_KEYS = sql("""
 WITH old AS (
     SELECT tenant_id, key FROM idempotency_keys WHERE expire_time <= :now AND namespace_id % :of = :number
     ORDER BY expire_time LIMIT :limit
@@ -107,35 +106,33 @@ SELECT count(*) AS keys, min(expire_time) AS since FROM gone
 """)
 
 
-async def expired(connection: AsyncConnection, shard: Shard, now: datetime, limit: int) -> list[Due]:
+async def expired(connection: Connection, shard: Shard, now: datetime, limit: int) -> list[Due]:
     """See `Holding.expired`."""
     values = {"now": now, "number": shard.number, "of": shard.of, "limit": limit}
     return [Due(row.tenant_id, row.id, row.since) for row in await connection.execute(_EXPIRED, values)]
 
 
-async def old_feeds(connection: AsyncConnection, shard: Shard, now: datetime, hold: timedelta, limit: int) -> list[Due]:
+async def old_feeds(connection: Connection, shard: Shard, now: datetime, hold: timedelta, limit: int) -> list[Due]:
     """See `Holding.old_feeds`."""
     values = {"now": now, "hold": hold, "number": shard.number, "of": shard.of, "limit": limit}
     return [Due(row.tenant_id, row.id, row.since) for row in await connection.execute(_OLD_FEEDS, values)]
 
 
-async def drop_changes(
-    connection: AsyncConnection, due: Due, now: datetime, hold: timedelta, limit: int
-) -> DroppedChanges:
+async def drop_changes(connection: Connection, due: Due, now: datetime, hold: timedelta, limit: int) -> DroppedChanges:
     """See `Holding.drop_changes`."""
     values = {"tenant": due.tenant, "ns": due.ns, "now": now, "hold": hold, "limit": limit}
     row = (await connection.execute(_DROP_CHANGES, values)).one()
     return DroppedChanges(row.changes, row.untold)
 
 
-async def drop_keys(connection: AsyncConnection, shard: Shard, now: datetime, limit: int) -> Dropped:
+async def drop_keys(connection: Connection, shard: Shard, now: datetime, limit: int) -> Dropped:
     """See `Holding.drop_keys`."""
     values = {"now": now, "number": shard.number, "of": shard.of, "limit": limit}
     row = (await connection.execute(_DROP_KEYS, values)).one()
     return Dropped(row.keys, row.since or now)
 
 
-async def expire(connection: AsyncConnection, due: Due, now: datetime, limit: int) -> int:
+async def expire(connection: Connection, due: Due, now: datetime, limit: int) -> int:
     """See `Holding.expire`."""
     which = {"tenant": due.tenant, "ns": due.ns}
     gone = erasing.Gone()

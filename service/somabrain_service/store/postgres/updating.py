@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import TenantId
 from somabrain_service.store.postgres import rows
+from somabrain_service.store.postgres.connection import Connection
+from somabrain_service.store.postgres.sql import sql
 from somabrain_service.store.postgres.writing import Counts
 from somabrain_service.store.protocols import MemoryUpdate, NewText
 
-_UPDATE = text(f"""
+_UPDATE = sql(f"""
 WITH former AS (
     INSERT INTO memory_revisions (tenant_id, namespace_id, memory, revision, text, kind, session, position, subject,
         labels, event_time, create_time, update_time, salience, expire_time, pinned)
@@ -33,13 +32,13 @@ WHERE m.namespace_id = :ns AND m.id = :id
 RETURNING {rows.MEMORY}
 """)
 
-_DROP_LABELS = text("DELETE FROM memory_labels WHERE namespace_id = :ns AND memory = :id")
-_LABELS = text("""
+_DROP_LABELS = sql("DELETE FROM memory_labels WHERE namespace_id = :ns AND memory = :id")
+_LABELS = sql("""
 INSERT INTO memory_labels (tenant_id, namespace_id, key, value, memory)
 SELECT :tenant, :ns, l.key, l.value, :id FROM unnest(CAST(:keys AS text[]), CAST(:values AS text[])) AS l (key, value)
 """)
 
-_DROP_TEXT = text("""
+_DROP_TEXT = sql("""
 WITH term AS (
     DELETE FROM memory_terms WHERE namespace_id = :ns AND memory = :id RETURNING term, tf
 ), vector AS (
@@ -48,7 +47,7 @@ WITH term AS (
 SELECT ARRAY(SELECT term FROM term) AS terms, (SELECT coalesce(sum(tf), 0) FROM term) AS tokens,
     (SELECT count(*) FROM vector) AS vectors
 """)
-_TEXT = text("""
+_TEXT = sql("""
 WITH term AS (
     INSERT INTO memory_terms (tenant_id, namespace_id, term, memory, tf, length)
     SELECT :tenant, :ns, t.term, :id, t.tf, :length
@@ -60,7 +59,7 @@ WHERE CAST(:vector AS real[]) IS NOT NULL
 """)
 
 
-async def update(connection: AsyncConnection, tenant: TenantId, ns: int, update: MemoryUpdate) -> tuple[Memory, Counts]:
+async def update(connection: Connection, tenant: TenantId, ns: int, update: MemoryUpdate) -> tuple[Memory, Counts]:
     """Keep the former state as a revision and write the new one.
 
     Returns:
@@ -95,7 +94,7 @@ async def update(connection: AsyncConnection, tenant: TenantId, ns: int, update:
     return rows.memory(before.name.namespace, row), counts
 
 
-async def _replace_text(connection: AsyncConnection, which: dict[str, object], new: NewText, text_bytes: int) -> Counts:
+async def _replace_text(connection: Connection, which: dict[str, object], new: NewText, text_bytes: int) -> Counts:
     gone = (await connection.execute(_DROP_TEXT, which)).one()
     length = sum(new.terms.values())
     values = {

@@ -11,22 +11,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import text
-
 from common.errors import AlreadyExists
 from somabrain_service.domain.feed import ChangeType as ChangeType  # noqa: PLC0414 - said to callers by this name
 from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
 from somabrain_service.domain.tokens import Moment
 from somabrain_service.store.postgres.arrays import numbers, texts
-from somabrain_service.store.postgres.direct import Found, Statement
+from somabrain_service.store.postgres.connection import Found
 from somabrain_service.store.postgres.faults import Retry
+from somabrain_service.store.postgres.sql import Statement, sql
 from somabrain_service.store.protocols import NewMemory
 
-LOCK_SESSION = text("SELECT pg_advisory_xact_lock(:session)")
-LOCK_SESSIONS = text("SELECT pg_advisory_xact_lock(s) FROM unnest(CAST(:sessions AS bigint[])) AS s")
+LOCK_SESSION = sql("SELECT pg_advisory_xact_lock(:session)")
+LOCK_SESSIONS = sql("SELECT pg_advisory_xact_lock(s) FROM unnest(CAST(:sessions AS bigint[])) AS s")
 
-DELETE = text("""
+DELETE = sql("""
 WITH gone AS (
     DELETE FROM memories WHERE namespace_id = :ns AND id = :id
     RETURNING revision, octet_length(text) AS text_bytes, length
@@ -64,9 +63,9 @@ RAISED = """raised AS (
 SELECT version, epoch FROM raised
 """
 
-_RAISE = text(f"WITH {RAISED.format(condition='')}")
+_RAISE = sql(f"WITH {RAISED.format(condition='')}")
 
-DROP_TERMS = text("DELETE FROM terms WHERE namespace_id = :ns AND term = ANY(CAST(:terms AS text[])) AND df = 0")
+DROP_TERMS = sql("DELETE FROM terms WHERE namespace_id = :ns AND term = ANY(CAST(:terms AS text[])) AND df = 0")
 
 
 def session_lock(tenant: TenantId, name: NamespaceName, session: str) -> int:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from common.errors import NotFound
-from somabrain_service.domain.names import NamespaceName, TenantId
+from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.scoring import Candidates
 from somabrain_service.domain.tokens import Moment
+from somabrain_service.store.postgres.connection import Connection
 from somabrain_service.store.postgres.reading import PostgresReading
 from somabrain_service.store.protocols import Search, Statistics
 from somabrain_service.store.replica.replica import Replica
@@ -23,15 +21,16 @@ class ReplicaReading(PostgresReading):
 
     def __init__(
         self,
-        connection: AsyncConnection,
-        name: NamespaceName,
+        connection: Connection,
+        ns: int,
+        namespace: Namespace,
         now: datetime,
-        seen: Callable[[Namespace], Namespace],
         *,
         replicas: Replicas,
         tenant: TenantId,
     ) -> None:
-        super().__init__(connection, name, now, seen)
+        super().__init__(connection, ns, namespace, now)
+        self._now = now
         self._replicas = replicas
         self._tenant = tenant
         self._replica: Replica | None = None
@@ -39,18 +38,13 @@ class ReplicaReading(PostgresReading):
 
     async def statistics(self, terms: Sequence[str] = ()) -> Statistics:
         """See `Reading.statistics`."""
-        try:
-            namespace = await self.namespace()
-        except NotFound:
-            self._replicas.drop(self._tenant, self._name)
-            raise
-        self._replica = await self._replicas.at(self._tenant, namespace, self)
+        self._replica = await self._replicas.at(self._tenant, self.namespace, self)
         if self._replica is None:
             seen = await super().statistics(terms)
             self._replicas.want(self._tenant, seen)
             return seen
         self._moment = self._replica.moment
-        seen = self._replica.statistics(namespace, terms, self._now)
+        seen = self._replica.statistics(self.namespace, terms, self._now)
         self._vectors = seen.vectors
         return seen
 

@@ -123,7 +123,7 @@ class Replicas:
     async def _load(self, key: Key) -> None:
         try:
             async with self._one_at_a_time, self._open(*key) as source:
-                namespace = await source.namespace()
+                namespace = source.namespace
                 replica = Replica(namespace)
                 after = -1
                 while ids := await source.identifiers(after, PAGE):

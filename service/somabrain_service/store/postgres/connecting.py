@@ -1,0 +1,68 @@
+"""How this process connects to PostgreSQL: the app role by a pool, the worker role once for each work it holds."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import psycopg
+
+from common.config.settings import DatabaseSettings
+from common.errors import ConfigurationError
+from somabrain_service.store.postgres import arrays
+from somabrain_service.store.postgres.connection import Connection
+from somabrain_service.store.postgres.dsn import fault_of
+from somabrain_service.store.postgres.pool import Pool
+
+Connect = Callable[[], Awaitable[Connection]]
+
+# A filter's matches are looked up in a hash as long as PostgreSQL thinks that it fits work_mem: a million do.
+_OPTIONS = "-c timezone=UTC -c work_mem=32MB"
+
+# The server looks after a silent client from 30 seconds on and gives it up after a minute.
+_NOTICE_THE_DEAD = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+
+
+@asynccontextmanager
+async def open_pool(dsn: str, database: DatabaseSettings) -> AsyncIterator[Pool]:
+    """A pool of connections of the app role that connects on first use, closed on leaving.
+
+    Raises:
+        ConfigurationError: the DSN can never connect.
+    """
+    if wrong := fault_of(dsn):
+        raise ConfigurationError(
+            f"postgres_dsn: {wrong}; correct SOMABRAIN_POSTGRES_DSN, in a cluster the key app-dsn."
+        )
+    connect = _connector(dsn, database, "somabrain-service", "")
+    pool = Pool(connect, database.pool_size, database.connect_timeout_s)
+    try:
+        yield pool
+    finally:
+        await pool.drop()
+
+
+def worker_connector(dsn: str, database: DatabaseSettings) -> Connect:
+    """How to connect as the worker role. Each connection is closed after use: with it go the locks of its session.
+
+    Raises:
+        ConfigurationError: the DSN can never connect.
+    """
+    if wrong := fault_of(dsn):
+        raise ConfigurationError(f"worker_dsn: {wrong}; correct SOMABRAIN_WORKER_DSN, in a cluster the key worker-dsn.")
+    return _connector(dsn, database, "somabrain-worker", _NOTICE_THE_DEAD)
+
+
+def _connector(dsn: str, database: DatabaseSettings, name: str, options: str) -> Connect:
+    async def connect() -> Connection:
+        driver = await psycopg.AsyncConnection.connect(
+            dsn,
+            autocommit=True,  # transactions are begun by statements
+            connect_timeout=max(2, round(database.connect_timeout_s)),  # libpq takes whole seconds, two at least
+            application_name=name,
+            options=f"-c statement_timeout={round(database.statement_timeout_s * 1000)} {_OPTIONS} {options}",
+        )
+        arrays.teach(driver)
+        return Connection(driver)
+
+    return connect

@@ -1,0 +1,77 @@
+"""A pool of connections that are made when they are needed.
+
+Not psycopg's: there a background task connects, so that who asks while PostgreSQL is gone waits for all of the time-out
+and not for a refused connection, which takes a millisecond.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import psycopg
+
+from somabrain_service.store.postgres.connection import Connection
+from somabrain_service.store.postgres.faults import Busy
+
+
+class Pool:
+    """At most `size` connections by `connect`; the one that was used last is used next."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Connection]], size: int, timeout_s: float) -> None:
+        self._connect = connect
+        self._size = size
+        self._timeout_s = timeout_s
+        self._free = asyncio.Semaphore(size)
+        self._idle: list[Connection] = []
+        self._in_use = 0
+
+    @property
+    def idle(self) -> int:
+        """How many connections wait for work."""
+        return len(self._idle)
+
+    @property
+    def in_use(self) -> int:
+        """How many are at work."""
+        return self._in_use
+
+    async def take(self) -> Connection:
+        """A connection, to be given back.
+
+        Raises:
+            Busy: none became free in time.
+            psycopg.OperationalError: PostgreSQL cannot be reached.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._free.acquire()
+        except TimeoutError:
+            raise Busy from None
+        self._in_use += 1
+        try:
+            return self._idle.pop() if self._idle else await self._connect()
+        except BaseException:
+            self._release()
+            raise
+
+    async def give(self, connection: Connection) -> None:
+        """Give a connection back; what was not committed is undone."""
+        try:
+            if not connection.lost:
+                await connection.rollback()
+        except psycopg.Error:
+            await connection.close()
+        finally:
+            if connection.idle:
+                self._idle.append(connection)
+            self._release()
+
+    async def drop(self) -> None:
+        """Close the idle ones: the server they knew is gone."""
+        while self._idle:
+            await self._idle.pop().close()
+
+    def _release(self) -> None:
+        self._in_use -= 1
+        self._free.release()

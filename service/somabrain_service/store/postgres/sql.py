@@ -1,0 +1,30 @@
+"""SQL with named values, `:name`, as PostgreSQL takes it: numbered, `$1`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+_NAME = re.compile(r"(?<![:\w]):(\w+)")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sql:
+    """A statement as it was written, as it is sent, and the names of its values in their order."""
+
+    text: str
+    sent: bytes
+    names: tuple[str, ...]
+
+
+Statement = tuple[Sql, Mapping[str, object]]
+
+
+@lru_cache(maxsize=1024)
+def sql(text: str) -> Sql:
+    """Read a statement; a name that occurs again is the same value."""
+    names = tuple(dict.fromkeys(_NAME.findall(text)))
+    number = {name: f"${i}" for i, name in enumerate(names, start=1)}
+    return Sql(text, _NAME.sub(lambda found: number[found[1]], text).encode(), names)

@@ -1,0 +1,190 @@
+"""Connections over libpq, and their pool."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from common.config.settings import DatabaseSettings
+from somabrain_service.store.postgres import connection as speaking
+from somabrain_service.store.postgres.connecting import open_pool
+from somabrain_service.store.postgres.connection import Connection
+from somabrain_service.store.postgres.faults import Busy, ConnectionLost
+from somabrain_service.store.postgres.pool import Pool
+from somabrain_service.store.postgres.sql import sql
+from tests.integration.conftest import Clone
+
+SIZE = 2
+BEGIN = (sql("BEGIN"), {})
+ADD = sql("INSERT INTO numbers VALUES (:number)")
+NUMBERS = sql("SELECT coalesce(array_agg(number ORDER BY number), '{}') FROM numbers")
+OWN = sql("SELECT pg_backend_pid()")
+PREPARED = sql("SELECT count(*) FROM pg_prepared_statements")
+SLEEP = sql("SELECT pg_sleep(:seconds)")
+
+
+@pytest.fixture
+async def pool(database: Clone) -> AsyncIterator[Pool]:
+    with psycopg.connect(database.superuser_dsn, autocommit=True) as superuser:
+        superuser.execute("CREATE TABLE numbers (number bigint PRIMARY KEY)")
+        superuser.execute("GRANT ALL ON numbers TO somabrain_app")
+    async with open_pool(database.app_dsn, DatabaseSettings(pool_size=SIZE, connect_timeout_s=0.5)) as pool:
+        yield pool
+
+
+@pytest.fixture
+async def connection(pool: Pool) -> AsyncIterator[Connection]:
+    connection = await pool.take()
+    yield connection
+    await pool.give(connection)
+
+
+async def test_what_follows_a_failed_statement_does_not_happen(connection: Connection) -> None:
+    """Of statements sent together none takes effect once one has failed, and the connection goes on."""
+    await connection.execute(ADD, {"number": 1})
+    connection.begin(BEGIN)
+    with pytest.raises(errors.UniqueViolation):
+        await connection.execute_all((ADD, {"number": 2}), (ADD, {"number": 1}), (ADD, {"number": 3}))
+    await connection.rollback()
+    assert (await connection.execute(NUMBERS)).scalar_one() == [1]
+    await connection.execute(ADD, {"number": 2})
+    assert (await connection.execute(NUMBERS)).scalar_one() == [1, 2]
+
+
+async def test_a_commit_sent_with_a_statement_that_fails_commits_nothing(connection: Connection) -> None:
+    """`execute_last` commits what its transaction wrote, or nothing of it."""
+    connection.begin(BEGIN)
+    await connection.execute_last(ADD, {"number": 1})
+    assert connection.idle
+    connection.begin(BEGIN)
+    await connection.execute(ADD, {"number": 2})
+    with pytest.raises(errors.UniqueViolation):
+        await connection.execute_last(ADD, {"number": 1})
+    await connection.rollback()
+    assert (await connection.execute(NUMBERS)).scalar_one() == [1]
+
+
+async def test_what_was_not_committed_is_undone_when_given_back(pool: Pool) -> None:
+    """Who takes a connection finds it without a transaction of those before."""
+    connection = await pool.take()
+    connection.begin(BEGIN)
+    await connection.execute(ADD, {"number": 1})
+    await pool.give(connection)
+    again = await pool.take()
+    assert again is connection
+    assert (await again.execute(NUMBERS)).scalar_one() == []
+    await pool.give(again)
+
+
+async def test_prepared_statements_are_bounded(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many statements differ, a connection keeps about `PREPARED` of them, and each still answers."""
+    monkeypatch.setattr(speaking, "PREPARED", 8)
+    for number in range(40):
+        connection.begin(BEGIN)
+        found = await connection.execute_last(sql(f"SELECT {number} + CAST(:more AS int)"), {"more": 1})
+        assert found.scalar_one() == number + 1
+        assert (await connection.execute(PREPARED)).scalar_one() <= 9
+    assert (await connection.execute(PREPARED)).scalar_one() > 1
+
+
+async def test_a_statement_that_could_not_be_prepared_can_be_once_it_is_right(connection: Connection) -> None:
+    """A failure while preparing leaves no name behind that is not there."""
+    late = sql("SELECT count(*) FROM pg_temp.late WHERE number = :number")
+    for _ in range(2):
+        with pytest.raises(errors.UndefinedTable):
+            await connection.execute(late, {"number": 1})
+    await connection.execute(sql("CREATE TEMPORARY TABLE late (number bigint)"))
+    assert (await connection.execute(late, {"number": 1})).scalar_one() == 0
+
+
+async def test_megabytes_go_and_come(connection: Connection) -> None:
+    """What is larger than the buffers of both ends passes, many times over in one pipeline."""
+    echo = sql("SELECT CAST(:text AS text)")
+    texts = [chr(97 + i) * 3_000_000 for i in range(8)]
+    found = await connection.execute_all(*((echo, {"text": text}) for text in texts))
+    assert [answer.scalar_one() for answer in found] == texts
+
+
+async def test_a_broken_connection_says_so(pool: Pool, database: Clone) -> None:
+    """A connection that the server ended raises ConnectionLost and does not come back from the pool."""
+    connection = await pool.take()
+    number = (await connection.execute(OWN)).scalar_one()
+    with psycopg.connect(database.superuser_dsn, autocommit=True) as superuser:
+        superuser.execute("SELECT pg_terminate_backend(%s)", [number])
+    with pytest.raises(ConnectionLost):
+        await connection.execute(NUMBERS)
+    assert connection.lost
+    await pool.give(connection)
+    assert (pool.idle, pool.in_use) == (0, 0)
+    another = await pool.take()
+    assert (await another.execute(OWN)).scalar_one() != number
+    await pool.give(another)
+
+
+async def test_a_cancelled_statement_ends_on_the_server(pool: Pool, database: Clone) -> None:
+    """Who gives up takes the statement along: PostgreSQL does not go on with it."""
+    connection = await pool.take()
+    number = (await connection.execute(OWN)).scalar_one()
+    task = asyncio.create_task(connection.execute(SLEEP, {"seconds": 60}))
+    async with await psycopg.AsyncConnection.connect(database.superuser_dsn, autocommit=True) as watching:
+
+        async def at_work() -> bool:
+            found = await watching.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND state = 'active'", [number]
+            )
+            return (await found.fetchone()) == (1,)
+
+        async with asyncio.timeout(20):
+            while not await at_work():  # noqa: ASYNC110 - PostgreSQL tells nobody
+                await asyncio.sleep(0.02)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            while await at_work():  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+    await pool.give(connection)
+    assert pool.in_use == 0
+
+
+async def test_who_waits_too_long_is_told_so(pool: Pool) -> None:
+    """A pool of which every connection is in use refuses after its time, and serves again afterwards."""
+    taken = [await pool.take() for _ in range(SIZE)]
+    began = time.monotonic()
+    with pytest.raises(Busy):
+        await pool.take()
+    assert time.monotonic() - began >= 0.5
+    waiting = asyncio.create_task(pool.take())
+    await asyncio.sleep(0)
+    await pool.give(taken.pop())
+    taken.append(await waiting)
+    for connection in taken:
+        await pool.give(connection)
+    assert (pool.idle, pool.in_use) == (SIZE, 0)
+
+
+async def test_no_place_is_lost_to_those_who_give_up(pool: Pool) -> None:
+    """However many callers leave while they wait, connect, or ask, all connections can be taken afterwards."""
+
+    async def ask() -> None:
+        connection = await pool.take()
+        try:
+            await connection.execute(SLEEP, {"seconds": 0.002})
+        finally:
+            await pool.give(connection)
+
+    for rest in range(60):
+        tasks = [asyncio.create_task(ask()) for _ in range(5)]
+        await asyncio.sleep(rest / 4000)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert pool.in_use == 0
+    taken = [await pool.take() for _ in range(SIZE)]
+    assert pool.in_use == SIZE
+    for connection in taken:
+        await pool.give(connection)
