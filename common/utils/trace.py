@@ -60,7 +60,10 @@ async def tracing(settings: TraceSettings, version: str) -> AsyncIterator[None]:
 
 @contextmanager
 def server_span(name: str, carrier: Mapping[str, str], attributes: Mapping[str, AttributeValue]) -> Iterator[Span]:
-    """Make the span of a call that came in, under the trace that `carrier` names."""
+    """Make the span of a call that came in, under the trace that `carrier` names; none where nobody traces."""
+    if "traceparent" not in carrier and not isinstance(trace.get_tracer_provider(), TracerProvider):
+        yield trace.INVALID_SPAN
+        return
     with _tracer.start_as_current_span(
         name,
         propagate.extract(carrier),

@@ -30,7 +30,6 @@ def own_vector(services: Services, encoder_id: str, vector: Vector) -> NDArray[n
             f"{vector.field}.values",
             f"must hold {dimensions} numbers, as {encoder_id!r} makes, not {len(vector.values)}",
         )
-    values = np.array(vector.values, np.float64)
     # Scaled first, so that neither very large nor very small numbers leave the range when squared.
-    values /= np.abs(values).max()
+    values = vector.values / np.abs(vector.values).max()
     return np.asarray(values / np.linalg.norm(values), np.float32)

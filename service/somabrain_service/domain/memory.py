@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
 
 from common.errors import InvalidArgument
 from somabrain_service.domain import limits
@@ -24,13 +26,18 @@ class MemoryKind(IntEnum):
     PROCEDURAL = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Vector:
-    """A caller's own vector. `encoder_id` empty: the namespace's encoder."""
+    """A caller's own vector, float64[d]. `encoder_id` empty: the namespace's encoder."""
 
-    values: tuple[float, ...]
+    values: NDArray[np.float64]
     encoder_id: str = ""
     field: str = "vector"
+
+    @classmethod
+    def of(cls, values: Sequence[float], encoder_id: str = "") -> Vector:
+        """A vector of these numbers; errors are those of the class."""
+        return cls(np.array(values, np.float64), encoder_id)
 
     def __post_init__(self) -> None:
         """Hold the contract's bounds.
@@ -42,9 +49,9 @@ class Vector:
             raise InvalidArgument(
                 f"{self.field}.values", f"must hold 1 to {limits.VECTOR_DIMENSIONS} numbers, not {len(self.values)}"
             )
-        if not all(map(math.isfinite, self.values)):
+        if not np.isfinite(self.values).all():
             raise InvalidArgument(f"{self.field}.values", "must be finite numbers; remove NaN and infinity")
-        if not any(self.values):
+        if not self.values.any():
             raise InvalidArgument(f"{self.field}.values", "must not be all zero: it has no direction to compare")
 
 

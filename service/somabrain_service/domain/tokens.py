@@ -11,13 +11,14 @@ import binascii
 import dataclasses
 import hashlib
 import json
-from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from functools import lru_cache
 from typing import Any
+
+import numpy as np
 
 from common.errors import FailedPrecondition, InvalidArgument, OutOfRange, Unavailable
 from somabrain_service.domain import limits
@@ -177,14 +178,18 @@ def _check_epoch(field: str, then: Moment, now: Moment) -> None:
 
 def canonical(value: object) -> Json:
     """A value as JSON in one form only, without what is at its default, so that new fields change no old form."""
+    if value is None or (isinstance(value, str | int | float) and not isinstance(value, Enum)):
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = ((name, getattr(value, name), default) for name, default in _fields(type(value)))
-        return {name: canonical(v) for name, v, default in fields if v not in (default, (), {})}
+        return {
+            name: canonical(v) for name, v, default in fields if isinstance(v, np.ndarray) or v not in (default, (), {})
+        }
     if isinstance(value, Mapping):
         return {str(key): canonical(value[key]) for key in sorted(value)}
+    if isinstance(value, np.ndarray):
+        return hashlib.blake2b(value.tobytes(), digest_size=16).hexdigest() if len(value) >= 64 else value.tolist()
     if isinstance(value, tuple | list):
-        if len(value) >= 64 and all(type(item) is float for item in value):
-            return hashlib.blake2b(array("d", value).tobytes(), digest_size=16).hexdigest()  # a vector
         return [canonical(item) for item in value]
     if isinstance(value, Enum):
         return canonical(value.value)
@@ -192,8 +197,6 @@ def canonical(value: object) -> Json:
         return value.isoformat()
     if isinstance(value, timedelta):
         return value.total_seconds()
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
     return str(value)
 
 

@@ -46,7 +46,7 @@ def read_vector(request: Message) -> Vector | None:
     if not request.HasField("vector"):
         return None
     vector: pb.Vector = getattr(request, "vector")  # noqa: B009 - several requests have it
-    return Vector(values=tuple(vector.values), encoder_id=vector.encoder_id)
+    return Vector.of(vector.values, vector.encoder_id)
 
 
 def read_filter(message: pb.MemoryFilter) -> MemoryFilter:

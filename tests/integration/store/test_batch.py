@@ -39,7 +39,7 @@ class Counting:
 
 async def test_a_batch_is_as_if_its_items_were_kept_one_by_one(brain: Brain) -> None:
     """The same question finds the same texts with the same scores, by words and by vectors of either origin."""
-    axis = Vector(tuple(float(i == 3) for i in range(DIMENSIONS)))
+    axis = Vector.of(tuple(float(i == 3) for i in range(DIMENSIONS)))
     items = [
         Item(MemoryDraft("Bees dance at noon.", session="s", labels={"k": "v", "l": "w"})),
         Item(MemoryDraft("Wasps do not.", session="s", subject="ann"), axis),
@@ -64,7 +64,7 @@ async def test_one_encoding_one_version_and_a_row_of_the_feed_for_each(
 ) -> None:
     counting = Counting(minilm)
     asked = Brain(Services(services.store, {ENCODER_ID: counting}, ENCODER_ID), brain.tenant, brain.parent)
-    own = Vector((1.0,) * DIMENSIONS)
+    own = Vector.of((1.0,) * DIMENSIONS)
     kept = await asked.remember_all(*(Item(MemoryDraft(f"bee {i}"), own if i % 2 else None) for i in range(70)))
     assert counting.asked == [35]
     with psycopg.connect(database.owner_dsn) as owner:

@@ -95,8 +95,8 @@ QUESTIONS: list[dict[str, object]] = [
     {"query": "honey", "top_k": 3},
     {"query": "honey", "filter": MemoryFilter(subjects=("hive-1",))},
     {"query": "honey", "min_score": 0.9},
-    {"vector": Vector(tuple(float(number % 7) for number in range(384)))},
-    {"query": "frost", "vector": Vector(tuple(float(number % 5) for number in range(384)))},
+    {"vector": Vector.of(tuple(float(number % 7) for number in range(384)))},
+    {"query": "frost", "vector": Vector.of(tuple(float(number % 5) for number in range(384)))},
     {"query": "nothing that anybody said"},
 ]
 

@@ -40,9 +40,7 @@ _numbers = itertools.count()
 words = st.lists(
     st.sampled_from(["bee", "hive", "meadow", "clover", "queen", "drone", "wax", "honey", "frost"]), min_size=1
 )
-vectors = st.integers(0, 5).map(
-    lambda seed: Vector(tuple(map(float, np.random.default_rng(seed).normal(size=DIMENSIONS))))
-)
+vectors = st.integers(0, 5).map(lambda seed: Vector.of(np.random.default_rng(seed).normal(size=DIMENSIONS).tolist()))
 sessions = st.sampled_from(["", "s1", "s2"])
 subjects = st.sampled_from(["", "ada", "ben"])
 labels = st.dictionaries(st.sampled_from(["colour", "size"]), st.sampled_from(["red", "big"]))

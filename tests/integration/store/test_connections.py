@@ -16,11 +16,11 @@ from somabrain_service.store.postgres.connecting import open_pool
 from somabrain_service.store.postgres.connection import Connection
 from somabrain_service.store.postgres.faults import Busy, ConnectionLost
 from somabrain_service.store.postgres.pool import Pool
-from somabrain_service.store.postgres.sql import sql
+from somabrain_service.store.postgres.sql import Statement, sql
 from tests.integration.conftest import Clone
 
 SIZE = 2
-BEGIN = (sql("BEGIN"), {})
+BEGIN: Statement = (sql("BEGIN"), {})
 ADD = sql("INSERT INTO numbers VALUES (:number)")
 NUMBERS = sql("SELECT coalesce(array_agg(number ORDER BY number), '{}') FROM numbers")
 OWN = sql("SELECT pg_backend_pid()")

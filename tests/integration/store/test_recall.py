@@ -91,7 +91,7 @@ async def test_cosines_are_those_of_the_vectors_as_they_are_stored(brain: Brain)
     chance = np.random.default_rng(3)
     rows = chance.normal(size=(20, DIMENSIONS))
     for i, row in enumerate(rows):
-        await brain.remember(f"n{i}", vector=Vector(tuple(map(float, row))))
+        await brain.remember(f"n{i}", vector=Vector(row))
     query = chance.normal(size=DIMENSIONS)
 
     def stored(vector: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -99,7 +99,7 @@ async def test_cosines_are_those_of_the_vectors_as_they_are_stored(brain: Brain)
         return np.asarray(kept / np.linalg.norm(kept))
 
     expected = {f"n{i}": round(max(0.0, float(stored(row) @ stored(query))), 6) for i, row in enumerate(rows)}
-    answer = await brain.recall(vector=Vector(tuple(map(float, query))), top_k=20)
+    answer = await brain.recall(vector=Vector(query), top_k=20)
     assert len(answer.hits) == 20
     for hit in answer.hits:
         assert hit.breakdown.dense == pytest.approx(expected[hit.memory.text], abs=1e-12)
@@ -252,7 +252,7 @@ UPDATE usage u SET memories = memories + %(count)s, vectors = vectors + %(count)
 
 def axis(number: int) -> Vector:
     """A vector along one axis."""
-    return Vector(tuple(float(i == number) for i in range(DIMENSIONS)))
+    return Vector.of(tuple(float(i == number) for i in range(DIMENSIONS)))
 
 
 async def test_a_query_of_stop_words_alone_is_answered_by_the_vector(brain: Brain) -> None:
@@ -289,7 +289,9 @@ async def test_without_the_encoder_memories_are_kept_and_answers_say_what_they_l
     await brain.forget(healed.hits[0].memory.name)
     assert (await brain.recall("bees")).degraded == ()
     with pytest.raises(EncoderUnavailable):
-        await replace(brain, services=replace(brain.services, encoders={})).recall(vector=Vector((1.0,) * DIMENSIONS))
+        await replace(brain, services=replace(brain.services, encoders={})).recall(
+            vector=Vector.of((1.0,) * DIMENSIONS)
+        )
 
 
 async def test_hits_end_at_three_mebibytes_and_say_so(words: Brain) -> None:
@@ -319,7 +321,7 @@ async def test_a_half_life_reorders_near_ties_and_never_overrules_relevance(brai
 
 async def test_a_vector_needs_a_namespace_that_keeps_vectors(words: Brain) -> None:
     with pytest.raises(InvalidArgument, match="keeps no vectors"):
-        await words.recall(vector=Vector((1.0,) * DIMENSIONS))
+        await words.recall(vector=Vector.of((1.0,) * DIMENSIONS))
 
 
 async def test_a_second_process_sees_what_the_first_has_written(brain: Brain, database: Clone) -> None:

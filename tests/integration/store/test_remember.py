@@ -155,9 +155,9 @@ async def test_a_memory_that_has_expired_before_it_is_kept_is_refused(brain: Bra
 
 
 async def test_a_callers_vector_is_kept_and_found(brain: Brain) -> None:
-    axis = Vector((3e38,) + (0.0,) * (DIMENSIONS - 1), ENCODER_ID)
+    axis = Vector.of((3e38,) + (0.0,) * (DIMENSIONS - 1), ENCODER_ID)
     await brain.remember("by vector", vector=axis)
-    answer = await brain.recall(vector=Vector((1e-38,) + (0.0,) * (DIMENSIONS - 1)))
+    answer = await brain.recall(vector=Vector.of((1e-38,) + (0.0,) * (DIMENSIONS - 1)))
     assert [(hit.memory.text, hit.breakdown.dense) for hit in answer.hits] == [("by vector", 1.0)]
     assert answer.best_lexical == 0
 
@@ -165,10 +165,10 @@ async def test_a_callers_vector_is_kept_and_found(brain: Brain) -> None:
 @pytest.mark.parametrize(
     ("vector", "field"),
     [
-        (lambda: Vector((1.0, 2.0)), "vector.values"),
-        (lambda: Vector((0.0,) * DIMENSIONS), "vector.values"),
-        (lambda: Vector((math.nan,) * DIMENSIONS), "vector.values"),
-        (lambda: Vector((1.0,) * DIMENSIONS, "another"), "vector.encoder_id"),
+        (lambda: Vector.of((1.0, 2.0)), "vector.values"),
+        (lambda: Vector.of((0.0,) * DIMENSIONS), "vector.values"),
+        (lambda: Vector.of((math.nan,) * DIMENSIONS), "vector.values"),
+        (lambda: Vector.of((1.0,) * DIMENSIONS, "another"), "vector.encoder_id"),
     ],
 )
 async def test_a_vector_that_does_not_fit_is_refused_by_field(brain: Brain, vector: object, field: str) -> None:

@@ -30,7 +30,7 @@ async def test_without_dense_recall_words_alone_answer(brain: Brain) -> None:
     assert (answer.encoder_id, answer.degraded) == ("", ())
     assert {hit.breakdown.dense for hit in answer.hits} == {0.0}
     assert (await brain.recall(QUESTION)).hits[0].breakdown.dense > 0
-    vector = Vector(tuple([1.0] * 384))
+    vector = Vector.of(tuple([1.0] * 384))
     assert (await off.recall(QUESTION, vector=vector)).hits == answer.hits
     with pytest.raises(FailedPrecondition, match="flag dense_recall"):
         await off.recall(vector=vector)

@@ -18,7 +18,7 @@ from tests.integration.store.test_remember import counted_exactly
 
 
 def axis(number: int) -> Vector:
-    return Vector(tuple(float(i == number) for i in range(DIMENSIONS)))
+    return Vector.of(tuple(float(i == number) for i in range(DIMENSIONS)))
 
 
 async def test_a_changed_text_has_terms_and_a_vector_of_its_own(brain: Brain, database: Clone) -> None:

@@ -51,7 +51,7 @@ def blobs(values: Iterable[bytes]) -> str:
 
 def numbers(values: Iterable[float | None]) -> str:
     """Numbers or truth values, for a CAST to an array of their type."""
-    return _array("NULL" if value is None else str(value) for value in values)
+    return _array(map(str, values)).replace("None", "NULL")
 
 
 def times(values: Iterable[datetime | None]) -> str:

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 
 import numpy as np
 
@@ -117,15 +118,14 @@ def _rows(placed: Sequence[Placed]) -> dict[str, object]:
 
 def _found_by(placed: Sequence[Placed]) -> dict[str, object]:
     """Terms, vectors and labels."""
-    lengths = [(p, sum(p.new.terms.values())) for p in placed]
-    postings = [(term, p.id, tf, length) for p, length in lengths for term, tf in p.new.terms.items()]
+    terms = [p.new.terms for p in placed]
     vectors = [(p.id, p.new.vector) for p in placed if p.new.vector is not None]
     labels = [(key, value, p.id) for p in placed for key, value in p.new.draft.labels.items()]
     return {
-        "posting_terms": texts(term for term, _, _, _ in postings),
-        "posting_ids": numbers(memory for _, memory, _, _ in postings),
-        "tfs": numbers(tf for _, _, tf, _ in postings),
-        "posting_lengths": numbers(length for _, _, _, length in postings),
+        "posting_terms": texts(chain.from_iterable(terms)),
+        "posting_ids": numbers(chain.from_iterable(repeat(p.id, len(p.new.terms)) for p in placed)),
+        "tfs": numbers(chain.from_iterable(counts.values() for counts in terms)),
+        "posting_lengths": numbers(chain.from_iterable(repeat(sum(c.values()), len(c)) for c in terms)),
         "encoder_id": placed[0].new.encoder_id,
         "embeddings": np.concatenate([vector for _, vector in vectors]) if vectors else None,
         "vector_ids": numbers(memory for memory, _ in vectors),

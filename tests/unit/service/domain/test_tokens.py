@@ -179,4 +179,4 @@ def test_a_request_key_tells_bodies_apart_and_holds_neither_id_nor_text() -> Non
 
 def test_a_canonical_form_leaves_out_defaults_so_that_new_fields_change_no_old_one() -> None:
     assert canonical_bytes(MemoryDraft("bees", ttl=timedelta(hours=1))) == b'{"text":"bees","ttl":3600.0}'
-    assert canonical_bytes([None, NOTES, Vector((1.0, 0.5))]) == b'[null,{"namespace":"notes"},{"values":[1.0,0.5]}]'
+    assert canonical_bytes([None, NOTES, Vector.of((1.0, 0.5))]) == b'[null,{"namespace":"notes"},{"values":[1.0,0.5]}]'
