@@ -67,7 +67,7 @@ class Namespace:
     """A namespace as it is kept; every setting is filled in. `version` rises by one at each write in it.
 
     `analyzer` names the one that its language had when it was chosen: see `domain.analysis`. `reanalyzing`: some
-    memories have terms of a former one.
+    memories have terms of a former one. `number`: by which the store knows it.
     """
 
     name: NamespaceName
@@ -80,6 +80,7 @@ class Namespace:
     version: int
     epoch: str
     etag: str
+    number: int
 
     @property
     def moment(self) -> Moment:

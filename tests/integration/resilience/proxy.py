@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that can hold every byte back for a while: a dependency that is slow and not gone."""
+"""A TCP proxy on loopback: a dependency that is slow and not gone, or whose answer is lost."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from somabrain_local.loopback.program import HOST, free_ports
 
 @dataclass
 class Proxy:
-    """Passes bytes on to `target`, a port of loopback or a Unix socket, `delay_s` late; connections are not refused."""
+    """Passes bytes on to `target`, a port of loopback or a Unix socket, `delay_s` late; connections are not refused.
+
+    `lose`: in the place of so many answers the connection ends.
+    """
 
     port: int
     target: int | Path
     delay_s: float = 0.0
+    lose: int = 0
 
     @property
     def address(self) -> str:
@@ -37,14 +41,18 @@ class Proxy:
         with suppress(OSError):
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._pass(near, forward))
-                both.create_task(self._pass(far, answer))
+                both.create_task(self._pass(far, answer, answers=True))
 
-    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, answers: bool = False) -> None:
         """Pass one direction on; its end ends the other side's, too."""
         try:
             while data := await source.read(65_536):
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
+                if answers and self.lose:
+                    self.lose -= 1
+                    sink.transport.abort()
+                    return
                 sink.write(data)
                 await sink.drain()
         except OSError:

@@ -20,6 +20,7 @@ from somabrain_service.embedded import embedded_database
 from somabrain_service.migrate import migrate
 from somabrain_service.store.open import open_store
 from tests.integration.conftest import Clone
+from tests.integration.resilience.proxy import proxy
 from tests.integration.store.conftest import Brain
 
 
@@ -28,7 +29,8 @@ async def test_connections_that_died_while_idle_are_replaced_unseen(words: Brain
     for again in (words.recall("bee"), words.remember("one more bee"), words.listed()):
         with psycopg.connect(database.superuser_dsn, autocommit=True) as superuser:
             ended = superuser.execute(
-                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = %s AND usename = %s",
+                "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid, 10000)) FROM pg_stat_activity "
+                "WHERE datname = %s AND usename = %s",
                 [database.name, "somabrain_app"],
             ).fetchone()
         assert ended is not None
@@ -75,6 +77,26 @@ async def test_after_a_kill_every_acknowledged_memory_is_there(own_folder: Path)
             assert len(kept) <= len(acknowledged) + 8
             await brain.remember("afterwards")
             assert (await brain.recalled("afterwards"))[0] == "afterwards"
+
+
+async def test_a_write_whose_commit_was_not_answered_is_found_by_its_request_id(database: Clone) -> None:
+    """The connection ends in the place of PostgreSQL's answer to the commit: a write with a request id is answered and
+    there once; of one without, the caller is told, and nobody writes it again."""
+    async with (
+        proxy(database.server.socket / ".s.PGSQL.5432") as between,
+        open_store(f"postgresql://somabrain_app@{between.address}/{database.name}", DatabaseSettings()) as store,
+    ):
+        brain = Brain(Services(store, {}, "lexical"), tenant_id("i", "t"), NamespaceName.of("n"))
+        await brain.create()
+        await brain.remember("before")
+        between.lose = 1
+        kept = await brain.remember("a bee with an id", request_id="1")
+        assert between.lose == 0
+        assert [memory.text for memory in await brain.listed()] == ["before", kept.memory.text]
+        between.lose = 1
+        with pytest.raises(StoreUnavailable):
+            await brain.remember("a bee without")
+        assert [memory.text for memory in await brain.listed()] == ["before", kept.memory.text, "a bee without"]
 
 
 def restart(data: Path, killed: int) -> None:

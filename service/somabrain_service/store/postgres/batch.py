@@ -20,7 +20,7 @@ from somabrain_service.domain.tokens import Moment
 from somabrain_service.store.postgres import rows, writing
 from somabrain_service.store.postgres.connection import Connection
 from somabrain_service.store.postgres.faults import Retry, violated
-from somabrain_service.store.postgres.keeping import Placed, keeping
+from somabrain_service.store.postgres.keeping import Placed, Refused, keeping
 from somabrain_service.store.postgres.looking import Item, Seen
 from somabrain_service.store.postgres.sql import Statement
 from somabrain_service.store.postgres.stocks import Room
@@ -52,7 +52,7 @@ async def insert(
         results[index] = writing.kept(seen.namespace.name, memory, new, place)
     moment = seen.namespace.moment
     if placed:
-        moment = await _write(connection, keeping(tenant, seen.ns, seen.namespace.etag, placed))
+        moment = await _write(connection, keeping(tenant, seen.namespace, placed))
     results |= {index: results[earlier] for index, earlier in twins.items()}
     return WrittenMany([results[index] for index in range(len(items))], moment)
 
@@ -102,14 +102,17 @@ def _places(seen: Seen, items: Mapping[int, Item]) -> dict[int, int | AlreadyExi
 
 
 async def _write(connection: Connection, statement: Statement) -> Moment:
-    """Write everything.
+    """Write everything, and commit.
 
     Raises:
         Retry: a request's twin was first, a number was taken, or the namespace is another by now.
     """
     try:
-        return writing.raised(await connection.execute(*statement))
+        row = (await connection.execute_last(*statement)).one()
+    except Refused:
+        raise Retry from None
     except IntegrityError as exc:
         if violated(exc) == "memories_pkey":
             raise Retry from None
         raise
+    return Moment(row.epoch, row.version)

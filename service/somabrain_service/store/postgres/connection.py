@@ -6,6 +6,7 @@ they were two thirds. How a pipeline goes stands in libpq's chapter "Pipeline Mo
 
 from __future__ import annotations
 
+import select
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -22,7 +23,7 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 
 from common.utils import trace
-from somabrain_service.store.postgres.faults import ConnectionLost
+from somabrain_service.store.postgres.faults import CommitLost, ConnectionLost
 from somabrain_service.store.postgres.sql import Sql, Statement, sql
 
 PREPARED = 256
@@ -74,6 +75,8 @@ class Connection:
         self._driver = driver
         self._pg: PGconn = driver.pgconn
         self._types = Transformer(driver)
+        self._input = select.poll()
+        self._input.register(driver.pgconn.socket, select.POLLIN)
         self._prepared: dict[_Key, bytes] = {}
         self._numbers = count()
         self._ahead: tuple[Statement, ...] = ()
@@ -88,6 +91,11 @@ class Connection:
         """Whether it is there, and no transaction under way."""
         return not self.lost and self._pg.transaction_status == TransactionStatus.IDLE
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing has come that nobody asked for: at rest, that is the server's farewell, or the end."""
+        return not self._input.poll(0)
+
     async def close(self) -> None:
         """Close it; what was not committed did not happen."""
         await self._driver.close()
@@ -100,17 +108,20 @@ class Connection:
             self._ahead = ((_DEALLOCATE, {}), *ahead)
 
     async def commit(self) -> None:
-        """End the transaction, where one is under way."""
-        await self._end(_COMMIT)
+        """End the transaction, where one is under way.
+
+        Raises:
+            CommitLost: it may have been committed, or not.
+        """
+        self._ahead = ()
+        if not self.idle:
+            await self._committing((_COMMIT, {}))
 
     async def rollback(self) -> None:
         """Undo the transaction, where one is under way."""
-        await self._end(_ROLLBACK)
-
-    async def _end(self, how: Sql) -> None:
         self._ahead = ()
         if not self.idle:
-            await self.execute(how)
+            await self.execute(_ROLLBACK)
 
     async def execute(self, statement: Sql, values: Mapping[str, object] | None = None) -> Found:
         """Execute a statement; errors are those of `execute_all`."""
@@ -118,8 +129,8 @@ class Connection:
         return found
 
     async def execute_last(self, statement: Sql, values: Mapping[str, object]) -> Found:
-        """Execute a statement and commit; errors are those of `execute_all`."""
-        found, _ = await self.execute_all((statement, values), (_COMMIT, {}))
+        """Execute a statement and commit; errors are those of `execute_all`, and of `commit`."""
+        found, _ = await self._committing((statement, values), (_COMMIT, {}))
         return found
 
     async def execute_all(self, *statements: Statement) -> list[Found]:
@@ -136,13 +147,17 @@ class Connection:
         except psycopg.Error as exc:
             for span in spans:
                 trace.fail(span, exc)
-            if self.lost:
-                raise ConnectionLost(str(exc)) from None
             raise
         finally:
             for span in spans:
                 span.end()
         return found[-len(statements) :]
+
+    async def _committing(self, *statements: Statement) -> list[Found]:
+        try:
+            return await self.execute_all(*statements)
+        except ConnectionLost as exc:
+            raise CommitLost(str(exc)) from None
 
     async def _exchange(self, statements: Sequence[Statement]) -> list[Found]:
         # Before anything is sent, because a value that cannot be written raises.
@@ -153,6 +168,9 @@ class Connection:
             self._pg.pipeline_sync()
             results = await self._driver.wait(_answers(self._pg))
             self._pg.exit_pipeline_mode()
+        except psycopg.OperationalError as exc:
+            self._pg.finish()
+            raise ConnectionLost(str(exc)) from None
         except BaseException:
             # What it was told, and what it keeps prepared, is not known any more.
             self._pg.finish()
@@ -204,7 +222,7 @@ def _answers(pg: PGconn) -> PQGen[list[PGresult]]:
     """Write what is sent, reading what comes meanwhile, and read all answers, to the one that ends the pipeline.
 
     Raises:
-        psycopg.Error: the connection broke; of what the server said before that, where it said something.
+        psycopg.OperationalError: the connection broke.
     """
     while pg.flush():
         if (yield Wait.RW) & Ready.R:

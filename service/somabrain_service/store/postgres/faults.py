@@ -27,6 +27,10 @@ class ConnectionLost(psycopg.OperationalError):
     """The connection broke under a statement."""
 
 
+class CommitLost(psycopg.OperationalError):
+    """The connection broke while a transaction was being committed: whether it was is not known."""
+
+
 class StoreFault(Exception):
     """An unforeseen failure, without a word of what the rows hold."""
 

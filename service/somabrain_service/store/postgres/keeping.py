@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from itertools import chain, repeat
 
 import numpy as np
+from psycopg import errors
 
 from somabrain_service.domain.idempotency import KEPT, RequestKey
 from somabrain_service.domain.names import MemoryId, TenantId
+from somabrain_service.domain.namespace import Namespace
 from somabrain_service.store.postgres import writing
 from somabrain_service.store.postgres.arrays import blobs, numbers, texts, times
 from somabrain_service.store.postgres.sql import Statement, sql
@@ -19,6 +21,9 @@ from somabrain_service.store.protocols import NewMemory
 
 # Asked before the namespace's row is locked, so everything here is claimed and kept before.
 _WHOLE = "AND (SELECT count(*) FROM claimed) = :claims AND (SELECT count(*) FROM kept) = :memories"
+# Where nothing was raised the statement fails, and with it the COMMIT that was sent behind it. SQL has no other way to
+# say so: this sentence, which stands in PostgreSQL's log, is no number.
+_FAIL = "CAST('another write went first, and this one begins again: ' || (SELECT count(*) FROM raised) AS bigint)"
 _KEEP = sql(f"""
 WITH claimed AS (
     INSERT INTO idempotency_keys (tenant_id, key, body_hash, namespace_id, memory, expire_time)
@@ -58,7 +63,11 @@ WITH claimed AS (
     FROM unnest(CAST(:label_keys AS text[]), CAST(:label_values AS text[]), CAST(:label_ids AS bigint[]))
         AS l (key, value, memory)
 ), {writing.RAISED.format(condition=_WHOLE)}
+SELECT coalesce((SELECT version FROM raised), {_FAIL}) AS version, (SELECT epoch FROM raised) AS epoch
 """)
+
+
+Refused = errors.InvalidTextRepresentation
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +80,8 @@ class Placed:
     request: RequestKey | None
 
 
-def keeping(tenant: TenantId, ns: int, etag: str, placed: Sequence[Placed]) -> Statement:
-    """Keep memories of the namespace with this etag; it gives no row where a request's twin was first."""
+def keeping(tenant: TenantId, namespace: Namespace, placed: Sequence[Placed]) -> Statement:
+    """Keep memories of a namespace that is as it was seen; `Refused` where it is not, or a request's twin was first."""
     counts = writing.Counts(
         memories=len(placed),
         text_bytes=sum(len(p.new.draft.text.encode()) for p in placed),
@@ -82,7 +91,9 @@ def keeping(tenant: TenantId, ns: int, etag: str, placed: Sequence[Placed]) -> S
     )
     changed = [(p.id, 1) for p in placed]
     now = placed[-1].new.create_time
-    _, raising = writing.raising(tenant, ns, writing.ChangeType.REMEMBERED, changed, now, counts, etag)
+    _, raising = writing.raising(
+        tenant, namespace.number, writing.ChangeType.REMEMBERED, changed, now, counts, namespace.etag
+    )
     return _KEEP, {**raising, **_claims(placed), **_rows(placed), **_found_by(placed)}
 
 

@@ -44,16 +44,25 @@ JOIN memories m ON m.namespace_id = (SELECT id FROM namespaces WHERE name = :nam
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The namespace and its number `ns`, and what is there already.
+    """The namespace, and what is there already.
 
     `answered`: requests, by key. `last`: places of sessions; `taken`: of those that are wanted.
     """
 
-    ns: int
     namespace: Namespace
     answered: Mapping[bytes, Any]
     last: Mapping[str, int]
     taken: frozenset[tuple[str, int]]
+
+
+def believed(namespace: Namespace, items: Sequence[Item]) -> Seen | None:
+    """What most writes would see: the namespace as it was, and nothing of theirs there. None: that is to be looked at.
+
+    Where it is not so, `keeping` refuses.
+    """
+    if not items or any(new.draft.session for new, _ in items):
+        return None
+    return Seen(namespace, {}, {}, frozenset())
 
 
 async def look(
@@ -82,7 +91,6 @@ async def look(
     if row is None:
         return None
     return Seen(
-        ns=row.id,
         namespace=rows.namespace(row),
         answered={bytes(row.key): row for row in answered},
         last={row.session: row.last for row in last},

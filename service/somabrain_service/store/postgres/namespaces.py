@@ -51,7 +51,7 @@ _PAGE = sql(f"""
 SELECT {rows.NAMESPACE} FROM namespaces n WHERE n.name COLLATE "C" > :after ORDER BY n.name COLLATE "C" LIMIT :limit
 """)
 
-FIND = sql(f"SELECT n.id, {rows.NAMESPACE} FROM namespaces n WHERE n.name = :name")
+FIND = sql(f"SELECT {rows.NAMESPACE} FROM namespaces n WHERE n.name = :name")
 _LOCKED = sql(f"{FIND.text} FOR UPDATE")
 
 # Another encoder or analyzer changes what Recall finds, and so raises the version, of which the feed misses none.

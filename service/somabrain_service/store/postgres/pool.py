@@ -50,7 +50,12 @@ class Pool:
             raise Busy from None
         self._in_use += 1
         try:
-            return self._idle.pop() if self._idle else await self._connect()
+            while self._idle:
+                connection = self._idle.pop()
+                if connection.quiet:
+                    return connection
+                await connection.close()
+            return await self._connect()
         except BaseException:
             self._release()
             raise

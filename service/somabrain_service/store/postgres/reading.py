@@ -112,14 +112,13 @@ _KEYS = {
 
 
 class PostgresReading:
-    """See `Reading` and `Source`. `ns`: the namespace's number."""
+    """See `Reading` and `Source`."""
 
-    def __init__(self, connection: Connection, ns: int, namespace: Namespace, now: datetime) -> None:
+    def __init__(self, connection: Connection, namespace: Namespace, now: datetime) -> None:
         self.namespace = namespace
         self._connection = connection
         self._name = namespace.name
-        self._ns = ns
-        self._values: dict[str, object] = {"ns": ns, "now": now}
+        self._values: dict[str, object] = {"ns": namespace.number, "now": now}
         self._vectors = 0
 
     async def statistics(self, terms: Sequence[str] = ()) -> Statistics:
@@ -183,7 +182,7 @@ class PostgresReading:
         self, memory: MemoryId, before: int | None, limit: int, size_bytes: int
     ) -> tuple[list[Memory], bool]:
         """See `Reading.revisions`."""
-        which = {"ns": self._ns, "id": memory, "before": before, "limit": limit, "size_bytes": size_bytes}
+        which = {"ns": self.namespace.number, "id": memory, "before": before, "limit": limit, "size_bytes": size_bytes}
         found = (await self._connection.execute(_REVISIONS, which)).all()
         return [rows.memory(self._name, row) for row in found], bool(found) and len(found) < found[0].there
 
@@ -214,11 +213,11 @@ class PostgresReading:
 
     async def identifiers(self, after: int, limit: int) -> list[int]:
         """See `Source.identifiers`."""
-        return await portions.identifiers(self._connection, self._ns, after, limit)
+        return await portions.identifiers(self._connection, self.namespace.number, after, limit)
 
     async def portion(self, ids: Sequence[int], encoder_id: str) -> Portion:
         """See `Source.portion`."""
-        return await portions.portion(self._connection, self._ns, ids, encoder_id)
+        return await portions.portion(self._connection, self.namespace.number, ids, encoder_id)
 
 
 def _key(kind: str, text: str) -> datetime | int:

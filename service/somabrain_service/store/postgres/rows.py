@@ -8,7 +8,7 @@ from somabrain_service.domain.memory import Memory, MemoryKind
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName
 from somabrain_service.domain.namespace import Namespace, NamespaceSettings
 
-NAMESPACE = """n.name, n.display_name, n.analyzer, n.language, n.encoder, n.recency_half_life, n.default_ttl,
+NAMESPACE = """n.id, n.name, n.display_name, n.analyzer, n.language, n.encoder, n.recency_half_life, n.default_ttl,
     n.feed_retention, n.analyzed_after, n.create_time, n.update_time, n.revision, n.version, n.epoch"""
 
 MEMORY = """m.id, m.text, m.kind, m.session, m.position, m.subject, m.labels, m.event_time, m.create_time,
@@ -34,6 +34,7 @@ def namespace(row: Any) -> Namespace:
         version=row.version,
         epoch=row.epoch,
         etag=f"{row.epoch}-{row.revision}",
+        number=row.id,
     )
 
 

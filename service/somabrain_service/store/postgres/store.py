@@ -58,7 +58,7 @@ WITH n AS (
         :feed_retention, :now, :now, :epoch)
     ON CONFLICT (tenant_id, name) DO NOTHING RETURNING *
 ), u AS (INSERT INTO usage (tenant_id, namespace_id) SELECT tenant_id, id FROM n)
-SELECT n.id, {rows.NAMESPACE} FROM n
+SELECT {rows.NAMESPACE} FROM n
 """)
 _LIVE_MEMORY = sql(f"SELECT {rows.MEMORY} FROM memories m WHERE m.namespace_id = :ns AND m.id = :id AND {filters.LIVE}")
 _LOCKED_MEMORY = sql(f"{_LIVE_MEMORY.text} FOR UPDATE")
@@ -134,7 +134,7 @@ class PostgresStore:
         """See `Store.namespace`."""
         if known := self._known.get(tenant, name):
             return known
-        async with self._looking(tenant, name) as (_, _, namespace):
+        async with self._looking(tenant, name) as (_, namespace):
             return namespace
 
     async def measure_namespace(
@@ -184,12 +184,12 @@ class PostgresStore:
     @asynccontextmanager
     async def reading(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AsyncIterator[Reading]:
         """See `Store.reading`."""
-        async with self._looking(tenant, name) as (connection, ns, namespace):
-            yield PostgresReading(connection, ns, namespace, now)
+        async with self._looking(tenant, name) as (connection, namespace):
+            yield PostgresReading(connection, namespace, now)
 
     @asynccontextmanager
-    async def _looking(self, tenant: TenantId, name: NamespaceName) -> AsyncIterator[tuple[Connection, int, Namespace]]:
-        """A snapshot, and the namespace in it with its number.
+    async def _looking(self, tenant: TenantId, name: NamespaceName) -> AsyncIterator[tuple[Connection, Namespace]]:
+        """A snapshot, and the namespace in it.
 
         Raises:
             NotFound: no such namespace.
@@ -200,7 +200,7 @@ class PostgresStore:
             if row is None:
                 self._forget(tenant, name)
                 raise namespaces.absent(name)
-            yield connection, row.id, self._known.keep(tenant, rows.namespace(row))
+            yield connection, self._known.keep(tenant, rows.namespace(row))
 
     def _forget(self, tenant: TenantId, name: NamespaceName) -> None:
         """Believe nothing of a namespace that is gone."""
@@ -228,15 +228,20 @@ class PostgresStore:
         total = sum((batch.stock_of(new) for new, _ in items), Stock())
         now = items[0][0].create_time if items else datetime.now(UTC)
 
+        believed = looking.believed(namespace, items)
+
         async def work(connection: Connection) -> WrittenMany:
+            nonlocal believed
             room = await self._stocks.room(connection, tenant, total, now)
-            seen = await looking.look(connection, tenant, namespace.name, items, now)
-            self._check(tenant, namespace, seen.namespace.etag if seen else None)
+            seen, believed = believed if room is None else None, None
+            if seen is None:
+                seen = await looking.look(connection, tenant, namespace.name, items, now)
+                self._check(tenant, namespace, seen.namespace.etag if seen else None)
             if seen is None:
                 raise namespaces.absent(namespace.name)
             return await batch.insert(connection, tenant, seen, items, room)
 
-        return await self._transactions.write(tenant, work)
+        return await self._transactions.write(tenant, work, repeatable=all(request for _, request in items))
 
     async def answered(
         self, tenant: TenantId, parent: NamespaceName, request: RequestKey | None, now: datetime
@@ -284,7 +289,7 @@ class PostgresStore:
             raising = writing.raising(tenant, row.id, writing.ChangeType.UPDATED, changed, now, counts, namespace.etag)
             moment = writing.raised(await connection.execute(*raising))
             lost = [term for term, df in counts.terms.items() if df < 0]
-            await connection.execute(writing.DROP_TERMS, {"ns": row.id, "terms": lost})
+            await connection.execute_last(writing.DROP_TERMS, {"ns": row.id, "terms": lost})
             return Written(memory, moment)
 
         return await self._transactions.write(tenant, work)
@@ -320,7 +325,7 @@ class PostgresStore:
             raising = writing.raising(tenant, namespace.id, writing.ChangeType.FORGOTTEN, changed, now, counts)
             moment = writing.raised(await connection.execute(*raising))
             # What no memory holds any more goes with the last that held it; the namespace's row is locked by now.
-            await connection.execute(writing.DROP_TERMS, {"ns": namespace.id, "terms": gone.terms})
+            await connection.execute_last(writing.DROP_TERMS, {"ns": namespace.id, "terms": gone.terms})
             return moment
 
         return await self._transactions.write(tenant, work)

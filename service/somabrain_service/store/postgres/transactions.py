@@ -1,8 +1,8 @@
 """Transactions of tenants.
 
 One that lost a race (serialisation, deadlock) or its connection before it was committed has left nothing behind, so it
-is tried again here. A connection lost while committing may have kept the write: only the caller can try that again,
-with its request id.
+is tried again here. A connection lost while committing may have kept the write: that is tried again where the write has
+a request id, by which it is found.
 """
 
 from __future__ import annotations
@@ -16,7 +16,15 @@ from typing import TypeVar
 from common.utils.trace import traceparent
 from somabrain_service.domain.names import TenantId
 from somabrain_service.store.postgres.connection import Connection, Found
-from somabrain_service.store.postgres.faults import FOREIGN, ConnectionLost, Retry, fault, may_run_again, told
+from somabrain_service.store.postgres.faults import (
+    FOREIGN,
+    CommitLost,
+    ConnectionLost,
+    Retry,
+    fault,
+    may_run_again,
+    told,
+)
 from somabrain_service.store.postgres.pool import Pool
 from somabrain_service.store.postgres.sql import Sql, Statement, sql
 
@@ -49,21 +57,25 @@ class Transactions:
         """How many connections of the pool are idle and in use."""
         return self._pool.idle, self._pool.in_use
 
-    async def write(self, tenant: TenantId, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Run `work`, more than once when it lost a race, and commit."""
+    async def write(
+        self, tenant: TenantId, work: Callable[[Connection], Awaitable[T]], *, repeatable: bool = False
+    ) -> T:
+        """Run `work`, more than once when it lost a race, and commit.
+
+        `repeatable`: it finds out by itself what it has written before.
+        """
         for attempt in range(1, ATTEMPTS + 1):
-            committing = False
             try:
                 async with self._taken() as connection:
                     traced = traceparent()
                     enter = _ENTER_TRACED if traced else _ENTER
                     connection.begin((BEGIN, {}), (enter, {"tenant": str(tenant), "traceparent": traced}))
                     result = await work(connection)
-                    committing = True
                     await connection.commit()
                     return result
             except (*FOREIGN, Retry) as exc:
-                if committing or attempt == ATTEMPTS or not may_run_again(exc):
+                again = may_run_again(exc) or (repeatable and isinstance(exc, CommitLost))
+                if attempt == ATTEMPTS or not again:
                     raise told(exc) from fault(exc)
             await asyncio.sleep(pause(attempt))
         raise AssertionError("the last attempt returns or raises")

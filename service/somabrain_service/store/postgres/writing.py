@@ -59,11 +59,9 @@ RAISED = """raised AS (
     SELECT :tenant, raised.id, t.term, t.df
     FROM raised, unnest(CAST(:terms AS text[]), CAST(:dfs AS bigint[])) AS t (term, df)
     ON CONFLICT (tenant_id, namespace_id, term) DO UPDATE SET df = terms.df + excluded.df
-)
-SELECT version, epoch FROM raised
-"""
+)"""
 
-_RAISE = sql(f"WITH {RAISED.format(condition='')}")
+_RAISE = sql(f"WITH {RAISED.format(condition='')} SELECT version, epoch FROM raised")
 
 DROP_TERMS = sql("DELETE FROM terms WHERE namespace_id = :ns AND term = ANY(CAST(:terms AS text[])) AND df = 0")
 

@@ -22,14 +22,13 @@ class ReplicaReading(PostgresReading):
     def __init__(
         self,
         connection: Connection,
-        ns: int,
         namespace: Namespace,
         now: datetime,
         *,
         replicas: Replicas,
         tenant: TenantId,
     ) -> None:
-        super().__init__(connection, ns, namespace, now)
+        super().__init__(connection, namespace, now)
         self._now = now
         self._replicas = replicas
         self._tenant = tenant

@@ -33,8 +33,8 @@ class ReplicaStore(PostgresStore):
     @asynccontextmanager
     async def reading(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AsyncIterator[Reading]:
         """See `Store.reading`."""
-        async with self._looking(tenant, name) as (connection, ns, namespace):
-            yield ReplicaReading(connection, ns, namespace, now, replicas=self.replicas, tenant=tenant)
+        async with self._looking(tenant, name) as (connection, namespace):
+            yield ReplicaReading(connection, namespace, now, replicas=self.replicas, tenant=tenant)
 
     def _forget(self, tenant: TenantId, name: NamespaceName) -> None:
         super()._forget(tenant, name)
@@ -43,5 +43,5 @@ class ReplicaStore(PostgresStore):
     @asynccontextmanager
     async def _source(self, tenant: TenantId, name: NamespaceName) -> AsyncIterator[Source]:
         """A reading to load a replica from."""
-        async with self._looking(tenant, name) as (connection, ns, namespace):
-            yield PostgresReading(connection, ns, namespace, datetime.now(UTC))
+        async with self._looking(tenant, name) as (connection, namespace):
+            yield PostgresReading(connection, namespace, datetime.now(UTC))

@@ -15,7 +15,7 @@ TENANT, NAME, NOW = TenantId(UUID(int=1)), NamespaceName("notes"), datetime(2026
 
 def notes(revision: int, epoch: str = "e") -> Namespace:
     settings = NamespaceSettings("en", "lexical", None, None, None)
-    return Namespace(NAME, "", settings, "en-1", False, NOW, NOW, 1, epoch, f"{epoch}-{revision}")
+    return Namespace(NAME, "", settings, "en-1", False, NOW, NOW, 1, epoch, f"{epoch}-{revision}", 1)
 
 
 def test_a_reading_that_began_before_a_change_does_not_displace_it() -> None:
