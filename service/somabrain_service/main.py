@@ -18,9 +18,7 @@ from pydantic import SecretStr
 from common.config.settings import LogSettings, Settings, load
 from common.errors import ConfigurationError, SomaBrainError
 from common.log import configure_logging
-from somabrain_service.epoch import begin_epoch
 from somabrain_service.flags import command
-from somabrain_service.migrate import migrate
 from somabrain_service.store.schema import HEAD
 
 FAILED, IMPOSSIBLE = 1, 2
@@ -84,6 +82,8 @@ def _run(options: argparse.Namespace, settings: Settings) -> None:
         if getattr(options, "embedded", False):
             settings = _embed(options.data_dir, settings, stack)
         if options.command == "new-epoch":
+            from somabrain_service.epoch import begin_epoch
+
             begin_epoch(_owner_dsn(settings), settings.database, _say)
             return
         if options.command in {"migrate", "start"} or getattr(options, "embedded", False):
@@ -117,6 +117,8 @@ def _embed(directory: Path, settings: Settings, stack: ExitStack) -> Settings:
 
 def _migrate(settings: Settings, to: int | None) -> None:
     """Migrate; a failure's last words also go where `kubectl describe` finds them."""
+    from somabrain_service.migrate import migrate
+
     try:
         revision = "head" if to is None else f"{to:04}"
         migrate(_owner_dsn(settings), settings.database, _say, revision=revision)
