@@ -49,9 +49,10 @@ class Vector:
             raise InvalidArgument(
                 f"{self.field}.values", f"must hold 1 to {limits.VECTOR_DIMENSIONS} numbers, not {len(self.values)}"
             )
-        if not np.isfinite(self.values).all():
+        largest = np.abs(self.values).max()
+        if not np.isfinite(largest):
             raise InvalidArgument(f"{self.field}.values", "must be finite numbers; remove NaN and infinity")
-        if not self.values.any():
+        if not largest:
             raise InvalidArgument(f"{self.field}.values", "must not be all zero: it has no direction to compare")
 
 

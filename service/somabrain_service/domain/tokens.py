@@ -208,7 +208,11 @@ def _fields(kind: type[Any]) -> tuple[tuple[str, object], ...]:
 
 def canonical_bytes(value: object) -> bytes:
     """`canonical`, serialised."""
-    return json.dumps(canonical(value), separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return _JSON.encode(canonical(value)).encode("utf-8", "surrogatepass")
+
+
+_JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+_ASCII_JSON = json.JSONEncoder(separators=(",", ":"))
 
 
 def _bound_to(tenant: TenantId, query: ListQuery | RevisionQuery | ExportQuery) -> str:
@@ -226,7 +230,7 @@ def _digest_of(value: list[object]) -> str:
 
 
 def _encode(value: list[Json]) -> str:
-    body = json.dumps(value, separators=(",", ":")).encode()
+    body = _ASCII_JSON.encode(value).encode()
     return base64.urlsafe_b64encode(_digest(body) + body).decode().rstrip("=")
 
 

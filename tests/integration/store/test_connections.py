@@ -12,6 +12,7 @@ from psycopg import errors
 
 from common.config.settings import DatabaseSettings
 from somabrain_service.store.postgres import connection as speaking
+from somabrain_service.store.postgres.arrays import texts
 from somabrain_service.store.postgres.connecting import open_pool
 from somabrain_service.store.postgres.connection import Connection
 from somabrain_service.store.postgres.faults import Busy, ConnectionLost
@@ -188,3 +189,20 @@ async def test_no_place_is_lost_to_those_who_give_up(pool: Pool) -> None:
     assert pool.in_use == SIZE
     for connection in taken:
         await pool.give(connection)
+
+
+async def test_arrays_of_texts_come_as_they_were(connection: Connection) -> None:
+    """Signs that mean something in an array's literal mean nothing in its texts; a NUL does not make two of one."""
+    echo = sql("SELECT CAST(:texts AS text[])")
+    for given in (
+        [],
+        [""],
+        ["", ""],
+        ['"', "\\", '\\"', '","'],
+        ["NULL", "{", "}", "a,b", " ", "\n"],
+        ["naïve", "蜂", "🐝"],
+    ):
+        assert (await connection.execute(echo, {"texts": texts(given)})).scalar_one() == given
+    for broken in (["\0"], ["a", "b\0c"]):
+        with pytest.raises(ValueError, match="NUL"):
+            texts(broken)

@@ -39,9 +39,13 @@ def teach(connection: psycopg.AsyncConnection[Any]) -> None:
 
 
 def texts(values: Iterable[str]) -> str:
-    """Texts, for CAST(... AS text[])."""
-    quoted = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
-    return _array(f'"{value}"' for value in quoted)
+    """Texts without NUL, of which PostgreSQL keeps none, for CAST(... AS text[])."""
+    given = tuple(values)
+    joined = "\0".join(given)
+    if joined.count("\0") >= max(1, len(given)):
+        raise ValueError("a text with NUL would be two")
+    quoted = joined.replace("\\", "\\\\").replace('"', '\\"').replace("\0", '","')
+    return f'{{"{quoted}"}}' if given else "{}"
 
 
 def blobs(values: Iterable[bytes]) -> str:

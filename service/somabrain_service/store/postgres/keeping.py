@@ -117,7 +117,7 @@ def _rows(placed: Sequence[Placed]) -> dict[str, object]:
         "sessions": texts(draft.session for draft in drafts),
         "positions": numbers(p.position for p in placed),
         "subjects": texts(draft.subject for draft in drafts),
-        "labels": texts(json.dumps(dict(draft.labels)) for draft in drafts),
+        "labels": texts(json.dumps(dict(draft.labels)) if draft.labels else "{}" for draft in drafts),
         "event_times": times(p.new.event_time for p in placed),
         "create_times": times(p.new.create_time for p in placed),
         "saliences": numbers(p.new.salience for p in placed),
