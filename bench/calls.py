@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, fields, replace
 
 AT_ONCE = 8
 
@@ -32,6 +32,11 @@ class Figures:
     def line(self, name: str) -> str:
         spent = f"{self.server_ms:>11.2f} ms{self.postgres_ms:>11.2f} ms"
         return f"{name:<52}{self.rate:>9.0f}/s{self.p50_ms:>9.2f} ms{self.p99_ms:>9.2f} ms{spent}"
+
+
+def median(rounds: Sequence[Figures]) -> Figures:
+    """The median of each figure over rounds."""
+    return Figures(*(statistics.median(getattr(figures, name.name) for figures in rounds) for name in fields(Figures)))
 
 
 HEADER = f"{'rate':>11}{'p50':>12}{'p99':>12}{'server CPU':>14}{'PostgreSQL':>14}"

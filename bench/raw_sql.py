@@ -7,57 +7,73 @@ version, no row security. The tables have the indexes of the real ones.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 
 import psycopg
 from psycopg.rows import TupleRow
 from psycopg.types.json import set_json_loads
 
 TABLES = ("memories", "memory_vectors", "memory_terms")
+Connection = psycopg.AsyncConnection[TupleRow]
 Row = tuple[object, ...]
-Answer = TypeVar("Answer")
-Run = Callable[[int, Callable[[int], Awaitable[object]]], Awaitable[Answer]]
 
 
-async def raw_inserts(dsn: str, at_once: int, run: Run[Answer]) -> Answer:
-    """Time the inserts of every memory in the database, by `at_once` connections."""
-    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
-        set_json_loads(
-            lambda raw: raw if isinstance(raw, str) else raw.decode(), connection
-        )  # labels go back as they came
-        for table in TABLES:
-            await connection.execute(f"CREATE TABLE raw_{table} (LIKE {table} INCLUDING ALL)")
-        memories = await _rows(connection, "SELECT * FROM memories ORDER BY id")
-        vectors = {row[2]: row for row in await _rows(connection, "SELECT * FROM memory_vectors")}
-        grouped = "SELECT memory, min(length), array_agg(term), array_agg(tf) FROM memory_terms GROUP BY memory"
-        terms = {row[0]: row[1:] for row in await _rows(connection, grouped)}
-    free: asyncio.Queue[psycopg.AsyncConnection[TupleRow]] = asyncio.Queue()
-    for _ in range(at_once):
-        free.put_nowait(await psycopg.AsyncConnection.connect(dsn))
+@dataclass
+class RawSql:
+    """Open connections, of which `reading` reads what the others write again."""
 
-    async def insert(number: int) -> None:
-        row = memories[number]
-        connection = await free.get()
+    reading: Connection
+    free: asyncio.Queue[Connection] = field(default_factory=asyncio.Queue)
+    _read: int = -1
+
+    async def fresh(self) -> list[tuple[Row, Row, Row]]:
+        """Memories that were written since this was asked last, each with its vector and its terms."""
+        since = (self._read,)
+        memories = await self._rows("SELECT * FROM memories WHERE id > %s ORDER BY id", since)
+        vectors = {row[2]: row for row in await self._rows("SELECT * FROM memory_vectors WHERE memory > %s", since)}
+        grouped = (
+            "SELECT memory, min(length), array_agg(term), array_agg(tf) FROM memory_terms"
+            " WHERE memory > %s GROUP BY memory"
+        )
+        terms = {row[0]: row[1:] for row in await self._rows(grouped, since)}
+        if memories:
+            self._read = int(str(memories[-1][2]))
+        return [(row, vectors[row[2]], terms[row[2]]) for row in memories]
+
+    async def insert(self, rows: tuple[Row, Row, Row]) -> None:
+        """Write a memory in one transaction."""
+        memory, vector, terms = rows
+        connection = await self.free.get()
         async with connection.transaction(), connection.cursor() as cursor:
-            await cursor.execute(_insert("memories", len(row)), row)
-            await cursor.execute(_insert("memory_vectors", len(vectors[row[2]])), vectors[row[2]])
+            await cursor.execute(_insert("memories", len(memory)), memory)
+            await cursor.execute(_insert("memory_vectors", len(vector)), vector)
             await cursor.execute(
                 "INSERT INTO raw_memory_terms SELECT %s, %s, term, %s, tf, %s"
                 " FROM unnest(%s::text[], %s::int[]) AS given (term, tf)",
-                (*row[:3], *terms[row[2]]),
+                (*memory[:3], *terms),
             )
-        free.put_nowait(connection)
+        self.free.put_nowait(connection)
 
-    try:
-        return await run(len(memories), insert)
-    finally:
-        while not free.empty():
-            await free.get_nowait().close()
+    async def _rows(self, query: str, values: Row) -> list[Row]:
+        return await (await self.reading.execute(query.encode(), values)).fetchall()
 
 
-async def _rows(connection: psycopg.AsyncConnection[TupleRow], query: str) -> list[Row]:
-    return await (await connection.execute(query)).fetchall()
+@asynccontextmanager
+async def raw_sql(dsn: str, at_once: int) -> AsyncIterator[RawSql]:
+    """Make the tables and open `at_once` connections."""
+    async with AsyncExitStack() as stack:
+        reading = await stack.enter_async_context(await psycopg.AsyncConnection.connect(dsn, autocommit=True))
+        set_json_loads(
+            lambda raw: raw if isinstance(raw, str) else raw.decode(), reading
+        )  # labels go back as they came
+        for table in TABLES:
+            await reading.execute(f"CREATE TABLE raw_{table} (LIKE {table} INCLUDING ALL)".encode())
+        made = RawSql(reading)
+        for _ in range(at_once):
+            made.free.put_nowait(await stack.enter_async_context(await psycopg.AsyncConnection.connect(dsn)))
+        yield made
 
 
 def _insert(table: str, columns: int) -> bytes:
