@@ -49,7 +49,7 @@ def signed_with_the_public_key(idp: Issuer) -> str:
 def of_another_issuer(idp: Issuer) -> str:
     """Good in every respect, at another issuer."""
     with issuer() as another:
-        return Issuer(another.url, {"k2": another.published["k1"]}).token(kid="k2")
+        return Issuer(another.url, {"stranger": another.published["k1"]}).token(kid="stranger")
 
 
 REFUSED: dict[str, tuple[Callable[[Issuer], str | None], str]] = {

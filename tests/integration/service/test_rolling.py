@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ class Pods:
         (self.port,) = free_ports(1)
         self.serving: dict[str, Running] = {}
         self._names = names
+        self._telling = threading.Lock()
         self._folder = folder
         self._settings = {**settings, "grpc__port": self.port, "grpc__drain_notice_s": 1}
         self._addresses = (f"127.0.0.{last}" for last in itertools.count(2))
@@ -60,8 +62,10 @@ class Pods:
         own.mkdir()
         running = self._stack.enter_context(service(own, {**self._settings, "grpc__host": address}))
         running.wait_until_ready()
-        self.serving[address] = running
-        self._names.answer(NAME, list(self.serving))
+        # Several start at once: who writes last must know of all.
+        with self._telling:
+            self.serving[address] = running
+            self._names.answer(NAME, list(self.serving))
         return running
 
     async def stop(self, address: str) -> int:
