@@ -15,13 +15,14 @@ from somabrain_local.loopback.program import HOST, free_ports
 class Proxy:
     """Passes bytes on to `target`, a port of loopback or a Unix socket, `delay_s` late; connections are not refused.
 
-    `lose`: in the place of so many answers the connection ends.
+    `lose`: in the place of so many answers the connection ends, once `spare` of them have passed.
     """
 
     port: int
     target: int | Path
     delay_s: float = 0.0
     lose: int = 0
+    spare: int = 0
 
     @property
     def address(self) -> str:
@@ -49,7 +50,9 @@ class Proxy:
             while data := await source.read(65_536):
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
-                if answers and self.lose:
+                if answers and self.lose and self.spare:
+                    self.spare -= 1
+                elif answers and self.lose:
                     self.lose -= 1
                     sink.transport.abort()
                     return

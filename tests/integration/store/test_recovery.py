@@ -79,9 +79,13 @@ async def test_after_a_kill_every_acknowledged_memory_is_there(own_folder: Path)
             assert (await brain.recalled("afterwards"))[0] == "afterwards"
 
 
+FORGETTING = 7
+"""Exchanges with PostgreSQL in which a memory is forgotten; the last commits."""
+
+
 async def test_a_write_whose_commit_was_not_answered_is_found_by_its_request_id(database: Clone) -> None:
-    """The connection ends in the place of PostgreSQL's answer to the commit: a write with a request id is answered and
-    there once; of one without, the caller is told, and nobody writes it again."""
+    """The connection ends in the place of an answer of PostgreSQL, that to the commit too: a write with a request id is
+    answered and done once; of one without, the caller is told, and nobody writes it again."""
     async with (
         proxy(database.server.socket / ".s.PGSQL.5432") as between,
         open_store(f"postgresql://somabrain_app@{between.address}/{database.name}", DatabaseSettings()) as store,
@@ -93,6 +97,12 @@ async def test_a_write_whose_commit_was_not_answered_is_found_by_its_request_id(
         kept = await brain.remember("a bee with an id", request_id="1")
         assert between.lose == 0
         assert [memory.text for memory in await brain.listed()] == ["before", kept.memory.text]
+        for spare in range(FORGETTING):
+            gone = await brain.remember("a bee that goes")
+            between.spare, between.lose = spare, 1
+            await brain.forget(gone.memory.name, request_id=f"forget {spare}")
+            assert between.lose == 0
+            assert [memory.text for memory in await brain.listed()] == ["before", kept.memory.text]
         between.lose = 1
         with pytest.raises(StoreUnavailable):
             await brain.remember("a bee without")

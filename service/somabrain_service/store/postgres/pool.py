@@ -20,7 +20,6 @@ class Pool:
 
     def __init__(self, connect: Callable[[], Awaitable[Connection]], size: int, timeout_s: float) -> None:
         self._connect = connect
-        self._size = size
         self._timeout_s = timeout_s
         self._free = asyncio.Semaphore(size)
         self._idle: list[Connection] = []

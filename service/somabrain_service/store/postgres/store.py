@@ -128,7 +128,7 @@ class PostgresStore:
             await requests.keep(connection, tenant, request, now, ns=row.id, memory=None)
             return rows.namespace(row)
 
-        return await self._transactions.write(tenant, work)
+        return await self._transactions.write(tenant, work, repeatable=request is not None)
 
     async def namespace(self, tenant: TenantId, name: NamespaceName) -> Namespace:
         """See `Store.namespace`."""
@@ -157,7 +157,7 @@ class PostgresStore:
         async def work(connection: Connection) -> Namespace:
             return await namespaces.update(connection, tenant, change, analyzer, now, request)
 
-        return self._known.keep(tenant, await self._transactions.write(tenant, work))
+        return self._known.keep(tenant, await self._transactions.write(tenant, work, repeatable=request is not None))
 
     async def delete_namespace(
         self, tenant: TenantId, name: NamespaceName, etag: str, now: datetime, request: RequestKey | None
@@ -167,7 +167,7 @@ class PostgresStore:
         async def work(connection: Connection) -> bool:
             return await erasing.delete_namespace(connection, tenant, name, etag, now, request)
 
-        deleted = await self._transactions.write(tenant, work)
+        deleted = await self._transactions.write(tenant, work, repeatable=request is not None)
         self._forget(tenant, name)
         return deleted
 
@@ -179,7 +179,7 @@ class PostgresStore:
         async def work(connection: Connection) -> Erased:
             return await erasing.erase_subject(connection, tenant, name, subject, now, request)
 
-        return await self._transactions.write(tenant, work)
+        return await self._transactions.write(tenant, work, repeatable=request is not None)
 
     @asynccontextmanager
     async def reading(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AsyncIterator[Reading]:
@@ -292,7 +292,7 @@ class PostgresStore:
             await connection.execute_last(writing.DROP_TERMS, {"ns": row.id, "terms": lost})
             return Written(memory, moment)
 
-        return await self._transactions.write(tenant, work)
+        return await self._transactions.write(tenant, work, repeatable=request is not None)
 
     async def delete_memory(
         self, tenant: TenantId, name: MemoryName, etag: str, now: datetime, request: RequestKey | None
@@ -328,7 +328,7 @@ class PostgresStore:
             await connection.execute_last(writing.DROP_TERMS, {"ns": namespace.id, "terms": gone.terms})
             return moment
 
-        return await self._transactions.write(tenant, work)
+        return await self._transactions.write(tenant, work, repeatable=request is not None)
 
     async def _check_stock(
         self, connection: Connection, tenant: TenantId, more: Stock, request: RequestKey | None, now: datetime
