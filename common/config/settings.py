@@ -152,8 +152,8 @@ class ReplicaSettings(_Group):
     """Namespaces held in memory, so that Recall searches arrays and not tables."""
 
     budget_bytes: Annotated[int, Field(ge=0, le=2**40)] = 256 * 1024 * 1024
-    """What all of them may take, about; 0: none is held. A memory with a vector of 384 numbers takes 2.2 kB, so the
-    default holds 120,000; with the encoder it leaves half of a pod's default limit of 1 GiB free. A namespace that does
+    """What all of them may take, about; 0: none is held. A memory with a vector of 384 numbers takes 1.5 kB, so the
+    default holds 170,000; with the encoder it leaves half of a pod's default limit of 1 GiB free. A namespace that does
     not fit is searched in PostgreSQL."""
     idle_s: Seconds = 3600.0
     """One that nobody asks for goes after this long."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 
-from threadpoolctl import threadpool_limits
-
 from common.config.settings import DatabaseSettings, ReplicaSettings
 from somabrain_service.domain.quota import Stock
 from somabrain_service.store.background import background
@@ -39,8 +37,7 @@ async def open_store(
             yield PostgresStore(transactions, stocks, tasks)
             return
         store = ReplicaStore(transactions, stocks, tasks, replica)
-        # More threads would wait for each other, spinning, for longer than one of them takes.
-        with threadpool_limits(1, "blas"), closing(store.replicas):
+        with closing(store.replicas):
             yield store
 
 

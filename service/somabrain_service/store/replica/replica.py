@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from somabrain_service.domain.contiguity import REACH
-from somabrain_service.domain.fixed_point import fixed_point
 from somabrain_service.domain.lexical import K1, B, Postings
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.scoring import Candidates
@@ -22,6 +21,7 @@ from somabrain_service.domain.tokens import Moment
 from somabrain_service.store.protocols import Search, Statistics
 from somabrain_service.store.replica.best import best
 from somabrain_service.store.replica.index import Index, label_key, session_key, subject_key, term_key
+from somabrain_service.store.replica.planes import Planes
 from somabrain_service.store.replica.portion import Portion
 from somabrain_service.store.replica.scope import inside, microseconds
 from somabrain_service.store.replica.table import NO_ROW, Table
@@ -89,11 +89,9 @@ class Replica:
         seed = np.zeros(table.rows, np.bool_)
         if search.seeds:
             seed[self._lexical(search, meant)] = True
-        distance = None
-        if search.vector is not None:
-            distance = self._distance(search.vector)
-            rows = np.flatnonzero(meant & table.encoded)
-            seed[rows[best(-distance[rows], table.ids[rows], search.limit)]] = True
+        query = None if search.vector is None else Planes.of(search.vector[np.newaxis])
+        if query is not None:
+            seed[self._nearest(query, np.flatnonzero(meant & table.encoded), search)] = True
         pool = self._pool(np.flatnonzero(seed), meant)
         return Candidates(
             ids=table.ids[pool],
@@ -104,7 +102,7 @@ class Replica:
             salience=table.salience[pool],
             length=table.length[pool].astype(np.float64),
             postings=self._postings(search.terms, pool),
-            cosine=None if distance is None else np.where(table.encoded[pool], 1 - distance[pool], 0.0),
+            cosine=None if query is None else self._cosines(query, pool),
         )
 
     def _lexical(self, search: Search, meant: NDArray[np.bool_]) -> Rows:
@@ -118,14 +116,24 @@ class Replica:
         found = np.flatnonzero((score > 0) & meant)
         return found[best(np.rint(score[found] * 1e6), table.ids[found], search.limit)]
 
-    def _distance(self, vector: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Cosine distances of all rows, as pgvector's `<=>` gives them; of no meaning where there is no vector."""
-        table, query = self._table, fixed_point(vector)
-        if table.vectors.shape[1] != len(query):
-            return np.ones(table.rows)
-        norms = np.sqrt(table.norm2 * float(query @ query))
-        dot = (table.vectors @ query).astype(np.float64)
-        return np.asarray(1 - np.clip(np.divide(dot, norms, out=np.zeros_like(dot), where=norms > 0), -1, 1))
+    def _nearest(self, query: Planes, rows: Rows, search: Search) -> Rows:
+        """The best of the rows, which have vectors, by vector."""
+        if len(rows) > search.limit:
+            low, high = self._table.planes.bounds(query)
+            least = np.partition(low[rows], len(rows) - search.limit)[len(rows) - search.limit]
+            rows = rows[high[rows] >= least]
+        if not len(rows):
+            return rows
+        distance = self._table.planes[rows].distances(query)
+        return rows[best(-distance, self._table.ids[rows], search.limit)]
+
+    def _cosines(self, query: Planes, rows: Rows) -> NDArray[np.float64]:
+        """Cosines of rows; 0 where there is no vector."""
+        cosine = np.zeros(len(rows))
+        encoded = self._table.encoded[rows]
+        if encoded.any():
+            cosine[encoded] = 1 - self._table.planes[rows[encoded]].distances(query)
+        return cosine
 
     def _pool(self, seeds: Rows, meant: NDArray[np.bool_]) -> Rows:
         """The seeds and what is within twice the reach of one in its session, by id."""

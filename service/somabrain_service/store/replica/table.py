@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
+from somabrain_service.store.replica.planes import Planes
 from somabrain_service.store.replica.portion import NEVER, Fields
 
 NO_ROW = -1
@@ -23,7 +26,6 @@ _TYPES = {
     "pinned": np.bool_,
     "vector": np.bool_,
     "encoded": np.bool_,
-    "norm2": np.float64,
     "before": np.int32,
     "after": np.int32,
 }
@@ -33,7 +35,7 @@ class Table:
     """Columns over `rows` rows, of which some may be free (`alive` false).
 
     `session` is a number, negative for none; `before` and `after` are the rows of the neighbours in the session, by
-    position. `vector`: it has one of any encoder; `encoded`: of the namespace's, whose row in `vectors` counts.
+    position. `vector`: it has one of any encoder; `encoded`: of the namespace's, whose row in `planes` counts.
     """
 
     ids: NDArray[np.int64]
@@ -49,14 +51,13 @@ class Table:
     pinned: NDArray[np.bool_]
     vector: NDArray[np.bool_]
     encoded: NDArray[np.bool_]
-    norm2: NDArray[np.float64]
     before: NDArray[np.int32]
     after: NDArray[np.int32]
-    vectors: NDArray[np.float32]
+    planes: Planes
 
     def __init__(self) -> None:
-        self._whole: dict[str, NDArray[np.generic]] = {name: np.zeros(64, dtype) for name, dtype in _TYPES.items()}
-        self._whole["vectors"] = np.zeros((64, 0), np.float32)
+        self._whole: dict[str, NDArray[Any]] = {name: np.zeros(64, dtype) for name, dtype in _TYPES.items()}
+        self._make_planes(0)
         self._row_of: dict[int, int] = {}
         self._free: list[int] = []
         self.rows = 0
@@ -113,14 +114,18 @@ class Table:
 
     def keep_vectors(self, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         """Write vectors, float32[n, d], of the namespace's encoder. Their d never changes, or they are all new."""
-        if self._whole["vectors"].shape[1] != vectors.shape[1]:
-            self._whole["vectors"] = np.zeros((len(self._whole["ids"]), vectors.shape[1]), np.float32)
+        if self.planes.dimensions != vectors.shape[1]:
+            self._make_planes(vectors.shape[1])
             self._show()
-        self.vectors[rows] = vectors
-        self.norm2[rows] = np.einsum("ij,ij->i", vectors, vectors)
+        self.planes[rows] = Planes.of(vectors)
         self.vector[rows] = self.encoded[rows] = True
+
+    def _make_planes(self, dimensions: int) -> None:
+        zeros = Planes.of(np.zeros((len(self._whole["ids"]), dimensions), np.float32))
+        self._whole |= {name: getattr(zeros, name) for name in Planes.__slots__}
 
     def _show(self) -> None:
         """Let the attributes be the rows in use."""
-        for name, column in self._whole.items():
-            setattr(self, name, column[: self.rows])
+        for name in _TYPES:
+            setattr(self, name, self._whole[name][: self.rows])
+        self.planes = Planes(*(self._whole[name][: self.rows] for name in Planes.__slots__))
