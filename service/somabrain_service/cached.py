@@ -27,11 +27,11 @@ from common.utils.cache import Cache, Made
 from somabrain_service.commands.query_vectors import QueryVectors
 from somabrain_service.commands.rankings import Found, Question, Rankings
 from somabrain_service.commands.services import Services
+from somabrain_service.domain.canonical import canonical_bytes
 from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.recall import ScoreBreakdown
 from somabrain_service.domain.scoring import Ranked, Ranking, steady_until
-from somabrain_service.domain.tokens import canonical_bytes
 from somabrain_service.encoders.protocols import Encoder
 from somabrain_service.store.protocols import Reading
 

@@ -12,8 +12,8 @@ from datetime import timedelta
 
 from common.errors import AlreadyExists
 from somabrain_service.domain import limits
+from somabrain_service.domain.canonical import canonical_bytes
 from somabrain_service.domain.names import TenantId
-from somabrain_service.domain.tokens import canonical_bytes
 
 KEPT = timedelta(hours=24)
 

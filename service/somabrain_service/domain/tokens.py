@@ -11,22 +11,14 @@ import binascii
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import Enum
-from functools import lru_cache
-from typing import Any
-
-import numpy as np
 
 from common.errors import FailedPrecondition, InvalidArgument, OutOfRange, Unavailable
 from somabrain_service.domain import limits
+from somabrain_service.domain.canonical import Json, canonical_bytes
 from somabrain_service.domain.feed import LAST_ORDINAL, ExportQuery, Position
 from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.pages import ListQuery, NamespaceQuery, RevisionQuery
-
-Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,42 +168,6 @@ def _check_epoch(field: str, then: Moment, now: Moment) -> None:
         )
 
 
-def canonical(value: object) -> Json:
-    """A value as JSON in one form only, without what is at its default, so that new fields change no old form."""
-    if value is None or (isinstance(value, str | int | float) and not isinstance(value, Enum)):
-        return value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = ((name, getattr(value, name), default) for name, default in _fields(type(value)))
-        return {
-            name: canonical(v) for name, v, default in fields if isinstance(v, np.ndarray) or v not in (default, (), {})
-        }
-    if isinstance(value, Mapping):
-        return {str(key): canonical(value[key]) for key in sorted(value)}
-    if isinstance(value, np.ndarray):
-        return hashlib.blake2b(value.tobytes(), digest_size=16).hexdigest() if len(value) >= 64 else value.tolist()
-    if isinstance(value, tuple | list):
-        return [canonical(item) for item in value]
-    if isinstance(value, Enum):
-        return canonical(value.value)
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    return str(value)
-
-
-@lru_cache(maxsize=64)
-def _fields(kind: type[Any]) -> tuple[tuple[str, object], ...]:
-    """The names of a dataclass's fields, each with its default."""
-    return tuple((field.name, field.default) for field in dataclasses.fields(kind))
-
-
-def canonical_bytes(value: object) -> bytes:
-    """`canonical`, serialised."""
-    return _JSON.encode(canonical(value)).encode("utf-8", "surrogatepass")
-
-
-_JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 _ASCII_JSON = json.JSONEncoder(separators=(",", ":"))
 
 

@@ -1,29 +1,20 @@
-"""What of the contract callers may not set, and what of it writes: tables, and nothing else.
-
-Paths are field names from the request on; a repeated field has no index in them.
-"""
+"""What of the contract callers may not set, and what of it writes: tables, and nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-OUTPUT_ONLY: Mapping[str, frozenset[str]] = {
-    "somabrain.memory.v1.RememberRequest": frozenset(
-        {"memory.name", "memory.create_time", "memory.update_time", "memory.revision", "memory.etag"}
+OUTPUT_ONLY: Mapping[str, tuple[str, Collection[str]]] = {
+    "somabrain.memory.v1.RememberRequest": (
+        "memory",
+        {"name", "create_time", "update_time", "revision", "etag"},
     ),
-    "somabrain.memory.v1.CreateNamespaceRequest": frozenset(
-        {
-            "namespace.name",
-            "namespace.statistics",
-            "namespace.create_time",
-            "namespace.update_time",
-            "namespace.version",
-            "namespace.epoch",
-            "namespace.etag",
-        }
+    "somabrain.memory.v1.CreateNamespaceRequest": (
+        "namespace",
+        {"name", "statistics", "create_time", "update_time", "version", "epoch", "etag"},
     ),
 }
-"""By request: fields that the server alone sets."""
+"""By request: the resource in it, and those of its fields that the server alone sets."""
 
 WRITES = frozenset(
     {

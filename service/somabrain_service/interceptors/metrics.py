@@ -15,8 +15,8 @@ class CountCalls:
     """The metrics step."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self._handled = metrics.handled
-        # Looked up once a method: finding a series by its labels takes longer than counting in it.
+        # Looked up once: finding a series by its labels takes longer than counting in it.
+        self._handled = cache(lambda method, code: metrics.handled.labels(*_labels(method), code))
         self._in_flight = cache(lambda method: metrics.in_flight.labels(*_labels(method)))
         self._seconds = cache(lambda method: metrics.seconds.labels(*_labels(method)))
 
@@ -33,7 +33,7 @@ class CountCalls:
         finally:
             in_flight.dec()
             self._seconds(call.method).observe(time.perf_counter() - started)
-            self._handled.labels(*_labels(call.method), call.code(answered).name).inc()
+            self._handled(call.method, call.code(answered).name).inc()
 
 
 def _labels(method: str) -> tuple[str, str]:

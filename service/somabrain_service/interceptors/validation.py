@@ -6,8 +6,6 @@ domain's business.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from google.protobuf.message import Message
 
 from common.errors import InvalidArgument
@@ -22,29 +20,14 @@ async def validate(call: Call, request: Message, proceed: Proceed) -> Message | 
 
 
 def check_fields(request: Message) -> None:
-    """Hold the fields that are set against the table.
+    """Hold the fields of the request's resource that are set against the table.
 
     Raises:
         InvalidArgument: an output-only field is set.
     """
-    name = request.DESCRIPTOR.full_name
-    output_only = contract.OUTPUT_ONLY.get(name, frozenset())
-    if not output_only:
+    resource, output_only = contract.OUTPUT_ONLY.get(request.DESCRIPTOR.full_name, ("", ()))
+    if not resource:
         return
-    for path, spoken in set_fields(request):
-        if path in output_only:
-            raise InvalidArgument(spoken, "is set by the server alone; leave it unset")
-
-
-def set_fields(message: Message, path: str = "", spoken: str = "") -> Iterator[tuple[str, str]]:
-    """Yield each field that is set, by its path without and with indices, and what is set inside it."""
-    for field, value in message.ListFields():
-        here, said = f"{path}{field.name}", f"{spoken}{field.name}"
-        yield here, said
-        if field.message_type is None or field.message_type.GetOptions().map_entry:
-            continue
-        if field.is_repeated:
-            for index, item in enumerate(value):
-                yield from set_fields(item, f"{here}.", f"{said}[{index}].")
-        else:
-            yield from set_fields(value, f"{here}.", f"{said}.")
+    for field, _ in getattr(request, resource).ListFields():
+        if field.name in output_only:
+            raise InvalidArgument(f"{resource}.{field.name}", "is set by the server alone; leave it unset")

@@ -10,6 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from common.errors import InvalidArgument
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 def read_time(message: Message, field: str, said: str) -> datetime | None:
     """Return the Timestamp `field` of `message` in UTC, to the microsecond; None when it is unset.
@@ -45,7 +47,8 @@ def read_span(message: Message, field: str, said: str) -> timedelta | None:
 def write_time(message: Timestamp, value: datetime | None) -> None:
     """Set `message`; an absent time leaves it unset."""
     if value is not None:
-        message.FromDatetime(value)
+        since = value - _EPOCH
+        message.seconds, message.nanos = 86_400 * since.days + since.seconds, 1_000 * since.microseconds
 
 
 def write_span(message: Duration, value: timedelta | None) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import FailedPrecondition, InvalidArgument, OutOfRange, Unavailable
+from somabrain_service.domain.canonical import canonical_bytes
 from somabrain_service.domain.feed import LAST_ORDINAL, ExportQuery, Position
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.idempotency import request_key
@@ -18,7 +19,6 @@ from somabrain_service.domain.names import NamespaceName, tenant_id
 from somabrain_service.domain.pages import ListQuery, NamespaceQuery, Order
 from somabrain_service.domain.tokens import (
     Moment,
-    canonical_bytes,
     check_consistency,
     consistency_token,
     export_token,
