@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from functools import reduce
+from functools import partial, reduce
 from typing import NamedTuple, TypeVar, cast
 
 import grpc
@@ -97,14 +97,7 @@ class Chain(grpc.aio.ServerInterceptor):
 
 def fold(around: tuple[Step, ...], innermost: Proceed) -> Proceed:
     """Return one callable: the first step outermost."""
-
-    def wrap(inner: Proceed, step: Step) -> Proceed:
-        def proceed(call: Call, request: Message) -> Awaitable[Message | None]:
-            return step(call, request, inner)
-
-        return proceed
-
-    return reduce(wrap, reversed(around), innermost)
+    return reduce(lambda inner, step: partial(step, proceed=inner), reversed(around), innermost)
 
 
 def _wrap(
