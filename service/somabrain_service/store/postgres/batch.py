@@ -24,7 +24,7 @@ from somabrain_service.store.postgres.keeping import Placed, Refused, keeping
 from somabrain_service.store.postgres.looking import Item, Seen
 from somabrain_service.store.postgres.sql import Statement
 from somabrain_service.store.postgres.stocks import Room
-from somabrain_service.store.protocols import NewMemory, WrittenMany
+from somabrain_service.store.values import NewMemory, WrittenMany
 
 
 def stock_of(new: NewMemory) -> Stock:

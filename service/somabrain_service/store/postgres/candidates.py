@@ -24,7 +24,7 @@ from somabrain_service.store.postgres import filters
 from somabrain_service.store.postgres.arrays import numbers
 from somabrain_service.store.postgres.connection import Connection
 from somabrain_service.store.postgres.sql import Sql, sql
-from somabrain_service.store.protocols import Search
+from somabrain_service.store.values import Search
 
 MOST_VECTORS = 50_000
 """One statement compares so many vectors, those of the newest memories that the filter lets through: 21 ms of a

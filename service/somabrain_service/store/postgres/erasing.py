@@ -22,7 +22,7 @@ from somabrain_service.store.postgres.connection import Connection
 from somabrain_service.store.postgres.faults import Retry
 from somabrain_service.store.postgres.sql import sql
 from somabrain_service.store.postgres.writing import ChangeType
-from somabrain_service.store.protocols import Erased
+from somabrain_service.store.values import Erased
 
 BATCH = 1000
 

@@ -17,7 +17,7 @@ from somabrain_service.domain.namespace import Namespace
 from somabrain_service.store.postgres import writing
 from somabrain_service.store.postgres.arrays import blobs, numbers, texts, times
 from somabrain_service.store.postgres.sql import Statement, sql
-from somabrain_service.store.protocols import NewMemory
+from somabrain_service.store.values import NewMemory
 
 # Asked before the namespace's row is locked, so everything here is claimed and kept before.
 _WHOLE = "AND (SELECT count(*) FROM claimed) = :claims AND (SELECT count(*) FROM kept) = :memories"

@@ -17,7 +17,7 @@ from somabrain_service.store.postgres import filters, namespaces, rows, writing
 from somabrain_service.store.postgres.arrays import numbers, texts
 from somabrain_service.store.postgres.connection import Connection
 from somabrain_service.store.postgres.sql import Statement, sql
-from somabrain_service.store.protocols import NewMemory
+from somabrain_service.store.values import NewMemory
 
 Item = tuple[NewMemory, RequestKey | None]
 

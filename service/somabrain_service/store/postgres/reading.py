@@ -19,8 +19,8 @@ from somabrain_service.store.postgres import candidates, filters, portions, rows
 from somabrain_service.store.postgres.arrays import numbers
 from somabrain_service.store.postgres.connection import Connection
 from somabrain_service.store.postgres.sql import sql
-from somabrain_service.store.protocols import Search, Statistics
 from somabrain_service.store.replica.portion import Portion
+from somabrain_service.store.values import Search, Statistics
 
 # What has expired but is not swept yet is counted in `usage` and `terms`, and taken off here.
 _STATISTICS = sql("""

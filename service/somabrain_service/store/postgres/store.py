@@ -37,15 +37,8 @@ from somabrain_service.store.postgres.reading import PostgresReading
 from somabrain_service.store.postgres.sql import sql
 from somabrain_service.store.postgres.stocks import LARGEST, Stocks
 from somabrain_service.store.postgres.transactions import Transactions
-from somabrain_service.store.protocols import (
-    Erased,
-    MemoryUpdate,
-    NewMemory,
-    Reading,
-    SchemaState,
-    Written,
-    WrittenMany,
-)
+from somabrain_service.store.protocols import Reading
+from somabrain_service.store.values import Erased, MemoryUpdate, NewMemory, SchemaState, Written, WrittenMany
 
 _PING = sql("SELECT 1")
 _SCHEMA_THERE = sql("SELECT to_regclass('schema_info') IS NOT NULL")

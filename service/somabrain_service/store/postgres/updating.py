@@ -11,7 +11,7 @@ from somabrain_service.store.postgres import rows
 from somabrain_service.store.postgres.connection import Connection
 from somabrain_service.store.postgres.sql import sql
 from somabrain_service.store.postgres.writing import Counts
-from somabrain_service.store.protocols import MemoryUpdate, NewText
+from somabrain_service.store.values import MemoryUpdate, NewText
 
 _UPDATE = sql(f"""
 WITH former AS (

@@ -20,7 +20,7 @@ from somabrain_service.store.postgres.arrays import numbers, texts
 from somabrain_service.store.postgres.connection import Found
 from somabrain_service.store.postgres.faults import Retry
 from somabrain_service.store.postgres.sql import Statement, sql
-from somabrain_service.store.protocols import NewMemory
+from somabrain_service.store.values import NewMemory
 
 LOCK_SESSION = sql("SELECT pg_advisory_xact_lock(:session)")
 LOCK_SESSIONS = sql("SELECT pg_advisory_xact_lock(s) FROM unnest(CAST(:sessions AS bigint[])) AS s")

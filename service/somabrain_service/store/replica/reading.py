@@ -11,9 +11,9 @@ from somabrain_service.domain.scoring import Candidates
 from somabrain_service.domain.tokens import Moment
 from somabrain_service.store.postgres.connection import Connection
 from somabrain_service.store.postgres.reading import PostgresReading
-from somabrain_service.store.protocols import Search, Statistics
 from somabrain_service.store.replica.replica import Replica
 from somabrain_service.store.replica.replicas import Replicas
+from somabrain_service.store.values import Search, Statistics
 
 
 class ReplicaReading(PostgresReading):

@@ -22,9 +22,9 @@ from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.tokens import Moment
 from somabrain_service.store.background import Background
-from somabrain_service.store.protocols import Statistics
 from somabrain_service.store.replica.portion import Source
 from somabrain_service.store.replica.replica import Replica
+from somabrain_service.store.values import Statistics
 
 log = structlog.get_logger(__name__)
 
