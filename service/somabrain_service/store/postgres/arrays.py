@@ -53,8 +53,8 @@ def blobs(values: Iterable[bytes]) -> str:
     return _array(f'"\\\\x{value.hex()}"' for value in values)
 
 
-def numbers(values: Iterable[float | None]) -> str:
-    """Numbers or truth values, for a CAST to an array of their type."""
+def numbers(values: Iterable[float | str | None]) -> str:
+    """Numbers or truth values, or numbers as text already, for a CAST to an array of their type."""
     return _array(map(str, values)).replace("None", "NULL")
 
 

@@ -87,7 +87,7 @@ def keeping(tenant: TenantId, namespace: Namespace, placed: Sequence[Placed]) ->
         text_bytes=sum(len(p.new.draft.text.encode()) for p in placed),
         tokens=sum(sum(p.new.terms.values()) for p in placed),
         vectors=sum(p.new.vector is not None for p in placed),
-        terms=Counter(term for p in placed for term in p.new.terms),
+        terms=Counter(chain.from_iterable(p.new.terms for p in placed)),
     )
     changed = [(p.id, 1) for p in placed]
     now = placed[-1].new.create_time
@@ -130,13 +130,15 @@ def _rows(placed: Sequence[Placed]) -> dict[str, object]:
 def _found_by(placed: Sequence[Placed]) -> dict[str, object]:
     """Terms, vectors and labels."""
     terms = [p.new.terms for p in placed]
+    # Of each posting, as text once a memory.
+    numbered = [(str(p.id), str(sum(p.new.terms.values())), len(p.new.terms)) for p in placed]
     vectors = [(p.id, p.new.vector) for p in placed if p.new.vector is not None]
     labels = [(key, value, p.id) for p in placed for key, value in p.new.draft.labels.items()]
     return {
         "posting_terms": texts(chain.from_iterable(terms)),
-        "posting_ids": numbers(chain.from_iterable(repeat(p.id, len(p.new.terms)) for p in placed)),
+        "posting_ids": numbers(chain.from_iterable(repeat(id_, n) for id_, _, n in numbered)),
         "tfs": numbers(chain.from_iterable(counts.values() for counts in terms)),
-        "posting_lengths": numbers(chain.from_iterable(repeat(sum(c.values()), len(c)) for c in terms)),
+        "posting_lengths": numbers(chain.from_iterable(repeat(length, n) for _, length, n in numbered)),
         "encoder_id": placed[0].new.encoder_id,
         "embeddings": np.concatenate([vector for _, vector in vectors]) if vectors else None,
         "vector_ids": numbers(memory for memory, _ in vectors),
