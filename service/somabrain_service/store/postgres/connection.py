@@ -11,7 +11,7 @@ from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import count
-from typing import Any
+from typing import Any, NoReturn
 
 import psycopg
 from opentelemetry.trace import Span, SpanKind
@@ -23,7 +23,7 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 
 from common.utils import trace
-from somabrain_service.store.postgres.faults import CommitLost, ConnectionLost
+from somabrain_service.store.postgres.faults import CommitLost, ConnectionLost, ReadOnly
 from somabrain_service.store.postgres.sql import Sql, Statement, sql
 
 PREPARED = 256
@@ -182,8 +182,15 @@ class Connection:
                 if key is not None:
                     del self._prepared[key]
         if failed is not None:
-            raise errors.error_from_result(failed)
+            self._refuse(errors.error_from_result(failed))
         return [Found(self._read(result)) for key, result in zip(sent, results, strict=True) if key is None]
+
+    def _refuse(self, error: psycopg.Error) -> NoReturn:
+        if isinstance(error, errors.ReadOnlySqlTransaction):
+            # After a fail-over a new connection leads to the new primary, and this one never.
+            self._pg.finish()
+            raise ReadOnly(str(error)) from None
+        raise error
 
     def _write(
         self, statement: Sql, values: Mapping[str, object]

@@ -31,6 +31,10 @@ class CommitLost(psycopg.OperationalError):
     """The connection broke while a transaction was being committed: whether it was is not known."""
 
 
+class ReadOnly(psycopg.OperationalError):
+    """The server takes no writes: a standby, or a primary that is one by now. The connection was closed."""
+
+
 class StoreFault(Exception):
     """An unforeseen failure, without a word of what the rows hold."""
 
@@ -41,7 +45,7 @@ FOREIGN = (psycopg.Error, OSError, Busy)
 
 def may_run_again(exc: BaseException) -> bool:
     """Whether a transaction that failed so before its commit left nothing behind and may well succeed now."""
-    return isinstance(exc, (Retry, ConnectionLost, *RACES))
+    return isinstance(exc, (Retry, ConnectionLost, ReadOnly, *RACES))
 
 
 def violated(exc: BaseException) -> str:
@@ -57,6 +61,8 @@ def told(exc: BaseException) -> SomaBrainError:
         return StoreUnavailable("All connections to PostgreSQL are busy; try again shortly.")
     if isinstance(exc, errors.QueryCanceled):
         return StoreUnavailable("PostgreSQL did not answer in time; try again shortly.")
+    if isinstance(exc, ReadOnly):
+        return StoreUnavailable("PostgreSQL takes no writes: this is a standby; try again once there is a primary.")
     if isinstance(exc, UNREADY):
         return StoreUnavailable("The database's schema is not this version's; run the migrations.")
     if isinstance(exc, psycopg.OperationalError | psycopg.InterfaceError | OSError):

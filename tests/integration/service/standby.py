@@ -1,0 +1,61 @@
+"""A standby of a PostgreSQL of a test's own: a copy that goes on with the primary's WAL, as providers make them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psycopg
+
+from somabrain_service.embedded import EmbeddedDatabase
+
+OF_THE_PRIMARY = ("postmaster.pid", ".handle_pids.json", ".s.PGSQL.5432.lock", "log")
+WAIT_S = 20.0
+
+
+@dataclass(frozen=True)
+class Standby:
+    """A running standby, and how it and its primary are reached."""
+
+    server: EmbeddedDatabase
+    primary: EmbeddedDatabase
+
+    def execute(self, query: str) -> object:
+        """Run a query as the superuser, and return its first value."""
+        with psycopg.connect(self.server.superuser_dsn, autocommit=True) as connection:
+            found = connection.execute(query.encode()).fetchone()
+        return found[0] if found else None
+
+    def wait_until(self, query: str) -> None:
+        """Wait until a query is true here."""
+        ends_at = time.monotonic() + WAIT_S
+        while self.execute(query) is not True:
+            assert time.monotonic() < ends_at, query
+            time.sleep(0.05)
+
+
+@contextmanager
+def standby(primary: EmbeddedDatabase, folder: Path) -> Iterator[Standby]:
+    """Copy the primary into `folder` while it runs, and follow it."""
+    words = ["--pgdata", str(folder), "--write-recovery-conf", "--checkpoint=fast", "--dbname", primary.superuser_dsn]
+    subprocess.run([str(primary.psql.with_name("pg_basebackup")), *words], check=True, capture_output=True)
+    for name in OF_THE_PRIMARY:
+        (folder / name).unlink(missing_ok=True)
+    owner = primary.socket.stat()
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+    def control(*words: str) -> None:
+        program = [str(primary.psql.with_name("pg_ctl")), "--pgdata", str(folder), "--wait", *words]
+        subprocess.run(program, user=owner.st_uid, group=owner.st_gid, cwd=folder, check=True, capture_output=True)
+
+    control("--log", str(folder / "log"), "--options", f"-h '' -k {folder}", "start")
+    try:
+        yield Standby(replace(primary, socket=folder), primary)
+    finally:
+        control("--mode=immediate", "stop")
