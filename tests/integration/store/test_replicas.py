@@ -1,0 +1,106 @@
+"""Namespaces held in memory: within a budget of bytes, not for ever, and with the answers of PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from common.config.settings import DatabaseSettings, ReplicaSettings
+from somabrain_service.commands.batch_remember_memories import Item
+from somabrain_service.commands.services import Services
+from somabrain_service.domain.memory import Memory, MemoryDraft
+from somabrain_service.domain.names import NamespaceName, tenant_id
+from somabrain_service.encoders.protocols import LEXICAL
+from somabrain_service.store.open import open_store
+from somabrain_service.store.replica.store import ReplicaStore
+from tests.integration.conftest import Clone
+from tests.integration.store.conftest import Brain, settle
+
+TENANT = tenant_id("https://issuer.test", "a")
+MEMORIES = 300
+
+
+@asynccontextmanager
+async def holding(database: Clone, budget_bytes: int = 2**30, idle_s: float = 3600.0) -> AsyncIterator[Brain]:
+    """A process that holds namespaces in memory."""
+    replica = ReplicaSettings(budget_bytes=budget_bytes, idle_s=idle_s)
+    async with open_store(database.app_dsn, DatabaseSettings(), replica=replica) as store:
+        yield Brain(Services(store, {}, LEXICAL), TENANT, NamespaceName.of("a"))
+
+
+def held(brain: Brain) -> set[str]:
+    """Which of the namespaces are in memory."""
+    store = brain.services.store
+    assert isinstance(store, ReplicaStore)
+    return {name for name in "abc" if store.replicas.held(TENANT, NamespaceName.of(name))}
+
+
+async def ask(brain: Brain) -> list[str]:
+    """Ask twice: before the namespace is in memory, if it ever is, and after."""
+    first = await brain.recalled("bees dance")
+    await settle(brain.services, TENANT, brain.parent)
+    assert await brain.recalled("bees dance") == first
+    return first
+
+
+async def fill(brain: Brain, begin: int = 0) -> list[Memory]:
+    drafts = [MemoryDraft(f"Bee {number} danced the dance {number % 7}.") for number in range(begin, begin + MEMORIES)]
+    return await brain.remember_all(*(Item(draft) for draft in drafts))
+
+
+@pytest.fixture
+async def size_bytes(database: Clone) -> int:
+    """What one namespace takes, of three that are alike."""
+    async with holding(database) as brain:
+        for name in "abc":
+            await brain.at(name).create(encoder=LEXICAL)
+            await fill(brain.at(name))
+        await ask(brain)
+        _, taken = brain.services.store.in_memory()
+        return taken
+
+
+async def test_who_was_asked_longest_ago_makes_room(database: Clone, size_bytes: int) -> None:
+    budget = size_bytes * 5 // 2
+    async with holding(database, budget) as brain:
+        answers = [await ask(brain.at(name)) for name in "ab"]
+        assert held(brain) == {"a", "b"}
+        await ask(brain.at("a"))
+        await ask(brain.at("c"))
+        assert held(brain) == {"a", "c"}
+        assert brain.services.store.in_memory()[1] <= budget
+        assert [await ask(brain.at(name)) for name in "ab"] == answers
+        assert len(answers[0]) == 10
+
+
+async def test_what_does_not_fit_alone_is_not_held_until_it_is_smaller(database: Clone, size_bytes: int) -> None:
+    async with holding(database, size_bytes // 2) as brain:
+        assert len(await ask(brain)) == 10
+        assert held(brain) == set()
+        for memory in (await brain.listed())[10:]:
+            await brain.forget(memory.name)
+        assert len(await ask(brain)) == 10
+        assert held(brain) == {"a"}
+
+
+async def test_what_outgrows_the_budget_goes_and_answers_on(database: Clone, size_bytes: int) -> None:
+    async with holding(database, size_bytes * 5 // 4) as brain:
+        await ask(brain)
+        assert held(brain) == {"a"}
+        await fill(brain, MEMORIES)
+        await brain.remember("Wasps sting.")
+        assert await brain.recalled("wasps") == ["Wasps sting."]
+        assert held(brain) == set()
+        assert brain.services.store.in_memory() == (0, 0)
+
+
+async def test_what_nobody_asks_for_goes(database: Clone, size_bytes: int) -> None:
+    async with holding(database, idle_s=0.2) as brain:
+        await ask(brain.at("a"))
+        assert held(brain) == {"a"}
+        await asyncio.sleep(0.3)
+        await ask(brain.at("b"))
+        assert held(brain) == {"b"}
