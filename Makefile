@@ -38,7 +38,7 @@ unit: $(VENV) ## Tests that open no socket
 integration: $(VENV) ## Tests against real servers on loopback
 	@$(LOCAL) tools opa etcd redis kafka keycloak otelcol promtool vault coredns controller-gen kubernetes kubectl helm
 	@$(LOCAL) previous
-	@$(PY) -m pytest --numprocesses 3 --dist loadfile tests/integration
+	@$(PY) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder tests/integration
 
 chart: $(VENV) ## Tests that render the charts
 	@$(LOCAL) tools helm kubeconform
