@@ -71,7 +71,7 @@ async def test_a_standby_answers_reads_and_never_from_before_a_token(
                 await here.recall("notes", "bees", consistency_token=second.consistency_token)
             assert len((await here.recall("notes", "bees")).hits) == 1
 
-            with pytest.raises(UnavailableError, match="this is a standby"):
+            with pytest.raises(UnavailableError, match="it is a standby"):
                 await here.remember("notes", "Wasps sting.")
             assert len((await here.recall("notes", "bees")).hits) == 1
 

@@ -32,7 +32,7 @@ class CommitLost(psycopg.OperationalError):
 
 
 class ReadOnly(psycopg.OperationalError):
-    """The server takes no writes: a standby, or a primary that is one by now. The connection was closed."""
+    """The server takes no writes: a standby, or one that was set read-only. The connection was closed."""
 
 
 class StoreFault(Exception):
@@ -62,7 +62,9 @@ def told(exc: BaseException) -> SomaBrainError:
     if isinstance(exc, errors.QueryCanceled):
         return StoreUnavailable("PostgreSQL did not answer in time; try again shortly.")
     if isinstance(exc, ReadOnly):
-        return StoreUnavailable("PostgreSQL takes no writes: this is a standby; try again once there is a primary.")
+        return StoreUnavailable(
+            "PostgreSQL takes no writes here: it is a standby or was set read-only; try again once it takes them."
+        )
     if isinstance(exc, UNREADY):
         return StoreUnavailable("The database's schema is not this version's; run the migrations.")
     if isinstance(exc, psycopg.OperationalError | psycopg.InterfaceError | OSError):

@@ -77,10 +77,9 @@ class Planes:
         by_upper, by_lower = _products(both, self.upper), _products(both, self.lower)
         step = query.step[0]
         product = self.step * (step * by_upper[0] + by_upper[1]) + (step * by_lower[0] + by_lower[1])
-        lengths = np.sqrt(self.norm2 * query.norm2[0])
-        return np.asarray(
-            1 - np.clip(np.divide(product, lengths, out=np.zeros_like(product), where=lengths > 0), -1, 1)
-        )
+        # At least 1 where there is a direction; without one the product is 0.
+        lengths = np.sqrt(np.maximum(self.norm2 * query.norm2[0], 1))
+        return np.asarray(1 - np.clip(product / lengths, -1, 1))
 
     def bounds(self, query: Planes) -> tuple[Floats, Floats]:
         """What the cosines to the query are not below, and what they are not above."""
