@@ -85,7 +85,7 @@ class GrpcSettings(_Group):
     """After this a client is asked to reconnect, so that new replicas get their share."""
     drain_s: Annotated[float, Field(ge=0, le=600)] = 20.0
     """How long calls in flight may finish once the process was asked to stop."""
-    drain_notice_s: Annotated[float, Field(ge=0, le=60)] = 3.0
+    shutdown_delay_s: Annotated[float, Field(ge=0, le=60)] = 3.0
     """How long the process keeps accepting calls after it turned NOT_SERVING, so that clients leave first."""
     reflection: bool = True
     """Whether tools such as grpcurl may ask what is served."""
@@ -124,9 +124,9 @@ class WorkersSettings(_Group):
     shards: Annotated[int, Field(ge=1, le=64)] = 1
     """In how many parts namespaces are dealt with; each work has one process a part. More than one only when one
     process cannot keep up (`somabrain_worker_lag_seconds`); each takes a connection for each work."""
-    sweep_rest_s: Seconds = 10.0
+    sweep_interval_s: Seconds = 10.0
     """How long a sweep rests when nothing is left to remove: how long rows outlive their time, at most."""
-    index_rest_s: Seconds = 2.0
+    reindex_interval_s: Seconds = 2.0
     """How long re-encoding and re-analysis rest when nothing is left: how long a changed setting waits, at most."""
 
 
@@ -155,7 +155,7 @@ class ReplicaSettings(_Group):
     """What all of them may take, about; 0: none is held. A memory with a vector of 384 numbers takes 1.5 kB, so the
     default holds 170,000; with the encoder it leaves half of a pod's default limit of 1 GiB free. A namespace that does
     not fit is searched in PostgreSQL."""
-    idle_s: Seconds = 3600.0
+    idle_timeout_s: Seconds = 3600.0
     """One that nobody asks for goes after this long."""
 
 
@@ -178,11 +178,11 @@ class EventsSettings(_Group):
     cert_file: Path | None = None
     """PEM, where Kafka asks for a client's certificate."""
     key_file: Path | None = None
-    poll_s: Annotated[float, Field(ge=0.01, le=60)] = 0.5
+    poll_interval_s: Annotated[float, Field(ge=0.01, le=60)] = 0.5
     """How long the relay rests when there is nothing to tell."""
     timeout_s: Seconds = 15.0
     """How long Kafka may take to keep what it was told, before the relay begins again."""
-    hold_s: Annotated[float, Field(ge=0, le=365 * 86_400)] = 7 * 86_400.0
+    unpublished_retention_s: Annotated[float, Field(ge=0, le=365 * 86_400)] = 7 * 86_400.0
     """How long changes past their feed's retention are kept for a Kafka that is away. After that they are removed
     untold, which `somabrain_events_lost_total` counts and an event says once Kafka is back."""
 
@@ -227,7 +227,7 @@ class AuthSettings(_Group):
     """How long a checked token is believed without checking again, never past its `exp`."""
     refusal_cache_s: Annotated[float, Field(ge=0, le=5)] = 5.0
     """How long a refused token is refused without checking again."""
-    none_tenant: str = "local"
+    anonymous_tenant: str = "local"
     """The tenant of every caller when `mode` is `none`."""
     introspection: IntrospectionSettings = IntrospectionSettings()
 
@@ -279,11 +279,11 @@ class EmbeddingsEndpoint(_Group):
     """Texts in a request."""
     concurrency: Annotated[int, Field(ge=1, le=64)] = 4
     """Requests at the same time."""
-    characters: Annotated[int, Field(ge=1, le=65_536)] = 8_000
+    max_input_characters: Annotated[int, Field(ge=1, le=65_536)] = 8_000
     """Of a longer text only so many are sent, because servers refuse what is longer than their model reads."""
     breaker_failures: Annotated[int, Field(ge=1, le=1_000)] = 4
     """After so many failed requests in a row none is sent for `breaker_rest_s`."""
-    breaker_rest_s: Seconds = 10.0
+    breaker_reset_s: Seconds = 10.0
 
 
 class ClientEncoder(_Group):
@@ -415,17 +415,17 @@ class OperatorSettings(_Group):
     """Image of the policy side-car, when a resource names none."""
     vault_image: str = "docker.io/hashicorp/vault:1.21.0"
     """Image of Vault's agent, when a resource names none."""
-    resync_s: Seconds = 600.0
+    resync_period_s: Seconds = 600.0
     """Every resource is looked at again after this long, with jitter, also when nothing happened."""
-    references_s: Seconds = 60.0
+    reference_poll_interval_s: Seconds = 60.0
     """Referenced Secrets and ConfigMaps are read again after this long at most; up to 150 every 5 seconds."""
-    workers: Annotated[int, Field(ge=1, le=256)] = 16
+    max_concurrent_reconciles: Annotated[int, Field(ge=1, le=256)] = 16
     """Resources reconciled at the same time."""
     lease_name: str = "somabrain-operator"
     """The Lease that operators of the same resources share: only its holder writes."""
     lease_namespace: str | None = None
     """Where it is. None: the first of `namespaces`; without them, `default`."""
-    lease_s: Annotated[int, Field(ge=2, le=300)] = 15
+    lease_duration_s: Annotated[int, Field(ge=2, le=300)] = 15
     """A holder that is not heard of for so many seconds has lost it."""
     identity: str | None = None
     """Name of this operator in it, unlike any other's; the pod's. None: the host's name and a random part."""
@@ -461,7 +461,7 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     database: DatabaseSettings = DatabaseSettings()
     workers: WorkersSettings = WorkersSettings()
-    replica: ReplicaSettings = ReplicaSettings()
+    search_index: ReplicaSettings = ReplicaSettings()
     events: EventsSettings = EventsSettings()
     auth: AuthSettings = AuthSettings()
     policy: PolicySettings = PolicySettings()

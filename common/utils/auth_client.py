@@ -122,7 +122,7 @@ async def authenticator(auth: AuthSettings, host: str) -> AsyncIterator[Authenti
                     f"auth.mode: `none` lets everybody in and needs loopback, but grpc.host is {host}; "
                     "set grpc.host to 127.0.0.1, or auth.mode to jwt or introspection."
                 )
-            yield NoAuthenticator(auth.none_tenant)
+            yield NoAuthenticator(auth.anonymous_tenant)
         case "jwt":
             async with KeySet(auth) as keys:
                 yield TokenAuthenticator(auth, SignatureVerifier(auth, keys))

@@ -91,12 +91,17 @@ async def running(told: Settings, log_in: Callable[[], kopf.ConnectionInfo | Non
     async with connection(log_in) as open_connection, aiohttp.ClientSession() as session:
         cluster = Cluster(open_connection, metrics)
         await _require_crd(cluster, told.operator)
-        references = ReferenceWatch(cluster, told.operator.references_s)
-        optional = OptionalKinds(cluster, told.operator.references_s)
+        references = ReferenceWatch(cluster, told.operator.reference_poll_interval_s)
+        optional = OptionalKinds(cluster, told.operator.reference_poll_interval_s)
         reconciler = Reconciler(
             cluster, optional, ReadinessProbe(session), release(told.operator), references, cache, metrics.conditions
         )
-        queue = WorkQueue(reconciler.reconcile, metrics, workers=told.operator.workers, resync_s=told.operator.resync_s)
+        queue = WorkQueue(
+            reconciler.reconcile,
+            metrics,
+            workers=told.operator.max_concurrent_reconciles,
+            resync_s=told.operator.resync_period_s,
+        )
         await optional.known()  # before kopf looks for them: what is not there then is never watched
         listing = Listing(cluster, cache, queue.add, told.operator, optional.lacking)
         seat, proof = _seat(told.operator), WatchProof()
@@ -146,7 +151,7 @@ def _seat(told: OperatorSettings) -> Seat:
             f"operator.lease_namespace: {namespace} is not watched; name one of operator.namespaces, or leave it out."
         )
     identity = told.identity or f"{socket.gethostname()}-{secrets.token_hex(4)}"
-    return Seat(namespace, told.lease_name, identity, told.lease_s)
+    return Seat(namespace, told.lease_name, identity, told.lease_duration_s)
 
 
 async def _require_crd(cluster: Cluster, told: OperatorSettings) -> None:

@@ -47,7 +47,7 @@ async def serve(settings: Settings) -> None:
     stopping = asyncio.Event()
     _stop_on_signals(stopping)
     if settings.auth.mode == "none":
-        _log.warning("everybody is let in", reason="auth.mode is none", tenant=settings.auth.none_tenant)
+        _log.warning("everybody is let in", reason="auth.mode is none", tenant=settings.auth.anonymous_tenant)
     metrics, health = Metrics(), Health()
     tls = settings.grpc.tls
     certificates = Certificates(tls, metrics) if tls.cert_file else None
@@ -60,7 +60,7 @@ async def serve(settings: Settings) -> None:
         cache = await stack.enter_async_context(open_cache(settings.cache, metrics.cache))
         stocks = Stocks(lambda tenant: board.of(tenant).stock, settings.database.pool_size * settings.quota.replicas)
         store = await stack.enter_async_context(
-            open_store(settings.postgres_dsn.get_secret_value(), settings.database, stocks, settings.replica)
+            open_store(settings.postgres_dsn.get_secret_value(), settings.database, stocks, settings.search_index)
         )
         readiness = Readiness(store, metrics, health.follow)
         await health.follow(ready=False)
@@ -110,8 +110,8 @@ async def serve(settings: Settings) -> None:
                 task.cancel()
             # Clients that watch health, and endpoints that follow /ready, leave before calls are refused.
             await readiness.drain()
-            _log.info("draining", notice_s=settings.grpc.drain_notice_s, at_most_s=settings.grpc.drain_s)
-            await asyncio.sleep(settings.grpc.drain_notice_s)
+            _log.info("draining", notice_s=settings.grpc.shutdown_delay_s, at_most_s=settings.grpc.drain_s)
+            await asyncio.sleep(settings.grpc.shutdown_delay_s)
             for task in watching:
                 task.cancel()
             # Not before the notice is over, or they would come back here.

@@ -51,9 +51,9 @@ class Listing:
         self._cache = cache
         self._wake = wake
         self._namespaces = told.namespaces or ("*",)
-        self._every_s = told.resync_s
+        self._every_s = told.resync_period_s
         self._unwatched = unwatched
-        self._unwatched_every_s = told.references_s
+        self._unwatched_every_s = told.reference_poll_interval_s
 
     async def filled(self) -> None:
         """Return when the cache holds what is there, however long the API server takes to answer.

@@ -56,11 +56,11 @@ class EndpointEncoder(Part):
     """Texts in a request."""
     concurrency: Annotated[int, Field(ge=1, le=64)] = _ENDPOINT.concurrency
     """Requests of a server at the same time."""
-    characters: Annotated[int, Field(ge=1, le=65_536)] = _ENDPOINT.characters
+    max_input_characters: Annotated[int, Field(ge=1, le=65_536)] = _ENDPOINT.max_input_characters
     """Of a longer text only so many are sent."""
     breaker_failures: Annotated[int, Field(ge=1, le=1000)] = _ENDPOINT.breaker_failures
     """After so many failed requests in a row none is sent for `breakerRestSeconds`."""
-    breaker_rest_seconds: Annotated[int, Field(ge=1, le=86_400)] = int(_ENDPOINT.breaker_rest_s)
+    breaker_reset_seconds: Annotated[int, Field(ge=1, le=86_400)] = int(_ENDPOINT.breaker_reset_s)
     """How long none is sent."""
 
 

@@ -104,5 +104,5 @@ class Events(Part):
     """Not set: plain text."""
     sasl: Sasl | None = None
     """Not set: no password is shown."""
-    hold_seconds: Annotated[int, Field(ge=0, le=365 * 86_400)] = int(_EVENTS.hold_s)
+    unpublished_retention_seconds: Annotated[int, Field(ge=0, le=365 * 86_400)] = int(_EVENTS.unpublished_retention_s)
     """How long changes past their retention are kept for a Kafka that is away."""

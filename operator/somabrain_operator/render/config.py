@@ -67,7 +67,7 @@ def _encoder(encoder: Encoder) -> dict[str, str]:
 def _endpoint(endpoint: EndpointEncoder) -> dict[str, Json]:
     alike = endpoint.model_dump(exclude={"secret_ref", "timeout_seconds", "breaker_rest_seconds"})
     key = {"api_key_file": f"{SETTINGS_FOLDER}/{encoder_key(endpoint.id)}"} if endpoint.secret_ref else {}
-    return {**alike, **key, "timeout_s": endpoint.timeout_seconds, "breaker_rest_s": endpoint.breaker_rest_seconds}
+    return {**alike, **key, "timeout_s": endpoint.timeout_seconds, "breaker_rest_s": endpoint.breaker_reset_seconds}
 
 
 def _grpc(grpc: Grpc) -> dict[str, str]:
@@ -119,7 +119,7 @@ def _platform(key: Key, spec: SomaBrainSpec) -> dict[str, str]:
         found[variable("events", "brokers")] = json.dumps(events.brokers)
         found[variable("events", "topic")] = events.topic
         found[variable("events", "source")] = f"/somabrain/{key.namespace}/{key.name}"
-        found[variable("events", "hold_s")] = str(events.hold_seconds)
+        found[variable("events", "hold_s")] = str(events.unpublished_retention_seconds)
         layer = "SSL" if events.tls else "PLAINTEXT"
         found[variable("events", "security_protocol")] = f"SASL_{layer}" if events.sasl else layer
         if events.sasl:

@@ -47,7 +47,7 @@ class EndpointEncoder:
         self._endpoint = endpoint
         self._session = session
         self._slots = asyncio.Semaphore(endpoint.concurrency)
-        self._breaker = Breaker(endpoint.breaker_failures, endpoint.breaker_rest_s, time.monotonic)
+        self._breaker = Breaker(endpoint.breaker_failures, endpoint.breaker_reset_s, time.monotonic)
 
     async def encode(self, texts: Sequence[str]) -> Floats:
         """See `Encoder.encode`."""
@@ -88,7 +88,9 @@ class EndpointEncoder:
     async def _ask(self, texts: Sequence[str]) -> Floats:
         question = {
             "model": self._endpoint.model,
-            "input": [text[: self._endpoint.characters] or " " for text in texts],  # an empty one is refused by many
+            "input": [
+                text[: self._endpoint.max_input_characters] or " " for text in texts
+            ],  # an empty one is refused by many
             "encoding_format": "float",
         }
         try:

@@ -64,8 +64,8 @@ def _workers(
     stack: AsyncExitStack,
 ) -> list[Worker]:
     """Every work that the settings ask for; what it opens, `stack` closes."""
-    rest_s, index_s, events = settings.workers.sweep_rest_s, settings.workers.index_rest_s, settings.events
-    hold = timedelta(seconds=events.hold_s) if events.brokers else None
+    rest_s, index_s, events = settings.workers.sweep_interval_s, settings.workers.reindex_interval_s, settings.events
+    hold = timedelta(seconds=events.unpublished_retention_s) if events.brokers else None
     works: list[Worker] = [
         ExpiredMemories(clock, rest_s), OldChanges(clock, metrics, rest_s, hold), OldRequests(clock, rest_s),
         Reencoding(encoders, clock, index_s), Reanalysis(clock, index_s),
@@ -73,5 +73,5 @@ def _workers(
     if events.brokers:
         publisher = Publisher(events)
         stack.push_async_callback(publisher.close)
-        works.append(Relay(publisher, events.source, clock, metrics, events.poll_s))
+        works.append(Relay(publisher, events.source, clock, metrics, events.poll_interval_s))
     return works

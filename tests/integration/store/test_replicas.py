@@ -26,7 +26,7 @@ MEMORIES = 300
 @asynccontextmanager
 async def holding(database: Clone, budget_bytes: int = 2**30, idle_s: float = 3600.0) -> AsyncIterator[Brain]:
     """A process that holds namespaces in memory."""
-    replica = ReplicaSettings(budget_bytes=budget_bytes, idle_s=idle_s)
+    replica = ReplicaSettings(budget_bytes=budget_bytes, idle_timeout_s=idle_s)
     async with open_store(database.app_dsn, DatabaseSettings(), replica=replica) as store:
         yield Brain(Services(store, {}, LEXICAL), TENANT, NamespaceName.of("a"))
 

@@ -54,7 +54,7 @@ def test_loopback_is_this_machine_alone(host: str, loopback: bool) -> None:
 
 
 async def test_everybody_is_let_in_on_loopback_only() -> None:
-    auth = AuthSettings(mode="none", none_tenant="laptop")
+    auth = AuthSettings(mode="none", anonymous_tenant="laptop")
     with pytest.raises(ConfigurationError, match=r"grpc\.host is 0\.0\.0\.0; set grpc\.host to 127\.0\.0\.1"):
         async with authenticator(auth, "0.0.0.0"):
             pass

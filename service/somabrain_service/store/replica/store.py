@@ -24,7 +24,7 @@ class ReplicaStore(PostgresStore):
 
     def __init__(self, transactions: Transactions, stocks: Stocks, tasks: Background, replica: ReplicaSettings) -> None:
         super().__init__(transactions, stocks, tasks)
-        self.replicas = Replicas(replica.budget_bytes, replica.idle_s, self._source, tasks)
+        self.replicas = Replicas(replica.budget_bytes, replica.idle_timeout_s, self._source, tasks)
 
     def in_memory(self) -> tuple[int, int]:
         """See `Store.in_memory`."""
