@@ -22,7 +22,7 @@ from bench.calls import HEADER, Bench, Figures
 from bench.made_up import QUESTION_WORDS, TEXT_WORDS, texts, vectors
 from bench.server import Server, somabrain
 from common.config.settings import DatabaseSettings
-from somabrain_client import Draft, MemoryClient
+from somabrain_client import MemoryClient, MemoryDraft
 from somabrain_local.loopback import collector, keycloak, opa
 from somabrain_service.embedded import embedded_database
 from somabrain_service.migrate import migrate
@@ -38,7 +38,7 @@ async def fill(client: MemoryClient, memories: int) -> None:
     """The same memories for either service; each belongs to a tenant of its own."""
     await client.create_namespace(NAMESPACE)
     drafts = [
-        Draft(text, vector=vector)
+        MemoryDraft(text, vector=vector)
         for text, vector in zip(texts(memories, TEXT_WORDS, 1), vectors(memories, 2), strict=True)
     ]
     for begin in range(0, memories, BATCH):

@@ -26,7 +26,7 @@ from datetime import UTC, datetime, timedelta
 from bench.ablation import rows
 from bench.conversations import Conversation, K, auc, mean, read, share, time_of
 from bench.server import somabrain
-from somabrain_client import Answer, Draft, Memory, MemoryClient
+from somabrain_client import Memory, MemoryClient, MemoryDraft, RecallResult
 from somabrain_service.encoders import minilm
 from somabrain_service.encoders.onnx import OnnxEncoder
 
@@ -78,7 +78,7 @@ async def keep(client: MemoryClient, name: str, talk: Conversation, variant: Var
     chance = random.Random(SEED)
     late = datetime.now(UTC) - max(map(time_of, talk["turns"])) if variant.recent else timedelta(0)
     drafts = [
-        Draft(
+        MemoryDraft(
             turn["text"],
             session=str(turn["session"]) if variant.sessions else "",
             session_position=turn["position"] if variant.sessions else None,
@@ -104,7 +104,7 @@ async def measure(
     figures = Figures()
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def ask(name: str, question: str) -> Answer:
+    async def ask(name: str, question: str) -> RecallResult:
         async with slots:
             if variant.words:
                 return await client.recall(name, question, top_k=K)

@@ -31,7 +31,7 @@ from bench.sampling import sampled
 from bench.server import Server, postgres_cpu_s, somabrain, trivial
 from bench.trivial_server import METHOD
 from common.config.settings import DatabaseSettings
-from somabrain_client import Answer, CallError, Draft, MemoryClient
+from somabrain_client import CallError, MemoryClient, MemoryDraft, RecallResult
 from somabrain_local.loopback import redis
 from somabrain_service.embedded import EmbeddedDatabase, embedded_database
 from somabrain_service.migrate import migrate
@@ -108,7 +108,7 @@ class Service:
             begin = batches[number]
             some = kept[begin : begin + BATCH]
             made = vectors(len(some), size + begin)
-            drafts = [Draft(text, vector=vector) for text, vector in zip(some, made, strict=True)]
+            drafts = [MemoryDraft(text, vector=vector) for text, vector in zip(some, made, strict=True)]
             results = await self.client.batch_remember(namespace(size), drafts)
             if failed := next((result for result in results if isinstance(result, CallError)), None):
                 raise failed
@@ -137,7 +137,9 @@ class Service:
         await self.recall(size, calls, encoded=encoded)
         figures = await self.recall(size, calls, encoded=encoded)
         (asked,) = texts(1, QUESTION_WORDS, 3)
-        answer: Answer = await self.client.recall(namespace(size), asked, vector=None if encoded else vectors(1, 4)[0])
+        answer: RecallResult = await self.client.recall(
+            namespace(size), asked, vector=None if encoded else vectors(1, 4)[0]
+        )
         if not answer.cached:
             raise RuntimeError("a question that was answered before was not answered from the cache")
         return figures

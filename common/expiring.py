@@ -10,7 +10,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class ExpiringCache(Generic[K, V]):
+class TTLCache(Generic[K, V]):
     """At most `capacity` entries; past it the one used longest ago goes first. For one event loop."""
 
     def __init__(self, capacity: int, clock: Callable[[], float]) -> None:
@@ -26,19 +26,19 @@ class ExpiringCache(Generic[K, V]):
         entry = self._entries.get(key)
         if entry is None:
             return None
-        value, until = entry
-        if self._clock() >= until:
+        value, expires_at = entry
+        if self._clock() >= expires_at:
             del self._entries[key]
             return None
         self._entries.move_to_end(key)
         return value
 
-    def put(self, key: K, value: V, until: float) -> None:
+    def put(self, key: K, value: V, expires_at: float) -> None:
         """Keep `value` while the clock is below `until`; a life that is over keeps nothing."""
-        if self._clock() >= until:
+        if self._clock() >= expires_at:
             self._entries.pop(key, None)
             return
-        self._entries[key] = (value, until)
+        self._entries[key] = (value, expires_at)
         self._entries.move_to_end(key)
         while len(self._entries) > self._capacity:
             self._entries.popitem(last=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class HealthCheck:
     """`reason` is a sentence for the person on call, `notes` are more; `latency_s` None: it did not answer."""
 
     ok: bool
@@ -15,15 +15,15 @@ class Check:
     latency_s: float | None = None
     notes: tuple[str, ...] = ()
 
-    def document(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, object]:
         """Return it as /healthz says it."""
-        said: dict[str, object] = {"status": "ok"} if self.ok else {"status": "failing", "reason": self.reason}
+        body: dict[str, object] = {"status": "ok"} if self.ok else {"status": "failing", "reason": self.reason}
         if self.ok and self.latency_s is not None:
-            said["latency_ms"] = round(self.latency_s * 1000, 3)
+            body["latency_ms"] = round(self.latency_s * 1000, 3)
         if self.notes:
-            said["notes"] = list(self.notes)
-        return said
+            body["notes"] = list(self.notes)
+        return body
 
 
-Look = Callable[[], Check]
+HealthProbe = Callable[[], HealthCheck]
 """Tells how it was found last; asks nobody."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from common import pointer
+from common import json_pointer
 from common.config.settings import AuthSettings
 from common.errors import Unauthenticated
 
@@ -33,8 +33,8 @@ class ClaimReader:
         Raises:
             ConfigurationError: one is no JSON Pointer.
         """
-        self._tenant = pointer.parse(auth.tenant_claim, "auth.tenant_claim")
-        self._scope = None if auth.scope_claim is None else pointer.parse(auth.scope_claim, "auth.scope_claim")
+        self._tenant = json_pointer.parse(auth.tenant_claim, "auth.tenant_claim")
+        self._scope = None if auth.scope_claim is None else json_pointer.parse(auth.scope_claim, "auth.scope_claim")
 
     def read(self, claims: Mapping[str, object]) -> Identity:
         """Return whom the claims name. That they are true, for us and for now, is known already.
@@ -42,13 +42,13 @@ class ClaimReader:
         Raises:
             Unauthenticated: they name nobody.
         """
-        tenant = pointer.resolve(claims, self._tenant)
+        tenant = json_pointer.resolve(claims, self._tenant)
         if not isinstance(tenant, str) or not tenant:
             raise Unauthenticated("tenant_missing")
         expires_at, subject = claims.get("exp"), claims.get("sub")
         if not isinstance(subject, str) or not isinstance(expires_at, int | float) or not math.isfinite(expires_at):
             raise Unauthenticated("malformed")
-        scopes = None if self._scope is None else _scopes(pointer.resolve(claims, self._scope))
+        scopes = None if self._scope is None else _scopes(json_pointer.resolve(claims, self._scope))
         return Identity(subject, tenant, str(claims.get("iss")), scopes, float(expires_at))
 
 

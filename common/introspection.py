@@ -16,14 +16,14 @@ import aiohttp
 
 from common.config.settings import AuthSettings
 from common.errors import ConfigurationError, Unauthenticated, Unavailable
-from common.tls import trusting
+from common.tls import ca_context
 from common.utils.trace import http_client
-from common.verifier import Verified
+from common.verifier import VerifiedToken
 
-CONNECTIONS = 32
+MAX_CONNECTIONS = 32
 
 
-class NoAnswer(Exception):
+class UnexpectedResponse(Exception):
     """The service said something else; callers are not told what, the log is."""
 
     def __init__(self, status: int) -> None:
@@ -40,27 +40,27 @@ class IntrospectionVerifier:
         Raises:
             ConfigurationError: the client that we ask as is not given.
         """
-        asked = auth.introspection
-        if asked.client_id is None or asked.client_secret is None:
+        introspection = auth.introspection
+        if introspection.client_id is None or introspection.client_secret is None:
             raise ConfigurationError(
                 "auth.introspection: client_id and client_secret are required with auth.mode=introspection; "
                 "register a confidential client at the identity service and give both."
             )
         self._auth = auth
-        self._url = asked.address.rstrip("/") + asked.path
+        self._url = introspection.address.rstrip("/") + introspection.path
         # Each part is form-encoded first (RFC 6749, 2.3.1).
-        secret = asked.client_secret.get_secret_value()
-        self._client = aiohttp.encode_basic_auth(quote_plus(asked.client_id), quote_plus(secret))
+        secret = introspection.client_secret.get_secret_value()
+        self._authorization = aiohttp.encode_basic_auth(quote_plus(introspection.client_id), quote_plus(secret))
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> IntrospectionVerifier:
-        asked = self._auth.introspection
+        introspection = self._auth.introspection
         self._session = http_client(
             connector=aiohttp.TCPConnector(
-                ssl=trusting(asked.ca_file, "auth.introspection.ca_file"), limit=CONNECTIONS
+                ssl=ca_context(introspection.ca_file, "auth.introspection.ca_file"), limit=MAX_CONNECTIONS
             ),
-            timeout=aiohttp.ClientTimeout(total=asked.timeout_s),
-            headers={"Accept": "application/json", "Authorization": self._client},
+            timeout=aiohttp.ClientTimeout(total=introspection.timeout_s),
+            headers={"Accept": "application/json", "Authorization": self._authorization},
         )
         return self
 
@@ -70,21 +70,21 @@ class IntrospectionVerifier:
         if self._session is not None:
             await self._session.close()
 
-    async def verify(self, token: str) -> Verified:
+    async def verify(self, token: str) -> VerifiedToken:
         """Return what the service says that `token` claims."""
-        asked_at = time.monotonic()
-        claims = await self._ask(token)
+        requested_at = time.monotonic()
+        claims = await self._introspect(token)
         match claims.get("active"):
             case True:
-                check(claims, self._auth, time.time())
-                return Verified(claims, asked_at)
+                check_claims(claims, self._auth, time.time())
+                return VerifiedToken(claims, requested_at)
             case False:
                 # Expired, revoked, another realm's, made up: by the RFC it does not say which (2.2).
                 raise Unauthenticated("inactive")
             case _:
                 raise Unavailable("The identity service gave an answer that is none (RFC 7662, 2.2).")
 
-    async def _ask(self, token: str) -> Mapping[str, object]:
+    async def _introspect(self, token: str) -> Mapping[str, object]:
         if self._session is None:
             raise RuntimeError("IntrospectionVerifier is used outside its context")
         form = {"token": token, "token_type_hint": "access_token"}
@@ -92,10 +92,10 @@ class IntrospectionVerifier:
             # Never redirected: token and secret are for this address.
             async with self._session.post(self._url, data=form, allow_redirects=False) as response:
                 _check_status(response.status)
-                answer: object = await response.json()
-        except (NoAnswer, aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
+                document: object = await response.json()
+        except (UnexpectedResponse, aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
             raise Unavailable("The identity service cannot be asked, so no caller can be known.") from exc
-        return answer if isinstance(answer, Mapping) else {}
+        return document if isinstance(document, Mapping) else {}
 
 
 def _check_status(status: int) -> None:
@@ -103,10 +103,10 @@ def _check_status(status: int) -> None:
         # Of what we send, the token alone varies: Keycloak says so of one that it cannot even read.
         raise Unauthenticated("malformed")
     if status != 200:
-        raise NoAnswer(status)
+        raise UnexpectedResponse(status)
 
 
-def check(claims: Mapping[str, object], auth: AuthSettings, now: float) -> None:
+def check_claims(claims: Mapping[str, object], auth: AuthSettings, now: float) -> None:
     """Hold an active token's claims against the settings, as a signed token's are.
 
     Raises:
@@ -123,13 +123,13 @@ def check(claims: Mapping[str, object], auth: AuthSettings, now: float) -> None:
     audience = claims["aud"]
     if auth.audience not in (audience if isinstance(audience, list) else [audience]):
         raise Unauthenticated("wrong_audience")
-    if not _seconds(claims["exp"]) + auth.leeway_s > now:
+    if not _numeric_date(claims["exp"]) + auth.leeway_s > now:
         raise Unauthenticated("expired")
-    if claims.get("nbf") is not None and _seconds(claims["nbf"]) - auth.leeway_s > now:
+    if claims.get("nbf") is not None and _numeric_date(claims["nbf"]) - auth.leeway_s > now:
         raise Unauthenticated("not_yet_valid")
 
 
-def _seconds(claim: object) -> float:
+def _numeric_date(claim: object) -> float:
     if not isinstance(claim, int | float) or not math.isfinite(claim):
         raise Unauthenticated("malformed")
     return float(claim)

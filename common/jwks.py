@@ -22,44 +22,44 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from common.config.settings import AuthSettings
 from common.errors import Unauthenticated, Unavailable
-from common.tls import trusting
+from common.tls import ca_context
 from common.utils.trace import http_client
 
-ALGORITHMS: Mapping[str, tuple[str, ...]] = {
+ALGORITHMS_BY_KEY_TYPE: Mapping[str, tuple[str, ...]] = {
     "RSA": ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
     "EC": ("ES256", "ES384", "ES512"),
     "OKP": ("EdDSA",),
 }
-ALLOWED = frozenset(name for names in ALGORITHMS.values() for name in names)
-TIMEOUT_S = 5.0
-REFETCH_S = 1.0
+ALLOWED_ALGORITHMS = frozenset(name for names in ALGORITHMS_BY_KEY_TYPE.values() for name in names)
+FETCH_TIMEOUT_S = 5.0
+MIN_REFRESH_INTERVAL_S = 1.0
 
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey | Ed448PublicKey
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class VerificationKey:
     """A public key, and the algorithms it may be used with."""
 
     key: PublicKey
     algorithms: tuple[str, ...]
 
 
-def parse_keys(document: object) -> dict[str | None, Key]:
+def parse_keys(document: object) -> dict[str | None, VerificationKey]:
     """Return the signing keys of a JWK set by their id; those of other uses and unknown types are left out."""
     entries = document.get("keys") if isinstance(document, Mapping) else None
-    keys: dict[str | None, Key] = {}
+    keys: dict[str | None, VerificationKey] = {}
     for entry in entries if isinstance(entries, list) else []:
         if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
             continue
-        algorithms = ALGORITHMS.get(str(entry.get("kty")), ())
-        if (own := entry.get("alg")) is not None:
-            algorithms = tuple(name for name in algorithms if name == own)
+        algorithms = ALGORITHMS_BY_KEY_TYPE.get(str(entry.get("kty")), ())
+        if (declared := entry.get("alg")) is not None:
+            algorithms = tuple(name for name in algorithms if name == declared)
         if not algorithms:
             continue
         try:
-            keys[entry.get("kid")] = Key(jwt.PyJWK.from_dict(entry).key, algorithms)
+            keys[entry.get("kid")] = VerificationKey(jwt.PyJWK.from_dict(entry).key, algorithms)
         except jwt.PyJWTError:
             # A set may hold keys of kinds yet to come (RFC 7517, 5: ignore what is not understood).
             continue
@@ -71,18 +71,18 @@ class KeySet:
 
     def __init__(self, auth: AuthSettings) -> None:
         self._auth = auth
-        self._keys: dict[str | None, Key] = {}
+        self._keys: dict[str | None, VerificationKey] = {}
         self._lock = asyncio.Lock()
-        self._tried_at = float("-inf")
+        self._attempted_at = float("-inf")
         self._failed = False
         self._session: aiohttp.ClientSession | None = None
-        self.read_at = float("-inf")
+        self.fetched_at = float("-inf")
         """When the keys were read, by the monotonic clock."""
 
     async def __aenter__(self) -> KeySet:
-        context = trusting(self._auth.jwks_ca_file, "auth.jwks_ca_file")
+        context = ca_context(self._auth.jwks_ca_file, "auth.jwks_ca_file")
         self._session = http_client(
-            connector=aiohttp.TCPConnector(ssl=context, limit=2), timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)
+            connector=aiohttp.TCPConnector(ssl=context, limit=2), timeout=aiohttp.ClientTimeout(total=FETCH_TIMEOUT_S)
         )
         return self
 
@@ -92,20 +92,20 @@ class KeySet:
         if self._session is not None:
             await self._session.close()
 
-    async def find(self, key_id: object, algorithm: object) -> Key:
+    async def find(self, key_id: object, algorithm: object) -> VerificationKey:
         """Return the key a token names.
 
         Raises:
             Unauthenticated: the algorithm is not allowed or there is no such key.
             Unavailable: the keys cannot be read now.
         """
-        if not isinstance(algorithm, str) or algorithm not in ALLOWED:
+        if not isinstance(algorithm, str) or algorithm not in ALLOWED_ALGORITHMS:
             raise Unauthenticated("wrong_algorithm")
-        if time.monotonic() >= self.read_at + self._auth.cache_s:
-            await self._read(self.read_at)
+        if time.monotonic() >= self.fetched_at + self._auth.cache_s:
+            await self._refresh(self.fetched_at)
         key = self._lookup(key_id)
         if key is None:
-            await self._read(self.read_at)
+            await self._refresh(self.fetched_at)
             key = self._lookup(key_id)
         if key is None:
             raise Unauthenticated("unknown_key")
@@ -113,26 +113,26 @@ class KeySet:
             raise Unauthenticated("wrong_algorithm")
         return key
 
-    def _lookup(self, key_id: object) -> Key | None:
+    def _lookup(self, key_id: object) -> VerificationKey | None:
         if key_id is None and len(self._keys) == 1:
             return next(iter(self._keys.values()))
         return self._keys.get(key_id) if isinstance(key_id, str) else None
 
-    async def _read(self, seen: float) -> None:
+    async def _refresh(self, stale_fetched_at: float) -> None:
         """Read the keys, unless somebody did since `seen` or it is too soon."""
         async with self._lock:
-            if self.read_at > seen:
+            if self.fetched_at > stale_fetched_at:
                 return
-            if time.monotonic() < self._tried_at + REFETCH_S:
+            if time.monotonic() < self._attempted_at + MIN_REFRESH_INTERVAL_S:
                 if self._failed:
                     raise Unavailable("The keys of the token issuer could not be read a moment ago. Try again.")
                 return
             # Before the request: an answer is believed from when it was asked for.
-            self._tried_at = time.monotonic()
+            self._attempted_at = time.monotonic()
             self._failed = True
             self._keys = parse_keys(await self._fetch())
             self._failed = False
-            self.read_at = self._tried_at
+            self.fetched_at = self._attempted_at
 
     async def _fetch(self) -> object:
         if self._session is None:

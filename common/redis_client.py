@@ -19,35 +19,35 @@ from common.config.settings import CacheSettings
 from common.errors import ConfigurationError
 from common.tls import client_context
 
-WAIT_S = 1.0
+SOCKET_TIMEOUT_S = 1.0
 """For a connection, and for an answer on it; callers that wait less say so themselves."""
-CONNECTIONS = 16
-MANY = 256
+POOL_SIZE = 16
+SENTINEL_MAX_CONNECTIONS = 256
 """Where a pool does not wait for one to be given back, and more would be an error."""
 
-Kind = Literal["alone", "sentinel", "cluster"]
-_KINDS: dict[str, Kind] = {"": "alone", "sentinel": "sentinel", "cluster": "cluster"}
-Client = Redis | RedisCluster
-PORTS: dict[Kind, int] = {"alone": 6379, "sentinel": 26379, "cluster": 6379}
-FORMS = (
+Topology = Literal["alone", "sentinel", "cluster"]
+_TOPOLOGIES: dict[str, Topology] = {"": "alone", "sentinel": "sentinel", "cluster": "cluster"}
+RedisClient = Redis | RedisCluster
+DEFAULT_PORTS: dict[Topology, int] = {"alone": 6379, "sentinel": 26379, "cluster": 6379}
+URL_FORMS = (
     "must be redis://[user:password@]host[:port][/db], redis+sentinel://[user:password@]host[:port][,...]/NAME[/db], "
     "redis+cluster://[user:password@]host[:port][,...], or the same with rediss for TLS"
 )
 
 
 @asynccontextmanager
-async def connected(settings: CacheSettings) -> AsyncIterator[Client]:
+async def open_redis(settings: CacheSettings) -> AsyncIterator[RedisClient]:
     """A client of the Redis that the settings name, closed on leaving; it connects on first use.
 
     Raises:
         ConfigurationError: the address or a file for TLS is none.
     """
-    address = read_address(settings)
+    address = parse_address(settings)
     options: dict[str, Any] = {
         "username": address.username,
         "password": address.password,
-        "socket_timeout": WAIT_S,
-        "socket_connect_timeout": WAIT_S,
+        "socket_timeout": SOCKET_TIMEOUT_S,
+        "socket_connect_timeout": SOCKET_TIMEOUT_S,
         # A connection that was closed while idle is opened anew at once; whatever else fails is the caller's to bear.
         "retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
     }
@@ -58,21 +58,21 @@ async def connected(settings: CacheSettings) -> AsyncIterator[Client]:
         files = {"ssl_ca_certs": settings.ca_file, "ssl_certfile": settings.cert_file, "ssl_keyfile": settings.key_file}
         tls = {name: str(path) for name, path in files.items() if path is not None}
     async with AsyncExitStack() as stack:
-        if address.kind == "cluster":
+        if address.topology == "cluster":
             nodes = [ClusterNode(host, port) for host, port in address.hosts]
-            client: Client = RedisCluster(startup_nodes=nodes, ssl=address.tls, **options, **tls)
-        elif address.kind == "sentinel":
-            watchers = Sentinel(  # type: ignore[no-untyped-call]
-                address.hosts, sentinel_kwargs={**_of_sentinels(settings), "ssl": address.tls, **tls}
+            client: RedisClient = RedisCluster(startup_nodes=nodes, ssl=address.tls, **options, **tls)
+        elif address.topology == "sentinel":
+            sentinel = Sentinel(  # type: ignore[no-untyped-call]
+                address.hosts, sentinel_kwargs={**_sentinel_options(settings), "ssl": address.tls, **tls}
             )
-            for watcher in watchers.sentinels:
-                stack.push_async_callback(watcher.aclose)
-            options |= {"db": address.db, "ssl": address.tls, "max_connections": MANY, **tls}
+            for sentinel_client in sentinel.sentinels:
+                stack.push_async_callback(sentinel_client.aclose)
+            options |= {"db": address.db, "ssl": address.tls, "max_connections": SENTINEL_MAX_CONNECTIONS, **tls}
             client = Redis.from_pool(
-                SentinelConnectionPool(address.service, watchers, **options)  # type: ignore[no-untyped-call]
+                SentinelConnectionPool(address.service, sentinel, **options)  # type: ignore[no-untyped-call]
             )
         else:
-            options |= {"db": address.db, "max_connections": CONNECTIONS, "timeout": WAIT_S}
+            options |= {"db": address.db, "max_connections": POOL_SIZE, "timeout": SOCKET_TIMEOUT_S}
             if address.tls:
                 options |= {"connection_class": SSLConnection, **tls}
             host, port = address.hosts[0]
@@ -81,19 +81,19 @@ async def connected(settings: CacheSettings) -> AsyncIterator[Client]:
         yield client
 
 
-def _of_sentinels(settings: CacheSettings) -> dict[str, Any]:
+def _sentinel_options(settings: CacheSettings) -> dict[str, Any]:
     password = settings.sentinel_password
     return {
         "username": settings.sentinel_username,
         "password": password.get_secret_value() if password else None,
-        "socket_timeout": WAIT_S,
+        "socket_timeout": SOCKET_TIMEOUT_S,
     }
 
 
-class Address(NamedTuple):
+class RedisAddress(NamedTuple):
     """Where Redis is."""
 
-    kind: Kind
+    topology: Topology
     tls: bool
     hosts: list[tuple[str, int]]
     username: str | None
@@ -102,7 +102,7 @@ class Address(NamedTuple):
     db: int
 
 
-def read_address(settings: CacheSettings) -> Address:
+def parse_address(settings: CacheSettings) -> RedisAddress:
     """Read `cache.url`.
 
     Raises:
@@ -110,28 +110,28 @@ def read_address(settings: CacheSettings) -> Address:
     """
     url = settings.url.get_secret_value() if settings.url else ""
     try:
-        return _read_address(urlsplit(url))
+        return _parse_url(urlsplit(url))
     except (ValueError, IndexError):
-        raise ConfigurationError(f"cache.url: {FORMS}.") from None
+        raise ConfigurationError(f"cache.url: {URL_FORMS}.") from None
 
 
-def _read_address(parts: SplitResult) -> Address:
-    scheme, _, kind = parts.scheme.partition("+")
-    if scheme not in {"redis", "rediss"} or kind not in _KINDS or parts.query or parts.fragment:
+def _parse_url(parts: SplitResult) -> RedisAddress:
+    scheme, _, suffix = parts.scheme.partition("+")
+    if scheme not in {"redis", "rediss"} or suffix not in _TOPOLOGIES or parts.query or parts.fragment:
         raise ValueError(parts.scheme)
-    chosen = _KINDS[kind]
-    secret, at, hosts = parts.netloc.rpartition("@")
-    username, colon, password = secret.partition(":")
-    found = [_read_host(host, PORTS[chosen]) for host in hosts.split(",")]
+    topology = _TOPOLOGIES[suffix]
+    credentials, at, hosts = parts.netloc.rpartition("@")
+    username, colon, password = credentials.partition(":")
+    addresses = [_parse_host(host, DEFAULT_PORTS[topology]) for host in hosts.split(",")]
     path = [unquote(part) for part in parts.path.strip("/").split("/") if part]
-    service = path.pop(0) if chosen == "sentinel" else ""
-    db = int(path.pop(0)) if path and chosen != "cluster" else 0
-    if path or db < 0 or (chosen == "alone" and len(found) != 1):
+    service = path.pop(0) if topology == "sentinel" else ""
+    db = int(path.pop(0)) if path and topology != "cluster" else 0
+    if path or db < 0 or (topology == "alone" and len(addresses) != 1):
         raise ValueError(parts.path)
-    return Address(
-        chosen,
+    return RedisAddress(
+        topology,
         scheme == "rediss",
-        found,
+        addresses,
         unquote(username) or None if at else None,
         unquote(password) if colon else None,
         service,
@@ -139,8 +139,8 @@ def _read_address(parts: SplitResult) -> Address:
     )
 
 
-def _read_host(text: str, port: int) -> tuple[str, int]:
+def _parse_host(text: str, default_port: int) -> tuple[str, int]:
     parts = urlsplit(f"//{text}")
     if not parts.hostname:
         raise ValueError(text)
-    return parts.hostname, parts.port or port
+    return parts.hostname, parts.port or default_port

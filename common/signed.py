@@ -7,10 +7,10 @@ import jwt
 from common.config.settings import AuthSettings
 from common.errors import Unauthenticated
 from common.jwks import KeySet
-from common.verifier import Verified
+from common.verifier import VerifiedToken
 
 # Kinds of signed tokens that let somebody in; others, such as logout tokens, may bear the same signature.
-TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
+ALLOWED_TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 
 # What PyJWT found wrong, as a word for metrics and logs. The first class that fits counts.
 _CAUSES: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
@@ -25,21 +25,21 @@ _CAUSES: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
 )
 
 
-class SignatureVerifier:
+class JwtVerifier:
     """Asks nobody but the keys."""
 
     def __init__(self, auth: AuthSettings, keys: KeySet) -> None:
         self._auth = auth
         self._keys = keys
 
-    async def verify(self, token: str) -> Verified:
+    async def verify(self, token: str) -> VerifiedToken:
         """Return what `token` claims, if a key of the issuer signed it."""
         try:
             header = jwt.get_unverified_header(token)
         except jwt.PyJWTError as exc:
             raise Unauthenticated("malformed") from exc
         # Kubernetes' say nothing of their type.
-        if str(header.get("typ", "JWT")).lower() not in TYPES:
+        if str(header.get("typ", "JWT")).lower() not in ALLOWED_TYPES:
             raise Unauthenticated("wrong_type")
         key = await self._keys.find(header.get("kid"), header.get("alg"))
         try:
@@ -55,4 +55,4 @@ class SignatureVerifier:
         except jwt.PyJWTError as exc:
             cause = next((cause for kind, cause in _CAUSES if isinstance(exc, kind)), "malformed")
             raise Unauthenticated(cause) from exc
-        return Verified(claims, self._keys.read_at)
+        return VerifiedToken(claims, self._keys.fetched_at)

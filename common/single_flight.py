@@ -17,26 +17,26 @@ class SingleFlight(Generic[K, V]):
     """
 
     def __init__(self) -> None:
-        self._flying: dict[K, asyncio.Future[V]] = {}
+        self._in_flight: dict[K, asyncio.Future[V]] = {}
 
     async def run(self, key: K, work: Callable[[], Awaitable[V]]) -> V:
         """Return what `work` returns, or raise what it raises, doing it once for all who wait."""
-        while (flying := self._flying.get(key)) is not None:
-            await asyncio.wait((flying,))
-            if not flying.cancelled():
-                return flying.result()
-        mine = self._flying[key] = asyncio.get_running_loop().create_future()
+        while (pending := self._in_flight.get(key)) is not None:
+            await asyncio.wait((pending,))
+            if not pending.cancelled():
+                return pending.result()
+        future = self._in_flight[key] = asyncio.get_running_loop().create_future()
         try:
-            answer = await work()
+            result = await work()
         except asyncio.CancelledError:
-            mine.cancel()
+            future.cancel()
             raise
         except BaseException as exc:
-            mine.set_exception(exc)
-            mine.exception()  # seen: that nobody else waited is no error
+            future.set_exception(exc)
+            future.exception()  # seen: that nobody else waited is no error
             raise
         else:
-            mine.set_result(answer)
-            return answer
+            future.set_result(result)
+            return result
         finally:
-            del self._flying[key]
+            del self._in_flight[key]

@@ -8,7 +8,7 @@ from pathlib import Path
 from common.errors import ConfigurationError
 
 
-def trusting(ca_file: Path | None, setting: str) -> ssl.SSLContext:
+def ca_context(ca_file: Path | None, setting: str) -> ssl.SSLContext:
     """Return a context that checks the server's name and certificate, and shows none.
 
     Args:
@@ -21,8 +21,8 @@ def trusting(ca_file: Path | None, setting: str) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as exc:
-        said = f"{setting}: {ca_file} cannot be read as a PEM bundle; give one, or unset it."
-        raise ConfigurationError(said) from exc
+        message = f"{setting}: {ca_file} cannot be read as a PEM bundle; give one, or unset it."
+        raise ConfigurationError(message) from exc
 
 
 def client_context(group: str, ca_file: Path | None, cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext:
@@ -37,7 +37,7 @@ def client_context(group: str, ca_file: Path | None, cert_file: Path | None, key
     Raises:
         ConfigurationError: a file cannot be read as PEM, or the key is not the certificate's.
     """
-    context = trusting(ca_file, f"{group}.ca_file")
+    context = ca_context(ca_file, f"{group}.ca_file")
     if cert_file is None:
         return context
     try:

@@ -8,18 +8,18 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerifiedToken:
     """The claims of a token that is true, for us, and now."""
 
     claims: Mapping[str, object]
-    known_at: float
+    fetched_at: float
     """When what this rests on was asked for, by the monotonic clock; from then on it is believed for a while."""
 
 
-class Verifier(Protocol):
+class TokenVerifier(Protocol):
     """Whoever finds out."""
 
-    async def verify(self, token: str) -> Verified:
+    async def verify(self, token: str) -> VerifiedToken:
         """Return what `token` claims.
 
         Raises:

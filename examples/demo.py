@@ -19,7 +19,7 @@ from pathlib import Path
 from examples.kubectl import ROOT, CommandFailed, Kubectl
 from examples.newest import renew
 from examples.progress import Line, wait
-from somabrain_client import Answer, CallError, Filter, MemoryClient
+from somabrain_client import CallError, Filter, MemoryClient, RecallResult
 from somabrain_client.errors import AlreadyExistsError
 
 HERE = Path(__file__).parent
@@ -113,7 +113,7 @@ async def remember_book(client: MemoryClient, line: Line) -> None:
     line.done(f"{len(missing)} paragraphs stored in {time.monotonic() - started:.1f} s, each one durable")
 
 
-def show(question: str, answer: Answer, took_s: float) -> None:
+def show(question: str, answer: RecallResult, took_s: float) -> None:
     """Print the best paragraphs, and what the score of each is made of."""
     print(f"\n  {question}   ({took_s * 1000:.0f} ms; the words match with {answer.best_lexical:.2f} of 1)")
     for hit in answer.hits:

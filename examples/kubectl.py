@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from somabrain_client.kubectl import program
+from somabrain_client.kubectl import kubectl
 from somabrain_client.kubectl.program import CommandFailed, Object, run
 
 __all__ = ["ROOT", "CommandFailed", "Kubectl", "Object", "run"]
@@ -13,7 +13,7 @@ __all__ = ["ROOT", "CommandFailed", "Kubectl", "Object", "run"]
 ROOT = Path(__file__).parents[1]
 
 
-class Kubectl(program.Kubectl):
+class Kubectl(kubectl.Kubectl):
     """`kubectl` with the administrator's rights on one cluster."""
 
     def __init__(self, kubeconfig: Path) -> None:

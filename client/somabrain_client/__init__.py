@@ -6,47 +6,47 @@ async with MemoryClient("localhost:50052", token=Path("/var/run/secrets/token"))
 """
 
 from somabrain_client.errors import CallError
-from somabrain_client.feed import Change, ChangeType, Checkpoint, Exported, ExportPage
+from somabrain_client.feed import Change, ChangeType, Checkpoint, ExportedMemory, ExportPage
 from somabrain_client.memory_client import MemoryClient
 from somabrain_client.retry import RetryPolicy
 from somabrain_client.sync_client import SyncMemoryClient
 from somabrain_client.tls import Tls
 from somabrain_client.tokens import ClientCredentials
 from somabrain_client.values import (
-    UNCHANGED,
-    Answer,
+    UNSET,
     Breakdown,
-    Draft,
     Filter,
     Hit,
-    Kind,
     Memory,
+    MemoryDraft,
+    MemoryKind,
     Namespace,
     NamespaceStatistics,
-    Unchanged,
+    RecallResult,
+    Unset,
 )
 
 __all__ = [
-    "UNCHANGED",
-    "Answer",
+    "UNSET",
     "Breakdown",
     "CallError",
     "Change",
     "ChangeType",
     "Checkpoint",
     "ClientCredentials",
-    "Draft",
     "ExportPage",
-    "Exported",
+    "ExportedMemory",
     "Filter",
     "Hit",
-    "Kind",
     "Memory",
     "MemoryClient",
+    "MemoryDraft",
+    "MemoryKind",
     "Namespace",
     "NamespaceStatistics",
+    "RecallResult",
     "RetryPolicy",
     "SyncMemoryClient",
     "Tls",
-    "Unchanged",
+    "Unset",
 ]

@@ -15,7 +15,7 @@ from somabrain_client.tls import Tls
 from somabrain_client.tokens import TokenSource
 from somabrain_client.transport import Transport
 
-DEADLINE_S = 15.0
+DEFAULT_DEADLINE_S = 15.0
 
 
 class _PageRequest(Protocol):
@@ -32,7 +32,7 @@ Page = TypeVar("Page", bound=_Page)
 Item = TypeVar("Item")
 
 
-class Connection:
+class BaseClient:
     """A channel with its stubs, for one event loop. Use it in `async with`."""
 
     def __init__(
@@ -40,7 +40,7 @@ class Connection:
         address: str,
         *,
         token: TokenSource | None = None,
-        deadline_s: float = DEADLINE_S,
+        deadline_s: float = DEFAULT_DEADLINE_S,
         retry: RetryPolicy | None = None,
         tls: Tls | None = None,
     ) -> None:
@@ -86,6 +86,6 @@ class Connection:
             request.page_token = page.next_page_token
 
 
-def parent(namespace: str) -> str:
+def namespace_name(namespace: str) -> str:
     """Return `namespaces/{namespace}` of either form."""
     return namespace if namespace.startswith("namespaces/") else f"namespaces/{namespace}"

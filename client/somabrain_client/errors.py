@@ -14,7 +14,7 @@ DETAILS = "grpc-status-details-bin"
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class ErrorDetails:
     """What the server says beside its sentence; empty where it says nothing."""
 
     reason: str = ""
@@ -28,12 +28,12 @@ class Explanation:
 class CallError(Exception):
     """A call that failed for good, after retries."""
 
-    def __init__(self, code: grpc.StatusCode, message: str, explanation: Explanation) -> None:
+    def __init__(self, code: grpc.StatusCode, message: str, error_details: ErrorDetails) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
-        self.reason = explanation.reason
-        self.explanation = explanation
+        self.reason = error_details.reason
+        self.details = error_details
 
 
 class InvalidArgumentError(CallError):
@@ -107,31 +107,35 @@ _CLASSES: Mapping[grpc.StatusCode, type[CallError]] = {
 
 def from_rpc(error: grpc.aio.AioRpcError) -> CallError:
     """Return the typed error of a failed call."""
-    kind = _CLASSES.get(error.code(), CallError)
-    return kind(error.code(), error.details() or error.code().name, explain(error))
+    error_class = _CLASSES.get(error.code(), CallError)
+    return error_class(error.code(), error.details() or error.code().name, details_from_rpc(error))
 
 
 def from_status(status: status_pb2.Status) -> CallError:
     """Return the typed error of one item of a batch."""
     code = next((code for code in grpc.StatusCode if code.value[0] == status.code), grpc.StatusCode.UNKNOWN)
-    kind = _CLASSES.get(code, CallError)
-    return kind(code, status.message or code.name, _explain(status))
+    error_class = _CLASSES.get(code, CallError)
+    return error_class(code, status.message or code.name, _details_from_status(status))
 
 
-def explain(error: grpc.aio.AioRpcError) -> Explanation:
+def details_from_rpc(error: grpc.aio.AioRpcError) -> ErrorDetails:
     """Return the details that came in the trailing metadata."""
-    packed = next((value for key, value in error.trailing_metadata() or () if key == DETAILS), None)
-    return _explain(status_pb2.Status.FromString(packed)) if isinstance(packed, bytes) else Explanation()
+    serialized = next((value for key, value in error.trailing_metadata() or () if key == DETAILS), None)
+    return (
+        _details_from_status(status_pb2.Status.FromString(serialized))
+        if isinstance(serialized, bytes)
+        else ErrorDetails()
+    )
 
 
-def _explain(status: status_pb2.Status) -> Explanation:
+def _details_from_status(status: status_pb2.Status) -> ErrorDetails:
     info, retry, bad, request = (
         details.ErrorInfo(), details.RetryInfo(), details.BadRequest(), details.RequestInfo(),
     )  # fmt: skip
     for item in status.details:
         for message in (info, retry, bad, request):
             item.Unpack(message)
-    return Explanation(
+    return ErrorDetails(
         reason=info.reason,
         metadata=dict(info.metadata),
         request_id=request.request_id,

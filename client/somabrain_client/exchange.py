@@ -11,25 +11,25 @@ import hashlib
 from google.protobuf import json_format
 
 from somabrain.memory.v1 import memory_service_pb2
-from somabrain_client.feed import Exported
-from somabrain_client.values import Draft
-from somabrain_client.wire import read_draft, write_memory
+from somabrain_client.feed import ExportedMemory
+from somabrain_client.values import MemoryDraft
+from somabrain_client.wire import draft_from_proto, memory_to_proto
 
 
 class LineError(ValueError):
     """A line that is no memory; the message says what is wrong with it."""
 
 
-def to_line(exported: Exported) -> str:
+def line_from_memory(exported: ExportedMemory) -> str:
     """Return a memory, and its vector where it came with one, as one line."""
-    message = memory_service_pb2.ExportedMemory(memory=write_memory(exported.memory))
+    message = memory_service_pb2.ExportedMemory(memory=memory_to_proto(exported.memory))
     if exported.vector is not None:
         message.vector.values.extend(exported.vector)
         message.vector.encoder_id = exported.encoder_id
     return json_format.MessageToJson(message, preserving_proto_field_name=True, indent=None)
 
 
-def to_draft(line: str, number: int) -> Draft:
+def draft_from_line(line: str, number: int) -> MemoryDraft:
     """Return the memory of a line, to be kept; the same line at the same place makes the same request id.
 
     Raises:
@@ -43,7 +43,7 @@ def to_draft(line: str, number: int) -> Draft:
     if not message.memory.text:
         raise LineError("has no memory.text")
     request_id = hashlib.sha256(f"{number}\0{line}".encode()).hexdigest()[:32]
-    return read_draft(
+    return draft_from_proto(
         memory_service_pb2.RememberRequest(
             memory=message.memory,
             vector=message.vector if message.HasField("vector") else None,

@@ -8,7 +8,7 @@ from enum import IntEnum
 
 from somabrain.memory.v1 import memory_service_pb2 as pb
 from somabrain_client.values import Memory
-from somabrain_client.wire import read_memory
+from somabrain_client.wire import memory_from_proto
 
 
 class ChangeType(IntEnum):
@@ -41,7 +41,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportedMemory:
     """A memory; `vector` None: there is none, or it was not asked for."""
 
     memory: Memory
@@ -53,12 +53,12 @@ class Exported:
 class ExportPage:
     """A part of an export. A watch from `cursor` misses nothing and repeats nothing of it."""
 
-    memories: tuple[Exported, ...]
+    memories: tuple[ExportedMemory, ...]
     resume_token: str
     cursor: str
 
 
-def read_event(message: pb.WatchMemoriesResponse) -> Change | Checkpoint:
+def event_from_proto(message: pb.WatchMemoriesResponse) -> Change | Checkpoint:
     """Return an event of its protobuf."""
     if message.HasField("checkpoint"):
         return Checkpoint(message.checkpoint.time.ToDatetime(tzinfo=UTC), message.cursor)
@@ -66,18 +66,18 @@ def read_event(message: pb.WatchMemoriesResponse) -> Change | Checkpoint:
     return Change(
         type=ChangeType(change.type),
         name=change.name,
-        memory=read_memory(change.memory) if change.HasField("memory") else None,
+        memory=memory_from_proto(change.memory) if change.HasField("memory") else None,
         revision=change.revision,
         change_time=change.change_time.ToDatetime(tzinfo=UTC),
         cursor=message.cursor,
     )
 
 
-def read_page(message: pb.ExportMemoriesResponse) -> ExportPage:
+def export_page_from_proto(message: pb.ExportMemoriesResponse) -> ExportPage:
     """Return a part of an export of its protobuf."""
     memories = tuple(
-        Exported(
-            memory=read_memory(item.memory),
+        ExportedMemory(
+            memory=memory_from_proto(item.memory),
             vector=tuple(item.vector.values) if item.HasField("vector") else None,
             encoder_id=item.vector.encoder_id,
         )

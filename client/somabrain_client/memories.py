@@ -10,13 +10,20 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from somabrain.memory.v1 import memory_pb2
 from somabrain.memory.v1 import memory_service_pb2 as pb
-from somabrain_client.connection import Connection, parent
+from somabrain_client.connection import BaseClient, namespace_name
 from somabrain_client.errors import CallError, from_status
-from somabrain_client.values import Answer, Draft, Filter, Kind, Memory
-from somabrain_client.wire import duration, read_answer, read_memory, timestamp, write_draft, write_filter
+from somabrain_client.values import Filter, Memory, MemoryDraft, MemoryKind, RecallResult
+from somabrain_client.wire import (
+    draft_to_proto,
+    duration_to_proto,
+    filter_to_proto,
+    memory_from_proto,
+    recall_result_from_proto,
+    timestamp_to_proto,
+)
 
 
-class Memories(Connection):
+class Memories(BaseClient):
     """The calls of MemoryService that answer once."""
 
     async def remember(
@@ -24,7 +31,7 @@ class Memories(Connection):
         namespace: str,
         text: str,
         *,
-        kind: Kind = Kind.EPISODIC,
+        kind: MemoryKind = MemoryKind.EPISODIC,
         session: str = "",
         session_position: int | None = None,
         subject: str = "",
@@ -42,7 +49,7 @@ class Memories(Connection):
         What is left out has the contract's default. `vector` is the caller's own, of the namespace's encoder; without
         it the server makes one. `request_id` names the write across calls; without it each call is its own.
         """
-        draft = Draft(
+        draft = MemoryDraft(
             text=text,
             kind=kind,
             session=session,
@@ -57,23 +64,23 @@ class Memories(Connection):
             vector=vector,
             request_id=request_id,
         )
-        request = write_draft(draft, parent(namespace))
+        request = draft_to_proto(draft, namespace_name(namespace))
         response = await self._transport.call(self._memories.Remember, request)
-        return read_memory(response.memory, response.consistency_token)
+        return memory_from_proto(response.memory, response.consistency_token)
 
-    async def batch_remember(self, namespace: str, drafts: Sequence[Draft]) -> tuple[Memory | CallError, ...]:
+    async def batch_remember(self, namespace: str, drafts: Sequence[MemoryDraft]) -> tuple[Memory | CallError, ...]:
         """Keep at most 500 texts of 3 MiB in all, each on its own: the memory, or why it was not kept, in their order.
 
         A draft without a request id is a write of its own in each call.
         """
         request = pb.BatchRememberRequest(
-            parent=parent(namespace), requests=[write_draft(draft, "") for draft in drafts]
+            parent=namespace_name(namespace), requests=[draft_to_proto(draft, "") for draft in drafts]
         )
         response = await self._transport.call(self._memories.BatchRemember, request)
         return tuple(
             from_status(result.error)
             if result.HasField("error")
-            else read_memory(result.memory, response.consistency_token)
+            else memory_from_proto(result.memory, response.consistency_token)
             for result in response.results
         )
 
@@ -88,24 +95,24 @@ class Memories(Connection):
         min_score: float | None = None,
         explain: bool = False,
         consistency_token: str = "",
-    ) -> Answer:
+    ) -> RecallResult:
         """Find the memories that answer best; `explain` adds how each score came to be."""
         request = pb.RecallRequest(
-            parent=parent(namespace),
+            parent=namespace_name(namespace),
             query=query,
             vector=None if vector is None else memory_pb2.Vector(values=vector),
             top_k=top_k,
-            filter=write_filter(where),
+            filter=filter_to_proto(where),
             min_score=min_score,
             explain=explain,
             consistency_token=consistency_token,
         )
-        return read_answer(await self._transport.call(self._memories.Recall, request))
+        return recall_result_from_proto(await self._transport.call(self._memories.Recall, request))
 
     async def get(self, name: str, *, consistency_token: str = "") -> Memory:
         """Return one memory by name."""
         request = pb.GetMemoryRequest(name=name, consistency_token=consistency_token)
-        return read_memory((await self._transport.call(self._memories.GetMemory, request)).memory)
+        return memory_from_proto((await self._transport.call(self._memories.GetMemory, request)).memory)
 
     async def list(
         self,
@@ -118,21 +125,21 @@ class Memories(Connection):
     ) -> AsyncGenerator[Memory, None]:
         """Yield memories, oldest first unless `order_by` says otherwise; pages are fetched as they are needed."""
         request = pb.ListMemoriesRequest(
-            parent=parent(namespace),
-            filter=write_filter(where),
+            parent=namespace_name(namespace),
+            filter=filter_to_proto(where),
             order_by=order_by,
             page_size=page_size,
             consistency_token=consistency_token,
         )
         async for message in self._pages(self._memories.ListMemories, request, lambda page: page.memories):
-            yield read_memory(message)
+            yield memory_from_proto(message)
 
     async def update(
         self,
         name: str,
         *,
         text: str | None = None,
-        kind: Kind | None = None,
+        kind: MemoryKind | None = None,
         session: str | None = None,
         session_position: int | None = None,
         subject: str | None = None,
@@ -152,7 +159,7 @@ class Memories(Connection):
         What the memory was becomes a revision. `vector` is the caller's own for the changed text. With an `etag` the
         memory is changed only if it is the current one.
         """
-        given = {
+        fields = {
             "text": text,
             "kind": kind,
             "session": session,
@@ -165,7 +172,7 @@ class Memories(Connection):
             "ttl": ttl,
             "pinned": pinned,
         }
-        changed = [field for field, value in given.items() if value is not None]
+        changed = [field for field, value in fields.items() if value is not None]
         request = pb.UpdateMemoryRequest(
             memory=memory_pb2.Memory(
                 name=name,
@@ -175,10 +182,10 @@ class Memories(Connection):
                 session_position=session_position,
                 subject=subject or "",
                 labels=labels or {},
-                event_time=timestamp(event_time),
+                event_time=timestamp_to_proto(event_time),
                 salience=salience,
-                expire_time=timestamp(expire_time),
-                ttl=duration(ttl),
+                expire_time=timestamp_to_proto(expire_time),
+                ttl=duration_to_proto(ttl),
                 pinned=bool(pinned),
                 etag=etag,
             ),
@@ -187,13 +194,13 @@ class Memories(Connection):
             request_id=request_id or uuid.uuid4().hex,
         )
         response = await self._transport.call(self._memories.UpdateMemory, request)
-        return read_memory(response.memory, response.consistency_token)
+        return memory_from_proto(response.memory, response.consistency_token)
 
     async def revisions(self, name: str, *, page_size: int = 0) -> AsyncGenerator[Memory, None]:
         """Yield what a memory was before, newest first; pages are fetched as they are needed."""
         request = pb.ListRevisionsRequest(parent=name, page_size=page_size)
         async for message in self._pages(self._memories.ListRevisions, request, lambda page: page.revisions):
-            yield read_memory(message)
+            yield memory_from_proto(message)
 
     async def forget(self, name: str, *, etag: str = "", allow_missing: bool = False, request_id: str = "") -> str:
         """Forget one memory for good; return the consistency token."""
@@ -207,7 +214,7 @@ class Memories(Connection):
     ) -> tuple[CallError | None, ...]:
         """Forget at most 500 memories, each on its own: None, or why it was not forgotten, in their order."""
         request = pb.BatchForgetRequest(
-            parent=parent(namespace),
+            parent=namespace_name(namespace),
             requests=[
                 pb.ForgetMemoryRequest(name=name, request_id=uuid.uuid4().hex, allow_missing=allow_missing)
                 for name in names

@@ -9,12 +9,12 @@ from datetime import timedelta
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from somabrain.memory.v1 import namespace_service_pb2 as pb
-from somabrain_client.connection import Connection, parent
-from somabrain_client.values import UNCHANGED, Namespace, Unchanged
-from somabrain_client.wire import duration, read_namespace
+from somabrain_client.connection import BaseClient, namespace_name
+from somabrain_client.values import UNSET, Namespace, Unset
+from somabrain_client.wire import duration_to_proto, namespace_from_proto
 
 
-class Namespaces(Connection):
+class Namespaces(BaseClient):
     """The calls of NamespaceService."""
 
     async def create_namespace(
@@ -36,72 +36,72 @@ class Namespaces(Connection):
                 settings=pb.NamespaceSettings(
                     language=language,
                     encoder=encoder,
-                    recency_half_life=duration(recency_half_life),
-                    default_ttl=duration(default_ttl),
-                    feed_retention=duration(feed_retention),
+                    recency_half_life=duration_to_proto(recency_half_life),
+                    default_ttl=duration_to_proto(default_ttl),
+                    feed_retention=duration_to_proto(feed_retention),
                 ),
             ),
             request_id=uuid.uuid4().hex,
         )
         response = await self._transport.call(self._namespaces.CreateNamespace, request)
-        return read_namespace(response.namespace)
+        return namespace_from_proto(response.namespace)
 
     async def get_namespace(self, namespace: str) -> Namespace:
         """Return a namespace with its statistics."""
-        request = pb.GetNamespaceRequest(name=parent(namespace))
-        return read_namespace((await self._transport.call(self._namespaces.GetNamespace, request)).namespace)
+        request = pb.GetNamespaceRequest(name=namespace_name(namespace))
+        return namespace_from_proto((await self._transport.call(self._namespaces.GetNamespace, request)).namespace)
 
     async def list_namespaces(self, *, page_size: int = 0) -> AsyncGenerator[Namespace, None]:
         """Yield the tenant's namespaces in the order of their names; pages are fetched as they are needed."""
         request = pb.ListNamespacesRequest(page_size=page_size)
         async for message in self._pages(self._namespaces.ListNamespaces, request, lambda page: page.namespaces):
-            yield read_namespace(message)
+            yield namespace_from_proto(message)
 
     async def update_namespace(
         self,
         namespace: str,
         *,
-        display_name: str | Unchanged = UNCHANGED,
-        language: str | Unchanged = UNCHANGED,
-        encoder: str | Unchanged = UNCHANGED,
-        recency_half_life: timedelta | Unchanged | None = UNCHANGED,
-        default_ttl: timedelta | Unchanged | None = UNCHANGED,
-        feed_retention: timedelta | Unchanged | None = UNCHANGED,
+        display_name: str | Unset = UNSET,
+        language: str | Unset = UNSET,
+        encoder: str | Unset = UNSET,
+        recency_half_life: timedelta | Unset | None = UNSET,
+        default_ttl: timedelta | Unset | None = UNSET,
+        feed_retention: timedelta | Unset | None = UNSET,
         etag: str = "",
     ) -> Namespace:
         """Change what is given. None takes a setting away; `etag` refuses the change when another one came between.
 
         After another language or encoder the server indexes what is there anew; `get_namespace` tells how much is left.
         """
-        message = pb.Namespace(name=parent(namespace), etag=etag)
+        message = pb.Namespace(name=namespace_name(namespace), etag=etag)
         mask = FieldMask()
-        if not isinstance(display_name, Unchanged):
+        if not isinstance(display_name, Unset):
             message.display_name = display_name
             mask.paths.append("display_name")
-        for name, word in (("language", language), ("encoder", encoder)):
-            if not isinstance(word, Unchanged):
+        for name, text in (("language", language), ("encoder", encoder)):
+            if not isinstance(text, Unset):
                 mask.paths.append(f"settings.{name}")
-                setattr(message.settings, name, word)
-        for name, span in (
+                setattr(message.settings, name, text)
+        for name, period in (
             ("recency_half_life", recency_half_life),
             ("default_ttl", default_ttl),
             ("feed_retention", feed_retention),
         ):
-            if not isinstance(span, Unchanged):
+            if not isinstance(period, Unset):
                 mask.paths.append(f"settings.{name}")
-                if span is not None:
-                    getattr(message.settings, name).FromTimedelta(span)
+                if period is not None:
+                    getattr(message.settings, name).FromTimedelta(period)
         request = pb.UpdateNamespaceRequest(namespace=message, update_mask=mask, request_id=uuid.uuid4().hex)
-        return read_namespace((await self._transport.call(self._namespaces.UpdateNamespace, request)).namespace)
+        return namespace_from_proto((await self._transport.call(self._namespaces.UpdateNamespace, request)).namespace)
 
     async def delete_namespace(self, namespace: str, *, etag: str = "", allow_missing: bool = False) -> None:
         """Delete a namespace and everything in it, for good."""
         request = pb.DeleteNamespaceRequest(
-            name=parent(namespace), etag=etag, request_id=uuid.uuid4().hex, allow_missing=allow_missing
+            name=namespace_name(namespace), etag=etag, request_id=uuid.uuid4().hex, allow_missing=allow_missing
         )
         await self._transport.call(self._namespaces.DeleteNamespace, request)
 
     async def erase_subject(self, namespace: str, subject: str) -> int:
         """Forget, for good, every memory about a subject; return how many there were."""
-        request = pb.EraseSubjectRequest(parent=parent(namespace), subject=subject, request_id=uuid.uuid4().hex)
+        request = pb.EraseSubjectRequest(parent=namespace_name(namespace), subject=subject, request_id=uuid.uuid4().hex)
         return (await self._transport.call(self._namespaces.EraseSubject, request)).erased_count

@@ -10,32 +10,32 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from somabrain_client.feed import Change
-from somabrain_client.values import Answer, Breakdown, Memory, Namespace
+from somabrain_client.values import Breakdown, Memory, Namespace, RecallResult
 
 WIDTH = 100
-LINES = 4
+MAX_LINES = 4
 
 
-def answer_lines(answer: Answer) -> Iterator[str]:
+def recall_result_lines(result: RecallResult) -> Iterator[str]:
     """Yield an answer: each hit with its score, text, and how the score came to be."""
-    if not answer.hits:
-        yield f"Nothing answers (best lexical score {answer.best_lexical:.3f})."
-    for place, hit in enumerate(answer.hits, start=1):
-        yield f"{place:>2}. {hit.score:.4f}  {hit.memory.name}"
-        yield from _text(hit.memory.text)
+    if not result.hits:
+        yield f"Nothing answers (best lexical score {result.best_lexical:.3f})."
+    for rank, hit in enumerate(result.hits, start=1):
+        yield f"{rank:>2}. {hit.score:.4f}  {hit.memory.name}"
+        yield from _text_lines(hit.memory.text)
         if hit.breakdown is not None:
             yield f"    {breakdown_line(hit.breakdown)}"
-    if answer.truncated:
+    if result.truncated:
         yield "More hits were left out: the answer had reached 3 MiB."
-    for reason in answer.degraded:
+    for reason in result.degraded:
         yield f"Degraded: {reason}."
 
 
-def breakdown_line(part: Breakdown) -> str:
+def breakdown_line(breakdown: Breakdown) -> str:
     """Return how a score came to be, in one line."""
     return (
-        f"lexical {part.lexical_relative:.3f} (absolute {part.lexical:.3f}) · dense {part.dense:.3f} · "
-        f"contiguity {part.contiguity:.3f} · recency x{part.recency:.3f} · salience x{part.salience:.3f}"
+        f"lexical {breakdown.lexical_relative:.3f} (absolute {breakdown.lexical:.3f}) · dense {breakdown.dense:.3f} · "
+        f"contiguity {breakdown.contiguity:.3f} · recency x{breakdown.recency:.3f} · salience x{breakdown.salience:.3f}"
     )
 
 
@@ -49,24 +49,24 @@ def memory_lines(memory: Memory) -> Iterator[str]:
     facts += [f"{key}={value}" for key, value in sorted(memory.labels.items())]
     yield memory.name
     yield f"    {' · '.join(facts)}"
-    yield from _text(memory.text)
+    yield from _text_lines(memory.text)
 
 
 def change_lines(change: Change) -> Iterator[str]:
     """Yield a change: when, what, which memory, and its text where it came along."""
     yield f"{change.change_time:%Y-%m-%d %H:%M:%S} {change.type.name} {change.name} revision {change.revision}"
     if change.memory is not None:
-        yield from _text(change.memory.text)
+        yield from _text_lines(change.memory.text)
 
 
 def json_line(value: object) -> str:
     """Return a value of the client as one line of JSON: times by ISO 8601, spans in seconds, enumerations by name."""
-    return json.dumps(_plain(value), ensure_ascii=False)
+    return json.dumps(_to_json(value), ensure_ascii=False)
 
 
-def _plain(value: object) -> object:
+def _to_json(value: object) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: _to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
     match value:
         case Enum():
             return value.name
@@ -75,9 +75,9 @@ def _plain(value: object) -> object:
         case timedelta():
             return value.total_seconds()
         case Mapping():
-            return {key: _plain(item) for key, item in value.items()}
+            return {key: _to_json(item) for key, item in value.items()}
         case tuple():
-            return [_plain(item) for item in value]
+            return [_to_json(item) for item in value]
         case _:
             return value
 
@@ -86,24 +86,24 @@ def namespace_lines(namespace: Namespace) -> Iterator[str]:
     """Yield a namespace: its name, how it remembers, and what it holds."""
     yield namespace.name
     if namespace.display_name:
-        yield from _text(namespace.display_name)
+        yield from _text_lines(namespace.display_name)
     facts = [f"language {namespace.language}", f"encoder {namespace.encoder}"]
     if namespace.recency_half_life is not None:
         facts.append(f"recency halves in {namespace.recency_half_life}")
     if namespace.default_ttl is not None:
         facts.append(f"memories expire after {namespace.default_ttl}")
     yield f"    {' · '.join(facts)}"
-    if (held := namespace.statistics) is not None:
+    if (statistics := namespace.statistics) is not None:
         yield (
-            f"    memories {held.memory_count} · bytes {held.text_bytes} · vectors {held.vector_count} · "
-            f"sessions {held.session_count} · terms {held.term_count}"
+            f"    memories {statistics.memory_count} · bytes {statistics.text_bytes} · vectors {statistics.vector_count} · "
+            f"sessions {statistics.session_count} · terms {statistics.term_count}"
         )
 
 
-def _text(text: str) -> list[str]:
+def _text_lines(text: str) -> list[str]:
     # A memory is somebody's words: whatever would speak to the terminal is shown as a replacement character.
-    shown = "".join(char if char.isprintable() or char.isspace() else "\ufffd" for char in text)
+    printable = "".join(char if char.isprintable() or char.isspace() else "\ufffd" for char in text)
     lines = textwrap.wrap(
-        shown, WIDTH, initial_indent="    ", subsequent_indent="    ", max_lines=LINES, placeholder=" …"
+        printable, WIDTH, initial_indent="    ", subsequent_indent="    ", max_lines=MAX_LINES, placeholder=" …"
     )
     return lines or ["    "]

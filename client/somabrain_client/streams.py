@@ -6,13 +6,13 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from somabrain.memory.v1 import memory_service_pb2 as pb
-from somabrain_client.connection import Connection, parent
-from somabrain_client.feed import Change, Checkpoint, ExportPage, read_event, read_page
+from somabrain_client.connection import BaseClient, namespace_name
+from somabrain_client.feed import Change, Checkpoint, ExportPage, event_from_proto, export_page_from_proto
 from somabrain_client.values import Filter
-from somabrain_client.wire import write_filter
+from somabrain_client.wire import filter_to_proto
 
 
-class Streams(Connection):
+class Streams(BaseClient):
     """The calls of MemoryService that stream."""
 
     async def watch(
@@ -23,14 +23,16 @@ class Streams(Connection):
         It resumes by itself where a server stops. Keep the last event's cursor to go on from in another process.
         From now on means from the first checkpoint, which comes at once.
         """
-        request = pb.WatchMemoriesRequest(parent=parent(namespace), cursor=cursor, include_memory=include_memory)
+        request = pb.WatchMemoriesRequest(
+            parent=namespace_name(namespace), cursor=cursor, include_memory=include_memory
+        )
 
         def resume(response: pb.WatchMemoriesResponse) -> None:
             request.cursor = response.cursor
 
         async with aclosing(self._transport.stream(self._memories.WatchMemories, request, resume)) as responses:
             async for response in responses:
-                yield read_event(response)
+                yield event_from_proto(response)
 
     async def export(
         self, namespace: str, *, where: Filter | None = None, include_vectors: bool = False, resume_token: str = ""
@@ -40,8 +42,8 @@ class Streams(Connection):
         What changes meanwhile is left out; a watch from a page's cursor tells of it.
         """
         request = pb.ExportMemoriesRequest(
-            parent=parent(namespace),
-            filter=write_filter(where),
+            parent=namespace_name(namespace),
+            filter=filter_to_proto(where),
             include_vectors=include_vectors,
             resume_token=resume_token,
         )
@@ -51,4 +53,4 @@ class Streams(Connection):
 
         async with aclosing(self._transport.stream(self._memories.ExportMemories, request, resume)) as responses:
             async for response in responses:
-                yield read_page(response)
+                yield export_page_from_proto(response)

@@ -14,7 +14,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
-from somabrain_client.connection import DEADLINE_S
+from somabrain_client.connection import DEFAULT_DEADLINE_S
 from somabrain_client.memory_client import MemoryClient
 from somabrain_client.retry import Attempts, RetryPolicy
 from somabrain_client.tls import Tls
@@ -50,20 +50,20 @@ def _iterating(
 
     @functools.wraps(method)
     def iterate(self: SyncMemoryClient, /, *args: P.args, **kwargs: P.kwargs) -> Generator[T, None, None]:
-        source = method(self._client, *args, **kwargs)
+        generator = method(self._client, *args, **kwargs)
 
-        async def following() -> T | _End:
-            return await anext(source, _End.END)
+        async def next_item() -> T | _End:
+            return await anext(generator, _End.END)
 
-        async def leave() -> None:
-            await source.aclose()
+        async def close_generator() -> None:
+            await generator.aclose()
 
         try:
-            while (item := self._run(following())) is not _End.END:
+            while (item := self._run(next_item())) is not _End.END:
                 yield item
         finally:
             if not self._loop.is_closed():
-                self._run(leave())
+                self._run(close_generator())
 
     return iterate
 
@@ -79,7 +79,7 @@ class SyncMemoryClient:
         address: str,
         *,
         token: TokenSource | None = None,
-        deadline_s: float = DEADLINE_S,
+        deadline_s: float = DEFAULT_DEADLINE_S,
         retry: RetryPolicy | None = None,
         tls: Tls | None = None,
     ) -> None:

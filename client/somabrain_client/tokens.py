@@ -45,12 +45,12 @@ class ClientCredentials:
             ca_file: PEM bundle that signs the endpoint's certificate. None: the system's.
         """
         self._url = token_url
-        self._id = client_id
-        self._secret = client_secret
+        self._client_id = client_id
+        self._client_secret = client_secret
         self._scope = scope
         self._ca_file = ca_file
         self._token = ""
-        self._renew_at = self._ends_at = float("-inf")
+        self._renew_at = self._expires_at = float("-inf")
         self._lock = asyncio.Lock()
 
     async def __call__(self) -> str:
@@ -66,44 +66,49 @@ class ClientCredentials:
                 try:
                     await self._renew()
                 except TokenError:
-                    if time.monotonic() >= self._ends_at:
+                    if time.monotonic() >= self._expires_at:
                         raise
             return self._token
 
     def discard(self, token: str) -> None:
         """Do not use a token again that was refused, as one that was revoked is."""
         if token == self._token:
-            self._renew_at = self._ends_at = float("-inf")
+            self._renew_at = self._expires_at = float("-inf")
 
     async def _renew(self) -> None:
-        asked_at = time.monotonic()
-        answer = await asyncio.to_thread(self._fetch)
-        token, life_s = answer.get("access_token"), answer.get("expires_in", 0)
-        if not isinstance(token, str) or not isinstance(life_s, int | float):
+        requested_at = time.monotonic()
+        document = await asyncio.to_thread(self._fetch)
+        token, expires_in_s = document.get("access_token"), document.get("expires_in", 0)
+        if not isinstance(token, str) or not isinstance(expires_in_s, int | float):
             raise TokenError(f"The token endpoint {self._url} answered without an access_token.")
-        self._token = _checked(token, f"What the token endpoint {self._url} answered")
-        self._renew_at, self._ends_at = asked_at + life_s * self.RENEW_AT, asked_at + life_s
+        self._token = _validated(token, f"What the token endpoint {self._url} answered")
+        self._renew_at, self._expires_at = requested_at + expires_in_s * self.RENEW_AT, requested_at + expires_in_s
 
     def _fetch(self) -> dict[str, object]:
-        secret = self._secret.read_text().strip() if isinstance(self._secret, Path) else self._secret
-        pair = ":".join(urllib.parse.quote(part, safe="") for part in (self._id, secret))
+        secret = (
+            self._client_secret.read_text().strip() if isinstance(self._client_secret, Path) else self._client_secret
+        )
+        basic_credentials = ":".join(urllib.parse.quote(part, safe="") for part in (self._client_id, secret))
         form = {"grant_type": "client_credentials", **({"scope": self._scope} if self._scope else {})}
         request = urllib.request.Request(  # noqa: S310 - the caller names the endpoint
             self._url,
             urllib.parse.urlencode(form).encode(),
-            {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}", "Accept": "application/json"},
+            {
+                "Authorization": f"Basic {base64.b64encode(basic_credentials.encode()).decode()}",
+                "Accept": "application/json",
+            },
         )
-        trust = ssl.create_default_context(cafile=self._ca_file) if self._url.startswith("https:") else None
+        tls_context = ssl.create_default_context(cafile=self._ca_file) if self._url.startswith("https:") else None
         try:
-            with urllib.request.urlopen(request, timeout=self.TIMEOUT_S, context=trust) as response:  # noqa: S310
-                answer = json.load(response)
+            with urllib.request.urlopen(request, timeout=self.TIMEOUT_S, context=tls_context) as response:  # noqa: S310
+                document = json.load(response)
         except urllib.error.HTTPError as exc:
             raise TokenError(
-                f"The token endpoint {self._url} refused client {self._id} with status {exc.code}; check its secret."
+                f"The token endpoint {self._url} refused client {self._client_id} with status {exc.code}; check its secret."
             ) from exc
         except (OSError, ValueError) as exc:
             raise TokenError(f"The token endpoint {self._url} gave no answer that can be read.") from exc
-        return answer if isinstance(answer, dict) else {}
+        return document if isinstance(document, dict) else {}
 
 
 async def read_token(source: TokenSource) -> str:
@@ -114,18 +119,18 @@ async def read_token(source: TokenSource) -> str:
         OSError: its file cannot be read.
     """
     if isinstance(source, str):
-        return _checked(source, "The token given")
+        return _validated(source, "The token given")
     if isinstance(source, Path):
         text = await asyncio.to_thread(source.read_text, encoding="ascii", errors="replace")
-        return _checked(text.strip(), f"What {source} holds")
+        return _validated(text.strip(), f"What {source} holds")
     token = source()
-    return _checked(await token if inspect.isawaitable(token) else token, "What the callable returned")
+    return _validated(await token if inspect.isawaitable(token) else token, "What the callable returned")
 
 
-def _checked(token: str, what: str) -> str:
-    if not _TOKEN.fullmatch(token):
-        raise TokenError(f"{what} is no bearer token: letters, digits and -._~+/= alone, at least one.")
+def _validated(token: str, origin: str) -> str:
+    if not _TOKEN_PATTERN.fullmatch(token):
+        raise TokenError(f"{origin} is no bearer token: letters, digits and -._~+/= alone, at least one.")
     return token
 
 
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # RFC 6750, section 2.1
+_TOKEN_PATTERN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # RFC 6750, section 2.1

@@ -11,16 +11,16 @@ from typing import TypeVar
 import grpc
 import grpc.aio
 
-from somabrain_client.errors import explain, from_rpc
+from somabrain_client.errors import details_from_rpc, from_rpc
 from somabrain_client.retry import Attempts, RetryPolicy
 from somabrain_client.tls import Tls
 from somabrain_client.tokens import ClientCredentials, TokenSource, read_token
 
-Sent = TypeVar("Sent")
-Received = TypeVar("Received")
+Request = TypeVar("Request")
+Response = TypeVar("Response")
 
 # Every replica of a headless Service gets its share, and one that went is forgotten within a second.
-OPTIONS: tuple[tuple[str, int | str], ...] = (
+CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.lb_policy_name", "round_robin"),
     ("grpc.dns_min_time_between_resolutions_ms", 1_000),
     ("grpc.initial_reconnect_backoff_ms", 200),
@@ -32,13 +32,13 @@ OPTIONS: tuple[tuple[str, int | str], ...] = (
 
 # A server that stops answers CANCELLED to calls that arrive in that moment (grpc.aio; 51 of 11,000 when measured).
 # A cancellation of our own raises asyncio.CancelledError and never comes here.
-NOBODY_ANSWERED = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
+RETRYABLE_CODES = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 
 
 def target(address: str) -> str:
     """Return the gRPC target of `host:port`: all its addresses by DNS; a full target is left as it is."""
-    full = "://" in address or address.startswith(("unix:", "ipv4:", "ipv6:"))
-    return address if full else f"dns:///{address}"
+    is_full_target = "://" in address or address.startswith(("unix:", "ipv4:", "ipv6:"))
+    return address if is_full_target else f"dns:///{address}"
 
 
 class Transport:
@@ -53,9 +53,9 @@ class Transport:
         tls: Tls | None,
     ) -> None:
         if tls is None:
-            self.channel = grpc.aio.insecure_channel(target(address), options=OPTIONS)
+            self.channel = grpc.aio.insecure_channel(target(address), options=CHANNEL_OPTIONS)
         else:
-            self.channel = grpc.aio.secure_channel(target(address), tls.credentials(), options=OPTIONS)
+            self.channel = grpc.aio.secure_channel(target(address), tls.credentials(), options=CHANNEL_OPTIONS)
         self.attempts = Attempts()
         self._token = token
         self._deadline_s = deadline_s
@@ -65,40 +65,40 @@ class Transport:
         """Close the channel."""
         await self.channel.close()
 
-    async def call(self, method: grpc.aio.UnaryUnaryMultiCallable[Sent, Received], request: Sent) -> Received:
+    async def call(self, method: grpc.aio.UnaryUnaryMultiCallable[Request, Response], request: Request) -> Response:
         """Call, and call again while nobody is there and time remains.
 
         Raises:
             CallError: it failed for good.
         """
         self.attempts.calls += 1
-        ends_at = time.monotonic() + self._deadline_s
-        attempt, renewed = 1, False
+        deadline = time.monotonic() + self._deadline_s
+        attempt, token_refreshed = 1, False
         while True:
             self.attempts.attempts += 1
             metadata = await self._metadata()
             try:
-                return await method(request, timeout=max(ends_at - time.monotonic(), 0.001), metadata=metadata)
+                return await method(request, timeout=max(deadline - time.monotonic(), 0.001), metadata=metadata)
             except grpc.aio.AioRpcError as exc:
-                if exc.code() is grpc.StatusCode.UNAUTHENTICATED and not renewed:
-                    renewed = True
-                    if await self._renewed(metadata):
+                if exc.code() is grpc.StatusCode.UNAUTHENTICATED and not token_refreshed:
+                    token_refreshed = True
+                    if await self._refresh_token(metadata):
                         continue
-                if exc.code() not in NOBODY_ANSWERED:
+                if exc.code() not in RETRYABLE_CODES:
                     raise from_rpc(exc) from exc
                 self.attempts.unavailable += 1
-                wait_s = self._retry.backoff_s(attempt, random.random(), explain(exc).retry_after_s)  # noqa: S311
-                if attempt >= self._retry.max_attempts or time.monotonic() + wait_s >= ends_at:
+                delay_s = self._retry.backoff_s(attempt, random.random(), details_from_rpc(exc).retry_after_s)  # noqa: S311
+                if attempt >= self._retry.max_attempts or time.monotonic() + delay_s >= deadline:
                     raise from_rpc(exc) from exc
-            await asyncio.sleep(wait_s)
+            await asyncio.sleep(delay_s)
             attempt += 1
 
     async def stream(
         self,
-        method: grpc.aio.UnaryStreamMultiCallable[Sent, Received],
-        request: Sent,
-        resume: Callable[[Received], None],
-    ) -> AsyncGenerator[Received, None]:
+        method: grpc.aio.UnaryStreamMultiCallable[Request, Response],
+        request: Request,
+        resume: Callable[[Response], None],
+    ) -> AsyncGenerator[Response, None]:
         """Yield what a stream brings, and begin it again where it broke off.
 
         Broken off is what nobody answers any longer, and what ended because its token did: the next attempt carries
@@ -116,32 +116,32 @@ class Transport:
         attempt = 1
         while True:
             self.attempts.attempts += 1
-            begun = False
+            has_responses = False
             metadata = await self._metadata()
             call = method(request, metadata=metadata)
             try:
                 async for response in call:
-                    begun, attempt = True, 1
+                    has_responses, attempt = True, 1
                     resume(response)
                     yield response
             except grpc.aio.AioRpcError as exc:
-                unknown = exc.code() is grpc.StatusCode.UNAUTHENTICATED
-                ended = unknown and (await self._renewed(metadata) or begun)
-                if exc.code() not in NOBODY_ANSWERED and not ended:
+                unauthenticated = exc.code() is grpc.StatusCode.UNAUTHENTICATED
+                token_expired = unauthenticated and (await self._refresh_token(metadata) or has_responses)
+                if exc.code() not in RETRYABLE_CODES and not token_expired:
                     raise from_rpc(exc) from exc
-                self.attempts.unavailable += not ended
+                self.attempts.unavailable += not token_expired
                 if attempt >= self._retry.max_attempts:
                     raise from_rpc(exc) from exc
-                wait_s = self._retry.backoff_s(attempt, random.random(), explain(exc).retry_after_s)  # noqa: S311
+                delay_s = self._retry.backoff_s(attempt, random.random(), details_from_rpc(exc).retry_after_s)  # noqa: S311
             else:
                 return
             finally:
                 # Whoever stops iterating ends the call on the server too.
                 call.cancel()
-            await asyncio.sleep(wait_s)
+            await asyncio.sleep(delay_s)
             attempt += 1
 
-    async def _renewed(self, metadata: tuple[tuple[str, str], ...]) -> bool:
+    async def _refresh_token(self, metadata: tuple[tuple[str, str], ...]) -> bool:
         """Whether another token is there by now than the one that was refused."""
         if isinstance(self._token, ClientCredentials):
             self._token.discard(metadata[0][1].removeprefix("Bearer "))

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import Enum, IntEnum
 
 
-class Kind(IntEnum):
+class MemoryKind(IntEnum):
     """What sort of memory it is; it only filters."""
 
     EPISODIC = 1
@@ -22,7 +22,7 @@ class Memory:
 
     name: str
     text: str
-    kind: Kind
+    kind: MemoryKind
     session: str
     session_position: int | None
     subject: str
@@ -40,7 +40,7 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class MemoryDraft:
     """A text to be kept; what is left out has the contract's default.
 
     `vector` is the caller's own, of `encoder_id` (empty: the namespace's); without it the server makes one.
@@ -48,7 +48,7 @@ class Draft:
     """
 
     text: str
-    kind: Kind = Kind.EPISODIC
+    kind: MemoryKind = MemoryKind.EPISODIC
     session: str = ""
     session_position: int | None = None
     subject: str = ""
@@ -85,7 +85,7 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RecallResult:
     """Hits, best first. `degraded` empty: the answer is all it can be."""
 
     hits: tuple[Hit, ...]
@@ -97,13 +97,13 @@ class Answer:
     best_lexical: float
 
 
-class Unchanged(Enum):
+class Unset(Enum):
     """Says of a setting that it stays as it is, where None takes it away."""
 
-    UNCHANGED = "unchanged"
+    UNSET = "unchanged"
 
 
-UNCHANGED = Unchanged.UNCHANGED
+UNSET = Unset.UNSET
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class Filter:
     """Which memories are meant: every set field must hold; within a tuple any may."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
-    kinds: tuple[Kind, ...] = ()
+    kinds: tuple[MemoryKind, ...] = ()
     sessions: tuple[str, ...] = ()
     subjects: tuple[str, ...] = ()
     event_time_from: datetime | None = None

@@ -11,10 +11,20 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from somabrain.memory.v1 import memory_pb2, memory_service_pb2, namespace_service_pb2
-from somabrain_client.values import Answer, Breakdown, Draft, Filter, Hit, Kind, Memory, Namespace, NamespaceStatistics
+from somabrain_client.values import (
+    Breakdown,
+    Filter,
+    Hit,
+    Memory,
+    MemoryDraft,
+    MemoryKind,
+    Namespace,
+    NamespaceStatistics,
+    RecallResult,
+)
 
 
-def timestamp(value: datetime | None) -> Timestamp | None:
+def timestamp_to_proto(value: datetime | None) -> Timestamp | None:
     """Return the protobuf of an aware time."""
     if value is None:
         return None
@@ -23,7 +33,7 @@ def timestamp(value: datetime | None) -> Timestamp | None:
     return message
 
 
-def duration(value: timedelta | None) -> Duration | None:
+def duration_to_proto(value: timedelta | None) -> Duration | None:
     """Return the protobuf of a span."""
     if value is None:
         return None
@@ -32,24 +42,24 @@ def duration(value: timedelta | None) -> Duration | None:
     return message
 
 
-def write_filter(chosen: Filter | None) -> memory_pb2.MemoryFilter | None:
+def filter_to_proto(where: Filter | None) -> memory_pb2.MemoryFilter | None:
     """Return the protobuf of a filter."""
-    if chosen is None:
+    if where is None:
         return None
     return memory_pb2.MemoryFilter(
-        labels=chosen.labels,
-        kinds=[memory_pb2.MemoryKind.ValueType(kind.value) for kind in chosen.kinds],
-        sessions=chosen.sessions,
-        subjects=chosen.subjects,
-        event_time_from=timestamp(chosen.event_time_from),
-        event_time_until=timestamp(chosen.event_time_until),
-        create_time_from=timestamp(chosen.create_time_from),
-        create_time_until=timestamp(chosen.create_time_until),
-        pinned=chosen.pinned,
+        labels=where.labels,
+        kinds=[memory_pb2.MemoryKind.ValueType(kind.value) for kind in where.kinds],
+        sessions=where.sessions,
+        subjects=where.subjects,
+        event_time_from=timestamp_to_proto(where.event_time_from),
+        event_time_until=timestamp_to_proto(where.event_time_until),
+        create_time_from=timestamp_to_proto(where.create_time_from),
+        create_time_until=timestamp_to_proto(where.create_time_until),
+        pinned=where.pinned,
     )
 
 
-def write_draft(draft: Draft, parent: str) -> memory_service_pb2.RememberRequest:
+def draft_to_proto(draft: MemoryDraft, parent: str) -> memory_service_pb2.RememberRequest:
     """Return the protobuf of a text to be kept; one without a request id gets one."""
     return memory_service_pb2.RememberRequest(
         parent=parent,
@@ -60,10 +70,10 @@ def write_draft(draft: Draft, parent: str) -> memory_service_pb2.RememberRequest
             session_position=draft.session_position,
             subject=draft.subject,
             labels=draft.labels,
-            event_time=timestamp(draft.event_time),
+            event_time=timestamp_to_proto(draft.event_time),
             salience=draft.salience,
-            expire_time=timestamp(draft.expire_time),
-            ttl=duration(draft.ttl),
+            expire_time=timestamp_to_proto(draft.expire_time),
+            ttl=duration_to_proto(draft.ttl),
             pinned=draft.pinned,
         ),
         vector=(None if draft.vector is None else memory_pb2.Vector(values=draft.vector, encoder_id=draft.encoder_id)),
@@ -71,19 +81,19 @@ def write_draft(draft: Draft, parent: str) -> memory_service_pb2.RememberRequest
     )
 
 
-def read_draft(message: memory_service_pb2.RememberRequest) -> Draft:
+def draft_from_proto(message: memory_service_pb2.RememberRequest) -> MemoryDraft:
     """Return the text to be kept of its protobuf."""
     memory = message.memory
-    return Draft(
+    return MemoryDraft(
         text=memory.text,
-        kind=Kind(memory.kind or Kind.EPISODIC),
+        kind=MemoryKind(memory.kind or MemoryKind.EPISODIC),
         session=memory.session,
-        session_position=_optional(memory, "session_position"),
+        session_position=_read_optional(memory, "session_position"),
         subject=memory.subject,
         labels=dict(memory.labels),
-        event_time=_time(memory, "event_time") if memory.HasField("event_time") else None,
+        event_time=_read_timestamp(memory, "event_time") if memory.HasField("event_time") else None,
         salience=memory.salience if memory.HasField("salience") else None,
-        expire_time=_time(memory, "expire_time") if memory.HasField("expire_time") else None,
+        expire_time=_read_timestamp(memory, "expire_time") if memory.HasField("expire_time") else None,
         ttl=memory.ttl.ToTimedelta() if memory.HasField("ttl") else None,
         pinned=memory.pinned,
         vector=tuple(message.vector.values) if message.HasField("vector") else None,
@@ -92,7 +102,7 @@ def read_draft(message: memory_service_pb2.RememberRequest) -> Draft:
     )
 
 
-def write_memory(memory: Memory) -> memory_pb2.Memory:
+def memory_to_proto(memory: Memory) -> memory_pb2.Memory:
     """Return the protobuf of a memory."""
     return memory_pb2.Memory(
         name=memory.name,
@@ -102,45 +112,45 @@ def write_memory(memory: Memory) -> memory_pb2.Memory:
         session_position=memory.session_position,
         subject=memory.subject,
         labels=memory.labels,
-        event_time=timestamp(memory.event_time),
-        create_time=timestamp(memory.create_time),
-        update_time=timestamp(memory.update_time),
+        event_time=timestamp_to_proto(memory.event_time),
+        create_time=timestamp_to_proto(memory.create_time),
+        update_time=timestamp_to_proto(memory.update_time),
         salience=memory.salience,
-        expire_time=timestamp(memory.expire_time),
+        expire_time=timestamp_to_proto(memory.expire_time),
         pinned=memory.pinned,
         revision=memory.revision,
         etag=memory.etag,
     )
 
 
-_Times = Literal["event_time", "create_time", "update_time", "expire_time"]
+_TimestampField = Literal["event_time", "create_time", "update_time", "expire_time"]
 
 
-def _time(message: memory_pb2.Memory, name: _Times) -> datetime:
+def _read_timestamp(message: memory_pb2.Memory, name: _TimestampField) -> datetime:
     value: Timestamp = getattr(message, name)
     return value.ToDatetime(tzinfo=UTC)
 
 
-def _optional(message: Message, name: str) -> int | None:
+def _read_optional(message: Message, name: str) -> int | None:
     value: int | None = getattr(message, name) if message.HasField(name) else None
     return value
 
 
-def read_memory(message: memory_pb2.Memory, consistency_token: str = "") -> Memory:
+def memory_from_proto(message: memory_pb2.Memory, consistency_token: str = "") -> Memory:
     """Return a memory of its protobuf, and the token of the write that answered with it."""
     return Memory(
         name=message.name,
         text=message.text,
-        kind=Kind(message.kind),
+        kind=MemoryKind(message.kind),
         session=message.session,
-        session_position=_optional(message, "session_position"),
+        session_position=_read_optional(message, "session_position"),
         subject=message.subject,
         labels=dict(message.labels),
-        event_time=_time(message, "event_time"),
-        create_time=_time(message, "create_time"),
-        update_time=_time(message, "update_time"),
+        event_time=_read_timestamp(message, "event_time"),
+        create_time=_read_timestamp(message, "create_time"),
+        update_time=_read_timestamp(message, "update_time"),
         salience=message.salience,
-        expire_time=_time(message, "expire_time") if message.HasField("expire_time") else None,
+        expire_time=_read_timestamp(message, "expire_time") if message.HasField("expire_time") else None,
         pinned=message.pinned,
         revision=message.revision,
         etag=message.etag,
@@ -148,12 +158,14 @@ def read_memory(message: memory_pb2.Memory, consistency_token: str = "") -> Memo
     )
 
 
-def read_answer(message: memory_service_pb2.RecallResponse) -> Answer:
+def recall_result_from_proto(message: memory_service_pb2.RecallResponse) -> RecallResult:
     """Return an answer of its protobuf."""
-    return Answer(
+    return RecallResult(
         hits=tuple(
             Hit(
-                read_memory(hit.memory), hit.score, read_breakdown(hit.breakdown) if hit.HasField("breakdown") else None
+                memory_from_proto(hit.memory),
+                hit.score,
+                breakdown_from_proto(hit.breakdown) if hit.HasField("breakdown") else None,
             )
             for hit in message.hits
         ),
@@ -168,7 +180,7 @@ def read_answer(message: memory_service_pb2.RecallResponse) -> Answer:
     )
 
 
-def read_breakdown(message: memory_pb2.ScoreBreakdown) -> Breakdown:
+def breakdown_from_proto(message: memory_pb2.ScoreBreakdown) -> Breakdown:
     """Return a breakdown of its protobuf."""
     return Breakdown(
         lexical=message.lexical,
@@ -180,7 +192,7 @@ def read_breakdown(message: memory_pb2.ScoreBreakdown) -> Breakdown:
     )
 
 
-def read_namespace(message: namespace_service_pb2.Namespace) -> Namespace:
+def namespace_from_proto(message: namespace_service_pb2.Namespace) -> Namespace:
     """Return a namespace of its protobuf."""
     settings = message.settings
     return Namespace(
@@ -194,11 +206,11 @@ def read_namespace(message: namespace_service_pb2.Namespace) -> Namespace:
         version=message.version,
         epoch=message.epoch,
         etag=message.etag,
-        statistics=_read_statistics(message.statistics) if message.HasField("statistics") else None,
+        statistics=_statistics_from_proto(message.statistics) if message.HasField("statistics") else None,
     )
 
 
-def _read_statistics(message: namespace_service_pb2.NamespaceStatistics) -> NamespaceStatistics:
+def _statistics_from_proto(message: namespace_service_pb2.NamespaceStatistics) -> NamespaceStatistics:
     return NamespaceStatistics(
         memory_count=message.memory_count,
         text_bytes=message.text_bytes,

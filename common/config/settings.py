@@ -66,7 +66,7 @@ class TlsSettings(_Group):
     """Authorities of clients. Given: mutual TLS, and who has no certificate of theirs is refused in the handshake."""
 
     @model_validator(mode="after")
-    def _complete(self) -> TlsSettings:
+    def _check_complete(self) -> TlsSettings:
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file are given together or not at all; give both")
         if self.client_ca_file is not None and self.cert_file is None:
@@ -148,7 +148,7 @@ class IntrospectionSettings(_Group):
     """How long an answer may take; past it the caller is told UNAVAILABLE, and tries again."""
 
 
-class ReplicaSettings(_Group):
+class SearchIndexSettings(_Group):
     """Namespaces held in memory, so that Recall searches arrays and not tables."""
 
     budget_bytes: Annotated[int, Field(ge=0, le=2**40)] = 256 * 1024 * 1024
@@ -187,7 +187,7 @@ class EventsSettings(_Group):
     untold, which `somabrain_events_lost_total` counts and an event says once Kafka is back."""
 
     @model_validator(mode="after")
-    def _complete(self) -> EventsSettings:
+    def _check_complete(self) -> EventsSettings:
         for broker in self.brokers:
             host, _, port = broker.rpartition(":")
             if not host or not port.isdigit():
@@ -196,7 +196,7 @@ class EventsSettings(_Group):
             raise ValueError("sasl_username, sasl_password: are required by this security_protocol; set both")
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file, key_file: belong together; set both or none")
-        if not self.source.startswith("/") or any(sign.isspace() for sign in self.source):
+        if not self.source.startswith("/") or any(char.isspace() for char in self.source):
             raise ValueError("source: must begin with / and hold no space")
         return self
 
@@ -319,12 +319,14 @@ class EncoderSettings(_Group):
         return self.minilm or self.kind == MINILM
 
     @model_validator(mode="after")
-    def _ids_are_known_and_told_apart(self) -> EncoderSettings:
-        more: tuple[OnnxDirectory | EmbeddingsEndpoint | ClientEncoder, ...]
-        more = (*self.onnx, *self.endpoints, *self.client)
-        ids = [LEXICAL, MINILM, *(encoder.id for encoder in more)]
-        if twice := sorted({each for each in ids if ids.count(each) > 1}):
-            raise ValueError(f"has the id {twice[0]!r} twice; name each encoder once, and none like the image's own")
+    def _check_ids(self) -> EncoderSettings:
+        configured: tuple[OnnxDirectory | EmbeddingsEndpoint | ClientEncoder, ...]
+        configured = (*self.onnx, *self.endpoints, *self.client)
+        ids = [LEXICAL, MINILM, *(encoder.id for encoder in configured)]
+        if duplicates := sorted({each for each in ids if ids.count(each) > 1}):
+            raise ValueError(
+                f"has the id {duplicates[0]!r} twice; name each encoder once, and none like the image's own"
+            )
         if self.kind not in ids:
             raise ValueError(f"kind: must be one of {', '.join(ids)}")
         return self
@@ -461,7 +463,7 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     database: DatabaseSettings = DatabaseSettings()
     workers: WorkersSettings = WorkersSettings()
-    search_index: ReplicaSettings = ReplicaSettings()
+    search_index: SearchIndexSettings = SearchIndexSettings()
     events: EventsSettings = EventsSettings()
     auth: AuthSettings = AuthSettings()
     policy: PolicySettings = PolicySettings()
@@ -485,7 +487,7 @@ class Settings(BaseSettings):
         return init_settings, env_settings, NestedSecretsSettingsSource(file_secret_settings)
 
     @model_validator(mode="after")
-    def _policy_off_needs_auth_off(self) -> Settings:
+    def _check_policy_off_needs_auth_off(self) -> Settings:
         if not self.policy.enabled and self.auth.mode != "none":
             raise ValueError("policy.enabled: may be false only with auth.mode=none; leave it true")
         return self
@@ -493,20 +495,22 @@ class Settings(BaseSettings):
 
 def unknown_variables(names: Iterable[str]) -> list[str]:
     """Variables with our prefix that name no field, each with the nearest name that does."""
-    known = set(_variables(Settings, PREFIX))
-    unknown = sorted(name for name in names if name.upper().startswith(PREFIX) and name.upper() not in known)
+    valid = set(_variable_names(Settings, PREFIX))
+    unknown = sorted(name for name in names if name.upper().startswith(PREFIX) and name.upper() not in valid)
     return [
-        f"{name} (did you mean {near[0]}?)" if (near := difflib.get_close_matches(name.upper(), known, 1)) else name
+        f"{name} (did you mean {close_matches[0]}?)"
+        if (close_matches := difflib.get_close_matches(name.upper(), valid, 1))
+        else name
         for name in unknown
     ]
 
 
-def _variables(model: type[BaseModel], prefix: str) -> Iterator[str]:
+def _variable_names(model: type[BaseModel], prefix: str) -> Iterator[str]:
     """Every variable that sets a field of `model`, groups within it included."""
     for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, _Group):
-            yield from _variables(kind, f"{prefix}{name}{DELIMITER}")
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, _Group):
+            yield from _variable_names(annotation, f"{prefix}{name}{DELIMITER}")
         else:
             yield f"{prefix}{name}".upper()
 
@@ -518,16 +522,16 @@ def load() -> Settings:
         ConfigurationError: a value is out of its bounds, or a variable or file is unknown, given twice or cannot be
             read; says which, never its value.
     """
-    folders = [Path(each) for each in os.environ.get(f"{PREFIX}SECRETS_DIR", "").split(":") if each]
-    places = {"the environment": list(os.environ), **{str(folder): _files(folder) for folder in folders}}
-    if unknown := unknown_variables(name for names in places.values() for name in names):
+    folders = [Path(path) for path in os.environ.get(f"{PREFIX}SECRETS_DIR", "").split(":") if path]
+    sources = {"the environment": list(os.environ), **{str(folder): _file_names(folder) for folder in folders}}
+    if unknown := unknown_variables(name for names in sources.values() for name in names):
         raise ConfigurationError(f"No such setting: {', '.join(unknown)}. Remove or correct it.")
-    if twice := _twice(places):
-        raise ConfigurationError(f"A setting is given twice: {'; '.join(twice)}. Keep one.")
+    if duplicates := _duplicates(sources):
+        raise ConfigurationError(f"A setting is given twice: {'; '.join(duplicates)}. Keep one.")
     try:
         return Settings(_secrets_dir=folders)
     except ValidationError as exc:
-        raise ConfigurationError(f"The settings do not hold. {' '.join(map(_sentence, exc.errors()))}") from None
+        raise ConfigurationError(f"The settings do not hold. {' '.join(map(_describe, exc.errors()))}") from None
     except SettingsError as exc:
         # Its message names the group only. The one cause is a list that is not written as JSON.
         raise ConfigurationError(f'The settings do not hold: {exc}; write lists as JSON, such as ["a", "b"].') from None
@@ -535,30 +539,30 @@ def load() -> Settings:
         raise ConfigurationError("A file in secrets_dir is no UTF-8 text; keep other files elsewhere.") from None
 
 
-def _files(folder: Path) -> list[str]:
+def _file_names(folder: Path) -> list[str]:
     """Return the names of a folder's files."""
     try:
-        return sorted(each.name for each in folder.iterdir() if each.is_file())
+        return sorted(entry.name for entry in folder.iterdir() if entry.is_file())
     except OSError as exc:
         raise ConfigurationError(
             f"{PREFIX}SECRETS_DIR: {folder} cannot be read ({exc.strerror}); mount it, or correct the name."
         ) from None
 
 
-def _twice(places: Mapping[str, list[str]]) -> list[str]:
+def _duplicates(sources: Mapping[str, list[str]]) -> list[str]:
     """Return each setting that stands in more than one place, and where."""
-    found: dict[str, list[str]] = {}
-    for place, names in places.items():
+    sources_by_name: dict[str, list[str]] = {}
+    for source, names in sources.items():
         for name in {each.upper() for each in names if each.upper().startswith(PREFIX)}:
-            found.setdefault(name, []).append(place)
-    return [f"{name} in {' and '.join(each)}" for name, each in sorted(found.items()) if len(each) > 1]
+            sources_by_name.setdefault(name, []).append(source)
+    return [f"{name} in {' and '.join(each)}" for name, each in sorted(sources_by_name.items()) if len(each) > 1]
 
 
-def _sentence(error: ErrorDetails) -> str:
+def _describe(error: ErrorDetails) -> str:
     """What is wrong with one setting: the variable that sets it and its bound, never the value."""
     name = DELIMITER.join(str(part) for part in error["loc"]).upper()
-    said = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
-    return f"{PREFIX}{name}: {said}." if name else f"{said}."
+    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
+    return f"{PREFIX}{name}: {message}." if name else f"{message}."
 
 
 settings: Settings

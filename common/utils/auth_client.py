@@ -21,18 +21,25 @@ from typing import Protocol
 
 from common.config.settings import AuthSettings
 from common.errors import ConfigurationError, Unauthenticated
-from common.expiring import ExpiringCache
+from common.expiring import TTLCache
 from common.identity import ClaimReader, Identity
 from common.introspection import IntrospectionVerifier
 from common.jwks import KeySet
-from common.signed import SignatureVerifier
+from common.signed import JwtVerifier
 from common.single_flight import SingleFlight
-from common.verifier import Verifier
+from common.verifier import TokenVerifier
 
-__all__ = ["Authenticator", "Identity", "NoAuthenticator", "TokenAuthenticator", "authenticator", "is_loopback"]
+__all__ = [
+    "AnonymousAuthenticator",
+    "Authenticator",
+    "Identity",
+    "TokenAuthenticator",
+    "is_loopback",
+    "open_authenticator",
+]
 
 MAX_TOKEN_BYTES = 16_384
-MAX_KEPT = 10_000
+MAX_CACHED_TOKENS = 10_000
 
 
 class Authenticator(Protocol):
@@ -48,7 +55,7 @@ class Authenticator(Protocol):
         ...
 
 
-class NoAuthenticator:
+class AnonymousAuthenticator:
     """Everybody is one tenant. Only for loopback."""
 
     def __init__(self, tenant: str) -> None:
@@ -62,14 +69,14 @@ class NoAuthenticator:
 class TokenAuthenticator:
     """Tokens, checked by whoever can, and what was found out about them kept for a while."""
 
-    def __init__(self, auth: AuthSettings, verifier: Verifier) -> None:
+    def __init__(self, auth: AuthSettings, verifier: TokenVerifier) -> None:
         self._auth = auth
         self._verifier = verifier
-        self._reader = ClaimReader(auth)
+        self._claim_reader = ClaimReader(auth)
         # Two, so that made-up tokens push none of the good ones out.
-        self._known: ExpiringCache[bytes, Identity] = ExpiringCache(MAX_KEPT, time.monotonic)
-        self._refused: ExpiringCache[bytes, str] = ExpiringCache(MAX_KEPT, time.monotonic)
-        self._checking: SingleFlight[bytes, Identity] = SingleFlight()
+        self._identities: TTLCache[bytes, Identity] = TTLCache(MAX_CACHED_TOKENS, time.monotonic)
+        self._refusals: TTLCache[bytes, str] = TTLCache(MAX_CACHED_TOKENS, time.monotonic)
+        self._in_flight: SingleFlight[bytes, Identity] = SingleFlight()
 
     async def identify(self, token: str | None) -> Identity:
         """Return who carries `token`, from what is kept while its life lasts."""
@@ -78,23 +85,23 @@ class TokenAuthenticator:
         if len(token) > MAX_TOKEN_BYTES or not token.isascii():
             raise Unauthenticated("malformed")
         digest = hashlib.sha256(token.encode()).digest()
-        if (identity := self._known.get(digest)) is not None:
+        if (identity := self._identities.get(digest)) is not None:
             return identity
-        if (cause := self._refused.get(digest)) is not None:
+        if (cause := self._refusals.get(digest)) is not None:
             raise Unauthenticated(cause)
-        return await self._checking.run(digest, partial(self._check, token, digest))
+        return await self._in_flight.run(digest, partial(self._verify, token, digest))
 
-    async def _check(self, token: str, digest: bytes) -> Identity:
-        asked_at = time.monotonic()
+    async def _verify(self, token: str, digest: bytes) -> Identity:
+        started_at = time.monotonic()
         try:
             verified = await self._verifier.verify(token)
-            identity = self._reader.read(verified.claims)
+            identity = self._claim_reader.read(verified.claims)
         except Unauthenticated as exc:
-            self._refused.put(digest, exc.cause, asked_at + self._auth.refusal_cache_s)
+            self._refusals.put(digest, exc.cause, started_at + self._auth.refusal_cache_s)
             raise
         # By a clock that nobody sets back: only how long the token still lives is told by the clock on the wall.
-        ends_at = time.monotonic() + identity.expires_at - time.time()
-        self._known.put(digest, identity, min(verified.known_at + self._auth.cache_s, ends_at))
+        expires_at = time.monotonic() + identity.expires_at - time.time()
+        self._identities.put(digest, identity, min(verified.fetched_at + self._auth.cache_s, expires_at))
         return identity
 
 
@@ -109,7 +116,7 @@ def is_loopback(host: str) -> bool:
 
 
 @asynccontextmanager
-async def authenticator(auth: AuthSettings, host: str) -> AsyncIterator[Authenticator]:
+async def open_authenticator(auth: AuthSettings, host: str) -> AsyncIterator[Authenticator]:
     """Make the authenticator that the settings ask for, for a server that binds `host`.
 
     Raises:
@@ -122,10 +129,10 @@ async def authenticator(auth: AuthSettings, host: str) -> AsyncIterator[Authenti
                     f"auth.mode: `none` lets everybody in and needs loopback, but grpc.host is {host}; "
                     "set grpc.host to 127.0.0.1, or auth.mode to jwt or introspection."
                 )
-            yield NoAuthenticator(auth.anonymous_tenant)
+            yield AnonymousAuthenticator(auth.anonymous_tenant)
         case "jwt":
             async with KeySet(auth) as keys:
-                yield TokenAuthenticator(auth, SignatureVerifier(auth, keys))
+                yield TokenAuthenticator(auth, JwtVerifier(auth, keys))
         case "introspection":
             async with IntrospectionVerifier(auth) as verifier:
                 yield TokenAuthenticator(auth, verifier)

@@ -26,16 +26,16 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 from common.config.settings import CacheSettings
-from common.health import Check
-from common.redis_client import Client, connected
+from common.health import HealthCheck
+from common.redis_client import RedisClient, open_redis
 from common.single_flight import SingleFlight
 from common.utils.trace import span
 
-EVERY_S = 1.0
-FAILURES = 3
+PROBE_INTERVAL_S = 1.0
+FAILURE_THRESHOLD = 3
 
 # A Cluster's are not among the others.
-FAULTS = (RedisError, RedisClusterException, OSError, TimeoutError)
+REDIS_ERRORS = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 _log = structlog.get_logger(__name__)
 
@@ -43,11 +43,11 @@ T = TypeVar("T")
 Outcome = Literal["hit", "miss", "shared", "error", "skipped"]
 
 
-class Counters(NamedTuple):
+class CacheMetrics(NamedTuple):
     """What is counted. `asked`: by cache and `Outcome`; `saved_s`: seconds that hits spared, by cache."""
 
-    asked: Counter
-    saved_s: Counter
+    requests: Counter
+    saved_seconds: Counter
 
 
 class Codec(Protocol[T]):
@@ -57,7 +57,7 @@ class Codec(Protocol[T]):
         """Return the value as bytes."""
         ...
 
-    def decode(self, kept: bytes) -> T:
+    def decode(self, data: bytes) -> T:
         """Return what was encoded.
 
         Raises:
@@ -67,64 +67,64 @@ class Codec(Protocol[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Made(Generic[T]):
+class CacheEntry(Generic[T]):
     """A value, and until when it holds: seconds since 1970, infinite where only `ttl_s` ends it."""
 
     value: T
-    until_s: float
+    expires_at: float
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept(Generic[T]):
+class _Lookup(Generic[T]):
     """A value with what came with it; `cached`: Redis had it."""
 
-    made: Made[T]
+    entry: CacheEntry[T]
     cached: bool
 
 
 class Cache:
     """One Redis."""
 
-    def __init__(self, client: Client, settings: CacheSettings, counters: Counters) -> None:
+    def __init__(self, client: RedisClient, settings: CacheSettings, metrics: CacheMetrics) -> None:
         self._client = client
         self._timeout_s = settings.timeout_s
         self._ttl_s = settings.ttl_s
-        self._counters = counters
-        self._flights: SingleFlight[str, _Kept[Any]] = SingleFlight()
+        self._metrics = metrics
+        self._in_flight: SingleFlight[str, _Lookup[Any]] = SingleFlight()
         self._failures = 0
         self._refusal = ""
-        self._check = Check(False, "Redis has not been asked yet; everything is worked out anew.")
+        self._check = HealthCheck(False, "Redis has not been asked yet; everything is worked out anew.")
 
-    def found(self) -> Check:
+    def last_check(self) -> HealthCheck:
         """Return how Redis was found last."""
         return self._check
 
     async def watch(self) -> None:
         """Ask every second whether it answers, until cancelled."""
         while True:
-            await self.look()
-            await asyncio.sleep(EVERY_S)
+            await self.probe()
+            await asyncio.sleep(PROBE_INTERVAL_S)
 
-    async def look(self) -> None:
+    async def probe(self) -> None:
         """Ask now whether it answers."""
         started = time.monotonic()
         try:
-            async with asyncio.timeout(EVERY_S):
+            async with asyncio.timeout(PROBE_INTERVAL_S):
                 await self._client.ping()
-        except FAULTS as exc:
-            self._lost(exc)
+        except REDIS_ERRORS as exc:
+            self._mark_unavailable(exc)
             return
         latency_s = time.monotonic() - started
         if latency_s > self._timeout_s:
-            self._lost(TimeoutError(f"it took {latency_s * 1000:.0f} ms to answer"))
+            self._mark_unavailable(TimeoutError(f"it took {latency_s * 1000:.0f} ms to answer"))
             return
         if not self._check.ok:
             _log.info("redis answers", latency_ms=round(latency_s * 1000, 3))
         self._failures = 0
-        self._check = Check(True, "Redis answers.", latency_s)
+        self._check = HealthCheck(True, "Redis answers.", latency_s)
 
-    async def through(
-        self, cache: str, key: str, codec: Codec[T], now_s: float, make: Callable[[], Awaitable[Made[T]]]
+    async def get_or_compute(
+        self, cache: str, key: str, codec: Codec[T], now_s: float, compute: Callable[[], Awaitable[CacheEntry[T]]]
     ) -> tuple[T, bool]:
         """Return the value of a key, from Redis or else made, and whether it came from Redis.
 
@@ -137,40 +137,40 @@ class Cache:
         """
         leading = False
 
-        async def lead() -> _Kept[T]:
+        async def compute_once() -> _Lookup[T]:
             nonlocal leading
             leading = True
-            return await self._lead(cache, key, codec, now_s, make)
+            return await self._compute(cache, key, codec, now_s, compute)
 
-        found: _Kept[T] = await self._flights.run(key, lead)
+        lookup: _Lookup[T] = await self._in_flight.run(key, compute_once)
         if not leading:
-            self._counters.asked.labels(cache, "shared").inc()
-            if now_s >= found.made.until_s:
-                return (await make()).value, False
-        return found.made.value, found.cached and leading
+            self._metrics.requests.labels(cache, "shared").inc()
+            if now_s >= lookup.entry.expires_at:
+                return (await compute()).value, False
+        return lookup.entry.value, lookup.cached and leading
 
-    async def _lead(
-        self, cache: str, key: str, codec: Codec[T], now_s: float, make: Callable[[], Awaitable[Made[T]]]
-    ) -> _Kept[T]:
+    async def _compute(
+        self, cache: str, key: str, codec: Codec[T], now_s: float, compute: Callable[[], Awaitable[CacheEntry[T]]]
+    ) -> _Lookup[T]:
         started = time.perf_counter()
         outcome, value = await self._get(key)
-        if value is not None and (read := _unwrap(key, value)) and now_s < read.until_s:
+        if value is not None and (stored := _unpack(key, value)) and now_s < stored.expires_at:
             try:
-                made = Made(codec.decode(read.payload), read.until_s)
+                entry = CacheEntry(codec.decode(stored.payload), stored.expires_at)
             except ValueError:
                 outcome = "error"
             else:
-                self._counters.asked.labels(cache, "hit").inc()
-                self._counters.saved_s.labels(cache).inc(max(0.0, read.cost_s - (time.perf_counter() - started)))
-                return _Kept(made, cached=True)
-        self._counters.asked.labels(cache, outcome).inc()
+                self._metrics.requests.labels(cache, "hit").inc()
+                self._metrics.saved_seconds.labels(cache).inc(max(0.0, stored.cost_s - (time.perf_counter() - started)))
+                return _Lookup(entry, cached=True)
+        self._metrics.requests.labels(cache, outcome).inc()
         started = time.perf_counter()
-        made = await make()
+        entry = await compute()
         cost_s = time.perf_counter() - started
-        lasts_s = min(self._ttl_s, made.until_s - now_s)
-        if lasts_s >= 0.001:
-            await self._put(key, _wrap(key, made.until_s, cost_s, codec.encode(made.value)), lasts_s)
-        return _Kept(made, cached=False)
+        ttl_s = min(self._ttl_s, entry.expires_at - now_s)
+        if ttl_s >= 0.001:
+            await self._put(key, _pack(key, entry.expires_at, cost_s, codec.encode(entry.value)), ttl_s)
+        return _Lookup(entry, cached=False)
 
     async def _get(self, key: str) -> tuple[Outcome, bytes | None]:
         if not self._check.ok:
@@ -179,25 +179,25 @@ class Cache:
             with span("cache.get", SpanKind.CLIENT):
                 async with asyncio.timeout(self._timeout_s):
                     value = cast("bytes | None", await self._client.get(key))
-        except FAULTS as exc:
-            self._failed(exc)
+        except REDIS_ERRORS as exc:
+            self._on_failure(exc)
             return "error", None
         self._failures = 0
         return "miss", value
 
-    async def _put(self, key: str, value: bytes, lasts_s: float) -> None:
+    async def _put(self, key: str, value: bytes, ttl_s: float) -> None:
         if not self._check.ok:
             return
         try:
             with span("cache.set", SpanKind.CLIENT):
                 async with asyncio.timeout(self._timeout_s):
-                    await self._client.set(key, value, px=int(lasts_s * 1000))
-        except FAULTS as exc:
-            self._failed(exc)
+                    await self._client.set(key, value, px=int(ttl_s * 1000))
+        except REDIS_ERRORS as exc:
+            self._on_failure(exc)
         else:
             self._failures, self._refusal = 0, ""
 
-    def _failed(self, exc: BaseException) -> None:
+    def _on_failure(self, exc: BaseException) -> None:
         if isinstance(exc, ResponseError) and not isinstance(exc, RedisConnectionError):
             # It answers, and refuses: full, or a replica. Said once, until it takes something again.
             if self._refusal != (refusal := f"{type(exc).__name__}: {exc}"):
@@ -205,15 +205,15 @@ class Cache:
                 _log.warning("redis refuses", reason=refusal)
             return
         self._failures += 1
-        if self._failures >= FAILURES:
-            self._lost(exc)
+        if self._failures >= FAILURE_THRESHOLD:
+            self._mark_unavailable(exc)
 
-    def _lost(self, exc: BaseException) -> None:
-        said = str(exc) or f"no answer within {self._timeout_s * 1000:.0f} ms"
-        check = Check(False, f"Redis does not answer ({said}); everything is worked out anew until it does.")
+    def _mark_unavailable(self, exc: BaseException) -> None:
+        detail = str(exc) or f"no answer within {self._timeout_s * 1000:.0f} ms"
+        check = HealthCheck(False, f"Redis does not answer ({detail}); everything is worked out anew until it does.")
         if self._check.ok or self._failures == 0:
             _log.warning("redis is lost", reason=check.reason)
-        self._failures = max(self._failures, FAILURES)
+        self._failures = max(self._failures, FAILURE_THRESHOLD)
         self._check = check
 
 
@@ -221,24 +221,24 @@ _HEADER = struct.Struct("<dd")
 _DIGEST_BYTES = 8
 
 
-class _Read(NamedTuple):
-    until_s: float
+class _StoredValue(NamedTuple):
+    expires_at: float
     cost_s: float
     payload: bytes
 
 
-def _wrap(key: str, until_s: float, cost_s: float, payload: bytes) -> bytes:
-    body = _HEADER.pack(until_s, cost_s) + payload
+def _pack(key: str, expires_at: float, cost_s: float, payload: bytes) -> bytes:
+    body = _HEADER.pack(expires_at, cost_s) + payload
     return _digest(key, body) + body
 
 
-def _unwrap(key: str, value: bytes) -> _Read | None:
+def _unpack(key: str, value: bytes) -> _StoredValue | None:
     """Return what was wrapped; None: it was not, under this key."""
     digest, body = value[:_DIGEST_BYTES], value[_DIGEST_BYTES:]
     if len(body) < _HEADER.size or digest != _digest(key, body):
         return None
-    until_s, cost_s = _HEADER.unpack_from(body)
-    return _Read(until_s, cost_s, body[_HEADER.size :])
+    expires_at, cost_s = _HEADER.unpack_from(body)
+    return _StoredValue(expires_at, cost_s, body[_HEADER.size :])
 
 
 def _digest(key: str, body: bytes) -> bytes:
@@ -246,7 +246,7 @@ def _digest(key: str, body: bytes) -> bytes:
 
 
 @asynccontextmanager
-async def open_cache(settings: CacheSettings, counters: Counters) -> AsyncIterator[Cache | None]:
+async def open_cache(settings: CacheSettings, metrics: CacheMetrics) -> AsyncIterator[Cache | None]:
     """Open Redis as the settings say; None: they name none. It opens without a Redis, and connects on first use.
 
     Raises:
@@ -255,7 +255,7 @@ async def open_cache(settings: CacheSettings, counters: Counters) -> AsyncIterat
     if settings.url is None:
         yield None
         return
-    async with connected(settings) as client:
-        cache = Cache(client, settings, counters)
-        await cache.look()
+    async with open_redis(settings) as client:
+        cache = Cache(client, settings, metrics)
+        await cache.probe()
         yield cache

@@ -28,20 +28,20 @@ import structlog
 
 from common.config.settings import FlagSettings
 from common.errors import Unavailable
-from common.health import Check
+from common.health import HealthCheck
 from common.tls import client_context
 
-SESSION_S = 10.0
-RETRY_S = (0.1, 1.0)
+RESYNC_PERIOD_S = 10.0
+BACKOFF_S = (0.1, 1.0)
 """Least and most between attempts."""
-ATTEMPTS_TO_NAME = 3
+MAX_REPORTED_FAILURES = 3
 MAX_LINE_BYTES = 8 * 1024 * 1024
 UNAUTHENTICATED = 16
 """gRPC's code; the gateway passes it on."""
 
 _log = structlog.get_logger(__name__)
 
-Answer = dict[str, Any]
+GatewayResponse = dict[str, Any]
 """An answer of the gateway: keys and values in base64, 64-bit numbers as text, what is zero left out."""
 
 
@@ -52,7 +52,7 @@ class EtcdUnavailable(Unavailable):
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class RangeResult:
     """All keys under a prefix, as of a revision."""
 
     values: Mapping[str, str]
@@ -60,7 +60,7 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class KeyChange:
     """A key's new value; None: it was deleted."""
 
     key: str
@@ -77,8 +77,8 @@ class EtcdClient:
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> EtcdClient:
-        chosen = self._settings
-        context = client_context("flags", chosen.ca_file, chosen.cert_file, chosen.key_file)
+        settings = self._settings
+        context = client_context("flags", settings.ca_file, settings.cert_file, settings.key_file)
         # A request every ten seconds: a connection of its own each costs little and is never one that has died.
         self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context, force_close=True))
         return self
@@ -89,15 +89,15 @@ class EtcdClient:
         if self._http is not None:
             await self._http.close()
 
-    async def read(self, prefix: str) -> Listing:
+    async def get_prefix(self, prefix: str) -> RangeResult:
         """Return what is under a prefix now, as a majority of the members agrees on.
 
         Raises:
             EtcdUnavailable: no member answers.
         """
-        answer = await self._ask("/v3/kv/range", _range(prefix))
-        values = {_text(pair["key"]): _text(pair.get("value", "")) for pair in answer.get("kvs", ())}
-        return Listing(values, int(answer["header"]["revision"]))
+        response = await self._request("/v3/kv/range", _range(prefix))
+        values = {_decode(pair["key"]): _decode(pair.get("value", "")) for pair in response.get("kvs", ())}
+        return RangeResult(values, int(response["header"]["revision"]))
 
     async def get(self, key: str) -> str | None:
         """Return a key's value; None: it has none.
@@ -105,8 +105,8 @@ class EtcdClient:
         Raises:
             EtcdUnavailable: no member answers.
         """
-        answer = await self._ask("/v3/kv/range", {"key": _base64(key)})
-        return next((_text(pair.get("value", "")) for pair in answer.get("kvs", ())), None)
+        response = await self._request("/v3/kv/range", {"key": _encode(key)})
+        return next((_decode(pair.get("value", "")) for pair in response.get("kvs", ())), None)
 
     async def put(self, key: str, value: str) -> str | None:
         """Set a key, and return the value that it had; None: it had none.
@@ -114,9 +114,9 @@ class EtcdClient:
         Raises:
             EtcdUnavailable: no member answers; it may be set all the same.
         """
-        body = {"key": _base64(key), "value": _base64(value), "prev_kv": True}
-        answer = await self._ask("/v3/kv/put", body)
-        return _text(answer["prev_kv"].get("value", "")) if "prev_kv" in answer else None
+        body = {"key": _encode(key), "value": _encode(value), "prev_kv": True}
+        response = await self._request("/v3/kv/put", body)
+        return _decode(response["prev_kv"].get("value", "")) if "prev_kv" in response else None
 
     async def delete(self, key: str) -> str | None:
         """Delete a key, and return the value that it had; None: it had none.
@@ -124,10 +124,10 @@ class EtcdClient:
         Raises:
             EtcdUnavailable: no member answers; it may be deleted all the same.
         """
-        answer = await self._ask("/v3/kv/deleterange", {"key": _base64(key), "prev_kv": True})
-        return next((_text(pair.get("value", "")) for pair in answer.get("prev_kvs", ())), None)
+        response = await self._request("/v3/kv/deleterange", {"key": _encode(key), "prev_kv": True})
+        return next((_decode(pair.get("value", "")) for pair in response.get("prev_kvs", ())), None)
 
-    async def watch(self, prefix: str, revision: int) -> AsyncGenerator[list[Change], None]:
+    async def watch(self, prefix: str, revision: int) -> AsyncGenerator[list[KeyChange], None]:
         """Tell the changes under a prefix from a revision on, until the member ends it: then list again.
 
         Raises:
@@ -139,8 +139,8 @@ class EtcdClient:
             async with self._session.post(
                 f"{self._endpoints[0]}/v3/watch", json=request, headers=self._headers(), timeout=timeout
             ) as response:
-                await _check(response)
-                async with aclosing(_lines(response)) as lines:
+                await _raise_for_status(response)
+                async with aclosing(_json_lines(response)) as lines:
                     async for line in lines:
                         result = line.get("result", {})
                         if "error" in line or result.get("canceled"):
@@ -148,8 +148,8 @@ class EtcdClient:
                             return
                         if changes := [_change(event) for event in result.get("events", ())]:
                             yield changes
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, _Refused) as exc:
-            raise EtcdUnavailable(f"etcd at {self._endpoints[0]} does not answer: {_said(exc)}.") from exc
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, _GatewayError) as exc:
+            raise EtcdUnavailable(f"etcd at {self._endpoints[0]} does not answer: {_describe(exc)}.") from exc
 
     @property
     def _session(self) -> aiohttp.ClientSession:
@@ -160,24 +160,24 @@ class EtcdClient:
     def _headers(self) -> dict[str, str]:
         return {} if self._token is None else {"Authorization": self._token}
 
-    async def _ask(self, path: str, body: Mapping[str, object]) -> Answer:
+    async def _request(self, path: str, body: Mapping[str, object]) -> GatewayResponse:
         """Ask each member once, from the last that answered on."""
         failures = []
         for _ in range(len(self._endpoints)):
             try:
-                return await self._ask_member(path, body)
-            except (aiohttp.ClientError, TimeoutError, OSError, ValueError, _Refused) as exc:
-                failures.append((exc, f"{self._endpoints[0]}: {_said(exc)}"))
+                return await self._request_member(path, body)
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError, _GatewayError) as exc:
+                failures.append((exc, f"{self._endpoints[0]}: {_describe(exc)}"))
                 self._endpoints.append(self._endpoints.pop(0))
-        told = "; ".join(said for _, said in failures[:ATTEMPTS_TO_NAME])
-        raise EtcdUnavailable(f"etcd does not answer ({told}).") from failures[-1][0]
+        reasons = "; ".join(reason for _, reason in failures[:MAX_REPORTED_FAILURES])
+        raise EtcdUnavailable(f"etcd does not answer ({reasons}).") from failures[-1][0]
 
-    async def _ask_member(self, path: str, body: Mapping[str, object]) -> Answer:
+    async def _request_member(self, path: str, body: Mapping[str, object]) -> GatewayResponse:
         if self._settings.username is not None and self._token is None:
             await self._authenticate()
         try:
             return await self._post(path, body)
-        except _Refused as exc:
+        except _GatewayError as exc:
             if exc.code != UNAUTHENTICATED or self._settings.username is None:
                 raise
         # The token ended, or the member was restarted and knows none of before.
@@ -187,20 +187,20 @@ class EtcdClient:
     async def _authenticate(self) -> None:
         self._token = None
         password = self._settings.password
-        named = {"name": self._settings.username, "password": password.get_secret_value() if password else ""}
-        answer = await self._post("/v3/auth/authenticate", named)
-        self._token = str(answer["token"])
+        credentials = {"name": self._settings.username, "password": password.get_secret_value() if password else ""}
+        response = await self._post("/v3/auth/authenticate", credentials)
+        self._token = str(response["token"])
 
-    async def _post(self, path: str, body: Mapping[str, object]) -> Answer:
+    async def _post(self, path: str, body: Mapping[str, object]) -> GatewayResponse:
         timeout = aiohttp.ClientTimeout(total=self._settings.timeout_s)
         url = f"{self._endpoints[0]}{path}"
         async with self._session.post(url, json=body, headers=self._headers(), timeout=timeout) as response:
-            await _check(response)
-            answer: Answer = await response.json(content_type=None)
-            return answer
+            await _raise_for_status(response)
+            document: GatewayResponse = await response.json(content_type=None)
+            return document
 
 
-class EtcdFollower:
+class PrefixWatcher:
     """The keys under a prefix, kept as they are in etcd; `on_change` is told all of them whenever one changed."""
 
     def __init__(self, client: EtcdClient, prefix: str, on_change: Callable[[Mapping[str, str]], None]) -> None:
@@ -208,65 +208,68 @@ class EtcdFollower:
         self._prefix = prefix
         self._on_change = on_change
         self._values: dict[str, str] | None = None
-        self.check = Check(False, "etcd has not been asked yet.")
+        self.check = HealthCheck(False, "etcd has not been asked yet.")
         """How etcd was found last."""
 
-    async def follow(self) -> None:
+    async def run(self) -> None:
         """Follow, until cancelled."""
-        hurried = 0
+        short_watches = 0
         while True:
             started = time.monotonic()
-            revision = await self.read()
+            revision = await self.relist()
             if revision is not None:
                 await self._watch(revision + 1)
             # A member that ends each watch at once is not asked without pause, and one that is back is soon found.
-            hurried = 0 if time.monotonic() - started > RETRY_S[1] else hurried + 1
-            pause_s = min(RETRY_S[1], RETRY_S[0] * 2**hurried) if hurried else 0
-            await asyncio.sleep(pause_s * (0.5 + secrets.randbelow(1000) / 2000))
+            short_watches = 0 if time.monotonic() - started > BACKOFF_S[1] else short_watches + 1
+            delay_s = min(BACKOFF_S[1], BACKOFF_S[0] * 2**short_watches) if short_watches else 0
+            await asyncio.sleep(delay_s * (0.5 + secrets.randbelow(1000) / 2000))
 
-    async def read(self) -> int | None:
+    async def relist(self) -> int | None:
         """Read all keys now, and return as of which revision; None: etcd is lost, and what was last known holds."""
         started = time.monotonic()
         try:
-            listing = await self._client.read(self._prefix)
+            result = await self._client.get_prefix(self._prefix)
         except EtcdUnavailable as exc:
-            self._lost(exc)
+            self._mark_unavailable(exc)
             return None
         if not self.check.ok:
-            _log.info("etcd answers", keys=len(listing.values))
-        self.check = Check(True, "etcd answers, and its keys are watched.", time.monotonic() - started)
-        self._become(dict(listing.values))
-        return listing.revision
+            _log.info("etcd answers", keys=len(result.values))
+        self.check = HealthCheck(True, "etcd answers, and its keys are watched.", time.monotonic() - started)
+        self._apply(dict(result.values))
+        return result.revision
 
     async def _watch(self, revision: int) -> None:
         """Watch until it is time to read again, or the watch ends by itself."""
         try:
-            async with asyncio.timeout(SESSION_S), aclosing(self._client.watch(self._prefix, revision)) as watched:
-                async for changes in watched:
+            async with (
+                asyncio.timeout(RESYNC_PERIOD_S),
+                aclosing(self._client.watch(self._prefix, revision)) as batches,
+            ):
+                async for changes in batches:
                     values = dict(self._values or {})
                     for change in changes:
                         if change.value is None:
                             values.pop(change.key, None)
                         else:
                             values[change.key] = change.value
-                    self._become(values)
+                    self._apply(values)
         except (TimeoutError, EtcdUnavailable):
             return  # the next reading finds out
 
-    def _become(self, values: dict[str, str]) -> None:
+    def _apply(self, values: dict[str, str]) -> None:
         if values != self._values:
             self._values = values
             self._on_change(values)
 
-    def _lost(self, exc: EtcdUnavailable) -> None:
-        held = "the defaults hold, for it was never read" if self._values is None else "the last known values hold"
-        check = Check(False, f"{exc.message.removesuffix('.')}; {held}.")
+    def _mark_unavailable(self, exc: EtcdUnavailable) -> None:
+        fallback = "the defaults hold, for it was never read" if self._values is None else "the last known values hold"
+        check = HealthCheck(False, f"{exc.message.removesuffix('.')}; {fallback}.")
         if self.check.ok or self.check.reason != check.reason:
             _log.warning("etcd is lost", reason=check.reason)
         self.check = check
 
 
-class _Refused(Exception):
+class _GatewayError(Exception):
     """A member's answer is an error."""
 
     def __init__(self, code: int, message: str) -> None:
@@ -274,51 +277,51 @@ class _Refused(Exception):
         self.code = code
 
 
-async def _check(response: aiohttp.ClientResponse) -> None:
+async def _raise_for_status(response: aiohttp.ClientResponse) -> None:
     if response.status == HTTPStatus.OK:
         return
     try:
-        answer = await response.json(content_type=None)
-        refused = _Refused(int(answer["code"]), str(answer.get("message") or answer.get("error")))
+        document = await response.json(content_type=None)
+        error = _GatewayError(int(document["code"]), str(document.get("message") or document.get("error")))
     except (ValueError, KeyError, TypeError, AttributeError):
-        refused = _Refused(-1, f"HTTP status {response.status}")
-    raise refused
+        error = _GatewayError(-1, f"HTTP status {response.status}")
+    raise error
 
 
-async def _lines(response: aiohttp.ClientResponse) -> AsyncGenerator[Answer, None]:
+async def _json_lines(response: aiohttp.ClientResponse) -> AsyncGenerator[GatewayResponse, None]:
     """Yield each line of the stream as JSON."""
-    rest = b""
+    remainder = b""
     async for chunk in response.content.iter_any():
-        *lines, rest = (rest + chunk).split(b"\n")
+        *lines, remainder = (remainder + chunk).split(b"\n")
         for line in lines:
             if line.strip():
                 yield json.loads(line)
-        if len(rest) > MAX_LINE_BYTES:
+        if len(remainder) > MAX_LINE_BYTES:
             raise ValueError("a line of the watch is too long")
 
 
 def _range(prefix: str) -> dict[str, str]:
     """Return the range of all keys that begin with `prefix`: up to the first that does not."""
-    begins = prefix.encode()
+    start = prefix.encode()
     return {
-        "key": base64.b64encode(begins).decode(),
-        "range_end": base64.b64encode(begins[:-1] + bytes([begins[-1] + 1])).decode(),
+        "key": base64.b64encode(start).decode(),
+        "range_end": base64.b64encode(start[:-1] + bytes([start[-1] + 1])).decode(),
     }
 
 
-def _change(event: Answer) -> Change:
+def _change(event: GatewayResponse) -> KeyChange:
     deleted = event.get("type") == "DELETE"
-    return Change(_text(event["kv"]["key"]), None if deleted else _text(event["kv"].get("value", "")))
+    return KeyChange(_decode(event["kv"]["key"]), None if deleted else _decode(event["kv"].get("value", "")))
 
 
-def _base64(text: str) -> str:
+def _encode(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def _text(encoded: str) -> str:
+def _decode(encoded: str) -> str:
     return base64.b64decode(encoded).decode(errors="replace")
 
 
-def _said(exc: BaseException) -> str:
+def _describe(exc: BaseException) -> str:
     """Return what a failure was, for a sentence."""
     return str(exc) or ("no answer in time" if isinstance(exc, TimeoutError) else type(exc).__name__)

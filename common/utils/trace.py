@@ -86,11 +86,11 @@ def span(name: str, kind: SpanKind = SpanKind.INTERNAL, **attributes: AttributeV
         return
     with _tracer.start_as_current_span(
         name, kind=kind, attributes=attributes, record_exception=False, set_status_on_exception=False
-    ) as made:
+    ) as child:
         try:
-            yield made
+            yield child
         except BaseException as exc:
-            fail(made, exc)
+            record_error(child, exc)
             raise
 
 
@@ -99,7 +99,7 @@ def http_client(**options: Any) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(trace_configs=[create_trace_config()], **options)
 
 
-def begin(name: str, kind: SpanKind, attributes: Mapping[str, AttributeValue]) -> Span | None:
+def start_span(name: str, kind: SpanKind, attributes: Mapping[str, AttributeValue]) -> Span | None:
     """Begin a span that somebody else ends, where a trace is being kept; None elsewhere."""
     if not trace.get_current_span().is_recording():
         return None
@@ -114,7 +114,7 @@ def traceparent() -> str:
     return carrier.get("traceparent", "")
 
 
-def fail(span: Span, exc: BaseException) -> None:
+def record_error(span: Span, exc: BaseException) -> None:
     """Mark a span as failed by an error of this type."""
     span.set_attribute("error.type", f"{type(exc).__module__}.{type(exc).__qualname__}")
     span.set_status(Status(StatusCode.ERROR))

@@ -22,8 +22,8 @@ from importlib.metadata import version
 import numpy as np
 from numpy.typing import NDArray
 
-from common.expiring import ExpiringCache
-from common.utils.cache import Cache, Made
+from common.expiring import TTLCache
+from common.utils.cache import Cache, CacheEntry
 from somabrain_service.commands.query_vectors import QueryVectors
 from somabrain_service.commands.rankings import Found, Question, Rankings
 from somabrain_service.commands.services import Services
@@ -69,7 +69,7 @@ class CachedRankings:
         namespace = reading.namespace
         now_s = question.now.timestamp()
 
-        async def make() -> Made[_Order]:
+        async def make() -> CacheEntry[_Order]:
             found = await self._rankings.rank(reading, tenant, question)
             expires = await reading.next_expiry()
             until_s = min(
@@ -77,10 +77,10 @@ class CachedRankings:
                 steady_until(now_s, namespace.settings.recency_half_life),
                 now_s + TRUNCATED_S if found.ranking.truncated else math.inf,
             )
-            return Made((found.ranking, found.reencoding), until_s)
+            return CacheEntry((found.ranking, found.reencoding), until_s)
 
         key = ranking_key(tenant, namespace, question)
-        (ranking, reencoding), known = await self._cache.through("recall", key, _ORDERS, now_s, make)
+        (ranking, reencoding), known = await self._cache.get_or_compute("recall", key, _ORDERS, now_s, make)
         return Found(namespace, ranking, reencoding, known)
 
 
@@ -90,7 +90,7 @@ class CachedQueryVectors:
     def __init__(self, vectors: QueryVectors, cache: Cache) -> None:
         self._vectors = vectors
         self._cache = cache
-        self._near: ExpiringCache[str, NDArray[np.float32]] = ExpiringCache(NEAR_VECTORS, time.monotonic)
+        self._near: TTLCache[str, NDArray[np.float32]] = TTLCache(NEAR_VECTORS, time.monotonic)
 
     async def of(self, tenant: TenantId, encoder: Encoder, query: str) -> NDArray[np.float32]:
         """See `QueryVectors.of`."""
@@ -98,10 +98,10 @@ class CachedQueryVectors:
         if (near := self._near.get(key)) is not None:
             return near
 
-        async def make() -> Made[NDArray[np.float32]]:
-            return Made(await self._vectors.of(tenant, encoder, query), math.inf)
+        async def make() -> CacheEntry[NDArray[np.float32]]:
+            return CacheEntry(await self._vectors.of(tenant, encoder, query), math.inf)
 
-        vector, _ = await self._cache.through("query", key, _Vectors(encoder.dimensions), time.time(), make)
+        vector, _ = await self._cache.get_or_compute("query", key, _Vectors(encoder.dimensions), time.time(), make)
         self._near.put(key, vector, time.monotonic() + NEAR_S)
         return vector
 

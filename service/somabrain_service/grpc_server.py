@@ -12,7 +12,7 @@ import structlog
 
 from common.config.settings import Settings
 from common.errors import ConfigurationError
-from common.utils.auth_client import authenticator
+from common.utils.auth_client import open_authenticator
 from common.utils.cache import open_cache
 from common.utils.trace import tracing
 from somabrain_service.cached import cached
@@ -53,7 +53,7 @@ async def serve(settings: Settings) -> None:
     certificates = Certificates(tls, metrics) if tls.cert_file else None
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(tracing(settings.trace, version("somabrain")))
-        identify = await stack.enter_async_context(authenticator(settings.auth, settings.grpc.host))
+        identify = await stack.enter_async_context(open_authenticator(settings.auth, settings.grpc.host))
         policy = await stack.enter_async_context(policy_client(settings.policy, metrics))
         flags = await stack.enter_async_context(open_flags(settings, metrics))
         board = flags.board
@@ -72,7 +72,7 @@ async def serve(settings: Settings) -> None:
         kafka = KafkaHealth(settings.events) if settings.events.brokers else None
         others = {
             **flags.checks(),
-            **({"redis": cache.found} if cache else {}),
+            **({"redis": cache.last_check} if cache else {}),
             **({"kafka": kafka.found} if kafka else {}),
         }
         app = make_app(readiness, metrics, see_store, others)

@@ -17,7 +17,7 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import generate_latest
 
-from common.utils.cache import Counters
+from common.utils.cache import CacheMetrics
 
 # 1 ms to 10 s; a Recall is a few milliseconds, a deadline is seconds.
 LATENCY_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 2, 5, 10)
@@ -66,7 +66,7 @@ class Metrics:
             "somabrain_tls_certificate_expiry_timestamp_seconds", "When the certificate in force ends; 0 without TLS.",
             registry=self.registry,
         )  # fmt: skip
-        self.cache = Counters(
+        self.cache = CacheMetrics(
             Counter(
                 "somabrain_cache_requests",
                 "Values asked of a cache (recall, query), by what became of it: hit, miss, shared (another call was "

@@ -19,7 +19,7 @@ import aiohttp
 
 from common.config.settings import PolicySettings
 from common.errors import PermissionDenied
-from common.expiring import ExpiringCache
+from common.expiring import TTLCache
 from common.single_flight import SingleFlight
 from common.utils.auth_client import Identity
 from common.utils.trace import http_client
@@ -92,7 +92,7 @@ class OpaPolicy:
         self._policy = policy
         self._session = session
         self._metrics = metrics
-        self._kept: ExpiringCache[Question, Decision] = ExpiringCache(MAX_KEPT_DECISIONS, time.monotonic)
+        self._kept: TTLCache[Question, Decision] = TTLCache(MAX_KEPT_DECISIONS, time.monotonic)
         self._asking: SingleFlight[Question, Decision] = SingleFlight()
 
     async def require(self, identity: Identity, method: str, namespace: str) -> None:

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 from somabrain_client.sync_client import SyncMemoryClient
-from somabrain_client.values import Filter, Kind
+from somabrain_client.values import Filter, MemoryKind
 
-LONGEST_S = 3600
+MAX_DEADLINE_S = 3600
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no other name
-Run: TypeAlias = Callable[[SyncMemoryClient, argparse.Namespace], int]
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no other name
+Handler: TypeAlias = Callable[[SyncMemoryClient, argparse.Namespace], int]
 """Runs a command and returns its exit code."""
 
 
@@ -32,12 +32,12 @@ def add_filter(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--session", action="append", default=[], help="of this conversation or task; repeatable")
     parser.add_argument("--subject", action="append", default=[], help="about this person; repeatable")
     parser.add_argument(
-        "--from", dest="since", type=moment, metavar="TIME", help="that happened at TIME or later (ISO 8601)"
+        "--from", dest="since", type=timestamp, metavar="TIME", help="that happened at TIME or later (ISO 8601)"
     )
-    parser.add_argument("--until", type=moment, metavar="TIME", help="that happened before TIME (ISO 8601)")
+    parser.add_argument("--until", type=timestamp, metavar="TIME", help="that happened before TIME (ISO 8601)")
 
 
-def read_filter(options: argparse.Namespace) -> Filter:
+def filter_from_options(options: argparse.Namespace) -> Filter:
     """Return which memories are meant."""
     return Filter(
         labels=dict(options.label),
@@ -67,8 +67,8 @@ def seconds(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value <= LONGEST_S:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time of more than 0 and at most {LONGEST_S} seconds")
+    if not 0 < value <= MAX_DEADLINE_S:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time of more than 0 and at most {MAX_DEADLINE_S} seconds")
     return value
 
 
@@ -80,15 +80,15 @@ def label(text: str) -> tuple[str, str]:
     return key, value
 
 
-def kind(text: str) -> Kind:
+def kind(text: str) -> MemoryKind:
     """Return a kind of memory by its name."""
     try:
-        return Kind[text.upper()]
+        return MemoryKind[text.upper()]
     except KeyError:
         raise argparse.ArgumentTypeError(f"{text!r} is none of episodic, semantic and procedural") from None
 
 
-def moment(text: str) -> datetime:
+def timestamp(text: str) -> datetime:
     """Return a time; without a zone it is UTC."""
     try:
         value = datetime.fromisoformat(text)

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from somabrain_client.cli import memories, namespaces, transfer, watching
-from somabrain_client.cli.arguments import Run, seconds
-from somabrain_client.connection import DEADLINE_S
+from somabrain_client.cli import memories, namespaces, transfer, watch
+from somabrain_client.cli.arguments import Handler, seconds
+from somabrain_client.connection import DEFAULT_DEADLINE_S
 from somabrain_client.errors import CallError
 from somabrain_client.sync_client import SyncMemoryClient
 from somabrain_client.tls import Tls
@@ -39,34 +39,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _run(options)
         sys.stdout.flush()
     except CallError as exc:
-        return _fail(sentence(exc))
+        return _print_error(describe_error(exc))
     except BrokenPipeError:
         # Whoever reads has seen enough, as `head` does; what Python still holds back has nobody to go to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except UnicodeError:
-        _fail("what was given is not UTF-8; convert it first")
+        _print_error("what was given is not UTF-8; convert it first")
         return 2
     except (TokenError, OSError) as exc:
-        return _fail(str(exc))
+        return _print_error(str(exc))
     except KeyboardInterrupt:
         return 130
     return code
 
 
-def sentence(error: CallError) -> str:
+def describe_error(error: CallError) -> str:
     """Return what the service said, with what the person on call needs to find it in the log."""
-    request_id = f" (request {error.explanation.request_id})" if error.explanation.request_id else ""
+    request_id = f" (request {error.details.request_id})" if error.details.request_id else ""
     return f"{error.reason or error.code.name}: {error.message}{request_id}"
 
 
-def _fail(said: str) -> int:
-    print(f"somabrain: {said}", file=sys.stderr)
+def _print_error(message: str) -> int:
+    print(f"somabrain: {message}", file=sys.stderr)
     return 1
 
 
 def _run(options: argparse.Namespace) -> int:
-    run: Run = options.run
+    run: Handler = options.run
     files = (options.ca_file, options.cert_file, options.key_file)
     tls = Tls(*files) if options.tls or any(files) else None
     with SyncMemoryClient(options.address, token=_token(options), deadline_s=options.deadline, tls=tls) as client:
@@ -96,12 +96,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--deadline",
         type=seconds,
-        default=DEADLINE_S,
+        default=DEFAULT_DEADLINE_S,
         metavar="S",
-        help=f"seconds a call may take (default: {DEADLINE_S:g})",
+        help=f"seconds a call may take (default: {DEFAULT_DEADLINE_S:g})",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for part in (namespaces, memories, transfer, watching):
+    for part in (namespaces, memories, transfer, watch):
         part.add(commands)
     return parser
 

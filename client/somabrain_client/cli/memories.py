@@ -6,28 +6,32 @@ import argparse
 import sys
 
 from somabrain_client.cli.arguments import (
-    Commands,
+    Subparsers,
     add_filter,
     add_json,
     add_labels,
+    filter_from_options,
     kind,
-    moment,
-    read_filter,
+    timestamp,
 )
-from somabrain_client.readable import answer_lines, json_line, memory_lines
+from somabrain_client.readable import json_line, memory_lines, recall_result_lines
 from somabrain_client.sync_client import SyncMemoryClient
-from somabrain_client.values import Kind
+from somabrain_client.values import MemoryKind
 
 
-def add(commands: Commands) -> None:
+def add(commands: Subparsers) -> None:
     """Add the commands."""
     remember = commands.add_parser("remember", help="keep a text")
     remember.add_argument("namespace")
     remember.add_argument("text", help="the text; - reads it from standard input")
-    remember.add_argument("--kind", type=kind, default=Kind.EPISODIC, help="episodic (default), semantic or procedural")
+    remember.add_argument(
+        "--kind", type=kind, default=MemoryKind.EPISODIC, help="episodic (default), semantic or procedural"
+    )
     remember.add_argument("--session", default="", help="the conversation or task it belongs to")
     remember.add_argument("--subject", default="", help="the person it is about")
-    remember.add_argument("--event-time", type=moment, metavar="TIME", help="when it happened (ISO 8601; default: now)")
+    remember.add_argument(
+        "--event-time", type=timestamp, metavar="TIME", help="when it happened (ISO 8601; default: now)"
+    )
     remember.add_argument("--salience", type=float, help="how much it matters, 0 to 1 (default: 0.5)")
     remember.add_argument("--pinned", action="store_true", help="never removed by age")
     remember.add_argument("--request-id", default="", help="keeps the text once, however often this is sent")
@@ -73,8 +77,8 @@ def add(commands: Commands) -> None:
 
 def _text(options: argparse.Namespace) -> str:
     # Bytes, because a text is kept as it is: no translated ends of lines, no encoding of the terminal's.
-    given: str = options.text
-    return sys.stdin.buffer.read().decode() if given == "-" else given
+    argument: str = options.text
+    return sys.stdin.buffer.read().decode() if argument == "-" else argument
 
 
 def _remember(client: SyncMemoryClient, options: argparse.Namespace) -> int:
@@ -95,15 +99,15 @@ def _remember(client: SyncMemoryClient, options: argparse.Namespace) -> int:
 
 
 def _recall(client: SyncMemoryClient, options: argparse.Namespace) -> int:
-    answer = client.recall(
+    result = client.recall(
         options.namespace,
         options.query,
         top_k=options.top_k,
-        where=read_filter(options),
+        where=filter_from_options(options),
         min_score=options.min_score,
         explain=True,
     )
-    print(json_line(answer) if options.json else "\n".join(answer_lines(answer)))
+    print(json_line(result) if options.json else "\n".join(recall_result_lines(result)))
     return 0
 
 
@@ -114,7 +118,7 @@ def _get(client: SyncMemoryClient, options: argparse.Namespace) -> int:
 
 
 def _list(client: SyncMemoryClient, options: argparse.Namespace) -> int:
-    for memory in client.list(options.namespace, where=read_filter(options)):
+    for memory in client.list(options.namespace, where=filter_from_options(options)):
         print(json_line(memory) if options.json else "\n".join(memory_lines(memory)))
     return 0
 

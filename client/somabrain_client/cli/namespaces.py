@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from somabrain_client.cli.arguments import Commands, add_json
+from somabrain_client.cli.arguments import Subparsers, add_json
 from somabrain_client.readable import json_line, namespace_lines
 from somabrain_client.sync_client import SyncMemoryClient
 
 
-def add(commands: Commands) -> None:
+def add(commands: Subparsers) -> None:
     """Add the commands."""
     verbs = commands.add_parser("namespace", help="namespaces").add_subparsers(dest="verb", required=True)
     create = verbs.add_parser("create", help="make a namespace")
@@ -29,14 +29,14 @@ def add(commands: Commands) -> None:
     erase = commands.add_parser("erase-subject", help="forget, for good, every memory about a person")
     erase.add_argument("namespace")
     erase.add_argument("subject", help="as in the memories, letter by letter")
-    erase.set_defaults(run=_erase)
+    erase.set_defaults(run=_erase_subject)
 
 
 def _create(client: SyncMemoryClient, options: argparse.Namespace) -> int:
-    made = client.create_namespace(
+    namespace = client.create_namespace(
         options.namespace, display_name=options.display_name, language=options.language, encoder=options.encoder
     )
-    print(made.name)
+    print(namespace.name)
     return 0
 
 
@@ -59,6 +59,6 @@ def _delete(client: SyncMemoryClient, options: argparse.Namespace) -> int:
     return 0
 
 
-def _erase(client: SyncMemoryClient, options: argparse.Namespace) -> int:
+def _erase_subject(client: SyncMemoryClient, options: argparse.Namespace) -> int:
     print(f"forgotten: {client.erase_subject(options.namespace, options.subject)} memories")
     return 0

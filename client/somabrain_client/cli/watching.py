@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from somabrain_client.cli.arguments import Commands, add_json
+from somabrain_client.cli.arguments import Subparsers, add_json
 from somabrain_client.feed import Change
 from somabrain_client.readable import change_lines, json_line
 from somabrain_client.sync_client import SyncMemoryClient
 
 
-def add(commands: Commands) -> None:
+def add(commands: Subparsers) -> None:
     """Add the command."""
     watch = commands.add_parser("watch", help="show every change as it happens, until interrupted")
     watch.add_argument("namespace")
@@ -37,7 +37,7 @@ def _watch(client: SyncMemoryClient, options: argparse.Namespace) -> int:
             print(json_line(event) if options.json else "\n".join(change_lines(event)), flush=True)
         if file is not None:
             # After the line was written: killed in between, it is shown twice and not lost.
-            draft = file.with_name(f"{file.name}.draft")
-            draft.write_text(event.cursor)
-            draft.replace(file)
+            temporary = file.with_name(f"{file.name}.draft")
+            temporary.write_text(event.cursor)
+            temporary.replace(file)
     return 0

@@ -14,22 +14,22 @@ from pathlib import Path
 
 from somabrain_client.errors import CallError
 from somabrain_client.kubectl.program import CommandFailed, Kubectl, Object
-from somabrain_client.kubectl.tree import tree
-from somabrain_client.readable import answer_lines
+from somabrain_client.kubectl.tree import render_tree
+from somabrain_client.readable import recall_result_lines
 from somabrain_client.sync_client import SyncMemoryClient
 
-INSTANCE = "app.kubernetes.io/part-of=somabrain,app.kubernetes.io/instance"
-KINDS = "deployments,jobs,pods,services,configmaps,serviceaccounts"
+INSTANCE_LABEL = "app.kubernetes.io/part-of=somabrain,app.kubernetes.io/instance"
+CHILD_KINDS = "deployments,jobs,pods,services,configmaps,serviceaccounts"
 PORT = 50052
 
-Run = Callable[[Kubectl, str, argparse.Namespace], int]
+Handler = Callable[[Kubectl, str, argparse.Namespace], int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     options = _parser().parse_args(arguments)
     kubectl = Kubectl([f"--{name}={value}" for name in ("context", "kubeconfig") if (value := getattr(options, name))])
-    run: Run = options.run
+    run: Handler = options.run
     try:
         return run(kubectl, options.namespace or _current_namespace(kubectl), options)
     except (CommandFailed, CallError, OSError) as exc:
@@ -49,49 +49,49 @@ def _status(kubectl: Kubectl, namespace: str, options: argparse.Namespace) -> in
         print(f"There is no SomaBrain in namespace {namespace}.")
     for name in names:
         brain = kubectl.get(namespace, "somabrains", name)
-        children = kubectl.get(namespace, KINDS, "-l", f"{INSTANCE}={name}")["items"]
-        known = {(each["kind"], each["metadata"]["name"]) for each in [brain, *children]}
+        children = kubectl.get(namespace, CHILD_KINDS, "-l", f"{INSTANCE_LABEL}={name}")["items"]
+        own_objects = {(each["kind"], each["metadata"]["name"]) for each in [brain, *children]}
         events = [
             each
             for each in kubectl.get(namespace, "events")["items"]
-            if (each["involvedObject"]["kind"], each["involvedObject"]["name"]) in known
+            if (each["involvedObject"]["kind"], each["involvedObject"]["name"]) in own_objects
         ]
-        print("\n".join(tree(brain, children, events)))
+        print("\n".join(render_tree(brain, children, events)))
     return 0
 
 
 def _brains(kubectl: Kubectl, namespace: str) -> list[Object]:
-    found: list[Object] = kubectl.get(namespace, "somabrains")["items"]
-    return found
+    items: list[Object] = kubectl.get(namespace, "somabrains")["items"]
+    return items
 
 
 def _logs(kubectl: Kubectl, namespace: str, options: argparse.Namespace) -> int:
     kubectl.get(namespace, "somabrains", options.name)
-    words = ["logs", "-n", namespace, "-l", f"{INSTANCE}={options.name}", "--prefix", "--max-log-requests=50"]
-    words += [f"--container={options.container}"] if options.container else ["--all-containers"]
-    words += ["--follow"] if options.follow else [f"--tail={options.tail}"]
-    return kubectl.attached(*words)
+    arguments = ["logs", "-n", namespace, "-l", f"{INSTANCE_LABEL}={options.name}", "--prefix", "--max-log-requests=50"]
+    arguments += [f"--container={options.container}"] if options.container else ["--all-containers"]
+    arguments += ["--follow"] if options.follow else [f"--tail={options.tail}"]
+    return kubectl.run_interactive(*arguments)
 
 
 def _recall(kubectl: Kubectl, namespace: str, options: argparse.Namespace) -> int:
     token = Path(options.token_file) if options.token_file else None
-    created = (
+    bearer_token = (
         kubectl("create", "token", options.service_account, "-n", namespace, "--audience", options.audience).strip()
         if token is None
         else token
     )
     with (
         kubectl.forward(namespace, f"svc/{options.name}-grpc", PORT) as address,
-        SyncMemoryClient(address, token=created) as client,
+        SyncMemoryClient(address, token=bearer_token) as client,
     ):
-        answer = client.recall(options.memory_namespace, options.query, top_k=options.top_k, explain=True)
-    print("\n".join(answer_lines(answer)))
+        result = client.recall(options.memory_namespace, options.query, top_k=options.top_k, explain=True)
+    print("\n".join(recall_result_lines(result)))
     return 0
 
 
 def _retry_migration(kubectl: Kubectl, namespace: str, options: argparse.Namespace) -> int:
-    stamp = f"somabrain.io/retry-migration={int(time.time())}"
-    kubectl("annotate", "somabrains", options.name, "-n", namespace, "--overwrite", stamp)
+    annotation = f"somabrain.io/retry-migration={int(time.time())}"
+    kubectl("annotate", "somabrains", options.name, "-n", namespace, "--overwrite", annotation)
     print(f"A failed migration of {namespace}/{options.name} is tried again at once; see `kubectl sb status`.")
     return 0
 
@@ -108,15 +108,17 @@ def _pause(kubectl: Kubectl, namespace: str, options: argparse.Namespace) -> int
 
 
 def _parser() -> argparse.ArgumentParser:
-    chosen = argparse.ArgumentParser(add_help=False)
-    chosen.add_argument("-n", "--namespace", default="", help="of the SomaBrain (default: the current context's)")
-    chosen.add_argument("--context", default="", help="of the kubeconfig")
-    chosen.add_argument("--kubeconfig", default="", help="file that kubectl reads")
+    common_options = argparse.ArgumentParser(add_help=False)
+    common_options.add_argument(
+        "-n", "--namespace", default="", help="of the SomaBrain (default: the current context's)"
+    )
+    common_options.add_argument("--context", default="", help="of the kubeconfig")
+    common_options.add_argument("--kubeconfig", default="", help="file that kubectl reads")
     parser = argparse.ArgumentParser(prog="kubectl sb", description="SomaBrains, looked at and helped.")
     commands = parser.add_subparsers(dest="command", required=True)
 
-    def add(name: str, run: Run, about: str, *, optional: bool = False) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=about, parents=[chosen])
+    def add(name: str, run: Handler, help_text: str, *, optional: bool = False) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help_text, parents=[common_options])
         command.add_argument("name", nargs="?" if optional else None, help="of the SomaBrain")
         command.set_defaults(run=run)
         return command

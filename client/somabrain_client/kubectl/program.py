@@ -18,23 +18,23 @@ class CommandFailed(Exception):
     """A program ended with an error; the message is what it said."""
 
 
-def run(*words: str | Path, stdin: str | None = None, timeout_s: float = 60, cwd: Path | None = None) -> str:
+def run(*command: str | Path, stdin: str | None = None, timeout_s: float = 60, cwd: Path | None = None) -> str:
     """Run a program of this machine and return its output.
 
     Raises:
         CommandFailed: it is missing, failed, or took longer than `timeout_s`.
     """
     try:
-        done = subprocess.run(
-            words, input=stdin, capture_output=True, text=True, cwd=cwd, timeout=timeout_s, check=False
+        completed = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, cwd=cwd, timeout=timeout_s, check=False
         )
     except FileNotFoundError as exc:
-        raise CommandFailed(f"{words[0]} is not in PATH; install it first.") from exc
+        raise CommandFailed(f"{command[0]} is not in PATH; install it first.") from exc
     except subprocess.TimeoutExpired as exc:
-        raise CommandFailed(f"`{' '.join(map(str, words))}` did not end within {timeout_s:g} s.") from exc
-    if done.returncode:
-        raise CommandFailed((done.stderr or done.stdout).strip())
-    return done.stdout
+        raise CommandFailed(f"`{' '.join(map(str, command))}` did not end within {timeout_s:g} s.") from exc
+    if completed.returncode:
+        raise CommandFailed((completed.stderr or completed.stdout).strip())
+    return completed.stdout
 
 
 class Kubectl:
@@ -43,28 +43,28 @@ class Kubectl:
     def __init__(self, flags: Sequence[str] = ()) -> None:
         self.flags = tuple(flags)
 
-    def __call__(self, *words: str, stdin: str | None = None, timeout_s: float = 60) -> str:
+    def __call__(self, *arguments: str, stdin: str | None = None, timeout_s: float = 60) -> str:
         """Run kubectl and return its output."""
-        return run("kubectl", *self.flags, *words, stdin=stdin, timeout_s=timeout_s)
+        return run("kubectl", *self.flags, *arguments, stdin=stdin, timeout_s=timeout_s)
 
-    def get(self, namespace: str, *words: str) -> Object:
+    def get(self, namespace: str, *arguments: str) -> Object:
         """Return what `kubectl get` shows, as data: an object, or a list under `items`."""
-        found: Object = json.loads(self("get", "-n", namespace, *words, "-o", "json"))
-        return found
+        document: Object = json.loads(self("get", "-n", namespace, *arguments, "-o", "json"))
+        return document
 
-    def find(self, namespace: str, *words: str) -> Object | None:
+    def find(self, namespace: str, *arguments: str) -> Object | None:
         """Return an object, or None when it is not there."""
-        text = self("get", "-n", namespace, *words, "-o", "json", "--ignore-not-found")
+        text = self("get", "-n", namespace, *arguments, "-o", "json", "--ignore-not-found")
         return json.loads(text) if text.strip() else None
 
     def apply(self, namespace: str, *manifests: Mapping[str, Any]) -> str:
         """Apply objects to a namespace."""
-        listed = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
-        return self("apply", "-n", namespace, "-f", "-", stdin=json.dumps(listed))
+        manifest_list = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
+        return self("apply", "-n", namespace, "-f", "-", stdin=json.dumps(manifest_list))
 
-    def attached(self, *words: str) -> int:
+    def run_interactive(self, *arguments: str) -> int:
         """Run kubectl on this terminal until it ends, and return its exit code."""
-        return subprocess.run(["kubectl", *self.flags, *words], check=False).returncode
+        return subprocess.run(["kubectl", *self.flags, *arguments], check=False).returncode
 
     @contextmanager
     def forward(self, namespace: str, target: str, port: int) -> Iterator[str]:
@@ -73,22 +73,22 @@ class Kubectl:
         Raises:
             CommandFailed: kubectl is missing or refused; says why.
         """
-        program = shutil.which("kubectl")
-        if program is None:
+        executable = shutil.which("kubectl")
+        if executable is None:
             raise CommandFailed("kubectl is not in PATH; install it first.")
         process = subprocess.Popen(
-            [program, *self.flags, "port-forward", "-n", namespace, target, f":{port}", "--address", "127.0.0.1"],
+            [executable, *self.flags, "port-forward", "-n", namespace, target, f":{port}", "--address", "127.0.0.1"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         try:
             assert process.stdout is not None  # noqa: S101 - it is a pipe
             assert process.stderr is not None  # noqa: S101
-            first = process.stdout.readline()
-            found = re.search(r"127\.0\.0\.1:(\d+) ->", first)
-            if found is None:
+            first_line = process.stdout.readline()
+            match = re.search(r"127\.0\.0\.1:(\d+) ->", first_line)
+            if match is None:
                 process.terminate()
                 raise CommandFailed(f"Port {port} of {target} cannot be reached: {process.stderr.read().strip()}")
-            yield f"127.0.0.1:{found[1]}"
+            yield f"127.0.0.1:{match[1]}"
         finally:
             process.terminate()
             process.communicate()

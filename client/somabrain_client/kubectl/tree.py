@@ -10,11 +10,11 @@ CONDITIONS = (
     "Ready", "ConfigValid", "ReferencesResolved", "Migrated", "Available", "Progressing", "Degraded", "Paused",
 )  # fmt: skip
 """In the order in which a person wants to know; others follow by name."""
-BAD_WHEN_TRUE = frozenset({"Degraded", "Paused", "Progressing"})
-EVENTS = 8
+NEGATIVE_CONDITIONS = frozenset({"Degraded", "Paused", "Progressing"})
+MAX_EVENTS = 8
 
 
-def tree(brain: Object, children: Sequence[Object], events: Sequence[Object]) -> Iterator[str]:
+def render_tree(brain: Object, children: Sequence[Object], events: Sequence[Object]) -> Iterator[str]:
     """Yield the lines.
 
     Args:
@@ -26,11 +26,11 @@ def tree(brain: Object, children: Sequence[Object], events: Sequence[Object]) ->
     branches = [("conditions", list(_conditions(brain))), ("objects", list(_objects(children)))]
     if events:
         branches.append(("events", list(_events(events))))
-    for place, (name, lines) in enumerate(branches, start=1):
-        last = place == len(branches)
+    for index, (name, lines) in enumerate(branches, start=1):
+        last = index == len(branches)
         yield f"{'└─' if last else '├─'} {name}"
-        for number, line in enumerate(lines, start=1):
-            yield f"{'  ' if last else '│ '} {'└─' if number == len(lines) else '├─'} {line}"
+        for line_number, line in enumerate(lines, start=1):
+            yield f"{'  ' if last else '│ '} {'└─' if line_number == len(lines) else '├─'} {line}"
 
 
 def _title(brain: Object) -> str:
@@ -49,19 +49,19 @@ def _title(brain: Object) -> str:
 
 
 def _conditions(brain: Object) -> Iterator[str]:
-    found = {each["type"]: each for each in brain.get("status", {}).get("conditions", ())}
-    if not found:
+    conditions = {each["type"]: each for each in brain.get("status", {}).get("conditions", ())}
+    if not conditions:
         yield "none yet: is the operator running? kubectl get pods -A -l app.kubernetes.io/name=somabrain-operator"
-    for kind in (*CONDITIONS, *sorted(set(found) - set(CONDITIONS))):
-        if (each := found.get(kind)) is not None:
+    for kind in (*CONDITIONS, *sorted(set(conditions) - set(CONDITIONS))):
+        if (each := conditions.get(kind)) is not None:
             yield f"{_mark(each)} {kind:<19}{each['status']:<8}{each['reason']}: {each['message']}"
 
 
 def _mark(condition: Object) -> str:
     if condition["status"] == "Unknown":
         return "?"
-    good = (condition["status"] == "True") != (condition["type"] in BAD_WHEN_TRUE)
-    return "✓" if good else "✗"
+    healthy = (condition["status"] == "True") != (condition["type"] in NEGATIVE_CONDITIONS)
+    return "✓" if healthy else "✗"
 
 
 def _objects(children: Sequence[Object]) -> Iterator[str]:
@@ -76,8 +76,8 @@ def _state(child: Object) -> str:
         case "Deployment":
             return f"{status.get('readyReplicas', 0)} of {child['spec'].get('replicas', 1)} ready"
         case "Job":
-            done = [each["type"] for each in status.get("conditions", ()) if each["status"] == "True"]
-            return done[-1] if done else "running"
+            finished = [each["type"] for each in status.get("conditions", ()) if each["status"] == "True"]
+            return finished[-1] if finished else "running"
         case "Pod":
             return _pod(status)
         case _:
@@ -100,11 +100,11 @@ def _pod(status: Object) -> str:
 
 
 def _events(events: Sequence[Object]) -> Iterator[str]:
-    for each in sorted(events, key=_when)[-EVENTS:]:
-        about = each["involvedObject"]
-        yield f"{_when(each)} {about['kind']} {about['name']} {each.get('reason', '')}: {each.get('message', '')}"
+    for each in sorted(events, key=_timestamp)[-MAX_EVENTS:]:
+        involved = each["involvedObject"]
+        yield f"{_timestamp(each)} {involved['kind']} {involved['name']} {each.get('reason', '')}: {each.get('message', '')}"
 
 
-def _when(event: Object) -> str:
-    found = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"]
-    return str(found)[:19]
+def _timestamp(event: Object) -> str:
+    timestamp = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"]["creationTimestamp"]
+    return str(timestamp)[:19]

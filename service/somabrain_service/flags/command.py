@@ -81,7 +81,7 @@ async def _list(settings: Settings, tenant: str | None, say: Say) -> None:
     values: dict[str, str] = {}
     if settings.flags.endpoints:
         async with EtcdClient(settings.flags) as client:
-            values = dict((await client.read(f"{prefix}/")).values)
+            values = dict((await client.get_prefix(f"{prefix}/")).values)
     else:
         say("No etcd is configured (SOMABRAIN_FLAGS__ENDPOINTS): every flag has its default, and none can be set.")
     reading = read_keys(prefix, values, Reading())
@@ -125,6 +125,8 @@ async def _change(settings: Settings, tenant: str | None, name: str, value: Valu
             before = await client.delete(key)
         else:
             before = await client.put(key, write_value(value))
-        reading = read_keys(settings.flags.prefix, (await client.read(f"{settings.flags.prefix}/")).values, Reading())
+        reading = read_keys(
+            settings.flags.prefix, (await client.get_prefix(f"{settings.flags.prefix}/")).values, Reading()
+        )
     holds, source = _holds(name, tenant, reading, settings)
     say(f"{name} for {whose}: was {'not set' if before is None else before}, is {write_value(holds)} ({source})")

@@ -10,8 +10,8 @@ from functools import partial
 import structlog
 
 from common.config.settings import Settings
-from common.health import Look
-from common.utils.etcd_client import EtcdClient, EtcdFollower
+from common.health import HealthProbe
+from common.utils.etcd_client import EtcdClient, PrefixWatcher
 from somabrain_service.domain.names import tenant_id
 from somabrain_service.flags.board import FlagBoard, Reading
 from somabrain_service.flags.registry import defaults
@@ -25,9 +25,9 @@ class OpenFlags:
     """The flags, and whoever follows etcd for them; `follower` None: nobody, for there is no etcd."""
 
     board: FlagBoard
-    follower: EtcdFollower | None
+    follower: PrefixWatcher | None
 
-    def checks(self) -> dict[str, Look]:
+    def checks(self) -> dict[str, HealthProbe]:
         """Return how to see, for /healthz, how etcd was found last."""
         if self.follower is None:
             return {}
@@ -37,7 +37,7 @@ class OpenFlags:
     async def follow(self) -> None:
         """Keep the flags as they are in etcd, until cancelled."""
         if self.follower is not None:
-            await self.follower.follow()
+            await self.follower.run()
 
 
 @asynccontextmanager
@@ -64,6 +64,6 @@ async def open_flags(settings: Settings, metrics: Metrics) -> AsyncIterator[Open
         yield OpenFlags(board, None)
         return
     async with EtcdClient(chosen) as client:
-        follower = EtcdFollower(client, f"{chosen.prefix}/", board.become)
-        await follower.read()
+        follower = PrefixWatcher(client, f"{chosen.prefix}/", board.become)
+        await follower.relist()
         yield OpenFlags(board, follower)

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from common.config.settings import HttpSettings
 from common.errors import ConfigurationError
-from common.health import Check, Look
+from common.health import HealthCheck, HealthProbe
 from somabrain_service.metrics import Metrics
 from somabrain_service.readiness import Readiness, Standing
 
@@ -20,7 +20,7 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def make_app(
-    readiness: Readiness, metrics: Metrics, sample: Callable[[], None], others: Mapping[str, Look]
+    readiness: Readiness, metrics: Metrics, sample: Callable[[], None], others: Mapping[str, HealthProbe]
 ) -> web.Application:
     """Return the application; `sample` is called before metrics are read.
 
@@ -38,7 +38,7 @@ def make_app(
     async def healthz(_: web.Request) -> web.Response:
         postgres, less = postgres_check(readiness.standing), {name: look() for name, look in others.items()}
         status = "failing" if not postgres.ok else "ok" if all(check.ok for check in less.values()) else "degraded"
-        checks = {name: check.document() for name, check in {"postgres": postgres, **less}.items()}
+        checks = {name: check.to_json() for name, check in {"postgres": postgres, **less}.items()}
         return web.json_response({"status": status, "checks": checks}, status=200 if postgres.ok else 503)
 
     async def expose(_: web.Request) -> web.Response:
@@ -54,9 +54,9 @@ def make_app(
     return app
 
 
-def postgres_check(standing: Standing) -> Check:
+def postgres_check(standing: Standing) -> HealthCheck:
     """Return whether PostgreSQL answers, and how fast; a schema that does not fit is readiness' business."""
-    return Check(standing.latency_s is not None, standing.reason, standing.latency_s)
+    return HealthCheck(standing.latency_s is not None, standing.reason, standing.latency_s)
 
 
 @asynccontextmanager

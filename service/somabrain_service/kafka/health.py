@@ -8,7 +8,7 @@ import time
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from common.config.settings import EventsSettings
-from common.health import Check
+from common.health import HealthCheck
 from somabrain_service.kafka import config
 
 EVERY_S = 5.0
@@ -22,9 +22,9 @@ class KafkaHealth:
         self._settings = settings
         self._client: Producer | None = None
         self._said = ""
-        self._check = Check(False, "Kafka has not been asked yet.")
+        self._check = HealthCheck(False, "Kafka has not been asked yet.")
 
-    def found(self) -> Check:
+    def found(self) -> HealthCheck:
         """Return how Kafka was found last."""
         return self._check
 
@@ -34,7 +34,7 @@ class KafkaHealth:
             self._check = await asyncio.to_thread(self._look)
             await asyncio.sleep(EVERY_S)
 
-    def _look(self) -> Check:
+    def _look(self) -> HealthCheck:
         """Ask for the topic; blocks, but not for long."""
         topic, started = self._settings.topic, time.perf_counter()
         self._said = ""
@@ -44,10 +44,10 @@ class KafkaHealth:
         except KafkaException as exc:
             if self._client is not None:
                 self._client.poll(0)  # hands out what it heard meanwhile, which says more
-            return Check(False, f"Kafka does not answer: {self._said or config.words(exc)}.")
+            return HealthCheck(False, f"Kafka does not answer: {self._said or config.words(exc)}.")
         if found.error is not None:
-            return Check(False, f"Kafka's topic {topic} cannot be used: {found.error.str()}.")
-        return Check(True, "Kafka answers and has the topic.", time.perf_counter() - started)
+            return HealthCheck(False, f"Kafka's topic {topic} cannot be used: {found.error.str()}.")
+        return HealthCheck(True, "Kafka answers and has the topic.", time.perf_counter() - started)
 
     def _hear(self, error: KafkaError) -> None:
         self._said = error.str()

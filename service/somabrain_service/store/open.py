@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 
-from common.config.settings import DatabaseSettings, ReplicaSettings
+from common.config.settings import DatabaseSettings, SearchIndexSettings
 from somabrain_service.domain.quota import Stock
 from somabrain_service.store.background import background
 from somabrain_service.store.postgres.connecting import open_pool, worker_connector
@@ -20,7 +20,7 @@ from somabrain_service.store.working import WorkerStore
 
 @asynccontextmanager
 async def open_store(
-    dsn: str, database: DatabaseSettings, stocks: Stocks | None = None, replica: ReplicaSettings | None = None
+    dsn: str, database: DatabaseSettings, stocks: Stocks | None = None, replica: SearchIndexSettings | None = None
 ) -> AsyncIterator[Store]:
     """A store with its pool of connections, closed on leaving. Connects on first use, so it opens without PostgreSQL.
 

@@ -10,7 +10,7 @@ import pytest
 from google.rpc import error_details_pb2 as details
 
 from somabrain.memory.v1 import memory_pb2, memory_service_pb2, memory_service_pb2_grpc
-from somabrain_client import Draft, Memory, MemoryClient
+from somabrain_client import Memory, MemoryClient, MemoryDraft
 from somabrain_client.errors import (
     AlreadyExistsError,
     CallError,
@@ -36,7 +36,7 @@ async def test_a_batch_is_kept_in_its_order_and_found(connect: Connect) -> None:
     async with connect() as client:
         namespace = await notes(client)
         drafts = [
-            Draft(f"Bee number {i} came home.", session="s", labels={"n": str(i), "hive": "old"}, subject="ann")
+            MemoryDraft(f"Bee number {i} came home.", session="s", labels={"n": str(i), "hive": "old"}, subject="ann")
             for i in range(500)
         ]
         memories = kept(await client.batch_remember(namespace, drafts))
@@ -51,8 +51,14 @@ async def test_one_that_fails_says_why_as_a_call_of_its_own_would_and_the_others
     async with connect() as client:
         namespace = await notes(client)
         await client.remember(namespace, "first", session="s", session_position=4)
-        bad = Draft("x" * 65537), Draft("taken", session="s", session_position=4), Draft("", salience=3)
-        results = await client.batch_remember(namespace, [Draft("good"), *bad, Draft("good, too", session="s")])
+        bad = (
+            MemoryDraft("x" * 65537),
+            MemoryDraft("taken", session="s", session_position=4),
+            MemoryDraft("", salience=3),
+        )
+        results = await client.batch_remember(
+            namespace, [MemoryDraft("good"), *bad, MemoryDraft("good, too", session="s")]
+        )
         for draft, result in zip(bad, results[1:4], strict=True):
             with pytest.raises(CallError) as alone:
                 await client.remember(
@@ -61,8 +67,8 @@ async def test_one_that_fails_says_why_as_a_call_of_its_own_would_and_the_others
                 )  # fmt: skip
             assert isinstance(result, type(alone.value))
             assert (result.message, result.reason) == (alone.value.message, alone.value.reason)
-            assert result.explanation.fields == alone.value.explanation.fields
-            assert result.explanation.request_id
+            assert result.details.fields == alone.value.details.fields
+            assert result.details.request_id
         texts = [memory.text async for memory in client.list(namespace)]
         assert texts == ["first", "good", "good, too"]
         assert isinstance(results[4], Memory)
@@ -77,12 +83,12 @@ async def test_request_ids_are_each_items_own_and_shared_with_single_calls(conne
         gone = await client.remember(namespace, "gone", request_id=mark + "g")
         await client.forget(gone.name)
         drafts = [
-            Draft("one", request_id=mark + "1"),
-            Draft("two", request_id=mark + "2"),
-            Draft("two", request_id=mark + "2"),
-            Draft("another two", request_id=mark + "2"),
-            Draft("another one", request_id=mark + "1"),
-            Draft("gone", request_id=mark + "g"),
+            MemoryDraft("one", request_id=mark + "1"),
+            MemoryDraft("two", request_id=mark + "2"),
+            MemoryDraft("two", request_id=mark + "2"),
+            MemoryDraft("another two", request_id=mark + "2"),
+            MemoryDraft("another one", request_id=mark + "1"),
+            MemoryDraft("gone", request_id=mark + "g"),
         ]
         for _ in range(2):
             one, two, twin, other_two, other_one, forgotten = await client.batch_remember(namespace, drafts)
@@ -99,24 +105,24 @@ async def test_request_ids_are_each_items_own_and_shared_with_single_calls(conne
 async def test_a_batch_past_its_bounds_is_refused_whole(connect: Connect) -> None:
     async with connect() as client:
         namespace = await notes(client)
-        for drafts in ([Draft("x")] * 501, [Draft("x" * 65536)] * 48):
+        for drafts in ([MemoryDraft("x")] * 501, [MemoryDraft("x" * 65536)] * 48):
             with pytest.raises(InvalidArgumentError) as caught:
                 await client.batch_remember(namespace, drafts)
-            assert list(caught.value.explanation.fields) == ["requests"]
+            assert list(caught.value.details.fields) == ["requests"]
         with pytest.raises(InvalidArgumentError):
             await client.batch_forget(namespace, [f"{namespace}/memories/{i:016x}" for i in range(501)])
         assert [memory async for memory in client.list(namespace)] == []
-        assert len(kept(await client.batch_remember(namespace, [Draft("x" * 65536)] * 47))) == 47
+        assert len(kept(await client.batch_remember(namespace, [MemoryDraft("x" * 65536)] * 47))) == 47
         assert await client.batch_remember(namespace, []) == ()
         with pytest.raises(NotFoundError):
-            await client.batch_remember("nowhere", [Draft("x")])
+            await client.batch_remember("nowhere", [MemoryDraft("x")])
 
 
 async def test_a_replay_that_has_grown_past_the_answer_says_so(connect: Connect) -> None:
     async with connect() as client:
         namespace = await notes(client)
         mark = uuid.uuid4().hex
-        drafts = [Draft("small", request_id=f"{mark}{i}") for i in range(60)]
+        drafts = [MemoryDraft("small", request_id=f"{mark}{i}") for i in range(60)]
         for memory in kept(await client.batch_remember(namespace, drafts)):
             await client.update(memory.name, text="x" * 65536)
         replayed = await client.batch_remember(namespace, drafts)
@@ -157,7 +163,9 @@ async def test_an_items_parent_and_output_only_fields_are_its_own_faults(
 async def test_each_is_forgotten_on_its_own(connect: Connect) -> None:
     async with connect() as client:
         namespace, other = await notes(client), await notes(client)
-        one, two, three = kept(await client.batch_remember(namespace, [Draft("one"), Draft("two"), Draft("three")]))
+        one, two, three = kept(
+            await client.batch_remember(namespace, [MemoryDraft("one"), MemoryDraft("two"), MemoryDraft("three")])
+        )
         elsewhere = await client.remember(other, "elsewhere")
         await client.forget(two.name)
         results = await client.batch_forget(namespace, [one.name, two.name, elsewhere.name, "nothing"])
@@ -174,13 +182,13 @@ async def test_nothing_of_a_batch_is_seen_or_forgotten_by_another_tenant(connect
     shared, mark = f"n-{uuid.uuid4().hex[:12]}", uuid.uuid4().hex
     async with connect("a") as ours, connect("b") as theirs:
         await ours.create_namespace(shared)
-        memories = kept(await ours.batch_remember(shared, [Draft("ours", request_id=mark), Draft("more")]))
+        memories = kept(await ours.batch_remember(shared, [MemoryDraft("ours", request_id=mark), MemoryDraft("more")]))
         with pytest.raises(NotFoundError):
-            await theirs.batch_remember(shared, [Draft("theirs")])
+            await theirs.batch_remember(shared, [MemoryDraft("theirs")])
         with pytest.raises(NotFoundError):
             await theirs.batch_forget(shared, [memory.name for memory in memories])
         await theirs.create_namespace(shared)
-        (own,) = kept(await theirs.batch_remember(shared, [Draft("ours", request_id=mark)]))
+        (own,) = kept(await theirs.batch_remember(shared, [MemoryDraft("ours", request_id=mark)]))
         assert own.name != memories[0].name
         results = await theirs.batch_forget(shared, [memory.name for memory in memories])
         assert [type(result) for result in results] == [NotFoundError, NotFoundError]

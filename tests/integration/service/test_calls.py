@@ -17,12 +17,12 @@ from somabrain.memory.v1 import (
     namespace_service_pb2,
     namespace_service_pb2_grpc,
 )
-from somabrain_client import Filter, Kind, MemoryClient
+from somabrain_client import Filter, MemoryClient, MemoryKind
 from somabrain_client.errors import (
     AlreadyExistsError,
     InvalidArgumentError,
     NotFoundError,
-    explain,
+    details_from_rpc,
 )
 from tests.integration.service.conftest import Connect
 from tests.integration.service.issuer import Issuer
@@ -78,7 +78,7 @@ async def test_no_breakdown_unless_asked(connect: Connect) -> None:
 async def test_get_list_and_forget(connect: Connect) -> None:
     async with connect() as client:
         namespace = await notes(client)
-        kept = [await client.remember(namespace, text, kind=Kind.SEMANTIC) for text in TEXTS]
+        kept = [await client.remember(namespace, text, kind=MemoryKind.SEMANTIC) for text in TEXTS]
         assert await client.get(kept[1].name) == kept[1]
         assert [memory async for memory in client.list(namespace, page_size=2)] == kept
         await client.forget(kept[1].name)
@@ -158,8 +158,8 @@ async def test_bad_input_names_the_field(connect: Connect, field: str, arguments
         namespace = await notes(client)
         with pytest.raises(InvalidArgumentError) as caught:
             await client.remember(namespace, **arguments)  # type: ignore[arg-type]
-    assert list(caught.value.explanation.fields) == [field]
-    assert caught.value.explanation.request_id
+    assert list(caught.value.details.fields) == [field]
+    assert caught.value.details.request_id
 
 
 async def test_an_output_only_field_that_is_set_is_refused(brain: Running, idp: Issuer) -> None:
@@ -171,7 +171,7 @@ async def test_an_output_only_field_that_is_set_is_refused(brain: Running, idp: 
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.Remember(request, metadata=bearer(idp))
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert "memory.name" in explain(caught.value).fields
+    assert "memory.name" in details_from_rpc(caught.value).fields
 
 
 async def test_a_pinned_memory_outlives_the_default_expiry(connect: Connect) -> None:

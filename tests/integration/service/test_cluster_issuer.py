@@ -12,7 +12,7 @@ import pytest
 
 from common.config.settings import AuthSettings
 from common.errors import Unauthenticated, Unavailable
-from common.utils.auth_client import authenticator
+from common.utils.auth_client import open_authenticator
 from somabrain_client import MemoryClient
 from somabrain_client.errors import NotFoundError
 from somabrain_local.loopback import ApiServer, api_server
@@ -76,7 +76,7 @@ def auth(api: ApiServer, tmp_path: Path) -> AuthSettings:
 
 
 async def test_the_tenant_is_the_callers_kubernetes_namespace(api: ApiServer, auth: AuthSettings) -> None:
-    async with authenticator(auth, "0.0.0.0") as authenticate:
+    async with open_authenticator(auth, "0.0.0.0") as authenticate:
         identity = await authenticate.identify(token(api, "agents", "agent", "somabrain"))
     assert identity.tenant == "agents"
     assert identity.subject == "system:serviceaccount:agents:agent"
@@ -86,7 +86,7 @@ async def test_the_tenant_is_the_callers_kubernetes_namespace(api: ApiServer, au
 
 async def test_a_token_for_another_audience_is_refused(api: ApiServer, auth: AuthSettings) -> None:
     """Also the pod's default token, which is meant for the API and not for us."""
-    async with authenticator(auth, "0.0.0.0") as authenticate:
+    async with open_authenticator(auth, "0.0.0.0") as authenticate:
         with pytest.raises(Unauthenticated) as caught:
             await authenticate.identify(token(api, "agents", "agent", api.url))
     assert caught.value.cause == "wrong_audience"
@@ -95,7 +95,7 @@ async def test_a_token_for_another_audience_is_refused(api: ApiServer, auth: Aut
 async def test_keys_that_may_not_be_read_let_nobody_in(api: ApiServer, auth: AuthSettings) -> None:
     """The API publishes its keys to those who are bound to issuer discovery; without a token it answers 403."""
     without = auth.model_copy(update={"jwks_token_file": None})
-    async with authenticator(without, "0.0.0.0") as authenticate:
+    async with open_authenticator(without, "0.0.0.0") as authenticate:
         with pytest.raises(Unavailable):
             await authenticate.identify(token(api, "agents", "agent", "somabrain"))
 

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from somabrain.memory.v1 import memory_pb2, memory_service_pb2, memory_service_pb2_grpc
-from somabrain_client import ChangeType, Draft, MemoryClient
+from somabrain_client import ChangeType, MemoryClient, MemoryDraft
 from somabrain_local.loopback import Kafka, kafka
 from somabrain_local.loopback.kafka import PASSWORD as KAFKA_PASSWORD
 from somabrain_local.loopback.kafka import USER as KAFKA_USER
@@ -102,7 +102,7 @@ async def test_every_change_is_told_in_order_and_without_its_text(
                 cursor = await now(client, name)
                 one = await client.remember(name, "the quixotic bee")
                 await client.update(one.name, salience=0.9)
-                await client.batch_remember(name, [Draft(f"quixotic {i}") for i in range(3)])
+                await client.batch_remember(name, [MemoryDraft(f"quixotic {i}") for i in range(3)])
                 await client.forget(one.name)
                 wanted[name] = [(c.type.name, c.name) for c in await changes(client, name, cursor, 6)]
         events = await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(found) >= 24)

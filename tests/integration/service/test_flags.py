@@ -14,7 +14,7 @@ import pytest
 
 from common.config.settings import FlagSettings
 from common.errors import ConfigurationError
-from common.utils.etcd_client import EtcdClient, EtcdFollower, EtcdUnavailable
+from common.utils.etcd_client import EtcdClient, EtcdUnavailable, PrefixWatcher
 from somabrain_local.loopback import Etcd, etcd, etcd_cluster
 from tests.integration.service.running import Running, run, service
 from tests.integration.service.slow import way_to
@@ -34,7 +34,7 @@ class Seen:
 
     def __init__(self, settings: FlagSettings) -> None:
         self.client = EtcdClient(settings)
-        self.follower = EtcdFollower(self.client, f"{PREFIX}/", self._see)
+        self.follower = PrefixWatcher(self.client, f"{PREFIX}/", self._see)
         self.values: Mapping[str, str] = {}
         self.told = 0
 
@@ -65,7 +65,7 @@ def written(member: Etcd, key: str, value: str) -> bool:
 async def followed(settings: FlagSettings) -> AsyncIterator[Seen]:
     seen = Seen(settings)
     async with seen.client, asyncio.TaskGroup() as tasks:
-        following = tasks.create_task(seen.follower.follow())
+        following = tasks.create_task(seen.follower.run())
         try:
             yield seen
         finally:
@@ -194,7 +194,7 @@ async def test_tls_and_a_password_are_used() -> None:
         ):
             async with EtcdClient(settings(store, **(chosen | wrong))) as client:
                 with pytest.raises(EtcdUnavailable, match=said):
-                    await client.read(f"{PREFIX}/")
+                    await client.get_prefix(f"{PREFIX}/")
 
 
 async def test_a_certificate_is_shown_where_it_is_asked_for() -> None:
@@ -206,7 +206,7 @@ async def test_a_certificate_is_shown_where_it_is_asked_for() -> None:
             assert await client.get(f"{PREFIX}/a") == "1"
         async with EtcdClient(settings(store, ca_file=store.ca_file)) as client:
             with pytest.raises(EtcdUnavailable):
-                await client.read(f"{PREFIX}/")
+                await client.get_prefix(f"{PREFIX}/")
 
 
 @pytest.mark.parametrize("name", ["ca_file", "cert_file"])

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from common.config.settings import AuthSettings
 from common.errors import ConfigurationError, Unauthenticated, Unavailable
-from common.utils.auth_client import Authenticator, authenticator
+from common.utils.auth_client import Authenticator, open_authenticator
 from tests.integration.service.issuer import AUDIENCE, Issuer, issuer, new_key
 
 
@@ -40,7 +40,7 @@ async def refusal(authenticate: Authenticator, token: str | None) -> str:
 
 
 async def test_a_good_token_is_its_tenant(idp: Issuer) -> None:
-    async with authenticator(settings(idp), "0.0.0.0") as authenticate:
+    async with open_authenticator(settings(idp), "0.0.0.0") as authenticate:
         identity = await authenticate.identify(idp.token("a"))
     assert (identity.subject, identity.tenant, identity.issuer, identity.scopes) == ("agent-of-a", "a", idp.url, None)
 
@@ -80,7 +80,7 @@ REFUSED: dict[str, Callable[[Issuer], str | None]] = {
 
 @pytest.mark.parametrize("cause", REFUSED)
 async def test_a_token_that_is_not_good_is_refused_for_its_cause(idp: Issuer, cause: str) -> None:
-    async with authenticator(settings(idp), "0.0.0.0") as authenticate:
+    async with open_authenticator(settings(idp), "0.0.0.0") as authenticate:
         assert await refusal(authenticate, REFUSED[cause](idp)) == cause
 
 
@@ -88,7 +88,7 @@ async def test_a_token_that_is_not_good_is_refused_for_its_cause(idp: Issuer, ca
 async def test_whatever_a_header_says_is_answered(idp: Issuer, algorithm: object) -> None:
     _, body, signature = idp.token().split(".")
     odd = encoded(json.dumps({"alg": algorithm, "kid": "k1"}).encode())
-    async with authenticator(settings(idp), "0.0.0.0") as authenticate:
+    async with open_authenticator(settings(idp), "0.0.0.0") as authenticate:
         assert await refusal(authenticate, f"{odd}.{body}.{signature}") in {"wrong_algorithm", "malformed"}
 
 
@@ -99,7 +99,7 @@ async def test_a_token_of_another_type_is_refused(idp: Issuer, kind: object, let
     claims = {"iss": idp.url, "aud": AUDIENCE, "sub": "x", "exp": now + 60, "tenant": "a"}
     headers = {"kid": "k1", "typ": kind}
     token = jwt.encode(claims, idp.published["k1"], algorithm="RS256", headers=headers)
-    async with authenticator(settings(idp), "0.0.0.0") as authenticate:
+    async with open_authenticator(settings(idp), "0.0.0.0") as authenticate:
         if let_in:
             assert (await authenticate.identify(token)).tenant == "a"
         else:
@@ -108,13 +108,13 @@ async def test_a_token_of_another_type_is_refused(idp: Issuer, kind: object, let
 
 @pytest.mark.parametrize("forge", [unsigned, confused])
 async def test_an_algorithm_that_is_not_allowed_is_refused(idp: Issuer, forge: Callable[[Issuer], str]) -> None:
-    async with authenticator(settings(idp), "0.0.0.0") as authenticate:
+    async with open_authenticator(settings(idp), "0.0.0.0") as authenticate:
         assert await refusal(authenticate, forge(idp)) == "wrong_algorithm"
 
 
 @pytest.mark.parametrize("token", ["x" * 20_000, "a.b.c", "..", "\ud800", "é.é.é", ""])
 async def test_garbage_is_malformed(idp: Issuer, token: str) -> None:
-    async with authenticator(settings(idp), "0.0.0.0") as authenticate:
+    async with open_authenticator(settings(idp), "0.0.0.0") as authenticate:
         assert await refusal(authenticate, token) == "malformed"
 
 
@@ -123,13 +123,13 @@ async def test_garbage_is_malformed(idp: Issuer, token: str) -> None:
     [("r w", {"r", "w"}), (["r", "w"], {"r", "w"}), (None, set()), (7, set()), (["r", 7], {"r"})],
 )
 async def test_scopes_are_a_list_or_a_string_or_none_held(idp: Issuer, claim: object, scopes: set[str]) -> None:
-    async with authenticator(settings(idp, scope_claim="/scope"), "0.0.0.0") as authenticate:
+    async with open_authenticator(settings(idp, scope_claim="/scope"), "0.0.0.0") as authenticate:
         assert (await authenticate.identify(idp.token(scope=claim))).scopes == frozenset(scopes)
 
 
 async def test_an_issuer_that_is_gone_lets_nobody_in(idp: Issuer) -> None:
     nobody = settings(idp, jwks_url="http://127.0.0.1:1/keys")
-    async with authenticator(nobody, "0.0.0.0") as authenticate:
+    async with open_authenticator(nobody, "0.0.0.0") as authenticate:
         for _ in range(2):
             with pytest.raises(Unavailable):
                 await authenticate.identify(idp.token())
@@ -137,7 +137,7 @@ async def test_an_issuer_that_is_gone_lets_nobody_in(idp: Issuer) -> None:
 
 async def test_a_checked_token_is_believed_for_its_time_and_no_longer(idp: Issuer) -> None:
     """The issuer withdraws its key: the token ends with the keys' life, however often it was believed."""
-    async with authenticator(settings(idp, cache_s=1.5), "0.0.0.0") as authenticate:
+    async with open_authenticator(settings(idp, cache_s=1.5), "0.0.0.0") as authenticate:
         token = idp.token()
         await authenticate.identify(token)
         idp.published.clear()
@@ -147,7 +147,7 @@ async def test_a_checked_token_is_believed_for_its_time_and_no_longer(idp: Issue
 
 
 async def test_a_token_is_never_believed_past_its_end(idp: Issuer) -> None:
-    async with authenticator(settings(idp), "0.0.0.0") as authenticate:
+    async with open_authenticator(settings(idp), "0.0.0.0") as authenticate:
         token = idp.token(life_s=1)
         await authenticate.identify(token)
         await asyncio.sleep(1.1)
@@ -155,7 +155,7 @@ async def test_a_token_is_never_believed_past_its_end(idp: Issuer) -> None:
 
 
 async def test_a_new_key_is_found_when_a_token_names_it(idp: Issuer) -> None:
-    async with authenticator(settings(idp), "0.0.0.0") as authenticate:
+    async with open_authenticator(settings(idp), "0.0.0.0") as authenticate:
         await authenticate.identify(idp.token())
         idp.published["k2"] = new_key()
         await asyncio.sleep(1.1)  # keys are read at most once a second
@@ -163,14 +163,14 @@ async def test_a_new_key_is_found_when_a_token_names_it(idp: Issuer) -> None:
 
 
 async def test_made_up_keys_are_no_load_on_the_issuer(idp: Issuer) -> None:
-    async with authenticator(settings(idp), "0.0.0.0") as authenticate:
+    async with open_authenticator(settings(idp), "0.0.0.0") as authenticate:
         for number in range(200):
             await refusal(authenticate, idp.token(kid=f"made-up-{number}", key=idp.published["k1"]))
     assert idp.fetches <= 3
 
 
 async def test_many_first_calls_read_the_keys_once(idp: Issuer) -> None:
-    async with authenticator(settings(idp), "0.0.0.0") as authenticate:
+    async with open_authenticator(settings(idp), "0.0.0.0") as authenticate:
         await asyncio.gather(*(authenticate.identify(idp.token(f"t{number}")) for number in range(50)))
     assert idp.fetches == 1
 
@@ -178,7 +178,7 @@ async def test_many_first_calls_read_the_keys_once(idp: Issuer) -> None:
 async def test_the_token_for_the_keys_is_read_again_at_each_fetch(idp: Issuer, tmp_path: Path) -> None:
     own = tmp_path / "token"
     own.write_text("first\n")
-    async with authenticator(settings(idp, jwks_token_file=own), "0.0.0.0") as authenticate:
+    async with open_authenticator(settings(idp, jwks_token_file=own), "0.0.0.0") as authenticate:
         await authenticate.identify(idp.token())
         assert idp.bearer == "Bearer first"
         own.write_text("second\n")
@@ -190,5 +190,5 @@ async def test_the_token_for_the_keys_is_read_again_at_each_fetch(idp: Issuer, t
 async def test_a_certificate_bundle_that_is_none_stops_the_start(idp: Issuer, tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("no certificate")
     with pytest.raises(ConfigurationError, match=r"auth\.jwks_ca_file"):
-        async with authenticator(settings(idp, jwks_ca_file=tmp_path / "ca.pem"), "0.0.0.0"):
+        async with open_authenticator(settings(idp, jwks_ca_file=tmp_path / "ca.pem"), "0.0.0.0"):
             pass

@@ -18,7 +18,7 @@ import pytest
 from common.config.settings import AuthSettings
 from common.errors import ConfigurationError, Unauthenticated, Unavailable
 from common.utils import auth_client
-from common.utils.auth_client import Authenticator, authenticator
+from common.utils.auth_client import Authenticator, open_authenticator
 
 ISSUER = "https://id.example/realms/somabrain"
 
@@ -105,7 +105,7 @@ async def refusal(authenticate: Authenticator, token: str = "opaque") -> str:
 
 
 async def test_it_is_asked_as_our_client_and_its_answer_is_an_identity(endpoint: Endpoint) -> None:
-    async with authenticator(settings(endpoint, scope_claim="/scope"), "0.0.0.0") as authenticate:
+    async with open_authenticator(settings(endpoint, scope_claim="/scope"), "0.0.0.0") as authenticate:
         identity = await authenticate.identify("opaque")
     assert (identity.subject, identity.tenant, identity.issuer) == ("agent", "a", ISSUER)
     assert identity.scopes == frozenset({"memory.read"})
@@ -136,7 +136,7 @@ async def test_what_is_active_for_somebody_else_is_refused(
     endpoint: Endpoint, changes: dict[str, object], cause: str
 ) -> None:
     endpoint.says(active(**changes))
-    async with authenticator(settings(endpoint), "0.0.0.0") as authenticate:
+    async with open_authenticator(settings(endpoint), "0.0.0.0") as authenticate:
         assert await refusal(authenticate) == cause
 
 
@@ -147,7 +147,7 @@ async def test_what_is_no_answer_lets_nobody_in_and_is_asked_again(endpoint: End
         elsewhere.says(active())
         endpoint.status = status
         endpoint.headers["Location"] = f"{elsewhere.address}/introspect"
-        async with authenticator(settings(endpoint), "0.0.0.0") as authenticate:
+        async with open_authenticator(settings(endpoint), "0.0.0.0") as authenticate:
             with pytest.raises(Unavailable):
                 await authenticate.identify("opaque")
             endpoint.status = 200
@@ -158,21 +158,21 @@ async def test_what_is_no_answer_lets_nobody_in_and_is_asked_again(endpoint: End
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"{}", b'{"active": "true"}', b'{"active": 1}', b"\xff"])
 async def test_a_body_that_says_nothing_lets_nobody_in(endpoint: Endpoint, body: bytes) -> None:
     endpoint.body = body
-    async with authenticator(settings(endpoint), "0.0.0.0") as authenticate:
+    async with open_authenticator(settings(endpoint), "0.0.0.0") as authenticate:
         with pytest.raises(Unavailable):
             await authenticate.identify("opaque")
 
 
 async def test_silence_is_unavailable_within_its_time(endpoint: Endpoint) -> None:
     endpoint.wait_s = 2
-    async with authenticator(settings(endpoint), "0.0.0.0") as authenticate:
+    async with open_authenticator(settings(endpoint), "0.0.0.0") as authenticate:
         with pytest.raises(Unavailable):
             await authenticate.identify("opaque")
 
 
 async def test_a_token_that_many_calls_bring_at_once_is_asked_about_once(endpoint: Endpoint) -> None:
     endpoint.wait_s = 0.1
-    async with authenticator(settings(endpoint), "0.0.0.0") as authenticate:
+    async with open_authenticator(settings(endpoint), "0.0.0.0") as authenticate:
         await asyncio.gather(*(authenticate.identify("opaque") for _ in range(200)))
         assert len(endpoint.asked) == 1
         await authenticate.identify("opaque")
@@ -185,7 +185,7 @@ async def test_a_token_that_many_calls_bring_at_once_is_asked_about_once(endpoin
 
 async def test_answers_and_refusals_are_believed_for_their_time_and_no_longer(endpoint: Endpoint) -> None:
     chosen = settings(endpoint, cache_s=0.5, refusal_cache_s=0.5)
-    async with authenticator(chosen, "0.0.0.0") as authenticate:
+    async with open_authenticator(chosen, "0.0.0.0") as authenticate:
         await authenticate.identify("opaque")
         endpoint.says({"active": False})
         await authenticate.identify("opaque")
@@ -199,7 +199,7 @@ async def test_answers_and_refusals_are_believed_for_their_time_and_no_longer(en
 
 async def test_an_answer_is_never_believed_past_the_tokens_end(endpoint: Endpoint) -> None:
     endpoint.says(active(exp=time.time() + 0.5))
-    async with authenticator(settings(endpoint, leeway_s=0), "0.0.0.0") as authenticate:
+    async with open_authenticator(settings(endpoint, leeway_s=0), "0.0.0.0") as authenticate:
         await authenticate.identify("opaque")
         await asyncio.sleep(0.6)
         assert await refusal(authenticate) == "expired"
@@ -210,7 +210,7 @@ async def test_made_up_tokens_push_no_good_one_out_of_what_is_kept(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auth_client, "MAX_KEPT", 100)
-    async with authenticator(settings(endpoint), "0.0.0.0") as authenticate:
+    async with open_authenticator(settings(endpoint), "0.0.0.0") as authenticate:
         await authenticate.identify("opaque")
         endpoint.says({"active": False})
         for number in range(300):
@@ -222,5 +222,5 @@ async def test_made_up_tokens_push_no_good_one_out_of_what_is_kept(
 async def test_nobody_asks_without_a_client_of_its_own(endpoint: Endpoint) -> None:
     chosen = settings(endpoint, introspection={"address": endpoint.address})
     with pytest.raises(ConfigurationError, match=r"auth\.introspection: client_id and client_secret are required"):
-        async with authenticator(chosen, "0.0.0.0"):
+        async with open_authenticator(chosen, "0.0.0.0"):
             pass

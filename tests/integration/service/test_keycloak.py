@@ -152,7 +152,7 @@ async def refused(running: Running, token: str | None, cause: str) -> None:
     with pytest.raises(UnauthenticatedError) as caught:
         await names(running, token)
     assert caught.value.message == SENTENCE
-    assert dict(caught.value.explanation.metadata) == {}
+    assert dict(caught.value.details.metadata) == {}
     assert failures(running, cause) == before + 1
 
 
@@ -228,7 +228,7 @@ async def test_nobody_is_let_in_past_the_answers_life_while_keycloak_is_gone_and
         for token in (known, unknown):
             with pytest.raises(UnavailableError) as caught:
                 await names(running, token)
-            assert caught.value.explanation.retry_after_s
+            assert caught.value.details.retry_after_s
         assert failures(running, "unreachable") == before + 2
     finally:
         if gone == "frozen":

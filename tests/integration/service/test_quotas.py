@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from somabrain_client import CallError, Draft, MemoryClient, RetryPolicy
+from somabrain_client import CallError, MemoryClient, MemoryDraft, RetryPolicy
 from somabrain_client.errors import FailedPreconditionError, ResourceExhaustedError
 from somabrain_local.loopback import Etcd, etcd
 from tests.integration.service.issuer import Issuer
@@ -86,8 +86,8 @@ async def test_a_rate_is_felt_and_says_when_to_come_again(
         flag("requests_per_second", "0.5")
         exc = await refused(lambda: client.get_namespace("notes"), ResourceExhaustedError)
         assert exc.reason == "RESOURCE_EXHAUSTED"
-        assert exc.explanation.metadata == {"quota": "requests_per_second", "limit": "0.5"}
-        assert 0 < (exc.explanation.retry_after_s or 0) <= 2
+        assert exc.details.metadata == {"quota": "requests_per_second", "limit": "0.5"}
+        assert 0 < (exc.details.retry_after_s or 0) <= 2
         assert 'somabrain_quota_refusals_total{quota="requests_per_second"}' in limited.get("/metrics")[1]
         flag("requests_per_second", "0")
         await let_in(lambda: client.get_namespace("notes"))
@@ -99,10 +99,10 @@ async def test_the_items_of_a_batch_use_up_the_rate_of_writes(
     async with client:
         await client.create_namespace("notes")
         flag("writes_per_second", "10")
-        batch = [Draft(f"memory {number}") for number in range(200)]
+        batch = [MemoryDraft(f"memory {number}") for number in range(200)]
         exc = await refused(lambda: client.batch_remember("notes", batch), ResourceExhaustedError)
-        assert exc.explanation.metadata["quota"] == "writes_per_second"
-        assert (exc.explanation.retry_after_s or 0) > 10, "it is paid off before the next"
+        assert exc.details.metadata["quota"] == "writes_per_second"
+        assert (exc.details.retry_after_s or 0) > 10, "it is paid off before the next"
         await client.recall("notes", "memory")
 
 
@@ -118,10 +118,10 @@ async def test_a_stock_is_told_and_held(client: MemoryClient, flag: Callable[[st
             while (found.tenant_memory_limit, found.tenant_byte_limit) != (2, 100):
                 found = (await client.get_namespace("notes")).statistics
                 assert found is not None
-        kept = await client.batch_remember("notes", [Draft(text) for text in ("one", "two", "three")])
+        kept = await client.batch_remember("notes", [MemoryDraft(text) for text in ("one", "two", "three")])
         assert isinstance(kept[2], ResourceExhaustedError)
-        assert kept[2].explanation.metadata == {"quota": "memories", "limit": "2"}
-        assert kept[2].explanation.retry_after_s is None, "it does not pass by itself"
+        assert kept[2].details.metadata == {"quota": "memories", "limit": "2"}
+        assert kept[2].details.retry_after_s is None, "it does not pass by itself"
         with pytest.raises(ResourceExhaustedError, match="Forget some, or have the limit memories raised"):
             await client.remember("notes", "four")
 

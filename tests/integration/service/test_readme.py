@@ -6,7 +6,7 @@ import re
 import textwrap
 from pathlib import Path
 
-from somabrain_client import Answer, MemoryClient
+from somabrain_client import MemoryClient, RecallResult
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.running import Running
 
@@ -24,7 +24,7 @@ async def test_the_conversation_of_the_readme(brain: Running, idp: Issuer, tmp_p
     exec(f"async def converse(path):\n{program}\n    return answer", names)
     converse = names["converse"]
     assert callable(converse)
-    answer: Answer = await converse(token)
+    answer: RecallResult = await converse(token)
     (hit,) = answer.hits
     assert hit.memory.text == "Alice prefers green tea in the morning."
     assert hit.memory.session == "monday"

@@ -13,7 +13,7 @@ import pytest
 
 from common.config.settings import CacheSettings
 from common.errors import ConfigurationError, StoreUnavailable
-from common.utils.cache import Cache, Made, open_cache
+from common.utils.cache import Cache, CacheEntry, open_cache
 from somabrain_local import shell
 from somabrain_local.loopback import Redis, redis, redis_cluster, redis_sentinel
 from somabrain_local.loopback.program import tool
@@ -48,11 +48,11 @@ class Asked:
     async def get(self, key: str, value: str = "v", *, now_s: float = NOW_S, until_s: float = math.inf) -> bool:
         """Ask for a value, and return whether it was known."""
 
-        async def make() -> Made[str]:
+        async def make() -> CacheEntry[str]:
             self.made += 1
-            return Made(value, until_s)
+            return CacheEntry(value, until_s)
 
-        found, cached = await self.cache.through("recall", key, Text(), now_s, make)
+        found, cached = await self.cache.get_or_compute("recall", key, Text(), now_s, make)
         assert found == value
         return cached
 
@@ -63,8 +63,8 @@ class Asked:
     async def until(self, ok: bool) -> None:
         """Wait until Redis is found so."""
         async with asyncio.timeout(SOON_S):
-            while self.cache.found().ok != ok:
-                await self.cache.look()
+            while self.cache.last_check().ok != ok:
+                await self.cache.probe()
                 await asyncio.sleep(0.05)
 
 
@@ -102,12 +102,12 @@ async def test_a_value_is_made_once_and_then_known(url: str) -> None:
 async def test_what_a_hit_spares_is_counted(url: str) -> None:
     async with opened(url) as asked:
 
-        async def make() -> Made[str]:
+        async def make() -> CacheEntry[str]:
             await asyncio.sleep(0.5)
-            return Made("v", math.inf)
+            return CacheEntry("v", math.inf)
 
         for _ in range(3):
-            await asked.cache.through("recall", "k", Text(), NOW_S, make)
+            await asked.cache.get_or_compute("recall", "k", Text(), NOW_S, make)
         saved = asked.metrics.registry.get_sample_value("somabrain_cache_saved_seconds_total", {"cache": "recall"})
         assert saved is not None
         assert 0.5 < saved <= 1.2
@@ -136,14 +136,16 @@ async def test_many_who_ask_at_once_wait_for_one(url: str) -> None:
     async with opened(url) as asked:
         going, go = asyncio.Event(), asyncio.Event()
 
-        async def make() -> Made[str]:
+        async def make() -> CacheEntry[str]:
             asked.made += 1
             going.set()
             await go.wait()
-            return Made("v", math.inf)
+            return CacheEntry("v", math.inf)
 
         async with asyncio.TaskGroup() as tasks:
-            waiting = [tasks.create_task(asked.cache.through("recall", "k", Text(), NOW_S, make)) for _ in range(50)]
+            waiting = [
+                tasks.create_task(asked.cache.get_or_compute("recall", "k", Text(), NOW_S, make)) for _ in range(50)
+            ]
             await going.wait()
             go.set()
         assert {task.result() for task in waiting} == {("v", False)}
@@ -155,12 +157,12 @@ async def test_an_impatient_caller_takes_nobody_with_it(url: str) -> None:
     async with opened(url) as asked:
         going = asyncio.Event()
 
-        async def never() -> Made[str]:
+        async def never() -> CacheEntry[str]:
             going.set()
             await asyncio.Event().wait()
             raise AssertionError
 
-        first = asyncio.create_task(asked.cache.through("recall", "k", Text(), NOW_S, never))
+        first = asyncio.create_task(asked.cache.get_or_compute("recall", "k", Text(), NOW_S, never))
         await going.wait()
         second = asyncio.create_task(asked.get("k"))
         await asyncio.sleep(0)
@@ -172,12 +174,12 @@ async def test_an_impatient_caller_takes_nobody_with_it(url: str) -> None:
 async def test_what_cannot_be_made_is_not_kept(url: str) -> None:
     async with opened(url) as asked:
 
-        async def fail() -> Made[str]:
+        async def fail() -> CacheEntry[str]:
             raise StoreUnavailable("PostgreSQL cannot be reached.")
 
         for _ in range(2):
             with pytest.raises(StoreUnavailable):
-                await asked.cache.through("recall", "k", Text(), NOW_S, fail)
+                await asked.cache.get_or_compute("recall", "k", Text(), NOW_S, fail)
         assert not await asked.get("k")
 
 
@@ -202,8 +204,8 @@ async def test_redis_lost_is_slower_and_never_wrong(url: str) -> None:
             server.program.stop()
             for _ in range(5):
                 assert not await asked.get("k")
-            assert not asked.cache.found().ok
-            assert "everything is worked out anew until it does" in asked.cache.found().reason
+            assert not asked.cache.last_check().ok
+            assert "everything is worked out anew until it does" in asked.cache.last_check().reason
             assert asked.counted("error") + asked.counted("skipped") == 5
             assert asked.counted("error") <= 3
             server.program.start()
@@ -225,7 +227,7 @@ async def test_a_redis_that_hangs_costs_a_few_calls_their_wait_and_no_other_any(
             await asked.until(ok=True)
             async with asyncio.timeout(SOON_S):
                 while not await asked.get("k"):
-                    await asked.cache.look()
+                    await asked.cache.probe()
 
 
 async def test_a_redis_that_takes_five_seconds_is_left_alone_until_it_is_quick_again(server: Redis) -> None:
@@ -253,7 +255,7 @@ async def test_a_redis_that_refuses_is_asked_on(url: str, server: Redis) -> None
         try:
             for _ in range(5):
                 assert not await asked.get("more")
-            assert asked.cache.found().ok
+            assert asked.cache.last_check().ok
             assert await asked.get("k")
         finally:
             server.command("CONFIG", "SET", "maxmemory", "0")
@@ -264,8 +266,8 @@ async def test_a_redis_that_refuses_is_asked_on(url: str, server: Redis) -> None
 async def test_a_wrong_password_is_told_and_nothing_fails(server: Redis) -> None:
     async with opened(f"redis://:wrong@127.0.0.1:{server.port}") as asked:
         assert not await asked.get("k")
-        assert not asked.cache.found().ok
-        assert "wrong" not in asked.cache.found().reason.replace("WRONGPASS", "")
+        assert not asked.cache.last_check().ok
+        assert "wrong" not in asked.cache.last_check().reason.replace("WRONGPASS", "")
 
 
 async def test_a_name_and_a_password_are_used(server: Redis) -> None:
@@ -282,7 +284,7 @@ async def test_tls_is_used_and_a_stranger_is_not_believed() -> None:
             assert await asked.get("k")
         async with opened(server.url) as stranger:
             assert not await stranger.get("k")
-            assert "certificate verify failed" in stranger.cache.found().reason
+            assert "certificate verify failed" in stranger.cache.last_check().reason
 
 
 @pytest.mark.parametrize("name", ["ca_file", "cert_file"])
@@ -305,13 +307,13 @@ async def test_a_certificate_is_shown_where_it_is_asked_for() -> None:
             assert await asked.get("k")
         async with opened(server.url, ca_file=server.ca_file) as bare:
             assert not await bare.get("k")
-            assert not bare.cache.found().ok
+            assert not bare.cache.last_check().ok
 
 
 async def until_known(asked: Asked, key: str) -> None:
     async with asyncio.timeout(SOON_S):
         while not await asked.get(key):
-            await asked.cache.look()
+            await asked.cache.probe()
             await asyncio.sleep(0.05)
 
 
@@ -325,7 +327,7 @@ async def test_behind_sentinels_the_new_primary_is_found(tls: bool) -> None:
             group.primary.program.stop()
             for _ in range(5):
                 await asked.get("k")
-            assert not asked.cache.found().ok
+            assert not asked.cache.last_check().ok
             await until_known(asked, "after")
             assert group.replica.command("EXISTS", "after") == "1"
 
@@ -340,7 +342,7 @@ async def test_sentinels_may_want_a_password_of_their_own() -> None:
             await until_known(asked, "k")
         async with opened(url) as stranger:
             assert not await stranger.get("k")
-            assert not stranger.cache.found().ok
+            assert not stranger.cache.last_check().ok
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -359,7 +361,7 @@ async def test_a_cluster_takes_each_key_at_its_own_node(tls: bool) -> None:
                 node.program.stop()
             for _ in range(5):
                 assert not await asked.get("k0")
-            assert not asked.cache.found().ok
+            assert not asked.cache.last_check().ok
     gc.collect()
 
 

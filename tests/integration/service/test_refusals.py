@@ -86,7 +86,7 @@ async def test_a_bad_token_is_unauthenticated_without_detail(
                 await client.recall("notes", "anything")
             assert caught.value.message == PUBLIC
             assert caught.value.reason == "UNAUTHENTICATED"
-            assert dict(caught.value.explanation.metadata) == {}
+            assert dict(caught.value.details.metadata) == {}
     assert failures(brain, cause) == before + 2
 
 

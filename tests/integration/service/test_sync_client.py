@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from somabrain_client import Change, Draft, MemoryClient, SyncMemoryClient
+from somabrain_client import Change, MemoryClient, MemoryDraft, SyncMemoryClient
 from somabrain_client.errors import NotFoundError
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.running import Running
@@ -42,7 +42,7 @@ def test_what_is_kept_is_found_changed_and_forgotten(client: SyncMemoryClient) -
 
 def test_lists_come_page_by_page_and_may_be_left(client: SyncMemoryClient) -> None:
     texts = [f"number {number}" for number in range(7)]
-    client.batch_remember("notes", [Draft(text) for text in texts])
+    client.batch_remember("notes", [MemoryDraft(text) for text in texts])
     assert [memory.text for memory in client.list("notes", page_size=2)] == texts
     calls = client.attempts.calls
     for memory in client.list("notes", page_size=2):

@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from common.jwks import REFETCH_S
+from common.jwks import MIN_REFRESH_INTERVAL_S
 from somabrain.memory.v1 import memory_service_pb2, memory_service_pb2_grpc
 from somabrain_client import MemoryClient
 from somabrain_client.errors import NotFoundError
@@ -72,7 +72,7 @@ async def test_a_recall_is_one_tree_under_its_callers_span(traced: Running, tele
     # A token that was never seen, of another subject: nothing of it is in a cache.
     idp.published["k2"] = idp.published["k1"]
     token = idp.token("traced", kid="k2", sub="the-one-who-traces")
-    await asyncio.sleep(REFETCH_S)  # the issuer was asked a moment ago
+    await asyncio.sleep(MIN_REFRESH_INTERVAL_S)  # the issuer was asked a moment ago
     await recall(traced.address, token, f"00-{trace}-{parent}-01")
 
     def of_the_call() -> list[Span]:

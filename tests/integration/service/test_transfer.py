@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from somabrain_client import Draft, SyncMemoryClient
+from somabrain_client import MemoryDraft, SyncMemoryClient
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.running import Running
 from tests.integration.service.test_cli import SCRIPT, run
@@ -43,7 +43,7 @@ def fill(client: SyncMemoryClient, count: int) -> None:
     client.batch_remember(
         "from",
         [
-            Draft(
+            MemoryDraft(
                 f"Text {number} with 'quotes', é and\r\nlines.",
                 session=f"s{number % 3}",
                 subject="Ada",

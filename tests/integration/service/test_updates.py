@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from somabrain.memory.v1 import memory_pb2, memory_service_pb2, memory_service_pb2_grpc
-from somabrain_client import Kind, Memory, MemoryClient
+from somabrain_client import Memory, MemoryClient, MemoryKind
 from somabrain_client.errors import (
     AbortedError,
     AlreadyExistsError,
@@ -70,11 +70,11 @@ async def test_only_what_the_mask_names_changes_and_what_it_clears_has_its_defau
     async with connect() as client:
         namespace = await notes(client)
         kept = await client.remember(
-            namespace, BEES, kind=Kind.SEMANTIC, subject="ann", labels={"a": "b"}, salience=0.9, session="s"
+            namespace, BEES, kind=MemoryKind.SEMANTIC, subject="ann", labels={"a": "b"}, salience=0.9, session="s"
         )
         changed = await client.update(kept.name, labels={"c": "d"}, clear=("kind", "salience", "subject"))
         assert changed.labels == {"c": "d"}
-        assert (changed.kind, changed.salience, changed.subject) == (Kind.EPISODIC, 0.5, "")
+        assert (changed.kind, changed.salience, changed.subject) == (MemoryKind.EPISODIC, 0.5, "")
         assert (changed.text, changed.session, changed.session_position) == (BEES, "s", 0)
         (found,) = [memory async for memory in client.list(namespace)]
         assert found == changed
@@ -120,7 +120,7 @@ async def test_what_cannot_be_is_refused_by_field_and_changes_nothing(
         kept = await client.remember(await notes(client), BEES)
         with pytest.raises(InvalidArgumentError) as caught:
             await update(brain, idp, memory_pb2.Memory(name=kept.name, **fields), mask, vector)  # type: ignore[arg-type]
-        assert list(caught.value.explanation.fields) == [field]
+        assert list(caught.value.details.fields) == [field]
         assert await client.get(kept.name) == kept
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from common.config.settings import CacheSettings, DatabaseSettings, ReplicaSettings
+from common.config.settings import CacheSettings, DatabaseSettings, SearchIndexSettings
 from common.errors import NotFound
 from common.utils.cache import open_cache
 from somabrain_local.loopback import Redis, redis
@@ -168,7 +168,7 @@ async def services(
     database: Clone, minilm: OnnxEncoder, redis_server: Redis, request: pytest.FixtureRequest
 ) -> AsyncIterator[Services]:
     """Every promise is one of all stores: searched in PostgreSQL, in memory, and with a cache before it."""
-    replica = ReplicaSettings() if request.param == "replica" else None
+    replica = SearchIndexSettings() if request.param == "replica" else None
     url = SecretStr(redis_server.url) if request.param == "cached" else None
     redis_server.command("FLUSHALL")
     async with (

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.config.settings import DatabaseSettings, ReplicaSettings
+from common.config.settings import DatabaseSettings, SearchIndexSettings
 from somabrain_service.commands.batch_remember_memories import Item
 from somabrain_service.commands.delete_namespace import delete_namespace
 from somabrain_service.commands.erase_subject import erase_subject
@@ -268,7 +268,7 @@ async def test_both_stores_give_the_same_answers(
     parent = NamespaceName.of(f"n{next(_numbers)}")
     async with (
         open_store(database.app_dsn, DatabaseSettings()) as sql,
-        open_store(database.app_dsn, DatabaseSettings(), replica=ReplicaSettings()) as replica,
+        open_store(database.app_dsn, DatabaseSettings(), replica=SearchIndexSettings()) as replica,
     ):
         with psycopg.connect(database.owner_dsn, autocommit=True) as owner:
             encoders = {ENCODER_ID: minilm}
@@ -288,7 +288,7 @@ async def test_at_the_next_answer_the_replica_knows_nothing_of_what_was_forgotte
     """Neither its words nor its labels, session and subject, wherever it was forgotten."""
     async with (
         open_store(database.app_dsn, DatabaseSettings()) as sql,
-        open_store(database.app_dsn, DatabaseSettings(), replica=ReplicaSettings()) as store,
+        open_store(database.app_dsn, DatabaseSettings(), replica=SearchIndexSettings()) as store,
     ):
         assert isinstance(store, ReplicaStore)
         here, elsewhere = (

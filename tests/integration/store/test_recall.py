@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from numpy.typing import NDArray
 
-from common.config.settings import DatabaseSettings, ReplicaSettings
+from common.config.settings import DatabaseSettings, SearchIndexSettings
 from common.errors import InvalidArgument
 from somabrain_service.domain import analysis, lexical
 from somabrain_service.domain.contiguity import contiguity
@@ -225,7 +225,7 @@ async def test_past_fifty_thousand_vectors_sql_compares_the_newest_and_says_so(b
     assert (await brain.recall("first words")).hits[0].memory.name == oldest.name
     narrow = await brain.recall(vector=axis(0), filter=MemoryFilter(sessions=("old",)))
     assert (narrow.degraded, [hit.score for hit in narrow.hits]) == ((), [1.0])
-    async with open_store(database.app_dsn, DatabaseSettings(), replica=ReplicaSettings()) as store:
+    async with open_store(database.app_dsn, DatabaseSettings(), replica=SearchIndexSettings()) as store:
         held = replace(brain, services=replace(brain.services, store=store))
         whole = await held.recall(vector=axis(0))
     assert whole.degraded == ()
@@ -326,7 +326,7 @@ async def test_a_vector_needs_a_namespace_that_keeps_vectors(words: Brain) -> No
 
 async def test_a_second_process_sees_what_the_first_has_written(brain: Brain, database: Clone) -> None:
     written = await brain.remember("Ada keeps bees.")
-    replica = ReplicaSettings() if isinstance(brain.services.store, ReplicaStore) else None
+    replica = SearchIndexSettings() if isinstance(brain.services.store, ReplicaStore) else None
     async with open_store(database.app_dsn, DatabaseSettings(), replica=replica) as second:
         there = replace(brain, services=replace(brain.services, store=second))
         assert await there.recalled("bees", consistency_token=written.consistency_token) == ["Ada keeps bees."]

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from common.config.settings import DatabaseSettings, ReplicaSettings
+from common.config.settings import DatabaseSettings, SearchIndexSettings
 from somabrain_service.commands.batch_remember_memories import Item
 from somabrain_service.commands.services import Services
 from somabrain_service.domain.memory import Memory, MemoryDraft
@@ -26,7 +26,7 @@ MEMORIES = 300
 @asynccontextmanager
 async def holding(database: Clone, budget_bytes: int = 2**30, idle_s: float = 3600.0) -> AsyncIterator[Brain]:
     """A process that holds namespaces in memory."""
-    replica = ReplicaSettings(budget_bytes=budget_bytes, idle_timeout_s=idle_s)
+    replica = SearchIndexSettings(budget_bytes=budget_bytes, idle_timeout_s=idle_s)
     async with open_store(database.app_dsn, DatabaseSettings(), replica=replica) as store:
         yield Brain(Services(store, {}, LEXICAL), TENANT, NamespaceName.of("a"))
 

@@ -7,21 +7,35 @@ from datetime import UTC, datetime
 import pytest
 
 from somabrain_client.cli.main import main
-from somabrain_client.readable import answer_lines
+from somabrain_client.readable import recall_result_lines
 from somabrain_client.transport import target
-from somabrain_client.values import Answer, Breakdown, Hit, Kind, Memory
+from somabrain_client.values import Breakdown, Hit, Memory, MemoryKind, RecallResult
 
 TIME = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 def memory(text: str) -> Memory:
     return Memory(
-        "namespaces/a/memories/m", text, Kind.EPISODIC, "", None, "", {}, TIME, TIME, TIME, 0.5, None, False, 1, "e"
+        "namespaces/a/memories/m",
+        text,
+        MemoryKind.EPISODIC,
+        "",
+        None,
+        "",
+        {},
+        TIME,
+        TIME,
+        TIME,
+        0.5,
+        None,
+        False,
+        1,
+        "e",
     )
 
 
-def answer(*hits: Hit) -> Answer:
-    return Answer(hits, (), False, "", "", False, 0.25)
+def answer(*hits: Hit) -> RecallResult:
+    return RecallResult(hits, (), False, "", "", False, 0.25)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +52,7 @@ def test_an_address_is_resolved_to_all_its_replicas(address: str, expected: str)
 
 def test_a_hit_shows_its_text_and_every_part_of_its_score() -> None:
     part = Breakdown(0.4, 1.0, 0.5, 0.1, 0.9, 1.1)
-    lines = list(answer_lines(answer(Hit(memory("We met in Ghent."), 0.85, part))))
+    lines = list(recall_result_lines(answer(Hit(memory("We met in Ghent."), 0.85, part))))
     assert lines == [
         " 1. 0.8500  namespaces/a/memories/m",
         "    We met in Ghent.",
@@ -47,11 +61,11 @@ def test_a_hit_shows_its_text_and_every_part_of_its_score() -> None:
 
 
 def test_no_hit_says_how_near_it_was() -> None:
-    assert list(answer_lines(answer())) == ["Nothing answers (best lexical score 0.250)."]
+    assert list(recall_result_lines(answer())) == ["Nothing answers (best lexical score 0.250)."]
 
 
 def test_a_memory_cannot_speak_to_the_terminal() -> None:
-    lines = list(answer_lines(answer(Hit(memory("a\x1b[2Jb"), 0.5, None))))
+    lines = list(recall_result_lines(answer(Hit(memory("a\x1b[2Jb"), 0.5, None))))
     assert "\x1b" not in "".join(lines)
 
 

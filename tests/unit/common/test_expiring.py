@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.expiring import ExpiringCache
+from common.expiring import TTLCache
 
 
 class Clock:
@@ -17,8 +17,8 @@ class Clock:
 
 def test_an_entry_ends_exactly_at_its_time() -> None:
     clock = Clock()
-    cache: ExpiringCache[str, int] = ExpiringCache(10, clock)
-    cache.put("a", 1, until=5.0)
+    cache: TTLCache[str, int] = TTLCache(10, clock)
+    cache.put("a", 1, expires_at=5.0)
     clock.now = 4.999
     assert cache.get("a") == 1
     clock.now = 5.0
@@ -28,14 +28,14 @@ def test_an_entry_ends_exactly_at_its_time() -> None:
 
 def test_a_life_that_is_over_keeps_nothing_and_removes_what_was_there() -> None:
     clock = Clock()
-    cache: ExpiringCache[str, int] = ExpiringCache(10, clock)
-    cache.put("a", 1, until=5.0)
-    cache.put("a", 2, until=0.0)
+    cache: TTLCache[str, int] = TTLCache(10, clock)
+    cache.put("a", 1, expires_at=5.0)
+    cache.put("a", 2, expires_at=0.0)
     assert cache.get("a") is None
 
 
 def test_the_one_used_longest_ago_goes_first() -> None:
-    cache: ExpiringCache[str, int] = ExpiringCache(2, Clock())
+    cache: TTLCache[str, int] = TTLCache(2, Clock())
     cache.put("a", 1, 9.0)
     cache.put("b", 2, 9.0)
     cache.get("a")
@@ -45,7 +45,7 @@ def test_the_one_used_longest_ago_goes_first() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.floats(0, 10))), st.integers(1, 8))
 def test_it_never_holds_more_than_its_capacity(puts: list[tuple[int, float]], capacity: int) -> None:
-    cache: ExpiringCache[int, int] = ExpiringCache(capacity, Clock())
+    cache: TTLCache[int, int] = TTLCache(capacity, Clock())
     for key, until in puts:
         cache.put(key, key, until)
         assert len(cache) <= capacity

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from common.config.settings import AuthSettings
 from common.errors import ConfigurationError
 from common.jwks import parse_keys
-from common.utils.auth_client import authenticator, is_loopback
+from common.utils.auth_client import is_loopback, open_authenticator
 
 RSA = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(rsa.generate_private_key(65537, 2048).public_key()))
 EC = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key()))
@@ -56,7 +56,7 @@ def test_loopback_is_this_machine_alone(host: str, loopback: bool) -> None:
 async def test_everybody_is_let_in_on_loopback_only() -> None:
     auth = AuthSettings(mode="none", anonymous_tenant="laptop")
     with pytest.raises(ConfigurationError, match=r"grpc\.host is 0\.0\.0\.0; set grpc\.host to 127\.0\.0\.1"):
-        async with authenticator(auth, "0.0.0.0"):
+        async with open_authenticator(auth, "0.0.0.0"):
             pass
-    async with authenticator(auth, "127.0.0.1") as anyone:
+    async with open_authenticator(auth, "127.0.0.1") as anyone:
         assert (await anyone.identify(None)).tenant == "laptop"

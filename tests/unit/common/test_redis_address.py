@@ -7,28 +7,31 @@ from pydantic import SecretStr
 
 from common.config.settings import CacheSettings
 from common.errors import ConfigurationError
-from common.redis_client import Address, read_address
+from common.redis_client import RedisAddress, parse_address
 
 
-def read(url: str) -> Address:
-    return read_address(CacheSettings(url=SecretStr(url)))
+def read(url: str) -> RedisAddress:
+    return parse_address(CacheSettings(url=SecretStr(url)))
 
 
 @pytest.mark.parametrize(
     ("url", "address"),
     [
-        ("redis://cache", Address("alone", False, [("cache", 6379)], None, None, "", 0)),
-        ("rediss://:p%40ss@cache:6380/3", Address("alone", True, [("cache", 6380)], None, "p@ss", "", 3)),
-        ("redis://me:@cache/", Address("alone", False, [("cache", 6379)], "me", "", "", 0)),
-        ("redis://[::1]:7", Address("alone", False, [("::1", 7)], None, None, "", 0)),
+        ("redis://cache", RedisAddress("alone", False, [("cache", 6379)], None, None, "", 0)),
+        ("rediss://:p%40ss@cache:6380/3", RedisAddress("alone", True, [("cache", 6380)], None, "p@ss", "", 3)),
+        ("redis://me:@cache/", RedisAddress("alone", False, [("cache", 6379)], "me", "", "", 0)),
+        ("redis://[::1]:7", RedisAddress("alone", False, [("::1", 7)], None, None, "", 0)),
         (
             "rediss+sentinel://u:p@s-0,s-1:9/somabrain/2",
-            Address("sentinel", True, [("s-0", 26379), ("s-1", 9)], "u", "p", "somabrain", 2),
+            RedisAddress("sentinel", True, [("s-0", 26379), ("s-1", 9)], "u", "p", "somabrain", 2),
         ),
-        ("redis+cluster://n-0:7000,n-1", Address("cluster", False, [("n-0", 7000), ("n-1", 6379)], None, None, "", 0)),
+        (
+            "redis+cluster://n-0:7000,n-1",
+            RedisAddress("cluster", False, [("n-0", 7000), ("n-1", 6379)], None, None, "", 0),
+        ),
     ],
 )
-def test_each_form_is_read(url: str, address: Address) -> None:
+def test_each_form_is_read(url: str, address: RedisAddress) -> None:
     assert read(url) == address
 
 

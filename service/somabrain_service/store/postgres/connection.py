@@ -146,7 +146,7 @@ class Connection:
             found = await self._exchange(given)
         except psycopg.Error as exc:
             for span in spans:
-                trace.fail(span, exc)
+                trace.record_error(span, exc)
             raise
         finally:
             for span in spans:
@@ -251,7 +251,7 @@ def _answers(pg: PGconn) -> PQGen[list[PGresult]]:
 def _span(statement: str) -> Span | None:
     operation = statement.split(maxsplit=1)[0]
     described = {"db.system.name": "postgresql", "db.operation.name": operation, "db.query.text": statement}
-    return trace.begin(f"{operation} postgresql", SpanKind.CLIENT, described)
+    return trace.start_span(f"{operation} postgresql", SpanKind.CLIENT, described)
 
 
 @lru_cache(maxsize=1024)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-from common.config.settings import ReplicaSettings
+from common.config.settings import SearchIndexSettings
 from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.store.background import Background
 from somabrain_service.store.postgres.reading import PostgresReading
@@ -22,7 +22,9 @@ from somabrain_service.store.replica.replicas import Replicas
 class ReplicaStore(PostgresStore):
     """See `Store`. `replicas` is for those who look after it."""
 
-    def __init__(self, transactions: Transactions, stocks: Stocks, tasks: Background, replica: ReplicaSettings) -> None:
+    def __init__(
+        self, transactions: Transactions, stocks: Stocks, tasks: Background, replica: SearchIndexSettings
+    ) -> None:
         super().__init__(transactions, stocks, tasks)
         self.replicas = Replicas(replica.budget_bytes, replica.idle_timeout_s, self._source, tasks)
 

@@ -17,7 +17,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from somabrain.memory.v1 import memory_service_pb2 as pb
 from somabrain.memory.v1 import memory_service_pb2_grpc, namespace_service_pb2, namespace_service_pb2_grpc
-from somabrain_client import ChangeType, Checkpoint, Draft, Filter, Memory, MemoryClient, RetryPolicy
+from somabrain_client import ChangeType, Checkpoint, Filter, Memory, MemoryClient, MemoryDraft, RetryPolicy
 from somabrain_client.errors import (
     InvalidArgumentError,
     NotFoundError,
@@ -126,7 +126,7 @@ async def test_a_cursor_fits_one_namespace_of_one_tenant_unaltered(connect: Conn
         ):
             with pytest.raises(InvalidArgumentError) as caught:
                 await changes(client, parent, sent, 1)
-            assert list(caught.value.explanation.fields) == ["cursor"]
+            assert list(caught.value.details.fields) == ["cursor"]
         async with aclosing(theirs.watch(namespace)) as events:
             assert isinstance(await anext(events), Checkpoint)
             assert isinstance(await asyncio.wait_for(anext(events), 10), Checkpoint)
@@ -279,7 +279,7 @@ async def test_an_export_and_a_watch_from_its_cursor_are_everything_once(
         for sent in (first.resume_token[:-4] + "AAAA", chosen[0].resume_token, first.cursor):
             with pytest.raises(InvalidArgumentError) as caught:
                 [page async for page in client.export(namespace, resume_token=sent)]
-            assert list(caught.value.explanation.fields) == ["resume_token"]
+            assert list(caught.value.details.fields) == ["resume_token"]
         assert [
             page.memories for page in [p async for p in client.export(namespace, resume_token=rest[-1].resume_token)]
         ] == [()]
@@ -392,7 +392,7 @@ async def test_a_batch_is_told_change_by_change_and_an_update_as_one(connect: Co
     async with connect("feed-batch") as client:
         namespace = await notes(client)
         cursor = await now(client, namespace)
-        kept = await client.batch_remember(namespace, [Draft(f"number {number}") for number in range(40)])
+        kept = await client.batch_remember(namespace, [MemoryDraft(f"number {number}") for number in range(40)])
         names = [memory.name for memory in kept if isinstance(memory, Memory)]
         told = await changes(client, namespace, cursor, 40, include_memory=True)
         assert [change.name for change in told] == names

@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.message import Message
 
 from common.config.settings import QuotaSettings
-from common.utils.auth_client import NoAuthenticator
+from common.utils.auth_client import AnonymousAuthenticator
 from somabrain_service.flags.registry import FixedFlags
 from somabrain_service.interceptors.call import Call, Proceed, Step
 from somabrain_service.interceptors.chain import fold, steps
@@ -18,7 +18,7 @@ def test_the_order_is_the_designs() -> None:
     """A step that changes place would see callers or errors that it must not."""
     metrics = Metrics()
     quotas = Quotas(FixedFlags(), QuotaSettings(), metrics)
-    names = [item.name for item in steps(NoAuthenticator("a"), quotas, EverythingAllowed(), metrics)]
+    names = [item.name for item in steps(AnonymousAuthenticator("a"), quotas, EverythingAllowed(), metrics)]
     assert names == [
         "request_id",
         "trace",

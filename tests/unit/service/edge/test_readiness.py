@@ -23,5 +23,5 @@ def test_a_schema_that_does_not_fit_says_what_helps(schema: SchemaState, said: s
 
 
 def test_postgresql_that_answers_is_healthy_even_if_its_schema_does_not_fit() -> None:
-    assert postgres_check(Standing(False, "no schema", 0.002)).document() == {"status": "ok", "latency_ms": 2.0}
-    assert postgres_check(Standing(False, "gone")).document() == {"status": "failing", "reason": "gone"}
+    assert postgres_check(Standing(False, "no schema", 0.002)).to_json() == {"status": "ok", "latency_ms": 2.0}
+    assert postgres_check(Standing(False, "gone")).to_json() == {"status": "failing", "reason": "gone"}
