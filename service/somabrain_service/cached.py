@@ -33,7 +33,7 @@ from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.recall import ScoreBreakdown
 from somabrain_service.domain.scoring import Ranked, Ranking, steady_until
 from somabrain_service.encoders.protocols import Encoder
-from somabrain_service.store.protocols import Reading
+from somabrain_service.store.protocols import Snapshot
 
 VERSION = version("somabrain")
 """Another version may score otherwise."""
@@ -62,7 +62,7 @@ class CachedRankings:
         self._rankings = rankings
         self._cache = cache
 
-    async def rank(self, reading: Reading, tenant: TenantId, question: Question) -> Found:
+    async def rank(self, reading: Snapshot, tenant: TenantId, question: Question) -> Found:
         """See `Rankings.rank`."""
         if question.anew:
             return await self._rankings.rank(reading, tenant, question)

@@ -30,7 +30,7 @@ from somabrain_service.quotas import Quotas
 from somabrain_service.readiness import Readiness
 from somabrain_service.server import Health, bind, make_server
 from somabrain_service.store.open import open_store
-from somabrain_service.store.postgres.stocks import Stocks
+from somabrain_service.store.postgres.stocks import StorageQuota
 from somabrain_service.workers.open import open_duties
 
 _log = structlog.get_logger(__name__)
@@ -58,7 +58,9 @@ async def serve(settings: Settings) -> None:
         flags = await stack.enter_async_context(open_flags(settings, metrics))
         board = flags.board
         cache = await stack.enter_async_context(open_cache(settings.cache, metrics.cache))
-        stocks = Stocks(lambda tenant: board.of(tenant).stock, settings.database.pool_size * settings.quota.replicas)
+        stocks = StorageQuota(
+            lambda tenant: board.of(tenant).stock, settings.database.pool_size * settings.quota.replicas
+        )
         store = await stack.enter_async_context(
             open_store(settings.postgres_dsn.get_secret_value(), settings.database, stocks, settings.search_index)
         )
@@ -67,7 +69,7 @@ async def serve(settings: Settings) -> None:
 
         # Probes answer while the encoder is still being loaded.
         def see_store() -> None:
-            metrics.see_store(store.connections(), store.in_memory())
+            metrics.see_store(store.connections(), store.index_stats())
 
         kafka = KafkaHealth(settings.events) if settings.events.brokers else None
         others = {

@@ -70,7 +70,7 @@ def migrate(
 
 def _state(connection: sqlalchemy.Connection) -> SchemaState:
     there = connection.exec_driver_sql("SELECT to_regclass('schema_info') IS NOT NULL").scalar_one()
-    row = connection.exec_driver_sql(schema.READ).one_or_none() if there else None
+    row = connection.exec_driver_sql(schema.SELECT_SCHEMA_INFO).one_or_none() if there else None
     connection.commit()
     return SchemaState(row[0] if row else None, row[1] if row else None, schema.HEAD)
 

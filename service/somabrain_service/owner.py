@@ -15,7 +15,7 @@ import sqlalchemy
 
 from common.config.settings import DatabaseSettings
 from common.errors import SomaBrainError
-from somabrain_service.store.postgres.dsn import fault_of
+from somabrain_service.store.postgres.dsn import validate_dsn
 
 LOCK = 0x50_4D_41_42  # any number that nothing else in the database locks
 POLL_S = 0.5
@@ -70,7 +70,7 @@ def _connected(dsn: str, database: DatabaseSettings) -> Iterator[sqlalchemy.Conn
 
     libpq's complaint about a malformed DSN repeats parts of it, so such a one is never given to it.
     """
-    if fault := fault_of(dsn):
+    if fault := validate_dsn(dsn):
         raise OwnerFailed(f"The owner's DSN {fault}; correct owner-dsn in its Secret.")
     try:
         connected = psycopg.connect(

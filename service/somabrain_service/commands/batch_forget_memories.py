@@ -62,6 +62,6 @@ async def batch_forget_memories(
             results.append(exc)
         else:
             results.append(None)
-    async with services.store.reading(tenant, parent, services.clock()) as reading:
+    async with services.store.snapshot(tenant, parent, services.clock()) as reading:
         seen = reading.namespace
     return BatchForgotten(tuple(results), consistency_token(parent, seen.moment))

@@ -74,7 +74,7 @@ async def batch_remember_memories(
     written = await services.store.insert_memories(tenant, namespace, list(fit.values()))
     results |= zip(fit, written.results, strict=True)
     ordered = [results[index] for index in range(len(items))]
-    return BatchRemembered(tuple(_bounded(ordered)), consistency_token(parent, written.moment))
+    return BatchRemembered(tuple(_bounded(ordered)), consistency_token(parent, written.as_of))
 
 
 def _bounded(results: Sequence[Memory | SomaBrainError]) -> Sequence[Memory | SomaBrainError]:

@@ -33,4 +33,4 @@ async def erase_subject(
     limits.check_text("subject", subject, limits.SUBJECT_BYTES, required=True)
     request = request_key(tenant, request_id, "EraseSubject", parent, subject)
     erased = await services.store.erase_subject(tenant, parent, subject, services.clock(), request)
-    return SubjectErased(erased.count, consistency_token(parent, erased.moment))
+    return SubjectErased(erased.count, consistency_token(parent, erased.as_of))

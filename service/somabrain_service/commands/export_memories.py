@@ -13,7 +13,7 @@ from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, TenantId
 from somabrain_service.domain.pages import Order
 from somabrain_service.domain.tokens import export_token, feed_cursor, read_export_token
-from somabrain_service.store.protocols import Reading
+from somabrain_service.store.protocols import Snapshot
 
 
 async def export_memories(services: Services, tenant: TenantId, query: ExportQuery) -> AsyncGenerator[ExportPage, None]:
@@ -31,13 +31,13 @@ async def export_memories(services: Services, tenant: TenantId, query: ExportQue
     more = True
     while more:
         now = services.clock()
-        async with services.store.reading(tenant, query.parent, now) as reading:
+        async with services.store.snapshot(tenant, query.parent, now) as reading:
             namespace = reading.namespace
             here = namespace.moment
             moment, after = read_export_token(tenant, query, here) if query.resume_token else (here, 0)
             since = Position(moment.version)
             retained(namespace, await reading.changes(since, 1), now)
-            keys = await reading.page(
+            keys = await reading.list_keys(
                 query.filter, Order(), (str(after), after), limits.PAGE_SIZE + 1, unchanged_since=moment.version
             )
             ids = [MemoryId(memory) for _, memory in keys[: limits.PAGE_SIZE]]
@@ -50,7 +50,7 @@ async def export_memories(services: Services, tenant: TenantId, query: ExportQue
 
 
 async def _page(
-    reading: Reading, ids: list[MemoryId], *, with_vectors: bool
+    reading: Snapshot, ids: list[MemoryId], *, with_vectors: bool
 ) -> tuple[tuple[Memory, StoredVector | None], ...]:
     """As many of the memories as go into one message, one at least."""
     memories = await reading.memories(ids, limits.ANSWER_BYTES) if ids else []

@@ -35,6 +35,6 @@ async def forget_memory(
     if moment is None:
         if not allow_missing:
             raise NotFound("Memory", str(name), "With allow_missing that is no error.")
-        async with services.store.reading(tenant, name.namespace, now) as reading:
+        async with services.store.snapshot(tenant, name.namespace, now) as reading:
             moment = reading.namespace.moment
     return consistency_token(name.namespace, moment)

@@ -16,7 +16,7 @@ async def get_memory(services: Services, tenant: TenantId, name: MemoryName, *, 
         NotFound: no such memory of this tenant, or it has expired.
         StoreUnavailable: PostgreSQL is gone.
     """
-    async with services.store.reading(tenant, name.namespace, services.clock()) as reading:
+    async with services.store.snapshot(tenant, name.namespace, services.clock()) as reading:
         seen = reading.namespace
         check_consistency(consistency_token, name.namespace, seen.moment)
         memory = await reading.memory(name.memory)

@@ -18,12 +18,12 @@ async def list_memories(services: Services, tenant: TenantId, query: ListQuery) 
         StoreUnavailable: PostgreSQL is gone.
     """
     after = read_page_token(tenant, query)
-    async with services.store.reading(tenant, query.parent, services.clock()) as reading:
+    async with services.store.snapshot(tenant, query.parent, services.clock()) as reading:
         seen = reading.namespace
         check_consistency(query.consistency_token, query.parent, seen.moment)
-        keys = await reading.page(query.filter, query.order, after, query.page_size + 1)
+        keys = await reading.list_keys(query.filter, query.order, after, query.page_size + 1)
         ids = [memory for _, memory in keys[: query.page_size]]
-        memories = await reading.memories(ids, limits.ANSWER_BYTES, last=True) if ids else []
+        memories = await reading.memories(ids, limits.ANSWER_BYTES, end_snapshot=True) if ids else []
     more = len(memories) < len(keys)
     token = page_token(tenant, query, *keys[len(memories) - 1]) if more else ""
     return MemoryPage(tuple(memories), token)

@@ -19,7 +19,7 @@ async def list_revisions(services: Services, tenant: TenantId, query: RevisionQu
         StoreUnavailable: PostgreSQL is gone.
     """
     after = read_page_token(tenant, query)
-    async with services.store.reading(tenant, query.parent.namespace, services.clock()) as reading:
+    async with services.store.snapshot(tenant, query.parent.namespace, services.clock()) as reading:
         if await reading.memory(query.parent.memory) is None:
             raise NotFound("Memory", str(query.parent))
         before = None if after is None else after[1]

@@ -20,7 +20,7 @@ from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.scoring import LexicalQuery, Ranking, Tuning, rank
-from somabrain_service.store.protocols import Reading
+from somabrain_service.store.protocols import Snapshot
 from somabrain_service.store.values import Search, Statistics
 
 CANDIDATES = 200
@@ -57,7 +57,7 @@ class Found:
 class Rankings(Protocol):
     """Whoever can tell the order."""
 
-    async def rank(self, reading: Reading, tenant: TenantId, question: Question) -> Found:
+    async def rank(self, reading: Snapshot, tenant: TenantId, question: Question) -> Found:
         """Order the memories that a reading sees.
 
         Raises:
@@ -69,14 +69,14 @@ class Rankings(Protocol):
 class ExactRankings:
     """Works each order out."""
 
-    async def rank(self, reading: Reading, tenant: TenantId, question: Question) -> Found:
+    async def rank(self, reading: Snapshot, tenant: TenantId, question: Question) -> Found:
         """See `Rankings.rank`."""
         seen = await reading.statistics(question.terms)
         reencoding = question.vector is not None and seen.vectors < seen.memories
         return Found(seen.namespace, await _ranking(reading, seen, question), reencoding)
 
 
-async def _ranking(reading: Reading, seen: Statistics, question: Question) -> Ranking:
+async def _ranking(reading: Snapshot, seen: Statistics, question: Question) -> Ranking:
     weights = lexical.idf(seen.memories, seen.df)
     search = Search(
         terms=question.terms,

@@ -55,7 +55,7 @@ async def recall_memories(services: Services, tenant: TenantId, query: RecallQue
         now=services.clock(),
         anew=not flags.recall_cache,
     )
-    async with services.store.reading(tenant, query.parent, question.now) as reading:
+    async with services.store.snapshot(tenant, query.parent, question.now) as reading:
         found = await services.rankings.rank(reading, tenant, question)
         if found.namespace.etag != namespace.etag:
             raise Aborted("The namespace's settings were changed meanwhile; try again.")
@@ -71,7 +71,9 @@ async def recall_memories(services: Services, tenant: TenantId, query: RecallQue
         if query.min_score is not None and found.ranking.best_lexical < query.min_score:
             places = ()
         memories = (
-            await reading.memories([place.id for place in places], limits.ANSWER_BYTES, last=True) if places else []
+            await reading.memories([place.id for place in places], limits.ANSWER_BYTES, end_snapshot=True)
+            if places
+            else []
         )
     hits = tuple(Hit(memory, place.score, place.breakdown) for place, memory in zip(places, memories, strict=False))
     return RecallAnswer(

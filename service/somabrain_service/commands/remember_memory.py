@@ -51,4 +51,4 @@ async def remember_memory(
         (made,) = await encode(services, encoder_id, [draft.text])
         new = new.with_vector(made)
     written = await services.store.insert_memory(tenant, namespace, new, request)
-    return Remembered(written.memory, consistency_token(parent, written.moment))
+    return Remembered(written.memory, consistency_token(parent, written.as_of))

@@ -45,9 +45,9 @@ async def update_memory(
         raise InvalidArgument("vector", "comes with a changed text only; name text in update_mask or leave it unset")
     for _ in range(ATTEMPTS):
         now = services.clock()
-        if written := await services.store.answered(tenant, name.namespace, request, now):
+        if written := await services.store.find_replay(tenant, name.namespace, request, now):
             break
-        async with services.store.reading(tenant, name.namespace, now) as reading:
+        async with services.store.snapshot(tenant, name.namespace, now) as reading:
             namespace = reading.namespace
             memory = await reading.memory(name.memory)
         if memory is None:
@@ -59,7 +59,7 @@ async def update_memory(
             break
     else:
         raise Aborted("Others changed the memory again and again meanwhile; try again.")
-    return Remembered(written.memory, consistency_token(name.namespace, written.moment))
+    return Remembered(written.memory, consistency_token(name.namespace, written.as_of))
 
 
 async def _update(

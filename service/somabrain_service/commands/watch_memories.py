@@ -13,7 +13,7 @@ from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, TenantId
 from somabrain_service.domain.namespace import DEFAULT_FEED_RETENTION, Namespace
 from somabrain_service.domain.tokens import Moment, feed_cursor, read_feed_cursor
-from somabrain_service.store.protocols import Reading
+from somabrain_service.store.protocols import Snapshot
 
 CHECKPOINT_S = 5.0
 CHANGES = 500
@@ -38,7 +38,7 @@ async def watch_memories(services: Services, tenant: TenantId, query: WatchQuery
     epoch, position, checkpoint_at = "", Position(0), 0.0
 
     async def look() -> Moment:
-        async with services.store.reading(tenant, query.parent, services.clock()) as reading:
+        async with services.store.snapshot(tenant, query.parent, services.clock()) as reading:
             namespace = reading.namespace
         return namespace.moment
 
@@ -46,7 +46,7 @@ async def watch_memories(services: Services, tenant: TenantId, query: WatchQuery
         while True:
             services.watchers.check()
             now = services.clock()
-            async with services.store.reading(tenant, query.parent, now) as reading:
+            async with services.store.snapshot(tenant, query.parent, now) as reading:
                 namespace = reading.namespace
                 moment = namespace.moment
                 if not epoch:
@@ -96,6 +96,6 @@ def _start(tenant: TenantId, query: WatchQuery, now: Moment) -> tuple[str, Posit
     return now.epoch, read_feed_cursor(tenant, query.parent, query.cursor, now)
 
 
-async def _memories(reading: Reading, changes: list[Change]) -> dict[MemoryId, Memory]:
+async def _memories(reading: Snapshot, changes: list[Change]) -> dict[MemoryId, Memory]:
     ids = [change.name.memory for change in changes if change.type in {ChangeType.REMEMBERED, ChangeType.UPDATED}]
-    return await reading.live(ids) if ids else {}
+    return await reading.get_many(ids) if ids else {}

@@ -15,7 +15,7 @@ import structlog
 log = structlog.get_logger(__name__)
 
 
-class Background:
+class TaskSet:
     """Tasks under way. None raises by intent: what one does raise is logged, and concerns no other."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Background:
         """Do the work beside the calls; `context`: whose variables it sees; None: the caller's."""
         task = asyncio.create_task(work, context=context)
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._on_done)
         return task
 
     async def wait(self) -> None:
@@ -33,16 +33,16 @@ class Background:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _on_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (failed := task.exception()):
             log.error("background work failed", error=type(failed).__name__)
 
 
 @asynccontextmanager
-async def background() -> AsyncIterator[Background]:
+async def task_set() -> AsyncIterator[TaskSet]:
     """A scope for tasks: its end waits for theirs."""
-    tasks = Background()
+    tasks = TaskSet()
     try:
         yield tasks
     finally:

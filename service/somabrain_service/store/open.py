@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager, closing
 
 from common.config.settings import DatabaseSettings, SearchIndexSettings
 from somabrain_service.domain.quota import Stock
-from somabrain_service.store.background import background
+from somabrain_service.store.background import task_set
 from somabrain_service.store.postgres.connecting import open_pool, worker_connector
 from somabrain_service.store.postgres.holding import PostgresWorkerStore
-from somabrain_service.store.postgres.stocks import Stocks
+from somabrain_service.store.postgres.stocks import StorageQuota
 from somabrain_service.store.postgres.store import PostgresStore
 from somabrain_service.store.postgres.transactions import Transactions
 from somabrain_service.store.protocols import Store
@@ -20,7 +20,10 @@ from somabrain_service.store.working import WorkerStore
 
 @asynccontextmanager
 async def open_store(
-    dsn: str, database: DatabaseSettings, stocks: Stocks | None = None, replica: SearchIndexSettings | None = None
+    dsn: str,
+    database: DatabaseSettings,
+    storage_quota: StorageQuota | None = None,
+    search_index: SearchIndexSettings | None = None,
 ) -> AsyncIterator[Store]:
     """A store with its pool of connections, closed on leaving. Connects on first use, so it opens without PostgreSQL.
 
@@ -30,13 +33,13 @@ async def open_store(
         stocks: what tenants may hold; None: what they like.
         replica: how much of it is held in memory; None: nothing.
     """
-    stocks = stocks or Stocks(lambda _: Stock(), 0)
-    async with open_pool(dsn, database) as pool, background() as tasks:
+    storage_quota = storage_quota or StorageQuota(lambda _: Stock(), 0)
+    async with open_pool(dsn, database) as pool, task_set() as tasks:
         transactions = Transactions(pool)
-        if replica is None or not replica.budget_bytes:
-            yield PostgresStore(transactions, stocks, tasks)
+        if search_index is None or not search_index.budget_bytes:
+            yield PostgresStore(transactions, storage_quota, tasks)
             return
-        store = ReplicaStore(transactions, stocks, tasks, replica)
+        store = ReplicaStore(transactions, storage_quota, tasks, search_index)
         with closing(store.replicas):
             yield store
 

@@ -17,18 +17,18 @@ from somabrain_service.domain.pages import Order
 from somabrain_service.domain.scoring import Candidates
 from somabrain_service.domain.tokens import Moment
 from somabrain_service.store.values import (
-    Erased,
+    BatchWriteResult,
+    ErasureResult,
     MemoryUpdate,
     NewMemory,
     SchemaState,
     Search,
     Statistics,
-    Written,
-    WrittenMany,
+    WriteResult,
 )
 
 
-class Reading(Protocol):
+class Snapshot(Protocol):
     """One consistent view of a namespace; what has expired is not in it."""
 
     @property
@@ -48,7 +48,7 @@ class Reading(Protocol):
         """Changes that follow `after` in commit order, at most `limit`; None: some that did are no longer kept."""
         ...
 
-    async def live(self, ids: Sequence[MemoryId]) -> dict[MemoryId, Memory]:
+    async def get_many(self, ids: Sequence[MemoryId]) -> dict[MemoryId, Memory]:
         """Those of the memories that are there, in no order and of any size."""
         ...
 
@@ -60,7 +60,7 @@ class Reading(Protocol):
         """The best by words, the best by vector, their neighbours in the session, and those who lend to these."""
         ...
 
-    async def memories(self, ids: Sequence[int], size_bytes: int, *, last: bool = False) -> list[Memory]:
+    async def memories(self, ids: Sequence[int], size_bytes: int, *, end_snapshot: bool = False) -> list[Memory]:
         """Memories in the order of `ids`; ends, after one at least, where the next would pass the size.
 
         `last`: nothing is asked after it, so that the view can end with it.
@@ -81,9 +81,9 @@ class Reading(Protocol):
         """
         ...
 
-    async def page(
+    async def list_keys(
         self,
-        where: MemoryFilter,
+        memory_filter: MemoryFilter,
         order: Order,
         after: tuple[str, int] | None,
         limit: int,
@@ -110,7 +110,7 @@ class Store(Protocol):
         """How many connections are idle and in use, for metrics; asks nobody."""
         ...
 
-    def in_memory(self) -> tuple[int, int]:
+    def index_stats(self) -> tuple[int, int]:
         """How many namespaces this process holds in memory, and the bytes they take, for metrics; asks nobody."""
         ...
 
@@ -180,7 +180,7 @@ class Store(Protocol):
 
     async def erase_subject(
         self, tenant: TenantId, name: NamespaceName, subject: str, now: datetime, request: RequestKey | None
-    ) -> Erased:
+    ) -> ErasureResult:
         """Forget every memory about a subject, also those that have expired, and every revision that was about it.
 
         Raises:
@@ -189,7 +189,7 @@ class Store(Protocol):
         """
         ...
 
-    def reading(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AbstractAsyncContextManager[Reading]:
+    def snapshot(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AbstractAsyncContextManager[Snapshot]:
         """Look at a namespace as it is now.
 
         Raises:
@@ -199,7 +199,7 @@ class Store(Protocol):
 
     async def insert_memory(
         self, tenant: TenantId, namespace: Namespace, new: NewMemory, request: RequestKey | None
-    ) -> Written:
+    ) -> WriteResult:
         """Keep a memory, durably.
 
         Raises:
@@ -212,7 +212,7 @@ class Store(Protocol):
 
     async def insert_memories(
         self, tenant: TenantId, namespace: Namespace, items: Sequence[tuple[NewMemory, RequestKey | None]]
-    ) -> WrittenMany:
+    ) -> BatchWriteResult:
         """Keep memories, durably, in one transaction; one that cannot be kept has its error, as of `insert_memory`.
 
         Raises:
@@ -221,9 +221,9 @@ class Store(Protocol):
         """
         ...
 
-    async def answered(
+    async def find_replay(
         self, tenant: TenantId, parent: NamespaceName, request: RequestKey | None, now: datetime
-    ) -> Written | None:
+    ) -> WriteResult | None:
         """The answer to a request that was answered before: its memory as it is now. None: it was not.
 
         Raises:
@@ -233,8 +233,8 @@ class Store(Protocol):
         ...
 
     async def update_memory(
-        self, tenant: TenantId, namespace: Namespace, update: MemoryUpdate, request: RequestKey | None
-    ) -> Written | None:
+        self, tenant: TenantId, namespace: Namespace, change: MemoryUpdate, request: RequestKey | None
+    ) -> WriteResult | None:
         """Change a memory; its former state becomes a revision. None: it is no longer as it was before.
 
         Raises:

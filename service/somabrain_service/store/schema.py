@@ -5,4 +5,4 @@ from __future__ import annotations
 HEAD = 5
 """Number of the newest migration in this image."""
 
-READ = "SELECT current, oldest_compatible FROM schema_info"
+SELECT_SCHEMA_INFO = "SELECT current, oldest_compatible FROM schema_info"

@@ -77,19 +77,19 @@ class MemoryUpdate:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WriteResult:
     """A memory as it is kept, and the moment of the write."""
 
     memory: Memory
-    moment: Moment
+    as_of: Moment
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenMany:
+class BatchWriteResult:
     """What became of each memory of a batch, in their order, and the moment of the write."""
 
     results: Sequence[Memory | SomaBrainError]
-    moment: Moment
+    as_of: Moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +98,19 @@ class Statistics:
 
     namespace: Namespace
     memories: int
-    tokens: int
+    term_occurrences: int
     vectors: int
     df: tuple[int, ...]
 
     @property
-    def moment(self) -> Moment:
+    def read_version(self) -> Moment:
         """The point in its history that the reading sees."""
         return self.namespace.moment
 
     @property
     def mean_length(self) -> float:
         """Terms a memory, on average; 1 when there is none."""
-        return self.tokens / self.memories if self.tokens else 1.0
+        return self.term_occurrences / self.memories if self.term_occurrences else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +132,8 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
-class Erased:
+class ErasureResult:
     """How many memories an erasure forgot, and the moment of it."""
 
     count: int
-    moment: Moment
+    as_of: Moment

@@ -25,11 +25,11 @@ class Shard:
     """One of `of` parts of all namespaces: those whose id leaves the remainder `number`."""
 
     number: int
-    of: int
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class PendingNamespace:
     """A namespace in which something waits to be done, the oldest of it `since` then."""
 
     tenant: TenantId
@@ -38,7 +38,7 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class PurgeResult:
     """How many were dropped, and when the first of them was due."""
 
     count: int
@@ -46,11 +46,11 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
-class DroppedChanges:
+class TrimResult:
     """How many changes were dropped, and how many of them no event had told."""
 
     count: int
-    untold: int
+    unpublished: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,59 +91,61 @@ class Unanalyzed:
     since: datetime
 
 
-class Holding(Protocol):
+class MaintenanceStore(Protocol):
     """What the one holder of a shard may do. Every call is a transaction, small enough to end soon.
 
     Raises:
         StoreUnavailable: of every method: PostgreSQL is gone, and the shard with it.
     """
 
-    async def expired(self, now: datetime, limit: int) -> list[Due]:
+    async def expired(self, now: datetime, limit: int) -> list[PendingNamespace]:
         """Namespaces of the shard that hold expired memories, at most `limit`, those waiting longest first."""
         ...
 
-    async def expire(self, due: Due, now: datetime, limit: int) -> int:
+    async def expire(self, pending: PendingNamespace, now: datetime, limit: int) -> int:
         """Remove at most `limit` expired memories with all that came of them, and tell the feed; says how many."""
         ...
 
-    async def old_feeds(self, now: datetime, hold: timedelta, limit: int) -> list[Due]:
+    async def namespaces_to_trim(self, now: datetime, grace_period: timedelta, limit: int) -> list[PendingNamespace]:
         """Namespaces of the shard whose feeds hold changes that may go, at most `limit`, the oldest first."""
         ...
 
-    async def drop_changes(self, due: Due, now: datetime, hold: timedelta, limit: int) -> DroppedChanges:
+    async def trim_changes(
+        self, pending: PendingNamespace, now: datetime, grace_period: timedelta, limit: int
+    ) -> TrimResult:
         """Drop at most `limit` changes past the retention, oldest first, but the newest of them.
 
         `hold`: how much longer those stay that have not been told by events; 0: none are.
         """
         ...
 
-    async def backlogs(self, after: tuple[TenantId, int] | None, limit: int, changes: int) -> list[Backlog]:
+    async def pending_changes(self, after: tuple[TenantId, int] | None, limit: int, changes: int) -> list[Backlog]:
         """Namespaces of which something is to be told, in the order of their keys and after the one given.
 
         At most `limit` of them, and of each at most `changes`.
         """
         ...
 
-    async def vanished(self, limit: int) -> list[Told]:
+    async def deleted_namespaces(self, limit: int) -> list[Told]:
         """Namespaces of which something was told and that are no more, at most `limit`."""
         ...
 
-    async def note(self, tellings: Sequence[Telling]) -> None:
+    async def save_cursors(self, batches: Sequence[Telling]) -> None:
         """Note what has been told."""
         ...
 
-    async def drop_keys(self, now: datetime, limit: int) -> Dropped:
+    async def purge_keys(self, now: datetime, limit: int) -> PurgeResult:
         """Drop at most `limit` request ids whose time has passed."""
 
     async def unencoded(self, encoders: Sequence[str]) -> list[Unencoded]:
         """Namespaces of the shard that have one of these encoders, and memories without a vector of it."""
         ...
 
-    async def texts(self, where: Unencoded, after: int, limit: int) -> list[UnencodedText]:
+    async def texts(self, namespace: Unencoded, after: int, limit: int) -> list[UnencodedText]:
         """Memories without a vector, with ids above `after`, in their order."""
         ...
 
-    async def encode(self, where: Unencoded, encoded: Sequence[Encoded], now: datetime) -> int:
+    async def encode(self, namespace: Unencoded, encoded: Sequence[Encoded], now: datetime) -> int:
         """Keep vectors of memories that are still as they were, in a namespace whose encoder is still that one.
 
         Returns:
@@ -155,7 +157,9 @@ class Holding(Protocol):
         """Namespaces of the shard with terms of a former analyzer, at most `limit`, those waiting longest first."""
         ...
 
-    async def analyze(self, where: Unanalyzed, terms: Callable[[str], Counter[str]], now: datetime, limit: int) -> int:
+    async def analyze(
+        self, namespace: Unanalyzed, terms: Callable[[str], Counter[str]], now: datetime, limit: int
+    ) -> int:
         """Give the next memories of the namespace, at most `limit`, the terms of their texts; says how many there were.
 
         Fewer than `limit`: they were the last.
@@ -166,7 +170,7 @@ class Holding(Protocol):
 class WorkerStore(Protocol):
     """Where background work is held."""
 
-    def hold(self, work: str, shard: Shard) -> AbstractAsyncContextManager[Holding | None]:
+    def acquire(self, job: str, shard: Shard) -> AbstractAsyncContextManager[MaintenanceStore | None]:
         """Be the one who does this work in the shard, as long as the context lasts; None: somebody else is.
 
         Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from somabrain_service.store.working import Holding
+from somabrain_service.store.working import MaintenanceStore
 from somabrain_service.workers.protocols import Round
 
 NAMESPACES = 64
@@ -23,7 +23,7 @@ class ExpiredMemories:
         self._clock = clock
         self.rest_s = rest_s
 
-    async def round(self, held: Holding) -> Round:
+    async def round(self, held: MaintenanceStore) -> Round:
         """See `Worker.round`."""
         now = self._clock()
         found = await held.expired(now, NAMESPACES)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from somabrain_service.metrics import Metrics
-from somabrain_service.store.working import Holding
+from somabrain_service.store.working import MaintenanceStore
 from somabrain_service.workers.protocols import Round
 
 NAMESPACES = 64
@@ -35,13 +35,13 @@ class OldChanges:
         self._hold = hold
         self.rest_s = rest_s
 
-    async def round(self, held: Holding) -> Round:
+    async def round(self, held: MaintenanceStore) -> Round:
         """See `Worker.round`."""
         now = self._clock()
         hold = self._hold or timedelta(0)
-        found = await held.old_feeds(now, hold, NAMESPACES)
-        dropped = [await held.drop_changes(due, now, hold, CHANGES) for due in found]
-        untold = sum(each.untold for each in dropped)
+        found = await held.namespaces_to_trim(now, hold, NAMESPACES)
+        dropped = [await held.trim_changes(due, now, hold, CHANGES) for due in found]
+        untold = sum(each.unpublished for each in dropped)
         if untold and self._hold is not None:
             self._metrics.events_lost.inc(untold)
             _log.error("changes were removed before Kafka took them", changes=untold, held=str(self._hold))

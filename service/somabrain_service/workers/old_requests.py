@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from somabrain_service.store.working import Holding
+from somabrain_service.store.working import MaintenanceStore
 from somabrain_service.workers.protocols import Round
 
 KEYS = 5000
@@ -21,8 +21,8 @@ class OldRequests:
         self._clock = clock
         self.rest_s = rest_s
 
-    async def round(self, held: Holding) -> Round:
+    async def round(self, held: MaintenanceStore) -> Round:
         """See `Worker.round`."""
         now = self._clock()
-        dropped = await held.drop_keys(now, KEYS)
+        dropped = await held.purge_keys(now, KEYS)
         return Round(rows=dropped.count, more=dropped.count == KEYS, lag_s=(now - dropped.since).total_seconds())

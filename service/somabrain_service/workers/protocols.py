@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from common.errors import SomaBrainError
-from somabrain_service.store.working import Holding
+from somabrain_service.store.working import MaintenanceStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Worker(Protocol):
         """See the class."""
         ...
 
-    async def round(self, held: Holding) -> Round:
+    async def round(self, held: MaintenanceStore) -> Round:
         """Do some of the work in the shard that is held.
 
         Raises:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from somabrain_service.domain import analysis
-from somabrain_service.store.working import Holding
+from somabrain_service.store.working import MaintenanceStore
 from somabrain_service.workers.protocols import Round
 
 NAMESPACES = 16
@@ -24,7 +24,7 @@ class Reanalysis:
         self._clock = clock
         self.rest_s = rest_s
 
-    async def round(self, held: Holding) -> Round:
+    async def round(self, held: MaintenanceStore) -> Round:
         """See `Worker.round`."""
         now = self._clock()
         found = await held.unanalyzed(NAMESPACES)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from somabrain_service.encoders.protocols import Encoder, EncoderUnavailable
-from somabrain_service.store.working import Encoded, Holding, Unencoded, UnencodedText
+from somabrain_service.store.working import Encoded, MaintenanceStore, Unencoded, UnencodedText
 from somabrain_service.workers.protocols import Round
 from somabrain_service.workers.running import backoff_s
 
@@ -35,7 +35,7 @@ class Reencoding:
         self._failures: dict[Unencoded, int] = {}
         self._rests_until: dict[Unencoded, datetime] = {}
 
-    async def round(self, held: Holding) -> Round:
+    async def round(self, held: MaintenanceStore) -> Round:
         """See `Worker.round`."""
         now = self._clock()
         found = await held.unencoded(tuple(self._encoders))

@@ -15,7 +15,7 @@ from somabrain_service.domain.events import tell, tell_deleted
 from somabrain_service.domain.names import TenantId
 from somabrain_service.kafka.publisher import Publisher
 from somabrain_service.metrics import Metrics
-from somabrain_service.store.working import Holding
+from somabrain_service.store.working import MaintenanceStore
 from somabrain_service.workers.protocols import Round
 
 NAMESPACES = 16
@@ -38,12 +38,12 @@ class Relay:
         self.rest_s = rest_s
         self._after: tuple[TenantId, int] | None = None
 
-    async def round(self, held: Holding) -> Round:
+    async def round(self, held: MaintenanceStore) -> Round:
         """See `Worker.round`."""
         now = self._clock()
-        vanished = await held.vanished(NAMESPACES)
+        vanished = await held.deleted_namespaces(NAMESPACES)
         # Namespaces take turns, so that none whose partition is away keeps others waiting.
-        backlogs = await held.backlogs(self._after, NAMESPACES, CHANGES)
+        backlogs = await held.pending_changes(self._after, NAMESPACES, CHANGES)
         begun, self._after = self._after, (backlogs[-1].tenant, backlogs[-1].ns) if backlogs else None
         tellings = [tell_deleted(self._source, told, now) for told in vanished]
         tellings += [tell(self._source, backlog, now) for backlog in backlogs]
@@ -56,7 +56,7 @@ class Relay:
         except Unavailable as exc:
             return Round(0, lag_s=lag_s, failure=exc)
         kept = [telling for telling, whole in zip(tellings, published.whole, strict=True) if whole]
-        await held.note(kept)
+        await held.save_cursors(kept)
         count = sum(len(telling.events) for telling in kept)
         self._metrics.events_published.inc(count)
         failure = Unavailable(f"Kafka did not keep all events: {published.reason}.") if published.reason else None

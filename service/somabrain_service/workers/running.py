@@ -15,7 +15,7 @@ import structlog
 
 from common.errors import SomaBrainError
 from somabrain_service.metrics import Metrics
-from somabrain_service.store.working import Holding, Shard, WorkerStore
+from somabrain_service.store.working import MaintenanceStore, Shard, WorkerStore
 from somabrain_service.workers.protocols import Round, Worker
 
 STANDBY_S = 5.0
@@ -58,7 +58,7 @@ class Duty:
 
     async def _hold(self) -> None:
         """Work as long as the shard is held; not at all while somebody else holds it."""
-        async with self._store.hold(self._worker.name, self._shard) as held:
+        async with self._store.acquire(self._worker.name, self._shard) as held:
             if held is None:
                 self._metrics.worker_lag.labels(*self._labels).set(0)
                 return
@@ -74,7 +74,7 @@ class Duty:
                 self._metrics.worker_holds.labels(*self._labels).set(0)
                 self._log.info("no longer holds background work")
 
-    async def _round(self, held: Holding) -> Round:
+    async def _round(self, held: MaintenanceStore) -> Round:
         started, outcome = time.perf_counter(), "failed"
         try:
             done = await self._worker.round(held)

@@ -44,7 +44,7 @@ from somabrain_service.encoders.onnx import OnnxEncoder
 from somabrain_service.metrics import Metrics
 from somabrain_service.store.open import open_store, open_worker_store
 from somabrain_service.store.replica.store import ReplicaStore
-from somabrain_service.store.working import Holding, Shard, WorkerStore
+from somabrain_service.store.working import MaintenanceStore, Shard, WorkerStore
 from tests.integration.conftest import Clone
 
 
@@ -111,7 +111,7 @@ class Brain:
 
     async def namespace(self) -> Namespace:
         """The namespace as it is now."""
-        async with self.services.store.reading(self.tenant, self.parent, self.services.clock()) as reading:
+        async with self.services.store.snapshot(self.tenant, self.parent, self.services.clock()) as reading:
             return reading.namespace
 
     async def forget(self, name: MemoryName, **fields: Any) -> str:
@@ -145,7 +145,7 @@ async def settle(services: Services, tenant: TenantId, parent: NamespaceName) ->
     if not isinstance(store, ReplicaStore):
         return
     with contextlib.suppress(NotFound):
-        async with store.reading(tenant, parent, services.clock()) as reading:
+        async with store.snapshot(tenant, parent, services.clock()) as reading:
             await reading.statistics()
     await store.replicas.settle()
 
@@ -172,7 +172,7 @@ async def services(
     url = SecretStr(redis_server.url) if request.param == "cached" else None
     redis_server.command("FLUSHALL")
     async with (
-        open_store(database.app_dsn, DatabaseSettings(), replica=replica) as store,
+        open_store(database.app_dsn, DatabaseSettings(), search_index=replica) as store,
         open_cache(CacheSettings(url=url, timeout_s=1.0), Metrics().cache) as cache,
     ):
         yield cached(Services(store, {ENCODER_ID: minilm}, ENCODER_ID), cache)
@@ -201,7 +201,7 @@ async def workers(database: Clone) -> AsyncIterator[WorkerStore]:
 
 
 @pytest.fixture
-async def held(workers: WorkerStore) -> AsyncIterator[Holding]:
-    async with workers.hold("test", Shard(0, 1)) as holding:
+async def held(workers: WorkerStore) -> AsyncIterator[MaintenanceStore]:
+    async with workers.acquire("test", Shard(0, 1)) as holding:
         assert holding is not None
         yield holding

@@ -184,7 +184,7 @@ class Pair:
         terms = tuple(sorted(analysis.newest("en").terms(ask.query)))
         found = []
         for brain in (self.sql, self.replica):
-            async with brain.services.store.reading(TENANT, brain.parent, self.now) as reading:
+            async with brain.services.store.snapshot(TENANT, brain.parent, self.now) as reading:
                 seen = await reading.statistics(terms)
                 rare = lexical.rare(seen.memories, seen.df)
                 search = Search(
@@ -202,7 +202,7 @@ class Pair:
         assert also_seen == seen
         assert same(candidates, also_candidates)
         replica = self.held()
-        assert replica.moment == seen.moment
+        assert replica.moment == seen.read_version
         assert set(replica.keys) == self.kept_keys()
         answers = [
             await brain.recall(ask.query, vector=ask.vector, filter=ask.filter, top_k=min(ask.limit, 200))
@@ -268,7 +268,7 @@ async def test_both_stores_give_the_same_answers(
     parent = NamespaceName.of(f"n{next(_numbers)}")
     async with (
         open_store(database.app_dsn, DatabaseSettings()) as sql,
-        open_store(database.app_dsn, DatabaseSettings(), replica=SearchIndexSettings()) as replica,
+        open_store(database.app_dsn, DatabaseSettings(), search_index=SearchIndexSettings()) as replica,
     ):
         with psycopg.connect(database.owner_dsn, autocommit=True) as owner:
             encoders = {ENCODER_ID: minilm}
@@ -288,7 +288,7 @@ async def test_at_the_next_answer_the_replica_knows_nothing_of_what_was_forgotte
     """Neither its words nor its labels, session and subject, wherever it was forgotten."""
     async with (
         open_store(database.app_dsn, DatabaseSettings()) as sql,
-        open_store(database.app_dsn, DatabaseSettings(), replica=SearchIndexSettings()) as store,
+        open_store(database.app_dsn, DatabaseSettings(), search_index=SearchIndexSettings()) as store,
     ):
         assert isinstance(store, ReplicaStore)
         here, elsewhere = (

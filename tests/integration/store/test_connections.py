@@ -11,11 +11,11 @@ import pytest
 from psycopg import errors
 
 from common.config.settings import DatabaseSettings
-from somabrain_service.store.postgres import connection as speaking
+from somabrain_service.store.postgres import pipeline as speaking
 from somabrain_service.store.postgres.arrays import texts
 from somabrain_service.store.postgres.connecting import open_pool
 from somabrain_service.store.postgres.connection import Connection
-from somabrain_service.store.postgres.faults import Busy, ConnectionLost
+from somabrain_service.store.postgres.faults import ConnectionLost, PoolTimeout
 from somabrain_service.store.postgres.pool import Pool
 from somabrain_service.store.postgres.sql import Statement, sql
 from tests.integration.conftest import Clone
@@ -40,9 +40,9 @@ async def pool(database: Clone) -> AsyncIterator[Pool]:
 
 @pytest.fixture
 async def connection(pool: Pool) -> AsyncIterator[Connection]:
-    connection = await pool.take()
+    connection = await pool.acquire()
     yield connection
-    await pool.give(connection)
+    await pool.release(connection)
 
 
 async def test_what_follows_a_failed_statement_does_not_happen(connection: Connection) -> None:
@@ -60,26 +60,26 @@ async def test_what_follows_a_failed_statement_does_not_happen(connection: Conne
 async def test_a_commit_sent_with_a_statement_that_fails_commits_nothing(connection: Connection) -> None:
     """`execute_last` commits what its transaction wrote, or nothing of it."""
     connection.begin(BEGIN)
-    await connection.execute_last(ADD, {"number": 1})
+    await connection.execute_and_commit(ADD, {"number": 1})
     assert connection.idle
     connection.begin(BEGIN)
     await connection.execute(ADD, {"number": 2})
     with pytest.raises(errors.UniqueViolation):
-        await connection.execute_last(ADD, {"number": 1})
+        await connection.execute_and_commit(ADD, {"number": 1})
     await connection.rollback()
     assert (await connection.execute(NUMBERS)).scalar_one() == [1]
 
 
 async def test_what_was_not_committed_is_undone_when_given_back(pool: Pool) -> None:
     """Who takes a connection finds it without a transaction of those before."""
-    connection = await pool.take()
+    connection = await pool.acquire()
     connection.begin(BEGIN)
     await connection.execute(ADD, {"number": 1})
-    await pool.give(connection)
-    again = await pool.take()
+    await pool.release(connection)
+    again = await pool.acquire()
     assert again is connection
     assert (await again.execute(NUMBERS)).scalar_one() == []
-    await pool.give(again)
+    await pool.release(again)
 
 
 async def test_prepared_statements_are_bounded(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +87,7 @@ async def test_prepared_statements_are_bounded(connection: Connection, monkeypat
     monkeypatch.setattr(speaking, "PREPARED", 8)
     for number in range(40):
         connection.begin(BEGIN)
-        found = await connection.execute_last(sql(f"SELECT {number} + CAST(:more AS int)"), {"more": 1})
+        found = await connection.execute_and_commit(sql(f"SELECT {number} + CAST(:more AS int)"), {"more": 1})
         assert found.scalar_one() == number + 1
         assert (await connection.execute(PREPARED)).scalar_one() <= 9
     assert (await connection.execute(PREPARED)).scalar_one() > 1
@@ -113,23 +113,23 @@ async def test_megabytes_go_and_come(connection: Connection) -> None:
 
 async def test_a_broken_connection_says_so(pool: Pool, database: Clone) -> None:
     """A connection that the server ended raises ConnectionLost and does not come back from the pool."""
-    connection = await pool.take()
+    connection = await pool.acquire()
     number = (await connection.execute(OWN)).scalar_one()
     with psycopg.connect(database.superuser_dsn, autocommit=True) as superuser:
         superuser.execute("SELECT pg_terminate_backend(%s)", [number])
     with pytest.raises(ConnectionLost):
         await connection.execute(NUMBERS)
     assert connection.lost
-    await pool.give(connection)
+    await pool.release(connection)
     assert (pool.idle, pool.in_use) == (0, 0)
-    another = await pool.take()
+    another = await pool.acquire()
     assert (await another.execute(OWN)).scalar_one() != number
-    await pool.give(another)
+    await pool.release(another)
 
 
 async def test_a_cancelled_statement_ends_on_the_server(pool: Pool, database: Clone) -> None:
     """Who gives up takes the statement along: PostgreSQL does not go on with it."""
-    connection = await pool.take()
+    connection = await pool.acquire()
     number = (await connection.execute(OWN)).scalar_one()
     task = asyncio.create_task(connection.execute(SLEEP, {"seconds": 60}))
     async with await psycopg.AsyncConnection.connect(database.superuser_dsn, autocommit=True) as watching:
@@ -148,23 +148,23 @@ async def test_a_cancelled_statement_ends_on_the_server(pool: Pool, database: Cl
                 await task
             while await at_work():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
-    await pool.give(connection)
+    await pool.release(connection)
     assert pool.in_use == 0
 
 
 async def test_who_waits_too_long_is_told_so(pool: Pool) -> None:
     """A pool of which every connection is in use refuses after its time, and serves again afterwards."""
-    taken = [await pool.take() for _ in range(SIZE)]
+    taken = [await pool.acquire() for _ in range(SIZE)]
     began = time.monotonic()
-    with pytest.raises(Busy):
-        await pool.take()
+    with pytest.raises(PoolTimeout):
+        await pool.acquire()
     assert time.monotonic() - began >= 0.5
-    waiting = asyncio.create_task(pool.take())
+    waiting = asyncio.create_task(pool.acquire())
     await asyncio.sleep(0)
-    await pool.give(taken.pop())
+    await pool.release(taken.pop())
     taken.append(await waiting)
     for connection in taken:
-        await pool.give(connection)
+        await pool.release(connection)
     assert (pool.idle, pool.in_use) == (SIZE, 0)
 
 
@@ -172,11 +172,11 @@ async def test_no_place_is_lost_to_those_who_give_up(pool: Pool) -> None:
     """However many callers leave while they wait, connect, or ask, all connections can be taken afterwards."""
 
     async def ask() -> None:
-        connection = await pool.take()
+        connection = await pool.acquire()
         try:
             await connection.execute(SLEEP, {"seconds": 0.002})
         finally:
-            await pool.give(connection)
+            await pool.release(connection)
 
     for rest in range(60):
         tasks = [asyncio.create_task(ask()) for _ in range(5)]
@@ -185,10 +185,10 @@ async def test_no_place_is_lost_to_those_who_give_up(pool: Pool) -> None:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     assert pool.in_use == 0
-    taken = [await pool.take() for _ in range(SIZE)]
+    taken = [await pool.acquire() for _ in range(SIZE)]
     assert pool.in_use == SIZE
     for connection in taken:
-        await pool.give(connection)
+        await pool.release(connection)
 
 
 async def test_arrays_of_texts_come_as_they_were(connection: Connection) -> None:

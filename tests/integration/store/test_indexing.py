@@ -29,7 +29,7 @@ from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
 from somabrain_service.encoders.onnx import OnnxEncoder
 from somabrain_service.encoders.protocols import Encoder, EncoderUnavailable
 from somabrain_service.store.open import open_worker_store
-from somabrain_service.store.working import Holding, Shard
+from somabrain_service.store.working import MaintenanceStore, Shard
 from somabrain_service.workers.protocols import Worker
 from somabrain_service.workers.reanalysis import Reanalysis
 from somabrain_service.workers.reencoding import Reencoding
@@ -41,10 +41,10 @@ QUESTIONS = ("Wo spielt ein Kind?", "houses by the river", "Häuser 7")
 
 
 @pytest.fixture
-async def held(database: Clone) -> AsyncIterator[Holding]:
+async def held(database: Clone) -> AsyncIterator[MaintenanceStore]:
     async with (
         open_worker_store(database.worker_dsn, DatabaseSettings()) as store,
-        store.hold("test", Shard(0, 1)) as holding,
+        store.acquire("test", Shard(0, 1)) as holding,
     ):
         assert holding is not None
         yield holding
@@ -70,7 +70,7 @@ def workers(brain: Brain, clock: Moving) -> list[Worker]:
     return [Reencoding(brain.services.encoders, clock, 1.0), Reanalysis(clock, 1.0)]
 
 
-async def work(workers: Sequence[Worker], held: Holding) -> int:
+async def work(workers: Sequence[Worker], held: MaintenanceStore) -> int:
     """Rounds until nothing is left that can be done at once; says how many rows were done."""
     done = 0
     for worker in workers:
@@ -117,7 +117,7 @@ def sound(database: Clone) -> None:
 
 
 async def test_another_encoder_answers_as_if_it_had_always_been_the_namespaces(
-    brain: Brain, held: Holding, workers: list[Worker], database: Clone
+    brain: Brain, held: MaintenanceStore, workers: list[Worker], database: Clone
 ) -> None:
     other = brain.at("other")
     await other.create(encoder="lexical")
@@ -148,7 +148,7 @@ async def test_another_encoder_answers_as_if_it_had_always_been_the_namespaces(
 
 
 async def test_another_language_answers_as_if_it_had_always_been_the_namespaces(
-    words: Brain, held: Holding, clock: Moving, database: Clone
+    words: Brain, held: MaintenanceStore, clock: Moving, database: Clone
 ) -> None:
     german = words.at("german")
     await german.create(encoder="lexical", language="de")
@@ -172,7 +172,7 @@ async def test_another_language_answers_as_if_it_had_always_been_the_namespaces(
 
 
 async def test_a_change_that_is_asked_again_does_nothing_more(
-    brain: Brain, held: Holding, workers: list[Worker]
+    brain: Brain, held: MaintenanceStore, workers: list[Worker]
 ) -> None:
     """Neither when it is the same setting, nor when another one came since."""
     await brain.remember("Bees dance.")
@@ -195,7 +195,7 @@ async def test_a_change_that_is_asked_again_does_nothing_more(
 
 
 async def test_what_is_written_while_settings_change_is_indexed_by_those_in_force(
-    brain: Brain, held: Holding, clock: Moving, database: Clone
+    brain: Brain, held: MaintenanceStore, clock: Moving, database: Clone
 ) -> None:
     """Eight writers, a namespace whose encoder and language change again and again, and the work in between."""
     workers: list[Worker] = [Reencoding(brain.services.encoders, clock, 1.0), Reanalysis(clock, 1.0)]
@@ -265,7 +265,7 @@ class Faulty:
 
 
 async def test_what_was_kept_while_the_encoder_was_gone_is_encoded_when_it_is_back(
-    brain: Brain, minilm: OnnxEncoder, held: Holding, clock: Moving, database: Clone
+    brain: Brain, minilm: OnnxEncoder, held: MaintenanceStore, clock: Moving, database: Clone
 ) -> None:
     """And a text that cannot be encoded keeps no other waiting, in its namespace or in another."""
     faulty = Faulty(minilm)
@@ -324,7 +324,7 @@ async def test_a_write_that_began_before_a_change_is_not_kept_after_it(
 
 
 async def test_nobody_is_told_that_memories_were_indexed_anew_and_an_export_misses_none(
-    brain: Brain, held: Holding, workers: list[Worker]
+    brain: Brain, held: MaintenanceStore, workers: list[Worker]
 ) -> None:
     lexical = brain.at("lexical")
     await lexical.create(encoder="lexical")

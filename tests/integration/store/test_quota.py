@@ -24,7 +24,7 @@ from somabrain_service.flags.registry import FixedFlags, Flags
 from somabrain_service.store.open import open_store
 from somabrain_service.store.postgres.connecting import open_pool
 from somabrain_service.store.postgres.connection import Connection
-from somabrain_service.store.postgres.stocks import Stocks
+from somabrain_service.store.postgres.stocks import StorageQuota
 from somabrain_service.store.postgres.transactions import Transactions
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
@@ -42,7 +42,7 @@ async def replica(database: Clone, allowed: Stock, *, writers: int = 16, clock: 
         return allowed if tenant == TENANT else Stock()
 
     flags = FixedFlags(Flags(memories=allowed.memories, text_bytes=allowed.text_bytes))
-    async with open_store(database.app_dsn, DatabaseSettings(), Stocks(allow, writers)) as store:
+    async with open_store(database.app_dsn, DatabaseSettings(), StorageQuota(allow, writers)) as store:
         services = Services(store, {}, "lexical", flags=flags, clock=clock)
         yield Brain(services, TENANT, NamespaceName.of("n0"))
 
@@ -151,7 +151,7 @@ async def test_another_tenants_stock_is_its_own(database: Clone) -> None:
 
 async def test_whoever_is_alone_waits_for_those_who_share(database: Clone) -> None:
     """Near the limit no write looks at what is held while one that has not looked is still under way."""
-    stocks = Stocks(lambda _: Stock(memories=limits.BATCH + 10), writers=1)
+    stocks = StorageQuota(lambda _: Stock(memories=limits.BATCH + 10), writers=1)
     now = utc_now()
     async with await psycopg.AsyncConnection.connect(database.superuser_dsn, autocommit=True) as watching:
 
@@ -166,13 +166,13 @@ async def test_whoever_is_alone_waits_for_those_who_share(database: Clone) -> No
             transactions, entered, leave = Transactions(pool), asyncio.Event(), asyncio.Event()
 
             async def far(connection: Connection) -> None:
-                assert await stocks.room(connection, TENANT, Stock(memories=1), now) is None
+                assert await stocks.headroom(connection, TENANT, Stock(memories=1), now) is None
                 entered.set()
                 await leave.wait()
 
             async def near(connection: Connection) -> Stock | None:
-                room = await stocks.room(connection, TENANT, Stock(memories=limits.BATCH), now)
-                return None if room is None else room.held
+                room = await stocks.headroom(connection, TENANT, Stock(memories=limits.BATCH), now)
+                return None if room is None else room.used
 
             async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
                 tasks.create_task(transactions.write(TENANT, far))

@@ -22,7 +22,7 @@ from somabrain_service.domain.recall import DegradedReason
 from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
 from somabrain_service.encoders.protocols import EncoderUnavailable
 from somabrain_service.store.open import open_store
-from somabrain_service.store.postgres.candidates import MOST_VECTORS
+from somabrain_service.store.postgres.candidates import MAX_COMPARED_VECTORS
 from somabrain_service.store.replica.store import ReplicaStore
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
@@ -218,14 +218,14 @@ async def test_past_fifty_thousand_vectors_sql_compares_the_newest_and_says_so(b
     """Words find the old memory still, a narrow filter its vector too; in memory nothing is left out."""
     oldest = (await brain.remember("the very first words", vector=axis(0), session="old")).memory
     with psycopg.connect(database.owner_dsn) as owner:
-        owner.execute(MANY, {"first": oldest.name.memory, "count": MOST_VECTORS})
+        owner.execute(MANY, {"first": oldest.name.memory, "count": MAX_COMPARED_VECTORS})
     by_vector = await brain.recall(vector=axis(0))
     assert by_vector.degraded == (DegradedReason.DENSE_TRUNCATED,)
     assert oldest.name not in {hit.memory.name for hit in by_vector.hits}
     assert (await brain.recall("first words")).hits[0].memory.name == oldest.name
     narrow = await brain.recall(vector=axis(0), filter=MemoryFilter(sessions=("old",)))
     assert (narrow.degraded, [hit.score for hit in narrow.hits]) == ((), [1.0])
-    async with open_store(database.app_dsn, DatabaseSettings(), replica=SearchIndexSettings()) as store:
+    async with open_store(database.app_dsn, DatabaseSettings(), search_index=SearchIndexSettings()) as store:
         held = replace(brain, services=replace(brain.services, store=store))
         whole = await held.recall(vector=axis(0))
     assert whole.degraded == ()
@@ -327,7 +327,7 @@ async def test_a_vector_needs_a_namespace_that_keeps_vectors(words: Brain) -> No
 async def test_a_second_process_sees_what_the_first_has_written(brain: Brain, database: Clone) -> None:
     written = await brain.remember("Ada keeps bees.")
     replica = SearchIndexSettings() if isinstance(brain.services.store, ReplicaStore) else None
-    async with open_store(database.app_dsn, DatabaseSettings(), replica=replica) as second:
+    async with open_store(database.app_dsn, DatabaseSettings(), search_index=replica) as second:
         there = replace(brain, services=replace(brain.services, store=second))
         assert await there.recalled("bees", consistency_token=written.consistency_token) == ["Ada keeps bees."]
         for i in range(5):

@@ -13,7 +13,7 @@ from somabrain_service.domain.events import Backlog, Telling, tell, tell_deleted
 from somabrain_service.domain.feed import Position
 from somabrain_service.domain.memory import MemoryDraft
 from somabrain_service.metrics import Metrics
-from somabrain_service.store.working import Holding, Shard, WorkerStore
+from somabrain_service.store.working import MaintenanceStore, Shard, WorkerStore
 from somabrain_service.workers.old_changes import OldChanges
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
@@ -27,11 +27,11 @@ def at(days: float) -> datetime:
     return datetime.now(UTC) + timedelta(days=days)
 
 
-async def told(held: Holding, changes: int = 100) -> list[Telling]:
+async def told(held: MaintenanceStore, changes: int = 100) -> list[Telling]:
     """Tell what is to be told now, and note it."""
-    tellings = [tell("/s", backlog, at(0)) for backlog in await held.backlogs(None, 100, changes)]
-    tellings += [tell_deleted("/s", was, at(0)) for was in await held.vanished(100)]
-    await held.note(tellings)
+    tellings = [tell("/s", backlog, at(0)) for backlog in await held.pending_changes(None, 100, changes)]
+    tellings += [tell_deleted("/s", was, at(0)) for was in await held.deleted_namespaces(100)]
+    await held.save_cursors(tellings)
     return tellings
 
 
@@ -39,32 +39,32 @@ def kinds(tellings: list[Telling]) -> list[str]:
     return [str(event.document["type"]).split(".")[-2] for telling in tellings for event in telling.events]
 
 
-async def test_what_was_noted_is_not_told_again(words: Brain, held: Holding) -> None:
+async def test_what_was_noted_is_not_told_again(words: Brain, held: MaintenanceStore) -> None:
     await words.remember("bee")
     assert kinds(await told(held)) == ["remembered"]
-    assert await held.backlogs(None, 100, 100) == []
+    assert await held.pending_changes(None, 100, 100) == []
     kept = await words.remember("bee")
     await words.forget(kept.memory.name)
     assert kinds(await told(held)) == ["remembered", "forgotten"]
-    assert await held.backlogs(None, 100, 100) == []
+    assert await held.pending_changes(None, 100, 100) == []
 
 
-async def test_a_version_larger_than_a_round_is_told_in_parts(words: Brain, held: Holding) -> None:
+async def test_a_version_larger_than_a_round_is_told_in_parts(words: Brain, held: MaintenanceStore) -> None:
     await words.remember_all(*(Item(MemoryDraft(f"bee {i}")) for i in range(5)))
     parts = [await told(held, changes=2) for _ in range(3)]
     assert [len(kinds(part)) for part in parts] == [2, 2, 1]
     assert [part[0].told.position for part in parts if part[0].told] == [Position(1, 1), Position(1, 3), Position(1)]
-    assert await held.backlogs(None, 100, 2) == []
+    assert await held.pending_changes(None, 100, 2) == []
 
 
-async def test_namespaces_take_turns(words: Brain, held: Holding) -> None:
+async def test_namespaces_take_turns(words: Brain, held: MaintenanceStore) -> None:
     for name in ("n1", "n2", "n3"):
         brain = words.at(name)
         await brain.create(encoder="lexical")
         await brain.remember("bee")
     seen: list[Backlog] = []
     after = None
-    while page := await held.backlogs(after, 2, 100):
+    while page := await held.pending_changes(after, 2, 100):
         seen += page
         after = (page[-1].tenant, page[-1].ns)
     assert [backlog.name.namespace for backlog in seen] == ["n1", "n2", "n3"]
@@ -77,14 +77,16 @@ async def test_shards_tell_of_different_namespaces(words: Brain, workers: Worker
         await brain.remember("bee")
     found = []
     for number in range(2):
-        async with workers.hold("test", Shard(number, 2)) as held:
+        async with workers.acquire("test", Shard(number, 2)) as held:
             assert held is not None
-            found.append({backlog.ns for backlog in await held.backlogs(None, 100, 100)})
+            found.append({backlog.ns for backlog in await held.pending_changes(None, 100, 100)})
     assert found[0].isdisjoint(found[1])
     assert [len(each) for each in found] == [2, 2]
 
 
-async def test_the_end_of_a_namespace_is_told_once_and_only_if_it_was_told_of(words: Brain, held: Holding) -> None:
+async def test_the_end_of_a_namespace_is_told_once_and_only_if_it_was_told_of(
+    words: Brain, held: MaintenanceStore
+) -> None:
     for name in ("seen", "unseen"):
         await words.at(name).create(encoder="lexical")
     await words.at("seen").remember("bee")
@@ -98,7 +100,7 @@ async def test_the_end_of_a_namespace_is_told_once_and_only_if_it_was_told_of(wo
     assert await told(held) == []
 
 
-async def test_another_epoch_is_told_at_once(words: Brain, held: Holding, database: Clone) -> None:
+async def test_another_epoch_is_told_at_once(words: Brain, held: MaintenanceStore, database: Clone) -> None:
     await words.remember("bee")
     await told(held)
     with psycopg.connect(database.owner_dsn) as owner:
@@ -111,7 +113,7 @@ async def test_another_epoch_is_told_at_once(words: Brain, held: Holding, databa
 
 @pytest.mark.parametrize("hold", [None, MONTH], ids=["no events", "events"])
 async def test_changes_that_no_event_has_told_wait_for_it_only_where_events_are_told(
-    words: Brain, held: Holding, database: Clone, hold: timedelta | None
+    words: Brain, held: MaintenanceStore, database: Clone, hold: timedelta | None
 ) -> None:
     for i in range(4):
         await words.remember(f"bee {i}")
@@ -121,7 +123,7 @@ async def test_changes_that_no_event_has_told_wait_for_it_only_where_events_are_
     assert b"somabrain_events_lost_total 0.0" in metrics.exposition()
 
 
-async def test_changes_go_once_they_were_told(words: Brain, held: Holding, database: Clone) -> None:
+async def test_changes_go_once_they_were_told(words: Brain, held: MaintenanceStore, database: Clone) -> None:
     await words.remember_all(*(Item(MemoryDraft(f"bee {i}")) for i in range(4)))
     await told(held, changes=2)
     await swept(OldChanges(lambda: at(8), Metrics(), 1, MONTH), held)
@@ -132,7 +134,7 @@ async def test_changes_go_once_they_were_told(words: Brain, held: Holding, datab
 
 
 async def test_what_is_held_too_long_goes_and_is_counted_and_the_gap_is_told(
-    words: Brain, held: Holding, database: Clone
+    words: Brain, held: MaintenanceStore, database: Clone
 ) -> None:
     await words.remember("told")
     await told(held)

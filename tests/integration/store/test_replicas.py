@@ -27,7 +27,7 @@ MEMORIES = 300
 async def holding(database: Clone, budget_bytes: int = 2**30, idle_s: float = 3600.0) -> AsyncIterator[Brain]:
     """A process that holds namespaces in memory."""
     replica = SearchIndexSettings(budget_bytes=budget_bytes, idle_timeout_s=idle_s)
-    async with open_store(database.app_dsn, DatabaseSettings(), replica=replica) as store:
+    async with open_store(database.app_dsn, DatabaseSettings(), search_index=replica) as store:
         yield Brain(Services(store, {}, LEXICAL), TENANT, NamespaceName.of("a"))
 
 
@@ -59,7 +59,7 @@ async def size_bytes(database: Clone) -> int:
             await brain.at(name).create(encoder=LEXICAL)
             await fill(brain.at(name))
         await ask(brain)
-        _, taken = brain.services.store.in_memory()
+        _, taken = brain.services.store.index_stats()
         return taken
 
 
@@ -71,7 +71,7 @@ async def test_who_was_asked_longest_ago_makes_room(database: Clone, size_bytes:
         await ask(brain.at("a"))
         await ask(brain.at("c"))
         assert held(brain) == {"a", "c"}
-        assert brain.services.store.in_memory()[1] <= budget
+        assert brain.services.store.index_stats()[1] <= budget
         assert [await ask(brain.at(name)) for name in "ab"] == answers
         assert len(answers[0]) == 10
 
@@ -94,7 +94,7 @@ async def test_what_outgrows_the_budget_goes_and_answers_on(database: Clone, siz
         await brain.remember("Wasps sting.")
         assert await brain.recalled("wasps") == ["Wasps sting."]
         assert held(brain) == set()
-        assert brain.services.store.in_memory() == (0, 0)
+        assert brain.services.store.index_stats() == (0, 0)
 
 
 async def test_what_nobody_asks_for_goes(database: Clone, size_bytes: int) -> None:

@@ -17,7 +17,7 @@ from somabrain_service.commands.watch_memories import watch_memories
 from somabrain_service.domain.feed import WatchEvent, WatchQuery
 from somabrain_service.domain.memory import Memory, MemoryDraft
 from somabrain_service.metrics import Metrics
-from somabrain_service.store.working import Holding, Shard, WorkerStore
+from somabrain_service.store.working import MaintenanceStore, Shard, WorkerStore
 from somabrain_service.workers.expired import ExpiredMemories
 from somabrain_service.workers.old_changes import OldChanges
 from somabrain_service.workers.old_requests import OldRequests
@@ -38,7 +38,7 @@ def later() -> datetime:
     return now() + HOUR
 
 
-async def swept(worker: Worker, held: Holding) -> list[Round]:
+async def swept(worker: Worker, held: MaintenanceStore) -> list[Round]:
     """Rounds until nothing is left."""
     rounds = [await worker.round(held)]
     while rounds[-1].more:
@@ -102,7 +102,7 @@ async def feed(brain: Brain, cursor: str, count: int) -> list[WatchEvent]:
 
 
 async def test_an_expired_memory_goes_with_all_its_rows_and_is_counted_off(
-    brain: Brain, held: Holding, database: Clone
+    brain: Brain, held: MaintenanceStore, database: Clone
 ) -> None:
     kept = await brain.remember("Ada keeps bees.", labels={"k": "v"})
     doomed = await brain.remember("Ada sold the quixotic hive.", labels={"k": "v"}, ttl=HOUR / 2, request_id="r-1")
@@ -120,21 +120,21 @@ async def test_an_expired_memory_goes_with_all_its_rows_and_is_counted_off(
     assert "quixot" not in dump
 
 
-async def test_what_has_not_expired_stays(brain: Brain, held: Holding) -> None:
+async def test_what_has_not_expired_stays(brain: Brain, held: MaintenanceStore) -> None:
     stays = await brain.remember("later", ttl=2 * HOUR)
     forever = await brain.remember("forever")
     assert await swept(ExpiredMemories(later, 1), held) == [Round(0)]
     assert {memory.name for memory in await brain.listed()} == {stays.memory.name, forever.memory.name}
 
 
-async def test_a_memory_that_was_promoted_stays(brain: Brain, held: Holding) -> None:
+async def test_a_memory_that_was_promoted_stays(brain: Brain, held: MaintenanceStore) -> None:
     memory = (await brain.remember("short", ttl=HOUR / 2)).memory
     await brain.update(memory, expire_time=None)
     assert await swept(ExpiredMemories(later, 1), held) == [Round(0)]
     assert len(await brain.listed()) == 1
 
 
-async def test_the_feed_tells_of_what_expired_in_its_place(words: Brain, held: Holding) -> None:
+async def test_the_feed_tells_of_what_expired_in_its_place(words: Brain, held: MaintenanceStore) -> None:
     """One version a sweep of a namespace, an ordinal a memory; without the memory, which is gone."""
     first = await words.remember("first")
     cursor = await feed_from_now(words)
@@ -162,7 +162,7 @@ async def feed_from_now(brain: Brain) -> str:
 
 
 async def test_a_repeated_request_of_what_expired_writes_nothing_and_keeps_no_hash(
-    words: Brain, held: Holding, database: Clone
+    words: Brain, held: MaintenanceStore, database: Clone
 ) -> None:
     await words.remember("short", ttl=HOUR / 2, request_id="r-1")
     await swept(ExpiredMemories(later, 1), held)
@@ -173,7 +173,9 @@ async def test_a_repeated_request_of_what_expired_writes_nothing_and_keeps_no_ha
     assert await words.listed() == []
 
 
-async def test_batches_are_bounded_and_every_tenant_is_swept(words: Brain, held: Holding, database: Clone) -> None:
+async def test_batches_are_bounded_and_every_tenant_is_swept(
+    words: Brain, held: MaintenanceStore, database: Clone
+) -> None:
     for tenant in ("a", "b"):
         brain = words.of(tenant)
         if tenant == "b":
@@ -194,7 +196,7 @@ async def test_shards_divide_namespaces_among_them(words: Brain, workers: Worker
         await brain.remember("short", ttl=HOUR / 2)
     found = []
     for number in range(2):
-        async with workers.hold("test", Shard(number, 2)) as held:
+        async with workers.acquire("test", Shard(number, 2)) as held:
             assert held is not None
             found.append({due.ns for due in await held.expired(later(), 10)})
     assert found[0].isdisjoint(found[1])
@@ -202,7 +204,7 @@ async def test_shards_divide_namespaces_among_them(words: Brain, workers: Worker
 
 
 async def test_a_sweep_that_meets_writers_and_forgetting_counts_right(
-    words: Brain, held: Holding, database: Clone
+    words: Brain, held: MaintenanceStore, database: Clone
 ) -> None:
     """Eight that write and forget, and a sweep, at the same time in one namespace: what is counted is what is there."""
     stop = asyncio.Event()
@@ -243,7 +245,7 @@ async def versions(database: Clone) -> list[tuple[int, int]]:
 
 
 async def test_a_feed_past_its_retention_goes_but_the_newest_change_of_it(
-    words: Brain, held: Holding, database: Clone
+    words: Brain, held: MaintenanceStore, database: Clone
 ) -> None:
     cursors = []
     for i in range(4):
@@ -263,14 +265,14 @@ async def test_a_feed_past_its_retention_goes_but_the_newest_change_of_it(
 
 
 async def test_a_cursor_within_a_version_of_which_part_was_dropped_is_out_of_range(
-    words: Brain, held: Holding, database: Clone
+    words: Brain, held: MaintenanceStore, database: Clone
 ) -> None:
     """One version may hold more changes than are dropped at once."""
     start = await feed_from_now(words)
     await words.remember_all(*(Item(MemoryDraft(f"bee {i}")) for i in range(6)))
     events = await feed(words, start, 6)
-    (due,) = await held.old_feeds(after_a_week(), NONE, 10)
-    assert (await held.drop_changes(due, after_a_week(), NONE, 3)).count == 3
+    (due,) = await held.namespaces_to_trim(after_a_week(), NONE, 10)
+    assert (await held.trim_changes(due, after_a_week(), NONE, 3)).count == 3
     assert await versions(database) == [(1, 3), (1, 4), (1, 5)]
     for cursor in (start, events[0].cursor, events[1].cursor):
         with pytest.raises(OutOfRange):
@@ -279,7 +281,7 @@ async def test_a_cursor_within_a_version_of_which_part_was_dropped_is_out_of_ran
 
 
 async def test_what_comes_after_a_change_that_is_to_stay_stays_whatever_its_time(
-    words: Brain, held: Holding, database: Clone
+    words: Brain, held: MaintenanceStore, database: Clone
 ) -> None:
     """Clocks of writers differ: the feed is cut at its beginning only."""
     for i in range(4):
@@ -290,7 +292,7 @@ async def test_what_comes_after_a_change_that_is_to_stay_stays_whatever_its_time
     assert await versions(database) == [(2, 0), (3, 0), (4, 0)]
 
 
-async def test_request_ids_go_when_their_day_is_over(words: Brain, held: Holding, database: Clone) -> None:
+async def test_request_ids_go_when_their_day_is_over(words: Brain, held: MaintenanceStore, database: Clone) -> None:
     kept = await words.remember("bee", request_id="r-1")
     assert await swept(OldRequests(now, 1), held) == [Round(0)]
     assert (await words.remember("bee", request_id="r-1")).memory == kept.memory
@@ -302,14 +304,14 @@ async def test_request_ids_go_when_their_day_is_over(words: Brain, held: Holding
 
 
 async def test_a_work_has_one_holder_a_shard_and_works_hold_apart(workers: WorkerStore) -> None:
-    async with workers.hold("sweep", ALL) as first:
+    async with workers.acquire("sweep", ALL) as first:
         assert first is not None
-        async with workers.hold("sweep", ALL) as second:
+        async with workers.acquire("sweep", ALL) as second:
             assert second is None
-        async with workers.hold("sweep", Shard(1, 2)) as other_shard, workers.hold("relay", ALL) as other_work:
+        async with workers.acquire("sweep", Shard(1, 2)) as other_shard, workers.acquire("relay", ALL) as other_work:
             assert other_shard is not None
             assert other_work is not None
-    async with workers.hold("sweep", ALL) as after:
+    async with workers.acquire("sweep", ALL) as after:
         assert after is not None
 
 
@@ -317,7 +319,7 @@ async def test_who_lost_its_connection_lost_the_lock_and_can_no_longer_write(
     words: Brain, workers: WorkerStore, database: Clone
 ) -> None:
     await words.remember("short", ttl=HOUR / 2)
-    async with workers.hold("sweep", ALL) as first:
+    async with workers.acquire("sweep", ALL) as first:
         assert first is not None
         due = await first.expired(later(), 1)
         with psycopg.connect(database.superuser_dsn, autocommit=True) as superuser:
@@ -325,7 +327,7 @@ async def test_who_lost_its_connection_lost_the_lock_and_can_no_longer_write(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND usename = %s",
                 [database.name, "somabrain_worker"],
             )
-        async with workers.hold("sweep", ALL) as second:
+        async with workers.acquire("sweep", ALL) as second:
             assert second is not None
             with pytest.raises(StoreUnavailable):
                 await first.expire(due[0], later(), 10)

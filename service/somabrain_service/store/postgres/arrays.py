@@ -33,19 +33,19 @@ class _Float4Dumper(Dumper):
         return header.tobytes() + elements.tobytes()
 
 
-def teach(connection: psycopg.AsyncConnection[Any]) -> None:
+def register_adapters(connection: psycopg.AsyncConnection[Any]) -> None:
     """Let a connection take vectors, float32[d]; CAST(CAST(... AS real[]) AS halfvec) keeps them as they are."""
     connection.adapters.register_dumper(np.ndarray, _Float4Dumper)
 
 
 def texts(values: Iterable[str]) -> str:
     """Texts without NUL, of which PostgreSQL keeps none, for CAST(... AS text[])."""
-    given = tuple(values)
-    joined = "\0".join(given)
-    if joined.count("\0") >= max(1, len(given)):
+    items = tuple(values)
+    joined = "\0".join(items)
+    if joined.count("\0") >= max(1, len(items)):
         raise ValueError("a text with NUL would be two")
     quoted = joined.replace("\\", "\\\\").replace('"', '\\"').replace("\0", '","')
-    return f'{{"{quoted}"}}' if given else "{}"
+    return f'{{"{quoted}"}}' if items else "{}"
 
 
 def blobs(values: Iterable[bytes]) -> str:

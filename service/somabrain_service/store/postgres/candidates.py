@@ -26,7 +26,7 @@ from somabrain_service.store.postgres.connection import Connection
 from somabrain_service.store.postgres.sql import Sql, sql
 from somabrain_service.store.values import Search
 
-MOST_VECTORS = 50_000
+MAX_COMPARED_VECTORS = 50_000
 """One statement compares so many vectors, those of the newest memories that the filter lets through: 21 ms of a
 processor. Past them an answer says that it was truncated."""
 
@@ -104,16 +104,16 @@ WHERE p.namespace_id = :ns AND p.memory = ANY(CAST(:ids AS bigint[])) AND p.term
 
 
 @lru_cache(maxsize=512)
-def _text(statement: str) -> Sql:
+def _parse(statement: str) -> Sql:
     """A statement read for its parameters, which takes longer than to put it together."""
     return sql(statement)
 
 
-async def find(connection: Connection, values: Mapping[str, object], search: Search, vectors: int) -> Candidates:
+async def find(connection: Connection, values: Mapping[str, object], search: Search, vector_count: int) -> Candidates:
     """Run the search. `values` holds :ns and :now; `vectors`: how many the namespace has."""
-    statement, more = _statement(search, many=vectors > MOST_VECTORS)
-    found = (await connection.execute(_text(statement), {**values, **more})).all()
-    columns = list(zip(*found, strict=True)) if found else [()] * 9
+    statement, more = _statement(search, many=vector_count > MAX_COMPARED_VECTORS)
+    rows = (await connection.execute(_parse(statement), {**values, **more})).all()
+    columns = list(zip(*rows, strict=True)) if rows else [()] * 9
     ids = np.array(columns[0], np.int64)
     sessions: dict[str, int] = {"": -1}
     return Candidates(
@@ -134,15 +134,15 @@ async def _postings(
     connection: Connection, values: Mapping[str, object], terms: tuple[str, ...], ids: NDArray[np.int64]
 ) -> Postings:
     """Where the terms occur in the memories of these ids, which are in order."""
-    found: Sequence[Any] = ()
+    rows: Sequence[Any] = ()
     if len(ids) and terms:
-        asked = {"ns": values["ns"], "terms": list(terms), "ids": numbers(ids)}
-        found = (await connection.execute(_POSTINGS, asked)).all()
-    memory, term, tf = zip(*found, strict=True) if found else ((), (), ())
-    number = {term: i for i, term in enumerate(terms)}
+        parameters = {"ns": values["ns"], "terms": list(terms), "ids": numbers(ids)}
+        rows = (await connection.execute(_POSTINGS, parameters)).all()
+    memory, term, tf = zip(*rows, strict=True) if rows else ((), (), ())
+    term_index = {term: i for i, term in enumerate(terms)}
     return Postings(
         row=np.searchsorted(ids, np.array(memory, np.int64)),
-        term=np.array([number[t] for t in term], np.int64),
+        term=np.array([term_index[t] for t in term], np.int64),
         tf=np.array(tf, np.float64),
     )
 
@@ -175,7 +175,7 @@ def _statement(search: Search, *, many: bool) -> tuple[str, dict[str, object]]:
             parts.append(_FLOOR.format(compared=compared))
             compared += _ABOVE_FLOOR
             truncated = "EXISTS (SELECT FROM floor)"
-            values["most_vectors"] = MOST_VECTORS
+            values["most_vectors"] = MAX_COMPARED_VECTORS
         parts.append(_DENSE.format(compared=compared, query=_QUERY))
         seeds.append("SELECT memory FROM dense")
         values |= {"vector": search.vector, "encoder_id": search.encoder_id}

@@ -11,7 +11,7 @@ from common.config.settings import DatabaseSettings
 from common.errors import ConfigurationError
 from somabrain_service.store.postgres import arrays
 from somabrain_service.store.postgres.connection import Connection
-from somabrain_service.store.postgres.dsn import fault_of
+from somabrain_service.store.postgres.dsn import validate_dsn
 from somabrain_service.store.postgres.pool import Pool
 
 Connect = Callable[[], Awaitable[Connection]]
@@ -20,7 +20,7 @@ Connect = Callable[[], Awaitable[Connection]]
 _OPTIONS = "-c timezone=UTC -c work_mem=32MB"
 
 # The server looks after a silent client from 30 seconds on and gives it up after a minute.
-_NOTICE_THE_DEAD = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+_KEEPALIVE_OPTIONS = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
 
 
 @asynccontextmanager
@@ -30,16 +30,16 @@ async def open_pool(dsn: str, database: DatabaseSettings) -> AsyncIterator[Pool]
     Raises:
         ConfigurationError: the DSN can never connect.
     """
-    if wrong := fault_of(dsn):
+    if problem := validate_dsn(dsn):
         raise ConfigurationError(
-            f"postgres_dsn: {wrong}; correct SOMABRAIN_POSTGRES_DSN, in a cluster the key app-dsn."
+            f"postgres_dsn: {problem}; correct SOMABRAIN_POSTGRES_DSN, in a cluster the key app-dsn."
         )
     connect = _connector(dsn, database, "somabrain-service", "")
     pool = Pool(connect, database.pool_size, database.connect_timeout_s)
     try:
         yield pool
     finally:
-        await pool.drop()
+        await pool.close_idle()
 
 
 def worker_connector(dsn: str, database: DatabaseSettings) -> Connect:
@@ -48,9 +48,11 @@ def worker_connector(dsn: str, database: DatabaseSettings) -> Connect:
     Raises:
         ConfigurationError: the DSN can never connect.
     """
-    if wrong := fault_of(dsn):
-        raise ConfigurationError(f"worker_dsn: {wrong}; correct SOMABRAIN_WORKER_DSN, in a cluster the key worker-dsn.")
-    return _connector(dsn, database, "somabrain-worker", _NOTICE_THE_DEAD)
+    if problem := validate_dsn(dsn):
+        raise ConfigurationError(
+            f"worker_dsn: {problem}; correct SOMABRAIN_WORKER_DSN, in a cluster the key worker-dsn."
+        )
+    return _connector(dsn, database, "somabrain-worker", _KEEPALIVE_OPTIONS)
 
 
 def _connector(dsn: str, database: DatabaseSettings, name: str, options: str) -> Connect:
@@ -62,7 +64,7 @@ def _connector(dsn: str, database: DatabaseSettings, name: str, options: str) ->
             application_name=name,
             options=f"-c statement_timeout={round(database.statement_timeout_s * 1000)} {_OPTIONS} {options}",
         )
-        arrays.teach(driver)
+        arrays.register_adapters(driver)
         return Connection(driver)
 
     return connect

@@ -23,20 +23,20 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 
 from common.utils import trace
-from somabrain_service.store.postgres.faults import CommitLost, ConnectionLost, ReadOnly
+from somabrain_service.store.postgres.faults import CommitUnknown, ConnectionLost, ReadOnly
 from somabrain_service.store.postgres.sql import Sql, Statement, sql
 
-PREPARED = 256
+MAX_PREPARED_STATEMENTS = 256
 """Statements that a connection keeps prepared, about; those that are made for a filter come and go."""
 
 _COMMIT = sql("COMMIT")
 _ROLLBACK = sql("ROLLBACK")
 _DEALLOCATE = sql("DEALLOCATE ALL")
 _Key = tuple[bytes, tuple[int, ...]]
-_DONE = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
+_OK_STATUSES = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 
 
-class Found:
+class Result:
     """The rows of an answer; columns are known by their names."""
 
     __slots__ = ("_rows",)
@@ -78,8 +78,8 @@ class Connection:
         self._input = select.poll()
         self._input.register(driver.pgconn.socket, select.POLLIN)
         self._prepared: dict[_Key, bytes] = {}
-        self._numbers = count()
-        self._ahead: tuple[Statement, ...] = ()
+        self._statement_numbers = count()
+        self._prelude: tuple[Statement, ...] = ()
 
     @property
     def lost(self) -> bool:
@@ -100,12 +100,12 @@ class Connection:
         """Close it; what was not committed did not happen."""
         await self._driver.close()
 
-    def begin(self, *ahead: Statement) -> None:
+    def begin(self, *prelude: Statement) -> None:
         """Begin a transaction by these statements; they are sent with the first of those that follow."""
-        self._ahead = ahead
-        if len(self._prepared) > PREPARED:
+        self._prelude = prelude
+        if len(self._prepared) > MAX_PREPARED_STATEMENTS:
             self._prepared.clear()
-            self._ahead = ((_DEALLOCATE, {}), *ahead)
+            self._prelude = ((_DEALLOCATE, {}), *prelude)
 
     async def commit(self) -> None:
         """End the transaction, where one is under way.
@@ -113,37 +113,37 @@ class Connection:
         Raises:
             CommitLost: it may have been committed, or not.
         """
-        self._ahead = ()
+        self._prelude = ()
         if not self.idle:
-            await self._committing((_COMMIT, {}))
+            await self._execute_with_commit((_COMMIT, {}))
 
     async def rollback(self) -> None:
         """Undo the transaction, where one is under way."""
-        self._ahead = ()
+        self._prelude = ()
         if not self.idle:
             await self.execute(_ROLLBACK)
 
-    async def execute(self, statement: Sql, values: Mapping[str, object] | None = None) -> Found:
+    async def execute(self, statement: Sql, values: Mapping[str, object] | None = None) -> Result:
         """Execute a statement; errors are those of `execute_all`."""
-        (found,) = await self.execute_all((statement, values or {}))
-        return found
+        (result,) = await self.execute_all((statement, values or {}))
+        return result
 
-    async def execute_last(self, statement: Sql, values: Mapping[str, object]) -> Found:
+    async def execute_and_commit(self, statement: Sql, values: Mapping[str, object]) -> Result:
         """Execute a statement and commit; errors are those of `execute_all`, and of `commit`."""
-        found, _ = await self._committing((statement, values), (_COMMIT, {}))
-        return found
+        result, _ = await self._execute_with_commit((statement, values), (_COMMIT, {}))
+        return result
 
-    async def execute_all(self, *statements: Statement) -> list[Found]:
+    async def execute_all(self, *statements: Statement) -> list[Result]:
         """Execute statements one after another, all of them sent at once: together they wait once for the answers.
 
         Raises:
             ConnectionLost: it broke meanwhile.
             psycopg.Error: of the first that failed; those after it did not happen.
         """
-        given, self._ahead = (*self._ahead, *statements), ()
-        spans = [span for statement, _ in given if (span := _span(statement.text)) is not None]
+        pipelined, self._prelude = (*self._prelude, *statements), ()
+        spans = [span for statement, _ in pipelined if (span := _span(statement.text)) is not None]
         try:
-            found = await self._exchange(given)
+            results = await self._exchange(pipelined)
         except psycopg.Error as exc:
             for span in spans:
                 trace.record_error(span, exc)
@@ -151,22 +151,22 @@ class Connection:
         finally:
             for span in spans:
                 span.end()
-        return found[-len(statements) :]
+        return results[-len(statements) :]
 
-    async def _committing(self, *statements: Statement) -> list[Found]:
+    async def _execute_with_commit(self, *statements: Statement) -> list[Result]:
         try:
             return await self.execute_all(*statements)
         except ConnectionLost as exc:
-            raise CommitLost(str(exc)) from None
+            raise CommitUnknown(str(exc)) from None
 
-    async def _exchange(self, statements: Sequence[Statement]) -> list[Found]:
+    async def _exchange(self, statements: Sequence[Statement]) -> list[Result]:
         # Before anything is sent, because a value that cannot be written raises.
-        written = [(statement, *self._write(statement, values)) for statement, values in statements]
+        dumped = [(statement, *self._dump(statement, values)) for statement, values in statements]
         try:
             self._pg.enter_pipeline_mode()
-            sent = [key for each in written for key in self._send(*each)]
+            sent = [key for each in dumped for key in self._send(*each)]
             self._pg.pipeline_sync()
-            results = await self._driver.wait(_answers(self._pg))
+            results = await self._driver.wait(_fetch_results(self._pg))
             self._pg.exit_pipeline_mode()
         except psycopg.OperationalError as exc:
             self._pg.finish()
@@ -177,47 +177,47 @@ class Connection:
             raise
         failed = None
         for key, result in zip(sent, results, strict=True):
-            if result.status not in _DONE:
+            if result.status not in _OK_STATUSES:
                 failed = failed or result
                 if key is not None:
                     del self._prepared[key]
         if failed is not None:
-            self._refuse(errors.error_from_result(failed))
-        return [Found(self._read(result)) for key, result in zip(sent, results, strict=True) if key is None]
+            self._raise_error(errors.error_from_result(failed))
+        return [Result(self._load(result)) for key, result in zip(sent, results, strict=True) if key is None]
 
-    def _refuse(self, error: psycopg.Error) -> NoReturn:
+    def _raise_error(self, error: psycopg.Error) -> NoReturn:
         if isinstance(error, errors.ReadOnlySqlTransaction):
             # After a fail-over a new connection leads to the new primary, and this one never.
             self._pg.finish()
             raise ReadOnly(str(error)) from None
         raise error
 
-    def _write(
+    def _dump(
         self, statement: Sql, values: Mapping[str, object]
     ) -> tuple[Sequence[Buffer | None], tuple[int, ...], Sequence[Format]]:
         """The values as they are sent, their types and formats."""
-        given = [values[name] for name in statement.names]
-        written = self._types.dump_sequence(given, [PyFormat.AUTO] * len(given))
-        return written, self._types.types or (), self._types.formats or ()
+        parameters = [values[name] for name in statement.names]
+        dumped = self._types.dump_sequence(parameters, [PyFormat.AUTO] * len(parameters))
+        return dumped, self._types.types or (), self._types.formats or ()
 
     def _send(
         self, statement: Sql, values: Sequence[Buffer | None], types: tuple[int, ...], formats: Sequence[Format]
     ) -> Iterator[_Key | None]:
         """Put a statement into the pipeline; yields the key of one that is prepared for it, and None for its answer."""
         if not statement.names:
-            self._pg.send_query_params(statement.sent, None)
+            self._pg.send_query_params(statement.query, None)
             yield None
             return
-        key = statement.sent, types
+        key = statement.query, types
         name = self._prepared.get(key)
         if name is None:
-            name = self._prepared[key] = b"s%d" % next(self._numbers)
-            self._pg.send_prepare(name, statement.sent, types)
+            name = self._prepared[key] = b"s%d" % next(self._statement_numbers)
+            self._pg.send_prepare(name, statement.query, types)
             yield key
         self._pg.send_query_prepared(name, values, formats)
         yield None
 
-    def _read(self, result: PGresult) -> list[Any]:
+    def _load(self, result: PGresult) -> list[Any]:
         if not result.nfields:
             return []
         self._types.set_pgresult(result)
@@ -225,7 +225,7 @@ class Connection:
         return self._types.load_rows(0, result.ntuples, row)
 
 
-def _answers(pg: PGconn) -> PQGen[list[PGresult]]:
+def _fetch_results(pg: PGconn) -> PQGen[list[PGresult]]:
     """Write what is sent, reading what comes meanwhile, and read all answers, to the one that ends the pipeline.
 
     Raises:
@@ -250,13 +250,13 @@ def _answers(pg: PGconn) -> PQGen[list[PGresult]]:
 
 def _span(statement: str) -> Span | None:
     operation = statement.split(maxsplit=1)[0]
-    described = {"db.system.name": "postgresql", "db.operation.name": operation, "db.query.text": statement}
-    return trace.start_span(f"{operation} postgresql", SpanKind.CLIENT, described)
+    attributes = {"db.system.name": "postgresql", "db.operation.name": operation, "db.query.text": statement}
+    return trace.start_span(f"{operation} postgresql", SpanKind.CLIENT, attributes)
 
 
 @lru_cache(maxsize=1024)
 def _row(names: tuple[bytes | None, ...]) -> Callable[[Sequence[Any]], Any]:
     """Make rows of these columns; those without a name, or with another's, are known by their places alone."""
-    kind: Any = namedtuple("Row", [(name or b"").decode() for name in names], rename=True)  # type: ignore[misc]
-    make: Callable[[Sequence[Any]], Any] = kind._make
+    row_type: Any = namedtuple("Row", [(name or b"").decode() for name in names], rename=True)  # type: ignore[misc]
+    make: Callable[[Sequence[Any]], Any] = row_type._make
     return make

@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 _PORTS = re.compile(r"[0-9,]*")
 
 
-def fault_of(dsn: str) -> str | None:
+def validate_dsn(dsn: str) -> str | None:
     """What is wrong with a libpq URL, as the end of a sentence that holds nothing of it; None: it can be tried."""
     if not dsn.strip():
         return "is empty"

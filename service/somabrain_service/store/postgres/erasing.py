@@ -16,20 +16,22 @@ from common.errors import Aborted
 from somabrain_service.domain.idempotency import RequestKey, another_body
 from somabrain_service.domain.names import MemoryId, NamespaceName, TenantId
 from somabrain_service.domain.tokens import Moment
-from somabrain_service.store.postgres import namespaces, requests, rows
+from somabrain_service.store.postgres import idempotency, namespaces, rows
 from somabrain_service.store.postgres.arrays import numbers
 from somabrain_service.store.postgres.connection import Connection
 from somabrain_service.store.postgres.faults import Retry
 from somabrain_service.store.postgres.sql import sql
 from somabrain_service.store.postgres.writing import ChangeType
-from somabrain_service.store.values import Erased
+from somabrain_service.store.values import ErasureResult
 
 BATCH = 1000
 
-LOCK = sql("SELECT epoch || '-' || revision AS etag, version, epoch FROM namespaces WHERE id = :ns FOR UPDATE")
+LOCK_NAMESPACE = sql(
+    "SELECT epoch || '-' || revision AS etag, version, epoch FROM namespaces WHERE id = :ns FOR UPDATE"
+)
 
 # Arrays, because they are looked up in the indexes whatever the planner believes of a batch.
-_FORGET = """
+_DELETE_BATCH = """
 WITH doomed AS MATERIALIZED (
     SELECT m.id FROM memories m WHERE m.namespace_id = :ns AND m.id > :after{about}
     ORDER BY m.id LIMIT :batch FOR UPDATE
@@ -53,11 +55,11 @@ SELECT ARRAY(SELECT id FROM gone ORDER BY id) AS ids, ARRAY(SELECT revision FROM
     (SELECT coalesce(sum(length), 0) FROM gone) AS tokens, (SELECT count(*) FROM vector) AS vectors,
     ARRAY(SELECT term FROM counted ORDER BY term) AS terms, ARRAY(SELECT df FROM counted ORDER BY term) AS dfs
 """
-_FORGET_ALL = sql(_FORGET.format(about=""))
-_FORGET_ABOUT = sql(_FORGET.format(about=" AND m.subject = :subject AND m.subject <> ''"))
-_REVISIONS_ABOUT = sql("DELETE FROM memory_revisions WHERE namespace_id = :ns AND subject = :subject")
+_DELETE_BATCH_OF_ALL = sql(_DELETE_BATCH.format(about=""))
+_DELETE_BATCH_OF_SUBJECT = sql(_DELETE_BATCH.format(about=" AND m.subject = :subject AND m.subject <> ''"))
+_DELETE_REVISIONS_OF_SUBJECT = sql("DELETE FROM memory_revisions WHERE namespace_id = :ns AND subject = :subject")
 
-_RAISE = sql("""
+_BUMP_VERSION = sql("""
 WITH raised AS (
     UPDATE namespaces SET version = version + 1 WHERE tenant_id = :tenant AND id = :ns RETURNING id, version, epoch
 ), counted AS (
@@ -78,7 +80,7 @@ SELECT version, epoch FROM raised
 """)
 _DROP_TERMS = sql("DELETE FROM terms WHERE namespace_id = :ns AND df = 0")
 
-_EMPTY = tuple(
+_DELETE_NAMESPACE = tuple(
     sql(statement)
     for statement in (
         "DELETE FROM terms WHERE namespace_id = :ns",
@@ -91,13 +93,13 @@ _EMPTY = tuple(
 
 
 @dataclass(slots=True)
-class Gone:
+class DeletedRows:
     """What batches took away so far."""
 
     ids: list[int] = field(default_factory=list)
     revisions: list[int] = field(default_factory=list)
     text_bytes: int = 0
-    tokens: int = 0
+    term_occurrences: int = 0
     vectors: int = 0
     terms: Counter[str] = field(default_factory=Counter)
 
@@ -106,7 +108,7 @@ class Gone:
         self.ids += batch.ids
         self.revisions += batch.revisions
         self.text_bytes += int(batch.text_bytes)
-        self.tokens += int(batch.tokens)
+        self.term_occurrences += int(batch.tokens)
         self.vectors += batch.vectors
         self.terms.update(dict(zip(batch.terms, batch.dfs, strict=True)))
 
@@ -120,23 +122,23 @@ async def delete_namespace(
     request: RequestKey | None,
 ) -> bool:
     """See `Store.delete_namespace`."""
-    if await requests.find(connection, request, now):
+    if await idempotency.find(connection, request, now):
         return True
     namespace = (await connection.execute(namespaces.FIND, {"name": name.namespace})).one_or_none()
     if namespace is None:
         # Perhaps its own twin was first: then that one's answer is this one's.
-        return await requests.find(connection, request, now) is not None
-    which: dict[str, object] = {"ns": namespace.id}
-    _check(etag, rows.namespace(namespace).etag)
-    await _forget(connection, which, Gone())
-    locked = (await connection.execute(LOCK, which)).one_or_none()
+        return await idempotency.find(connection, request, now) is not None
+    parameters: dict[str, object] = {"ns": namespace.id}
+    _check_etag(etag, rows.namespace(namespace).etag)
+    await _delete_in_batches(connection, parameters, DeletedRows())
+    locked = (await connection.execute(LOCK_NAMESPACE, parameters)).one_or_none()
     if locked is None:
-        return await requests.find(connection, request, now) is not None
-    _check(etag, locked.etag)
-    await _forget(connection, which, Gone())
-    for statement in _EMPTY:
-        await connection.execute(statement, which)
-    await requests.keep(connection, tenant, request, now, ns=namespace.id, memory=None)
+        return await idempotency.find(connection, request, now) is not None
+    _check_etag(etag, locked.etag)
+    await _delete_in_batches(connection, parameters, DeletedRows())
+    for statement in _DELETE_NAMESPACE:
+        await connection.execute(statement, parameters)
+    await idempotency.save(connection, tenant, request, now, ns=namespace.id, memory=None)
     return True
 
 
@@ -147,35 +149,35 @@ async def erase_subject(
     subject: str,
     now: datetime,
     request: RequestKey | None,
-) -> Erased:
+) -> ErasureResult:
     """See `Store.erase_subject`."""
     namespace = (await connection.execute(namespaces.FIND, {"name": name.namespace})).one_or_none()
     if namespace is None:
-        raise namespaces.absent(name)
-    if answered := await requests.find(connection, request, now):
-        if answered.erased is None:
+        raise namespaces.namespace_not_found(name)
+    if stored := await idempotency.find(connection, request, now):
+        if stored.erased_count is None:
             raise another_body()
-        return Erased(answered.erased, Moment(namespace.epoch, namespace.version))
-    which: dict[str, object] = {"ns": namespace.id, "subject": subject}
-    gone = Gone()
-    await _forget(connection, which, gone)
-    locked = (await connection.execute(LOCK, {"ns": namespace.id})).one_or_none()
+        return ErasureResult(stored.erased_count, Moment(namespace.epoch, namespace.version))
+    parameters: dict[str, object] = {"ns": namespace.id, "subject": subject}
+    deleted = DeletedRows()
+    await _delete_in_batches(connection, parameters, deleted)
+    locked = (await connection.execute(LOCK_NAMESPACE, {"ns": namespace.id})).one_or_none()
     if locked is None:
-        raise namespaces.absent(name)
-    await _forget(connection, which, gone)
-    await connection.execute(_REVISIONS_ABOUT, which)
-    count = len(gone.ids)
-    await requests.keep(connection, tenant, request, now, ns=namespace.id, memory=MemoryId(-count))
+        raise namespaces.namespace_not_found(name)
+    await _delete_in_batches(connection, parameters, deleted)
+    await connection.execute(_DELETE_REVISIONS_OF_SUBJECT, parameters)
+    count = len(deleted.ids)
+    await idempotency.save(connection, tenant, request, now, ns=namespace.id, memory=MemoryId(-count))
     if not count:
-        return Erased(0, Moment(locked.epoch, locked.version))
-    moment = await raise_version(connection, tenant, namespace.id, ChangeType.FORGOTTEN, now, gone)
+        return ErasureResult(0, Moment(locked.epoch, locked.version))
+    as_of = await bump_version(connection, tenant, namespace.id, ChangeType.FORGOTTEN, now, deleted)
     # What no memory holds any more goes with the last that held it.
     await connection.execute(_DROP_TERMS, {"ns": namespace.id})
-    return Erased(count, moment)
+    return ErasureResult(count, as_of)
 
 
-async def raise_version(
-    connection: Connection, tenant: TenantId, ns: int, change: ChangeType, now: datetime, gone: Gone
+async def bump_version(
+    connection: Connection, tenant: TenantId, ns: int, change: ChangeType, now: datetime, deleted: DeletedRows
 ) -> Moment:
     """Raise the version, tell the feed what is gone, and count it off: the last statement before terms are dropped."""
     values = {
@@ -183,34 +185,34 @@ async def raise_version(
         "ns": ns,
         "type": int(change),
         "now": now,
-        "memories": len(gone.ids),
-        "text_bytes": gone.text_bytes,
-        "tokens": gone.tokens,
-        "vectors": gone.vectors,
-        "ids": numbers(gone.ids),
-        "revisions": numbers(gone.revisions),
-        "terms": list(gone.terms),
-        "dfs": numbers(list(gone.terms.values())),
+        "memories": len(deleted.ids),
+        "text_bytes": deleted.text_bytes,
+        "tokens": deleted.term_occurrences,
+        "vectors": deleted.vectors,
+        "ids": numbers(deleted.ids),
+        "revisions": numbers(deleted.revisions),
+        "terms": list(deleted.terms),
+        "dfs": numbers(list(deleted.terms.values())),
     }
-    raised = (await connection.execute(_RAISE, values)).one_or_none()
-    if raised is None:
+    row = (await connection.execute(_BUMP_VERSION, values)).one_or_none()
+    if row is None:
         # The namespace was deleted under us: begin again, and find that out.
         raise Retry
-    return Moment(raised.epoch, raised.version)
+    return Moment(row.epoch, row.version)
 
 
-async def _forget(connection: Connection, which: dict[str, object], gone: Gone) -> None:
+async def _delete_in_batches(connection: Connection, parameters: dict[str, object], deleted: DeletedRows) -> None:
     """Forget all memories there are, or all about a subject, and add them to `gone`."""
-    statement = _FORGET_ABOUT if "subject" in which else _FORGET_ALL
+    statement = _DELETE_BATCH_OF_SUBJECT if "subject" in parameters else _DELETE_BATCH_OF_ALL
     after = -1  # what is gone already is not passed again
     while True:
-        batch = (await connection.execute(statement, {**which, "after": after, "batch": BATCH})).one()
+        batch = (await connection.execute(statement, {**parameters, "after": after, "batch": BATCH})).one()
         if not batch.ids:
             return
         after = batch.ids[-1]
-        gone.add(batch)
+        deleted.add(batch)
 
 
-def _check(etag: str, current: str) -> None:
+def _check_etag(etag: str, current: str) -> None:
     if etag and etag != current:
         raise Aborted("etag: is not the current one; read the namespace again and decide anew.")

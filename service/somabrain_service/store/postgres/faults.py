@@ -11,15 +11,15 @@ from psycopg import errors
 
 from common.errors import Aborted, SomaBrainError, StoreUnavailable
 
-RACES = (errors.SerializationFailure, errors.DeadlockDetected)
-UNREADY = (errors.UndefinedTable, errors.UndefinedColumn, errors.InsufficientPrivilege)
+RETRYABLE_ERRORS = (errors.SerializationFailure, errors.DeadlockDetected)
+SCHEMA_ERRORS = (errors.UndefinedTable, errors.UndefinedColumn, errors.InsufficientPrivilege)
 
 
 class Retry(Exception):
     """The transaction lost a race that PostgreSQL does not report as one."""
 
 
-class Busy(Exception):
+class PoolTimeout(Exception):
     """All connections were in use for as long as one is waited for."""
 
 
@@ -27,7 +27,7 @@ class ConnectionLost(psycopg.OperationalError):
     """The connection broke under a statement."""
 
 
-class CommitLost(psycopg.OperationalError):
+class CommitUnknown(psycopg.OperationalError):
     """The connection broke while a transaction was being committed: whether it was is not known."""
 
 
@@ -35,29 +35,29 @@ class ReadOnly(psycopg.OperationalError):
     """The server takes no writes: a standby, or one that was set read-only. The connection was closed."""
 
 
-class StoreFault(Exception):
+class RedactedError(Exception):
     """An unforeseen failure, without a word of what the rows hold."""
 
 
-FOREIGN = (psycopg.Error, OSError, Busy)
+DRIVER_ERRORS = (psycopg.Error, OSError, PoolTimeout)
 """Whatever comes up from PostgreSQL and the way to it."""
 
 
-def may_run_again(exc: BaseException) -> bool:
+def is_retryable(exc: BaseException) -> bool:
     """Whether a transaction that failed so before its commit left nothing behind and may well succeed now."""
-    return isinstance(exc, (Retry, ConnectionLost, ReadOnly, *RACES))
+    return isinstance(exc, (Retry, ConnectionLost, ReadOnly, *RETRYABLE_ERRORS))
 
 
-def violated(exc: BaseException) -> str:
+def violated_constraint(exc: BaseException) -> str:
     """The constraint that a write hit; empty: none."""
     return (exc.diag.constraint_name or "") if isinstance(exc, errors.UniqueViolation) else ""
 
 
-def told(exc: BaseException) -> SomaBrainError:
+def translate(exc: BaseException) -> SomaBrainError:
     """The error of ours that a failure becomes."""
-    if isinstance(exc, (Retry, *RACES)):
+    if isinstance(exc, (Retry, *RETRYABLE_ERRORS)):
         return Aborted("Other writes to the same memories went first, again and again; try again.")
-    if isinstance(exc, Busy):
+    if isinstance(exc, PoolTimeout):
         return StoreUnavailable("All connections to PostgreSQL are busy; try again shortly.")
     if isinstance(exc, errors.QueryCanceled):
         return StoreUnavailable("PostgreSQL did not answer in time; try again shortly.")
@@ -65,18 +65,18 @@ def told(exc: BaseException) -> SomaBrainError:
         return StoreUnavailable(
             "PostgreSQL takes no writes here: it is a standby or was set read-only; try again once it takes them."
         )
-    if isinstance(exc, UNREADY):
+    if isinstance(exc, SCHEMA_ERRORS):
         return StoreUnavailable("The database's schema is not this version's; run the migrations.")
     if isinstance(exc, psycopg.OperationalError | psycopg.InterfaceError | OSError):
         return StoreUnavailable("PostgreSQL cannot be reached; try again shortly.")
     return SomaBrainError("The store could not do this.")
 
 
-def fault(exc: BaseException) -> StoreFault:
+def redacted_cause(exc: BaseException) -> RedactedError:
     """What may stand in the log for a failure."""
     if not isinstance(exc, psycopg.Error):
-        return StoreFault(f"{type(exc).__name__}: {exc}" if isinstance(exc, OSError) else type(exc).__name__)
+        return RedactedError(f"{type(exc).__name__}: {exc}" if isinstance(exc, OSError) else type(exc).__name__)
     if isinstance(exc, psycopg.OperationalError):
-        return StoreFault(f"{type(exc).__name__}: {str(exc).partition(chr(10))[0]}")
-    where = [name for name in (exc.diag.table_name, exc.diag.constraint_name) if name]
-    return StoreFault(f"{type(exc).__name__} (SQLSTATE {exc.sqlstate}) {' '.join(where)}".strip())
+        return RedactedError(f"{type(exc).__name__}: {str(exc).partition(chr(10))[0]}")
+    names = [name for name in (exc.diag.table_name, exc.diag.constraint_name) if name]
+    return RedactedError(f"{type(exc).__name__} (SQLSTATE {exc.sqlstate}) {' '.join(names)}".strip())

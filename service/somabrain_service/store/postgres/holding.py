@@ -18,19 +18,19 @@ from typing import TypeVar
 from common.errors import StoreUnavailable
 from somabrain_service.domain.events import Backlog, Telling, Told
 from somabrain_service.domain.names import TenantId
-from somabrain_service.store.postgres import indexing, relaying, sweeping
+from somabrain_service.store.postgres import expiry, outbox, reindex
 from somabrain_service.store.postgres.connecting import Connect
 from somabrain_service.store.postgres.connection import Connection
-from somabrain_service.store.postgres.faults import FOREIGN, Retry, fault, may_run_again, told
+from somabrain_service.store.postgres.faults import DRIVER_ERRORS, Retry, is_retryable, redacted_cause, translate
 from somabrain_service.store.postgres.sql import sql
-from somabrain_service.store.postgres.transactions import ATTEMPTS, BEGIN, pause
+from somabrain_service.store.postgres.transactions import BEGIN, MAX_ATTEMPTS, backoff_s
 from somabrain_service.store.working import (
-    Dropped,
-    DroppedChanges,
-    Due,
     Encoded,
-    Holding,
+    MaintenanceStore,
+    PendingNamespace,
+    PurgeResult,
     Shard,
+    TrimResult,
     Unanalyzed,
     Unencoded,
     UnencodedText,
@@ -38,7 +38,7 @@ from somabrain_service.store.working import (
 
 T = TypeVar("T")
 
-_LOCK = sql("SELECT pg_try_advisory_lock(:work, :shard)")
+_TRY_LOCK = sql("SELECT pg_try_advisory_lock(:work, :shard)")
 
 
 class PostgresWorkerStore:
@@ -48,106 +48,116 @@ class PostgresWorkerStore:
         self._connect = connect
 
     @asynccontextmanager
-    async def hold(self, work: str, shard: Shard) -> AsyncIterator[Holding | None]:
+    async def acquire(self, job: str, shard: Shard) -> AsyncIterator[MaintenanceStore | None]:
         """See `WorkerStore.hold`."""
         try:
             connection = await self._connect()
-        except FOREIGN as exc:
-            raise told(exc) from fault(exc)
+        except DRIVER_ERRORS as exc:
+            raise translate(exc) from redacted_cause(exc)
         try:
-            held = PostgresHolding(connection, shard)
-            yield held if await held.lock(work) else None
+            session = MaintenanceSession(connection, shard)
+            yield session if await session.try_lock(job) else None
         finally:
             await connection.close()
 
 
-class PostgresHolding:
+class MaintenanceSession:
     """See `Holding`."""
 
     def __init__(self, connection: Connection, shard: Shard) -> None:
         self._connection = connection
         self._shard = shard
 
-    async def lock(self, work: str) -> bool:
+    async def try_lock(self, job: str) -> bool:
         """Get the lock, or do not: nobody waits for it."""
-        values = {"work": lock_number(work), "shard": self._shard.number}
+        values = {"work": lock_key(job), "shard": self._shard.number}
 
         async def attempt(connection: Connection) -> bool:
-            return bool((await connection.execute(_LOCK, values)).scalar_one())
+            return bool((await connection.execute(_TRY_LOCK, values)).scalar_one())
 
-        return await self._do(attempt)
+        return await self._run_transaction(attempt)
 
-    async def expired(self, now: datetime, limit: int) -> list[Due]:
+    async def expired(self, now: datetime, limit: int) -> list[PendingNamespace]:
         """See `Holding.expired`."""
-        return await self._do(lambda connection: sweeping.expired(connection, self._shard, now, limit))
+        return await self._run_transaction(lambda connection: expiry.expired(connection, self._shard, now, limit))
 
-    async def expire(self, due: Due, now: datetime, limit: int) -> int:
+    async def expire(self, pending: PendingNamespace, now: datetime, limit: int) -> int:
         """See `Holding.expire`."""
-        return await self._do(lambda connection: sweeping.expire(connection, due, now, limit))
+        return await self._run_transaction(lambda connection: expiry.expire(connection, pending, now, limit))
 
-    async def old_feeds(self, now: datetime, hold: timedelta, limit: int) -> list[Due]:
+    async def namespaces_to_trim(self, now: datetime, grace_period: timedelta, limit: int) -> list[PendingNamespace]:
         """See `Holding.old_feeds`."""
-        return await self._do(lambda connection: sweeping.old_feeds(connection, self._shard, now, hold, limit))
+        return await self._run_transaction(
+            lambda connection: expiry.namespaces_to_trim(connection, self._shard, now, grace_period, limit)
+        )
 
-    async def drop_changes(self, due: Due, now: datetime, hold: timedelta, limit: int) -> DroppedChanges:
+    async def trim_changes(
+        self, pending: PendingNamespace, now: datetime, grace_period: timedelta, limit: int
+    ) -> TrimResult:
         """See `Holding.drop_changes`."""
-        return await self._do(lambda connection: sweeping.drop_changes(connection, due, now, hold, limit))
+        return await self._run_transaction(
+            lambda connection: expiry.trim_changes(connection, pending, now, grace_period, limit)
+        )
 
-    async def backlogs(self, after: tuple[TenantId, int] | None, limit: int, changes: int) -> list[Backlog]:
+    async def pending_changes(self, after: tuple[TenantId, int] | None, limit: int, changes: int) -> list[Backlog]:
         """See `Holding.backlogs`."""
-        return await self._do(lambda connection: relaying.backlogs(connection, self._shard, after, limit, changes))
+        return await self._run_transaction(
+            lambda connection: outbox.pending_changes(connection, self._shard, after, limit, changes)
+        )
 
-    async def vanished(self, limit: int) -> list[Told]:
+    async def deleted_namespaces(self, limit: int) -> list[Told]:
         """See `Holding.vanished`."""
-        return await self._do(lambda connection: relaying.vanished(connection, self._shard, limit))
+        return await self._run_transaction(lambda connection: outbox.deleted_namespaces(connection, self._shard, limit))
 
-    async def note(self, tellings: Sequence[Telling]) -> None:
+    async def save_cursors(self, batches: Sequence[Telling]) -> None:
         """See `Holding.note`."""
-        await self._do(lambda connection: relaying.note(connection, tellings))
+        await self._run_transaction(lambda connection: outbox.save_cursors(connection, batches))
 
-    async def drop_keys(self, now: datetime, limit: int) -> Dropped:
+    async def purge_keys(self, now: datetime, limit: int) -> PurgeResult:
         """See `Holding.drop_keys`."""
-        return await self._do(lambda connection: sweeping.drop_keys(connection, self._shard, now, limit))
+        return await self._run_transaction(lambda connection: expiry.purge_keys(connection, self._shard, now, limit))
 
     async def unencoded(self, encoders: Sequence[str]) -> list[Unencoded]:
         """See `Holding.unencoded`."""
-        return await self._do(lambda connection: indexing.unencoded(connection, self._shard, encoders))
+        return await self._run_transaction(lambda connection: reindex.unencoded(connection, self._shard, encoders))
 
-    async def texts(self, where: Unencoded, after: int, limit: int) -> list[UnencodedText]:
+    async def texts(self, namespace: Unencoded, after: int, limit: int) -> list[UnencodedText]:
         """See `Holding.texts`."""
-        return await self._do(lambda connection: indexing.texts(connection, where, after, limit))
+        return await self._run_transaction(lambda connection: reindex.texts(connection, namespace, after, limit))
 
-    async def encode(self, where: Unencoded, encoded: Sequence[Encoded], now: datetime) -> int:
+    async def encode(self, namespace: Unencoded, encoded: Sequence[Encoded], now: datetime) -> int:
         """See `Holding.encode`."""
-        return await self._do(lambda connection: indexing.encode(connection, where, encoded, now))
+        return await self._run_transaction(lambda connection: reindex.encode(connection, namespace, encoded, now))
 
     async def unanalyzed(self, limit: int) -> list[Unanalyzed]:
         """See `Holding.unanalyzed`."""
-        return await self._do(lambda connection: indexing.unanalyzed(connection, self._shard, limit))
+        return await self._run_transaction(lambda connection: reindex.unanalyzed(connection, self._shard, limit))
 
-    async def analyze(self, where: Unanalyzed, terms: Callable[[str], Counter[str]], now: datetime, limit: int) -> int:
+    async def analyze(
+        self, namespace: Unanalyzed, terms: Callable[[str], Counter[str]], now: datetime, limit: int
+    ) -> int:
         """See `Holding.analyze`."""
-        return await self._do(lambda connection: indexing.analyze(connection, where, terms, now, limit))
+        return await self._run_transaction(lambda connection: reindex.analyze(connection, namespace, terms, now, limit))
 
-    async def _do(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+    async def _run_transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Run `work` as a transaction, more than once when it lost a race. After a failure the shard is to be left."""
         if self._connection.lost:
             raise StoreUnavailable("The connection that held this work is gone.")
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
                 self._connection.begin((BEGIN, {}))
                 result = await work(self._connection)
                 await self._connection.commit()
-            except (*FOREIGN, Retry) as exc:
-                if attempt == ATTEMPTS or self._connection.lost or not may_run_again(exc):
-                    raise told(exc) from fault(exc)
+            except (*DRIVER_ERRORS, Retry) as exc:
+                if attempt == MAX_ATTEMPTS or self._connection.lost or not is_retryable(exc):
+                    raise translate(exc) from redacted_cause(exc)
                 await self._connection.rollback()
             else:
                 return result
-            await asyncio.sleep(pause(attempt))
+            await asyncio.sleep(backoff_s(attempt))
         raise AssertionError("the last attempt returns or raises")
 
 
-def lock_number(work: str) -> int:
+def lock_key(job: str) -> int:
     """The number that stands for a work among advisory locks of two numbers; all others here are of one."""
-    return int.from_bytes(hashlib.blake2b(work.encode(), digest_size=4).digest(), signed=True)
+    return int.from_bytes(hashlib.blake2b(job.encode(), digest_size=4).digest(), signed=True)

@@ -65,7 +65,7 @@ SELECT n.tenant_id, n.id, n.analyzer, n.update_time
 FROM namespaces n WHERE n.id % :of = :number AND n.analyzed_after IS NOT NULL ORDER BY n.update_time LIMIT :limit
 """)
 
-_NEXT = sql("""
+_NEXT_UNANALYZED = sql("""
 SELECT m.id, m.revision, m.text, m.length FROM memories m
 WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id > (
     SELECT analyzed_after FROM namespaces WHERE tenant_id = :tenant AND id = :ns AND analyzer = :analyzer
@@ -92,7 +92,7 @@ FROM unnest(CAST(:terms AS text[]), CAST(:memories AS bigint[]), CAST(:tfs AS in
     AS t (term, memory, tf, length)
 """)
 
-_RAISE = """
+_BUMP_VERSION = """
 WITH raised AS (
     UPDATE namespaces SET version = version + 1{mark}
     WHERE tenant_id = :tenant AND id = :ns AND {column} = :made_by RETURNING version
@@ -112,9 +112,9 @@ WITH raised AS (
 )
 SELECT version FROM raised
 """
-_RAISE_ENCODED = sql(_RAISE.format(mark="", column="encoder"))
-_RAISE_ANALYZED = sql(
-    _RAISE.format(
+_BUMP_VERSION_ENCODED = sql(_BUMP_VERSION.format(mark="", column="encoder"))
+_BUMP_VERSION_ANALYZED = sql(
+    _BUMP_VERSION.format(
         mark=", analyzed_after = CAST(:analyzed_after AS bigint)", column="analyzed_after IS NOT NULL AND analyzer"
     )
 )
@@ -126,81 +126,81 @@ WHERE tenant_id = :tenant AND namespace_id = :ns AND term = ANY(CAST(:terms AS t
 
 async def unencoded(connection: Connection, shard: Shard, encoders: Sequence[str]) -> list[Unencoded]:
     """See `Holding.unencoded`."""
-    values = {"number": shard.number, "of": shard.of, "encoders": list(encoders)}
+    values = {"number": shard.number, "of": shard.count, "encoders": list(encoders)}
     return [Unencoded(row.tenant_id, row.id, row.encoder) for row in await connection.execute(_UNENCODED, values)]
 
 
-async def texts(connection: Connection, where: Unencoded, after: int, limit: int) -> list[UnencodedText]:
+async def texts(connection: Connection, namespace: Unencoded, after: int, limit: int) -> list[UnencodedText]:
     """See `Holding.texts`."""
-    which = {"tenant": where.tenant, "ns": where.ns, "encoder_id": where.encoder_id}
-    found = await connection.execute(_TEXTS, {**which, "after": after, "limit": limit})
-    return [UnencodedText(row.id, row.revision, row.text, row.since) for row in found]
+    parameters = {"tenant": namespace.tenant, "ns": namespace.ns, "encoder_id": namespace.encoder_id}
+    rows = await connection.execute(_TEXTS, {**parameters, "after": after, "limit": limit})
+    return [UnencodedText(row.id, row.revision, row.text, row.since) for row in rows]
 
 
-async def encode(connection: Connection, where: Unencoded, encoded: Sequence[Encoded], now: datetime) -> int:
+async def encode(connection: Connection, namespace: Unencoded, encoded: Sequence[Encoded], now: datetime) -> int:
     """See `Holding.encode`."""
-    which = {"tenant": where.tenant, "ns": where.ns}
-    made = {
-        **which,
-        "encoder_id": where.encoder_id,
+    namespace_key = {"tenant": namespace.tenant, "ns": namespace.ns}
+    parameters = {
+        **namespace_key,
+        "encoder_id": namespace.encoder_id,
         "ids": numbers(each.id for each in encoded),
         "revisions": numbers(each.revision for each in encoded),
         "vectors": np.concatenate([each.vector for each in encoded]),
         "dimensions": len(encoded[0].vector),
     }
-    kept = [(row.id, row.revision) for row in await connection.execute(_ENCODE, made)]
-    values = {**which, "made_by": where.encoder_id, "tokens": 0, "vectors": len(kept)}
-    if kept and not await _raise(connection, _RAISE_ENCODED, values, kept, now, {}):
+    stored = [(row.id, row.revision) for row in await connection.execute(_ENCODE, parameters)]
+    values = {**namespace_key, "made_by": namespace.encoder_id, "tokens": 0, "vectors": len(stored)}
+    if stored and not await _bump_version(connection, _BUMP_VERSION_ENCODED, values, stored, now, {}):
         raise Retry
-    return len(kept)
+    return len(stored)
 
 
 async def unanalyzed(connection: Connection, shard: Shard, limit: int) -> list[Unanalyzed]:
     """See `Holding.unanalyzed`."""
-    values = {"number": shard.number, "of": shard.of, "limit": limit}
-    found = await connection.execute(_UNANALYZED, values)
-    return [Unanalyzed(row.tenant_id, row.id, row.analyzer, row.update_time) for row in found]
+    values = {"number": shard.number, "of": shard.count, "limit": limit}
+    rows = await connection.execute(_UNANALYZED, values)
+    return [Unanalyzed(row.tenant_id, row.id, row.analyzer, row.update_time) for row in rows]
 
 
 async def analyze(
     connection: Connection,
-    where: Unanalyzed,
+    namespace: Unanalyzed,
     terms: Callable[[str], Counter[str]],
     now: datetime,
     limit: int,
 ) -> int:
     """See `Holding.analyze`."""
-    which = {"tenant": where.tenant, "ns": where.ns}
-    asked = {**which, "analyzer": where.analyzer, "limit": limit}
-    found = (await connection.execute(_NEXT, asked)).all()
-    made: dict[int, Counter[str]] = {}
-    for row in found:
-        made[row.id] = terms(row.text)
+    namespace_key = {"tenant": namespace.tenant, "ns": namespace.ns}
+    parameters = {**namespace_key, "analyzer": namespace.analyzer, "limit": limit}
+    memory_rows = (await connection.execute(_NEXT_UNANALYZED, parameters)).all()
+    terms_by_memory: dict[int, Counter[str]] = {}
+    for row in memory_rows:
+        terms_by_memory[row.id] = terms(row.text)
         await asyncio.sleep(0)  # some megabytes of text take a while, and others are served meanwhile
-    lengths = {memory: counts.total() for memory, counts in made.items()}
-    ids = {"ids": numbers(made), "lengths": numbers(lengths.values())}
-    df = Counter(term for counts in made.values() for term in counts)
-    df.subtract({row.term: row.df for row in await connection.execute(_ANALYZE, {**which, **ids})})
-    occurrences = [(term, memory, tf) for memory, counts in made.items() for term, tf in counts.items()]
-    rows = {
+    lengths = {memory: counts.total() for memory, counts in terms_by_memory.items()}
+    ids = {"ids": numbers(terms_by_memory), "lengths": numbers(lengths.values())}
+    df = Counter(term for counts in terms_by_memory.values() for term in counts)
+    df.subtract({row.term: row.df for row in await connection.execute(_ANALYZE, {**namespace_key, **ids})})
+    occurrences = [(term, memory, tf) for memory, counts in terms_by_memory.items() for term, tf in counts.items()]
+    posting_columns = {
         "terms": [term for term, _, _ in occurrences],
         "memories": numbers(memory for _, memory, _ in occurrences),
         "tfs": numbers(tf for _, _, tf in occurrences),
         "lengths": numbers(lengths[memory] for _, memory, _ in occurrences),
     }
-    await connection.execute(_TERMS, {**which, **rows})
-    tokens = sum(lengths.values()) - sum(row.length for row in found)
-    changed = [(row.id, row.revision) for row in found]
+    await connection.execute(_TERMS, {**namespace_key, **posting_columns})
+    tokens = sum(lengths.values()) - sum(row.length for row in memory_rows)
+    changed = [(row.id, row.revision) for row in memory_rows]
     after = changed[-1][0] if len(changed) == limit else None
-    values = {**which, "made_by": where.analyzer, "tokens": tokens, "vectors": 0, "analyzed_after": after}
-    if not await _raise(connection, _RAISE_ANALYZED, values, changed, now, df) and changed:
+    values = {**namespace_key, "made_by": namespace.analyzer, "tokens": tokens, "vectors": 0, "analyzed_after": after}
+    if not await _bump_version(connection, _BUMP_VERSION_ANALYZED, values, changed, now, df) and changed:
         raise Retry
-    lost = [term for term, change in df.items() if change < 0]
-    await connection.execute(_DROP_TERMS, {**which, "terms": lost})
+    removed_terms = [term for term, change in df.items() if change < 0]
+    await connection.execute(_DROP_TERMS, {**namespace_key, "terms": removed_terms})
     return len(changed)
 
 
-async def _raise(
+async def _bump_version(
     connection: Connection,
     statement: Sql,
     values: Mapping[str, object],
@@ -211,7 +211,7 @@ async def _raise(
     """Raise the version, tell the feed and count. False: the namespace is gone or no longer to be indexed so."""
     changed = changed or [(NO_MEMORY, 0)]
     terms = sorted(term for term, change in df.items() if change)
-    told = {
+    change_values = {
         "type": int(ChangeType.REINDEXED),
         "ids": numbers(memory for memory, _ in changed),
         "revisions": numbers(revision for _, revision in changed),
@@ -219,4 +219,4 @@ async def _raise(
         "terms": terms,
         "dfs": numbers(df[term] for term in terms),
     }
-    return (await connection.execute(statement, {**values, **told})).one_or_none() is not None
+    return (await connection.execute(statement, {**values, **change_values})).one_or_none() is not None

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 from common.errors import SomaBrainError
 from somabrain_service.domain.quota import Stock
-from somabrain_service.store.background import Background
+from somabrain_service.store.background import TaskSet
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -24,75 +24,75 @@ R = TypeVar("R")
 
 
 @dataclass(slots=True)
-class _Waiting(Generic[T, R]):
+class _Pending(Generic[T, R]):
     item: T
     size: Stock
-    answer: asyncio.Future[R]
+    future: asyncio.Future[R]
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
 
 
-class Joining(Generic[K, T, R]):
+class GroupCommit(Generic[K, T, R]):
     """Runs `work` for one key at a time, on all that waits for it, `most` in size at most."""
 
     def __init__(
-        self, work: Callable[[K, Sequence[T]], Awaitable[Sequence[R | SomaBrainError]]], most: Stock, tasks: Background
+        self, work: Callable[[K, Sequence[T]], Awaitable[Sequence[R | SomaBrainError]]], max_size: Stock, tasks: TaskSet
     ) -> None:
         self._work = work
-        self._most = most
+        self._max_size = max_size
         self._tasks = tasks
-        self._queues: dict[K, deque[_Waiting[T, R]]] = {}
+        self._queues: dict[K, deque[_Pending[T, R]]] = {}
 
-    async def do(self, key: K, item: T, size: Stock) -> R:
+    async def submit(self, key: K, item: T, size: Stock) -> R:
         """Have the item done, alone or with others.
 
         Raises:
             SomaBrainError: what became of this item, or of all of them.
         """
-        waiting: _Waiting[T, R] = _Waiting(item, size, asyncio.get_running_loop().create_future())
+        pending: _Pending[T, R] = _Pending(item, size, asyncio.get_running_loop().create_future())
         queue = self._queues.get(key)
         if queue is not None:
-            queue.append(waiting)
+            queue.append(pending)
         else:
-            self._queues[key] = deque([waiting])
-            self._begin(key)
-        return await waiting.answer
+            self._queues[key] = deque([pending])
+            self._start_next(key)
+        return await pending.future
 
-    def _begin(self, key: K) -> None:
+    def _start_next(self, key: K) -> None:
         """Begin with those who wait; the statements are told in the trace of the first."""
-        queue, group, size = self._queues[key], list[_Waiting[T, R]](), Stock()
+        queue, group, size = self._queues[key], list[_Pending[T, R]](), Stock()
         while queue:
             more = size + queue[0].size
-            if group and (more.memories > self._most.memories or more.text_bytes > self._most.text_bytes):
+            if group and (more.memories > self._max_size.memories or more.text_bytes > self._max_size.text_bytes):
                 break
-            waiting = queue.popleft()
-            if not waiting.answer.done():
-                group.append(waiting)
+            pending = queue.popleft()
+            if not pending.future.done():
+                group.append(pending)
                 size = more
         if not group:
             del self._queues[key]
             return
         task = self._tasks.start(self._run(key, group), group[0].context)
-        task.add_done_callback(lambda ended: self._begin(key) if ended.cancelled() else None)
+        task.add_done_callback(lambda ended: self._start_next(key) if ended.cancelled() else None)
 
-        def leave(_: asyncio.Future[R]) -> None:
-            if all(waiting.answer.cancelled() for waiting in group):
+        def cancel_if_abandoned(_: asyncio.Future[R]) -> None:
+            if all(pending.future.cancelled() for pending in group):
                 task.cancel()
 
-        for waiting in group:
-            waiting.answer.add_done_callback(leave)
+        for pending in group:
+            pending.future.add_done_callback(cancel_if_abandoned)
 
-    async def _run(self, key: K, group: Sequence[_Waiting[T, R]]) -> None:
+    async def _run(self, key: K, group: Sequence[_Pending[T, R]]) -> None:
         results: Sequence[R | Exception]
         try:
-            results = await self._work(key, [waiting.item for waiting in group])
+            results = await self._work(key, [pending.item for pending in group])
         except Exception as exc:  # noqa: BLE001 - whatever it is, each caller raises it
             results = [exc] * len(group)
         # First, so that PostgreSQL is at work again while those here are answered.
-        self._begin(key)
-        for waiting, result in zip(group, results, strict=True):
-            if waiting.answer.done():
+        self._start_next(key)
+        for pending, result in zip(group, results, strict=True):
+            if pending.future.done():
                 continue
             if isinstance(result, Exception):
-                waiting.answer.set_exception(result)
+                pending.future.set_exception(result)
             else:
-                waiting.answer.set_result(result)
+                pending.future.set_result(result)

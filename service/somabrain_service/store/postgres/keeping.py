@@ -14,17 +14,17 @@ from psycopg import errors
 from somabrain_service.domain.idempotency import KEPT, RequestKey
 from somabrain_service.domain.names import MemoryId, TenantId
 from somabrain_service.domain.namespace import Namespace
-from somabrain_service.store.postgres import writing
+from somabrain_service.store.postgres import commit
 from somabrain_service.store.postgres.arrays import blobs, numbers, texts, times
 from somabrain_service.store.postgres.sql import Statement, sql
 from somabrain_service.store.values import NewMemory
 
 # Asked before the namespace's row is locked, so everything here is claimed and kept before.
-_WHOLE = "AND (SELECT count(*) FROM claimed) = :claims AND (SELECT count(*) FROM kept) = :memories"
+_ALL_INSERTED = "AND (SELECT count(*) FROM claimed) = :claims AND (SELECT count(*) FROM kept) = :memories"
 # Where nothing was raised the statement fails, and with it the COMMIT that was sent behind it. SQL has no other way to
 # say so: this sentence, which stands in PostgreSQL's log, is no number.
 _FAIL = "CAST('another write went first, and this one begins again: ' || (SELECT count(*) FROM raised) AS bigint)"
-_KEEP = sql(f"""
+_INSERT = sql(f"""
 WITH claimed AS (
     INSERT INTO idempotency_keys (tenant_id, key, body_hash, namespace_id, memory, expire_time)
     SELECT :tenant, r.key, r.body_hash, :ns, r.memory, :claims_end
@@ -62,16 +62,16 @@ WITH claimed AS (
     SELECT :tenant, :ns, l.key, l.value, l.memory
     FROM unnest(CAST(:label_keys AS text[]), CAST(:label_values AS text[]), CAST(:label_ids AS bigint[]))
         AS l (key, value, memory)
-), {writing.RAISED.format(condition=_WHOLE)}
+), {commit.BUMP_VERSION_CTE.format(condition=_ALL_INSERTED)}
 SELECT coalesce((SELECT version FROM raised), {_FAIL}) AS version, (SELECT epoch FROM raised) AS epoch
 """)
 
 
-Refused = errors.InvalidTextRepresentation
+ConcurrentModification = errors.InvalidTextRepresentation
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class NewRow:
     """A memory about to be written, with its number and its place."""
 
     id: MemoryId
@@ -80,66 +80,66 @@ class Placed:
     request: RequestKey | None
 
 
-def keeping(tenant: TenantId, namespace: Namespace, placed: Sequence[Placed]) -> Statement:
+def insert_statement(tenant: TenantId, namespace: Namespace, new_rows: Sequence[NewRow]) -> Statement:
     """Keep memories of a namespace that is as it was seen; `Refused` where it is not, or a request's twin was first."""
-    counts = writing.Counts(
-        memories=len(placed),
-        text_bytes=sum(len(p.new.draft.text.encode()) for p in placed),
-        tokens=sum(sum(p.new.terms.values()) for p in placed),
-        vectors=sum(p.new.vector is not None for p in placed),
-        terms=Counter(chain.from_iterable(p.new.terms for p in placed)),
+    counts = commit.Counts(
+        memories=len(new_rows),
+        text_bytes=sum(len(p.new.draft.text.encode()) for p in new_rows),
+        term_occurrences=sum(sum(p.new.terms.values()) for p in new_rows),
+        vectors=sum(p.new.vector is not None for p in new_rows),
+        terms=Counter(chain.from_iterable(p.new.terms for p in new_rows)),
     )
-    changed = [(p.id, 1) for p in placed]
-    now = placed[-1].new.create_time
-    _, raising = writing.raising(
-        tenant, namespace.number, writing.ChangeType.REMEMBERED, changed, now, counts, namespace.etag
+    changed = [(p.id, 1) for p in new_rows]
+    now = new_rows[-1].new.create_time
+    _, commit_values = commit.commit_statement(
+        tenant, namespace.number, commit.ChangeType.REMEMBERED, changed, now, counts, namespace.etag
     )
-    return _KEEP, {**raising, **_claims(placed), **_rows(placed), **_found_by(placed)}
+    return _INSERT, {**commit_values, **_claims(new_rows), **_rows(new_rows), **_index_entries(new_rows)}
 
 
-def _claims(placed: Sequence[Placed]) -> dict[str, object]:
+def _claims(new_rows: Sequence[NewRow]) -> dict[str, object]:
     # In the order of their keys, so that two batches with the same requests wait for each other and do not deadlock.
-    claims = sorted((p.request.key, p.request.body_hash, p.id) for p in placed if p.request)
+    claims = sorted((p.request.key, p.request.body_hash, p.id) for p in new_rows if p.request)
     return {
         "claims": len(claims),
         "keys": blobs(key for key, _, _ in claims),
         "body_hashes": blobs(body_hash for _, body_hash, _ in claims),
         "claimants": numbers(memory for _, _, memory in claims),
-        "claims_end": placed[-1].new.create_time + KEPT,
+        "claims_end": new_rows[-1].new.create_time + KEPT,
     }
 
 
-def _rows(placed: Sequence[Placed]) -> dict[str, object]:
-    drafts = [p.new.draft for p in placed]
+def _rows(new_rows: Sequence[NewRow]) -> dict[str, object]:
+    drafts = [p.new.draft for p in new_rows]
     return {
         "texts": texts(draft.text for draft in drafts),
         "kinds": numbers(draft.kind for draft in drafts),
         "sessions": texts(draft.session for draft in drafts),
-        "positions": numbers(p.position for p in placed),
+        "positions": numbers(p.position for p in new_rows),
         "subjects": texts(draft.subject for draft in drafts),
         "labels": texts(json.dumps(dict(draft.labels)) if draft.labels else "{}" for draft in drafts),
-        "event_times": times(p.new.event_time for p in placed),
-        "create_times": times(p.new.create_time for p in placed),
-        "saliences": numbers(p.new.salience for p in placed),
-        "expire_times": times(p.new.expire_time for p in placed),
+        "event_times": times(p.new.event_time for p in new_rows),
+        "create_times": times(p.new.create_time for p in new_rows),
+        "saliences": numbers(p.new.salience for p in new_rows),
+        "expire_times": times(p.new.expire_time for p in new_rows),
         "pinned": numbers(draft.pinned for draft in drafts),
-        "lengths": numbers(sum(p.new.terms.values()) for p in placed),
+        "lengths": numbers(sum(p.new.terms.values()) for p in new_rows),
     }
 
 
-def _found_by(placed: Sequence[Placed]) -> dict[str, object]:
+def _index_entries(new_rows: Sequence[NewRow]) -> dict[str, object]:
     """Terms, vectors and labels."""
-    terms = [p.new.terms for p in placed]
+    terms = [p.new.terms for p in new_rows]
     # Of each posting, as text once a memory.
-    numbered = [(str(p.id), str(sum(p.new.terms.values())), len(p.new.terms)) for p in placed]
-    vectors = [(p.id, p.new.vector) for p in placed if p.new.vector is not None]
-    labels = [(key, value, p.id) for p in placed for key, value in p.new.draft.labels.items()]
+    numbered = [(str(p.id), str(sum(p.new.terms.values())), len(p.new.terms)) for p in new_rows]
+    vectors = [(p.id, p.new.vector) for p in new_rows if p.new.vector is not None]
+    labels = [(key, value, p.id) for p in new_rows for key, value in p.new.draft.labels.items()]
     return {
         "posting_terms": texts(chain.from_iterable(terms)),
         "posting_ids": numbers(chain.from_iterable(repeat(id_, n) for id_, _, n in numbered)),
         "tfs": numbers(chain.from_iterable(counts.values() for counts in terms)),
         "posting_lengths": numbers(chain.from_iterable(repeat(length, n) for _, length, n in numbered)),
-        "encoder_id": placed[0].new.encoder_id,
+        "encoder_id": new_rows[0].new.encoder_id,
         "embeddings": np.concatenate([vector for _, vector in vectors]) if vectors else None,
         "vector_ids": numbers(memory for memory, _ in vectors),
         "dimensions": len(vectors[0][1]) if vectors else 0,

@@ -8,35 +8,35 @@ from __future__ import annotations
 from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace
 
-MOST = 10_000
+MAX_ENTRIES = 10_000
 
 
-class KnownNamespaces:
+class NamespaceCache:
     """The namespaces last asked for, at most `MOST`."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[TenantId, NamespaceName], Namespace] = {}
+        self._entries: dict[tuple[TenantId, NamespaceName], Namespace] = {}
 
     def get(self, tenant: TenantId, name: NamespaceName) -> Namespace | None:
         """A namespace as it was when last seen; None: it was not, or is out of mind."""
-        return self._known.get((tenant, name))
+        return self._entries.get((tenant, name))
 
-    def keep(self, tenant: TenantId, namespace: Namespace) -> Namespace:
+    def put(self, tenant: TenantId, namespace: Namespace) -> Namespace:
         """Know a namespace as it was read; the one that was first known makes room.
 
         A reading that began before a change and ends after it changes nothing here.
         """
-        known = self._known.get((tenant, namespace.name))
-        if known and known.epoch == namespace.epoch and _revision(known) > _revision(namespace):
+        cached = self._entries.get((tenant, namespace.name))
+        if cached and cached.epoch == namespace.epoch and _revision(cached) > _revision(namespace):
             return namespace
-        self._known[tenant, namespace.name] = namespace
-        if len(self._known) > MOST:
-            del self._known[next(iter(self._known))]
+        self._entries[tenant, namespace.name] = namespace
+        if len(self._entries) > MAX_ENTRIES:
+            del self._entries[next(iter(self._entries))]
         return namespace
 
-    def forget(self, tenant: TenantId, name: NamespaceName) -> None:
+    def invalidate(self, tenant: TenantId, name: NamespaceName) -> None:
         """Do not believe it any longer."""
-        self._known.pop((tenant, name), None)
+        self._entries.pop((tenant, name), None)
 
 
 def _revision(namespace: Namespace) -> int:

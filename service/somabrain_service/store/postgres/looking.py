@@ -13,7 +13,7 @@ from typing import Any
 from somabrain_service.domain.idempotency import RequestKey
 from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace
-from somabrain_service.store.postgres import filters, namespaces, rows, writing
+from somabrain_service.store.postgres import commit, filters, namespaces, rows
 from somabrain_service.store.postgres.arrays import numbers, texts
 from somabrain_service.store.postgres.connection import Connection
 from somabrain_service.store.postgres.sql import Statement, sql
@@ -21,20 +21,20 @@ from somabrain_service.store.values import NewMemory
 
 Item = tuple[NewMemory, RequestKey | None]
 
-_ANSWERED = sql(f"""
+_STORED_REQUESTS = sql(f"""
 SELECT k.key, k.body_hash, k.memory AS request_memory, {rows.MEMORY}
 FROM idempotency_keys k LEFT JOIN memories m
     ON m.namespace_id = k.namespace_id AND m.id = k.memory AND k.body_hash IS NOT NULL AND {filters.LIVE}
 WHERE k.key = ANY(CAST(:keys AS bytea[])) AND k.expire_time > :now
 """)
 
-_LAST = sql("""
+_LAST_POSITIONS = sql("""
 SELECT session, max(position) AS last FROM memories
 WHERE namespace_id = (SELECT id FROM namespaces WHERE name = :name)
     AND session <> '' AND session = ANY(CAST(:sessions AS text[])) GROUP BY session
 """)
 
-_TAKEN = sql("""
+_OCCUPIED_POSITIONS = sql("""
 SELECT m.session, m.position
 FROM unnest(CAST(:sessions AS text[]), CAST(:positions AS bigint[])) AS p (session, position)
 JOIN memories m ON m.namespace_id = (SELECT id FROM namespaces WHERE name = :name)
@@ -43,56 +43,61 @@ JOIN memories m ON m.namespace_id = (SELECT id FROM namespaces WHERE name = :nam
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Preconditions:
     """The namespace, and what is there already.
 
     `answered`: requests, by key. `last`: places of sessions; `taken`: of those that are wanted.
     """
 
     namespace: Namespace
-    answered: Mapping[bytes, Any]
-    last: Mapping[str, int]
-    taken: frozenset[tuple[str, int]]
+    stored_requests: Mapping[bytes, Any]
+    last_positions: Mapping[str, int]
+    occupied_positions: frozenset[tuple[str, int]]
 
 
-def believed(namespace: Namespace, items: Sequence[Item]) -> Seen | None:
+def assumed_preconditions(namespace: Namespace, items: Sequence[Item]) -> Preconditions | None:
     """What most writes would see: the namespace as it was, and nothing of theirs there. None: that is to be looked at.
 
     Where it is not so, `keeping` refuses.
     """
     if not items or any(new.draft.session for new, _ in items):
         return None
-    return Seen(namespace, {}, {}, frozenset())
+    return Preconditions(namespace, {}, {}, frozenset())
 
 
-async def look(
+async def load_preconditions(
     connection: Connection, tenant: TenantId, name: NamespaceName, items: Sequence[Item], now: datetime
-) -> Seen | None:
+) -> Preconditions | None:
     """Look at all that the items touch; None: no such namespace."""
-    named = {"name": name.namespace}
+    name_parameter = {"name": name.namespace}
     keys = [request.key for _, request in items if request]
     drafts = [new.draft for new, _ in items if new.draft.session]
     sessions = sorted({draft.session for draft in drafts})
-    fixed = [(draft.session, draft.session_position) for draft in drafts if draft.session_position is not None]
-    statements: list[Statement] = [(namespaces.FIND, named), (_ANSWERED, {"keys": keys, "now": now})]
+    explicit_positions = [
+        (draft.session, draft.session_position) for draft in drafts if draft.session_position is not None
+    ]
+    statements: list[Statement] = [(namespaces.FIND, name_parameter), (_STORED_REQUESTS, {"keys": keys, "now": now})]
     if sessions:
-        locks = sorted(writing.session_lock(tenant, name, session) for session in sessions)
-        wanted = {"sessions": texts(session for session, _ in fixed), "positions": numbers(place for _, place in fixed)}
+        locks = sorted(commit.session_lock_key(tenant, name, session) for session in sessions)
+        position_arrays = {
+            "sessions": texts(session for session, _ in explicit_positions),
+            "positions": numbers(position for _, position in explicit_positions),
+        }
         statements = [
-            (writing.LOCK_SESSIONS, {"sessions": numbers(locks)}),
+            (commit.LOCK_SESSIONS, {"sessions": numbers(locks)}),
             *statements,
-            (_LAST, {**named, "sessions": texts(sessions)}),
-            (_TAKEN, {**named, **wanted}),
+            (_LAST_POSITIONS, {**name_parameter, "sessions": texts(sessions)}),
+            (_OCCUPIED_POSITIONS, {**name_parameter, **position_arrays}),
         ]
-    found = await connection.execute_all(*statements)
-    namespace, answered = found[1:3] if sessions else found
-    last, taken = found[3:] if sessions else ((), ())
+    results = await connection.execute_all(*statements)
+    namespace, stored_requests = results[1:3] if sessions else results
+    last_positions, occupied_positions = results[3:] if sessions else ((), ())
     row = namespace.one_or_none()
     if row is None:
         return None
-    return Seen(
+    return Preconditions(
         namespace=rows.namespace(row),
-        answered={bytes(row.key): row for row in answered},
-        last={row.session: row.last for row in last},
-        taken=frozenset((row.session, row.position) for row in taken),
+        stored_requests={bytes(row.key): row for row in stored_requests},
+        last_positions={row.session: row.last for row in last_positions},
+        occupied_positions=frozenset((row.session, row.position) for row in occupied_positions),
     )

@@ -10,7 +10,7 @@ from somabrain_service.domain.idempotency import RequestKey
 from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceStatistics
 from somabrain_service.encoders.protocols import LEXICAL
-from somabrain_service.store.postgres import filters, requests, rows
+from somabrain_service.store.postgres import filters, idempotency, rows
 from somabrain_service.store.postgres.connection import Connection
 from somabrain_service.store.postgres.faults import Retry
 from somabrain_service.store.postgres.indexing import NO_MEMORY
@@ -52,7 +52,7 @@ SELECT {rows.NAMESPACE} FROM namespaces n WHERE n.name COLLATE "C" > :after ORDE
 """)
 
 FIND = sql(f"SELECT {rows.NAMESPACE} FROM namespaces n WHERE n.name = :name")
-_LOCKED = sql(f"{FIND.text} FOR UPDATE")
+_FIND_FOR_UPDATE = sql(f"{FIND.text} FOR UPDATE")
 
 # Another encoder or analyzer changes what Recall finds, and so raises the version, of which the feed misses none.
 _UPDATE = sql(f"""
@@ -75,8 +75,8 @@ DELETE FROM memory_vectors v WHERE v.namespace_id = :ns AND v.memory = ANY(ARRAY
     WHERE namespace_id = :ns AND memory > :after ORDER BY memory LIMIT :batch
 )) RETURNING v.memory
 """)
-_NO_VECTORS = sql("UPDATE usage SET vectors = 0 WHERE namespace_id = :ns")
-VECTORS = 5000
+_RESET_VECTOR_COUNT = sql("UPDATE usage SET vectors = 0 WHERE namespace_id = :ns")
+VECTOR_BATCH = 5000
 """Vectors that one statement removes."""
 
 
@@ -84,7 +84,7 @@ async def measure(connection: Connection, name: NamespaceName, now: datetime) ->
     """See `Store.measure_namespace`."""
     row = (await connection.execute(_MEASURE, {"name": name.namespace, "now": now})).one_or_none()
     if row is None:
-        raise absent(name)
+        raise namespace_not_found(name)
     return rows.namespace(row), NamespaceStatistics(
         memories=row.memories,
         text_bytes=int(row.text_bytes),
@@ -100,8 +100,8 @@ async def measure(connection: Connection, name: NamespaceName, now: datetime) ->
 
 async def page(connection: Connection, after: str, limit: int) -> list[Namespace]:
     """See `Store.list_namespaces`."""
-    found = await connection.execute(_PAGE, {"after": after, "limit": limit})
-    return [rows.namespace(row) for row in found]
+    result = await connection.execute(_PAGE, {"after": after, "limit": limit})
+    return [rows.namespace(row) for row in result]
 
 
 async def update(
@@ -115,20 +115,20 @@ async def update(
     """See `Store.update_namespace`."""
     row = (await connection.execute(FIND, {"name": change.name.namespace})).one_or_none()
     if row is None:
-        raise absent(change.name)
-    if await requests.find(connection, request, now):
+        raise namespace_not_found(change.name)
+    if await idempotency.find(connection, request, now):
         return rows.namespace(row)
-    _check(change.etag, rows.namespace(row).etag)
+    _check_etag(change.etag, rows.namespace(row).etag)
     if change.settings(rows.namespace(row).settings).encoder != row.encoder:
         # Before the namespace's row is locked, so that writers wait only for what they were writing meanwhile.
         await _drop_vectors(connection, row.id)
-    row = (await connection.execute(_LOCKED, {"name": change.name.namespace})).one_or_none()
+    row = (await connection.execute(_FIND_FOR_UPDATE, {"name": change.name.namespace})).one_or_none()
     if row is None:
-        raise absent(change.name)
+        raise namespace_not_found(change.name)
     current = rows.namespace(row)
-    if await requests.find(connection, request, now):
+    if await idempotency.find(connection, request, now):
         raise Retry
-    _check(change.etag, current.etag)
+    _check_etag(change.etag, current.etag)
     settings = change.settings(current.settings)
     values = {
         "ns": row.id,
@@ -144,23 +144,23 @@ async def update(
     }
     if settings.encoder != current.settings.encoder:
         await _drop_vectors(connection, row.id)
-        await connection.execute(_NO_VECTORS, {"ns": row.id})
-    await requests.keep(connection, tenant, request, now, ns=row.id, memory=None)
+        await connection.execute(_RESET_VECTOR_COUNT, {"ns": row.id})
+    await idempotency.save(connection, tenant, request, now, ns=row.id, memory=None)
     return rows.namespace((await connection.execute(_UPDATE, values)).one())
 
 
 async def _drop_vectors(connection: Connection, ns: int) -> None:
     """Remove the vectors of an encoder that is no longer the namespace's: they are never compared again."""
     after = -1
-    while gone := (await connection.execute(_DROP_VECTORS, {"ns": ns, "after": after, "batch": VECTORS})).all():
-        after = max(row.memory for row in gone)
+    while deleted := (await connection.execute(_DROP_VECTORS, {"ns": ns, "after": after, "batch": VECTOR_BATCH})).all():
+        after = max(row.memory for row in deleted)
 
 
-def _check(etag: str, current: str) -> None:
+def _check_etag(etag: str, current: str) -> None:
     if etag and etag != current:
         raise Aborted("etag: is not the current one; read the namespace again and decide anew.")
 
 
-def absent(name: NamespaceName) -> NotFound:
+def namespace_not_found(name: NamespaceName) -> NotFound:
     """The error of a namespace that is not there."""
     return NotFound("Namespace", str(name), "Create it with NamespaceService.CreateNamespace.")

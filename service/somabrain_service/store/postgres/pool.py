@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 import psycopg
 
 from somabrain_service.store.postgres.connection import Connection
-from somabrain_service.store.postgres.faults import Busy
+from somabrain_service.store.postgres.faults import PoolTimeout
 
 
 class Pool:
@@ -21,7 +21,7 @@ class Pool:
     def __init__(self, connect: Callable[[], Awaitable[Connection]], size: int, timeout_s: float) -> None:
         self._connect = connect
         self._timeout_s = timeout_s
-        self._free = asyncio.Semaphore(size)
+        self._slots = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
         self._in_use = 0
 
@@ -35,7 +35,7 @@ class Pool:
         """How many are at work."""
         return self._in_use
 
-    async def take(self) -> Connection:
+    async def acquire(self) -> Connection:
         """A connection, to be given back.
 
         Raises:
@@ -44,9 +44,9 @@ class Pool:
         """
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._free.acquire()
+                await self._slots.acquire()
         except TimeoutError:
-            raise Busy from None
+            raise PoolTimeout from None
         self._in_use += 1
         try:
             while self._idle:
@@ -56,10 +56,10 @@ class Pool:
                 await connection.close()
             return await self._connect()
         except BaseException:
-            self._release()
+            self._free_slot()
             raise
 
-    async def give(self, connection: Connection) -> None:
+    async def release(self, connection: Connection) -> None:
         """Give a connection back; what was not committed is undone."""
         try:
             if not connection.lost:
@@ -69,13 +69,13 @@ class Pool:
         finally:
             if connection.idle:
                 self._idle.append(connection)
-            self._release()
+            self._free_slot()
 
-    async def drop(self) -> None:
+    async def close_idle(self) -> None:
         """Close the idle ones: the server they knew is gone."""
         while self._idle:
             await self._idle.pop().close()
 
-    def _release(self) -> None:
+    def _free_slot(self) -> None:
         self._in_use -= 1
-        self._free.release()
+        self._slots.release()

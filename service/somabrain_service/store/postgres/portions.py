@@ -42,20 +42,20 @@ _HEADER = 2
 
 async def identifiers(connection: Connection, ns: int, after: int, limit: int) -> list[int]:
     """See `Source.identifiers`."""
-    found = await connection.execute(_IDENTIFIERS, {"ns": ns, "after": after, "limit": limit})
-    return [row.id for row in found]
+    rows = await connection.execute(_IDENTIFIERS, {"ns": ns, "after": after, "limit": limit})
+    return [row.id for row in rows]
 
 
-async def portion(connection: Connection, ns: int, ids: Sequence[int], encoder_id: str) -> Portion:
+async def index_rows(connection: Connection, ns: int, ids: Sequence[int], encoder_id: str) -> Portion:
     """See `Source.portion`."""
-    which = {"ns": ns, "ids": numbers(ids)}
-    fields = [Fields(*row) for row in await connection.execute(_FIELDS, which)]
+    parameters = {"ns": ns, "ids": numbers(ids)}
+    fields = [Fields(*row) for row in await connection.execute(_FIELDS, parameters)]
     terms = [
         TermPostings(row.term, np.array(row.memories, np.int64), np.array(row.tf, np.int32))
-        for row in await connection.execute(_TERMS, which)
+        for row in await connection.execute(_TERMS, parameters)
     ]
     encoded, vectors, others = np.zeros(0, np.int64), np.zeros((0, 0), np.float32), [np.zeros(0, np.int64)]
-    for row in await connection.execute(_VECTORS, {**which, "encoder_id": encoder_id}):
+    for row in await connection.execute(_VECTORS, {**parameters, "encoder_id": encoder_id}):
         if row.embeddings is None:
             others.append(np.array(row.memories, np.int64))
             continue

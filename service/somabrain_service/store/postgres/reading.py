@@ -15,7 +15,7 @@ from somabrain_service.domain.names import MemoryId, MemoryName
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.pages import Order, OrderField
 from somabrain_service.domain.scoring import Candidates
-from somabrain_service.store.postgres import candidates, filters, portions, rows
+from somabrain_service.store.postgres import candidates, filters, index_rows, rows
 from somabrain_service.store.postgres.arrays import numbers
 from somabrain_service.store.postgres.connection import Connection
 from somabrain_service.store.postgres.sql import sql
@@ -111,7 +111,7 @@ _KEYS = {
 }
 
 
-class PostgresReading:
+class PostgresSnapshot:
     """See `Reading` and `Source`."""
 
     def __init__(self, connection: Connection, namespace: Namespace, now: datetime) -> None:
@@ -119,12 +119,12 @@ class PostgresReading:
         self._connection = connection
         self._name = namespace.name
         self._values: dict[str, object] = {"ns": namespace.number, "now": now}
-        self._vectors = 0
+        self._vector_count = 0
 
     async def statistics(self, terms: Sequence[str] = ()) -> Statistics:
         """See `Reading.statistics`."""
         row = (await self._connection.execute(_STATISTICS, {**self._values, "terms": list(terms)})).one()
-        self._vectors = row.vectors
+        self._vector_count = row.vectors
         return Statistics(self.namespace, row.memories, int(row.tokens), row.vectors, tuple(row.df))
 
     async def next_expiry(self) -> datetime | None:
@@ -136,7 +136,7 @@ class PostgresReading:
         """See `Reading.changes`."""
         # With the change that a place is after, when it is after one and not after a whole version.
         values = {**self._values, "version": after.version, "ordinal": after.ordinal, "limit": limit + 1}
-        found = [
+        changes = [
             Change(
                 Position(row.version, row.ordinal),
                 ChangeType(row.type),
@@ -147,31 +147,31 @@ class PostgresReading:
             for row in await self._connection.execute(_CHANGES, values)
         ]
         if after.ordinal == LAST_ORDINAL:
-            return found[:limit] if not found or found[0].position == Position(after.version + 1, 0) else None
-        return found[1:] if found and found[0].position == after else None
+            return changes[:limit] if not changes or changes[0].position == Position(after.version + 1, 0) else None
+        return changes[1:] if changes and changes[0].position == after else None
 
-    async def live(self, ids: Sequence[MemoryId]) -> dict[MemoryId, Memory]:
+    async def get_many(self, ids: Sequence[MemoryId]) -> dict[MemoryId, Memory]:
         """See `Reading.live`."""
-        found = await self._connection.execute(_LIVE, {**self._values, "ids": numbers(ids)})
-        memories = (rows.memory(self._name, row) for row in found)
+        result = await self._connection.execute(_LIVE, {**self._values, "ids": numbers(ids)})
+        memories = (rows.memory(self._name, row) for row in result)
         return {memory.name.memory: memory for memory in memories}
 
     async def vectors(self, ids: Sequence[MemoryId]) -> dict[MemoryId, StoredVector]:
         """See `Reading.vectors`."""
-        found = await self._connection.execute(_VECTORS, {**self._values, "ids": numbers(ids)})
+        result = await self._connection.execute(_VECTORS, {**self._values, "ids": numbers(ids)})
         return {
-            MemoryId(row.memory): StoredVector(np.array(row.embedding, np.float32), row.encoder_id) for row in found
+            MemoryId(row.memory): StoredVector(np.array(row.embedding, np.float32), row.encoder_id) for row in result
         }
 
     async def candidates(self, search: Search) -> Candidates:
         """See `Reading.candidates`."""
-        return await candidates.find(self._connection, self._values, search, self._vectors)
+        return await candidates.find(self._connection, self._values, search, self._vector_count)
 
-    async def memories(self, ids: Sequence[int], size_bytes: int, *, last: bool = False) -> list[Memory]:
+    async def memories(self, ids: Sequence[int], size_bytes: int, *, end_snapshot: bool = False) -> list[Memory]:
         """See `Reading.memories`."""
-        execute = self._connection.execute_last if last else self._connection.execute
-        found = await execute(_MEMORIES, {**self._values, "ids": numbers(ids), "size_bytes": size_bytes})
-        return [rows.memory(self._name, row) for row in found]
+        execute = self._connection.execute_and_commit if end_snapshot else self._connection.execute
+        result = await execute(_MEMORIES, {**self._values, "ids": numbers(ids), "size_bytes": size_bytes})
+        return [rows.memory(self._name, row) for row in result]
 
     async def memory(self, memory: MemoryId) -> Memory | None:
         """See `Reading.memory`."""
@@ -182,45 +182,53 @@ class PostgresReading:
         self, memory: MemoryId, before: int | None, limit: int, size_bytes: int
     ) -> tuple[list[Memory], bool]:
         """See `Reading.revisions`."""
-        which = {"ns": self.namespace.number, "id": memory, "before": before, "limit": limit, "size_bytes": size_bytes}
-        found = (await self._connection.execute(_REVISIONS, which)).all()
-        return [rows.memory(self._name, row) for row in found], bool(found) and len(found) < found[0].there
+        parameters = {
+            "ns": self.namespace.number,
+            "id": memory,
+            "before": before,
+            "limit": limit,
+            "size_bytes": size_bytes,
+        }
+        revision_rows = (await self._connection.execute(_REVISIONS, parameters)).all()
+        return [rows.memory(self._name, row) for row in revision_rows], bool(revision_rows) and len(
+            revision_rows
+        ) < revision_rows[0].there
 
-    async def page(
+    async def list_keys(
         self,
-        where: MemoryFilter,
+        memory_filter: MemoryFilter,
         order: Order,
         after: tuple[str, int] | None,
         limit: int,
         unchanged_since: int | None = None,
     ) -> list[tuple[str, int]]:
         """See `Reading.page`."""
-        conditions, values = filters.conditions(where)
+        conditions, values = filters.conditions(memory_filter)
         key, kind = _KEYS[order.field]
         if after is not None:
             conditions += f" AND ({key}, m.id) {'<' if order.descending else '>'} (CAST(:key AS {kind}), :after)"
-            values |= {"key": _key(kind, after[0]), "after": after[1]}
+            values |= {"key": _parse_key(kind, after[0]), "after": after[1]}
         if unchanged_since is not None:
             conditions += _UNCHANGED
             values["unchanged_since"] = unchanged_since
-        way = "DESC" if order.descending else "ASC"
+        direction = "DESC" if order.descending else "ASC"
         statement = sql(
             f"SELECT CAST({key} AS text), m.id FROM memories m WHERE {conditions}"
-            f" ORDER BY {key} {way}, m.id {way} LIMIT :limit"
+            f" ORDER BY {key} {direction}, m.id {direction} LIMIT :limit"
         )
-        found = await self._connection.execute(statement, {**self._values, **values, "limit": limit})
-        return [(row[0], row[1]) for row in found]
+        result = await self._connection.execute(statement, {**self._values, **values, "limit": limit})
+        return [(row[0], row[1]) for row in result]
 
     async def identifiers(self, after: int, limit: int) -> list[int]:
         """See `Source.identifiers`."""
-        return await portions.identifiers(self._connection, self.namespace.number, after, limit)
+        return await index_rows.identifiers(self._connection, self.namespace.number, after, limit)
 
-    async def portion(self, ids: Sequence[int], encoder_id: str) -> Portion:
+    async def index_rows(self, ids: Sequence[int], encoder_id: str) -> Portion:
         """See `Source.portion`."""
-        return await portions.portion(self._connection, self.namespace.number, ids, encoder_id)
+        return await index_rows.index_rows(self._connection, self.namespace.number, ids, encoder_id)
 
 
-def _key(kind: str, text: str) -> datetime | int:
+def _parse_key(kind: str, text: str) -> datetime | int:
     """A page token's key. Whoever computes the token's digest can write any; PostgreSQL would fail on one that is none.
 
     Raises:

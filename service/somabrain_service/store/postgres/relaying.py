@@ -21,7 +21,7 @@ from somabrain_service.store.working import Shard
 
 # What is pending is worked out as a whole: with a LIMIT in sight the planner would look up each namespace's place by
 # itself. One change more than asked is looked for, which tells whether more follow.
-_BACKLOGS = sql(f"""
+_PENDING_CHANGES = sql(f"""
 WITH pending AS MATERIALIZED (
     SELECT n.tenant_id, n.id, n.name, n.epoch, n.version AS newest, r.name AS told_name, r.epoch AS told_epoch,
         r.version AS told_version, r.ordinal AS told_ordinal
@@ -40,12 +40,12 @@ SELECT n.*, c.* FROM (
 ORDER BY n.tenant_id, n.id, c.version, c.ordinal
 """)
 
-_VANISHED = sql("""
+_DELETED_NAMESPACES = sql("""
 SELECT r.* FROM relayed r LEFT JOIN namespaces n ON n.tenant_id = r.tenant_id AND n.id = r.namespace_id
 WHERE n.id IS NULL AND (:of = 1 OR r.namespace_id % :of = :number) ORDER BY r.tenant_id, r.namespace_id LIMIT :limit
 """)
 
-_NOTE = sql("""
+_SAVE_CURSORS = sql("""
 INSERT INTO relayed (tenant_id, namespace_id, name, epoch, version, ordinal)
 SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS integer[]), CAST(:names AS text[]), CAST(:epochs AS text[]),
     CAST(:versions AS bigint[]), CAST(:ordinals AS integer[]))
@@ -53,60 +53,65 @@ ON CONFLICT (tenant_id, namespace_id) DO UPDATE SET name = excluded.name, epoch 
     version = excluded.version, ordinal = excluded.ordinal
 """)
 
-_FORGET = sql("""
+_DELETE_CURSORS = sql("""
 DELETE FROM relayed r USING unnest(CAST(:tenants AS uuid[]), CAST(:ids AS integer[])) AS gone (tenant_id, id)
 WHERE r.tenant_id = gone.tenant_id AND r.namespace_id = gone.id
 """)
 
-_BEFORE_ALL = (UUID(int=0), -1)
+_LOWEST_KEY = (UUID(int=0), -1)
 
 
-async def backlogs(
+async def pending_changes(
     connection: Connection, shard: Shard, after: tuple[TenantId, int] | None, limit: int, changes: int
 ) -> list[Backlog]:
     """See `Holding.backlogs`."""
-    tenant, ns = after or _BEFORE_ALL
+    tenant, ns = after or _LOWEST_KEY
     values = {
-        "number": shard.number, "of": shard.of, "tenant": tenant, "ns": ns, "limit": limit, "changes": changes,
+        "number": shard.number, "of": shard.count, "tenant": tenant, "ns": ns, "limit": limit, "changes": changes,
     }  # fmt: skip
-    found = await connection.execute(_BACKLOGS, values)
-    return [_backlog(list(rows), changes) for _, rows in groupby(found, lambda row: (row.tenant_id, row.id))]
-
-
-async def vanished(connection: Connection, shard: Shard, limit: int) -> list[Told]:
-    """See `Holding.vanished`."""
-    values = {"number": shard.number, "of": shard.of, "limit": limit}
+    result = await connection.execute(_PENDING_CHANGES, values)
     return [
-        Told(row.tenant_id, row.namespace_id, NamespaceName(row.name), row.epoch, Position(row.version, row.ordinal))
-        for row in await connection.execute(_VANISHED, values)
+        _parse_pending_changes(list(rows), changes) for _, rows in groupby(result, lambda row: (row.tenant_id, row.id))
     ]
 
 
-async def note(connection: Connection, tellings: Sequence[Telling]) -> None:
+async def deleted_namespaces(connection: Connection, shard: Shard, limit: int) -> list[Told]:
+    """See `Holding.vanished`."""
+    values = {"number": shard.number, "of": shard.count, "limit": limit}
+    return [
+        Told(row.tenant_id, row.namespace_id, NamespaceName(row.name), row.epoch, Position(row.version, row.ordinal))
+        for row in await connection.execute(_DELETED_NAMESPACES, values)
+    ]
+
+
+async def save_cursors(connection: Connection, batches: Sequence[Telling]) -> None:
     """See `Holding.note`."""
-    told = [telling.told for telling in tellings if telling.told is not None]
-    if told:
+    cursors = [batch.told for batch in batches if batch.told is not None]
+    if cursors:
         values = {
-            "tenants": [one.tenant for one in told],
-            "ids": [one.ns for one in told],
-            "names": [one.name.namespace for one in told],
-            "epochs": [one.epoch for one in told],
-            "versions": numbers(one.position.version for one in told),
-            "ordinals": [one.position.ordinal for one in told],
+            "tenants": [cursor.tenant for cursor in cursors],
+            "ids": [cursor.ns for cursor in cursors],
+            "names": [cursor.name.namespace for cursor in cursors],
+            "epochs": [cursor.epoch for cursor in cursors],
+            "versions": numbers(cursor.position.version for cursor in cursors),
+            "ordinals": [cursor.position.ordinal for cursor in cursors],
         }
-        await connection.execute(_NOTE, values)
-    gone = [telling.of for telling in tellings if telling.told is None]
-    if gone:
-        await connection.execute(_FORGET, {"tenants": [one.tenant for one in gone], "ids": [one.ns for one in gone]})
+        await connection.execute(_SAVE_CURSORS, values)
+    deleted = [batch.of for batch in batches if batch.told is None]
+    if deleted:
+        await connection.execute(
+            _DELETE_CURSORS,
+            {"tenants": [cursor.tenant for cursor in deleted], "ids": [cursor.ns for cursor in deleted]},
+        )
 
 
-def _backlog(rows: Sequence[Any], limit: int) -> Backlog:
+def _parse_pending_changes(rows: Sequence[Any], limit: int) -> Backlog:
     first = rows[0]
     name = NamespaceName(first.name)
-    told = None
+    cursor = None
     if first.told_version is not None:
-        place = Position(first.told_version, first.told_ordinal)
-        told = Told(first.tenant_id, first.id, NamespaceName(first.told_name), first.told_epoch, place)
+        position = Position(first.told_version, first.told_ordinal)
+        cursor = Told(first.tenant_id, first.id, NamespaceName(first.told_name), first.told_epoch, position)
     changes = tuple(
         Change(
             Position(row.version, row.ordinal),
@@ -119,4 +124,4 @@ def _backlog(rows: Sequence[Any], limit: int) -> Backlog:
         for row in rows[:limit]
         if row.version is not None
     )
-    return Backlog(first.tenant_id, first.id, name, first.epoch, first.newest, told, changes, more=len(rows) > limit)
+    return Backlog(first.tenant_id, first.id, name, first.epoch, first.newest, cursor, changes, more=len(rows) > limit)

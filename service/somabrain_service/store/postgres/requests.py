@@ -20,7 +20,7 @@ SELECT k.body_hash, k.namespace_id, k.memory, coalesce(n.version, 0) AS version,
 FROM idempotency_keys k LEFT JOIN namespaces n ON n.id = k.namespace_id WHERE k.key = :key AND k.expire_time > :now
 """)
 
-_KEEP = sql("""
+_SAVE = sql("""
 INSERT INTO idempotency_keys (tenant_id, key, body_hash, namespace_id, memory, expire_time)
 VALUES (:tenant, :key, :body_hash, :ns, :memory, :expire_time)
 ON CONFLICT (tenant_id, key) DO UPDATE SET body_hash = excluded.body_hash, namespace_id = excluded.namespace_id,
@@ -31,7 +31,7 @@ RETURNING true
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class StoredRequest:
     """A request that was answered before.
 
     `memory` None: it made or forgot no single one; `forgotten`: it is gone since, alone or with its namespace.
@@ -42,11 +42,11 @@ class Answered:
     ns: int
     memory: MemoryId | None
     forgotten: bool
-    erased: int | None
-    moment: Moment
+    erased_count: int | None
+    as_of: Moment
 
 
-async def find(connection: Connection, request: RequestKey | None, now: datetime) -> Answered | None:
+async def find(connection: Connection, request: RequestKey | None, now: datetime) -> StoredRequest | None:
     """Whether the request was answered before.
 
     Raises:
@@ -60,16 +60,16 @@ async def find(connection: Connection, request: RequestKey | None, now: datetime
     if row.body_hash is not None and row.body_hash != request.body_hash:
         raise another_body()
     number: int | None = row.memory
-    return Answered(
+    return StoredRequest(
         ns=row.namespace_id,
         memory=MemoryId(number) if number is not None and number > 0 else None,
         forgotten=row.body_hash is None,
-        erased=-number if number is not None and number <= 0 else None,
-        moment=Moment(row.epoch, row.version),
+        erased_count=-number if number is not None and number <= 0 else None,
+        as_of=Moment(row.epoch, row.version),
     )
 
 
-async def keep(
+async def save(
     connection: Connection,
     tenant: TenantId,
     request: RequestKey | None,
@@ -90,5 +90,5 @@ async def keep(
         "expire_time": now + KEPT,
         "now": now,
     }
-    if (await connection.execute(_KEEP, values)).one_or_none() is None:
+    if (await connection.execute(_SAVE, values)).one_or_none() is None:
         raise Retry

@@ -15,7 +15,7 @@ class Sql:
     """A statement as it was written, as it is sent, and the names of its values in their order."""
 
     text: str
-    sent: bytes
+    query: bytes
     names: tuple[str, ...]
 
 
@@ -27,4 +27,4 @@ def sql(text: str) -> Sql:
     """Read a statement; a name that occurs again is the same value."""
     names = tuple(dict.fromkeys(_NAME.findall(text)))
     number = {name: f"${i}" for i, name in enumerate(names, start=1)}
-    return Sql(text, _NAME.sub(lambda found: number[found[1]], text).encode(), names)
+    return Sql(text, _NAME.sub(lambda match: number[match[1]], text).encode(), names)

@@ -25,70 +25,70 @@ from somabrain_service.store.postgres.connection import Connection
 from somabrain_service.store.postgres.faults import Retry
 from somabrain_service.store.postgres.sql import sql
 
-_HELD = sql("SELECT coalesce(sum(memories), 0) AS memories, coalesce(sum(text_bytes), 0) AS text_bytes FROM usage")
-_SHARED = sql("SELECT pg_advisory_xact_lock_shared(:tenant)")
-_ALONE = sql("SELECT pg_advisory_xact_lock(:tenant)")
+_USED = sql("SELECT coalesce(sum(memories), 0) AS memories, coalesce(sum(text_bytes), 0) AS text_bytes FROM usage")
+_LOCK_SHARED = sql("SELECT pg_advisory_xact_lock_shared(:tenant)")
+_LOCK_EXCLUSIVE = sql("SELECT pg_advisory_xact_lock(:tenant)")
 # What has expired is counted in `usage` until it is swept; nobody can read it, so it fills nothing.
 _EXPIRED = sql("""
 SELECT count(*) AS memories, coalesce(sum(octet_length(text)), 0) AS text_bytes FROM memories WHERE expire_time <= :now
 """)
 
-LARGEST = Stock(limits.BATCH, limits.BATCH_BYTES)
+MAX_WRITE = Stock(limits.BATCH, limits.BATCH_BYTES)
 """What one transaction adds at most."""
 
 
 @dataclass(slots=True)
-class Room:
+class Headroom:
     """What a tenant may hold, and what it will hold as more is let in."""
 
-    allowed: Stock
-    held: Stock
+    limit: Stock
+    used: Stock
 
-    def let_in(self, more: Stock) -> ResourceExhausted | None:
+    def reserve(self, more: Stock) -> ResourceExhausted | None:
         """Count `more` in, or say why not."""
-        refused = refusal(self.allowed, self.held, more)
-        if refused is None:
-            self.held += more
-        return refused
+        exhausted = refusal(self.limit, self.used, more)
+        if exhausted is None:
+            self.used += more
+        return exhausted
 
 
-class Stocks:
+class StorageQuota:
     """What tenants may hold. `writers`: the connections that all replicas have together."""
 
-    def __init__(self, allowed: Callable[[TenantId], Stock], writers: int) -> None:
-        self._allowed = allowed
-        self._under_way = Stock(LARGEST.memories * writers, LARGEST.text_bytes * writers)
-        self._near: set[TenantId] = set()
+    def __init__(self, limit_of: Callable[[TenantId], Stock], writers: int) -> None:
+        self._limit_of = limit_of
+        self._max_in_flight = Stock(MAX_WRITE.memories * writers, MAX_WRITE.text_bytes * writers)
+        self._near_limit: set[TenantId] = set()
 
-    async def room(self, connection: Connection, tenant: TenantId, more: Stock, now: datetime) -> Room | None:
+    async def headroom(self, connection: Connection, tenant: TenantId, more: Stock, now: datetime) -> Headroom | None:
         """The room for a transaction that would add `more`; None: there is enough.
 
         To be asked before everything else in a transaction.
         """
-        allowed = self._allowed(tenant)
-        if not allowed.limited or not (more.memories > 0 or more.text_bytes > 0):
+        limit = self._limit_of(tenant)
+        if not limit.limited or not (more.memories > 0 or more.text_bytes > 0):
             return None
-        alone = tenant in self._near
-        await connection.execute(_ALONE if alone else _SHARED, {"tenant": _lock(tenant)})
-        held = await _sum(connection)
-        if refusal(allowed, held, more + self._under_way) is None:
-            self._near.discard(tenant)
+        exclusive = tenant in self._near_limit
+        await connection.execute(_LOCK_EXCLUSIVE if exclusive else _LOCK_SHARED, {"tenant": _lock_key(tenant)})
+        used = await _current_usage(connection)
+        if refusal(limit, used, more + self._max_in_flight) is None:
+            self._near_limit.discard(tenant)
             return None
-        if not alone:
+        if not exclusive:
             # A shared lock is not made one's own while others hold it, too: begin again.
-            self._near.add(tenant)
+            self._near_limit.add(tenant)
             raise Retry
-        if refusal(allowed, held, more) is not None:
+        if refusal(limit, used, more) is not None:
             expired = (await connection.execute(_EXPIRED, {"now": now})).one()
-            held = Stock(held.memories - expired.memories, held.text_bytes - int(expired.text_bytes))
-        return Room(allowed, held)
+            used = Stock(used.memories - expired.memories, used.text_bytes - int(expired.text_bytes))
+        return Headroom(limit, used)
 
 
-async def _sum(connection: Connection) -> Stock:
-    row = (await connection.execute(_HELD)).one()
+async def _current_usage(connection: Connection) -> Stock:
+    row = (await connection.execute(_USED)).one()
     return Stock(int(row.memories), int(row.text_bytes))
 
 
-def _lock(tenant: TenantId) -> int:
+def _lock_key(tenant: TenantId) -> int:
     """The number that stands for a tenant's stock among advisory locks."""
     return int.from_bytes(hashlib.blake2b(f"stock/{tenant}".encode(), digest_size=8).digest(), signed=True)

@@ -17,32 +17,39 @@ from somabrain_service.domain.namespace import Namespace, NamespaceChange, Names
 from somabrain_service.domain.quota import Stock
 from somabrain_service.domain.tokens import Moment
 from somabrain_service.store import schema
-from somabrain_service.store.background import Background
+from somabrain_service.store.background import TaskSet
 from somabrain_service.store.postgres import (
-    batch,
-    erasing,
+    commit,
+    delete,
     filters,
-    looking,
+    idempotency,
+    insert_batch,
     namespaces,
-    requests,
+    precheck,
     rows,
-    updating,
-    writing,
+    update,
 )
 from somabrain_service.store.postgres.connection import Connection
-from somabrain_service.store.postgres.faults import Retry, violated
-from somabrain_service.store.postgres.joining import Joining
-from somabrain_service.store.postgres.known import KnownNamespaces
-from somabrain_service.store.postgres.reading import PostgresReading
+from somabrain_service.store.postgres.faults import Retry, violated_constraint
+from somabrain_service.store.postgres.joining import GroupCommit
+from somabrain_service.store.postgres.known import NamespaceCache
+from somabrain_service.store.postgres.reading import PostgresSnapshot
 from somabrain_service.store.postgres.sql import sql
-from somabrain_service.store.postgres.stocks import LARGEST, Stocks
+from somabrain_service.store.postgres.stocks import MAX_WRITE, StorageQuota
 from somabrain_service.store.postgres.transactions import Transactions
-from somabrain_service.store.protocols import Reading
-from somabrain_service.store.values import Erased, MemoryUpdate, NewMemory, SchemaState, Written, WrittenMany
+from somabrain_service.store.protocols import Snapshot
+from somabrain_service.store.values import (
+    BatchWriteResult,
+    ErasureResult,
+    MemoryUpdate,
+    NewMemory,
+    SchemaState,
+    WriteResult,
+)
 
 _PING = sql("SELECT 1")
-_SCHEMA_THERE = sql("SELECT to_regclass('schema_info') IS NOT NULL")
-_SCHEMA = sql(schema.READ)
+_SCHEMA_EXISTS = sql("SELECT to_regclass('schema_info') IS NOT NULL")
+_SCHEMA = sql(schema.SELECT_SCHEMA_INFO)
 _INSERT_NAMESPACE = sql(f"""
 WITH n AS (
     INSERT INTO namespaces (tenant_id, name, display_name, analyzer, language, encoder, recency_half_life, default_ttl,
@@ -60,29 +67,29 @@ _LOCKED_MEMORY = sql(f"{_LIVE_MEMORY.text} FOR UPDATE")
 class PostgresStore:
     """See `Store`."""
 
-    def __init__(self, transactions: Transactions, stocks: Stocks, tasks: Background) -> None:
+    def __init__(self, transactions: Transactions, storage_quota: StorageQuota, tasks: TaskSet) -> None:
         self._transactions = transactions
-        self._stocks = stocks
-        self._inserts = Joining(self._insert_joined, LARGEST, tasks)
-        self._known = KnownNamespaces()
+        self._storage_quota = storage_quota
+        self._group_commit = GroupCommit(self._insert_group, MAX_WRITE, tasks)
+        self._namespace_cache = NamespaceCache()
 
     def connections(self) -> tuple[int, int]:
         """See `Store.connections`."""
         return self._transactions.connections()
 
-    def in_memory(self) -> tuple[int, int]:
+    def index_stats(self) -> tuple[int, int]:
         """See `Store.in_memory`."""
         return 0, 0
 
     async def ping(self) -> None:
         """See `Store.ping`."""
-        await self._transactions.ask(_PING)
+        await self._transactions.fetch_one(_PING)
 
     async def schema_state(self) -> SchemaState:
         """See `Store.schema_state`."""
-        there = await self._transactions.ask(_SCHEMA_THERE)
-        found = await self._transactions.ask(_SCHEMA) if there and there[0] else None
-        match found:
+        exists = await self._transactions.fetch_one(_SCHEMA_EXISTS)
+        row = await self._transactions.fetch_one(_SCHEMA) if exists and exists[0] else None
+        match row:
             case (int(current), int(oldest_compatible)):
                 return SchemaState(current, oldest_compatible, schema.HEAD)
             case _:
@@ -94,7 +101,7 @@ class PostgresStore:
         """See `Store.create_namespace`."""
 
         async def work(connection: Connection) -> Namespace:
-            if await requests.find(connection, request, now):
+            if await idempotency.find(connection, request, now):
                 row = (await connection.execute(namespaces.FIND, {"name": draft.name.namespace})).one_or_none()
                 if row is None:
                     raise NotFound("Namespace", str(draft.name), "It was deleted since; use a new request id.")
@@ -115,19 +122,19 @@ class PostgresStore:
             row = (await connection.execute(_INSERT_NAMESPACE, values)).one_or_none()
             if row is None:
                 # Perhaps its own twin was first: then that one's answer is this one's.
-                if await requests.find(connection, request, now):
+                if await idempotency.find(connection, request, now):
                     raise Retry
                 raise AlreadyExists(f"{draft.name} exists already; choose another name or use it as it is.")
-            await requests.keep(connection, tenant, request, now, ns=row.id, memory=None)
+            await idempotency.save(connection, tenant, request, now, ns=row.id, memory=None)
             return rows.namespace(row)
 
-        return await self._transactions.write(tenant, work, repeatable=request is not None)
+        return await self._transactions.write(tenant, work, idempotent=request is not None)
 
     async def namespace(self, tenant: TenantId, name: NamespaceName) -> Namespace:
         """See `Store.namespace`."""
-        if known := self._known.get(tenant, name):
-            return known
-        async with self._looking(tenant, name) as (_, namespace):
+        if cached := self._namespace_cache.get(tenant, name):
+            return cached
+        async with self._open_snapshot(tenant, name) as (_, namespace):
             return namespace
 
     async def measure_namespace(
@@ -150,7 +157,9 @@ class PostgresStore:
         async def work(connection: Connection) -> Namespace:
             return await namespaces.update(connection, tenant, change, analyzer, now, request)
 
-        return self._known.keep(tenant, await self._transactions.write(tenant, work, repeatable=request is not None))
+        return self._namespace_cache.put(
+            tenant, await self._transactions.write(tenant, work, idempotent=request is not None)
+        )
 
     async def delete_namespace(
         self, tenant: TenantId, name: NamespaceName, etag: str, now: datetime, request: RequestKey | None
@@ -158,134 +167,143 @@ class PostgresStore:
         """See `Store.delete_namespace`."""
 
         async def work(connection: Connection) -> bool:
-            return await erasing.delete_namespace(connection, tenant, name, etag, now, request)
+            return await delete.delete_namespace(connection, tenant, name, etag, now, request)
 
-        deleted = await self._transactions.write(tenant, work, repeatable=request is not None)
-        self._forget(tenant, name)
+        deleted = await self._transactions.write(tenant, work, idempotent=request is not None)
+        self._invalidate_namespace(tenant, name)
         return deleted
 
     async def erase_subject(
         self, tenant: TenantId, name: NamespaceName, subject: str, now: datetime, request: RequestKey | None
-    ) -> Erased:
+    ) -> ErasureResult:
         """See `Store.erase_subject`."""
 
-        async def work(connection: Connection) -> Erased:
-            return await erasing.erase_subject(connection, tenant, name, subject, now, request)
+        async def work(connection: Connection) -> ErasureResult:
+            return await delete.erase_subject(connection, tenant, name, subject, now, request)
 
-        return await self._transactions.write(tenant, work, repeatable=request is not None)
+        return await self._transactions.write(tenant, work, idempotent=request is not None)
 
     @asynccontextmanager
-    async def reading(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AsyncIterator[Reading]:
+    async def snapshot(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AsyncIterator[Snapshot]:
         """See `Store.reading`."""
-        async with self._looking(tenant, name) as (connection, namespace):
-            yield PostgresReading(connection, namespace, now)
+        async with self._open_snapshot(tenant, name) as (connection, namespace):
+            yield PostgresSnapshot(connection, namespace, now)
 
     @asynccontextmanager
-    async def _looking(self, tenant: TenantId, name: NamespaceName) -> AsyncIterator[tuple[Connection, Namespace]]:
+    async def _open_snapshot(
+        self, tenant: TenantId, name: NamespaceName
+    ) -> AsyncIterator[tuple[Connection, Namespace]]:
         """A snapshot, and the namespace in it.
 
         Raises:
             NotFound: no such namespace.
         """
         find = (namespaces.FIND, {"name": name.namespace})
-        async with self._transactions.read(tenant, find) as (connection, (found,)):
-            row = found.one_or_none()
+        async with self._transactions.read(tenant, find) as (connection, (result,)):
+            row = result.one_or_none()
             if row is None:
-                self._forget(tenant, name)
-                raise namespaces.absent(name)
-            yield connection, self._known.keep(tenant, rows.namespace(row))
+                self._invalidate_namespace(tenant, name)
+                raise namespaces.namespace_not_found(name)
+            yield connection, self._namespace_cache.put(tenant, rows.namespace(row))
 
-    def _forget(self, tenant: TenantId, name: NamespaceName) -> None:
+    def _invalidate_namespace(self, tenant: TenantId, name: NamespaceName) -> None:
         """Believe nothing of a namespace that is gone."""
-        self._known.forget(tenant, name)
+        self._namespace_cache.invalidate(tenant, name)
 
     async def insert_memory(
         self, tenant: TenantId, namespace: Namespace, new: NewMemory, request: RequestKey | None
-    ) -> Written:
+    ) -> WriteResult:
         """See `Store.insert_memory`."""
         key = (tenant, namespace.name, namespace.etag)
-        return await self._inserts.do(key, (namespace, new, request), batch.stock_of(new))
+        return await self._group_commit.submit(key, (namespace, new, request), insert_batch.usage_of(new))
 
-    async def _insert_joined(
+    async def _insert_group(
         self, key: tuple[TenantId, NamespaceName, str], items: Sequence[tuple[Namespace, NewMemory, RequestKey | None]]
-    ) -> Sequence[Written | SomaBrainError]:
+    ) -> Sequence[WriteResult | SomaBrainError]:
         """Keep memories of one namespace that came together."""
         tenant, (namespace, *_) = key[0], items[0]
-        written = await self.insert_memories(tenant, namespace, [(new, request) for _, new, request in items])
-        return [Written(kept, written.moment) if isinstance(kept, Memory) else kept for kept in written.results]
+        batch_result = await self.insert_memories(tenant, namespace, [(new, request) for _, new, request in items])
+        return [
+            WriteResult(outcome, batch_result.as_of) if isinstance(outcome, Memory) else outcome
+            for outcome in batch_result.results
+        ]
 
     async def insert_memories(
         self, tenant: TenantId, namespace: Namespace, items: Sequence[tuple[NewMemory, RequestKey | None]]
-    ) -> WrittenMany:
+    ) -> BatchWriteResult:
         """See `Store.insert_memories`."""
-        total = sum((batch.stock_of(new) for new, _ in items), Stock())
+        total = sum((insert_batch.usage_of(new) for new, _ in items), Stock())
         now = items[0][0].create_time if items else datetime.now(UTC)
 
-        believed = looking.believed(namespace, items)
+        assumed = precheck.assumed_preconditions(namespace, items)
 
-        async def work(connection: Connection) -> WrittenMany:
-            nonlocal believed
-            room = await self._stocks.room(connection, tenant, total, now)
-            seen, believed = believed if room is None else None, None
-            if seen is None:
-                seen = await looking.look(connection, tenant, namespace.name, items, now)
-                self._check(tenant, namespace, seen.namespace.etag if seen else None)
-            if seen is None:
-                raise namespaces.absent(namespace.name)
-            return await batch.insert(connection, tenant, seen, items, room)
+        async def work(connection: Connection) -> BatchWriteResult:
+            nonlocal assumed
+            headroom = await self._storage_quota.headroom(connection, tenant, total, now)
+            preconditions, assumed = assumed if headroom is None else None, None
+            if preconditions is None:
+                preconditions = await precheck.load_preconditions(connection, tenant, namespace.name, items, now)
+                self._check_etag(tenant, namespace, preconditions.namespace.etag if preconditions else None)
+            if preconditions is None:
+                raise namespaces.namespace_not_found(namespace.name)
+            return await insert_batch.insert(connection, tenant, preconditions, items, headroom)
 
-        return await self._transactions.write(tenant, work, repeatable=all(request for _, request in items))
+        return await self._transactions.write(tenant, work, idempotent=all(request for _, request in items))
 
-    async def answered(
+    async def find_replay(
         self, tenant: TenantId, parent: NamespaceName, request: RequestKey | None, now: datetime
-    ) -> Written | None:
+    ) -> WriteResult | None:
         """See `Store.answered`."""
         if request is None:
             return None
         async with self._transactions.read(tenant) as (connection, _):
-            if await requests.find(connection, request, now) is None:
+            if await idempotency.find(connection, request, now) is None:
                 return None
-            return await _again(connection, parent, request, now)
+            return await _replay(connection, parent, request, now)
 
     async def update_memory(
-        self, tenant: TenantId, namespace: Namespace, update: MemoryUpdate, request: RequestKey | None
-    ) -> Written | None:
+        self, tenant: TenantId, namespace: Namespace, change: MemoryUpdate, request: RequestKey | None
+    ) -> WriteResult | None:
         """See `Store.update_memory`."""
-        name, now, draft = update.before.name, update.update_time, update.draft
-        growth = len(draft.text.encode()) - len(update.before.text.encode())
+        name, now, draft = change.before.name, change.update_time, change.draft
+        growth = len(draft.text.encode()) - len(change.before.text.encode())
 
-        async def work(connection: Connection) -> Written | None:
-            await self._check_stock(connection, tenant, Stock(text_bytes=growth), request, now)
+        async def work(connection: Connection) -> WriteResult | None:
+            await self._check_storage_quota(connection, tenant, Stock(text_bytes=growth), request, now)
             if draft.session:
-                lock = writing.session_lock(tenant, namespace.name, draft.session)
-                await connection.execute(writing.LOCK_SESSION, {"session": lock})
-            if await requests.find(connection, request, now):
-                return await _again(connection, namespace.name, request, now)
-            row = (await connection.execute(namespaces.FIND, {"name": namespace.name.namespace})).one_or_none()
-            self._check(tenant, namespace, None if row is None else rows.namespace(row).etag)
-            if row is None:
-                raise namespaces.absent(namespace.name)
-            which = {"ns": row.id, "id": name.memory, "now": now}
-            found = (await connection.execute(_LOCKED_MEMORY, which)).one_or_none()
-            if found is None:
+                lock = commit.session_lock_key(tenant, namespace.name, draft.session)
+                await connection.execute(commit.LOCK_SESSION, {"session": lock})
+            if await idempotency.find(connection, request, now):
+                return await _replay(connection, namespace.name, request, now)
+            namespace_row = (
+                await connection.execute(namespaces.FIND, {"name": namespace.name.namespace})
+            ).one_or_none()
+            self._check_etag(tenant, namespace, None if namespace_row is None else rows.namespace(namespace_row).etag)
+            if namespace_row is None:
+                raise namespaces.namespace_not_found(namespace.name)
+            parameters = {"ns": namespace_row.id, "id": name.memory, "now": now}
+            memory_row = (await connection.execute(_LOCKED_MEMORY, parameters)).one_or_none()
+            if memory_row is None:
                 raise NotFound("Memory", str(name))
-            if rows.memory(namespace.name, found) != update.before:
+            if rows.memory(namespace.name, memory_row) != change.before:
                 return None
             try:
-                memory, counts = await updating.update(connection, tenant, row.id, update)
+                memory, counts = await update.update_memory(connection, tenant, namespace_row.id, change)
             except IntegrityError as exc:
-                if violated(exc) == "memories_position":
-                    raise writing.place_taken(draft.session_position) from None
+                if violated_constraint(exc) == "memories_position":
+                    raise commit.position_conflict(draft.session_position) from None
                 raise
-            await requests.keep(connection, tenant, request, now, ns=row.id, memory=name.memory)
+            await idempotency.save(connection, tenant, request, now, ns=namespace_row.id, memory=name.memory)
             changed = [(name.memory, memory.revision)]
-            raising = writing.raising(tenant, row.id, writing.ChangeType.UPDATED, changed, now, counts, namespace.etag)
-            moment = writing.raised(await connection.execute(*raising))
-            lost = [term for term, df in counts.terms.items() if df < 0]
-            await connection.execute_last(writing.DROP_TERMS, {"ns": row.id, "terms": lost})
-            return Written(memory, moment)
+            statement = commit.commit_statement(
+                tenant, namespace_row.id, commit.ChangeType.UPDATED, changed, now, counts, namespace.etag
+            )
+            as_of = commit.committed_version(await connection.execute(*statement))
+            removed_terms = [term for term, df in counts.terms.items() if df < 0]
+            await connection.execute_and_commit(commit.DROP_TERMS, {"ns": namespace_row.id, "terms": removed_terms})
+            return WriteResult(memory, as_of)
 
-        return await self._transactions.write(tenant, work, repeatable=request is not None)
+        return await self._transactions.write(tenant, work, idempotent=request is not None)
 
     async def delete_memory(
         self, tenant: TenantId, name: MemoryName, etag: str, now: datetime, request: RequestKey | None
@@ -294,36 +312,38 @@ class PostgresStore:
 
         async def work(connection: Connection) -> Moment | None:
             parent = {"name": name.namespace.namespace}
-            namespace = (await connection.execute(namespaces.FIND, parent)).one_or_none()
-            if namespace is None:
-                raise namespaces.absent(name.namespace)
-            if await requests.find(connection, request, now):
-                return Moment(namespace.epoch, namespace.version)
-            which = {"ns": namespace.id, "id": name.memory, "now": now}
-            row = (await connection.execute(_LOCKED_MEMORY, which)).one_or_none()
+            namespace_row = (await connection.execute(namespaces.FIND, parent)).one_or_none()
+            if namespace_row is None:
+                raise namespaces.namespace_not_found(name.namespace)
+            if await idempotency.find(connection, request, now):
+                return Moment(namespace_row.epoch, namespace_row.version)
+            parameters = {"ns": namespace_row.id, "id": name.memory, "now": now}
+            row = (await connection.execute(_LOCKED_MEMORY, parameters)).one_or_none()
             if row is None:
                 return None
             if etag and etag != rows.memory(name.namespace, row).etag:
                 raise Aborted("etag: is not the current one; read the memory again and decide anew.")
-            gone = (await connection.execute(writing.DELETE, which)).one()
-            await requests.keep(connection, tenant, request, now, ns=namespace.id, memory=name.memory)
-            counts = writing.Counts(
+            deleted = (await connection.execute(commit.DELETE_MEMORY, parameters)).one()
+            await idempotency.save(connection, tenant, request, now, ns=namespace_row.id, memory=name.memory)
+            counts = commit.Counts(
                 memories=-1,
-                text_bytes=-gone.text_bytes,
-                tokens=-gone.length,
-                vectors=-gone.vectors,
-                terms=dict.fromkeys(gone.terms, -1),
+                text_bytes=-deleted.text_bytes,
+                term_occurrences=-deleted.length,
+                vectors=-deleted.vectors,
+                terms=dict.fromkeys(deleted.terms, -1),
             )
-            changed = [(name.memory, gone.revision)]
-            raising = writing.raising(tenant, namespace.id, writing.ChangeType.FORGOTTEN, changed, now, counts)
-            moment = writing.raised(await connection.execute(*raising))
+            changed = [(name.memory, deleted.revision)]
+            statement = commit.commit_statement(
+                tenant, namespace_row.id, commit.ChangeType.FORGOTTEN, changed, now, counts
+            )
+            as_of = commit.committed_version(await connection.execute(*statement))
             # What no memory holds any more goes with the last that held it; the namespace's row is locked by now.
-            await connection.execute_last(writing.DROP_TERMS, {"ns": namespace.id, "terms": gone.terms})
-            return moment
+            await connection.execute_and_commit(commit.DROP_TERMS, {"ns": namespace_row.id, "terms": deleted.terms})
+            return as_of
 
-        return await self._transactions.write(tenant, work, repeatable=request is not None)
+        return await self._transactions.write(tenant, work, idempotent=request is not None)
 
-    async def _check_stock(
+    async def _check_storage_quota(
         self, connection: Connection, tenant: TenantId, more: Stock, request: RequestKey | None, now: datetime
     ) -> None:
         """Hold a write against what the tenant may hold; one that was answered before writes nothing and passes.
@@ -331,30 +351,32 @@ class PostgresStore:
         Raises:
             ResourceExhausted: it does not fit.
         """
-        room = await self._stocks.room(connection, tenant, more, now)
-        refused = room.let_in(more) if room else None
-        if refused and await requests.find(connection, request, now) is None:
-            raise refused
+        headroom = await self._storage_quota.headroom(connection, tenant, more, now)
+        exhausted = headroom.reserve(more) if headroom else None
+        if exhausted and await idempotency.find(connection, request, now) is None:
+            raise exhausted
 
-    def _check(self, tenant: TenantId, namespace: Namespace, etag: str | None) -> None:
+    def _check_etag(self, tenant: TenantId, namespace: Namespace, etag: str | None) -> None:
         """Hold a namespace as it was believed to be against the etag it has; None: it is gone."""
         if etag == namespace.etag:
             return
-        self._known.forget(tenant, namespace.name)
+        self._namespace_cache.invalidate(tenant, namespace.name)
         if etag is None:
-            raise namespaces.absent(namespace.name)
+            raise namespaces.namespace_not_found(namespace.name)
         raise Aborted("The namespace's settings were changed meanwhile; try again.")
 
 
-async def _again(connection: Connection, name: NamespaceName, request: RequestKey | None, now: datetime) -> Written:
+async def _replay(
+    connection: Connection, name: NamespaceName, request: RequestKey | None, now: datetime
+) -> WriteResult:
     """The answer to a request that has been answered before: its memory as it is now."""
-    answered = await requests.find(connection, request, now)
-    if answered is None:
+    stored = await idempotency.find(connection, request, now)
+    if stored is None:
         raise Retry
     row = None
-    if answered.memory is not None and not answered.forgotten:
-        which = {"ns": answered.ns, "id": answered.memory, "now": now}
-        row = (await connection.execute(_LIVE_MEMORY, which)).one_or_none()
+    if stored.memory is not None and not stored.forgotten:
+        parameters = {"ns": stored.ns, "id": stored.memory, "now": now}
+        row = (await connection.execute(_LIVE_MEMORY, parameters)).one_or_none()
     if row is None:
-        raise NotFound("Memory", f"{name}/memories/{answered.memory or 0:016x}", "It has been forgotten since.")
-    return Written(rows.memory(name, row), answered.moment)
+        raise NotFound("Memory", f"{name}/memories/{stored.memory or 0:016x}", "It has been forgotten since.")
+    return WriteResult(rows.memory(name, row), stored.as_of)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from somabrain_service.store.postgres import erasing
+from somabrain_service.store.postgres import delete
 from somabrain_service.store.postgres.connection import Connection
 from somabrain_service.store.postgres.sql import sql
 from somabrain_service.store.postgres.writing import ChangeType
-from somabrain_service.store.working import Dropped, DroppedChanges, Due, Shard
+from somabrain_service.store.working import PendingNamespace, PurgeResult, Shard, TrimResult
 
 _EXPIRED = sql("""
 SELECT n.tenant_id, n.id, oldest.expire_time AS since
@@ -58,25 +58,25 @@ WHERE tenant_id = :tenant AND namespace_id = :ns AND term = ANY(CAST(:terms AS t
 """)
 
 # A change that no event has told stays for as long as it is held.
-_OLD = """(
+_TRIMMABLE = """(
     {c}.change_time < :now - n.feed_retention - CAST(:hold AS interval)
     OR {c}.change_time < :now - n.feed_retention AND ({c}.version, {c}.ordinal) <= (r.version, r.ordinal)
 ) IS TRUE"""
 
-_OLD_FEEDS = sql(f"""
+_NAMESPACES_TO_TRIM = sql(f"""
 SELECT n.tenant_id, n.id, second.change_time + n.feed_retention AS since
 FROM namespaces n CROSS JOIN LATERAL (
     SELECT c.change_time, c.version, c.ordinal FROM changes c
     WHERE c.tenant_id = n.tenant_id AND c.namespace_id = n.id ORDER BY c.version, c.ordinal OFFSET 1 LIMIT 1
 ) AS second LEFT JOIN relayed r ON r.tenant_id = n.tenant_id AND r.namespace_id = n.id
-WHERE n.id % :of = :number AND {_OLD.format(c="second")}
+WHERE n.id % :of = :number AND {_TRIMMABLE.format(c="second")}
 ORDER BY since LIMIT :limit
 """)
 
 # Times may go back a little, since clocks differ: what goes is what comes before the first change that is to stay.
-_DROP_CHANGES = sql(f"""
+_TRIM_CHANGES = sql(f"""
 WITH oldest AS (
-    SELECT c.version, c.ordinal, {_OLD.format(c="c")} AS old,
+    SELECT c.version, c.ordinal, {_TRIMMABLE.format(c="c")} AS old,
         ((c.version, c.ordinal) > (r.version, r.ordinal)) IS NOT FALSE AS untold
     FROM changes c JOIN namespaces n ON n.tenant_id = c.tenant_id AND n.id = c.namespace_id
         LEFT JOIN relayed r ON r.tenant_id = c.tenant_id AND r.namespace_id = c.namespace_id
@@ -93,7 +93,7 @@ WITH oldest AS (
 SELECT count(*) AS changes, count(*) FILTER (WHERE untold) AS untold FROM gone JOIN judged USING (version, ordinal)
 """)
 
-_DROP_KEYS = sql("""
+_PURGE_KEYS = sql("""
 WITH old AS (
     SELECT tenant_id, key FROM idempotency_keys WHERE expire_time <= :now AND namespace_id % :of = :number
     ORDER BY expire_time LIMIT :limit
@@ -106,39 +106,46 @@ SELECT count(*) AS keys, min(expire_time) AS since FROM gone
 """)
 
 
-async def expired(connection: Connection, shard: Shard, now: datetime, limit: int) -> list[Due]:
+async def expired(connection: Connection, shard: Shard, now: datetime, limit: int) -> list[PendingNamespace]:
     """See `Holding.expired`."""
-    values = {"now": now, "number": shard.number, "of": shard.of, "limit": limit}
-    return [Due(row.tenant_id, row.id, row.since) for row in await connection.execute(_EXPIRED, values)]
+    values = {"now": now, "number": shard.number, "of": shard.count, "limit": limit}
+    return [PendingNamespace(row.tenant_id, row.id, row.since) for row in await connection.execute(_EXPIRED, values)]
 
 
-async def old_feeds(connection: Connection, shard: Shard, now: datetime, hold: timedelta, limit: int) -> list[Due]:
+async def namespaces_to_trim(
+    connection: Connection, shard: Shard, now: datetime, grace_period: timedelta, limit: int
+) -> list[PendingNamespace]:
     """See `Holding.old_feeds`."""
-    values = {"now": now, "hold": hold, "number": shard.number, "of": shard.of, "limit": limit}
-    return [Due(row.tenant_id, row.id, row.since) for row in await connection.execute(_OLD_FEEDS, values)]
+    values = {"now": now, "hold": grace_period, "number": shard.number, "of": shard.count, "limit": limit}
+    return [
+        PendingNamespace(row.tenant_id, row.id, row.since)
+        for row in await connection.execute(_NAMESPACES_TO_TRIM, values)
+    ]
 
 
-async def drop_changes(connection: Connection, due: Due, now: datetime, hold: timedelta, limit: int) -> DroppedChanges:
+async def trim_changes(
+    connection: Connection, pending: PendingNamespace, now: datetime, grace_period: timedelta, limit: int
+) -> TrimResult:
     """See `Holding.drop_changes`."""
-    values = {"tenant": due.tenant, "ns": due.ns, "now": now, "hold": hold, "limit": limit}
-    row = (await connection.execute(_DROP_CHANGES, values)).one()
-    return DroppedChanges(row.changes, row.untold)
+    values = {"tenant": pending.tenant, "ns": pending.ns, "now": now, "hold": grace_period, "limit": limit}
+    row = (await connection.execute(_TRIM_CHANGES, values)).one()
+    return TrimResult(row.changes, row.untold)
 
 
-async def drop_keys(connection: Connection, shard: Shard, now: datetime, limit: int) -> Dropped:
+async def purge_keys(connection: Connection, shard: Shard, now: datetime, limit: int) -> PurgeResult:
     """See `Holding.drop_keys`."""
-    values = {"now": now, "number": shard.number, "of": shard.of, "limit": limit}
-    row = (await connection.execute(_DROP_KEYS, values)).one()
-    return Dropped(row.keys, row.since or now)
+    values = {"now": now, "number": shard.number, "of": shard.count, "limit": limit}
+    row = (await connection.execute(_PURGE_KEYS, values)).one()
+    return PurgeResult(row.keys, row.since or now)
 
 
-async def expire(connection: Connection, due: Due, now: datetime, limit: int) -> int:
+async def expire(connection: Connection, pending: PendingNamespace, now: datetime, limit: int) -> int:
     """See `Holding.expire`."""
-    which = {"tenant": due.tenant, "ns": due.ns}
-    gone = erasing.Gone()
-    gone.add((await connection.execute(_EXPIRE, {**which, "now": now, "limit": limit})).one())
-    if gone.ids:
-        await erasing.raise_version(connection, due.tenant, due.ns, ChangeType.EXPIRED, now, gone)
+    namespace_key = {"tenant": pending.tenant, "ns": pending.ns}
+    deleted = delete.DeletedRows()
+    deleted.add((await connection.execute(_EXPIRE, {**namespace_key, "now": now, "limit": limit})).one())
+    if deleted.ids:
+        await delete.bump_version(connection, pending.tenant, pending.ns, ChangeType.EXPIRED, now, deleted)
         # What no memory holds any more goes with the last that held it; the namespace's row is locked by now.
-        await connection.execute(_DROP_TERMS, {**which, "terms": list(gone.terms)})
-    return len(gone.ids)
+        await connection.execute(_DROP_TERMS, {**namespace_key, "terms": list(deleted.terms)})
+    return len(deleted.ids)

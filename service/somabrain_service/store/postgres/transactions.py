@@ -15,34 +15,34 @@ from typing import TypeVar
 
 from common.utils.trace import traceparent
 from somabrain_service.domain.names import TenantId
-from somabrain_service.store.postgres.connection import Connection, Found
+from somabrain_service.store.postgres.connection import Connection, Result
 from somabrain_service.store.postgres.faults import (
-    FOREIGN,
-    CommitLost,
+    DRIVER_ERRORS,
+    CommitUnknown,
     ConnectionLost,
     Retry,
-    fault,
-    may_run_again,
-    told,
+    is_retryable,
+    redacted_cause,
+    translate,
 )
 from somabrain_service.store.postgres.pool import Pool
 from somabrain_service.store.postgres.sql import Sql, Statement, sql
 
 T = TypeVar("T")
 
-ATTEMPTS = 6
+MAX_ATTEMPTS = 6
 BACKOFF_S = 0.005
 
 BEGIN = sql("BEGIN")
-_BEGIN_READING = sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-_ENTER = sql("SELECT set_config('app.tenant_id', :tenant, true)")
-_ENTER_TRACED = sql(
+_BEGIN_READ_ONLY = sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+_SET_TENANT = sql("SELECT set_config('app.tenant_id', :tenant, true)")
+_SET_TENANT_AND_TRACE = sql(
     "SELECT set_config('app.tenant_id', :tenant, true), set_config('app.traceparent', :traceparent, true)"
 )
 """A row of the change feed takes its trace from there."""
 
 
-def pause(attempt: int) -> float:
+def backoff_s(attempt: int) -> float:
     """Seconds to wait before a transaction that lost a race is tried again."""
     return float(BACKOFF_S * 2**attempt * (0.5 + secrets.randbelow(1000) / 1000))
 
@@ -58,65 +58,65 @@ class Transactions:
         return self._pool.idle, self._pool.in_use
 
     async def write(
-        self, tenant: TenantId, work: Callable[[Connection], Awaitable[T]], *, repeatable: bool = False
+        self, tenant: TenantId, work: Callable[[Connection], Awaitable[T]], *, idempotent: bool = False
     ) -> T:
         """Run `work`, more than once when it lost a race, and commit.
 
         `repeatable`: it finds out by itself what it has written before.
         """
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
-                async with self._taken() as connection:
+                async with self._acquired() as connection:
                     traced = traceparent()
-                    enter = _ENTER_TRACED if traced else _ENTER
-                    connection.begin((BEGIN, {}), (enter, {"tenant": str(tenant), "traceparent": traced}))
+                    set_tenant = _SET_TENANT_AND_TRACE if traced else _SET_TENANT
+                    connection.begin((BEGIN, {}), (set_tenant, {"tenant": str(tenant), "traceparent": traced}))
                     result = await work(connection)
                     await connection.commit()
                     return result
-            except (*FOREIGN, Retry) as exc:
-                again = may_run_again(exc) or (repeatable and isinstance(exc, CommitLost))
-                if attempt == ATTEMPTS or not again:
-                    raise told(exc) from fault(exc)
-            await asyncio.sleep(pause(attempt))
+            except (*DRIVER_ERRORS, Retry) as exc:
+                retryable = is_retryable(exc) or (idempotent and isinstance(exc, CommitUnknown))
+                if attempt == MAX_ATTEMPTS or not retryable:
+                    raise translate(exc) from redacted_cause(exc)
+            await asyncio.sleep(backoff_s(attempt))
         raise AssertionError("the last attempt returns or raises")
 
     @asynccontextmanager
-    async def read(self, tenant: TenantId, *first: Statement) -> AsyncIterator[tuple[Connection, list[Found]]]:
+    async def read(self, tenant: TenantId, *first: Statement) -> AsyncIterator[tuple[Connection, list[Result]]]:
         """One snapshot to read from, and what the first statements found in it."""
-        opening = ((_BEGIN_READING, {}), (_ENTER, {"tenant": str(tenant)}), *first)
-        async with self._opened(*opening) as (connection, found):
-            yield connection, found[2:]
+        prelude = ((_BEGIN_READ_ONLY, {}), (_SET_TENANT, {"tenant": str(tenant)}), *first)
+        async with self._open(*prelude) as (connection, results):
+            yield connection, results[2:]
 
-    async def ask(self, question: Sql) -> tuple[object, ...] | None:
+    async def fetch_one(self, statement: Sql) -> tuple[object, ...] | None:
         """One row that is no tenant's."""
-        async with self._opened((question, {})) as (_, (found,)):
-            row = found.one_or_none()
+        async with self._open((statement, {})) as (_, (result,)):
+            row = result.one_or_none()
         return None if row is None else tuple(row)
 
     @asynccontextmanager
-    async def _opened(self, *first: Statement) -> AsyncIterator[tuple[Connection, list[Found]]]:
+    async def _open(self, *first: Statement) -> AsyncIterator[tuple[Connection, list[Result]]]:
         """A connection and what its first statements found; connections that died while idle are passed over."""
         try:
-            for attempt in range(1, ATTEMPTS + 1):
-                async with self._taken() as connection:
+            for attempt in range(1, MAX_ATTEMPTS + 1):
+                async with self._acquired() as connection:
                     try:
-                        found = await connection.execute_all(*first)
+                        results = await connection.execute_all(*first)
                     except ConnectionLost:
-                        if attempt == ATTEMPTS:
+                        if attempt == MAX_ATTEMPTS:
                             raise
                     else:
-                        yield connection, found
+                        yield connection, results
                         return
-        except FOREIGN as exc:
-            raise told(exc) from fault(exc)
+        except DRIVER_ERRORS as exc:
+            raise translate(exc) from redacted_cause(exc)
 
     @asynccontextmanager
-    async def _taken(self) -> AsyncIterator[Connection]:
+    async def _acquired(self) -> AsyncIterator[Connection]:
         """A connection of the pool; when it breaks, the idle ones are not to be trusted either."""
-        connection = await self._pool.take()
+        connection = await self._pool.acquire()
         try:
             yield connection
         finally:
             if connection.lost:
-                await self._pool.drop()
-            await self._pool.give(connection)
+                await self._pool.close_idle()
+            await self._pool.release(connection)

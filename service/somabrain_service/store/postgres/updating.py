@@ -59,59 +59,61 @@ WHERE CAST(:vector AS real[]) IS NOT NULL
 """)
 
 
-async def update(connection: Connection, tenant: TenantId, ns: int, update: MemoryUpdate) -> tuple[Memory, Counts]:
+async def update_memory(
+    connection: Connection, tenant: TenantId, ns: int, change: MemoryUpdate
+) -> tuple[Memory, Counts]:
     """Keep the former state as a revision and write the new one.
 
     Returns:
         The memory as it is now, and what changes in the counts.
     """
-    before, draft = update.before, update.draft
-    which = {"tenant": tenant, "ns": ns, "id": before.name.memory}
+    before, draft = change.before, change.draft
+    memory_key = {"tenant": tenant, "ns": ns, "id": before.name.memory}
     values = {
-        **which,
+        **memory_key,
         "text": draft.text,
         "kind": int(draft.kind),
         "session": draft.session,
         "position": draft.session_position,
         "subject": draft.subject,
         "labels": json.dumps(dict(draft.labels)),
-        "event_time": update.event_time,
-        "now": update.update_time,
-        "salience": update.salience,
-        "expire_time": update.expire_time,
+        "event_time": change.event_time,
+        "now": change.update_time,
+        "salience": change.salience,
+        "expire_time": change.expire_time,
         "pinned": draft.pinned,
-        "length": None if update.new_text is None else sum(update.new_text.terms.values()),
+        "length": None if change.new_text is None else sum(change.new_text.terms.values()),
     }
     row = (await connection.execute(_UPDATE, values)).one()
     if dict(draft.labels) != dict(before.labels):
-        await connection.execute(_DROP_LABELS, which)
+        await connection.execute(_DROP_LABELS, memory_key)
         labels = {"keys": list(draft.labels), "values": list(draft.labels.values())}
-        await connection.execute(_LABELS, {**which, **labels})
-    counts = Counts(memories=0, text_bytes=0, tokens=0, vectors=0, terms={})
-    if update.new_text is not None:
+        await connection.execute(_LABELS, {**memory_key, **labels})
+    counts = Counts(memories=0, text_bytes=0, term_occurrences=0, vectors=0, terms={})
+    if change.new_text is not None:
         text_bytes = len(draft.text.encode()) - len(before.text.encode())
-        counts = await _replace_text(connection, which, update.new_text, text_bytes)
+        counts = await _replace_text(connection, memory_key, change.new_text, text_bytes)
     return rows.memory(before.name.namespace, row), counts
 
 
-async def _replace_text(connection: Connection, which: dict[str, object], new: NewText, text_bytes: int) -> Counts:
-    gone = (await connection.execute(_DROP_TEXT, which)).one()
-    length = sum(new.terms.values())
+async def _replace_text(connection: Connection, memory_key: dict[str, object], new: NewText, text_bytes: int) -> Counts:
+    deleted = (await connection.execute(_DROP_TEXT, memory_key)).one()
+    doc_length = sum(new.terms.values())
     values = {
-        **which,
+        **memory_key,
         "terms": list(new.terms),
         "tfs": list(new.terms.values()),
-        "length": length,
+        "length": doc_length,
         "encoder_id": new.encoder_id,
         "vector": new.vector,
     }
     await connection.execute(_TEXT, values)
     df = Counter(dict.fromkeys(new.terms, 1))
-    df.subtract(gone.terms)
+    df.subtract(deleted.terms)
     return Counts(
         memories=0,
         text_bytes=text_bytes,
-        tokens=length - gone.tokens,
-        vectors=int(new.vector is not None) - gone.vectors,
+        term_occurrences=doc_length - deleted.tokens,
+        vectors=int(new.vector is not None) - deleted.vectors,
         terms={term: change for term, change in df.items() if change},
     )

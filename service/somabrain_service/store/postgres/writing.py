@@ -17,7 +17,7 @@ from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
 from somabrain_service.domain.tokens import Moment
 from somabrain_service.store.postgres.arrays import numbers, texts
-from somabrain_service.store.postgres.connection import Found
+from somabrain_service.store.postgres.connection import Result
 from somabrain_service.store.postgres.faults import Retry
 from somabrain_service.store.postgres.sql import Statement, sql
 from somabrain_service.store.values import NewMemory
@@ -25,7 +25,7 @@ from somabrain_service.store.values import NewMemory
 LOCK_SESSION = sql("SELECT pg_advisory_xact_lock(:session)")
 LOCK_SESSIONS = sql("SELECT pg_advisory_xact_lock(s) FROM unnest(CAST(:sessions AS bigint[])) AS s")
 
-DELETE = sql("""
+DELETE_MEMORY = sql("""
 WITH gone AS (
     DELETE FROM memories WHERE namespace_id = :ns AND id = :id
     RETURNING revision, octet_length(text) AS text_bytes, length
@@ -41,7 +41,7 @@ SELECT gone.revision, gone.text_bytes, gone.length,
 FROM gone
 """)
 
-RAISED = """raised AS (
+BUMP_VERSION_CTE = """raised AS (
     UPDATE namespaces SET version = version + 1
     WHERE id = :ns AND (CAST(:etag AS text) IS NULL OR epoch || '-' || revision = :etag) {condition}
     RETURNING id, version, epoch
@@ -61,18 +61,18 @@ RAISED = """raised AS (
     ON CONFLICT (tenant_id, namespace_id, term) DO UPDATE SET df = terms.df + excluded.df
 )"""
 
-_RAISE = sql(f"WITH {RAISED.format(condition='')} SELECT version, epoch FROM raised")
+_COMMIT_CHANGES = sql(f"WITH {BUMP_VERSION_CTE.format(condition='')} SELECT version, epoch FROM raised")
 
 DROP_TERMS = sql("DELETE FROM terms WHERE namespace_id = :ns AND term = ANY(CAST(:terms AS text[])) AND df = 0")
 
 
-def session_lock(tenant: TenantId, name: NamespaceName, session: str) -> int:
+def session_lock_key(tenant: TenantId, name: NamespaceName, session: str) -> int:
     """The number that stands for a session among advisory locks."""
     digest = hashlib.blake2b(f"{tenant}/{name.namespace}/{session}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, signed=True)
 
 
-def kept(name: NamespaceName, memory: MemoryId, new: NewMemory, position: int | None) -> Memory:
+def inserted_memory(name: NamespaceName, memory: MemoryId, new: NewMemory, position: int | None) -> Memory:
     """The memory that was just inserted."""
     draft = new.draft
     return Memory(
@@ -93,7 +93,7 @@ def kept(name: NamespaceName, memory: MemoryId, new: NewMemory, position: int | 
     )
 
 
-def place_taken(position: int | None) -> AlreadyExists:
+def position_conflict(position: int | None) -> AlreadyExists:
     """The error of a place in a session that another memory has."""
     return AlreadyExists(
         f"memory.session_position: {position} is taken in this session; "
@@ -107,12 +107,12 @@ class Counts:
 
     memories: int
     text_bytes: int
-    tokens: int
+    term_occurrences: int
     vectors: int
     terms: Mapping[str, int]
 
 
-def raising(
+def commit_statement(
     tenant: TenantId,
     ns: int,
     change: ChangeType,
@@ -127,7 +127,7 @@ def raising(
     namespace whose encoder and analyzer made what was written; None: nothing was made by them.
     """
     terms = sorted(counts.terms)
-    return _RAISE, {
+    return _COMMIT_CHANGES, {
         "tenant": tenant,
         "ns": ns,
         "type": int(change),
@@ -137,20 +137,20 @@ def raising(
         "etag": etag,
         "memories": counts.memories,
         "text_bytes": counts.text_bytes,
-        "tokens": counts.tokens,
+        "tokens": counts.term_occurrences,
         "vectors": counts.vectors,
         "terms": texts(terms),
         "dfs": numbers(counts.terms[term] for term in terms),
     }
 
 
-def raised(found: Found) -> Moment:
+def committed_version(result: Result) -> Moment:
     """The moment that RAISED made.
 
     Raises:
         Retry: the namespace was deleted or its settings were changed under us; begin again, and find that out.
     """
-    row = found.one_or_none()
+    row = result.one_or_none()
     if row is None:
         raise Retry
     return Moment(row.epoch, row.version)

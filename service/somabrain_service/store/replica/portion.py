@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from somabrain_service.store.protocols import Reading
+from somabrain_service.store.protocols import Snapshot
 
 NEVER = 2**63 - 1
 
@@ -56,7 +56,7 @@ class Portion:
     other_vectors: NDArray[np.int64]
 
 
-class Source(Reading, Protocol):
+class Source(Snapshot, Protocol):
     """A reading that a replica can be filled from."""
 
     async def identifiers(self, after: int, limit: int) -> list[int]:

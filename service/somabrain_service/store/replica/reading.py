@@ -10,13 +10,13 @@ from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.scoring import Candidates
 from somabrain_service.domain.tokens import Moment
 from somabrain_service.store.postgres.connection import Connection
-from somabrain_service.store.postgres.reading import PostgresReading
+from somabrain_service.store.postgres.reading import PostgresSnapshot
 from somabrain_service.store.replica.replica import Replica
 from somabrain_service.store.replica.replicas import Replicas
 from somabrain_service.store.values import Search, Statistics
 
 
-class ReplicaReading(PostgresReading):
+class ReplicaReading(PostgresSnapshot):
     """See `Reading`."""
 
     def __init__(
@@ -44,7 +44,7 @@ class ReplicaReading(PostgresReading):
             return seen
         self._moment = self._replica.moment
         seen = self._replica.statistics(self.namespace, terms, self._now)
-        self._vectors = seen.vectors
+        self._vector_count = seen.vectors
         return seen
 
     async def candidates(self, search: Search) -> Candidates:

@@ -77,7 +77,7 @@ class Replica:
         return Statistics(
             namespace=namespace,
             memories=int(np.count_nonzero(live)),
-            tokens=int(table.length[live].sum(dtype=np.int64)),
+            term_occurrences=int(table.length[live].sum(dtype=np.int64)),
             vectors=int(np.count_nonzero(live & table.vector)),
             df=tuple(df),
         )

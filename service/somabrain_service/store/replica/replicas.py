@@ -21,7 +21,7 @@ from somabrain_service.domain.feed import Position
 from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.tokens import Moment
-from somabrain_service.store.background import Background
+from somabrain_service.store.background import TaskSet
 from somabrain_service.store.replica.portion import Source
 from somabrain_service.store.replica.replica import Replica
 from somabrain_service.store.values import Statistics
@@ -49,7 +49,7 @@ class _Held:
 class Replicas:
     """The replicas of a process, at most `budget_bytes` in all. `tasks` load them."""
 
-    def __init__(self, budget_bytes: int, idle_s: float, open_source: Open, tasks: Background) -> None:
+    def __init__(self, budget_bytes: int, idle_s: float, open_source: Open, tasks: TaskSet) -> None:
         self._budget_bytes = budget_bytes
         self._idle_s = idle_s
         self._open = open_source

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 
 from common.config.settings import SearchIndexSettings
 from somabrain_service.domain.names import NamespaceName, TenantId
-from somabrain_service.store.background import Background
-from somabrain_service.store.postgres.reading import PostgresReading
-from somabrain_service.store.postgres.stocks import Stocks
+from somabrain_service.store.background import TaskSet
+from somabrain_service.store.postgres.reading import PostgresSnapshot
+from somabrain_service.store.postgres.stocks import StorageQuota
 from somabrain_service.store.postgres.store import PostgresStore
 from somabrain_service.store.postgres.transactions import Transactions
-from somabrain_service.store.protocols import Reading
+from somabrain_service.store.protocols import Snapshot
 from somabrain_service.store.replica.portion import Source
 from somabrain_service.store.replica.reading import ReplicaReading
 from somabrain_service.store.replica.replicas import Replicas
@@ -23,27 +23,27 @@ class ReplicaStore(PostgresStore):
     """See `Store`. `replicas` is for those who look after it."""
 
     def __init__(
-        self, transactions: Transactions, stocks: Stocks, tasks: Background, replica: SearchIndexSettings
+        self, transactions: Transactions, storage_quota: StorageQuota, tasks: TaskSet, replica: SearchIndexSettings
     ) -> None:
-        super().__init__(transactions, stocks, tasks)
+        super().__init__(transactions, storage_quota, tasks)
         self.replicas = Replicas(replica.budget_bytes, replica.idle_timeout_s, self._source, tasks)
 
-    def in_memory(self) -> tuple[int, int]:
+    def index_stats(self) -> tuple[int, int]:
         """See `Store.in_memory`."""
         return self.replicas.count, self.replicas.size_bytes
 
     @asynccontextmanager
-    async def reading(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AsyncIterator[Reading]:
+    async def snapshot(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AsyncIterator[Snapshot]:
         """See `Store.reading`."""
-        async with self._looking(tenant, name) as (connection, namespace):
+        async with self._open_snapshot(tenant, name) as (connection, namespace):
             yield ReplicaReading(connection, namespace, now, replicas=self.replicas, tenant=tenant)
 
-    def _forget(self, tenant: TenantId, name: NamespaceName) -> None:
-        super()._forget(tenant, name)
+    def _invalidate_namespace(self, tenant: TenantId, name: NamespaceName) -> None:
+        super()._invalidate_namespace(tenant, name)
         self.replicas.drop(tenant, name)
 
     @asynccontextmanager
     async def _source(self, tenant: TenantId, name: NamespaceName) -> AsyncIterator[Source]:
         """A reading to load a replica from."""
-        async with self._looking(tenant, name) as (connection, namespace):
-            yield PostgresReading(connection, namespace, datetime.now(UTC))
+        async with self._open_snapshot(tenant, name) as (connection, namespace):
+            yield PostgresSnapshot(connection, namespace, datetime.now(UTC))

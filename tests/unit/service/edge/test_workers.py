@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from somabrain_service.store.postgres.holding import lock_number
+from somabrain_service.store.postgres.holding import lock_key
 from somabrain_service.workers.running import LAST_BACKOFF_S, backoff_s
 
 
@@ -16,6 +16,6 @@ def test_a_work_that_fails_waits_twice_as_long_each_time_up_to_a_bound(failures:
 
 def test_every_work_has_a_lock_of_its_own() -> None:
     """Numbers that PostgreSQL takes for an integer; of any two names they differ but by a chance of 1 in 2**32."""
-    numbers = {lock_number(f"work-{i}") for i in range(1000)}
+    numbers = {lock_key(f"work-{i}") for i in range(1000)}
     assert len(numbers) == 1000
     assert all(-(2**31) <= number < 2**31 for number in numbers)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from somabrain_service.store.postgres.dsn import fault_of
+from somabrain_service.store.postgres.dsn import validate_dsn
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from somabrain_service.store.postgres.dsn import fault_of
     ],
 )
 def test_a_dsn_that_can_be_tried_has_no_fault(dsn: str) -> None:
-    assert fault_of(dsn) is None
+    assert validate_dsn(dsn) is None
 
 
 @pytest.mark.parametrize(
@@ -38,11 +38,11 @@ def test_a_dsn_that_can_be_tried_has_no_fault(dsn: str) -> None:
     ],
 )
 def test_what_cannot_connect_is_said(dsn: str, said: str) -> None:
-    fault = fault_of(dsn)
+    fault = validate_dsn(dsn)
     assert fault is not None
     assert said in fault
 
 
 @given(st.text(min_size=4))
 def test_no_password_is_repeated(password: str) -> None:
-    assert password not in (fault_of(f"postgresql://app:{password}@h/x") or "")
+    assert password not in (validate_dsn(f"postgresql://app:{password}@h/x") or "")

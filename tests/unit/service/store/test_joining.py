@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from somabrain_service.domain.quota import Stock
-from somabrain_service.store.background import Background, background
-from somabrain_service.store.postgres.joining import Joining
+from somabrain_service.store.background import TaskSet, task_set
+from somabrain_service.store.postgres.joining import GroupCommit
 
 
 class Work:
@@ -28,8 +28,8 @@ class Work:
 
 
 @pytest.fixture
-async def tasks() -> AsyncIterator[Background]:
-    async with background() as tasks:
+async def tasks() -> AsyncIterator[TaskSet]:
+    async with task_set() as tasks:
         yield tasks
 
 
@@ -39,25 +39,27 @@ def work() -> Work:
 
 
 @pytest.fixture
-def joining(work: Work, tasks: Background) -> Joining[str, str, str]:
-    return Joining(work, Stock(3, 1000), tasks)
+def joining(work: Work, tasks: TaskSet) -> GroupCommit[str, str, str]:
+    return GroupCommit(work, Stock(3, 1000), tasks)
 
 
-async def _begin(joining: Joining[str, str, str], *items: str) -> list[asyncio.Task[str]]:
-    calls = [asyncio.create_task(joining.do("notes", item, Stock(1, 1))) for item in items]
+async def _begin(joining: GroupCommit[str, str, str], *items: str) -> list[asyncio.Task[str]]:
+    calls = [asyncio.create_task(joining.submit("notes", item, Stock(1, 1))) for item in items]
     for _ in range(3):
         await asyncio.sleep(0)
     return calls
 
 
-async def test_what_arrives_meanwhile_shares_the_next_transaction(work: Work, joining: Joining[str, str, str]) -> None:
+async def test_what_arrives_meanwhile_shares_the_next_transaction(
+    work: Work, joining: GroupCommit[str, str, str]
+) -> None:
     calls = await _begin(joining, "a", "b", "c", "d", "e")
     work.go_on.set()
     assert await asyncio.gather(*calls) == ["A", "B", "C", "D", "E"]
     assert work.ended == [["a"], ["b", "c", "d"], ["e"]]
 
 
-async def test_a_transaction_that_everybody_left_is_given_up(work: Work, joining: Joining[str, str, str]) -> None:
+async def test_a_transaction_that_everybody_left_is_given_up(work: Work, joining: GroupCommit[str, str, str]) -> None:
     (alone,) = await _begin(joining, "a")
     (after,) = await _begin(joining, "b")
     alone.cancel()
@@ -67,7 +69,7 @@ async def test_a_transaction_that_everybody_left_is_given_up(work: Work, joining
     assert work.ended == [["b"]]
 
 
-async def test_a_transaction_goes_on_while_one_caller_stays(work: Work, joining: Joining[str, str, str]) -> None:
+async def test_a_transaction_goes_on_while_one_caller_stays(work: Work, joining: GroupCommit[str, str, str]) -> None:
     first, leaves, stays = await _begin(joining, "a", "b", "c")
     work.go_on.set()
     await first
@@ -80,7 +82,7 @@ async def test_a_transaction_goes_on_while_one_caller_stays(work: Work, joining:
     assert work.ended[-1] == ["b", "c"]
 
 
-async def test_one_that_left_while_waiting_is_not_begun(work: Work, joining: Joining[str, str, str]) -> None:
+async def test_one_that_left_while_waiting_is_not_begun(work: Work, joining: GroupCommit[str, str, str]) -> None:
     first, leaves, stays = await _begin(joining, "a", "b", "c")
     leaves.cancel()
     await asyncio.sleep(0)
@@ -90,10 +92,10 @@ async def test_one_that_left_while_waiting_is_not_begun(work: Work, joining: Joi
 
 
 async def test_leaving_before_the_transaction_begins_holds_up_nobody(
-    work: Work, joining: Joining[str, str, str]
+    work: Work, joining: GroupCommit[str, str, str]
 ) -> None:
     """Its task is cancelled before its first step."""
-    call = asyncio.create_task(joining.do("notes", "a", Stock(1, 1)))
+    call = asyncio.create_task(joining.submit("notes", "a", Stock(1, 1)))
     await asyncio.sleep(0)
     call.cancel()
     await asyncio.sleep(0)

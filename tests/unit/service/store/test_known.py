@@ -8,7 +8,7 @@ from uuid import UUID
 
 from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceSettings
-from somabrain_service.store.postgres.known import KnownNamespaces
+from somabrain_service.store.postgres.known import NamespaceCache
 
 TENANT, NAME, NOW = TenantId(UUID(int=1)), NamespaceName("notes"), datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -19,18 +19,18 @@ def notes(revision: int, epoch: str = "e") -> Namespace:
 
 
 def test_a_reading_that_began_before_a_change_does_not_displace_it() -> None:
-    known = KnownNamespaces()
-    known.keep(TENANT, notes(9))
-    known.keep(TENANT, notes(10))
-    known.keep(TENANT, notes(9))
+    known = NamespaceCache()
+    known.put(TENANT, notes(9))
+    known.put(TENANT, notes(10))
+    known.put(TENANT, notes(9))
     assert known.get(TENANT, NAME) == notes(10)
 
 
 def test_what_is_as_new_or_of_another_epoch_is_believed() -> None:
     """A namespace that was made anew, or restored, counts from its own beginning."""
-    known = KnownNamespaces()
-    known.keep(TENANT, notes(10))
-    known.keep(TENANT, replace(notes(10), version=2))
+    known = NamespaceCache()
+    known.put(TENANT, notes(10))
+    known.put(TENANT, replace(notes(10), version=2))
     assert known.get(TENANT, NAME) == replace(notes(10), version=2)
-    known.keep(TENANT, notes(1, epoch="f"))
+    known.put(TENANT, notes(1, epoch="f"))
     assert known.get(TENANT, NAME) == notes(1, epoch="f")

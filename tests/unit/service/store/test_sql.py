@@ -8,7 +8,7 @@ from somabrain_service.store.postgres.sql import sql
 def test_a_name_that_occurs_again_is_the_same_value() -> None:
     """Each name has one number, in the order of their first places."""
     statement = sql("SELECT * FROM memories WHERE id = :id AND (text = :text OR :text = '') AND ns = :ns")
-    assert statement.sent == b"SELECT * FROM memories WHERE id = $1 AND (text = $2 OR $2 = '') AND ns = $3"
+    assert statement.query == b"SELECT * FROM memories WHERE id = $1 AND (text = $2 OR $2 = '') AND ns = $3"
     assert statement.names == ("id", "text", "ns")
 
 
@@ -16,12 +16,12 @@ def test_what_is_no_name_stays() -> None:
     """A cast, a slice with a space, a remainder and a statement without values are sent as they were written."""
     for written in ("SELECT 1::bigint", "SELECT (array[1, 2])[1 : 2]", "SELECT 5 % 2", "COMMIT"):
         statement = sql(written)
-        assert statement.sent == written.encode()
+        assert statement.query == written.encode()
         assert statement.names == ()
 
 
 def test_a_name_is_read_to_its_end() -> None:
     """One name may begin as another does."""
     statement = sql("LIMIT :limit + 1 OFFSET :limit_more")
-    assert statement.sent == b"LIMIT $1 + 1 OFFSET $2"
+    assert statement.query == b"LIMIT $1 + 1 OFFSET $2"
     assert statement.names == ("limit", "limit_more")
