@@ -17,8 +17,8 @@ import aiohttp
 from common.config.settings import AuthSettings
 from common.errors import ConfigurationError, Unauthenticated, Unavailable
 from common.tls import ca_context
+from common.token_verifier import VerifiedToken
 from common.utils.trace import http_client
-from common.verifier import VerifiedToken
 
 MAX_CONNECTIONS = 32
 

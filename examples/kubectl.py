@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from somabrain_client.kubectl import kubectl
-from somabrain_client.kubectl.program import CommandFailed, Object, run
+from somabrain_client.kubectl.kubectl import CommandFailed, Object, run
 
 __all__ = ["ROOT", "CommandFailed", "Kubectl", "Object", "run"]
 

@@ -5,14 +5,11 @@ async with MemoryClient("localhost:50052", token=Path("/var/run/secrets/token"))
     answer = await client.recall("notes", "When is the meeting?")
 """
 
+from somabrain_client.changes import Change, ChangeType, Checkpoint, ExportedMemory, ExportPage
+from somabrain_client.credentials import ClientCredentials
 from somabrain_client.errors import CallError
-from somabrain_client.feed import Change, ChangeType, Checkpoint, ExportedMemory, ExportPage
 from somabrain_client.memory_client import MemoryClient
-from somabrain_client.retry import RetryPolicy
-from somabrain_client.sync_client import SyncMemoryClient
-from somabrain_client.tls import Tls
-from somabrain_client.tokens import ClientCredentials
-from somabrain_client.values import (
+from somabrain_client.models import (
     UNSET,
     Breakdown,
     Filter,
@@ -25,6 +22,9 @@ from somabrain_client.values import (
     RecallResult,
     Unset,
 )
+from somabrain_client.retry import RetryPolicy
+from somabrain_client.sync_client import SyncMemoryClient
+from somabrain_client.tls import Tls
 
 __all__ = [
     "UNSET",

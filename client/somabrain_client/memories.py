@@ -10,10 +10,10 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from somabrain.memory.v1 import memory_pb2
 from somabrain.memory.v1 import memory_service_pb2 as pb
-from somabrain_client.connection import BaseClient, namespace_name
+from somabrain_client.base_client import BaseClient, namespace_name
 from somabrain_client.errors import CallError, from_status
-from somabrain_client.values import Filter, Memory, MemoryDraft, MemoryKind, RecallResult
-from somabrain_client.wire import (
+from somabrain_client.models import Filter, Memory, MemoryDraft, MemoryKind, RecallResult
+from somabrain_client.proto_mapping import (
     draft_to_proto,
     duration_to_proto,
     filter_to_proto,

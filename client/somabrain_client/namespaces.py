@@ -9,9 +9,9 @@ from datetime import timedelta
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from somabrain.memory.v1 import namespace_service_pb2 as pb
-from somabrain_client.connection import BaseClient, namespace_name
-from somabrain_client.values import UNSET, Namespace, Unset
-from somabrain_client.wire import duration_to_proto, namespace_from_proto
+from somabrain_client.base_client import BaseClient, namespace_name
+from somabrain_client.models import UNSET, Namespace, Unset
+from somabrain_client.proto_mapping import duration_to_proto, namespace_from_proto
 
 
 class Namespaces(BaseClient):

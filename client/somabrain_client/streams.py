@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from somabrain.memory.v1 import memory_service_pb2 as pb
-from somabrain_client.connection import BaseClient, namespace_name
-from somabrain_client.feed import Change, Checkpoint, ExportPage, event_from_proto, export_page_from_proto
-from somabrain_client.values import Filter
-from somabrain_client.wire import filter_to_proto
+from somabrain_client.base_client import BaseClient, namespace_name
+from somabrain_client.changes import Change, Checkpoint, ExportPage, event_from_proto, export_page_from_proto
+from somabrain_client.models import Filter
+from somabrain_client.proto_mapping import filter_to_proto
 
 
 class Streams(BaseClient):

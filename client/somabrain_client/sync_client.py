@@ -14,11 +14,11 @@ from enum import Enum
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
-from somabrain_client.connection import DEFAULT_DEADLINE_S
+from somabrain_client.base_client import DEFAULT_DEADLINE_S
+from somabrain_client.credentials import TokenSource
 from somabrain_client.memory_client import MemoryClient
 from somabrain_client.retry import Attempts, RetryPolicy
 from somabrain_client.tls import Tls
-from somabrain_client.tokens import TokenSource
 
 
 class _End(Enum):

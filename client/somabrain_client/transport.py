@@ -11,10 +11,10 @@ from typing import TypeVar
 import grpc
 import grpc.aio
 
+from somabrain_client.credentials import ClientCredentials, TokenSource, read_token
 from somabrain_client.errors import details_from_rpc, from_rpc
 from somabrain_client.retry import Attempts, RetryPolicy
 from somabrain_client.tls import Tls
-from somabrain_client.tokens import ClientCredentials, TokenSource, read_token
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")

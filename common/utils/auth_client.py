@@ -21,13 +21,13 @@ from typing import Protocol
 
 from common.config.settings import AuthSettings
 from common.errors import ConfigurationError, Unauthenticated
-from common.expiring import TTLCache
 from common.identity import ClaimReader, Identity
 from common.introspection import IntrospectionVerifier
 from common.jwks import KeySet
-from common.signed import JwtVerifier
+from common.jwt_verifier import JwtVerifier
 from common.single_flight import SingleFlight
-from common.verifier import TokenVerifier
+from common.token_verifier import TokenVerifier
+from common.ttl_cache import TTLCache
 
 __all__ = [
     "AnonymousAuthenticator",

@@ -22,7 +22,7 @@ from importlib.metadata import version
 import numpy as np
 from numpy.typing import NDArray
 
-from common.expiring import TTLCache
+from common.ttl_cache import TTLCache
 from common.utils.cache import Cache, CacheEntry
 from somabrain_service.commands.query_vectors import QueryVectors
 from somabrain_service.commands.rankings import Found, Question, Rankings

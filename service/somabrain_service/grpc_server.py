@@ -30,7 +30,7 @@ from somabrain_service.quotas import Quotas
 from somabrain_service.readiness import Readiness
 from somabrain_service.server import Health, bind, make_server
 from somabrain_service.store.open import open_store
-from somabrain_service.store.postgres.stocks import StorageQuota
+from somabrain_service.store.postgres.storage_quota import StorageQuota
 from somabrain_service.workers.open import open_duties
 
 _log = structlog.get_logger(__name__)

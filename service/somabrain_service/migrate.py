@@ -13,7 +13,7 @@ from alembic.config import Config
 from common.config.settings import DatabaseSettings
 from somabrain_service.owner import OwnerFailed, owning
 from somabrain_service.store import schema
-from somabrain_service.store.values import SchemaState
+from somabrain_service.store.records import SchemaState
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ import aiohttp
 
 from common.config.settings import PolicySettings
 from common.errors import PermissionDenied
-from common.expiring import TTLCache
 from common.single_flight import SingleFlight
+from common.ttl_cache import TTLCache
 from common.utils.auth_client import Identity
 from common.utils.trace import http_client
 from somabrain_service.metrics import Metrics

@@ -16,7 +16,7 @@ import structlog
 from common.errors import SomaBrainError
 from somabrain_service.metrics import Metrics
 from somabrain_service.store.protocols import Store
-from somabrain_service.store.values import SchemaState
+from somabrain_service.store.records import SchemaState
 
 EVERY_S = 1.0
 TIMEOUT_S = 2.0

@@ -17,7 +17,7 @@ import pytest
 
 from examples.kubectl import ROOT, Kubectl, run
 from somabrain_client import MemoryClient
-from somabrain_client.values import Memory
+from somabrain_client.models import Memory
 from somabrain_local import previous as installed
 from somabrain_local.environment import places
 from somabrain_local.images.table import project_images

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeAlias
 
+from somabrain_client.models import Filter, MemoryKind
 from somabrain_client.sync_client import SyncMemoryClient
-from somabrain_client.values import Filter, MemoryKind
 
 MAX_DEADLINE_S = 3600
 

@@ -13,13 +13,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from somabrain_client.base_client import DEFAULT_DEADLINE_S
 from somabrain_client.cli import memories, namespaces, transfer, watch
 from somabrain_client.cli.arguments import Handler, seconds
-from somabrain_client.connection import DEFAULT_DEADLINE_S
+from somabrain_client.credentials import ClientCredentials, TokenError, TokenSource
 from somabrain_client.errors import CallError
 from somabrain_client.sync_client import SyncMemoryClient
 from somabrain_client.tls import Tls
-from somabrain_client.tokens import ClientCredentials, TokenError, TokenSource
 
 ADDRESS = "localhost:50052"
 

@@ -14,9 +14,9 @@ from somabrain_client.cli.arguments import (
     kind,
     timestamp,
 )
-from somabrain_client.readable import json_line, memory_lines, recall_result_lines
+from somabrain_client.formatting import json_line, memory_lines, recall_result_lines
+from somabrain_client.models import MemoryKind
 from somabrain_client.sync_client import SyncMemoryClient
-from somabrain_client.values import MemoryKind
 
 
 def add(commands: Subparsers) -> None:

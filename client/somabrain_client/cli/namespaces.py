@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from somabrain_client.cli.arguments import Subparsers, add_json
-from somabrain_client.readable import json_line, namespace_lines
+from somabrain_client.formatting import json_line, namespace_lines
 from somabrain_client.sync_client import SyncMemoryClient
 
 

@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from somabrain_client.cli.arguments import Subparsers, add_filter, filter_from_options
 from somabrain_client.errors import CallError, OutOfRangeError
-from somabrain_client.exchange import LineError, draft_from_line, line_from_memory
+from somabrain_client.jsonl import LineError, draft_from_line, line_from_memory
+from somabrain_client.models import MemoryDraft
 from somabrain_client.sync_client import SyncMemoryClient
-from somabrain_client.values import MemoryDraft
 
 ReportFailure = Callable[[int, object], None]
 

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from somabrain_client.errors import CallError
-from somabrain_client.kubectl.program import CommandFailed, Kubectl, Object
-from somabrain_client.kubectl.tree import render_tree
-from somabrain_client.readable import recall_result_lines
+from somabrain_client.formatting import recall_result_lines
+from somabrain_client.kubectl.kubectl import CommandFailed, Kubectl, Object
+from somabrain_client.kubectl.status_tree import render_tree
 from somabrain_client.sync_client import SyncMemoryClient
 
 INSTANCE_LABEL = "app.kubernetes.io/part-of=somabrain,app.kubernetes.io/instance"

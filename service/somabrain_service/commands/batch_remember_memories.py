@@ -18,7 +18,7 @@ from somabrain_service.domain.memory import Memory, MemoryDraft, Vector
 from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.tokens import consistency_token
 from somabrain_service.encoders.protocols import EncoderUnavailable
-from somabrain_service.store.values import NewMemory
+from somabrain_service.store.records import NewMemory
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from somabrain_service.domain import analysis
 from somabrain_service.domain.memory import NEUTRAL_SALIENCE, MemoryDraft
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.encoders.protocols import LEXICAL, EncoderUnavailable
-from somabrain_service.store.values import NewMemory
+from somabrain_service.store.records import NewMemory
 
 log = structlog.get_logger(__name__)
 

@@ -21,7 +21,7 @@ from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.scoring import LexicalQuery, Ranking, Tuning, rank
 from somabrain_service.store.protocols import Snapshot
-from somabrain_service.store.values import Search, Statistics
+from somabrain_service.store.records import Search, Statistics
 
 CANDIDATES = 200
 """The best so many by words, and by vector: they hold .95 of the evidence in long conversations."""

@@ -16,7 +16,7 @@ from somabrain_service.domain.names import MemoryName, TenantId
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.patch import MemoryPatch
 from somabrain_service.domain.tokens import consistency_token
-from somabrain_service.store.values import MemoryUpdate, NewText
+from somabrain_service.store.records import MemoryUpdate, NewText
 
 ATTEMPTS = 8
 

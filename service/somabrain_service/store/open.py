@@ -7,15 +7,15 @@ from contextlib import asynccontextmanager, closing
 
 from common.config.settings import DatabaseSettings, SearchIndexSettings
 from somabrain_service.domain.quota import Stock
-from somabrain_service.store.background import task_set
-from somabrain_service.store.postgres.connecting import open_pool, worker_connector
-from somabrain_service.store.postgres.holding import PostgresWorkerStore
-from somabrain_service.store.postgres.stocks import StorageQuota
+from somabrain_service.store.maintenance import WorkerStore
+from somabrain_service.store.postgres.connect import open_pool, worker_connector
+from somabrain_service.store.postgres.session import PostgresWorkerStore
+from somabrain_service.store.postgres.storage_quota import StorageQuota
 from somabrain_service.store.postgres.store import PostgresStore
 from somabrain_service.store.postgres.transactions import Transactions
 from somabrain_service.store.protocols import Store
 from somabrain_service.store.replica.store import ReplicaStore
-from somabrain_service.store.working import WorkerStore
+from somabrain_service.store.tasks import task_set
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from somabrain_service.domain.namespace import Namespace, NamespaceChange, Names
 from somabrain_service.domain.pages import Order
 from somabrain_service.domain.scoring import Candidates
 from somabrain_service.domain.tokens import Moment
-from somabrain_service.store.values import (
+from somabrain_service.store.records import (
     BatchWriteResult,
     ErasureResult,
     MemoryUpdate,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from somabrain_service.store.working import MaintenanceStore
+from somabrain_service.store.maintenance import MaintenanceStore
 from somabrain_service.workers.protocols import Round
 
 NAMESPACES = 64

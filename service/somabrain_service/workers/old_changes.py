@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from somabrain_service.metrics import Metrics
-from somabrain_service.store.working import MaintenanceStore
+from somabrain_service.store.maintenance import MaintenanceStore
 from somabrain_service.workers.protocols import Round
 
 NAMESPACES = 64

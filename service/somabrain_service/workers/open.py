@@ -12,8 +12,8 @@ from common.config.settings import Settings
 from somabrain_service.encoders.protocols import Encoder
 from somabrain_service.kafka.publisher import Publisher
 from somabrain_service.metrics import Metrics
+from somabrain_service.store.maintenance import Shard
 from somabrain_service.store.open import open_worker_store
-from somabrain_service.store.working import Shard
 from somabrain_service.workers.expired import ExpiredMemories
 from somabrain_service.workers.old_changes import OldChanges
 from somabrain_service.workers.old_requests import OldRequests

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from common.errors import SomaBrainError
-from somabrain_service.store.working import MaintenanceStore
+from somabrain_service.store.maintenance import MaintenanceStore
 
 
 @dataclass(frozen=True, slots=True)

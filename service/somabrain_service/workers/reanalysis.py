@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from somabrain_service.domain import analysis
-from somabrain_service.store.working import MaintenanceStore
+from somabrain_service.store.maintenance import MaintenanceStore
 from somabrain_service.workers.protocols import Round
 
 NAMESPACES = 16

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from somabrain_service.encoders.protocols import Encoder, EncoderUnavailable
-from somabrain_service.store.working import Encoded, MaintenanceStore, Unencoded, UnencodedText
+from somabrain_service.store.maintenance import Encoded, MaintenanceStore, Unencoded, UnencodedText
 from somabrain_service.workers.protocols import Round
 from somabrain_service.workers.running import backoff_s
 

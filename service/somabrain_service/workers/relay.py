@@ -15,7 +15,7 @@ from somabrain_service.domain.events import tell, tell_deleted
 from somabrain_service.domain.names import TenantId
 from somabrain_service.kafka.publisher import Publisher
 from somabrain_service.metrics import Metrics
-from somabrain_service.store.working import MaintenanceStore
+from somabrain_service.store.maintenance import MaintenanceStore
 from somabrain_service.workers.protocols import Round
 
 NAMESPACES = 16

@@ -15,7 +15,7 @@ import structlog
 
 from common.errors import SomaBrainError
 from somabrain_service.metrics import Metrics
-from somabrain_service.store.working import MaintenanceStore, Shard, WorkerStore
+from somabrain_service.store.maintenance import MaintenanceStore, Shard, WorkerStore
 from somabrain_service.workers.protocols import Round, Worker
 
 STANDBY_S = 5.0

@@ -16,8 +16,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from somabrain_client import ClientCredentials, MemoryClient, RetryPolicy
+from somabrain_client.credentials import TokenError
 from somabrain_client.errors import NotFoundError, PermissionDeniedError, UnauthenticatedError, UnavailableError
-from somabrain_client.tokens import TokenError
 from somabrain_local.loopback import Keycloak, keycloak
 from somabrain_local.loopback.keycloak import SERVICE
 from tests.integration.service.running import Running, service

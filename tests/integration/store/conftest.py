@@ -42,9 +42,9 @@ from somabrain_service.encoders import minilm as image
 from somabrain_service.encoders.minilm import ENCODER_ID
 from somabrain_service.encoders.onnx import OnnxEncoder
 from somabrain_service.metrics import Metrics
+from somabrain_service.store.maintenance import MaintenanceStore, Shard, WorkerStore
 from somabrain_service.store.open import open_store, open_worker_store
 from somabrain_service.store.replica.store import ReplicaStore
-from somabrain_service.store.working import MaintenanceStore, Shard, WorkerStore
 from tests.integration.conftest import Clone
 
 

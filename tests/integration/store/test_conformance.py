@@ -27,9 +27,9 @@ from somabrain_service.domain.scoring import Candidates
 from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
 from somabrain_service.encoders.onnx import OnnxEncoder
 from somabrain_service.store.open import open_store
+from somabrain_service.store.records import Search
 from somabrain_service.store.replica.replica import Replica
 from somabrain_service.store.replica.store import ReplicaStore
-from somabrain_service.store.values import Search
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain, settle
 

@@ -13,11 +13,11 @@ from psycopg import errors
 from common.config.settings import DatabaseSettings
 from somabrain_service.store.postgres import pipeline as speaking
 from somabrain_service.store.postgres.arrays import texts
-from somabrain_service.store.postgres.connecting import open_pool
-from somabrain_service.store.postgres.connection import Connection
-from somabrain_service.store.postgres.faults import ConnectionLost, PoolTimeout
+from somabrain_service.store.postgres.connect import open_pool
+from somabrain_service.store.postgres.errors import ConnectionLost, PoolTimeout
+from somabrain_service.store.postgres.pipeline import Connection
 from somabrain_service.store.postgres.pool import Pool
-from somabrain_service.store.postgres.sql import Statement, sql
+from somabrain_service.store.postgres.statement import Statement, sql
 from tests.integration.conftest import Clone
 
 SIZE = 2

@@ -14,7 +14,7 @@ from common.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArg
 from somabrain_service.commands.delete_namespace import delete_namespace
 from somabrain_service.commands.erase_subject import SubjectErased, erase_subject
 from somabrain_service.commands.get_namespace import get_namespace
-from somabrain_service.store.postgres import delete
+from somabrain_service.store.postgres import delete as deletion
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 from tests.integration.store.test_remember import counted_exactly
@@ -63,7 +63,7 @@ def keep_revisions(database: Clone) -> None:
 async def test_no_backup_holds_a_word_about_an_erased_subject(
     brain: Brain, database: Clone, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
-    monkeypatch.setattr(delete, "BATCH", batch)
+    monkeypatch.setattr(deletion, "BATCH", batch)
     await fill(brain)
     keep_revisions(database)
     with psycopg.connect(database.owner_dsn) as owner:  # a memory that was about another one before

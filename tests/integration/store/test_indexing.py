@@ -28,8 +28,8 @@ from somabrain_service.domain.recall import DegradedReason
 from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
 from somabrain_service.encoders.onnx import OnnxEncoder
 from somabrain_service.encoders.protocols import Encoder, EncoderUnavailable
+from somabrain_service.store.maintenance import MaintenanceStore, Shard
 from somabrain_service.store.open import open_worker_store
-from somabrain_service.store.working import MaintenanceStore, Shard
 from somabrain_service.workers.protocols import Worker
 from somabrain_service.workers.reanalysis import Reanalysis
 from somabrain_service.workers.reencoding import Reencoding

@@ -22,9 +22,9 @@ from somabrain_service.domain.names import NamespaceName, TenantId, tenant_id
 from somabrain_service.domain.quota import Stock
 from somabrain_service.flags.registry import FixedFlags, Flags
 from somabrain_service.store.open import open_store
-from somabrain_service.store.postgres.connecting import open_pool
-from somabrain_service.store.postgres.connection import Connection
-from somabrain_service.store.postgres.stocks import StorageQuota
+from somabrain_service.store.postgres.connect import open_pool
+from somabrain_service.store.postgres.pipeline import Connection
+from somabrain_service.store.postgres.storage_quota import StorageQuota
 from somabrain_service.store.postgres.transactions import Transactions
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain

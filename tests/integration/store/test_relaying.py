@@ -13,7 +13,7 @@ from somabrain_service.domain.events import Backlog, Telling, tell, tell_deleted
 from somabrain_service.domain.feed import Position
 from somabrain_service.domain.memory import MemoryDraft
 from somabrain_service.metrics import Metrics
-from somabrain_service.store.working import MaintenanceStore, Shard, WorkerStore
+from somabrain_service.store.maintenance import MaintenanceStore, Shard, WorkerStore
 from somabrain_service.workers.old_changes import OldChanges
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain

@@ -17,7 +17,7 @@ from somabrain_service.commands.watch_memories import watch_memories
 from somabrain_service.domain.feed import WatchEvent, WatchQuery
 from somabrain_service.domain.memory import Memory, MemoryDraft
 from somabrain_service.metrics import Metrics
-from somabrain_service.store.working import MaintenanceStore, Shard, WorkerStore
+from somabrain_service.store.maintenance import MaintenanceStore, Shard, WorkerStore
 from somabrain_service.workers.expired import ExpiredMemories
 from somabrain_service.workers.old_changes import OldChanges
 from somabrain_service.workers.old_requests import OldRequests

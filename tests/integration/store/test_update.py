@@ -11,7 +11,7 @@ import pytest
 from common.errors import Aborted, NotFound
 from somabrain_service.domain.memory import MemoryDraft, Vector
 from somabrain_service.encoders.minilm import DIMENSIONS
-from somabrain_service.store.values import MemoryUpdate
+from somabrain_service.store.records import MemoryUpdate
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 from tests.integration.store.test_remember import counted_exactly

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pytest
 
 from somabrain_client.cli.main import main
-from somabrain_client.readable import recall_result_lines
+from somabrain_client.formatting import recall_result_lines
+from somabrain_client.models import Breakdown, Hit, Memory, MemoryKind, RecallResult
 from somabrain_client.transport import target
-from somabrain_client.values import Breakdown, Hit, Memory, MemoryKind, RecallResult
 
 TIME = datetime(2024, 1, 1, tzinfo=UTC)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from somabrain_client.tokens import TokenError, read_token
+from somabrain_client.credentials import TokenError, read_token
 
 
 async def test_a_file_is_read_again_each_time(tmp_path: Path) -> None:

@@ -22,9 +22,9 @@ from somabrain_service.domain.lexical import K1, B, Postings
 from somabrain_service.domain.scoring import Candidates
 from somabrain_service.store.postgres import filters
 from somabrain_service.store.postgres.arrays import numbers
-from somabrain_service.store.postgres.connection import Connection
-from somabrain_service.store.postgres.sql import Sql, sql
-from somabrain_service.store.values import Search
+from somabrain_service.store.postgres.pipeline import Connection
+from somabrain_service.store.postgres.statement import Sql, sql
+from somabrain_service.store.records import Search
 
 MAX_COMPARED_VECTORS = 50_000
 """One statement compares so many vectors, those of the newest memories that the filter lets through: 21 ms of a

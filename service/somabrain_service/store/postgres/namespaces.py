@@ -11,10 +11,10 @@ from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceStatistics
 from somabrain_service.encoders.protocols import LEXICAL
 from somabrain_service.store.postgres import filters, idempotency, rows
-from somabrain_service.store.postgres.connection import Connection
-from somabrain_service.store.postgres.faults import Retry
-from somabrain_service.store.postgres.indexing import NO_MEMORY
-from somabrain_service.store.postgres.sql import sql
+from somabrain_service.store.postgres.errors import Retry
+from somabrain_service.store.postgres.pipeline import Connection
+from somabrain_service.store.postgres.reindex import NO_MEMORY
+from somabrain_service.store.postgres.statement import sql
 
 # What has expired but is not swept yet is counted in `usage` and `terms`, and taken off here. Row security keeps the
 # tenant's counts the tenant's.

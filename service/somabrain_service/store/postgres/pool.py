@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 
 import psycopg
 
-from somabrain_service.store.postgres.connection import Connection
-from somabrain_service.store.postgres.faults import PoolTimeout
+from somabrain_service.store.postgres.errors import PoolTimeout
+from somabrain_service.store.postgres.pipeline import Connection
 
 
 class Pool:

@@ -17,7 +17,6 @@ from somabrain_service.domain.namespace import Namespace, NamespaceChange, Names
 from somabrain_service.domain.quota import Stock
 from somabrain_service.domain.tokens import Moment
 from somabrain_service.store import schema
-from somabrain_service.store.background import TaskSet
 from somabrain_service.store.postgres import (
     commit,
     delete,
@@ -29,16 +28,16 @@ from somabrain_service.store.postgres import (
     rows,
     update,
 )
-from somabrain_service.store.postgres.connection import Connection
-from somabrain_service.store.postgres.faults import Retry, violated_constraint
-from somabrain_service.store.postgres.joining import GroupCommit
-from somabrain_service.store.postgres.known import NamespaceCache
-from somabrain_service.store.postgres.reading import PostgresSnapshot
-from somabrain_service.store.postgres.sql import sql
-from somabrain_service.store.postgres.stocks import MAX_WRITE, StorageQuota
+from somabrain_service.store.postgres.errors import Retry, violated_constraint
+from somabrain_service.store.postgres.group_commit import GroupCommit
+from somabrain_service.store.postgres.namespace_cache import NamespaceCache
+from somabrain_service.store.postgres.pipeline import Connection
+from somabrain_service.store.postgres.snapshot import PostgresSnapshot
+from somabrain_service.store.postgres.statement import sql
+from somabrain_service.store.postgres.storage_quota import MAX_WRITE, StorageQuota
 from somabrain_service.store.postgres.transactions import Transactions
 from somabrain_service.store.protocols import Snapshot
-from somabrain_service.store.values import (
+from somabrain_service.store.records import (
     BatchWriteResult,
     ErasureResult,
     MemoryUpdate,
@@ -46,6 +45,7 @@ from somabrain_service.store.values import (
     SchemaState,
     WriteResult,
 )
+from somabrain_service.store.tasks import TaskSet
 
 _PING = sql("SELECT 1")
 _SCHEMA_EXISTS = sql("SELECT to_regclass('schema_info') IS NOT NULL")

@@ -15,8 +15,7 @@ from typing import TypeVar
 
 from common.utils.trace import traceparent
 from somabrain_service.domain.names import TenantId
-from somabrain_service.store.postgres.connection import Connection, Result
-from somabrain_service.store.postgres.faults import (
+from somabrain_service.store.postgres.errors import (
     DRIVER_ERRORS,
     CommitUnknown,
     ConnectionLost,
@@ -25,8 +24,9 @@ from somabrain_service.store.postgres.faults import (
     redacted_cause,
     translate,
 )
+from somabrain_service.store.postgres.pipeline import Connection, Result
 from somabrain_service.store.postgres.pool import Pool
-from somabrain_service.store.postgres.sql import Sql, Statement, sql
+from somabrain_service.store.postgres.statement import Sql, Statement, sql
 
 T = TypeVar("T")
 

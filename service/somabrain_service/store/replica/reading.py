@@ -9,11 +9,11 @@ from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.scoring import Candidates
 from somabrain_service.domain.tokens import Moment
-from somabrain_service.store.postgres.connection import Connection
-from somabrain_service.store.postgres.reading import PostgresSnapshot
+from somabrain_service.store.postgres.pipeline import Connection
+from somabrain_service.store.postgres.snapshot import PostgresSnapshot
+from somabrain_service.store.records import Search, Statistics
 from somabrain_service.store.replica.replica import Replica
 from somabrain_service.store.replica.replicas import Replicas
-from somabrain_service.store.values import Search, Statistics
 
 
 class ReplicaReading(PostgresSnapshot):

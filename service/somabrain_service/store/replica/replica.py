@@ -18,13 +18,13 @@ from somabrain_service.domain.lexical import K1, B, Postings
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.scoring import Candidates
 from somabrain_service.domain.tokens import Moment
+from somabrain_service.store.records import Search, Statistics
 from somabrain_service.store.replica.best import best
 from somabrain_service.store.replica.index import Index, label_key, session_key, subject_key, term_key
 from somabrain_service.store.replica.planes import Planes
 from somabrain_service.store.replica.portion import Portion
 from somabrain_service.store.replica.scope import inside, microseconds
 from somabrain_service.store.replica.table import NO_ROW, Table
-from somabrain_service.store.values import Search, Statistics
 
 NO_SESSION = -1
 Rows = NDArray[np.int64]

@@ -21,10 +21,10 @@ from somabrain_service.domain.feed import Position
 from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.tokens import Moment
-from somabrain_service.store.background import TaskSet
+from somabrain_service.store.records import Statistics
 from somabrain_service.store.replica.portion import Source
 from somabrain_service.store.replica.replica import Replica
-from somabrain_service.store.values import Statistics
+from somabrain_service.store.tasks import TaskSet
 
 log = structlog.get_logger(__name__)
 

@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 
 from common.config.settings import SearchIndexSettings
 from somabrain_service.domain.names import NamespaceName, TenantId
-from somabrain_service.store.background import TaskSet
-from somabrain_service.store.postgres.reading import PostgresSnapshot
-from somabrain_service.store.postgres.stocks import StorageQuota
+from somabrain_service.store.postgres.snapshot import PostgresSnapshot
+from somabrain_service.store.postgres.storage_quota import StorageQuota
 from somabrain_service.store.postgres.store import PostgresStore
 from somabrain_service.store.postgres.transactions import Transactions
 from somabrain_service.store.protocols import Snapshot
 from somabrain_service.store.replica.portion import Source
 from somabrain_service.store.replica.reading import ReplicaReading
 from somabrain_service.store.replica.replicas import Replicas
+from somabrain_service.store.tasks import TaskSet
 
 
 class ReplicaStore(PostgresStore):

@@ -6,7 +6,7 @@ import pytest
 
 from somabrain_service.http.probes import postgres_check
 from somabrain_service.readiness import Standing, schema_sentence
-from somabrain_service.store.values import SchemaState
+from somabrain_service.store.records import SchemaState
 
 
 @pytest.mark.parametrize(

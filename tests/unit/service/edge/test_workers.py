@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from somabrain_service.store.postgres.holding import lock_key
+from somabrain_service.store.postgres.session import lock_key
 from somabrain_service.workers.running import LAST_BACKOFF_S, backoff_s
 
 

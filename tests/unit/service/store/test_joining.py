@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from somabrain_service.domain.quota import Stock
-from somabrain_service.store.background import TaskSet, task_set
-from somabrain_service.store.postgres.joining import GroupCommit
+from somabrain_service.store.postgres.group_commit import GroupCommit
+from somabrain_service.store.tasks import TaskSet, task_set
 
 
 class Work:

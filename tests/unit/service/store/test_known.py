@@ -8,7 +8,7 @@ from uuid import UUID
 
 from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceSettings
-from somabrain_service.store.postgres.known import NamespaceCache
+from somabrain_service.store.postgres.namespace_cache import NamespaceCache
 
 TENANT, NAME, NOW = TenantId(UUID(int=1)), NamespaceName("notes"), datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from enum import IntEnum
 
 from somabrain.memory.v1 import memory_service_pb2 as pb
-from somabrain_client.values import Memory
-from somabrain_client.wire import memory_from_proto
+from somabrain_client.models import Memory
+from somabrain_client.proto_mapping import memory_from_proto
 
 
 class ChangeType(IntEnum):

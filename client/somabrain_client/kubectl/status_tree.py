@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from somabrain_client.kubectl.program import Object
+from somabrain_client.kubectl.kubectl import Object
 
 CONDITIONS = (
     "Ready", "ConfigValid", "ReferencesResolved", "Migrated", "Available", "Progressing", "Degraded", "Paused",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from somabrain_client.changes import Change
 from somabrain_client.cli.arguments import Subparsers, add_json
-from somabrain_client.feed import Change
-from somabrain_client.readable import change_lines, json_line
+from somabrain_client.formatting import change_lines, json_line
 from somabrain_client.sync_client import SyncMemoryClient
 
 

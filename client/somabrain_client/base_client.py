@@ -10,9 +10,9 @@ import grpc
 import grpc.aio
 
 from somabrain.memory.v1 import memory_service_pb2_grpc, namespace_service_pb2_grpc
+from somabrain_client.credentials import TokenSource
 from somabrain_client.retry import Attempts, RetryPolicy
 from somabrain_client.tls import Tls
-from somabrain_client.tokens import TokenSource
 from somabrain_client.transport import Transport
 
 DEFAULT_DEADLINE_S = 15.0

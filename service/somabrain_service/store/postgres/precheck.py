@@ -15,9 +15,9 @@ from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.store.postgres import commit, filters, namespaces, rows
 from somabrain_service.store.postgres.arrays import numbers, texts
-from somabrain_service.store.postgres.connection import Connection
-from somabrain_service.store.postgres.sql import Statement, sql
-from somabrain_service.store.values import NewMemory
+from somabrain_service.store.postgres.pipeline import Connection
+from somabrain_service.store.postgres.statement import Statement, sql
+from somabrain_service.store.records import NewMemory
 
 Item = tuple[NewMemory, RequestKey | None]
 

@@ -16,8 +16,8 @@ from somabrain_service.domain.names import MemoryId, TenantId
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.store.postgres import commit
 from somabrain_service.store.postgres.arrays import blobs, numbers, texts, times
-from somabrain_service.store.postgres.sql import Statement, sql
-from somabrain_service.store.values import NewMemory
+from somabrain_service.store.postgres.statement import Statement, sql
+from somabrain_service.store.records import NewMemory
 
 # Asked before the namespace's row is locked, so everything here is claimed and kept before.
 _ALL_INSERTED = "AND (SELECT count(*) FROM claimed) = :claims AND (SELECT count(*) FROM kept) = :memories"

@@ -14,10 +14,10 @@ from uuid import UUID
 from somabrain_service.domain.events import Backlog, Telling, Told
 from somabrain_service.domain.feed import LAST_ORDINAL, Change, ChangeType, Position
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
+from somabrain_service.store.maintenance import Shard
 from somabrain_service.store.postgres.arrays import numbers
-from somabrain_service.store.postgres.connection import Connection
-from somabrain_service.store.postgres.sql import sql
-from somabrain_service.store.working import Shard
+from somabrain_service.store.postgres.pipeline import Connection
+from somabrain_service.store.postgres.statement import sql
 
 # What is pending is worked out as a whole: with a LIMIT in sight the planner would look up each namespace's place by
 # itself. One change more than asked is looked for, which tells whether more follow.

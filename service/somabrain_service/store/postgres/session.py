@@ -18,13 +18,7 @@ from typing import TypeVar
 from common.errors import StoreUnavailable
 from somabrain_service.domain.events import Backlog, Telling, Told
 from somabrain_service.domain.names import TenantId
-from somabrain_service.store.postgres import expiry, outbox, reindex
-from somabrain_service.store.postgres.connecting import Connect
-from somabrain_service.store.postgres.connection import Connection
-from somabrain_service.store.postgres.faults import DRIVER_ERRORS, Retry, is_retryable, redacted_cause, translate
-from somabrain_service.store.postgres.sql import sql
-from somabrain_service.store.postgres.transactions import BEGIN, MAX_ATTEMPTS, backoff_s
-from somabrain_service.store.working import (
+from somabrain_service.store.maintenance import (
     Encoded,
     MaintenanceStore,
     PendingNamespace,
@@ -35,6 +29,12 @@ from somabrain_service.store.working import (
     Unencoded,
     UnencodedText,
 )
+from somabrain_service.store.postgres import expiry, outbox, reindex
+from somabrain_service.store.postgres.connect import Connect
+from somabrain_service.store.postgres.errors import DRIVER_ERRORS, Retry, is_retryable, redacted_cause, translate
+from somabrain_service.store.postgres.pipeline import Connection
+from somabrain_service.store.postgres.statement import sql
+from somabrain_service.store.postgres.transactions import BEGIN, MAX_ATTEMPTS, backoff_s
 
 T = TypeVar("T")
 

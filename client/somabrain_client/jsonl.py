@@ -11,9 +11,9 @@ import hashlib
 from google.protobuf import json_format
 
 from somabrain.memory.v1 import memory_service_pb2
-from somabrain_client.feed import ExportedMemory
-from somabrain_client.values import MemoryDraft
-from somabrain_client.wire import draft_from_proto, memory_to_proto
+from somabrain_client.changes import ExportedMemory
+from somabrain_client.models import MemoryDraft
+from somabrain_client.proto_mapping import draft_from_proto, memory_to_proto
 
 
 class LineError(ValueError):

@@ -18,11 +18,11 @@ from somabrain_service.domain.names import MemoryId, NamespaceName, TenantId
 from somabrain_service.domain.tokens import Moment
 from somabrain_service.store.postgres import idempotency, namespaces, rows
 from somabrain_service.store.postgres.arrays import numbers
-from somabrain_service.store.postgres.connection import Connection
-from somabrain_service.store.postgres.faults import Retry
-from somabrain_service.store.postgres.sql import sql
-from somabrain_service.store.postgres.writing import ChangeType
-from somabrain_service.store.values import ErasureResult
+from somabrain_service.store.postgres.commit import ChangeType
+from somabrain_service.store.postgres.errors import Retry
+from somabrain_service.store.postgres.pipeline import Connection
+from somabrain_service.store.postgres.statement import sql
+from somabrain_service.store.records import ErasureResult
 
 BATCH = 1000
 

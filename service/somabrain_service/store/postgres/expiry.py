@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from somabrain_service.store.maintenance import PendingNamespace, PurgeResult, Shard, TrimResult
 from somabrain_service.store.postgres import delete
-from somabrain_service.store.postgres.connection import Connection
-from somabrain_service.store.postgres.sql import sql
-from somabrain_service.store.postgres.writing import ChangeType
-from somabrain_service.store.working import PendingNamespace, PurgeResult, Shard, TrimResult
+from somabrain_service.store.postgres.commit import ChangeType
+from somabrain_service.store.postgres.pipeline import Connection
+from somabrain_service.store.postgres.statement import sql
 
 _EXPIRED = sql("""
 SELECT n.tenant_id, n.id, oldest.expire_time AS since

@@ -18,13 +18,13 @@ from somabrain_service.domain.names import TenantId, memory_id
 from somabrain_service.domain.quota import Stock
 from somabrain_service.domain.tokens import Moment
 from somabrain_service.store.postgres import commit, rows
-from somabrain_service.store.postgres.connection import Connection
-from somabrain_service.store.postgres.faults import Retry, violated_constraint
-from somabrain_service.store.postgres.keeping import ConcurrentModification, NewRow, insert_statement
-from somabrain_service.store.postgres.looking import Item, Preconditions
-from somabrain_service.store.postgres.sql import Statement
-from somabrain_service.store.postgres.stocks import Headroom
-from somabrain_service.store.values import BatchWriteResult, NewMemory
+from somabrain_service.store.postgres.errors import Retry, violated_constraint
+from somabrain_service.store.postgres.insert import ConcurrentModification, NewRow, insert_statement
+from somabrain_service.store.postgres.pipeline import Connection
+from somabrain_service.store.postgres.precheck import Item, Preconditions
+from somabrain_service.store.postgres.statement import Statement
+from somabrain_service.store.postgres.storage_quota import Headroom
+from somabrain_service.store.records import BatchWriteResult, NewMemory
 
 
 def usage_of(new: NewMemory) -> Stock:

@@ -17,10 +17,10 @@ from somabrain_service.domain.pages import Order, OrderField
 from somabrain_service.domain.scoring import Candidates
 from somabrain_service.store.postgres import candidates, filters, index_rows, rows
 from somabrain_service.store.postgres.arrays import numbers
-from somabrain_service.store.postgres.connection import Connection
-from somabrain_service.store.postgres.sql import sql
+from somabrain_service.store.postgres.pipeline import Connection
+from somabrain_service.store.postgres.statement import sql
+from somabrain_service.store.records import Search, Statistics
 from somabrain_service.store.replica.portion import Portion
-from somabrain_service.store.values import Search, Statistics
 
 # What has expired but is not swept yet is counted in `usage` and `terms`, and taken off here.
 _STATISTICS = sql("""

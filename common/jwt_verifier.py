@@ -7,7 +7,7 @@ import jwt
 from common.config.settings import AuthSettings
 from common.errors import Unauthenticated
 from common.jwks import KeySet
-from common.verifier import VerifiedToken
+from common.token_verifier import VerifiedToken
 
 # Kinds of signed tokens that let somebody in; others, such as logout tokens, may bear the same signature.
 ALLOWED_TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})

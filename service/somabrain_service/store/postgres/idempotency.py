@@ -11,9 +11,9 @@ from datetime import datetime
 from somabrain_service.domain.idempotency import KEPT, RequestKey, another_body
 from somabrain_service.domain.names import MemoryId, TenantId
 from somabrain_service.domain.tokens import Moment
-from somabrain_service.store.postgres.connection import Connection
-from somabrain_service.store.postgres.faults import Retry
-from somabrain_service.store.postgres.sql import sql
+from somabrain_service.store.postgres.errors import Retry
+from somabrain_service.store.postgres.pipeline import Connection
+from somabrain_service.store.postgres.statement import sql
 
 _FIND = sql("""
 SELECT k.body_hash, k.namespace_id, k.memory, coalesce(n.version, 0) AS version, coalesce(n.epoch, '') AS epoch

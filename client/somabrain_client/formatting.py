@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from enum import Enum
 
-from somabrain_client.feed import Change
-from somabrain_client.values import Breakdown, Memory, Namespace, RecallResult
+from somabrain_client.changes import Change
+from somabrain_client.models import Breakdown, Memory, Namespace, RecallResult
 
 WIDTH = 100
 MAX_LINES = 4

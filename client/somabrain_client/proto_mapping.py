@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from somabrain.memory.v1 import memory_pb2, memory_service_pb2, namespace_service_pb2
-from somabrain_client.values import (
+from somabrain_client.models import (
     Breakdown,
     Filter,
     Hit,

@@ -17,10 +17,10 @@ from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
 from somabrain_service.domain.tokens import Moment
 from somabrain_service.store.postgres.arrays import numbers, texts
-from somabrain_service.store.postgres.connection import Result
-from somabrain_service.store.postgres.faults import Retry
-from somabrain_service.store.postgres.sql import Statement, sql
-from somabrain_service.store.values import NewMemory
+from somabrain_service.store.postgres.errors import Retry
+from somabrain_service.store.postgres.pipeline import Result
+from somabrain_service.store.postgres.statement import Statement, sql
+from somabrain_service.store.records import NewMemory
 
 LOCK_SESSION = sql("SELECT pg_advisory_xact_lock(:session)")
 LOCK_SESSIONS = sql("SELECT pg_advisory_xact_lock(s) FROM unnest(CAST(:sessions AS bigint[])) AS s")

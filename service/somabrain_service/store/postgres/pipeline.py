@@ -23,8 +23,8 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 
 from common.utils import trace
-from somabrain_service.store.postgres.faults import CommitUnknown, ConnectionLost, ReadOnly
-from somabrain_service.store.postgres.sql import Sql, Statement, sql
+from somabrain_service.store.postgres.errors import CommitUnknown, ConnectionLost, ReadOnly
+from somabrain_service.store.postgres.statement import Sql, Statement, sql
 
 MAX_PREPARED_STATEMENTS = 256
 """Statements that a connection keeps prepared, about; those that are made for a filter come and go."""

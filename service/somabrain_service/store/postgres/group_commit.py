@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 from common.errors import SomaBrainError
 from somabrain_service.domain.quota import Stock
-from somabrain_service.store.background import TaskSet
+from somabrain_service.store.tasks import TaskSet
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from somabrain_service.store.postgres.arrays import numbers
-from somabrain_service.store.postgres.connection import Connection
-from somabrain_service.store.postgres.sql import sql
+from somabrain_service.store.postgres.pipeline import Connection
+from somabrain_service.store.postgres.statement import sql
 from somabrain_service.store.replica.portion import NEVER, Fields, Portion, TermPostings
 
 _IDENTIFIERS = sql(

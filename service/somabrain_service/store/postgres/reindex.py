@@ -17,12 +17,12 @@ from datetime import datetime
 
 import numpy as np
 
+from somabrain_service.store.maintenance import Encoded, Shard, Unanalyzed, Unencoded, UnencodedText
 from somabrain_service.store.postgres.arrays import numbers
-from somabrain_service.store.postgres.connection import Connection
-from somabrain_service.store.postgres.faults import Retry
-from somabrain_service.store.postgres.sql import Sql, sql
-from somabrain_service.store.postgres.writing import ChangeType
-from somabrain_service.store.working import Encoded, Shard, Unanalyzed, Unencoded, UnencodedText
+from somabrain_service.store.postgres.commit import ChangeType
+from somabrain_service.store.postgres.errors import Retry
+from somabrain_service.store.postgres.pipeline import Connection
+from somabrain_service.store.postgres.statement import Sql, sql
 
 NO_MEMORY = -1
 """What the feed tells of where the version rises for no memory."""

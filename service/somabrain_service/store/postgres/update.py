@@ -8,10 +8,10 @@ from collections import Counter
 from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import TenantId
 from somabrain_service.store.postgres import rows
-from somabrain_service.store.postgres.connection import Connection
-from somabrain_service.store.postgres.sql import sql
-from somabrain_service.store.postgres.writing import Counts
-from somabrain_service.store.values import MemoryUpdate, NewText
+from somabrain_service.store.postgres.commit import Counts
+from somabrain_service.store.postgres.pipeline import Connection
+from somabrain_service.store.postgres.statement import sql
+from somabrain_service.store.records import MemoryUpdate, NewText
 
 _UPDATE = sql(f"""
 WITH former AS (

@@ -10,8 +10,8 @@ import psycopg
 from common.config.settings import DatabaseSettings
 from common.errors import ConfigurationError
 from somabrain_service.store.postgres import arrays
-from somabrain_service.store.postgres.connection import Connection
 from somabrain_service.store.postgres.dsn import validate_dsn
+from somabrain_service.store.postgres.pipeline import Connection
 from somabrain_service.store.postgres.pool import Pool
 
 Connect = Callable[[], Awaitable[Connection]]
