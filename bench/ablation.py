@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.conversations import Conversation, K, mean, share
-from somabrain_service.domain import analysis, lexical
-from somabrain_service.domain.analysis import Analyzer
-from somabrain_service.domain.contiguity import AFTER, BEFORE, REACH, contiguity
+from somabrain_service.domain import analyzer, bm25
+from somabrain_service.domain.analyzer import Analyzer
+from somabrain_service.domain.bm25 import Floats, Postings
+from somabrain_service.domain.contiguity import BACKWARD_WEIGHT, FORWARD_WEIGHT, KERNEL_WIDTH, contiguity
 from somabrain_service.domain.fixed_point import fixed_point
-from somabrain_service.domain.lexical import Floats, Postings
 from somabrain_service.encoders import minilm
 
 Numbers = NDArray[np.int64]
@@ -54,7 +54,7 @@ class Asked:
 
 def rows(talks: list[Conversation]) -> Iterator[tuple[str, float]]:
     """What is taken away, and evidence recall without it."""
-    english = analysis.newest("en")
+    english = analyzer.latest_analyzer("en")
     vectors = asyncio.run(_encode(talks))
     plain = list(_asked(talks, vectors, english.terms))
 
@@ -99,14 +99,14 @@ def _asked(
             words = sorted(terms(question["question"]))
             found = [(i, j, n) for j, word in enumerate(words) for i, d in enumerate(documents) if (n := d[word])]
             row, term, tf = np.array(found, np.int64).reshape(-1, 3).T
-            weights = lexical.idf(len(documents), [df[word] for word in words])
-            bm25 = lexical.bm25(weights, Postings(row, term, tf.astype(float)), length, float(length.mean()))
+            weights = bm25.idf(len(documents), [df[word] for word in words])
+            bm25 = bm25.scores(weights, Postings(row, term, tf.astype(float)), length, float(length.mean()))
             cosine = np.clip(memories @ questions[number], 0, 1).astype(float)
             yield Asked(talk, number, bm25, cosine, session, position)
 
 
 def _unstemmed(analyzer: Analyzer) -> Terms:
-    words = analysis.newest("mul")
+    words = analyzer.latest_analyzer("mul")
     return lambda text: Counter({w: n for w, n in words.terms(text).items() if w not in analyzer.stop_words})
 
 
@@ -114,10 +114,12 @@ def _unscaled(one: Asked) -> Floats:
     """Contiguity whose kernel is not scaled at a session's edge."""
     lent = np.zeros_like(one.relevance)
     for i in range(len(lent)):
-        near = (one.session == one.session[i]) & (abs(one.position - one.position[i]) <= REACH)
+        near = (one.session == one.session[i]) & (abs(one.position - one.position[i]) <= KERNEL_WIDTH)
         near[i] = False
         away = one.position[near] - one.position[i]
-        lent[i] = (np.where(away < 0, BEFORE, AFTER) * np.exp2(1.0 - abs(away)) * one.relevance[near]).sum()
+        lent[i] = (
+            np.where(away < 0, FORWARD_WEIGHT, BACKWARD_WEIGHT) * np.exp2(1.0 - abs(away)) * one.relevance[near]
+        ).sum()
     return lent
 
 

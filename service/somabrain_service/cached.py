@@ -24,14 +24,14 @@ from numpy.typing import NDArray
 
 from common.ttl_cache import TTLCache
 from common.utils.cache import Cache, CacheEntry
+from somabrain_service.commands.context import AppContext
 from somabrain_service.commands.query_vectors import QueryVectors
-from somabrain_service.commands.rankings import Found, Question, Rankings
-from somabrain_service.commands.services import Services
+from somabrain_service.commands.ranker import Ranker, RankingRequest, RankingResult
 from somabrain_service.domain.canonical import canonical_bytes
 from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.recall import ScoreBreakdown
-from somabrain_service.domain.scoring import Ranked, Ranking, steady_until
+from somabrain_service.domain.score import Ranking, ScoredMemory, score_valid_until
 from somabrain_service.encoders.protocols import Encoder
 from somabrain_service.store.protocols import Snapshot
 
@@ -44,13 +44,13 @@ TRUNCATED_S = 1.0
 """How long an order is kept that not all vectors took part in: who has the namespace in memory knows the whole one."""
 
 
-def cached(services: Services, cache: Cache | None) -> Services:
+def cached(services: AppContext, cache: Cache | None) -> AppContext:
     """Return the services with what Redis keeps; None: there is none."""
     if cache is None:
         return services
     return replace(
         services,
-        rankings=CachedRankings(services.rankings, cache),
+        ranker=CachedRankings(services.ranker, cache),
         query_vectors=CachedQueryVectors(services.query_vectors, cache),
     )
 
@@ -58,13 +58,13 @@ def cached(services: Services, cache: Cache | None) -> Services:
 class CachedRankings:
     """Orders, from Redis where it has them."""
 
-    def __init__(self, rankings: Rankings, cache: Cache) -> None:
+    def __init__(self, rankings: Ranker, cache: Cache) -> None:
         self._rankings = rankings
         self._cache = cache
 
-    async def rank(self, reading: Snapshot, tenant: TenantId, question: Question) -> Found:
+    async def rank(self, reading: Snapshot, tenant: TenantId, question: RankingRequest) -> RankingResult:
         """See `Rankings.rank`."""
-        if question.anew:
+        if question.bypass_cache:
             return await self._rankings.rank(reading, tenant, question)
         namespace = reading.namespace
         now_s = question.now.timestamp()
@@ -74,14 +74,14 @@ class CachedRankings:
             expires = await reading.next_expiry()
             until_s = min(
                 math.inf if expires is None else expires.timestamp(),
-                steady_until(now_s, namespace.settings.recency_half_life),
+                score_valid_until(now_s, namespace.settings.recency_half_life),
                 now_s + TRUNCATED_S if found.ranking.truncated else math.inf,
             )
             return CacheEntry((found.ranking, found.reencoding), until_s)
 
         key = ranking_key(tenant, namespace, question)
         (ranking, reencoding), known = await self._cache.get_or_compute("recall", key, _ORDERS, now_s, make)
-        return Found(namespace, ranking, reencoding, known)
+        return RankingResult(namespace, ranking, reencoding, known)
 
 
 class CachedQueryVectors:
@@ -92,21 +92,21 @@ class CachedQueryVectors:
         self._cache = cache
         self._near: TTLCache[str, NDArray[np.float32]] = TTLCache(NEAR_VECTORS, time.monotonic)
 
-    async def of(self, tenant: TenantId, encoder: Encoder, query: str) -> NDArray[np.float32]:
+    async def get(self, tenant: TenantId, encoder: Encoder, query: str) -> NDArray[np.float32]:
         """See `QueryVectors.of`."""
         key = f"somabrain:query:{_digest(tenant, [encoder.encoder_id, query])}"
         if (near := self._near.get(key)) is not None:
             return near
 
         async def make() -> CacheEntry[NDArray[np.float32]]:
-            return CacheEntry(await self._vectors.of(tenant, encoder, query), math.inf)
+            return CacheEntry(await self._vectors.get(tenant, encoder, query), math.inf)
 
         vector, _ = await self._cache.get_or_compute("query", key, _Vectors(encoder.dimensions), time.time(), make)
         self._near.put(key, vector, time.monotonic() + NEAR_S)
         return vector
 
 
-def ranking_key(tenant: TenantId, namespace: Namespace, question: Question) -> str:
+def ranking_key(tenant: TenantId, namespace: Namespace, question: RankingRequest) -> str:
     """Return the key of an order: two that are equal have the same order."""
     vector = question.vector
     parts = [
@@ -140,7 +140,7 @@ class _Orders:
 
     def encode(self, value: _Order) -> bytes:
         ranking, reencoding = value
-        places = ranking.places
+        places = ranking.hits
         ids = np.array([place.id for place in places], "<i8")
         numbers = np.array([(place.score, *_parts(place.breakdown)) for place in places], "<f8")
         head = _HEAD.pack(ranking.best_lexical, ranking.truncated, reencoding, len(places))
@@ -155,7 +155,7 @@ class _Orders:
         ids = np.frombuffer(kept, "<i8", count, _HEAD.size).tolist()
         numbers = np.frombuffer(kept, "<f8", count * _NUMBERS, _HEAD.size + count * 8).reshape(count, _NUMBERS).tolist()
         places = tuple(
-            Ranked(id_, score, ScoreBreakdown(*parts)) for id_, (score, *parts) in zip(ids, numbers, strict=True)
+            ScoredMemory(id_, score, ScoreBreakdown(*parts)) for id_, (score, *parts) in zip(ids, numbers, strict=True)
         )
         return Ranking(places, best_lexical, truncated), reencoding
 

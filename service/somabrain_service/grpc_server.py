@@ -17,7 +17,7 @@ from common.utils.cache import open_cache
 from common.utils.trace import tracing
 from somabrain_service.cached import cached
 from somabrain_service.certificates import Certificates
-from somabrain_service.commands.services import Services
+from somabrain_service.commands.context import AppContext
 from somabrain_service.encoders.open import open_encoders
 from somabrain_service.flags.open import open_flags
 from somabrain_service.http.probes import http_server, make_app
@@ -80,7 +80,7 @@ async def serve(settings: Settings) -> None:
         app = make_app(readiness, metrics, see_store, others)
         http_port = await stack.enter_async_context(http_server(settings.http, app))
         encoders = await stack.enter_async_context(open_encoders(settings.encoder))
-        own = Services(
+        own = AppContext(
             store=store,
             encoders=metered(encoders, metrics),
             default_encoder=settings.encoder.kind,
@@ -117,7 +117,7 @@ async def serve(settings: Settings) -> None:
             for task in watching:
                 task.cancel()
             # Not before the notice is over, or they would come back here.
-            services.watchers.close()
+            services.watch_hub.close()
     _log.info("stopped")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from common.config.settings import QuotaSettings
 from common.errors import FailedPrecondition, ResourceExhausted
 from somabrain_service.domain.names import TenantId
-from somabrain_service.domain.quota import Bucket
+from somabrain_service.domain.quota import TokenBucket
 from somabrain_service.flags.registry import FlagSource
 from somabrain_service.metrics import Metrics
 
@@ -32,7 +32,7 @@ class Quotas:
         self._burst_s = quota.burst_s
         self._metrics = metrics
         self._clock_s = clock_s
-        self._buckets: OrderedDict[tuple[TenantId, str], Bucket] = OrderedDict()
+        self._buckets: OrderedDict[tuple[TenantId, str], TokenBucket] = OrderedDict()
 
     def spend(self, tenant: TenantId, writes: int) -> None:
         """Count a call that would write so many times.
@@ -53,7 +53,7 @@ class Quotas:
             return
         rate, now_s = limit / self._replicas, self._clock_s()
         capacity = rate * self._burst_s
-        bucket = self._buckets.setdefault((tenant, quota), Bucket(max(1.0, capacity), now_s))
+        bucket = self._buckets.setdefault((tenant, quota), TokenBucket(max(1.0, capacity), now_s))
         self._buckets.move_to_end((tenant, quota))
         if len(self._buckets) > MAX_KEPT:
             self._buckets.popitem(last=False)

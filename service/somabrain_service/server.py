@@ -17,7 +17,7 @@ from somabrain.memory.v1 import (
     namespace_service_pb2,
     namespace_service_pb2_grpc,
 )
-from somabrain_service.commands.services import Services
+from somabrain_service.commands.context import AppContext
 from somabrain_service.interceptors.chain import Chain
 from somabrain_service.interceptors.errors import to_item_status
 from somabrain_service.interceptors.validation import check_fields
@@ -67,7 +67,7 @@ class Health:
             await self.servicer.set(name, status)
 
 
-def make_server(settings: GrpcSettings, services: Services, chain: Chain, health_of: Health) -> grpc.aio.Server:
+def make_server(settings: GrpcSettings, services: AppContext, chain: Chain, health_of: Health) -> grpc.aio.Server:
     """Return the server with everything registered, bound to nothing yet."""
     server = grpc.aio.server(interceptors=[chain], options=options(settings))
     memory = MemoryServicer(services, check_fields, to_item_status)

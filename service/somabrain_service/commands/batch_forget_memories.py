@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.errors import InvalidArgument, SomaBrainError
+from somabrain_service.commands.context import AppContext
 from somabrain_service.commands.forget_memory import forget_memory
-from somabrain_service.commands.items import FAULTS
-from somabrain_service.commands.services import Services
+from somabrain_service.commands.item_errors import PER_ITEM_ERRORS
+from somabrain_service.domain.cursors import consistency_token
 from somabrain_service.domain.names import MemoryName, NamespaceName, TenantId
-from somabrain_service.domain.tokens import consistency_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class ForgetItem:
 
 
 @dataclass(frozen=True, slots=True)
-class BatchForgotten:
+class BatchForgetResult:
     """What became of each item, in their order (None: it is forgotten), and the token of a read that must see it."""
 
     results: tuple[SomaBrainError | None, ...]
@@ -32,8 +32,8 @@ class BatchForgotten:
 
 
 async def batch_forget_memories(
-    services: Services, tenant: TenantId, parent: NamespaceName, items: Sequence[ForgetItem | SomaBrainError]
-) -> BatchForgotten:
+    context: AppContext, tenant: TenantId, parent: NamespaceName, items: Sequence[ForgetItem | SomaBrainError]
+) -> BatchForgetResult:
     """Forget each, in a transaction of its own; an item that cannot be has its error, as `forget_memory` raises it.
 
     Items that are errors already keep their place.
@@ -51,17 +51,17 @@ async def batch_forget_memories(
             if item.name.namespace != parent:
                 raise InvalidArgument("name", f"is not in {parent}; send one batch for each namespace")
             await forget_memory(
-                services,
+                context,
                 tenant,
                 item.name,
                 etag=item.etag,
                 request_id=item.request_id,
                 allow_missing=item.allow_missing,
             )
-        except FAULTS as exc:
+        except PER_ITEM_ERRORS as exc:
             results.append(exc)
         else:
             results.append(None)
-    async with services.store.snapshot(tenant, parent, services.clock()) as reading:
-        seen = reading.namespace
-    return BatchForgotten(tuple(results), consistency_token(parent, seen.moment))
+    async with context.store.snapshot(tenant, parent, context.clock()) as snapshot:
+        namespace = snapshot.namespace
+    return BatchForgetResult(tuple(results), consistency_token(parent, namespace.read_version))

@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from common.errors import FailedPrecondition, SomaBrainError
-from somabrain_service.commands.items import FAULTS
-from somabrain_service.commands.new_memories import encode, new_memory
-from somabrain_service.commands.services import Services
-from somabrain_service.commands.vectors import own_vector
+from somabrain_service.commands.caller_vectors import validate_caller_vector
+from somabrain_service.commands.context import AppContext
+from somabrain_service.commands.item_errors import PER_ITEM_ERRORS
+from somabrain_service.commands.prepare_memory import encode, new_memory
 from somabrain_service.domain import limits
+from somabrain_service.domain.cursors import consistency_token
 from somabrain_service.domain.idempotency import RequestKey, request_key
 from somabrain_service.domain.memory import Memory, MemoryDraft, Vector
 from somabrain_service.domain.names import NamespaceName, TenantId
-from somabrain_service.domain.tokens import consistency_token
 from somabrain_service.encoders.protocols import EncoderUnavailable
 from somabrain_service.store.records import NewMemory
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class RememberItem:
     """One memory of a batch, as in `remember_memory`."""
 
     draft: MemoryDraft
@@ -31,7 +31,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class BatchRemembered:
+class BatchRememberResult:
     """What became of each item, in their order, and the token of a read that must see it."""
 
     results: tuple[Memory | SomaBrainError, ...]
@@ -39,8 +39,8 @@ class BatchRemembered:
 
 
 async def batch_remember_memories(
-    services: Services, tenant: TenantId, parent: NamespaceName, items: Sequence[Item | SomaBrainError]
-) -> BatchRemembered:
+    context: AppContext, tenant: TenantId, parent: NamespaceName, items: Sequence[RememberItem | SomaBrainError]
+) -> BatchRememberResult:
     """Keep what can be kept, in one transaction; an item that cannot has its error, as `remember_memory` raises it.
 
     Items that are errors already keep their place. Their times of creation are a microsecond apart, in their order.
@@ -50,41 +50,44 @@ async def batch_remember_memories(
         Aborted: the namespace's settings were changed meanwhile.
         StoreUnavailable: PostgreSQL is gone.
     """
-    namespace = await services.store.namespace(tenant, parent)
+    namespace = await context.store.namespace(tenant, parent)
     encoder_id = namespace.settings.encoder
-    now = services.clock()
+    now = context.clock()
     results: dict[int, Memory | SomaBrainError] = {}
-    fit: dict[int, tuple[NewMemory, RequestKey | None]] = {}
+    accepted: dict[int, tuple[NewMemory, RequestKey | None]] = {}
     for index, item in enumerate(items):
         if isinstance(item, SomaBrainError):
             results[index] = item
             continue
         try:
             request = request_key(tenant, item.request_id, "Remember", parent, item.draft, item.vector)
-            own = None if item.vector is None else own_vector(services, encoder_id, item.vector)
-            fit[index] = new_memory(namespace, item.draft, now + timedelta(microseconds=index), own), request
-        except (*FAULTS, EncoderUnavailable) as exc:
+            caller_vector = None if item.vector is None else validate_caller_vector(context, encoder_id, item.vector)
+            accepted[index] = (
+                new_memory(namespace, item.draft, now + timedelta(microseconds=index), caller_vector),
+                request,
+            )
+        except (*PER_ITEM_ERRORS, EncoderUnavailable) as exc:
             results[index] = exc
         await asyncio.sleep(0)  # three megabytes of text take a while, and others are served meanwhile
-    bare = [index for index, (new, _) in fit.items() if new.vector is None]
-    made = await encode(services, encoder_id, [fit[index][0].draft.text for index in bare])
-    for index, vector in zip(bare, made, strict=True):
-        new, request = fit[index]
-        fit[index] = new.with_vector(vector), request
-    written = await services.store.insert_memories(tenant, namespace, list(fit.values()))
-    results |= zip(fit, written.results, strict=True)
+    to_encode = [index for index, (new, _) in accepted.items() if new.vector is None]
+    vectors = await encode(context, encoder_id, [accepted[index][0].draft.text for index in to_encode])
+    for index, vector in zip(to_encode, vectors, strict=True):
+        new, request = accepted[index]
+        accepted[index] = new.with_vector(vector), request
+    written = await context.store.insert_memories(tenant, namespace, list(accepted.values()))
+    results |= zip(accepted, written.results, strict=True)
     ordered = [results[index] for index in range(len(items))]
-    return BatchRemembered(tuple(_bounded(ordered)), consistency_token(parent, written.as_of))
+    return BatchRememberResult(tuple(_limit_size(ordered)), consistency_token(parent, written.as_of))
 
 
-def _bounded(results: Sequence[Memory | SomaBrainError]) -> Sequence[Memory | SomaBrainError]:
+def _limit_size(results: Sequence[Memory | SomaBrainError]) -> Sequence[Memory | SomaBrainError]:
     """The results, as far as an answer holds them: what was kept earlier may have grown since by updates."""
     size_bytes = 0
     bounded: list[Memory | SomaBrainError] = []
     for result in results:
         size = result.size_bytes if isinstance(result, Memory) and result.revision > 1 else 0
         size_bytes += size
-        if isinstance(result, Memory) and size and size_bytes > limits.ANSWER_BYTES:
+        if isinstance(result, Memory) and size and size_bytes > limits.RESPONSE_BYTES:
             bounded.append(
                 FailedPrecondition(f"{result.name} was kept before and has grown past this answer; read it by name.")
             )

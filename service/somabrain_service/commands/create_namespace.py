@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from common.errors import InvalidArgument
-from somabrain_service.commands.services import Services
-from somabrain_service.domain import analysis
+from somabrain_service.commands.context import AppContext
+from somabrain_service.domain import analyzer
 from somabrain_service.domain.idempotency import request_key
 from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.namespace import (
@@ -19,7 +19,7 @@ from somabrain_service.domain.namespace import (
 
 
 async def create_namespace(
-    services: Services, tenant: TenantId, draft: NamespaceDraft, *, request_id: str = ""
+    context: AppContext, tenant: TenantId, draft: NamespaceDraft, *, request_id: str = ""
 ) -> Namespace:
     """Make a namespace with every setting filled in.
 
@@ -29,26 +29,26 @@ async def create_namespace(
         StoreUnavailable: PostgreSQL is gone.
     """
     request = request_key(tenant, request_id, "CreateNamespace", draft)
-    settings = chosen(services, draft.settings)
-    whole = dataclasses.replace(draft, settings=settings)
-    analyzer = analysis.newest(settings.language).name
-    return await services.store.create_namespace(tenant, whole, analyzer, services.clock(), request)
+    settings = with_defaults(context, draft.settings)
+    resolved = dataclasses.replace(draft, settings=settings)
+    analyzer_name = analyzer.latest_analyzer(settings.language).name
+    return await context.store.create_namespace(tenant, resolved, analyzer_name, context.clock(), request)
 
 
-def chosen(services: Services, asked: NamespaceSettings) -> NamespaceSettings:
+def with_defaults(context: AppContext, requested: NamespaceSettings) -> NamespaceSettings:
     """The settings with the defaults of those that have one.
 
     Raises:
         InvalidArgument: a setting is none that this server has.
     """
-    encoder = asked.encoder or services.default_encoder
-    if encoder not in services.encoder_ids:
+    encoder = requested.encoder or context.default_encoder
+    if encoder not in context.encoder_ids:
         raise InvalidArgument(
-            "namespace.settings.encoder", f"must be one of {', '.join(services.encoder_ids)}, or empty"
+            "namespace.settings.encoder", f"must be one of {', '.join(context.encoder_ids)}, or empty"
         )
     return dataclasses.replace(
-        asked,
-        language=asked.language or DEFAULT_LANGUAGE,
+        requested,
+        language=requested.language or DEFAULT_LANGUAGE,
         encoder=encoder,
-        feed_retention=asked.feed_retention or DEFAULT_FEED_RETENTION,
+        feed_retention=requested.feed_retention or DEFAULT_FEED_RETENTION,
     )

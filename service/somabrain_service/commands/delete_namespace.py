@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from common.errors import NotFound
-from somabrain_service.commands.services import Services
+from somabrain_service.commands.context import AppContext
 from somabrain_service.domain.idempotency import request_key
 from somabrain_service.domain.names import NamespaceName, TenantId
 
 
 async def delete_namespace(
-    services: Services,
+    context: AppContext,
     tenant: TenantId,
     name: NamespaceName,
     *,
@@ -26,6 +26,6 @@ async def delete_namespace(
         StoreUnavailable: PostgreSQL is gone.
     """
     request = request_key(tenant, request_id, "DeleteNamespace", name, etag)
-    deleted = await services.store.delete_namespace(tenant, name, etag, services.clock(), request)
+    deleted = await context.store.delete_namespace(tenant, name, etag, context.clock(), request)
     if not deleted and not allow_missing:
         raise NotFound("Namespace", str(name), "Set allow_missing when that is as well.")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from somabrain_service.commands.services import Services
+from somabrain_service.commands.context import AppContext
 from somabrain_service.domain import limits
+from somabrain_service.domain.cursors import consistency_token
 from somabrain_service.domain.idempotency import request_key
 from somabrain_service.domain.names import NamespaceName, TenantId
-from somabrain_service.domain.tokens import consistency_token
 
 
 @dataclass(frozen=True, slots=True)
-class SubjectErased:
+class EraseSubjectResult:
     """How many memories were forgotten, and the token of a read that must no longer see them."""
 
     count: int
@@ -20,8 +20,8 @@ class SubjectErased:
 
 
 async def erase_subject(
-    services: Services, tenant: TenantId, parent: NamespaceName, subject: str, *, request_id: str = ""
-) -> SubjectErased:
+    context: AppContext, tenant: TenantId, parent: NamespaceName, subject: str, *, request_id: str = ""
+) -> EraseSubjectResult:
     """Forget every memory about a subject with its revisions, vectors and terms: all of them or, on failure, none.
 
     Raises:
@@ -32,5 +32,5 @@ async def erase_subject(
     """
     limits.check_text("subject", subject, limits.SUBJECT_BYTES, required=True)
     request = request_key(tenant, request_id, "EraseSubject", parent, subject)
-    erased = await services.store.erase_subject(tenant, parent, subject, services.clock(), request)
-    return SubjectErased(erased.count, consistency_token(parent, erased.as_of))
+    erased = await context.store.erase_subject(tenant, parent, subject, context.clock(), request)
+    return EraseSubjectResult(erased.count, consistency_token(parent, erased.as_of))

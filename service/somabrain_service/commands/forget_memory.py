@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from common.errors import NotFound
-from somabrain_service.commands.services import Services
+from somabrain_service.commands.context import AppContext
+from somabrain_service.domain.cursors import consistency_token
 from somabrain_service.domain.idempotency import request_key
 from somabrain_service.domain.names import MemoryName, TenantId
-from somabrain_service.domain.tokens import consistency_token
 
 
 async def forget_memory(
-    services: Services,
+    context: AppContext,
     tenant: TenantId,
     name: MemoryName,
     *,
@@ -30,11 +30,11 @@ async def forget_memory(
         StoreUnavailable: PostgreSQL is gone.
     """
     request = request_key(tenant, request_id, "ForgetMemory", name, etag)
-    now = services.clock()
-    moment = await services.store.delete_memory(tenant, name, etag, now, request)
-    if moment is None:
+    now = context.clock()
+    as_of = await context.store.delete_memory(tenant, name, etag, now, request)
+    if as_of is None:
         if not allow_missing:
             raise NotFound("Memory", str(name), "With allow_missing that is no error.")
-        async with services.store.snapshot(tenant, name.namespace, now) as reading:
-            moment = reading.namespace.moment
-    return consistency_token(name.namespace, moment)
+        async with context.store.snapshot(tenant, name.namespace, now) as snapshot:
+            as_of = snapshot.namespace.read_version
+    return consistency_token(name.namespace, as_of)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from somabrain_service.commands.services import Services
+from somabrain_service.commands.context import AppContext
 from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceStatistics
 
 
 async def get_namespace(
-    services: Services, tenant: TenantId, name: NamespaceName
+    context: AppContext, tenant: TenantId, name: NamespaceName
 ) -> tuple[Namespace, NamespaceStatistics]:
     """Return the namespace as it is now, and its statistics, exact.
 
@@ -18,5 +18,5 @@ async def get_namespace(
         NotFound: no such namespace.
         StoreUnavailable: PostgreSQL is gone.
     """
-    namespace, statistics = await services.store.measure_namespace(tenant, name, services.clock())
-    return namespace, replace(statistics, allowed=services.flags.of(tenant).stock)
+    namespace, statistics = await context.store.measure_namespace(tenant, name, context.clock())
+    return namespace, replace(statistics, tenant_limit=context.flags.of(tenant).stock)

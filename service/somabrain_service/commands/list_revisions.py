@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from common.errors import NotFound
-from somabrain_service.commands.services import Services
+from somabrain_service.commands.context import AppContext
 from somabrain_service.domain import limits
+from somabrain_service.domain.cursors import page_token, parse_page_token
 from somabrain_service.domain.names import TenantId
-from somabrain_service.domain.pages import MemoryPage, RevisionQuery
-from somabrain_service.domain.tokens import page_token, read_page_token
+from somabrain_service.domain.pagination import MemoryPage, RevisionQuery
 
 
-async def list_revisions(services: Services, tenant: TenantId, query: RevisionQuery) -> MemoryPage:
+async def list_revisions(context: AppContext, tenant: TenantId, query: RevisionQuery) -> MemoryPage:
     """Return a page, newest first, which ends at its size or at 3 MiB.
 
     Raises:
@@ -18,11 +18,11 @@ async def list_revisions(services: Services, tenant: TenantId, query: RevisionQu
         NotFound: no such memory, or it has expired.
         StoreUnavailable: PostgreSQL is gone.
     """
-    after = read_page_token(tenant, query)
-    async with services.store.snapshot(tenant, query.parent.namespace, services.clock()) as reading:
-        if await reading.memory(query.parent.memory) is None:
+    after = parse_page_token(tenant, query)
+    async with context.store.snapshot(tenant, query.parent.namespace, context.clock()) as snapshot:
+        if await snapshot.memory(query.parent.memory) is None:
             raise NotFound("Memory", str(query.parent))
         before = None if after is None else after[1]
-        found, more = await reading.revisions(query.parent.memory, before, query.page_size, limits.ANSWER_BYTES)
-    token = page_token(tenant, query, "", found[-1].revision) if more else ""
-    return MemoryPage(tuple(found), token)
+        revisions, more = await snapshot.revisions(query.parent.memory, before, query.page_size, limits.RESPONSE_BYTES)
+    token = page_token(tenant, query, "", revisions[-1].revision) if more else ""
+    return MemoryPage(tuple(revisions), token)

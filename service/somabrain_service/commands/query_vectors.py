@@ -14,7 +14,7 @@ from somabrain_service.encoders.protocols import Encoder
 class QueryVectors(Protocol):
     """Whoever can tell it: see `somabrain_service.cached`."""
 
-    async def of(self, tenant: TenantId, encoder: Encoder, query: str) -> NDArray[np.float32]:
+    async def get(self, tenant: TenantId, encoder: Encoder, query: str) -> NDArray[np.float32]:
         """The vector of a query.
 
         Raises:
@@ -23,10 +23,10 @@ class QueryVectors(Protocol):
         ...
 
 
-class FreshQueryVectors:
+class UncachedQueryVectors:
     """Makes each one."""
 
-    async def of(self, tenant: TenantId, encoder: Encoder, query: str) -> NDArray[np.float32]:
+    async def get(self, tenant: TenantId, encoder: Encoder, query: str) -> NDArray[np.float32]:
         """See `QueryVectors.of`."""
         vector: NDArray[np.float32] = (await encoder.encode([query]))[0]
         return vector

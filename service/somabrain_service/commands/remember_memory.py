@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from somabrain_service.commands.new_memories import encode, new_memory
-from somabrain_service.commands.services import Services
-from somabrain_service.commands.vectors import own_vector
+from somabrain_service.commands.caller_vectors import validate_caller_vector
+from somabrain_service.commands.context import AppContext
+from somabrain_service.commands.prepare_memory import encode, new_memory
+from somabrain_service.domain.cursors import consistency_token
 from somabrain_service.domain.idempotency import request_key
 from somabrain_service.domain.memory import Memory, MemoryDraft, Vector
 from somabrain_service.domain.names import NamespaceName, TenantId
-from somabrain_service.domain.tokens import consistency_token
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class RememberResult:
     """The memory as it is kept, and the token of a read that must see it."""
 
     memory: Memory
@@ -22,14 +22,14 @@ class Remembered:
 
 
 async def remember_memory(
-    services: Services,
+    context: AppContext,
     tenant: TenantId,
     parent: NamespaceName,
     draft: MemoryDraft,
     *,
     vector: Vector | None = None,
     request_id: str = "",
-) -> Remembered:
+) -> RememberResult:
     """Keep a memory: when this returns it is durable and the next Recall finds it.
 
     `vector` is the caller's own; None: the namespace's encoder makes one, and where it fails the memory is kept without
@@ -42,13 +42,13 @@ async def remember_memory(
         StoreUnavailable: PostgreSQL is gone.
     """
     request = request_key(tenant, request_id, "Remember", parent, draft, vector)
-    namespace = await services.store.namespace(tenant, parent)
+    namespace = await context.store.namespace(tenant, parent)
     encoder_id = namespace.settings.encoder
-    now = services.clock()
-    own = None if vector is None else own_vector(services, encoder_id, vector)
-    new = new_memory(namespace, draft, now, own)
-    if own is None:
-        (made,) = await encode(services, encoder_id, [draft.text])
-        new = new.with_vector(made)
-    written = await services.store.insert_memory(tenant, namespace, new, request)
-    return Remembered(written.memory, consistency_token(parent, written.as_of))
+    now = context.clock()
+    caller_vector = None if vector is None else validate_caller_vector(context, encoder_id, vector)
+    new = new_memory(namespace, draft, now, caller_vector)
+    if caller_vector is None:
+        (encoded,) = await encode(context, encoder_id, [draft.text])
+        new = new.with_vector(encoded)
+    written = await context.store.insert_memory(tenant, namespace, new, request)
+    return RememberResult(written.memory, consistency_token(parent, written.as_of))

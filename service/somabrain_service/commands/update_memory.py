@@ -5,24 +5,24 @@ from __future__ import annotations
 from datetime import datetime
 
 from common.errors import Aborted, InvalidArgument, NotFound
-from somabrain_service.commands.new_memories import encode, expiry
-from somabrain_service.commands.remember_memory import Remembered
-from somabrain_service.commands.services import Services
-from somabrain_service.commands.vectors import own_vector
-from somabrain_service.domain import analysis
+from somabrain_service.commands.caller_vectors import validate_caller_vector
+from somabrain_service.commands.context import AppContext
+from somabrain_service.commands.prepare_memory import encode, expiry
+from somabrain_service.commands.remember_memory import RememberResult
+from somabrain_service.domain import analyzer
+from somabrain_service.domain.cursors import consistency_token
 from somabrain_service.domain.idempotency import request_key
 from somabrain_service.domain.memory import NEUTRAL_SALIENCE, Memory, Vector
 from somabrain_service.domain.names import MemoryName, TenantId
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.patch import MemoryPatch
-from somabrain_service.domain.tokens import consistency_token
 from somabrain_service.store.records import MemoryUpdate, NewText
 
 ATTEMPTS = 8
 
 
 async def update_memory(
-    services: Services,
+    context: AppContext,
     tenant: TenantId,
     name: MemoryName,
     patch: MemoryPatch,
@@ -30,7 +30,7 @@ async def update_memory(
     etag: str = "",
     vector: Vector | None = None,
     request_id: str = "",
-) -> Remembered:
+) -> RememberResult:
     """Change the fields of the patch. A changed text is analysed and encoded anew; `vector` is the caller's own for it.
 
     Raises:
@@ -44,35 +44,35 @@ async def update_memory(
     if vector is not None and "text" not in patch.paths:
         raise InvalidArgument("vector", "comes with a changed text only; name text in update_mask or leave it unset")
     for _ in range(ATTEMPTS):
-        now = services.clock()
-        if written := await services.store.find_replay(tenant, name.namespace, request, now):
+        now = context.clock()
+        if written := await context.store.find_replay(tenant, name.namespace, request, now):
             break
-        async with services.store.snapshot(tenant, name.namespace, now) as reading:
-            namespace = reading.namespace
-            memory = await reading.memory(name.memory)
+        async with context.store.snapshot(tenant, name.namespace, now) as snapshot:
+            namespace = snapshot.namespace
+            memory = await snapshot.memory(name.memory)
         if memory is None:
             raise NotFound("Memory", str(name))
         if etag and etag != memory.etag:
             raise Aborted("etag: is not the current one; read the memory again and decide anew.")
-        update = await _update(services, namespace, memory, patch, vector, now)
-        if written := await services.store.update_memory(tenant, namespace, update, request):
+        update = await _build_update(context, namespace, memory, patch, vector, now)
+        if written := await context.store.update_memory(tenant, namespace, update, request):
             break
     else:
         raise Aborted("Others changed the memory again and again meanwhile; try again.")
-    return Remembered(written.memory, consistency_token(name.namespace, written.as_of))
+    return RememberResult(written.memory, consistency_token(name.namespace, written.as_of))
 
 
-async def _update(
-    services: Services, namespace: Namespace, memory: Memory, patch: MemoryPatch, vector: Vector | None, now: datetime
+async def _build_update(
+    context: AppContext, namespace: Namespace, memory: Memory, patch: MemoryPatch, vector: Vector | None, now: datetime
 ) -> MemoryUpdate:
     draft = patch.apply(memory)
     new_text = None
     if draft.text != memory.text or vector is not None:
         encoder_id = namespace.settings.encoder
-        own = None if vector is None else own_vector(services, encoder_id, vector)
-        terms = analysis.named(namespace.analyzer).terms(draft.text)
-        made = await encode(services, encoder_id, [] if vector else [draft.text])
-        new_text = NewText(terms, own if vector else made[0], encoder_id)
+        caller_vector = None if vector is None else validate_caller_vector(context, encoder_id, vector)
+        terms = analyzer.get_analyzer(namespace.analyzer).terms(draft.text)
+        vectors = await encode(context, encoder_id, [] if vector else [draft.text])
+        new_text = NewText(terms, caller_vector if vector else vectors[0], encoder_id)
     return MemoryUpdate(
         before=memory,
         draft=draft,

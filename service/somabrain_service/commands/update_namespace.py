@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
-from somabrain_service.commands.create_namespace import chosen
-from somabrain_service.commands.services import Services
-from somabrain_service.domain import analysis
+from somabrain_service.commands.context import AppContext
+from somabrain_service.commands.create_namespace import with_defaults
+from somabrain_service.domain import analyzer
 from somabrain_service.domain.idempotency import request_key
 from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceChange
 
 
 async def update_namespace(
-    services: Services, tenant: TenantId, change: NamespaceChange, *, request_id: str = ""
+    context: AppContext, tenant: TenantId, change: NamespaceChange, *, request_id: str = ""
 ) -> Namespace:
     """Change settings; memories are encoded and analysed anew in the background where they have to be.
 
@@ -25,7 +25,7 @@ async def update_namespace(
         StoreUnavailable: PostgreSQL is gone.
     """
     request = request_key(tenant, request_id, "UpdateNamespace", change)
-    settings = chosen(services, change.draft.settings)
-    whole = dataclasses.replace(change, draft=dataclasses.replace(change.draft, settings=settings))
-    analyzer = analysis.newest(settings.language).name
-    return await services.store.update_namespace(tenant, whole, analyzer, services.clock(), request)
+    settings = with_defaults(context, change.draft.settings)
+    resolved = dataclasses.replace(change, draft=dataclasses.replace(change.draft, settings=settings))
+    analyzer_name = analyzer.latest_analyzer(settings.language).name
+    return await context.store.update_namespace(tenant, resolved, analyzer_name, context.clock(), request)

@@ -7,12 +7,12 @@ from collections.abc import AsyncGenerator
 from datetime import datetime
 
 from common.errors import OutOfRange
-from somabrain_service.commands.services import Services
-from somabrain_service.domain.feed import Change, ChangeType, Position, WatchEvent, WatchQuery
+from somabrain_service.commands.context import AppContext
+from somabrain_service.domain.changes import Change, ChangeType, Position, WatchEvent, WatchQuery
+from somabrain_service.domain.cursors import NamespaceVersion, feed_cursor, parse_feed_cursor
 from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, TenantId
 from somabrain_service.domain.namespace import DEFAULT_FEED_RETENTION, Namespace
-from somabrain_service.domain.tokens import Moment, feed_cursor, read_feed_cursor
 from somabrain_service.store.protocols import Snapshot
 
 CHECKPOINT_S = 5.0
@@ -22,7 +22,7 @@ CHANGES_WITH_MEMORIES = 16
 """The same with their memories: 1.4 MB when all are as large as can be."""
 
 
-async def watch_memories(services: Services, tenant: TenantId, query: WatchQuery) -> AsyncGenerator[WatchEvent, None]:
+async def watch_memories(context: AppContext, tenant: TenantId, query: WatchQuery) -> AsyncGenerator[WatchEvent, None]:
     """Yield each change after the cursor once, in commit order, and a checkpoint when there is none for a while.
 
     The consumer sets the pace: nothing is read before what was read is taken.
@@ -37,24 +37,24 @@ async def watch_memories(services: Services, tenant: TenantId, query: WatchQuery
     limit = CHANGES_WITH_MEMORIES if query.include_memory else CHANGES
     epoch, position, checkpoint_at = "", Position(0), 0.0
 
-    async def look() -> Moment:
-        async with services.store.snapshot(tenant, query.parent, services.clock()) as reading:
-            namespace = reading.namespace
-        return namespace.moment
+    async def read_version() -> NamespaceVersion:
+        async with context.store.snapshot(tenant, query.parent, context.clock()) as snapshot:
+            namespace = snapshot.namespace
+        return namespace.read_version
 
-    async with services.watchers.watching(tenant, query.parent) as pulse:
+    async with context.watch_hub.subscribe(tenant, query.parent) as poller:
         while True:
-            services.watchers.check()
-            now = services.clock()
-            async with services.store.snapshot(tenant, query.parent, now) as reading:
-                namespace = reading.namespace
-                moment = namespace.moment
+            context.watch_hub.check()
+            now = context.clock()
+            async with context.store.snapshot(tenant, query.parent, now) as snapshot:
+                namespace = snapshot.namespace
+                current = namespace.read_version
                 if not epoch:
-                    epoch, position = _start(tenant, query, moment)
+                    epoch, position = _start_position(tenant, query, current)
                 elif epoch != namespace.epoch:
                     raise OutOfRange("The namespace was restored or made anew; export it, and watch from there.")
-                changes = retained(namespace, await reading.changes(position, limit), now)
-                memories = await _memories(reading, changes) if query.include_memory else {}
+                changes = require_retained(namespace, await snapshot.changes(position, limit), now)
+                memories = await _memories(snapshot, changes) if query.include_memory else {}
             for change in changes:
                 position = change.position
                 if change.type is ChangeType.REINDEXED:
@@ -65,17 +65,17 @@ async def watch_memories(services: Services, tenant: TenantId, query: WatchQuery
             if len(changes) == limit:
                 continue
             # Everything up to this version has been told.
-            position = Position(moment.version)
+            position = Position(current.version)
             while True:
                 if time.monotonic() >= checkpoint_at:
                     yield WatchEvent(None, None, now, feed_cursor(tenant, query.parent, epoch, position))
                     checkpoint_at = time.monotonic() + CHECKPOINT_S
-                if await pulse.next(look) != moment:
+                if await poller.wait_for_change(read_version) != current:
                     break
-                now = services.clock()
+                now = context.clock()
 
 
-def retained(namespace: Namespace, changes: list[Change] | None, now: datetime) -> list[Change]:
+def require_retained(namespace: Namespace, changes: list[Change] | None, now: datetime) -> list[Change]:
     """The changes that follow a cursor, as a reading has them; past the retention they are not told, swept or not.
 
     Raises:
@@ -90,12 +90,12 @@ def retained(namespace: Namespace, changes: list[Change] | None, now: datetime) 
     return changes
 
 
-def _start(tenant: TenantId, query: WatchQuery, now: Moment) -> tuple[str, Position]:
+def _start_position(tenant: TenantId, query: WatchQuery, current: NamespaceVersion) -> tuple[str, Position]:
     if not query.cursor:
-        return now.epoch, Position(now.version)
-    return now.epoch, read_feed_cursor(tenant, query.parent, query.cursor, now)
+        return current.epoch, Position(current.version)
+    return current.epoch, parse_feed_cursor(tenant, query.parent, query.cursor, current)
 
 
-async def _memories(reading: Snapshot, changes: list[Change]) -> dict[MemoryId, Memory]:
+async def _memories(snapshot: Snapshot, changes: list[Change]) -> dict[MemoryId, Memory]:
     ids = [change.name.memory for change in changes if change.type in {ChangeType.REMEMBERED, ChangeType.UPDATED}]
-    return await reading.get_many(ids) if ids else {}
+    return await snapshot.get_many(ids) if ids else {}

@@ -29,8 +29,8 @@ def _form(kind: type[Any]) -> Form:
     """How values of a type are written; looked for once, because each look takes longer than writing."""
     if dataclasses.is_dataclass(kind):
         return _dataclass_form(kind)
-    for known, form in _FORMS:
-        if issubclass(kind, known):
+    for base, form in _FORMS:
+        if issubclass(kind, base):
             return form
     return str
 
@@ -39,12 +39,12 @@ def _dataclass_form(kind: type[Any]) -> Form:
     fields = tuple((field.name, field.default) for field in dataclasses.fields(kind))
 
     def form(value: object) -> Json:
-        given = {}
+        document = {}
         for name, default in fields:
             v = getattr(value, name)
             if v is not default and (isinstance(v, np.ndarray) or v not in (default, (), {})):
-                given[name] = canonical(v)
-        return given
+                document[name] = canonical(v)
+        return document
 
     return form
 

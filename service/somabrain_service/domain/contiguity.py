@@ -15,21 +15,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from somabrain_service.domain.lexical import Floats
+from somabrain_service.domain.bm25 import Floats
 
-BEFORE = 0.5
-AFTER = 0.3
-REACH = 4
-MOST = 0.8
-WHOLE = (BEFORE + AFTER) * (2 - 2.0 ** (1 - REACH))
+FORWARD_WEIGHT = 0.5
+BACKWARD_WEIGHT = 0.3
+KERNEL_WIDTH = 4
+MAX_SHARE = 0.8
+KERNEL_WEIGHT = (FORWARD_WEIGHT + BACKWARD_WEIGHT) * (2 - 2.0 ** (1 - KERNEL_WIDTH))
 
 
 @dataclass(frozen=True, slots=True)
 class _Pairs:
     """Pairs of neighbours, by row: before[i] stands distance[i] places before after[i]."""
 
-    before: NDArray[np.int64]
-    after: NDArray[np.int64]
+    earlier: NDArray[np.int64]
+    later: NDArray[np.int64]
     distance: NDArray[np.int64]
 
 
@@ -41,10 +41,10 @@ def _neighbours(session: NDArray[np.int64], position: NDArray[np.int64]) -> Iter
     """
     order = np.lexsort((position, session))
     s, p = session[order], position[order]
-    for rows in range(1, min(REACH, len(order) - 1) + 1):
+    for rows in range(1, min(KERNEL_WIDTH, len(order) - 1) + 1):
         distance = p[rows:] - p[:-rows]
-        near = (s[rows:] == s[:-rows]) & (s[rows:] >= 0) & (distance <= REACH)
-        yield _Pairs(order[:-rows][near], order[rows:][near], distance[near])
+        within = (s[rows:] == s[:-rows]) & (s[rows:] >= 0) & (distance <= KERNEL_WIDTH)
+        yield _Pairs(order[:-rows][within], order[rows:][within], distance[within])
 
 
 def within_reach(
@@ -53,8 +53,8 @@ def within_reach(
     """Which memories are seeds or within reach of one: bool[n]. Arguments as of `contiguity`."""
     reached = seeds.copy()
     for pairs in _neighbours(session, position):
-        reached[pairs.after] |= seeds[pairs.before]
-        reached[pairs.before] |= seeds[pairs.after]
+        reached[pairs.later] |= seeds[pairs.earlier]
+        reached[pairs.earlier] |= seeds[pairs.later]
     return reached
 
 
@@ -69,13 +69,18 @@ def contiguity(relevance: Floats, session: NDArray[np.int64], position: NDArray[
     Returns:
         float64[n], 0 where there is no neighbour.
     """
-    lent, there, largest = np.zeros_like(relevance), np.zeros_like(relevance), np.zeros_like(relevance)
+    boost, present_weight, largest = np.zeros_like(relevance), np.zeros_like(relevance), np.zeros_like(relevance)
     for pairs in _neighbours(session, position):
         decay = np.exp2(1.0 - pairs.distance)
-        for share, lender, taker in ((BEFORE, pairs.before, pairs.after), (AFTER, pairs.after, pairs.before)):
-            lent[taker] += share * decay * relevance[lender]
-            there[taker] += share * decay
-            largest[taker] = np.maximum(largest[taker], share * decay)
-    some = there > 0
-    scale = np.minimum(WHOLE / np.where(some, there, 1.0), MOST / np.where(some, largest, 1.0))
-    return np.where(some, lent * scale, 0.0)
+        for share, source, target in (
+            (FORWARD_WEIGHT, pairs.earlier, pairs.later),
+            (BACKWARD_WEIGHT, pairs.later, pairs.earlier),
+        ):
+            boost[target] += share * decay * relevance[source]
+            present_weight[target] += share * decay
+            largest[target] = np.maximum(largest[target], share * decay)
+    has_neighbour = present_weight > 0
+    scale = np.minimum(
+        KERNEL_WEIGHT / np.where(has_neighbour, present_weight, 1.0), MAX_SHARE / np.where(has_neighbour, largest, 1.0)
+    )
+    return np.where(has_neighbour, boost * scale, 0.0)

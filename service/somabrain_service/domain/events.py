@@ -11,18 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from somabrain_service.domain.feed import LAST_ORDINAL, Change, ChangeType, Position
+from somabrain_service.domain.changes import LAST_ORDINAL, Change, ChangeType, Position
 from somabrain_service.domain.names import NamespaceName, TenantId
 
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
 DELETED = "io.somabrain.namespace.deleted.v1"
 RESET = "io.somabrain.feed.reset.v1"
-BEGINNING = Position(0)
-_LAST = Position(2**63 - 1)
+FEED_START = Position(0)
+_LAST_POSITION = Position(2**63 - 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class OutboxCursor:
     """Up to which place the events of a namespace have been told, under which name and epoch."""
 
     tenant: TenantId
@@ -33,7 +33,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Backlog:
+class PendingChanges:
     """What of a namespace is still to be told.
 
     `told` None: nothing was yet. `version`: the newest. `changes` follow what was told, as far as they are kept;
@@ -45,7 +45,7 @@ class Backlog:
     name: NamespaceName
     epoch: str
     version: int
-    told: Told | None
+    cursor: OutboxCursor | None
     changes: tuple[Change, ...]
     more: bool
 
@@ -59,48 +59,48 @@ class Event:
     document: dict[str, object]
     traceparent: str = ""
 
-    def encoded(self) -> bytes:
+    def to_json(self) -> bytes:
         """The event in CloudEvents' JSON format."""
         return json.dumps(self.document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class EventBatch:
     """Events of one namespace in their order, and what will have been told with them; `told` None: it is gone."""
 
-    of: Told
+    old_cursor: OutboxCursor
     events: tuple[Event, ...]
-    told: Told | None
+    new_cursor: OutboxCursor | None
 
 
-def tell(source: str, backlog: Backlog, now: datetime) -> Telling:
+def build_events(source: str, pending: PendingChanges, now: datetime) -> EventBatch:
     """The events of a backlog. `source` begins the source of each.
 
     Where changes are missing between what was told and what follows, or the namespace has another history since, an
     event says so first: no consumer takes a part for the whole.
     """
-    at = _At(source, backlog.tenant, backlog.name, backlog.epoch)
-    was = backlog.told or Told(backlog.tenant, backlog.ns, backlog.name, backlog.epoch, BEGINNING)
-    if was.epoch != backlog.epoch:
+    builder = _EventBuilder(source, pending.tenant, pending.name, pending.epoch)
+    cursor = pending.cursor or OutboxCursor(pending.tenant, pending.ns, pending.name, pending.epoch, FEED_START)
+    if cursor.epoch != pending.epoch:
         # What is kept of the feed is partly of the former history: who listens must look for itself.
-        position = Position(backlog.version)
-        return Telling(was, (at.reset(position, now),), _told(backlog, position))
+        position = Position(pending.version)
+        return EventBatch(cursor, (builder.reset_event(position, now),), _cursor_at(pending, position))
     events = []
-    if backlog.changes and not _follows(was.position, backlog.changes[0].position):
-        events.append(at.reset(_before(backlog.changes[0].position), now))
-    events += [at.change(change) for change in backlog.changes if change.type is not ChangeType.REINDEXED]
-    position = backlog.changes[-1].position if backlog.more else Position(backlog.version)
-    return Telling(was, tuple(events), _told(backlog, position))
+    if pending.changes and not _is_next(cursor.position, pending.changes[0].position):
+        events.append(builder.reset_event(_position_before(pending.changes[0].position), now))
+    events += [builder.change_event(change) for change in pending.changes if change.type is not ChangeType.REINDEXED]
+    position = pending.changes[-1].position if pending.more else Position(pending.version)
+    return EventBatch(cursor, tuple(events), _cursor_at(pending, position))
 
 
-def tell_deleted(source: str, was: Told, now: datetime) -> Telling:
+def build_deletion_event(source: str, cursor: OutboxCursor, now: datetime) -> EventBatch:
     """The event of a namespace that is gone with everything in it, also what was not told of it: the last of all."""
-    at = _At(source, was.tenant, was.name, was.epoch)
-    return Telling(was, (at.event(DELETED, _LAST, now, "deleted", {}),), None)
+    builder = _EventBuilder(source, cursor.tenant, cursor.name, cursor.epoch)
+    return EventBatch(cursor, (builder.event(DELETED, _LAST_POSITION, now, "deleted", {}),), None)
 
 
 @dataclass(frozen=True, slots=True)
-class _At:
+class _EventBuilder:
     """What the events of a namespace have in common."""
 
     source: str
@@ -108,7 +108,7 @@ class _At:
     name: NamespaceName
     epoch: str
 
-    def change(self, change: Change) -> Event:
+    def change_event(self, change: Change) -> Event:
         kind = change.type.name
         data = {
             "version": change.position.version,
@@ -122,7 +122,7 @@ class _At:
             subject=str(change.name), traceparent=change.traceparent,
         )  # fmt: skip
 
-    def reset(self, position: Position, now: datetime) -> Event:
+    def reset_event(self, position: Position, now: datetime) -> Event:
         number = f"{position.version}-{position.ordinal}-reset"
         return self.event(RESET, position, now, number, {"version": position.version})
 
@@ -159,17 +159,17 @@ class _At:
         return Event(source, time, document, traceparent)
 
 
-def _told(backlog: Backlog, position: Position) -> Told:
-    return Told(backlog.tenant, backlog.ns, backlog.name, backlog.epoch, position)
+def _cursor_at(pending: PendingChanges, position: Position) -> OutboxCursor:
+    return OutboxCursor(pending.tenant, pending.ns, pending.name, pending.epoch, position)
 
 
-def _follows(position: Position, following: Position) -> bool:
+def _is_next(position: Position, following: Position) -> bool:
     """Whether nothing is between: a place within a version is only ever told when the version goes on after it."""
     if position.ordinal == LAST_ORDINAL:
         return following == Position(position.version + 1, 0)
     return following == Position(position.version, position.ordinal + 1)
 
 
-def _before(position: Position) -> Position:
+def _position_before(position: Position) -> Position:
     """The place just before a change."""
     return Position(position.version, position.ordinal - 1) if position.ordinal else Position(position.version - 1)

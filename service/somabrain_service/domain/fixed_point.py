@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-STEPS = 2048.0
+FIXED_POINT_SCALE = 2048.0
 
 
 def fixed_point(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Vectors of length 1, to the nearest step; float32 of any shape."""
-    return np.asarray(np.rint(vectors * np.float32(STEPS)) / np.float32(STEPS), np.float32)
+    return np.asarray(np.rint(vectors * np.float32(FIXED_POINT_SCALE)) / np.float32(FIXED_POINT_SCALE), np.float32)

@@ -15,7 +15,7 @@ from somabrain_service.domain import limits
 from somabrain_service.domain.canonical import canonical_bytes
 from somabrain_service.domain.names import TenantId
 
-KEPT = timedelta(hours=24)
+IDEMPOTENCY_TTL = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,6 @@ def request_key(tenant: TenantId, request_id: str, *body: object) -> RequestKey 
     )
 
 
-def another_body() -> AlreadyExists:
+def request_id_reused() -> AlreadyExists:
     """The error of an id that came before with something else."""
     return AlreadyExists("request_id: was used for another request; use a new id for each request.")

@@ -21,12 +21,12 @@ PAGE_SIZE = 1000
 DEFAULT_PAGE_SIZE = 100
 FILTER_VALUES = 256
 VECTOR_DIMENSIONS = 4096
-POSITION = 2**62
-SPAN = timedelta(days=365_000)
+SESSION_POSITION = 2**62
+MAX_DURATION = timedelta(days=365_000)
 """Of a namespace's settings: from now on it still ends at a time that can be written."""
 BATCH = 500
 BATCH_BYTES = 3 * 1024 * 1024
-ANSWER_BYTES = 3 * 1024 * 1024
+RESPONSE_BYTES = 3 * 1024 * 1024
 """A page or a hit list ends here, because gRPC refuses messages over 4 MiB before any handler can speak."""
 
 

@@ -90,7 +90,7 @@ class MemoryDraft:
                 raise InvalidArgument(
                     "memory.session_position", "needs a session; set memory.session or leave it unset"
                 )
-            limits.check_range("memory.session_position", self.session_position, 0, limits.POSITION)
+            limits.check_range("memory.session_position", self.session_position, 0, limits.SESSION_POSITION)
         check_labels("memory.labels", self.labels)
         if self.salience is not None:
             limits.check_range("memory.salience", self.salience, 0, 1)

@@ -14,17 +14,17 @@ from common.errors import InvalidArgument
 TenantId = NewType("TenantId", UUID)
 MemoryId = NewType("MemoryId", int)
 
-_TENANTS = UUID("6f1d2f0e-5a6b-5c59-9a44-3f0c6e0b9d11")
+_TENANT_NAMESPACE = UUID("6f1d2f0e-5a6b-5c59-9a44-3f0c6e0b9d11")
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _MEMORY = re.compile(r"[0-7][0-9a-f]{15}")
 _RANDOM_BITS = 11
-_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+_UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @lru_cache(maxsize=4096)
 def tenant_id(issuer: str, tenant: str) -> TenantId:
     """The tenant's id: UUIDv5 (RFC 9562) of issuer and claim, so equal names from two issuers are two tenants."""
-    return TenantId(uuid5(uuid5(_TENANTS, issuer), tenant))
+    return TenantId(uuid5(uuid5(_TENANT_NAMESPACE, issuer), tenant))
 
 
 def memory_id(now: datetime, random: int) -> MemoryId:
@@ -33,7 +33,7 @@ def memory_id(now: datetime, random: int) -> MemoryId:
     So ids are in order of creation. Two writers in the same microsecond meet once in two thousand; the store then
     takes another one.
     """
-    microseconds = (now - _BEGINNING) // timedelta(microseconds=1)
+    microseconds = (now - _UNIX_EPOCH) // timedelta(microseconds=1)
     return MemoryId(microseconds << _RANDOM_BITS | random & (1 << _RANDOM_BITS) - 1)
 
 

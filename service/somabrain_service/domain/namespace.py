@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 from common.errors import InvalidArgument
 from somabrain_service.domain import limits
+from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.names import NamespaceName
-from somabrain_service.domain.quota import Stock
-from somabrain_service.domain.tokens import Moment
+from somabrain_service.domain.quota import StorageUsage
 
 DEFAULT_LANGUAGE = "en"
 DEFAULT_FEED_RETENTION = timedelta(days=7)
@@ -37,11 +37,11 @@ class NamespaceSettings:
             InvalidArgument: naming the field.
         """
         for name in ("recency_half_life", "default_ttl", "feed_retention"):
-            span: timedelta | None = getattr(self, name)
-            if span is not None and not timedelta(0) < span <= limits.SPAN:
+            duration: timedelta | None = getattr(self, name)
+            if duration is not None and not timedelta(0) < duration <= limits.MAX_DURATION:
                 raise InvalidArgument(
                     f"namespace.settings.{name}",
-                    f"must be more than 0 and at most {limits.SPAN.days} days; leave it unset for the default",
+                    f"must be more than 0 and at most {limits.MAX_DURATION.days} days; leave it unset for the default",
                 )
 
 
@@ -83,12 +83,12 @@ class Namespace:
     number: int
 
     @property
-    def moment(self) -> Moment:
+    def read_version(self) -> NamespaceVersion:
         """The point in its history that was seen."""
-        return Moment(self.epoch, self.version)
+        return NamespaceVersion(self.epoch, self.version)
 
 
-CHANGEABLE = (
+MUTABLE_FIELDS = (
     "display_name",
     "settings.recency_half_life",
     "settings.default_ttl",
@@ -135,7 +135,7 @@ class NamespaceStatistics:
     terms: int
     tenant_memories: int
     tenant_bytes: int
-    allowed: Stock = field(default_factory=Stock)
+    tenant_limit: StorageUsage = field(default_factory=StorageUsage)
     """What the tenant may hold in all."""
 
 

@@ -12,11 +12,11 @@ from common.errors import ResourceExhausted
 
 
 @dataclass(slots=True)
-class Bucket:
+class TokenBucket:
     """What is left of a rate at a moment; below 0: what is still to be paid off."""
 
     tokens: float
-    at_s: float
+    updated_at_s: float
 
     def spend(self, cost: float, now_s: float, *, rate: float, capacity: float) -> float:
         """Spend, if there is a token.
@@ -24,8 +24,8 @@ class Bucket:
         Returns:
             After how many seconds there will be one; 0: it was spent.
         """
-        filled = self.tokens + max(0.0, now_s - self.at_s) * rate
-        self.tokens, self.at_s = min(filled, max(1.0, capacity)), now_s
+        filled = self.tokens + max(0.0, now_s - self.updated_at_s) * rate
+        self.tokens, self.updated_at_s = min(filled, max(1.0, capacity)), now_s
         if self.tokens < 1:
             return (1 - self.tokens) / rate
         self.tokens -= cost
@@ -33,14 +33,14 @@ class Bucket:
 
 
 @dataclass(frozen=True, slots=True)
-class Stock:
+class StorageUsage:
     """Memories and bytes of text: held, to come, or, where 0 means no limit, allowed."""
 
     memories: int = 0
     text_bytes: int = 0
 
-    def __add__(self, other: Stock) -> Stock:
-        return Stock(self.memories + other.memories, self.text_bytes + other.text_bytes)
+    def __add__(self, other: StorageUsage) -> StorageUsage:
+        return StorageUsage(self.memories + other.memories, self.text_bytes + other.text_bytes)
 
     @property
     def limited(self) -> bool:
@@ -48,19 +48,19 @@ class Stock:
         return bool(self.memories or self.text_bytes)
 
 
-def refusal(allowed: Stock, held: Stock, more: Stock) -> ResourceExhausted | None:
+def quota_exceeded(limit: StorageUsage, used: StorageUsage, requested: StorageUsage) -> ResourceExhausted | None:
     """Return the error of adding `more` to what is held; None: it is allowed."""
-    if more.memories > 0 and 0 < allowed.memories < held.memories + more.memories:
-        return _full("memories", "memories", allowed.memories, held.memories, more.memories)
-    if more.text_bytes > 0 and 0 < allowed.text_bytes < held.text_bytes + more.text_bytes:
-        return _full("text_bytes", "bytes of text", allowed.text_bytes, held.text_bytes, more.text_bytes)
+    if requested.memories > 0 and 0 < limit.memories < used.memories + requested.memories:
+        return _exceeded("memories", "memories", limit.memories, used.memories, requested.memories)
+    if requested.text_bytes > 0 and 0 < limit.text_bytes < used.text_bytes + requested.text_bytes:
+        return _exceeded("text_bytes", "bytes of text", limit.text_bytes, used.text_bytes, requested.text_bytes)
     return None
 
 
-def _full(quota: str, what: str, allowed: int, held: int, more: int) -> ResourceExhausted:
+def _exceeded(quota: str, unit: str, limit: int, used: int, requested: int) -> ResourceExhausted:
     return ResourceExhausted(
-        f"The tenant may hold {allowed} {what} in all and holds {held}; {more} more do not fit. "
+        f"The tenant may hold {limit} {unit} in all and holds {used}; {requested} more do not fit. "
         f"Forget some, or have the limit {quota} raised.",
         quota=quota,
-        limit=allowed,
+        limit=limit,
     )

@@ -74,7 +74,7 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class RecallAnswer:
+class RecallResult:
     """`encoder_id` empty: no vectors took part. `truncated`: hits were left out because of the 3 MiB.
 
     `cached`: their order was known from before.

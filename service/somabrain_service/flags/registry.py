@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from common.config.settings import QuotaSettings
 from somabrain_service.domain.names import TenantId
-from somabrain_service.domain.quota import Stock
+from somabrain_service.domain.quota import StorageUsage
 
 MOST = 10**15
 Rate = Annotated[float, Field(ge=0, le=MOST, allow_inf_nan=False)]
@@ -40,9 +40,9 @@ class Flags(BaseModel):
     """Bytes of text that the tenant may hold in all; 0: no limit."""
 
     @property
-    def stock(self) -> Stock:
+    def stock(self) -> StorageUsage:
         """What the tenant may hold."""
-        return Stock(self.memories, self.text_bytes)
+        return StorageUsage(self.memories, self.text_bytes)
 
 
 NAMES = tuple(Flags.model_fields)

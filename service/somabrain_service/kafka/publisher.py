@@ -90,7 +90,7 @@ class Publisher:
             producer.produce(
                 self._settings.topic,
                 key=event.key,
-                value=event.encoded(),
+                value=event.to_json(),
                 headers=_headers(event),
                 timestamp=round(event.time.timestamp() * 1000),
                 on_delivery=report,

@@ -11,7 +11,7 @@ from google.rpc import status_pb2
 from common.errors import InvalidArgument, SomaBrainError
 from somabrain.memory.v1 import memory_service_pb2 as pb
 from somabrain_service.commands.batch_forget_memories import ForgetItem
-from somabrain_service.commands.batch_remember_memories import Item
+from somabrain_service.commands.batch_remember_memories import RememberItem
 from somabrain_service.domain import limits
 from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryName
@@ -26,7 +26,7 @@ Request = TypeVar("Request", bound=Message)
 Read = TypeVar("Read")
 
 
-def read_remember_items(batch: pb.BatchRememberRequest, check: Check) -> list[Item | SomaBrainError]:
+def read_remember_items(batch: pb.BatchRememberRequest, check: Check) -> list[RememberItem | SomaBrainError]:
     """Return each item, or what is wrong with it.
 
     Raises:
@@ -34,11 +34,11 @@ def read_remember_items(batch: pb.BatchRememberRequest, check: Check) -> list[It
     """
     _check_size(batch, len(batch.requests))
 
-    def read(request: pb.RememberRequest) -> Item:
+    def read(request: pb.RememberRequest) -> RememberItem:
         if request.parent not in ("", batch.parent):
             raise InvalidArgument("parent", "must be the batch's or empty; send one batch for each namespace")
         check(request)
-        return Item(read_draft(request.memory), read_vector(request), request.request_id)
+        return RememberItem(read_draft(request.memory), read_vector(request), request.request_id)
 
     return _each(batch.requests, read)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from somabrain.memory.v1 import memory_pb2
 from somabrain.memory.v1 import memory_service_pb2 as pb
-from somabrain_service.domain.feed import ExportPage, ExportQuery, WatchEvent, WatchQuery
+from somabrain_service.domain.changes import ExportPage, ExportQuery, WatchEvent, WatchQuery
 from somabrain_service.domain.names import NamespaceName
 from somabrain_service.servicers.memories import read_filter, write_memory
 from somabrain_service.servicers.times import write_time

@@ -13,6 +13,7 @@ from somabrain.memory.v1 import memory_service_pb2 as pb
 from somabrain.memory.v1 import memory_service_pb2_grpc
 from somabrain_service.commands.batch_forget_memories import batch_forget_memories
 from somabrain_service.commands.batch_remember_memories import batch_remember_memories
+from somabrain_service.commands.context import AppContext
 from somabrain_service.commands.export_memories import export_memories
 from somabrain_service.commands.forget_memory import forget_memory
 from somabrain_service.commands.get_memory import get_memory
@@ -20,11 +21,10 @@ from somabrain_service.commands.list_memories import list_memories
 from somabrain_service.commands.list_revisions import list_revisions
 from somabrain_service.commands.recall_memories import recall_memories
 from somabrain_service.commands.remember_memory import remember_memory
-from somabrain_service.commands.services import Services
 from somabrain_service.commands.update_memory import update_memory
 from somabrain_service.commands.watch_memories import watch_memories
 from somabrain_service.domain.names import MemoryName, NamespaceName
-from somabrain_service.domain.pages import ListQuery, Order, RevisionQuery
+from somabrain_service.domain.pagination import ListQuery, Order, RevisionQuery
 from somabrain_service.servicers.batches import (
     Check,
     ToStatus,
@@ -45,7 +45,7 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Message, Message]"
 class MemoryServicer(memory_service_pb2_grpc.MemoryServiceServicer):
     """Storing, finding and forgetting."""
 
-    def __init__(self, services: Services, check: Check, to_status: ToStatus) -> None:
+    def __init__(self, services: AppContext, check: Check, to_status: ToStatus) -> None:
         """Serve. `check` and `to_status` do for each item of a batch what the interceptors do for a call."""
         self._services = services
         self._check = check

@@ -9,15 +9,15 @@ from google.protobuf.message import Message
 
 from somabrain.memory.v1 import namespace_service_pb2 as pb
 from somabrain.memory.v1 import namespace_service_pb2_grpc
+from somabrain_service.commands.context import AppContext
 from somabrain_service.commands.create_namespace import create_namespace
 from somabrain_service.commands.delete_namespace import delete_namespace
 from somabrain_service.commands.erase_subject import erase_subject
 from somabrain_service.commands.get_namespace import get_namespace
 from somabrain_service.commands.list_namespaces import list_namespaces
-from somabrain_service.commands.services import Services
 from somabrain_service.commands.update_namespace import update_namespace
 from somabrain_service.domain.names import NamespaceName
-from somabrain_service.domain.pages import NamespaceQuery
+from somabrain_service.domain.pagination import NamespaceQuery
 from somabrain_service.servicers.namespaces import read_change, read_draft, write_namespace
 from somabrain_service.servicers.tenant import calling_tenant
 
@@ -27,7 +27,7 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Message, Message]"
 class NamespaceServicer(namespace_service_pb2_grpc.NamespaceServiceServicer):
     """What a tenant keeps apart."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: AppContext) -> None:
         self._services = services
 
     async def CreateNamespace(  # noqa: N802

@@ -9,7 +9,7 @@ from common.errors import InvalidArgument
 from somabrain.memory.v1 import namespace_service_pb2 as pb
 from somabrain_service.domain.names import NamespaceName
 from somabrain_service.domain.namespace import (
-    CHANGEABLE,
+    MUTABLE_FIELDS,
     Namespace,
     NamespaceChange,
     NamespaceDraft,
@@ -66,8 +66,8 @@ def read_change(request: pb.UpdateNamespaceRequest) -> NamespaceChange:
 
 
 def _read_mask(paths: Sequence[str]) -> tuple[str, ...]:
-    if not paths or not set(paths) <= set(CHANGEABLE):
-        raise InvalidArgument("update_mask", f"must name one or more of {', '.join(CHANGEABLE)}, and nothing else")
+    if not paths or not set(paths) <= set(MUTABLE_FIELDS):
+        raise InvalidArgument("update_mask", f"must name one or more of {', '.join(MUTABLE_FIELDS)}, and nothing else")
     return tuple(sorted(set(paths)))
 
 
@@ -105,8 +105,8 @@ def _write_statistics(statistics: NamespaceStatistics) -> pb.NamespaceStatistics
         unanalyzed_count=statistics.unanalyzed,
         session_count=statistics.sessions,
         term_count=statistics.terms,
-        tenant_memory_limit=statistics.allowed.memories,
-        tenant_byte_limit=statistics.allowed.text_bytes,
+        tenant_memory_limit=statistics.tenant_limit.memories,
+        tenant_byte_limit=statistics.tenant_limit.text_bytes,
         tenant_memory_count=statistics.tenant_memories,
         tenant_byte_count=statistics.tenant_bytes,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from somabrain.memory.v1 import memory_pb2, memory_service_pb2
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.names import NamespaceName
-from somabrain_service.domain.recall import Hit, RecallAnswer, RecallQuery
+from somabrain_service.domain.recall import Hit, RecallQuery, RecallResult
 from somabrain_service.servicers.memories import read_filter, read_vector, write_memory
 
 
@@ -26,7 +26,7 @@ def read_query(request: memory_service_pb2.RecallRequest) -> RecallQuery:
     )
 
 
-def write_answer(answer: RecallAnswer, *, explain: bool) -> memory_service_pb2.RecallResponse:
+def write_answer(answer: RecallResult, *, explain: bool) -> memory_service_pb2.RecallResponse:
     """Return the answer; `explain` adds how each score came to be."""
     return memory_service_pb2.RecallResponse(
         hits=[_write_hit(hit, explain) for hit in answer.hits],

@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from somabrain_service.domain.events import Backlog, Telling, Told
+from somabrain_service.domain.events import EventBatch, OutboxCursor, PendingChanges
 from somabrain_service.domain.names import TenantId
 
 
@@ -119,18 +119,20 @@ class MaintenanceStore(Protocol):
         """
         ...
 
-    async def pending_changes(self, after: tuple[TenantId, int] | None, limit: int, changes: int) -> list[Backlog]:
+    async def pending_changes(
+        self, after: tuple[TenantId, int] | None, limit: int, changes: int
+    ) -> list[PendingChanges]:
         """Namespaces of which something is to be told, in the order of their keys and after the one given.
 
         At most `limit` of them, and of each at most `changes`.
         """
         ...
 
-    async def deleted_namespaces(self, limit: int) -> list[Told]:
+    async def deleted_namespaces(self, limit: int) -> list[OutboxCursor]:
         """Namespaces of which something was told and that are no more, at most `limit`."""
         ...
 
-    async def save_cursors(self, batches: Sequence[Telling]) -> None:
+    async def save_cursors(self, batches: Sequence[EventBatch]) -> None:
         """Note what has been told."""
         ...
 

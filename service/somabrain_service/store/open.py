@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 
 from common.config.settings import DatabaseSettings, SearchIndexSettings
-from somabrain_service.domain.quota import Stock
+from somabrain_service.domain.quota import StorageUsage
 from somabrain_service.store.maintenance import WorkerStore
 from somabrain_service.store.postgres.connect import open_pool, worker_connector
 from somabrain_service.store.postgres.session import PostgresWorkerStore
@@ -14,7 +14,7 @@ from somabrain_service.store.postgres.storage_quota import StorageQuota
 from somabrain_service.store.postgres.store import PostgresStore
 from somabrain_service.store.postgres.transactions import Transactions
 from somabrain_service.store.protocols import Store
-from somabrain_service.store.replica.store import ReplicaStore
+from somabrain_service.store.search_index.store import SearchIndexStore
 from somabrain_service.store.tasks import task_set
 
 
@@ -33,14 +33,14 @@ async def open_store(
         stocks: what tenants may hold; None: what they like.
         replica: how much of it is held in memory; None: nothing.
     """
-    storage_quota = storage_quota or StorageQuota(lambda _: Stock(), 0)
+    storage_quota = storage_quota or StorageQuota(lambda _: StorageUsage(), 0)
     async with open_pool(dsn, database) as pool, task_set() as tasks:
         transactions = Transactions(pool)
         if search_index is None or not search_index.budget_bytes:
             yield PostgresStore(transactions, storage_quota, tasks)
             return
-        store = ReplicaStore(transactions, storage_quota, tasks, search_index)
-        with closing(store.replicas):
+        store = SearchIndexStore(transactions, storage_quota, tasks, search_index)
+        with closing(store.indexes):
             yield store
 
 

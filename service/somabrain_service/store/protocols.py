@@ -7,15 +7,15 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
 
-from somabrain_service.domain.feed import Change, Position, StoredVector
+from somabrain_service.domain.changes import Change, Position, StoredVector
+from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.idempotency import RequestKey
 from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceDraft, NamespaceStatistics
-from somabrain_service.domain.pages import Order
-from somabrain_service.domain.scoring import Candidates
-from somabrain_service.domain.tokens import Moment
+from somabrain_service.domain.pagination import Order
+from somabrain_service.domain.score import Candidates
 from somabrain_service.store.records import (
     BatchWriteResult,
     ErasureResult,
@@ -247,7 +247,7 @@ class Store(Protocol):
 
     async def delete_memory(
         self, tenant: TenantId, name: MemoryName, etag: str, now: datetime, request: RequestKey | None
-    ) -> Moment | None:
+    ) -> NamespaceVersion | None:
         """Forget a memory with all that came of it. None: there is no such memory; the namespace there is.
 
         Raises:

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import SomaBrainError
+from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory, MemoryDraft
 from somabrain_service.domain.namespace import Namespace
-from somabrain_service.domain.tokens import Moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class WriteResult:
     """A memory as it is kept, and the moment of the write."""
 
     memory: Memory
-    as_of: Moment
+    as_of: NamespaceVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class BatchWriteResult:
     """What became of each memory of a batch, in their order, and the moment of the write."""
 
     results: Sequence[Memory | SomaBrainError]
-    as_of: Moment
+    as_of: NamespaceVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +103,9 @@ class Statistics:
     df: tuple[int, ...]
 
     @property
-    def read_version(self) -> Moment:
+    def read_version(self) -> NamespaceVersion:
         """The point in its history that the reading sees."""
-        return self.namespace.moment
+        return self.namespace.read_version
 
     @property
     def mean_length(self) -> float:
@@ -136,4 +136,4 @@ class ErasureResult:
     """How many memories an erasure forgot, and the moment of it."""
 
     count: int
-    as_of: Moment
+    as_of: NamespaceVersion

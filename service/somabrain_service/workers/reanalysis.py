@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from somabrain_service.domain import analysis
+from somabrain_service.domain import analyzer
 from somabrain_service.store.maintenance import MaintenanceStore
 from somabrain_service.workers.protocols import Round
 
@@ -28,7 +28,7 @@ class Reanalysis:
         """See `Worker.round`."""
         now = self._clock()
         found = await held.unanalyzed(NAMESPACES)
-        done = [await held.analyze(each, analysis.named(each.analyzer).terms, now, MEMORIES) for each in found]
+        done = [await held.analyze(each, analyzer.get_analyzer(each.analyzer).terms, now, MEMORIES) for each in found]
         return Round(
             rows=sum(done),
             more=bool(found),

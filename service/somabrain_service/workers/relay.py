@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from common.errors import Unavailable
-from somabrain_service.domain.events import tell, tell_deleted
+from somabrain_service.domain.events import build_deletion_event, build_events
 from somabrain_service.domain.names import TenantId
 from somabrain_service.kafka.publisher import Publisher
 from somabrain_service.metrics import Metrics
@@ -45,8 +45,8 @@ class Relay:
         # Namespaces take turns, so that none whose partition is away keeps others waiting.
         backlogs = await held.pending_changes(self._after, NAMESPACES, CHANGES)
         begun, self._after = self._after, (backlogs[-1].tenant, backlogs[-1].ns) if backlogs else None
-        tellings = [tell_deleted(self._source, told, now) for told in vanished]
-        tellings += [tell(self._source, backlog, now) for backlog in backlogs]
+        tellings = [build_deletion_event(self._source, told, now) for told in vanished]
+        tellings += [build_events(self._source, backlog, now) for backlog in backlogs]
         if not tellings:
             return Round(0, more=begun is not None)
         oldest = min((backlog.changes[0].change_time for backlog in backlogs if backlog.changes), default=now)

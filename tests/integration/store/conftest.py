@@ -16,14 +16,14 @@ from common.errors import NotFound
 from common.utils.cache import open_cache
 from somabrain_local.loopback import Redis, redis
 from somabrain_service.cached import CachedRankings, cached
-from somabrain_service.commands.batch_remember_memories import Item, batch_remember_memories
+from somabrain_service.commands.batch_remember_memories import RememberItem, batch_remember_memories
+from somabrain_service.commands.context import AppContext
 from somabrain_service.commands.create_namespace import create_namespace
 from somabrain_service.commands.forget_memory import forget_memory
 from somabrain_service.commands.get_namespace import get_namespace
 from somabrain_service.commands.list_memories import list_memories
 from somabrain_service.commands.recall_memories import recall_memories
-from somabrain_service.commands.remember_memory import Remembered, remember_memory
-from somabrain_service.commands.services import Services
+from somabrain_service.commands.remember_memory import RememberResult, remember_memory
 from somabrain_service.commands.update_memory import update_memory
 from somabrain_service.commands.update_namespace import update_namespace
 from somabrain_service.domain.memory import Memory, MemoryDraft, Vector
@@ -35,16 +35,16 @@ from somabrain_service.domain.namespace import (
     NamespaceSettings,
     NamespaceStatistics,
 )
-from somabrain_service.domain.pages import ListQuery
+from somabrain_service.domain.pagination import ListQuery
 from somabrain_service.domain.patch import MemoryPatch
-from somabrain_service.domain.recall import RecallAnswer, RecallQuery
+from somabrain_service.domain.recall import RecallQuery, RecallResult
 from somabrain_service.encoders import minilm as image
 from somabrain_service.encoders.minilm import ENCODER_ID
 from somabrain_service.encoders.onnx import OnnxEncoder
 from somabrain_service.metrics import Metrics
 from somabrain_service.store.maintenance import MaintenanceStore, Shard, WorkerStore
 from somabrain_service.store.open import open_store, open_worker_store
-from somabrain_service.store.replica.store import ReplicaStore
+from somabrain_service.store.search_index.store import SearchIndexStore
 from tests.integration.conftest import Clone
 
 
@@ -52,7 +52,7 @@ from tests.integration.conftest import Clone
 class Brain:
     """A tenant's view of a namespace, with the commands as verbs."""
 
-    services: Services
+    services: AppContext
     tenant: TenantId
     parent: NamespaceName
 
@@ -70,22 +70,22 @@ class Brain:
 
     async def remember(
         self, text: str, *, vector: Vector | None = None, request_id: str = "", **fields: Any
-    ) -> Remembered:
+    ) -> RememberResult:
         draft = MemoryDraft(text, **fields)
         return await remember_memory(
             self.services, self.tenant, self.parent, draft, vector=vector, request_id=request_id
         )
 
-    async def ask(self, query: str = "", **fields: Any) -> RecallAnswer:
+    async def ask(self, query: str = "", **fields: Any) -> RecallResult:
         store = self.services.store
-        if isinstance(store, ReplicaStore) and not store.replicas.held(self.tenant, self.parent):
+        if isinstance(store, SearchIndexStore) and not store.indexes.peek(self.tenant, self.parent):
             await settle(self.services, self.tenant, self.parent)
         return await recall_memories(self.services, self.tenant, RecallQuery(self.parent, query, **fields))
 
-    async def recall(self, query: str = "", **fields: Any) -> RecallAnswer:
+    async def recall(self, query: str = "", **fields: Any) -> RecallResult:
         """Ask; where there is a cache once more, and hold what is known against what was worked out."""
         answer = await self.ask(query, **fields)
-        if not isinstance(self.services.rankings, CachedRankings):
+        if not isinstance(self.services.ranker, CachedRankings):
             return answer
         again = await self.ask(query, **fields)
         assert replace(again, cached=False) == replace(answer, cached=False), "what is known is what was worked out"
@@ -96,13 +96,13 @@ class Brain:
 
     async def update(
         self, memory: Memory, *, vector: Vector | None = None, etag: str = "", request_id: str = "", **fields: Any
-    ) -> Remembered:
+    ) -> RememberResult:
         patch = MemoryPatch(tuple(sorted(fields)), **fields)
         return await update_memory(
             self.services, self.tenant, memory.name, patch, etag=etag, vector=vector, request_id=request_id
         )
 
-    async def remember_all(self, *items: Item) -> list[Memory]:
+    async def remember_all(self, *items: RememberItem) -> list[Memory]:
         """A batch of which all is kept."""
         kept = await batch_remember_memories(self.services, self.tenant, self.parent, items)
         found = [result for result in kept.results if isinstance(result, Memory)]
@@ -139,15 +139,15 @@ class Brain:
                 return found
 
 
-async def settle(services: Services, tenant: TenantId, parent: NamespaceName) -> None:
+async def settle(services: AppContext, tenant: TenantId, parent: NamespaceName) -> None:
     """Where namespaces are held in memory, wait until this one is, so that its replica answers."""
     store = services.store
-    if not isinstance(store, ReplicaStore):
+    if not isinstance(store, SearchIndexStore):
         return
     with contextlib.suppress(NotFound):
         async with store.snapshot(tenant, parent, services.clock()) as reading:
             await reading.statistics()
-    await store.replicas.settle()
+    await store.indexes.wait_until_loaded()
 
 
 @pytest.fixture(scope="session")
@@ -166,7 +166,7 @@ def redis_server() -> Iterator[Redis]:
 @pytest.fixture(params=["postgresql", "replica", "cached"])
 async def services(
     database: Clone, minilm: OnnxEncoder, redis_server: Redis, request: pytest.FixtureRequest
-) -> AsyncIterator[Services]:
+) -> AsyncIterator[AppContext]:
     """Every promise is one of all stores: searched in PostgreSQL, in memory, and with a cache before it."""
     replica = SearchIndexSettings() if request.param == "replica" else None
     url = SecretStr(redis_server.url) if request.param == "cached" else None
@@ -175,11 +175,11 @@ async def services(
         open_store(database.app_dsn, DatabaseSettings(), search_index=replica) as store,
         open_cache(CacheSettings(url=url, timeout_s=1.0), Metrics().cache) as cache,
     ):
-        yield cached(Services(store, {ENCODER_ID: minilm}, ENCODER_ID), cache)
+        yield cached(AppContext(store, {ENCODER_ID: minilm}, ENCODER_ID), cache)
 
 
 @pytest.fixture
-async def brain(services: Services) -> Brain:
+async def brain(services: AppContext) -> Brain:
     """The namespace `notes` of the tenant `a`, empty, with the default encoder."""
     made = Brain(services, tenant_id("https://issuer.test", "a"), NamespaceName.of("notes"))
     await made.create()
@@ -187,7 +187,7 @@ async def brain(services: Services) -> Brain:
 
 
 @pytest.fixture
-async def words(services: Services) -> Brain:
+async def words(services: AppContext) -> Brain:
     """The namespace `words` of the tenant `a`, empty, without vectors."""
     made = Brain(services, tenant_id("https://issuer.test", "a"), NamespaceName.of("words"))
     await made.create(encoder="lexical")

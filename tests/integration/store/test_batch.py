@@ -9,8 +9,8 @@ import numpy as np
 import psycopg
 from numpy.typing import NDArray
 
-from somabrain_service.commands.batch_remember_memories import Item
-from somabrain_service.commands.services import Services
+from somabrain_service.commands.batch_remember_memories import RememberItem
+from somabrain_service.commands.context import AppContext
 from somabrain_service.domain.memory import MemoryDraft, Vector
 from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
 from somabrain_service.encoders.onnx import OnnxEncoder
@@ -41,10 +41,10 @@ async def test_a_batch_is_as_if_its_items_were_kept_one_by_one(brain: Brain) -> 
     """The same question finds the same texts with the same scores, by words and by vectors of either origin."""
     axis = Vector.of(tuple(float(i == 3) for i in range(DIMENSIONS)))
     items = [
-        Item(MemoryDraft("Bees dance at noon.", session="s", labels={"k": "v", "l": "w"})),
-        Item(MemoryDraft("Wasps do not.", session="s", subject="ann"), axis),
-        Item(MemoryDraft("the of and")),
-        Item(MemoryDraft("Grüße an die Bienen 🐝", pinned=True, salience=0.9)),
+        RememberItem(MemoryDraft("Bees dance at noon.", session="s", labels={"k": "v", "l": "w"})),
+        RememberItem(MemoryDraft("Wasps do not.", session="s", subject="ann"), axis),
+        RememberItem(MemoryDraft("the of and")),
+        RememberItem(MemoryDraft("Grüße an die Bienen 🐝", pinned=True, salience=0.9)),
     ]
     single = brain.at("single")
     await single.create()
@@ -60,12 +60,12 @@ async def test_a_batch_is_as_if_its_items_were_kept_one_by_one(brain: Brain) -> 
 
 
 async def test_one_encoding_one_version_and_a_row_of_the_feed_for_each(
-    brain: Brain, services: Services, minilm: OnnxEncoder, database: Clone
+    brain: Brain, services: AppContext, minilm: OnnxEncoder, database: Clone
 ) -> None:
     counting = Counting(minilm)
-    asked = Brain(Services(services.store, {ENCODER_ID: counting}, ENCODER_ID), brain.tenant, brain.parent)
+    asked = Brain(AppContext(services.store, {ENCODER_ID: counting}, ENCODER_ID), brain.tenant, brain.parent)
     own = Vector.of((1.0,) * DIMENSIONS)
-    kept = await asked.remember_all(*(Item(MemoryDraft(f"bee {i}"), own if i % 2 else None) for i in range(70)))
+    kept = await asked.remember_all(*(RememberItem(MemoryDraft(f"bee {i}"), own if i % 2 else None) for i in range(70)))
     assert counting.asked == [35]
     with psycopg.connect(database.owner_dsn) as owner:
         feed = owner.execute("SELECT version, ordinal, type, memory, revision FROM changes ORDER BY ordinal").fetchall()
@@ -81,7 +81,7 @@ async def test_batches_single_writes_and_forgetters_count_exactly_and_take_a_pla
     async def batches(number: int) -> list[int]:
         sessions = ["s", "t"] if number % 2 else ["t", "s"]
         kept = await brain.remember_all(
-            *(Item(MemoryDraft(f"batch {number} bee {i % 7}", session=sessions[i % 2])) for i in range(40))
+            *(RememberItem(MemoryDraft(f"batch {number} bee {i % 7}", session=sessions[i % 2])) for i in range(40))
         )
         await brain.forget(kept[0].name)
         return [len(kept)]
@@ -102,7 +102,7 @@ async def test_batches_single_writes_and_forgetters_count_exactly_and_take_a_pla
 
 
 async def test_twins_of_a_batch_are_kept_once(brain: Brain) -> None:
-    items = [Item(MemoryDraft(f"bee {i}", session="s"), None, f"r{i}") for i in range(20)]
+    items = [RememberItem(MemoryDraft(f"bee {i}", session="s"), None, f"r{i}") for i in range(20)]
     first, *others = await asyncio.gather(
         *(brain.remember_all(*(items if n % 2 else reversed(items))) for n in range(4))
     )

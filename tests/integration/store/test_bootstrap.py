@@ -10,7 +10,7 @@ import pytest
 from psycopg import sql
 
 from common.config.settings import DatabaseSettings
-from somabrain_service.commands.services import Services
+from somabrain_service.commands.context import AppContext
 from somabrain_service.domain.names import NamespaceName, tenant_id
 from somabrain_service.embedded import EmbeddedDatabase
 from somabrain_service.migrate import migrate, migrations_folder
@@ -59,7 +59,7 @@ async def test_any_names_will_do_and_a_second_run_changes_only_passwords(databas
     assert migrate(dsn("owner"), ROLES, lambda _: None).after == HEAD
     async with open_store(dsn("app"), ROLES) as store:
         assert (await store.schema_state()).compatible
-        brain = Brain(Services(store, {}, "lexical"), tenant_id("i", "t"), NamespaceName.of("n"))
+        brain = Brain(AppContext(store, {}, "lexical"), tenant_id("i", "t"), NamespaceName.of("n"))
         await brain.create()
         await brain.remember("Bees dance.")
         assert await brain.recalled("bees") == ["Bees dance."]

@@ -16,14 +16,14 @@ from common.config.settings import CacheSettings, DatabaseSettings
 from common.utils.cache import open_cache
 from somabrain_local.loopback import Redis, redis
 from somabrain_service.cached import cached
+from somabrain_service.commands.context import AppContext
 from somabrain_service.commands.delete_namespace import delete_namespace
-from somabrain_service.commands.services import Services
 from somabrain_service.commands.update_namespace import update_namespace
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory, Vector
 from somabrain_service.domain.names import NamespaceName, tenant_id
 from somabrain_service.domain.namespace import NamespaceChange, NamespaceDraft, NamespaceSettings
-from somabrain_service.domain.recall import DegradedReason, RecallAnswer
+from somabrain_service.domain.recall import DegradedReason, RecallResult
 from somabrain_service.encoders.minilm import ENCODER_ID
 from somabrain_service.encoders.protocols import Encoder, EncoderUnavailable
 from somabrain_service.flags.registry import FixedFlags, Flags
@@ -49,7 +49,7 @@ class Pair:
     without: Brain
     now: list[datetime]
 
-    async def recall(self, query: str = "", **fields: object) -> RecallAnswer:
+    async def recall(self, query: str = "", **fields: object) -> RecallResult:
         """Ask with the cache, and hold the answer against the one without."""
         answer = await self.with_cache.ask(query, **fields)
         exact = await self.without.ask(query, **fields)
@@ -72,7 +72,7 @@ async def pair(database: Clone, minilm: Encoder, server: Redis) -> AsyncIterator
     now = [datetime(2030, 1, 1, tzinfo=UTC)]
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(database.app_dsn, DatabaseSettings()))
-        plain = Services(store, {ENCODER_ID: minilm}, ENCODER_ID, clock=lambda: now[0])
+        plain = AppContext(store, {ENCODER_ID: minilm}, ENCODER_ID, clock=lambda: now[0])
         settings = CacheSettings.model_validate({"url": server.url, "timeout_s": 1.0})
         cache = await stack.enter_async_context(open_cache(settings, Metrics().cache))
         tenant, parent = tenant_id("https://issuer.test", "a"), NamespaceName.of("notes")

@@ -15,21 +15,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.config.settings import DatabaseSettings, SearchIndexSettings
-from somabrain_service.commands.batch_remember_memories import Item
+from somabrain_service.commands.batch_remember_memories import RememberItem
+from somabrain_service.commands.context import AppContext
 from somabrain_service.commands.delete_namespace import delete_namespace
 from somabrain_service.commands.erase_subject import erase_subject
-from somabrain_service.commands.services import Services
-from somabrain_service.domain import analysis, lexical
+from somabrain_service.domain import analyzer, bm25
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory, MemoryDraft, MemoryKind, Vector
 from somabrain_service.domain.names import NamespaceName, tenant_id
-from somabrain_service.domain.scoring import Candidates
+from somabrain_service.domain.score import Candidates
 from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
 from somabrain_service.encoders.onnx import OnnxEncoder
 from somabrain_service.store.open import open_store
 from somabrain_service.store.records import Search
-from somabrain_service.store.replica.replica import Replica
-from somabrain_service.store.replica.store import ReplicaStore
+from somabrain_service.store.search_index.index import SearchIndex
+from somabrain_service.store.search_index.store import SearchIndexStore
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain, settle
 
@@ -49,7 +49,7 @@ hours = st.integers(-50, 50).map(lambda n: BEGINNING + timedelta(hours=n))
 
 @dataclass(frozen=True)
 class Remember:
-    items: Sequence[Item]
+    items: Sequence[RememberItem]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Ask:
 
 
 items = st.builds(
-    Item,
+    RememberItem,
     st.builds(
         MemoryDraft,
         words.map(" ".join),
@@ -181,15 +181,15 @@ class Pair:
     async def compare(self, ask: Ask) -> None:
         """Ask both; all that they say must be equal, and the replica must be what answered."""
         await settle(self.replica.services, TENANT, self.replica.parent)
-        terms = tuple(sorted(analysis.newest("en").terms(ask.query)))
+        terms = tuple(sorted(analyzer.latest_analyzer("en").terms(ask.query)))
         found = []
         for brain in (self.sql, self.replica):
             async with brain.services.store.snapshot(TENANT, brain.parent, self.now) as reading:
                 seen = await reading.statistics(terms)
-                rare = lexical.rare(seen.memories, seen.df)
+                rare = bm25.selective_terms(seen.memories, seen.df)
                 search = Search(
                     terms=terms,
-                    idf=tuple(lexical.idf(seen.memories, seen.df).tolist()),
+                    idf=tuple(bm25.idf(seen.memories, seen.df).tolist()),
                     seeds=tuple(i for i, yes in enumerate(rare) if yes),
                     mean_length=seen.mean_length,
                     vector=None if ask.vector is None else unit(ask.vector),
@@ -202,7 +202,7 @@ class Pair:
         assert also_seen == seen
         assert same(candidates, also_candidates)
         replica = self.held()
-        assert replica.moment == seen.read_version
+        assert replica.as_of == seen.read_version
         assert set(replica.keys) == self.kept_keys()
         answers = [
             await brain.recall(ask.query, vector=ask.vector, filter=ask.filter, top_k=min(ask.limit, 200))
@@ -210,10 +210,10 @@ class Pair:
         ]
         assert answers[1] == answers[0]
 
-    def held(self) -> Replica:
+    def held(self) -> SearchIndex:
         store = self.replica.services.store
-        assert isinstance(store, ReplicaStore)
-        replica = store.replicas.held(TENANT, self.replica.parent)
+        assert isinstance(store, SearchIndexStore)
+        replica = store.indexes.peek(TENANT, self.replica.parent)
         assert replica is not None
         return replica
 
@@ -273,7 +273,7 @@ async def test_both_stores_give_the_same_answers(
         with psycopg.connect(database.owner_dsn, autocommit=True) as owner:
             encoders = {ENCODER_ID: minilm}
             brains = [
-                Brain(Services(store, encoders, ENCODER_ID, clock=lambda: pair.now), TENANT, parent)
+                Brain(AppContext(store, encoders, ENCODER_ID, clock=lambda: pair.now), TENANT, parent)
                 for store in (sql, replica)
             ]
             pair = Pair(brains[0], brains[1], owner)
@@ -290,16 +290,16 @@ async def test_at_the_next_answer_the_replica_knows_nothing_of_what_was_forgotte
         open_store(database.app_dsn, DatabaseSettings()) as sql,
         open_store(database.app_dsn, DatabaseSettings(), search_index=SearchIndexSettings()) as store,
     ):
-        assert isinstance(store, ReplicaStore)
+        assert isinstance(store, SearchIndexStore)
         here, elsewhere = (
-            Brain(Services(each, {ENCODER_ID: minilm}, ENCODER_ID), TENANT, NamespaceName.of("kept"))
+            Brain(AppContext(each, {ENCODER_ID: minilm}, ENCODER_ID), TENANT, NamespaceName.of("kept"))
             for each in (store, sql)
         )
         await elsewhere.create()
         await elsewhere.remember("Ada keeps bees.", session="s1", subject="ada", labels={"colour": "red"})
         told = await elsewhere.remember("Ben loathes wasps.", session="s2", subject="ben", labels={"size": "big"})
         assert len((await here.recall("bees wasps")).hits) == 2
-        replica = store.replicas.held(TENANT, here.parent)
+        replica = store.indexes.peek(TENANT, here.parent)
         assert replica is not None
         assert {"twasp", "lsize\0big", "ss2", "uben"} <= set(replica.keys)
         await elsewhere.forget(told.memory.name)

@@ -12,7 +12,7 @@ import pytest
 
 from common.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from somabrain_service.commands.delete_namespace import delete_namespace
-from somabrain_service.commands.erase_subject import SubjectErased, erase_subject
+from somabrain_service.commands.erase_subject import EraseSubjectResult, erase_subject
 from somabrain_service.commands.get_namespace import get_namespace
 from somabrain_service.store.postgres import delete as deletion
 from tests.integration.conftest import Clone
@@ -30,7 +30,7 @@ def dump(database: Clone) -> str:
     return done.stdout
 
 
-async def erase(brain: Brain, subject: str, request_id: str = "") -> SubjectErased:
+async def erase(brain: Brain, subject: str, request_id: str = "") -> EraseSubjectResult:
     return await erase_subject(brain.services, brain.tenant, brain.parent, subject, request_id=request_id)
 
 

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from common.config.settings import DatabaseSettings
 from common.errors import Aborted, InvalidArgument, SomaBrainError
-from somabrain_service.commands.batch_remember_memories import Item
+from somabrain_service.commands.batch_remember_memories import RememberItem
 from somabrain_service.commands.export_memories import export_memories
 from somabrain_service.commands.update_namespace import update_namespace
 from somabrain_service.commands.watch_memories import watch_memories
-from somabrain_service.domain import analysis, limits
-from somabrain_service.domain.feed import ChangeType, ExportQuery, WatchQuery
+from somabrain_service.domain import limits
+from somabrain_service.domain.changes import ChangeType, ExportQuery, WatchQuery
 from somabrain_service.domain.memory import MemoryDraft
 from somabrain_service.domain.namespace import NamespaceChange, NamespaceDraft, NamespaceSettings
 from somabrain_service.domain.recall import DegradedReason
@@ -100,7 +100,7 @@ def sound(database: Clone) -> None:
                 kept.setdefault(memory, Counter())[term] = tf
                 assert length == owner.execute("SELECT length FROM memories WHERE id = %s", [memory]).fetchone()[0]  # type: ignore[index]
             texts = owner.execute("SELECT id, text, length FROM memories WHERE namespace_id = %s", [ns]).fetchall()
-            made = {memory: analysis.named(analyzer).terms(text) for memory, text, _ in texts}
+            made = {memory: analyzer.get_analyzer(analyzer).terms(text) for memory, text, _ in texts}
             assert kept == {memory: terms for memory, terms in made.items() if terms}
             assert {memory: terms.total() for memory, terms in made.items()} == {m: length for m, _, length in texts}
             vectors = owner.execute(
@@ -310,7 +310,7 @@ async def test_a_write_that_began_before_a_change_is_not_kept_after_it(
     kept = (await brain.remember("Bees dance.")).memory
     for write in (
         brain.remember("Wasps do not."),
-        brain.remember_all(Item(MemoryDraft("Wasps do not."))),
+        brain.remember_all(RememberItem(MemoryDraft("Wasps do not."))),
         brain.update(kept, text="Bees sing."),
     ):
         with psycopg.connect(database.owner_dsn) as changing:
@@ -329,7 +329,7 @@ async def test_nobody_is_told_that_memories_were_indexed_anew_and_an_export_miss
     lexical = brain.at("lexical")
     await lexical.create(encoder="lexical")
     brain = lexical
-    batches = [[Item(MemoryDraft(f"Häuser {i}")) for i in range(400)] for _ in range(3)]
+    batches = [[RememberItem(MemoryDraft(f"Häuser {i}")) for i in range(400)] for _ in range(3)]
     kept = [memory for items in batches for memory in await brain.remember_all(*items)]
     assert len(kept) > limits.PAGE_SIZE
     cursor = ""

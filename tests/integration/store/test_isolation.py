@@ -10,7 +10,7 @@ from common.errors import NotFound
 from somabrain_service.commands.get_memory import get_memory
 from somabrain_service.commands.list_memories import list_memories
 from somabrain_service.commands.list_revisions import list_revisions
-from somabrain_service.domain.pages import ListQuery, RevisionQuery
+from somabrain_service.domain.pagination import ListQuery, RevisionQuery
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 

@@ -9,9 +9,9 @@ import pytest
 
 from common.errors import InvalidArgument
 from somabrain_service.commands.list_memories import list_memories
+from somabrain_service.domain.cursors import page_token
 from somabrain_service.domain.filter import MemoryFilter
-from somabrain_service.domain.pages import ListQuery, Order
-from somabrain_service.domain.tokens import page_token
+from somabrain_service.domain.pagination import ListQuery, Order
 from tests.integration.store.conftest import Brain
 
 EPOCH = datetime(2024, 1, 1, tzinfo=UTC)

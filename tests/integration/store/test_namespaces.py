@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from common.errors import AlreadyExists, InvalidArgument, NotFound
+from somabrain_service.commands.context import AppContext
 from somabrain_service.commands.create_namespace import create_namespace
-from somabrain_service.commands.services import Services
 from somabrain_service.domain.names import NamespaceName, tenant_id
 from somabrain_service.domain.namespace import NamespaceDraft, NamespaceSettings
 from somabrain_service.encoders.minilm import ENCODER_ID
@@ -19,7 +19,7 @@ TENANT = tenant_id("i", "t")
 NOTES = NamespaceName.of("notes")
 
 
-async def test_unset_settings_are_filled_in_and_set_ones_kept(services: Services) -> None:
+async def test_unset_settings_are_filled_in_and_set_ones_kept(services: AppContext) -> None:
     plain = await create_namespace(services, TENANT, NamespaceDraft(NOTES))
     assert plain.settings == NamespaceSettings("en", ENCODER_ID, None, None, timedelta(days=7))
     assert (plain.version, len(plain.epoch)) == (0, 12)
@@ -30,7 +30,7 @@ async def test_unset_settings_are_filled_in_and_set_ones_kept(services: Services
     assert await services.store.namespace(TENANT, made.name) == made
 
 
-async def test_a_name_is_taken_once_a_tenant_and_a_request_is_answered_again(services: Services) -> None:
+async def test_a_name_is_taken_once_a_tenant_and_a_request_is_answered_again(services: AppContext) -> None:
     draft = NamespaceDraft(NOTES)
     first, *others = await asyncio.gather(
         *(create_namespace(services, TENANT, draft, request_id="r") for _ in range(6))
@@ -43,7 +43,7 @@ async def test_a_name_is_taken_once_a_tenant_and_a_request_is_answered_again(ser
     assert (await create_namespace(services, tenant_id("i", "u"), draft)).epoch != first.epoch
 
 
-async def test_what_is_not_honoured_is_refused_by_field(services: Services) -> None:
+async def test_what_is_not_honoured_is_refused_by_field(services: AppContext) -> None:
     with pytest.raises(InvalidArgument) as caught:
         await create_namespace(services, TENANT, NamespaceDraft(NOTES, settings=NamespaceSettings(encoder="gpt")))
     assert caught.value.field == "namespace.settings.encoder"

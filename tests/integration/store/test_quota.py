@@ -13,13 +13,13 @@ import pytest
 
 from common.config.settings import DatabaseSettings
 from common.errors import ResourceExhausted, SomaBrainError
-from somabrain_service.commands.batch_remember_memories import Item, batch_remember_memories
+from somabrain_service.commands.batch_remember_memories import RememberItem, batch_remember_memories
+from somabrain_service.commands.context import AppContext, utc_now
 from somabrain_service.commands.get_namespace import get_namespace
-from somabrain_service.commands.services import Services, utc_now
 from somabrain_service.domain import limits
 from somabrain_service.domain.memory import Memory, MemoryDraft
 from somabrain_service.domain.names import NamespaceName, TenantId, tenant_id
-from somabrain_service.domain.quota import Stock
+from somabrain_service.domain.quota import StorageUsage
 from somabrain_service.flags.registry import FixedFlags, Flags
 from somabrain_service.store.open import open_store
 from somabrain_service.store.postgres.connect import open_pool
@@ -33,17 +33,17 @@ TENANT = tenant_id("https://issuer.test", "a")
 
 
 @asynccontextmanager
-async def replica(database: Clone, allowed: Stock, *, writers: int = 16, clock: Callable[[], datetime] = utc_now) -> (
+async def replica(database: Clone, allowed: StorageUsage, *, writers: int = 16, clock: Callable[[], datetime] = utc_now) -> (
     AsyncIterator[Brain]
 ):  # fmt: skip
     """One process of the service, as far as it stores."""
 
-    def allow(tenant: TenantId) -> Stock:
-        return allowed if tenant == TENANT else Stock()
+    def allow(tenant: TenantId) -> StorageUsage:
+        return allowed if tenant == TENANT else StorageUsage()
 
     flags = FixedFlags(Flags(memories=allowed.memories, text_bytes=allowed.text_bytes))
     async with open_store(database.app_dsn, DatabaseSettings(), StorageQuota(allow, writers)) as store:
-        services = Services(store, {}, "lexical", flags=flags, clock=clock)
+        services = AppContext(store, {}, "lexical", flags=flags, clock=clock)
         yield Brain(services, TENANT, NamespaceName.of("n0"))
 
 
@@ -58,7 +58,7 @@ async def let_in(*writes: asyncio.Task[object]) -> int:
 @pytest.mark.parametrize("writers", [1, 16])
 async def test_the_limit_is_met_exactly_by_many_writers_in_many_namespaces(database: Clone, writers: int) -> None:
     """From two processes. With one writer the turns begin near the limit, with many they are taken all the way."""
-    allowed = Stock(memories=530)
+    allowed = StorageUsage(memories=530)
     async with (
         replica(database, allowed, writers=writers) as one,
         replica(database, allowed, writers=writers) as other,
@@ -66,7 +66,7 @@ async def test_the_limit_is_met_exactly_by_many_writers_in_many_namespaces(datab
         names = [f"n{number}" for number in range(4)]
         for name in names:
             await one.at(name).create()
-        before = await one.remember_all(*(Item(MemoryDraft(f"memory {number}")) for number in range(20)))
+        before = await one.remember_all(*(RememberItem(MemoryDraft(f"memory {number}")) for number in range(20)))
         assert len(before) == 20
         kept = 20
         async with asyncio.timeout(60):
@@ -79,15 +79,15 @@ async def test_the_limit_is_met_exactly_by_many_writers_in_many_namespaces(datab
         counted = [(await get_namespace(one.services, TENANT, NamespaceName.of(name)))[1] for name in names]
         assert sum(statistics.memories for statistics in counted) == 530
         assert counted[0].tenant_memories == 530
-        assert counted[0].allowed == allowed
+        assert counted[0].tenant_limit == allowed
         with pytest.raises(ResourceExhausted, match="may hold 530 memories in all and holds 530; 1 more do not fit"):
             await other.remember("one more")
 
 
 async def test_a_batch_is_let_in_item_by_item(database: Clone) -> None:
-    async with replica(database, Stock(memories=3)) as brain:
+    async with replica(database, StorageUsage(memories=3)) as brain:
         await brain.create()
-        items = [Item(MemoryDraft(f"memory {number}"), request_id=f"r{number}") for number in range(5)]
+        items = [RememberItem(MemoryDraft(f"memory {number}"), request_id=f"r{number}") for number in range(5)]
         done = await batch_remember_memories(brain.services, TENANT, brain.parent, items)
         assert [isinstance(result, Memory) for result in done.results] == [True, True, True, False, False]
         assert {result.quota for result in done.results if isinstance(result, ResourceExhausted)} == {"memories"}
@@ -99,7 +99,7 @@ async def test_a_batch_is_let_in_item_by_item(database: Clone) -> None:
 
 
 async def test_bytes_of_text_count_and_an_update_that_grows_is_refused(database: Clone) -> None:
-    async with replica(database, Stock(text_bytes=20)) as brain:
+    async with replica(database, StorageUsage(text_bytes=20)) as brain:
         await brain.create()
         kept = (await brain.remember("0123456789", request_id="r")).memory
         assert (await brain.update(kept, text="ünd so weiter 20")).memory.text == "ünd so weiter 20"
@@ -115,7 +115,7 @@ async def test_bytes_of_text_count_and_an_update_that_grows_is_refused(database:
 
 
 async def test_what_would_not_fit_leaves_nothing_behind(database: Clone) -> None:
-    async with replica(database, Stock(memories=1)) as brain:
+    async with replica(database, StorageUsage(memories=1)) as brain:
         await brain.create()
         await brain.remember("first")
         for _ in range(2):
@@ -128,7 +128,7 @@ async def test_what_would_not_fit_leaves_nothing_behind(database: Clone) -> None
 
 async def test_what_has_expired_takes_no_room(database: Clone) -> None:
     now = [datetime.now(UTC)]
-    async with replica(database, Stock(memories=1, text_bytes=5), clock=lambda: now[0]) as brain:
+    async with replica(database, StorageUsage(memories=1, text_bytes=5), clock=lambda: now[0]) as brain:
         await brain.create()
         await brain.remember("first", ttl=timedelta(minutes=1))
         with pytest.raises(ResourceExhausted):
@@ -138,7 +138,7 @@ async def test_what_has_expired_takes_no_room(database: Clone) -> None:
 
 
 async def test_another_tenants_stock_is_its_own(database: Clone) -> None:
-    async with replica(database, Stock(memories=1)) as brain:
+    async with replica(database, StorageUsage(memories=1)) as brain:
         other = replace(brain, tenant=tenant_id("https://issuer.test", "b"))
         for one in (brain, other):
             await one.create()
@@ -151,7 +151,7 @@ async def test_another_tenants_stock_is_its_own(database: Clone) -> None:
 
 async def test_whoever_is_alone_waits_for_those_who_share(database: Clone) -> None:
     """Near the limit no write looks at what is held while one that has not looked is still under way."""
-    stocks = StorageQuota(lambda _: Stock(memories=limits.BATCH + 10), writers=1)
+    stocks = StorageQuota(lambda _: StorageUsage(memories=limits.BATCH + 10), writers=1)
     now = utc_now()
     async with await psycopg.AsyncConnection.connect(database.superuser_dsn, autocommit=True) as watching:
 
@@ -166,12 +166,12 @@ async def test_whoever_is_alone_waits_for_those_who_share(database: Clone) -> No
             transactions, entered, leave = Transactions(pool), asyncio.Event(), asyncio.Event()
 
             async def far(connection: Connection) -> None:
-                assert await stocks.headroom(connection, TENANT, Stock(memories=1), now) is None
+                assert await stocks.headroom(connection, TENANT, StorageUsage(memories=1), now) is None
                 entered.set()
                 await leave.wait()
 
-            async def near(connection: Connection) -> Stock | None:
-                room = await stocks.headroom(connection, TENANT, Stock(memories=limits.BATCH), now)
+            async def near(connection: Connection) -> StorageUsage | None:
+                room = await stocks.headroom(connection, TENANT, StorageUsage(memories=limits.BATCH), now)
                 return None if room is None else room.used
 
             async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
@@ -182,4 +182,4 @@ async def test_whoever_is_alone_waits_for_those_who_share(database: Clone) -> No
                     await asyncio.sleep(0.02)
                 assert not alone.done()
                 leave.set()
-                assert await alone == Stock()
+                assert await alone == StorageUsage()

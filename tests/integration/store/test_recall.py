@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from common.config.settings import DatabaseSettings, SearchIndexSettings
 from common.errors import InvalidArgument
-from somabrain_service.domain import analysis, lexical
+from somabrain_service.domain import analyzer, bm25
 from somabrain_service.domain.contiguity import contiguity
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory, MemoryKind, Vector
@@ -23,7 +23,7 @@ from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
 from somabrain_service.encoders.protocols import EncoderUnavailable
 from somabrain_service.store.open import open_store
 from somabrain_service.store.postgres.candidates import MAX_COMPARED_VECTORS
-from somabrain_service.store.replica.store import ReplicaStore
+from somabrain_service.store.search_index.store import SearchIndexStore
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 
@@ -32,7 +32,7 @@ WORDS = (
     *("smoke", "keeper", "frost", "swarm", "pollen", "larva", "comb", "winter"),
 )
 EPOCH = datetime(2024, 1, 1, tzinfo=UTC)
-ENGLISH = analysis.newest("en")
+ENGLISH = analyzer.latest_analyzer("en")
 
 
 async def a_summer(brain: Brain, days: int = 60, sessions: int = 3) -> list[Memory]:
@@ -61,11 +61,11 @@ def by_hand(memories: Sequence[Memory], query: str) -> list[tuple[float, str]]:
     """Score every memory by the formulas of docs/recall.md, words alone, no cut anywhere."""
     documents = [ENGLISH.terms(memory.text) for memory in memories]
     terms = sorted(ENGLISH.terms(query))
-    weights = lexical.idf(len(documents), [sum(term in document for document in documents) for term in terms])
+    weights = bm25.idf(len(documents), [sum(term in document for document in documents) for term in terms])
     lengths = np.array([sum(document.values()) for document in documents], float)
     tf = np.array([[document[term] for term in terms] for document in documents], float)
     row, term = np.nonzero(tf)
-    bm25 = lexical.bm25(weights, lexical.Postings(row, term, tf[row, term]), lengths, lengths.mean())
+    bm25 = bm25.scores(weights, bm25.Postings(row, term, tf[row, term]), lengths, lengths.mean())
     relevance = bm25 / bm25.max()
     names = {session: i for i, session in enumerate(sorted({memory.session for memory in memories} - {""}))}
     session = np.array([names.get(memory.session, -1) for memory in memories])
@@ -326,7 +326,7 @@ async def test_a_vector_needs_a_namespace_that_keeps_vectors(words: Brain) -> No
 
 async def test_a_second_process_sees_what_the_first_has_written(brain: Brain, database: Clone) -> None:
     written = await brain.remember("Ada keeps bees.")
-    replica = SearchIndexSettings() if isinstance(brain.services.store, ReplicaStore) else None
+    replica = SearchIndexSettings() if isinstance(brain.services.store, SearchIndexStore) else None
     async with open_store(database.app_dsn, DatabaseSettings(), search_index=replica) as second:
         there = replace(brain, services=replace(brain.services, store=second))
         assert await there.recalled("bees", consistency_token=written.consistency_token) == ["Ada keeps bees."]

@@ -14,7 +14,7 @@ import pytest
 
 from common.config.settings import DatabaseSettings
 from common.errors import StoreUnavailable
-from somabrain_service.commands.services import Services
+from somabrain_service.commands.context import AppContext
 from somabrain_service.domain.names import NamespaceName, tenant_id
 from somabrain_service.embedded import embedded_database
 from somabrain_service.migrate import migrate
@@ -60,7 +60,7 @@ async def test_after_a_kill_every_acknowledged_memory_is_there(own_folder: Path)
     with embedded_database(data, DatabaseSettings()) as server:
         migrate(server.owner_dsn, server.database, lambda _: None)
         async with open_store(server.app_dsn, DatabaseSettings()) as store:
-            brain = Brain(Services(store, {}, "lexical"), tenant_id("i", "t"), NamespaceName.of("n"))
+            brain = Brain(AppContext(store, {}, "lexical"), tenant_id("i", "t"), NamespaceName.of("n"))
             await brain.create()
             async with asyncio.TaskGroup() as group:
                 for number in range(8):
@@ -90,7 +90,7 @@ async def test_a_write_whose_commit_was_not_answered_is_found_by_its_request_id(
         proxy(database.server.socket / ".s.PGSQL.5432") as between,
         open_store(f"postgresql://somabrain_app@{between.address}/{database.name}", DatabaseSettings()) as store,
     ):
-        brain = Brain(Services(store, {}, "lexical"), tenant_id("i", "t"), NamespaceName.of("n"))
+        brain = Brain(AppContext(store, {}, "lexical"), tenant_id("i", "t"), NamespaceName.of("n"))
         await brain.create()
         await brain.remember("before")
         between.lose = 1

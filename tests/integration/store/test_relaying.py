@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from somabrain_service.commands.batch_remember_memories import Item
+from somabrain_service.commands.batch_remember_memories import RememberItem
 from somabrain_service.commands.delete_namespace import delete_namespace
-from somabrain_service.domain.events import Backlog, Telling, tell, tell_deleted
-from somabrain_service.domain.feed import Position
+from somabrain_service.domain.changes import Position
+from somabrain_service.domain.events import EventBatch, PendingChanges, build_deletion_event, build_events
 from somabrain_service.domain.memory import MemoryDraft
 from somabrain_service.metrics import Metrics
 from somabrain_service.store.maintenance import MaintenanceStore, Shard, WorkerStore
@@ -27,15 +27,15 @@ def at(days: float) -> datetime:
     return datetime.now(UTC) + timedelta(days=days)
 
 
-async def told(held: MaintenanceStore, changes: int = 100) -> list[Telling]:
+async def told(held: MaintenanceStore, changes: int = 100) -> list[EventBatch]:
     """Tell what is to be told now, and note it."""
-    tellings = [tell("/s", backlog, at(0)) for backlog in await held.pending_changes(None, 100, changes)]
-    tellings += [tell_deleted("/s", was, at(0)) for was in await held.deleted_namespaces(100)]
+    tellings = [build_events("/s", backlog, at(0)) for backlog in await held.pending_changes(None, 100, changes)]
+    tellings += [build_deletion_event("/s", was, at(0)) for was in await held.deleted_namespaces(100)]
     await held.save_cursors(tellings)
     return tellings
 
 
-def kinds(tellings: list[Telling]) -> list[str]:
+def kinds(tellings: list[EventBatch]) -> list[str]:
     return [str(event.document["type"]).split(".")[-2] for telling in tellings for event in telling.events]
 
 
@@ -50,10 +50,14 @@ async def test_what_was_noted_is_not_told_again(words: Brain, held: MaintenanceS
 
 
 async def test_a_version_larger_than_a_round_is_told_in_parts(words: Brain, held: MaintenanceStore) -> None:
-    await words.remember_all(*(Item(MemoryDraft(f"bee {i}")) for i in range(5)))
+    await words.remember_all(*(RememberItem(MemoryDraft(f"bee {i}")) for i in range(5)))
     parts = [await told(held, changes=2) for _ in range(3)]
     assert [len(kinds(part)) for part in parts] == [2, 2, 1]
-    assert [part[0].told.position for part in parts if part[0].told] == [Position(1, 1), Position(1, 3), Position(1)]
+    assert [part[0].new_cursor.position for part in parts if part[0].new_cursor] == [
+        Position(1, 1),
+        Position(1, 3),
+        Position(1),
+    ]
     assert await held.pending_changes(None, 100, 2) == []
 
 
@@ -62,7 +66,7 @@ async def test_namespaces_take_turns(words: Brain, held: MaintenanceStore) -> No
         brain = words.at(name)
         await brain.create(encoder="lexical")
         await brain.remember("bee")
-    seen: list[Backlog] = []
+    seen: list[PendingChanges] = []
     after = None
     while page := await held.pending_changes(after, 2, 100):
         seen += page
@@ -96,7 +100,7 @@ async def test_the_end_of_a_namespace_is_told_once_and_only_if_it_was_told_of(
         await brain.remember("bee")
         await delete_namespace(brain.services, brain.tenant, brain.parent)
     (end,) = await told(held)
-    assert (kinds([end]), end.of.name.namespace) == (["deleted"], "seen")
+    assert (kinds([end]), end.old_cursor.name.namespace) == (["deleted"], "seen")
     assert await told(held) == []
 
 
@@ -124,7 +128,7 @@ async def test_changes_that_no_event_has_told_wait_for_it_only_where_events_are_
 
 
 async def test_changes_go_once_they_were_told(words: Brain, held: MaintenanceStore, database: Clone) -> None:
-    await words.remember_all(*(Item(MemoryDraft(f"bee {i}")) for i in range(4)))
+    await words.remember_all(*(RememberItem(MemoryDraft(f"bee {i}")) for i in range(4)))
     await told(held, changes=2)
     await swept(OldChanges(lambda: at(8), Metrics(), 1, MONTH), held)
     assert await versions(database) == [(1, 1), (1, 2), (1, 3)]

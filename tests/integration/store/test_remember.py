@@ -12,7 +12,7 @@ import pytest
 
 from common.config.settings import DatabaseSettings
 from common.errors import Aborted, AlreadyExists, InvalidArgument, NotFound
-from somabrain_service.commands.remember_memory import Remembered
+from somabrain_service.commands.remember_memory import RememberResult
 from somabrain_service.domain.memory import MemoryKind, Vector
 from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
 from somabrain_service.store.open import open_store
@@ -232,15 +232,15 @@ async def test_writes_that_meet_share_a_transaction_and_each_keeps_its_own_outco
         words.remember("Twice.", request_id="twice"),
         return_exceptions=True,
     )
-    fresh = [end.memory for end in ends[:10] if isinstance(end, Remembered)]
+    fresh = [end.memory for end in ends[:10] if isinstance(end, RememberResult)]
     assert [memory.session_position for memory in fresh] == list(range(1, 11))
     again, another, taken, twice, also_twice = ends[10:]
-    assert isinstance(again, Remembered)
+    assert isinstance(again, RememberResult)
     assert again.memory == kept
     assert isinstance(another, AlreadyExists)
     assert isinstance(taken, AlreadyExists)
-    assert isinstance(twice, Remembered)
-    assert isinstance(also_twice, Remembered)
+    assert isinstance(twice, RememberResult)
+    assert isinstance(also_twice, RememberResult)
     assert twice.memory == also_twice.memory
     assert len(await words.listed(page_size=1000)) == 12
     assert (await words.namespace()).version == before + 2
@@ -252,7 +252,7 @@ async def test_a_caller_who_leaves_takes_nobody_elses_write_along(words: Brain) 
     for call in calls[::3]:
         call.cancel()
     ends = await asyncio.gather(*calls, return_exceptions=True)
-    told = {end.memory.text for end in ends if isinstance(end, Remembered)}
+    told = {end.memory.text for end in ends if isinstance(end, RememberResult)}
     assert len(told) == 8
     assert told <= {memory.text for memory in await words.listed(page_size=1000)}
     await words.remember("And one more.")

@@ -9,13 +9,13 @@ from contextlib import asynccontextmanager
 import pytest
 
 from common.config.settings import DatabaseSettings, SearchIndexSettings
-from somabrain_service.commands.batch_remember_memories import Item
-from somabrain_service.commands.services import Services
+from somabrain_service.commands.batch_remember_memories import RememberItem
+from somabrain_service.commands.context import AppContext
 from somabrain_service.domain.memory import Memory, MemoryDraft
 from somabrain_service.domain.names import NamespaceName, tenant_id
 from somabrain_service.encoders.protocols import LEXICAL
 from somabrain_service.store.open import open_store
-from somabrain_service.store.replica.store import ReplicaStore
+from somabrain_service.store.search_index.store import SearchIndexStore
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain, settle
 
@@ -28,14 +28,14 @@ async def holding(database: Clone, budget_bytes: int = 2**30, idle_s: float = 36
     """A process that holds namespaces in memory."""
     replica = SearchIndexSettings(budget_bytes=budget_bytes, idle_timeout_s=idle_s)
     async with open_store(database.app_dsn, DatabaseSettings(), search_index=replica) as store:
-        yield Brain(Services(store, {}, LEXICAL), TENANT, NamespaceName.of("a"))
+        yield Brain(AppContext(store, {}, LEXICAL), TENANT, NamespaceName.of("a"))
 
 
 def held(brain: Brain) -> set[str]:
     """Which of the namespaces are in memory."""
     store = brain.services.store
-    assert isinstance(store, ReplicaStore)
-    return {name for name in "abc" if store.replicas.held(TENANT, NamespaceName.of(name))}
+    assert isinstance(store, SearchIndexStore)
+    return {name for name in "abc" if store.indexes.peek(TENANT, NamespaceName.of(name))}
 
 
 async def ask(brain: Brain) -> list[str]:
@@ -48,7 +48,7 @@ async def ask(brain: Brain) -> list[str]:
 
 async def fill(brain: Brain, begin: int = 0) -> list[Memory]:
     drafts = [MemoryDraft(f"Bee {number} danced the dance {number % 7}.") for number in range(begin, begin + MEMORIES)]
-    return await brain.remember_all(*(Item(draft) for draft in drafts))
+    return await brain.remember_all(*(RememberItem(draft) for draft in drafts))
 
 
 @pytest.fixture

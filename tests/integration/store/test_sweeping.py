@@ -11,10 +11,10 @@ import psycopg
 import pytest
 
 from common.errors import NotFound, OutOfRange, StoreUnavailable
-from somabrain_service.commands.batch_remember_memories import Item
+from somabrain_service.commands.batch_remember_memories import RememberItem
 from somabrain_service.commands.get_namespace import get_namespace
 from somabrain_service.commands.watch_memories import watch_memories
-from somabrain_service.domain.feed import WatchEvent, WatchQuery
+from somabrain_service.domain.changes import WatchEvent, WatchQuery
 from somabrain_service.domain.memory import Memory, MemoryDraft
 from somabrain_service.metrics import Metrics
 from somabrain_service.store.maintenance import MaintenanceStore, Shard, WorkerStore
@@ -269,7 +269,7 @@ async def test_a_cursor_within_a_version_of_which_part_was_dropped_is_out_of_ran
 ) -> None:
     """One version may hold more changes than are dropped at once."""
     start = await feed_from_now(words)
-    await words.remember_all(*(Item(MemoryDraft(f"bee {i}")) for i in range(6)))
+    await words.remember_all(*(RememberItem(MemoryDraft(f"bee {i}")) for i in range(6)))
     events = await feed(words, start, 6)
     (due,) = await held.namespaces_to_trim(after_a_week(), NONE, 10)
     assert (await held.trim_changes(due, after_a_week(), NONE, 3)).count == 3

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from somabrain_service.domain.contiguity import REACH
-from somabrain_service.domain.lexical import K1, B, Postings
-from somabrain_service.domain.scoring import Candidates
+from somabrain_service.domain.bm25 import K1, B, Postings
+from somabrain_service.domain.contiguity import KERNEL_WIDTH
+from somabrain_service.domain.score import Candidates
 from somabrain_service.store.postgres import filters
 from somabrain_service.store.postgres.arrays import numbers
 from somabrain_service.store.postgres.pipeline import Connection
@@ -123,7 +123,7 @@ async def find(connection: Connection, values: Mapping[str, object], search: Sea
         position=np.array(columns[3], np.int64),
         event_time_s=np.array(columns[4], np.float64),
         salience=np.array(columns[5], np.float64),
-        length=np.array(columns[6], np.float64),
+        doc_length=np.array(columns[6], np.float64),
         postings=await _postings(connection, values, search.terms, ids),
         cosine=None if search.vector is None else np.array(columns[8], np.float64),
         truncated=any(columns[7][:1]),
@@ -149,7 +149,7 @@ async def _postings(
 
 def _statement(search: Search, *, many: bool) -> tuple[str, dict[str, object]]:
     """The one statement of a search, of the parts it needs, and its values. `many`: not all vectors are compared."""
-    values: dict[str, object] = {"reach": REACH, "limit": search.limit}
+    values: dict[str, object] = {"reach": KERNEL_WIDTH, "limit": search.limit}
     if search.filter.empty:
         parts, inside = [_EXPIRED], "FALSE"
     else:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from common.errors import AlreadyExists
-from somabrain_service.domain.feed import ChangeType as ChangeType  # noqa: PLC0414 - said to callers by this name
+from somabrain_service.domain.changes import ChangeType as ChangeType  # noqa: PLC0414 - said to callers by this name
+from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
-from somabrain_service.domain.tokens import Moment
 from somabrain_service.store.postgres.arrays import numbers, texts
 from somabrain_service.store.postgres.errors import Retry
 from somabrain_service.store.postgres.pipeline import Result
@@ -144,7 +144,7 @@ def commit_statement(
     }
 
 
-def committed_version(result: Result) -> Moment:
+def committed_version(result: Result) -> NamespaceVersion:
     """The moment that RAISED made.
 
     Raises:
@@ -153,4 +153,4 @@ def committed_version(result: Result) -> Moment:
     row = result.one_or_none()
     if row is None:
         raise Retry
-    return Moment(row.epoch, row.version)
+    return NamespaceVersion(row.epoch, row.version)

@@ -13,9 +13,9 @@ from datetime import datetime
 from typing import Any
 
 from common.errors import Aborted
-from somabrain_service.domain.idempotency import RequestKey, another_body
+from somabrain_service.domain.cursors import NamespaceVersion
+from somabrain_service.domain.idempotency import RequestKey, request_id_reused
 from somabrain_service.domain.names import MemoryId, NamespaceName, TenantId
-from somabrain_service.domain.tokens import Moment
 from somabrain_service.store.postgres import idempotency, namespaces, rows
 from somabrain_service.store.postgres.arrays import numbers
 from somabrain_service.store.postgres.commit import ChangeType
@@ -156,8 +156,8 @@ async def erase_subject(
         raise namespaces.namespace_not_found(name)
     if stored := await idempotency.find(connection, request, now):
         if stored.erased_count is None:
-            raise another_body()
-        return ErasureResult(stored.erased_count, Moment(namespace.epoch, namespace.version))
+            raise request_id_reused()
+        return ErasureResult(stored.erased_count, NamespaceVersion(namespace.epoch, namespace.version))
     parameters: dict[str, object] = {"ns": namespace.id, "subject": subject}
     deleted = DeletedRows()
     await _delete_in_batches(connection, parameters, deleted)
@@ -169,7 +169,7 @@ async def erase_subject(
     count = len(deleted.ids)
     await idempotency.save(connection, tenant, request, now, ns=namespace.id, memory=MemoryId(-count))
     if not count:
-        return ErasureResult(0, Moment(locked.epoch, locked.version))
+        return ErasureResult(0, NamespaceVersion(locked.epoch, locked.version))
     as_of = await bump_version(connection, tenant, namespace.id, ChangeType.FORGOTTEN, now, deleted)
     # What no memory holds any more goes with the last that held it.
     await connection.execute(_DROP_TERMS, {"ns": namespace.id})
@@ -178,7 +178,7 @@ async def erase_subject(
 
 async def bump_version(
     connection: Connection, tenant: TenantId, ns: int, change: ChangeType, now: datetime, deleted: DeletedRows
-) -> Moment:
+) -> NamespaceVersion:
     """Raise the version, tell the feed what is gone, and count it off: the last statement before terms are dropped."""
     values = {
         "tenant": tenant,
@@ -198,7 +198,7 @@ async def bump_version(
     if row is None:
         # The namespace was deleted under us: begin again, and find that out.
         raise Retry
-    return Moment(row.epoch, row.version)
+    return NamespaceVersion(row.epoch, row.version)
 
 
 async def _delete_in_batches(connection: Connection, parameters: dict[str, object], deleted: DeletedRows) -> None:

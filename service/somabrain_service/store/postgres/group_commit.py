@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from common.errors import SomaBrainError
-from somabrain_service.domain.quota import Stock
+from somabrain_service.domain.quota import StorageUsage
 from somabrain_service.store.tasks import TaskSet
 
 K = TypeVar("K", bound=Hashable)
@@ -26,7 +26,7 @@ R = TypeVar("R")
 @dataclass(slots=True)
 class _Pending(Generic[T, R]):
     item: T
-    size: Stock
+    size: StorageUsage
     future: asyncio.Future[R]
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
 
@@ -35,14 +35,17 @@ class GroupCommit(Generic[K, T, R]):
     """Runs `work` for one key at a time, on all that waits for it, `most` in size at most."""
 
     def __init__(
-        self, work: Callable[[K, Sequence[T]], Awaitable[Sequence[R | SomaBrainError]]], max_size: Stock, tasks: TaskSet
+        self,
+        work: Callable[[K, Sequence[T]], Awaitable[Sequence[R | SomaBrainError]]],
+        max_size: StorageUsage,
+        tasks: TaskSet,
     ) -> None:
         self._work = work
         self._max_size = max_size
         self._tasks = tasks
         self._queues: dict[K, deque[_Pending[T, R]]] = {}
 
-    async def submit(self, key: K, item: T, size: Stock) -> R:
+    async def submit(self, key: K, item: T, size: StorageUsage) -> R:
         """Have the item done, alone or with others.
 
         Raises:
@@ -59,7 +62,7 @@ class GroupCommit(Generic[K, T, R]):
 
     def _start_next(self, key: K) -> None:
         """Begin with those who wait; the statements are told in the trace of the first."""
-        queue, group, size = self._queues[key], list[_Pending[T, R]](), Stock()
+        queue, group, size = self._queues[key], list[_Pending[T, R]](), StorageUsage()
         while queue:
             more = size + queue[0].size
             if group and (more.memories > self._max_size.memories or more.text_bytes > self._max_size.text_bytes):

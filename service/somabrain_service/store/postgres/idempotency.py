@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from somabrain_service.domain.idempotency import KEPT, RequestKey, another_body
+from somabrain_service.domain.cursors import NamespaceVersion
+from somabrain_service.domain.idempotency import IDEMPOTENCY_TTL, RequestKey, request_id_reused
 from somabrain_service.domain.names import MemoryId, TenantId
-from somabrain_service.domain.tokens import Moment
 from somabrain_service.store.postgres.errors import Retry
 from somabrain_service.store.postgres.pipeline import Connection
 from somabrain_service.store.postgres.statement import sql
@@ -43,7 +43,7 @@ class StoredRequest:
     memory: MemoryId | None
     forgotten: bool
     erased_count: int | None
-    as_of: Moment
+    as_of: NamespaceVersion
 
 
 async def find(connection: Connection, request: RequestKey | None, now: datetime) -> StoredRequest | None:
@@ -58,14 +58,14 @@ async def find(connection: Connection, request: RequestKey | None, now: datetime
     if row is None:
         return None
     if row.body_hash is not None and row.body_hash != request.body_hash:
-        raise another_body()
+        raise request_id_reused()
     number: int | None = row.memory
     return StoredRequest(
         ns=row.namespace_id,
         memory=MemoryId(number) if number is not None and number > 0 else None,
         forgotten=row.body_hash is None,
         erased_count=-number if number is not None and number <= 0 else None,
-        as_of=Moment(row.epoch, row.version),
+        as_of=NamespaceVersion(row.epoch, row.version),
     )
 
 
@@ -87,7 +87,7 @@ async def save(
         "body_hash": request.body_hash,
         "ns": ns,
         "memory": memory,
-        "expire_time": now + KEPT,
+        "expire_time": now + IDEMPOTENCY_TTL,
         "now": now,
     }
     if (await connection.execute(_SAVE, values)).one_or_none() is None:

@@ -9,7 +9,7 @@ import numpy as np
 from somabrain_service.store.postgres.arrays import numbers
 from somabrain_service.store.postgres.pipeline import Connection
 from somabrain_service.store.postgres.statement import sql
-from somabrain_service.store.replica.portion import NEVER, Fields, Portion, TermPostings
+from somabrain_service.store.search_index.index_source import NEVER, IndexRows, MemoryRow, TermPostings
 
 _IDENTIFIERS = sql(
     "SELECT m.id FROM memories m WHERE m.namespace_id = :ns AND m.id > :after ORDER BY m.id LIMIT :limit"
@@ -46,10 +46,10 @@ async def identifiers(connection: Connection, ns: int, after: int, limit: int) -
     return [row.id for row in rows]
 
 
-async def index_rows(connection: Connection, ns: int, ids: Sequence[int], encoder_id: str) -> Portion:
+async def index_rows(connection: Connection, ns: int, ids: Sequence[int], encoder_id: str) -> IndexRows:
     """See `Source.portion`."""
     parameters = {"ns": ns, "ids": numbers(ids)}
-    fields = [Fields(*row) for row in await connection.execute(_FIELDS, parameters)]
+    fields = [MemoryRow(*row) for row in await connection.execute(_FIELDS, parameters)]
     terms = [
         TermPostings(row.term, np.array(row.memories, np.int64), np.array(row.tf, np.int32))
         for row in await connection.execute(_TERMS, parameters)
@@ -62,4 +62,4 @@ async def index_rows(connection: Connection, ns: int, ids: Sequence[int], encode
         encoded = np.array(row.memories, np.int64)
         halves = np.frombuffer(row.embeddings, ">f2").reshape(len(encoded), -1)
         vectors = halves[:, _HEADER:].astype(np.float32)
-    return Portion(fields, terms, encoded, vectors, np.concatenate(others))
+    return IndexRows(fields, terms, encoded, vectors, np.concatenate(others))

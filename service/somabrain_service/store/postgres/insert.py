@@ -11,7 +11,7 @@ from itertools import chain, repeat
 import numpy as np
 from psycopg import errors
 
-from somabrain_service.domain.idempotency import KEPT, RequestKey
+from somabrain_service.domain.idempotency import IDEMPOTENCY_TTL, RequestKey
 from somabrain_service.domain.names import MemoryId, TenantId
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.store.postgres import commit
@@ -105,7 +105,7 @@ def _claims(new_rows: Sequence[NewRow]) -> dict[str, object]:
         "keys": blobs(key for key, _, _ in claims),
         "body_hashes": blobs(body_hash for _, body_hash, _ in claims),
         "claimants": numbers(memory for _, _, memory in claims),
-        "claims_end": new_rows[-1].new.create_time + KEPT,
+        "claims_end": new_rows[-1].new.create_time + IDEMPOTENCY_TTL,
     }
 
 

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from psycopg import IntegrityError
 
 from common.errors import AlreadyExists, NotFound, SomaBrainError
-from somabrain_service.domain.idempotency import another_body
+from somabrain_service.domain.cursors import NamespaceVersion
+from somabrain_service.domain.idempotency import request_id_reused
 from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import TenantId, memory_id
-from somabrain_service.domain.quota import Stock
-from somabrain_service.domain.tokens import Moment
+from somabrain_service.domain.quota import StorageUsage
 from somabrain_service.store.postgres import commit, rows
 from somabrain_service.store.postgres.errors import Retry, violated_constraint
 from somabrain_service.store.postgres.insert import ConcurrentModification, NewRow, insert_statement
@@ -27,9 +27,9 @@ from somabrain_service.store.postgres.storage_quota import Headroom
 from somabrain_service.store.records import BatchWriteResult, NewMemory
 
 
-def usage_of(new: NewMemory) -> Stock:
+def usage_of(new: NewMemory) -> StorageUsage:
     """What a memory adds to what its tenant holds."""
-    return Stock(1, len(new.draft.text.encode()))
+    return StorageUsage(1, len(new.draft.text.encode()))
 
 
 async def insert(
@@ -54,7 +54,7 @@ async def insert(
         memory = memory_id(new.create_time, secrets.randbits(32))
         new_rows.append(NewRow(memory, position, new, request))
         results[index] = commit.inserted_memory(preconditions.namespace.name, memory, new, position)
-    as_of = preconditions.namespace.moment
+    as_of = preconditions.namespace.read_version
     if new_rows:
         as_of = await _write(connection, insert_statement(tenant, preconditions.namespace, new_rows))
     results |= {index: results[earlier] for index, earlier in duplicates.items()}
@@ -73,7 +73,7 @@ def _find_replays(
             continue
         row = preconditions.stored_requests.get(request.key)
         if row is not None and row.body_hash is not None and row.body_hash != request.body_hash:
-            results[index] = another_body()
+            results[index] = request_id_reused()
         elif row is not None and row.id is None:
             name = f"{preconditions.namespace.name}/memories/{row.request_memory or 0:016x}"
             results[index] = NotFound("Memory", name, "It has been forgotten since.")
@@ -84,7 +84,7 @@ def _find_replays(
             if earlier_request is not None and earlier_request.body_hash == request.body_hash:
                 duplicates[index] = earlier
             else:
-                results[index] = another_body()
+                results[index] = request_id_reused()
     return results, duplicates
 
 
@@ -107,7 +107,7 @@ def _assign_positions(preconditions: Preconditions, items: Mapping[int, Item]) -
     return positions
 
 
-async def _write(connection: Connection, statement: Statement) -> Moment:
+async def _write(connection: Connection, statement: Statement) -> NamespaceVersion:
     """Write everything, and commit.
 
     Raises:
@@ -121,4 +121,4 @@ async def _write(connection: Connection, statement: Statement) -> Moment:
         if violated_constraint(exc) == "memories_pkey":
             raise Retry from None
         raise
-    return Moment(row.epoch, row.version)
+    return NamespaceVersion(row.epoch, row.version)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from common.errors import Aborted, NotFound
-from somabrain_service.domain.feed import ChangeType
+from somabrain_service.domain.changes import ChangeType
 from somabrain_service.domain.idempotency import RequestKey
 from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceStatistics

@@ -11,8 +11,8 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID
 
-from somabrain_service.domain.events import Backlog, Telling, Told
-from somabrain_service.domain.feed import LAST_ORDINAL, Change, ChangeType, Position
+from somabrain_service.domain.changes import LAST_ORDINAL, Change, ChangeType, Position
+from somabrain_service.domain.events import EventBatch, OutboxCursor, PendingChanges
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
 from somabrain_service.store.maintenance import Shard
 from somabrain_service.store.postgres.arrays import numbers
@@ -63,7 +63,7 @@ _LOWEST_KEY = (UUID(int=0), -1)
 
 async def pending_changes(
     connection: Connection, shard: Shard, after: tuple[TenantId, int] | None, limit: int, changes: int
-) -> list[Backlog]:
+) -> list[PendingChanges]:
     """See `Holding.backlogs`."""
     tenant, ns = after or _LOWEST_KEY
     values = {
@@ -75,18 +75,20 @@ async def pending_changes(
     ]
 
 
-async def deleted_namespaces(connection: Connection, shard: Shard, limit: int) -> list[Told]:
+async def deleted_namespaces(connection: Connection, shard: Shard, limit: int) -> list[OutboxCursor]:
     """See `Holding.vanished`."""
     values = {"number": shard.number, "of": shard.count, "limit": limit}
     return [
-        Told(row.tenant_id, row.namespace_id, NamespaceName(row.name), row.epoch, Position(row.version, row.ordinal))
+        OutboxCursor(
+            row.tenant_id, row.namespace_id, NamespaceName(row.name), row.epoch, Position(row.version, row.ordinal)
+        )
         for row in await connection.execute(_DELETED_NAMESPACES, values)
     ]
 
 
-async def save_cursors(connection: Connection, batches: Sequence[Telling]) -> None:
+async def save_cursors(connection: Connection, batches: Sequence[EventBatch]) -> None:
     """See `Holding.note`."""
-    cursors = [batch.told for batch in batches if batch.told is not None]
+    cursors = [batch.new_cursor for batch in batches if batch.new_cursor is not None]
     if cursors:
         values = {
             "tenants": [cursor.tenant for cursor in cursors],
@@ -97,7 +99,7 @@ async def save_cursors(connection: Connection, batches: Sequence[Telling]) -> No
             "ordinals": [cursor.position.ordinal for cursor in cursors],
         }
         await connection.execute(_SAVE_CURSORS, values)
-    deleted = [batch.of for batch in batches if batch.told is None]
+    deleted = [batch.old_cursor for batch in batches if batch.new_cursor is None]
     if deleted:
         await connection.execute(
             _DELETE_CURSORS,
@@ -105,13 +107,13 @@ async def save_cursors(connection: Connection, batches: Sequence[Telling]) -> No
         )
 
 
-def _parse_pending_changes(rows: Sequence[Any], limit: int) -> Backlog:
+def _parse_pending_changes(rows: Sequence[Any], limit: int) -> PendingChanges:
     first = rows[0]
     name = NamespaceName(first.name)
     cursor = None
     if first.told_version is not None:
         position = Position(first.told_version, first.told_ordinal)
-        cursor = Told(first.tenant_id, first.id, NamespaceName(first.told_name), first.told_epoch, position)
+        cursor = OutboxCursor(first.tenant_id, first.id, NamespaceName(first.told_name), first.told_epoch, position)
     changes = tuple(
         Change(
             Position(row.version, row.ordinal),
@@ -124,4 +126,6 @@ def _parse_pending_changes(rows: Sequence[Any], limit: int) -> Backlog:
         for row in rows[:limit]
         if row.version is not None
     )
-    return Backlog(first.tenant_id, first.id, name, first.epoch, first.newest, cursor, changes, more=len(rows) > limit)
+    return PendingChanges(
+        first.tenant_id, first.id, name, first.epoch, first.newest, cursor, changes, more=len(rows) > limit
+    )

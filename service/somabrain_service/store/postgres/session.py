@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from common.errors import StoreUnavailable
-from somabrain_service.domain.events import Backlog, Telling, Told
+from somabrain_service.domain.events import EventBatch, OutboxCursor, PendingChanges
 from somabrain_service.domain.names import TenantId
 from somabrain_service.store.maintenance import (
     Encoded,
@@ -99,17 +99,19 @@ class MaintenanceSession:
             lambda connection: expiry.trim_changes(connection, pending, now, grace_period, limit)
         )
 
-    async def pending_changes(self, after: tuple[TenantId, int] | None, limit: int, changes: int) -> list[Backlog]:
+    async def pending_changes(
+        self, after: tuple[TenantId, int] | None, limit: int, changes: int
+    ) -> list[PendingChanges]:
         """See `Holding.backlogs`."""
         return await self._run_transaction(
             lambda connection: outbox.pending_changes(connection, self._shard, after, limit, changes)
         )
 
-    async def deleted_namespaces(self, limit: int) -> list[Told]:
+    async def deleted_namespaces(self, limit: int) -> list[OutboxCursor]:
         """See `Holding.vanished`."""
         return await self._run_transaction(lambda connection: outbox.deleted_namespaces(connection, self._shard, limit))
 
-    async def save_cursors(self, batches: Sequence[Telling]) -> None:
+    async def save_cursors(self, batches: Sequence[EventBatch]) -> None:
         """See `Holding.note`."""
         await self._run_transaction(lambda connection: outbox.save_cursors(connection, batches))
 

@@ -8,19 +8,19 @@ from datetime import datetime
 import numpy as np
 
 from common.errors import InvalidArgument
-from somabrain_service.domain.feed import LAST_ORDINAL, Change, ChangeType, Position, StoredVector
+from somabrain_service.domain.changes import LAST_ORDINAL, Change, ChangeType, Position, StoredVector
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, MemoryName
 from somabrain_service.domain.namespace import Namespace
-from somabrain_service.domain.pages import Order, OrderField
-from somabrain_service.domain.scoring import Candidates
+from somabrain_service.domain.pagination import Order, OrderField
+from somabrain_service.domain.score import Candidates
 from somabrain_service.store.postgres import candidates, filters, index_rows, rows
 from somabrain_service.store.postgres.arrays import numbers
 from somabrain_service.store.postgres.pipeline import Connection
 from somabrain_service.store.postgres.statement import sql
 from somabrain_service.store.records import Search, Statistics
-from somabrain_service.store.replica.portion import Portion
+from somabrain_service.store.search_index.index_source import IndexRows
 
 # What has expired but is not swept yet is counted in `usage` and `terms`, and taken off here.
 _STATISTICS = sql("""
@@ -223,7 +223,7 @@ class PostgresSnapshot:
         """See `Source.identifiers`."""
         return await index_rows.identifiers(self._connection, self.namespace.number, after, limit)
 
-    async def index_rows(self, ids: Sequence[int], encoder_id: str) -> Portion:
+    async def index_rows(self, ids: Sequence[int], encoder_id: str) -> IndexRows:
         """See `Source.portion`."""
         return await index_rows.index_rows(self._connection, self.namespace.number, ids, encoder_id)
 

@@ -20,7 +20,7 @@ from datetime import datetime
 from common.errors import ResourceExhausted
 from somabrain_service.domain import limits
 from somabrain_service.domain.names import TenantId
-from somabrain_service.domain.quota import Stock, refusal
+from somabrain_service.domain.quota import StorageUsage, quota_exceeded
 from somabrain_service.store.postgres.errors import Retry
 from somabrain_service.store.postgres.pipeline import Connection
 from somabrain_service.store.postgres.statement import sql
@@ -33,7 +33,7 @@ _EXPIRED = sql("""
 SELECT count(*) AS memories, coalesce(sum(octet_length(text)), 0) AS text_bytes FROM memories WHERE expire_time <= :now
 """)
 
-MAX_WRITE = Stock(limits.BATCH, limits.BATCH_BYTES)
+MAX_WRITE = StorageUsage(limits.BATCH, limits.BATCH_BYTES)
 """What one transaction adds at most."""
 
 
@@ -41,12 +41,12 @@ MAX_WRITE = Stock(limits.BATCH, limits.BATCH_BYTES)
 class Headroom:
     """What a tenant may hold, and what it will hold as more is let in."""
 
-    limit: Stock
-    used: Stock
+    limit: StorageUsage
+    used: StorageUsage
 
-    def reserve(self, more: Stock) -> ResourceExhausted | None:
+    def reserve(self, more: StorageUsage) -> ResourceExhausted | None:
         """Count `more` in, or say why not."""
-        exhausted = refusal(self.limit, self.used, more)
+        exhausted = quota_exceeded(self.limit, self.used, more)
         if exhausted is None:
             self.used += more
         return exhausted
@@ -55,12 +55,14 @@ class Headroom:
 class StorageQuota:
     """What tenants may hold. `writers`: the connections that all replicas have together."""
 
-    def __init__(self, limit_of: Callable[[TenantId], Stock], writers: int) -> None:
+    def __init__(self, limit_of: Callable[[TenantId], StorageUsage], writers: int) -> None:
         self._limit_of = limit_of
-        self._max_in_flight = Stock(MAX_WRITE.memories * writers, MAX_WRITE.text_bytes * writers)
+        self._max_in_flight = StorageUsage(MAX_WRITE.memories * writers, MAX_WRITE.text_bytes * writers)
         self._near_limit: set[TenantId] = set()
 
-    async def headroom(self, connection: Connection, tenant: TenantId, more: Stock, now: datetime) -> Headroom | None:
+    async def headroom(
+        self, connection: Connection, tenant: TenantId, more: StorageUsage, now: datetime
+    ) -> Headroom | None:
         """The room for a transaction that would add `more`; None: there is enough.
 
         To be asked before everything else in a transaction.
@@ -71,22 +73,22 @@ class StorageQuota:
         exclusive = tenant in self._near_limit
         await connection.execute(_LOCK_EXCLUSIVE if exclusive else _LOCK_SHARED, {"tenant": _lock_key(tenant)})
         used = await _current_usage(connection)
-        if refusal(limit, used, more + self._max_in_flight) is None:
+        if quota_exceeded(limit, used, more + self._max_in_flight) is None:
             self._near_limit.discard(tenant)
             return None
         if not exclusive:
             # A shared lock is not made one's own while others hold it, too: begin again.
             self._near_limit.add(tenant)
             raise Retry
-        if refusal(limit, used, more) is not None:
+        if quota_exceeded(limit, used, more) is not None:
             expired = (await connection.execute(_EXPIRED, {"now": now})).one()
-            used = Stock(used.memories - expired.memories, used.text_bytes - int(expired.text_bytes))
+            used = StorageUsage(used.memories - expired.memories, used.text_bytes - int(expired.text_bytes))
         return Headroom(limit, used)
 
 
-async def _current_usage(connection: Connection) -> Stock:
+async def _current_usage(connection: Connection) -> StorageUsage:
     row = (await connection.execute(_USED)).one()
-    return Stock(int(row.memories), int(row.text_bytes))
+    return StorageUsage(int(row.memories), int(row.text_bytes))
 
 
 def _lock_key(tenant: TenantId) -> int:

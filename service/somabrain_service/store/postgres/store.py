@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from psycopg import IntegrityError
 
 from common.errors import Aborted, AlreadyExists, NotFound, SomaBrainError
+from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.idempotency import RequestKey
 from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryName, NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceDraft, NamespaceStatistics
-from somabrain_service.domain.quota import Stock
-from somabrain_service.domain.tokens import Moment
+from somabrain_service.domain.quota import StorageUsage
 from somabrain_service.store import schema
 from somabrain_service.store.postgres import (
     commit,
@@ -232,7 +232,7 @@ class PostgresStore:
         self, tenant: TenantId, namespace: Namespace, items: Sequence[tuple[NewMemory, RequestKey | None]]
     ) -> BatchWriteResult:
         """See `Store.insert_memories`."""
-        total = sum((insert_batch.usage_of(new) for new, _ in items), Stock())
+        total = sum((insert_batch.usage_of(new) for new, _ in items), StorageUsage())
         now = items[0][0].create_time if items else datetime.now(UTC)
 
         assumed = precheck.assumed_preconditions(namespace, items)
@@ -269,7 +269,7 @@ class PostgresStore:
         growth = len(draft.text.encode()) - len(change.before.text.encode())
 
         async def work(connection: Connection) -> WriteResult | None:
-            await self._check_storage_quota(connection, tenant, Stock(text_bytes=growth), request, now)
+            await self._check_storage_quota(connection, tenant, StorageUsage(text_bytes=growth), request, now)
             if draft.session:
                 lock = commit.session_lock_key(tenant, namespace.name, draft.session)
                 await connection.execute(commit.LOCK_SESSION, {"session": lock})
@@ -307,16 +307,16 @@ class PostgresStore:
 
     async def delete_memory(
         self, tenant: TenantId, name: MemoryName, etag: str, now: datetime, request: RequestKey | None
-    ) -> Moment | None:
+    ) -> NamespaceVersion | None:
         """See `Store.delete_memory`."""
 
-        async def work(connection: Connection) -> Moment | None:
+        async def work(connection: Connection) -> NamespaceVersion | None:
             parent = {"name": name.namespace.namespace}
             namespace_row = (await connection.execute(namespaces.FIND, parent)).one_or_none()
             if namespace_row is None:
                 raise namespaces.namespace_not_found(name.namespace)
             if await idempotency.find(connection, request, now):
-                return Moment(namespace_row.epoch, namespace_row.version)
+                return NamespaceVersion(namespace_row.epoch, namespace_row.version)
             parameters = {"ns": namespace_row.id, "id": name.memory, "now": now}
             row = (await connection.execute(_LOCKED_MEMORY, parameters)).one_or_none()
             if row is None:
@@ -344,7 +344,7 @@ class PostgresStore:
         return await self._transactions.write(tenant, work, idempotent=request is not None)
 
     async def _check_storage_quota(
-        self, connection: Connection, tenant: TenantId, more: Stock, request: RequestKey | None, now: datetime
+        self, connection: Connection, tenant: TenantId, more: StorageUsage, request: RequestKey | None, now: datetime
     ) -> None:
         """Hold a write against what the tenant may hold; one that was answered before writes nothing and passes.
 

@@ -10,8 +10,16 @@ from cloudevents.core.bindings.kafka import KafkaMessage, from_structured_event
 from hypothesis import given
 from hypothesis import strategies as st
 
-from somabrain_service.domain.events import CONTENT_TYPE, Backlog, Event, Telling, Told, tell, tell_deleted
-from somabrain_service.domain.feed import LAST_ORDINAL, Change, ChangeType, Position
+from somabrain_service.domain.changes import LAST_ORDINAL, Change, ChangeType, Position
+from somabrain_service.domain.events import (
+    CONTENT_TYPE,
+    Event,
+    EventBatch,
+    OutboxCursor,
+    PendingChanges,
+    build_deletion_event,
+    build_events,
+)
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, 5, tzinfo=UTC)
@@ -25,12 +33,12 @@ def change(version: int, ordinal: int = 0) -> Change:
 
 def backlog(
     *changes: Change, told: Position | None = None, version: int = 9, more: bool = False, epoch: str = "e1"
-) -> Backlog:
-    was = None if told is None else Told(TENANT, 3, NAME, "e1", told)
-    return Backlog(TENANT, 3, NAME, epoch, version, was, changes, more)
+) -> PendingChanges:
+    was = None if told is None else OutboxCursor(TENANT, 3, NAME, "e1", told)
+    return PendingChanges(TENANT, 3, NAME, epoch, version, was, changes, more)
 
 
-def kinds(telling: Telling) -> list[str]:
+def kinds(telling: EventBatch) -> list[str]:
     return [str(event.document["type"]).removeprefix("io.somabrain.") for event in telling.events]
 
 
@@ -39,13 +47,13 @@ def sequences(events: tuple[Event, ...]) -> list[str]:
 
 
 def test_what_follows_is_told_and_nothing_else() -> None:
-    telling = tell("/s", backlog(change(4), change(5), told=Position(3), version=5), NOW)
+    telling = build_events("/s", backlog(change(4), change(5), told=Position(3), version=5), NOW)
     assert kinds(telling) == ["memory.remembered.v1"] * 2
-    assert telling.told == Told(TENANT, 3, NAME, "e1", Position(5))
+    assert telling.new_cursor == OutboxCursor(TENANT, 3, NAME, "e1", Position(5))
 
 
 def test_the_first_change_of_all_follows_nothing() -> None:
-    assert kinds(tell("/s", backlog(change(1), version=1), NOW)) == ["memory.remembered.v1"]
+    assert kinds(build_events("/s", backlog(change(1), version=1), NOW)) == ["memory.remembered.v1"]
 
 
 def test_where_changes_are_missing_an_event_says_so_before_the_rest() -> None:
@@ -56,33 +64,33 @@ def test_where_changes_are_missing_an_event_says_so_before_the_rest() -> None:
         (Position(4, 1), change(5)),
         (Position(3), change(4, 2)),
     ):
-        telling = tell("/s", backlog(first, told=told, version=5), NOW)
+        telling = build_events("/s", backlog(first, told=told, version=5), NOW)
         assert kinds(telling) == ["feed.reset.v1", "memory.remembered.v1"], (told, first)
         assert sequences(telling.events) == sorted(set(sequences(telling.events)))
 
 
 def test_a_version_told_in_part_goes_on_after_its_part() -> None:
-    begun = tell("/s", backlog(change(4, 0), change(4, 1), told=Position(3), version=4, more=True), NOW)
-    assert begun.told == Told(TENANT, 3, NAME, "e1", Position(4, 1))
-    rest = tell("/s", backlog(change(4, 2), told=Position(4, 1), version=4), NOW)
+    begun = build_events("/s", backlog(change(4, 0), change(4, 1), told=Position(3), version=4, more=True), NOW)
+    assert begun.new_cursor == OutboxCursor(TENANT, 3, NAME, "e1", Position(4, 1))
+    rest = build_events("/s", backlog(change(4, 2), told=Position(4, 1), version=4), NOW)
     assert kinds(rest) == ["memory.remembered.v1"]
-    assert rest.told == Told(TENANT, 3, NAME, "e1", Position(4))
+    assert rest.new_cursor == OutboxCursor(TENANT, 3, NAME, "e1", Position(4))
 
 
 def test_another_history_is_told_from_its_newest_version_on() -> None:
     """What its feed still holds was partly told before the restore; whoever listens exports."""
-    telling = tell("/s", backlog(change(4), told=Position(3), version=4, epoch="e2"), NOW)
+    telling = build_events("/s", backlog(change(4), told=Position(3), version=4, epoch="e2"), NOW)
     assert kinds(telling) == ["feed.reset.v1"]
-    assert telling.told == Told(TENANT, 3, NAME, "e2", Position(4))
+    assert telling.new_cursor == OutboxCursor(TENANT, 3, NAME, "e2", Position(4))
 
 
 def test_the_end_of_a_namespace_comes_after_whatever_was_told_of_it() -> None:
-    was = Told(TENANT, 3, NAME, "e1", Position(4))
-    end = tell_deleted("/s", was, NOW)
+    was = OutboxCursor(TENANT, 3, NAME, "e1", Position(4))
+    end = build_deletion_event("/s", was, NOW)
     assert kinds(end) == ["namespace.deleted.v1"]
-    assert end.told is None
-    reset = tell("/s", backlog(told=Position(3), version=4, epoch="e2"), NOW)
-    late = tell("/s", backlog(change(10**9), told=Position(10**9 - 1), version=10**9), NOW)
+    assert end.new_cursor is None
+    reset = build_events("/s", backlog(told=Position(3), version=4, epoch="e2"), NOW)
+    late = build_events("/s", backlog(change(10**9), told=Position(10**9 - 1), version=10**9), NOW)
     assert sequences(end.events)[0] > max(sequences(reset.events) + sequences(late.events))
 
 
@@ -116,10 +124,10 @@ def test_however_tellers_begin_again_the_rule_hears_each_change_once_in_order(pa
 
 def test_others_read_them_as_cloudevents() -> None:
     """The SDK of the specification reads what Kafka is given."""
-    telling = tell("/s", backlog(change(4), told=Position(3), version=4), NOW)
+    telling = build_events("/s", backlog(change(4), told=Position(3), version=4), NOW)
     (event,) = telling.events
     read = from_structured_event(
-        KafkaMessage(headers={"content-type": CONTENT_TYPE.encode()}, key=event.key.encode(), value=event.encoded())
+        KafkaMessage(headers={"content-type": CONTENT_TYPE.encode()}, key=event.key.encode(), value=event.to_json())
     )
     assert read.get_id() == "e1-4-0"
     assert read.get_source() == f"/s/tenants/{TENANT}/namespaces/notes"
@@ -127,7 +135,7 @@ def test_others_read_them_as_cloudevents() -> None:
     assert read.get_subject() == "namespaces/notes/memories/0000000000000004"
     assert read.get_time() == NOW
     assert read.get_specversion() == "1.0"
-    assert read.get_data() == json.loads(event.encoded())["data"] == {
+    assert read.get_data() == json.loads(event.to_json())["data"] == {
         "tenant": str(TENANT), "namespace": "namespaces/notes", "epoch": "e1", "version": 4,
         "memory": "namespaces/notes/memories/0000000000000004", "change": "REMEMBERED", "revision": 1,
     }  # fmt: skip
@@ -136,7 +144,8 @@ def test_others_read_them_as_cloudevents() -> None:
 def test_sequences_are_ordered_as_places_are() -> None:
     places = [Position(1), Position(2, 0), Position(2, 9), Position(2, 10), Position(2, LAST_ORDINAL), Position(10, 0)]
     told = [
-        sequences(tell("/s", backlog(change(p.version, p.ordinal), told=p, version=99), NOW).events)[-1] for p in places
+        sequences(build_events("/s", backlog(change(p.version, p.ordinal), told=p, version=99), NOW).events)[-1]
+        for p in places
     ]
     assert told == sorted(told)
     assert len(set(told)) == 6

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from common.config.settings import QuotaSettings
 from common.errors import FailedPrecondition, ResourceExhausted
 from somabrain_service.domain.names import TenantId, tenant_id
-from somabrain_service.domain.quota import Bucket, Stock, refusal
+from somabrain_service.domain.quota import StorageUsage, TokenBucket, quota_exceeded
 from somabrain_service.flags.registry import FixedFlags, Flags
 from somabrain_service.metrics import Metrics
 from somabrain_service.quotas import Quotas
@@ -21,7 +21,7 @@ CALLS = st.lists(st.tuples(st.floats(0, 5), st.integers(1, 500)), max_size=60)
 def test_no_more_is_spent_than_flowed_in_and_one_batch(
     calls: list[tuple[float, int]], rate: float, capacity: float
 ) -> None:
-    bucket, now_s, spent = Bucket(max(1.0, capacity), 0.0), 0.0, 0
+    bucket, now_s, spent = TokenBucket(max(1.0, capacity), 0.0), 0.0, 0
     for pause_s, cost in calls:
         now_s += pause_s
         if not bucket.spend(cost, now_s, rate=rate, capacity=capacity):
@@ -34,7 +34,7 @@ def test_no_more_is_spent_than_flowed_in_and_one_batch(
 def test_whoever_waits_as_long_as_was_said_is_let_in(
     calls: list[tuple[float, int]], rate: float, capacity: float
 ) -> None:
-    bucket, now_s = Bucket(max(1.0, capacity), 0.0), 0.0
+    bucket, now_s = TokenBucket(max(1.0, capacity), 0.0), 0.0
     for pause_s, cost in calls:
         now_s += pause_s
         if wait_s := bucket.spend(cost, now_s, rate=rate, capacity=capacity):
@@ -43,7 +43,7 @@ def test_whoever_waits_as_long_as_was_said_is_let_in(
 
 
 def test_a_clock_that_goes_back_gives_nothing() -> None:
-    bucket = Bucket(1.0, 100.0)
+    bucket = TokenBucket(1.0, 100.0)
     assert bucket.spend(1, 100.0, rate=1, capacity=1) == 0
     assert bucket.spend(1, 50.0, rate=1, capacity=1) == 1
 
@@ -52,8 +52,8 @@ def test_a_clock_that_goes_back_gives_nothing() -> None:
 def test_a_stock_is_refused_exactly_when_it_would_grow_past_its_limit(allowed: int, held: int, more: int) -> None:
     full = allowed > 0 and more > 0 and held + more > allowed
     for refused in (
-        refusal(Stock(memories=allowed), Stock(memories=held), Stock(memories=more)),
-        refusal(Stock(text_bytes=allowed), Stock(text_bytes=held), Stock(text_bytes=more)),
+        quota_exceeded(StorageUsage(memories=allowed), StorageUsage(memories=held), StorageUsage(memories=more)),
+        quota_exceeded(StorageUsage(text_bytes=allowed), StorageUsage(text_bytes=held), StorageUsage(text_bytes=more)),
     ):
         assert (refused is not None) == full
         assert refused is None or (refused.limit, refused.retry_after_s) == (allowed, None)

@@ -13,18 +13,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from somabrain_service.domain import lexical
-from somabrain_service.domain.contiguity import AFTER, BEFORE, MOST, REACH, WHOLE, contiguity, within_reach
-from somabrain_service.domain.lexical import Floats, Postings
-from somabrain_service.domain.scoring import (
+from somabrain_service.domain import bm25
+from somabrain_service.domain.bm25 import Floats, Postings
+from somabrain_service.domain.contiguity import (
+    BACKWARD_WEIGHT,
+    FORWARD_WEIGHT,
+    KERNEL_WEIGHT,
+    KERNEL_WIDTH,
+    MAX_SHARE,
+    contiguity,
+    within_reach,
+)
+from somabrain_service.domain.score import (
     BIAS_HIGH,
     BIAS_LOW,
     Candidates,
     LexicalQuery,
     Ranking,
+    quantized_now,
     rank,
-    steady_from,
-    steady_until,
+    score_valid_until,
 )
 
 NOW_S = 1_700_000_000.0
@@ -53,7 +61,7 @@ def states(draw: st.DrawFn, most: int = 12) -> tuple[Candidates, LexicalQuery]:
         position=np.array([position for _, position in places], np.int64),
         event_time_s=NOW_S - draw(hnp.arrays(float, n, elements=st.sampled_from([0.0, 60.0, 1e5, -60.0]))),
         salience=draw(hnp.arrays(float, n, elements=st.sampled_from([0.0, 0.5, 1.0]))),
-        length=draw(hnp.arrays(float, n, elements=st.integers(1, 30).map(float))),
+        doc_length=draw(hnp.arrays(float, n, elements=st.integers(1, 30).map(float))),
         postings=postings(draw(hnp.arrays(float, (n, t), elements=st.integers(0, 3).map(float)))),
         cosine=draw(st.none() | hnp.arrays(float, n, elements=unit(-1, 1))),
     )
@@ -90,9 +98,9 @@ def test_shuffled_rows_give_the_same_list(state: tuple[Candidates, LexicalQuery]
 def test_the_list_is_ordered_by_score_then_newest_then_name(state: tuple[Candidates, LexicalQuery]) -> None:
     candidates, query = state
     when = dict(zip(candidates.ids.tolist(), candidates.event_time_s.tolist(), strict=True))
-    keys = [(-place.score, -when[place.id], place.id) for place in ranked(candidates, query).places]
+    keys = [(-place.score, -when[place.id], place.id) for place in ranked(candidates, query).hits]
     assert keys == sorted(keys)
-    assert len(keys) == candidates.answers.sum()
+    assert len(keys) == candidates.eligible.sum()
 
 
 @given(states())
@@ -100,7 +108,7 @@ def test_a_score_is_what_its_breakdown_says(state: tuple[Candidates, LexicalQuer
     candidates, query = state
     words, vector = bool(query.idf.size), candidates.cosine is not None
     w = 0.5 if words and vector else float(vector)
-    for place in ranked(candidates, query).places:
+    for place in ranked(candidates, query).hits:
         b = place.breakdown
         bias = min(max(b.recency * b.salience, BIAS_LOW), BIAS_HIGH)
         expected = (w * b.dense + (1 - w) * b.lexical_relative + b.contiguity) * bias
@@ -110,12 +118,12 @@ def test_a_score_is_what_its_breakdown_says(state: tuple[Candidates, LexicalQuer
 @given(states())
 def test_every_part_is_in_its_bounds(state: tuple[Candidates, LexicalQuery]) -> None:
     ranking = ranked(*state)
-    for place in ranking.places:
+    for place in ranking.hits:
         b = place.breakdown
         assert 0 <= b.lexical <= ranking.best_lexical < 1
         assert 0 <= b.lexical_relative <= 1
         assert 0 <= b.dense <= 1
-        assert 0 <= b.contiguity <= WHOLE / AFTER
+        assert 0 <= b.contiguity <= KERNEL_WEIGHT / BACKWARD_WEIGHT
         assert 0 <= b.recency <= 1
         assert 0.7 <= b.salience <= 1.3
 
@@ -128,7 +136,7 @@ def test_more_of_any_part_never_lowers_a_score(state: tuple[Candidates, LexicalQ
     candidates = replace(candidates, seeds=np.ones_like(candidates.seeds))
 
     def score(changed: Candidates) -> float:
-        return next(p.score for p in ranked(changed, query).places if p.id == candidates.ids[row])
+        return next(p.score for p in ranked(changed, query).hits if p.id == candidates.ids[row])
 
     before = score(candidates)
     more = {"salience": 1.0, "event_time_s": NOW_S} | ({} if candidates.cosine is None else {"cosine": 1.0})
@@ -144,9 +152,9 @@ def test_the_bias_is_bounded_and_neutral_without_half_life_and_at_half_salience(
 ) -> None:
     candidates, query = state
     neutral = replace(candidates, salience=np.full(len(candidates.ids), 0.5))
-    plain = {p.id: p.score for p in ranked(neutral, query, None).places}
-    assert all(p.breakdown.recency == p.breakdown.salience == 1 for p in ranked(neutral, query, None).places)
-    for place in ranked(candidates, query).places:
+    plain = {p.id: p.score for p in ranked(neutral, query, None).hits}
+    assert all(p.breakdown.recency == p.breakdown.salience == 1 for p in ranked(neutral, query, None).hits)
+    for place in ranked(candidates, query).hits:
         assert BIAS_LOW * plain[place.id] - 2e-6 <= place.score <= BIAS_HIGH * plain[place.id] + 2e-6
 
 
@@ -158,11 +166,11 @@ def test_contiguity_is_the_sum_it_is_defined_as(places: list[tuple[int, int]], d
     for i, (s, p) in enumerate(places):
         weights: dict[int, float] = {}
         for j, (other, q) in enumerate(places):
-            if s >= 0 and other == s and 1 <= abs(p - q) <= REACH:
-                weights[j] = (BEFORE if q < p else AFTER) * 2.0 ** (1 - abs(p - q))
+            if s >= 0 and other == s and 1 <= abs(p - q) <= KERNEL_WIDTH:
+                weights[j] = (FORWARD_WEIGHT if q < p else BACKWARD_WEIGHT) * 2.0 ** (1 - abs(p - q))
         expected = 0.0
         if weights:
-            scale = min(WHOLE / sum(weights.values()), MOST / max(weights.values()))
+            scale = min(KERNEL_WEIGHT / sum(weights.values()), MAX_SHARE / max(weights.values()))
             expected = scale * sum(weight * float(r[j]) for j, weight in weights.items())
         assert lent[i] == pytest.approx(expected, abs=1e-9)
 
@@ -202,7 +210,7 @@ def test_candidates_are_seeds_and_what_is_within_four_places_of_one_in_its_sessi
 @settings(max_examples=50)
 def test_idf_is_positive_and_falls_with_frequency(memories: int, data: st.DataObject) -> None:
     df = sorted(data.draw(st.lists(st.integers(0, memories), min_size=1, max_size=20, unique=True)))
-    weights = lexical.idf(memories, df)
+    weights = bm25.idf(memories, df)
     assert (weights > 0).all()
     assert (np.diff(weights) < 0).all()
 
@@ -210,16 +218,16 @@ def test_idf_is_positive_and_falls_with_frequency(memories: int, data: st.DataOb
 def test_bm25_is_the_sum_it_is_defined_as() -> None:
     """By hand: two memories of 10 and 20 terms, mean 15, k1 .9, b .4."""
     tf, length = np.array([[1.0, 0.0], [2.0, 3.0]]), np.array([10.0, 20.0])
-    scores = lexical.bm25(np.array([1.5, 0.5]), postings(tf), length, 15.0)
+    scores = bm25.scores(np.array([1.5, 0.5]), postings(tf), length, 15.0)
     assert scores[0] == pytest.approx(1.5 * 1.9 / (1 + 0.9 * (0.6 + 0.4 * 10 / 15)))
     assert scores[1] == pytest.approx((1.5 * 2 / (2 + 1.02) + 0.5 * 3 / (3 + 1.02)) * 1.9)
-    assert lexical.bound(np.array([1.5, 0.5])) == pytest.approx(3.8)
+    assert bm25.max_score(np.array([1.5, 0.5])) == pytest.approx(3.8)
 
 
 def test_common_terms_make_no_candidates_when_rarer_ones_exist() -> None:
-    assert lexical.rare(100, [11, 10, 0]) == [False, True, False]
-    assert lexical.rare(100, [90, 11, 0]) == [True, True, False]
-    assert lexical.rare(100, []) == []
+    assert bm25.selective_terms(100, [11, 10, 0]) == [False, True, False]
+    assert bm25.selective_terms(100, [90, 11, 0]) == [True, True, False]
+    assert bm25.selective_terms(100, []) == []
 
 
 @given(states(), st.floats(0, 0.99), st.floats(0, 0.99), st.timedeltas(timedelta(minutes=1), timedelta(days=3650)))
@@ -227,15 +235,15 @@ def test_within_a_step_of_the_half_life_nothing_changes(
     state: tuple[Candidates, LexicalQuery], early: float, late: float, half_life: timedelta
 ) -> None:
     """What was worked out at one moment is, to the last digit, what is at another; and no age is off by more."""
-    begins, ends = steady_from(NOW_S, half_life), steady_until(NOW_S, half_life)
+    begins, ends = quantized_now(NOW_S, half_life), score_valid_until(NOW_S, half_life)
     assert begins <= NOW_S < ends
-    assert steady_from(begins, half_life) == begins
+    assert quantized_now(begins, half_life) == begins
     earlier, later = (
         rank(*state, top_k=200, now_s=begins + share * (ends - begins), half_life=half_life) for share in (early, late)
     )
     assert earlier == later
     assert ends - begins == pytest.approx(half_life.total_seconds() / 1024, rel=1e-3)
-    assert steady_until(NOW_S, None) == math.inf
+    assert score_valid_until(NOW_S, None) == math.inf
 
 
 @given(states(), st.data())
@@ -248,7 +256,7 @@ def test_one_more_occurrence_of_a_word_never_lowers_a_memorys_words(
         at = data.draw(st.integers(0, len(tf) - 1))
         more = replace(candidates.postings, tf=tf + (np.arange(len(tf)) == at))
         before, after = (
-            lexical.bm25(query.idf, postings, candidates.length, query.mean_length)
+            bm25.scores(query.idf, postings, candidates.doc_length, query.mean_length)
             for postings in (candidates.postings, more)
         )
         assert (after >= before).all()

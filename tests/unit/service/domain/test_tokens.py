@@ -11,25 +11,25 @@ from hypothesis import strategies as st
 
 from common.errors import FailedPrecondition, InvalidArgument, OutOfRange, Unavailable
 from somabrain_service.domain.canonical import canonical_bytes
-from somabrain_service.domain.feed import LAST_ORDINAL, ExportQuery, Position
-from somabrain_service.domain.filter import MemoryFilter
-from somabrain_service.domain.idempotency import request_key
-from somabrain_service.domain.memory import MemoryDraft, Vector
-from somabrain_service.domain.names import NamespaceName, tenant_id
-from somabrain_service.domain.pages import ListQuery, NamespaceQuery, Order
-from somabrain_service.domain.tokens import (
-    Moment,
+from somabrain_service.domain.changes import LAST_ORDINAL, ExportQuery, Position
+from somabrain_service.domain.cursors import (
+    NamespaceVersion,
     check_consistency,
     consistency_token,
     export_token,
     feed_cursor,
-    namespaces_token,
+    namespaces_page_token,
     page_token,
-    read_export_token,
-    read_feed_cursor,
-    read_namespaces_token,
-    read_page_token,
+    parse_export_token,
+    parse_feed_cursor,
+    parse_namespaces_page_token,
+    parse_page_token,
 )
+from somabrain_service.domain.filter import MemoryFilter
+from somabrain_service.domain.idempotency import request_key
+from somabrain_service.domain.memory import MemoryDraft, Vector
+from somabrain_service.domain.names import NamespaceName, tenant_id
+from somabrain_service.domain.pagination import ListQuery, NamespaceQuery, Order
 
 NOTES, OTHER = NamespaceName("notes"), NamespaceName("other")
 TENANT = tenant_id("i", "t")
@@ -37,41 +37,41 @@ TENANT = tenant_id("i", "t")
 
 @given(st.integers(0, 2**62), st.integers(0, 2**62))
 def test_a_read_is_allowed_from_the_tokens_version_on(written: int, seen: int) -> None:
-    token = consistency_token(NOTES, Moment("e", written))
+    token = consistency_token(NOTES, NamespaceVersion("e", written))
     if seen >= written:
-        check_consistency(token, NOTES, Moment("e", seen))
+        check_consistency(token, NOTES, NamespaceVersion("e", seen))
     else:
         with pytest.raises(Unavailable):
-            check_consistency(token, NOTES, Moment("e", seen))
+            check_consistency(token, NOTES, NamespaceVersion("e", seen))
 
 
 def test_a_token_of_another_namespace_or_epoch_is_refused() -> None:
-    token = consistency_token(NOTES, Moment("e", 1))
+    token = consistency_token(NOTES, NamespaceVersion("e", 1))
     with pytest.raises(InvalidArgument, match="another namespace"):
-        check_consistency(token, OTHER, Moment("e", 1))
+        check_consistency(token, OTHER, NamespaceVersion("e", 1))
     with pytest.raises(FailedPrecondition, match="restored"):
-        check_consistency(token, NOTES, Moment("f", 1))
-    check_consistency("", NOTES, Moment("e", 0))
+        check_consistency(token, NOTES, NamespaceVersion("f", 1))
+    check_consistency("", NOTES, NamespaceVersion("e", 0))
 
 
 @given(st.text(max_size=60))
 def test_what_is_no_token_is_refused_by_field(text: str) -> None:
     if text:
         with pytest.raises(InvalidArgument) as caught:
-            check_consistency(text, NOTES, Moment("e", 1))
+            check_consistency(text, NOTES, NamespaceVersion("e", 1))
         assert caught.value.field == "consistency_token"
         with pytest.raises(InvalidArgument) as caught:
-            read_page_token(TENANT, ListQuery(NOTES, page_token=text))
+            parse_page_token(TENANT, ListQuery(NOTES, page_token=text))
         assert caught.value.field == "page_token"
 
 
 @given(st.data())
 def test_a_token_with_a_changed_letter_is_refused(data: st.DataObject) -> None:
-    token = consistency_token(NOTES, Moment("e", 7))
+    token = consistency_token(NOTES, NamespaceVersion("e", 7))
     at = data.draw(st.integers(0, len(token) - 2))  # of the last letter not all bits count
     letter = data.draw(st.sampled_from("ABCDabcd0189").filter(lambda c: c != token[at]))
     with pytest.raises(InvalidArgument):
-        check_consistency(token[:at] + letter + token[at + 1 :], NOTES, Moment("e", 9))
+        check_consistency(token[:at] + letter + token[at + 1 :], NOTES, NamespaceVersion("e", 9))
 
 
 @pytest.mark.parametrize(
@@ -81,13 +81,13 @@ def test_a_page_token_that_somebody_made_up_is_refused(key: Any, memory: Any) ->
     """Its digest is no secret."""
     token = page_token(TENANT, ListQuery(NOTES), key, memory)
     with pytest.raises(InvalidArgument, match="none of this service"):
-        read_page_token(TENANT, ListQuery(NOTES, page_token=token))
+        parse_page_token(TENANT, ListQuery(NOTES, page_token=token))
 
 
 def test_a_page_token_comes_back_for_its_request_and_no_other() -> None:
     query = ListQuery(NOTES, page_size=5)
     token = page_token(TENANT, query, "2024-01-01", 42)
-    assert read_page_token(TENANT, ListQuery(NOTES, page_size=5, page_token=token)) == ("2024-01-01", 42)
+    assert parse_page_token(TENANT, ListQuery(NOTES, page_size=5, page_token=token)) == ("2024-01-01", 42)
     for tenant, other in (
         (tenant_id("i", "u"), ListQuery(NOTES, page_size=5, page_token=token)),
         (TENANT, ListQuery(OTHER, page_size=5, page_token=token)),
@@ -95,46 +95,51 @@ def test_a_page_token_comes_back_for_its_request_and_no_other() -> None:
         (TENANT, ListQuery(NOTES, page_size=5, order=Order(descending=True), page_token=token)),
     ):
         with pytest.raises(InvalidArgument, match="another request"):
-            read_page_token(tenant, other)
+            parse_page_token(tenant, other)
     with pytest.raises(InvalidArgument):
-        read_page_token(TENANT, ListQuery(NOTES, page_token=consistency_token(NOTES, Moment("e", 1))))
+        parse_page_token(TENANT, ListQuery(NOTES, page_token=consistency_token(NOTES, NamespaceVersion("e", 1))))
 
 
 def test_a_page_of_namespaces_continues_where_it_ended_and_only_there() -> None:
-    token = namespaces_token(TENANT, NamespaceQuery(5), NOTES)
-    assert read_namespaces_token(TENANT, NamespaceQuery(5, token)) == "notes"
-    assert read_namespaces_token(TENANT, NamespaceQuery(5)) == ""
+    token = namespaces_page_token(TENANT, NamespaceQuery(5), NOTES)
+    assert parse_namespaces_page_token(TENANT, NamespaceQuery(5, token)) == "notes"
+    assert parse_namespaces_page_token(TENANT, NamespaceQuery(5)) == ""
     for tenant, query in ((tenant_id("i", "u"), NamespaceQuery(5, token)), (TENANT, NamespaceQuery(6, token))):
         with pytest.raises(InvalidArgument, match="another request"):
-            read_namespaces_token(tenant, query)
-    for other in (page_token(TENANT, ListQuery(NOTES), "1", 1), consistency_token(NOTES, Moment("e", 1)), "é", "AAAA"):
+            parse_namespaces_page_token(tenant, query)
+    for other in (
+        page_token(TENANT, ListQuery(NOTES), "1", 1),
+        consistency_token(NOTES, NamespaceVersion("e", 1)),
+        "é",
+        "AAAA",
+    ):
         with pytest.raises(InvalidArgument, match="page_token"):
-            read_namespaces_token(TENANT, NamespaceQuery(5, other))
+            parse_namespaces_page_token(TENANT, NamespaceQuery(5, other))
 
 
 @given(st.integers(0, 2**63 - 1), st.integers(0, LAST_ORDINAL))
 def test_a_cursor_comes_back_for_its_namespace_and_no_other(version: int, ordinal: int) -> None:
-    place, now = Position(version, ordinal), Moment("e", 2**63 - 1)
+    place, now = Position(version, ordinal), NamespaceVersion("e", 2**63 - 1)
     cursor = feed_cursor(TENANT, NOTES, "e", place)
-    assert read_feed_cursor(TENANT, NOTES, cursor, now) == place
+    assert parse_feed_cursor(TENANT, NOTES, cursor, now) == place
     for tenant, parent in ((tenant_id("i", "u"), NOTES), (TENANT, OTHER)):
         with pytest.raises(InvalidArgument, match="another namespace"):
-            read_feed_cursor(tenant, parent, cursor, now)
+            parse_feed_cursor(tenant, parent, cursor, now)
 
 
 def test_a_cursor_or_an_export_of_another_history_is_out_of_range() -> None:
     cursor = feed_cursor(TENANT, NOTES, "e", Position(5))
-    query = ExportQuery(NOTES, resume_token=export_token(TENANT, ExportQuery(NOTES), Moment("e", 5), 1))
-    for now in (Moment("f", 9), Moment("e", 4)):
+    query = ExportQuery(NOTES, resume_token=export_token(TENANT, ExportQuery(NOTES), NamespaceVersion("e", 5), 1))
+    for now in (NamespaceVersion("f", 9), NamespaceVersion("e", 4)):
         with pytest.raises(OutOfRange, match="cursor"):
-            read_feed_cursor(TENANT, NOTES, cursor, now)
+            parse_feed_cursor(TENANT, NOTES, cursor, now)
         with pytest.raises(OutOfRange, match="resume_token"):
-            read_export_token(TENANT, query, now)
+            parse_export_token(TENANT, query, now)
 
 
 def test_an_exports_token_comes_back_for_its_request_and_no_other() -> None:
-    now, token = Moment("e", 9), export_token(TENANT, ExportQuery(NOTES), Moment("e", 5), 42)
-    assert read_export_token(TENANT, ExportQuery(NOTES, resume_token=token), now) == (Moment("e", 5), 42)
+    now, token = NamespaceVersion("e", 9), export_token(TENANT, ExportQuery(NOTES), NamespaceVersion("e", 5), 42)
+    assert parse_export_token(TENANT, ExportQuery(NOTES, resume_token=token), now) == (NamespaceVersion("e", 5), 42)
     for tenant, query in (
         (tenant_id("i", "u"), ExportQuery(NOTES, resume_token=token)),
         (TENANT, ExportQuery(OTHER, resume_token=token)),
@@ -142,9 +147,9 @@ def test_an_exports_token_comes_back_for_its_request_and_no_other() -> None:
         (TENANT, ExportQuery(NOTES, MemoryFilter(sessions=("s",)), resume_token=token)),
     ):
         with pytest.raises(InvalidArgument, match="another request"):
-            read_export_token(tenant, query, now)
+            parse_export_token(tenant, query, now)
     with pytest.raises(InvalidArgument):
-        read_feed_cursor(TENANT, NOTES, token, now)
+        parse_feed_cursor(TENANT, NOTES, token, now)
 
 
 @pytest.mark.parametrize(
@@ -153,10 +158,12 @@ def test_an_exports_token_comes_back_for_its_request_and_no_other() -> None:
 def test_a_place_in_the_feed_that_somebody_made_up_is_refused(version: Any, other: Any) -> None:
     """Its digest is no secret."""
     with pytest.raises(InvalidArgument, match="none of this service"):
-        read_feed_cursor(TENANT, NOTES, feed_cursor(TENANT, NOTES, "e", Position(version, other)), Moment("e", 9))
-    made_up = export_token(TENANT, ExportQuery(NOTES), Moment("e", version), other)
+        parse_feed_cursor(
+            TENANT, NOTES, feed_cursor(TENANT, NOTES, "e", Position(version, other)), NamespaceVersion("e", 9)
+        )
+    made_up = export_token(TENANT, ExportQuery(NOTES), NamespaceVersion("e", version), other)
     with pytest.raises(InvalidArgument, match="none of this service"):
-        read_export_token(TENANT, ExportQuery(NOTES, resume_token=made_up), Moment("e", 9))
+        parse_export_token(TENANT, ExportQuery(NOTES, resume_token=made_up), NamespaceVersion("e", 9))
 
 
 def test_a_request_key_tells_bodies_apart_and_holds_neither_id_nor_text() -> None:

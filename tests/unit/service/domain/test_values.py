@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import FailedPrecondition, InvalidArgument
-from somabrain_service.domain import analysis, limits
+from somabrain_service.domain import analyzer, limits
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory, MemoryDraft, MemoryKind, Vector
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, memory_id, tenant_id
 from somabrain_service.domain.namespace import NamespaceDraft, NamespaceSettings
-from somabrain_service.domain.pages import ListQuery, Order
+from somabrain_service.domain.pagination import ListQuery, Order
 from somabrain_service.domain.recall import RecallQuery
 
 NOTES = NamespaceName("notes")
@@ -91,7 +91,7 @@ def test_what_is_at_a_bound_is_taken() -> None:
     draft = MemoryDraft(
         "ä" * 32768,
         session="s" * 256,
-        session_position=limits.POSITION,
+        session_position=limits.SESSION_POSITION,
         labels={f"{i:063}": "v" * 256 for i in range(64)},
         salience=0.0,
     )
@@ -159,12 +159,12 @@ def test_an_etag_changes_with_the_memory() -> None:
     ],
 )  # fmt: skip
 def test_terms_are_stems_of_what_is_not_a_stop_word(text: str, terms: dict[str, int]) -> None:
-    assert analysis.newest("en").terms(text) == terms
+    assert analyzer.latest_analyzer("en").terms(text) == terms
 
 
-@given(st.sampled_from(analysis.LANGUAGES), st.text(max_size=200))
+@given(st.sampled_from(analyzer.LANGUAGES), st.text(max_size=200))
 def test_any_text_has_terms_that_the_index_can_hold(language: str, text: str) -> None:
-    for term, count in analysis.newest(language).terms(text).items():
+    for term, count in analyzer.latest_analyzer(language).terms(text).items():
         assert 1 <= len(term) <= 64
         assert count >= 1
         assert "\0" not in term
@@ -188,23 +188,23 @@ def test_any_text_has_terms_that_the_index_can_hold(language: str, text: str) ->
 )
 def test_an_analyzer_never_changes(language: str, text: str, terms: str) -> None:
     """Terms are kept: where this fails after a new stemmer, the language needs an analyzer of another name."""
-    assert analysis.newest(language).terms(text) == Counter(unicodedata.normalize("NFKC", terms).split())
+    assert analyzer.latest_analyzer(language).terms(text) == Counter(unicodedata.normalize("NFKC", terms).split())
 
 
 def test_a_language_that_is_not_there_is_said_by_field() -> None:
-    assert analysis.newest("en").name == "en-1"
+    assert analyzer.latest_analyzer("en").name == "en-1"
     with pytest.raises(InvalidArgument, match=r"namespace\.settings\.language"):
-        analysis.newest("tlh")
+        analyzer.latest_analyzer("tlh")
 
 
 @pytest.mark.parametrize("name", ["en-2", "tlh-1", "", "en", "../en-1"])
 def test_an_analyzer_of_a_newer_version_is_said(name: str) -> None:
     with pytest.raises(FailedPrecondition, match="newer version"):
-        analysis.named(name)
+        analyzer.get_analyzer(name)
 
 
 def test_a_bound_is_said_as_it_is_held() -> None:
     with pytest.raises(InvalidArgument, match=rf"between 0 and {2**62}, but is {2**63 - 1}$"):
-        limits.check_range("memory.session_position", 2**63 - 1, 0, limits.POSITION)
+        limits.check_range("memory.session_position", 2**63 - 1, 0, limits.SESSION_POSITION)
     with pytest.raises(InvalidArgument, match=r"between 0 and 1, but is 1.0000001$"):
         limits.check_range("memory.salience", 1.0000001, 0, 1)

@@ -12,7 +12,7 @@ from common.errors import InvalidArgument
 from somabrain.memory.v1 import memory_pb2, memory_service_pb2, namespace_service_pb2
 from somabrain_service.domain.memory import Memory, MemoryKind
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName
-from somabrain_service.domain.recall import DegradedReason, Hit, RecallAnswer, ScoreBreakdown
+from somabrain_service.domain.recall import DegradedReason, Hit, RecallResult, ScoreBreakdown
 from somabrain_service.servicers import namespaces
 from somabrain_service.servicers.memories import read_draft, read_filter, write_memory
 from somabrain_service.servicers.recall import read_query, write_answer
@@ -95,7 +95,7 @@ def test_a_question_needs_words_or_a_vector() -> None:
 
 def test_a_breakdown_is_there_when_it_is_asked_for() -> None:
     part = ScoreBreakdown(0.25, 1.0, 0.5, 0.125, 1.0, 1.0)
-    answer = RecallAnswer((Hit(MEMORY, 0.875, part),), (DegradedReason.REENCODING,), "e", "t", False, 0.25)
+    answer = RecallResult((Hit(MEMORY, 0.875, part),), (DegradedReason.REENCODING,), "e", "t", False, 0.25)
     assert not write_answer(answer, explain=False).hits[0].HasField("breakdown")
     message = write_answer(answer, explain=True)
     assert message.hits[0].breakdown == memory_pb2.ScoreBreakdown(

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from somabrain_service.domain.quota import Stock
+from somabrain_service.domain.quota import StorageUsage
 from somabrain_service.store.postgres.group_commit import GroupCommit
 from somabrain_service.store.tasks import TaskSet, task_set
 
@@ -40,11 +40,11 @@ def work() -> Work:
 
 @pytest.fixture
 def joining(work: Work, tasks: TaskSet) -> GroupCommit[str, str, str]:
-    return GroupCommit(work, Stock(3, 1000), tasks)
+    return GroupCommit(work, StorageUsage(3, 1000), tasks)
 
 
 async def _begin(joining: GroupCommit[str, str, str], *items: str) -> list[asyncio.Task[str]]:
-    calls = [asyncio.create_task(joining.submit("notes", item, Stock(1, 1))) for item in items]
+    calls = [asyncio.create_task(joining.submit("notes", item, StorageUsage(1, 1))) for item in items]
     for _ in range(3):
         await asyncio.sleep(0)
     return calls
@@ -95,7 +95,7 @@ async def test_leaving_before_the_transaction_begins_holds_up_nobody(
     work: Work, joining: GroupCommit[str, str, str]
 ) -> None:
     """Its task is cancelled before its first step."""
-    call = asyncio.create_task(joining.submit("notes", "a", Stock(1, 1)))
+    call = asyncio.create_task(joining.submit("notes", "a", StorageUsage(1, 1)))
     await asyncio.sleep(0)
     call.cancel()
     await asyncio.sleep(0)

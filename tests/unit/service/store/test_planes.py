@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from somabrain_service.domain.fixed_point import fixed_point
-from somabrain_service.store.replica.planes import Planes
+from somabrain_service.store.search_index.quantized_vectors import QuantizedVectors
 
 
 @st.composite
@@ -37,21 +37,21 @@ def cosines(made: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np
 @settings(deadline=None)
 @given(vectors())
 def test_both_planes_are_the_vector(made: NDArray[np.float32]) -> None:
-    planes = Planes.of(made)
-    assert np.array_equal(planes.step[:, np.newaxis] * planes.upper + planes.lower, fixed_point(made) * 2048)
+    planes = QuantizedVectors.quantize(made)
+    assert np.array_equal(planes.step[:, np.newaxis] * planes.coarse + planes.residual, fixed_point(made) * 2048)
 
 
 @settings(deadline=None)
 @given(vectors())
 def test_distances_are_those_of_exact_arithmetic_to_the_last_bit(made: NDArray[np.float32]) -> None:
-    distances = Planes.of(made).distances(Planes.of(made[:1]))
+    distances = QuantizedVectors.quantize(made).distances(QuantizedVectors.quantize(made[:1]))
     assert np.array_equal(distances, 1 - cosines(made, made[0]))
 
 
 @settings(deadline=None)
 @given(vectors())
 def test_a_cosine_is_within_the_bounds_of_the_upper_plane(made: NDArray[np.float32]) -> None:
-    low, high = Planes.of(made).bounds(Planes.of(made[:1]))
+    low, high = QuantizedVectors.quantize(made).cosine_bounds(QuantizedVectors.quantize(made[:1]))
     exact = cosines(made, made[0])
     assert (low <= exact).all()
     assert (exact <= high).all()
@@ -60,6 +60,6 @@ def test_a_cosine_is_within_the_bounds_of_the_upper_plane(made: NDArray[np.float
 def test_the_bounds_leave_few_to_multiply_out() -> None:
     chance = np.random.default_rng(1)
     made = chance.normal(size=(10_001, 384))
-    planes = Planes.of((made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32))
-    low, high = planes[np.arange(10_000)].bounds(planes[np.array([10_000])])
+    planes = QuantizedVectors.quantize((made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32))
+    low, high = planes[np.arange(10_000)].cosine_bounds(planes[np.array([10_000])])
     assert 200 < np.count_nonzero(high >= np.sort(low)[-200]) < 1_500

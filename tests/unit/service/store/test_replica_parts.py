@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from somabrain_service.domain.fixed_point import fixed_point
-from somabrain_service.store.replica.best import best
-from somabrain_service.store.replica.index import Index
-from somabrain_service.store.replica.ragged import Ragged
+from somabrain_service.store.search_index.postings import InvertedIndex
+from somabrain_service.store.search_index.ragged_array import RaggedArray
+from somabrain_service.store.search_index.top_k import top_k
 
 actions = st.lists(
     st.tuples(st.integers(0, 9), st.sampled_from(["extend", "extend", "remove", "clear"]), st.integers(1, 40)),
@@ -22,7 +22,7 @@ actions = st.lists(
 @settings(deadline=None)
 @given(actions)
 def test_ragged_lists_are_lists_and_keep_nothing_that_was_removed(actions: list[tuple[int, str, int]]) -> None:
-    ragged, lists, fresh = Ragged(2), defaultdict[int, list[int]](list), iter(range(1, 100_000))
+    ragged, lists, fresh = RaggedArray(2), defaultdict[int, list[int]](list), iter(range(1, 100_000))
     for number, action, count in actions:
         if action == "extend":
             values = [next(fresh) for _ in range(count)]
@@ -40,7 +40,7 @@ def test_ragged_lists_are_lists_and_keep_nothing_that_was_removed(actions: list[
 
 
 def test_what_ragged_lists_left_behind_is_used_again() -> None:
-    ragged = Ragged(1)
+    ragged = RaggedArray(1)
     for turn in range(2_000):
         ragged.extend(turn % 7, np.full((1, 50), turn, np.int32))
         if turn % 7 == 6:
@@ -54,13 +54,13 @@ def test_what_ragged_lists_left_behind_is_used_again() -> None:
 def test_an_index_knows_rows_of_keys_and_forgets_both_together(
     having: list[dict[str, int]], data: st.DataObject
 ) -> None:
-    index = Index()
+    index = InvertedIndex()
     rows: dict[int, dict[str, int]] = {}
     for row, keys in enumerate(having):
         numbers = [
             index.add(key, np.array([row], np.int32), np.array([times], np.int32)) for key, times in keys.items()
         ]
-        index.bind(np.full(len(numbers), row, np.int32), np.array(numbers, np.int32))
+        index.record_keys(np.full(len(numbers), row, np.int32), np.array(numbers, np.int32))
         rows[row] = keys
         if data.draw(st.booleans()):
             gone = data.draw(st.sampled_from(sorted(rows)))
@@ -69,13 +69,13 @@ def test_an_index_knows_rows_of_keys_and_forgets_both_together(
         for key in "abcde":
             expected = sorted((r, keys[key]) for r, keys in rows.items() if key in keys)
             assert sorted(zip(*index.postings(key).tolist(), strict=True)) == expected
-            assert (index.number(key) >= 0) == bool(expected) == (key in set(index.keys()))
+            assert (index.key_id(key) >= 0) == bool(expected) == (key in set(index.keys()))
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 10**6)), unique_by=lambda pair: pair[1]), st.integers(1, 9))
 def test_the_best_are_the_highest_and_the_lowest_ids_among_equals(pairs: list[tuple[int, int]], limit: int) -> None:
     score, ids = np.array([p[0] for p in pairs], float), np.array([p[1] for p in pairs], np.int64)
-    chosen = {int(ids[i]) for i in best(score, ids, limit)}
+    chosen = {int(ids[i]) for i in top_k(score, ids, limit)}
     assert chosen == {i for _, i in sorted((-s, i) for s, i in pairs)[:limit]}
 
 

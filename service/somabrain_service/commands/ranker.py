@@ -15,20 +15,20 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from somabrain_service.domain import lexical
+from somabrain_service.domain import bm25
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.namespace import Namespace
-from somabrain_service.domain.scoring import LexicalQuery, Ranking, Tuning, rank
+from somabrain_service.domain.score import LexicalQuery, Ranking, Tuning, rank
 from somabrain_service.store.protocols import Snapshot
 from somabrain_service.store.records import Search, Statistics
 
-CANDIDATES = 200
+MAX_CANDIDATES = 200
 """The best so many by words, and by vector: they hold .95 of the evidence in long conversations."""
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class RankingRequest:
     """What is sought: `terms` sorted, and float32[d] `vector` of `encoder_id`; None: words alone.
 
     `anew`: it is to be worked out, whatever is known from before.
@@ -41,11 +41,11 @@ class Question:
     top_k: int
     tuning: Tuning
     now: datetime
-    anew: bool = False
+    bypass_cache: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class RankingResult:
     """The order, and the namespace as the reading sees it. `reencoding`: some memories have no vector yet."""
 
     namespace: Namespace
@@ -54,10 +54,10 @@ class Found:
     cached: bool = False
 
 
-class Rankings(Protocol):
+class Ranker(Protocol):
     """Whoever can tell the order."""
 
-    async def rank(self, reading: Snapshot, tenant: TenantId, question: Question) -> Found:
+    async def rank(self, snapshot: Snapshot, tenant: TenantId, request: RankingRequest) -> RankingResult:
         """Order the memories that a reading sees.
 
         Raises:
@@ -66,42 +66,42 @@ class Rankings(Protocol):
         ...
 
 
-class ExactRankings:
+class ExactRanker:
     """Works each order out."""
 
-    async def rank(self, reading: Snapshot, tenant: TenantId, question: Question) -> Found:
+    async def rank(self, snapshot: Snapshot, tenant: TenantId, request: RankingRequest) -> RankingResult:
         """See `Rankings.rank`."""
-        seen = await reading.statistics(question.terms)
-        reencoding = question.vector is not None and seen.vectors < seen.memories
-        return Found(seen.namespace, await _ranking(reading, seen, question), reencoding)
+        statistics = await snapshot.statistics(request.terms)
+        reencoding = request.vector is not None and statistics.vectors < statistics.memories
+        return RankingResult(statistics.namespace, await _rank_candidates(snapshot, statistics, request), reencoding)
 
 
-async def _ranking(reading: Snapshot, seen: Statistics, question: Question) -> Ranking:
-    weights = lexical.idf(seen.memories, seen.df)
+async def _rank_candidates(snapshot: Snapshot, statistics: Statistics, request: RankingRequest) -> Ranking:
+    weights = bm25.idf(statistics.memories, statistics.df)
     search = Search(
-        terms=question.terms,
+        terms=request.terms,
         idf=tuple(weights.tolist()),
-        seeds=_positions(lexical.rare(seen.memories, seen.df)),
-        mean_length=seen.mean_length,
-        vector=question.vector,
-        encoder_id=question.encoder_id,
-        filter=question.filter,
-        limit=CANDIDATES,
+        seeds=_true_positions(bm25.selective_terms(statistics.memories, statistics.df)),
+        mean_length=statistics.mean_length,
+        vector=request.vector,
+        encoder_id=request.encoder_id,
+        filter=request.filter,
+        limit=MAX_CANDIDATES,
     )
-    found = await reading.candidates(search)
-    every = _positions(n > 0 for n in seen.df)
-    if found.answers.sum() < question.top_k and every != search.seeds:
+    candidates = await snapshot.candidates(search)
+    all_terms = _true_positions(n > 0 for n in statistics.df)
+    if candidates.eligible.sum() < request.top_k and all_terms != search.seeds:
         # The rare terms found too few for the answer, as within a narrow filter: then the common ones, too.
-        found = await reading.candidates(dataclasses.replace(search, seeds=every))
+        candidates = await snapshot.candidates(dataclasses.replace(search, seeds=all_terms))
     return rank(
-        found,
-        LexicalQuery(weights, seen.mean_length),
-        top_k=question.top_k,
-        now_s=question.now.timestamp(),
-        half_life=seen.namespace.settings.recency_half_life,
-        tuning=question.tuning,
+        candidates,
+        LexicalQuery(weights, statistics.mean_length),
+        top_k=request.top_k,
+        now_s=request.now.timestamp(),
+        half_life=statistics.namespace.settings.recency_half_life,
+        tuning=request.tuning,
     )
 
 
-def _positions(chosen: Iterable[bool]) -> tuple[int, ...]:
-    return tuple(i for i, yes in enumerate(chosen) if yes)
+def _true_positions(flags: Iterable[bool]) -> tuple[int, ...]:
+    return tuple(i for i, flag in enumerate(flags) if flag)

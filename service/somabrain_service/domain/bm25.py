@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 K1 = 0.9
 B = 0.4
-COMMON = 0.1
+MAX_DF_RATIO = 0.1
 """A term in more than this share of the memories makes no candidates when rarer ones exist; it is still scored."""
 
 Floats = NDArray[np.float64]
@@ -31,7 +31,7 @@ def idf(memories: int, df: Sequence[int]) -> Floats:
     return np.log1p((memories - frequency + 0.5) / (frequency + 0.5))
 
 
-def bound(weights: Floats) -> float:
+def max_score(weights: Floats) -> float:
     """What BM25 stays below for a query with these idf."""
     return float((K1 + 1) * weights.sum())
 
@@ -45,7 +45,7 @@ class Postings:
     tf: Floats
 
 
-def bm25(weights: Floats, postings: Postings, length: Floats, mean_length: float) -> Floats:
+def scores(weights: Floats, postings: Postings, doc_length: Floats, mean_length: float) -> Floats:
     """Score memories.
 
     Args:
@@ -60,12 +60,12 @@ def bm25(weights: Floats, postings: Postings, length: Floats, mean_length: float
     # Summed in the order of terms, because the rounding of a sum depends on its order.
     order = np.lexsort((postings.term, postings.row))
     row, tf = postings.row[order], postings.tf[order]
-    norm = K1 * (1 - B + B * length[row] / mean_length)
+    norm = K1 * (1 - B + B * doc_length[row] / mean_length)
     parts = weights[postings.term[order]] * tf * (K1 + 1) / (tf + norm)
-    return np.asarray(np.bincount(row, parts, minlength=len(length)), np.float64)
+    return np.asarray(np.bincount(row, parts, minlength=len(doc_length)), np.float64)
 
 
-def rare(memories: int, df: Sequence[int]) -> list[bool]:
+def selective_terms(memories: int, df: Sequence[int]) -> list[bool]:
     """Which of the query's terms make candidates; all that occur when all are common."""
-    seldom = [0 < n <= COMMON * memories for n in df]
-    return seldom if any(seldom) else [n > 0 for n in df]
+    selective = [0 < n <= MAX_DF_RATIO * memories for n in df]
+    return selective if any(selective) else [n > 0 for n in df]

@@ -10,8 +10,8 @@ import structlog
 from numpy.typing import NDArray
 
 from common.errors import InvalidArgument
-from somabrain_service.commands.services import Services
-from somabrain_service.domain import analysis
+from somabrain_service.commands.context import AppContext
+from somabrain_service.domain import analyzer
 from somabrain_service.domain.memory import NEUTRAL_SALIENCE, MemoryDraft
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.encoders.protocols import LEXICAL, EncoderUnavailable
@@ -35,7 +35,7 @@ def new_memory(
         create_time=now,
         expire_time=expiry(draft, draft.ttl or default, now),
         salience=NEUTRAL_SALIENCE if draft.salience is None else draft.salience,
-        terms=analysis.named(namespace.analyzer).terms(draft.text),
+        terms=analyzer.get_analyzer(namespace.analyzer).terms(draft.text),
         vector=vector,
         encoder_id=namespace.settings.encoder,
     )
@@ -56,12 +56,12 @@ def expiry(draft: MemoryDraft, ttl: timedelta | None, now: datetime) -> datetime
     return expire_time
 
 
-async def encode(services: Services, encoder_id: str, texts: Sequence[str]) -> list[NDArray[np.float32] | None]:
+async def encode(context: AppContext, encoder_id: str, texts: Sequence[str]) -> list[NDArray[np.float32] | None]:
     """A vector a text; None for all where the encoder fails or there is none: they are found by their words."""
-    if not texts or encoder_id == LEXICAL or encoder_id in services.client_encoders:
+    if not texts or encoder_id == LEXICAL or encoder_id in context.client_encoders:
         return [None] * len(texts)
     try:
-        return list(await services.encoder(encoder_id).encode(texts))
+        return list(await context.encoder(encoder_id).encode(texts))
     except EncoderUnavailable:
         log.warning("kept without a vector", encoder=encoder_id, texts=len(texts), exc_info=True)
         return [None] * len(texts)

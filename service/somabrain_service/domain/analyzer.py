@@ -18,7 +18,7 @@ import Stemmer
 
 from common.errors import FailedPrecondition, InvalidArgument
 
-_TERM_LENGTH = 64
+_MAX_TERM_LENGTH = 64
 """Longer words are cut: a key of the index is bounded, and nobody asks for the sixty-fifth letter."""
 
 _DATA = Path(__file__).parent / "data"
@@ -66,19 +66,19 @@ class Analyzer:
         return Counter(_stem(algorithm, word) for word in self._words(text) if word not in self.stop_words)
 
     def _words(self, text: str) -> Iterator[str]:
-        plain = unicodedata.normalize("NFKC", text)
+        normalized = unicodedata.normalize("NFKC", text)
         if self.language == "tr":
-            plain = plain.replace("I", "ı").replace("İ", "i")
-        plain = plain.lower().replace("’", "'")
+            normalized = normalized.replace("I", "ı").replace("İ", "i")
+        normalized = normalized.lower().replace("’", "'")
         if self.language == "en":
             # Its stop list holds words with an apostrophe, its stemmer takes off the genitive's.
-            yield from _ENGLISH_WORD.findall(plain)
+            yield from _ENGLISH_WORD.findall(normalized)
             return
-        for word in _WORD.findall(plain):
-            yield from _pieces(word)
+        for word in _WORD.findall(normalized):
+            yield from _split_unspaced(word)
 
 
-def newest(language: str) -> Analyzer:
+def latest_analyzer(language: str) -> Analyzer:
     """The newest analyzer of a language.
 
     Raises:
@@ -89,11 +89,11 @@ def newest(language: str) -> Analyzer:
             "namespace.settings.language",
             f"must be one of {', '.join(LANGUAGES)}, or empty for `en`; `mul` takes words of any language as they are",
         )
-    return named(f"{language}-{_VERSION}")
+    return get_analyzer(f"{language}-{_VERSION}")
 
 
 @lru_cache(maxsize=64)
-def named(name: str) -> Analyzer:
+def get_analyzer(name: str) -> Analyzer:
     """An analyzer by its name, as a namespace keeps it.
 
     Raises:
@@ -102,22 +102,24 @@ def named(name: str) -> Analyzer:
     language, _, version = name.rpartition("-")
     if language not in LANGUAGES or version != str(_VERSION):
         raise FailedPrecondition(f"This server does not know the analyzer {name!r}; a newer version made it.")
-    listed = _DATA / f"stop-words-{name}.txt"
-    return Analyzer(name, language, frozenset(listed.read_text("utf-8").split() if listed.exists() else ()))
+    stop_words_file = _DATA / f"stop-words-{name}.txt"
+    return Analyzer(
+        name, language, frozenset(stop_words_file.read_text("utf-8").split() if stop_words_file.exists() else ())
+    )
 
 
-def _pieces(word: str) -> Iterator[str]:
+def _split_unspaced(word: str) -> Iterator[str]:
     """The word; where it is of a script without spaces, each two characters that follow each other."""
     end = 0
-    for run in _UNSPACED.finditer(word):
-        if run.start() > end:
-            yield word[end : run.start()]
-        characters = run[0]
+    for match in _UNSPACED.finditer(word):
+        if match.start() > end:
+            yield word[end : match.start()]
+        characters = match[0]
         if len(characters) == 1:
             yield characters
         for i in range(len(characters) - 1):
             yield characters[i : i + 2]
-        end = run.end()
+        end = match.end()
     if end < len(word):
         yield word[end:]
 
@@ -126,7 +128,7 @@ def _pieces(word: str) -> Iterator[str]:
 def _stem(algorithm: str, word: str) -> str:
     # A stemmer keeps a cache of its own and is not safe in two threads; ours is the event loop's only.
     stem: str = _stemmer(algorithm).stemWord(word) if algorithm else word
-    return stem[:_TERM_LENGTH] or word[:_TERM_LENGTH]
+    return stem[:_MAX_TERM_LENGTH] or word[:_MAX_TERM_LENGTH]
 
 
 @lru_cache(maxsize=64)

@@ -11,83 +11,83 @@ from numpy.typing import NDArray
 
 Numbers = NDArray[np.int32]
 
-_START, _COUNT, _ROOM = range(3)
+_START, _COUNT, _CAPACITY = range(3)
 
 
-class Ragged:
+class RaggedArray:
     """Lists by number, 0, 1, and so on; an entry has `columns` numbers, and the first tells it from the others."""
 
     def __init__(self, columns: int) -> None:
         self._data = np.zeros((columns, 256), np.int32)
-        self._places = np.zeros((3, 64), np.int64)
+        self._slices = np.zeros((3, 64), np.int64)
         self._used = 0
 
     @property
     def size_bytes(self) -> int:
         """What it takes in memory."""
-        return self._data.nbytes + self._places.nbytes
+        return self._data.nbytes + self._slices.nbytes
 
     def get(self, number: int) -> Numbers:
         """The list: int32[columns, count], a view that the next change may alter."""
-        if number >= self._places.shape[1]:
+        if number >= self._slices.shape[1]:
             return self._data[:, :0]
-        start, count = self._places[_START, number], self._places[_COUNT, number]
+        start, count = self._slices[_START, number], self._slices[_COUNT, number]
         return self._data[:, start : start + count]
 
     def count(self, number: int) -> int:
         """How many entries the list has."""
-        return int(self._places[_COUNT, number]) if number < self._places.shape[1] else 0
+        return int(self._slices[_COUNT, number]) if number < self._slices.shape[1] else 0
 
     def extend(self, number: int, entries: Numbers) -> None:
         """Add entries, int32[columns, k]."""
-        while number >= self._places.shape[1]:
-            self._places = _doubled(self._places)
-        start, count, room = self._places[:, number].tolist()
+        while number >= self._slices.shape[1]:
+            self._slices = _doubled(self._slices)
+        start, count, capacity = self._slices[:, number].tolist()
         needed = count + entries.shape[1]
-        if needed > room:
-            start = self._move(number, max(needed, 2 * room if room else 0))
+        if needed > capacity:
+            start = self._move(number, max(needed, 2 * capacity if capacity else 0))
         self._data[:, start + count : start + needed] = entries
-        self._places[_COUNT, number] = needed
+        self._slices[_COUNT, number] = needed
 
     def remove(self, number: int, first: int) -> None:
         """Remove the entry of this list that begins with `first`; the last one takes its place."""
         entries = self.get(number)
-        (found,) = np.flatnonzero(entries[0] == first)
-        entries[:, found] = entries[:, -1]
+        (position,) = np.flatnonzero(entries[0] == first)
+        entries[:, position] = entries[:, -1]
         entries[:, -1] = 0
-        self._places[_COUNT, number] -= 1
+        self._slices[_COUNT, number] -= 1
 
     def clear(self, number: int) -> None:
         """Remove all entries of the list."""
         self.get(number)[:] = 0
-        if number < self._places.shape[1]:
-            self._places[_COUNT, number] = 0
+        if number < self._slices.shape[1]:
+            self._slices[_COUNT, number] = 0
 
-    def _move(self, number: int, room: int) -> int:
+    def _move(self, number: int, capacity: int) -> int:
         """Give the list a place of its own at the end, and return where that begins."""
-        if self._used + room > self._data.shape[1]:
+        if self._used + capacity > self._data.shape[1]:
             self._repack()
-            while self._used + room > self._data.shape[1]:
+            while self._used + capacity > self._data.shape[1]:
                 self._data = _doubled(self._data)
-        start, old = self._used, self.get(number)
-        self._data[:, start : start + old.shape[1]] = old
-        old[:] = 0
-        self._places[_START, number], self._places[_ROOM, number] = start, room
-        self._used += room
+        start, entries = self._used, self.get(number)
+        self._data[:, start : start + entries.shape[1]] = entries
+        entries[:] = 0
+        self._slices[_START, number], self._slices[_CAPACITY, number] = start, capacity
+        self._used += capacity
         return start
 
     def _repack(self) -> None:
         """Close the gaps when they are half of the array or more."""
-        start, count, _ = self._places
+        start, count, _ = self._slices
         total = int(count.sum())
         if 2 * total > self._used:
             return
-        into = np.cumsum(count) - count
-        source = np.repeat(start - into, count) + np.arange(total)
+        new_start = np.cumsum(count) - count
+        source = np.repeat(start - new_start, count) + np.arange(total)
         packed = np.zeros_like(self._data)
         packed[:, :total] = self._data[:, source]
         self._data = packed
-        self._places = np.stack((into, count, count))
+        self._slices = np.stack((new_start, count, count))
         self._used = total
 
 

@@ -18,15 +18,15 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from somabrain_service.domain import lexical
+from somabrain_service.domain import bm25
+from somabrain_service.domain.bm25 import Floats, Postings
 from somabrain_service.domain.contiguity import contiguity, within_reach
-from somabrain_service.domain.lexical import Floats, Postings
 from somabrain_service.domain.recall import ScoreBreakdown
 
 DENSE_WEIGHT = 0.5
 BIAS_LOW, BIAS_HIGH = 0.7, 1.3
 DECIMALS = 6
-STEPS = 1024
+STEPS_PER_HALF_LIFE = 1024
 """In so many steps a half-life passes."""
 
 
@@ -38,7 +38,7 @@ class Tuning:
     bias: bool = True
 
 
-PLAIN = Tuning()
+DEFAULT_TUNING = Tuning()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +64,19 @@ class Candidates:
     position: NDArray[np.int64]
     event_time_s: Floats
     salience: Floats
-    length: Floats
+    doc_length: Floats
     postings: Postings
     cosine: Floats | None
     truncated: bool = False
 
     @cached_property
-    def answers(self) -> NDArray[np.bool_]:
+    def eligible(self) -> NDArray[np.bool_]:
         """bool[n], which rows are candidates."""
         return within_reach(self.seeds, self.session, self.position)
 
 
 @dataclass(frozen=True, slots=True)
-class Ranked:
+class ScoredMemory:
     """A place in the answer."""
 
     id: int
@@ -91,24 +91,28 @@ class Ranking:
     `truncated`: some vectors were not compared.
     """
 
-    places: tuple[Ranked, ...]
+    hits: tuple[ScoredMemory, ...]
     best_lexical: float
     truncated: bool
 
 
-def steady_from(now_s: float, half_life: timedelta | None) -> float:
+def quantized_now(now_s: float, half_life: timedelta | None) -> float:
     """Return the moment that age is measured from, in seconds since 1970."""
     if half_life is None:
         return now_s
-    step_s = half_life.total_seconds() / STEPS
+    step_s = half_life.total_seconds() / STEPS_PER_HALF_LIFE
     step = math.floor(now_s / step_s)
     # The quotient is rounded: at the very moment a step begins it may be of the step beside it.
-    return max(begins for begins in ((step + n) * step_s for n in (-1, 0, 1)) if begins <= now_s)
+    return max(start for start in ((step + n) * step_s for n in (-1, 0, 1)) if start <= now_s)
 
 
-def steady_until(now_s: float, half_life: timedelta | None) -> float:
+def score_valid_until(now_s: float, half_life: timedelta | None) -> float:
     """Return until when age alone changes no score; infinite where age does not count."""
-    return math.inf if half_life is None else steady_from(now_s, half_life) + half_life.total_seconds() / STEPS
+    return (
+        math.inf
+        if half_life is None
+        else quantized_now(now_s, half_life) + half_life.total_seconds() / STEPS_PER_HALF_LIFE
+    )
 
 
 def rank(
@@ -118,7 +122,7 @@ def rank(
     top_k: int,
     now_s: float,
     half_life: timedelta | None,
-    tuning: Tuning = PLAIN,
+    tuning: Tuning = DEFAULT_TUNING,
 ) -> Ranking:
     """Score the candidates and order the best: by score, then the newest event, then name.
 
@@ -130,31 +134,38 @@ def rank(
         half_life: of recency; None: age does not count.
         tuning: what takes part.
     """
-    bm25 = lexical.bm25(query.idf, candidates.postings, candidates.length, query.mean_length)
-    answers = candidates.answers if tuning.contiguity else candidates.seeds
-    best = float(bm25[answers].max(initial=0.0))
-    bound = lexical.bound(query.idf)
-    relative = bm25 / best if best > 0 else np.zeros_like(bm25)
-    cosine = np.zeros_like(bm25) if candidates.cosine is None else np.clip(candidates.cosine, 0.0, 1.0)
-    w = _dense_weight(words=bool(query.idf.size), vector=candidates.cosine is not None)
-    relevance = w * cosine + (1 - w) * relative
-    lent, recency, salience = np.zeros_like(relevance), np.ones_like(relevance), np.ones_like(relevance)
+    lexical_scores = bm25.scores(query.idf, candidates.postings, candidates.doc_length, query.mean_length)
+    eligible = candidates.eligible if tuning.contiguity else candidates.seeds
+    best_score = float(lexical_scores[eligible].max(initial=0.0))
+    max_score = bm25.max_score(query.idf)
+    relative = lexical_scores / best_score if best_score > 0 else np.zeros_like(lexical_scores)
+    cosine = np.zeros_like(lexical_scores) if candidates.cosine is None else np.clip(candidates.cosine, 0.0, 1.0)
+    dense_weight = _dense_weight(words=bool(query.idf.size), vector=candidates.cosine is not None)
+    relevance = dense_weight * cosine + (1 - dense_weight) * relative
+    boost, recency, salience = np.zeros_like(relevance), np.ones_like(relevance), np.ones_like(relevance)
     if tuning.contiguity:
-        lent = contiguity(relevance, candidates.session, candidates.position)
+        boost = contiguity(relevance, candidates.session, candidates.position)
     if tuning.bias:
-        recency = _recency(steady_from(now_s, half_life) - candidates.event_time_s, half_life)
+        recency = _recency(quantized_now(now_s, half_life) - candidates.event_time_s, half_life)
         salience = BIAS_LOW + (BIAS_HIGH - BIAS_LOW) * candidates.salience
-    score = np.round((relevance + lent) * np.clip(recency * salience, BIAS_LOW, BIAS_HIGH), DECIMALS)
+    score = np.round((relevance + boost) * np.clip(recency * salience, BIAS_LOW, BIAS_HIGH), DECIMALS)
 
-    rows = np.flatnonzero(answers)
+    rows = np.flatnonzero(eligible)
     order = np.lexsort((candidates.ids[rows], -candidates.event_time_s[rows], -score[rows]))
     chosen = rows[order[:top_k]]
-    parts = (bm25 / bound if bound > 0 else bm25, relative, cosine, lent, recency, salience)
+    parts = (
+        lexical_scores / max_score if max_score > 0 else lexical_scores,
+        relative,
+        cosine,
+        boost,
+        recency,
+        salience,
+    )
     breakdowns = np.round(np.stack([part[chosen] for part in parts], axis=1), DECIMALS).tolist()
-    places = zip(candidates.ids[chosen].tolist(), score[chosen].tolist(), breakdowns, strict=True)
+    hits = zip(candidates.ids[chosen].tolist(), score[chosen].tolist(), breakdowns, strict=True)
     return Ranking(
-        tuple(Ranked(id_, value, ScoreBreakdown(*shown)) for id_, value, shown in places),
-        round(best / bound, DECIMALS) if bound > 0 else 0.0,
+        tuple(ScoredMemory(id_, value, ScoreBreakdown(*values)) for id_, value, values in hits),
+        round(best_score / max_score, DECIMALS) if max_score > 0 else 0.0,
         candidates.truncated,
     )
 

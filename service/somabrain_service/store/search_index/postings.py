@@ -10,9 +10,9 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from somabrain_service.store.replica.ragged import Numbers, Ragged
+from somabrain_service.store.search_index.ragged_array import Numbers, RaggedArray
 
-KEY_BYTES = 160
+KEY_OVERHEAD_BYTES = 160
 """What a key takes, about: its string, its place in a table and in a list."""
 
 
@@ -36,27 +36,27 @@ def subject_key(subject: str) -> str:
     return f"u{subject}"
 
 
-class Index:
+class InvertedIndex:
     """Keys and rows, both ways; the way back is what removes a row."""
 
     def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
+        self._key_ids: dict[str, int] = {}
         self._keys: list[str] = []
         self._free: list[int] = []
-        self._rows = Ragged(2)
-        self._keys_of = Ragged(1)
+        self._postings = RaggedArray(2)
+        self._row_keys = RaggedArray(1)
 
     @property
     def size_bytes(self) -> int:
         """What it takes in memory, about."""
-        return self._rows.size_bytes + self._keys_of.size_bytes + KEY_BYTES * len(self._keys)
+        return self._postings.size_bytes + self._row_keys.size_bytes + KEY_OVERHEAD_BYTES * len(self._keys)
 
     def __contains__(self, key: str) -> bool:
-        return key in self._numbers
+        return key in self._key_ids
 
-    def number(self, key: str) -> int:
+    def key_id(self, key: str) -> int:
         """The key's number, which it keeps while a row has it; -1: none has."""
-        return self._numbers.get(key, -1)
+        return self._key_ids.get(key, -1)
 
     def rows(self, key: str) -> NDArray[np.int32]:
         """The rows that have the key, in no order: a view that the next change may alter."""
@@ -65,47 +65,47 @@ class Index:
 
     def postings(self, key: str) -> Numbers:
         """Rows, and how often each has the key: int32[2, count]."""
-        number = self._numbers.get(key)
-        return np.zeros((2, 0), np.int32) if number is None else self._rows.get(number)
+        key_id = self._key_ids.get(key)
+        return np.zeros((2, 0), np.int32) if key_id is None else self._postings.get(key_id)
 
-    def add(self, key: str, rows: NDArray[np.int32], times: NDArray[np.int32] | int = 1) -> int:
+    def add(self, key: str, rows: NDArray[np.int32], frequencies: NDArray[np.int32] | int = 1) -> int:
         """Let rows that have not have the key, and return its number. `bind` is to follow for each of the rows."""
-        number = self._numbers.get(key)
-        if number is None:
-            number = self._numbers[key] = self._new(key)
+        key_id = self._key_ids.get(key)
+        if key_id is None:
+            key_id = self._key_ids[key] = self._allocate_key_id(key)
         entries = np.empty((2, len(rows)), np.int32)
-        entries[0], entries[1] = rows, times
-        self._rows.extend(number, entries)
-        return number
+        entries[0], entries[1] = rows, frequencies
+        self._postings.extend(key_id, entries)
+        return key_id
 
-    def bind(self, rows: NDArray[np.int32], numbers: NDArray[np.int32]) -> None:
+    def record_keys(self, rows: NDArray[np.int32], key_ids: NDArray[np.int32]) -> None:
         """Note the way back: row rows[i] has the key of numbers[i]."""
         order = np.argsort(rows, kind="stable")
-        rows, numbers = rows[order], numbers[order]
+        rows, key_ids = rows[order], key_ids[order]
         ends = np.flatnonzero(np.diff(rows, append=-1)) + 1
         begin = 0
         for end in ends.tolist():
-            self._keys_of.extend(int(rows[begin]), numbers[np.newaxis, begin:end])
+            self._row_keys.extend(int(rows[begin]), key_ids[np.newaxis, begin:end])
             begin = end
 
     def remove(self, row: int) -> None:
         """Take all its keys from a row."""
-        for number in self._keys_of.get(row)[0].tolist():
-            self._rows.remove(number, row)
-            if not self._rows.count(number):
-                del self._numbers[self._keys[number]]
-                self._keys[number] = ""
-                self._free.append(number)
-        self._keys_of.clear(row)
+        for key_id in self._row_keys.get(row)[0].tolist():
+            self._postings.remove(key_id, row)
+            if not self._postings.count(key_id):
+                del self._key_ids[self._keys[key_id]]
+                self._keys[key_id] = ""
+                self._free.append(key_id)
+        self._row_keys.clear(row)
 
     def keys(self) -> Iterable[str]:
         """All keys that a row has."""
-        return self._numbers.keys()
+        return self._key_ids.keys()
 
-    def _new(self, key: str) -> int:
+    def _allocate_key_id(self, key: str) -> int:
         if self._free:
-            number = self._free.pop()
-            self._keys[number] = key
-            return number
+            key_id = self._free.pop()
+            self._keys[key_id] = key
+            return key_id
         self._keys.append(key)
         return len(self._keys) - 1

@@ -11,30 +11,30 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from common.errors import ResourceExhausted, SomaBrainError, Unavailable
+from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.names import NamespaceName, TenantId
-from somabrain_service.domain.tokens import Moment
 
-MOST = 256
+MAX_WATCHES = 256
 """Watches in one process: each holds at most a page of the feed in memory, 1.4 MB when full of the largest."""
-SOONEST_S = 0.05
-LATEST_S = 1.0
-RETRY_S = 5.0
+MIN_POLL_INTERVAL_S = 0.05
+MAX_POLL_INTERVAL_S = 1.0
+RETRY_AFTER_S = 5.0
 
-Look = Callable[[], Awaitable[Moment]]
+ReadVersion = Callable[[], Awaitable[NamespaceVersion]]
 
 
-class Pulse:
+class VersionPoller:
     """The version of one namespace, looked at for all its watchers, less often the longer nothing happens."""
 
     def __init__(self, closing: asyncio.Event) -> None:
         self.watchers = 0
         self._closing = closing
-        self._turn = asyncio.Lock()
-        self._looks = 0
-        self._outcome: Moment | SomaBrainError | None = None
-        self._wait_s = SOONEST_S
+        self._lock = asyncio.Lock()
+        self._polls = 0
+        self._result: NamespaceVersion | SomaBrainError | None = None
+        self._interval_s = MIN_POLL_INTERVAL_S
 
-    async def next(self, look: Look) -> Moment:
+    async def wait_for_change(self, read_version: ReadVersion) -> NamespaceVersion:
         """Wait a while and return where the namespace is then.
 
         Of all who wait the first looks, with its `look`, and the others take what it saw. No task: when the first is
@@ -44,46 +44,48 @@ class Pulse:
             SomaBrainError: what looking raised.
             Unavailable: the process drains.
         """
-        seen = self._looks
-        async with self._turn:
+        polls_before = self._polls
+        async with self._lock:
             if self._closing.is_set():
                 raise draining()
-            if self._looks == seen:
-                await self._rest()
-                await self._see(look)
-        if isinstance(self._outcome, Moment):
-            return self._outcome
-        raise self._outcome or draining()
+            if self._polls == polls_before:
+                await self._sleep()
+                await self._poll(read_version)
+        if isinstance(self._result, NamespaceVersion):
+            return self._result
+        raise self._result or draining()
 
-    async def _rest(self) -> None:
+    async def _sleep(self) -> None:
         try:
-            async with asyncio.timeout(self._wait_s):
+            async with asyncio.timeout(self._interval_s):
                 await self._closing.wait()
         except TimeoutError:
             return
         raise draining()
 
-    async def _see(self, look: Look) -> None:
-        before = self._outcome
+    async def _poll(self, read_version: ReadVersion) -> None:
+        previous = self._result
         try:
-            self._outcome = await look()
+            self._result = await read_version()
         except SomaBrainError as exc:
-            self._outcome = exc
-        self._wait_s = min(2 * self._wait_s, LATEST_S) if self._outcome == before else SOONEST_S
-        self._looks += 1
+            self._result = exc
+        self._interval_s = (
+            min(2 * self._interval_s, MAX_POLL_INTERVAL_S) if self._result == previous else MIN_POLL_INTERVAL_S
+        )
+        self._polls += 1
 
 
-class Watchers:
+class WatchHub:
     """All watches of the process."""
 
     def __init__(self) -> None:
-        self._pulses: dict[tuple[TenantId, NamespaceName], Pulse] = {}
+        self._pollers: dict[tuple[TenantId, NamespaceName], VersionPoller] = {}
         self._closing = asyncio.Event()
 
     @property
     def count(self) -> int:
         """How many there are."""
-        return sum(pulse.watchers for pulse in self._pulses.values())
+        return sum(poller.watchers for poller in self._pollers.values())
 
     def close(self) -> None:
         """End all watches now, and refuse new ones: their clients resume elsewhere."""
@@ -95,26 +97,26 @@ class Watchers:
             raise draining()
 
     @asynccontextmanager
-    async def watching(self, tenant: TenantId, name: NamespaceName) -> AsyncIterator[Pulse]:
+    async def subscribe(self, tenant: TenantId, name: NamespaceName) -> AsyncIterator[VersionPoller]:
         """Be counted as a watcher of the namespace.
 
         Raises:
             ResourceExhausted: there are as many as this process bears.
         """
         self.check()
-        if self.count >= MOST:
+        if self.count >= MAX_WATCHES:
             raise ResourceExhausted(
-                f"This server has {MOST} watches, as many as it bears; try again, perhaps at another replica.",
-                retry_after_s=RETRY_S,
+                f"This server has {MAX_WATCHES} watches, as many as it bears; try again, perhaps at another replica.",
+                retry_after_s=RETRY_AFTER_S,
             )
-        pulse = self._pulses.setdefault((tenant, name), Pulse(self._closing))
-        pulse.watchers += 1
+        poller = self._pollers.setdefault((tenant, name), VersionPoller(self._closing))
+        poller.watchers += 1
         try:
-            yield pulse
+            yield poller
         finally:
-            pulse.watchers -= 1
-            if not pulse.watchers:
-                del self._pulses[tenant, name]
+            poller.watchers -= 1
+            if not poller.watchers:
+                del self._pollers[tenant, name]
 
 
 def draining() -> Unavailable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from common import errors
 
-FAULTS = (
+PER_ITEM_ERRORS = (
     errors.InvalidArgument,
     errors.Unimplemented,
     errors.NotFound,

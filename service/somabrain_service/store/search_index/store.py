@@ -13,37 +13,37 @@ from somabrain_service.store.postgres.storage_quota import StorageQuota
 from somabrain_service.store.postgres.store import PostgresStore
 from somabrain_service.store.postgres.transactions import Transactions
 from somabrain_service.store.protocols import Snapshot
-from somabrain_service.store.replica.portion import Source
-from somabrain_service.store.replica.reading import ReplicaReading
-from somabrain_service.store.replica.replicas import Replicas
+from somabrain_service.store.search_index.index_source import IndexSource
+from somabrain_service.store.search_index.manager import SearchIndexManager
+from somabrain_service.store.search_index.snapshot import SearchIndexSnapshot
 from somabrain_service.store.tasks import TaskSet
 
 
-class ReplicaStore(PostgresStore):
+class SearchIndexStore(PostgresStore):
     """See `Store`. `replicas` is for those who look after it."""
 
     def __init__(
-        self, transactions: Transactions, storage_quota: StorageQuota, tasks: TaskSet, replica: SearchIndexSettings
+        self, transactions: Transactions, storage_quota: StorageQuota, tasks: TaskSet, search_index: SearchIndexSettings
     ) -> None:
         super().__init__(transactions, storage_quota, tasks)
-        self.replicas = Replicas(replica.budget_bytes, replica.idle_timeout_s, self._source, tasks)
+        self.indexes = SearchIndexManager(search_index.budget_bytes, search_index.idle_timeout_s, self._source, tasks)
 
     def index_stats(self) -> tuple[int, int]:
         """See `Store.in_memory`."""
-        return self.replicas.count, self.replicas.size_bytes
+        return self.indexes.count, self.indexes.size_bytes
 
     @asynccontextmanager
     async def snapshot(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AsyncIterator[Snapshot]:
         """See `Store.reading`."""
         async with self._open_snapshot(tenant, name) as (connection, namespace):
-            yield ReplicaReading(connection, namespace, now, replicas=self.replicas, tenant=tenant)
+            yield SearchIndexSnapshot(connection, namespace, now, indexes=self.indexes, tenant=tenant)
 
     def _invalidate_namespace(self, tenant: TenantId, name: NamespaceName) -> None:
         super()._invalidate_namespace(tenant, name)
-        self.replicas.drop(tenant, name)
+        self.indexes.drop(tenant, name)
 
     @asynccontextmanager
-    async def _source(self, tenant: TenantId, name: NamespaceName) -> AsyncIterator[Source]:
+    async def _source(self, tenant: TenantId, name: NamespaceName) -> AsyncIterator[IndexSource]:
         """A reading to load a replica from."""
         async with self._open_snapshot(tenant, name) as (connection, namespace):
             yield PostgresSnapshot(connection, namespace, datetime.now(UTC))

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.namespace import Namespace
-from somabrain_service.domain.scoring import Candidates
-from somabrain_service.domain.tokens import Moment
+from somabrain_service.domain.score import Candidates
 from somabrain_service.store.postgres.pipeline import Connection
 from somabrain_service.store.postgres.snapshot import PostgresSnapshot
 from somabrain_service.store.records import Search, Statistics
-from somabrain_service.store.replica.replica import Replica
-from somabrain_service.store.replica.replicas import Replicas
+from somabrain_service.store.search_index.index import SearchIndex
+from somabrain_service.store.search_index.manager import SearchIndexManager
 
 
-class ReplicaReading(PostgresSnapshot):
+class SearchIndexSnapshot(PostgresSnapshot):
     """See `Reading`."""
 
     def __init__(
@@ -25,31 +25,31 @@ class ReplicaReading(PostgresSnapshot):
         namespace: Namespace,
         now: datetime,
         *,
-        replicas: Replicas,
+        indexes: SearchIndexManager,
         tenant: TenantId,
     ) -> None:
         super().__init__(connection, namespace, now)
         self._now = now
-        self._replicas = replicas
+        self._indexes = indexes
         self._tenant = tenant
-        self._replica: Replica | None = None
-        self._moment: Moment | None = None
+        self._index: SearchIndex | None = None
+        self._as_of: NamespaceVersion | None = None
 
     async def statistics(self, terms: Sequence[str] = ()) -> Statistics:
         """See `Reading.statistics`."""
-        self._replica = await self._replicas.at(self._tenant, self.namespace, self)
-        if self._replica is None:
-            seen = await super().statistics(terms)
-            self._replicas.want(self._tenant, seen)
-            return seen
-        self._moment = self._replica.moment
-        seen = self._replica.statistics(self.namespace, terms, self._now)
-        self._vector_count = seen.vectors
-        return seen
+        self._index = await self._indexes.get_at_version(self._tenant, self.namespace, self)
+        if self._index is None:
+            statistics = await super().statistics(terms)
+            self._indexes.request_load(self._tenant, statistics)
+            return statistics
+        self._as_of = self._index.as_of
+        statistics = self._index.statistics(self.namespace, terms, self._now)
+        self._vector_count = statistics.vectors
+        return statistics
 
     async def candidates(self, search: Search) -> Candidates:
         """See `Reading.candidates`."""
         # Another reading may have taken the replica further meanwhile.
-        if self._replica is None or self._replica.moment != self._moment:
+        if self._index is None or self._index.as_of != self._as_of:
             return await super().candidates(search)
-        return self._replica.candidates(search, self._now)
+        return self._index.candidates(search, self._now)

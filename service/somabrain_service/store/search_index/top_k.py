@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def best(score: NDArray[np.float64], ids: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
+def top_k(score: NDArray[np.float64], ids: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
     """Positions of the `limit` highest scores; among equal ones at the cut the lowest ids; in no order."""
     if len(score) <= limit:
         return np.arange(len(score))

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from somabrain_service.store.replica.planes import Planes
-from somabrain_service.store.replica.portion import NEVER, Fields
+from somabrain_service.store.search_index.index_source import NEVER, MemoryRow
+from somabrain_service.store.search_index.quantized_vectors import QuantizedVectors
 
 NO_ROW = -1
 
-_TYPES = {
+_DTYPES = {
     "ids": np.int64,
     "alive": np.bool_,
     "kind": np.int16,
@@ -31,7 +31,7 @@ _TYPES = {
 }
 
 
-class Table:
+class MemoryColumns:
     """Columns over `rows` rows, of which some may be free (`alive` false).
 
     `session` is a number, negative for none; `before` and `after` are the rows of the neighbours in the session, by
@@ -47,21 +47,21 @@ class Table:
     create_us: NDArray[np.int64]
     expire_us: NDArray[np.int64]
     salience: NDArray[np.float64]
-    length: NDArray[np.int32]
+    doc_length: NDArray[np.int32]
     pinned: NDArray[np.bool_]
-    vector: NDArray[np.bool_]
-    encoded: NDArray[np.bool_]
-    before: NDArray[np.int32]
-    after: NDArray[np.int32]
-    planes: Planes
+    has_vector: NDArray[np.bool_]
+    has_current_vector: NDArray[np.bool_]
+    previous_row: NDArray[np.int32]
+    next_row: NDArray[np.int32]
+    quantized: QuantizedVectors
 
     def __init__(self) -> None:
-        self._whole: dict[str, NDArray[Any]] = {name: np.zeros(64, dtype) for name, dtype in _TYPES.items()}
-        self._make_planes(0)
+        self._buffers: dict[str, NDArray[Any]] = {name: np.zeros(64, dtype) for name, dtype in _DTYPES.items()}
+        self._allocate_vectors(0)
         self._row_of: dict[int, int] = {}
-        self._free: list[int] = []
+        self._free_rows: list[int] = []
         self.rows = 0
-        self._show()
+        self._rebind_views()
 
     @property
     def memories(self) -> int:
@@ -71,27 +71,27 @@ class Table:
     @property
     def size_bytes(self) -> int:
         """What it takes in memory, about."""
-        return sum(column.nbytes for column in self._whole.values()) + 100 * len(self._row_of)
+        return sum(column.nbytes for column in self._buffers.values()) + 100 * len(self._row_of)
 
     def row(self, memory: int) -> int:
         """Where a memory is; NO_ROW: it is not there."""
         return self._row_of.get(memory, NO_ROW)
 
-    def take_rows(self, count: int) -> list[int]:
+    def allocate_rows(self, count: int) -> list[int]:
         """Places for so many memories."""
-        again = [self._free.pop() for _ in range(min(count, len(self._free)))]
-        fresh = list(range(self.rows, self.rows + count - len(again)))
-        self.rows += len(fresh)
-        capacity = len(self._whole["ids"])
+        reused = [self._free_rows.pop() for _ in range(min(count, len(self._free_rows)))]
+        appended = list(range(self.rows, self.rows + count - len(reused)))
+        self.rows += len(appended)
+        capacity = len(self._buffers["ids"])
         if self.rows > capacity:
             # By an eighth: vectors are most of a replica, and room for twice as many would be bytes for nothing.
-            more = max(self.rows, capacity + capacity // 8) - capacity
-            for name, column in self._whole.items():
-                self._whole[name] = np.concatenate((column, np.zeros((more, *column.shape[1:]), column.dtype)))
-        self._show()
-        return again + fresh
+            growth = max(self.rows, capacity + capacity // 8) - capacity
+            for name, column in self._buffers.items():
+                self._buffers[name] = np.concatenate((column, np.zeros((growth, *column.shape[1:]), column.dtype)))
+        self._rebind_views()
+        return reused + appended
 
-    def put(self, row: int, memory: Fields, session: int) -> None:
+    def put(self, row: int, memory: MemoryRow, session: int) -> None:
         """Write a memory's fields. Its neighbours and its vector are set by others."""
         self._row_of[memory.id] = row
         self.ids[row], self.alive[row], self.kind[row] = memory.id, True, memory.kind
@@ -101,31 +101,31 @@ class Table:
             memory.create_us,
             memory.expire_us,
         )
-        self.salience[row], self.length[row], self.pinned[row] = memory.salience, memory.length, memory.pinned
-        self.before[row] = self.after[row] = NO_ROW
-        self.vector[row] = self.encoded[row] = False
+        self.salience[row], self.doc_length[row], self.pinned[row] = memory.salience, memory.doc_length, memory.pinned
+        self.previous_row[row] = self.next_row[row] = NO_ROW
+        self.has_vector[row] = self.has_current_vector[row] = False
 
-    def drop(self, row: int) -> None:
+    def free_row(self, row: int) -> None:
         """Forget the memory at a row."""
         del self._row_of[int(self.ids[row])]
-        self._free.append(row)
-        for name, column in self._whole.items():
+        self._free_rows.append(row)
+        for name, column in self._buffers.items():
             column[row] = NEVER if name == "expire_us" else 0
 
-    def keep_vectors(self, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+    def set_vectors(self, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         """Write vectors, float32[n, d], of the namespace's encoder. Their d never changes, or they are all new."""
-        if self.planes.dimensions != vectors.shape[1]:
-            self._make_planes(vectors.shape[1])
-            self._show()
-        self.planes[rows] = Planes.of(vectors)
-        self.vector[rows] = self.encoded[rows] = True
+        if self.quantized.dimensions != vectors.shape[1]:
+            self._allocate_vectors(vectors.shape[1])
+            self._rebind_views()
+        self.quantized[rows] = QuantizedVectors.quantize(vectors)
+        self.has_vector[rows] = self.has_current_vector[rows] = True
 
-    def _make_planes(self, dimensions: int) -> None:
-        zeros = Planes.of(np.zeros((len(self._whole["ids"]), dimensions), np.float32))
-        self._whole |= {name: getattr(zeros, name) for name in Planes.__slots__}
+    def _allocate_vectors(self, dimensions: int) -> None:
+        zeros = QuantizedVectors.quantize(np.zeros((len(self._buffers["ids"]), dimensions), np.float32))
+        self._buffers |= {name: getattr(zeros, name) for name in QuantizedVectors.__slots__}
 
-    def _show(self) -> None:
+    def _rebind_views(self) -> None:
         """Let the attributes be the rows in use."""
-        for name in _TYPES:
-            setattr(self, name, self._whole[name][: self.rows])
-        self.planes = Planes(*(self._whole[name][: self.rows] for name in Planes.__slots__))
+        for name in _DTYPES:
+            setattr(self, name, self._buffers[name][: self.rows])
+        self.quantized = QuantizedVectors(*(self._buffers[name][: self.rows] for name in QuantizedVectors.__slots__))

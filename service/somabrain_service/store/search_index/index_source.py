@@ -15,7 +15,7 @@ NEVER = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Fields:
+class MemoryRow:
     """A memory without its text; times in microseconds since 1970, `expire_us` NEVER where it does not expire."""
 
     id: int
@@ -29,7 +29,7 @@ class Fields:
     expire_us: int
     salience: float
     pinned: bool
-    length: int
+    doc_length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,27 +42,27 @@ class TermPostings:
 
 
 @dataclass(frozen=True, slots=True)
-class Portion:
+class IndexRows:
     """Memories as one reading sees them, also those that have expired.
 
     `vectors` is float32[len(encoded), d], those of the encoder that was asked for; `other_vectors` are the memories
     that have one of another encoder.
     """
 
-    fields: Sequence[Fields]
+    rows: Sequence[MemoryRow]
     terms: Sequence[TermPostings]
     encoded: NDArray[np.int64]
     vectors: NDArray[np.float32]
     other_vectors: NDArray[np.int64]
 
 
-class Source(Snapshot, Protocol):
+class IndexSource(Snapshot, Protocol):
     """A reading that a replica can be filled from."""
 
     async def identifiers(self, after: int, limit: int) -> list[int]:
         """Ids of memories above `after`, in order, at most `limit`; also of those that have expired."""
         ...
 
-    async def portion(self, ids: Sequence[int], encoder_id: str) -> Portion:
+    async def index_rows(self, ids: Sequence[int], encoder_id: str) -> IndexRows:
         """Those of the memories that are there."""
         ...

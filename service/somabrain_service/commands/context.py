@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from somabrain_service.commands.query_vectors import FreshQueryVectors, QueryVectors
-from somabrain_service.commands.rankings import ExactRankings, Rankings
-from somabrain_service.commands.watchers import Watchers
+from somabrain_service.commands.query_vectors import QueryVectors, UncachedQueryVectors
+from somabrain_service.commands.ranker import ExactRanker, Ranker
+from somabrain_service.commands.watch_hub import WatchHub
 from somabrain_service.encoders.protocols import LEXICAL, Encoder, EncoderUnavailable
 from somabrain_service.flags.registry import FixedFlags, FlagSource
 from somabrain_service.store.protocols import Store
@@ -20,7 +20,7 @@ def utc_now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Services:
+class AppContext:
     """The parts a command needs, made once by the entry point.
 
     `encoders` are all that this process can run, by encoder id, `client_encoders` those that clients run, each with
@@ -33,9 +33,9 @@ class Services:
     default_encoder: str
     client_encoders: Mapping[str, int] = field(default_factory=dict)
     flags: FlagSource = field(default_factory=FixedFlags)
-    query_vectors: QueryVectors = field(default_factory=FreshQueryVectors)
-    rankings: Rankings = field(default_factory=ExactRankings)
-    watchers: Watchers = field(default_factory=Watchers)
+    query_vectors: QueryVectors = field(default_factory=UncachedQueryVectors)
+    ranker: Ranker = field(default_factory=ExactRanker)
+    watch_hub: WatchHub = field(default_factory=WatchHub)
     clock: Callable[[], datetime] = utc_now
 
     @property

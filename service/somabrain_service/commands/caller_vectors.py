@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import InvalidArgument
-from somabrain_service.commands.services import Services
+from somabrain_service.commands.context import AppContext
 from somabrain_service.domain.memory import Vector
 from somabrain_service.encoders.protocols import LEXICAL
 
 
-def own_vector(services: Services, encoder_id: str, vector: Vector) -> NDArray[np.float32]:
+def validate_caller_vector(context: AppContext, encoder_id: str, vector: Vector) -> NDArray[np.float32]:
     """The vector as float32[d] of length 1.
 
     Raises:
@@ -24,7 +24,7 @@ def own_vector(services: Services, encoder_id: str, vector: Vector) -> NDArray[n
         raise InvalidArgument(
             f"{vector.field}.encoder_id", f"must be the namespace's, {encoder_id!r}, or empty; encode with that one"
         )
-    dimensions = services.dimensions(encoder_id)
+    dimensions = context.dimensions(encoder_id)
     if len(vector.values) != dimensions:
         raise InvalidArgument(
             f"{vector.field}.values",
