@@ -24,7 +24,7 @@ from bench.server import Server, somabrain
 from common.config.settings import DatabaseSettings
 from somabrain_client import MemoryClient, MemoryDraft
 from somabrain_local.loopback import collector, keycloak, opa
-from somabrain_service.embedded import embedded_database
+from somabrain_service.embedded_postgres import embedded_database
 from somabrain_service.migrate import migrate
 
 POLICIES = Path(__file__).parents[1] / "common" / "policy"

@@ -33,7 +33,7 @@ from bench.trivial_server import METHOD
 from common.config.settings import DatabaseSettings
 from somabrain_client import CallError, MemoryClient, MemoryDraft, RecallResult
 from somabrain_local.loopback import redis
-from somabrain_service.embedded import EmbeddedDatabase, embedded_database
+from somabrain_service.embedded_postgres import EmbeddedDatabase, embedded_database
 from somabrain_service.migrate import migrate
 
 ONE_BY_ONE = "one-by-one"

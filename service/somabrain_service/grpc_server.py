@@ -15,23 +15,23 @@ from common.errors import ConfigurationError
 from common.utils.auth_client import open_authenticator
 from common.utils.cache import open_cache
 from common.utils.trace import tracing
-from somabrain_service.cached import cached
-from somabrain_service.certificates import Certificates
+from somabrain_service.background.open import open_jobs
 from somabrain_service.commands.context import AppContext
 from somabrain_service.encoders.open import open_encoders
 from somabrain_service.flags.open import open_flags
 from somabrain_service.http.probes import http_server, make_app
-from somabrain_service.interceptors.chain import Chain, steps
+from somabrain_service.instrumented import instrumented
+from somabrain_service.interceptors.chain import InterceptorChain, build_interceptors
 from somabrain_service.kafka.health import KafkaHealth
-from somabrain_service.metered import metered
 from somabrain_service.metrics import Metrics
 from somabrain_service.policy import policy_client
-from somabrain_service.quotas import Quotas
+from somabrain_service.rate_limiter import RateLimiter
 from somabrain_service.readiness import Readiness
-from somabrain_service.server import Health, bind, make_server
+from somabrain_service.result_cache import with_result_cache
+from somabrain_service.server import HealthService, bind, make_server
 from somabrain_service.store.open import open_store
 from somabrain_service.store.postgres.storage_quota import StorageQuota
-from somabrain_service.workers.open import open_duties
+from somabrain_service.tls import CertificateWatcher
 
 _log = structlog.get_logger(__name__)
 
@@ -44,92 +44,100 @@ async def serve(settings: Settings) -> None:
     """
     if settings.postgres_dsn is None:
         raise ConfigurationError("postgres_dsn: is required; set SOMABRAIN_POSTGRES_DSN to a URL of the app role.")
-    stopping = asyncio.Event()
-    _stop_on_signals(stopping)
+    stop_requested = asyncio.Event()
+    _stop_on_signals(stop_requested)
     if settings.auth.mode == "none":
         _log.warning("everybody is let in", reason="auth.mode is none", tenant=settings.auth.anonymous_tenant)
-    metrics, health = Metrics(), Health()
+    metrics, health = Metrics(), HealthService()
     tls = settings.grpc.tls
-    certificates = Certificates(tls, metrics) if tls.cert_file else None
+    certificates = CertificateWatcher(tls, metrics) if tls.cert_file else None
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(tracing(settings.trace, version("somabrain")))
-        identify = await stack.enter_async_context(open_authenticator(settings.auth, settings.grpc.host))
+        authn = await stack.enter_async_context(open_authenticator(settings.auth, settings.grpc.host))
         policy = await stack.enter_async_context(policy_client(settings.policy, metrics))
         flags = await stack.enter_async_context(open_flags(settings, metrics))
-        board = flags.board
+        flag_store = flags.store
         cache = await stack.enter_async_context(open_cache(settings.cache, metrics.cache))
-        stocks = StorageQuota(
-            lambda tenant: board.of(tenant).stock, settings.database.pool_size * settings.quota.replicas
+        storage_quota = StorageQuota(
+            lambda tenant: flag_store.for_tenant(tenant).storage_limit,
+            settings.database.pool_size * settings.quota.replicas,
         )
         store = await stack.enter_async_context(
-            open_store(settings.postgres_dsn.get_secret_value(), settings.database, stocks, settings.search_index)
+            open_store(
+                settings.postgres_dsn.get_secret_value(), settings.database, storage_quota, settings.search_index
+            )
         )
-        readiness = Readiness(store, metrics, health.follow)
-        await health.follow(ready=False)
+        readiness = Readiness(store, metrics, health.set_serving_status)
+        await health.set_serving_status(ready=False)
 
         # Probes answer while the encoder is still being loaded.
-        def see_store() -> None:
-            metrics.see_store(store.connections(), store.index_stats())
+        def sample_store() -> None:
+            metrics.record_store(store.connections(), store.index_stats())
 
         kafka = KafkaHealth(settings.events) if settings.events.brokers else None
-        others = {
+        dependencies = {
             **flags.checks(),
             **({"redis": cache.last_check} if cache else {}),
-            **({"kafka": kafka.found} if kafka else {}),
+            **({"kafka": kafka.last_check} if kafka else {}),
         }
-        app = make_app(readiness, metrics, see_store, others)
+        app = make_app(readiness, metrics, sample_store, dependencies)
         http_port = await stack.enter_async_context(http_server(settings.http, app))
         encoders = await stack.enter_async_context(open_encoders(settings.encoder))
-        own = AppContext(
+        uncached = AppContext(
             store=store,
-            encoders=metered(encoders, metrics),
+            encoders=instrumented(encoders, metrics),
             default_encoder=settings.encoder.kind,
             client_encoders={encoder.id: encoder.dimensions for encoder in settings.encoder.client},
-            flags=board,
+            flags=flag_store,
         )
-        services = cached(own, cache)
-        quotas = Quotas(board, settings.quota, metrics)
-        server = make_server(settings.grpc, services, Chain(steps(identify, quotas, policy, metrics)), health)
+        app_context = with_result_cache(uncached, cache)
+        rate_limiter = RateLimiter(flag_store, settings.quota, metrics)
+        server = make_server(
+            settings.grpc,
+            app_context,
+            InterceptorChain(build_interceptors(authn, rate_limiter, policy, metrics)),
+            health,
+        )
         grpc_port = bind(server, settings.grpc, certificates.credentials() if certificates else None)
         await server.start()
         stack.push_async_callback(server.stop, settings.grpc.drain_s)
-        duties = await stack.enter_async_context(
-            open_duties(settings, services.encoders, services.clock, metrics, lambda: readiness.standing.ready)
+        jobs = await stack.enter_async_context(
+            open_jobs(settings, app_context.encoders, app_context.clock, metrics, lambda: readiness.state.ready)
         )
         async with asyncio.TaskGroup() as tasks:
-            watching = [tasks.create_task(work()) for work in (readiness.watch, flags.follow)]
+            watch_tasks = [tasks.create_task(watch()) for watch in (readiness.watch, flags.watch)]
             if certificates:
-                watching.append(tasks.create_task(certificates.watch()))
+                watch_tasks.append(tasks.create_task(certificates.watch()))
             if cache:
-                watching.append(tasks.create_task(cache.watch()))
+                watch_tasks.append(tasks.create_task(cache.watch()))
             if kafka:
-                watching.append(tasks.create_task(kafka.watch()))
-            working = [tasks.create_task(duty.run()) for duty in duties]
+                watch_tasks.append(tasks.create_task(kafka.watch()))
+            job_tasks = [tasks.create_task(job.run()) for job in jobs]
             _log.info("listening", grpc_port=grpc_port, http_port=http_port, host=settings.grpc.host)
-            await stopping.wait()
+            await stop_requested.wait()
             # First of all, so that another process takes over while this one drains.
-            for task in working:
+            for task in job_tasks:
                 task.cancel()
             # Clients that watch health, and endpoints that follow /ready, leave before calls are refused.
             await readiness.drain()
             _log.info("draining", notice_s=settings.grpc.shutdown_delay_s, at_most_s=settings.grpc.drain_s)
             await asyncio.sleep(settings.grpc.shutdown_delay_s)
-            for task in watching:
+            for task in watch_tasks:
                 task.cancel()
             # Not before the notice is over, or they would come back here.
-            services.watch_hub.close()
+            app_context.watch_hub.close()
     _log.info("stopped")
 
 
-def _stop_on_signals(stopping: asyncio.Event) -> None:
+def _stop_on_signals(stop_requested: asyncio.Event) -> None:
     """Stop in good order at the first signal, at once at the second."""
 
     def on_signal(number: signal.Signals) -> None:
-        if stopping.is_set():
+        if stop_requested.is_set():
             _log.warning("ended at once", signal=number.name)
             os._exit(128 + number)
         _log.info("asked to stop", signal=number.name)
-        stopping.set()
+        stop_requested.set()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -21,8 +21,8 @@ from common.log import configure_logging
 from somabrain_service.flags import command
 from somabrain_service.store.schema import HEAD
 
-FAILED, IMPOSSIBLE = 1, 2
-DATA = Path("~/.local/share/somabrain")
+EXIT_FAILURE, EXIT_INVALID = 1, 2
+DEFAULT_DATA_DIR = Path("~/.local/share/somabrain")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,9 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         configure_logging(_log_settings(settings.log, getattr(options, "embedded", False)))
         _run(options, settings)
     except ConfigurationError as exc:
-        return _fail(exc.message, IMPOSSIBLE)
+        return _exit_with(exc.message, EXIT_INVALID)
     except SomaBrainError as exc:
-        return _fail(exc.message, FAILED)
+        return _exit_with(exc.message, EXIT_FAILURE)
     except KeyboardInterrupt:
         return 130
     return 0
@@ -56,19 +56,25 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     migrate = commands.add_parser("migrate", help="bring the database's schema to this version")
     migrate.add_argument(
-        "--to", type=_schema, metavar="NUMBER", help="to this schema instead; a lower one than the database's goes back"
+        "--to",
+        type=_schema_version,
+        metavar="NUMBER",
+        help="to this schema instead; a lower one than the database's goes back",
     )
     embedded = argparse.ArgumentParser(add_help=False)
     embedded.add_argument(
         "--embedded", action="store_true", help="alone on this machine: its own PostgreSQL, loopback only, no tokens"
     )
     embedded.add_argument(
-        "--data-dir", type=Path, default=DATA, help=f"where --embedded keeps its data (default: {DATA})"
+        "--data-dir",
+        type=Path,
+        default=DEFAULT_DATA_DIR,
+        help=f"where --embedded keeps its data (default: {DEFAULT_DATA_DIR})",
     )
-    renew = "after a restore: refuse cursors and tokens from before (docs/backup.md)"
-    commands.add_parser("new-epoch", parents=[embedded], help=renew)
-    serving = "serve; the schema must be there, or /ready says that it is not"
-    commands.add_parser("serve", parents=[embedded], help=serving)
+    new_epoch_help = "after a restore: refuse cursors and tokens from before (docs/backup.md)"
+    commands.add_parser("new-epoch", parents=[embedded], help=new_epoch_help)
+    serve_help = "serve; the schema must be there, or /ready says that it is not"
+    commands.add_parser("serve", parents=[embedded], help=serve_help)
     commands.add_parser("start", help="migrate, then serve: what the image does")
     command.add_arguments(commands)
     return parser
@@ -80,11 +86,11 @@ def _run(options: argparse.Namespace, settings: Settings) -> None:
         return
     with ExitStack() as stack:
         if getattr(options, "embedded", False):
-            settings = _embed(options.data_dir, settings, stack)
+            settings = _with_embedded_postgres(options.data_dir, settings, stack)
         if options.command == "new-epoch":
-            from somabrain_service.epoch import begin_epoch
+            from somabrain_service.new_epoch import renew_epochs
 
-            begin_epoch(_owner_dsn(settings), settings.database, _say)
+            renew_epochs(_owner_dsn(settings), settings.database, _report)
             return
         if options.command in {"migrate", "start"} or getattr(options, "embedded", False):
             _migrate(settings, getattr(options, "to", None))
@@ -94,14 +100,14 @@ def _run(options: argparse.Namespace, settings: Settings) -> None:
             asyncio.run(serve(settings))
 
 
-def _embed(directory: Path, settings: Settings, stack: ExitStack) -> Settings:
+def _with_embedded_postgres(directory: Path, settings: Settings, stack: ExitStack) -> Settings:
     """Start PostgreSQL here, and return settings for it: loopback, no tokens, no policy engine."""
-    from somabrain_service.embedded import embedded_database
+    from somabrain_service.embedded_postgres import embedded_database
 
-    _say(f"starting PostgreSQL in {directory}; the first time takes some seconds")
+    _report(f"starting PostgreSQL in {directory}; the first time takes some seconds")
     database = stack.enter_context(embedded_database(directory, settings.database))
-    _say("off in this mode: tokens (every caller is one tenant), the policy engine; only this machine can connect")
-    _say("once it is ready: somabrain namespace create notes; somabrain remember notes 'A text.'")
+    _report("off in this mode: tokens (every caller is one tenant), the policy engine; only this machine can connect")
+    _report("once it is ready: somabrain namespace create notes; somabrain remember notes 'A text.'")
     return settings.model_copy(
         update={
             "postgres_dsn": SecretStr(database.app_dsn),
@@ -115,13 +121,13 @@ def _embed(directory: Path, settings: Settings, stack: ExitStack) -> Settings:
     )
 
 
-def _migrate(settings: Settings, to: int | None) -> None:
+def _migrate(settings: Settings, target: int | None) -> None:
     """Migrate; a failure's last words also go where `kubectl describe` finds them."""
     from somabrain_service.migrate import migrate
 
     try:
-        revision = "head" if to is None else f"{to:04}"
-        migrate(_owner_dsn(settings), settings.database, _say, revision=revision)
+        revision = "head" if target is None else f"{target:04}"
+        migrate(_owner_dsn(settings), settings.database, _report, revision=revision)
     except SomaBrainError as exc:
         if settings.termination_log is not None and settings.termination_log.exists():
             settings.termination_log.write_text(exc.message)
@@ -139,19 +145,19 @@ def _owner_dsn(settings: Settings) -> str:
     return settings.owner_dsn.get_secret_value()
 
 
-def _schema(text: str) -> int:
+def _schema_version(text: str) -> int:
     """Read a schema's number. There is no way back to none: that would be to delete every memory."""
     if not text.isdecimal() or not 1 <= int(text) <= HEAD:
         raise argparse.ArgumentTypeError(f"{text!r} is no schema of this version; there are 1 to {HEAD}")
     return int(text)
 
 
-def _say(sentence: str) -> None:
-    print(f"somabrain-service: {sentence}", file=sys.stderr, flush=True)  # noqa: T201 - progress for a person
+def _report(message: str) -> None:
+    print(f"somabrain-service: {message}", file=sys.stderr, flush=True)  # noqa: T201 - progress for a person
 
 
-def _fail(sentence: str, code: int) -> int:
-    _say(sentence)
+def _exit_with(message: str, code: int) -> int:
+    _report(message)
     return code
 
 

@@ -20,7 +20,7 @@ from prometheus_client.exposition import generate_latest
 from common.utils.cache import CacheMetrics
 
 # 1 ms to 10 s; a Recall is a few milliseconds, a deadline is seconds.
-LATENCY_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 2, 5, 10)
+LATENCY_BUCKETS_S = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1, 2, 5, 10)
 
 
 class Metrics:
@@ -31,14 +31,20 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        method = ("grpc_service", "grpc_method")
-        self.handled = Counter(
-            "grpc_server_handled", "Calls ended, by status.", (*method, "grpc_code"), registry=self.registry
+        method_labels = ("grpc_service", "grpc_method")
+        self.calls_handled = Counter(
+            "grpc_server_handled", "Calls ended, by status.", (*method_labels, "grpc_code"), registry=self.registry
         )
-        self.seconds = Histogram(
-            "grpc_server_handling_seconds", "How long calls took.", method, buckets=LATENCY_S, registry=self.registry
+        self.call_duration = Histogram(
+            "grpc_server_handling_seconds",
+            "How long calls took.",
+            method_labels,
+            buckets=LATENCY_BUCKETS_S,
+            registry=self.registry,
         )
-        self.in_flight = Gauge("grpc_server_in_flight", "Calls being handled.", method, registry=self.registry)
+        self.calls_in_flight = Gauge(
+            "grpc_server_in_flight", "Calls being handled.", method_labels, registry=self.registry
+        )
         self.auth_failures = Counter(
             "somabrain_auth_failures", "Calls refused because the caller is not known.", ("cause",),
             registry=self.registry,
@@ -47,22 +53,22 @@ class Metrics:
             "somabrain_policy_decisions", "Answers of the policy, and where they came from.", ("outcome", "source"),
             registry=self.registry,
         )  # fmt: skip
-        self.policy_seconds = Histogram(
-            "somabrain_policy_seconds", "How long the policy engine took to decide.", buckets=LATENCY_S,
+        self.policy_duration = Histogram(
+            "somabrain_policy_seconds", "How long the policy engine took to decide.", buckets=LATENCY_BUCKETS_S,
             registry=self.registry,
         )  # fmt: skip
         self.encoder_texts = Counter(
             "somabrain_encoder_texts", "Texts given to an encoder.", ("encoder", "outcome"), registry=self.registry
         )
-        self.encoder_seconds = Histogram(
-            "somabrain_encoder_seconds", "How long encoding took.", ("encoder",), buckets=LATENCY_S,
+        self.encoder_duration = Histogram(
+            "somabrain_encoder_seconds", "How long encoding took.", ("encoder",), buckets=LATENCY_BUCKETS_S,
             registry=self.registry,
         )  # fmt: skip
         self.tls_reloads = Counter(
             "somabrain_tls_reloads", "Changes of the certificate's files: served, or refused because they do not fit.",
             ("outcome",), registry=self.registry,
         )  # fmt: skip
-        self.tls_ends_at = Gauge(
+        self.tls_certificate_expiry = Gauge(
             "somabrain_tls_certificate_expiry_timestamp_seconds", "When the certificate in force ends; 0 without TLS.",
             registry=self.registry,
         )  # fmt: skip
@@ -93,37 +99,37 @@ class Metrics:
             registry=self.registry,
         )  # fmt: skip
         self.ready = Gauge("somabrain_ready", "1 while the service is ready.", registry=self.registry)
-        self.store_seconds = Gauge(
+        self.store_probe_duration = Gauge(
             "somabrain_store_probe_seconds", "How long PostgreSQL took to answer the last probe.",
             registry=self.registry,
         )  # fmt: skip
-        self.pool = Gauge(
+        self.store_connections = Gauge(
             "somabrain_store_connections", "Connections to PostgreSQL.", ("state",), registry=self.registry
         )
-        self.replicas = Gauge("somabrain_replicas", "Namespaces held in memory.", registry=self.registry)
-        self.replica_bytes = Gauge(
+        self.search_index_namespaces = Gauge("somabrain_replicas", "Namespaces held in memory.", registry=self.registry)
+        self.search_index_bytes = Gauge(
             "somabrain_replica_bytes", "What namespaces held in memory take, about.", registry=self.registry
         )
 
-        duty = ("worker", "shard")
-        self.worker_rounds = Counter(
+        job_labels = ("worker", "shard")
+        self.job_runs = Counter(
             "somabrain_worker_rounds", "Rounds of background work, by how they ended.", ("worker", "outcome"),
             registry=self.registry,
         )  # fmt: skip
-        self.worker_seconds = Histogram(
-            "somabrain_worker_seconds", "How long a round of background work took.", ("worker",), buckets=LATENCY_S,
+        self.job_duration = Histogram(
+            "somabrain_worker_seconds", "How long a round of background work took.", ("worker",), buckets=LATENCY_BUCKETS_S,
             registry=self.registry,
         )  # fmt: skip
-        self.worker_rows = Counter(
+        self.job_rows = Counter(
             "somabrain_worker_rows", "What background work has dealt with: memories, changes, keys.", ("worker",),
             registry=self.registry,
         )  # fmt: skip
-        self.worker_lag = Gauge(
-            "somabrain_worker_lag_seconds", "For how long the oldest had waited that the last round found.", duty,
+        self.job_lag = Gauge(
+            "somabrain_worker_lag_seconds", "For how long the oldest had waited that the last round found.", job_labels,
             registry=self.registry,
         )  # fmt: skip
-        self.worker_holds = Gauge(
-            "somabrain_worker_holds", "1 while this process is the one that does this work in this shard.", duty,
+        self.job_leader = Gauge(
+            "somabrain_worker_holds", "1 while this process is the one that does this work in this shard.", job_labels,
             registry=self.registry,
         )  # fmt: skip
 
@@ -135,12 +141,12 @@ class Metrics:
             registry=self.registry,
         )  # fmt: skip
 
-    def see_store(self, connections: tuple[int, int], in_memory: tuple[int, int]) -> None:
+    def record_store(self, connections: tuple[int, int], index_stats: tuple[int, int]) -> None:
         """Note the state of the pool of connections, idle and in use, and the namespaces in memory with their bytes."""
-        self.pool.labels("idle").set(connections[0])
-        self.pool.labels("in_use").set(connections[1])
-        self.replicas.set(in_memory[0])
-        self.replica_bytes.set(in_memory[1])
+        self.store_connections.labels("idle").set(connections[0])
+        self.store_connections.labels("in_use").set(connections[1])
+        self.search_index_namespaces.set(index_stats[0])
+        self.search_index_bytes.set(index_stats[1])
 
     def exposition(self) -> bytes:
         """Return everything in Prometheus' text format."""

@@ -11,7 +11,7 @@ from alembic import command
 from alembic.config import Config
 
 from common.config.settings import DatabaseSettings
-from somabrain_service.owner import OwnerFailed, owning
+from somabrain_service.owner_connection import OwnerFailed, admin_connection
 from somabrain_service.store import schema
 from somabrain_service.store.records import SchemaState
 
@@ -30,8 +30,8 @@ def migrations_folder() -> Path:
     Raises:
         OwnerFailed: in neither.
     """
-    here = Path(__file__).resolve().parent
-    for folder in (here / "migrations", here.parents[1] / "migrations"):
+    package_dir = Path(__file__).resolve().parent
+    for folder in (package_dir / "migrations", package_dir.parents[1] / "migrations"):
         if (folder / "env.py").is_file():
             return folder
     raise OwnerFailed("This installation holds no migrations; install the wheel or run from a checkout.")
@@ -51,8 +51,8 @@ def migrate(
     Raises:
         OwnerFailed: one sentence that says why, never with the DSN.
     """
-    with owning(owner_dsn, database, "migration", report) as connection:
-        before = _state(connection)
+    with admin_connection(owner_dsn, database, "migration", report) as connection:
+        before = _schema_state(connection)
         if revision == "head" and before.current is not None and before.current >= before.head:
             if not before.compatible:
                 raise OwnerFailed(
@@ -62,24 +62,26 @@ def migrate(
             report(f"The schema is {before.current}; nothing is to migrate.")
             return Migration(before.current, before.current)
         report(f"Migrating the schema from {before.current or 'nothing'} to {revision}.")
-        _alembic(connection, database, revision, downgrade=_downwards(revision, before))
-        after = _state(connection).current or 0
+        _run_alembic(connection, database, revision, downgrade=_is_downgrade(revision, before))
+        after = _schema_state(connection).current or 0
         report(f"The schema is {after}.")
         return Migration(before.current, after)
 
 
-def _state(connection: sqlalchemy.Connection) -> SchemaState:
-    there = connection.exec_driver_sql("SELECT to_regclass('schema_info') IS NOT NULL").scalar_one()
-    row = connection.exec_driver_sql(schema.SELECT_SCHEMA_INFO).one_or_none() if there else None
+def _schema_state(connection: sqlalchemy.Connection) -> SchemaState:
+    exists = connection.exec_driver_sql("SELECT to_regclass('schema_info') IS NOT NULL").scalar_one()
+    row = connection.exec_driver_sql(schema.SELECT_SCHEMA_INFO).one_or_none() if exists else None
     connection.commit()
     return SchemaState(row[0] if row else None, row[1] if row else None, schema.HEAD)
 
 
-def _downwards(revision: str, before: SchemaState) -> bool:
+def _is_downgrade(revision: str, before: SchemaState) -> bool:
     return revision == "base" or (revision.isdigit() and int(revision) < (before.current or 0))
 
 
-def _alembic(connection: sqlalchemy.Connection, database: DatabaseSettings, revision: str, *, downgrade: bool) -> None:
+def _run_alembic(
+    connection: sqlalchemy.Connection, database: DatabaseSettings, revision: str, *, downgrade: bool
+) -> None:
     config = Config()
     config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
     config.attributes.update(connection=connection, app_role=database.app_role, worker_role=database.worker_role)

@@ -25,12 +25,12 @@ from common.utils.auth_client import Identity
 from common.utils.trace import http_client
 from somabrain_service.metrics import Metrics
 
-MAX_KEPT_DECISIONS = 10_000
+MAX_CACHED_DECISIONS = 10_000
 MAX_REASONS = 8
 MAX_REASON_LENGTH = 200
 
 
-class Question(NamedTuple):
+class PolicyInput(NamedTuple):
     """What a decision rests on, and so its key."""
 
     subject: str
@@ -39,7 +39,7 @@ class Question(NamedTuple):
     method: str
     namespace: str
 
-    def document(self) -> dict[str, object]:
+    def to_json(self) -> dict[str, object]:
         """Return OPA's `input`."""
         scopes = None if self.scopes is None else sorted(self.scopes)
         return {**self._asdict(), "scopes": scopes}
@@ -53,16 +53,16 @@ class Decision:
     reasons: tuple[str, ...] = ()
 
 
-def read_decision(document: object) -> Decision:
+def parse_decision(body: object) -> Decision:
     """Return what OPA's answer says; anything but `allow: true` is a no."""
-    result = document.get("result") if isinstance(document, Mapping) else None
+    result = body.get("result") if isinstance(body, Mapping) else None
     if not isinstance(result, Mapping):
         return Decision(False, ("the policy is undefined",))
     if result.get("allow") is True:
         return Decision(True)
-    given = result.get("reasons")
-    listed = given if isinstance(given, list) else []
-    reasons = tuple(item[:MAX_REASON_LENGTH] for item in listed if isinstance(item, str))
+    raw_reasons = result.get("reasons")
+    raw_list = raw_reasons if isinstance(raw_reasons, list) else []
+    reasons = tuple(item[:MAX_REASON_LENGTH] for item in raw_list if isinstance(item, str))
     return Decision(False, reasons[:MAX_REASONS] or ("no rule allows it",))
 
 
@@ -78,7 +78,7 @@ class Policy(Protocol):
         ...
 
 
-class EverythingAllowed:
+class AllowAll:
     """No policy: only beside `auth.mode=none`, on loopback (the settings see to it)."""
 
     async def require(self, identity: Identity, method: str, namespace: str) -> None:
@@ -92,31 +92,31 @@ class OpaPolicy:
         self._policy = policy
         self._session = session
         self._metrics = metrics
-        self._kept: TTLCache[Question, Decision] = TTLCache(MAX_KEPT_DECISIONS, time.monotonic)
-        self._asking: SingleFlight[Question, Decision] = SingleFlight()
+        self._decisions: TTLCache[PolicyInput, Decision] = TTLCache(MAX_CACHED_DECISIONS, time.monotonic)
+        self._in_flight: SingleFlight[PolicyInput, Decision] = SingleFlight()
 
     async def require(self, identity: Identity, method: str, namespace: str) -> None:
         """Return if OPA allows it, by a kept decision while its life lasts."""
-        question = Question(identity.subject, identity.tenant, identity.scopes, method, namespace)
-        decision, source = self._kept.get(question), "cache"
+        policy_input = PolicyInput(identity.subject, identity.tenant, identity.scopes, method, namespace)
+        decision, source = self._decisions.get(policy_input), "cache"
         if decision is None:
-            source, decision = "engine", await self._asking.run(question, partial(self._decide, question))
+            source, decision = "engine", await self._in_flight.run(policy_input, partial(self._decide, policy_input))
         self._metrics.policy_decisions.labels("allowed" if decision.allowed else "denied", source).inc()
         if not decision.allowed:
             raise PermissionDenied(f"The policy denies it: {'; '.join(decision.reasons)}.")
 
-    async def _decide(self, question: Question) -> Decision:
-        asked_at = time.monotonic()
-        decision = await self._ask(question)
-        self._kept.put(question, decision, asked_at + self._policy.cache_s)
+    async def _decide(self, policy_input: PolicyInput) -> Decision:
+        requested_at = time.monotonic()
+        decision = await self._query_opa(policy_input)
+        self._decisions.put(policy_input, decision, requested_at + self._policy.cache_s)
         return decision
 
-    async def _ask(self, question: Question) -> Decision:
+    async def _query_opa(self, policy_input: PolicyInput) -> Decision:
         try:
-            with self._metrics.policy_seconds.time():
-                async with self._session.post(self._policy.url, json={"input": question.document()}) as response:
+            with self._metrics.policy_duration.time():
+                async with self._session.post(self._policy.url, json={"input": policy_input.to_json()}) as response:
                     response.raise_for_status()
-                    return read_decision(await response.json())
+                    return parse_decision(await response.json())
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
             self._metrics.policy_decisions.labels("unreachable", "engine").inc()
             raise PermissionDenied("The policy engine cannot be reached, and nothing is allowed without it.") from exc
@@ -126,7 +126,7 @@ class OpaPolicy:
 async def policy_client(policy: PolicySettings, metrics: Metrics) -> AsyncIterator[Policy]:
     """Make the policy that the settings ask for; connections to the engine are kept and closed here."""
     if not policy.enabled:
-        yield EverythingAllowed()
+        yield AllowAll()
         return
     timeout = aiohttp.ClientTimeout(total=policy.timeout_s)
     async with http_client(timeout=timeout) as session:

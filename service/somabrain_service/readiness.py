@@ -18,15 +18,15 @@ from somabrain_service.metrics import Metrics
 from somabrain_service.store.protocols import Store
 from somabrain_service.store.records import SchemaState
 
-EVERY_S = 1.0
-TIMEOUT_S = 2.0
-STALE_S = EVERY_S + 2 * TIMEOUT_S
+PROBE_INTERVAL_S = 1.0
+PROBE_TIMEOUT_S = 2.0
+STALE_AFTER_S = PROBE_INTERVAL_S + 2 * PROBE_TIMEOUT_S
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ReadinessState:
     """What was found out last. `reason` is a sentence; `latency_s` None: PostgreSQL did not answer."""
 
     ready: bool
@@ -34,8 +34,8 @@ class Standing:
     latency_s: float | None = None
 
 
-STARTING = Standing(False, "The service has just started and has not heard from PostgreSQL yet.")
-DRAINING = Standing(False, "The service is draining: it was asked to stop.")
+STARTING = ReadinessState(False, "The service has just started and has not heard from PostgreSQL yet.")
+DRAINING = ReadinessState(False, "The service is draining: it was asked to stop.")
 
 
 class Readiness:
@@ -45,63 +45,63 @@ class Readiness:
         self._store = store
         self._metrics = metrics
         self._on_change = on_change
-        self._standing = STARTING
-        self._looked_at = time.monotonic()
+        self._state = STARTING
+        self._probed_at = time.monotonic()
         self._draining = False
 
     @property
-    def standing(self) -> Standing:
+    def state(self) -> ReadinessState:
         """What was found out at most a second and a probe ago."""
-        if not self._draining and time.monotonic() - self._looked_at > STALE_S:
-            return Standing(False, f"PostgreSQL has not been probed for more than {STALE_S:g} s.")
-        return self._standing
+        if not self._draining and time.monotonic() - self._probed_at > STALE_AFTER_S:
+            return ReadinessState(False, f"PostgreSQL has not been probed for more than {STALE_AFTER_S:g} s.")
+        return self._state
 
     async def watch(self) -> None:
         """Look once a second, until cancelled."""
         while True:
-            await self.look()
-            await asyncio.sleep(EVERY_S)
+            await self.probe()
+            await asyncio.sleep(PROBE_INTERVAL_S)
 
-    async def look(self) -> None:
+    async def probe(self) -> None:
         """Ask PostgreSQL now."""
-        found = await self._probe()
-        self._looked_at = time.monotonic()
-        if found.latency_s is not None:
-            self._metrics.store_seconds.set(found.latency_s)
+        state = await self._probe_schema()
+        self._probed_at = time.monotonic()
+        if state.latency_s is not None:
+            self._metrics.store_probe_duration.set(state.latency_s)
         if not self._draining:
-            await self._become(found)
+            await self._set(state)
 
     async def drain(self) -> None:
         """Be not ready from now on."""
         self._draining = True
-        await self._become(replace(DRAINING, latency_s=self._standing.latency_s))
+        await self._set(replace(DRAINING, latency_s=self._state.latency_s))
 
-    async def _become(self, found: Standing) -> None:
-        before, self._standing = self._standing, found
-        self._metrics.ready.set(found.ready)
-        if before.ready != found.ready:
-            _log.info("ready" if found.ready else "not ready", reason=found.reason)
-            await self._on_change(found.ready)
-        elif before.reason != found.reason:
-            _log.info("still not ready", reason=found.reason)
+    async def _set(self, state: ReadinessState) -> None:
+        previous, self._state = self._state, state
+        self._metrics.ready.set(state.ready)
+        if previous.ready != state.ready:
+            _log.info("ready" if state.ready else "not ready", reason=state.reason)
+            await self._on_change(state.ready)
+        elif previous.reason != state.reason:
+            _log.info("still not ready", reason=state.reason)
 
-    async def _probe(self) -> Standing:
+    async def _probe_schema(self) -> ReadinessState:
         started = time.perf_counter()
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
                 schema = await self._store.schema_state()
         except TimeoutError:
-            return Standing(False, f"PostgreSQL did not answer within {TIMEOUT_S:g} s.")
+            return ReadinessState(False, f"PostgreSQL did not answer within {PROBE_TIMEOUT_S:g} s.")
         except SomaBrainError as exc:
             # The cause is the store's own words for the log; this question touches no memory.
-            return Standing(False, f"{exc.message} ({exc.__cause__})" if exc.__cause__ else exc.message)
+            return ReadinessState(False, f"{exc.message} ({exc.__cause__})" if exc.__cause__ else exc.message)
         latency_s = time.perf_counter() - started
         if schema.compatible:
-            return Standing(True, "PostgreSQL answers and its schema fits.", latency_s)
-        return Standing(False, schema_sentence(schema), latency_s)
+            return ReadinessState(True, "PostgreSQL answers and its schema fits.", latency_s)
+        return ReadinessState(False, explain_incompatibility(schema), latency_s)
 
 
-def schema_sentence(schema: SchemaState) -> str:
+def explain_incompatibility(schema: SchemaState) -> str:
     """Say why the schema does not fit, and what helps."""
     if schema.current is None:
         return "The database has no schema yet: run `somabrain-service migrate`."

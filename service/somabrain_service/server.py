@@ -18,31 +18,31 @@ from somabrain.memory.v1 import (
     namespace_service_pb2_grpc,
 )
 from somabrain_service.commands.context import AppContext
-from somabrain_service.interceptors.chain import Chain
+from somabrain_service.interceptors.chain import InterceptorChain
 from somabrain_service.interceptors.errors import to_item_status
 from somabrain_service.interceptors.validation import check_fields
-from somabrain_service.servicers.memory import MemoryServicer
-from somabrain_service.servicers.namespace import NamespaceServicer
+from somabrain_service.servicers.memory_service import MemoryServicer
+from somabrain_service.servicers.namespace_service import NamespaceServicer
 
 MEMORY = memory_service_pb2.DESCRIPTOR.services_by_name["MemoryService"].full_name
 NAMESPACE = namespace_service_pb2.DESCRIPTOR.services_by_name["NamespaceService"].full_name
-SERVED = (MEMORY, NAMESPACE)
+SERVICE_NAMES = (MEMORY, NAMESPACE)
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 MAX_METADATA_BYTES = 32 * 1024  # the longest token, and as much again for everything else
-KEEPALIVE_MS = 30_000
-MIN_PING_MS = 10_000
+KEEPALIVE_TIME_MS = 30_000
+MIN_PING_INTERVAL_MS = 10_000
 
 
-def options(settings: GrpcSettings) -> list[tuple[str, int]]:
+def channel_arguments(settings: GrpcSettings) -> list[tuple[str, int]]:
     """Return the channel arguments of the server."""
     return [
         # A client of a headless Service finds new replicas when it must connect anew.
         ("grpc.max_connection_age_ms", int(settings.max_connection_age_s * 1000)),
         ("grpc.max_connection_age_grace_ms", math.ceil(settings.drain_s * 1000)),
         # A peer that is gone without a word is noticed, and one that pings more often than this is asked to stop.
-        ("grpc.keepalive_time_ms", KEEPALIVE_MS),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_PING_MS),
+        ("grpc.keepalive_time_ms", KEEPALIVE_TIME_MS),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
         ("grpc.keepalive_permit_without_calls", 1),
         # One bound, or gRPC refuses by chance what lies between its soft one and its hard one.
         ("grpc.max_metadata_size", MAX_METADATA_BYTES),
@@ -54,33 +54,35 @@ def options(settings: GrpcSettings) -> list[tuple[str, int]]:
     ]
 
 
-class Health:
+class HealthService:
     """grpc.health.v1 for the whole server ("") and each service, following readiness."""
 
     def __init__(self) -> None:
         self.servicer = health.aio.HealthServicer()
 
-    async def follow(self, ready: bool) -> None:
+    async def set_serving_status(self, ready: bool) -> None:
         """Say SERVING or NOT_SERVING to whoever checks or watches."""
         status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
-        for name in ("", *SERVED):
+        for name in ("", *SERVICE_NAMES):
             await self.servicer.set(name, status)
 
 
-def make_server(settings: GrpcSettings, services: AppContext, chain: Chain, health_of: Health) -> grpc.aio.Server:
+def make_server(
+    settings: GrpcSettings, app_context: AppContext, chain: InterceptorChain, health_service: HealthService
+) -> grpc.aio.Server:
     """Return the server with everything registered, bound to nothing yet."""
-    server = grpc.aio.server(interceptors=[chain], options=options(settings))
-    memory = MemoryServicer(services, check_fields, to_item_status)
-    memory_service_pb2_grpc.add_MemoryServiceServicer_to_server(memory, server)
-    namespace_service_pb2_grpc.add_NamespaceServiceServicer_to_server(NamespaceServicer(services), server)
-    health_pb2_grpc.add_HealthServicer_to_server(health_of.servicer, server)
+    server = grpc.aio.server(interceptors=[chain], options=channel_arguments(settings))
+    memory_servicer = MemoryServicer(app_context, check_fields, to_item_status)
+    memory_service_pb2_grpc.add_MemoryServiceServicer_to_server(memory_servicer, server)
+    namespace_service_pb2_grpc.add_NamespaceServiceServicer_to_server(NamespaceServicer(app_context), server)
+    health_pb2_grpc.add_HealthServicer_to_server(health_service.servicer, server)
     if settings.reflection:
         _enable_reflection(server)
     return server
 
 
 def _enable_reflection(server: grpc.aio.Server) -> None:
-    names = (*SERVED, health.SERVICE_NAME, reflection.SERVICE_NAME, "grpc.reflection.v1.ServerReflection")
+    names = (*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME, "grpc.reflection.v1.ServerReflection")
     servicer = reflection.aio.ReflectionServicer(names)
     # v1 is v1alpha under another name, message for message; newer clients ask for it first.
     handler = grpc.stream_stream_rpc_method_handler(

@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 
 from common.config.settings import DatabaseSettings
-from somabrain_service.embedded import DATABASE, OWNER, EmbeddedDatabase, embedded_database
+from somabrain_service.embedded_postgres import DATABASE, OWNER, EmbeddedDatabase, embedded_database
 from somabrain_service.migrate import migrate
 
 _numbers = itertools.count(1)

@@ -19,4 +19,4 @@ async def get_namespace(
         StoreUnavailable: PostgreSQL is gone.
     """
     namespace, statistics = await context.store.measure_namespace(tenant, name, context.clock())
-    return namespace, replace(statistics, tenant_limit=context.flags.of(tenant).stock)
+    return namespace, replace(statistics, tenant_limit=context.flags.for_tenant(tenant).storage_limit)

@@ -12,7 +12,7 @@ from somabrain_service.encoders.protocols import Encoder
 
 
 class QueryVectors(Protocol):
-    """Whoever can tell it: see `somabrain_service.cached`."""
+    """Whoever can tell it: see `somabrain_service.result_cache`."""
 
     async def get(self, tenant: TenantId, encoder: Encoder, query: str) -> NDArray[np.float32]:
         """The vector of a query.

@@ -1,7 +1,7 @@
 """The order of the memories that answer a question: worked out, or known from before.
 
 Everything that an order rests on stands in `Question` and in the namespace's version, so whoever knows both may give
-the order without working it out: see `somabrain_service.cached`.
+the order without working it out: see `somabrain_service.result_cache`.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ async def recall_memories(context: AppContext, tenant: TenantId, query: RecallQu
     """
     namespace = await context.store.namespace(tenant, query.parent)
     encoder_id = namespace.settings.encoder
-    flags = context.flags.of(tenant)
+    flags = context.flags.for_tenant(tenant)
     if not flags.dense_recall and not query.query:
         raise FailedPrecondition("Vectors are not compared while the flag dense_recall is off; ask with `query`.")
     degraded: list[DegradedReason] = []

@@ -21,21 +21,21 @@ from numpy.typing import NDArray
 
 from common.config.settings import EmbeddingsEndpoint
 from common.utils.trace import http_client
-from somabrain_service.encoders.breaker import Breaker
+from somabrain_service.encoders.circuit_breaker import CircuitBreaker
 from somabrain_service.encoders.protocols import EncoderUnavailable
 
-AGAIN = frozenset({408, 429, 500, 502, 503, 504})
-FIRST_WAIT_S = 0.1
+RETRYABLE_STATUS_CODES = frozenset({408, 429, 500, 502, 503, 504})
+INITIAL_BACKOFF_S = 0.1
 
 Floats = NDArray[np.float32]
 
 
-class _Refused(Exception):
+class _AttemptFailed(Exception):
     """One attempt failed. `wait_s` None: trying again does not help."""
 
-    def __init__(self, why: str, wait_s: float | None) -> None:
-        super().__init__(why)
-        self.wait_s = wait_s
+    def __init__(self, reason: str, retry_after_s: float | None) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
 
 
 class EndpointEncoder:
@@ -47,7 +47,7 @@ class EndpointEncoder:
         self._endpoint = endpoint
         self._session = session
         self._slots = asyncio.Semaphore(endpoint.concurrency)
-        self._breaker = Breaker(endpoint.breaker_failures, endpoint.breaker_reset_s, time.monotonic)
+        self._breaker = CircuitBreaker(endpoint.breaker_failures, endpoint.breaker_reset_s, time.monotonic)
 
     async def encode(self, texts: Sequence[str]) -> Floats:
         """See `Encoder.encode`."""
@@ -58,7 +58,7 @@ class EndpointEncoder:
         tasks: list[asyncio.Task[Floats]] = []
         try:
             async with asyncio.TaskGroup() as group:
-                tasks += [group.create_task(self._batch(batch)) for batch in batches]
+                tasks += [group.create_task(self._encode_batch(batch)) for batch in batches]
         except* EncoderUnavailable as failures:
             raise failures.exceptions[0] from None
         return np.concatenate([task.result() for task in tasks])
@@ -67,26 +67,26 @@ class EndpointEncoder:
         """Close its connections."""
         await self._session.close()
 
-    async def _batch(self, texts: Sequence[str]) -> Floats:
+    async def _encode_batch(self, texts: Sequence[str]) -> Floats:
         async with self._slots:
             for attempt in range(1, self._endpoint.attempts + 1):
                 if not self._breaker.may_call():
                     raise self._unavailable("does not answer, and is left alone for a while")
                 try:
-                    vectors = await self._ask(texts)
-                except _Refused as exc:
-                    self._breaker.failed()
-                    if exc.wait_s is None or attempt == self._endpoint.attempts:
+                    vectors = await self._request_vectors(texts)
+                except _AttemptFailed as exc:
+                    self._breaker.record_failure()
+                    if exc.retry_after_s is None or attempt == self._endpoint.attempts:
                         raise self._unavailable(str(exc)) from None
-                    backoff_s = FIRST_WAIT_S * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
-                    await asyncio.sleep(min(max(exc.wait_s, backoff_s), self._endpoint.timeout_s))
+                    backoff_s = INITIAL_BACKOFF_S * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+                    await asyncio.sleep(min(max(exc.retry_after_s, backoff_s), self._endpoint.timeout_s))
                 else:
-                    self._breaker.succeeded()
+                    self._breaker.record_success()
                     return vectors
         raise AssertionError("the last attempt returns or raises")
 
-    async def _ask(self, texts: Sequence[str]) -> Floats:
-        question = {
+    async def _request_vectors(self, texts: Sequence[str]) -> Floats:
+        payload = {
             "model": self._endpoint.model,
             "input": [
                 text[: self._endpoint.max_input_characters] or " " for text in texts
@@ -95,16 +95,18 @@ class EndpointEncoder:
         }
         try:
             headers = await asyncio.to_thread(self._headers)
-            async with self._session.post(self._endpoint.url, json=question, headers=headers) as answer:
-                if answer.status != 200:
-                    wait_s = _wait_s(answer.headers) if answer.status in AGAIN else None
-                    raise _Refused(f"answered {answer.status}", wait_s)
-                body = await answer.read()
+            async with self._session.post(self._endpoint.url, json=payload, headers=headers) as response:
+                if response.status != 200:
+                    retry_after_s = (
+                        _retry_after_s(response.headers) if response.status in RETRYABLE_STATUS_CODES else None
+                    )
+                    raise _AttemptFailed(f"answered {response.status}", retry_after_s)
+                body = await response.read()
         except TimeoutError:
-            raise _Refused(f"did not answer within {self._endpoint.timeout_s:g} s", 0.0) from None
+            raise _AttemptFailed(f"did not answer within {self._endpoint.timeout_s:g} s", 0.0) from None
         except (aiohttp.ClientError, OSError) as exc:
-            raise _Refused(f"cannot be reached ({type(exc).__name__})", 0.0) from None
-        return await asyncio.to_thread(self._vectors, body, len(texts))
+            raise _AttemptFailed(f"cannot be reached ({type(exc).__name__})", 0.0) from None
+        return await asyncio.to_thread(self._parse_vectors, body, len(texts))
 
     def _headers(self) -> dict[str, str]:
         if self._endpoint.api_key_file is not None:
@@ -115,22 +117,24 @@ class EndpointEncoder:
             return {}
         return {"Authorization": f"Bearer {key}"}
 
-    def _vectors(self, body: bytes, count: int) -> Floats:
+    def _parse_vectors(self, body: bytes, count: int) -> Floats:
         """The answer's vectors in the order of the texts, each of length 1."""
         try:
             rows = {int(item["index"]): item["embedding"] for item in json.loads(body)["data"]}
             vectors = np.array([rows[i] for i in range(count)], np.float64)
         except (KeyError, TypeError, ValueError):
-            raise _Refused("answered with something else than a vector for each text", None) from None
+            raise _AttemptFailed("answered with something else than a vector for each text", None) from None
         if vectors.shape != (count, self.dimensions):
-            raise _Refused(f"makes vectors of another length than the {self.dimensions} that the settings say", None)
+            raise _AttemptFailed(
+                f"makes vectors of another length than the {self.dimensions} that the settings say", None
+            )
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         if not np.isfinite(lengths).all() or not lengths.all():
-            raise _Refused("answered with a vector that has no direction", None)
+            raise _AttemptFailed("answered with a vector that has no direction", None)
         return np.asarray(vectors / lengths, np.float32)
 
-    def _unavailable(self, why: str) -> EncoderUnavailable:
-        return EncoderUnavailable(f"The server of the encoder {self.encoder_id!r} {why}.")
+    def _unavailable(self, reason: str) -> EncoderUnavailable:
+        return EncoderUnavailable(f"The server of the encoder {self.encoder_id!r} {reason}.")
 
 
 @asynccontextmanager
@@ -144,7 +148,7 @@ async def open_endpoint(endpoint: EmbeddingsEndpoint) -> AsyncIterator[EndpointE
         await encoder.close()
 
 
-def _wait_s(headers: Mapping[str, str]) -> float:
+def _retry_after_s(headers: Mapping[str, str]) -> float:
     """Seconds that the server asks to wait (RFC 9110, 10.2.3); 0: it says nothing, or a date."""
-    said = headers.get("Retry-After", "")
-    return float(said) if said.isdecimal() else 0.0
+    value = headers.get("Retry-After", "")
+    return float(value) if value.isdecimal() else 0.0

@@ -20,9 +20,9 @@ from tokenizers import BertWordPieceTokenizer, Tokenizer
 
 from somabrain_service.encoders.protocols import EncoderUnavailable
 
-BATCH = 32
+MAX_BATCH = 32
 """Texts encoded together: more only pads more."""
-RUN = 40
+RUN_COST_CHARACTERS = 40
 """What it costs to begin a run, in characters: the weights are read (13 tokens take 3.8 ms, 8 times 13 take 18.5)."""
 
 Pooling = Literal["mean", "cls", "max"]
@@ -63,19 +63,19 @@ class Network:
         encodings = self.tokenizer.encode_batch(texts)
         ids = np.array([encoding.ids for encoding in encodings], np.int64)
         mask = np.array([encoding.attention_mask for encoding in encodings], np.int64)
-        given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        feeds = {node.name: given[node.name] for node in self.session.get_inputs()}
-        (found,) = self.session.run([self.output], feeds)
-        vectors = found if self.pooling is None else pool(found, mask, self.pooling)
+        inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        feeds = {node.name: inputs[node.name] for node in self.session.get_inputs()}
+        (output,) = self.session.run([self.output], feeds)
+        vectors = output if self.pooling is None else pool(output, mask, self.pooling)
         return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Pending:
     """Texts, at most BATCH, and who waits for their vectors."""
 
     texts: list[str]
-    answer: asyncio.Future[Floats]
+    future: asyncio.Future[Floats]
 
 
 class OnnxEncoder:
@@ -89,61 +89,61 @@ class OnnxEncoder:
         self.encoder_id = encoder_id
         self.dimensions = dimensions
         self._network = network
-        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix=encoder_id)
-        self._waiting: deque[_Waiting] = deque()
-        self._work: asyncio.Task[None] | None = None
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=encoder_id)
+        self._queue: deque[_Pending] = deque()
+        self._task: asyncio.Task[None] | None = None
 
     async def encode(self, texts: Sequence[str]) -> Floats:
         """See `Encoder.encode`."""
         vectors = np.empty((len(texts), self.dimensions), np.float32)
-        for start in range(0, len(texts), BATCH):
-            portion = _Waiting(list(texts[start : start + BATCH]), asyncio.get_running_loop().create_future())
-            self._waiting.append(portion)
-            if self._work is None:
-                self._work = asyncio.create_task(self._go_on())
-            vectors[start : start + BATCH] = await portion.answer
+        for start in range(0, len(texts), MAX_BATCH):
+            pending = _Pending(list(texts[start : start + MAX_BATCH]), asyncio.get_running_loop().create_future())
+            self._queue.append(pending)
+            if self._task is None:
+                self._task = asyncio.create_task(self._drain_queue())
+            vectors[start : start + MAX_BATCH] = await pending.future
         return vectors
 
     async def close(self) -> None:
         """Wait for the texts at hand and end the thread; whoever still waits is told that it failed."""
-        await asyncio.to_thread(self._threads.shutdown)
-        if self._work is not None:
-            await self._work
+        await asyncio.to_thread(self._executor.shutdown)
+        if self._task is not None:
+            await self._task
 
-    async def _go_on(self) -> None:
+    async def _drain_queue(self) -> None:
         """Encode until nobody waits."""
         loop = asyncio.get_running_loop()
-        while group := self._next():
-            texts = [text for waiting in group for text in waiting.texts]
+        while batch := self._next_batch():
+            texts = [text for pending in batch for text in pending.texts]
             try:
-                vectors = await loop.run_in_executor(self._threads, self._network.vectors, texts)
+                vectors = await loop.run_in_executor(self._executor, self._network.vectors, texts)
             except Exception as exc:  # noqa: BLE001 - onnxruntime's errors share no base
-                for waiting in group:
-                    if not waiting.answer.done():
-                        waiting.answer.set_exception(_failure(self.encoder_id, exc))
+                for pending in batch:
+                    if not pending.future.done():
+                        pending.future.set_exception(_failure(self.encoder_id, exc))
                 continue
-            for waiting in group:
-                mine, vectors = np.split(vectors, [len(waiting.texts)])
-                if not waiting.answer.done():
-                    waiting.answer.set_result(mine)
-        self._work = None
+            for pending in batch:
+                own_vectors, vectors = np.split(vectors, [len(pending.texts)])
+                if not pending.future.done():
+                    pending.future.set_result(own_vectors)
+        self._task = None
 
-    def _next(self) -> list[_Waiting]:
+    def _next_batch(self) -> list[_Pending]:
         """Who shares the next run: the first, and those behind it while padding costs less than runs of their own."""
-        group: list[_Waiting] = []
+        batch: list[_Pending] = []
         count = longest = characters = 0
-        while self._waiting:
-            waiting = self._waiting[0]
-            if waiting.answer.done():
-                self._waiting.popleft()
+        while self._queue:
+            pending = self._queue[0]
+            if pending.future.done():
+                self._queue.popleft()
                 continue
-            lengths = list(map(len, waiting.texts))
+            lengths = list(map(len, pending.texts))
             count, longest = count + len(lengths), max(longest, *lengths)
             characters += sum(lengths)
-            if group and (count > BATCH or count * longest - characters > RUN * len(group)):
+            if batch and (count > MAX_BATCH or count * longest - characters > RUN_COST_CHARACTERS * len(batch)):
                 break
-            group.append(self._waiting.popleft())
-        return group
+            batch.append(self._queue.popleft())
+        return batch
 
 
 def _failure(encoder_id: str, exc: Exception) -> EncoderUnavailable:

@@ -11,14 +11,22 @@ from collections.abc import Callable
 from common.config.settings import Settings
 from common.errors import ConfigurationError, SomaBrainError
 from common.utils.etcd_client import EtcdClient
-from somabrain_service.flags.board import Reading, key_of, read_keys
-from somabrain_service.flags.registry import LIMITS, NAMES, Flags, Value, defaults, read_value, write_value
+from somabrain_service.flags.registry import (
+    FLAG_NAMES,
+    QUOTA_FLAGS,
+    Flags,
+    FlagValue,
+    default_flags,
+    format_value,
+    parse_value,
+)
+from somabrain_service.flags.store import FlagSnapshot, flag_key, parse_keys
 
-Say = Callable[[str], None]
-WIDTH = 112
+Report = Callable[[str], None]
+LINE_WIDTH = 112
 
 
-class FlagMistake(SomaBrainError):
+class InvalidFlag(SomaBrainError):
     """What was asked cannot be; the message says what can."""
 
     reason = "FLAG_MISTAKE"
@@ -28,19 +36,19 @@ def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     """Add `flags` to the commands."""
     parser = commands.add_parser("flags", help="see and change what may be switched while the service runs")
     actions = parser.add_subparsers(dest="action", required=True)
-    scope = argparse.ArgumentParser(add_help=False)
-    scope.add_argument(
+    tenant_option = argparse.ArgumentParser(add_help=False)
+    tenant_option.add_argument(
         "--tenant", help="of one tenant, named as its tokens name it (the claim at auth.tenant_claim); left out: of all"
     )
-    actions.add_parser("list", parents=[scope], help="every flag: value, source and what it does")
-    setting = actions.add_parser("set", parents=[scope], help="set a flag, for all tenants or for one")
-    setting.add_argument("name")
-    setting.add_argument("value")
-    clearing = actions.add_parser("clear", parents=[scope], help="take back what was set")
-    clearing.add_argument("name")
+    actions.add_parser("list", parents=[tenant_option], help="every flag: value, source and what it does")
+    set_parser = actions.add_parser("set", parents=[tenant_option], help="set a flag, for all tenants or for one")
+    set_parser.add_argument("name")
+    set_parser.add_argument("value")
+    clear_parser = actions.add_parser("clear", parents=[tenant_option], help="take back what was set")
+    clear_parser.add_argument("name")
 
 
-def run(options: argparse.Namespace, settings: Settings, say: Say) -> None:
+def run(options: argparse.Namespace, settings: Settings, report: Report) -> None:
     """Do what was asked.
 
     Raises:
@@ -49,18 +57,18 @@ def run(options: argparse.Namespace, settings: Settings, say: Say) -> None:
         EtcdUnavailable: etcd does not answer.
     """
     if options.tenant == "":
-        raise FlagMistake("--tenant: names nobody; leave it out for all tenants.")
+        raise InvalidFlag("--tenant: names nobody; leave it out for all tenants.")
     if options.action == "list":
-        asyncio.run(_list(settings, options.tenant, say))
+        asyncio.run(_list(settings, options.tenant, report))
         return
     check_name(options.name)
     value = None
     if options.action == "set":
         try:
-            value = read_value(options.name, options.value)
+            value = parse_value(options.name, options.value)
         except ValueError as exc:
-            raise FlagMistake(f"{options.name}: {exc}, not {options.value!r}.") from None
-    asyncio.run(_change(settings, options.tenant, options.name, value, say))
+            raise InvalidFlag(f"{options.name}: {exc}, not {options.value!r}.") from None
+    asyncio.run(_change(settings, options.tenant, options.name, value, report))
 
 
 def check_name(name: str) -> None:
@@ -69,64 +77,68 @@ def check_name(name: str) -> None:
     Raises:
         FlagMistake: naming the one that may be meant, and all there are.
     """
-    if name in NAMES:
+    if name in FLAG_NAMES:
         return
-    near = difflib.get_close_matches(name, NAMES, 1)
-    meant = f" Did you mean {near[0]}?" if near else ""
-    raise FlagMistake(f"There is no flag {name}.{meant} There are {', '.join(NAMES)}.")
+    close_matches = difflib.get_close_matches(name, FLAG_NAMES, 1)
+    suggestion = f" Did you mean {close_matches[0]}?" if close_matches else ""
+    raise InvalidFlag(f"There is no flag {name}.{suggestion} There are {', '.join(FLAG_NAMES)}.")
 
 
-async def _list(settings: Settings, tenant: str | None, say: Say) -> None:
+async def _list(settings: Settings, tenant: str | None, report: Report) -> None:
     prefix = settings.flags.prefix
     values: dict[str, str] = {}
     if settings.flags.endpoints:
         async with EtcdClient(settings.flags) as client:
             values = dict((await client.get_prefix(f"{prefix}/")).values)
     else:
-        say("No etcd is configured (SOMABRAIN_FLAGS__ENDPOINTS): every flag has its default, and none can be set.")
-    reading = read_keys(prefix, values, Reading())
+        report("No etcd is configured (SOMABRAIN_FLAGS__ENDPOINTS): every flag has its default, and none can be set.")
+    snapshot = parse_keys(prefix, values, FlagSnapshot())
     rows = [("FLAG", "VALUE", "SOURCE", "WHAT IT DOES")]
-    for name in NAMES:
-        value, source = _holds(name, tenant, reading, settings)
-        rows.append((name, write_value(value), source, Flags.model_fields[name].description or ""))
+    for name in FLAG_NAMES:
+        value, source = _effective_value(name, tenant, snapshot, settings)
+        rows.append((name, format_value(value), source, Flags.model_fields[name].description or ""))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for row in rows:
-        told = textwrap.wrap(row[3], max(40, WIDTH - sum(widths) - 6)) or [""]
-        say("  ".join([*(cell.ljust(width) for cell, width in zip(row[:3], widths, strict=True)), told[0]]))
-        for line in told[1:]:
-            say(" " * (sum(widths) + 6) + line)
+        lines = textwrap.wrap(row[3], max(40, LINE_WIDTH - sum(widths) - 6)) or [""]
+        report("  ".join([*(cell.ljust(width) for cell, width in zip(row[:3], widths, strict=True)), lines[0]]))
+        for line in lines[1:]:
+            report(" " * (sum(widths) + 6) + line)
     if tenant is None:
-        for named, chosen in sorted(reading.tenants.items()):
-            for name, value in sorted(chosen.items()):
-                say(f"for the tenant {named} alone: {name} {write_value(value)}")
-    for problem in reading.problems:
-        say(f"in etcd, and of no effect: {problem}")
+        for tenant_name, overrides in sorted(snapshot.tenants.items()):
+            for name, value in sorted(overrides.items()):
+                report(f"for the tenant {tenant_name} alone: {name} {format_value(value)}")
+    for problem in snapshot.problems:
+        report(f"in etcd, and of no effect: {problem}")
 
 
-def _holds(name: str, tenant: str | None, reading: Reading, settings: Settings) -> tuple[Value, str]:
+def _effective_value(
+    name: str, tenant: str | None, snapshot: FlagSnapshot, settings: Settings
+) -> tuple[FlagValue, str]:
     """Return the value that holds for a tenant, or for all without one of their own, and where it comes from."""
-    if tenant is not None and name in reading.tenants.get(tenant, {}):
-        return reading.tenants[tenant][name], "tenant"
-    if name in reading.everywhere:
-        return reading.everywhere[name], "global"
-    value: Value = getattr(defaults(settings.quota), name)
-    return value, "settings" if name in LIMITS and name in settings.quota.model_fields_set else "default"
+    if tenant is not None and name in snapshot.tenants.get(tenant, {}):
+        return snapshot.tenants[tenant][name], "tenant"
+    if name in snapshot.global_values:
+        return snapshot.global_values[name], "global"
+    value: FlagValue = getattr(default_flags(settings.quota), name)
+    return value, "settings" if name in QUOTA_FLAGS and name in settings.quota.model_fields_set else "default"
 
 
-async def _change(settings: Settings, tenant: str | None, name: str, value: Value | None, say: Say) -> None:
+async def _change(settings: Settings, tenant: str | None, name: str, value: FlagValue | None, report: Report) -> None:
     if not settings.flags.endpoints:
         raise ConfigurationError(
             "flags.endpoints: is empty, so there is no etcd to keep a flag in; set SOMABRAIN_FLAGS__ENDPOINTS."
         )
-    key = key_of(settings.flags.prefix, name, tenant)
-    whose = "all tenants" if tenant is None else f"the tenant {tenant}"
+    key = flag_key(settings.flags.prefix, name, tenant)
+    scope = "all tenants" if tenant is None else f"the tenant {tenant}"
     async with EtcdClient(settings.flags) as client:
         if value is None:
-            before = await client.delete(key)
+            previous = await client.delete(key)
         else:
-            before = await client.put(key, write_value(value))
-        reading = read_keys(
-            settings.flags.prefix, (await client.get_prefix(f"{settings.flags.prefix}/")).values, Reading()
+            previous = await client.put(key, format_value(value))
+        snapshot = parse_keys(
+            settings.flags.prefix, (await client.get_prefix(f"{settings.flags.prefix}/")).values, FlagSnapshot()
         )
-    holds, source = _holds(name, tenant, reading, settings)
-    say(f"{name} for {whose}: was {'not set' if before is None else before}, is {write_value(holds)} ({source})")
+    effective, source = _effective_value(name, tenant, snapshot, settings)
+    report(
+        f"{name} for {scope}: was {'not set' if previous is None else previous}, is {format_value(effective)} ({source})"
+    )

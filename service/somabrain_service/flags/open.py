@@ -13,8 +13,8 @@ from common.config.settings import Settings
 from common.health import HealthProbe
 from common.utils.etcd_client import EtcdClient, PrefixWatcher
 from somabrain_service.domain.names import tenant_id
-from somabrain_service.flags.board import FlagBoard, Reading
-from somabrain_service.flags.registry import defaults
+from somabrain_service.flags.registry import default_flags
+from somabrain_service.flags.store import FlagSnapshot, FlagStore
 from somabrain_service.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
@@ -24,20 +24,20 @@ _log = structlog.get_logger(__name__)
 class OpenFlags:
     """The flags, and whoever follows etcd for them; `follower` None: nobody, for there is no etcd."""
 
-    board: FlagBoard
-    follower: PrefixWatcher | None
+    store: FlagStore
+    watcher: PrefixWatcher | None
 
     def checks(self) -> dict[str, HealthProbe]:
         """Return how to see, for /healthz, how etcd was found last."""
-        if self.follower is None:
+        if self.watcher is None:
             return {}
-        follower = self.follower
-        return {"etcd": lambda: replace(follower.check, notes=self.board.reading.problems)}
+        watcher = self.watcher
+        return {"etcd": lambda: replace(watcher.check, notes=self.store.snapshot.problems)}
 
-    async def follow(self) -> None:
+    async def watch(self) -> None:
         """Keep the flags as they are in etcd, until cancelled."""
-        if self.follower is not None:
-            await self.follower.run()
+        if self.watcher is not None:
+            await self.watcher.run()
 
 
 @asynccontextmanager
@@ -47,23 +47,23 @@ async def open_flags(settings: Settings, metrics: Metrics) -> AsyncIterator[Open
     Raises:
         ConfigurationError: a file for TLS cannot be read.
     """
-    chosen = settings.flags
+    flag_settings = settings.flags
 
-    def changed(before: Reading, now: Reading) -> None:
-        metrics.flag_problems.set(len(now.problems))
-        for problem in now.problems:
-            if problem not in before.problems:
+    def on_change(previous: FlagSnapshot, current: FlagSnapshot) -> None:
+        metrics.flag_problems.set(len(current.problems))
+        for problem in current.problems:
+            if problem not in previous.problems:
                 _log.warning("a key in etcd is none of a flag's", problem=problem)
-        if (before.everywhere, before.tenants) != (now.everywhere, now.tenants):
+        if (previous.global_values, previous.tenants) != (current.global_values, current.tenants):
             metrics.flag_changes.inc()
-            _log.info("flags changed", everywhere=dict(now.everywhere), tenants=len(now.tenants))
+            _log.info("flags changed", everywhere=dict(current.global_values), tenants=len(current.tenants))
 
     issuer = "none" if settings.auth.mode == "none" else settings.auth.issuer
-    board = FlagBoard(chosen.prefix, defaults(settings.quota), partial(tenant_id, issuer), changed)
-    if not chosen.endpoints:
-        yield OpenFlags(board, None)
+    store = FlagStore(flag_settings.prefix, default_flags(settings.quota), partial(tenant_id, issuer), on_change)
+    if not flag_settings.endpoints:
+        yield OpenFlags(store, None)
         return
-    async with EtcdClient(chosen) as client:
-        follower = PrefixWatcher(client, f"{chosen.prefix}/", board.become)
-        await follower.relist()
-        yield OpenFlags(board, follower)
+    async with EtcdClient(flag_settings) as client:
+        watcher = PrefixWatcher(client, f"{flag_settings.prefix}/", store.apply)
+        await watcher.relist()
+        yield OpenFlags(store, watcher)

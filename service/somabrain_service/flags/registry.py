@@ -10,9 +10,9 @@ from common.config.settings import QuotaSettings
 from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.quota import StorageUsage
 
-MOST = 10**15
-Rate = Annotated[float, Field(ge=0, le=MOST, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0, le=MOST)]
+MAX_VALUE = 10**15
+Rate = Annotated[float, Field(ge=0, le=MAX_VALUE, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=MAX_VALUE)]
 
 
 class Flags(BaseModel):
@@ -40,44 +40,44 @@ class Flags(BaseModel):
     """Bytes of text that the tenant may hold in all; 0: no limit."""
 
     @property
-    def stock(self) -> StorageUsage:
+    def storage_limit(self) -> StorageUsage:
         """What the tenant may hold."""
         return StorageUsage(self.memories, self.text_bytes)
 
 
-NAMES = tuple(Flags.model_fields)
-_PLAIN = Flags()
-LIMITS = ("requests_per_second", "writes_per_second", "memories", "text_bytes")
+FLAG_NAMES = tuple(Flags.model_fields)
+_DEFAULTS = Flags()
+QUOTA_FLAGS = ("requests_per_second", "writes_per_second", "memories", "text_bytes")
 """Flags whose default is a setting of the same name."""
 
-_BOUNDS = {
+_BOUND_MESSAGES = {
     bool: "must be true or false",
-    int: f"must be a whole number from 0, which is no limit, to {MOST:.0e}",
-    float: f"must be a number from 0, which is no limit, to {MOST:.0e}",
+    int: f"must be a whole number from 0, which is no limit, to {MAX_VALUE:.0e}",
+    float: f"must be a number from 0, which is no limit, to {MAX_VALUE:.0e}",
 }
 
-Value = bool | int | float
+FlagValue = bool | int | float
 
 
-def defaults(quota: QuotaSettings) -> Flags:
+def default_flags(quota: QuotaSettings) -> Flags:
     """Return the flags as they are where nobody says otherwise."""
-    return Flags(**{name: getattr(quota, name) for name in LIMITS})
+    return Flags(**{name: getattr(quota, name) for name in QUOTA_FLAGS})
 
 
-def read_value(name: str, text: str) -> Value:
+def parse_value(name: str, text: str) -> FlagValue:
     """Read a flag's value as it is written in etcd.
 
     Raises:
         ValueError: it is none; the message is a sentence's end, as `must be true or false`.
     """
     try:
-        value: Value = getattr(Flags.model_validate_strings({name: text.strip()}), name)
+        value: FlagValue = getattr(Flags.model_validate_strings({name: text.strip()}), name)
     except ValidationError:
-        raise ValueError(_BOUNDS[type(getattr(_PLAIN, name))]) from None
+        raise ValueError(_BOUND_MESSAGES[type(getattr(_DEFAULTS, name))]) from None
     return value
 
 
-def write_value(value: Value) -> str:
+def format_value(value: FlagValue) -> str:
     """Write a flag's value as it stands in etcd."""
     return (
         str(value).lower() if isinstance(value, bool) else f"{value:.15g}" if isinstance(value, float) else str(value)
@@ -87,7 +87,7 @@ def write_value(value: Value) -> str:
 class FlagSource(Protocol):
     """Whoever knows the flags."""
 
-    def of(self, tenant: TenantId) -> Flags:
+    def for_tenant(self, tenant: TenantId) -> Flags:
         """Return the flags that hold for a tenant now."""
         ...
 
@@ -95,9 +95,9 @@ class FlagSource(Protocol):
 class FixedFlags:
     """The same flags for everyone, for good."""
 
-    def __init__(self, flags: Flags = _PLAIN) -> None:
+    def __init__(self, flags: Flags = _DEFAULTS) -> None:
         self._flags = flags
 
-    def of(self, tenant: TenantId) -> Flags:
+    def for_tenant(self, tenant: TenantId) -> Flags:
         """See `FlagSource.of`."""
         return self._flags

@@ -14,13 +14,13 @@ from common.config.settings import HttpSettings
 from common.errors import ConfigurationError
 from common.health import HealthCheck, HealthProbe
 from somabrain_service.metrics import Metrics
-from somabrain_service.readiness import Readiness, Standing
+from somabrain_service.readiness import Readiness, ReadinessState
 
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def make_app(
-    readiness: Readiness, metrics: Metrics, sample: Callable[[], None], others: Mapping[str, HealthProbe]
+    readiness: Readiness, metrics: Metrics, update_metrics: Callable[[], None], dependencies: Mapping[str, HealthProbe]
 ) -> web.Application:
     """Return the application; `sample` is called before metrics are read.
 
@@ -31,32 +31,37 @@ def make_app(
         return web.json_response({"status": "alive"})
 
     async def ready(_: web.Request) -> web.Response:
-        standing = readiness.standing
-        body = {"ready": standing.ready, "reason": standing.reason}
-        return web.json_response(body, status=200 if standing.ready else 503)
+        state = readiness.state
+        body = {"ready": state.ready, "reason": state.reason}
+        return web.json_response(body, status=200 if state.ready else 503)
 
     async def healthz(_: web.Request) -> web.Response:
-        postgres, less = postgres_check(readiness.standing), {name: look() for name, look in others.items()}
-        status = "failing" if not postgres.ok else "ok" if all(check.ok for check in less.values()) else "degraded"
-        checks = {name: check.to_json() for name, check in {"postgres": postgres, **less}.items()}
+        postgres, optional = postgres_check(readiness.state), {name: probe() for name, probe in dependencies.items()}
+        status = "failing" if not postgres.ok else "ok" if all(check.ok for check in optional.values()) else "degraded"
+        checks = {name: check.to_json() for name, check in {"postgres": postgres, **optional}.items()}
         return web.json_response({"status": status, "checks": checks}, status=200 if postgres.ok else 503)
 
-    async def expose(_: web.Request) -> web.Response:
-        sample()
-        for name, look in others.items():
-            metrics.dependency_up.labels(name).set(look().ok)
-        return web.Response(body=metrics.exposition(), headers={"Content-Type": METRICS_TYPE})
+    async def expose_metrics(_: web.Request) -> web.Response:
+        update_metrics()
+        for name, probe in dependencies.items():
+            metrics.dependency_up.labels(name).set(probe().ok)
+        return web.Response(body=metrics.exposition(), headers={"Content-Type": METRICS_CONTENT_TYPE})
 
     app = web.Application()
     app.add_routes(
-        [web.get("/livez", livez), web.get("/ready", ready), web.get("/healthz", healthz), web.get("/metrics", expose)]
+        [
+            web.get("/livez", livez),
+            web.get("/ready", ready),
+            web.get("/healthz", healthz),
+            web.get("/metrics", expose_metrics),
+        ]
     )
     return app
 
 
-def postgres_check(standing: Standing) -> HealthCheck:
+def postgres_check(state: ReadinessState) -> HealthCheck:
     """Return whether PostgreSQL answers, and how fast; a schema that does not fit is readiness' business."""
-    return HealthCheck(standing.latency_s is not None, standing.reason, standing.latency_s)
+    return HealthCheck(state.latency_s is not None, state.reason, state.latency_s)
 
 
 @asynccontextmanager

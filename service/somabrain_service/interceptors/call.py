@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from common.utils.auth_client import Identity
 
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
+_CODES_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Message, Message]"
 
@@ -31,22 +31,22 @@ class Call:
     request_id: str = ""
     identity: Identity | None = None
 
-    def code(self, answered: bool) -> grpc.StatusCode:
+    def status_code(self, completed: bool) -> grpc.StatusCode:
         """Return the status the call ended with; one that ends without any was left by its caller."""
         code = self.context.code()
         if isinstance(code, grpc.StatusCode):
             return code
         if code:
-            return _CODES.get(code, grpc.StatusCode.UNKNOWN)
-        return grpc.StatusCode.OK if answered else grpc.StatusCode.CANCELLED
+            return _CODES_BY_NUMBER.get(code, grpc.StatusCode.UNKNOWN)
+        return grpc.StatusCode.OK if completed else grpc.StatusCode.CANCELLED
 
 
-Proceed = Callable[[Call, Message], Awaitable[Message | None]]
+CallNext = Callable[[Call, Message], Awaitable[Message | None]]
 
 
-class Step(Protocol):
+class Interceptor(Protocol):
     """One interceptor: does its part before, after or around `proceed`."""
 
-    async def __call__(self, call: Call, request: Message, proceed: Proceed) -> Message | None:
+    async def __call__(self, call: Call, request: Message, call_next: CallNext) -> Message | None:
         """Handle the call, or refuse it by raising an error of the tree."""
         ...

@@ -16,7 +16,7 @@ OUTPUT_ONLY: Mapping[str, tuple[str, Collection[str]]] = {
 }
 """By request: the resource in it, and those of its fields that the server alone sets."""
 
-WRITES = frozenset(
+WRITE_METHODS = frozenset(
     {
         *(
             f"/somabrain.memory.v1.MemoryService/{method}"

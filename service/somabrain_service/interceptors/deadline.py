@@ -11,19 +11,19 @@ import asyncio
 from google.protobuf.message import Message
 
 from common.errors import DeadlineExceeded
-from somabrain_service.interceptors.call import Call, Proceed
+from somabrain_service.interceptors.call import Call, CallNext
 
-DEFAULT_S = 60.0
+DEFAULT_DEADLINE_S = 60.0
 
 
-async def deadline(call: Call, request: Message, proceed: Proceed) -> Message | None:
+async def enforce_deadline(call: Call, request: Message, call_next: CallNext) -> Message | None:
     """Bound the call by its deadline; streams without one may last."""
-    remaining = call.context.time_remaining()
-    if remaining is None and not call.streaming:
-        remaining = DEFAULT_S
+    remaining_s = call.context.time_remaining()
+    if remaining_s is None and not call.streaming:
+        remaining_s = DEFAULT_DEADLINE_S
     try:
-        async with asyncio.timeout(remaining) as scope:
-            return await proceed(call, request)
+        async with asyncio.timeout(remaining_s) as scope:
+            return await call_next(call, request)
     except TimeoutError as exc:
         if not scope.expired():
             raise

@@ -19,16 +19,16 @@ from google.rpc import error_details_pb2 as details
 from google.rpc import status_pb2
 
 from common import errors
-from somabrain_service.interceptors.call import Call, Proceed
-from somabrain_service.interceptors.request_id import HEADER
+from somabrain_service.interceptors.call import Call, CallNext
+from somabrain_service.interceptors.request_id import REQUEST_ID_HEADER
 
-DOMAIN = "somabrain.io"
-DETAILS = "grpc-status-details-bin"
-RETRY_S = 1.0
-OWN = ("common.", "somabrain_service.")
-INTERNAL = "The service failed. Its log says why, under this call's request id."
+ERROR_DOMAIN = "somabrain.io"
+DETAILS_HEADER = "grpc-status-details-bin"
+RETRY_DELAY_S = 1.0
+OWN_PACKAGES = ("common.", "somabrain_service.")
+INTERNAL_MESSAGE = "The service failed. Its log says why, under this call's request id."
 
-STATUS: Mapping[type[errors.SomaBrainError], grpc.StatusCode] = {
+STATUS_CODES: Mapping[type[errors.SomaBrainError], grpc.StatusCode] = {
     errors.InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
     errors.Unimplemented: grpc.StatusCode.UNIMPLEMENTED,
     errors.Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
@@ -49,36 +49,36 @@ STATUS: Mapping[type[errors.SomaBrainError], grpc.StatusCode] = {
 _log = structlog.get_logger(__name__)
 
 
-async def answer_errors(call: Call, request: Message, proceed: Proceed) -> Message | None:
+async def map_errors(call: Call, request: Message, call_next: CallNext) -> Message | None:
     """Turn what is raised into a status with details."""
     try:
-        return await proceed(call, request)
+        return await call_next(call, request)
     except Exception as exc:  # noqa: BLE001 - the boundary: nothing passes it without a status
         await _abort(call, exc)
 
 
 async def _abort(call: Call, exc: Exception) -> NoReturn:
     status = to_status(exc, call.request_id)
-    code = _CODES[status.code]
+    code = _CODES_BY_NUMBER[status.code]
     if code in {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE}:
-        _log.error("call failed", code=code.name, causes=causes(exc))
+        _log.error("call failed", code=code.name, causes=cause_chain(exc))
     elif isinstance(exc, errors.Unauthenticated):
         _log.info("caller refused", cause=exc.cause)
-    metadata = ((HEADER, call.request_id), (DETAILS, status.SerializeToString()))
+    metadata = ((REQUEST_ID_HEADER, call.request_id), (DETAILS_HEADER, status.SerializeToString()))
     await call.context.abort(code, status.message, metadata)
     raise AssertionError("abort raises")
 
 
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
+_CODES_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def to_status(exc: Exception, request_id: str) -> status_pb2.Status:
     """Return the google.rpc.Status of an error; it is all a caller is told."""
-    code = next((STATUS[kind] for kind in type(exc).__mro__ if kind in STATUS), grpc.StatusCode.INTERNAL)
+    code = next((STATUS_CODES[kind] for kind in type(exc).__mro__ if kind in STATUS_CODES), grpc.StatusCode.INTERNAL)
     if not isinstance(exc, errors.SomaBrainError) or code is grpc.StatusCode.INTERNAL:
-        exc = errors.SomaBrainError(INTERNAL)
+        exc = errors.SomaBrainError(INTERNAL_MESSAGE)
     status = status_pb2.Status(code=code.value[0], message=exc.message)
-    for detail in _details(exc, request_id):
+    for detail in _error_details(exc, request_id):
         packed = AnyMessage()
         packed.Pack(detail)
         status.details.append(packed)
@@ -90,8 +90,8 @@ def to_item_status(exc: Exception) -> status_pb2.Status:
     return to_status(exc, str(structlog.contextvars.get_contextvars().get("request_id", "")))
 
 
-def _details(exc: errors.SomaBrainError, request_id: str) -> Iterator[Message]:
-    yield details.ErrorInfo(reason=exc.reason, domain=DOMAIN, metadata=exc.metadata)
+def _error_details(exc: errors.SomaBrainError, request_id: str) -> Iterator[Message]:
+    yield details.ErrorInfo(reason=exc.reason, domain=ERROR_DOMAIN, metadata=exc.metadata)
     yield details.RequestInfo(request_id=request_id)
     match exc:
         case errors.InvalidArgument():
@@ -100,33 +100,33 @@ def _details(exc: errors.SomaBrainError, request_id: str) -> Iterator[Message]:
         case errors.NotFound():
             yield details.ResourceInfo(resource_type=exc.resource_type, resource_name=exc.name)
         case errors.Unavailable():
-            yield _retry(RETRY_S)
+            yield _retry_info(RETRY_DELAY_S)
         case errors.ResourceExhausted():
             if exc.quota:
-                metric = f"{DOMAIN}/{exc.quota}"
-                failed = details.QuotaFailure.Violation(
-                    subject="tenant", description=exc.message, quota_metric=metric, quota_value=int(exc.limit)
+                quota_metric = f"{ERROR_DOMAIN}/{exc.quota}"
+                quota_violation = details.QuotaFailure.Violation(
+                    subject="tenant", description=exc.message, quota_metric=quota_metric, quota_value=int(exc.limit)
                 )
-                yield details.QuotaFailure(violations=[failed])
+                yield details.QuotaFailure(violations=[quota_violation])
             if exc.retry_after_s is not None:
-                yield _retry(exc.retry_after_s)
+                yield _retry_info(exc.retry_after_s)
 
 
-def _retry(after_s: float) -> details.RetryInfo:
+def _retry_info(after_s: float) -> details.RetryInfo:
     delay = Duration()
     delay.FromNanoseconds(int(after_s * 1e9))
     return details.RetryInfo(retry_delay=delay)
 
 
-def causes(exc: BaseException) -> list[str]:
+def cause_chain(exc: BaseException) -> list[str]:
     """Return the chain of an error, outermost first: type, place, and the message of our own."""
     chain: list[str] = []
-    seen: BaseException | None = exc
-    while seen is not None and len(chain) < 10:
-        frames = traceback.extract_tb(seen.__traceback__)
-        place = f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}" if frames else "nowhere"
-        kind = f"{type(seen).__module__}.{type(seen).__qualname__}"
-        said = f": {seen}" if kind.startswith(OWN) else ""
-        chain.append(f"{kind} at {place}{said}")
-        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    error: BaseException | None = exc
+    while error is not None and len(chain) < 10:
+        frames = traceback.extract_tb(error.__traceback__)
+        location = f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}" if frames else "nowhere"
+        kind = f"{type(error).__module__}.{type(error).__qualname__}"
+        message = f": {error}" if kind.startswith(OWN_PACKAGES) else ""
+        chain.append(f"{kind} at {location}{message}")
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return chain

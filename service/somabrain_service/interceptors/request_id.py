@@ -9,16 +9,16 @@ from dataclasses import replace
 import structlog
 from google.protobuf.message import Message
 
-from somabrain_service.interceptors.call import Call, Proceed
+from somabrain_service.interceptors.call import Call, CallNext
 
-HEADER = "x-request-id"
-_FIT = re.compile(r"[A-Za-z0-9._-]{1,64}")
+REQUEST_ID_HEADER = "x-request-id"
+_VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-async def request_id(call: Call, request: Message, proceed: Proceed) -> Message | None:
+async def assign_request_id(call: Call, request: Message, call_next: CallNext) -> Message | None:
     """Bind the id to the log and send it back in the trailing metadata."""
-    given = call.metadata.get(HEADER, "")
-    identifier = given if _FIT.fullmatch(given) else uuid.uuid4().hex
+    supplied = call.metadata.get(REQUEST_ID_HEADER, "")
+    identifier = supplied if _VALID_REQUEST_ID.fullmatch(supplied) else uuid.uuid4().hex
     structlog.contextvars.bind_contextvars(request_id=identifier, method=call.method)
-    call.context.set_trailing_metadata(((HEADER, identifier),))
-    return await proceed(replace(call, request_id=identifier), request)
+    call.context.set_trailing_metadata(((REQUEST_ID_HEADER, identifier),))
+    return await call_next(replace(call, request_id=identifier), request)

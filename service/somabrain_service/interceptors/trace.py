@@ -11,10 +11,10 @@ from google.protobuf.message import Message
 from opentelemetry.trace import Status, StatusCode
 
 from common.utils.trace import server_span
-from somabrain_service.interceptors.call import Call, Proceed
+from somabrain_service.interceptors.call import Call, CallNext
 
 # The statuses that are the server's failures, by the conventions for server spans.
-_FAILURES = frozenset(
+_SERVER_FAILURES = frozenset(
     {
         grpc.StatusCode.UNKNOWN,
         grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -26,22 +26,22 @@ _FAILURES = frozenset(
 )
 
 
-async def trace(call: Call, request: Message, proceed: Proceed) -> Message | None:
+async def trace_call(call: Call, request: Message, call_next: CallNext) -> Message | None:
     """Measure around the call; its status is known once the error step has spoken."""
     name = call.method.removeprefix("/")
     service, _, method = name.rpartition("/")
-    described = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
-    with server_span(name, call.metadata, {**described, "somabrain.request_id": call.request_id}) as span:
+    attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
+    with server_span(name, call.metadata, {**attributes, "somabrain.request_id": call.request_id}) as span:
         ids = span.get_span_context()
         if ids.is_valid:
             structlog.contextvars.bind_contextvars(trace_id=f"{ids.trace_id:032x}", span_id=f"{ids.span_id:016x}")
-        answered = False
+        completed = False
         try:
-            response = await proceed(call, request)
-            answered = True
+            response = await call_next(call, request)
+            completed = True
             return response
         finally:
-            code = call.code(answered)
+            code = call.status_code(completed)
             span.set_attribute("rpc.grpc.status_code", code.value[0])
-            if code in _FAILURES:
+            if code in _SERVER_FAILURES:
                 span.set_status(Status(StatusCode.ERROR))

@@ -10,13 +10,13 @@ from google.protobuf.message import Message
 
 from common.errors import InvalidArgument
 from somabrain_service.interceptors import contract
-from somabrain_service.interceptors.call import Call, Proceed
+from somabrain_service.interceptors.call import Call, CallNext
 
 
-async def validate(call: Call, request: Message, proceed: Proceed) -> Message | None:
+async def validate(call: Call, request: Message, call_next: CallNext) -> Message | None:
     """Let pass requests that set nothing of the server's own."""
     check_fields(request)
-    return await proceed(call, request)
+    return await call_next(call, request)
 
 
 def check_fields(request: Message) -> None:

@@ -9,7 +9,7 @@ from common.config.settings import EventsSettings
 Config = dict[str, str | int | float | bool]
 
 
-def client(settings: EventsSettings) -> Config:
+def client_config(settings: EventsSettings) -> Config:
     """What every client of Kafka needs."""
     config: Config = {
         "bootstrap.servers": ",".join(settings.brokers),
@@ -35,12 +35,12 @@ def client(settings: EventsSettings) -> Config:
     return config
 
 
-def producer(settings: EventsSettings) -> Config:
+def producer_config(settings: EventsSettings) -> Config:
     """A producer that never leaves a gap: it tries for ever, in order, and stops for good where it could not.
 
     Whoever uses it gives up after a time of their own and makes another one.
     """
-    return client(settings) | {
+    return client_config(settings) | {
         "enable.idempotence": True,
         "acks": "all",
         "message.timeout.ms": 0,
@@ -51,7 +51,7 @@ def producer(settings: EventsSettings) -> Config:
     }
 
 
-def words(exc: KafkaException) -> str:
+def error_message(exc: KafkaException) -> str:
     """What librdkafka says went wrong; it never says a password."""
     error = exc.args[0]
     return error.str() if isinstance(error, KafkaError) else str(error)

@@ -11,8 +11,8 @@ from common.config.settings import EventsSettings
 from common.health import HealthCheck
 from somabrain_service.kafka import config
 
-EVERY_S = 5.0
-TIMEOUT_S = 2.0
+PROBE_INTERVAL_S = 5.0
+PROBE_TIMEOUT_S = 2.0
 
 
 class KafkaHealth:
@@ -21,33 +21,33 @@ class KafkaHealth:
     def __init__(self, settings: EventsSettings) -> None:
         self._settings = settings
         self._client: Producer | None = None
-        self._said = ""
+        self._last_error = ""
         self._check = HealthCheck(False, "Kafka has not been asked yet.")
 
-    def found(self) -> HealthCheck:
+    def last_check(self) -> HealthCheck:
         """Return how Kafka was found last."""
         return self._check
 
     async def watch(self) -> None:
         """Ask every few seconds, until cancelled."""
         while True:
-            self._check = await asyncio.to_thread(self._look)
-            await asyncio.sleep(EVERY_S)
+            self._check = await asyncio.to_thread(self._probe)
+            await asyncio.sleep(PROBE_INTERVAL_S)
 
-    def _look(self) -> HealthCheck:
+    def _probe(self) -> HealthCheck:
         """Ask for the topic; blocks, but not for long."""
         topic, started = self._settings.topic, time.perf_counter()
-        self._said = ""
+        self._last_error = ""
         try:
-            self._client = self._client or Producer(config.client(self._settings), error_cb=self._hear)
-            found = self._client.list_topics(topic, timeout=TIMEOUT_S).topics[topic]
+            self._client = self._client or Producer(config.client_config(self._settings), error_cb=self._on_error)
+            metadata = self._client.list_topics(topic, timeout=PROBE_TIMEOUT_S).topics[topic]
         except KafkaException as exc:
             if self._client is not None:
                 self._client.poll(0)  # hands out what it heard meanwhile, which says more
-            return HealthCheck(False, f"Kafka does not answer: {self._said or config.words(exc)}.")
-        if found.error is not None:
-            return HealthCheck(False, f"Kafka's topic {topic} cannot be used: {found.error.str()}.")
+            return HealthCheck(False, f"Kafka does not answer: {self._last_error or config.error_message(exc)}.")
+        if metadata.error is not None:
+            return HealthCheck(False, f"Kafka's topic {topic} cannot be used: {metadata.error.str()}.")
         return HealthCheck(True, "Kafka answers and has the topic.", time.perf_counter() - started)
 
-    def _hear(self, error: KafkaError) -> None:
-        self._said = error.str()
+    def _on_error(self, error: KafkaError) -> None:
+        self._last_error = error.str()

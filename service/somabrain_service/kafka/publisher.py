@@ -20,15 +20,15 @@ from common.errors import Unavailable
 from somabrain_service.domain.events import CONTENT_TYPE, Event
 from somabrain_service.kafka import config
 
-SLICE_S = 0.2
+FLUSH_INTERVAL_S = 0.2
 """How soon a waiting thread notices that it is no longer wanted."""
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishResult:
     """Which runs Kafka keeps whole, and why it does not keep the others; empty: it keeps all."""
 
-    whole: tuple[bool, ...]
+    acknowledged: tuple[bool, ...]
     reason: str
 
 
@@ -39,81 +39,81 @@ class Publisher:
         self._settings = settings
         self._producer: Producer | None = None
         self._closing = threading.Event()
-        self._said = ""
+        self._last_error = ""
 
-    async def publish(self, runs: Sequence[Sequence[Event]]) -> Published:
+    async def publish(self, batches: Sequence[Sequence[Event]]) -> PublishResult:
         """Publish runs of events, each run of one key and in its order.
 
         Raises:
             Unavailable: Kafka or its topic is not there; nothing was published.
         """
-        return await asyncio.to_thread(self._publish, runs)
+        return await asyncio.to_thread(self._publish, batches)
 
     async def close(self) -> None:
         """Throw away what Kafka does not have yet."""
         self._closing.set()
-        await asyncio.to_thread(self._abandon)
+        await asyncio.to_thread(self._discard_producer)
 
-    def _publish(self, runs: Sequence[Sequence[Event]]) -> Published:
-        producer = self._producer = self._producer or self._open()
-        ends_at = time.monotonic() + self._settings.timeout_s
-        missing = [len(run) for run in runs]
-        refused: list[str] = []
+    def _publish(self, batches: Sequence[Sequence[Event]]) -> PublishResult:
+        producer = self._producer = self._producer or self._open_producer()
+        deadline = time.monotonic() + self._settings.timeout_s
+        unacknowledged = [len(batch) for batch in batches]
+        errors: list[str] = []
 
-        def report_of(number: int) -> Callable[[KafkaError | None, Message], None]:
-            def report(error: KafkaError | None, _: Message) -> None:
+        def delivery_callback(number: int) -> Callable[[KafkaError | None, Message], None]:
+            def on_delivery(error: KafkaError | None, _: Message) -> None:
                 if error is None:
-                    missing[number] -= 1
+                    unacknowledged[number] -= 1
                 else:
-                    refused.append(error.str())
+                    errors.append(error.str())
 
-            return report
+            return on_delivery
 
         try:
-            for number, run in enumerate(runs):
-                self._send(producer, run, report_of(number))
+            for number, batch in enumerate(batches):
+                self._send(producer, batch, delivery_callback(number))
         except KafkaException as exc:
-            refused.append(config.words(exc))
-        left = producer.flush(SLICE_S)
-        while left and not refused and time.monotonic() < ends_at and not self._closing.is_set():
-            left = producer.flush(SLICE_S)
-        if not left and not refused:
-            return Published((True,) * len(runs), "")
-        self._abandon()
-        reason = (refused or [self._said or f"it did not answer within {self._settings.timeout_s:g} s"])[0]
-        return Published(tuple(count == 0 for count in missing), reason)
+            errors.append(config.error_message(exc))
+        remaining = producer.flush(FLUSH_INTERVAL_S)
+        while remaining and not errors and time.monotonic() < deadline and not self._closing.is_set():
+            remaining = producer.flush(FLUSH_INTERVAL_S)
+        if not remaining and not errors:
+            return PublishResult((True,) * len(batches), "")
+        self._discard_producer()
+        reason = (errors or [self._last_error or f"it did not answer within {self._settings.timeout_s:g} s"])[0]
+        return PublishResult(tuple(count == 0 for count in unacknowledged), reason)
 
     def _send(
-        self, producer: Producer, run: Sequence[Event], report: Callable[[KafkaError | None, Message], None]
+        self, producer: Producer, batch: Sequence[Event], on_delivery: Callable[[KafkaError | None, Message], None]
     ) -> None:
-        for event in run:
+        for event in batch:
             producer.produce(
                 self._settings.topic,
                 key=event.key,
                 value=event.to_json(),
                 headers=_headers(event),
                 timestamp=round(event.time.timestamp() * 1000),
-                on_delivery=report,
+                on_delivery=on_delivery,
             )
 
-    def _open(self) -> Producer:
+    def _open_producer(self) -> Producer:
         """A producer for a topic that is there."""
-        topic, self._said, producer = self._settings.topic, "", None
+        topic, self._last_error, producer = self._settings.topic, "", None
         try:
-            producer = Producer(config.producer(self._settings), error_cb=self._hear)
-            found = producer.list_topics(topic, timeout=self._settings.timeout_s).topics[topic]
+            producer = Producer(config.producer_config(self._settings), error_cb=self._on_error)
+            metadata = producer.list_topics(topic, timeout=self._settings.timeout_s).topics[topic]
         except KafkaException as exc:
             if producer is not None:
                 producer.poll(0)  # hands out what it heard meanwhile, which says more
-            raise Unavailable(f"Kafka cannot be reached: {self._said or config.words(exc)}.") from exc
-        if found.error is not None:
-            raise Unavailable(f"Kafka's topic {topic} cannot be used: {found.error.str()}.")
+            raise Unavailable(f"Kafka cannot be reached: {self._last_error or config.error_message(exc)}.") from exc
+        if metadata.error is not None:
+            raise Unavailable(f"Kafka's topic {topic} cannot be used: {metadata.error.str()}.")
         return producer
 
-    def _hear(self, error: KafkaError) -> None:
-        self._said = error.str()
+    def _on_error(self, error: KafkaError) -> None:
+        self._last_error = error.str()
 
-    def _abandon(self) -> None:
+    def _discard_producer(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
             producer.purge()

@@ -6,7 +6,7 @@ from somabrain_service.caller import caller
 from somabrain_service.domain.names import TenantId, tenant_id
 
 
-def calling_tenant() -> TenantId:
+def caller_tenant() -> TenantId:
     """Return the tenant of the call being handled."""
     identity = caller.get()
     return tenant_id(identity.issuer, identity.tenant)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common.config.settings import DatabaseSettings
-from somabrain_service.embedded import embedded_database
+from somabrain_service.embedded_postgres import embedded_database
 from somabrain_service.migrate import migrate
 
 

@@ -13,9 +13,9 @@ import psycopg
 import pytest
 
 from somabrain_client import MemoryClient
-from somabrain_service.embedded import DATABASE, EmbeddedDatabase
+from somabrain_service.background.runner import ACQUIRE_INTERVAL_S
+from somabrain_service.embedded_postgres import DATABASE, EmbeddedDatabase
 from somabrain_service.migrate import migrate
-from somabrain_service.workers.running import STANDBY_S
 from tests.integration.conftest import Clone, make_clone
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.running import Running, service
@@ -123,7 +123,7 @@ async def test_two_processes_have_one_holder_and_its_death_hands_over(
         until(lambda: holds(first), "the first process holds the work")
         with service(folder, busy) as second:
             second.wait_until_ready()
-            await asyncio.sleep(STANDBY_S + 1)  # by then it has tried
+            await asyncio.sleep(ACQUIRE_INTERVAL_S + 1)  # by then it has tried
             assert holds(first)
             assert not holds(second)
             first.stop(signal.SIGKILL)

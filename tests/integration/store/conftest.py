@@ -15,7 +15,6 @@ from common.config.settings import CacheSettings, DatabaseSettings, SearchIndexS
 from common.errors import NotFound
 from common.utils.cache import open_cache
 from somabrain_local.loopback import Redis, redis
-from somabrain_service.cached import CachedRankings, cached
 from somabrain_service.commands.batch_remember_memories import RememberItem, batch_remember_memories
 from somabrain_service.commands.context import AppContext
 from somabrain_service.commands.create_namespace import create_namespace
@@ -42,6 +41,7 @@ from somabrain_service.encoders import minilm as image
 from somabrain_service.encoders.minilm import ENCODER_ID
 from somabrain_service.encoders.onnx import OnnxEncoder
 from somabrain_service.metrics import Metrics
+from somabrain_service.result_cache import CachedRanker, with_result_cache
 from somabrain_service.store.maintenance import MaintenanceStore, Shard, WorkerStore
 from somabrain_service.store.open import open_store, open_worker_store
 from somabrain_service.store.search_index.store import SearchIndexStore
@@ -85,7 +85,7 @@ class Brain:
     async def recall(self, query: str = "", **fields: Any) -> RecallResult:
         """Ask; where there is a cache once more, and hold what is known against what was worked out."""
         answer = await self.ask(query, **fields)
-        if not isinstance(self.services.ranker, CachedRankings):
+        if not isinstance(self.services.ranker, CachedRanker):
             return answer
         again = await self.ask(query, **fields)
         assert replace(again, cached=False) == replace(answer, cached=False), "what is known is what was worked out"
@@ -175,7 +175,7 @@ async def services(
         open_store(database.app_dsn, DatabaseSettings(), search_index=replica) as store,
         open_cache(CacheSettings(url=url, timeout_s=1.0), Metrics().cache) as cache,
     ):
-        yield cached(AppContext(store, {ENCODER_ID: minilm}, ENCODER_ID), cache)
+        yield with_result_cache(AppContext(store, {ENCODER_ID: minilm}, ENCODER_ID), cache)
 
 
 @pytest.fixture

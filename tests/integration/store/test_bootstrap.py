@@ -12,7 +12,7 @@ from psycopg import sql
 from common.config.settings import DatabaseSettings
 from somabrain_service.commands.context import AppContext
 from somabrain_service.domain.names import NamespaceName, tenant_id
-from somabrain_service.embedded import EmbeddedDatabase
+from somabrain_service.embedded_postgres import EmbeddedDatabase
 from somabrain_service.migrate import migrate, migrations_folder
 from somabrain_service.store.open import open_store
 from somabrain_service.store.schema import HEAD

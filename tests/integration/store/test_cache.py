@@ -15,7 +15,6 @@ from redis.asyncio import Redis as Client
 from common.config.settings import CacheSettings, DatabaseSettings
 from common.utils.cache import open_cache
 from somabrain_local.loopback import Redis, redis
-from somabrain_service.cached import cached
 from somabrain_service.commands.context import AppContext
 from somabrain_service.commands.delete_namespace import delete_namespace
 from somabrain_service.commands.update_namespace import update_namespace
@@ -28,6 +27,7 @@ from somabrain_service.encoders.minilm import ENCODER_ID
 from somabrain_service.encoders.protocols import Encoder, EncoderUnavailable
 from somabrain_service.flags.registry import FixedFlags, Flags
 from somabrain_service.metrics import Metrics
+from somabrain_service.result_cache import with_result_cache
 from somabrain_service.store.open import open_store
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
@@ -76,7 +76,7 @@ async def pair(database: Clone, minilm: Encoder, server: Redis) -> AsyncIterator
         settings = CacheSettings.model_validate({"url": server.url, "timeout_s": 1.0})
         cache = await stack.enter_async_context(open_cache(settings, Metrics().cache))
         tenant, parent = tenant_id("https://issuer.test", "a"), NamespaceName.of("notes")
-        made = Pair(Brain(cached(plain, cache), tenant, parent), Brain(plain, tenant, parent), now)
+        made = Pair(Brain(with_result_cache(plain, cache), tenant, parent), Brain(plain, tenant, parent), now)
         yield made
 
 
@@ -237,7 +237,7 @@ async def test_the_vector_of_a_query_is_made_once(pair: Pair, minilm: Encoder, s
     settings = CacheSettings.model_validate({"url": server.url, "timeout_s": 1.0})
     for _ in range(2):
         async with open_cache(settings, Metrics().cache) as cache:
-            brain = replace(pair.with_cache, services=cached(services, cache))
+            brain = replace(pair.with_cache, services=with_result_cache(services, cache))
             for _ in range(3):
                 await brain.ask("Where is the honey?")
     assert made == [["Where is the honey?"]]

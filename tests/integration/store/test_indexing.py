@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from common.config.settings import DatabaseSettings
 from common.errors import Aborted, InvalidArgument, SomaBrainError
+from somabrain_service.background.job import Job
+from somabrain_service.background.reanalyze import Reanalyze
+from somabrain_service.background.reencode import Reencode
 from somabrain_service.commands.batch_remember_memories import RememberItem
 from somabrain_service.commands.export_memories import export_memories
 from somabrain_service.commands.update_namespace import update_namespace
@@ -30,9 +33,6 @@ from somabrain_service.encoders.onnx import OnnxEncoder
 from somabrain_service.encoders.protocols import Encoder, EncoderUnavailable
 from somabrain_service.store.maintenance import MaintenanceStore, Shard
 from somabrain_service.store.open import open_worker_store
-from somabrain_service.workers.protocols import Worker
-from somabrain_service.workers.reanalysis import Reanalysis
-from somabrain_service.workers.reencoding import Reencoding
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 
@@ -66,15 +66,15 @@ def clock() -> Moving:
 
 
 @pytest.fixture
-def workers(brain: Brain, clock: Moving) -> list[Worker]:
-    return [Reencoding(brain.services.encoders, clock, 1.0), Reanalysis(clock, 1.0)]
+def workers(brain: Brain, clock: Moving) -> list[Job]:
+    return [Reencode(brain.services.encoders, clock, 1.0), Reanalyze(clock, 1.0)]
 
 
-async def work(workers: Sequence[Worker], held: MaintenanceStore) -> int:
+async def work(workers: Sequence[Job], held: MaintenanceStore) -> int:
     """Rounds until nothing is left that can be done at once; says how many rows were done."""
     done = 0
     for worker in workers:
-        while (found := await worker.round(held)).more:
+        while (found := await worker.run_once(held)).has_more:
             done += found.rows
     return done
 
@@ -117,7 +117,7 @@ def sound(database: Clone) -> None:
 
 
 async def test_another_encoder_answers_as_if_it_had_always_been_the_namespaces(
-    brain: Brain, held: MaintenanceStore, workers: list[Worker], database: Clone
+    brain: Brain, held: MaintenanceStore, workers: list[Job], database: Clone
 ) -> None:
     other = brain.at("other")
     await other.create(encoder="lexical")
@@ -132,7 +132,7 @@ async def test_another_encoder_answers_as_if_it_had_always_been_the_namespaces(
     meanwhile = await other.recall("children")
     assert meanwhile.degraded == (DegradedReason.REENCODING,)
     assert [hit.memory.name for hit in meanwhile.hits] == [hit.memory.name for hit in before.hits]
-    await workers[0].round(held)
+    await workers[0].run_once(held)
     assert 0 < (await other.measured()).unencoded < len(TEXTS)
     await work(workers, held)
     assert ((await other.measured()).vectors, (await other.measured()).unencoded) == (len(TEXTS), 0)
@@ -162,8 +162,8 @@ async def test_another_language_answers_as_if_it_had_always_been_the_namespaces(
     assert (await words.recall("ein Haus")).degraded == (DegradedReason.REANALYZING,)
     await words.remember(TEXTS[0], event_time=datetime(2024, 1, 1, tzinfo=UTC))
     await german.remember(TEXTS[0], event_time=datetime(2024, 1, 1, tzinfo=UTC))
-    worker = Reanalysis(clock, 1.0)
-    assert (await worker.round(held)).more
+    worker = Reanalyze(clock, 1.0)
+    assert (await worker.run_once(held)).has_more
     assert 0 < (await words.measured()).unanalyzed < len(TEXTS)
     assert await work([worker], held) == len(TEXTS) + 1 - 100
     assert (await words.measured()).unanalyzed == 0
@@ -172,7 +172,7 @@ async def test_another_language_answers_as_if_it_had_always_been_the_namespaces(
 
 
 async def test_a_change_that_is_asked_again_does_nothing_more(
-    brain: Brain, held: MaintenanceStore, workers: list[Worker]
+    brain: Brain, held: MaintenanceStore, workers: list[Job]
 ) -> None:
     """Neither when it is the same setting, nor when another one came since."""
     await brain.remember("Bees dance.")
@@ -198,7 +198,7 @@ async def test_what_is_written_while_settings_change_is_indexed_by_those_in_forc
     brain: Brain, held: MaintenanceStore, clock: Moving, database: Clone
 ) -> None:
     """Eight writers, a namespace whose encoder and language change again and again, and the work in between."""
-    workers: list[Worker] = [Reencoding(brain.services.encoders, clock, 1.0), Reanalysis(clock, 1.0)]
+    workers: list[Job] = [Reencode(brain.services.encoders, clock, 1.0), Reanalyze(clock, 1.0)]
     done = asyncio.Event()
 
     async def write(number: int) -> None:
@@ -225,7 +225,7 @@ async def test_what_is_written_while_settings_change_is_indexed_by_those_in_forc
         while not done.is_set():
             for worker in workers:
                 try:
-                    await worker.round(held)
+                    await worker.run_once(held)
                 except SomaBrainError as exc:
                     pytest.fail(f"the work failed: {exc}")
             clock.ahead += timedelta(minutes=2)
@@ -271,7 +271,7 @@ async def test_what_was_kept_while_the_encoder_was_gone_is_encoded_when_it_is_ba
     faulty = Faulty(minilm)
     encoders: dict[str, Encoder] = {ENCODER_ID: faulty}
     ours = replace(brain, services=replace(brain.services, encoders=encoders))
-    worker = Reencoding(encoders, clock, 1.0)
+    worker = Reencode(encoders, clock, 1.0)
     faulty.gone = True
     for text in ["unspeakable"] * 20 + TEXTS[:20] + ["unspeakable"]:
         await ours.remember(text)
@@ -324,7 +324,7 @@ async def test_a_write_that_began_before_a_change_is_not_kept_after_it(
 
 
 async def test_nobody_is_told_that_memories_were_indexed_anew_and_an_export_misses_none(
-    brain: Brain, held: MaintenanceStore, workers: list[Worker]
+    brain: Brain, held: MaintenanceStore, workers: list[Job]
 ) -> None:
     lexical = brain.at("lexical")
     await lexical.create(encoder="lexical")

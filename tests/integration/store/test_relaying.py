@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
+from somabrain_service.background.trim_change_feed import TrimChangeFeed
 from somabrain_service.commands.batch_remember_memories import RememberItem
 from somabrain_service.commands.delete_namespace import delete_namespace
 from somabrain_service.domain.changes import Position
@@ -14,7 +15,6 @@ from somabrain_service.domain.events import EventBatch, PendingChanges, build_de
 from somabrain_service.domain.memory import MemoryDraft
 from somabrain_service.metrics import Metrics
 from somabrain_service.store.maintenance import MaintenanceStore, Shard, WorkerStore
-from somabrain_service.workers.old_changes import OldChanges
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 from tests.integration.store.test_sweeping import swept, versions
@@ -122,7 +122,7 @@ async def test_changes_that_no_event_has_told_wait_for_it_only_where_events_are_
     for i in range(4):
         await words.remember(f"bee {i}")
     metrics = Metrics()
-    await swept(OldChanges(lambda: at(8), metrics, 1, hold), held)
+    await swept(TrimChangeFeed(lambda: at(8), metrics, 1, hold), held)
     assert await versions(database) == ([(4, 0)] if hold is None else [(1, 0), (2, 0), (3, 0), (4, 0)])
     assert b"somabrain_events_lost_total 0.0" in metrics.exposition()
 
@@ -130,10 +130,10 @@ async def test_changes_that_no_event_has_told_wait_for_it_only_where_events_are_
 async def test_changes_go_once_they_were_told(words: Brain, held: MaintenanceStore, database: Clone) -> None:
     await words.remember_all(*(RememberItem(MemoryDraft(f"bee {i}")) for i in range(4)))
     await told(held, changes=2)
-    await swept(OldChanges(lambda: at(8), Metrics(), 1, MONTH), held)
+    await swept(TrimChangeFeed(lambda: at(8), Metrics(), 1, MONTH), held)
     assert await versions(database) == [(1, 1), (1, 2), (1, 3)]
     await told(held)
-    await swept(OldChanges(lambda: at(8), Metrics(), 1, MONTH), held)
+    await swept(TrimChangeFeed(lambda: at(8), Metrics(), 1, MONTH), held)
     assert await versions(database) == [(1, 3)]
 
 
@@ -145,7 +145,7 @@ async def test_what_is_held_too_long_goes_and_is_counted_and_the_gap_is_told(
     for i in range(4):
         await words.remember(f"bee {i}")
     metrics = Metrics()
-    await swept(OldChanges(lambda: at(38), metrics, 1, MONTH), held)
+    await swept(TrimChangeFeed(lambda: at(38), metrics, 1, MONTH), held)
     assert await versions(database) == [(5, 0)]
     assert b"somabrain_events_lost_total 3.0" in metrics.exposition()
     assert kinds(await told(held)) == ["reset", "remembered"]

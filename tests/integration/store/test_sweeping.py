@@ -11,6 +11,10 @@ import psycopg
 import pytest
 
 from common.errors import NotFound, OutOfRange, StoreUnavailable
+from somabrain_service.background.expire_memories import ExpireMemories
+from somabrain_service.background.job import BatchResult, Job
+from somabrain_service.background.purge_idempotency_keys import PurgeIdempotencyKeys
+from somabrain_service.background.trim_change_feed import TrimChangeFeed
 from somabrain_service.commands.batch_remember_memories import RememberItem
 from somabrain_service.commands.get_namespace import get_namespace
 from somabrain_service.commands.watch_memories import watch_memories
@@ -18,10 +22,6 @@ from somabrain_service.domain.changes import WatchEvent, WatchQuery
 from somabrain_service.domain.memory import Memory, MemoryDraft
 from somabrain_service.metrics import Metrics
 from somabrain_service.store.maintenance import MaintenanceStore, Shard, WorkerStore
-from somabrain_service.workers.expired import ExpiredMemories
-from somabrain_service.workers.old_changes import OldChanges
-from somabrain_service.workers.old_requests import OldRequests
-from somabrain_service.workers.protocols import Round, Worker
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 
@@ -38,11 +38,11 @@ def later() -> datetime:
     return now() + HOUR
 
 
-async def swept(worker: Worker, held: MaintenanceStore) -> list[Round]:
+async def swept(worker: Job, held: MaintenanceStore) -> list[BatchResult]:
     """Rounds until nothing is left."""
-    rounds = [await worker.round(held)]
-    while rounds[-1].more:
-        rounds.append(await worker.round(held))
+    rounds = [await worker.run_once(held)]
+    while rounds[-1].has_more:
+        rounds.append(await worker.run_once(held))
     return rounds
 
 
@@ -109,7 +109,7 @@ async def test_an_expired_memory_goes_with_all_its_rows_and_is_counted_off(
     await brain.update(doomed.memory, text="Ada sold the quixotic old hive.")
     assert min(rows_of(database, doomed.memory).values()) > 0
     before = counted(database)
-    assert [done.rows for done in await swept(ExpiredMemories(later, 1), held)] == [1]
+    assert [done.rows for done in await swept(ExpireMemories(later, 1), held)] == [1]
     assert set(rows_of(database, doomed.memory).values()) == {0}
     assert min(v for t, v in rows_of(database, kept.memory).items() if t != "memory_revisions") > 0
     assert counted(database) != before
@@ -123,14 +123,14 @@ async def test_an_expired_memory_goes_with_all_its_rows_and_is_counted_off(
 async def test_what_has_not_expired_stays(brain: Brain, held: MaintenanceStore) -> None:
     stays = await brain.remember("later", ttl=2 * HOUR)
     forever = await brain.remember("forever")
-    assert await swept(ExpiredMemories(later, 1), held) == [Round(0)]
+    assert await swept(ExpireMemories(later, 1), held) == [BatchResult(0)]
     assert {memory.name for memory in await brain.listed()} == {stays.memory.name, forever.memory.name}
 
 
 async def test_a_memory_that_was_promoted_stays(brain: Brain, held: MaintenanceStore) -> None:
     memory = (await brain.remember("short", ttl=HOUR / 2)).memory
     await brain.update(memory, expire_time=None)
-    assert await swept(ExpiredMemories(later, 1), held) == [Round(0)]
+    assert await swept(ExpireMemories(later, 1), held) == [BatchResult(0)]
     assert len(await brain.listed()) == 1
 
 
@@ -140,7 +140,7 @@ async def test_the_feed_tells_of_what_expired_in_its_place(words: Brain, held: M
     cursor = await feed_from_now(words)
     await words.remember("short one", ttl=HOUR / 2)
     await words.remember("short two", ttl=HOUR / 2)
-    await swept(ExpiredMemories(later, 1), held)
+    await swept(ExpireMemories(later, 1), held)
     await words.remember("last")
     found = await feed(words, cursor, 5)
     assert [event.change.type.name for event in found if event.change] == [
@@ -165,7 +165,7 @@ async def test_a_repeated_request_of_what_expired_writes_nothing_and_keeps_no_ha
     words: Brain, held: MaintenanceStore, database: Clone
 ) -> None:
     await words.remember("short", ttl=HOUR / 2, request_id="r-1")
-    await swept(ExpiredMemories(later, 1), held)
+    await swept(ExpireMemories(later, 1), held)
     with psycopg.connect(database.owner_dsn) as owner:
         assert owner.execute("SELECT body_hash FROM idempotency_keys").fetchall() == [(None,)]
     with pytest.raises(NotFound):
@@ -183,7 +183,7 @@ async def test_batches_are_bounded_and_every_tenant_is_swept(
         await asyncio.gather(*(brain.remember(f"short {i}", ttl=HOUR / 2) for i in range(12)))
     assert await held.expire((await held.expired(later(), 1))[0], later(), 5) == 5
     assert counted(database)[0] == 19
-    assert sum(done.rows for done in await swept(ExpiredMemories(later, 1), held)) == 19
+    assert sum(done.rows for done in await swept(ExpireMemories(later, 1), held)) == 19
     assert counted(database)[0] == 0
     found = await held.expired(later(), 10)
     assert found == []
@@ -218,14 +218,14 @@ async def test_a_sweep_that_meets_writers_and_forgetting_counts_right(
 
     async def sweep() -> None:
         while not stop.is_set():
-            await ExpiredMemories(later, 1).round(held)
+            await ExpireMemories(later, 1).run_once(held)
             await asyncio.sleep(0)
 
     sweeping = asyncio.create_task(sweep())
     await asyncio.gather(*(write(number) for number in range(8)))
     stop.set()
     await sweeping
-    await swept(ExpiredMemories(later, 1), held)
+    await swept(ExpireMemories(later, 1), held)
     usage = counted(database)
     assert usage[0] == len(await words.listed()) == 8 * (8 - 2)  # even numbers stay, but 0 and 10 are forgotten
 
@@ -251,8 +251,8 @@ async def test_a_feed_past_its_retention_goes_but_the_newest_change_of_it(
     for i in range(4):
         await words.remember(f"bee {i}")
         cursors.append(await feed_from_now(words))
-    assert await swept(OldChanges(now, Metrics(), 1), held) == [Round(0)]
-    assert sum(done.rows for done in await swept(OldChanges(after_a_week, Metrics(), 1), held)) == 3
+    assert await swept(TrimChangeFeed(now, Metrics(), 1), held) == [BatchResult(0)]
+    assert sum(done.rows for done in await swept(TrimChangeFeed(after_a_week, Metrics(), 1), held)) == 3
     assert await versions(database) == [(4, 0)]
     await words.remember("bee 4")
     assert len(await words.listed()) == 5
@@ -288,16 +288,16 @@ async def test_what_comes_after_a_change_that_is_to_stay_stays_whatever_its_time
         await words.remember(f"bee {i}")
     with psycopg.connect(database.owner_dsn) as owner:
         owner.execute("UPDATE changes SET change_time = change_time - interval '8 days' WHERE version IN (1, 2, 4)")
-    await swept(OldChanges(now, Metrics(), 1), held)
+    await swept(TrimChangeFeed(now, Metrics(), 1), held)
     assert await versions(database) == [(2, 0), (3, 0), (4, 0)]
 
 
 async def test_request_ids_go_when_their_day_is_over(words: Brain, held: MaintenanceStore, database: Clone) -> None:
     kept = await words.remember("bee", request_id="r-1")
-    assert await swept(OldRequests(now, 1), held) == [Round(0)]
+    assert await swept(PurgeIdempotencyKeys(now, 1), held) == [BatchResult(0)]
     assert (await words.remember("bee", request_id="r-1")).memory == kept.memory
-    (done,) = await swept(OldRequests(lambda: now() + 25 * HOUR, 1), held)
-    assert (done.rows, done.more, round(done.lag_s / 3600)) == (1, False, 1)
+    (done,) = await swept(PurgeIdempotencyKeys(lambda: now() + 25 * HOUR, 1), held)
+    assert (done.rows, done.has_more, round(done.lag_s / 3600)) == (1, False, 1)
     with psycopg.connect(database.owner_dsn) as owner:
         assert owner.execute("SELECT count(*) FROM idempotency_keys").fetchone() == (0,)
     assert (await words.remember("bee", request_id="r-1")).memory.name != kept.memory.name

@@ -12,7 +12,7 @@ from somabrain_service.domain.names import TenantId, tenant_id
 from somabrain_service.domain.quota import StorageUsage, TokenBucket, quota_exceeded
 from somabrain_service.flags.registry import FixedFlags, Flags
 from somabrain_service.metrics import Metrics
-from somabrain_service.quotas import Quotas
+from somabrain_service.rate_limiter import RateLimiter
 
 CALLS = st.lists(st.tuples(st.floats(0, 5), st.integers(1, 500)), max_size=60)
 
@@ -62,16 +62,16 @@ def test_a_stock_is_refused_exactly_when_it_would_grow_past_its_limit(allowed: i
 A, B = tenant_id("i", "a"), tenant_id("i", "b")
 
 
-def quotas(flags: Flags, clock: list[float], metrics: Metrics, **quota: object) -> Quotas:
-    return Quotas(FixedFlags(flags), QuotaSettings.model_validate(quota), metrics, lambda: clock[0])
+def quotas(flags: Flags, clock: list[float], metrics: Metrics, **quota: object) -> RateLimiter:
+    return RateLimiter(FixedFlags(flags), QuotaSettings.model_validate(quota), metrics, lambda: clock[0])
 
 
-def spent(made: Quotas, tenant: TenantId, writes: int, tries: int) -> int:
+def spent(made: RateLimiter, tenant: TenantId, writes: int, tries: int) -> int:
     """How many of so many calls were let in."""
     let_in = 0
     for _ in range(tries):
         try:
-            made.spend(tenant, writes)
+            made.check(tenant, writes)
         except ResourceExhausted:
             continue
         let_in += 1
@@ -91,18 +91,18 @@ def test_a_replica_gives_out_its_share_and_each_tenant_has_its_own() -> None:
 def test_each_item_of_a_batch_counts_as_a_write_and_reading_does_not() -> None:
     clock = [0.0]
     made = quotas(Flags(writes_per_second=100), clock, Metrics(), burst_s=1)
-    made.spend(A, 500)
+    made.check(A, 500)
     assert spent(made, A, 0, 100) == 100
     with pytest.raises(ResourceExhausted) as caught:
-        made.spend(A, 1)
+        made.check(A, 1)
     assert (caught.value.quota, caught.value.limit) == ("writes_per_second", 100)
     assert caught.value.retry_after_s == pytest.approx(4.01)
     clock[0] = 4.1
-    made.spend(A, 1)
+    made.check(A, 1)
 
 
 def test_read_only_lets_nothing_be_written_and_everything_be_read() -> None:
     made = quotas(Flags(read_only=True), [0.0], Metrics())
-    made.spend(A, 0)
+    made.check(A, 0)
     with pytest.raises(FailedPrecondition, match="flag read_only"):
-        made.spend(A, 1)
+        made.check(A, 1)

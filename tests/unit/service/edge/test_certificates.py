@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from common.errors import ConfigurationError
-from somabrain_service.certificates import Files, check
+from somabrain_service.tls import CertificateFiles, validate_files
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -36,13 +36,13 @@ def certificate(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 KEY = ec.generate_private_key(ec.SECP256R1())
-GOOD = Files(certificate(KEY), pem(KEY), certificate(KEY))
+GOOD = CertificateFiles(certificate(KEY), pem(KEY), certificate(KEY))
 ANOTHER = pem(ec.generate_private_key(ec.SECP256R1()))
 
 
 def test_it_says_when_the_certificate_ends() -> None:
-    assert check(GOOD, NOW) == NOW + DAY
-    assert check(replace(GOOD, client_ca=None), NOW) == NOW + DAY
+    assert validate_files(GOOD, NOW) == NOW + DAY
+    assert validate_files(replace(GOOD, client_ca=None), NOW) == NOW + DAY
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_it_says_when_the_certificate_ends() -> None:
         (GOOD, NOW - 2 * DAY, "and now is 2029-12-30T00:00:00+00:00; renew it"),
     ],
 )
-def test_what_does_not_hold_together_names_its_setting(files: Files, now: datetime, said: str) -> None:
+def test_what_does_not_hold_together_names_its_setting(files: CertificateFiles, now: datetime, said: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        check(files, now)
+        validate_files(files, now)
     assert said in caught.value.message
     assert "\n" not in caught.value.message

@@ -14,10 +14,10 @@ from common.errors import InvalidArgument
 from somabrain.memory.v1 import memory_service_pb2, namespace_service_pb2
 from somabrain.memory.v1.memory_pb2 import Memory
 from somabrain_service.interceptors import contract
-from somabrain_service.interceptors.quota import writes_of
+from somabrain_service.interceptors.rate_limit import count_writes
 from somabrain_service.interceptors.validation import check_fields
-from somabrain_service.servicers.memory import MemoryServicer
-from somabrain_service.servicers.namespace import NamespaceServicer
+from somabrain_service.servicers.memory_service import MemoryServicer
+from somabrain_service.servicers.namespace_service import NamespaceServicer
 
 FILES = (memory_service_pb2.DESCRIPTOR, namespace_service_pb2.DESCRIPTOR)
 SERVICERS = {"MemoryService": MemoryServicer, "NamespaceService": NamespaceServicer}
@@ -76,13 +76,13 @@ def test_what_writes_is_what_the_default_policy_asks_more_than_reading_for() -> 
         scope: set(re.findall(r'"(/somabrain[^"]+)"', methods))
         for scope, methods in re.findall(r'"(memory\.\w+)": \{([^}]*)\}', policy)
     }
-    assert scopes["memory.write"] | scopes["memory.admin"] == contract.WRITES
+    assert scopes["memory.write"] | scopes["memory.admin"] == contract.WRITE_METHODS
     assert set().union(*scopes.values()) == {path for path, _, _ in METHODS}
 
 
 def test_each_item_of_a_batch_is_a_write() -> None:
     batch = memory_service_pb2.BatchForgetRequest(requests=[memory_service_pb2.ForgetMemoryRequest()] * 3)
     service = "/somabrain.memory.v1.MemoryService"
-    assert writes_of(f"{service}/BatchForget", batch) == 3
-    assert writes_of(f"{service}/Remember", memory_service_pb2.RememberRequest()) == 1
-    assert writes_of(f"{service}/Recall", memory_service_pb2.RecallRequest()) == 0
+    assert count_writes(f"{service}/BatchForget", batch) == 3
+    assert count_writes(f"{service}/Remember", memory_service_pb2.RememberRequest()) == 1
+    assert count_writes(f"{service}/Recall", memory_service_pb2.RecallRequest()) == 0

@@ -13,9 +13,9 @@ from somabrain.memory.v1 import memory_pb2, memory_service_pb2, namespace_servic
 from somabrain_service.domain.memory import Memory, MemoryKind
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName
 from somabrain_service.domain.recall import DegradedReason, Hit, RecallResult, ScoreBreakdown
-from somabrain_service.servicers import namespaces
-from somabrain_service.servicers.memories import read_draft, read_filter, write_memory
-from somabrain_service.servicers.recall import read_query, write_answer
+from somabrain_service.servicers import convert_namespace
+from somabrain_service.servicers.convert_memory import filter_from_proto, memory_draft_from_proto, memory_to_proto
+from somabrain_service.servicers.convert_recall import recall_query_from_proto, recall_result_to_proto
 
 TIME = datetime(2024, 2, 29, 12, 30, 1, 250_000, tzinfo=UTC)
 MEMORY = Memory(
@@ -37,7 +37,7 @@ MEMORY = Memory(
 
 
 def test_a_memory_comes_out_as_it_is() -> None:
-    message = write_memory(MEMORY)
+    message = memory_to_proto(MEMORY)
     assert message.name == "namespaces/notes/memories/0000000000000007"
     assert message.text == MEMORY.text
     assert message.kind == memory_pb2.MEMORY_KIND_SEMANTIC
@@ -51,18 +51,18 @@ def test_a_memory_comes_out_as_it_is() -> None:
 
 
 def test_unset_is_not_zero() -> None:
-    draft = read_draft(memory_pb2.Memory(text="x"))
+    draft = memory_draft_from_proto(memory_pb2.Memory(text="x"))
     assert (draft.session_position, draft.salience, draft.event_time, draft.ttl) == (None, None, None, None)
-    draft = read_draft(memory_pb2.Memory(text="x", session="s", session_position=0, salience=0.0))
+    draft = memory_draft_from_proto(memory_pb2.Memory(text="x", session="s", session_position=0, salience=0.0))
     assert (draft.session_position, draft.salience) == (0, 0.0)
 
 
 def test_no_kind_is_episodic_and_an_unknown_one_is_refused() -> None:
-    assert read_draft(memory_pb2.Memory(text="x")).kind is MemoryKind.EPISODIC
+    assert memory_draft_from_proto(memory_pb2.Memory(text="x")).kind is MemoryKind.EPISODIC
     with pytest.raises(InvalidArgument, match=r"memory\.kind"):
-        read_draft(memory_pb2.Memory(text="x", kind=memory_pb2.MemoryKind.ValueType(99)))
+        memory_draft_from_proto(memory_pb2.Memory(text="x", kind=memory_pb2.MemoryKind.ValueType(99)))
     with pytest.raises(InvalidArgument, match=r"filter\.kinds\[1\]"):
-        read_filter(
+        filter_from_proto(
             memory_pb2.MemoryFilter(kinds=[memory_pb2.MEMORY_KIND_EPISODIC, memory_pb2.MemoryKind.ValueType(0)])
         )
 
@@ -70,25 +70,25 @@ def test_no_kind_is_episodic_and_an_unknown_one_is_refused() -> None:
 @pytest.mark.parametrize("seconds", [-(2**62), 2**62, 253_402_300_800])
 def test_a_time_that_is_none_is_refused(seconds: int) -> None:
     with pytest.raises(InvalidArgument, match=r"memory\.event_time"):
-        read_draft(memory_pb2.Memory(text="x", event_time=Timestamp(seconds=seconds)))
+        memory_draft_from_proto(memory_pb2.Memory(text="x", event_time=Timestamp(seconds=seconds)))
 
 
 def test_nanos_out_of_their_bound_are_refused() -> None:
     with pytest.raises(InvalidArgument, match=r"memory\.event_time"):
-        read_draft(memory_pb2.Memory(text="x", event_time=Timestamp(seconds=1, nanos=-1)))
+        memory_draft_from_proto(memory_pb2.Memory(text="x", event_time=Timestamp(seconds=1, nanos=-1)))
 
 
 @pytest.mark.parametrize("ttl", [Duration(seconds=2**62), Duration(seconds=1, nanos=-5), Duration(seconds=-1)])
 def test_a_span_that_is_none_is_refused(ttl: Duration) -> None:
     with pytest.raises(InvalidArgument, match=r"memory\.ttl"):
-        read_draft(memory_pb2.Memory(text="x", ttl=ttl))
+        memory_draft_from_proto(memory_pb2.Memory(text="x", ttl=ttl))
 
 
 def test_a_question_needs_words_or_a_vector() -> None:
     with pytest.raises(InvalidArgument, match="query"):
-        read_query(memory_service_pb2.RecallRequest(parent="namespaces/a"))
+        recall_query_from_proto(memory_service_pb2.RecallRequest(parent="namespaces/a"))
     vector = memory_pb2.Vector(values=[0.5])
-    query = read_query(memory_service_pb2.RecallRequest(parent="namespaces/a", vector=vector))
+    query = recall_query_from_proto(memory_service_pb2.RecallRequest(parent="namespaces/a", vector=vector))
     assert query.vector is not None
     assert query.min_score is None
 
@@ -96,8 +96,8 @@ def test_a_question_needs_words_or_a_vector() -> None:
 def test_a_breakdown_is_there_when_it_is_asked_for() -> None:
     part = ScoreBreakdown(0.25, 1.0, 0.5, 0.125, 1.0, 1.0)
     answer = RecallResult((Hit(MEMORY, 0.875, part),), (DegradedReason.REENCODING,), "e", "t", False, 0.25)
-    assert not write_answer(answer, explain=False).hits[0].HasField("breakdown")
-    message = write_answer(answer, explain=True)
+    assert not recall_result_to_proto(answer, explain=False).hits[0].HasField("breakdown")
+    message = recall_result_to_proto(answer, explain=True)
     assert message.hits[0].breakdown == memory_pb2.ScoreBreakdown(
         lexical=0.25, lexical_relative=1.0, dense=0.5, contiguity=0.125, recency=1.0, salience=1.0
     )
@@ -106,7 +106,7 @@ def test_a_breakdown_is_there_when_it_is_asked_for() -> None:
 
 def test_the_settings_of_a_namespace_are_read_with_their_unset_ones() -> None:
     settings = namespace_service_pb2.NamespaceSettings(recency_half_life=Duration(seconds=60))
-    draft = namespaces.read_draft(
+    draft = convert_namespace.namespace_draft_from_proto(
         namespace_service_pb2.CreateNamespaceRequest(
             namespace_id="notes", namespace=namespace_service_pb2.Namespace(settings=settings)
         )

@@ -10,7 +10,7 @@ from google.rpc import status_pb2
 
 from common import errors
 from somabrain_service.encoders.protocols import EncoderUnavailable
-from somabrain_service.interceptors.errors import INTERNAL, STATUS, causes, to_status
+from somabrain_service.interceptors.errors import INTERNAL_MESSAGE, STATUS_CODES, cause_chain, to_status
 
 
 def leaves(kind: type[errors.SomaBrainError]) -> set[type[errors.SomaBrainError]]:
@@ -24,18 +24,18 @@ def detail(status: status_pb2.Status, into: Message) -> bool:
 
 
 def test_every_leaf_error_has_a_status() -> None:
-    assert leaves(errors.SomaBrainError) <= set(STATUS)
+    assert leaves(errors.SomaBrainError) <= set(STATUS_CODES)
 
 
 def test_reasons_are_distinct() -> None:
-    reasons = [kind.reason for kind in STATUS]
+    reasons = [kind.reason for kind in STATUS_CODES]
     assert len(set(reasons)) == len(reasons)
 
 
 def test_what_is_not_listed_is_internal_and_says_nothing_of_its_cause() -> None:
     status = to_status(ValueError("secret text of a memory"), "r1")
     assert status.code == grpc.StatusCode.INTERNAL.value[0]
-    assert status.message == INTERNAL
+    assert status.message == INTERNAL_MESSAGE
     assert b"secret" not in status.SerializeToString()
 
 
@@ -91,7 +91,7 @@ def test_causes_tell_types_and_places_and_no_messages_but_our_own() -> None:
     foreign = ValueError("the text of a memory")
     ours = errors.StoreUnavailable("PostgreSQL cannot be reached.")
     ours.__cause__ = foreign
-    assert causes(ours) == [
+    assert cause_chain(ours) == [
         "common.errors.StoreUnavailable at nowhere: PostgreSQL cannot be reached.",
         "builtins.ValueError at nowhere",
     ]

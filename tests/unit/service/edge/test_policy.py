@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from somabrain.memory.v1 import memory_service_pb2 as memory
 from somabrain.memory.v1 import namespace_service_pb2 as namespace
 from somabrain.memory.v1.memory_pb2 import Memory
-from somabrain_service.interceptors.identity import bearer_token
-from somabrain_service.interceptors.policy import namespace_of
-from somabrain_service.policy import MAX_REASONS, Decision, Question, read_decision
+from somabrain_service.interceptors.authentication import bearer_token
+from somabrain_service.interceptors.authorization import namespace_of
+from somabrain_service.policy import MAX_REASONS, Decision, PolicyInput, parse_decision
 from tests.contract import METHODS, about, path
 
 REQUESTS: list[tuple[Message, str]] = [
@@ -57,7 +57,7 @@ def test_a_newline_does_not_end_a_name() -> None:
 
 
 def test_true_and_nothing_else_allows() -> None:
-    assert read_decision({"result": {"allow": True}}) == Decision(True)
+    assert parse_decision({"result": {"allow": True}}) == Decision(True)
 
 
 json = st.recursive(
@@ -68,27 +68,27 @@ json = st.recursive(
 
 @given(json)
 def test_any_other_answer_denies(document: object) -> None:
-    allowed = read_decision(document).allowed
+    allowed = parse_decision(document).allowed
     says_so = isinstance(document, dict) and isinstance(document.get("result"), dict)
     assert not allowed or (says_so and document["result"]["allow"] is True)  # type: ignore[index]
 
 
 @pytest.mark.parametrize("allow", ["true", 1, [True], {"allow": True}, None])
 def test_what_looks_like_true_is_not(allow: object) -> None:
-    assert not read_decision({"result": {"allow": allow}}).allowed
+    assert not parse_decision({"result": {"allow": allow}}).allowed
 
 
 def test_reasons_are_kept_and_bounded() -> None:
     reasons = ["r" * 10_000] * 100
-    decision = read_decision({"result": {"allow": False, "reasons": [7, *reasons]}})
+    decision = parse_decision({"result": {"allow": False, "reasons": [7, *reasons]}})
     assert len(decision.reasons) == MAX_REASONS
     assert all(len(reason) <= 200 for reason in decision.reasons)
 
 
 def test_no_scope_claim_is_asked_as_null_and_no_scopes_as_none_held() -> None:
-    asked = Question("s", "t", None, "/m", "n")
-    assert asked.document()["scopes"] is None
-    assert asked._replace(scopes=frozenset()).document()["scopes"] == []
+    asked = PolicyInput("s", "t", None, "/m", "n")
+    assert asked.to_json()["scopes"] is None
+    assert asked._replace(scopes=frozenset()).to_json()["scopes"] == []
 
 
 @pytest.mark.parametrize(

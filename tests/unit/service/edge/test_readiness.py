@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from somabrain_service.http.probes import postgres_check
-from somabrain_service.readiness import Standing, schema_sentence
+from somabrain_service.readiness import ReadinessState, explain_incompatibility
 from somabrain_service.store.records import SchemaState
 
 
@@ -19,9 +19,9 @@ from somabrain_service.store.records import SchemaState
 )
 def test_a_schema_that_does_not_fit_says_what_helps(schema: SchemaState, said: str) -> None:
     assert not schema.compatible
-    assert said in schema_sentence(schema)
+    assert said in explain_incompatibility(schema)
 
 
 def test_postgresql_that_answers_is_healthy_even_if_its_schema_does_not_fit() -> None:
-    assert postgres_check(Standing(False, "no schema", 0.002)).to_json() == {"status": "ok", "latency_ms": 2.0}
-    assert postgres_check(Standing(False, "gone")).to_json() == {"status": "failing", "reason": "gone"}
+    assert postgres_check(ReadinessState(False, "no schema", 0.002)).to_json() == {"status": "ok", "latency_ms": 2.0}
+    assert postgres_check(ReadinessState(False, "gone")).to_json() == {"status": "failing", "reason": "gone"}

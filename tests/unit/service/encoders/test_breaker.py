@@ -5,27 +5,27 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from somabrain_service.encoders.breaker import Breaker
+from somabrain_service.encoders.circuit_breaker import CircuitBreaker
 
 FAILURES, REST_S = 3, 10.0
 
 
 def test_after_a_rest_one_may_try_and_how_that_ends_decides() -> None:
     now = 0.0
-    breaker = Breaker(FAILURES, REST_S, lambda: now)
+    breaker = CircuitBreaker(FAILURES, REST_S, lambda: now)
     for _ in range(FAILURES):
         assert breaker.may_call()
-        breaker.failed()
+        breaker.record_failure()
     assert not breaker.may_call()
     now = REST_S
     assert breaker.may_call()
     assert not breaker.may_call()
-    breaker.failed()
+    breaker.record_failure()
     now = 2 * REST_S - 0.001
     assert not breaker.may_call()
     now = 2 * REST_S
     assert breaker.may_call()
-    breaker.succeeded()
+    breaker.record_success()
     assert breaker.may_call()
     assert breaker.may_call()
 
@@ -37,7 +37,7 @@ def test_it_never_calls_more_often_than_once_a_rest_while_open_and_never_stays_s
 ) -> None:
     """Whatever happens, a call is allowed within one rest; while failures are enough, no two within one."""
     now, failures, called_at = 0.0, 0, float("-inf")
-    breaker = Breaker(FAILURES, REST_S, lambda: now)
+    breaker = CircuitBreaker(FAILURES, REST_S, lambda: now)
     for wait_s, answers in steps:
         now += wait_s
         if not breaker.may_call():
@@ -46,4 +46,4 @@ def test_it_never_calls_more_often_than_once_a_rest_while_open_and_never_stays_s
             continue
         assert failures < FAILURES or now >= called_at + REST_S
         called_at, failures = now, 0 if answers else failures + 1
-        (breaker.succeeded if answers else breaker.failed)()
+        (breaker.record_success if answers else breaker.record_failure)()

@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from somabrain_service.encoders.onnx import BATCH, Floats, Network, OnnxEncoder
+from somabrain_service.encoders.onnx import MAX_BATCH, Floats, Network, OnnxEncoder
 from somabrain_service.encoders.protocols import EncoderUnavailable
 
 
@@ -52,7 +52,7 @@ async def test_a_question_comes_between_the_portions_of_a_batch(minilm: OnnxEnco
         ended.append(name)
 
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(encode("batch", ["A kitten rested on a rug."] * 4 * BATCH))
+        tasks.create_task(encode("batch", ["A kitten rested on a rug."] * 4 * MAX_BATCH))
         await asyncio.sleep(0)
         tasks.create_task(encode("question", ["Where is the kitten?"]))
     assert ended == ["question", "batch"]

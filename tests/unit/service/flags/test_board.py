@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from common.config.settings import QuotaSettings
 from somabrain_service.domain.names import TenantId, tenant_id
-from somabrain_service.flags.board import FlagBoard, Reading, key_of, read_keys
-from somabrain_service.flags.registry import LIMITS, NAMES, Flags, defaults, read_value, write_value
+from somabrain_service.flags.registry import FLAG_NAMES, QUOTA_FLAGS, Flags, default_flags, format_value, parse_value
+from somabrain_service.flags.store import FlagSnapshot, FlagStore, flag_key, parse_keys
 
 PREFIX = "/somabrain/flags"
 
@@ -18,38 +18,38 @@ def tenant(name: str) -> TenantId:
     return tenant_id("https://issuer.test", name)
 
 
-def board(**values: str) -> FlagBoard:
-    made = FlagBoard(PREFIX, Flags(), tenant)
-    made.become({f"{PREFIX}/{key}": value for key, value in values.items()})
+def board(**values: str) -> FlagStore:
+    made = FlagStore(PREFIX, Flags(), tenant)
+    made.apply({f"{PREFIX}/{key}": value for key, value in values.items()})
     return made
 
 
 def test_a_tenants_own_goes_before_the_one_for_all() -> None:
     made = board(**{"global/contiguity": "false", "tenants/a/contiguity": "true", "tenants/a/memories": "7"})
-    assert (made.of(tenant("a")).contiguity, made.of(tenant("a")).memories) == (True, 7)
-    assert (made.of(tenant("b")).contiguity, made.of(tenant("b")).memories) == (False, 0)
-    assert made.of(tenant_id("https://another.test", "a")).contiguity is False
+    assert (made.for_tenant(tenant("a")).contiguity, made.for_tenant(tenant("a")).memories) == (True, 7)
+    assert (made.for_tenant(tenant("b")).contiguity, made.for_tenant(tenant("b")).memories) == (False, 0)
+    assert made.for_tenant(tenant_id("https://another.test", "a")).contiguity is False
 
 
 def test_what_was_taken_back_is_as_by_default() -> None:
     made = board(**{"global/bias": "false", "tenants/a/read_only": "true"})
-    made.become({})
-    assert made.of(tenant("a")) == Flags()
+    made.apply({})
+    assert made.for_tenant(tenant("a")) == Flags()
 
 
 def test_a_value_that_is_none_leaves_the_last_good_one_and_is_named() -> None:
     key = f"{PREFIX}/tenants/a/memories"
     made = board(**{"tenants/a/memories": "7"})
-    made.become({key: "many"})
-    assert made.of(tenant("a")).memories == 7
-    (problem,) = made.reading.problems
+    made.apply({key: "many"})
+    assert made.for_tenant(tenant("a")).memories == 7
+    (problem,) = made.snapshot.problems
     assert problem.startswith(f"{key}: must be a whole number")
     assert "7, its last good value, holds" in problem
-    made.become({key: "more"})
-    assert made.of(tenant("a")).memories == 7
-    made.become({})
-    made.become({key: "most"})
-    assert made.of(tenant("a")).memories == 0
+    made.apply({key: "more"})
+    assert made.for_tenant(tenant("a")).memories == 7
+    made.apply({})
+    made.apply({key: "most"})
+    assert made.for_tenant(tenant("a")).memories == 0
 
 
 @pytest.mark.parametrize(
@@ -57,29 +57,31 @@ def test_a_value_that_is_none_leaves_the_last_good_one_and_is_named() -> None:
 )
 def test_what_is_no_flag_says_nothing_and_is_named(key: str) -> None:
     made = board(**{key: "true"})
-    assert made.of(tenant("a")) == Flags()
-    assert [problem.split(":")[0] for problem in made.reading.problems] == [f"{PREFIX}/{key}"]
+    assert made.for_tenant(tenant("a")) == Flags()
+    assert [problem.split(":")[0] for problem in made.snapshot.problems] == [f"{PREFIX}/{key}"]
 
 
 @given(st.text(min_size=1, max_size=40))
 def test_any_tenant_is_found_again_under_its_key(name: str) -> None:
-    key = key_of(PREFIX, "read_only", name)
+    key = flag_key(PREFIX, "read_only", name)
     assert key.count("/") == PREFIX.count("/") + 3
-    assert read_keys(PREFIX, {key: "true"}, Reading()).tenants == {name: {"read_only": True}}
+    assert parse_keys(PREFIX, {key: "true"}, FlagSnapshot()).tenants == {name: {"read_only": True}}
 
 
-@given(st.sampled_from(NAMES), st.text(max_size=20))
+@given(st.sampled_from(FLAG_NAMES), st.text(max_size=20))
 def test_no_value_breaks_the_reading(name: str, value: str) -> None:
-    found = read_keys(PREFIX, {f"{PREFIX}/global/{name}": value}, Reading())
-    assert bool(found.problems) != bool(found.everywhere)
+    found = parse_keys(PREFIX, {f"{PREFIX}/global/{name}": value}, FlagSnapshot())
+    assert bool(found.problems) != bool(found.global_values)
 
 
-@given(st.sampled_from(LIMITS), st.integers(0, 10**15))
+@given(st.sampled_from(QUOTA_FLAGS), st.integers(0, 10**15))
 def test_a_value_is_read_as_it_is_written(name: str, value: int) -> None:
-    assert read_value(name, write_value(read_value(name, str(value)))) == value
+    assert parse_value(name, format_value(parse_value(name, str(value)))) == value
 
 
 def test_every_flag_says_what_it_does_and_limits_have_their_settings() -> None:
-    assert all((Flags.model_fields[name].description or "").endswith(".") for name in NAMES)
-    assert defaults(QuotaSettings(memories=5, requests_per_second=2.5)) == Flags(memories=5, requests_per_second=2.5)
-    assert set(LIMITS) <= set(QuotaSettings.model_fields)
+    assert all((Flags.model_fields[name].description or "").endswith(".") for name in FLAG_NAMES)
+    assert default_flags(QuotaSettings(memories=5, requests_per_second=2.5)) == Flags(
+        memories=5, requests_per_second=2.5
+    )
+    assert set(QUOTA_FLAGS) <= set(QuotaSettings.model_fields)

@@ -18,8 +18,12 @@ from somabrain_service.commands.list_namespaces import list_namespaces
 from somabrain_service.commands.update_namespace import update_namespace
 from somabrain_service.domain.names import NamespaceName
 from somabrain_service.domain.pagination import NamespaceQuery
-from somabrain_service.servicers.namespaces import read_change, read_draft, write_namespace
-from somabrain_service.servicers.tenant import calling_tenant
+from somabrain_service.servicers.convert_namespace import (
+    namespace_change_from_proto,
+    namespace_draft_from_proto,
+    namespace_to_proto,
+)
+from somabrain_service.servicers.tenant import caller_tenant
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Message, Message]"
 
@@ -27,52 +31,53 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Message, Message]"
 class NamespaceServicer(namespace_service_pb2_grpc.NamespaceServiceServicer):
     """What a tenant keeps apart."""
 
-    def __init__(self, services: AppContext) -> None:
-        self._services = services
+    def __init__(self, app_context: AppContext) -> None:
+        self._app_context = app_context
 
     async def CreateNamespace(  # noqa: N802
         self, request: pb.CreateNamespaceRequest, context: Context
     ) -> pb.CreateNamespaceResponse:
         """Make a namespace."""
-        made = await create_namespace(
-            self._services, calling_tenant(), read_draft(request), request_id=request.request_id
+        namespace = await create_namespace(
+            self._app_context, caller_tenant(), namespace_draft_from_proto(request), request_id=request.request_id
         )
-        return pb.CreateNamespaceResponse(namespace=write_namespace(made))
+        return pb.CreateNamespaceResponse(namespace=namespace_to_proto(namespace))
 
     async def GetNamespace(  # noqa: N802
         self, request: pb.GetNamespaceRequest, context: Context
     ) -> pb.GetNamespaceResponse:
         """Return a namespace with its statistics."""
         name = NamespaceName.parse(request.name, "name")
-        found, statistics = await get_namespace(self._services, calling_tenant(), name)
-        return pb.GetNamespaceResponse(namespace=write_namespace(found, statistics))
+        namespace, statistics = await get_namespace(self._app_context, caller_tenant(), name)
+        return pb.GetNamespaceResponse(namespace=namespace_to_proto(namespace, statistics))
 
     async def ListNamespaces(  # noqa: N802
         self, request: pb.ListNamespacesRequest, context: Context
     ) -> pb.ListNamespacesResponse:
         """Return a page of namespaces."""
         query = NamespaceQuery(request.page_size, request.page_token)
-        page = await list_namespaces(self._services, calling_tenant(), query)
+        page = await list_namespaces(self._app_context, caller_tenant(), query)
         return pb.ListNamespacesResponse(
-            namespaces=[write_namespace(found) for found in page.namespaces], next_page_token=page.next_page_token
+            namespaces=[namespace_to_proto(namespace) for namespace in page.namespaces],
+            next_page_token=page.next_page_token,
         )
 
     async def UpdateNamespace(  # noqa: N802
         self, request: pb.UpdateNamespaceRequest, context: Context
     ) -> pb.UpdateNamespaceResponse:
         """Change a namespace's settings."""
-        changed = await update_namespace(
-            self._services, calling_tenant(), read_change(request), request_id=request.request_id
+        namespace = await update_namespace(
+            self._app_context, caller_tenant(), namespace_change_from_proto(request), request_id=request.request_id
         )
-        return pb.UpdateNamespaceResponse(namespace=write_namespace(changed))
+        return pb.UpdateNamespaceResponse(namespace=namespace_to_proto(namespace))
 
     async def DeleteNamespace(  # noqa: N802
         self, request: pb.DeleteNamespaceRequest, context: Context
     ) -> pb.DeleteNamespaceResponse:
         """Delete a namespace with everything in it."""
         await delete_namespace(
-            self._services,
-            calling_tenant(),
+            self._app_context,
+            caller_tenant(),
             NamespaceName.parse(request.name, "name"),
             etag=request.etag,
             request_id=request.request_id,
@@ -84,11 +89,11 @@ class NamespaceServicer(namespace_service_pb2_grpc.NamespaceServiceServicer):
         self, request: pb.EraseSubjectRequest, context: Context
     ) -> pb.EraseSubjectResponse:
         """Forget every memory about a subject."""
-        erased = await erase_subject(
-            self._services,
-            calling_tenant(),
+        result = await erase_subject(
+            self._app_context,
+            caller_tenant(),
             NamespaceName.parse(request.parent),
             request.subject,
             request_id=request.request_id,
         )
-        return pb.EraseSubjectResponse(erased_count=erased.count, consistency_token=erased.consistency_token)
+        return pb.EraseSubjectResponse(erased_count=result.count, consistency_token=result.consistency_token)

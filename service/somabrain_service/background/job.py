@@ -10,7 +10,7 @@ from somabrain_service.store.maintenance import MaintenanceStore
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class BatchResult:
     """What one round did.
 
     `rows`: how many things were done. `more`: something is left that can be done at once. `lag_s`: for how long the
@@ -18,12 +18,12 @@ class Round:
     """
 
     rows: int
-    more: bool = False
+    has_more: bool = False
     lag_s: float = 0.0
     failure: SomaBrainError | None = None
 
 
-class Worker(Protocol):
+class Job(Protocol):
     """One work. `name` is that of its lock and a metric's label; `rest_s` is how long it waits when nothing is left.
 
     A round is small: it ends within seconds, and never blocks the event loop, which serves calls meanwhile.
@@ -35,11 +35,11 @@ class Worker(Protocol):
         ...
 
     @property
-    def rest_s(self) -> float:
+    def interval_s(self) -> float:
         """See the class."""
         ...
 
-    async def round(self, held: MaintenanceStore) -> Round:
+    async def run_once(self, store: MaintenanceStore) -> BatchResult:
         """Do some of the work in the shard that is held.
 
         Raises:

@@ -25,19 +25,29 @@ from somabrain_service.commands.update_memory import update_memory
 from somabrain_service.commands.watch_memories import watch_memories
 from somabrain_service.domain.names import MemoryName, NamespaceName
 from somabrain_service.domain.pagination import ListQuery, Order, RevisionQuery
-from somabrain_service.servicers.batches import (
-    Check,
+from somabrain_service.servicers.convert_batch import (
+    CheckRequest,
     ToStatus,
-    read_forget_items,
-    read_remember_items,
-    write_forgotten,
-    write_remembered,
+    forget_item_to_proto,
+    forget_items_from_proto,
+    remember_item_to_proto,
+    remember_items_from_proto,
 )
-from somabrain_service.servicers.feed import read_export, read_watch, write_event, write_export
-from somabrain_service.servicers.memories import read_draft, read_filter, read_vector, write_memory
-from somabrain_service.servicers.patches import read_patch
-from somabrain_service.servicers.recall import read_query, write_answer
-from somabrain_service.servicers.tenant import calling_tenant
+from somabrain_service.servicers.convert_feed import (
+    export_page_to_proto,
+    export_query_from_proto,
+    watch_event_to_proto,
+    watch_query_from_proto,
+)
+from somabrain_service.servicers.convert_memory import (
+    filter_from_proto,
+    memory_draft_from_proto,
+    memory_to_proto,
+    vector_from_proto,
+)
+from somabrain_service.servicers.convert_patch import memory_patch_from_proto
+from somabrain_service.servicers.convert_recall import recall_query_from_proto, recall_result_to_proto
+from somabrain_service.servicers.tenant import caller_tenant
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Message, Message]"
 
@@ -45,50 +55,50 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Message, Message]"
 class MemoryServicer(memory_service_pb2_grpc.MemoryServiceServicer):
     """Storing, finding and forgetting."""
 
-    def __init__(self, services: AppContext, check: Check, to_status: ToStatus) -> None:
+    def __init__(self, app_context: AppContext, check_request: CheckRequest, to_status: ToStatus) -> None:
         """Serve. `check` and `to_status` do for each item of a batch what the interceptors do for a call."""
-        self._services = services
-        self._check = check
+        self._app_context = app_context
+        self._check_request = check_request
         self._to_status = to_status
 
     async def Remember(self, request: pb.RememberRequest, context: Context) -> pb.RememberResponse:  # noqa: N802
         """Keep one memory."""
-        kept = await remember_memory(
-            self._services,
-            calling_tenant(),
+        result = await remember_memory(
+            self._app_context,
+            caller_tenant(),
             NamespaceName.parse(request.parent),
-            read_draft(request.memory),
-            vector=read_vector(request),
+            memory_draft_from_proto(request.memory),
+            vector=vector_from_proto(request),
             request_id=request.request_id,
         )
-        return pb.RememberResponse(memory=write_memory(kept.memory), consistency_token=kept.consistency_token)
+        return pb.RememberResponse(memory=memory_to_proto(result.memory), consistency_token=result.consistency_token)
 
     async def BatchRemember(  # noqa: N802
         self, request: pb.BatchRememberRequest, context: Context
     ) -> pb.BatchRememberResponse:
         """Keep many, each on its own."""
         parent = NamespaceName.parse(request.parent)
-        items = read_remember_items(request, self._check)
-        kept = await batch_remember_memories(self._services, calling_tenant(), parent, items)
+        items = remember_items_from_proto(request, self._check_request)
+        batch = await batch_remember_memories(self._app_context, caller_tenant(), parent, items)
         return pb.BatchRememberResponse(
-            results=[write_remembered(result, self._to_status) for result in kept.results],
-            consistency_token=kept.consistency_token,
+            results=[remember_item_to_proto(result, self._to_status) for result in batch.results],
+            consistency_token=batch.consistency_token,
         )
 
     async def Recall(self, request: pb.RecallRequest, context: Context) -> pb.RecallResponse:  # noqa: N802
         """Find the memories that answer best."""
-        answer = await recall_memories(self._services, calling_tenant(), read_query(request))
-        return write_answer(answer, explain=request.explain)
+        result = await recall_memories(self._app_context, caller_tenant(), recall_query_from_proto(request))
+        return recall_result_to_proto(result, explain=request.explain)
 
     async def GetMemory(self, request: pb.GetMemoryRequest, context: Context) -> pb.GetMemoryResponse:  # noqa: N802
         """Return one memory."""
         memory = await get_memory(
-            self._services,
-            calling_tenant(),
+            self._app_context,
+            caller_tenant(),
             MemoryName.parse(request.name),
             consistency_token=request.consistency_token,
         )
-        return pb.GetMemoryResponse(memory=write_memory(memory))
+        return pb.GetMemoryResponse(memory=memory_to_proto(memory))
 
     async def ListMemories(  # noqa: N802
         self, request: pb.ListMemoriesRequest, context: Context
@@ -98,38 +108,40 @@ class MemoryServicer(memory_service_pb2_grpc.MemoryServiceServicer):
             parent=NamespaceName.parse(request.parent),
             page_size=request.page_size,
             page_token=request.page_token,
-            filter=read_filter(request.filter),
+            filter=filter_from_proto(request.filter),
             order=Order.parse(request.order_by),
             consistency_token=request.consistency_token,
         )
-        page = await list_memories(self._services, calling_tenant(), query)
+        page = await list_memories(self._app_context, caller_tenant(), query)
         return pb.ListMemoriesResponse(
-            memories=[write_memory(memory) for memory in page.memories], next_page_token=page.next_page_token
+            memories=[memory_to_proto(memory) for memory in page.memories], next_page_token=page.next_page_token
         )
 
     async def UpdateMemory(  # noqa: N802
         self, request: pb.UpdateMemoryRequest, context: Context
     ) -> pb.UpdateMemoryResponse:
         """Change fields of a memory."""
-        changed = await update_memory(
-            self._services,
-            calling_tenant(),
+        result = await update_memory(
+            self._app_context,
+            caller_tenant(),
             MemoryName.parse(request.memory.name, "memory.name"),
-            read_patch(request),
+            memory_patch_from_proto(request),
             etag=request.memory.etag,
-            vector=read_vector(request),
+            vector=vector_from_proto(request),
             request_id=request.request_id,
         )
-        return pb.UpdateMemoryResponse(memory=write_memory(changed.memory), consistency_token=changed.consistency_token)
+        return pb.UpdateMemoryResponse(
+            memory=memory_to_proto(result.memory), consistency_token=result.consistency_token
+        )
 
     async def ListRevisions(  # noqa: N802
         self, request: pb.ListRevisionsRequest, context: Context
     ) -> pb.ListRevisionsResponse:
         """Return a page of a memory's former states."""
         query = RevisionQuery(MemoryName.parse(request.parent, "parent"), request.page_size, request.page_token)
-        page = await list_revisions(self._services, calling_tenant(), query)
+        page = await list_revisions(self._app_context, caller_tenant(), query)
         return pb.ListRevisionsResponse(
-            revisions=[write_memory(memory) for memory in page.memories], next_page_token=page.next_page_token
+            revisions=[memory_to_proto(memory) for memory in page.memories], next_page_token=page.next_page_token
         )
 
     async def BatchForget(  # noqa: N802
@@ -137,39 +149,43 @@ class MemoryServicer(memory_service_pb2_grpc.MemoryServiceServicer):
     ) -> pb.BatchForgetResponse:
         """Forget many, each on its own."""
         parent = NamespaceName.parse(request.parent)
-        items = read_forget_items(request, self._check)
-        forgotten = await batch_forget_memories(self._services, calling_tenant(), parent, items)
+        items = forget_items_from_proto(request, self._check_request)
+        batch = await batch_forget_memories(self._app_context, caller_tenant(), parent, items)
         return pb.BatchForgetResponse(
-            results=[write_forgotten(result, self._to_status) for result in forgotten.results],
-            consistency_token=forgotten.consistency_token,
+            results=[forget_item_to_proto(result, self._to_status) for result in batch.results],
+            consistency_token=batch.consistency_token,
         )
 
     async def ForgetMemory(  # noqa: N802
         self, request: pb.ForgetMemoryRequest, context: Context
     ) -> pb.ForgetMemoryResponse:
         """Forget one memory for good."""
-        token = await forget_memory(
-            self._services,
-            calling_tenant(),
+        consistency_token = await forget_memory(
+            self._app_context,
+            caller_tenant(),
             MemoryName.parse(request.name),
             etag=request.etag,
             request_id=request.request_id,
             allow_missing=request.allow_missing,
         )
-        return pb.ForgetMemoryResponse(consistency_token=token)
+        return pb.ForgetMemoryResponse(consistency_token=consistency_token)
 
     async def WatchMemories(  # noqa: N802
         self, request: pb.WatchMemoriesRequest, context: Context
     ) -> AsyncGenerator[pb.WatchMemoriesResponse, None]:
         """Stream every change."""
-        async with aclosing(watch_memories(self._services, calling_tenant(), read_watch(request))) as events:
+        async with aclosing(
+            watch_memories(self._app_context, caller_tenant(), watch_query_from_proto(request))
+        ) as events:
             async for event in events:
-                yield write_event(event)
+                yield watch_event_to_proto(event)
 
     async def ExportMemories(  # noqa: N802
         self, request: pb.ExportMemoriesRequest, context: Context
     ) -> AsyncGenerator[pb.ExportMemoriesResponse, None]:
         """Stream all memories."""
-        async with aclosing(export_memories(self._services, calling_tenant(), read_export(request))) as pages:
+        async with aclosing(
+            export_memories(self._app_context, caller_tenant(), export_query_from_proto(request))
+        ) as pages:
             async for page in pages:
-                yield write_export(page)
+                yield export_page_to_proto(page)

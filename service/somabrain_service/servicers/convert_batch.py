@@ -15,9 +15,9 @@ from somabrain_service.commands.batch_remember_memories import RememberItem
 from somabrain_service.domain import limits
 from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryName
-from somabrain_service.servicers.memories import read_draft, read_vector, write_memory
+from somabrain_service.servicers.convert_memory import memory_draft_from_proto, memory_to_proto, vector_from_proto
 
-Check = Callable[[Message], None]
+CheckRequest = Callable[[Message], None]
 """Refuses a request with fields that are not honoured or not the caller's to set."""
 ToStatus = Callable[[Exception], status_pb2.Status]
 """What a caller is told of an error."""
@@ -26,7 +26,9 @@ Request = TypeVar("Request", bound=Message)
 Read = TypeVar("Read")
 
 
-def read_remember_items(batch: pb.BatchRememberRequest, check: Check) -> list[RememberItem | SomaBrainError]:
+def remember_items_from_proto(
+    batch: pb.BatchRememberRequest, check_request: CheckRequest
+) -> list[RememberItem | SomaBrainError]:
     """Return each item, or what is wrong with it.
 
     Raises:
@@ -34,16 +36,18 @@ def read_remember_items(batch: pb.BatchRememberRequest, check: Check) -> list[Re
     """
     _check_size(batch, len(batch.requests))
 
-    def read(request: pb.RememberRequest) -> RememberItem:
+    def convert(request: pb.RememberRequest) -> RememberItem:
         if request.parent not in ("", batch.parent):
             raise InvalidArgument("parent", "must be the batch's or empty; send one batch for each namespace")
-        check(request)
-        return RememberItem(read_draft(request.memory), read_vector(request), request.request_id)
+        check_request(request)
+        return RememberItem(memory_draft_from_proto(request.memory), vector_from_proto(request), request.request_id)
 
-    return _each(batch.requests, read)
+    return _convert_each(batch.requests, convert)
 
 
-def read_forget_items(batch: pb.BatchForgetRequest, check: Check) -> list[ForgetItem | SomaBrainError]:
+def forget_items_from_proto(
+    batch: pb.BatchForgetRequest, check_request: CheckRequest
+) -> list[ForgetItem | SomaBrainError]:
     """Return each item, or what is wrong with it.
 
     Raises:
@@ -51,31 +55,31 @@ def read_forget_items(batch: pb.BatchForgetRequest, check: Check) -> list[Forget
     """
     _check_size(batch, len(batch.requests))
 
-    def read(request: pb.ForgetMemoryRequest) -> ForgetItem:
-        check(request)
+    def convert(request: pb.ForgetMemoryRequest) -> ForgetItem:
+        check_request(request)
         name = MemoryName.parse(request.name)
         return ForgetItem(name, request.etag, request.request_id, request.allow_missing)
 
-    return _each(batch.requests, read)
+    return _convert_each(batch.requests, convert)
 
 
-def write_remembered(result: Memory | SomaBrainError, to_status: ToStatus) -> pb.BatchRememberResult:
+def remember_item_to_proto(result: Memory | SomaBrainError, to_status: ToStatus) -> pb.BatchRememberResult:
     """Return what became of an item."""
     if isinstance(result, SomaBrainError):
         return pb.BatchRememberResult(error=to_status(result))
-    return pb.BatchRememberResult(memory=write_memory(result))
+    return pb.BatchRememberResult(memory=memory_to_proto(result))
 
 
-def write_forgotten(result: SomaBrainError | None, to_status: ToStatus) -> pb.BatchForgetResult:
+def forget_item_to_proto(result: SomaBrainError | None, to_status: ToStatus) -> pb.BatchForgetResult:
     """Return what became of an item."""
     return pb.BatchForgetResult(status=status_pb2.Status() if result is None else to_status(result))
 
 
-def _each(requests: Sequence[Request], read: Callable[[Request], Read]) -> list[Read | SomaBrainError]:
+def _convert_each(requests: Sequence[Request], convert: Callable[[Request], Read]) -> list[Read | SomaBrainError]:
     items: list[Read | SomaBrainError] = []
     for request in requests:
         try:
-            items.append(read(request))
+            items.append(convert(request))
         except SomaBrainError as exc:
             items.append(exc)
     return items

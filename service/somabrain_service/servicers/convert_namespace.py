@@ -16,62 +16,66 @@ from somabrain_service.domain.namespace import (
     NamespaceSettings,
     NamespaceStatistics,
 )
-from somabrain_service.servicers.times import read_span, write_span, write_time
+from somabrain_service.servicers.convert_time import duration_from_proto, set_duration, set_timestamp
 
 
-def read_draft(request: pb.CreateNamespaceRequest) -> NamespaceDraft:
+def namespace_draft_from_proto(request: pb.CreateNamespaceRequest) -> NamespaceDraft:
     """Return what the caller says about a new namespace.
 
     Raises:
         InvalidArgument: a field is out of its bound.
     """
-    settings, said = request.namespace.settings, "namespace.settings"
+    settings, settings_path = request.namespace.settings, "namespace.settings"
     return NamespaceDraft(
         name=NamespaceName.of(request.namespace_id),
         display_name=request.namespace.display_name,
         settings=NamespaceSettings(
             language=settings.language,
             encoder=settings.encoder,
-            recency_half_life=read_span(settings, "recency_half_life", f"{said}.recency_half_life"),
-            default_ttl=read_span(settings, "default_ttl", f"{said}.default_ttl"),
-            feed_retention=read_span(settings, "feed_retention", f"{said}.feed_retention"),
+            recency_half_life=duration_from_proto(settings, "recency_half_life", f"{settings_path}.recency_half_life"),
+            default_ttl=duration_from_proto(settings, "default_ttl", f"{settings_path}.default_ttl"),
+            feed_retention=duration_from_proto(settings, "feed_retention", f"{settings_path}.feed_retention"),
         ),
     )
 
 
-def read_change(request: pb.UpdateNamespaceRequest) -> NamespaceChange:
+def namespace_change_from_proto(request: pb.UpdateNamespaceRequest) -> NamespaceChange:
     """Return what is to change: the fields that the mask names, and of the others nothing is read.
 
     Raises:
         InvalidArgument: a field is out of its bound, or the mask names none that may change.
     """
-    wanted, said = request.namespace, "namespace.settings"
-    paths = _read_mask(request.update_mask.paths)
+    message, settings_path = request.namespace, "namespace.settings"
+    paths = _paths_from_mask(request.update_mask.paths)
 
-    def span(name: str) -> timedelta | None:
-        return read_span(wanted.settings, name, f"{said}.{name}") if f"settings.{name}" in paths else None
+    def duration(name: str) -> timedelta | None:
+        return (
+            duration_from_proto(message.settings, name, f"{settings_path}.{name}")
+            if f"settings.{name}" in paths
+            else None
+        )
 
     draft = NamespaceDraft(
-        name=NamespaceName.parse(wanted.name, "namespace.name"),
-        display_name=wanted.display_name if "display_name" in paths else "",
+        name=NamespaceName.parse(message.name, "namespace.name"),
+        display_name=message.display_name if "display_name" in paths else "",
         settings=NamespaceSettings(
-            language=wanted.settings.language if "settings.language" in paths else "",
-            encoder=wanted.settings.encoder if "settings.encoder" in paths else "",
-            recency_half_life=span("recency_half_life"),
-            default_ttl=span("default_ttl"),
-            feed_retention=span("feed_retention"),
+            language=message.settings.language if "settings.language" in paths else "",
+            encoder=message.settings.encoder if "settings.encoder" in paths else "",
+            recency_half_life=duration("recency_half_life"),
+            default_ttl=duration("default_ttl"),
+            feed_retention=duration("feed_retention"),
         ),
     )
-    return NamespaceChange(draft, paths, wanted.etag)
+    return NamespaceChange(draft, paths, message.etag)
 
 
-def _read_mask(paths: Sequence[str]) -> tuple[str, ...]:
+def _paths_from_mask(paths: Sequence[str]) -> tuple[str, ...]:
     if not paths or not set(paths) <= set(MUTABLE_FIELDS):
         raise InvalidArgument("update_mask", f"must name one or more of {', '.join(MUTABLE_FIELDS)}, and nothing else")
     return tuple(sorted(set(paths)))
 
 
-def write_namespace(namespace: Namespace, statistics: NamespaceStatistics | None = None) -> pb.Namespace:
+def namespace_to_proto(namespace: Namespace, statistics: NamespaceStatistics | None = None) -> pb.Namespace:
     """Return the namespace as callers see it."""
     message = pb.Namespace(
         name=str(namespace.name),
@@ -80,23 +84,23 @@ def write_namespace(namespace: Namespace, statistics: NamespaceStatistics | None
         epoch=namespace.epoch,
         etag=namespace.etag,
     )
-    write_time(message.create_time, namespace.create_time)
-    write_time(message.update_time, namespace.update_time)
+    set_timestamp(message.create_time, namespace.create_time)
+    set_timestamp(message.update_time, namespace.update_time)
     settings = namespace.settings
     message.settings.language = settings.language
     message.settings.encoder = settings.encoder
     if settings.recency_half_life is not None:
-        write_span(message.settings.recency_half_life, settings.recency_half_life)
+        set_duration(message.settings.recency_half_life, settings.recency_half_life)
     if settings.default_ttl is not None:
-        write_span(message.settings.default_ttl, settings.default_ttl)
+        set_duration(message.settings.default_ttl, settings.default_ttl)
     if settings.feed_retention is not None:
-        write_span(message.settings.feed_retention, settings.feed_retention)
+        set_duration(message.settings.feed_retention, settings.feed_retention)
     if statistics is not None:
-        message.statistics.CopyFrom(_write_statistics(statistics))
+        message.statistics.CopyFrom(_statistics_to_proto(statistics))
     return message
 
 
-def _write_statistics(statistics: NamespaceStatistics) -> pb.NamespaceStatistics:
+def _statistics_to_proto(statistics: NamespaceStatistics) -> pb.NamespaceStatistics:
     return pb.NamespaceStatistics(
         memory_count=statistics.memories,
         text_bytes=statistics.text_bytes,

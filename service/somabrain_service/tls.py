@@ -24,13 +24,13 @@ from common.config.settings import TlsSettings
 from common.errors import ConfigurationError
 from somabrain_service.metrics import Metrics
 
-EVERY_S = 1.0
+RELOAD_INTERVAL_S = 1.0
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
+class CertificateFiles:
     """What the files held at one moment."""
 
     cert: bytes
@@ -38,7 +38,7 @@ class Files:
     client_ca: bytes | None
 
 
-class Certificates:
+class CertificateWatcher:
     """The certificate in force. Reading it blocks, and is meant for start and for `watch`."""
 
     def __init__(self, tls: TlsSettings, metrics: Metrics) -> None:
@@ -51,99 +51,99 @@ class Certificates:
             raise RuntimeError("there are no certificates without cert_file and key_file")
         self._cert_file, self._key_file, self._client_ca_file = tls.cert_file, tls.key_file, tls.client_ca_file
         self._metrics = metrics
-        self._refused: tuple[Files | None, str] | None = None
-        self._files = self._read()
-        self._take(self._files)
+        self._last_rejection: tuple[CertificateFiles | None, str] | None = None
+        self._files = self._read_files()
+        self._apply(self._files)
 
     def credentials(self) -> grpc.ServerCredentials:
         """Return credentials that follow the files as `watch` sees them."""
-        handed = self._configuration
+        served = self._configuration
 
         def fetch() -> grpc.ServerCertificateConfiguration | None:
             # Called by gRPC at each handshake, one at a time, in a thread of its own. None: as before.
-            nonlocal handed
-            if handed is self._configuration:
+            nonlocal served
+            if served is self._configuration:
                 return None
-            handed = self._configuration
-            return handed
+            served = self._configuration
+            return served
 
         # The stubs do not know that None may be returned; gRPC's documentation does.
         fetcher = cast("Callable[[], grpc.ServerCertificateConfiguration]", fetch)
         return grpc.dynamic_ssl_server_credentials(
-            handed, fetcher, require_client_authentication=self._client_ca_file is not None
+            served, fetcher, require_client_authentication=self._client_ca_file is not None
         )
 
     async def watch(self) -> None:
         """Look once a second, until cancelled."""
         while True:
-            await asyncio.sleep(EVERY_S)
-            await asyncio.to_thread(self.look)
+            await asyncio.sleep(RELOAD_INTERVAL_S)
+            await asyncio.to_thread(self.reload_if_changed)
 
-    def look(self) -> None:
+    def reload_if_changed(self) -> None:
         """Read the files now, and use what changed if it holds together."""
         files = None
         try:
-            files = self._read()
+            files = self._read_files()
             # Read twice, because they are not replaced all at once.
-            if files != self._files and files == self._read():
-                self._take(files)
+            if files != self._files and files == self._read_files():
+                self._apply(files)
                 self._files = files
                 self._metrics.tls_reloads.labels("served").inc()
-            self._refused = None
+            self._last_rejection = None
         except ConfigurationError as exc:
-            if self._refused != (files, exc.message):
-                self._refused = files, exc.message
+            if self._last_rejection != (files, exc.message):
+                self._last_rejection = files, exc.message
                 self._metrics.tls_reloads.labels("refused").inc()
                 _log.warning("certificate refused, the one in force stays", reason=exc.message)
 
-    def _read(self) -> Files:
-        return Files(
-            _bytes(self._cert_file, "cert_file"),
-            _bytes(self._key_file, "key_file"),
-            None if self._client_ca_file is None else _bytes(self._client_ca_file, "client_ca_file"),
+    def _read_files(self) -> CertificateFiles:
+        return CertificateFiles(
+            _read_bytes(self._cert_file, "cert_file"),
+            _read_bytes(self._key_file, "key_file"),
+            None if self._client_ca_file is None else _read_bytes(self._client_ca_file, "client_ca_file"),
         )
 
-    def _take(self, files: Files) -> None:
-        ends_at = check(files, datetime.now(UTC))
+    def _apply(self, files: CertificateFiles) -> None:
+        not_valid_after = validate_files(files, datetime.now(UTC))
         self._configuration = grpc.ssl_server_certificate_configuration(
             [(files.key, files.cert)], root_certificates=files.client_ca
         )
-        self._metrics.tls_ends_at.set(ends_at.timestamp())
-        _log.info("certificate in force", ends_at=ends_at.isoformat(), mutual=files.client_ca is not None)
+        self._metrics.tls_certificate_expiry.set(not_valid_after.timestamp())
+        _log.info("certificate in force", ends_at=not_valid_after.isoformat(), mutual=files.client_ca is not None)
 
 
-def _bytes(path: Path, setting: str) -> bytes:
+def _read_bytes(path: Path, setting: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as exc:
         raise ConfigurationError(f"grpc.tls.{setting}: {path} cannot be read: {exc.strerror or exc}.") from exc
 
 
-def check(files: Files, now: datetime) -> datetime:
+def validate_files(files: CertificateFiles, now: datetime) -> datetime:
     """Return when the certificate ends.
 
     Raises:
         ConfigurationError: a file holds no PEM, the key is another's, or the certificate is not valid now.
     """
-    certificate = _certificates(files.cert, "cert_file")[0]
+    certificate = _parse_certificates(files.cert, "cert_file")[0]
     try:
         key = load_pem_private_key(files.key, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
         raise ConfigurationError("grpc.tls.key_file: holds no PEM private key without a password; give one.") from exc
     if key.public_key() != certificate.public_key():
         raise ConfigurationError("grpc.tls.key_file: is not the key of the certificate in cert_file; give both anew.")
-    begins_at, ends_at = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    if not begins_at <= now < ends_at:
+    not_valid_before, not_valid_after = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if not not_valid_before <= now < not_valid_after:
         raise ConfigurationError(
-            f"grpc.tls.cert_file: is valid from {begins_at.isoformat()} to {ends_at.isoformat()}, and now is "
+            f"grpc.tls.cert_file: is valid from {not_valid_before.isoformat()} to {not_valid_after.isoformat()}, and now is "
             f"{now.isoformat(timespec='seconds')}; renew it."
         )
     if files.client_ca is not None:
-        _certificates(files.client_ca, "client_ca_file")
-    return ends_at
+        _parse_certificates(files.client_ca, "client_ca_file")
+    return not_valid_after
 
 
-def _certificates(pem: bytes, setting: str) -> list[x509.Certificate]:
+def _parse_certificates(pem: bytes, setting: str) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(pem)
     except ValueError as exc:

@@ -27,8 +27,8 @@ from somabrain_service.migrate import migrations_folder
 DATABASE = "somabrain"
 OWNER = "somabrain_owner"
 
-_PATH = re.compile(r"[\w%+=:,./-]+")
-_PATH_BYTES = 107 - len("/.s.PGSQL.5432")  # of a Unix socket's address on Linux
+_SAFE_PATH = re.compile(r"[\w%+=:,./-]+")
+_MAX_PATH_BYTES = 107 - len("/.s.PGSQL.5432")  # of a Unix socket's address on Linux
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +76,10 @@ def embedded_database(directory: Path, database: DatabaseSettings) -> Iterator[E
     """
     pgserver = _pgserver()
     directory = directory.expanduser().resolve()
-    _check(directory)
+    _validate_directory(directory)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _forget_the_dead(directory / ".handle_pids.json")
+        _prune_dead_processes(directory / ".handle_pids.json")
         server = pgserver.get_server(directory, cleanup_mode="stop", start=False)
         # The wheel's own lock is one file for all users of the machine, and only the first of them may open it.
         server._lock = type(server._lock)(Path(tempfile.gettempdir()) / f".somabrain-{os.getuid()}.lock")  # noqa: SLF001
@@ -89,49 +89,49 @@ def embedded_database(directory: Path, database: DatabaseSettings) -> Iterator[E
     except (RuntimeError, subprocess.SubprocessError) as exc:
         raise ConfigurationError(f"PostgreSQL does not start in {directory}; its log is {directory / 'log'}.") from exc
     try:
-        running = EmbeddedDatabase(
+        embedded = EmbeddedDatabase(
             Path(server.get_postmaster_info().socket_dir), Path(server.bin_path) / "psql", database
         )
-        _bootstrap(running)
-        yield running
+        _bootstrap(embedded)
+        yield embedded
     finally:
         server.cleanup()
 
 
-def _check(directory: Path) -> None:
+def _validate_directory(directory: Path) -> None:
     """Refuse what the wheel would spoil or could not start in.
 
     It hands the folder to a user of PostgreSQL's own before it looks inside, gives the path to a shell, and puts the
     socket where everybody reaches it when the path is too long for one.
     """
     path = str(directory)
-    if not _PATH.fullmatch(path):
+    if not _SAFE_PATH.fullmatch(path):
         raise ConfigurationError(
             f"{path} has a space or a sign that a shell reads; choose another folder for the data."
         )
-    if len(os.fsencode(path)) > _PATH_BYTES:
-        raise ConfigurationError(f"{path} is longer than {_PATH_BYTES} bytes; choose a shorter path for the data.")
+    if len(os.fsencode(path)) > _MAX_PATH_BYTES:
+        raise ConfigurationError(f"{path} is longer than {_MAX_PATH_BYTES} bytes; choose a shorter path for the data.")
     try:
-        made = (directory / "PG_VERSION").exists()
-        used = directory.is_dir() and any(directory.iterdir())
+        initialized = (directory / "PG_VERSION").exists()
+        non_empty = directory.is_dir() and any(directory.iterdir())
     except OSError as exc:
         raise ConfigurationError(f"PostgreSQL cannot keep its data in {path}: {exc.strerror or exc}.") from exc
-    if used and not made:
+    if non_empty and not initialized:
         raise ConfigurationError(f"{path} holds something else than PostgreSQL's data; choose an empty folder.")
 
 
-def _forget_the_dead(listed: Path) -> None:
+def _prune_dead_processes(pids_file: Path) -> None:
     """Take processes that were killed off the wheel's list of who uses the server: the last one to leave stops it."""
-    if not listed.exists():
+    if not pids_file.exists():
         return
     try:
-        pids = json.loads(listed.read_text())
+        pids = json.loads(pids_file.read_text())
     except ValueError:  # killed while it wrote
         pids = []
-    listed.write_text(json.dumps([pid for pid in pids if _lives(pid)]))
+    pids_file.write_text(json.dumps([pid for pid in pids if _is_alive(pid)]))
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -157,13 +157,13 @@ def _pgserver() -> ModuleType:
     return module
 
 
-def _bootstrap(running: EmbeddedDatabase) -> None:
+def _bootstrap(embedded: EmbeddedDatabase) -> None:
     values = {
         "ON_ERROR_STOP": "1",
         "database": DATABASE,
         "owner": OWNER,
-        "app": running.database.app_role,
-        "worker": running.database.worker_role,
+        "app": embedded.database.app_role,
+        "worker": embedded.database.worker_role,
         # The socket trusts its own machine's users; nobody logs in by password.
         "owner_password": "",
         "app_password": "",
@@ -171,11 +171,11 @@ def _bootstrap(running: EmbeddedDatabase) -> None:
     }
     variables = [f"--set={name}={value}" for name, value in values.items()]
     script = migrations_folder() / "bootstrap.sql"
-    done = subprocess.run(
-        [str(running.psql), "--no-psqlrc", "--quiet", *variables, f"--file={script}", running.superuser_dsn],
+    result = subprocess.run(
+        [str(embedded.psql), "--no-psqlrc", "--quiet", *variables, f"--file={script}", embedded.superuser_dsn],
         capture_output=True,
         text=True,
         check=False,
     )
-    if done.returncode:
-        raise ConfigurationError(f"PostgreSQL could not be prepared: {done.stderr.strip().splitlines()[-1]}")
+    if result.returncode:
+        raise ConfigurationError(f"PostgreSQL could not be prepared: {result.stderr.strip().splitlines()[-1]}")

@@ -13,11 +13,11 @@ from somabrain_service.domain.quota import TokenBucket
 from somabrain_service.flags.registry import FlagSource
 from somabrain_service.metrics import Metrics
 
-MAX_KEPT = 20_000
+MAX_BUCKETS = 20_000
 """Buckets; the one used longest ago goes first, and is full again by then."""
 
 
-class Quotas:
+class RateLimiter:
     """What tenants have used of their rates, and whether they may write at all."""
 
     def __init__(
@@ -34,28 +34,28 @@ class Quotas:
         self._clock_s = clock_s
         self._buckets: OrderedDict[tuple[TenantId, str], TokenBucket] = OrderedDict()
 
-    def spend(self, tenant: TenantId, writes: int) -> None:
+    def check(self, tenant: TenantId, writes: int) -> None:
         """Count a call that would write so many times.
 
         Raises:
             ResourceExhausted: a rate is used up.
             FailedPrecondition: it would write, and nothing is written.
         """
-        flags = self._flags.of(tenant)
+        flags = self._flags.for_tenant(tenant)
         if writes and flags.read_only:
             self._metrics.quota_refusals.labels("read_only").inc()
             raise FailedPrecondition("Nothing is written while the flag read_only is set; read, or try again later.")
-        self._take(tenant, "requests_per_second", flags.requests_per_second, 1)
-        self._take(tenant, "writes_per_second", flags.writes_per_second, writes)
+        self._consume(tenant, "requests_per_second", flags.requests_per_second, 1)
+        self._consume(tenant, "writes_per_second", flags.writes_per_second, writes)
 
-    def _take(self, tenant: TenantId, quota: str, limit: float, cost: int) -> None:
+    def _consume(self, tenant: TenantId, quota: str, limit: float, cost: int) -> None:
         if not limit or not cost:
             return
         rate, now_s = limit / self._replicas, self._clock_s()
         capacity = rate * self._burst_s
         bucket = self._buckets.setdefault((tenant, quota), TokenBucket(max(1.0, capacity), now_s))
         self._buckets.move_to_end((tenant, quota))
-        if len(self._buckets) > MAX_KEPT:
+        if len(self._buckets) > MAX_BUCKETS:
             self._buckets.popitem(last=False)
         if wait_s := bucket.spend(cost, now_s, rate=rate, capacity=capacity):
             self._metrics.quota_refusals.labels(quota).inc()

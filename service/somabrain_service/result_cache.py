@@ -37,51 +37,53 @@ from somabrain_service.store.protocols import Snapshot
 
 VERSION = version("somabrain")
 """Another version may score otherwise."""
-NEAR_VECTORS = 2_000
+LOCAL_VECTORS = 2_000
 """Query vectors kept in process as well: 3 MB of 384 numbers each."""
-NEAR_S = 60.0
-TRUNCATED_S = 1.0
+LOCAL_TTL_S = 60.0
+TRUNCATED_TTL_S = 1.0
 """How long an order is kept that not all vectors took part in: who has the namespace in memory knows the whole one."""
 
 
-def cached(services: AppContext, cache: Cache | None) -> AppContext:
+def with_result_cache(context: AppContext, cache: Cache | None) -> AppContext:
     """Return the services with what Redis keeps; None: there is none."""
     if cache is None:
-        return services
+        return context
     return replace(
-        services,
-        ranker=CachedRankings(services.ranker, cache),
-        query_vectors=CachedQueryVectors(services.query_vectors, cache),
+        context,
+        ranker=CachedRanker(context.ranker, cache),
+        query_vectors=CachedQueryVectors(context.query_vectors, cache),
     )
 
 
-class CachedRankings:
+class CachedRanker:
     """Orders, from Redis where it has them."""
 
-    def __init__(self, rankings: Ranker, cache: Cache) -> None:
-        self._rankings = rankings
+    def __init__(self, ranker: Ranker, cache: Cache) -> None:
+        self._ranker = ranker
         self._cache = cache
 
-    async def rank(self, reading: Snapshot, tenant: TenantId, question: RankingRequest) -> RankingResult:
+    async def rank(self, snapshot: Snapshot, tenant: TenantId, request: RankingRequest) -> RankingResult:
         """See `Rankings.rank`."""
-        if question.bypass_cache:
-            return await self._rankings.rank(reading, tenant, question)
-        namespace = reading.namespace
-        now_s = question.now.timestamp()
+        if request.bypass_cache:
+            return await self._ranker.rank(snapshot, tenant, request)
+        namespace = snapshot.namespace
+        now_s = request.now.timestamp()
 
-        async def make() -> CacheEntry[_Order]:
-            found = await self._rankings.rank(reading, tenant, question)
-            expires = await reading.next_expiry()
-            until_s = min(
-                math.inf if expires is None else expires.timestamp(),
+        async def compute() -> CacheEntry[_CachedRanking]:
+            result = await self._ranker.rank(snapshot, tenant, request)
+            next_expiry = await snapshot.next_expiry()
+            expires_at = min(
+                math.inf if next_expiry is None else next_expiry.timestamp(),
                 score_valid_until(now_s, namespace.settings.recency_half_life),
-                now_s + TRUNCATED_S if found.ranking.truncated else math.inf,
+                now_s + TRUNCATED_TTL_S if result.ranking.truncated else math.inf,
             )
-            return CacheEntry((found.ranking, found.reencoding), until_s)
+            return CacheEntry((result.ranking, result.reencoding), expires_at)
 
-        key = ranking_key(tenant, namespace, question)
-        (ranking, reencoding), known = await self._cache.get_or_compute("recall", key, _ORDERS, now_s, make)
-        return RankingResult(namespace, ranking, reencoding, known)
+        key = ranking_key(tenant, namespace, request)
+        (ranking, reencoding), is_cached = await self._cache.get_or_compute(
+            "recall", key, _RANKING_CODEC, now_s, compute
+        )
+        return RankingResult(namespace, ranking, reencoding, is_cached)
 
 
 class CachedQueryVectors:
@@ -90,38 +92,38 @@ class CachedQueryVectors:
     def __init__(self, vectors: QueryVectors, cache: Cache) -> None:
         self._vectors = vectors
         self._cache = cache
-        self._near: TTLCache[str, NDArray[np.float32]] = TTLCache(NEAR_VECTORS, time.monotonic)
+        self._local_cache: TTLCache[str, NDArray[np.float32]] = TTLCache(LOCAL_VECTORS, time.monotonic)
 
     async def get(self, tenant: TenantId, encoder: Encoder, query: str) -> NDArray[np.float32]:
         """See `QueryVectors.of`."""
         key = f"somabrain:query:{_digest(tenant, [encoder.encoder_id, query])}"
-        if (near := self._near.get(key)) is not None:
+        if (near := self._local_cache.get(key)) is not None:
             return near
 
         async def make() -> CacheEntry[NDArray[np.float32]]:
             return CacheEntry(await self._vectors.get(tenant, encoder, query), math.inf)
 
-        vector, _ = await self._cache.get_or_compute("query", key, _Vectors(encoder.dimensions), time.time(), make)
-        self._near.put(key, vector, time.monotonic() + NEAR_S)
+        vector, _ = await self._cache.get_or_compute("query", key, _VectorCodec(encoder.dimensions), time.time(), make)
+        self._local_cache.put(key, vector, time.monotonic() + LOCAL_TTL_S)
         return vector
 
 
-def ranking_key(tenant: TenantId, namespace: Namespace, question: RankingRequest) -> str:
+def ranking_key(tenant: TenantId, namespace: Namespace, request: RankingRequest) -> str:
     """Return the key of an order: two that are equal have the same order."""
-    vector = question.vector
+    vector = request.vector
     parts = [
         VERSION,
         namespace.name,
         namespace.etag,
         namespace.epoch,
         namespace.version,
-        question.encoder_id,
-        question.terms,
+        request.encoder_id,
+        request.terms,
         "" if vector is None else hashlib.blake2b(vector.tobytes(), digest_size=16).hexdigest(),
-        question.filter,
-        question.top_k,
-        question.tuning.contiguity,
-        question.tuning.bias,
+        request.filter,
+        request.top_k,
+        request.tuning.contiguity,
+        request.tuning.bias,
     ]
     return f"somabrain:recall:{_digest(tenant, parts)}"
 
@@ -130,45 +132,49 @@ def _digest(tenant: TenantId, parts: list[object]) -> str:
     return hashlib.blake2b(canonical_bytes(parts), key=tenant.bytes, digest_size=20).hexdigest()
 
 
-_Order = tuple[Ranking, bool]
-_HEAD = struct.Struct("<d??I")
-_NUMBERS = 7
+_CachedRanking = tuple[Ranking, bool]
+_HEADER = struct.Struct("<d??I")
+_NUMBERS_PER_HIT = 7
 
 
-class _Orders:
+class _RankingCodec:
     """Ids and numbers, as they lie in memory."""
 
-    def encode(self, value: _Order) -> bytes:
+    def encode(self, value: _CachedRanking) -> bytes:
         ranking, reencoding = value
-        places = ranking.hits
-        ids = np.array([place.id for place in places], "<i8")
-        numbers = np.array([(place.score, *_parts(place.breakdown)) for place in places], "<f8")
-        head = _HEAD.pack(ranking.best_lexical, ranking.truncated, reencoding, len(places))
-        return head + ids.tobytes() + numbers.tobytes()
+        hits = ranking.hits
+        ids = np.array([hit.id for hit in hits], "<i8")
+        numbers = np.array([(hit.score, *_breakdown_values(hit.breakdown)) for hit in hits], "<f8")
+        header = _HEADER.pack(ranking.best_lexical, ranking.truncated, reencoding, len(hits))
+        return header + ids.tobytes() + numbers.tobytes()
 
-    def decode(self, kept: bytes) -> _Order:
-        if len(kept) < _HEAD.size:
+    def decode(self, data: bytes) -> _CachedRanking:
+        if len(data) < _HEADER.size:
             raise ValueError("too short")
-        best_lexical, truncated, reencoding, count = _HEAD.unpack_from(kept)
-        if len(kept) != _HEAD.size + count * 8 * (1 + _NUMBERS):
+        best_lexical, truncated, reencoding, count = _HEADER.unpack_from(data)
+        if len(data) != _HEADER.size + count * 8 * (1 + _NUMBERS_PER_HIT):
             raise ValueError("of another length")
-        ids = np.frombuffer(kept, "<i8", count, _HEAD.size).tolist()
-        numbers = np.frombuffer(kept, "<f8", count * _NUMBERS, _HEAD.size + count * 8).reshape(count, _NUMBERS).tolist()
-        places = tuple(
+        ids = np.frombuffer(data, "<i8", count, _HEADER.size).tolist()
+        numbers = (
+            np.frombuffer(data, "<f8", count * _NUMBERS_PER_HIT, _HEADER.size + count * 8)
+            .reshape(count, _NUMBERS_PER_HIT)
+            .tolist()
+        )
+        hits = tuple(
             ScoredMemory(id_, score, ScoreBreakdown(*parts)) for id_, (score, *parts) in zip(ids, numbers, strict=True)
         )
-        return Ranking(places, best_lexical, truncated), reencoding
+        return Ranking(hits, best_lexical, truncated), reencoding
 
 
-_ORDERS = _Orders()
+_RANKING_CODEC = _RankingCodec()
 
 
-def _parts(breakdown: ScoreBreakdown) -> tuple[float, ...]:
+def _breakdown_values(breakdown: ScoreBreakdown) -> tuple[float, ...]:
     part = breakdown
     return (part.lexical, part.lexical_relative, part.dense, part.contiguity, part.recency, part.salience)
 
 
-class _Vectors:
+class _VectorCodec:
     """float32[d]."""
 
     def __init__(self, dimensions: int) -> None:
@@ -177,7 +183,7 @@ class _Vectors:
     def encode(self, value: NDArray[np.float32]) -> bytes:
         return value.astype("<f4").tobytes()
 
-    def decode(self, kept: bytes) -> NDArray[np.float32]:
-        if len(kept) != 4 * self._dimensions:
+    def decode(self, data: bytes) -> NDArray[np.float32]:
+        if len(data) != 4 * self._dimensions:
             raise ValueError("of another length")
-        return np.frombuffer(kept, "<f4").astype(np.float32)
+        return np.frombuffer(data, "<f4").astype(np.float32)

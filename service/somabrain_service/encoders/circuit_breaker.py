@@ -9,29 +9,29 @@ from __future__ import annotations
 from collections.abc import Callable
 
 
-class Breaker:
+class CircuitBreaker:
     """See the module. Not for threads."""
 
-    def __init__(self, failures: int, rest_s: float, clock_s: Callable[[], float]) -> None:
-        self._most, self._rest_s, self._clock_s = failures, rest_s, clock_s
+    def __init__(self, max_failures: int, open_s: float, clock_s: Callable[[], float]) -> None:
+        self._max_failures, self._open_s, self._clock_s = max_failures, open_s, clock_s
         self._failures = 0
-        self._again_at = 0.0
+        self._retry_at = 0.0
 
     def may_call(self) -> bool:
         """Whether to call now. Of those who ask after a rest, the first is the one who tries."""
-        if self._failures < self._most:
+        if self._failures < self._max_failures:
             return True
         now = self._clock_s()
-        if now < self._again_at:
+        if now < self._retry_at:
             return False
-        self._again_at = now + self._rest_s
+        self._retry_at = now + self._open_s
         return True
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         """A call was answered."""
         self._failures = 0
 
-    def failed(self) -> None:
+    def record_failure(self) -> None:
         """A call was not."""
         self._failures += 1
-        self._again_at = self._clock_s() + self._rest_s
+        self._retry_at = self._clock_s() + self._open_s

@@ -15,59 +15,59 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
 from somabrain_service.domain.names import TenantId
-from somabrain_service.flags.registry import NAMES, Flags, Value, read_value, write_value
+from somabrain_service.flags.registry import FLAG_NAMES, Flags, FlagValue, format_value, parse_value
 
 GLOBAL = "global"
 TENANTS = "tenants"
 
 
-def key_of(prefix: str, name: str, tenant: str | None) -> str:
+def flag_key(prefix: str, name: str, tenant: str | None) -> str:
     """Return the key of a flag; `tenant` None: of all tenants."""
     scope = GLOBAL if tenant is None else f"{TENANTS}/{quote(tenant, safe='')}"
     return f"{prefix}/{scope}/{name}"
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class FlagSnapshot:
     """What keys say. `tenants` are by the name in the key; `problems` are sentences, one a key that says nothing."""
 
-    everywhere: Mapping[str, Value] = field(default_factory=dict)
-    tenants: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    global_values: Mapping[str, FlagValue] = field(default_factory=dict)
+    tenants: Mapping[str, Mapping[str, FlagValue]] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
-    good: Mapping[str, Value] = field(default_factory=dict)
+    last_valid: Mapping[str, FlagValue] = field(default_factory=dict)
     """By key: the last value that could be read."""
 
 
-def read_keys(prefix: str, values: Mapping[str, str], before: Reading) -> Reading:
+def parse_keys(prefix: str, values: Mapping[str, str], previous: FlagSnapshot) -> FlagSnapshot:
     """Read keys; one whose value is none keeps what it said `before`, and is named."""
-    everywhere: dict[str, Value] = {}
-    tenants: dict[str, dict[str, Value]] = {}
-    good: dict[str, Value] = {}
+    global_values: dict[str, FlagValue] = {}
+    tenants: dict[str, dict[str, FlagValue]] = {}
+    last_valid: dict[str, FlagValue] = {}
     problems = []
     for key, text in sorted(values.items()):
         match key.removeprefix(f"{prefix}/").split("/"):
             case ["global", name]:
-                scope = everywhere
+                scope = global_values
             case ["tenants", tenant, name] if tenant:
                 scope = tenants.setdefault(unquote(tenant), {})
             case _:
                 problems.append(f"{key}: is no key of a flag.")
                 continue
-        if name not in NAMES:
+        if name not in FLAG_NAMES:
             problems.append(f"{key}: there is no flag {name}.")
             continue
         try:
-            scope[name] = good[key] = read_value(name, text)
+            scope[name] = last_valid[key] = parse_value(name, text)
         except ValueError as exc:
-            holds = "it is passed over"
-            if key in before.good:
-                scope[name] = good[key] = before.good[key]
-                holds = f"{write_value(before.good[key])}, its last good value, holds"
-            problems.append(f"{key}: {exc}; {holds}.")
-    return Reading(everywhere, tenants, tuple(problems), good)
+            effect = "it is passed over"
+            if key in previous.last_valid:
+                scope[name] = last_valid[key] = previous.last_valid[key]
+                effect = f"{format_value(previous.last_valid[key])}, its last good value, holds"
+            problems.append(f"{key}: {exc}; {effect}.")
+    return FlagSnapshot(global_values, tenants, tuple(problems), last_valid)
 
 
-class FlagBoard:
+class FlagStore:
     """The flags that hold now. `on_change` is told what was read, each time that it is read."""
 
     def __init__(
@@ -75,26 +75,26 @@ class FlagBoard:
         prefix: str,
         defaults: Flags,
         tenant_id: Callable[[str], TenantId],
-        on_change: Callable[[Reading, Reading], None] = lambda before, now: None,
+        on_change: Callable[[FlagSnapshot, FlagSnapshot], None] = lambda before, now: None,
     ) -> None:
         self._prefix = prefix
-        self._defaults = self._everywhere = defaults
+        self._defaults = self._global_flags = defaults
         self._tenant_id = tenant_id
         self._on_change = on_change
-        self._tenants: dict[TenantId, Flags] = {}
-        self.reading = Reading()
+        self._tenant_flags: dict[TenantId, Flags] = {}
+        self.snapshot = FlagSnapshot()
 
-    def of(self, tenant: TenantId) -> Flags:
+    def for_tenant(self, tenant: TenantId) -> Flags:
         """See `FlagSource.of`."""
-        return self._tenants.get(tenant, self._everywhere)
+        return self._tenant_flags.get(tenant, self._global_flags)
 
-    def become(self, values: Mapping[str, str]) -> None:
+    def apply(self, values: Mapping[str, str]) -> None:
         """Take over what the keys say now."""
-        before, now = self.reading, read_keys(self._prefix, values, self.reading)
-        self.reading = now
-        self._everywhere = self._defaults.model_copy(update=dict(now.everywhere))
-        self._tenants = {
-            self._tenant_id(tenant): self._everywhere.model_copy(update=dict(chosen))
-            for tenant, chosen in now.tenants.items()
+        previous, current = self.snapshot, parse_keys(self._prefix, values, self.snapshot)
+        self.snapshot = current
+        self._global_flags = self._defaults.model_copy(update=dict(current.global_values))
+        self._tenant_flags = {
+            self._tenant_id(tenant): self._global_flags.model_copy(update=dict(overrides))
+            for tenant, overrides in current.tenants.items()
         }
-        self._on_change(before, now)
+        self._on_change(previous, current)

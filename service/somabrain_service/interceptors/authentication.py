@@ -13,18 +13,18 @@ from common.errors import Unauthenticated, Unavailable
 from common.utils.auth_client import Authenticator
 from common.utils.trace import span
 from somabrain_service.caller import caller
-from somabrain_service.interceptors.call import Call, Proceed
+from somabrain_service.interceptors.call import Call, CallNext
 from somabrain_service.metrics import Metrics
 
 
-class Identify:
+class Authenticate:
     """The identity step."""
 
     def __init__(self, authenticator: Authenticator, metrics: Metrics) -> None:
         self._authenticator = authenticator
         self._metrics = metrics
 
-    async def __call__(self, call: Call, request: Message, proceed: Proceed) -> Message | None:
+    async def __call__(self, call: Call, request: Message, call_next: CallNext) -> Message | None:
         """Refuse callers that are not known; pass on those that are."""
         try:
             with span("identity"):
@@ -36,13 +36,13 @@ class Identify:
             self._metrics.auth_failures.labels("unreachable").inc()
             raise
         caller.set(identity)
-        known = replace(call, identity=identity)
+        authenticated = replace(call, identity=identity)
         if not call.streaming or math.isinf(identity.expires_at):
-            return await proceed(known, request)
+            return await call_next(authenticated, request)
         # A stream outlives the moment its token was checked in, but never the token.
         try:
             async with asyncio.timeout(identity.expires_at - time.time()) as scope:
-                return await proceed(known, request)
+                return await call_next(authenticated, request)
         except TimeoutError as exc:
             if not scope.expired():
                 raise

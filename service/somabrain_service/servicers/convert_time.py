@@ -13,7 +13,7 @@ from common.errors import InvalidArgument
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def read_time(message: Message, field: str, said: str) -> datetime | None:
+def timestamp_from_proto(message: Message, field: str, field_path: str) -> datetime | None:
     """Return the Timestamp `field` of `message` in UTC, to the microsecond; None when it is unset.
 
     Raises:
@@ -25,10 +25,12 @@ def read_time(message: Message, field: str, said: str) -> datetime | None:
     try:
         return value.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError) as exc:
-        raise InvalidArgument(said, "must be a time between the years 1 and 9999, with 0 to 999999999 nanos") from exc
+        raise InvalidArgument(
+            field_path, "must be a time between the years 1 and 9999, with 0 to 999999999 nanos"
+        ) from exc
 
 
-def read_span(message: Message, field: str, said: str) -> timedelta | None:
+def duration_from_proto(message: Message, field: str, field_path: str) -> timedelta | None:
     """Return the Duration `field` of `message`; None when it is unset.
 
     Raises:
@@ -41,17 +43,22 @@ def read_span(message: Message, field: str, said: str) -> timedelta | None:
         value.ToJsonString()  # checks the bounds of google.protobuf.Duration
         return value.ToTimedelta()
     except (ValueError, OverflowError) as exc:
-        raise InvalidArgument(said, "must be a span of at most 315576000000 s, seconds and nanos of one sign") from exc
+        raise InvalidArgument(
+            field_path, "must be a span of at most 315576000000 s, seconds and nanos of one sign"
+        ) from exc
 
 
-def write_time(message: Timestamp, value: datetime | None) -> None:
+def set_timestamp(message: Timestamp, value: datetime | None) -> None:
     """Set `message`; an absent time leaves it unset."""
     if value is not None:
-        since = value - _EPOCH
-        message.seconds, message.nanos = 86_400 * since.days + since.seconds, 1_000 * since.microseconds
+        since_epoch = value - _EPOCH
+        message.seconds, message.nanos = (
+            86_400 * since_epoch.days + since_epoch.seconds,
+            1_000 * since_epoch.microseconds,
+        )
 
 
-def write_span(message: Duration, value: timedelta | None) -> None:
+def set_duration(message: Duration, value: timedelta | None) -> None:
     """Set `message`; an absent span leaves it unset."""
     if value is not None:
         message.FromTimedelta(value)

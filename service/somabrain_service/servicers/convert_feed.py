@@ -6,11 +6,11 @@ from somabrain.memory.v1 import memory_pb2
 from somabrain.memory.v1 import memory_service_pb2 as pb
 from somabrain_service.domain.changes import ExportPage, ExportQuery, WatchEvent, WatchQuery
 from somabrain_service.domain.names import NamespaceName
-from somabrain_service.servicers.memories import read_filter, write_memory
-from somabrain_service.servicers.times import write_time
+from somabrain_service.servicers.convert_memory import filter_from_proto, memory_to_proto
+from somabrain_service.servicers.convert_time import set_timestamp
 
 
-def read_watch(request: pb.WatchMemoriesRequest) -> WatchQuery:
+def watch_query_from_proto(request: pb.WatchMemoriesRequest) -> WatchQuery:
     """Return what is watched.
 
     Raises:
@@ -19,38 +19,41 @@ def read_watch(request: pb.WatchMemoriesRequest) -> WatchQuery:
     return WatchQuery(NamespaceName.parse(request.parent), request.cursor, request.include_memory)
 
 
-def write_event(event: WatchEvent) -> pb.WatchMemoriesResponse:
+def watch_event_to_proto(event: WatchEvent) -> pb.WatchMemoriesResponse:
     """Return a change or a checkpoint."""
     response = pb.WatchMemoriesResponse(cursor=event.cursor)
     if event.change is None:
-        write_time(response.checkpoint.time, event.time)
+        set_timestamp(response.checkpoint.time, event.time)
         return response
     change = event.change
     response.change.type = pb.ChangeType.ValueType(change.type.value)
     response.change.name = str(change.name)
     response.change.revision = change.revision
-    write_time(response.change.change_time, change.change_time)
+    set_timestamp(response.change.change_time, change.change_time)
     if event.memory is not None:
-        response.change.memory.CopyFrom(write_memory(event.memory))
+        response.change.memory.CopyFrom(memory_to_proto(event.memory))
     return response
 
 
-def read_export(request: pb.ExportMemoriesRequest) -> ExportQuery:
+def export_query_from_proto(request: pb.ExportMemoriesRequest) -> ExportQuery:
     """Return what is exported.
 
     Raises:
         InvalidArgument: a field is out of its bound.
     """
     return ExportQuery(
-        NamespaceName.parse(request.parent), read_filter(request.filter), request.include_vectors, request.resume_token
+        NamespaceName.parse(request.parent),
+        filter_from_proto(request.filter),
+        request.include_vectors,
+        request.resume_token,
     )
 
 
-def write_export(page: ExportPage) -> pb.ExportMemoriesResponse:
+def export_page_to_proto(page: ExportPage) -> pb.ExportMemoriesResponse:
     """Return one message of an export."""
     response = pb.ExportMemoriesResponse(resume_token=page.resume_token, cursor=page.cursor)
     for memory, vector in page.memories:
-        exported = response.memories.add(memory=write_memory(memory))
+        exported = response.memories.add(memory=memory_to_proto(memory))
         if vector is not None:
             exported.vector.CopyFrom(memory_pb2.Vector(values=vector.values.tolist(), encoder_id=vector.encoder_id))
     return response

@@ -10,13 +10,13 @@ from common.errors import InvalidArgument
 from somabrain.memory.v1 import memory_pb2 as pb
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory, MemoryDraft, MemoryKind, Vector
-from somabrain_service.servicers.times import read_span, read_time, write_time
+from somabrain_service.servicers.convert_time import duration_from_proto, set_timestamp, timestamp_from_proto
 
 _KINDS = {kind.value: kind for kind in MemoryKind}
-_NO_KIND = "must be MEMORY_KIND_EPISODIC, MEMORY_KIND_SEMANTIC or MEMORY_KIND_PROCEDURAL"
+_INVALID_KIND = "must be MEMORY_KIND_EPISODIC, MEMORY_KIND_SEMANTIC or MEMORY_KIND_PROCEDURAL"
 
 
-def read_draft(memory: pb.Memory) -> MemoryDraft:
+def memory_draft_from_proto(memory: pb.Memory) -> MemoryDraft:
     """Return what the caller says about a new memory.
 
     Raises:
@@ -24,20 +24,20 @@ def read_draft(memory: pb.Memory) -> MemoryDraft:
     """
     return MemoryDraft(
         text=memory.text,
-        kind=read_kind(memory.kind, "memory.kind") if memory.kind else MemoryKind.EPISODIC,
+        kind=kind_from_proto(memory.kind, "memory.kind") if memory.kind else MemoryKind.EPISODIC,
         session=memory.session,
         session_position=memory.session_position if memory.HasField("session_position") else None,
         subject=memory.subject,
         labels=dict(memory.labels),
-        event_time=read_time(memory, "event_time", "memory.event_time"),
+        event_time=timestamp_from_proto(memory, "event_time", "memory.event_time"),
         salience=memory.salience if memory.HasField("salience") else None,
-        expire_time=read_time(memory, "expire_time", "memory.expire_time"),
-        ttl=read_span(memory, "ttl", "memory.ttl"),
+        expire_time=timestamp_from_proto(memory, "expire_time", "memory.expire_time"),
+        ttl=duration_from_proto(memory, "ttl", "memory.ttl"),
         pinned=memory.pinned,
     )
 
 
-def read_vector(request: Message) -> Vector | None:
+def vector_from_proto(request: Message) -> Vector | None:
     """Return the request's `vector`; None when it is unset.
 
     Raises:
@@ -49,7 +49,7 @@ def read_vector(request: Message) -> Vector | None:
     return Vector.of(vector.values, vector.encoder_id)
 
 
-def read_filter(message: pb.MemoryFilter) -> MemoryFilter:
+def filter_from_proto(message: pb.MemoryFilter) -> MemoryFilter:
     """Return which memories are meant.
 
     Raises:
@@ -57,18 +57,18 @@ def read_filter(message: pb.MemoryFilter) -> MemoryFilter:
     """
     return MemoryFilter(
         labels=dict(message.labels),
-        kinds=tuple(_read_kinds(message.kinds)),
+        kinds=tuple(_kinds_from_proto(message.kinds)),
         sessions=tuple(message.sessions),
         subjects=tuple(message.subjects),
-        event_time_from=read_time(message, "event_time_from", "filter.event_time_from"),
-        event_time_until=read_time(message, "event_time_until", "filter.event_time_until"),
-        create_time_from=read_time(message, "create_time_from", "filter.create_time_from"),
-        create_time_until=read_time(message, "create_time_until", "filter.create_time_until"),
+        event_time_from=timestamp_from_proto(message, "event_time_from", "filter.event_time_from"),
+        event_time_until=timestamp_from_proto(message, "event_time_until", "filter.event_time_until"),
+        create_time_from=timestamp_from_proto(message, "create_time_from", "filter.create_time_from"),
+        create_time_until=timestamp_from_proto(message, "create_time_until", "filter.create_time_until"),
         pinned=message.pinned if message.HasField("pinned") else None,
     )
 
 
-def write_memory(memory: Memory) -> pb.Memory:
+def memory_to_proto(memory: Memory) -> pb.Memory:
     """Return the memory as callers see it."""
     message = pb.Memory(
         name=str(memory.name),
@@ -83,19 +83,19 @@ def write_memory(memory: Memory) -> pb.Memory:
         revision=memory.revision,
         etag=memory.etag,
     )
-    write_time(message.event_time, memory.event_time)
-    write_time(message.create_time, memory.create_time)
-    write_time(message.update_time, memory.update_time)
+    set_timestamp(message.event_time, memory.event_time)
+    set_timestamp(message.create_time, memory.create_time)
+    set_timestamp(message.update_time, memory.update_time)
     if memory.expire_time is not None:
-        write_time(message.expire_time, memory.expire_time)
+        set_timestamp(message.expire_time, memory.expire_time)
     return message
 
 
-def _read_kinds(kinds: Iterable[int]) -> Iterable[MemoryKind]:
-    return (read_kind(kind, f"filter.kinds[{index}]") for index, kind in enumerate(kinds))
+def _kinds_from_proto(kinds: Iterable[int]) -> Iterable[MemoryKind]:
+    return (kind_from_proto(kind, f"filter.kinds[{index}]") for index, kind in enumerate(kinds))
 
 
-def read_kind(number: int, said: str) -> MemoryKind:
+def kind_from_proto(number: int, field_path: str) -> MemoryKind:
     """Return the kind.
 
     Raises:
@@ -103,5 +103,5 @@ def read_kind(number: int, said: str) -> MemoryKind:
     """
     kind = _KINDS.get(number)
     if kind is None:
-        raise InvalidArgument(said, _NO_KIND)
+        raise InvalidArgument(field_path, _INVALID_KIND)
     return kind

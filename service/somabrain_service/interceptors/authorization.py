@@ -7,10 +7,10 @@ import re
 from google.protobuf.message import Message
 
 from common.utils.trace import span
-from somabrain_service.interceptors.call import Call, Proceed
+from somabrain_service.interceptors.call import Call, CallNext
 from somabrain_service.policy import Policy
 
-_NAMED = re.compile(r"namespaces/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(/.*)?", re.DOTALL)
+_NAMESPACE_PATH = re.compile(r"namespaces/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(/.*)?", re.DOTALL)
 
 
 class Authorize:
@@ -19,13 +19,13 @@ class Authorize:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
 
-    async def __call__(self, call: Call, request: Message, proceed: Proceed) -> Message | None:
+    async def __call__(self, call: Call, request: Message, call_next: CallNext) -> Message | None:
         """Let pass what is allowed."""
         if call.identity is None:
             raise RuntimeError("the policy step stands before the identity step")
         with span("policy"):
             await self._policy.require(call.identity, call.method, namespace_of(request))
-        return await proceed(call, request)
+        return await call_next(call, request)
 
 
 def namespace_of(request: Message) -> str:
@@ -42,5 +42,5 @@ def namespace_of(request: Message) -> str:
     else:
         resource = next((field for field in ("memory", "namespace") if field in fields), None)
         name = getattr(request, resource).name if resource else ""
-    matched = _NAMED.fullmatch(name)
-    return matched[1] if matched else ""
+    match = _NAMESPACE_PATH.fullmatch(name)
+    return match[1] if match else ""

@@ -17,8 +17,8 @@ from common.config.settings import DatabaseSettings
 from common.errors import SomaBrainError
 from somabrain_service.store.postgres.dsn import validate_dsn
 
-LOCK = 0x50_4D_41_42  # any number that nothing else in the database locks
-POLL_S = 0.5
+ADMIN_LOCK_ID = 0x50_4D_41_42  # any number that nothing else in the database locks
+LOCK_POLL_INTERVAL_S = 0.5
 
 
 class OwnerFailed(SomaBrainError):
@@ -28,8 +28,8 @@ class OwnerFailed(SomaBrainError):
 
 
 @contextmanager
-def owning(
-    dsn: str, database: DatabaseSettings, work: str, report: Callable[[str], None]
+def admin_connection(
+    dsn: str, database: DatabaseSettings, operation: str, report: Callable[[str], None]
 ) -> Iterator[sqlalchemy.Connection]:
     """A connection as the owner that nobody else has at the same time. Blocks.
 
@@ -42,8 +42,8 @@ def owning(
     Raises:
         OwnerFailed: says why.
     """
-    with _failures_told(work), _connected(dsn, database) as connection:
-        _lock(connection, database.migration_lock_timeout_s, report)
+    with _translated_errors(operation), _connect(dsn, database) as connection:
+        _acquire_lock(connection, database.migration_lock_timeout_s, report)
         try:
             yield connection
         finally:
@@ -54,49 +54,49 @@ def owning(
 
 
 @contextmanager
-def _failures_told(work: str) -> Iterator[None]:
+def _translated_errors(operation: str) -> Iterator[None]:
     """One sentence from whatever went wrong: PostgreSQL's own primary message, which never holds the DSN."""
     try:
         yield
     except sqlalchemy.exc.DBAPIError as exc:
-        orig = exc.orig
-        said = orig.diag.message_primary if isinstance(orig, psycopg.Error) else None
-        raise OwnerFailed(f"The {work} failed: {said or type(orig).__name__}.") from exc
+        cause = exc.orig
+        message = cause.diag.message_primary if isinstance(cause, psycopg.Error) else None
+        raise OwnerFailed(f"The {operation} failed: {message or type(cause).__name__}.") from exc
 
 
 @contextmanager
-def _connected(dsn: str, database: DatabaseSettings) -> Iterator[sqlalchemy.Connection]:
+def _connect(dsn: str, database: DatabaseSettings) -> Iterator[sqlalchemy.Connection]:
     """A connection.
 
     libpq's complaint about a malformed DSN repeats parts of it, so such a one is never given to it.
     """
-    if fault := validate_dsn(dsn):
-        raise OwnerFailed(f"The owner's DSN {fault}; correct owner-dsn in its Secret.")
+    if problem := validate_dsn(dsn):
+        raise OwnerFailed(f"The owner's DSN {problem}; correct owner-dsn in its Secret.")
     try:
-        connected = psycopg.connect(
+        raw_connection = psycopg.connect(
             dsn, connect_timeout=max(2, round(database.connect_timeout_s)), application_name="somabrain-owner"
         )
     except psycopg.OperationalError as exc:
-        first = str(exc).partition("\n")[0].rpartition("failed: ")[2].removeprefix("FATAL:").strip().rstrip(".")
-        raise OwnerFailed(f"PostgreSQL cannot be reached with the owner's DSN: {first}.") from exc
+        reason = str(exc).partition("\n")[0].rpartition("failed: ")[2].removeprefix("FATAL:").strip().rstrip(".")
+        raise OwnerFailed(f"PostgreSQL cannot be reached with the owner's DSN: {reason}.") from exc
     engine = sqlalchemy.create_engine(
-        "postgresql+psycopg://", creator=lambda: connected, poolclass=sqlalchemy.pool.NullPool
+        "postgresql+psycopg://", creator=lambda: raw_connection, poolclass=sqlalchemy.pool.NullPool
     )
     with engine.connect() as connection:
         yield connection
 
 
-def _lock(connection: sqlalchemy.Connection, timeout_s: float, report: Callable[[str], None]) -> None:
+def _acquire_lock(connection: sqlalchemy.Connection, timeout_s: float, report: Callable[[str], None]) -> None:
     deadline = time.monotonic() + timeout_s
-    said = False
+    reported = False
     while True:
-        got = connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({LOCK})").scalar_one()
+        acquired = connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({ADMIN_LOCK_ID})").scalar_one()
         connection.commit()
-        if got:
+        if acquired:
             return
         if time.monotonic() >= deadline:
             raise OwnerFailed(f"Another migration has held the lock for {timeout_s:g} seconds; see what it does.")
-        if not said:
+        if not reported:
             report("Another migration is running; waiting for it.")
-            said = True
-        time.sleep(POLL_S)
+            reported = True
+        time.sleep(LOCK_POLL_INTERVAL_S)

@@ -13,7 +13,7 @@ from somabrain_service.encoders.protocols import Encoder
 from somabrain_service.metrics import Metrics
 
 
-class MeteredEncoder:
+class InstrumentedEncoder:
     """The encoder given, and metrics beside it."""
 
     def __init__(self, encoder: Encoder, metrics: Metrics) -> None:
@@ -28,18 +28,18 @@ class MeteredEncoder:
         outcome = "failed"
         try:
             with span("encode", encoder=self.encoder_id, texts=len(texts)):
-                encoded = await self._encoder.encode(texts)
+                vectors = await self._encoder.encode(texts)
             outcome = "encoded"
-            return encoded
+            return vectors
         finally:
             self._metrics.encoder_texts.labels(self.encoder_id, outcome).inc(len(texts))
-            self._metrics.encoder_seconds.labels(self.encoder_id).observe(time.perf_counter() - started)
+            self._metrics.encoder_duration.labels(self.encoder_id).observe(time.perf_counter() - started)
 
     async def close(self) -> None:
         """Close the encoder."""
         await self._encoder.close()
 
 
-def metered(encoders: Mapping[str, Encoder], metrics: Metrics) -> dict[str, Encoder]:
+def instrumented(encoders: Mapping[str, Encoder], metrics: Metrics) -> dict[str, Encoder]:
     """Return the encoders, each counted."""
-    return {name: MeteredEncoder(encoder, metrics) for name, encoder in encoders.items()}
+    return {name: InstrumentedEncoder(encoder, metrics) for name, encoder in encoders.items()}

@@ -9,31 +9,31 @@ from datetime import datetime, timedelta
 import structlog
 
 from common.config.settings import Settings
+from somabrain_service.background.expire_memories import ExpireMemories
+from somabrain_service.background.job import Job
+from somabrain_service.background.publish_outbox import PublishOutbox
+from somabrain_service.background.purge_idempotency_keys import PurgeIdempotencyKeys
+from somabrain_service.background.reanalyze import Reanalyze
+from somabrain_service.background.reencode import Reencode
+from somabrain_service.background.runner import JobRunner
+from somabrain_service.background.trim_change_feed import TrimChangeFeed
 from somabrain_service.encoders.protocols import Encoder
 from somabrain_service.kafka.publisher import Publisher
 from somabrain_service.metrics import Metrics
 from somabrain_service.store.maintenance import Shard
 from somabrain_service.store.open import open_worker_store
-from somabrain_service.workers.expired import ExpiredMemories
-from somabrain_service.workers.old_changes import OldChanges
-from somabrain_service.workers.old_requests import OldRequests
-from somabrain_service.workers.protocols import Worker
-from somabrain_service.workers.reanalysis import Reanalysis
-from somabrain_service.workers.reencoding import Reencoding
-from somabrain_service.workers.relay import Relay
-from somabrain_service.workers.running import Duty
 
 _log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def open_duties(
+async def open_jobs(
     settings: Settings,
     encoders: Mapping[str, Encoder],
     clock: Callable[[], datetime],
     metrics: Metrics,
-    may_work: Callable[[], bool],
-) -> AsyncIterator[list[Duty]]:
+    may_run: Callable[[], bool],
+) -> AsyncIterator[list[JobRunner]]:
     """Every work in every shard, to be run beside each other; none without `worker_dsn`, which is said.
 
     Raises:
@@ -42,36 +42,40 @@ async def open_duties(
     async with AsyncExitStack() as stack:
         shards = [Shard(number, settings.workers.shards) for number in range(settings.workers.shards)]
         # Each shard has workers of its own, because a worker may keep in mind how far it is.
-        works = [(shard, worker) for shard in shards for worker in _workers(settings, encoders, clock, metrics, stack)]
+        jobs = [(shard, job) for shard in shards for job in _make_jobs(settings, encoders, clock, metrics, stack)]
         if settings.worker_dsn is None:
             _log.warning(
                 "background work is off",
                 reason="worker_dsn is not set; set SOMABRAIN_WORKER_DSN to a URL of the worker role",
-                off=sorted({worker.name for _, worker in works}),
+                off=sorted({job.name for _, job in jobs}),
             )
             yield []
             return
         dsn = settings.worker_dsn.get_secret_value()
         store = await stack.enter_async_context(open_worker_store(dsn, settings.database))
-        yield [Duty(worker, shard, store, metrics, may_work) for shard, worker in works]
+        yield [JobRunner(job, shard, store, metrics, may_run) for shard, job in jobs]
 
 
-def _workers(
+def _make_jobs(
     settings: Settings,
     encoders: Mapping[str, Encoder],
     clock: Callable[[], datetime],
     metrics: Metrics,
     stack: AsyncExitStack,
-) -> list[Worker]:
+) -> list[Job]:
     """Every work that the settings ask for; what it opens, `stack` closes."""
-    rest_s, index_s, events = settings.workers.sweep_interval_s, settings.workers.reindex_interval_s, settings.events
-    hold = timedelta(seconds=events.unpublished_retention_s) if events.brokers else None
-    works: list[Worker] = [
-        ExpiredMemories(clock, rest_s), OldChanges(clock, metrics, rest_s, hold), OldRequests(clock, rest_s),
-        Reencoding(encoders, clock, index_s), Reanalysis(clock, index_s),
+    sweep_interval_s, index_interval_s, events = (
+        settings.workers.sweep_interval_s,
+        settings.workers.reindex_interval_s,
+        settings.events,
+    )
+    grace_period = timedelta(seconds=events.unpublished_retention_s) if events.brokers else None
+    jobs: list[Job] = [
+        ExpireMemories(clock, sweep_interval_s), TrimChangeFeed(clock, metrics, sweep_interval_s, grace_period), PurgeIdempotencyKeys(clock, sweep_interval_s),
+        Reencode(encoders, clock, index_interval_s), Reanalyze(clock, index_interval_s),
     ]  # fmt: skip
     if events.brokers:
         publisher = Publisher(events)
         stack.push_async_callback(publisher.close)
-        works.append(Relay(publisher, events.source, clock, metrics, events.poll_interval_s))
-    return works
+        jobs.append(PublishOutbox(publisher, events.source, clock, metrics, events.poll_interval_s))
+    return jobs

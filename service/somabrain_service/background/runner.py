@@ -1,0 +1,113 @@
+"""Runs background work: one holder a shard, round after round, with a back-off when it fails.
+
+Every process tries; whoever gets the shard's lock in PostgreSQL works until it stops, fails or loses its connection,
+and then another one takes over. No failure of background work ever ends the process that serves calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+
+import structlog
+
+from common.errors import SomaBrainError
+from somabrain_service.background.job import BatchResult, Job
+from somabrain_service.metrics import Metrics
+from somabrain_service.store.maintenance import MaintenanceStore, Shard, WorkerStore
+
+ACQUIRE_INTERVAL_S = 5.0
+"""How soon a process tries to take over a shard that another one holds, and asks again whether it may work."""
+MIN_IDLE_RATIO = 9
+"""A round that leaves nothing to do is followed by so many times its length of rest at least: looking for work takes a
+tenth of the time at most, however many namespaces there are."""
+INITIAL_BACKOFF_S = 1.0
+MAX_BACKOFF_S = 30.0
+
+_log = structlog.get_logger(__name__)
+
+
+class JobRunner:
+    """One work in one shard, as one process tries to do it.
+
+    `may_work`: whether this process may touch the database now; false while its schema is not this version's.
+    """
+
+    def __init__(
+        self, job: Job, shard: Shard, store: WorkerStore, metrics: Metrics, may_run: Callable[[], bool]
+    ) -> None:
+        self._job, self._shard, self._store = job, shard, store
+        self._metrics, self._may_run = metrics, may_run
+        self._labels = (job.name, str(shard.number))
+        self._log = _log.bind(work=job.name, shard=shard.number)
+        self._failures = 0
+        metrics.job_leader.labels(*self._labels).set(0)
+
+    async def run(self) -> None:
+        """Hold the shard whenever nobody else does, and work in it. Until cancelled."""
+        while True:
+            try:
+                if self._may_run():
+                    await self._run_while_leader()
+            except Exception as exc:  # noqa: BLE001 - the boundary of background work: calls are served whatever happens
+                await asyncio.sleep(self._on_failure(exc))
+            else:
+                await asyncio.sleep(ACQUIRE_INTERVAL_S * random.uniform(0.5, 1))  # noqa: S311 - spreads processes; no secret
+
+    async def _run_while_leader(self) -> None:
+        """Work as long as the shard is held; not at all while somebody else holds it."""
+        async with self._store.acquire(self._job.name, self._shard) as session:
+            if session is None:
+                self._metrics.job_lag.labels(*self._labels).set(0)
+                return
+            self._log.info("holds background work")
+            self._metrics.job_leader.labels(*self._labels).set(1)
+            try:
+                while self._may_run():
+                    started = time.perf_counter()
+                    result = await self._run_once(session)
+                    duration_s = time.perf_counter() - started
+                    await asyncio.sleep(
+                        0 if result.has_more else max(self._job.interval_s, MIN_IDLE_RATIO * duration_s)
+                    )
+            finally:
+                self._metrics.job_leader.labels(*self._labels).set(0)
+                self._log.info("no longer holds background work")
+
+    async def _run_once(self, session: MaintenanceStore) -> BatchResult:
+        started, outcome = time.perf_counter(), "failed"
+        try:
+            result = await self._job.run_once(session)
+            outcome = "done" if result.failure is None else "failed"
+        finally:
+            self._metrics.job_runs.labels(self._job.name, outcome).inc()
+            self._metrics.job_duration.labels(self._job.name).observe(time.perf_counter() - started)
+        self._metrics.job_rows.labels(self._job.name).inc(result.rows)
+        self._metrics.job_lag.labels(*self._labels).set(result.lag_s)
+        if result.failure is not None:
+            raise result.failure
+        self._failures = 0
+        return result
+
+    def _on_failure(self, exc: Exception) -> float:
+        """Say so, and return how long to wait."""
+        self._failures += 1
+        delay_s = backoff_s(self._failures, random.random())  # noqa: S311 - as above
+        expected = isinstance(exc, SomaBrainError)
+        self._log.warning(
+            "background work failed",
+            reason=exc.message if isinstance(exc, SomaBrainError) else type(exc).__name__,
+            cause=str(exc.__cause__) if expected and exc.__cause__ else None,
+            failures=self._failures,
+            again_in_s=round(delay_s, 1),
+            exc_info=None if expected else exc,
+        )
+        return delay_s
+
+
+def backoff_s(failures: int, jitter: float) -> float:
+    """How long to wait after so many failures in a row; `share` in [0, 1) spreads it over the second half."""
+    delay_s = INITIAL_BACKOFF_S * 2.0 ** min(failures - 1, 32)
+    return min(delay_s, MAX_BACKOFF_S) * (0.5 + 0.5 * jitter)
