@@ -68,7 +68,7 @@ async def bring(body: kopf.Body, patch: kopf.Patch, memo: kopf.Memo, **_: Any) -
     for manifest in plan.apply:
         await cluster.apply(manifest)
     if plan.deployment is None:
-        why = plan.stopped.message if plan.stopped else ""
+        why = plan.halted_by.message if plan.halted_by else ""
         raise kopf.TemporaryError(why, delay=LOOK_AGAIN_S)
     patch.status["phase"] = "RollingOut"
     patch.status["observedGeneration"] = brain.generation

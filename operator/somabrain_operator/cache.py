@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 from somabrain_operator import names
 from somabrain_operator.names import Key
-from somabrain_operator.render.metadata import brain_of
+from somabrain_operator.render.metadata import owner_name
 from somabrain_operator.tree import Json, Manifest, items, mapping, text
 
 _OURS: Final = names.MANAGER
@@ -153,7 +153,7 @@ def _key(kind: str, seen: Manifest) -> Key:
     namespace = text(seen, "metadata", "namespace")
     if kind == names.KIND:
         return Key(namespace, text(seen, "metadata", "name"))
-    return Key(namespace, brain_of(seen) or text(seen, "metadata", "labels", "app.kubernetes.io/instance"))
+    return Key(namespace, owner_name(seen) or text(seen, "metadata", "labels", "app.kubernetes.io/instance"))
 
 
 def _version(seen: Manifest) -> int:

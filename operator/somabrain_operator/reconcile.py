@@ -17,12 +17,12 @@ from somabrain_operator.cluster.api import Cluster
 from somabrain_operator.cluster.observe import observe, read_brain, unseen
 from somabrain_operator.cluster.optional import OptionalKinds
 from somabrain_operator.cluster.probe import ReadinessProbe
-from somabrain_operator.diff.foreign import drift, removal
+from somabrain_operator.diff.foreign import drift, removal_patch
 from somabrain_operator.metrics import ConditionMetrics
 from somabrain_operator.names import ChildId, Key, child_id
 from somabrain_operator.observed import Release
 from somabrain_operator.plan import Plan, make_plan
-from somabrain_operator.plan.migration import without_unmade_job
+from somabrain_operator.plan.migration import without_uncreated_job
 from somabrain_operator.queue import GONE
 from somabrain_operator.redact import redact
 from somabrain_operator.references import ReferenceWatch
@@ -67,7 +67,7 @@ class Reconciler:
         children, refusal = await self._apply(plan)
         why = redact(refusal.message) if refusal else ""
         if refusal is not None:
-            plan = without_unmade_job(plan, children, why)
+            plan = without_uncreated_job(plan, children, why)
         status, edited = render_status(plan, children, why), False
         if status != observed.brain.status:
             try:
@@ -81,7 +81,7 @@ class Reconciler:
         self.conditions.keep(key, status)
         if refusal is not None:
             raise refusal
-        return 0.0 if edited else plan.wake_after_s  # an edit that came in between may have no event of its own
+        return 0.0 if edited else plan.requeue_after_s  # an edit that came in between may have no event of its own
 
     async def _apply(self, plan: Plan) -> tuple[dict[ChildId, Manifest], SomaBrainError | None]:
         """Do what the plan asks, in its order; return the children as they are then, and what failed, if anything did.
@@ -112,7 +112,7 @@ class Reconciler:
         if unchanged:
             await self._tell_drift(owner, child_id(manifest), str(found[0]))
         if any(each.kind == "foreign" for each in found):
-            live = self._written(await self.cluster.remove(live, removal(manifest, live, found)))
+            live = self._written(await self.cluster.remove(live, removal_patch(manifest, live, found)))
             if unchanged and not drift(manifest, live):
                 return live
         return self._written(await self.cluster.apply(manifest))

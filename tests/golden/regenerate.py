@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from somabrain_operator.names import child_id
-from somabrain_operator.plan.keeping import record_id
+from somabrain_operator.plan.last_applied import last_applied_id
 from tests.unit.operator import samples
 
 FOLDER = Path(__file__).parent
@@ -171,7 +171,9 @@ def manifests(fields: Mapping[str, Any]) -> str:
     assert before.migration is not None
     done = samples.migrated(before.migration.hash or "")
     after = samples.plan(samples.observed(wanted, status=done))
-    pinned = [each for each in after.apply if child_id(each) != record_id(samples.KEY.name)]  # it says the same again
+    pinned = [
+        each for each in after.apply if child_id(each) != last_applied_id(samples.KEY.name)
+    ]  # it says the same again
     return yaml.safe_dump_all([*jobs, *pinned], sort_keys=False, width=120, allow_unicode=True)
 
 

@@ -11,32 +11,32 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from somabrain_operator.diff.lists import keyed
+from somabrain_operator.diff.lists import positions_by_key
 from somabrain_operator.diff.subset import Difference, Path, differences
 from somabrain_operator.names import MANAGER
 from somabrain_operator.tree import Json, Manifest, items, mapping, text
 
-_JUDGED: Final = ("spec", "data")
-_FREE: Final[Path] = ("spec", "template", "metadata", "annotations")
+_COMPARED_FIELDS: Final = ("spec", "data")
+_IGNORED_PATH: Final[Path] = ("spec", "template", "metadata", "annotations")
 """Not judged: `kubectl rollout restart` works by an annotation here."""
 
 
 def drift(rendered: Manifest, live: Manifest) -> tuple[Difference, ...]:
     """Return every place where the live object is not as rendered; empty when it is."""
-    found = dict.fromkeys(differences(rendered, live))
-    found.update(dict.fromkeys(Difference(path, "foreign") for path in _owned_by_others(rendered, live)))
-    return tuple(found)
+    unique = dict.fromkeys(differences(rendered, live))
+    unique.update(dict.fromkeys(Difference(path, "foreign") for path in _owned_by_others(rendered, live)))
+    return tuple(unique)
 
 
-def removal(rendered: Manifest, live: Manifest, found: Sequence[Difference]) -> list[Json]:
+def removal_patch(rendered: Manifest, live: Manifest, drifted: Sequence[Difference]) -> list[Json]:
     """Return the JSON patch (RFC 6902) that takes what is foreign out of exactly this version of the object.
 
     A list in which something foreign stands where something of ours is missing (a container renamed, a port
     renumbered) is put back whole: with the one removed first it may be empty, with the other added first two items
     may share a name, and the API server refuses both.
     """
-    missing = {each.path for each in found if each.kind == "missing"}
-    foreign = {each.path for each in found if each.kind == "foreign"}
+    missing = {each.path for each in drifted if each.kind == "missing"}
+    foreign = {each.path for each in drifted if each.kind == "foreign"}
     whole = {path[:-1] for path in foreign if path[:-1] in missing}
     paths = {path if path[:-1] not in whole else path[:-1] for path in foreign}
     outermost = [path for path in paths if not any(path[:end] in paths for end in range(1, len(path)))]
@@ -51,12 +51,12 @@ def _operation(rendered: Manifest, live: Manifest, path: Path, *, replace: bool)
     pointer = "".join(f"/{_escaped(step)}" for step in path)
     if not replace:
         return {"op": "remove", "path": pointer}
-    want: Json = rendered
-    have: Json = live
+    desired: Json = rendered
+    actual: Json = live
     field = ""
     for step in path:
-        want, have, field = _counterpart(want, have, step, field), _child(have, step), str(step)
-    return {"op": "replace", "path": pointer, "value": want}
+        desired, actual, field = _counterpart(desired, actual, step, field), _child(actual, step), str(step)
+    return {"op": "replace", "path": pointer, "value": desired}
 
 
 def _escaped(step: str | int) -> str:
@@ -68,24 +68,24 @@ def _owned_by_others(rendered: Manifest, live: Manifest) -> Iterator[Path]:
         ours = text(entry, "manager") == MANAGER and text(entry, "operation") == "Apply"
         if ours or text(entry, "subresource"):
             continue
-        for field in _JUDGED:
+        for field in _COMPARED_FIELDS:
             if field in rendered and field in live:
-                owned = mapping(entry, "fieldsV1", f"f:{field}")
-                yield from _not_rendered(owned, rendered[field], live[field], (field,))
+                owned_fields = mapping(entry, "fieldsV1", f"f:{field}")
+                yield from _not_rendered(owned_fields, rendered[field], live[field], (field,))
 
 
-def _not_rendered(owned: Mapping[str, Json], rendered: Json, live: Json, path: Path) -> Iterator[Path]:
-    for element, below in owned.items() if path != _FREE else ():
+def _not_rendered(owned_fields: Mapping[str, Json], rendered: Json, live: Json, path: Path) -> Iterator[Path]:
+    for element, subfields in owned_fields.items() if path != _IGNORED_PATH else ():
         step = _step(element, live, str(path[-1]))
         if step is None:
             continue
-        here = (*path, step)
-        have = _child(live, step)
-        want = _counterpart(rendered, live, step, str(path[-1]))
-        if want is None:
-            yield here
+        child_path = (*path, step)
+        actual = _child(live, step)
+        desired = _counterpart(rendered, live, step, str(path[-1]))
+        if desired is None:
+            yield child_path
         else:
-            yield from _not_rendered(mapping(below), want, have, here)
+            yield from _not_rendered(mapping(subfields), desired, actual, child_path)
 
 
 def _step(element: str, live: Json, field: str) -> str | int | None:
@@ -93,8 +93,8 @@ def _step(element: str, live: Json, field: str) -> str | int | None:
     if element.startswith("f:") and isinstance(live, Mapping) and element[2:] in live:
         return element[2:]
     if element.startswith("k:") and isinstance(live, Sequence) and not isinstance(live, str):
-        wanted = json.loads(element[2:])
-        return next((place for place, item in enumerate(live) if wanted.items() <= mapping(item).items()), None)
+        merge_key = json.loads(element[2:])
+        return next((place for place, item in enumerate(live) if merge_key.items() <= mapping(item).items()), None)
     return None
 
 
@@ -110,8 +110,8 @@ def _counterpart(rendered: Json, live: Json, step: str | int, field: str) -> Jso
         return mapping(rendered).get(step)
     if not isinstance(rendered, Sequence) or not isinstance(live, Sequence) or isinstance(rendered, str):
         return None
-    wanted, there = keyed(field, rendered), keyed(field, live)
-    if wanted is None or there is None:
+    rendered_positions, live_positions = positions_by_key(field, rendered), positions_by_key(field, live)
+    if rendered_positions is None or live_positions is None:
         return None
-    identity = next((key for key, place in there.items() if place == step), None)
-    return rendered[wanted[identity]] if identity in wanted else None
+    identity = next((key for key, place in live_positions.items() if place == step), None)
+    return rendered[rendered_positions[identity]] if identity in rendered_positions else None

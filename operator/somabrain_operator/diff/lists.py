@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 from somabrain_operator.tree import Json, mapping
 
-_KEYS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
+_MERGE_KEYS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     "containers": (("name",),),
     "initContainers": (("name",),),
     "env": (("name",),),
@@ -20,15 +20,15 @@ _KEYS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
 }
 """Lists not named here are atomic in the types we render: server-side apply replaces them whole."""
 
-Identity: TypeAlias = tuple[str, ...]
+MergeKey: TypeAlias = tuple[str, ...]
 
 
-def keyed(field: str, sequence: Sequence[Json]) -> dict[Identity, int] | None:
+def positions_by_key(field: str, sequence: Sequence[Json]) -> dict[MergeKey, int] | None:
     """Return the position of each item by its merge key, the first of equal ones; None when the list is atomic."""
-    for keys in _KEYS.get(field, ()):
+    for keys in _MERGE_KEYS.get(field, ()):
         if all(isinstance(mapping(item).get(keys[0]), str | int) for item in sequence):
-            places: dict[Identity, int] = {}
-            for place, item in enumerate(sequence):
-                places.setdefault(tuple(str(mapping(item).get(key)) for key in keys), place)
-            return places
+            positions: dict[MergeKey, int] = {}
+            for position, item in enumerate(sequence):
+                positions.setdefault(tuple(str(mapping(item).get(key)) for key in keys), position)
+            return positions
     return None

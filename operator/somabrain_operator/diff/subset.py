@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from somabrain_operator.diff.lists import keyed
+from somabrain_operator.diff.lists import positions_by_key
 from somabrain_operator.model.quantity import quantity_value
 from somabrain_operator.tree import Json
 
@@ -30,10 +30,10 @@ class Difference:
     kind: Literal["changed", "missing", "foreign"]
 
     def __str__(self) -> str:
-        return f"{readable(self.path)} is {self.kind}"
+        return f"{format_path(self.path)} is {self.kind}"
 
 
-def readable(path: Path) -> str:
+def format_path(path: Path) -> str:
     """Return a path as people write it: spec.template.spec.containers[0].image."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
 
@@ -57,32 +57,36 @@ def differences(rendered: Json, live: Json, path: Path = ()) -> Iterator[Differe
         if is_closed(path):
             yield from (Difference((*path, key), "foreign") for key in live if key not in rendered)
     elif isinstance(rendered, Sequence) and not isinstance(rendered, str):
-        yield from _of_lists(rendered, live, path)
+        yield from _list_differences(rendered, live, path)
     elif not _equal(rendered, live, path):
         yield Difference(path, "changed")
 
 
-def _of_lists(rendered: Sequence[Json], live: Json, path: Path) -> Iterator[Difference]:
+def _list_differences(rendered: Sequence[Json], live: Json, path: Path) -> Iterator[Difference]:
     if not isinstance(live, Sequence) or isinstance(live, str):
         yield Difference(path, "changed")
         return
     field = str(path[-1]) if path else ""
-    wanted, there = keyed(field, rendered), keyed(field, live)
-    if wanted is None or there is None:
+    rendered_positions, live_positions = positions_by_key(field, rendered), positions_by_key(field, live)
+    if rendered_positions is None or live_positions is None:
         if len(rendered) != len(live):
             yield Difference(path, "changed")
             return
-        for place, (want, have) in enumerate(zip(rendered, live, strict=True)):
-            yield from differences(want, have, (*path, place))
+        for position, (desired, actual) in enumerate(zip(rendered, live, strict=True)):
+            yield from differences(desired, actual, (*path, position))
         return
-    for identity, place in wanted.items():
-        if identity in there:
-            yield from differences(rendered[place], live[there[identity]], (*path, there[identity]))
+    for identity, position in rendered_positions.items():
+        if identity in live_positions:
+            yield from differences(
+                rendered[position], live[live_positions[identity]], (*path, live_positions[identity])
+            )
         else:
             yield Difference(path, "missing")
     if field != "ownerReferences":
-        ours = {there[identity] for identity in wanted if identity in there}
-        yield from (Difference((*path, place), "foreign") for place in range(len(live)) if place not in ours)
+        matched = {live_positions[identity] for identity in rendered_positions if identity in live_positions}
+        yield from (
+            Difference((*path, position), "foreign") for position in range(len(live)) if position not in matched
+        )
 
 
 def _equal(rendered: Json, live: Json, path: Path) -> bool:
@@ -90,6 +94,6 @@ def _equal(rendered: Json, live: Json, path: Path) -> bool:
         return True
     is_quantity = path[-1:] == ("sizeLimit",) or (len(path) > 1 and path[-2] in _QUANTITIES)
     if is_quantity and isinstance(rendered, int | str) and isinstance(live, int | str):
-        wanted = quantity_value(rendered)
-        return wanted is not None and wanted == quantity_value(live)
+        amount = quantity_value(rendered)
+        return amount is not None and amount == quantity_value(live)
     return False

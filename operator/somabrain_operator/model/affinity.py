@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from somabrain_operator.model.base import Part, rule, rules
+from somabrain_operator.model.base import ApiModel, rule, rules
 
 LabelKey = Annotated[str, Field(min_length=1, max_length=316, pattern=r"^([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9_.-]*)$")]
 """A label's or annotation's name, with its optional prefix."""
@@ -15,7 +15,7 @@ _Weight = Annotated[int, Field(ge=1, le=100)]
 _Values = Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=32)]
 
 
-def _few(field: str) -> ConfigDict:
+def _values_rule(field: str) -> ConfigDict:
     return ConfigDict(
         json_schema_extra=rules(
             rule(
@@ -26,10 +26,10 @@ def _few(field: str) -> ConfigDict:
     )
 
 
-class NodeRequirement(Part):
+class NodeSelectorRequirement(ApiModel):
     """A wish about one label of nodes."""
 
-    model_config = _few("nodeAffinity")
+    model_config = _values_rule("nodeAffinity")
 
     key: LabelKey
     """The label."""
@@ -39,44 +39,44 @@ class NodeRequirement(Part):
     """With what; one whole number for Gt and Lt."""
 
 
-class NodeTerm(Part):
+class NodeSelectorTerm(ApiModel):
     """Wishes that hold together."""
 
-    match_expressions: Annotated[tuple[NodeRequirement, ...], Field(min_length=1, max_length=16)]
+    match_expressions: Annotated[tuple[NodeSelectorRequirement, ...], Field(min_length=1, max_length=16)]
     """Each of them."""
 
 
-class NodeSelector(Part):
+class NodeSelector(ApiModel):
     """Nodes that meet at least one term."""
 
-    node_selector_terms: Annotated[tuple[NodeTerm, ...], Field(min_length=1, max_length=8)]
+    node_selector_terms: Annotated[tuple[NodeSelectorTerm, ...], Field(min_length=1, max_length=8)]
     """The terms."""
 
 
-class PreferredNode(Part):
+class PreferredSchedulingTerm(ApiModel):
     """Nodes that are better."""
 
     weight: _Weight
     """How much better."""
-    preference: NodeTerm
+    preference: NodeSelectorTerm
     """Which."""
 
 
-class NodeAffinity(Part):
+class NodeAffinity(ApiModel):
     """Which nodes."""
 
     required_during_scheduling_ignored_during_execution: NodeSelector | None = None
     """A server that finds none waits."""
     preferred_during_scheduling_ignored_during_execution: Annotated[
-        tuple[PreferredNode, ...], Field(max_length=16)
+        tuple[PreferredSchedulingTerm, ...], Field(max_length=16)
     ] = ()
     """Taken where there is a choice."""
 
 
-class LabelRequirement(Part):
+class LabelSelectorRequirement(ApiModel):
     """A wish about one label of pods."""
 
-    model_config = _few("podAffinity")
+    model_config = _values_rule("podAffinity")
 
     key: LabelKey
     """The label."""
@@ -86,16 +86,16 @@ class LabelRequirement(Part):
     """With what."""
 
 
-class LabelSelector(Part):
+class LabelSelector(ApiModel):
     """Which pods."""
 
     match_labels: Labels = Field({})
     """Labels they have."""
-    match_expressions: Annotated[tuple[LabelRequirement, ...], Field(max_length=16)] = ()
+    match_expressions: Annotated[tuple[LabelSelectorRequirement, ...], Field(max_length=16)] = ()
     """Wishes about their labels."""
 
 
-class PodTerm(Part):
+class PodAffinityTerm(ApiModel):
     """Places where certain pods run."""
 
     label_selector: LabelSelector
@@ -106,25 +106,29 @@ class PodTerm(Part):
     """Where the pods are. Empty: in the SomaBrain's namespace."""
 
 
-class PreferredPods(Part):
+class WeightedPodAffinityTerm(ApiModel):
     """Places that are better."""
 
     weight: _Weight
     """How much better."""
-    pod_affinity_term: PodTerm
+    pod_affinity_term: PodAffinityTerm
     """Which."""
 
 
-class PodAffinity(Part):
+class PodAffinity(ApiModel):
     """Near which pods, or far from which."""
 
-    required_during_scheduling_ignored_during_execution: Annotated[tuple[PodTerm, ...], Field(max_length=8)] = ()
+    required_during_scheduling_ignored_during_execution: Annotated[
+        tuple[PodAffinityTerm, ...], Field(max_length=8)
+    ] = ()
     """A server that finds no such place waits."""
-    preferred_during_scheduling_ignored_during_execution: Annotated[tuple[PreferredPods, ...], Field(max_length=8)] = ()
+    preferred_during_scheduling_ignored_during_execution: Annotated[
+        tuple[WeightedPodAffinityTerm, ...], Field(max_length=8)
+    ] = ()
     """Taken where there is a choice."""
 
 
-class Affinity(Part):
+class Affinity(ApiModel):
     """Near what servers run, and far from what."""
 
     node_affinity: NodeAffinity | None = None

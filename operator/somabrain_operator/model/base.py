@@ -24,7 +24,7 @@ def is_url(field: str) -> str:
     return f"{field}.startsWith('https://') || {field}.startsWith('http://')"
 
 
-class Part(BaseModel):
+class ApiModel(BaseModel):
     """A frozen, closed object whose attribute docstrings become the schema's descriptions."""
 
     model_config = ConfigDict(
@@ -48,15 +48,15 @@ ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0
 """A DNS subdomain, as Secrets and ConfigMaps are named."""
 
 
-class LocalReference(Part):
+class LocalObjectReference(ApiModel):
     """An object in the same namespace."""
 
     name: ObjectName
     """Its name."""
 
 
-class SecretReference(Part):
+class SecretSource(ApiModel):
     """Where connection strings are kept."""
 
-    secret_ref: LocalReference
+    secret_ref: LocalObjectReference
     """A Secret in the same namespace."""

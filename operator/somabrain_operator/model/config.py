@@ -13,7 +13,7 @@ from common.config.settings import (
     LogSettings,
     PolicySettings,
 )
-from somabrain_operator.model.base import LocalReference, Part, Url, is_url, rule, rules
+from somabrain_operator.model.base import ApiModel, LocalObjectReference, Url, is_url, rule, rules
 from somabrain_operator.model.encoder import Encoder
 
 _AUTH: Final = AuthSettings()
@@ -24,7 +24,7 @@ _POLICY: Final = PolicySettings()
 JsonPointer = Annotated[str, Field(max_length=256)]
 
 
-class Config(Part):
+class Config(ApiModel):
     """Settings of the memory service."""
 
     log_level: Literal["debug", "info", "warning", "error"] = LogSettings().level
@@ -45,7 +45,7 @@ class Config(Part):
     """How long a policy decision is kept."""
 
 
-class Introspection(Part):
+class Introspection(ApiModel):
     """The identity service that is asked about each token (RFC 7662)."""
 
     model_config = ConfigDict(
@@ -61,13 +61,13 @@ class Introspection(Part):
     """Where it is."""
     path: Annotated[str, Field(max_length=256, pattern="^/")] = _AUTH.introspection.path
     """The introspection endpoint there."""
-    secret_ref: LocalReference
+    secret_ref: LocalObjectReference
     """A Secret with the keys `client-id` and `client-secret`, as which the service asks."""
-    ca_secret_ref: LocalReference | None = None
+    ca_secret_ref: LocalObjectReference | None = None
     """A Secret whose key `ca.crt` holds the authority of its certificate. Not set: those that the image trusts."""
 
 
-class Auth(Part):
+class Auth(ApiModel):
     """Who calls. Without `jwksUrl` the tokens are those of the cluster's own service accounts."""
 
     model_config = ConfigDict(

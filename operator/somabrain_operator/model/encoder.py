@@ -7,15 +7,15 @@ from typing import Annotated, Final, Literal
 from pydantic import ConfigDict, Field
 
 from common.config.settings import LEXICAL, MINILM, EmbeddingsEndpoint, EncoderId, EncoderSettings
-from somabrain_operator.model.base import LocalReference, Part, Url, is_url, rule, rules
+from somabrain_operator.model.base import ApiModel, LocalObjectReference, Url, is_url, rule, rules
 
 _ENCODER: Final = EncoderSettings()
 _ENDPOINT: Final = EmbeddingsEndpoint(id="any", url="http://any", model="any", dimensions=1)
-_IDS: Final = f"['{LEXICAL}', '{MINILM}'] + " + " + ".join(
+_ENCODER_IDS: Final = f"['{LEXICAL}', '{MINILM}'] + " + " + ".join(
     f"(has(self.{each}) ? self.{each}.map(e, e.id) : [])" for each in ("onnx", "endpoints", "client")
 )
 """A CEL expression for the ids of all encoders there are."""
-_BY_ID: Final = Field(
+_LIST_MAP_BY_ID: Final = Field(
     max_length=8, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"]}
 )
 
@@ -23,7 +23,7 @@ Id = Annotated[EncoderId, Field(max_length=63)]
 Dimensions = Annotated[int, Field(ge=1, le=4096)]
 
 
-class OnnxEncoder(Part):
+class OnnxEncoder(ApiModel):
     """A sentence encoder in a folder of the image."""
 
     id: Id
@@ -34,7 +34,7 @@ class OnnxEncoder(Part):
     """How token vectors become one. Not set: as its 1_Pooling/config.json says."""
 
 
-class EndpointEncoder(Part):
+class EndpointEncoder(ApiModel):
     """A server with OpenAI's `/v1/embeddings`."""
 
     id: Id
@@ -45,7 +45,7 @@ class EndpointEncoder(Part):
     """The model's name there."""
     dimensions: Dimensions
     """Length of its vectors; an answer of another length is refused."""
-    secret_ref: LocalReference | None = None
+    secret_ref: LocalObjectReference | None = None
     """A Secret whose key `api-key` is sent as a bearer token. It may change at any time: it is read again at each
     request. Not set: none is sent."""
     timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = int(_ENDPOINT.timeout_s)
@@ -64,7 +64,7 @@ class EndpointEncoder(Part):
     """How long none is sent."""
 
 
-class ClientEncoder(Part):
+class ClientEncoder(ApiModel):
     """An encoder that clients run themselves: they send a vector with each text and each question."""
 
     id: Id
@@ -73,18 +73,18 @@ class ClientEncoder(Part):
     """Length of its vectors; others are refused."""
 
 
-class Encoder(Part):
+class Encoder(ApiModel):
     """How text becomes a vector. Namespaces choose among all that is named here, and `lexical`."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
-                f"!has(self.kind) || self.kind in {_IDS}",
+                f"!has(self.kind) || self.kind in {_ENCODER_IDS}",
                 f"spec.config.encoder.kind is no encoder; write {MINILM}, {LEXICAL}, or the id of one of onnx, "
                 "endpoints and client",
             ),
             rule(
-                f"({_IDS}).all(i, ({_IDS}).exists_one(j, j == i))",
+                f"({_ENCODER_IDS}).all(i, ({_ENCODER_IDS}).exists_one(j, j == i))",
                 "spec.config.encoder: an id is there twice, or is one of the image's own; give each encoder its own id",
             ),
             rule(
@@ -102,9 +102,9 @@ class Encoder(Part):
     """Whether namespaces may choose the image's sentence encoder also where `kind` is another; it takes 150 MB."""
     threads: Annotated[int, Field(ge=1, le=64)] = _ENCODER.threads
     """Threads a text is encoded with."""
-    onnx: Annotated[tuple[OnnxEncoder, ...], _BY_ID] = ()
+    onnx: Annotated[tuple[OnnxEncoder, ...], _LIST_MAP_BY_ID] = ()
     """Models that an image made from the service's holds."""
-    endpoints: Annotated[tuple[EndpointEncoder, ...], _BY_ID] = ()
+    endpoints: Annotated[tuple[EndpointEncoder, ...], _LIST_MAP_BY_ID] = ()
     """Servers that are asked."""
-    client: Annotated[tuple[ClientEncoder, ...], _BY_ID] = ()
+    client: Annotated[tuple[ClientEncoder, ...], _LIST_MAP_BY_ID] = ()
     """Encoders that clients run themselves."""

@@ -7,10 +7,10 @@ from typing import Annotated
 from pydantic import Field
 
 from somabrain_operator.model.affinity import Labels
-from somabrain_operator.model.base import Part
+from somabrain_operator.model.base import ApiModel
 
 
-class ServiceMonitor(Part):
+class ServiceMonitor(ApiModel):
     """Has Prometheus read the servers' metrics (Prometheus operator, kind ServiceMonitor)."""
 
     interval_seconds: Annotated[int, Field(ge=5, le=3600)] = 30
@@ -19,7 +19,7 @@ class ServiceMonitor(Part):
     """Labels by which a Prometheus selects it."""
 
 
-class Rules(Part):
+class Rules(ApiModel):
     """Alerts (Prometheus operator, kind PrometheusRule)."""
 
     labels: Labels = Field({})
@@ -30,14 +30,14 @@ class Rules(Part):
     """One Recall in a hundred that takes longer, for ten minutes, is an alert."""
 
 
-class Dashboard(Part):
+class Dashboard(ApiModel):
     """A dashboard as a ConfigMap that Grafana's side-car loads."""
 
     labels: Labels = Field({"grafana_dashboard": "1"})
     """Labels by which the side-car finds it."""
 
 
-class Monitoring(Part):
+class Monitoring(ApiModel):
     """What is made for those who watch. Each part that is set is made, as soon as the cluster has its kind."""
 
     service_monitor: ServiceMonitor | None = None

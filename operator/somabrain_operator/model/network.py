@@ -7,10 +7,10 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from somabrain_operator.model.affinity import Labels
-from somabrain_operator.model.base import Part, rule, rules
+from somabrain_operator.model.base import ApiModel, rule, rules
 
 
-class Peer(Part):
+class NetworkPolicyPeer(ApiModel):
     """Pods that may connect: those with `podLabels` in the namespaces with `namespaceLabels`."""
 
     model_config = ConfigDict(
@@ -29,10 +29,10 @@ class Peer(Part):
     """Labels of the pods. Not set: all pods of these namespaces."""
 
 
-class NetworkPolicy(Part):
+class NetworkPolicy(ApiModel):
     """What may connect to the servers. It holds only where the cluster's network enforces NetworkPolicies."""
 
-    clients: Annotated[tuple[Peer, ...], Field(max_length=16)] = ()
+    clients: Annotated[tuple[NetworkPolicyPeer, ...], Field(max_length=16)] = ()
     """Who may call. Empty: all pods of the SomaBrain's own namespace."""
-    scrapers: Annotated[tuple[Peer, ...], Field(max_length=16)] = ()
+    scrapers: Annotated[tuple[NetworkPolicyPeer, ...], Field(max_length=16)] = ()
     """Who may read probes and metrics, beside the nodes. Empty: everybody; nothing of memory is served there."""

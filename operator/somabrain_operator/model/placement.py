@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from somabrain_operator.model.affinity import Affinity, LabelKey, Labels
-from somabrain_operator.model.base import Part, rule, rules
+from somabrain_operator.model.base import ApiModel, rule, rules
 
 Annotations = Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(max_length=32)]
 
 
-class Service(Part):
+class Service(ApiModel):
     """The Service with an address of its own."""
 
     type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
@@ -21,14 +21,14 @@ class Service(Part):
     """For the load balancer, as its provider says."""
 
 
-class DisruptionBudget(Part):
+class DisruptionBudget(ApiModel):
     """How many servers may be taken away at once by drains of nodes."""
 
     max_unavailable: Annotated[int, Field(ge=1, le=99)] = 1
     """So many at most. With one replica a drain is a short interruption and is not held up."""
 
 
-class TopologySpread(Part):
+class TopologySpread(ApiModel):
     """How servers are spread over the cluster."""
 
     topology_key: LabelKey = "kubernetes.io/hostname"
@@ -39,7 +39,7 @@ class TopologySpread(Part):
     """`DoNotSchedule`: a server that cannot be spread waits."""
 
 
-class Toleration(Part):
+class Toleration(ApiModel):
     """A taint of nodes that pods tolerate."""
 
     model_config = ConfigDict(
@@ -71,7 +71,7 @@ class Toleration(Part):
     """How long a pod stays after the taint came. Not set: for ever."""
 
 
-class Scheduling(Part):
+class Scheduling(ApiModel):
     """On which nodes servers and migrations run."""
 
     node_selector: Labels = Field({})
@@ -84,7 +84,7 @@ class Scheduling(Part):
     """How important they are, as a PriorityClass. Not set: the cluster's default."""
 
 
-class Probes(Part):
+class Probes(ApiModel):
     """How patient the kubelet is with a server."""
 
     startup_seconds: Annotated[int, Field(ge=5, le=3600)] = 120

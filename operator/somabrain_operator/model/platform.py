@@ -7,23 +7,23 @@ from typing import Annotated, Final, Literal
 from pydantic import ConfigDict, Field
 
 from common.config.settings import CacheSettings, EventsSettings, FlagSettings
-from somabrain_operator.model.base import LocalReference, Part, Url, is_url, rule, rules
+from somabrain_operator.model.base import ApiModel, LocalObjectReference, Url, is_url, rule, rules
 
 _CACHE: Final = CacheSettings()
 _FLAGS: Final = FlagSettings()
 _EVENTS: Final = EventsSettings()
 
 
-class Tls(Part):
+class Tls(ApiModel):
     """TLS to a server."""
 
-    ca_secret_ref: LocalReference | None = None
+    ca_secret_ref: LocalObjectReference | None = None
     """A Secret whose key `ca.crt` holds the authority of its certificate. Not set: those that the image trusts."""
-    client_secret_ref: LocalReference | None = None
+    client_secret_ref: LocalObjectReference | None = None
     """A Secret with the keys `tls.crt` and `tls.key` to show, where the server asks for a client's certificate."""
 
 
-class Cache(Part):
+class Cache(ApiModel):
     """Redis, which keeps results of Recall for a while. Lost, it makes the service slower and nothing else."""
 
     model_config = ConfigDict(
@@ -43,7 +43,7 @@ class Cache(Part):
     url: Url | None = None
     """`redis://host[:port][/db]`, `redis+sentinel://host[:port],host[:port]/NAME[/db]` or
     `redis+cluster://host[:port],host[:port]`; `rediss` in place of `redis` is over TLS."""
-    secret_ref: LocalReference | None = None
+    secret_ref: LocalObjectReference | None = None
     """A Secret whose key `url` holds the same with its user and password, as `redis://user:password@host`."""
     ttl_seconds: Annotated[int, Field(ge=1, le=86_400)] = int(_CACHE.ttl_s)
     """How long a result is kept at most."""
@@ -51,7 +51,7 @@ class Cache(Part):
     """For a URL that begins with rediss."""
 
 
-class Flags(Part):
+class Flags(ApiModel):
     """Flags in etcd, which act within a second."""
 
     model_config = ConfigDict(
@@ -67,22 +67,22 @@ class Flags(Part):
     """URLs of the members."""
     prefix: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^/[!-~]*$")] = _FLAGS.prefix
     """What the keys begin with."""
-    secret_ref: LocalReference | None = None
+    secret_ref: LocalObjectReference | None = None
     """A Secret with the keys `username` and `password` of etcd. Not set: nobody is named."""
     tls: Tls = Tls()
     """For endpoints that begin with https."""
 
 
-class Sasl(Part):
+class Sasl(ApiModel):
     """A password for Kafka."""
 
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = _EVENTS.sasl_mechanism
     """How it is shown."""
-    secret_ref: LocalReference
+    secret_ref: LocalObjectReference
     """A Secret with the keys `username` and `password`."""
 
 
-class Events(Part):
+class Events(ApiModel):
     """Changes of memories told to Kafka, at least once and in order."""
 
     model_config = ConfigDict(

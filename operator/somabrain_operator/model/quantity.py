@@ -36,10 +36,10 @@ _PARTS: Final = re.compile(r"^([0-9.]+)([eE][+-]?[0-9]+|[KMGTPE]i|[numkMGTPE]|)$
 
 def quantity_value(quantity: int | str) -> Decimal | None:
     """Return the amount in its base unit (cores, bytes), or None when it is no quantity."""
-    found = _PARTS.match(str(quantity))
-    if not found or not re.match(PATTERN, str(quantity)):
+    match = _PARTS.match(str(quantity))
+    if not match or not re.match(PATTERN, str(quantity)):
         return None
-    digits, unit = found.groups()
+    digits, unit = match.groups()
     if unit[:1] in ("e", "E") and len(unit) > 1:
         return Decimal(digits + unit)
     scale = _UNITS.get(unit)

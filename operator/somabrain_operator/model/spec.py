@@ -6,12 +6,13 @@ from typing import Annotated, Final
 
 from pydantic import ConfigDict, Field
 
+from somabrain_operator.model.autoscaling import Autoscaling
 from somabrain_operator.model.base import (
     IMAGE_PATTERN,
+    ApiModel,
     Image,
-    LocalReference,
-    Part,
-    SecretReference,
+    LocalObjectReference,
+    SecretSource,
     Url,
     is_url,
     rule,
@@ -23,8 +24,7 @@ from somabrain_operator.model.monitoring import Monitoring
 from somabrain_operator.model.network import NetworkPolicy
 from somabrain_operator.model.placement import DisruptionBudget, Probes, Scheduling, Service, TopologySpread
 from somabrain_operator.model.platform import Cache, Events, Flags
-from somabrain_operator.model.pods import Amounts, Resources
-from somabrain_operator.model.scaling import Autoscaling
+from somabrain_operator.model.resources import ResourceList, ResourceRequirements
 from somabrain_operator.model.vault import Vault
 
 _FROM_VAULT: Final = (
@@ -33,18 +33,18 @@ _FROM_VAULT: Final = (
 )
 
 
-def _given(field: str, *files: str) -> str:
+def _exactly_one_source(field: str, *files: str) -> str:
     """Return a CEL expression: connection strings come from the Secret of `field` or from Vault, not from both."""
     from_vault = [_FROM_VAULT.format(each) for each in files]
     return f"{field} ? !({' || '.join(from_vault)}) : ({' && '.join(from_vault)})"
 
 
-class Migration(Part):
+class Migration(ApiModel):
     """The Job that brings the database to the schema of the image before the pods change."""
 
     enabled: bool = True
     """Off: the database is migrated by somebody else, and the status says Skipped."""
-    database: SecretReference | None = None
+    database: SecretSource | None = None
     """Its Secret holds the key `owner-dsn`: the libpq URL of the role that owns the schema. Not set: it comes from
     `vault`."""
     backoff_limit: Annotated[int, Field(ge=0, le=10)] = 2
@@ -55,16 +55,16 @@ class Migration(Part):
     """How long a finished Job is kept for its logs."""
 
 
-class Policy(Part):
+class Policy(ApiModel):
     """Which rules decide each call."""
 
-    config_map_ref: LocalReference
+    config_map_ref: LocalObjectReference
     """A ConfigMap in the same namespace; each of its keys that ends in .rego is loaded, and must be
     there: they answer `data.sb.policy` with `allow` and `reasons`. Keys that end in .json, .yaml or .yml are loaded as
     data, from the root: `{"sb": {"limits": ...}}` is `data.sb.limits`, which the default policy reads."""
 
 
-class Opa(Part):
+class Opa(ApiModel):
     """The Open Policy Agent beside each server."""
 
     model_config = ConfigDict(
@@ -93,11 +93,13 @@ class Opa(Part):
     """Its image. Not set: the one the operator was released with."""
     policy: Policy | None = None
     """Not set: a tenant must be present and, where `spec.auth.scopeClaim` is set, the scope of the method."""
-    resources: Resources = Resources(requests=Amounts(cpu="20m", memory="64Mi"), limits=Amounts(memory="256Mi"))
+    resources: ResourceRequirements = ResourceRequirements(
+        requests=ResourceList(cpu="20m", memory="64Mi"), limits=ResourceList(memory="256Mi")
+    )
     """What the agent may use."""
 
 
-class SomaBrainSpec(Part):
+class SomaBrainSpec(ApiModel):
     """A memory service: its image, its database, who may call it, and what it may use."""
 
     model_config = ConfigDict(
@@ -108,13 +110,13 @@ class SomaBrainSpec(Part):
                 "release, and remove the other",
             ),
             rule(
-                _given("has(self.database)", "SOMABRAIN_POSTGRES_DSN", "SOMABRAIN_WORKER_DSN"),
+                _exactly_one_source("has(self.database)", "SOMABRAIN_POSTGRES_DSN", "SOMABRAIN_WORKER_DSN"),
                 "spec.database: name the Secret that holds app-dsn and worker-dsn in spec.database.secretRef.name, or "
                 "have spec.vault.secrets write SOMABRAIN_POSTGRES_DSN and SOMABRAIN_WORKER_DSN, and not both",
             ),
             rule(
                 "(has(self.migration) && has(self.migration.enabled) && !self.migration.enabled) || ("
-                + _given("has(self.migration) && has(self.migration.database)", "SOMABRAIN_OWNER_DSN")
+                + _exactly_one_source("has(self.migration) && has(self.migration.database)", "SOMABRAIN_OWNER_DSN")
                 + ")",
                 "spec.migration.database: name the Secret that holds owner-dsn in "
                 "spec.migration.database.secretRef.name, or have spec.vault.secrets write SOMABRAIN_OWNER_DSN, and not "
@@ -136,27 +138,29 @@ class SomaBrainSpec(Part):
     """The exact image of the service. Not together with `version`."""
     version: Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")] | None = None
     """The release of the service. Neither this nor `image`: the operator's own."""
-    image_pull_secrets: Annotated[tuple[LocalReference, ...], Field(max_length=16)] = ()
+    image_pull_secrets: Annotated[tuple[LocalObjectReference, ...], Field(max_length=16)] = ()
     """Secrets in the same namespace with which nodes pull the images of servers and migrations."""
     replicas: Annotated[int, Field(ge=0, le=100)] = 1
     """How many pods serve. 0 hibernates: the memories stay in the database."""
     paused: bool = False
     """On: the operator looks and reports, and changes nothing."""
-    resources: Resources = Resources(requests=Amounts(cpu="100m", memory="384Mi"), limits=Amounts(memory="1Gi"))
+    resources: ResourceRequirements = ResourceRequirements(
+        requests=ResourceList(cpu="100m", memory="384Mi"), limits=ResourceList(memory="1Gi")
+    )
     """What a server may use."""
     config: Config = Config()
     """Settings of the service."""
-    secret_refs: Annotated[tuple[LocalReference, ...], Field(max_length=16)] = ()
+    secret_refs: Annotated[tuple[LocalObjectReference, ...], Field(max_length=16)] = ()
     """Secrets whose keys are more settings of the service: a key called as its variable is, such as
     SOMABRAIN_LOG__FORMAT, is that setting. Each key is a file in /etc/somabrain/settings, so that a setting may also
     name another key, such as a certificate. What other fields set they cannot set."""
-    config_map_refs: Annotated[tuple[LocalReference, ...], Field(max_length=16)] = ()
+    config_map_refs: Annotated[tuple[LocalObjectReference, ...], Field(max_length=16)] = ()
     """The same of ConfigMaps."""
     grpc: Grpc = Grpc()
     """How calls come in."""
     auth: Auth = Auth()
     """Who may call."""
-    database: SecretReference | None = None
+    database: SecretSource | None = None
     """Its Secret holds the keys `app-dsn` and `worker-dsn`: the libpq URLs of the roles the service connects as. Not
     set: they come from `vault`."""
     migration: Migration = Migration()

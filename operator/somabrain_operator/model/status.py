@@ -6,24 +6,24 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from somabrain_operator.model.base import Part
+from somabrain_operator.model.base import ApiModel
 
 Text = Annotated[str, Field(max_length=1024)]
-Moment = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-time"})]
+Timestamp = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-time"})]
 
 ConditionType: TypeAlias = Literal[
     "Ready", "ConfigValid", "ReferencesResolved", "Migrated", "Available", "Progressing", "Degraded", "Paused"
 ]
-Truth: TypeAlias = Literal["True", "False", "Unknown"]
+ConditionStatus: TypeAlias = Literal["True", "False", "Unknown"]
 Phase: TypeAlias = Literal["Paused", "Invalid", "Waiting", "Migrating", "RollingOut", "Ready", "Degraded", "Hibernated"]
 
 
-class Condition(Part):
+class Condition(ApiModel):
     """One fact, in one word for programs and one sentence for the person on call."""
 
     type: ConditionType
     """Which fact."""
-    status: Truth
+    status: ConditionStatus
     """Unknown: it was not looked at, and the message says why."""
     reason: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Z][A-Za-z0-9]*$")]
     """The cause in one CamelCase word."""
@@ -31,11 +31,11 @@ class Condition(Part):
     """The cause in a sentence, with the field and the remedy where something is wrong."""
     observed_generation: int
     """The generation of the spec that it is about."""
-    last_transition_time: Moment
+    last_transition_time: Timestamp
     """When `status` last changed."""
 
 
-class MigrationStatus(Part):
+class MigrationStatus(ApiModel):
     """Where the migration stands."""
 
     hash: Annotated[str, Field(max_length=32)] | None = None
@@ -44,19 +44,19 @@ class MigrationStatus(Part):
     """The Job of the last attempt."""
     attempt: int | None = None
     """How many Jobs were started for this hash."""
-    started_at: Moment | None = None
+    started_at: Timestamp | None = None
     """When the last attempt started."""
-    completed_at: Moment | None = None
+    completed_at: Timestamp | None = None
     """When it succeeded."""
     last_error: Text | None = None
     """Why the last attempt failed, without secrets."""
-    next_attempt_at: Moment | None = None
+    next_attempt_at: Timestamp | None = None
     """When another attempt starts, unless it is asked for before by the annotation somabrain.io/retry-migration."""
     retry_token: Annotated[str, Field(max_length=256)] | None = None
     """The value of the annotation that was last acted upon."""
 
 
-class SomaBrainStatus(Part):
+class SomaBrainStatus(ApiModel):
     """What the operator saw."""
 
     observed_generation: int | None = None

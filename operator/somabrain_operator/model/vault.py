@@ -6,13 +6,13 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from somabrain_operator.model.base import IMAGE_PATTERN, Image, LocalReference, Part, Url, is_url, rule, rules
+from somabrain_operator.model.base import IMAGE_PATTERN, ApiModel, Image, LocalObjectReference, Url, is_url, rule, rules
 
 _Path = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9/_.-]*$")]
 FileName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
-class VaultSecret(Part):
+class VaultSecret(ApiModel):
     """One value of Vault as one file."""
 
     path: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[A-Za-z0-9][A-Za-z0-9/_.@-]*$")]
@@ -25,7 +25,7 @@ class VaultSecret(Part):
     alone, everything else to both."""
 
 
-class Vault(Part):
+class Vault(ApiModel):
     """Where secrets are read by `vault agent`, an init container that logs in with a short-lived token of the pod."""
 
     model_config = ConfigDict(
@@ -57,7 +57,7 @@ class Vault(Part):
     """The role to log in as. It must be bound to the service account NAME-server of this namespace."""
     audience: Annotated[str, Field(min_length=1, max_length=256)] = "vault"
     """The `aud` of the pod's token, as the role asks for it."""
-    ca_secret_ref: LocalReference | None = None
+    ca_secret_ref: LocalObjectReference | None = None
     """A Secret whose key `ca.crt` holds the authority of Vault's certificate. Not set: the image's own."""
     version: Annotated[str, Field(max_length=128)] | None = None
     """Any text. Changed after a secret was changed in Vault, it has the pods read it anew, one after the other."""

@@ -3,7 +3,7 @@
 The first step that does not pass says why, in words; what the steps before it asked for is still done.
 """
 
+from somabrain_operator.plan.plan import ConditionResult, Plan
 from somabrain_operator.plan.steps import STEPS, make_plan
-from somabrain_operator.plan.values import Finding, Plan
 
-__all__ = ["STEPS", "Finding", "Plan", "make_plan"]
+__all__ = ["STEPS", "ConditionResult", "Plan", "make_plan"]

@@ -12,7 +12,7 @@ class Backoff:
     base_s: float
     cap_s: float
 
-    def delay_s(self, attempt: int, share: float = 1.0) -> float:
+    def delay_s(self, attempt: int, jitter: float = 1.0) -> float:
         """Return how long to wait after the failed `attempt`, counted from 1.
 
         Args:
@@ -20,4 +20,4 @@ class Backoff:
             share: in [0, 1], drawn at random to spread many waiters over the second half of the delay; 1: no jitter.
         """
         doubled = self.base_s * 2.0 ** min(max(attempt, 1) - 1, 32)
-        return min(self.cap_s, doubled) * (0.5 + 0.5 * share)
+        return min(self.cap_s, doubled) * (0.5 + 0.5 * jitter)

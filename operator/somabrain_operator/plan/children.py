@@ -6,17 +6,17 @@ from dataclasses import replace
 
 from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.names import SERVER, ChildId, child_id
-from somabrain_operator.plan.asking import ask
-from somabrain_operator.plan.keeping import record_id
-from somabrain_operator.plan.values import Plan, vault_image
+from somabrain_operator.plan.last_applied import last_applied_id
+from somabrain_operator.plan.ownership import add_children
+from somabrain_operator.plan.plan import Plan, vault_image
+from somabrain_operator.render.autoscaling import desired_replicas, render_autoscaler, replica_bounds
 from somabrain_operator.render.base import render_headless_service, render_service, render_service_account
 from somabrain_operator.render.config import render_config, render_policy
-from somabrain_operator.render.deployment import Images, render_deployment, scaled
+from somabrain_operator.render.deployment import Images, render_deployment, with_replicas
 from somabrain_operator.render.disruption import render_disruption_budget
-from somabrain_operator.render.metadata import Owner, owned, rendered_hash
+from somabrain_operator.render.metadata import Owner, is_owned_by, rendered_hash
 from somabrain_operator.render.monitoring import DASHBOARD
 from somabrain_operator.render.network import render_network_policy
-from somabrain_operator.render.scaling import bounds_of, render_autoscaler, replicas_to_apply
 from somabrain_operator.tree import Manifest, number
 
 
@@ -28,7 +28,7 @@ def possible_children(brain: str) -> tuple[ChildId, ...]:
         ChildId("Service", f"{brain}-headless"),
         ChildId("ConfigMap", f"{brain}-config"),
         ChildId("ConfigMap", f"{brain}-policy"),
-        record_id(brain),
+        last_applied_id(brain),
         ChildId("Deployment", f"{brain}-{SERVER}"),
         ChildId("HorizontalPodAutoscaler", f"{brain}-{SERVER}"),
         ChildId("PodDisruptionBudget", f"{brain}-{SERVER}"),
@@ -39,59 +39,59 @@ def possible_children(brain: str) -> tuple[ChildId, ...]:
     )
 
 
-def base_objects(plan: Plan, spec: SomaBrainSpec) -> Plan:
+def add_base_objects(plan: Plan, spec: SomaBrainSpec) -> Plan:
     """Ask for the pods' identity and the Services."""
     owner = plan.owner
-    return ask(
+    return add_children(
         plan, (render_service_account(owner), render_service(owner, spec), render_headless_service(owner, spec.grpc))
     )
 
 
-def serve(plan: Plan, spec: SomaBrainSpec) -> Plan:
+def add_deployment(plan: Plan, spec: SomaBrainSpec) -> Plan:
     """Ask for settings, policy and Deployment; reached only when the database has the schema that the image needs."""
     owner = plan.owner
     images = Images(plan.image, spec.opa.image or plan.release.opa_image, vault_image(spec, plan.release))
     deployment = render_deployment(owner, spec, images, plan.config_hash)
-    autoscaler = _autoscaler(owner, spec)
+    autoscaler = _autoscaler_manifests(owner, spec)
     live = plan.observed.children.get(child_id(deployment))
-    deployment = scaled(deployment, replicas_to_apply(spec.replicas, bounds_of(autoscaler), live))
+    deployment = with_replicas(deployment, desired_replicas(spec.replicas, replica_bounds(autoscaler), live))
     policy = () if spec.opa.policy or not spec.opa.enabled else (render_policy(owner, plan.release.policy),)
-    asked = ask(plan, (render_config(owner, spec), *policy, deployment))
-    return asked if asked.stopped else replace(asked, deployment=deployment)
+    updated = add_children(plan, (render_config(owner, spec), *policy, deployment))
+    return updated if updated.halted_by else replace(updated, deployment=deployment)
 
 
-def autoscale(plan: Plan, spec: SomaBrainSpec) -> Plan:
+def add_autoscaler(plan: Plan, spec: SomaBrainSpec) -> Plan:
     """Ask for the autoscaler, once there is what it scales."""
-    return ask(plan, _autoscaler(plan.owner, spec))
+    return add_children(plan, _autoscaler_manifests(plan.owner, spec))
 
 
-def _autoscaler(owner: Owner, spec: SomaBrainSpec) -> tuple[Manifest, ...]:
+def _autoscaler_manifests(owner: Owner, spec: SomaBrainSpec) -> tuple[Manifest, ...]:
     return (render_autoscaler(owner, spec.autoscaling),) if spec.autoscaling else ()
 
 
-def protect(plan: Plan, spec: SomaBrainSpec) -> Plan:
+def add_disruption_budget_and_network_policy(plan: Plan, spec: SomaBrainSpec) -> Plan:
     """Ask for the bound on what drains may take away, and on who may connect."""
     budget, network = spec.pod_disruption_budget, spec.network_policy
-    plan = ask(plan, (render_disruption_budget(plan.owner, budget),)) if budget else plan
-    return ask(plan, (render_network_policy(plan.owner, network),)) if network and not plan.stopped else plan
+    plan = add_children(plan, (render_disruption_budget(plan.owner, budget),)) if budget else plan
+    return add_children(plan, (render_network_policy(plan.owner, network),)) if network and not plan.halted_by else plan
 
 
 def prune(plan: Plan, spec: SomaBrainSpec) -> Plan:
     """Delete our children that left the plan; what pods mount only once the pods that mount it are gone."""
-    asked = {child_id(manifest) for manifest in plan.apply} | {record_id(plan.owner.key.name)}
-    over = rolled_out(plan)
-    left = tuple(
+    planned = {child_id(manifest) for manifest in plan.apply} | {last_applied_id(plan.owner.key.name)}
+    rollout_complete = is_rolled_out(plan)
+    obsolete = tuple(
         identity
         for identity, live in plan.observed.children.items()
-        if identity not in asked
-        and owned(live, plan.owner)
+        if identity not in planned
+        and is_owned_by(live, plan.owner)
         and identity.kind not in plan.observed.lacking
-        and (over or identity.kind != "ConfigMap")
+        and (rollout_complete or identity.kind != "ConfigMap")
     )
-    return replace(plan, delete=plan.delete + left)
+    return replace(plan, delete=plan.delete + obsolete)
 
 
-def rolled_out(plan: Plan) -> bool:
+def is_rolled_out(plan: Plan) -> bool:
     """Return whether no pod of an earlier template is left."""
     deployment = plan.deployment
     live = plan.observed.children.get(child_id(deployment)) if deployment else None

@@ -44,8 +44,8 @@ def render_headless_service(owner: Owner, grpc: Grpc) -> Manifest:
 
 
 def _grpc_port(grpc: Grpc) -> dict[str, Json]:
-    spoken = "https" if grpc.tls else "kubernetes.io/h2c"
-    return {"name": "grpc", "port": grpc.port, "targetPort": "grpc", "protocol": "TCP", "appProtocol": spoken}
+    app_protocol = "https" if grpc.tls else "kubernetes.io/h2c"
+    return {"name": "grpc", "port": grpc.port, "targetPort": "grpc", "protocol": "TCP", "appProtocol": app_protocol}
 
 
 def endpoint(owner: Owner, port: int) -> str:

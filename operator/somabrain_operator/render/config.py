@@ -20,13 +20,13 @@ SETTINGS_FOLDER: Final = "/etc/somabrain/settings"
 """Where files are settings, and where they name others."""
 TLS_FOLDER: Final = "/var/run/secrets/somabrain/tls"
 """Where the servers' certificate is mounted."""
-GRPC_PORT: Final = Grpc().port
-DRAIN_NOTICE_S: Final = 3
+DEFAULT_GRPC_PORT: Final = Grpc().port
+SHUTDOWN_DELAY_S: Final = 3
 """How long a stopping server still accepts calls, so that clients leave first."""
 POLICY_FILE: Final = "sb.rego"
 
 
-def asks_cluster_issuer(spec: SomaBrainSpec) -> bool:
+def uses_cluster_issuer(spec: SomaBrainSpec) -> bool:
     """Return whether the keys are those of the cluster's own issuer, which wants a token to be read."""
     return spec.auth.mode == "jwt" and spec.auth.jwks_url is None
 
@@ -34,55 +34,68 @@ def asks_cluster_issuer(spec: SomaBrainSpec) -> bool:
 def service_environment(key: Key, spec: SomaBrainSpec) -> dict[str, str]:
     """Return the settings that are no secret, and that pods are rolled for."""
     config = spec.config
-    found = {
+    environment = {
         variable("log", "level"): config.log_level,
         variable("grpc", "reflection"): str(config.reflection).lower(),
         variable("grpc", "drain_s"): str(config.drain_seconds),
-        variable("grpc", "drain_notice_s"): str(DRAIN_NOTICE_S),
+        variable("grpc", "drain_notice_s"): str(SHUTDOWN_DELAY_S),
         variable("grpc", "max_connection_age_s"): str(config.max_connection_age_seconds),
         variable("database", "pool_size"): str(config.pool_size),
         variable("database", "statement_timeout_s"): str(config.statement_timeout_seconds),
         variable("policy", "cache_s"): str(config.policy_cache_seconds),
     }
     if spec.opa.url is not None:
-        found[variable("policy", "url")] = spec.opa.url
+        environment[variable("policy", "url")] = spec.opa.url
     return dict(
-        sorted({**found, **_encoder(config.encoder), **_grpc(spec.grpc), **_auth(spec), **_platform(key, spec)}.items())
+        sorted(
+            {
+                **environment,
+                **_encoder_environment(config.encoder),
+                **_grpc_environment(spec.grpc),
+                **_auth_environment(spec),
+                **_platform_environment(key, spec),
+            }.items()
+        )
     )
 
 
-def _encoder(encoder: Encoder) -> dict[str, str]:
-    found = {variable("encoder", "kind"): encoder.kind, variable("encoder", "threads"): str(encoder.threads)}
+def _encoder_environment(encoder: Encoder) -> dict[str, str]:
+    environment = {variable("encoder", "kind"): encoder.kind, variable("encoder", "threads"): str(encoder.threads)}
     if encoder.minilm:
-        found[variable("encoder", "minilm")] = "true"
+        environment[variable("encoder", "minilm")] = "true"
     if encoder.onnx:
-        found[variable("encoder", "onnx")] = json.dumps([each.model_dump() for each in encoder.onnx])
+        environment[variable("encoder", "onnx")] = json.dumps([each.model_dump() for each in encoder.onnx])
     if encoder.endpoints:
-        found[variable("encoder", "endpoints")] = json.dumps([_endpoint(each) for each in encoder.endpoints])
+        environment[variable("encoder", "endpoints")] = json.dumps([_endpoint(each) for each in encoder.endpoints])
     if encoder.client:
-        found[variable("encoder", "client")] = json.dumps([each.model_dump() for each in encoder.client])
-    return found
+        environment[variable("encoder", "client")] = json.dumps([each.model_dump() for each in encoder.client])
+    return environment
 
 
 def _endpoint(endpoint: EndpointEncoder) -> dict[str, Json]:
-    alike = endpoint.model_dump(exclude={"secret_ref", "timeout_seconds", "breaker_rest_seconds"})
+    common_fields = endpoint.model_dump(exclude={"secret_ref", "timeout_seconds", "breaker_rest_seconds"})
     key = {"api_key_file": f"{SETTINGS_FOLDER}/{encoder_key(endpoint.id)}"} if endpoint.secret_ref else {}
-    return {**alike, **key, "timeout_s": endpoint.timeout_seconds, "breaker_rest_s": endpoint.breaker_reset_seconds}
+    return {
+        **common_fields,
+        **key,
+        "timeout_s": endpoint.timeout_seconds,
+        "breaker_rest_s": endpoint.breaker_reset_seconds,
+    }
 
 
-def _grpc(grpc: Grpc) -> dict[str, str]:
-    found = {variable("grpc", "port"): str(grpc.port)} if grpc.port != GRPC_PORT else {}
+def _grpc_environment(grpc: Grpc) -> dict[str, str]:
+    environment = {variable("grpc", "port"): str(grpc.port)} if grpc.port != DEFAULT_GRPC_PORT else {}
     if grpc.tls:
-        found[variable("grpc", "tls", "cert_file")] = f"{TLS_FOLDER}/tls.crt"
-        found[variable("grpc", "tls", "key_file")] = f"{TLS_FOLDER}/tls.key"
+        environment[variable("grpc", "tls", "cert_file")] = f"{TLS_FOLDER}/tls.crt"
+        environment[variable("grpc", "tls", "key_file")] = f"{TLS_FOLDER}/tls.key"
     if grpc.tls and grpc.tls.client_ca:
-        found[variable("grpc", "tls", "client_ca_file")] = f"{TLS_FOLDER}/ca.crt"
-    return found
+        environment[variable("grpc", "tls", "client_ca_file")] = f"{TLS_FOLDER}/ca.crt"
+    return environment
 
 
-def _auth(spec: SomaBrainSpec) -> dict[str, str]:
+def _auth_environment(spec: SomaBrainSpec) -> dict[str, str]:
     auth = spec.auth
-    found = {
+    environment = {
         variable("auth", "mode"): auth.mode,
         variable("auth", "issuer"): auth.issuer,
         variable("auth", "audience"): auth.audience,
@@ -91,66 +104,66 @@ def _auth(spec: SomaBrainSpec) -> dict[str, str]:
         variable("auth", "refusal_cache_s"): str(auth.refusal_cache_seconds),
     }
     if auth.scope_claim is not None:
-        found[variable("auth", "scope_claim")] = auth.scope_claim
+        environment[variable("auth", "scope_claim")] = auth.scope_claim
     if auth.jwks_url is not None:
-        found[variable("auth", "jwks_url")] = auth.jwks_url
-    if asks_cluster_issuer(spec):
-        found[variable("auth", "jwks_token_file")] = f"{ISSUER_FOLDER}/token"
-        found[variable("auth", "jwks_ca_file")] = f"{ISSUER_FOLDER}/ca.crt"
-    if asked := auth.introspection:
-        found[variable("auth", "introspection", "address")] = asked.address
-        found[variable("auth", "introspection", "path")] = asked.path
-        if asked.ca_secret_ref:
-            found[variable("auth", "introspection", "ca_file")] = f"{SETTINGS_FOLDER}/auth-ca.crt"
-    return found
+        environment[variable("auth", "jwks_url")] = auth.jwks_url
+    if uses_cluster_issuer(spec):
+        environment[variable("auth", "jwks_token_file")] = f"{ISSUER_FOLDER}/token"
+        environment[variable("auth", "jwks_ca_file")] = f"{ISSUER_FOLDER}/ca.crt"
+    if introspection := auth.introspection:
+        environment[variable("auth", "introspection", "address")] = introspection.address
+        environment[variable("auth", "introspection", "path")] = introspection.path
+        if introspection.ca_secret_ref:
+            environment[variable("auth", "introspection", "ca_file")] = f"{SETTINGS_FOLDER}/auth-ca.crt"
+    return environment
 
 
-def _platform(key: Key, spec: SomaBrainSpec) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _platform_environment(key: Key, spec: SomaBrainSpec) -> dict[str, str]:
+    environment: dict[str, str] = {}
     if cache := spec.cache:
-        found |= {variable("cache", "url"): cache.url} if cache.url else {}
-        found[variable("cache", "ttl_s")] = str(cache.ttl_seconds)
-        found |= _trust("cache", cache.tls)
+        environment |= {variable("cache", "url"): cache.url} if cache.url else {}
+        environment[variable("cache", "ttl_s")] = str(cache.ttl_seconds)
+        environment |= _tls_environment("cache", cache.tls)
     if flags := spec.flags:
-        found[variable("flags", "endpoints")] = json.dumps(flags.endpoints)
-        found[variable("flags", "prefix")] = flags.prefix
-        found |= _trust("flags", flags.tls)
+        environment[variable("flags", "endpoints")] = json.dumps(flags.endpoints)
+        environment[variable("flags", "prefix")] = flags.prefix
+        environment |= _tls_environment("flags", flags.tls)
     if events := spec.events:
-        found[variable("events", "brokers")] = json.dumps(events.brokers)
-        found[variable("events", "topic")] = events.topic
-        found[variable("events", "source")] = f"/somabrain/{key.namespace}/{key.name}"
-        found[variable("events", "hold_s")] = str(events.unpublished_retention_seconds)
+        environment[variable("events", "brokers")] = json.dumps(events.brokers)
+        environment[variable("events", "topic")] = events.topic
+        environment[variable("events", "source")] = f"/somabrain/{key.namespace}/{key.name}"
+        environment[variable("events", "hold_s")] = str(events.unpublished_retention_seconds)
         layer = "SSL" if events.tls else "PLAINTEXT"
-        found[variable("events", "security_protocol")] = f"SASL_{layer}" if events.sasl else layer
+        environment[variable("events", "security_protocol")] = f"SASL_{layer}" if events.sasl else layer
         if events.sasl:
-            found[variable("events", "sasl_mechanism")] = events.sasl.mechanism
+            environment[variable("events", "sasl_mechanism")] = events.sasl.mechanism
         if events.tls:
-            found |= _trust("events", events.tls)
-    return found
+            environment |= _tls_environment("events", events.tls)
+    return environment
 
 
-def _trust(group: str, tls: Tls) -> dict[str, str]:
+def _tls_environment(group: str, tls: Tls) -> dict[str, str]:
     """Return where the certificates for a server are, as `named` puts them among the settings."""
-    found = {variable(group, "ca_file"): f"{SETTINGS_FOLDER}/{group}-ca.crt"} if tls.ca_secret_ref else {}
+    environment = {variable(group, "ca_file"): f"{SETTINGS_FOLDER}/{group}-ca.crt"} if tls.ca_secret_ref else {}
     if tls.client_secret_ref:
-        found[variable(group, "cert_file")] = f"{SETTINGS_FOLDER}/{group}-tls.crt"
-        found[variable(group, "key_file")] = f"{SETTINGS_FOLDER}/{group}-tls.key"
-    return found
+        environment[variable(group, "cert_file")] = f"{SETTINGS_FOLDER}/{group}-tls.crt"
+        environment[variable(group, "key_file")] = f"{SETTINGS_FOLDER}/{group}-tls.key"
+    return environment
 
 
-def shared_by(spec: SomaBrainSpec) -> dict[str, str]:
+def quota_environment(spec: SomaBrainSpec) -> dict[str, str]:
     """Return among how many servers the rates of tenants are divided.
 
     A server learns it as it starts. It is no reason to roll the others: until they are, a rate is off by as much as
     their number has changed. With an autoscaler it is the most there can be: no tenant gets more than its rate.
     """
-    servers = spec.autoscaling.max if spec.autoscaling else max(spec.replicas, 1)
-    return {variable("quota", "replicas"): str(servers)}
+    server_count = spec.autoscaling.max if spec.autoscaling else max(spec.replicas, 1)
+    return {variable("quota", "replicas"): str(server_count)}
 
 
 def render_config(owner: Owner, spec: SomaBrainSpec) -> Manifest:
     """Return the ConfigMap of the service's settings."""
-    data = {**service_environment(owner.key, spec), **shared_by(spec)}
+    data = {**service_environment(owner.key, spec), **quota_environment(spec)}
     return render_object(owner, "config", ("v1", "ConfigMap"), {"data": data})
 
 

@@ -11,32 +11,32 @@ from somabrain_operator.model.placement import Probes
 from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.render.base import HTTP_PORT
 from somabrain_operator.render.config import (
-    DRAIN_NOTICE_S,
     ISSUER_FOLDER,
+    SHUTDOWN_DELAY_S,
     TLS_FOLDER,
-    asks_cluster_issuer,
     policy_config_map,
+    uses_cluster_issuer,
 )
-from somabrain_operator.render.files import READABLE, settings_folders, settings_mount, settings_volume
-from somabrain_operator.render.metadata import Owner, render_object, sealed
+from somabrain_operator.render.files import FILE_MODE, secrets_dir_variable, settings_mount, settings_volume
+from somabrain_operator.render.metadata import Owner, render_object, with_rendered_hash
 from somabrain_operator.render.opa import render_opa_container
 from somabrain_operator.render.pod import (
     TMP_MOUNT,
     TMP_VOLUME,
     container_security,
     http_probe,
-    placed,
+    image_pull_secrets,
     pod_security,
-    pulled_with,
-    resources,
+    resource_requirements,
+    scheduling_fields,
 )
 from somabrain_operator.render.vault import agent_annotation, vault_container, vault_mount, vault_volumes
 from somabrain_operator.tree import Json, Manifest, mapping
 
 PROGRESS_DEADLINE_S: Final = 300
-TOKEN_LIFE_S: Final = 600
+TOKEN_LIFETIME_S: Final = 600
 """The shortest the API server gives; the kubelet renews it."""
-STOP_MARGIN_S: Final = 10
+TERMINATION_MARGIN_S: Final = 10
 """Beyond drain and its notice, for closing connections, before the kubelet kills."""
 
 
@@ -60,15 +60,15 @@ def render_deployment(owner: Owner, spec: SomaBrainSpec, images: Images, config_
     """
     selector = names.selector(owner.key.name, names.SERVER)
     spread = spec.topology_spread
-    agent = (render_opa_container(spec.opa, images.opa),) if spec.opa.enabled else ()
+    opa_containers = (render_opa_container(spec.opa, images.opa),) if spec.opa.enabled else ()
     pod: dict[str, Json] = {
         "serviceAccountName": owner.child(names.SERVER),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": DRAIN_NOTICE_S + spec.config.drain_seconds + STOP_MARGIN_S,
+        "terminationGracePeriodSeconds": SHUTDOWN_DELAY_S + spec.config.drain_seconds + TERMINATION_MARGIN_S,
         "securityContext": pod_security(),
-        **pulled_with(spec.image_pull_secrets),
-        **placed(spec.scheduling),
+        **image_pull_secrets(spec.image_pull_secrets),
+        **scheduling_fields(spec.scheduling),
         "topologySpreadConstraints": [
             {
                 "maxSkew": spread.max_skew,
@@ -77,8 +77,8 @@ def render_deployment(owner: Owner, spec: SomaBrainSpec, images: Images, config_
                 "labelSelector": {"matchLabels": selector},
             }
         ],
-        "initContainers": [*vault_container(spec, names.SERVER, images.vault), *agent],
-        "containers": [_server(owner, spec, images.service)],
+        "initContainers": [*vault_container(spec, names.SERVER, images.vault), *opa_containers],
+        "containers": [_server_container(owner, spec, images.service)],
         "volumes": list(_volumes(owner, spec)),
     }
     annotations = {names.CONFIG_HASH: config_hash, **agent_annotation(spec, names.SERVER)}
@@ -101,24 +101,24 @@ def _volumes(owner: Owner, spec: SomaBrainSpec) -> Iterator[dict[str, Json]]:
     yield from settings_volume(spec, names.SERVER)
     if spec.opa.enabled:
         yield {"name": "policy", "configMap": {"name": policy_config_map(owner, spec)}}
-    if asks_cluster_issuer(spec):
+    if uses_cluster_issuer(spec):
         yield _issuer_volume()
     if tls := spec.grpc.tls:
         keys = ("tls.crt", "tls.key", *(("ca.crt",) if tls.client_ca else ()))
         items: list[Json] = [{"key": key, "path": key} for key in keys]
-        yield {"name": "tls", "secret": {"secretName": tls.secret_ref.name, "defaultMode": READABLE, "items": items}}
+        yield {"name": "tls", "secret": {"secretName": tls.secret_ref.name, "defaultMode": FILE_MODE, "items": items}}
     yield from vault_volumes(spec, names.SERVER)
 
 
-def scaled(deployment: Manifest, replicas: int | None) -> Manifest:
+def with_replicas(deployment: Manifest, replicas: int | None) -> Manifest:
     """Return a rendered Deployment with `replicas`; None: they are somebody else's."""
     spec = {field: value for field, value in mapping(deployment, "spec").items() if field != "replicas"}
-    return sealed({**deployment, "spec": spec if replicas is None else {"replicas": replicas, **spec}})
+    return with_rendered_hash({**deployment, "spec": spec if replicas is None else {"replicas": replicas, **spec}})
 
 
-def _server(owner: Owner, spec: SomaBrainSpec, image: str) -> dict[str, Json]:
+def _server_container(owner: Owner, spec: SomaBrainSpec, image: str) -> dict[str, Json]:
     mounts: list[Json] = [TMP_MOUNT, *settings_mount(spec, names.SERVER), *vault_mount(spec, names.SERVER)]
-    if asks_cluster_issuer(spec):
+    if uses_cluster_issuer(spec):
         mounts.append({"name": "issuer", "mountPath": ISSUER_FOLDER, "readOnly": True})
     if spec.grpc.tls:
         mounts.append({"name": "tls", "mountPath": TLS_FOLDER, "readOnly": True})
@@ -127,7 +127,7 @@ def _server(owner: Owner, spec: SomaBrainSpec, image: str) -> dict[str, Json]:
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "args": ["serve"],
-        "env": [settings_folders(spec, names.SERVER)],
+        "env": [secrets_dir_variable(spec, names.SERVER)],
         "envFrom": [{"configMapRef": {"name": owner.child("config")}}],
         "ports": [
             {"name": "grpc", "containerPort": spec.grpc.port, "protocol": "TCP"},
@@ -135,23 +135,23 @@ def _server(owner: Owner, spec: SomaBrainSpec, image: str) -> dict[str, Json]:
         ],
         **_probes(spec.probes),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "resources": resources(spec.resources),
+        "resources": resource_requirements(spec.resources),
         "securityContext": container_security(),
         "volumeMounts": mounts,
     }
 
 
-def _probes(wanted: Probes) -> dict[str, Json]:
-    seconds = wanted.timeout_seconds
+def _probes(probes: Probes) -> dict[str, Json]:
+    timeout_s = probes.timeout_seconds
     return {
-        "startupProbe": http_probe("/livez", "http", period_s=1, failures=wanted.startup_seconds),
+        "startupProbe": http_probe("/livez", "http", period_s=1, failures=probes.startup_seconds),
         "livenessProbe": http_probe(
             "/livez", "http",
-            period_s=wanted.liveness_period_seconds, failures=wanted.liveness_failures, timeout_s=seconds,
+            period_s=probes.liveness_period_seconds, failures=probes.liveness_failures, timeout_s=timeout_s,
         ),
         "readinessProbe": http_probe(
             "/ready", "http",
-            period_s=wanted.readiness_period_seconds, failures=wanted.readiness_failures, timeout_s=seconds,
+            period_s=probes.readiness_period_seconds, failures=probes.readiness_failures, timeout_s=timeout_s,
         ),
     }  # fmt: skip
 
@@ -162,7 +162,7 @@ def _issuer_volume() -> dict[str, Json]:
         "name": "issuer",
         "projected": {
             "sources": [
-                {"serviceAccountToken": {"path": "token", "expirationSeconds": TOKEN_LIFE_S}},
+                {"serviceAccountToken": {"path": "token", "expirationSeconds": TOKEN_LIFETIME_S}},
                 {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
             ]
         },

@@ -14,34 +14,34 @@ from somabrain_operator.render.config import SETTINGS_FOLDER
 from somabrain_operator.render.vault import FILES_FOLDER
 from somabrain_operator.tree import Json
 
-READABLE: Final = 0o440
+FILE_MODE: Final = 0o440
 """By the pod's user, through its group."""
 _MOUNT: Final[dict[str, Json]] = {"name": "settings", "mountPath": SETTINGS_FOLDER, "readOnly": True}
 
 
 def settings_volume(spec: SomaBrainSpec, user: User) -> tuple[dict[str, Json], ...]:
     """Return the volume of secret settings of a pod, if it has any."""
-    sources: list[Json] = [_source(each) for each in _among_settings(spec, user)]
-    return ({"name": "settings", "projected": {"defaultMode": READABLE, "sources": sources}},) if sources else ()
+    sources: list[Json] = [_projected_source(each) for each in _settings_references(spec, user)]
+    return ({"name": "settings", "projected": {"defaultMode": FILE_MODE, "sources": sources}},) if sources else ()
 
 
 def settings_mount(spec: SomaBrainSpec, user: User) -> tuple[dict[str, Json], ...]:
     """Return how its container mounts it."""
-    return (_MOUNT,) if _among_settings(spec, user) else ()
+    return (_MOUNT,) if _settings_references(spec, user) else ()
 
 
-def settings_folders(spec: SomaBrainSpec, user: User) -> dict[str, Json]:
+def secrets_dir_variable(spec: SomaBrainSpec, user: User) -> dict[str, Json]:
     """Return the variable that names the folders of files that are settings."""
-    settings = [SETTINGS_FOLDER] if _among_settings(spec, user) else []
+    settings = [SETTINGS_FOLDER] if _settings_references(spec, user) else []
     from_vault = [FILES_FOLDER] if vault_files(spec, user) else []
     return {"name": variable("secrets_dir"), "value": ":".join([*settings, *from_vault])}
 
 
-def _among_settings(spec: SomaBrainSpec, user: User) -> list[Reference]:
+def _settings_references(spec: SomaBrainSpec, user: User) -> list[Reference]:
     return [each for each in references_of(spec) if (each.files or each.whole) and user in each.users]
 
 
-def _source(reference: Reference) -> dict[str, Json]:
+def _projected_source(reference: Reference) -> dict[str, Json]:
     kind = "secret" if reference.kind == "Secret" else "configMap"
     pairs = zip(reference.keys, reference.files, strict=True)
     files: list[Json] = [{"key": key, "path": name} for key, name in pairs]

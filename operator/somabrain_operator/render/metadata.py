@@ -62,10 +62,10 @@ def render_object(
     }
     if annotations:
         metadata["annotations"] = annotations
-    return sealed({"apiVersion": api_version, "kind": kind_name, "metadata": metadata, **body})
+    return with_rendered_hash({"apiVersion": api_version, "kind": kind_name, "metadata": metadata, **body})
 
 
-def sealed(manifest: Manifest) -> Manifest:
+def with_rendered_hash(manifest: Manifest) -> Manifest:
     """Return a manifest with the hash of all of it among its annotations."""
     metadata = mapping(manifest, "metadata")
     others = {name: value for name, value in mapping(metadata, "annotations").items() if name != names.RENDERED_HASH}
@@ -78,7 +78,7 @@ def rendered_hash(manifest: Manifest) -> str:
     return text(manifest, "metadata", "annotations", names.RENDERED_HASH)
 
 
-def owned(live: Manifest, owner: Owner) -> bool:
+def is_owned_by(live: Manifest, owner: Owner) -> bool:
     """Return whether a live object is controlled by this very SomaBrain."""
     return any(
         mapping(each).get("uid") == owner.uid and mapping(each).get("controller") is True
@@ -86,7 +86,7 @@ def owned(live: Manifest, owner: Owner) -> bool:
     )
 
 
-def brain_of(live: Json) -> str:
+def owner_name(live: Json) -> str:
     """Return the name of the SomaBrain that controls a live object, or an empty string."""
     owners = (each for each in items(live, "metadata", "ownerReferences") if mapping(each).get("controller") is True)
     return next((text(each, "name") for each in owners if text(each, "kind") == names.KIND), "")

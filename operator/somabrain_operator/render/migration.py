@@ -6,25 +6,27 @@ from typing import Final
 
 from somabrain_operator import names
 from somabrain_operator.hashing import content_hash
-from somabrain_operator.model.pods import Amounts, Resources
+from somabrain_operator.model.resources import ResourceList, ResourceRequirements
 from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.names import variable
-from somabrain_operator.render.files import settings_folders, settings_mount, settings_volume
+from somabrain_operator.render.files import secrets_dir_variable, settings_mount, settings_volume
 from somabrain_operator.render.metadata import Owner, render_object
 from somabrain_operator.render.pod import (
     TMP_MOUNT,
     TMP_VOLUME,
     container_security,
-    placed,
+    image_pull_secrets,
     pod_security,
-    pulled_with,
-    resources,
+    resource_requirements,
+    scheduling_fields,
 )
 from somabrain_operator.render.vault import agent_annotation, vault_container, vault_mount, vault_volumes
 from somabrain_operator.tree import Json, Manifest
 
 ARGUMENTS: Final = ("migrate",)
-_RESOURCES: Final = Resources(requests=Amounts(cpu="50m", memory="128Mi"), limits=Amounts(memory="512Mi"))
+_RESOURCES: Final = ResourceRequirements(
+    requests=ResourceList(cpu="50m", memory="128Mi"), limits=ResourceList(memory="512Mi")
+)
 
 
 def migration_hash(image: str, owner_digest: str) -> str:
@@ -57,11 +59,11 @@ def render_migration_job(
         "imagePullPolicy": "IfNotPresent",
         "args": list(ARGUMENTS),
         "env": [
-            settings_folders(spec, names.MIGRATION),
+            secrets_dir_variable(spec, names.MIGRATION),
             {"name": variable("log", "level"), "value": spec.config.log_level},
         ],
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "resources": resources(_RESOURCES),
+        "resources": resource_requirements(_RESOURCES),
         "securityContext": container_security(),
         "volumeMounts": [TMP_MOUNT, *settings_mount(spec, names.MIGRATION), *vault_mount(spec, names.MIGRATION)],
     }
@@ -81,8 +83,8 @@ def render_migration_job(
                     "automountServiceAccountToken": False,
                     "enableServiceLinks": False,
                     "securityContext": pod_security(),
-                    **pulled_with(spec.image_pull_secrets),
-                    **placed(spec.scheduling),
+                    **image_pull_secrets(spec.image_pull_secrets),
+                    **scheduling_fields(spec.scheduling),
                     **({"initContainers": list(agent)} if agent else {}),
                     "containers": [container],
                     "volumes": [

@@ -15,19 +15,19 @@ from somabrain_operator.tree import Json, Manifest
 
 MONITORING: Final = "monitoring.coreos.com/v1"
 DASHBOARD: Final = "dashboard"
-_FAULTS: Final = "INTERNAL|UNAVAILABLE|UNKNOWN|DATA_LOSS|DEADLINE_EXCEEDED"
+_SERVER_ERROR_CODES: Final = "INTERNAL|UNAVAILABLE|UNKNOWN|DATA_LOSS|DEADLINE_EXCEEDED"
 _WEEK_S: Final = 7 * 24 * 3600
 _LAG_S: Final = 900
 
 
-def render_service_monitor(owner: Owner, wanted: ServiceMonitor) -> Manifest:
+def render_service_monitor(owner: Owner, spec: ServiceMonitor) -> Manifest:
     """Return the ServiceMonitor of the headless Service, which has one endpoint a pod."""
     return render_object(owner, names.SERVER, (MONITORING, "ServiceMonitor"), {
         "spec": {
             "selector": {"matchLabels": names.labels(owner.key.name, "headless")},
-            "endpoints": [{"port": "http", "path": "/metrics", "interval": f"{wanted.interval_seconds}s"}],
+            "endpoints": [{"port": "http", "path": "/metrics", "interval": f"{spec.interval_seconds}s"}],
         }
-    }, labels=wanted.labels)  # fmt: skip
+    }, labels=spec.labels)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,56 +40,59 @@ class _Alert:
     remedy: str
 
 
-def render_rules(owner: Owner, wanted: Rules) -> Manifest:
+def render_rules(owner: Owner, spec: Rules) -> Manifest:
     """Return the alerts; each says in words what is wrong and where to look."""
-    about = f"{owner.key.namespace}/{owner.key.name}"
+    resource_name = f"{owner.key.namespace}/{owner.key.name}"
     rules: list[Json] = [
         {
             "alert": each.name,
             "expr": each.expression,
             "for": each.after,
             "labels": {"severity": each.severity, "somabrain": owner.key.name},
-            "annotations": {"summary": f"SomaBrain {about}: {each.summary}", "description": each.remedy},
+            "annotations": {"summary": f"SomaBrain {resource_name}: {each.summary}", "description": each.remedy},
         }
-        for each in _alerts(owner, wanted)
+        for each in _alerts(owner, spec)
     ]
     return render_object(owner, names.SERVER, (MONITORING, "PrometheusRule"), {
         "spec": {"groups": [{"name": f"somabrain-{owner.key.namespace}-{owner.key.name}", "rules": rules}]}
-    }, labels=wanted.labels)  # fmt: skip
+    }, labels=spec.labels)  # fmt: skip
 
 
-def _alerts(owner: Owner, wanted: Rules) -> Iterator[_Alert]:
-    here, look = _selector(owner), f"kubectl describe sb {owner.key.name} -n {owner.key.namespace} says why."
+def _alerts(owner: Owner, spec: Rules) -> Iterator[_Alert]:
+    selector, describe_hint = (
+        _selector(owner),
+        f"kubectl describe sb {owner.key.name} -n {owner.key.namespace} says why.",
+    )
     yield _Alert(
-        "SomaBrainNotReady", f"max(somabrain_ready{{{here}}}) < 1", "5m", "critical", "no server is ready.", look,
+        "SomaBrainNotReady", f"max(somabrain_ready{{{selector}}}) < 1", "5m", "critical", "no server is ready.", describe_hint,
     )  # fmt: skip
-    calls = f"sum(rate(grpc_server_handled_total{{{here}}}[5m]))"
-    faults = f'sum(rate(grpc_server_handled_total{{{here},grpc_code=~"{_FAULTS}"}}[5m]))'
+    calls = f"sum(rate(grpc_server_handled_total{{{selector}}}[5m]))"
+    errors = f'sum(rate(grpc_server_handled_total{{{selector},grpc_code=~"{_SERVER_ERROR_CODES}"}}[5m]))'
     yield _Alert(
-        "SomaBrainFailing", f"{faults} / {calls} > {wanted.error_percent / 100:g}", "10m", "critical",
-        f"more than {wanted.error_percent} % of the calls fail.",
+        "SomaBrainFailing", f"{errors} / {calls} > {spec.error_percent / 100:g}", "10m", "critical",
+        f"more than {spec.error_percent} % of the calls fail.",
         "The servers' logs say of each call why, with its request id.",
     )  # fmt: skip
-    slow = f'sum by (le) (rate(grpc_server_handling_seconds_bucket{{{here},grpc_method="Recall"}}[5m]))'
+    latency_buckets = f'sum by (le) (rate(grpc_server_handling_seconds_bucket{{{selector},grpc_method="Recall"}}[5m]))'
     yield _Alert(
-        "SomaBrainSlow", f"histogram_quantile(0.99, {slow}) > {wanted.slow_milliseconds / 1000:g}", "10m", "warning",
-        f"one Recall in a hundred takes longer than {wanted.slow_milliseconds} ms.",
+        "SomaBrainSlow", f"histogram_quantile(0.99, {latency_buckets}) > {spec.slow_milliseconds / 1000:g}", "10m", "warning",
+        f"one Recall in a hundred takes longer than {spec.slow_milliseconds} ms.",
         "Compare somabrain_encoder_seconds, somabrain_policy_seconds and PostgreSQL; add replicas where CPU is short.",
     )  # fmt: skip
     yield _Alert(
         "SomaBrainPolicyUnreachable",
-        f'sum(rate(somabrain_policy_decisions_total{{{here},outcome="unreachable"}}[5m])) > 0', "5m", "critical",
+        f'sum(rate(somabrain_policy_decisions_total{{{selector},outcome="unreachable"}}[5m])) > 0', "5m", "critical",
         "calls are denied, because the policy engine does not answer.",
         "Look at the container opa of the pods, or at spec.opa.url.",
     )  # fmt: skip
-    expiry = f"min(somabrain_tls_certificate_expiry_timestamp_seconds{{{here}}} > 0)"
+    expiry = f"min(somabrain_tls_certificate_expiry_timestamp_seconds{{{selector}}} > 0)"
     yield _Alert(
         "SomaBrainCertificateExpires", f"{expiry} - time() < {_WEEK_S}", "1h", "warning",
         "the certificate of the gRPC port ends within a week.",
         "Renew the Secret of spec.grpc.tls; no restart is needed.",
     )  # fmt: skip
     yield _Alert(
-        "SomaBrainBackgroundWorkLags", f"max(somabrain_worker_lag_seconds{{{here}}}) > {_LAG_S}", "15m", "warning",
+        "SomaBrainBackgroundWorkLags", f"max(somabrain_worker_lag_seconds{{{selector}}}) > {_LAG_S}", "15m", "warning",
         "background work lags behind by more than a quarter of an hour.",
         "somabrain_worker_rounds_total tells whether its rounds fail; the servers' logs say why.",
     )  # fmt: skip
@@ -99,11 +102,11 @@ def _selector(owner: Owner) -> str:
     return f'namespace="{owner.key.namespace}",service="{owner.child("headless")}"'
 
 
-def render_dashboard(owner: Owner, wanted: Dashboard) -> Manifest:
+def render_dashboard(owner: Owner, spec: Dashboard) -> Manifest:
     """Return the ConfigMap of a dashboard."""
     board = json.dumps(_dashboard(owner), separators=(",", ":"))
     data = {f"somabrain-{owner.key.namespace}-{owner.key.name}.json": board}
-    return render_object(owner, DASHBOARD, ("v1", "ConfigMap"), {"data": data}, labels=wanted.labels)
+    return render_object(owner, DASHBOARD, ("v1", "ConfigMap"), {"data": data}, labels=spec.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,37 +118,37 @@ class _Panel:
 
 
 def _panels(owner: Owner) -> Iterator[_Panel]:
-    here = _selector(owner)
+    selector = _selector(owner)
     yield _Panel("Calls", "reqps", (
-        (f"sum by (grpc_method) (rate(grpc_server_handled_total{{{here}}}[$__rate_interval]))", "{{grpc_method}}"),
+        (f"sum by (grpc_method) (rate(grpc_server_handled_total{{{selector}}}[$__rate_interval]))", "{{grpc_method}}"),
     ))  # fmt: skip
     yield _Panel("Calls that do not end well", "reqps", (
-        (f'sum by (grpc_code) (rate(grpc_server_handled_total{{{here},grpc_code!="OK"}}[$__rate_interval]))',
+        (f'sum by (grpc_code) (rate(grpc_server_handled_total{{{selector},grpc_code!="OK"}}[$__rate_interval]))',
          "{{grpc_code}}"),
     ))  # fmt: skip
-    buckets = f"sum by (le, grpc_method) (rate(grpc_server_handling_seconds_bucket{{{here}}}[$__rate_interval]))"
+    buckets = f"sum by (le, grpc_method) (rate(grpc_server_handling_seconds_bucket{{{selector}}}[$__rate_interval]))"
     yield _Panel("Time of a call, 99 %", "s", ((f"histogram_quantile(0.99, {buckets})", "{{grpc_method}}"),))
     yield _Panel("Calls in flight", "short", (
-        (f"sum by (pod) (grpc_server_in_flight{{{here}}})", "{{pod}}"),
+        (f"sum by (pod) (grpc_server_in_flight{{{selector}}})", "{{pod}}"),
     ))  # fmt: skip
     yield _Panel("Callers and policy", "reqps", (
-        (f"sum by (cause) (rate(somabrain_auth_failures_total{{{here}}}[$__rate_interval]))", "not known: {{cause}}"),
-        (f"sum by (outcome) (rate(somabrain_policy_decisions_total{{{here}}}[$__rate_interval]))", "{{outcome}}"),
+        (f"sum by (cause) (rate(somabrain_auth_failures_total{{{selector}}}[$__rate_interval]))", "not known: {{cause}}"),
+        (f"sum by (outcome) (rate(somabrain_policy_decisions_total{{{selector}}}[$__rate_interval]))", "{{outcome}}"),
     ))  # fmt: skip
-    encoding = f"sum by (le) (rate(somabrain_encoder_seconds_bucket{{{here}}}[$__rate_interval]))"
+    encoding = f"sum by (le) (rate(somabrain_encoder_seconds_bucket{{{selector}}}[$__rate_interval]))"
     yield _Panel("Where time goes", "s", (
         (f"histogram_quantile(0.99, {encoding})", "encoder, 99 %"),
-        (f"max(somabrain_store_probe_seconds{{{here}}})", "PostgreSQL's probe"),
+        (f"max(somabrain_store_probe_seconds{{{selector}}})", "PostgreSQL's probe"),
     ))  # fmt: skip
     yield _Panel("Connections to PostgreSQL", "short", (
-        (f"sum by (state) (somabrain_store_connections{{{here}}})", "{{state}}"),
+        (f"sum by (state) (somabrain_store_connections{{{selector}}})", "{{state}}"),
     ))  # fmt: skip
-    yield _Panel("Memory", "bytes", ((f"process_resident_memory_bytes{{{here}}}", "{{pod}}"),))
+    yield _Panel("Memory", "bytes", ((f"process_resident_memory_bytes{{{selector}}}", "{{pod}}"),))
     yield _Panel("CPU", "short", (
-        (f"rate(process_cpu_seconds_total{{{here}}}[$__rate_interval])", "{{pod}}"),
+        (f"rate(process_cpu_seconds_total{{{selector}}}[$__rate_interval])", "{{pod}}"),
     ))  # fmt: skip
     yield _Panel("Background work behind", "s", (
-        (f"max by (worker) (somabrain_worker_lag_seconds{{{here}}})", "{{worker}}"),
+        (f"max by (worker) (somabrain_worker_lag_seconds{{{selector}}})", "{{worker}}"),
     ))  # fmt: skip
 
 

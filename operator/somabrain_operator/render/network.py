@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from somabrain_operator import names
-from somabrain_operator.model.network import NetworkPolicy, Peer
+from somabrain_operator.model.network import NetworkPolicy, NetworkPolicyPeer
 from somabrain_operator.render.metadata import Owner, render_object
 from somabrain_operator.tree import Json, Manifest
 
 _OWN_NAMESPACE: dict[str, Json] = {"podSelector": {}}
 
 
-def render_network_policy(owner: Owner, wanted: NetworkPolicy) -> Manifest:
+def render_network_policy(owner: Owner, policy: NetworkPolicy) -> Manifest:
     """Return the policy. The kubelet's probes come from the node, which no NetworkPolicy keeps out."""
-    clients = [_peer(each) for each in wanted.clients] or [_OWN_NAMESPACE]
+    clients = [_peer(each) for each in policy.clients] or [_OWN_NAMESPACE]
     http: dict[str, Json] = {"ports": [{"port": "http", "protocol": "TCP"}]}
-    if wanted.scrapers:
-        http["from"] = [_peer(each) for each in wanted.scrapers]
+    if policy.scrapers:
+        http["from"] = [_peer(each) for each in policy.scrapers]
     return render_object(owner, names.SERVER, ("networking.k8s.io/v1", "NetworkPolicy"), {
         "spec": {
             "podSelector": {"matchLabels": names.selector(owner.key.name, names.SERVER)},
@@ -25,13 +25,13 @@ def render_network_policy(owner: Owner, wanted: NetworkPolicy) -> Manifest:
     })  # fmt: skip
 
 
-def _peer(peer: Peer) -> dict[str, Json]:
-    found: dict[str, Json] = {}
+def _peer(peer: NetworkPolicyPeer) -> dict[str, Json]:
+    rendered: dict[str, Json] = {}
     if peer.namespace_labels is not None:
-        found["namespaceSelector"] = _selector(peer.namespace_labels)
+        rendered["namespaceSelector"] = _selector(peer.namespace_labels)
     if peer.pod_labels is not None:
-        found["podSelector"] = _selector(peer.pod_labels)
-    return found
+        rendered["podSelector"] = _selector(peer.pod_labels)
+    return rendered
 
 
 def _selector(labels: dict[str, str]) -> dict[str, Json]:

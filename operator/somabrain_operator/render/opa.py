@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from somabrain_operator.model.spec import Opa
-from somabrain_operator.render.pod import container_security, http_probe, resources
+from somabrain_operator.render.pod import container_security, http_probe, resource_requirements
 from somabrain_operator.tree import Json
 
 OPA: Final = "opa"
@@ -31,7 +31,7 @@ def render_opa_container(opa: Opa, image: str) -> dict[str, Json]:
         "startupProbe": http_probe("/health", "opa-health", period_s=1, failures=60),
         "readinessProbe": http_probe("/health", "opa-health", period_s=5, failures=2),
         "livenessProbe": http_probe("/health", "opa-health", period_s=10, failures=3),
-        "resources": resources(opa.resources),
+        "resources": resource_requirements(opa.resources),
         "securityContext": container_security(),
         "volumeMounts": [{"name": "policy", "mountPath": POLICY_FOLDER, "readOnly": True}],
     }  # fmt: skip

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from somabrain_operator.model.base import LocalReference
+from somabrain_operator.model.base import LocalObjectReference
 from somabrain_operator.model.placement import Scheduling
-from somabrain_operator.model.pods import Resources
+from somabrain_operator.model.resources import ResourceRequirements
 from somabrain_operator.tree import Json
 
 UID: Final = 10001
@@ -35,26 +35,26 @@ def container_security() -> dict[str, Json]:
     }
 
 
-def resources(wanted: Resources) -> dict[str, Json]:
+def resource_requirements(resources: ResourceRequirements) -> dict[str, Json]:
     """Return a container's resources; what is not set is left to the cluster."""
-    return wanted.model_dump(exclude_none=True, mode="json")
+    return resources.model_dump(exclude_none=True, mode="json")
 
 
-def placed(scheduling: Scheduling) -> dict[str, Json]:
+def scheduling_fields(scheduling: Scheduling) -> dict[str, Json]:
     """Return on which nodes a pod runs; what is not set is left out."""
-    return _pruned(scheduling.model_dump(by_alias=True, exclude_none=True, mode="json"))
+    return _without_empty(scheduling.model_dump(by_alias=True, exclude_none=True, mode="json"))
 
 
-def pulled_with(secrets: Iterable[LocalReference]) -> dict[str, Json]:
+def image_pull_secrets(secrets: Iterable[LocalObjectReference]) -> dict[str, Json]:
     """Return with which Secrets a pod's images are pulled; none: it is left out."""
-    named: list[Json] = [{"name": each.name} for each in secrets]
-    return {"imagePullSecrets": named} if named else {}
+    references: list[Json] = [{"name": each.name} for each in secrets]
+    return {"imagePullSecrets": references} if references else {}
 
 
-def _pruned(tree: Mapping[str, Json]) -> dict[str, Json]:
+def _without_empty(tree: Mapping[str, Json]) -> dict[str, Json]:
     """Return a tree without what is empty: the API server leaves that out, too."""
-    found = {field: _pruned(value) if isinstance(value, Mapping) else value for field, value in tree.items()}
-    return {field: value for field, value in found.items() if value not in ({}, [])}
+    pruned = {field: _without_empty(value) if isinstance(value, Mapping) else value for field, value in tree.items()}
+    return {field: value for field, value in pruned.items() if value not in ({}, [])}
 
 
 def http_probe(path: str, port: str, *, period_s: int, failures: int, timeout_s: int = 2) -> dict[str, Json]:

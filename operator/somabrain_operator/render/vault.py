@@ -12,21 +12,23 @@ from typing import Final
 
 from somabrain_operator import names
 from somabrain_operator.hashing import content_hash
-from somabrain_operator.model.pods import Amounts, Resources
+from somabrain_operator.model.resources import ResourceList, ResourceRequirements
 from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.model.vault import Vault
 from somabrain_operator.named import OWNER, User, vault_files
-from somabrain_operator.render.pod import TMP_MOUNT, container_security, resources
+from somabrain_operator.render.pod import TMP_MOUNT, container_security, resource_requirements
 from somabrain_operator.tree import Json
 
 VAULT: Final = "vault"
 FOLDER: Final = "/run/somabrain"
 FILES_FOLDER: Final = f"{FOLDER}/secrets"
-_AGENT: Final = "/var/run/secrets/somabrain/vault"
-_TOKEN_LIFE_S: Final = 600
+_AGENT_FOLDER: Final = "/var/run/secrets/somabrain/vault"
+_TOKEN_LIFETIME_S: Final = 600
 """The shortest the API server gives."""
-_RESOURCES: Final = Resources(requests=Amounts(cpu="20m", memory="64Mi"), limits=Amounts(memory="256Mi"))
-_VALUE: Final = (
+_RESOURCES: Final = ResourceRequirements(
+    requests=ResourceList(cpu="20m", memory="64Mi"), limits=ResourceList(memory="256Mi")
+)
+_VALUE_TEMPLATE: Final = (
     '{{ with secret "<path>" }}{{ $kept := .Data }}'
     '{{ if index .Data "metadata" }}{{ $kept = index .Data "data" }}{{ end }}'
     '{{ with index $kept "<key>" }}{{ . }}{{ else }}{{ sprig_fail "<path> in Vault has no key <key>" }}{{ end }}'
@@ -42,22 +44,22 @@ def agent_annotation(spec: SomaBrainSpec, user: User) -> dict[str, Json]:
     vault = spec.vault
     if vault is None or not vault_files(spec, user):
         return {}
-    return {names.VAULT_AGENT: json.dumps(_agent(vault, vault_files(spec, user)), separators=(",", ":"))}
+    return {names.VAULT_AGENT: json.dumps(_agent_config(vault, vault_files(spec, user)), separators=(",", ":"))}
 
 
-def _agent(vault: Vault, files: tuple[str, ...]) -> dict[str, Json]:
+def _agent_config(vault: Vault, files: tuple[str, ...]) -> dict[str, Json]:
     """Return the agent's configuration (developer.hashicorp.com/vault/docs/agent-and-proxy/agent)."""
     server: dict[str, Json] = {"address": vault.address, "retry": {"num_retries": _RETRIES}}
     method: dict[str, Json] = {
         "type": "kubernetes",
         "exit_on_err": True,
         "mount_path": f"auth/{vault.auth_path}",
-        "config": {"role": vault.role, "token_path": f"{_AGENT}/token"},
+        "config": {"role": vault.role, "token_path": f"{_AGENT_FOLDER}/token"},
     }
     if vault.namespace is not None:
         server["namespace"] = method["namespace"] = vault.namespace
     if vault.ca_secret_ref is not None:
-        server["ca_cert"] = f"{_AGENT}/ca.crt"
+        server["ca_cert"] = f"{_AGENT_FOLDER}/ca.crt"
     return {
         "exit_after_auth": True,
         "vault": server,
@@ -77,7 +79,7 @@ def _agent(vault: Vault, files: tuple[str, ...]) -> dict[str, Json]:
 
 
 def _template(path: str, key: str) -> str:
-    return _VALUE.replace("<path>", path).replace("<key>", key)
+    return _VALUE_TEMPLATE.replace("<path>", path).replace("<key>", key)
 
 
 def vault_container(spec: SomaBrainSpec, user: User, image: str) -> tuple[dict[str, Json], ...]:
@@ -88,13 +90,13 @@ def vault_container(spec: SomaBrainSpec, user: User, image: str) -> tuple[dict[s
         "name": VAULT,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["vault", "agent", f"-config={_AGENT}/agent.json", "-log-level=error"],
+        "command": ["vault", "agent", f"-config={_AGENT_FOLDER}/agent.json", "-log-level=error"],
         "env": [{"name": "HOME", "value": FOLDER}],
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "resources": resources(_RESOURCES),
+        "resources": resource_requirements(_RESOURCES),
         "securityContext": container_security(),
         "volumeMounts": [
-            {"name": "vault-agent", "mountPath": _AGENT, "readOnly": True},
+            {"name": "vault-agent", "mountPath": _AGENT_FOLDER, "readOnly": True},
             {"name": "vault-files", "mountPath": FOLDER},
             TMP_MOUNT,
         ],
@@ -107,7 +109,7 @@ def vault_volumes(spec: SomaBrainSpec, user: User) -> tuple[dict[str, Json], ...
     if vault is None or not vault_files(spec, user):
         return ()
     sources: list[Json] = [
-        {"serviceAccountToken": {"audience": vault.audience, "expirationSeconds": _TOKEN_LIFE_S, "path": "token"}},
+        {"serviceAccountToken": {"audience": vault.audience, "expirationSeconds": _TOKEN_LIFETIME_S, "path": "token"}},
         {"downwardAPI": {"items": [
             {"path": "agent.json", "fieldRef": {"fieldPath": f"metadata.annotations['{names.VAULT_AGENT}']"}},
         ]}},
@@ -123,8 +125,8 @@ def vault_volumes(spec: SomaBrainSpec, user: User) -> tuple[dict[str, Json], ...
 
 def vault_mount(spec: SomaBrainSpec, user: User) -> tuple[dict[str, Json], ...]:
     """Return how a container reads the files."""
-    found: dict[str, Json] = {"name": "vault-files", "mountPath": FOLDER, "readOnly": True}
-    return (found,) if vault_files(spec, user) else ()
+    mount: dict[str, Json] = {"name": "vault-files", "mountPath": FOLDER, "readOnly": True}
+    return (mount,) if vault_files(spec, user) else ()
 
 
 def owner_fingerprint(spec: SomaBrainSpec) -> str:
@@ -132,5 +134,5 @@ def owner_fingerprint(spec: SomaBrainSpec) -> str:
     vault = spec.vault
     if vault is None:
         return ""
-    where = [(each.path, each.key) for each in vault.secrets if each.file == OWNER]
-    return content_hash([vault.address, vault.namespace, vault.role, vault.version, *map(list, where)])
+    locations = [(each.path, each.key) for each in vault.secrets if each.file == OWNER]
+    return content_hash([vault.address, vault.namespace, vault.role, vault.version, *map(list, locations)])

@@ -5,30 +5,30 @@ from __future__ import annotations
 from typing import Final
 
 from somabrain_operator.model.status import ConditionType
-from somabrain_operator.plan.values import Finding, Plan
-from somabrain_operator.status.rollout import Rollout, listed
+from somabrain_operator.plan.plan import ConditionResult, Plan
+from somabrain_operator.status.rollout import Rollout, summarize
 
-ORDER: Final[tuple[ConditionType, ...]] = (
+CONDITION_ORDER: Final[tuple[ConditionType, ...]] = (
     "Ready", "ConfigValid", "ReferencesResolved", "Migrated", "Available", "Progressing", "Degraded", "Paused",
 )  # fmt: skip
 
 
-def available(now: Rollout) -> Finding:
+def available(rollout: Rollout) -> ConditionResult:
     """Say whether calls are answered."""
-    if not now.exists:
-        return Finding("False", "NotDeployed", "There is no Deployment yet.")
-    if now.desired == 0 and now.ready == 0:
-        return Finding("False", "Hibernated", "spec.replicas is 0: nothing serves; the memories are kept.")
-    if now.ready == 0:
-        return Finding("False", "NoPodReady", f"No pod serves. {listed(now.unready)}".strip())
-    there = max(now.desired, now.replicas)
-    if now.ready < there:
-        message = f"{now.ready} of {there} pods serve. {listed(now.unready)}".strip()
-        return Finding("True", "SomePodsReady", message)
-    return Finding("True", "PodsReady", f"{now.ready} of {there} pods serve.")
+    if not rollout.exists:
+        return ConditionResult("False", "NotDeployed", "There is no Deployment yet.")
+    if rollout.desired == 0 and rollout.ready == 0:
+        return ConditionResult("False", "Hibernated", "spec.replicas is 0: nothing serves; the memories are kept.")
+    if rollout.ready == 0:
+        return ConditionResult("False", "NoPodReady", f"No pod serves. {summarize(rollout.unready)}".strip())
+    total = max(rollout.desired, rollout.replicas)
+    if rollout.ready < total:
+        message = f"{rollout.ready} of {total} pods serve. {summarize(rollout.unready)}".strip()
+        return ConditionResult("True", "SomePodsReady", message)
+    return ConditionResult("True", "PodsReady", f"{rollout.ready} of {total} pods serve.")
 
 
-def progressing(plan: Plan, now: Rollout, gap: str) -> Finding:
+def progressing(plan: Plan, rollout: Rollout, remaining_drift: str) -> ConditionResult:
     """Say whether something is under way that will end by itself.
 
     Args:
@@ -36,31 +36,37 @@ def progressing(plan: Plan, now: Rollout, gap: str) -> Finding:
         now: where the Deployment stands.
         gap: where the Deployment is not as rendered after all was done; empty: nowhere.
     """
-    if plan.stopped is not None and not plan.holds_back:
-        return Finding("True", plan.stopped.reason, plan.stopped.message)
-    if plan.stopped is not None:
-        return Finding("False", plan.stopped.reason, "Nothing moves until what is wrong is mended.")
-    if now.stalled:
-        return Finding(
-            "False", "Stalled", f"The rollout makes no progress: {now.stalled}. {listed(now.unready)}".strip()
+    if plan.halted_by is not None and not plan.failed:
+        return ConditionResult("True", plan.halted_by.reason, plan.halted_by.message)
+    if plan.halted_by is not None:
+        return ConditionResult("False", plan.halted_by.reason, "Nothing moves until what is wrong is mended.")
+    if rollout.stalled:
+        return ConditionResult(
+            "False",
+            "Stalled",
+            f"The rollout makes no progress: {rollout.stalled}. {summarize(rollout.unready)}".strip(),
         )
-    if gap and plan.hold:
-        message = f"The Deployment is not what the spec asks for ({gap}), and nothing is changed while it is paused."
-        return Finding("False", "ChangesWait", message)
-    if gap:
-        return Finding("False", "DriftRemains", _remains(gap))
-    if now.exists and not now.seen:
-        return Finding("True", "RollingOut", "The cluster's Deployment controller has not seen the last change yet.")
-    if not now.settled or (not now.completed and now.ready < now.desired):
-        message = f"{now.updated} of {now.desired} pods are made as the spec asks for. {listed(now.unready)}"
-        return Finding("True", "RollingOut", message.strip())
-    if now.ready < now.desired:
-        message = f"All pods run what the spec asks for; {now.ready} of {now.desired} serve. {listed(now.unready)}"
-        return Finding("False", "RolledOut", message.strip())
-    return Finding("False", "RolledOut", "All pods run what the spec asks for.")
+    if remaining_drift and plan.paused:
+        message = f"The Deployment is not what the spec asks for ({remaining_drift}), and nothing is changed while it is paused."
+        return ConditionResult("False", "ChangesWait", message)
+    if remaining_drift:
+        return ConditionResult("False", "DriftRemains", _drift_message(remaining_drift))
+    if rollout.exists and not rollout.generation_observed:
+        return ConditionResult(
+            "True", "RollingOut", "The cluster's Deployment controller has not seen the last change yet."
+        )
+    if not rollout.all_updated or (not rollout.completed and rollout.ready < rollout.desired):
+        message = (
+            f"{rollout.updated} of {rollout.desired} pods are made as the spec asks for. {summarize(rollout.unready)}"
+        )
+        return ConditionResult("True", "RollingOut", message.strip())
+    if rollout.ready < rollout.desired:
+        message = f"All pods run what the spec asks for; {rollout.ready} of {rollout.desired} serve. {summarize(rollout.unready)}"
+        return ConditionResult("False", "RolledOut", message.strip())
+    return ConditionResult("False", "RolledOut", "All pods run what the spec asks for.")
 
 
-def degraded(plan: Plan, now: Rollout, refusal: str, gap: str, unscaled: str) -> Finding:
+def degraded(plan: Plan, rollout: Rollout, refusal: str, remaining_drift: str, scaling_failure: str) -> ConditionResult:
     """Say whether something is wrong that a person may have to mend.
 
     Args:
@@ -71,44 +77,48 @@ def degraded(plan: Plan, now: Rollout, refusal: str, gap: str, unscaled: str) ->
         unscaled: why the autoscaler does not scale; empty: it does, or there is none.
     """
     if refusal:
-        return Finding("True", "ApplyRefused", refusal)
-    if plan.stopped is not None and plan.holds_back:
-        return Finding("True", plan.stopped.reason, plan.stopped.message)
-    if now.stalled:
-        return Finding(
-            "True", "Stalled", f"The rollout makes no progress: {now.stalled}. {listed(now.unready)}".strip()
+        return ConditionResult("True", "ApplyRefused", refusal)
+    if plan.halted_by is not None and plan.failed:
+        return ConditionResult("True", plan.halted_by.reason, plan.halted_by.message)
+    if rollout.stalled:
+        return ConditionResult(
+            "True", "Stalled", f"The rollout makes no progress: {rollout.stalled}. {summarize(rollout.unready)}".strip()
         )
-    if gap and not plan.hold:
-        return Finding("True", "DriftRemains", _remains(gap))
-    fallen = now.completed and now.settled and not now.starting and now.ready < now.desired
-    if now.exists and (now.trouble or fallen):  # trouble also where the old pods of a rollout still serve
-        return Finding("True", "PodsNotReady", listed(now.unready) or "Some pods do not serve.")
-    if now.exists and unscaled:
-        return Finding("True", "NotScaling", unscaled)
-    if plan.stopped is not None or (now.exists and now.ready < now.desired):
-        return Finding("False", "UnderWay", "It is on its way; Progressing says how far.")
-    return Finding("False", "AsExpected", "Nothing is wrong.")
+    if remaining_drift and not plan.paused:
+        return ConditionResult("True", "DriftRemains", _drift_message(remaining_drift))
+    lost_readiness = (
+        rollout.completed and rollout.all_updated and not rollout.starting and rollout.ready < rollout.desired
+    )
+    if rollout.exists and (
+        rollout.has_failing_pod or lost_readiness
+    ):  # trouble also where the old pods of a rollout still serve
+        return ConditionResult("True", "PodsNotReady", summarize(rollout.unready) or "Some pods do not serve.")
+    if rollout.exists and scaling_failure:
+        return ConditionResult("True", "NotScaling", scaling_failure)
+    if plan.halted_by is not None or (rollout.exists and rollout.ready < rollout.desired):
+        return ConditionResult("False", "UnderWay", "It is on its way; Progressing says how far.")
+    return ConditionResult("False", "AsExpected", "Nothing is wrong.")
 
 
-def ready(plan: Plan, now: Rollout, refusal: str, gap: str) -> Finding:
+def ready(plan: Plan, rollout: Rollout, refusal: str, remaining_drift: str) -> ConditionResult:
     """Say whether the service is what the spec asks for, and serves."""
     if refusal:
-        return Finding("False", "ApplyRefused", refusal)
-    if plan.stopped is not None:
-        return Finding("False", plan.stopped.reason, plan.stopped.message)
-    serving = available(now)
-    if serving.status != "True":
-        return Finding("False", serving.reason, serving.message)
-    moving = progressing(plan, now, gap)
-    if gap or not now.settled or now.stalled:
-        return Finding("False", moving.reason, moving.message)
-    if now.ready < now.desired:
-        return Finding("False", serving.reason, serving.message)
-    return Finding("True", "Serving", serving.message)
+        return ConditionResult("False", "ApplyRefused", refusal)
+    if plan.halted_by is not None:
+        return ConditionResult("False", plan.halted_by.reason, plan.halted_by.message)
+    availability = available(rollout)
+    if availability.status != "True":
+        return ConditionResult("False", availability.reason, availability.message)
+    progress = progressing(plan, rollout, remaining_drift)
+    if remaining_drift or not rollout.all_updated or rollout.stalled:
+        return ConditionResult("False", progress.reason, progress.message)
+    if rollout.ready < rollout.desired:
+        return ConditionResult("False", availability.reason, availability.message)
+    return ConditionResult("True", "Serving", availability.message)
 
 
-def _remains(gap: str) -> str:
+def _drift_message(remaining_drift: str) -> str:
     return (
-        f"The Deployment was applied and still is not what the spec asks for ({gap}); look for an admission webhook or "
+        f"The Deployment was applied and still is not what the spec asks for ({remaining_drift}); look for an admission webhook or "
         "another controller that changes it."
     )

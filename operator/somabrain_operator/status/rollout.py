@@ -10,7 +10,7 @@ from somabrain_operator.names import SERVER
 from somabrain_operator.redact import redact
 from somabrain_operator.tree import Manifest, condition, items, number, text
 
-MOST_PODS = 5
+MAX_LISTED_PODS = 5
 """So many pods are named in a message; the rest are counted."""
 
 
@@ -23,15 +23,15 @@ class Rollout:
     replicas: int
     ready: int
     updated: int
-    seen: bool
+    generation_observed: bool
     """The controller has seen the last change; until then its numbers are about the one before."""
-    settled: bool
+    all_updated: bool
     """It has, and no pod of an earlier template is left."""
     completed: bool
     """All pods of this template have been ready at one time, so that a pod not ready now is no mere start."""
     unready: tuple[str, ...]
     """Each pod that does not serve, and why."""
-    trouble: bool
+    has_failing_pod: bool
     """At least one pod cannot run, and time alone will not help."""
     starting: bool
     """All pods that do not serve are only starting."""
@@ -39,7 +39,7 @@ class Rollout:
     """Why the rollout makes no progress; empty: it does, or there is none."""
 
 
-def rollout(
+def read_rollout(
     live: Manifest | None,
     all_pods: tuple[Manifest, ...],
     spec: SomaBrainSpec | None,
@@ -49,28 +49,30 @@ def rollout(
     """Return where a Deployment stands; None: there is none."""
     if live is None:
         return Rollout(False, 0, 0, 0, 0, False, False, False, (), False, True, "")
-    waiting = [pod for pod in _servers(all_pods) if not pods.is_ready(pod)]
+    unready_pods = [pod for pod in _server_pods(all_pods) if not pods.is_ready(pod)]
     desired, replicas = number(live, "spec", "replicas"), number(live, "status", "replicas")
     ready, updated = number(live, "status", "readyReplicas"), number(live, "status", "updatedReplicas")
-    seen = number(live, "status", "observedGeneration") >= number(live, "metadata", "generation")
-    why = {pods.name_of(pod): pods.why_not_ready(pod, spec, reports.get(pods.name_of(pod), "")) for pod in waiting}
+    generation_observed = number(live, "status", "observedGeneration") >= number(live, "metadata", "generation")
+    reasons = {
+        pods.name_of(pod): pods.why_not_ready(pod, spec, reports.get(pods.name_of(pod), "")) for pod in unready_pods
+    }
     return Rollout(
         exists=True,
         desired=desired,
         replicas=replicas,
         ready=ready,
         updated=updated,
-        seen=seen,
-        settled=seen and updated == replicas == desired,
-        completed=seen and text(condition(live, "Progressing"), "reason") == "NewReplicaSetAvailable",
-        unready=tuple(f"Pod {name}: {redact(words, secrets)}" for name, words in why.items()),
-        trouble=any(pods.trouble(pod, spec) for pod in waiting),
-        starting=all(words == pods.STARTING for words in why.values()),
+        generation_observed=generation_observed,
+        all_updated=generation_observed and updated == replicas == desired,
+        completed=generation_observed and text(condition(live, "Progressing"), "reason") == "NewReplicaSetAvailable",
+        unready=tuple(f"Pod {name}: {redact(words, secrets)}" for name, words in reasons.items()),
+        has_failing_pod=any(pods.trouble(pod, spec) for pod in unready_pods),
+        starting=all(words == pods.STARTING for words in reasons.values()),
         stalled=_stalled(live),
     )
 
 
-def _servers(all_pods: tuple[Manifest, ...]) -> list[Manifest]:
+def _server_pods(all_pods: tuple[Manifest, ...]) -> list[Manifest]:
     return [pod for pod in pods.of_component(all_pods, SERVER) if not pods.is_over(pod)]
 
 
@@ -84,17 +86,17 @@ def _stalled(live: Manifest) -> str:
     return ""
 
 
-def listed(words: tuple[str, ...]) -> str:
+def summarize(messages: tuple[str, ...]) -> str:
     """Return the first pods' words, and how many more there are."""
-    more = len(words) - MOST_PODS
-    return " ".join(words[:MOST_PODS]) + (f" And {more} more." if more > 0 else "")
+    more = len(messages) - MAX_LISTED_PODS
+    return " ".join(messages[:MAX_LISTED_PODS]) + (f" And {more} more." if more > 0 else "")
 
 
 def running_image(all_pods: tuple[Manifest, ...]) -> str:
     """Return the image that every server pod runs, or an empty string while they differ or there is none."""
     images = {
         text(container, "image")
-        for pod in _servers(all_pods)
+        for pod in _server_pods(all_pods)
         for container in items(pod, "spec", "containers")
         if text(container, "name") == SERVER
     }

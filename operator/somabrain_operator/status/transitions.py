@@ -9,9 +9,9 @@ from typing import Final
 from somabrain_operator.model.status import ConditionType
 from somabrain_operator.tree import Json, items, text
 
-TOLD: Final[tuple[ConditionType, ...]] = ("Degraded", "Available", "Ready", "Migrated")
+EVENT_CONDITIONS: Final[tuple[ConditionType, ...]] = ("Degraded", "Available", "Ready", "Migrated")
 """What is wrong first; a later condition that changed for the same cause adds nothing."""
-LONGEST_MESSAGE: Final = 1024
+MAX_MESSAGE_LENGTH: Final = 1024
 """The API server's own bound."""
 
 
@@ -30,16 +30,16 @@ def transitions(before: Mapping[str, Json], after: Mapping[str, Json]) -> tuple[
     A condition that was not there, or was not looked at, counts as False: that a new resource does not serve yet is no
     news. One that is not looked at any more is told when it is looked at again.
     """
-    found: dict[tuple[str, str], Transition] = {}
-    for kind in TOLD:
+    events: dict[tuple[str, str], Transition] = {}
+    for kind in EVENT_CONDITIONS:
         old, new = _condition(before, kind), _condition(after, kind)
-        was, now = text(old, "status"), text(new, "status")
-        if now == "Unknown" or now == was or (now == "False" and was != "True"):
+        previous, current = text(old, "status"), text(new, "status")
+        if current == "Unknown" or current == previous or (current == "False" and previous != "True"):
             continue
-        warning = (kind, now) in (("Degraded", "True"), ("Available", "False"))
-        reason, message = text(new, "reason"), text(new, "message")[:LONGEST_MESSAGE]
-        found.setdefault((reason, message), Transition(reason, message, warning))
-    return tuple(found.values())
+        warning = (kind, current) in (("Degraded", "True"), ("Available", "False"))
+        reason, message = text(new, "reason"), text(new, "message")[:MAX_MESSAGE_LENGTH]
+        events.setdefault((reason, message), Transition(reason, message, warning))
+    return tuple(events.values())
 
 
 def _condition(status: Mapping[str, Json], kind: ConditionType) -> Json:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from somabrain_operator.diff.foreign import drift, removal
+from somabrain_operator.diff.foreign import drift, removal_patch
 from somabrain_operator.diff.subset import Difference, differences
 from somabrain_operator.names import child_id
 from somabrain_operator.tree import Manifest, at
@@ -155,7 +155,7 @@ def test_removal_goes_from_the_back_and_holds_for_one_version() -> None:
     add_container(stored)
     stored["spec"]["template"]["spec"]["containers"].append({"name": "y", "image": "y"})
     add_volume(stored)
-    assert removal(RENDERED, stored, drift(RENDERED, stored)) == [
+    assert removal_patch(RENDERED, stored, drift(RENDERED, stored)) == [
         {"op": "test", "path": "/metadata/resourceVersion", "value": "7"},
         {"op": "remove", "path": "/spec/template/spec/volumes/4"},
         {"op": "remove", "path": "/spec/template/spec/containers/2"},
@@ -167,7 +167,7 @@ def test_a_list_with_one_renamed_is_put_back_whole() -> None:
     """Neither an empty list of containers nor two ports of one name would be accepted on the way."""
     stored = live()
     stored["spec"]["template"]["spec"]["containers"][0]["name"] = "x"
-    _, operation = removal(RENDERED, stored, drift(RENDERED, stored))
+    _, operation = removal_patch(RENDERED, stored, drift(RENDERED, stored))
     assert operation == {
         "op": "replace",
         "path": "/spec/template/spec/containers",
@@ -178,10 +178,13 @@ def test_a_list_with_one_renamed_is_put_back_whole() -> None:
 def test_a_key_with_a_slash_is_escaped() -> None:
     """JSON Pointer (RFC 6901) writes / as ~1."""
     found = [Difference(("data", "a/b~c"), "foreign")]
-    assert removal({}, {"metadata": {"resourceVersion": "1"}}, found)[1] == {"op": "remove", "path": "/data/a~1b~0c"}
+    assert removal_patch({}, {"metadata": {"resourceVersion": "1"}}, found)[1] == {
+        "op": "remove",
+        "path": "/data/a~1b~0c",
+    }
 
 
 def test_what_lies_inside_something_removed_is_not_removed_twice() -> None:
     """One removal of the outermost place."""
     found = [Difference(("spec", "a"), "foreign"), Difference(("spec", "a", "b"), "foreign")]
-    assert len(removal({}, {"metadata": {"resourceVersion": "1"}}, found)) == 2
+    assert len(removal_patch({}, {"metadata": {"resourceVersion": "1"}}, found)) == 2

@@ -11,11 +11,11 @@ from somabrain_operator.diff.foreign import drift
 from somabrain_operator.named import references_of
 from somabrain_operator.names import child_id
 from somabrain_operator.observed import Observed, Resolved
-from somabrain_operator.plan.keeping import record_id
+from somabrain_operator.plan.last_applied import last_applied_id
 from somabrain_operator.tree import Manifest
 from tests.unit.operator.samples import DEPLOYMENT, migrated, observed, plan, settled, spec
 
-RECORD = record_id("quickstart")
+RECORD = last_applied_id("quickstart")
 
 
 def held(serving: Observed, **fields: Any) -> Observed:
@@ -129,4 +129,4 @@ def test_a_deleted_deployment_is_no_way_around_the_refused_downgrade() -> None:
     before = settled(observed(newer, status=migrated(record.hash or "")))
     gone = {k: v for k, v in before.children.items() if k != DEPLOYMENT}
     older = replace(before, children=gone, brain=replace(before.brain, spec=spec(version="0.1.0")))
-    assert plan(older).findings["ConfigValid"].reason == "Downgrade"
+    assert plan(older).conditions["ConfigValid"].reason == "Downgrade"

@@ -12,7 +12,7 @@ from somabrain_operator import moments
 from somabrain_operator.model.status import MigrationStatus
 from somabrain_operator.names import RETRY_MIGRATION, child_id
 from somabrain_operator.observed import Observed
-from somabrain_operator.plan.migration import RETRY, remembered, without_unmade_job
+from somabrain_operator.plan.migration import RETRY, parse_migration_status, without_uncreated_job
 from tests.unit.operator import samples
 from tests.unit.operator.samples import FINGERPRINT, NOW, job, migrated, observed, plan, pod, spec
 
@@ -50,7 +50,7 @@ def test_a_job_at_work_is_waited_for() -> None:
     """While the Job runs nothing of the Deployment changes, and no second Job is made."""
     found = plan(observed(jobs=[job()]))
     assert "Job" not in kinds(observed(jobs=[job()]))
-    assert (found.findings["Migrated"].reason, found.holds_back, found.wake_after_s) == ("Running", False, None)
+    assert (found.conditions["Migrated"].reason, found.failed, found.requeue_after_s) == ("Running", False, None)
 
 
 def test_a_job_made_just_before_the_operator_died_is_found_again() -> None:
@@ -93,9 +93,9 @@ def test_a_failed_job_says_its_last_words_without_the_password() -> None:
     assert kept.last_error == "could not connect with [redacted]: password [redacted] refused"
     assert kept.next_attempt_at == moments.iso(NOW + timedelta(seconds=RETRY.base_s))
     found = plan(seen)
-    assert found.findings["Migrated"].reason == "Failed"
-    assert RETRY_MIGRATION in found.findings["Migrated"].message
-    assert (found.holds_back, found.wake_after_s) == (True, RETRY.base_s)
+    assert found.conditions["Migrated"].reason == "Failed"
+    assert RETRY_MIGRATION in found.conditions["Migrated"].message
+    assert (found.failed, found.requeue_after_s) == (True, RETRY.base_s)
     assert "Deployment" not in kinds(seen)
 
 
@@ -116,7 +116,7 @@ def test_a_failed_attempt_waits_for_its_time() -> None:
     for jobs in ([job(state="Failed")], []):
         found = plan(observed(status=failed_once(due_in_s=60), jobs=jobs))
         assert "Job" not in [manifest["kind"] for manifest in found.apply]
-        assert found.wake_after_s == 60
+        assert found.requeue_after_s == 60
 
 
 def test_the_next_attempt_starts_when_it_is_due() -> None:
@@ -154,8 +154,8 @@ def test_a_pod_that_cannot_start_is_a_failure_with_its_field() -> None:
     stuck = pod("m", component="migrate", ready=False, job_name=name,
                 containers=[samples.waiting("ImagePullBackOff", name="migrate")])  # fmt: skip
     found = plan(observed(spec(version="0.1.0"), jobs=[job()], pods=[stuck]))
-    finding = found.findings["Migrated"]
-    assert (finding.reason, found.holds_back) == ("Stuck", True)
+    finding = found.conditions["Migrated"]
+    assert (finding.reason, found.failed) == ("Stuck", True)
     assert "cannot be pulled (ImagePullBackOff); correct spec.version" in finding.message
 
 
@@ -163,7 +163,7 @@ def test_a_pod_that_failed_says_why_without_the_password() -> None:
     """While its Job waits to try again, the sentence in the status is as redacted as the last one."""
     name = f"quickstart-migrate-{FINGERPRINT[:8]}-1"
     dead = died("m", f"could not connect with {samples.SECRETS[0]}", name)
-    message = plan(observed(jobs=[job()], pods=[dead])).findings["Migrated"].message
+    message = plan(observed(jobs=[job()], pods=[dead])).conditions["Migrated"].message
     assert message.endswith("could not connect with [redacted].")
 
 
@@ -173,7 +173,7 @@ def test_a_pod_that_replaced_one_that_failed_is_no_failure() -> None:
     working: Any = pod("n", component="migrate", ready=True, job_name=name)
     working = {**working, "metadata": {**working["metadata"], "creationTimestamp": moments.iso(NOW)}}
     found = plan(observed(jobs=[job(ready=1)], pods=[working, died("m", "no role", name)]))
-    assert (found.findings["Migrated"].reason, found.holds_back) == ("Running", False)
+    assert (found.conditions["Migrated"].reason, found.failed) == ("Running", False)
 
 
 def test_an_attempt_the_status_does_not_know_waits_its_own_back_off() -> None:
@@ -182,25 +182,25 @@ def test_an_attempt_the_status_does_not_know_waits_its_own_back_off() -> None:
     working = record(seen)
     assert (working.attempt, working.next_attempt_at, working.retry_token) == (2, None, "now")
     failed = plan(replace(seen, jobs=(job(2, state="Failed"),)))
-    assert failed.wake_after_s == 2 * RETRY.base_s
+    assert failed.requeue_after_s == 2 * RETRY.base_s
     assert "Job" not in [manifest["kind"] for manifest in failed.apply]
 
 
 def test_a_job_that_was_refused_is_no_attempt() -> None:
     """It is neither said to run nor remembered as one that got lost; what was known of migrations stays known."""
     seen = observed(spec(version="0.2.0"), status=migrated())
-    refused = without_unmade_job(plan(seen), {}, "no Jobs here.")
-    assert refused.findings["Migrated"].message == "The migration could not be started: no Jobs here."
-    assert (refused.migration, refused.holds_back) == (remembered(migrated()), True)
+    refused = without_uncreated_job(plan(seen), {}, "no Jobs here.")
+    assert refused.conditions["Migrated"].message == "The migration could not be started: no Jobs here."
+    assert (refused.migration, refused.failed) == (parse_migration_status(migrated()), True)
     asked = plan(seen)
     made = {child_id(each): each for each in asked.apply}
-    assert without_unmade_job(asked, made, "no Pods here.") == asked
+    assert without_uncreated_job(asked, made, "no Pods here.") == asked
 
 
 def test_a_disabled_migration_is_skipped_and_never_called_done() -> None:
     """Whether the schema fits is then not known here."""
     found = plan(observed(spec(migration={"enabled": False})))
-    assert (found.findings["Migrated"].status, found.findings["Migrated"].reason) == ("Unknown", "Skipped")
+    assert (found.conditions["Migrated"].status, found.conditions["Migrated"].reason) == ("Unknown", "Skipped")
     assert (found.apply[-1]["kind"], found.migration) == ("Deployment", None)
 
 
@@ -219,4 +219,4 @@ def test_a_status_somebody_scribbled_over_is_no_crash() -> None:
 def test_a_paused_resource_does_not_migrate() -> None:
     """And says that it has not."""
     found = plan(observed(spec(paused=True)))
-    assert (found.apply, found.findings["Migrated"].reason) == ((), "Paused")
+    assert (found.apply, found.conditions["Migrated"].reason) == ((), "Paused")

@@ -55,7 +55,7 @@ def test_a_missing_secret_is_named_with_its_field_and_the_remedy() -> None:
     seen = observed(wanted, references=tuple(Resolved(each, exists=False) for each in references_of(wanted)))
     found = plan(seen)
     assert found.apply == ()
-    finding = found.findings["ReferencesResolved"]
+    finding = found.conditions["ReferencesResolved"]
     assert (finding.status, finding.reason) == ("False", "NotFound")
     assert finding.message.startswith(
         "Secret somabrain-database, named by spec.database.secretRef.name, is not in namespace demo; "
@@ -69,7 +69,7 @@ def test_a_secret_that_may_not_be_read_is_not_called_missing() -> None:
     wanted = spec()
     database, migration = samples.found(wanted)
     refused = Resolved(database.reference, exists=False, refusal="The operator may not do this to Secret demo/x: no.")
-    finding = plan(observed(wanted, references=(refused, migration))).findings["ReferencesResolved"]
+    finding = plan(observed(wanted, references=(refused, migration))).conditions["ReferencesResolved"]
     assert finding.reason == "NotAllowed"
     assert finding.message.endswith("cannot be read: The operator may not do this to Secret demo/x: no.")
 
@@ -79,7 +79,7 @@ def test_a_secret_that_lacks_a_key_names_the_key() -> None:
     wanted = spec()
     database, migration = samples.found(wanted)
     seen = observed(wanted, references=(replace(database, digests={"app-dsn": "x"}), migration))
-    finding = plan(seen).findings["ReferencesResolved"]
+    finding = plan(seen).conditions["ReferencesResolved"]
     assert (finding.reason, finding.message) == (
         "KeyMissing",
         "Secret somabrain-database, named by spec.database.secretRef.name, lacks worker-dsn or has it empty; add it.",
@@ -92,14 +92,14 @@ def test_a_policy_without_rego_is_named() -> None:
     *secrets, policy = samples.found(wanted)
     seen = observed(wanted, references=(*secrets, replace(policy, digests={})))
     assert "ConfigMap mine, named by spec.opa.policy.configMapRef.name, lacks *.rego" in (
-        plan(seen).findings["ReferencesResolved"].message
+        plan(seen).conditions["ReferencesResolved"].message
     )
 
 
 def test_a_request_above_its_limit_is_refused_with_both_fields() -> None:
     """The schema cannot compare quantities; the plan does."""
     seen = observed(spec(resources={"requests": {"memory": "2Gi"}, "limits": {"memory": "1024Mi"}}))
-    finding = plan(seen).findings["ConfigValid"]
+    finding = plan(seen).conditions["ConfigValid"]
     assert finding.message == (
         "spec.resources.requests.memory (2Gi) is more than spec.resources.limits.memory (1024Mi); "
         "lower the request or raise the limit."
@@ -112,22 +112,22 @@ def test_a_spec_that_the_model_refuses_is_a_finding_and_no_crash() -> None:
     seen = observed()
     broken = replace(seen, brain=replace(seen.brain, spec=None, problem="spec.replicas: too many; correct it."))
     found = plan(broken)
-    assert (found.findings["ConfigValid"].message, found.apply) == ("spec.replicas: too many; correct it.", ())
+    assert (found.conditions["ConfigValid"].message, found.apply) == ("spec.replicas: too many; correct it.", ())
 
 
 def test_a_paused_resource_is_looked_at_and_never_written() -> None:
     """Paused, nothing is applied or deleted, and everything is still judged."""
     found = plan(observed(spec(paused=True), status=migrated()))
     assert (found.apply, found.delete) == ((), ())
-    assert found.findings["Paused"].status == "True"
-    assert found.findings["ReferencesResolved"].status == "True"
+    assert found.conditions["Paused"].status == "True"
+    assert found.conditions["ReferencesResolved"].status == "True"
 
 
 def test_a_child_of_somebody_else_is_not_taken_over() -> None:
     """A Service of that name that is not ours stays as it is, and the sentence names it."""
     theirs: Manifest = {"kind": "Service", "metadata": {"name": "quickstart-grpc", "namespace": "demo"}}
     found = plan(observed(status=migrated(), children=[theirs]))
-    assert found.findings["Degraded"].message == (
+    assert found.conditions["Degraded"].message == (
         "Service quickstart-grpc exists and does not belong to this resource; "
         "delete it, or give this resource another name."
     )
@@ -139,7 +139,7 @@ def test_children_of_an_earlier_resource_of_the_name_are_waited_for() -> None:
     before = settled(observed(status=migrated()))
     again = replace(before, brain=replace(before.brain, uid="another", status={}))
     found = plan(again)
-    assert (found.apply, found.holds_back) == ((), False)
+    assert (found.apply, found.failed) == ((), False)
     seen = samples.conditions(again)
     assert (seen["Degraded"]["status"], seen["Progressing"]["reason"]) == ("False", "Replacing")
     assert "ServiceAccount quickstart-server is of an earlier resource of this name" in seen["Ready"]["message"]
@@ -219,7 +219,7 @@ def whole(wanted: SomaBrainSpec, *keys: str) -> Observed:
 )
 def test_a_setting_is_set_in_one_place(key: str, setter: str) -> None:
     """One of two would have no effect, and nobody could tell which."""
-    finding = plan(whole(spec(secretRefs=[{"name": "more"}]), key)).findings["ReferencesResolved"]
+    finding = plan(whole(spec(secretRefs=[{"name": "more"}]), key)).conditions["ReferencesResolved"]
     said = f"Secret more, named by spec.secretRefs[0].name, has the key {key}, which is set {setter}; "
     assert (finding.reason, finding.message) == ("SettingTaken", said + "remove it there or here.")
 
@@ -227,9 +227,9 @@ def test_a_setting_is_set_in_one_place(key: str, setter: str) -> None:
 def test_two_sources_of_settings_do_not_hide_each_other() -> None:
     """Also what is no setting, as both would be one file."""
     wanted = spec(secretRefs=[{"name": "a"}], configMapRefs=[{"name": "b"}])
-    finding = plan(whole(wanted, "ca.crt")).findings["ReferencesResolved"]
+    finding = plan(whole(wanted, "ca.crt")).conditions["ReferencesResolved"]
     assert "ConfigMap b, named by spec.configMapRefs[0].name, has the key ca.crt" in finding.message
-    assert plan(whole(spec(secretRefs=[{"name": "a"}]), "ca.crt")).findings["ReferencesResolved"].status == "True"
+    assert plan(whole(spec(secretRefs=[{"name": "a"}]), "ca.crt")).conditions["ReferencesResolved"].status == "True"
 
 
 def test_settings_from_vault_count_too() -> None:
@@ -237,17 +237,17 @@ def test_settings_from_vault_count_too() -> None:
     secrets = [{"path": "secret/data/x", "key": "k", "file": "SOMABRAIN_LOG__FORMAT"}]
     vault = {"address": "https://vault", "role": "r", "secrets": secrets}
     finding = plan(whole(spec(secretRefs=[{"name": "a"}], vault=vault), "SOMABRAIN_LOG__FORMAT"))
-    assert "which is set by spec.vault.secrets" in finding.findings["ReferencesResolved"].message
+    assert "which is set by spec.vault.secrets" in finding.conditions["ReferencesResolved"].message
 
 
 def test_an_empty_secret_of_settings_is_no_lack() -> None:
     """It must be there, and may hold nothing."""
     wanted = spec(secretRefs=[{"name": "a"}])
-    assert plan(whole(wanted)).findings["ReferencesResolved"].status == "True"
+    assert plan(whole(wanted)).conditions["ReferencesResolved"].status == "True"
     gone = tuple(
         replace(each, exists=False, digests={}) if each.reference.whole else each for each in samples.found(wanted)
     )
-    message = plan(observed(wanted, references=gone)).findings["ReferencesResolved"].message
+    message = plan(observed(wanted, references=gone)).conditions["ReferencesResolved"].message
     assert "is not in namespace demo; create it with the settings, or correct the name." in message
 
 
@@ -274,7 +274,7 @@ def test_a_certificate_rolls_nothing() -> None:
         == plan(observed(wanted, references=renewed)).config_hash
     )
     lacking = tuple(replace(each, digests={}) if "tls" in each.reference.field else each for each in references)
-    message = plan(observed(wanted, references=lacking)).findings["ReferencesResolved"].message
+    message = plan(observed(wanted, references=lacking)).conditions["ReferencesResolved"].message
     assert "Secret certificate, named by spec.grpc.tls.secretRef.name, lacks tls.crt, tls.key" in message
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from somabrain_operator.names import ChildId, child_id
 from somabrain_operator.observed import Observed
-from somabrain_operator.render.scaling import replicas_to_apply
+from somabrain_operator.render.autoscaling import desired_replicas
 from tests.unit.operator.samples import DEPLOYMENT, conditions, migrated, observed, plan, settled, spec
 
 AUTOSCALER = ChildId("HorizontalPodAutoscaler", "quickstart-server")
@@ -47,7 +47,7 @@ def live(replicas: int, *owners: Any) -> Any:
 )
 def test_who_decides(wanted: int, bounds: tuple[int, int] | None, deployment: Any, applied: int | None) -> None:
     """Case by case."""
-    assert replicas_to_apply(wanted, bounds, deployment) == applied
+    assert desired_replicas(wanted, bounds, deployment) == applied
 
 
 def handed_over(seen: Observed, replicas: int) -> Observed:

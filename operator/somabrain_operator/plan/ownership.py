@@ -6,25 +6,25 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from somabrain_operator.names import child_id
-from somabrain_operator.plan.values import Finding, Plan, stop
-from somabrain_operator.render.metadata import brain_of, owned
+from somabrain_operator.plan.plan import ConditionResult, Plan, halt
+from somabrain_operator.render.metadata import is_owned_by, owner_name
 from somabrain_operator.tree import Manifest
 
 
-def ask(plan: Plan, manifests: Iterable[Manifest]) -> Plan:
+def add_children(plan: Plan, manifests: Iterable[Manifest]) -> Plan:
     """Add children to the plan, unless one of their names is taken by an object that is not ours."""
-    wanted = tuple(manifests)
-    for manifest in wanted:
+    children = tuple(manifests)
+    for manifest in children:
         identity = child_id(manifest)
         live = plan.observed.children.get(identity)
-        if live is not None and brain_of(live) == plan.owner.key.name and not owned(live, plan.owner):
+        if live is not None and owner_name(live) == plan.owner.key.name and not is_owned_by(live, plan.owner):
             message = f"{identity.kind} {identity.name} is of an earlier resource of this name, and goes with it."
-            finding = Finding("True", "Replacing", message)
-            return replace(plan, stopped=finding)  # its deletion is an event, which wakes this resource
-        if live is not None and not owned(live, plan.owner):
+            result = ConditionResult("True", "Replacing", message)
+            return replace(plan, halted_by=result)  # its deletion is an event, which wakes this resource
+        if live is not None and not is_owned_by(live, plan.owner):
             message = (
                 f"{identity.kind} {identity.name} exists and does not belong to this resource; "
                 "delete it, or give this resource another name."
             )
-            return stop(plan, "Degraded", Finding("True", "NameTaken", message))
-    return replace(plan, apply=plan.apply + wanted)
+            return halt(plan, "Degraded", ConditionResult("True", "NameTaken", message))
+    return replace(plan, apply=plan.apply + children)

@@ -22,13 +22,13 @@ def tag_of(image: str) -> str:
 
 def precedence(version: str) -> Precedence | None:
     """Return a value that orders versions, or None when it is no SemVer. A leading `v` is let pass."""
-    found = _SEMVER.match(version)
-    if found is None:
+    match = _SEMVER.match(version)
+    if match is None:
         return None
-    core = tuple(int(part) for part in found["core"].split("."))
-    parts = found["pre"].split(".") if found["pre"] else []
+    core = tuple(int(part) for part in match["core"].split("."))
+    parts = match["pre"].split(".") if match["pre"] else []
     identifiers = tuple((not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts)
-    return core, found["pre"] is None, identifiers
+    return core, match["pre"] is None, identifiers
 
 
 def is_downgrade(before: str, after: str) -> bool | None:

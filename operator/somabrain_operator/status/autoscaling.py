@@ -5,13 +5,16 @@ from __future__ import annotations
 from somabrain_operator.tree import Manifest, condition, text
 
 
-def not_scaling(autoscaler: Manifest | None) -> str:
+def autoscaler_failure(autoscaler: Manifest | None) -> str:
     """Return why an autoscaler does not scale, as its controller says; empty: it does, or there is none.
 
     One that is switched off, because what it scales has no replicas, is no fault.
     """
-    said = condition(autoscaler, "ScalingActive")
-    if text(said, "status") != "False" or text(said, "reason") == "ScalingDisabled":
+    scaling_active = condition(autoscaler, "ScalingActive")
+    if text(scaling_active, "status") != "False" or text(scaling_active, "reason") == "ScalingDisabled":
         return ""
-    name, message = text(autoscaler, "metadata", "name"), text(said, "message") or text(said, "reason")
+    name, message = (
+        text(autoscaler, "metadata", "name"),
+        text(scaling_active, "message") or text(scaling_active, "reason"),
+    )
     return f"HorizontalPodAutoscaler {name} does not scale: {message.rstrip('.')}. The number of pods stays as it is."

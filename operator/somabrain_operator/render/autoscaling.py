@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from somabrain_operator import names
-from somabrain_operator.model.scaling import Autoscaling
+from somabrain_operator.model.autoscaling import Autoscaling
 from somabrain_operator.render.metadata import Owner, render_object
 from somabrain_operator.tree import Manifest, items, mapping, number, text
 
 
-def render_autoscaler(owner: Owner, wanted: Autoscaling) -> Manifest:
+def render_autoscaler(owner: Owner, autoscaling: Autoscaling) -> Manifest:
     """Return the autoscaler; it looks at the server alone and not at its side-cars, which grow with nothing."""
     return render_object(owner, names.SERVER, ("autoscaling/v2", "HorizontalPodAutoscaler"), {
         "spec": {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": owner.child(names.SERVER)},
-            "minReplicas": wanted.min,
-            "maxReplicas": wanted.max,
+            "minReplicas": autoscaling.min,
+            "maxReplicas": autoscaling.max,
             "metrics": [
                 {
                     "type": "ContainerResource",
                     "containerResource": {
                         "name": "cpu",
                         "container": names.SERVER,
-                        "target": {"type": "Utilization", "averageUtilization": wanted.cpu},
+                        "target": {"type": "Utilization", "averageUtilization": autoscaling.cpu},
                     },
                 }
             ],
@@ -31,13 +31,15 @@ def render_autoscaler(owner: Owner, wanted: Autoscaling) -> Manifest:
     })  # fmt: skip
 
 
-def bounds_of(manifests: Iterable[Manifest]) -> tuple[int, int] | None:
+def replica_bounds(manifests: Iterable[Manifest]) -> tuple[int, int] | None:
     """Return how few and how many pods the autoscaler among rendered objects allows; None: there is no autoscaler."""
-    found = next((each for each in manifests if text(each, "kind") == "HorizontalPodAutoscaler"), None)
-    return (number(found, "spec", "minReplicas"), number(found, "spec", "maxReplicas")) if found else None
+    autoscaler = next((each for each in manifests if text(each, "kind") == "HorizontalPodAutoscaler"), None)
+    return (
+        (number(autoscaler, "spec", "minReplicas"), number(autoscaler, "spec", "maxReplicas")) if autoscaler else None
+    )
 
 
-def replicas_to_apply(wanted: int, bounds: tuple[int, int] | None, live: Manifest | None) -> int | None:
+def desired_replicas(spec_replicas: int, bounds: tuple[int, int] | None, live: Manifest | None) -> int | None:
     """Return the `replicas` that the Deployment is applied with; None: the field is the autoscaler's.
 
     An autoscaler owns the field only once it has scaled. Left out before that, it falls back to 1, so until then it is
@@ -49,14 +51,14 @@ def replicas_to_apply(wanted: int, bounds: tuple[int, int] | None, live: Manifes
         live: the Deployment, if it is there.
     """
     if bounds is None:
-        return wanted
-    there = number(live, "spec", "replicas") if live is not None else 0
-    if not there:
-        return min(max(wanted, bounds[0]), bounds[1])
-    return None if live is not None and _is_scaled_by_another(live) else there
+        return spec_replicas
+    live_replicas = number(live, "spec", "replicas") if live is not None else 0
+    if not live_replicas:
+        return min(max(spec_replicas, bounds[0]), bounds[1])
+    return None if live is not None and _is_scaled_externally(live) else live_replicas
 
 
-def _is_scaled_by_another(live: Manifest) -> bool:
+def _is_scaled_externally(live: Manifest) -> bool:
     """Return whether somebody set `replicas` by the scale subresource, as autoscalers do."""
     return any(
         text(entry, "subresource") == "scale" and "f:replicas" in mapping(entry, "fieldsV1", "f:spec")

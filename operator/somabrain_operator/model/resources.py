@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from somabrain_operator.model.base import Part
+from somabrain_operator.model.base import ApiModel
 from somabrain_operator.model.quantity import Quantity
 
 
-class Amounts(Part):
+class ResourceList(ApiModel):
     """Amounts of what a node has."""
 
     cpu: Quantity | None = None
@@ -15,10 +15,10 @@ class Amounts(Part):
     """Bytes, such as 512Mi."""
 
 
-class Resources(Part):
+class ResourceRequirements(ApiModel):
     """What a container may use of its node."""
 
-    requests: Amounts = Amounts()
+    requests: ResourceList = ResourceList()
     """What is kept free for it."""
-    limits: Amounts = Amounts()
+    limits: ResourceList = ResourceList()
     """What it cannot exceed."""

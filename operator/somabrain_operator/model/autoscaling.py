@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from somabrain_operator.model.base import Part, rule, rules
+from somabrain_operator.model.base import ApiModel, rule, rules
 
 
-class Autoscaling(Part):
+class Autoscaling(ApiModel):
     """A HorizontalPodAutoscaler over the servers. It needs the metrics API (metrics-server or the like)."""
 
     model_config = ConfigDict(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.model.status import ConditionType, MigrationStatus, Truth
+from somabrain_operator.model.status import ConditionStatus, ConditionType, MigrationStatus
 from somabrain_operator.names import ChildId
 from somabrain_operator.observed import Observed, Release
 from somabrain_operator.render.metadata import Owner
@@ -14,10 +14,10 @@ from somabrain_operator.tree import Manifest
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ConditionResult:
     """What a step found, for one condition."""
 
-    status: Truth
+    status: ConditionStatus
     reason: str
     message: str
 
@@ -36,29 +36,29 @@ class Plan:
     apply: tuple[Manifest, ...] = ()
     """In this order."""
     delete: tuple[ChildId, ...] = ()
-    findings: Mapping[ConditionType, Finding] = field(default_factory=dict)
+    conditions: Mapping[ConditionType, ConditionResult] = field(default_factory=dict)
     migration: MigrationStatus | None = None
-    stopped: Finding | None = None
+    halted_by: ConditionResult | None = None
     """Why the steps after did not run; None: all ran."""
-    hold: bool = False
+    paused: bool = False
     """Look and report, and change nothing."""
-    wake_after_s: float | None = None
+    requeue_after_s: float | None = None
     """When time alone changes what is to be done; None: only an event does."""
     deployment: Manifest | None = None
     """As rendered, once the steps came so far."""
-    holds_back: bool = False
+    failed: bool = False
     """The stop is a failure, and not only something to wait for."""
 
 
-def stop(plan: Plan, condition: ConditionType, finding: Finding) -> Plan:
+def halt(plan: Plan, condition: ConditionType, result: ConditionResult) -> Plan:
     """Return the plan with a failure that keeps the steps after from running."""
-    findings = {**plan.findings, condition: finding}
-    return replace(plan, findings=findings, stopped=finding, holds_back=True)
+    conditions = {**plan.conditions, condition: result}
+    return replace(plan, conditions=conditions, halted_by=result, failed=True)
 
 
-def passed(plan: Plan, condition: ConditionType, finding: Finding) -> Plan:
+def with_condition(plan: Plan, condition: ConditionType, result: ConditionResult) -> Plan:
     """Return the plan with one finding more."""
-    return replace(plan, findings={**plan.findings, condition: finding})
+    return replace(plan, conditions={**plan.conditions, condition: result})
 
 
 def vault_image(spec: SomaBrainSpec, release: Release) -> str:

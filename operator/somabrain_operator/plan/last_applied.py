@@ -1,0 +1,59 @@
+"""What holds on while a step does not pass: everything that was applied when all of them last did.
+
+A migration may fail for hours, or a Secret be missing; whoever edits the Deployment meanwhile, or deletes it, must not
+find the service gone. How many pods there are is still as the spec says, so that it can be scaled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from somabrain_operator.names import SERVER, ChildId, child_id
+from somabrain_operator.plan.plan import Plan
+from somabrain_operator.render.autoscaling import desired_replicas, replica_bounds
+from somabrain_operator.render.deployment import with_replicas
+from somabrain_operator.render.last_applied import LAST_APPLIED, parse_last_applied, render_last_applied
+from somabrain_operator.render.metadata import is_owned_by
+from somabrain_operator.tree import Manifest, number, text
+
+
+def last_applied_id(brain: str) -> ChildId:
+    """Return the child that remembers what was applied."""
+    return ChildId("ConfigMap", f"{brain}-{LAST_APPLIED}")
+
+
+def last_applied(plan: Plan) -> tuple[Manifest, ...]:
+    """Return what was applied when all steps last passed."""
+    return parse_last_applied(plan.observed.children.get(last_applied_id(plan.owner.key.name)), plan.owner)
+
+
+def record_last_applied(plan: Plan) -> Plan:
+    """Return a plan that passed with its own record, which is written first: what follows may be cut off."""
+    return replace(plan, apply=(render_last_applied(plan.owner, plan.apply), *plan.apply))
+
+
+def retain_last_applied(plan: Plan) -> Plan:
+    """Return a plan that stopped with what it does not speak of as it was."""
+    previous = last_applied(plan)
+    planned = {child_id(each) for each in plan.apply} | set(plan.delete)
+    retained = tuple(
+        _with_current_replicas(plan, each, previous)
+        for each in previous
+        if child_id(each) not in planned and _can_retain(plan, each)
+    )
+    return replace(plan, apply=plan.apply + retained)
+
+
+def _can_retain(plan: Plan, manifest: Manifest) -> bool:
+    live = plan.observed.children.get(child_id(manifest))
+    kind_exists = text(manifest, "kind") not in plan.observed.lacking
+    return kind_exists and (live is None or is_owned_by(live, plan.owner))
+
+
+def _with_current_replicas(plan: Plan, manifest: Manifest, previous: tuple[Manifest, ...]) -> Manifest:
+    identity = child_id(manifest)
+    if identity != ChildId("Deployment", plan.owner.child(SERVER)):
+        return manifest
+    live, spec = plan.observed.children.get(identity), plan.observed.brain.spec
+    replicas = spec.replicas if spec else number(live, "spec", "replicas") if live else 1
+    return with_replicas(manifest, desired_replicas(replicas, replica_bounds(previous), live))

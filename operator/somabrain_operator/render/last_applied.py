@@ -1,0 +1,33 @@
+"""What was applied when all steps last passed, kept in a ConfigMap: what holds on while a later spec is held back."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from somabrain_operator.render.deployment import with_replicas
+from somabrain_operator.render.metadata import Owner, is_owned_by, render_object
+from somabrain_operator.tree import Manifest, mapping, text
+
+LAST_APPLIED: Final = "applied"
+_DATA_KEY: Final = "children.json"
+
+
+def render_last_applied(owner: Owner, manifests: tuple[Manifest, ...]) -> Manifest:
+    """Return the ConfigMap that remembers `manifests`; not how many pods there are, which changes all the time."""
+    children = [with_replicas(each, None) if text(each, "kind") == "Deployment" else each for each in manifests]
+    content = json.dumps(children, ensure_ascii=False, separators=(",", ":"))
+    return render_object(owner, LAST_APPLIED, ("v1", "ConfigMap"), {"data": {_DATA_KEY: content}})
+
+
+def parse_last_applied(live: Manifest | None, owner: Owner) -> tuple[Manifest, ...]:
+    """Return what a live ConfigMap remembers; nothing where it is not ours or was scribbled over."""
+    if live is None or not is_owned_by(live, owner):
+        return ()
+    try:
+        stored = json.loads(text(live, "data", _DATA_KEY))
+    except ValueError:
+        return ()
+    return (
+        tuple(each for each in stored if mapping(each) and is_owned_by(each, owner)) if isinstance(stored, list) else ()
+    )

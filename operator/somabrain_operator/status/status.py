@@ -1,0 +1,115 @@
+"""Puts the status together: numbers, the migration's record, and every condition with its generation and time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from somabrain_operator import moments
+from somabrain_operator.diff.foreign import drift
+from somabrain_operator.model.grpc import Grpc
+from somabrain_operator.model.status import Condition, ConditionType, Phase, SomaBrainStatus
+from somabrain_operator.names import SERVER, ChildId, selector
+from somabrain_operator.plan.plan import ConditionResult, Plan
+from somabrain_operator.render.base import endpoint
+from somabrain_operator.render.metadata import is_owned_by
+from somabrain_operator.status import conditions
+from somabrain_operator.status.autoscaling import autoscaler_failure
+from somabrain_operator.status.rollout import Rollout, read_rollout, running_image
+from somabrain_operator.tree import Json, Manifest, items, text
+
+MAX_MESSAGE_LENGTH: Final = 2000
+
+
+def render_status(plan: Plan, children: Mapping[ChildId, Manifest], refusal: str = "") -> Mapping[str, Json]:
+    """Return the status as the API server is to hold it.
+
+    Args:
+        plan: what was found and what was to be done.
+        children: live objects after it was done.
+        refusal: what the API server would not do; empty: nothing.
+    """
+    observed, brain = plan.observed, plan.observed.brain
+    live = children.get(ChildId("Deployment", plan.owner.child(SERVER)))
+    live = live if live is not None and is_owned_by(live, plan.owner) else None
+    secrets = tuple(secret for each in observed.references for secret in each.secrets)
+    current_rollout = read_rollout(live, observed.pods, brain.spec, dict(observed.reports), secrets)
+    remaining_drift = _remaining_drift(plan.deployment, live)
+    autoscaler = children.get(ChildId("HorizontalPodAutoscaler", plan.owner.child(SERVER)))
+    scaling_failure = autoscaler_failure(autoscaler) if brain.spec and brain.spec.autoscaling else ""
+    results: dict[ConditionType, ConditionResult] = {
+        **_not_reached(),
+        **plan.conditions,
+        "Available": conditions.available(current_rollout),
+        "Progressing": conditions.progressing(plan, current_rollout, remaining_drift),
+        "Degraded": conditions.degraded(plan, current_rollout, refusal, remaining_drift, scaling_failure),
+        "Ready": conditions.ready(plan, current_rollout, refusal, remaining_drift),
+    }
+    status = SomaBrainStatus(
+        observed_generation=brain.generation,
+        phase=_phase(plan, current_rollout, results),
+        version=_display_version(plan, running_image(observed.pods) if current_rollout.replicas else ""),
+        target_version=_display_version(plan, plan.image),
+        replicas=current_rollout.replicas,
+        ready_replicas=current_rollout.ready,
+        updated_replicas=current_rollout.updated,
+        selector=",".join(f"{key}={value}" for key, value in selector(brain.key.name, SERVER).items()),
+        endpoint=endpoint(plan.owner, (brain.spec.grpc if brain.spec else Grpc()).port),
+        config_hash=plan.config_hash or None,
+        migration=plan.migration,
+        conditions=tuple(_condition(kind, results[kind], plan) for kind in conditions.CONDITION_ORDER),
+    )
+    return status.model_dump(by_alias=True, exclude_none=True, mode="json")
+
+
+def _remaining_drift(rendered: Manifest | None, live: Manifest | None) -> str:
+    """Return where the live Deployment is not as rendered, or an empty string."""
+    if rendered is None:
+        return ""
+    if live is None:
+        return "it does not exist"
+    differences = drift(rendered, live)
+    return str(differences[0]) if differences else ""
+
+
+def _display_version(plan: Plan, image: str) -> str | None:
+    """Return an image of the operator's repository by its tag alone, another one whole, and None for none."""
+    return image.removeprefix(f"{plan.release.service_repository}:") or None
+
+
+def _not_reached() -> dict[ConditionType, ConditionResult]:
+    """Return the findings of steps that did not run."""
+    result = ConditionResult("Unknown", "NotReached", "Not looked at: what the other conditions say comes first.")
+    return {"ConfigValid": result, "ReferencesResolved": result, "Migrated": result, "Paused": result}
+
+
+def _condition(kind: ConditionType, result: ConditionResult, plan: Plan) -> Condition:
+    """Return the condition; its time is kept while its status is."""
+    previous = next(
+        (each for each in items(plan.observed.brain.status, "conditions") if text(each, "type") == kind), None
+    )
+    last_transition = text(previous, "lastTransitionTime") if text(previous, "status") == result.status else ""
+    return Condition(
+        type=kind,
+        status=result.status,
+        reason=result.reason,
+        message=result.message[:MAX_MESSAGE_LENGTH],
+        observed_generation=plan.observed.brain.generation,
+        last_transition_time=last_transition or moments.iso(plan.observed.now),
+    )
+
+
+def _phase(plan: Plan, current_rollout: Rollout, results: Mapping[ConditionType, ConditionResult]) -> Phase:
+    if plan.paused:
+        return "Paused"
+    if results["ConfigValid"].status == "False":
+        return "Invalid"
+    if results["Degraded"].status == "True":
+        return (
+            "Waiting" if results["ReferencesResolved"].status == "False" and not current_rollout.exists else "Degraded"
+        )
+    if results["Migrated"].status == "False":
+        return "Migrating"
+    if current_rollout.exists and current_rollout.desired == 0 and current_rollout.all_updated:
+        return "Hibernated"
+    return "Ready" if results["Ready"].status == "True" else "RollingOut"
