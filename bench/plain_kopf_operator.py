@@ -16,14 +16,14 @@ import kopf
 
 from common.config.settings import Settings
 from somabrain_operator import names
-from somabrain_operator.app import release
-from somabrain_operator.cluster.api import Cluster
-from somabrain_operator.cluster.connection import connection, credentials
+from somabrain_operator.app import operator_defaults
+from somabrain_operator.cluster.client import Cluster
 from somabrain_operator.cluster.kinds import CHILDREN
-from somabrain_operator.cluster.observe import read_brain, resolve, wanted_by
+from somabrain_operator.cluster.observe import brain_references, read_brain, resolve
+from somabrain_operator.cluster.transport import credentials, open_transport
 from somabrain_operator.metrics import Metrics
 from somabrain_operator.names import Key
-from somabrain_operator.observed import Observed
+from somabrain_operator.observed_state import ObservedState
 from somabrain_operator.plan import make_plan
 
 WHICH = (names.GROUP, names.VERSION, names.PLURAL)
@@ -35,7 +35,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
     """Connect; kopf's own settings stay as they are but for the events, which the other one does not post either."""
     settings.posting.enabled = False
     memo.stack = AsyncExitStack()
-    opened = await memo.stack.enter_async_context(connection(lambda: credentials(settings)))
+    opened = await memo.stack.enter_async_context(open_transport(lambda: credentials(settings)))
     memo.cluster = Cluster(opened, Metrics())
 
 
@@ -55,16 +55,16 @@ async def bring(body: kopf.Body, patch: kopf.Patch, memo: kopf.Memo, **_: Any) -
     key = Key(raw["metadata"]["namespace"], raw["metadata"]["name"])
     brain = read_brain(key, {**raw, "status": {}})
     jobs = await cluster.list(CHILDREN["Job"], key.namespace, {"app.kubernetes.io/instance": key.name})
-    seen = Observed(
+    seen = ObservedState(
         brain=brain,
-        references=await resolve(cluster, key, brain.uid, wanted_by(brain)),
+        references=await resolve(cluster, key, brain.uid, brain_references(brain)),
         children={},
         jobs=jobs,
         pods=(),
         reports={},
         now=datetime.now(UTC),
     )
-    plan = make_plan(seen, release(Settings().operator))
+    plan = make_plan(seen, operator_defaults(Settings().operator))
     for manifest in plan.apply:
         await cluster.apply(manifest)
     if plan.deployment is None:

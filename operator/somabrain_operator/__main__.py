@@ -16,8 +16,8 @@ def main() -> None:
         namespaces = load().operator.namespaces
     except ConfigurationError as exc:
         sys.exit(f"somabrain-operator: {exc.message}")
-    where = [part for name in namespaces for part in ("--namespace", name)] or ["--all-namespaces"]
-    kopf.cli.main(["run", "--standalone", *where, "-m", "somabrain_operator.main"], prog_name="kopf")
+    namespace_options = [part for name in namespaces for part in ("--namespace", name)] or ["--all-namespaces"]
+    kopf.cli.main(["run", "--standalone", *namespace_options, "-m", "somabrain_operator.main"], prog_name="kopf")
 
 
 if __name__ == "__main__":

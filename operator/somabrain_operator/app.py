@@ -20,24 +20,24 @@ import structlog
 from common.config.settings import OperatorSettings, Settings
 from common.errors import ConfigurationError, NotFound, ResourceExhausted, Unavailable
 from somabrain_operator import names
-from somabrain_operator.cache import Cache
-from somabrain_operator.cluster.api import Cluster
-from somabrain_operator.cluster.connection import connection
+from somabrain_operator.cluster.client import Cluster
 from somabrain_operator.cluster.kinds import BRAIN
-from somabrain_operator.cluster.listing import Listing
-from somabrain_operator.cluster.optional import OptionalKinds
-from somabrain_operator.cluster.probe import ReadinessProbe
-from somabrain_operator.election import Election
-from somabrain_operator.garbage import collect_when_idle
-from somabrain_operator.health import FROZEN_LEASES, Vitals, http_server, make_app
-from somabrain_operator.leadership import Seat
+from somabrain_operator.cluster.optional_kinds import OptionalKinds
+from somabrain_operator.cluster.readiness_probe import ReadinessProbe
+from somabrain_operator.cluster.relist import Relister
+from somabrain_operator.cluster.transport import open_transport
+from somabrain_operator.elector import LeaderElector
+from somabrain_operator.health import MAX_OVERDUE_LEASES, HealthInputs, http_server, make_app
+from somabrain_operator.lease import LeaseConfig
 from somabrain_operator.metrics import Metrics
-from somabrain_operator.observed import Release
-from somabrain_operator.proof import WatchProof
-from somabrain_operator.queue import WorkQueue
+from somabrain_operator.object_store import ObjectStore
+from somabrain_operator.objects import Json, Manifest
+from somabrain_operator.observed_state import OperatorDefaults
+from somabrain_operator.python_gc import collect_when_idle
 from somabrain_operator.reconcile import Reconciler
-from somabrain_operator.references import ReferenceWatch
-from somabrain_operator.tree import Json, Manifest
+from somabrain_operator.reference_poller import ReferencePoller
+from somabrain_operator.watch_liveness import WatchLiveness
+from somabrain_operator.workqueue import WorkQueue
 
 STOP_GRACE_S: Final = 15.0
 """How long reconciles under way may finish; each of their calls has a time-out."""
@@ -47,36 +47,36 @@ _log = structlog.stdlib.get_logger("somabrain_operator")
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
+class EventRouter:
     """Where events go: each is kept as what is known now, and becomes the key of whom it concerns."""
 
     queue: WorkQueue
-    cache: Cache
-    election: Election
+    store: ObjectStore
+    elector: LeaderElector
 
-    def seen(self, kind: str, event: str | None, found: Manifest) -> None:
+    def on_event(self, kind: str, event: str | None, manifest: Manifest) -> None:
         """Take an event of a SomaBrain or of a child; None: it is only listed."""
-        for key in self.cache.told(kind, event, found):
-            self.queue.add(key, lambda: event == "DELETED" or not self.cache.is_echo(kind, found))
+        for key in self.store.on_watch_event(kind, event, manifest):
+            self.queue.add(key, lambda: event == "DELETED" or not self.store.is_own_write(kind, manifest))
 
-    def lease_seen(self, event: str | None, seen: Json) -> None:
+    def on_lease_event(self, event: str | None, lease: Json) -> None:
         """Take an event of a Lease of the operator's name."""
-        self.election.lease_seen(event, seen)
+        self.elector.on_lease_event(event, lease)
 
 
-def release(told: OperatorSettings) -> Release:
+def operator_defaults(settings: OperatorSettings) -> OperatorDefaults:
     """Return what this operator was released with, as far as the settings do not say otherwise."""
-    return Release(
-        service_repository=told.service_repository,
-        service_version=told.service_version or metadata.version("somabrain"),
-        opa_image=told.opa_image,
-        vault_image=told.vault_image,
+    return OperatorDefaults(
+        service_repository=settings.service_repository,
+        service_version=settings.service_version or metadata.version("somabrain"),
+        opa_image=settings.opa_image,
+        vault_image=settings.vault_image,
         policy=files("common.policy").joinpath("sb.rego").read_text(encoding="utf-8"),
     )
 
 
 @asynccontextmanager
-async def running(told: Settings, log_in: Callable[[], kopf.ConnectionInfo | None]) -> AsyncIterator[Intake]:
+async def lifespan(settings: Settings, log_in: Callable[[], kopf.ConnectionInfo | None]) -> AsyncIterator[EventRouter]:
     """Run the operator's own parts and yield where events go.
 
     Args:
@@ -86,87 +86,98 @@ async def running(told: Settings, log_in: Callable[[], kopf.ConnectionInfo | Non
     Raises:
         ConfigurationError: the CustomResourceDefinition is not installed, or the HTTP port cannot be bound.
     """
-    metrics, cache = Metrics(), Cache()
+    metrics, store = Metrics(), ObjectStore()
     metrics.watch_tasks(lambda: len(asyncio.all_tasks()))
-    async with connection(log_in) as open_connection, aiohttp.ClientSession() as session:
-        cluster = Cluster(open_connection, metrics)
-        await _require_crd(cluster, told.operator)
-        references = ReferenceWatch(cluster, told.operator.reference_poll_interval_s)
-        optional = OptionalKinds(cluster, told.operator.reference_poll_interval_s)
+    async with open_transport(log_in) as transport, aiohttp.ClientSession() as session:
+        cluster = Cluster(transport, metrics)
+        await _require_crd(cluster, settings.operator)
+        reference_poller = ReferencePoller(cluster, settings.operator.reference_poll_interval_s)
+        optional_kinds = OptionalKinds(cluster, settings.operator.reference_poll_interval_s)
         reconciler = Reconciler(
-            cluster, optional, ReadinessProbe(session), release(told.operator), references, cache, metrics.conditions
+            cluster,
+            optional_kinds,
+            ReadinessProbe(session),
+            operator_defaults(settings.operator),
+            reference_poller,
+            store,
+            metrics.conditions,
         )
         queue = WorkQueue(
             reconciler.reconcile,
             metrics,
-            workers=told.operator.max_concurrent_reconciles,
-            resync_s=told.operator.resync_period_s,
+            workers=settings.operator.max_concurrent_reconciles,
+            resync_s=settings.operator.resync_period_s,
         )
-        await optional.known()  # before kopf looks for them: what is not there then is never watched
-        listing = Listing(cluster, cache, queue.add, told.operator, optional.lacking)
-        seat, proof = _seat(told.operator), WatchProof()
-        election = Election(cluster, seat, proof, metrics)
-        vitals = Vitals(queue.oldest_s, proof.silent_s, FROZEN_LEASES * seat.lease_s, lambda: election.leading)
+        await optional_kinds.wait_for_discovery()  # before kopf looks for them: what is not there then is never watched
+        relister = Relister(cluster, store, queue.add, settings.operator, optional_kinds.missing_kinds)
+        lease_config, liveness = _lease_config(settings.operator), WatchLiveness()
+        elector = LeaderElector(cluster, lease_config, liveness, metrics)
+        health_inputs = HealthInputs(
+            queue.oldest_s,
+            liveness.overdue_s,
+            MAX_OVERDUE_LEASES * lease_config.lease_duration_s,
+            lambda: elector.leading,
+        )
 
         async def work() -> None:
-            await optional.known()
-            await listing.filled()
+            await optional_kinds.wait_for_discovery()
+            await relister.wait_for_sync()
 
-            def look_at_all() -> None:
-                for key in cache.brains():
+            def enqueue_all() -> None:
+                for key in store.brain_keys():
                     queue.add(key)
 
-            look_at_all()
+            enqueue_all()
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(queue.run())
-                    group.create_task(listing.run())
-                    group.create_task(references.run(queue.add))
-                    group.create_task(optional.run(look_at_all))
+                    group.create_task(relister.run())
+                    group.create_task(reference_poller.run(queue.add))
+                    group.create_task(optional_kinds.run(enqueue_all))
             finally:
                 metrics.conditions.clear()
 
         async with (
-            http_server(told.http, make_app(metrics, vitals)) as port,
-            election.released(),
-            _background(election.run(work), collect_when_idle(lambda: not queue.oldest_s())),
+            http_server(settings.http, make_app(metrics, health_inputs)) as port,
+            elector.release_on_exit(),
+            _background(elector.run(work), collect_when_idle(lambda: not queue.oldest_s())),
         ):
-            _log.info("operator started", http_port=port, namespaces=list(told.operator.namespaces) or "all")
+            _log.info("operator started", http_port=port, namespaces=list(settings.operator.namespaces) or "all")
             try:
-                yield Intake(queue, cache, election)
+                yield EventRouter(queue, store, elector)
             finally:
                 await queue.stop(STOP_GRACE_S)
                 _log.info("operator stopped")
 
 
-def _seat(told: OperatorSettings) -> Seat:
+def _lease_config(settings: OperatorSettings) -> LeaseConfig:
     """Return the Lease that this operator asks for.
 
     Raises:
         ConfigurationError: it would lie where nothing is watched, so that its events would not be seen.
     """
-    namespace = told.lease_namespace or (told.namespaces[0] if told.namespaces else "default")
-    if told.namespaces and namespace not in told.namespaces:
+    namespace = settings.lease_namespace or (settings.namespaces[0] if settings.namespaces else "default")
+    if settings.namespaces and namespace not in settings.namespaces:
         raise ConfigurationError(
             f"operator.lease_namespace: {namespace} is not watched; name one of operator.namespaces, or leave it out."
         )
-    identity = told.identity or f"{socket.gethostname()}-{secrets.token_hex(4)}"
-    return Seat(namespace, told.lease_name, identity, told.lease_duration_s)
+    identity = settings.identity or f"{socket.gethostname()}-{secrets.token_hex(4)}"
+    return LeaseConfig(namespace, settings.lease_name, identity, settings.lease_duration_s)
 
 
-async def _require_crd(cluster: Cluster, told: OperatorSettings) -> None:
+async def _require_crd(cluster: Cluster, settings: OperatorSettings) -> None:
     """Return once the API server serves the kind; a server that is starting is waited for."""
-    ends_at = asyncio.get_running_loop().time() + START_GRACE_S
+    deadline = asyncio.get_running_loop().time() + START_GRACE_S
     while True:
         try:
-            await cluster.list(BRAIN, told.namespaces[0] if told.namespaces else "*", {})
+            await cluster.list(BRAIN, settings.namespaces[0] if settings.namespaces else "*", {})
         except NotFound as exc:
             raise ConfigurationError(
                 f"The API server does not know {names.PLURAL}.{names.GROUP}; install the chart somabrain-operator "
                 "with crd.install=true, or apply crds/."
             ) from exc
         except (ResourceExhausted, Unavailable) as exc:
-            if asyncio.get_running_loop().time() > ends_at:
+            if asyncio.get_running_loop().time() > deadline:
                 raise
             _log.warning("waiting for the API server", error=exc.message)
             await asyncio.sleep(1)

@@ -18,16 +18,16 @@ from typing import Final
 import yaml
 
 from somabrain_operator import names
+from somabrain_operator.crd_docs import render_crd_docs
 from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.model.status import SomaBrainStatus
-from somabrain_operator.reference import render_reference
-from somabrain_operator.tree import Json, Manifest, at, items, mapping, text
+from somabrain_operator.objects import Json, Manifest, at, items, mapping, text
 
 NAME: Final = f"{names.PLURAL}.{names.GROUP}"
 HEADER: Final = (
     "# Rendered from operator/somabrain_operator/model by `python -m somabrain_operator.crd`. Do not edit.\n"
 )
-_KEPT: Final = (
+_STRUCTURAL_KEYWORDS: Final = (
     "description", "type", "format", "enum", "minimum", "maximum", "minLength", "maxLength", "pattern", "minItems",
     "required", "x-kubernetes-validations", "x-kubernetes-int-or-string", "x-kubernetes-list-type",
     "x-kubernetes-list-map-keys",
@@ -65,13 +65,13 @@ def structural(schema: Json, definitions: Mapping[str, Json]) -> dict[str, Json]
     result: dict[str, Json] = {}
     if "const" in node:
         node["enum"] = [node["const"]]
-    result.update({key: node[key] for key in _KEPT if key in node})
+    result.update({key: node[key] for key in _STRUCTURAL_KEYWORDS if key in node})
     if "properties" in node:
         result["properties"] = {
             name: structural(each, definitions) for name, each in mapping(node, "properties").items()
         }
     if node.get("default") is not None:
-        result["default"] = _beyond(node["default"], result)
+        result["default"] = _minimal_default(node["default"], result)
     if "items" in node:
         result["items"] = structural(node["items"], definitions)
         if "maxItems" in node:
@@ -84,11 +84,11 @@ def structural(schema: Json, definitions: Mapping[str, Json]) -> dict[str, Json]
     return result
 
 
-def _beyond(default: Json, node: Json) -> Json:
+def _minimal_default(default: Json, node: Json) -> Json:
     """Return of a default what the defaults of the node's own fields do not give by themselves."""
     if not isinstance(default, Mapping):
         return default
-    fields = {name: (_beyond(value, at(node, "properties", name)), at(node, "properties", name, "default"))
+    fields = {name: (_minimal_default(value, at(node, "properties", name)), at(node, "properties", name, "default"))
               for name, value in default.items() if value is not None}  # fmt: skip
     return {name: value for name, (value, own) in fields.items() if value != own}
 
@@ -148,7 +148,7 @@ def render_crd() -> Manifest:
     }
 
 
-class _Plain(yaml.SafeDumper):
+class _NoAliasDumper(yaml.SafeDumper):
     """YAML without anchors: what is the same twice is written twice."""
 
     def ignore_aliases(self, data: object) -> bool:
@@ -157,23 +157,23 @@ class _Plain(yaml.SafeDumper):
 
 def crd_yaml() -> str:
     """Return the CustomResourceDefinition as the file that is committed."""
-    return HEADER + yaml.dump(render_crd(), Dumper=_Plain, sort_keys=False, width=120, allow_unicode=True)
+    return HEADER + yaml.dump(render_crd(), Dumper=_NoAliasDumper, sort_keys=False, width=120, allow_unicode=True)
 
 
 def chart_template() -> str:
     """Return the chart's copy: a template, because Helm never upgrades what lies in a chart's crds/."""
     head, body = crd_yaml().split("metadata:\n", 1)
-    keep = "  annotations:\n    helm.sh/resource-policy: keep\n"
-    guarded = f"{head}metadata:\n{keep}{body}".replace("{{", '{{ "{{" }}')
+    keep_annotation = "  annotations:\n    helm.sh/resource-policy: keep\n"
+    guarded = f"{head}metadata:\n{keep_annotation}{body}".replace("{{", '{{ "{{" }}')
     return "{{- if .Values.crd.install }}\n" + guarded + "{{- end }}\n"
 
 
-def files(root: Path) -> dict[Path, str]:
+def generated_files(root: Path) -> dict[Path, str]:
     """Return each generated file under the repository's root and what it must hold."""
     return {
         root / "crds" / f"{NAME}.yaml": crd_yaml(),
         root / "helm/charts/somabrain-operator/templates/somabrain-crd.yaml": chart_template(),
-        root / "docs/reference-crd.md": render_reference(render_crd()),
+        root / "docs/reference-crd.md": render_crd_docs(render_crd()),
     }
 
 
@@ -183,13 +183,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing, fail when a file differs")
     parser.add_argument("--root", type=Path, default=Path.cwd(), help="the repository's root")
     options = parser.parse_args(argv)
-    stale = [path for path, want in files(options.root).items() if not path.exists() or path.read_text() != want]
+    stale = [
+        path
+        for path, content in generated_files(options.root).items()
+        if not path.exists() or path.read_text() != content
+    ]
     for path in stale:
         if options.check:
             sys.stderr.write(f"{path} differs from the models; run `python -m somabrain_operator.crd`.\n")
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(files(options.root)[path])
+            path.write_text(generated_files(options.root)[path])
     return 1 if options.check and stale else 0
 
 

@@ -10,33 +10,33 @@ from typing import Any, Final, cast
 import kopf
 
 from somabrain_operator import names
-from somabrain_operator.app import Intake
+from somabrain_operator.app import EventRouter
 from somabrain_operator.cluster.kinds import LEASE, WATCHED
-from somabrain_operator.tree import Json, Manifest
+from somabrain_operator.objects import Json, Manifest
 
 CHILD_LABEL: Final = f"app.kubernetes.io/managed-by={names.MANAGER}"
 
 
 @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL)
-async def brain_seen(event: kopf.RawEvent, memo: kopf.Memo, **_: object) -> None:
+async def on_brain_event(event: kopf.RawEvent, memo: kopf.Memo, **_: object) -> None:
     """Take an event of a SomaBrain."""
-    _intake(memo).seen(names.KIND, event["type"], cast("Manifest", event["object"]))
+    _router(memo).on_event(names.KIND, event["type"], cast("Manifest", event["object"]))
 
 
 @kopf.on.event(LEASE.group, LEASE.version, LEASE.plural)
-async def lease_seen(event: kopf.RawEvent, memo: kopf.Memo, **_: object) -> None:
+async def on_lease_event(event: kopf.RawEvent, memo: kopf.Memo, **_: object) -> None:
     """Take an event of the Lease."""
-    _intake(memo).lease_seen(event["type"], cast("Json", event["object"]))
+    _router(memo).on_lease_event(event["type"], cast("Json", event["object"]))
 
 
-async def child_seen(*, event: kopf.RawEvent, memo: kopf.Memo, param: Any = None, **_: object) -> None:
+async def on_child_event(*, event: kopf.RawEvent, memo: kopf.Memo, param: Any = None, **_: object) -> None:
     """Take an event of a child of the kind `param`."""
-    _intake(memo).seen(param, event["type"], cast("Manifest", event["object"]))
+    _router(memo).on_event(param, event["type"], cast("Manifest", event["object"]))
 
 
 for _kind in WATCHED.values():
-    kopf.on.event(_kind.group, _kind.version, _kind.plural, id=f"{_kind.plural}-seen", param=_kind.kind)(child_seen)
+    kopf.on.event(_kind.group, _kind.version, _kind.plural, id=f"{_kind.plural}-seen", param=_kind.kind)(on_child_event)
 
 
-def _intake(memo: kopf.Memo) -> Intake:
-    return cast("Intake", memo.intake)
+def _router(memo: kopf.Memo) -> EventRouter:
+    return cast("EventRouter", memo.intake)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from somabrain_operator.tree import Json
+from somabrain_operator.objects import Json
 
 HEX_DIGITS = 16
 """64 bits: children of one resource never meet by chance."""

@@ -15,36 +15,36 @@ from somabrain_operator.metrics import Metrics
 
 STUCK_S: Final = 180.0
 """A key that waits longer than this means that the operator does not work any more; every call has a time-out."""
-FROZEN_LEASES: Final = 3
+MAX_OVERDUE_LEASES: Final = 3
 """A watch that owes an event for so many durations of the Lease tells of nothing any more."""
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
+class HealthInputs:
     """What health is judged by."""
 
     oldest_s: Callable[[], float]
     """Age of the oldest key."""
-    silent_s: Callable[[], float]
+    watch_overdue_s: Callable[[], float]
     """How long the watch has owed an event."""
-    frozen_s: float
+    max_watch_overdue_s: float
     """How long it may."""
     leading: Callable[[], bool]
     """Whether this operator leads; one that waits for its turn is as healthy."""
 
 
-def make_app(metrics: Metrics, vitals: Vitals) -> web.Application:
+def make_app(metrics: Metrics, inputs: HealthInputs) -> web.Application:
     """Return the application. An answer at all shows that the event loop runs."""
 
     async def healthz(_: web.Request) -> web.Response:
-        age_s, silent_s = vitals.oldest_s(), vitals.silent_s()
-        status = "stuck" if age_s > STUCK_S else "watch frozen" if silent_s > vitals.frozen_s else "ok"
+        age_s, overdue_s = inputs.oldest_s(), inputs.watch_overdue_s()
+        status = "stuck" if age_s > STUCK_S else "watch frozen" if overdue_s > inputs.max_watch_overdue_s else "ok"
         body = {
             "status": status,
-            "leading": vitals.leading(),
+            "leading": inputs.leading(),
             "oldest_key_s": round(age_s, 3),
-            "watch_silent_s": round(silent_s, 3),
+            "watch_silent_s": round(overdue_s, 3),
         }
         return web.json_response(body, status=200 if status == "ok" else 503)
 

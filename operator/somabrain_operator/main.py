@@ -11,12 +11,12 @@ import kopf
 from common.config.settings import settings as told
 from common.log import configure_logging
 from somabrain_operator import handlers
-from somabrain_operator.app import running
-from somabrain_operator.cluster.connection import credentials
+from somabrain_operator.app import lifespan
 from somabrain_operator.cluster.kinds import LEASE, WATCHED
-from somabrain_operator.stateless import NoDiffBase, NoProgress
+from somabrain_operator.cluster.transport import credentials
+from somabrain_operator.kopf_storage import NoDiffBase, NoProgress
 
-RETRIES_S: Final = (1.0,) * 60
+WATCH_BACKOFFS_S: Final = (1.0,) * 60
 """After which pauses a watch that does not reach the API server tries again. kopf's own grow: after an outage of a
 quarter of a minute nothing was heard for up to eight seconds more."""
 
@@ -38,14 +38,14 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
     settings.watching.client_timeout = 310
     settings.watching.connect_timeout = 30
     settings.watching.inactivity_timeout = 70
-    settings.networking.error_backoffs = RETRIES_S
+    settings.networking.error_backoffs = WATCH_BACKOFFS_S
     for each in WATCHED.values():
         settings.watching.label_selectors[each.group, each.version, each.plural] = handlers.CHILD_LABEL
     settings.watching.field_selectors[LEASE.group, LEASE.version, LEASE.plural] = (
         f"metadata.name={told.operator.lease_name}"
     )
     memo.stack = AsyncExitStack()
-    memo.intake = await memo.stack.enter_async_context(running(told, lambda: credentials(settings)))
+    memo.intake = await memo.stack.enter_async_context(lifespan(told, lambda: credentials(settings)))
 
 
 @kopf.on.login()

@@ -10,9 +10,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from somabrain_operator.names import Key
-from somabrain_operator.tree import Manifest, items, text
+from somabrain_operator.objects import Manifest, items, text
 
-_TRUTH: Final = {"True": 1, "False": 0}
+_STATUS_VALUES: Final = {"True": 1, "False": 0}
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -21,19 +21,19 @@ class ConditionMetrics(Collector):
 
     def __init__(self) -> None:
         """Start with none."""
-        self._said: dict[Key, dict[str, str]] = {}
+        self._statuses: dict[Key, dict[str, str]] = {}
 
-    def keep(self, key: Key, status: Manifest) -> None:
+    def update(self, key: Key, status: Manifest) -> None:
         """Take the status of a resource."""
-        self._said[key] = {text(each, "type"): text(each, "status") for each in items(status, "conditions")}
+        self._statuses[key] = {text(each, "type"): text(each, "status") for each in items(status, "conditions")}
 
-    def forget(self, key: Key) -> None:
+    def remove(self, key: Key) -> None:
         """Say no more of a resource that is gone."""
-        self._said.pop(key, None)
+        self._statuses.pop(key, None)
 
     def clear(self) -> None:
         """Say no more of any: another operator judges them now."""
-        self._said.clear()
+        self._statuses.clear()
 
     def collect(self) -> Iterator[Metric]:
         """Yield one family with a series a condition."""
@@ -41,9 +41,9 @@ class ConditionMetrics(Collector):
             "somabrain_operator_condition", "A condition of a resource: 1 True, 0 False, -1 not looked at.",
             labels=["namespace", "name", "type"],
         )  # fmt: skip
-        for key, conditions in self._said.items():
+        for key, conditions in self._statuses.items():
             for kind, status in conditions.items():
-                family.add_metric([*key, kind], _TRUTH.get(status, -1))
+                family.add_metric([*key, kind], _STATUS_VALUES.get(status, -1))
         yield family
 
 

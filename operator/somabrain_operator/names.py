@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from common.config.settings import DELIMITER, PREFIX
-from somabrain_operator.tree import Manifest, text
+from somabrain_operator.objects import Manifest, text
 
 GROUP: Final = "somabrain.io"
 VERSION: Final = "v1alpha1"
@@ -78,6 +78,6 @@ def labels(brain: str, component: str) -> dict[str, str]:
     }
 
 
-def variable(*path: str) -> str:
+def env_var(*path: str) -> str:
     """Return the environment variable of a setting, such as ("log", "level")."""
     return PREFIX + DELIMITER.join(path).upper()

@@ -12,24 +12,24 @@ import structlog
 
 from common.errors import FailedPrecondition, NotFound, PermissionDenied, SomaBrainError, Unavailable
 from somabrain_operator import names
-from somabrain_operator.cache import Cache
-from somabrain_operator.cluster.api import Cluster
-from somabrain_operator.cluster.observe import observe, read_brain, unseen
-from somabrain_operator.cluster.optional import OptionalKinds
-from somabrain_operator.cluster.probe import ReadinessProbe
+from somabrain_operator.cluster.client import Cluster
+from somabrain_operator.cluster.observe import observe, read_brain, read_name_conflicts
+from somabrain_operator.cluster.optional_kinds import OptionalKinds
+from somabrain_operator.cluster.readiness_probe import ReadinessProbe
 from somabrain_operator.diff.foreign import drift, removal_patch
 from somabrain_operator.metrics import ConditionMetrics
 from somabrain_operator.names import ChildId, Key, child_id
-from somabrain_operator.observed import Release
+from somabrain_operator.object_store import ObjectStore
+from somabrain_operator.objects import Manifest, text
+from somabrain_operator.observed_state import OperatorDefaults
 from somabrain_operator.plan import Plan, make_plan
 from somabrain_operator.plan.migration import without_uncreated_job
-from somabrain_operator.queue import GONE
 from somabrain_operator.redact import redact
-from somabrain_operator.references import ReferenceWatch
+from somabrain_operator.reference_poller import ReferencePoller
 from somabrain_operator.render.metadata import Owner, rendered_hash
 from somabrain_operator.status import render_status
 from somabrain_operator.status.transitions import Transition, transitions
-from somabrain_operator.tree import Manifest, text
+from somabrain_operator.workqueue import NO_REQUEUE
 
 _log = structlog.stdlib.get_logger("somabrain_operator.reconcile")
 
@@ -39,11 +39,11 @@ class Reconciler:
     """The one function of the operator, with what it needs."""
 
     cluster: Cluster
-    optional: OptionalKinds
+    optional_kinds: OptionalKinds
     probe: ReadinessProbe
-    release: Release
-    references: ReferenceWatch
-    cache: Cache
+    defaults: OperatorDefaults
+    reference_poller: ReferencePoller
+    store: ObjectStore
     conditions: ConditionMetrics
 
     async def reconcile(self, key: Key) -> float | None:
@@ -55,30 +55,30 @@ class Reconciler:
         Raises:
             SomaBrainError: something could not be read or written; the status says so where it could be written.
         """
-        observed = await observe(self.cluster, self.cache, self.probe, key, self.optional.lacking)
+        observed = await observe(self.cluster, self.store, self.probe, key, self.optional_kinds.missing_kinds)
         if observed is None or observed.brain.deleting:
-            self.references.forget(key)
-            self.conditions.forget(key)
-            return GONE
-        self.references.remember(observed)
-        plan = make_plan(observed, self.release)
-        if taken := await unseen(self.cluster, plan):
-            plan = make_plan(replace(observed, children={**observed.children, **taken}), self.release)
+            self.reference_poller.untrack(key)
+            self.conditions.remove(key)
+            return NO_REQUEUE
+        self.reference_poller.track(observed)
+        plan = make_plan(observed, self.defaults)
+        if conflicts := await read_name_conflicts(self.cluster, plan):
+            plan = make_plan(replace(observed, children={**observed.children, **conflicts}), self.defaults)
         children, refusal = await self._apply(plan)
-        why = redact(refusal.message) if refusal else ""
+        refusal_message = redact(refusal.message) if refusal else ""
         if refusal is not None:
-            plan = without_uncreated_job(plan, children, why)
-        status, edited = render_status(plan, children, why), False
+            plan = without_uncreated_job(plan, children, refusal_message)
+        status, edited = render_status(plan, children, refusal_message), False
         if status != observed.brain.status:
             try:
                 answer = await self.cluster.write_status(key, observed.brain.uid, status)
             except NotFound:
-                return GONE  # it was deleted meanwhile
-            self.cache.wrote(names.KIND, answer)
-            edited = not read_brain(key, answer).asks_as(observed.brain)
+                return NO_REQUEUE  # it was deleted meanwhile
+            self.store.on_write(names.KIND, answer)
+            edited = not read_brain(key, answer).same_request_as(observed.brain)
             for each in transitions(observed.brain.status, status):
-                await self._tell(plan.owner, each)
-        self.conditions.keep(key, status)
+                await self._record_event(plan.owner, each)
+        self.conditions.update(key, status)
         if refusal is not None:
             raise refusal
         return 0.0 if edited else plan.requeue_after_s  # an edit that came in between may have no event of its own
@@ -93,7 +93,7 @@ class Reconciler:
         try:
             for manifest in plan.apply:
                 identity = child_id(manifest)
-                children[identity] = await self._put(plan.owner, manifest, children.get(identity))
+                children[identity] = await self._apply_child(plan.owner, manifest, children.get(identity))
             for identity in plan.delete:
                 await self.cluster.delete(plan.owner.key.namespace, identity)
                 children.pop(identity, None)
@@ -101,35 +101,37 @@ class Reconciler:
             return children, exc  # Unavailable too: so the API server answers while an admission webhook is down
         return children, None
 
-    async def _put(self, owner: Owner, manifest: Manifest, live: Manifest | None) -> Manifest:
+    async def _apply_child(self, owner: Owner, manifest: Manifest, live: Manifest | None) -> Manifest:
         """Make a child as rendered, with no more writes than it takes."""
         if live is None:
-            return self._written(await self.cluster.apply(manifest))
-        found = drift(manifest, live)
+            return self._record_write(await self.cluster.apply(manifest))
+        differences = drift(manifest, live)
         unchanged = rendered_hash(manifest) == rendered_hash(live)
-        if unchanged and not found:
+        if unchanged and not differences:
             return live
         if unchanged:
-            await self._tell_drift(owner, child_id(manifest), str(found[0]))
-        if any(each.kind == "foreign" for each in found):
-            live = self._written(await self.cluster.remove(live, removal_patch(manifest, live, found)))
+            await self._record_drift(owner, child_id(manifest), str(differences[0]))
+        if any(each.kind == "foreign" for each in differences):
+            live = self._record_write(
+                await self.cluster.remove_fields(live, removal_patch(manifest, live, differences))
+            )
             if unchanged and not drift(manifest, live):
                 return live
-        return self._written(await self.cluster.apply(manifest))
+        return self._record_write(await self.cluster.apply(manifest))
 
-    async def _tell_drift(self, owner: Owner, child: ChildId, first: str) -> None:
+    async def _record_drift(self, owner: Owner, child: ChildId, first: str) -> None:
         """Say what somebody changed by hand."""
         _log.info("drift put back", kind=child.kind, namespace=owner.key.namespace, name=child.name, first=first)
         message = f"{child.kind} {child.name} is put back: {first}."
-        await self._tell(owner, Transition("DriftPutBack", message, warning=False))
+        await self._record_event(owner, Transition("DriftPutBack", message, warning=False))
 
-    async def _tell(self, owner: Owner, what: Transition) -> None:
+    async def _record_event(self, owner: Owner, transition: Transition) -> None:
         """Record an event. That it cannot be recorded keeps nothing else from being done."""
         try:
-            await self.cluster.announce(owner, what.reason, what.message, warning=what.warning)
+            await self.cluster.record_event(owner, transition.reason, transition.message, warning=transition.warning)
         except SomaBrainError as exc:
             _log.warning("event not recorded", namespace=owner.key.namespace, name=owner.key.name, error=exc.message)
 
-    def _written(self, answer: Manifest) -> Manifest:
-        self.cache.wrote(text(answer, "kind"), answer)
+    def _record_write(self, answer: Manifest) -> Manifest:
+        self.store.on_write(text(answer, "kind"), answer)
         return answer

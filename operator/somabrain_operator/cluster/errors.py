@@ -13,7 +13,7 @@ from common.errors import (
 )
 
 
-def from_code(what: str, code: int, message: str) -> SomaBrainError:
+def from_code(target: str, code: int, message: str) -> SomaBrainError:
     """Return an answer as an error of ours.
 
     Args:
@@ -25,17 +25,17 @@ def from_code(what: str, code: int, message: str) -> SomaBrainError:
         NotFound: 404. Aborted: 409. PermissionDenied: 401, 403. FailedPrecondition: 400, 422. ResourceExhausted: 429.
         Unavailable: anything else.
     """
-    said = message or f"status {code}"
+    detail = message or f"status {code}"
     match code:
         case 404:
-            return NotFound("Kubernetes object", what)
+            return NotFound("Kubernetes object", target)
         case 409:
-            return Aborted(f"{what} changed meanwhile: {said}")
+            return Aborted(f"{target} changed meanwhile: {detail}")
         case 401 | 403:
-            return PermissionDenied(f"The operator may not do this to {what}: {said}")
+            return PermissionDenied(f"The operator may not do this to {target}: {detail}")
         case 400 | 422:
-            return FailedPrecondition(f"The API server refused {what}: {said}")
+            return FailedPrecondition(f"The API server refused {target}: {detail}")
         case 429:
-            return ResourceExhausted(f"The API server asks to wait with {what}.", retry_after_s=1.0)
+            return ResourceExhausted(f"The API server asks to wait with {target}.", retry_after_s=1.0)
         case _:
-            return Unavailable(f"The API server failed with {what}: {said}")
+            return Unavailable(f"The API server failed with {target}: {detail}")

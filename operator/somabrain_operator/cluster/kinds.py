@@ -8,7 +8,7 @@ from typing import Final
 
 from somabrain_operator import names
 
-ALL: Final = "*"
+ALL_NAMESPACES: Final = "*"
 """In the place of a namespace: all of them."""
 
 
@@ -30,8 +30,8 @@ class Kind:
     def path(self, namespace: str, name: str = "", subresource: str = "") -> str:
         """Return the path of an object, or of all in a namespace."""
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
-        where = "" if namespace == ALL else f"/namespaces/{namespace}"
-        return "/".join(part for part in (f"{root}{where}/{self.plural}", name, subresource) if part)
+        namespace_path = "" if namespace == ALL_NAMESPACES else f"/namespaces/{namespace}"
+        return "/".join(part for part in (f"{root}{namespace_path}/{self.plural}", name, subresource) if part)
 
 
 BRAIN: Final = Kind(names.GROUP, names.VERSION, names.KIND, names.PLURAL)

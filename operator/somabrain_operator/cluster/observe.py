@@ -11,24 +11,24 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from common.errors import PermissionDenied
-from somabrain_operator import names, pods
-from somabrain_operator.cache import Cache
-from somabrain_operator.cluster.api import Cluster
+from somabrain_operator import names, pod_status
+from somabrain_operator.cluster.client import Cluster
 from somabrain_operator.cluster.kinds import CHILDREN, CONFIG_MAP, EVENT, SECRET
-from somabrain_operator.cluster.probe import ReadinessProbe
+from somabrain_operator.cluster.readiness_probe import ReadinessProbe
 from somabrain_operator.hashing import secret_hash
 from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.named import Reference, references_of
 from somabrain_operator.names import SERVER, ChildId, Key, child_id
-from somabrain_operator.observed import Brain, Observed, Resolved
+from somabrain_operator.object_store import ObjectStore
+from somabrain_operator.objects import Manifest, items, mapping, number, text
+from somabrain_operator.observed_state import Brain, ObservedState, ResolvedReference
 from somabrain_operator.plan import Plan
 from somabrain_operator.plan.children import possible_children
-from somabrain_operator.tree import Manifest, items, mapping, number, text
+from somabrain_operator.reference_catalog import Reference, references_of
 
 
 async def observe(
-    cluster: Cluster, cache: Cache, probe: ReadinessProbe, key: Key, lacking: frozenset[str]
-) -> Observed | None:
+    cluster: Cluster, store: ObjectStore, probe: ReadinessProbe, key: Key, missing_kinds: frozenset[str]
+) -> ObservedState | None:
     """Return what is to be seen of a SomaBrain now, or None when there is none.
 
     Args:
@@ -38,47 +38,47 @@ async def observe(
         key: which SomaBrain.
         lacking: kinds that the API server does not know.
     """
-    found = cache.get(names.KIND, *key)
-    if found is None:
+    manifest = store.get(names.KIND, *key)
+    if manifest is None:
         return None
-    brain, seen = read_brain(key, found), cache.of(key, "Pod")
-    children = {each: cache.get(each.kind, key.namespace, each.name) for each in possible_children(key.name)}
-    return Observed(
+    brain, live_pods = read_brain(key, manifest), store.list_for(key, "Pod")
+    children = {each: store.get(each.kind, key.namespace, each.name) for each in possible_children(key.name)}
+    return ObservedState(
         brain=brain,
-        references=await resolve(cluster, brain.key, brain.uid, wanted_by(brain)),
+        references=await resolve(cluster, brain.key, brain.uid, brain_references(brain)),
         children={identity: live for identity, live in children.items() if live is not None},
-        jobs=cache.of(key, "Job"),
-        pods=seen,
-        reports=await _reports(cluster, probe, key.namespace, seen),
+        jobs=store.list_for(key, "Job"),
+        pods=live_pods,
+        reports=await _reports(cluster, probe, key.namespace, live_pods),
         now=datetime.now(UTC),
-        lacking=lacking,
+        missing_kinds=missing_kinds,
     )
 
 
-async def unseen(cluster: Cluster, plan: Plan) -> Mapping[ChildId, Manifest]:
+async def read_name_conflicts(cluster: Cluster, plan: Plan) -> Mapping[ChildId, Manifest]:
     """Return what stands under the names of children that the plan is to make: only what has our label is watched."""
-    wanted = [child_id(each) for each in plan.apply]
-    asked = [each for each in wanted if each not in plan.observed.children and each.kind != "Job"]
+    identities = [child_id(each) for each in plan.apply]
+    unwatched = [each for each in identities if each not in plan.observed.children and each.kind != "Job"]
     namespace = plan.owner.key.namespace
-    found = await asyncio.gather(*(cluster.get(CHILDREN[each.kind], namespace, each.name) for each in asked))
+    manifests = await asyncio.gather(*(cluster.get(CHILDREN[each.kind], namespace, each.name) for each in unwatched))
     return {
         identity: {"kind": identity.kind, **live}
-        for identity, live in zip(asked, found, strict=True)
+        for identity, live in zip(unwatched, manifests, strict=True)
         if live is not None
     }
 
 
-def read_brain(key: Key, found: Manifest) -> Brain:
+def read_brain(key: Key, manifest: Manifest) -> Brain:
     """Return the resource; a spec that the model refuses is a finding and not a crash."""
     spec, problem = None, ""
     try:
-        spec = SomaBrainSpec.model_validate(found.get("spec"))
+        spec = SomaBrainSpec.model_validate(manifest.get("spec"))
     except ValidationError as exc:
         problem = " ".join(
             f"spec.{'.'.join(str(step) for step in each['loc'])}: {each['msg']}; correct or remove it."
             for each in exc.errors(include_url=False, include_input=False)
         )
-    metadata = mapping(found, "metadata")
+    metadata = mapping(manifest, "metadata")
     return Brain(
         key=key,
         uid=text(metadata, "uid"),
@@ -86,19 +86,19 @@ def read_brain(key: Key, found: Manifest) -> Brain:
         annotations={name: str(value) for name, value in mapping(metadata, "annotations").items()},
         spec=spec,
         problem=problem,
-        status=mapping(found, "status"),
+        status=mapping(manifest, "status"),
         deleting="deletionTimestamp" in metadata,
     )
 
 
-def wanted_by(brain: Brain) -> tuple[Reference, ...]:
+def brain_references(brain: Brain) -> tuple[Reference, ...]:
     """Return what a SomaBrain names; nothing where its spec cannot be read."""
     return () if brain.spec is None else references_of(brain.spec)
 
 
 async def resolve(
-    cluster: Cluster, key: Key, salt: str, wanted: Iterable[Reference], *, newest: bool = True
-) -> tuple[Resolved, ...]:
+    cluster: Cluster, key: Key, salt: str, references: Iterable[Reference], *, newest: bool = True
+) -> tuple[ResolvedReference, ...]:
     """Return Secrets and ConfigMaps as hashes of the keys that are used.
 
     Args:
@@ -108,19 +108,19 @@ async def resolve(
         wanted: which.
         newest: or, for less, as the API server last heard of them.
     """
-    return tuple(await asyncio.gather(*(_resolve(cluster, key, salt, each, newest=newest) for each in wanted)))
+    return tuple(await asyncio.gather(*(_resolve(cluster, key, salt, each, newest=newest) for each in references)))
 
 
-async def _resolve(cluster: Cluster, key: Key, salt: str, reference: Reference, *, newest: bool) -> Resolved:
+async def _resolve(cluster: Cluster, key: Key, salt: str, reference: Reference, *, newest: bool) -> ResolvedReference:
     kind = SECRET if reference.kind == "Secret" else CONFIG_MAP
     try:
-        found = await cluster.get(kind, key.namespace, reference.name, newest=newest)
+        manifest = await cluster.get(kind, key.namespace, reference.name, newest=newest)
     except PermissionDenied as exc:
-        return Resolved(reference, exists=False, refusal=exc.message)
-    if found is None:
-        return Resolved(reference, exists=False)
-    contents = _contents(reference, found)
-    return Resolved(
+        return ResolvedReference(reference, exists=False, refusal=exc.message)
+    if manifest is None:
+        return ResolvedReference(reference, exists=False)
+    contents = _contents(reference, manifest)
+    return ResolvedReference(
         reference,
         exists=True,
         digests={name: secret_hash(salt, content) for name, content in contents.items()},
@@ -130,11 +130,11 @@ async def _resolve(cluster: Cluster, key: Key, salt: str, reference: Reference, 
     )
 
 
-def _contents(reference: Reference, found: Manifest) -> dict[str, bytes]:
+def _contents(reference: Reference, manifest: Manifest) -> dict[str, bytes]:
     """Return the used keys that hold something."""
-    data = mapping(found, "data")
-    endings = (reference.suffix, *reference.beside)
-    used = reference.keys or tuple(name for name in sorted(data) if name.endswith(endings))
+    data = mapping(manifest, "data")
+    suffixes = (reference.suffix, *reference.optional_suffixes)
+    used = reference.keys or tuple(name for name in sorted(data) if name.endswith(suffixes))
     contents = {}
     for name in used:
         value = text(data, name)
@@ -148,25 +148,25 @@ def _contents(reference: Reference, found: Manifest) -> dict[str, bytes]:
 
 
 async def _reports(
-    cluster: Cluster, probe: ReadinessProbe, namespace: str, seen: tuple[Manifest, ...]
+    cluster: Cluster, probe: ReadinessProbe, namespace: str, live_pods: tuple[Manifest, ...]
 ) -> Mapping[str, str]:
     """Return what the servers that run and are not ready say of themselves, or else what the kubelet said of them."""
-    asked = {
-        pods.name_of(pod): text(pod, "status", "podIP")
-        for pod in pods.of_component(seen, SERVER)
-        if not pods.is_ready(pod) and text(pod, "status", "podIP") and _runs(pod)
+    addresses = {
+        pod_status.name_of(pod): text(pod, "status", "podIP")
+        for pod in pod_status.of_component(live_pods, SERVER)
+        if not pod_status.is_ready(pod) and text(pod, "status", "podIP") and _is_running(pod)
     }
-    said = await asyncio.gather(*(_report(cluster, probe, namespace, *each) for each in asked.items()))
-    return {name: words for name, words in zip(asked, said, strict=True) if words}
+    reports = await asyncio.gather(*(_report(cluster, probe, namespace, *each) for each in addresses.items()))
+    return {name: report for name, report in zip(addresses, reports, strict=True) if report}
 
 
-def _runs(pod: Manifest) -> bool:
+def _is_running(pod: Manifest) -> bool:
     return any("running" in mapping(each, "state") for each in items(pod, "status", "containerStatuses"))
 
 
 async def _report(cluster: Cluster, probe: ReadinessProbe, namespace: str, name: str, address: str) -> str:
-    if words := await probe.ask(address):
-        return words
+    if report := await probe.fetch_reason(address):
+        return report
     fields = {"involvedObject.name": name, "reason": "Unhealthy"}
     warnings = await cluster.list(EVENT, namespace, {}, fields)
     latest = max(warnings, key=lambda event: text(event, "lastTimestamp"), default=None)

@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 
 from somabrain_operator.diff.lists import positions_by_key
 from somabrain_operator.model.quantity import quantity_value
-from somabrain_operator.tree import Json
+from somabrain_operator.objects import Json
 
 Path: TypeAlias = tuple[str | int, ...]
 _QUANTITIES: Final = frozenset({"limits", "requests"})

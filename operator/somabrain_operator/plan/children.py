@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.names import SERVER, ChildId, child_id
+from somabrain_operator.objects import Manifest, number
 from somabrain_operator.plan.last_applied import last_applied_id
 from somabrain_operator.plan.ownership import add_children
 from somabrain_operator.plan.plan import Plan, vault_image
@@ -17,7 +18,6 @@ from somabrain_operator.render.disruption import render_disruption_budget
 from somabrain_operator.render.metadata import Owner, is_owned_by, rendered_hash
 from somabrain_operator.render.monitoring import DASHBOARD
 from somabrain_operator.render.network import render_network_policy
-from somabrain_operator.tree import Manifest, number
 
 
 def possible_children(brain: str) -> tuple[ChildId, ...]:
@@ -85,7 +85,7 @@ def prune(plan: Plan, spec: SomaBrainSpec) -> Plan:
         for identity, live in plan.observed.children.items()
         if identity not in planned
         and is_owned_by(live, plan.owner)
-        and identity.kind not in plan.observed.lacking
+        and identity.kind not in plan.observed.missing_kinds
         and (rollout_complete or identity.kind != "ConfigMap")
     )
     return replace(plan, delete=plan.delete + obsolete)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from somabrain_operator.names import SERVER, ChildId, child_id
+from somabrain_operator.objects import Manifest, number, text
 from somabrain_operator.plan.plan import Plan
 from somabrain_operator.render.autoscaling import desired_replicas, replica_bounds
 from somabrain_operator.render.deployment import with_replicas
 from somabrain_operator.render.last_applied import LAST_APPLIED, parse_last_applied, render_last_applied
 from somabrain_operator.render.metadata import is_owned_by
-from somabrain_operator.tree import Manifest, number, text
 
 
 def last_applied_id(brain: str) -> ChildId:
@@ -46,7 +46,7 @@ def retain_last_applied(plan: Plan) -> Plan:
 
 def _can_retain(plan: Plan, manifest: Manifest) -> bool:
     live = plan.observed.children.get(child_id(manifest))
-    kind_exists = text(manifest, "kind") not in plan.observed.lacking
+    kind_exists = text(manifest, "kind") not in plan.observed.missing_kinds
     return kind_exists and (live is None or is_owned_by(live, plan.owner))
 
 

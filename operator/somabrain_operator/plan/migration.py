@@ -13,18 +13,18 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from somabrain_operator import moments
+from somabrain_operator import timestamps
 from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.model.status import MigrationStatus
 from somabrain_operator.names import MIGRATION, MIGRATION_HASH, RETRY_MIGRATION, ChildId, child_id
+from somabrain_operator.objects import Manifest, condition, mapping, number, text
 from somabrain_operator.plan.backoff import Backoff
 from somabrain_operator.plan.plan import ConditionResult, Plan, vault_image
-from somabrain_operator.pods import last_words, of_component, trouble
+from somabrain_operator.pod_status import failure_reason, of_component, termination_message
 from somabrain_operator.redact import redact
 from somabrain_operator.render.metadata import is_owned_by
 from somabrain_operator.render.migration import migration_hash, migration_job_name, render_migration_job
 from somabrain_operator.render.vault import VAULT, owner_fingerprint
-from somabrain_operator.tree import Manifest, condition, mapping, number, text
 
 RETRY: Final = Backoff(base_s=10, cap_s=600)
 
@@ -42,7 +42,7 @@ def migrate(plan: Plan, spec: SomaBrainSpec) -> Plan:
     if record.completed_at is not None:
         return _succeeded(plan, record)
     if job is not None and condition(job, "Complete").get("status") == "True":
-        completed_at = text(job, "status", "completionTime") or moments.iso(plan.observed.now)
+        completed_at = text(job, "status", "completionTime") or timestamps.iso(plan.observed.now)
         return _succeeded(plan, _without_error(record, completed_at=completed_at))
     if job is not None and condition(job, "Failed").get("status") == "True":
         return _retry_or_wait(plan, spec, _with_failure(plan, record, job))
@@ -152,7 +152,7 @@ def _stale_jobs(plan: Plan, current: str | None) -> Iterator[ChildId]:
 def _running(plan: Plan, record: MigrationStatus, job: Manifest) -> Plan:
     name = text(job, "metadata", "name")
     latest = _pods_of(plan, name)[-1:]  # the Job replaces a pod that failed, and only this one says how it stands
-    failures = [words for pod in latest if (words := trouble(pod, plan.observed.brain.spec))]
+    failures = [words for pod in latest if (words := failure_reason(pod, plan.observed.brain.spec))]
     if failures:
         result = ConditionResult("False", "Stuck", f"Job {name} cannot run: {redact(failures[0], _secrets(plan))}")
         return _halted(plan, record, result, failed=True)
@@ -167,24 +167,24 @@ def _with_failure(plan: Plan, record: MigrationStatus, job: Manifest) -> Migrati
     and stay when the pod goes.
     """
     name = text(job, "metadata", "name")
-    messages = [words for pod in _pods_of(plan, name) if (words := last_words(pod, VAULT, MIGRATION))]
+    messages = [words for pod in _pods_of(plan, name) if (words := termination_message(pod, VAULT, MIGRATION))]
     if record.next_attempt_at is not None:
         return record.model_copy(update={"last_error": redact(messages[-1], _secrets(plan))}) if messages else record
     fallback = text(condition(job, "Failed"), "message") or "it says no reason"
-    failed_at = moments.parse(text(condition(job, "Failed"), "lastTransitionTime")) or plan.observed.now
+    failed_at = timestamps.parse(text(condition(job, "Failed"), "lastTransitionTime")) or plan.observed.now
     return _schedule_retry(record, redact(messages[-1] if messages else fallback, _secrets(plan)), failed_at)
 
 
 def _schedule_retry(record: MigrationStatus, error: str, since: datetime) -> MigrationStatus:
     due = since + timedelta(seconds=RETRY.delay_s(record.attempt or 1))
-    return record.model_copy(update={"last_error": error, "next_attempt_at": moments.iso(due)})
+    return record.model_copy(update={"last_error": error, "next_attempt_at": timestamps.iso(due)})
 
 
 def _retry_or_wait(plan: Plan, spec: SomaBrainSpec, record: MigrationStatus) -> Plan:
     """Wait for the next attempt, or start it when it is due or asked for."""
     token = _retry_token(plan)
     retry_requested = token is not None and token != record.retry_token
-    due = moments.parse(record.next_attempt_at or "") or plan.observed.now
+    due = timestamps.parse(record.next_attempt_at or "") or plan.observed.now
     remaining_s = (due - plan.observed.now).total_seconds()
     if retry_requested or remaining_s <= 0:
         return _start(plan, spec, record)
@@ -215,7 +215,7 @@ def _start(plan: Plan, spec: SomaBrainSpec, record: MigrationStatus) -> Plan:
         hash=fingerprint,
         job_name=migration_job_name(plan.owner, fingerprint, attempt),
         attempt=attempt,
-        started_at=moments.iso(plan.observed.now),
+        started_at=timestamps.iso(plan.observed.now),
         last_error=record.last_error,
         retry_token=_retry_token(plan),
     )

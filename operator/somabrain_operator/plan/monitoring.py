@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from somabrain_operator.model.spec import SomaBrainSpec
+from somabrain_operator.objects import Manifest, text
 from somabrain_operator.plan.ownership import add_children
 from somabrain_operator.plan.plan import Plan
 from somabrain_operator.render.metadata import Owner
 from somabrain_operator.render.monitoring import render_dashboard, render_rules, render_service_monitor
-from somabrain_operator.tree import Manifest, text
 
 
 def add_monitoring(plan: Plan, spec: SomaBrainSpec) -> Plan:
     """Ask for what is wanted and can be; a kind that is missing keeps nothing else from being done."""
     return add_children(
         plan,
-        (each for each in _monitoring_manifests(plan.owner, spec) if text(each, "kind") not in plan.observed.lacking),
+        (
+            each
+            for each in _monitoring_manifests(plan.owner, spec)
+            if text(each, "kind") not in plan.observed.missing_kinds
+        ),
     )
 
 
@@ -24,7 +28,7 @@ def missing_kind_notes(plan: Plan, spec: SomaBrainSpec) -> Iterator[str]:
     """Yield what of the spec waits for a kind, for the status."""
     for each in _monitoring_manifests(plan.owner, spec):
         kind = text(each, "kind")
-        if kind in plan.observed.lacking:
+        if kind in plan.observed.missing_kinds:
             yield f"The {kind} of spec.monitoring is not made yet: the cluster has no such kind."
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from somabrain_operator.names import child_id
+from somabrain_operator.objects import Manifest
 from somabrain_operator.plan.plan import ConditionResult, Plan, halt
 from somabrain_operator.render.metadata import is_owned_by, owner_name
-from somabrain_operator.tree import Manifest
 
 
 def add_children(plan: Plan, manifests: Iterable[Manifest]) -> Plan:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.model.status import ConditionStatus, ConditionType, MigrationStatus
 from somabrain_operator.names import ChildId
-from somabrain_operator.observed import Observed, Release
+from somabrain_operator.objects import Manifest
+from somabrain_operator.observed_state import ObservedState, OperatorDefaults
 from somabrain_operator.render.metadata import Owner
-from somabrain_operator.tree import Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class ConditionResult:
 class Plan:
     """What is to be done, and what was found on the way."""
 
-    observed: Observed
-    release: Release
+    observed: ObservedState
+    release: OperatorDefaults
     owner: Owner
     image: str = ""
     """The image that the spec asks for."""
@@ -61,6 +61,6 @@ def with_condition(plan: Plan, condition: ConditionType, result: ConditionResult
     return replace(plan, conditions={**plan.conditions, condition: result})
 
 
-def vault_image(spec: SomaBrainSpec, release: Release) -> str:
+def vault_image(spec: SomaBrainSpec, release: OperatorDefaults) -> str:
     """Return the image of Vault's agent."""
     return (spec.vault.image if spec.vault else None) or release.vault_image

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from somabrain_operator.hashing import content_hash
 from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.named import USERS, references_of, vault_files
 from somabrain_operator.names import SERVER, Key
-from somabrain_operator.observed import Resolved
+from somabrain_operator.observed_state import ResolvedReference
 from somabrain_operator.plan.plan import ConditionResult, Plan, halt, with_condition
+from somabrain_operator.reference_catalog import USERS, references_of, vault_files
 from somabrain_operator.render.config import quota_environment, service_environment
 
 
@@ -35,7 +35,7 @@ def resolve_references(plan: Plan, spec: SomaBrainSpec) -> Plan:
         "references": {
             each.reference.field: dict(each.digests)
             for each in references
-            if SERVER in each.reference.users and each.reference.rolls
+            if SERVER in each.reference.users and each.reference.triggers_rollout
         },
     })  # fmt: skip
     names = ", ".join(f"{each.reference.kind} {each.reference.name}" for each in references)
@@ -45,7 +45,7 @@ def resolve_references(plan: Plan, spec: SomaBrainSpec) -> Plan:
     )
 
 
-def _setting_conflicts(key: Key, references: tuple[Resolved, ...], spec: SomaBrainSpec) -> Iterator[str]:
+def _setting_conflicts(key: Key, references: tuple[ResolvedReference, ...], spec: SomaBrainSpec) -> Iterator[str]:
     """Yield which keys set what is set elsewhere: one of the two would have no effect."""
     setters = dict.fromkeys(
         {**service_environment(key, spec), **quota_environment(spec)}, "by this resource's own fields"
@@ -53,14 +53,14 @@ def _setting_conflicts(key: Key, references: tuple[Resolved, ...], spec: SomaBra
     setters |= {name.upper(): f"by {each.field}" for each in references_of(spec) for name in each.files}
     setters |= {file.upper(): "by spec.vault.secrets" for user in USERS for file in vault_files(spec, user)}
     for each in references:
-        for name in each.digests if each.reference.whole else ():
+        for name in each.digests if each.reference.all_keys else ():
             source = f"{each.reference.kind} {each.reference.name}, named by {each.reference.field}.name,"
             if other_setter := setters.get(name.upper()):
                 yield f"{source} has the key {name}, which is set {other_setter}; remove it there or here."
             setters[name.upper()] = f"by {each.reference.field}"
 
 
-def _describe_missing(resolved: Resolved, namespace: str) -> str:
+def _describe_missing(resolved: ResolvedReference, namespace: str) -> str:
     reference = resolved.reference
     subject = f"{reference.kind} {reference.name}, named by {reference.field}.name,"
     if resolved.refusal:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final, TypeAlias
 
 from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.observed import Observed, Release
+from somabrain_operator.observed_state import ObservedState, OperatorDefaults
 from somabrain_operator.plan.children import (
     add_autoscaler,
     add_base_objects,
@@ -26,7 +26,7 @@ from somabrain_operator.render.metadata import Owner
 Step: TypeAlias = Callable[[Plan, SomaBrainSpec], Plan]
 
 
-def make_plan(observed: Observed, release: Release) -> Plan:
+def make_plan(observed: ObservedState, release: OperatorDefaults) -> Plan:
     """Return what is to be done about what was observed."""
     brain = observed.brain
     plan = Plan(observed, release, Owner(brain.key, brain.uid), migration=parse_migration_status(brain.status))

@@ -8,12 +8,12 @@ from dataclasses import replace
 from somabrain_operator.model.quantity import quantity_value
 from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.names import ALLOW_DOWNGRADE, IMAGE, SERVER, ChildId, child_id
+from somabrain_operator.objects import text
 from somabrain_operator.plan.last_applied import last_applied
 from somabrain_operator.plan.monitoring import missing_kind_notes
 from somabrain_operator.plan.plan import ConditionResult, Plan, halt, with_condition
 from somabrain_operator.plan.semver import is_downgrade, tag_of
 from somabrain_operator.render.metadata import is_owned_by
-from somabrain_operator.tree import text
 
 
 def validate_spec(plan: Plan, spec: SomaBrainSpec) -> Plan:

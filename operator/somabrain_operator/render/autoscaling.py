@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from somabrain_operator import names
 from somabrain_operator.model.autoscaling import Autoscaling
+from somabrain_operator.objects import Manifest, items, mapping, number, text
 from somabrain_operator.render.metadata import Owner, render_object
-from somabrain_operator.tree import Manifest, items, mapping, number, text
 
 
 def render_autoscaler(owner: Owner, autoscaling: Autoscaling) -> Manifest:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from somabrain_operator import names
 from somabrain_operator.model.grpc import Grpc
 from somabrain_operator.model.spec import SomaBrainSpec
+from somabrain_operator.objects import Json, Manifest
 from somabrain_operator.render.metadata import Owner, render_object
-from somabrain_operator.tree import Json, Manifest
 
 HTTP_PORT = 8080
 

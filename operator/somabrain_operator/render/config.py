@@ -9,10 +9,10 @@ from somabrain_operator.model.encoder import Encoder, EndpointEncoder
 from somabrain_operator.model.grpc import Grpc
 from somabrain_operator.model.platform import Tls
 from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.named import encoder_key
-from somabrain_operator.names import Key, variable
+from somabrain_operator.names import Key, env_var
+from somabrain_operator.objects import Json, Manifest
+from somabrain_operator.reference_catalog import encoder_key
 from somabrain_operator.render.metadata import Owner, render_object
-from somabrain_operator.tree import Json, Manifest
 
 ISSUER_FOLDER: Final = "/var/run/secrets/somabrain/issuer"
 """Where the token and the certificate for the cluster's own issuer are mounted."""
@@ -35,17 +35,17 @@ def service_environment(key: Key, spec: SomaBrainSpec) -> dict[str, str]:
     """Return the settings that are no secret, and that pods are rolled for."""
     config = spec.config
     environment = {
-        variable("log", "level"): config.log_level,
-        variable("grpc", "reflection"): str(config.reflection).lower(),
-        variable("grpc", "drain_s"): str(config.drain_seconds),
-        variable("grpc", "drain_notice_s"): str(SHUTDOWN_DELAY_S),
-        variable("grpc", "max_connection_age_s"): str(config.max_connection_age_seconds),
-        variable("database", "pool_size"): str(config.pool_size),
-        variable("database", "statement_timeout_s"): str(config.statement_timeout_seconds),
-        variable("policy", "cache_s"): str(config.policy_cache_seconds),
+        env_var("log", "level"): config.log_level,
+        env_var("grpc", "reflection"): str(config.reflection).lower(),
+        env_var("grpc", "drain_s"): str(config.drain_seconds),
+        env_var("grpc", "drain_notice_s"): str(SHUTDOWN_DELAY_S),
+        env_var("grpc", "max_connection_age_s"): str(config.max_connection_age_seconds),
+        env_var("database", "pool_size"): str(config.pool_size),
+        env_var("database", "statement_timeout_s"): str(config.statement_timeout_seconds),
+        env_var("policy", "cache_s"): str(config.policy_cache_seconds),
     }
     if spec.opa.url is not None:
-        environment[variable("policy", "url")] = spec.opa.url
+        environment[env_var("policy", "url")] = spec.opa.url
     return dict(
         sorted(
             {
@@ -60,15 +60,15 @@ def service_environment(key: Key, spec: SomaBrainSpec) -> dict[str, str]:
 
 
 def _encoder_environment(encoder: Encoder) -> dict[str, str]:
-    environment = {variable("encoder", "kind"): encoder.kind, variable("encoder", "threads"): str(encoder.threads)}
+    environment = {env_var("encoder", "kind"): encoder.kind, env_var("encoder", "threads"): str(encoder.threads)}
     if encoder.minilm:
-        environment[variable("encoder", "minilm")] = "true"
+        environment[env_var("encoder", "minilm")] = "true"
     if encoder.onnx:
-        environment[variable("encoder", "onnx")] = json.dumps([each.model_dump() for each in encoder.onnx])
+        environment[env_var("encoder", "onnx")] = json.dumps([each.model_dump() for each in encoder.onnx])
     if encoder.endpoints:
-        environment[variable("encoder", "endpoints")] = json.dumps([_endpoint(each) for each in encoder.endpoints])
+        environment[env_var("encoder", "endpoints")] = json.dumps([_endpoint(each) for each in encoder.endpoints])
     if encoder.client:
-        environment[variable("encoder", "client")] = json.dumps([each.model_dump() for each in encoder.client])
+        environment[env_var("encoder", "client")] = json.dumps([each.model_dump() for each in encoder.client])
     return environment
 
 
@@ -84,59 +84,59 @@ def _endpoint(endpoint: EndpointEncoder) -> dict[str, Json]:
 
 
 def _grpc_environment(grpc: Grpc) -> dict[str, str]:
-    environment = {variable("grpc", "port"): str(grpc.port)} if grpc.port != DEFAULT_GRPC_PORT else {}
+    environment = {env_var("grpc", "port"): str(grpc.port)} if grpc.port != DEFAULT_GRPC_PORT else {}
     if grpc.tls:
-        environment[variable("grpc", "tls", "cert_file")] = f"{TLS_FOLDER}/tls.crt"
-        environment[variable("grpc", "tls", "key_file")] = f"{TLS_FOLDER}/tls.key"
+        environment[env_var("grpc", "tls", "cert_file")] = f"{TLS_FOLDER}/tls.crt"
+        environment[env_var("grpc", "tls", "key_file")] = f"{TLS_FOLDER}/tls.key"
     if grpc.tls and grpc.tls.client_ca:
-        environment[variable("grpc", "tls", "client_ca_file")] = f"{TLS_FOLDER}/ca.crt"
+        environment[env_var("grpc", "tls", "client_ca_file")] = f"{TLS_FOLDER}/ca.crt"
     return environment
 
 
 def _auth_environment(spec: SomaBrainSpec) -> dict[str, str]:
     auth = spec.auth
     environment = {
-        variable("auth", "mode"): auth.mode,
-        variable("auth", "issuer"): auth.issuer,
-        variable("auth", "audience"): auth.audience,
-        variable("auth", "tenant_claim"): auth.tenant_claim,
-        variable("auth", "cache_s"): str(auth.cache_seconds),
-        variable("auth", "refusal_cache_s"): str(auth.refusal_cache_seconds),
+        env_var("auth", "mode"): auth.mode,
+        env_var("auth", "issuer"): auth.issuer,
+        env_var("auth", "audience"): auth.audience,
+        env_var("auth", "tenant_claim"): auth.tenant_claim,
+        env_var("auth", "cache_s"): str(auth.cache_seconds),
+        env_var("auth", "refusal_cache_s"): str(auth.refusal_cache_seconds),
     }
     if auth.scope_claim is not None:
-        environment[variable("auth", "scope_claim")] = auth.scope_claim
+        environment[env_var("auth", "scope_claim")] = auth.scope_claim
     if auth.jwks_url is not None:
-        environment[variable("auth", "jwks_url")] = auth.jwks_url
+        environment[env_var("auth", "jwks_url")] = auth.jwks_url
     if uses_cluster_issuer(spec):
-        environment[variable("auth", "jwks_token_file")] = f"{ISSUER_FOLDER}/token"
-        environment[variable("auth", "jwks_ca_file")] = f"{ISSUER_FOLDER}/ca.crt"
+        environment[env_var("auth", "jwks_token_file")] = f"{ISSUER_FOLDER}/token"
+        environment[env_var("auth", "jwks_ca_file")] = f"{ISSUER_FOLDER}/ca.crt"
     if introspection := auth.introspection:
-        environment[variable("auth", "introspection", "address")] = introspection.address
-        environment[variable("auth", "introspection", "path")] = introspection.path
+        environment[env_var("auth", "introspection", "address")] = introspection.address
+        environment[env_var("auth", "introspection", "path")] = introspection.path
         if introspection.ca_secret_ref:
-            environment[variable("auth", "introspection", "ca_file")] = f"{SETTINGS_FOLDER}/auth-ca.crt"
+            environment[env_var("auth", "introspection", "ca_file")] = f"{SETTINGS_FOLDER}/auth-ca.crt"
     return environment
 
 
 def _platform_environment(key: Key, spec: SomaBrainSpec) -> dict[str, str]:
     environment: dict[str, str] = {}
     if cache := spec.cache:
-        environment |= {variable("cache", "url"): cache.url} if cache.url else {}
-        environment[variable("cache", "ttl_s")] = str(cache.ttl_seconds)
+        environment |= {env_var("cache", "url"): cache.url} if cache.url else {}
+        environment[env_var("cache", "ttl_s")] = str(cache.ttl_seconds)
         environment |= _tls_environment("cache", cache.tls)
     if flags := spec.flags:
-        environment[variable("flags", "endpoints")] = json.dumps(flags.endpoints)
-        environment[variable("flags", "prefix")] = flags.prefix
+        environment[env_var("flags", "endpoints")] = json.dumps(flags.endpoints)
+        environment[env_var("flags", "prefix")] = flags.prefix
         environment |= _tls_environment("flags", flags.tls)
     if events := spec.events:
-        environment[variable("events", "brokers")] = json.dumps(events.brokers)
-        environment[variable("events", "topic")] = events.topic
-        environment[variable("events", "source")] = f"/somabrain/{key.namespace}/{key.name}"
-        environment[variable("events", "hold_s")] = str(events.unpublished_retention_seconds)
+        environment[env_var("events", "brokers")] = json.dumps(events.brokers)
+        environment[env_var("events", "topic")] = events.topic
+        environment[env_var("events", "source")] = f"/somabrain/{key.namespace}/{key.name}"
+        environment[env_var("events", "hold_s")] = str(events.unpublished_retention_seconds)
         layer = "SSL" if events.tls else "PLAINTEXT"
-        environment[variable("events", "security_protocol")] = f"SASL_{layer}" if events.sasl else layer
+        environment[env_var("events", "security_protocol")] = f"SASL_{layer}" if events.sasl else layer
         if events.sasl:
-            environment[variable("events", "sasl_mechanism")] = events.sasl.mechanism
+            environment[env_var("events", "sasl_mechanism")] = events.sasl.mechanism
         if events.tls:
             environment |= _tls_environment("events", events.tls)
     return environment
@@ -144,10 +144,10 @@ def _platform_environment(key: Key, spec: SomaBrainSpec) -> dict[str, str]:
 
 def _tls_environment(group: str, tls: Tls) -> dict[str, str]:
     """Return where the certificates for a server are, as `named` puts them among the settings."""
-    environment = {variable(group, "ca_file"): f"{SETTINGS_FOLDER}/{group}-ca.crt"} if tls.ca_secret_ref else {}
+    environment = {env_var(group, "ca_file"): f"{SETTINGS_FOLDER}/{group}-ca.crt"} if tls.ca_secret_ref else {}
     if tls.client_secret_ref:
-        environment[variable(group, "cert_file")] = f"{SETTINGS_FOLDER}/{group}-tls.crt"
-        environment[variable(group, "key_file")] = f"{SETTINGS_FOLDER}/{group}-tls.key"
+        environment[env_var(group, "cert_file")] = f"{SETTINGS_FOLDER}/{group}-tls.crt"
+        environment[env_var(group, "key_file")] = f"{SETTINGS_FOLDER}/{group}-tls.key"
     return environment
 
 
@@ -158,7 +158,7 @@ def quota_environment(spec: SomaBrainSpec) -> dict[str, str]:
     their number has changed. With an autoscaler it is the most there can be: no tenant gets more than its rate.
     """
     server_count = spec.autoscaling.max if spec.autoscaling else max(spec.replicas, 1)
-    return {variable("quota", "replicas"): str(server_count)}
+    return {env_var("quota", "replicas"): str(server_count)}
 
 
 def render_config(owner: Owner, spec: SomaBrainSpec) -> Manifest:

@@ -9,6 +9,7 @@ from typing import Final
 from somabrain_operator import names
 from somabrain_operator.model.placement import Probes
 from somabrain_operator.model.spec import SomaBrainSpec
+from somabrain_operator.objects import Json, Manifest, mapping
 from somabrain_operator.render.base import HTTP_PORT
 from somabrain_operator.render.config import (
     ISSUER_FOLDER,
@@ -31,7 +32,6 @@ from somabrain_operator.render.pod import (
     scheduling_fields,
 )
 from somabrain_operator.render.vault import agent_annotation, vault_container, vault_mount, vault_volumes
-from somabrain_operator.tree import Json, Manifest, mapping
 
 PROGRESS_DEADLINE_S: Final = 300
 TOKEN_LIFETIME_S: Final = 600

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from somabrain_operator import names
 from somabrain_operator.model.placement import DisruptionBudget
+from somabrain_operator.objects import Manifest
 from somabrain_operator.render.metadata import Owner, render_object
-from somabrain_operator.tree import Manifest
 
 
 def render_disruption_budget(owner: Owner, budget: DisruptionBudget) -> Manifest:

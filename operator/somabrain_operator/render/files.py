@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Final
 
 from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.named import Reference, User, references_of, vault_files
-from somabrain_operator.names import variable
+from somabrain_operator.names import env_var
+from somabrain_operator.objects import Json
+from somabrain_operator.reference_catalog import Reference, User, references_of, vault_files
 from somabrain_operator.render.config import SETTINGS_FOLDER
 from somabrain_operator.render.vault import FILES_FOLDER
-from somabrain_operator.tree import Json
 
 FILE_MODE: Final = 0o440
 """By the pod's user, through its group."""
@@ -34,11 +34,11 @@ def secrets_dir_variable(spec: SomaBrainSpec, user: User) -> dict[str, Json]:
     """Return the variable that names the folders of files that are settings."""
     settings = [SETTINGS_FOLDER] if _settings_references(spec, user) else []
     from_vault = [FILES_FOLDER] if vault_files(spec, user) else []
-    return {"name": variable("secrets_dir"), "value": ":".join([*settings, *from_vault])}
+    return {"name": env_var("secrets_dir"), "value": ":".join([*settings, *from_vault])}
 
 
 def _settings_references(spec: SomaBrainSpec, user: User) -> list[Reference]:
-    return [each for each in references_of(spec) if (each.files or each.whole) and user in each.users]
+    return [each for each in references_of(spec) if (each.files or each.all_keys) and user in each.users]
 
 
 def _projected_source(reference: Reference) -> dict[str, Json]:

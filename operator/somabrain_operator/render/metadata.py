@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from somabrain_operator import names
 from somabrain_operator.hashing import content_hash
 from somabrain_operator.names import Key
-from somabrain_operator.tree import Json, Manifest, items, mapping, text
+from somabrain_operator.objects import Json, Manifest, items, mapping, text
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from somabrain_operator import names
 from somabrain_operator.hashing import content_hash
 from somabrain_operator.model.resources import ResourceList, ResourceRequirements
 from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.names import variable
+from somabrain_operator.names import env_var
+from somabrain_operator.objects import Json, Manifest
 from somabrain_operator.render.files import secrets_dir_variable, settings_mount, settings_volume
 from somabrain_operator.render.metadata import Owner, render_object
 from somabrain_operator.render.pod import (
@@ -21,7 +22,6 @@ from somabrain_operator.render.pod import (
     scheduling_fields,
 )
 from somabrain_operator.render.vault import agent_annotation, vault_container, vault_mount, vault_volumes
-from somabrain_operator.tree import Json, Manifest
 
 ARGUMENTS: Final = ("migrate",)
 _RESOURCES: Final = ResourceRequirements(
@@ -60,7 +60,7 @@ def render_migration_job(
         "args": list(ARGUMENTS),
         "env": [
             secrets_dir_variable(spec, names.MIGRATION),
-            {"name": variable("log", "level"), "value": spec.config.log_level},
+            {"name": env_var("log", "level"), "value": spec.config.log_level},
         ],
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": resource_requirements(_RESOURCES),

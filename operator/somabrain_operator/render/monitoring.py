@@ -10,8 +10,8 @@ from typing import Final
 from somabrain_operator import names
 from somabrain_operator.hashing import content_hash
 from somabrain_operator.model.monitoring import Dashboard, Rules, ServiceMonitor
+from somabrain_operator.objects import Json, Manifest
 from somabrain_operator.render.metadata import Owner, render_object
-from somabrain_operator.tree import Json, Manifest
 
 MONITORING: Final = "monitoring.coreos.com/v1"
 DASHBOARD: Final = "dashboard"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from somabrain_operator import names
 from somabrain_operator.model.network import NetworkPolicy, NetworkPolicyPeer
+from somabrain_operator.objects import Json, Manifest
 from somabrain_operator.render.metadata import Owner, render_object
-from somabrain_operator.tree import Json, Manifest
 
 _OWN_NAMESPACE: dict[str, Json] = {"podSelector": {}}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from somabrain_operator.model.spec import Opa
+from somabrain_operator.objects import Json
 from somabrain_operator.render.pod import container_security, http_probe, resource_requirements
-from somabrain_operator.tree import Json
 
 OPA: Final = "opa"
 POLICY_FOLDER: Final = "/policy"

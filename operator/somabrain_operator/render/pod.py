@@ -8,7 +8,7 @@ from typing import Final
 from somabrain_operator.model.base import LocalObjectReference
 from somabrain_operator.model.placement import Scheduling
 from somabrain_operator.model.resources import ResourceRequirements
-from somabrain_operator.tree import Json
+from somabrain_operator.objects import Json
 
 UID: Final = 10001
 TMP_VOLUME: Final[dict[str, Json]] = {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}

@@ -15,9 +15,9 @@ from somabrain_operator.hashing import content_hash
 from somabrain_operator.model.resources import ResourceList, ResourceRequirements
 from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.model.vault import Vault
-from somabrain_operator.named import OWNER, User, vault_files
+from somabrain_operator.objects import Json
+from somabrain_operator.reference_catalog import OWNER_DSN, User, vault_files
 from somabrain_operator.render.pod import TMP_MOUNT, container_security, resource_requirements
-from somabrain_operator.tree import Json
 
 VAULT: Final = "vault"
 FOLDER: Final = "/run/somabrain"
@@ -134,5 +134,5 @@ def owner_fingerprint(spec: SomaBrainSpec) -> str:
     vault = spec.vault
     if vault is None:
         return ""
-    locations = [(each.path, each.key) for each in vault.secrets if each.file == OWNER]
+    locations = [(each.path, each.key) for each in vault.secrets if each.file == OWNER_DSN]
     return content_hash([vault.address, vault.namespace, vault.role, vault.version, *map(list, locations)])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from somabrain_operator import pods
+from somabrain_operator import pod_status
 from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.names import SERVER
+from somabrain_operator.objects import Manifest, condition, items, number, text
 from somabrain_operator.redact import redact
-from somabrain_operator.tree import Manifest, condition, items, number, text
 
 MAX_LISTED_PODS = 5
 """So many pods are named in a message; the rest are counted."""
@@ -49,12 +49,13 @@ def read_rollout(
     """Return where a Deployment stands; None: there is none."""
     if live is None:
         return Rollout(False, 0, 0, 0, 0, False, False, False, (), False, True, "")
-    unready_pods = [pod for pod in _server_pods(all_pods) if not pods.is_ready(pod)]
+    unready_pods = [pod for pod in _server_pods(all_pods) if not pod_status.is_ready(pod)]
     desired, replicas = number(live, "spec", "replicas"), number(live, "status", "replicas")
     ready, updated = number(live, "status", "readyReplicas"), number(live, "status", "updatedReplicas")
     generation_observed = number(live, "status", "observedGeneration") >= number(live, "metadata", "generation")
     reasons = {
-        pods.name_of(pod): pods.why_not_ready(pod, spec, reports.get(pods.name_of(pod), "")) for pod in unready_pods
+        pod_status.name_of(pod): pod_status.not_ready_reason(pod, spec, reports.get(pod_status.name_of(pod), ""))
+        for pod in unready_pods
     }
     return Rollout(
         exists=True,
@@ -66,14 +67,14 @@ def read_rollout(
         all_updated=generation_observed and updated == replicas == desired,
         completed=generation_observed and text(condition(live, "Progressing"), "reason") == "NewReplicaSetAvailable",
         unready=tuple(f"Pod {name}: {redact(words, secrets)}" for name, words in reasons.items()),
-        has_failing_pod=any(pods.trouble(pod, spec) for pod in unready_pods),
-        starting=all(words == pods.STARTING for words in reasons.values()),
+        has_failing_pod=any(pod_status.failure_reason(pod, spec) for pod in unready_pods),
+        starting=all(words == pod_status.STARTING for words in reasons.values()),
         stalled=_stalled(live),
     )
 
 
 def _server_pods(all_pods: tuple[Manifest, ...]) -> list[Manifest]:
-    return [pod for pod in pods.of_component(all_pods, SERVER) if not pods.is_over(pod)]
+    return [pod for pod in pod_status.of_component(all_pods, SERVER) if not pod_status.is_terminated(pod)]
 
 
 def _stalled(live: Manifest) -> str:

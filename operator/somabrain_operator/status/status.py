@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from somabrain_operator import moments
+from somabrain_operator import timestamps
 from somabrain_operator.diff.foreign import drift
 from somabrain_operator.model.grpc import Grpc
 from somabrain_operator.model.status import Condition, ConditionType, Phase, SomaBrainStatus
 from somabrain_operator.names import SERVER, ChildId, selector
+from somabrain_operator.objects import Json, Manifest, items, text
 from somabrain_operator.plan.plan import ConditionResult, Plan
 from somabrain_operator.render.base import endpoint
 from somabrain_operator.render.metadata import is_owned_by
 from somabrain_operator.status import conditions
 from somabrain_operator.status.autoscaling import autoscaler_failure
 from somabrain_operator.status.rollout import Rollout, read_rollout, running_image
-from somabrain_operator.tree import Json, Manifest, items, text
 
 MAX_MESSAGE_LENGTH: Final = 2000
 
@@ -95,7 +95,7 @@ def _condition(kind: ConditionType, result: ConditionResult, plan: Plan) -> Cond
         reason=result.reason,
         message=result.message[:MAX_MESSAGE_LENGTH],
         observed_generation=plan.observed.brain.generation,
-        last_transition_time=last_transition or moments.iso(plan.observed.now),
+        last_transition_time=last_transition or timestamps.iso(plan.observed.now),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from somabrain_operator.model.status import ConditionType
-from somabrain_operator.tree import Json, items, text
+from somabrain_operator.objects import Json, items, text
 
 EVENT_CONDITIONS: Final[tuple[ConditionType, ...]] = ("Degraded", "Available", "Ready", "Migrated")
 """What is wrong first; a later condition that changed for the same cause adds nothing."""

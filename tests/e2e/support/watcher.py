@@ -13,7 +13,7 @@ from lightkube.core.client import Client
 from lightkube.core.exceptions import ApiError
 
 from examples.kubectl import Object
-from somabrain_operator.tree import condition, text
+from somabrain_operator.objects import condition, text
 from tests.e2e.support.brains import Brain
 from tests.e2e.support.truth import Lives, World, untrue
 from tests.integration.operator.api import KINDS

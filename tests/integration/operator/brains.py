@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from somabrain_operator import moments
+from somabrain_operator import timestamps
 from tests.integration.operator.api import Api, Object, eventually
 
 NAME = "quickstart"
@@ -216,7 +216,7 @@ def _container(name: str, state: Object) -> Object:
 
 
 def _now() -> str:
-    return moments.iso(datetime.now(UTC))
+    return timestamps.iso(datetime.now(UTC))
 
 
 def _true(kind: str) -> Object:

@@ -10,8 +10,8 @@ import kopf
 import pytest
 
 from common.errors import Unavailable
-from somabrain_operator.cluster.api import Cluster
-from somabrain_operator.cluster.connection import connection, credentials
+from somabrain_operator.cluster.client import Cluster
+from somabrain_operator.cluster.transport import credentials, open_transport
 from somabrain_operator.metrics import Metrics
 from tests.integration.operator.api import Api
 
@@ -33,7 +33,7 @@ NONSENSE: dict[str, dict[str, Any]] = {
 @pytest.fixture
 async def cluster(account: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
     monkeypatch.setenv("KUBECONFIG", str(account))
-    async with connection(lambda: credentials(kopf.OperatorSettings())) as opened:
+    async with open_transport(lambda: credentials(kopf.OperatorSettings())) as opened:
         yield Cluster(opened, Metrics())
 
 

@@ -16,7 +16,7 @@ import yaml
 
 from common.errors import PermissionDenied
 from somabrain_local.loopback import api_server
-from somabrain_operator.cluster.connection import Connection, connection, credentials
+from somabrain_operator.cluster.transport import Transport, credentials, open_transport
 from tests.integration.operator.api import Api, api_of, eventually
 from tests.integration.operator.brains import Brain, Hands
 from tests.integration.operator.chart import SYSTEM, account_of, install
@@ -67,10 +67,10 @@ async def test_a_renewed_token_is_read_once_the_old_one_is_refused(
     before = file.read_text()
     monkeypatch.setenv("KUBECONFIG", str(file))
 
-    async def look(opened: Connection) -> object:
-        return (await opened.ask("the groups", "GET", GROUPS))["kind"]
+    async def look(opened: Transport) -> object:
+        return (await opened.request("the groups", "GET", GROUPS))["kind"]
 
-    async with connection(lambda: credentials(kopf.OperatorSettings())) as opened:
+    async with open_transport(lambda: credentials(kopf.OperatorSettings())) as opened:
         assert await look(opened) == "APIGroupList"
         end(api, before, "first")
         with pytest.raises(PermissionDenied, match="may not do this to the groups: Unauthorized"):

@@ -7,22 +7,22 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from somabrain_operator import moments
+from somabrain_operator import timestamps
 from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.named import references_of
 from somabrain_operator.names import MIGRATION, SERVER, ChildId, Key, child_id, labels
-from somabrain_operator.observed import Brain, Observed, Release, Resolved
+from somabrain_operator.objects import Manifest
+from somabrain_operator.observed_state import Brain, ObservedState, OperatorDefaults, ResolvedReference
 from somabrain_operator.plan import Plan, make_plan
+from somabrain_operator.reference_catalog import references_of
 from somabrain_operator.render.metadata import Owner
 from somabrain_operator.render.migration import migration_hash
 from somabrain_operator.status import render_status
-from somabrain_operator.tree import Manifest
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 KEY = Key("demo", "quickstart")
 UID = "5d8f6f0e-0000-4000-8000-000000000001"
 OWNER = Owner(KEY, UID)
-RELEASE = Release(
+RELEASE = OperatorDefaults(
     service_repository="ghcr.io/somabrain/somabrain-service",
     service_version="0.1.0",
     opa_image="docker.io/openpolicyagent/opa:1.22.2-static",
@@ -44,10 +44,10 @@ def spec(**fields: Any) -> SomaBrainSpec:
     return SomaBrainSpec.model_validate({**MINIMAL, **fields})
 
 
-def found(wanted: SomaBrainSpec) -> tuple[Resolved, ...]:
+def found(wanted: SomaBrainSpec) -> tuple[ResolvedReference, ...]:
     """Return everything the spec names as found."""
     return tuple(
-        Resolved(each, exists=True, digests={key: f"hash-of-{key}" for key in each.keys or (f"{each.name}.rego",)},
+        ResolvedReference(each, exists=True, digests={key: f"hash-of-{key}" for key in each.keys or (f"{each.name}.rego",)},
                  secrets=SECRETS)
         for each in references_of(wanted)
     )  # fmt: skip
@@ -60,17 +60,17 @@ def observed(
     children: Sequence[Manifest] = (),
     jobs: Sequence[Manifest] = (),
     pods: Sequence[Manifest] = (),
-    references: tuple[Resolved, ...] | None = None,
+    references: tuple[ResolvedReference, ...] | None = None,
     annotations: Mapping[str, str] | None = None,
     reports: Mapping[str, str] | None = None,
     generation: int = 1,
     lacking: frozenset[str] = frozenset(),
     now: datetime = NOW,
-) -> Observed:
+) -> ObservedState:
     """Return what is seen of the resource."""
     asked = wanted or spec()
     brain = Brain(KEY, UID, generation, annotations or {}, asked, "", status or {}, deleting=False)
-    return Observed(
+    return ObservedState(
         brain=brain,
         references=found(asked) if references is None else references,
         children={child_id(child): child for child in children},
@@ -78,7 +78,7 @@ def observed(
         pods=tuple(pods),
         reports=reports or {},
         now=now,
-        lacking=lacking,
+        missing_kinds=lacking,
     )
 
 
@@ -87,12 +87,12 @@ def migrated(fingerprint: str = FINGERPRINT) -> dict[str, Any]:
     return {"migration": {"hash": fingerprint, "attempt": 1, "completedAt": "2026-01-02T03:00:00Z"}}
 
 
-def plan(seen: Observed) -> Plan:
+def plan(seen: ObservedState) -> Plan:
     """Return the plan about what is seen."""
     return make_plan(seen, RELEASE)
 
 
-def settled(seen: Observed, *, ready: int | None = None) -> Observed:
+def settled(seen: ObservedState, *, ready: int | None = None) -> ObservedState:
     """Return the same resource with all children applied and the Deployment rolled out, as its controller says."""
     children = {child_id(child): child for child in plan(seen).apply}
     desired = seen.brain.spec.replicas if seen.brain.spec else 0
@@ -116,7 +116,9 @@ def rolled_out(deployment: Manifest, replicas: int, ready: int, *, updated: int 
     }
 
 
-def conditions(seen: Observed, refusal: str = "", children: Mapping[ChildId, Manifest] | None = None) -> dict[str, Any]:
+def conditions(
+    seen: ObservedState, refusal: str = "", children: Mapping[ChildId, Manifest] | None = None
+) -> dict[str, Any]:
     """Return the conditions of the status, by type."""
     status: Any = render_status(plan(seen), seen.children if children is None else children, refusal)
     return {each["type"]: each for each in status["conditions"]}
@@ -125,14 +127,14 @@ def conditions(seen: Observed, refusal: str = "", children: Mapping[ChildId, Man
 def job(attempt: int = 1, *, state: str | None = None, ready: int = 0, fingerprint: str = FINGERPRINT) -> Manifest:
     """Return a live migration Job: at work, or finished as `state` says (Complete, Failed)."""
     finished = [{"type": state, "status": "True", "message": "Job has reached the specified backoff limit",
-                 "lastTransitionTime": moments.iso(NOW)}] if state else []  # fmt: skip
+                 "lastTransitionTime": timestamps.iso(NOW)}] if state else []  # fmt: skip
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
             "name": f"quickstart-migrate-{fingerprint[:8]}-{attempt}",
             "namespace": "demo",
-            "creationTimestamp": moments.iso(NOW - timedelta(seconds=30)),
+            "creationTimestamp": timestamps.iso(NOW - timedelta(seconds=30)),
             "annotations": {"somabrain.io/migration-hash": fingerprint},
             "ownerReferences": [{"uid": UID, "controller": True}],
         },

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from somabrain_operator.cache import Cache, Ref
 from somabrain_operator.names import KIND, Key
+from somabrain_operator.object_store import ObjectRef, ObjectStore
 
 KEY = Key("demo", "quickstart")
-DEPLOYMENT = Ref("Deployment", "demo", "quickstart-server")
+DEPLOYMENT = ObjectRef("Deployment", "demo", "quickstart-server")
 
 
 def child(version: int, name: str = "quickstart-server", **spec: Any) -> dict[str, Any]:
@@ -25,80 +25,82 @@ class Clock:
         return self.now
 
 
-def held(cache: Cache) -> Any:
+def held(cache: ObjectStore) -> Any:
     found = cache.get(*DEPLOYMENT)
     return found and found["spec"]
 
 
 def test_a_newer_version_is_kept_and_is_news() -> None:
     """And the same one told twice is none."""
-    cache = Cache()
-    assert cache.told("Deployment", "ADDED", child(5, replicas=1)) == (KEY,)
-    assert cache.told("Deployment", "MODIFIED", child(6, replicas=2)) == (KEY,)
-    assert cache.told("Deployment", "MODIFIED", child(6, replicas=2)) == ()
+    cache = ObjectStore()
+    assert cache.on_watch_event("Deployment", "ADDED", child(5, replicas=1)) == (KEY,)
+    assert cache.on_watch_event("Deployment", "MODIFIED", child(6, replicas=2)) == (KEY,)
+    assert cache.on_watch_event("Deployment", "MODIFIED", child(6, replicas=2)) == ()
     assert held(cache) == {"replicas": 2}
 
 
 def test_an_event_older_than_our_write_changes_nothing_and_is_looked_at() -> None:
     """Somebody wrote between what was seen and what we wrote: the answer to us holds it, and nobody judged it yet."""
-    cache = Cache()
-    cache.told("Deployment", "ADDED", child(5))
-    cache.wrote("Deployment", child(7, replicas=3))
-    assert cache.told("Deployment", "MODIFIED", child(6, replicas=9)) == (KEY,)
+    cache = ObjectStore()
+    cache.on_watch_event("Deployment", "ADDED", child(5))
+    cache.on_write("Deployment", child(7, replicas=3))
+    assert cache.on_watch_event("Deployment", "MODIFIED", child(6, replicas=9)) == (KEY,)
     assert held(cache) == {"replicas": 3}
 
 
 def test_our_own_write_is_an_echo_whichever_comes_first() -> None:
     """The event of a write may come before its answer."""
-    cache = Cache()
-    cache.told("Deployment", "ADDED", child(7))
-    assert not cache.is_echo("Deployment", child(7))
-    cache.wrote("Deployment", child(7))
-    assert cache.is_echo("Deployment", child(7))
-    assert not cache.is_echo("Deployment", child(8))
+    cache = ObjectStore()
+    cache.on_watch_event("Deployment", "ADDED", child(7))
+    assert not cache.is_own_write("Deployment", child(7))
+    cache.on_write("Deployment", child(7))
+    assert cache.is_own_write("Deployment", child(7))
+    assert not cache.is_own_write("Deployment", child(8))
 
 
 def test_what_is_deleted_is_gone_unless_it_was_made_again() -> None:
     """The event of the first one's end says nothing of the second."""
-    cache = Cache()
-    cache.told("Deployment", "ADDED", child(5))
-    assert cache.told("Deployment", "DELETED", child(6)) == (KEY,)
+    cache = ObjectStore()
+    cache.on_watch_event("Deployment", "ADDED", child(5))
+    assert cache.on_watch_event("Deployment", "DELETED", child(6)) == (KEY,)
     assert held(cache) is None
-    cache.wrote("Deployment", child(9))
-    cache.told("Deployment", "DELETED", child(8))
+    cache.on_write("Deployment", child(9))
+    cache.on_watch_event("Deployment", "DELETED", child(8))
     assert held(cache) == {}
 
 
 def test_an_owner_edited_away_concerns_both() -> None:
     """Whose it was puts its own back; whose it is sees a stranger."""
-    cache = Cache()
-    cache.told("Deployment", "ADDED", child(5))
+    cache = ObjectStore()
+    cache.on_watch_event("Deployment", "ADDED", child(5))
     moved = child(6)
     moved["metadata"]["ownerReferences"][0]["name"] = "other"
-    assert set(cache.told("Deployment", "MODIFIED", moved)) == {KEY, Key("demo", "other")}
-    assert cache.of(KEY, "Deployment") == ()
+    assert set(cache.on_watch_event("Deployment", "MODIFIED", moved)) == {KEY, Key("demo", "other")}
+    assert cache.list_for(KEY, "Deployment") == ()
 
 
 def test_what_our_listing_does_not_name_is_gone() -> None:
     """It was deleted while no watch ran; nobody else will tell."""
-    cache = Cache()
-    cache.told("Deployment", "ADDED", child(5))
-    cache.told("Deployment", "ADDED", child(5, "left"))
-    cache.begin()
-    assert cache.listed("Deployment", child(5)) == ()
-    assert cache.end({"Deployment"}) == (KEY,)
-    assert [each["metadata"] for each in cache.of(KEY, "Deployment")] == [child(5)["metadata"] | {"managedFields": []}]
+    cache = ObjectStore()
+    cache.on_watch_event("Deployment", "ADDED", child(5))
+    cache.on_watch_event("Deployment", "ADDED", child(5, "left"))
+    cache.begin_resync()
+    assert cache.on_listed("Deployment", child(5)) == ()
+    assert cache.finish_resync({"Deployment"}) == (KEY,)
+    assert [each["metadata"] for each in cache.list_for(KEY, "Deployment")] == [
+        child(5)["metadata"] | {"managedFields": []}
+    ]
 
 
 def test_a_listing_takes_nothing_back_that_was_told_meanwhile() -> None:
     """What was made after its pages stays, and what was deleted meanwhile is not brought back by them."""
-    cache = Cache()
-    cache.told("Deployment", "ADDED", child(5, "left"))
-    cache.begin()
-    cache.told("Deployment", "ADDED", child(8))
-    cache.told("Deployment", "DELETED", child(9, "left"))
-    assert cache.listed("Deployment", child(5, "left")) == ()
-    assert cache.end({"Deployment"}) == ()
+    cache = ObjectStore()
+    cache.on_watch_event("Deployment", "ADDED", child(5, "left"))
+    cache.begin_resync()
+    cache.on_watch_event("Deployment", "ADDED", child(8))
+    cache.on_watch_event("Deployment", "DELETED", child(9, "left"))
+    assert cache.on_listed("Deployment", child(5, "left")) == ()
+    assert cache.finish_resync({"Deployment"}) == ()
     assert held(cache) == {}
     assert cache.get("Deployment", "demo", "left") is None
 
@@ -106,31 +108,33 @@ def test_a_listing_takes_nothing_back_that_was_told_meanwhile() -> None:
 def test_what_kopf_lists_is_noted() -> None:
     """After each of its listings the cache is to be filled again."""
     clock = Clock()
-    cache = Cache(clock)
+    cache = ObjectStore(clock)
     assert cache.listed_at_s == float("-inf")
-    cache.told("Deployment", "ADDED", child(5))
+    cache.on_watch_event("Deployment", "ADDED", child(5))
     assert cache.listed_at_s == float("-inf")
-    cache.told("Deployment", None, child(5))
+    cache.on_watch_event("Deployment", None, child(5))
     assert cache.listed_at_s == clock.now
 
 
 def test_a_pod_belongs_to_whom_its_label_names_and_is_kept_without_what_nobody_reads() -> None:
     """Its owner is a ReplicaSet."""
-    cache = Cache()
+    cache = ObjectStore()
     labels = {"app.kubernetes.io/instance": "quickstart"}
     pod: dict[str, Any] = {"metadata": {"namespace": "demo", "name": "p", "resourceVersion": "3", "labels": labels,
                         "managedFields": [{"manager": "kubelet"}]},
            "spec": {"nodeName": "n", "containers": [{"name": "server", "image": "i", "env": []}]}}  # fmt: skip
-    assert cache.told("Pod", "ADDED", pod) == (KEY,)
-    (found,) = cache.of(KEY, "Pod")
+    assert cache.on_watch_event("Pod", "ADDED", pod) == (KEY,)
+    (found,) = cache.list_for(KEY, "Pod")
     assert found["spec"] == {"containers": [{"name": "server", "image": "i"}]}
     assert found["metadata"] == {key: value for key, value in pod["metadata"].items() if key != "managedFields"}
 
 
 def test_the_brains_are_known_by_their_own_events() -> None:
     """A child alone makes none."""
-    cache = Cache()
-    cache.told("Deployment", "ADDED", child(5))
-    assert cache.brains() == ()
-    cache.told(KIND, "ADDED", {"metadata": {"namespace": "demo", "name": "quickstart", "resourceVersion": "4"}})
-    assert cache.brains() == (KEY,)
+    cache = ObjectStore()
+    cache.on_watch_event("Deployment", "ADDED", child(5))
+    assert cache.brain_keys() == ()
+    cache.on_watch_event(
+        KIND, "ADDED", {"metadata": {"namespace": "demo", "name": "quickstart", "resourceVersion": "4"}}
+    )
+    assert cache.brain_keys() == (KEY,)

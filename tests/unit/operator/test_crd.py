@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from somabrain_operator.crd import chart_template, crd_yaml, files, main, render_crd, structural
+from somabrain_operator.crd import chart_template, crd_yaml, generated_files, main, render_crd, structural
 from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.names import SERVER, selector
 from tests.unit.operator.samples import MINIMAL
@@ -28,10 +28,10 @@ def nodes(schema: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield from nodes(schema["items"], f"{path}[]")
 
 
-@pytest.mark.parametrize("path", files(ROOT), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", generated_files(ROOT), ids=lambda path: path.name)
 def test_what_is_committed_is_what_is_rendered(path: Path) -> None:
     """Nobody edits these by hand: run `.venv/bin/python -m somabrain_operator.crd`."""
-    assert path.read_text(encoding="utf-8") == files(ROOT)[path]
+    assert path.read_text(encoding="utf-8") == generated_files(ROOT)[path]
 
 
 def test_a_stale_file_fails_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
-from somabrain_operator.garbage import collect_when_idle
+from somabrain_operator.python_gc import collect_when_idle
 from tests.unit.operator.waiting import until
 
 
@@ -27,7 +27,7 @@ def old_garbage() -> weakref.ref[Cycle]:
 
 @asynccontextmanager
 async def collecting(is_idle: Callable[[], bool], longest_s: float = 60) -> AsyncIterator[None]:
-    task = asyncio.create_task(collect_when_idle(is_idle, every_s=0.01, longest_s=longest_s))
+    task = asyncio.create_task(collect_when_idle(is_idle, interval_s=0.01, max_interval_s=longest_s))
     try:
         yield
     finally:

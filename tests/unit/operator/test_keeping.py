@@ -8,23 +8,23 @@ from typing import Any
 import pytest
 
 from somabrain_operator.diff.foreign import drift
-from somabrain_operator.named import references_of
 from somabrain_operator.names import child_id
-from somabrain_operator.observed import Observed, Resolved
+from somabrain_operator.objects import Manifest
+from somabrain_operator.observed_state import ObservedState, ResolvedReference
 from somabrain_operator.plan.last_applied import last_applied_id
-from somabrain_operator.tree import Manifest
+from somabrain_operator.reference_catalog import references_of
 from tests.unit.operator.samples import DEPLOYMENT, migrated, observed, plan, settled, spec
 
 RECORD = last_applied_id("quickstart")
 
 
-def held(serving: Observed, **fields: Any) -> Observed:
+def held(serving: ObservedState, **fields: Any) -> ObservedState:
     """Return a resource that served, whose spec now asks for what has not been migrated."""
     wanted = spec(version="0.2.0", **fields)
     return replace(serving, brain=replace(serving.brain, spec=wanted, generation=2))
 
 
-def handed_over(seen: Observed, replicas: int) -> Observed:
+def handed_over(seen: ObservedState, replicas: int) -> ObservedState:
     """Return the same with an autoscaler having scaled."""
     before = settled(seen)
     live: Any = before.children[DEPLOYMENT]
@@ -33,7 +33,7 @@ def handed_over(seen: Observed, replicas: int) -> Observed:
     )
 
 
-def applied(seen: Observed) -> dict[Any, Manifest]:
+def applied(seen: ObservedState) -> dict[Any, Manifest]:
     return {child_id(each): each for each in plan(seen).apply}
 
 
@@ -57,7 +57,7 @@ def test_a_deleted_deployment_comes_back_as_it_was() -> None:
 def test_a_missing_secret_takes_nothing_away(kind: str) -> None:
     """Settings, policy and Deployment are kept while the Secret is looked for."""
     before = settled(observed(status=migrated()))
-    lost = replace(before, references=tuple(Resolved(each, exists=False) for each in references_of(spec())))
+    lost = replace(before, references=tuple(ResolvedReference(each, exists=False) for each in references_of(spec())))
     assert kind in {identity.kind for identity in applied(lost)}
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from somabrain_operator.leadership import Seat, Sighting, claim, may_take, release, see
-from somabrain_operator.proof import WatchProof
+from somabrain_operator.lease import LeaseConfig, LeaseRecord, acquired, can_acquire, observe, released
+from somabrain_operator.watch_liveness import WatchLiveness
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
-SEAT = Seat("system", "lease", "me", 15)
+SEAT = LeaseConfig("system", "lease", "me", 15)
 
 
 def lease(holder: str, version: str = "7", **spec: Any) -> dict[str, Any]:
@@ -25,61 +25,61 @@ def lease(holder: str, version: str = "7", **spec: Any) -> dict[str, Any]:
 )
 def test_a_lease_is_taken_when_it_is_free_ours_or_silent(holder: str, after_s: float, free: bool) -> None:
     """Silence is measured from when this version was first seen."""
-    first = see(lease(holder), None, 100)
-    assert may_take(see(lease(holder), first, 100 + after_s), "me", 100 + after_s) is free
+    first = observe(lease(holder), None, 100)
+    assert can_acquire(observe(lease(holder), first, 100 + after_s), "me", 100 + after_s) is free
 
 
 def test_a_renewal_starts_the_silence_anew() -> None:
     """Whatever times stand in it: only that it changed counts."""
-    first = see(lease("other"), None, 100)
-    second = see(lease("other", "8", renewTime="2000-01-01T00:00:00.000000Z"), first, 114)
-    assert second == Sighting("8", "other", 15, 114)
-    assert not may_take(second, "me", 128)
+    first = observe(lease("other"), None, 100)
+    second = observe(lease("other", "8", renewTime="2000-01-01T00:00:00.000000Z"), first, 114)
+    assert second == LeaseRecord("8", "other", 15, 114)
+    assert not can_acquire(second, "me", 128)
 
 
 def test_no_lease_is_free() -> None:
     """And is created without a version, so that of two who create it one fails."""
-    assert see(None, Sighting("7", "other", 15, 100), 101) is None
-    assert may_take(None, "me", 101)
-    made: Any = claim(SEAT, None, NOW)
+    assert observe(None, LeaseRecord("7", "other", 15, 100), 101) is None
+    assert can_acquire(None, "me", 101)
+    made: Any = acquired(SEAT, None, NOW)
     assert "resourceVersion" not in made["metadata"]
     assert made["spec"]["leaseTransitions"] == 0
 
 
 def test_a_lease_that_is_taken_over_counts_a_transition() -> None:
     """A renewal does not, and keeps when it was acquired."""
-    taken: Any = claim(SEAT, lease("other"), NOW)
+    taken: Any = acquired(SEAT, lease("other"), NOW)
     assert taken["metadata"]["resourceVersion"] == "7"
     assert taken["spec"]["leaseTransitions"] == 4
     assert taken["spec"]["acquireTime"] == taken["spec"]["renewTime"] == "2026-01-02T03:04:05.000678Z"
-    renewed: Any = claim(SEAT, lease("me"), NOW)
+    renewed: Any = acquired(SEAT, lease("me"), NOW)
     assert (renewed["spec"]["leaseTransitions"], renewed["spec"]["acquireTime"]) == (3, "then")
 
 
 def test_a_lease_that_is_given_back_is_free_at_once() -> None:
     """Nobody waits for it to expire."""
-    assert may_take(see(release(SEAT, lease("me"), NOW), None, 0), "other", 0)
+    assert can_acquire(observe(released(SEAT, lease("me"), NOW), None, 0), "other", 0)
 
 
 def test_a_holder_stops_before_another_may_start() -> None:
     """Also when its last renewal answered late."""
-    assert SEAT.deadline_s < SEAT.lease_s
-    assert SEAT.renew_s + SEAT.retry_s < SEAT.deadline_s
+    assert SEAT.renew_deadline_s < SEAT.lease_duration_s
+    assert SEAT.renew_interval_s + SEAT.retry_period_s < SEAT.renew_deadline_s
 
 
 def test_a_watch_owes_an_event_from_the_change_on() -> None:
     """Until the event comes, or the API server is known not to answer."""
     now = [0.0]
-    proof = WatchProof(lambda: now[0])
+    proof = WatchLiveness(lambda: now[0])
     now[0] = 100
-    assert proof.silent_s() == 0
-    proof.expect()
+    assert proof.overdue_s() == 0
+    proof.expect_event()
     now[0] = 105
-    proof.expect()
-    assert proof.silent_s() == 5
-    proof.seen()
-    assert proof.silent_s() == 0
-    proof.expect()
-    proof.excuse()
+    proof.expect_event()
+    assert proof.overdue_s() == 5
+    proof.on_event()
+    assert proof.overdue_s() == 0
+    proof.expect_event()
+    proof.pause()
     now[0] = 200
-    assert proof.silent_s() == 0
+    assert proof.overdue_s() == 0

@@ -8,26 +8,26 @@ from typing import Any
 
 import pytest
 
-from somabrain_operator import moments
+from somabrain_operator import timestamps
 from somabrain_operator.model.status import MigrationStatus
 from somabrain_operator.names import RETRY_MIGRATION, child_id
-from somabrain_operator.observed import Observed
+from somabrain_operator.observed_state import ObservedState
 from somabrain_operator.plan.migration import RETRY, parse_migration_status, without_uncreated_job
 from tests.unit.operator import samples
 from tests.unit.operator.samples import FINGERPRINT, NOW, job, migrated, observed, plan, pod, spec
 
 
-def kinds(seen: Observed) -> list[str]:
+def kinds(seen: ObservedState) -> list[str]:
     return [str(manifest["kind"]) for manifest in plan(seen).apply]
 
 
 def failed_once(*, due_in_s: float, **more: str) -> dict[str, Any]:
-    due = moments.iso(NOW + timedelta(seconds=due_in_s))
+    due = timestamps.iso(NOW + timedelta(seconds=due_in_s))
     return {"migration": {"hash": FINGERPRINT, "attempt": 1, "jobName": "quickstart-migrate-x-1",
                           "lastError": "no role.", "nextAttemptAt": due, **more}}  # fmt: skip
 
 
-def record(seen: Observed) -> MigrationStatus:
+def record(seen: ObservedState) -> MigrationStatus:
     kept = plan(seen).migration
     assert kept is not None
     return kept
@@ -91,7 +91,7 @@ def test_a_failed_job_says_its_last_words_without_the_password() -> None:
     seen = observed(jobs=[job(state="Failed")], pods=[dead])
     kept = record(seen)
     assert kept.last_error == "could not connect with [redacted]: password [redacted] refused"
-    assert kept.next_attempt_at == moments.iso(NOW + timedelta(seconds=RETRY.base_s))
+    assert kept.next_attempt_at == timestamps.iso(NOW + timedelta(seconds=RETRY.base_s))
     found = plan(seen)
     assert found.conditions["Migrated"].reason == "Failed"
     assert RETRY_MIGRATION in found.conditions["Migrated"].message
@@ -145,7 +145,7 @@ def test_a_job_deleted_under_way_counts_as_an_attempt() -> None:
     lost = {"migration": {"hash": FINGERPRINT, "attempt": 1, "jobName": "quickstart-migrate-x-1"}}
     kept = record(observed(status=lost))
     assert kept.last_error == "Job quickstart-migrate-x-1 is gone, and whether it finished is not known."
-    assert kept.next_attempt_at == moments.iso(NOW + timedelta(seconds=10))
+    assert kept.next_attempt_at == timestamps.iso(NOW + timedelta(seconds=10))
 
 
 def test_a_pod_that_cannot_start_is_a_failure_with_its_field() -> None:
@@ -171,7 +171,7 @@ def test_a_pod_that_replaced_one_that_failed_is_no_failure() -> None:
     """A Job tries again by itself: what counts is the pod of today."""
     name = f"quickstart-migrate-{FINGERPRINT[:8]}-1"
     working: Any = pod("n", component="migrate", ready=True, job_name=name)
-    working = {**working, "metadata": {**working["metadata"], "creationTimestamp": moments.iso(NOW)}}
+    working = {**working, "metadata": {**working["metadata"], "creationTimestamp": timestamps.iso(NOW)}}
     found = plan(observed(jobs=[job(ready=1)], pods=[working, died("m", "no role", name)]))
     assert (found.conditions["Migrated"].reason, found.failed) == ("Running", False)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from somabrain_operator.names import ChildId, child_id
-from somabrain_operator.observed import Observed
+from somabrain_operator.observed_state import ObservedState
 from somabrain_service.metrics import Metrics
 from tests.unit.operator.samples import conditions, migrated, observed, plan, settled, spec
 
@@ -25,11 +25,11 @@ EXPOSED = {
 """Every name that the service exposes, or will once it has counted."""
 
 
-def watched(**seen: Any) -> Observed:
+def watched(**seen: Any) -> ObservedState:
     return observed(spec(monitoring=EVERYTHING), status=migrated(), **seen)
 
 
-def asked(seen: Observed) -> dict[ChildId, Any]:
+def asked(seen: ObservedState) -> dict[ChildId, Any]:
     return {child_id(each): each for each in plan(seen).apply}
 
 

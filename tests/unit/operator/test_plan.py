@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.named import references_of
 from somabrain_operator.names import child_id
-from somabrain_operator.observed import Observed, Resolved
+from somabrain_operator.objects import Manifest
+from somabrain_operator.observed_state import ObservedState, ResolvedReference
 from somabrain_operator.plan import STEPS, make_plan
-from somabrain_operator.tree import Manifest
+from somabrain_operator.reference_catalog import references_of
 from tests.unit.operator import samples
 from tests.unit.operator.samples import migrated, observed, plan, settled, spec
 
@@ -26,7 +26,7 @@ EVERYTHING = [
 ]
 
 
-def applied(seen: Observed) -> list[str]:
+def applied(seen: ObservedState) -> list[str]:
     return ["/".join(child_id(manifest)) for manifest in plan(seen).apply]
 
 
@@ -52,7 +52,7 @@ def test_a_resource_not_yet_migrated_gets_its_job_and_no_deployment() -> None:
 def test_a_missing_secret_is_named_with_its_field_and_the_remedy() -> None:
     """Nothing is applied, and the sentence says what to create where."""
     wanted = spec()
-    seen = observed(wanted, references=tuple(Resolved(each, exists=False) for each in references_of(wanted)))
+    seen = observed(wanted, references=tuple(ResolvedReference(each, exists=False) for each in references_of(wanted)))
     found = plan(seen)
     assert found.apply == ()
     finding = found.conditions["ReferencesResolved"]
@@ -68,7 +68,9 @@ def test_a_secret_that_may_not_be_read_is_not_called_missing() -> None:
     """Rights that were taken away are said in the status, and not in the operator's log alone."""
     wanted = spec()
     database, migration = samples.found(wanted)
-    refused = Resolved(database.reference, exists=False, refusal="The operator may not do this to Secret demo/x: no.")
+    refused = ResolvedReference(
+        database.reference, exists=False, refusal="The operator may not do this to Secret demo/x: no."
+    )
     finding = plan(observed(wanted, references=(refused, migration))).conditions["ReferencesResolved"]
     assert finding.reason == "NotAllowed"
     assert finding.message.endswith("cannot be read: The operator may not do this to Secret demo/x: no.")
@@ -197,13 +199,13 @@ def test_a_new_default_policy_rolls_the_pods() -> None:
     assert make_plan(seen, newer).config_hash != plan(seen).config_hash
 
 
-def whole(wanted: SomaBrainSpec, *keys: str) -> Observed:
+def whole(wanted: SomaBrainSpec, *keys: str) -> ObservedState:
     """Return the resource with Secrets and ConfigMaps of settings that hold these keys."""
     digests = dict.fromkeys(keys, "x")
     references = samples.found(wanted)
     return observed(
         wanted,
-        references=tuple(replace(each, digests=digests) if each.reference.whole else each for each in references),
+        references=tuple(replace(each, digests=digests) if each.reference.all_keys else each for each in references),
         status=migrated(),
     )
 
@@ -245,7 +247,7 @@ def test_an_empty_secret_of_settings_is_no_lack() -> None:
     wanted = spec(secretRefs=[{"name": "a"}])
     assert plan(whole(wanted)).conditions["ReferencesResolved"].status == "True"
     gone = tuple(
-        replace(each, exists=False, digests={}) if each.reference.whole else each for each in samples.found(wanted)
+        replace(each, exists=False, digests={}) if each.reference.all_keys else each for each in samples.found(wanted)
     )
     message = plan(observed(wanted, references=gone)).conditions["ReferencesResolved"].message
     assert "is not in namespace demo; create it with the settings, or correct the name." in message

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.pods import last_words, trouble, why_not_ready
+from somabrain_operator.pod_status import failure_reason, not_ready_reason, termination_message
 from tests.unit.operator.samples import IMAGE, ended, pod, spec, waiting
 
 CRASH = {
@@ -41,13 +41,13 @@ KILLED = {
 )  # fmt: skip
 def test_a_container_that_cannot_run_is_explained(container: dict[str, Any], asked: SomaBrainSpec, said: str) -> None:
     """Waiting for time is no trouble; waiting for a person is."""
-    assert trouble(pod("p", ready=False, containers=[container]), asked) == said
+    assert failure_reason(pod("p", ready=False, containers=[container]), asked) == said
 
 
 def test_a_pod_without_a_node_is_explained() -> None:
     """The scheduler's words are passed on."""
     condition = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available: too little memory"}
-    assert trouble(pod("p", ready=False, extra=[condition]), spec()) == (
+    assert failure_reason(pod("p", ready=False, extra=[condition]), spec()) == (
         "it cannot be scheduled: 0/1 nodes are available: too little memory."
     )
 
@@ -65,16 +65,17 @@ def test_a_pod_without_a_node_is_explained() -> None:
 )  # fmt: skip
 def test_why_a_pod_does_not_serve(container: dict[str, Any], report: str, said: str) -> None:
     """What keeps it from running comes before what it says of itself, and that before its last end."""
-    assert why_not_ready(pod("p", ready=False, containers=[container]), spec(), report) == said
+    assert not_ready_reason(pod("p", ready=False, containers=[container]), spec(), report) == said
 
 
 def test_the_last_words_of_a_container_are_its_message_or_how_it_ended() -> None:
     """A container that says nothing still ended somehow."""
-    assert last_words(pod("p", component="migrate", containers=[ended("no role")]), "migrate") == "no role"
+    assert termination_message(pod("p", component="migrate", containers=[ended("no role")]), "migrate") == "no role"
     assert (
-        last_words(pod("p", component="migrate", containers=[ended("", 3)]), "migrate") == "it ended with exit code 3."
+        termination_message(pod("p", component="migrate", containers=[ended("", 3)]), "migrate")
+        == "it ended with exit code 3."
     )
-    assert last_words(pod("p", component="migrate", containers=[ended("fine", 0)]), "migrate") == ""
+    assert termination_message(pod("p", component="migrate", containers=[ended("fine", 0)]), "migrate") == ""
 
 
 def test_of_the_log_of_vault_s_agent_what_it_ended_for_is_said() -> None:
@@ -86,9 +87,15 @@ def test_of_the_log_of_vault_s_agent_what_it_ended_for_is_said() -> None:
     )
     dead = pod("p", component="migrate", containers=[ended(log, name="vault")])
     said = 'template server: at <fail "x">: secret/data/x in Vault has no key y'
-    assert last_words(dead, "vault", "migrate") == said
-    assert last_words(pod("p", component="migrate", containers=[ended("no role")]), "vault", "migrate") == "no role"
-    assert last_words(pod("p", component="migrate", containers=[ended("killed", name="vault")]), "vault") == "killed"
+    assert termination_message(dead, "vault", "migrate") == said
+    assert (
+        termination_message(pod("p", component="migrate", containers=[ended("no role")]), "vault", "migrate")
+        == "no role"
+    )
+    assert (
+        termination_message(pod("p", component="migrate", containers=[ended("killed", name="vault")]), "vault")
+        == "killed"
+    )
 
 
 def test_an_error_of_several_lines_becomes_one() -> None:
@@ -98,4 +105,4 @@ def test_an_error_of_several_lines_becomes_one() -> None:
         '  | \n  | Code: 400. Errors:\n  | \n  | \\t* invalid role name "typo"\n   exitCode=1\n'
     )
     said = 'Error making API request. Code: 400. Errors: * invalid role name "typo"'
-    assert last_words(pod("p", component="migrate", containers=[ended(log, name="vault")]), "vault") == said
+    assert termination_message(pod("p", component="migrate", containers=[ended(log, name="vault")]), "vault") == said

@@ -12,7 +12,7 @@ import pytest
 from common.errors import Aborted
 from somabrain_operator.metrics import Metrics
 from somabrain_operator.names import Key
-from somabrain_operator.queue import GONE, WorkQueue
+from somabrain_operator.workqueue import NO_REQUEUE, WorkQueue
 from tests.unit.operator.waiting import until
 
 A, B = Key("n", "a"), Key("n", "b")
@@ -143,7 +143,7 @@ async def test_a_key_that_is_gone_does_not_come_back() -> None:
 
     async def reconcile(key: Key) -> float | None:
         seen[key] += 1
-        return GONE
+        return NO_REQUEUE
 
     async with working(reconcile, resync_s=0.05) as queue:
         queue.add(A)
@@ -198,7 +198,7 @@ async def test_what_a_cancellation_cuts_off_waits_for_the_next_run() -> None:
     async def reconcile(key: Key) -> float | None:
         seen.append(key)
         await gate.wait()
-        return GONE
+        return NO_REQUEUE
 
     queue = WorkQueue(reconcile, Metrics(), workers=1, resync_s=60)
     queue.add(A)

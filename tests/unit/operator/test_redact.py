@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from somabrain_operator.redact import LONGEST, redact
+from somabrain_operator.redact import MAX_LENGTH, redact
 
 
 @pytest.mark.parametrize(
@@ -44,5 +44,5 @@ def test_a_known_password_never_shows(password: str, before: str, after: str) ->
 def test_what_is_shown_is_one_line_of_bounded_length(said: str) -> None:
     """A status is no place for a log."""
     shown = redact(said)
-    assert len(shown) <= LONGEST
+    assert len(shown) <= MAX_LENGTH
     assert "\n" not in shown

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from common.errors import Aborted, SomaBrainError, Unavailable
 from somabrain_operator.plan.backoff import Backoff
-from somabrain_operator.retry import RETRIES, backoff_of
+from somabrain_operator.rate_limits import BACKOFFS, backoff_for
 
 
 def leaves(kind: type[SomaBrainError]) -> Iterator[type[SomaBrainError]]:
@@ -21,19 +21,19 @@ def leaves(kind: type[SomaBrainError]) -> Iterator[type[SomaBrainError]]:
 def test_every_error_of_the_tree_is_retried_at_some_time() -> None:
     """A key is never lost, whatever it ended with; also with a fault of ours."""
     for kind in leaves(SomaBrainError):
-        assert any(issubclass(kind, row) for row, _ in RETRIES)
-    assert backoff_of(RuntimeError()).cap_s == 300
+        assert any(issubclass(kind, row) for row, _ in BACKOFFS)
+    assert backoff_for(RuntimeError()).cap_s == 300
 
 
 def test_no_row_hides_behind_an_earlier_one() -> None:
     """The first row that fits counts, so a base class stands after what derives from it."""
-    for place, (kind, _) in enumerate(RETRIES):
-        assert not any(issubclass(kind, earlier) for earlier, _ in RETRIES[:place])
+    for place, (kind, _) in enumerate(BACKOFFS):
+        assert not any(issubclass(kind, earlier) for earlier, _ in BACKOFFS[:place])
 
 
 def test_a_lost_race_is_tried_sooner_than_a_server_that_is_down() -> None:
     """The one is over at once, the other takes its time."""
-    assert backoff_of(Aborted("x")).base_s < backoff_of(Unavailable("x")).base_s
+    assert backoff_for(Aborted("x")).base_s < backoff_for(Unavailable("x")).base_s
 
 
 @given(st.integers(1, 10_000), st.floats(0, 1))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from somabrain_operator.names import ChildId, child_id
-from somabrain_operator.observed import Observed
+from somabrain_operator.observed_state import ObservedState
 from somabrain_operator.render.autoscaling import desired_replicas
 from tests.unit.operator.samples import DEPLOYMENT, conditions, migrated, observed, plan, settled, spec
 
@@ -50,7 +50,7 @@ def test_who_decides(wanted: int, bounds: tuple[int, int] | None, deployment: An
     assert desired_replicas(wanted, bounds, deployment) == applied
 
 
-def handed_over(seen: Observed, replicas: int) -> Observed:
+def handed_over(seen: ObservedState, replicas: int) -> ObservedState:
     """Return the same with the autoscaler having scaled."""
     was: Any = seen.children[DEPLOYMENT]
     now = {
@@ -91,5 +91,5 @@ def test_an_autoscaled_deployment_is_kept_as_it_is_scaled() -> None:
     assert "replicas" not in _deployment(held)["spec"]
 
 
-def _deployment(seen: Observed) -> Any:
+def _deployment(seen: ObservedState) -> Any:
     return {child_id(each): each for each in plan(seen).apply}[DEPLOYMENT]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from somabrain_operator.names import RENDERED_HASH, ChildId
-from somabrain_operator.observed import Observed
+from somabrain_operator.observed_state import ObservedState
 from somabrain_operator.render.migration import migration_hash
 from somabrain_operator.status import render_status
 from tests.unit.operator import samples
@@ -30,20 +30,20 @@ AUTOSCALER = ChildId("HorizontalPodAutoscaler", DEPLOYMENT.name)
 RUNNING = {"name": "server", "image": samples.IMAGE, "state": {"running": {}}}
 
 
-def serving(**fields: Any) -> Observed:
+def serving(**fields: Any) -> ObservedState:
     """Return a resource that is migrated, rolled out and ready, with its pods."""
     seen = settled(observed(spec(**fields), status=migrated()))
     replicas = seen.brain.spec.replicas if seen.brain.spec else 0
     return replace(seen, pods=tuple(pod(f"p{place}") for place in range(replicas)))
 
 
-def deployed(seen: Observed, **status: Any) -> Observed:
+def deployed(seen: ObservedState, **status: Any) -> ObservedState:
     """Return the same with the Deployment's status changed."""
     live: Any = seen.children[DEPLOYMENT]
     return replace(seen, children={**seen.children, DEPLOYMENT: {**live, "status": {**live["status"], **status}}})
 
 
-def down(seen: Observed, report: str) -> Observed:
+def down(seen: ObservedState, report: str) -> ObservedState:
     """Return the same with no pod ready, each saying why."""
     pods = tuple(pod(f"p{place}", ready=False, containers=[RUNNING]) for place in range(len(seen.pods)))
     fallen = deployed(replace(seen, pods=pods), readyReplicas=0)
@@ -174,7 +174,7 @@ def test_drift_that_is_not_put_back_is_not_ready(edit: str) -> None:
     assert (found["Ready"]["status"], found["Progressing"]["reason"]) == ("False", "ChangesWait")
 
 
-def serving_paused() -> Observed:
+def serving_paused() -> ObservedState:
     """Return a paused resource whose children are all as rendered."""
     return replace(observed(spec(paused=True), status=migrated()), children=serving().children, pods=serving().pods)
 
@@ -330,9 +330,9 @@ def test_an_evicted_pod_is_no_server() -> None:
 def test_an_edit_that_our_status_write_overtook_is_told_from_its_echo() -> None:
     """What a write of the status answers holds the spec of that moment: only the same wishes make it an echo."""
     brain = observed().brain
-    assert brain.asks_as(replace(brain, status={"phase": "Ready"}))
+    assert brain.same_request_as(replace(brain, status={"phase": "Ready"}))
     for edited in ({"generation": 2}, {"annotations": {"somabrain.io/retry-migration": "1"}}, {"deleting": True}):
-        assert not brain.asks_as(replace(brain, **edited))
+        assert not brain.same_request_as(replace(brain, **edited))
 
 
 def test_a_new_pod_that_cannot_start_is_told_while_the_old_ones_serve() -> None:

@@ -60,10 +60,10 @@ def test_conditions_are_exposed_by_resource_until_it_is_gone() -> None:
     """1 is True, 0 False, -1 not looked at; what is gone, or not ours to judge any more, has no series."""
     metrics = Metrics()
     conditions: ConditionMetrics = metrics.conditions
-    conditions.keep(
+    conditions.update(
         Key("demo", "a"), status(Ready=READY, Degraded="False AsExpected x", Migrated="Unknown NotReached x")
     )
-    conditions.keep(Key("demo", "b"), status(Ready=DOWN))
+    conditions.update(Key("demo", "b"), status(Ready=DOWN))
     series = 'somabrain_operator_condition{name="%s",namespace="demo",type="%s"} %s'
     text = metrics.exposition().decode()
     for name, kind, value in (
@@ -73,7 +73,7 @@ def test_conditions_are_exposed_by_resource_until_it_is_gone() -> None:
         ("b", "Ready", 0.0),
     ):
         assert series % (name, kind, value) in text
-    conditions.forget(Key("demo", "a"))
+    conditions.remove(Key("demo", "a"))
     assert 'name="a"' not in metrics.exposition().decode()
     conditions.clear()
     assert 'name="b"' not in metrics.exposition().decode()

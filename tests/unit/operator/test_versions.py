@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from somabrain_operator.names import ALLOW_DOWNGRADE
-from somabrain_operator.observed import Observed
+from somabrain_operator.observed_state import ObservedState
 from somabrain_operator.plan.semver import is_downgrade, tag_of
 from tests.unit.operator.samples import migrated, observed, plan, settled, spec
 
@@ -50,7 +50,7 @@ def test_the_tag_is_the_version(image: str, tag: str) -> None:
     assert tag_of(image) == tag
 
 
-def serving() -> Observed:
+def serving() -> ObservedState:
     """Return a resource that is settled at version 0.2.0."""
     first = observed(spec(version="0.2.0"))
     record = plan(first).migration
@@ -58,7 +58,7 @@ def serving() -> Observed:
     return settled(observed(spec(version="0.2.0"), status=migrated(record.hash or "")))
 
 
-def asking(annotation: str = "", **fields: str) -> Observed:
+def asking(annotation: str = "", **fields: str) -> ObservedState:
     """Return the same asking for something else."""
     seen = serving()
     annotations = {ALLOW_DOWNGRADE: annotation} if annotation else {}

@@ -7,36 +7,36 @@ from datetime import UTC, datetime
 from typing import Final
 
 from common.errors import Aborted, FailedPrecondition, NotFound
-from somabrain_operator import moments, names
-from somabrain_operator.cluster.connection import APPLY, JSON_PATCH, Connection
+from somabrain_operator import names, timestamps
 from somabrain_operator.cluster.kinds import BRAIN, CHILDREN, EVENT, Kind
+from somabrain_operator.cluster.transport import APPLY, JSON_PATCH, Transport
 from somabrain_operator.metrics import Metrics
 from somabrain_operator.names import ChildId, Key
+from somabrain_operator.objects import Json, Manifest, items, mapping, text
 from somabrain_operator.render.metadata import Owner
-from somabrain_operator.tree import Json, Manifest, items, mapping, text
 
-PAGE: Final = 100
+PAGE_SIZE: Final = 100
 """Objects of one answer to a listing: so many are in memory at once, and the event loop is held up as long."""
-_MANAGER: Final = {"fieldManager": names.MANAGER}
-_FORCED: Final = {**_MANAGER, "force": "true", "fieldValidation": "Ignore"}
+_FIELD_MANAGER: Final = {"fieldManager": names.MANAGER}
+_FORCE_APPLY: Final = {**_FIELD_MANAGER, "force": "true", "fieldValidation": "Ignore"}
 """An apply refuses fields that are not known in any case; looking for them once more costs a quarter of its time."""
-_LAST_HEARD: Final = {"resourceVersion": "0"}
+_FROM_WATCH_CACHE: Final = {"resourceVersion": "0"}
 """Out of the API server's memory, without asking etcd."""
 
 
 class Cluster:
     """The API server, seen through the few verbs the operator needs."""
 
-    def __init__(self, connection: Connection, metrics: Metrics) -> None:
+    def __init__(self, transport: Transport, metrics: Metrics) -> None:
         """Use an open connection; its owner closes it."""
-        self._connection = connection
+        self._transport = transport
         self._metrics = metrics
 
     async def get(self, kind: Kind, namespace: str, name: str, *, newest: bool = True) -> Manifest | None:
         """Return an object, or None when there is none; not `newest`: as the API server last heard of it."""
-        what, how = _what(kind, namespace, name), {} if newest else _LAST_HEARD
+        target, query = _describe(kind, namespace, name), {} if newest else _FROM_WATCH_CACHE
         try:
-            return await self._connection.ask(what, "GET", kind.path(namespace, name), query=how)
+            return await self._transport.request(target, "GET", kind.path(namespace, name), query=query)
         except NotFound:
             return None
 
@@ -44,51 +44,55 @@ class Cluster:
         self, kind: Kind, namespace: str, labels: Mapping[str, str], fields: Mapping[str, str] | None = None
     ) -> tuple[Manifest, ...]:
         """Return the objects of a namespace, or of all (`*`), that carry the labels and fields."""
-        return tuple([each async for each in self.each(kind, namespace, labels, fields)])
+        return tuple([each async for each in self.list_paged(kind, namespace, labels, fields)])
 
-    async def each(
+    async def list_paged(
         self, kind: Kind, namespace: str, labels: Mapping[str, str], fields: Mapping[str, str] | None = None
     ) -> AsyncIterator[Manifest]:
         """Yield the same, read in pages."""
-        query = {"limit": str(PAGE), "labelSelector": _selector(labels), "fieldSelector": _selector(fields or {})}
-        wanted = {name: value for name, value in query.items() if value}
+        query = {"limit": str(PAGE_SIZE), "labelSelector": _selector(labels), "fieldSelector": _selector(fields or {})}
+        parameters = {name: value for name, value in query.items() if value}
         while True:
-            page = await self._connection.ask(_what(kind, namespace, "*"), "GET", kind.path(namespace), query=wanted)
-            for found in items(page, "items"):
-                yield {"apiVersion": kind.api_version, "kind": kind.kind, **mapping(found)}
-            following = text(page, "metadata", "continue")
-            if not following:
+            page = await self._transport.request(
+                _describe(kind, namespace, "*"), "GET", kind.path(namespace), query=parameters
+            )
+            for item in items(page, "items"):
+                yield {"apiVersion": kind.api_version, "kind": kind.kind, **mapping(item)}
+            continue_token = text(page, "metadata", "continue")
+            if not continue_token:
                 return
-            wanted["continue"] = following
+            parameters["continue"] = continue_token
 
-    async def served(self, group: str, version: str) -> frozenset[str]:
+    async def served_kinds(self, group: str, version: str) -> frozenset[str]:
         """Return the kinds that the API server knows of a group; every account may ask that."""
         try:
-            found = await self._connection.ask(f"the group {group}", "GET", f"/apis/{group}/{version}")
+            resource_list = await self._transport.request(f"the group {group}", "GET", f"/apis/{group}/{version}")
         except NotFound:
             return frozenset()
-        return frozenset(text(each, "kind") for each in items(found, "resources"))
+        return frozenset(text(each, "kind") for each in items(resource_list, "resources"))
 
     async def apply(self, manifest: Manifest) -> Manifest:
         """Apply a child server-side, forced, and return it as it stands then."""
         return await self._apply(CHILDREN[text(manifest, "kind")], manifest)
 
-    async def remove(self, live: Manifest, patch: Sequence[Json]) -> Manifest:
+    async def remove_fields(self, live: Manifest, patch: Sequence[Json]) -> Manifest:
         """Remove fields from a child by a JSON patch that holds for this version of it only.
 
         Raises:
             Aborted: the child has changed since it was read.
         """
         kind, namespace, name = CHILDREN[text(live, "kind")], _namespace(live), text(live, "metadata", "name")
-        what, path = _what(kind, namespace, name), kind.path(namespace, name)
+        target, path = _describe(kind, namespace, name), kind.path(namespace, name)
         try:
-            answer = await self._connection.ask(what, "PATCH", path, query=_MANAGER, body=patch, form=JSON_PATCH)
+            answer = await self._transport.request(
+                target, "PATCH", path, query=_FIELD_MANAGER, body=patch, content_type=JSON_PATCH
+            )
         except FailedPrecondition as exc:
-            raise Aborted(f"{what} changed meanwhile.") from exc
+            raise Aborted(f"{target} changed meanwhile.") from exc
         self._count(kind.kind, "patch")
         return answer
 
-    async def put(self, kind: Kind, manifest: Manifest) -> None:
+    async def create_or_replace(self, kind: Kind, manifest: Manifest) -> None:
         """Create an object, or replace the version of it that the manifest names.
 
         Raises:
@@ -97,15 +101,17 @@ class Cluster:
         fresh = not text(manifest, "metadata", "resourceVersion")
         namespace, name = _namespace(manifest), text(manifest, "metadata", "name")
         method, path = ("POST", kind.path(namespace)) if fresh else ("PUT", kind.path(namespace, name))
-        await self._connection.ask(_what(kind, namespace, name), method, path, query=_MANAGER, body=manifest)
+        await self._transport.request(
+            _describe(kind, namespace, name), method, path, query=_FIELD_MANAGER, body=manifest
+        )
         self._count(kind.kind, "create" if fresh else "update")
 
     async def delete(self, namespace: str, child: ChildId) -> None:
         """Delete a child and what it owns; one that is gone is as good."""
-        kind, how = CHILDREN[child.kind], {"propagationPolicy": "Background"}
+        kind, query = CHILDREN[child.kind], {"propagationPolicy": "Background"}
         try:
-            what = _what(kind, namespace, child.name)
-            await self._connection.ask(what, "DELETE", kind.path(namespace, child.name), query=how)
+            target = _describe(kind, namespace, child.name)
+            await self._transport.request(target, "DELETE", kind.path(namespace, child.name), query=query)
         except NotFound:
             return
         self._count(child.kind, "delete")
@@ -120,7 +126,7 @@ class Cluster:
         }
         return await self._apply(BRAIN, body, "status")
 
-    async def announce(self, owner: Owner, reason: str, message: str, *, warning: bool = False) -> None:
+    async def record_event(self, owner: Owner, reason: str, message: str, *, warning: bool = False) -> None:
         """Record an event of a SomaBrain, for `kubectl describe`.
 
         Args:
@@ -129,23 +135,28 @@ class Cluster:
             message: a sentence without secrets, at most 1024 characters.
             warning: whether a person may have to act.
         """
-        key, moment = owner.key, moments.iso(datetime.now(UTC))
-        about = {"apiVersion": names.API_VERSION, "kind": names.KIND, "name": key.name, "namespace": key.namespace}
+        key, timestamp = owner.key, timestamps.iso(datetime.now(UTC))
+        involved_object = {
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
+            "name": key.name,
+            "namespace": key.namespace,
+        }
         event: Manifest = {
             "apiVersion": "v1", "kind": "Event",
             "metadata": {"generateName": f"{key.name}.", "namespace": key.namespace},
-            "involvedObject": {**about, "uid": owner.uid}, "source": {"component": names.MANAGER},
+            "involvedObject": {**involved_object, "uid": owner.uid}, "source": {"component": names.MANAGER},
             "type": "Warning" if warning else "Normal", "reason": reason, "message": message,
-            "count": 1, "firstTimestamp": moment, "lastTimestamp": moment,
+            "count": 1, "firstTimestamp": timestamp, "lastTimestamp": timestamp,
         }  # fmt: skip
-        await self._connection.ask(_what(EVENT, *key), "POST", EVENT.path(key.namespace), body=event)
+        await self._transport.request(_describe(EVENT, *key), "POST", EVENT.path(key.namespace), body=event)
         self._count(EVENT.kind, "create")
 
     async def _apply(self, kind: Kind, body: Manifest, subresource: str = "") -> Manifest:
         namespace, name = _namespace(body), text(body, "metadata", "name")
-        path, how = kind.path(namespace, name, subresource), _FORCED
-        what = _what(kind, namespace, name)
-        answer = await self._connection.ask(what, "PATCH", path, query=how, body=body, form=APPLY)
+        path, query = kind.path(namespace, name, subresource), _FORCE_APPLY
+        target = _describe(kind, namespace, name)
+        answer = await self._transport.request(target, "PATCH", path, query=query, body=body, content_type=APPLY)
         self._count(f"{kind.kind}{subresource.capitalize()}", "apply")
         return answer
 
@@ -153,12 +164,12 @@ class Cluster:
         self._metrics.writes.labels(kind, verb).inc()
 
 
-def _what(kind: Kind, namespace: str, name: str) -> str:
+def _describe(kind: Kind, namespace: str, name: str) -> str:
     return f"{kind.kind} {namespace}/{name}"
 
 
-def _selector(wanted: Mapping[str, str]) -> str:
-    return ",".join(f"{name}={value}" for name, value in wanted.items())
+def _selector(requirements: Mapping[str, str]) -> str:
+    return ",".join(f"{name}={value}" for name, value in requirements.items())
 
 
 def _namespace(manifest: Manifest) -> str:

@@ -16,18 +16,18 @@ import kopf
 
 from common.errors import ConfigurationError, Unavailable
 from somabrain_operator.cluster.errors import from_code
-from somabrain_operator.tree import Json, Manifest, text
+from somabrain_operator.objects import Json, Manifest, text
 
 TIMEOUT_S: Final = 15.0
 """How long one answer may take."""
-CONNECTIONS: Final = 64
+MAX_CONNECTIONS: Final = 64
 UNAUTHORIZED: Final = 401
 APPLY: Final = "application/apply-patch+yaml"
 JSON_PATCH: Final = "application/json-patch+json"
-PLAIN: Final = "application/json"
+JSON: Final = "application/json"
 
 
-class Connection:
+class Transport:
     """An open connection, with the rights of whom we are."""
 
     def __init__(self, session: aiohttp.ClientSession, log_in: Callable[[], kopf.ConnectionInfo]) -> None:
@@ -35,15 +35,15 @@ class Connection:
         self._session = session
         self._log_in = log_in
 
-    async def ask(
+    async def request(
         self,
-        what: str,
+        target: str,
         method: str,
         path: str,
         *,
         query: Mapping[str, str] | None = None,
         body: Json = None,
-        form: str = PLAIN,
+        content_type: str = JSON,
     ) -> Manifest:
         """Return what the API server answers.
 
@@ -58,28 +58,28 @@ class Connection:
         Raises:
             SomaBrainError: it refused, failed, or cannot be reached, as `from_code` says.
         """
-        sent = None if body is None else json.dumps(body, separators=(",", ":")).encode()
-        headers = {"Content-Type": form} if sent is not None else {}
+        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        headers = {"Content-Type": content_type} if data is not None else {}
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                status, said = await self._once(method, path, query, sent, headers)
+                status, content = await self._send(method, path, query, data, headers)
                 if status == UNAUTHORIZED:  # the kubelet has put another token there meanwhile
                     self._session.headers.update(self._log_in().as_http_headers())
-                    status, said = await self._once(method, path, query, sent, headers)
+                    status, content = await self._send(method, path, query, data, headers)
         except TimeoutError as exc:
-            raise Unavailable(f"The API server took longer than {TIMEOUT_S:.0f} s over {what}.") from exc
+            raise Unavailable(f"The API server took longer than {TIMEOUT_S:.0f} s over {target}.") from exc
         except aiohttp.ClientError as exc:
-            raise Unavailable(f"The API server did not answer about {what}: {type(exc).__name__}.") from exc
-        answer = _parsed(said)
+            raise Unavailable(f"The API server did not answer about {target}: {type(exc).__name__}.") from exc
+        answer = _parsed(content)
         if status >= 400:
-            raise from_code(what, status, text(answer, "message"))
+            raise from_code(target, status, text(answer, "message"))
         return answer
 
-    async def _once(
-        self, method: str, path: str, query: Mapping[str, str] | None, sent: bytes | None, headers: Mapping[str, str]
+    async def _send(
+        self, method: str, path: str, query: Mapping[str, str] | None, data: bytes | None, headers: Mapping[str, str]
     ) -> tuple[int, bytes]:
         async with self._session.request(
-            method, path, params=query, data=sent, headers=headers, allow_redirects=False
+            method, path, params=query, data=data, headers=headers, allow_redirects=False
         ) as answer:
             return answer.status, await answer.read()
 
@@ -90,7 +90,7 @@ def credentials(settings: kopf.OperatorSettings) -> kopf.ConnectionInfo | None:
 
 
 @asynccontextmanager
-async def connection(log_in: Callable[[], kopf.ConnectionInfo | None]) -> AsyncIterator[Connection]:
+async def open_transport(log_in: Callable[[], kopf.ConnectionInfo | None]) -> AsyncIterator[Transport]:
     """Connect to the API server for the length of the block.
 
     Args:
@@ -100,24 +100,24 @@ async def connection(log_in: Callable[[], kopf.ConnectionInfo | None]) -> AsyncI
         ConfigurationError: nothing says where it is.
     """
 
-    def found() -> kopf.ConnectionInfo:
+    def require_login() -> kopf.ConnectionInfo:
         info = log_in()
         if info is None:
             raise ConfigurationError("There is neither a service account nor a kubeconfig; set KUBECONFIG.")
         return info
 
-    info = found()
-    connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=info.as_ssl_context())
+    info = require_login()
+    connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=info.as_ssl_context())
     async with aiohttp.ClientSession(
         info.server, connector=connector, headers=info.as_http_headers(), proxy=info.proxy_url
     ) as session:
-        yield Connection(session, found)
+        yield Transport(session, require_login)
 
 
-def _parsed(said: bytes) -> Manifest:
+def _parsed(content: bytes) -> Manifest:
     """Return an answer as what it is: an object; what is none says nothing."""
     try:
-        tree = json.loads(said)
+        tree = json.loads(content)
     except ValueError:
         return {}
     return cast("Manifest", tree) if isinstance(tree, dict) else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from somabrain_operator.tree import Json, Manifest, at, items, mapping, text
+from somabrain_operator.objects import Json, Manifest, at, items, mapping, text
 
 _INTRODUCTION = """\
 # Reference: SomaBrain (somabrain.io/v1alpha1)
@@ -15,7 +15,7 @@ Short name `sb`, category `all`; `kubectl explain sb.spec` says the same.
 """
 
 
-def render_reference(crd: Manifest) -> str:
+def render_crd_docs(crd: Manifest) -> str:
     """Return the page in Markdown: one row a field, then the rules."""
     schema = mapping(items(crd, "spec", "versions")[0], "schema", "openAPIV3Schema")
     parts = [_INTRODUCTION]
@@ -34,18 +34,18 @@ def render_reference(crd: Manifest) -> str:
 def _walk(node: Json, path: str) -> Iterator[tuple[str, Json, bool]]:
     required = set(items(node, "required"))
     for name, child in mapping(node, "properties").items():
-        here = f"{path}.{name}"
-        yield here, child, name in required
-        yield from _walk(child, here)
-        yield from _walk(at(child, "items"), f"{here}[]")
+        field_path = f"{path}.{name}"
+        yield field_path, child, name in required
+        yield from _walk(child, field_path)
+        yield from _walk(at(child, "items"), f"{field_path}[]")
 
 
 def _row(path: str, node: Json, required: bool) -> str:
     kind = "quantity" if at(node, "x-kubernetes-int-or-string") else text(node, "type")
     default = at(node, "default")
-    shown = "required" if required else "" if default is None else f"`{json.dumps(default)}`"
+    default_cell = "required" if required else "" if default is None else f"`{json.dumps(default)}`"
     description = " ".join(text(node, "description").split()).replace("|", "\\|")
-    return f"| `{path}` | {kind} | {shown} | {_bounds(node)} | {description} |\n"
+    return f"| `{path}` | {kind} | {default_cell} | {_bounds(node)} | {description} |\n"
 
 
 def _bounds(node: Json) -> str:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 
-def iso(moment: datetime) -> str:
+def iso(timestamp: datetime) -> str:
     """Return `moment` as metav1.Time has it."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return timestamp.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse(text: str) -> datetime | None:
     """Return the moment that `text` names, or None."""
     try:
-        moment = datetime.fromisoformat(text)
+        parsed = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)

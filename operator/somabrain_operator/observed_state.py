@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.named import Reference
 from somabrain_operator.names import ChildId, Key
-from somabrain_operator.tree import Manifest
+from somabrain_operator.objects import Manifest
+from somabrain_operator.reference_catalog import Reference
 
 
 @dataclass(frozen=True, slots=True)
-class Resolved:
+class ResolvedReference:
     """A reference as it was found."""
 
     reference: Reference
@@ -49,17 +49,17 @@ class Brain:
     """As it stands on the API server."""
     deleting: bool
 
-    def asks_as(self, other: Brain) -> bool:
+    def same_request_as(self, other: Brain) -> bool:
         """Return whether nothing but the status differs from the other one."""
         return replace(self, status={}) == replace(other, status={})
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class ObservedState:
     """Everything the plan is made from."""
 
     brain: Brain
-    references: tuple[Resolved, ...]
+    references: tuple[ResolvedReference, ...]
     children: Mapping[ChildId, Manifest]
     """Live objects under the names that children may have, whoever owns them."""
     jobs: tuple[Manifest, ...]
@@ -69,12 +69,12 @@ class Observed:
     reports: Mapping[str, str]
     """By pod: what a pod that is not ready says of itself."""
     now: datetime
-    lacking: frozenset[str] = frozenset()
+    missing_kinds: frozenset[str] = frozenset()
     """Kinds that the API server does not know: those of others, which a cluster need not have."""
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class OperatorDefaults:
     """What the operator was released with."""
 
     service_repository: str

@@ -11,15 +11,15 @@ import gc
 from collections.abc import Callable
 from typing import Final
 
-EVERY_S: Final = 60.0
-LONGEST_S: Final = 600.0
+INTERVAL_S: Final = 60.0
+MAX_INTERVAL_S: Final = 600.0
 """Work that never ends is interrupted this often."""
-LOOK_S: Final = 0.1
-_NEVER: Final = 1 << 30
+IDLE_CHECK_INTERVAL_S: Final = 0.1
+_DISABLED_THRESHOLD: Final = 1 << 30
 
 
 async def collect_when_idle(
-    is_idle: Callable[[], bool], *, every_s: float = EVERY_S, longest_s: float = LONGEST_S
+    is_idle: Callable[[], bool], *, interval_s: float = INTERVAL_S, max_interval_s: float = MAX_INTERVAL_S
 ) -> None:
     """Do full collections while nothing is to be done, until cancelled; of young objects Python does them as ever.
 
@@ -28,14 +28,14 @@ async def collect_when_idle(
         every_s: how often, where there are idle moments.
         longest_s: after so long without one it is done all the same.
     """
-    loop, before = asyncio.get_running_loop(), gc.get_threshold()
-    gc.set_threshold(*before[:2], _NEVER)
+    loop, thresholds = asyncio.get_running_loop(), gc.get_threshold()
+    gc.set_threshold(*thresholds[:2], _DISABLED_THRESHOLD)
     try:
         while True:
-            await asyncio.sleep(every_s)
-            ends_at_s = loop.time() + longest_s - every_s
-            while not is_idle() and loop.time() < ends_at_s:  # noqa: ASYNC110 - it need not come at once
-                await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(interval_s)
+            deadline_s = loop.time() + max_interval_s - interval_s
+            while not is_idle() and loop.time() < deadline_s:  # noqa: ASYNC110 - it need not come at once
+                await asyncio.sleep(IDLE_CHECK_INTERVAL_S)
             gc.collect()
     finally:
-        gc.set_threshold(*before)
+        gc.set_threshold(*thresholds)

@@ -10,94 +10,94 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from somabrain_operator import names
-from somabrain_operator.tree import Json, Manifest, mapping, number, text
+from somabrain_operator.objects import Json, Manifest, mapping, number, text
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class LeaseConfig:
     """The Lease, and who asks for it."""
 
     namespace: str
     name: str
     identity: str
     """Different for every operator that may run at the same time."""
-    lease_s: int
+    lease_duration_s: int
     """A holder that says nothing for this long has lost it."""
 
     @property
-    def renew_s(self) -> float:
+    def renew_interval_s(self) -> float:
         """How often it is renewed while it is held."""
-        return self.lease_s / 3
+        return self.lease_duration_s / 3
 
     @property
-    def deadline_s(self) -> float:
+    def renew_deadline_s(self) -> float:
         """A holder that could not renew it for this long stops, well before another may start."""
-        return self.lease_s * 2 / 3
+        return self.lease_duration_s * 2 / 3
 
     @property
-    def retry_s(self) -> float:
+    def retry_period_s(self) -> float:
         """How often it is asked for while it is not held."""
-        return self.lease_s / 15
+        return self.lease_duration_s / 15
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class LeaseRecord:
     """The Lease as it was first seen in one version."""
 
     version: str
     holder: str
     duration_s: float
-    since_s: float
+    observed_at_s: float
     """By the clock of this process."""
 
 
-def see(lease: Manifest | None, before: Sighting | None, now_s: float) -> Sighting | None:
+def observe(lease: Manifest | None, previous: LeaseRecord | None, now_s: float) -> LeaseRecord | None:
     """Return what is seen of the Lease now; a version seen before keeps the time when it was first seen."""
     if lease is None:
         return None
     version = text(lease, "metadata", "resourceVersion")
-    if before is not None and before.version == version:
-        return before
+    if previous is not None and previous.version == version:
+        return previous
     duration_s = float(number(lease, "spec", "leaseDurationSeconds"))
-    return Sighting(version, text(lease, "spec", "holderIdentity"), duration_s, now_s)
+    return LeaseRecord(version, text(lease, "spec", "holderIdentity"), duration_s, now_s)
 
 
-def may_take(seen: Sighting | None, identity: str, now_s: float) -> bool:
+def can_acquire(record: LeaseRecord | None, identity: str, now_s: float) -> bool:
     """Return whether the Lease is ours, free, or given up by silence."""
-    if seen is None or seen.holder in ("", identity):
+    if record is None or record.holder in ("", identity):
         return True
-    return now_s - seen.since_s >= seen.duration_s
+    return now_s - record.observed_at_s >= record.duration_s
 
 
-def claim(seat: Seat, lease: Manifest | None, now: datetime) -> Manifest:
+def acquired(config: LeaseConfig, lease: Manifest | None, now: datetime) -> Manifest:
     """Return the Lease as we hold it; with its version, so that of two who take it one fails."""
-    held = mapping(lease, "spec")
-    ours = text(held, "holderIdentity") == seat.identity
-    return _lease(seat, lease, {
-        "holderIdentity": seat.identity,
-        "leaseDurationSeconds": seat.lease_s,
-        "acquireTime": text(held, "acquireTime") if ours else _micro(now),
-        "renewTime": _micro(now),
-        "leaseTransitions": number(held, "leaseTransitions") + (0 if ours or lease is None else 1),
+    spec = mapping(lease, "spec")
+    ours = text(spec, "holderIdentity") == config.identity
+    return _lease(config, lease, {
+        "holderIdentity": config.identity,
+        "leaseDurationSeconds": config.lease_duration_s,
+        "acquireTime": text(spec, "acquireTime") if ours else _micro_time(now),
+        "renewTime": _micro_time(now),
+        "leaseTransitions": number(spec, "leaseTransitions") + (0 if ours or lease is None else 1),
     })  # fmt: skip
 
 
-def release(seat: Seat, lease: Manifest, now: datetime) -> Manifest:
+def released(config: LeaseConfig, lease: Manifest, now: datetime) -> Manifest:
     """Return the Lease as nobody holds it, so that the next need not wait for it to expire."""
     transitions = number(lease, "spec", "leaseTransitions")
-    return _lease(seat, lease, {
-        "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _micro(now), "leaseTransitions": transitions,
+    return _lease(config, lease, {
+        "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _micro_time(now), "leaseTransitions": transitions,
     })  # fmt: skip
 
 
-def _lease(seat: Seat, lease: Manifest | None, spec: dict[str, Json]) -> Manifest:
-    metadata: dict[str, Json] = {"name": seat.name, "namespace": seat.namespace}
+def _lease(config: LeaseConfig, lease: Manifest | None, spec: dict[str, Json]) -> Manifest:
+    metadata: dict[str, Json] = {"name": config.name, "namespace": config.namespace}
     if lease is not None:
         metadata["resourceVersion"] = text(lease, "metadata", "resourceVersion")
     metadata["labels"] = {"app.kubernetes.io/name": names.MANAGER, "app.kubernetes.io/part-of": "somabrain"}
     return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
 
 
-def _micro(moment: datetime) -> str:
+def _micro_time(timestamp: datetime) -> str:
     """Return `moment` as metav1.MicroTime has it."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return timestamp.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

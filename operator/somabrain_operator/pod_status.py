@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from somabrain_operator.agent_log import ended_for
 from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.tree import Json, Manifest, at, condition, items, mapping, number, text
+from somabrain_operator.objects import Json, Manifest, at, condition, items, mapping, number, text
+from somabrain_operator.vault_agent_log import exit_error
 
-_PULLING: Final = frozenset({
+_IMAGE_PULL_REASONS: Final = frozenset({
     "ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError",
     "RegistryUnavailable", "SignatureValidationFailed",
 })  # fmt: skip
 STARTING: Final = "it is starting."
-_KILLED: Final = 128
+_SIGNAL_EXIT_BASE: Final = 128
 """Exit codes beyond it are this and the number of the signal."""
-_HARMLESS: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
+_NORMAL_WAITING_REASONS: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
 
 
 def name_of(pod: Manifest) -> str:
@@ -38,7 +38,7 @@ def of_component(pods: Sequence[Manifest], component: str) -> tuple[Manifest, ..
     )
 
 
-def is_over(pod: Manifest) -> bool:
+def is_terminated(pod: Manifest) -> bool:
     """Return whether the pod will never run again: evicted, or ended; who made it has made another."""
     return text(pod, "status", "phase") in ("Failed", "Succeeded")
 
@@ -48,7 +48,7 @@ def is_ready(pod: Manifest) -> bool:
     return text(condition(pod, "Ready"), "status") == "True"
 
 
-def trouble(pod: Manifest, spec: SomaBrainSpec | None) -> str:
+def failure_reason(pod: Manifest, spec: SomaBrainSpec | None) -> str:
     """Return why the pod cannot run, or an empty string: it runs, or it only needs time."""
     scheduled = condition(pod, "PodScheduled")
     if text(scheduled, "status") == "False":
@@ -57,20 +57,20 @@ def trouble(pod: Manifest, spec: SomaBrainSpec | None) -> str:
         name = text(container, "name")
         waiting = mapping(container, "state", "waiting")
         reason = text(waiting, "reason")
-        if reason in _PULLING:
+        if reason in _IMAGE_PULL_REASONS:
             field, remedy = _image_field(name, spec)
             image = text(container, "image")
             return f"the image {image} of container {name} cannot be pulled ({reason}); correct {field}{remedy}."
         if reason == "CrashLoopBackOff":
-            return f"container {name} ends again and again{_ending(container)}"
-        if reason not in _HARMLESS:
+            return f"container {name} ends again and again{_termination_clause(container)}"
+        if reason not in _NORMAL_WAITING_REASONS:
             return f"container {name} cannot start ({reason}): {_sentence(text(waiting, 'message'))}"
         if text(pod, "status", "phase") == "Failed":
-            return f"container {name} ended{_ending(container)}"
+            return f"container {name} ended{_termination_clause(container)}"
     return ""
 
 
-def why_not_ready(pod: Manifest, spec: SomaBrainSpec | None, report: str) -> str:
+def not_ready_reason(pod: Manifest, spec: SomaBrainSpec | None, report: str) -> str:
     """Return why the pod does not serve.
 
     Args:
@@ -78,26 +78,28 @@ def why_not_ready(pod: Manifest, spec: SomaBrainSpec | None, report: str) -> str
         spec: what the resource asks for.
         report: what the pod answers on /ready, or what the kubelet said of its probe; may be empty.
     """
-    if wrong := trouble(pod, spec):
-        return wrong
+    if failure := failure_reason(pod, spec):
+        return failure
     if report:
         return _sentence(report)
     for container in _containers(pod):
         if mapping(container, "state", "terminated") and not _is_init_done(container):
-            return f"container {text(container, 'name')} ended{_ending(container)}"
+            return f"container {text(container, 'name')} ended{_termination_clause(container)}"
         if number(container, "restartCount") and not at(container, "ready"):
-            return f"container {text(container, 'name')} was restarted{_ending(container)}"
+            return f"container {text(container, 'name')} was restarted{_termination_clause(container)}"
     return STARTING
 
 
-def last_words(pod: Manifest, *containers: str) -> str:
+def termination_message(pod: Manifest, *containers: str) -> str:
     """Return the last message of the first of some containers that failed, or how it ended, or an empty string."""
     for status in _containers(pod):
         if text(status, "name") in containers:
             for state in ("state", "lastState"):
-                ended = mapping(status, state, "terminated")
-                if ended and number(ended, "exitCode"):
-                    return _said(text(status, "name"), ended) or f"it ended with {_cause(ended)}."
+                terminated = mapping(status, state, "terminated")
+                if terminated and number(terminated, "exitCode"):
+                    return (
+                        _container_message(text(status, "name"), terminated) or f"it ended with {_cause(terminated)}."
+                    )
     return ""
 
 
@@ -120,28 +122,32 @@ def _image_field(container: str, spec: SomaBrainSpec | None) -> tuple[str, str]:
     return "spec.image", " or let the node reach the registry"
 
 
-def _ending(container: Json) -> str:
+def _termination_clause(container: Json) -> str:
     """Return how the container ended last, as the end of a sentence."""
-    ended = mapping(container, "state", "terminated") or mapping(container, "lastState", "terminated")
-    if not ended:
+    terminated = mapping(container, "state", "terminated") or mapping(container, "lastState", "terminated")
+    if not terminated:
         return "."
     # Who was killed said nothing of it: its last log lines are from better times.
-    said = "" if number(ended, "exitCode") > _KILLED else _said(text(container, "name"), ended)
-    return f" ({_cause(ended)}): {_sentence(said)}" if said else f" ({_cause(ended)})."
+    message = (
+        ""
+        if number(terminated, "exitCode") > _SIGNAL_EXIT_BASE
+        else _container_message(text(container, "name"), terminated)
+    )
+    return f" ({_cause(terminated)}): {_sentence(message)}" if message else f" ({_cause(terminated)})."
 
 
-def _said(container: str, ended: Json) -> str:
+def _container_message(container: str, terminated: Json) -> str:
     """Return a container's message; of the log of Vault's agent what it ended for."""
-    message = text(ended, "message")
-    return ended_for(message) if container == "vault" else message
+    message = text(terminated, "message")
+    return exit_error(message) if container == "vault" else message
 
 
-def _cause(ended: Json) -> str:
-    reason = text(ended, "reason")
-    code = number(ended, "exitCode")
+def _cause(terminated: Json) -> str:
+    reason = text(terminated, "reason")
+    code = number(terminated, "exitCode")
     return f"{reason}, exit code {code}" if reason not in ("", "Error") else f"exit code {code}"
 
 
-def _sentence(words: str) -> str:
-    words = " ".join(words.split())
-    return words if words.endswith((".", "!", "?")) or not words else f"{words}."
+def _sentence(message: str) -> str:
+    message = " ".join(message.split())
+    return message if message.endswith((".", "!", "?")) or not message else f"{message}."

@@ -15,7 +15,7 @@ from common.errors import (
 )
 from somabrain_operator.plan.backoff import Backoff
 
-RETRIES: Final[tuple[tuple[type[Exception], Backoff], ...]] = (
+BACKOFFS: Final[tuple[tuple[type[Exception], Backoff], ...]] = (
     (Aborted, Backoff(base_s=0.1, cap_s=5)),  # a race was lost: read again
     (NotFound, Backoff(base_s=1, cap_s=60)),  # the namespace or the resource is going away
     (Unavailable, Backoff(base_s=1, cap_s=30)),  # the API server restarts
@@ -28,6 +28,6 @@ RETRIES: Final[tuple[tuple[type[Exception], Backoff], ...]] = (
 """The first row whose class fits."""
 
 
-def backoff_of(error: Exception) -> Backoff:
+def backoff_for(error: Exception) -> Backoff:
     """Return how a key that ended with `error` is tried again."""
-    return next(backoff for kind, backoff in RETRIES if isinstance(error, kind))
+    return next(backoff for kind, backoff in BACKOFFS if isinstance(error, kind))

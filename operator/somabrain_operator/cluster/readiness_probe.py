@@ -8,11 +8,11 @@ from typing import Final
 
 import aiohttp
 
+from somabrain_operator.objects import Json, text
 from somabrain_operator.render.base import HTTP_PORT
-from somabrain_operator.tree import Json, text
 
 TIMEOUT_S: Final = 2.0
-LONGEST_BYTES: Final = 8192
+MAX_BODY_BYTES: Final = 8192
 
 
 class ReadinessProbe:
@@ -22,7 +22,7 @@ class ReadinessProbe:
         """Use an open session; its owner closes it."""
         self._session = session
 
-    async def ask(self, address: str) -> str:
+    async def fetch_reason(self, address: str) -> str:
         """Return what the pod says when it is not ready, or an empty string when it says nothing."""
         host = f"[{address}]" if ":" in address else address
         try:
@@ -32,13 +32,13 @@ class ReadinessProbe:
             ):
                 if response.status != 503:
                     return ""
-                body = await response.content.read(LONGEST_BYTES)
+                body = await response.content.read(MAX_BODY_BYTES)
         except (aiohttp.ClientError, TimeoutError, OSError):
             return ""
-        return reason(body.decode(errors="replace"))
+        return parse_reason(body.decode(errors="replace"))
 
 
-def reason(body: str) -> str:
+def parse_reason(body: str) -> str:
     """Return the sentence of a /ready answer: the `reason` of its JSON, or plain text as it is."""
     try:
         tree: Json = json.loads(body)

@@ -24,29 +24,29 @@ def at(tree: Json, *path: str) -> Json:
 
 def mapping(tree: Json, *path: str) -> Mapping[str, Json]:
     """Return the mapping at `path`, or an empty one."""
-    found = at(tree, *path)
-    return found if isinstance(found, Mapping) else {}
+    value = at(tree, *path)
+    return value if isinstance(value, Mapping) else {}
 
 
 def items(tree: Json, *path: str) -> Sequence[Json]:
     """Return the list at `path`, or an empty one."""
-    found = at(tree, *path)
-    return found if isinstance(found, Sequence) and not isinstance(found, str) else ()
+    value = at(tree, *path)
+    return value if isinstance(value, Sequence) and not isinstance(value, str) else ()
 
 
 def text(tree: Json, *path: str) -> str:
     """Return the string at `path`, or an empty one."""
-    found = at(tree, *path)
-    return found if isinstance(found, str) else ""
+    value = at(tree, *path)
+    return value if isinstance(value, str) else ""
 
 
 def number(tree: Json, *path: str) -> int:
     """Return the whole number at `path`, or 0: the API leaves zeros out."""
-    found = at(tree, *path)
-    return found if isinstance(found, int) and not isinstance(found, bool) else 0
+    value = at(tree, *path)
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
-def named(tree: Json, *path: str) -> Mapping[str, Json]:
+def by_name(tree: Json, *path: str) -> Mapping[str, Json]:
     """Return the list at `path` keyed by its items' `name`."""
     return {text(item, "name"): item for item in items(tree, *path)}
 

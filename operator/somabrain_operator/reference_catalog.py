@@ -11,13 +11,13 @@ from typing import Final, Literal, TypeAlias
 
 from somabrain_operator.model.platform import Tls
 from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.names import MIGRATION, SERVER, variable
+from somabrain_operator.names import MIGRATION, SERVER, env_var
 
 User: TypeAlias = Literal["server", "migrate"]
 USERS: Final[tuple[User, ...]] = (SERVER, MIGRATION)
-POSTGRES, WORKER, OWNER = variable("postgres_dsn"), variable("worker_dsn"), variable("owner_dsn")
-_SERVERS_ONLY: Final = (POSTGRES, WORKER)
-_DATA: Final = (".json", ".yaml", ".yml")
+POSTGRES_DSN, WORKER_DSN, OWNER_DSN = env_var("postgres_dsn"), env_var("worker_dsn"), env_var("owner_dsn")
+_SERVER_ONLY_DSNS: Final = (POSTGRES_DSN, WORKER_DSN)
+_OPA_DATA_SUFFIXES: Final = (".json", ".yaml", ".yml")
 """What OPA loads as data."""
 
 
@@ -33,15 +33,15 @@ class Reference:
     """The keys that are used; empty: all that end in `suffix` or as `beside` says."""
     suffix: str = ""
     """One such key must be there at least."""
-    beside: tuple[str, ...] = ()
+    optional_suffixes: tuple[str, ...] = ()
     """Endings of keys that are used as well, and need not be there."""
     files: tuple[str, ...] = ()
     """Which file among the settings each key is, in their order; empty: it is mounted elsewhere."""
     users: tuple[User, ...] = (SERVER,)
     """Which pods read it."""
-    rolls: bool = True
+    triggers_rollout: bool = True
     """Whether pods read it at their start only, so that a change rolls them."""
-    whole: bool = False
+    all_keys: bool = False
     """Each key is a file among the settings."""
 
 
@@ -53,53 +53,63 @@ def references_of(spec: SomaBrainSpec) -> tuple[Reference, ...]:
 def _references(spec: SomaBrainSpec) -> Iterator[Reference]:
     if spec.database:
         name = spec.database.secret_ref.name
-        yield Reference("Secret", name, "spec.database.secretRef", ("app-dsn", "worker-dsn"), files=(POSTGRES, WORKER))
+        yield Reference(
+            "Secret", name, "spec.database.secretRef", ("app-dsn", "worker-dsn"), files=(POSTGRES_DSN, WORKER_DSN)
+        )
     if spec.migration.enabled and spec.migration.database:
         name = spec.migration.database.secret_ref.name
         yield Reference(
-            "Secret", name, "spec.migration.database.secretRef", ("owner-dsn",), files=(OWNER,), users=(MIGRATION,)
+            "Secret", name, "spec.migration.database.secretRef", ("owner-dsn",), files=(OWNER_DSN,), users=(MIGRATION,)
         )
     if spec.grpc.tls:
         keys = ("tls.crt", "tls.key", *(("ca.crt",) if spec.grpc.tls.client_ca else ()))
-        yield Reference("Secret", spec.grpc.tls.secret_ref.name, "spec.grpc.tls.secretRef", keys, rolls=False)
-    if asked := spec.auth.introspection:
+        yield Reference(
+            "Secret", spec.grpc.tls.secret_ref.name, "spec.grpc.tls.secretRef", keys, triggers_rollout=False
+        )
+    if introspection := spec.auth.introspection:
         field, client = "spec.auth.introspection", ("auth", "introspection")
-        files = (variable(*client, "client_id"), variable(*client, "client_secret"))
-        name, keys = asked.secret_ref.name, ("client-id", "client-secret")
+        files = (env_var(*client, "client_id"), env_var(*client, "client_secret"))
+        name, keys = introspection.secret_ref.name, ("client-id", "client-secret")
         yield Reference("Secret", name, f"{field}.secretRef", keys, files=files)
-        if asked.ca_secret_ref:
-            name = asked.ca_secret_ref.name
+        if introspection.ca_secret_ref:
+            name = introspection.ca_secret_ref.name
             yield Reference("Secret", name, f"{field}.caSecretRef", ("ca.crt",), files=("auth-ca.crt",))
-    for place, endpoint in enumerate(spec.config.encoder.endpoints):
+    for index, endpoint in enumerate(spec.config.encoder.endpoints):
         if endpoint.secret_ref:
-            field, name = f"spec.config.encoder.endpoints[{place}].secretRef", endpoint.secret_ref.name
-            yield Reference("Secret", name, field, ("api-key",), files=(encoder_key(endpoint.id),), rolls=False)
+            field, name = f"spec.config.encoder.endpoints[{index}].secretRef", endpoint.secret_ref.name
+            yield Reference(
+                "Secret", name, field, ("api-key",), files=(encoder_key(endpoint.id),), triggers_rollout=False
+            )
     if cache := spec.cache:
         if cache.secret_ref:
-            url = (variable("cache", "url"),)
+            url = (env_var("cache", "url"),)
             yield Reference("Secret", cache.secret_ref.name, "spec.cache.secretRef", ("url",), files=url)
-        yield from _trust("cache", cache.tls)
+        yield from _tls_references("cache", cache.tls)
     if flags := spec.flags:
         if flags.secret_ref:
-            yield _login("spec.flags.secretRef", flags.secret_ref.name, ("flags", "username"), ("flags", "password"))
-        yield from _trust("flags", flags.tls)
+            yield _login_reference(
+                "spec.flags.secretRef", flags.secret_ref.name, ("flags", "username"), ("flags", "password")
+            )
+        yield from _tls_references("flags", flags.tls)
     if events := spec.events:
         if events.sasl:
             field, name = "spec.events.sasl.secretRef", events.sasl.secret_ref.name
-            yield _login(field, name, ("events", "sasl_username"), ("events", "sasl_password"))
+            yield _login_reference(field, name, ("events", "sasl_username"), ("events", "sasl_password"))
         if events.tls:
-            yield from _trust("events", events.tls)
+            yield from _tls_references("events", events.tls)
     if spec.opa.policy:
         name = spec.opa.policy.config_map_ref.name
-        yield Reference("ConfigMap", name, "spec.opa.policy.configMapRef", suffix=".rego", beside=_DATA)
+        yield Reference(
+            "ConfigMap", name, "spec.opa.policy.configMapRef", suffix=".rego", optional_suffixes=_OPA_DATA_SUFFIXES
+        )
     if spec.vault and spec.vault.enabled and spec.vault.ca_secret_ref:
         name = spec.vault.ca_secret_ref.name
         yield Reference("Secret", name, "spec.vault.caSecretRef", ("ca.crt",), users=(SERVER, MIGRATION))
-    for place, each in enumerate(spec.secret_refs):
-        yield Reference("Secret", each.name, f"spec.secretRefs[{place}]", whole=True)
-    for place, each in enumerate(spec.config_map_refs):
+    for index, each in enumerate(spec.secret_refs):
+        yield Reference("Secret", each.name, f"spec.secretRefs[{index}]", all_keys=True)
+    for index, each in enumerate(spec.config_map_refs):
         users: tuple[User, ...] = (SERVER, MIGRATION)
-        yield Reference("ConfigMap", each.name, f"spec.configMapRefs[{place}]", users=users, whole=True)
+        yield Reference("ConfigMap", each.name, f"spec.configMapRefs[{index}]", users=users, all_keys=True)
 
 
 def encoder_key(encoder: str) -> str:
@@ -107,11 +117,11 @@ def encoder_key(encoder: str) -> str:
     return f"encoder-{encoder}-key"
 
 
-def _login(field: str, name: str, *settings: tuple[str, str]) -> Reference:
-    return Reference("Secret", name, field, ("username", "password"), files=tuple(variable(*each) for each in settings))
+def _login_reference(field: str, name: str, *settings: tuple[str, str]) -> Reference:
+    return Reference("Secret", name, field, ("username", "password"), files=tuple(env_var(*each) for each in settings))
 
 
-def _trust(group: str, tls: Tls) -> Iterator[Reference]:
+def _tls_references(group: str, tls: Tls) -> Iterator[Reference]:
     if tls.ca_secret_ref:
         field, name = f"spec.{group}.tls.caSecretRef", tls.ca_secret_ref.name
         yield Reference("Secret", name, field, ("ca.crt",), files=(f"{group}-ca.crt",))
@@ -125,5 +135,5 @@ def vault_files(spec: SomaBrainSpec, user: User) -> tuple[str, ...]:
     """Return the files that Vault's agent writes for a pod."""
     if spec.vault is None or not spec.vault.enabled:
         return ()
-    foreign = _SERVERS_ONLY if user == MIGRATION else (OWNER,)
+    foreign = _SERVER_ONLY_DSNS if user == MIGRATION else (OWNER_DSN,)
     return tuple(each.file for each in spec.vault.secrets if each.file not in foreign)

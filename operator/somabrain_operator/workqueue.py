@@ -18,11 +18,11 @@ import structlog
 
 from somabrain_operator.metrics import Metrics
 from somabrain_operator.names import Key
-from somabrain_operator.retry import backoff_of
+from somabrain_operator.rate_limits import backoff_for
 
-GONE: Final = -1.0
+NO_REQUEUE: Final = -1.0
 """What a reconcile returns when there is nothing left to look at again."""
-_log = structlog.stdlib.get_logger("somabrain_operator.queue")
+_log = structlog.stdlib.get_logger("somabrain_operator.workqueue")
 
 
 class WorkQueue:
@@ -48,18 +48,18 @@ class WorkQueue:
         self._workers = workers
         self._resync_s = resync_s
         self._ready: asyncio.Queue[Key] = asyncio.Queue()
-        self._since: dict[Key, float] = {}
-        self._active: set[Key] = set()
-        self._again: dict[Key, list[Callable[[], bool]]] = {}
+        self._added_at_s: dict[Key, float] = {}
+        self._processing: set[Key] = set()
+        self._dirty: dict[Key, list[Callable[[], bool]]] = {}
         self._failures: dict[Key, int] = {}
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._stopping = False
-        self._working = False
+        self._running = False
         self._idle = asyncio.Event()
         self._idle.set()
-        metrics.watch_queue(lambda: float(len(self._since)), self.oldest_s)
+        metrics.watch_queue(lambda: float(len(self._added_at_s)), self.oldest_s)
 
-    def add(self, key: Key, is_news: Callable[[], bool] = lambda: True) -> None:
+    def add(self, key: Key, still_relevant: Callable[[], bool] = lambda: True) -> None:
         """Ask that a key is looked at now.
 
         Args:
@@ -69,15 +69,15 @@ class WorkQueue:
         """
         if self._stopping:
             return
-        if key in self._active:
-            self._again.setdefault(key, []).append(is_news)
+        if key in self._processing:
+            self._dirty.setdefault(key, []).append(still_relevant)
             return
-        if not is_news():
+        if not still_relevant():
             return
         if timer := self._timers.pop(key, None):
             timer.cancel()
-        if key not in self._since:
-            self._since[key] = time.monotonic()
+        if key not in self._added_at_s:
+            self._added_at_s[key] = time.monotonic()
             self._ready.put_nowait(key)
 
     def add_after(self, key: Key, delay_s: float) -> None:
@@ -88,21 +88,21 @@ class WorkQueue:
             if timer.when() <= due:
                 return
             timer.cancel()
-        self._timers[key] = loop.call_at(due, self._due, key)
+        self._timers[key] = loop.call_at(due, self._on_timer, key)
 
     def oldest_s(self) -> float:
         """Return how long the oldest key has been waiting or worked on while keys were worked on, in seconds."""
-        return time.monotonic() - min(self._since.values()) if self._since and self._working else 0.0
+        return time.monotonic() - min(self._added_at_s.values()) if self._added_at_s and self._running else 0.0
 
     async def run(self) -> None:
         """Work until cancelled or stopped; what is cut off by a cancellation waits for the next run."""
-        self._working, self._since = True, dict.fromkeys(self._since, time.monotonic())
+        self._running, self._added_at_s = True, dict.fromkeys(self._added_at_s, time.monotonic())
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(self._workers):
-                    group.create_task(self._work())
+                    group.create_task(self._run_worker())
         finally:
-            self._working = False
+            self._running = False
 
     async def stop(self, grace_s: float) -> None:
         """Take no more keys, and let what is worked on finish for at most `grace_s`."""
@@ -113,56 +113,58 @@ class WorkQueue:
             async with asyncio.timeout(grace_s):
                 await self._idle.wait()
 
-    def _due(self, key: Key) -> None:
+    def _on_timer(self, key: Key) -> None:
         self._timers.pop(key, None)
         self.add(key)
 
-    async def _work(self) -> None:
+    async def _run_worker(self) -> None:
         while not self._stopping:
             key = await self._ready.get()
-            self._active.add(key)
+            self._processing.add(key)
             self._idle.clear()
             try:
-                await self._once(key)
+                await self._process(key)
             except asyncio.CancelledError:
-                self._again[key] = [lambda: True]
+                self._dirty[key] = [lambda: True]
                 raise
             finally:
-                self._active.discard(key)
-                self._since.pop(key, None)
-                if not self._active:
+                self._processing.discard(key)
+                self._added_at_s.pop(key, None)
+                if not self._processing:
                     self._idle.set()
-                for is_news in self._again.pop(key, ()):
-                    self.add(key, is_news)
+                for still_relevant in self._dirty.pop(key, ()):
+                    self.add(key, still_relevant)
 
-    async def _once(self, key: Key) -> None:
+    async def _process(self, key: Key) -> None:
         started = time.monotonic()
         try:
-            after_s = await self._reconcile(key)
+            requeue_after_s = await self._reconcile(key)
         except Exception as exc:  # noqa: BLE001 - the boundary of a key: no fault of one may stop the others
-            self._failed(key, exc)
+            self._on_failure(key, exc)
             return
         finally:
             self._metrics.duration.observe(time.monotonic() - started)
         self._metrics.reconciles.labels("ok").inc()
         self._failures.pop(key, None)
-        if after_s == GONE:
+        if requeue_after_s == NO_REQUEUE:
             return
         jitter = random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, guards nothing
-        self.add_after(key, min(self._resync_s * jitter, self._resync_s if after_s is None else max(after_s, 0.05)))
+        self.add_after(
+            key, min(self._resync_s * jitter, self._resync_s if requeue_after_s is None else max(requeue_after_s, 0.05))
+        )
 
-    def _failed(self, key: Key, error: Exception) -> None:
+    def _on_failure(self, key: Key, error: Exception) -> None:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        delay_s = backoff_of(error).delay_s(failures, random.random())  # noqa: S311 - spreads load, guards nothing
+        delay_s = backoff_for(error).delay_s(failures, random.random())  # noqa: S311 - spreads load, guards nothing
         self._metrics.reconciles.labels(getattr(error, "reason", "INTERNAL").lower()).inc()
-        known = hasattr(error, "reason")
+        is_expected = hasattr(error, "reason")
         _log.warning(
             "reconcile failed",
             namespace=key.namespace,
             name=key.name,
-            error=str(error) if known else type(error).__name__,
+            error=str(error) if is_expected else type(error).__name__,
             failures=failures,
             again_in_s=round(delay_s, 1),
-            exc_info=None if known else error,
+            exc_info=None if is_expected else error,
         )
         self.add_after(key, delay_s)

@@ -10,27 +10,27 @@ import time
 from collections.abc import Callable
 
 
-class WatchProof:
+class WatchLiveness:
     """How long the watch owes an event."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Measure by a clock in seconds that never goes back."""
         self._clock = clock
-        self._owed_since: float | None = None
+        self._expected_since: float | None = None
 
-    def expect(self) -> None:
+    def expect_event(self) -> None:
         """Expect an event: the Lease has changed."""
-        if self._owed_since is None:
-            self._owed_since = self._clock()
+        if self._expected_since is None:
+            self._expected_since = self._clock()
 
-    def seen(self) -> None:
+    def on_event(self) -> None:
         """Take an event of the Lease."""
-        self._owed_since = None
+        self._expected_since = None
 
-    def excuse(self) -> None:
+    def pause(self) -> None:
         """Expect nothing: the API server does not answer, so it tells of nothing either."""
-        self._owed_since = None
+        self._expected_since = None
 
-    def silent_s(self) -> float:
+    def overdue_s(self) -> float:
         """Return for how long the watch has owed an event, in seconds."""
-        return 0.0 if self._owed_since is None else self._clock() - self._owed_since
+        return 0.0 if self._expected_since is None else self._clock() - self._expected_since
