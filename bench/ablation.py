@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.conversations import Conversation, K, mean, share
+from bench.conversations import Conversation, K, evidence_recall, mean
 from somabrain_service.domain import analyzer, bm25
 from somabrain_service.domain.analyzer import Analyzer
 from somabrain_service.domain.bm25 import Floats, Postings
@@ -27,10 +27,10 @@ Terms = Callable[[str], Counter[str]]
 
 
 @dataclass(frozen=True)
-class Asked:
+class ScoredQuestion:
     """A question's raw scores against every memory of its conversation."""
 
-    talk: Conversation
+    conversation: Conversation
     number: int
     bm25: Floats
     cosine: Floats
@@ -49,60 +49,62 @@ class Asked:
     def recall(self, score: Floats) -> float:
         """Evidence recall of an order: best score first, then the newest, as turns follow in time."""
         order = np.lexsort((-np.arange(len(score)), -np.round(score, 6)))[:K]
-        return share(self.talk["questions"][self.number], [self.talk["turns"][i]["id"] for i in order])
+        return evidence_recall(
+            self.conversation["questions"][self.number], [self.conversation["turns"][i]["id"] for i in order]
+        )
 
 
-def rows(talks: list[Conversation]) -> Iterator[tuple[str, float]]:
+def rows(conversations: list[Conversation]) -> Iterator[tuple[str, float]]:
     """What is taken away, and evidence recall without it."""
     english = analyzer.latest_analyzer("en")
-    vectors = asyncio.run(_encode(talks))
-    plain = list(_asked(talks, vectors, english.terms))
+    vectors = asyncio.run(_encode(conversations))
+    plain = list(_score_questions(conversations, vectors, english.terms))
 
-    def figure(score: Callable[[Asked], Floats], asked: list[Asked] = plain) -> float:
-        return mean([one.recall(score(one)) for one in asked])
+    def figure(score: Callable[[ScoredQuestion], Floats], questions: list[ScoredQuestion] = plain) -> float:
+        return mean([one.recall(score(one)) for one in questions])
 
-    def whole(one: Asked) -> Floats:
+    def whole(one: ScoredQuestion) -> Floats:
         return one.relevance + contiguity(one.relevance, one.session, one.position)
 
     yield "nothing: the defaults", figure(whole)
     yield "edge scaling", figure(lambda one: one.relevance + _unscaled(one))
     unlisted = replace(english, stop_words=frozenset())
-    yield "the stop list", figure(whole, list(_asked(talks, vectors, unlisted.terms)))
-    yield "stems", figure(whole, list(_asked(talks, vectors, _unstemmed(english))))
+    yield "the stop list", figure(whole, list(_score_questions(conversations, vectors, unlisted.terms)))
+    yield "stems", figure(whole, list(_score_questions(conversations, vectors, _unstemmed(english))))
     yield "scores: reciprocal ranks in their place", figure(_fused)
 
 
-async def _encode(talks: list[Conversation]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+async def _encode(conversations: list[Conversation]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     encoder = minilm.load(threads=1)
     try:
         return [
             (
-                fixed_point(await encoder.encode([turn["text"] for turn in talk["turns"]])),
-                fixed_point(await encoder.encode([one["question"] for one in talk["questions"]])),
+                fixed_point(await encoder.encode([turn["text"] for turn in conversation["turns"]])),
+                fixed_point(await encoder.encode([one["question"] for one in conversation["questions"]])),
             )
-            for talk in talks
+            for conversation in conversations
         ]
     finally:
         await encoder.close()
 
 
-def _asked(
-    talks: list[Conversation], vectors: list[tuple[NDArray[np.float32], NDArray[np.float32]]], terms: Terms
-) -> Iterator[Asked]:
-    for talk, (memories, questions) in zip(talks, vectors, strict=True):
-        documents = [terms(turn["text"]) for turn in talk["turns"]]
+def _score_questions(
+    conversations: list[Conversation], vectors: list[tuple[NDArray[np.float32], NDArray[np.float32]]], terms: Terms
+) -> Iterator[ScoredQuestion]:
+    for conversation, (memories, questions) in zip(conversations, vectors, strict=True):
+        documents = [terms(turn["text"]) for turn in conversation["turns"]]
         length = np.array([document.total() for document in documents], float)
         df = Counter(term for document in documents for term in document)
-        session = np.array([turn["session"] for turn in talk["turns"]], np.int64)
-        position = np.array([turn["position"] for turn in talk["turns"]], np.int64)
-        for number, question in enumerate(talk["questions"]):
+        session = np.array([turn["session"] for turn in conversation["turns"]], np.int64)
+        position = np.array([turn["position"] for turn in conversation["turns"]], np.int64)
+        for number, question in enumerate(conversation["questions"]):
             words = sorted(terms(question["question"]))
-            found = [(i, j, n) for j, word in enumerate(words) for i, d in enumerate(documents) if (n := d[word])]
-            row, term, tf = np.array(found, np.int64).reshape(-1, 3).T
+            occurrences = [(i, j, n) for j, word in enumerate(words) for i, d in enumerate(documents) if (n := d[word])]
+            row, term, tf = np.array(occurrences, np.int64).reshape(-1, 3).T
             weights = bm25.idf(len(documents), [df[word] for word in words])
             bm25 = bm25.scores(weights, Postings(row, term, tf.astype(float)), length, float(length.mean()))
             cosine = np.clip(memories @ questions[number], 0, 1).astype(float)
-            yield Asked(talk, number, bm25, cosine, session, position)
+            yield ScoredQuestion(conversation, number, bm25, cosine, session, position)
 
 
 def _unstemmed(analyzer: Analyzer) -> Terms:
@@ -110,20 +112,20 @@ def _unstemmed(analyzer: Analyzer) -> Terms:
     return lambda text: Counter({w: n for w, n in words.terms(text).items() if w not in analyzer.stop_words})
 
 
-def _unscaled(one: Asked) -> Floats:
+def _unscaled(one: ScoredQuestion) -> Floats:
     """Contiguity whose kernel is not scaled at a session's edge."""
-    lent = np.zeros_like(one.relevance)
-    for i in range(len(lent)):
+    boost = np.zeros_like(one.relevance)
+    for i in range(len(boost)):
         near = (one.session == one.session[i]) & (abs(one.position - one.position[i]) <= KERNEL_WIDTH)
         near[i] = False
         away = one.position[near] - one.position[i]
-        lent[i] = (
+        boost[i] = (
             np.where(away < 0, FORWARD_WEIGHT, BACKWARD_WEIGHT) * np.exp2(1.0 - abs(away)) * one.relevance[near]
         ).sum()
-    return lent
+    return boost
 
 
-def _fused(one: Asked) -> Floats:
+def _fused(one: ScoredQuestion) -> Floats:
     """Reciprocal rank fusion (Cormack, Clarke & Büttcher 2009; k = 60), with contiguity."""
     ranks = [np.argsort(np.argsort(-scores)) + 1 for scores in (one.relative, one.cosine)]
     fused: Floats = 30.5 * (1 / (60 + ranks[0]) + 1 / (60 + ranks[1]))

@@ -18,9 +18,9 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench.calls import HEADER, Bench, Figures
-from bench.made_up import QUESTION_WORDS, TEXT_WORDS, texts, vectors
+from bench.load_generator import HEADER, Figures, LoadGenerator
 from bench.server import Server, somabrain
+from bench.synthetic_data import QUESTION_WORDS, TEXT_WORDS, texts, vectors
 from common.config.settings import DatabaseSettings
 from somabrain_client import MemoryClient, MemoryDraft
 from somabrain_local.loopback import collector, keycloak, opa
@@ -30,7 +30,7 @@ from somabrain_service.migrate import migrate
 POLICIES = Path(__file__).parents[1] / "common" / "policy"
 NAMESPACE = "chain"
 BATCH = 500
-ALLOWED = 0.25
+MAX_COST = 0.25
 """Of the rate without the chain: more than this is too much."""
 
 
@@ -47,8 +47,10 @@ async def fill(client: MemoryClient, memories: int) -> None:
 
 async def recall(client: MemoryClient, server: Server, calls: int) -> Figures:
     """Recalls of ten, each of another question."""
-    asked, made = list(texts(calls, QUESTION_WORDS, 3)), vectors(calls, 4)
-    return await Bench(server.cpu_s).run(calls, lambda n: client.recall(NAMESPACE, asked[n], vector=made[n], top_k=10))
+    questions, query_vectors = list(texts(calls, QUESTION_WORDS, 3)), vectors(calls, 4)
+    return await LoadGenerator(server.cpu_s).run(
+        calls, lambda n: client.recall(NAMESPACE, questions[n], vector=query_vectors[n], top_k=10)
+    )
 
 
 async def measure(servers: dict[str, tuple[Server, str | None]], options: argparse.Namespace) -> int:
@@ -67,13 +69,13 @@ async def measure(servers: dict[str, tuple[Server, str | None]], options: argpar
     for client in clients.values():
         await client.__aexit__(None, None, None)
     print(f"{'Recall, 8 at once, the best of its rounds':<52}{HEADER}")
-    best = {name: max(found, key=lambda figures: figures.rate) for name, found in rounds.items()}
+    best = {name: max(measured, key=lambda figures: figures.rate) for name, measured in rounds.items()}
     for name, figures in best.items():
         print(figures.line(name))
     pairs = zip(rounds["without"], rounds["with all of it"], strict=True)
     cost = statistics.median(1 - full.rate / bare.rate for bare, full in pairs)
     print(f"\nidentity, quota, policy and tracing cost {cost:.1%} of the rate without them (median of the rounds)")
-    return 1 if cost > ALLOWED else 0
+    return 1 if cost > MAX_COST else 0
 
 
 def main() -> int:

@@ -20,10 +20,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.image_weight import Layer, askers, layers, rows, shared, weights
-from bench.starting import Pods
+from bench.image_weight import Layer, dependents, layers, rows, shared, weights
+from bench.pod_startup import Pods
 from examples.kubectl import ROOT, Kubectl, Object, run
-from somabrain_local.environment import places
+from somabrain_local.environment import local_paths
 from somabrain_local.images.table import CLUSTER_IMAGES, project_images
 from tests.e2e.support.brains import DATABASE, MIGRATION
 from tests.e2e.support.database import INFRA
@@ -31,7 +31,7 @@ from tests.e2e.support.images import provider
 
 MB = 1_000_000
 NAMESPACE = "bench-images"
-NOTHING = "nothing"
+IDLE = "nothing"
 SB, OPERATOR = "bench", "bench-operator"
 
 
@@ -55,9 +55,14 @@ def print_sizes(images: Mapping[str, tuple[Layer, ...]]) -> None:
     reference = sum(layer.unpacked for layer in service[:base])
 
     def body() -> Iterator[Sequence[str]]:
-        for name, made_of in images.items():
-            dependencies, project = made_of[base], made_of[base + 1 :]
-            parts = {"base": made_of[:base], "dependencies": (dependencies,), "somabrain": project, "whole": made_of}
+        for name, image_layers in images.items():
+            dependencies, project = image_layers[base], image_layers[base + 1 :]
+            parts = {
+                "base": image_layers[:base],
+                "dependencies": (dependencies,),
+                "somabrain": project,
+                "whole": image_layers,
+            }
             for part, of in parts.items():
                 packed, unpacked = sum(layer.packed for layer in of), sum(layer.unpacked for layer in of)
                 yield name, part, megabytes(packed), megabytes(unpacked), f"{unpacked / reference:.2f}"
@@ -68,20 +73,20 @@ def print_sizes(images: Mapping[str, tuple[Layer, ...]]) -> None:
 def print_dependencies(images: Mapping[str, tuple[Layer, ...]]) -> None:
     """Print what each distribution weighs, unpacked and compiled."""
     base = shared(*images.values())
-    weighed: dict[str, Counter[str]] = {name: weights(made_of[base:]) for name, made_of in images.items()}
-    for name, found in weighed.items():
-        asked = askers((ROOT / "requirements" / f"{name}.txt").read_text())
-        listed = rows(found, asked, MB)
+    weighed: dict[str, Counter[str]] = {name: weights(image_layers[base:]) for name, image_layers in images.items()}
+    for name, sizes in weighed.items():
+        required_by = dependents((ROOT / "requirements" / f"{name}.txt").read_text())
+        listed = rows(sizes, required_by, MB)
         table(
             (f"in the {name}'s image", "asked for by", "MB"), ((what, by, megabytes(size)) for what, by, size in listed)
         )
 
 
-def nothing() -> Object:
+def idle_deployment() -> Object:
     """A Deployment of the image that does nothing, under the same security as ours."""
-    labels = {"app": NOTHING}
+    labels = {"app": IDLE}
     security = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
-    container = {"name": NOTHING, "image": CLUSTER_IMAGES[0].name, "securityContext": security}
+    container = {"name": IDLE, "image": CLUSTER_IMAGES[0].name, "securityContext": security}
     pod = {
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": 1,
@@ -92,7 +97,7 @@ def nothing() -> Object:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": NOTHING},
+        "metadata": {"name": IDLE},
         "spec": {"selector": {"matchLabels": labels}, "template": template},
     }
 
@@ -109,13 +114,13 @@ def deployed(kubectl: Kubectl) -> Iterator[dict[str, Pods]]:
     try:
         for secret in (DATABASE, MIGRATION):
             kubectl.copy_secret(secret, INFRA, NAMESPACE)
-        kubectl.apply(NAMESPACE, nothing())
+        kubectl.apply(NAMESPACE, idle_deployment())
         run("helm", "upgrade", "--install", SB, "helm/charts/sb", *helm, *ready, timeout_s=260)
         run("helm", "upgrade", "--install", OPERATOR, "helm/charts/somabrain-operator", *helm, *ready, *alone,
             timeout_s=260)  # fmt: skip
-        kubectl("rollout", "status", "-n", NAMESPACE, f"deployment/{NOTHING}", "--timeout=60s")
+        kubectl("rollout", "status", "-n", NAMESPACE, f"deployment/{IDLE}", "--timeout=60s")
         yield {
-            NOTHING: Pods(kubectl, NAMESPACE, f"app={NOTHING}"),
+            IDLE: Pods(kubectl, NAMESPACE, f"app={IDLE}"),
             "service": Pods(kubectl, NAMESPACE, f"app.kubernetes.io/instance={SB},app.kubernetes.io/component=server"),
             "operator": Pods(kubectl, NAMESPACE, f"app.kubernetes.io/instance={OPERATOR}"),
         }
@@ -126,12 +131,12 @@ def deployed(kubectl: Kubectl) -> Iterator[dict[str, Pods]]:
 
 def print_starts(seconds: Mapping[str, Sequence[float]]) -> None:
     """Print how long the starts took, and how many times the one of a pod that does nothing."""
-    reference = statistics.median(seconds[NOTHING])
+    reference = statistics.median(seconds[IDLE])
 
     def body() -> Iterator[Sequence[str]]:
-        for what, took in seconds.items():
-            figures = (min(took), statistics.median(took), max(took))
-            yield what, str(len(took)), *(f"{each:.1f} s" for each in figures), f"{figures[1] / reference:.1f}"
+        for what, durations_s in seconds.items():
+            figures = (min(durations_s), statistics.median(durations_s), max(durations_s))
+            yield what, str(len(durations_s)), *(f"{each:.1f} s" for each in figures), f"{figures[1] / reference:.1f}"
 
     table(("pod of", "starts", "min", "median", "max", "times nothing"), body())
 
@@ -143,7 +148,7 @@ def main() -> int:
     options = parser.parse_args()
     cluster = provider()
     with tempfile.TemporaryDirectory() as folder:
-        service, operator = project_images(places().checkout)
+        service, operator = project_images(local_paths().checkout)
         images = {
             "service": layers(cluster.archive(service, Path(folder))),
             "operator": layers(cluster.archive(operator, Path(folder))),

@@ -33,10 +33,10 @@ from tests.integration.operator.process import Operator, operator, plain_operato
 
 NAMESPACES = 10
 NEVER_READY = 20
-AT_ONCE = 16
+CONCURRENCY = 16
 FIRST_MIB = 2049
 """The first edit's limit of memory; each edit has one of its own, or it might ask for what is there already."""
-QUIET_S = 4.0
+IDLE_S = 4.0
 SAMPLE_S = 0.25
 BUSY = 0.08
 """Share of a processor: below it an operator is quiet. The Lease and idle watches take less."""
@@ -75,7 +75,7 @@ class Bench:
         """Make nothing yet."""
         self.api, self.fast, self.account, self.folder, self.count = api, fast, account, folder, count
         self.applied: dict[tuple[str, str], tuple[int, float]] = {}
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
@@ -86,34 +86,34 @@ class Bench:
             task.cancel()
 
     async def _watch(self) -> None:
-        async for event, seen in self.fast.watch(DEPLOYMENTS.format("")):
+        async for event, deployment in self.fast.watch(DEPLOYMENTS.format("")):
             if event == "LISTED":
                 continue
-            metadata = seen["metadata"]
+            metadata = deployment["metadata"]
             key, generation = (metadata["namespace"], metadata["name"]), metadata["generation"]
             if event != "DELETED" and self.applied.get(key, (0, 0.0))[0] < generation:
                 self.applied[key] = generation, time.perf_counter()
-                self._news.set()
+                self._changed.set()
 
-    async def until(self, holds: Callable[[], bool]) -> None:
+    async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for Deployments."""
         async with asyncio.timeout(LONGEST_S):
-            while not holds():
-                self._news.clear()
-                await self._news.wait()
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
 
     async def prepare(self) -> None:
         """Make the namespaces, and two Secrets of its own for each resource."""
         for number in range(NAMESPACES):
             await self.fast.call("POST", "/api/v1/namespaces", {"metadata": {"name": f"n{number}"}})
         names = [*range(self.count), *(f"never-{number}" for number in range(NEVER_READY))]
-        await at_once(names, self._secrets)
+        await run_concurrently(names, self._secrets)
 
     async def _secrets(self, number: int | str) -> None:
         for what, data in (("database", ("app-dsn", "worker-dsn")), ("migration", ("owner-dsn",))):
             body = {"metadata": {"name": f"{what}-{number}"},
                     "stringData": {key: f"postgresql://{key}:{number}@pg/s" for key in data}}  # fmt: skip
-            await self.fast.call("POST", f"/api/v1/namespaces/{where(number)}/secrets", body)
+            await self.fast.call("POST", f"/api/v1/namespaces/{namespace_of(number)}/secrets", body)
 
     async def create(self, number: int | str, **more: object) -> None:
         """Create a resource."""
@@ -121,11 +121,11 @@ class Bench:
                 "migration": {"database": {"secretRef": {"name": f"migration-{number}"}}}, **more}  # fmt: skip
         body = {"apiVersion": "somabrain.io/v1alpha1", "kind": "SomaBrain",
                 "metadata": {"name": f"b{number}"}, "spec": spec}  # fmt: skip
-        await self.fast.call("POST", BRAINS.format(f"namespaces/{where(number)}/"), body)
+        await self.fast.call("POST", BRAINS.format(f"namespaces/{namespace_of(number)}/"), body)
 
     async def edit(self, number: int, memory: str) -> float:
         """Change a resource's limit of memory, and return after how long its Deployment was applied, in seconds."""
-        key = (where(number), f"b{number}-server")
+        key = (namespace_of(number), f"b{number}-server")
         before = self.applied[key][0]
         started = time.perf_counter()
         path = f"{BRAINS.format(f'namespaces/{key[0]}/')}/b{number}"
@@ -133,42 +133,42 @@ class Bench:
         await self.until(lambda: self.applied[key][0] > before)
         return self.applied[key][1] - started
 
-    async def measure(self, name: str, start: Start, edits: int, rest_s: float) -> Figures:
+    async def measure(self, name: str, start: Start, edits: int, idle_s: float) -> Figures:
         """Take one operator through everything."""
         figures = Figures(name, self.count)
         with start(self.account, self.folder / f"{name}.log") as running:
             await asyncio.to_thread(running.wait_until_started)
-            await quiet(running)
-            say(f"{name}: {self.count} resources are created")
+            await wait_until_idle(running)
+            print_progress(f"{name}: {self.count} resources are created")
             before, started = usage(running.process.pid), time.perf_counter()
             writes = len(self.api.writes())
-            await at_once(range(self.count), self.create)
+            await run_concurrently(range(self.count), self.create)
             await self.until(lambda: len(self.applied) >= self.count)
             figures.created_s = max(at for _, at in self.applied.values()) - started
-            figures.settled_s = await quiet(running) - started
+            figures.settled_s = await wait_until_idle(running) - started
             figures.created_cpu_s = usage(running.process.pid).cpu_s - before.cpu_s
             figures.writes_each = (len(self.api.writes()) - writes) / self.count
-            say(f"{name}: nothing happens for {rest_s:.0f} s")
-            figures.rest = await self.writes_a_minute(rest_s)
-            say(f"{name}: {edits} edits, one after the other")
-            for place in range(edits):
-                number, memory = random.randrange(self.count), FIRST_MIB + place
+            print_progress(f"{name}: nothing happens for {idle_s:.0f} s")
+            figures.rest = await self.writes_a_minute(idle_s)
+            print_progress(f"{name}: {edits} edits, one after the other")
+            for index in range(edits):
+                number, memory = random.randrange(self.count), FIRST_MIB + index
                 figures.edits_ms.append(1000 * await self.edit(number, f"{memory}Mi"))
                 await asyncio.sleep(0.1)
-            await quiet(running)
-            say(f"{name}: {NEVER_READY} resources more that never become ready, {rest_s:.0f} s")
+            await wait_until_idle(running)
+            print_progress(f"{name}: {NEVER_READY} resources more that never become ready, {idle_s:.0f} s")
             for number in range(NEVER_READY):
                 await self.create(f"never-{number}", image="registry.example/brain:never", migration={"enabled": False})
-            await quiet(running)
-            figures.never = await self.writes_a_minute(rest_s)
+            await wait_until_idle(running)
+            figures.never = await self.writes_a_minute(idle_s)
             running.process.kill()
             running.process.wait()
-        say(f"{name}: it was killed and starts again")
+        print_progress(f"{name}: it was killed and starts again")
         writes = len(self.api.writes())
         started = time.perf_counter()
         with start(self.account, self.folder / f"{name}-again.log") as running:
             await asyncio.to_thread(running.wait_until_started)
-            figures.restart_s = await quiet(running) - started
+            figures.restart_s = await wait_until_idle(running) - started
             spent = usage(running.process.pid)
             figures.restart_cpu_s, figures.memory_mib, figures.peak_mib = spent.cpu_s, spent.now_mib, spent.peak_mib
             figures.restart_writes = len(self.api.writes()) - writes
@@ -181,12 +181,12 @@ class Bench:
         return (len(self.api.writes()) - before) * 60 / seconds
 
 
-def where(number: int | str) -> str:
+def namespace_of(number: int | str) -> str:
     """Return the namespace of a resource."""
     return f"n{int(str(number).rpartition('-')[2]) % NAMESPACES}"
 
 
-async def at_once(items: object, work: Callable[..., object]) -> None:
+async def run_concurrently(items: object, work: Callable[..., object]) -> None:
     """Do the work for each, AT_ONCE at the same time."""
     waiting = iter(items)  # type: ignore[call-overload]
 
@@ -195,16 +195,16 @@ async def at_once(items: object, work: Callable[..., object]) -> None:
             await work(each)  # type: ignore[misc]
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(AT_ONCE):
+        for _ in range(CONCURRENCY):
             group.create_task(worker())
 
 
-async def quiet(running: Operator) -> float:
+async def wait_until_idle(running: Operator) -> float:
     """Wait until an operator has computed nothing for QUIET_S, and return when it last did."""
     pid, started = running.process.pid, time.perf_counter()
     last = started
     spent = usage(pid).cpu_s
-    while (now := time.perf_counter()) - last < QUIET_S:
+    while (now := time.perf_counter()) - last < IDLE_S:
         await asyncio.sleep(SAMPLE_S)
         was, spent = spent, usage(pid).cpu_s
         if spent - was > BUSY * SAMPLE_S:
@@ -214,14 +214,18 @@ async def quiet(running: Operator) -> float:
     return last
 
 
-def say(sentence: str) -> None:
+def print_progress(sentence: str) -> None:
     print(f"  {sentence}", file=sys.stderr, flush=True)
 
 
-async def run(start: Start, name: str, count: int, edits: int, rest_s: float) -> Figures:
+async def run(start: Start, name: str, count: int, edits: int, idle_s: float) -> Figures:
     """Measure one operator on an API server of its own."""
-    with tempfile.TemporaryDirectory(prefix="somabrain-bench-") as place, api_server() as server, api_of(server) as api:
-        folder = Path(place)
+    with (
+        tempfile.TemporaryDirectory(prefix="somabrain-bench-") as directory,
+        api_server() as server,
+        api_of(server) as api,
+    ):
+        folder = Path(directory)
         install(api)
         api.create({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
                     "metadata": {"name": "plain"}, "subjects": [
@@ -234,10 +238,10 @@ async def run(start: Start, name: str, count: int, edits: int, rest_s: float) ->
                 bench = Bench(api, fast, account, folder, count)
                 await bench.prepare()
                 async with bench.watching():
-                    return await bench.measure(name, start, edits, rest_s)
+                    return await bench.measure(name, start, edits, idle_s)
 
 
-def as_released(kubeconfig: Path, log: Path) -> AbstractContextManager[Operator]:
+def released_operator(kubeconfig: Path, log: Path) -> AbstractContextManager[Operator]:
     """Run the operator with its own defaults, not those that make tests short."""
     return operator(kubeconfig, log, SOMABRAIN_OPERATOR__REFERENCES_S="60")
 
@@ -268,7 +272,7 @@ def table(measured: list[Figures]) -> str:
     return "\n".join(lines)
 
 
-def drawn(measured: Sequence[Figures]) -> str:
+def render_plot(measured: Sequence[Figures]) -> str:
     """Return the plot over the counts, as SVG."""
     lines = []
     for name in dict.fromkeys(each.name for each in measured):
@@ -287,18 +291,22 @@ def main() -> None:
     parser.add_argument("--figures", type=Path, help="where figures are kept, and added to those of other runs")
     parser.add_argument("--plot", type=Path, help="where the plot over the counts goes, as SVG; of all that is kept")
     options = parser.parse_args()
-    starts: dict[str, Start] = {"somabrain-operator": as_released, "plain kopf": plain_operator}
-    kept: Path | None = options.figures
-    measured = [Figures(**json.loads(line)) for line in kept.read_text().splitlines()] if kept and kept.exists() else []
+    starts: dict[str, Start] = {"somabrain-operator": released_operator, "plain kopf": plain_operator}
+    figures_file: Path | None = options.figures
+    measured = (
+        [Figures(**json.loads(line)) for line in figures_file.read_text().splitlines()]
+        if figures_file and figures_file.exists()
+        else []
+    )
     for count in options.count:
         chosen = [name for name in starts if options.only in (None, name)]
         fresh = [asyncio.run(run(starts[name], name, count, options.edits, options.rest)) for name in chosen]
         print(f"{table(fresh)}\n", flush=True)
         measured += fresh
-        if kept:
-            kept.write_text("".join(f"{json.dumps(asdict(each))}\n" for each in measured))
+        if figures_file:
+            figures_file.write_text("".join(f"{json.dumps(asdict(each))}\n" for each in measured))
     if options.plot:
-        options.plot.write_text(drawn(measured))
+        options.plot.write_text(render_plot(measured))
 
 
 if __name__ == "__main__":

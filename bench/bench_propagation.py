@@ -31,7 +31,7 @@ from somabrain_client import CallError, MemoryClient, RetryPolicy, Tls
 from somabrain_client.errors import NotFoundError
 from somabrain_local.loopback import Etcd, Keycloak, Opa, etcd, keycloak, opa
 from somabrain_local.loopback.keycloak import SERVICE
-from somabrain_local.pki import Authority
+from somabrain_local.pki import CertificateAuthority
 from somabrain_service.embedded_postgres import embedded_database
 from somabrain_service.migrate import migrate
 
@@ -50,7 +50,7 @@ class World:
     etcd: Etcd
     opa: Opa
     keycloak: Keycloak
-    authority: Authority
+    authority: CertificateAuthority
     certificates: Path
 
     def client(self, token: str) -> MemoryClient:
@@ -64,7 +64,7 @@ class Trial:
     """One change: how it is made, whether it is felt, and how it is taken back."""
 
     make: Callable[[], object]
-    felt: Callable[[], Awaitable[bool]]
+    took_effect: Callable[[], Awaitable[bool]]
     undo: Callable[[], object] | None = None
 
 
@@ -80,7 +80,7 @@ class Change:
 def answers(world: World, token: str, code: str, namespace: str = NAMESPACE) -> Callable[[], Awaitable[bool]]:
     """Whether a Remember is answered with `code`; in a namespace that is not there, it is let in as well."""
 
-    async def felt() -> bool:
+    async def took_effect() -> bool:
         async with world.client(token) as memory:
             try:
                 await memory.remember(namespace, "It has not been felt yet.")
@@ -92,19 +92,19 @@ def answers(world: World, token: str, code: str, namespace: str = NAMESPACE) -> 
                 raise
         return False
 
-    return felt
+    return took_effect
 
 
 def flag(world: World) -> Trial:
     key = "/somabrain/flags/tenants/a/read_only"
-    felt = answers(world, world.keycloak.token("a-admin"), "FAILED_PRECONDITION")
-    return Trial(lambda: world.etcd.put(key, "true"), felt, lambda: world.etcd.delete(key))
+    took_effect = answers(world, world.keycloak.token("a-admin"), "FAILED_PRECONDITION")
+    return Trial(lambda: world.etcd.put(key, "true"), took_effect, lambda: world.etcd.delete(key))
 
 
 def quota(world: World) -> Trial:
     key = "/somabrain/flags/tenants/a/memories"
-    felt = answers(world, world.keycloak.token("a-admin"), "RESOURCE_EXHAUSTED")
-    return Trial(lambda: world.etcd.put(key, "1"), felt, lambda: world.etcd.delete(key))
+    took_effect = answers(world, world.keycloak.token("a-admin"), "RESOURCE_EXHAUSTED")
+    return Trial(lambda: world.etcd.put(key, "1"), took_effect, lambda: world.etcd.delete(key))
 
 
 def policy(world: World) -> Trial:
@@ -116,13 +116,15 @@ def policy(world: World) -> Trial:
         urllib.request.urlopen(request, timeout=5).close()
 
     unknown = f"{NAMESPACE}-{time.monotonic_ns()}"
-    felt = answers(world, world.keycloak.token("a-admin"), "PERMISSION_DENIED", unknown)
-    return Trial(lambda: limit("a"), felt, limit)
+    took_effect = answers(world, world.keycloak.token("a-admin"), "PERMISSION_DENIED", unknown)
+    return Trial(lambda: limit("a"), took_effect, limit)
 
 
 def token(world: World) -> Trial:
-    held = world.keycloak.token("a-admin")
-    return Trial(lambda: world.keycloak.revoke(held, "a-admin"), answers(world, held, "UNAUTHENTICATED"))
+    access_token = world.keycloak.token("a-admin")
+    return Trial(
+        lambda: world.keycloak.revoke(access_token, "a-admin"), answers(world, access_token, "UNAUTHENTICATED")
+    )
 
 
 def certificate(world: World) -> Trial:
@@ -141,10 +143,10 @@ def certificate(world: World) -> Trial:
         ):
             return encrypted.getpeercert(binary_form=True)
 
-    async def felt() -> bool:
+    async def took_effect() -> bool:
         return await asyncio.to_thread(shown) == expected
 
-    return Trial(lambda: install(world.authority, name, world.certificates), felt)
+    return Trial(lambda: install(world.authority, name, world.certificates), took_effect)
 
 
 CHANGES = (
@@ -156,11 +158,11 @@ CHANGES = (
 )
 
 
-def install(authority: Authority, name: str, place: Path) -> None:
+def install(authority: CertificateAuthority, name: str, directory: Path) -> None:
     """Put a certificate where the server reads it."""
     for theirs, ours in ((f"{name}.crt", "tls.crt"), (f"{name}.key", "tls.key")):
-        shutil.copyfile(authority.folder / theirs, place / "new")
-        (place / "new").rename(place / ours)
+        shutil.copyfile(authority.folder / theirs, directory / "new")
+        (directory / "new").rename(directory / ours)
 
 
 @contextmanager
@@ -175,7 +177,7 @@ def world() -> Iterator[World]:
         central = stack.enter_context(keycloak())
         certificates = folder / "tls"
         certificates.mkdir()
-        authority = Authority.create(folder / "pki")
+        authority = CertificateAuthority.create(folder / "pki")
         authority.issue_server("server", "/CN=server", ["IP:127.0.0.1"])
         install(authority, "server", certificates)
         settings = {
@@ -201,7 +203,7 @@ def world() -> Iterator[World]:
 async def measure(change: Change, world: World) -> float:
     """Return how many seconds one change took to be felt."""
     trial = await asyncio.to_thread(change.trial, world)
-    assert not await trial.felt()
+    assert not await trial.took_effect()
     await asyncio.to_thread(trial.make)
     seconds = await _until(trial, True, 3 * change.documented_s)
     if trial.undo:
@@ -210,10 +212,10 @@ async def measure(change: Change, world: World) -> float:
     return seconds
 
 
-async def _until(trial: Trial, felt: bool, at_most_s: float) -> float:
+async def _until(trial: Trial, expected: bool, at_most_s: float) -> float:
     """Return how long it took to be felt, or not to be any longer."""
     since = time.monotonic()
-    while await trial.felt() is not felt:
+    while await trial.took_effect() is not expected:
         if time.monotonic() - since > at_most_s:
             sys.exit(f"Nothing has changed after {at_most_s:g} s.")
         await asyncio.sleep(PAUSE_S)
@@ -228,11 +230,11 @@ async def run(world: World, rounds: int) -> int:
     late = 0
     print(f"{'what changes':<30}{'median':>10}{'longest':>10}{'documented':>12}")
     for change in CHANGES:
-        took = [await measure(change, world) for _ in range(rounds)]
-        over = max(took) > change.documented_s + MACHINE_S
+        seconds = [await measure(change, world) for _ in range(rounds)]
+        over = max(seconds) > change.documented_s + MACHINE_S
         late += over
         print(
-            f"{change.what:<30}{statistics.median(took):>8.2f} s{max(took):>8.2f} s{change.documented_s:>10g} s"
+            f"{change.what:<30}{statistics.median(seconds):>8.2f} s{max(seconds):>8.2f} s{change.documented_s:>10g} s"
             f"{'  LATE' if over else ''}",
             flush=True,
         )

@@ -24,13 +24,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from bench.ablation import rows
-from bench.conversations import Conversation, K, auc, mean, read, share, time_of
+from bench.conversations import Conversation, K, auc, evidence_recall, mean, read, time_of
 from bench.server import somabrain
 from somabrain_client import Memory, MemoryClient, MemoryDraft, RecallResult
 from somabrain_service.encoders import minilm
 from somabrain_service.encoders.onnx import OnnxEncoder
 
-AT_ONCE = 8
+CONCURRENCY = 8
 BATCH = 200
 SEED = 7
 
@@ -39,7 +39,7 @@ SEED = 7
 class Variant:
     """How conversations are kept and asked. `words` False: with the question's vector alone."""
 
-    said: str
+    label: str
     settings: Mapping[str, object] = field(default_factory=dict)
     sessions: bool = True
     words: bool = True
@@ -72,92 +72,99 @@ class Figures:
     relative: tuple[list[float], list[float]] = ([], [])
 
 
-async def keep(client: MemoryClient, name: str, talk: Conversation, variant: Variant) -> dict[str, str]:
+async def store_conversation(
+    client: MemoryClient, name: str, conversation: Conversation, variant: Variant
+) -> dict[str, str]:
     """Store a conversation, and return the turn of each memory."""
     await client.create_namespace(name, **variant.settings)  # type: ignore[arg-type]
-    chance = random.Random(SEED)
-    late = datetime.now(UTC) - max(map(time_of, talk["turns"])) if variant.recent else timedelta(0)
+    rng = random.Random(SEED)
+    late = datetime.now(UTC) - max(map(time_of, conversation["turns"])) if variant.recent else timedelta(0)
     drafts = [
         MemoryDraft(
             turn["text"],
             session=str(turn["session"]) if variant.sessions else "",
             session_position=turn["position"] if variant.sessions else None,
             event_time=time_of(turn) + late,
-            salience=chance.random() if variant.salience else None,
+            salience=rng.random() if variant.salience else None,
         )
-        for turn in talk["turns"]
+        for turn in conversation["turns"]
     ]
     turns: dict[str, str] = {}
     for start in range(0, len(drafts), BATCH):
-        for offset, kept in enumerate(await client.batch_remember(name, drafts[start : start + BATCH])):
-            assert isinstance(kept, Memory), kept
-            turns[kept.name] = talk["turns"][start + offset]["id"]
+        for offset, memory in enumerate(await client.batch_remember(name, drafts[start : start + BATCH])):
+            assert isinstance(memory, Memory), memory
+            turns[memory.name] = conversation["turns"][start + offset]["id"]
     return turns
 
 
 async def measure(
-    client: MemoryClient, talks: Sequence[Conversation], variant: Variant, number: int, encoder: OnnxEncoder
+    client: MemoryClient, conversations: Sequence[Conversation], variant: Variant, number: int, encoder: OnnxEncoder
 ) -> Figures:
     """Keep all conversations as the variant says, and ask all questions; at the defaults away, too."""
-    names = [f"v{number}-{i}" for i in range(len(talks))]
-    turns = [await keep(client, name, talk, variant) for name, talk in zip(names, talks, strict=True)]
+    names = [f"v{number}-{i}" for i in range(len(conversations))]
+    turns = [
+        await store_conversation(client, name, conversation, variant)
+        for name, conversation in zip(names, conversations, strict=True)
+    ]
     figures = Figures()
-    slots = asyncio.Semaphore(AT_ONCE)
+    slots = asyncio.Semaphore(CONCURRENCY)
 
-    async def ask(name: str, question: str) -> RecallResult:
+    async def recall_question(name: str, question: str) -> RecallResult:
         async with slots:
             if variant.words:
                 return await client.recall(name, question, top_k=K)
             return await client.recall(name, vector=(await encoder.encode([question]))[0].tolist(), top_k=K)
 
-    for i, talk in enumerate(talks):
-        asked = [one["question"] for one in talk["questions"]]
-        home = await asyncio.gather(*(ask(names[i], question) for question in asked))
+    for i, conversation in enumerate(conversations):
+        questions = [one["question"] for one in conversation["questions"]]
+        home = await asyncio.gather(*(recall_question(names[i], question) for question in questions))
         assert not any(answer.degraded for answer in home)
         figures.recalls.extend(
-            share(question, [turns[i][hit.memory.name] for hit in answer.hits])
-            for question, answer in zip(talk["questions"], home, strict=True)
+            evidence_recall(question, [turns[i][hit.memory.name] for hit in answer.hits])
+            for question, answer in zip(conversation["questions"], home, strict=True)
         )
-        if variant is DEFAULTS and len(talks) > 1:
-            away = await asyncio.gather(*(ask(names[(i + 1) % len(talks)], question) for question in asked))
+        if variant is DEFAULTS and len(conversations) > 1:
+            away = await asyncio.gather(
+                *(recall_question(names[(i + 1) % len(conversations)], question) for question in questions)
+            )
             for side, answers in enumerate((home, away)):
                 figures.absolute[side].extend(answer.best_lexical for answer in answers)
                 figures.relative[side].extend(answer.hits[0].score if answer.hits else 0.0 for answer in answers)
     return figures
 
 
-async def compare(address: str, talks: list[Conversation]) -> float:
+async def compare(address: str, conversations: list[Conversation]) -> float:
     """Print the server's rows, and return the figure of its defaults."""
     encoder = minilm.load(threads=1)
     default = 0.0
     async with MemoryClient(address, deadline_s=120) as client:
         for number, variant in enumerate(VARIANTS):
-            figures = await measure(client, talks, variant, number, encoder)
-            print(f"| {variant.said} | {mean(figures.recalls):.3f} | server |", flush=True)
+            figures = await measure(client, conversations, variant, number, encoder)
+            print(f"| {variant.label} | {mean(figures.recalls):.3f} | server |", flush=True)
             if variant is DEFAULTS:
-                default, asked = mean(figures.recalls), figures
+                default, default_figures = mean(figures.recalls), figures
     await encoder.close()
-    if asked.absolute[1]:
+    if default_figures.absolute[1]:
         print("\nasked at home and in the next conversation, AUC of")
-        print(f"  the best absolute lexical score = {auc(*asked.absolute):.3f}")
-        print(f"  the best hit's score            = {auc(*asked.relative):.3f}")
+        print(f"  the best absolute lexical score = {auc(*default_figures.absolute):.3f}")
+        print(f"  the best hit's score            = {auc(*default_figures.relative):.3f}")
     return default
 
 
 def main() -> None:
     if len(sys.argv) != 2:
         sys.exit("usage: bench_recall.py FILE")
-    talks = read(sys.argv[1])
-    counts = f"{sum(len(talk['turns']) for talk in talks)} memories, {sum(len(talk['questions']) for talk in talks)}"
-    print(f"{len(talks)} conversations, {counts} questions\n")
+    conversations = read(sys.argv[1])
+    counts = f"{sum(len(conversation['turns']) for conversation in conversations)} memories, {sum(len(conversation['questions']) for conversation in conversations)}"
+    print(f"{len(conversations)} conversations, {counts} questions\n")
     print(f"| what takes part | evidence recall@{K} | by |\n| --- | ---: | --- |", flush=True)
     with tempfile.TemporaryDirectory(prefix="somabrain-bench-") as folder:
         print("starting the server with its own PostgreSQL", file=sys.stderr, flush=True)
         with somabrain(["serve", "--embedded", "--data-dir", f"{folder}/data"], {}) as server:
-            default = asyncio.run(compare(server.address, talks))
+            default = asyncio.run(compare(server.address, conversations))
     print(f"\n| everything without | evidence recall@{K} | by |\n| --- | ---: | --- |")
-    for said, figure in rows(talks):
-        print(f"| {said} | {figure:.3f} | scorer |", flush=True)
+    for label, figure in rows(conversations):
+        print(f"| {label} | {figure:.3f} | scorer |", flush=True)
     print(f"\nevidence recall@{K} = {default:.3f}")
 
 

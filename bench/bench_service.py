@@ -23,12 +23,12 @@ from pathlib import Path
 import grpc.aio
 from google.protobuf.empty_pb2 import Empty
 
-from bench.calls import AT_ONCE, HEADER, Bench, Figures, median
-from bench.made_up import QUESTION_WORDS, TEXT_WORDS, texts, vectors
+from bench.load_generator import CONCURRENCY, HEADER, Figures, LoadGenerator, median
 from bench.plot import Line, plot
+from bench.profiler import profiled
 from bench.raw_sql import raw_sql
-from bench.sampling import sampled
 from bench.server import Server, postgres_cpu_s, somabrain, trivial
+from bench.synthetic_data import QUESTION_WORDS, TEXT_WORDS, texts, vectors
 from bench.trivial_server import METHOD
 from common.config.settings import DatabaseSettings
 from somabrain_client import CallError, MemoryClient, MemoryDraft, RecallResult
@@ -40,7 +40,7 @@ ONE_BY_ONE = "one-by-one"
 REMEMBER, RAW = "Remember, durable, caller's vector", "raw SQL: the same rows, one commit each"
 WARM, ROUNDS = 100, 8
 BATCH = 500
-BATCHES_AT_ONCE = 2
+BATCH_CONCURRENCY = 2
 MANY = 10_000
 """The size whose Recalls stand in the table, with words that the server encodes, too."""
 LOAD_S = 300.0
@@ -63,8 +63,8 @@ async def measure_trivial(calls: int) -> Figures:
             method: grpc.aio.UnaryUnaryMultiCallable[Empty, Empty] = channel.unary_unary(
                 METHOD, request_serializer=Empty.SerializeToString, response_deserializer=Empty.FromString
             )
-            await Bench().run(200, lambda _: method(Empty()))
-            return await Bench(server.cpu_s).run(calls, lambda _: method(Empty()))
+            await LoadGenerator().run(200, lambda _: method(Empty()))
+            return await LoadGenerator(server.cpu_s).run(calls, lambda _: method(Empty()))
 
 
 @dataclass(frozen=True)
@@ -73,82 +73,84 @@ class Service:
 
     client: MemoryClient
     server: Server
-    bench: Bench
+    load_generator: LoadGenerator
 
     async def remember(self, count: int, dsn: str) -> list[tuple[Figures, Figures]]:
         """Remember with the caller's vectors, one by one, and the same rows as raw SQL, in turns: in a minute a machine
         that others share is a quicker or a slower one."""
         await self.client.create_namespace(ONE_BY_ONE)
-        kept, made = list(texts(WARM + count, TEXT_WORDS, 1)), vectors(WARM + count, 2)
+        memory_texts, memory_vectors = list(texts(WARM + count, TEXT_WORDS, 1)), vectors(WARM + count, 2)
         numbers = iter(range(WARM + count))
 
         async def call(_: int) -> object:
             number = next(numbers)
-            return await self.client.remember(ONE_BY_ONE, kept[number], vector=made[number])
+            return await self.client.remember(ONE_BY_ONE, memory_texts[number], vector=memory_vectors[number])
 
-        say(f"Remember, {count} times, and the same rows as raw SQL")
+        print_progress(f"Remember, {count} times, and the same rows as raw SQL")
         rounds = []
-        async with raw_sql(dsn, AT_ONCE) as raw:
+        async with raw_sql(dsn, CONCURRENCY) as raw:
             # So that statements are prepared and connections open on both sides before the clock runs.
             for calls in [WARM, *[count // ROUNDS] * ROUNDS]:
-                remembered = await self.bench.run(calls, call)
+                remembered = await self.load_generator.run(calls, call)
                 rows = await raw.fresh()
-                written = await Bench(postgres=self.bench.postgres).run(calls, lambda n: raw.insert(rows[n]))  # noqa: B023
+                written = await LoadGenerator(postgres=self.load_generator.postgres).run(
+                    calls, lambda n: raw.insert(rows[n])
+                )  # noqa: B023
                 rounds.append((remembered, written))
         return rounds[1:]
 
     async def fill(self, size: int) -> Figures:
         """BatchRemember with the caller's vectors until a namespace is of this size."""
         await self.client.create_namespace(namespace(size))
-        kept = list(texts(size, TEXT_WORDS, size))
+        memory_texts = list(texts(size, TEXT_WORDS, size))
         batches = range(0, size, BATCH)
-        say(f"BatchRemember, {len(batches)} times {BATCH}")
+        print_progress(f"BatchRemember, {len(batches)} times {BATCH}")
 
         async def call(number: int) -> None:
             begin = batches[number]
-            some = kept[begin : begin + BATCH]
-            made = vectors(len(some), size + begin)
-            drafts = [MemoryDraft(text, vector=vector) for text, vector in zip(some, made, strict=True)]
+            some = memory_texts[begin : begin + BATCH]
+            batch_vectors = vectors(len(some), size + begin)
+            drafts = [MemoryDraft(text, vector=vector) for text, vector in zip(some, batch_vectors, strict=True)]
             results = await self.client.batch_remember(namespace(size), drafts)
             if failed := next((result for result in results if isinstance(result, CallError)), None):
                 raise failed
 
-        bench = Bench(self.bench.server, self.bench.postgres, BATCHES_AT_ONCE)
+        bench = LoadGenerator(self.load_generator.server, self.load_generator.postgres, BATCH_CONCURRENCY)
         return (await bench.run(len(batches), call)).of(BATCH)
 
-    async def recall(self, size: int, calls: int, at_once: int = AT_ONCE, *, encoded: bool = False) -> Figures:
+    async def recall(self, size: int, calls: int, concurrency: int = CONCURRENCY, *, encoded: bool = False) -> Figures:
         """Recall of ten, with the caller's vector, or with words that the server encodes."""
-        asked, wanted = list(texts(calls + 20, QUESTION_WORDS, 3)), vectors(calls + 20, 4)
+        questions, query_vectors = list(texts(calls + 20, QUESTION_WORDS, 3)), vectors(calls + 20, 4)
 
         async def call(number: int) -> None:
-            vector = None if encoded else wanted[number]
-            answer = await self.client.recall(namespace(size), asked[number], vector=vector)
+            vector = None if encoded else query_vectors[number]
+            answer = await self.client.recall(namespace(size), questions[number], vector=vector)
             if len(answer.hits) != 10:
                 raise RuntimeError(f"a Recall found {len(answer.hits)} memories and not ten")
 
-        say(f"Recall among {size:,}, {calls} times, {at_once} at once")
+        print_progress(f"Recall among {size:,}, {calls} times, {concurrency} at once")
         for number in range(calls, calls + 20):
             await call(number)
-        bench = Bench(self.bench.server, self.bench.postgres, at_once)
+        bench = LoadGenerator(self.load_generator.server, self.load_generator.postgres, concurrency)
         return await bench.run(calls, call)
 
     async def cached(self, size: int, calls: int, *, encoded: bool) -> Figures:
         """The same once more, each question answered before."""
         await self.recall(size, calls, encoded=encoded)
         figures = await self.recall(size, calls, encoded=encoded)
-        (asked,) = texts(1, QUESTION_WORDS, 3)
+        (question,) = texts(1, QUESTION_WORDS, 3)
         answer: RecallResult = await self.client.recall(
-            namespace(size), asked, vector=None if encoded else vectors(1, 4)[0]
+            namespace(size), question, vector=None if encoded else vectors(1, 4)[0]
         )
         if not answer.cached:
             raise RuntimeError("a question that was answered before was not answered from the cache")
         return figures
 
-    async def load(self, size: int, held: int) -> None:
+    async def load(self, size: int, loaded: int) -> None:
         """Ask once, and wait until `held` namespaces are in memory."""
         await self.client.recall(namespace(size), "anything")
         ends_at = time.monotonic() + LOAD_S
-        while self.server.metric("somabrain_replicas") < held:
+        while self.server.metric("somabrain_replicas") < loaded:
             if time.monotonic() > ends_at:
                 sys.exit(f"The namespace of {size:,} was not in memory within {LOAD_S:g} s.")
             await asyncio.sleep(0.1)
@@ -164,16 +166,16 @@ Measure = Callable[[Service, list[int], int, Results], Awaitable[None]]
 async def measure_in_memory(service: Service, sizes: list[int], calls: int, results: Results) -> None:
     """Fill namespaces, small ones first, and ask each."""
     smallest = sizes[0]
-    for held, size in enumerate(sizes, start=1):
+    for loaded, size in enumerate(sizes, start=1):
         filled = await service.fill(size)
         if size >= MANY or size == sizes[-1]:
-            results.table[f"BatchRemember, {BATCH} each, {BATCHES_AT_ONCE} at once, to {size:,}"] = filled
-        await service.load(size, held)
+            results.table[f"BatchRemember, {BATCH} each, {BATCH_CONCURRENCY} at once, to {size:,}"] = filled
+        await service.load(size, loaded)
         results.in_memory[size] = await service.recall(size, calls // 2, 1)
         if size == smallest:
             results.table[f"Recall among {size:,}, alone in the tenant"] = await service.recall(size, calls)
             continue
-        with sampled(service.server.process.pid, results.shares if size == MANY else Counter()):
+        with profiled(service.server.process.pid, results.shares if size == MANY else Counter()):
             await service.recall(size, calls // 2)
         results.table[f"Recall among {size:,}, words and vector"] = await service.recall(size, calls)
         results.table[f"Recall among {size:,}, words that the server encodes"] = await service.recall(
@@ -199,7 +201,7 @@ async def measure_cached(service: Service, sizes: list[int], calls: int, results
 
 def run(options: argparse.Namespace) -> Results:
     results = Results()
-    say("the handler that does nothing, 5000 times")
+    print_progress("the handler that does nothing, 5000 times")
     results.table["a grpc.aio handler that does nothing"] = asyncio.run(measure_trivial(5_000))
     with (
         tempfile.TemporaryDirectory(prefix="somabrain-bench-") as folder,
@@ -212,7 +214,7 @@ def run(options: argparse.Namespace) -> Results:
 
         async def measured(server: Server, measure: Measure) -> None:
             async with MemoryClient(server.address, deadline_s=60) as client:
-                service = Service(client, server, Bench(server.cpu_s, postgres))
+                service = Service(client, server, LoadGenerator(server.cpu_s, postgres))
                 await measure(service, options.sizes, options.calls, results)
 
         async def write_then_search(service: Service, sizes: list[int], calls: int, results: Results) -> None:
@@ -226,7 +228,10 @@ def run(options: argparse.Namespace) -> Results:
             asyncio.run(measured(server, write_then_search))
         with somabrain(["serve"], settings(database, "0")) as server:
             asyncio.run(measured(server, measure_in_postgresql))
-        with redis() as kept, somabrain(["serve"], settings(database, "0") | {"cache__url": kept.url}) as server:
+        with (
+            redis() as cache_server,
+            somabrain(["serve"], settings(database, "0") | {"cache__url": cache_server.url}) as server,
+        ):
             asyncio.run(measured(server, measure_cached))
     return results
 
@@ -243,14 +248,14 @@ def settings(database: EmbeddedDatabase, budget_bytes: str) -> dict[str, object]
 
 def report(results: Results) -> None:
     table = results.table
-    print(f"{f'{AT_ONCE} calls at once':<52}{HEADER}")
+    print(f"{f'{CONCURRENCY} calls at once':<52}{HEADER}")
     for name, figures in table.items():
         print(figures.line(name))
     print(f"\n{'Recall, one call at a time, words and vector':<52}{HEADER}")
-    for where, found in (("in memory", results.in_memory), ("in PostgreSQL", results.in_postgresql)):
-        for size, figures in found.items():
+    for where, by_size in (("in memory", results.in_memory), ("in PostgreSQL", results.in_postgresql)):
+        for size, figures in by_size.items():
             print(figures.line(f"among {size:,}, {where}"))
-    nothing = table["a grpc.aio handler that does nothing"]
+    baseline = table["a grpc.aio handler that does nothing"]
     shares = sorted(results.shares_of_raw)
     print(
         f"\nRemember has {statistics.median(shares):.1%} of the rate of raw SQL, the median of {len(shares)} rounds"
@@ -258,7 +263,7 @@ def report(results: Results) -> None:
     )
     for name, figures in table.items():
         if name.startswith("Recall"):
-            print(f"{name}: {figures.rate / nothing.rate:.1%} of the rate of doing nothing")
+            print(f"{name}: {figures.rate / baseline.rate:.1%} of the rate of doing nothing")
     if results.shares:
         total = sum(results.shares.values())
         print(f"\nwhere the service's time goes in a Recall among {MANY:,} ({total} samples)")
@@ -266,7 +271,7 @@ def report(results: Results) -> None:
             print(f"{part:<52}{count / total:>11.1%}")
 
 
-def say(sentence: str) -> None:
+def print_progress(sentence: str) -> None:
     print(f"  {sentence}", file=sys.stderr, flush=True)
 
 
@@ -284,8 +289,8 @@ def main() -> None:
     report(results)
     if options.plot:
         lines = [
-            Line(name, [(size, figures.p50_ms) for size, figures in found.items()])
-            for name, found in (("in memory", results.in_memory), ("in PostgreSQL", results.in_postgresql))
+            Line(name, [(size, figures.p50_ms) for size, figures in by_size.items()])
+            for name, by_size in (("in memory", results.in_memory), ("in PostgreSQL", results.in_postgresql))
         ]
         title = "Recall, one call at a time: median latency"
         options.plot.write_text(plot(title, "memories in the namespace", "milliseconds", lines))

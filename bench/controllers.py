@@ -27,7 +27,7 @@ from somabrain_local.loopback import ApiServer
 
 Object = dict[str, Any]
 HASH = "pod-template-hash"
-AT_ONCE = 8
+CONCURRENCY = 8
 COLLECT_AFTER_S = (0, 2, 10)
 MERGE = {"Content-Type": "application/merge-patch+json"}
 JOBS, DEPLOYMENTS, BRAINS = (
@@ -57,8 +57,8 @@ class Api:
             if answer.status not in (404, 409):
                 if answer.status >= 400:
                     raise RuntimeError(f"{method} {path}: {answer.status} {(await answer.text())[:400]}")
-                found: Object = await answer.json()
-                return found
+                content: Object = await answer.json()
+                return content
             return {}
 
     async def merge(self, path: str, body: object) -> Object:
@@ -130,15 +130,15 @@ class Controllers:
             group.create_task(self._watch(JOBS, self._job))
             group.create_task(self._watch(DEPLOYMENTS, self._deployment))
             group.create_task(self._watch(BRAINS, self._brain))
-            for _ in range(AT_ONCE):
+            for _ in range(CONCURRENCY):
                 group.create_task(self._work())
 
-    async def _watch(self, path: str, take: Callable[[str, Object], None]) -> None:
-        async for event, seen in self._api.watch(path.format("")):
+    async def _watch(self, path: str, handle: Callable[[str, Object], None]) -> None:
+        async for event, resource in self._api.watch(path.format("")):
             if event != "LISTED":
-                take(event, seen)
+                handle(event, resource)
             elif path == BRAINS:
-                self._missing(seen["items"])
+                self._delete_absent(resource["items"])
 
     async def _work(self) -> None:
         while True:
@@ -179,14 +179,14 @@ class Controllers:
         version = hashlib.sha256(words).hexdigest()[:10]
         pods = self._pods.setdefault(uid, {})
         mine = [name for name, of in pods.items() if of == version]
-        for place in range(len(mine), replicas):
-            name = f"{_name(live)}-{version}-{place}"
+        for index in range(len(mine), replicas):
+            name = f"{_name(live)}-{version}-{index}"
             await self._start(live, name, version)
             pods[name] = version
         never = _never(template)
         if not never:
-            kept = [name for name, of in list(pods.items()) if of == version][:replicas]
-            for name in [each for each in pods if each not in kept]:
+            up_to_date = [name for name, of in list(pods.items()) if of == version][:replicas]
+            for name in [each for each in pods if each not in up_to_date]:
                 await self._api.call("DELETE", f"{_path('/api/v1/{}pods', live, name)}", {"gracePeriodSeconds": 0})
                 pods.pop(name, None)
         ready = 0 if never else replicas
@@ -223,27 +223,27 @@ class Controllers:
         else:
             self._brains[brain["metadata"]["uid"]] = brain
 
-    def _missing(self, there: list[Object]) -> None:
+    def _delete_absent(self, live: list[Object]) -> None:
         """Take it that SomaBrains that are not there any more were deleted."""
-        for uid in self._brains.keys() - {each["metadata"]["uid"] for each in there}:
+        for uid in self._brains.keys() - {each["metadata"]["uid"] for each in live}:
             self._brain("DELETED", self._brains[uid])
 
     async def _collect(self, brain: Object) -> None:
         """As the garbage collector: what it owned, and the pods of that."""
         where = f"namespaces/{brain['metadata']['namespace']}/"
         selector = f"labelSelector=app.kubernetes.io/instance={_name(brain)}"
-        gone = {brain["metadata"]["uid"]}
+        deleted_uids = {brain["metadata"]["uid"]}
         for kind in OWNED:
-            found = await self._api.call("GET", f"{kind.format(where)}?{selector}")
-            for each in found.get("items", ()):
-                if gone & {owner["uid"] for owner in each["metadata"].get("ownerReferences", ())}:
-                    gone.add(each["metadata"]["uid"])
+            listed = await self._api.call("GET", f"{kind.format(where)}?{selector}")
+            for each in listed.get("items", ()):
+                if deleted_uids & {owner["uid"] for owner in each["metadata"].get("ownerReferences", ())}:
+                    deleted_uids.add(each["metadata"]["uid"])
                     path = f"{kind.format(where)}/{_name(each)}"
                     await self._api.call("DELETE", path, {"gracePeriodSeconds": 0, "propagationPolicy": "Background"})
 
 
-def _name(found: Object) -> str:
-    return str(found["metadata"]["name"])
+def _name(manifest: Object) -> str:
+    return str(manifest["metadata"]["name"])
 
 
 def _path(kind: str, near: Object, name: str = "") -> str:

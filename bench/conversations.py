@@ -38,8 +38,11 @@ class Conversation(TypedDict):
 
 def read(path: str) -> list[Conversation]:
     """The conversations of a file, without the questions that have no evidence."""
-    talks: list[Conversation] = json.loads(Path(path).read_text())
-    return [{**talk, "questions": [one for one in talk["questions"] if one["evidence"]]} for talk in talks]
+    conversations: list[Conversation] = json.loads(Path(path).read_text())
+    return [
+        {**conversation, "questions": [one for one in conversation["questions"] if one["evidence"]]}
+        for conversation in conversations
+    ]
 
 
 def time_of(turn: Turn) -> datetime:
@@ -48,10 +51,10 @@ def time_of(turn: Turn) -> datetime:
     return began + timedelta(seconds=turn["position"])
 
 
-def share(question: Question, found: Collection[str]) -> float:
+def evidence_recall(question: Question, retrieved: Collection[str]) -> float:
     """Which part of the question's evidence was found."""
     gold = set(question["evidence"])
-    return len(gold & set(found)) / len(gold)
+    return len(gold & set(retrieved)) / len(gold)
 
 
 def mean(values: Sequence[float]) -> float:

@@ -17,7 +17,7 @@ from posixpath import basename, dirname, join, normpath
 
 RECORD = re.compile(r"(?P<site>.*/site-packages)/(?P<name>[^/]+)-[^-/]+\.dist-info/RECORD")
 REQUIREMENT = re.compile(r"(?P<name>[a-z0-9-]+)==")
-ELSE = "the environment itself"
+OTHER = "the environment itself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,9 @@ def layers(archive: Path) -> tuple[Layer, ...]:
     with tarfile.open(archive) as image:
 
         def blob(digest: str) -> bytes:
-            found = image.extractfile(f"blobs/sha256/{digest.removeprefix('sha256:')}")
-            assert found is not None
-            return found.read()
+            member = image.extractfile(f"blobs/sha256/{digest.removeprefix('sha256:')}")
+            assert member is not None
+            return member.read()
 
         index = image.extractfile("index.json")
         assert index is not None
@@ -70,7 +70,7 @@ def _layer(digest: str, packed: bytes) -> Layer:
 def shared(first: Sequence[Layer], second: Sequence[Layer]) -> int:
     """Return with how many layers both images begin: their base, which a node has once."""
     pairs = zip(first, second, strict=False)
-    return next((place for place, (a, b) in enumerate(pairs) if a.digest != b.digest), min(len(first), len(second)))
+    return next((index for index, (a, b) in enumerate(pairs) if a.digest != b.digest), min(len(first), len(second)))
 
 
 def weights(above: Iterable[Layer]) -> Counter[str]:
@@ -83,14 +83,14 @@ def weights(above: Iterable[Layer]) -> Counter[str]:
     for layer in above:
         files |= layer.files
         for path, text in layer.records.items():
-            found = RECORD.fullmatch(path)
-            assert found is not None
-            name = canonical(found["name"])
-            owner |= {normpath(join(found["site"], row[0])): name for row in csv.reader(text.splitlines()) if row}
+            match = RECORD.fullmatch(path)
+            assert match is not None
+            name = canonical(match["name"])
+            owner |= {normpath(join(match["site"], row[0])): name for row in csv.reader(text.splitlines()) if row}
     weighed: Counter[str] = Counter()
     for path, size in files.items():
         compiled = path.endswith(".pyc") and basename(dirname(path)) == "__pycache__"
-        weighed[owner.get(source_from_cache(path) if compiled else path, ELSE)] += size
+        weighed[owner.get(source_from_cache(path) if compiled else path, OTHER)] += size
     return weighed
 
 
@@ -99,26 +99,26 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def askers(requirements: str) -> dict[str, tuple[str, ...]]:
+def dependents(requirements: str) -> dict[str, tuple[str, ...]]:
     """Return who asks for each locked distribution, by the comments that uv writes beneath it."""
-    asked: dict[str, dict[str, None]] = {}
-    here: dict[str, None] = {}
+    by_distribution: dict[str, dict[str, None]] = {}
+    current: dict[str, None] = {}
     for line in requirements.splitlines():
-        if found := REQUIREMENT.match(line):
-            here = asked.setdefault(found["name"], {})
+        if match := REQUIREMENT.match(line):
+            current = by_distribution.setdefault(match["name"], {})
         elif line.startswith("    #"):
             word = line.strip("# ").removeprefix("via").removesuffix("(pyproject.toml)").strip()
-            here |= {word: None} if word else {}
-    return {name: tuple(by) for name, by in asked.items()}
+            current |= {word: None} if word else {}
+    return {name: tuple(by) for name, by in by_distribution.items()}
 
 
 def rows(
-    weighed: Mapping[str, int], asked: Mapping[str, tuple[str, ...]], least: int
+    weighed: Mapping[str, int], required_by: Mapping[str, tuple[str, ...]], least: int
 ) -> Iterator[tuple[str, str, int]]:
     """Yield name, who asks for it and bytes, the heaviest first; those below `least` as one row."""
     light = {name: size for name, size in weighed.items() if size < least}
     for name, size in sorted(weighed.items(), key=lambda item: (-item[1], item[0])):
         if name not in light:
-            yield name, ", ".join(asked.get(name, ())), size
+            yield name, ", ".join(required_by.get(name, ())), size
     if light:
         yield f"{len(light)} more", "", sum(light.values())

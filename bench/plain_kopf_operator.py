@@ -27,7 +27,7 @@ from somabrain_operator.observed_state import ObservedState
 from somabrain_operator.plan import make_plan
 
 WHICH = (names.GROUP, names.VERSION, names.PLURAL)
-LOOK_AGAIN_S = 1
+RETRY_DELAY_S = 1
 
 
 @kopf.on.startup()
@@ -48,14 +48,14 @@ async def stop(memo: kopf.Memo, **_: object) -> None:
 @kopf.on.create(*WHICH)
 @kopf.on.update(*WHICH)
 @kopf.on.resume(*WHICH)
-async def bring(body: kopf.Body, patch: kopf.Patch, memo: kopf.Memo, **_: Any) -> None:
+async def reconcile(body: kopf.Body, patch: kopf.Patch, memo: kopf.Memo, **_: Any) -> None:
     """Apply the base objects and the Job, and once that is complete everything else."""
     cluster: Cluster = memo.cluster
     raw: dict[str, Any] = dict(body)
     key = Key(raw["metadata"]["namespace"], raw["metadata"]["name"])
     brain = read_brain(key, {**raw, "status": {}})
     jobs = await cluster.list(CHILDREN["Job"], key.namespace, {"app.kubernetes.io/instance": key.name})
-    seen = ObservedState(
+    observed = ObservedState(
         brain=brain,
         references=await resolve(cluster, key, brain.uid, brain_references(brain)),
         children={},
@@ -64,12 +64,12 @@ async def bring(body: kopf.Body, patch: kopf.Patch, memo: kopf.Memo, **_: Any) -
         reports={},
         now=datetime.now(UTC),
     )
-    plan = make_plan(seen, operator_defaults(Settings().operator))
+    plan = make_plan(observed, operator_defaults(Settings().operator))
     for manifest in plan.apply:
         await cluster.apply(manifest)
     if plan.deployment is None:
         why = plan.halted_by.message if plan.halted_by else ""
-        raise kopf.TemporaryError(why, delay=LOOK_AGAIN_S)
+        raise kopf.TemporaryError(why, delay=RETRY_DELAY_S)
     patch.status["phase"] = "RollingOut"
     patch.status["observedGeneration"] = brain.generation
 

@@ -22,7 +22,7 @@ class Line:
     points: Sequence[tuple[float, float]]
 
 
-def plot(title: str, across: str, up: str, lines: Sequence[Line]) -> str:
+def plot(title: str, x_label: str, y_label: str, lines: Sequence[Line]) -> str:
     """Return the SVG of lines over logarithmic axes.
 
     Args:
@@ -36,7 +36,7 @@ def plot(title: str, across: str, up: str, lines: Sequence[Line]) -> str:
     low, high = 10 ** math.floor(math.log10(min(ys))), 10 ** math.ceil(math.log10(max(ys)))
     first, last = math.log10(xs[0]), math.log10(max(xs[-1], xs[0] * 1.01))
 
-    def place(x: float, y: float) -> tuple[float, float]:
+    def to_pixels(x: float, y: float) -> tuple[float, float]:
         along = (math.log10(x) - first) / (last - first)
         above = (math.log10(y) - math.log10(low)) / (math.log10(high) - math.log10(low))
         return LEFT + along * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - above * (HEIGHT - TOP - BOTTOM)
@@ -46,19 +46,19 @@ def plot(title: str, across: str, up: str, lines: Sequence[Line]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" font-family="sans-serif" font-size="13">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         f'<text x="{LEFT}" y="24" font-size="16">{escape(title)}</text>',
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 10}" text-anchor="middle">{escape(across)}</text>',
-        f'<text transform="translate(18 {middle}) rotate(-90)" text-anchor="middle">{escape(up)}</text>',
+        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 10}" text-anchor="middle">{escape(x_label)}</text>',
+        f'<text transform="translate(18 {middle}) rotate(-90)" text-anchor="middle">{escape(y_label)}</text>',
     ]
     for power in range(round(math.log10(low)), round(math.log10(high)) + 1):
-        _, y = place(xs[0], 10.0**power)
+        _, y = to_pixels(xs[0], 10.0**power)
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#dddddd"/>')
         parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{10.0**power:g}</text>')
     for each in xs:
-        x, _ = place(each, low)
+        x, _ = to_pixels(each, low)
         parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{each:g}</text>')
-    names = apart([place(*line.points[-1])[1] for line in lines])
+    names = spread_labels([to_pixels(*line.points[-1])[1] for line in lines])
     for line, colour, height in zip(lines, COLOURS, names, strict=False):
-        places = [place(*point) for point in line.points]
+        places = [to_pixels(*point) for point in line.points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in places]
@@ -67,10 +67,10 @@ def plot(title: str, across: str, up: str, lines: Sequence[Line]) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def apart(heights: Sequence[float]) -> list[float]:
+def spread_labels(heights: Sequence[float]) -> list[float]:
     """Return the heights in their order, those that are too close to one above moved down to be LABEL below it."""
     moved: dict[int, float] = {}
     last = -math.inf
-    for place in sorted(range(len(heights)), key=lambda each: heights[each]):
-        last = moved[place] = max(heights[place], last + LABEL)
-    return [moved[place] for place in range(len(heights))]
+    for index in sorted(range(len(heights)), key=lambda each: heights[each]):
+        last = moved[index] = max(heights[index], last + LABEL)
+    return [moved[index] for index in range(len(heights))]

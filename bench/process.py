@@ -32,5 +32,5 @@ def cpu_s(process: int | str) -> float:
 def usage(process: int) -> Usage:
     """Return what a process uses (resident memory, as VmRSS and VmHWM say)."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines) if " kB" in rest}
+    kib = {name: int(value.split()[0]) for name, _, value in (line.partition(":") for line in lines) if " kB" in value}
     return Usage(cpu_s(process), kib["VmRSS"] / 1024, kib["VmHWM"] / 1024)

@@ -24,7 +24,7 @@ Row = tuple[object, ...]
 class RawSql:
     """Open connections, of which `reading` reads what the others write again."""
 
-    reading: Connection
+    reader: Connection
     free: asyncio.Queue[Connection] = field(default_factory=asyncio.Queue)
     _read: int = -1
 
@@ -57,23 +57,21 @@ class RawSql:
         self.free.put_nowait(connection)
 
     async def _rows(self, query: str, values: Row) -> list[Row]:
-        return await (await self.reading.execute(query.encode(), values)).fetchall()
+        return await (await self.reader.execute(query.encode(), values)).fetchall()
 
 
 @asynccontextmanager
-async def raw_sql(dsn: str, at_once: int) -> AsyncIterator[RawSql]:
+async def raw_sql(dsn: str, connections: int) -> AsyncIterator[RawSql]:
     """Make the tables and open `at_once` connections."""
     async with AsyncExitStack() as stack:
-        reading = await stack.enter_async_context(await psycopg.AsyncConnection.connect(dsn, autocommit=True))
-        set_json_loads(
-            lambda raw: raw if isinstance(raw, str) else raw.decode(), reading
-        )  # labels go back as they came
+        reader = await stack.enter_async_context(await psycopg.AsyncConnection.connect(dsn, autocommit=True))
+        set_json_loads(lambda raw: raw if isinstance(raw, str) else raw.decode(), reader)  # labels go back as they came
         for table in TABLES:
-            await reading.execute(f"CREATE TABLE raw_{table} (LIKE {table} INCLUDING ALL)".encode())
-        made = RawSql(reading)
-        for _ in range(at_once):
-            made.free.put_nowait(await stack.enter_async_context(await psycopg.AsyncConnection.connect(dsn)))
-        yield made
+            await reader.execute(f"CREATE TABLE raw_{table} (LIKE {table} INCLUDING ALL)".encode())
+        database = RawSql(reader)
+        for _ in range(connections):
+            database.free.put_nowait(await stack.enter_async_context(await psycopg.AsyncConnection.connect(dsn)))
+        yield database
 
 
 def _insert(table: str, columns: int) -> bytes:

@@ -84,9 +84,9 @@ class Report:
 class Soak:
     """The world of one run."""
 
-    def __init__(self, api: Api, between: Forwarder, running: Operator, brains: int, seed: int) -> None:
+    def __init__(self, api: Api, proxy: Forwarder, running: Operator, brains: int, seed: int) -> None:
         """Make the namespaces and their resources."""
-        self.api, self.between, self.running = api, between, running
+        self.api, self.forwarder, self.operator = api, proxy, running
         self.random = random.Random(seed)
         self.brains = []
         for number in range(brains):
@@ -116,53 +116,53 @@ class Soak:
             time.sleep(0.2)
         over = time.monotonic()
         for brain in self.brains:
-            self.ready(brain)
+            self.wait_until_ready(brain)
         report.converged_s = time.monotonic() - over
         return report
 
     def edits(self) -> Iterator[Callable[[], None]]:
         """Yield what to do next: in rounds, so that a short run does each kind, too."""
-        often = {self.scale: 10, self.limit: 6, self.edit_by_hand: 4, self.rotate: 3, self.make_again: 1}
+        often = {self.scale: 10, self.limit: 6, self.edit_by_hand: 4, self.rotate: 3, self.recreate: 1}
         deck = [work for work, times in often.items() for _ in range(times)]
         while True:
             self.random.shuffle(deck)
             yield from deck
 
     def sample(self, after_s: float) -> Sample:
-        told = self.running.metrics()
-        memory = usage(self.running.process.pid).now_mib
-        return Sample(after_s, memory, told["somabrain_operator_tasks"], told["somabrain_operator_queue_depth"])
+        metrics = self.operator.metrics()
+        memory = usage(self.operator.process.pid).now_mib
+        return Sample(after_s, memory, metrics["somabrain_operator_tasks"], metrics["somabrain_operator_queue_depth"])
 
-    def any(self) -> Brain:
+    def pick_brain(self) -> Brain:
         return self.random.choice(self.brains)
 
     def scale(self) -> None:
-        self.any().apply(replicas=self.random.randrange(1, 4))
+        self.pick_brain().apply(replicas=self.random.randrange(1, 4))
 
     def limit(self) -> None:
-        self.any().apply(resources={"limits": {"memory": f"{self.random.randrange(512, 2048)}Mi"}})
+        self.pick_brain().apply(resources={"limits": {"memory": f"{self.random.randrange(512, 2048)}Mi"}})
 
     def edit_by_hand(self) -> None:
-        brain = self.any()
+        brain = self.pick_brain()
         edit = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "mine:1"}]
         if _names(self.api, brain):
             self.api.patch("Deployment", f"{NAME}-server", brain.namespace, edit)
 
     def rotate(self) -> None:
-        self.any().rotate("somabrain-database", **{**KEY, "app-dsn": f"{KEY['app-dsn']}{self.random.random()}"})
+        self.pick_brain().rotate("somabrain-database", **{**KEY, "app-dsn": f"{KEY['app-dsn']}{self.random.random()}"})
 
-    def make_again(self) -> None:
-        brain = self.any()
+    def recreate(self) -> None:
+        brain = self.pick_brain()
         self.api.delete("SomaBrain", NAME, brain.namespace)
         brain.apply()
 
     def restart_api_server(self) -> None:
-        self.api.server.program.restart()
+        self.api.server.process.restart()
 
     def cut_connections(self) -> None:
-        self.between.cut()
+        self.forwarder.cut()
 
-    def ready(self, brain: Brain) -> None:
+    def wait_until_ready(self, brain: Brain) -> None:
         """Wait until a resource is Ready in its newest generation."""
         eventually(
             brain.conditions,
@@ -179,15 +179,15 @@ def _names(api: Api, brain: Brain) -> list[str]:
 @contextmanager
 def soaking(folder: Path, brains: int, seed: int) -> Iterator[Soak]:
     """Start everything."""
-    with api_server() as server, api_of(server) as api, forwarder(server.url) as between:
+    with api_server() as server, api_of(server) as api, forwarder(server.url) as proxy:
         install(api)
         account = account_of(api, folder)
-        account.write_text(account.read_text().replace(server.url, between.url))
+        account.write_text(account.read_text().replace(server.url, proxy.url))
         with controllers(server, folder / "controllers.log"), operator(account, folder / "operator.log") as running:
             running.wait_until_started()
-            soak = Soak(api, between, running, brains, seed)
+            soak = Soak(api, proxy, running, brains, seed)
             for brain in soak.brains:
-                soak.ready(brain)
+                soak.wait_until_ready(brain)
             yield soak
 
 
@@ -198,8 +198,8 @@ def main() -> int:
     parser.add_argument("--brains", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="somabrain-soak-") as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory(prefix="somabrain-soak-") as directory:
+        folder = Path(directory)
         with soaking(folder, options.brains, options.seed) as soak:
             report = soak.run(options.minutes, sample_s=5, fault_s=45)
         log = (folder / "operator.log").read_text().splitlines()

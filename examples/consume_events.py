@@ -19,31 +19,31 @@ from confluent_kafka import Consumer, TopicPartition
 Event = dict[str, Any]
 
 
-class Place:
+class ConsumerState:
     """Where this consumer is; kept in a file as one would keep it in the transaction that keeps the results."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        kept = json.loads(file.read_text()) if file.exists() else {"offsets": {}, "sources": {}}
-        self.offsets: dict[str, int] = kept["offsets"]
-        self.sources: dict[str, dict[str, Any]] = kept["sources"]
+        stored = json.loads(file.read_text()) if file.exists() else {"offsets": {}, "sources": {}}
+        self.offsets: dict[str, int] = stored["offsets"]
+        self.sources: dict[str, dict[str, Any]] = stored["sources"]
 
     def is_new(self, event: Event) -> bool:
         """Whether this event has not been seen; from now on it has."""
         epoch, sequence = event["data"]["epoch"], event["sequence"]
-        seen = self.sources.setdefault(event["source"], {"epoch": epoch, "sequence": "", "former": []})
-        if epoch in seen["former"]:
+        source = self.sources.setdefault(event["source"], {"epoch": epoch, "sequence": "", "former": []})
+        if epoch in source["former"]:
             return False
-        if epoch != seen["epoch"]:
+        if epoch != source["epoch"]:
             # The namespace was made anew or restored: what was known of it no longer holds.
-            seen["former"].append(seen["epoch"])
-            seen.update(epoch=epoch, sequence="")
-        if sequence <= seen["sequence"]:
+            source["former"].append(source["epoch"])
+            source.update(epoch=epoch, sequence="")
+        if sequence <= source["sequence"]:
             return False
-        seen["sequence"] = sequence
+        source["sequence"] = sequence
         return True
 
-    def keep(self, partition: int, offset: int) -> None:
+    def save(self, partition: int, offset: int) -> None:
         """Keep the place: all of it or nothing."""
         self.offsets[str(partition)] = offset + 1
         draft = self._file.with_suffix(".draft")
@@ -51,11 +51,11 @@ class Place:
         draft.replace(self._file)
 
 
-def main(brokers: str, topic: str, place: Place) -> None:
+def main(brokers: str, topic: str, state: ConsumerState) -> None:
     """Print events until interrupted."""
     consumer = Consumer({"bootstrap.servers": brokers, "group.id": "example", "enable.auto.commit": False})
     partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
-    consumer.assign([TopicPartition(topic, p, place.offsets.get(str(p), 0)) for p in partitions])
+    consumer.assign([TopicPartition(topic, p, state.offsets.get(str(p), 0)) for p in partitions])
     while True:
         message = consumer.poll(1.0)
         if message is None:
@@ -67,12 +67,12 @@ def main(brokers: str, topic: str, place: Place) -> None:
         assert offset is not None
         assert value is not None
         event = json.loads(value)
-        if place.is_new(event):
+        if state.is_new(event):
             print(event["time"], event["type"], event["subject"], flush=True)
-        place.keep(partition, offset)
+        state.save(partition, offset)
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 4:
         sys.exit(f"usage: {sys.argv[0]} BROKERS TOPIC FILE-FOR-THE-PLACE")
-    main(sys.argv[1], sys.argv[2], Place(Path(sys.argv[3])))
+    main(sys.argv[1], sys.argv[2], ConsumerState(Path(sys.argv[3])))

@@ -17,12 +17,12 @@ import time
 from pathlib import Path
 
 from examples.kubectl import ROOT, CommandFailed, Kubectl
-from examples.newest import renew
+from examples.outdated_pods import replace_outdated_pods
 from examples.progress import Line, wait
 from somabrain_client import CallError, Filter, MemoryClient, RecallResult
 from somabrain_client.errors import AlreadyExistsError
 
-HERE = Path(__file__).parent
+EXAMPLES = Path(__file__).parent
 NAMESPACE, BRAIN = "demo", "quickstart"
 INFRA, OPERATOR = "soma-infra", "somabrain-system"
 BOOK, SESSION = "alice", "chapter-1"
@@ -43,27 +43,27 @@ def install(kubectl: Kubectl) -> None:
     kubectl.ensure_namespace(NAMESPACE)
     for secret in ("somabrain-database", "somabrain-migration"):
         kubectl.copy_secret(secret, INFRA, NAMESPACE)
-    for pod in renew(kubectl, (OPERATOR, NAMESPACE)):
+    for pod in replace_outdated_pods(kubectl, (OPERATOR, NAMESPACE)):
         print(f"· replacing {pod}, whose image was built anew")
 
 
 def pods_ready(kubectl: Kubectl, namespace: str, kind: str, name: str) -> tuple[bool, str]:
     """Return whether a Deployment or StatefulSet has all its pods ready, and how many."""
-    found = kubectl.get(namespace, kind, name)
-    ready, wanted = found["status"].get("readyReplicas", 0), found["spec"]["replicas"]
-    seen = found["status"].get("observedGeneration") == found["metadata"]["generation"]
-    updated = found["status"].get("updatedReplicas", 0) == wanted
-    return seen and updated and ready == wanted, f"{ready} of {wanted} pods ready"
+    workload = kubectl.get(namespace, kind, name)
+    ready, desired = workload["status"].get("readyReplicas", 0), workload["spec"]["replicas"]
+    observed = workload["status"].get("observedGeneration") == workload["metadata"]["generation"]
+    updated = workload["status"].get("updatedReplicas", 0) == desired
+    return observed and updated and ready == desired, f"{ready} of {desired} pods ready"
 
 
 def brain_ready(kubectl: Kubectl) -> tuple[bool, str]:
     """Return whether the SomaBrain is Ready for its newest generation, and what its conditions say."""
-    found = kubectl.get(NAMESPACE, "sb", BRAIN)
-    conditions = {each["type"]: each for each in found.get("status", {}).get("conditions", ())}
+    resource = kubectl.get(NAMESPACE, "sb", BRAIN)
+    conditions = {each["type"]: each for each in resource.get("status", {}).get("conditions", ())}
     ready = conditions.get("Ready")
     if ready is None:
         return False, "not looked at yet"
-    current = ready["observedGeneration"] == found["metadata"]["generation"]
+    current = ready["observedGeneration"] == resource["metadata"]["generation"]
     return current and ready["status"] == "True", ready["message"]
 
 
@@ -89,39 +89,41 @@ def wait_for_all(kubectl: Kubectl, line: Line) -> None:
 
 def conditions(kubectl: Kubectl) -> str:
     """Return the conditions of the SomaBrain as a table."""
-    found = kubectl.get(NAMESPACE, "sb", BRAIN).get("status", {}).get("conditions", [])
-    rows = [f"  {each['type']:<19} {each['status']:<8} {each['reason']:<22} {each['message']}" for each in found]
+    listed = kubectl.get(NAMESPACE, "sb", BRAIN).get("status", {}).get("conditions", [])
+    rows = [f"  {each['type']:<19} {each['status']:<8} {each['reason']:<22} {each['message']}" for each in listed]
     return "\n".join(["  CONDITION           STATUS   REASON                 MESSAGE", *rows])
 
 
 async def remember_book(client: MemoryClient, line: Line) -> None:
     """Store each paragraph that is not there yet, at its place in the session."""
-    attribution, *texts = (HERE / "alice-chapter-1.txt").read_text().strip().split("\n\n")
+    attribution, *texts = (EXAMPLES / "alice-chapter-1.txt").read_text().strip().split("\n\n")
     print(f"\n{attribution}")
     with contextlib.suppress(AlreadyExistsError):  # an earlier demo made it
         await client.create_namespace(BOOK, display_name="Alice's Adventures in Wonderland")
-    there = {memory.session_position async for memory in client.list(BOOK, where=Filter(sessions=(SESSION,)))}
-    missing = [position for position in range(len(texts)) if position not in there]
+    stored_positions = {
+        memory.session_position async for memory in client.list(BOOK, where=Filter(sessions=(SESSION,)))
+    }
+    missing = [position for position in range(len(texts)) if position not in stored_positions]
     if not missing:
-        line.done(f"{len(texts)} paragraphs are remembered from an earlier demo")
+        line.finish(f"{len(texts)} paragraphs are remembered from an earlier demo")
         return
     line.begin()
     started = time.monotonic()
     for count, position in enumerate(missing, start=1):
-        line.say(f"remembering paragraph {count} of {len(missing)}")
+        line.update(f"remembering paragraph {count} of {len(missing)}")
         await client.remember(BOOK, texts[position], session=SESSION, session_position=position)
-    line.done(f"{len(missing)} paragraphs stored in {time.monotonic() - started:.1f} s, each one durable")
+    line.finish(f"{len(missing)} paragraphs stored in {time.monotonic() - started:.1f} s, each one durable")
 
 
-def show(question: str, answer: RecallResult, took_s: float) -> None:
+def show(question: str, answer: RecallResult, elapsed_s: float) -> None:
     """Print the best paragraphs, and what the score of each is made of."""
-    print(f"\n  {question}   ({took_s * 1000:.0f} ms; the words match with {answer.best_lexical:.2f} of 1)")
+    print(f"\n  {question}   ({elapsed_s * 1000:.0f} ms; the words match with {answer.best_lexical:.2f} of 1)")
     for hit in answer.hits:
-        made_of = hit.breakdown
-        assert made_of is not None
+        breakdown = hit.breakdown
+        assert breakdown is not None
         print(
-            f"    {hit.score:.3f} = (words {made_of.lexical_relative:.3f} + meaning {made_of.dense:.3f}) / 2 "
-            f"+ neighbours {made_of.contiguity:.3f}   paragraph {(hit.memory.session_position or 0) + 1}"
+            f"    {hit.score:.3f} = (words {breakdown.lexical_relative:.3f} + meaning {breakdown.dense:.3f}) / 2 "
+            f"+ neighbours {breakdown.contiguity:.3f}   paragraph {(hit.memory.session_position or 0) + 1}"
         )
         text = textwrap.shorten(hit.memory.text, 280, placeholder=" …")
         print(textwrap.fill(text, 100, initial_indent=" " * 6, subsequent_indent=" " * 6))
@@ -145,12 +147,12 @@ async def converse(address: str, token: str, line: Line) -> None:
         )
 
 
-def farewell(kubectl: Kubectl, took_s: float) -> None:
+def farewell(kubectl: Kubectl, elapsed_s: float) -> None:
     """Say how it stands, how to go on, and how to clean up."""
     service = f"svc/{BRAIN}-grpc"
     print(f"\n$ kubectl get sb -n {NAMESPACE}\n{kubectl('get', 'sb', '-n', NAMESPACE)}\n{conditions(kubectl)}")
     print(f"""
-Done in {took_s:.0f} s. To go on:
+Done in {elapsed_s:.0f} s. To go on:
   export KUBECONFIG={kubectl.kubeconfig} PATH={Path(shutil.which("kubectl") or "/usr/bin/kubectl").parent}:$PATH
   kubectl -n {NAMESPACE} edit sb {BRAIN}         change replicas, policy or settings, and watch it follow
   kubectl -n {NAMESPACE} describe sb {BRAIN}     how it stands and what happened
@@ -170,7 +172,7 @@ def main() -> None:
     kubectl = Kubectl.of_local_cluster()
     install(kubectl)
     print(f"$ kubectl apply -n {NAMESPACE} -f examples/quickstart.yaml")
-    print(kubectl("apply", "-n", NAMESPACE, "-f", str(HERE / "quickstart.yaml")), end="")
+    print(kubectl("apply", "-n", NAMESPACE, "-f", str(EXAMPLES / "quickstart.yaml")), end="")
     wait_for_all(kubectl, line)
     token = kubectl.token(NAMESPACE, "agent")
     with kubectl.forward(NAMESPACE, f"svc/{BRAIN}-grpc", 50052) as address:

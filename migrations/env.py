@@ -31,7 +31,7 @@ def _run_by_settings() -> None:
         _run(connection)
 
 
-if handed_in := config.attributes.get("connection"):
-    _run(handed_in)
+if existing_connection := config.attributes.get("connection"):
+    _run(existing_connection)
 else:
     _run_by_settings()

@@ -22,7 +22,7 @@ def path(method: MethodDescriptor) -> str:
     return f"/{cast('Descriptor', method.containing_service).full_name}/{method.name}"
 
 
-def about(method: MethodDescriptor, namespace: str) -> Message:
+def sample_request(method: MethodDescriptor, namespace: str) -> Message:
     """A request of `method` with every name in it filled in, in messages within it as well."""
     request = message_factory.GetMessageClass(method.input_type)()
     _name(request, namespace)

@@ -174,7 +174,7 @@ CREATE TABLE schema_info (
 );
 """
 
-OF_A_TENANT = (
+TENANT_TABLES = (
     "namespaces",
     "usage",
     "memories",
@@ -198,7 +198,7 @@ def upgrade() -> None:
     """Make everything."""
     app, worker = _role("app_role"), _role("worker_role")
     op.execute(TABLES)
-    for table in OF_A_TENANT:
+    for table in TENANT_TABLES:
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
         op.execute(f"CREATE POLICY owner ON {table} TO CURRENT_USER USING (true)")
         op.execute(
@@ -215,5 +215,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Leave nothing but the roles and the extension, which were there before."""
-    for table in ("schema_info", *reversed(OF_A_TENANT)):
+    for table in ("schema_info", *reversed(TENANT_TABLES)):
         op.execute(f"DROP TABLE {table}")

@@ -17,7 +17,7 @@ down_revision = "0001"
 NUMBER = 2
 OLDEST_COMPATIBLE = 1
 
-RIGHTS = {
+GRANTS = {
     "namespaces": "SELECT (tenant_id, id, version, epoch, feed_retention), UPDATE (version)",
     "usage": "SELECT, UPDATE (memories, text_bytes, tokens, vectors)",
     "memories": "SELECT (tenant_id, namespace_id, id, text, revision, length, expire_time), DELETE",
@@ -29,30 +29,30 @@ RIGHTS = {
 }
 
 
-def _worker() -> str:
+def _worker_role() -> str:
     """The worker role of the settings, quoted as an identifier."""
     role: str = context.config.attributes["worker_role"]
     return op.get_bind().dialect.identifier_preparer.quote_identifier(role)
 
 
-def _say(number: int) -> None:
+def _set_schema_version(number: int) -> None:
     schema_info = sa.table("schema_info", sa.column("current"), sa.column("oldest_compatible"))
     op.execute(schema_info.update().values(current=number, oldest_compatible=OLDEST_COMPATIBLE))
 
 
 def upgrade() -> None:
     """Grant."""
-    worker = _worker()
-    for table, rights in RIGHTS.items():
+    worker = _worker_role()
+    for table, rights in GRANTS.items():
         op.execute(f"CREATE POLICY worker ON {table} TO {worker} USING (true)")
         op.execute(f"GRANT {rights} ON {table} TO {worker}")
-    _say(NUMBER)
+    _set_schema_version(NUMBER)
 
 
 def downgrade() -> None:
     """Take back."""
-    worker = _worker()
-    for table, rights in RIGHTS.items():
+    worker = _worker_role()
+    for table, rights in GRANTS.items():
         op.execute(f"REVOKE {rights} ON {table} FROM {worker}")
         op.execute(f"DROP POLICY worker ON {table}")
-    _say(1)
+    _set_schema_version(1)

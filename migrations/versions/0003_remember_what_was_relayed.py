@@ -28,39 +28,39 @@ CREATE TABLE relayed (
 ) WITH (fillfactor = 50)
 """
 
-RIGHTS = {
+GRANTS = {
     "namespaces": "SELECT (name)",
     "relayed": "SELECT, INSERT, UPDATE, DELETE",
 }
 
 
-def _worker() -> str:
+def _worker_role() -> str:
     """The worker role of the settings, quoted as an identifier."""
     role: str = context.config.attributes["worker_role"]
     return op.get_bind().dialect.identifier_preparer.quote_identifier(role)
 
 
-def _say(number: int) -> None:
+def _set_schema_version(number: int) -> None:
     schema_info = sa.table("schema_info", sa.column("current"), sa.column("oldest_compatible"))
     op.execute(schema_info.update().values(current=number, oldest_compatible=OLDEST_COMPATIBLE))
 
 
 def upgrade() -> None:
     """Make the table, the worker's alone, and let the worker know how namespaces are called."""
-    worker = _worker()
+    worker = _worker_role()
     op.execute(TABLE)
     op.execute("ALTER TABLE relayed ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
     op.execute("CREATE POLICY owner ON relayed TO CURRENT_USER USING (true)")
     op.execute(f"CREATE POLICY worker ON relayed TO {worker} USING (true)")
-    for table, rights in RIGHTS.items():
+    for table, rights in GRANTS.items():
         op.execute(f"GRANT {rights} ON {table} TO {worker}")
-    _say(NUMBER)
+    _set_schema_version(NUMBER)
 
 
 def downgrade() -> None:
     """Forget it: events begin anew after the next upgrade."""
-    worker = _worker()
-    for table, rights in RIGHTS.items():
+    worker = _worker_role()
+    for table, rights in GRANTS.items():
         op.execute(f"REVOKE {rights} ON {table} FROM {worker}")
     op.execute("DROP TABLE relayed")
-    _say(2)
+    _set_schema_version(2)

@@ -16,7 +16,7 @@ down_revision = "0003"
 NUMBER = 4
 OLDEST_COMPATIBLE = 1
 
-RIGHTS = {
+GRANTS = {
     "namespaces": "SELECT (analyzer, encoder, update_time, analyzed_after), UPDATE (analyzed_after)",
     "memories": "SELECT (update_time), UPDATE (length)",
     "memory_vectors": "SELECT (encoder_id), INSERT",
@@ -25,13 +25,13 @@ RIGHTS = {
 }
 
 
-def _worker() -> str:
+def _worker_role() -> str:
     """The worker role of the settings, quoted as an identifier."""
     role: str = context.config.attributes["worker_role"]
     return op.get_bind().dialect.identifier_preparer.quote_identifier(role)
 
 
-def _say(number: int) -> None:
+def _set_schema_version(number: int) -> None:
     schema_info = sa.table("schema_info", sa.column("current"), sa.column("oldest_compatible"))
     op.execute(schema_info.update().values(current=number, oldest_compatible=OLDEST_COMPATIBLE))
 
@@ -39,16 +39,16 @@ def _say(number: int) -> None:
 def upgrade() -> None:
     """Add the mark, and grant."""
     op.execute("ALTER TABLE namespaces ADD COLUMN analyzed_after bigint")
-    worker = _worker()
-    for table, rights in RIGHTS.items():
+    worker = _worker_role()
+    for table, rights in GRANTS.items():
         op.execute(f"GRANT {rights} ON {table} TO {worker}")
-    _say(NUMBER)
+    _set_schema_version(NUMBER)
 
 
 def downgrade() -> None:
     """Take back. What was not done yet stays as it is: the former version knows no other language than English."""
-    worker = _worker()
-    for table, rights in RIGHTS.items():
+    worker = _worker_role()
+    for table, rights in GRANTS.items():
         op.execute(f"REVOKE {rights} ON {table} FROM {worker}")
     op.execute("ALTER TABLE namespaces DROP COLUMN analyzed_after")
-    _say(3)
+    _set_schema_version(3)

@@ -17,7 +17,7 @@ NUMBER = 5
 OLDEST_COMPATIBLE = 1
 
 
-def _say(number: int) -> None:
+def _set_schema_version(number: int) -> None:
     schema_info = sa.table("schema_info", sa.column("current"), sa.column("oldest_compatible"))
     op.execute(schema_info.update().values(current=number, oldest_compatible=OLDEST_COMPATIBLE))
 
@@ -27,10 +27,10 @@ def upgrade() -> None:
     op.execute(
         "ALTER TABLE changes ADD COLUMN traceparent text DEFAULT nullif(current_setting('app.traceparent', true), '')"
     )
-    _say(NUMBER)
+    _set_schema_version(NUMBER)
 
 
 def downgrade() -> None:
     """Forget the traces."""
     op.execute("ALTER TABLE changes DROP COLUMN traceparent")
-    _say(4)
+    _set_schema_version(4)

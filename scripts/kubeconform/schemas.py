@@ -17,10 +17,10 @@ from pathlib import Path
 
 import yaml
 
-from somabrain_local import shell, specs
-from somabrain_local.environment import inherited, places
+from somabrain_local import pinned_tools, shell
+from somabrain_local.environment import inherited, local_paths
 from somabrain_local.progress import Progress
-from somabrain_local.tools import Workshop
+from somabrain_local.tools import Toolchain
 
 UNIONS: Mapping[str, object] = {
     # Types that OpenAPI v2 cannot say, as their UnmarshalJSON reads them.
@@ -35,23 +35,23 @@ def strict(schema: object) -> object:
     """Return `schema` without prose and extensions, refusing properties that it does not name."""
     if not isinstance(schema, Mapping):
         return schema
-    kept: dict[str, object] = {}
+    cleaned: dict[str, object] = {}
     for key, value in schema.items():
         if key == "properties":
-            kept[key] = {name: strict(inner) for name, inner in value.items()}
+            cleaned[key] = {name: strict(inner) for name, inner in value.items()}
         elif key in ("items", "additionalProperties", "not"):
-            kept[key] = strict(value)
+            cleaned[key] = strict(value)
         elif key in ("allOf", "anyOf", "oneOf"):
-            kept[key] = [strict(inner) for inner in value]
+            cleaned[key] = [strict(inner) for inner in value]
         elif key not in ("description", "default") and not key.startswith("x-kubernetes-"):
-            kept[key] = value
+            cleaned[key] = value
     if schema.get("x-kubernetes-int-or-string") or schema.get("format") == "int-or-string":
-        kept |= {"type": ["string", "integer"]}
-        kept.pop("format", None)
-    open_ended = "additionalProperties" in kept or schema.get("x-kubernetes-preserve-unknown-fields")
-    if "properties" in kept and not open_ended:
-        kept["additionalProperties"] = False
-    return kept
+        cleaned |= {"type": ["string", "integer"]}
+        cleaned.pop("format", None)
+    open_ended = "additionalProperties" in cleaned or schema.get("x-kubernetes-preserve-unknown-fields")
+    if "properties" in cleaned and not open_ended:
+        cleaned["additionalProperties"] = False
+    return cleaned
 
 
 def references(schema: object) -> Iterator[str]:
@@ -100,33 +100,37 @@ def of_crd(crd: dict[str, dict[str, object]]) -> Iterator[tuple[str, str, str, o
         schema = strict(version["schema"]["openAPIV3Schema"])
         assert isinstance(schema, dict)
         # metadata is only `object` in a CRD; the API server knows the rest.
-        known = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"}}
-        schema["properties"] = {**schema["properties"], **known}
+        standard_properties = {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+        }
+        schema["properties"] = {**schema["properties"], **standard_properties}
         yield str(spec["group"]), version["name"], names["kind"], schema
 
 
 def openapi_file() -> Path:
     """Return the OpenAPI file of the pinned Kubernetes, downloading its module when it is not cached."""
-    here = places()
-    modules = here.cache / "go" / "mod"
-    file = modules / f"k8s.io/kubernetes@{specs.KUBERNETES}" / "api" / "openapi-spec" / "swagger.json"
+    paths = local_paths()
+    modules = paths.cache / "go" / "mod"
+    file = modules / f"k8s.io/kubernetes@{pinned_tools.KUBERNETES}" / "api" / "openapi-spec" / "swagger.json"
     if not file.exists():
-        progress = Progress(here.cache / "durations.json")
-        go = Workshop(here, progress).folder(specs.GO) / "go" / "bin" / "go"
+        progress = Progress(paths.cache / "durations.json")
+        go = Toolchain(paths, progress).folder(pinned_tools.GO) / "go" / "bin" / "go"
         env = inherited(GOFLAGS="-modcacherw", GOMODCACHE=str(modules), GOROOT="", GOTOOLCHAIN="local")
-        with progress.heartbeat(), progress.step(f"Download the schemas of Kubernetes {specs.KUBERNETES}"):
-            folder = here.checkout / "scripts" / "go" / "kubernetes"
+        with progress.heartbeat(), progress.step(f"Download the schemas of Kubernetes {pinned_tools.KUBERNETES}"):
+            folder = paths.checkout / "scripts" / "go" / "kubernetes"
             shell.run([go, "mod", "download", "k8s.io/kubernetes"], env=env, cwd=folder)
     return file
 
 
 def main(output: Path, crds: list[Path]) -> None:
     """Write every schema below `output`, replacing what is there, as GROUP/KIND_VERSION.json (v1 for the core)."""
-    found = list(of_kubernetes(json.loads(openapi_file().read_text())))
+    schemas = list(of_kubernetes(json.loads(openapi_file().read_text())))
     for crd in crds:
-        found += of_crd(yaml.safe_load(crd.read_text()))
+        schemas += of_crd(yaml.safe_load(crd.read_text()))
     shutil.rmtree(output, ignore_errors=True)
-    for group, version, kind, schema in found:
+    for group, version, kind, schema in schemas:
         file = output / (group or version) / f"{kind.lower()}_{version}.json"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(schema))

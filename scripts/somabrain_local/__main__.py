@@ -7,14 +7,14 @@ import os
 import signal
 import sys
 
-from somabrain_local import previous, specs
-from somabrain_local.environment import chosen_provider, places
+from somabrain_local import pinned_tools, previous_release
+from somabrain_local.environment import chosen_provider, local_paths
 from somabrain_local.errors import LocalError
 from somabrain_local.progress import Progress
 from somabrain_local.provider import choose
-from somabrain_local.tools import Workshop
+from somabrain_local.tools import Toolchain
 
-PLAIN = {
+SIMPLE_COMMANDS = {
     "down": "remove the cluster and everything of it",
     "previous": "install the previous version, which upgrades are tested from, and print its folder",
     "kubeconfig": "print the path of the administrator's kubeconfig",
@@ -30,7 +30,10 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     tools = commands.add_parser("tools", help="make the pinned tools and print the folder they are in")
     tools.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"only these; without a name, all but {', '.join(specs.SELDOM)}"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"only these; without a name, all but {', '.join(pinned_tools.ON_DEMAND)}",
     )
     up = commands.add_parser("up", help="bring the cluster up, mend it or make it anew")
     up.add_argument("--with-images", action="store_true", help="also make helm, and build and load the images")
@@ -40,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--full", action="store_true", help="the images of soma-infra's profile full as well")
     kill = commands.add_parser("kill", help="send SIGKILL to a container, as a test of its loss needs")
     kill.add_argument("container", metavar="ID", help="as the pod's status shows it, containerd://...")
-    for name, what in PLAIN.items():
+    for name, what in SIMPLE_COMMANDS.items():
         commands.add_parser(name, help=what)
     return root
 
@@ -48,18 +51,18 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Run one command and return its exit status."""
     arguments = parser().parse_args()
-    here = places()
-    progress = Progress(here.cache / "durations.json")
-    workshop = Workshop(here, progress)
+    paths = local_paths()
+    progress = Progress(paths.cache / "durations.json")
+    toolchain = Toolchain(paths, progress)
     with progress.heartbeat():
         if arguments.command == "tools":
-            everything = [tool.name for tool in specs.TOOLS if tool.name not in specs.SELDOM]
-            print(workshop.ensure(arguments.names or everything))
+            everything = [tool.name for tool in pinned_tools.TOOLS if tool.name not in pinned_tools.ON_DEMAND]
+            print(toolchain.ensure(arguments.names or everything))
             return 0
         if arguments.command == "previous":
-            print(previous.ensure(here, progress).checkout)
+            print(previous_release.ensure(paths, progress).checkout)
             return 0
-        provider = choose(chosen_provider(), workshop)
+        provider = choose(chosen_provider(), toolchain)
         match arguments.command:
             case "up":
                 provider.up(with_images=arguments.with_images, full=arguments.full)

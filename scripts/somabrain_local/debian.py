@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from somabrain_local import shell
-from somabrain_local.environment import Places, inherited
+from somabrain_local.environment import LocalPaths, inherited
 from somabrain_local.errors import CommandFailed, LocalError
 from somabrain_local.progress import Progress
 
@@ -19,35 +19,35 @@ TOOLS = ("ca-certificates", "openssl")
 VENV = ("python3-venv",)
 
 
-def ensure(packages: Iterable[str], places: Places, progress: Progress) -> None:
+def ensure(packages: Iterable[str], paths: LocalPaths, progress: Progress) -> None:
     """Install those of `packages` that are missing.
 
     Raises:
         LocalError: this is no Debian, or apt-get could not install them.
     """
-    with shell.locked(places.cache / "locks" / "apt"):
-        lacking = missing(packages)
-        if not lacking:
+    with shell.locked(paths.cache / "locks" / "apt"):
+        to_install = missing(packages)
+        if not to_install:
             return
-        with progress.step(f"Install Debian packages: {', '.join(lacking)}"):
-            _install(lacking, places.cache / "log")
+        with progress.step(f"Install Debian packages: {', '.join(to_install)}"):
+            _install(to_install, paths.cache / "log")
 
 
 def missing(packages: Iterable[str]) -> list[str]:
     """Return those of `packages` that dpkg does not know as installed."""
-    wanted = sorted(packages)
+    requested = sorted(packages)
     if not shutil.which("dpkg-query"):
         system = platform.freedesktop_os_release().get("PRETTY_NAME", "this system")
-        raise LocalError(f"{system} is not Debian: install what corresponds to {', '.join(wanted)} yourself.")
+        raise LocalError(f"{system} is not Debian: install what corresponds to {', '.join(requested)} yourself.")
     listed = shell.run(["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n"])
     present = {line.split()[0] for line in listed.splitlines() if line.endswith(" installed")}
-    return [package for package in wanted if package not in present]
+    return [package for package in requested if package not in present]
 
 
 def unpack(packages: Iterable[str], folder: Path, logs: Path) -> None:
     """Download `packages` and unpack their files into `folder`; nothing is installed, and no script of theirs runs."""
     with shell.locked(logs.parent / "locks" / "apt"):
-        _with_lists(["apt-get", "download", *packages], logs, cwd=folder)
+        _run_apt(["apt-get", "download", *packages], logs, cwd=folder)
     for package in folder.glob("*.deb"):
         shell.run(["dpkg-deb", "--extract", package, folder])
         package.unlink()
@@ -57,10 +57,10 @@ def _install(packages: list[str], logs: Path) -> None:
     env = inherited(DEBIAN_FRONTEND="noninteractive")
     install = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
     shell.run(["dpkg", "--configure", "--pending"], log=logs / "dpkg.log", env=env)  # mends an interrupted run
-    _with_lists(install, logs)
+    _run_apt(install, logs)
 
 
-def _with_lists(argv: list[str], logs: Path, cwd: Path | None = None) -> None:
+def _run_apt(argv: list[str], logs: Path, cwd: Path | None = None) -> None:
     env, log = inherited(DEBIAN_FRONTEND="noninteractive"), logs / f"apt-{argv[1]}.log"
     try:
         shell.run(argv, log=log, env=env, cwd=cwd)

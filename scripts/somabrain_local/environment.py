@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class LocalPaths:
     """The folders of this user and this checkout."""
 
     cache: Path
@@ -33,13 +33,13 @@ class Places:
         return next(kinds[str(folder)] for folder in above if str(folder) in kinds) == "overlay"
 
 
-def places() -> Places:
+def local_paths() -> LocalPaths:
     """Return the folders by the XDG base directory rules."""
     home = Path.home()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
     state = Path(os.environ.get("XDG_STATE_HOME") or home / ".local" / "state")
     checkout = Path(__file__).resolve().parents[2]
-    return Places(cache / "somabrain", state / "somabrain" / "cluster", checkout)
+    return LocalPaths(cache / "somabrain", state / "somabrain" / "cluster", checkout)
 
 
 def chosen_provider() -> str | None:

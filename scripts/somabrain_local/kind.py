@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from somabrain_local import shell, specs
+from somabrain_local import pinned_tools, shell
 from somabrain_local.errors import CommandFailed
 from somabrain_local.images.table import DockerfileImage, project_images
-from somabrain_local.tools import Workshop
+from somabrain_local.tools import Toolchain
 
 NAME = "somabrain"
 
@@ -17,38 +17,38 @@ NAME = "somabrain"
 class KindCluster:
     """A cluster of one container; images other than the project's own are pulled by its node."""
 
-    workshop: Workshop
+    toolchain: Toolchain
 
     def up(self, *, with_images: bool, full: bool = False) -> None:
         """Create the cluster unless it answers; one that does not answer is made anew."""
-        self.workshop.ensure(specs.KIND_CLUSTER)
+        self.toolchain.ensure(pinned_tools.KIND_CLUSTER)
         if not self._answers():
-            with self.workshop.progress.step("Create the kind cluster"):
+            with self.toolchain.progress.step("Create the kind cluster"):
                 self._kind("delete", "cluster")
                 self.kubeconfig().parent.mkdir(parents=True, exist_ok=True)
-                self._kind("create", "cluster", "--image", specs.KIND_NODE, "--wait", "180s")
+                self._kind("create", "cluster", "--image", pinned_tools.KIND_NODE, "--wait", "180s")
         if with_images:
-            self.workshop.ensure(specs.FOR_PEOPLE)
+            self.toolchain.ensure(pinned_tools.USER_TOOLS)
             self.images()
             self.load()
 
     def down(self) -> None:
         """Delete the cluster and its kubeconfig."""
-        self.workshop.ensure(("kind",))
+        self.toolchain.ensure(("kind",))
         self._kind("delete", "cluster")
         self.kubeconfig().unlink(missing_ok=True)
 
     def images(self, *, full: bool = False) -> None:
         """Build the project's images; Docker's own cache skips what has not changed."""
-        for image in project_images(self.workshop.places.checkout):
+        for image in project_images(self.toolchain.paths.checkout):
             self._build(image)
 
     def load(self, *, full: bool = False) -> None:
         """Copy the project's images to the node; kind skips those it has."""
-        self.workshop.ensure(("kind",))
-        names = [image.name for image in project_images(self.workshop.places.checkout)]
-        with self.workshop.progress.step("Load the images"):
-            shell.run([self.workshop.places.bin / "kind", "load", "docker-image", "--name", NAME, *names])
+        self.toolchain.ensure(("kind",))
+        names = [image.name for image in project_images(self.toolchain.paths.checkout)]
+        with self.toolchain.progress.step("Load the images"):
+            shell.run([self.toolchain.paths.bin / "kind", "load", "docker-image", "--name", NAME, *names])
 
     def archive(self, image: DockerfileImage, folder: Path) -> Path:
         """Build an image and write its archive into `folder`."""
@@ -59,8 +59,8 @@ class KindCluster:
 
     def load_archive(self, archive: Path) -> None:
         """Copy the image of an archive to the node."""
-        self.workshop.ensure(("kind",))
-        shell.run([self.workshop.places.bin / "kind", "load", "image-archive", "--name", NAME, archive])
+        self.toolchain.ensure(("kind",))
+        shell.run([self.toolchain.paths.bin / "kind", "load", "image-archive", "--name", NAME, archive])
 
     def kill(self, container: str) -> None:
         """Send SIGKILL to the first process of a container."""
@@ -69,7 +69,7 @@ class KindCluster:
 
     def kubeconfig(self) -> Path:
         """Return the path of the administrator's kubeconfig."""
-        return self.workshop.places.state.with_name("kind.kubeconfig")
+        return self.toolchain.paths.state.with_name("kind.kubeconfig")
 
     def node_address(self) -> str:
         """Return the node container's address, which a Linux host reaches."""
@@ -78,10 +78,10 @@ class KindCluster:
 
     def pytest_options(self) -> list[str]:
         """Return what the plugin pytest-kind is to be told: this cluster, kept, with our pinned programs."""
-        programs = self.workshop.places.bin
+        programs = self.toolchain.paths.bin
         options = {
             "kubeconfig": self.kubeconfig(),
-            "kind-image": specs.KIND_NODE,
+            "kind-image": pinned_tools.KIND_NODE,
             "kind-bin": programs / "kind",
             "kind-kubectl-bin": programs / "kubectl",
         }
@@ -92,10 +92,10 @@ class KindCluster:
         return f"The kind cluster {NAME} {'answers' if self._answers() else 'is not running'}."
 
     def _build(self, image: DockerfileImage) -> None:
-        checkout = self.workshop.places.checkout
-        with self.workshop.progress.step(f"Build the image {image.name}"):
+        checkout = self.toolchain.paths.checkout
+        with self.toolchain.progress.step(f"Build the image {image.name}"):
             file, version = checkout / image.dockerfile, f"VERSION={image.version}"
-            log = self.workshop.places.cache / "log" / f"image-{image.dockerfile}.log"
+            log = self.toolchain.paths.cache / "log" / f"image-{image.dockerfile}.log"
             argv = ["docker", "build", "--file", file, "--build-arg", version, "--tag", image.name, checkout]
             shell.run(argv, log=log)
 
@@ -106,9 +106,9 @@ class KindCluster:
             return False
 
     def _kubectl(self) -> list[object]:
-        return [self.workshop.places.bin / "kubectl", f"--kubeconfig={self.kubeconfig()}"]
+        return [self.toolchain.paths.bin / "kubectl", f"--kubeconfig={self.kubeconfig()}"]
 
     def _kind(self, *arguments: str) -> None:
-        log = self.workshop.places.cache / "log" / "kind.log"
+        log = self.toolchain.paths.cache / "log" / "kind.log"
         options = ["--name", NAME, "--kubeconfig", self.kubeconfig()]
-        shell.run([self.workshop.places.bin / "kind", *arguments, *options], log=log)
+        shell.run([self.toolchain.paths.bin / "kind", *arguments, *options], log=log)

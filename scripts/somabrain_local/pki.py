@@ -17,13 +17,13 @@ DAYS = "3650"
 
 
 @dataclass(frozen=True, slots=True)
-class Authority:
+class CertificateAuthority:
     """The authority whose key is in `folder`, beside all that it issued."""
 
     folder: Path
 
     @classmethod
-    def create(cls, folder: Path) -> Authority:
+    def create(cls, folder: Path) -> CertificateAuthority:
         """Make a new authority in `folder`."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         (folder / "openssl.cnf").write_text("[req]\ndistinguished_name = subject\n[subject]\n")
@@ -41,12 +41,12 @@ class Authority:
         """Issue `<name>.crt` and `<name>.key` for a client: Kubernetes reads O as group, CN as user."""
         self._issue(name, subject, ["extendedKeyUsage=clientAuth"])
 
-    def issue_server(self, name: str, subject: str, names: list[str], *, calls_others: bool = False) -> None:
+    def issue_server(self, name: str, subject: str, names: list[str], *, client_auth: bool = False) -> None:
         """Issue a serving certificate for `names`, each `DNS:<name>` or `IP:<address>`.
 
         `calls_others`: the server shows it as a client as well, to its peers or, as etcd's gateway, to itself.
         """
-        usage = "serverAuth,clientAuth" if calls_others else "serverAuth"
+        usage = "serverAuth,clientAuth" if client_auth else "serverAuth"
         self._issue(name, subject, [f"extendedKeyUsage={usage}", f"subjectAltName={','.join(names)}"])
 
     def make_service_account_key(self) -> None:

@@ -19,39 +19,39 @@ HEARTBEAT_AFTER_S = 2.0
 HEARTBEAT_EVERY_S = 10.0
 
 
-def spoken(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Say a duration the way a person would."""
     if seconds < 10:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    minutes, remaining = divmod(round(seconds), 60)
+    return f"{minutes} min {remaining:02d} s" if minutes else f"{remaining} s"
 
 
 @dataclass
 class Progress:
     """Announces steps and remembers their durations in `memory`, a JSON file."""
 
-    memory: Path
+    durations_file: Path
     _running: dict[str, float] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
     def step(self, what: str) -> Iterator[None]:
         """Announce `what` (also its key in the memory), and its end with the time taken."""
-        before = self._remembered().get(what)
-        self._say(f"→ {what}" + (f" ({spoken(before)} last time)" if before is not None else ""))
+        before = self._load_durations().get(what)
+        self._print(f"→ {what}" + (f" ({format_duration(before)} last time)" if before is not None else ""))
         started = time.monotonic()
         with self._lock:
             self._running[what] = started
         try:
             yield
         except BaseException:
-            self._say(f"✗ {what}: stopped after {spoken(time.monotonic() - started)}")
+            self._print(f"✗ {what}: stopped after {format_duration(time.monotonic() - started)}")
             raise
         else:
-            took = time.monotonic() - started
-            self._remember(what, took)
-            self._say(f"✓ {what}: {spoken(took)}")
+            elapsed_s = time.monotonic() - started
+            self._save_duration(what, elapsed_s)
+            self._print(f"✓ {what}: {format_duration(elapsed_s)}")
         finally:
             with self._lock:
                 del self._running[what]
@@ -60,7 +60,7 @@ class Progress:
     def heartbeat(self) -> Iterator[None]:
         """Say regularly what is still running, until the block ends."""
         ended = threading.Event()
-        thread = threading.Thread(target=self._beat, args=(ended,), daemon=True)
+        thread = threading.Thread(target=self._run_heartbeat, args=(ended,), daemon=True)
         thread.start()
         try:
             yield
@@ -68,31 +68,33 @@ class Progress:
             ended.set()
             thread.join()
 
-    def _beat(self, ended: threading.Event) -> None:
+    def _run_heartbeat(self, ended: threading.Event) -> None:
         on_terminal = sys.stderr.isatty()
         while not ended.wait(1.0 if on_terminal else HEARTBEAT_EVERY_S):
             now = time.monotonic()
             with self._lock:
                 running = [(what, now - started) for what, started in self._running.items()]
-            slow = [f"{what} {spoken(took)}" for what, took in running if took > HEARTBEAT_AFTER_S]
+            slow = [
+                f"{what} {format_duration(elapsed_s)}" for what, elapsed_s in running if elapsed_s > HEARTBEAT_AFTER_S
+            ]
             if slow:
-                self._say("… " + " · ".join(slow), fleeting=on_terminal)
+                self._print("… " + " · ".join(slow), fleeting=on_terminal)
 
-    def _say(self, text: str, *, fleeting: bool = False) -> None:
+    def _print(self, text: str, *, fleeting: bool = False) -> None:
         clear = "\r\x1b[2K" if sys.stderr.isatty() else ""
         with self._lock:
             sys.stderr.write(clear + text + ("" if fleeting else "\n"))
             sys.stderr.flush()
 
-    def _remembered(self) -> dict[str, float]:
+    def _load_durations(self) -> dict[str, float]:
         try:
-            return {str(what): float(took) for what, took in json.loads(self.memory.read_text()).items()}
+            return {str(what): float(seconds) for what, seconds in json.loads(self.durations_file.read_text()).items()}
         except (OSError, ValueError):
             return {}  # a lost memory costs a hint, nothing else
 
-    def _remember(self, what: str, took: float) -> None:
+    def _save_duration(self, what: str, seconds: float) -> None:
         with self._lock:
-            self.memory.parent.mkdir(parents=True, exist_ok=True)
-            draft = self.memory.with_suffix(f".{threading.get_ident()}")
-            draft.write_text(json.dumps({**self._remembered(), what: round(took, 1)}, indent=1))
-            draft.replace(self.memory)
+            self.durations_file.parent.mkdir(parents=True, exist_ok=True)
+            draft = self.durations_file.with_suffix(f".{threading.get_ident()}")
+            draft.write_text(json.dumps({**self._load_durations(), what: round(seconds, 1)}, indent=1))
+            draft.replace(self.durations_file)

@@ -7,12 +7,12 @@ from typing import Protocol
 
 from somabrain_local import shell
 from somabrain_local.errors import LocalError
-from somabrain_local.images.factory import Factory
+from somabrain_local.images.builder import ImageBuilder
 from somabrain_local.images.table import DockerfileImage
 from somabrain_local.kind import KindCluster
 from somabrain_local.native.cluster import NativeCluster
 from somabrain_local.native.layout import Layout
-from somabrain_local.tools import Workshop
+from somabrain_local.tools import Toolchain
 
 
 class Provider(Protocol):
@@ -58,14 +58,14 @@ class Provider(Protocol):
         """Say in one sentence how the cluster is."""
 
 
-def choose(wanted: str | None, workshop: Workshop) -> Provider:
+def choose(requested: str | None, toolchain: Toolchain) -> Provider:
     """Return the provider `wanted`, or kind where a Docker engine answers and native where none does.
 
     Raises:
         LocalError: there is no such provider.
     """
-    if wanted not in (None, "kind", "native"):
-        raise LocalError(f"CLUSTER={wanted} is unknown: use kind or native, or leave it out.")
-    if wanted == "kind" or (wanted is None and shell.succeeds(["docker", "info"])):
-        return KindCluster(workshop)
-    return NativeCluster(workshop, Factory(workshop), Layout(workshop.places.state))
+    if requested not in (None, "kind", "native"):
+        raise LocalError(f"CLUSTER={requested} is unknown: use kind or native, or leave it out.")
+    if requested == "kind" or (requested is None and shell.succeeds(["docker", "info"])):
+        return KindCluster(toolchain)
+    return NativeCluster(toolchain, ImageBuilder(toolchain), Layout(toolchain.paths.state))

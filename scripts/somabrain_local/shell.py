@@ -47,12 +47,12 @@ def run(
                 env=env, cwd=cwd, timeout=timeout_s,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
-            raise CommandFailed(f"`{shown(argv)}` did not end within {timeout_s} s.") from error
+            raise CommandFailed(f"`{abbreviated(argv)}` did not end within {timeout_s} s.") from error
         if done.returncode:
             errors.seek(0)
             where = f" (all of it in {log})" if log else ""
             tail = "\n".join(errors.read().strip().splitlines()[-TAIL_LINES:])
-            raise CommandFailed(f"`{shown(argv)}` ended with {done.returncode}{where}:\n{tail}")
+            raise CommandFailed(f"`{abbreviated(argv)}` ended with {done.returncode}{where}:\n{tail}")
         output.seek(0)
         return "" if log else output.read()
 
@@ -66,7 +66,7 @@ def succeeds(argv: Argv, *, timeout_s: float = 10) -> bool:
     return True
 
 
-def shown(argv: Argv) -> str:
+def abbreviated(argv: Argv) -> str:
     """Return `argv` short enough for a message."""
     text = " ".join(map(str, argv))
     return text if len(text) <= 160 else text[:157] + "..."

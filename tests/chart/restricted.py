@@ -26,8 +26,8 @@ def pod_specs(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def violations(pod: dict[str, Any]) -> list[str]:
     """Return what in `pod` the restricted profile refuses, in words."""
-    found = [f"{name} is true" for name in ("hostNetwork", "hostPID", "hostIPC") if pod.get(name)]
-    found += [
+    problems = [f"{name} is true" for name in ("hostNetwork", "hostPID", "hostIPC") if pod.get(name)]
+    problems += [
         f"volume {volume['name']} is a {kind}"
         for volume in pod.get("volumes", [])
         for kind in set(volume) - {"name"} - VOLUMES
@@ -43,5 +43,5 @@ def violations(pod: dict[str, Any]) -> list[str]:
             not in ("RuntimeDefault", "Localhost"),
             "binds a port of the node": any("hostPort" in port for port in container.get("ports", [])),
         }
-        found += [f"container {container['name']} {fact}" for fact, holds in facts.items() if holds]
-    return found
+        problems += [f"container {container['name']} {fact}" for fact, violated in facts.items() if violated]
+    return problems

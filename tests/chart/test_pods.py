@@ -15,9 +15,9 @@ VARIANTS = [*((chart.name,) for chart in CHARTS), ("soma-infra", "profile=full")
 @pytest.fixture(params=VARIANTS, ids=" ".join)
 def pods(request: pytest.FixtureRequest, render: Render) -> list[dict[str, Any]]:
     """The pods of a chart, those of `helm test` among them."""
-    found = [pod for manifest in render(*request.param) for pod in pod_specs(manifest)]
-    assert found, f"{request.param} renders no pod"
-    return found
+    specs = [pod for manifest in render(*request.param) for pod in pod_specs(manifest)]
+    assert specs, f"{request.param} renders no pod"
+    return specs
 
 
 def test_every_pod_meets_the_restricted_profile(pods: list[dict[str, Any]]) -> None:

@@ -87,10 +87,10 @@ def both(request: pytest.FixtureRequest, helm: Helm, tmp_path: Path) -> tuple[li
     return list(yaml.safe_load_all(manifests(OPERATOR[request.param]))), ours
 
 
-def one(found: list[Manifest], kind: str, component: str) -> Manifest:
+def one(manifests: list[Manifest], kind: str, component: str) -> Manifest:
     (manifest,) = (
         each
-        for each in found
+        for each in manifests
         if each["kind"] == kind and each["metadata"]["labels"]["app.kubernetes.io/component"] == component
     )
     return manifest

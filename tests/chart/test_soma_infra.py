@@ -21,8 +21,8 @@ def manifests(render: Render) -> list[Manifest]:
 
 
 def named(manifests: list[Manifest], kind: str, name: str) -> Manifest:
-    (found,) = (m for m in manifests if m["kind"] == kind and m["metadata"]["name"] == name)
-    return found
+    (match,) = (m for m in manifests if m["kind"] == kind and m["metadata"]["name"] == name)
+    return match
 
 
 def postgresql(manifests: list[Manifest]) -> dict[str, Any]:

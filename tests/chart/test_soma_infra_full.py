@@ -30,13 +30,13 @@ def names(manifests: list[Manifest], *kinds: str) -> set[str]:
 
 
 def named(manifests: list[Manifest], kind: str, name: str) -> Manifest:
-    (found,) = (m for m in manifests if m["kind"] == kind and m["metadata"]["name"] == name)
-    return found
+    (match,) = (m for m in manifests if m["kind"] == kind and m["metadata"]["name"] == name)
+    return match
 
 
 def pod(manifests: list[Manifest], kind: str, name: str) -> dict[str, Any]:
-    (found,) = pod_specs(named(manifests, kind, name))
-    return found
+    (spec,) = pod_specs(named(manifests, kind, name))
+    return spec
 
 
 def test_the_full_profile_has_all_and_the_minimal_one_postgresql_alone(render: Render, full: list[Manifest]) -> None:

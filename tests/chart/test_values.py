@@ -20,11 +20,11 @@ def unexplained(text: str) -> Iterator[str]:
 
     def walk(node: yaml.MappingNode, path: str, explained: bool) -> Iterator[str]:
         for key, value in node.value:
-            here, said = f"{path}.{key.value}".lstrip("."), commented(key.start_mark.line)
+            value_path, has_comment = f"{path}.{key.value}".lstrip("."), commented(key.start_mark.line)
             if isinstance(value, yaml.MappingNode) and not value.flow_style:
-                yield from walk(value, here, said and path != "")
-            elif not (said or explained):
-                yield here
+                yield from walk(value, value_path, has_comment and path != "")
+            elif not (has_comment or explained):
+                yield value_path
 
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     assert isinstance(root, yaml.MappingNode)

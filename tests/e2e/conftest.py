@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from examples.kubectl import ROOT, Kubectl, run
-from examples.newest import renew
+from examples.outdated_pods import replace_outdated_pods
 from tests.e2e.support.brains import DATABASE, MIGRATION, Brain
 from tests.e2e.support.chaos import Chaos
 from tests.e2e.support.database import INFRA, Database
@@ -73,7 +73,7 @@ def installed(kubectl: Kubectl) -> None:
     kubectl("delete", "namespace", "-l", "e2e=true", "--ignore-not-found", timeout_s=180)
     subprocess.run([ROOT / "scripts" / "install_charts.sh", kubectl.kubeconfig], check=True)
     Release(kubectl).upgrade()
-    renew(kubectl, (OPERATOR,))
+    replace_outdated_pods(kubectl, (OPERATOR,))
     for namespace, workload in ((INFRA, "statefulset/postgresql"), (OPERATOR, "deployment/somabrain-operator")):
         kubectl("rollout", "status", "-n", namespace, workload, "--timeout=180s", timeout_s=190)
 

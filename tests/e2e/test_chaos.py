@@ -40,7 +40,7 @@ async def test_faults_lose_nothing_and_no_false_statement_lives_longer_than_five
     async with brain.client() as client:
         await client.create_namespace("log")
         async with writing(client, "log") as book, reading(client, "log", book):
-            await book.more(10)
+            await book.wait_for_more(10)
             async with watched(brain) as lives:
                 for name in faults.order(seed, None if whole else SHORT):
                     began, kept = time.monotonic(), len(book.acknowledged)
@@ -52,7 +52,7 @@ async def test_faults_lose_nothing_and_no_false_statement_lives_longer_than_five
                         f"{name:<26} {undone - began:5.1f} s, Ready again after {now - undone:4.1f} s; "
                         f"{len(book.acknowledged) - kept:4} writes meanwhile"
                     )
-            await book.more(10)
+            await book.wait_for_more(10)
         missing = await book.missing(client, "log")
     say(
         f"seed {seed}: {len(book.acknowledged)} writes acknowledged, {len(missing)} of them lost; {book.reads} reads; "

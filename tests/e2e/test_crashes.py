@@ -12,7 +12,7 @@ from tests.e2e.support.chaos import Chaos
 from tests.e2e.support.database import INFRA, POD
 from tests.e2e.support.faults import operator_pod
 from tests.e2e.support.waiting import eventually
-from tests.e2e.support.writers import Book, writing
+from tests.e2e.support.writers import WriteLog, writing
 
 BEFORE, AFTER = 30, 30
 
@@ -28,7 +28,7 @@ def runs_again(pods: list[Object]) -> bool:
     return any(each["restartCount"] and "running" in each["state"] for each in servers)
 
 
-async def nothing_is_lost(book: Book, client: MemoryClient, measured: Measured) -> None:
+async def nothing_is_lost(book: WriteLog, client: MemoryClient, measured: Measured) -> None:
     """Every acknowledged memory is there, byte for byte."""
     assert len(book.acknowledged) >= BEFORE + AFTER
     assert await book.missing(client, "log") == []
@@ -48,14 +48,14 @@ async def test_the_service_is_killed_while_memories_are_written(brain: Brain, ch
     async with brain.client() as client:
         await client.create_namespace("log")
         async with writing(client, "log") as book:
-            await book.more(BEFORE)
+            await book.wait_for_more(BEFORE)
             (pod,) = await asyncio.to_thread(brain.pods)
             await asyncio.to_thread(chaos.signal, "KILL", pod, "server")
             (pod,) = await eventually(brain.pods, runs_again, "the service was not started again")
             await asyncio.to_thread(chaos.signal, "KILL", pod, "server")
             said = await brain.until("Available", "False", "exit code 137", timeout_s=20)
             await brain.ready()
-            await book.more(AFTER)
+            await book.wait_for_more(AFTER)
         await nothing_is_lost(book, client, measured)
     measured(f"the status said: {said.message}")
     assert pod["metadata"]["name"] in said.message
@@ -70,12 +70,12 @@ async def test_the_operator_is_killed_while_memories_are_written(
     async with brain.client() as client:
         await client.create_namespace("log")
         async with writing(client, "log") as book:
-            await book.more(BEFORE)
+            await book.wait_for_more(BEFORE)
             pod = await asyncio.to_thread(operator_pod, kubectl)
             await asyncio.to_thread(chaos.signal, "KILL", pod, pod["spec"]["containers"][0]["name"])
             await asyncio.to_thread(brain.apply, replicas=2)
             await brain.until("Ready", "True", "2 of 2")
-            await book.more(AFTER)
+            await book.wait_for_more(AFTER)
         await nothing_is_lost(book, client, measured)
     assert book.failures == []
     after = await asyncio.to_thread(operator_pod, kubectl)
@@ -92,7 +92,7 @@ async def test_postgresql_is_killed_while_memories_are_written(
     async with brain.client() as client:
         await client.create_namespace("log")
         async with writing(client, "log") as book:
-            await book.more(BEFORE)
+            await book.wait_for_more(BEFORE)
             database = await asyncio.to_thread(kubectl.get, INFRA, "pod", POD)
             await asyncio.to_thread(chaos.signal, "KILL", database, "postgresql")
             try:
@@ -108,7 +108,7 @@ async def test_postgresql_is_killed_while_memories_are_written(
                 "PostgreSQL did not come back",
             )
             await brain.until("Ready", "True", "2 of 2")
-            await book.more(AFTER)
+            await book.wait_for_more(AFTER)
         await nothing_is_lost(book, client, measured)
         # Readiness is not liveness: a server whose database is gone waits for it.
         assert restarts(await asyncio.to_thread(brain.pods)) == before == 0

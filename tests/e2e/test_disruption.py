@@ -57,7 +57,7 @@ async def test_one_of_two_pods_is_evicted_and_the_other_is_not(brain: Brain) -> 
     async with brain.client() as client:
         await client.create_namespace("log")
         async with writing(client, "log") as book:
-            await book.more(10)
+            await book.wait_for_more(10)
             await until_allowed(brain)
             await asyncio.to_thread(evict, brain, first)
             with pytest.raises(CommandFailed, match="would violate the pod's disruption budget"):
@@ -67,7 +67,7 @@ async def test_one_of_two_pods_is_evicted_and_the_other_is_not(brain: Brain) -> 
             )
             await until_allowed(brain)
             await asyncio.to_thread(evict, brain, second)
-            await book.more(20)
+            await book.wait_for_more(20)
         assert book.failures == []
         assert await book.missing(client, "log") == []
     await asyncio.to_thread(brain.apply, replicas=2)

@@ -21,8 +21,8 @@ STRANGER = {
 
 
 def server(deployment: Object) -> Object:
-    (found,) = (c for c in deployment["spec"]["template"]["spec"]["containers"] if c["name"] == "server")
-    return dict(found)
+    (container,) = (c for c in deployment["spec"]["template"]["spec"]["containers"] if c["name"] == "server")
+    return dict(container)
 
 
 @pytest.mark.parametrize(

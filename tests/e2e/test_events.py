@@ -12,23 +12,23 @@ from tests.e2e.support.waiting import eventually
 
 QUIET_S = 3
 BROKEN = {"image": "ghcr.io/somabrain/somabrain-service:no-such-tag", "migration": {"enabled": False}}
-MADE = Counter({"Normal Migrated": 1, "Normal Available": 1, "Normal Ready": 1})
-TOLD = {
+CREATION_EVENTS = Counter({"Normal Migrated": 1, "Normal Available": 1, "Normal Ready": 1})
+TRANSITIONS = {
     "Succeeded": "Migrated", "PodsReady": "Available", "Serving": "Ready", "RollingOut": "Not ready",
     "PodsNotReady": "Degraded", "AsExpected": "Mended", "DriftPutBack": "Put back",
 }  # fmt: skip
 """Which transition a reason tells of here."""
 
 
-def told(brain: Brain) -> Counter[str]:
+def count_events(brain: Brain) -> Counter[str]:
     """Count the events of the resource by type and transition."""
     of = ("--field-selector", f"involvedObject.kind=SomaBrain,involvedObject.name={brain.name}")
     events = brain.kubectl.get(brain.namespace, "events", *of)["items"]
-    return Counter(f"{each['type']} {TOLD[each['reason']]}" for each in events for _ in range(each["count"]))
+    return Counter(f"{each['type']} {TRANSITIONS[each['reason']]}" for each in events for _ in range(each["count"]))
 
 
-async def until_told(brain: Brain, expected: Counter[str]) -> None:
-    await eventually(lambda: told(brain), lambda now: now == expected, f"not told: {expected}", timeout_s=20)
+async def wait_for_events(brain: Brain, expected: Counter[str]) -> None:
+    await eventually(lambda: count_events(brain), lambda now: now == expected, f"not told: {expected}", timeout_s=20)
 
 
 async def test_each_transition_is_one_event(brain: Brain, kubectl: Kubectl) -> None:
@@ -36,22 +36,22 @@ async def test_each_transition_is_one_event(brain: Brain, kubectl: Kubectl) -> N
     (operator,) = await asyncio.to_thread(Release(kubectl).pods)
     await asyncio.to_thread(brain.apply)
     await brain.ready()
-    await until_told(brain, expected := MADE)
+    await wait_for_events(brain, expected := CREATION_EVENTS)
 
     await asyncio.to_thread(brain.apply, **BROKEN)
     await brain.until("Degraded", "True", "no-such-tag")
-    await until_told(brain, expected := expected + Counter({"Warning Degraded": 1, "Normal Not ready": 1}))
+    await wait_for_events(brain, expected := expected + Counter({"Warning Degraded": 1, "Normal Not ready": 1}))
     assert await judged(operator, brain) == {"Ready": 0, "Available": 1, "Degraded": 1, "Migrated": -1}
 
     await asyncio.to_thread(brain.apply)
     await brain.ready()
     mended = {"Normal Mended": 1, "Normal Ready": 1, "Normal Migrated": 1}  # as nobody looked while it was skipped
-    await until_told(brain, expected := expected + Counter(mended))
+    await wait_for_events(brain, expected := expected + Counter(mended))
     assert await judged(operator, brain) == {"Ready": 1, "Available": 1, "Degraded": 0, "Migrated": 1}
 
     before = await asyncio.to_thread(operator.writes)
     await brain.edited_by_hand()
-    await until_told(brain, expected := expected + Counter({"Normal Put back": 1}))
+    await wait_for_events(brain, expected := expected + Counter({"Normal Put back": 1}))
     after = await asyncio.to_thread(operator.writes)
     added = {name.removeprefix(WRITES): after[name] - before.get(name, 0) for name in after}
     assert {name: more for name, more in added.items() if more} == {
@@ -60,7 +60,7 @@ async def test_each_transition_is_one_event(brain: Brain, kubectl: Kubectl) -> N
     }
     await asyncio.sleep(QUIET_S)
     assert await asyncio.to_thread(operator.writes) == after
-    assert await asyncio.to_thread(told, brain) == expected
+    assert await asyncio.to_thread(count_events, brain) == expected
 
 
 async def judged(operator: OperatorPod, brain: Brain) -> dict[str, float]:

@@ -11,9 +11,9 @@ from examples.kubectl import Object
 from tests.e2e.support.brains import Brain
 from tests.e2e.support.waiting import eventually
 
-KEPT = 3
+HISTORY_LIMIT = 3
 """Earlier templates that can be gone back to."""
-EDITS = KEPT + 2
+EDITS = HISTORY_LIMIT + 2
 
 
 def templates(brain: Brain) -> list[Object]:
@@ -39,7 +39,7 @@ async def test_hibernated_edited_and_woken_by_kubectl_it_serves(brain: Brain) ->
         before = await asyncio.to_thread(revision, brain)
         await asyncio.to_thread(brain.apply, replicas=0, resources={"limits": {"memory": f"{900 + edit}Mi"}})
         await eventually(partial(revision, brain), partial(eq, before + 1), "no new template", every_s=0.1)
-    await eventually(lambda: templates(brain), lambda found: len(found) == KEPT + 1, "old templates stay")
+    await eventually(lambda: templates(brain), lambda found: len(found) == HISTORY_LIMIT + 1, "old templates stay")
     assert await asyncio.to_thread(brain.pods) == []
     of = ("sb", brain.name, "-n", brain.namespace)
     await asyncio.to_thread(brain.kubectl, "scale", *of, "--replicas=1")
@@ -60,7 +60,9 @@ async def test_paused_it_is_left_alone_and_then_put_right(served: Brain) -> None
     assert (await asyncio.to_thread(served.deployment))["spec"]["revisionHistoryLimit"] == 7
     await asyncio.to_thread(served.apply)
     await eventually(
-        lambda: served.deployment()["spec"]["revisionHistoryLimit"], lambda now: now == KEPT, "it is not put right"
+        lambda: served.deployment()["spec"]["revisionHistoryLimit"],
+        lambda now: now == HISTORY_LIMIT,
+        "it is not put right",
     )
     await served.until("Paused", "False")
     await served.ready()

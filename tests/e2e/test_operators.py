@@ -82,12 +82,12 @@ def frozen(release: Release, pair: list[OperatorPod], chaos: Chaos) -> Iterator[
 @pytest.fixture
 def kinds(kubectl: Kubectl, tmp_path: Path) -> Iterator[Path]:
     """The Prometheus operator's definitions, to be applied; at the end they are gone."""
-    found = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in prometheus_operator(tmp_path)]
-    wanted = tmp_path / "wanted.json"
-    items = [each for each in found if each["metadata"]["name"] in DEFINITIONS]
-    wanted.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
-    yield wanted
-    kubectl("delete", "--ignore-not-found", "-f", str(wanted))
+    definitions = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in prometheus_operator(tmp_path)]
+    list_file = tmp_path / "wanted.json"
+    items = [each for each in definitions if each["metadata"]["name"] in DEFINITIONS]
+    list_file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    yield list_file
+    kubectl("delete", "--ignore-not-found", "-f", str(list_file))
 
 
 @pytest.mark.usefixtures("frozen")  # meanwhile: it takes half a minute until that is noticed
@@ -99,17 +99,17 @@ async def test_monitoring_is_made_when_its_kinds_come_and_goes_with_the_words(se
     await asyncio.to_thread(served.kubectl, "apply", "--server-side", "-f", str(kinds))
     known = ("wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{name}" for name in DEFINITIONS))
     await asyncio.to_thread(served.kubectl, *known)
-    await eventually(partial(made, served), all, "not all is made")
+    await eventually(partial(monitoring_objects_exist, served), all, "not all is made")
     await served.until("ConfigValid", "True", "The spec is valid.")
     await asyncio.to_thread(served.apply)
-    await eventually(partial(made, served), lambda found: not any(found), "not all is pruned")
+    await eventually(partial(monitoring_objects_exist, served), lambda found: not any(found), "not all is pruned")
 
 
-def made(brain: Brain) -> list[bool]:
+def monitoring_objects_exist(brain: Brain) -> list[bool]:
     """Of each object of `spec.monitoring`, whether it is there."""
     names = {"servicemonitor": "server", "prometheusrule": "server", "configmap": "dashboard"}
-    found = (brain.kubectl.find(brain.namespace, kind, f"{brain.name}-{name}") for kind, name in names.items())
-    return [each is not None for each in found]
+    objects = (brain.kubectl.find(brain.namespace, kind, f"{brain.name}-{name}") for kind, name in names.items())
+    return [each is not None for each in objects]
 
 
 async def test_an_operator_whose_watches_are_frozen_is_started_anew(frozen: OperatorPod, kubectl: Kubectl) -> None:

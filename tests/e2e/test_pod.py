@@ -23,8 +23,8 @@ ANYWHERE, LOOPBACK = {"00000000", "0" * 32}, {"0100007F"}
 @pytest.fixture(scope="module")
 def pod(served: Brain) -> Object:
     """The one pod of a SomaBrain that serves."""
-    (found,) = served.pods()
-    return found
+    (only_pod,) = served.pods()
+    return only_pod
 
 
 @pytest.mark.parametrize("container", CONTAINERS)

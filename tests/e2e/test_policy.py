@@ -14,7 +14,7 @@ from tests.e2e.support.brains import Brain
 from tests.e2e.support.chaos import Chaos
 from tests.e2e.support.waiting import eventually
 
-KEPT_S = 5
+DECISION_TTL_S = 5
 POLICY = """package sb.policy
 
 default allow := false
@@ -40,8 +40,8 @@ def servers(brain: Brain) -> dict[str, bool]:
     """Of each pod, whether its server has started."""
     statuses = {pod["metadata"]["name"]: pod["status"].get("containerStatuses", []) for pod in brain.pods()}
     return {
-        name: any(each["name"] == "server" and each.get("started") for each in found)
-        for name, found in statuses.items()
+        name: any(each["name"] == "server" and each.get("started") for each in containers)
+        for name, containers in statuses.items()
     }
 
 
@@ -85,7 +85,7 @@ async def test_without_opa_nothing_is_allowed(served: Brain, chaos: Chaos, measu
             finally:
                 await asyncio.to_thread(chaos.signal, "CONT", pod, "opa")
     measured(f"denied {denied_after:.1f} s after OPA was stopped")
-    assert denied_after < KEPT_S + 2
+    assert denied_after < DECISION_TTL_S + 2
     await served.ready()
     async with served.client() as client:
         assert [memory async for memory in client.list("guarded")] == []
@@ -100,5 +100,5 @@ async def _denied(client: MemoryClient, since: float) -> float:
             return time.monotonic() - since
         except CallError as other:
             pytest.fail(f"denied as {other.code.name} and not as PERMISSION_DENIED: {other.message}")
-        assert time.monotonic() - since < 3 * KEPT_S, "still allowed without OPA"
+        assert time.monotonic() - since < 3 * DECISION_TTL_S, "still allowed without OPA"
         await asyncio.sleep(0.2)

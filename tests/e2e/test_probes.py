@@ -10,7 +10,7 @@ from pathlib import Path
 
 from somabrain_client import MemoryClient
 from somabrain_client.tls import Tls
-from somabrain_local.pki import Authority
+from somabrain_local.pki import CertificateAuthority
 from tests.e2e.support.brains import Brain
 from tests.e2e.support.chaos import Chaos
 from tests.e2e.support.waiting import eventually
@@ -21,7 +21,7 @@ SECRET = "tls"
 
 def certify(brain: Brain, folder: Path) -> Tls:
     """Make a certificate for the address that this machine reaches, put it into a Secret, and say whom to trust."""
-    authority = Authority.create(folder)
+    authority = CertificateAuthority.create(folder)
     authority.issue_server(SECRET, "/CN=brain", [f"IP:{brain.node_address}"])
     data = {f"tls.{end}": b64encode((folder / f"{SECRET}.{end}").read_bytes()).decode() for end in ("crt", "key")}
     secret = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": {"name": SECRET}}
@@ -33,7 +33,7 @@ def receives_calls(brain: Brain) -> list[bool]:
     """Of each endpoint of the Service, whether it gets calls."""
     of = ("-l", f"kubernetes.io/service-name={brain.name}-grpc")
     slices = brain.kubectl.get(brain.namespace, "endpointslices", *of)["items"]
-    return [each["conditions"]["ready"] for found in slices for each in found["endpoints"] or ()]
+    return [each["conditions"]["ready"] for endpoint_slice in slices for each in endpoint_slice["endpoints"] or ()]
 
 
 def restarts(brain: Brain) -> int:

@@ -11,16 +11,16 @@ from tests.e2e.support.waiting import eventually
 from tests.e2e.support.writers import writing
 
 SETTINGS = "more-settings"
-LOOKED_AT_S = 8
+REFERENCE_POLL_S = 8
 """Longer than the operator takes to look at so few references again."""
 
 
 def put(brain: Brain, name: str, key: str, value: str) -> None:
     """Set one key of a Secret and leave the others."""
-    found = brain.kubectl.find(brain.namespace, "secret", name) or {"data": {}}
+    secret = brain.kubectl.find(brain.namespace, "secret", name) or {"data": {}}
     manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}
     brain.kubectl.apply(
-        brain.namespace, {**manifest, "data": {**found["data"], key: b64encode(value.encode()).decode()}}
+        brain.namespace, {**manifest, "data": {**secret["data"], key: b64encode(value.encode()).decode()}}
     )
 
 
@@ -39,7 +39,7 @@ async def test_a_changed_key_rolls_the_pods_once_and_an_unused_one_does_not(brai
         await client.create_namespace("log")
         async with writing(client, "log") as book:
             await asyncio.to_thread(put, brain, DATABASE, "note", "nothing uses this")
-            await asyncio.sleep(LOOKED_AT_S)
+            await asyncio.sleep(REFERENCE_POLL_S)
             assert await asyncio.to_thread(revision, brain) == before
             (old,) = await asyncio.to_thread(brain.pods)
             await asyncio.to_thread(put, brain, SETTINGS, "SOMABRAIN_TRACE__SAMPLE_RATIO", "0.2")
@@ -51,7 +51,7 @@ async def test_a_changed_key_rolls_the_pods_once_and_an_unused_one_does_not(brai
                 lambda names: len(names) == 1 and name not in names,
                 "the old pod stayed",
             )
-            await book.more(20)
+            await book.wait_for_more(20)
         assert await book.missing(client, "log") == []
         assert book.failures == []
     assert await asyncio.to_thread(revision, brain) == before + 1

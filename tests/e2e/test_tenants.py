@@ -41,9 +41,9 @@ def _sql_sees_one_tenant(database: Database, texts: tuple[str, str]) -> None:
     assert database.sql_as("app", "SELECT count(*) FROM memories") == "0"
     for mine, not_mine in (texts, texts[::-1]):
         setting = f"SET app.tenant_id = '{tenants[mine]}';"
-        seen = database.sql_as("app", f"{setting} SELECT text FROM memories").splitlines()
-        assert mine in seen
-        assert not_mine not in seen
+        rows = database.sql_as("app", f"{setting} SELECT text FROM memories").splitlines()
+        assert mine in rows
+        assert not_mine not in rows
         other = tenants[not_mine]
         where = f"WHERE tenant_id = '{other}'"
         assert database.sql_as("app", f"{setting} DELETE FROM memories {where} RETURNING 1") == ""

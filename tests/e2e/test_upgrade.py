@@ -12,7 +12,7 @@ from tests.e2e.conftest import Measured
 from tests.e2e.support.brains import Brain
 from tests.e2e.support.database import Database
 from tests.e2e.support.images import release
-from tests.e2e.support.writers import Book, writing
+from tests.e2e.support.writers import WriteLog, writing
 
 MIGRATES_S = 8
 
@@ -37,14 +37,14 @@ async def test_a_migration_that_fails_changes_nothing_for_callers(
     async with brain.client() as client:
         await client.create_namespace("log")
         async with writing(client, "log") as book:
-            await book.more(10)
+            await book.wait_for_more(10)
             old = [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)]
             await asyncio.to_thread(brain.apply, image=image, migration=_migration(backoffLimit=0))
             said = await brain.until("Migrated", "False", "division by zero", timeout_s=60)
             await brain.until("Degraded", "True", "division by zero")
             await brain.until("ConfigValid", "True", f"Whether {image} is older than")  # its tag is no SemVer
             await brain.until("Available", "True")
-            await book.more(10)
+            await book.wait_for_more(10)
             assert [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)] == old
         assert book.failures == []
         assert await book.missing(client, "log") == []
@@ -65,7 +65,7 @@ async def test_an_upgrade_is_not_noticed_by_callers(
     async with brain.client() as client:
         await client.create_namespace("log")
         async with writing(client, "log") as book:
-            await book.more(10)
+            await book.wait_for_more(10)
             before = replace(client.attempts)
             (old,) = [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)]
             await asyncio.to_thread(brain.apply, image=image)
@@ -99,20 +99,20 @@ async def test_the_way_back_is_refused_until_it_is_asked_for(
     async with brain.client() as client:
         await client.create_namespace("log")
         async with writing(client, "log") as book:
-            await book.more(10)
+            await book.wait_for_more(10)
             await asyncio.to_thread(brain.apply, version="9.0.0")
             await brain.ready()
             assert database.sql("SELECT current FROM schema_info", own_database) == str(schema.HEAD + 1)
             await asyncio.to_thread(brain.apply, version=before)
             await brain.until("ConfigValid", "False", f"{before} is older than 9.0.0")
             await brain.until("Available", "True")
-            await book.more(10)
+            await book.wait_for_more(10)
             allow = f"somabrain.io/allow-downgrade={before}"
             await asyncio.to_thread(
                 brain.kubectl, "annotate", "sb", brain.name, "-n", brain.namespace, allow, "--overwrite"
             )
             await brain.ready()
-            await book.more(10)
+            await book.wait_for_more(10)
         assert await book.missing(client, "log") == []
         assert book.failures == []
     assert (await asyncio.to_thread(brain.resource))["status"]["version"] == before
@@ -121,25 +121,25 @@ async def test_the_way_back_is_refused_until_it_is_asked_for(
 
 async def _stays_ready_while_migrating(brain: Brain, old: str) -> int:
     """Look at the old pod until Migrated is True again; return how often it was seen ready before that."""
-    looks, deadline = 0, time.monotonic() + 90
+    checks, deadline = 0, time.monotonic() + 90
     while True:
         assert time.monotonic() < deadline, "the migration did not end within 90 s"
         pods = pods_by_readiness(await asyncio.to_thread(brain.pods))
         migrated = (await asyncio.to_thread(brain.conditions))["Migrated"]
         if migrated.current and migrated.status == "True":
-            assert looks >= MIGRATES_S / 2, f"only {looks} looks"
-            return looks
+            assert checks >= MIGRATES_S / 2, f"only {checks} looks"
+            return checks
         assert pods == {old: True}, f"while the migration ran: {pods}"
-        looks += 1
+        checks += 1
         await asyncio.sleep(0.2)
 
 
-async def _outlives(brain: Brain, old: str, book: Book) -> None:
+async def _outlives(brain: Brain, old: str, book: WriteLog) -> None:
     """Write until the old pod is gone for good, and a little longer."""
     await asyncio.to_thread(
         brain.kubectl, "wait", "-n", brain.namespace, f"pod/{old}", "--for=delete", "--timeout=60s", timeout_s=70
     )
-    await book.more(20)
+    await book.wait_for_more(20)
 
 
 def _migration(**settings: object) -> dict[str, object]:

@@ -165,12 +165,12 @@ CASES: Mapping[str, Mapping[str, Any]] = {
 
 def manifests(fields: Mapping[str, Any]) -> str:
     """Return everything that is applied for a spec, the migration's Job first."""
-    wanted = samples.spec(**fields)
-    before = samples.plan(samples.observed(wanted))
+    spec = samples.spec(**fields)
+    before = samples.plan(samples.observed(spec))
     jobs = [manifest for manifest in before.apply if manifest["kind"] == "Job"]
     assert before.migration is not None
     done = samples.migrated(before.migration.hash or "")
-    after = samples.plan(samples.observed(wanted, status=done))
+    after = samples.plan(samples.observed(spec, status=done))
     pinned = [
         each for each in after.apply if child_id(each) != last_applied_id(samples.KEY.name)
     ]  # it says the same again

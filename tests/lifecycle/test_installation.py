@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from examples.kubectl import ROOT, Kubectl
-from somabrain_local.environment import inherited, places
+from somabrain_local.environment import inherited, local_paths
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -26,7 +26,7 @@ def commands(page: str) -> Iterator[str]:
 
 def follow(kubectl: Kubectl, script: str) -> str:
     """Run commands as a person would paste them, and stop at the first that fails."""
-    path = f"{places().bin}:{Path(sys.executable).parent}:{inherited()['PATH']}"
+    path = f"{local_paths().bin}:{Path(sys.executable).parent}:{inherited()['PATH']}"
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         env=inherited(PATH=path, KUBECONFIG=str(kubectl.kubeconfig)),

@@ -18,10 +18,10 @@ import pytest
 from examples.kubectl import ROOT, Kubectl, run
 from somabrain_client import MemoryClient
 from somabrain_client.models import Memory
-from somabrain_local import previous as installed
-from somabrain_local.environment import places
+from somabrain_local import previous_release as installed
+from somabrain_local.environment import local_paths
 from somabrain_local.images.table import project_images
-from somabrain_local.previous import Previous
+from somabrain_local.previous_release import PreviousRelease
 from somabrain_local.progress import Progress
 from somabrain_service.store import schema
 from tests.e2e.support.brains import Brain
@@ -35,23 +35,23 @@ QUESTION = "Which stone is the key under?"
 
 
 @pytest.fixture
-def previous() -> Previous:
+def previous() -> PreviousRelease:
     """Its tree, with its images loaded under a tag that is below the present one."""
-    here = places()
-    found = installed.ensure(here, Progress(here.cache / "durations.json"))
-    cluster = provider(found.checkout)
+    paths = local_paths()
+    release = installed.ensure(paths, Progress(paths.cache / "durations.json"))
+    cluster = provider(release.checkout)
     with tempfile.TemporaryDirectory() as folder:
-        for image in project_images(found.checkout):
+        for image in project_images(release.checkout):
             name = f"{image.name.rpartition(':')[0]}:{TAG}"
             cluster.load_archive(cluster.archive(replace(image, name=name, version=TAG), Path(folder)))
-    return found
+    return release
 
 
 @pytest.fixture
 def brain(kubectl: Kubectl) -> Iterator[Brain]:
     """A SomaBrain to be, in a namespace on a cluster that knows of none."""
-    known = kubectl("get", "crd", "-o", "name")
-    assert "somabrains.somabrain.io" not in known, "another release owns the definition; this needs a new cluster"
+    crds = kubectl("get", "crd", "-o", "name")
+    assert "somabrains.somabrain.io" not in crds, "another release owns the definition; this needs a new cluster"
     name = f"upgrade-{uuid4().hex[:5]}"
     kubectl.ensure_namespace(name)
     address = run(sys.executable, "-m", "somabrain_local", "node-address").strip()
@@ -64,10 +64,10 @@ def brain(kubectl: Kubectl) -> Iterator[Brain]:
 def charts(brain: Brain, root: Path, *settings: str) -> None:
     """Install or upgrade both charts of a tree; the values that were given before stay."""
     where = ("-n", brain.namespace, "--kubeconfig", str(brain.kubectl.kubeconfig))
-    keep = ("--install", "--reset-then-reuse-values", "--wait", "--timeout", "4m")
+    options = ("--install", "--reset-then-reuse-values", "--wait", "--timeout", "4m")
     own = [word for each in settings for word in ("--set", each)]
     for release, chart, values in (("platform", "soma-infra", []), ("operator", "somabrain-operator", own)):
-        run("helm", "upgrade", release, str(root / "helm" / "charts" / chart), *keep, *values, *where, timeout_s=260)
+        run("helm", "upgrade", release, str(root / "helm" / "charts" / chart), *options, *values, *where, timeout_s=260)
 
 
 def schema_of(brain: Brain) -> int:
@@ -79,20 +79,22 @@ def schema_of(brain: Brain) -> int:
 async def fill(client: MemoryClient) -> None:
     """Keep, change and forget."""
     await client.create_namespace("notes")
-    kept = [await client.remember("notes", f"The key is under stone {number}.") for number in range(30)]
-    for memory in kept[:5]:
+    memories = [await client.remember("notes", f"The key is under stone {number}.") for number in range(30)]
+    for memory in memories[:5]:
         await client.update(memory.name, text=memory.text.replace("stone", "flower pot"), etag=memory.etag)
-    for memory in kept[-5:]:
+    for memory in memories[-5:]:
         await client.forget(memory.name)
 
 
-async def seen(client: MemoryClient) -> tuple[list[Memory], str]:
+async def memories_and_first_hit(client: MemoryClient) -> tuple[list[Memory], str]:
     """All memories, and which is found first."""
     every = [memory async for memory in client.list("notes", page_size=1000)]
     return every, (await client.recall("notes", QUESTION)).hits[0].memory.name
 
 
-async def test_upgraded_by_its_charts_the_previous_version_keeps_its_memories(brain: Brain, previous: Previous) -> None:
+async def test_upgraded_by_its_charts_the_previous_version_keeps_its_memories(
+    brain: Brain, previous: PreviousRelease
+) -> None:
     """With the values it was installed with: the schema moves on, every memory is as it was, and writing goes on."""
     versions = (f"image.tag={TAG}", f"defaults.serviceVersion={TAG}")
     watched = f"watchNamespaces={{{brain.namespace}}}"
@@ -103,7 +105,7 @@ async def test_upgraded_by_its_charts_the_previous_version_keeps_its_memories(br
     assert [each["image"] for each in old["spec"]["containers"]] == [f"ghcr.io/somabrain/somabrain-service:{TAG}"]
     async with brain.client() as client:
         await fill(client)
-        kept = await seen(client)
+        kept = await memories_and_first_hit(client)
     assert len(kept[0]) == 25
     assert await asyncio.to_thread(schema_of, brain) < schema.HEAD
 
@@ -115,6 +117,6 @@ async def test_upgraded_by_its_charts_the_previous_version_keeps_its_memories(br
     await brain.ready()
     assert await asyncio.to_thread(schema_of, brain) == schema.HEAD
     async with brain.client() as client:
-        assert await seen(client) == kept
+        assert await memories_and_first_hit(client) == kept
         await client.remember("notes", "Kept by the present version.")
-        assert len((await seen(client))[0]) == 26
+        assert len((await memories_and_first_hit(client))[0]) == 26

@@ -18,7 +18,7 @@ KINDS = (
     "persistentvolumeclaims"
 )
 OF_KUBERNETES = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
-KEPT = {
+RETAINED = {
     "secret/postgresql",
     *(f"persistentvolumeclaim/data-{name}-0" for name in ("postgresql", "etcd", "kafka")),
 }
@@ -40,11 +40,11 @@ class Infra:
                  "--set=ON_ERROR_STOP=1", "--tuples-only", "--no-align", "--quiet", "--file=-")  # fmt: skip
         return self.kubectl("exec", "-i", "-n", self.namespace, "postgresql-0", "--", *words, stdin=statement).strip()
 
-    def there(self) -> set[str]:
+    def objects(self) -> set[str]:
         """All that the namespace holds, and what the release has made beside it."""
         inside = set(self.kubectl("get", KINDS, "-n", self.namespace, "--output=name").split())
-        beside = self.kubectl("get", "clusterroles,clusterrolebindings", "--output=name").split()
-        return (inside - OF_KUBERNETES) | {name for name in beside if f"/{self.namespace}-{RELEASE}-" in name}
+        cluster_scoped = self.kubectl("get", "clusterroles,clusterrolebindings", "--output=name").split()
+        return (inside - OF_KUBERNETES) | {name for name in cluster_scoped if f"/{self.namespace}-{RELEASE}-" in name}
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_installed_tested_upgraded_taken_back_and_uninstalled_it_keeps_its_data_
 
     infra.helm("uninstall", RELEASE, "--wait", "--timeout", "5m")
     infra.kubectl("wait", "--for=delete", "pods", "--all", "-n", infra.namespace, "--timeout=120s", timeout_s=130)
-    assert infra.there() == KEPT
+    assert infra.objects() == RETAINED
 
     infra.helm("install", RELEASE, *chart)
     assert infra.sql("SELECT told FROM kept") == "in the first revision"

@@ -19,17 +19,17 @@ DOCKERFILE = 'FROM scratch\nADD root.tar /\nENV LANG=C.UTF-8\nCMD ["python3"]\n'
 
 def ensure_base(buildah: Buildah, progress: Progress) -> str:
     """Return the id of the local base image, getting or making it first if need be."""
-    with shell.locked(buildah.places.cache / "locks" / "base"):
-        if found := buildah.image_id(BASE):
-            return found
+    with shell.locked(buildah.paths.cache / "locks" / "base"):
+        if existing := buildah.image_id(BASE):
+            return existing
         with progress.step(f"Look for {BASE} in its registry"):
             pulled = buildah.pull(BASE, PULL_TIMEOUT_S)
         if not pulled:
             with progress.step(f"Make {BASE} with debootstrap, as it cannot be pulled"):
                 _debootstrap(buildah)
-        made = buildah.image_id(BASE)
-        assert made is not None
-        return made
+        built = buildah.image_id(BASE)
+        assert built is not None
+        return built
 
 
 def mirror_of(targets: str, codename: str) -> str | None:
@@ -49,10 +49,10 @@ def _debootstrap(buildah: Buildah) -> None:
         raise LocalError(
             f"apt knows no mirror of Debian {codename}: add one to /etc/apt/sources.list, then `apt-get update`."
         )
-    draft = buildah.places.cache / "draft-base"
+    draft = buildah.paths.cache / "draft-base"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    root, log = draft / "root", buildah.places.cache / "log" / "debootstrap.log"
+    root, log = draft / "root", buildah.paths.cache / "log" / "debootstrap.log"
     proxy = shell.run(["apt-config", "shell", "proxy", "Acquire::http::Proxy"]).partition("=")[2].strip().strip("'")
     env = inherited(http_proxy=proxy) if proxy else None
     # In a mount namespace of its own: it mounts /proc and /sys, which must not outlive it when it is interrupted.

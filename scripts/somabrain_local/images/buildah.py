@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from somabrain_local import shell
-from somabrain_local.environment import Places, package_index
+from somabrain_local.environment import LocalPaths, package_index
 from somabrain_local.errors import CommandFailed
 
 CERTIFICATES = Path("/etc/ssl/certs")
@@ -29,7 +29,7 @@ def build_arguments(index: Mapping[str, str], *, bundle: bool) -> dict[str, str]
 class Buildah:
     """The buildah program with our storage."""
 
-    places: Places
+    paths: LocalPaths
 
     def image_id(self, name: str) -> str | None:
         """Return the id of a local image, or None if there is none of that name."""
@@ -54,15 +54,15 @@ class Buildah:
         mounted += [word for pair in (more or {}).items() for word in ("--build-context", "=".join(map(str, pair)))]
         options = ["--isolation", "chroot", "--network", "host", "--pull=never", "--layers", "--format", "oci"]
         argv = self._argv("build", *options, *mounted, *passed, "--file", dockerfile, "--tag", name, context)
-        shell.run(["nice", "-n", "5", *argv], log=self.places.cache / "log" / f"image-{dockerfile.name}.log")
+        shell.run(["nice", "-n", "5", *argv], log=self.paths.cache / "log" / f"image-{dockerfile.name}.log")
 
     def export(self, name: str, path: Path) -> None:
         """Write the local image `name` to `path` as an OCI archive."""
         shell.run(self._argv("push", "--quiet", "--disable-compression", name, f"oci-archive:{path}:{name}"))
 
     def _argv(self, command: str, *arguments: object) -> list[object]:
-        storage = self.places.cache / "buildah"
-        driver = "vfs" if self.places.on_overlay else "overlay"
+        storage = self.paths.cache / "buildah"
+        driver = "vfs" if self.paths.on_overlay else "overlay"
         options = ["--root", storage / "root", "--runroot", storage / "run", "--storage-driver", driver]
         # In a mount namespace of its own, so that no mount of its storage outlives it.
         return ["unshare", "--mount", "buildah", *options, command, *arguments]

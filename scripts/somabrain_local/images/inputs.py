@@ -9,12 +9,12 @@ from pathlib import Path
 
 def copied_paths(dockerfile: str) -> list[str]:
     """Return the paths a Dockerfile copies from its context, in order, each once."""
-    found: dict[str, None] = {}
+    paths: dict[str, None] = {}
     for line in dockerfile.splitlines():
         words = line.split()
         if words[:1] == ["COPY"] and not any(word.startswith("--from=") for word in words):
-            found.update(dict.fromkeys(word for word in words[1:-1] if not word.startswith("--")))
-    return list(found)
+            paths.update(dict.fromkeys(word for word in words[1:-1] if not word.startswith("--")))
+    return list(paths)
 
 
 def fingerprint(root: Path, paths: Iterable[str], *more: str) -> str:

@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from somabrain_local import specs
+from somabrain_local import pinned_tools
 
 BASE = "docker.io/library/python:3.11-slim"
 
@@ -35,24 +35,31 @@ Image = BinaryImage | DockerfileImage
 
 CLUSTER_IMAGES: tuple[Image, ...] = (
     BinaryImage("registry.k8s.io/pause:3.10", "pause"),
-    BinaryImage(f"registry.k8s.io/coredns/coredns:{specs.COREDNS}", "coredns"),
+    BinaryImage(f"registry.k8s.io/coredns/coredns:{pinned_tools.COREDNS}", "coredns"),
 )
 DATABASE = DockerfileImage(
-    "docker.io/pgvector/pgvector:pg18", "scripts/somabrain_local/images/Dockerfile.database", specs.PGSERVER.name
+    "docker.io/pgvector/pgvector:pg18", "scripts/somabrain_local/images/Dockerfile.database", pinned_tools.PGSERVER.name
 )
-HERE = "scripts/somabrain_local/images"
+IMAGES_FOLDER = "scripts/somabrain_local/images"
 # What the profile `full` of soma-infra runs beside PostgreSQL, under the names that its values have.
 PLATFORM: tuple[Image, ...] = (
-    DockerfileImage("docker.io/library/redis:7.0.15", f"{HERE}/Dockerfile.redis", "redis"),
-    BinaryImage(f"quay.io/coreos/etcd:{specs.ETCD}", "etcd"),
-    DockerfileImage(f"docker.io/apache/kafka:{specs.KAFKA}", f"{HERE}/Dockerfile.kafka", "kafka", java=True),
+    DockerfileImage("docker.io/library/redis:7.0.15", f"{IMAGES_FOLDER}/Dockerfile.redis", "redis"),
+    BinaryImage(f"quay.io/coreos/etcd:{pinned_tools.ETCD}", "etcd"),
     DockerfileImage(
-        f"quay.io/keycloak/keycloak:{specs.KEYCLOAK}", f"{HERE}/Dockerfile.keycloak", "keycloak", java=True
+        f"docker.io/apache/kafka:{pinned_tools.KAFKA}", f"{IMAGES_FOLDER}/Dockerfile.kafka", "kafka", java=True
     ),
-    DockerfileImage(f"docker.io/hashicorp/vault:{specs.VAULT[1:]}", f"{HERE}/Dockerfile.vault", "vault"),
-    BinaryImage(f"docker.io/otel/opentelemetry-collector:{specs.COLLECTOR[1:]}", "otelcol"),
+    DockerfileImage(
+        f"quay.io/keycloak/keycloak:{pinned_tools.KEYCLOAK}",
+        f"{IMAGES_FOLDER}/Dockerfile.keycloak",
+        "keycloak",
+        java=True,
+    ),
+    DockerfileImage(
+        f"docker.io/hashicorp/vault:{pinned_tools.VAULT[1:]}", f"{IMAGES_FOLDER}/Dockerfile.vault", "vault"
+    ),
+    BinaryImage(f"docker.io/otel/opentelemetry-collector:{pinned_tools.COLLECTOR[1:]}", "otelcol"),
 )
-POLICY = BinaryImage(f"docker.io/openpolicyagent/opa:{specs.OPA.removeprefix('v')}-static", "opa")
+POLICY = BinaryImage(f"docker.io/openpolicyagent/opa:{pinned_tools.OPA.removeprefix('v')}-static", "opa")
 
 
 def project_images(checkout: Path) -> tuple[DockerfileImage, ...]:

@@ -17,8 +17,8 @@ from somabrain_local.loopback.kafka import Kafka, kafka
 from somabrain_local.loopback.keycloak import Keycloak, keycloak
 from somabrain_local.loopback.kubernetes import ApiServer, api_server
 from somabrain_local.loopback.opa import Opa, opa
-from somabrain_local.loopback.program import Program
 from somabrain_local.loopback.redis import Redis, RedisSentinel, redis, redis_cluster, redis_sentinel
+from somabrain_local.loopback.server_process import ServerProcess
 from somabrain_local.loopback.vault import Vault, vault
 
 __all__ = [
@@ -29,9 +29,9 @@ __all__ = [
     "Kafka",
     "Keycloak",
     "Opa",
-    "Program",
     "Redis",
     "RedisSentinel",
+    "ServerProcess",
     "Span",
     "Vault",
     "api_server",

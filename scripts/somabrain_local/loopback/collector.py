@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from somabrain_local.loopback.program import HOST, Program, free_ports, own_folder, running, tool
+from somabrain_local.loopback.server_process import HOST, ServerProcess, free_ports, running, temporary_folder, tool
 
 CONFIG = """\
 receivers: {{otlp: {{protocols: {{grpc: {{endpoint: "{host}:{grpc}"}}, http: {{endpoint: "{host}:{http}"}}}}}}}}
@@ -52,7 +52,7 @@ class Collector:
     """The base; OTLP's paths (`/v1/traces`) come below it."""
     file: Path
     """One JSON object a line, in OTLP's JSON form."""
-    program: Program
+    process: ServerProcess
 
     def spans(self) -> list[Span]:
         """Return all spans written so far; what was sent within the last tenth of a second may not be there yet."""
@@ -68,14 +68,14 @@ def collector() -> Iterator[Collector]:
         LocalError: the binary is missing; the message has the command that makes it.
         Timeout: it did not answer; the message ends with its log.
     """
-    with own_folder("collector") as folder:
+    with temporary_folder("collector") as folder:
         grpc, http = free_ports(2)
         file, config = folder / "telemetry.jsonl", folder / "config.yaml"
         config.write_text(CONFIG.format(host=HOST, grpc=grpc, http=http, file=file))
         argv = [tool("otelcol"), "--config", config]
-        program = Program(argv, folder / "otelcol.log", lambda: _listens(grpc) and _listens(http))
-        with running(program):
-            yield Collector(f"http://{HOST}:{grpc}", f"http://{HOST}:{http}", file, program)
+        process = ServerProcess(argv, folder / "otelcol.log", lambda: _listens(grpc) and _listens(http))
+        with running(process):
+            yield Collector(f"http://{HOST}:{grpc}", f"http://{HOST}:{http}", file, process)
 
 
 def _listens(port: int) -> bool:
@@ -101,8 +101,8 @@ def _spans(telemetry: dict[str, Any]) -> Iterator[Span]:
 
 def _attributes(holder: dict[str, Any]) -> dict[str, Any]:
     """Return attributes by key. OTLP's JSON form writes 64-bit integers as strings; here they are integers."""
-    found = {}
+    attributes = {}
     for pair in holder.get("attributes", []):
         ((kind, value),) = pair["value"].items()
-        found[pair["key"]] = int(value) if kind == "intValue" else value
-    return found
+        attributes[pair["key"]] = int(value) if kind == "intValue" else value
+    return attributes

@@ -7,7 +7,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from somabrain_local.loopback.program import HOST, Program, free_ports, http_answers, own_folder, running, tool
+from somabrain_local.loopback.server_process import (
+    HOST,
+    ServerProcess,
+    free_ports,
+    http_answers,
+    running,
+    temporary_folder,
+    tool,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +24,7 @@ class Dns:
 
     address: str
     """`host:port`, as in a gRPC target: `dns://<address>/<name>:<port>`."""
-    program: Program
+    process: ServerProcess
     hosts: Path
 
     def answer(self, name: str, addresses: Sequence[str]) -> None:
@@ -34,7 +42,7 @@ def dns() -> Iterator[Dns]:
         LocalError: the binary is missing; the message has the command that makes it.
         Timeout: it did not become healthy; the message ends with its log.
     """
-    with own_folder("dns") as folder:
+    with temporary_folder("dns") as folder:
         port, health = free_ports(2)
         hosts = folder / "hosts"
         hosts.touch()
@@ -46,6 +54,6 @@ def dns() -> Iterator[Dns]:
             "}\n"
         )
         argv = [tool("coredns"), "-conf", folder / "Corefile"]
-        program = Program(argv, folder / "coredns.log", http_answers(f"http://{HOST}:{health}/health"))
-        with running(program):
-            yield Dns(f"{HOST}:{port}", program, hosts)
+        process = ServerProcess(argv, folder / "coredns.log", http_answers(f"http://{HOST}:{health}/health"))
+        with running(process):
+            yield Dns(f"{HOST}:{port}", process, hosts)

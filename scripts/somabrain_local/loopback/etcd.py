@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from somabrain_local import shell
-from somabrain_local.loopback.program import (
+from somabrain_local.loopback.server_process import (
     START_TIMEOUT_S,
-    Program,
+    ServerProcess,
     free_ports,
     http_answers,
-    own_folder,
     running,
+    temporary_folder,
     tool,
 )
-from somabrain_local.pki import Authority
+from somabrain_local.pki import CertificateAuthority
 
 ROOT = "root"
 ROOT_PASSWORD = "root-password"
@@ -35,7 +35,7 @@ class Etcd:
     """An etcd that answers on loopback: gRPC and its JSON gateway on one port."""
 
     url: str
-    program: Program
+    process: ServerProcess
     ca_file: Path | None = None
     """What a client must trust; None: it speaks without TLS."""
 
@@ -45,8 +45,8 @@ class Etcd:
 
     def get(self, key: str) -> str | None:
         """Return the value of one key, or None when there is none."""
-        found = self._post("kv/range", {"key": _encoded(key)}).get("kvs", [])
-        return base64.b64decode(found[0].get("value", "")).decode() if found else None
+        pairs = self._post("kv/range", {"key": _encoded(key)}).get("kvs", [])
+        return base64.b64decode(pairs[0].get("value", "")).decode() if pairs else None
 
     def delete(self, key: str) -> int:
         """Delete one key, and return the revision after it."""
@@ -56,7 +56,7 @@ class Etcd:
         """Forget all that is older than `revision`: a watch from before it is cancelled."""
         self._post("kv/compaction", {"revision": revision, "physical": True})
 
-    def want_password(self, name: str, password: str, prefix: str) -> None:
+    def require_password(self, name: str, password: str, prefix: str) -> None:
         """Let in nobody without a password, and `name` to what begins with `prefix` and nothing else."""
         first = {"key": _encoded(prefix), "range_end": _encoded(prefix[:-1] + chr(ord(prefix[-1]) + 1))}
         for user, secret in ((ROOT, ROOT_PASSWORD), (name, password)):
@@ -86,14 +86,14 @@ def etcd(*, tls: bool = False, mutual: bool = False) -> Iterator[Etcd]:
         LocalError: the binary is missing; the message has the command that makes it.
         Timeout: it did not become healthy; the message ends with its log.
     """
-    with own_folder("etcd") as folder:
+    with temporary_folder("etcd") as folder:
         authority = None
         if tls:
-            authority = Authority.create(folder / "pki")
-            authority.issue_server("etcd", "/CN=etcd", ["DNS:localhost", "IP:127.0.0.1"], calls_others=mutual)
+            authority = CertificateAuthority.create(folder / "pki")
+            authority.issue_server("etcd", "/CN=etcd", ["DNS:localhost", "IP:127.0.0.1"], client_auth=mutual)
             authority.issue_client("client", "/CN=client")
-        started = etcd_program(folder, authority, mutual=mutual)
-        with running(started.program):
+        started = etcd_process(folder, authority, mutual=mutual)
+        with running(started.process):
             yield started
 
 
@@ -101,31 +101,36 @@ def etcd(*, tls: bool = False, mutual: bool = False) -> Iterator[Etcd]:
 def etcd_cluster() -> Iterator[Sequence[Etcd]]:
     """Start three members of one etcd, and stop them at the end of the block."""
     with ExitStack() as stack:
-        folder = stack.enter_context(own_folder("etcd-cluster"))
+        folder = stack.enter_context(temporary_folder("etcd-cluster"))
         peers = {f"member-{port}": f"http://127.0.0.1:{port}" for port in free_ports(3)}
         members = [_member(folder, name, peers) for name in peers]
         # Ready is a member only once two of them are there.
-        ready = [member.program.answers for member in members]
+        ready = [member.process.answers for member in members]
         for member, peer in zip(members, peers.values(), strict=True):
-            member.program.answers = partial(_listens, peer)
-            stack.enter_context(running(member.program))
+            member.process.answers = partial(_listens, peer)
+            stack.enter_context(running(member.process))
         shell.wait_until(
             lambda: all(answers() for answers in ready), what="The members did not find each other",
             timeout_s=START_TIMEOUT_S, every_s=0.1,
         )  # fmt: skip
         for member, answers in zip(members, ready, strict=True):
-            member.program.answers = answers
+            member.process.answers = answers
         yield members
 
 
-def etcd_program(folder: Path, authority: Authority | None = None, *, mutual: bool = False) -> Etcd:
+def etcd_process(folder: Path, authority: CertificateAuthority | None = None, *, mutual: bool = False) -> Etcd:
     """Return an etcd that keeps its data in `folder`, not started yet."""
     (peer,) = free_ports(1)
     return _member(folder, "default", {"default": f"http://127.0.0.1:{peer}"}, authority, mutual=mutual)
 
 
 def _member(
-    folder: Path, name: str, peers: Mapping[str, str], authority: Authority | None = None, *, mutual: bool = False
+    folder: Path,
+    name: str,
+    peers: Mapping[str, str],
+    authority: CertificateAuthority | None = None,
+    *,
+    mutual: bool = False,
 ) -> Etcd:
     (client,) = free_ports(1)
     url = f"{'https' if authority else 'http'}://127.0.0.1:{client}"
@@ -143,7 +148,7 @@ def _member(
         if mutual:
             argv += ["--client-cert-auth", "--trusted-ca-file", ca_file]
             trust.load_cert_chain(pki / "client.crt", pki / "client.key")
-    return Etcd(url, Program(argv, folder / f"{name}.log", http_answers(f"{url}/readyz", trust)), ca_file)
+    return Etcd(url, ServerProcess(argv, folder / f"{name}.log", http_answers(f"{url}/readyz", trust)), ca_file)
 
 
 def _listens(url: str) -> bool:

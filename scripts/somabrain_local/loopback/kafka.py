@@ -11,8 +11,16 @@ from functools import partial
 from pathlib import Path
 
 from somabrain_local import shell
-from somabrain_local.loopback.program import HOST, Program, free_ports, own_folder, running, tool, tools_in_path
-from somabrain_local.pki import Authority
+from somabrain_local.loopback.server_process import (
+    HOST,
+    ServerProcess,
+    free_ports,
+    running,
+    temporary_folder,
+    tool,
+    tools_in_path,
+)
+from somabrain_local.pki import CertificateAuthority
 
 CLUSTER_ID = "c29tYWJyYWluLWxvb3BiYQ"
 API_VERSIONS = struct.pack(">hhih", 18, 0, 1, -1)
@@ -60,7 +68,7 @@ class Kafka:
     """Host and port with TLS and SCRAM-SHA-512, for `USER` and `PASSWORD`."""
     ca_file: Path
     """What clients of `secured` trust."""
-    program: Program
+    process: ServerProcess
 
     def create_topic(self, name: str, *, partitions: int = 1) -> None:
         """Make a topic of one replica."""
@@ -86,7 +94,7 @@ def kafka(*, advertised_port: int | None = None) -> Iterator[Kafka]:
         LocalError: the binary is missing; the message has the command that makes it.
         Timeout: it did not answer; the message ends with its log.
     """
-    with own_folder("kafka") as folder:
+    with temporary_folder("kafka") as folder:
         port, secured, controller = free_ports(3)
         properties = folder / "server.properties"
         ports = {"port": port, "advertised": advertised_port or port, "secured": secured, "controller": controller}
@@ -96,13 +104,15 @@ def kafka(*, advertised_port: int | None = None) -> Iterator[Kafka]:
         formatting = [tool("kafka-storage.sh"), "format", "--cluster-id", CLUSTER_ID, "--config", properties]
         shell.run([*formatting, "--add-scram", secret], env=tools_in_path(), timeout_s=120)
         argv = [tool("kafka-server-start.sh"), properties]
-        with running(Program(argv, folder / "kafka.log", partial(_answers, port), start_timeout_s=180)) as program:
-            yield Kafka(f"{HOST}:{port}", f"{HOST}:{secured}", authority.certificate, program)
+        with running(
+            ServerProcess(argv, folder / "kafka.log", partial(_answers, port), start_timeout_s=180)
+        ) as process:
+            yield Kafka(f"{HOST}:{port}", f"{HOST}:{secured}", authority.certificate, process)
 
 
-def _certify(folder: Path) -> Authority:
+def _certify(folder: Path) -> CertificateAuthority:
     """Make an authority and Kafka's certificate by it, key and certificate in one file."""
-    authority = Authority.create(folder)
+    authority = CertificateAuthority.create(folder)
     authority.issue_server("kafka", "/CN=kafka", ["DNS:localhost", f"IP:{HOST}"])
     pem = folder / "kafka.pem"
     pem.write_text((folder / "kafka.key").read_text() + (folder / "kafka.crt").read_text())

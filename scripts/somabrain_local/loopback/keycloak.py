@@ -17,8 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from somabrain_local.environment import places
-from somabrain_local.loopback.program import HOST, Program, free_ports, http_answers, own_folder, running, tool
+from somabrain_local.environment import local_paths
+from somabrain_local.loopback.server_process import (
+    HOST,
+    ServerProcess,
+    free_ports,
+    http_answers,
+    running,
+    temporary_folder,
+    tool,
+)
 
 REALM = "somabrain"
 SERVICE = ("sb", "sb-secret")
@@ -41,7 +49,7 @@ class Keycloak:
     """A Keycloak that answers on loopback. The secret of the client `x` is `x-secret`."""
 
     url: str
-    program: Program
+    process: ServerProcess
 
     def issuer(self, realm: str = REALM) -> str:
         """Return the `iss` of a realm's tokens."""
@@ -98,12 +106,12 @@ def keycloak() -> Iterator[Keycloak]:
         LocalError: the program is missing; the message has the command that makes it.
         Timeout: it did not become ready; the message ends with its log.
     """
-    with own_folder("keycloak") as home:
-        made = tool("kc.sh").resolve().parent
-        (distribution,) = made.glob("keycloak-*")
+    with temporary_folder("keycloak") as home:
+        installation = tool("kc.sh").resolve().parent
+        (distribution,) = installation.glob("keycloak-*")
         for part in ("lib", "conf", "providers", "themes"):
             (home / part).symlink_to(distribution / part)
-        shutil.copytree(places().checkout / "helm/charts/soma-infra/files/auth/realms", home / "data" / "import")
+        shutil.copytree(local_paths().checkout / "helm/charts/soma-infra/files/auth/realms", home / "data" / "import")
         port, management = free_ports(2)
         argv = [
             tool("java"), *JAVA, f"-Dkc.home.dir={home}", f"-Djboss.server.config.dir={home}/conf",
@@ -113,9 +121,9 @@ def keycloak() -> Iterator[Keycloak]:
         ]  # fmt: skip
         env = {"KC_BOOTSTRAP_ADMIN_USERNAME": ADMIN["username"], "KC_BOOTSTRAP_ADMIN_PASSWORD": ADMIN["password"]}
         ready = http_answers(f"http://{HOST}:{management}/health/ready")
-        program = Program(argv, Path(home) / "keycloak.log", ready, env, start_timeout_s=300)
-        with running(program):
-            yield Keycloak(f"http://{HOST}:{port}", program)
+        process = ServerProcess(argv, Path(home) / "keycloak.log", ready, env, start_timeout_s=300)
+        with running(process):
+            yield Keycloak(f"http://{HOST}:{port}", process)
 
 
 def _answer(request: urllib.request.Request) -> Any:

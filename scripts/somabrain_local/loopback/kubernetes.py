@@ -13,9 +13,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from somabrain_local.loopback.etcd import etcd_program
-from somabrain_local.loopback.program import Program, free_ports, http_answers, own_folder, running, tool
-from somabrain_local.pki import Authority
+from somabrain_local.loopback.etcd import etcd_process
+from somabrain_local.loopback.server_process import (
+    ServerProcess,
+    free_ports,
+    http_answers,
+    running,
+    temporary_folder,
+    tool,
+)
+from somabrain_local.pki import CertificateAuthority
 
 AUDIT_POLICY = Path(__file__).parents[1] / "manifests" / "audit.yaml"
 
@@ -36,9 +43,9 @@ class ApiServer:
     """The `iss` of service-account tokens."""
     audit_log: Path
     """One JSON event a line, at level Metadata."""
-    store: Program
+    etcd: ServerProcess
     """Its etcd."""
-    program: Program
+    process: ServerProcess
 
 
 @contextmanager
@@ -52,10 +59,10 @@ def api_server(audit_policy: Path = AUDIT_POLICY) -> Iterator[ApiServer]:
         LocalError: a binary is missing; the message has the command that makes it.
         Timeout: the API did not become ready; the message ends with its log.
     """
-    with own_folder("api") as folder:
+    with temporary_folder("api") as folder:
         (port,) = free_ports(1)
-        url, store = f"https://127.0.0.1:{port}", etcd_program(folder)
-        authority = Authority.create(folder / "pki")
+        url, store = f"https://127.0.0.1:{port}", etcd_process(folder)
+        authority = CertificateAuthority.create(folder / "pki")
         authority.issue_server("apiserver", "/CN=kube-apiserver", ["DNS:localhost", "IP:127.0.0.1"])
         authority.issue_client("admin", "/O=system:masters/CN=admin")
         authority.make_service_account_key()
@@ -75,10 +82,10 @@ def api_server(audit_policy: Path = AUDIT_POLICY) -> Iterator[ApiServer]:
             f"--cert-dir={pki}", "--profiling=false", "--shutdown-delay-duration=0s",
         ]  # fmt: skip
         trust = ssl.create_default_context(cafile=str(authority.certificate))
-        server = Program(argv, folder / "kube-apiserver.log", http_answers(f"{url}/readyz", trust, token))
-        with running(store.program), running(server):
+        server = ServerProcess(argv, folder / "kube-apiserver.log", http_answers(f"{url}/readyz", trust, token))
+        with running(store.process), running(server):
             yield ApiServer(
                 url=url, kubeconfig=folder / "kubeconfig", ca_file=authority.certificate, token=token,
                 jwks_url=f"{url}/openid/v1/jwks", issuer=url, audit_log=folder / "audit.log",
-                store=store.program, program=server,
+                etcd=store.process, process=server,
             )  # fmt: skip

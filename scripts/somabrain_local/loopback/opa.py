@@ -7,7 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from somabrain_local.loopback.program import Program, free_ports, http_answers, own_folder, running, tool
+from somabrain_local.loopback.server_process import (
+    ServerProcess,
+    free_ports,
+    http_answers,
+    running,
+    temporary_folder,
+    tool,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +22,11 @@ class Opa:
     """An Open Policy Agent that answers on loopback."""
 
     url: str
-    program: Program
+    process: ServerProcess
 
     def stop(self) -> None:
         """Kill it, as a test of its absence needs; more than once does no harm."""
-        self.program.stop()
+        self.process.stop()
 
 
 @contextmanager
@@ -30,12 +37,12 @@ def opa(policies: Path) -> Iterator[Opa]:
         LocalError: the binary is missing; the message has the command that makes it.
         Timeout: it did not become healthy, as with a policy that does not compile; the message ends with its log.
     """
-    with own_folder("opa") as folder:
+    with temporary_folder("opa") as folder:
         (port,) = free_ports(1)
         url = f"http://127.0.0.1:{port}"
         argv = [tool("opa"), "run", "--server", f"--addr=127.0.0.1:{port}", "--log-level=error"]
-        program = Program(
+        process = ServerProcess(
             [*argv, "--ignore=*_test.rego", policies], folder / "opa.log", http_answers(f"{url}/health")
         )  # fmt: skip
-        with running(program):
-            yield Opa(url, program)
+        with running(process):
+            yield Opa(url, process)

@@ -12,12 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from somabrain_local import shell
-from somabrain_local.loopback.program import HOST, START_TIMEOUT_S, Program, free_ports, own_folder, running, tool
-from somabrain_local.pki import Authority
+from somabrain_local.loopback.server_process import (
+    HOST,
+    START_TIMEOUT_S,
+    ServerProcess,
+    free_ports,
+    running,
+    temporary_folder,
+    tool,
+)
+from somabrain_local.pki import CertificateAuthority
 
 SENTINEL_SERVICE = "somabrain"
-NOTHING_ON_DISK = ("--save", "", "--appendonly", "no")
-NOTICE_MS = 1000
+NO_PERSISTENCE = ("--save", "", "--appendonly", "no")
+FAILURE_TIMEOUT_MS = 1000
 """After how long Sentinels and Cluster nodes take a silent node for lost."""
 
 
@@ -26,7 +34,7 @@ class Redis:
     """A Redis that answers on loopback."""
 
     port: int
-    program: Program
+    process: ServerProcess
     password: str = field(default="", repr=False)
     ca_file: Path | None = None
     """What a client must trust; None: it speaks without TLS."""
@@ -76,9 +84,9 @@ def redis(*, password: str = "", tls: bool = False) -> Iterator[Redis]:
         LocalError: the binary is missing; the message has the command that makes it.
         Timeout: it did not answer; the message ends with its log.
     """
-    with own_folder("redis") as folder:
-        server = _server(folder, "redis", [], password=password, ca_file=_authority(folder) if tls else None)
-        with running(server.program):
+    with temporary_folder("redis") as folder:
+        server = _server(folder, "redis", [], password=password, ca_file=_issue_certificates(folder) if tls else None)
+        with running(server.process):
             yield server
 
 
@@ -89,30 +97,30 @@ def redis_sentinel(*, password: str = "sentinel-password", tls: bool = False) ->
     Returns when the Sentinels know each other and the replica, so that a failover would work.
     """
     with ExitStack() as stack:
-        folder = stack.enter_context(own_folder("redis-sentinel"))
-        ca_file = _authority(folder) if tls else None
+        folder = stack.enter_context(temporary_folder("redis-sentinel"))
+        ca_file = _issue_certificates(folder) if tls else None
         auth = ["--masterauth", password, *(["--tls-replication", "yes"] if tls else [])]
         secured: dict[str, Any] = {"password": password, "ca_file": ca_file}
         primary = _server(folder, "primary", auth, **secured)
         replica = _server(folder, "replica", [*auth, "--replicaof", f"{HOST} {primary.port}"], **secured)
         for each in (primary, replica):
-            stack.enter_context(running(each.program))
+            stack.enter_context(running(each.process))
         sentinels = []
         for number, port in enumerate(free_ports(3), start=1):
             config = folder / f"sentinel-{number}.conf"
-            listening = "".join(f"{name} {value}\n" for name, value in _listening(port, ca_file).items())
+            listening = "".join(f"{name} {value}\n" for name, value in _listen_options(port, ca_file).items())
             config.write_text(
                 f"{listening}{'tls-replication yes' if tls else ''}\nbind {HOST}\ndir {folder}\n"
                 f"sentinel monitor {SENTINEL_SERVICE} {HOST} {primary.port} 2\n"
                 f"sentinel auth-pass {SENTINEL_SERVICE} {password}\n"
-                f"sentinel down-after-milliseconds {SENTINEL_SERVICE} {NOTICE_MS}\n"
+                f"sentinel down-after-milliseconds {SENTINEL_SERVICE} {FAILURE_TIMEOUT_MS}\n"
                 f"sentinel failover-timeout {SENTINEL_SERVICE} 5000\n"
             )
             argv = [tool("redis-server"), config, "--sentinel"]
-            program = Program(argv, folder / f"sentinel-{number}.log", partial(_answers, port, ca_file))
-            stack.enter_context(running(program))
-            sentinels.append(Redis(port, program, ca_file=ca_file))
-        _wait(lambda: all(_knows_everybody(each) for each in sentinels), "The Sentinels did not find each other")
+            process = ServerProcess(argv, folder / f"sentinel-{number}.log", partial(_answers, port, ca_file))
+            stack.enter_context(running(process))
+            sentinels.append(Redis(port, process, ca_file=ca_file))
+        _wait(lambda: all(_sentinel_is_complete(each) for each in sentinels), "The Sentinels did not find each other")
         addresses = [(HOST, each.port) for each in sentinels]
         yield RedisSentinel(SENTINEL_SERVICE, addresses, primary, replica, password)
 
@@ -121,21 +129,21 @@ def redis_sentinel(*, password: str = "sentinel-password", tls: bool = False) ->
 def redis_cluster(*, password: str = "", tls: bool = False) -> Iterator[Sequence[Redis]]:
     """Start three primaries that share the slots, and stop them at the end of the block; with `tls` all speak it."""
     with ExitStack() as stack:
-        folder = stack.enter_context(own_folder("redis-cluster"))
-        ca_file = _authority(folder) if tls else None
+        folder = stack.enter_context(temporary_folder("redis-cluster"))
+        ca_file = _issue_certificates(folder) if tls else None
         buses = free_ports(3)
         nodes = [
             _server(
                 folder, f"node-{number}",
                 ["--cluster-enabled", "yes", "--cluster-config-file", folder / f"node-{number}.conf",
-                 "--cluster-port", bus, "--cluster-node-timeout", NOTICE_MS, "--masterauth", password,
+                 "--cluster-port", bus, "--cluster-node-timeout", FAILURE_TIMEOUT_MS, "--masterauth", password,
                  *(["--tls-cluster", "yes"] if tls else [])],
                 password=password, ca_file=ca_file,
             )
             for number, bus in enumerate(buses, start=1)
         ]  # fmt: skip
         for node in nodes:
-            stack.enter_context(running(node.program))
+            stack.enter_context(running(node.process))
         nodes[0].command("--cluster", "create", *(f"{HOST}:{node.port}" for node in nodes), "--cluster-yes")
         _wait(lambda: all(_serves_all_slots(node) for node in nodes), "The cluster did not form")
         yield nodes
@@ -143,21 +151,21 @@ def redis_cluster(*, password: str = "", tls: bool = False) -> Iterator[Sequence
 
 def _server(folder: Path, name: str, more: Sequence[object], *, password: str, ca_file: Path | None = None) -> Redis:
     (port,) = free_ports(1)
-    listening = [word for name, value in _listening(port, ca_file).items() for word in (f"--{name}", value)]
-    own = ["--bind", HOST, "--dir", folder, *NOTHING_ON_DISK, *(["--requirepass", password] if password else [])]
+    listening = [word for name, value in _listen_options(port, ca_file).items() for word in (f"--{name}", value)]
+    own = ["--bind", HOST, "--dir", folder, *NO_PERSISTENCE, *(["--requirepass", password] if password else [])]
     argv = [tool("redis-server"), *listening, *own, *more]
-    program = Program(argv, folder / f"{name}.log", partial(_answers, port, ca_file))
-    return Redis(port, program, password, ca_file)
+    process = ServerProcess(argv, folder / f"{name}.log", partial(_answers, port, ca_file))
+    return Redis(port, process, password, ca_file)
 
 
-def _authority(folder: Path) -> Path:
+def _issue_certificates(folder: Path) -> Path:
     """Make an authority and the certificate of every server here, and return what clients must trust."""
-    made = Authority.create(folder / "pki")
-    made.issue_server("redis", "/CN=redis", ["DNS:localhost", f"IP:{HOST}"], calls_others=True)
-    return made.certificate
+    authority = CertificateAuthority.create(folder / "pki")
+    authority.issue_server("redis", "/CN=redis", ["DNS:localhost", f"IP:{HOST}"], client_auth=True)
+    return authority.certificate
 
 
-def _listening(port: int, ca_file: Path | None) -> dict[str, object]:
+def _listen_options(port: int, ca_file: Path | None) -> dict[str, object]:
     """Return the options of a server that listens there, in its words."""
     if ca_file is None:
         return {"port": port}
@@ -177,15 +185,15 @@ def _answers(port: int, ca_file: Path | None = None) -> bool:
         return False
 
 
-def _knows_everybody(sentinel: Redis) -> bool:
+def _sentinel_is_complete(sentinel: Redis) -> bool:
     lines = sentinel.command("SENTINEL", "MASTER", SENTINEL_SERVICE).splitlines()
-    known = dict(zip(lines[::2], lines[1::2], strict=True))
-    return (known["num-slaves"], known["num-other-sentinels"], known["flags"]) == ("1", "2", "master")
+    master = dict(zip(lines[::2], lines[1::2], strict=True))
+    return (master["num-slaves"], master["num-other-sentinels"], master["flags"]) == ("1", "2", "master")
 
 
 def _serves_all_slots(node: Redis) -> bool:
-    told = node.command("CLUSTER", "INFO")
-    return "cluster_state:ok" in told and "cluster_known_nodes:3" in told
+    info = node.command("CLUSTER", "INFO")
+    return "cluster_state:ok" in info and "cluster_known_nodes:3" in info
 
 
 def _wait(condition: Callable[[], bool], what: str) -> None:

@@ -10,7 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from somabrain_local.loopback.program import HOST, Program, free_ports, http_answers, own_folder, running, tool
+from somabrain_local.loopback.server_process import (
+    HOST,
+    ServerProcess,
+    free_ports,
+    http_answers,
+    running,
+    temporary_folder,
+    tool,
+)
 
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -20,7 +28,7 @@ class Vault:
     """A Vault that answers on loopback."""
 
     url: str
-    program: Program
+    process: ServerProcess
     root_token: str = field(repr=False)
 
     def put(self, path: str, values: Mapping[str, str]) -> None:
@@ -48,10 +56,10 @@ def vault() -> Iterator[Vault]:
         LocalError: the binary is missing; the message has the command that makes it.
         Timeout: it did not become ready; the message ends with its log.
     """
-    with own_folder("vault") as folder:
+    with temporary_folder("vault") as folder:
         (port,) = free_ports(1)
         url, token = f"http://{HOST}:{port}", secrets.token_urlsafe(24)
         argv = [tool("vault"), "server", "-dev", "-dev-no-store-token", f"-dev-listen-address={HOST}:{port}"]
         env = {"VAULT_DEV_ROOT_TOKEN_ID": token, "HOME": str(folder)}
-        with running(Program(argv, folder / "vault.log", http_answers(f"{url}/v1/sys/health"), env)) as program:
-            yield Vault(url, program, token)
+        with running(ServerProcess(argv, folder / "vault.log", http_answers(f"{url}/v1/sys/health"), env)) as process:
+            yield Vault(url, process, token)

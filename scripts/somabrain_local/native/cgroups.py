@@ -34,12 +34,12 @@ def create() -> Path:
 
 def members() -> set[int]:
     """Return the ids of all processes in the group."""
-    found: set[int] = set()
+    pids: set[int] = set()
     for folder in _roots():
         for file in folder.rglob("cgroup.procs"):
             with suppress(OSError):  # it may go away while we look
-                found.update(map(int, file.read_text().split()))
-    return found
+                pids.update(map(int, file.read_text().split()))
+    return pids
 
 
 def kill() -> None:
@@ -50,10 +50,10 @@ def kill() -> None:
     """
 
     def none_left() -> bool:
-        for pid in (found := members()):
+        for pid in (pids := members()):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        return not found
+        return not pids
 
     shell.wait_until(none_left, what="The cluster's processes did not end", timeout_s=30, every_s=0.05)
 

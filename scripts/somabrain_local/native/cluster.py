@@ -12,27 +12,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from somabrain_local import debian, shell, specs
+from somabrain_local import debian, pinned_tools, shell
 from somabrain_local.api import Api, ApiError
 from somabrain_local.errors import CommandFailed, LocalError, Timeout
 from somabrain_local.images.archive import Archive
-from somabrain_local.images.factory import Factory
+from somabrain_local.images.builder import ImageBuilder
 from somabrain_local.images.table import CLUSTER_IMAGES, DockerfileImage, workload_images
 from somabrain_local.native import cgroups, kernel, launch, network
 from somabrain_local.native.layout import API_PORT, HOST_LINK, NODE, NODE_ADDRESS, PRIVATE_FOLDERS, Layout
-from somabrain_local.together import together
-from somabrain_local.tools import Workshop
+from somabrain_local.parallel import run_parallel
+from somabrain_local.tools import Toolchain
 
 MANIFESTS = Path(__file__).parents[1] / "manifests"
-MEND_TIMEOUT_S, READY_TIMEOUT_S = 45.0, 120.0
+RECOVERY_TIMEOUT_S, READY_TIMEOUT_S = 45.0, 120.0
 
 
 @dataclass(frozen=True)
 class NativeCluster:
     """A one-node Kubernetes in namespaces of this machine."""
 
-    workshop: Workshop
-    factory: Factory
+    toolchain: Toolchain
+    image_builder: ImageBuilder
     layout: Layout
 
     @property
@@ -47,7 +47,7 @@ class NativeCluster:
         """Return with a ready cluster: at once if it is healthy, mended or made anew if it is not."""
         self._require_root()
         if with_images:
-            together(self._up_with_tools, partial(self.images, full=full))
+            run_parallel(self._up_with_tools, partial(self.images, full=full))
             self.load(full=full)
         else:
             self._up()
@@ -61,7 +61,7 @@ class NativeCluster:
         self._require_root()
         with shell.locked(self._lock):
             if leftovers(self.layout):
-                with self.workshop.progress.step("Remove the cluster"):
+                with self.toolchain.progress.step("Remove the cluster"):
                     self._tear_down()
         if left := leftovers(self.layout):
             raise LocalError(f"The cluster left behind: {'; '.join(left)}.")
@@ -69,18 +69,18 @@ class NativeCluster:
     def images(self, *, full: bool = False) -> None:
         """Build the images that are missing or out of date."""
         self._require_root()
-        self.factory.ensure(workload_images(self.workshop.places.checkout, full=full))
+        self.image_builder.ensure(workload_images(self.toolchain.paths.checkout, full=full))
 
     def load(self, *, full: bool = False) -> None:
         """Import those images that the cluster does not have yet, building them first if need be."""
         self._require_root()
-        self._import(self.factory.ensure(workload_images(self.workshop.places.checkout, full=full)))
+        self._import(self.image_builder.ensure(workload_images(self.toolchain.paths.checkout, full=full)))
 
     def archive(self, image: DockerfileImage, folder: Path) -> Path:
         """Return the archive that the factory keeps of an image."""
         self._require_root()
-        (made,) = self.factory.ensure([image])
-        return made.path
+        (built,) = self.image_builder.ensure([image])
+        return built.path
 
     def load_archive(self, archive: Path) -> None:
         """Give the cluster the image of an archive."""
@@ -114,7 +114,7 @@ class NativeCluster:
 
     @property
     def _lock(self) -> Path:
-        return self.workshop.places.cache / "locks" / "cluster"
+        return self.toolchain.paths.cache / "locks" / "cluster"
 
     def _require_root(self) -> None:
         if os.geteuid() != 0:
@@ -145,25 +145,25 @@ class NativeCluster:
             return {}
         return status
 
-    def _mends_itself(self) -> bool:
+    def _recovers(self) -> bool:
         """Wait for the supervisor to restart what died; False when that does not help or it is dead itself."""
         if not self._is_launched():
             return False
         try:
-            with self.workshop.progress.step("Wait for the cluster to mend itself"):
-                shell.wait_until(self._is_healthy, what="The cluster did not mend", timeout_s=MEND_TIMEOUT_S)
+            with self.toolchain.progress.step("Wait for the cluster to mend itself"):
+                shell.wait_until(self._is_healthy, what="The cluster did not mend", timeout_s=RECOVERY_TIMEOUT_S)
         except Timeout:
             return False
         return True
 
     def _up_with_tools(self) -> None:
         # One after the other: two Go builds at a time would compile the same packages twice.
-        self.workshop.ensure((*specs.NATIVE_CLUSTER, *specs.FOR_PEOPLE))
+        self.toolchain.ensure((*pinned_tools.NATIVE_CLUSTER, *pinned_tools.USER_TOOLS))
         self._up()
 
     def _up(self) -> None:
         with shell.locked(self._lock):
-            if self._is_healthy() or self._mends_itself():
+            if self._is_healthy() or self._recovers():
                 return
             self._prepare()
             self._tear_down()
@@ -176,25 +176,25 @@ class NativeCluster:
         present = {(row[0], row[2]) for row in rows}
         for archive in archives:
             if (archive.name, archive.digest) not in present:
-                with self.workshop.progress.step(f"Load {archive.name}"):
+                with self.toolchain.progress.step(f"Load {archive.name}"):
                     self.load_archive(archive.path)
 
     def _prepare(self) -> None:
-        places, progress = self.workshop.places, self.workshop.progress
-        debian.ensure(debian.CLUSTER, places, progress)
-        self.workshop.ensure(specs.NATIVE_CLUSTER)
+        paths, progress = self.toolchain.paths, self.toolchain.progress
+        debian.ensure(debian.CLUSTER, paths, progress)
+        self.toolchain.ensure(pinned_tools.NATIVE_CLUSTER)
 
     def _launch(self) -> None:
-        places, progress, layout = self.workshop.places, self.workshop.progress, self.layout
-        archives = self.factory.ensure(CLUSTER_IMAGES)
+        paths, progress, layout = self.toolchain.paths, self.toolchain.progress, self.layout
+        archives = self.image_builder.ensure(CLUSTER_IMAGES)
         with progress.step("Start the cluster"):
-            launch.write_files(layout, "native" if places.on_overlay else "overlayfs")
-            launch.start(layout, places.bin, places.checkout / "scripts")
+            launch.write_files(layout, "native" if paths.on_overlay else "overlayfs")
+            launch.start(layout, paths.bin, paths.checkout / "scripts")
             try:
                 shell.wait_until(layout.containerd_socket.exists, what="containerd did not start", timeout_s=30)
                 self._import(archives)
                 shell.wait_until(lambda: self._api.answers("/readyz"), what="The API did not start", timeout_s=60)
-                kubectl = [places.bin / "kubectl", f"--kubeconfig={layout.kubeconfig}"]
+                kubectl = [paths.bin / "kubectl", f"--kubeconfig={layout.kubeconfig}"]
                 for manifest in ("coredns.yaml", "storage.yaml"):
                     shell.run([*kubectl, "apply", "--server-side", "-f", MANIFESTS / manifest])
                 shell.wait_until(self._node_is_ready, what="The node did not become ready", timeout_s=READY_TIMEOUT_S)
@@ -218,10 +218,10 @@ class NativeCluster:
 
 def leftovers(layout: Layout) -> list[str]:
     """Return what exists of the cluster on this machine, each in a few words."""
-    found = [f"process {pid}" for pid in sorted(cgroups.members())]
-    found += [f"control group {folder}" for folder in cgroups.remaining()]
+    remains = [f"process {pid}" for pid in sorted(cgroups.members())]
+    remains += [f"control group {folder}" for folder in cgroups.remaining()]
     mounts = Path("/proc/mounts").read_text().splitlines()
-    found += [f"mount {line.split()[1]}" for line in mounts if line.split()[1].startswith(str(layout.root))]
-    found += [f"link {HOST_LINK}"] if network.is_connected() else []
-    found += [f"folder {layout.root}"] if layout.root.exists() else []
-    return found
+    remains += [f"mount {line.split()[1]}" for line in mounts if line.split()[1].startswith(str(layout.root))]
+    remains += [f"link {HOST_LINK}"] if network.is_connected() else []
+    remains += [f"folder {layout.root}"] if layout.root.exists() else []
+    return remains

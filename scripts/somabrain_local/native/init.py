@@ -56,12 +56,12 @@ def connect() -> None:
 class Supervisor:
     """Keeps components running and reaps everything else."""
 
-    def __init__(self, wanted: tuple[Component, ...], logs: Path) -> None:
+    def __init__(self, processes: tuple[Component, ...], logs: Path) -> None:
         """Take the components to keep running, and the folder of their logs."""
         self._logs = logs
         self._running: dict[int, tuple[Component, float]] = {}
-        self._due = dict.fromkeys(wanted, 0.0)
-        self._pauses = dict.fromkeys(wanted, FIRST_PAUSE_S)
+        self._due = dict.fromkeys(processes, 0.0)
+        self._pauses = dict.fromkeys(processes, FIRST_PAUSE_S)
 
     def run(self) -> None:
         """Start what is due, reap what has ended; never returns."""
@@ -77,9 +77,9 @@ class Supervisor:
 
     def _start(self, component: Component) -> int:
         # Not subprocess.Popen: it reaps behind our back what it forgot.
-        with (self._logs / f"{component.name}.log").open("ab") as log, Path("/dev/null").open("rb") as nothing:
+        with (self._logs / f"{component.name}.log").open("ab") as log, Path("/dev/null").open("rb") as devnull:
             files = [
-                (os.POSIX_SPAWN_DUP2, source.fileno(), target) for target, source in enumerate((nothing, log, log))
+                (os.POSIX_SPAWN_DUP2, source.fileno(), target) for target, source in enumerate((devnull, log, log))
             ]
             return os.posix_spawnp(component.argv[0], component.argv, inherited(), file_actions=files, setsid=True)
 

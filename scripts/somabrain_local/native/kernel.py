@@ -20,15 +20,15 @@ SETTINGS = tuple(
 BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 
-def prepare(memory: Path) -> None:
+def prepare(backup: Path) -> None:
     """Write the present settings to `memory` and load the modules that are not built in.
 
     Raises:
         LocalError: bridged packets cannot be filtered, so Services would not work.
     """
-    draft = memory.with_suffix(".draft")
+    draft = backup.with_suffix(".draft")
     draft.write_text(json.dumps({str(path): path.read_text().strip() for path in SETTINGS}))
-    draft.replace(memory)
+    draft.replace(backup)
     for module in ("br_netfilter", "overlay"):
         with suppress(CommandFailed):  # it may be built in; what counts is checked below
             shell.run(["modprobe", module])
@@ -38,8 +38,8 @@ def prepare(memory: Path) -> None:
         )
 
 
-def restore(memory: Path) -> None:
+def restore(backup: Path) -> None:
     """Put the settings in `memory` back, if there are any."""
-    if memory.exists():
-        for path, value in json.loads(memory.read_text()).items():
+    if backup.exists():
+        for path, value in json.loads(backup.read_text()).items():
             Path(path).write_text(value)

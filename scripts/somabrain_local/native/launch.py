@@ -18,7 +18,7 @@ from somabrain_local.native.layout import (
     PRIVATE_FOLDERS,
     Layout,
 )
-from somabrain_local.pki import Authority
+from somabrain_local.pki import CertificateAuthority
 
 API_NAMES = (
     "kubernetes",
@@ -40,7 +40,7 @@ def write_files(layout: Layout, snapshotter: str) -> None:
     layout.root.mkdir(parents=True, mode=0o755)
     for folder in (layout.logs, layout.root / "clients", layout.root / "cni"):
         folder.mkdir()
-    authority = Authority.create(layout.pki)
+    authority = CertificateAuthority.create(layout.pki)
     authority.make_service_account_key()
     names = [*(f"DNS:{name}" for name in API_NAMES), *(f"IP:{ip}" for ip in ("127.0.0.1", NODE_ADDRESS, API_SERVICE))]
     authority.issue_server("apiserver", "/CN=kube-apiserver", names)

@@ -17,25 +17,29 @@ from somabrain_local.api import Api, ApiError, Json
 from somabrain_local.native.layout import NODE, STORAGE_PROVISIONER, Layout
 
 PERIOD_S = 1.0
-MADE_BY = "pv.kubernetes.io/provisioned-by"
-WANTED_FROM = "volume.kubernetes.io/storage-provisioner"
-CHOSEN_NODE = "volume.kubernetes.io/selected-node"
+PROVISIONED_BY_ANNOTATION = "pv.kubernetes.io/provisioned-by"
+PROVISIONER_ANNOTATION = "volume.kubernetes.io/storage-provisioner"
+SELECTED_NODE_ANNOTATION = "volume.kubernetes.io/selected-node"
 
 
-def wants_volume(claim: dict[str, Any]) -> bool:
+def should_provision(claim: dict[str, Any]) -> bool:
     """Return whether `claim` waits for a volume of ours and its pod has been scheduled."""
-    notes = claim["metadata"].get("annotations", {})
+    annotations = claim["metadata"].get("annotations", {})
     unbound = not claim["spec"].get("volumeName") and "deletionTimestamp" not in claim["metadata"]
-    return unbound and notes.get(WANTED_FROM) == STORAGE_PROVISIONER and CHOSEN_NODE in notes
+    return (
+        unbound
+        and annotations.get(PROVISIONER_ANNOTATION) == STORAGE_PROVISIONER
+        and SELECTED_NODE_ANNOTATION in annotations
+    )
 
 
-def is_released(volume: dict[str, Any]) -> bool:
+def should_delete(volume: dict[str, Any]) -> bool:
     """Return whether `volume` is ours and its claim is gone."""
-    made_by = volume["metadata"].get("annotations", {}).get(MADE_BY)
-    return made_by == STORAGE_PROVISIONER and volume["status"].get("phase") in ("Released", "Failed")
+    provisioned_by = volume["metadata"].get("annotations", {}).get(PROVISIONED_BY_ANNOTATION)
+    return provisioned_by == STORAGE_PROVISIONER and volume["status"].get("phase") in ("Released", "Failed")
 
 
-def name_of(claim: dict[str, Any]) -> str:
+def volume_name(claim: dict[str, Any]) -> str:
     """Return the name of the volume for `claim`."""
     return f"pvc-{claim['metadata']['uid']}"
 
@@ -47,7 +51,7 @@ def render_volume(claim: dict[str, Any], folder: Path) -> Json:
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
-        "metadata": {"name": name_of(claim), "annotations": {MADE_BY: STORAGE_PROVISIONER}},
+        "metadata": {"name": volume_name(claim), "annotations": {PROVISIONED_BY_ANNOTATION: STORAGE_PROVISIONER}},
         "spec": {
             "capacity": {"storage": spec["resources"]["requests"]["storage"]},
             "accessModes": spec["accessModes"],
@@ -75,13 +79,13 @@ class Provisioner:
         volumes = self._list("persistentvolumes")
         present = {volume["metadata"]["name"] for volume in volumes}
         for claim in self._list("persistentvolumeclaims"):
-            if wants_volume(claim) and name_of(claim) not in present:
-                folder = self.folders / name_of(claim)
+            if should_provision(claim) and volume_name(claim) not in present:
+                folder = self.folders / volume_name(claim)
                 folder.mkdir(parents=True, exist_ok=True)
                 folder.chmod(0o777)  # pods run as any user
                 self.api.call("POST", "/api/v1/persistentvolumes", render_volume(claim, folder))
                 print(f"made {folder.name} for {claim['metadata']['namespace']}/{claim['metadata']['name']}")
-        for volume in filter(is_released, volumes):
+        for volume in filter(should_delete, volumes):
             name = volume["metadata"]["name"]
             folder = self.folders / name
             if folder.exists():

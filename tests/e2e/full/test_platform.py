@@ -18,9 +18,9 @@ from somabrain_client import MemoryClient
 from somabrain_client.errors import FailedPreconditionError, PermissionDeniedError, UnauthenticatedError
 from tests.e2e.support.brains import Brain
 from tests.e2e.support.database import INFRA, Database
+from tests.e2e.support.install_methods import CACHED_S, INSTALL_METHODS, prepare
 from tests.e2e.support.platform import Platform, full_profile, life_left_s
 from tests.e2e.support.waiting import eventually
-from tests.e2e.support.ways import CACHED_S, WAYS, prepare
 
 pytestmark = pytest.mark.timeout(1200)  # Java starts twice, on two cores that do everything else as well
 TEXT = "The bakery on the corner opens at six."
@@ -34,13 +34,13 @@ def platform(kubectl: Kubectl, database: Database) -> Iterator[Platform]:
         yield running
 
 
-@pytest.fixture(scope="module", params=WAYS)
+@pytest.fixture(scope="module", params=INSTALL_METHODS)
 def brain(platform: Platform, kubectl: Kubectl, node_address: str, request: pytest.FixtureRequest) -> Iterator[Brain]:
     """A memory service that uses each part of the platform, installed in each way, in a namespace of its own."""
     name = f"e2e-full-{request.param}-{uuid4().hex[:5]}"
     prepare(kubectl, name)
     brain = Brain(kubectl, node_address, name)
-    WAYS[request.param](brain)
+    INSTALL_METHODS[request.param](brain)
     yield brain
     kubectl("delete", "namespace", name, "--wait=false")
 
@@ -177,6 +177,6 @@ async def test_a_recall_is_seen_in_the_collector(platform: Platform, brain: Brai
         lambda names: any(name.endswith("MemoryService/Recall") for name in names),
         "The collector was told of no Recall",
     )
-    told = await asyncio.to_thread(platform.told)
+    told = await asyncio.to_thread(platform.collector_log)
     assert "service.name: Str(sb)" in told
     assert "quicksilver" not in told

@@ -68,15 +68,20 @@ class Brain:
             for each in resource.get("status", {}).get("conditions", ())
         }
 
-    async def until(self, kind: str, status: str, says: str = "", timeout_s: float = READY_TIMEOUT_S) -> Condition:
+    async def until(self, kind: str, status: str, message: str = "", timeout_s: float = READY_TIMEOUT_S) -> Condition:
         """Wait until a condition about the newest spec has `status` and `says` is in its message; return it."""
 
-        def holds(seen: Mapping[str, Condition]) -> bool:
-            found = seen.get(kind)
-            return found is not None and found.current and found.status == status and says in found.message
+        def matches(conditions: Mapping[str, Condition]) -> bool:
+            condition = conditions.get(kind)
+            return (
+                condition is not None
+                and condition.current
+                and condition.status == status
+                and message in condition.message
+            )
 
-        what = f"{self.namespace}/{self.name}: {kind}={status} {says!r} was not so"
-        return (await eventually(self.conditions, holds, what, timeout_s))[kind]
+        what = f"{self.namespace}/{self.name}: {kind}={status} {message!r} was not so"
+        return (await eventually(self.conditions, matches, what, timeout_s))[kind]
 
     async def ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Wait until it serves what its spec asks for."""
@@ -100,8 +105,8 @@ class Brain:
     def pods(self) -> list[Object]:
         """Return the pods of the service that are not being deleted, oldest first."""
         selector = f"app.kubernetes.io/instance={self.name},app.kubernetes.io/component=server"
-        found = self.kubectl.get(self.namespace, "pods", "-l", selector, "--sort-by=.metadata.creationTimestamp")
-        return [pod for pod in found["items"] if "deletionTimestamp" not in pod["metadata"]]
+        listed = self.kubectl.get(self.namespace, "pods", "-l", selector, "--sort-by=.metadata.creationTimestamp")
+        return [pod for pod in listed["items"] if "deletionTimestamp" not in pod["metadata"]]
 
     def address(self) -> str:
         """Return an address of the service that this machine reaches, whichever pods there are."""

@@ -38,8 +38,8 @@ done
 def container_id(pod: Object, container: str) -> str:
     """Return the runtime's id of a container of a pod, init containers included."""
     statuses = [*pod["status"].get("initContainerStatuses", []), *pod["status"]["containerStatuses"]]
-    (found,) = (each["containerID"] for each in statuses if each["name"] == container)
-    return str(found).partition("://")[2]
+    (runtime_id,) = (each["containerID"] for each in statuses if each["name"] == container)
+    return str(runtime_id).partition("://")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +82,9 @@ class Chaos:
         Raises:
             AssertionError: there was none.
         """
-        found = self.run("sh", "-c", PROCESSES, "sh", container_id(pod, container)).split()
-        assert found, f"{pod['metadata']['name']}/{container} has no process"
-        return found
+        pids = self.run("sh", "-c", PROCESSES, "sh", container_id(pod, container)).split()
+        assert pids, f"{pod['metadata']['name']}/{container} has no process"
+        return pids
 
     def run(self, *words: str) -> str:
         """Run a program as root among all processes of the node, and return what it printed."""

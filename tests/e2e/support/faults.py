@@ -48,16 +48,16 @@ class Faults:
         )  # fmt: skip
         return {fault.__name__.replace("_", " "): fault for fault in each}
 
-    def order(self, seed: int, among: Set[str] | None = None) -> list[str]:
+    def order(self, seed: int, only: Set[str] | None = None) -> list[str]:
         """The names of all of them, or of those `among` them, in the order that the seed draws."""
-        names = [name for name in self.by_name() if among is None or name in among]
+        names = [name for name in self.by_name() if only is None or name in only]
         random.Random(seed).shuffle(names)
         return names
 
     async def prepare(self) -> None:
         """Make the Secrets that faults name: the owner's by another address, and one that leads nowhere."""
-        kept = await asyncio.to_thread(self.kubectl.get, self.brain.namespace, "secret", MIGRATION)
-        dsn = b64decode(kept["data"]["owner-dsn"]).decode()
+        secret = await asyncio.to_thread(self.kubectl.get, self.brain.namespace, "secret", MIGRATION)
+        dsn = b64decode(secret["data"]["owner-dsn"]).decode()
         await self._secret(OTHER_OWNER, f"{dsn}?application_name=other")
         await self._secret(WRONG_OWNER, f"{dsn.rpartition('/')[0]}/nowhere")
         await self.apply()
@@ -77,7 +77,7 @@ class Faults:
         async with self.chaos.cut(address, port=6443):
             await self.apply(replicas=REPLICAS + 1)
             await asyncio.sleep(CUT_S)
-        await self._deployed(lambda spec: spec["replicas"] == REPLICAS + 1, "the edit was not seen")
+        await self._wait_for_deployment(lambda spec: spec["replicas"] == REPLICAS + 1, "the edit was not seen")
         await self.apply()
 
     async def operator_killed_mid_step(self) -> None:
@@ -86,19 +86,21 @@ class Faults:
         await asyncio.to_thread(self.chaos.signal, "KILL", pod, pod["spec"]["containers"][0]["name"])
 
     async def secret_deleted(self) -> None:
-        kept = await asyncio.to_thread(self.kubectl.get, self.brain.namespace, "secret", DATABASE)
+        secret = await asyncio.to_thread(self.kubectl.get, self.brain.namespace, "secret", DATABASE)
         await asyncio.to_thread(self.kubectl, "delete", "secret", DATABASE, "-n", self.brain.namespace)
         await self.brain.until("ReferencesResolved", "False", DATABASE)
-        again = {key: kept[key] for key in ("apiVersion", "kind", "type", "data")} | {"metadata": {"name": DATABASE}}
-        await asyncio.to_thread(self.kubectl.apply, self.brain.namespace, again)
+        restored = {key: secret[key] for key in ("apiVersion", "kind", "type", "data")} | {
+            "metadata": {"name": DATABASE}
+        }
+        await asyncio.to_thread(self.kubectl.apply, self.brain.namespace, restored)
 
     async def job_deleted(self) -> None:
         """The migration for another owner's Secret is deleted as soon as it is there."""
         before = await asyncio.to_thread(self._jobs)
         await self.apply(migration=owner(OTHER_OWNER))
         # Not a larger set: those of earlier migrations are pruned meanwhile.
-        made = await eventually(lambda: self._jobs() - before, bool, "no Job was made", every_s=0.05)
-        for name in made:
+        jobs = await eventually(lambda: self._jobs() - before, bool, "no Job was made", every_s=0.05)
+        for name in jobs:
             await asyncio.to_thread(self.kubectl, "delete", "job", name, "-n", self.brain.namespace, "--wait=false")
         await self.brain.until("Migrated", "True")
         await self.apply()
@@ -109,7 +111,7 @@ class Faults:
         patch = json.dumps({"spec": {"template": {"spec": {"containers": [container]}}}})
         name = f"{self.brain.name}-server"
         await asyncio.to_thread(self.kubectl, "patch", "deployment", name, "-n", self.brain.namespace, "-p", patch)
-        await self._deployed(lambda spec: spec["template"]["spec"] == before, "the edit was not put back")
+        await self._wait_for_deployment(lambda spec: spec["template"]["spec"] == before, "the edit was not put back")
 
     async def image_that_never_starts(self) -> None:
         image = "ghcr.io/somabrain/somabrain-service:no-such-tag"
@@ -126,12 +128,12 @@ class Faults:
         manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"owner-dsn": dsn}}
         await asyncio.to_thread(self.kubectl.apply, self.brain.namespace, manifest)
 
-    async def _deployed(self, holds: Callable[[Object], bool], what: str) -> None:
-        await eventually(lambda: self.brain.deployment()["spec"], holds, what, every_s=0.1)
+    async def _wait_for_deployment(self, condition: Callable[[Object], bool], what: str) -> None:
+        await eventually(lambda: self.brain.deployment()["spec"], condition, what, every_s=0.1)
 
     def _jobs(self) -> frozenset[str]:
-        found = self.kubectl.get(self.brain.namespace, "jobs")["items"]
-        return frozenset(job["metadata"]["name"] for job in found)
+        jobs = self.kubectl.get(self.brain.namespace, "jobs")["items"]
+        return frozenset(job["metadata"]["name"] for job in jobs)
 
     def _answers(self) -> bool:
         try:

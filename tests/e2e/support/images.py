@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from somabrain_local.environment import chosen_provider, places
+from somabrain_local.environment import chosen_provider, local_paths
 from somabrain_local.images.table import DockerfileImage, project_images
 from somabrain_local.progress import Progress
 from somabrain_local.provider import Provider, choose
-from somabrain_local.tools import Workshop
+from somabrain_local.tools import Toolchain
 from somabrain_service.store import schema
 
 SITE = "opt/venv/lib/python3.11/site-packages/somabrain_service"
@@ -50,16 +50,18 @@ def service_image() -> str:
 
 
 def _service() -> DockerfileImage:
-    (image,) = (image for image in project_images(places().checkout) if image.name.split(":")[0].endswith("-service"))
+    (image,) = (
+        image for image in project_images(local_paths().checkout) if image.name.split(":")[0].endswith("-service")
+    )
     return image
 
 
 def release(tag: str, title: str, sql: str) -> str:
     """Load a later release into the cluster, whose one new migration runs `sql`; return its name."""
     number = schema.HEAD + 1
-    here = Path(schema.__file__)
-    changed = here.read_text().replace(f"HEAD = {schema.HEAD}", f"HEAD = {number}")
-    assert changed != here.read_text()
+    schema_file = Path(schema.__file__)
+    changed = schema_file.read_text().replace(f"HEAD = {schema.HEAD}", f"HEAD = {number}")
+    assert changed != schema_file.read_text()
     files = {
         f"{SITE}/store/schema.py": changed,
         f"{SITE}/migrations/versions/{number:04d}_e2e.py": MIGRATION.format(
@@ -69,20 +71,20 @@ def release(tag: str, title: str, sql: str) -> str:
     name = f"{service_image().rpartition(':')[0]}:{tag}"
     cluster = provider()
     with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder) / "made.tar"
-        add_layer(cluster.archive(_service(), Path(folder)), made, name, files)
-        cluster.load_archive(made)
+        archive = Path(folder) / "made.tar"
+        add_layer(cluster.archive(_service(), Path(folder)), archive, name, files)
+        cluster.load_archive(archive)
     return name
 
 
 def provider(checkout: Path | None = None) -> Provider:
     """Return the local cluster, whose images are made of another checkout where one is given."""
-    local = places()
-    local = replace(local, checkout=checkout) if checkout else local
-    return choose(chosen_provider(), Workshop(local, Progress(local.cache / "durations.json")))
+    paths = local_paths()
+    paths = replace(paths, checkout=checkout) if checkout else paths
+    return choose(chosen_provider(), Toolchain(paths, Progress(paths.cache / "durations.json")))
 
 
-def add_layer(base: Path, made: Path, name: str, files: Mapping[str, str]) -> None:
+def add_layer(base: Path, target: Path, name: str, files: Mapping[str, str]) -> None:
     """Write `base` with one layer of `files` on top, as `name`."""
     layer = _tar({path: text.encode() for path, text in files.items()})
     with tarfile.open(base) as source:
@@ -112,7 +114,7 @@ def add_layer(base: Path, made: Path, name: str, files: Mapping[str, str]) -> No
     index["manifests"] = [{**_described(media_type, whole), "annotations": annotations}]
     content = {f"blobs/sha256/{digest.removeprefix('sha256:')}": blob for digest, blob in blobs.items()}
     head = {"oci-layout": b'{"imageLayoutVersion": "1.0.0"}', "index.json": json.dumps(index).encode()}
-    made.write_bytes(_tar({**head, **content}))
+    target.write_bytes(_tar({**head, **content}))
 
 
 def _digest(content: bytes) -> str:

@@ -79,8 +79,8 @@ class Release:
 
     def _all(self) -> Mapping[str, bool]:
         """Return the name of each pod, and whether it is leaving."""
-        found = self.kubectl.get(OPERATOR, "pods", "-l", f"app.kubernetes.io/name={CHART}")["items"]
-        return {pod["metadata"]["name"]: "deletionTimestamp" in pod["metadata"] for pod in found}
+        pods = self.kubectl.get(OPERATOR, "pods", "-l", f"app.kubernetes.io/name={CHART}")["items"]
+        return {pod["metadata"]["name"]: "deletionTimestamp" in pod["metadata"] for pod in pods}
 
 
 class Right(NamedTuple):
@@ -104,10 +104,10 @@ def _rights(kubectl: Kubectl, namespace: str, account: str) -> set[Right]:
         "spec": {"namespace": namespace},
     }
     path, who = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", f"--as=system:serviceaccount:{account}"
-    told = json.loads(kubectl("create", "--raw", path, "-f", "-", who, stdin=json.dumps(review)))["status"]
+    status = json.loads(kubectl("create", "--raw", path, "-f", "-", who, stdin=json.dumps(review)))["status"]
     return {
         Right(group, resource, verb)
-        for rule in told["resourceRules"]
+        for rule in status["resourceRules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
@@ -117,9 +117,9 @@ def _rights(kubectl: Kubectl, namespace: str, account: str) -> set[Right]:
 def used(writes: Mapping[str, float]) -> set[Right]:
     """Return which rights an operator's writes needed."""
     kinds = {**CHILDREN, EVENT.kind: EVENT, f"{BRAIN.kind}Status": replace(BRAIN, plural=f"{BRAIN.plural}/status")}
-    found = set()
+    needed = set()
     for name in writes:
         labels = dict(re.findall(r'(\w+)="(\w+)"', name))
         kind, verb = kinds[labels["kind"]], labels["verb"]
-        found.add(Right(kind.group, kind.plural, "patch" if verb == "apply" else verb))
-    return found
+        needed.add(Right(kind.group, kind.plural, "patch" if verb == "apply" else verb))
+    return needed

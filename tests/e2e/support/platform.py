@@ -28,7 +28,7 @@ def full_profile(kubectl: Kubectl) -> Iterator[Platform]:
     """Give soma-infra its profile full, and only PostgreSQL again afterwards, without a trace of the rest."""
     platform = Platform(kubectl)
     platform.helm("upgrade", "--install", INFRA, "helm/charts/soma-infra", "--set", "profile=minimal")
-    before = platform.made()
+    before = platform.created_objects()
     platform.helm("upgrade", "--install", INFRA, "helm/charts/soma-infra", "--set", "profile=full")
     try:
         for workload in ROLLOUTS:
@@ -37,7 +37,7 @@ def full_profile(kubectl: Kubectl) -> Iterator[Platform]:
     finally:
         platform.helm("upgrade", INFRA, "helm/charts/soma-infra", "--set", "profile=minimal")
         kubectl("delete", "pvc", "-n", INFRA, "data-etcd-0", "data-kafka-0", "--wait=false", "--ignore-not-found")
-    assert platform.made() == before, "what the profile full made is not all gone"
+    assert platform.created_objects() == before, "what the profile full made is not all gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,12 @@ class Platform:
         """Run helm in the release's namespace and return what it printed."""
         return run("helm", *words, "-n", INFRA, "--kubeconfig", str(self.kubectl.kubeconfig), timeout_s=900)
 
-    def made(self) -> set[str]:
+    def created_objects(self) -> set[str]:
         """Return the kind and name of all that the release has made, in its namespace and beside it."""
         kinds = "deployments,statefulsets,services,configmaps,secrets,serviceaccounts,roles,rolebindings"
         ours = ("-l", "app.kubernetes.io/part-of=soma-infra", "--output=name")
-        beside = ("get", "clusterroles,clusterrolebindings", *ours)
-        return {*self.kubectl("get", kinds, "-n", INFRA, *ours).split(), *self.kubectl(*beside).split()}
+        cluster_scoped = ("get", "clusterroles,clusterrolebindings", *ours)
+        return {*self.kubectl("get", kinds, "-n", INFRA, *ours).split(), *self.kubectl(*cluster_scoped).split()}
 
     def token(self, client: str) -> str:
         """Return a token of one of the test clients, by its credentials."""
@@ -85,13 +85,15 @@ class Platform:
         printed = self.kubectl("exec", "-n", INFRA, "kafka-0", "--", "/bin/sh", "-c", consume, timeout_s=120)
         return [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
 
-    def told(self) -> str:
+    def collector_log(self) -> str:
         """Return what the collector printed of all it was sent."""
         return self.kubectl("logs", "-n", INFRA, "deployment/otel-collector", "--tail=-1")
 
     def spans(self, pod: str) -> set[str]:
         """Return the names of all spans that the collector was sent by a pod."""
-        sent = (each for each in self.told().split("ResourceSpans #") if f"service.instance.id: Str({pod}-" in each)
+        sent = (
+            each for each in self.collector_log().split("ResourceSpans #") if f"service.instance.id: Str({pod}-" in each
+        )
         lines = (line.strip() for each in sent for line in each.splitlines())
         return {line.partition(":")[2].strip() for line in lines if line.startswith("Name  ")}
 

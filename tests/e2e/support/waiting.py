@@ -7,13 +7,17 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-Seen = TypeVar("Seen")
+Value = TypeVar("Value")
 EVERY_S = 0.3
 
 
 async def eventually(
-    look: Callable[[], Seen], holds: Callable[[Seen], bool], what: str, timeout_s: float = 60, every_s: float = EVERY_S
-) -> Seen:
+    probe: Callable[[], Value],
+    condition: Callable[[Value], bool],
+    what: str,
+    timeout_s: float = 60,
+    every_s: float = EVERY_S,
+) -> Value:
     """Look, in a thread, until `holds` is true of what is seen; return that.
 
     Raises:
@@ -21,8 +25,8 @@ async def eventually(
     """
     deadline = time.monotonic() + timeout_s
     while True:
-        seen = await asyncio.to_thread(look)
-        if holds(seen):
-            return seen
-        assert time.monotonic() < deadline, f"{what} within {timeout_s:g} s; last seen: {seen}"
+        value = await asyncio.to_thread(probe)
+        if condition(value):
+            return value
+        assert time.monotonic() < deadline, f"{what} within {timeout_s:g} s; last seen: {value}"
         await asyncio.sleep(every_s)

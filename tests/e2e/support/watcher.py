@@ -15,38 +15,38 @@ from lightkube.core.exceptions import ApiError
 from examples.kubectl import Object
 from somabrain_operator.objects import condition, text
 from tests.e2e.support.brains import Brain
-from tests.e2e.support.truth import Lives, World, untrue
+from tests.e2e.support.status_checks import ClusterState, StatementLifetimes, false_statements
 from tests.integration.operator.api import KINDS
 
-LOOK_S = 0.2
+POLL_INTERVAL_S = 0.2
 
 
 @asynccontextmanager
-async def watched(brain: Brain) -> AsyncIterator[Lives]:
+async def watched(brain: Brain) -> AsyncIterator[StatementLifetimes]:
     """Keep for how long each statement of the status was not so."""
-    lives, over = Lives(), asyncio.Event()
+    lifetimes, over = StatementLifetimes(), asyncio.Event()
     config = KubeConfig.from_file(brain.kubectl.kubeconfig).get()
 
     async def watch() -> None:
         with Client(config, trust_env=False) as client:
             while not over.is_set():
                 try:
-                    world = await asyncio.to_thread(look, client, brain)
+                    world = await asyncio.to_thread(read_state, client, brain)
                 except (ApiError, HTTPError):
-                    lives.see_nothing()
+                    lifetimes.pause()
                 else:
-                    lives.see(set(untrue(world)), time.monotonic())
-                await asyncio.sleep(LOOK_S)
+                    lifetimes.observe(set(false_statements(world)), time.monotonic())
+                await asyncio.sleep(POLL_INTERVAL_S)
 
     task = asyncio.create_task(watch())
     try:
-        yield lives
+        yield lifetimes
     finally:
         over.set()
         await task
 
 
-def look(client: Client, brain: Brain) -> World:
+def read_state(client: Client, brain: Brain) -> ClusterState:
     """Read the facts first and the status last: it may know what came later than they, and never less."""
 
     def all_of(kind: str) -> list[Object]:
@@ -55,7 +55,7 @@ def look(client: Client, brain: Brain) -> World:
     deployments = {each["metadata"]["name"]: each for each in all_of("Deployment")}
     failed = [each for each in all_of("Job") if text(condition(each, "Failed"), "status") == "True"]
     secrets = all_of("Secret")
-    return World(
+    return ClusterState(
         dict(client.get(KINDS["SomaBrain"], brain.name, namespace=brain.namespace)),
         deployments.get(f"{brain.name}-server"),
         frozenset(each["metadata"]["name"] for each in failed),

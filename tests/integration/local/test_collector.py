@@ -37,9 +37,9 @@ def test_a_collector_tells_the_spans_it_was_sent() -> None:
         (span,) = server.spans()
         assert (span.name, span.service, span.kind, span.parent_id) == ("recall", "sb", 2, "b7ad6b7169203331")
         assert (span.end_ns - span.start_ns, span.status, span.attributes) == (2, 1, {"found": 7})
-        server.program.stop()
+        server.process.stop()
         with pytest.raises(URLError, match="refused"):
             send(server, "00f067aa0ba902b8")
-        server.program.start()
+        server.process.start()
         send(server, "00f067aa0ba902b9")
         shell.wait_until(lambda: len(server.spans()) == 2, what="No second span was written", timeout_s=30)

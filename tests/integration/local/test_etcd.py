@@ -15,10 +15,10 @@ def test_an_etcd_comes_back_with_its_keys() -> None:
     """Gone when stopped; started again it has what was written."""
     with etcd() as server:
         server.put("/flags/tea", "green")
-        server.program.stop()
+        server.process.stop()
         with pytest.raises(URLError, match="refused"):
             server.get("/flags/tea")
-        server.program.start()
+        server.process.start()
         assert server.get("/flags/tea") == "green"
         server.delete("/flags/tea")
         assert server.get("/flags/tea") is None

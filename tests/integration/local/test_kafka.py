@@ -14,7 +14,7 @@ def test_a_kafka_comes_back_with_its_topics() -> None:
     with kafka() as server:
         assert server.topics() == []
         server.create_topic("changes", partitions=3)
-        server.program.restart()
+        server.process.restart()
         assert server.topics() == ["changes"]
     with pytest.raises(CommandFailed):
         server.topics()

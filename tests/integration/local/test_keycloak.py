@@ -73,9 +73,9 @@ def test_a_rotated_key_is_published_beside_the_old_one(server: Keycloak) -> None
 def test_a_keycloak_comes_back_with_its_keys(server: Keycloak) -> None:
     """What was signed before it was stopped is good when it is back at the same address."""
     token, before = server.token("a-admin"), keys(server)
-    server.program.stop(signal.SIGTERM)  # killed, its database would lose the half second that it had not written yet
+    server.process.stop(signal.SIGTERM)  # killed, its database would lose the half second that it had not written yet
     with pytest.raises(URLError, match="refused"):
         server.introspect(token)
-    server.program.start()
+    server.process.start()
     assert keys(server) == before
     assert server.introspect(token)["active"] is True

@@ -7,17 +7,17 @@ import pytest
 from somabrain_local import shell
 from somabrain_local.errors import CommandFailed
 from somabrain_local.loopback import redis, redis_cluster, redis_sentinel
-from somabrain_local.loopback.program import tool
+from somabrain_local.loopback.server_process import tool
 
 
 def test_a_redis_comes_back_empty_at_the_same_address() -> None:
     """It answers, is gone when stopped, and remembers nothing afterwards."""
     with redis() as server:
         assert server.command("SET", "tea", "green") == "OK"
-        server.program.stop()
+        server.process.stop()
         with pytest.raises(CommandFailed, match="refused"):
             server.command("PING")
-        server.program.start()
+        server.process.start()
         assert server.command("EXISTS", "tea") == "0"
     with pytest.raises(CommandFailed, match="refused"):
         server.command("PING")
@@ -26,10 +26,10 @@ def test_a_redis_comes_back_empty_at_the_same_address() -> None:
 def test_a_frozen_redis_keeps_connections_and_answers_later() -> None:
     """What is asked while it hangs is answered when it goes on."""
     with redis() as server:
-        server.program.freeze()
+        server.process.freeze()
         with pytest.raises(CommandFailed, match=r"within 0\.5 s"):
             shell.run([tool("redis-cli"), "-p", server.port, "PING"], timeout_s=0.5)
-        server.program.thaw()
+        server.process.thaw()
         assert server.command("PING") == "PONG"
 
 
@@ -49,7 +49,7 @@ def test_sentinels_name_a_new_primary_when_the_old_one_is_lost() -> None:
     with redis_sentinel() as group:
         group.primary.command("SET", "tea", "green")
         assert group.primary.command("WAIT", 1, 5000) == "1"
-        group.primary.program.stop()
+        group.primary.process.stop()
         (_, port), *_ = group.sentinels
 
         def named() -> bool:

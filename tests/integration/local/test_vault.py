@@ -14,9 +14,9 @@ def test_a_vault_comes_back_empty_at_the_same_address() -> None:
     with vault() as server:
         server.put("tea", {"colour": "green"})
         assert server.call("GET", "secret/data/tea")["data"]["data"] == {"colour": "green"}
-        server.program.stop()
+        server.process.stop()
         with pytest.raises(URLError, match="refused"):
             server.call("GET", "sys/health")
-        server.program.start()
+        server.process.start()
         with pytest.raises(HTTPError, match="404"):
             server.call("GET", "secret/data/tea")

@@ -24,7 +24,7 @@ from somabrain_local.loopback import ApiServer
 from somabrain_operator.cluster.kinds import BRAIN, CHILDREN, EVENT, LEASE, POD, SECRET
 
 Object = dict[str, Any]
-Found = TypeVar("Found")
+Value = TypeVar("Value")
 WAIT_S = 45.0
 OPERATOR = "system:serviceaccount:somabrain-system:somabrain-operator"
 KINDS: dict[str, Any] = {
@@ -69,8 +69,10 @@ class Api:
         """Create an object and return it."""
         kind = KINDS[manifest["kind"]]
         try:
-            made = kind(manifest)
-            return dict(self.client.create(made, namespace=namespace) if namespace else self.client.create(made))
+            resource = kind(manifest)
+            return dict(
+                self.client.create(resource, namespace=namespace) if namespace else self.client.create(resource)
+            )
         except ApiError as error:
             raise Refused(error.status.message) from error
 
@@ -137,14 +139,14 @@ class Api:
 
     def all_writes(self) -> list[str]:
         """Return every write of the operator, from the audit log, as `verb resource/subresource name`."""
-        found = []
+        writes = []
         for line in Path(self.server.audit_log).read_text().splitlines():
             event = json.loads(line)
             if event["user"]["username"] == OPERATOR and event["stage"] == "ResponseComplete":
                 target = event["objectRef"]
                 resource = "/".join(filter(None, (target["resource"], target.get("subresource"))))
-                found.append(f"{event['verb']} {resource} {target.get('name', '')}")
-        return found
+                writes.append(f"{event['verb']} {resource} {target.get('name', '')}")
+        return writes
 
 
 @contextmanager
@@ -158,17 +160,17 @@ def api_of(server: ApiServer) -> Iterator[Api]:
 
 
 def eventually(
-    look: Callable[[], Found], holds: Callable[[Found], bool], what: str, timeout_s: float = WAIT_S
-) -> Found:
+    probe: Callable[[], Value], condition: Callable[[Value], bool], what: str, timeout_s: float = WAIT_S
+) -> Value:
     """Look until what is seen holds, and return it; fail with what was seen last."""
     ends_at = time.monotonic() + timeout_s
-    seen: object = None
+    last: object = None
     while time.monotonic() < ends_at:
         try:
-            seen = found = look()
-            if holds(found):
-                return found
+            last = value = probe()
+            if condition(value):
+                return value
         except KeyError as error:
-            seen = error
+            last = error
         time.sleep(0.05)
-    raise AssertionError(f"{what} was not so within {timeout_s:g} s; seen last: {seen}")
+    raise AssertionError(f"{what} was not so within {timeout_s:g} s; seen last: {last}")

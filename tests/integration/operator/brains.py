@@ -66,8 +66,8 @@ class Brain:
 
     def containers(self) -> list[str]:
         """Return name and image of each container in the Deployment."""
-        found = self.deployment()["spec"]["template"]["spec"]["containers"]
-        return [f"{each['name']} {each['image']}" for each in found]
+        specs = self.deployment()["spec"]["template"]["spec"]["containers"]
+        return [f"{each['name']} {each['image']}" for each in specs]
 
     def resource(self) -> Object:
         """Return the resource."""
@@ -75,19 +75,19 @@ class Brain:
 
     def conditions(self) -> dict[str, Object]:
         """Return the conditions of the newest generation, by type."""
-        found = self.resource()
+        resource = self.resource()
         return {
             each["type"]: each
-            for each in found.get("status", {}).get("conditions", ())
-            if each["observedGeneration"] == found["metadata"]["generation"]
+            for each in resource.get("status", {}).get("conditions", ())
+            if each["observedGeneration"] == resource["metadata"]["generation"]
         }
 
-    def until(self, kind: str, status: str, says: str = "", timeout_s: float = 20) -> Object:
+    def until(self, kind: str, status: str, message: str = "", timeout_s: float = 20) -> Object:
         """Wait until a condition has a status and says something; return it."""
         return eventually(
             lambda: self.conditions()[kind],
-            lambda found: found["status"] == status and says in found["message"],
-            f"{kind}={status} {says!r}", timeout_s,
+            lambda found: found["status"] == status and message in found["message"],
+            f"{kind}={status} {message!r}", timeout_s,
         )  # fmt: skip
 
     def jobs(self) -> list[Object]:
@@ -101,8 +101,8 @@ class Brain:
             migrates = job["spec"]["template"]["spec"]["containers"][0]["image"]
             return _name(job).endswith(f"-{attempt}") and image in ("", migrates)
 
-        found = eventually(self.jobs, lambda jobs: any(map(fits, jobs)), f"Job {attempt} {image}")
-        return next(job for job in found if fits(job))
+        listed = eventually(self.jobs, lambda jobs: any(map(fits, jobs)), f"Job {attempt} {image}")
+        return next(job for job in listed if fits(job))
 
 
 def _name(manifest: Object) -> str:
@@ -110,7 +110,7 @@ def _name(manifest: Object) -> str:
 
 
 @dataclass(frozen=True)
-class Hands:
+class ControllerStub:
     """The work of the Job controller, the Deployment controller and the kubelet."""
 
     brain: Brain
@@ -124,11 +124,11 @@ class Hands:
         conditions = [_true("SuccessCriteriaMet"), _true("Complete")]
         self._job(job, {"startTime": _now(), "completionTime": _now(), "succeeded": 1, "conditions": conditions})
 
-    def fail_migration(self, said: str, attempt: int = 1, image: str = "", container: str = "migrate") -> None:
+    def fail_migration(self, message: str, attempt: int = 1, image: str = "", container: str = "migrate") -> None:
         """As the kubelet: the Job's pod ended with a message. As the Job controller: the Job has failed."""
         job = self.brain.job(attempt, image)
         pod = self.pod(f"{_name(job)}-x", job["spec"]["template"], {"batch.kubernetes.io/job-name": _name(job)})
-        ended = {"exitCode": 1, "reason": "Error", "message": said, "startedAt": _now(), "finishedAt": _now()}
+        ended = {"exitCode": 1, "reason": "Error", "message": message, "startedAt": _now(), "finishedAt": _now()}
         self.pod_status(pod, "Failed", [_container(container, {"terminated": ended})])
         failed = {**_true("Failed"), "reason": "BackoffLimitExceeded", "message": "Job has reached its backoff limit"}
         target = {**_true("FailureTarget"), "reason": "BackoffLimitExceeded"}
@@ -160,9 +160,9 @@ class Hands:
         }  # fmt: skip
         self.brain.api.status("Deployment", _name(live), self.brain.namespace, status)
 
-    def init_failed(self, pod: Object, container: str, said: str) -> None:
+    def init_failed(self, pod: Object, container: str, message: str) -> None:
         """As the kubelet: an init container of a pod ends again and again."""
-        ended = {"exitCode": 1, "reason": "Error", "message": said, "startedAt": _now(), "finishedAt": _now()}
+        ended = {"exitCode": 1, "reason": "Error", "message": message, "startedAt": _now(), "finishedAt": _now()}
         again = _container(container, {"waiting": {"reason": "CrashLoopBackOff"}})
         status = {"phase": "Pending", "conditions": [{"type": "Ready", "status": "False"}],
                   "initContainerStatuses": [{**again, "lastState": {"terminated": ended}}]}  # fmt: skip

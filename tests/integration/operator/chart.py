@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from somabrain_local.environment import places
+from somabrain_local.environment import local_paths
 from somabrain_operator.objects import condition, text
 from tests.integration.operator.api import Api, Object, eventually
 
@@ -18,7 +18,7 @@ INSTALLED = ("CustomResourceDefinition", "ServiceAccount", "ClusterRole", "Clust
 
 def tool(name: str) -> str:
     """Return a program of the local tools."""
-    program = places().bin / name
+    program = local_paths().bin / name
     assert program.exists(), f"{name} is missing: run `make integration`, which puts it there"
     return str(program)
 

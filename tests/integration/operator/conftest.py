@@ -10,7 +10,7 @@ import pytest
 
 from somabrain_local.loopback import ApiServer, api_server
 from tests.integration.operator.api import Api, api_of
-from tests.integration.operator.brains import Brain, Hands
+from tests.integration.operator.brains import Brain, ControllerStub
 from tests.integration.operator.chart import account_of, install
 from tests.integration.operator.process import Operator, operator
 
@@ -53,21 +53,21 @@ def namespace(api: Api) -> str:
 @pytest.fixture
 def brain(api: Api, running: Operator, namespace: str) -> Iterator[Brain]:
     """A namespace with the Secrets of a SomaBrain, and the operator at work; the resource is deleted afterwards."""
-    made = Brain(api, namespace)
-    made.secrets()
-    yield made
-    for found in api.objects("SomaBrain", namespace):
-        api.delete("SomaBrain", str(found["metadata"]["name"]), namespace)
+    created = Brain(api, namespace)
+    created.secrets()
+    yield created
+    for resource in api.objects("SomaBrain", namespace):
+        api.delete("SomaBrain", str(resource["metadata"]["name"]), namespace)
 
 
 @pytest.fixture
-def hands(brain: Brain) -> Hands:
-    return Hands(brain)
+def controller_stub(brain: Brain) -> ControllerStub:
+    return ControllerStub(brain)
 
 
 @pytest.fixture
-def served(brain: Brain, hands: Hands) -> Brain:
+def served(brain: Brain, controller_stub: ControllerStub) -> Brain:
     """A SomaBrain that is Ready."""
     brain.apply()
-    hands.serve()
+    controller_stub.serve()
     return brain

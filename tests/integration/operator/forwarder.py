@@ -17,7 +17,7 @@ class Forwarder:
     target: str
     listener: socket.socket
     frozen: threading.Event = field(default_factory=threading.Event)
-    open: list[socket.socket] = field(default_factory=list)
+    connections: list[socket.socket] = field(default_factory=list)
     refuses: bool = False
 
     @property
@@ -32,14 +32,14 @@ class Forwarder:
 
     def cut(self) -> None:
         """End the connections open now, as a load balancer that restarts; later ones work."""
-        for each in self.open:
+        for each in self.connections:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
-        self.open.clear()
+        self.connections.clear()
 
     @contextmanager
-    def away(self) -> Iterator[None]:
+    def unreachable(self) -> Iterator[None]:
         """Until the end of the block there is no connection, as while the API server restarts."""
         self.refuses = True
         self.cut()
@@ -60,12 +60,12 @@ class Forwarder:
                 except OSError:  # what it stands before is down
                     near.close()
                     continue
-                self.open += [near, far]
+                self.connections += [near, far]
                 for source, sink in ((near, far), (far, near)):
-                    threading.Thread(target=_pass_on, args=(source, sink, self.frozen), daemon=True).start()
+                    threading.Thread(target=_copy, args=(source, sink, self.frozen), daemon=True).start()
 
 
-def _pass_on(source: socket.socket, sink: socket.socket, frozen: threading.Event) -> None:
+def _copy(source: socket.socket, sink: socket.socket, frozen: threading.Event) -> None:
     with suppress(OSError):
         while data := source.recv(65536):
             if not frozen.is_set():
@@ -83,5 +83,5 @@ def forwarder(target: str) -> Iterator[Forwarder]:
         threading.Thread(target=running.accept, daemon=True).start()
         yield running
         listener.shutdown(socket.SHUT_RDWR)
-    for each in running.open:
+    for each in running.connections:
         each.close()

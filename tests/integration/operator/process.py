@@ -97,10 +97,10 @@ def plain_operator(kubeconfig: Path, log: Path) -> Iterator[Operator]:
 
 @contextmanager
 def _started(words: Sequence[str], kubeconfig: Path, log: Path, more: Mapping[str, str]) -> Iterator[Operator]:
-    told: Mapping[str, str] = {"PATH": os.environ["PATH"], "KUBECONFIG": str(kubeconfig), **ENVIRONMENT, **more}  # noqa: TID251 - a child's environment
+    env: Mapping[str, str] = {"PATH": os.environ["PATH"], "KUBECONFIG": str(kubeconfig), **ENVIRONMENT, **more}  # noqa: TID251 - a child's environment
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", *words], env=dict(told), stdout=file, stderr=file, cwd=log.parent
+            [sys.executable, "-m", *words], env=dict(env), stdout=file, stderr=file, cwd=log.parent
         )
     try:
         yield Operator(process, log)

@@ -18,7 +18,7 @@ from common.errors import PermissionDenied
 from somabrain_local.loopback import api_server
 from somabrain_operator.cluster.transport import Transport, credentials, open_transport
 from tests.integration.operator.api import Api, api_of, eventually
-from tests.integration.operator.brains import Brain, Hands
+from tests.integration.operator.brains import Brain, ControllerStub
 from tests.integration.operator.chart import SYSTEM, account_of, install
 from tests.integration.operator.forwarder import forwarder
 from tests.integration.operator.process import operator
@@ -93,7 +93,7 @@ def test_an_operator_whose_token_is_renewed_goes_on(apart: Api, tmp_path: Path) 
     with operator(file, tmp_path / "log") as running:
         running.wait_until_started()
         brain.apply()
-        Hands(brain).serve()
+        ControllerStub(brain).serve()
         bound(apart, tmp_path, "second")
         end(apart, before, "first")
         brain.apply(config={"logLevel": "debug"})
@@ -108,7 +108,7 @@ def test_an_operator_whose_token_is_renewed_goes_on(apart: Api, tmp_path: Path) 
 
 AWAY_S = 13
 """Between two tries of whoever waits longer after each: 1, 1, 2, 3, 5 and 8 seconds."""
-HEARD_S = 4
+DELIVERY_S = 4
 
 
 def test_an_api_server_that_was_away_is_heard_as_soon_as_it_is_back(apart: Api, tmp_path: Path) -> None:
@@ -123,9 +123,9 @@ def test_an_api_server_that_was_away_is_heard_as_soon_as_it_is_back(apart: Api, 
         with operator(account, tmp_path / "log", **leads_on) as running:
             running.wait_until_started()
             brain.apply()
-            Hands(brain).serve()
-            with between.away():
+            ControllerStub(brain).serve()
+            with between.unreachable():
                 time.sleep(AWAY_S)
             brain.apply(replicas=2)
-            eventually(brain.deployment, lambda found: found["spec"]["replicas"] == 2, "it is applied", HEARD_S)
+            eventually(brain.deployment, lambda found: found["spec"]["replicas"] == 2, "it is applied", DELIVERY_S)
             assert "leadership is lost" not in running.log.read_text()

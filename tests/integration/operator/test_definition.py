@@ -138,9 +138,9 @@ def test_a_name_that_no_service_can_have_is_refused(quiet: Brain, name: str) -> 
         quiet.api.create(manifest, quiet.namespace)
 
 
-def kubectl(api: Api, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
+def kubectl(api: Api, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     argv = [tool("kubectl"), "--kubeconfig", str(api.server.kubeconfig), *words]
-    return subprocess.run(argv, input=given, capture_output=True, text=True, check=False)
+    return subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False)
 
 
 def test_a_field_that_is_not_honoured_is_refused(quiet: Brain) -> None:
@@ -154,7 +154,7 @@ spec:
   migration: {database: {secretRef: {name: m}}}
   autoscalling: {max: 1}
 """
-    done = kubectl(quiet.api, "apply", "-n", quiet.namespace, "-f", "-", given=text)
+    done = kubectl(quiet.api, "apply", "-n", quiet.namespace, "-f", "-", stdin=text)
     assert done.returncode != 0
     assert 'unknown field "spec.autoscalling"' in done.stderr
 

@@ -12,7 +12,7 @@ from lightkube.types import PatchType
 
 from somabrain_local.loopback import api_server
 from tests.integration.operator.api import KINDS, Api, Object, api_of, eventually
-from tests.integration.operator.brains import Brain, Hands
+from tests.integration.operator.brains import Brain, ControllerStub
 from tests.integration.operator.chart import SYSTEM, account_of, namespace_of, rendered, wait_for_kind
 from tests.integration.operator.process import operator
 
@@ -58,7 +58,7 @@ def test_what_is_stored_lives_through_an_upgrade_and_a_reinstallation(api: Api, 
     eventually(lambda: brain.resource()["spec"]["probes"]["startupSeconds"], bool, "the newer definition's defaults")
     with operator(account_of(api, tmp_path), tmp_path / "first") as first:
         first.wait_until_started()
-        Hands(brain).serve()
+        ControllerStub(brain).serve()
         time.sleep(1)
     assert brain.resource()["metadata"]["uid"] == uid
     served, before = brain.deployment(), api.writes()

@@ -5,15 +5,15 @@ from __future__ import annotations
 import time
 
 from somabrain_operator.names import ALLOW_DOWNGRADE
-from tests.integration.operator.brains import Brain, Hands
+from tests.integration.operator.brains import Brain, ControllerStub
 
 REPOSITORY = "ghcr.io/somabrain/somabrain-service"
 
 
-def test_a_downgrade_is_refused_until_it_is_allowed(brain: Brain, hands: Hands) -> None:
+def test_a_downgrade_is_refused_until_it_is_allowed(brain: Brain, controller_stub: ControllerStub) -> None:
     """Nothing is written about it but the status; allowed, it takes the road of every version."""
     brain.apply(version="0.2.0")
-    hands.serve()
+    controller_stub.serve()
     brain.apply(version="0.1.0")
     said = brain.until("ConfigValid", "False", "0.1.0 is older than 0.2.0, which serves")
     assert said["reason"] == "Downgrade"
@@ -25,8 +25,8 @@ def test_a_downgrade_is_refused_until_it_is_allowed(brain: Brain, hands: Hands) 
     assert brain.containers() == [f"server {REPOSITORY}:0.2.0"]
     assert len(brain.jobs()) == 1
     brain.annotate(ALLOW_DOWNGRADE, "0.1.0")
-    hands.finish_migration(image=f"{REPOSITORY}:0.1.0")
+    controller_stub.finish_migration(image=f"{REPOSITORY}:0.1.0")
     brain.until("Migrated", "True")
-    hands.roll_out()
+    controller_stub.roll_out()
     assert brain.containers() == [f"server {REPOSITORY}:0.1.0"]
     brain.until("ConfigValid", "True")

@@ -5,37 +5,39 @@ from __future__ import annotations
 import time
 
 from tests.integration.operator.api import eventually
-from tests.integration.operator.brains import NAME, Brain, Hands
+from tests.integration.operator.brains import NAME, Brain, ControllerStub
 from tests.integration.operator.process import Operator
 
 
-def told(brain: Brain) -> list[tuple[str, str, str]]:
+def list_events(brain: Brain) -> list[tuple[str, str, str]]:
     """Return type, reason and message of each event of the resource."""
     uid = brain.resource()["metadata"]["uid"]
     events = [each for each in brain.api.objects("Event", brain.namespace) if each["involvedObject"].get("uid") == uid]
     return sorted((each["type"], each["reason"], each["message"]) for each in events)
 
 
-def test_each_transition_is_one_event(served: Brain, hands: Hands, running: Operator) -> None:
+def test_each_transition_is_one_event(served: Brain, controller_stub: ControllerStub, running: Operator) -> None:
     """From nothing to serving, to failing, and back: each in the condition's sentence, and at rest none."""
     found = served.conditions()
     ready, migrated = ((found[kind]["reason"], found[kind]["message"]) for kind in ("Ready", "Migrated"))
     available = (found["Available"]["reason"], found["Available"]["message"])
     first = sorted({("Normal", *ready), ("Normal", *available), ("Normal", *migrated)})
-    assert eventually(lambda: told(served), lambda events: len(events) >= len(first), "they are told") == first
-    hands.roll_out(ready=0)
+    assert eventually(lambda: list_events(served), lambda events: len(events) >= len(first), "they are told") == first
+    controller_stub.roll_out(ready=0)
     down = served.until("Available", "False")
     warning = ("Warning", down["reason"], down["message"])
-    eventually(lambda: told(served), lambda events: warning in events, "the failure is told")
-    assert [each for each in told(served) if each[1:] == warning[1:]] == [warning]  # Ready says the same: once
-    hands.roll_out()
+    eventually(lambda: list_events(served), lambda events: warning in events, "the failure is told")
+    assert [each for each in list_events(served) if each[1:] == warning[1:]] == [warning]  # Ready says the same: once
+    controller_stub.roll_out()
     served.until("Ready", "True")
     before = eventually(
-        lambda: told(served), lambda events: events.count(("Normal", *ready)) == 2, "that it serves is told again"
+        lambda: list_events(served),
+        lambda events: events.count(("Normal", *ready)) == 2,
+        "that it serves is told again",
     )
     written = served.api.writes()
     time.sleep(3)
-    assert (told(served), served.api.writes()) == (before, written)
+    assert (list_events(served), served.api.writes()) == (before, written)
 
 
 def test_conditions_are_metrics_until_the_resource_is_gone(served: Brain, running: Operator) -> None:

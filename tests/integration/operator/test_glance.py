@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 from tests.integration.operator.api import eventually
-from tests.integration.operator.brains import NAME, Brain, Hands
+from tests.integration.operator.brains import NAME, Brain, ControllerStub
 from tests.integration.operator.chart import tool
 
 
@@ -15,21 +15,21 @@ def kubectl(brain: Brain, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def said(brain: Brain, *words: str) -> str:
+def kubectl_output(brain: Brain, *words: str) -> str:
     """Return what kubectl says; it must succeed."""
     process = kubectl(brain, *words)
-    words_said, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, words_said
-    return words_said
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    return output
 
 
-def test_waiting_ends_when_it_is_ready(brain: Brain, hands: Hands) -> None:
+def test_waiting_ends_when_it_is_ready(brain: Brain, controller_stub: ControllerStub) -> None:
     """And not before: `kubectl wait` was started while the migration ran."""
     brain.apply()
     brain.until("Migrated", "False")
     waiting = kubectl(brain, "wait", f"sb/{NAME}", "--for=condition=Ready", "--timeout=60s")
-    hands.finish_migration()
-    hands.roll_out()
+    controller_stub.finish_migration()
+    controller_stub.roll_out()
     brain.until("Available", "True")
     assert "condition met" in waiting.communicate(timeout=30)[0]
     assert brain.conditions()["Ready"]["status"] == "True"
@@ -43,26 +43,26 @@ def test_waiting_for_a_newer_spec_does_not_end_with_the_older_one_s_word(served:
     assert "timed out" in waiting.communicate(timeout=30)[0]
 
 
-def test_scaling_scales(served: Brain, hands: Hands) -> None:
+def test_scaling_scales(served: Brain, controller_stub: ControllerStub) -> None:
     """`kubectl scale` sets the spec, the operator the Deployment; `kubectl get` counts."""
-    said(served, "scale", f"sb/{NAME}", "--replicas=4")
+    kubectl_output(served, "scale", f"sb/{NAME}", "--replicas=4")
     eventually(lambda: served.deployment()["spec"]["replicas"], lambda number: number == 4, "4 replicas")
-    hands.roll_out()
+    controller_stub.roll_out()
     served.until("Ready", "True", "4 of 4")
-    head, line = said(served, "get", "sb").splitlines()
+    head, line = kubectl_output(served, "get", "sb").splitlines()
     assert head.split() == ["NAME", "READY", "VERSION", "REPLICAS", "MIGRATED", "STATUS", "AGE"]
     assert line.split()[:6] == [NAME, "True", "0.1.0", "4", "Succeeded", "Ready"]
 
 
-def test_what_is_wrong_is_seen_at_a_glance(brain: Brain, hands: Hands) -> None:
+def test_what_is_wrong_is_seen_at_a_glance(brain: Brain, controller_stub: ControllerStub) -> None:
     """The column STATUS says that something is, MIGRATED what, and `describe` has the sentence."""
     brain.apply()
-    hands.fail_migration("the role somabrain_owner does not exist")
+    controller_stub.fail_migration("the role somabrain_owner does not exist")
     brain.until("Degraded", "True")
-    assert said(brain, "get", "sb", "--no-headers").split()[1:5] == ["False", "0", "Failed", "Degraded"]
-    assert "the role somabrain_owner does not exist" in said(brain, "describe", "sb", NAME)
+    assert kubectl_output(brain, "get", "sb", "--no-headers").split()[1:5] == ["False", "0", "Failed", "Degraded"]
+    assert "the role somabrain_owner does not exist" in kubectl_output(brain, "describe", "sb", NAME)
 
 
 def test_every_field_is_explained(served: Brain) -> None:
     """`kubectl explain` knows the resource by its short name."""
-    assert "never past its" in said(served, "explain", "sb.spec.auth.cacheSeconds")
+    assert "never past its" in kubectl_output(served, "explain", "sb.spec.auth.cacheSeconds")

@@ -7,20 +7,20 @@ from typing import Any
 import pytest
 
 from tests.integration.operator.api import eventually
-from tests.integration.operator.brains import NAME, Brain, Hands
+from tests.integration.operator.brains import NAME, Brain, ControllerStub
 
 REPOSITORY = "ghcr.io/somabrain/somabrain-service"
 EVIL = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "evil:1"}]
 
 
 @pytest.fixture(params=["a migration that failed", "a Secret that is gone", "a downgrade that is refused"])
-def held(brain: Brain, hands: Hands, request: pytest.FixtureRequest) -> Brain:
+def blocked(brain: Brain, controller_stub: ControllerStub, request: pytest.FixtureRequest) -> Brain:
     """A SomaBrain that serves 0.2.0, and whose newest spec is held back."""
     brain.apply(version="0.2.0")
-    hands.serve()
+    controller_stub.serve()
     if request.param == "a migration that failed":
         brain.apply(version="0.3.0")
-        hands.fail_migration("no", image=f"{REPOSITORY}:0.3.0")
+        controller_stub.fail_migration("no", image=f"{REPOSITORY}:0.3.0")
         brain.until("Migrated", "False", "no")
     elif request.param == "a Secret that is gone":
         brain.api.delete("Secret", "somabrain-database", brain.namespace)
@@ -31,29 +31,29 @@ def held(brain: Brain, hands: Hands, request: pytest.FixtureRequest) -> Brain:
     return brain
 
 
-def test_an_edit_is_put_back(held: Brain) -> None:
+def test_an_edit_is_put_back(blocked: Brain) -> None:
     """The Deployment is the one of the last spec that passed."""
-    before = held.deployment()["spec"]
-    held.api.patch("Deployment", f"{NAME}-server", held.namespace, EVIL)
-    eventually(held.deployment, lambda now: bool(now["spec"] == before), "the edit is put back", 10)
+    before = blocked.deployment()["spec"]
+    blocked.api.patch("Deployment", f"{NAME}-server", blocked.namespace, EVIL)
+    eventually(blocked.deployment, lambda now: bool(now["spec"] == before), "the edit is put back", 10)
 
 
 @pytest.mark.parametrize(
     ("kind", "component"), [("Deployment", "server"), ("ConfigMap", "config"), ("Service", "headless")]
 )
-def test_what_was_deleted_comes_back(held: Brain, kind: str, component: str) -> None:
+def test_what_was_deleted_comes_back(blocked: Brain, kind: str, component: str) -> None:
     """The same as it was."""
     field = "data" if kind == "ConfigMap" else "spec"
-    before = held.child(kind, component)[field]
-    held.api.delete(kind, f"{NAME}-{component}", held.namespace)
-    after: Any = eventually(lambda: held.child(kind, component)[field], bool, f"the {kind} is back", 10)
+    before = blocked.child(kind, component)[field]
+    blocked.api.delete(kind, f"{NAME}-{component}", blocked.namespace)
+    after: Any = eventually(lambda: blocked.child(kind, component)[field], bool, f"the {kind} is back", 10)
     assert {k: v for k, v in after.items() if not k.startswith("clusterIP")} == {
         k: v for k, v in before.items() if not k.startswith("clusterIP")
     }
 
 
-def test_it_can_be_scaled(held: Brain) -> None:
+def test_it_can_be_scaled(blocked: Brain) -> None:
     """More pods of what serves, while the newest spec waits."""
-    held.apply(replicas=3)
-    eventually(lambda: held.deployment()["spec"]["replicas"], lambda number: number == 3, "3 replicas", 10)
-    assert held.containers() == [f"server {REPOSITORY}:0.2.0"]
+    blocked.apply(replicas=3)
+    eventually(lambda: blocked.deployment()["spec"]["replicas"], lambda number: number == 3, "3 replicas", 10)
+    assert blocked.containers() == [f"server {REPOSITORY}:0.2.0"]

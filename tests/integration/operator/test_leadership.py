@@ -12,7 +12,7 @@ import pytest
 
 from somabrain_local.loopback import api_server
 from tests.integration.operator.api import Api, api_of, eventually
-from tests.integration.operator.brains import Brain, Hands
+from tests.integration.operator.brains import Brain, ControllerStub
 from tests.integration.operator.chart import SYSTEM, account_of, install
 from tests.integration.operator.forwarder import Forwarder, forwarder
 from tests.integration.operator.process import ENVIRONMENT, Operator, operator
@@ -37,8 +37,8 @@ def own(apart: Api, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def health(one: Operator) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(one.get("/healthz"))
-    return found
+    report: dict[str, Any] = json.loads(one.get("/healthz"))
+    return report
 
 
 def until_leading(one: Operator, timeout_s: float) -> None:
@@ -63,7 +63,7 @@ def test_one_that_stops_hands_over_at_once(apart: Api, own: Path, tmp_path: Path
             lambda: health(first)["leading"], lambda found: found or health(second)["leading"], "one leads"
         ) else (second, first)  # fmt: skip
         brain.apply()
-        Hands(brain).serve()
+        ControllerStub(brain).serve()
         assert not health(other)["leading"]
         assert "somabrain_operator_leader 0.0" in other.get("/metrics")
         assert "api_writes_total{" not in other.get("/metrics")
@@ -107,7 +107,7 @@ def test_one_that_loses_its_lease_stops_at_once(apart: Api, own: Path, tmp_path:
         assert apart.all_writes() == before
         assert "status" not in brain.resource()
         until_leading(one, 12)
-        Hands(brain).serve()
+        ControllerStub(brain).serve()
 
 
 def test_a_lease_that_is_deleted_is_made_again(apart: Api, own: Path, tmp_path: Path) -> None:

@@ -6,27 +6,31 @@ import time
 
 from somabrain_operator.names import RETRY_MIGRATION
 from tests.integration.operator.api import eventually
-from tests.integration.operator.brains import NAME, Brain, Hands
+from tests.integration.operator.brains import NAME, Brain, ControllerStub
 
 OTHER = "registry.example/brain:2"
 
 
-def test_the_job_runs_with_the_owner_s_secret_and_the_servers_without(brain: Brain, hands: Hands) -> None:
+def test_the_job_runs_with_the_owner_s_secret_and_the_servers_without(
+    brain: Brain, controller_stub: ControllerStub
+) -> None:
     """Who serves cannot change the schema; who changes it does not serve."""
     brain.apply()
     job = brain.job()
     assert "owner-dsn" in str(job["spec"])
     assert "app-dsn" not in str(job["spec"])
-    hands.finish_migration()
+    controller_stub.finish_migration()
     eventually(brain.deployment, bool, "a Deployment")
     assert "owner-dsn" not in str(brain.deployment()["spec"])
 
 
-def test_one_that_fails_leaves_the_deployment_and_says_why(served: Brain, hands: Hands) -> None:
+def test_one_that_fails_leaves_the_deployment_and_says_why(served: Brain, controller_stub: ControllerStub) -> None:
     """Migrated=False and Degraded=True have the Job's last words without the password; Available stays True."""
     before = served.deployment()
     served.apply(image=OTHER)
-    hands.fail_migration("division by zero at postgresql://owner:swordfish@pg/s; password swordfish", image=OTHER)
+    controller_stub.fail_migration(
+        "division by zero at postgresql://owner:swordfish@pg/s; password swordfish", image=OTHER
+    )
     failed = served.until("Migrated", "False", "division by zero at [redacted]; password [redacted]")
     assert failed["reason"] == "Failed"
     assert served.until("Degraded", "True", "division by zero")
@@ -36,20 +40,22 @@ def test_one_that_fails_leaves_the_deployment_and_says_why(served: Brain, hands:
     assert served.job(image=OTHER)["metadata"]["name"] == served.resource()["status"]["migration"]["jobName"]
 
 
-def test_the_deployment_changes_only_after_the_job_succeeded(served: Brain, hands: Hands) -> None:
+def test_the_deployment_changes_only_after_the_job_succeeded(served: Brain, controller_stub: ControllerStub) -> None:
     """The new image is in no pod before the schema is there for it."""
     served.apply(image=OTHER)
     served.until("Migrated", "False", OTHER)
     assert f"server {OTHER}" not in served.containers()
-    hands.finish_migration(image=OTHER)
+    controller_stub.finish_migration(image=OTHER)
     eventually(served.containers, lambda found: found == [f"server {OTHER}"], "the new image")
     assert served.until("Migrated", "True", OTHER)
 
 
-def test_a_deleted_job_does_not_bypass_the_back_off_and_the_annotation_does(brain: Brain, hands: Hands) -> None:
+def test_a_deleted_job_does_not_bypass_the_back_off_and_the_annotation_does(
+    brain: Brain, controller_stub: ControllerStub
+) -> None:
     """Ten seconds pass before the second attempt, unless a person asks for it."""
     brain.apply()
-    hands.fail_migration("no such role")
+    controller_stub.fail_migration("no such role")
     brain.until("Migrated", "False", "Attempt 1 failed: no such role")
     brain.api.delete("Job", str(brain.job()["metadata"]["name"]), brain.namespace)
     time.sleep(2)
@@ -61,13 +67,13 @@ def test_a_deleted_job_does_not_bypass_the_back_off_and_the_annotation_does(brai
     assert len(brain.jobs()) == 1
 
 
-def test_the_next_attempt_comes_by_itself(brain: Brain, hands: Hands) -> None:
+def test_the_next_attempt_comes_by_itself(brain: Brain, controller_stub: ControllerStub) -> None:
     """Nobody has to ask: when the back-off is over, another Job is there, and its success counts."""
     brain.apply()
-    hands.fail_migration("the database is away")
+    controller_stub.fail_migration("the database is away")
     brain.until("Migrated", "False", "Attempt 1 failed")
     eventually(brain.jobs, lambda jobs: len(jobs) == 2, "a second Job", timeout_s=60)
-    hands.finish_migration(attempt=2)
+    controller_stub.finish_migration(attempt=2)
     brain.until("Migrated", "True")
     status = brain.resource()["status"]["migration"]
     assert (status["attempt"], status.get("lastError"), status.get("nextAttemptAt")) == (2, None, None)

@@ -19,7 +19,7 @@ from somabrain_operator.names import Key
 from somabrain_operator.render.metadata import Owner
 from somabrain_operator.render.monitoring import render_dashboard, render_rules
 from tests.integration.operator.api import Api, eventually
-from tests.integration.operator.brains import NAME, Brain, Hands
+from tests.integration.operator.brains import NAME, Brain, ControllerStub
 from tests.integration.operator.chart import established, tool
 
 SPEC: Any = yaml.safe_load(Path("examples/monitoring.yaml").read_text(encoding="utf-8"))["spec"]
@@ -46,10 +46,12 @@ def without_kinds(api: Api) -> Iterator[Api]:
             api.delete(KIND, each["metadata"]["name"])
 
 
-def test_they_are_made_when_their_kinds_appear(without_kinds: Api, brain: Brain, hands: Hands, tmp_path: Path) -> None:
+def test_they_are_made_when_their_kinds_appear(
+    without_kinds: Api, brain: Brain, controller_stub: ControllerStub, tmp_path: Path
+) -> None:
     """Until then the status says what waits for what, and the service is Ready; nothing is written meanwhile."""
     brain.apply(**SPEC)
-    hands.serve()
+    controller_stub.serve()
     brain.until("ConfigValid", "True", "The ServiceMonitor of spec.monitoring is not made yet: the cluster has no such")
     assert "dashboard" in str(brain.child("ConfigMap", "dashboard")["metadata"]["labels"])
     time.sleep(1)

@@ -10,21 +10,21 @@ import pytest
 import yaml
 
 from tests.integration.operator.api import Refused, eventually
-from tests.integration.operator.brains import NAME, Brain, Hands
+from tests.integration.operator.brains import NAME, Brain, ControllerStub
 
 EXAMPLE: dict[str, Any] = yaml.safe_load(Path("examples/placement.yaml").read_text(encoding="utf-8"))["spec"]
 
 
 def pod(brain: Brain) -> dict[str, Any]:
-    found: dict[str, Any] = brain.deployment()["spec"]["template"]["spec"]
-    return found
+    spec: dict[str, Any] = brain.deployment()["spec"]["template"]["spec"]
+    return spec
 
 
 @pytest.fixture
-def placed(brain: Brain, hands: Hands) -> Brain:
+def placed(brain: Brain, controller_stub: ControllerStub) -> Brain:
     """The example, serving."""
     brain.apply(**EXAMPLE)
-    hands.serve()
+    controller_stub.serve()
     return brain
 
 
@@ -75,11 +75,11 @@ def test_an_edit_is_put_back(placed: Brain, kind: str, component: str, patch: di
     eventually(judged, lambda now: bool(now == before), "the edit is put back", 10)
 
 
-def test_what_the_spec_says_no_more_is_taken_back(placed: Brain, hands: Hands) -> None:
+def test_what_the_spec_says_no_more_is_taken_back(placed: Brain, controller_stub: ControllerStub) -> None:
     """The budget is deleted, the selector, the tolerations and the load balancer go."""
     placed.apply(podDisruptionBudget=None, scheduling=None, service=None, topologySpread=None, probes=None)
     eventually(lambda: pod(placed), lambda spec: not {"nodeSelector", "tolerations"} & set(spec), "they are gone")
-    hands.roll_out()
+    controller_stub.roll_out()
     eventually(
         lambda: placed.api.objects("PodDisruptionBudget", placed.namespace), lambda found: found == [], "it goes"
     )

@@ -7,17 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-from somabrain_local.environment import places
-from tests.integration.operator.brains import NAME, Brain, Hands
+from somabrain_local.environment import local_paths
+from tests.integration.operator.brains import NAME, Brain, ControllerStub
 
-COMMANDS = f"{Path(sys.executable).parent}:{places().bin}:{os.defpath}"
+COMMANDS = f"{Path(sys.executable).parent}:{local_paths().bin}:{os.defpath}"
 
 
 def sb(brain: Brain, *words: str) -> subprocess.CompletedProcess[str]:
     """Run `kubectl sb` as a person would."""
     flags = ["-n", brain.namespace, f"--kubeconfig={brain.api.server.kubeconfig}"]
     return subprocess.run(
-        [str(places().bin / "kubectl"), "sb", *words, *flags],
+        [str(local_paths().bin / "kubectl"), "sb", *words, *flags],
         env={"PATH": COMMANDS, "HOME": str(Path.home())},
         capture_output=True,
         text=True,
@@ -40,10 +40,12 @@ def test_the_tree_shows_conditions_objects_and_events(served: Brain) -> None:
     assert any(f"Job {NAME}-migrate-" in line and "Complete" in line for line in lines)
 
 
-def test_a_failed_migration_is_seen_in_words_and_tried_again_when_asked(brain: Brain, hands: Hands) -> None:
+def test_a_failed_migration_is_seen_in_words_and_tried_again_when_asked(
+    brain: Brain, controller_stub: ControllerStub
+) -> None:
     """The reason of the failure stands in the tree; the next attempt begins before its back-off is over."""
     brain.apply()
-    hands.fail_migration("The migration failed: division by zero.")
+    controller_stub.fail_migration("The migration failed: division by zero.")
     brain.until("Migrated", "False", "division by zero")
     shown = sb(brain, "status").stdout
     assert "✗ Migrated" in shown

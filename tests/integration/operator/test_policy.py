@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from somabrain_local.loopback.program import Program, free_ports, http_answers, running, tool
+from somabrain_local.loopback.server_process import ServerProcess, free_ports, http_answers, running, tool
 from somabrain_operator.model.spec import Opa
 from somabrain_operator.render.opa import POLICY_FOLDER, render_opa_container
 
@@ -36,24 +36,24 @@ def deciding(data: Mapping[str, str], folder: Path) -> Iterator[str]:
     for key, text in data.items():
         (mounted / "..2026_01_01" / key).write_text(text)
         (mounted / key).symlink_to(f"..data/{key}")
-    asked, health = free_ports(2)
-    here = {"--addr=127.0.0.1:8181": f"--addr=127.0.0.1:{asked}", POLICY_FOLDER: str(mounted),
+    api_port, health = free_ports(2)
+    replacements = {"--addr=127.0.0.1:8181": f"--addr=127.0.0.1:{api_port}", POLICY_FOLDER: str(mounted),
             "--diagnostic-addr=0.0.0.0:8282": f"--diagnostic-addr=127.0.0.1:{health}"}  # fmt: skip
-    told = render_opa_container(Opa(), "any")["args"]
-    assert isinstance(told, list)
-    argv = [tool("opa"), *(here.get(str(word), str(word)) for word in told)]
-    with running(Program(argv, folder / "log", http_answers(f"http://127.0.0.1:{health}/health"))):
-        yield f"http://127.0.0.1:{asked}/v1/data/sb/policy"
+    args = render_opa_container(Opa(), "any")["args"]
+    assert isinstance(args, list)
+    argv = [tool("opa"), *(replacements.get(str(word), str(word)) for word in args)]
+    with running(ServerProcess(argv, folder / "log", http_answers(f"http://127.0.0.1:{health}/health"))):
+        yield f"http://127.0.0.1:{api_port}/v1/data/sb/policy"
 
 
 def decision(url: str, tenant: str) -> dict[str, Any]:
     """Return what is decided about a write of a tenant."""
     method = "/somabrain.memory.v1.MemoryService/Remember"
-    asked = {"input": {"subject": "agent", "tenant": tenant, "scopes": None, "method": method, "namespace": "notes"}}
-    request = urllib.request.Request(url, json.dumps(asked).encode(), {"Content-Type": "application/json"})
+    body = {"input": {"subject": "agent", "tenant": tenant, "scopes": None, "method": method, "namespace": "notes"}}
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=10) as answer:
-        found: dict[str, Any] = json.load(answer)["result"]
-    return found
+        result: dict[str, Any] = json.load(answer)["result"]
+    return result
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from somabrain_local.loopback import api_server
 from tests.integration.operator.api import Api, api_of, eventually
-from tests.integration.operator.brains import Brain, Hands
+from tests.integration.operator.brains import Brain, ControllerStub
 from tests.integration.operator.chart import SYSTEM, account_of, install, namespace_of, rendered, tool, wait_for_kind
 from tests.integration.operator.process import Operator, operator
 
@@ -33,7 +33,7 @@ def test_it_stops_when_asked_and_writes_nothing_when_it_starts_again(apart: Api,
     with operator(account, tmp_path / "first") as first:
         first.wait_until_started()
         brain.apply()
-        Hands(brain).serve()
+        ControllerStub(brain).serve()
         time.sleep(1)
         before = apart.writes()
         assert first.stop() == 0
@@ -65,7 +65,7 @@ def test_it_stops_in_the_middle_of_its_work_and_the_next_goes_on(apart: Api, tmp
         assert not [each for each in first.events() if "exception" in each]
     with operator(account, tmp_path / "second") as second:
         second.wait_until_started()
-        Hands(brain).serve()
+        ControllerStub(brain).serve()
     children = [each for each in apart.writes() if "status" not in each and " events " not in each]
     assert sorted(children) == sorted(set(children))
 
@@ -87,7 +87,7 @@ def test_a_namespaced_install_looks_after_its_namespaces_only(apart: Api, tmp_pa
         started.wait_until_started()
         theirs.apply()
         mine.apply()
-        Hands(mine).serve()
+        ControllerStub(mine).serve()
         assert "status" not in theirs.resource()
         assert not [each for each in started.events() if "is forbidden: User" in str(each)]
 

@@ -17,7 +17,7 @@ from tests.integration.operator.process import operator
 
 COUNT = 8
 NEVER = {"image": "registry.example/brain:never", "migration": {"enabled": False}}
-REST_S = 15
+IDLE_S = 15
 RECONCILES = 'somabrain_operator_reconciles_total{outcome="ok"}'
 
 
@@ -29,7 +29,7 @@ def api(tmp_path: Path) -> Iterator[Api]:
         yield verbs
 
 
-def made(api: Api, number: int) -> Brain:
+def create_brain(api: Api, number: int) -> Brain:
     """A resource; every second one never becomes ready, for its image cannot be pulled."""
     api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"quiet-{number}"}})
     brain = Brain(api, f"quiet-{number}")
@@ -44,13 +44,13 @@ def test_nothing_is_written_at_rest_nor_by_one_that_starts(api: Api, tmp_path: P
     it has looked at all of them."""
     with operator(account_of(api, tmp_path), tmp_path / "first") as first:
         first.wait_until_started()
-        brains = [made(api, number) for number in range(COUNT)]
+        brains = [create_brain(api, number) for number in range(COUNT)]
         for number, brain in enumerate(brains):
             brain.until("Ready", "False" if number % 2 else "True", "cannot be pulled" if number % 2 else "")
         time.sleep(2)
         before = api.writes()
         assert before
-        time.sleep(REST_S)
+        time.sleep(IDLE_S)
         assert api.writes() == before
         first.process.kill()
         first.process.wait()

@@ -16,7 +16,7 @@ from somabrain_operator.names import RETRY_MIGRATION
 from tests.integration.operator import test_monitoring as monitoring
 from tests.integration.operator import test_scaling as scaling
 from tests.integration.operator.api import OPERATOR, Api, Object, api_of, eventually
-from tests.integration.operator.brains import NAME, Brain, Hands, running
+from tests.integration.operator.brains import NAME, Brain, ControllerStub, running
 from tests.integration.operator.chart import SYSTEM, account_of, namespace_of, rendered, wait_for_kind
 from tests.integration.operator.process import operator
 from tests.integration.operator.test_truth import ADDRESS
@@ -61,7 +61,7 @@ def granted(manifests: list[Object]) -> set[Right]:
 
 def used(api: Api) -> set[Right]:
     """Return what the operator did. Applying what is not there asks for its creation, too."""
-    found = set()
+    rights = set()
     for line in Path(api.server.audit_log).read_text().splitlines():
         event = json.loads(line)
         target: dict[str, Any] = event.get("objectRef") or {}
@@ -69,8 +69,8 @@ def used(api: Api) -> set[Right]:
             continue
         resource = "/".join(filter(None, (target["resource"], target.get("subresource"))))
         verbs = {event["verb"]} | ({"create"} if event["responseStatus"].get("code") == 201 else set())
-        found |= {Right(target.get("apiGroup", ""), resource, verb) for verb in verbs}
-    return found
+        rights |= {Right(target.get("apiGroup", ""), resource, verb) for verb in verbs}
+    return rights
 
 
 def forbidden(api: Api) -> list[str]:
@@ -86,7 +86,7 @@ def forbidden(api: Api) -> list[str]:
 def exercise(api: Api) -> None:
     """Take one resource through everything the operator does with any."""
     brain = Brain(api, NAMESPACE)
-    hands = Hands(brain)
+    hands = ControllerStub(brain)
     brain.secrets()
     brain.apply()
     hands.fail_migration("no")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 from tests.integration.operator.api import Api, eventually
-from tests.integration.operator.brains import NAME, Brain, Hands
+from tests.integration.operator.brains import NAME, Brain, ControllerStub
 
 
-def test_a_resource_becomes_a_migrated_deployment(brain: Brain, hands: Hands) -> None:
+def test_a_resource_becomes_a_migrated_deployment(brain: Brain, controller_stub: ControllerStub) -> None:
     """Base objects and the Job first; the Deployment after the Job; Ready when its pods are."""
     brain.apply()
     job = brain.job()
@@ -18,10 +18,10 @@ def test_a_resource_becomes_a_migrated_deployment(brain: Brain, hands: Hands) ->
         assert (owner["kind"], owner["uid"]) == ("SomaBrain", brain.resource()["metadata"]["uid"])
     assert brain.api.objects("Deployment", brain.namespace) == []
     brain.until("Migrated", "False", "is migrating the database")
-    hands.finish_migration()
+    controller_stub.finish_migration()
     eventually(brain.deployment, bool, "a Deployment")
     brain.until("Progressing", "True")
-    hands.roll_out()
+    controller_stub.roll_out()
     brain.until("Ready", "True", "1 of 1 pods serve.")
     status = brain.resource()["status"]
     assert (status["phase"], status["readyReplicas"], status["migration"]["attempt"]) == ("Ready", 1, 1)
@@ -39,32 +39,32 @@ def test_a_look_at_what_is_as_it_should_be_writes_nothing(served: Brain) -> None
     assert served.api.writes() == before
 
 
-def test_a_new_resource_takes_one_write_an_object(brain: Brain, hands: Hands) -> None:
+def test_a_new_resource_takes_one_write_an_object(brain: Brain, controller_stub: ControllerStub) -> None:
     """Nothing is applied twice on the way."""
     before = len(brain.api.writes())
     brain.apply()
-    hands.serve()
+    controller_stub.serve()
     written = [write for write in brain.api.writes()[before:] if "status" not in write and " events " not in write]
     assert sorted(written) == sorted(set(written))
     assert len(written) == 8
 
 
-def test_scaling_changes_the_deployment_and_migrates_nothing(served: Brain, hands: Hands) -> None:
+def test_scaling_changes_the_deployment_and_migrates_nothing(served: Brain, controller_stub: ControllerStub) -> None:
     """Replicas are no reason for a Job."""
     served.apply(replicas=3)
     eventually(lambda: served.deployment()["spec"]["replicas"], lambda replicas: replicas == 3, "3 replicas")
-    hands.roll_out(ready=1)
+    controller_stub.roll_out(ready=1)
     served.until("Available", "True", "1 of 3 pods serve.")
-    hands.roll_out()
+    controller_stub.roll_out()
     served.until("Ready", "True", "3 of 3")
     assert len(served.jobs()) == 1
 
 
-def test_none_is_hibernation(served: Brain, hands: Hands) -> None:
+def test_none_is_hibernation(served: Brain, controller_stub: ControllerStub) -> None:
     """0 replicas are said to be what they are."""
     served.apply(replicas=0)
     eventually(lambda: served.deployment()["spec"]["replicas"], lambda replicas: replicas == 0, "0 replicas")
-    hands.roll_out()
+    controller_stub.roll_out()
     served.until("Available", "False", "spec.replicas is 0: nothing serves; the memories are kept.")
     eventually(lambda: served.resource()["status"]["phase"], lambda phase: phase == "Hibernated", "Hibernated")
 
@@ -91,7 +91,7 @@ def test_a_rotated_secret_rolls_the_pods_and_an_unused_key_does_not(served: Brai
     eventually(lambda: served.deployment()["spec"]["template"], lambda now: now != template, "the template changed")
 
 
-def test_another_policy_takes_the_place_of_the_default(served: Brain, hands: Hands) -> None:
+def test_another_policy_takes_the_place_of_the_default(served: Brain, controller_stub: ControllerStub) -> None:
     """The ConfigMap named is mounted; the default one goes once no pod uses it."""
     rules = {
         "apiVersion": "v1",
@@ -109,7 +109,7 @@ def test_another_policy_takes_the_place_of_the_default(served: Brain, hands: Han
         "the policy is mounted",
     )
     assert served.child("ConfigMap", "policy")
-    hands.roll_out()
+    controller_stub.roll_out()
     eventually(
         lambda: [each["metadata"]["name"] for each in served.api.objects("ConfigMap", served.namespace)],
         lambda found: f"{NAME}-policy" not in found,

@@ -10,16 +10,16 @@ import pytest
 import yaml
 
 from tests.integration.operator.api import Object, eventually
-from tests.integration.operator.brains import NAME, Brain, Hands
+from tests.integration.operator.brains import NAME, Brain, ControllerStub
 
 EXAMPLE: dict[str, Any] = yaml.safe_load(Path("examples/scaling.yaml").read_text(encoding="utf-8"))["spec"]
 
 
 @pytest.fixture
-def scaled(brain: Brain, hands: Hands) -> Brain:
+def scaled(brain: Brain, controller_stub: ControllerStub) -> Brain:
     """The example, serving."""
     brain.apply(**EXAMPLE)
-    hands.serve()
+    controller_stub.serve()
     return brain
 
 
@@ -51,10 +51,10 @@ def test_the_example_becomes_what_it_says(scaled: Brain) -> None:
     assert scaled.api.writes() == before
 
 
-def test_replicas_are_handed_over_without_losing_a_pod(brain: Brain, hands: Hands) -> None:
+def test_replicas_are_handed_over_without_losing_a_pod(brain: Brain, controller_stub: ControllerStub) -> None:
     """Three pods stay three while the autoscaler has not scaled; once it has, the field is its own."""
     brain.apply(replicas=3)
-    hands.serve()
+    controller_stub.serve()
     seen: list[int] = []
 
     def look() -> Object:
@@ -66,21 +66,25 @@ def test_replicas_are_handed_over_without_losing_a_pod(brain: Brain, hands: Hand
     time.sleep(1)
     look()
     assert "somabrain-operator" in replicas_owners(brain)
-    hands.scale(5)
+    controller_stub.scale(5)
     eventually(
         lambda: replicas_owners(brain), lambda owners: owners == ["kube-controller-manager"], "it is handed over"
     )
     look()
     assert set(seen) == {3, 5}
-    hands.scale(4)
-    eventually(lambda: hands.roll_out() and brain.conditions()["Ready"], lambda it: "4 of 4" in it["message"], "Ready")
+    controller_stub.scale(4)
+    eventually(
+        lambda: controller_stub.roll_out() and brain.conditions()["Ready"],
+        lambda it: "4 of 4" in it["message"],
+        "Ready",
+    )
     assert brain.deployment()["spec"]["replicas"] == 4
     assert "DriftPutBack" not in {each["reason"] for each in brain.api.objects("Event", brain.namespace)}
 
 
-def test_replicas_are_taken_back(scaled: Brain, hands: Hands) -> None:
+def test_replicas_are_taken_back(scaled: Brain, controller_stub: ControllerStub) -> None:
     """Without autoscaling the autoscaler goes, and the spec decides again."""
-    hands.scale(6)
+    controller_stub.scale(6)
     scaled.apply(autoscaling=None, replicas=1)
     eventually(lambda: scaled.deployment()["spec"]["replicas"], lambda number: number == 1, "1 replica")
     eventually(
@@ -88,9 +92,9 @@ def test_replicas_are_taken_back(scaled: Brain, hands: Hands) -> None:
     )
 
 
-def test_an_autoscaler_never_rests_at_zero(scaled: Brain, hands: Hands) -> None:
+def test_an_autoscaler_never_rests_at_zero(scaled: Brain, controller_stub: ControllerStub) -> None:
     """Scaled to 0 by hand it would never scale again; it is put back to the fewest."""
-    hands.scale(0)
+    controller_stub.scale(0)
     eventually(lambda: scaled.deployment()["spec"]["replicas"], lambda number: number == 2, "2 replicas")
 
 

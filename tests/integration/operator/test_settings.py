@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.integration.operator.api import Object, eventually
-from tests.integration.operator.brains import NAME, Brain, Hands
+from tests.integration.operator.brains import NAME, Brain, ControllerStub
 
 SETTINGS: list[Object] = list(yaml.safe_load_all(Path("examples/settings.yaml").read_text(encoding="utf-8")))
 VAULT: Object = yaml.safe_load(Path("examples/vault.yaml").read_text(encoding="utf-8"))["spec"]
@@ -37,7 +37,7 @@ def files(pod: Any) -> set[str]:
 
 
 @pytest.fixture
-def settings(brain: Brain, hands: Hands) -> Brain:
+def settings(brain: Brain, controller_stub: ControllerStub) -> Brain:
     """The example with TLS and settings, serving."""
     brain.secret("quickstart-certificate", **CERTIFICATE)
     *objects, resource = SETTINGS
@@ -45,7 +45,7 @@ def settings(brain: Brain, hands: Hands) -> Brain:
         metadata = {"name": each["metadata"]["name"]}
         brain.api.create({**each, "metadata": metadata}, brain.namespace)
     brain.apply(**resource["spec"])
-    hands.serve()
+    controller_stub.serve()
     return brain
 
 
@@ -118,16 +118,16 @@ def test_a_setting_that_the_resource_sets_itself_is_named(settings: Brain) -> No
 
 
 @pytest.fixture
-def vaulted(brain: Brain, hands: Hands) -> Brain:
+def vaulted(brain: Brain, controller_stub: ControllerStub) -> Brain:
     """The example with Vault, serving; no Secret of Kubernetes is needed."""
     for name in ("somabrain-database", "somabrain-migration"):
         brain.api.delete("Secret", name, brain.namespace)
     brain.apply(**{"database": None, "migration": {}, **VAULT})
-    hands.serve()
+    controller_stub.serve()
     return brain
 
 
-def told(pod: Any) -> list[str]:
+def agent_files(pod: Any) -> list[str]:
     """Return the files that Vault's agent writes for a pod."""
     agent = json.loads(pod["metadata"]["annotations"]["somabrain.io/vault-agent"])
     return [each["destination"].rpartition("/")[2] for each in agent["template"]]
@@ -136,8 +136,8 @@ def told(pod: Any) -> list[str]:
 def test_the_vault_example_becomes_what_it_says(vaulted: Brain) -> None:
     """An agent for the servers and one for the migration, each with its own connection strings."""
     (job,) = vaulted.jobs()
-    assert told(template(vaulted)) == ["SOMABRAIN_POSTGRES_DSN", "SOMABRAIN_WORKER_DSN"]
-    assert told(job["spec"]["template"]) == ["SOMABRAIN_OWNER_DSN"]
+    assert agent_files(template(vaulted)) == ["SOMABRAIN_POSTGRES_DSN", "SOMABRAIN_WORKER_DSN"]
+    assert agent_files(job["spec"]["template"]) == ["SOMABRAIN_OWNER_DSN"]
     assert vaulted.until("ReferencesResolved", "True")["message"] == "The spec names none."
     time.sleep(1)
     before = vaulted.api.writes()
@@ -146,35 +146,35 @@ def test_the_vault_example_becomes_what_it_says(vaulted: Brain) -> None:
     assert vaulted.api.writes() == before
 
 
-def test_another_version_migrates_and_then_rolls(vaulted: Brain, hands: Hands) -> None:
+def test_another_version_migrates_and_then_rolls(vaulted: Brain, controller_stub: ControllerStub) -> None:
     """First the Job, with the owner's new connection string; then the pods."""
     before = template(vaulted)
     name = vaulted.job()["metadata"]["name"]
     vaulted.apply(vault={**VAULT["vault"], "version": "2"})
     (job,) = eventually(vaulted.jobs, lambda jobs: bool(jobs) and jobs[0]["metadata"]["name"] != name, "another Job")
     assert template(vaulted) == before
-    hands.complete(job)
+    controller_stub.complete(job)
     eventually(lambda: template(vaulted), lambda now: bool(now != before), "the template changed")
 
 
-def test_a_path_that_fails_is_named_and_the_old_pods_stay(vaulted: Brain, hands: Hands) -> None:
+def test_a_path_that_fails_is_named_and_the_old_pods_stay(vaulted: Brain, controller_stub: ControllerStub) -> None:
     """What the agent said last stands in the status; the pods that serve are not touched."""
     broken = [{**each, "path": "secret/data/typo"} for each in VAULT["vault"]["secrets"][:2]]
     vaulted.apply(vault={**VAULT["vault"], "secrets": [*broken, VAULT["vault"]["secrets"][2]]})
     live = eventually(
         lambda: template(vaulted), lambda now: "typo" in json.dumps(now), "the agent is told the new path"
     )
-    pod = hands.pod("server-1", live)
-    hands.rolling(ready=1)
-    hands.init_failed(pod, "vault", "no secret exists at secret/data/typo")
+    pod = controller_stub.pod("server-1", live)
+    controller_stub.rolling(ready=1)
+    controller_stub.init_failed(pod, "vault", "no secret exists at secret/data/typo")
     vaulted.until("Degraded", "True", "no secret exists at secret/data/typo")
     vaulted.until("Available", "True")
 
 
-def test_the_policy_can_be_asked_elsewhere(brain: Brain, hands: Hands) -> None:
+def test_the_policy_can_be_asked_elsewhere(brain: Brain, controller_stub: ControllerStub) -> None:
     """Without the side-car there is no ConfigMap of rules either."""
     brain.apply(opa={"enabled": False, "url": "https://opa.example/v1/data/sb/policy"})
-    hands.serve()
+    controller_stub.serve()
     assert "initContainers" not in template(brain)["spec"]
     assert brain.child("ConfigMap", "config")["data"]["SOMABRAIN_POLICY__URL"].startswith("https://opa.example")
     assert f"{NAME}-policy" not in [
@@ -182,7 +182,7 @@ def test_the_policy_can_be_asked_elsewhere(brain: Brain, hands: Hands) -> None:
     ]
 
 
-def test_the_platform_example_becomes_what_it_says(brain: Brain, hands: Hands) -> None:
+def test_the_platform_example_becomes_what_it_says(brain: Brain, controller_stub: ControllerStub) -> None:
     """Identity, flags and events: what each needs is asked for by name, and reaches the pods as files."""
     brain.apply(**PLATFORM)
     said = brain.until("ReferencesResolved", "False")
@@ -199,7 +199,7 @@ def test_the_platform_example_becomes_what_it_says(brain: Brain, hands: Hands) -
     for name in ("etcd-ca", "kafka-ca"):
         brain.secret(name, **{"ca.crt": "certificate"})
     brain.annotate("note", "look now")
-    hands.serve()
+    controller_stub.serve()
     assert {"SOMABRAIN_AUTH__INTROSPECTION__CLIENT_SECRET", "SOMABRAIN_FLAGS__PASSWORD",
             "SOMABRAIN_EVENTS__SASL_PASSWORD", "flags-ca.crt", "events-ca.crt"} <= files(template(brain))  # fmt: skip
     data = brain.child("ConfigMap", "config")["data"]
@@ -209,7 +209,7 @@ def test_the_platform_example_becomes_what_it_says(brain: Brain, hands: Hands) -
     eventually(lambda: template(brain), lambda now: bool(now != before), "the template changed")
 
 
-def test_the_encoders_example_becomes_what_it_says(brain: Brain, hands: Hands) -> None:
+def test_the_encoders_example_becomes_what_it_says(brain: Brain, controller_stub: ControllerStub) -> None:
     """The service is told every kind; an endpoint's key is waited for, is a file, and rolls nothing when changed."""
     secret, resource = ENCODERS
     brain.apply(**resource["spec"])
@@ -217,7 +217,7 @@ def test_the_encoders_example_becomes_what_it_says(brain: Brain, hands: Hands) -
     brain.until("ReferencesResolved", "False", wanted)
     brain.secret("embeddings", **secret["stringData"])
     brain.annotate("note", "look now")
-    hands.serve()
+    controller_stub.serve()
     assert "encoder-nomic-key" in files(template(brain))
     data = brain.child("ConfigMap", "config")["data"]
     assert (data["SOMABRAIN_ENCODER__KIND"], data["SOMABRAIN_ENCODER__MINILM"]) == ("nomic", "true")

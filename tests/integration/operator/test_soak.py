@@ -18,7 +18,7 @@ def test_what_happens_meanwhile_leaves_nothing_behind(tmp_path: Path) -> None:
         before = soak.sample(0)
         report = soak.run(MINUTES, sample_s=2, fault_s=10)
         after = soak.sample(0)
-        assert soak.running.process.poll() is None
+        assert soak.operator.process.poll() is None
     assert {"restart api server", "cut connections", "make again"} <= report.done.keys()
     assert after.tasks <= before.tasks * 1.05 + 5  # some connections are still being closed
     assert after.depth <= 1

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tests.integration.operator.api import KINDS, Object, eventually
-from tests.integration.operator.brains import NAME, Brain, Hands, running, waiting
+from tests.integration.operator.brains import NAME, Brain, ControllerStub, running, waiting
 
 ADDRESS = "127.0.0.57"
 """A pod's address on this machine's loopback; the server's HTTP port is the same for all pods."""
@@ -47,13 +47,15 @@ def refuse(brain: Brain, group: str, resources: str, example: Object) -> str:
     return name
 
 
-def until_refused(brain: Brain, example: Object, says: str) -> None:
+def until_refused(brain: Brain, example: Object, message: str) -> None:
     """Wait until the API server acts upon what it was told: it learns of it by a watch."""
-    eventually(lambda: brain.api.refusal(example, brain.namespace), lambda said: says in said, f"{says!r} is answered")
+    eventually(
+        lambda: brain.api.refusal(example, brain.namespace), lambda said: message in said, f"{message!r} is answered"
+    )
 
 
 @contextmanager
-def pod_that_says(body: str) -> Iterator[None]:
+def unready_pod(body: str) -> Iterator[None]:
     """Answer /ready with 503 and a body, where a pod of the service would."""
 
     class Unready(BaseHTTPRequestHandler):
@@ -76,23 +78,25 @@ def pod_that_says(body: str) -> Iterator[None]:
         server.server_close()
 
 
-def test_with_postgresql_down_the_pod_is_named_with_what_it_says(served: Brain, hands: Hands) -> None:
+def test_with_postgresql_down_the_pod_is_named_with_what_it_says(
+    served: Brain, controller_stub: ControllerStub
+) -> None:
     """The kubelet keeps the body of a failed probe to itself, so the pod is asked."""
     pod = served.api.get("Pod", "server-0", served.namespace)
-    with pod_that_says('{"ready": false, "reason": "PostgreSQL cannot be reached: connection refused."}'):
-        hands.pod_status(pod, "Running", [running()], address=ADDRESS)
-        hands.roll_out(ready=0)
+    with unready_pod('{"ready": false, "reason": "PostgreSQL cannot be reached: connection refused."}'):
+        controller_stub.pod_status(pod, "Running", [running()], address=ADDRESS)
+        controller_stub.roll_out(ready=0)
         said = served.until("Available", "False", "PostgreSQL cannot be reached: connection refused.")
     assert said["message"] == "No pod serves. Pod server-0: PostgreSQL cannot be reached: connection refused."
     assert served.until("Degraded", "True")
     assert served.until("Ready", "False")
-    hands.pod_status(pod, "Running", [running()], ready=True, address=ADDRESS)
-    hands.roll_out()
+    controller_stub.pod_status(pod, "Running", [running()], ready=True, address=ADDRESS)
+    controller_stub.roll_out()
     assert served.until("Ready", "True")
     assert served.until("Degraded", "False")
 
 
-def test_a_pod_that_cannot_be_asked_is_explained_by_the_kubelet(served: Brain, hands: Hands) -> None:
+def test_a_pod_that_cannot_be_asked_is_explained_by_the_kubelet(served: Brain, controller_stub: ControllerStub) -> None:
     """Its latest warning about the probe is passed on."""
     event = {
         "apiVersion": "v1", "kind": "Event", "metadata": {"name": "unhealthy"}, "type": "Warning",
@@ -101,8 +105,8 @@ def test_a_pod_that_cannot_be_asked_is_explained_by_the_kubelet(served: Brain, h
     }  # fmt: skip
     served.api.create(event, served.namespace)
     pod = served.api.get("Pod", "server-0", served.namespace)
-    hands.pod_status(pod, "Running", [running()], address="127.0.0.58")
-    hands.roll_out(ready=0)
+    controller_stub.pod_status(pod, "Running", [running()], address="127.0.0.58")
+    controller_stub.roll_out(ready=0)
     served.until("Available", "False", "Pod server-0: Readiness probe failed")
 
 
@@ -115,19 +119,19 @@ def test_a_pod_that_cannot_be_asked_is_explained_by_the_kubelet(served: Brain, h
     ],
 )
 def test_an_image_that_cannot_be_pulled_is_named_with_its_field(
-    brain: Brain, hands: Hands, fields: dict[str, str], said: str
+    brain: Brain, controller_stub: ControllerStub, fields: dict[str, str], said: str
 ) -> None:
     """Already the migration's pod shows it; nobody waits for its deadline."""
     brain.apply(**fields)
     job = brain.job()
     name = str(job["metadata"]["name"])
-    pod = hands.pod(f"{name}-x", job["spec"]["template"], {"batch.kubernetes.io/job-name": name})
-    hands.pod_status(pod, "Pending", [waiting("ImagePullBackOff", "not found", "migrate")])
+    pod = controller_stub.pod(f"{name}-x", job["spec"]["template"], {"batch.kubernetes.io/job-name": name})
+    controller_stub.pod_status(pod, "Pending", [waiting("ImagePullBackOff", "not found", "migrate")])
     assert brain.until("Ready", "False", said)["reason"] == "Stuck"
     assert brain.until("Degraded", "True", "cannot be pulled (ImagePullBackOff)")
 
 
-def test_a_missing_secret_is_named_until_it_is_there(brain: Brain, hands: Hands) -> None:
+def test_a_missing_secret_is_named_until_it_is_there(brain: Brain, controller_stub: ControllerStub) -> None:
     """The sentence names field, namespace and keys, and follows what is there; with all there, the road goes on."""
     brain.api.delete("Secret", "somabrain-database", brain.namespace)
     brain.apply()
@@ -153,13 +157,13 @@ def test_a_secret_that_goes_leaves_what_serves(served: Brain) -> None:
     assert served.deployment()["spec"] == before
 
 
-def test_one_that_is_wrong_does_not_hold_up_another(brain: Brain, hands: Hands) -> None:
+def test_one_that_is_wrong_does_not_hold_up_another(brain: Brain, controller_stub: ControllerStub) -> None:
     """Next to a resource that cannot be, one that can becomes Ready."""
     wrong = {"apiVersion": "somabrain.io/v1alpha1", "kind": "SomaBrain", "metadata": {"name": "wrong"},
              "spec": {"database": {"secretRef": {"name": "none"}}, "migration": {"enabled": False}}}  # fmt: skip
     brain.api.create(wrong, brain.namespace)
     brain.apply()
-    hands.serve()
+    controller_stub.serve()
 
 
 def test_a_request_above_its_limit_is_named(brain: Brain) -> None:
@@ -176,7 +180,7 @@ def test_what_the_api_server_refuses_is_in_the_status(brain: Brain) -> None:
     assert brain.until("Ready", "False")["reason"] == "ApplyRefused"
 
 
-def test_a_job_that_is_refused_is_not_said_to_run(brain: Brain, hands: Hands) -> None:
+def test_a_job_that_is_refused_is_not_said_to_run(brain: Brain, controller_stub: ControllerStub) -> None:
     """The migration has not started and is not counted; once the Job is allowed it is the first attempt."""
     name = refuse(brain, "batch", "jobs", JOB)
     brain.apply()
@@ -184,7 +188,7 @@ def test_a_job_that_is_refused_is_not_said_to_run(brain: Brain, hands: Hands) ->
     assert "migration" not in brain.resource()["status"]
     assert brain.until("Progressing", "False")
     brain.api.client.delete(KINDS["ValidatingAdmissionPolicyBinding"], name)
-    hands.finish_migration()
+    controller_stub.finish_migration()
     brain.until("Migrated", "True")
     assert brain.resource()["status"]["migration"]["attempt"] == 1
 
@@ -234,7 +238,7 @@ def test_one_made_again_waits_for_the_children_of_the_first(served: Brain) -> No
     assert served.child("Service", "grpc")["metadata"]["ownerReferences"][0]["uid"] == uid
 
 
-def test_paused_nothing_is_changed_and_everything_is_said(served: Brain, hands: Hands) -> None:
+def test_paused_nothing_is_changed_and_everything_is_said(served: Brain, controller_stub: ControllerStub) -> None:
     """Drift stays, the status says so, and when it is over the drift is put back."""
     served.apply(paused=True)
     served.until("Paused", "True")

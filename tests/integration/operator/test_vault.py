@@ -14,7 +14,7 @@ import yaml
 
 from somabrain_local.loopback import Vault, vault
 from tests.integration.operator.api import Object, eventually
-from tests.integration.operator.brains import NAME, Brain, Hands
+from tests.integration.operator.brains import NAME, Brain, ControllerStub
 from tests.integration.operator.chart import tool
 
 SPEC: Object = yaml.safe_load(Path("examples/vault.yaml").read_text(encoding="utf-8"))["spec"]
@@ -29,7 +29,7 @@ def store() -> Iterator[Vault]:
 
 
 @pytest.fixture
-def kept(store: Vault, brain: Brain) -> Brain:
+def vault_brain(store: Vault, brain: Brain) -> Brain:
     """A namespace whose pods may read secret/data/brain, as the example asks for."""
     if "kubernetes/" not in store.call("GET", "sys/auth"):
         store.call("POST", "sys/auth/kubernetes", {"type": "kubernetes"})
@@ -77,7 +77,7 @@ class Run:
             timeout=90,
             env={"HOME": str(folder)},
         )
-        self.code, self.said = done.returncode, (done.stdout + done.stderr)[-2048:]
+        self.code, self.output = done.returncode, (done.stdout + done.stderr)[-2048:]
 
     def read(self) -> dict[str, str]:
         """Return each file's content."""
@@ -88,31 +88,33 @@ def server_pod(brain: Brain) -> Any:
     return brain.deployment()["spec"]["template"]
 
 
-def test_each_pod_gets_its_secrets_and_no_other(kept: Brain, hands: Hands, store: Vault, tmp_path: Path) -> None:
+def test_each_pod_gets_its_secrets_and_no_other(
+    vault_brain: Brain, controller_stub: ControllerStub, store: Vault, tmp_path: Path
+) -> None:
     """The migration the owner's connection string, the servers theirs; nobody else can read the files."""
-    kept.apply(**{"database": None, "migration": {}, **SPEC})
-    job = kept.job()["spec"]["template"]
-    for_migration = Run(kept, job, tmp_path, store.url)
-    assert for_migration.read() == {"SOMABRAIN_OWNER_DSN": DSNS["owner-dsn"]}, for_migration.said
-    hands.finish_migration()
-    eventually(kept.deployment, bool, "a Deployment")
+    vault_brain.apply(**{"database": None, "migration": {}, **SPEC})
+    job = vault_brain.job()["spec"]["template"]
+    for_migration = Run(vault_brain, job, tmp_path, store.url)
+    assert for_migration.read() == {"SOMABRAIN_OWNER_DSN": DSNS["owner-dsn"]}, for_migration.output
+    controller_stub.finish_migration()
+    eventually(vault_brain.deployment, bool, "a Deployment")
     folder = tmp_path / "server"
     folder.mkdir()
-    for_server = Run(kept, server_pod(kept), folder, store.url)
+    for_server = Run(vault_brain, server_pod(vault_brain), folder, store.url)
     assert for_server.read() == {
         "SOMABRAIN_POSTGRES_DSN": DSNS["app-dsn"], "SOMABRAIN_WORKER_DSN": DSNS["worker-dsn"],
-    }, for_server.said  # fmt: skip
+    }, for_server.output  # fmt: skip
     assert {stat.S_IMODE(each.stat().st_mode) for each in for_server.files.glob("*")} == {0o400}
     assert (for_migration.code, for_server.code) == (0, 0)
 
 
-def test_a_store_of_version_one_is_read_too(kept: Brain, store: Vault, tmp_path: Path) -> None:
+def test_a_store_of_version_one_is_read_too(vault_brain: Brain, store: Vault, tmp_path: Path) -> None:
     """Its values lie one level higher."""
     more = {"path": "old/brain", "key": "key", "file": "note"}
     vault_spec = {**SPEC["vault"], "secrets": [*SPEC["vault"]["secrets"], more]}
-    kept.apply(database=None, migration={}, vault=vault_spec)
-    run = Run(kept, kept.job()["spec"]["template"], tmp_path, store.url)
-    assert run.read()["note"] == "of version one", run.said
+    vault_brain.apply(database=None, migration={}, vault=vault_spec)
+    run = Run(vault_brain, vault_brain.job()["spec"]["template"], tmp_path, store.url)
+    assert run.read()["note"] == "of version one", run.output
 
 
 @pytest.mark.parametrize(
@@ -127,18 +129,24 @@ def test_a_store_of_version_one_is_read_too(kept: Brain, store: Vault, tmp_path:
     ids=["path", "key", "policy", "role", "audience"],
 )
 def test_what_cannot_be_read_is_named_in_the_status(
-    kept: Brain, hands: Hands, store: Vault, tmp_path: Path, change: Any, audience: str, said: str
+    vault_brain: Brain,
+    controller_stub: ControllerStub,
+    store: Vault,
+    tmp_path: Path,
+    change: Any,
+    audience: str,
+    said: str,
 ) -> None:
     """The agent ends and says why; what it says stands in Migrated, and the Job's next attempt waits its time."""
     secrets = [{**SPEC["vault"]["secrets"][2], **change.get("secrets", {})}, *SPEC["vault"]["secrets"][:2]]
     others = {field: value for field, value in change.items() if field != "secrets"}
-    kept.apply(database=None, migration={}, vault={**SPEC["vault"], **others, "secrets": secrets})
-    job = kept.job()
-    run = Run(kept, job["spec"]["template"], tmp_path, store.url, audience)
+    vault_brain.apply(database=None, migration={}, vault={**SPEC["vault"], **others, "secrets": secrets})
+    job = vault_brain.job()
+    run = Run(vault_brain, job["spec"]["template"], tmp_path, store.url, audience)
     assert run.code != 0
     assert run.read() == {}
-    hands.fail_migration(run.said, container="vault")
-    message = kept.until("Migrated", "False", "Attempt 1 failed")["message"]
+    controller_stub.fail_migration(run.output, container="vault")
+    message = vault_brain.until("Migrated", "False", "Attempt 1 failed")["message"]
     assert said in message
     assert "[ERROR]" not in message
     assert json.dumps(message).isprintable()

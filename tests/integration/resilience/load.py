@@ -24,7 +24,7 @@ class Outcome:
 
     method: str
     began_s: float
-    took_s: float
+    duration_s: float
     status: str
 
 
@@ -35,7 +35,7 @@ class Load:
     outcomes: list[Outcome] = field(default_factory=list)
     acknowledged: dict[str, str] = field(default_factory=dict)
     """Texts that were acknowledged, with their memories' names."""
-    let_in: list[str] = field(default_factory=list)
+    auth_bypasses: list[str] = field(default_factory=list)
     """Calls without a valid token that were answered as if there were one."""
 
     def between(self, method: str, since_s: float, until_s: float) -> list[Outcome]:
@@ -45,14 +45,14 @@ class Load:
     async def run(self, address: str, token: str, stranger: str, stop: asyncio.Event) -> None:
         """Two who write, two who recall, and one whose token nobody gave out, until told to stop."""
         async with (
-            MemoryClient(address, token=token, retry=ONCE, deadline_s=DEADLINE_S) as known,
-            MemoryClient(address, token=stranger, retry=ONCE, deadline_s=DEADLINE_S) as unknown,
+            MemoryClient(address, token=token, retry=ONCE, deadline_s=DEADLINE_S) as trusted,
+            MemoryClient(address, token=stranger, retry=ONCE, deadline_s=DEADLINE_S) as untrusted,
             asyncio.TaskGroup() as callers,
         ):
             for number in range(2):
-                callers.create_task(self._write(known, number, stop))
-                callers.create_task(self._recall(known, stop))
-            callers.create_task(self._try_to_get_in(unknown, stop))
+                callers.create_task(self._write(trusted, number, stop))
+                callers.create_task(self._recall(trusted, stop))
+            callers.create_task(self._call_without_token(untrusted, stop))
 
     async def _write(self, client: MemoryClient, number: int, stop: asyncio.Event) -> None:
         for count in itertools.takewhile(lambda _: not stop.is_set(), itertools.count()):
@@ -63,7 +63,7 @@ class Load:
                 self.acknowledged[text] = (await client.remember(NAMESPACE, text)).name
             except CallError as error:
                 status = error.code.name
-            await self._seen("Remember", began_s, status)
+            await self._record("Remember", began_s, status)
 
     async def _recall(self, client: MemoryClient, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -73,32 +73,32 @@ class Load:
                 await client.recall(NAMESPACE, "Which sentence did caller 1 write?", top_k=3)
             except CallError as error:
                 status = error.code.name
-            await self._seen("Recall", began_s, status)
+            await self._record("Recall", began_s, status)
 
-    async def _try_to_get_in(self, client: MemoryClient, stop: asyncio.Event) -> None:
+    async def _call_without_token(self, client: MemoryClient, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
                 await client.recall(NAMESPACE, "Let me in.")
             except (UnauthenticatedError, PermissionDeniedError, UnavailableError):
                 pass
             except CallError as error:
-                self.let_in.append(f"{error.code.name}: {error.message}")
+                self.auth_bypasses.append(f"{error.code.name}: {error.message}")
             else:
-                self.let_in.append("OK")
+                self.auth_bypasses.append("OK")
             await asyncio.sleep(10 * PAUSE_S)
 
-    async def _seen(self, method: str, began_s: float, status: str) -> None:
+    async def _record(self, method: str, began_s: float, status: str) -> None:
         self.outcomes.append(Outcome(method, began_s, time.monotonic() - began_s, status))
         await asyncio.sleep(PAUSE_S)
 
 
 def summary(calls: Iterable[Outcome]) -> str:
     """What callers saw of a method in one stretch: how many were answered, by what, and how long it took."""
-    seen = list(calls)
-    if not seen:
+    outcomes = list(calls)
+    if not outcomes:
         return "no call ended"
-    took_ms = sorted(1000 * call.took_s for call in seen)
-    statuses = Counter(call.status for call in seen)
+    durations_ms = sorted(1000 * call.duration_s for call in outcomes)
+    statuses = Counter(call.status for call in outcomes)
     ok = statuses.pop("OK", 0)
     others = "".join(f", {count} {status}" for status, count in statuses.most_common())
-    return f"{ok} OK{others}; p50 {took_ms[len(took_ms) // 2]:.0f} ms, worst {took_ms[-1]:.0f} ms"
+    return f"{ok} OK{others}; p50 {durations_ms[len(durations_ms) // 2]:.0f} ms, worst {durations_ms[-1]:.0f} ms"

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from somabrain_local.loopback import Kafka, Keycloak, collector, etcd, kafka, keycloak, opa, redis
 from somabrain_local.loopback.keycloak import SERVICE
-from somabrain_local.loopback.program import Program, free_ports
+from somabrain_local.loopback.server_process import ServerProcess, free_ports
 from tests.integration.resilience.proxy import Proxy, proxy
 from tests.integration.service.postgres import Postgres, postgres
 
@@ -21,7 +21,7 @@ IDENTITY_LIFE_S = 2.0
 POLICY_LIFE_S = 1.0
 POLICY_TIMEOUT_S = 1.0
 POLICIES = Path(__file__).parents[3] / "common" / "policy"
-Do = Callable[[], Awaitable[None]]
+Action = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Dependency:
 
     name: str
     proxy: Proxy
-    stop: Do
-    start: Do
-    life_s: float | None = None
+    stop: Action
+    start: Action
+    max_answer_age_s: float | None = None
     """How long an answer of it may be believed: past that nobody is let in without it. None: it lets nobody in."""
 
 
@@ -46,12 +46,12 @@ class Platform:
     events: Kafka
 
 
-def _program(name: str, program: Program, front: Proxy, life_s: float | None = None) -> Dependency:
+def _process_dependency(name: str, process: ServerProcess, front: Proxy, life_s: float | None = None) -> Dependency:
     async def stop() -> None:
-        await asyncio.to_thread(program.stop)
+        await asyncio.to_thread(process.stop)
 
     async def start() -> None:
-        await asyncio.to_thread(program.start)
+        await asyncio.to_thread(process.start)
 
     return Dependency(name, front, stop, start, life_s)
 
@@ -95,12 +95,12 @@ async def platform(folder: Path) -> AsyncIterator[Platform]:
         yield Platform(
             dependencies=(
                 _database(server, database),
-                _program("Redis", cache_server.program, cache),
-                _program("etcd", flag_server.program, flags),
-                _program("Kafka", event_server.program, events),
-                _program("Keycloak", central.program, identity, IDENTITY_LIFE_S),
-                _program("OPA", engine.program, policy, POLICY_LIFE_S + POLICY_TIMEOUT_S),
-                _program("OpenTelemetry collector", telemetry.program, traces),
+                _process_dependency("Redis", cache_server.process, cache),
+                _process_dependency("etcd", flag_server.process, flags),
+                _process_dependency("Kafka", event_server.process, events),
+                _process_dependency("Keycloak", central.process, identity, IDENTITY_LIFE_S),
+                _process_dependency("OPA", engine.process, policy, POLICY_LIFE_S + POLICY_TIMEOUT_S),
+                _process_dependency("OpenTelemetry collector", telemetry.process, traces),
             ),
             settings={
                 "postgres_dsn": dsn_of(dsn.username, database.address, dsn.path),

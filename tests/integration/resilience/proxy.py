@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from somabrain_local.loopback.program import HOST, free_ports
+from somabrain_local.loopback.server_process import HOST, free_ports
 
 
 @dataclass
@@ -21,8 +21,8 @@ class Proxy:
     port: int
     target: int | Path
     delay_s: float = 0.0
-    lose: int = 0
-    spare: int = 0
+    drop_answers: int = 0
+    pass_first: int = 0
 
     @property
     def address(self) -> str:
@@ -50,10 +50,10 @@ class Proxy:
             while data := await source.read(65_536):
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
-                if answers and self.lose and self.spare:
-                    self.spare -= 1
-                elif answers and self.lose:
-                    self.lose -= 1
+                if answers and self.drop_answers and self.pass_first:
+                    self.pass_first -= 1
+                elif answers and self.drop_answers:
+                    self.drop_answers -= 1
                     sink.transport.abort()
                     return
                 sink.write(data)
@@ -67,17 +67,17 @@ class Proxy:
 @asynccontextmanager
 async def proxy(target: int | Path, port: int | None = None) -> AsyncIterator[Proxy]:
     """Run one until the end of the block, on `port` or a free one."""
-    made = Proxy(port or free_ports(1)[0], target)
+    running = Proxy(port or free_ports(1)[0], target)
     connections: set[asyncio.Task[None]] = set()
 
     def connected(near: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(made.accept(near, answer))
+        task = asyncio.create_task(running.accept(near, answer))
         connections.add(task)
         task.add_done_callback(connections.discard)
 
-    server = await asyncio.start_server(connected, HOST, made.port)
+    server = await asyncio.start_server(connected, HOST, running.port)
     try:
-        yield made
+        yield running
     finally:
         server.close()
         for task in connections:

@@ -24,7 +24,7 @@ class Row:
     dependency: str
     fault: str
     method: str
-    seen: str
+    outcome: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Totals:
     events: int
     lost_writes: int
     lost_events: int
-    let_in: int
+    auth_bypasses: int
 
 
 def page(rows: Sequence[Row], totals: Totals, *, identity_s: float, policy_s: float, phase_s: float) -> Iterator[str]:
@@ -44,9 +44,9 @@ def page(rows: Sequence[Row], totals: Totals, *, identity_s: float, policy_s: fl
     yield "| dependency | fault | call | what callers saw |"
     yield "| --- | --- | --- | --- |"
     for row in rows:
-        yield f"| {row.dependency} | {row.fault} | {row.method} | {row.seen} |"
+        yield f"| {row.dependency} | {row.fault} | {row.method} | {row.outcome} |"
     yield ""
     yield (
         f"{totals.acknowledged} writes were acknowledged, {totals.lost_writes} of them lost; {totals.events} events "
-        f"came, {totals.lost_events} were lost; {totals.let_in} calls were let in that should not have been."
+        f"came, {totals.lost_events} were lost; {totals.auth_bypasses} calls were let in that should not have been."
     )

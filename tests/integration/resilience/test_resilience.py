@@ -15,8 +15,8 @@ from somabrain_client import MemoryClient
 from tests.integration.resilience.load import NAMESPACE, Load, summary
 from tests.integration.resilience.platform import IDENTITY_LIFE_S, POLICY_LIFE_S, TOPIC, Dependency, Platform, platform
 from tests.integration.resilience.report import Row, Totals, page
-from tests.integration.service.listening import heard
-from tests.integration.service.running import Running, service
+from tests.integration.service.kafka_events import read_events
+from tests.integration.service.service_process import ServiceProcess, service
 
 SLOW_S = 5.0
 RECOVERY_S = 60.0
@@ -61,8 +61,8 @@ class Run:
         for method in ("Remember", "Recall"):
             calls = self.load.between(method, since_s, until_s)
             self.rows.append(Row(dependency.name, fault, method, f"{summary(calls)}; back after {back_s:.1f} s"))
-            if dependency.life_s is not None:
-                late = self.load.between(method, since_s + dependency.life_s, until_s)
+            if dependency.max_answer_age_s is not None:
+                late = self.load.between(method, since_s + dependency.max_answer_age_s, until_s)
                 let_in = [call for call in late if call.status == "OK"]
                 self.wrongly_let_in += [f"{dependency.name} {fault}: {method}" for _ in let_in]
 
@@ -79,14 +79,14 @@ class Run:
         pytest.fail(f"Not every call is answered {RECOVERY_S:g} s after the fault's end: {self.rows[-1:]}")
 
 
-async def told_of(stack: Platform, names: set[str]) -> set[str]:
+async def published_memories(stack: Platform, names: set[str]) -> set[str]:
     """The memories that events tell of, once the relay has told of all these, or has had its time."""
     ends_at = time.monotonic() + RECOVERY_S
     while True:
-        events = await asyncio.to_thread(heard, stack.events.bootstrap, TOPIC)
-        found = {str(event["data"].get("memory")) for event in events}
-        if names <= found or time.monotonic() > ends_at:
-            return found
+        events = await asyncio.to_thread(read_events, stack.events.bootstrap, TOPIC)
+        published = {str(event["data"].get("memory")) for event in events}
+        if names <= published or time.monotonic() > ends_at:
+            return published
         await asyncio.sleep(1)
 
 
@@ -101,7 +101,7 @@ async def test_no_fault_of_a_dependency_loses_a_write_or_an_event_or_lets_anyone
     folder.mkdir()
     async with platform(folder) as stack:
         with ExitStack() as processes:
-            brain: Running = await asyncio.to_thread(processes.enter_context, service(folder, stack.settings))
+            brain: ServiceProcess = await asyncio.to_thread(processes.enter_context, service(folder, stack.settings))
             await asyncio.to_thread(brain.wait_until_ready)
             token = await asyncio.to_thread(stack.identity.token, "a-admin")
             stranger = token[:-4] + ("AAAA" if token[-4:] != "AAAA" else "BBBB")
@@ -118,18 +118,18 @@ async def test_no_fault_of_a_dependency_loses_a_write_or_an_event_or_lets_anyone
                 kept = {memory.name async for memory in client.list(NAMESPACE, page_size=1000)}
             assert brain.process.poll() is None
             acknowledged = set(run.load.acknowledged.values())
-            events = await told_of(stack, acknowledged)
+            events = await published_memories(stack, acknowledged)
     totals = Totals(
         acknowledged=len(acknowledged),
         events=len(events),
         lost_writes=len(acknowledged - kept),
         lost_events=len(acknowledged - events),
-        let_in=len(run.load.let_in) + len(run.wrongly_let_in),
+        auth_bypasses=len(run.load.auth_bypasses) + len(run.wrongly_let_in),
     )
     lines = list(page(run.rows, totals, identity_s=IDENTITY_LIFE_S, policy_s=POLICY_LIFE_S, phase_s=phase_s))
     print("\n".join(lines))
     if report is not None:
         await asyncio.to_thread(report.write_text, "\n".join(lines) + "\n")
-    assert (run.load.let_in, run.wrongly_let_in) == ([], [])
+    assert (run.load.auth_bypasses, run.wrongly_let_in) == ([], [])
     assert (totals.lost_writes, totals.lost_events) == (0, 0)
     assert totals.acknowledged > 50

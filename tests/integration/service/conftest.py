@@ -12,7 +12,7 @@ from somabrain_local.loopback import Opa, opa
 from somabrain_service.embedded_postgres import DATABASE, EmbeddedDatabase
 from tests.integration.conftest import Clone, make_clone
 from tests.integration.service.issuer import Issuer, issuer
-from tests.integration.service.running import Running, service
+from tests.integration.service.service_process import ServiceProcess, service
 
 Connect = Callable[..., MemoryClient]
 POLICIES = Path(__file__).parents[3] / "common" / "policy"
@@ -20,9 +20,9 @@ POLICIES = Path(__file__).parents[3] / "common" / "policy"
 
 @pytest.fixture(scope="session")
 def folder(own_folder: Path) -> Path:
-    made = own_folder / "service"
-    made.mkdir()
-    return made
+    created = own_folder / "service"
+    created.mkdir()
+    return created
 
 
 @pytest.fixture(scope="session")
@@ -33,8 +33,8 @@ def postgres(database_server: EmbeddedDatabase) -> Iterator[Clone]:
 
 @pytest.fixture(scope="session")
 def idp() -> Iterator[Issuer]:
-    with issuer() as made:
-        yield made
+    with issuer() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +62,7 @@ def settings(postgres: Clone, idp: Issuer, engine: Opa) -> dict[str, object]:
 
 
 @pytest.fixture(scope="session")
-def brain(folder: Path, settings: dict[str, object]) -> Iterator[Running]:
+def brain(folder: Path, settings: dict[str, object]) -> Iterator[ServiceProcess]:
     """The service, ready."""
     with service(folder, settings) as running:
         running.wait_until_ready()
@@ -70,7 +70,7 @@ def brain(folder: Path, settings: dict[str, object]) -> Iterator[Running]:
 
 
 @pytest.fixture
-def connect(brain: Running, idp: Issuer) -> Connect:
+def connect(brain: ServiceProcess, idp: Issuer) -> Connect:
     """Make a client of a tenant; it does not try again, so a test sees each answer."""
 
     def make(tenant: str = "a", **options: object) -> MemoryClient:

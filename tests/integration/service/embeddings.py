@@ -27,7 +27,7 @@ class Embeddings:
     encoder: Encoder
     port: int = 0
     key: str = ""
-    asked: list[int] = field(default_factory=list)
+    request_sizes: list[int] = field(default_factory=list)
     faults: deque[Fault] = field(default_factory=deque)
     broken: bool = False
 
@@ -37,7 +37,7 @@ class Embeddings:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        self.asked.append(len(body["input"]))
+        self.request_sizes.append(len(body["input"]))
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
             return web.json_response({"error": {"message": "Incorrect API key provided"}}, status=401)
         if self.faults:
@@ -60,7 +60,7 @@ def status(code: int, **headers: str) -> Fault:
     return fault
 
 
-def said(text: str) -> Fault:
+def respond_with(text: str) -> Fault:
     """Answer 200 with something else."""
 
     async def fault(request: web.Request) -> web.StreamResponse:
@@ -79,15 +79,15 @@ async def hang_up(request: web.Request) -> web.StreamResponse:
 @asynccontextmanager
 async def embeddings(encoder: Encoder, port: int = 0) -> AsyncIterator[Embeddings]:
     """Serve on a free port, or on `port`."""
-    made = Embeddings(encoder)
+    server = Embeddings(encoder)
     app = web.Application(client_max_size=64 * 1024 * 1024)
-    app.router.add_post("/v1/embeddings", made.answer)
+    app.router.add_post("/v1/embeddings", server.answer)
     runner = web.AppRunner(app, shutdown_timeout=0)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
-    made.port = runner.addresses[0][1]
+    server.port = runner.addresses[0][1]
     try:
-        yield made
+        yield server
     finally:
         await runner.cleanup()

@@ -63,9 +63,9 @@ def issuer() -> Iterator[Issuer]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            made.fetches += 1
-            made.bearer = self.headers.get("Authorization")
-            body = made.document()
+            running.fetches += 1
+            running.bearer = self.headers.get("Authorization")
+            body = running.document()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -75,11 +75,11 @@ def issuer() -> Iterator[Issuer]:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made = Issuer(f"http://127.0.0.1:{server.server_port}", {"k1": new_key()})
+    running = Issuer(f"http://127.0.0.1:{server.server_port}", {"k1": new_key()})
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield made
+        yield running
     finally:
         server.shutdown()
         server.server_close()

@@ -25,15 +25,15 @@ class Postgres:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._holder: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> str:
         """Serve, and return the DSN of the app role."""
-        self._holder = subprocess.Popen(
+        self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(self._folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
-        assert self._holder.stdout is not None
-        dsn = self._holder.stdout.readline().decode().strip()
+        assert self._process.stdout is not None
+        dsn = self._process.stdout.readline().decode().strip()
         assert dsn, "PostgreSQL did not start"
         return dsn
 
@@ -53,21 +53,21 @@ class Postgres:
         self._end(kill=False)
 
     def _end(self, *, kill: bool) -> None:
-        if self._holder is not None:
+        if self._process is not None:
             if kill:
-                self._holder.kill()
-            self._holder.communicate(timeout=60)
-            self._holder = None
+                self._process.kill()
+            self._process.communicate(timeout=60)
+            self._process = None
 
 
 @contextmanager
 def postgres(folder: Path) -> Iterator[Postgres]:
     """Serve from `folder` as the block likes, and not after it."""
-    made = Postgres(folder)
+    server = Postgres(folder)
     try:
-        yield made
+        yield server
     finally:
-        made.stop()
+        server.stop()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import psycopg
 
 from somabrain_service.embedded_postgres import EmbeddedDatabase
 
-OF_THE_PRIMARY = ("postmaster.pid", ".handle_pids.json", ".s.PGSQL.5432.lock", "log")
+PRIMARY_FILES = ("postmaster.pid", ".handle_pids.json", ".s.PGSQL.5432.lock", "log")
 WAIT_S = 20.0
 
 
@@ -28,8 +28,8 @@ class Standby:
     def execute(self, query: str) -> object:
         """Run a query as the superuser, and return its first value."""
         with psycopg.connect(self.server.superuser_dsn, autocommit=True) as connection:
-            found = connection.execute(query.encode()).fetchone()
-        return found[0] if found else None
+            row = connection.execute(query.encode()).fetchone()
+        return row[0] if row else None
 
     def wait_until(self, query: str) -> None:
         """Wait until a query is true here."""
@@ -44,7 +44,7 @@ def standby(primary: EmbeddedDatabase, folder: Path) -> Iterator[Standby]:
     """Copy the primary into `folder` while it runs, and follow it."""
     words = ["--pgdata", str(folder), "--write-recovery-conf", "--checkpoint=fast", "--dbname", primary.superuser_dsn]
     subprocess.run([str(primary.psql.with_name("pg_basebackup")), *words], check=True, capture_output=True)
-    for name in OF_THE_PRIMARY:
+    for name in PRIMARY_FILES:
         (folder / name).unlink(missing_ok=True)
     owner = primary.socket.stat()
     for path in (folder, *folder.rglob("*")):

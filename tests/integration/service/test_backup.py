@@ -17,10 +17,10 @@ from somabrain_client.errors import FailedPreconditionError, OutOfRangeError
 from somabrain_service.embedded_postgres import DATABASE, EmbeddedDatabase
 from somabrain_service.migrate import migrations_folder
 from tests.integration.conftest import Clone, make_clone
+from tests.integration.service.change_feed import changes, current_cursor
 from tests.integration.service.issuer import Issuer
-from tests.integration.service.running import run, service
+from tests.integration.service.service_process import run, service
 from tests.integration.service.test_laptop import OWN
-from tests.integration.service.watching import changes, now
 
 RESTORED = "restored"
 
@@ -67,10 +67,10 @@ async def test_after_a_restore_nothing_from_before_is_believed(
         async with MemoryClient(running.address, token=token) as client:
             await client.create_namespace("log")
             kept = await client.remember("log", "kept by the backup")
-            early = await now(client, "log")
+            early = await current_cursor(client, "log")
             await asyncio.to_thread(execute, own, "pg_dump", "--format=custom", f"--file={dump}", own.superuser_dsn)
             lost = [await client.remember("log", f"lost {i}") for i in range(3)]
-            late = await now(client, "log")
+            late = await current_cursor(client, "log")
             consistency = lost[-1].consistency_token
     await asyncio.to_thread(restore, dump, restored)
     begun = run({"owner_dsn": restored.owner_dsn}, "new-epoch")
@@ -82,7 +82,7 @@ async def test_after_a_restore_nothing_from_before_is_believed(
         async with MemoryClient(running.address, token=token) as client:
             answer = await client.recall("log", "backup")
             assert [hit.memory.name for hit in answer.hits] == [kept.name]
-            anew = await now(client, "log")
+            anew = await current_cursor(client, "log")
             written = [(await client.remember("log", f"after {i}")).name for i in range(5)]
             for cursor in (early, late):
                 with pytest.raises(OutOfRangeError):
@@ -101,7 +101,7 @@ async def test_a_copied_folder_of_the_embedded_service_begins_a_new_epoch(own_fo
         async with MemoryClient(running.address) as client:
             await client.create_namespace("log")
             kept = await client.remember("log", "kept")
-            cursor = await now(client, "log")
+            cursor = await current_cursor(client, "log")
         assert running.stop() == 0
     await asyncio.to_thread(subprocess.run, ["cp", "-a", str(data), str(copy)], check=True)
     begun = await asyncio.to_thread(run, {}, "new-epoch", "--embedded", "--data-dir", str(copy))

@@ -20,14 +20,14 @@ from somabrain_client.errors import (
 )
 from tests.integration.service.conftest import Connect
 from tests.integration.service.issuer import Issuer
-from tests.integration.service.running import Running
+from tests.integration.service.service_process import ServiceProcess
 
 
 async def notes(client: MemoryClient) -> str:
     return (await client.create_namespace(f"n-{uuid.uuid4().hex[:12]}")).name
 
 
-def kept(results: tuple[Memory | CallError, ...]) -> list[Memory]:
+def stored_memories(results: tuple[Memory | CallError, ...]) -> list[Memory]:
     assert [result for result in results if isinstance(result, CallError)] == []
     return [result for result in results if isinstance(result, Memory)]
 
@@ -39,7 +39,7 @@ async def test_a_batch_is_kept_in_its_order_and_found(connect: Connect) -> None:
             MemoryDraft(f"Bee number {i} came home.", session="s", labels={"n": str(i), "hive": "old"}, subject="ann")
             for i in range(500)
         ]
-        memories = kept(await client.batch_remember(namespace, drafts))
+        memories = stored_memories(await client.batch_remember(namespace, drafts))
         assert [memory.text for memory in memories] == [draft.text for draft in drafts]
         assert [memory.session_position for memory in memories] == list(range(500))
         assert [memory async for memory in client.list(namespace, page_size=1000)] == memories
@@ -112,7 +112,7 @@ async def test_a_batch_past_its_bounds_is_refused_whole(connect: Connect) -> Non
         with pytest.raises(InvalidArgumentError):
             await client.batch_forget(namespace, [f"{namespace}/memories/{i:016x}" for i in range(501)])
         assert [memory async for memory in client.list(namespace)] == []
-        assert len(kept(await client.batch_remember(namespace, [MemoryDraft("x" * 65536)] * 47))) == 47
+        assert len(stored_memories(await client.batch_remember(namespace, [MemoryDraft("x" * 65536)] * 47))) == 47
         assert await client.batch_remember(namespace, []) == ()
         with pytest.raises(NotFoundError):
             await client.batch_remember("nowhere", [MemoryDraft("x")])
@@ -123,7 +123,7 @@ async def test_a_replay_that_has_grown_past_the_answer_says_so(connect: Connect)
         namespace = await notes(client)
         mark = uuid.uuid4().hex
         drafts = [MemoryDraft("small", request_id=f"{mark}{i}") for i in range(60)]
-        for memory in kept(await client.batch_remember(namespace, drafts)):
+        for memory in stored_memories(await client.batch_remember(namespace, drafts)):
             await client.update(memory.name, text="x" * 65536)
         replayed = await client.batch_remember(namespace, drafts)
         grown = [result for result in replayed if isinstance(result, CallError)]
@@ -132,7 +132,7 @@ async def test_a_replay_that_has_grown_past_the_answer_says_so(connect: Connect)
 
 
 async def test_an_items_parent_and_output_only_fields_are_its_own_faults(
-    connect: Connect, brain: Running, idp: Issuer
+    connect: Connect, brain: ServiceProcess, idp: Issuer
 ) -> None:
     async with connect() as client:
         namespace = await notes(client)
@@ -163,7 +163,7 @@ async def test_an_items_parent_and_output_only_fields_are_its_own_faults(
 async def test_each_is_forgotten_on_its_own(connect: Connect) -> None:
     async with connect() as client:
         namespace, other = await notes(client), await notes(client)
-        one, two, three = kept(
+        one, two, three = stored_memories(
             await client.batch_remember(namespace, [MemoryDraft("one"), MemoryDraft("two"), MemoryDraft("three")])
         )
         elsewhere = await client.remember(other, "elsewhere")
@@ -182,13 +182,15 @@ async def test_nothing_of_a_batch_is_seen_or_forgotten_by_another_tenant(connect
     shared, mark = f"n-{uuid.uuid4().hex[:12]}", uuid.uuid4().hex
     async with connect("a") as ours, connect("b") as theirs:
         await ours.create_namespace(shared)
-        memories = kept(await ours.batch_remember(shared, [MemoryDraft("ours", request_id=mark), MemoryDraft("more")]))
+        memories = stored_memories(
+            await ours.batch_remember(shared, [MemoryDraft("ours", request_id=mark), MemoryDraft("more")])
+        )
         with pytest.raises(NotFoundError):
             await theirs.batch_remember(shared, [MemoryDraft("theirs")])
         with pytest.raises(NotFoundError):
             await theirs.batch_forget(shared, [memory.name for memory in memories])
         await theirs.create_namespace(shared)
-        (own,) = kept(await theirs.batch_remember(shared, [MemoryDraft("ours", request_id=mark)]))
+        (own,) = stored_memories(await theirs.batch_remember(shared, [MemoryDraft("ours", request_id=mark)]))
         assert own.name != memories[0].name
         results = await theirs.batch_forget(shared, [memory.name for memory in memories])
         assert [type(result) for result in results] == [NotFoundError, NotFoundError]

@@ -13,13 +13,13 @@ import pytest
 from somabrain_client import MemoryClient, RetryPolicy
 from somabrain_local.loopback import Etcd, Redis, etcd, redis
 from tests.integration.service.issuer import Issuer
-from tests.integration.service.running import Running, service
+from tests.integration.service.service_process import ServiceProcess, service
 
 SOON_S = 15.0
 
 
 @pytest.fixture(scope="module")
-def kept() -> Iterator[Redis]:
+def cache_server() -> Iterator[Redis]:
     with redis(password="p") as running:
         yield running
 
@@ -31,31 +31,31 @@ def flags() -> Iterator[Etcd]:
 
 
 @pytest.fixture(scope="module")
-def caching(folder: Path, settings: dict[str, object], kept: Redis, flags: Etcd) -> Iterator[Running]:
-    more = {"cache__url": kept.url, "cache__timeout_s": 1, "flags__endpoints": json.dumps([flags.url])}
+def caching(folder: Path, settings: dict[str, object], cache_server: Redis, flags: Etcd) -> Iterator[ServiceProcess]:
+    more = {"cache__url": cache_server.url, "cache__timeout_s": 1, "flags__endpoints": json.dumps([flags.url])}
     with service(folder, {**settings, **more}) as running:
         running.wait_until_ready()
         yield running
 
 
 @pytest.fixture
-async def client(caching: Running, idp: Issuer) -> MemoryClient:
+async def client(caching: ServiceProcess, idp: Issuer) -> MemoryClient:
     token = idp.token(f"t-{uuid.uuid4().hex[:12]}")
     return MemoryClient(caching.address, token=token, retry=RetryPolicy(max_attempts=1))
 
 
-def redis_check(running: Running) -> dict[str, object]:
-    found: dict[str, object] = json.loads(running.get("/healthz")[1])["checks"]["redis"]
-    return found
+def redis_check(running: ServiceProcess) -> dict[str, object]:
+    check: dict[str, object] = json.loads(running.get("/healthz")[1])["checks"]["redis"]
+    return check
 
 
-async def until(holds: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(SOON_S):
-        while not holds():  # noqa: ASYNC110 - what is waited for happens in another process
+        while not condition():  # noqa: ASYNC110 - what is waited for happens in another process
             await asyncio.sleep(0.05)
 
 
-async def test_an_answer_says_that_it_was_known(client: MemoryClient, caching: Running) -> None:
+async def test_an_answer_says_that_it_was_known(client: MemoryClient, caching: ServiceProcess) -> None:
     async with client:
         await client.create_namespace("notes")
         await client.remember("notes", "Bees dance.")
@@ -87,13 +87,13 @@ async def test_the_flag_turns_it_off(client: MemoryClient, flags: Etcd) -> None:
 
 
 async def test_while_redis_is_lost_recall_answers_and_healthz_says_so(
-    client: MemoryClient, caching: Running, kept: Redis
+    client: MemoryClient, caching: ServiceProcess, cache_server: Redis
 ) -> None:
     async with client:
         await client.create_namespace("notes")
         await client.remember("notes", "Bees dance.")
         await until(lambda: redis_check(caching)["status"] == "ok")
-        kept.program.freeze()
+        cache_server.process.freeze()
         try:
             for _ in range(10):
                 answer = await client.recall("notes", "bees")
@@ -104,7 +104,7 @@ async def test_while_redis_is_lost_recall_answers_and_healthz_says_so(
             assert caching.get("/ready")[0] == 200
             assert 'somabrain_dependency_up{dependency="redis"} 0.0' in caching.get("/metrics")[1]
         finally:
-            kept.program.thaw()
+            cache_server.process.thaw()
         await until(lambda: redis_check(caching)["status"] == "ok")
         async with asyncio.timeout(SOON_S):
             while not (await client.recall("notes", "bees")).cached:  # noqa: ASYNC110

@@ -26,7 +26,7 @@ from somabrain_client.errors import (
 )
 from tests.integration.service.conftest import Connect
 from tests.integration.service.issuer import Issuer
-from tests.integration.service.running import Running
+from tests.integration.service.service_process import ServiceProcess
 
 TEXTS = (
     "The harbour of Ghent was dug in 1828.",
@@ -162,7 +162,7 @@ async def test_bad_input_names_the_field(connect: Connect, field: str, arguments
     assert caught.value.details.request_id
 
 
-async def test_an_output_only_field_that_is_set_is_refused(brain: Running, idp: Issuer) -> None:
+async def test_an_output_only_field_that_is_set_is_refused(brain: ServiceProcess, idp: Issuer) -> None:
     async with grpc.aio.insecure_channel(brain.address) as channel:
         stub = memory_service_pb2_grpc.MemoryServiceStub(channel)
         request = memory_service_pb2.RememberRequest(
@@ -185,7 +185,9 @@ async def test_a_pinned_memory_outlives_the_default_expiry(connect: Connect) -> 
             await client.remember(namespace, TEXTS[2], pinned=True, ttl=timedelta(days=1))
 
 
-async def test_a_request_id_of_the_caller_comes_back_and_an_unfit_one_does_not(brain: Running, idp: Issuer) -> None:
+async def test_a_request_id_of_the_caller_comes_back_and_an_unfit_one_does_not(
+    brain: ServiceProcess, idp: Issuer
+) -> None:
     async with grpc.aio.insecure_channel(brain.address) as channel:
         stub = namespace_service_pb2_grpc.NamespaceServiceStub(channel)
         seen = []
@@ -199,7 +201,7 @@ async def test_a_request_id_of_the_caller_comes_back_and_an_unfit_one_does_not(b
     assert seen[1] != "x" * 100
 
 
-async def test_calls_are_counted_by_method_and_status(connect: Connect, brain: Running) -> None:
+async def test_calls_are_counted_by_method_and_status(connect: Connect, brain: ServiceProcess) -> None:
     async with connect() as client:
         with pytest.raises(NotFoundError):
             await client.recall("nowhere", "anything")

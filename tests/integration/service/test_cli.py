@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.integration.service.issuer import Issuer
-from tests.integration.service.running import Running
+from tests.integration.service.service_process import ServiceProcess
 
 SCRIPT = Path(sys.executable).with_name("somabrain")
 
 
 @pytest.fixture(scope="module")
-def cli(brain: Running, idp: Issuer, folder: Path) -> list[str]:
+def cli(brain: ServiceProcess, idp: Issuer, folder: Path) -> list[str]:
     """The command with address and token, and a namespace that is there."""
     token = folder / "cli-token"
     token.write_text(idp.token("cli"))
@@ -26,10 +26,10 @@ def cli(brain: Running, idp: Issuer, folder: Path) -> list[str]:
 
 
 def run(
-    command: list[str | bytes] | list[str], *, given: bytes = b"", **variables: str
+    command: list[str | bytes] | list[str], *, stdin: bytes = b"", **variables: str
 ) -> subprocess.CompletedProcess[bytes]:
     environment = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", **variables}
-    done = subprocess.run(command, input=given, capture_output=True, env=environment, timeout=60, check=False)
+    done = subprocess.run(command, input=stdin, capture_output=True, env=environment, timeout=60, check=False)
     assert b"Traceback" not in done.stderr
     return done
 
@@ -45,7 +45,7 @@ def test_what_comes_in_is_kept_byte_for_byte(cli: list[str]) -> None:
 @pytest.mark.parametrize("where", ["input", "argument"])
 def test_what_is_not_utf_8_is_said(cli: list[str], where: str) -> None:
     arguments: list[str | bytes] = [*cli, "remember", "cli", "-" if where == "input" else b"bad \xff"]
-    done = run(arguments, given=b"bad \xff")
+    done = run(arguments, stdin=b"bad \xff")
     assert (done.returncode, done.stderr) == (2, b"somabrain: what was given is not UTF-8; convert it first\n")
 
 

@@ -18,7 +18,7 @@ from somabrain_client.errors import DeadlineExceededError, UnauthenticatedError,
 from tests.integration.conftest import Clone
 from tests.integration.service.conftest import Connect
 from tests.integration.service.issuer import Issuer
-from tests.integration.service.running import Running, service
+from tests.integration.service.service_process import ServiceProcess, service
 
 
 async def test_a_restart_is_not_seen_through_the_default_retries(
@@ -53,7 +53,9 @@ async def test_a_restart_is_not_seen_through_the_default_retries(
     assert found == Counter(written)
 
 
-async def test_a_token_file_is_read_again_as_a_kubelet_rotates_it(brain: Running, idp: Issuer, tmp_path: Path) -> None:
+async def test_a_token_file_is_read_again_as_a_kubelet_rotates_it(
+    brain: ServiceProcess, idp: Issuer, tmp_path: Path
+) -> None:
     file = tmp_path / "token"
     file.write_text(idp.token("rotated", life_s=-60))
     async with MemoryClient(brain.address, token=file) as client:
@@ -63,7 +65,7 @@ async def test_a_token_file_is_read_again_as_a_kubelet_rotates_it(brain: Running
         await client.create_namespace("notes")
 
 
-async def test_a_token_may_come_from_a_callable(brain: Running, idp: Issuer) -> None:
+async def test_a_token_may_come_from_a_callable(brain: ServiceProcess, idp: Issuer) -> None:
     async def token() -> str:
         return idp.token("callable")
 
@@ -107,13 +109,13 @@ async def test_nobody_there_is_unavailable_after_the_retries(idp: Issuer) -> Non
         assert client.attempts.unavailable == client.attempts.attempts > 2
 
 
-def somabrain(brain: Running, token: Path, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+def somabrain(brain: ServiceProcess, token: Path, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
     script = Path(sys.executable).with_name("somabrain")
     command: list[str | Path] = [script, "--address", brain.address, "--token-file", token, *arguments]
     return subprocess.run(command, input=text, capture_output=True, text=True, timeout=30, check=False)
 
 
-def test_the_command_line_does_the_whole_road(brain: Running, idp: Issuer, tmp_path: Path) -> None:
+def test_the_command_line_does_the_whole_road(brain: ServiceProcess, idp: Issuer, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text(idp.token("command-line"))
     assert somabrain(brain, token, "namespace", "create", "notes").stdout == "namespaces/notes\n"
@@ -137,7 +139,7 @@ def test_the_command_line_does_the_whole_road(brain: Running, idp: Issuer, tmp_p
     assert "Traceback" not in gone.stderr
 
 
-def test_a_token_file_that_is_missing_is_a_sentence(brain: Running, tmp_path: Path) -> None:
+def test_a_token_file_that_is_missing_is_a_sentence(brain: ServiceProcess, tmp_path: Path) -> None:
     done = somabrain(brain, tmp_path / "nothing", "list", "notes")
     assert done.returncode == 1
     assert "No such file" in done.stderr

@@ -16,7 +16,7 @@ from common.utils.auth_client import open_authenticator
 from somabrain_client import MemoryClient
 from somabrain_client.errors import NotFoundError
 from somabrain_local.loopback import ApiServer, api_server
-from tests.integration.service.running import service
+from tests.integration.service.service_process import service
 
 BINDING = {
     "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -31,7 +31,7 @@ BINDING = {
 }
 
 
-def ask(api: ApiServer, path: str, body: Mapping[str, object]) -> dict[str, object]:
+def post(api: ApiServer, path: str, body: Mapping[str, object]) -> dict[str, object]:
     """POST to the API as an administrator."""
     headers = {"Authorization": f"Bearer {api.token}", "Content-Type": "application/json"}
     request = urllib.request.Request(api.url + path, json.dumps(body).encode(), headers)
@@ -42,13 +42,13 @@ def ask(api: ApiServer, path: str, body: Mapping[str, object]) -> dict[str, obje
 
 
 def service_account(api: ApiServer, namespace: str, name: str) -> None:
-    ask(api, "/api/v1/namespaces", {"metadata": {"name": namespace}})
-    ask(api, f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": name}})
+    post(api, "/api/v1/namespaces", {"metadata": {"name": namespace}})
+    post(api, f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": name}})
 
 
 def token(api: ApiServer, namespace: str, name: str, audience: str) -> str:
     """By the TokenRequest API, as a kubelet asks for projected tokens."""
-    answer = ask(
+    answer = post(
         api,
         f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token",
         {"spec": {"audiences": [audience], "expirationSeconds": 600}},
@@ -63,7 +63,7 @@ def api() -> Iterator[ApiServer]:
     with api_server() as running:
         service_account(running, "agents", "agent")
         service_account(running, "brains", "service")
-        ask(running, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", BINDING)
+        post(running, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", BINDING)
         yield running
 
 

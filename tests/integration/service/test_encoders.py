@@ -21,18 +21,27 @@ from somabrain_service.encoders import minilm as image
 from somabrain_service.encoders.endpoint import EndpointEncoder, open_endpoint
 from somabrain_service.encoders.onnx import OnnxEncoder
 from somabrain_service.encoders.protocols import EncoderUnavailable
-from tests.integration.service.embeddings import KEY, MODEL, Embeddings, Fault, embeddings, hang_up, said, status
+from tests.integration.service.embeddings import (
+    KEY,
+    MODEL,
+    Embeddings,
+    Fault,
+    embeddings,
+    hang_up,
+    respond_with,
+    status,
+)
 from tests.integration.service.issuer import Issuer
-from tests.integration.service.running import service
+from tests.integration.service.service_process import service
 
 TEXTS = [f"Memory {i} about {'bees' if i % 2 else 'tides'}." for i in range(50)]
 
 
 @pytest.fixture(scope="module")
 def encoder() -> Iterator[OnnxEncoder]:
-    made = image.load(threads=1)
-    yield made
-    asyncio.run(made.close())
+    loaded = image.load(threads=1)
+    yield loaded
+    asyncio.run(loaded.close())
 
 
 @pytest.fixture
@@ -58,7 +67,7 @@ async def test_vectors_are_the_servers_in_the_order_of_the_texts(
     vectors = await remote.encode(TEXTS)
     assert np.abs(vectors - await encoder.encode(TEXTS)).max() < 1e-3  # batches pad otherwise
     assert np.array_equal(vectors[:8], await encoder.encode(TEXTS[:8]))
-    assert sorted(server.asked) == [2, 8, 8, 8, 8, 8, 8]
+    assert sorted(server.request_sizes) == [2, 8, 8, 8, 8, 8, 8]
     assert (await remote.encode([])).shape == (0, 384)
     assert np.linalg.norm(await remote.encode(["", "x" * 60_000]), axis=1) == pytest.approx(1, abs=1e-5)
 
@@ -67,15 +76,15 @@ async def test_vectors_are_the_servers_in_the_order_of_the_texts(
 async def test_what_may_pass_is_tried_again(remote: EndpointEncoder, server: Embeddings, fault: Fault) -> None:
     server.faults.extend([fault, fault])
     assert (await remote.encode(TEXTS[:1])).shape == (1, 384)
-    assert server.asked == [1, 1, 1]
+    assert server.request_sizes == [1, 1, 1]
     server.faults.extend([fault] * 3)
     with pytest.raises(EncoderUnavailable, match="'remote'"):
         await remote.encode(TEXTS[:1])
-    assert server.asked == [1] * 6
+    assert server.request_sizes == [1] * 6
 
 
 def answer_with(*embedding: float) -> Fault:
-    return said(json.dumps({"data": [{"index": 0, "embedding": embedding}]}))
+    return respond_with(json.dumps({"data": [{"index": 0, "embedding": embedding}]}))
 
 
 @pytest.mark.parametrize(
@@ -83,10 +92,10 @@ def answer_with(*embedding: float) -> Fault:
     [
         (status(401), "answered 401"),
         (status(400), "answered 400"),
-        (said("<html>"), "something else than a vector for each text"),
-        (said("[]"), "something else than a vector for each text"),
-        (said('{"data": []}'), "something else than a vector for each text"),
-        (said('{"data": [{"index": 0, "embedding": "AAAA"}]}'), "something else than a vector for each text"),
+        (respond_with("<html>"), "something else than a vector for each text"),
+        (respond_with("[]"), "something else than a vector for each text"),
+        (respond_with('{"data": []}'), "something else than a vector for each text"),
+        (respond_with('{"data": [{"index": 0, "embedding": "AAAA"}]}'), "something else than a vector for each text"),
         (answer_with(1.0, 2.0), "another length than the 384"),
         (answer_with(*[0.0] * 384), "no direction"),
         (answer_with(*[math.nan] * 384), "no direction"),
@@ -99,7 +108,7 @@ async def test_what_cannot_pass_is_asked_once_and_becomes_unavailable(
     server.faults.append(fault)
     with pytest.raises(EncoderUnavailable, match=why):
         await remote.encode(TEXTS[:1])
-    assert server.asked == [1]
+    assert server.request_sizes == [1]
 
 
 async def test_a_server_that_hangs_is_given_up(server: Embeddings) -> None:
@@ -124,13 +133,13 @@ async def test_who_fails_again_and_again_is_left_alone_and_then_asked_once(serve
         for _ in range(10):
             with pytest.raises(EncoderUnavailable):
                 await remote.encode(TEXTS[:1])
-        assert len(server.asked) == 3
+        assert len(server.request_sizes) == 3
         server.broken = False
         with pytest.raises(EncoderUnavailable, match="left alone for a while"):
             await remote.encode(TEXTS[:1])
         await asyncio.sleep(1.1)
         assert (await remote.encode(TEXTS[:1])).shape == (1, 384)
-        assert len(server.asked) == 4
+        assert len(server.request_sizes) == 4
 
 
 async def test_the_key_is_sent_read_anew_and_never_said(server: Embeddings, tmp_path: Path) -> None:

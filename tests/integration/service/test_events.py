@@ -24,13 +24,13 @@ from somabrain_local.loopback.kafka import PASSWORD as KAFKA_PASSWORD
 from somabrain_local.loopback.kafka import USER as KAFKA_USER
 from somabrain_service.embedded_postgres import DATABASE, EmbeddedDatabase
 from tests.integration.conftest import Clone, make_clone
+from tests.integration.service.change_feed import changes, current_cursor
 from tests.integration.service.issuer import Issuer
-from tests.integration.service.listening import Event, heard, once, until_heard
+from tests.integration.service.kafka_events import Event, deduplicated, read_events, wait_for_events
 from tests.integration.service.postgres import postgres as postgres_server
-from tests.integration.service.running import Running, service
+from tests.integration.service.service_process import ServiceProcess, service
 from tests.integration.service.test_calls import unique
 from tests.integration.service.test_workers import series, until
-from tests.integration.service.watching import changes, now
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -55,7 +55,7 @@ def own(database_server: EmbeddedDatabase) -> Iterator[Clone]:
 
 
 @pytest.fixture
-def telling(settings: dict[str, object], own: Clone, log: Kafka, topic: str) -> dict[str, object]:
+def event_settings(settings: dict[str, object], own: Clone, log: Kafka, topic: str) -> dict[str, object]:
     """Settings of a service that tells Kafka, on a database of its own."""
     return {
         **settings,
@@ -68,15 +68,15 @@ def telling(settings: dict[str, object], own: Clone, log: Kafka, topic: str) -> 
     }
 
 
-def holds(running: Running) -> bool:
+def is_leader(running: ServiceProcess) -> bool:
     return series(running, 'somabrain_worker_holds{shard="0",worker="relay"}') == 1
 
 
-def lag_s(running: Running) -> float:
+def lag_s(running: ServiceProcess) -> float:
     return series(running, 'somabrain_worker_lag_seconds{shard="0",worker="relay"}')
 
 
-def told(events: list[Event]) -> list[tuple[str, str]]:
+def memory_changes(events: list[Event]) -> list[tuple[str, str]]:
     """Kind and memory of the changes among events."""
     return [(event["data"]["change"], event["data"]["memory"]) for event in events if "change" in event["data"]]
 
@@ -84,46 +84,46 @@ def told(events: list[Event]) -> list[tuple[str, str]]:
 def unbroken(events: list[Event]) -> None:
     """A consumer that drops what it has heard misses nothing: the versions of each namespace rise by one."""
     last: dict[str, int] = {}
-    for event in once(events):
+    for event in deduplicated(events):
         version = event["data"]["version"]
         assert version in {last.get(event["source"], 0), last.get(event["source"], 0) + 1}, event
         last[event["source"]] = version
 
 
 async def test_every_change_is_told_in_order_and_without_its_text(
-    folder: Path, telling: dict[str, object], log: Kafka, topic: str, idp: Issuer
+    folder: Path, event_settings: dict[str, object], log: Kafka, topic: str, idp: Issuer
 ) -> None:
-    with service(folder, telling) as running:
+    with service(folder, event_settings) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address, token=idp.token("told")) as client:
             names = [(await client.create_namespace(unique())).name for _ in range(4)]
             wanted: dict[str, list[tuple[str, str]]] = {}
             for name in names:
-                cursor = await now(client, name)
+                cursor = await current_cursor(client, name)
                 one = await client.remember(name, "the quixotic bee")
                 await client.update(one.name, salience=0.9)
                 await client.batch_remember(name, [MemoryDraft(f"quixotic {i}") for i in range(3)])
                 await client.forget(one.name)
                 wanted[name] = [(c.type.name, c.name) for c in await changes(client, name, cursor, 6)]
-        events = await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(found) >= 24)
+        events = await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda found: len(found) >= 24)
     assert len(events) == 24
     unbroken(events)
     for name in names:
         mine = [event for event in events if event["data"]["namespace"] == name]
-        assert told(mine) == wanted[name]
+        assert memory_changes(mine) == wanted[name]
         assert {event["source"] for event in mine} == {f"/somabrain/tenants/{mine[0]['data']['tenant']}/{name}"}
         assert [event["type"].split(".")[3] for event in mine] == [kind.lower() for kind, _ in wanted[name]]
     assert "quixotic" not in str(events)
 
 
 async def test_an_event_carries_the_trace_of_the_call_that_made_it(
-    folder: Path, telling: dict[str, object], log: Kafka, topic: str, idp: Issuer
+    folder: Path, event_settings: dict[str, object], log: Kafka, topic: str, idp: Issuer
 ) -> None:
     """What a consumer does joins the caller's trace; of a call that is not traced the event says nothing."""
     traced, untraced = secrets.token_hex(16), secrets.token_hex(16)
     token, name = idp.token("traced-events"), unique()
     own = {"trace__endpoint": "http://127.0.0.1:9", "trace__timeout_s": 1, "trace__sample_ratio": 0}
-    with service(folder, {**telling, **own}) as running:
+    with service(folder, {**event_settings, **own}) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address, token=token) as client:
             await client.create_namespace(name)
@@ -139,83 +139,86 @@ async def test_an_event_carries_the_trace_of_the_call_that_made_it(
                         ("traceparent", f"00-{trace}-{secrets.token_hex(8)}-{kept}"),
                     ),
                 )
-        first, second = await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(found) >= 2)
+        first, second = await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda found: len(found) >= 2)
     assert first["traceparent"].split("-")[1] == traced
     assert "traceparent" not in second
 
 
 async def test_a_service_killed_again_and_again_tells_everything(
-    folder: Path, telling: dict[str, object], log: Kafka, topic: str, idp: Issuer
+    folder: Path, event_settings: dict[str, object], log: Kafka, topic: str, idp: Issuer
 ) -> None:
     """kill -9 under writers, wherever the relay is: between what Kafka keeps and what is noted, too."""
     token, port = idp.token("killed"), 0
     names: list[str] = []
     for death in range(4):
-        with service(folder, {**telling, "grpc__port": port}) as running:
+        with service(folder, {**event_settings, "grpc__port": port}) as running:
             running.wait_until_ready()
             port = int(running.address.rpartition(":")[2])
             async with MemoryClient(running.address, token=token, deadline_s=30) as client:
                 if not death:
                     await client.create_namespace("log")
-                until(lambda: holds(running), "the relay works")
+                until(lambda: is_leader(running), "the relay works")
                 names += [(await client.remember("log", f"bee {death} {i}")).name for i in range(40)]
             running.process.send_signal(signal.SIGKILL)
             running.process.wait()
-    with service(folder, telling) as running:
+    with service(folder, event_settings) as running:
         running.wait_until_ready()
         events = await asyncio.to_thread(
-            until_heard, log.bootstrap, topic, lambda found: {name for _, name in told(found)} >= set(names)
+            wait_for_events,
+            log.bootstrap,
+            topic,
+            lambda found: {name for _, name in memory_changes(found)} >= set(names),
         )
     unbroken(events)
-    assert told(once(events)) == [("REMEMBERED", name) for name in names]
+    assert memory_changes(deduplicated(events)) == [("REMEMBERED", name) for name in names]
 
 
 async def test_a_death_between_what_kafka_keeps_and_what_is_noted_repeats_and_loses_nothing(
-    folder: Path, telling: dict[str, object], own: Clone, log: Kafka, topic: str, idp: Issuer
+    folder: Path, event_settings: dict[str, object], own: Clone, log: Kafka, topic: str, idp: Issuer
 ) -> None:
     """The row in which it is noted is locked, so that the death comes at exactly that place."""
-    with service(folder, telling) as running:
+    with service(folder, event_settings) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address, token=idp.token("between")) as client:
             namespace = (await client.create_namespace(unique())).name
             first = await client.remember(namespace, "first")
-            await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(found) == 1)
+            await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda found: len(found) == 1)
             with psycopg.connect(own.owner_dsn) as owner:
                 until(lambda: owner.execute("SELECT count(*) FROM relayed").fetchone() == (1,), "the first is noted")
                 owner.execute("SELECT FROM relayed FOR UPDATE")
                 second = await client.remember(namespace, "second")
-                await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(found) == 2)
+                await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda found: len(found) == 2)
                 running.process.kill()
                 running.process.wait()
-    with service(folder, telling) as running:
+    with service(folder, event_settings) as running:
         running.wait_until_ready()
-        events = await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(found) == 3)
-    assert [name for _, name in told(events)] == [first.name, second.name, second.name]
+        events = await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda found: len(found) == 3)
+    assert [name for _, name in memory_changes(events)] == [first.name, second.name, second.name]
     assert events[1] == events[2]
-    assert [name for _, name in told(once(events))] == [first.name, second.name]
+    assert [name for _, name in memory_changes(deduplicated(events))] == [first.name, second.name]
 
 
-def kafka_check(running: Running) -> dict[str, object]:
+def kafka_check(running: ServiceProcess) -> dict[str, object]:
     """What /healthz says of Kafka; that it serves nevertheless is asserted beside."""
     status, body = running.get("/healthz")
-    said = json.loads(body)
+    health = json.loads(body)
     assert status == 200
-    assert said["status"] == ("ok" if said["checks"]["kafka"]["status"] == "ok" else "degraded")
-    check: dict[str, object] = said["checks"]["kafka"]
+    assert health["status"] == ("ok" if health["checks"]["kafka"]["status"] == "ok" else "degraded")
+    check: dict[str, object] = health["checks"]["kafka"]
     return check
 
 
 async def test_kafka_away_delays_events_and_loses_none(
-    folder: Path, telling: dict[str, object], log: Kafka, topic: str, idp: Issuer
+    folder: Path, event_settings: dict[str, object], log: Kafka, topic: str, idp: Issuer
 ) -> None:
     """Calls are served as ever, the lag rises, and the reason is in the log; Kafka back, all is told."""
-    with service(folder, telling) as running:
+    with service(folder, event_settings) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address, token=idp.token("away")) as client:
             namespace = (await client.create_namespace(unique())).name
             names = [(await client.remember(namespace, "before")).name]
-            await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(found) == 1)
-            log.program.stop()
+            await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda found: len(found) == 1)
+            log.process.stop()
             try:
                 names += [(await client.remember(namespace, f"during {i}")).name for i in range(30)]
                 until(lambda: lag_s(running) > 3, "the lag is seen")
@@ -226,69 +229,73 @@ async def test_kafka_away_delays_events_and_loses_none(
                 until(lambda: kafka_check(running)["status"] == "failing", "/healthz says that Kafka is away")
                 assert str(kafka_check(running)["reason"]).startswith("Kafka does not answer: ")
             finally:
-                log.program.start()
+                log.process.start()
             names.append((await client.remember(namespace, "after")).name)
-        events = await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(told(once(found))) == 32)
+        events = await asyncio.to_thread(
+            wait_for_events, log.bootstrap, topic, lambda found: len(memory_changes(deduplicated(found))) == 32
+        )
         until(lambda: lag_s(running) < 1, "the lag is gone")
         until(lambda: "latency_ms" in kafka_check(running), "/healthz says that Kafka is back")
     unbroken(events)
-    assert [name for _, name in told(once(events))] == names
+    assert [name for _, name in memory_changes(deduplicated(events))] == names
 
 
 async def test_a_frozen_kafka_holds_up_nothing_and_nothing_is_told_out_of_order(
-    folder: Path, telling: dict[str, object], log: Kafka, topic: str, idp: Issuer
+    folder: Path, event_settings: dict[str, object], log: Kafka, topic: str, idp: Issuer
 ) -> None:
     """It takes connections and does not answer: longer than the relay waits, so that it begins again."""
-    with service(folder, telling) as running:
+    with service(folder, event_settings) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address, token=idp.token("frozen")) as client:
             namespace = (await client.create_namespace(unique())).name
             names = [(await client.remember(namespace, "before")).name]
-            await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(found) == 1)
-            log.program.freeze()
+            await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda found: len(found) == 1)
+            log.process.freeze()
             try:
                 for i in range(3):
                     names += [(await client.remember(namespace, f"during {i} {j}")).name for j in range(20)]
                     await asyncio.sleep(3)
                 running.wait_for_event("background work failed")
             finally:
-                log.program.thaw()
+                log.process.thaw()
             names.append((await client.remember(namespace, "after")).name)
-        events = await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(told(once(found))) == 62)
+        events = await asyncio.to_thread(
+            wait_for_events, log.bootstrap, topic, lambda found: len(memory_changes(deduplicated(found))) == 62
+        )
     unbroken(events)
-    assert [name for _, name in told(once(events))] == names
+    assert [name for _, name in memory_changes(deduplicated(events))] == names
 
 
 async def test_two_processes_tell_once_and_the_second_takes_over(
-    folder: Path, telling: dict[str, object], log: Kafka, topic: str, idp: Issuer
+    folder: Path, event_settings: dict[str, object], log: Kafka, topic: str, idp: Issuer
 ) -> None:
-    with service(folder, telling) as first:
+    with service(folder, event_settings) as first:
         first.wait_until_ready()
-        until(lambda: holds(first), "the first process relays")
-        with service(folder, telling) as second:
+        until(lambda: is_leader(first), "the first process relays")
+        with service(folder, event_settings) as second:
             second.wait_until_ready()
             async with MemoryClient(second.address, token=idp.token("two")) as client:
                 namespace = (await client.create_namespace(unique())).name
                 names = [(await client.remember(namespace, f"bee {i}")).name for i in range(20)]
-                events = await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(found) >= 20)
-                assert [name for _, name in told(events)] == names
-                assert not holds(second)
+                events = await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda found: len(found) >= 20)
+                assert [name for _, name in memory_changes(events)] == names
+                assert not is_leader(second)
                 assert first.stop() == 0
-                until(lambda: holds(second), "the second process relays")
+                until(lambda: is_leader(second), "the second process relays")
                 names += [(await client.remember(namespace, f"late bee {i}")).name for i in range(20)]
             events = await asyncio.to_thread(
-                until_heard, log.bootstrap, topic, lambda found: len(told(once(found))) == 40
+                wait_for_events, log.bootstrap, topic, lambda found: len(memory_changes(deduplicated(found))) == 40
             )
     unbroken(events)
-    assert [name for _, name in told(once(events))] == names
+    assert [name for _, name in memory_changes(deduplicated(events))] == names
 
 
 async def test_postgresql_killed_and_begun_again_under_the_relay(
-    folder: Path, telling: dict[str, object], log: Kafka, topic: str, idp: Issuer
+    folder: Path, event_settings: dict[str, object], log: Kafka, topic: str, idp: Issuer
 ) -> None:
     with postgres_server(folder / "events-killed") as server:
         app_dsn = server.start()
-        chosen = {**telling, "postgres_dsn": app_dsn, "worker_dsn": app_dsn.replace("_app", "_worker")}
+        chosen = {**event_settings, "postgres_dsn": app_dsn, "worker_dsn": app_dsn.replace("_app", "_worker")}
         with service(folder, chosen) as running:
             running.wait_until_ready()
             async with MemoryClient(running.address, token=idp.token("pg"), deadline_s=60) as client:
@@ -299,27 +306,27 @@ async def test_postgresql_killed_and_begun_again_under_the_relay(
                 running.wait_until_ready()
                 names += [(await client.remember(namespace, f"late {i}")).name for i in range(10)]
             events = await asyncio.to_thread(
-                until_heard, log.bootstrap, topic, lambda found: len(told(once(found))) == 20
+                wait_for_events, log.bootstrap, topic, lambda found: len(memory_changes(deduplicated(found))) == 20
             )
     unbroken(events)
-    assert [name for _, name in told(once(events))] == names
+    assert [name for _, name in memory_changes(deduplicated(events))] == names
 
 
 async def test_a_deleted_namespace_is_told_as_such_and_one_made_anew_has_another_epoch(
-    folder: Path, telling: dict[str, object], log: Kafka, topic: str, idp: Issuer
+    folder: Path, event_settings: dict[str, object], log: Kafka, topic: str, idp: Issuer
 ) -> None:
-    with service(folder, telling) as running:
+    with service(folder, event_settings) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address, token=idp.token("deleted")) as client:
             name = unique()
             namespace = (await client.create_namespace(name)).name
             await client.remember(namespace, "bee")
-            await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(found) == 1)
+            await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda found: len(found) == 1)
             await client.delete_namespace(namespace)
-            await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(found) == 2)
+            await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda found: len(found) == 2)
             await client.create_namespace(name)
             await client.remember(namespace, "another bee")
-        events = await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(found) == 3)
+        events = await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda found: len(found) == 3)
     assert [event["type"] for event in events] == [
         "io.somabrain.memory.remembered.v1", "io.somabrain.namespace.deleted.v1", "io.somabrain.memory.remembered.v1",
     ]  # fmt: skip
@@ -328,10 +335,10 @@ async def test_a_deleted_namespace_is_told_as_such_and_one_made_anew_has_another
 
 
 async def test_kafka_with_tls_and_a_password(
-    folder: Path, telling: dict[str, object], log: Kafka, topic: str, idp: Issuer
+    folder: Path, event_settings: dict[str, object], log: Kafka, topic: str, idp: Issuer
 ) -> None:
     secured = {
-        **telling,
+        **event_settings,
         "events__brokers": f'["{log.secured}"]',
         "events__security_protocol": "SASL_SSL",
         "events__ca_file": log.ca_file,
@@ -343,8 +350,8 @@ async def test_kafka_with_tls_and_a_password(
         async with MemoryClient(running.address, token=idp.token("secured")) as client:
             namespace = (await client.create_namespace(unique())).name
             name = (await client.remember(namespace, "bee")).name
-        events = await asyncio.to_thread(until_heard, log.bootstrap, topic, lambda found: len(found) == 1)
-        assert told(events) == [("REMEMBERED", name)]
+        events = await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda found: len(found) == 1)
+        assert memory_changes(events) == [("REMEMBERED", name)]
         until(lambda: "latency_ms" in kafka_check(running), "/healthz says that Kafka answers")
 
 
@@ -354,10 +361,10 @@ async def test_kafka_with_tls_and_a_password(
     ids=["password", "authority"],
 )
 async def test_a_kafka_that_does_not_let_us_in_is_told_without_the_password(
-    folder: Path, telling: dict[str, object], log: Kafka, wrong: dict[str, object], said: str
+    folder: Path, event_settings: dict[str, object], log: Kafka, wrong: dict[str, object], said: str
 ) -> None:
     secured = {
-        **telling,
+        **event_settings,
         "events__brokers": f'["{log.secured}"]',
         "events__security_protocol": "SASL_SSL",
         "events__ca_file": log.ca_file,
@@ -372,9 +379,9 @@ async def test_a_kafka_that_does_not_let_us_in_is_told_without_the_password(
 
 
 async def test_a_topic_that_is_not_there_is_named_in_the_log(
-    folder: Path, telling: dict[str, object], idp: Issuer
+    folder: Path, event_settings: dict[str, object], idp: Issuer
 ) -> None:
-    with service(folder, {**telling, "events__topic": "nowhere"}) as running:
+    with service(folder, {**event_settings, "events__topic": "nowhere"}) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address, token=idp.token("nowhere")) as client:
             await client.remember((await client.create_namespace(unique())).name, "bee")
@@ -384,7 +391,7 @@ async def test_a_topic_that_is_not_there_is_named_in_the_log(
 
 
 async def test_the_example_prints_each_change_once_also_when_it_is_begun_again(
-    folder: Path, telling: dict[str, object], own: Clone, log: Kafka, topic: str, idp: Issuer, tmp_path: Path
+    folder: Path, event_settings: dict[str, object], own: Clone, log: Kafka, topic: str, idp: Issuer, tmp_path: Path
 ) -> None:
     """What was noted is forgotten on purpose, so that everything is told twice."""
     program = [sys.executable, "examples/consume_events.py", log.bootstrap, topic, str(tmp_path / "place.json")]
@@ -397,7 +404,7 @@ async def test_the_example_prints_each_change_once_also_when_it_is_begun_again(
             example.terminate()
         return printed.read_text().splitlines()
 
-    with service(folder, telling) as running:
+    with service(folder, event_settings) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address, token=idp.token("example")) as client:
             namespace = (await client.create_namespace(unique())).name
@@ -410,7 +417,7 @@ async def test_the_example_prints_each_change_once_also_when_it_is_begun_again(
                 owner.execute("DELETE FROM relayed")
             await client.forget(names[0])
             lines = await asyncio.to_thread(run_until, 6)
-    assert len(heard(log.bootstrap, topic)) == 11
+    assert len(read_events(log.bootstrap, topic)) == 11
     assert lines[5].split()[1:] == ["io.somabrain.memory.forgotten.v1", names[0]]
     assert len(lines) == 6
     assert ChangeType.FORGOTTEN.name.lower() in lines[5]

@@ -10,7 +10,7 @@ from somabrain_client import MemoryClient, RetryPolicy
 from somabrain_client.errors import CallError
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.postgres import postgres
-from tests.integration.service.running import service
+from tests.integration.service.service_process import service
 
 WRITERS = 4
 ONCE = RetryPolicy(max_attempts=1)
@@ -30,7 +30,7 @@ async def write(client: MemoryClient, writer: int, acknowledged: list[str], stop
         number += 1
 
 
-async def kept(address: str, token: str) -> Counter[str]:
+async def stored_texts(address: str, token: str) -> Counter[str]:
     async with MemoryClient(address, token=token) as client:
         return Counter([memory.text async for memory in client.list("faults", page_size=1000)])
 
@@ -53,7 +53,7 @@ async def test_the_service_is_killed(folder: Path, settings: dict[str, object], 
     assert len(acknowledged) > 20
     with service(folder, settings) as running:
         running.wait_until_ready()
-        found = await kept(running.address, token)
+        found = await stored_texts(running.address, token)
     assert [text for text in acknowledged if found[text] != 1] == []
     assert max(found.values()) == 1
 
@@ -82,7 +82,7 @@ async def test_postgresql_is_killed(folder: Path, settings: dict[str, object], i
                 await asyncio.to_thread(running.wait_until_ready)
                 await asyncio.sleep(1.0)
                 stop.set()
-            found = await kept(running.address, token)
+            found = await stored_texts(running.address, token)
         assert running.process.poll() is None
     assert before > 20
     assert len(acknowledged) > before

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from somabrain_client import Change, ChangeType, Memory, MemoryClient, RetryPolicy
-from somabrain_local.loopback.program import free_ports
+from somabrain_local.loopback.server_process import free_ports
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.postgres import Postgres, postgres
-from tests.integration.service.running import Running, service
+from tests.integration.service.service_process import ServiceProcess, service
 
 CLIENTS = 8
 PATIENT = RetryPolicy(max_attempts=60)
@@ -23,7 +23,7 @@ LAST = "the last words"
 
 
 @dataclass
-class Seen:
+class ClientLog:
     """What one client was told."""
 
     acknowledged: list[str] = field(default_factory=list)
@@ -34,30 +34,30 @@ class Seen:
     """Texts that the Recall right after their acknowledgement did not find."""
 
 
-async def write(client: MemoryClient, number: int, seen: Seen, stop: asyncio.Event) -> None:
+async def write(client: MemoryClient, number: int, log: ClientLog, stop: asyncio.Event) -> None:
     """Keep texts and forget every fifth; what was acknowledged is recalled at once, by a word of its own."""
     for count in itertools.takewhile(lambda _: not stop.is_set(), itertools.count()):
         text = f"w{number}x{count} was written"
         memory = await client.remember("load", text)
-        seen.acknowledged.append(text)
+        log.acknowledged.append(text)
         answer = await client.recall("load", f"w{number}x{count}", top_k=1)
         if [hit.memory.text for hit in answer.hits] != [text]:
-            seen.missed.append(text)
+            log.missed.append(text)
         if count % 5 == 4:
             await client.forget(memory.name)
-            seen.forgotten.append(text)
+            log.forgotten.append(text)
 
 
-async def watch(client: MemoryClient, cursor: str, seen: Seen) -> None:
+async def watch(client: MemoryClient, cursor: str, log: ClientLog) -> None:
     """Follow the feed by its cursor until the last words."""
     async for event in client.watch("load", cursor=cursor, include_memory=True):
         if isinstance(event, Change):
-            seen.changes.append((event.cursor, event.type, event.name))
+            log.changes.append((event.cursor, event.type, event.name))
             if event.memory is not None and event.memory.text == LAST:
                 return
 
 
-async def kill_in_turn(settings: dict[str, object], folder: Path, database: Postgres, brain: Running,
+async def kill_servers(settings: dict[str, object], folder: Path, database: Postgres, brain: ServiceProcess,
                        stack: ExitStack, length_s: float) -> None:  # fmt: skip
     """Kill the server three times and PostgreSQL once, evenly over the time, and begin each again."""
     for victim in ("server", "server", "PostgreSQL", "server"):
@@ -87,7 +87,7 @@ async def test_no_write_is_lost_or_doubled_and_every_watcher_sees_every_change_o
         brain = stack.enter_context(service(folder, settings))
         brain.wait_until_ready()
         clients = [MemoryClient(brain.address, token=token, retry=PATIENT, deadline_s=120) for _ in range(CLIENTS)]
-        everyone = [Seen() for _ in clients]
+        everyone = [ClientLog() for _ in clients]
         await clients[0].create_namespace("load")
         begun = await anext(clients[0].watch("load"))
         stop = asyncio.Event()
@@ -97,7 +97,7 @@ async def test_no_write_is_lost_or_doubled_and_every_watcher_sees_every_change_o
             async with asyncio.TaskGroup() as writing:
                 for number, (client, seen) in enumerate(zip(clients, everyone, strict=True)):
                     writing.create_task(write(client, number, seen, stop))
-                await kill_in_turn(settings, folder, database, brain, stack, length_s)
+                await kill_servers(settings, folder, database, brain, stack, length_s)
                 stop.set()
             await clients[0].remember("load", LAST)
         there: list[Memory] = [memory async for memory in clients[0].list("load", page_size=1000)]

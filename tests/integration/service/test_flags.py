@@ -16,8 +16,8 @@ from common.config.settings import FlagSettings
 from common.errors import ConfigurationError
 from common.utils.etcd_client import EtcdClient, EtcdUnavailable, PrefixWatcher
 from somabrain_local.loopback import Etcd, etcd, etcd_cluster
-from tests.integration.service.running import Running, run, service
-from tests.integration.service.slow import way_to
+from tests.integration.service.delay_proxy import delay_proxy
+from tests.integration.service.service_process import ServiceProcess, run, service
 
 PREFIX = "/somabrain/flags"
 SOON_S = 8.0
@@ -29,26 +29,26 @@ def store() -> Iterator[Etcd]:
         yield running
 
 
-class Seen:
+class Recorder:
     """What a follower told last."""
 
     def __init__(self, settings: FlagSettings) -> None:
         self.client = EtcdClient(settings)
-        self.follower = PrefixWatcher(self.client, f"{PREFIX}/", self._see)
+        self.follower = PrefixWatcher(self.client, f"{PREFIX}/", self._on_update)
         self.values: Mapping[str, str] = {}
-        self.told = 0
+        self.updates = 0
 
-    def _see(self, values: Mapping[str, str]) -> None:
+    def _on_update(self, values: Mapping[str, str]) -> None:
         self.values = {key.removeprefix(f"{PREFIX}/"): value for key, value in values.items()}
-        self.told += 1
+        self.updates += 1
 
     async def becomes(self, **values: str) -> None:
         await until(lambda: self.values == values)
 
 
-async def until(holds: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(SOON_S):
-        while not holds():  # noqa: ASYNC110 - what is waited for happens in other processes
+        while not condition():  # noqa: ASYNC110 - what is waited for happens in other processes
             await asyncio.sleep(0.02)
 
 
@@ -62,12 +62,12 @@ def written(member: Etcd, key: str, value: str) -> bool:
 
 
 @asynccontextmanager
-async def followed(settings: FlagSettings) -> AsyncIterator[Seen]:
-    seen = Seen(settings)
-    async with seen.client, asyncio.TaskGroup() as tasks:
-        following = tasks.create_task(seen.follower.run())
+async def followed(settings: FlagSettings) -> AsyncIterator[Recorder]:
+    recorder = Recorder(settings)
+    async with recorder.client, asyncio.TaskGroup() as tasks:
+        following = tasks.create_task(recorder.follower.run())
         try:
-            yield seen
+            yield recorder
         finally:
             following.cancel()
 
@@ -94,12 +94,12 @@ async def test_a_compaction_and_a_restart_lose_nothing(store: Etcd) -> None:
     store.put(f"{PREFIX}/a", "1")
     async with followed(settings(store)) as seen:
         await seen.becomes(a="1")
-        store.program.stop()
+        store.process.stop()
         await until(lambda: not seen.follower.check.ok)
         assert "does not answer" in seen.follower.check.reason
         assert "the last known values hold" in seen.follower.check.reason
         assert seen.values == {"a": "1"}
-        store.program.start()
+        store.process.start()
         for number in range(5):
             revision = store.put(f"{PREFIX}/a", str(number))
         store.compact(revision)
@@ -124,10 +124,10 @@ async def test_a_member_that_hangs_is_noticed_and_the_last_values_hold(
     store.put(f"{PREFIX}/a", "1")
     async with followed(settings(store)) as seen:
         await seen.becomes(a="1")
-        store.program.freeze()
+        store.process.freeze()
         await until(lambda: not seen.follower.check.ok)
         assert seen.values == {"a": "1"}
-        store.program.thaw()
+        store.process.thaw()
         await until(lambda: seen.follower.check.ok)
 
 
@@ -136,7 +136,7 @@ async def test_an_etcd_that_takes_five_seconds_is_lost_until_it_is_quick_again(
 ) -> None:
     monkeypatch.setattr("common.utils.etcd_client.SESSION_S", 0.5)
     store.put(f"{PREFIX}/a", "1")
-    async with way_to(int(store.url.rpartition(":")[2])) as way:
+    async with delay_proxy(int(store.url.rpartition(":")[2])) as way:
         chosen = FlagSettings(endpoints=(f"http://127.0.0.1:{way.port}",), timeout_s=1)
         async with followed(chosen) as seen:
             await seen.becomes(a="1")
@@ -155,7 +155,7 @@ async def test_reading_again_tells_only_what_changed(store: Etcd, monkeypatch: p
     async with followed(settings(store)) as seen:
         await seen.becomes(a="1")
         await asyncio.sleep(1)
-        assert seen.told == 1
+        assert seen.updates == 1
 
 
 async def test_other_members_are_asked_when_one_is_gone() -> None:
@@ -165,23 +165,23 @@ async def test_other_members_are_asked_when_one_is_gone() -> None:
                 await until(lambda: seen.follower.check.ok)
                 members[number - 1].put(f"{PREFIX}/a", str(number))
                 await seen.becomes(a=str(number))
-                member.program.stop()
+                member.process.stop()
                 await until(partial(written, members[number - 1], f"{PREFIX}/a", f"{number} again"))
                 await seen.becomes(a=f"{number} again")
-                member.program.start()
+                member.process.start()
 
 
 async def test_tls_and_a_password_are_used() -> None:
     with etcd(tls=True) as store:
         store.put(f"{PREFIX}/a", "1")
-        store.want_password("flags", "the password", f"{PREFIX}/")
+        store.require_password("flags", "the password", f"{PREFIX}/")
         chosen = {"ca_file": store.ca_file, "username": "flags", "password": "the password"}
         async with followed(settings(store, **chosen)) as seen:
             await seen.becomes(a="1")
             await seen.client.put(f"{PREFIX}/a", "2")
             await seen.becomes(a="2")
             # It forgets the tokens that it gave.
-            store.program.restart()
+            store.process.restart()
             await until(lambda: seen.follower.check.ok)
             await seen.client.put(f"{PREFIX}/a", "3")
             await seen.becomes(a="3")
@@ -278,9 +278,9 @@ def test_without_etcd_the_command_lists_the_defaults_and_says_so() -> None:
     assert "dense_recall" in done.stdout
 
 
-def checks(running: Running) -> dict[str, dict[str, object]]:
-    found: dict[str, dict[str, object]] = json.loads(running.get("/healthz")[1])["checks"]
-    return found
+def checks(running: ServiceProcess) -> dict[str, dict[str, object]]:
+    result: dict[str, dict[str, object]] = json.loads(running.get("/healthz")[1])["checks"]
+    return result
 
 
 async def test_the_service_says_what_it_knows_of_its_flags(
@@ -301,7 +301,7 @@ async def test_the_service_says_what_it_knows_of_its_flags(
         store.put(f"{PREFIX}/global/contiguity", "never")
         await until(lambda: "notes" in checks(running)["etcd"])
         assert "false, its last good value, holds" in str(checks(running)["etcd"]["notes"])
-        store.program.stop()
+        store.process.stop()
         await until(lambda: checks(running)["etcd"]["status"] == "failing")
         status, body = running.get("/healthz")
         assert (status, json.loads(body)["status"]) == (200, "degraded")

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from somabrain.memory.v1 import memory_service_pb2, namespace_service_pb2
 from tests.contract import METHODS, path
-from tests.integration.service.hostile import NAMESPACE, messages
+from tests.integration.service.fuzzing import NAMESPACE, messages
 from tests.integration.service.issuer import Issuer
-from tests.integration.service.running import Running, service
+from tests.integration.service.service_process import ServiceProcess, service
 
 WATCHED_S = 0.3
 FAILED = {
@@ -38,9 +38,9 @@ GROWTH_KIB = 64 * 1024
 class Target:
     """A running service, what it returned at first, and what became of each call."""
 
-    def __init__(self, running: Running, token: str) -> None:
+    def __init__(self, running: ServiceProcess, token: str) -> None:
         self.channel = grpc.insecure_channel(running.address)
-        self.known: dict[str, list[str]] = {}
+        self.real_values: dict[str, list[str]] = {}
         self.answers: dict[grpc.StatusCode, int] = {}
         self.resident_kib: list[int] = []
         self._status = Path(f"/proc/{running.process.pid}/status")
@@ -84,7 +84,7 @@ class Target:
                 if isinstance(item, Message):
                     self.learn(item)
                 elif field.name in {"name", "etag", "consistency_token", "next_page_token"}:
-                    self.known.setdefault(field.name.removeprefix("next_"), []).append(item)
+                    self.real_values.setdefault(field.name.removeprefix("next_"), []).append(item)
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +92,10 @@ def target(folder: Path, settings: dict[str, object], idp: Issuer) -> Iterator[T
     """A service with the default encoder, and a namespace in it."""
     with service(folder, {**settings, "encoder__kind": "minilm-l6-v2-int8"}) as running:
         running.wait_until_ready()
-        made = Target(running, idp.token("hostile"))
-        made.fill()
-        yield made
-        made.channel.close()
+        filled = Target(running, idp.token("hostile"))
+        filled.fill()
+        yield filled
+        filled.channel.close()
 
 
 def test_whatever_parses_is_answered_and_nothing_grows(target: Target) -> None:
@@ -112,7 +112,7 @@ def test_whatever_parses_is_answered_and_nothing_grows(target: Target) -> None:
     @given(st.data())
     def attack(data: st.DataObject) -> None:
         method = data.draw(chosen)
-        deleted = target.call(method, data.draw(messages(method.input_type, target.known)))
+        deleted = target.call(method, data.draw(messages(method.input_type, target.real_values)))
         if deleted and method.name == "DeleteNamespace":
             target.fill()
 

@@ -22,8 +22,8 @@ from tests.integration.service.issuer import AUDIENCE, Issuer, issuer, new_key
 
 @pytest.fixture
 def idp() -> Iterator[Issuer]:
-    with issuer() as made:
-        yield made
+    with issuer() as running:
+        yield running
 
 
 def settings(idp: Issuer, **changes: object) -> AuthSettings:

@@ -39,10 +39,10 @@ class Endpoint:
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
     wait_s: float = 0.0
-    asked: list[tuple[str, str, dict[str, list[str]]]] = field(default_factory=list)
+    requests: list[tuple[str, str, dict[str, list[str]]]] = field(default_factory=list)
     """Path, Authorization, form."""
 
-    def says(self, document: object) -> None:
+    def respond_with(self, document: object) -> None:
         self.body = json.dumps(document).encode()
 
 
@@ -51,24 +51,24 @@ def listening() -> Iterator[Endpoint]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            made.asked.append((self.path, self.headers["Authorization"], form))
-            time.sleep(made.wait_s)
-            self.send_response(made.status)
-            for name, value in made.headers.items():
+            running.requests.append((self.path, self.headers["Authorization"], form))
+            time.sleep(running.wait_s)
+            self.send_response(running.status)
+            for name, value in running.headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(made.body)))
+            self.send_header("Content-Length", str(len(running.body)))
             self.end_headers()
-            self.wfile.write(made.body)
+            self.wfile.write(running.body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class' name
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made = Endpoint(f"http://127.0.0.1:{server.server_port}")
+    running = Endpoint(f"http://127.0.0.1:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield made
+        yield running
     finally:
         server.shutdown()
         server.server_close()
@@ -77,9 +77,9 @@ def listening() -> Iterator[Endpoint]:
 
 @pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
-    with listening() as made:
-        made.says(active())
-        yield made
+    with listening() as running:
+        running.respond_with(active())
+        yield running
 
 
 def settings(endpoint: Endpoint, **changes: object) -> AuthSettings:
@@ -109,7 +109,7 @@ async def test_it_is_asked_as_our_client_and_its_answer_is_an_identity(endpoint:
         identity = await authenticate.identify("opaque")
     assert (identity.subject, identity.tenant, identity.issuer) == ("agent", "a", ISSUER)
     assert identity.scopes == frozenset({"memory.read"})
-    (path, authorization, form) = endpoint.asked[0]
+    (path, authorization, form) = endpoint.requests[0]
     assert (path, form["token"]) == ("/introspect", ["opaque"])
     assert base64.b64decode(authorization.removeprefix("Basic ")) == b"brain%3A1:s+p%2B%C3%A4"
 
@@ -135,7 +135,7 @@ async def test_it_is_asked_as_our_client_and_its_answer_is_an_identity(endpoint:
 async def test_what_is_active_for_somebody_else_is_refused(
     endpoint: Endpoint, changes: dict[str, object], cause: str
 ) -> None:
-    endpoint.says(active(**changes))
+    endpoint.respond_with(active(**changes))
     async with open_authenticator(settings(endpoint), "0.0.0.0") as authenticate:
         assert await refusal(authenticate) == cause
 
@@ -144,7 +144,7 @@ async def test_what_is_active_for_somebody_else_is_refused(
 async def test_what_is_no_answer_lets_nobody_in_and_is_asked_again(endpoint: Endpoint, status: int) -> None:
     """Our own client being refused is a failure, too, and says nothing of the caller."""
     with listening() as elsewhere:
-        elsewhere.says(active())
+        elsewhere.respond_with(active())
         endpoint.status = status
         endpoint.headers["Location"] = f"{elsewhere.address}/introspect"
         async with open_authenticator(settings(endpoint), "0.0.0.0") as authenticate:
@@ -152,7 +152,7 @@ async def test_what_is_no_answer_lets_nobody_in_and_is_asked_again(endpoint: End
                 await authenticate.identify("opaque")
             endpoint.status = 200
             assert (await authenticate.identify("opaque")).tenant == "a"
-        assert elsewhere.asked == [], "the token and our secret were sent to another address"
+        assert elsewhere.requests == [], "the token and our secret were sent to another address"
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"{}", b'{"active": "true"}', b'{"active": 1}', b"\xff"])
@@ -174,36 +174,36 @@ async def test_a_token_that_many_calls_bring_at_once_is_asked_about_once(endpoin
     endpoint.wait_s = 0.1
     async with open_authenticator(settings(endpoint), "0.0.0.0") as authenticate:
         await asyncio.gather(*(authenticate.identify("opaque") for _ in range(200)))
-        assert len(endpoint.asked) == 1
+        assert len(endpoint.requests) == 1
         await authenticate.identify("opaque")
-        assert len(endpoint.asked) == 1
-        endpoint.says({"active": False})
+        assert len(endpoint.requests) == 1
+        endpoint.respond_with({"active": False})
         refused = await asyncio.gather(*(authenticate.identify("other") for _ in range(200)), return_exceptions=True)
         assert {type(error) for error in refused} == {Unauthenticated}
-        assert len(endpoint.asked) == 2
+        assert len(endpoint.requests) == 2
 
 
 async def test_answers_and_refusals_are_believed_for_their_time_and_no_longer(endpoint: Endpoint) -> None:
     chosen = settings(endpoint, cache_s=0.5, refusal_cache_s=0.5)
     async with open_authenticator(chosen, "0.0.0.0") as authenticate:
         await authenticate.identify("opaque")
-        endpoint.says({"active": False})
+        endpoint.respond_with({"active": False})
         await authenticate.identify("opaque")
         await asyncio.sleep(0.6)
         assert await refusal(authenticate) == "inactive"
-        endpoint.says(active())
+        endpoint.respond_with(active())
         assert await refusal(authenticate) == "inactive"
         await asyncio.sleep(0.6)
         assert (await authenticate.identify("opaque")).tenant == "a"
 
 
 async def test_an_answer_is_never_believed_past_the_tokens_end(endpoint: Endpoint) -> None:
-    endpoint.says(active(exp=time.time() + 0.5))
+    endpoint.respond_with(active(exp=time.time() + 0.5))
     async with open_authenticator(settings(endpoint, leeway_s=0), "0.0.0.0") as authenticate:
         await authenticate.identify("opaque")
         await asyncio.sleep(0.6)
         assert await refusal(authenticate) == "expired"
-        assert len(endpoint.asked) == 2
+        assert len(endpoint.requests) == 2
 
 
 async def test_made_up_tokens_push_no_good_one_out_of_what_is_kept(
@@ -212,11 +212,11 @@ async def test_made_up_tokens_push_no_good_one_out_of_what_is_kept(
     monkeypatch.setattr(auth_client, "MAX_KEPT", 100)
     async with open_authenticator(settings(endpoint), "0.0.0.0") as authenticate:
         await authenticate.identify("opaque")
-        endpoint.says({"active": False})
+        endpoint.respond_with({"active": False})
         for number in range(300):
             await refusal(authenticate, f"made-up-{number}")
         await authenticate.identify("opaque")
-        assert len(endpoint.asked) == 301
+        assert len(endpoint.requests) == 301
 
 
 async def test_nobody_asks_without_a_client_of_its_own(endpoint: Endpoint) -> None:

@@ -20,7 +20,7 @@ from somabrain_client.credentials import TokenError
 from somabrain_client.errors import NotFoundError, PermissionDeniedError, UnauthenticatedError, UnavailableError
 from somabrain_local.loopback import Keycloak, keycloak
 from somabrain_local.loopback.keycloak import SERVICE
-from tests.integration.service.running import Running, service
+from tests.integration.service.service_process import ServiceProcess, service
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -59,29 +59,29 @@ def knowing(central: Keycloak, mode: str, settings: dict[str, object], **changes
 
 
 @pytest.fixture(scope="module")
-def brains(central: Keycloak, settings: dict[str, object], folder: Path) -> Iterator[dict[str, Running]]:
+def brains(central: Keycloak, settings: dict[str, object], folder: Path) -> Iterator[dict[str, ServiceProcess]]:
     """A service for each mode."""
     with (
-        service(folder, knowing(central, "introspection", settings)) as asking,
-        service(folder, knowing(central, "jwt", settings)) as reading,
+        service(folder, knowing(central, "introspection", settings)) as introspecting,
+        service(folder, knowing(central, "jwt", settings)) as verifying,
     ):
-        for running in (asking, reading):
+        for running in (introspecting, verifying):
             running.wait_until_ready()
-        yield {"introspection": asking, "jwt": reading}
+        yield {"introspection": introspecting, "jwt": verifying}
 
 
-def client(running: Running, token: str | None) -> MemoryClient:
+def client(running: ServiceProcess, token: str | None) -> MemoryClient:
     return MemoryClient(running.address, token=token, retry=ONCE)
 
 
-async def names(running: Running, token: str | None) -> list[str]:
+async def names(running: ServiceProcess, token: str | None) -> list[str]:
     async with client(running, token) as memory:
         return [namespace.name async for namespace in memory.list_namespaces()]
 
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_tenant_and_scopes_are_what_the_token_says(
-    brains: dict[str, Running], central: Keycloak, mode: str
+    brains: dict[str, ServiceProcess], central: Keycloak, mode: str
 ) -> None:
     """Two tenants do not see each other, and who may read cannot write."""
     running, namespace = brains[mode], f"keycloak-{mode}"
@@ -141,12 +141,12 @@ REFUSED: dict[str, tuple[Callable[[Keycloak], str | None], str, str]] = {
 """How each is made, and its cause when Keycloak is asked and when its keys are."""
 
 
-def failures(running: Running, cause: str) -> float:
+def failures(running: ServiceProcess, cause: str) -> float:
     start = f'somabrain_auth_failures_total{{cause="{cause}"}}'
     return sum(float(line.split()[-1]) for line in running.get("/metrics")[1].splitlines() if line.startswith(start))
 
 
-async def refused(running: Running, token: str | None, cause: str) -> None:
+async def refused(running: ServiceProcess, token: str | None, cause: str) -> None:
     """Refused with the sentence that all are refused with, and counted by its cause."""
     before = failures(running, cause)
     with pytest.raises(UnauthenticatedError) as caught:
@@ -159,7 +159,7 @@ async def refused(running: Running, token: str | None, cause: str) -> None:
 @pytest.mark.parametrize("kind", REFUSED)
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_token_that_is_not_good_is_unauthenticated(
-    brains: dict[str, Running], central: Keycloak, mode: str, kind: str
+    brains: dict[str, ServiceProcess], central: Keycloak, mode: str, kind: str
 ) -> None:
     make, *causes = REFUSED[kind]
     await refused(brains[mode], make(central), causes[MODES.index(mode)])
@@ -178,7 +178,7 @@ async def test_a_token_ends_with_its_exp_however_long_answers_are_kept(
 
 
 async def test_a_revoked_token_is_refused_once_the_answers_life_is_over(
-    brains: dict[str, Running], central: Keycloak
+    brains: dict[str, ServiceProcess], central: Keycloak
 ) -> None:
     running, token = brains["introspection"], central.token("a-admin")
     await names(running, token)
@@ -189,7 +189,7 @@ async def test_a_revoked_token_is_refused_once_the_answers_life_is_over(
 
 
 async def test_a_revoked_token_that_was_never_seen_is_refused_at_once(
-    brains: dict[str, Running], central: Keycloak
+    brains: dict[str, ServiceProcess], central: Keycloak
 ) -> None:
     token = central.token("a-admin")
     central.revoke(token, "a-admin")
@@ -197,7 +197,7 @@ async def test_a_revoked_token_that_was_never_seen_is_refused_at_once(
 
 
 async def test_a_token_by_a_new_key_is_known_and_one_by_the_old_key_still_is(
-    brains: dict[str, Running], central: Keycloak
+    brains: dict[str, ServiceProcess], central: Keycloak
 ) -> None:
     running, before = brains["jwt"], central.token("a-admin")
     await names(running, before)
@@ -212,16 +212,16 @@ async def test_a_token_by_a_new_key_is_known_and_one_by_the_old_key_still_is(
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("gone", ["frozen", "stopped"])
 async def test_nobody_is_let_in_past_the_answers_life_while_keycloak_is_gone_and_all_are_once_it_is_back(
-    brains: dict[str, Running], central: Keycloak, gone: str, mode: str
+    brains: dict[str, ServiceProcess], central: Keycloak, gone: str, mode: str
 ) -> None:
     running = brains[mode]
     known, unknown = central.token("a-admin"), central.token("a-admin")
     await names(running, known)
     before = failures(running, "unreachable")
     if gone == "frozen":
-        central.program.freeze()
+        central.process.freeze()
     else:
-        await asyncio.to_thread(central.program.stop, signal.SIGKILL)
+        await asyncio.to_thread(central.process.stop, signal.SIGKILL)
     try:
         await names(running, known)  # the documented life of an answer
         await asyncio.sleep(OVER_S)
@@ -232,9 +232,9 @@ async def test_nobody_is_let_in_past_the_answers_life_while_keycloak_is_gone_and
         assert failures(running, "unreachable") == before + 2
     finally:
         if gone == "frozen":
-            central.program.thaw()
+            central.process.thaw()
         else:
-            central.program.start()
+            central.process.start()
     patient = MemoryClient(running.address, token=central.token("a-admin"), deadline_s=30)
     async with patient:
         await anext(patient.list_namespaces(), None)
@@ -257,7 +257,7 @@ async def test_a_service_that_keycloak_does_not_know_lets_nobody_in_and_says_why
 
 
 async def test_a_client_gets_tokens_by_itself_and_renews_them_before_they_end(
-    brains: dict[str, Running], central: Keycloak
+    brains: dict[str, ServiceProcess], central: Keycloak
 ) -> None:
     """Tokens that live three seconds serve for as long as one likes, and one that was revoked is replaced."""
     source = ClientCredentials(central.endpoint("token"), "a-brief", "a-brief-secret")
@@ -277,7 +277,7 @@ async def test_a_client_gets_tokens_by_itself_and_renews_them_before_they_end(
 
 
 async def test_a_client_whose_secret_is_wrong_says_so_and_not_the_secret(
-    brains: dict[str, Running], central: Keycloak, tmp_path: Path
+    brains: dict[str, ServiceProcess], central: Keycloak, tmp_path: Path
 ) -> None:
     """Also where the secret stands in a file, and where nobody answers."""
     file = tmp_path / "secret"
@@ -290,7 +290,7 @@ async def test_a_client_whose_secret_is_wrong_says_so_and_not_the_secret(
         assert "open-sesame" not in str(caught.value)
 
 
-def test_no_token_and_no_secret_was_logged(brains: dict[str, Running]) -> None:
+def test_no_token_and_no_secret_was_logged(brains: dict[str, ServiceProcess]) -> None:
     """After all of the above; every token of Keycloak's begins so."""
     for running in brains.values():
         log = running.log.read_text()

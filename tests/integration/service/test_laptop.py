@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from somabrain_client import MemoryClient
-from tests.integration.service.running import service
+from tests.integration.service.service_process import service
 
 OWN = {"grpc__port": 0, "http__port": 0, "log__format": "json", "encoder__kind": "lexical"}
 

@@ -10,9 +10,9 @@ from uuid import uuid4
 import pytest
 
 from somabrain_client.errors import CallError
-from somabrain_local.loopback.program import tool
+from somabrain_local.loopback.server_process import tool
 from tests.integration.service.conftest import Connect
-from tests.integration.service.running import Running
+from tests.integration.service.service_process import ServiceProcess
 
 
 def series(exposition: str) -> set[str]:
@@ -25,9 +25,9 @@ async def exercise(connect: Connect) -> None:
     async with connect(uuid4().hex) as client:
         name = f"n-{uuid4().hex[:8]}"
         await client.create_namespace(name)
-        kept = await client.remember(name, uuid4().hex, session=uuid4().hex, labels={uuid4().hex: "x"})
-        await client.recall(name, kept.text)
-        await client.forget(kept.name)
+        memory = await client.remember(name, uuid4().hex, session=uuid4().hex, labels={uuid4().hex: "x"})
+        await client.recall(name, memory.text)
+        await client.forget(memory.name)
         failing: tuple[Callable[[], object], ...] = (
             lambda: client.get(f"namespaces/{name}/memories/{uuid4()}"),
             lambda: client.recall(f"n-{uuid4().hex[:8]}", "anything"),
@@ -40,7 +40,7 @@ async def exercise(connect: Connect) -> None:
             await client.get_namespace(name)
 
 
-def test_promtool_finds_nothing_wrong(brain: Running, connect: Connect) -> None:
+def test_promtool_finds_nothing_wrong(brain: ServiceProcess, connect: Connect) -> None:
     """Names, types, units and help are as Prometheus asks."""
     asyncio.run(exercise(connect))
     status, exposition = brain.get("/metrics")
@@ -51,7 +51,7 @@ def test_promtool_finds_nothing_wrong(brain: Running, connect: Connect) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-async def test_no_caller_makes_a_series(brain: Running, connect: Connect) -> None:
+async def test_no_caller_makes_a_series(brain: ServiceProcess, connect: Connect) -> None:
     """Tenants, namespaces, names and tokens never seen before add no series to those of the first exercise."""
     await exercise(connect)
     before = series(brain.get("/metrics")[1])

@@ -18,7 +18,7 @@ from somabrain_client import MemoryClient
 from somabrain_client.errors import AbortedError, InvalidArgumentError, NotFoundError
 from tests.integration.service.conftest import Connect
 from tests.integration.service.issuer import Issuer
-from tests.integration.service.running import Running
+from tests.integration.service.service_process import ServiceProcess
 
 
 def tenant() -> str:
@@ -43,7 +43,7 @@ async def test_a_namespace_tells_what_it_holds(connect: Connect) -> None:
 
 
 async def test_pages_of_namespaces_are_in_order_and_bound_to_tenant_and_request(
-    connect: Connect, brain: Running, idp: Issuer
+    connect: Connect, brain: ServiceProcess, idp: Issuer
 ) -> None:
     mine, another = tenant(), tenant()
     names = ["a", "a-b", "a0", "ab", "b"]
@@ -104,7 +104,7 @@ async def test_a_namespace_is_found_by_the_stems_of_its_language(connect: Connec
             await client.create_namespace("n", language="tlh")
 
 
-async def test_the_retention_of_the_feed_can_be_changed(brain: Running, idp: Issuer) -> None:
+async def test_the_retention_of_the_feed_can_be_changed(brain: ServiceProcess, idp: Issuer) -> None:
     metadata = (("authorization", f"Bearer {idp.token(tenant())}"),)
     async with grpc.aio.insecure_channel(brain.address) as channel:
         stub = namespace_service_pb2_grpc.NamespaceServiceStub(channel)
@@ -133,7 +133,7 @@ async def test_the_retention_of_the_feed_can_be_changed(brain: Running, idp: Iss
     ],
 )
 async def test_a_field_that_cannot_change_is_refused_by_name(
-    brain: Running, idp: Issuer, path: str, code: grpc.StatusCode
+    brain: ServiceProcess, idp: Issuer, path: str, code: grpc.StatusCode
 ) -> None:
     async with grpc.aio.insecure_channel(brain.address) as channel:
         stub = namespace_service_pb2_grpc.NamespaceServiceStub(channel)
@@ -146,7 +146,7 @@ async def test_a_field_that_cannot_change_is_refused_by_name(
     assert "update_mask" in (caught.value.details() or "")
 
 
-async def test_writes_are_answered_again(brain: Running, idp: Issuer, connect: Connect) -> None:
+async def test_writes_are_answered_again(brain: ServiceProcess, idp: Issuer, connect: Connect) -> None:
     mine = tenant()
     async with connect(mine) as client, grpc.aio.insecure_channel(brain.address) as channel:
         made = await client.create_namespace("notes")

@@ -14,7 +14,7 @@ import pytest
 from common.config.settings import PolicySettings
 from common.errors import PermissionDenied
 from common.utils.auth_client import Identity
-from somabrain_local.environment import places
+from somabrain_local.environment import local_paths
 from somabrain_local.loopback import Opa, opa
 from somabrain_service.metrics import Metrics
 from somabrain_service.policy import policy_client
@@ -45,7 +45,9 @@ def test_the_default_policy_passes_its_own_tests() -> None:
         ["check", "--strict"],
         ["fmt", "--fail", "--list"],
     ):
-        done = subprocess.run([places().bin / "opa", *command, POLICIES], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [local_paths().bin / "opa", *command, POLICIES], capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from common.config.settings import DatabaseSettings
 from somabrain_service.embedded_postgres import embedded_database
-from tests.integration.service.running import Running, run, service
+from tests.integration.service.service_process import ServiceProcess, run, service
 
 SERVED = {"somabrain.memory.v1.MemoryService", "somabrain.memory.v1.NamespaceService"}
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -28,7 +28,7 @@ async def health(address: str, name: str = "") -> int:
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
-async def test_reflection_lists_the_services(brain: Running, version: str) -> None:
+async def test_reflection_lists_the_services(brain: ServiceProcess, version: str) -> None:
     """Without a token, under both names that clients ask for."""
     async with grpc.aio.insecure_channel(brain.address) as channel:
         ask = channel.stream_stream(
@@ -42,11 +42,11 @@ async def test_reflection_lists_the_services(brain: Running, version: str) -> No
 
 
 @pytest.mark.parametrize("name", ["", *sorted(SERVED)])
-async def test_health_is_serving_when_ready(brain: Running, name: str) -> None:
+async def test_health_is_serving_when_ready(brain: ServiceProcess, name: str) -> None:
     assert await health(brain.address, name) == SERVING
 
 
-def test_every_probe_answers(brain: Running) -> None:
+def test_every_probe_answers(brain: ServiceProcess) -> None:
     assert brain.get("/livez")[0] == 200
     assert brain.get("/ready")[0] == 200
     status, body = brain.get("/healthz")
@@ -54,7 +54,7 @@ def test_every_probe_answers(brain: Running) -> None:
     assert json.loads(body)["checks"]["postgres"]["latency_ms"] > 0
 
 
-def test_metrics_are_prometheus_text(brain: Running) -> None:
+def test_metrics_are_prometheus_text(brain: ServiceProcess) -> None:
     families = {family.name: family for family in text_string_to_metric_families(brain.get("/metrics")[1])}
     assert {"grpc_server_handled", "grpc_server_handling_seconds", "process_cpu_seconds"} <= families.keys()
     assert [sample.value for sample in families["somabrain_ready"].samples] == [1.0]
@@ -70,17 +70,17 @@ async def test_the_service_starts_lives_and_recovers_around_its_database(
         app, owner = database.app_dsn, database.owner_dsn
     with service(folder, {**settings, "postgres_dsn": app}) as running:
         assert running.get("/livez")[0] == 200
-        running.wait_until_ready(ready=False, said="PostgreSQL cannot be reached")
+        running.wait_until_ready(ready=False, containing="PostgreSQL cannot be reached")
         assert "No such file" in running.get("/ready")[1]
         assert running.get("/healthz")[0] == 503
         assert await health(running.address) == NOT_SERVING
         with embedded_database(place, DatabaseSettings()):
-            running.wait_until_ready(ready=False, said="no schema yet: run `somabrain-service migrate`")
+            running.wait_until_ready(ready=False, containing="no schema yet: run `somabrain-service migrate`")
             assert running.get("/healthz")[0] == 200
             assert run({"owner_dsn": owner}, "migrate").returncode == 0
             running.wait_until_ready()
             assert await health(running.address) == SERVING
-        running.wait_until_ready(ready=False, said="PostgreSQL cannot be reached")
+        running.wait_until_ready(ready=False, containing="PostgreSQL cannot be reached")
         assert running.get("/livez")[0] == 200
         assert await health(running.address) == NOT_SERVING
         with embedded_database(place, DatabaseSettings()):

@@ -12,7 +12,7 @@ from somabrain_client import MemoryClient, RetryPolicy
 from somabrain_client.errors import UnavailableError
 from tests.integration.conftest import Clone
 from tests.integration.service.issuer import Issuer
-from tests.integration.service.running import Running, run, service
+from tests.integration.service.service_process import ServiceProcess, run, service
 
 ONCE = RetryPolicy(max_attempts=1)
 
@@ -71,7 +71,7 @@ def test_a_second_signal_ends_it_at_once(folder: Path, settings: dict[str, objec
         assert running.stop(signal.SIGTERM) == 128 + signal.SIGTERM
 
 
-def test_two_servers_do_not_share_a_port(brain: Running, settings: dict[str, object]) -> None:
+def test_two_servers_do_not_share_a_port(brain: ServiceProcess, settings: dict[str, object]) -> None:
     port = brain.address.split(":")[1]
     done = run({**settings, "grpc__port": port}, "serve")
     assert (done.returncode, f"grpc.port: 127.0.0.1:{port} cannot be bound" in done.stderr) == (2, True)

@@ -14,7 +14,7 @@ from somabrain_client import CallError, MemoryClient, MemoryDraft, RetryPolicy
 from somabrain_client.errors import FailedPreconditionError, ResourceExhaustedError
 from somabrain_local.loopback import Etcd, etcd
 from tests.integration.service.issuer import Issuer
-from tests.integration.service.running import Running, service
+from tests.integration.service.service_process import ServiceProcess, service
 
 PREFIX = "/somabrain/flags"
 SOON_S = 5.0
@@ -27,7 +27,7 @@ def store() -> Iterator[Etcd]:
 
 
 @pytest.fixture(scope="module")
-def limited(folder: Path, settings: dict[str, object], store: Etcd) -> Iterator[Running]:
+def limited(folder: Path, settings: dict[str, object], store: Etcd) -> Iterator[ServiceProcess]:
     """The service over a real etcd; a tenant may hold a thousand memories unless a flag says otherwise."""
     more = {"flags__endpoints": json.dumps([store.url]), "quota__memories": 1000}
     with service(folder, {**settings, **more}) as running:
@@ -51,7 +51,7 @@ def flag(store: Etcd, tenant: str) -> Callable[[str, str], None]:
 
 
 @pytest.fixture
-async def client(limited: Running, idp: Issuer, tenant: str) -> MemoryClient:
+async def client(limited: ServiceProcess, idp: Issuer, tenant: str) -> MemoryClient:
     return MemoryClient(limited.address, token=idp.token(tenant), retry=RetryPolicy(max_attempts=1))
 
 
@@ -79,7 +79,7 @@ async def let_in(call: Callable[[], Awaitable[object]]) -> None:
 
 
 async def test_a_rate_is_felt_and_says_when_to_come_again(
-    client: MemoryClient, flag: Callable[[str, str], None], limited: Running
+    client: MemoryClient, flag: Callable[[str, str], None], limited: ServiceProcess
 ) -> None:
     async with client:
         await client.create_namespace("notes")
@@ -140,7 +140,7 @@ async def test_read_only_is_felt_and_reading_goes_on(client: MemoryClient, flag:
 
 
 async def test_a_flag_for_all_is_felt_by_all_but_those_with_their_own(
-    client: MemoryClient, store: Etcd, flag: Callable[[str, str], None], limited: Running, idp: Issuer
+    client: MemoryClient, store: Etcd, flag: Callable[[str, str], None], limited: ServiceProcess, idp: Issuer
 ) -> None:
     other = MemoryClient(limited.address, token=idp.token("t-other"), retry=RetryPolicy(max_attempts=1))
     async with client, other:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from somabrain_client import MemoryClient, RecallResult
 from tests.integration.service.issuer import Issuer
-from tests.integration.service.running import Running
+from tests.integration.service.service_process import ServiceProcess
 
 README = Path(__file__).parents[3] / "README.md"
 ADDRESS = "dns:///quickstart-headless.demo:50052"
 
 
-async def test_the_conversation_of_the_readme(brain: Running, idp: Issuer, tmp_path: Path) -> None:
+async def test_the_conversation_of_the_readme(brain: ServiceProcess, idp: Issuer, tmp_path: Path) -> None:
     (shown,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     assert ADDRESS in shown
     token = tmp_path / "token"

@@ -16,10 +16,10 @@ from common.errors import ConfigurationError, StoreUnavailable
 from common.utils.cache import Cache, CacheEntry, open_cache
 from somabrain_local import shell
 from somabrain_local.loopback import Redis, redis, redis_cluster, redis_sentinel
-from somabrain_local.loopback.program import tool
-from somabrain_local.pki import Authority
+from somabrain_local.loopback.server_process import tool
+from somabrain_local.pki import CertificateAuthority
 from somabrain_service.metrics import Metrics
-from tests.integration.service.slow import way_to
+from tests.integration.service.delay_proxy import delay_proxy
 
 SOON_S = 20.0
 NOW_S = 1_700_000_000.0
@@ -31,29 +31,29 @@ class Text:
     def encode(self, value: str) -> bytes:
         return value.encode()
 
-    def decode(self, kept: bytes) -> str:
-        if not kept.startswith(b"v"):
+    def decode(self, data: bytes) -> str:
+        if not data.startswith(b"v"):
             raise ValueError("none of this codec's")
-        return kept.decode()
+        return data.decode()
 
 
-class Asked:
+class CountingCache:
     """A cache, and how often what it keeps was made."""
 
     def __init__(self, cache: Cache, metrics: Metrics) -> None:
         self.cache = cache
         self.metrics = metrics
-        self.made = 0
+        self.computed = 0
 
     async def get(self, key: str, value: str = "v", *, now_s: float = NOW_S, until_s: float = math.inf) -> bool:
         """Ask for a value, and return whether it was known."""
 
         async def make() -> CacheEntry[str]:
-            self.made += 1
+            self.computed += 1
             return CacheEntry(value, until_s)
 
-        found, cached = await self.cache.get_or_compute("recall", key, Text(), now_s, make)
-        assert found == value
+        result, cached = await self.cache.get_or_compute("recall", key, Text(), now_s, make)
+        assert result == value
         return cached
 
     def counted(self, outcome: str) -> float:
@@ -69,13 +69,13 @@ class Asked:
 
 
 @asynccontextmanager
-async def opened(url: str, **more: object) -> AsyncIterator[Asked]:
+async def opened(url: str, **more: object) -> AsyncIterator[CountingCache]:
     # As long as a busy machine may take; the bound itself is tested with its default.
     chosen = {"url": url, "timeout_s": 1.0, **more}
     metrics = Metrics()
     async with open_cache(CacheSettings.model_validate(chosen), metrics.cache) as cache:
         assert cache is not None
-        yield Asked(cache, metrics)
+        yield CountingCache(cache, metrics)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ async def test_a_value_is_made_once_and_then_known(url: str) -> None:
         assert not await one.get("k")
         assert await one.get("k")
         assert await other.get("k")
-        assert (one.made, other.made) == (1, 0)
+        assert (one.computed, other.computed) == (1, 0)
         assert (one.counted("miss"), one.counted("hit"), other.counted("hit")) == (1, 1, 1)
 
 
@@ -137,7 +137,7 @@ async def test_many_who_ask_at_once_wait_for_one(url: str) -> None:
         going, go = asyncio.Event(), asyncio.Event()
 
         async def make() -> CacheEntry[str]:
-            asked.made += 1
+            asked.computed += 1
             going.set()
             await go.wait()
             return CacheEntry("v", math.inf)
@@ -149,7 +149,7 @@ async def test_many_who_ask_at_once_wait_for_one(url: str) -> None:
             await going.wait()
             go.set()
         assert {task.result() for task in waiting} == {("v", False)}
-        assert asked.made == 1
+        assert asked.computed == 1
         assert (asked.counted("miss"), asked.counted("shared")) == (1, 49)
 
 
@@ -168,7 +168,7 @@ async def test_an_impatient_caller_takes_nobody_with_it(url: str) -> None:
         await asyncio.sleep(0)
         first.cancel()
         assert not await second
-        assert asked.made == 1
+        assert asked.computed == 1
 
 
 async def test_what_cannot_be_made_is_not_kept(url: str) -> None:
@@ -201,14 +201,14 @@ async def test_redis_lost_is_slower_and_never_wrong(url: str) -> None:
     with redis() as server:
         async with opened(server.url) as asked:
             await asked.get("k")
-            server.program.stop()
+            server.process.stop()
             for _ in range(5):
                 assert not await asked.get("k")
             assert not asked.cache.last_check().ok
             assert "everything is worked out anew until it does" in asked.cache.last_check().reason
             assert asked.counted("error") + asked.counted("skipped") == 5
             assert asked.counted("error") <= 3
-            server.program.start()
+            server.process.start()
             await asked.until(ok=True)
             assert not await asked.get("k"), "it came back empty"
             assert await asked.get("k")
@@ -218,12 +218,12 @@ async def test_a_redis_that_hangs_costs_a_few_calls_their_wait_and_no_other_any(
     with redis() as server:
         async with opened(server.url, timeout_s=0.05) as asked:
             await asked.until(ok=True)
-            server.program.freeze()
+            server.process.freeze()
             for _ in range(100):
                 assert not await asked.get("k")
             assert asked.counted("error") <= 3
             assert asked.counted("skipped") >= 97
-            server.program.thaw()
+            server.process.thaw()
             await asked.until(ok=True)
             async with asyncio.timeout(SOON_S):
                 while not await asked.get("k"):
@@ -232,7 +232,7 @@ async def test_a_redis_that_hangs_costs_a_few_calls_their_wait_and_no_other_any(
 
 async def test_a_redis_that_takes_five_seconds_is_left_alone_until_it_is_quick_again(server: Redis) -> None:
     server.command("FLUSHALL")
-    async with way_to(server.port) as way:
+    async with delay_proxy(server.port) as way:
         url = f"redis://:p%40ss%2Fword@127.0.0.1:{way.port}/1"
         async with opened(url, timeout_s=0.2) as asked:
             await asked.until(ok=True)
@@ -243,7 +243,7 @@ async def test_a_redis_that_takes_five_seconds_is_left_alone_until_it_is_quick_a
             await asked.until(ok=False)
             way.delay_s = 0.0
             await asked.until(ok=True)
-            await until_known(asked, "k")
+            await wait_until_cached(asked, "k")
 
 
 async def test_a_redis_that_refuses_is_asked_on(url: str, server: Redis) -> None:
@@ -298,7 +298,7 @@ async def test_a_file_that_is_no_pem_stops_the_start(tmp_path: Path, name: str) 
 async def test_a_certificate_is_shown_where_it_is_asked_for() -> None:
     with redis(tls=True) as server:
         assert server.ca_file is not None
-        authority = Authority(server.ca_file.parent)
+        authority = CertificateAuthority(server.ca_file.parent)
         authority.issue_client("brain", "/CN=brain")
         server.command("CONFIG", "SET", "tls-auth-clients", "yes")
         own = {"cert_file": authority.folder / "brain.crt", "key_file": authority.folder / "brain.key"}
@@ -310,10 +310,10 @@ async def test_a_certificate_is_shown_where_it_is_asked_for() -> None:
             assert not bare.cache.last_check().ok
 
 
-async def until_known(asked: Asked, key: str) -> None:
+async def wait_until_cached(counting: CountingCache, key: str) -> None:
     async with asyncio.timeout(SOON_S):
-        while not await asked.get(key):
-            await asked.cache.probe()
+        while not await counting.get(key):
+            await counting.cache.probe()
             await asyncio.sleep(0.05)
 
 
@@ -323,12 +323,12 @@ async def test_behind_sentinels_the_new_primary_is_found(tls: bool) -> None:
         hosts = ",".join(f"{host}:{port}" for host, port in group.sentinels)
         scheme, ca_file = "rediss" if tls else "redis", group.primary.ca_file
         async with opened(f"{scheme}+sentinel://:secret@{hosts}/{group.service}", ca_file=ca_file) as asked:
-            await until_known(asked, "k")
-            group.primary.program.stop()
+            await wait_until_cached(asked, "k")
+            group.primary.process.stop()
             for _ in range(5):
                 await asked.get("k")
             assert not asked.cache.last_check().ok
-            await until_known(asked, "after")
+            await wait_until_cached(asked, "after")
             assert group.replica.command("EXISTS", "after") == "1"
 
 
@@ -339,7 +339,7 @@ async def test_sentinels_may_want_a_password_of_their_own() -> None:
         hosts = ",".join(f"{host}:{port}" for host, port in group.sentinels)
         url = f"redis+sentinel://:secret@{hosts}/{group.service}"
         async with opened(url, sentinel_password="watching") as asked:
-            await until_known(asked, "k")
+            await wait_until_cached(asked, "k")
         async with opened(url) as stranger:
             assert not await stranger.get("k")
             assert not stranger.cache.last_check().ok
@@ -355,10 +355,10 @@ async def test_a_cluster_takes_each_key_at_its_own_node(tls: bool) -> None:
         async with opened(f"{scheme}+cluster://:secret@{hosts}", ca_file=nodes[0].ca_file) as asked:
             keys = [f"k{number}" for number in range(30)]
             for key in keys:
-                await until_known(asked, key)
+                await wait_until_cached(asked, key)
             assert all(int(node.command("DBSIZE")) > 0 for node in nodes)
             for node in nodes:
-                node.program.stop()
+                node.process.stop()
             for _ in range(5):
                 assert not await asked.get("k0")
             assert not asked.cache.last_check().ok

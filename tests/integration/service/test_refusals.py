@@ -21,10 +21,10 @@ from somabrain.memory.v1 import memory_service_pb2, memory_service_pb2_grpc
 from somabrain_client import MemoryClient, RetryPolicy
 from somabrain_client.errors import PermissionDeniedError, UnauthenticatedError
 from somabrain_local.loopback import opa
-from tests.contract import METHODS, about, path
+from tests.contract import METHODS, path, sample_request
 from tests.integration.service.conftest import POLICIES, Connect
 from tests.integration.service.issuer import Issuer, issuer, new_key
-from tests.integration.service.running import Running, service
+from tests.integration.service.service_process import ServiceProcess, service
 
 Send = Callable[..., Iterable[bytes]]
 PUBLIC = "The call carries no valid token. Send `authorization: Bearer <token>`."
@@ -68,14 +68,14 @@ REFUSED: dict[str, tuple[Callable[[Issuer], str | None], str]] = {
 }
 
 
-def failures(brain: Running, cause: str) -> float:
+def failures(brain: ServiceProcess, cause: str) -> float:
     name = f'somabrain_auth_failures_total{{cause="{cause}"}}'
     return sum(float(line.split()[-1]) for line in brain.get("/metrics")[1].splitlines() if line.startswith(name))
 
 
 @pytest.mark.parametrize("kind", REFUSED)
 async def test_a_bad_token_is_unauthenticated_without_detail(
-    connect: Connect, brain: Running, idp: Issuer, kind: str
+    connect: Connect, brain: ServiceProcess, idp: Issuer, kind: str
 ) -> None:
     """The same sentence for all of them, first time and from the cache; the metric alone knows why."""
     make, cause = REFUSED[kind]
@@ -90,7 +90,7 @@ async def test_a_bad_token_is_unauthenticated_without_detail(
     assert failures(brain, cause) == before + 2
 
 
-async def test_two_tokens_are_none(brain: Running, idp: Issuer) -> None:
+async def test_two_tokens_are_none(brain: ServiceProcess, idp: Issuer) -> None:
     metadata = tuple(("authorization", f"Bearer {idp.token(tenant)}") for tenant in ("a", "b"))
     async with grpc.aio.insecure_channel(brain.address) as channel:
         stub = memory_service_pb2_grpc.MemoryServiceStub(channel)
@@ -99,7 +99,7 @@ async def test_two_tokens_are_none(brain: Running, idp: Issuer) -> None:
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
-async def test_a_megabyte_of_metadata_is_refused_by_grpc_itself(brain: Running, idp: Issuer) -> None:
+async def test_a_megabyte_of_metadata_is_refused_by_grpc_itself(brain: ServiceProcess, idp: Issuer) -> None:
     """Before any handler, and without growing, however often it is sent."""
     status = Path(f"/proc/{brain.process.pid}/status")
 
@@ -118,7 +118,7 @@ async def test_a_megabyte_of_metadata_is_refused_by_grpc_itself(brain: Running, 
     assert max(sizes[10:]) - sizes[10] < 8 * 1024, sizes[::10]
 
 
-async def test_metadata_is_taken_up_to_its_bound_and_never_by_chance(brain: Running, idp: Issuer) -> None:
+async def test_metadata_is_taken_up_to_its_bound_and_never_by_chance(brain: ServiceProcess, idp: Issuer) -> None:
     """gRPC's own default refuses at random between 8 and 16 KiB."""
     token = idp.token("large", groups=["g" * 100] * 110)
     assert 14_000 < len(token) < 16_384
@@ -143,7 +143,7 @@ async def test_a_policy_that_denies_names_its_rule(folder: Path, settings: dict[
 
 
 @pytest.fixture(scope="module")
-def scoped(folder: Path, settings: dict[str, object]) -> Iterator[Running]:
+def scoped(folder: Path, settings: dict[str, object]) -> Iterator[ServiceProcess]:
     """A service that reads scopes."""
     with service(folder, {**settings, "auth__scope_claim": "/scope"}) as running:
         running.wait_until_ready()
@@ -152,7 +152,7 @@ def scoped(folder: Path, settings: dict[str, object]) -> Iterator[Running]:
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_a_caller_held_to_some_namespaces_touches_no_other_by_any_method(
-    scoped: Running, idp: Issuer, method: MethodDescriptor
+    scoped: ServiceProcess, idp: Issuer, method: MethodDescriptor
 ) -> None:
     """Nor does it learn the names of all."""
     held = "memory.read memory.write memory.admin namespace:mine-*"
@@ -163,7 +163,7 @@ def test_a_caller_held_to_some_namespaces_touches_no_other_by_any_method(
 
         def code(namespace: str) -> grpc.StatusCode:
             try:
-                answer = send(about(method, namespace), timeout=2, metadata=metadata)
+                answer = send(sample_request(method, namespace), timeout=2, metadata=metadata)
                 if method.server_streaming:
                     next(iter(answer))
             except grpc.RpcError as exc:

@@ -15,9 +15,9 @@ import pytest
 
 from somabrain_client import CallError, MemoryClient
 from somabrain_local.loopback import Dns, dns
-from somabrain_local.loopback.program import free_ports
+from somabrain_local.loopback.server_process import free_ports
 from tests.integration.service.issuer import Issuer
-from tests.integration.service.running import Running, service
+from tests.integration.service.service_process import ServiceProcess, service
 
 NAME = "brain-headless.test"
 REPLICAS = 3
@@ -37,9 +37,9 @@ class Pods:
 
     def __init__(self, names: Dns, folder: Path, settings: dict[str, object]) -> None:
         (self.port,) = free_ports(1)
-        self.serving: dict[str, Running] = {}
+        self.serving: dict[str, ServiceProcess] = {}
         self._names = names
-        self._telling = threading.Lock()
+        self._dns_lock = threading.Lock()
         self._folder = folder
         self._settings = {**settings, "grpc__port": self.port, "grpc__drain_notice_s": 1}
         self._addresses = (f"127.0.0.{last}" for last in itertools.count(2))
@@ -55,7 +55,7 @@ class Pods:
     def target(self) -> str:
         return f"dns://{self._names.address}/{NAME}:{self.port}"
 
-    def start(self) -> Running:
+    def start(self) -> ServiceProcess:
         """Start one more, and give it to the name once it is ready."""
         address = next(self._addresses)
         own = self._folder / address
@@ -63,7 +63,7 @@ class Pods:
         running = self._stack.enter_context(service(own, {**self._settings, "grpc__host": address}))
         running.wait_until_ready()
         # Several start at once: who writes last must know of all.
-        with self._telling:
+        with self._dns_lock:
             self.serving[address] = running
             self._names.answer(NAME, list(self.serving))
         return running
@@ -82,7 +82,7 @@ class Load:
     """Writes and reads without a pause, and what their callers saw."""
 
     client: MemoryClient
-    kept: list[str] = field(default_factory=list)
+    acknowledged: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -93,13 +93,13 @@ class Load:
             text = f"Note {number} of worker {worker}."
             try:
                 await self.client.remember("rolling", text)
-                self.kept.append(text)
+                self.acknowledged.append(text)
                 await self.client.recall("rolling", text, top_k=1)
             except CallError as exc:
                 self.failures.append(f"{exc.code.name}: {exc.message}")
 
 
-def handled(running: Running) -> float:
+def handled(running: ServiceProcess) -> float:
     """How many calls of the contract a replica has answered well."""
     lines = running.get("/metrics")[1].splitlines()
     return sum(
@@ -137,5 +137,5 @@ async def test_a_rolling_restart_under_load_fails_no_call_and_loses_no_write(
             )
     assert load.failures == []
     assert codes == [0] * REPLICAS
-    assert sorted(kept) == sorted(load.kept), "a write was lost, or kept twice"
+    assert sorted(kept) == sorted(load.acknowledged), "a write was lost, or kept twice"
     assert min(shares.values()) > 0, "a new replica got nothing to do"

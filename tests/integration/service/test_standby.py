@@ -16,7 +16,7 @@ from somabrain_client.errors import UnavailableError
 from somabrain_service.embedded_postgres import DATABASE, EmbeddedDatabase
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.postgres import Postgres, postgres
-from tests.integration.service.running import service
+from tests.integration.service.service_process import service
 from tests.integration.service.standby import Standby, standby
 
 ONCE = RetryPolicy(max_attempts=1)

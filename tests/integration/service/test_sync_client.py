@@ -12,11 +12,11 @@ import pytest
 from somabrain_client import Change, MemoryClient, MemoryDraft, SyncMemoryClient
 from somabrain_client.errors import NotFoundError
 from tests.integration.service.issuer import Issuer
-from tests.integration.service.running import Running
+from tests.integration.service.service_process import ServiceProcess
 
 
 @pytest.fixture
-def client(brain: Running, idp: Issuer, request: pytest.FixtureRequest) -> Iterator[SyncMemoryClient]:
+def client(brain: ServiceProcess, idp: Issuer, request: pytest.FixtureRequest) -> Iterator[SyncMemoryClient]:
     with SyncMemoryClient(brain.address, token=idp.token(request.node.name)) as client:
         client.create_namespace("notes")
         yield client
@@ -68,7 +68,7 @@ def test_many_threads_may_call_at_once(client: SyncMemoryClient) -> None:
     assert {memory.text for memory in client.list("notes")} == {f"number {number}" for number in range(40)}
 
 
-def test_a_closed_client_says_so(brain: Running, idp: Issuer) -> None:
+def test_a_closed_client_says_so(brain: ServiceProcess, idp: Issuer) -> None:
     client = SyncMemoryClient(brain.address, token=idp.token("closed"))
     client.close()
     client.close()

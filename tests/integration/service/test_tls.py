@@ -17,52 +17,55 @@ import pytest
 
 from somabrain_client import MemoryClient, RetryPolicy, Tls
 from somabrain_client.errors import UnavailableError
-from somabrain_local.pki import Authority
+from somabrain_local.pki import CertificateAuthority
 from tests.integration.service.issuer import Issuer
-from tests.integration.service.running import Running, run, service
+from tests.integration.service.service_process import ServiceProcess, run, service
 
 ONCE = RetryPolicy(max_attempts=1)
-SEEN_S = 10.0
+RELOAD_TIMEOUT_S = 10.0
 
 
 @pytest.fixture(scope="module")
-def authority(folder: Path) -> Authority:
+def authority(folder: Path) -> CertificateAuthority:
     """Ours, with two certificates of the server and one of a client."""
-    made = Authority.create(folder / "pki")
+    created = CertificateAuthority.create(folder / "pki")
     for name in ("first", "second"):
-        made.issue_server(name, f"/CN={name}", ["IP:127.0.0.1", "DNS:localhost"])
-    made.issue_client("client", "/CN=client")
-    return made
+        created.issue_server(name, f"/CN={name}", ["IP:127.0.0.1", "DNS:localhost"])
+    created.issue_client("client", "/CN=client")
+    return created
 
 
 @pytest.fixture(scope="module")
-def strangers(folder: Path) -> Authority:
+def strangers(folder: Path) -> CertificateAuthority:
     """Another authority, which knows a client and a server as well."""
-    made = Authority.create(folder / "strangers")
-    made.issue_client("client", "/CN=client")
-    made.issue_server("server", "/CN=server", ["IP:127.0.0.1"])
-    return made
+    created = CertificateAuthority.create(folder / "strangers")
+    created.issue_client("client", "/CN=client")
+    created.issue_server("server", "/CN=server", ["IP:127.0.0.1"])
+    return created
 
 
-def install(authority: Authority, name: str, place: Path) -> None:
+def install(authority: CertificateAuthority, name: str, directory: Path) -> None:
     """Put a certificate where the server reads it, as a kubelet does: whole files, one after the other."""
-    place.mkdir(exist_ok=True)
+    directory.mkdir(exist_ok=True)
     for theirs, ours in ((f"{name}.crt", "tls.crt"), (f"{name}.key", "tls.key"), ("ca.crt", "ca.crt")):
-        shutil.copyfile(authority.folder / theirs, place / "new")
-        (place / "new").rename(place / ours)
+        shutil.copyfile(authority.folder / theirs, directory / "new")
+        (directory / "new").rename(directory / ours)
 
 
-def tls_settings(place: Path, *, mutual: bool) -> dict[str, object]:
-    files: dict[str, object] = {"grpc__tls__cert_file": place / "tls.crt", "grpc__tls__key_file": place / "tls.key"}
-    return {**files, "grpc__tls__client_ca_file": place / "ca.crt"} if mutual else files
+def tls_settings(directory: Path, *, mutual: bool) -> dict[str, object]:
+    files: dict[str, object] = {
+        "grpc__tls__cert_file": directory / "tls.crt",
+        "grpc__tls__key_file": directory / "tls.key",
+    }
+    return {**files, "grpc__tls__client_ca_file": directory / "ca.crt"} if mutual else files
 
 
-def ours(authority: Authority, *, certificate: bool) -> Tls:
+def ours(authority: CertificateAuthority, *, certificate: bool) -> Tls:
     own = (authority.folder / "client.crt", authority.folder / "client.key") if certificate else (None, None)
     return Tls(authority.certificate, *own)
 
 
-def served(running: Running, authority: Authority) -> bytes:
+def served(running: ServiceProcess, authority: CertificateAuthority) -> bytes:
     """The certificate that a new connection is shown."""
     context = ssl.create_default_context(cafile=str(authority.certificate))
     context.load_cert_chain(authority.folder / "client.crt", authority.folder / "client.key")
@@ -77,41 +80,43 @@ def served(running: Running, authority: Authority) -> bytes:
     return shown
 
 
-def held(authority: Authority, name: str) -> bytes:
+def certificate_der(authority: CertificateAuthority, name: str) -> bytes:
     return ssl.PEM_cert_to_DER_cert((authority.folder / f"{name}.crt").read_text())
 
 
-def wait_until(holds: Callable[[], bool], what: str) -> None:
-    ends_at = time.monotonic() + SEEN_S
-    while not holds():
-        assert time.monotonic() < ends_at, f"not within {SEEN_S:g} s: {what}"
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    ends_at = time.monotonic() + RELOAD_TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < ends_at, f"not within {RELOAD_TIMEOUT_S:g} s: {what}"
         time.sleep(0.05)
 
 
 @pytest.fixture
 def mutual(
-    folder: Path, tmp_path: Path, settings: dict[str, object], authority: Authority
-) -> Iterator[tuple[Running, Path]]:
+    folder: Path, tmp_path: Path, settings: dict[str, object], authority: CertificateAuthority
+) -> Iterator[tuple[ServiceProcess, Path]]:
     """A service that asks clients for certificates, and the folder it reads its own from."""
-    place = tmp_path / "tls"
-    install(authority, "first", place)
-    with service(folder, {**settings, **tls_settings(place, mutual=True)}) as running:
+    directory = tmp_path / "tls"
+    install(authority, "first", directory)
+    with service(folder, {**settings, **tls_settings(directory, mutual=True)}) as running:
         running.wait_until_ready()
-        yield running, place
+        yield running, directory
 
 
 async def test_a_new_certificate_is_served_without_a_restart_and_a_call_in_between(
-    mutual: tuple[Running, Path], authority: Authority, idp: Issuer
+    mutual: tuple[ServiceProcess, Path], authority: CertificateAuthority, idp: Issuer
 ) -> None:
     """Connections that are open go on; new ones are shown what the files hold now."""
     running, place = mutual
-    assert served(running, authority) == held(authority, "first")
+    assert served(running, authority) == certificate_der(authority, "first")
     client = MemoryClient(running.address, token=idp.token("tls"), tls=ours(authority, certificate=True), retry=ONCE)
     async with client:
         await client.create_namespace("tls")
         install(authority, "second", place)
         await asyncio.to_thread(
-            wait_until, lambda: served(running, authority) == held(authority, "second"), "the second is served"
+            wait_until,
+            lambda: served(running, authority) == certificate_der(authority, "second"),
+            "the second is served",
         )
         await client.remember("tls", "over the connection that was there")
         other = MemoryClient(running.address, token=idp.token("tls"), tls=ours(authority, certificate=True), retry=ONCE)
@@ -126,7 +131,7 @@ async def test_a_new_certificate_is_served_without_a_restart_and_a_call_in_betwe
 
 @pytest.mark.parametrize("wrong", ["another's key", "no certificate", "gone"])
 def test_a_new_certificate_that_does_not_fit_leaves_the_old_one_and_is_said(
-    mutual: tuple[Running, Path], authority: Authority, wrong: str
+    mutual: tuple[ServiceProcess, Path], authority: CertificateAuthority, wrong: str
 ) -> None:
     running, place = mutual
     match wrong:
@@ -138,14 +143,14 @@ def test_a_new_certificate_that_does_not_fit_leaves_the_old_one_and_is_said(
             (place / "tls.key").unlink()
     refused = running.wait_for_event("certificate refused, the one in force stays")
     assert "grpc.tls." in str(refused["reason"])
-    assert served(running, authority) == held(authority, "first")
+    assert served(running, authority) == certificate_der(authority, "first")
     assert 'somabrain_tls_reloads_total{outcome="refused"} 1.0' in running.get("/metrics")[1]
     install(authority, "second", place)
-    wait_until(lambda: served(running, authority) == held(authority, "second"), "the second is served")
+    wait_until(lambda: served(running, authority) == certificate_der(authority, "second"), "the second is served")
 
 
 async def test_a_stranger_is_refused_in_the_handshake(
-    mutual: tuple[Running, Path], authority: Authority, strangers: Authority, idp: Issuer
+    mutual: tuple[ServiceProcess, Path], authority: CertificateAuthority, strangers: CertificateAuthority, idp: Issuer
 ) -> None:
     """No certificate, one of another authority, plain text: none of them reaches a handler, whatever token it has."""
     running, _ = mutual
@@ -162,7 +167,7 @@ async def test_a_stranger_is_refused_in_the_handshake(
 
 
 async def test_new_authorities_of_clients_are_followed_as_well(
-    mutual: tuple[Running, Path], authority: Authority, strangers: Authority, idp: Issuer
+    mutual: tuple[ServiceProcess, Path], authority: CertificateAuthority, strangers: CertificateAuthority, idp: Issuer
 ) -> None:
     running, place = mutual
     shutil.copyfile(strangers.certificate, place / "ca.crt")
@@ -175,14 +180,19 @@ async def test_new_authorities_of_clients_are_followed_as_well(
                 return False
 
     theirs = Tls(authority.certificate, strangers.folder / "client.crt", strangers.folder / "client.key")
-    async with asyncio.timeout(SEEN_S):
+    async with asyncio.timeout(RELOAD_TIMEOUT_S):
         while not await may(theirs):  # noqa: ASYNC110 - another process reads the file
             await asyncio.sleep(0.05)
     assert not await may(ours(authority, certificate=True))
 
 
 async def test_without_an_authority_of_clients_the_server_alone_shows_a_certificate(
-    folder: Path, tmp_path: Path, settings: dict[str, object], authority: Authority, strangers: Authority, idp: Issuer
+    folder: Path,
+    tmp_path: Path,
+    settings: dict[str, object],
+    authority: CertificateAuthority,
+    strangers: CertificateAuthority,
+    idp: Issuer,
 ) -> None:
     """And a client that trusts somebody else does not talk to it. The command line speaks TLS too."""
     place = tmp_path / "tls"
@@ -207,7 +217,7 @@ async def test_without_an_authority_of_clients_the_server_alone_shows_a_certific
 
 
 def test_a_certificate_that_does_not_fit_at_the_start_is_said(
-    tmp_path: Path, settings: dict[str, object], authority: Authority
+    tmp_path: Path, settings: dict[str, object], authority: CertificateAuthority
 ) -> None:
     place = tmp_path / "tls"
     install(authority, "first", place)
@@ -218,7 +228,7 @@ def test_a_certificate_that_does_not_fit_at_the_start_is_said(
 
 
 async def test_reflection_and_health_are_served_over_tls_as_well(
-    mutual: tuple[Running, Path], authority: Authority
+    mutual: tuple[ServiceProcess, Path], authority: CertificateAuthority
 ) -> None:
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 

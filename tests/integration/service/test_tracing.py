@@ -19,7 +19,7 @@ from somabrain_client.errors import NotFoundError
 from somabrain_local import shell
 from somabrain_local.loopback import Collector, Span, collector
 from tests.integration.service.issuer import Issuer
-from tests.integration.service.running import Running, service
+from tests.integration.service.service_process import ServiceProcess, service
 
 QUESTION = "Where did the cartographer hide the astrolabe?"
 TEXT = "The cartographer hid the astrolabe under the floor of the mill."
@@ -33,7 +33,7 @@ def telemetry() -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="module")
-def traced(folder: Path, settings: dict[str, object], telemetry: Collector) -> Iterator[Running]:
+def traced(folder: Path, settings: dict[str, object], telemetry: Collector) -> Iterator[ServiceProcess]:
     """A service that traces everything and has a sentence encoder."""
     own = {
         "trace__endpoint": telemetry.http_endpoint,
@@ -62,7 +62,9 @@ async def recall(address: str, token: str, traceparent: str) -> None:
         )
 
 
-async def test_a_recall_is_one_tree_under_its_callers_span(traced: Running, telemetry: Collector, idp: Issuer) -> None:
+async def test_a_recall_is_one_tree_under_its_callers_span(
+    traced: ServiceProcess, telemetry: Collector, idp: Issuer
+) -> None:
     """Identity with the issuer's keys, policy with its question to OPA, the encoder and every statement are in it;
     the log has its id; and what was asked and answered is nowhere in the telemetry."""
     async with MemoryClient(traced.address, token=idp.token("traced")) as client:
@@ -99,7 +101,7 @@ async def test_a_recall_is_one_tree_under_its_callers_span(traced: Running, tele
 
 
 async def test_a_refused_call_is_a_span_with_its_status_and_no_words(
-    traced: Running, telemetry: Collector, idp: Issuer
+    traced: ServiceProcess, telemetry: Collector, idp: Issuer
 ) -> None:
     """What is the caller's mistake does not count as the server's failure."""
     async with MemoryClient(traced.address, token=idp.token("traced")) as client:

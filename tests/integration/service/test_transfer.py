@@ -12,7 +12,7 @@ import pytest
 
 from somabrain_client import MemoryDraft, SyncMemoryClient
 from tests.integration.service.issuer import Issuer
-from tests.integration.service.running import Running
+from tests.integration.service.service_process import ServiceProcess
 from tests.integration.service.test_cli import SCRIPT, run
 
 Cli = Callable[..., subprocess.CompletedProcess[bytes]]
@@ -24,7 +24,7 @@ def tenant() -> str:
 
 
 @pytest.fixture
-def client(brain: Running, idp: Issuer, tenant: str) -> Iterator[SyncMemoryClient]:
+def client(brain: ServiceProcess, idp: Issuer, tenant: str) -> Iterator[SyncMemoryClient]:
     with SyncMemoryClient(brain.address, token=idp.token(tenant)) as client:
         client.create_namespace("from")
         client.create_namespace("to")
@@ -32,7 +32,7 @@ def client(brain: Running, idp: Issuer, tenant: str) -> Iterator[SyncMemoryClien
 
 
 @pytest.fixture
-def command(brain: Running, idp: Issuer, tenant: str, tmp_path: Path) -> list[str]:
+def command(brain: ServiceProcess, idp: Issuer, tenant: str, tmp_path: Path) -> list[str]:
     token = tmp_path / "token"
     token.write_text(idp.token(tenant))
     return [str(SCRIPT), "--address", brain.address, "--token-file", str(token)]
@@ -94,7 +94,7 @@ def test_lines_that_are_no_memory_are_told_by_number_and_the_others_kept(
 ) -> None:
     lines = b'{"memory": {"text": "good"}}\n\nnot json\n{"memory": {"txt": "typo"}}\n{"memory": {}}\n\xff\n'
     lines += b'{"memory": {"text": "too salient", "salience": 7}}\n'
-    done = run([*command, "import", "to", "-"], given=lines)
+    done = run([*command, "import", "to", "-"], stdin=lines)
     assert (done.returncode, done.stdout) == (1, b"kept: 1 memories; not kept: 5 lines, told above\n")
     said = done.stderr.decode()
     for part in ("line 3 is no memory in JSON", "line 4 is no memory in JSON", "line 5 has no memory.text"):

@@ -22,7 +22,7 @@ from somabrain_client.errors import (
 )
 from tests.integration.service.conftest import Connect
 from tests.integration.service.issuer import Issuer
-from tests.integration.service.running import Running
+from tests.integration.service.service_process import ServiceProcess
 
 BEES, HARBOUR = "Ann keeps bees behind the old mill.", "The harbour of Ghent was dug in 1828."
 
@@ -32,7 +32,7 @@ async def notes(client: MemoryClient) -> str:
 
 
 async def update(
-    brain: Running,
+    brain: ServiceProcess,
     idp: Issuer,
     memory: memory_pb2.Memory,
     mask: list[str] | None = None,
@@ -80,14 +80,14 @@ async def test_only_what_the_mask_names_changes_and_what_it_clears_has_its_defau
         assert found == changed
 
 
-async def test_without_a_mask_all_that_is_set_changes(connect: Connect, brain: Running, idp: Issuer) -> None:
+async def test_without_a_mask_all_that_is_set_changes(connect: Connect, brain: ServiceProcess, idp: Issuer) -> None:
     async with connect() as client:
         kept = await client.remember(await notes(client), BEES, subject="ann", salience=0.9)
         changed = await update(brain, idp, memory_pb2.Memory(name=kept.name, etag=kept.etag, subject="bob"))
         assert (changed.subject, changed.text, changed.salience, changed.revision) == ("bob", BEES, 0.9, 2)
 
 
-async def test_a_star_replaces_the_whole_memory(connect: Connect, brain: Running, idp: Issuer) -> None:
+async def test_a_star_replaces_the_whole_memory(connect: Connect, brain: ServiceProcess, idp: Issuer) -> None:
     async with connect() as client:
         kept = await client.remember(await notes(client), BEES, subject="ann", session="s", labels={"a": "b"})
         changed = await update(brain, idp, memory_pb2.Memory(name=kept.name, text=HARBOUR), ["*"])
@@ -113,7 +113,7 @@ async def test_a_star_replaces_the_whole_memory(connect: Connect, brain: Running
     ],
 )
 async def test_what_cannot_be_is_refused_by_field_and_changes_nothing(
-    connect: Connect, brain: Running, idp: Issuer, fields: dict[str, object], mask: list[str] | None,
+    connect: Connect, brain: ServiceProcess, idp: Issuer, fields: dict[str, object], mask: list[str] | None,
     vector: list[float] | None, field: str,
 ) -> None:  # fmt: skip
     async with connect() as client:
@@ -183,7 +183,9 @@ async def test_every_former_state_is_a_revision_newest_first_in_pages(connect: C
         assert former == states[-2::-1]
 
 
-async def test_a_page_of_revisions_ends_at_three_megabytes(connect: Connect, brain: Running, idp: Issuer) -> None:
+async def test_a_page_of_revisions_ends_at_three_megabytes(
+    connect: Connect, brain: ServiceProcess, idp: Issuer
+) -> None:
     async with connect() as client:
         kept = await client.remember(await notes(client), "x" * 65536)
         for number in range(60):

@@ -18,7 +18,7 @@ from somabrain_service.embedded_postgres import DATABASE, EmbeddedDatabase
 from somabrain_service.migrate import migrate
 from tests.integration.conftest import Clone, make_clone
 from tests.integration.service.issuer import Issuer
-from tests.integration.service.running import Running, service
+from tests.integration.service.service_process import ServiceProcess, service
 from tests.integration.service.test_calls import unique
 
 WORK = "expired-memories"
@@ -43,7 +43,7 @@ def until(true: Callable[[], bool], what: str) -> None:
         time.sleep(0.05)
 
 
-def series(running: Running, name: str) -> float:
+def series(running: ServiceProcess, name: str) -> float:
     """The value of one series of /metrics; 0 when it is not there."""
     for line in running.get("/metrics")[1].splitlines():
         if line.startswith(name + " "):
@@ -51,18 +51,18 @@ def series(running: Running, name: str) -> float:
     return 0.0
 
 
-def holds(running: Running) -> bool:
+def is_leader(running: ServiceProcess) -> bool:
     return series(running, f'somabrain_worker_holds{{shard="0",worker="{WORK}"}}') == 1
 
 
 def rows(own: Clone) -> int:
     with psycopg.connect(own.owner_dsn) as owner:
-        found = owner.execute("SELECT count(*) FROM memories").fetchone()
-    assert found is not None
-    return int(found[0])
+        row = owner.execute("SELECT count(*) FROM memories").fetchone()
+    assert row is not None
+    return int(row[0])
 
 
-async def short_lived(running: Running, idp: Issuer, count: int) -> None:
+async def short_lived(running: ServiceProcess, idp: Issuer, count: int) -> None:
     """Keep memories that expire at once."""
     async with MemoryClient(running.address, token=idp.token("swept")) as client:
         namespace = (await client.create_namespace(unique())).name
@@ -112,7 +112,7 @@ async def test_what_expires_is_removed_and_measured(
         until(lambda: rows(own) == 0, "three expired memories are gone")
         until(lambda: series(running, f'somabrain_worker_rows_total{{worker="{WORK}"}}') == 3, "three are counted")
         assert series(running, f'somabrain_worker_rounds_total{{outcome="done",worker="{WORK}"}}') > 0
-        assert holds(running)
+        assert is_leader(running)
 
 
 async def test_two_processes_have_one_holder_and_its_death_hands_over(
@@ -120,14 +120,14 @@ async def test_two_processes_have_one_holder_and_its_death_hands_over(
 ) -> None:
     with service(folder, busy) as first:
         first.wait_until_ready()
-        until(lambda: holds(first), "the first process holds the work")
+        until(lambda: is_leader(first), "the first process holds the work")
         with service(folder, busy) as second:
             second.wait_until_ready()
             await asyncio.sleep(ACQUIRE_INTERVAL_S + 1)  # by then it has tried
-            assert holds(first)
-            assert not holds(second)
+            assert is_leader(first)
+            assert not is_leader(second)
             first.stop(signal.SIGKILL)
-            until(lambda: holds(second), "the second process took over")
+            until(lambda: is_leader(second), "the second process took over")
             await short_lived(second, idp, 2)
             until(lambda: rows(own) == 0, "the second process removes")
 
@@ -137,11 +137,11 @@ async def test_a_process_that_is_asked_to_stop_hands_over_before_it_drains(
 ) -> None:
     with service(folder, {**busy, "grpc__drain_notice_s": 30}) as first:
         first.wait_until_ready()
-        until(lambda: holds(first), "the first process holds the work")
+        until(lambda: is_leader(first), "the first process holds the work")
         with service(folder, busy) as second:
             second.wait_until_ready()
             first.process.send_signal(signal.SIGTERM)
-            until(lambda: holds(second), "the second process took over")
+            until(lambda: is_leader(second), "the second process took over")
             assert first.process.poll() is None
 
 
@@ -150,7 +150,7 @@ async def test_lost_connections_are_taken_up_again_and_calls_are_served(
 ) -> None:
     with service(folder, busy) as running:
         running.wait_until_ready()
-        until(lambda: holds(running), "the process holds the work")
+        until(lambda: is_leader(running), "the process holds the work")
         with psycopg.connect(own.superuser_dsn, autocommit=True) as superuser:
             superuser.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND usename = %s",
@@ -178,8 +178,8 @@ async def test_before_the_migration_background_work_waits(
     """It does not touch a schema that is not its version's, and begins when it is."""
     chosen = {**settings, "postgres_dsn": unmigrated.app_dsn, "worker_dsn": unmigrated.worker_dsn}
     with service(folder, chosen) as running:
-        running.wait_until_ready(ready=False, said="migrate")
-        assert not holds(running)
+        running.wait_until_ready(ready=False, containing="migrate")
+        assert not is_leader(running)
         migrate(unmigrated.owner_dsn, database_server.database, lambda _: None)
-        until(lambda: holds(running), "the work begins")
+        until(lambda: is_leader(running), "the work begins")
         assert running.events("background work failed") == []

@@ -76,22 +76,22 @@ class Brain:
             self.services, self.tenant, self.parent, draft, vector=vector, request_id=request_id
         )
 
-    async def ask(self, query: str = "", **fields: Any) -> RecallResult:
+    async def recall_once(self, query: str = "", **fields: Any) -> RecallResult:
         store = self.services.store
         if isinstance(store, SearchIndexStore) and not store.indexes.peek(self.tenant, self.parent):
-            await settle(self.services, self.tenant, self.parent)
+            await wait_until_loaded(self.services, self.tenant, self.parent)
         return await recall_memories(self.services, self.tenant, RecallQuery(self.parent, query, **fields))
 
     async def recall(self, query: str = "", **fields: Any) -> RecallResult:
         """Ask; where there is a cache once more, and hold what is known against what was worked out."""
-        answer = await self.ask(query, **fields)
+        answer = await self.recall_once(query, **fields)
         if not isinstance(self.services.ranker, CachedRanker):
             return answer
-        again = await self.ask(query, **fields)
+        again = await self.recall_once(query, **fields)
         assert replace(again, cached=False) == replace(answer, cached=False), "what is known is what was worked out"
         return again
 
-    async def recalled(self, query: str, **fields: Any) -> list[str]:
+    async def recalled_texts(self, query: str, **fields: Any) -> list[str]:
         return [hit.memory.text for hit in (await self.recall(query, **fields)).hits]
 
     async def update(
@@ -104,10 +104,10 @@ class Brain:
 
     async def remember_all(self, *items: RememberItem) -> list[Memory]:
         """A batch of which all is kept."""
-        kept = await batch_remember_memories(self.services, self.tenant, self.parent, items)
-        found = [result for result in kept.results if isinstance(result, Memory)]
-        assert len(found) == len(items), kept.results
-        return found
+        batch = await batch_remember_memories(self.services, self.tenant, self.parent, items)
+        memories = [result for result in batch.results if isinstance(result, Memory)]
+        assert len(memories) == len(items), batch.results
+        return memories
 
     async def namespace(self) -> Namespace:
         """The namespace as it is now."""
@@ -123,23 +123,23 @@ class Brain:
         change = NamespaceChange(draft, tuple(f"settings.{name}" for name in sorted(settings)))
         return await update_namespace(self.services, self.tenant, change)
 
-    async def measured(self) -> NamespaceStatistics:
+    async def statistics(self) -> NamespaceStatistics:
         return (await get_namespace(self.services, self.tenant, self.parent))[1]
 
-    async def listed(self, **fields: Any) -> list[Memory]:
+    async def list_all(self, **fields: Any) -> list[Memory]:
         """All pages of a list."""
-        found: list[Memory] = []
+        memories: list[Memory] = []
         token = ""
         while True:
             query = ListQuery(self.parent, page_token=token, **fields)
             page = await list_memories(self.services, self.tenant, query)
-            found += page.memories
+            memories += page.memories
             token = page.next_page_token
             if not token:
-                return found
+                return memories
 
 
-async def settle(services: AppContext, tenant: TenantId, parent: NamespaceName) -> None:
+async def wait_until_loaded(services: AppContext, tenant: TenantId, parent: NamespaceName) -> None:
     """Where namespaces are held in memory, wait until this one is, so that its replica answers."""
     store = services.store
     if not isinstance(store, SearchIndexStore):
@@ -181,17 +181,17 @@ async def services(
 @pytest.fixture
 async def brain(services: AppContext) -> Brain:
     """The namespace `notes` of the tenant `a`, empty, with the default encoder."""
-    made = Brain(services, tenant_id("https://issuer.test", "a"), NamespaceName.of("notes"))
-    await made.create()
-    return made
+    created = Brain(services, tenant_id("https://issuer.test", "a"), NamespaceName.of("notes"))
+    await created.create()
+    return created
 
 
 @pytest.fixture
 async def words(services: AppContext) -> Brain:
     """The namespace `words` of the tenant `a`, empty, without vectors."""
-    made = Brain(services, tenant_id("https://issuer.test", "a"), NamespaceName.of("words"))
-    await made.create(encoder="lexical")
-    return made
+    created = Brain(services, tenant_id("https://issuer.test", "a"), NamespaceName.of("words"))
+    await created.create(encoder="lexical")
+    return created
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ async def workers(database: Clone) -> AsyncIterator[WorkerStore]:
 
 
 @pytest.fixture
-async def held(workers: WorkerStore) -> AsyncIterator[MaintenanceStore]:
-    async with workers.acquire("test", Shard(0, 1)) as holding:
-        assert holding is not None
-        yield holding
+async def maintenance(workers: WorkerStore) -> AsyncIterator[MaintenanceStore]:
+    async with workers.acquire("test", Shard(0, 1)) as session:
+        assert session is not None
+        yield session

@@ -27,10 +27,10 @@ class Counting:
 
     def __init__(self, encoder: OnnxEncoder) -> None:
         self._encoder = encoder
-        self.asked: list[int] = []
+        self.batch_sizes: list[int] = []
 
     async def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        self.asked.append(len(texts))
+        self.batch_sizes.append(len(texts))
         return await self._encoder.encode(texts)
 
     async def close(self) -> None:
@@ -66,7 +66,7 @@ async def test_one_encoding_one_version_and_a_row_of_the_feed_for_each(
     asked = Brain(AppContext(services.store, {ENCODER_ID: counting}, ENCODER_ID), brain.tenant, brain.parent)
     own = Vector.of((1.0,) * DIMENSIONS)
     kept = await asked.remember_all(*(RememberItem(MemoryDraft(f"bee {i}"), own if i % 2 else None) for i in range(70)))
-    assert counting.asked == [35]
+    assert counting.batch_sizes == [35]
     with psycopg.connect(database.owner_dsn) as owner:
         feed = owner.execute("SELECT version, ordinal, type, memory, revision FROM changes ORDER BY ordinal").fetchall()
     assert feed == [(1, i, 1, memory.name.memory, 1) for i, memory in enumerate(kept)]
@@ -92,7 +92,7 @@ async def test_batches_single_writes_and_forgetters_count_exactly_and_take_a_pla
         return [10]
 
     await asyncio.gather(*(batches(number) for number in range(4)), singles())
-    listed = await brain.listed()
+    listed = await brain.list_all()
     assert len(listed) == 4 * 39 + 10
     assert len({(memory.session, memory.session_position) for memory in listed}) == len(listed)
     counted_exactly(database)
@@ -108,4 +108,4 @@ async def test_twins_of_a_batch_are_kept_once(brain: Brain) -> None:
     )
     names = {memory.name for memory in first}
     assert all({memory.name for memory in other} == names for other in others)
-    assert len(await brain.listed()) == 20
+    assert len(await brain.list_all()) == 20

@@ -62,7 +62,7 @@ async def test_any_names_will_do_and_a_second_run_changes_only_passwords(databas
         brain = Brain(AppContext(store, {}, "lexical"), tenant_id("i", "t"), NamespaceName.of("n"))
         await brain.create()
         await brain.remember("Bees dance.")
-        assert await brain.recalled("bees") == ["Bees dance."]
+        assert await brain.recalled_texts("bees") == ["Bees dance."]
     with psycopg.connect(database_server.superuser_dsn) as superuser:
         roles = superuser.execute(
             "SELECT rolpassword LIKE 'SCRAM-SHA-256%%', rolsuper OR rolbypassrls OR rolcreatedb OR rolcreaterole"

@@ -51,8 +51,8 @@ class Pair:
 
     async def recall(self, query: str = "", **fields: object) -> RecallResult:
         """Ask with the cache, and hold the answer against the one without."""
-        answer = await self.with_cache.ask(query, **fields)
-        exact = await self.without.ask(query, **fields)
+        answer = await self.with_cache.recall_once(query, **fields)
+        exact = await self.without.recall_once(query, **fields)
         assert replace(answer, cached=False) == exact
         return answer
 
@@ -76,18 +76,20 @@ async def pair(database: Clone, minilm: Encoder, server: Redis) -> AsyncIterator
         settings = CacheSettings.model_validate({"url": server.url, "timeout_s": 1.0})
         cache = await stack.enter_async_context(open_cache(settings, Metrics().cache))
         tenant, parent = tenant_id("https://issuer.test", "a"), NamespaceName.of("notes")
-        made = Pair(Brain(with_result_cache(plain, cache), tenant, parent), Brain(plain, tenant, parent), now)
-        yield made
+        created = Pair(Brain(with_result_cache(plain, cache), tenant, parent), Brain(plain, tenant, parent), now)
+        yield created
 
 
 async def some(pair: Pair, count: int = 12) -> list[Memory]:
     chance = random.Random(3)
     words = ("bee", "hive", "winter", "honey", "meadow", "queen", "frost", "swarm")
-    kept = []
+    memories = []
     for number in range(count):
         text = " ".join(chance.choices(words, k=5))
-        kept.append((await pair.without.remember(text, session=f"s{number % 3}", subject=f"hive-{number % 2}")).memory)
-    return kept
+        memories.append(
+            (await pair.without.remember(text, session=f"s{number % 3}", subject=f"hive-{number % 2}")).memory
+        )
+    return memories
 
 
 QUESTIONS: list[dict[str, object]] = [
@@ -213,7 +215,7 @@ async def test_words_alone_while_the_encoder_is_away_are_told_each_time(pair: Pa
     services = replace(pair.with_cache.services, encoders={ENCODER_ID: Away()})  # type: ignore[dict-item]
     away = replace(pair.with_cache, services=services)
     for known in (False, True):
-        answer = await away.ask("honey swarm")
+        answer = await away.recall_once("honey swarm")
         assert (answer.cached, answer.degraded) == (known, (DegradedReason.ENCODER_UNAVAILABLE,))
     answer = await pair.recall("honey swarm")
     assert (answer.cached, answer.degraded, answer.encoder_id) == (False, (), ENCODER_ID)
@@ -239,7 +241,7 @@ async def test_the_vector_of_a_query_is_made_once(pair: Pair, minilm: Encoder, s
         async with open_cache(settings, Metrics().cache) as cache:
             brain = replace(pair.with_cache, services=with_result_cache(services, cache))
             for _ in range(3):
-                await brain.ask("Where is the honey?")
+                await brain.recall_once("Where is the honey?")
     assert made == [["Where is the honey?"]]
 
 

@@ -31,7 +31,7 @@ from somabrain_service.store.records import Search
 from somabrain_service.store.search_index.index import SearchIndex
 from somabrain_service.store.search_index.store import SearchIndexStore
 from tests.integration.conftest import Clone
-from tests.integration.store.conftest import Brain, settle
+from tests.integration.store.conftest import Brain, wait_until_loaded
 
 TENANT = tenant_id("https://issuer.test", "a")
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
@@ -74,12 +74,12 @@ class Pass:
 
 
 @dataclass(frozen=True)
-class MakeAnew:
+class Recreate:
     pass
 
 
 @dataclass(frozen=True)
-class Ask:
+class RecallStep:
     query: str
     vector: Vector | None
     filter: MemoryFilter
@@ -123,8 +123,12 @@ filters = st.builds(
     create_time_until=st.none() | hours,
     pinned=st.sampled_from([None, None, False, True]),
 )
-asks = st.builds(
-    Ask, words.map(" ".join), st.none() | vectors, st.just(MemoryFilter()) | filters, st.sampled_from([1, 2, 5, 200])
+recall_steps = st.builds(
+    RecallStep,
+    words.map(" ".join),
+    st.none() | vectors,
+    st.just(MemoryFilter()) | filters,
+    st.sampled_from([1, 2, 5, 200]),
 )
 steps = st.lists(
     st.builds(Remember, st.lists(items, min_size=1, max_size=12))
@@ -132,9 +136,9 @@ steps = st.lists(
     | st.builds(Forget, st.integers(0, 50))
     | st.builds(Erase, st.sampled_from(["ada", "ben"]))
     | st.builds(Pass, st.integers(1, 3))
-    | st.builds(MakeAnew)
-    | asks
-    | asks,
+    | st.builds(Recreate)
+    | recall_steps
+    | recall_steps,
     min_size=4,
     max_size=20,
 )
@@ -164,62 +168,62 @@ class Pair:
                 await erase_subject(self.sql.services, TENANT, self.sql.parent, subject)
             case Pass(count):
                 self.now += timedelta(hours=count)
-            case MakeAnew():
+            case Recreate():
                 await delete_namespace(self.sql.services, TENANT, self.sql.parent)
                 await self.sql.create(recency_half_life=timedelta(days=1))
                 self.memories.clear()
-            case Ask():
+            case RecallStep():
                 await self.compare(step)
 
     async def _update(self, number: int, fields: dict[str, Any]) -> None:
-        live = {memory.name for memory in await self.sql.listed(page_size=1000)}
-        there = [i for i, memory in enumerate(self.memories) if memory.name in live]
-        if there:
-            i = there[number % len(there)]
+        live = {memory.name for memory in await self.sql.list_all(page_size=1000)}
+        live_positions = [i for i, memory in enumerate(self.memories) if memory.name in live]
+        if live_positions:
+            i = live_positions[number % len(live_positions)]
             self.memories[i] = (await self.sql.update(self.memories[i], **fields)).memory
 
-    async def compare(self, ask: Ask) -> None:
+    async def compare(self, step: RecallStep) -> None:
         """Ask both; all that they say must be equal, and the replica must be what answered."""
-        await settle(self.replica.services, TENANT, self.replica.parent)
-        terms = tuple(sorted(analyzer.latest_analyzer("en").terms(ask.query)))
-        found = []
+        await wait_until_loaded(self.replica.services, TENANT, self.replica.parent)
+        terms = tuple(sorted(analyzer.latest_analyzer("en").terms(step.query)))
+        results = []
         for brain in (self.sql, self.replica):
             async with brain.services.store.snapshot(TENANT, brain.parent, self.now) as reading:
-                seen = await reading.statistics(terms)
-                rare = bm25.selective_terms(seen.memories, seen.df)
+                statistics = await reading.statistics(terms)
+                rare = bm25.selective_terms(statistics.memories, statistics.df)
                 search = Search(
                     terms=terms,
-                    idf=tuple(bm25.idf(seen.memories, seen.df).tolist()),
+                    idf=tuple(bm25.idf(statistics.memories, statistics.df).tolist()),
                     seeds=tuple(i for i, yes in enumerate(rare) if yes),
-                    mean_length=seen.mean_length,
-                    vector=None if ask.vector is None else unit(ask.vector),
+                    mean_length=statistics.mean_length,
+                    vector=None if step.vector is None else unit(step.vector),
                     encoder_id=ENCODER_ID,
-                    filter=ask.filter,
-                    limit=ask.limit,
+                    filter=step.filter,
+                    limit=step.limit,
                 )
-                found.append((seen, await reading.candidates(search)))
-        (seen, candidates), (also_seen, also_candidates) = found
-        assert also_seen == seen
+                results.append((statistics, await reading.candidates(search)))
+        (statistics, candidates), (also_statistics, also_candidates) = results
+        assert also_statistics == statistics
         assert same(candidates, also_candidates)
-        replica = self.held()
-        assert replica.as_of == seen.read_version
-        assert set(replica.keys) == self.kept_keys()
+        replica = self.loaded_index()
+        assert replica.as_of == statistics.read_version
+        assert set(replica.keys) == self.stored_keys()
         answers = [
-            await brain.recall(ask.query, vector=ask.vector, filter=ask.filter, top_k=min(ask.limit, 200))
+            await brain.recall(step.query, vector=step.vector, filter=step.filter, top_k=min(step.limit, 200))
             for brain in (self.sql, self.replica)
         ]
         assert answers[1] == answers[0]
 
-    def held(self) -> SearchIndex:
+    def loaded_index(self) -> SearchIndex:
         store = self.replica.services.store
         assert isinstance(store, SearchIndexStore)
         replica = store.indexes.peek(TENANT, self.replica.parent)
         assert replica is not None
         return replica
 
-    def kept_keys(self) -> set[str]:
+    def stored_keys(self) -> set[str]:
         """Every word, label, session and subject that a row of the database still has."""
-        found = self.owner.execute(
+        rows = self.owner.execute(
             """
             WITH m AS (SELECT m.* FROM memories m JOIN namespaces n ON n.id = m.namespace_id WHERE n.name = %(name)s)
             SELECT 't' || t.term FROM memory_terms t JOIN m ON m.id = t.memory
@@ -228,7 +232,7 @@ class Pair:
             """,
             {"name": self.sql.parent.namespace},
         )
-        return {key.replace("/", "\0") for (key,) in found}
+        return {key.replace("/", "\0") for (key,) in rows}
 
 
 def unit(vector: Vector) -> np.ndarray:
@@ -259,9 +263,9 @@ def same(one: Candidates, other: Candidates) -> bool:
 @settings(
     deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-@given(steps=steps, last=st.lists(asks, min_size=2, max_size=4))
+@given(steps=steps, last=st.lists(recall_steps, min_size=2, max_size=4))
 async def test_both_stores_give_the_same_answers(
-    database: Clone, minilm: OnnxEncoder, steps: list[object], last: list[Ask]
+    database: Clone, minilm: OnnxEncoder, steps: list[object], last: list[RecallStep]
 ) -> None:
     """Whatever was remembered, changed, forgotten, erased and made anew, and whatever has expired meanwhile; and the
     replica knows no word that is not in the database any more."""

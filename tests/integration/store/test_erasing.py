@@ -50,7 +50,7 @@ async def fill(brain: Brain) -> None:
         )
 
 
-def keep_revisions(database: Clone) -> None:
+def copy_to_revisions(database: Clone) -> None:
     """Keep what each memory is also as a former state of it."""
     with psycopg.connect(database.owner_dsn) as owner:
         owner.execute(
@@ -65,7 +65,7 @@ async def test_no_backup_holds_a_word_about_an_erased_subject(
 ) -> None:
     monkeypatch.setattr(deletion, "BATCH", batch)
     await fill(brain)
-    keep_revisions(database)
+    copy_to_revisions(database)
     with psycopg.connect(database.owner_dsn) as owner:  # a memory that was about another one before
         owner.execute(
             "UPDATE memory_revisions SET subject = 'wollstonecraft', text = 'A xylograph.' WHERE subject = 'ann'"
@@ -77,15 +77,15 @@ async def test_no_backup_holds_a_word_about_an_erased_subject(
     assert [word for word in WORDS if word in after] == []
     assert "meadow" in after
     counted_exactly(database)
-    assert [memory.subject for memory in await brain.listed()] == ["ann"]
+    assert [memory.subject for memory in await brain.list_all()] == ["ann"]
     assert (await brain.recall("meadow")).degraded == ()
 
 
 async def test_an_erasure_is_one_write_and_the_feed_tells_of_each(brain: Brain, database: Clone) -> None:
     await fill(brain)
-    ids = [memory.name.memory for memory in await brain.listed() if memory.subject != "ann"]
+    ids = [memory.name.memory for memory in await brain.list_all() if memory.subject != "ann"]
     erased = await erase(brain, "wollstonecraft")
-    assert len(await brain.listed(consistency_token=erased.consistency_token)) == 1
+    assert len(await brain.list_all(consistency_token=erased.consistency_token)) == 1
     with psycopg.connect(database.owner_dsn) as owner:
         feed = owner.execute("SELECT version, ordinal, memory FROM changes WHERE type = 3 ORDER BY 1, 2").fetchall()
     assert feed == [(5, ordinal, memory) for ordinal, memory in enumerate(ids)]
@@ -98,7 +98,7 @@ async def test_an_erasure_is_answered_again_and_spares_what_came_after(brain: Br
     await brain.remember("Anew.", subject="wollstonecraft")
     assert [(await erase(brain, "nobody", "e0")).count, (await erase(brain, "wollstonecraft", "e")).count] == [0, 3]
     assert first.count == 3
-    assert len(await brain.listed()) == 2
+    assert len(await brain.list_all()) == 2
     with pytest.raises(AlreadyExists, match="request_id"):
         await erase(brain, "ann", "e")
     with pytest.raises(NotFound, match="forgotten since"):
@@ -116,7 +116,7 @@ async def test_an_erasure_is_answered_again_and_spares_what_came_after(brain: Br
 async def test_what_has_expired_is_erased_and_counted_too(brain: Brain, database: Clone) -> None:
     await brain.remember("A zanzibarite.", subject="ann", ttl=timedelta(milliseconds=20))
     await asyncio.sleep(0.05)
-    assert await brain.listed() == []
+    assert await brain.list_all() == []
     assert (await erase(brain, "ann")).count == 1
     assert "zanzibarit" not in dump(database)
     counted_exactly(database)
@@ -132,7 +132,7 @@ async def test_erasers_writers_and_forgetters_meet_and_counts_stay_exact(words: 
     )
     counted_exactly(database)
     await erase(words, "ann")
-    assert await words.listed() == []
+    assert await words.list_all() == []
     counted_exactly(database)
     with psycopg.connect(database.owner_dsn) as owner:
         kinds = owner.execute("SELECT type, count(DISTINCT memory), count(*) FROM changes GROUP BY 1 ORDER BY 1")
@@ -143,17 +143,17 @@ async def test_a_deleted_namespace_leaves_no_row_and_its_successor_no_old_token(
     brain: Brain, words: Brain, database: Clone
 ) -> None:
     await fill(brain)
-    keep_revisions(database)
+    copy_to_revisions(database)
     spared = await words.remember("The meadow stays.", request_id="w")
     token = (await brain.remember("Bees dance.", request_id="b")).consistency_token
     await erase(brain, "nobody", "n")
     old, _ = await get_namespace(brain.services, brain.tenant, brain.parent)
     with pytest.raises(Aborted, match="etag"):
         await delete(brain, etag="old")
-    assert len(await brain.listed()) == 5
+    assert len(await brain.list_all()) == 5
     await delete(brain, etag=old.etag, request_id="d")
     assert [word for word in (*WORDS, "hums", "ann", "danc") if word in dump(database)] == []
-    assert [memory.name for memory in await words.listed()] == [spared.memory.name]
+    assert [memory.name for memory in await words.list_all()] == [spared.memory.name]
     counted_exactly(database)
     with pytest.raises(NotFound):
         await brain.recall("bees")
@@ -174,7 +174,7 @@ async def test_a_deleted_namespace_leaves_no_row_and_its_successor_no_old_token(
     with pytest.raises(NotFound, match="forgotten since"):
         await brain.remember("Bees dance.", request_id="b")
     await brain.remember("Wasps dance.")
-    assert await brain.recalled("dance") == ["Wasps dance."]
+    assert await brain.recalled_texts("dance") == ["Wasps dance."]
 
 
 async def test_writers_meet_a_deletion_and_leave_nothing_behind(words: Brain, database: Clone) -> None:

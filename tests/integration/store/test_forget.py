@@ -52,7 +52,7 @@ async def test_the_next_read_no_longer_sees_it(brain: Brain) -> None:
     kept = await brain.remember("Bees dance.")
     token = await brain.forget(kept.memory.name)
     assert (await brain.recall("bees", consistency_token=token)).hits == ()
-    assert await brain.listed(consistency_token=token) == []
+    assert await brain.list_all(consistency_token=token) == []
     with pytest.raises(NotFound):
         await get_memory(brain.services, brain.tenant, kept.memory.name, consistency_token=token)
 
@@ -61,9 +61,9 @@ async def test_an_old_etag_forgets_nothing(brain: Brain) -> None:
     kept = await brain.remember("Bees dance.")
     with pytest.raises(Aborted, match="etag"):
         await brain.forget(kept.memory.name, etag="old")
-    assert len(await brain.listed()) == 1
+    assert len(await brain.list_all()) == 1
     await brain.forget(kept.memory.name, etag=kept.memory.etag)
-    assert await brain.listed() == []
+    assert await brain.list_all() == []
 
 
 async def test_forgetting_what_is_not_there_is_an_error_unless_it_may_be_missing(brain: Brain) -> None:

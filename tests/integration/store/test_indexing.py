@@ -41,13 +41,13 @@ QUESTIONS = ("Wo spielt ein Kind?", "houses by the river", "Häuser 7")
 
 
 @pytest.fixture
-async def held(database: Clone) -> AsyncIterator[MaintenanceStore]:
+async def maintenance(database: Clone) -> AsyncIterator[MaintenanceStore]:
     async with (
         open_worker_store(database.worker_dsn, DatabaseSettings()) as store,
-        store.acquire("test", Shard(0, 1)) as holding,
+        store.acquire("test", Shard(0, 1)) as session,
     ):
-        assert holding is not None
-        yield holding
+        assert session is not None
+        yield session
 
 
 class Moving:
@@ -70,20 +70,20 @@ def workers(brain: Brain, clock: Moving) -> list[Job]:
     return [Reencode(brain.services.encoders, clock, 1.0), Reanalyze(clock, 1.0)]
 
 
-async def work(workers: Sequence[Job], held: MaintenanceStore) -> int:
+async def work(workers: Sequence[Job], maintenance: MaintenanceStore) -> int:
     """Rounds until nothing is left that can be done at once; says how many rows were done."""
     done = 0
     for worker in workers:
-        while (found := await worker.run_once(held)).has_more:
-            done += found.rows
+        while (batch := await worker.run_once(maintenance)).has_more:
+            done += batch.rows
     return done
 
 
 async def answers(brain: Brain) -> list[list[tuple[str, float]]]:
     """What the questions find, and no answer is degraded."""
-    found = [await brain.recall(question, top_k=50) for question in QUESTIONS]
-    assert [answer.degraded for answer in found] == [()] * len(QUESTIONS)
-    return [[(hit.memory.text, hit.score) for hit in answer.hits] for answer in found]
+    results = [await brain.recall(question, top_k=50) for question in QUESTIONS]
+    assert [answer.degraded for answer in results] == [()] * len(QUESTIONS)
+    return [[(hit.memory.text, hit.score) for hit in answer.hits] for answer in results]
 
 
 def sound(database: Clone) -> None:
@@ -93,31 +93,33 @@ def sound(database: Clone) -> None:
             "SELECT id, analyzer, encoder, analyzed_after FROM namespaces"
         ).fetchall():
             assert mark is None
-            kept: dict[int, Counter[str]] = {}
+            stored: dict[int, Counter[str]] = {}
             for memory, term, tf, length in owner.execute(
                 "SELECT memory, term, tf, length FROM memory_terms WHERE namespace_id = %s", [ns]
             ):
-                kept.setdefault(memory, Counter())[term] = tf
+                stored.setdefault(memory, Counter())[term] = tf
                 assert length == owner.execute("SELECT length FROM memories WHERE id = %s", [memory]).fetchone()[0]  # type: ignore[index]
             texts = owner.execute("SELECT id, text, length FROM memories WHERE namespace_id = %s", [ns]).fetchall()
-            made = {memory: analyzer.get_analyzer(analyzer).terms(text) for memory, text, _ in texts}
-            assert kept == {memory: terms for memory, terms in made.items() if terms}
-            assert {memory: terms.total() for memory, terms in made.items()} == {m: length for m, _, length in texts}
+            expected = {memory: analyzer.get_analyzer(analyzer).terms(text) for memory, text, _ in texts}
+            assert stored == {memory: terms for memory, terms in expected.items() if terms}
+            assert {memory: terms.total() for memory, terms in expected.items()} == {
+                m: length for m, _, length in texts
+            }
             vectors = owner.execute(
                 "SELECT memory, encoder_id, embedding FROM memory_vectors WHERE namespace_id = %s", [ns]
             ).fetchall()
             assert {encoder_id for _, encoder_id, _ in vectors} <= {encoder}
-            assert {memory for memory, _, _ in vectors} == (set() if encoder == "lexical" else made.keys())
-            df = Counter(term for terms in made.values() for term in terms)
+            assert {memory for memory, _, _ in vectors} == (set() if encoder == "lexical" else expected.keys())
+            df = Counter(term for terms in expected.values() for term in terms)
             assert dict(owner.execute("SELECT term, df FROM terms WHERE namespace_id = %s", [ns]).fetchall()) == df
             counts = owner.execute(
                 "SELECT memories, tokens, vectors FROM usage WHERE namespace_id = %s", [ns]
             ).fetchone()
-            assert counts == (len(made), sum(terms.total() for terms in made.values()), len(vectors))
+            assert counts == (len(expected), sum(terms.total() for terms in expected.values()), len(vectors))
 
 
 async def test_another_encoder_answers_as_if_it_had_always_been_the_namespaces(
-    brain: Brain, held: MaintenanceStore, workers: list[Job], database: Clone
+    brain: Brain, maintenance: MaintenanceStore, workers: list[Job], database: Clone
 ) -> None:
     other = brain.at("other")
     await other.create(encoder="lexical")
@@ -128,27 +130,27 @@ async def test_another_encoder_answers_as_if_it_had_always_been_the_namespaces(
     changed = await other.change(encoder=ENCODER_ID)
     assert changed.settings.encoder == ENCODER_ID
     assert changed.version == len(TEXTS) + 1
-    assert ((await other.measured()).vectors, (await other.measured()).unencoded) == (0, len(TEXTS))
+    assert ((await other.statistics()).vectors, (await other.statistics()).unencoded) == (0, len(TEXTS))
     meanwhile = await other.recall("children")
     assert meanwhile.degraded == (DegradedReason.REENCODING,)
     assert [hit.memory.name for hit in meanwhile.hits] == [hit.memory.name for hit in before.hits]
-    await workers[0].run_once(held)
-    assert 0 < (await other.measured()).unencoded < len(TEXTS)
-    await work(workers, held)
-    assert ((await other.measured()).vectors, (await other.measured()).unencoded) == (len(TEXTS), 0)
+    await workers[0].run_once(maintenance)
+    assert 0 < (await other.statistics()).unencoded < len(TEXTS)
+    await work(workers, maintenance)
+    assert ((await other.statistics()).vectors, (await other.statistics()).unencoded) == (len(TEXTS), 0)
     for ours, theirs in zip(await answers(other), await answers(brain), strict=True):
         # Encoded with other texts beside them, so padded otherwise: equal but for the last digits.
         assert [score for _, score in ours] == pytest.approx([score for _, score in theirs], abs=1e-3)
     sound(database)
     await other.change(encoder="lexical")
-    assert ((await other.measured()).vectors, (await other.measured()).unencoded) == (0, 0)
+    assert ((await other.statistics()).vectors, (await other.statistics()).unencoded) == (0, 0)
     assert not (await other.recall("children")).degraded
-    assert await work(workers, held) == 0
+    assert await work(workers, maintenance) == 0
     sound(database)
 
 
 async def test_another_language_answers_as_if_it_had_always_been_the_namespaces(
-    words: Brain, held: MaintenanceStore, clock: Moving, database: Clone
+    words: Brain, maintenance: MaintenanceStore, clock: Moving, database: Clone
 ) -> None:
     german = words.at("german")
     await german.create(encoder="lexical", language="de")
@@ -158,21 +160,21 @@ async def test_another_language_answers_as_if_it_had_always_been_the_namespaces(
     assert not (await words.recall("ein Haus")).hits
     changed = await words.change(language="de")
     assert (changed.settings.language, changed.analyzer, changed.version) == ("de", "de-1", len(TEXTS) + 1)
-    assert (await words.measured()).unanalyzed == len(TEXTS)
+    assert (await words.statistics()).unanalyzed == len(TEXTS)
     assert (await words.recall("ein Haus")).degraded == (DegradedReason.REANALYZING,)
     await words.remember(TEXTS[0], event_time=datetime(2024, 1, 1, tzinfo=UTC))
     await german.remember(TEXTS[0], event_time=datetime(2024, 1, 1, tzinfo=UTC))
     worker = Reanalyze(clock, 1.0)
-    assert (await worker.run_once(held)).has_more
-    assert 0 < (await words.measured()).unanalyzed < len(TEXTS)
-    assert await work([worker], held) == len(TEXTS) + 1 - 100
-    assert (await words.measured()).unanalyzed == 0
+    assert (await worker.run_once(maintenance)).has_more
+    assert 0 < (await words.statistics()).unanalyzed < len(TEXTS)
+    assert await work([worker], maintenance) == len(TEXTS) + 1 - 100
+    assert (await words.statistics()).unanalyzed == 0
     assert await answers(words) == await answers(german)
     sound(database)
 
 
 async def test_a_change_that_is_asked_again_does_nothing_more(
-    brain: Brain, held: MaintenanceStore, workers: list[Job]
+    brain: Brain, maintenance: MaintenanceStore, workers: list[Job]
 ) -> None:
     """Neither when it is the same setting, nor when another one came since."""
     await brain.remember("Bees dance.")
@@ -181,21 +183,21 @@ async def test_a_change_that_is_asked_again_does_nothing_more(
     )
     await update_namespace(brain.services, brain.tenant, one, request_id="r")
     await brain.change(encoder="")
-    await work(workers, held)
-    measured = await brain.measured()
+    await work(workers, maintenance)
+    measured = await brain.statistics()
     again = await update_namespace(brain.services, brain.tenant, one, request_id="r")
     assert again.settings.encoder == ENCODER_ID
-    assert await brain.measured() == measured
+    assert await brain.statistics() == measured
     version = again.version
     assert (await brain.change(encoder=ENCODER_ID, language="en")).version == version
-    assert await brain.measured() == measured
+    assert await brain.statistics() == measured
     for wrong in ({"encoder": "gpt"}, {"language": "tlh"}):
         with pytest.raises(InvalidArgument, match=r"namespace\.settings\."):
             await brain.change(**wrong)
 
 
 async def test_what_is_written_while_settings_change_is_indexed_by_those_in_force(
-    brain: Brain, held: MaintenanceStore, clock: Moving, database: Clone
+    brain: Brain, maintenance: MaintenanceStore, clock: Moving, database: Clone
 ) -> None:
     """Eight writers, a namespace whose encoder and language change again and again, and the work in between."""
     workers: list[Job] = [Reencode(brain.services.encoders, clock, 1.0), Reanalyze(clock, 1.0)]
@@ -225,7 +227,7 @@ async def test_what_is_written_while_settings_change_is_indexed_by_those_in_forc
         while not done.is_set():
             for worker in workers:
                 try:
-                    await worker.run_once(held)
+                    await worker.run_once(maintenance)
                 except SomaBrainError as exc:
                     pytest.fail(f"the work failed: {exc}")
             clock.ahead += timedelta(minutes=2)
@@ -238,10 +240,10 @@ async def test_what_is_written_while_settings_change_is_indexed_by_those_in_forc
             for number in range(8):
                 writers.create_task(write(number))
         done.set()
-    assert len(await brain.listed()) > 20
+    assert len(await brain.list_all()) > 20
     for _ in range(3):
         clock.ahead += timedelta(minutes=2)
-        await work(workers, held)
+        await work(workers, maintenance)
     sound(database)
 
 
@@ -253,10 +255,10 @@ class Faulty:
 
     def __init__(self, encoder: OnnxEncoder) -> None:
         self._encoder = encoder
-        self.gone = False
+        self.failing = False
 
     async def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        if self.gone or any("unspeakable" in text for text in texts):
+        if self.failing or any("unspeakable" in text for text in texts):
             raise EncoderUnavailable("It does not answer.")
         return await self._encoder.encode(texts)
 
@@ -265,38 +267,38 @@ class Faulty:
 
 
 async def test_what_was_kept_while_the_encoder_was_gone_is_encoded_when_it_is_back(
-    brain: Brain, minilm: OnnxEncoder, held: MaintenanceStore, clock: Moving, database: Clone
+    brain: Brain, minilm: OnnxEncoder, maintenance: MaintenanceStore, clock: Moving, database: Clone
 ) -> None:
     """And a text that cannot be encoded keeps no other waiting, in its namespace or in another."""
     faulty = Faulty(minilm)
     encoders: dict[str, Encoder] = {ENCODER_ID: faulty}
     ours = replace(brain, services=replace(brain.services, encoders=encoders))
     worker = Reencode(encoders, clock, 1.0)
-    faulty.gone = True
+    faulty.failing = True
     for text in ["unspeakable"] * 20 + TEXTS[:20] + ["unspeakable"]:
         await ours.remember(text)
     other = ours.at("other")
     await other.create()
     await other.remember("Bees dance.")
-    assert await work([worker], held) == 0
-    assert (await ours.measured()).unencoded == 41
-    faulty.gone = False
+    assert await work([worker], maintenance) == 0
+    assert (await ours.statistics()).unencoded == 41
+    faulty.failing = False
     for _ in range(8):
         clock.ahead += timedelta(minutes=2)
-        await work([worker], held)
-    assert ((await ours.measured()).unencoded, (await ours.measured()).vectors) == (21, 20)
-    assert ((await other.measured()).unencoded, (await other.measured()).vectors) == (0, 1)
+        await work([worker], maintenance)
+    assert ((await ours.statistics()).unencoded, (await ours.statistics()).vectors) == (21, 20)
+    assert ((await other.statistics()).unencoded, (await other.statistics()).vectors) == (0, 1)
     answer = await ours.recall("a river with houses", top_k=5)
     assert answer.degraded == (DegradedReason.REENCODING,)
     assert all(hit.breakdown.dense > 0 for hit in answer.hits)
 
 
-async def waits(database: Clone) -> None:
+async def wait_for_blocked_lock(database: Clone) -> None:
     """Until somebody waits for a lock."""
     with psycopg.connect(database.superuser_dsn, autocommit=True) as connection:
         for _ in range(400):
-            found = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
-            if found and found[0]:
+            row = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
+            if row and row[0]:
                 return
             await asyncio.sleep(0.05)
     raise AssertionError("nobody waits for a lock")
@@ -316,15 +318,15 @@ async def test_a_write_that_began_before_a_change_is_not_kept_after_it(
         with psycopg.connect(database.owner_dsn) as changing:
             changing.execute(f"UPDATE namespaces SET {settings}, revision = revision + 1")
             writing = asyncio.create_task(write)
-            await waits(database)
+            await wait_for_blocked_lock(database)
             changing.commit()
         with pytest.raises(Aborted, match="settings were changed"):
             await writing
-        assert await brain.listed() == [kept]
+        assert await brain.list_all() == [kept]
 
 
 async def test_nobody_is_told_that_memories_were_indexed_anew_and_an_export_misses_none(
-    brain: Brain, held: MaintenanceStore, workers: list[Job]
+    brain: Brain, maintenance: MaintenanceStore, workers: list[Job]
 ) -> None:
     lexical = brain.at("lexical")
     await lexical.create(encoder="lexical")
@@ -343,7 +345,7 @@ async def test_nobody_is_told_that_memories_were_indexed_anew_and_an_export_miss
             exported += [memory.name for memory, _ in page.memories]
             if len(exported) == len(page.memories) < len(kept):
                 await brain.change(language="de")
-                await work(workers, held)
+                await work(workers, maintenance)
     assert exported == [memory.name for memory in kept]
     last = (await brain.remember("Bees dance.")).memory
     async with aclosing(watch_memories(brain.services, brain.tenant, WatchQuery(brain.parent, cursor))) as events:

@@ -22,10 +22,10 @@ OF_THE_WORKER = {"relayed"}
 async def fill(brain: Brain) -> None:
     """Put a row into every table that a service of this version writes."""
     await brain.create()
-    kept = await brain.remember("Ada keeps bees.", session="s", labels={"k": "v"}, subject="ada", request_id="r-1")
-    gone = await brain.remember("Ada sold a hive.", session="s")
-    await brain.forget(gone.memory.name)
-    assert (await brain.update(kept.memory, salience=0.9)).memory.revision == 2
+    stored = await brain.remember("Ada keeps bees.", session="s", labels={"k": "v"}, subject="ada", request_id="r-1")
+    deleted = await brain.remember("Ada sold a hive.", session="s")
+    await brain.forget(deleted.memory.name)
+    assert (await brain.update(stored.memory, salience=0.9)).memory.revision == 2
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ async def test_the_worker_changes_nothing_that_is_not_its_work(
 
 async def test_no_command_reaches_what_is_another_tenants(two_tenants: tuple[Brain, Brain]) -> None:
     a, b = two_tenants
-    (theirs,) = await b.listed()
+    (theirs,) = await b.list_all()
     stranger = a.of("tenant-c")
     for me in (a, stranger):
         with pytest.raises(NotFound):
@@ -189,5 +189,5 @@ async def test_no_command_reaches_what_is_another_tenants(two_tenants: tuple[Bra
         await stranger.recall("bees")
     with pytest.raises(NotFound):
         await list_memories(stranger.services, stranger.tenant, ListQuery(stranger.parent))
-    assert [memory.name for memory in await b.listed()] == [theirs.name]
+    assert [memory.name for memory in await b.list_all()] == [theirs.name]
     assert theirs.name not in [hit.memory.name for hit in (await a.recall("bees")).hits]

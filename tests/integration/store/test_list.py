@@ -31,7 +31,7 @@ async def some(brain: Brain) -> None:
 @pytest.mark.parametrize("field", ["create_time", "event_time", "session_position"])
 async def test_every_memory_comes_once_in_order(words: Brain, field: str, way: str, page_size: int) -> None:
     await some(words)
-    listed = await words.listed(page_size=page_size, order=Order.parse(field + way))
+    listed = await words.list_all(page_size=page_size, order=Order.parse(field + way))
     assert len({memory.name for memory in listed}) == 23 == len(listed)
 
     def key(position: int) -> tuple[object, str]:

@@ -57,7 +57,7 @@ async def test_every_command_on_a_namespace_that_is_not_there_says_how_to_make_i
     for call in (
         nowhere.remember("a"),
         nowhere.recall("a"),
-        nowhere.listed(),
+        nowhere.list_all(),
         nowhere.forget(type(kept.memory.name)(nowhere.parent, kept.memory.name.memory), allow_missing=True),
     ):
         with pytest.raises(NotFound, match=r"namespaces/nowhere does not exist.*CreateNamespace"):

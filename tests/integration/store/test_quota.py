@@ -104,12 +104,12 @@ async def test_bytes_of_text_count_and_an_update_that_grows_is_refused(database:
         kept = (await brain.remember("0123456789", request_id="r")).memory
         assert (await brain.update(kept, text="ünd so weiter 20")).memory.text == "ünd so weiter 20"
         with pytest.raises(ResourceExhausted) as caught:
-            await brain.update((await brain.listed())[0], text="x" * 21)
+            await brain.update((await brain.list_all())[0], text="x" * 21)
         assert (caught.value.quota, caught.value.limit) == ("text_bytes", 20)
         with pytest.raises(ResourceExhausted, match="holds 17; 4 more do not fit"):
             await brain.remember("four")
         await brain.remember("333")
-        shorter = (await brain.update((await brain.listed())[0], text="short")).memory
+        shorter = (await brain.update((await brain.list_all())[0], text="short")).memory
         assert shorter.text == "short"
         assert (await brain.remember("0123456789", request_id="r")).memory.text == "short", "a replay writes nothing"
 
@@ -121,8 +121,8 @@ async def test_what_would_not_fit_leaves_nothing_behind(database: Clone) -> None
         for _ in range(2):
             with pytest.raises(ResourceExhausted):
                 await brain.remember("second", request_id="r", session="s")
-        assert [memory.text for memory in await brain.listed()] == ["first"]
-        await brain.forget((await brain.listed())[0].name)
+        assert [memory.text for memory in await brain.list_all()] == ["first"]
+        await brain.forget((await brain.list_all())[0].name)
         assert (await brain.remember("second", request_id="r", session="s")).memory.session_position == 0
 
 

@@ -38,10 +38,10 @@ ENGLISH = analyzer.latest_analyzer("en")
 async def a_summer(brain: Brain, days: int = 60, sessions: int = 3) -> list[Memory]:
     """Memories of a few words each, many alike, in sessions, an hour apart."""
     chance = random.Random(7)
-    kept = []
+    memories = []
     for day in range(days):
         text = " ".join(chance.choices(WORDS, weights=range(len(WORDS), 0, -1), k=chance.randint(2, 9)))
-        kept.append(
+        memories.append(
             (
                 await brain.remember(
                     text,
@@ -54,7 +54,7 @@ async def a_summer(brain: Brain, days: int = 60, sessions: int = 3) -> list[Memo
                 )
             ).memory
         )
-    return kept
+    return memories
 
 
 def by_hand(memories: Sequence[Memory], query: str) -> list[tuple[float, str]]:
@@ -162,7 +162,7 @@ async def test_a_filter_never_under_fills(brain: Brain, where: MemoryFilter) -> 
     assert expected
     answer = await brain.recall("a swarm in winter", top_k=40, filter=where)
     assert {hit.memory.name for hit in answer.hits} == expected
-    assert {memory.name for memory in await brain.listed(filter=where)} == expected
+    assert {memory.name for memory in await brain.list_all(filter=where)} == expected
     few = await brain.recall("a swarm in winter", top_k=1, filter=where)
     assert len(few.hits) == 1
 
@@ -171,8 +171,8 @@ async def test_the_times_of_creation_are_filtered_from_inclusive_until_exclusive
     first, second = (await brain.remember("a")).memory, (await brain.remember("b")).memory
     until = MemoryFilter(create_time_until=second.create_time)
     since = MemoryFilter(create_time_from=second.create_time)
-    assert [m.name for m in await brain.listed(filter=until)] == [first.name]
-    assert [m.name for m in await brain.listed(filter=since)] == [second.name]
+    assert [m.name for m in await brain.list_all(filter=until)] == [first.name]
+    assert [m.name for m in await brain.list_all(filter=since)] == [second.name]
 
 
 async def test_words_alone_fill_a_narrow_filter_with_common_words_when_the_rare_ones_are_outside(words: Brain) -> None:
@@ -193,7 +193,7 @@ async def test_what_has_expired_is_neither_found_nor_listed_nor_counted(words: B
     after = await later.recall("bees dance")
     assert after.hits == before.hits
     assert after.best_lexical == before.best_lexical
-    assert len(await later.listed()) == 1
+    assert len(await later.list_all()) == 1
 
 
 async def test_an_empty_namespace_answers_empty(brain: Brain) -> None:
@@ -302,7 +302,7 @@ async def test_hits_end_at_three_mebibytes_and_say_so(words: Brain) -> None:
     assert answer.truncated
     size = sum(len(hit.memory.text) for hit in answer.hits)
     assert 2.9 * 1024 * 1024 < size <= 3 * 1024 * 1024
-    listed = await words.listed(page_size=1000)
+    listed = await words.list_all(page_size=1000)
     assert len(listed) == 50
 
 
@@ -329,9 +329,9 @@ async def test_a_second_process_sees_what_the_first_has_written(brain: Brain, da
     replica = SearchIndexSettings() if isinstance(brain.services.store, SearchIndexStore) else None
     async with open_store(database.app_dsn, DatabaseSettings(), search_index=replica) as second:
         there = replace(brain, services=replace(brain.services, store=second))
-        assert await there.recalled("bees", consistency_token=written.consistency_token) == ["Ada keeps bees."]
+        assert await there.recalled_texts("bees", consistency_token=written.consistency_token) == ["Ada keeps bees."]
         for i in range(5):
             written = await (brain if i % 2 else there).remember(f"Ada keeps {i} bees.")
             for process in (brain, there):
                 token = written.consistency_token
-                assert len(await process.recalled("bees", consistency_token=token)) == i + 2
+                assert len(await process.recalled_texts("bees", consistency_token=token)) == i + 2

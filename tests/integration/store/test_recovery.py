@@ -26,7 +26,7 @@ from tests.integration.store.conftest import Brain
 
 async def test_connections_that_died_while_idle_are_replaced_unseen(words: Brain, database: Clone) -> None:
     await asyncio.gather(*(words.remember(f"bee {i}") for i in range(8)))
-    for again in (words.recall("bee"), words.remember("one more bee"), words.listed()):
+    for again in (words.recall("bee"), words.remember("one more bee"), words.list_all()):
         with psycopg.connect(database.superuser_dsn, autocommit=True) as superuser:
             ended = superuser.execute(
                 "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid, 10000)) FROM pg_stat_activity "
@@ -36,7 +36,7 @@ async def test_connections_that_died_while_idle_are_replaced_unseen(words: Brain
         assert ended is not None
         assert ended[0] >= 1
         await again
-    assert len(await words.listed()) == 9
+    assert len(await words.list_all()) == 9
 
 
 async def test_after_a_kill_every_acknowledged_memory_is_there(own_folder: Path) -> None:
@@ -72,11 +72,11 @@ async def test_after_a_kill_every_acknowledged_memory_is_there(own_folder: Path)
             with pytest.raises(StoreUnavailable):
                 await brain.recall("memory")
             await asyncio.to_thread(restart, data, killed)
-            kept = {memory.text for memory in await brain.listed(page_size=1000)}
+            kept = {memory.text for memory in await brain.list_all(page_size=1000)}
             assert set(acknowledged) <= kept
             assert len(kept) <= len(acknowledged) + 8
             await brain.remember("afterwards")
-            assert (await brain.recalled("afterwards"))[0] == "afterwards"
+            assert (await brain.recalled_texts("afterwards"))[0] == "afterwards"
 
 
 FORGETTING = 7
@@ -93,20 +93,20 @@ async def test_a_write_whose_commit_was_not_answered_is_found_by_its_request_id(
         brain = Brain(AppContext(store, {}, "lexical"), tenant_id("i", "t"), NamespaceName.of("n"))
         await brain.create()
         await brain.remember("before")
-        between.lose = 1
+        between.drop_answers = 1
         kept = await brain.remember("a bee with an id", request_id="1")
-        assert between.lose == 0
-        assert [memory.text for memory in await brain.listed()] == ["before", kept.memory.text]
+        assert between.drop_answers == 0
+        assert [memory.text for memory in await brain.list_all()] == ["before", kept.memory.text]
         for spare in range(FORGETTING):
             gone = await brain.remember("a bee that goes")
-            between.spare, between.lose = spare, 1
+            between.pass_first, between.drop_answers = spare, 1
             await brain.forget(gone.memory.name, request_id=f"forget {spare}")
-            assert between.lose == 0
-            assert [memory.text for memory in await brain.listed()] == ["before", kept.memory.text]
-        between.lose = 1
+            assert between.drop_answers == 0
+            assert [memory.text for memory in await brain.list_all()] == ["before", kept.memory.text]
+        between.drop_answers = 1
         with pytest.raises(StoreUnavailable):
             await brain.remember("a bee without")
-        assert [memory.text for memory in await brain.listed()] == ["before", kept.memory.text, "a bee without"]
+        assert [memory.text for memory in await brain.list_all()] == ["before", kept.memory.text, "a bee without"]
 
 
 def restart(data: Path, killed: int) -> None:

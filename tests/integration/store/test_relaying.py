@@ -27,48 +27,48 @@ def at(days: float) -> datetime:
     return datetime.now(UTC) + timedelta(days=days)
 
 
-async def told(held: MaintenanceStore, changes: int = 100) -> list[EventBatch]:
+async def publish_pending(maintenance: MaintenanceStore, changes: int = 100) -> list[EventBatch]:
     """Tell what is to be told now, and note it."""
-    tellings = [build_events("/s", backlog, at(0)) for backlog in await held.pending_changes(None, 100, changes)]
-    tellings += [build_deletion_event("/s", was, at(0)) for was in await held.deleted_namespaces(100)]
-    await held.save_cursors(tellings)
+    tellings = [build_events("/s", backlog, at(0)) for backlog in await maintenance.pending_changes(None, 100, changes)]
+    tellings += [build_deletion_event("/s", was, at(0)) for was in await maintenance.deleted_namespaces(100)]
+    await maintenance.save_cursors(tellings)
     return tellings
 
 
 def kinds(tellings: list[EventBatch]) -> list[str]:
-    return [str(event.document["type"]).split(".")[-2] for telling in tellings for event in telling.events]
+    return [str(event.document["type"]).split(".")[-2] for batch in tellings for event in batch.events]
 
 
-async def test_what_was_noted_is_not_told_again(words: Brain, held: MaintenanceStore) -> None:
+async def test_what_was_noted_is_not_told_again(words: Brain, maintenance: MaintenanceStore) -> None:
     await words.remember("bee")
-    assert kinds(await told(held)) == ["remembered"]
-    assert await held.pending_changes(None, 100, 100) == []
+    assert kinds(await publish_pending(maintenance)) == ["remembered"]
+    assert await maintenance.pending_changes(None, 100, 100) == []
     kept = await words.remember("bee")
     await words.forget(kept.memory.name)
-    assert kinds(await told(held)) == ["remembered", "forgotten"]
-    assert await held.pending_changes(None, 100, 100) == []
+    assert kinds(await publish_pending(maintenance)) == ["remembered", "forgotten"]
+    assert await maintenance.pending_changes(None, 100, 100) == []
 
 
-async def test_a_version_larger_than_a_round_is_told_in_parts(words: Brain, held: MaintenanceStore) -> None:
+async def test_a_version_larger_than_a_round_is_told_in_parts(words: Brain, maintenance: MaintenanceStore) -> None:
     await words.remember_all(*(RememberItem(MemoryDraft(f"bee {i}")) for i in range(5)))
-    parts = [await told(held, changes=2) for _ in range(3)]
+    parts = [await publish_pending(maintenance, changes=2) for _ in range(3)]
     assert [len(kinds(part)) for part in parts] == [2, 2, 1]
     assert [part[0].new_cursor.position for part in parts if part[0].new_cursor] == [
         Position(1, 1),
         Position(1, 3),
         Position(1),
     ]
-    assert await held.pending_changes(None, 100, 2) == []
+    assert await maintenance.pending_changes(None, 100, 2) == []
 
 
-async def test_namespaces_take_turns(words: Brain, held: MaintenanceStore) -> None:
+async def test_namespaces_take_turns(words: Brain, maintenance: MaintenanceStore) -> None:
     for name in ("n1", "n2", "n3"):
         brain = words.at(name)
         await brain.create(encoder="lexical")
         await brain.remember("bee")
     seen: list[PendingChanges] = []
     after = None
-    while page := await held.pending_changes(after, 2, 100):
+    while page := await maintenance.pending_changes(after, 2, 100):
         seen += page
         after = (page[-1].tenant, page[-1].ns)
     assert [backlog.name.namespace for backlog in seen] == ["n1", "n2", "n3"]
@@ -89,63 +89,63 @@ async def test_shards_tell_of_different_namespaces(words: Brain, workers: Worker
 
 
 async def test_the_end_of_a_namespace_is_told_once_and_only_if_it_was_told_of(
-    words: Brain, held: MaintenanceStore
+    words: Brain, maintenance: MaintenanceStore
 ) -> None:
     for name in ("seen", "unseen"):
         await words.at(name).create(encoder="lexical")
     await words.at("seen").remember("bee")
-    assert kinds(await told(held)) == ["remembered"]
+    assert kinds(await publish_pending(maintenance)) == ["remembered"]
     for name in ("seen", "unseen"):
         brain = words.at(name)
         await brain.remember("bee")
         await delete_namespace(brain.services, brain.tenant, brain.parent)
-    (end,) = await told(held)
+    (end,) = await publish_pending(maintenance)
     assert (kinds([end]), end.old_cursor.name.namespace) == (["deleted"], "seen")
-    assert await told(held) == []
+    assert await publish_pending(maintenance) == []
 
 
-async def test_another_epoch_is_told_at_once(words: Brain, held: MaintenanceStore, database: Clone) -> None:
+async def test_another_epoch_is_told_at_once(words: Brain, maintenance: MaintenanceStore, database: Clone) -> None:
     await words.remember("bee")
-    await told(held)
+    await publish_pending(maintenance)
     with psycopg.connect(database.owner_dsn) as owner:
         owner.execute("UPDATE namespaces SET epoch = 'another'")
-    (again,) = await told(held)
+    (again,) = await publish_pending(maintenance)
     assert kinds([again]) == ["reset"]
     assert again.events[0].document["sequence"] == "0000000000000000001.2147483647"
-    assert await told(held) == []
+    assert await publish_pending(maintenance) == []
 
 
 @pytest.mark.parametrize("hold", [None, MONTH], ids=["no events", "events"])
 async def test_changes_that_no_event_has_told_wait_for_it_only_where_events_are_told(
-    words: Brain, held: MaintenanceStore, database: Clone, hold: timedelta | None
+    words: Brain, maintenance: MaintenanceStore, database: Clone, hold: timedelta | None
 ) -> None:
     for i in range(4):
         await words.remember(f"bee {i}")
     metrics = Metrics()
-    await swept(TrimChangeFeed(lambda: at(8), metrics, 1, hold), held)
+    await swept(TrimChangeFeed(lambda: at(8), metrics, 1, hold), maintenance)
     assert await versions(database) == ([(4, 0)] if hold is None else [(1, 0), (2, 0), (3, 0), (4, 0)])
     assert b"somabrain_events_lost_total 0.0" in metrics.exposition()
 
 
-async def test_changes_go_once_they_were_told(words: Brain, held: MaintenanceStore, database: Clone) -> None:
+async def test_changes_go_once_they_were_told(words: Brain, maintenance: MaintenanceStore, database: Clone) -> None:
     await words.remember_all(*(RememberItem(MemoryDraft(f"bee {i}")) for i in range(4)))
-    await told(held, changes=2)
-    await swept(TrimChangeFeed(lambda: at(8), Metrics(), 1, MONTH), held)
+    await publish_pending(maintenance, changes=2)
+    await swept(TrimChangeFeed(lambda: at(8), Metrics(), 1, MONTH), maintenance)
     assert await versions(database) == [(1, 1), (1, 2), (1, 3)]
-    await told(held)
-    await swept(TrimChangeFeed(lambda: at(8), Metrics(), 1, MONTH), held)
+    await publish_pending(maintenance)
+    await swept(TrimChangeFeed(lambda: at(8), Metrics(), 1, MONTH), maintenance)
     assert await versions(database) == [(1, 3)]
 
 
 async def test_what_is_held_too_long_goes_and_is_counted_and_the_gap_is_told(
-    words: Brain, held: MaintenanceStore, database: Clone
+    words: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
     await words.remember("told")
-    await told(held)
+    await publish_pending(maintenance)
     for i in range(4):
         await words.remember(f"bee {i}")
     metrics = Metrics()
-    await swept(TrimChangeFeed(lambda: at(38), metrics, 1, MONTH), held)
+    await swept(TrimChangeFeed(lambda: at(38), metrics, 1, MONTH), maintenance)
     assert await versions(database) == [(5, 0)]
     assert b"somabrain_events_lost_total 3.0" in metrics.exposition()
-    assert kinds(await told(held)) == ["reset", "remembered"]
+    assert kinds(await publish_pending(maintenance)) == ["reset", "remembered"]

@@ -67,7 +67,7 @@ async def test_eight_writers_lose_nothing_and_versions_have_no_gaps(brain: Brain
     places = [place for task in tasks for place in task.result()]
     assert sorted(places) == list(range(96))
     assert all(task.result() == sorted(task.result()) for task in tasks)
-    assert len({memory.text for memory in await brain.listed()}) == 96
+    assert len({memory.text for memory in await brain.list_all()}) == 96
     with psycopg.connect(database.owner_dsn) as owner:
         told = owner.execute("SELECT version, memory FROM changes ORDER BY version, ordinal").fetchall()
         assert len({memory for _, memory in told}) == len(told) == 96
@@ -79,15 +79,15 @@ async def test_eight_writers_lose_nothing_and_versions_have_no_gaps(brain: Brain
 def counted_exactly(database: Clone) -> None:
     """Every count that is kept equals the same counted anew."""
     with psycopg.connect(database.owner_dsn) as owner:
-        kept = owner.execute(
+        stored = owner.execute(
             "SELECT namespace_id, memories, text_bytes, tokens, vectors FROM usage WHERE memories > 0 ORDER BY 1"
         ).fetchall()
-        anew = owner.execute(
+        recounted = owner.execute(
             """SELECT namespace_id, count(*), sum(octet_length(text))::bigint, sum(length)::bigint, count(v.memory)
                FROM memories m LEFT JOIN memory_vectors v USING (tenant_id, namespace_id)
                WHERE v.memory IS NULL OR v.memory = m.id GROUP BY 1 ORDER BY 1"""
         ).fetchall()
-        assert kept == anew
+        assert stored == recounted
         assert (
             owner.execute("SELECT namespace_id, term, df FROM terms ORDER BY 1, 2").fetchall()
             == owner.execute(
@@ -99,7 +99,7 @@ def counted_exactly(database: Clone) -> None:
 async def test_the_same_request_is_answered_once_more_and_kept_once(brain: Brain) -> None:
     first, *others = await asyncio.gather(*(brain.remember("Bees dance.", request_id="r") for _ in range(6)))
     assert {other.memory.name for other in others} == {first.memory.name}
-    assert len(await brain.listed()) == 1
+    assert len(await brain.list_all()) == 1
     with pytest.raises(AlreadyExists, match="request_id"):
         await brain.remember("Bees do not dance.", request_id="r")
     with pytest.raises(AlreadyExists, match="request_id"):
@@ -111,7 +111,7 @@ async def test_a_request_of_a_forgotten_memory_finds_nothing_and_writes_nothing(
     await brain.forget(kept.memory.name)
     with pytest.raises(NotFound):
         await brain.remember("Bees dance.", request_id="r")
-    assert await brain.listed() == []
+    assert await brain.list_all() == []
 
 
 async def test_after_a_day_a_request_id_is_forgotten(brain: Brain, database: Clone) -> None:
@@ -189,7 +189,7 @@ async def test_writers_and_forgetters_of_the_same_words_count_exactly(brain: Bra
     async with asyncio.TaskGroup() as group:
         for number in range(8):
             group.create_task(come_and_go(number))
-    assert len(await brain.listed()) == 24
+    assert len(await brain.list_all()) == 24
     counted_exactly(database)
 
 
@@ -242,7 +242,7 @@ async def test_writes_that_meet_share_a_transaction_and_each_keeps_its_own_outco
     assert isinstance(twice, RememberResult)
     assert isinstance(also_twice, RememberResult)
     assert twice.memory == also_twice.memory
-    assert len(await words.listed(page_size=1000)) == 12
+    assert len(await words.list_all(page_size=1000)) == 12
     assert (await words.namespace()).version == before + 2
 
 
@@ -254,7 +254,7 @@ async def test_a_caller_who_leaves_takes_nobody_elses_write_along(words: Brain) 
     ends = await asyncio.gather(*calls, return_exceptions=True)
     told = {end.memory.text for end in ends if isinstance(end, RememberResult)}
     assert len(told) == 8
-    assert told <= {memory.text for memory in await words.listed(page_size=1000)}
+    assert told <= {memory.text for memory in await words.list_all(page_size=1000)}
     await words.remember("And one more.")
 
 
@@ -267,7 +267,7 @@ async def test_eight_writers_in_two_processes_lose_nothing_and_double_nothing(wo
                 await (words if writer % 2 else there).remember(f"{writer} wrote {i}.", session=f"s{i % 3}")
 
         await asyncio.gather(*(write(writer) for writer in range(8)))
-    kept = await words.listed(page_size=1000)
+    kept = await words.list_all(page_size=1000)
     assert sorted(memory.text for memory in kept) == sorted(f"{w} wrote {i}." for w in range(8) for i in range(25))
     for session in range(3):
         places = [memory.session_position for memory in kept if memory.session == f"s{session}"]
@@ -281,4 +281,4 @@ async def test_a_request_that_comes_to_two_processes_at_once_is_kept_once(words:
             twins = (brain.remember(f"Bee {i}.", request_id=f"r{i}") for brain in (words, there))
             one, other = await asyncio.gather(*twins)
             assert one.memory == other.memory
-    assert len(await words.listed(page_size=1000)) == 20
+    assert len(await words.list_all(page_size=1000)) == 20

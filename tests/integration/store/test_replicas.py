@@ -17,32 +17,32 @@ from somabrain_service.encoders.protocols import LEXICAL
 from somabrain_service.store.open import open_store
 from somabrain_service.store.search_index.store import SearchIndexStore
 from tests.integration.conftest import Clone
-from tests.integration.store.conftest import Brain, settle
+from tests.integration.store.conftest import Brain, wait_until_loaded
 
 TENANT = tenant_id("https://issuer.test", "a")
 MEMORIES = 300
 
 
 @asynccontextmanager
-async def holding(database: Clone, budget_bytes: int = 2**30, idle_s: float = 3600.0) -> AsyncIterator[Brain]:
+async def indexed_brain(database: Clone, budget_bytes: int = 2**30, idle_s: float = 3600.0) -> AsyncIterator[Brain]:
     """A process that holds namespaces in memory."""
     replica = SearchIndexSettings(budget_bytes=budget_bytes, idle_timeout_s=idle_s)
     async with open_store(database.app_dsn, DatabaseSettings(), search_index=replica) as store:
         yield Brain(AppContext(store, {}, LEXICAL), TENANT, NamespaceName.of("a"))
 
 
-def held(brain: Brain) -> set[str]:
+def loaded_namespaces(brain: Brain) -> set[str]:
     """Which of the namespaces are in memory."""
     store = brain.services.store
     assert isinstance(store, SearchIndexStore)
     return {name for name in "abc" if store.indexes.peek(TENANT, NamespaceName.of(name))}
 
 
-async def ask(brain: Brain) -> list[str]:
+async def recall_before_and_after_load(brain: Brain) -> list[str]:
     """Ask twice: before the namespace is in memory, if it ever is, and after."""
-    first = await brain.recalled("bees dance")
-    await settle(brain.services, TENANT, brain.parent)
-    assert await brain.recalled("bees dance") == first
+    first = await brain.recalled_texts("bees dance")
+    await wait_until_loaded(brain.services, TENANT, brain.parent)
+    assert await brain.recalled_texts("bees dance") == first
     return first
 
 
@@ -54,53 +54,53 @@ async def fill(brain: Brain, begin: int = 0) -> list[Memory]:
 @pytest.fixture
 async def size_bytes(database: Clone) -> int:
     """What one namespace takes, of three that are alike."""
-    async with holding(database) as brain:
+    async with indexed_brain(database) as brain:
         for name in "abc":
             await brain.at(name).create(encoder=LEXICAL)
             await fill(brain.at(name))
-        await ask(brain)
-        _, taken = brain.services.store.index_stats()
-        return taken
+        await recall_before_and_after_load(brain)
+        _, size = brain.services.store.index_stats()
+        return size
 
 
 async def test_who_was_asked_longest_ago_makes_room(database: Clone, size_bytes: int) -> None:
     budget = size_bytes * 5 // 2
-    async with holding(database, budget) as brain:
-        answers = [await ask(brain.at(name)) for name in "ab"]
-        assert held(brain) == {"a", "b"}
-        await ask(brain.at("a"))
-        await ask(brain.at("c"))
-        assert held(brain) == {"a", "c"}
+    async with indexed_brain(database, budget) as brain:
+        answers = [await recall_before_and_after_load(brain.at(name)) for name in "ab"]
+        assert loaded_namespaces(brain) == {"a", "b"}
+        await recall_before_and_after_load(brain.at("a"))
+        await recall_before_and_after_load(brain.at("c"))
+        assert loaded_namespaces(brain) == {"a", "c"}
         assert brain.services.store.index_stats()[1] <= budget
-        assert [await ask(brain.at(name)) for name in "ab"] == answers
+        assert [await recall_before_and_after_load(brain.at(name)) for name in "ab"] == answers
         assert len(answers[0]) == 10
 
 
 async def test_what_does_not_fit_alone_is_not_held_until_it_is_smaller(database: Clone, size_bytes: int) -> None:
-    async with holding(database, size_bytes // 2) as brain:
-        assert len(await ask(brain)) == 10
-        assert held(brain) == set()
-        for memory in (await brain.listed())[10:]:
+    async with indexed_brain(database, size_bytes // 2) as brain:
+        assert len(await recall_before_and_after_load(brain)) == 10
+        assert loaded_namespaces(brain) == set()
+        for memory in (await brain.list_all())[10:]:
             await brain.forget(memory.name)
-        assert len(await ask(brain)) == 10
-        assert held(brain) == {"a"}
+        assert len(await recall_before_and_after_load(brain)) == 10
+        assert loaded_namespaces(brain) == {"a"}
 
 
 async def test_what_outgrows_the_budget_goes_and_answers_on(database: Clone, size_bytes: int) -> None:
-    async with holding(database, size_bytes * 5 // 4) as brain:
-        await ask(brain)
-        assert held(brain) == {"a"}
+    async with indexed_brain(database, size_bytes * 5 // 4) as brain:
+        await recall_before_and_after_load(brain)
+        assert loaded_namespaces(brain) == {"a"}
         await fill(brain, MEMORIES)
         await brain.remember("Wasps sting.")
-        assert await brain.recalled("wasps") == ["Wasps sting."]
-        assert held(brain) == set()
+        assert await brain.recalled_texts("wasps") == ["Wasps sting."]
+        assert loaded_namespaces(brain) == set()
         assert brain.services.store.index_stats() == (0, 0)
 
 
 async def test_what_nobody_asks_for_goes(database: Clone, size_bytes: int) -> None:
-    async with holding(database, idle_s=0.2) as brain:
-        await ask(brain.at("a"))
-        assert held(brain) == {"a"}
+    async with indexed_brain(database, idle_s=0.2) as brain:
+        await recall_before_and_after_load(brain.at("a"))
+        assert loaded_namespaces(brain) == {"a"}
         await asyncio.sleep(0.3)
-        await ask(brain.at("b"))
-        assert held(brain) == {"b"}
+        await recall_before_and_after_load(brain.at("b"))
+        assert loaded_namespaces(brain) == {"b"}

@@ -38,11 +38,11 @@ def later() -> datetime:
     return now() + HOUR
 
 
-async def swept(worker: Job, held: MaintenanceStore) -> list[BatchResult]:
+async def swept(worker: Job, maintenance: MaintenanceStore) -> list[BatchResult]:
     """Rounds until nothing is left."""
-    rounds = [await worker.run_once(held)]
+    rounds = [await worker.run_once(maintenance)]
     while rounds[-1].has_more:
-        rounds.append(await worker.run_once(held))
+        rounds.append(await worker.run_once(maintenance))
     return rounds
 
 
@@ -56,15 +56,15 @@ def rows_of(database: Clone, memory: Memory) -> dict[str, int]:
     """How many rows each table holds of a memory; the owner sees all."""
     number = memory.name.memory
     with psycopg.connect(database.owner_dsn) as owner:
-        found = {}
+        counts = {}
         for table, column in (
             ("memories", "id"), ("memory_revisions", "memory"), ("memory_vectors", "memory"),
             ("memory_labels", "memory"), ("memory_terms", "memory"),
         ):  # fmt: skip
             row = owner.execute(f"SELECT count(*) FROM {table} WHERE {column} = %s", [number]).fetchone()
             assert row is not None
-            found[table] = row[0]
-        return found
+            counts[table] = row[0]
+        return counts
 
 
 def counted(database: Clone) -> tuple[object, ...]:
@@ -79,37 +79,37 @@ def counted(database: Clone) -> tuple[object, ...]:
                (SELECT count(*) FROM memory_vectors) FROM memories"""
         ).fetchone()
         terms = owner.execute("SELECT namespace_id, term, df FROM terms ORDER BY 1, 2").fetchall()
-        held = owner.execute(
+        recounted = owner.execute(
             "SELECT namespace_id, term, count(*) FROM memory_terms GROUP BY 1, 2 ORDER BY 1, 2"
         ).fetchall()
     assert usage == true
-    assert terms == held
+    assert terms == recounted
     assert usage is not None
     return usage
 
 
 async def feed(brain: Brain, cursor: str, count: int) -> list[WatchEvent]:
     """The next `count` changes after a cursor."""
-    found: list[WatchEvent] = []
+    collected: list[WatchEvent] = []
     query = WatchQuery(brain.parent, cursor, include_memory=True)
     async with aclosing(watch_memories(brain.services, brain.tenant, query)) as events:
         async for event in events:
             if event.change is not None:
-                found.append(event)
-            if len(found) == count:
-                return found
+                collected.append(event)
+            if len(collected) == count:
+                return collected
     raise AssertionError("a watch ends only by an error")
 
 
 async def test_an_expired_memory_goes_with_all_its_rows_and_is_counted_off(
-    brain: Brain, held: MaintenanceStore, database: Clone
+    brain: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
     kept = await brain.remember("Ada keeps bees.", labels={"k": "v"})
     doomed = await brain.remember("Ada sold the quixotic hive.", labels={"k": "v"}, ttl=HOUR / 2, request_id="r-1")
     await brain.update(doomed.memory, text="Ada sold the quixotic old hive.")
     assert min(rows_of(database, doomed.memory).values()) > 0
     before = counted(database)
-    assert [done.rows for done in await swept(ExpireMemories(later, 1), held)] == [1]
+    assert [done.rows for done in await swept(ExpireMemories(later, 1), maintenance)] == [1]
     assert set(rows_of(database, doomed.memory).values()) == {0}
     assert min(v for t, v in rows_of(database, kept.memory).items() if t != "memory_revisions") > 0
     assert counted(database) != before
@@ -120,27 +120,27 @@ async def test_an_expired_memory_goes_with_all_its_rows_and_is_counted_off(
     assert "quixot" not in dump
 
 
-async def test_what_has_not_expired_stays(brain: Brain, held: MaintenanceStore) -> None:
+async def test_what_has_not_expired_stays(brain: Brain, maintenance: MaintenanceStore) -> None:
     stays = await brain.remember("later", ttl=2 * HOUR)
     forever = await brain.remember("forever")
-    assert await swept(ExpireMemories(later, 1), held) == [BatchResult(0)]
-    assert {memory.name for memory in await brain.listed()} == {stays.memory.name, forever.memory.name}
+    assert await swept(ExpireMemories(later, 1), maintenance) == [BatchResult(0)]
+    assert {memory.name for memory in await brain.list_all()} == {stays.memory.name, forever.memory.name}
 
 
-async def test_a_memory_that_was_promoted_stays(brain: Brain, held: MaintenanceStore) -> None:
+async def test_a_memory_that_was_promoted_stays(brain: Brain, maintenance: MaintenanceStore) -> None:
     memory = (await brain.remember("short", ttl=HOUR / 2)).memory
     await brain.update(memory, expire_time=None)
-    assert await swept(ExpireMemories(later, 1), held) == [BatchResult(0)]
-    assert len(await brain.listed()) == 1
+    assert await swept(ExpireMemories(later, 1), maintenance) == [BatchResult(0)]
+    assert len(await brain.list_all()) == 1
 
 
-async def test_the_feed_tells_of_what_expired_in_its_place(words: Brain, held: MaintenanceStore) -> None:
+async def test_the_feed_tells_of_what_expired_in_its_place(words: Brain, maintenance: MaintenanceStore) -> None:
     """One version a sweep of a namespace, an ordinal a memory; without the memory, which is gone."""
     first = await words.remember("first")
     cursor = await feed_from_now(words)
     await words.remember("short one", ttl=HOUR / 2)
     await words.remember("short two", ttl=HOUR / 2)
-    await swept(ExpireMemories(later, 1), held)
+    await swept(ExpireMemories(later, 1), maintenance)
     await words.remember("last")
     found = await feed(words, cursor, 5)
     assert [event.change.type.name for event in found if event.change] == [
@@ -162,30 +162,30 @@ async def feed_from_now(brain: Brain) -> str:
 
 
 async def test_a_repeated_request_of_what_expired_writes_nothing_and_keeps_no_hash(
-    words: Brain, held: MaintenanceStore, database: Clone
+    words: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
     await words.remember("short", ttl=HOUR / 2, request_id="r-1")
-    await swept(ExpireMemories(later, 1), held)
+    await swept(ExpireMemories(later, 1), maintenance)
     with psycopg.connect(database.owner_dsn) as owner:
         assert owner.execute("SELECT body_hash FROM idempotency_keys").fetchall() == [(None,)]
     with pytest.raises(NotFound):
         await words.remember("short", ttl=HOUR / 2, request_id="r-1")
-    assert await words.listed() == []
+    assert await words.list_all() == []
 
 
 async def test_batches_are_bounded_and_every_tenant_is_swept(
-    words: Brain, held: MaintenanceStore, database: Clone
+    words: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
     for tenant in ("a", "b"):
         brain = words.of(tenant)
         if tenant == "b":
             await brain.create(encoder="lexical")
         await asyncio.gather(*(brain.remember(f"short {i}", ttl=HOUR / 2) for i in range(12)))
-    assert await held.expire((await held.expired(later(), 1))[0], later(), 5) == 5
+    assert await maintenance.expire((await maintenance.expired(later(), 1))[0], later(), 5) == 5
     assert counted(database)[0] == 19
-    assert sum(done.rows for done in await swept(ExpireMemories(later, 1), held)) == 19
+    assert sum(done.rows for done in await swept(ExpireMemories(later, 1), maintenance)) == 19
     assert counted(database)[0] == 0
-    found = await held.expired(later(), 10)
+    found = await maintenance.expired(later(), 10)
     assert found == []
 
 
@@ -204,7 +204,7 @@ async def test_shards_divide_namespaces_among_them(words: Brain, workers: Worker
 
 
 async def test_a_sweep_that_meets_writers_and_forgetting_counts_right(
-    words: Brain, held: MaintenanceStore, database: Clone
+    words: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
     """Eight that write and forget, and a sweep, at the same time in one namespace: what is counted is what is there."""
     stop = asyncio.Event()
@@ -218,16 +218,16 @@ async def test_a_sweep_that_meets_writers_and_forgetting_counts_right(
 
     async def sweep() -> None:
         while not stop.is_set():
-            await ExpireMemories(later, 1).run_once(held)
+            await ExpireMemories(later, 1).run_once(maintenance)
             await asyncio.sleep(0)
 
     sweeping = asyncio.create_task(sweep())
     await asyncio.gather(*(write(number) for number in range(8)))
     stop.set()
     await sweeping
-    await swept(ExpireMemories(later, 1), held)
+    await swept(ExpireMemories(later, 1), maintenance)
     usage = counted(database)
-    assert usage[0] == len(await words.listed()) == 8 * (8 - 2)  # even numbers stay, but 0 and 10 are forgotten
+    assert usage[0] == len(await words.list_all()) == 8 * (8 - 2)  # even numbers stay, but 0 and 10 are forgotten
 
 
 WEEK = timedelta(days=7)
@@ -245,17 +245,17 @@ async def versions(database: Clone) -> list[tuple[int, int]]:
 
 
 async def test_a_feed_past_its_retention_goes_but_the_newest_change_of_it(
-    words: Brain, held: MaintenanceStore, database: Clone
+    words: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
     cursors = []
     for i in range(4):
         await words.remember(f"bee {i}")
         cursors.append(await feed_from_now(words))
-    assert await swept(TrimChangeFeed(now, Metrics(), 1), held) == [BatchResult(0)]
-    assert sum(done.rows for done in await swept(TrimChangeFeed(after_a_week, Metrics(), 1), held)) == 3
+    assert await swept(TrimChangeFeed(now, Metrics(), 1), maintenance) == [BatchResult(0)]
+    assert sum(done.rows for done in await swept(TrimChangeFeed(after_a_week, Metrics(), 1), maintenance)) == 3
     assert await versions(database) == [(4, 0)]
     await words.remember("bee 4")
-    assert len(await words.listed()) == 5
+    assert len(await words.list_all()) == 5
     # Today nothing is past the retention, and yet what is missing is noticed.
     for cursor in cursors[:2]:
         with pytest.raises(OutOfRange, match="export the namespace"):
@@ -265,14 +265,14 @@ async def test_a_feed_past_its_retention_goes_but_the_newest_change_of_it(
 
 
 async def test_a_cursor_within_a_version_of_which_part_was_dropped_is_out_of_range(
-    words: Brain, held: MaintenanceStore, database: Clone
+    words: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
     """One version may hold more changes than are dropped at once."""
     start = await feed_from_now(words)
     await words.remember_all(*(RememberItem(MemoryDraft(f"bee {i}")) for i in range(6)))
     events = await feed(words, start, 6)
-    (due,) = await held.namespaces_to_trim(after_a_week(), NONE, 10)
-    assert (await held.trim_changes(due, after_a_week(), NONE, 3)).count == 3
+    (due,) = await maintenance.namespaces_to_trim(after_a_week(), NONE, 10)
+    assert (await maintenance.trim_changes(due, after_a_week(), NONE, 3)).count == 3
     assert await versions(database) == [(1, 3), (1, 4), (1, 5)]
     for cursor in (start, events[0].cursor, events[1].cursor):
         with pytest.raises(OutOfRange):
@@ -281,22 +281,24 @@ async def test_a_cursor_within_a_version_of_which_part_was_dropped_is_out_of_ran
 
 
 async def test_what_comes_after_a_change_that_is_to_stay_stays_whatever_its_time(
-    words: Brain, held: MaintenanceStore, database: Clone
+    words: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
     """Clocks of writers differ: the feed is cut at its beginning only."""
     for i in range(4):
         await words.remember(f"bee {i}")
     with psycopg.connect(database.owner_dsn) as owner:
         owner.execute("UPDATE changes SET change_time = change_time - interval '8 days' WHERE version IN (1, 2, 4)")
-    await swept(TrimChangeFeed(now, Metrics(), 1), held)
+    await swept(TrimChangeFeed(now, Metrics(), 1), maintenance)
     assert await versions(database) == [(2, 0), (3, 0), (4, 0)]
 
 
-async def test_request_ids_go_when_their_day_is_over(words: Brain, held: MaintenanceStore, database: Clone) -> None:
+async def test_request_ids_go_when_their_day_is_over(
+    words: Brain, maintenance: MaintenanceStore, database: Clone
+) -> None:
     kept = await words.remember("bee", request_id="r-1")
-    assert await swept(PurgeIdempotencyKeys(now, 1), held) == [BatchResult(0)]
+    assert await swept(PurgeIdempotencyKeys(now, 1), maintenance) == [BatchResult(0)]
     assert (await words.remember("bee", request_id="r-1")).memory == kept.memory
-    (done,) = await swept(PurgeIdempotencyKeys(lambda: now() + 25 * HOUR, 1), held)
+    (done,) = await swept(PurgeIdempotencyKeys(lambda: now() + 25 * HOUR, 1), maintenance)
     assert (done.rows, done.has_more, round(done.lag_s / 3600)) == (1, False, 1)
     with psycopg.connect(database.owner_dsn) as owner:
         assert owner.execute("SELECT count(*) FROM idempotency_keys").fetchone() == (0,)

@@ -66,7 +66,7 @@ async def test_writers_of_one_memory_all_take_turns_and_none_is_lost(brain: Brai
         brain.update(kept, subject="ann"),
         brain.update(kept, session="t"),
     )
-    (now,) = await brain.listed()
+    (now,) = await brain.list_all()
     assert (now.text, now.labels, now.subject, now.session) == ("bees and wasps", {"k": "v"}, "ann", "t")
     assert now.revision == 5
     with psycopg.connect(database.owner_dsn) as owner:
@@ -119,4 +119,4 @@ async def test_a_namespace_that_changed_while_a_text_was_encoded_is_noticed(brai
     )  # fmt: skip
     with pytest.raises(Aborted, match="settings were changed"):
         await brain.services.store.update_memory(brain.tenant, namespace, update, None)
-    assert await brain.listed() == [kept]
+    assert await brain.list_all() == [kept]

@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from somabrain_local import previous as installed
-from somabrain_local.environment import places
-from somabrain_local.previous import Previous
+from somabrain_local import previous_release as installed
+from somabrain_local.environment import local_paths
+from somabrain_local.previous_release import PreviousRelease
 from somabrain_local.progress import Progress
 
 
 @pytest.fixture(scope="session")
-def previous() -> Previous:
-    here = places()
-    return installed.ensure(here, Progress(here.cache / "durations.json"))
+def previous() -> PreviousRelease:
+    paths = local_paths()
+    return installed.ensure(paths, Progress(paths.cache / "durations.json"))
 
 
 @pytest.fixture(scope="session")
 def folder(own_folder: Path) -> Path:
-    made = own_folder / "upgrade"
-    made.mkdir()
-    return made
+    created = own_folder / "upgrade"
+    created.mkdir()
+    return created

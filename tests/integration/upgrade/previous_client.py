@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from somabrain_client import Checkpoint, MemoryClient
 
 
-def say(**what: object) -> None:
+def emit(**what: object) -> None:
     print(json.dumps(what), flush=True)
 
 
@@ -46,12 +46,12 @@ async def main(address: str) -> None:
         first = await anext(events)
         assert isinstance(first, Checkpoint)
         await events.aclose()
-        say(cursor=first.cursor)
+        emit(cursor=first.cursor)
         ended = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
         number = 0
         while not ended.done():
             memory = await client.remember("log", f"entry {number}")
-            say(entry=number, name=memory.name)
+            emit(entry=number, name=memory.name)
             number += 1
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from somabrain_client import Change, ChangeType, MemoryClient
-from somabrain_local.loopback.program import free_ports
-from somabrain_local.previous import Previous
+from somabrain_local.loopback.server_process import free_ports
+from somabrain_local.previous_release import PreviousRelease
 from tests.integration.conftest import Clone
-from tests.integration.service.running import Running, environment, run, service
+from tests.integration.service.service_process import ServiceProcess, environment, run, service
 
 PROGRAM = Path(__file__).with_name("previous_client.py")
 SETTINGS: Mapping[str, object] = {
@@ -36,11 +36,11 @@ class Writer:
     """The running client of the previous version, and what it has said."""
 
     process: subprocess.Popen[str]
-    said: queue.Queue[dict[str, object]]
+    lines: queue.Queue[dict[str, object]]
     reader: threading.Thread
 
     def next(self) -> dict[str, object]:
-        return self.said.get(timeout=30)
+        return self.lines.get(timeout=30)
 
     def goes_on(self, count: int = 20) -> list[int]:
         """The next so many acknowledged entries; the client fails if one takes longer than its own retries."""
@@ -52,12 +52,12 @@ class Writer:
         self.process.stdin.close()
         assert self.process.wait(30) == 0
         self.reader.join(30)  # what it said last is read by now
-        return [int(str(said["entry"])) for said in list(self.said.queue)]
+        return [int(str(line["entry"])) for line in list(self.lines.queue)]
 
 
 @contextmanager
-def writer(previous: Previous, address: str) -> Iterator[Writer]:
-    said: queue.Queue[dict[str, object]] = queue.Queue()
+def writer(previous: PreviousRelease, address: str) -> Iterator[Writer]:
+    lines: queue.Queue[dict[str, object]] = queue.Queue()
     with subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", previous.python, PROGRAM, address],
         env=environment({}), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -65,11 +65,11 @@ def writer(previous: Previous, address: str) -> Iterator[Writer]:
 
         def read() -> None:
             for line in process.stdout or ():
-                said.put(json.loads(line))
+                lines.put(json.loads(line))
 
         reader = threading.Thread(target=read)
         reader.start()
-        yield Writer(process, said, reader)
+        yield Writer(process, lines, reader)
         process.kill()
         reader.join()
 
@@ -102,11 +102,11 @@ async def entries(address: str, cursor: str, count: int) -> list[str]:
 
 
 @pytest.fixture
-def everybody(unmigrated: Clone) -> dict[str, object]:
+def anonymous_settings(unmigrated: Clone) -> dict[str, object]:
     return {**SETTINGS, "postgres_dsn": unmigrated.app_dsn, "owner_dsn": unmigrated.owner_dsn}
 
 
-def test_the_previous_version_is_another_one(previous: Previous) -> None:
+def test_the_previous_version_is_another_one(previous: PreviousRelease) -> None:
     """What is tested here is not this version against itself."""
     done = subprocess.run(
         [previous.python, "-c", "import somabrain_service; print(somabrain_service.__file__)"],
@@ -117,7 +117,7 @@ def test_the_previous_version_is_another_one(previous: Previous) -> None:
 
 @pytest.mark.timeout(300)
 async def test_an_upgrade_and_the_way_back_lose_nothing_and_stop_nobody(
-    previous: Previous, everybody: dict[str, object], folder: Path
+    previous: PreviousRelease, anonymous_settings: dict[str, object], folder: Path
 ) -> None:
     """Migrated under the old server, which stays ready; then both serve, then the new one alone, then the old again.
 
@@ -126,11 +126,11 @@ async def test_an_upgrade_and_the_way_back_lose_nothing_and_stop_nobody(
     """
     old_port, new_port = free_ports(2)
     with ExitStack() as stack:
-        assert run(everybody, "migrate", python=previous.python).returncode == 0
+        assert run(anonymous_settings, "migrate", python=previous.python).returncode == 0
 
-        def start(port: int, python: Path | None = None) -> Running:
+        def start(port: int, python: Path | None = None) -> ServiceProcess:
             chosen = {} if python is None else {"python": python}
-            running = stack.enter_context(service(folder, {**everybody, "grpc__port": port}, **chosen))
+            running = stack.enter_context(service(folder, {**anonymous_settings, "grpc__port": port}, **chosen))
             running.wait_until_ready()
             return running
 
@@ -141,7 +141,7 @@ async def test_an_upgrade_and_the_way_back_lose_nothing_and_stop_nobody(
         before = await people(old.address)
         written = old_client.goes_on()
 
-        migrated = run(everybody, "migrate")
+        migrated = run(anonymous_settings, "migrate")
         assert migrated.returncode == 0, migrated.stderr
         written += old_client.goes_on()
         assert old.get("/ready")[0] == 200
@@ -160,7 +160,7 @@ async def test_an_upgrade_and_the_way_back_lose_nothing_and_stop_nobody(
         back = start(old_port, previous.python)
         written += old_client.goes_on()
         assert new.stop() == 0
-        down = run(everybody, "migrate", "--to", "1")
+        down = run(anonymous_settings, "migrate", "--to", "1")
         assert down.returncode == 0, down.stderr
         written += old_client.goes_on()
         written += old_client.stop()
@@ -173,9 +173,9 @@ async def test_an_upgrade_and_the_way_back_lose_nothing_and_stop_nobody(
         assert told == [kept[f"entry {number}"] for number in written]
 
 
-def test_there_is_no_way_back_to_no_schema(everybody: dict[str, object]) -> None:
+def test_there_is_no_way_back_to_no_schema(anonymous_settings: dict[str, object]) -> None:
     """It would delete every memory; what it could have meant is said."""
     for number in ("0", "-1", "99", "base"):
-        done = run(everybody, "migrate", f"--to={number}")
+        done = run(anonymous_settings, "migrate", f"--to={number}")
         assert done.returncode == 2
         assert "is no schema of this version; there are 1 to" in done.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.image_weight import ELSE, Layer, askers, layers, rows, shared, weights
+from bench.image_weight import OTHER, Layer, dependents, layers, rows, shared, weights
 from somabrain_local.images.archive import write_single_binary
 
 SITE = "opt/venv/lib/python3.11/site-packages"
@@ -29,7 +29,7 @@ THING = Layer(
 
 def test_a_distribution_weighs_what_its_record_names_and_what_was_compiled_of_it() -> None:
     """Commands outside its folder too; what no distribution names is not forgotten."""
-    assert weights([THING]) == {"the-thing": 160, ELSE: 16}
+    assert weights([THING]) == {"the-thing": 160, OTHER: 16}
 
 
 def test_the_weights_of_several_layers_are_those_of_the_files_that_are_seen() -> None:
@@ -55,7 +55,7 @@ def test_who_asks_for_a_distribution_is_read_once_each() -> None:
         "    # via\n    #   somabrain (pyproject.toml)\n    #   one\n"
         "two==2 ; python_version >= '3.12' \\\n    --hash=sha256:0\n    # via\n    #   one\n"
     )
-    assert askers(locked) == {"one": ("somabrain",), "two": ("somabrain", "one")}
+    assert dependents(locked) == {"one": ("somabrain",), "two": ("somabrain", "one")}
 
 
 @given(st.dictionaries(st.text("abc", min_size=1), st.integers(0, 100)), st.integers(0, 100))

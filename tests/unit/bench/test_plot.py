@@ -7,13 +7,13 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.plot import LABEL, apart
+from bench.plot import LABEL, spread_labels
 
 
 @given(st.lists(st.floats(0, 400), max_size=4))
 def test_names_stand_apart_and_in_the_order_of_their_lines(heights: list[float]) -> None:
     """The topmost stays where it is, and none moves up."""
-    moved = apart(heights)
+    moved = spread_labels(heights)
     assert all(after - before >= LABEL - 1e-9 for before, after in pairwise(sorted(moved)))
     assert all(after >= before for before, after in zip(heights, moved, strict=True))
     assert min(moved, default=0) == min(heights, default=0)

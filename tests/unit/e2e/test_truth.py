@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from examples.kubectl import Object
-from tests.e2e.support.truth import LONGEST_S, NEVER, Lives, World, untrue
+from tests.e2e.support.status_checks import LONGEST_S, NEVER, ClusterState, StatementLifetimes, false_statements
 
 SPEC = {"replicas": 1, "database": {"secretRef": {"name": "database"}}}
 
 
-def resource(generation: int = 2, ready_replicas: int = 1, **said: str) -> Object:
+def resource(generation: int = 2, ready_replicas: int = 1, **statuses: str) -> Object:
     """A SomaBrain whose status and conditions speak of generation 2."""
-    conditions = [{"type": kind, "status": status, "observedGeneration": 2} for kind, status in said.items()]
+    conditions = [{"type": kind, "status": status, "observedGeneration": 2} for kind, status in statuses.items()]
     status = {"observedGeneration": 2, "readyReplicas": ready_replicas, "conditions": conditions,
               "migration": {"jobName": "migrate-1"}}  # fmt: skip
     return {"metadata": {"generation": generation}, "spec": SPEC, "status": status}
@@ -23,7 +23,7 @@ def deployment(ready: int) -> dict[str, Any]:
     return {"metadata": {"generation": 1}, "status": {"observedGeneration": 1, "readyReplicas": ready}}
 
 
-TRUE = World(
+TRUE = ClusterState(
     resource(Ready="True", Available="True", ReferencesResolved="True", Migrated="True"),
     deployment(1),
     secrets=frozenset({"database"}),
@@ -31,30 +31,30 @@ TRUE = World(
 
 
 def test_what_is_so_is_not_called_false() -> None:
-    assert list(untrue(TRUE)) == []
+    assert list(false_statements(TRUE)) == []
 
 
 def test_ready_of_pods_that_do_not_serve_is_false() -> None:
-    assert list(untrue(replace(TRUE, deployment=deployment(0)))) == [
+    assert list(false_statements(replace(TRUE, deployment=deployment(0)))) == [
         "readyReplicas", "Available=True, and no pod serves", "Ready=True, and it is not",
     ]  # fmt: skip
 
 
 def test_ready_of_an_earlier_generation_is_false_and_nothing_else_of_it_is_judged() -> None:
     earlier = replace(TRUE, resource=resource(generation=3, Ready="True", Available="True"), deployment=deployment(0))
-    assert list(untrue(earlier)) == ["Ready=True, and of an earlier generation"]
+    assert list(false_statements(earlier)) == ["Ready=True, and of an earlier generation"]
 
 
 def test_a_secret_that_is_gone_and_a_job_that_failed_are_noticed() -> None:
     gone = replace(TRUE, secrets=frozenset(), failed_jobs=frozenset({"migrate-1"}))
-    assert list(untrue(gone)) == [
+    assert list(false_statements(gone)) == [
         "ReferencesResolved=True, and a Secret is not there", "Migrated=True, and its Job failed",
     ]  # fmt: skip
 
 
 def test_what_is_called_missing_and_is_there_is_false() -> None:
     said = resource(ready_replicas=1, Available="False", ReferencesResolved="False")
-    assert list(untrue(replace(TRUE, resource=said))) == [
+    assert list(false_statements(replace(TRUE, resource=said))) == [
         "Available=False, and pods serve", "ReferencesResolved=False, and all Secrets are there",
     ]  # fmt: skip
 
@@ -62,34 +62,34 @@ def test_what_is_called_missing_and_is_there_is_false() -> None:
 def test_a_status_that_has_seen_an_edit_is_never_ready_by_what_was_before() -> None:
     seen = resource(generation=3, Ready="True")
     seen["status"]["observedGeneration"] = 3
-    found = set(untrue(World(seen, deployment(1), secrets=frozenset({"database"}))))
+    found = set(false_statements(ClusterState(seen, deployment(1), secrets=frozenset({"database"}))))
     assert NEVER in found
-    lives = Lives()
-    lives.see(found, 1.0)
-    lives.see(set(), 1.1)
+    lives = StatementLifetimes()
+    lives.observe(found, 1.0)
+    lives.observe(set(), 1.1)
     assert [words.partition(":")[0] for words in lives.failures()] == [NEVER]
 
 
 def test_what_lives_longer_than_it_may_is_a_failure_and_what_lives_less_is_not() -> None:
-    lives = Lives()
-    lives.see({"short", "long"}, 1.0)
-    lives.see({"long"}, 2.0)
-    lives.see({"long"}, 1.25 + LONGEST_S)
+    lives = StatementLifetimes()
+    lives.observe({"short", "long"}, 1.0)
+    lives.observe({"long"}, 2.0)
+    lives.observe({"long"}, 1.25 + LONGEST_S)
     assert lives.all() == [(LONGEST_S + 0.25, "long"), (1.0, "short")]
     assert lives.failures() == [f"long: {LONGEST_S + 0.25:.1f} s"]
 
 
 def test_time_in_which_the_api_server_shows_nothing_counts_for_none() -> None:
-    lives = Lives()
-    lives.see({"words"}, 1.0)
-    lives.see({"words"}, 3.0)
-    lives.see_nothing()
-    lives.see({"words"}, 60.0)
-    lives.see(set(), 61.0)
+    lives = StatementLifetimes()
+    lives.observe({"words"}, 1.0)
+    lives.observe({"words"}, 3.0)
+    lives.pause()
+    lives.observe({"words"}, 60.0)
+    lives.observe(set(), 61.0)
     assert lives.all() == [(3.0, "words")]
 
 
 def test_the_histogram_counts_each_statement_by_the_time_it_lived() -> None:
-    lives = Lives(ended=[(0.1, "a"), (0.2, "b"), (4.0, "a"), (9.0, "a")])
+    lives = StatementLifetimes(ended=[(0.1, "a"), (0.2, "b"), (4.0, "a"), (9.0, "a")])
     assert [line.split()[3] for line in lives.histogram()[:6]] == ["2", "0", "0", "0", "1", "1"]
     assert lives.histogram()[6:] == ["longest 9.0 s: a", "longest 0.2 s: b"]

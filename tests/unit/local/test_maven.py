@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from somabrain_local import maven, specs
+from somabrain_local import maven, pinned_tools
 from somabrain_local.errors import LocalError
 from somabrain_local.maven import Artifact
-from somabrain_local.specs import JavaTool
+from somabrain_local.pinned_tools import JavaTool
 
 PINS = Path(maven.__file__).parent / "maven"
 MIRROR = """<settings xmlns="http://maven.apache.org/SETTINGS/1.0.0"><mirrors>
@@ -27,7 +27,7 @@ def test_an_artifact_is_where_maven_puts_it() -> None:
 
 def test_every_file_of_a_java_tool_is_pinned() -> None:
     """Each line has four coordinates and a SHA-256, and the tool's own version is among them."""
-    for tool in specs.TOOLS:
+    for tool in pinned_tools.TOOLS:
         if isinstance(tool, JavaTool):
             listed = list(maven.artifacts(PINS / f"{tool.name}.txt"))
             assert tool.version in {artifact.version for artifact in listed}

@@ -5,12 +5,12 @@ from typing import Any
 
 from somabrain_local.native.layout import NODE, STORAGE_PROVISIONER
 from somabrain_local.native.provisioner import (
-    CHOSEN_NODE,
-    MADE_BY,
-    WANTED_FROM,
-    is_released,
+    PROVISIONED_BY_ANNOTATION,
+    PROVISIONER_ANNOTATION,
+    SELECTED_NODE_ANNOTATION,
     render_volume,
-    wants_volume,
+    should_delete,
+    should_provision,
 )
 
 
@@ -28,30 +28,32 @@ def claim(**annotations: str) -> dict[str, Any]:
 
 def test_a_claim_waits_until_its_pod_has_a_node() -> None:
     """WaitForFirstConsumer: no pod, no volume; another class's claim is none of ours."""
-    ours = {WANTED_FROM: STORAGE_PROVISIONER}
-    assert not wants_volume(claim(**ours))
-    assert wants_volume(claim(**ours, **{CHOSEN_NODE: NODE}))
-    assert not wants_volume(claim(**{WANTED_FROM: "other", CHOSEN_NODE: NODE}))
+    ours = {PROVISIONER_ANNOTATION: STORAGE_PROVISIONER}
+    assert not should_provision(claim(**ours))
+    assert should_provision(claim(**ours, **{SELECTED_NODE_ANNOTATION: NODE}))
+    assert not should_provision(claim(**{PROVISIONER_ANNOTATION: "other", SELECTED_NODE_ANNOTATION: NODE}))
 
 
 def test_a_bound_or_dying_claim_gets_no_volume() -> None:
     """One volume a claim, and none for a claim that goes."""
-    bound, dying = (claim(**{WANTED_FROM: STORAGE_PROVISIONER, CHOSEN_NODE: NODE}) for _ in range(2))
+    bound, dying = (
+        claim(**{PROVISIONER_ANNOTATION: STORAGE_PROVISIONER, SELECTED_NODE_ANNOTATION: NODE}) for _ in range(2)
+    )
     bound["spec"]["volumeName"] = "pvc-u1"
     dying["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    assert not wants_volume(bound)
-    assert not wants_volume(dying)
+    assert not should_provision(bound)
+    assert not should_provision(dying)
 
 
 def test_only_our_own_released_volumes_are_deleted() -> None:
     """A volume somebody made by hand is never touched, nor is one in use."""
 
     def volume(made_by: str, phase: str) -> dict[str, Any]:
-        return {"metadata": {"annotations": {MADE_BY: made_by}}, "status": {"phase": phase}}
+        return {"metadata": {"annotations": {PROVISIONED_BY_ANNOTATION: made_by}}, "status": {"phase": phase}}
 
-    assert is_released(volume(STORAGE_PROVISIONER, "Released"))
-    assert not is_released(volume(STORAGE_PROVISIONER, "Bound"))
-    assert not is_released(volume("somebody", "Released"))
+    assert should_delete(volume(STORAGE_PROVISIONER, "Released"))
+    assert not should_delete(volume(STORAGE_PROVISIONER, "Bound"))
+    assert not should_delete(volume("somebody", "Released"))
 
 
 def test_the_volume_is_bound_to_its_claim_alone() -> None:

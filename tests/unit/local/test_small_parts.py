@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from somabrain_local.environment import Places
+from somabrain_local.environment import LocalPaths
 from somabrain_local.errors import LocalError
 from somabrain_local.images.base import mirror_of
 from somabrain_local.images.buildah import build_arguments
-from somabrain_local.progress import Progress, spoken
+from somabrain_local.progress import Progress, format_duration
 from somabrain_local.provider import choose
-from somabrain_local.tools import Workshop
+from somabrain_local.tools import Toolchain
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from somabrain_local.tools import Workshop
 )
 def test_durations_are_spoken(seconds: float, words: str) -> None:
     """Tenths below ten seconds, then seconds, then minutes."""
-    assert spoken(seconds) == words
+    assert format_duration(seconds) == words
 
 
 def test_a_step_says_how_long_it_took_last_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,6 +57,6 @@ def test_a_build_gets_the_hosts_index_and_certificates() -> None:
 
 def test_an_unknown_provider_is_answered_by_the_choice(tmp_path: Path) -> None:
     """CLUSTER=minikube says what there is instead."""
-    workshop = Workshop(Places(tmp_path, tmp_path, tmp_path), Progress(tmp_path / "d"))
+    workshop = Toolchain(LocalPaths(tmp_path, tmp_path, tmp_path), Progress(tmp_path / "d"))
     with pytest.raises(LocalError, match="CLUSTER=minikube is unknown: use kind or native"):
         choose("minikube", workshop)

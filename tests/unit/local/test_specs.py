@@ -5,33 +5,33 @@ from pathlib import Path
 
 import pytest
 
-from somabrain_local import specs
-from somabrain_local.specs import GoTool
+from somabrain_local import pinned_tools
+from somabrain_local.pinned_tools import GoTool
 
 
 def test_no_two_tools_make_the_same_binary() -> None:
     """Two tools with one binary would take each other's link."""
-    binaries = [binary for tool in specs.TOOLS for binary in tool.binaries]
+    binaries = [binary for tool in pinned_tools.TOOLS for binary in tool.binaries]
     assert len(binaries) == len(set(binaries))
 
 
 def test_a_tool_is_found_by_its_binary() -> None:
     """`tools kubelet` builds all of the node and the control plane; `tools kubectl` and `tools helm` do not."""
-    assert specs.find("kubelet").name == "kubernetes"
-    assert specs.find("kubectl").binaries == ("kubectl",)
-    assert specs.find("helm").binaries == ("helm",)
+    assert pinned_tools.find("kubelet").name == "kubernetes"
+    assert pinned_tools.find("kubectl").binaries == ("kubectl",)
+    assert pinned_tools.find("helm").binaries == ("helm",)
 
 
 def test_an_unknown_tool_is_named_with_those_there_are() -> None:
     """A typing error is answered by the list."""
     with pytest.raises(KeyError, match="no tool hlem; there are helm, opa"):
-        specs.find("hlem")
+        pinned_tools.find("hlem")
 
 
 def test_what_go_cannot_verify_itself_is_pinned_by_a_committed_sum() -> None:
     """A module of ours with dependencies has a go.sum beside its go.mod, and requires the version the table says."""
     modules = Path(__file__).parents[3] / "scripts" / "go"
-    for tool in specs.TOOLS:
+    for tool in pinned_tools.TOOLS:
         if (
             isinstance(tool, GoTool)
             and tool.module
@@ -44,11 +44,11 @@ def test_what_go_cannot_verify_itself_is_pinned_by_a_committed_sum() -> None:
 def test_identity_follows_version_flags_and_inputs(tmp_path: Path) -> None:
     """A new version, another flag or another go.sum is another folder; the same again is the same."""
     (tmp_path / "go.sum").write_text("one")
-    etcd, inputs = specs.find("etcd"), [tmp_path / "go.sum"]
+    etcd, inputs = pinned_tools.find("etcd"), [tmp_path / "go.sum"]
     assert isinstance(etcd, GoTool)
-    first = specs.identity(etcd, inputs)
-    assert specs.identity(etcd, inputs) == first
-    assert specs.identity(replace(etcd, version="v0"), inputs) != first
-    assert specs.identity(replace(etcd, variables=("main.x=1",)), inputs) != first
+    first = pinned_tools.identity(etcd, inputs)
+    assert pinned_tools.identity(etcd, inputs) == first
+    assert pinned_tools.identity(replace(etcd, version="v0"), inputs) != first
+    assert pinned_tools.identity(replace(etcd, variables=("main.x=1",)), inputs) != first
     (tmp_path / "go.sum").write_text("two")
-    assert specs.identity(etcd, inputs) != first
+    assert pinned_tools.identity(etcd, inputs) != first

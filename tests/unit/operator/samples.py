@@ -44,17 +44,17 @@ def spec(**fields: Any) -> SomaBrainSpec:
     return SomaBrainSpec.model_validate({**MINIMAL, **fields})
 
 
-def found(wanted: SomaBrainSpec) -> tuple[ResolvedReference, ...]:
+def resolved(desired: SomaBrainSpec) -> tuple[ResolvedReference, ...]:
     """Return everything the spec names as found."""
     return tuple(
         ResolvedReference(each, exists=True, digests={key: f"hash-of-{key}" for key in each.keys or (f"{each.name}.rego",)},
                  secrets=SECRETS)
-        for each in references_of(wanted)
+        for each in references_of(desired)
     )  # fmt: skip
 
 
 def observed(
-    wanted: SomaBrainSpec | None = None,
+    desired: SomaBrainSpec | None = None,
     *,
     status: Mapping[str, Any] | None = None,
     children: Sequence[Manifest] = (),
@@ -64,21 +64,21 @@ def observed(
     annotations: Mapping[str, str] | None = None,
     reports: Mapping[str, str] | None = None,
     generation: int = 1,
-    lacking: frozenset[str] = frozenset(),
+    missing_kinds: frozenset[str] = frozenset(),
     now: datetime = NOW,
 ) -> ObservedState:
     """Return what is seen of the resource."""
-    asked = wanted or spec()
-    brain = Brain(KEY, UID, generation, annotations or {}, asked, "", status or {}, deleting=False)
+    effective = desired or spec()
+    brain = Brain(KEY, UID, generation, annotations or {}, effective, "", status or {}, deleting=False)
     return ObservedState(
         brain=brain,
-        references=found(asked) if references is None else references,
+        references=resolved(effective) if references is None else references,
         children={child_id(child): child for child in children},
         jobs=tuple(jobs),
         pods=tuple(pods),
         reports=reports or {},
         now=now,
-        missing_kinds=lacking,
+        missing_kinds=missing_kinds,
     )
 
 
@@ -87,17 +87,17 @@ def migrated(fingerprint: str = FINGERPRINT) -> dict[str, Any]:
     return {"migration": {"hash": fingerprint, "attempt": 1, "completedAt": "2026-01-02T03:00:00Z"}}
 
 
-def plan(seen: ObservedState) -> Plan:
+def plan(state: ObservedState) -> Plan:
     """Return the plan about what is seen."""
-    return make_plan(seen, RELEASE)
+    return make_plan(state, RELEASE)
 
 
-def settled(seen: ObservedState, *, ready: int | None = None) -> ObservedState:
+def settled(state: ObservedState, *, ready: int | None = None) -> ObservedState:
     """Return the same resource with all children applied and the Deployment rolled out, as its controller says."""
-    children = {child_id(child): child for child in plan(seen).apply}
-    desired = seen.brain.spec.replicas if seen.brain.spec else 0
+    children = {child_id(child): child for child in plan(state).apply}
+    desired = state.brain.spec.replicas if state.brain.spec else 0
     children[DEPLOYMENT] = rolled_out(children[DEPLOYMENT], desired, desired if ready is None else ready)
-    return replace(seen, children=children)
+    return replace(state, children=children)
 
 
 def rolled_out(deployment: Manifest, replicas: int, ready: int, *, updated: int | None = None) -> Manifest:
@@ -117,10 +117,10 @@ def rolled_out(deployment: Manifest, replicas: int, ready: int, *, updated: int 
 
 
 def conditions(
-    seen: ObservedState, refusal: str = "", children: Mapping[ChildId, Manifest] | None = None
+    state: ObservedState, refusal: str = "", children: Mapping[ChildId, Manifest] | None = None
 ) -> dict[str, Any]:
     """Return the conditions of the status, by type."""
-    status: Any = render_status(plan(seen), seen.children if children is None else children, refusal)
+    status: Any = render_status(plan(state), state.children if children is None else children, refusal)
     return {each["type"]: each for each in status["conditions"]}
 
 

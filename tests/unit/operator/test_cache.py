@@ -25,9 +25,9 @@ class Clock:
         return self.now
 
 
-def held(cache: ObjectStore) -> Any:
-    found = cache.get(*DEPLOYMENT)
-    return found and found["spec"]
+def cached_spec(cache: ObjectStore) -> Any:
+    live = cache.get(*DEPLOYMENT)
+    return live and live["spec"]
 
 
 def test_a_newer_version_is_kept_and_is_news() -> None:
@@ -36,7 +36,7 @@ def test_a_newer_version_is_kept_and_is_news() -> None:
     assert cache.on_watch_event("Deployment", "ADDED", child(5, replicas=1)) == (KEY,)
     assert cache.on_watch_event("Deployment", "MODIFIED", child(6, replicas=2)) == (KEY,)
     assert cache.on_watch_event("Deployment", "MODIFIED", child(6, replicas=2)) == ()
-    assert held(cache) == {"replicas": 2}
+    assert cached_spec(cache) == {"replicas": 2}
 
 
 def test_an_event_older_than_our_write_changes_nothing_and_is_looked_at() -> None:
@@ -45,7 +45,7 @@ def test_an_event_older_than_our_write_changes_nothing_and_is_looked_at() -> Non
     cache.on_watch_event("Deployment", "ADDED", child(5))
     cache.on_write("Deployment", child(7, replicas=3))
     assert cache.on_watch_event("Deployment", "MODIFIED", child(6, replicas=9)) == (KEY,)
-    assert held(cache) == {"replicas": 3}
+    assert cached_spec(cache) == {"replicas": 3}
 
 
 def test_our_own_write_is_an_echo_whichever_comes_first() -> None:
@@ -63,10 +63,10 @@ def test_what_is_deleted_is_gone_unless_it_was_made_again() -> None:
     cache = ObjectStore()
     cache.on_watch_event("Deployment", "ADDED", child(5))
     assert cache.on_watch_event("Deployment", "DELETED", child(6)) == (KEY,)
-    assert held(cache) is None
+    assert cached_spec(cache) is None
     cache.on_write("Deployment", child(9))
     cache.on_watch_event("Deployment", "DELETED", child(8))
-    assert held(cache) == {}
+    assert cached_spec(cache) == {}
 
 
 def test_an_owner_edited_away_concerns_both() -> None:
@@ -101,7 +101,7 @@ def test_a_listing_takes_nothing_back_that_was_told_meanwhile() -> None:
     cache.on_watch_event("Deployment", "DELETED", child(9, "left"))
     assert cache.on_listed("Deployment", child(5, "left")) == ()
     assert cache.finish_resync({"Deployment"}) == ()
-    assert held(cache) == {}
+    assert cached_spec(cache) == {}
     assert cache.get("Deployment", "demo", "left") is None
 
 

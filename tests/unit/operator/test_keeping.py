@@ -18,29 +18,29 @@ from tests.unit.operator.samples import DEPLOYMENT, migrated, observed, plan, se
 RECORD = last_applied_id("quickstart")
 
 
-def held(serving: ObservedState, **fields: Any) -> ObservedState:
+def blocked(serving: ObservedState, **fields: Any) -> ObservedState:
     """Return a resource that served, whose spec now asks for what has not been migrated."""
-    wanted = spec(version="0.2.0", **fields)
-    return replace(serving, brain=replace(serving.brain, spec=wanted, generation=2))
+    desired = spec(version="0.2.0", **fields)
+    return replace(serving, brain=replace(serving.brain, spec=desired, generation=2))
 
 
-def handed_over(seen: ObservedState, replicas: int) -> ObservedState:
+def handed_over(state: ObservedState, replicas: int) -> ObservedState:
     """Return the same with an autoscaler having scaled."""
-    before = settled(seen)
+    before = settled(state)
     live: Any = before.children[DEPLOYMENT]
     return replace(
-        seen, children={**before.children, DEPLOYMENT: {**live, "spec": {**live["spec"], "replicas": replicas}}}
+        state, children={**before.children, DEPLOYMENT: {**live, "spec": {**live["spec"], "replicas": replicas}}}
     )
 
 
-def applied(seen: ObservedState) -> dict[Any, Manifest]:
-    return {child_id(each): each for each in plan(seen).apply}
+def applied(state: ObservedState) -> dict[Any, Manifest]:
+    return {child_id(each): each for each in plan(state).apply}
 
 
 def test_an_edited_deployment_is_what_it_was_while_a_migration_runs() -> None:
     """It is applied as the last spec that passed rendered it, and that is what is there."""
     before = settled(observed(status=migrated()))
-    kept = applied(held(before))[DEPLOYMENT]
+    kept = applied(blocked(before))[DEPLOYMENT]
     assert "0.1.0" in str(kept)
     assert "0.2.0" not in str(kept)
     assert drift(kept, before.children[DEPLOYMENT]) == ()
@@ -50,7 +50,7 @@ def test_a_deleted_deployment_comes_back_as_it_was() -> None:
     """A migration that fails for hours must not meet a service that is gone."""
     before = settled(observed(status=migrated()))
     gone = replace(before, children={k: v for k, v in before.children.items() if k != DEPLOYMENT})
-    assert "0.1.0" in str(applied(held(gone))[DEPLOYMENT])
+    assert "0.1.0" in str(applied(blocked(gone))[DEPLOYMENT])
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "ConfigMap"])
@@ -73,7 +73,7 @@ def test_a_spec_that_the_model_refuses_keeps_what_serves() -> None:
 def test_it_can_be_scaled_while_a_migration_fails() -> None:
     """How many pods there are is as the spec says, whatever is held back."""
     before = settled(observed(status=migrated()))
-    kept: Any = applied(held(before, replicas=5))[DEPLOYMENT]
+    kept: Any = applied(blocked(before, replicas=5))[DEPLOYMENT]
     assert kept["spec"]["replicas"] == 5
 
 
@@ -93,7 +93,7 @@ def test_the_record_is_written_before_what_it_records() -> None:
 def test_a_record_of_an_earlier_resource_counts_for_nothing() -> None:
     """Deleted and created anew, a resource begins with nothing."""
     before = settled(observed(status=migrated()))
-    again = replace(held(before), brain=replace(held(before).brain, uid="another"))
+    again = replace(blocked(before), brain=replace(blocked(before).brain, uid="another"))
     assert DEPLOYMENT not in applied(again)
 
 
@@ -103,21 +103,21 @@ def test_a_record_somebody_scribbled_over_counts_for_nothing(content: str) -> No
     before = settled(observed(status=migrated()))
     record: Any = before.children[RECORD]
     scribbled = {**before.children, RECORD: {**record, "data": {"children.json": content}}}
-    assert DEPLOYMENT not in applied(held(replace(before, children=scribbled)))
+    assert DEPLOYMENT not in applied(blocked(replace(before, children=scribbled)))
 
 
 def test_the_record_is_never_pruned() -> None:
     """It is ours, and no step asks for it."""
     before = settled(observed(status=migrated()))
     assert plan(before).delete == ()
-    assert RECORD not in plan(held(before)).delete
+    assert RECORD not in plan(blocked(before)).delete
 
 
 def test_a_child_that_somebody_else_took_the_name_of_is_left_alone() -> None:
     """Kept is what is ours, or gone."""
     before = settled(observed(status=migrated()))
     theirs: Any = {**before.children[DEPLOYMENT], "metadata": {"name": "quickstart-server", "namespace": "demo"}}
-    seen = held(replace(before, children={**before.children, DEPLOYMENT: theirs}))
+    seen = blocked(replace(before, children={**before.children, DEPLOYMENT: theirs}))
     assert DEPLOYMENT not in applied(seen)
 
 

@@ -15,8 +15,14 @@ SEAT = LeaseConfig("system", "lease", "me", 15)
 
 
 def lease(holder: str, version: str = "7", **spec: Any) -> dict[str, Any]:
-    held = {"holderIdentity": holder, "leaseDurationSeconds": 15, "leaseTransitions": 3, "acquireTime": "then", **spec}
-    return {"metadata": {"name": "lease", "resourceVersion": version}, "spec": held}
+    lease_spec = {
+        "holderIdentity": holder,
+        "leaseDurationSeconds": 15,
+        "leaseTransitions": 3,
+        "acquireTime": "then",
+        **spec,
+    }
+    return {"metadata": {"name": "lease", "resourceVersion": version}, "spec": lease_spec}
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from tests.unit.operator import samples
 from tests.unit.operator.samples import FINGERPRINT, NOW, job, migrated, observed, plan, pod, spec
 
 
-def kinds(seen: ObservedState) -> list[str]:
-    return [str(manifest["kind"]) for manifest in plan(seen).apply]
+def kinds(state: ObservedState) -> list[str]:
+    return [str(manifest["kind"]) for manifest in plan(state).apply]
 
 
 def failed_once(*, due_in_s: float, **more: str) -> dict[str, Any]:
@@ -27,14 +27,14 @@ def failed_once(*, due_in_s: float, **more: str) -> dict[str, Any]:
                           "lastError": "no role.", "nextAttemptAt": due, **more}}  # fmt: skip
 
 
-def record(seen: ObservedState) -> MigrationStatus:
-    kept = plan(seen).migration
-    assert kept is not None
-    return kept
+def record(state: ObservedState) -> MigrationStatus:
+    migration = plan(state).migration
+    assert migration is not None
+    return migration
 
 
-def died(name: str, said: str, job_name: str) -> Any:
-    dead: Any = pod(name, component="migrate", ready=False, containers=[samples.ended(said)], job_name=job_name)
+def died(name: str, message: str, job_name: str) -> Any:
+    dead: Any = pod(name, component="migrate", ready=False, containers=[samples.ended(message)], job_name=job_name)
     return {**dead, "status": {**dead["status"], "phase": "Failed"}}
 
 
@@ -78,7 +78,7 @@ def test_another_image_is_migrated_for_while_the_old_deployment_stays() -> None:
 def test_another_owner_secret_is_migrated_with() -> None:
     """The owner's connection may lead to another database."""
     wanted = spec()
-    database, owner = samples.found(wanted)
+    database, owner = samples.resolved(wanted)
     seen = observed(wanted, references=(database, replace(owner, digests={"owner-dsn": "other"})), status=migrated())
     assert "Job" in kinds(seen)
 

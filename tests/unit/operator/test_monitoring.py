@@ -25,19 +25,19 @@ EXPOSED = {
 """Every name that the service exposes, or will once it has counted."""
 
 
-def watched(**seen: Any) -> ObservedState:
-    return observed(spec(monitoring=EVERYTHING), status=migrated(), **seen)
+def watched(**fields: Any) -> ObservedState:
+    return observed(spec(monitoring=EVERYTHING), status=migrated(), **fields)
 
 
-def asked(seen: ObservedState) -> dict[ChildId, Any]:
-    return {child_id(each): each for each in plan(seen).apply}
+def applied(state: ObservedState) -> dict[ChildId, Any]:
+    return {child_id(each): each for each in plan(state).apply}
 
 
 def expressions() -> list[str]:
     """Return every expression of rules and dashboard."""
-    made = asked(watched())
-    rules = [rule["expr"] for group in made[RULES]["spec"]["groups"] for rule in group["rules"]]
-    (board,) = (json.loads(text) for text in made[DASHBOARD]["data"].values())
+    manifests = applied(watched())
+    rules = [rule["expr"] for group in manifests[RULES]["spec"]["groups"] for rule in group["rules"]]
+    (board,) = (json.loads(text) for text in manifests[DASHBOARD]["data"].values())
     return rules + [target["expr"] for panel in board["panels"] for target in panel["targets"]]
 
 
@@ -51,7 +51,7 @@ def test_every_metric_named_is_exposed(expression: str) -> None:
 
 def test_the_monitor_selects_the_service_that_has_an_endpoint_a_pod() -> None:
     """Every pod is read, and by its own name."""
-    made = asked(watched())
+    made = applied(watched())
     wanted = made[MONITOR]["spec"]["selector"]["matchLabels"]
     chosen = [
         each["metadata"]["name"]
@@ -66,20 +66,20 @@ def test_the_monitor_selects_the_service_that_has_an_endpoint_a_pod() -> None:
 def test_a_missing_kind_keeps_nothing_else_from_being_done() -> None:
     """The rest is asked for, and the status says what waits for what."""
     seen = watched(lacking=MISSING)
-    assert {MONITOR, RULES} & set(asked(seen)) == set()
-    assert DASHBOARD in asked(seen)
+    assert {MONITOR, RULES} & set(applied(seen)) == set()
+    assert DASHBOARD in applied(seen)
     message = conditions(seen)["ConfigValid"]["message"]
     assert "The ServiceMonitor of spec.monitoring is not made yet: the cluster has no such kind." in message
-    assert conditions(observed(lacking=MISSING))["ConfigValid"]["message"] == "The spec is valid."
+    assert conditions(observed(missing_kinds=MISSING))["ConfigValid"]["message"] == "The spec is valid."
 
 
 def test_a_kind_that_went_away_is_not_kept() -> None:
     """While a migration runs, nothing is applied that the API server does not know."""
     before = settled(watched())
     wanted = spec(version="0.2.0", monitoring=EVERYTHING)
-    held = observed(wanted, status=migrated(), children=list(before.children.values()), lacking=MISSING)
-    assert {MONITOR, RULES} & set(asked(held)) == set()
-    assert ChildId("Deployment", "quickstart-server") in asked(held)
+    held = observed(wanted, status=migrated(), children=list(before.children.values()), missing_kinds=MISSING)
+    assert {MONITOR, RULES} & set(applied(held)) == set()
+    assert ChildId("Deployment", "quickstart-server") in applied(held)
 
 
 def test_what_is_not_asked_for_any_more_goes() -> None:
@@ -92,6 +92,6 @@ def test_what_is_not_asked_for_any_more_goes() -> None:
 def test_labels_of_the_spec_do_not_replace_our_own() -> None:
     """By which children are found."""
     labels = {"app.kubernetes.io/managed-by": "me", "release": "prometheus"}
-    made = asked(observed(spec(monitoring={"serviceMonitor": {"labels": labels}}), status=migrated()))
+    made = applied(observed(spec(monitoring={"serviceMonitor": {"labels": labels}}), status=migrated()))
     assert made[MONITOR]["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "somabrain-operator"
     assert made[MONITOR]["metadata"]["labels"]["release"] == "prometheus"

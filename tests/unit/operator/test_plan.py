@@ -26,8 +26,8 @@ EVERYTHING = [
 ]
 
 
-def applied(seen: ObservedState) -> list[str]:
-    return ["/".join(child_id(manifest)) for manifest in plan(seen).apply]
+def applied(state: ObservedState) -> list[str]:
+    return ["/".join(child_id(manifest)) for manifest in plan(state).apply]
 
 
 def test_the_steps_run_in_the_order_that_makes_them_safe() -> None:
@@ -67,7 +67,7 @@ def test_a_missing_secret_is_named_with_its_field_and_the_remedy() -> None:
 def test_a_secret_that_may_not_be_read_is_not_called_missing() -> None:
     """Rights that were taken away are said in the status, and not in the operator's log alone."""
     wanted = spec()
-    database, migration = samples.found(wanted)
+    database, migration = samples.resolved(wanted)
     refused = ResolvedReference(
         database.reference, exists=False, refusal="The operator may not do this to Secret demo/x: no."
     )
@@ -79,7 +79,7 @@ def test_a_secret_that_may_not_be_read_is_not_called_missing() -> None:
 def test_a_secret_that_lacks_a_key_names_the_key() -> None:
     """A Secret with half its keys is not enough."""
     wanted = spec()
-    database, migration = samples.found(wanted)
+    database, migration = samples.resolved(wanted)
     seen = observed(wanted, references=(replace(database, digests={"app-dsn": "x"}), migration))
     finding = plan(seen).conditions["ReferencesResolved"]
     assert (finding.reason, finding.message) == (
@@ -91,7 +91,7 @@ def test_a_secret_that_lacks_a_key_names_the_key() -> None:
 def test_a_policy_without_rego_is_named() -> None:
     """A referenced ConfigMap needs a key that OPA loads."""
     wanted = spec(opa={"policy": {"configMapRef": {"name": "mine"}}})
-    *secrets, policy = samples.found(wanted)
+    *secrets, policy = samples.resolved(wanted)
     seen = observed(wanted, references=(*secrets, replace(policy, digests={})))
     assert "ConfigMap mine, named by spec.opa.policy.configMapRef.name, lacks *.rego" in (
         plan(seen).conditions["ReferencesResolved"].message
@@ -151,7 +151,7 @@ def test_the_default_policy_is_pruned_once_another_is_in_force() -> None:
     """What left the plan goes, but not before the pods that used it are gone."""
     before = settled(observed(status=migrated()))
     wanted = spec(opa={"policy": {"configMapRef": {"name": "mine"}}})
-    changed = replace(before, brain=replace(before.brain, spec=wanted), references=samples.found(wanted))
+    changed = replace(before, brain=replace(before.brain, spec=wanted), references=samples.resolved(wanted))
     assert plan(changed).delete == ()
     after = settled(changed)
     left = {**after.children, **{k: v for k, v in before.children.items() if k.name == "quickstart-policy"}}
@@ -184,7 +184,7 @@ def test_only_what_pods_read_at_their_start_rolls_them(change: dict[str, object]
 def test_a_used_key_rolls_the_pods_and_the_owner_secret_does_not() -> None:
     """A rotated app-dsn is read at the pods' start; owner-dsn never is."""
     wanted = spec()
-    database, migration = samples.found(wanted)
+    database, migration = samples.resolved(wanted)
     rotated = replace(database, digests={**database.digests, "app-dsn": "other"})
     owner = replace(migration, digests={"owner-dsn": "other"})
     plain = plan(observed(wanted, status=migrated())).config_hash
@@ -199,12 +199,12 @@ def test_a_new_default_policy_rolls_the_pods() -> None:
     assert make_plan(seen, newer).config_hash != plan(seen).config_hash
 
 
-def whole(wanted: SomaBrainSpec, *keys: str) -> ObservedState:
+def whole(desired: SomaBrainSpec, *keys: str) -> ObservedState:
     """Return the resource with Secrets and ConfigMaps of settings that hold these keys."""
     digests = dict.fromkeys(keys, "x")
-    references = samples.found(wanted)
+    references = samples.resolved(desired)
     return observed(
-        wanted,
+        desired,
         references=tuple(replace(each, digests=digests) if each.reference.all_keys else each for each in references),
         status=migrated(),
     )
@@ -247,7 +247,8 @@ def test_an_empty_secret_of_settings_is_no_lack() -> None:
     wanted = spec(secretRefs=[{"name": "a"}])
     assert plan(whole(wanted)).conditions["ReferencesResolved"].status == "True"
     gone = tuple(
-        replace(each, exists=False, digests={}) if each.reference.all_keys else each for each in samples.found(wanted)
+        replace(each, exists=False, digests={}) if each.reference.all_keys else each
+        for each in samples.resolved(wanted)
     )
     message = plan(observed(wanted, references=gone)).conditions["ReferencesResolved"].message
     assert "is not in namespace demo; create it with the settings, or correct the name." in message
@@ -266,7 +267,7 @@ def test_another_version_of_vault_s_secrets_rolls_the_pods_and_migrates_again() 
 def test_a_certificate_rolls_nothing() -> None:
     """The servers read it again by themselves; that it is there is looked at all the same."""
     wanted = spec(grpc={"tls": {"secretRef": {"name": "certificate"}}})
-    references = samples.found(wanted)
+    references = samples.resolved(wanted)
     renewed = tuple(
         replace(each, digests=dict.fromkeys(each.digests, "new")) if "tls" in each.reference.field else each
         for each in references

@@ -44,21 +44,21 @@ def test_every_container_meets_the_restricted_profile(name: str) -> None:
             }
 
 
-def told(name: str, template: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def container_settings(name: str, template: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Return the settings of a pod's container, as it would read them from its variables and its mounted files."""
     (container,) = template["spec"]["containers"]
     configs = {each["metadata"]["name"]: each["data"] for each in rendered(name) if each["kind"] == "ConfigMap"}
-    given = {each["name"]: each["value"] for each in container["env"]}
+    variables = {each["name"]: each["value"] for each in container["env"]}
     for source in container.get("envFrom", ()):
-        given |= configs[source["configMapRef"]["name"]]
+        variables |= configs[source["configMapRef"]["name"]]
     folders = []
-    for number, path in enumerate(given["SOMABRAIN_SECRETS_DIR"].split(":")):
+    for number, path in enumerate(variables["SOMABRAIN_SECRETS_DIR"].split(":")):
         folders.append(folder / str(number))
         folders[-1].mkdir()
         for file in mounted(template, path):
             (folders[-1] / file).write_text("x")
-    given["SOMABRAIN_SECRETS_DIR"] = ":".join(map(str, folders))
-    for variable, value in given.items():
+    variables["SOMABRAIN_SECRETS_DIR"] = ":".join(map(str, folders))
+    for variable, value in variables.items():
         monkeypatch.setenv(variable, value)
     return load()
 
@@ -82,14 +82,14 @@ def test_the_settings_are_accepted_by_the_service(
 ) -> None:
     """Every variable and file is a setting, of the right type and within its bounds; else no pod would start."""
     (template,) = (each["spec"]["template"] for each in rendered(name) if each["kind"] == kind)
-    settings = told(name, template, tmp_path, monkeypatch)
+    settings = container_settings(name, template, tmp_path, monkeypatch)
     assert (settings.owner_dsn is None) == (kind == "Deployment")
     assert (settings.postgres_dsn is None) == (settings.worker_dsn is None) == (kind == "Job")
 
 
 def test_everything_reaches_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a resource says is what the service is told."""
-    settings = told("everything", server("everything"), tmp_path, monkeypatch)
+    settings = container_settings("everything", server("everything"), tmp_path, monkeypatch)
     assert (settings.auth.scope_claim, settings.encoder.kind, settings.grpc.drain_s) == ("/scope", "lexical", 60.0)
     assert (settings.auth.jwks_url, settings.auth.jwks_token_file) == ("https://issuer.example/keys", None)
     assert (settings.grpc.port, str(settings.grpc.tls.client_ca_file)) == (
@@ -109,7 +109,7 @@ def test_everything_reaches_the_service(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_every_encoder_reaches_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Which there are, and where the key of an endpoint lies, never the key."""
-    encoder = told("everything", server("everything"), tmp_path, monkeypatch).encoder
+    encoder = container_settings("everything", server("everything"), tmp_path, monkeypatch).encoder
     assert encoder.offers_minilm
     (onnx,), (endpoint,), (client,) = encoder.onnx, encoder.endpoints, encoder.client
     assert (onnx.id, str(onnx.directory), onnx.pooling) == ("bge", "/models/bge", "cls")
@@ -122,7 +122,7 @@ def test_every_encoder_reaches_the_service(tmp_path: Path, monkeypatch: pytest.M
 
 def test_the_identity_service_reaches_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whom to ask, as whom, and whom to trust."""
-    auth = told("vault", server("vault"), tmp_path, monkeypatch).auth
+    auth = container_settings("vault", server("vault"), tmp_path, monkeypatch).auth
     assert (auth.mode, auth.introspection.address, auth.introspection.client_id) == (
         "introspection", "https://auth.example", "x",
     )  # fmt: skip
@@ -131,13 +131,13 @@ def test_the_identity_service_reaches_the_service(tmp_path: Path, monkeypatch: p
 
 
 def server(name: str) -> Any:
-    (found,) = (each for each in rendered(name) if each["kind"] == "Deployment")
-    return found["spec"]["template"]
+    (deployment,) = (each for each in rendered(name) if each["kind"] == "Deployment")
+    return deployment["spec"]["template"]
 
 
 def job(name: str) -> Any:
-    (found,) = (each for each in rendered(name) if each["kind"] == "Job")
-    return found["spec"]["template"]
+    (match,) = (each for each in rendered(name) if each["kind"] == "Job")
+    return match["spec"]["template"]
 
 
 def tokens(template: Any) -> list[str | None]:

@@ -50,15 +50,15 @@ def test_who_decides(wanted: int, bounds: tuple[int, int] | None, deployment: An
     assert desired_replicas(wanted, bounds, deployment) == applied
 
 
-def handed_over(seen: ObservedState, replicas: int) -> ObservedState:
+def handed_over(state: ObservedState, replicas: int) -> ObservedState:
     """Return the same with the autoscaler having scaled."""
-    was: Any = seen.children[DEPLOYMENT]
+    was: Any = state.children[DEPLOYMENT]
     now = {
         **was,
         "metadata": {**was["metadata"], "managedFields": [SCALED]},
         "spec": {**was["spec"], "replicas": replicas},
     }
-    return replace(seen, children={**seen.children, DEPLOYMENT: now})
+    return replace(state, children={**state.children, DEPLOYMENT: now})
 
 
 def test_the_handed_over_field_is_left_out_and_nothing_else_changes() -> None:
@@ -91,5 +91,5 @@ def test_an_autoscaled_deployment_is_kept_as_it_is_scaled() -> None:
     assert "replicas" not in _deployment(held)["spec"]
 
 
-def _deployment(seen: ObservedState) -> Any:
-    return {child_id(each): each for each in plan(seen).apply}[DEPLOYMENT]
+def _deployment(state: ObservedState) -> Any:
+    return {child_id(each): each for each in plan(state).apply}[DEPLOYMENT]

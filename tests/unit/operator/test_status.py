@@ -32,22 +32,22 @@ RUNNING = {"name": "server", "image": samples.IMAGE, "state": {"running": {}}}
 
 def serving(**fields: Any) -> ObservedState:
     """Return a resource that is migrated, rolled out and ready, with its pods."""
-    seen = settled(observed(spec(**fields), status=migrated()))
-    replicas = seen.brain.spec.replicas if seen.brain.spec else 0
-    return replace(seen, pods=tuple(pod(f"p{place}") for place in range(replicas)))
+    state = settled(observed(spec(**fields), status=migrated()))
+    replicas = state.brain.spec.replicas if state.brain.spec else 0
+    return replace(state, pods=tuple(pod(f"p{number}") for number in range(replicas)))
 
 
-def deployed(seen: ObservedState, **status: Any) -> ObservedState:
+def deployed(state: ObservedState, **status: Any) -> ObservedState:
     """Return the same with the Deployment's status changed."""
-    live: Any = seen.children[DEPLOYMENT]
-    return replace(seen, children={**seen.children, DEPLOYMENT: {**live, "status": {**live["status"], **status}}})
+    live: Any = state.children[DEPLOYMENT]
+    return replace(state, children={**state.children, DEPLOYMENT: {**live, "status": {**live["status"], **status}}})
 
 
-def down(seen: ObservedState, report: str) -> ObservedState:
+def down(state: ObservedState, report: str) -> ObservedState:
     """Return the same with no pod ready, each saying why."""
-    pods = tuple(pod(f"p{place}", ready=False, containers=[RUNNING]) for place in range(len(seen.pods)))
-    fallen = deployed(replace(seen, pods=pods), readyReplicas=0)
-    return replace(fallen, reports={f"p{place}": report for place in range(len(pods))})
+    pods = tuple(pod(f"p{number}", ready=False, containers=[RUNNING]) for number in range(len(state.pods)))
+    fallen = deployed(replace(state, pods=pods), readyReplicas=0)
+    return replace(fallen, reports={f"p{number}": report for number in range(len(pods))})
 
 
 def test_a_service_that_serves_is_ready_and_nothing_else_is_wrong() -> None:
@@ -137,7 +137,7 @@ def test_a_failed_migration_leaves_the_old_pods_serving() -> None:
     changed = replace(
         before,
         brain=replace(before.brain, spec=spec(version="0.2.0"), status=migrated()),
-        references=samples.found(spec()),
+        references=samples.resolved(spec()),
     )
     fingerprint = migration_hash("ghcr.io/somabrain/somabrain-service:0.2.0", "hash-of-owner-dsn")
     name = f"quickstart-migrate-{fingerprint[:8]}-1"

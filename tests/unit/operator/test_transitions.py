@@ -13,7 +13,7 @@ from somabrain_operator.status.transitions import Transition, transitions
 
 def status(**conditions: str) -> dict[str, Any]:
     """Return a status; each condition is `Status Reason sentence`."""
-    parts = {kind: said.split(" ", 2) for kind, said in conditions.items()}
+    parts = {kind: text.split(" ", 2) for kind, text in conditions.items()}
     return {
         "conditions": [
             {"type": kind, "status": status, "reason": reason, "message": message}

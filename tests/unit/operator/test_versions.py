@@ -58,16 +58,16 @@ def serving() -> ObservedState:
     return settled(observed(spec(version="0.2.0"), status=migrated(record.hash or "")))
 
 
-def asking(annotation: str = "", **fields: str) -> ObservedState:
+def requesting(annotation: str = "", **fields: str) -> ObservedState:
     """Return the same asking for something else."""
-    seen = serving()
+    state = serving()
     annotations = {ALLOW_DOWNGRADE: annotation} if annotation else {}
-    return replace(seen, brain=replace(seen.brain, spec=spec(**fields), annotations=annotations))
+    return replace(state, brain=replace(state.brain, spec=spec(**fields), annotations=annotations))
 
 
 def test_an_older_version_is_refused_and_nothing_is_done() -> None:
     """Not even the migration is started; the sentence has both ways out."""
-    found = plan(asking(version="0.1.9"))
+    found = plan(requesting(version="0.1.9"))
     finding = found.conditions["ConfigValid"]
     assert (finding.status, finding.reason, found.failed) == ("False", "Downgrade", True)
     assert "Job" not in {each["kind"] for each in found.apply}
@@ -78,24 +78,24 @@ def test_an_older_version_is_refused_and_nothing_is_done() -> None:
 @pytest.mark.parametrize(("annotation", "refused"), [("0.1.9", False), ("0.1.8", True), ("true", True)])
 def test_the_annotation_names_the_one_version_it_allows(annotation: str, refused: bool) -> None:
     """One that was left from an earlier time allows nothing else."""
-    assert (plan(asking(annotation, version="0.1.9")).conditions["ConfigValid"].status == "False") is refused
+    assert (plan(requesting(annotation, version="0.1.9")).conditions["ConfigValid"].status == "False") is refused
 
 
 @pytest.mark.parametrize("fields", [{"version": "0.2.0"}, {"version": "0.3.0"}, {"version": "0.2.1-rc.1"}])
 def test_the_same_and_newer_versions_pass(fields: dict[str, str]) -> None:
     """Also one that is not yet released."""
-    assert plan(asking(**fields)).conditions["ConfigValid"].reason == "Valid"
+    assert plan(requesting(**fields)).conditions["ConfigValid"].reason == "Valid"
 
 
 def test_what_cannot_be_compared_passes_and_the_status_says_so() -> None:
     """A digest tells nothing of age."""
-    finding = plan(asking(image="registry.example/brain@sha256:" + "0" * 64)).conditions["ConfigValid"]
+    finding = plan(requesting(image="registry.example/brain@sha256:" + "0" * 64)).conditions["ConfigValid"]
     assert (finding.status, finding.reason) == ("True", "VersionsNotCompared")
 
 
 def test_an_upgrade_that_did_not_come_to_serve_may_be_taken_back() -> None:
     """What serves counts, not what was asked for in between."""
-    upgrading = asking(version="0.3.0")
+    upgrading = requesting(version="0.3.0")
     assert plan(upgrading).halted_by is not None  # it migrates
     back = replace(upgrading, brain=replace(upgrading.brain, spec=spec(version="0.2.0")))
     assert plan(back).conditions["ConfigValid"].reason == "Valid"

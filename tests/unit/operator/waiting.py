@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 
 
-async def until(holds: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], bool]) -> None:
     """Wait until it holds, five seconds at most."""
     async with asyncio.timeout(5):
-        while not holds():  # noqa: ASYNC110 - see above
+        while not condition():  # noqa: ASYNC110 - see above
             await asyncio.sleep(0.005)

@@ -16,7 +16,7 @@ from somabrain.memory.v1 import memory_service_pb2_grpc as memories
 from somabrain.memory.v1 import namespace_service_pb2 as ns
 from somabrain.memory.v1 import namespace_service_pb2_grpc as namespaces
 from tests.integration.service.issuer import Issuer
-from tests.integration.service.running import Running
+from tests.integration.service.service_process import ServiceProcess
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Caller:
 
     async def call(self, method: str, request: Message) -> Message:
         for stub in (memories.MemoryServiceStub(self.channel), namespaces.NamespaceServiceStub(self.channel)):
-            if found := getattr(stub, method, None):
-                answer: Message = await found(request, metadata=(("authorization", f"Bearer {self.token}"),))
+            if rpc := getattr(stub, method, None):
+                answer: Message = await rpc(request, metadata=(("authorization", f"Bearer {self.token}"),))
                 return answer
         raise AssertionError(f"no method {method}")
 
@@ -64,9 +64,9 @@ class Caller:
 
 
 @pytest.fixture
-async def caller(brain: Running, idp: Issuer) -> AsyncIterator[Caller]:
+async def caller(brain: ServiceProcess, idp: Issuer) -> AsyncIterator[Caller]:
     async with grpc.aio.insecure_channel(brain.address) as channel:
-        made = Caller(channel, idp.token(f"t-{uuid.uuid4().hex[:12]}"))
-        answer = await made.call("CreateNamespace", ns.CreateNamespaceRequest(namespace_id="n"))
+        new_tenant = Caller(channel, idp.token(f"t-{uuid.uuid4().hex[:12]}"))
+        answer = await new_tenant.call("CreateNamespace", ns.CreateNamespaceRequest(namespace_id="n"))
         assert isinstance(answer, ns.CreateNamespaceResponse)
-        yield Caller(channel, made.token, answer.namespace.name)
+        yield Caller(channel, new_tenant.token, answer.namespace.name)

@@ -26,12 +26,12 @@ from somabrain_client.errors import (
     UnauthenticatedError,
 )
 from tests.integration.conftest import Clone
+from tests.integration.service.change_feed import changes, current_cursor
 from tests.integration.service.conftest import Connect
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.postgres import postgres as postgres_server
-from tests.integration.service.running import Running, service
+from tests.integration.service.service_process import ServiceProcess, service
 from tests.integration.service.test_calls import bearer, notes, unique
-from tests.integration.service.watching import changes, now
 
 
 async def test_eight_writers_and_watchers_through_a_killed_server(
@@ -44,7 +44,7 @@ async def test_eight_writers_and_watchers_through_a_killed_server(
         port = int(first.address.rpartition(":")[2])
         client = MemoryClient(first.address, token=token, deadline_s=60)
         await client.create_namespace("log")
-        cursor = await now(client, "log")
+        cursor = await current_cursor(client, "log")
         written: list[str] = []
 
         async def write(writer: int) -> None:
@@ -82,7 +82,7 @@ async def test_eight_writers_and_watchers_through_a_killed_server(
 async def test_the_memory_comes_when_asked_and_forgetting_is_an_event_without_one(connect: Connect) -> None:
     async with connect("feed-forget") as client:
         namespace = await notes(client)
-        cursor = await now(client, namespace)
+        cursor = await current_cursor(client, namespace)
         kept = await client.remember(namespace, "kept")
         gone = await client.remember(namespace, "gone")
         watching = asyncio.create_task(changes(client, namespace, cursor, 3, include_memory=True))
@@ -112,9 +112,9 @@ async def test_a_cursor_fits_one_namespace_of_one_tenant_unaltered(connect: Conn
     """And another tenant learns nothing, not even whether the namespace is there."""
     async with connect("feed-a") as ours, connect("feed-b") as theirs:
         namespace, other = await notes(ours), await notes(ours)
-        cursor = await now(ours, namespace)
+        cursor = await current_cursor(ours, namespace)
         with pytest.raises(NotFoundError):
-            await now(theirs, namespace)
+            await current_cursor(theirs, namespace)
         await theirs.create_namespace(namespace)
         await ours.remember(namespace, "ours alone")
         for client, parent, sent in (
@@ -133,7 +133,7 @@ async def test_a_cursor_fits_one_namespace_of_one_tenant_unaltered(connect: Conn
 
 
 async def test_a_cursor_older_than_the_retained_feed_is_out_of_range(
-    brain: Running, connect: Connect, idp: Issuer
+    brain: ServiceProcess, connect: Connect, idp: Issuer
 ) -> None:
     namespace = unique()
     async with grpc.aio.insecure_channel(brain.address) as channel, connect() as client:
@@ -141,7 +141,7 @@ async def test_a_cursor_older_than_the_retained_feed_is_out_of_range(
         made.namespace.settings.feed_retention.CopyFrom(Duration(seconds=1))
         stub = namespace_service_pb2_grpc.NamespaceServiceStub(channel)
         await stub.CreateNamespace(made, metadata=bearer(idp))
-        cursor = await now(client, namespace)
+        cursor = await current_cursor(client, namespace)
         first = await client.remember(namespace, "soon too old")
         [change] = await changes(client, namespace, cursor, 1)
         await asyncio.sleep(1.1)
@@ -156,7 +156,7 @@ async def test_a_cursor_older_than_the_retained_feed_is_out_of_range(
 async def test_a_cursor_of_another_epoch_is_out_of_range(connect: Connect, postgres: Clone) -> None:
     async with connect("feed-epoch") as client:
         namespace = await notes(client)
-        cursor = await now(client, namespace)
+        cursor = await current_cursor(client, namespace)
         async with await psycopg.AsyncConnection.connect(postgres.owner_dsn) as owner:
             await owner.execute(
                 "UPDATE namespaces SET epoch = 'restored' WHERE name = %s", (namespace.removeprefix("namespaces/"),)
@@ -166,7 +166,7 @@ async def test_a_cursor_of_another_epoch_is_out_of_range(connect: Connect, postg
 
 
 async def test_a_stream_ends_when_its_token_does_and_the_client_goes_on_with_the_next(
-    brain: Running, idp: Issuer, connect: Connect
+    brain: ServiceProcess, idp: Issuer, connect: Connect
 ) -> None:
     async with connect("feed-exp") as writer:
         namespace = await notes(writer)
@@ -180,13 +180,13 @@ async def test_a_stream_ends_when_its_token_does_and_the_client_goes_on_with_the
         assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
         assert 1 < time.monotonic() - started < 6
         async with MemoryClient(brain.address, token=lambda: idp.token("feed-exp", life_s=2)) as client:
-            watching = asyncio.create_task(changes(client, namespace, await now(client, namespace), 1))
+            watching = asyncio.create_task(changes(client, namespace, await current_cursor(client, namespace), 1))
             await asyncio.sleep(3)
             kept = await writer.remember(namespace, "after the first token")
             assert [change.name for change in await asyncio.wait_for(watching, 20)] == [kept.name]
         async with MemoryClient(brain.address, token=idp.token("feed-exp", life_s=-60)) as stranger:
             with pytest.raises(UnauthenticatedError):
-                await now(stranger, namespace)
+                await current_cursor(stranger, namespace)
 
 
 async def test_a_drain_ends_a_watch_with_unavailable_and_does_not_wait_for_it(
@@ -211,7 +211,7 @@ async def test_a_drain_ends_a_watch_with_unavailable_and_does_not_wait_for_it(
 
 
 async def test_watches_that_end_leave_nothing_and_too_many_are_refused(
-    brain: Running, connect: Connect, idp: Issuer
+    brain: ServiceProcess, connect: Connect, idp: Issuer
 ) -> None:
     """By cancellation and by deadline; the count is the metric's."""
 
@@ -238,16 +238,16 @@ async def test_watches_that_end_leave_nothing_and_too_many_are_refused(
         calls = [stub.WatchMemories(request, metadata=bearer(idp)) for _ in range(256)]
         await asyncio.gather(*(call.read() for call in calls))
         with pytest.raises(ResourceExhaustedError, match="256 watches"):
-            await now(client, namespace)
+            await current_cursor(client, namespace)
         assert await asyncio.to_thread(in_flight) == 256
         for call in calls:
             call.cancel()
         await until(0)
-        await now(client, namespace)
+        await current_cursor(client, namespace)
 
 
 async def test_an_export_and_a_watch_from_its_cursor_are_everything_once(
-    connect: Connect, idp: Issuer, brain: Running
+    connect: Connect, idp: Issuer, brain: ServiceProcess
 ) -> None:
     """Also when the export is resumed and the namespace changes meanwhile."""
     async with connect("feed-export") as client, grpc.aio.insecure_channel(brain.address) as channel:
@@ -318,7 +318,7 @@ async def test_a_watch_outlives_its_connections(folder: Path, settings: dict[str
         running.wait_until_ready()
         async with MemoryClient(running.address, token=idp.token("feed-age")) as client:
             namespace = await notes(client)
-            cursor = await now(client, namespace)
+            cursor = await current_cursor(client, namespace)
             async with MemoryClient(running.address, token=idp.token("feed-age")) as watcher:
                 watching = asyncio.create_task(changes(watcher, namespace, cursor, 50))
                 kept = []
@@ -330,7 +330,7 @@ async def test_a_watch_outlives_its_connections(folder: Path, settings: dict[str
 
 
 async def test_a_consumer_that_does_not_read_holds_one_page_and_ends_with_its_token(
-    brain: Running, idp: Issuer, connect: Connect
+    brain: ServiceProcess, idp: Issuer, connect: Connect
 ) -> None:
     """What it did not take, the process did not read: its memory does not grow with the feed."""
 
@@ -340,7 +340,7 @@ async def test_a_consumer_that_does_not_read_holds_one_page_and_ends_with_its_to
 
     async with connect("feed-slow") as client, grpc.aio.insecure_channel(brain.address) as channel:
         namespace = await notes(client)
-        cursor = await now(client, namespace)
+        cursor = await current_cursor(client, namespace)
         await asyncio.gather(*(client.remember(namespace, f"{i} " + "x" * 60_000) for i in range(400)))
         stub = memory_service_pb2_grpc.MemoryServiceStub(channel)
         request = pb.WatchMemoriesRequest(parent=namespace, cursor=cursor, include_memory=True)
@@ -374,7 +374,7 @@ async def test_watches_go_on_after_postgresql_was_killed(
         patient = RetryPolicy(max_attempts=60)
         async with MemoryClient(running.address, token=idp.token(), retry=patient, deadline_s=60) as client:
             namespace = await notes(client)
-            cursor = await now(client, namespace)
+            cursor = await current_cursor(client, namespace)
             watching = [asyncio.create_task(changes(client, namespace, cursor, 2)) for _ in range(3)]
             first = await client.remember(namespace, "before")
             await asyncio.sleep(1)
@@ -391,7 +391,7 @@ async def test_a_batch_is_told_change_by_change_and_an_update_as_one(connect: Co
     """A batch is one version with many ordinals; a watch resumes in the middle of it."""
     async with connect("feed-batch") as client:
         namespace = await notes(client)
-        cursor = await now(client, namespace)
+        cursor = await current_cursor(client, namespace)
         kept = await client.batch_remember(namespace, [MemoryDraft(f"number {number}") for number in range(40)])
         names = [memory.name for memory in kept if isinstance(memory, Memory)]
         told = await changes(client, namespace, cursor, 40, include_memory=True)

@@ -13,7 +13,7 @@ from somabrain.memory.v1 import memory_service_pb2 as ms
 from somabrain.memory.v1 import namespace_service_pb2 as ns
 from tests.integration.service.contract.conftest import Caller
 
-Made = Callable[[str, int], Message]
+MessageFactory = Callable[[str, int], Message]
 
 
 def memory(parent: str, **fields: object) -> ms.RememberRequest:
@@ -28,7 +28,7 @@ def names(parent: str, count: int) -> list[ms.ForgetMemoryRequest]:
     return [ms.ForgetMemoryRequest(name=f"{parent}/memories/{i:016x}", allow_missing=True) for i in range(1, count + 1)]
 
 
-BOUNDS: list[tuple[str, str, int, Made]] = [
+BOUNDS: list[tuple[str, str, int, MessageFactory]] = [
     ("Remember", "memory.text", 65_536, lambda p, n: memory(p, text="x" * n)),
     ("Remember", "memory.session", 256, lambda p, n: memory(p, session="x" * n)),
     ("Remember", "memory.subject", 256, lambda p, n: memory(p, subject="x" * n)),
@@ -57,7 +57,7 @@ BOUNDS: list[tuple[str, str, int, Made]] = [
     ("method", "field", "bound", "make"), BOUNDS, ids=[f"{method}-{field}-{n}" for method, field, n, _ in BOUNDS]
 )
 async def test_at_its_bound_a_field_is_taken_and_one_past_it_refused_by_name(
-    caller: Caller, method: str, field: str, bound: int, make: Made
+    caller: Caller, method: str, field: str, bound: int, make: MessageFactory
 ) -> None:
     await caller.call(method, make(caller.parent, bound))
     refused = await caller.refused(method, make(caller.parent, bound + 1))

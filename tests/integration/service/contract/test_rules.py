@@ -20,7 +20,7 @@ from tests.integration.conftest import Clone
 from tests.integration.service.contract.conftest import Caller
 
 
-async def kept(caller: Caller, text: str, **fields: Any) -> memory_pb2.Memory:
+async def remember(caller: Caller, text: str, **fields: Any) -> memory_pb2.Memory:
     request = ms.RememberRequest(parent=caller.parent, memory=memory_pb2.Memory(text=text, **fields))
     answer = await caller.call("Remember", request)
     assert isinstance(answer, ms.RememberResponse)
@@ -29,11 +29,11 @@ async def kept(caller: Caller, text: str, **fields: Any) -> memory_pb2.Memory:
 
 async def three_pages(caller: Caller) -> list[tuple[str, Message, Message]]:
     """A request of each method with pages that has a second page, and one that is another request."""
-    memory = await kept(caller, "one")
+    memory = await remember(caller, "one")
     for text in ("two", "three"):
         changed = memory_pb2.Memory(name=memory.name, text=text)
         await caller.call("UpdateMemory", ms.UpdateMemoryRequest(memory=changed))
-    await kept(caller, "another")
+    await remember(caller, "another")
     await caller.call("CreateNamespace", ns.CreateNamespaceRequest(namespace_id="second"))
     return [
         (
@@ -70,7 +70,7 @@ async def test_a_page_token_is_opaque_and_bound_to_the_request_that_made_it(call
 
 async def test_a_request_id_answers_again_and_another_body_already_exists(caller: Caller) -> None:
     """AIP-155, of every write that has one: the same twice is the first answer, and it is written once."""
-    one, two = [await kept(caller, text, subject="ann") for text in ("one", "two")]
+    one, two = [await remember(caller, text, subject="ann") for text in ("one", "two")]
     for extra in ("a", "b"):
         await caller.call("CreateNamespace", ns.CreateNamespaceRequest(namespace_id=extra))
     masked = FieldMask(paths=["display_name"])
@@ -118,7 +118,7 @@ async def test_a_request_id_is_kept_for_24_hours_and_no_longer(caller: Caller, p
 
 async def test_an_etag_that_is_not_the_current_one_is_aborted(caller: Caller) -> None:
     """AIP-154: nothing is written then; with the current one it is."""
-    memory = await kept(caller, "one")
+    memory = await remember(caller, "one")
     name = caller.parent
     calls: list[tuple[str, Message, Message]] = [
         (
@@ -149,7 +149,7 @@ async def test_an_etag_that_is_not_the_current_one_is_aborted(caller: Caller) ->
 
 async def test_a_field_mask_changes_what_it_names_and_refuses_what_cannot_change(caller: Caller) -> None:
     """AIP-134: unset but named is cleared, set but not named is not read."""
-    memory = await kept(caller, "one", subject="ann", salience=0.9)
+    memory = await remember(caller, "one", subject="ann", salience=0.9)
     changed = memory_pb2.Memory(name=memory.name, text="not read", subject="bob")
     answer = await caller.call(
         "UpdateMemory",
@@ -208,7 +208,7 @@ async def test_a_read_with_the_token_of_a_write_sees_it_and_one_of_another_histo
 async def test_salience_and_pinning_and_short_lives_are_as_the_contract_says(caller: Caller) -> None:
     """Salience moves near ties by at most 0.7 to 1.3; a pinned memory takes no expiry; a ttl becomes an expire_time."""
     for salience in (0.0, 0.5, 1.0):
-        await kept(caller, "the same words", salience=salience)
+        await remember(caller, "the same words", salience=salience)
     request = ms.RecallRequest(parent=caller.parent, query="same words", explain=True)
     answer = await caller.call("Recall", request)
     assert isinstance(answer, ms.RecallResponse)

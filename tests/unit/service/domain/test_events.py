@@ -32,14 +32,14 @@ def change(version: int, ordinal: int = 0) -> Change:
 
 
 def backlog(
-    *changes: Change, told: Position | None = None, version: int = 9, more: bool = False, epoch: str = "e1"
+    *changes: Change, published: Position | None = None, version: int = 9, more: bool = False, epoch: str = "e1"
 ) -> PendingChanges:
-    was = None if told is None else OutboxCursor(TENANT, 3, NAME, "e1", told)
+    was = None if published is None else OutboxCursor(TENANT, 3, NAME, "e1", published)
     return PendingChanges(TENANT, 3, NAME, epoch, version, was, changes, more)
 
 
-def kinds(telling: EventBatch) -> list[str]:
-    return [str(event.document["type"]).removeprefix("io.somabrain.") for event in telling.events]
+def kinds(batch: EventBatch) -> list[str]:
+    return [str(event.document["type"]).removeprefix("io.somabrain.") for event in batch.events]
 
 
 def sequences(events: tuple[Event, ...]) -> list[str]:
@@ -47,7 +47,7 @@ def sequences(events: tuple[Event, ...]) -> list[str]:
 
 
 def test_what_follows_is_told_and_nothing_else() -> None:
-    telling = build_events("/s", backlog(change(4), change(5), told=Position(3), version=5), NOW)
+    telling = build_events("/s", backlog(change(4), change(5), published=Position(3), version=5), NOW)
     assert kinds(telling) == ["memory.remembered.v1"] * 2
     assert telling.new_cursor == OutboxCursor(TENANT, 3, NAME, "e1", Position(5))
 
@@ -64,22 +64,22 @@ def test_where_changes_are_missing_an_event_says_so_before_the_rest() -> None:
         (Position(4, 1), change(5)),
         (Position(3), change(4, 2)),
     ):
-        telling = build_events("/s", backlog(first, told=told, version=5), NOW)
+        telling = build_events("/s", backlog(first, published=told, version=5), NOW)
         assert kinds(telling) == ["feed.reset.v1", "memory.remembered.v1"], (told, first)
         assert sequences(telling.events) == sorted(set(sequences(telling.events)))
 
 
 def test_a_version_told_in_part_goes_on_after_its_part() -> None:
-    begun = build_events("/s", backlog(change(4, 0), change(4, 1), told=Position(3), version=4, more=True), NOW)
+    begun = build_events("/s", backlog(change(4, 0), change(4, 1), published=Position(3), version=4, more=True), NOW)
     assert begun.new_cursor == OutboxCursor(TENANT, 3, NAME, "e1", Position(4, 1))
-    rest = build_events("/s", backlog(change(4, 2), told=Position(4, 1), version=4), NOW)
+    rest = build_events("/s", backlog(change(4, 2), published=Position(4, 1), version=4), NOW)
     assert kinds(rest) == ["memory.remembered.v1"]
     assert rest.new_cursor == OutboxCursor(TENANT, 3, NAME, "e1", Position(4))
 
 
 def test_another_history_is_told_from_its_newest_version_on() -> None:
     """What its feed still holds was partly told before the restore; whoever listens exports."""
-    telling = build_events("/s", backlog(change(4), told=Position(3), version=4, epoch="e2"), NOW)
+    telling = build_events("/s", backlog(change(4), published=Position(3), version=4, epoch="e2"), NOW)
     assert kinds(telling) == ["feed.reset.v1"]
     assert telling.new_cursor == OutboxCursor(TENANT, 3, NAME, "e2", Position(4))
 
@@ -89,8 +89,8 @@ def test_the_end_of_a_namespace_comes_after_whatever_was_told_of_it() -> None:
     end = build_deletion_event("/s", was, NOW)
     assert kinds(end) == ["namespace.deleted.v1"]
     assert end.new_cursor is None
-    reset = build_events("/s", backlog(told=Position(3), version=4, epoch="e2"), NOW)
-    late = build_events("/s", backlog(change(10**9), told=Position(10**9 - 1), version=10**9), NOW)
+    reset = build_events("/s", backlog(published=Position(3), version=4, epoch="e2"), NOW)
+    late = build_events("/s", backlog(change(10**9), published=Position(10**9 - 1), version=10**9), NOW)
     assert sequences(end.events)[0] > max(sequences(reset.events) + sequences(late.events))
 
 
@@ -124,7 +124,7 @@ def test_however_tellers_begin_again_the_rule_hears_each_change_once_in_order(pa
 
 def test_others_read_them_as_cloudevents() -> None:
     """The SDK of the specification reads what Kafka is given."""
-    telling = build_events("/s", backlog(change(4), told=Position(3), version=4), NOW)
+    telling = build_events("/s", backlog(change(4), published=Position(3), version=4), NOW)
     (event,) = telling.events
     read = from_structured_event(
         KafkaMessage(headers={"content-type": CONTENT_TYPE.encode()}, key=event.key.encode(), value=event.to_json())
@@ -144,7 +144,7 @@ def test_others_read_them_as_cloudevents() -> None:
 def test_sequences_are_ordered_as_places_are() -> None:
     places = [Position(1), Position(2, 0), Position(2, 9), Position(2, 10), Position(2, LAST_ORDINAL), Position(10, 0)]
     told = [
-        sequences(build_events("/s", backlog(change(p.version, p.ordinal), told=p, version=99), NOW).events)[-1]
+        sequences(build_events("/s", backlog(change(p.version, p.ordinal), published=p, version=99), NOW).events)[-1]
         for p in places
     ]
     assert told == sorted(told)

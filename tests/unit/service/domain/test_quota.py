@@ -66,12 +66,12 @@ def quotas(flags: Flags, clock: list[float], metrics: Metrics, **quota: object) 
     return RateLimiter(FixedFlags(flags), QuotaSettings.model_validate(quota), metrics, lambda: clock[0])
 
 
-def spent(made: RateLimiter, tenant: TenantId, writes: int, tries: int) -> int:
+def spent(limiter: RateLimiter, tenant: TenantId, writes: int, tries: int) -> int:
     """How many of so many calls were let in."""
     let_in = 0
     for _ in range(tries):
         try:
-            made.check(tenant, writes)
+            limiter.check(tenant, writes)
         except ResourceExhausted:
             continue
         let_in += 1

@@ -16,7 +16,7 @@ from somabrain.memory.v1.memory_pb2 import Memory
 from somabrain_service.interceptors.authentication import bearer_token
 from somabrain_service.interceptors.authorization import namespace_of
 from somabrain_service.policy import MAX_REASONS, Decision, PolicyInput, parse_decision
-from tests.contract import METHODS, about, path
+from tests.contract import METHODS, path, sample_request
 
 REQUESTS: list[tuple[Message, str]] = [
     (memory.RememberRequest(parent="namespaces/notes"), "notes"),
@@ -42,7 +42,7 @@ def test_the_namespace_is_found_wherever_the_contract_has_it(request_: Message, 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_every_method_is_about_a_namespace_but_the_one_that_lists_them(method: MethodDescriptor) -> None:
     """So that none slips through a policy that holds a caller to some."""
-    assert namespace_of(about(method, "notes")) == ("" if method.name == "ListNamespaces" else "notes")
+    assert namespace_of(sample_request(method, "notes")) == ("" if method.name == "ListNamespaces" else "notes")
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)

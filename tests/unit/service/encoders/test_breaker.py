@@ -7,43 +7,43 @@ from hypothesis import strategies as st
 
 from somabrain_service.encoders.circuit_breaker import CircuitBreaker
 
-FAILURES, REST_S = 3, 10.0
+FAILURES, OPEN_S = 3, 10.0
 
 
 def test_after_a_rest_one_may_try_and_how_that_ends_decides() -> None:
     now = 0.0
-    breaker = CircuitBreaker(FAILURES, REST_S, lambda: now)
+    breaker = CircuitBreaker(FAILURES, OPEN_S, lambda: now)
     for _ in range(FAILURES):
         assert breaker.may_call()
         breaker.record_failure()
     assert not breaker.may_call()
-    now = REST_S
+    now = OPEN_S
     assert breaker.may_call()
     assert not breaker.may_call()
     breaker.record_failure()
-    now = 2 * REST_S - 0.001
+    now = 2 * OPEN_S - 0.001
     assert not breaker.may_call()
-    now = 2 * REST_S
+    now = 2 * OPEN_S
     assert breaker.may_call()
     breaker.record_success()
     assert breaker.may_call()
     assert breaker.may_call()
 
 
-@given(st.lists(st.tuples(st.floats(0, 3 * REST_S), st.booleans()), max_size=60))
+@given(st.lists(st.tuples(st.floats(0, 3 * OPEN_S), st.booleans()), max_size=60))
 @settings(deadline=None)
 def test_it_never_calls_more_often_than_once_a_rest_while_open_and_never_stays_shut(
     steps: list[tuple[float, bool]],
 ) -> None:
     """Whatever happens, a call is allowed within one rest; while failures are enough, no two within one."""
     now, failures, called_at = 0.0, 0, float("-inf")
-    breaker = CircuitBreaker(FAILURES, REST_S, lambda: now)
+    breaker = CircuitBreaker(FAILURES, OPEN_S, lambda: now)
     for wait_s, answers in steps:
         now += wait_s
         if not breaker.may_call():
             assert failures >= FAILURES
-            assert now < called_at + REST_S
+            assert now < called_at + OPEN_S
             continue
-        assert failures < FAILURES or now >= called_at + REST_S
+        assert failures < FAILURES or now >= called_at + OPEN_S
         called_at, failures = now, 0 if answers else failures + 1
         (breaker.record_success if answers else breaker.record_failure)()

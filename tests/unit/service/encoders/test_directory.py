@@ -28,18 +28,18 @@ def write(path: Path, document: object) -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """all-MiniLM-L6-v2 as the hub has it."""
-    made = tmp_path / "model"
-    (made / "onnx").mkdir(parents=True)
-    (made / "onnx/model.onnx").symlink_to(model_path())
-    BertWordPieceTokenizer(str(minilm.VOCABULARY), lowercase=True).save(str(made / "tokenizer.json"))
-    write(made / "1_Pooling/config.json", {"word_embedding_dimension": 384, "pooling_mode_mean_tokens": True,
+    model = tmp_path / "model"
+    (model / "onnx").mkdir(parents=True)
+    (model / "onnx/model.onnx").symlink_to(model_path())
+    BertWordPieceTokenizer(str(minilm.VOCABULARY), lowercase=True).save(str(model / "tokenizer.json"))
+    write(model / "1_Pooling/config.json", {"word_embedding_dimension": 384, "pooling_mode_mean_tokens": True,
                                            "pooling_mode_cls_token": False})  # fmt: skip
-    write(made / "modules.json", [{"type": f"sentence_transformers.models.{step}"}
+    write(model / "modules.json", [{"type": f"sentence_transformers.models.{step}"}
                                   for step in ("Transformer", "Pooling", "Normalize")])  # fmt: skip
-    write(made / "sentence_bert_config.json", {"max_seq_length": 256})
-    write(made / "tokenizer_config.json", {"model_max_length": 512, "pad_token": {"content": "[PAD]"}})
-    yield made
-    shutil.rmtree(made)
+    write(model / "sentence_bert_config.json", {"max_seq_length": 256})
+    write(model / "tokenizer_config.json", {"model_max_length": 512, "pad_token": {"content": "[PAD]"}})
+    yield model
+    shutil.rmtree(model)
 
 
 async def test_it_gives_the_vectors_of_its_network(folder: Path) -> None:

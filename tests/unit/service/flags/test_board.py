@@ -19,9 +19,9 @@ def tenant(name: str) -> TenantId:
 
 
 def board(**values: str) -> FlagStore:
-    made = FlagStore(PREFIX, Flags(), tenant)
-    made.apply({f"{PREFIX}/{key}": value for key, value in values.items()})
-    return made
+    store = FlagStore(PREFIX, Flags(), tenant)
+    store.apply({f"{PREFIX}/{key}": value for key, value in values.items()})
+    return store
 
 
 def test_a_tenants_own_goes_before_the_one_for_all() -> None:

@@ -26,9 +26,9 @@ def vectors(draw: st.DrawFn) -> NDArray[np.float32]:
     return chance.permutation(rows).astype(np.float32)
 
 
-def cosines(made: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float64]:
+def cosines(rows: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float64]:
     """In float64, which holds every product of vectors in fixed point exactly; 0 to a vector of zeros."""
-    a, b = fixed_point(made).astype(np.float64), fixed_point(query).astype(np.float64)
+    a, b = fixed_point(rows).astype(np.float64), fixed_point(query).astype(np.float64)
     lengths = np.sqrt((a * a).sum(axis=1) * (b @ b))
     cosine: NDArray[np.float64] = np.clip(np.divide(a @ b, lengths, out=np.zeros(len(a)), where=lengths > 0), -1, 1)
     return cosine

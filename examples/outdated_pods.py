@@ -10,13 +10,15 @@ POD = "newest-images"
 TIMEOUT_S = 60
 
 
-def renew(kubectl: Kubectl, namespaces: tuple[str, ...]) -> list[str]:
+def replace_outdated_pods(kubectl: Kubectl, namespaces: tuple[str, ...]) -> list[str]:
     """Delete the pods whose image the node has in another build by now; return their names."""
     pods = [pod for namespace in namespaces for pod in kubectl.get(namespace, "pods")["items"] if _is_running(pod)]
     running = {(pod["metadata"]["namespace"], pod["metadata"]["name"]): _builds(pod) for pod in pods}
     if not running:
         return []
-    newest = _newest(kubectl, namespaces[0], sorted({image for builds in running.values() for image, _ in builds}))
+    newest = _newest_builds(
+        kubectl, namespaces[0], sorted({image for builds in running.values() for image, _ in builds})
+    )
     outdated = [pod for pod, builds in running.items() if any(newest[image] != build for image, build in builds)]
     for namespace, name in outdated:
         kubectl("delete", "pod", name, "-n", namespace, "--wait=false")
@@ -33,17 +35,17 @@ def _builds(pod: Object) -> list[tuple[str, str]]:
     return [(images[status["name"]], status["imageID"]) for status in pod["status"]["containerStatuses"]]
 
 
-def _newest(kubectl: Kubectl, namespace: str, images: list[str]) -> dict[str, str]:
+def _newest_builds(kubectl: Kubectl, namespace: str, images: list[str]) -> dict[str, str]:
     """Which build of each image the node starts now: asked of the kubelet, by a pod that starts them and ends."""
     containers = [
         {
-            "name": f"image-{place}",
+            "name": f"image-{index}",
             "image": image,
             "imagePullPolicy": "IfNotPresent",
             "command": ["true"],
             "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         }
-        for place, image in enumerate(images)
+        for index, image in enumerate(images)
     ]
     security = {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}}
     spec = {"restartPolicy": "Never", "containers": containers, "securityContext": security}

@@ -7,22 +7,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from somabrain_local import debian, shell, specs
+from somabrain_local import debian, pinned_tools, shell
 from somabrain_local.images.archive import Archive, write_single_binary
 from somabrain_local.images.base import ensure_base
 from somabrain_local.images.buildah import Buildah
 from somabrain_local.images.inputs import copied_paths, fingerprint
 from somabrain_local.images.table import BinaryImage, DockerfileImage, Image
-from somabrain_local.tools import Workshop
+from somabrain_local.tools import Toolchain
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True)
-class Factory:
+class ImageBuilder:
     """Keeps one archive an image in the cache."""
 
-    workshop: Workshop
+    toolchain: Toolchain
 
     def ensure(self, images: Iterable[Image]) -> list[Archive]:
         """Return the archives of `images`, each made first if it is missing or out of date."""
@@ -30,9 +30,9 @@ class Factory:
 
     def _archive(self, image: Image) -> Archive:
         slug = image.name.rpartition("/")[2].replace(":", "-")
-        folder = self.workshop.places.cache / "images"
+        folder = self.toolchain.paths.cache / "images"
         folder.mkdir(parents=True, exist_ok=True)
-        with shell.locked(self.workshop.places.cache / "locks" / f"image-{slug}"):
+        with shell.locked(self.toolchain.paths.cache / "locks" / f"image-{slug}"):
             path = folder / f"{slug}@{self._fingerprint(image)}.tar"
             if not path.exists():
                 draft = folder / f".{path.name}"
@@ -44,32 +44,32 @@ class Factory:
         return Archive.read(image.name, path)
 
     def _fingerprint(self, image: Image) -> str:
-        places = self.workshop.places
+        paths = self.toolchain.paths
         if isinstance(image, BinaryImage):
-            made_by = Path(__file__).with_name("archive.py").read_text()
-            return fingerprint(places.checkout, [], self.workshop.name(specs.find(image.tool)), made_by)
-        dockerfile = (places.checkout / image.dockerfile).read_text()
+            writer_source = Path(__file__).with_name("archive.py").read_text()
+            return fingerprint(paths.checkout, [], self.toolchain.name(pinned_tools.find(image.tool)), writer_source)
+        dockerfile = (paths.checkout / image.dockerfile).read_text()
         if image.context:
-            made_of = [self.workshop.name(specs.find(tool)) for tool in (image.context, *_java(image))]
-            return fingerprint(places.checkout, [], dockerfile, *made_of)
-        return fingerprint(places.checkout, copied_paths(dockerfile), dockerfile, image.version)
+            input_names = [self.toolchain.name(pinned_tools.find(tool)) for tool in (image.context, *_java(image))]
+            return fingerprint(paths.checkout, [], dockerfile, *input_names)
+        return fingerprint(paths.checkout, copied_paths(dockerfile), dockerfile, image.version)
 
     def _make(self, image: Image, draft: Path) -> None:
-        places, progress = self.workshop.places, self.workshop.progress
+        paths, progress = self.toolchain.paths, self.toolchain.progress
         if isinstance(image, BinaryImage):
-            binary = self.workshop.folder(specs.find(image.tool)) / image.tool
+            binary = self.toolchain.folder(pinned_tools.find(image.tool)) / image.tool
             machine = platform.machine()
             write_single_binary(draft, image.name, binary, ARCHITECTURES.get(machine, machine))
             return
-        debian.ensure(debian.IMAGES, places, progress)
-        buildah = Buildah(places)
+        debian.ensure(debian.IMAGES, paths, progress)
+        buildah = Buildah(paths)
         ensure_base(buildah, progress)
-        context = self.workshop.folder(specs.find(image.context)) if image.context else places.checkout
+        context = self.toolchain.folder(pinned_tools.find(image.context)) if image.context else paths.checkout
         with progress.step(f"Build the image {image.name}"):
-            more = {name: self.workshop.folder(specs.find(name)) for name in _java(image)}
-            buildah.build(image.name, places.checkout / image.dockerfile, context, image.version, more)
+            more = {name: self.toolchain.folder(pinned_tools.find(name)) for name in _java(image)}
+            buildah.build(image.name, paths.checkout / image.dockerfile, context, image.version, more)
             buildah.export(image.name, draft)
 
 
 def _java(image: DockerfileImage) -> tuple[str, ...]:
-    return (specs.JAVA.name,) if image.java else ()
+    return (pinned_tools.JAVA.name,) if image.java else ()

@@ -15,7 +15,7 @@ NEVER = "Ready=True of an earlier generation than the status has seen"
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class ClusterState:
     """What the API server shows: the resource, its Deployment, and the names of the Jobs that failed and of Secrets."""
 
     resource: Object
@@ -24,41 +24,43 @@ class World:
     secrets: frozenset[str] = frozenset()
 
 
-def untrue(world: World) -> Iterator[str]:
+def false_statements(world: ClusterState) -> Iterator[str]:
     """Yield what the status says that is not so."""
     resource, deployment = world.resource, world.deployment
     status, generation = mapping(resource, "status"), number(resource, "metadata", "generation")
     ready = number(deployment, "status", "readyReplicas")
 
-    def says(kind: str) -> str:
+    def current_status(kind: str) -> str:
         """What it says of the newest generation; empty: nothing yet."""
-        found = condition(resource, kind)
-        return text(found, "status") if number(found, "observedGeneration") == generation else ""
+        entry = condition(resource, kind)
+        return text(entry, "status") if number(entry, "observedGeneration") == generation else ""
 
-    said = condition(resource, "Ready")
-    if text(said, "status") == "True" and number(said, "observedGeneration") != number(status, "observedGeneration"):
+    ready_condition = condition(resource, "Ready")
+    if text(ready_condition, "status") == "True" and number(ready_condition, "observedGeneration") != number(
+        status, "observedGeneration"
+    ):
         yield NEVER
-    if text(said, "status") == "True" and not says("Ready"):
+    if text(ready_condition, "status") == "True" and not current_status("Ready"):
         yield "Ready=True, and of an earlier generation"
     if status.get("observedGeneration") == generation and status.get("readyReplicas", 0) != ready:
         yield "readyReplicas"
-    if says("Available") == "True" and not ready:
+    if current_status("Available") == "True" and not ready:
         yield "Available=True, and no pod serves"
-    if says("Available") == "False" and ready:
+    if current_status("Available") == "False" and ready:
         yield "Available=False, and pods serve"
-    there = set(_named(resource)) <= world.secrets
-    if says("ReferencesResolved") == "True" and not there:
+    secrets_exist = set(_secret_names(resource)) <= world.secrets
+    if current_status("ReferencesResolved") == "True" and not secrets_exist:
         yield "ReferencesResolved=True, and a Secret is not there"
-    if says("ReferencesResolved") == "False" and there:
+    if current_status("ReferencesResolved") == "False" and secrets_exist:
         yield "ReferencesResolved=False, and all Secrets are there"
-    if says("Migrated") == "True" and text(status, "migration", "jobName") in world.failed_jobs:
+    if current_status("Migrated") == "True" and text(status, "migration", "jobName") in world.failed_jobs:
         yield "Migrated=True, and its Job failed"
     settled = number(deployment, "status", "observedGeneration") == number(deployment, "metadata", "generation")
-    if says("Ready") == "True" and not (ready == number(resource, "spec", "replicas") and settled):
+    if current_status("Ready") == "True" and not (ready == number(resource, "spec", "replicas") and settled):
         yield "Ready=True, and it is not"
 
 
-def _named(resource: Object) -> Iterator[str]:
+def _secret_names(resource: Object) -> Iterator[str]:
     """Yield the names of the Secrets of its databases."""
     yield text(resource, "spec", "database", "secretRef", "name")
     if owner := text(resource, "spec", "migration", "database", "secretRef", "name"):
@@ -66,31 +68,31 @@ def _named(resource: Object) -> Iterator[str]:
 
 
 @dataclass
-class Lives:
+class StatementLifetimes:
     """For how long each statement was not so, from the look that first showed it to the one that no longer did.
 
     Time in which the API server shows nothing counts for none: nobody could have known, nor said so.
     """
 
     ended: list[tuple[float, str]] = field(default_factory=list)
-    living: dict[str, float] = field(default_factory=dict)
+    ongoing: dict[str, float] = field(default_factory=dict)
     _at: float | None = None
 
-    def see(self, found: Set[str], now: float) -> None:
+    def observe(self, current: Set[str], now: float) -> None:
         """Take in what is not so at the moment `now`."""
         passed = 0.0 if self._at is None else now - self._at
-        aged = {words: lived + passed for words, lived in self.living.items()}
-        self.ended += [(lived, words) for words, lived in aged.items() if words not in found]
-        self.living = {words: aged.get(words, 0.0) for words in found}
+        aged = {words: lived + passed for words, lived in self.ongoing.items()}
+        self.ended += [(lived, words) for words, lived in aged.items() if words not in current]
+        self.ongoing = {words: aged.get(words, 0.0) for words in current}
         self._at = now
 
-    def see_nothing(self) -> None:
+    def pause(self) -> None:
         """Stop the clock until something is seen again."""
         self._at = None
 
     def all(self) -> list[tuple[float, str]]:
         """All of them, the longest first."""
-        return sorted([*self.ended, *((lived, words) for words, lived in self.living.items())], reverse=True)
+        return sorted([*self.ended, *((lived, words) for words, lived in self.ongoing.items())], reverse=True)
 
     def failures(self) -> list[str]:
         """What lived longer than it may."""

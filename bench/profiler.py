@@ -31,7 +31,7 @@ PARTS: Sequence[tuple[str, str]] = (
 
 
 @contextmanager
-def sampled(process: int, shares: Counter[str]) -> Iterator[None]:
+def profiled(process: int, shares: Counter[str]) -> Iterator[None]:
     """Sample a process, idle threads left out, and count into `shares` what it was working at."""
     with tempfile.TemporaryDirectory() as folder:
         stacks = Path(folder) / "stacks"
@@ -44,9 +44,9 @@ def sampled(process: int, shares: Counter[str]) -> Iterator[None]:
             yield
         finally:
             sampler.send_signal(2)
-            _, said = sampler.communicate(timeout=60)
+            _, stderr = sampler.communicate(timeout=60)
         if not stacks.exists():
-            sys.exit(f"py-spy did not write its stacks: {said.decode()}")
+            sys.exit(f"py-spy did not write its stacks: {stderr.decode()}")
         for line in stacks.read_text().splitlines():
             stack, _, count = line.rpartition(" ")
             shares[_part(stack.split(";"))] += int(count)

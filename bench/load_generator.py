@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
-AT_ONCE = 8
+CONCURRENCY = 8
 
 Clock = Callable[[], float]
 
@@ -42,37 +42,37 @@ def median(rounds: Sequence[Figures]) -> Figures:
 HEADER = f"{'rate':>11}{'p50':>12}{'p99':>12}{'server CPU':>14}{'PostgreSQL':>14}"
 
 
-def nothing() -> float:
+def no_clock() -> float:
     """The clock of a process that takes no part."""
     return 0.0
 
 
 @dataclass(frozen=True)
-class Bench:
+class LoadGenerator:
     """Runs calls, `at_once` together, and reads the clocks of those who do the work."""
 
-    server: Clock = nothing
-    postgres: Clock = nothing
-    at_once: int = AT_ONCE
+    server: Clock = no_clock
+    postgres: Clock = no_clock
+    concurrency: int = CONCURRENCY
 
     async def run(self, calls: int, call: Callable[[int], Awaitable[object]]) -> Figures:
         """Make `calls` calls."""
         numbers = iter(range(calls))
-        took: list[float] = []
+        durations_s: list[float] = []
 
         async def worker() -> None:
             for number in numbers:
                 started = time.perf_counter()
                 await call(number)
-                took.append(time.perf_counter() - started)
+                durations_s.append(time.perf_counter() - started)
 
         server_s, postgres_s, started = self.server(), self.postgres(), time.perf_counter()
         async with asyncio.TaskGroup() as tasks:
-            for _ in range(self.at_once):
+            for _ in range(self.concurrency):
                 tasks.create_task(worker())
         elapsed = time.perf_counter() - started
         server_s, postgres_s = self.server() - server_s, self.postgres() - postgres_s
-        cuts = statistics.quantiles(took, n=100)
+        cuts = statistics.quantiles(durations_s, n=100)
         return Figures(
             calls / elapsed, cuts[49] * 1e3, cuts[98] * 1e3, server_s / calls * 1e3, postgres_s / calls * 1e3
         )

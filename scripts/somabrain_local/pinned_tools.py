@@ -167,8 +167,8 @@ TOOLS: tuple[Tool, ...] = (
 NATIVE_CLUSTER = ("etcd", "kubernetes", "kubectl", "coredns", "pause")
 KIND_CLUSTER = ("kind", "kubectl")
 # Large, and needed by few: `tools` without a name leaves them out.
-SELDOM = ("kind", "kwok", "pgserver", "vault")
-FOR_PEOPLE = ("helm", "kubectl")
+ON_DEMAND = ("kind", "kwok", "pgserver", "vault")
+USER_TOOLS = ("helm", "kubectl")
 
 
 def find(name: str) -> Tool:

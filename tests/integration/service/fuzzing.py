@@ -39,18 +39,18 @@ USUAL = {
     "request_id": st.sampled_from(["", "one", "two"]) | TEXTS,
 }
 
-Known = Mapping[str, Sequence[str]]
+RealValues = Mapping[str, Sequence[str]]
 
 
 @st.composite
-def messages(draw: st.DrawFn, descriptor: Descriptor, known: Known, depth: int = 0) -> Message:
+def messages(draw: st.DrawFn, descriptor: Descriptor, real_values: RealValues, depth: int = 0) -> Message:
     """A message of a kind. `known`: by field, names and tokens that are real, which take a request further in."""
     message = message_factory.GetMessageClass(descriptor)()
     for field in descriptor.fields:
         if draw(st.integers(0, 9)) >= (9 if field.name in LIKELY else 4):
             continue
         if field.message_type is None:
-            one = _scalar(field, known)
+            one = _scalar(field, real_values)
             if not field.is_repeated:
                 setattr(message, field.name, draw(one))
             elif field.name == "values":
@@ -61,7 +61,7 @@ def messages(draw: st.DrawFn, descriptor: Descriptor, known: Known, depth: int =
             keys = [draw(TEXTS), *(str(i) for i in range(draw(st.sampled_from([0, 1, 63, 64]))))]
             getattr(message, field.name).update(dict.fromkeys(keys, draw(TEXTS)))
         elif depth < DEEPEST:
-            inner = messages(field.message_type, known, depth + 1)
+            inner = messages(field.message_type, real_values, depth + 1)
             if field.is_repeated:
                 getattr(message, field.name).extend(draw(st.lists(inner, max_size=2)))
             else:
@@ -78,10 +78,10 @@ def _one_of(values: Sequence[str]) -> st.SearchStrategy[str]:
     return st.integers(0, 9999).map(lambda number: values[number % len(values)])
 
 
-def _scalar(field: Field, known: Known) -> st.SearchStrategy[Any]:
+def _scalar(field: Field, real_values: RealValues) -> st.SearchStrategy[Any]:
     if field.type == Field.TYPE_STRING:
         usual = USUAL.get(field.name, TEXTS)
-        return _one_of(known[field.name]) | usual if field.name in known else usual
+        return _one_of(real_values[field.name]) | usual if field.name in real_values else usual
     if field.enum_type is not None:
         return st.sampled_from([value.number for value in field.enum_type.values]) | INT32
     if field.type == Field.TYPE_BOOL:

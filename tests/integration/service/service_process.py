@@ -21,7 +21,7 @@ PYTHON = Path(sys.executable)
 
 
 @dataclass
-class Running:
+class ServiceProcess:
     """A started process; `address` and `http` are known once it listens."""
 
     process: subprocess.Popen[bytes]
@@ -31,20 +31,20 @@ class Running:
 
     def events(self, event: str) -> list[dict[str, object]]:
         """What it logged under one fixed phrase."""
-        found: list[dict[str, object]] = []
+        records: list[dict[str, object]] = []
         for line in self.log.read_text().splitlines():
             if line.startswith("{"):
                 record = json.loads(line)
                 if record.get("event") == event:
-                    found.append(record)
-        return found
+                    records.append(record)
+        return records
 
     def wait_for_event(self, event: str) -> dict[str, object]:
         """Wait until it logs `event`, and fail with its log when it ends before."""
         ends_at = time.monotonic() + START_S
         while time.monotonic() < ends_at:
-            if found := self.events(event):
-                return found[-1]
+            if records := self.events(event):
+                return records[-1]
             assert self.process.poll() is None, f"the service ended:\n{self.log.read_text()}"
             time.sleep(0.05)
         raise AssertionError(f"no {event!r} within {START_S:g} s:\n{self.log.read_text()}")
@@ -57,13 +57,13 @@ class Running:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
-    def wait_until_ready(self, ready: bool = True, *, said: str = "") -> None:
+    def wait_until_ready(self, ready: bool = True, *, containing: str = "") -> None:
         """Wait until /ready says so, and says `said`."""
         ends_at = time.monotonic() + START_S
         answer = (0, "")
         while time.monotonic() < ends_at:
             answer = self.get("/ready")
-            if answer[0] == (200 if ready else 503) and said in answer[1]:
+            if answer[0] == (200 if ready else 503) and containing in answer[1]:
                 return
             assert self.process.poll() is None, f"the service ended:\n{self.log.read_text()}"
             time.sleep(0.05)
@@ -87,14 +87,16 @@ def command(*arguments: str, python: Path = PYTHON) -> list[str]:
 
 
 @contextmanager
-def service(folder: Path, settings: Mapping[str, object], *arguments: str, python: Path = PYTHON) -> Iterator[Running]:
+def service(
+    folder: Path, settings: Mapping[str, object], *arguments: str, python: Path = PYTHON
+) -> Iterator[ServiceProcess]:
     """Start `somabrain-service serve` (or what `arguments` say) and wait until it listens; kill it at the end."""
     log = folder / f"service-{len(list(folder.glob('service-*.log')))}.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
             command(*(arguments or ("serve",)), python=python), env=environment(settings), stdout=out, stderr=out
         )
-    running = Running(process, log)
+    running = ServiceProcess(process, log)
     try:
         listening = running.wait_for_event("listening")
         running.address = f"{listening['host']}:{listening['grpc_port']}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 @dataclass
-class Way:
+class DelayProxy:
     """What is sent either way arrives `delay_s` later."""
 
     port: int = 0
@@ -18,28 +18,31 @@ class Way:
 
 
 @asynccontextmanager
-async def way_to(port: int) -> AsyncIterator[Way]:
+async def delay_proxy(port: int) -> AsyncIterator[DelayProxy]:
     """Pass connections on to a port of loopback, for as long as the block lasts."""
-    way = Way()
+    proxy = DelayProxy()
     pumps: set[asyncio.Task[None]] = set()
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError), contextlib.closing(writer):
             while chunk := await reader.read(65_536):
-                await asyncio.sleep(way.delay_s)
+                await asyncio.sleep(proxy.delay_s)
                 writer.write(chunk)
                 await writer.drain()
 
-    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", port)
-        for task in (asyncio.create_task(pump(reader, back)), asyncio.create_task(pump(there, writer))):
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", port)
+        for task in (
+            asyncio.create_task(pump(reader, upstream_writer)),
+            asyncio.create_task(pump(upstream_reader, writer)),
+        ):
             pumps.add(task)
             task.add_done_callback(pumps.discard)
 
-    server = await asyncio.start_server(meet, "127.0.0.1", 0)
-    way.port = server.sockets[0].getsockname()[1]
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    proxy.port = server.sockets[0].getsockname()[1]
     async with server:
-        yield way
+        yield proxy
         for task in pumps:
             task.cancel()
         await asyncio.gather(*pumps, return_exceptions=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 
-def together(*tasks: Callable[[], object]) -> None:
+def run_parallel(*tasks: Callable[[], object]) -> None:
     """Run `tasks` in threads of their own and return when all have ended.
 
     Raises:

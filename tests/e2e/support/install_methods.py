@@ -25,11 +25,11 @@ VAULT: Mapping[str, Any] = {
     ],
 }
 FLAGS, BROKERS = [f"http://etcd.{INFRA}.svc:2379"], [f"kafka.{INFRA}.svc:9092"]
-REFERRED = ("cache", "tracing")
+REFERENCES = ("cache", "tracing")
 CLIENT = "client"
 
 
-def by_the_operator(brain: Brain) -> None:
+def install_by_operator(brain: Brain) -> None:
     """Apply a SomaBrain that names each part, and wait until it is Ready."""
     brain.kubectl.copy_secret("somabrain-auth", INFRA, brain.namespace)
     brain.kubectl.apply(brain.namespace, brain.manifest({
@@ -44,18 +44,18 @@ def by_the_operator(brain: Brain) -> None:
         },
         "flags": {"endpoints": FLAGS, "prefix": prefix(brain)},
         "events": {"brokers": BROKERS},
-        "secretRefs": [{"name": REFERRED[0]}],
-        "configMapRefs": [{"name": REFERRED[1]}],
+        "secretRefs": [{"name": REFERENCES[0]}],
+        "configMapRefs": [{"name": REFERENCES[1]}],
     }))  # fmt: skip
     asyncio.run(brain.ready(timeout_s=300))
 
 
-def by_the_chart(brain: Brain) -> None:
+def install_by_chart(brain: Brain) -> None:
     """Install the chart with values that name each part, and wait for its pods as helm does."""
-    asked_as = brain.kubectl.get(INFRA, "secret", "somabrain-auth")["data"]
+    credentials = brain.kubectl.get(INFRA, "secret", "somabrain-auth")["data"]
     client = {
-        "SOMABRAIN_AUTH__INTROSPECTION__CLIENT_ID": asked_as["client-id"],
-        "SOMABRAIN_AUTH__INTROSPECTION__CLIENT_SECRET": asked_as["client-secret"],
+        "SOMABRAIN_AUTH__INTROSPECTION__CLIENT_ID": credentials["client-id"],
+        "SOMABRAIN_AUTH__INTROSPECTION__CLIENT_SECRET": credentials["client-secret"],
     }
     brain.kubectl.apply(
         brain.namespace, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": CLIENT}, "data": client}
@@ -75,15 +75,15 @@ def by_the_chart(brain: Brain) -> None:
             "flags": {"endpoints": json.dumps(FLAGS), "prefix": prefix(brain)},
             "events": {"brokers": json.dumps(BROKERS), "source": f"/somabrain/{brain.namespace}/{brain.name}"},
         },
-        "secretRefs": [REFERRED[0], CLIENT],
-        "configMapRefs": [REFERRED[1]],
+        "secretRefs": [REFERENCES[0], CLIENT],
+        "configMapRefs": [REFERENCES[1]],
     }
     run("helm", "install", brain.name, "helm/charts/sb", "-n", brain.namespace, "--values", "-", "--wait",
         "--timeout", "5m", "--kubeconfig", str(brain.kubectl.kubeconfig), stdin=json.dumps(values),
         timeout_s=310)  # fmt: skip
 
 
-WAYS: Mapping[str, Callable[[Brain], None]] = {"operator": by_the_operator, "chart": by_the_chart}
+INSTALL_METHODS: Mapping[str, Callable[[Brain], None]] = {"operator": install_by_operator, "chart": install_by_chart}
 
 
 def prefix(brain: Brain) -> str:
@@ -100,7 +100,7 @@ def prepare(kubectl: Kubectl, namespace: str) -> None:
         "SOMABRAIN_TRACE__ENDPOINT": f"http://otel-collector.{INFRA}.svc:4318",
         "SOMABRAIN_TRACE__SAMPLE_RATIO": "1",
     }
-    secret, plain = ({"name": name} for name in REFERRED)
+    secret, plain = ({"name": name} for name in REFERENCES)
     kubectl.apply(
         namespace,
         {"apiVersion": "v1", "kind": "Secret", "metadata": secret, "data": {"SOMABRAIN_CACHE__URL": cache}},

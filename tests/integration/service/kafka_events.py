@@ -13,7 +13,7 @@ Event = dict[str, Any]
 WAIT_S = 60.0
 
 
-def heard(bootstrap: str, topic: str) -> list[Event]:
+def read_events(bootstrap: str, topic: str) -> list[Event]:
     """All events that a topic has now, those of a key in their order."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "tests", "enable.auto.commit": False})
     try:
@@ -38,21 +38,21 @@ def heard(bootstrap: str, topic: str) -> list[Event]:
         consumer.close()
 
 
-def until_heard(bootstrap: str, topic: str, enough: Callable[[list[Event]], bool]) -> list[Event]:
+def wait_for_events(bootstrap: str, topic: str, enough: Callable[[list[Event]], bool]) -> list[Event]:
     """Wait until what Kafka has is enough. One that has just come back may not know its leaders yet."""
     ends_at = time.monotonic() + WAIT_S
     while True:
-        said = ""
+        error = ""
         try:
-            if enough(events := heard(bootstrap, topic)):
+            if enough(events := read_events(bootstrap, topic)):
                 return events
         except KafkaException as exc:
-            events, said = [], str(exc)
-        assert time.monotonic() < ends_at, f"only {len(events)} events within {WAIT_S:g} s {said}: {events[-3:]}"
+            events, error = [], str(exc)
+        assert time.monotonic() < ends_at, f"only {len(events)} events within {WAIT_S:g} s {error}: {events[-3:]}"
         time.sleep(0.2)
 
 
-def once(events: list[Event]) -> list[Event]:
+def deduplicated(events: list[Event]) -> list[Event]:
     """Each event once, by the rule of docs/events.md for one epoch a source, and only if it would leave no gap."""
     greatest: dict[str, str] = {}
     new = []

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from somabrain_local import shell
-from somabrain_local.environment import inherited, places
+from somabrain_local.environment import inherited, local_paths
 from somabrain_local.errors import LocalError, Timeout
 
 HOST = "127.0.0.1"
@@ -27,7 +27,7 @@ the server's own port now and then, and connect to itself. Below NodePorts as we
 
 
 @dataclass(slots=True)
-class Program:
+class ServerProcess:
     """A server and how to tell that it answers. Stopped and started again, it has the same address and data.
 
     It dies with the thread that started it: start it again from a thread that outlives the need.
@@ -107,17 +107,17 @@ class Program:
 
 
 @contextmanager
-def running(program: Program) -> Iterator[Program]:
+def running(process: ServerProcess) -> Iterator[ServerProcess]:
     """Start `program`, and stop it at the end of the block."""
     try:
-        program.start()
-        yield program
+        process.start()
+        yield process
     finally:
-        program.stop()
+        process.stop()
 
 
 @contextmanager
-def own_folder(name: str) -> Iterator[Path]:
+def temporary_folder(name: str) -> Iterator[Path]:
     """Give a folder for a server's files, removed at the end of the block."""
     with tempfile.TemporaryDirectory(prefix=f"somabrain-{name}-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
@@ -129,7 +129,7 @@ def tool(name: str) -> Path:
     Raises:
         LocalError: it is missing; the message has the command that makes it.
     """
-    binary = places().bin / name
+    binary = local_paths().bin / name
     if not binary.exists():
         raise LocalError(f"{name} is missing: run `PYTHONPATH=scripts python3 -m somabrain_local tools {name}`.")
     return binary
@@ -137,22 +137,22 @@ def tool(name: str) -> Path:
 
 def tools_in_path(**extra: str) -> dict[str, str]:
     """Return this process's environment with the pinned tools first in PATH, and `extra` set over it."""
-    return inherited(PATH=f"{places().bin}:{inherited()['PATH']}", **extra)
+    return inherited(PATH=f"{local_paths().bin}:{inherited()['PATH']}", **extra)
 
 
 def free_ports(count: int) -> list[int]:
     """Return `count` different ports that nothing listens on at this moment."""
     with ExitStack() as stack:
-        found: list[int] = []
+        ports: list[int] = []
         for port in random.sample(PORTS, len(PORTS)):
             each = stack.enter_context(socket.socket())
             try:
                 each.bind((HOST, port))
             except OSError:
                 continue
-            found.append(port)
-            if len(found) == count:
-                return found
+            ports.append(port)
+            if len(ports) == count:
+                return ports
     raise LocalError(f"Of the ports {PORTS.start} to {PORTS.stop - 1} none is free.")
 
 

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from somabrain_client import Change, Checkpoint, MemoryClient
 
 
-async def now(client: MemoryClient, namespace: str) -> str:
+async def current_cursor(client: MemoryClient, namespace: str) -> str:
     """The cursor of this moment."""
     async with aclosing(client.watch(namespace)) as events:
         first = await anext(events)
@@ -17,11 +17,11 @@ async def now(client: MemoryClient, namespace: str) -> str:
 
 async def changes(client: MemoryClient, namespace: str, cursor: str, count: int, **options: bool) -> list[Change]:
     """The next `count` changes after a cursor."""
-    found: list[Change] = []
+    collected: list[Change] = []
     async with aclosing(client.watch(namespace, cursor=cursor, **options)) as events:
         async for event in events:
             if isinstance(event, Change):
-                found.append(event)
-            if len(found) == count:
+                collected.append(event)
+            if len(collected) == count:
                 break
-    return found
+    return collected

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from somabrain_local import shell
-from somabrain_local.environment import Places
+from somabrain_local.environment import LocalPaths
 from somabrain_local.errors import CommandFailed, LocalError
 from somabrain_local.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
-class Previous:
+class PreviousRelease:
     """A checkout of the previous version, and the Python it is installed in."""
 
     checkout: Path
@@ -29,14 +29,14 @@ class Previous:
         return self.checkout / ".venv" / "bin" / "python"
 
 
-def ensure(places: Places, progress: Progress) -> Previous:
+def ensure(paths: LocalPaths, progress: Progress) -> PreviousRelease:
     """Make the previous version, unless it is there.
 
     Raises:
         LocalError: the clone lacks its commit, or it is the same tree as the present one.
     """
-    commit = (places.checkout / "tests" / "PREVIOUS").read_text().strip()
-    git = ["git", "-C", places.checkout]
+    commit = (paths.checkout / "tests" / "PREVIOUS").read_text().strip()
+    git = ["git", "-C", paths.checkout]
     try:
         tree = shell.run([*git, "rev-parse", f"{commit}^{{tree}}"]).strip()
     except CommandFailed as error:
@@ -45,26 +45,26 @@ def ensure(places: Places, progress: Progress) -> Previous:
         ) from error
     if tree == shell.run([*git, "rev-parse", "HEAD^{tree}"]).strip():
         raise LocalError(f"tests/PREVIOUS names {commit}, which is the present version: name an earlier one.")
-    previous = Previous(places.cache / "previous" / tree, commit)
-    with shell.locked(places.cache / "locks" / "previous"):
+    previous = PreviousRelease(paths.cache / "previous" / tree, commit)
+    with shell.locked(paths.cache / "locks" / "previous"):
         if not previous.python.exists():
             with progress.step(f"Install the previous version, {commit[:7]}"):
-                _install(previous, places)
+                _install(previous, paths)
     return previous
 
 
-def _install(previous: Previous, places: Places) -> None:
+def _install(previous: PreviousRelease, paths: LocalPaths) -> None:
     draft = previous.checkout.with_name(".draft")
     shutil.rmtree(draft, ignore_errors=True)
     shutil.rmtree(previous.checkout, ignore_errors=True)
     draft.mkdir(parents=True)
     archive = draft / "archive.tar"
-    shell.run(["git", "-C", places.checkout, "archive", "--output", archive, previous.commit])
+    shell.run(["git", "-C", paths.checkout, "archive", "--output", archive, previous.commit])
     shell.run(["tar", "-xf", archive, "-C", draft])
     archive.unlink()
     draft.rename(previous.checkout)  # before it is installed: an environment knows its own path
-    uv, venv = places.checkout / ".venv" / "bin" / "uv", previous.checkout / ".venv"
-    log = places.cache / "log" / "previous.log"
+    uv, venv = paths.checkout / ".venv" / "bin" / "uv", previous.checkout / ".venv"
+    log = paths.cache / "log" / "previous.log"
     try:
         shell.run([uv, "venv", "--quiet", venv], log=log)
         into = [uv, "pip", "install", "--quiet", "--python", venv / "bin" / "python"]

@@ -11,8 +11,8 @@ from typing import IO
 
 from examples.kubectl import CommandFailed, Kubectl
 
-LONGEST_S = 180
-SEEN = '{.metadata.uid} {.status.conditions[?(@.type=="Ready")].status}{"\\n"}'
+TIMEOUT_S = 180
+JSONPATH = '{.metadata.uid} {.status.conditions[?(@.type=="Ready")].status}{"\\n"}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,11 @@ class Pods:
                     created.setdefault(uid, time.monotonic())
                     if ready == ["True"]:
                         return time.monotonic() - created[uid]
-        raise CommandFailed(f"No pod of {self.selector} in {self.namespace} was Ready within {LONGEST_S} s.")
+        raise CommandFailed(f"No pod of {self.selector} in {self.namespace} was Ready within {TIMEOUT_S} s.")
 
     def settle(self) -> None:
         """Wait until the pod that was deleted has ended, so that the next start has the node to itself."""
-        deadline = time.monotonic() + LONGEST_S
+        deadline = time.monotonic() + TIMEOUT_S
         while len(self.kubectl.get(self.namespace, "pods", "-l", self.selector)["items"]) != 1:
             if time.monotonic() > deadline:
                 raise CommandFailed(f"The pods of {self.selector} in {self.namespace} did not end.")
@@ -51,8 +51,8 @@ class Pods:
 
     @contextmanager
     def _watch(self) -> Iterator[IO[str]]:
-        words = ["get", "pods", "-n", self.namespace, "-l", self.selector, "--watch", f"--output=jsonpath={SEEN}"]
-        argv = ["kubectl", *self.kubectl.flags, *words, f"--request-timeout={LONGEST_S}s"]
+        words = ["get", "pods", "-n", self.namespace, "-l", self.selector, "--watch", f"--output=jsonpath={JSONPATH}"]
+        argv = ["kubectl", *self.kubectl.flags, *words, f"--request-timeout={TIMEOUT_S}s"]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             try:
