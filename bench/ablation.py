@@ -102,14 +102,14 @@ def _score_questions(
             occurrences = [(i, j, n) for j, word in enumerate(words) for i, d in enumerate(documents) if (n := d[word])]
             row, term, tf = np.array(occurrences, np.int64).reshape(-1, 3).T
             weights = bm25.idf(len(documents), [df[word] for word in words])
-            bm25 = bm25.scores(weights, Postings(row, term, tf.astype(float)), length, float(length.mean()))
+            lexical_scores = bm25.scores(weights, Postings(row, term, tf.astype(float)), length, float(length.mean()))
             cosine = np.clip(memories @ questions[number], 0, 1).astype(float)
-            yield ScoredQuestion(conversation, number, bm25, cosine, session, position)
+            yield ScoredQuestion(conversation, number, lexical_scores, cosine, session, position)
 
 
-def _unstemmed(analyzer: Analyzer) -> Terms:
+def _unstemmed(stemming: Analyzer) -> Terms:
     words = analyzer.latest_analyzer("mul")
-    return lambda text: Counter({w: n for w, n in words.terms(text).items() if w not in analyzer.stop_words})
+    return lambda text: Counter({w: n for w, n in words.terms(text).items() if w not in stemming.stop_words})
 
 
 def _unscaled(one: ScoredQuestion) -> Floats:

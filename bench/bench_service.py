@@ -94,8 +94,9 @@ class Service:
                 remembered = await self.load_generator.run(calls, call)
                 rows = await raw.fresh()
                 written = await LoadGenerator(postgres=self.load_generator.postgres).run(
-                    calls, lambda n: raw.insert(rows[n])
-                )  # noqa: B023
+                    calls,
+                    lambda n: raw.insert(rows[n]),  # noqa: B023
+                )
                 rounds.append((remembered, written))
         return rounds[1:]
 

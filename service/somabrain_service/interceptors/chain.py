@@ -99,7 +99,7 @@ class InterceptorChain(grpc.aio.ServerInterceptor):
 
 def compose(interceptors: tuple[Interceptor, ...], innermost: CallNext) -> CallNext:
     """Return one callable: the first step outermost."""
-    return reduce(lambda inner, step: partial(step, proceed=inner), reversed(interceptors), innermost)
+    return reduce(lambda inner, step: partial(step, call_next=inner), reversed(interceptors), innermost)
 
 
 def _wrap(

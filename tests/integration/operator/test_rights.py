@@ -19,7 +19,7 @@ from tests.integration.operator.api import OPERATOR, Api, Object, api_of, eventu
 from tests.integration.operator.brains import NAME, Brain, ControllerStub, running
 from tests.integration.operator.chart import SYSTEM, account_of, namespace_of, rendered, wait_for_kind
 from tests.integration.operator.process import operator
-from tests.integration.operator.test_truth import ADDRESS
+from tests.integration.operator.test_failure_conditions import ADDRESS
 
 READS = AUDIT_POLICY.with_name("audit-reads.yaml")
 NAMESPACE = "all-of-it"

@@ -58,7 +58,7 @@ class ServiceProcess:
             return error.code, error.read().decode()
 
     def wait_until_ready(self, ready: bool = True, *, containing: str = "") -> None:
-        """Wait until /ready says so, and says `said`."""
+        """Wait until /ready says so, and says `containing`."""
         ends_at = time.monotonic() + START_S
         answer = (0, "")
         while time.monotonic() < ends_at:

@@ -20,7 +20,7 @@ from tests.integration.conftest import Clone, make_clone
 from tests.integration.service.change_feed import changes, current_cursor
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.service_process import run, service
-from tests.integration.service.test_laptop import OWN
+from tests.integration.service.test_embedded import OWN
 
 RESTORED = "restored"
 

@@ -36,7 +36,7 @@ def run(
 
 def test_what_comes_in_is_kept_byte_for_byte(cli: list[str]) -> None:
     """Ends of lines and letters, whatever the terminal's encoding."""
-    kept = run([*cli, "remember", "cli", "-"], given="crlf\r\n\té".encode(), LC_ALL="C", PYTHONUTF8="0")
+    kept = run([*cli, "remember", "cli", "-"], stdin="crlf\r\n\té".encode(), LC_ALL="C", PYTHONUTF8="0")
     assert kept.returncode == 0, kept.stderr
     shown = run([*cli, "get", kept.stdout.decode().strip()], LC_ALL="C", PYTHONUTF8="0", PYTHONIOENCODING="ascii")
     assert (shown.returncode, b"\\xe9" in shown.stdout) == (0, True), shown.stderr

@@ -76,7 +76,7 @@ async def test_postgresql_is_killed(folder: Path, settings: dict[str, object], i
                     tasks.create_task(write(client, writer, acknowledged, stop))
                 await asyncio.sleep(1.5)
                 await asyncio.to_thread(database.kill)
-                await asyncio.to_thread(running.wait_until_ready, False, said="PostgreSQL")
+                await asyncio.to_thread(running.wait_until_ready, False, containing="PostgreSQL")
                 before = len(acknowledged)
                 await asyncio.to_thread(database.start)
                 await asyncio.to_thread(running.wait_until_ready)

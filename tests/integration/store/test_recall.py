@@ -65,8 +65,8 @@ def by_hand(memories: Sequence[Memory], query: str) -> list[tuple[float, str]]:
     lengths = np.array([sum(document.values()) for document in documents], float)
     tf = np.array([[document[term] for term in terms] for document in documents], float)
     row, term = np.nonzero(tf)
-    bm25 = bm25.scores(weights, bm25.Postings(row, term, tf[row, term]), lengths, lengths.mean())
-    relevance = bm25 / bm25.max()
+    scores = bm25.scores(weights, bm25.Postings(row, term, tf[row, term]), lengths, lengths.mean())
+    relevance = scores / scores.max()
     names = {session: i for i, session in enumerate(sorted({memory.session for memory in memories} - {""}))}
     session = np.array([names.get(memory.session, -1) for memory in memories])
     position = np.array([memory.session_position or 0 for memory in memories])

@@ -37,9 +37,9 @@ async def test_the_first_step_is_outermost() -> None:
     heard: list[str] = []
 
     def named(name: str) -> Interceptor:
-        async def step(call: Call, request: Message, proceed: CallNext) -> Message | None:
+        async def step(call: Call, request: Message, call_next: CallNext) -> Message | None:
             heard.append(f"{name} begins")
-            response = await proceed(call, request)
+            response = await call_next(call, request)
             heard.append(f"{name} ends")
             return response
 

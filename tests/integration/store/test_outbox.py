@@ -17,7 +17,7 @@ from somabrain_service.metrics import Metrics
 from somabrain_service.store.maintenance import MaintenanceStore, Shard, WorkerStore
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
-from tests.integration.store.test_sweeping import swept, versions
+from tests.integration.store.test_expiry import swept, versions
 
 WEEK = timedelta(days=7)
 MONTH = timedelta(days=30)
