@@ -243,7 +243,7 @@ async def run(start: Start, name: str, count: int, edits: int, idle_s: float) ->
 
 def released_operator(kubeconfig: Path, log: Path) -> AbstractContextManager[Operator]:
     """Run the operator with its own defaults, not those that make tests short."""
-    return operator(kubeconfig, log, SOMABRAIN_OPERATOR__REFERENCES_S="60")
+    return operator(kubeconfig, log, SOMABRAIN_OPERATOR__REFERENCE_POLL_INTERVAL_S="60")
 
 
 ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (

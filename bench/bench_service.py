@@ -151,7 +151,7 @@ class Service:
         """Ask once, and wait until `held` namespaces are in memory."""
         await self.client.recall(namespace(size), "anything")
         ends_at = time.monotonic() + LOAD_S
-        while self.server.metric("somabrain_replicas") < loaded:
+        while self.server.metric("somabrain_search_index_namespaces") < loaded:
             if time.monotonic() > ends_at:
                 sys.exit(f"The namespace of {size:,} was not in memory within {LOAD_S:g} s.")
             await asyncio.sleep(0.1)
@@ -243,7 +243,7 @@ def settings(database: EmbeddedDatabase, budget_bytes: str) -> dict[str, object]
         "grpc__host": "127.0.0.1",
         "auth__mode": "none",
         "policy__enabled": "false",
-        "replica__budget_bytes": budget_bytes,
+        "search_index__budget_bytes": budget_bytes,
     }
 
 

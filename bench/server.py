@@ -62,7 +62,7 @@ def somabrain(arguments: list[str], settings: Mapping[str, object]) -> Iterator[
     folder = Path(tempfile.mkdtemp(prefix="somabrain-bench-"))
     log = folder / "log"
     free = {"grpc__port": 0, "http__host": "127.0.0.1", "http__port": 0}
-    chosen = {**free, "grpc__drain_notice_s": 0, "log__format": "json", **settings}
+    chosen = {**free, "log__format": "json", **settings}
     env = {"PATH": os.defpath, "HOME": str(Path.home())}
     env |= {f"SOMABRAIN_{name.upper()}": str(value) for name, value in chosen.items()}
     script = Path(sys.executable).with_name("somabrain-service")

@@ -1,1 +1,1 @@
-"""What the operator and the service share. It imports neither."""
+"""Code shared by the operator and the service; it imports neither."""

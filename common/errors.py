@@ -1,25 +1,25 @@
-"""The one tree of errors.
+"""The one hierarchy of exceptions.
 
     SomaBrainError
-    ├── ConfigurationError      the process was told something that cannot be
-    ├── InvalidArgument         a request's field is out of its bound
-    ├── Unimplemented           part of the contract that this version does not honour
-    ├── Unauthenticated         who calls is not known
-    ├── PermissionDenied        a rule says no
+    ├── ConfigurationError      a setting is invalid
+    ├── InvalidArgument         a field of a request is out of its bound
+    ├── Unimplemented           part of the contract that this version does not support
+    ├── Unauthenticated         the caller is not known
+    ├── PermissionDenied        a policy rule denies the call
     ├── NotFound                no such resource for this tenant
     ├── AlreadyExists           the name, or the request id with another body, is taken
-    ├── Aborted                 an etag is not the current one, or a race was lost
+    ├── Aborted                 an etag is not the current one, or a concurrent write came first
     ├── FailedPrecondition      the state of the system does not allow it
-    ├── OutOfRange              a cursor is older than what is kept
-    ├── ResourceExhausted       a quota or a rate is used up
-    ├── DeadlineExceeded        the caller stopped waiting
-    └── Unavailable             a dependency is gone; trying again is right
+    ├── OutOfRange              a cursor is older than the retained changes
+    ├── ResourceExhausted       a quota or a rate limit is exhausted
+    ├── DeadlineExceeded        the deadline of the call passed
+    └── Unavailable             a dependency is unavailable; retry
         └── StoreUnavailable    PostgreSQL
 
 Each class has a stable `reason` (google.rpc.ErrorInfo.reason: UPPER_SNAKE_CASE) and a public message: its
-text may be shown to callers, so it never holds a secret, a memory's text, or another tenant's data. Foreign
-errors are wrapped once, at the I/O edge, with `raise ... from exc`. How each becomes a gRPC status stands in
-one table, `somabrain_service.interceptors.errors`.
+text may be shown to callers, so it never contains a secret, a memory's text, or another tenant's data. Errors of
+libraries are wrapped once, at the I/O edge, with `raise ... from exc`. One table maps each class to a gRPC status:
+`somabrain_service.interceptors.errors`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import ClassVar
 
 
 class SomaBrainError(Exception):
-    """The root. `message` is public; `metadata` are the facts a program may want."""
+    """Base class. `message` is public; `metadata` are details for programs (google.rpc.ErrorInfo.metadata)."""
 
     reason: ClassVar[str] = "INTERNAL"
 
@@ -40,13 +40,13 @@ class SomaBrainError(Exception):
 
 
 class ConfigurationError(SomaBrainError):
-    """The process was told something that cannot be."""
+    """A setting is invalid."""
 
     reason = "CONFIGURATION"
 
 
 class InvalidArgument(SomaBrainError):
-    """A request's field is out of its bound; the message says which, the bound and the remedy."""
+    """A field of a request is out of its bound; the message names the field, the bound and the remedy."""
 
     reason = "INVALID_ARGUMENT"
 
@@ -57,13 +57,13 @@ class InvalidArgument(SomaBrainError):
 
 
 class Unimplemented(SomaBrainError):
-    """A method or field of the contract that this version does not honour."""
+    """A method or field of the contract that this version does not support."""
 
     reason = "NOT_IMPLEMENTED"
 
 
 class Unauthenticated(SomaBrainError):
-    """Who calls is not known. `cause` is for metrics and logs; the public message never says it."""
+    """The caller is not known. `cause` is for metrics and logs; the public message never contains it."""
 
     reason = "UNAUTHENTICATED"
 
@@ -73,7 +73,7 @@ class Unauthenticated(SomaBrainError):
 
 
 class PermissionDenied(SomaBrainError):
-    """A rule says no; the message names the rule."""
+    """A policy rule denies the call; the message names the rule."""
 
     reason = "PERMISSION_DENIED"
 
@@ -96,28 +96,28 @@ class AlreadyExists(SomaBrainError):
 
 
 class Aborted(SomaBrainError):
-    """An etag is not the current one, or a race was lost: read again, then try again."""
+    """An etag is not the current one, or a concurrent write came first: read again, then retry."""
 
     reason = "ABORTED"
 
 
 class FailedPrecondition(SomaBrainError):
-    """The state of the system does not allow it; trying again alone does not help."""
+    """The state of the system does not allow the call; a retry alone does not help."""
 
     reason = "FAILED_PRECONDITION"
 
 
 class OutOfRange(SomaBrainError):
-    """A cursor is older than what is kept, or of an earlier epoch."""
+    """A cursor is older than the retained changes, or of an earlier epoch."""
 
     reason = "OUT_OF_RANGE"
 
 
 class ResourceExhausted(SomaBrainError):
-    """A quota or a rate is used up.
+    """A quota or a rate limit is exhausted.
 
-    `retry_after_s`: when trying again is right; None: never by itself. `quota`: which one, and `limit` how much it is;
-    empty: it is a bound of the process and none of the tenant's.
+    `retry_after_s`: seconds until a retry can succeed; None: a retry alone never succeeds. `quota`: name of the
+    tenant's quota, with its value in `limit`; empty: the limit is one of the process, not of the tenant.
     """
 
     reason = "RESOURCE_EXHAUSTED"
@@ -130,18 +130,18 @@ class ResourceExhausted(SomaBrainError):
 
 
 class DeadlineExceeded(SomaBrainError):
-    """The caller stopped waiting before the call had ended."""
+    """The deadline passed before the call had ended."""
 
     reason = "DEADLINE_EXCEEDED"
 
 
 class Unavailable(SomaBrainError):
-    """A dependency is gone; trying again is right."""
+    """A dependency is unavailable; retry."""
 
     reason = "UNAVAILABLE"
 
 
 class StoreUnavailable(Unavailable):
-    """PostgreSQL cannot be reached or refuses the connection."""
+    """PostgreSQL cannot be reached, or refuses the connection."""
 
     reason = "STORE_UNAVAILABLE"

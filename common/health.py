@@ -1,4 +1,4 @@
-"""How a dependency was found when it was last looked at."""
+"""Result of the last health check of a dependency."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """`reason` is a sentence for the person on call, `notes` are more; `latency_s` None: it did not answer."""
+    """Health of one dependency.
+
+    `reason` is a sentence for the person on call, `notes` are further ones; `latency_s` None: it did not answer.
+    """
 
     ok: bool
     reason: str
@@ -16,7 +19,7 @@ class HealthCheck:
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
-        """Return it as /healthz says it."""
+        """Return the JSON object of this check in /healthz."""
         body: dict[str, object] = {"status": "ok"} if self.ok else {"status": "failing", "reason": self.reason}
         if self.ok and self.latency_s is not None:
             body["latency_ms"] = round(self.latency_s * 1000, 3)
@@ -26,4 +29,4 @@ class HealthCheck:
 
 
 HealthProbe = Callable[[], HealthCheck]
-"""Tells how it was found last; asks nobody."""
+"""Returns the last health check, without I/O."""

@@ -1,4 +1,4 @@
-"""A caller that is known, and how the claims of a token name one."""
+"""The identity of an authenticated caller, and the reader that takes it from a token's claims."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from common.errors import Unauthenticated
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A caller that is known."""
+    """An authenticated caller."""
 
     subject: str
     tenant: str
     issuer: str
     scopes: frozenset[str] | None
-    """None: no scope claim is configured, so none is asked for."""
+    """Scopes of the token. None: no scope claim is configured, so scopes are not checked."""
     expires_at: float
-    """Seconds since the epoch; infinite when the identity rests on no token."""
+    """Unix time in seconds; infinite when the identity does not come from a token."""
 
 
 class ClaimReader:
-    """Reads identities where the settings say that they stand."""
+    """Reads identities from the claims that the settings name."""
 
     def __init__(self, auth: AuthSettings) -> None:
         """Parse the pointers.
 
         Raises:
-            ConfigurationError: one is no JSON Pointer.
+            ConfigurationError: one is not a JSON Pointer.
         """
         self._tenant = json_pointer.parse(auth.tenant_claim, "auth.tenant_claim")
         self._scope = None if auth.scope_claim is None else json_pointer.parse(auth.scope_claim, "auth.scope_claim")
 
     def read(self, claims: Mapping[str, object]) -> Identity:
-        """Return whom the claims name. That they are true, for us and for now, is known already.
+        """Return the identity in the claims of an already verified token.
 
         Raises:
-            Unauthenticated: they name nobody.
+            Unauthenticated: tenant, subject or expiry is missing or malformed.
         """
         tenant = json_pointer.resolve(claims, self._tenant)
         if not isinstance(tenant, str) or not tenant:
@@ -53,7 +53,7 @@ class ClaimReader:
 
 
 def _scopes(claim: object) -> frozenset[str]:
-    """Return the scopes of a claim: a list, or a space-separated string (RFC 8693, 4.2); none of anything else."""
+    """Return the scopes of a claim: a list, or a space-separated string (RFC 8693, 4.2); empty for any other type."""
     if isinstance(claim, str):
         return frozenset(claim.split())
     if isinstance(claim, list):

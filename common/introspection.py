@@ -1,7 +1,7 @@
-"""Tokens that the central identity service is asked about (RFC 7662): it knows of those that were revoked.
+"""Bearer tokens verified by introspection at the central identity service (RFC 7662), which knows revoked tokens.
 
-It is asked as a client of its own, and its answer is held against the same issuer and audience as a signed token's
-claims. Whatever is no answer, an error or silence, is Unavailable and never a yes.
+The process authenticates there as a client of its own. The response is checked against the same issuer and audience as
+a signed token's claims. An invalid response, an error or a timeout is Unavailable, never a success.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_CONNECTIONS = 32
 
 
 class UnexpectedResponse(Exception):
-    """The service said something else; callers are not told what, the log is."""
+    """The service returned an unexpected status; it is logged, and callers do not see it."""
 
     def __init__(self, status: int) -> None:
         remedy = "; check auth.introspection.client_id and client_secret" if status in {401, 403} else ""
@@ -32,19 +32,19 @@ class UnexpectedResponse(Exception):
 
 
 class IntrospectionVerifier:
-    """Asks the endpoint. An async context manager: it owns the HTTP session."""
+    """Token verifier that queries the endpoint. An async context manager: it owns the HTTP session."""
 
     def __init__(self, auth: AuthSettings) -> None:
-        """Take what is needed to ask.
+        """Prepare the requests.
 
         Raises:
-            ConfigurationError: the client that we ask as is not given.
+            ConfigurationError: `client_id` or `client_secret` is not set.
         """
         introspection = auth.introspection
         if introspection.client_id is None or introspection.client_secret is None:
             raise ConfigurationError(
                 "auth.introspection: client_id and client_secret are required with auth.mode=introspection; "
-                "register a confidential client at the identity service and give both."
+                "register a confidential client at the identity service and set both."
             )
         self._auth = auth
         self._url = introspection.address.rstrip("/") + introspection.path
@@ -71,7 +71,7 @@ class IntrospectionVerifier:
             await self._session.close()
 
     async def verify(self, token: str) -> VerifiedToken:
-        """Return what the service says that `token` claims."""
+        """Return the claims of `token`, as the service reports them."""
         requested_at = time.monotonic()
         claims = await self._introspect(token)
         match claims.get("active"):
@@ -79,42 +79,44 @@ class IntrospectionVerifier:
                 check_claims(claims, self._auth, time.time())
                 return VerifiedToken(claims, requested_at)
             case False:
-                # Expired, revoked, another realm's, made up: by the RFC it does not say which (2.2).
+                # Expired, revoked, of another realm, or forged: by the RFC the service does not say which (2.2).
                 raise Unauthenticated("inactive")
             case _:
-                raise Unavailable("The identity service gave an answer that is none (RFC 7662, 2.2).")
+                raise Unavailable("The identity service's response has no boolean field `active` (RFC 7662, 2.2).")
 
     async def _introspect(self, token: str) -> Mapping[str, object]:
         if self._session is None:
             raise RuntimeError("IntrospectionVerifier is used outside its context")
         form = {"token": token, "token_type_hint": "access_token"}
         try:
-            # Never redirected: token and secret are for this address.
+            # Redirects are not followed: token and secret are for this address only.
             async with self._session.post(self._url, data=form, allow_redirects=False) as response:
                 _check_status(response.status)
                 document: object = await response.json()
         except (UnexpectedResponse, aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
-            raise Unavailable("The identity service cannot be asked, so no caller can be known.") from exc
+            raise Unavailable(
+                "The identity service gave no valid response, so callers cannot be authenticated."
+            ) from exc
         return document if isinstance(document, Mapping) else {}
 
 
 def _check_status(status: int) -> None:
     if status == 400:
-        # Of what we send, the token alone varies: Keycloak says so of one that it cannot even read.
+        # The token is the only part of the request that varies: Keycloak answers 400 to one that it cannot parse.
         raise Unauthenticated("malformed")
     if status != 200:
         raise UnexpectedResponse(status)
 
 
 def check_claims(claims: Mapping[str, object], auth: AuthSettings, now: float) -> None:
-    """Hold an active token's claims against the settings, as a signed token's are.
+    """Check an active token's claims against the settings, as a signed token's are.
 
     Raises:
-        Unauthenticated: they are another's, for another audience, of another type, or not for now.
+        Unauthenticated: the token is of another issuer, audience or type, or not valid at `now`.
     """
     if any(claims.get(name) is None for name in ("exp", "iss", "aud", "sub")):
         raise Unauthenticated("claim_missing")
-    # A refresh token is active, too, and one that is bound to a key (DPoP) is nothing without it.
+    # A refresh token is active, too, and one that is bound to a key (DPoP) is not valid without that key.
     kind = claims.get("token_type")
     if kind is not None and str(kind).lower() != "bearer":
         raise Unauthenticated("wrong_type")

@@ -1,4 +1,4 @@
-"""JSON Pointer (RFC 6901): how settings name a claim inside a token."""
+"""JSON Pointer (RFC 6901), in which settings name a claim inside a token."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ def parse(pointer: str, setting: str) -> tuple[str, ...]:
     """Return the pointer's reference tokens.
 
     Raises:
-        ConfigurationError: it is not a JSON Pointer; names `setting`.
+        ConfigurationError: `pointer` is not a JSON Pointer; the message names `setting`.
     """
     if not pointer.startswith("/"):
-        raise ConfigurationError(f"{setting}: {pointer!r} is no JSON Pointer; begin it with '/', for example /tenant.")
+        raise ConfigurationError(
+            f"{setting}: {pointer!r} is not a JSON Pointer; start it with '/', for example /tenant."
+        )
     return tuple(part.replace("~1", "/").replace("~0", "~") for part in pointer[1:].split("/"))
 
 
 def resolve(document: object, tokens: Sequence[str]) -> object:
-    """Return what the tokens lead to in `document`; None when there is nothing."""
+    """Return the value at the reference tokens in `document`; None: there is no such value."""
     for token in tokens:
         if isinstance(document, Mapping):
             document = document.get(token)

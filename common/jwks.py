@@ -1,8 +1,8 @@
-"""The issuer's public keys (RFC 7517), read over HTTP and believed for a while.
+"""The issuer's public keys (RFC 7517), fetched over HTTP and cached.
 
-Keys are read again when they are older than `cache_s`, and when a token names a key that is not among them, but
-never more often than once in `REFETCH_S`: made-up key ids cannot be turned into load on the issuer. Only
-asymmetric keys are taken, and a key is used only with the algorithms of its own type (RFC 8725, 3.1).
+Keys are fetched again when they are older than `cache_s`, and when a token names a key that is not among them, but
+at most once per `MIN_REFRESH_INTERVAL_S`: forged key ids cannot be turned into load on the issuer. Only asymmetric
+keys are accepted, and a key is used only with the algorithms of its own type (RFC 8725, 3.1).
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey | Ed448Publ
 
 @dataclass(frozen=True, slots=True)
 class VerificationKey:
-    """A public key, and the algorithms it may be used with."""
+    """A public key, and the algorithms that it may be used with."""
 
     key: PublicKey
     algorithms: tuple[str, ...]
 
 
 def parse_keys(document: object) -> dict[str | None, VerificationKey]:
-    """Return the signing keys of a JWK set by their id; those of other uses and unknown types are left out."""
+    """Return the signing keys of a JWK set by key id; those of other uses and unknown types are omitted."""
     entries = document.get("keys") if isinstance(document, Mapping) else None
     keys: dict[str | None, VerificationKey] = {}
     for entry in entries if isinstance(entries, list) else []:
@@ -61,7 +61,7 @@ def parse_keys(document: object) -> dict[str | None, VerificationKey]:
         try:
             keys[entry.get("kid")] = VerificationKey(jwt.PyJWK.from_dict(entry).key, algorithms)
         except jwt.PyJWTError:
-            # A set may hold keys of kinds yet to come (RFC 7517, 5: ignore what is not understood).
+            # A set may contain keys of future types (RFC 7517, 5: ignore what is not understood).
             continue
     return keys
 
@@ -77,7 +77,7 @@ class KeySet:
         self._failed = False
         self._session: aiohttp.ClientSession | None = None
         self.fetched_at = float("-inf")
-        """When the keys were read, by the monotonic clock."""
+        """Monotonic time of the last successful fetch, in seconds; -inf: none yet."""
 
     async def __aenter__(self) -> KeySet:
         context = ca_context(self._auth.jwks_ca_file, "auth.jwks_ca_file")
@@ -93,11 +93,11 @@ class KeySet:
             await self._session.close()
 
     async def find(self, key_id: object, algorithm: object) -> VerificationKey:
-        """Return the key a token names.
+        """Return the key that a token names.
 
         Raises:
             Unauthenticated: the algorithm is not allowed or there is no such key.
-            Unavailable: the keys cannot be read now.
+            Unavailable: the keys cannot be fetched now.
         """
         if not isinstance(algorithm, str) or algorithm not in ALLOWED_ALGORITHMS:
             raise Unauthenticated("wrong_algorithm")
@@ -119,7 +119,7 @@ class KeySet:
         return self._keys.get(key_id) if isinstance(key_id, str) else None
 
     async def _refresh(self, stale_fetched_at: float) -> None:
-        """Read the keys, unless somebody did since `seen` or it is too soon."""
+        """Fetch the keys, unless they were fetched after `stale_fetched_at` or the last attempt is too recent."""
         async with self._lock:
             if self.fetched_at > stale_fetched_at:
                 return
@@ -127,7 +127,7 @@ class KeySet:
                 if self._failed:
                     raise Unavailable("The keys of the token issuer could not be read a moment ago. Try again.")
                 return
-            # Before the request: an answer is believed from when it was asked for.
+            # Taken before the request: the lifetime of a response starts when it was requested.
             self._attempted_at = time.monotonic()
             self._failed = True
             self._keys = parse_keys(await self._fetch())
@@ -147,4 +147,6 @@ class KeySet:
                 document: object = await response.json(content_type=None)
                 return document
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
-            raise Unavailable("The keys of the token issuer cannot be read, so no caller can be known.") from exc
+            raise Unavailable(
+                "The keys of the token issuer cannot be read, so callers cannot be authenticated."
+            ) from exc

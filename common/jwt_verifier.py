@@ -1,4 +1,4 @@
-"""Tokens that their issuer signed (RFC 7519), checked here by the rules of RFC 8725."""
+"""Signed bearer tokens (RFC 7519), verified locally by the rules of RFC 8725."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from common.errors import Unauthenticated
 from common.jwks import KeySet
 from common.token_verifier import VerifiedToken
 
-# Kinds of signed tokens that let somebody in; others, such as logout tokens, may bear the same signature.
+# Types of signed tokens that authenticate; others, such as logout tokens, may be signed with the same key.
 ALLOWED_TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
 
-# What PyJWT found wrong, as a word for metrics and logs. The first class that fits counts.
+# The cause for metrics and logs, by PyJWT's exception; the first matching class wins.
 _CAUSES: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
     (jwt.ExpiredSignatureError, "expired"),
     (jwt.ImmatureSignatureError, "not_yet_valid"),
@@ -26,19 +26,19 @@ _CAUSES: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
 
 
 class JwtVerifier:
-    """Asks nobody but the keys."""
+    """Token verifier that checks the signature with the issuer's keys."""
 
     def __init__(self, auth: AuthSettings, keys: KeySet) -> None:
         self._auth = auth
         self._keys = keys
 
     async def verify(self, token: str) -> VerifiedToken:
-        """Return what `token` claims, if a key of the issuer signed it."""
+        """Return the claims of `token`, if a key of the issuer signed it."""
         try:
             header = jwt.get_unverified_header(token)
         except jwt.PyJWTError as exc:
             raise Unauthenticated("malformed") from exc
-        # Kubernetes' say nothing of their type.
+        # Tokens of Kubernetes have no `typ`.
         if str(header.get("typ", "JWT")).lower() not in ALLOWED_TYPES:
             raise Unauthenticated("wrong_type")
         key = await self._keys.find(header.get("kid"), header.get("alg"))

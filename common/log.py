@@ -1,21 +1,23 @@
-"""Structured logs: one event a line, a fixed phrase with data as keys.
+"""Structured logs: one event per line, a fixed phrase with data as keys.
 
-JSON in pods, for people on a console. Never a secret, never a memory's text: what is logged are names, counts,
-durations and reasons.
+JSON in pods, readable text on a console. Never a secret, never a memory's text: only names, counts, durations and
+reasons are logged.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable
 
 import structlog
 
+from common.config.former_names import ACCEPTED_UNTIL
 from common.config.settings import LogSettings
 
 
 def configure_logging(log: LogSettings) -> None:
-    """Send structlog's and the standard library's records to stderr in one form. Called once, by entry points."""
+    """Send structlog's and the standard library's records to stderr in one format. Called once, by entry points."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -44,3 +46,10 @@ def configure_logging(log: LogSettings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(log.level.upper())
+
+
+def warn_of_former_names(names: Iterable[tuple[str, str]]) -> None:
+    """Log a warning for each setting that is given under a former name, with the present one."""
+    log = structlog.stdlib.get_logger(__name__)
+    for former, present in names:
+        log.warning("setting given by its former name", former=former, present=present, accepted_until=ACCEPTED_UNTIL)

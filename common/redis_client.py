@@ -1,4 +1,4 @@
-"""Clients of Redis: alone, watched over by Sentinels, or as a Cluster; with TLS and passwords where they are asked."""
+"""Clients of Redis: a single server, behind Sentinels, or a Cluster; with TLS and passwords where required."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from common.errors import ConfigurationError
 from common.tls import client_context
 
 SOCKET_TIMEOUT_S = 1.0
-"""For a connection, and for an answer on it; callers that wait less say so themselves."""
+"""Timeout for connecting and for each response; callers set a shorter one themselves."""
 POOL_SIZE = 16
 SENTINEL_MAX_CONNECTIONS = 256
-"""Where a pool does not wait for one to be given back, and more would be an error."""
+"""Upper limit of connections: this pool raises an error at its limit instead of waiting for a free one."""
 
 Topology = Literal["alone", "sentinel", "cluster"]
 _TOPOLOGIES: dict[str, Topology] = {"": "alone", "sentinel": "sentinel", "cluster": "cluster"}
@@ -37,10 +37,10 @@ URL_FORMS = (
 
 @asynccontextmanager
 async def open_redis(settings: CacheSettings) -> AsyncIterator[RedisClient]:
-    """A client of the Redis that the settings name, closed on leaving; it connects on first use.
+    """Yield a client of the configured Redis, which connects on first use; close it at the end.
 
     Raises:
-        ConfigurationError: the address or a file for TLS is none.
+        ConfigurationError: the URL or a file for TLS is invalid.
     """
     address = parse_address(settings)
     options: dict[str, Any] = {
@@ -48,12 +48,12 @@ async def open_redis(settings: CacheSettings) -> AsyncIterator[RedisClient]:
         "password": address.password,
         "socket_timeout": SOCKET_TIMEOUT_S,
         "socket_connect_timeout": SOCKET_TIMEOUT_S,
-        # A connection that was closed while idle is opened anew at once; whatever else fails is the caller's to bear.
+        # A connection that was closed while idle is reopened at once; all other failures are left to the caller.
         "retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
     }
     tls: dict[str, Any] = {}
     if address.tls:
-        # redis-py makes a context of its own from the files; this finds out whether they can be read.
+        # redis-py creates its own context from the files; this one only checks that they can be read.
         client_context("cache", settings.ca_file, settings.cert_file, settings.key_file)
         files = {"ssl_ca_certs": settings.ca_file, "ssl_certfile": settings.cert_file, "ssl_keyfile": settings.key_file}
         tls = {name: str(path) for name, path in files.items() if path is not None}
@@ -91,7 +91,7 @@ def _sentinel_options(settings: CacheSettings) -> dict[str, Any]:
 
 
 class RedisAddress(NamedTuple):
-    """Where Redis is."""
+    """Parsed `cache.url`. `service`: name of the primary at the Sentinels, empty otherwise."""
 
     topology: Topology
     tls: bool
@@ -103,10 +103,10 @@ class RedisAddress(NamedTuple):
 
 
 def parse_address(settings: CacheSettings) -> RedisAddress:
-    """Read `cache.url`.
+    """Parse `cache.url`.
 
     Raises:
-        ConfigurationError: it is none; the message never holds it, for it has a password in it.
+        ConfigurationError: it is invalid; the message never contains it, because it may contain a password.
     """
     url = settings.url.get_secret_value() if settings.url else ""
     try:

@@ -1,4 +1,4 @@
-"""One piece of work a key at a time: who asks for what is under way waits for it, and gets its answer or its error."""
+"""Single flight: concurrent callers of one key share one computation, and its result or error."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ V = TypeVar("V")
 
 
 class SingleFlight(Generic[K, V]):
-    """For one event loop. The work runs in the task of the first who asks, under that task's deadline.
+    """At most one computation per key at a time, for one event loop.
 
-    When that one is cancelled, the next of those who wait does the work: nobody fails for another's impatience.
+    It runs in the task of the first caller, under that task's deadline. When that task is cancelled, the next waiting
+    caller computes: no caller fails because another one was cancelled.
     """
 
     def __init__(self) -> None:
         self._in_flight: dict[K, asyncio.Future[V]] = {}
 
     async def run(self, key: K, work: Callable[[], Awaitable[V]]) -> V:
-        """Return what `work` returns, or raise what it raises, doing it once for all who wait."""
+        """Return the result of `work`, or raise its error; run it once for all concurrent callers of `key`."""
         while (pending := self._in_flight.get(key)) is not None:
             await asyncio.wait((pending,))
             if not pending.cancelled():
@@ -33,7 +34,7 @@ class SingleFlight(Generic[K, V]):
             raise
         except BaseException as exc:
             future.set_exception(exc)
-            future.exception()  # seen: that nobody else waited is no error
+            future.exception()  # retrieved: asyncio would log it as never retrieved when no other caller waits
             raise
         else:
             future.set_result(result)

@@ -1,4 +1,4 @@
-"""How a token is found to be true: what both ways of finding out have in common."""
+"""Token verifiers: local signature check or RFC 7662 introspection."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
-    """The claims of a token that is true, for us, and now."""
+    """Claims of a bearer token that is valid now, for this audience."""
 
     claims: Mapping[str, object]
     fetched_at: float
-    """When what this rests on was asked for, by the monotonic clock; from then on it is believed for a while."""
+    """Monotonic time, in seconds, at which the keys or the introspection were requested: caching counts from it."""
 
 
 class TokenVerifier(Protocol):
-    """Whoever finds out."""
+    """Verifies bearer tokens."""
 
     async def verify(self, token: str) -> VerifiedToken:
-        """Return what `token` claims.
+        """Return the claims of `token`.
 
         Raises:
-            Unauthenticated: it is not true, not for us, or not now; the cause is for metrics only.
-            Unavailable: it cannot be found out now.
+            Unauthenticated: it is invalid, for another audience, or not valid now; the cause is for metrics only.
+            Unavailable: it cannot be verified now.
         """
         ...

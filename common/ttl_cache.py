@@ -1,4 +1,4 @@
-"""A bounded cache whose entries end: answers of identity and policy are kept in it, never past their life."""
+"""Bounded in-memory cache whose entries expire, for results of authentication and policy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ V = TypeVar("V")
 
 
 class TTLCache(Generic[K, V]):
-    """At most `capacity` entries; past it the one used longest ago goes first. For one event loop."""
+    """LRU cache of at most `capacity` entries, each with an expiry by `clock`. For one event loop."""
 
     def __init__(self, capacity: int, clock: Callable[[], float]) -> None:
         self._capacity = capacity
@@ -22,7 +22,7 @@ class TTLCache(Generic[K, V]):
         return len(self._entries)
 
     def get(self, key: K) -> V | None:
-        """Return the value, or None when there is none or its life is over."""
+        """Return the value, or None when it is missing or has expired."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -34,7 +34,7 @@ class TTLCache(Generic[K, V]):
         return value
 
     def put(self, key: K, value: V, expires_at: float) -> None:
-        """Keep `value` while the clock is below `until`; a life that is over keeps nothing."""
+        """Store `value` until the clock reaches `expires_at`; when that has passed, delete the entry instead."""
         if self._clock() >= expires_at:
             self._entries.pop(key, None)
             return

@@ -1,10 +1,10 @@
-"""Print each change of all memories once, whatever Kafka repeats and however often this program is begun again.
+"""Print each change of all memories once, even if Kafka repeats events and this program is restarted.
 
     pip install confluent-kafka
     python examples/consume_events.py 127.0.0.1:9092 somabrain.changes place.json
 
-Delivery is at least once and in order, so a consumer keeps, beside what it makes of the events, its place: the offsets,
-and for each source the epoch and the greatest sequence it has seen. `docs/events.md` says why that is enough.
+Delivery is at least once and in order, so a consumer stores, with its results, its state: the offsets, and for each
+source the epoch and the greatest sequence that it has processed. `docs/events.md` explains why that is enough.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Event = dict[str, Any]
 
 
 class ConsumerState:
-    """Where this consumer is; kept in a file as one would keep it in the transaction that keeps the results."""
+    """State of this consumer, in a file; a real consumer stores it in the same transaction as its results."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -29,13 +29,13 @@ class ConsumerState:
         self.sources: dict[str, dict[str, Any]] = stored["sources"]
 
     def is_new(self, event: Event) -> bool:
-        """Whether this event has not been seen; from now on it has."""
+        """Return True if this event was not seen before, and record it as seen."""
         epoch, sequence = event["data"]["epoch"], event["sequence"]
         source = self.sources.setdefault(event["source"], {"epoch": epoch, "sequence": "", "former": []})
         if epoch in source["former"]:
             return False
         if epoch != source["epoch"]:
-            # The namespace was made anew or restored: what was known of it no longer holds.
+            # The namespace was created again or restored: its earlier sequence no longer applies.
             source["former"].append(source["epoch"])
             source.update(epoch=epoch, sequence="")
         if sequence <= source["sequence"]:
@@ -44,11 +44,11 @@ class ConsumerState:
         return True
 
     def save(self, partition: int, offset: int) -> None:
-        """Keep the place: all of it or nothing."""
+        """Store the state, atomically."""
         self.offsets[str(partition)] = offset + 1
-        draft = self._file.with_suffix(".draft")
-        draft.write_text(json.dumps({"offsets": self.offsets, "sources": self.sources}))
-        draft.replace(self._file)
+        temporary = self._file.with_suffix(".draft")
+        temporary.write_text(json.dumps({"offsets": self.offsets, "sources": self.sources}))
+        temporary.replace(self._file)
 
 
 def main(brokers: str, topic: str, state: ConsumerState) -> None:
@@ -61,9 +61,9 @@ def main(brokers: str, topic: str, state: ConsumerState) -> None:
         if message is None:
             continue
         if message.error():
-            sys.exit(f"Kafka says: {message.error()}")
+            sys.exit(f"Kafka error: {message.error()}")
         partition, offset, value = message.partition(), message.offset(), message.value()
-        assert partition is not None  # a message that is no error has all three
+        assert partition is not None  # a message that is not an error has all three
         assert offset is not None
         assert value is not None
         event = json.loads(value)

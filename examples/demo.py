@@ -1,7 +1,7 @@
-"""The road from nothing to a memory that answers, on the local cluster: `make demo`.
+"""Demo on the local cluster, from installation to recall: `make demo`.
 
 Installs the charts, applies examples/quickstart.yaml, waits until the SomaBrain is Ready, stores a chapter of a book,
-asks about it, and shows how each score came to be. Run again, it goes on where it stopped and stores nothing twice.
+recalls paragraphs of it, and shows the breakdown of each score. Run again, it resumes and stores nothing twice.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ READY_TIMEOUT_S = 300.0
 
 
 def install(kubectl: Kubectl) -> None:
-    """Install what a SomaBrain needs, and give the demo's namespace the Secrets of the database."""
+    """Install the charts that a SomaBrain needs, and copy the database's Secrets to the demo's namespace."""
     subprocess.run([ROOT / "scripts" / "install_charts.sh", kubectl.kubeconfig], check=True)
     kubectl.ensure_namespace(NAMESPACE)
     for secret in ("somabrain-database", "somabrain-migration"):
         kubectl.copy_secret(secret, INFRA, NAMESPACE)
     for pod in replace_outdated_pods(kubectl, (OPERATOR, NAMESPACE)):
-        print(f"· replacing {pod}, whose image was built anew")
+        print(f"· replacing {pod}, whose image was rebuilt")
 
 
 def pods_ready(kubectl: Kubectl, namespace: str, kind: str, name: str) -> tuple[bool, str]:
-    """Return whether a Deployment or StatefulSet has all its pods ready, and how many."""
+    """Return whether all pods of a Deployment or StatefulSet are ready, and a text with their number."""
     workload = kubectl.get(namespace, kind, name)
     ready, desired = workload["status"].get("readyReplicas", 0), workload["spec"]["replicas"]
     observed = workload["status"].get("observedGeneration") == workload["metadata"]["generation"]
@@ -57,21 +57,21 @@ def pods_ready(kubectl: Kubectl, namespace: str, kind: str, name: str) -> tuple[
 
 
 def brain_ready(kubectl: Kubectl) -> tuple[bool, str]:
-    """Return whether the SomaBrain is Ready for its newest generation, and what its conditions say."""
+    """Return whether the SomaBrain is Ready for its newest generation, and the condition's message."""
     resource = kubectl.get(NAMESPACE, "sb", BRAIN)
     conditions = {each["type"]: each for each in resource.get("status", {}).get("conditions", ())}
     ready = conditions.get("Ready")
     if ready is None:
-        return False, "not looked at yet"
+        return False, "not reconciled yet"
     current = ready["observedGeneration"] == resource["metadata"]["generation"]
     return current and ready["status"] == "True", ready["message"]
 
 
 def wait_for_all(kubectl: Kubectl, line: Line) -> None:
-    """Wait, visibly, for the database, the operator and the SomaBrain.
+    """Wait for the database, the operator and the SomaBrain, showing progress.
 
     Raises:
-        CommandFailed: one of them did not become ready; says what it says of itself.
+        CommandFailed: one of them did not become ready; the message includes pods and conditions.
     """
     stages = (
         ("PostgreSQL", INFRA, lambda: pods_ready(kubectl, INFRA, "statefulset", "postgresql")),
@@ -95,30 +95,30 @@ def conditions(kubectl: Kubectl) -> str:
 
 
 async def remember_book(client: MemoryClient, line: Line) -> None:
-    """Store each paragraph that is not there yet, at its place in the session."""
+    """Store each missing paragraph at its position in the session."""
     attribution, *texts = (EXAMPLES / "alice-chapter-1.txt").read_text().strip().split("\n\n")
     print(f"\n{attribution}")
-    with contextlib.suppress(AlreadyExistsError):  # an earlier demo made it
+    with contextlib.suppress(AlreadyExistsError):  # an earlier demo created it
         await client.create_namespace(BOOK, display_name="Alice's Adventures in Wonderland")
     stored_positions = {
         memory.session_position async for memory in client.list(BOOK, where=Filter(sessions=(SESSION,)))
     }
     missing = [position for position in range(len(texts)) if position not in stored_positions]
     if not missing:
-        line.finish(f"{len(texts)} paragraphs are remembered from an earlier demo")
+        line.finish(f"{len(texts)} paragraphs are stored from an earlier demo")
         return
     line.begin()
     started = time.monotonic()
     for count, position in enumerate(missing, start=1):
-        line.update(f"remembering paragraph {count} of {len(missing)}")
+        line.update(f"storing paragraph {count} of {len(missing)}")
         await client.remember(BOOK, texts[position], session=SESSION, session_position=position)
     line.finish(f"{len(missing)} paragraphs stored in {time.monotonic() - started:.1f} s, each one durable")
 
 
-def show(question: str, answer: RecallResult, elapsed_s: float) -> None:
-    """Print the best paragraphs, and what the score of each is made of."""
-    print(f"\n  {question}   ({elapsed_s * 1000:.0f} ms; the words match with {answer.best_lexical:.2f} of 1)")
-    for hit in answer.hits:
+def show(question: str, result: RecallResult, elapsed_s: float) -> None:
+    """Print the best paragraphs with the breakdown of each score."""
+    print(f"\n  {question}   ({elapsed_s * 1000:.0f} ms; best lexical score {result.best_lexical:.2f} of 1)")
+    for hit in result.hits:
         breakdown = hit.breakdown
         assert breakdown is not None
         print(
@@ -127,35 +127,35 @@ def show(question: str, answer: RecallResult, elapsed_s: float) -> None:
         )
         text = textwrap.shorten(hit.memory.text, 280, placeholder=" …")
         print(textwrap.fill(text, 100, initial_indent=" " * 6, subsequent_indent=" " * 6))
-    if answer.degraded:
-        print(f"    The answer is less than it could be: {', '.join(answer.degraded)}.")
+    if result.degraded:
+        print(f"    Degraded: {', '.join(result.degraded)}.")
 
 
 async def converse(address: str, token: str, line: Line) -> None:
-    """Store the book and ask about it, as any agent of the namespace would."""
+    """Store the book and recall from it, as any agent of the namespace would."""
     async with MemoryClient(address, token=token) as client:
         await remember_book(client, line)
         for question in QUESTIONS:
             started = time.monotonic()
-            answer = await client.recall(BOOK, question, top_k=2, explain=True)
-            show(question, answer, time.monotonic() - started)
-        answer = await client.recall(BOOK, UNANSWERABLE, min_score=MIN_SCORE)
+            result = await client.recall(BOOK, question, top_k=2, explain=True)
+            show(question, result, time.monotonic() - started)
+        result = await client.recall(BOOK, UNANSWERABLE, min_score=MIN_SCORE)
         print(f"\n  {UNANSWERABLE}")
         print(
-            f"    {len(answer.hits)} answers: the best paragraph matches its words with {answer.best_lexical:.2f}, "
-            f"and min_score asked for {MIN_SCORE}."
+            f"    {len(result.hits)} hits: the best lexical score is {result.best_lexical:.2f}, "
+            f"and min_score requires {MIN_SCORE}."
         )
 
 
 def farewell(kubectl: Kubectl, elapsed_s: float) -> None:
-    """Say how it stands, how to go on, and how to clean up."""
+    """Print the final state, and commands to continue and to clean up."""
     service = f"svc/{BRAIN}-grpc"
     print(f"\n$ kubectl get sb -n {NAMESPACE}\n{kubectl('get', 'sb', '-n', NAMESPACE)}\n{conditions(kubectl)}")
     print(f"""
-Done in {elapsed_s:.0f} s. To go on:
+Done in {elapsed_s:.0f} s. To continue:
   export KUBECONFIG={kubectl.kubeconfig} PATH={Path(shutil.which("kubectl") or "/usr/bin/kubectl").parent}:$PATH
-  kubectl -n {NAMESPACE} edit sb {BRAIN}         change replicas, policy or settings, and watch it follow
-  kubectl -n {NAMESPACE} describe sb {BRAIN}     how it stands and what happened
+  kubectl -n {NAMESPACE} edit sb {BRAIN}         change replicas, policy or settings, and watch the rollout
+  kubectl -n {NAMESPACE} describe sb {BRAIN}     conditions and events
   (umask 077; kubectl -n {NAMESPACE} create token agent --audience somabrain > token)
   kubectl -n {NAMESPACE} port-forward {service} 50052 &
   .venv/bin/somabrain --token-file token recall {BOOK} "Who is Dinah?"
@@ -168,7 +168,7 @@ def main() -> None:
     """Run the demo to its end."""
     started, line = time.monotonic(), Line()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # in one order with the programs it calls
+        sys.stdout.reconfigure(line_buffering=True)  # keeps the order with the output of the programs that it calls
     kubectl = Kubectl.of_local_cluster()
     install(kubectl)
     print(f"$ kubectl apply -n {NAMESPACE} -f examples/quickstart.yaml")
@@ -187,7 +187,7 @@ if __name__ == "__main__":
         print(f"\ndemo: {error}", file=sys.stderr)
         sys.exit(1)
     except subprocess.CalledProcessError:
-        sys.exit(1)  # the script said why
+        sys.exit(1)  # the script printed the reason
     except KeyboardInterrupt:
-        print("\ndemo: interrupted; `make demo` goes on from here.", file=sys.stderr)
+        print("\ndemo: interrupted; `make demo` resumes from here.", file=sys.stderr)
         sys.exit(130)

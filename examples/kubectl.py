@@ -1,4 +1,4 @@
-"""The local cluster as the demo and the end-to-end tests use it: through `kubectl`, as a person would."""
+"""Access to the local cluster through `kubectl`, for the demo and the end-to-end tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class Kubectl(kubectl.Kubectl):
-    """`kubectl` with the administrator's rights on one cluster."""
+    """`kubectl` with administrator rights on one cluster."""
 
     def __init__(self, kubeconfig: Path) -> None:
         super().__init__(["--kubeconfig", str(kubeconfig)])
@@ -22,10 +22,10 @@ class Kubectl(kubectl.Kubectl):
 
     @classmethod
     def of_local_cluster(cls) -> Kubectl:
-        """Return the one of the local cluster.
+        """Return a client of the local cluster.
 
         Raises:
-            CommandFailed: there is none; says how to make it.
+            CommandFailed: the cluster does not answer; the message tells how to create it.
         """
         kubectl = cls(Path(run(sys.executable, "-m", "somabrain_local", "kubeconfig", cwd=ROOT).strip()))
         try:
@@ -35,18 +35,18 @@ class Kubectl(kubectl.Kubectl):
         return kubectl
 
     def ensure_namespace(self, name: str) -> None:
-        """Make a namespace that enforces the restricted Pod Security profile."""
+        """Create a namespace that enforces the restricted Pod Security profile."""
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         self.apply(name, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
 
     def copy_secret(self, name: str, source: str, target: str) -> None:
-        """Copy a Secret from one namespace to another; its content is in no argument and no output."""
+        """Copy a Secret to another namespace; its content appears in no argument and no output."""
         secret = self.get(source, "secret", name)
         self.apply(target, {key: secret[key] for key in ("apiVersion", "kind", "type", "data")} | {
             "metadata": {"name": name}
         })  # fmt: skip
 
     def token(self, namespace: str, account: str, audience: str = "somabrain") -> str:
-        """Return a token of a ServiceAccount, made when it is not there, for an hour."""
+        """Return a token of a ServiceAccount, valid for an hour; create the account if missing."""
         self.apply(namespace, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}})
         return self("create", "token", account, "-n", namespace, "--audience", audience, "--duration", "1h").strip()

@@ -1,4 +1,4 @@
-"""Pods that run an earlier build of their image's tag are replaced: a second demo shows the code as it is."""
+"""Replacement of pods that run an earlier build of their image's tag, so that a second demo runs the current code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TIMEOUT_S = 60
 
 
 def replace_outdated_pods(kubectl: Kubectl, namespaces: tuple[str, ...]) -> list[str]:
-    """Delete the pods whose image the node has in another build by now; return their names."""
+    """Delete the pods whose image tag now names another build on the node; return their names."""
     pods = [pod for namespace in namespaces for pod in kubectl.get(namespace, "pods")["items"] if _is_running(pod)]
     running = {(pod["metadata"]["namespace"], pod["metadata"]["name"]): _builds(pod) for pod in pods}
     if not running:
@@ -30,13 +30,13 @@ def _is_running(pod: Object) -> bool:
 
 
 def _builds(pod: Object) -> list[tuple[str, str]]:
-    """Each container's image, and the build that runs."""
+    """Return each container's image and the build that runs."""
     images = {each["name"]: each["image"] for each in pod["spec"]["containers"]}
     return [(images[status["name"]], status["imageID"]) for status in pod["status"]["containerStatuses"]]
 
 
 def _newest_builds(kubectl: Kubectl, namespace: str, images: list[str]) -> dict[str, str]:
-    """Which build of each image the node starts now: asked of the kubelet, by a pod that starts them and ends."""
+    """Return the build of each image that the node starts now, from the status of a pod that starts them and ends."""
     containers = [
         {
             "name": f"image-{index}",

@@ -1,4 +1,4 @@
-"""One live line on a terminal; lines in a log that change only when the news does."""
+"""Progress output: one updated line on a terminal; in a log, new lines only when the status changes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ QUIET_S = 10.0
 
 @dataclass
 class Line:
-    """What is being waited for, how it stands, and for how long."""
+    """Progress line with status and elapsed time."""
 
     _started: float = field(default_factory=time.monotonic)
     _last_status: str = ""
     _last_printed_at: float = 0.0
 
     def begin(self) -> None:
-        """Start the clock of a new wait."""
+        """Restart the elapsed time."""
         self._started, self._last_status, self._last_printed_at = time.monotonic(), "", 0.0
 
     def update(self, status: str) -> None:
-        """Show how it stands now."""
+        """Show the current status."""
         now = time.monotonic()
         text = f"… {status} ({now - self._started:.0f} s)"
         if sys.stdout.isatty():
@@ -37,13 +37,13 @@ class Line:
         sys.stdout.flush()
 
     def finish(self, status: str) -> None:
-        """Leave a line that stays."""
+        """Print the final status on a line of its own."""
         sys.stdout.write(("\r\x1b[2K" if sys.stdout.isatty() else "") + f"✓ {status}\n")
         sys.stdout.flush()
 
 
 def wait(line: Line, what: str, state: Callable[[], tuple[bool, str]], timeout_s: float) -> bool:
-    """Look at `state` each second until it holds, showing its words; return whether it held within `timeout_s`."""
+    """Poll `state` every second and show its text; return True once it is done, False after `timeout_s`."""
     line.begin()
     deadline = time.monotonic() + timeout_s
     while True:

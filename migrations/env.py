@@ -1,6 +1,6 @@
-"""Where alembic runs: over the connection that `somabrain_service.migrate` hands in, else over the owner's DSN.
+"""Alembic environment: runs on the connection from `somabrain_service.migrate`, else connects by the owner's DSN.
 
-The names of the roles that get grants come the same way.
+The names of the roles that get grants have the same source: its attributes, else the settings.
 """
 
 from __future__ import annotations

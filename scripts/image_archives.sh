@@ -1,5 +1,5 @@
 #!/bin/sh
-# The two images as archives, so that what was tested is what is scanned and pushed. Needs Docker.
+# Saves both images as archives, or pushes them, so that the tested images are the ones scanned and pushed. Needs Docker.
 # Usage: image_archives.sh save | image_archives.sh push REPOSITORY TAG
 set -eu
 cd "$(dirname "$0")/.."
@@ -13,15 +13,15 @@ for name in somabrain-service somabrain-operator; do
       echo "saving $image to build/images/$name.tar"
       docker save --output "build/images/$name.tar" "$image" ;;
     push)
-      [ -n "${2:-}" ] && [ -n "${3:-}" ] || { echo "image_archives.sh: say push REPOSITORY TAG" >&2; exit 2; }
+      [ -n "${2:-}" ] && [ -n "${3:-}" ] || { echo "usage: image_archives.sh push REPOSITORY TAG" >&2; exit 2; }
       target=$(printf '%s/%s:%s' "$2" "$name" "${3#v}" | tr '[:upper:]' '[:lower:]')
       echo "pushing $image as $target"
       docker load --quiet --input "build/images/$name.tar"
       docker tag "$image" "$target"
       docker push --quiet "$target"
-      # What signatures and attestations are about: the digest that the registry gave, and the image's name.
+      # The subjects of signatures and attestations: the digest returned by the registry, and the image name.
       digest=$(docker inspect --format '{{index .RepoDigests 0}}' "$target")
       printf '%s  %s\n' "${digest#*@sha256:}" "${target%:*}" >>build/images/digests.txt ;;
-    *) echo "image_archives.sh: say save or push" >&2; exit 2 ;;
+    *) echo "usage: image_archives.sh save | push REPOSITORY TAG" >&2; exit 2 ;;
   esac
 done

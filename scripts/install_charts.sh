@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs or upgrades the two charts a SomaBrain needs, each in a namespace that enforces the restricted Pod Security
-# profile. Waits for nothing: what is not ready yet says so in its status. Running it again changes only what differs.
+# profile. Does not wait for readiness: objects report it in their status. Idempotent: a second run changes only differences.
 # Usage: install_charts.sh KUBECONFIG
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,11 +18,11 @@ install() { # CHART NAMESPACE
   printf '✓ chart %s in namespace %s: %s\n' "$1" "$2" "$(awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f s", b - a }')"
 }
 
-# A run that was killed leaves a release that helm calls pending and refuses to touch; nothing else is using it here.
+# A killed run leaves a release that helm reports as pending and refuses to upgrade; no other process uses it.
 for release in soma-infra:soma-infra somabrain-operator:somabrain-system; do
   name=${release%%:*} in=${release#*:}
   for secret in $(kubectl -n "$in" get secret -l "owner=helm,name=$name,status in (pending-install,pending-upgrade,pending-rollback)" -o name 2>/dev/null); do
-    echo "· forgetting an unfinished installation of $name"
+    echo "· deleting an unfinished release of $name"
     kubectl -n "$in" delete "$secret" >/dev/null
   done
 done

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything about the code that can be checked without running it. All checks run; the failures are told again at
-# the end. `make lint` calls this with helm, kubeconform and actionlint in PATH.
+# Runs all static checks of the code. Every check runs; the failed ones are listed again at the end. `make lint` calls
+# this with helm, kubeconform and actionlint in PATH.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 bin=$PWD/.venv/bin
@@ -8,7 +8,7 @@ draft=$(mktemp -d)
 trap 'rm -rf "$draft"' EXIT
 failed=()
 
-check() { # NAME COMMAND...: says nothing but its time when it passes, everything when it does not
+check() { # NAME COMMAND...: prints only the duration if the command passes, its whole output if it fails
   local name=$1 start=$EPOCHREALTIME
   shift
   [ -t 1 ] && printf '→ %s\r' "$name"
@@ -25,14 +25,14 @@ since() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f s", b - a }'
 stubs() {
   proto/generate.sh "$bin/python" "$draft/stubs" "$draft/new.binpb" || return
   diff -r --exclude=py.typed --exclude=__pycache__ proto/gen "$draft/stubs" ||
-    { echo "The stubs are not what the contract says. Run \`make proto\`."; return 1; }
+    { echo "The generated stubs are out of date. Run \`make proto\`."; return 1; }
 }
 contract() {
   "$bin/buf" lint "$draft/new.binpb" --config proto/buf.yaml
 }
 compatible() {
   "$bin/buf" breaking "$draft/new.binpb" --against proto/somabrain.binpb --config proto/buf.yaml ||
-    { echo "The contract breaks a promise to callers. Undo that; or, with a CHANGELOG entry, renew proto/somabrain.binpb."
+    { echo "The contract has a breaking change. Revert it; or, with a CHANGELOG entry, regenerate proto/somabrain.binpb."
       return 1; }
 }
 crd() {
@@ -41,10 +41,10 @@ crd() {
 schemas() {
   "$bin/python" scripts/kubeconform/schemas.py "$draft/schemas" crds/*.yaml
 }
-conforms() { # reads manifests
+conforms() { # MANIFEST...
   kubeconform -strict -summary -schema-location "$draft/schemas/{{.Group}}/{{.ResourceKind}}_{{.ResourceAPIVersion}}.json" "$@"
 }
-chart() { # FOLDER: with its own values, then with each file of its ci folder
+chart() { # FOLDER: checks it with its default values, then with each file of its ci folder
   local values
   for values in "$1"/values.yaml $(find "$1/ci" -name '*.yaml' 2>/dev/null | sort); do
     helm lint --strict --quiet "$1" --values "$values" || return
@@ -58,11 +58,11 @@ check "style (ruff check)" "$bin/ruff" check
 check "format (ruff format)" "$bin/ruff" format --check
 check "types (mypy --strict)" "$bin/mypy"
 check "import rules (lint-imports)" "$bin/lint-imports"
-check "stubs are the contract's (protoc)" stubs
+check "generated stubs are current (protoc)" stubs
 check "contract (buf lint)" contract
-check "contract keeps its promises (buf breaking)" compatible
-check "CRD is the model's" crd
-check "reference pages are the code's" "$bin/python" scripts/reference.py --check
+check "contract is backward compatible (buf breaking)" compatible
+check "CRD is current" crd
+check "reference pages are current" "$bin/python" scripts/reference.py --check
 check "schemas of Kubernetes and the CRD" schemas
 for folder in helm/charts/*/; do
   check "chart $(basename "$folder") (helm lint, kubeconform)" chart "${folder%/}"
@@ -75,4 +75,4 @@ if [ ${#failed[@]} -gt 0 ]; then
   printf '  %s\n' "${failed[@]}" >&2
   exit 1
 fi
-echo "lint: everything holds"
+echo "lint: all checks passed"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Compiles the locked requirements, with hashes, one file an image. They name no host: package clients
-# use their own configuration.
+# Compiles the locked requirements with hashes, one file per image. The files name no index host: package clients use
+# their own configuration.
 # Usage: scripts/lock.sh UV [--upgrade]
 set -eu
 uv=$1; shift

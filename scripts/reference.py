@@ -1,9 +1,9 @@
-"""Renders docs/reference-settings.md, reference-metrics.md and reference-errors.md from the code.
+"""Render docs/reference-settings.md, reference-metrics.md and reference-errors.md from the code.
 
     python scripts/reference.py [--check]
 
-`--check` writes nothing and fails when a page differs. Each table says only what the code says of itself: the
-docstrings of the settings, the help of the metrics, the tree of the errors.
+`--check` writes nothing and fails if a page differs. Each table is taken from the code alone: the docstrings of the
+settings, the help texts of the metrics, the class tree of the errors.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ RENDERED = "Rendered by `python scripts/reference.py` from {source}; do not edit
 
 
 def main() -> int:
-    """Write the pages, or check them."""
+    """Write or check the pages and return the exit status."""
     parser = argparse.ArgumentParser(prog="python scripts/reference.py", description="Render reference pages.")
-    parser.add_argument("--check", action="store_true", help="write nothing, fail when a page differs")
+    parser.add_argument("--check", action="store_true", help="write nothing, fail if a page differs")
     check = parser.parse_args().check
     pages = {"settings": settings(), "metrics": metrics(), "errors": tree()}
     stale = {DOCS / f"reference-{name}.md": "\n".join(lines) + "\n" for name, lines in pages.items()}
     stale = {path: text for path, text in stale.items() if not path.exists() or path.read_text() != text}
     for path, text in stale.items():
         if check:
-            print(f"{path} is not what the code says. Run `python scripts/reference.py`.", file=sys.stderr)
+            print(f"{path} is out of date. Run `python scripts/reference.py`.", file=sys.stderr)
         else:
             path.write_text(text)
     return 1 if check and stale else 0
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
-    """Yield a table in Markdown."""
+    """Yield the lines of a Markdown table."""
     columns = list(header)
     yield f"| {' | '.join(columns)} |"
     yield f"| {' | '.join('---' for _ in columns)} |"
@@ -54,10 +54,10 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]
 
 
 def settings() -> list[str]:
-    """Return the page of the settings."""
+    """Return the lines of the settings page."""
     lines = ["# Reference: settings", "", RENDERED.format(source="`common/config/settings.py`")]
-    lines.append("Every setting is an environment variable, or a file of that name in a folder that")
-    lines.append("`SOMABRAIN_SECRETS_DIR` names. One with the prefix that names none is an error.")
+    lines.append("Every setting is an environment variable, or a file of that name in a folder listed in")
+    lines.append("`SOMABRAIN_SECRETS_DIR`. An unknown variable with the prefix is an error.")
     lines += ["", "## Of the process", "", *table(("variable", "default", "meaning"), _rows(Settings, PREFIX))]
     for name, field in Settings.model_fields.items():
         if (group := _group(field)) is not None:
@@ -91,9 +91,9 @@ def _bound(constraint: object) -> str:
 
 
 def metrics() -> list[str]:
-    """Return the page of the metrics."""
+    """Return the lines of the metrics page."""
     lines = ["# Reference: metrics", "", RENDERED.format(source="the registries of both processes")]
-    lines.append("No label holds what a caller sent: each has the values of a closed set, so the series are bounded.")
+    lines.append("No label contains caller input: each has a closed set of values, so the number of series is bounded.")
     for title, registry in (("The service", ServiceMetrics().registry), ("The operator", OperatorMetrics().registry)):
         lines += ["", f"## {title}", "", *table(("metric", "type", "labels", "meaning"), _families(registry))]
     return lines
@@ -102,7 +102,7 @@ def metrics() -> list[str]:
 def _families(registry: CollectorRegistry) -> Iterator[tuple[str, str, str, str]]:
     labels = {
         collector._name: ", ".join(f"`{label}`" for label in collector._labelnames)  # noqa: SLF001
-        for collector in list(registry._collector_to_names)  # noqa: SLF001 - the library tells them of no other way
+        for collector in list(registry._collector_to_names)  # noqa: SLF001 - the library has no public way
         if isinstance(collector, MetricWrapperBase)
     }
     for family in sorted(registry.collect(), key=lambda family: family.name):
@@ -112,15 +112,15 @@ def _families(registry: CollectorRegistry) -> Iterator[tuple[str, str, str, str]
 
 
 def tree() -> list[str]:
-    """Return the page of the errors."""
+    """Return the lines of the errors page."""
     lines = [
         "# Reference: errors",
         "",
         RENDERED.format(source="`common/errors.py` and the service's table of statuses"),
     ]
     lines.append(
-        "Each answer that is not OK carries `google.rpc.ErrorInfo` with the reason below and the domain "
-        "`somabrain.io`, and `RequestInfo` with the id under which the service's log knows the call."
+        "Every response that is not OK carries `google.rpc.ErrorInfo` with the reason below and the domain "
+        "`somabrain.io`, and `RequestInfo` with the request id, by which the service's log identifies the call."
     )
     return [*lines, "", *table(("reason", "gRPC status", "meaning"), _errors(errors.SomaBrainError))]
 

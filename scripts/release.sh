@@ -4,19 +4,19 @@
 set -eu
 cd "$(dirname "$0")/.."
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)
-say() { echo "release.sh: $*" >&2; }
+error() { echo "release.sh: $*" >&2; }
 
 case ${1:-} in
-  check) # the tag, both charts and the changelog speak of this version
-    [ "${2:-}" = "v$version" ] || { say "the tag is '${2:-}' and this tree is v$version; tag the right commit"; exit 1; }
+  check) # the tag, the charts and the changelog name this version
+    [ "${2:-}" = "v$version" ] || { error "the tag is '${2:-}' and this tree is v$version; tag the right commit"; exit 1; }
     for chart in helm/charts/*/Chart.yaml; do
       for field in version appVersion; do
-        grep -Eq "^$field: \"?$version\"?\$" "$chart" || { say "$chart: $field is not $version"; exit 1; }
+        grep -Eq "^$field: \"?$version\"?\$" "$chart" || { error "$chart: $field is not $version"; exit 1; }
       done
     done
-    grep -q "^## \[$version\]" CHANGELOG.md || { say "CHANGELOG.md has no section [$version]"; exit 1; } ;;
-  charts) # with our images as OWNER publishes them
-    owner=$(printf '%s' "${2:?release.sh: say charts OWNER}" | tr '[:upper:]' '[:lower:]')
+    grep -q "^## \[$version\]" CHANGELOG.md || { error "CHANGELOG.md has no section [$version]"; exit 1; } ;;
+  charts) # package the charts with the images of OWNER
+    owner=$(printf '%s' "${2:?usage: release.sh charts OWNER}" | tr '[:upper:]' '[:lower:]')
     rm -rf build/charts && mkdir -p build/charts/src
     cp -R helm/charts/. build/charts/src
     grep -rl 'ghcr\.io/somabrain/' build/charts/src | while read -r file; do
@@ -28,11 +28,11 @@ case ${1:-} in
     rm -rf build/charts/src
     ls build/charts ;;
   push-charts)
-    owner=$(printf '%s' "${2:?release.sh: say push-charts OWNER}" | tr '[:upper:]' '[:lower:]')
+    owner=$(printf '%s' "${2:?usage: release.sh push-charts OWNER}" | tr '[:upper:]' '[:lower:]')
     for chart in build/charts/*.tgz; do
-      said=$(helm push "$chart" "oci://ghcr.io/$owner/charts" 2>&1) || { say "$said"; exit 1; }
-      echo "$said"
-      printf '%s  ghcr.io/%s/charts/%s\n' "$(echo "$said" | sed -n 's/^Digest: sha256://p')" "$owner" \
+      output=$(helm push "$chart" "oci://ghcr.io/$owner/charts" 2>&1) || { error "$output"; exit 1; }
+      echo "$output"
+      printf '%s  ghcr.io/%s/charts/%s\n' "$(echo "$output" | sed -n 's/^Digest: sha256://p')" "$owner" \
         "$(basename "${chart%-"$version".tgz}")" >>build/images/digests.txt
     done ;;
   sign)
@@ -40,10 +40,10 @@ case ${1:-} in
       cosign sign --yes "$name@sha256:$digest"
     done <build/images/digests.txt ;;
   github)
-    tag=${2:?release.sh: say github TAG}
+    tag=${2:?usage: release.sh github TAG}
     awk -v head="## [$version]" 'index($0, "## [") == 1 { inside = index($0, head) == 1; next } inside' CHANGELOG.md \
       >build/notes.md
     gh release create "$tag" --verify-tag --title "$tag" --notes-file build/notes.md \
       build/charts/*.tgz build/images/*.spdx.json build/images/digests.txt ;;
-  *) say "say check, charts, push-charts, sign or github"; exit 2 ;;
+  *) error "unknown command '${1:-}'; use check, charts, push-charts, sign or github"; exit 2 ;;
 esac

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Makes .venv, the environment for developing, from requirements/dev.txt. Needs Python 3.11 or later; on Debian
-# it installs python3-venv when that is missing.
+# Creates .venv, the development environment, from requirements/dev.txt. Needs Python 3.11 or later; on Debian it
+# installs python3-venv if that is missing.
 set -eu
 cd "$(dirname "$0")/.."
 if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
-  echo "venv: installing python3-venv, which this Python lacks"
+  echo "venv: installing the missing package python3-venv"
   if ! command -v apt-get >/dev/null; then
     echo "venv: this Python has no venv module; install it (on Debian: apt-get install python3-venv)" >&2; exit 1
   fi

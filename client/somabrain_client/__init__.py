@@ -2,12 +2,15 @@
 
 async with MemoryClient("localhost:50052", token=Path("/var/run/secrets/token")) as client:
     await client.remember("notes", "The meeting moved to Friday.")
-    answer = await client.recall("notes", "When is the meeting?")
+    result = await client.recall("notes", "When is the meeting?")
 """
+
+from typing import TYPE_CHECKING
 
 from somabrain_client.changes import Change, ChangeType, Checkpoint, ExportedMemory, ExportPage
 from somabrain_client.credentials import ClientCredentials
 from somabrain_client.errors import CallError
+from somabrain_client.former_names import EXPORTS, former_names
 from somabrain_client.memory_client import MemoryClient
 from somabrain_client.models import (
     UNSET,
@@ -50,3 +53,6 @@ __all__ = [
     "Tls",
     "Unset",
 ]
+
+if not TYPE_CHECKING:  # type checkers know the present names only
+    __getattr__ = former_names(__name__, EXPORTS)

@@ -1,4 +1,4 @@
-"""The connection that every part of the client calls through."""
+"""Base class of the client's parts: channel, stubs and paging."""
 
 from __future__ import annotations
 
@@ -44,14 +44,15 @@ class BaseClient:
         retry: RetryPolicy | None = None,
         tls: Tls | None = None,
     ) -> None:
-        """Connect on first use.
+        """Prepare a channel, which connects on first use.
 
         Args:
             address: `host:port`, or a gRPC target.
-            token: a bearer token, a file that holds one (read again for each attempt), or a callable.
-            deadline_s: how long a call may take, retries included.
-            retry: None: the default policy.
-            tls: None: plain text, for loopback and for meshes that encrypt by themselves.
+            token: a bearer token, the path of a file that contains one (read again for each attempt), or a callable;
+                None: calls carry no token.
+            deadline_s: maximum duration of a call in seconds, retries included; streams have no deadline.
+            retry: retry policy; None: the default policy.
+            tls: TLS settings; None: plain text, for loopback and for meshes that encrypt.
         """
         self._transport = Transport(address, token, deadline_s, retry or RetryPolicy(), tls)
         self._memories = memory_service_pb2_grpc.MemoryServiceStub(self._transport.channel)
@@ -67,7 +68,7 @@ class BaseClient:
 
     @property
     def attempts(self) -> Attempts:
-        """What happened underneath the calls so far: attempts, and how many found nobody."""
+        """Counters of calls, attempts and unavailable servers so far."""
         return self._transport.attempts
 
     async def _pages(
@@ -76,7 +77,7 @@ class BaseClient:
         request: Request,
         items: Callable[[Page], Iterable[Item]],
     ) -> AsyncGenerator[Item, None]:
-        """Yield the items of all pages; each page is fetched when the one before has been read."""
+        """Yield the items of all pages; fetch each page after the previous one was consumed."""
         while True:
             page = await self._transport.call(method, request)
             for item in items(page):
@@ -87,5 +88,5 @@ class BaseClient:
 
 
 def namespace_name(namespace: str) -> str:
-    """Return `namespaces/{namespace}` of either form."""
+    """Return the resource name `namespaces/{namespace}`, given either the id or the name."""
     return namespace if namespace.startswith("namespaces/") else f"namespaces/{namespace}"

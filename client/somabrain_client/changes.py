@@ -1,4 +1,4 @@
-"""What watches and exports give: frozen values, and their protobuf."""
+"""Results of watches and exports: frozen values, and their conversion from protobuf."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from somabrain_client.proto_mapping import memory_from_proto
 
 
 class ChangeType(IntEnum):
-    """What happened to a memory."""
+    """Kind of change of a memory."""
 
     REMEMBERED = 1
     UPDATED = 2
@@ -22,7 +22,7 @@ class ChangeType(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change. `memory` None: it is gone, or was not asked for. `cursor` resumes after it."""
+    """One change. `memory` None: it no longer exists, or was not requested. `cursor` resumes after the change."""
 
     type: ChangeType
     name: str
@@ -34,7 +34,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Nothing happened up to `time`; `cursor` resumes from there."""
+    """A checkpoint: all changes up to `time` have been yielded; `cursor` resumes after it."""
 
     time: datetime
     cursor: str
@@ -42,7 +42,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class ExportedMemory:
-    """A memory; `vector` None: there is none, or it was not asked for."""
+    """A memory with its vector; `vector` None: it has no vector, or vectors were not requested."""
 
     memory: Memory
     vector: tuple[float, ...] | None
@@ -51,7 +51,7 @@ class ExportedMemory:
 
 @dataclass(frozen=True, slots=True)
 class ExportPage:
-    """A part of an export. A watch from `cursor` misses nothing and repeats nothing of it."""
+    """One page of an export. A watch from `cursor` continues the export without gap or repetition."""
 
     memories: tuple[ExportedMemory, ...]
     resume_token: str
@@ -59,7 +59,7 @@ class ExportPage:
 
 
 def event_from_proto(message: pb.WatchMemoriesResponse) -> Change | Checkpoint:
-    """Return an event of its protobuf."""
+    """Return the event of a protobuf message."""
     if message.HasField("checkpoint"):
         return Checkpoint(message.checkpoint.time.ToDatetime(tzinfo=UTC), message.cursor)
     change = message.change
@@ -74,7 +74,7 @@ def event_from_proto(message: pb.WatchMemoriesResponse) -> Change | Checkpoint:
 
 
 def export_page_from_proto(message: pb.ExportMemoriesResponse) -> ExportPage:
-    """Return a part of an export of its protobuf."""
+    """Return the page of an export of a protobuf message."""
     memories = tuple(
         ExportedMemory(
             memory=memory_from_proto(item.memory),

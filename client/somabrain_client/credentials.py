@@ -1,4 +1,4 @@
-"""Where a bearer token comes from: a value, a file that is rotated on disk, a callable, or a token endpoint."""
+"""Sources of bearer tokens: a value, a file that is rotated on disk, a callable, or a token endpoint."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ TokenSource = str | Path | Callable[[], str | Awaitable[str]]
 
 
 class TokenError(ValueError):
-    """What is there is no token; the message does not hold it."""
+    """A token source gives no valid token; the message never contains the value."""
 
 
 class ClientCredentials:
-    """Tokens for a client that knows its secret (OAuth 2.0 client credentials, RFC 6749, 4.4).
+    """Token source for a confidential client (OAuth 2.0 client credentials, RFC 6749, 4.4).
 
-    A token is kept until three quarters of its life are over, then fetched anew; while that fails, it serves until
-    it ends. One that the service refuses is not used again.
+    A token is cached for three quarters of its lifetime, then renewed; while renewal fails, it is used until it
+    expires. A token that the service rejects is not used again.
     """
 
     TIMEOUT_S = 5.0
@@ -35,14 +35,14 @@ class ClientCredentials:
     def __init__(
         self, token_url: str, client_id: str, client_secret: str | Path, *, scope: str = "", ca_file: Path | None = None
     ) -> None:
-        """Fetch on first use.
+        """Store the arguments; the first token is fetched on first use.
 
         Args:
-            token_url: the token endpoint.
-            client_id: of the client.
-            client_secret: the secret, or a file that holds it, read again for each token.
-            scope: scopes to ask for, space-separated; empty: the client's default.
-            ca_file: PEM bundle that signs the endpoint's certificate. None: the system's.
+            token_url: URL of the token endpoint.
+            client_id: identifier of the client.
+            client_secret: the secret, or the path of a file that contains it, read again for each token.
+            scope: requested scopes, space-separated; empty: the client's default.
+            ca_file: PEM authorities of the endpoint's certificate; None: the system's.
         """
         self._url = token_url
         self._client_id = client_id
@@ -54,10 +54,10 @@ class ClientCredentials:
         self._lock = asyncio.Lock()
 
     async def __call__(self) -> str:
-        """Return a token that is good for now.
+        """Return a token that is valid now.
 
         Raises:
-            TokenError: the endpoint gives none; says why, without the secret.
+            TokenError: the endpoint returned no valid token; the message gives the reason, without the secret.
         """
         if time.monotonic() < self._renew_at:
             return self._token
@@ -71,7 +71,7 @@ class ClientCredentials:
             return self._token
 
     def discard(self, token: str) -> None:
-        """Do not use a token again that was refused, as one that was revoked is."""
+        """Remove a rejected token from the cache, for example a revoked one."""
         if token == self._token:
             self._renew_at = self._expires_at = float("-inf")
 
@@ -80,8 +80,8 @@ class ClientCredentials:
         document = await asyncio.to_thread(self._fetch)
         token, expires_in_s = document.get("access_token"), document.get("expires_in", 0)
         if not isinstance(token, str) or not isinstance(expires_in_s, int | float):
-            raise TokenError(f"The token endpoint {self._url} answered without an access_token.")
-        self._token = _validated(token, f"What the token endpoint {self._url} answered")
+            raise TokenError(f"The response of the token endpoint {self._url} has no access_token.")
+        self._token = _validated(token, f"The access_token from the token endpoint {self._url}")
         self._renew_at, self._expires_at = requested_at + expires_in_s * self.RENEW_AT, requested_at + expires_in_s
 
     def _fetch(self) -> dict[str, object]:
@@ -104,32 +104,33 @@ class ClientCredentials:
                 document = json.load(response)
         except urllib.error.HTTPError as exc:
             raise TokenError(
-                f"The token endpoint {self._url} refused client {self._client_id} with status {exc.code}; check its secret."
+                f"The token endpoint {self._url} refused client {self._client_id} with status {exc.code}; "
+                "check its secret."
             ) from exc
         except (OSError, ValueError) as exc:
-            raise TokenError(f"The token endpoint {self._url} gave no answer that can be read.") from exc
+            raise TokenError(f"The token endpoint {self._url} gave no valid response.") from exc
         return document if isinstance(document, dict) else {}
 
 
 async def read_token(source: TokenSource) -> str:
-    """Return the token as it is now; a file is read again each time, because a kubelet rotates it.
+    """Return the current token; a file is read again each time, because the kubelet rotates it.
 
     Raises:
-        TokenError: it is empty, or holds what cannot stand in a header.
-        OSError: its file cannot be read.
+        TokenError: it is empty, or has characters that are invalid in a header.
+        OSError: the file cannot be read.
     """
     if isinstance(source, str):
-        return _validated(source, "The token given")
+        return _validated(source, "The given token")
     if isinstance(source, Path):
         text = await asyncio.to_thread(source.read_text, encoding="ascii", errors="replace")
-        return _validated(text.strip(), f"What {source} holds")
+        return _validated(text.strip(), f"The content of {source}")
     token = source()
-    return _validated(await token if inspect.isawaitable(token) else token, "What the callable returned")
+    return _validated(await token if inspect.isawaitable(token) else token, "The callable's return value")
 
 
 def _validated(token: str, origin: str) -> str:
     if not _TOKEN_PATTERN.fullmatch(token):
-        raise TokenError(f"{origin} is no bearer token: letters, digits and -._~+/= alone, at least one.")
+        raise TokenError(f"{origin} is not a bearer token; it must be one or more letters, digits and -._~+/=.")
     return token
 
 

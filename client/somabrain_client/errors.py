@@ -1,32 +1,38 @@
-"""What a call can fail with: one class a gRPC status, each with the server's reason (AIP-193)."""
+"""Errors of calls: one class per gRPC status code, each with the server's reason (AIP-193)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import grpc
 import grpc.aio
 from google.rpc import error_details_pb2 as details
 from google.rpc import status_pb2
 
+from somabrain_client.former_names import ERRORS, former_names, warn
+
 DETAILS = "grpc-status-details-bin"
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorDetails:
-    """What the server says beside its sentence; empty where it says nothing."""
+    """Details of an error beside its message (AIP-193); empty where the server sends none.
+
+    `retry_after_s`: seconds to wait before a retry; None: the server gives no delay.
+    """
 
     reason: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     request_id: str = ""
     retry_after_s: float | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
-    """Fields of the request that are out of their bound, each with what is wrong."""
+    """Invalid fields of the request, each with a description of the violation."""
 
 
 class CallError(Exception):
-    """A call that failed for good, after retries."""
+    """A call that failed, after all retries."""
 
     def __init__(self, code: grpc.StatusCode, message: str, error_details: ErrorDetails) -> None:
         super().__init__(message)
@@ -35,17 +41,23 @@ class CallError(Exception):
         self.reason = error_details.reason
         self.details = error_details
 
+    @property
+    def explanation(self) -> ErrorDetails:
+        """The former name of `details`, until 0.3."""
+        warn("CallError.explanation", "CallError.details", stacklevel=3)
+        return self.details
+
 
 class InvalidArgumentError(CallError):
-    """A field is out of its bound; `explanation.fields` says which."""
+    """A field is out of its bound; `details.fields` names it."""
 
 
 class UnauthenticatedError(CallError):
-    """The token is missing or not valid."""
+    """The bearer token is missing or invalid."""
 
 
 class PermissionDeniedError(CallError):
-    """A rule says no; the message names it."""
+    """A policy rule denies the call; the message names the rule."""
 
 
 class NotFoundError(CallError):
@@ -57,27 +69,27 @@ class AlreadyExistsError(CallError):
 
 
 class AbortedError(CallError):
-    """An etag is not the current one: read again, then try again."""
+    """An etag is not the current one: read again, then retry."""
 
 
 class FailedPreconditionError(CallError):
-    """The state of the system does not allow it."""
+    """The state of the system does not allow the call."""
 
 
 class OutOfRangeError(CallError):
-    """A cursor is older than what is kept."""
+    """A cursor is older than the retained changes."""
 
 
 class ResourceExhaustedError(CallError):
-    """A quota or a rate is used up; `explanation.retry_after_s` says when trying again is right."""
+    """A quota or a rate limit is exhausted; `details.retry_after_s` is the time to wait before a retry."""
 
 
 class UnimplementedError(CallError):
-    """The server does not honour this part of the contract."""
+    """The server does not support this part of the contract."""
 
 
 class UnavailableError(CallError):
-    """The service cannot be reached, or something it needs; the retries are used up."""
+    """The service or one of its dependencies is unavailable, and the retries are exhausted."""
 
 
 class DeadlineExceededError(CallError):
@@ -85,7 +97,7 @@ class DeadlineExceededError(CallError):
 
 
 class InternalError(CallError):
-    """The service failed; its log says why, under `explanation.request_id`."""
+    """The service failed; its log gives the cause, under `details.request_id`."""
 
 
 _CLASSES: Mapping[grpc.StatusCode, type[CallError]] = {
@@ -119,7 +131,7 @@ def from_status(status: status_pb2.Status) -> CallError:
 
 
 def details_from_rpc(error: grpc.aio.AioRpcError) -> ErrorDetails:
-    """Return the details that came in the trailing metadata."""
+    """Return the details in the trailing metadata; empty when there are none."""
     serialized = next((value for key, value in error.trailing_metadata() or () if key == DETAILS), None)
     return (
         _details_from_status(status_pb2.Status.FromString(serialized))
@@ -142,3 +154,7 @@ def _details_from_status(status: status_pb2.Status) -> ErrorDetails:
         retry_after_s=retry.retry_delay.ToTimedelta().total_seconds() if retry.HasField("retry_delay") else None,
         fields={violation.field: violation.description for violation in bad.field_violations},
     )
+
+
+if not TYPE_CHECKING:  # type checkers know the present names only
+    __getattr__ = former_names(__name__, ERRORS)

@@ -1,4 +1,4 @@
-"""Memories, answers, changes and namespaces as lines for people, and as JSON for programs. Pure."""
+"""Memories, recall results, changes and namespaces as text for people and as JSON for programs. Pure."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ MAX_LINES = 4
 
 
 def recall_result_lines(result: RecallResult) -> Iterator[str]:
-    """Yield an answer: each hit with its score, text, and how the score came to be."""
+    """Yield the lines of a recall result: each hit with its score, its text and the breakdown of the score."""
     if not result.hits:
-        yield f"Nothing answers (best lexical score {result.best_lexical:.3f})."
+        yield f"No hits (best lexical score {result.best_lexical:.3f})."
     for rank, hit in enumerate(result.hits, start=1):
         yield f"{rank:>2}. {hit.score:.4f}  {hit.memory.name}"
         yield from _text_lines(hit.memory.text)
         if hit.breakdown is not None:
             yield f"    {breakdown_line(hit.breakdown)}"
     if result.truncated:
-        yield "More hits were left out: the answer had reached 3 MiB."
+        yield "More hits were omitted: the response reached 3 MiB."
     for reason in result.degraded:
         yield f"Degraded: {reason}."
 
 
 def breakdown_line(breakdown: Breakdown) -> str:
-    """Return how a score came to be, in one line."""
+    """Return the breakdown of a score as one line."""
     return (
         f"lexical {breakdown.lexical_relative:.3f} (absolute {breakdown.lexical:.3f}) · dense {breakdown.dense:.3f} · "
         f"contiguity {breakdown.contiguity:.3f} · recency x{breakdown.recency:.3f} · salience x{breakdown.salience:.3f}"
@@ -40,7 +40,7 @@ def breakdown_line(breakdown: Breakdown) -> str:
 
 
 def memory_lines(memory: Memory) -> Iterator[str]:
-    """Yield a memory: its name, where and when, and its text."""
+    """Yield the lines of a memory: its name, its time, session, subject and labels, and its text."""
     facts = [f"{memory.event_time:%Y-%m-%d %H:%M:%S}"]
     if memory.session:
         facts.append(f"session {memory.session}, position {memory.session_position}")
@@ -53,14 +53,14 @@ def memory_lines(memory: Memory) -> Iterator[str]:
 
 
 def change_lines(change: Change) -> Iterator[str]:
-    """Yield a change: when, what, which memory, and its text where it came along."""
+    """Yield the lines of a change: its time, type and memory, and the text if the change includes the memory."""
     yield f"{change.change_time:%Y-%m-%d %H:%M:%S} {change.type.name} {change.name} revision {change.revision}"
     if change.memory is not None:
         yield from _text_lines(change.memory.text)
 
 
 def json_line(value: object) -> str:
-    """Return a value of the client as one line of JSON: times by ISO 8601, spans in seconds, enumerations by name."""
+    """Return a value of the client as one line of JSON: times in ISO 8601, durations in seconds, enums by name."""
     return json.dumps(_to_json(value), ensure_ascii=False)
 
 
@@ -83,25 +83,25 @@ def _to_json(value: object) -> object:
 
 
 def namespace_lines(namespace: Namespace) -> Iterator[str]:
-    """Yield a namespace: its name, how it remembers, and what it holds."""
+    """Yield the lines of a namespace: its name, its settings and its statistics."""
     yield namespace.name
     if namespace.display_name:
         yield from _text_lines(namespace.display_name)
     facts = [f"language {namespace.language}", f"encoder {namespace.encoder}"]
     if namespace.recency_half_life is not None:
-        facts.append(f"recency halves in {namespace.recency_half_life}")
+        facts.append(f"recency half-life {namespace.recency_half_life}")
     if namespace.default_ttl is not None:
         facts.append(f"memories expire after {namespace.default_ttl}")
     yield f"    {' · '.join(facts)}"
     if (statistics := namespace.statistics) is not None:
         yield (
-            f"    memories {statistics.memory_count} · bytes {statistics.text_bytes} · vectors {statistics.vector_count} · "
-            f"sessions {statistics.session_count} · terms {statistics.term_count}"
+            f"    memories {statistics.memory_count} · bytes {statistics.text_bytes} · "
+            f"vectors {statistics.vector_count} · sessions {statistics.session_count} · terms {statistics.term_count}"
         )
 
 
 def _text_lines(text: str) -> list[str]:
-    # A memory is somebody's words: whatever would speak to the terminal is shown as a replacement character.
+    # The text is untrusted: characters that would control the terminal become the replacement character.
     printable = "".join(char if char.isprintable() or char.isspace() else "\ufffd" for char in text)
     lines = textwrap.wrap(
         printable, WIDTH, initial_indent="    ", subsequent_indent="    ", max_lines=MAX_LINES, placeholder=" …"

@@ -1,6 +1,6 @@
-"""Memories as lines of JSON, to be exported and imported: each line is an `ExportedMemory` in protobuf's JSON mapping.
+"""Memories as JSON Lines, for export and import: each line is an `ExportedMemory` in protobuf's JSON mapping.
 
-The memory's own fields travel; its name, revision and times of keeping belong to where it was, and are given anew.
+An import takes over the fields that a caller can set; name, revision, create_time and update_time are assigned again.
 Pure.
 """
 
@@ -17,11 +17,11 @@ from somabrain_client.proto_mapping import draft_from_proto, memory_to_proto
 
 
 class LineError(ValueError):
-    """A line that is no memory; the message says what is wrong with it."""
+    """A line is not a memory; the message gives the reason."""
 
 
 def line_from_memory(exported: ExportedMemory) -> str:
-    """Return a memory, and its vector where it came with one, as one line."""
+    """Return a memory, with its vector if it has one, as one line of JSON."""
     message = memory_service_pb2.ExportedMemory(memory=memory_to_proto(exported.memory))
     if exported.vector is not None:
         message.vector.values.extend(exported.vector)
@@ -30,16 +30,16 @@ def line_from_memory(exported: ExportedMemory) -> str:
 
 
 def draft_from_line(line: str, number: int) -> MemoryDraft:
-    """Return the memory of a line, to be kept; the same line at the same place makes the same request id.
+    """Return the draft of a line; its request id is derived from the line and its number, so a repeat changes nothing.
 
     Raises:
-        LineError: it is no ExportedMemory, or has no text.
+        LineError: the line is not an ExportedMemory, or has no text.
     """
     message = memory_service_pb2.ExportedMemory()
     try:
         json_format.Parse(line, message)
     except json_format.ParseError as exc:
-        raise LineError(f"is no memory in JSON: {exc}") from exc
+        raise LineError(f"is not a memory in JSON: {exc}") from exc
     if not message.memory.text:
         raise LineError("has no memory.text")
     request_id = hashlib.sha256(f"{number}\0{line}".encode()).hexdigest()[:32]

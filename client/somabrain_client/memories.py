@@ -1,4 +1,4 @@
-"""Memories: kept, found, changed and forgotten."""
+"""Memories: remember, recall, read, update and forget."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from somabrain_client.proto_mapping import (
 
 
 class Memories(BaseClient):
-    """The calls of MemoryService that answer once."""
+    """Unary methods of MemoryService."""
 
     async def remember(
         self,
@@ -44,10 +44,11 @@ class Memories(BaseClient):
         vector: Sequence[float] | None = None,
         request_id: str = "",
     ) -> Memory:
-        """Keep a text. When this returns, it is durable and the next recall finds it.
+        """Store a text as a memory; when this returns, it is durable and visible to the next recall.
 
-        What is left out has the contract's default. `vector` is the caller's own, of the namespace's encoder; without
-        it the server makes one. `request_id` names the write across calls; without it each call is its own.
+        Arguments that are not given take the contract's defaults. `vector` is computed by the caller with the
+        namespace's encoder; None: the server encodes the text. `request_id` makes the write idempotent across calls;
+        empty: each call is a new write.
         """
         draft = MemoryDraft(
             text=text,
@@ -69,9 +70,9 @@ class Memories(BaseClient):
         return memory_from_proto(response.memory, response.consistency_token)
 
     async def batch_remember(self, namespace: str, drafts: Sequence[MemoryDraft]) -> tuple[Memory | CallError, ...]:
-        """Keep at most 500 texts of 3 MiB in all, each on its own: the memory, or why it was not kept, in their order.
+        """Store at most 500 texts of 3 MiB in total, each independently; return a memory or error per draft, in order.
 
-        A draft without a request id is a write of its own in each call.
+        A draft without a request id is a new write in each call.
         """
         request = pb.BatchRememberRequest(
             parent=namespace_name(namespace), requests=[draft_to_proto(draft, "") for draft in drafts]
@@ -96,7 +97,7 @@ class Memories(BaseClient):
         explain: bool = False,
         consistency_token: str = "",
     ) -> RecallResult:
-        """Find the memories that answer best; `explain` adds how each score came to be."""
+        """Return the memories with the best scores; `explain` adds the breakdown of each score."""
         request = pb.RecallRequest(
             parent=namespace_name(namespace),
             query=query,
@@ -123,7 +124,7 @@ class Memories(BaseClient):
         page_size: int = 0,
         consistency_token: str = "",
     ) -> AsyncGenerator[Memory, None]:
-        """Yield memories, oldest first unless `order_by` says otherwise; pages are fetched as they are needed."""
+        """Yield memories, oldest first unless `order_by` is given; fetch pages as needed."""
         request = pb.ListMemoriesRequest(
             parent=namespace_name(namespace),
             filter=filter_to_proto(where),
@@ -154,10 +155,10 @@ class Memories(BaseClient):
         etag: str = "",
         request_id: str = "",
     ) -> Memory:
-        """Change what is given; None leaves a field as it is, and `clear` names fields to set to their defaults.
+        """Update the given fields; None leaves a field unchanged, and `clear` names fields to reset to their defaults.
 
-        What the memory was becomes a revision. `vector` is the caller's own for the changed text. With an `etag` the
-        memory is changed only if it is the current one.
+        The former memory becomes a revision. `vector` is the caller's own for the changed text. With an `etag` the
+        memory is changed only if the etag is the current one.
         """
         fields = {
             "text": text,
@@ -197,13 +198,13 @@ class Memories(BaseClient):
         return memory_from_proto(response.memory, response.consistency_token)
 
     async def revisions(self, name: str, *, page_size: int = 0) -> AsyncGenerator[Memory, None]:
-        """Yield what a memory was before, newest first; pages are fetched as they are needed."""
+        """Yield the former revisions of a memory, newest first; fetch pages as needed."""
         request = pb.ListRevisionsRequest(parent=name, page_size=page_size)
         async for message in self._pages(self._memories.ListRevisions, request, lambda page: page.revisions):
             yield memory_from_proto(message)
 
     async def forget(self, name: str, *, etag: str = "", allow_missing: bool = False, request_id: str = "") -> str:
-        """Forget one memory for good; return the consistency token."""
+        """Forget one memory, permanently; return the consistency token."""
         request = pb.ForgetMemoryRequest(
             name=name, etag=etag, request_id=request_id or uuid.uuid4().hex, allow_missing=allow_missing
         )
@@ -212,7 +213,7 @@ class Memories(BaseClient):
     async def batch_forget(
         self, namespace: str, names: Sequence[str], *, allow_missing: bool = False
     ) -> tuple[CallError | None, ...]:
-        """Forget at most 500 memories, each on its own: None, or why it was not forgotten, in their order."""
+        """Forget at most 500 memories, each independently; return None or an error per name, in order."""
         request = pb.BatchForgetRequest(
             parent=namespace_name(namespace),
             requests=[

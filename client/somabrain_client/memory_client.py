@@ -1,4 +1,4 @@
-"""The typed, asynchronous client. It holds no cache: what it answers is what the service answers."""
+"""The typed, asynchronous client. It caches no results."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from somabrain_client.streams import Streams
 class MemoryClient(Namespaces, Memories, Streams):
     """A connection to the memory service, for one event loop. Use it in `async with`.
 
-    Every method raises a `CallError` of `somabrain_client.errors`. A write that was sent twice is kept once: each
-    carries a request id, which retries repeat.
+    Every method raises a `CallError` of `somabrain_client.errors`. Writes are idempotent across retries: each carries a
+    request id, which its retries repeat.
     """

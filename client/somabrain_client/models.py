@@ -1,4 +1,4 @@
-"""What the client gives and takes: frozen values."""
+"""Frozen values that the client accepts and returns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import Enum, IntEnum
 
 
 class MemoryKind(IntEnum):
-    """What sort of memory it is; it only filters."""
+    """Kind of memory; used only by filters."""
 
     EPISODIC = 1
     SEMANTIC = 2
@@ -18,7 +18,7 @@ class MemoryKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """A memory as the service keeps it."""
+    """A memory as the service stores it."""
 
     name: str
     text: str
@@ -36,15 +36,15 @@ class Memory:
     revision: int
     etag: str
     consistency_token: str = field(default="", compare=False)
-    """Of the write that answered with it: a read that is given it is not from before that write. Empty from a read."""
+    """Token of the write that returned this memory: a read with it sees that write. Empty for memories from a read."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryDraft:
-    """A text to be kept; what is left out has the contract's default.
+    """A memory to be stored; fields that are not given take the contract's defaults.
 
-    `vector` is the caller's own, of `encoder_id` (empty: the namespace's); without it the server makes one.
-    `request_id` names the write across calls; without it each call is its own.
+    `vector` is the caller's own, of encoder `encoder_id` (empty: the namespace's); None: the server encodes the text.
+    `request_id` makes the write idempotent across calls; empty: each call is a new write.
     """
 
     text: str
@@ -65,7 +65,7 @@ class MemoryDraft:
 
 @dataclass(frozen=True, slots=True)
 class Breakdown:
-    """How a score came to be; `lexical` is absolute, 0 to 1, and comparable between questions."""
+    """Components of a score; `lexical` is absolute, 0 to 1, and comparable between queries."""
 
     lexical: float
     lexical_relative: float
@@ -77,7 +77,7 @@ class Breakdown:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A memory that answers. `breakdown` None: it was not asked for."""
+    """A recalled memory with its score. `breakdown` None: it was not requested."""
 
     memory: Memory
     score: float
@@ -86,7 +86,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class RecallResult:
-    """Hits, best first. `degraded` empty: the answer is all it can be."""
+    """Hits, best first. `degraded`: reasons for reduced quality; empty: full quality."""
 
     hits: tuple[Hit, ...]
     degraded: tuple[str, ...]
@@ -98,7 +98,7 @@ class RecallResult:
 
 
 class Unset(Enum):
-    """Says of a setting that it stays as it is, where None takes it away."""
+    """Type of UNSET, which leaves a setting unchanged where None removes it."""
 
     UNSET = "unchanged"
 
@@ -108,7 +108,7 @@ UNSET = Unset.UNSET
 
 @dataclass(frozen=True, slots=True)
 class NamespaceStatistics:
-    """What a namespace and its tenant hold; texts in bytes. A limit of 0 is none."""
+    """Counts of a namespace and its tenant; sizes of texts in bytes. A limit of 0: unlimited."""
 
     memory_count: int
     text_bytes: int
@@ -126,7 +126,7 @@ class NamespaceStatistics:
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """A namespace as the service keeps it. `statistics` None: it was not asked for."""
+    """A namespace as the service stores it. `statistics` None: they were not requested."""
 
     name: str
     display_name: str
@@ -143,7 +143,7 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which memories are meant: every set field must hold; within a tuple any may."""
+    """Filter of memories: all set fields must match; of a tuple, any one value."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
     kinds: tuple[MemoryKind, ...] = ()

@@ -1,4 +1,4 @@
-"""Namespaces: what a tenant keeps apart from one another."""
+"""Namespaces: the separate sets of memories of a tenant."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from somabrain_client.proto_mapping import duration_to_proto, namespace_from_pro
 
 
 class Namespaces(BaseClient):
-    """The calls of NamespaceService."""
+    """Methods of NamespaceService."""
 
     async def create_namespace(
         self,
@@ -28,7 +28,7 @@ class Namespaces(BaseClient):
         default_ttl: timedelta | None = None,
         feed_retention: timedelta | None = None,
     ) -> Namespace:
-        """Make a namespace; what is not said has the server's default."""
+        """Create a namespace; arguments that are not given take the server's defaults."""
         request = pb.CreateNamespaceRequest(
             namespace_id=namespace.removeprefix("namespaces/"),
             namespace=pb.Namespace(
@@ -52,7 +52,7 @@ class Namespaces(BaseClient):
         return namespace_from_proto((await self._transport.call(self._namespaces.GetNamespace, request)).namespace)
 
     async def list_namespaces(self, *, page_size: int = 0) -> AsyncGenerator[Namespace, None]:
-        """Yield the tenant's namespaces in the order of their names; pages are fetched as they are needed."""
+        """Yield the tenant's namespaces in the order of their names; fetch pages as needed."""
         request = pb.ListNamespacesRequest(page_size=page_size)
         async for message in self._pages(self._namespaces.ListNamespaces, request, lambda page: page.namespaces):
             yield namespace_from_proto(message)
@@ -69,9 +69,10 @@ class Namespaces(BaseClient):
         feed_retention: timedelta | Unset | None = UNSET,
         etag: str = "",
     ) -> Namespace:
-        """Change what is given. None takes a setting away; `etag` refuses the change when another one came between.
+        """Update the given fields; UNSET leaves a field unchanged, None removes a setting.
 
-        After another language or encoder the server indexes what is there anew; `get_namespace` tells how much is left.
+        With an `etag` the update fails if the namespace was changed since. After a change of language or encoder the
+        server reindexes the existing memories; the statistics of `get_namespace` show how many are left.
         """
         message = pb.Namespace(name=namespace_name(namespace), etag=etag)
         mask = FieldMask()
@@ -95,13 +96,13 @@ class Namespaces(BaseClient):
         return namespace_from_proto((await self._transport.call(self._namespaces.UpdateNamespace, request)).namespace)
 
     async def delete_namespace(self, namespace: str, *, etag: str = "", allow_missing: bool = False) -> None:
-        """Delete a namespace and everything in it, for good."""
+        """Delete a namespace and everything in it, permanently."""
         request = pb.DeleteNamespaceRequest(
             name=namespace_name(namespace), etag=etag, request_id=uuid.uuid4().hex, allow_missing=allow_missing
         )
         await self._transport.call(self._namespaces.DeleteNamespace, request)
 
     async def erase_subject(self, namespace: str, subject: str) -> int:
-        """Forget, for good, every memory about a subject; return how many there were."""
+        """Forget every memory about a subject, permanently; return the number of memories."""
         request = pb.EraseSubjectRequest(parent=namespace_name(namespace), subject=subject, request_id=uuid.uuid4().hex)
         return (await self._transport.call(self._namespaces.EraseSubject, request)).erased_count

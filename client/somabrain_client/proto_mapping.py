@@ -1,4 +1,4 @@
-"""The client's values as messages of the contract, and back."""
+"""Conversion between the client's values and the contract's protobuf messages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from somabrain_client.models import (
 
 
 def timestamp_to_proto(value: datetime | None) -> Timestamp | None:
-    """Return the protobuf of an aware time."""
+    """Return the protobuf timestamp of a time with a time zone."""
     if value is None:
         return None
     message = Timestamp()
@@ -34,7 +34,7 @@ def timestamp_to_proto(value: datetime | None) -> Timestamp | None:
 
 
 def duration_to_proto(value: timedelta | None) -> Duration | None:
-    """Return the protobuf of a span."""
+    """Return the protobuf of a duration."""
     if value is None:
         return None
     message = Duration()
@@ -60,7 +60,7 @@ def filter_to_proto(where: Filter | None) -> memory_pb2.MemoryFilter | None:
 
 
 def draft_to_proto(draft: MemoryDraft, parent: str) -> memory_service_pb2.RememberRequest:
-    """Return the protobuf of a text to be kept; one without a request id gets one."""
+    """Return the protobuf of a draft; a draft without a request id gets a new one."""
     return memory_service_pb2.RememberRequest(
         parent=parent,
         memory=memory_pb2.Memory(
@@ -82,7 +82,7 @@ def draft_to_proto(draft: MemoryDraft, parent: str) -> memory_service_pb2.Rememb
 
 
 def draft_from_proto(message: memory_service_pb2.RememberRequest) -> MemoryDraft:
-    """Return the text to be kept of its protobuf."""
+    """Return the draft of a protobuf message."""
     memory = message.memory
     return MemoryDraft(
         text=memory.text,
@@ -137,7 +137,7 @@ def _read_optional(message: Message, name: str) -> int | None:
 
 
 def memory_from_proto(message: memory_pb2.Memory, consistency_token: str = "") -> Memory:
-    """Return a memory of its protobuf, and the token of the write that answered with it."""
+    """Return the memory of a protobuf message, with the consistency token of the write that returned it."""
     return Memory(
         name=message.name,
         text=message.text,
@@ -159,7 +159,7 @@ def memory_from_proto(message: memory_pb2.Memory, consistency_token: str = "") -
 
 
 def recall_result_from_proto(message: memory_service_pb2.RecallResponse) -> RecallResult:
-    """Return an answer of its protobuf."""
+    """Return the recall result of a protobuf message."""
     return RecallResult(
         hits=tuple(
             Hit(
@@ -181,7 +181,7 @@ def recall_result_from_proto(message: memory_service_pb2.RecallResponse) -> Reca
 
 
 def breakdown_from_proto(message: memory_pb2.ScoreBreakdown) -> Breakdown:
-    """Return a breakdown of its protobuf."""
+    """Return the score breakdown of a protobuf message."""
     return Breakdown(
         lexical=message.lexical,
         lexical_relative=message.lexical_relative,
@@ -193,7 +193,7 @@ def breakdown_from_proto(message: memory_pb2.ScoreBreakdown) -> Breakdown:
 
 
 def namespace_from_proto(message: namespace_service_pb2.Namespace) -> Namespace:
-    """Return a namespace of its protobuf."""
+    """Return the namespace of a protobuf message."""
     settings = message.settings
     return Namespace(
         name=message.name,

@@ -1,4 +1,4 @@
-"""When a call that found nobody is tried again. gRPC's own retries are off: one layer retries, and counts."""
+"""Retry policy for unavailable servers. gRPC's own retries are off, so that one layer retries and counts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Exponential back-off with jitter, for calls that nobody answered; writes carry a request id: none is doubled."""
+    """Exponential back-off with jitter, for calls to an unavailable server; request ids keep retried writes idempotent.
+
+    `initial_s` and `max_s` bound the back-off, in seconds; `multiplier` is its growth per attempt.
+    """
 
     max_attempts: int = 12
     initial_s: float = 0.05
@@ -15,12 +18,12 @@ class RetryPolicy:
     max_s: float = 1.0
 
     def backoff_s(self, attempt: int, jitter: float, retry_after_s: float | None = None) -> float:
-        """Return how long to wait after a failed attempt.
+        """Return the seconds to wait after a failed attempt.
 
         Args:
-            attempt: 1 for the first.
-            jitter: 0 to 1, drawn by the caller; the wait is that part of the upper half of the back-off.
-            retry_after_s: what the server asked for; the wait is no shorter.
+            attempt: number of the failed attempt; 1 for the first.
+            jitter: random number from 0 to 1; 0 waits half of the back-off, 1 all of it.
+            retry_after_s: minimum wait that the server requested; None: no minimum.
         """
         ceiling = min(self.max_s, self.initial_s * self.multiplier ** (attempt - 1))
         return max(ceiling * (0.5 + 0.5 * jitter), retry_after_s or 0.0)
@@ -28,10 +31,11 @@ class RetryPolicy:
 
 @dataclass(slots=True)
 class Attempts:
-    """What happened underneath the calls of a client."""
+    """Counters of a client's calls and attempts."""
 
     calls: int = 0
-    """Calls as their callers see them."""
+    """Calls by the application, retries not counted."""
     attempts: int = 0
+    """Attempts of all calls, retries included."""
     unavailable: int = 0
-    """Attempts answered UNAVAILABLE, or CANCELLED by a server that stops, whether or not a later one succeeded."""
+    """Attempts that ended UNAVAILABLE, or CANCELLED by a stopping server, even if a later one succeeded."""

@@ -1,4 +1,4 @@
-"""Watches and exports: streams that resume by themselves."""
+"""Watches and exports: streams that resume automatically."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from somabrain_client.proto_mapping import filter_to_proto
 
 
 class Streams(BaseClient):
-    """The calls of MemoryService that stream."""
+    """Streaming methods of MemoryService."""
 
     async def watch(
         self, namespace: str, *, cursor: str = "", include_memory: bool = False
     ) -> AsyncGenerator[Change | Checkpoint, None]:
-        """Yield every change after the cursor (empty: from now on) once, in commit order, without an end.
+        """Yield every change after the cursor once, in commit order, without an end.
 
-        It resumes by itself where a server stops. Keep the last event's cursor to go on from in another process.
-        From now on means from the first checkpoint, which comes at once.
+        An empty cursor starts at the first checkpoint, which is sent at once. The stream resumes automatically when a
+        server stops; to continue in another process, store the last event's cursor.
         """
         request = pb.WatchMemoriesRequest(
             parent=namespace_name(namespace), cursor=cursor, include_memory=include_memory
@@ -37,9 +37,9 @@ class Streams(BaseClient):
     async def export(
         self, namespace: str, *, where: Filter | None = None, include_vectors: bool = False, resume_token: str = ""
     ) -> AsyncGenerator[ExportPage, None]:
-        """Yield all memories as of one version, in pages; it resumes by itself where a server stops.
+        """Yield all memories as of one version of the namespace, in pages; resume automatically when a server stops.
 
-        What changes meanwhile is left out; a watch from a page's cursor tells of it.
+        Later changes are not included; a watch from a page's cursor yields them.
         """
         request = pb.ExportMemoriesRequest(
             parent=namespace_name(namespace),

@@ -1,7 +1,7 @@
-"""The same client for programs without an event loop: each call blocks until it is answered.
+"""The client for programs without an event loop: each call blocks until it has returned.
 
-It runs the asynchronous client on a loop in a thread of its own, so there is one implementation; any number of
-threads may call at once. The methods are those of `MemoryClient`, made from them, signature for signature.
+It runs the asynchronous client on an event loop in its own thread, so there is one implementation; any number of
+threads may call concurrently. Its methods wrap those of `MemoryClient`, with the same signatures.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from somabrain_client.tls import Tls
 
 
 class _End(Enum):
-    """Says that nothing follows."""
+    """Sentinel for the end of an iteration."""
 
     END = "end"
 
@@ -34,7 +34,7 @@ T = TypeVar("T")
 def _blocking(
     method: Callable[Concatenate[MemoryClient, P], Coroutine[object, object, T]],
 ) -> Callable[Concatenate[SyncMemoryClient, P], T]:
-    """Return the method that waits for what `method` returns."""
+    """Return a blocking version of `method`."""
 
     @functools.wraps(method)
     def call(self: SyncMemoryClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -46,7 +46,7 @@ def _blocking(
 def _iterating(
     method: Callable[Concatenate[MemoryClient, P], AsyncGenerator[T, None]],
 ) -> Callable[Concatenate[SyncMemoryClient, P], Generator[T, None, None]]:
-    """Return the method that yields what `method` yields; leaving the loop early ends the call on the server."""
+    """Return a blocking version of the generator `method`; closing it early ends the call on the server."""
 
     @functools.wraps(method)
     def iterate(self: SyncMemoryClient, /, *args: P.args, **kwargs: P.kwargs) -> Generator[T, None, None]:
@@ -71,7 +71,8 @@ def _iterating(
 class SyncMemoryClient:
     """A connection to the memory service for blocking code. Use it in `with`.
 
-    Every method raises a `CallError` of `somabrain_client.errors`; those that return many yield them as they come.
+    Every method raises a `CallError` of `somabrain_client.errors`; methods that return several values
+    yield them as they arrive.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class SyncMemoryClient:
         retry: RetryPolicy | None = None,
         tls: Tls | None = None,
     ) -> None:
-        """Connect on first use; arguments as of `MemoryClient`."""
+        """Start the event loop; the channel connects on first use. The arguments are those of `MemoryClient`."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="somabrain-client", daemon=True)
         self._thread.start()
@@ -102,7 +103,7 @@ class SyncMemoryClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connection and end its thread; more than once does no harm."""
+        """Close the connection and end its thread; further calls do nothing."""
         if self._loop.is_closed():
             return
         self._run(self._client.__aexit__(None, None, None))
@@ -112,11 +113,11 @@ class SyncMemoryClient:
 
     @property
     def attempts(self) -> Attempts:
-        """What happened underneath the calls so far: attempts, and how many found nobody."""
+        """Counters of calls, attempts and unavailable servers so far."""
         return self._client.attempts
 
     def _run(self, call: Coroutine[object, object, T]) -> T:
-        """Wait for the call; who is interrupted while waiting ends it on the server too."""
+        """Wait for the call and return its result; an interruption while waiting cancels it on the server, too."""
         if self._loop.is_closed():
             call.close()
             raise RuntimeError("the client is closed")

@@ -1,4 +1,4 @@
-"""Who is trusted on the other end of a connection, and who we say that we are: certificates in PEM files."""
+"""TLS settings of a client: trusted authorities and client certificate, in PEM files."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ import grpc
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """TLS; mutual, with a certificate of our own.
+    """TLS; mutual TLS when `cert_file` is set.
 
-    The files are read when a client is made. A program that outlives its own certificate makes another client.
+    The files are read when a client is created. A program that outlives its certificate must create another client.
     """
 
     ca_file: Path | None = None
-    """Authorities that may vouch for the server. None: those that come with gRPC, which are the public web's."""
+    """PEM authorities trusted to sign the server's certificate. None: the public authorities that gRPC bundles."""
     cert_file: Path | None = None
-    """Our certificate, for a server that asks for one; needs `key_file`."""
+    """PEM client certificate, for a server that requires one; needs `key_file`. None: no client certificate."""
     key_file: Path | None = None
+    """PEM private key of `cert_file`."""
 
     def __post_init__(self) -> None:
         if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file and key_file are given together or not at all")
+            raise ValueError("cert_file and key_file must be set together; set both or neither")
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """Return gRPC's credentials from the files as they are now.
+        """Return gRPC channel credentials from the current content of the files.
 
         Raises:
             OSError: a file cannot be read.

@@ -1,4 +1,4 @@
-"""One channel, and calls through it: token, deadline, retries that repeat the very same request."""
+"""One channel and the calls through it: bearer token, deadline, and retries that repeat the identical request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from somabrain_client.tls import Tls
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
-# Every replica of a headless Service gets its share, and one that went is forgotten within a second.
+# Calls are spread over all pods of a headless Service, and a pod that is gone is dropped within a second.
 CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.lb_policy_name", "round_robin"),
     ("grpc.dns_min_time_between_resolutions_ms", 1_000),
@@ -31,18 +31,18 @@ CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
 
 
 # A server that stops answers CANCELLED to calls that arrive in that moment (grpc.aio; 51 of 11,000 when measured).
-# A cancellation of our own raises asyncio.CancelledError and never comes here.
+# A cancellation by this process raises asyncio.CancelledError and never reaches this check.
 RETRYABLE_CODES = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 
 
 def target(address: str) -> str:
-    """Return the gRPC target of `host:port`: all its addresses by DNS; a full target is left as it is."""
+    """Return the gRPC target of `host:port`, which DNS resolves to all addresses; return a full target unchanged."""
     is_full_target = "://" in address or address.startswith(("unix:", "ipv4:", "ipv6:"))
     return address if is_full_target else f"dns:///{address}"
 
 
 class Transport:
-    """An async context manager around a channel."""
+    """A channel with retries, deadline and bearer token."""
 
     def __init__(
         self,
@@ -66,10 +66,10 @@ class Transport:
         await self.channel.close()
 
     async def call(self, method: grpc.aio.UnaryUnaryMultiCallable[Request, Response], request: Request) -> Response:
-        """Call, and call again while nobody is there and time remains.
+        """Call a method; retry until the deadline while the server is unavailable.
 
         Raises:
-            CallError: it failed for good.
+            CallError: the call failed, and a retry is not possible or not allowed.
         """
         self.attempts.calls += 1
         deadline = time.monotonic() + self._deadline_s
@@ -99,18 +99,18 @@ class Transport:
         request: Request,
         resume: Callable[[Response], None],
     ) -> AsyncGenerator[Response, None]:
-        """Yield what a stream brings, and begin it again where it broke off.
+        """Yield the responses of a stream; restart it after the last response when it breaks off.
 
-        Broken off is what nobody answers any longer, and what ended because its token did: the next attempt carries
-        the token as it is by then. The retries are counted anew after each response.
+        A stream is restarted when the server is unavailable or the token expired: the next attempt carries the token
+        as it is then. Each response resets the count of attempts.
 
         Args:
-            method: of the stub.
-            request: what is asked; the same object for each attempt.
-            resume: changes `request`, so that the next attempt goes on after the response given.
+            method: method of the stub.
+            request: the request; the same object for each attempt.
+            resume: changes `request`, so that the next attempt continues after the given response.
 
         Raises:
-            CallError: it failed for good.
+            CallError: the stream failed, and a retry is not possible or not allowed.
         """
         self.attempts.calls += 1
         attempt = 1
@@ -136,13 +136,13 @@ class Transport:
             else:
                 return
             finally:
-                # Whoever stops iterating ends the call on the server too.
+                # Ends the call on the server, too, when the caller stops iterating.
                 call.cancel()
             await asyncio.sleep(delay_s)
             attempt += 1
 
     async def _refresh_token(self, metadata: tuple[tuple[str, str], ...]) -> bool:
-        """Whether another token is there by now than the one that was refused."""
+        """Discard the rejected token; return True if the token source now gives another one."""
         if isinstance(self._token, ClientCredentials):
             self._token.discard(metadata[0][1].removeprefix("Bearer "))
         return await self._metadata() != metadata

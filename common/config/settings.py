@@ -20,12 +20,14 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     NestedSecretsSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
 )
 
+from common.config.former_names import FORMER_ENDPOINT_KEYS, FORMER_NAMES, with_present_names
 from common.errors import ConfigurationError
 
 PREFIX = "SOMABRAIN_"
@@ -282,8 +284,13 @@ class EmbeddingsEndpoint(_Group):
     max_input_characters: Annotated[int, Field(ge=1, le=65_536)] = 8_000
     """Of a longer text only so many are sent, because servers refuse what is longer than their model reads."""
     breaker_failures: Annotated[int, Field(ge=1, le=1_000)] = 4
-    """After so many failed requests in a row none is sent for `breaker_rest_s`."""
+    """After so many failed requests in a row none is sent for `breaker_reset_s`."""
     breaker_reset_s: Seconds = 10.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_former_names(cls, values: object) -> object:
+        return with_present_names(values, FORMER_ENDPOINT_KEYS) if isinstance(values, Mapping) else values
 
 
 class ClientEncoder(_Group):
@@ -483,8 +490,13 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return variables and files, groups included; no file of variables is ever looked for."""
-        return init_settings, env_settings, NestedSecretsSettingsSource(file_secret_settings)
+        """Return variables and files, groups included, under present names; no file of variables is ever read."""
+        files = NestedSecretsSettingsSource(file_secret_settings)
+        former = {before.lower(): now.lower() for before, now in FORMER_NAMES.items()}
+        for source in (env_settings, files):
+            if isinstance(source, EnvSettingsSource):
+                source.env_vars = with_present_names(source.env_vars, former)
+        return init_settings, env_settings, files
 
     @model_validator(mode="after")
     def _check_policy_off_needs_auth_off(self) -> Settings:
@@ -493,10 +505,16 @@ class Settings(BaseSettings):
         return self
 
 
+def variable_names() -> list[str]:
+    """Return every variable that sets a field."""
+    return list(_variable_names(Settings, PREFIX))
+
+
 def unknown_variables(names: Iterable[str]) -> list[str]:
-    """Variables with our prefix that name no field, each with the nearest name that does."""
-    valid = set(_variable_names(Settings, PREFIX))
-    unknown = sorted(name for name in names if name.upper().startswith(PREFIX) and name.upper() not in valid)
+    """Return the variables with our prefix that name no field, each with the nearest name that does."""
+    valid = variable_names()
+    unknown = sorted(name for name in names if name.upper().startswith(PREFIX))
+    unknown = [name for name in unknown if name.upper() not in valid and name.upper() not in FORMER_NAMES]
     return [
         f"{name} (did you mean {close_matches[0]}?)"
         if (close_matches := difflib.get_close_matches(name.upper(), valid, 1))
@@ -506,7 +524,6 @@ def unknown_variables(names: Iterable[str]) -> list[str]:
 
 
 def _variable_names(model: type[BaseModel], prefix: str) -> Iterator[str]:
-    """Every variable that sets a field of `model`, groups within it included."""
     for name, field in model.model_fields.items():
         annotation = field.annotation
         if isinstance(annotation, type) and issubclass(annotation, _Group):
@@ -522,21 +539,46 @@ def load() -> Settings:
         ConfigurationError: a value is out of its bounds, or a variable or file is unknown, given twice or cannot be
             read; says which, never its value.
     """
-    folders = [Path(path) for path in os.environ.get(f"{PREFIX}SECRETS_DIR", "").split(":") if path]
-    sources = {"the environment": list(os.environ), **{str(folder): _file_names(folder) for folder in folders}}
+    sources = _sources()
     if unknown := unknown_variables(name for names in sources.values() for name in names):
         raise ConfigurationError(f"No such setting: {', '.join(unknown)}. Remove or correct it.")
     if duplicates := _duplicates(sources):
         raise ConfigurationError(f"A setting is given twice: {'; '.join(duplicates)}. Keep one.")
     try:
-        return Settings(_secrets_dir=folders)
+        return Settings(_secrets_dir=_secrets_folders())
     except ValidationError as exc:
-        raise ConfigurationError(f"The settings do not hold. {' '.join(map(_describe, exc.errors()))}") from None
+        raise ConfigurationError(f"The settings are invalid. {' '.join(map(_describe, exc.errors()))}") from None
     except SettingsError as exc:
         # Its message names the group only. The one cause is a list that is not written as JSON.
-        raise ConfigurationError(f'The settings do not hold: {exc}; write lists as JSON, such as ["a", "b"].') from None
+        raise ConfigurationError(f'The settings are invalid: {exc}; write lists as JSON, such as ["a", "b"].') from None
     except UnicodeDecodeError:
-        raise ConfigurationError("A file in secrets_dir is no UTF-8 text; keep other files elsewhere.") from None
+        raise ConfigurationError("A file in secrets_dir is not UTF-8 text; keep other files elsewhere.") from None
+
+
+def former_names_in_use() -> list[tuple[str, str]]:
+    """Return the settings that are given under a former name, each with its present one, for the log of the process."""
+    given = {name.upper() for names in _sources().values() for name in names}
+    endpoints = _value(f"{PREFIX}ENCODER{DELIMITER}ENDPOINTS")
+    return [
+        *((former, present) for former, present in FORMER_NAMES.items() if former in given),
+        *((former, present) for former, present in FORMER_ENDPOINT_KEYS.items() if f'"{former}"' in endpoints),
+    ]
+
+
+def _secrets_folders() -> list[Path]:
+    return [Path(path) for path in os.environ.get(f"{PREFIX}SECRETS_DIR", "").split(":") if path]
+
+
+def _sources() -> dict[str, list[str]]:
+    """Return the names that each source of settings has: the environment, and each folder of files."""
+    return {"the environment": list(os.environ), **{str(each): _file_names(each) for each in _secrets_folders()}}
+
+
+def _value(variable: str) -> str:
+    """Return a setting as it is written in the environment or in a file; empty where it is not given."""
+    files = [folder / name for folder in _secrets_folders() for name in _file_names(folder) if name.upper() == variable]
+    given = [value for name, value in os.environ.items() if name.upper() == variable]
+    return "".join([*given, *(file.read_text() for file in files)])
 
 
 def _file_names(folder: Path) -> list[str]:
@@ -550,16 +592,18 @@ def _file_names(folder: Path) -> list[str]:
 
 
 def _duplicates(sources: Mapping[str, list[str]]) -> list[str]:
-    """Return each setting that stands in more than one place, and where."""
-    sources_by_name: dict[str, list[str]] = {}
+    """Return each setting that is given more than once, and where; its former name counts as its present one."""
+    places: dict[str, list[str]] = {}
     for source, names in sources.items():
-        for name in {each.upper() for each in names if each.upper().startswith(PREFIX)}:
-            sources_by_name.setdefault(name, []).append(source)
-    return [f"{name} in {' and '.join(each)}" for name, each in sorted(sources_by_name.items()) if len(each) > 1]
+        for name in sorted({each.upper() for each in names if each.upper().startswith(PREFIX)}):
+            present = FORMER_NAMES.get(name, name)
+            former = f" by its former name {name}" if name != present else ""
+            places.setdefault(present, []).append(f"in {source}{former}")
+    return [f"{name} {' and '.join(each)}" for name, each in sorted(places.items()) if len(each) > 1]
 
 
 def _describe(error: ErrorDetails) -> str:
-    """What is wrong with one setting: the variable that sets it and its bound, never the value."""
+    """Return what is invalid about a setting: the variable that sets it and its bound, never the value."""
     name = DELIMITER.join(str(part) for part in error["loc"]).upper()
     message = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
     return f"{PREFIX}{name}: {message}." if name else f"{message}."

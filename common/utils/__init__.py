@@ -1,1 +1,1 @@
-"""Clients of shared infrastructure: exactly the files the roadmap names."""
+"""Clients of shared infrastructure: exactly the files that the roadmap names."""

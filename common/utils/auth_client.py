@@ -1,12 +1,12 @@
-"""Who calls: a bearer token becomes an Identity, or the call is refused.
+"""Authentication: a bearer token becomes an Identity, or the call is rejected.
 
-`jwt` checks signed tokens against the issuer's published keys; `introspection` asks the identity service, which knows
-of those that were revoked; `none` believes everybody and is allowed on loopback only.
+`jwt` verifies signed tokens with the issuer's published keys; `introspection` queries the identity service, which knows
+revoked tokens; `none` accepts every caller and is allowed on loopback only.
 
-An answer is kept in process for `cache_s` at most, counted from the moment that what it rests on was asked for, and
-never past the token's `exp`; a refusal for `refusal_cache_s`. So an identity service that is gone is noticed within
-`cache_s`, and what cannot be known then is Unavailable, never allowed. However many calls bring the same token at
-once, it is checked once. No token is kept: what is kept lies under a digest.
+An identity is cached in the process for at most `cache_s`, counted from the request for the keys or the introspection,
+and never past the token's `exp`; a rejection for `refusal_cache_s`. So a failure of the identity service shows within
+`cache_s`; a token that cannot be verified then is Unavailable, never accepted. Concurrent calls with the same token
+share one verification. Tokens are not stored: cache keys are digests.
 """
 
 from __future__ import annotations
@@ -43,43 +43,43 @@ MAX_CACHED_TOKENS = 10_000
 
 
 class Authenticator(Protocol):
-    """A way of knowing callers."""
+    """Authenticates callers."""
 
     async def identify(self, token: str | None) -> Identity:
-        """Return who carries `token`.
+        """Return the identity of the bearer of `token`; None: the call carries no token.
 
         Raises:
-            Unauthenticated: nobody we know; the cause is for metrics only.
-            Unavailable: it cannot be found out now.
+            Unauthenticated: the token is missing or invalid; the cause is for metrics only.
+            Unavailable: it cannot be verified now.
         """
         ...
 
 
 class AnonymousAuthenticator:
-    """Everybody is one tenant. Only for loopback."""
+    """Gives every caller the same tenant. Only for loopback."""
 
     def __init__(self, tenant: str) -> None:
         self._identity = Identity("anonymous", tenant, "none", None, float("inf"))
 
     async def identify(self, token: str | None) -> Identity:
-        """Return the one identity there is."""
+        """Return the anonymous identity."""
         return self._identity
 
 
 class TokenAuthenticator:
-    """Tokens, checked by whoever can, and what was found out about them kept for a while."""
+    """Authenticates by bearer token, with a cache of identities and rejections around a TokenVerifier."""
 
     def __init__(self, auth: AuthSettings, verifier: TokenVerifier) -> None:
         self._auth = auth
         self._verifier = verifier
         self._claim_reader = ClaimReader(auth)
-        # Two, so that made-up tokens push none of the good ones out.
+        # Two caches, so that forged tokens never evict valid ones.
         self._identities: TTLCache[bytes, Identity] = TTLCache(MAX_CACHED_TOKENS, time.monotonic)
         self._refusals: TTLCache[bytes, str] = TTLCache(MAX_CACHED_TOKENS, time.monotonic)
         self._in_flight: SingleFlight[bytes, Identity] = SingleFlight()
 
     async def identify(self, token: str | None) -> Identity:
-        """Return who carries `token`, from what is kept while its life lasts."""
+        """Return the identity of the bearer of `token`, cached or newly verified."""
         if token is None:
             raise Unauthenticated("missing")
         if len(token) > MAX_TOKEN_BYTES or not token.isascii():
@@ -99,14 +99,14 @@ class TokenAuthenticator:
         except Unauthenticated as exc:
             self._refusals.put(digest, exc.cause, started_at + self._auth.refusal_cache_s)
             raise
-        # By a clock that nobody sets back: only how long the token still lives is told by the clock on the wall.
+        # On the monotonic clock, which is never set back: the wall clock gives only the remaining lifetime.
         expires_at = time.monotonic() + identity.expires_at - time.time()
         self._identities.put(digest, identity, min(verified.fetched_at + self._auth.cache_s, expires_at))
         return identity
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a server that binds `host` is reached from this machine alone."""
+    """Return True if a server bound to `host` is reachable from this machine only."""
     if host == "localhost":
         return True
     try:
@@ -117,16 +117,17 @@ def is_loopback(host: str) -> bool:
 
 @asynccontextmanager
 async def open_authenticator(auth: AuthSettings, host: str) -> AsyncIterator[Authenticator]:
-    """Make the authenticator that the settings ask for, for a server that binds `host`.
+    """Yield the authenticator for `auth.mode`, for a server bound to `host`.
 
     Raises:
-        ConfigurationError: `none` away from loopback, a claim that is no JSON Pointer, or introspection as nobody.
+        ConfigurationError: mode `none` with a host that is not loopback, a claim setting that is not a JSON Pointer,
+            or introspection without client credentials.
     """
     match auth.mode:
         case "none":
             if not is_loopback(host):
                 raise ConfigurationError(
-                    f"auth.mode: `none` lets everybody in and needs loopback, but grpc.host is {host}; "
+                    f"auth.mode: `none` accepts every caller and requires a loopback host, but grpc.host is {host}; "
                     "set grpc.host to 127.0.0.1, or auth.mode to jwt or introspection."
                 )
             yield AnonymousAuthenticator(auth.anonymous_tenant)

@@ -1,11 +1,12 @@
-"""Values kept in Redis for a while, made once however many ask.
+"""Cache of computed values in Redis, with one computation per key at a time.
 
-Redis is never needed: whatever it does, `through` gives what `make` would have given, only slower. A call waits for it
-`timeout_s` at most; after `FAILURES` in a row it is lost, and nobody asks it until it answers a PING, which is sent
-every `EVERY_S`. So a Redis that is dead, or answers in five seconds, costs a few calls their wait and no other any.
+Redis is optional: whatever it does, `get_or_compute` returns what `compute` would have returned, only slower. A call
+waits for it at most `timeout_s`; after `FAILURE_THRESHOLD` failures in a row it is unavailable, and no call uses it
+until it answers a PING, which is sent every `PROBE_INTERVAL_S`. So a Redis that is dead, or takes five seconds, delays
+a few calls and no other.
 
-A value carries a digest of itself and its key, until when it holds, and what it cost. One that was damaged, or written
-under another key, is no value; so is one whose time is over, whatever Redis thinks.
+A stored value carries a digest of itself and its key, its expiry, and its cost. A value that was damaged, or written
+under another key, is ignored; so is an expired one, whatever Redis thinks.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from common.utils.trace import span
 PROBE_INTERVAL_S = 1.0
 FAILURE_THRESHOLD = 3
 
-# A Cluster's are not among the others.
+# RedisClusterException is not a RedisError.
 REDIS_ERRORS = (RedisError, RedisClusterException, OSError, TimeoutError)
 
 _log = structlog.get_logger(__name__)
@@ -44,31 +45,31 @@ Outcome = Literal["hit", "miss", "shared", "error", "skipped"]
 
 
 class CacheMetrics(NamedTuple):
-    """What is counted. `asked`: by cache and `Outcome`; `saved_s`: seconds that hits spared, by cache."""
+    """Counters. `requests`: by cache and `Outcome`; `saved_seconds`: compute seconds saved by hits, by cache."""
 
     requests: Counter
     saved_seconds: Counter
 
 
 class Codec(Protocol[T]):
-    """How a value becomes bytes."""
+    """Serialization of a value."""
 
     def encode(self, value: T) -> bytes:
         """Return the value as bytes."""
         ...
 
     def decode(self, data: bytes) -> T:
-        """Return what was encoded.
+        """Return the value that `encode` serialized.
 
         Raises:
-            ValueError: it is none of this codec's.
+            ValueError: `data` was not written by this codec.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry(Generic[T]):
-    """A value, and until when it holds: seconds since 1970, infinite where only `ttl_s` ends it."""
+    """A value and its expiry: Unix time in seconds, infinite when only `ttl_s` limits it."""
 
     value: T
     expires_at: float
@@ -76,14 +77,14 @@ class CacheEntry(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class _Lookup(Generic[T]):
-    """A value with what came with it; `cached`: Redis had it."""
+    """Result of a lookup; `cached`: it came from Redis."""
 
     entry: CacheEntry[T]
     cached: bool
 
 
 class Cache:
-    """One Redis."""
+    """Cache in one Redis."""
 
     def __init__(self, client: RedisClient, settings: CacheSettings, metrics: CacheMetrics) -> None:
         self._client = client
@@ -93,20 +94,20 @@ class Cache:
         self._in_flight: SingleFlight[str, _Lookup[Any]] = SingleFlight()
         self._failures = 0
         self._refusal = ""
-        self._check = HealthCheck(False, "Redis has not been asked yet; everything is worked out anew.")
+        self._check = HealthCheck(False, "Redis has not been queried yet; all results are computed without the cache.")
 
     def last_check(self) -> HealthCheck:
-        """Return how Redis was found last."""
+        """Return the last health check of Redis."""
         return self._check
 
     async def watch(self) -> None:
-        """Ask every second whether it answers, until cancelled."""
+        """Probe Redis every `PROBE_INTERVAL_S`, until cancelled."""
         while True:
             await self.probe()
             await asyncio.sleep(PROBE_INTERVAL_S)
 
     async def probe(self) -> None:
-        """Ask now whether it answers."""
+        """Send a PING and update the health check."""
         started = time.monotonic()
         try:
             async with asyncio.timeout(PROBE_INTERVAL_S):
@@ -119,21 +120,21 @@ class Cache:
             self._mark_unavailable(TimeoutError(f"it took {latency_s * 1000:.0f} ms to answer"))
             return
         if not self._check.ok:
-            _log.info("redis answers", latency_ms=round(latency_s * 1000, 3))
+            _log.info("redis available", latency_ms=round(latency_s * 1000, 3))
         self._failures = 0
         self._check = HealthCheck(True, "Redis answers.", latency_s)
 
     async def get_or_compute(
         self, cache: str, key: str, codec: Codec[T], now_s: float, compute: Callable[[], Awaitable[CacheEntry[T]]]
     ) -> tuple[T, bool]:
-        """Return the value of a key, from Redis or else made, and whether it came from Redis.
+        """Return the value of a key, from Redis or else computed, and whether it came from Redis.
 
         Args:
-            cache: what kind of value it is, for metrics.
-            key: all that the value rests on; it begins with the kind and holds nothing that is secret.
+            cache: name of the kind of value, for metrics.
+            key: everything that the value depends on; it starts with the kind and contains no secret.
             codec: of the value.
-            now_s: seconds since 1970, at which the value must hold.
-            make: makes the value; what it raises is raised here.
+            now_s: Unix time in seconds at which the value must be valid.
+            compute: computes the value; its errors are raised.
         """
         leading = False
 
@@ -199,10 +200,10 @@ class Cache:
 
     def _on_failure(self, exc: BaseException) -> None:
         if isinstance(exc, ResponseError) and not isinstance(exc, RedisConnectionError):
-            # It answers, and refuses: full, or a replica. Said once, until it takes something again.
+            # It answers with an error: full, or a read-only standby. Logged once, until a write succeeds again.
             if self._refusal != (refusal := f"{type(exc).__name__}: {exc}"):
                 self._refusal = refusal
-                _log.warning("redis refuses", reason=refusal)
+                _log.warning("redis command rejected", reason=refusal)
             return
         self._failures += 1
         if self._failures >= FAILURE_THRESHOLD:
@@ -210,9 +211,11 @@ class Cache:
 
     def _mark_unavailable(self, exc: BaseException) -> None:
         detail = str(exc) or f"no answer within {self._timeout_s * 1000:.0f} ms"
-        check = HealthCheck(False, f"Redis does not answer ({detail}); everything is worked out anew until it does.")
+        check = HealthCheck(
+            False, f"Redis does not answer ({detail}); until it does, all results are computed without the cache."
+        )
         if self._check.ok or self._failures == 0:
-            _log.warning("redis is lost", reason=check.reason)
+            _log.warning("redis unavailable", reason=check.reason)
         self._failures = max(self._failures, FAILURE_THRESHOLD)
         self._check = check
 
@@ -233,7 +236,7 @@ def _pack(key: str, expires_at: float, cost_s: float, payload: bytes) -> bytes:
 
 
 def _unpack(key: str, value: bytes) -> _StoredValue | None:
-    """Return what was wrapped; None: it was not, under this key."""
+    """Return the parts of a stored value; None: it is damaged, or was written under another key."""
     digest, body = value[:_DIGEST_BYTES], value[_DIGEST_BYTES:]
     if len(body) < _HEADER.size or digest != _digest(key, body):
         return None
@@ -247,10 +250,12 @@ def _digest(key: str, body: bytes) -> bytes:
 
 @asynccontextmanager
 async def open_cache(settings: CacheSettings, metrics: CacheMetrics) -> AsyncIterator[Cache | None]:
-    """Open Redis as the settings say; None: they name none. It opens without a Redis, and connects on first use.
+    """Yield the cache in the configured Redis, or None when `cache.url` is not set.
+
+    It opens also while Redis is unavailable.
 
     Raises:
-        ConfigurationError: the address or a file for TLS is none.
+        ConfigurationError: the URL or a file for TLS is invalid.
     """
     if settings.url is None:
         yield None

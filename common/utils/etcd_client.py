@@ -1,12 +1,12 @@
 """etcd over its JSON gateway (etcd v3.4 and later: https://etcd.io/docs/v3.6/dev-guide/api_grpc_gateway/).
 
-Three requests and a stream are all that flags need. The Python packages for etcd's own gRPC either do not import
-under today's protobuf (etcd3), end their watches when the server restarts (aetcd), or have one author and one release
-(etcd3aio); the gateway is part of every etcd, and aiohttp is here anyway.
+Flags need three requests and a stream. The Python packages for etcd's own gRPC either do not import under the current
+protobuf (etcd3), end their watches when the server restarts (aetcd), or have one author and one release (etcd3aio);
+the gateway is part of every etcd, and aiohttp is a dependency anyway.
 
-`EtcdFollower` keeps a prefix as it is in etcd: listed, then watched from the list's revision. Every `SESSION_S` the
-watch ends and begins with a list again, so a connection that has died in silence is noticed; and so are a compaction
-and a restart, because a list needs no history. While etcd is lost the last known values hold.
+`PrefixWatcher` mirrors the keys under a prefix: it lists them, then watches from the list's revision. Every
+`RESYNC_PERIOD_S` it ends the watch and lists again, so a silently dead connection is noticed; so are a compaction and
+a restart, because a list needs no history. While etcd is unavailable the last known values stay in effect.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ from common.tls import client_context
 
 RESYNC_PERIOD_S = 10.0
 BACKOFF_S = (0.1, 1.0)
-"""Least and most between attempts."""
+"""Minimum and maximum back-off between attempts, in seconds."""
 MAX_REPORTED_FAILURES = 3
 MAX_LINE_BYTES = 8 * 1024 * 1024
 UNAUTHENTICATED = 16
-"""gRPC's code; the gateway passes it on."""
+"""gRPC status code in the gateway's errors."""
 
 _log = structlog.get_logger(__name__)
 
 GatewayResponse = dict[str, Any]
-"""An answer of the gateway: keys and values in base64, 64-bit numbers as text, what is zero left out."""
+"""JSON response of the gateway: keys and values in base64, 64-bit numbers as strings, zero values omitted."""
 
 
 class EtcdUnavailable(Unavailable):
-    """No member of etcd answers, or those that do refuse."""
+    """No member of etcd answers, or those that answer return errors."""
 
     reason = "ETCD_UNAVAILABLE"
 
 
 @dataclass(frozen=True, slots=True)
 class RangeResult:
-    """All keys under a prefix, as of a revision."""
+    """All keys under a prefix, with their values, as of a revision."""
 
     values: Mapping[str, str]
     revision: int
@@ -68,7 +68,10 @@ class KeyChange:
 
 
 class EtcdClient:
-    """Asks the members in turn, the last that answered first. An async context manager: it owns the connections."""
+    """Client that tries the members in turn, starting with the last that answered.
+
+    An async context manager: it owns the connections.
+    """
 
     def __init__(self, settings: FlagSettings) -> None:
         self._settings = settings
@@ -79,7 +82,7 @@ class EtcdClient:
     async def __aenter__(self) -> EtcdClient:
         settings = self._settings
         context = client_context("flags", settings.ca_file, settings.cert_file, settings.key_file)
-        # A request every ten seconds: a connection of its own each costs little and is never one that has died.
+        # One request every ten seconds: a new connection for each costs little, and is never a dead one.
         self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context, force_close=True))
         return self
 
@@ -90,7 +93,7 @@ class EtcdClient:
             await self._http.close()
 
     async def get_prefix(self, prefix: str) -> RangeResult:
-        """Return what is under a prefix now, as a majority of the members agrees on.
+        """Return all keys under a prefix, by a linearizable read.
 
         Raises:
             EtcdUnavailable: no member answers.
@@ -100,7 +103,7 @@ class EtcdClient:
         return RangeResult(values, int(response["header"]["revision"]))
 
     async def get(self, key: str) -> str | None:
-        """Return a key's value; None: it has none.
+        """Return a key's value; None: the key does not exist.
 
         Raises:
             EtcdUnavailable: no member answers.
@@ -109,26 +112,26 @@ class EtcdClient:
         return next((_decode(pair.get("value", "")) for pair in response.get("kvs", ())), None)
 
     async def put(self, key: str, value: str) -> str | None:
-        """Set a key, and return the value that it had; None: it had none.
+        """Set a key and return its previous value; None: the key did not exist.
 
         Raises:
-            EtcdUnavailable: no member answers; it may be set all the same.
+            EtcdUnavailable: no member answers; the key may be set nevertheless.
         """
         body = {"key": _encode(key), "value": _encode(value), "prev_kv": True}
         response = await self._request("/v3/kv/put", body)
         return _decode(response["prev_kv"].get("value", "")) if "prev_kv" in response else None
 
     async def delete(self, key: str) -> str | None:
-        """Delete a key, and return the value that it had; None: it had none.
+        """Delete a key and return its previous value; None: the key did not exist.
 
         Raises:
-            EtcdUnavailable: no member answers; it may be deleted all the same.
+            EtcdUnavailable: no member answers; the key may be deleted nevertheless.
         """
         response = await self._request("/v3/kv/deleterange", {"key": _encode(key), "prev_kv": True})
         return next((_decode(pair.get("value", "")) for pair in response.get("prev_kvs", ())), None)
 
     async def watch(self, prefix: str, revision: int) -> AsyncGenerator[list[KeyChange], None]:
-        """Tell the changes under a prefix from a revision on, until the member ends it: then list again.
+        """Yield the changes under a prefix from `revision` on, until the member ends the watch: then list again.
 
         Raises:
             EtcdUnavailable: the member does not answer.
@@ -144,7 +147,7 @@ class EtcdClient:
                     async for line in lines:
                         result = line.get("result", {})
                         if "error" in line or result.get("canceled"):
-                            # Compacted, or the token is no longer known: a list finds out.
+                            # Compacted, or the token is no longer known: the next list shows which.
                             return
                         if changes := [_change(event) for event in result.get("events", ())]:
                             yield changes
@@ -161,7 +164,7 @@ class EtcdClient:
         return {} if self._token is None else {"Authorization": self._token}
 
     async def _request(self, path: str, body: Mapping[str, object]) -> GatewayResponse:
-        """Ask each member once, from the last that answered on."""
+        """Send the request to each member once, starting with the last that answered, until one answers."""
         failures = []
         for _ in range(len(self._endpoints)):
             try:
@@ -180,7 +183,7 @@ class EtcdClient:
         except _GatewayError as exc:
             if exc.code != UNAUTHENTICATED or self._settings.username is None:
                 raise
-        # The token ended, or the member was restarted and knows none of before.
+        # The token expired, or the member was restarted and does not know earlier tokens.
         await self._authenticate()
         return await self._post(path, body)
 
@@ -201,31 +204,31 @@ class EtcdClient:
 
 
 class PrefixWatcher:
-    """The keys under a prefix, kept as they are in etcd; `on_change` is told all of them whenever one changed."""
+    """Mirror of the keys under a prefix; `on_change` receives all of them, with their values, after each change."""
 
     def __init__(self, client: EtcdClient, prefix: str, on_change: Callable[[Mapping[str, str]], None]) -> None:
         self._client = client
         self._prefix = prefix
         self._on_change = on_change
         self._values: dict[str, str] | None = None
-        self.check = HealthCheck(False, "etcd has not been asked yet.")
-        """How etcd was found last."""
+        self.check = HealthCheck(False, "etcd has not been queried yet.")
+        """Last health check of etcd."""
 
     async def run(self) -> None:
-        """Follow, until cancelled."""
+        """List and watch, until cancelled."""
         short_watches = 0
         while True:
             started = time.monotonic()
             revision = await self.relist()
             if revision is not None:
                 await self._watch(revision + 1)
-            # A member that ends each watch at once is not asked without pause, and one that is back is soon found.
+            # Back off when a member ends each watch at once, but briefly, so that a recovered member is soon noticed.
             short_watches = 0 if time.monotonic() - started > BACKOFF_S[1] else short_watches + 1
             delay_s = min(BACKOFF_S[1], BACKOFF_S[0] * 2**short_watches) if short_watches else 0
             await asyncio.sleep(delay_s * (0.5 + secrets.randbelow(1000) / 2000))
 
     async def relist(self) -> int | None:
-        """Read all keys now, and return as of which revision; None: etcd is lost, and what was last known holds."""
+        """List all keys now and return the revision; None: etcd is unavailable, and the last known values stay."""
         started = time.monotonic()
         try:
             result = await self._client.get_prefix(self._prefix)
@@ -233,13 +236,13 @@ class PrefixWatcher:
             self._mark_unavailable(exc)
             return None
         if not self.check.ok:
-            _log.info("etcd answers", keys=len(result.values))
+            _log.info("etcd available", keys=len(result.values))
         self.check = HealthCheck(True, "etcd answers, and its keys are watched.", time.monotonic() - started)
         self._apply(dict(result.values))
         return result.revision
 
     async def _watch(self, revision: int) -> None:
-        """Watch until it is time to read again, or the watch ends by itself."""
+        """Watch until the resync period is over or the watch ends by itself."""
         try:
             async with (
                 asyncio.timeout(RESYNC_PERIOD_S),
@@ -254,7 +257,7 @@ class PrefixWatcher:
                             values[change.key] = change.value
                     self._apply(values)
         except (TimeoutError, EtcdUnavailable):
-            return  # the next reading finds out
+            return  # the next list reports it
 
     def _apply(self, values: dict[str, str]) -> None:
         if values != self._values:
@@ -262,15 +265,19 @@ class PrefixWatcher:
             self._on_change(values)
 
     def _mark_unavailable(self, exc: EtcdUnavailable) -> None:
-        fallback = "the defaults hold, for it was never read" if self._values is None else "the last known values hold"
+        fallback = (
+            "the defaults are in effect, because it was never read"
+            if self._values is None
+            else "the last known values stay in effect"
+        )
         check = HealthCheck(False, f"{exc.message.removesuffix('.')}; {fallback}.")
         if self.check.ok or self.check.reason != check.reason:
-            _log.warning("etcd is lost", reason=check.reason)
+            _log.warning("etcd unavailable", reason=check.reason)
         self.check = check
 
 
 class _GatewayError(Exception):
-    """A member's answer is an error."""
+    """A member returned an error; `code` is its gRPC status code, or -1."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -297,11 +304,11 @@ async def _json_lines(response: aiohttp.ClientResponse) -> AsyncGenerator[Gatewa
             if line.strip():
                 yield json.loads(line)
         if len(remainder) > MAX_LINE_BYTES:
-            raise ValueError("a line of the watch is too long")
+            raise ValueError(f"a line of the watch stream is longer than {MAX_LINE_BYTES} bytes")
 
 
 def _range(prefix: str) -> dict[str, str]:
-    """Return the range of all keys that begin with `prefix`: up to the first that does not."""
+    """Return the range of all keys that start with `prefix`; `range_end` is exclusive."""
     start = prefix.encode()
     return {
         "key": base64.b64encode(start).decode(),
@@ -323,5 +330,5 @@ def _decode(encoded: str) -> str:
 
 
 def _describe(exc: BaseException) -> str:
-    """Return what a failure was, for a sentence."""
+    """Return the text of an error, for use in a sentence."""
     return str(exc) or ("no answer in time" if isinstance(exc, TimeoutError) else type(exc).__name__)

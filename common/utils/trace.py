@@ -1,8 +1,8 @@
 """Traces: OpenTelemetry spans with the service name `sb`, sent by OTLP over HTTP.
 
-Spans carry names, codes, counts and statements without their values; never a secret, a memory's text or what
-an error said of a foreign server. The trace context of callers (W3C traceparent) is taken over, and so is their
-choice whether it is kept. Without an endpoint nothing is recorded, and a span costs next to nothing.
+Spans carry names, codes, counts and statements without their values; never a secret, a memory's text or the
+message of another server's error. The trace context of callers (W3C traceparent) is continued, including their
+sampling decision. Without an endpoint nothing is recorded, and a span costs next to nothing.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _tracer = trace.get_tracer("somabrain")
 
 @asynccontextmanager
 async def tracing(settings: TraceSettings, version: str) -> AsyncIterator[None]:
-    """Send spans to the collector until the block ends, and what is left of them then.
+    """Send spans to the collector until the block ends, and flush the rest at its end.
 
-    A collector that is gone costs spans, never calls: they are dropped past a bounded queue.
+    An unavailable collector costs spans, never calls: past a bounded queue spans are dropped.
     """
     if settings.endpoint is None:
         yield
@@ -60,7 +60,7 @@ async def tracing(settings: TraceSettings, version: str) -> AsyncIterator[None]:
 
 @contextmanager
 def server_span(name: str, carrier: Mapping[str, str], attributes: Mapping[str, AttributeValue]) -> Iterator[Span]:
-    """Make the span of a call that came in, under the trace that `carrier` names; none where nobody traces."""
+    """Start the span of an incoming call, in the trace that `carrier` names; a no-op span when tracing is off."""
     if "traceparent" not in carrier and not isinstance(trace.get_tracer_provider(), TracerProvider):
         yield trace.INVALID_SPAN
         return
@@ -77,9 +77,9 @@ def server_span(name: str, carrier: Mapping[str, str], attributes: Mapping[str, 
 
 @contextmanager
 def span(name: str, kind: SpanKind = SpanKind.INTERNAL, **attributes: AttributeValue) -> Iterator[Span]:
-    """Make a span under the current one; an error is told by its type alone, for its words may hold a memory's.
+    """Start a child of the current span; a no-op span when the current one is not recording.
 
-    Where no trace is being kept, none is made.
+    An error is recorded by its type alone, because its message may contain a memory's text.
     """
     if not trace.get_current_span().is_recording():
         yield trace.INVALID_SPAN
@@ -95,19 +95,19 @@ def span(name: str, kind: SpanKind = SpanKind.INTERNAL, **attributes: AttributeV
 
 
 def http_client(**options: Any) -> aiohttp.ClientSession:
-    """Make an aiohttp session whose requests are spans and carry the trace; `options` are the session's own."""
+    """Return an aiohttp session whose requests are spans and propagate the trace; `options` are the session's own."""
     return aiohttp.ClientSession(trace_configs=[create_trace_config()], **options)
 
 
 def start_span(name: str, kind: SpanKind, attributes: Mapping[str, AttributeValue]) -> Span | None:
-    """Begin a span that somebody else ends, where a trace is being kept; None elsewhere."""
+    """Return a started span, which the caller must end; None when the current span is not recording."""
     if not trace.get_current_span().is_recording():
         return None
     return _tracer.start_span(name, kind=kind, attributes=attributes)
 
 
 def traceparent() -> str:
-    """Return the current span's place in its trace (W3C), for what goes on elsewhere; empty where none is kept."""
+    """Return the W3C traceparent of the current span, to continue the trace elsewhere; empty when not recording."""
     carrier: dict[str, str] = {}
     if trace.get_current_span().is_recording():
         propagate.inject(carrier)
@@ -115,6 +115,6 @@ def traceparent() -> str:
 
 
 def record_error(span: Span, exc: BaseException) -> None:
-    """Mark a span as failed by an error of this type."""
+    """Set the span's status to ERROR, with the error's type."""
     span.set_attribute("error.type", f"{type(exc).__module__}.{type(exc).__qualname__}")
     span.set_status(Status(StatusCode.ERROR))

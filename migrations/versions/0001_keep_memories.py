@@ -1,16 +1,18 @@
-"""Keep memories: every table, its indexes, its row security and its grants.
+"""Create every table with its indexes, row security and grants.
 
-Every key is led by tenant_id, so the schema could be distributed by tenant. Row security is forced on every table:
-the app role sees the rows of the tenant that its transaction has set and nothing without one; the owner has a policy
-of its own, or its backfills would silently touch no row. The worker gets its rights with the work that needs them.
+Every key starts with tenant_id, so the schema could be distributed by tenant. Row security is forced on every table:
+the app role sees the rows of the tenant that its transaction has set, and none if it has set none; the owner has a
+policy of its own, or its backfills would silently affect no row. The worker role gets its grants in the migrations of
+its background jobs.
 
 `terms.df`, `usage` and `namespaces.version` are written under the lock of the namespace's row, in the last statement
 of every writing transaction, so they are exact and `version` is commit order without gaps. `memory_terms` has no
-foreign key: its dozen rows a memory would each pay for a check, and the one statement that deletes memories deletes
+foreign key: each of its dozen rows per memory would cost a check, and the one statement that deletes memories deletes
 them too.
 
-A memory's id rises with its time of creation, so the primary key also serves the default order. Of indexes that seem
-to cost the same, as they do before the first ANALYZE, the planner takes the one made last: so primary keys are.
+A memory's id increases with its creation time, so the primary key also serves the default order. Among indexes of
+equal estimated cost, as before the first ANALYZE, the planner takes the one created last: so primary keys are created
+last.
 
 Revision ID: 0001
 Revises:
@@ -189,13 +191,13 @@ TENANT_TABLES = (
 
 
 def _role(name: str) -> str:
-    """A role of the settings, quoted as an identifier."""
+    """Return a configured role, quoted as an identifier."""
     role: str = context.config.attributes[name]
     return op.get_bind().dialect.identifier_preparer.quote_identifier(role)
 
 
 def upgrade() -> None:
-    """Make everything."""
+    """Create tables, policies and grants."""
     app, worker = _role("app_role"), _role("worker_role")
     op.execute(TABLES)
     for table in TENANT_TABLES:
@@ -214,6 +216,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Leave nothing but the roles and the extension, which were there before."""
+    """Drop all tables; roles and extension remain, because they existed before."""
     for table in ("schema_info", *reversed(TENANT_TABLES)):
         op.execute(f"DROP TABLE {table}")

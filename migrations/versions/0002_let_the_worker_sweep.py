@@ -1,8 +1,8 @@
-"""Let the worker sweep: the rights of the background work that removes what is past its time.
+"""Grant the worker role what the expiry, trim and purge jobs need.
 
-The worker sees every tenant, so it gets tables and columns one by one. Of a memory's text it may know the length
-alone, which PostgreSQL allows only to whoever may read the column; revisions, labels and vectors go by the cascade,
-which runs as their owner, so it may read nothing that they hold.
+The worker role sees every tenant, so it gets privileges on single tables and columns. It needs only the length of a
+memory's text, which PostgreSQL allows only to roles that may read the column; revisions, labels and vectors are deleted
+by the cascade, which runs as their owner, so the worker role may read none of their contents.
 
 Revision ID: 0002
 Revises: 0001
@@ -30,7 +30,7 @@ GRANTS = {
 
 
 def _worker_role() -> str:
-    """The worker role of the settings, quoted as an identifier."""
+    """Return the configured worker role, quoted as an identifier."""
     role: str = context.config.attributes["worker_role"]
     return op.get_bind().dialect.identifier_preparer.quote_identifier(role)
 
@@ -41,7 +41,7 @@ def _set_schema_version(number: int) -> None:
 
 
 def upgrade() -> None:
-    """Grant."""
+    """Create the policies and grants."""
     worker = _worker_role()
     for table, rights in GRANTS.items():
         op.execute(f"CREATE POLICY worker ON {table} TO {worker} USING (true)")
@@ -50,7 +50,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back."""
+    """Revoke the grants and drop the policies."""
     worker = _worker_role()
     for table, rights in GRANTS.items():
         op.execute(f"REVOKE {rights} ON {table} FROM {worker}")

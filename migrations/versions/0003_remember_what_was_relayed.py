@@ -1,7 +1,7 @@
-"""Remember what was relayed: up to which change of each namespace the event log has been told.
+"""Add the outbox cursor: the last published change of each namespace.
 
-The worker's alone. A row outlives its namespace, so that the end of the namespace can be told, too; and it holds name
-and epoch as they were told, by which a history that was restored is known.
+Only the worker role has access. A row outlives its namespace, so that the namespace's deletion can be published, too;
+and it stores the published name and epoch, by which a restored history is recognized.
 
 Revision ID: 0003
 Revises: 0002
@@ -35,7 +35,7 @@ GRANTS = {
 
 
 def _worker_role() -> str:
-    """The worker role of the settings, quoted as an identifier."""
+    """Return the configured worker role, quoted as an identifier."""
     role: str = context.config.attributes["worker_role"]
     return op.get_bind().dialect.identifier_preparer.quote_identifier(role)
 
@@ -46,7 +46,7 @@ def _set_schema_version(number: int) -> None:
 
 
 def upgrade() -> None:
-    """Make the table, the worker's alone, and let the worker know how namespaces are called."""
+    """Create the table for the worker role only, and grant it the names of namespaces."""
     worker = _worker_role()
     op.execute(TABLE)
     op.execute("ALTER TABLE relayed ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
@@ -58,7 +58,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Forget it: events begin anew after the next upgrade."""
+    """Drop the table: events start from the beginning after the next upgrade."""
     worker = _worker_role()
     for table, rights in GRANTS.items():
         op.execute(f"REVOKE {rights} ON {table} FROM {worker}")

@@ -1,7 +1,8 @@
-"""Let the worker index anew: the rights and the mark of re-encoding and re-analysing what is there.
+"""Add the cursor of the reanalyze job, and grant the worker role what the reencode and reanalyze jobs need.
 
-`analyzed_after` marks a namespace whose analyzer was changed: memories with ids up to it are by the new one, those
-above are still to be done; NULL: all are. A memory without a vector of its namespace's encoder needs no mark.
+`analyzed_after` is set in a namespace whose analyzer was changed: memories with ids up to it are analyzed by the new
+one, those above are pending; NULL: none is pending. The reencode job needs no cursor: it finds memories without a
+vector of their namespace's encoder.
 
 Revision ID: 0004
 Revises: 0003
@@ -26,7 +27,7 @@ GRANTS = {
 
 
 def _worker_role() -> str:
-    """The worker role of the settings, quoted as an identifier."""
+    """Return the configured worker role, quoted as an identifier."""
     role: str = context.config.attributes["worker_role"]
     return op.get_bind().dialect.identifier_preparer.quote_identifier(role)
 
@@ -37,7 +38,7 @@ def _set_schema_version(number: int) -> None:
 
 
 def upgrade() -> None:
-    """Add the mark, and grant."""
+    """Add the column and the grants."""
     op.execute("ALTER TABLE namespaces ADD COLUMN analyzed_after bigint")
     worker = _worker_role()
     for table, rights in GRANTS.items():
@@ -46,7 +47,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take back. What was not done yet stays as it is: the former version knows no other language than English."""
+    """Revoke the grants and drop the column. Pending memories stay as they are: schema 3 supports only English."""
     worker = _worker_role()
     for table, rights in GRANTS.items():
         op.execute(f"REVOKE {rights} ON {table} FROM {worker}")

@@ -1,7 +1,7 @@
-"""Trace changes: each keeps the trace of the call that made it, so that its event can carry it on.
+"""Add the trace parent of each change: the trace of the call that made it, so that its event can continue the trace.
 
-The writing transaction says it once, as it says its tenant, and the column's default takes it from there: no statement
-that writes changes knows of it, nor do those of earlier versions. It is empty unless the call was traced.
+The writing transaction sets it once, like its tenant, and the column's default reads it: statements that write changes
+do not mention it, nor do those of earlier versions. It is NULL unless the call was traced.
 
 Revision ID: 0005
 Revises: 0004
@@ -23,7 +23,7 @@ def _set_schema_version(number: int) -> None:
 
 
 def upgrade() -> None:
-    """Add the column. Its default is stable, so the table is not written anew."""
+    """Add the column. Its default is stable, so the table is not rewritten."""
     op.execute(
         "ALTER TABLE changes ADD COLUMN traceparent text DEFAULT nullif(current_setting('app.traceparent', true), '')"
     )
@@ -31,6 +31,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Forget the traces."""
+    """Drop the column."""
     op.execute("ALTER TABLE changes DROP COLUMN traceparent")
     _set_schema_version(4)

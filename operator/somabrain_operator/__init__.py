@@ -1,1 +1,1 @@
-"""The Kubernetes operator: a SomaBrain resource becomes a running, migrated, guarded memory service."""
+"""Kubernetes operator that turns a SomaBrain resource into a running, migrated and protected memory service."""

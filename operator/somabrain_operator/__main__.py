@@ -1,4 +1,4 @@
-"""The entry point `somabrain-operator`: kopf over `somabrain_operator.main`, in the namespaces it was told."""
+"""Entry point `somabrain-operator`: run kopf with `somabrain_operator.main` in the configured namespaces."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from common.errors import ConfigurationError
 
 
 def main() -> None:
-    """Run the operator until it is told to stop."""
+    """Run the operator until it receives a stop signal."""
     try:
         namespaces = load().operator.namespaces
     except ConfigurationError as exc:

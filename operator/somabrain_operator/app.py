@@ -1,4 +1,4 @@
-"""The operator as nested contexts: reading down is startup, unwinding is shutdown."""
+"""The operator as nested contexts: entering them in order is startup, unwinding them is shutdown."""
 
 from __future__ import annotations
 
@@ -40,32 +40,32 @@ from somabrain_operator.watch_liveness import WatchLiveness
 from somabrain_operator.workqueue import WorkQueue
 
 STOP_GRACE_S: Final = 15.0
-"""How long reconciles under way may finish; each of their calls has a time-out."""
+"""Time that reconciles in progress get to finish at shutdown; each of their calls has a timeout."""
 START_GRACE_S: Final = 45.0
-"""How long an API server that is starting is waited for; then the kubelet starts the operator anew."""
+"""Maximum wait for an API server that is starting; after it the operator exits and the kubelet restarts it."""
 _log = structlog.stdlib.get_logger("somabrain_operator")
 
 
 @dataclass(frozen=True, slots=True)
 class EventRouter:
-    """Where events go: each is kept as what is known now, and becomes the key of whom it concerns."""
+    """Event handler: stores each object and enqueues the keys of the SomaBrains that it concerns."""
 
     queue: WorkQueue
     store: ObjectStore
     elector: LeaderElector
 
     def on_event(self, kind: str, event: str | None, manifest: Manifest) -> None:
-        """Take an event of a SomaBrain or of a child; None: it is only listed."""
+        """Handle an event of a SomaBrain or of a child; `event` is None for an object of the initial list."""
         for key in self.store.on_watch_event(kind, event, manifest):
             self.queue.add(key, lambda: event == "DELETED" or not self.store.is_own_write(kind, manifest))
 
     def on_lease_event(self, event: str | None, lease: Json) -> None:
-        """Take an event of a Lease of the operator's name."""
+        """Handle an event of the operator's Lease."""
         self.elector.on_lease_event(event, lease)
 
 
 def operator_defaults(settings: OperatorSettings) -> OperatorDefaults:
-    """Return what this operator was released with, as far as the settings do not say otherwise."""
+    """Return the default images and policy of this release, overridden by the settings."""
     return OperatorDefaults(
         service_repository=settings.service_repository,
         service_version=settings.service_version or metadata.version("somabrain"),
@@ -77,11 +77,11 @@ def operator_defaults(settings: OperatorSettings) -> OperatorDefaults:
 
 @asynccontextmanager
 async def lifespan(settings: Settings, log_in: Callable[[], kopf.ConnectionInfo | None]) -> AsyncIterator[EventRouter]:
-    """Run the operator's own parts and yield where events go.
+    """Run the operator's own tasks and yield the handler of events.
 
     Args:
-        told: the settings.
-        log_in: says where the API server is, and who we are.
+        settings: the settings.
+        log_in: returns the API server's address and the credentials.
 
     Raises:
         ConfigurationError: the CustomResourceDefinition is not installed, or the HTTP port cannot be bound.
@@ -108,7 +108,7 @@ async def lifespan(settings: Settings, log_in: Callable[[], kopf.ConnectionInfo 
             workers=settings.operator.max_concurrent_reconciles,
             resync_s=settings.operator.resync_period_s,
         )
-        await optional_kinds.wait_for_discovery()  # before kopf looks for them: what is not there then is never watched
+        await optional_kinds.wait_for_discovery()  # before kopf discovers kinds: it never watches later ones
         relister = Relister(cluster, store, queue.add, settings.operator, optional_kinds.missing_kinds)
         lease_config, liveness = _lease_config(settings.operator), WatchLiveness()
         elector = LeaderElector(cluster, lease_config, liveness, metrics)
@@ -151,29 +151,34 @@ async def lifespan(settings: Settings, log_in: Callable[[], kopf.ConnectionInfo 
 
 
 def _lease_config(settings: OperatorSettings) -> LeaseConfig:
-    """Return the Lease that this operator asks for.
+    """Return the configuration of the Lease.
 
     Raises:
-        ConfigurationError: it would lie where nothing is watched, so that its events would not be seen.
+        ConfigurationError: its namespace is not watched, so that its events would never arrive.
     """
     namespace = settings.lease_namespace or (settings.namespaces[0] if settings.namespaces else "default")
     if settings.namespaces and namespace not in settings.namespaces:
         raise ConfigurationError(
-            f"operator.lease_namespace: {namespace} is not watched; name one of operator.namespaces, or leave it out."
+            f"operator.lease_namespace: {namespace} is not watched; name one of operator.namespaces, or leave it unset."
         )
     identity = settings.identity or f"{socket.gethostname()}-{secrets.token_hex(4)}"
     return LeaseConfig(namespace, settings.lease_name, identity, settings.lease_duration_s)
 
 
 async def _require_crd(cluster: Cluster, settings: OperatorSettings) -> None:
-    """Return once the API server serves the kind; a server that is starting is waited for."""
+    """Wait until the API server serves the kind.
+
+    Raises:
+        ConfigurationError: the CustomResourceDefinition is not installed.
+        SomaBrainError: the API server did not become available within START_GRACE_S.
+    """
     deadline = asyncio.get_running_loop().time() + START_GRACE_S
     while True:
         try:
             await cluster.list(BRAIN, settings.namespaces[0] if settings.namespaces else "*", {})
         except NotFound as exc:
             raise ConfigurationError(
-                f"The API server does not know {names.PLURAL}.{names.GROUP}; install the chart somabrain-operator "
+                f"The API server does not serve {names.PLURAL}.{names.GROUP}; install the chart somabrain-operator "
                 "with crd.install=true, or apply crds/."
             ) from exc
         except (ResourceExhausted, Unavailable) as exc:
@@ -187,7 +192,7 @@ async def _require_crd(cluster: Cluster, settings: OperatorSettings) -> None:
 
 @asynccontextmanager
 async def _background(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Run coroutines until the end of the block; one that fails stops the process, so that it is started anew."""
+    """Run coroutines until the end of the block; one that fails stops the process, so that the kubelet restarts it."""
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_supervised(each)) for each in work]
         try:
@@ -200,6 +205,6 @@ async def _background(*work: Coroutine[None, None, None]) -> AsyncIterator[None]
 async def _supervised(work: Coroutine[None, None, None]) -> None:
     try:
         await work
-    except Exception:  # noqa: BLE001 - the boundary of a task: nothing above it would notice
-        _log.exception("a part of the operator failed; stopping")
+    except Exception:  # noqa: BLE001 - the boundary of a task: nothing above it would report the error
+        _log.exception("background task failed; stopping")
         signal.raise_signal(signal.SIGTERM)

@@ -1,10 +1,10 @@
-"""Renders the CustomResourceDefinition and its reference page from the models.
+"""Render the CustomResourceDefinition and its reference page from the models.
 
     python -m somabrain_operator.crd [--check]
 
 writes crds/, the operator chart's copy and docs/reference-crd.md; `--check` writes nothing and fails when they
 differ. The schema is structural: references inlined, every string and list bounded (the API server refuses rules
-over unbounded ones), unknown fields pruned or refused.
+over unbounded ones), unknown fields pruned or rejected.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _STRUCTURAL_KEYWORDS: Final = (
     "x-kubernetes-list-map-keys",
 )  # fmt: skip
 _COLUMNS: Final = (
-    ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', "Whether it serves what the spec asks for."),
-    ("Version", "string", ".status.version", "What all pods run."),
-    ("Replicas", "integer", ".status.replicas", "Pods there are."),
-    ("Migrated", "string", '.status.conditions[?(@.type=="Migrated")].reason', "Where the migration stands."),
-    ("Status", "string", ".status.phase", "A summary."),
-    ("Age", "date", ".metadata.creationTimestamp", "Time since it was created."),
+    ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', "True if it serves as specified."),
+    ("Version", "string", ".status.version", "Version that all pods run."),
+    ("Replicas", "integer", ".status.replicas", "Number of pods."),
+    ("Migrated", "string", '.status.conditions[?(@.type=="Migrated")].reason', "State of the migration."),
+    ("Status", "string", ".status.phase", "Summary of the conditions."),
+    ("Age", "date", ".metadata.creationTimestamp", "Time since creation."),
 )
 _NAME_RULE: Final[Manifest] = {
     "rule": "self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
@@ -52,7 +52,10 @@ def structural(schema: Json, definitions: Mapping[str, Json]) -> dict[str, Json]
 
     Args:
         schema: a node of `model_json_schema()`.
-        definitions: its `$defs`; references into them are put in place.
+        definitions: its `$defs`; references into them are inlined.
+
+    Raises:
+        ValueError: the node has alternatives, which no structural schema can have.
     """
     node = dict(mapping(schema))
     if reference := text(node, "$ref"):
@@ -85,7 +88,7 @@ def structural(schema: Json, definitions: Mapping[str, Json]) -> dict[str, Json]
 
 
 def _minimal_default(default: Json, node: Json) -> Json:
-    """Return of a default what the defaults of the node's own fields do not give by themselves."""
+    """Return a default without the values that equal the defaults of the node's own fields."""
     if not isinstance(default, Mapping):
         return default
     fields = {name: (_minimal_default(value, at(node, "properties", name)), at(node, "properties", name, "default"))
@@ -149,19 +152,19 @@ def render_crd() -> Manifest:
 
 
 class _NoAliasDumper(yaml.SafeDumper):
-    """YAML without anchors: what is the same twice is written twice."""
+    """YAML dumper without anchors and aliases: equal values are written out each time."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True
 
 
 def crd_yaml() -> str:
-    """Return the CustomResourceDefinition as the file that is committed."""
+    """Return the content of the committed CustomResourceDefinition file."""
     return HEADER + yaml.dump(render_crd(), Dumper=_NoAliasDumper, sort_keys=False, width=120, allow_unicode=True)
 
 
 def chart_template() -> str:
-    """Return the chart's copy: a template, because Helm never upgrades what lies in a chart's crds/."""
+    """Return the chart's copy: a template, because Helm never upgrades a chart's crds/."""
     head, body = crd_yaml().split("metadata:\n", 1)
     keep_annotation = "  annotations:\n    helm.sh/resource-policy: keep\n"
     guarded = f"{head}metadata:\n{keep_annotation}{body}".replace("{{", '{{ "{{" }}')
@@ -169,7 +172,7 @@ def chart_template() -> str:
 
 
 def generated_files(root: Path) -> dict[Path, str]:
-    """Return each generated file under the repository's root and what it must hold."""
+    """Return the generated files under the repository's root by path, with their content."""
     return {
         root / "crds" / f"{NAME}.yaml": crd_yaml(),
         root / "helm/charts/somabrain-operator/templates/somabrain-crd.yaml": chart_template(),
@@ -178,9 +181,9 @@ def generated_files(root: Path) -> dict[Path, str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write the generated files, or check them."""
+    """Write the generated files or check them; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m somabrain_operator.crd", description="Render the CRD.")
-    parser.add_argument("--check", action="store_true", help="write nothing, fail when a file differs")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a file differs")
     parser.add_argument("--root", type=Path, default=Path.cwd(), help="the repository's root")
     options = parser.parse_args(argv)
     stale = [

@@ -1,4 +1,4 @@
-"""Renders the reference page of the resource from its CustomResourceDefinition."""
+"""Render the reference page of the resource from its CustomResourceDefinition."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _INTRODUCTION = """\
 # Reference: SomaBrain (somabrain.io/v1alpha1)
 
 Rendered from `operator/somabrain_operator/model` by `python -m somabrain_operator.crd`; do not edit.
-Short name `sb`, category `all`; `kubectl explain sb.spec` says the same.
+Short name `sb`, category `all`; `kubectl explain sb.spec` shows the same.
 """
 
 
 def render_crd_docs(crd: Manifest) -> str:
-    """Return the page in Markdown: one row a field, then the rules."""
+    """Return the page in Markdown: one row per field, then the rules."""
     schema = mapping(items(crd, "spec", "versions")[0], "schema", "openAPIV3Schema")
     parts = [_INTRODUCTION]
     for name in ("spec", "status"):
@@ -27,7 +27,7 @@ def render_crd_docs(crd: Manifest) -> str:
             f"\n## {name}\n\n| field | type | default | bounds | meaning |\n| --- | --- | --- | --- | --- |\n{rows}"
         )
     messages = "".join(f"- {message}.\n" for message in dict.fromkeys(_messages(schema)))
-    parts.append(f"\n## Rules\n\nThe API server refuses a resource with one of these answers.\n\n{messages}")
+    parts.append(f"\n## Rules\n\nThe API server rejects a resource with one of these messages.\n\n{messages}")
     return "".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""Leads while the Lease is ours: takes it, renews it, stops when it is lost, and gives it back at the end."""
+"""Leader election: acquire the Lease, renew it, stop when it is lost, and release it at the end."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _log = structlog.stdlib.get_logger("somabrain_operator.elector")
 
 
 class LeaderElector:
-    """One operator's part in it."""
+    """Leader elector of one operator process."""
 
     def __init__(self, cluster: Cluster, config: LeaseConfig, liveness: WatchLiveness, metrics: Metrics) -> None:
-        """Take no part before `run`."""
+        """Do nothing before `run`."""
         self._cluster = cluster
         self._config = config
         self._liveness = liveness
@@ -35,7 +35,7 @@ class LeaderElector:
         self.leading = False
 
     def on_lease_event(self, event: str | None, lease: Json) -> None:
-        """Take an event of a Lease: proof that watches are alive, and news when it is free or somebody else's."""
+        """Handle an event of a Lease: it shows that watches deliver, and wakes the elector if the holder changed."""
         if text(lease, "metadata", "namespace") != self._config.namespace:
             return
         self._liveness.on_event()
@@ -44,10 +44,10 @@ class LeaderElector:
             self._lease_changed.set()
 
     async def run(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Do `work` whenever and as long as the Lease is ours, until cancelled.
+        """Run `work` while this operator holds the Lease, until cancelled.
 
         Args:
-            work: does not end by itself; it is cancelled when the Lease is lost, and begun anew when it is ours again.
+            work: does not end by itself; cancelled when the Lease is lost, and started again when it is reacquired.
         """
         while True:
             await self._acquire()
@@ -58,11 +58,11 @@ class LeaderElector:
                     task.cancel()
             finally:
                 self._set_leading(leading=False)
-            _log.warning("leadership is lost; nothing is written until it is ours again", lease=self._config.name)
+            _log.warning("leader election lost; writes stopped", lease=self._config.name)
 
     @asynccontextmanager
     async def release_on_exit(self) -> AsyncIterator[None]:
-        """At the end of the block, when no work is done any more, give the Lease back if it is ours."""
+        """Release the Lease at the end of the block, after all work has stopped, if this operator holds it."""
         try:
             yield
         finally:
@@ -71,21 +71,21 @@ class LeaderElector:
                     lease = await self._cluster.get(LEASE, self._config.namespace, self._config.name)
                     if lease is not None and text(lease, "spec", "holderIdentity") == self._config.identity:
                         await self._cluster.create_or_replace(LEASE, released(self._config, lease, datetime.now(UTC)))
-                        _log.info("leadership given back", lease=self._config.name)
+                        _log.info("released lease", lease=self._config.name)
             except (SomaBrainError, TimeoutError) as exc:
-                _log.warning("the Lease could not be given back and will expire", error=_error_message(exc))
+                _log.warning("failed to release lease; it will expire", error=_error_message(exc))
 
     async def _acquire(self) -> None:
-        """Return once the Lease is ours."""
+        """Return once the Lease is acquired."""
         logged_holder = ""
         while not await self._try_acquire():
             holder = self._observed_record.holder if self._observed_record else ""
             if holder and holder != logged_holder:
-                _log.info("another operator leads; waiting", lease=self._config.name, holder=holder)
+                _log.info("lease is held by another operator; waiting", lease=self._config.name, holder=holder)
                 logged_holder = holder
             await self._wait_for_change(self._config.retry_period_s)
         self._set_leading(leading=True)
-        _log.info("leading", lease=self._config.name, identity=self._config.identity)
+        _log.info("acquired lease", lease=self._config.name, identity=self._config.identity)
 
     async def _try_acquire(self) -> bool:
         try:
@@ -96,7 +96,7 @@ class LeaderElector:
             return False
 
     async def _renew_until_lost(self) -> None:
-        """Renew the Lease; return when it is another's, or could not be renewed in time."""
+        """Renew the Lease; return when another operator holds it or the renew deadline has passed."""
         now, wait_s = asyncio.get_running_loop().time, self._config.renew_interval_s
         while (ends_at_s := self._renewed_at_s + self._config.renew_deadline_s) > now():
             await self._wait_for_change(min(wait_s, ends_at_s - now()))
@@ -110,7 +110,7 @@ class LeaderElector:
                 wait_s = self._config.retry_period_s
 
     async def _try_acquire_or_renew(self) -> bool:
-        """Take or renew the Lease unless it is another's; return whether it is ours."""
+        """Acquire or renew the Lease unless another operator holds it; return whether this one does."""
         config, now_s = self._config, asyncio.get_running_loop().time()
         lease = await self._cluster.get(LEASE, config.namespace, config.name)
         previous, self._observed_record = self._observed_record, observe(lease, self._observed_record, now_s)
@@ -125,14 +125,14 @@ class LeaderElector:
 
     def _on_attempt_failed(self, error: Exception) -> None:
         self._liveness.pause()
-        _log.warning("the Lease was neither read nor renewed", lease=self._config.name, error=_error_message(error))
+        _log.warning("failed to acquire or renew lease", lease=self._config.name, error=_error_message(error))
 
     def _set_leading(self, *, leading: bool) -> None:
         self.leading = leading
         self._metrics.leader.set(leading)
 
     async def _wait_for_change(self, timeout_s: float) -> None:
-        """Wait, at most until there is news of the Lease."""
+        """Wait until an event shows that the Lease changed, or until the timeout."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._lease_changed.wait()
@@ -140,4 +140,4 @@ class LeaderElector:
 
 
 def _error_message(error: Exception) -> str:
-    return error.message if isinstance(error, SomaBrainError) else "it took too long"
+    return error.message if isinstance(error, SomaBrainError) else "timed out"

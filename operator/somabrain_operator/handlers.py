@@ -1,4 +1,4 @@
-"""kopf's decorators and nothing else: every event becomes a key.
+"""kopf event handlers, and nothing else: every event becomes a key.
 
 Only `on.event`: kopf keeps no state of its own on the resources, writes nothing and adds no finalizer.
 """
@@ -19,18 +19,18 @@ CHILD_LABEL: Final = f"app.kubernetes.io/managed-by={names.MANAGER}"
 
 @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL)
 async def on_brain_event(event: kopf.RawEvent, memo: kopf.Memo, **_: object) -> None:
-    """Take an event of a SomaBrain."""
+    """Handle an event of a SomaBrain."""
     _router(memo).on_event(names.KIND, event["type"], cast("Manifest", event["object"]))
 
 
 @kopf.on.event(LEASE.group, LEASE.version, LEASE.plural)
 async def on_lease_event(event: kopf.RawEvent, memo: kopf.Memo, **_: object) -> None:
-    """Take an event of the Lease."""
+    """Handle an event of the Lease."""
     _router(memo).on_lease_event(event["type"], cast("Json", event["object"]))
 
 
 async def on_child_event(*, event: kopf.RawEvent, memo: kopf.Memo, param: Any = None, **_: object) -> None:
-    """Take an event of a child of the kind `param`."""
+    """Handle an event of a child of the kind `param`."""
     _router(memo).on_event(param, event["type"], cast("Manifest", event["object"]))
 
 
@@ -39,4 +39,4 @@ for _kind in WATCHED.values():
 
 
 def _router(memo: kopf.Memo) -> EventRouter:
-    return cast("EventRouter", memo.intake)
+    return cast("EventRouter", memo.router)

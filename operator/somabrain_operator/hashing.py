@@ -1,4 +1,4 @@
-"""Content hashes: equal values give equal names, whatever the order of their keys."""
+"""Content hashes: equal values give equal hashes, in any order of their keys."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 from somabrain_operator.objects import Json
 
 HEX_DIGITS = 16
-"""64 bits: children of one resource never meet by chance."""
+"""64 bits: two children of one resource do not collide by chance."""
 
 
 def content_hash(value: Json) -> str:
@@ -18,5 +18,5 @@ def content_hash(value: Json) -> str:
 
 
 def secret_hash(salt: str, value: bytes) -> str:
-    """Return a hash of secret bytes, salted so that equal secrets of two resources do not look equal."""
+    """Return a hash of secret bytes, salted so that equal secrets of two resources have different hashes."""
     return hashlib.sha256(salt.encode() + b"\0" + value).hexdigest()[:HEX_DIGITS]

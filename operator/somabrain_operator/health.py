@@ -1,4 +1,4 @@
-"""/healthz and /metrics of the operator itself."""
+"""HTTP endpoints /healthz and /metrics of the operator itself."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from common.errors import ConfigurationError
 from somabrain_operator.metrics import Metrics
 
 STUCK_S: Final = 180.0
-"""A key that waits longer than this means that the operator does not work any more; every call has a time-out."""
+"""Maximum age of a key in the queue: beyond it the operator is stuck, as every call has a timeout."""
 MAX_OVERDUE_LEASES: Final = 3
-"""A watch that owes an event for so many durations of the Lease tells of nothing any more."""
+"""Lease durations that an expected event may be overdue: beyond it the watch delivers nothing any more."""
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
 class HealthInputs:
-    """What health is judged by."""
+    """Values that decide the health."""
 
     oldest_s: Callable[[], float]
-    """Age of the oldest key."""
+    """Age of the oldest key in the queue, in seconds."""
     watch_overdue_s: Callable[[], float]
-    """How long the watch has owed an event."""
+    """Seconds that an expected watch event is overdue."""
     max_watch_overdue_s: float
-    """How long it may."""
+    """Maximum of it while healthy."""
     leading: Callable[[], bool]
-    """Whether this operator leads; one that waits for its turn is as healthy."""
+    """Return True if this operator is the leader; a standby is as healthy."""
 
 
 def make_app(metrics: Metrics, inputs: HealthInputs) -> web.Application:
-    """Return the application. An answer at all shows that the event loop runs."""
+    """Return the application. Any response shows that the event loop runs."""
 
     async def healthz(_: web.Request) -> web.Response:
         age_s, overdue_s = inputs.oldest_s(), inputs.watch_overdue_s()

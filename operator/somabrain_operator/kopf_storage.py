@@ -1,6 +1,6 @@
-"""kopf's storages of its own state, storing nothing: without handlers of changes there is none.
+"""kopf storages that store nothing: without handlers of changes kopf has no state to store.
 
-Its default ones copy the whole object for each event, of each kind, to compare it with what it was.
+The default ones copy the whole object for each event, of each kind, to compare it with its previous version.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import kopf
 
 
 class NoDiffBase(kopf.DiffBaseStorage):
-    """No last-handled state."""
+    """Storage without a last-handled state."""
 
     def build(self, **_: Any) -> kopf.BodyEssence:
         """Return nothing to compare."""
@@ -26,7 +26,7 @@ class NoDiffBase(kopf.DiffBaseStorage):
 
 
 class NoProgress(kopf.ProgressStorage):
-    """No progress of handlers."""
+    """Storage without progress of handlers."""
 
     def fetch(self, **_: Any) -> None:
         """Return no progress."""
@@ -41,5 +41,5 @@ class NoProgress(kopf.ProgressStorage):
         """Mark nothing."""
 
     def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
-        """Return it as it is."""
+        """Return `essence` unchanged."""
         return essence

@@ -1,7 +1,7 @@
-"""Who may lead, decided over the Lease as it was seen: pure, and by our own clock only.
+"""Decisions of leader election over the observed Lease: pure, and by the local clock only.
 
 The rules are those of client-go's leader election: a Lease that has not changed for its own duration is free, whatever
-times stand in it, so clocks of nodes need not agree; whoever holds it stops a third of that duration before.
+timestamps it has, so clocks of nodes need not agree; the holder stops a third of that duration earlier.
 """
 
 from __future__ import annotations
@@ -15,44 +15,44 @@ from somabrain_operator.objects import Json, Manifest, mapping, number, text
 
 @dataclass(frozen=True, slots=True)
 class LeaseConfig:
-    """The Lease, and who asks for it."""
+    """The Lease, and the identity of the candidate."""
 
     namespace: str
     name: str
     identity: str
-    """Different for every operator that may run at the same time."""
+    """Identity of this operator, unique among those that may run at the same time."""
     lease_duration_s: int
-    """A holder that says nothing for this long has lost it."""
+    """Seconds after which a Lease that was not renewed is free."""
 
     @property
     def renew_interval_s(self) -> float:
-        """How often it is renewed while it is held."""
+        """Seconds between renewals by the holder."""
         return self.lease_duration_s / 3
 
     @property
     def renew_deadline_s(self) -> float:
-        """A holder that could not renew it for this long stops, well before another may start."""
+        """Seconds without a renewal after which the holder stops, well before another may start."""
         return self.lease_duration_s * 2 / 3
 
     @property
     def retry_period_s(self) -> float:
-        """How often it is asked for while it is not held."""
+        """Seconds between attempts to acquire it."""
         return self.lease_duration_s / 15
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseRecord:
-    """The Lease as it was first seen in one version."""
+    """The Lease as first observed in one version."""
 
     version: str
     holder: str
     duration_s: float
     observed_at_s: float
-    """By the clock of this process."""
+    """Time of the observation, by the clock of this process."""
 
 
 def observe(lease: Manifest | None, previous: LeaseRecord | None, now_s: float) -> LeaseRecord | None:
-    """Return what is seen of the Lease now; a version seen before keeps the time when it was first seen."""
+    """Return the record of the observed Lease, or None if there is none; a known version keeps its first time."""
     if lease is None:
         return None
     version = text(lease, "metadata", "resourceVersion")
@@ -63,14 +63,14 @@ def observe(lease: Manifest | None, previous: LeaseRecord | None, now_s: float) 
 
 
 def can_acquire(record: LeaseRecord | None, identity: str, now_s: float) -> bool:
-    """Return whether the Lease is ours, free, or given up by silence."""
+    """Return whether `identity` may take the Lease: it holds it already, or the Lease is free or expired."""
     if record is None or record.holder in ("", identity):
         return True
     return now_s - record.observed_at_s >= record.duration_s
 
 
 def acquired(config: LeaseConfig, lease: Manifest | None, now: datetime) -> Manifest:
-    """Return the Lease as we hold it; with its version, so that of two who take it one fails."""
+    """Return the Lease as held by this operator; with its version, so that of two concurrent writers one fails."""
     spec = mapping(lease, "spec")
     ours = text(spec, "holderIdentity") == config.identity
     return _lease(config, lease, {
@@ -83,7 +83,7 @@ def acquired(config: LeaseConfig, lease: Manifest | None, now: datetime) -> Mani
 
 
 def released(config: LeaseConfig, lease: Manifest, now: datetime) -> Manifest:
-    """Return the Lease as nobody holds it, so that the next need not wait for it to expire."""
+    """Return the Lease without a holder, so that the next leader need not wait for it to expire."""
     transitions = number(lease, "spec", "leaseTransitions")
     return _lease(config, lease, {
         "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _micro_time(now), "leaseTransitions": transitions,
@@ -99,5 +99,5 @@ def _lease(config: LeaseConfig, lease: Manifest | None, spec: dict[str, Json]) -
 
 
 def _micro_time(timestamp: datetime) -> str:
-    """Return `moment` as metav1.MicroTime has it."""
+    """Return `timestamp` in the format of metav1.MicroTime."""
     return timestamp.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

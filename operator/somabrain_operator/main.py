@@ -1,4 +1,4 @@
-"""What kopf runs: `kopf run -m somabrain_operator.main`. Startup, login, cleanup, and the handlers."""
+"""Module for kopf, `kopf run -m somabrain_operator.main`: startup, login, cleanup, and the handlers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Final
 
 import kopf
 
-from common.config.settings import settings as told
-from common.log import configure_logging
+from common.config.settings import former_names_in_use
+from common.config.settings import settings as app_settings
+from common.log import configure_logging, warn_of_former_names
 from somabrain_operator import handlers
 from somabrain_operator.app import lifespan
 from somabrain_operator.cluster.kinds import LEASE, WATCHED
@@ -17,20 +18,21 @@ from somabrain_operator.cluster.transport import credentials
 from somabrain_operator.kopf_storage import NoDiffBase, NoProgress
 
 WATCH_BACKOFFS_S: Final = (1.0,) * 60
-"""After which pauses a watch that does not reach the API server tries again. kopf's own grow: after an outage of a
-quarter of a minute nothing was heard for up to eight seconds more."""
+"""Delays in seconds between retries of a watch that cannot reach the API server. kopf's own grow: after an outage of
+15 s no events arrived for up to 8 s more."""
 
 
 @kopf.on.startup(errors=kopf.ErrorsMode.PERMANENT)
 async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -> None:
-    """Set kopf to watching only, and start our own parts."""
-    configure_logging(told.log)
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # it speaks of every event
+    """Configure kopf to only watch, and start the operator's own tasks."""
+    configure_logging(app_settings.log)
+    warn_of_former_names(former_names_in_use())
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # it logs every event
     settings.peering.standalone = True
     settings.posting.enabled = False
-    settings.scanning.disabled = True  # the kinds we watch do not come and go
+    settings.scanning.disabled = True  # the watched kinds do not change at run time
     settings.queueing.worker_limit = 100
-    settings.queueing.idle_timeout = 0.05  # a worker is one object's; one that idles keeps others from being told of
+    settings.queueing.idle_timeout = 0.05  # a worker serves one object; an idle one delays events of others
     settings.persistence.diffbase_storage = NoDiffBase()
     settings.persistence.progress_storage = NoProgress()
     settings.watching.chunk_size = 100
@@ -42,19 +44,19 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
     for each in WATCHED.values():
         settings.watching.label_selectors[each.group, each.version, each.plural] = handlers.CHILD_LABEL
     settings.watching.field_selectors[LEASE.group, LEASE.version, LEASE.plural] = (
-        f"metadata.name={told.operator.lease_name}"
+        f"metadata.name={app_settings.operator.lease_name}"
     )
     memo.stack = AsyncExitStack()
-    memo.intake = await memo.stack.enter_async_context(lifespan(told, lambda: credentials(settings)))
+    memo.router = await memo.stack.enter_async_context(lifespan(app_settings, lambda: credentials(settings)))
 
 
 @kopf.on.login()
 def log_in(settings: kopf.OperatorSettings, **_: object) -> kopf.ConnectionInfo | None:
-    """Log in as our own requests do."""
+    """Log in with the credentials of our own requests."""
     return credentials(settings)
 
 
 @kopf.on.cleanup()
 async def stop(memo: kopf.Memo, **_: object) -> None:
-    """Let what is under way finish, and close everything."""
+    """Let reconciles in progress finish, and close everything."""
     await memo.stack.aclose()

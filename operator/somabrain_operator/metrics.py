@@ -1,4 +1,4 @@
-"""What the operator counts, for /metrics."""
+"""Prometheus metrics of the operator."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 
 
 class ConditionMetrics(Collector):
-    """What was last said of each resource; a series is gone with its resource."""
+    """Collector of the latest condition statuses; the series of a deleted resource are dropped."""
 
     def __init__(self) -> None:
-        """Start with none."""
+        """Start without resources."""
         self._statuses: dict[Key, dict[str, str]] = {}
 
     def update(self, key: Key, status: Manifest) -> None:
-        """Take the status of a resource."""
+        """Store the condition statuses of a resource."""
         self._statuses[key] = {text(each, "type"): text(each, "status") for each in items(status, "conditions")}
 
     def remove(self, key: Key) -> None:
-        """Say no more of a resource that is gone."""
+        """Drop the series of a deleted resource."""
         self._statuses.pop(key, None)
 
     def clear(self) -> None:
-        """Say no more of any: another operator judges them now."""
+        """Drop all series: another operator reports them now."""
         self._statuses.clear()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield one family with a series a condition."""
+        """Yield one family with one series per condition."""
         family = GaugeMetricFamily(
-            "somabrain_operator_condition", "A condition of a resource: 1 True, 0 False, -1 not looked at.",
+            "somabrain_operator_condition", "Status of a condition of a resource: 1 True, 0 False, -1 Unknown.",
             labels=["namespace", "name", "type"],
         )  # fmt: skip
         for key, conditions in self._statuses.items():
@@ -48,37 +48,37 @@ class ConditionMetrics(Collector):
 
 
 class Metrics:
-    """One registry of one process."""
+    """Metrics of one process in their own registry."""
 
     def __init__(self) -> None:
-        """Make the registry; nothing is global."""
+        """Create the registry; nothing is global."""
         self.registry = CollectorRegistry()
         self.conditions = ConditionMetrics()
         self.registry.register(self.conditions)
         self.reconciles = Counter(
-            "somabrain_operator_reconciles", "Reconciles by outcome.", ["outcome"], registry=self.registry
+            "somabrain_operator_reconciles", "Reconciles per outcome.", ["outcome"], registry=self.registry
         )
         self.duration = Histogram(
-            "somabrain_operator_reconcile_duration_seconds", "Time a reconcile took.",
+            "somabrain_operator_reconcile_duration_seconds", "Duration of a reconcile.",
             buckets=_BUCKETS, registry=self.registry,
         )  # fmt: skip
         self.writes = Counter(
             "somabrain_operator_api_writes", "Writes to the API server.", ["kind", "verb"], registry=self.registry
         )
         self.leader = Gauge("somabrain_operator_leader", "1 while this operator leads.", registry=self.registry)
-        self._depth = Gauge("somabrain_operator_queue_depth", "Resources that wait or are worked on.",
+        self._depth = Gauge("somabrain_operator_queue_depth", "Resources that wait or are being reconciled.",
                             registry=self.registry)  # fmt: skip
         self._age = Gauge("somabrain_operator_queue_oldest_seconds", "Age of the oldest key in the queue.",
                           registry=self.registry)  # fmt: skip
 
-        self._tasks = Gauge("somabrain_operator_tasks", "Tasks of the event loop.", registry=self.registry)
+        self._tasks = Gauge("somabrain_operator_tasks", "asyncio tasks of the event loop.", registry=self.registry)
 
     def watch_tasks(self, count: Callable[[], float]) -> None:
-        """Count the event loop's tasks whenever the metrics are read."""
+        """Set the function that counts the event loop's tasks at each scrape."""
         self._tasks.set_function(count)
 
     def watch_queue(self, depth: Callable[[], float], age_s: Callable[[], float]) -> None:
-        """Read the queue whenever the metrics are read."""
+        """Set the functions that return the queue's depth and its oldest key's age at each scrape."""
         self._depth.set_function(depth)
         self._age.set_function(age_s)
 

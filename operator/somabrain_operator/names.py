@@ -1,4 +1,4 @@
-"""Names, labels and annotations: the one place where they are spelled."""
+"""Names, labels and annotations: their only definition."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ MIGRATION: Final = "migrate"
 """Components, which are also the names of their containers."""
 
 RENDERED_HASH: Final = f"{GROUP}/rendered-hash"
-"""On each child: the hash of what was last applied, so that an unchanged child is not written again."""
+"""Annotation of each child: hash of the last applied manifest, so that an unchanged child is not written again."""
 CONFIG_HASH: Final = f"{GROUP}/config-hash"
-"""On the pod template: the hash of what the pods read at their start, so that a change rolls them."""
+"""Annotation of the pod template: hash of the configuration read at startup, so that a change rolls the pods."""
 MIGRATION_HASH: Final = f"{GROUP}/migration-hash"
-"""On a migration Job: what it migrates for."""
+"""Annotation of a migration Job: hash of the image and the database that it migrates for."""
 VAULT_AGENT: Final = f"{GROUP}/vault-agent"
-"""On a pod template: what Vault's agent is told, which is no secret."""
+"""Annotation of a pod template: the configuration of Vault's agent, which is not a secret."""
 RETRY_MIGRATION: Final = f"{GROUP}/retry-migration"
-"""On a SomaBrain: a value not seen before asks to try a failed migration again at once."""
+"""Annotation of a SomaBrain: a new value requests an immediate retry of a failed migration."""
 
 IMAGE: Final = f"{GROUP}/image"
-"""On the Deployment: the image it was applied with, which tells an older one from a newer one."""
+"""Annotation of the Deployment: the image it was applied with, to detect a downgrade."""
 ALLOW_DOWNGRADE: Final = f"{GROUP}/allow-downgrade"
-"""On a SomaBrain: the one older version that may be gone back to."""
+"""Annotation of a SomaBrain: the one older version that a downgrade may go to."""
 
 
 class Key(NamedTuple):
-    """Which SomaBrain."""
+    """Namespace and name of a SomaBrain."""
 
     namespace: str
     name: str
 
 
 class ChildId(NamedTuple):
-    """Which child, in its SomaBrain's namespace."""
+    """Kind and name of a child in its SomaBrain's namespace."""
 
     kind: str
     name: str
@@ -61,7 +61,7 @@ def child_id(manifest: Manifest) -> ChildId:
 
 
 def selector(brain: str, component: str) -> dict[str, str]:
-    """Return the labels that select a component's pods. They never change: a Deployment's selector cannot."""
+    """Return the labels that select a component's pods. They never change: a Deployment's selector is immutable."""
     return {
         "app.kubernetes.io/name": "somabrain",
         "app.kubernetes.io/instance": brain,

@@ -1,11 +1,11 @@
-"""What the watches told of each SomaBrain and of what it owns, so that a look at it costs no request.
+"""Store of the watched SomaBrains and their children, so that reading them costs no request.
 
-Objects lie here as compressed JSON without what nobody reads: a thousand SomaBrains with all their children take a few
-megabytes. Two versions of an object are told apart by their `resourceVersion`, whose order Kubernetes promises
-(KEP-5504); an answer to our own write is newer than any event before it.
+Objects are stored as compressed JSON without the fields that nothing reads: a thousand SomaBrains with all their
+children take a few megabytes. Versions of an object are ordered by their `resourceVersion`, whose order Kubernetes
+promises (KEP-5504); the response to our own write is newer than any event before it.
 
-What is deleted while no watch runs is never told: kopf lists anew and speaks only of what is there. So whoever fills
-the cache does that again after each listing of kopf's, and what is not named then is gone.
+A deletion while no watch runs has no event: kopf lists again and reports only the objects that exist. So the relister
+lists too after each list of kopf, and the store deletes the objects that this list does not have.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FIELD_MANAGER: Final = names.MANAGER
 
 
 class ObjectRef(NamedTuple):
-    """Which object."""
+    """Kind, namespace and name of an object."""
 
     kind: str
     namespace: str
@@ -35,32 +35,32 @@ class ObjectRef(NamedTuple):
 
 @dataclass(slots=True)
 class _Entry:
-    """One object."""
+    """One stored object."""
 
     key: Key
     version: int
     compressed: bytes
     resync: int
-    """The last listing of ours before which it was told, or that named it."""
+    """Number of our last list that returned it, or before which an event delivered it."""
     written_version: int = 0
-    """The version that our last write made."""
+    """Version that our last write returned."""
 
 
 class ObjectStore:
-    """The newest version of each object that was told."""
+    """The newest known version of each object."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Know nothing; measure by a clock in seconds that never goes back."""
+        """Start empty, with a monotonic clock in seconds."""
         self._clock = clock
         self._entries: dict[ObjectRef, _Entry] = {}
         self._by_brain: dict[Key, set[ObjectRef]] = {}
         self._resync = 0
         self._tombstones: dict[ObjectRef, int] = {}
         self.listed_at_s = float("-inf")
-        """When kopf told last of an object that it only listed."""
+        """Time of the last event of an object of one of kopf's lists."""
 
     def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
-        """Return an object, or None when there is none."""
+        """Return an object, or None if there is none."""
         entry = self._entries.get(ObjectRef(kind, namespace, name))
         return _decompress(entry.compressed) if entry else None
 
@@ -73,11 +73,17 @@ class ObjectStore:
         )
 
     def brain_keys(self) -> tuple[Key, ...]:
-        """Return every SomaBrain there is."""
+        """Return the keys of all SomaBrains."""
         return tuple(Key(ref.namespace, ref.name) for ref in self._entries if ref.kind == names.KIND)
 
     def on_watch_event(self, kind: str, event: str | None, manifest: Manifest) -> tuple[Key, ...]:
-        """Take an event of a watch, None where an object is only listed; return the SomaBrains for which it is news."""
+        """Store the object of a watch event; return the keys of the SomaBrains for which it is new.
+
+        Args:
+            kind: kind of the object.
+            event: ADDED, MODIFIED or DELETED; None for an object of the initial list.
+            manifest: the object.
+        """
         if event is None:
             self.listed_at_s = self._clock()
         ref, version = _ref(kind, manifest), _version(manifest)
@@ -90,24 +96,24 @@ class ObjectStore:
         return self._upsert(ref, version, kind, manifest)
 
     def on_write(self, kind: str, answer: Manifest) -> None:
-        """Take the answer to a write of ours: the event that it comes back as is no news."""
+        """Store the response to our own write; the watch event of the same version is then not new."""
         ref, version = _ref(kind, answer), _version(answer)
         self._upsert(ref, version, kind, answer)
         if entry := self._entries.get(ref):
             entry.written_version = version
 
     def is_own_write(self, kind: str, manifest: Manifest) -> bool:
-        """Return whether this version of an object is the one that our last write made."""
+        """Return whether our last write returned this version of an object."""
         entry = self._entries.get(_ref(kind, manifest))
         return entry is not None and entry.written_version == _version(manifest)
 
     def begin_resync(self) -> None:
-        """Begin a listing of our own; its objects go to `listed`, and `end` ends it."""
+        """Begin a relist; its objects go to `on_listed`, and `finish_resync` ends it."""
         self._resync += 1
         self._tombstones = {}
 
     def on_listed(self, kind: str, manifest: Manifest) -> tuple[Key, ...]:
-        """Take an object of our own listing; return the SomaBrains for which it is news."""
+        """Store an object of our relist; return the keys of the SomaBrains for which it is new."""
         ref, version = _ref(kind, manifest), _version(manifest)
         if self._tombstones.get(ref, -1) >= version:
             return ()
@@ -118,14 +124,14 @@ class ObjectStore:
         return self._upsert(ref, version, kind, manifest)
 
     def finish_resync(self, kinds: Collection[str]) -> tuple[Key, ...]:
-        """Forget what our listing of some kinds did not name; return the SomaBrains that owned it."""
+        """Delete the objects of these kinds that the relist did not return; return the keys of their SomaBrains."""
         stale = [
             (ref, entry) for ref, entry in self._entries.items() if entry.resync < self._resync and ref.kind in kinds
         ]
         return tuple(key for ref, entry in stale for key in self._delete(ref, entry.version, entry.key))
 
     def _upsert(self, ref: ObjectRef, version: int, kind: str, manifest: Manifest) -> tuple[Key, ...]:
-        """Hold an object unless a newer version of it is held; return whose it is, and whose it was."""
+        """Store an object unless a newer version is stored; return the keys of its present and former SomaBrain."""
         previous, key = self._entries.get(ref), _brain_key(kind, manifest)
         affected = tuple(dict.fromkeys((key,) if previous is None else (key, previous.key)))
         if previous is not None and previous.version > version:
@@ -139,7 +145,7 @@ class ObjectStore:
         return affected
 
     def _delete(self, ref: ObjectRef, version: int, key: Key) -> tuple[Key, ...]:
-        """Hold an object no more, unless a newer version of it is held."""
+        """Delete an object unless a newer version is stored; return the keys of its SomaBrains."""
         self._tombstones[ref] = version
         previous = self._entries.get(ref)
         if previous is None:
@@ -157,7 +163,7 @@ def _ref(kind: str, manifest: Manifest) -> ObjectRef:
 
 
 def _brain_key(kind: str, manifest: Manifest) -> Key:
-    """Return whose an object is: the SomaBrain itself, its owner's, or, as for pods, by its label."""
+    """Return the key of an object's SomaBrain: its own, its owner's, or, as for pods, by its label."""
     namespace = text(manifest, "metadata", "namespace")
     if kind == names.KIND:
         return Key(namespace, text(manifest, "metadata", "name"))
@@ -184,9 +190,9 @@ def _compress(kind: str, manifest: Manifest) -> bytes:
 
 
 def _may_be_foreign(entry: Json) -> bool:
-    """Return whether somebody else's fields are in it; who owns parts of a status is never asked.
+    """Return whether an entry of managedFields may have fields of another manager; entries of a status are not needed.
 
-    Who scaled is: an autoscaler's fields are in the subresource `scale`.
+    Those of the subresource `scale` are: they show who scaled, such as an autoscaler.
     """
     part, manager, operation = (text(entry, field) for field in ("subresource", "manager", "operation"))
     return part in ("", "scale") and (manager, operation) != (_FIELD_MANAGER, "Apply")

@@ -1,7 +1,7 @@
-"""Reading JSON trees: Kubernetes objects as the API server sends them.
+"""Accessors for JSON trees: Kubernetes objects as the API server sends them.
 
-What is not there, or is of another type, reads as empty: live objects are whatever somebody wrote, and the pure
-code that judges them must not fall over a missing field.
+A value that is missing or of another type reads as empty: live objects may have any content, and the pure code that
+evaluates them must not fail on a missing field.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Manifest: TypeAlias = Mapping[str, Json]
 
 
 def at(tree: Json, *path: str) -> Json:
-    """Return what stands at `path`, or None."""
+    """Return the value at `path`, or None."""
     for key in path:
         if not isinstance(tree, Mapping):
             return None
@@ -41,7 +41,7 @@ def text(tree: Json, *path: str) -> str:
 
 
 def number(tree: Json, *path: str) -> int:
-    """Return the whole number at `path`, or 0: the API leaves zeros out."""
+    """Return the whole number at `path`, or 0: the API omits zeros."""
     value = at(tree, *path)
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 

@@ -1,4 +1,4 @@
-"""What was seen of one SomaBrain and its surroundings at one moment: the only input of the pure code."""
+"""Observed state of one SomaBrain and its objects at one moment: the only input of the pure code."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from somabrain_operator.reference_catalog import Reference
 
 @dataclass(frozen=True, slots=True)
 class ResolvedReference:
-    """A reference as it was found."""
+    """A reference with the result of reading it."""
 
     reference: Reference
     exists: bool
-    """Whether it was found; not known when `refusal` says why it could not be read."""
+    """True if the object exists; unknown if `refusal` says why it could not be read."""
     refusal: str = ""
+    """Error message if reading it was denied; else empty."""
     digests: Mapping[str, str] = field(default_factory=dict)
-    """A hash of each used key's content that is there and not empty."""
+    """Hashes of the content of used keys that are present and not empty."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    """Contents that must never be shown."""
+    """Secret contents, which must never be shown."""
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """The used keys that are not there."""
+        """Used keys that are missing or empty."""
         suffix = self.reference.suffix
         if not self.reference.keys:
             return (f"*{suffix}",) if suffix and not any(key.endswith(suffix) for key in self.digests) else ()
@@ -36,46 +37,46 @@ class ResolvedReference:
 
 @dataclass(frozen=True, slots=True)
 class Brain:
-    """The resource itself."""
+    """The SomaBrain itself."""
 
     key: Key
     uid: str
     generation: int
     annotations: Mapping[str, str]
     spec: SomaBrainSpec | None
-    """None when the stored object does not fit the model; `problem` says why."""
+    """None if the stored object does not fit the model; `problem` says why."""
     problem: str
     status: Manifest
-    """As it stands on the API server."""
+    """The status that the API server has."""
     deleting: bool
 
     def same_request_as(self, other: Brain) -> bool:
-        """Return whether nothing but the status differs from the other one."""
+        """Return whether it differs from the other one at most in its status."""
         return replace(self, status={}) == replace(other, status={})
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedState:
-    """Everything the plan is made from."""
+    """All input of the plan."""
 
     brain: Brain
     references: tuple[ResolvedReference, ...]
     children: Mapping[ChildId, Manifest]
-    """Live objects under the names that children may have, whoever owns them."""
+    """Live objects under the names that children may have, of any owner."""
     jobs: tuple[Manifest, ...]
     """Migration Jobs."""
     pods: tuple[Manifest, ...]
     """Pods of all components."""
     reports: Mapping[str, str]
-    """By pod: what a pod that is not ready says of itself."""
+    """Reasons why pods are not ready, by name of the pod, in their own words."""
     now: datetime
     missing_kinds: frozenset[str] = frozenset()
-    """Kinds that the API server does not know: those of others, which a cluster need not have."""
+    """Optional kinds that the API server does not serve, such as those of the Prometheus operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorDefaults:
-    """What the operator was released with."""
+    """Default images and policy of the operator's release."""
 
     service_repository: str
     service_version: str

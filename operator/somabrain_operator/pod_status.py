@@ -1,7 +1,7 @@
-"""What is wrong with a pod, in words that name the field and the remedy. Pure.
+"""Failure reasons of a pod, as sentences that name the field and the remedy. Pure.
 
-A pod that only takes its time is no trouble. What a container says (its termination message) and what a pod says
-of itself (its readiness answer) may hold anything: whoever shows it redacts it first.
+A pod that only needs time is not a failure. Termination messages of containers and readiness reports of pods may
+contain anything: the caller redacts them before they are shown.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _IMAGE_PULL_REASONS: Final = frozenset({
 })  # fmt: skip
 STARTING: Final = "it is starting."
 _SIGNAL_EXIT_BASE: Final = 128
-"""Exit codes beyond it are this and the number of the signal."""
+"""An exit code above it is this value plus the number of the signal."""
 _NORMAL_WAITING_REASONS: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
 
 
@@ -29,7 +29,7 @@ def name_of(pod: Manifest) -> str:
 
 
 def of_component(pods: Sequence[Manifest], component: str) -> tuple[Manifest, ...]:
-    """Return the pods of a component that are not on their way out."""
+    """Return the pods of a component that are not being deleted."""
     return tuple(
         pod
         for pod in pods
@@ -39,17 +39,17 @@ def of_component(pods: Sequence[Manifest], component: str) -> tuple[Manifest, ..
 
 
 def is_terminated(pod: Manifest) -> bool:
-    """Return whether the pod will never run again: evicted, or ended; who made it has made another."""
+    """Return whether the pod was evicted or has finished: it never runs again, and its controller replaces it."""
     return text(pod, "status", "phase") in ("Failed", "Succeeded")
 
 
 def is_ready(pod: Manifest) -> bool:
-    """Return whether the kubelet calls the pod ready."""
+    """Return whether the pod's condition Ready is True."""
     return text(condition(pod, "Ready"), "status") == "True"
 
 
 def failure_reason(pod: Manifest, spec: SomaBrainSpec | None) -> str:
-    """Return why the pod cannot run, or an empty string: it runs, or it only needs time."""
+    """Return why the pod cannot run, or an empty string if it runs or only needs time."""
     scheduled = condition(pod, "PodScheduled")
     if text(scheduled, "status") == "False":
         return f"it cannot be scheduled: {_sentence(text(scheduled, 'message'))}"
@@ -62,7 +62,7 @@ def failure_reason(pod: Manifest, spec: SomaBrainSpec | None) -> str:
             image = text(container, "image")
             return f"the image {image} of container {name} cannot be pulled ({reason}); correct {field}{remedy}."
         if reason == "CrashLoopBackOff":
-            return f"container {name} ends again and again{_termination_clause(container)}"
+            return f"container {name} keeps exiting{_termination_clause(container)}"
         if reason not in _NORMAL_WAITING_REASONS:
             return f"container {name} cannot start ({reason}): {_sentence(text(waiting, 'message'))}"
         if text(pod, "status", "phase") == "Failed":
@@ -74,9 +74,9 @@ def not_ready_reason(pod: Manifest, spec: SomaBrainSpec | None, report: str) -> 
     """Return why the pod does not serve.
 
     Args:
-        pod: one that is not ready.
-        spec: what the resource asks for.
-        report: what the pod answers on /ready, or what the kubelet said of its probe; may be empty.
+        pod: a pod that is not ready.
+        spec: the SomaBrain's spec; None if it is invalid.
+        report: the pod's response on /ready, or the kubelet's message about its probe; may be empty.
     """
     if failure := failure_reason(pod, spec):
         return failure
@@ -91,7 +91,7 @@ def not_ready_reason(pod: Manifest, spec: SomaBrainSpec | None, report: str) -> 
 
 
 def termination_message(pod: Manifest, *containers: str) -> str:
-    """Return the last message of the first of some containers that failed, or how it ended, or an empty string."""
+    """Return the termination message or else the cause of the first of `containers` that failed, or an empty string."""
     for status in _containers(pod):
         if text(status, "name") in containers:
             for state in ("state", "lastState"):
@@ -118,16 +118,16 @@ def _image_field(container: str, spec: SomaBrainSpec | None) -> tuple[str, str]:
     if spec is not None and spec.image is None and spec.version is not None:
         return "spec.version", " or let the node reach the registry"
     if spec is not None and spec.image is None:
-        return "spec.image", ": it is not set, and the operator's own version is not there"
+        return "spec.image", ": it is not set, and the registry has no image of the operator's own version"
     return "spec.image", " or let the node reach the registry"
 
 
 def _termination_clause(container: Json) -> str:
-    """Return how the container ended last, as the end of a sentence."""
+    """Return the container's last termination as the end of a sentence."""
     terminated = mapping(container, "state", "terminated") or mapping(container, "lastState", "terminated")
     if not terminated:
         return "."
-    # Who was killed said nothing of it: its last log lines are from better times.
+    # A killed container left no message about it: its last log lines are older and misleading.
     message = (
         ""
         if number(terminated, "exitCode") > _SIGNAL_EXIT_BASE
@@ -137,7 +137,7 @@ def _termination_clause(container: Json) -> str:
 
 
 def _container_message(container: str, terminated: Json) -> str:
-    """Return a container's message; of the log of Vault's agent what it ended for."""
+    """Return a container's termination message; for Vault's agent the error in its log."""
     message = text(terminated, "message")
     return exit_error(message) if container == "vault" else message
 

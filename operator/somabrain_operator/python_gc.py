@@ -1,7 +1,7 @@
-"""Python's collector of cycles, kept away from whoever waits.
+"""Scheduling of Python's full garbage collections at idle times.
 
-A full collection looks at every object there is and holds up the event loop meanwhile, some 80 ms with a thousand
-SomaBrains. Left alone, it comes whenever much has been made, which is in the middle of work.
+A full collection visits every object and blocks the event loop meanwhile, some 80 ms with a thousand SomaBrains. By
+default it runs after many allocations, which is in the middle of work.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 
 INTERVAL_S: Final = 60.0
 MAX_INTERVAL_S: Final = 600.0
-"""Work that never ends is interrupted this often."""
+"""Maximum seconds between full collections if the operator is never idle."""
 IDLE_CHECK_INTERVAL_S: Final = 0.1
 _DISABLED_THRESHOLD: Final = 1 << 30
 
@@ -21,12 +21,12 @@ _DISABLED_THRESHOLD: Final = 1 << 30
 async def collect_when_idle(
     is_idle: Callable[[], bool], *, interval_s: float = INTERVAL_S, max_interval_s: float = MAX_INTERVAL_S
 ) -> None:
-    """Do full collections while nothing is to be done, until cancelled; of young objects Python does them as ever.
+    """Run full collections while idle, until cancelled; Python still collects the young generations by itself.
 
     Args:
-        is_idle: whether nothing is to be done.
-        every_s: how often, where there are idle moments.
-        longest_s: after so long without one it is done all the same.
+        is_idle: returns whether there is no work.
+        interval_s: minimum seconds between full collections.
+        max_interval_s: seconds after which one runs even without an idle moment.
     """
     loop, thresholds = asyncio.get_running_loop(), gc.get_threshold()
     gc.set_threshold(*thresholds[:2], _DISABLED_THRESHOLD)
@@ -34,7 +34,7 @@ async def collect_when_idle(
         while True:
             await asyncio.sleep(interval_s)
             deadline_s = loop.time() + max_interval_s - interval_s
-            while not is_idle() and loop.time() < deadline_s:  # noqa: ASYNC110 - it need not come at once
+            while not is_idle() and loop.time() < deadline_s:  # noqa: ASYNC110 - it need not run at once
                 await asyncio.sleep(IDLE_CHECK_INTERVAL_S)
             gc.collect()
     finally:

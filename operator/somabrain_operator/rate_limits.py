@@ -1,4 +1,4 @@
-"""From an error to when its key is tried again: the one table."""
+"""Table of the back-off per class of error."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ BACKOFFS: Final[tuple[tuple[type[Exception], Backoff], ...]] = (
     (Aborted, Backoff(base_s=0.1, cap_s=5)),  # a race was lost: read again
     (NotFound, Backoff(base_s=1, cap_s=60)),  # the namespace or the resource is going away
     (Unavailable, Backoff(base_s=1, cap_s=30)),  # the API server restarts
-    (ResourceExhausted, Backoff(base_s=1, cap_s=30)),  # it asks us to slow down
-    (PermissionDenied, Backoff(base_s=10, cap_s=300)),  # somebody must grant it
-    (FailedPrecondition, Backoff(base_s=10, cap_s=300)),  # the same words give the same answer
+    (ResourceExhausted, Backoff(base_s=1, cap_s=30)),  # the API server throttles us
+    (PermissionDenied, Backoff(base_s=10, cap_s=300)),  # an administrator must grant it
+    (FailedPrecondition, Backoff(base_s=10, cap_s=300)),  # the same request fails the same way
     (SomaBrainError, Backoff(base_s=5, cap_s=300)),
-    (Exception, Backoff(base_s=5, cap_s=300)),  # a fault of ours: logged with its trace, and not in a hot loop
+    (Exception, Backoff(base_s=5, cap_s=300)),  # a defect: logged with its stack trace, and not retried in a hot loop
 )
-"""The first row whose class fits."""
+"""Rows of error class and back-off; the first whose class matches applies."""
 
 
 def backoff_for(error: Exception) -> Backoff:
-    """Return how a key that ended with `error` is tried again."""
+    """Return the back-off of a key whose reconcile failed with `error`."""
     return next(backoff for kind, backoff in BACKOFFS if isinstance(error, kind))

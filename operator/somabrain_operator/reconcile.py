@@ -1,7 +1,7 @@
-"""One SomaBrain, brought to what it says: observe -> plan -> apply -> status.
+"""Reconcile one SomaBrain: observe -> plan -> apply -> status.
 
-Level-based: it starts from what is there, never from what happened, so it may run at any time and as often as one
-likes; when nothing is to be done it writes nothing.
+Level-based: it starts from the observed state, never from events, so it may run at any time and any number of times;
+if nothing has to change it writes nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _log = structlog.stdlib.get_logger("somabrain_operator.reconcile")
 
 @dataclass(frozen=True, slots=True)
 class Reconciler:
-    """The one function of the operator, with what it needs."""
+    """The reconcile function with its dependencies."""
 
     cluster: Cluster
     optional_kinds: OptionalKinds
@@ -47,13 +47,13 @@ class Reconciler:
     conditions: ConditionMetrics
 
     async def reconcile(self, key: Key) -> float | None:
-        """Bring a SomaBrain to what it says.
+        """Reconcile a SomaBrain.
 
         Returns:
-            After how many seconds time alone changes something; None: not before the resync; GONE: it is not there.
+            Seconds until the next reconcile; None: at the resync; NO_REQUEUE: the resource does not exist.
 
         Raises:
-            SomaBrainError: something could not be read or written; the status says so where it could be written.
+            SomaBrainError: something could not be read or written; the status says so if it could be written.
         """
         observed = await observe(self.cluster, self.store, self.probe, key, self.optional_kinds.missing_kinds)
         if observed is None or observed.brain.deleting:
@@ -73,7 +73,7 @@ class Reconciler:
             try:
                 answer = await self.cluster.write_status(key, observed.brain.uid, status)
             except NotFound:
-                return NO_REQUEUE  # it was deleted meanwhile
+                return NO_REQUEUE  # it was deleted in between
             self.store.on_write(names.KIND, answer)
             edited = not read_brain(key, answer).same_request_as(observed.brain)
             for each in transitions(observed.brain.status, status):
@@ -81,13 +81,13 @@ class Reconciler:
         self.conditions.update(key, status)
         if refusal is not None:
             raise refusal
-        return 0.0 if edited else plan.requeue_after_s  # an edit that came in between may have no event of its own
+        return 0.0 if edited else plan.requeue_after_s  # an edit in between may have no event of its own
 
     async def _apply(self, plan: Plan) -> tuple[dict[ChildId, Manifest], SomaBrainError | None]:
-        """Do what the plan asks, in its order; return the children as they are then, and what failed, if anything did.
+        """Apply the plan in its order; return the resulting children, and the error that stopped it or None.
 
         Raises:
-            SomaBrainError: what says nothing of the resource: a race that was lost, or a server that is busy.
+            SomaBrainError: an error that is not about the resource: a conflict, or an API server that throttles.
         """
         children = dict(plan.observed.children)
         try:
@@ -98,11 +98,11 @@ class Reconciler:
                 await self.cluster.delete(plan.owner.key.namespace, identity)
                 children.pop(identity, None)
         except (FailedPrecondition, NotFound, PermissionDenied, Unavailable) as exc:
-            return children, exc  # Unavailable too: so the API server answers while an admission webhook is down
+            return children, exc  # Unavailable too: the API server returns it while an admission webhook is down
         return children, None
 
     async def _apply_child(self, owner: Owner, manifest: Manifest, live: Manifest | None) -> Manifest:
-        """Make a child as rendered, with no more writes than it takes."""
+        """Bring a child to its rendered manifest with as few writes as possible; return the live object."""
         if live is None:
             return self._record_write(await self.cluster.apply(manifest))
         differences = drift(manifest, live)
@@ -120,17 +120,19 @@ class Reconciler:
         return self._record_write(await self.cluster.apply(manifest))
 
     async def _record_drift(self, owner: Owner, child: ChildId, first: str) -> None:
-        """Say what somebody changed by hand."""
-        _log.info("drift put back", kind=child.kind, namespace=owner.key.namespace, name=child.name, first=first)
+        """Log the drift of a child and record an event of it."""
+        _log.info("drift reverted", kind=child.kind, namespace=owner.key.namespace, name=child.name, first=first)
         message = f"{child.kind} {child.name} is put back: {first}."
         await self._record_event(owner, Transition("DriftPutBack", message, warning=False))
 
     async def _record_event(self, owner: Owner, transition: Transition) -> None:
-        """Record an event. That it cannot be recorded keeps nothing else from being done."""
+        """Record an event. A failure is only logged and does not stop the reconcile."""
         try:
             await self.cluster.record_event(owner, transition.reason, transition.message, warning=transition.warning)
         except SomaBrainError as exc:
-            _log.warning("event not recorded", namespace=owner.key.namespace, name=owner.key.name, error=exc.message)
+            _log.warning(
+                "failed to record event", namespace=owner.key.namespace, name=owner.key.name, error=exc.message
+            )
 
     def _record_write(self, answer: Manifest) -> Manifest:
         self.store.on_write(text(answer, "kind"), answer)

@@ -1,4 +1,4 @@
-"""Takes secrets out of words that others said, before they are shown."""
+"""Redaction of secrets in messages of pods and servers before they are shown."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 MAX_LENGTH: Final = 500
-"""Characters of somebody else's words that are kept."""
+"""Maximum characters of a redacted message."""
 MAX_IGNORED_LENGTH: Final = 3
-"""Characters that are no secret, and whose removal would leave nothing to read: a Secret may also hold a 1."""
+"""Values up to this length are not redacted: a Secret may hold a 1, and removing it would garble any message."""
 _REDACTED: Final = "[redacted]"
 _URL: Final = re.compile(r"\b([a-z][a-z0-9+.-]*://)[^\s/@]*@", re.IGNORECASE)
 _DSN: Final = re.compile(r"\bpostgres(?:ql)?(?:\+\w+)?://[^\s'\"]+", re.IGNORECASE)
@@ -20,11 +20,11 @@ _PAIR: Final = re.compile(
 
 
 def redact(message: str, secrets: Iterable[str] = ()) -> str:
-    """Return `words` on one line, at most LONGEST characters, without connection strings and passwords.
+    """Return `message` on one line, at most MAX_LENGTH characters, without connection strings and passwords.
 
     Args:
-        words: what a pod or a server said.
-        secrets: contents of Secrets that were read; they and the passwords in them are taken out literally.
+        message: text from a pod or a server.
+        secrets: contents of Secrets that were read; they and the passwords in them are removed literally.
     """
     for secret in sorted(_secret_parts(secrets), key=len, reverse=True):
         message = message.replace(secret, _REDACTED)

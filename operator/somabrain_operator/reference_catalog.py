@@ -1,6 +1,6 @@
-"""The Secrets and ConfigMaps that a spec names: which keys of them are used, as which settings, and by whom.
+"""Catalog of the Secrets and ConfigMaps that a spec names: the used keys, their settings and the pods that read them.
 
-One table, from which they are read, mounted, and told from each other when they change.
+Reading, mounting and change detection all use this one table.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ USERS: Final[tuple[User, ...]] = (SERVER, MIGRATION)
 POSTGRES_DSN, WORKER_DSN, OWNER_DSN = env_var("postgres_dsn"), env_var("worker_dsn"), env_var("owner_dsn")
 _SERVER_ONLY_DSNS: Final = (POSTGRES_DSN, WORKER_DSN)
 _OPA_DATA_SUFFIXES: Final = (".json", ".yaml", ".yml")
-"""What OPA loads as data."""
+"""File name endings that OPA loads as data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,25 +28,25 @@ class Reference:
     kind: Literal["Secret", "ConfigMap"]
     name: str
     field: str
-    """Where the spec names it."""
+    """Path of the spec field that names it."""
     keys: tuple[str, ...] = ()
-    """The keys that are used; empty: all that end in `suffix` or as `beside` says."""
+    """Used keys; empty: all that end in `suffix` or one of `optional_suffixes`."""
     suffix: str = ""
-    """One such key must be there at least."""
+    """Ending of which at least one key must exist."""
     optional_suffixes: tuple[str, ...] = ()
-    """Endings of keys that are used as well, and need not be there."""
+    """Endings of keys that are used too, and need not exist."""
     files: tuple[str, ...] = ()
-    """Which file among the settings each key is, in their order; empty: it is mounted elsewhere."""
+    """Names of the settings files of the keys, in their order; empty: it is mounted elsewhere."""
     users: tuple[User, ...] = (SERVER,)
-    """Which pods read it."""
+    """Components whose pods read it."""
     triggers_rollout: bool = True
-    """Whether pods read it at their start only, so that a change rolls them."""
+    """True if pods read it only at startup, so that a change rolls them."""
     all_keys: bool = False
-    """Each key is a file among the settings."""
+    """True if each key is a settings file."""
 
 
 def references_of(spec: SomaBrainSpec) -> tuple[Reference, ...]:
-    """Return what the spec names."""
+    """Return the Secrets and ConfigMaps that the spec names."""
     return tuple(_references(spec))
 
 
@@ -113,7 +113,7 @@ def _references(spec: SomaBrainSpec) -> Iterator[Reference]:
 
 
 def encoder_key(encoder: str) -> str:
-    """Return which file among the settings holds the key for an encoder's endpoint."""
+    """Return the name of the settings file with the API key of an encoder's endpoint."""
     return f"encoder-{encoder}-key"
 
 
@@ -132,7 +132,7 @@ def _tls_references(group: str, tls: Tls) -> Iterator[Reference]:
 
 
 def vault_files(spec: SomaBrainSpec, user: User) -> tuple[str, ...]:
-    """Return the files that Vault's agent writes for a pod."""
+    """Return the names of the files that Vault's agent writes for a pod of `user`."""
     if spec.vault is None or not spec.vault.enabled:
         return ()
     foreign = _SERVER_ONLY_DSNS if user == MIGRATION else (OWNER_DSN,)

@@ -1,4 +1,4 @@
-"""Reads what SomaBrains refer to again and again: Secrets are never listed or watched, so nobody tells of a change."""
+"""Polling of referenced Secrets and ConfigMaps: Secrets are never listed or watched, so a change has no event."""
 
 from __future__ import annotations
 
@@ -20,53 +20,53 @@ from somabrain_operator.observed_state import ObservedState, ResolvedReference
 _log = structlog.stdlib.get_logger("somabrain_operator.reference_poller")
 
 READS_PER_S: Final = 30
-"""From it follows the pace: a read costs the API server about a millisecond. Jitter, which only shortens, makes it some
-40 a second; more are read where `longest_s` asks for it."""
+"""Target rate of reads, at about a millisecond of the API server each. Jitter, which only shortens intervals, makes it
+some 40 per second; `max_interval_s` may require more."""
 MIN_INTERVAL_S: Final = 5.0
 TICK_S: Final = 0.1
-"""So often it is seen which are due: those of one moment are looked at together, and an edit waits behind them."""
+"""Interval of checks for due entries: those due at once are read together, and an edit waits behind them."""
 
 
 def poll_interval_s(reference_count: int, max_interval_s: float) -> float:
-    """Return the seconds within which each resource's references are looked at.
+    """Return the seconds within which each resource's references are read.
 
-    Few are looked at often, so that what is gone is known in seconds; many at `longest_s`, so that it costs no more.
+    Few are read often, so that a deletion is noticed in seconds; many every `max_interval_s`, which bounds the cost.
     """
     return min(max_interval_s, max(MIN_INTERVAL_S, reference_count / READS_PER_S))
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """What a reconcile has acted upon."""
+    """References of one SomaBrain as of its last reconcile."""
 
     uid: str
     resolved: tuple[ResolvedReference, ...]
     due_at_s: float
-    """When it is looked at again."""
+    """Time of the next read, by the monotonic clock."""
 
 
 class ReferencePoller:
-    """Wakes a key when a Secret or ConfigMap comes, goes or is forbidden, or when a used key has another content."""
+    """Poller that enqueues a key when a Secret or ConfigMap appears, disappears or is denied, or a used key changes."""
 
     def __init__(self, cluster: Cluster, max_interval_s: float) -> None:
-        """Look at each resource's references at least once in `longest_s`."""
+        """Read each resource's references at least every `max_interval_s`."""
         self._cluster = cluster
         self._max_interval_s = max_interval_s
         self._interval_s = poll_interval_s(0, max_interval_s)
         self._entries: dict[Key, _Entry] = {}
 
     def track(self, observed: ObservedState) -> None:
-        """Keep what a reconcile has acted upon."""
+        """Store the references that a reconcile has used."""
         self._entries[observed.brain.key] = _Entry(
             observed.brain.uid, _without_secrets(observed.references), self._next_due_at_s()
         )
 
     def untrack(self, key: Key) -> None:
-        """Look at a key's references no more."""
+        """Stop reading a key's references."""
         self._entries.pop(key, None)
 
     async def run(self, enqueue: Callable[[Key], None]) -> None:
-        """Look until cancelled, at each when it is due, so that the API server has as much to do at any time."""
+        """Read references as they become due, which spreads the load on the API server, until cancelled."""
         while True:
             self._interval_s = poll_interval_s(
                 sum(len(entry.resolved) for entry in self._entries.values()), self._max_interval_s
@@ -75,7 +75,7 @@ class ReferencePoller:
             for key, entry in list(self._entries.items()):
                 if (
                     entry.due_at_s <= time.monotonic() and self._entries.get(key) is entry
-                ):  # it may have been acted upon since
+                ):  # it may have been reconciled since
                     self._entries[key] = replace(entry, due_at_s=self._next_due_at_s())
                     await self._poll(key, entry, enqueue)
 
@@ -85,15 +85,15 @@ class ReferencePoller:
     async def _poll(self, key: Key, entry: _Entry, enqueue: Callable[[Key], None]) -> None:
         references = [each.reference for each in entry.resolved]
         try:
-            # What is old here wakes a key for nothing, or is seen at the next look; what is acted upon is read anew.
+            # A stale read enqueues a key for nothing or is corrected by the next poll; reconciles read the newest.
             resolved = _without_secrets(await resolve(self._cluster, key, entry.uid, references, newest=False))
         except SomaBrainError as exc:
-            _log.warning("references not read", namespace=key.namespace, name=key.name, error=exc.message)
+            _log.warning("failed to read references", namespace=key.namespace, name=key.name, error=exc.message)
             return
         if resolved != entry.resolved:
             enqueue(key)
 
 
 def _without_secrets(resolved: tuple[ResolvedReference, ...]) -> tuple[ResolvedReference, ...]:
-    """Return what was found without the contents: they are told apart by their hashes and not kept."""
+    """Return the references without contents: hashes suffice to compare them, and secrets are not stored."""
     return tuple(replace(each, secrets=()) for each in resolved)

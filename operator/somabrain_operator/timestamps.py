@@ -1,4 +1,4 @@
-"""Times as Kubernetes writes them: RFC 3339 in UTC, whole seconds."""
+"""Timestamps in Kubernetes' format: RFC 3339 in UTC, whole seconds."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 
 def iso(timestamp: datetime) -> str:
-    """Return `moment` as metav1.Time has it."""
+    """Return `timestamp` in the format of metav1.Time."""
     return timestamp.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse(text: str) -> datetime | None:
-    """Return the moment that `text` names, or None."""
+    """Return the time that `text` denotes, in UTC if it names no zone, or None if it is invalid."""
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What Vault's agent ended for, out of the last lines of its log, which the kubelet keeps; they may begin anywhere."""
+"""Exit error of Vault's agent from the last lines of its log, which the kubelet stores; they may begin mid-line."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Final
 
 _EXIT_ERROR: Final = re.compile(r"runtime error encountered:\s+error=(.*?)\s+exitCode=\d+", re.DOTALL)
 _LINE_PREFIX: Final = re.compile(r"^\s*\|", re.MULTILINE)
-"""Before each line of an error of several lines (github.com/hashicorp/go-hclog)."""
+"""Prefix of each line of a multi-line error (github.com/hashicorp/go-hclog)."""
 
 
 def exit_error(log: str) -> str:
-    """Return the error that the agent ended for on one line, or the log itself where it does not say."""
+    """Return the error that made the agent exit, on one line, or the log itself if it has none."""
     errors = _EXIT_ERROR.findall(log)
     if not errors:
         return log

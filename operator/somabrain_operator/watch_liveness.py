@@ -1,7 +1,7 @@
-"""The proof that watches are alive: a change that we know of must come back as an event.
+"""Liveness of watches: a known change of the Lease must arrive as a watch event.
 
-A quiet cluster has no events, so silence alone proves nothing; but the Lease is renewed all the time, and each renewal
-that we wrote or read must be told by the watch.
+A quiet cluster has no events, so silence alone proves nothing; but the Lease is renewed all the time, and the watch
+must deliver each renewal that we wrote or read.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from collections.abc import Callable
 
 
 class WatchLiveness:
-    """How long the watch owes an event."""
+    """Timer of an expected watch event."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Measure by a clock in seconds that never goes back."""
+        """Start without an expected event, with a monotonic clock in seconds."""
         self._clock = clock
         self._expected_since: float | None = None
 
     def expect_event(self) -> None:
-        """Expect an event: the Lease has changed."""
+        """Expect an event, because the Lease has changed."""
         if self._expected_since is None:
             self._expected_since = self._clock()
 
     def on_event(self) -> None:
-        """Take an event of the Lease."""
+        """Clear the expectation: an event of the Lease arrived."""
         self._expected_since = None
 
     def pause(self) -> None:
-        """Expect nothing: the API server does not answer, so it tells of nothing either."""
+        """Clear the expectation: the API server does not respond, so it sends no events either."""
         self._expected_since = None
 
     def overdue_s(self) -> float:
-        """Return for how long the watch has owed an event, in seconds."""
+        """Return the seconds since an event has been expected; 0 if none is."""
         return 0.0 if self._expected_since is None else self._clock() - self._expected_since

@@ -1,8 +1,8 @@
-"""The work queue: a key is worked on by one worker at a time, many keys at once.
+"""Work queue: one worker at a time processes a key, and several process different keys.
 
-An event is only a key. A key that comes again while it waits is the same work; one that comes while it is worked on
-is worked on once more. A key that fails comes back after the back-off of its error; one that succeeds comes back
-when its time says so, and in any case after the resync.
+An event is only a key. A key that is added again while it waits is processed once; one that is added while it is
+processed is processed again. A key that fails is requeued after the back-off of its error; one that succeeds is
+requeued after the time that its reconcile returned, and at the latest after the resync period.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from somabrain_operator.names import Key
 from somabrain_operator.rate_limits import backoff_for
 
 NO_REQUEUE: Final = -1.0
-"""What a reconcile returns when there is nothing left to look at again."""
+"""Return value of a reconcile whose key is not to be requeued."""
 _log = structlog.stdlib.get_logger("somabrain_operator.workqueue")
 
 
 class WorkQueue:
-    """Runs `reconcile` over keys.
+    """Queue that runs `reconcile` for its keys.
 
     Args:
-        reconcile: returns after how many seconds the key is to be looked at again, None for the resync, or GONE.
+        reconcile: returns the seconds after which the key is requeued, None for the resync period, or NO_REQUEUE.
         metrics: counts outcomes and durations.
-        workers: keys worked on at once.
-        resync_s: every key is looked at again after this long, give or take a tenth.
+        workers: maximum concurrent reconciles.
+        resync_s: seconds after which every key is requeued, plus or minus a tenth.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class WorkQueue:
         metrics.watch_queue(lambda: float(len(self._added_at_s)), self.oldest_s)
 
     def add(self, key: Key, still_relevant: Callable[[], bool] = lambda: True) -> None:
-        """Ask that a key is looked at now.
+        """Enqueue a key.
 
         Args:
             key: the resource.
-            is_news: asked again once the key is idle: while it is worked on, the event of our own write may come
-                before the write's answer.
+            still_relevant: returns False to skip it; evaluated once the key is not being processed: until then
+                the event of our own write may arrive before the response to the write.
         """
         if self._stopping:
             return
@@ -81,7 +81,7 @@ class WorkQueue:
             self._ready.put_nowait(key)
 
     def add_after(self, key: Key, delay_s: float) -> None:
-        """Ask that a key is looked at after a while; of two such wishes the earlier holds, and `add` ends both."""
+        """Enqueue a key after a delay; of several delays the earliest counts, and `add` cancels it."""
         loop = asyncio.get_running_loop()
         due = loop.time() + delay_s
         if timer := self._timers.get(key):
@@ -91,11 +91,11 @@ class WorkQueue:
         self._timers[key] = loop.call_at(due, self._on_timer, key)
 
     def oldest_s(self) -> float:
-        """Return how long the oldest key has been waiting or worked on while keys were worked on, in seconds."""
+        """Return the seconds since the oldest key was enqueued, counted while the queue runs; 0 if there is none."""
         return time.monotonic() - min(self._added_at_s.values()) if self._added_at_s and self._running else 0.0
 
     async def run(self) -> None:
-        """Work until cancelled or stopped; what is cut off by a cancellation waits for the next run."""
+        """Process keys until cancelled or stopped; keys interrupted by a cancellation wait for the next run."""
         self._running, self._added_at_s = True, dict.fromkeys(self._added_at_s, time.monotonic())
         try:
             async with asyncio.TaskGroup() as group:
@@ -105,7 +105,7 @@ class WorkQueue:
             self._running = False
 
     async def stop(self, grace_s: float) -> None:
-        """Take no more keys, and let what is worked on finish for at most `grace_s`."""
+        """Accept no more keys, and wait at most `grace_s` seconds for reconciles in progress."""
         self._stopping = True
         for timer in self._timers.values():
             timer.cancel()
@@ -139,7 +139,7 @@ class WorkQueue:
         started = time.monotonic()
         try:
             requeue_after_s = await self._reconcile(key)
-        except Exception as exc:  # noqa: BLE001 - the boundary of a key: no fault of one may stop the others
+        except Exception as exc:  # noqa: BLE001 - the boundary of a key: a failure of one may not stop the others
             self._on_failure(key, exc)
             return
         finally:

@@ -1,8 +1,8 @@
-"""Write the JSON schemas that kubeconform checks manifests against, one file a kind.
+"""Write the JSON schemas that kubeconform validates manifests against, one file per kind.
 
-Kubernetes' own come from the OpenAPI file of the pinned `k8s.io/kubernetes` module (from the Go module cache, or
-downloaded by the Go toolchain and checked against go.sum); a custom resource's from its CRD. Nothing else is asked
-for, so a kind that is in neither has no schema, and kubeconform fails on it.
+Schemas of Kubernetes' own kinds come from the OpenAPI file of the pinned `k8s.io/kubernetes` module (from the Go module
+cache, or downloaded by the Go toolchain and verified with go.sum); those of a custom resource from its CRD. There is no
+other source, so a kind that is in neither has no schema, and kubeconform fails on it.
 
 Usage: schemas.py OUTPUT_FOLDER CRD_FILE...
 """
@@ -23,7 +23,7 @@ from somabrain_local.progress import Progress
 from somabrain_local.tools import Toolchain
 
 UNIONS: Mapping[str, object] = {
-    # Types that OpenAPI v2 cannot say, as their UnmarshalJSON reads them.
+    # Types that OpenAPI v2 cannot express, as their UnmarshalJSON reads them.
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": {"type": ["string", "integer"]},
     "io.k8s.apimachinery.pkg.api.resource.Quantity": {"type": ["string", "number"]},
 }
@@ -32,7 +32,7 @@ REF = "#/definitions/"
 
 
 def strict(schema: object) -> object:
-    """Return `schema` without prose and extensions, refusing properties that it does not name."""
+    """Return `schema` without descriptions and extensions, and with unknown properties forbidden."""
     if not isinstance(schema, Mapping):
         return schema
     cleaned: dict[str, object] = {}
@@ -67,7 +67,7 @@ def references(schema: object) -> Iterator[str]:
 
 
 def closure(root: object, definitions: Mapping[str, object]) -> dict[str, object]:
-    """Return the definitions that `root` reaches, itself apart."""
+    """Return the definitions that `root` refers to, directly or indirectly, by name."""
     reached: dict[str, object] = {}
     waiting = list(references(root))
     while waiting:
@@ -78,12 +78,12 @@ def closure(root: object, definitions: Mapping[str, object]) -> dict[str, object
 
 
 def of_kubernetes(openapi: Mapping[str, dict[str, Schema]]) -> Iterator[tuple[str, str, str, object]]:
-    """Yield (group, version, kind, schema) of every kind that an OpenAPI v2 file defines."""
+    """Yield (group, version, kind, schema) of every kind defined in an OpenAPI v2 file."""
     definitions = {name: UNIONS.get(name, strict(schema)) for name, schema in openapi["definitions"].items()}
     for name, schema in openapi["definitions"].items():
         names = schema.get("x-kubernetes-group-version-kind")
         if not isinstance(names, list) or len(names) != 1:
-            continue  # options of calls and watch events, which are in every group and in no manifest
+            continue  # call options and watch events, which belong to every group and to no manifest
         root = definitions[name]
         assert isinstance(root, dict)
         kind = names[0]
@@ -99,7 +99,7 @@ def of_crd(crd: dict[str, dict[str, object]]) -> Iterator[tuple[str, str, str, o
     for version in versions:
         schema = strict(version["schema"]["openAPIV3Schema"])
         assert isinstance(schema, dict)
-        # metadata is only `object` in a CRD; the API server knows the rest.
+        # A CRD declares metadata only as `object`; the API server defines the rest.
         standard_properties = {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
@@ -110,7 +110,7 @@ def of_crd(crd: dict[str, dict[str, object]]) -> Iterator[tuple[str, str, str, o
 
 
 def openapi_file() -> Path:
-    """Return the OpenAPI file of the pinned Kubernetes, downloading its module when it is not cached."""
+    """Return the OpenAPI file of the pinned Kubernetes version, downloading its module if it is not cached."""
     paths = local_paths()
     modules = paths.cache / "go" / "mod"
     file = modules / f"k8s.io/kubernetes@{pinned_tools.KUBERNETES}" / "api" / "openapi-spec" / "swagger.json"
@@ -125,7 +125,7 @@ def openapi_file() -> Path:
 
 
 def main(output: Path, crds: list[Path]) -> None:
-    """Write every schema below `output`, replacing what is there, as GROUP/KIND_VERSION.json (v1 for the core)."""
+    """Write every schema below `output`, replacing its contents, as GROUP/KIND_VERSION.json (v1 for the core group)."""
     schemas = list(of_kubernetes(json.loads(openapi_file().read_text())))
     for crd in crds:
         schemas += of_crd(yaml.safe_load(crd.read_text()))

@@ -1,4 +1,4 @@
-"""The commands: `PYTHONPATH=scripts python3 -m somabrain_local COMMAND`."""
+"""Command line: `PYTHONPATH=scripts python3 -m somabrain_local COMMAND`."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from somabrain_local.provider import choose
 from somabrain_local.tools import Toolchain
 
 SIMPLE_COMMANDS = {
-    "down": "remove the cluster and everything of it",
-    "previous": "install the previous version, which upgrades are tested from, and print its folder",
+    "down": "remove the cluster and all its resources",
+    "previous": "install the previous version, from which upgrades are tested, and print its folder",
     "kubeconfig": "print the path of the administrator's kubeconfig",
     "node-address": "print the address at which NodePorts answer",
-    "pytest-options": "print what pytest is to be told about the cluster",
-    "status": "say how the cluster is",
+    "pytest-options": "print the pytest options for the cluster",
+    "status": "print the state of the cluster",
 }
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the command line's grammar."""
+    """Return the argument parser."""
     root = argparse.ArgumentParser(prog="somabrain_local", description="The local cluster of SomaBrain.")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    tools = commands.add_parser("tools", help="make the pinned tools and print the folder they are in")
+    tools = commands.add_parser("tools", help="build the pinned tools and print their folder")
     tools.add_argument(
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"only these; without a name, all but {', '.join(pinned_tools.ON_DEMAND)}",
+        help=f"tools to build; default: all except {', '.join(pinned_tools.ON_DEMAND)}",
     )
-    up = commands.add_parser("up", help="bring the cluster up, mend it or make it anew")
-    up.add_argument("--with-images", action="store_true", help="also make helm, and build and load the images")
-    images = commands.add_parser("images", help="build the images that are missing or out of date")
-    load = commands.add_parser("load", help="give the cluster the images it does not have yet")
+    up = commands.add_parser("up", help="start the cluster, repair it, or recreate it")
+    up.add_argument("--with-images", action="store_true", help="also build helm, and build and load the images")
+    images = commands.add_parser("images", help="build missing and outdated images")
+    load = commands.add_parser("load", help="load missing images into the cluster")
     for command in (up, images, load):
-        command.add_argument("--full", action="store_true", help="the images of soma-infra's profile full as well")
-    kill = commands.add_parser("kill", help="send SIGKILL to a container, as a test of its loss needs")
-    kill.add_argument("container", metavar="ID", help="as the pod's status shows it, containerd://...")
+        command.add_argument("--full", action="store_true", help="include the images of soma-infra's profile full")
+    kill = commands.add_parser("kill", help="send SIGKILL to a container, for tests of its loss")
+    kill.add_argument("container", metavar="ID", help="container id from the pod's status, containerd://...")
     for name, what in SIMPLE_COMMANDS.items():
         commands.add_parser(name, help=what)
     return root
@@ -93,7 +93,7 @@ if __name__ == "__main__":
         print(f"somabrain_local: {error}", file=sys.stderr)
         status = 1
     except KeyboardInterrupt:
-        print("somabrain_local: interrupted; run the same command again to go on.", file=sys.stderr)
+        print("somabrain_local: interrupted; run the same command again to continue.", file=sys.stderr)
         status = 130
     sys.stdout.flush()
     os._exit(status)  # builds in other threads die with their thread

@@ -1,4 +1,4 @@
-"""The Kubernetes API over HTTPS with a client certificate: the few calls the cluster itself makes."""
+"""Minimal Kubernetes API client over HTTPS with a client certificate, for the provider's own calls."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | Non
 
 
 class ApiError(LocalError):
-    """The API did not answer, or refused."""
+    """The API did not respond, or returned an error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """The API at `url`, called as the client whose certificate is `<pki>/<client>.crt`."""
+    """Kubernetes API at `url`, authenticated with the certificate `<pki>/<client>.crt`."""
 
     url: str
     pki: Path
     client: str = "admin"
 
     def call(self, method: str, path: str, body: Json = None, *, timeout_s: float = 5) -> str:
-        """Make one request and return the answer's body.
+        """Send one request and return the response body.
 
         Raises:
-            ApiError: no answer within `timeout_s`, or one with an error status.
+            ApiError: no response within `timeout_s`, or an error status.
         """
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"}, method=method)
@@ -40,8 +40,8 @@ class Api:
             trust.load_cert_chain(self.pki / f"{self.client}.crt", self.pki / f"{self.client}.key")
             handlers = urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust)
             with urllib.request.build_opener(*handlers).open(request, timeout=timeout_s) as response:
-                answer: bytes = response.read()
-                return answer.decode()
+                content: bytes = response.read()
+                return content.decode()
         except urllib.error.HTTPError as error:
             raise ApiError(f"{method} {path}: {error.code} {error.read().decode(errors='replace')}") from error
         except OSError as error:

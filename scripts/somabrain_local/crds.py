@@ -1,4 +1,4 @@
-"""CustomResourceDefinitions of others, generated from their Go types: a cluster of the tests has no other source."""
+"""Third-party CustomResourceDefinitions, generated from their Go types: test clusters have no other source."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROMETHEUS_OPERATOR: Final = "github.com/prometheus-operator/prometheus-operator
 
 
 def prometheus_operator(output: Path) -> list[Path]:
-    """Write the definitions of the Prometheus operator into a folder and return the files."""
+    """Write the CRDs of the Prometheus operator into a folder and return the files."""
     paths = local_paths()
     toolchain = Toolchain(paths, Progress(paths.cache / "durations.json"))
     toolchain.ensure(["controller-gen"])
@@ -23,7 +23,7 @@ def prometheus_operator(output: Path) -> list[Path]:
         GOCACHE=str(caches / "build"), GOFLAGS="-modcacherw", GOMODCACHE=str(caches / "mod"), GOROOT="",
         GOTOOLCHAIN="local", PATH=f"{go}:/usr/bin:/bin",
     )  # fmt: skip
-    # Descriptions are left out: with them a definition is too large to be applied by kubectl.
+    # Without descriptions: with them a CRD is too large for kubectl apply.
     argv = [
         paths.bin / "controller-gen",
         "crd:maxDescLen=0",

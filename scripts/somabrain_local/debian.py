@@ -1,4 +1,4 @@
-"""Debian packages, installed only where they are missing."""
+"""Installation of missing Debian packages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from somabrain_local.progress import Progress
 CLUSTER = ("conntrack", "containerd", "containernetworking-plugins", "iproute2", "iptables", "kmod", "openssl", "runc")
 IMAGES = ("buildah", "ca-certificates", "debootstrap")
 TOOLS = ("ca-certificates", "openssl")
-"""What downloads over TLS and the certificates of servers on loopback need."""
+"""Packages needed for downloads over TLS and for certificates of servers on loopback."""
 VENV = ("python3-venv",)
 
 
@@ -23,7 +23,7 @@ def ensure(packages: Iterable[str], paths: LocalPaths, progress: Progress) -> No
     """Install those of `packages` that are missing.
 
     Raises:
-        LocalError: this is no Debian, or apt-get could not install them.
+        LocalError: the system is not Debian, or apt-get could not install them.
     """
     with shell.locked(paths.cache / "locks" / "apt"):
         to_install = missing(packages)
@@ -34,18 +34,22 @@ def ensure(packages: Iterable[str], paths: LocalPaths, progress: Progress) -> No
 
 
 def missing(packages: Iterable[str]) -> list[str]:
-    """Return those of `packages` that dpkg does not know as installed."""
+    """Return those of `packages` that dpkg does not report as installed.
+
+    Raises:
+        LocalError: the system is not Debian.
+    """
     requested = sorted(packages)
     if not shutil.which("dpkg-query"):
         system = platform.freedesktop_os_release().get("PRETTY_NAME", "this system")
-        raise LocalError(f"{system} is not Debian: install what corresponds to {', '.join(requested)} yourself.")
+        raise LocalError(f"{system} is not Debian: install the equivalents of {', '.join(requested)} yourself.")
     listed = shell.run(["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n"])
     present = {line.split()[0] for line in listed.splitlines() if line.endswith(" installed")}
     return [package for package in requested if package not in present]
 
 
 def unpack(packages: Iterable[str], folder: Path, logs: Path) -> None:
-    """Download `packages` and unpack their files into `folder`; nothing is installed, and no script of theirs runs."""
+    """Download `packages` and unpack their files into `folder`, without installing them or running their scripts."""
     with shell.locked(logs.parent / "locks" / "apt"):
         _run_apt(["apt-get", "download", *packages], logs, cwd=folder)
     for package in folder.glob("*.deb"):
@@ -56,7 +60,7 @@ def unpack(packages: Iterable[str], folder: Path, logs: Path) -> None:
 def _install(packages: list[str], logs: Path) -> None:
     env = inherited(DEBIAN_FRONTEND="noninteractive")
     install = ["apt-get", "install", "--yes", "--no-install-recommends", *packages]
-    shell.run(["dpkg", "--configure", "--pending"], log=logs / "dpkg.log", env=env)  # mends an interrupted run
+    shell.run(["dpkg", "--configure", "--pending"], log=logs / "dpkg.log", env=env)  # repairs an interrupted run
     _run_apt(install, logs)
 
 
@@ -64,6 +68,6 @@ def _run_apt(argv: list[str], logs: Path, cwd: Path | None = None) -> None:
     env, log = inherited(DEBIAN_FRONTEND="noninteractive"), logs / f"apt-{argv[1]}.log"
     try:
         shell.run(argv, log=log, env=env, cwd=cwd)
-    except CommandFailed:  # most often the package lists are missing or old
+    except CommandFailed:  # usually the package lists are missing or outdated
         shell.run(["apt-get", "update"], log=logs / "apt-update.log", env=env)
         shell.run(argv, log=log, env=env, cwd=cwd)

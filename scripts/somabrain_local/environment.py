@@ -1,4 +1,4 @@
-"""The only reader of the environment: where things live, and what was asked for."""
+"""Paths and options from the environment; no other module reads it."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class LocalPaths:
-    """The folders of this user and this checkout."""
+    """Folders of this user and this checkout."""
 
     cache: Path
-    """Binaries, images, toolchains: safe to delete, costly to make."""
+    """Binaries, images, toolchains: safe to delete, expensive to rebuild."""
     state: Path
-    """The running cluster: its keys, data and logs; `down` deletes it."""
+    """Keys, data and logs of the running cluster; deleted by `down`."""
     checkout: Path
-    """The root of the repository."""
+    """Root of the repository."""
 
     @property
     def bin(self) -> Path:
-        """Where every finished binary is linked."""
+        """Folder of links to all built binaries."""
         return self.cache / "bin"
 
     @property
     def on_overlay(self) -> bool:
-        """Whether the cache is itself on an overlay, on which none can be mounted."""
+        """True if the cache is on an overlay file system, on which no other overlay can be mounted."""
         above = [folder for folder in (self.cache, *self.cache.parents) if folder.exists()]
         mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
         kinds = {mount[1]: mount[2] for mount in mounts}
@@ -34,7 +34,7 @@ class LocalPaths:
 
 
 def local_paths() -> LocalPaths:
-    """Return the folders by the XDG base directory rules."""
+    """Return the folders according to the XDG Base Directory Specification."""
     home = Path.home()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
     state = Path(os.environ.get("XDG_STATE_HOME") or home / ".local" / "state")
@@ -43,16 +43,16 @@ def local_paths() -> LocalPaths:
 
 
 def chosen_provider() -> str | None:
-    """Return what CLUSTER asks for: kind, native, or None for whichever works."""
+    """Return the provider named in CLUSTER (kind or native), or None to choose automatically."""
     return os.environ.get("CLUSTER") or None
 
 
 def inherited(**extra: str) -> dict[str, str]:
-    """Return this process's environment with `extra` set over it."""
+    """Return this process's environment, overridden by `extra`."""
     return {**os.environ, **extra}
 
 
 def package_index() -> Mapping[str, str]:
-    """Return the host's own package index and proxy, for image builds."""
+    """Return the host's package index and proxy variables, for image builds."""
     names = ("PIP_INDEX_URL", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
     return {name: os.environ[name] for name in names if os.environ.get(name)}

@@ -1,20 +1,20 @@
-"""What can go wrong, as sentences that say the remedy.
+"""Errors; each message includes the remedy.
 
 LocalError
-├── CommandFailed   a program ended badly; carries the end of its output
-└── Timeout         something did not become ready in its time
+├── CommandFailed   a program failed; the message has the end of its output
+└── Timeout         a condition was not met in time
 """
 
 from __future__ import annotations
 
 
 class LocalError(Exception):
-    """Stops the command; its message is all the person sees."""
+    """Stops the command; the user sees only its message."""
 
 
 class CommandFailed(LocalError):
-    """A program ended with an error."""
+    """A program exited with an error."""
 
 
 class Timeout(LocalError):
-    """A condition was not met in its time."""
+    """A condition was not met in time."""

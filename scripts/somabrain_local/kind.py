@@ -1,4 +1,4 @@
-"""The kind provider, for machines with a Docker engine. Never run where it was written: there was none."""
+"""Provider for machines with a Docker engine, based on kind. Untested by its author, who had no Docker engine."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ NAME = "somabrain"
 
 @dataclass(frozen=True)
 class KindCluster:
-    """A cluster of one container; images other than the project's own are pulled by its node."""
+    """Cluster of one node container; the node pulls all images except the project's own."""
 
     toolchain: Toolchain
 
     def up(self, *, with_images: bool, full: bool = False) -> None:
-        """Create the cluster unless it answers; one that does not answer is made anew."""
+        """Create the cluster unless it responds; recreate one that does not."""
         self.toolchain.ensure(pinned_tools.KIND_CLUSTER)
         if not self._answers():
             with self.toolchain.progress.step("Create the kind cluster"):
@@ -39,12 +39,12 @@ class KindCluster:
         self.kubeconfig().unlink(missing_ok=True)
 
     def images(self, *, full: bool = False) -> None:
-        """Build the project's images; Docker's own cache skips what has not changed."""
+        """Build the project's images; Docker's build cache skips unchanged layers."""
         for image in project_images(self.toolchain.paths.checkout):
             self._build(image)
 
     def load(self, *, full: bool = False) -> None:
-        """Copy the project's images to the node; kind skips those it has."""
+        """Copy the project's images to the node; kind skips those already present."""
         self.toolchain.ensure(("kind",))
         names = [image.name for image in project_images(self.toolchain.paths.checkout)]
         with self.toolchain.progress.step("Load the images"):
@@ -58,7 +58,7 @@ class KindCluster:
         return path
 
     def load_archive(self, archive: Path) -> None:
-        """Copy the image of an archive to the node."""
+        """Copy the image in an archive to the node."""
         self.toolchain.ensure(("kind",))
         shell.run([self.toolchain.paths.bin / "kind", "load", "image-archive", "--name", NAME, archive])
 
@@ -72,12 +72,12 @@ class KindCluster:
         return self.toolchain.paths.state.with_name("kind.kubeconfig")
 
     def node_address(self) -> str:
-        """Return the node container's address, which a Linux host reaches."""
+        """Return the node container's address, reachable from a Linux host."""
         path = "{.items[0].status.addresses[?(@.type=='InternalIP')].address}"
         return shell.run([*self._kubectl(), "get", "nodes", "--output", f"jsonpath={path}"]).strip()
 
     def pytest_options(self) -> list[str]:
-        """Return what the plugin pytest-kind is to be told: this cluster, kept, with our pinned programs."""
+        """Return the options of the plugin pytest-kind: use this cluster, keep it, and use the pinned programs."""
         programs = self.toolchain.paths.bin
         options = {
             "kubeconfig": self.kubeconfig(),
@@ -88,8 +88,8 @@ class KindCluster:
         return [f"--cluster-name={NAME}", "--keep-cluster", *(f"--{name}={value}" for name, value in options.items())]
 
     def status(self) -> str:
-        """Say in one sentence how the cluster is."""
-        return f"The kind cluster {NAME} {'answers' if self._answers() else 'is not running'}."
+        """Return the state of the cluster in one sentence."""
+        return f"The kind cluster {NAME} {'is running' if self._answers() else 'is not running'}."
 
     def _build(self, image: DockerfileImage) -> None:
         checkout = self.toolchain.paths.checkout

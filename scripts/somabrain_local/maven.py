@@ -1,7 +1,7 @@
-"""Files from a Maven repository, each pinned by its hash: no mvn is needed.
+"""Download of hash-pinned files from a Maven repository, without mvn.
 
-The repository is the one that the user's or the machine's Maven settings name as
-a mirror of Maven Central, and Maven Central itself where they name none.
+The repository is the mirror of Maven Central in the user's or the machine's Maven
+settings, or Maven Central itself if they name no mirror.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """One file: its coordinates, and what it must be."""
+    """One file: its coordinates and its SHA-256."""
 
     group: str
     name: str
@@ -34,31 +34,31 @@ class Artifact:
 
     @classmethod
     def read(cls, line: str) -> Artifact:
-        """Return what a line such as `group:name:version:jar sha256:0123…` says."""
+        """Parse a line such as `group:name:version:jar sha256:0123…`."""
         coordinates, _, digest = line.partition(" sha256:")
         group, name, version, kind = coordinates.split(":")
         return cls(group, name, version, kind, digest)
 
     @property
     def file(self) -> str:
-        """Its file name, also in the repository."""
+        """File name, also in the repository."""
         return f"{self.name}-{self.version}.{self.kind}"
 
     @property
     def path(self) -> str:
-        """Where it is in a repository."""
+        """Path in a repository."""
         return f"{self.group.replace('.', '/')}/{self.name}/{self.version}/{self.file}"
 
 
 def artifacts(listing: Path) -> Iterator[Artifact]:
-    """Yield the artifacts that a file lists, one a line; lines that begin with # are comments."""
+    """Yield the artifacts listed in a file, one per line; lines that begin with # are comments."""
     for line in listing.read_text().splitlines():
         if line and not line.startswith("#"):
             yield Artifact.read(line)
 
 
 def repository(settings: Iterable[Path] = SETTINGS) -> str:
-    """Return the address of the first mirror of Central in `settings`, or of Central itself."""
+    """Return the URL of the first mirror of Maven Central in `settings`, or of Maven Central itself."""
     for path in settings:
         if not path.is_file():
             continue
@@ -70,10 +70,10 @@ def repository(settings: Iterable[Path] = SETTINGS) -> str:
 
 
 def fetch(listing: Path, folder: Path) -> None:
-    """Put the jars that `listing` lists into `folder/libs`, and what its zips hold into `folder`.
+    """Download the jars in `listing` into `folder/libs`, and unpack its zips into `folder`.
 
     Raises:
-        LocalError: one could not be had, or is not what the listing says.
+        LocalError: a file could not be downloaded, or its SHA-256 differs from the listing.
     """
     base, libs = repository(), folder / "libs"
     for artifact in artifacts(listing):
@@ -99,7 +99,7 @@ def _download(url: str, file: Path, sha256: str) -> None:
 
 
 def _extract(archive: Path, folder: Path) -> None:
-    """Unpack a zip with the permissions it records, which the standard library forgets."""
+    """Unpack a zip with its recorded permissions, which the standard library ignores."""
     with zipfile.ZipFile(archive) as opened:
         for entry in opened.infolist():
             target = Path(opened.extract(entry, folder))

@@ -1,4 +1,4 @@
-"""Do several things at the same time, and stop at the first that fails."""
+"""Parallel execution that stops at the first failure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 
 def run_parallel(*tasks: Callable[[], object]) -> None:
-    """Run `tasks` in threads of their own and return when all have ended.
+    """Run each task in its own thread and return when all have ended.
 
     Raises:
-        Exception: that of the first task that failed, at once; the command then
-            ends, and with it whatever the others had started.
+        Exception: raised by the first task that failed, immediately; the command
+            then ends, and with it everything the other tasks had started.
     """
     pool = ThreadPoolExecutor(len(tasks))
     running = [pool.submit(task) for task in tasks]

@@ -1,4 +1,4 @@
-"""The table of pinned tools: what each is, its version, and how it is built.
+"""Table of pinned tools: their versions and how each is built.
 
 Versions are chosen together: Kubernetes 1.34 is the last whose kubelet starts on
 cgroup v1 by default, and the Go toolchain is the oldest that builds them all.
@@ -25,17 +25,17 @@ KIND_NODE = "kindest/node:v1.34.11@sha256:44e222ee2132dab25ff87301682f89eb82c788
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """A folder of files from one wheel, pinned by hash in `wheels/<name>.txt`."""
+    """Folder of files from one wheel, pinned by hash in `wheels/<name>.txt`."""
 
     name: str
     version: str
     binaries: tuple[str, ...] = ()
-    """Paths of programs in it; the last part is a program's name."""
+    """Paths of programs in the wheel; the last part is the program's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class GoTool:
-    """Binaries from Go packages: of the public module `version` names, or of `scripts/go/<module>`."""
+    """Binaries from Go packages: of the public module at `version`, or of `scripts/go/<module>`."""
 
     name: str
     version: str
@@ -43,31 +43,31 @@ class GoTool:
     packages: tuple[str, ...]
     module: str | None = None
     variables: tuple[str, ...] = ()
-    """`path.name=value` pairs the linker sets."""
+    """`path.name=value` pairs set by the linker."""
 
     @property
     def ldflags(self) -> str:
-        """The linker's flags: no symbol table, and the variables."""
+        """Linker flags: no symbol table, and the variables."""
         return " ".join(["-s -w", *(f"-X {variable}" for variable in self.variables)])
 
 
 @dataclass(frozen=True, slots=True)
 class DebianTool:
-    """Programs out of Debian packages that are unpacked and never installed, so that no daemon of theirs starts.
+    """Programs from Debian packages that are unpacked and never installed, so that none of their daemons starts.
 
-    apt checks what it downloads; Debian keeps only the newest build of a version, so the version is Debian's alone.
+    apt verifies its downloads; Debian keeps only the newest build of a version, so the exact version is Debian's choice.
     """
 
     name: str
     version: str
     packages: tuple[str, ...]
-    """Those of the programs, and of the libraries that not every Debian has."""
+    """Packages of the programs, and of libraries that not every Debian has."""
     programs: tuple[tuple[str, str], ...]
-    """Each binary's name and the file it is. Both count: Redis is what it is called."""
+    """Name and file of each binary. The name matters: Redis chooses its role by the name it is run under."""
 
     @property
     def binaries(self) -> tuple[str, ...]:
-        """The names of the programs."""
+        """Names of the programs."""
         return tuple(name for name, _ in self.programs)
 
 
@@ -78,15 +78,15 @@ class JavaTool:
     name: str
     version: str
     mains: tuple[tuple[str, str], ...] = ()
-    """Each binary's name and the class it runs, of the jars in `libs`."""
+    """Name of each binary and the class it runs, from the jars in `libs`."""
     programs: tuple[tuple[str, str], ...] = ()
-    """Each binary's name and the file it is, of what the zips hold."""
+    """Name of each binary and its file, from the contents of the zips."""
     once: tuple[str, ...] = ()
-    """Arguments with which the first of `programs` is run once, when it has been unpacked."""
+    """Arguments with which the first of `programs` is run once, after unpacking."""
 
     @property
     def binaries(self) -> tuple[str, ...]:
-        """The names of the programs."""
+        """Names of the programs."""
         return tuple(name for name, _ in (*self.mains, *self.programs))
 
 
@@ -172,10 +172,10 @@ USER_TOOLS = ("helm", "kubectl")
 
 
 def find(name: str) -> Tool:
-    """Return the tool called `name`, or the one that has a binary of that name.
+    """Return the tool named `name`, or the one that has a binary of that name.
 
     Raises:
-        KeyError: there is none; the message lists those there are.
+        KeyError: no such tool; the message lists all tools.
     """
     for tool in TOOLS:
         if name == tool.name or name in (Path(binary).name for binary in tool.binaries):
@@ -184,7 +184,7 @@ def find(name: str) -> Tool:
 
 
 def identity(tool: Tool, inputs: list[Path]) -> str:
-    """Return twelve hex digits that change whenever `tool`, its inputs or the toolchain do."""
+    """Return twelve hex digits that change with `tool`, its inputs or the Go toolchain."""
     digest = hashlib.sha256(repr((tool, GO if isinstance(tool, GoTool) else None)).encode())
     for path in inputs:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())

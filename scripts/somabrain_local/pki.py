@@ -1,6 +1,6 @@
-"""A certificate authority for one cluster, made with openssl, and kubeconfigs of its clients.
+"""Certificate authority for one cluster, created with openssl, and kubeconfigs of its clients.
 
-Keys are P-256, because they are made in milliseconds; only the key of the
+Keys are P-256, because they are generated in milliseconds; only the key of the
 service accounts is RSA, as in any other cluster, so that tokens are RS256.
 """
 
@@ -18,13 +18,13 @@ DAYS = "3650"
 
 @dataclass(frozen=True, slots=True)
 class CertificateAuthority:
-    """The authority whose key is in `folder`, beside all that it issued."""
+    """Certificate authority whose key is in `folder`, together with all certificates it issued."""
 
     folder: Path
 
     @classmethod
     def create(cls, folder: Path) -> CertificateAuthority:
-        """Make a new authority in `folder`."""
+        """Create a new authority in `folder`."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         (folder / "openssl.cnf").write_text("[req]\ndistinguished_name = subject\n[subject]\n")
         authority = cls(folder)
@@ -34,28 +34,29 @@ class CertificateAuthority:
 
     @property
     def certificate(self) -> Path:
-        """What clients trust."""
+        """CA certificate that clients trust."""
         return self.folder / "ca.crt"
 
     def issue_client(self, name: str, subject: str) -> None:
-        """Issue `<name>.crt` and `<name>.key` for a client: Kubernetes reads O as group, CN as user."""
+        """Issue `<name>.crt` and `<name>.key` for a client; Kubernetes reads O as group and CN as user."""
         self._issue(name, subject, ["extendedKeyUsage=clientAuth"])
 
     def issue_server(self, name: str, subject: str, names: list[str], *, client_auth: bool = False) -> None:
         """Issue a serving certificate for `names`, each `DNS:<name>` or `IP:<address>`.
 
-        `calls_others`: the server shows it as a client as well, to its peers or, as etcd's gateway, to itself.
+        With `client_auth` the server also uses it as a client certificate, for its peers or, as etcd's gateway does, for
+        itself.
         """
         usage = "serverAuth,clientAuth" if client_auth else "serverAuth"
         self._issue(name, subject, [f"extendedKeyUsage={usage}", f"subjectAltName={','.join(names)}"])
 
     def make_service_account_key(self) -> None:
-        """Make `sa.key` and `sa.pub`, which sign and check service-account tokens."""
+        """Create `sa.key` and `sa.pub`, which sign and verify service-account tokens."""
         shell.run(["openssl", "genrsa", "-out", self.folder / "sa.key", "2048"])
         shell.run(["openssl", "rsa", "-in", self.folder / "sa.key", "-pubout", "-out", self.folder / "sa.pub"])
 
     def kubeconfig(self, client: str, server: str) -> str:
-        """Return a kubeconfig with everything inside it, so that it can be copied anywhere."""
+        """Return a self-contained kubeconfig, which can be copied anywhere."""
 
         def data(name: str) -> str:
             return b64encode((self.folder / name).read_bytes()).decode()

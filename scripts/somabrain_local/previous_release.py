@@ -1,6 +1,6 @@
-"""The previous version of the project, in an environment of its own: upgrades and old clients are tested from it.
+"""Installation of the previous version in its own environment, for tests of upgrades and of old clients.
 
-Its commit is named in tests/PREVIOUS. It is taken from this clone's own history, whole, and installed with its own
+Its commit is named in tests/PREVIOUS. The whole tree is taken from this clone's history and installed with its own
 locked requirements.
 """
 
@@ -18,22 +18,22 @@ from somabrain_local.progress import Progress
 
 @dataclass(frozen=True, slots=True)
 class PreviousRelease:
-    """A checkout of the previous version, and the Python it is installed in."""
+    """Checkout of the previous version, and the Python it is installed in."""
 
     checkout: Path
     commit: str
 
     @property
     def python(self) -> Path:
-        """The interpreter that imports the previous version."""
+        """Interpreter that imports the previous version."""
         return self.checkout / ".venv" / "bin" / "python"
 
 
 def ensure(paths: LocalPaths, progress: Progress) -> PreviousRelease:
-    """Make the previous version, unless it is there.
+    """Install the previous version unless it is installed already.
 
     Raises:
-        LocalError: the clone lacks its commit, or it is the same tree as the present one.
+        LocalError: the clone lacks its commit, or its tree is the same as the current one.
     """
     commit = (paths.checkout / "tests" / "PREVIOUS").read_text().strip()
     git = ["git", "-C", paths.checkout]
@@ -44,7 +44,7 @@ def ensure(paths: LocalPaths, progress: Progress) -> PreviousRelease:
             f"This clone lacks commit {commit}, the previous version (tests/PREVIOUS): run `git fetch --unshallow`."
         ) from error
     if tree == shell.run([*git, "rev-parse", "HEAD^{tree}"]).strip():
-        raise LocalError(f"tests/PREVIOUS names {commit}, which is the present version: name an earlier one.")
+        raise LocalError(f"tests/PREVIOUS names {commit}, which is the current version: name an earlier one.")
     previous = PreviousRelease(paths.cache / "previous" / tree, commit)
     with shell.locked(paths.cache / "locks" / "previous"):
         if not previous.python.exists():
@@ -62,7 +62,7 @@ def _install(previous: PreviousRelease, paths: LocalPaths) -> None:
     shell.run(["git", "-C", paths.checkout, "archive", "--output", archive, previous.commit])
     shell.run(["tar", "-xf", archive, "-C", draft])
     archive.unlink()
-    draft.rename(previous.checkout)  # before it is installed: an environment knows its own path
+    draft.rename(previous.checkout)  # before the installation: a virtual environment contains its own path
     uv, venv = paths.checkout / ".venv" / "bin" / "uv", previous.checkout / ".venv"
     log = paths.cache / "log" / "previous.log"
     try:

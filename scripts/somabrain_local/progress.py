@@ -1,7 +1,7 @@
-"""What the person sees: each step, how long it took last time, and a heartbeat.
+"""Progress output: each step with its last duration, and a heartbeat.
 
 Steps may run in parallel threads. Everything goes to standard error, so that a
-command's own answer can be read by a program.
+program can parse a command's standard output.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HEARTBEAT_EVERY_S = 10.0
 
 
 def format_duration(seconds: float) -> str:
-    """Say a duration the way a person would."""
+    """Format a duration for people: tenths below ten seconds, then seconds, then minutes."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, remaining = divmod(round(seconds), 60)
@@ -29,7 +29,7 @@ def format_duration(seconds: float) -> str:
 
 @dataclass
 class Progress:
-    """Announces steps and remembers their durations in `memory`, a JSON file."""
+    """Prints steps and stores their durations in `durations_file`, a JSON file."""
 
     durations_file: Path
     _running: dict[str, float] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Progress:
 
     @contextmanager
     def step(self, what: str) -> Iterator[None]:
-        """Announce `what` (also its key in the memory), and its end with the time taken."""
+        """Print the start of the step `what` (also its key in the durations file), and its end with the elapsed time."""
         before = self._load_durations().get(what)
         self._print(f"→ {what}" + (f" ({format_duration(before)} last time)" if before is not None else ""))
         started = time.monotonic()
@@ -58,7 +58,7 @@ class Progress:
 
     @contextmanager
     def heartbeat(self) -> Iterator[None]:
-        """Say regularly what is still running, until the block ends."""
+        """Print the running steps periodically until the block ends."""
         ended = threading.Event()
         thread = threading.Thread(target=self._run_heartbeat, args=(ended,), daemon=True)
         thread.start()
@@ -90,7 +90,7 @@ class Progress:
         try:
             return {str(what): float(seconds) for what, seconds in json.loads(self.durations_file.read_text()).items()}
         except (OSError, ValueError):
-            return {}  # a lost memory costs a hint, nothing else
+            return {}  # without the file only the durations of the last run are missing
 
     def _save_duration(self, what: str, seconds: float) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""The one interface behind which the two providers stand, and the choice between them."""
+"""Common interface of the two providers, and the choice between them."""
 
 from __future__ import annotations
 
@@ -16,53 +16,53 @@ from somabrain_local.tools import Toolchain
 
 
 class Provider(Protocol):
-    """A Kubernetes on this machine. Every method may be called again at any point."""
+    """Kubernetes cluster on this machine. All methods are idempotent."""
 
     def up(self, *, with_images: bool, full: bool = False) -> None:
-        """Return with a ready cluster, and with the project's images in it if they are asked for.
+        """Ensure a ready cluster; if `with_images`, with the project's images loaded.
 
-        Here and below, `full`: also the images of the profile `full` of soma-infra.
+        `full`, in all methods: include the images of the profile `full` of soma-infra.
         """
 
     def down(self) -> None:
-        """Remove the cluster and everything of it."""
+        """Remove the cluster and all its resources."""
 
     def images(self, *, full: bool = False) -> None:
-        """Build the images that are missing or out of date."""
+        """Build missing and outdated images."""
 
     def load(self, *, full: bool = False) -> None:
-        """Give the cluster those images it does not have yet."""
+        """Load missing images into the cluster."""
 
     def archive(self, image: DockerfileImage, folder: Path) -> Path:
-        """Build an image of the checkout unless that is done, and return its archive (OCI image layout).
+        """Build an image of the checkout if needed, and return its archive (OCI image layout).
 
-        It is in `folder` where the provider keeps no archives of its own; it is to be read only.
+        The archive is in `folder` if the provider has no archive cache of its own; treat it as read-only.
         """
 
     def load_archive(self, archive: Path) -> None:
-        """Give the cluster the image of an archive, under the name that the archive has for it."""
+        """Load the image of an archive into the cluster, under the name recorded in the archive."""
 
     def kill(self, container: str) -> None:
-        """Send SIGKILL to the first process of a container, by the id that the pod's status shows."""
+        """Send SIGKILL to the first process of a container, given by its id in the pod's status."""
 
     def kubeconfig(self) -> Path:
         """Return the path of the administrator's kubeconfig."""
 
     def node_address(self) -> str:
-        """Return the address at which NodePorts answer."""
+        """Return the address of NodePorts."""
 
     def pytest_options(self) -> list[str]:
-        """Return the options with which pytest finds the cluster by itself; none where it asks here."""
+        """Return the options by which a pytest plugin finds the cluster; empty if the tests use this interface."""
 
     def status(self) -> str:
-        """Say in one sentence how the cluster is."""
+        """Return the state of the cluster in one sentence."""
 
 
 def choose(requested: str | None, toolchain: Toolchain) -> Provider:
-    """Return the provider `wanted`, or kind where a Docker engine answers and native where none does.
+    """Return the provider `requested`; if None, kind if a Docker engine responds and native otherwise.
 
     Raises:
-        LocalError: there is no such provider.
+        LocalError: `requested` is not a provider.
     """
     if requested not in (None, "kind", "native"):
         raise LocalError(f"CLUSTER={requested} is unknown: use kind or native, or leave it out.")

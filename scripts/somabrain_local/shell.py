@@ -1,7 +1,7 @@
-"""Run programs: their output goes to a log or comes back, their failure is an error.
+"""Execution of programs: output is logged or returned, failure raises.
 
-A started program never outlives the thread that started it (`setpriv
---pdeathsig`), so an interrupted build leaves nothing running.
+A program never outlives the thread that started it (`setpriv --pdeathsig`), so
+an interrupted build leaves no process running.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def run(
     cwd: Path | None = None,
     timeout_s: float | None = None,
 ) -> str:
-    """Run `argv` to its end and return its standard output (empty when it goes to `log`).
+    """Run `argv` to completion and return its standard output (empty if it goes to `log`).
 
     Raises:
-        CommandFailed: it ended with an error or ran past `timeout_s`.
+        CommandFailed: it exited with an error or exceeded `timeout_s`.
     """
     guarded = ["setpriv", "--pdeathsig", "TERM", *map(str, argv)]
     with ExitStack() as stack:
@@ -50,15 +50,15 @@ def run(
             raise CommandFailed(f"`{abbreviated(argv)}` did not end within {timeout_s} s.") from error
         if done.returncode:
             errors.seek(0)
-            where = f" (all of it in {log})" if log else ""
+            where = f" (full output in {log})" if log else ""
             tail = "\n".join(errors.read().strip().splitlines()[-TAIL_LINES:])
-            raise CommandFailed(f"`{abbreviated(argv)}` ended with {done.returncode}{where}:\n{tail}")
+            raise CommandFailed(f"`{abbreviated(argv)}` exited with {done.returncode}{where}:\n{tail}")
         output.seek(0)
         return "" if log else output.read()
 
 
 def succeeds(argv: Argv, *, timeout_s: float = 10) -> bool:
-    """Return whether `argv` runs and ends without an error."""
+    """Return whether `argv` exits with status 0 within `timeout_s`."""
     try:
         run(argv, timeout_s=timeout_s)
     except CommandFailed:
@@ -67,16 +67,16 @@ def succeeds(argv: Argv, *, timeout_s: float = 10) -> bool:
 
 
 def abbreviated(argv: Argv) -> str:
-    """Return `argv` short enough for a message."""
+    """Return `argv` as text, shortened to 160 characters for messages."""
     text = " ".join(map(str, argv))
     return text if len(text) <= 160 else text[:157] + "..."
 
 
 def wait_until(condition: Callable[[], bool], *, what: str, timeout_s: float, every_s: float = 0.2) -> None:
-    """Return as soon as `condition` holds.
+    """Return as soon as `condition` is true.
 
     Raises:
-        Timeout: it did not hold within `timeout_s`; the message is `what` and the time.
+        Timeout: it was not true within `timeout_s`; the message is `what` and the time.
     """
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -87,12 +87,12 @@ def wait_until(condition: Callable[[], bool], *, what: str, timeout_s: float, ev
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`, waiting for another run that holds it."""
+    """Lock the file `path` for the block, waiting while another run has it locked."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"  {path.name} is being worked on already; waiting for it", file=sys.stderr, flush=True)
+            print(f"  waiting for another run that has {path.name} locked", file=sys.stderr, flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

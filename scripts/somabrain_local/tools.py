@@ -1,7 +1,7 @@
-"""Make the pinned tools: each once, in a folder of its own, linked into `bin`.
+"""Build of the pinned tools: each once, in its own folder, linked into `bin`.
 
-A tool is built into a draft folder that is renamed when it is whole, so an
-interrupted build is simply begun again; a lock keeps two runs apart.
+A tool is built in a draft folder that is renamed when complete, so an interrupted
+build simply starts again; a lock serializes concurrent runs.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ PACKAGE_FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Toolchain:
-    """Builds tools under the user's cache."""
+    """Builds tools in the user's cache."""
 
     paths: LocalPaths
     progress: Progress
 
     def ensure(self, names: Iterable[str]) -> Path:
-        """Make sure the tools named are there, and return the folder of their binaries."""
-        if shutil.which("dpkg-query"):  # elsewhere they are taken for granted
+        """Build those of the named tools that are missing, and return the folder of their binaries."""
+        if shutil.which("dpkg-query"):  # other systems are assumed to have them
             debian.ensure(debian.TOOLS, self.paths, self.progress)
         for tool in dict.fromkeys(pinned_tools.find(name) for name in names):
             self.folder(tool)
         return self.paths.bin
 
     def folder(self, tool: Tool) -> Path:
-        """Return the finished folder of `tool`, making it if it is missing."""
+        """Return the folder of `tool`, building it if it is missing."""
         folder = self.paths.cache / "tools" / self.name(tool)
         if not folder.is_dir():
             with shell.locked(self.paths.cache / "locks" / tool.name):
@@ -48,7 +48,7 @@ class Toolchain:
         return folder
 
     def name(self, tool: Tool) -> str:
-        """Return the name of the folder of `tool`, another one whenever it would be made otherwise."""
+        """Return the folder name of `tool`, which changes whenever its build would."""
         return f"{tool.name}-{tool.version}-{pinned_tools.identity(tool, self._inputs(tool))}"
 
     def _make(self, tool: Tool, folder: Path) -> None:
@@ -98,7 +98,7 @@ class Toolchain:
         shell.run(argv, env=env, cwd=folder, log=self._log(tool))
 
     def _python(self) -> Path:
-        """Return a Python with pip: a virtual environment, as a system's own refuses pip."""
+        """Return a Python with pip, from a virtual environment, because the system's Python refuses pip."""
         venv = self.paths.cache / "pip"
         with shell.locked(self.paths.cache / "locks" / "pip"):
             if not (venv / "complete").exists():
@@ -134,5 +134,5 @@ class Toolchain:
 
 
 def _pins(tool: Wheel | JavaTool) -> Path:
-    """Return the file of hashes that pins what `tool` is made of."""
+    """Return the file with the hashes of the inputs of `tool`."""
     return PACKAGE_FOLDER / ("wheels" if isinstance(tool, Wheel) else "maven") / f"{tool.name}.txt"

@@ -1,1 +1,1 @@
-"""The memory service: memories over gRPC, kept in PostgreSQL."""
+"""The memory service: memories over gRPC, stored in PostgreSQL."""

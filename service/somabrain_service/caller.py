@@ -1,4 +1,4 @@
-"""Who the call being handled is from: set once by the identity interceptor, read by servicers."""
+"""Identity of the current call's caller: set once by the authentication interceptor, read by servicers."""
 
 from __future__ import annotations
 

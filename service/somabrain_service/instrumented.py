@@ -1,4 +1,4 @@
-"""An encoder that is counted, timed and traced."""
+"""Encoder wrapper that records metrics and traces."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from somabrain_service.metrics import Metrics
 
 
 class InstrumentedEncoder:
-    """The encoder given, and metrics beside it."""
+    """Encoder that delegates to another one and records metrics and a span for each call."""
 
     def __init__(self, encoder: Encoder, metrics: Metrics) -> None:
         self._encoder = encoder
@@ -23,7 +23,7 @@ class InstrumentedEncoder:
         self.dimensions = encoder.dimensions
 
     async def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Encode, and count what was encoded and how long it took; a failure counts as failed."""
+        """Encode, and record the number of texts by outcome (`encoded`, `failed`) and the duration."""
         started = time.perf_counter()
         outcome = "failed"
         try:
@@ -36,10 +36,10 @@ class InstrumentedEncoder:
             self._metrics.encoder_duration.labels(self.encoder_id).observe(time.perf_counter() - started)
 
     async def close(self) -> None:
-        """Close the encoder."""
+        """Close the wrapped encoder."""
         await self._encoder.close()
 
 
 def instrumented(encoders: Mapping[str, Encoder], metrics: Metrics) -> dict[str, Encoder]:
-    """Return the encoders, each counted."""
+    """Return the encoders, each wrapped with metrics."""
     return {name: InstrumentedEncoder(encoder, metrics) for name, encoder in encoders.items()}

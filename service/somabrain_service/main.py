@@ -1,6 +1,6 @@
-"""The command `somabrain-service`: migrate, serve, or both; and the flags of those that run.
+"""The command `somabrain-service`: migrate, serve, or both; and change flags of running services.
 
-Exit codes: 0 it ended as asked; 1 it failed; 2 it was told something that cannot be.
+Exit codes: 0 success; 1 failure; 2 invalid arguments or settings.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from common.config.settings import LogSettings, Settings, load
+from common.config.settings import LogSettings, Settings, former_names_in_use, load
 from common.errors import ConfigurationError, SomaBrainError
-from common.log import configure_logging
+from common.log import configure_logging, warn_of_former_names
 from somabrain_service.flags import command
 from somabrain_service.store.schema import HEAD
 
@@ -29,11 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    # The first process of a container is not ended by SIGTERM unless it says so; `serve` replaces this.
+    # The first process of a container ignores SIGTERM unless it has a handler; `serve` replaces this one.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         settings = load()
         configure_logging(_log_settings(settings.log, getattr(options, "embedded", False)))
+        warn_of_former_names(former_names_in_use())
         _run(options, settings)
     except ConfigurationError as exc:
         return _exit_with(exc.message, EXIT_INVALID)
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _log_settings(log: LogSettings, embedded: bool) -> LogSettings:
-    """Speak to a person on a laptop, unless the settings say otherwise."""
+    """Return the log settings, with console format for `--embedded` unless a format is set."""
     if embedded and "format" not in log.model_fields_set:
         return log.model_copy(update={"format": "console"})
     return log
@@ -54,28 +55,30 @@ def _log_settings(log: LogSettings, embedded: bool) -> LogSettings:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="somabrain-service", description="The memory service of SomaBrain.")
     commands = parser.add_subparsers(dest="command", required=True)
-    migrate = commands.add_parser("migrate", help="bring the database's schema to this version")
+    migrate = commands.add_parser("migrate", help="migrate the database's schema to this version")
     migrate.add_argument(
         "--to",
         type=_schema_version,
         metavar="NUMBER",
-        help="to this schema instead; a lower one than the database's goes back",
+        help="target schema version (default: this version's); a lower one than the database's downgrades",
     )
     embedded = argparse.ArgumentParser(add_help=False)
     embedded.add_argument(
-        "--embedded", action="store_true", help="alone on this machine: its own PostgreSQL, loopback only, no tokens"
+        "--embedded",
+        action="store_true",
+        help="standalone on this machine: embedded PostgreSQL, loopback only, no authentication",
     )
     embedded.add_argument(
         "--data-dir",
         type=Path,
         default=DEFAULT_DATA_DIR,
-        help=f"where --embedded keeps its data (default: {DEFAULT_DATA_DIR})",
+        help=f"data directory of --embedded (default: {DEFAULT_DATA_DIR})",
     )
-    new_epoch_help = "after a restore: refuse cursors and tokens from before (docs/backup.md)"
+    new_epoch_help = "after a restore: invalidate cursors and tokens from before it (docs/backup.md)"
     commands.add_parser("new-epoch", parents=[embedded], help=new_epoch_help)
-    serve_help = "serve; the schema must be there, or /ready says that it is not"
+    serve_help = "serve; not ready until the schema has been migrated"
     commands.add_parser("serve", parents=[embedded], help=serve_help)
-    commands.add_parser("start", help="migrate, then serve: what the image does")
+    commands.add_parser("start", help="migrate, then serve: the image's default")
     command.add_arguments(commands)
     return parser
 
@@ -101,13 +104,15 @@ def _run(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def _with_embedded_postgres(directory: Path, settings: Settings, stack: ExitStack) -> Settings:
-    """Start PostgreSQL here, and return settings for it: loopback, no tokens, no policy engine."""
+    """Start embedded PostgreSQL, and return settings for it: loopback, no authentication, no policy engine."""
     from somabrain_service.embedded_postgres import embedded_database
 
-    _report(f"starting PostgreSQL in {directory}; the first time takes some seconds")
+    _report(f"starting PostgreSQL in {directory}; the first start takes some seconds")
     database = stack.enter_context(embedded_database(directory, settings.database))
-    _report("off in this mode: tokens (every caller is one tenant), the policy engine; only this machine can connect")
-    _report("once it is ready: somabrain namespace create notes; somabrain remember notes 'A text.'")
+    _report(
+        "disabled in this mode: authentication (all callers are one tenant) and policy; only this machine can connect"
+    )
+    _report("when it is ready, try: somabrain namespace create notes; somabrain remember notes 'A text.'")
     return settings.model_copy(
         update={
             "postgres_dsn": SecretStr(database.app_dsn),
@@ -115,14 +120,14 @@ def _with_embedded_postgres(directory: Path, settings: Settings, stack: ExitStac
             "owner_dsn": SecretStr(database.owner_dsn),
             "auth": settings.auth.model_copy(update={"mode": "none"}),
             "policy": settings.policy.model_copy(update={"enabled": False}),
-            "grpc": settings.grpc.model_copy(update={"host": "127.0.0.1", "drain_notice_s": 0.0}),
+            "grpc": settings.grpc.model_copy(update={"host": "127.0.0.1", "shutdown_delay_s": 0.0}),
             "http": settings.http.model_copy(update={"host": "127.0.0.1"}),
         }
     )
 
 
 def _migrate(settings: Settings, target: int | None) -> None:
-    """Migrate; a failure's last words also go where `kubectl describe` finds them."""
+    """Migrate; an error message is also written to the termination log, which `kubectl describe` shows."""
     from somabrain_service.migrate import migrate
 
     try:
@@ -135,10 +140,10 @@ def _migrate(settings: Settings, target: int | None) -> None:
 
 
 def _owner_dsn(settings: Settings) -> str:
-    """The owner's DSN.
+    """Return the owner's DSN.
 
     Raises:
-        ConfigurationError: it is not set.
+        ConfigurationError: the DSN is not set.
     """
     if settings.owner_dsn is None:
         raise ConfigurationError("owner_dsn: is required; set SOMABRAIN_OWNER_DSN to a URL of the owner role.")
@@ -146,9 +151,9 @@ def _owner_dsn(settings: Settings) -> str:
 
 
 def _schema_version(text: str) -> int:
-    """Read a schema's number. There is no way back to none: that would be to delete every memory."""
+    """Parse a schema version. A downgrade to an empty database is refused: it would delete every memory."""
     if not text.isdecimal() or not 1 <= int(text) <= HEAD:
-        raise argparse.ArgumentTypeError(f"{text!r} is no schema of this version; there are 1 to {HEAD}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a schema of this version; valid are 1 to {HEAD}")
     return int(text)
 
 

@@ -1,4 +1,4 @@
-"""Bring the database's schema to this image's version: `alembic upgrade head`, once, whoever else tries."""
+"""Migrate the database's schema to this image's version: `alembic upgrade head`, under a lock."""
 
 from __future__ import annotations
 
@@ -18,48 +18,48 @@ from somabrain_service.store.records import SchemaState
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """What was done: schema numbers before (None: an empty database) and after. Equal: nothing was to do."""
+    """Result of a migration: schema numbers before (None: empty database) and after; equal if nothing changed."""
 
     before: int | None
     after: int
 
 
 def migrations_folder() -> Path:
-    """Where the migrations lie: beside this module in the wheel, at the root of a checkout.
+    """Return the directory of the migrations: beside this module in the wheel, at the root of a checkout.
 
     Raises:
-        OwnerFailed: in neither.
+        OwnerFailed: neither exists.
     """
     package_dir = Path(__file__).resolve().parent
     for folder in (package_dir / "migrations", package_dir.parents[1] / "migrations"):
         if (folder / "env.py").is_file():
             return folder
-    raise OwnerFailed("This installation holds no migrations; install the wheel or run from a checkout.")
+    raise OwnerFailed("This installation contains no migrations; install the wheel or run from a checkout.")
 
 
 def migrate(
     owner_dsn: str, database: DatabaseSettings, report: Callable[[str], None], *, revision: str = "head"
 ) -> Migration:
-    """Run `alembic upgrade` under a lock; nothing when the database is ahead and compatible. Blocks.
+    """Run `alembic upgrade` under a lock; do nothing if the database is newer and compatible. Blocks.
 
     Args:
         owner_dsn: libpq URL of the owner role.
-        database: role names and how long another migration is waited for.
-        report: told, in sentences, what is being done.
-        revision: where to stop; a lower one than the database's, or `base`, downgrades.
+        database: role names and the timeout of the lock.
+        report: receives progress messages, one sentence each.
+        revision: target revision; one lower than the database's, or `base`, downgrades.
 
     Raises:
-        OwnerFailed: one sentence that says why, never with the DSN.
+        OwnerFailed: the migration failed; the message is one sentence and never contains the DSN.
     """
     with admin_connection(owner_dsn, database, "migration", report) as connection:
         before = _schema_state(connection)
         if revision == "head" and before.current is not None and before.current >= before.head:
             if not before.compatible:
                 raise OwnerFailed(
-                    f"The database's schema {before.current} no longer serves images older than schema "
+                    f"The database's schema {before.current} no longer supports images older than schema "
                     f"{before.oldest_compatible}, and this one is {before.head}; use a newer image."
                 )
-            report(f"The schema is {before.current}; nothing is to migrate.")
+            report(f"The schema is {before.current}; nothing to migrate.")
             return Migration(before.current, before.current)
         report(f"Migrating the schema from {before.current or 'nothing'} to {revision}.")
         _run_alembic(connection, database, revision, downgrade=_is_downgrade(revision, before))

@@ -1,7 +1,7 @@
-"""Begin a new epoch: what a restored database needs before it serves.
+"""New epoch for every namespace, required before a restored database serves.
 
-A restore takes back changes that were told already, and the versions of those that come next are told again, of other
-changes. So cursors and tokens from before must not be believed, and they are not once each namespace has another epoch.
+A restore undoes changes that were already published, and their versions are then reused for other changes. So cursors
+and tokens from before the restore must be refused, and they are as soon as each namespace has another epoch.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from common.config.settings import DatabaseSettings
 from somabrain_service.owner_connection import admin_connection
 
-# As long as those that namespaces are made with; each has its own, because two epochs may never be equal.
+# The same length as the epoch of a new namespace; each namespace gets its own, because no two epochs may be equal.
 _RENEW_EPOCHS = "UPDATE namespaces SET epoch = left(replace(CAST(gen_random_uuid() AS text), '-', ''), 12)"
 
 
@@ -19,7 +19,7 @@ def renew_epochs(owner_dsn: str, database: DatabaseSettings, report: Callable[[s
     """Give every namespace of every tenant a new epoch, and return how many there are. Blocks.
 
     Raises:
-        OwnerFailed: one sentence that says why, never with the DSN.
+        OwnerFailed: the update failed; the message is one sentence and never contains the DSN.
     """
     with admin_connection(owner_dsn, database, "new epoch", report) as connection:
         count = connection.exec_driver_sql(_RENEW_EPOCHS).rowcount

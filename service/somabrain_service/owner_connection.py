@@ -1,4 +1,4 @@
-"""What the owner of the database does with it: one at a time, with failures in one sentence that never says the DSN.
+"""Exclusive connection as the database's owner; errors are one sentence that never contains the DSN.
 
 The lock is polled: waiting inside `pg_advisory_lock` holds a snapshot, on which CREATE INDEX CONCURRENTLY waits,
 which is a deadlock.
@@ -17,12 +17,12 @@ from common.config.settings import DatabaseSettings
 from common.errors import SomaBrainError
 from somabrain_service.store.postgres.dsn import validate_dsn
 
-ADMIN_LOCK_ID = 0x50_4D_41_42  # any number that nothing else in the database locks
+ADMIN_LOCK_ID = 0x50_4D_41_42  # arbitrary, but unused by any other lock in the database
 LOCK_POLL_INTERVAL_S = 0.5
 
 
 class OwnerFailed(SomaBrainError):
-    """The owner's work could not be done; the message is one sentence without secrets."""
+    """An operation of the database's owner failed; the message is one sentence without secrets."""
 
     reason = "OWNER_FAILED"
 
@@ -31,16 +31,16 @@ class OwnerFailed(SomaBrainError):
 def admin_connection(
     dsn: str, database: DatabaseSettings, operation: str, report: Callable[[str], None]
 ) -> Iterator[sqlalchemy.Connection]:
-    """A connection as the owner that nobody else has at the same time. Blocks.
+    """Yield the owner's connection, exclusive by an advisory lock. Blocks.
 
     Args:
         dsn: libpq URL of the owner role.
-        database: how long a connection, and another owner, is waited for.
-        work: what is done, for sentences: "The <work> failed: ...".
-        report: told, in sentences, what is waited for.
+        database: timeouts of the connection and of the lock.
+        operation: noun for error messages: "The <operation> failed: ...".
+        report: receives a message when the lock must be waited for.
 
     Raises:
-        OwnerFailed: says why.
+        OwnerFailed: the connection, the lock or a statement failed.
     """
     with _translated_errors(operation), _connect(dsn, database) as connection:
         _acquire_lock(connection, database.migration_lock_timeout_s, report)
@@ -55,7 +55,7 @@ def admin_connection(
 
 @contextmanager
 def _translated_errors(operation: str) -> Iterator[None]:
-    """One sentence from whatever went wrong: PostgreSQL's own primary message, which never holds the DSN."""
+    """Translate database errors to OwnerFailed with PostgreSQL's primary message, which never contains the DSN."""
     try:
         yield
     except sqlalchemy.exc.DBAPIError as exc:
@@ -66,9 +66,9 @@ def _translated_errors(operation: str) -> Iterator[None]:
 
 @contextmanager
 def _connect(dsn: str, database: DatabaseSettings) -> Iterator[sqlalchemy.Connection]:
-    """A connection.
+    """Yield a connection.
 
-    libpq's complaint about a malformed DSN repeats parts of it, so such a one is never given to it.
+    libpq's error for a malformed DSN repeats parts of it, so the DSN is validated before libpq receives it.
     """
     if problem := validate_dsn(dsn):
         raise OwnerFailed(f"The owner's DSN {problem}; correct owner-dsn in its Secret.")
@@ -95,7 +95,7 @@ def _acquire_lock(connection: sqlalchemy.Connection, timeout_s: float, report: C
         if acquired:
             return
         if time.monotonic() >= deadline:
-            raise OwnerFailed(f"Another migration has held the lock for {timeout_s:g} seconds; see what it does.")
+            raise OwnerFailed(f"Another migration has held the lock for {timeout_s:g} seconds; check what it is doing.")
         if not reported:
             report("Another migration is running; waiting for it.")
             reported = True

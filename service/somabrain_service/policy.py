@@ -1,9 +1,8 @@
-"""What a caller may do: one question to OPA, and its answer kept for a few seconds.
+"""Authorization by OPA: one query per decision, cached for a few seconds.
 
-Allowed only if the answer's `allow` is true and nothing else: an undefined rule, an error, a time-out and an
-engine that is gone all deny. A decision is kept `cache_s` from the moment it was asked for; nothing keeps it
-longer, so an engine that is stopped is felt as soon as that is over. However many calls ask the same at once, the
-engine is asked once.
+A call is allowed only if the result's `allow` is exactly true: an undefined rule, an error, a time-out and an
+unreachable engine all deny. A decision is cached for `cache_s` from the moment of its request and never longer, so a
+stopped engine takes effect when that time is over. Concurrent calls with the same input share one query.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ MAX_REASON_LENGTH = 200
 
 
 class PolicyInput(NamedTuple):
-    """What a decision rests on, and so its key."""
+    """Input of a decision, and therefore its cache key."""
 
     subject: str
     tenant: str
@@ -40,21 +39,21 @@ class PolicyInput(NamedTuple):
     namespace: str
 
     def to_json(self) -> dict[str, object]:
-        """Return OPA's `input`."""
+        """Return the value of OPA's `input`."""
         scopes = None if self.scopes is None else sorted(self.scopes)
         return {**self._asdict(), "scopes": scopes}
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The answer: whether, and the rules that say no."""
+    """Decision: allowed or not, and the rules that deny."""
 
     allowed: bool
     reasons: tuple[str, ...] = ()
 
 
 def parse_decision(body: object) -> Decision:
-    """Return what OPA's answer says; anything but `allow: true` is a no."""
+    """Parse OPA's response; anything but `allow: true` denies."""
     result = body.get("result") if isinstance(body, Mapping) else None
     if not isinstance(result, Mapping):
         return Decision(False, ("the policy is undefined",))
@@ -67,7 +66,7 @@ def parse_decision(body: object) -> Decision:
 
 
 class Policy(Protocol):
-    """Whoever decides."""
+    """Authorization policy."""
 
     async def require(self, identity: Identity, method: str, namespace: str) -> None:
         """Return if `identity` may call `method` on `namespace` ("" when the method has none).
@@ -79,7 +78,7 @@ class Policy(Protocol):
 
 
 class AllowAll:
-    """No policy: only beside `auth.mode=none`, on loopback (the settings see to it)."""
+    """Policy that allows every call: only with `auth.mode=none` on loopback, which the settings enforce."""
 
     async def require(self, identity: Identity, method: str, namespace: str) -> None:
         """Return."""
@@ -96,7 +95,7 @@ class OpaPolicy:
         self._in_flight: SingleFlight[PolicyInput, Decision] = SingleFlight()
 
     async def require(self, identity: Identity, method: str, namespace: str) -> None:
-        """Return if OPA allows it, by a kept decision while its life lasts."""
+        """Return if OPA allows the call, by a cached decision until it expires."""
         policy_input = PolicyInput(identity.subject, identity.tenant, identity.scopes, method, namespace)
         decision, source = self._decisions.get(policy_input), "cache"
         if decision is None:
@@ -119,12 +118,12 @@ class OpaPolicy:
                     return parse_decision(await response.json())
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
             self._metrics.policy_decisions.labels("unreachable", "engine").inc()
-            raise PermissionDenied("The policy engine cannot be reached, and nothing is allowed without it.") from exc
+            raise PermissionDenied("The policy engine cannot be reached, so every call is denied.") from exc
 
 
 @asynccontextmanager
 async def policy_client(policy: PolicySettings, metrics: Metrics) -> AsyncIterator[Policy]:
-    """Make the policy that the settings ask for; connections to the engine are kept and closed here."""
+    """Yield the policy that the settings configure; its connections to the engine are pooled and closed on exit."""
     if not policy.enabled:
         yield AllowAll()
         return

@@ -1,4 +1,4 @@
-"""The rates of tenants, in this process: each replica gives out its share of a limit."""
+"""Rate limits per tenant, in this process: each pod enforces its share of a limit."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from somabrain_service.flags.registry import FlagSource
 from somabrain_service.metrics import Metrics
 
 MAX_BUCKETS = 20_000
-"""Buckets; the one used longest ago goes first, and is full again by then."""
+"""Maximum number of token buckets; the least recently used is evicted first, and is full again by then."""
 
 
 class RateLimiter:
-    """What tenants have used of their rates, and whether they may write at all."""
+    """Token buckets of all tenants, and the check of the flag `read_only`."""
 
     def __init__(
         self,
@@ -35,16 +35,16 @@ class RateLimiter:
         self._buckets: OrderedDict[tuple[TenantId, str], TokenBucket] = OrderedDict()
 
     def check(self, tenant: TenantId, writes: int) -> None:
-        """Count a call that would write so many times.
+        """Consume one request and the given number of writes.
 
         Raises:
-            ResourceExhausted: a rate is used up.
-            FailedPrecondition: it would write, and nothing is written.
+            ResourceExhausted: a rate limit is exceeded.
+            FailedPrecondition: the call would write, and the flag `read_only` is set.
         """
         flags = self._flags.for_tenant(tenant)
         if writes and flags.read_only:
             self._metrics.quota_refusals.labels("read_only").inc()
-            raise FailedPrecondition("Nothing is written while the flag read_only is set; read, or try again later.")
+            raise FailedPrecondition("Writes are refused while the flag read_only is set; try again later.")
         self._consume(tenant, "requests_per_second", flags.requests_per_second, 1)
         self._consume(tenant, "writes_per_second", flags.writes_per_second, writes)
 
@@ -60,7 +60,7 @@ class RateLimiter:
         if wait_s := bucket.spend(cost, now_s, rate=rate, capacity=capacity):
             self._metrics.quota_refusals.labels(quota).inc()
             raise ResourceExhausted(
-                f"The tenant's rate of {limit:.15g} {quota.replace('_', ' ')} is used up; "
+                f"The tenant's limit of {limit:.15g} {quota.replace('_', ' ')} is exceeded; "
                 f"try again in {wait_s:.3f} s, or have the limit {quota} raised.",
                 retry_after_s=wait_s,
                 quota=quota,

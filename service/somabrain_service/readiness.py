@@ -1,7 +1,7 @@
-"""Whether the process can serve: asked of PostgreSQL once a second, and known to probes and gRPC health.
+"""Readiness of the process: PostgreSQL is probed once a second, for HTTP probes and gRPC health.
 
-Readiness is not liveness: a process whose database is gone lives, says why it is not ready, and recovers by
-itself.
+Readiness is not liveness: a process whose database is unreachable stays alive, reports why it is not ready, and
+recovers by itself.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ReadinessState:
-    """What was found out last. `reason` is a sentence; `latency_s` None: PostgreSQL did not answer."""
+    """Result of the last probe. `reason` is a sentence; `latency_s` None: PostgreSQL did not answer."""
 
     ready: bool
     reason: str
     latency_s: float | None = None
 
 
-STARTING = ReadinessState(False, "The service has just started and has not heard from PostgreSQL yet.")
-DRAINING = ReadinessState(False, "The service is draining: it was asked to stop.")
+STARTING = ReadinessState(False, "The service has just started and has not probed PostgreSQL yet.")
+DRAINING = ReadinessState(False, "The service is draining: it is shutting down.")
 
 
 class Readiness:
-    """The standing of the process. `on_change` is told each time that `ready` turns."""
+    """Readiness of the process. `on_change` is called each time that `ready` changes."""
 
     def __init__(self, store: Store, metrics: Metrics, on_change: Callable[[bool], Awaitable[None]]) -> None:
         self._store = store
@@ -51,19 +51,19 @@ class Readiness:
 
     @property
     def state(self) -> ReadinessState:
-        """What was found out at most a second and a probe ago."""
+        """Current state; not ready if the last probe is older than `STALE_AFTER_S`."""
         if not self._draining and time.monotonic() - self._probed_at > STALE_AFTER_S:
             return ReadinessState(False, f"PostgreSQL has not been probed for more than {STALE_AFTER_S:g} s.")
         return self._state
 
     async def watch(self) -> None:
-        """Look once a second, until cancelled."""
+        """Probe once a second, until cancelled."""
         while True:
             await self.probe()
             await asyncio.sleep(PROBE_INTERVAL_S)
 
     async def probe(self) -> None:
-        """Ask PostgreSQL now."""
+        """Probe PostgreSQL now."""
         state = await self._probe_schema()
         self._probed_at = time.monotonic()
         if state.latency_s is not None:
@@ -72,7 +72,7 @@ class Readiness:
             await self._set(state)
 
     async def drain(self) -> None:
-        """Be not ready from now on."""
+        """Set not ready, permanently."""
         self._draining = True
         await self._set(replace(DRAINING, latency_s=self._state.latency_s))
 
@@ -93,16 +93,16 @@ class Readiness:
         except TimeoutError:
             return ReadinessState(False, f"PostgreSQL did not answer within {PROBE_TIMEOUT_S:g} s.")
         except SomaBrainError as exc:
-            # The cause is the store's own words for the log; this question touches no memory.
+            # The cause may be shown, because this query reads no memory and so the store's message repeats none.
             return ReadinessState(False, f"{exc.message} ({exc.__cause__})" if exc.__cause__ else exc.message)
         latency_s = time.perf_counter() - started
         if schema.compatible:
-            return ReadinessState(True, "PostgreSQL answers and its schema fits.", latency_s)
+            return ReadinessState(True, "PostgreSQL answers and its schema is compatible.", latency_s)
         return ReadinessState(False, explain_incompatibility(schema), latency_s)
 
 
 def explain_incompatibility(schema: SchemaState) -> str:
-    """Say why the schema does not fit, and what helps."""
+    """Return why the schema is incompatible, and the remedy."""
     if schema.current is None:
         return "The database has no schema yet: run `somabrain-service migrate`."
     if schema.current < schema.head:

@@ -1,13 +1,13 @@
-"""Orders and query vectors, each kept in Redis for a while: wrappers over those who make them.
+"""Result cache: rankings and query vectors cached in Redis, as decorators of `Ranker` and `QueryVectors`.
 
-An order is kept under everything that it rests on: tenant, the namespace with its settings, epoch and version, the
-question's terms and vector, its filter, and the flags that bear on it. The version is read from PostgreSQL in the
-snapshot that also gives the texts, so what is found is what would be worked out. It ends when the first memory of the
-namespace expires, and with the step of a half-life. Redis holds ids and scores and no text; its keys are digests, keyed
-by the tenant, of which nothing can be told.
+The key of a ranking includes every input of it: tenant, the namespace with its settings, epoch and version, the
+query's terms and vector, the filter, and the flags that affect it. The version is read from PostgreSQL in the snapshot
+that also returns the texts, so a cached ranking equals the computed one. It expires when the first memory of the
+namespace expires, and with the step of a half-life. Redis stores ids and scores and no text; its keys are digests,
+keyed by the tenant, that reveal nothing.
 
-The vector of a query is kept under tenant, encoder and the query's digest. The vectors of memories are not: they would
-outlive what they were made from.
+The vector of a query is cached by tenant, encoder and the query's digest. The vectors of memories are not cached: they
+would outlive the memories.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from somabrain_service.encoders.protocols import Encoder
 from somabrain_service.store.protocols import Snapshot
 
 VERSION = version("somabrain")
-"""Another version may score otherwise."""
+"""Package version, part of every ranking's key, because another version may score differently."""
 LOCAL_VECTORS = 2_000
-"""Query vectors kept in process as well: 3 MB of 384 numbers each."""
+"""Maximum query vectors cached in this process as well: 3 MB at 384 dimensions."""
 LOCAL_TTL_S = 60.0
 TRUNCATED_TTL_S = 1.0
-"""How long an order is kept that not all vectors took part in: who has the namespace in memory knows the whole one."""
+"""Seconds that a truncated ranking is cached: a process with the namespace in its search index computes it in full."""
 
 
 def with_result_cache(context: AppContext, cache: Cache | None) -> AppContext:
-    """Return the services with what Redis keeps; None: there is none."""
+    """Return the context with ranker and query vectors cached in Redis; unchanged if `cache` is None."""
     if cache is None:
         return context
     return replace(
@@ -56,14 +56,14 @@ def with_result_cache(context: AppContext, cache: Cache | None) -> AppContext:
 
 
 class CachedRanker:
-    """Orders, from Redis where it has them."""
+    """Ranker that returns cached rankings from Redis."""
 
     def __init__(self, ranker: Ranker, cache: Cache) -> None:
         self._ranker = ranker
         self._cache = cache
 
     async def rank(self, snapshot: Snapshot, tenant: TenantId, request: RankingRequest) -> RankingResult:
-        """See `Rankings.rank`."""
+        """See `Ranker.rank`."""
         if request.bypass_cache:
             return await self._ranker.rank(snapshot, tenant, request)
         namespace = snapshot.namespace
@@ -87,7 +87,7 @@ class CachedRanker:
 
 
 class CachedQueryVectors:
-    """Query vectors: from this process, from Redis, or made."""
+    """Query vectors from this process' cache, from Redis, or computed."""
 
     def __init__(self, vectors: QueryVectors, cache: Cache) -> None:
         self._vectors = vectors
@@ -95,21 +95,23 @@ class CachedQueryVectors:
         self._local_cache: TTLCache[str, NDArray[np.float32]] = TTLCache(LOCAL_VECTORS, time.monotonic)
 
     async def get(self, tenant: TenantId, encoder: Encoder, query: str) -> NDArray[np.float32]:
-        """See `QueryVectors.of`."""
+        """See `QueryVectors.get`."""
         key = f"somabrain:query:{_digest(tenant, [encoder.encoder_id, query])}"
-        if (near := self._local_cache.get(key)) is not None:
-            return near
+        if (cached_vector := self._local_cache.get(key)) is not None:
+            return cached_vector
 
-        async def make() -> CacheEntry[NDArray[np.float32]]:
+        async def compute() -> CacheEntry[NDArray[np.float32]]:
             return CacheEntry(await self._vectors.get(tenant, encoder, query), math.inf)
 
-        vector, _ = await self._cache.get_or_compute("query", key, _VectorCodec(encoder.dimensions), time.time(), make)
+        vector, _ = await self._cache.get_or_compute(
+            "query", key, _VectorCodec(encoder.dimensions), time.time(), compute
+        )
         self._local_cache.put(key, vector, time.monotonic() + LOCAL_TTL_S)
         return vector
 
 
 def ranking_key(tenant: TenantId, namespace: Namespace, request: RankingRequest) -> str:
-    """Return the key of an order: two that are equal have the same order."""
+    """Return the cache key of a ranking: requests with equal keys have equal rankings."""
     vector = request.vector
     parts = [
         VERSION,
@@ -138,7 +140,7 @@ _NUMBERS_PER_HIT = 7
 
 
 class _RankingCodec:
-    """Ids and numbers, as they lie in memory."""
+    """Codec of a ranking: header, then ids as int64 and scores as float64, little-endian."""
 
     def encode(self, value: _CachedRanking) -> bytes:
         ranking, reencoding = value
@@ -153,7 +155,7 @@ class _RankingCodec:
             raise ValueError("too short")
         best_lexical, truncated, reencoding, count = _HEADER.unpack_from(data)
         if len(data) != _HEADER.size + count * 8 * (1 + _NUMBERS_PER_HIT):
-            raise ValueError("of another length")
+            raise ValueError("unexpected length")
         ids = np.frombuffer(data, "<i8", count, _HEADER.size).tolist()
         numbers = (
             np.frombuffer(data, "<f8", count * _NUMBERS_PER_HIT, _HEADER.size + count * 8)
@@ -175,7 +177,7 @@ def _breakdown_values(breakdown: ScoreBreakdown) -> tuple[float, ...]:
 
 
 class _VectorCodec:
-    """float32[d]."""
+    """Codec of a vector: float32[d], little-endian."""
 
     def __init__(self, dimensions: int) -> None:
         self._dimensions = dimensions
@@ -185,5 +187,5 @@ class _VectorCodec:
 
     def decode(self, data: bytes) -> NDArray[np.float32]:
         if len(data) != 4 * self._dimensions:
-            raise ValueError("of another length")
+            raise ValueError("unexpected length")
         return np.frombuffer(data, "<f4").astype(np.float32)

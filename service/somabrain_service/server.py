@@ -1,4 +1,4 @@
-"""The gRPC server: what it serves, and how connections are kept."""
+"""The gRPC server: its services, its health service and its channel arguments."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NAMESPACE = namespace_service_pb2.DESCRIPTOR.services_by_name["NamespaceService"
 SERVICE_NAMES = (MEMORY, NAMESPACE)
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
-MAX_METADATA_BYTES = 32 * 1024  # the longest token, and as much again for everything else
+MAX_METADATA_BYTES = 32 * 1024  # the longest bearer token, and as much again for everything else
 KEEPALIVE_TIME_MS = 30_000
 MIN_PING_INTERVAL_MS = 10_000
 
@@ -37,31 +37,31 @@ MIN_PING_INTERVAL_MS = 10_000
 def channel_arguments(settings: GrpcSettings) -> list[tuple[str, int]]:
     """Return the channel arguments of the server."""
     return [
-        # A client of a headless Service finds new replicas when it must connect anew.
+        # A client of a headless Service discovers new pods when it has to reconnect.
         ("grpc.max_connection_age_ms", int(settings.max_connection_age_s * 1000)),
         ("grpc.max_connection_age_grace_ms", math.ceil(settings.drain_s * 1000)),
-        # A peer that is gone without a word is noticed, and one that pings more often than this is asked to stop.
+        # A peer that vanished without closing is detected, and one that pings more often than this gets GOAWAY.
         ("grpc.keepalive_time_ms", KEEPALIVE_TIME_MS),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_PING_INTERVAL_MS),
         ("grpc.keepalive_permit_without_calls", 1),
-        # One bound, or gRPC refuses by chance what lies between its soft one and its hard one.
+        # Both limits are equal, because gRPC refuses at random what lies between its soft and its hard limit.
         ("grpc.max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-        # Two servers on one port would share calls by chance: the second must fail to start.
+        # Two servers on one port would share calls at random: the second must fail to start.
         ("grpc.so_reuseport", 0),
     ]
 
 
 class HealthService:
-    """grpc.health.v1 for the whole server ("") and each service, following readiness."""
+    """Health service grpc.health.v1 of the whole server ("") and of each service, following readiness."""
 
     def __init__(self) -> None:
         self.servicer = health.aio.HealthServicer()
 
     async def set_serving_status(self, ready: bool) -> None:
-        """Say SERVING or NOT_SERVING to whoever checks or watches."""
+        """Set SERVING or NOT_SERVING for all services; watchers are notified."""
         status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
         for name in ("", *SERVICE_NAMES):
             await self.servicer.set(name, status)
@@ -70,7 +70,7 @@ class HealthService:
 def make_server(
     settings: GrpcSettings, app_context: AppContext, chain: InterceptorChain, health_service: HealthService
 ) -> grpc.aio.Server:
-    """Return the server with everything registered, bound to nothing yet."""
+    """Return the server with all services registered, not bound yet."""
     server = grpc.aio.server(interceptors=[chain], options=channel_arguments(settings))
     memory_servicer = MemoryServicer(app_context, check_fields, to_item_status)
     memory_service_pb2_grpc.add_MemoryServiceServicer_to_server(memory_servicer, server)
@@ -84,7 +84,7 @@ def make_server(
 def _enable_reflection(server: grpc.aio.Server) -> None:
     names = (*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME, "grpc.reflection.v1.ServerReflection")
     servicer = reflection.aio.ReflectionServicer(names)
-    # v1 is v1alpha under another name, message for message; newer clients ask for it first.
+    # v1 has the messages of v1alpha under another name; newer clients try it first.
     handler = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
@@ -100,7 +100,7 @@ def bind(server: grpc.aio.Server, settings: GrpcSettings, credentials: grpc.Serv
     """Bind the address, in plain text without `credentials`, and return its port.
 
     Raises:
-        ConfigurationError: it cannot be bound.
+        ConfigurationError: the address cannot be bound.
     """
     address = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
     try:

@@ -94,7 +94,7 @@ def kinds(kubectl: Kubectl, tmp_path: Path) -> Iterator[Path]:
 async def test_monitoring_is_made_when_its_kinds_come_and_goes_with_the_words(served: Brain, kinds: Path) -> None:
     """Until they come the status says what waits for what, and the service is Ready."""
     await asyncio.to_thread(served.apply, monitoring=MONITORING)
-    await served.until("ConfigValid", "True", "The ServiceMonitor of spec.monitoring is not made yet")
+    await served.until("ConfigValid", "True", "The ServiceMonitor of spec.monitoring is not created yet")
     await served.ready()
     await asyncio.to_thread(served.kubectl, "apply", "--server-side", "-f", str(kinds))
     known = ("wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{name}" for name in DEFINITIONS))

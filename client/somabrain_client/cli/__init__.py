@@ -1,1 +1,1 @@
-"""The command `somabrain`, one module for each kind of command."""
+"""The command `somabrain`, one module per group of subcommands."""

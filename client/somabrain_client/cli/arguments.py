@@ -1,4 +1,4 @@
-"""What several commands are told in the same way."""
+"""Options and argument types that several subcommands share."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ MAX_DEADLINE_S = 3600
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no other name
 Handler: TypeAlias = Callable[[SyncMemoryClient, argparse.Namespace], int]
-"""Runs a command and returns its exit code."""
+"""Runs a subcommand and returns its exit code."""
 
 
 def add_filter(parser: argparse.ArgumentParser) -> None:
-    """Let a command be told which memories are meant."""
-    add_labels(parser, "that a memory must have")
+    """Add the options of a memory filter."""
+    add_labels(parser, "that memories must have")
     parser.add_argument(
         "--kind",
         type=kind,
         action="append",
         default=[],
         metavar="KIND",
-        help="episodic, semantic or procedural; repeatable",
+        help="only this kind: episodic, semantic or procedural; repeatable",
     )
-    parser.add_argument("--session", action="append", default=[], help="of this conversation or task; repeatable")
-    parser.add_argument("--subject", action="append", default=[], help="about this person; repeatable")
+    parser.add_argument("--session", action="append", default=[], help="only of this conversation or task; repeatable")
+    parser.add_argument("--subject", action="append", default=[], help="only about this person; repeatable")
     parser.add_argument(
-        "--from", dest="since", type=timestamp, metavar="TIME", help="that happened at TIME or later (ISO 8601)"
+        "--from", dest="since", type=timestamp, metavar="TIME", help="only events at TIME or later (ISO 8601)"
     )
-    parser.add_argument("--until", type=timestamp, metavar="TIME", help="that happened before TIME (ISO 8601)")
+    parser.add_argument("--until", type=timestamp, metavar="TIME", help="only events before TIME (ISO 8601)")
 
 
 def filter_from_options(options: argparse.Namespace) -> Filter:
-    """Return which memories are meant."""
+    """Return the filter that the options describe."""
     return Filter(
         labels=dict(options.label),
         kinds=tuple(options.kind),
@@ -50,30 +50,36 @@ def filter_from_options(options: argparse.Namespace) -> Filter:
 
 
 def add_labels(parser: argparse.ArgumentParser, meaning: str) -> None:
-    """Let a command be told labels."""
+    """Add the option `--label`; `meaning` completes the help text "a label ..."."""
     parser.add_argument(
         "--label", type=label, action="append", default=[], metavar="KEY=VALUE", help=f"a label {meaning}; repeatable"
     )
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """Let a command speak to programs."""
-    parser.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
+    """Add the option `--json`."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
 def seconds(text: str) -> float:
-    """Return a time of a call."""
+    """Return a deadline in seconds.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not a number, or out of bounds.
+    """
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not 0 < value <= MAX_DEADLINE_S:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time of more than 0 and at most {MAX_DEADLINE_S} seconds")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of seconds greater than 0 and at most {MAX_DEADLINE_S}"
+        )
     return value
 
 
 def label(text: str) -> tuple[str, str]:
-    """Return key and value of a label."""
+    """Return key and value of a label, given as KEY=VALUE."""
     key, separator, value = text.partition("=")
     if not separator or not key:
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
@@ -81,17 +87,17 @@ def label(text: str) -> tuple[str, str]:
 
 
 def kind(text: str) -> MemoryKind:
-    """Return a kind of memory by its name."""
+    """Return the kind of memory with this name, in any case."""
     try:
         return MemoryKind[text.upper()]
     except KeyError:
-        raise argparse.ArgumentTypeError(f"{text!r} is none of episodic, semantic and procedural") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a kind; use episodic, semantic or procedural") from None
 
 
 def timestamp(text: str) -> datetime:
-    """Return a time; without a zone it is UTC."""
+    """Return an ISO 8601 time; without a time zone it is UTC."""
     try:
         value = datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2024-05-01 or 2024-05-01T09:30:00Z") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2024-05-01 or 2024-05-01T09:30:00Z") from None
     return value if value.tzinfo else value.replace(tzinfo=UTC)

@@ -1,6 +1,6 @@
-"""The command `somabrain`: what it is told, and how it ends.
+"""The command `somabrain`: options, error messages and exit codes.
 
-Exit codes: 0 done; 1 the service said no; 2 the command cannot be understood; 130 interrupted; 141 nobody reads.
+Exit codes: 0 success; 1 an error of the service; 2 invalid arguments; 130 interrupted; 141 closed output pipe.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.token_url and not (options.client_id and options.client_secret_file):
-        parser.error("--token-url needs --client-id and --client-secret-file")
+        parser.error("--token-url requires --client-id and --client-secret-file")
     if (options.cert_file is None) != (options.key_file is None):
-        parser.error("--cert-file and --key-file are given together or not at all")
+        parser.error("--cert-file and --key-file must be given together")
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A terminal that cannot show a letter is shown its code, not a failure.
+        # Characters that the terminal cannot encode are printed as escapes, instead of failing.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = _run(options)
@@ -41,11 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CallError as exc:
         return _print_error(describe_error(exc))
     except BrokenPipeError:
-        # Whoever reads has seen enough, as `head` does; what Python still holds back has nobody to go to.
+        # The reader closed the pipe, as `head` does; discard what Python has still buffered.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except UnicodeError:
-        _print_error("what was given is not UTF-8; convert it first")
+        _print_error("the input is not UTF-8; convert it first")
         return 2
     except (TokenError, OSError) as exc:
         return _print_error(str(exc))
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def describe_error(error: CallError) -> str:
-    """Return what the service said, with what the person on call needs to find it in the log."""
+    """Return the reason and message of an error, with the request id to find it in the service's log."""
     request_id = f" (request {error.details.request_id})" if error.details.request_id else ""
     return f"{error.reason or error.code.name}: {error.message}{request_id}"
 
@@ -83,22 +83,22 @@ def _token(options: argparse.Namespace) -> TokenSource | None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="somabrain", description="A memory that AI agents can trust.")
     parser.add_argument("--address", default=ADDRESS, help=f"host:port of the service (default: {ADDRESS})")
-    parser.add_argument("--token-file", type=Path, help="file that holds a bearer token")
+    parser.add_argument("--token-file", type=Path, help="file that contains a bearer token")
+    parser.add_argument("--token-url", metavar="URL", help="token endpoint for OAuth 2.0 client credentials")
+    parser.add_argument("--client-id", metavar="ID", help="client id at the token endpoint")
     parser.add_argument(
-        "--token-url", metavar="URL", help="token endpoint to get tokens from (OAuth 2.0 client credentials)"
+        "--client-secret-file", type=Path, metavar="FILE", help="file that contains the client's secret"
     )
-    parser.add_argument("--client-id", metavar="ID", help="the client's name there")
-    parser.add_argument("--client-secret-file", type=Path, metavar="FILE", help="file that holds its secret")
-    parser.add_argument("--tls", action="store_true", help="encrypt; any of the three files below does, too")
-    parser.add_argument("--ca-file", type=Path, help="PEM authorities that may vouch for the service")
-    parser.add_argument("--cert-file", type=Path, help="PEM certificate of ours, for a service that asks for one")
-    parser.add_argument("--key-file", type=Path, help="its PEM private key")
+    parser.add_argument("--tls", action="store_true", help="use TLS; implied by any of the next three options")
+    parser.add_argument("--ca-file", type=Path, help="PEM authorities trusted to sign the service's certificate")
+    parser.add_argument("--cert-file", type=Path, help="PEM client certificate, for mutual TLS")
+    parser.add_argument("--key-file", type=Path, help="PEM private key of --cert-file")
     parser.add_argument(
         "--deadline",
         type=seconds,
         default=DEFAULT_DEADLINE_S,
         metavar="S",
-        help=f"seconds a call may take (default: {DEFAULT_DEADLINE_S:g})",
+        help=f"maximum seconds per call, retries included (default: {DEFAULT_DEADLINE_S:g})",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     for part in (namespaces, memories, transfer, watch):

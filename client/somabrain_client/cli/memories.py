@@ -1,4 +1,4 @@
-"""Commands that keep, find, show, change and forget memories."""
+"""Subcommands that store, search, show, update and forget memories."""
 
 from __future__ import annotations
 
@@ -20,30 +20,32 @@ from somabrain_client.sync_client import SyncMemoryClient
 
 
 def add(commands: Subparsers) -> None:
-    """Add the commands."""
-    remember = commands.add_parser("remember", help="keep a text")
+    """Add the subcommands."""
+    remember = commands.add_parser("remember", help="store a text as a memory")
     remember.add_argument("namespace")
-    remember.add_argument("text", help="the text; - reads it from standard input")
+    remember.add_argument("text", help="text; - reads it from standard input")
     remember.add_argument(
-        "--kind", type=kind, default=MemoryKind.EPISODIC, help="episodic (default), semantic or procedural"
+        "--kind", type=kind, default=MemoryKind.EPISODIC, help="kind: episodic (default), semantic or procedural"
     )
-    remember.add_argument("--session", default="", help="the conversation or task it belongs to")
-    remember.add_argument("--subject", default="", help="the person it is about")
+    remember.add_argument("--session", default="", help="conversation or task that it belongs to")
+    remember.add_argument("--subject", default="", help="person that it is about")
     remember.add_argument(
-        "--event-time", type=timestamp, metavar="TIME", help="when it happened (ISO 8601; default: now)"
+        "--event-time", type=timestamp, metavar="TIME", help="time of the event (ISO 8601; default: now)"
     )
-    remember.add_argument("--salience", type=float, help="how much it matters, 0 to 1 (default: 0.5)")
-    remember.add_argument("--pinned", action="store_true", help="never removed by age")
-    remember.add_argument("--request-id", default="", help="keeps the text once, however often this is sent")
-    add_labels(remember, "given to the memory")
+    remember.add_argument("--salience", type=float, help="importance, 0 to 1 (default: 0.5)")
+    remember.add_argument("--pinned", action="store_true", help="never expire")
+    remember.add_argument(
+        "--request-id", default="", help="idempotency key: a repeated command with it stores the text once"
+    )
+    add_labels(remember, "of the memory")
     remember.set_defaults(run=_remember)
 
-    recall = commands.add_parser("recall", help="find what answers a question")
+    recall = commands.add_parser("recall", help="search memories")
     recall.add_argument("namespace")
-    recall.add_argument("query")
-    recall.add_argument("--top-k", type=int, default=5, help="how many hits, 1 to 200 (default: 5)")
+    recall.add_argument("query", help="text to search for")
+    recall.add_argument("--top-k", type=int, default=5, help="maximum number of hits, 1 to 200 (default: 5)")
     recall.add_argument(
-        "--min-score", type=float, help="answer nothing unless the best lexical score reaches it, 0 to 1"
+        "--min-score", type=float, help="return no hits unless the best lexical score reaches this, 0 to 1"
     )
     add_filter(recall)
     add_json(recall)
@@ -54,29 +56,29 @@ def add(commands: Subparsers) -> None:
     add_json(get)
     get.set_defaults(run=_get)
 
-    listing = commands.add_parser("list", help="show all memories, oldest first")
+    listing = commands.add_parser("list", help="show memories, oldest first")
     listing.add_argument("namespace")
     add_filter(listing)
     add_json(listing)
     listing.set_defaults(run=_list)
 
-    update = commands.add_parser("update", help="change the text of a memory; what it was stays as a revision")
+    update = commands.add_parser("update", help="change the text of a memory; the former text stays as a revision")
     update.add_argument("name", help="namespaces/.../memories/...")
-    update.add_argument("text", help="the new text; - reads it from standard input")
+    update.add_argument("text", help="new text; - reads it from standard input")
     update.set_defaults(run=_update)
 
-    revisions = commands.add_parser("revisions", help="show what a memory was before, newest first")
+    revisions = commands.add_parser("revisions", help="show former revisions of a memory, newest first")
     revisions.add_argument("name", help="namespaces/.../memories/...")
     add_json(revisions)
     revisions.set_defaults(run=_revisions)
 
-    forget = commands.add_parser("forget", help="forget one memory for good")
+    forget = commands.add_parser("forget", help="forget one memory, permanently")
     forget.add_argument("name", help="namespaces/.../memories/...")
     forget.set_defaults(run=_forget)
 
 
 def _text(options: argparse.Namespace) -> str:
-    # Bytes, because a text is kept as it is: no translated ends of lines, no encoding of the terminal's.
+    # Read as bytes, because a text is stored unchanged: no newline translation, no terminal encoding.
     argument: str = options.text
     return sys.stdin.buffer.read().decode() if argument == "-" else argument
 

@@ -1,4 +1,4 @@
-"""Commands about namespaces and those they speak of."""
+"""Subcommands for namespaces, and for erasing a subject."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from somabrain_client.sync_client import SyncMemoryClient
 
 
 def add(commands: Subparsers) -> None:
-    """Add the commands."""
-    verbs = commands.add_parser("namespace", help="namespaces").add_subparsers(dest="verb", required=True)
-    create = verbs.add_parser("create", help="make a namespace")
-    create.add_argument("namespace", help="1 to 63 of a-z, 0-9 and '-'")
-    create.add_argument("--display-name", default="", help="for people")
-    create.add_argument("--language", default="", help="of its texts, such as en (default: the server's)")
-    create.add_argument("--encoder", default="", help="that makes its vectors (default: the server's)")
+    """Add the subcommands."""
+    verbs = commands.add_parser("namespace", help="manage namespaces").add_subparsers(dest="verb", required=True)
+    create = verbs.add_parser("create", help="create a namespace")
+    create.add_argument("namespace", help="id of 1 to 63 characters: a-z, 0-9 and '-'")
+    create.add_argument("--display-name", default="", help="name for display")
+    create.add_argument("--language", default="", help="language of its texts, such as en (default: the server's)")
+    create.add_argument("--encoder", default="", help="id of the encoder of its vectors (default: the server's)")
     create.set_defaults(run=_create)
-    get = verbs.add_parser("get", help="show a namespace and what it holds")
+    get = verbs.add_parser("get", help="show a namespace and its statistics")
     get.add_argument("namespace")
     add_json(get)
     get.set_defaults(run=_get)
     verbs.add_parser("list", help="show the names of all namespaces").set_defaults(run=_list)
-    delete = verbs.add_parser("delete", help="delete a namespace and everything in it, for good")
+    delete = verbs.add_parser("delete", help="delete a namespace and everything in it, permanently")
     delete.add_argument("namespace")
     delete.set_defaults(run=_delete)
-    erase = commands.add_parser("erase-subject", help="forget, for good, every memory about a person")
+    erase = commands.add_parser("erase-subject", help="forget every memory about a subject, permanently")
     erase.add_argument("namespace")
-    erase.add_argument("subject", help="as in the memories, letter by letter")
+    erase.add_argument("subject", help="subject, exactly as in the memories")
     erase.set_defaults(run=_erase_subject)
 
 

@@ -1,8 +1,8 @@
-"""Export and import: JSON Lines, with a progress bar on a terminal, and begun again where they were broken off.
+"""Subcommands `export` and `import`: JSON Lines, resumable, with a progress bar on a terminal.
 
-An export into a file writes beside it what it has (`FILE.part`) and where it stood (`FILE.part.token`), and gives it
-its name when it is whole. An import sends each line with a request id made of the line and its place, so the same
-file sent again within 24 hours keeps nothing twice.
+An export to a file writes a partial file (`FILE.part`) and its checkpoint (`FILE.part.token`), and renames the partial
+file when it is complete. An import sends each line with a request id derived from the line and its number, so importing
+the same file again within 24 hours creates no duplicates.
 """
 
 from __future__ import annotations
@@ -28,21 +28,23 @@ ProgressBar: TypeAlias = "tqdm[Never]"
 
 BATCH_SIZE = 500
 BATCH_BYTES = 2 * 1024 * 1024
-"""Of lines; a batch may hold 3 MiB, and protobuf is no longer than JSON."""
+"""Maximum bytes of lines per batch; the contract allows 3 MiB, and protobuf is no longer than JSON."""
 
 
 def add(commands: Subparsers) -> None:
-    """Add the commands."""
-    export = commands.add_parser("export", help="write all memories as lines of JSON, as of one moment")
+    """Add the subcommands."""
+    export = commands.add_parser("export", help="write all memories as JSON Lines, as of one version")
     export.add_argument("namespace")
-    export.add_argument("file", help="where to; - writes to standard output. Run again, a broken export goes on")
-    export.add_argument("--vectors", action="store_true", help="with their vectors")
+    export.add_argument(
+        "file", help="output file; - is standard output. An interrupted export to a file resumes when run again"
+    )
+    export.add_argument("--vectors", action="store_true", help="include the vectors")
     add_filter(export)
     export.set_defaults(run=_export)
-    imports = commands.add_parser("import", help="keep the memories of an export, or of your own lines of JSON")
+    imports = commands.add_parser("import", help="store the memories of an export, or of your own JSON Lines")
     imports.add_argument("namespace")
     imports.add_argument(
-        "file", help="lines of JSON; - reads standard input. Run again within a day, nothing is doubled"
+        "file", help="JSON Lines; - is standard input. A repeated import within 24 hours creates no duplicates"
     )
     imports.set_defaults(run=_import)
 
@@ -54,7 +56,9 @@ def _export(client: SyncMemoryClient, options: argparse.Namespace) -> int:
             cursor = _write_pages(client, options, sys.stdout.buffer, None, bar)
         else:
             cursor = _export_file(client, options, Path(options.file), bar)
-    print(f"somabrain: what changed meanwhile: somabrain watch {options.namespace} --cursor {cursor}", file=sys.stderr)
+    print(
+        f"somabrain: changes since this export: somabrain watch {options.namespace} --cursor {cursor}", file=sys.stderr
+    )
     return 0
 
 
@@ -71,7 +75,7 @@ def _export_file(client: SyncMemoryClient, options: argparse.Namespace, file: Pa
         try:
             cursor = _write_pages(client, options, out, checkpoint_file, bar, token)
         except OutOfRangeError:
-            checkpoint_file.unlink(missing_ok=True)  # so that the next run begins anew
+            checkpoint_file.unlink(missing_ok=True)  # so that the next run starts again
             raise
     partial_file.rename(file)
     checkpoint_file.unlink(missing_ok=True)
@@ -86,7 +90,7 @@ def _write_pages(
     bar: ProgressBar,
     token: str = "",
 ) -> str:
-    """Write every page, and note after each where the next begins; return the cursor of the export's moment."""
+    """Write every page, and a checkpoint after each; return the cursor from which a watch continues the export."""
     cursor = ""
     for page in client.export(
         options.namespace, where=filter_from_options(options), include_vectors=options.vectors, resume_token=token
@@ -104,7 +108,7 @@ def _write_pages(
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Drafts with the numbers of their lines, and the bytes they took in the file."""
+    """Drafts with their line numbers, and their size in the file."""
 
     drafts: Sequence[MemoryDraft]
     numbers: Sequence[int]
@@ -117,12 +121,12 @@ def _import(client: SyncMemoryClient, options: argparse.Namespace) -> int:
     else:
         with Path(options.file).open("rb") as source:
             imported, failed = _import_lines(client, options.namespace, source, Path(options.file).stat().st_size)
-    print(f"kept: {imported} memories{f'; not kept: {failed} lines, told above' if failed else ''}")
+    print(f"imported: {imported} memories{f'; failed: {failed} lines, listed above' if failed else ''}")
     return 1 if failed else 0
 
 
 def _import_lines(client: SyncMemoryClient, namespace: str, source: BinaryIO, size: int | None) -> tuple[int, int]:
-    """Send every line in batches; what is not kept is said at once, by its line. Return how many were, and were not."""
+    """Send all lines in batches and print each failed line; return the counts of imported and of failed lines."""
     imported = failed = 0
     with tqdm(total=size, unit="B", unit_scale=True, disable=None) as bar:
 
@@ -134,7 +138,7 @@ def _import_lines(client: SyncMemoryClient, namespace: str, source: BinaryIO, si
         for batch in _batches(source, report_failure):
             for number, result in zip(batch.numbers, client.batch_remember(namespace, batch.drafts), strict=True):
                 if isinstance(result, CallError):
-                    report_failure(number, f"was refused: {result.reason or result.code.name}: {result.message}")
+                    report_failure(number, f"was rejected: {result.reason or result.code.name}: {result.message}")
                 else:
                     imported += 1
             bar.update(batch.size_bytes)
@@ -142,7 +146,7 @@ def _import_lines(client: SyncMemoryClient, namespace: str, source: BinaryIO, si
 
 
 def _batches(source: BinaryIO, report_failure: ReportFailure) -> Iterator[_Batch]:
-    """Cut the lines into batches that the service takes; empty lines are passed over."""
+    """Yield batches of lines within the service's bounds; skip empty lines, report invalid ones."""
     drafts: list[MemoryDraft] = []
     numbers: list[int] = []
     size = 0

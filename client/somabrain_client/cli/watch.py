@@ -1,4 +1,4 @@
-"""Watch a namespace: every change once, on and on, also across restarts of the service and of this command."""
+"""Subcommand `watch`: print every change once, also across restarts of the service and of this command."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from somabrain_client.sync_client import SyncMemoryClient
 
 
 def add(commands: Subparsers) -> None:
-    """Add the command."""
+    """Add the subcommand."""
     watch = commands.add_parser("watch", help="show every change as it happens, until interrupted")
     watch.add_argument("namespace")
-    watch.add_argument("--cursor", default="", help="what came after it follows (default: from now on)")
+    watch.add_argument("--cursor", default="", help="start after this cursor (default: now)")
     watch.add_argument(
         "--cursor-file",
         type=Path,
         metavar="FILE",
-        help="keeps the cursor, so that the next run goes on where this ended",
+        help="store the cursor in this file, so that the next run continues from it",
     )
-    watch.add_argument("--memory", action="store_true", help="with the memory as it is now")
+    watch.add_argument("--memory", action="store_true", help="include the current memory")
     add_json(watch)
     watch.set_defaults(run=_watch)
 
@@ -36,7 +36,7 @@ def _watch(client: SyncMemoryClient, options: argparse.Namespace) -> int:
         if isinstance(event, Change):
             print(json_line(event) if options.json else "\n".join(change_lines(event)), flush=True)
         if file is not None:
-            # After the line was written: killed in between, it is shown twice and not lost.
+            # Written after the line was printed: if killed in between, a change is printed twice, and never lost.
             temporary = file.with_name(f"{file.name}.draft")
             temporary.write_text(event.cursor)
             temporary.replace(file)

@@ -1,1 +1,1 @@
-"""`kubectl sb`: a SomaBrain looked at and helped by a person. It calls `kubectl` and needs nothing else."""
+"""`kubectl sb`: inspect and operate SomaBrains from a terminal. It calls `kubectl` and needs nothing else."""

@@ -1,4 +1,4 @@
-"""`kubectl` as a program: its own configuration, plugins for login and rights are all in force."""
+"""Wrapper of the program `kubectl`, so that its configuration, credential plugins and permissions apply."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Object = dict[str, Any]
 
 
 class CommandFailed(Exception):
-    """A program ended with an error; the message is what it said."""
+    """A program failed; the message is its error output."""
 
 
 def run(*command: str | Path, stdin: str | None = None, timeout_s: float = 60, cwd: Path | None = None) -> str:
-    """Run a program of this machine and return its output.
+    """Run a local program and return its standard output.
 
     Raises:
-        CommandFailed: it is missing, failed, or took longer than `timeout_s`.
+        CommandFailed: the program is missing, failed, or took longer than `timeout_s`.
     """
     try:
         completed = subprocess.run(
@@ -38,7 +38,7 @@ def run(*command: str | Path, stdin: str | None = None, timeout_s: float = 60, c
 
 
 class Kubectl:
-    """`kubectl` with the flags that choose cluster and user."""
+    """`kubectl` with global flags that select cluster and user."""
 
     def __init__(self, flags: Sequence[str] = ()) -> None:
         self.flags = tuple(flags)
@@ -48,12 +48,12 @@ class Kubectl:
         return run("kubectl", *self.flags, *arguments, stdin=stdin, timeout_s=timeout_s)
 
     def get(self, namespace: str, *arguments: str) -> Object:
-        """Return what `kubectl get` shows, as data: an object, or a list under `items`."""
+        """Return the JSON output of `kubectl get`: an object, or a list under `items`."""
         document: Object = json.loads(self("get", "-n", namespace, *arguments, "-o", "json"))
         return document
 
     def find(self, namespace: str, *arguments: str) -> Object | None:
-        """Return an object, or None when it is not there."""
+        """Return an object, or None when it does not exist."""
         text = self("get", "-n", namespace, *arguments, "-o", "json", "--ignore-not-found")
         return json.loads(text) if text.strip() else None
 
@@ -63,15 +63,15 @@ class Kubectl:
         return self("apply", "-n", namespace, "-f", "-", stdin=json.dumps(manifest_list))
 
     def run_interactive(self, *arguments: str) -> int:
-        """Run kubectl on this terminal until it ends, and return its exit code."""
+        """Run kubectl on this terminal and return its exit code."""
         return subprocess.run(["kubectl", *self.flags, *arguments], check=False).returncode
 
     @contextmanager
     def forward(self, namespace: str, target: str, port: int) -> Iterator[str]:
-        """Forward a free port of loopback to `target` (such as `svc/name`) and give `127.0.0.1:port`.
+        """Forward a free loopback port to `target` (such as `svc/name`) and yield the address `127.0.0.1:port`.
 
         Raises:
-            CommandFailed: kubectl is missing or refused; says why.
+            CommandFailed: kubectl is missing or failed; the message gives the reason.
         """
         executable = shutil.which("kubectl")
         if executable is None:

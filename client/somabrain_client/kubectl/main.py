@@ -1,6 +1,6 @@
 """The command `kubectl-sb`, which kubectl runs as `kubectl sb`.
 
-Exit codes: 0 done; 1 the cluster or the service said no; 2 the command cannot be understood; 130 interrupted.
+Exit codes: 0 success; 1 an error of the cluster or the service; 2 invalid arguments; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _recall(kubectl: Kubectl, namespace: str, options: argparse.Namespace) -> in
 def _retry_migration(kubectl: Kubectl, namespace: str, options: argparse.Namespace) -> int:
     annotation = f"somabrain.io/retry-migration={int(time.time())}"
     kubectl("annotate", "somabrains", options.name, "-n", namespace, "--overwrite", annotation)
-    print(f"A failed migration of {namespace}/{options.name} is tried again at once; see `kubectl sb status`.")
+    print(f"A failed migration of {namespace}/{options.name} is retried at once; see `kubectl sb status`.")
     return 0
 
 
@@ -100,9 +100,9 @@ def _pause(kubectl: Kubectl, namespace: str, options: argparse.Namespace) -> int
     patch = json.dumps({"spec": {"paused": options.paused}})
     kubectl("patch", "somabrains", options.name, "-n", namespace, "--type", "merge", "--patch", patch)
     print(
-        f"{namespace}/{options.name} is paused: it serves on, and the operator changes nothing."
+        f"{namespace}/{options.name} is paused: it keeps serving, and the operator changes nothing."
         if options.paused
-        else f"{namespace}/{options.name} is resumed: the operator brings it to what it says."
+        else f"{namespace}/{options.name} is resumed: the operator reconciles it again."
     )
     return 0
 
@@ -110,37 +110,37 @@ def _pause(kubectl: Kubectl, namespace: str, options: argparse.Namespace) -> int
 def _parser() -> argparse.ArgumentParser:
     common_options = argparse.ArgumentParser(add_help=False)
     common_options.add_argument(
-        "-n", "--namespace", default="", help="of the SomaBrain (default: the current context's)"
+        "-n", "--namespace", default="", help="Kubernetes namespace of the SomaBrain (default: the current context's)"
     )
-    common_options.add_argument("--context", default="", help="of the kubeconfig")
-    common_options.add_argument("--kubeconfig", default="", help="file that kubectl reads")
-    parser = argparse.ArgumentParser(prog="kubectl sb", description="SomaBrains, looked at and helped.")
+    common_options.add_argument("--context", default="", help="context in the kubeconfig")
+    common_options.add_argument("--kubeconfig", default="", help="path of the kubeconfig")
+    parser = argparse.ArgumentParser(prog="kubectl sb", description="Inspect and operate SomaBrains.")
     commands = parser.add_subparsers(dest="command", required=True)
 
     def add(name: str, run: Handler, help_text: str, *, optional: bool = False) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=help_text, parents=[common_options])
-        command.add_argument("name", nargs="?" if optional else None, help="of the SomaBrain")
+        command.add_argument("name", nargs="?" if optional else None, help="name of the SomaBrain")
         command.set_defaults(run=run)
         return command
 
-    add("status", _status, "a tree of what it says, is made of, and what happened lately", optional=True)
-    logs = add("logs", _logs, "the logs of all its pods")
-    logs.add_argument("-f", "--follow", action="store_true", help="as they come")
-    logs.add_argument("--tail", type=int, default=50, help="lines of each container (default: 50)")
-    logs.add_argument("-c", "--container", default="", help="only this one, such as service or opa")
-    recall = add("recall", _recall, "ask it a question, through a forwarded port")
-    recall.add_argument("memory_namespace", help="the namespace of memories")
-    recall.add_argument("query")
-    recall.add_argument("--top-k", type=int, default=5, help="how many hits, 1 to 200 (default: 5)")
-    recall.add_argument("--token-file", default="", help="file that holds a bearer token")
+    add("status", _status, "show conditions, objects and recent events as a tree", optional=True)
+    logs = add("logs", _logs, "show the logs of all its pods")
+    logs.add_argument("-f", "--follow", action="store_true", help="follow the logs")
+    logs.add_argument("--tail", type=int, default=50, help="lines per container (default: 50)")
+    logs.add_argument("-c", "--container", default="", help="only this container, such as service or opa")
+    recall = add("recall", _recall, "search memories through a forwarded port")
+    recall.add_argument("memory_namespace", help="namespace of the memories")
+    recall.add_argument("query", help="text to search for")
+    recall.add_argument("--top-k", type=int, default=5, help="maximum number of hits, 1 to 200 (default: 5)")
+    recall.add_argument("--token-file", default="", help="file that contains a bearer token")
     recall.add_argument(
         "--service-account", default="default", metavar="NAME",
-        help="without a token file: whose token is asked of the cluster (default: default)",
+        help="without --token-file: ServiceAccount to request a token for (default: default)",
     )  # fmt: skip
-    recall.add_argument("--audience", default="somabrain", help="of that token (default: somabrain)")
-    add("retry-migration", _retry_migration, "try a failed migration again at once")
-    add("pause", _pause, "let the operator change nothing").set_defaults(paused=True)
-    add("resume", _pause, "let the operator go on").set_defaults(paused=False)
+    recall.add_argument("--audience", default="somabrain", help="audience of that token (default: somabrain)")
+    add("retry-migration", _retry_migration, "retry a failed migration at once")
+    add("pause", _pause, "stop the operator from changing anything").set_defaults(paused=True)
+    add("resume", _pause, "let the operator reconcile again").set_defaults(paused=False)
     return parser
 
 

@@ -1,4 +1,4 @@
-"""A SomaBrain as a tree for people: what it says of itself, what it is made of, and what happened lately. Pure."""
+"""A SomaBrain as a tree of text: its conditions, its objects and its recent events. Pure."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from somabrain_client.kubectl.kubectl import Object
 CONDITIONS = (
     "Ready", "ConfigValid", "ReferencesResolved", "Migrated", "Available", "Progressing", "Degraded", "Paused",
 )  # fmt: skip
-"""In the order in which a person wants to know; others follow by name."""
+"""Condition types in order of display; other types follow by name."""
 NEGATIVE_CONDITIONS = frozenset({"Degraded", "Paused", "Progressing"})
 MAX_EVENTS = 8
 
 
 def render_tree(brain: Object, children: Sequence[Object], events: Sequence[Object]) -> Iterator[str]:
-    """Yield the lines.
+    """Yield the lines of the tree.
 
     Args:
-        brain: the SomaBrain.
-        children: the objects that are labelled as its own: Deployment, pods, Jobs and the rest.
-        events: of the SomaBrain and its children.
+        brain: the SomaBrain object.
+        children: the objects labelled as its own: Deployment, pods, Jobs and others.
+        events: the events of the SomaBrain and its children.
     """
     yield _title(brain)
     branches = [("conditions", list(_conditions(brain))), ("objects", list(_objects(children)))]
@@ -44,7 +44,7 @@ def _title(brain: Object) -> str:
     if "endpoint" in status:
         facts.append(status["endpoint"])
     if status.get("observedGeneration") != meta["generation"]:
-        facts.append(f"the operator has not looked at generation {meta['generation']} yet")
+        facts.append(f"the operator has not observed generation {meta['generation']} yet")
     return " · ".join(facts)
 
 
@@ -85,7 +85,7 @@ def _state(child: Object) -> str:
 
 
 def _pod(status: Object) -> str:
-    """Return the pod's phase, how often its containers began again, and why one waits."""
+    """Return the pod's readiness or phase, its number of restarts, and the reasons of waiting containers."""
     containers = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
     ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions", ()))
     facts = ["ready" if ready else str(status.get("phase", "unknown"))]
@@ -102,7 +102,8 @@ def _pod(status: Object) -> str:
 def _events(events: Sequence[Object]) -> Iterator[str]:
     for each in sorted(events, key=_timestamp)[-MAX_EVENTS:]:
         involved = each["involvedObject"]
-        yield f"{_timestamp(each)} {involved['kind']} {involved['name']} {each.get('reason', '')}: {each.get('message', '')}"
+        reason, message = each.get("reason", ""), each.get("message", "")
+        yield f"{_timestamp(each)} {involved['kind']} {involved['name']} {reason}: {message}"
 
 
 def _timestamp(event: Object) -> str:

@@ -1,1 +1,1 @@
-"""The only Kubernetes I/O: reads, server-side apply, and the wrapping of every foreign error."""
+"""All Kubernetes I/O: reads, server-side apply, and the conversion of errors to SomaBrainError."""

@@ -1,4 +1,4 @@
-"""Reads and writes, each with a time-out, each error wrapped, each write counted."""
+"""Kubernetes client: reads and writes with a timeout each; errors are converted and writes counted."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from somabrain_operator.objects import Json, Manifest, items, mapping, text
 from somabrain_operator.render.metadata import Owner
 
 PAGE_SIZE: Final = 100
-"""Objects of one answer to a listing: so many are in memory at once, and the event loop is held up as long."""
+"""Objects per page of a list: bounds the memory and the time that parsing blocks the event loop."""
 _FIELD_MANAGER: Final = {"fieldManager": names.MANAGER}
 _FORCE_APPLY: Final = {**_FIELD_MANAGER, "force": "true", "fieldValidation": "Ignore"}
-"""An apply refuses fields that are not known in any case; looking for them once more costs a quarter of its time."""
+"""An apply rejects unknown fields anyway; validating them a second time costs a quarter of its time."""
 _FROM_WATCH_CACHE: Final = {"resourceVersion": "0"}
-"""Out of the API server's memory, without asking etcd."""
+"""Query for a read from the API server's watch cache, without a read of etcd."""
 
 
 class Cluster:
-    """The API server, seen through the few verbs the operator needs."""
+    """Client of the API server with the few verbs that the operator needs."""
 
     def __init__(self, transport: Transport, metrics: Metrics) -> None:
         """Use an open connection; its owner closes it."""
@@ -33,7 +33,7 @@ class Cluster:
         self._metrics = metrics
 
     async def get(self, kind: Kind, namespace: str, name: str, *, newest: bool = True) -> Manifest | None:
-        """Return an object, or None when there is none; not `newest`: as the API server last heard of it."""
+        """Return an object, or None if there is none; not `newest`: from the API server's watch cache."""
         target, query = _describe(kind, namespace, name), {} if newest else _FROM_WATCH_CACHE
         try:
             return await self._transport.request(target, "GET", kind.path(namespace, name), query=query)
@@ -43,13 +43,13 @@ class Cluster:
     async def list(
         self, kind: Kind, namespace: str, labels: Mapping[str, str], fields: Mapping[str, str] | None = None
     ) -> tuple[Manifest, ...]:
-        """Return the objects of a namespace, or of all (`*`), that carry the labels and fields."""
+        """Return the objects of a namespace, or of all (`*`), that have the labels and fields."""
         return tuple([each async for each in self.list_paged(kind, namespace, labels, fields)])
 
     async def list_paged(
         self, kind: Kind, namespace: str, labels: Mapping[str, str], fields: Mapping[str, str] | None = None
     ) -> AsyncIterator[Manifest]:
-        """Yield the same, read in pages."""
+        """Yield the objects that `list` returns, read in pages."""
         query = {"limit": str(PAGE_SIZE), "labelSelector": _selector(labels), "fieldSelector": _selector(fields or {})}
         parameters = {name: value for name, value in query.items() if value}
         while True:
@@ -64,7 +64,7 @@ class Cluster:
             parameters["continue"] = continue_token
 
     async def served_kinds(self, group: str, version: str) -> frozenset[str]:
-        """Return the kinds that the API server knows of a group; every account may ask that."""
+        """Return the kinds that the API server serves of a group; every account may read that."""
         try:
             resource_list = await self._transport.request(f"the group {group}", "GET", f"/apis/{group}/{version}")
         except NotFound:
@@ -72,11 +72,11 @@ class Cluster:
         return frozenset(text(each, "kind") for each in items(resource_list, "resources"))
 
     async def apply(self, manifest: Manifest) -> Manifest:
-        """Apply a child server-side, forced, and return it as it stands then."""
+        """Apply a child server-side with force, and return the resulting object."""
         return await self._apply(CHILDREN[text(manifest, "kind")], manifest)
 
     async def remove_fields(self, live: Manifest, patch: Sequence[Json]) -> Manifest:
-        """Remove fields from a child by a JSON patch that holds for this version of it only.
+        """Remove fields from a child by a JSON patch that applies only to this version of it.
 
         Raises:
             Aborted: the child has changed since it was read.
@@ -88,15 +88,15 @@ class Cluster:
                 target, "PATCH", path, query=_FIELD_MANAGER, body=patch, content_type=JSON_PATCH
             )
         except FailedPrecondition as exc:
-            raise Aborted(f"{target} changed meanwhile.") from exc
+            raise Aborted(f"{target} was changed concurrently.") from exc
         self._count(kind.kind, "patch")
         return answer
 
     async def create_or_replace(self, kind: Kind, manifest: Manifest) -> None:
-        """Create an object, or replace the version of it that the manifest names.
+        """Create an object, or replace it if it still has the version that the manifest names.
 
         Raises:
-            Aborted: it exists already, or another version of it does.
+            Aborted: it exists already, or has another version.
         """
         fresh = not text(manifest, "metadata", "resourceVersion")
         namespace, name = _namespace(manifest), text(manifest, "metadata", "name")
@@ -107,7 +107,7 @@ class Cluster:
         self._count(kind.kind, "create" if fresh else "update")
 
     async def delete(self, namespace: str, child: ChildId) -> None:
-        """Delete a child and what it owns; one that is gone is as good."""
+        """Delete a child and its dependents; one that is already deleted is not an error."""
         kind, query = CHILDREN[child.kind], {"propagationPolicy": "Background"}
         try:
             target = _describe(kind, namespace, child.name)
@@ -117,7 +117,11 @@ class Cluster:
         self._count(child.kind, "delete")
 
     async def write_status(self, key: Key, uid: str, status: Mapping[str, Json]) -> Manifest:
-        """Apply the status of a SomaBrain; a resource of the same name that is another one is left alone."""
+        """Apply the status of the SomaBrain with this uid, and return the resulting object.
+
+        Raises:
+            SomaBrainError: it was not written, as for another resource of the same name.
+        """
         body: dict[str, Json] = {
             "apiVersion": names.API_VERSION,
             "kind": names.KIND,
@@ -131,9 +135,9 @@ class Cluster:
 
         Args:
             owner: the SomaBrain.
-            reason: one CamelCase word.
+            reason: a CamelCase word.
             message: a sentence without secrets, at most 1024 characters.
-            warning: whether a person may have to act.
+            warning: True if a person may have to act.
         """
         key, timestamp = owner.key, timestamps.iso(datetime.now(UTC))
         involved_object = {

@@ -1,4 +1,4 @@
-"""From what the API server answers to our own tree of errors: the one place where its status codes are known."""
+"""Conversion of the API server's status codes to SomaBrainError."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from common.errors import (
 
 
 def from_code(target: str, code: int, message: str) -> SomaBrainError:
-    """Return an answer as an error of ours.
+    """Return the error for an unsuccessful response.
 
     Args:
-        what: what was being done, as the object of a sentence, such as "Deployment demo/quickstart-server".
-        code: of HTTP.
-        message: of the answer's Status; may be empty.
+        target: object of the request for the message, such as "Deployment demo/quickstart-server".
+        code: HTTP status code.
+        message: message of the response's Status; may be empty.
 
     Returns:
         NotFound: 404. Aborted: 409. PermissionDenied: 401, 403. FailedPrecondition: 400, 422. ResourceExhausted: 429.
@@ -30,12 +30,12 @@ def from_code(target: str, code: int, message: str) -> SomaBrainError:
         case 404:
             return NotFound("Kubernetes object", target)
         case 409:
-            return Aborted(f"{target} changed meanwhile: {detail}")
+            return Aborted(f"{target} was changed concurrently: {detail}")
         case 401 | 403:
-            return PermissionDenied(f"The operator may not do this to {target}: {detail}")
+            return PermissionDenied(f"The operator has no permission for this request on {target}: {detail}")
         case 400 | 422:
             return FailedPrecondition(f"The API server refused {target}: {detail}")
         case 429:
-            return ResourceExhausted(f"The API server asks to wait with {target}.", retry_after_s=1.0)
+            return ResourceExhausted(f"The API server throttled the request on {target}.", retry_after_s=1.0)
         case _:
-            return Unavailable(f"The API server failed with {target}: {detail}")
+            return Unavailable(f"The API server failed the request on {target}: {detail}")

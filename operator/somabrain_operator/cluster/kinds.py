@@ -1,4 +1,4 @@
-"""The kinds that are read or written, as plain JSON: rendering and judging need no typed models."""
+"""Kinds that the operator reads or writes, as plain JSON: rendering and evaluation need no typed models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from somabrain_operator import names
 
 ALL_NAMESPACES: Final = "*"
-"""In the place of a namespace: all of them."""
+"""Used as a namespace: all namespaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,18 +17,18 @@ class Kind:
     """A namespaced kind as the API server serves it."""
 
     group: str
-    """Empty: the core group."""
+    """API group; empty: the core group."""
     version: str
     kind: str
     plural: str
 
     @property
     def api_version(self) -> str:
-        """The `apiVersion` of its objects."""
+        """Value of `apiVersion` of its objects."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str, name: str = "", subresource: str = "") -> str:
-        """Return the path of an object, or of all in a namespace."""
+        """Return the URL path of an object, or of the collection in a namespace if `name` is empty."""
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         namespace_path = "" if namespace == ALL_NAMESPACES else f"/namespaces/{namespace}"
         return "/".join(part for part in (f"{root}{namespace_path}/{self.plural}", name, subresource) if part)
@@ -45,7 +45,7 @@ PROMETHEUS: Final = (
     Kind("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors"),
     Kind("monitoring.coreos.com", "v1", "PrometheusRule", "prometheusrules"),
 )
-"""Kinds of the Prometheus operator, which a cluster need not have."""
+"""Optional kinds of the Prometheus operator."""
 
 CHILDREN: Final[Mapping[str, Kind]] = {
     each.kind: each
@@ -61,7 +61,7 @@ CHILDREN: Final[Mapping[str, Kind]] = {
         *PROMETHEUS,
     )
 }
-"""What a SomaBrain may own."""
+"""Kinds that a SomaBrain may own, by name of the kind."""
 
 WATCHED: Final[Mapping[str, Kind]] = {**CHILDREN, POD.kind: POD}
-"""What is watched beside SomaBrains, by our label."""
+"""Kinds that are watched besides SomaBrain, with the operator's label as selector."""

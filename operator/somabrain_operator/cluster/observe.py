@@ -1,4 +1,4 @@
-"""Reads everything the plan is made from. Secrets are read by name, never listed."""
+"""Observation of all input of the plan. Secrets are read by name, never listed."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from somabrain_operator.reference_catalog import Reference, references_of
 async def observe(
     cluster: Cluster, store: ObjectStore, probe: ReadinessProbe, key: Key, missing_kinds: frozenset[str]
 ) -> ObservedState | None:
-    """Return what is to be seen of a SomaBrain now, or None when there is none.
+    """Return the observed state of a SomaBrain, or None if it does not exist.
 
     Args:
-        cluster: what is asked for what no watch tells.
-        cache: what the watches told.
-        probe: what asks pods.
-        key: which SomaBrain.
-        lacking: kinds that the API server does not know.
+        cluster: client for the objects that are not watched.
+        store: the watched objects.
+        probe: reads the readiness reports of pods.
+        key: the SomaBrain.
+        missing_kinds: kinds that the API server does not serve.
     """
     manifest = store.get(names.KIND, *key)
     if manifest is None:
@@ -56,7 +56,7 @@ async def observe(
 
 
 async def read_name_conflicts(cluster: Cluster, plan: Plan) -> Mapping[ChildId, Manifest]:
-    """Return what stands under the names of children that the plan is to make: only what has our label is watched."""
+    """Return unwatched live objects under the names of children to apply: only those with our label are watched."""
     identities = [child_id(each) for each in plan.apply]
     unwatched = [each for each in identities if each not in plan.observed.children and each.kind != "Job"]
     namespace = plan.owner.key.namespace
@@ -69,7 +69,7 @@ async def read_name_conflicts(cluster: Cluster, plan: Plan) -> Mapping[ChildId, 
 
 
 def read_brain(key: Key, manifest: Manifest) -> Brain:
-    """Return the resource; a spec that the model refuses is a finding and not a crash."""
+    """Return the resource; for a spec that does not fit the model, with `problem` instead of a spec."""
     spec, problem = None, ""
     try:
         spec = SomaBrainSpec.model_validate(manifest.get("spec"))
@@ -92,21 +92,21 @@ def read_brain(key: Key, manifest: Manifest) -> Brain:
 
 
 def brain_references(brain: Brain) -> tuple[Reference, ...]:
-    """Return what a SomaBrain names; nothing where its spec cannot be read."""
+    """Return the references of a SomaBrain; empty if its spec is invalid."""
     return () if brain.spec is None else references_of(brain.spec)
 
 
 async def resolve(
     cluster: Cluster, key: Key, salt: str, references: Iterable[Reference], *, newest: bool = True
 ) -> tuple[ResolvedReference, ...]:
-    """Return Secrets and ConfigMaps as hashes of the keys that are used.
+    """Read the referenced Secrets and ConfigMaps, and return hashes of the used keys.
 
     Args:
-        cluster: where they are.
-        key: whose they are.
-        salt: of the hashes, the SomaBrain's uid.
-        wanted: which.
-        newest: or, for less, as the API server last heard of them.
+        cluster: client.
+        key: the SomaBrain.
+        salt: salt of the hashes: the SomaBrain's uid.
+        references: the references to read.
+        newest: False reads from the API server's watch cache, which is cheaper.
     """
     return tuple(await asyncio.gather(*(_resolve(cluster, key, salt, each, newest=newest) for each in references)))
 
@@ -131,7 +131,7 @@ async def _resolve(cluster: Cluster, key: Key, salt: str, reference: Reference, 
 
 
 def _contents(reference: Reference, manifest: Manifest) -> dict[str, bytes]:
-    """Return the used keys that hold something."""
+    """Return the contents of the used keys that are not empty."""
     data = mapping(manifest, "data")
     suffixes = (reference.suffix, *reference.optional_suffixes)
     used = reference.keys or tuple(name for name in sorted(data) if name.endswith(suffixes))
@@ -150,7 +150,7 @@ def _contents(reference: Reference, manifest: Manifest) -> dict[str, bytes]:
 async def _reports(
     cluster: Cluster, probe: ReadinessProbe, namespace: str, live_pods: tuple[Manifest, ...]
 ) -> Mapping[str, str]:
-    """Return what the servers that run and are not ready say of themselves, or else what the kubelet said of them."""
+    """Return why server pods that run are not ready, by pod: their own report, or else the kubelet's."""
     addresses = {
         pod_status.name_of(pod): text(pod, "status", "podIP")
         for pod in pod_status.of_component(live_pods, SERVER)

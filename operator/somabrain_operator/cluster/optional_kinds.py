@@ -1,4 +1,4 @@
-"""Kinds that a cluster may lack: those of the Prometheus operator. Whether they are there is asked again and again."""
+"""Periodic discovery of optional kinds: those of the Prometheus operator."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _log = structlog.stdlib.get_logger("somabrain_operator.optional")
 
 
 class OptionalKinds:
-    """What was learned of them."""
+    """Optional kinds that the API server does not serve, as of the last discovery."""
 
     def __init__(self, cluster: Cluster, interval_s: float) -> None:
-        """Take all of them for missing until `look`; `run` looks at least once in `every_s`."""
+        """Assume that all are missing until `discover`; `run` repeats it at least every `interval_s`."""
         self._cluster = cluster
         self._interval_s = interval_s
         self.missing_kinds = frozenset(each.kind for each in PROMETHEUS)
 
     async def discover(self) -> bool:
-        """Ask the API server which there are; return whether that has changed."""
+        """Read the served kinds from the API server; return whether the missing ones have changed."""
         previous = self.missing_kinds
         served = {
             group: await self._cluster.served_kinds(*group) for group in {(k.group, k.version) for k in PROMETHEUS}
@@ -36,23 +36,23 @@ class OptionalKinds:
         return previous != self.missing_kinds
 
     async def wait_for_discovery(self) -> None:
-        """Return when it is known which there are, however long the API server takes to answer."""
+        """Retry discovery until it succeeds, without a timeout."""
         while True:
             try:
                 await self.discover()
             except SomaBrainError as exc:
-                _log.warning("waiting for the API server to tell its kinds", error=exc.message)
+                _log.warning("API discovery failed; retrying", error=exc.message)
                 await asyncio.sleep(1)
             else:
                 return
 
     async def run(self, changed: Callable[[], None]) -> None:
-        """Look until cancelled, and call `changed` when one came or went."""
+        """Repeat discovery until cancelled, and call `changed` if a kind was added or removed."""
         while True:
             await asyncio.sleep(self._interval_s * random.uniform(0.7, 0.9))  # noqa: S311 - spreads load, guards nothing
             try:
                 if await self.discover():
-                    _log.info("kinds came or went", missing=sorted(self.missing_kinds))
+                    _log.info("optional kinds changed", missing=sorted(self.missing_kinds))
                     changed()
             except SomaBrainError as exc:
-                _log.warning("optional kinds not read", error=exc.message)
+                _log.warning("API discovery failed", error=exc.message)

@@ -1,4 +1,4 @@
-"""Asks a pod that is not ready why, because the kubelet keeps the body of a failed probe to itself."""
+"""Readiness reports of pods, read directly because the kubelet does not publish the body of a failed probe."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ MAX_BODY_BYTES: Final = 8192
 
 
 class ReadinessProbe:
-    """GETs /ready of pods."""
+    """HTTP client of the pods' /ready."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         """Use an open session; its owner closes it."""
         self._session = session
 
     async def fetch_reason(self, address: str) -> str:
-        """Return what the pod says when it is not ready, or an empty string when it says nothing."""
+        """Return the pod's reason for not being ready, or an empty string if it gives none or does not respond."""
         host = f"[{address}]" if ":" in address else address
         try:
             async with (
@@ -39,7 +39,7 @@ class ReadinessProbe:
 
 
 def parse_reason(body: str) -> str:
-    """Return the sentence of a /ready answer: the `reason` of its JSON, or plain text as it is."""
+    """Return the reason in a response of /ready: the `reason` of its JSON, or plain text unchanged."""
     try:
         tree: Json = json.loads(body)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Fills the cache from the API server: before work begins, and again and again, in case a watch told less than all."""
+"""Relists that fill the object store: before reconciling starts, and periodically in case a watch missed an event."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from somabrain_operator.names import Key
 from somabrain_operator.object_store import ObjectStore
 
 LIST_SETTLE_S: Final = 1.0
-"""A listing of kopf's that told of nothing for so long is over."""
+"""Seconds without a listed object after which a list of kopf is complete."""
 INITIAL_LIST_TIMEOUT_S: Final = 3.0
-"""At the start one is waited for no longer: there may be nothing to list."""
+"""Maximum wait for kopf's first list in seconds: it may be empty."""
 _KINDS: Final = {names.KIND: BRAIN, **WATCHED}
 _MANAGED_LABELS: Final = {"app.kubernetes.io/managed-by": names.MANAGER}
 _log = structlog.stdlib.get_logger("somabrain_operator.listing")
 
 
 class Relister:
-    """Compares what is remembered with what is there."""
+    """Comparison of the object store with the API server by lists."""
 
     def __init__(
         self,
@@ -41,11 +41,11 @@ class Relister:
         """Do nothing yet.
 
         Args:
-            cluster: what is listed.
-            cache: what is filled.
-            wake: called with each SomaBrain of which something was not known.
-            told: the namespaces, and how often.
-            unwatched: kinds that were not there when watching began, and may come.
+            cluster: client.
+            store: the object store to fill.
+            enqueue: called with each SomaBrain for which a list found a change.
+            settings: the namespaces and the periods.
+            unwatched: kinds that the API server did not serve when watching started, and may serve later.
         """
         self._cluster = cluster
         self._store = store
@@ -56,25 +56,25 @@ class Relister:
         self._unwatched_interval_s = settings.reference_poll_interval_s
 
     async def wait_for_sync(self) -> None:
-        """Return when the cache holds what is there, however long the API server takes to answer.
+        """Wait until the store has all existing objects, without a timeout.
 
-        kopf's own first listing comes before: what is deleted after it, its watches tell.
+        kopf's own first list comes before: deletions after it arrive as watch events.
         """
         deadline = time.monotonic() + INITIAL_LIST_TIMEOUT_S
-        while not self._is_watch_list_settled() and time.monotonic() < deadline:  # noqa: ASYNC110 - silence has no event
+        while not self._is_watch_list_settled() and time.monotonic() < deadline:  # noqa: ASYNC110 - a pause of events has no event
             await asyncio.sleep(LIST_SETTLE_S / 10)
         while True:
             try:
                 return await self.relist(_KINDS)
             except SomaBrainError as exc:
-                _log.warning("waiting for the API server to list", error=exc.message)
+                _log.warning("initial list failed; retrying", error=exc.message)
                 await asyncio.sleep(1)
 
     async def relist(self, kinds: Collection[str]) -> None:
-        """List everything of some kinds once.
+        """List all objects of some kinds once, and enqueue the SomaBrains of changed ones.
 
         Raises:
-            SomaBrainError: it could not be listed.
+            SomaBrainError: a list failed.
         """
         self._store.begin_resync()
         for kind in kinds:
@@ -82,7 +82,7 @@ class Relister:
         self._enqueue_all(self._store.finish_resync(kinds))
 
     async def run(self) -> None:
-        """Fill it again after each listing of kopf's, and as often as the resync says, until cancelled.
+        """Relist after each list of kopf and once per resync period, until cancelled.
 
         Kinds that are not watched are listed as often as references are read.
         """
@@ -101,10 +101,10 @@ class Relister:
                     unwatched_relisted_at_s = now_s
                     await self.relist(self._unwatched)
             except SomaBrainError as exc:
-                _log.warning("what is remembered was not compared with what is there", error=exc.message)
+                _log.warning("relist failed", error=exc.message)
 
     def _is_watch_list_settled(self) -> bool:
-        """Return whether kopf has listed, and is through with it."""
+        """Return whether kopf has listed and the list is complete."""
         return LIST_SETTLE_S < time.monotonic() - self._store.listed_at_s < float("inf")
 
     async def _list(self, kind: str) -> None:
@@ -114,7 +114,7 @@ class Relister:
                 async for each in self._cluster.list_paged(_KINDS[kind], namespace, labels):
                     self._enqueue_all(self._store.on_listed(kind, each))
             except NotFound:
-                continue  # a kind that this cluster does not know
+                continue  # a kind that this cluster does not serve
 
     def _enqueue_all(self, keys: tuple[Key, ...]) -> None:
         for key in keys:

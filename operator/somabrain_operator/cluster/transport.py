@@ -1,6 +1,6 @@
-"""Requests to the API server: kopf knows where it is and who we are, aiohttp carries them.
+"""HTTP transport to the API server: address and credentials from kopf, requests by aiohttp.
 
-A client library costs four times the processor time of this file for each request, and there are thousands.
+A client library costs four times the CPU time of this module per request, and there are thousands.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from somabrain_operator.cluster.errors import from_code
 from somabrain_operator.objects import Json, Manifest, text
 
 TIMEOUT_S: Final = 15.0
-"""How long one answer may take."""
+"""Timeout of one request in seconds."""
 MAX_CONNECTIONS: Final = 64
 UNAUTHORIZED: Final = 401
 APPLY: Final = "application/apply-patch+yaml"
@@ -28,7 +28,7 @@ JSON: Final = "application/json"
 
 
 class Transport:
-    """An open connection, with the rights of whom we are."""
+    """Authenticated HTTP transport to the API server."""
 
     def __init__(self, session: aiohttp.ClientSession, log_in: Callable[[], kopf.ConnectionInfo]) -> None:
         """Use an open session; its owner closes it."""
@@ -45,31 +45,34 @@ class Transport:
         body: Json = None,
         content_type: str = JSON,
     ) -> Manifest:
-        """Return what the API server answers.
+        """Send a request and return the JSON object of the response.
 
         Args:
-            what: the object of a sentence, such as "Deployment demo/quickstart-server", for errors.
-            method: of HTTP.
-            path: of the object.
-            query: of the URL.
-            body: what is sent; None: nothing.
-            form: the media type of the body.
+            target: object of the request for error messages, such as "Deployment demo/quickstart-server".
+            method: HTTP method.
+            path: URL path.
+            query: URL query.
+            body: request body; None sends none.
+            content_type: media type of the body.
 
         Raises:
-            SomaBrainError: it refused, failed, or cannot be reached, as `from_code` says.
+            Unavailable: the API server cannot be reached or did not respond in time.
+            SomaBrainError: it rejected the request or failed, as in `from_code`.
         """
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         headers = {"Content-Type": content_type} if data is not None else {}
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 status, content = await self._send(method, path, query, data, headers)
-                if status == UNAUTHORIZED:  # the kubelet has put another token there meanwhile
+                if status == UNAUTHORIZED:  # the kubelet has rotated the token
                     self._session.headers.update(self._log_in().as_http_headers())
                     status, content = await self._send(method, path, query, data, headers)
         except TimeoutError as exc:
-            raise Unavailable(f"The API server took longer than {TIMEOUT_S:.0f} s over {target}.") from exc
+            raise Unavailable(
+                f"The API server did not respond to the request on {target} within {TIMEOUT_S:.0f} s."
+            ) from exc
         except aiohttp.ClientError as exc:
-            raise Unavailable(f"The API server did not answer about {target}: {type(exc).__name__}.") from exc
+            raise Unavailable(f"The request on {target} did not reach the API server: {type(exc).__name__}.") from exc
         answer = _parsed(content)
         if status >= 400:
             raise from_code(target, status, text(answer, "message"))
@@ -85,7 +88,7 @@ class Transport:
 
 
 def credentials(settings: kopf.OperatorSettings) -> kopf.ConnectionInfo | None:
-    """Return where the API server is and who we are: as the pod's service account, or as KUBECONFIG says."""
+    """Return the API server's address and the credentials from the pod's service account or from KUBECONFIG."""
     return kopf.login_with_service_account(settings=settings) or kopf.login_with_kubeconfig(settings=settings)
 
 
@@ -94,10 +97,10 @@ async def open_transport(log_in: Callable[[], kopf.ConnectionInfo | None]) -> As
     """Connect to the API server for the length of the block.
 
     Args:
-        log_in: says where it is and who we are; called again when that is not believed any more.
+        log_in: returns its address and the credentials; called again when they are no longer accepted.
 
     Raises:
-        ConfigurationError: nothing says where it is.
+        ConfigurationError: there is neither a service account nor a kubeconfig.
     """
 
     def require_login() -> kopf.ConnectionInfo:
@@ -115,7 +118,7 @@ async def open_transport(log_in: Callable[[], kopf.ConnectionInfo | None]) -> As
 
 
 def _parsed(content: bytes) -> Manifest:
-    """Return an answer as what it is: an object; what is none says nothing."""
+    """Return the JSON object of a response, or an empty one if it is not a JSON object."""
     try:
         tree = json.loads(content)
     except ValueError:

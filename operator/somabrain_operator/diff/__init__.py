@@ -1,1 +1,1 @@
-"""How a live object differs from what was rendered: what is changed or missing, and what others added. Pure."""
+"""Differences of live objects from rendered ones: fields changed, missing, or added by others. Pure."""

@@ -1,8 +1,8 @@
-"""Fields that somebody else set in a live object, such as `hostNetwork`, and the patch that removes them.
+"""Fields that another manager set in a live object, such as `hostNetwork`, and the patch that removes them.
 
-Server-side apply leaves what other managers own in place. Who owns what stands in metadata.managedFields; a field
-of the spec or the data that is owned by another and was not rendered is foreign. Defaults are owned by nobody, so
-they are never taken for foreign. Format: sigs.k8s.io/structured-merge-diff, fieldpath.
+Server-side apply leaves fields of other managers in place. metadata.managedFields lists the owners; a field of the spec
+or the data that another manager owns and that was not rendered is foreign. Defaults have no owner, so they never count
+as foreign. Format: sigs.k8s.io/structured-merge-diff, fieldpath.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from somabrain_operator.objects import Json, Manifest, items, mapping, text
 
 _COMPARED_FIELDS: Final = ("spec", "data")
 _IGNORED_PATH: Final[Path] = ("spec", "template", "metadata", "annotations")
-"""Not judged: `kubectl rollout restart` works by an annotation here."""
+"""Path that is not compared: `kubectl rollout restart` sets an annotation in it."""
 
 
 def drift(rendered: Manifest, live: Manifest) -> tuple[Difference, ...]:
-    """Return every place where the live object is not as rendered; empty when it is."""
+    """Return every path at which the live object differs from the rendered one."""
     unique = dict.fromkeys(differences(rendered, live))
     unique.update(dict.fromkeys(Difference(path, "foreign") for path in _owned_by_others(rendered, live)))
     return tuple(unique)
 
 
 def removal_patch(rendered: Manifest, live: Manifest, drifted: Sequence[Difference]) -> list[Json]:
-    """Return the JSON patch (RFC 6902) that takes what is foreign out of exactly this version of the object.
+    """Return the JSON patch (RFC 6902) that removes foreign fields from exactly this version of the object.
 
-    A list in which something foreign stands where something of ours is missing (a container renamed, a port
-    renumbered) is put back whole: with the one removed first it may be empty, with the other added first two items
-    may share a name, and the API server refuses both.
+    A list with both a foreign and a missing item (a container renamed, a port renumbered) is replaced whole: if the
+    foreign item is removed first the list may be empty, if the missing one is added first two items may have the same
+    name, and the API server rejects both.
     """
     missing = {each.path for each in drifted if each.kind == "missing"}
     foreign = {each.path for each in drifted if each.kind == "foreign"}
     whole = {path[:-1] for path in foreign if path[:-1] in missing}
     paths = {path if path[:-1] not in whole else path[:-1] for path in foreign}
     outermost = [path for path in paths if not any(path[:end] in paths for end in range(1, len(path)))]
-    # From the back, so that a removal does not shift the ones that follow.
+    # In reverse order, so that a removal does not shift the positions of later ones.
     ordered = sorted(outermost, key=lambda path: [(isinstance(step, int), step) for step in path], reverse=True)
     version = text(live, "metadata", "resourceVersion")
     test: dict[str, Json] = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
@@ -89,12 +89,12 @@ def _not_rendered(owned_fields: Mapping[str, Json], rendered: Json, live: Json, 
 
 
 def _step(element: str, live: Json, field: str) -> str | int | None:
-    """Return the key or position in `live` that a fieldpath element names, or None where there is none."""
+    """Return the key or position in `live` that a fieldpath element names, or None if it does not exist."""
     if element.startswith("f:") and isinstance(live, Mapping) and element[2:] in live:
         return element[2:]
     if element.startswith("k:") and isinstance(live, Sequence) and not isinstance(live, str):
         merge_key = json.loads(element[2:])
-        return next((place for place, item in enumerate(live) if merge_key.items() <= mapping(item).items()), None)
+        return next((index for index, item in enumerate(live) if merge_key.items() <= mapping(item).items()), None)
     return None
 
 
@@ -113,5 +113,5 @@ def _counterpart(rendered: Json, live: Json, step: str | int, field: str) -> Jso
     rendered_positions, live_positions = positions_by_key(field, rendered), positions_by_key(field, live)
     if rendered_positions is None or live_positions is None:
         return None
-    identity = next((key for key, place in live_positions.items() if place == step), None)
+    identity = next((key for key, position in live_positions.items() if position == step), None)
     return rendered[rendered_positions[identity]] if identity in rendered_positions else None

@@ -1,4 +1,4 @@
-"""Which lists are maps in disguise: the merge keys of the Kubernetes API (x-kubernetes-list-map-keys)."""
+"""Merge keys of lists that are maps in the Kubernetes API (x-kubernetes-list-map-keys)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _MERGE_KEYS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     "topologySpreadConstraints": (("topologyKey", "whenUnsatisfiable"),),
     "ownerReferences": (("uid",),),
 }
-"""Lists not named here are atomic in the types we render: server-side apply replaces them whole."""
+"""Merge keys by field. All other lists of the rendered types are atomic: server-side apply replaces them whole."""
 
 MergeKey: TypeAlias = tuple[str, ...]
 
 
 def positions_by_key(field: str, sequence: Sequence[Json]) -> dict[MergeKey, int] | None:
-    """Return the position of each item by its merge key, the first of equal ones; None when the list is atomic."""
+    """Return the position of each item by its merge key, the first of equal ones; None if the list is atomic."""
     for keys in _MERGE_KEYS.get(field, ()):
         if all(isinstance(mapping(item).get(keys[0]), str | int) for item in sequence):
             positions: dict[MergeKey, int] = {}

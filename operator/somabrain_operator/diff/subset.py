@@ -1,7 +1,8 @@
-"""Whether everything that was rendered stands in the live object.
+"""Comparison of a live object with the rendered one, which must be a subset of it.
 
-The live object may hold more: defaults, and what the API server allocates. Items of keyed lists are the exception:
-nobody but us adds containers, variables or volumes, so an item more is foreign. Quantities are compared by value.
+The live object may have more: defaults, and values that the API server allocates. Items of keyed lists are the
+exception: only the operator adds containers, variables or volumes, so an additional item is foreign. Quantities are
+compared by value.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from somabrain_operator.objects import Json
 Path: TypeAlias = tuple[str | int, ...]
 _QUANTITIES: Final = frozenset({"limits", "requests"})
 _CLOSED: Final[frozenset[Path]] = frozenset({("data",), ("spec", "selector")})
-"""Mappings that hold what was rendered and nothing else."""
+"""Mappings that must have exactly the rendered keys."""
 _ATOMIC: Final = frozenset({"matchLabels", "nodeSelector"})
-"""The same, wherever they stand: nobody owns a single key of them (x-kubernetes-map-type: atomic)."""
+"""The same at any path: their keys have no owners of their own (x-kubernetes-map-type: atomic)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One place where the live object is not as rendered."""
+    """Path at which the live object differs from the rendered one."""
 
     path: Path
     kind: Literal["changed", "missing", "foreign"]
@@ -34,17 +35,17 @@ class Difference:
 
 
 def format_path(path: Path) -> str:
-    """Return a path as people write it: spec.template.spec.containers[0].image."""
+    """Return a path in the usual notation: spec.template.spec.containers[0].image."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
 
 
 def is_closed(path: Path) -> bool:
-    """Return whether the mapping at `path` holds what was rendered and nothing else."""
+    """Return whether the mapping at `path` must have exactly the rendered keys."""
     return path in _CLOSED or (len(path) > 0 and path[-1] in _ATOMIC)
 
 
 def differences(rendered: Json, live: Json, path: Path = ()) -> Iterator[Difference]:
-    """Yield the places where `live` lacks or contradicts `rendered`, or holds a foreign item; paths are live's."""
+    """Yield the differences of `live` from `rendered`: changed, missing or foreign; paths are those of `live`."""
     if isinstance(rendered, Mapping):
         if not isinstance(live, Mapping):
             yield Difference(path, "changed")

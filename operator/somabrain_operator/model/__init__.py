@@ -1,5 +1,5 @@
-"""The resource SomaBrain as frozen values: what an admin writes (`spec`) and what the operator answers (`status`).
+"""Models of the SomaBrain resource as frozen values: the `spec` that an admin writes, the `status` of the operator.
 
 The CustomResourceDefinition and its reference page are rendered from these models, so schema, defaults and bounds
-stand here and nowhere else. Only what the operator honours is in them.
+are defined here and nowhere else. They contain only fields that the operator honours.
 """

@@ -1,4 +1,4 @@
-"""Affinity, as pods have it (k8s.io/api/core/v1, Affinity), bounded."""
+"""Affinity of pods as in k8s.io/api/core/v1, with bounds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from somabrain_operator.model.base import ApiModel, rule, rules
 
 LabelKey = Annotated[str, Field(min_length=1, max_length=316, pattern=r"^([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9_.-]*)$")]
-"""A label's or annotation's name, with its optional prefix."""
+"""Name of a label or annotation, with its optional prefix."""
 Labels = Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)]
 _Weight = Annotated[int, Field(ge=1, le=100)]
 _Values = Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=32)]
@@ -27,113 +27,113 @@ def _values_rule(field: str) -> ConfigDict:
 
 
 class NodeSelectorRequirement(ApiModel):
-    """A wish about one label of nodes."""
+    """Requirement on one label of nodes."""
 
     model_config = _values_rule("nodeAffinity")
 
     key: LabelKey
-    """The label."""
+    """Label key."""
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
-    """How the label's value is compared."""
+    """Operator that compares the label's value with `values`."""
     values: _Values = ()
-    """With what; one whole number for Gt and Lt."""
+    """Values to compare with; a single integer for Gt and Lt."""
 
 
 class NodeSelectorTerm(ApiModel):
-    """Wishes that hold together."""
+    """Requirements that a node must all meet."""
 
     match_expressions: Annotated[tuple[NodeSelectorRequirement, ...], Field(min_length=1, max_length=16)]
-    """Each of them."""
+    """List of requirements."""
 
 
 class NodeSelector(ApiModel):
     """Nodes that meet at least one term."""
 
     node_selector_terms: Annotated[tuple[NodeSelectorTerm, ...], Field(min_length=1, max_length=8)]
-    """The terms."""
+    """Alternative terms."""
 
 
 class PreferredSchedulingTerm(ApiModel):
-    """Nodes that are better."""
+    """Weighted preference for nodes."""
 
     weight: _Weight
-    """How much better."""
+    """Weight, 1 to 100, relative to the other preferences."""
     preference: NodeSelectorTerm
-    """Which."""
+    """Term that preferred nodes meet."""
 
 
 class NodeAffinity(ApiModel):
-    """Which nodes."""
+    """Nodes that pods must or should run on."""
 
     required_during_scheduling_ignored_during_execution: NodeSelector | None = None
-    """A server that finds none waits."""
+    """Nodes a pod must run on; it stays pending until one has room."""
     preferred_during_scheduling_ignored_during_execution: Annotated[
         tuple[PreferredSchedulingTerm, ...], Field(max_length=16)
     ] = ()
-    """Taken where there is a choice."""
+    """Nodes to prefer where several are possible."""
 
 
 class LabelSelectorRequirement(ApiModel):
-    """A wish about one label of pods."""
+    """Requirement on one label of pods."""
 
     model_config = _values_rule("podAffinity")
 
     key: LabelKey
-    """The label."""
+    """Label key."""
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
-    """How the label's value is compared."""
+    """Operator that compares the label's value with `values`."""
     values: _Values = ()
-    """With what."""
+    """Values to compare with."""
 
 
 class LabelSelector(ApiModel):
-    """Which pods."""
+    """Selector of pods by label."""
 
     match_labels: Labels = Field({})
-    """Labels they have."""
+    """Labels with these exact values."""
     match_expressions: Annotated[tuple[LabelSelectorRequirement, ...], Field(max_length=16)] = ()
-    """Wishes about their labels."""
+    """Requirements on labels, all of which must be met."""
 
 
 class PodAffinityTerm(ApiModel):
-    """Places where certain pods run."""
+    """Topology domains (node, zone, ...) in which certain pods run."""
 
     label_selector: LabelSelector
-    """The pods."""
+    """Selector of these pods."""
     topology_key: LabelKey
-    """The label of nodes that tells places apart."""
+    """Node label whose values are the topology domains."""
     namespaces: Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=16)] = ()
-    """Where the pods are. Empty: in the SomaBrain's namespace."""
+    """Namespaces of these pods. Empty: the SomaBrain's namespace."""
 
 
 class WeightedPodAffinityTerm(ApiModel):
-    """Places that are better."""
+    """Weighted preference for topology domains."""
 
     weight: _Weight
-    """How much better."""
+    """Weight, 1 to 100, relative to the other preferences."""
     pod_affinity_term: PodAffinityTerm
-    """Which."""
+    """Term that describes the domains."""
 
 
 class PodAffinity(ApiModel):
-    """Near which pods, or far from which."""
+    """Pods to run together with, or, as anti-affinity, apart from."""
 
     required_during_scheduling_ignored_during_execution: Annotated[
         tuple[PodAffinityTerm, ...], Field(max_length=8)
     ] = ()
-    """A server that finds no such place waits."""
+    """Terms that must be met; a pod stays pending until they can be."""
     preferred_during_scheduling_ignored_during_execution: Annotated[
         tuple[WeightedPodAffinityTerm, ...], Field(max_length=8)
     ] = ()
-    """Taken where there is a choice."""
+    """Terms to prefer where several domains are possible."""
 
 
 class Affinity(ApiModel):
-    """Near what servers run, and far from what."""
+    """Affinity of servers and migrations to nodes and to other pods."""
 
     node_affinity: NodeAffinity | None = None
-    """Which nodes."""
+    """Nodes to run on."""
     pod_affinity: PodAffinity | None = None
-    """Near which pods."""
+    """Pods to run in the same topology domain as."""
     pod_anti_affinity: PodAffinity | None = None
-    """Far from which pods."""
+    """Pods to run in another topology domain than."""

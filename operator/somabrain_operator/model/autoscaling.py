@@ -1,4 +1,4 @@
-"""How many servers there are when their number follows the load."""
+"""Horizontal autoscaling of the servers by CPU use."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Autoscaling(ApiModel):
     )
 
     min: Annotated[int, Field(ge=1, le=100)] = 1
-    """The fewest servers."""
+    """Minimum number of pods."""
     max: Annotated[int, Field(ge=1, le=100)]
-    """The most servers."""
+    """Maximum number of pods."""
     cpu: Annotated[int, Field(ge=1, le=1000)] = 80
-    """Percent of `spec.resources.requests.cpu` that a server uses on average; more servers come above it."""
+    """Target CPU use of a pod on average, in percent of `spec.resources.requests.cpu`; above it pods are added."""

@@ -1,10 +1,11 @@
-"""What all parts of the resource share: frozen, closed, camelCase, bounded strings, and rules the API server checks."""
+"""Base model and types of the resource: frozen, closed, camelCase, bounded, with CEL rules for the API server."""
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic.config import JsonDict
 
@@ -15,13 +16,30 @@ def rule(expression: str, message: str) -> JsonDict:
 
 
 def rules(*each: JsonDict) -> JsonDict:
-    """Return the schema extension that holds CEL rules, for `json_schema_extra`."""
+    """Return the schema extension with CEL rules, for `json_schema_extra`."""
     return {"x-kubernetes-validations": list(each)}
 
 
 def is_url(field: str) -> str:
-    """Return a CEL expression that says whether a field that is set is a URL of HTTP."""
+    """Return a CEL expression that is true if a field, which must be set, is an HTTP or HTTPS URL."""
     return f"{field}.startsWith('https://') || {field}.startsWith('http://')"
+
+
+def one_name(path: str, former: str, present: str, former_default: int) -> JsonDict:
+    """Return a CEL rule that refuses a field under both of its names.
+
+    A former field at the default that version 0.1 set on every resource it stored was perhaps given by nobody, and is
+    let through; the present field counts.
+    """
+    return rule(
+        f"!has(self.{former}) || !has(self.{present}) || self.{former} == {former_default}",
+        f"{path}.{former} is the former name of {path}.{present}, and both are set; remove {former}",
+    )
+
+
+def without_default(schema: JsonDict) -> None:
+    """Leave a field's default out of the schema, for `json_schema_extra`: only the operator knows it."""
+    schema.pop("default", None)
 
 
 class ApiModel(BaseModel):
@@ -35,28 +53,40 @@ class ApiModel(BaseModel):
         use_attribute_docstrings=True,
     )
 
+    FORMER_FIELDS: ClassVar[Mapping[str, str]] = {}
+    """The present name of each deprecated field, by its former one. A former field is read where the present one is
+    not set. The present one has no default in the schema: the API server would set it on every stored resource."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_former_fields(cls, values: object) -> object:
+        if not cls.FORMER_FIELDS or not isinstance(values, Mapping):
+            return values
+        former = {now: values[before] for before, now in cls.FORMER_FIELDS.items() if before in values}
+        return {**former, **{name: value for name, value in values.items() if name not in cls.FORMER_FIELDS}}
+
 
 IMAGE_PATTERN: Final = (
     r"^[a-z0-9]+([._-][a-z0-9]+)*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
     r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[a-f0-9]{64})?$"
 )
-"""An image reference as distribution/reference has it, lower-case hosts only."""
+"""Image reference as in distribution/reference, with lower-case hosts only."""
 
 Image = Annotated[str, Field(min_length=1, max_length=512)]
 Url = Annotated[str, Field(min_length=1, max_length=512)]
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
-"""A DNS subdomain, as Secrets and ConfigMaps are named."""
+"""DNS subdomain, the form of the names of Secrets and ConfigMaps."""
 
 
 class LocalObjectReference(ApiModel):
-    """An object in the same namespace."""
+    """Reference to an object in the same namespace."""
 
     name: ObjectName
-    """Its name."""
+    """Name of the object."""
 
 
 class SecretSource(ApiModel):
-    """Where connection strings are kept."""
+    """Source of connection strings."""
 
     secret_ref: LocalObjectReference
-    """A Secret in the same namespace."""
+    """Secret in the same namespace."""

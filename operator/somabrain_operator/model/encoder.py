@@ -7,9 +7,10 @@ from typing import Annotated, Final, Literal
 from pydantic import ConfigDict, Field
 
 from common.config.settings import LEXICAL, MINILM, EmbeddingsEndpoint, EncoderId, EncoderSettings
-from somabrain_operator.model.base import ApiModel, LocalObjectReference, Url, is_url, rule, rules
+from somabrain_operator.model.base import ApiModel, LocalObjectReference, Url, is_url, one_name, rule, rules, without_default
 
 _ENCODER: Final = EncoderSettings()
+_ENDPOINTS: Final = "spec.config.encoder.endpoints[]"
 _ENDPOINT: Final = EmbeddingsEndpoint(id="any", url="http://any", model="any", dimensions=1)
 _ENCODER_IDS: Final = f"['{LEXICAL}', '{MINILM}'] + " + " + ".join(
     f"(has(self.{each}) ? self.{each}.map(e, e.id) : [])" for each in ("onnx", "endpoints", "client")
@@ -37,6 +38,14 @@ class OnnxEncoder(ApiModel):
 class EndpointEncoder(ApiModel):
     """A server with OpenAI's `/v1/embeddings`."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            one_name(_ENDPOINTS, "characters", "maxInputCharacters", 8_000),
+            one_name(_ENDPOINTS, "breakerRestSeconds", "breakerResetSeconds", 10),
+        )
+    )
+    FORMER_FIELDS = {"characters": "maxInputCharacters", "breakerRestSeconds": "breakerResetSeconds"}
+
     id: Id
     """What namespaces choose it by. Another model is another encoder and needs another id."""
     url: Url
@@ -56,12 +65,20 @@ class EndpointEncoder(ApiModel):
     """Texts in a request."""
     concurrency: Annotated[int, Field(ge=1, le=64)] = _ENDPOINT.concurrency
     """Requests of a server at the same time."""
-    max_input_characters: Annotated[int, Field(ge=1, le=65_536)] = _ENDPOINT.max_input_characters
-    """Of a longer text only so many are sent."""
+    max_input_characters: Annotated[int, Field(ge=1, le=65_536, json_schema_extra=without_default)] = (
+        _ENDPOINT.max_input_characters
+    )
+    """Maximum characters sent of a text; the rest of a longer one is cut off. Not set: 8000."""
     breaker_failures: Annotated[int, Field(ge=1, le=1000)] = _ENDPOINT.breaker_failures
-    """After so many failed requests in a row none is sent for `breakerRestSeconds`."""
-    breaker_reset_seconds: Annotated[int, Field(ge=1, le=86_400)] = int(_ENDPOINT.breaker_reset_s)
-    """How long none is sent."""
+    """After so many failed requests in a row none is sent for `breakerResetSeconds`."""
+    breaker_reset_seconds: Annotated[int, Field(ge=1, le=86_400, json_schema_extra=without_default)] = int(
+        _ENDPOINT.breaker_reset_s
+    )
+    """Pause before requests are sent again. Not set: 10."""
+    characters: Annotated[int | None, Field(ge=1, le=65_536)] = None
+    """Deprecated: the name of `maxInputCharacters` until version 0.2."""
+    breaker_rest_seconds: Annotated[int | None, Field(ge=1, le=86_400)] = None
+    """Deprecated: the name of `breakerResetSeconds` until version 0.2."""
 
 
 class ClientEncoder(ApiModel):

@@ -1,4 +1,4 @@
-"""How calls come in."""
+"""gRPC port of the servers and its TLS."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from somabrain_operator.model.base import ApiModel, LocalObjectReference
 
 
 class GrpcTls(ApiModel):
-    """The servers' certificate. The Secret may change at any time: it is read again without a restart."""
+    """Certificate of the servers. The Secret may change at any time: it is reloaded without a restart."""
 
     secret_ref: LocalObjectReference
     """A Secret of type kubernetes.io/tls, as cert-manager makes them: its keys `tls.crt` and `tls.key`."""
     client_ca: bool = False
-    """On: its key `ca.crt` holds authorities of clients, and who has no certificate of theirs is refused."""
+    """True: its key `ca.crt` holds the CAs of clients; clients without a certificate of one of them are rejected."""
 
 
 class Grpc(ApiModel):
-    """The gRPC port."""
+    """gRPC port and its TLS."""
 
     port: Annotated[int, Field(ge=1024, le=65_535)] = 50052
-    """Where servers and Services listen."""
+    """Port of the servers and of both Services."""
     tls: GrpcTls | None = None
     """Not set: plain text."""

@@ -1,4 +1,4 @@
-"""What Prometheus and Grafana are given."""
+"""Objects for Prometheus and Grafana."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from somabrain_operator.model.base import ApiModel
 
 
 class ServiceMonitor(ApiModel):
-    """Has Prometheus read the servers' metrics (Prometheus operator, kind ServiceMonitor)."""
+    """ServiceMonitor of the Prometheus operator, which has Prometheus scrape the servers' metrics."""
 
     interval_seconds: Annotated[int, Field(ge=5, le=3600)] = 30
-    """How often."""
+    """Scrape interval, in seconds."""
     labels: Labels = Field({})
-    """Labels by which a Prometheus selects it."""
+    """Labels by which a Prometheus selects the ServiceMonitor."""
 
 
 class Rules(ApiModel):
-    """Alerts (Prometheus operator, kind PrometheusRule)."""
+    """PrometheusRule of the Prometheus operator, with alerts."""
 
     labels: Labels = Field({})
-    """Labels by which a Prometheus selects them."""
+    """Labels by which a Prometheus selects the PrometheusRule."""
     error_percent: Annotated[int, Field(ge=1, le=100)] = 5
-    """More calls than this that fail through no fault of the caller, for ten minutes, are an alert."""
+    """Percentage of calls that fail with a server error; more than that for ten minutes raises an alert."""
     slow_milliseconds: Annotated[int, Field(ge=1, le=60_000)] = 1000
-    """One Recall in a hundred that takes longer, for ten minutes, is an alert."""
+    """99th percentile of Recall latency, in milliseconds; more than that for ten minutes raises an alert."""
 
 
 class Dashboard(ApiModel):
-    """A dashboard as a ConfigMap that Grafana's side-car loads."""
+    """Dashboard as a ConfigMap that Grafana's side-car loads."""
 
     labels: Labels = Field({"grafana_dashboard": "1"})
-    """Labels by which the side-car finds it."""
+    """Labels by which the side-car selects the ConfigMap."""
 
 
 class Monitoring(ApiModel):
-    """What is made for those who watch. Each part that is set is made, as soon as the cluster has its kind."""
+    """Monitoring objects. Each one that is set is created as soon as the cluster has its kind."""
 
     service_monitor: ServiceMonitor | None = None
-    """Not set: whoever wants the metrics finds them at port 8080 of the pods, path /metrics."""
+    """ServiceMonitor. Not set: none; the metrics are at port 8080 of the pods, path /metrics."""
     rules: Rules | None = None
-    """Not set: no alerts."""
+    """Alerts. Not set: none."""
     dashboard: Dashboard | None = None
-    """Not set: no dashboard."""
+    """Dashboard for Grafana. Not set: none."""

@@ -1,4 +1,4 @@
-"""Who reaches the servers over the network."""
+"""NetworkPolicy of the servers."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ class NetworkPolicyPeer(ApiModel):
         json_schema_extra=rules(
             rule(
                 "has(self.namespaceLabels) || has(self.podLabels)",
-                "spec.networkPolicy: a peer names neither namespaceLabels nor podLabels; name one, or write "
+                "spec.networkPolicy: a peer has neither namespaceLabels nor podLabels; set one, or write "
                 "namespaceLabels: {} for every namespace",
             )
         )
     )
 
     namespace_labels: Labels | None = None
-    """Labels of their namespaces; {}: any namespace. Not set: the SomaBrain's own."""
+    """Labels of their namespaces; {}: any namespace. Not set: the SomaBrain's own namespace."""
     pod_labels: Labels | None = None
     """Labels of the pods. Not set: all pods of these namespaces."""
 
 
 class NetworkPolicy(ApiModel):
-    """What may connect to the servers. It holds only where the cluster's network enforces NetworkPolicies."""
+    """Pods that may connect to the servers. Effective only if the cluster's network enforces NetworkPolicies."""
 
     clients: Annotated[tuple[NetworkPolicyPeer, ...], Field(max_length=16)] = ()
-    """Who may call. Empty: all pods of the SomaBrain's own namespace."""
+    """Pods that may call the gRPC port. Empty: all pods of the SomaBrain's own namespace."""
     scrapers: Annotated[tuple[NetworkPolicyPeer, ...], Field(max_length=16)] = ()
-    """Who may read probes and metrics, beside the nodes. Empty: everybody; nothing of memory is served there."""
+    """Pods that may read probes and metrics, besides the nodes. Empty: all pods; that port serves no memories."""

@@ -1,4 +1,4 @@
-"""Where pods run, how many may be missing, how they are found and watched."""
+"""Service, disruption budget, scheduling and probes of the pods."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ Annotations = Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field
 
 
 class Service(ApiModel):
-    """The Service with an address of its own."""
+    """Service with a cluster IP, besides the headless one."""
 
     type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
-    """`ClusterIP`: inside the cluster only. The headless Service is always there beside it."""
+    """Type of the Service. `ClusterIP`: inside the cluster only. The headless Service exists in any case."""
     annotations: Annotations = Field({})
-    """For the load balancer, as its provider says."""
+    """Annotations of the Service, for example for the provider's load balancer."""
 
 
 class DisruptionBudget(ApiModel):
-    """How many servers may be taken away at once by drains of nodes."""
+    """PodDisruptionBudget of the servers, for drains of nodes."""
 
     max_unavailable: Annotated[int, Field(ge=1, le=99)] = 1
-    """So many at most. With one replica a drain is a short interruption and is not held up."""
+    """Maximum number of unavailable pods. With one replica a drain is a short interruption and is not blocked."""
 
 
 class TopologySpread(ApiModel):
-    """How servers are spread over the cluster."""
+    """Topology spread of the servers over the cluster."""
 
     topology_key: LabelKey = "kubernetes.io/hostname"
-    """The label of nodes whose values they are spread over; topology.kubernetes.io/zone: over zones."""
+    """Node label whose values are the topology domains; topology.kubernetes.io/zone: spread over zones."""
     max_skew: Annotated[int, Field(ge=1, le=100)] = 1
-    """How many servers more one value may have than another."""
+    """Maximum difference of the number of pods between two domains."""
     when_unsatisfiable: Literal["ScheduleAnyway", "DoNotSchedule"] = "ScheduleAnyway"
-    """`DoNotSchedule`: a server that cannot be spread waits."""
+    """`DoNotSchedule`: a pod that would exceed `maxSkew` stays pending. `ScheduleAnyway`: it runs nevertheless."""
 
 
 class Toleration(ApiModel):
-    """A taint of nodes that pods tolerate."""
+    """Node taint that pods tolerate."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
                 "has(self.key) || self.operator == 'Exists'",
-                "spec.scheduling.tolerations: one has no key; name the taint's key, or set its operator to Exists",
+                "spec.scheduling.tolerations: an item has no key; set the taint's key, or set its operator to Exists",
             ),
             rule(
                 "!has(self.value) || self.operator == 'Equal'",
-                "spec.scheduling.tolerations: one with operator Exists has a value; remove the value",
+                "spec.scheduling.tolerations: an item with operator Exists has a value; remove the value",
             ),
             rule(
                 "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
@@ -60,42 +60,42 @@ class Toleration(ApiModel):
     )
 
     key: LabelKey | None = None
-    """The taint's key. Not set, with operator Exists: every taint."""
+    """Key of the taint. Not set, with operator Exists: every taint."""
     operator: Literal["Equal", "Exists"] = "Equal"
-    """`Equal`: the taint has this value. `Exists`: any."""
+    """`Equal`: the taint has this `value`. `Exists`: any value."""
     value: Annotated[str, Field(max_length=63)] | None = None
-    """The taint's value."""
+    """Value of the taint."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    """Not set: all effects."""
+    """Effect of the taint. Not set: all effects."""
     toleration_seconds: Annotated[int, Field(ge=0, le=604_800)] | None = None
-    """How long a pod stays after the taint came. Not set: for ever."""
+    """Seconds for which a pod stays after the taint is added. Not set: forever."""
 
 
 class Scheduling(ApiModel):
-    """On which nodes servers and migrations run."""
+    """Scheduling of the pods of servers and migrations."""
 
     node_selector: Labels = Field({})
     """Labels that a node must have."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=16)] = ()
-    """Taints that are tolerated."""
+    """Taints that pods tolerate."""
     affinity: Affinity | None = None
-    """Near what they run, and far from what."""
+    """Affinity to nodes and to other pods."""
     priority_class_name: Annotated[str, Field(max_length=253)] | None = None
-    """How important they are, as a PriorityClass. Not set: the cluster's default."""
+    """PriorityClass of the pods. Not set: the cluster's default."""
 
 
 class Probes(ApiModel):
-    """How patient the kubelet is with a server."""
+    """Startup, liveness and readiness probes of a server."""
 
     startup_seconds: Annotated[int, Field(ge=5, le=3600)] = 120
-    """A server that has not started by then is started anew."""
+    """Seconds a server may take to start; after that it is restarted."""
     liveness_period_seconds: Annotated[int, Field(ge=1, le=300)] = 10
-    """How often it is asked whether it lives."""
+    """Interval of the liveness probe, in seconds."""
     liveness_failures: Annotated[int, Field(ge=1, le=100)] = 3
-    """After so many failures it is started anew."""
+    """Consecutive failures of the liveness probe after which a server is restarted."""
     readiness_period_seconds: Annotated[int, Field(ge=1, le=300)] = 2
-    """How often it is asked whether it can serve."""
+    """Interval of the readiness probe, in seconds."""
     readiness_failures: Annotated[int, Field(ge=1, le=100)] = 2
-    """After so many failures it gets no more calls."""
+    """Consecutive failures of the readiness probe after which a server receives no more calls."""
     timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 5
-    """How long an answer may take."""
+    """Time-out of the liveness and readiness probes, in seconds."""

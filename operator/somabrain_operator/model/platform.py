@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import ConfigDict, Field
 
 from common.config.settings import CacheSettings, EventsSettings, FlagSettings
-from somabrain_operator.model.base import ApiModel, LocalObjectReference, Url, is_url, rule, rules
+from somabrain_operator.model.base import ApiModel, LocalObjectReference, Url, is_url, one_name, rule, rules, without_default
 
 _CACHE: Final = CacheSettings()
 _FLAGS: Final = FlagSettings()
@@ -90,9 +90,12 @@ class Events(ApiModel):
             rule(
                 "self.brokers.all(b, b.matches(r'^[^:]+:[0-9]+$'))",
                 "spec.events.brokers: each must be host:port, such as kafka-0.kafka:9092",
-            )
+            ),
+            one_name("spec.events", "holdSeconds", "unpublishedRetentionSeconds", 604_800),
         )
     )
+
+    FORMER_FIELDS = {"holdSeconds": "unpublishedRetentionSeconds"}
 
     brokers: Annotated[
         tuple[Annotated[str, Field(min_length=3, max_length=260)], ...], Field(min_length=1, max_length=16)
@@ -104,5 +107,9 @@ class Events(ApiModel):
     """Not set: plain text."""
     sasl: Sasl | None = None
     """Not set: no password is shown."""
-    unpublished_retention_seconds: Annotated[int, Field(ge=0, le=365 * 86_400)] = int(_EVENTS.unpublished_retention_s)
-    """How long changes past their retention are kept for a Kafka that is away."""
+    unpublished_retention_seconds: Annotated[
+        int, Field(ge=0, le=365 * 86_400, json_schema_extra=without_default)
+    ] = int(_EVENTS.unpublished_retention_s)
+    """How long changes past their feed's retention are stored while Kafka is away. Not set: 604800, a week."""
+    hold_seconds: Annotated[int | None, Field(ge=0, le=365 * 86_400)] = None
+    """Deprecated: the name of `unpublishedRetentionSeconds` until version 0.2."""

@@ -24,7 +24,7 @@ Quantity = Annotated[
         }
     ),
 ]
-"""An amount, such as 1, 250m or 512Mi; never negative."""
+"""Kubernetes quantity, such as 1, 250m or 512Mi; never negative."""
 
 _UNITS: Final = {
     "": Decimal(1),
@@ -35,7 +35,7 @@ _PARTS: Final = re.compile(r"^([0-9.]+)([eE][+-]?[0-9]+|[KMGTPE]i|[numkMGTPE]|)$
 
 
 def quantity_value(quantity: int | str) -> Decimal | None:
-    """Return the amount in its base unit (cores, bytes), or None when it is no quantity."""
+    """Return the amount in its base unit (cores, bytes), or None if it is not a valid quantity."""
     match = _PARTS.match(str(quantity))
     if not match or not re.match(PATTERN, str(quantity)):
         return None

@@ -1,4 +1,4 @@
-"""What a container may use."""
+"""Resource requests and limits of containers."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from somabrain_operator.model.quantity import Quantity
 
 
 class ResourceList(ApiModel):
-    """Amounts of what a node has."""
+    """Amounts of CPU and memory."""
 
     cpu: Quantity | None = None
-    """Cores, such as 500m."""
+    """CPU cores, such as 500m."""
     memory: Quantity | None = None
-    """Bytes, such as 512Mi."""
+    """Memory in bytes, such as 512Mi."""
 
 
 class ResourceRequirements(ApiModel):
-    """What a container may use of its node."""
+    """Resource requests and limits of a container."""
 
     requests: ResourceList = ResourceList()
-    """What is kept free for it."""
+    """Amounts that the node reserves for the container."""
     limits: ResourceList = ResourceList()
-    """What it cannot exceed."""
+    """Amounts that the container cannot exceed."""

@@ -1,4 +1,4 @@
-"""What an admin asks for."""
+"""Spec of the SomaBrain resource: the desired state."""
 
 from __future__ import annotations
 
@@ -34,73 +34,74 @@ _FROM_VAULT: Final = (
 
 
 def _exactly_one_source(field: str, *files: str) -> str:
-    """Return a CEL expression: connection strings come from the Secret of `field` or from Vault, not from both."""
+    """Return a CEL expression that is true if connection strings come from the Secret of `field` or Vault, not both."""
     from_vault = [_FROM_VAULT.format(each) for each in files]
     return f"{field} ? !({' || '.join(from_vault)}) : ({' && '.join(from_vault)})"
 
 
 class Migration(ApiModel):
-    """The Job that brings the database to the schema of the image before the pods change."""
+    """Job that migrates the database to the schema of the image before the pods are updated."""
 
     enabled: bool = True
-    """Off: the database is migrated by somebody else, and the status says Skipped."""
+    """False: the database is migrated by other means, and the status says Skipped."""
     database: SecretSource | None = None
-    """Its Secret holds the key `owner-dsn`: the libpq URL of the role that owns the schema. Not set: it comes from
+    """Secret with the key `owner-dsn`: the libpq URL of the role that owns the schema. Not set: it comes from
     `vault`."""
     backoff_limit: Annotated[int, Field(ge=0, le=10)] = 2
-    """How often a Job tries again before it counts as failed; the operator then starts another, ever later."""
+    """Retries of a Job before it fails; the operator then starts another one, with growing back-off."""
     active_deadline_seconds: Annotated[int, Field(ge=10, le=86_400)] = 1800
-    """After this a Job counts as failed."""
+    """Seconds after which a running Job fails."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=60, le=604_800)] = 3600
-    """How long a finished Job is kept for its logs."""
+    """Seconds for which a finished Job is retained for its logs."""
 
 
 class Policy(ApiModel):
-    """Which rules decide each call."""
+    """Rego policy that decides each call."""
 
     config_map_ref: LocalObjectReference
-    """A ConfigMap in the same namespace; each of its keys that ends in .rego is loaded, and must be
-    there: they answer `data.sb.policy` with `allow` and `reasons`. Keys that end in .json, .yaml or .yml are loaded as
-    data, from the root: `{"sb": {"limits": ...}}` is `data.sb.limits`, which the default policy reads."""
+    """A ConfigMap in the same namespace. It must have at least one key that ends in .rego; all of these are loaded and
+    must define `allow` and `reasons` of `data.sb.policy`. Keys that end in .json, .yaml or .yml are loaded as data,
+    from the root: `{"sb": {"limits": ...}}` is `data.sb.limits`, which the default policy reads."""
 
 
 class Opa(ApiModel):
-    """The Open Policy Agent beside each server."""
+    """Open Policy Agent, which decides each call; by default a side-car of each server."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
                 f"!has(self.image) || self.image.matches(r'{IMAGE_PATTERN}')",
-                "spec.opa.image is no image reference; write registry/repository:tag or registry/repository@sha256:…",
+                "spec.opa.image is not an image reference; write registry/repository:tag or "
+                "registry/repository@sha256:…",
             ),
             rule(
                 "has(self.enabled) && !self.enabled ? has(self.url) && !has(self.policy) : !has(self.url)",
-                "spec.opa.url: give it if, and only if, spec.opa.enabled is false and no policy is named; it says who "
-                "decides instead of the side-car",
+                "spec.opa.url: set it if, and only if, spec.opa.enabled is false and spec.opa.policy is not set; it is "
+                "queried instead of the side-car",
             ),
             rule(
                 f"!has(self.url) || {is_url('self.url')}",
-                "spec.opa.url is no URL; write where the decision is asked, such as https://opa.example/v1/data/sb/policy",
+                "spec.opa.url is not an HTTP URL; write that of the decision, such as https://opa.example/v1/data/sb/policy",
             ),
         )
     )
 
     enabled: bool = True
-    """Off: there is no side-car, and `url` is asked. Calls are decided in any case."""
+    """False: there is no side-car, and `url` is queried. Each call is decided by a policy in any case."""
     url: Url | None = None
-    """Who decides instead of the side-car."""
+    """URL that is queried instead of the side-car."""
     image: Image | None = None
-    """Its image. Not set: the one the operator was released with."""
+    """Image of the side-car. Not set: the one the operator was released with."""
     policy: Policy | None = None
-    """Not set: a tenant must be present and, where `spec.auth.scopeClaim` is set, the scope of the method."""
+    """Policy. Not set: a tenant must be present and, if `spec.auth.scopeClaim` is set, the scope of the method."""
     resources: ResourceRequirements = ResourceRequirements(
         requests=ResourceList(cpu="20m", memory="64Mi"), limits=ResourceList(memory="256Mi")
     )
-    """What the agent may use."""
+    """Resources of the side-car."""
 
 
 class SomaBrainSpec(ApiModel):
-    """A memory service: its image, its database, who may call it, and what it may use."""
+    """Memory service: its image, its database, authentication and authorization of callers, and its resources."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -125,69 +126,69 @@ class SomaBrainSpec(ApiModel):
             rule(
                 "!has(self.autoscaling) || (has(self.resources) && has(self.resources.requests) && "
                 "has(self.resources.requests.cpu))",
-                "spec.autoscaling needs spec.resources.requests.cpu, of which it takes its percentage; set it",
+                "spec.autoscaling needs spec.resources.requests.cpu, of which its cpu is a percentage; set it",
             ),
             rule(
                 f"!has(self.image) || self.image.matches(r'{IMAGE_PATTERN}')",
-                "spec.image is no image reference; write registry/repository:tag or registry/repository@sha256:…",
+                "spec.image is not an image reference; write registry/repository:tag or registry/repository@sha256:…",
             ),
         )
     )
 
     image: Image | None = None
-    """The exact image of the service. Not together with `version`."""
+    """Exact image of the service. Not together with `version`."""
     version: Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")] | None = None
-    """The release of the service. Neither this nor `image`: the operator's own."""
+    """Release of the service. With neither this nor `image` set: that of the operator."""
     image_pull_secrets: Annotated[tuple[LocalObjectReference, ...], Field(max_length=16)] = ()
-    """Secrets in the same namespace with which nodes pull the images of servers and migrations."""
+    """Secrets in the same namespace with registry credentials for the images of servers and migrations."""
     replicas: Annotated[int, Field(ge=0, le=100)] = 1
-    """How many pods serve. 0 hibernates: the memories stay in the database."""
+    """Number of pods. 0 hibernates the service: the memories stay in the database."""
     paused: bool = False
-    """On: the operator looks and reports, and changes nothing."""
+    """True: the operator observes and reports, and changes nothing."""
     resources: ResourceRequirements = ResourceRequirements(
         requests=ResourceList(cpu="100m", memory="384Mi"), limits=ResourceList(memory="1Gi")
     )
-    """What a server may use."""
+    """Resources of a server."""
     config: Config = Config()
     """Settings of the service."""
     secret_refs: Annotated[tuple[LocalObjectReference, ...], Field(max_length=16)] = ()
-    """Secrets whose keys are more settings of the service: a key called as its variable is, such as
+    """Secrets with more settings of the service: a key with the name of an environment variable, such as
     SOMABRAIN_LOG__FORMAT, is that setting. Each key is a file in /etc/somabrain/settings, so that a setting may also
-    name another key, such as a certificate. What other fields set they cannot set."""
+    name another key, such as a certificate. They cannot override settings of other fields."""
     config_map_refs: Annotated[tuple[LocalObjectReference, ...], Field(max_length=16)] = ()
-    """The same of ConfigMaps."""
+    """ConfigMaps with more settings of the service, as in `secretRefs`."""
     grpc: Grpc = Grpc()
-    """How calls come in."""
+    """gRPC port and its TLS."""
     auth: Auth = Auth()
-    """Who may call."""
+    """Authentication of callers."""
     database: SecretSource | None = None
-    """Its Secret holds the keys `app-dsn` and `worker-dsn`: the libpq URLs of the roles the service connects as. Not
-    set: they come from `vault`."""
+    """Secret with the keys `app-dsn` and `worker-dsn`: the libpq URLs of the roles the service connects as. Not set:
+    they come from `vault`."""
     migration: Migration = Migration()
-    """How the database is migrated."""
+    """Migration of the database."""
     opa: Opa = Opa()
-    """What decides each call."""
+    """Policy engine that decides each call."""
     cache: Cache | None = None
-    """Redis. Not set: no result is kept."""
+    """Redis, as a cache. Not set: no results are cached."""
     flags: Flags | None = None
-    """Flags in etcd. Not set: every flag has its default."""
+    """Feature flags in etcd. Not set: every flag has its default."""
     events: Events | None = None
-    """Changes told to Kafka. Not set: nobody is told."""
+    """Publishing of changes to Kafka. Not set: none are published."""
     vault: Vault | None = None
-    """Secrets from HashiCorp Vault. Not set: none are read there."""
+    """Secrets from HashiCorp Vault. Not set: none are read from Vault."""
     service: Service = Service()
-    """The Service with an address of its own."""
+    """Service with a cluster IP."""
     autoscaling: Autoscaling | None = None
-    """How many pods serve, by their load; `replicas` is then not used. Not set: `replicas`."""
+    """Autoscaling of the number of pods; `replicas` is then ignored. Not set: `replicas` pods."""
     network_policy: NetworkPolicy | None = None
-    """Who reaches the servers. Not set: whoever the cluster lets through."""
+    """NetworkPolicy of the servers. Not set: none."""
     pod_disruption_budget: DisruptionBudget | None = None
-    """How many servers drains may take away at once. Not set: no bound."""
+    """PodDisruptionBudget of the servers. Not set: none, so drains may evict all pods at once."""
     topology_spread: TopologySpread = TopologySpread()
-    """How servers are spread over the cluster."""
+    """Topology spread of the servers."""
     scheduling: Scheduling = Scheduling()
-    """On which nodes servers and migrations run."""
+    """Scheduling of servers and migrations."""
     monitoring: Monitoring = Monitoring()
-    """What Prometheus and Grafana are given."""
+    """Objects for Prometheus and Grafana."""
     probes: Probes = Probes()
-    """How patient the kubelet is with a server."""
+    """Probes of a server."""

@@ -1,4 +1,4 @@
-"""What the operator answers: only what was observed, each statement with the generation it is about."""
+"""Status of the SomaBrain resource: observations only, each with the generation of the spec that it is about."""
 
 from __future__ import annotations
 
@@ -19,68 +19,68 @@ Phase: TypeAlias = Literal["Paused", "Invalid", "Waiting", "Migrating", "Rolling
 
 
 class Condition(ApiModel):
-    """One fact, in one word for programs and one sentence for the person on call."""
+    """Condition as in the Kubernetes API conventions: a reason for programs and a sentence for people."""
 
     type: ConditionType
-    """Which fact."""
+    """Type of the condition."""
     status: ConditionStatus
-    """Unknown: it was not looked at, and the message says why."""
+    """Status of the condition. Unknown: it was not checked, and the message says why."""
     reason: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Z][A-Za-z0-9]*$")]
-    """The cause in one CamelCase word."""
+    """Cause as one CamelCase word."""
     message: Annotated[str, Field(max_length=4096)]
-    """The cause in a sentence, with the field and the remedy where something is wrong."""
+    """Cause as a sentence, with the field and the remedy if something is wrong."""
     observed_generation: int
-    """The generation of the spec that it is about."""
+    """Generation of the spec that the condition is about."""
     last_transition_time: Timestamp
-    """When `status` last changed."""
+    """Time of the last change of `status`."""
 
 
 class MigrationStatus(ApiModel):
-    """Where the migration stands."""
+    """State of the migration."""
 
     hash: Annotated[str, Field(max_length=32)] | None = None
-    """What is migrated for: image, command and the owner's secret."""
+    """Hash of what the migration depends on: image, command and the owner's secret."""
     job_name: Annotated[str, Field(max_length=63)] | None = None
-    """The Job of the last attempt."""
+    """Name of the Job of the last attempt."""
     attempt: int | None = None
-    """How many Jobs were started for this hash."""
+    """Number of Jobs started for this hash."""
     started_at: Timestamp | None = None
-    """When the last attempt started."""
+    """Start time of the last attempt."""
     completed_at: Timestamp | None = None
-    """When it succeeded."""
+    """Time at which the migration succeeded."""
     last_error: Text | None = None
-    """Why the last attempt failed, without secrets."""
+    """Error of the last attempt, without secrets."""
     next_attempt_at: Timestamp | None = None
-    """When another attempt starts, unless it is asked for before by the annotation somabrain.io/retry-migration."""
+    """Time of the next attempt, unless the annotation somabrain.io/retry-migration requests one before."""
     retry_token: Annotated[str, Field(max_length=256)] | None = None
-    """The value of the annotation that was last acted upon."""
+    """Value of that annotation when it last started an attempt."""
 
 
 class SomaBrainStatus(ApiModel):
-    """What the operator saw."""
+    """Observed state of a SomaBrain."""
 
     observed_generation: int | None = None
-    """The generation of the spec that this status is about."""
+    """Generation of the spec that this status is about."""
     phase: Phase | None = None
-    """A summary for people; programs read the conditions."""
+    """Summary for people; programs should read the conditions."""
     version: Annotated[str, Field(max_length=512)] | None = None
-    """What all pods run: a release, or an image of another repository."""
+    """Version that all pods run: a release, or an image of another repository."""
     target_version: Annotated[str, Field(max_length=512)] | None = None
-    """What the spec asks for, in the same form."""
+    """Version of the spec, in the same form."""
     replicas: int | None = None
-    """Pods there are."""
+    """Number of pods."""
     ready_replicas: int | None = None
-    """Pods that serve."""
+    """Number of ready pods."""
     updated_replicas: int | None = None
-    """Pods that run what the spec asks for."""
+    """Number of pods that are up to date with the spec."""
     selector: Annotated[str, Field(max_length=512)] | None = None
-    """Selects the pods, for autoscalers."""
+    """Label selector of the pods, for autoscalers."""
     endpoint: Annotated[str, Field(max_length=512)] | None = None
-    """Where a gRPC client inside the cluster connects to."""
+    """Target for gRPC clients inside the cluster."""
     config_hash: Annotated[str, Field(max_length=32)] | None = None
-    """The hash of settings, policy and used secrets that the spec asks for."""
+    """Hash of the settings, policy and used secrets of the spec."""
     migration: MigrationStatus | None = None
-    """Where the migration stands."""
+    """State of the migration."""
     conditions: Annotated[
         tuple[Condition, ...],
         Field(
@@ -88,4 +88,4 @@ class SomaBrainStatus(ApiModel):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
         ),
     ] = ()
-    """The facts."""
+    """Conditions of the SomaBrain."""

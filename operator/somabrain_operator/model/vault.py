@@ -13,54 +13,55 @@ FileName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z
 
 
 class VaultSecret(ApiModel):
-    """One value of Vault as one file."""
+    """Value in Vault that is written to a file."""
 
     path: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[A-Za-z0-9][A-Za-z0-9/_.@-]*$")]
-    """Where it is, as the API has it: secret/data/brain for a KV store of version 2, secret/brain for version 1."""
+    """Path as in Vault's API: secret/data/brain for a KV store of version 2, secret/brain for version 1."""
     key: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@-]*$")]
-    """The key within."""
+    """Key within the secret."""
     file: FileName
-    """The file's name. One called as a variable of the service is, such as SOMABRAIN_POSTGRES_DSN, is that setting.
-    SOMABRAIN_OWNER_DSN is given to the migration alone, SOMABRAIN_POSTGRES_DSN and SOMABRAIN_WORKER_DSN to the servers
-    alone, everything else to both."""
+    """Name of the file. A file with the name of an environment variable, such as SOMABRAIN_POSTGRES_DSN, is that
+    setting. SOMABRAIN_OWNER_DSN is only for the migration, SOMABRAIN_POSTGRES_DSN and SOMABRAIN_WORKER_DSN are only for
+    the servers, all others are for both."""
 
 
 class Vault(ApiModel):
-    """Where secrets are read by `vault agent`, an init container that logs in with a short-lived token of the pod."""
+    """Vault server. `vault agent`, an init container, logs in with a short-lived token of the pod and reads secrets."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
                 is_url("self.address"),
-                "spec.vault.address is no URL; write Vault's, such as https://vault.example:8200",
+                "spec.vault.address is not an HTTP URL; write Vault's, such as https://vault.example:8200",
             ),
             rule(
                 f"!has(self.image) || self.image.matches(r'{IMAGE_PATTERN}')",
-                "spec.vault.image is no image reference; write registry/repository:tag or registry/repository@sha256:…",
+                "spec.vault.image is not an image reference; write registry/repository:tag or "
+                "registry/repository@sha256:…",
             ),
         )
     )
 
     enabled: bool = True
-    """Off: as if `vault` were not there."""
+    """False: as if `vault` were not set."""
     image: Image | None = None
-    """Image that has `vault` on its PATH. Not set: the one the operator was released with."""
+    """Image with `vault` on its PATH. Not set: the one the operator was released with."""
     address: Url
-    """Vault's URL."""
+    """URL of Vault."""
     namespace: Annotated[str, Field(max_length=256)] | None = None
-    """Vault's namespace, where it has any (Enterprise, HCP)."""
+    """Namespace in Vault (Enterprise and HCP only)."""
     auth_path: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9/_.-]*$")] = (
         "kubernetes"
     )
-    """Where the kubernetes auth method is mounted, without `auth/`."""
+    """Mount path of the kubernetes auth method, without `auth/`."""
     role: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
-    """The role to log in as. It must be bound to the service account NAME-server of this namespace."""
+    """Role to log in as. It must be bound to the service account NAME-server of this namespace."""
     audience: Annotated[str, Field(min_length=1, max_length=256)] = "vault"
-    """The `aud` of the pod's token, as the role asks for it."""
+    """`aud` of the pod's token, as the role requires it."""
     ca_secret_ref: LocalObjectReference | None = None
-    """A Secret whose key `ca.crt` holds the authority of Vault's certificate. Not set: the image's own."""
+    """A Secret whose key `ca.crt` holds the CA of Vault's certificate. Not set: the CAs that the image trusts."""
     version: Annotated[str, Field(max_length=128)] | None = None
-    """Any text. Changed after a secret was changed in Vault, it has the pods read it anew, one after the other."""
+    """Any text. Change it after a secret has changed in Vault: pods are then replaced one by one and read it again."""
     secrets: Annotated[
         tuple[VaultSecret, ...],
         Field(
@@ -69,4 +70,4 @@ class Vault(ApiModel):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["file"]},
         ),
     ]
-    """What is read."""
+    """Secrets to read."""

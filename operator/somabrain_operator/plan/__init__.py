@@ -1,6 +1,6 @@
-"""What is to be done for one SomaBrain: a tuple of small pure steps over what was observed.
+"""Plan for one SomaBrain: small pure steps over the observed state.
 
-The first step that does not pass says why, in words; what the steps before it asked for is still done.
+The first step that halts says why in a sentence; the children that the steps before it added are still applied.
 """
 
 from somabrain_operator.plan.plan import ConditionResult, Plan

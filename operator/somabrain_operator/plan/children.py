@@ -1,4 +1,4 @@
-"""The steps that ask for children, and the one that takes back what is asked for no more."""
+"""Steps that add children to the plan, and the one that prunes children that left it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.names import SERVER, ChildId, child_id
-from somabrain_operator.objects import Manifest, number
+from somabrain_operator.objects import Manifest, items, number, text
 from somabrain_operator.plan.last_applied import last_applied_id
 from somabrain_operator.plan.ownership import add_children
 from somabrain_operator.plan.plan import Plan, vault_image
+from somabrain_operator.pod_status import of_component
 from somabrain_operator.render.autoscaling import desired_replicas, render_autoscaler, replica_bounds
 from somabrain_operator.render.base import render_headless_service, render_service, render_service_account
 from somabrain_operator.render.config import render_config, render_policy
@@ -21,7 +22,7 @@ from somabrain_operator.render.network import render_network_policy
 
 
 def possible_children(brain: str) -> tuple[ChildId, ...]:
-    """Return every child under a fixed name that any spec can lead to; what a plan leaves out of these is pruned."""
+    """Return the children with fixed names that any spec can lead to; those that are not in the plan are pruned."""
     return (
         ChildId("ServiceAccount", f"{brain}-{SERVER}"),
         ChildId("Service", f"{brain}-grpc"),
@@ -40,7 +41,7 @@ def possible_children(brain: str) -> tuple[ChildId, ...]:
 
 
 def add_base_objects(plan: Plan, spec: SomaBrainSpec) -> Plan:
-    """Ask for the pods' identity and the Services."""
+    """Add the ServiceAccount and the Services."""
     owner = plan.owner
     return add_children(
         plan, (render_service_account(owner), render_service(owner, spec), render_headless_service(owner, spec.grpc))
@@ -48,7 +49,7 @@ def add_base_objects(plan: Plan, spec: SomaBrainSpec) -> Plan:
 
 
 def add_deployment(plan: Plan, spec: SomaBrainSpec) -> Plan:
-    """Ask for settings, policy and Deployment; reached only when the database has the schema that the image needs."""
+    """Add settings, policy and Deployment; reached only if the database has the schema that the image needs."""
     owner = plan.owner
     images = Images(plan.image, spec.opa.image or plan.release.opa_image, vault_image(spec, plan.release))
     deployment = render_deployment(owner, spec, images, plan.config_hash)
@@ -56,12 +57,21 @@ def add_deployment(plan: Plan, spec: SomaBrainSpec) -> Plan:
     live = plan.observed.children.get(child_id(deployment))
     deployment = with_replicas(deployment, desired_replicas(spec.replicas, replica_bounds(autoscaler), live))
     policy = () if spec.opa.policy or not spec.opa.enabled else (render_policy(owner, plan.release.policy),)
-    updated = add_children(plan, (render_config(owner, spec), *policy, deployment))
+    updated = add_children(
+        plan, (render_config(owner, spec, (plan.image, *_running_images(plan))), *policy, deployment)
+    )
     return updated if updated.halted_by else replace(updated, deployment=deployment)
 
 
+def _running_images(plan: Plan) -> set[str]:
+    """Return the images of the servers that run: one that restarts reads the settings again."""
+    servers = of_component(plan.observed.pods, SERVER)
+    containers = [each for pod in servers for each in items(pod, "spec", "containers") if text(each, "name") == SERVER]
+    return {text(container, "image") for container in containers}
+
+
 def add_autoscaler(plan: Plan, spec: SomaBrainSpec) -> Plan:
-    """Ask for the autoscaler, once there is what it scales."""
+    """Add the autoscaler, after the Deployment that it scales."""
     return add_children(plan, _autoscaler_manifests(plan.owner, spec))
 
 
@@ -70,14 +80,14 @@ def _autoscaler_manifests(owner: Owner, spec: SomaBrainSpec) -> tuple[Manifest, 
 
 
 def add_disruption_budget_and_network_policy(plan: Plan, spec: SomaBrainSpec) -> Plan:
-    """Ask for the bound on what drains may take away, and on who may connect."""
+    """Add the PodDisruptionBudget and the NetworkPolicy."""
     budget, network = spec.pod_disruption_budget, spec.network_policy
     plan = add_children(plan, (render_disruption_budget(plan.owner, budget),)) if budget else plan
     return add_children(plan, (render_network_policy(plan.owner, network),)) if network and not plan.halted_by else plan
 
 
 def prune(plan: Plan, spec: SomaBrainSpec) -> Plan:
-    """Delete our children that left the plan; what pods mount only once the pods that mount it are gone."""
+    """Delete owned children that left the plan; ConfigMaps only after the pods that mount them are gone."""
     planned = {child_id(manifest) for manifest in plan.apply} | {last_applied_id(plan.owner.key.name)}
     rollout_complete = is_rolled_out(plan)
     obsolete = tuple(
@@ -92,7 +102,7 @@ def prune(plan: Plan, spec: SomaBrainSpec) -> Plan:
 
 
 def is_rolled_out(plan: Plan) -> bool:
-    """Return whether no pod of an earlier template is left."""
+    """Return whether the rollout is complete: no pod of an earlier template is left."""
     deployment = plan.deployment
     live = plan.observed.children.get(child_id(deployment)) if deployment else None
     if deployment is None or live is None:

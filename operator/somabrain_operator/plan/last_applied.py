@@ -1,7 +1,7 @@
-"""What holds on while a step does not pass: everything that was applied when all of them last did.
+"""Last applied children, which stay applied while a step halts: those of the last plan that passed all steps.
 
-A migration may fail for hours, or a Secret be missing; whoever edits the Deployment meanwhile, or deletes it, must not
-find the service gone. How many pods there are is still as the spec says, so that it can be scaled.
+A migration may fail for hours, or a Secret be missing; an edit or deletion of the Deployment meanwhile must not take
+the service down. The number of pods is still as the spec says, so that it can be scaled.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from somabrain_operator.render.metadata import is_owned_by
 
 
 def last_applied_id(brain: str) -> ChildId:
-    """Return the child that remembers what was applied."""
+    """Return the identity of the ConfigMap that stores the last applied children."""
     return ChildId("ConfigMap", f"{brain}-{LAST_APPLIED}")
 
 
 def last_applied(plan: Plan) -> tuple[Manifest, ...]:
-    """Return what was applied when all steps last passed."""
+    """Return the children that were applied when all steps last passed."""
     return parse_last_applied(plan.observed.children.get(last_applied_id(plan.owner.key.name)), plan.owner)
 
 
 def record_last_applied(plan: Plan) -> Plan:
-    """Return a plan that passed with its own record, which is written first: what follows may be cut off."""
+    """Return a plan that passed with its own record, which is written first: later writes may be interrupted."""
     return replace(plan, apply=(render_last_applied(plan.owner, plan.apply), *plan.apply))
 
 
 def retain_last_applied(plan: Plan) -> Plan:
-    """Return a plan that stopped with what it does not speak of as it was."""
+    """Return a halted plan with the last applied children that it does not itself apply or delete."""
     previous = last_applied(plan)
     planned = {child_id(each) for each in plan.apply} | set(plan.delete)
     retained = tuple(

@@ -1,7 +1,7 @@
-"""The step that migrates the database before the pods change.
+"""Step that migrates the database before the pods change.
 
-What has been tried is kept in the status, so neither a restart of the operator nor a deleted Job forgets the
-back-off. A Job is made for one attempt and never changed.
+The attempts are stored in the status, so the back-off survives a restart of the operator and a deleted Job. A Job is
+created for one attempt and never changed.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ RETRY: Final = Backoff(base_s=10, cap_s=600)
 
 
 def migrate(plan: Plan, spec: SomaBrainSpec) -> Plan:
-    """Pass when the database has been migrated for the image, or when somebody else does it; else stop."""
+    """Pass if the database is migrated for the image, or if spec.migration.enabled is false; else halt."""
     if not spec.migration.enabled:
-        message = "spec.migration.enabled is false: whether the schema fits the image is not known here."
+        message = "spec.migration.enabled is false: the operator does not check that the schema fits the image."
         return _with_migration(plan, None, ConditionResult("Unknown", "Skipped", message))
     fingerprint = migration_hash(plan.image, _owner_digest(plan, spec))
     record = _record(plan.observed.brain.status, fingerprint)
@@ -49,7 +49,7 @@ def migrate(plan: Plan, spec: SomaBrainSpec) -> Plan:
     if job is not None:
         return _running(plan, record, job)
     if record.attempt and record.next_attempt_at is None:
-        error = f"Job {record.job_name} is gone, and whether it finished is not known."
+        error = f"Job {record.job_name} no longer exists, and its result is unknown."
         return _retry_or_wait(plan, spec, _schedule_retry(record, error, plan.observed.now))
     if record.attempt:
         return _retry_or_wait(plan, spec, record)
@@ -57,12 +57,12 @@ def migrate(plan: Plan, spec: SomaBrainSpec) -> Plan:
 
 
 def without_uncreated_job(plan: Plan, children: Mapping[ChildId, Manifest], refusal: str) -> Plan:
-    """Return the plan as it stands when the API server refused something: a Job that is not there is no attempt.
+    """Return the plan after the API server refused a write: a Job that was not created does not count as an attempt.
 
     Args:
-        plan: what was to be done.
-        children: live objects after it was tried.
-        refusal: what the API server said.
+        plan: the plan that was applied.
+        children: live objects afterwards.
+        refusal: the API server's error message.
     """
     if all(child_id(each) in children for each in plan.apply if text(each, "kind") == "Job"):
         return plan
@@ -72,16 +72,16 @@ def without_uncreated_job(plan: Plan, children: Mapping[ChildId, Manifest], refu
 
 
 def parse_migration_status(status: Manifest) -> MigrationStatus | None:
-    """Return what the status says of migrations, or None when it says nothing that can be read."""
+    """Return the migration record of the status, or None if it is missing or invalid."""
     stored = mapping(status, "migration")
     try:
         return MigrationStatus.model_validate(stored) if stored else None
     except ValidationError:
-        return None  # somebody wrote something else there; migrating again does no harm
+        return None  # somebody else wrote it; migrating again does no harm
 
 
 def _record(status: Manifest, fingerprint: str) -> MigrationStatus:
-    """Return what the status remembers of this very migration, or a fresh record."""
+    """Return the status' record of the migration with this fingerprint, or a new record."""
     record = parse_migration_status(status) or MigrationStatus()
     if record.hash == fingerprint:
         return record
@@ -89,7 +89,7 @@ def _record(status: Manifest, fingerprint: str) -> MigrationStatus:
 
 
 def _latest_job(plan: Plan, record: MigrationStatus, fingerprint: str) -> Manifest | None:
-    """Return the Job of the last attempt, if it is there."""
+    """Return the Job of the last attempt, or None if it does not exist."""
     attempts = [
         job for job in plan.observed.jobs if _job_fingerprint(job) == fingerprint and is_owned_by(job, plan.owner)
     ]
@@ -98,7 +98,7 @@ def _latest_job(plan: Plan, record: MigrationStatus, fingerprint: str) -> Manife
 
 
 def _with_job(plan: Plan, record: MigrationStatus, job: Manifest) -> MigrationStatus:
-    """Return the record of the Job's attempt: the status may not know it, as its writer was killed in between."""
+    """Return the record of the Job's attempt: the status may lack it if the operator was killed in between."""
     if _attempt(job) > (record.attempt or 0):
         record = MigrationStatus(hash=record.hash, last_error=record.last_error, retry_token=_retry_token(plan))
     return record.model_copy(
@@ -124,14 +124,14 @@ def _attempt(job: Manifest) -> int:
 
 
 def _owner_digest(plan: Plan, spec: SomaBrainSpec) -> str:
-    """Return a hash of the owner's connection string, or of where Vault has it."""
+    """Return a hash of the owner's connection string, or of its location in Vault."""
     matches = (each for each in plan.observed.references if each.reference.field == "spec.migration.database.secretRef")
     secret = next(matches, None)
     return next(iter(secret.digests.values())) if secret is not None else owner_fingerprint(spec)
 
 
 def _without_error(record: MigrationStatus, **update: str) -> MigrationStatus:
-    """Return the record without what is over: the error and the next attempt."""
+    """Return the updated record without the error and the time of the next attempt."""
     return record.model_copy(update={"last_error": None, "next_attempt_at": None, **update})
 
 
@@ -142,7 +142,7 @@ def _succeeded(plan: Plan, record: MigrationStatus) -> Plan:
 
 
 def _stale_jobs(plan: Plan, current: str | None) -> Iterator[ChildId]:
-    """Yield Jobs that nobody waits for. One whose pod is at work is left to finish: a cut index build stays half."""
+    """Yield other Jobs, which are obsolete, except running ones: an interrupted index build would stay invalid."""
     for job in plan.observed.jobs:
         is_running = number(job, "status", "ready") > 0
         if text(job, "metadata", "name") != current and is_owned_by(job, plan.owner) and not is_running:
@@ -151,8 +151,8 @@ def _stale_jobs(plan: Plan, current: str | None) -> Iterator[ChildId]:
 
 def _running(plan: Plan, record: MigrationStatus, job: Manifest) -> Plan:
     name = text(job, "metadata", "name")
-    latest = _pods_of(plan, name)[-1:]  # the Job replaces a pod that failed, and only this one says how it stands
-    failures = [words for pod in latest if (words := failure_reason(pod, plan.observed.brain.spec))]
+    latest = _pods_of(plan, name)[-1:]  # the Job replaces a pod that failed, so only the newest shows its state
+    failures = [reason for pod in latest if (reason := failure_reason(pod, plan.observed.brain.spec))]
     if failures:
         result = ConditionResult("False", "Stuck", f"Job {name} cannot run: {redact(failures[0], _secrets(plan))}")
         return _halted(plan, record, result, failed=True)
@@ -161,16 +161,16 @@ def _running(plan: Plan, record: MigrationStatus, job: Manifest) -> Plan:
 
 
 def _with_failure(plan: Plan, record: MigrationStatus, job: Manifest) -> MigrationStatus:
-    """Return the record with why the Job failed and when the next attempt is due.
+    """Return the record with the Job's error and the time of the next attempt.
 
-    The time is said once, then kept. The words may come later, as nobody promises that a pod is told of before its Job,
-    and stay when the pod goes.
+    The time is set once. The error may arrive later, as the event of a pod may come after that of its Job, and stays
+    when the pod is deleted.
     """
     name = text(job, "metadata", "name")
-    messages = [words for pod in _pods_of(plan, name) if (words := termination_message(pod, VAULT, MIGRATION))]
+    messages = [message for pod in _pods_of(plan, name) if (message := termination_message(pod, VAULT, MIGRATION))]
     if record.next_attempt_at is not None:
         return record.model_copy(update={"last_error": redact(messages[-1], _secrets(plan))}) if messages else record
-    fallback = text(condition(job, "Failed"), "message") or "it says no reason"
+    fallback = text(condition(job, "Failed"), "message") or "no reason given."
     failed_at = timestamps.parse(text(condition(job, "Failed"), "lastTransitionTime")) or plan.observed.now
     return _schedule_retry(record, redact(messages[-1] if messages else fallback, _secrets(plan)), failed_at)
 
@@ -181,7 +181,7 @@ def _schedule_retry(record: MigrationStatus, error: str, since: datetime) -> Mig
 
 
 def _retry_or_wait(plan: Plan, spec: SomaBrainSpec, record: MigrationStatus) -> Plan:
-    """Wait for the next attempt, or start it when it is due or asked for."""
+    """Wait for the next attempt, or start it if it is due or requested."""
     token = _retry_token(plan)
     retry_requested = token is not None and token != record.retry_token
     due = timestamps.parse(record.next_attempt_at or "") or plan.observed.now
@@ -189,8 +189,8 @@ def _retry_or_wait(plan: Plan, spec: SomaBrainSpec, record: MigrationStatus) -> 
     if retry_requested or remaining_s <= 0:
         return _start(plan, spec, record)
     message = (
-        f"Attempt {record.attempt} failed: {record.last_error} The next one starts at {record.next_attempt_at}; "
-        f"to try at once: kubectl annotate sb {plan.owner.key.name} {RETRY_MIGRATION}=$(date +%s) --overwrite"
+        f"Attempt {record.attempt} failed: {record.last_error} The next attempt starts at {record.next_attempt_at}; "
+        f"to retry now: kubectl annotate sb {plan.owner.key.name} {RETRY_MIGRATION}=$(date +%s) --overwrite"
     )
     return replace(
         _halted(plan, record, ConditionResult("False", "Failed", message), failed=True), requeue_after_s=remaining_s

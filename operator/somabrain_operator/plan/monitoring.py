@@ -1,4 +1,4 @@
-"""The step that asks for what Prometheus and Grafana read, where the cluster has the kinds for it."""
+"""Step that adds the objects for Prometheus and Grafana whose kinds the cluster serves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from somabrain_operator.render.monitoring import render_dashboard, render_rules,
 
 
 def add_monitoring(plan: Plan, spec: SomaBrainSpec) -> Plan:
-    """Ask for what is wanted and can be; a kind that is missing keeps nothing else from being done."""
+    """Add the objects of spec.monitoring; a missing kind does not affect the others."""
     return add_children(
         plan,
         (
@@ -25,11 +25,11 @@ def add_monitoring(plan: Plan, spec: SomaBrainSpec) -> Plan:
 
 
 def missing_kind_notes(plan: Plan, spec: SomaBrainSpec) -> Iterator[str]:
-    """Yield what of the spec waits for a kind, for the status."""
+    """Yield sentences for the status about objects of spec.monitoring whose kind is missing."""
     for each in _monitoring_manifests(plan.owner, spec):
         kind = text(each, "kind")
         if kind in plan.observed.missing_kinds:
-            yield f"The {kind} of spec.monitoring is not made yet: the cluster has no such kind."
+            yield f"The {kind} of spec.monitoring is not created yet: the cluster has no such kind."
 
 
 def _monitoring_manifests(owner: Owner, spec: SomaBrainSpec) -> Iterator[Manifest]:

@@ -1,4 +1,4 @@
-"""Adds children to a plan, unless somebody else has their name."""
+"""Addition of children to a plan, with checks for name conflicts."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from somabrain_operator.render.metadata import is_owned_by, owner_name
 
 
 def add_children(plan: Plan, manifests: Iterable[Manifest]) -> Plan:
-    """Add children to the plan, unless one of their names is taken by an object that is not ours."""
+    """Add children to the plan, or halt it if an object of another owner has one of their names."""
     children = tuple(manifests)
     for manifest in children:
         identity = child_id(manifest)
         live = plan.observed.children.get(identity)
         if live is not None and owner_name(live) == plan.owner.key.name and not is_owned_by(live, plan.owner):
-            message = f"{identity.kind} {identity.name} is of an earlier resource of this name, and goes with it."
+            message = (
+                f"{identity.kind} {identity.name} belongs to an earlier resource of this name and is deleted with it."
+            )
             result = ConditionResult("True", "Replacing", message)
-            return replace(plan, halted_by=result)  # its deletion is an event, which wakes this resource
+            return replace(plan, halted_by=result)  # the event of its deletion enqueues this resource
         if live is not None and not is_owned_by(live, plan.owner):
             message = (
                 f"{identity.kind} {identity.name} exists and does not belong to this resource; "

@@ -1,4 +1,4 @@
-"""The values that the steps of the plan read and make."""
+"""Plan, and the values that its steps read and return."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from somabrain_operator.render.metadata import Owner
 
 @dataclass(frozen=True, slots=True)
 class ConditionResult:
-    """What a step found, for one condition."""
+    """Result of a step for one condition."""
 
     status: ConditionStatus
     reason: str
@@ -24,40 +24,40 @@ class ConditionResult:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done, and what was found on the way."""
+    """Objects to apply and delete, and the results of the steps so far."""
 
     observed: ObservedState
     release: OperatorDefaults
     owner: Owner
     image: str = ""
-    """The image that the spec asks for."""
+    """Service image according to the spec."""
     config_hash: str = ""
-    """Of settings, policy and used secrets; empty until they are known."""
+    """Hash of settings, policy and used secrets; empty until they are known."""
     apply: tuple[Manifest, ...] = ()
-    """In this order."""
+    """Manifests to apply, in this order."""
     delete: tuple[ChildId, ...] = ()
     conditions: Mapping[ConditionType, ConditionResult] = field(default_factory=dict)
     migration: MigrationStatus | None = None
     halted_by: ConditionResult | None = None
-    """Why the steps after did not run; None: all ran."""
+    """Result of the step that halted the plan; None: all steps ran."""
     paused: bool = False
-    """Look and report, and change nothing."""
+    """True if nothing may be written but the status."""
     requeue_after_s: float | None = None
-    """When time alone changes what is to be done; None: only an event does."""
+    """Seconds after which time alone changes the plan; None: only an event does."""
     deployment: Manifest | None = None
-    """As rendered, once the steps came so far."""
+    """Rendered Deployment, once its step has run."""
     failed: bool = False
-    """The stop is a failure, and not only something to wait for."""
+    """True if the plan halted because of a failure, not only to wait."""
 
 
 def halt(plan: Plan, condition: ConditionType, result: ConditionResult) -> Plan:
-    """Return the plan with a failure that keeps the steps after from running."""
+    """Return the plan halted by a failure of this condition: later steps do not run."""
     conditions = {**plan.conditions, condition: result}
     return replace(plan, conditions=conditions, halted_by=result, failed=True)
 
 
 def with_condition(plan: Plan, condition: ConditionType, result: ConditionResult) -> Plan:
-    """Return the plan with one finding more."""
+    """Return the plan with the result of one more condition."""
     return replace(plan, conditions={**plan.conditions, condition: result})
 
 

@@ -1,4 +1,4 @@
-"""The step that waits for the Secrets and ConfigMaps that the spec names."""
+"""Step that waits for the Secrets and ConfigMaps that the spec names."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from somabrain_operator.observed_state import ResolvedReference
 from somabrain_operator.plan.plan import ConditionResult, Plan, halt, with_condition
 from somabrain_operator.reference_catalog import USERS, references_of, vault_files
 from somabrain_operator.render.config import quota_environment, service_environment
+from somabrain_operator.render.setting_names import present_name
 
 
 def resolve_references(plan: Plan, spec: SomaBrainSpec) -> Plan:
-    """Wait until every Secret and ConfigMap that the spec names is there with the keys that are used."""
+    """Halt unless every Secret and ConfigMap that the spec names exists with the used keys."""
     references = plan.observed.references
     problems = [
         _describe_missing(each, plan.owner.key.namespace) for each in references if not each.exists or each.missing
@@ -29,7 +30,8 @@ def resolve_references(plan: Plan, spec: SomaBrainSpec) -> Plan:
     if conflicts := list(_setting_conflicts(plan.owner.key, references, spec)):
         return halt(plan, "ReferencesResolved", ConditionResult("False", "SettingTaken", " ".join(conflicts)))
     config_hash = content_hash({
-        "settings": service_environment(plan.owner.key, spec),
+        # Under former names, as version 0.1 hashed them, so that the rename of settings rolls no pods.
+        "settings": service_environment(plan.owner.key, spec, former_names=True),
         "policy": "" if spec.opa.policy or not spec.opa.enabled else plan.release.policy,
         "vault": spec.vault.version if spec.vault else None,
         "references": {
@@ -39,25 +41,25 @@ def resolve_references(plan: Plan, spec: SomaBrainSpec) -> Plan:
         },
     })  # fmt: skip
     names = ", ".join(f"{each.reference.kind} {each.reference.name}" for each in references)
-    message = f"Found with all keys that are used: {names}." if names else "The spec names none."
+    message = f"Found with all keys that are used: {names}." if names else "The spec names no Secret and no ConfigMap."
     return with_condition(
         replace(plan, config_hash=config_hash), "ReferencesResolved", ConditionResult("True", "Found", message)
     )
 
 
 def _setting_conflicts(key: Key, references: tuple[ResolvedReference, ...], spec: SomaBrainSpec) -> Iterator[str]:
-    """Yield which keys set what is set elsewhere: one of the two would have no effect."""
+    """Yield sentences about keys whose setting is set elsewhere too: one of the two would have no effect."""
     setters = dict.fromkeys(
         {**service_environment(key, spec), **quota_environment(spec)}, "by this resource's own fields"
     )
-    setters |= {name.upper(): f"by {each.field}" for each in references_of(spec) for name in each.files}
-    setters |= {file.upper(): "by spec.vault.secrets" for user in USERS for file in vault_files(spec, user)}
+    setters |= {present_name(name): f"by {each.field}" for each in references_of(spec) for name in each.files}
+    setters |= {present_name(file): "by spec.vault.secrets" for user in USERS for file in vault_files(spec, user)}
     for each in references:
         for name in each.digests if each.reference.all_keys else ():
             source = f"{each.reference.kind} {each.reference.name}, named by {each.reference.field}.name,"
-            if other_setter := setters.get(name.upper()):
+            if other_setter := setters.get(present_name(name)):
                 yield f"{source} has the key {name}, which is set {other_setter}; remove it there or here."
-            setters[name.upper()] = f"by {each.reference.field}"
+            setters[present_name(name)] = f"by {each.reference.field}"
 
 
 def _describe_missing(resolved: ResolvedReference, namespace: str) -> str:

@@ -1,4 +1,4 @@
-"""The steps, in their order."""
+"""Steps of the plan, in their order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Step: TypeAlias = Callable[[Plan, SomaBrainSpec], Plan]
 
 
 def make_plan(observed: ObservedState, release: OperatorDefaults) -> Plan:
-    """Return what is to be done about what was observed."""
+    """Return the plan for the observed state."""
     brain = observed.brain
     plan = Plan(observed, release, Owner(brain.key, brain.uid), migration=parse_migration_status(brain.status))
     if brain.spec is None:
@@ -41,7 +41,7 @@ def make_plan(observed: ObservedState, release: OperatorDefaults) -> Plan:
 
 
 def pause(plan: Plan, spec: SomaBrainSpec) -> Plan:
-    """Hold all writes while the resource is paused; the steps still run, so that the status stays true."""
+    """Mark the plan as paused if the spec says so; the steps still run, so that the status stays current."""
     if spec.paused:
         message = "spec.paused is true: nothing is changed until it is false."
         return replace(with_condition(plan, "Paused", ConditionResult("True", "Paused", message)), paused=True)
@@ -49,15 +49,15 @@ def pause(plan: Plan, spec: SomaBrainSpec) -> Plan:
 
 
 STEPS: Final[tuple[Step, ...]] = (
-    pause,  # first: a paused resource is looked at and never written
+    pause,  # first: a paused resource is observed and never written
     validate_spec,  # before anything is read for it
     check_version,  # before the database is migrated for it
-    resolve_references,  # pods without their Secret would only hang
+    resolve_references,  # pods without their Secret would never start
     add_base_objects,  # the migration's pod needs its identity
     migrate,  # the pods must not be newer than the schema
     add_deployment,
-    add_autoscaler,  # once there is what it scales
+    add_autoscaler,  # after the Deployment that it scales
     add_disruption_budget_and_network_policy,
     add_monitoring,
-    prune,  # last: what is replaced goes after its replacement is there
+    prune,  # last: an object is deleted after its replacement exists
 )

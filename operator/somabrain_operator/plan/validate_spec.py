@@ -1,4 +1,4 @@
-"""The steps that judge the spec by itself: what the schema cannot say, and versions that go backwards."""
+"""Steps that validate the spec by itself: rules that the schema cannot express, and downgrades."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from somabrain_operator.objects import text
 from somabrain_operator.plan.last_applied import last_applied
 from somabrain_operator.plan.monitoring import missing_kind_notes
 from somabrain_operator.plan.plan import ConditionResult, Plan, halt, with_condition
-from somabrain_operator.plan.semver import is_downgrade, tag_of
 from somabrain_operator.render.metadata import is_owned_by
+from somabrain_operator.semver import is_downgrade, tag_of
 
 
 def validate_spec(plan: Plan, spec: SomaBrainSpec) -> Plan:
-    """Refuse what the schema cannot: requests above their limits."""
+    """Reject requests above their limits, which the schema cannot do."""
     for field, resources in (("spec.resources", spec.resources), ("spec.opa.resources", spec.opa.resources)):
         for name in ("cpu", "memory"):
             request, limit = getattr(resources.requests, name), getattr(resources.limits, name)
@@ -39,28 +39,31 @@ def validate_spec(plan: Plan, spec: SomaBrainSpec) -> Plan:
 
 
 def _ineffective_fields(spec: SomaBrainSpec) -> Iterator[str]:
-    """Yield what of the spec has no effect, and why."""
+    """Yield sentences about fields of the spec that have no effect."""
     if autoscaling := spec.autoscaling:
         yield (
-            f"How many pods there are, {autoscaling.min} to {autoscaling.max}, is decided by spec.autoscaling; "
+            f"The number of pods, {autoscaling.min} to {autoscaling.max}, is decided by spec.autoscaling; "
             "spec.replicas is not used."
         )
 
 
 def check_version(plan: Plan, spec: SomaBrainSpec) -> Plan:
-    """Refuse a version older than the one that serves: its code may not know the schema, which never goes back."""
+    """Reject a version older than the one that serves: its code may not know the schema, which is never downgraded."""
     current_image = _last_applied_image(plan)
     if current_image in ("", plan.image):
         return plan
     old, new = tag_of(current_image), tag_of(plan.image)
     downgrade = is_downgrade(old, new)
     if downgrade is None:
-        message = f"The spec is valid. Whether {plan.image} is older than {current_image} is not known: both tags must be SemVer."
+        message = (
+            f"The spec is valid. Whether {plan.image} is older than {current_image} is unknown: "
+            "both tags must be SemVer."
+        )
         return with_condition(plan, "ConfigValid", ConditionResult("True", "VersionsNotCompared", message))
     if downgrade and plan.observed.brain.annotations.get(ALLOW_DOWNGRADE) != new:
         message = (
             f"{new} is older than {old}, which serves and whose schema the database has; set the version "
-            f"back to {old}, or, where {new} is known to work with that schema: "
+            f"back to {old}, or, if {new} is known to work with that schema: "
             f"kubectl annotate sb {plan.owner.key.name} {ALLOW_DOWNGRADE}={new} --overwrite"
         )
         return halt(plan, "ConfigValid", ConditionResult("False", "Downgrade", message))
@@ -68,7 +71,7 @@ def check_version(plan: Plan, spec: SomaBrainSpec) -> Plan:
 
 
 def _last_applied_image(plan: Plan) -> str:
-    """Return the image that was last applied; the record has it also when the Deployment was deleted."""
+    """Return the last applied image; the record has it even if the Deployment was deleted; empty if there is none."""
     identity = ChildId("Deployment", plan.owner.child(SERVER))
     live = plan.observed.children.get(identity)
     deployments = {child_id(each): each for each in last_applied(plan)} | ({identity: live} if live is not None else {})

@@ -1,1 +1,1 @@
-"""From a spec to manifests, one file a kind: pure, pinned by golden YAML in tests/golden."""
+"""Rendering of a spec to manifests, one module per kind: pure, pinned by golden YAML in tests/golden."""

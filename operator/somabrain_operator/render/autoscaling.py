@@ -1,4 +1,4 @@
-"""The HorizontalPodAutoscaler, and which `replicas` the Deployment is applied with beside it."""
+"""HorizontalPodAutoscaler, and the `replicas` with which the Deployment is applied beside it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from somabrain_operator.render.metadata import Owner, render_object
 
 
 def render_autoscaler(owner: Owner, autoscaling: Autoscaling) -> Manifest:
-    """Return the autoscaler; it looks at the server alone and not at its side-cars, which grow with nothing."""
+    """Return the autoscaler; it measures the server only and not its side-cars, whose use does not grow with load."""
     return render_object(owner, names.SERVER, ("autoscaling/v2", "HorizontalPodAutoscaler"), {
         "spec": {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": owner.child(names.SERVER)},
@@ -32,7 +32,7 @@ def render_autoscaler(owner: Owner, autoscaling: Autoscaling) -> Manifest:
 
 
 def replica_bounds(manifests: Iterable[Manifest]) -> tuple[int, int] | None:
-    """Return how few and how many pods the autoscaler among rendered objects allows; None: there is no autoscaler."""
+    """Return the minimum and maximum of pods of the autoscaler among rendered objects; None: there is no autoscaler."""
     autoscaler = next((each for each in manifests if text(each, "kind") == "HorizontalPodAutoscaler"), None)
     return (
         (number(autoscaler, "spec", "minReplicas"), number(autoscaler, "spec", "maxReplicas")) if autoscaler else None
@@ -42,13 +42,13 @@ def replica_bounds(manifests: Iterable[Manifest]) -> tuple[int, int] | None:
 def desired_replicas(spec_replicas: int, bounds: tuple[int, int] | None, live: Manifest | None) -> int | None:
     """Return the `replicas` that the Deployment is applied with; None: the field is the autoscaler's.
 
-    An autoscaler owns the field only once it has scaled. Left out before that, it falls back to 1, so until then it is
-    applied as it is. At 0 an autoscaler rests for good, so 0 is never left to it.
+    An autoscaler owns the field only once it has scaled. Left out before that, the field falls back to 1, so until then
+    its live value is applied. At 0 an autoscaler is disabled for good, so 0 is never left to it.
 
     Args:
-        wanted: what `spec.replicas` says.
-        bounds: the autoscaler's; None: there is none.
-        live: the Deployment, if it is there.
+        spec_replicas: the value of `spec.replicas`.
+        bounds: minimum and maximum of the autoscaler; None: there is no autoscaler.
+        live: the live Deployment, if it exists.
     """
     if bounds is None:
         return spec_replicas
@@ -59,7 +59,7 @@ def desired_replicas(spec_replicas: int, bounds: tuple[int, int] | None, live: M
 
 
 def _is_scaled_externally(live: Manifest) -> bool:
-    """Return whether somebody set `replicas` by the scale subresource, as autoscalers do."""
+    """Return whether `replicas` was set through the scale subresource, as autoscalers do."""
     return any(
         text(entry, "subresource") == "scale" and "f:replicas" in mapping(entry, "fieldsV1", "f:spec")
         for entry in items(live, "metadata", "managedFields")

@@ -1,4 +1,4 @@
-"""Base objects: the identity of the pods and the two Services clients find them by."""
+"""Base objects: the ServiceAccount of the pods and the two Services for clients."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ HTTP_PORT = 8080
 
 
 def render_service_account(owner: Owner) -> Manifest:
-    """Return the pods' identity: bound to nothing, its token mounted nowhere by itself."""
+    """Return the pods' ServiceAccount: bound to no role, its token not mounted by default."""
     kind = ("v1", "ServiceAccount")
     return render_object(owner, names.SERVER, kind, {"automountServiceAccountToken": False})
 
 
 def render_service(owner: Owner, spec: SomaBrainSpec) -> Manifest:
-    """Return the Service with an address of its own, for clients that cannot balance by themselves."""
+    """Return the Service with a cluster IP, for clients without client-side load balancing."""
     return render_object(owner, "grpc", ("v1", "Service"), {
         "spec": {
             "type": spec.service.type,
@@ -29,7 +29,7 @@ def render_service(owner: Owner, spec: SomaBrainSpec) -> Manifest:
 
 
 def render_headless_service(owner: Owner, grpc: Grpc) -> Manifest:
-    """Return the headless Service: an HTTP/2 connection stays with one pod, so clients balance over the pods' names."""
+    """Return the headless Service: an HTTP/2 connection stays with one pod, so clients balance over pod addresses."""
     return render_object(owner, "headless", ("v1", "Service"), {
         "spec": {
             "type": "ClusterIP",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Final
 
 from somabrain_operator.model.encoder import Encoder, EndpointEncoder
@@ -12,6 +13,7 @@ from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.names import Key, env_var
 from somabrain_operator.objects import Json, Manifest
 from somabrain_operator.reference_catalog import encoder_key
+from somabrain_operator.render.setting_names import need_former_names, with_former_names
 from somabrain_operator.render.metadata import Owner, render_object
 
 ISSUER_FOLDER: Final = "/var/run/secrets/somabrain/issuer"
@@ -31,14 +33,14 @@ def uses_cluster_issuer(spec: SomaBrainSpec) -> bool:
     return spec.auth.mode == "jwt" and spec.auth.jwks_url is None
 
 
-def service_environment(key: Key, spec: SomaBrainSpec) -> dict[str, str]:
-    """Return the settings that are no secret, and that pods are rolled for."""
+def service_environment(key: Key, spec: SomaBrainSpec, *, former_names: bool = False) -> dict[str, str]:
+    """Return the settings that are not secret, and that pods are rolled for."""
     config = spec.config
     environment = {
         env_var("log", "level"): config.log_level,
         env_var("grpc", "reflection"): str(config.reflection).lower(),
         env_var("grpc", "drain_s"): str(config.drain_seconds),
-        env_var("grpc", "drain_notice_s"): str(SHUTDOWN_DELAY_S),
+        env_var("grpc", "shutdown_delay_s"): str(SHUTDOWN_DELAY_S),
         env_var("grpc", "max_connection_age_s"): str(config.max_connection_age_seconds),
         env_var("database", "pool_size"): str(config.pool_size),
         env_var("database", "statement_timeout_s"): str(config.statement_timeout_seconds),
@@ -46,40 +48,39 @@ def service_environment(key: Key, spec: SomaBrainSpec) -> dict[str, str]:
     }
     if spec.opa.url is not None:
         environment[env_var("policy", "url")] = spec.opa.url
-    return dict(
-        sorted(
-            {
-                **environment,
-                **_encoder_environment(config.encoder),
-                **_grpc_environment(spec.grpc),
-                **_auth_environment(spec),
-                **_platform_environment(key, spec),
-            }.items()
-        )
-    )
+    environment |= {
+        **_encoder_environment(config.encoder, former_names=former_names),
+        **_grpc_environment(spec.grpc),
+        **_auth_environment(spec),
+        **_platform_environment(key, spec),
+    }
+    return dict(sorted((with_former_names(environment) if former_names else environment).items()))
 
 
-def _encoder_environment(encoder: Encoder) -> dict[str, str]:
+def _encoder_environment(encoder: Encoder, *, former_names: bool) -> dict[str, str]:
     environment = {env_var("encoder", "kind"): encoder.kind, env_var("encoder", "threads"): str(encoder.threads)}
     if encoder.minilm:
         environment[env_var("encoder", "minilm")] = "true"
     if encoder.onnx:
         environment[env_var("encoder", "onnx")] = json.dumps([each.model_dump() for each in encoder.onnx])
     if encoder.endpoints:
-        environment[env_var("encoder", "endpoints")] = json.dumps([_endpoint(each) for each in encoder.endpoints])
+        endpoints = [_endpoint(each) for each in encoder.endpoints]
+        endpoints = [with_former_names(each) for each in endpoints] if former_names else endpoints
+        environment[env_var("encoder", "endpoints")] = json.dumps(endpoints)
     if encoder.client:
         environment[env_var("encoder", "client")] = json.dumps([each.model_dump() for each in encoder.client])
     return environment
 
 
 def _endpoint(endpoint: EndpointEncoder) -> dict[str, Json]:
-    common_fields = endpoint.model_dump(exclude={"secret_ref", "timeout_seconds", "breaker_rest_seconds"})
+    shared = ("id", "url", "model", "dimensions", "attempts", "batch", "concurrency", "max_input_characters")
     key = {"api_key_file": f"{SETTINGS_FOLDER}/{encoder_key(endpoint.id)}"} if endpoint.secret_ref else {}
     return {
-        **common_fields,
+        **{name: getattr(endpoint, name) for name in shared},
+        "breaker_failures": endpoint.breaker_failures,
         **key,
         "timeout_s": endpoint.timeout_seconds,
-        "breaker_rest_s": endpoint.breaker_reset_seconds,
+        "breaker_reset_s": endpoint.breaker_reset_seconds,
     }
 
 
@@ -132,7 +133,7 @@ def _platform_environment(key: Key, spec: SomaBrainSpec) -> dict[str, str]:
         environment[env_var("events", "brokers")] = json.dumps(events.brokers)
         environment[env_var("events", "topic")] = events.topic
         environment[env_var("events", "source")] = f"/somabrain/{key.namespace}/{key.name}"
-        environment[env_var("events", "hold_s")] = str(events.unpublished_retention_seconds)
+        environment[env_var("events", "unpublished_retention_s")] = str(events.unpublished_retention_seconds)
         layer = "SSL" if events.tls else "PLAINTEXT"
         environment[env_var("events", "security_protocol")] = f"SASL_{layer}" if events.sasl else layer
         if events.sasl:
@@ -161,9 +162,10 @@ def quota_environment(spec: SomaBrainSpec) -> dict[str, str]:
     return {env_var("quota", "replicas"): str(server_count)}
 
 
-def render_config(owner: Owner, spec: SomaBrainSpec) -> Manifest:
-    """Return the ConfigMap of the service's settings."""
-    data = {**service_environment(owner.key, spec), **quota_environment(spec)}
+def render_config(owner: Owner, spec: SomaBrainSpec, images: Iterable[str]) -> Manifest:
+    """Return the ConfigMap of the service's settings, which pods of all these images read when a container starts."""
+    environment = service_environment(owner.key, spec, former_names=need_former_names(images))
+    data = {**environment, **quota_environment(spec)}
     return render_object(owner, "config", ("v1", "ConfigMap"), {"data": data})
 
 

@@ -1,4 +1,4 @@
-"""The Deployment of the memory service."""
+"""Deployment of the memory service."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from somabrain_operator.render.vault import agent_annotation, vault_container, v
 
 PROGRESS_DEADLINE_S: Final = 300
 TOKEN_LIFETIME_S: Final = 600
-"""The shortest the API server gives; the kubelet renews it."""
+"""Minimum lifetime that the API server allows; the kubelet renews the token."""
 TERMINATION_MARGIN_S: Final = 10
-"""Beyond drain and its notice, for closing connections, before the kubelet kills."""
+"""Seconds beyond shutdown delay and drain, to close connections, before the kubelet kills the pod."""
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Of the containers of a pod."""
+    """Images of the containers of a pod."""
 
     service: str
     opa: str
@@ -50,13 +50,13 @@ class Images:
 
 
 def render_deployment(owner: Owner, spec: SomaBrainSpec, images: Images, config_hash: str) -> Manifest:
-    """Return the Deployment without its `replicas`, which `scaled` sets.
+    """Return the Deployment without its `replicas`, which `with_replicas` sets.
 
     Args:
         owner: the SomaBrain.
-        spec: what it asks for.
-        images: of its containers.
-        config_hash: of all that the pods read at their start; a change rolls them.
+        spec: its spec.
+        images: images of the containers.
+        config_hash: hash of all that pods read at start; a change rolls them.
     """
     selector = names.selector(owner.key.name, names.SERVER)
     spread = spec.topology_spread
@@ -111,7 +111,7 @@ def _volumes(owner: Owner, spec: SomaBrainSpec) -> Iterator[dict[str, Json]]:
 
 
 def with_replicas(deployment: Manifest, replicas: int | None) -> Manifest:
-    """Return a rendered Deployment with `replicas`; None: they are somebody else's."""
+    """Return a rendered Deployment with `replicas`; None: without, as another manager owns the field."""
     spec = {field: value for field, value in mapping(deployment, "spec").items() if field != "replicas"}
     return with_rendered_hash({**deployment, "spec": spec if replicas is None else {"replicas": replicas, **spec}})
 
@@ -157,7 +157,7 @@ def _probes(probes: Probes) -> dict[str, Json]:
 
 
 def _issuer_volume() -> dict[str, Json]:
-    """Return the token and the certificate that the API server's key endpoint asks for, and nothing else."""
+    """Return the volume of the token and the CA needed to read the API server's keys, and nothing else."""
     return {
         "name": "issuer",
         "projected": {

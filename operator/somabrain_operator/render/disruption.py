@@ -1,4 +1,4 @@
-"""The PodDisruptionBudget of the servers."""
+"""PodDisruptionBudget of the servers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from somabrain_operator.render.metadata import Owner, render_object
 
 
 def render_disruption_budget(owner: Owner, budget: DisruptionBudget) -> Manifest:
-    """Return the budget; pods that serve nothing may always be evicted, so that a broken one holds up no drain."""
+    """Return the budget; pods that are not ready may always be evicted, so that a broken pod does not block a drain."""
     return render_object(owner, names.SERVER, ("policy/v1", "PodDisruptionBudget"), {
         "spec": {
             "maxUnavailable": budget.max_unavailable,

@@ -1,6 +1,7 @@
-"""Secrets as files: settings that no other process of the container can read from the environment.
+"""Secret settings as files, so that no other process of the container can read them from the environment.
 
-One projected volume holds each secret setting in a file called as its variable; the service is told the folder.
+One projected volume has a file for each secret setting, named as its environment variable; SOMABRAIN_SECRETS_DIR names
+the folder.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from somabrain_operator.render.config import SETTINGS_FOLDER
 from somabrain_operator.render.vault import FILES_FOLDER
 
 FILE_MODE: Final = 0o440
-"""By the pod's user, through its group."""
+"""Mode of the files: readable by the pod's user, through its group."""
 _MOUNT: Final[dict[str, Json]] = {"name": "settings", "mountPath": SETTINGS_FOLDER, "readOnly": True}
 
 
@@ -26,12 +27,12 @@ def settings_volume(spec: SomaBrainSpec, user: User) -> tuple[dict[str, Json], .
 
 
 def settings_mount(spec: SomaBrainSpec, user: User) -> tuple[dict[str, Json], ...]:
-    """Return how its container mounts it."""
+    """Return the mount of that volume in the container, if there is one."""
     return (_MOUNT,) if _settings_references(spec, user) else ()
 
 
 def secrets_dir_variable(spec: SomaBrainSpec, user: User) -> dict[str, Json]:
-    """Return the variable that names the folders of files that are settings."""
+    """Return the environment variable that names the folders of settings files."""
     settings = [SETTINGS_FOLDER] if _settings_references(spec, user) else []
     from_vault = [FILES_FOLDER] if vault_files(spec, user) else []
     return {"name": env_var("secrets_dir"), "value": ":".join([*settings, *from_vault])}

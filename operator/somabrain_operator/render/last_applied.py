@@ -1,4 +1,4 @@
-"""What was applied when all steps last passed, kept in a ConfigMap: what holds on while a later spec is held back."""
+"""Manifests of the last complete apply, stored in a ConfigMap; they stay in force while a later spec is halted."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _DATA_KEY: Final = "children.json"
 
 
 def render_last_applied(owner: Owner, manifests: tuple[Manifest, ...]) -> Manifest:
-    """Return the ConfigMap that remembers `manifests`; not how many pods there are, which changes all the time."""
+    """Return the ConfigMap that stores `manifests`, without the Deployment's `replicas`, which change often."""
     children = [with_replicas(each, None) if text(each, "kind") == "Deployment" else each for each in manifests]
     content = json.dumps(children, ensure_ascii=False, separators=(",", ":"))
     return render_object(owner, LAST_APPLIED, ("v1", "ConfigMap"), {"data": {_DATA_KEY: content}})
 
 
 def parse_last_applied(live: Manifest | None, owner: Owner) -> tuple[Manifest, ...]:
-    """Return what a live ConfigMap remembers; nothing where it is not ours or was scribbled over."""
+    """Return the manifests that a live ConfigMap stores; empty if it is not owned by `owner` or is not valid."""
     if live is None or not is_owned_by(live, owner):
         return ()
     try:

@@ -1,4 +1,4 @@
-"""What every child carries: its names, its owner, and the hash of what was applied."""
+"""Metadata of every child: name, labels, owner reference, and the hash of what was rendered."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from somabrain_operator.objects import Json, Manifest, items, mapping, text
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The SomaBrain that owns the children; it is deleted, they are deleted."""
+    """SomaBrain that owns the children; deleting it deletes them."""
 
     key: Key
     uid: str
@@ -33,16 +33,16 @@ def render_object(
     annotations: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> Manifest:
-    """Return a manifest with metadata, owner reference and the hash of all of it.
+    """Return a manifest with metadata, owner reference and the hash of all its content.
 
     Args:
         owner: the SomaBrain.
         component: the last part of the object's name, and its component label.
         kind: apiVersion and kind.
         body: everything but apiVersion, kind and metadata.
-        name: of the object, where it is not `<brain>-<component>`.
-        annotations: beside the hash.
-        labels: beside those that all children have, which win.
+        name: name of the object, if it is not `<brain>-<component>`.
+        annotations: annotations besides the hash.
+        labels: labels besides those of all children, which take precedence.
     """
     api_version, kind_name = kind
     metadata: dict[str, Json] = {
@@ -66,7 +66,7 @@ def render_object(
 
 
 def with_rendered_hash(manifest: Manifest) -> Manifest:
-    """Return a manifest with the hash of all of it among its annotations."""
+    """Return a manifest with the hash of all its content as an annotation."""
     metadata = mapping(manifest, "metadata")
     others = {name: value for name, value in mapping(metadata, "annotations").items() if name != names.RENDERED_HASH}
     fingerprint = content_hash({**manifest, "metadata": {**metadata, "annotations": others}})
@@ -74,7 +74,7 @@ def with_rendered_hash(manifest: Manifest) -> Manifest:
 
 
 def rendered_hash(manifest: Manifest) -> str:
-    """Return the hash of what was rendered, from a rendered or a live object."""
+    """Return the rendered hash from the annotations of a rendered or a live object."""
     return text(manifest, "metadata", "annotations", names.RENDERED_HASH)
 
 

@@ -1,4 +1,4 @@
-"""The Job that migrates the database before the Deployment changes."""
+"""Job that migrates the database before the Deployment changes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _RESOURCES: Final = ResourceRequirements(
 
 
 def migration_hash(image: str, owner_digest: str) -> str:
-    """Return what a migration is done for: image, command and the owner's secret; not replicas or resources."""
+    """Return the hash of what a migration depends on: image, command, the owner's secret; not replicas or resources."""
     return content_hash({"image": image, "args": list(ARGUMENTS), "owner": owner_digest})
 
 
@@ -42,15 +42,15 @@ def migration_job_name(owner: Owner, fingerprint: str, attempt: int) -> str:
 def render_migration_job(
     owner: Owner, spec: SomaBrainSpec, *, image: str, vault_image: str, fingerprint: str, attempt: int
 ) -> Manifest:
-    """Return the Job of an attempt. Its pod holds the owner's connection string, which the servers never see.
+    """Return the Job of an attempt. Its pod gets the owner's connection string, which the servers never get.
 
     Args:
         owner: the SomaBrain.
-        spec: what it asks for; its migration names the Secret.
-        image: of the service.
-        vault_image: of Vault's agent.
-        fingerprint: what `migration_hash` says.
-        attempt: counted from 1.
+        spec: its spec; `migration` names the Secret.
+        image: image of the service.
+        vault_image: image of Vault's agent.
+        fingerprint: result of `migration_hash`.
+        attempt: number of the attempt, from 1.
     """
     annotations, agent = agent_annotation(spec, names.MIGRATION), vault_container(spec, names.MIGRATION, vault_image)
     container: dict[str, Json] = {

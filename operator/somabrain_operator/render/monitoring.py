@@ -92,10 +92,16 @@ def _alerts(owner: Owner, spec: Rules) -> Iterator[_Alert]:
         "Renew the Secret of spec.grpc.tls; no restart is needed.",
     )  # fmt: skip
     yield _Alert(
-        "SomaBrainBackgroundWorkLags", f"max(somabrain_worker_lag_seconds{{{selector}}}) > {_LAG_S}", "15m", "warning",
+        "SomaBrainBackgroundWorkLags", f"max({_job_lag(selector)}) > {_LAG_S}", "15m", "warning",
         "background work lags behind by more than a quarter of an hour.",
-        "somabrain_worker_rounds_total tells whether its rounds fail; the servers' logs say why.",
+        "somabrain_background_job_runs_total tells whether its runs fail; the servers' logs say why.",
     )  # fmt: skip
+
+
+def _job_lag(selector: str) -> str:
+    """Return an expression for the lag of each background job, by whichever name a server's version has for it."""
+    former = f'label_replace(somabrain_worker_lag_seconds{{{selector}}}, "job", "$1", "worker", "(.*)")'
+    return f"somabrain_background_job_lag_seconds{{{selector}}} or {former}"
 
 
 def _selector(owner: Owner) -> str:
@@ -148,7 +154,7 @@ def _panels(owner: Owner) -> Iterator[_Panel]:
         (f"rate(process_cpu_seconds_total{{{selector}}}[$__rate_interval])", "{{pod}}"),
     ))  # fmt: skip
     yield _Panel("Background work behind", "s", (
-        (f"max by (worker) (somabrain_worker_lag_seconds{{{selector}}})", "{{worker}}"),
+        (f"max by (job) ({_job_lag(selector)})", "{{job}}"),
     ))  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The NetworkPolicy of the servers: who may connect, port by port."""
+"""NetworkPolicy of the servers: allowed peers of each port."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _OWN_NAMESPACE: dict[str, Json] = {"podSelector": {}}
 
 
 def render_network_policy(owner: Owner, policy: NetworkPolicy) -> Manifest:
-    """Return the policy. The kubelet's probes come from the node, which no NetworkPolicy keeps out."""
+    """Return the policy. The kubelet's probes come from the node, whose traffic a NetworkPolicy always allows."""
     clients = [_peer(each) for each in policy.clients] or [_OWN_NAMESPACE]
     http: dict[str, Json] = {"ports": [{"port": "http", "protocol": "TCP"}]}
     if policy.scrapers:

@@ -1,4 +1,4 @@
-"""The policy agent beside the server: a native side-car, so it answers before the server starts and after it stops."""
+"""Open Policy Agent as a native side-car, so that it answers before the server starts and after it stops."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ POLICY_FOLDER: Final = "/policy"
 def render_opa_container(opa: Opa, image: str) -> dict[str, Json]:
     """Return the side-car: decisions on loopback only, health on another port for the kubelet.
 
-    A ConfigMap's folder holds every file twice, the second time behind a dotted link; loaded twice, a policy's
-    defaults collide: hence --ignore.
+    A mounted ConfigMap has every file twice, the second time below a folder whose name begins with a dot; loaded twice,
+    a policy's defaults conflict: hence --ignore.
     """
     return {
         "name": OPA,

@@ -1,4 +1,4 @@
-"""What the server's pod and the migration's pod have in common: restricted Pod Security, nothing more than needed."""
+"""Common parts of the pods of server and migration: restricted Pod Security, no more privileges than needed."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ def container_security() -> dict[str, Json]:
 
 
 def resource_requirements(resources: ResourceRequirements) -> dict[str, Json]:
-    """Return a container's resources; what is not set is left to the cluster."""
+    """Return a container's resources; amounts that are not set are left to the cluster."""
     return resources.model_dump(exclude_none=True, mode="json")
 
 
 def scheduling_fields(scheduling: Scheduling) -> dict[str, Json]:
-    """Return on which nodes a pod runs; what is not set is left out."""
+    """Return the scheduling fields of a pod's spec; those that are not set are left out."""
     return _without_empty(scheduling.model_dump(by_alias=True, exclude_none=True, mode="json"))
 
 
 def image_pull_secrets(secrets: Iterable[LocalObjectReference]) -> dict[str, Json]:
-    """Return with which Secrets a pod's images are pulled; none: it is left out."""
+    """Return the `imagePullSecrets` field of a pod's spec; empty if there are no Secrets."""
     references: list[Json] = [{"name": each.name} for each in secrets]
     return {"imagePullSecrets": references} if references else {}
 
 
 def _without_empty(tree: Mapping[str, Json]) -> dict[str, Json]:
-    """Return a tree without what is empty: the API server leaves that out, too."""
+    """Return a tree without empty lists and mappings, which the API server omits, too."""
     pruned = {field: _without_empty(value) if isinstance(value, Mapping) else value for field, value in tree.items()}
     return {field: value for field, value in pruned.items() if value not in ({}, [])}
 

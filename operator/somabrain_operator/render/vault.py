@@ -1,8 +1,7 @@
-"""Vault's agent as a plain init container: it logs in with a short-lived token of the pod, writes files, and ends.
+"""Vault's agent as a plain init container: it logs in with a short-lived token of the pod, writes files, and exits.
 
-The files lie in memory and are seen by this pod alone. What the agent is told stands in an annotation of the pod's
-template, so that it changes with the pods that read it and rolls them by itself; it holds no secret. No injector is
-needed.
+The files are in memory and only this pod can read them. The agent's configuration is an annotation of the pod template,
+so that it changes together with the pods that read it and rolls them; it contains no secret. No injector is needed.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ FOLDER: Final = "/run/somabrain"
 FILES_FOLDER: Final = f"{FOLDER}/secrets"
 _AGENT_FOLDER: Final = "/var/run/secrets/somabrain/vault"
 _TOKEN_LIFETIME_S: Final = 600
-"""The shortest the API server gives."""
+"""Minimum lifetime that the API server allows."""
 _RESOURCES: Final = ResourceRequirements(
     requests=ResourceList(cpu="20m", memory="64Mi"), limits=ResourceList(memory="256Mi")
 )
@@ -34,13 +33,13 @@ _VALUE_TEMPLATE: Final = (
     '{{ with index $kept "<key>" }}{{ . }}{{ else }}{{ sprig_fail "<path> in Vault has no key <key>" }}{{ end }}'
     "{{ end }}"
 )
-"""A value of a KV store of version 2, which has metadata, or 1. By `index`, as the agent ends over a missing field."""
+"""Template of a value of a KV store, version 2 (with metadata) or 1. By `index`: a missing field ends the agent."""
 _RETRIES: Final = 3
-"""What is refused is told soon; the kubelet starts the container again, ever later."""
+"""Retries of a refused request: few, to fail soon; the kubelet restarts the container with back-off."""
 
 
 def agent_annotation(spec: SomaBrainSpec, user: User) -> dict[str, Json]:
-    """Return the annotation that tells the agent what to do, if it has anything to do."""
+    """Return the annotation with the agent's configuration, if it has any files to write."""
     vault = spec.vault
     if vault is None or not vault_files(spec, user):
         return {}
@@ -83,7 +82,7 @@ def _template(path: str, key: str) -> str:
 
 
 def vault_container(spec: SomaBrainSpec, user: User, image: str) -> tuple[dict[str, Json], ...]:
-    """Return the init container, if it has anything to do."""
+    """Return the init container, if it has any files to write."""
     if not vault_files(spec, user):
         return ()
     return ({
@@ -104,7 +103,7 @@ def vault_container(spec: SomaBrainSpec, user: User, image: str) -> tuple[dict[s
 
 
 def vault_volumes(spec: SomaBrainSpec, user: User) -> tuple[dict[str, Json], ...]:
-    """Return what the agent reads, and where it writes."""
+    """Return the volumes that the agent reads from and writes to."""
     vault = spec.vault
     if vault is None or not vault_files(spec, user):
         return ()
@@ -124,13 +123,13 @@ def vault_volumes(spec: SomaBrainSpec, user: User) -> tuple[dict[str, Json], ...
 
 
 def vault_mount(spec: SomaBrainSpec, user: User) -> tuple[dict[str, Json], ...]:
-    """Return how a container reads the files."""
+    """Return the mount by which a container reads the files."""
     mount: dict[str, Json] = {"name": "vault-files", "mountPath": FOLDER, "readOnly": True}
     return (mount,) if vault_files(spec, user) else ()
 
 
 def owner_fingerprint(spec: SomaBrainSpec) -> str:
-    """Return a hash of where the owner's connection string is in Vault, and of its version."""
+    """Return a hash of the location and version of the owner's connection string in Vault."""
     vault = spec.vault
     if vault is None:
         return ""

@@ -1,4 +1,4 @@
-"""What the resource says of itself: pure, only from what was observed, every condition with its generation."""
+"""Status of the resource: pure, only from the observed state, every condition with its generation."""
 
 from somabrain_operator.status.status import render_status
 

@@ -1,4 +1,4 @@
-"""Whether the autoscaler scales."""
+"""Failures of the autoscaler."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from somabrain_operator.objects import Manifest, condition, text
 
 
 def autoscaler_failure(autoscaler: Manifest | None) -> str:
-    """Return why an autoscaler does not scale, as its controller says; empty: it does, or there is none.
+    """Return why an autoscaler does not scale, as its controller says; empty if it does or there is none.
 
-    One that is switched off, because what it scales has no replicas, is no fault.
+    One that is disabled because its target has no replicas is not a failure.
     """
     scaling_active = condition(autoscaler, "ScalingActive")
     if text(scaling_active, "status") != "False" or text(scaling_active, "reason") == "ScalingDisabled":

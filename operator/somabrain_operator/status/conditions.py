@@ -1,4 +1,4 @@
-"""The conditions that follow from where the Deployment stands. What the plan found is taken as it is."""
+"""Conditions that follow from the state of the Deployment. Those of the plan are used unchanged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONDITION_ORDER: Final[tuple[ConditionType, ...]] = (
 
 
 def available(rollout: Rollout) -> ConditionResult:
-    """Say whether calls are answered."""
+    """Return the condition Available: at least one pod serves."""
     if not rollout.exists:
         return ConditionResult("False", "NotDeployed", "There is no Deployment yet.")
     if rollout.desired == 0 and rollout.ready == 0:
@@ -29,17 +29,17 @@ def available(rollout: Rollout) -> ConditionResult:
 
 
 def progressing(plan: Plan, rollout: Rollout, remaining_drift: str) -> ConditionResult:
-    """Say whether something is under way that will end by itself.
+    """Return the condition Progressing: a change is in progress that completes by itself.
 
     Args:
-        plan: what was found.
-        now: where the Deployment stands.
-        gap: where the Deployment is not as rendered after all was done; empty: nowhere.
+        plan: the plan.
+        rollout: state of the Deployment.
+        remaining_drift: difference of the Deployment from its manifest after the apply; empty if none.
     """
     if plan.halted_by is not None and not plan.failed:
         return ConditionResult("True", plan.halted_by.reason, plan.halted_by.message)
     if plan.halted_by is not None:
-        return ConditionResult("False", plan.halted_by.reason, "Nothing moves until what is wrong is mended.")
+        return ConditionResult("False", plan.halted_by.reason, "Nothing changes until the failure is fixed.")
     if rollout.stalled:
         return ConditionResult(
             "False",
@@ -47,7 +47,9 @@ def progressing(plan: Plan, rollout: Rollout, remaining_drift: str) -> Condition
             f"The rollout makes no progress: {rollout.stalled}. {summarize(rollout.unready)}".strip(),
         )
     if remaining_drift and plan.paused:
-        message = f"The Deployment is not what the spec asks for ({remaining_drift}), and nothing is changed while it is paused."
+        message = (
+            f"The Deployment differs from the spec ({remaining_drift}), and nothing is changed while it is paused."
+        )
         return ConditionResult("False", "ChangesWait", message)
     if remaining_drift:
         return ConditionResult("False", "DriftRemains", _drift_message(remaining_drift))
@@ -56,25 +58,26 @@ def progressing(plan: Plan, rollout: Rollout, remaining_drift: str) -> Condition
             "True", "RollingOut", "The cluster's Deployment controller has not seen the last change yet."
         )
     if not rollout.all_updated or (not rollout.completed and rollout.ready < rollout.desired):
-        message = (
-            f"{rollout.updated} of {rollout.desired} pods are made as the spec asks for. {summarize(rollout.unready)}"
-        )
+        message = f"{rollout.updated} of {rollout.desired} pods are updated to the spec. {summarize(rollout.unready)}"
         return ConditionResult("True", "RollingOut", message.strip())
     if rollout.ready < rollout.desired:
-        message = f"All pods run what the spec asks for; {rollout.ready} of {rollout.desired} serve. {summarize(rollout.unready)}"
+        message = (
+            f"All pods are updated to the spec; {rollout.ready} of {rollout.desired} serve. "
+            f"{summarize(rollout.unready)}"
+        )
         return ConditionResult("False", "RolledOut", message.strip())
-    return ConditionResult("False", "RolledOut", "All pods run what the spec asks for.")
+    return ConditionResult("False", "RolledOut", "All pods are updated to the spec.")
 
 
 def degraded(plan: Plan, rollout: Rollout, refusal: str, remaining_drift: str, scaling_failure: str) -> ConditionResult:
-    """Say whether something is wrong that a person may have to mend.
+    """Return the condition Degraded: a failure that a person may have to fix.
 
     Args:
-        plan: what was found.
-        now: where the Deployment stands.
-        refusal: what the API server would not do; empty: nothing.
-        gap: as for `progressing`.
-        unscaled: why the autoscaler does not scale; empty: it does, or there is none.
+        plan: the plan.
+        rollout: state of the Deployment.
+        refusal: error message of a write that the API server refused; empty if none.
+        remaining_drift: as for `progressing`.
+        scaling_failure: reason why the autoscaler does not scale; empty if it does or there is none.
     """
     if refusal:
         return ConditionResult("True", "ApplyRefused", refusal)
@@ -91,17 +94,17 @@ def degraded(plan: Plan, rollout: Rollout, refusal: str, remaining_drift: str, s
     )
     if rollout.exists and (
         rollout.has_failing_pod or lost_readiness
-    ):  # trouble also where the old pods of a rollout still serve
+    ):  # a failure also if the old pods of a rollout still serve
         return ConditionResult("True", "PodsNotReady", summarize(rollout.unready) or "Some pods do not serve.")
     if rollout.exists and scaling_failure:
         return ConditionResult("True", "NotScaling", scaling_failure)
     if plan.halted_by is not None or (rollout.exists and rollout.ready < rollout.desired):
-        return ConditionResult("False", "UnderWay", "It is on its way; Progressing says how far.")
+        return ConditionResult("False", "UnderWay", "A change is in progress; see the condition Progressing.")
     return ConditionResult("False", "AsExpected", "Nothing is wrong.")
 
 
 def ready(plan: Plan, rollout: Rollout, refusal: str, remaining_drift: str) -> ConditionResult:
-    """Say whether the service is what the spec asks for, and serves."""
+    """Return the condition Ready: the service is as the spec says, and serves."""
     if refusal:
         return ConditionResult("False", "ApplyRefused", refusal)
     if plan.halted_by is not None:
@@ -119,6 +122,6 @@ def ready(plan: Plan, rollout: Rollout, refusal: str, remaining_drift: str) -> C
 
 def _drift_message(remaining_drift: str) -> str:
     return (
-        f"The Deployment was applied and still is not what the spec asks for ({remaining_drift}); look for an admission webhook or "
-        "another controller that changes it."
+        f"The Deployment was applied and still differs from the spec ({remaining_drift}); look for an admission "
+        "webhook or another controller that changes it."
     )

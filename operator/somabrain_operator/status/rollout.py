@@ -1,4 +1,4 @@
-"""Where the Deployment stands: what is there, what serves, and what is in the way."""
+"""State of the Deployment's rollout: numbers of pods, and why some are not ready."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from somabrain_operator.objects import Manifest, condition, items, number, text
 from somabrain_operator.redact import redact
 
 MAX_LISTED_PODS = 5
-"""So many pods are named in a message; the rest are counted."""
+"""Maximum pods that a message names; the rest are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """The Deployment and its pods in numbers and words."""
+    """State of the Deployment and its pods."""
 
     exists: bool
     desired: int
@@ -24,19 +24,19 @@ class Rollout:
     ready: int
     updated: int
     generation_observed: bool
-    """The controller has seen the last change; until then its numbers are about the one before."""
+    """True if the controller has observed the last change; until then its numbers are about the previous one."""
     all_updated: bool
-    """It has, and no pod of an earlier template is left."""
+    """True if it has, and no pod of an earlier template is left."""
     completed: bool
-    """All pods of this template have been ready at one time, so that a pod not ready now is no mere start."""
+    """True if all pods of this template were once ready together, so a pod not ready now is not just starting."""
     unready: tuple[str, ...]
-    """Each pod that does not serve, and why."""
+    """Sentence per pod that does not serve, with the reason."""
     has_failing_pod: bool
-    """At least one pod cannot run, and time alone will not help."""
+    """True if at least one pod cannot run, and time alone will not help."""
     starting: bool
-    """All pods that do not serve are only starting."""
+    """True if all pods that do not serve are only starting."""
     stalled: str
-    """Why the rollout makes no progress; empty: it does, or there is none."""
+    """Reason why the rollout makes no progress; empty if it does or there is none."""
 
 
 def read_rollout(
@@ -46,7 +46,15 @@ def read_rollout(
     reports: dict[str, str],
     secrets: tuple[str, ...] = (),
 ) -> Rollout:
-    """Return where a Deployment stands; None: there is none."""
+    """Return the state of a Deployment.
+
+    Args:
+        live: the live Deployment; None if there is none.
+        all_pods: pods of all components.
+        spec: the SomaBrain's spec; None if it is invalid.
+        reports: readiness reports by name of the pod.
+        secrets: secret contents to redact from the reasons.
+    """
     if live is None:
         return Rollout(False, 0, 0, 0, 0, False, False, False, (), False, True, "")
     unready_pods = [pod for pod in _server_pods(all_pods) if not pod_status.is_ready(pod)]
@@ -66,9 +74,9 @@ def read_rollout(
         generation_observed=generation_observed,
         all_updated=generation_observed and updated == replicas == desired,
         completed=generation_observed and text(condition(live, "Progressing"), "reason") == "NewReplicaSetAvailable",
-        unready=tuple(f"Pod {name}: {redact(words, secrets)}" for name, words in reasons.items()),
+        unready=tuple(f"Pod {name}: {redact(reason, secrets)}" for name, reason in reasons.items()),
         has_failing_pod=any(pod_status.failure_reason(pod, spec) for pod in unready_pods),
-        starting=all(words == pod_status.STARTING for words in reasons.values()),
+        starting=all(reason == pod_status.STARTING for reason in reasons.values()),
         stalled=_stalled(live),
     )
 
@@ -88,13 +96,13 @@ def _stalled(live: Manifest) -> str:
 
 
 def summarize(messages: tuple[str, ...]) -> str:
-    """Return the first pods' words, and how many more there are."""
+    """Return the first MAX_LISTED_PODS messages, and the number of the others."""
     more = len(messages) - MAX_LISTED_PODS
     return " ".join(messages[:MAX_LISTED_PODS]) + (f" And {more} more." if more > 0 else "")
 
 
 def running_image(all_pods: tuple[Manifest, ...]) -> str:
-    """Return the image that every server pod runs, or an empty string while they differ or there is none."""
+    """Return the image that every server pod runs, or an empty string if they differ or there are no pods."""
     images = {
         text(container, "image")
         for pod in _server_pods(all_pods)

@@ -1,4 +1,4 @@
-"""Puts the status together: numbers, the migration's record, and every condition with its generation and time."""
+"""Rendering of the status: numbers, the migration record, and every condition with its generation and time."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ MAX_MESSAGE_LENGTH: Final = 2000
 
 
 def render_status(plan: Plan, children: Mapping[ChildId, Manifest], refusal: str = "") -> Mapping[str, Json]:
-    """Return the status as the API server is to hold it.
+    """Return the status to write to the API server.
 
     Args:
-        plan: what was found and what was to be done.
-        children: live objects after it was done.
-        refusal: what the API server would not do; empty: nothing.
+        plan: the plan.
+        children: live objects after it was applied.
+        refusal: error message of a write that the API server refused; empty if none.
     """
     observed, brain = plan.observed, plan.observed.brain
     live = children.get(ChildId("Deployment", plan.owner.child(SERVER)))
@@ -63,7 +63,7 @@ def render_status(plan: Plan, children: Mapping[ChildId, Manifest], refusal: str
 
 
 def _remaining_drift(rendered: Manifest | None, live: Manifest | None) -> str:
-    """Return where the live Deployment is not as rendered, or an empty string."""
+    """Return the first difference of the live Deployment from the rendered one, or an empty string."""
     if rendered is None:
         return ""
     if live is None:
@@ -73,18 +73,18 @@ def _remaining_drift(rendered: Manifest | None, live: Manifest | None) -> str:
 
 
 def _display_version(plan: Plan, image: str) -> str | None:
-    """Return an image of the operator's repository by its tag alone, another one whole, and None for none."""
+    """Return the tag of an image of the operator's repository, another image unchanged, or None if it is empty."""
     return image.removeprefix(f"{plan.release.service_repository}:") or None
 
 
 def _not_reached() -> dict[ConditionType, ConditionResult]:
-    """Return the findings of steps that did not run."""
-    result = ConditionResult("Unknown", "NotReached", "Not looked at: what the other conditions say comes first.")
+    """Return the conditions of steps that did not run."""
+    result = ConditionResult("Unknown", "NotReached", "Not checked: an earlier step halted; see the other conditions.")
     return {"ConfigValid": result, "ReferencesResolved": result, "Migrated": result, "Paused": result}
 
 
 def _condition(kind: ConditionType, result: ConditionResult, plan: Plan) -> Condition:
-    """Return the condition; its time is kept while its status is."""
+    """Return the condition; its transition time stays while its status stays."""
     previous = next(
         (each for each in items(plan.observed.brain.status, "conditions") if text(each, "type") == kind), None
     )

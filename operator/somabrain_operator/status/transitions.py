@@ -1,4 +1,4 @@
-"""Which changes of the status are told as events: one a transition, in the words of the condition."""
+"""Kubernetes events for changes of the status: one per transition, with the condition's reason and message."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from somabrain_operator.model.status import ConditionType
 from somabrain_operator.objects import Json, items, text
 
 EVENT_CONDITIONS: Final[tuple[ConditionType, ...]] = ("Degraded", "Available", "Ready", "Migrated")
-"""What is wrong first; a later condition that changed for the same cause adds nothing."""
+"""Conditions with events, failures first; a later one with the same reason and message adds no event."""
 MAX_MESSAGE_LENGTH: Final = 1024
-"""The API server's own bound."""
+"""The API server's own limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One event to tell."""
+    """Content of one event."""
 
     reason: str
     message: str
@@ -25,10 +25,10 @@ class Transition:
 
 
 def transitions(before: Mapping[str, Json], after: Mapping[str, Json]) -> tuple[Transition, ...]:
-    """Return the events that lead from one status to the next.
+    """Return the events for the change from one status to the next.
 
-    A condition that was not there, or was not looked at, counts as False: that a new resource does not serve yet is no
-    news. One that is not looked at any more is told when it is looked at again.
+    A missing or Unknown condition counts as False: a new resource that does not serve yet has no event. One that
+    becomes Unknown has its event when its status is known again.
     """
     events: dict[tuple[str, str], Transition] = {}
     for kind in EVENT_CONDITIONS:

@@ -1,1 +1,1 @@
-"""Background work: what is nobody's call. Each file is one work; `running` says when and by whom it is done."""
+"""Background jobs, one per module; `runner` schedules them and elects the process that runs each."""

@@ -1,4 +1,4 @@
-"""Removes memories past their expire_time. Until then reads pass over them, so this only frees what they take up."""
+"""Removes memories past their expire_time. Reads ignore them already, so this job only frees their space."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from somabrain_service.background.job import BatchResult
 from somabrain_service.store.maintenance import MaintenanceStore
 
 NAMESPACES_PER_RUN = 64
-"""Namespaces a round, each a transaction."""
+"""Maximum namespaces per run, one transaction each."""
 MEMORIES_PER_TRANSACTION = 500
-"""Memories a transaction: some ten thousand rows with their terms, a few hundred milliseconds."""
+"""Maximum memories per transaction: about ten thousand rows with their terms, a few hundred milliseconds."""
 
 
 class ExpireMemories:
-    """See `Worker`."""
+    """See `Job`."""
 
     name = "expired-memories"
 
@@ -24,7 +24,7 @@ class ExpireMemories:
         self.interval_s = interval_s
 
     async def run_once(self, store: MaintenanceStore) -> BatchResult:
-        """See `Worker.round`."""
+        """See `Job.run_once`."""
         now = self._clock()
         namespaces = await store.expired(now, NAMESPACES_PER_RUN)
         removed = [await store.expire(namespace, now, MEMORIES_PER_TRANSACTION) for namespace in namespaces]

@@ -1,4 +1,4 @@
-"""What a work is."""
+"""The protocol of a background job."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from somabrain_service.store.maintenance import MaintenanceStore
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What one round did.
+    """Result of one run.
 
-    `rows`: how many things were done. `more`: something is left that can be done at once. `lag_s`: for how long the
-    oldest of what the round found had been waiting. `failure`: why the round could not do all that it found.
+    `rows`: number of processed items. `has_more`: more items can be processed at once. `lag_s`: age of the oldest
+    pending item. `failure`: the error that kept the run from processing all its items; None: none.
     """
 
     rows: int
@@ -24,9 +24,9 @@ class BatchResult:
 
 
 class Job(Protocol):
-    """One work. `name` is that of its lock and a metric's label; `rest_s` is how long it waits when nothing is left.
+    """One background job. `name` identifies its lock and labels its metrics; `interval_s` is the pause when it is idle.
 
-    A round is small: it ends within seconds, and never blocks the event loop, which serves calls meanwhile.
+    A run is small: it ends within seconds, and never blocks the event loop, which serves calls meanwhile.
     """
 
     @property
@@ -40,9 +40,9 @@ class Job(Protocol):
         ...
 
     async def run_once(self, store: MaintenanceStore) -> BatchResult:
-        """Do some of the work in the shard that is held.
+        """Process one batch of the shard that `store` has locked.
 
         Raises:
-            SomaBrainError: it could not be done now; it is tried again after a while.
+            SomaBrainError: the run failed; the runner retries it with back-off.
         """
         ...

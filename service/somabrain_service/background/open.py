@@ -1,4 +1,4 @@
-"""All background work of a process."""
+"""All background jobs of a process."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ async def open_jobs(
     metrics: Metrics,
     may_run: Callable[[], bool],
 ) -> AsyncIterator[list[JobRunner]]:
-    """Every work in every shard, to be run beside each other; none without `worker_dsn`, which is said.
+    """Yield a runner for each job in each shard, to be run concurrently; none, with a warning, without `worker_dsn`.
 
     Raises:
-        ConfigurationError: the DSN can never connect.
+        ConfigurationError: the DSN is invalid.
     """
     async with AsyncExitStack() as stack:
         shards = [Shard(number, settings.workers.shards) for number in range(settings.workers.shards)]
-        # Each shard has workers of its own, because a worker may keep in mind how far it is.
+        # Each shard has its own jobs, because a job may keep a cursor in memory.
         jobs = [(shard, job) for shard in shards for job in _make_jobs(settings, encoders, clock, metrics, stack)]
         if settings.worker_dsn is None:
             _log.warning(
-                "background work is off",
+                "background jobs are disabled",
                 reason="worker_dsn is not set; set SOMABRAIN_WORKER_DSN to a URL of the worker role",
                 off=sorted({job.name for _, job in jobs}),
             )
@@ -63,7 +63,7 @@ def _make_jobs(
     metrics: Metrics,
     stack: AsyncExitStack,
 ) -> list[Job]:
-    """Every work that the settings ask for; what it opens, `stack` closes."""
+    """Return every job that the settings enable; `stack` closes what they open."""
     sweep_interval_s, index_interval_s, events = (
         settings.workers.sweep_interval_s,
         settings.workers.reindex_interval_s,
@@ -71,9 +71,12 @@ def _make_jobs(
     )
     grace_period = timedelta(seconds=events.unpublished_retention_s) if events.brokers else None
     jobs: list[Job] = [
-        ExpireMemories(clock, sweep_interval_s), TrimChangeFeed(clock, metrics, sweep_interval_s, grace_period), PurgeIdempotencyKeys(clock, sweep_interval_s),
-        Reencode(encoders, clock, index_interval_s), Reanalyze(clock, index_interval_s),
-    ]  # fmt: skip
+        ExpireMemories(clock, sweep_interval_s),
+        TrimChangeFeed(clock, metrics, sweep_interval_s, grace_period),
+        PurgeIdempotencyKeys(clock, sweep_interval_s),
+        Reencode(encoders, clock, index_interval_s),
+        Reanalyze(clock, index_interval_s),
+    ]
     if events.brokers:
         publisher = Publisher(events)
         stack.push_async_callback(publisher.close)

@@ -1,8 +1,9 @@
-"""Tells Kafka every change of every namespace: at least once, in order, and without a gap.
+"""Publishes every change of every namespace to Kafka: at least once, in order, and without a gap.
 
-A round reads what is to be told, publishes it, and then notes what Kafka keeps. A process that dies between the last
-two leaves it to be told again. Two that both believe to be the one tell the same order from the same place; so what
-a consumer hears is, whatever happens, an unbroken order in which parts repeat (docs/events.md has the proof).
+A run reads pending changes, publishes them, and then saves the cursors of what Kafka acknowledged. A process that dies
+between the last two leaves the changes to be published again. Two processes that both believe to be the leader publish
+the same sequence from the same cursor; so a consumer always receives a sequence without gaps in which parts may repeat
+(docs/events.md has the proof).
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from somabrain_service.store.maintenance import MaintenanceStore
 
 NAMESPACES_PER_RUN = 16
 CHANGES_PER_RUN = 50
-"""Changes of a namespace a round. So few, because what a round reads is put together between calls being served."""
+"""Maximum changes per namespace and run. Low, because events are built on the event loop, which also serves calls."""
 
 
 class PublishOutbox:
-    """See `Worker`. Its lag is that of the oldest change that Kafka does not have."""
+    """See `Job`. Its lag is the age of the oldest unpublished change."""
 
     name = "relay"
 
@@ -39,10 +40,10 @@ class PublishOutbox:
         self._cursor: tuple[TenantId, int] | None = None
 
     async def run_once(self, store: MaintenanceStore) -> BatchResult:
-        """See `Worker.round`."""
+        """See `Job.run_once`."""
         now = self._clock()
         deleted = await store.deleted_namespaces(NAMESPACES_PER_RUN)
-        # Namespaces take turns, so that none whose partition is away keeps others waiting.
+        # Namespaces take turns, so that one whose partition is unavailable does not block the others.
         pending = await store.pending_changes(self._cursor, NAMESPACES_PER_RUN, CHANGES_PER_RUN)
         previous, self._cursor = self._cursor, (pending[-1].tenant, pending[-1].ns) if pending else None
         batches = [build_deletion_event(self._source, cursor, now) for cursor in deleted]
@@ -59,5 +60,5 @@ class PublishOutbox:
         await store.save_cursors(saved)
         count = sum(len(batch.events) for batch in saved)
         self._metrics.events_published.inc(count)
-        failure = Unavailable(f"Kafka did not keep all events: {result.reason}.") if result.reason else None
+        failure = Unavailable(f"Kafka did not acknowledge all events: {result.reason}.") if result.reason else None
         return BatchResult(count, has_more=True, lag_s=lag_s, failure=failure)

@@ -1,4 +1,4 @@
-"""Removes request ids whose 24 hours have passed. They are no longer believed by then, so this only frees space."""
+"""Removes request ids older than 24 hours. Writes ignore them already, so this job only frees their space."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from somabrain_service.background.job import BatchResult
 from somabrain_service.store.maintenance import MaintenanceStore
 
 KEYS_PER_TRANSACTION = 5000
-"""Keys a transaction."""
+"""Maximum keys per transaction."""
 
 
 class PurgeIdempotencyKeys:
-    """See `Worker`."""
+    """See `Job`."""
 
     name = "old-requests"
 
@@ -22,7 +22,7 @@ class PurgeIdempotencyKeys:
         self.interval_s = interval_s
 
     async def run_once(self, store: MaintenanceStore) -> BatchResult:
-        """See `Worker.round`."""
+        """See `Job.run_once`."""
         now = self._clock()
         result = await store.purge_keys(now, KEYS_PER_TRANSACTION)
         return BatchResult(

@@ -1,4 +1,4 @@
-"""Gives memories the terms of their namespace's language, after another one was chosen."""
+"""Reanalyzes memories after their namespace's language was changed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from somabrain_service.domain import analyzer
 from somabrain_service.store.maintenance import MaintenanceStore
 
 NAMESPACES_PER_RUN = 16
-"""Namespaces a round, each a transaction."""
+"""Maximum namespaces per run, one transaction each."""
 MEMORIES_PER_TRANSACTION = 100
-"""Memories a transaction: some thousand rows of terms that go and some thousand that come."""
+"""Maximum memories per transaction: some thousand rows of terms deleted and as many inserted."""
 
 
 class Reanalyze:
-    """See `Worker`."""
+    """See `Job`."""
 
     name = "reanalysis"
 
@@ -25,7 +25,7 @@ class Reanalyze:
         self.interval_s = interval_s
 
     async def run_once(self, store: MaintenanceStore) -> BatchResult:
-        """See `Worker.round`."""
+        """See `Job.run_once`."""
         now = self._clock()
         namespaces = await store.unanalyzed(NAMESPACES_PER_RUN)
         counts = [

@@ -1,7 +1,7 @@
-"""Runs background work: one holder a shard, round after round, with a back-off when it fails.
+"""Runs background jobs: one leader per job and shard, run after run, with back-off after failures.
 
-Every process tries; whoever gets the shard's lock in PostgreSQL works until it stops, fails or loses its connection,
-and then another one takes over. No failure of background work ever ends the process that serves calls.
+Every process tries to acquire the shard's lock in PostgreSQL; the one that has it runs the job until it stops, fails or
+loses its connection, and then another one takes over. No failure of a job ever ends the process that serves calls.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from somabrain_service.metrics import Metrics
 from somabrain_service.store.maintenance import MaintenanceStore, Shard, WorkerStore
 
 ACQUIRE_INTERVAL_S = 5.0
-"""How soon a process tries to take over a shard that another one holds, and asks again whether it may work."""
+"""Seconds between attempts to acquire a shard's lock, and between checks of `may_run`."""
 MIN_IDLE_RATIO = 9
-"""A round that leaves nothing to do is followed by so many times its length of rest at least: looking for work takes a
-tenth of the time at most, however many namespaces there are."""
+"""Minimum pause after a run that leaves nothing to do, as a multiple of its duration: polling takes a tenth of the time
+at most, however many namespaces there are."""
 INITIAL_BACKOFF_S = 1.0
 MAX_BACKOFF_S = 30.0
 
@@ -30,9 +30,9 @@ _log = structlog.get_logger(__name__)
 
 
 class JobRunner:
-    """One work in one shard, as one process tries to do it.
+    """Runner of one job in one shard, in this process.
 
-    `may_work`: whether this process may touch the database now; false while its schema is not this version's.
+    `may_run`: returns whether this process may use the database now; false while its schema is incompatible.
     """
 
     def __init__(
@@ -46,23 +46,23 @@ class JobRunner:
         metrics.job_leader.labels(*self._labels).set(0)
 
     async def run(self) -> None:
-        """Hold the shard whenever nobody else does, and work in it. Until cancelled."""
+        """Acquire the shard's lock whenever it is free, and run the job while it is owned. Until cancelled."""
         while True:
             try:
                 if self._may_run():
                     await self._run_while_leader()
-            except Exception as exc:  # noqa: BLE001 - the boundary of background work: calls are served whatever happens
+            except Exception as exc:  # noqa: BLE001 - the boundary of jobs: calls are served in any case
                 await asyncio.sleep(self._on_failure(exc))
             else:
                 await asyncio.sleep(ACQUIRE_INTERVAL_S * random.uniform(0.5, 1))  # noqa: S311 - spreads processes; no secret
 
     async def _run_while_leader(self) -> None:
-        """Work as long as the shard is held; not at all while somebody else holds it."""
+        """Run the job as long as this process owns the lock; return at once if another one does."""
         async with self._store.acquire(self._job.name, self._shard) as session:
             if session is None:
                 self._metrics.job_lag.labels(*self._labels).set(0)
                 return
-            self._log.info("holds background work")
+            self._log.info("background job leadership acquired")
             self._metrics.job_leader.labels(*self._labels).set(1)
             try:
                 while self._may_run():
@@ -74,7 +74,7 @@ class JobRunner:
                     )
             finally:
                 self._metrics.job_leader.labels(*self._labels).set(0)
-                self._log.info("no longer holds background work")
+                self._log.info("background job leadership lost")
 
     async def _run_once(self, session: MaintenanceStore) -> BatchResult:
         started, outcome = time.perf_counter(), "failed"
@@ -92,12 +92,12 @@ class JobRunner:
         return result
 
     def _on_failure(self, exc: Exception) -> float:
-        """Say so, and return how long to wait."""
+        """Log the failure, and return the back-off in seconds."""
         self._failures += 1
         delay_s = backoff_s(self._failures, random.random())  # noqa: S311 - as above
         expected = isinstance(exc, SomaBrainError)
         self._log.warning(
-            "background work failed",
+            "background job failed",
             reason=exc.message if isinstance(exc, SomaBrainError) else type(exc).__name__,
             cause=str(exc.__cause__) if expected and exc.__cause__ else None,
             failures=self._failures,
@@ -108,6 +108,6 @@ class JobRunner:
 
 
 def backoff_s(failures: int, jitter: float) -> float:
-    """How long to wait after so many failures in a row; `share` in [0, 1) spreads it over the second half."""
+    """Return the back-off in seconds after `failures` in a row; `jitter` in [0, 1) spreads it over the second half."""
     delay_s = INITIAL_BACKOFF_S * 2.0 ** min(failures - 1, 32)
     return min(delay_s, MAX_BACKOFF_S) * (0.5 + 0.5 * jitter)

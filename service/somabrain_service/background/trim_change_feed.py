@@ -1,6 +1,7 @@
-"""Removes changes past their namespace's feed_retention. Cursors from before them are OUT_OF_RANGE, swept or not.
+"""Removes changes past their namespace's feed_retention. Cursors from before them are OUT_OF_RANGE, trimmed or not.
 
-Where events are told, changes wait for them, up to a bound; what passes it is removed untold, which is said.
+If events are published, unpublished changes are retained longer, up to a bound; past it they are removed unpublished,
+which is logged and counted.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from somabrain_service.metrics import Metrics
 from somabrain_service.store.maintenance import MaintenanceStore
 
 NAMESPACES_PER_RUN = 64
-"""Namespaces a round, each a transaction."""
+"""Maximum namespaces per run, one transaction each."""
 CHANGES_PER_TRANSACTION = 5000
-"""Changes a transaction: narrow rows in the order of their key."""
+"""Maximum changes per transaction: narrow rows in the order of their key."""
 
 _log = structlog.get_logger(__name__)
 
 
 class TrimChangeFeed:
-    """See `Worker`. `hold`: how long changes wait for their events after the retention; None: no events are told."""
+    """See `Job`. `grace_period`: extra retention of unpublished changes; None: no events are published."""
 
     name = "old-changes"
 
@@ -36,7 +37,7 @@ class TrimChangeFeed:
         self.interval_s = interval_s
 
     async def run_once(self, store: MaintenanceStore) -> BatchResult:
-        """See `Worker.round`."""
+        """See `Job.run_once`."""
         now = self._clock()
         grace_period = self._grace_period or timedelta(0)
         namespaces = await store.namespaces_to_trim(now, grace_period, NAMESPACES_PER_RUN)
@@ -46,7 +47,7 @@ class TrimChangeFeed:
         unpublished = sum(result.unpublished for result in results)
         if unpublished and self._grace_period is not None:
             self._metrics.events_lost.inc(unpublished)
-            _log.error("changes were removed before Kafka took them", changes=unpublished, held=str(self._grace_period))
+            _log.error("changes removed before publication", changes=unpublished, held=str(self._grace_period))
         return BatchResult(
             rows=sum(result.count for result in results),
             has_more=len(namespaces) == NAMESPACES_PER_RUN

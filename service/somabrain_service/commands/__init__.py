@@ -1,1 +1,1 @@
-"""One use case each: no transport, no SQL."""
+"""Use cases, one per module, independent of transport and SQL."""

@@ -1,4 +1,4 @@
-"""Forget many memories, each on its own."""
+"""Forget many memories, each independently."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from somabrain_service.domain.names import MemoryName, NamespaceName, TenantId
 
 @dataclass(frozen=True, slots=True)
 class ForgetItem:
-    """One memory of a batch, as in `forget_memory`."""
+    """One memory of a batch; fields as in `forget_memory`."""
 
     name: MemoryName
     etag: str = ""
@@ -25,7 +25,7 @@ class ForgetItem:
 
 @dataclass(frozen=True, slots=True)
 class BatchForgetResult:
-    """What became of each item, in their order (None: it is forgotten), and the token of a read that must see it."""
+    """Result per item in request order (None: forgotten), and the consistency token for reads that must see it."""
 
     results: tuple[SomaBrainError | None, ...]
     consistency_token: str
@@ -34,13 +34,13 @@ class BatchForgetResult:
 async def batch_forget_memories(
     context: AppContext, tenant: TenantId, parent: NamespaceName, items: Sequence[ForgetItem | SomaBrainError]
 ) -> BatchForgetResult:
-    """Forget each, in a transaction of its own; an item that cannot be has its error, as `forget_memory` raises it.
+    """Forget each memory in its own transaction; a failed item's result is the error that `forget_memory` raises.
 
-    Items that are errors already keep their place.
+    Items that are errors already are returned at their index.
 
     Raises:
         NotFound: no such namespace.
-        StoreUnavailable: PostgreSQL is gone; what was forgotten before that stays forgotten.
+        StoreUnavailable: PostgreSQL is unavailable; items forgotten before that remain forgotten.
     """
     results: list[SomaBrainError | None] = []
     for item in items:

@@ -1,4 +1,4 @@
-"""Keep many memories, each on its own."""
+"""Store many memories, each independently."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from somabrain_service.store.records import NewMemory
 
 @dataclass(frozen=True, slots=True)
 class RememberItem:
-    """One memory of a batch, as in `remember_memory`."""
+    """One memory of a batch; fields as in `remember_memory`."""
 
     draft: MemoryDraft
     vector: Vector | None = None
@@ -32,7 +32,7 @@ class RememberItem:
 
 @dataclass(frozen=True, slots=True)
 class BatchRememberResult:
-    """What became of each item, in their order, and the token of a read that must see it."""
+    """Result per item in request order, and the consistency token for reads that must see them."""
 
     results: tuple[Memory | SomaBrainError, ...]
     consistency_token: str
@@ -41,14 +41,14 @@ class BatchRememberResult:
 async def batch_remember_memories(
     context: AppContext, tenant: TenantId, parent: NamespaceName, items: Sequence[RememberItem | SomaBrainError]
 ) -> BatchRememberResult:
-    """Keep what can be kept, in one transaction; an item that cannot has its error, as `remember_memory` raises it.
+    """Store all valid items in one transaction; a failed item's result is the error that `remember_memory` raises.
 
-    Items that are errors already keep their place. Their times of creation are a microsecond apart, in their order.
+    Items that are errors already are returned at their index. Creation times increase by a microsecond per item.
 
     Raises:
         NotFound: no such namespace.
         Aborted: the namespace's settings were changed meanwhile.
-        StoreUnavailable: PostgreSQL is gone.
+        StoreUnavailable: PostgreSQL is unavailable.
     """
     namespace = await context.store.namespace(tenant, parent)
     encoder_id = namespace.settings.encoder
@@ -68,7 +68,7 @@ async def batch_remember_memories(
             )
         except (*PER_ITEM_ERRORS, EncoderUnavailable) as exc:
             results[index] = exc
-        await asyncio.sleep(0)  # three megabytes of text take a while, and others are served meanwhile
+        await asyncio.sleep(0)  # 3 MiB of text take a while to analyse: let other calls run
     to_encode = [index for index, (new, _) in accepted.items() if new.vector is None]
     vectors = await encode(context, encoder_id, [accepted[index][0].draft.text for index in to_encode])
     for index, vector in zip(to_encode, vectors, strict=True):
@@ -81,7 +81,7 @@ async def batch_remember_memories(
 
 
 def _limit_size(results: Sequence[Memory | SomaBrainError]) -> Sequence[Memory | SomaBrainError]:
-    """The results, as far as an answer holds them: what was kept earlier may have grown since by updates."""
+    """Return the results, bounded to one response: a replayed memory may have grown since by updates."""
     size_bytes = 0
     bounded: list[Memory | SomaBrainError] = []
     for result in results:
@@ -89,7 +89,9 @@ def _limit_size(results: Sequence[Memory | SomaBrainError]) -> Sequence[Memory |
         size_bytes += size
         if isinstance(result, Memory) and size and size_bytes > limits.RESPONSE_BYTES:
             bounded.append(
-                FailedPrecondition(f"{result.name} was kept before and has grown past this answer; read it by name.")
+                FailedPrecondition(
+                    f"{result.name} was stored before and has grown past the size of this response; read it by name."
+                )
             )
         else:
             bounded.append(result)

@@ -1,4 +1,4 @@
-"""A caller's own vector against the namespace's encoder."""
+"""Validation of vectors supplied by callers."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from somabrain_service.encoders.protocols import LEXICAL
 
 
 def validate_caller_vector(context: AppContext, encoder_id: str, vector: Vector) -> NDArray[np.float32]:
-    """The vector as float32[d] of length 1.
+    """Return the vector normalized to length 1, float32[d].
 
     Raises:
-        InvalidArgument: it is of another encoder or has another dimension than the namespace's vectors.
-        EncoderUnavailable: this process does not know the namespace's encoder, and so no dimension.
+        InvalidArgument: its encoder or dimension differs from the namespace's.
+        EncoderUnavailable: the namespace's encoder, and so its dimension, is unknown to this process.
     """
     if encoder_id == LEXICAL:
-        raise InvalidArgument(vector.field, "the namespace keeps no vectors; leave it unset")
+        raise InvalidArgument(vector.field, "the namespace has no vectors; leave it unset")
     if vector.encoder_id not in ("", encoder_id):
         raise InvalidArgument(
             f"{vector.field}.encoder_id", f"must be the namespace's, {encoder_id!r}, or empty; encode with that one"
@@ -28,8 +28,8 @@ def validate_caller_vector(context: AppContext, encoder_id: str, vector: Vector)
     if len(vector.values) != dimensions:
         raise InvalidArgument(
             f"{vector.field}.values",
-            f"must hold {dimensions} numbers, as {encoder_id!r} makes, not {len(vector.values)}",
+            f"must have {dimensions} numbers, as {encoder_id!r} produces, not {len(vector.values)}",
         )
-    # Scaled first, so that neither very large nor very small numbers leave the range when squared.
+    # Scaled first, so that squares of very large or very small numbers neither overflow nor underflow.
     values = vector.values / np.abs(vector.values).max()
     return np.asarray(values / np.linalg.norm(values), np.float32)

@@ -1,4 +1,4 @@
-"""What the commands work with."""
+"""Dependencies of the commands."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from somabrain_service.store.protocols import Store
 
 
 def utc_now() -> datetime:
-    """The wall clock."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class AppContext:
-    """The parts a command needs, made once by the entry point.
+    """Dependencies of the commands, created once by the entry point.
 
-    `encoders` are all that this process can run, by encoder id, `client_encoders` those that clients run, each with
-    the length of its vectors; `default_encoder` is the one of a namespace that names none. The id `lexical` stands for
-    no vectors and has no encoder.
+    `encoders`: those this process can run, by encoder id. `client_encoders`: those that clients run, with the dimension
+    of their vectors. `default_encoder`: the one of namespaces that do not set one. The id `lexical` means no vectors
+    and has no encoder.
     """
 
     store: Store
@@ -40,21 +40,21 @@ class AppContext:
 
     @property
     def encoder_ids(self) -> list[str]:
-        """What a namespace may choose."""
+        """Ids that a namespace's `encoder` may be set to, sorted."""
         return sorted({LEXICAL, *self.encoders, *self.client_encoders})
 
     def dimensions(self, encoder_id: str) -> int:
-        """Length of an encoder's vectors.
+        """Return the dimension of an encoder's vectors.
 
         Raises:
-            EncoderUnavailable: this process does not know the encoder.
+            EncoderUnavailable: the encoder is unknown to this process.
         """
         if encoder_id in self.client_encoders:
             return self.client_encoders[encoder_id]
         return self.encoder(encoder_id).dimensions
 
     def encoder(self, encoder_id: str) -> Encoder:
-        """The encoder itself.
+        """Return the encoder.
 
         Raises:
             EncoderUnavailable: this process does not run it.
@@ -62,5 +62,5 @@ class AppContext:
         if encoder := self.encoders.get(encoder_id):
             return encoder
         if encoder_id in self.client_encoders:
-            raise EncoderUnavailable(f"Clients run the encoder {encoder_id!r} themselves: send `vector`.")
+            raise EncoderUnavailable(f"The encoder {encoder_id!r} is run by clients: send `vector`.")
         raise EncoderUnavailable(f"This server does not run the namespace's encoder {encoder_id!r}.")

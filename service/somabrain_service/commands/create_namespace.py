@@ -1,4 +1,4 @@
-"""Make a namespace."""
+"""Create a namespace."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from somabrain_service.domain.namespace import (
 async def create_namespace(
     context: AppContext, tenant: TenantId, draft: NamespaceDraft, *, request_id: str = ""
 ) -> Namespace:
-    """Make a namespace with every setting filled in.
+    """Create a namespace; unset settings get their defaults.
 
     Raises:
-        InvalidArgument: a setting is none that this server has.
-        AlreadyExists: the name is taken, or `request_id` came with another body.
-        StoreUnavailable: PostgreSQL is gone.
+        InvalidArgument: the language or encoder is unknown to this server.
+        AlreadyExists: the name is taken, or `request_id` was used with another body.
+        StoreUnavailable: PostgreSQL is unavailable.
     """
     request = request_key(tenant, request_id, "CreateNamespace", draft)
     settings = with_defaults(context, draft.settings)
@@ -36,10 +36,10 @@ async def create_namespace(
 
 
 def with_defaults(context: AppContext, requested: NamespaceSettings) -> NamespaceSettings:
-    """The settings with the defaults of those that have one.
+    """Return the settings with defaults filled in.
 
     Raises:
-        InvalidArgument: a setting is none that this server has.
+        InvalidArgument: the language or encoder is unknown to this server.
     """
     encoder = requested.encoder or context.default_encoder
     if encoder not in context.encoder_ids:

@@ -17,15 +17,15 @@ async def delete_namespace(
     request_id: str = "",
     allow_missing: bool = False,
 ) -> None:
-    """Delete it for good: all of it or, on failure, nothing.
+    """Delete a namespace permanently: all of it or, on failure, nothing.
 
     Raises:
         NotFound: no such namespace, unless `allow_missing`.
         Aborted: `etag` is not the current one.
-        AlreadyExists: `request_id` came with another body.
-        StoreUnavailable: PostgreSQL is gone.
+        AlreadyExists: `request_id` was used with another body.
+        StoreUnavailable: PostgreSQL is unavailable.
     """
     request = request_key(tenant, request_id, "DeleteNamespace", name, etag)
     deleted = await context.store.delete_namespace(tenant, name, etag, context.clock(), request)
     if not deleted and not allow_missing:
-        raise NotFound("Namespace", str(name), "Set allow_missing when that is as well.")
+        raise NotFound("Namespace", str(name), "Set allow_missing to ignore this.")

@@ -1,4 +1,4 @@
-"""Forget everything about a subject for good."""
+"""Permanently forget everything about a subject."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from somabrain_service.domain.names import NamespaceName, TenantId
 
 @dataclass(frozen=True, slots=True)
 class EraseSubjectResult:
-    """How many memories were forgotten, and the token of a read that must no longer see them."""
+    """Number of forgotten memories, and the consistency token for reads that must not see them."""
 
     count: int
     consistency_token: str
@@ -27,8 +27,8 @@ async def erase_subject(
     Raises:
         InvalidArgument: the subject is empty or too long.
         NotFound: no such namespace.
-        AlreadyExists: `request_id` came with another body.
-        StoreUnavailable: PostgreSQL is gone.
+        AlreadyExists: `request_id` was used with another body.
+        StoreUnavailable: PostgreSQL is unavailable.
     """
     limits.check_text("subject", subject, limits.SUBJECT_BYTES, required=True)
     request = request_key(tenant, request_id, "EraseSubject", parent, subject)

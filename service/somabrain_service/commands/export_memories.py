@@ -19,16 +19,16 @@ from somabrain_service.store.protocols import Snapshot
 async def export_memories(
     context: AppContext, tenant: TenantId, query: ExportQuery
 ) -> AsyncGenerator[ExportPage, None]:
-    """Yield pages of memories that have not changed since the export's version; at least one, perhaps empty.
+    """Yield pages of memories that have not changed since the export's version; at least one page, possibly empty.
 
-    Each page is a transaction of its own, so a slow consumer holds nothing. What changes meanwhile is left out, and
-    told by a watch from the cursor: the two together miss nothing and repeat nothing, also after resuming.
+    Each page is read in its own transaction, so a slow consumer holds no resources. Memories that change meanwhile are
+    left out and delivered by a watch from the cursor: together they miss and repeat nothing, also after resuming.
 
     Raises:
-        InvalidArgument: the token is altered, or of another request.
+        InvalidArgument: the token is altered, or belongs to another request.
         OutOfRange: the token is older than the retained feed, or of another epoch.
         NotFound: no such namespace.
-        StoreUnavailable: PostgreSQL is gone.
+        StoreUnavailable: PostgreSQL is unavailable.
     """
     more = True
     while more:
@@ -46,7 +46,7 @@ async def export_memories(
             exported = await _page(snapshot, ids, with_vectors=query.include_vectors)
         more = len(exported) < len(keys)
         last = exported[-1][0].name.memory if exported else after
-        # Each page is the resumption of the one before.
+        # Each page resumes from the previous one.
         query = dataclasses.replace(query, resume_token=export_token(tenant, query, as_of, last))
         yield ExportPage(exported, query.resume_token, feed_cursor(tenant, query.parent, as_of.epoch, since))
 
@@ -54,7 +54,7 @@ async def export_memories(
 async def _page(
     snapshot: Snapshot, ids: list[MemoryId], *, with_vectors: bool
 ) -> tuple[tuple[Memory, StoredVector | None], ...]:
-    """As many of the memories as go into one message, one at least."""
+    """Return as many of the memories as fit in one message, at least one."""
     memories = await snapshot.memories(ids, limits.RESPONSE_BYTES) if ids else []
     vectors = await snapshot.vectors([memory.name.memory for memory in memories]) if with_vectors and memories else {}
     page: list[tuple[Memory, StoredVector | None]] = []

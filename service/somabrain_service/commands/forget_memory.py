@@ -1,4 +1,4 @@
-"""Forget one memory for good."""
+"""Permanently forget one memory."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ async def forget_memory(
     """Forget a memory with its revisions, vectors and terms.
 
     Returns:
-        The consistency token of a read that must no longer see it.
+        The consistency token for reads that must not see it.
 
     Raises:
         NotFound: no such memory, unless `allow_missing`; or no such namespace.
         Aborted: `etag` is not the current one.
-        AlreadyExists: `request_id` came with another body.
-        StoreUnavailable: PostgreSQL is gone.
+        AlreadyExists: `request_id` was used with another body.
+        StoreUnavailable: PostgreSQL is unavailable.
     """
     request = request_key(tenant, request_id, "ForgetMemory", name, etag)
     now = context.clock()
     as_of = await context.store.delete_memory(tenant, name, etag, now, request)
     if as_of is None:
         if not allow_missing:
-            raise NotFound("Memory", str(name), "With allow_missing that is no error.")
+            raise NotFound("Memory", str(name), "Set allow_missing to ignore this.")
         async with context.store.snapshot(tenant, name.namespace, now) as snapshot:
             as_of = snapshot.namespace.read_version
     return consistency_token(name.namespace, as_of)

@@ -14,7 +14,7 @@ async def get_memory(context: AppContext, tenant: TenantId, name: MemoryName, *,
 
     Raises:
         NotFound: no such memory of this tenant, or it has expired.
-        StoreUnavailable: PostgreSQL is gone.
+        StoreUnavailable: PostgreSQL is unavailable.
     """
     async with context.store.snapshot(tenant, name.namespace, context.clock()) as snapshot:
         namespace = snapshot.namespace

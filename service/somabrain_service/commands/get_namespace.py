@@ -1,4 +1,4 @@
-"""Look at a namespace, with what it holds."""
+"""Return a namespace with its statistics."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from somabrain_service.domain.namespace import Namespace, NamespaceStatistics
 async def get_namespace(
     context: AppContext, tenant: TenantId, name: NamespaceName
 ) -> tuple[Namespace, NamespaceStatistics]:
-    """Return the namespace as it is now, and its statistics, exact.
+    """Return the namespace and its exact statistics.
 
     Raises:
         NotFound: no such namespace.
-        StoreUnavailable: PostgreSQL is gone.
+        StoreUnavailable: PostgreSQL is unavailable.
     """
     namespace, statistics = await context.store.measure_namespace(tenant, name, context.clock())
     return namespace, replace(statistics, tenant_limit=context.flags.for_tenant(tenant).storage_limit)

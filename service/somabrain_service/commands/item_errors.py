@@ -1,4 +1,4 @@
-"""Which failures are those of one item of a batch; any other is the whole call's."""
+"""Errors that fail only one item of a batch; any other error fails the whole call."""
 
 from __future__ import annotations
 

@@ -10,12 +10,12 @@ from somabrain_service.domain.pagination import ListQuery, MemoryPage
 
 
 async def list_memories(context: AppContext, tenant: TenantId, query: ListQuery) -> MemoryPage:
-    """Return a page, which ends at its size or at 3 MiB.
+    """Return a page, which ends at `page_size` or at 3 MiB.
 
     Raises:
-        InvalidArgument: the page token is of another request.
+        InvalidArgument: the page token is invalid, or belongs to another request.
         NotFound: no such namespace.
-        StoreUnavailable: PostgreSQL is gone.
+        StoreUnavailable: PostgreSQL is unavailable.
     """
     after = parse_page_token(tenant, query)
     async with context.store.snapshot(tenant, query.parent, context.clock()) as snapshot:

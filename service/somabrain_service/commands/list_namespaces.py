@@ -10,11 +10,11 @@ from somabrain_service.domain.pagination import NamespaceQuery
 
 
 async def list_namespaces(context: AppContext, tenant: TenantId, query: NamespaceQuery) -> NamespacePage:
-    """Return a page, in the order of the names.
+    """Return a page, ordered by name.
 
     Raises:
-        InvalidArgument: the page token is of another request.
-        StoreUnavailable: PostgreSQL is gone.
+        InvalidArgument: the page token is invalid, or belongs to another request.
+        StoreUnavailable: PostgreSQL is unavailable.
     """
     after = parse_namespaces_page_token(tenant, query)
     namespaces = await context.store.list_namespaces(tenant, after, query.page_size + 1)

@@ -1,4 +1,4 @@
-"""List the former states of a memory."""
+"""List the revisions of a memory."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from somabrain_service.domain.pagination import MemoryPage, RevisionQuery
 
 
 async def list_revisions(context: AppContext, tenant: TenantId, query: RevisionQuery) -> MemoryPage:
-    """Return a page, newest first, which ends at its size or at 3 MiB.
+    """Return a page, newest first, which ends at `page_size` or at 3 MiB.
 
     Raises:
-        InvalidArgument: the page token is of another request.
+        InvalidArgument: the page token is invalid, or belongs to another request.
         NotFound: no such memory, or it has expired.
-        StoreUnavailable: PostgreSQL is gone.
+        StoreUnavailable: PostgreSQL is unavailable.
     """
     after = parse_page_token(tenant, query)
     async with context.store.snapshot(tenant, query.parent.namespace, context.clock()) as snapshot:

@@ -1,4 +1,4 @@
-"""What is worked out of a text and its fields before the store is asked: expiry, terms, vectors."""
+"""Values derived from a draft before it is stored: expiry, terms and vectors."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ log = structlog.get_logger(__name__)
 def new_memory(
     namespace: Namespace, draft: MemoryDraft, now: datetime, vector: NDArray[np.float32] | None
 ) -> NewMemory:
-    """A memory about to be kept, with the namespace's defaults.
+    """Return the memory to store, with the namespace's defaults applied.
 
     Raises:
-        InvalidArgument: it has expired already.
+        InvalidArgument: its expiry is in the past.
     """
     default = None if draft.expire_time or draft.pinned else namespace.settings.default_ttl
     return NewMemory(
@@ -42,7 +42,7 @@ def new_memory(
 
 
 def expiry(draft: MemoryDraft, ttl: timedelta | None, now: datetime) -> datetime | None:
-    """When a memory stops being visible; None: never.
+    """Return the time at which a memory stops being visible; None: never.
 
     Raises:
         InvalidArgument: it is not in the future, or past the year 9999.
@@ -50,18 +50,20 @@ def expiry(draft: MemoryDraft, ttl: timedelta | None, now: datetime) -> datetime
     try:
         expire_time = now + ttl if ttl else draft.expire_time
     except OverflowError:
-        raise InvalidArgument("memory.ttl", "ends after the year 9999; choose a shorter one or none") from None
+        raise InvalidArgument(
+            "memory.ttl", "ends after the year 9999; choose a shorter one or leave it unset"
+        ) from None
     if expire_time is not None and expire_time <= now:
         raise InvalidArgument("memory.expire_time", "must be in the future; leave it unset to never expire")
     return expire_time
 
 
 async def encode(context: AppContext, encoder_id: str, texts: Sequence[str]) -> list[NDArray[np.float32] | None]:
-    """A vector a text; None for all where the encoder fails or there is none: they are found by their words."""
+    """Return a vector per text; all None if the encoder fails or clients run it: the memories are found by words."""
     if not texts or encoder_id == LEXICAL or encoder_id in context.client_encoders:
         return [None] * len(texts)
     try:
         return list(await context.encoder(encoder_id).encode(texts))
     except EncoderUnavailable:
-        log.warning("kept without a vector", encoder=encoder_id, texts=len(texts), exc_info=True)
+        log.warning("stored without a vector", encoder=encoder_id, texts=len(texts), exc_info=True)
         return [None] * len(texts)

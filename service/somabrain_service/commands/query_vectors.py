@@ -1,4 +1,4 @@
-"""The vector of what is asked."""
+"""Vectors of queries."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from somabrain_service.encoders.protocols import Encoder
 
 
 class QueryVectors(Protocol):
-    """Whoever can tell it: see `somabrain_service.result_cache`."""
+    """Source of query vectors; implemented here and, with a cache, in `somabrain_service.result_cache`."""
 
     async def get(self, tenant: TenantId, encoder: Encoder, query: str) -> NDArray[np.float32]:
-        """The vector of a query.
+        """Return the vector of a query, float32[d].
 
         Raises:
-            EncoderUnavailable: the encoder could not make it.
+            EncoderUnavailable: the encoder failed.
         """
         ...
 
 
 class UncachedQueryVectors:
-    """Makes each one."""
+    """Encodes each query, without a cache."""
 
     async def get(self, tenant: TenantId, encoder: Encoder, query: str) -> NDArray[np.float32]:
-        """See `QueryVectors.of`."""
+        """See `QueryVectors.get`."""
         vector: NDArray[np.float32] = (await encoder.encode([query]))[0]
         return vector

@@ -1,7 +1,7 @@
-"""The order of the memories that answer a question: worked out, or known from before.
+"""Rankings of memories for a query: computed, or from a cache.
 
-Everything that an order rests on stands in `Question` and in the namespace's version, so whoever knows both may give
-the order without working it out: see `somabrain_service.result_cache`.
+A ranking depends only on its `RankingRequest` and the namespace's version, so it can be cached by both: see
+`somabrain_service.result_cache`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from somabrain_service.store.protocols import Snapshot
 from somabrain_service.store.records import Search, Statistics
 
 MAX_CANDIDATES = 200
-"""The best so many by words, and by vector: they hold .95 of the evidence in long conversations."""
+"""Maximum candidates by words, and by vector: they contain .95 of the evidence in long conversations."""
 
 
 @dataclass(frozen=True, slots=True)
 class RankingRequest:
-    """What is sought: `terms` sorted, and float32[d] `vector` of `encoder_id`; None: words alone.
+    """A query to rank: sorted `terms`, and float32[d] `vector` of `encoder_id`; None: terms only.
 
-    `anew`: it is to be worked out, whatever is known from before.
+    `bypass_cache`: compute the ranking even if it is cached.
     """
 
     terms: tuple[str, ...]
@@ -46,7 +46,7 @@ class RankingRequest:
 
 @dataclass(frozen=True, slots=True)
 class RankingResult:
-    """The order, and the namespace as the reading sees it. `reencoding`: some memories have no vector yet."""
+    """The ranking, and the namespace as of the snapshot. `reencoding`: some memories have no vector yet."""
 
     namespace: Namespace
     ranking: Ranking
@@ -55,10 +55,10 @@ class RankingResult:
 
 
 class Ranker(Protocol):
-    """Whoever can tell the order."""
+    """Ranks the memories of a namespace."""
 
     async def rank(self, snapshot: Snapshot, tenant: TenantId, request: RankingRequest) -> RankingResult:
-        """Order the memories that a reading sees.
+        """Rank the memories of a snapshot.
 
         Raises:
             NotFound: no such namespace.
@@ -67,10 +67,10 @@ class Ranker(Protocol):
 
 
 class ExactRanker:
-    """Works each order out."""
+    """Computes each ranking, without a cache."""
 
     async def rank(self, snapshot: Snapshot, tenant: TenantId, request: RankingRequest) -> RankingResult:
-        """See `Rankings.rank`."""
+        """See `Ranker.rank`."""
         statistics = await snapshot.statistics(request.terms)
         reencoding = request.vector is not None and statistics.vectors < statistics.memories
         return RankingResult(statistics.namespace, await _rank_candidates(snapshot, statistics, request), reencoding)
@@ -91,7 +91,7 @@ async def _rank_candidates(snapshot: Snapshot, statistics: Statistics, request: 
     candidates = await snapshot.candidates(search)
     all_terms = _true_positions(n > 0 for n in statistics.df)
     if candidates.eligible.sum() < request.top_k and all_terms != search.seeds:
-        # The rare terms found too few for the answer, as within a narrow filter: then the common ones, too.
+        # The selective terms matched too few memories, as with a narrow filter: use the common terms, too.
         candidates = await snapshot.candidates(dataclasses.replace(search, seeds=all_terms))
     return rank(
         candidates,

@@ -1,4 +1,4 @@
-"""Find the memories that answer a question best."""
+"""Find the memories that match a query best."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ log = structlog.get_logger(__name__)
 
 
 async def recall_memories(context: AppContext, tenant: TenantId, query: RecallQuery) -> RecallResult:
-    """Answer a question, exactly; say so when the answer is less than it could be.
+    """Return the best matching memories, exactly; `degraded` lists why the result may be incomplete.
 
     Raises:
         InvalidArgument: the vector or the token does not fit the namespace.
-        FailedPrecondition: there is nothing but a vector, and vectors are switched off.
+        FailedPrecondition: the query has only a vector, and the flag dense_recall is off.
         NotFound: no such namespace.
-        StoreUnavailable: PostgreSQL is gone.
+        StoreUnavailable: PostgreSQL is unavailable.
     """
     namespace = await context.store.namespace(tenant, query.parent)
     encoder_id = namespace.settings.encoder
     flags = context.flags.for_tenant(tenant)
     if not flags.dense_recall and not query.query:
-        raise FailedPrecondition("Vectors are not compared while the flag dense_recall is off; ask with `query`.")
+        raise FailedPrecondition("Vectors are not compared while the flag dense_recall is off; set `query`.")
     degraded: list[DegradedReason] = []
     vector = None
     if flags.dense_recall and (encoder_id != LEXICAL or query.vector is not None):
@@ -43,7 +43,7 @@ async def recall_memories(context: AppContext, tenant: TenantId, query: RecallQu
             if not query.query:
                 raise
             if encoder_id not in context.client_encoders:
-                log.warning("answered without vectors", encoder=encoder_id, exc_info=True)
+                log.warning("recalled without vectors", encoder=encoder_id, exc_info=True)
             degraded.append(DegradedReason.ENCODER_UNAVAILABLE)
     request = RankingRequest(
         terms=tuple(sorted(analyzer.get_analyzer(namespace.analyzer).terms(query.query))),

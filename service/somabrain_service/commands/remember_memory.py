@@ -1,4 +1,4 @@
-"""Keep one memory."""
+"""Store one memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from somabrain_service.domain.names import NamespaceName, TenantId
 
 @dataclass(frozen=True, slots=True)
 class RememberResult:
-    """The memory as it is kept, and the token of a read that must see it."""
+    """The stored memory, and the consistency token for reads that must see it."""
 
     memory: Memory
     consistency_token: str
@@ -30,16 +30,16 @@ async def remember_memory(
     vector: Vector | None = None,
     request_id: str = "",
 ) -> RememberResult:
-    """Keep a memory: when this returns it is durable and the next Recall finds it.
+    """Store a memory: when this returns it is durable and the next Recall finds it.
 
-    `vector` is the caller's own; None: the namespace's encoder makes one, and where it fails the memory is kept without
-    and found by its words. `request_id` makes the write idempotent for 24 hours; empty: it is not.
+    `vector` is the caller's own; None: the namespace's encoder computes one, and if that fails the memory is stored
+    without and found by its words. `request_id` makes the write idempotent for 24 hours; empty: it is not.
 
     Raises:
         InvalidArgument: a field is out of its bound.
         NotFound: no such namespace, or the memory of `request_id` has since been forgotten.
-        AlreadyExists: `request_id` came with another body, or the session's position is taken.
-        StoreUnavailable: PostgreSQL is gone.
+        AlreadyExists: `request_id` was used with another body, or the session position is taken.
+        StoreUnavailable: PostgreSQL is unavailable.
     """
     request = request_key(tenant, request_id, "Remember", parent, draft, vector)
     namespace = await context.store.namespace(tenant, parent)

@@ -1,4 +1,4 @@
-"""Change a memory; what it was becomes a revision."""
+"""Update a memory; its former state becomes a revision."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ async def update_memory(
     vector: Vector | None = None,
     request_id: str = "",
 ) -> RememberResult:
-    """Change the fields of the patch. A changed text is analysed and encoded anew; `vector` is the caller's own for it.
+    """Change the fields of the patch. A changed text is analysed again, and encoded again unless `vector` is given.
 
     Raises:
-        InvalidArgument: a field is out of its bound, or does not go with one that stays.
+        InvalidArgument: a field is out of its bound, or conflicts with one that is unchanged.
         NotFound: no such memory, or it has expired.
-        AlreadyExists: `request_id` came with another body, or the session's position is taken.
-        Aborted: `etag` is not the current one, or others changed the memory again and again.
-        StoreUnavailable: PostgreSQL is gone.
+        AlreadyExists: `request_id` was used with another body, or the session position is taken.
+        Aborted: `etag` is not the current one, or concurrent updates won all attempts.
+        StoreUnavailable: PostgreSQL is unavailable.
     """
     request = request_key(tenant, request_id, "UpdateMemory", name, patch, etag, vector)
     if vector is not None and "text" not in patch.paths:
-        raise InvalidArgument("vector", "comes with a changed text only; name text in update_mask or leave it unset")
+        raise InvalidArgument("vector", "requires a changed text; name text in update_mask or leave it unset")
     for _ in range(ATTEMPTS):
         now = context.clock()
         if written := await context.store.find_replay(tenant, name.namespace, request, now):
@@ -53,12 +53,12 @@ async def update_memory(
         if memory is None:
             raise NotFound("Memory", str(name))
         if etag and etag != memory.etag:
-            raise Aborted("etag: is not the current one; read the memory again and decide anew.")
+            raise Aborted("etag: is not the current one; read the memory again and retry with its etag.")
         update = await _build_update(context, namespace, memory, patch, vector, now)
         if written := await context.store.update_memory(tenant, namespace, update, request):
             break
     else:
-        raise Aborted("Others changed the memory again and again meanwhile; try again.")
+        raise Aborted("The memory was changed by concurrent updates; try again.")
     return RememberResult(written.memory, consistency_token(name.namespace, written.as_of))
 
 

@@ -1,4 +1,4 @@
-"""Change how a namespace remembers."""
+"""Update a namespace's display name and settings."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from somabrain_service.domain.namespace import Namespace, NamespaceChange
 async def update_namespace(
     context: AppContext, tenant: TenantId, change: NamespaceChange, *, request_id: str = ""
 ) -> Namespace:
-    """Change settings; memories are encoded and analysed anew in the background where they have to be.
+    """Change settings; if required, memories are reencoded and reanalyzed in the background.
 
     Raises:
-        InvalidArgument: a setting is none that this server has.
+        InvalidArgument: the language or encoder is unknown to this server.
         NotFound: no such namespace.
         Aborted: the change's etag is not the current one.
-        AlreadyExists: `request_id` came with another body.
-        StoreUnavailable: PostgreSQL is gone.
+        AlreadyExists: `request_id` was used with another body.
+        StoreUnavailable: PostgreSQL is unavailable.
     """
     request = request_key(tenant, request_id, "UpdateNamespace", change)
     settings = with_defaults(context, change.draft.settings)

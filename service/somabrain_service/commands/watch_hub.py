@@ -1,7 +1,7 @@
-"""Who watches in this process: how many at most, one look at PostgreSQL for all watchers of a namespace, their end.
+"""All watches of this process: their maximum, one poll of PostgreSQL per watched namespace, and their shutdown.
 
-A poll and not LISTEN/NOTIFY: a commit that notifies takes a lock on the whole database, so every writer of every
-tenant would pay for a watcher of one; the poll reads one row by its key.
+Polling and not LISTEN/NOTIFY: a commit that notifies takes a lock on the whole database, so one watcher would slow
+down every writer of every tenant; a poll reads one row by its key.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.names import NamespaceName, TenantId
 
 MAX_WATCHES = 256
-"""Watches in one process: each holds at most a page of the feed in memory, 1.4 MB when full of the largest."""
+"""Maximum watches per process: each buffers at most one page of the feed, up to 1.4 MB."""
 MIN_POLL_INTERVAL_S = 0.05
 MAX_POLL_INTERVAL_S = 1.0
 RETRY_AFTER_S = 5.0
@@ -24,7 +24,7 @@ ReadVersion = Callable[[], Awaitable[NamespaceVersion]]
 
 
 class VersionPoller:
-    """The version of one namespace, looked at for all its watchers, less often the longer nothing happens."""
+    """Polls the version of one namespace for all its watchers; the interval doubles while nothing changes."""
 
     def __init__(self, closing: asyncio.Event) -> None:
         self.watchers = 0
@@ -35,14 +35,14 @@ class VersionPoller:
         self._interval_s = MIN_POLL_INTERVAL_S
 
     async def wait_for_change(self, read_version: ReadVersion) -> NamespaceVersion:
-        """Wait a while and return where the namespace is then.
+        """Wait for the next poll and return the namespace's version then.
 
-        Of all who wait the first looks, with its `look`, and the others take what it saw. No task: when the first is
-        cancelled, the second is the first.
+        The first of the waiting watchers polls, with its `read_version`, and the others share its result. There is no
+        task: if the first is cancelled, the next one polls.
 
         Raises:
-            SomaBrainError: what looking raised.
-            Unavailable: the process drains.
+            SomaBrainError: the poll failed; its error.
+            Unavailable: the process is draining.
         """
         polls_before = self._polls
         async with self._lock:
@@ -76,7 +76,7 @@ class VersionPoller:
 
 
 class WatchHub:
-    """All watches of the process."""
+    """Registry of all watches of the process."""
 
     def __init__(self) -> None:
         self._pollers: dict[tuple[TenantId, NamespaceName], VersionPoller] = {}
@@ -84,29 +84,30 @@ class WatchHub:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of active watches."""
         return sum(poller.watchers for poller in self._pollers.values())
 
     def close(self) -> None:
-        """End all watches now, and refuse new ones: their clients resume elsewhere."""
+        """End all watches now and reject new ones; their clients resume on another pod."""
         self._closing.set()
 
     def check(self) -> None:
-        """Raise Unavailable when the process drains."""
+        """Raise Unavailable if the process is draining."""
         if self._closing.is_set():
             raise draining()
 
     @asynccontextmanager
     async def subscribe(self, tenant: TenantId, name: NamespaceName) -> AsyncIterator[VersionPoller]:
-        """Be counted as a watcher of the namespace.
+        """Register a watch of the namespace for the duration of the context.
 
         Raises:
-            ResourceExhausted: there are as many as this process bears.
+            ResourceExhausted: this process has `MAX_WATCHES` watches.
+            Unavailable: the process is draining.
         """
         self.check()
         if self.count >= MAX_WATCHES:
             raise ResourceExhausted(
-                f"This server has {MAX_WATCHES} watches, as many as it bears; try again, perhaps at another replica.",
+                f"This server has {MAX_WATCHES} watches, its maximum; try again, possibly on another replica.",
                 retry_after_s=RETRY_AFTER_S,
             )
         poller = self._pollers.setdefault((tenant, name), VersionPoller(self._closing))
@@ -120,5 +121,5 @@ class WatchHub:
 
 
 def draining() -> Unavailable:
-    """What ends a watch when the process is asked to stop."""
-    return Unavailable("The server is being stopped; resume from the last cursor.")
+    """Return the error that ends a watch when the process shuts down."""
+    return Unavailable("The server is shutting down; resume from the last cursor.")

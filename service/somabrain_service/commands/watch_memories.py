@@ -1,4 +1,4 @@
-"""Stream every change of a namespace from a cursor on."""
+"""Stream every change of a namespace after a cursor."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from somabrain_service.store.protocols import Snapshot
 
 CHECKPOINT_S = 5.0
 CHANGES = 500
-"""Changes that are read at once; they are names and numbers."""
+"""Maximum changes per page; without memories they are only names and numbers."""
 CHANGES_WITH_MEMORIES = 16
-"""The same with their memories: 1.4 MB when all are as large as can be."""
+"""Maximum changes per page with memories: 1.4 MB if all memories have the maximum size."""
 
 
 async def watch_memories(context: AppContext, tenant: TenantId, query: WatchQuery) -> AsyncGenerator[WatchEvent, None]:
-    """Yield each change after the cursor once, in commit order, and a checkpoint when there is none for a while.
+    """Yield each change after the cursor once, in commit order, and a checkpoint if there is none for `CHECKPOINT_S`.
 
-    The consumer sets the pace: nothing is read before what was read is taken.
+    The consumer sets the pace: the next page is read only when the previous one has been consumed.
 
     Raises:
-        InvalidArgument: the cursor is altered, or of another namespace.
+        InvalidArgument: the cursor is altered, or belongs to another namespace.
         OutOfRange: the cursor is older than the retained feed, or of another epoch.
         NotFound: no such namespace, or it was deleted.
-        ResourceExhausted: this process has as many watches as it bears.
-        Unavailable: PostgreSQL is gone, or the process drains.
+        ResourceExhausted: this process has its maximum of watches.
+        Unavailable: PostgreSQL is unavailable, or the process is draining.
     """
     limit = CHANGES_WITH_MEMORIES if query.include_memory else CHANGES
     epoch, position, checkpoint_at = "", Position(0), 0.0
@@ -52,7 +52,9 @@ async def watch_memories(context: AppContext, tenant: TenantId, query: WatchQuer
                 if not epoch:
                     epoch, position = _start_position(tenant, query, current)
                 elif epoch != namespace.epoch:
-                    raise OutOfRange("The namespace was restored or made anew; export it, and watch from there.")
+                    raise OutOfRange(
+                        "The namespace was restored or recreated; export it and watch from the export's cursor."
+                    )
                 changes = require_retained(namespace, await snapshot.changes(position, limit), now)
                 memories = await _memories(snapshot, changes) if query.include_memory else {}
             for change in changes:
@@ -64,7 +66,7 @@ async def watch_memories(context: AppContext, tenant: TenantId, query: WatchQuer
                 checkpoint_at = time.monotonic() + CHECKPOINT_S
             if len(changes) == limit:
                 continue
-            # Everything up to this version has been told.
+            # All changes up to this version have been delivered.
             position = Position(current.version)
             while True:
                 if time.monotonic() >= checkpoint_at:
@@ -76,15 +78,20 @@ async def watch_memories(context: AppContext, tenant: TenantId, query: WatchQuer
 
 
 def require_retained(namespace: Namespace, changes: list[Change] | None, now: datetime) -> list[Change]:
-    """The changes that follow a cursor, as a reading has them; past the retention they are not told, swept or not.
+    """Return the changes, unless some are older than the feed's retention, whether or not they are already trimmed.
+
+    Args:
+        namespace: the namespace of the feed.
+        changes: the changes after a cursor; None: some of them are already trimmed.
+        now: current time.
 
     Raises:
-        OutOfRange: some are past it.
+        OutOfRange: some changes are older than the retention.
     """
     retention = namespace.settings.feed_retention or DEFAULT_FEED_RETENTION
     if changes is None or (changes and now - changes[0].change_time > retention):
         raise OutOfRange(
-            f"The feed of {namespace.name} keeps changes for {retention}, and some after this cursor are older; "
+            f"The feed of {namespace.name} retains changes for {retention}, and some after this cursor are older; "
             "export the namespace and watch from the export's cursor."
         )
     return changes

@@ -1,1 +1,1 @@
-"""What a memory is, what may be asked, and the mathematics of the answer: frozen values, no input or output."""
+"""Domain model: memories, queries, limits and scoring as frozen values and pure functions, without I/O."""

@@ -1,7 +1,7 @@
-"""From a text to its terms: words without the commonest, as Snowball stems (Porter 2001).
+"""Text analysis: tokenize, drop stop words and reduce words to Snowball stems (Porter 2001).
 
-What an analyzer gives is kept with the memories, so an analyzer never changes: another list, stemmer or rule is
-another analyzer with another name, and every memory of a namespace is kept by one.
+The terms an analyzer produces are stored with the memories, so an analyzer never changes: another stop list, stemmer or
+rule is a new analyzer with a new name, and all memories of a namespace are indexed by one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import Stemmer
 from common.errors import FailedPrecondition, InvalidArgument
 
 _MAX_TERM_LENGTH = 64
-"""Longer words are cut: a key of the index is bounded, and nobody asks for the sixty-fifth letter."""
+"""Longer terms are truncated: index keys are bounded, and no query depends on the sixty-fifth character."""
 
 _DATA = Path(__file__).parent / "data"
 _VERSION = 1
@@ -32,21 +32,21 @@ _SNOWBALL = {
     "pt": "portuguese", "ro": "romanian", "ru": "russian", "sr": "serbian", "st": "sesotho", "sv": "swedish",
     "ta": "tamil", "tr": "turkish", "yi": "yiddish",
 }  # fmt: skip
-"""The stemmer of each language (ISO 639-1)."""
+"""Snowball algorithm per language (ISO 639-1)."""
 
 _UNSTEMMED = ("ja", "ko", "mul", "zh")
-"""Languages whose words are terms as they are; `mul` (ISO 639-2) is for texts of many languages."""
+"""Languages without stemming: their words are the terms; `mul` (ISO 639-2) is for multilingual text."""
 
 LANGUAGES = tuple(sorted((*_SNOWBALL, *_UNSTEMMED)))
 
 _ENGLISH_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
-# Python does not count vowel signs and accents that are characters of their own among letters.
+# `\w` does not match vowel signs and accents that are separate combining characters.
 _MARK = (
     r"\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670"
     r"\u0900-\u0903\u093a-\u094f\u0951-\u0957\u0962\u0963\u0b82\u0bbe-\u0bd7"
 )
 _WORD = re.compile(rf"[^\W_](?:[^\W_]|[{_MARK}])*")
-# Scripts without spaces, and Korean, whose particles stand with their words: Han, kana, Hangul.
+# Scripts without spaces (Han, kana), and Hangul, because Korean attaches particles to its words.
 _UNSPACED = re.compile(
     r"[\u3005\u3006\u3041-\u3096\u30a1-\u30fa\u30fc\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\U00020000-\U0003134f]+"
 )
@@ -54,14 +54,14 @@ _UNSPACED = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Analyzer:
-    """One unchanging way from a text to its terms. Made by `named`."""
+    """An immutable analyzer of one language and version. Created by `get_analyzer`."""
 
     name: str
     language: str
     stop_words: frozenset[str]
 
     def terms(self, text: str) -> Counter[str]:
-        """The terms of a text and how often each occurs."""
+        """Return the terms of a text with their frequencies."""
         algorithm = _SNOWBALL.get(self.language, "")
         return Counter(_stem(algorithm, word) for word in self._words(text) if word not in self.stop_words)
 
@@ -71,7 +71,7 @@ class Analyzer:
             normalized = normalized.replace("I", "ı").replace("İ", "i")
         normalized = normalized.lower().replace("’", "'")
         if self.language == "en":
-            # Its stop list holds words with an apostrophe, its stemmer takes off the genitive's.
+            # The English stop list contains words with an apostrophe, and the stemmer strips the genitive's.
             yield from _ENGLISH_WORD.findall(normalized)
             return
         for word in _WORD.findall(normalized):
@@ -79,29 +79,29 @@ class Analyzer:
 
 
 def latest_analyzer(language: str) -> Analyzer:
-    """The newest analyzer of a language.
+    """Return the newest analyzer of a language.
 
     Raises:
-        InvalidArgument: there is none for it.
+        InvalidArgument: the language is not supported.
     """
     if language not in LANGUAGES:
         raise InvalidArgument(
             "namespace.settings.language",
-            f"must be one of {', '.join(LANGUAGES)}, or empty for `en`; `mul` takes words of any language as they are",
+            f"must be one of {', '.join(LANGUAGES)}, or empty for `en`; `mul` indexes words of any language unstemmed",
         )
     return get_analyzer(f"{language}-{_VERSION}")
 
 
 @lru_cache(maxsize=64)
 def get_analyzer(name: str) -> Analyzer:
-    """An analyzer by its name, as a namespace keeps it.
+    """Return the analyzer with the name that a namespace stores.
 
     Raises:
-        FailedPrecondition: it is of a newer version of this service.
+        FailedPrecondition: the name is unknown, because a newer version of this service created it.
     """
     language, _, version = name.rpartition("-")
     if language not in LANGUAGES or version != str(_VERSION):
-        raise FailedPrecondition(f"This server does not know the analyzer {name!r}; a newer version made it.")
+        raise FailedPrecondition(f"Unknown analyzer {name!r}: a newer version of this server created it.")
     stop_words_file = _DATA / f"stop-words-{name}.txt"
     return Analyzer(
         name, language, frozenset(stop_words_file.read_text("utf-8").split() if stop_words_file.exists() else ())
@@ -109,7 +109,7 @@ def get_analyzer(name: str) -> Analyzer:
 
 
 def _split_unspaced(word: str) -> Iterator[str]:
-    """The word; where it is of a script without spaces, each two characters that follow each other."""
+    """Yield the word, with runs of a script without spaces split into overlapping character bigrams."""
     end = 0
     for match in _UNSPACED.finditer(word):
         if match.start() > end:
@@ -126,7 +126,7 @@ def _split_unspaced(word: str) -> Iterator[str]:
 
 @lru_cache(maxsize=65_536)
 def _stem(algorithm: str, word: str) -> str:
-    # A stemmer keeps a cache of its own and is not safe in two threads; ours is the event loop's only.
+    # A stemmer has an internal cache and is not thread-safe; this one is used by the event loop's thread only.
     stem: str = _stemmer(algorithm).stemWord(word) if algorithm else word
     return stem[:_MAX_TERM_LENGTH] or word[:_MAX_TERM_LENGTH]
 

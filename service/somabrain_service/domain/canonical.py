@@ -1,4 +1,4 @@
-"""Values as bytes in one form only, for digests: equal values give equal bytes in every process and version."""
+"""Canonical serialization for hashing: equal values give equal bytes in every process and version."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Form = Callable[[Any], Json]
 
 
 def canonical(value: Any) -> Json:
-    """A value as JSON in one form only, without what is at its default, so that new fields change no old form."""
+    """Return a value as canonical JSON. Fields at their default are omitted, so new fields do not change old forms."""
     return _form(value.__class__)(value)
 
 
 @cache
 def _form(kind: type[Any]) -> Form:
-    """How values of a type are written; looked for once, because each look takes longer than writing."""
+    """Return the serializer of a type; cached, because the lookup takes longer than serializing."""
     if dataclasses.is_dataclass(kind):
         return _dataclass_form(kind)
     for base, form in _FORMS:
@@ -63,11 +63,11 @@ _FORMS: tuple[tuple[type[Any] | UnionType, Form], ...] = (
     (datetime, datetime.isoformat),
     (timedelta, timedelta.total_seconds),
 )
-"""The first that fits."""
+"""Serializers by base type; the first match applies."""
 
 
 def canonical_bytes(value: object) -> bytes:
-    """`canonical`, serialised."""
+    """Return `canonical` of a value, encoded as UTF-8 JSON."""
     return _JSON.encode(canonical(value)).encode("utf-8", "surrogatepass")
 
 

@@ -1,4 +1,4 @@
-"""The change feed of a namespace: what happened to its memories, in commit order."""
+"""The change feed of a namespace: changes of its memories in commit order; watch and export queries."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ LAST_ORDINAL = 2**31 - 1
 
 
 class ChangeType(IntEnum):
-    """What happened; numbers as in the contract, which has no REINDEXED.
+    """Type of a change; numbers as in the contract, which has no REINDEXED.
 
-    REINDEXED: a memory's vector or terms were made anew by another encoder or analyzer. Nothing happened to the memory,
-    so no watch tells of it; what follows the index in memory needs to know.
+    REINDEXED: a memory's vector or terms were recomputed by another encoder or analyzer. The memory itself did not
+    change, so no watch reports it; the search index needs it to catch up.
     """
 
     REMEMBERED = 1
@@ -32,7 +32,7 @@ class ChangeType(IntEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """A place in the feed of one epoch: after the change `ordinal` of `version`; `LAST_ORDINAL`: after all of it."""
+    """Position in the feed of one epoch: after change `ordinal` of `version`; `LAST_ORDINAL`: after all of it."""
 
     version: int
     ordinal: int = LAST_ORDINAL
@@ -40,7 +40,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change, and its place in the feed. `traceparent` (W3C) of the call that made it, where it was traced."""
+    """One change and its position in the feed. `traceparent` (W3C) is that of the causing call; empty if not traced."""
 
     position: Position
     type: ChangeType
@@ -52,7 +52,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class WatchQuery:
-    """What is watched, and after which cursor; empty: from now on."""
+    """Query of a watch: events after `cursor`; empty: from now on."""
 
     parent: NamespaceName
     cursor: str = ""
@@ -61,7 +61,7 @@ class WatchQuery:
 
 @dataclass(frozen=True, slots=True)
 class WatchEvent:
-    """A change with its memory as it is now, or a checkpoint (`change` None) at `time`; `cursor` resumes after it."""
+    """A change with the current memory, or a checkpoint (`change` None) at `time`; `cursor` resumes after it."""
 
     change: Change | None
     memory: Memory | None
@@ -71,7 +71,7 @@ class WatchEvent:
 
 @dataclass(frozen=True, slots=True)
 class ExportQuery:
-    """What is exported, and after which token; empty: from the beginning."""
+    """Query of an export: memories after `resume_token`; empty: from the beginning."""
 
     parent: NamespaceName
     filter: MemoryFilter = field(default_factory=MemoryFilter)
@@ -81,22 +81,22 @@ class ExportQuery:
 
 @dataclass(frozen=True, slots=True)
 class StoredVector:
-    """float32[d], and the encoder that made it."""
+    """A stored vector, float32[d], and the encoder that produced it."""
 
     values: NDArray[np.float32]
     encoder_id: str
 
     @property
     def size_bytes(self) -> int:
-        """No less than the vector takes in a message."""
+        """Upper bound of the vector's size in a message."""
         return 64 + 4 * len(self.values) + len(self.encoder_id.encode())
 
 
 @dataclass(frozen=True, slots=True)
 class ExportPage:
-    """Memories, each with its vector (None: there is none, or it was not asked for).
+    """A page of memories, each with its vector (None: it has no vector, or vectors were not requested).
 
-    `resume_token` goes on after it; a watch from `cursor` tells of everything that is not in the export.
+    `resume_token` continues after this page; a watch from `cursor` delivers every change that is not in the export.
     """
 
     memories: tuple[tuple[Memory, StoredVector | None], ...]

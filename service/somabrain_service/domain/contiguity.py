@@ -1,10 +1,10 @@
-"""What was near a memory in time is recalled with it, forward more than backward (Howard & Kahana 2002).
+"""Temporal contiguity: a relevant memory boosts its neighbours, forward more than backward (Howard & Kahana 2002).
 
-Within a session the memory Δ places before lends 1/2 · 2^(1-Δ) of its relevance, the one Δ places after 0.3 · 2^(1-Δ),
-Δ ≤ 4. Where neighbours are missing, at a session's edge, the sum is scaled by the whole kernel's weight over the weight
-that is there, or memories at the edge are punished for standing there. The scale is bounded so that no memory lends
-more than 0.8 of its relevance, which is what a long session's edges reach (1/2 · 1.5 / 0.9375 = 0.3 · 1.5 / 0.5625);
-without the bound the neighbour in a session of two would outrank the answer itself.
+Within a session the memory Δ positions before contributes 1/2 · 2^(1-Δ) of its relevance, the one Δ positions after
+0.3 · 2^(1-Δ), Δ ≤ 4. Where neighbours are missing, at a session's edge, the sum is scaled by the full kernel weight
+over the weight of the present neighbours; otherwise memories at the edge would be penalised. The scale is bounded so
+that no memory contributes more than 0.8 of its relevance, which is what a long session's edges reach (1/2 · 1.5 /
+0.9375 = 0.3 · 1.5 / 0.5625); without the bound the neighbour in a session of two would outrank the match itself.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KERNEL_WEIGHT = (FORWARD_WEIGHT + BACKWARD_WEIGHT) * (2 - 2.0 ** (1 - KERNEL_WID
 
 @dataclass(frozen=True, slots=True)
 class _Pairs:
-    """Pairs of neighbours, by row: before[i] stands distance[i] places before after[i]."""
+    """Pairs of neighbours, by row: earlier[i] is distance[i] positions before later[i]."""
 
     earlier: NDArray[np.int64]
     later: NDArray[np.int64]
@@ -34,10 +34,10 @@ class _Pairs:
 
 
 def _neighbours(session: NDArray[np.int64], position: NDArray[np.int64]) -> Iterator[_Pairs]:
-    """All pairs within REACH places of one session.
+    """Yield all pairs of one session within KERNEL_WIDTH positions.
 
-    Positions are distinct integers, so neighbours within REACH places are within REACH rows, once sorted; a row is in
-    at most one pair of each yield on either side.
+    Positions are distinct integers, so neighbours within KERNEL_WIDTH positions are within KERNEL_WIDTH rows once
+    sorted; in each yield a row is in at most one pair on either side.
     """
     order = np.lexsort((position, session))
     s, p = session[order], position[order]
@@ -50,7 +50,7 @@ def _neighbours(session: NDArray[np.int64], position: NDArray[np.int64]) -> Iter
 def within_reach(
     seeds: NDArray[np.bool_], session: NDArray[np.int64], position: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Which memories are seeds or within reach of one: bool[n]. Arguments as of `contiguity`."""
+    """Return a mask, bool[n], of the seeds and the rows within reach of one. Arguments as in `contiguity`."""
     reached = seeds.copy()
     for pairs in _neighbours(session, position):
         reached[pairs.later] |= seeds[pairs.earlier]
@@ -59,15 +59,15 @@ def within_reach(
 
 
 def contiguity(relevance: Floats, session: NDArray[np.int64], position: NDArray[np.int64]) -> Floats:
-    """What each memory is lent.
+    """Return the boost of each memory from its neighbours.
 
     Args:
         relevance: float64[n].
-        session: int64[n], equal numbers for one session; negative: none.
+        session: int64[n], equal numbers for one session; negative: no session.
         position: int64[n], unique within a session.
 
     Returns:
-        float64[n], 0 where there is no neighbour.
+        float64[n], 0 without neighbours.
     """
     boost, present_weight, largest = np.zeros_like(relevance), np.zeros_like(relevance), np.zeros_like(relevance)
     for pairs in _neighbours(session, position):

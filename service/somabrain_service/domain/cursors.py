@@ -1,7 +1,7 @@
-"""Tokens that callers carry without reading: where a read must not be before, where a page ended, a place in the feed.
+"""Opaque tokens for callers: consistency tokens, page tokens, feed cursors and export tokens.
 
-Neither is a secret and neither gives access to anything: the tenant always comes from the caller's identity. A digest
-only tells an altered token, or one of another request, from a good one.
+None of them is secret or grants access: the tenant always comes from the caller's identity. The checksum only detects
+an altered token, the fingerprint a token of another request.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from somabrain_service.domain.pagination import ListQuery, NamespaceQuery, Revis
 
 @dataclass(frozen=True, slots=True)
 class NamespaceVersion:
-    """A point in a namespace's history. After a restore, or when it is made anew, the epoch is another one."""
+    """A version of a namespace within one epoch. A restore, or deleting and recreating it, starts a new epoch."""
 
     epoch: str
     version: int
 
 
 def consistency_token(parent: NamespaceName, as_of: NamespaceVersion) -> str:
-    """The token of a read that must see everything up to this moment."""
+    """Return a token for reads that must see everything up to this version."""
     return _encode([parent.namespace, as_of.epoch, as_of.version])
 
 
 def check_consistency(token: str, parent: NamespaceName, current: NamespaceVersion) -> None:
-    """Hold a read's token against the moment that the read sees.
+    """Check a read's consistency token against the version that the read sees. An empty token passes.
 
     Raises:
-        InvalidArgument: it is no token, or of another namespace.
-        FailedPrecondition: it is from before a restore.
-        Unavailable: what is read from has not come as far yet.
+        InvalidArgument: the token is invalid, or belongs to another namespace.
+        FailedPrecondition: the token is from an earlier epoch.
+        Unavailable: the database that is read from has not reached the version yet.
     """
     if not token:
         return
@@ -48,28 +48,30 @@ def check_consistency(token: str, parent: NamespaceName, current: NamespaceVersi
         case [str(namespace), str(epoch), int(version)]:
             if namespace != parent.namespace:
                 raise InvalidArgument(
-                    "consistency_token", "is of another namespace; send the one of a write in this one"
+                    "consistency_token", "belongs to another namespace; send the token of a write in this one"
                 )
             if epoch != current.epoch:
                 raise FailedPrecondition(
-                    "consistency_token: the namespace was made anew or restored from a backup since; read without it."
+                    "consistency_token: the namespace was recreated or restored from a backup since; read without it."
                 )
             if version > current.version:
-                raise Unavailable("The write that the consistency token stands for is not visible here yet; try again.")
+                raise Unavailable("The write of this consistency token is not visible here yet; try again.")
         case _:
-            raise InvalidArgument("consistency_token", "is none of this service; send one unchanged, or none")
+            raise InvalidArgument(
+                "consistency_token", "is invalid; send a token of this service unchanged, or leave it empty"
+            )
 
 
 def page_token(tenant: TenantId, query: ListQuery | RevisionQuery, key: str, memory: int) -> str:
-    """The token of the page after the memory with this key of the order."""
+    """Return the token of the page that starts after the memory with this sort key."""
     return _encode([_request_fingerprint(tenant, query), key, memory])
 
 
 def parse_page_token(tenant: TenantId, query: ListQuery | RevisionQuery) -> tuple[str, int] | None:
-    """Where the page before ended: key of the order and memory; None: the first page.
+    """Return the sort key and id of the previous page's last memory; None: the first page.
 
     Raises:
-        InvalidArgument: it is altered, or of another request.
+        InvalidArgument: the token is altered, or belongs to another request.
     """
     if not query.page_token:
         return None
@@ -77,23 +79,26 @@ def parse_page_token(tenant: TenantId, query: ListQuery | RevisionQuery) -> tupl
         case [str(fingerprint), str(key), int(memory)] if type(memory) is int and 0 <= memory < 2**63:
             if fingerprint != _request_fingerprint(tenant, query):
                 raise InvalidArgument(
-                    "page_token", "is of another request; keep all other fields as they were, or begin without a token"
+                    "page_token",
+                    "belongs to another request; leave all other fields unchanged, or start without a token",
                 )
             return key, memory
         case _:
-            raise InvalidArgument("page_token", "is none of this service; send one unchanged, or begin without")
+            raise InvalidArgument(
+                "page_token", "is invalid; send a token of this service unchanged, or start without one"
+            )
 
 
 def namespaces_page_token(tenant: TenantId, query: NamespaceQuery, last: NamespaceName) -> str:
-    """The token of the page after this namespace."""
+    """Return the token of the page that starts after this namespace."""
     return _encode([_fingerprint([tenant, "namespaces", query.page_size]), last.namespace])
 
 
 def parse_namespaces_page_token(tenant: TenantId, query: NamespaceQuery) -> str:
-    """The last part of the name that the page before ended with; empty: the first page.
+    """Return the id of the previous page's last namespace; empty: the first page.
 
     Raises:
-        InvalidArgument: it is altered, or of another request.
+        InvalidArgument: the token is altered, or belongs to another request.
     """
     if not query.page_token:
         return ""
@@ -101,48 +106,53 @@ def parse_namespaces_page_token(tenant: TenantId, query: NamespaceQuery) -> str:
         case [str(fingerprint), str(last)]:
             if fingerprint != _fingerprint([tenant, "namespaces", query.page_size]):
                 raise InvalidArgument(
-                    "page_token", "is of another request; keep all other fields as they were, or begin without a token"
+                    "page_token",
+                    "belongs to another request; leave all other fields unchanged, or start without a token",
                 )
             return NamespaceName.of(last, "page_token").namespace
         case _:
-            raise InvalidArgument("page_token", "is none of this service; send one unchanged, or begin without")
+            raise InvalidArgument(
+                "page_token", "is invalid; send a token of this service unchanged, or start without one"
+            )
 
 
 def feed_cursor(tenant: TenantId, parent: NamespaceName, epoch: str, position: Position) -> str:
-    """The cursor of a watch that goes on after this place in the feed."""
+    """Return the cursor of a watch that resumes after this position."""
     return _encode([_fingerprint([tenant, "feed", parent]), epoch, position.version, position.ordinal])
 
 
 def parse_feed_cursor(tenant: TenantId, parent: NamespaceName, cursor: str, current: NamespaceVersion) -> Position:
-    """The place that a cursor stands for; `now` is where the feed ends.
+    """Return the position of a cursor; `current` is the end of the feed.
 
     Raises:
-        InvalidArgument: it is altered, or of another namespace or tenant.
-        OutOfRange: it is of another epoch, or of a history that this one does not go on.
+        InvalidArgument: the cursor is altered, or belongs to another namespace or tenant.
+        OutOfRange: the cursor is of another epoch, or past the end of the feed.
     """
     match _decode("cursor", cursor):
         case [str(fingerprint), str(epoch), int(version), int(ordinal)] if _is_valid_int(version) and _is_valid_int(
             ordinal, LAST_ORDINAL
         ):
             if fingerprint != _fingerprint([tenant, "feed", parent]):
-                raise InvalidArgument("cursor", "is of another namespace; send one of this one, or none")
+                raise InvalidArgument(
+                    "cursor", "belongs to another namespace; send a cursor of this one, or leave it empty"
+                )
             _check_epoch("cursor", NamespaceVersion(epoch, version), current)
             return Position(version, ordinal)
         case _:
-            raise InvalidArgument("cursor", "is none of this service; send one unchanged, or none")
+            raise InvalidArgument("cursor", "is invalid; send a cursor of this service unchanged, or leave it empty")
 
 
 def export_token(tenant: TenantId, query: ExportQuery, as_of: NamespaceVersion, after: int) -> str:
-    """The token of an export as of `moment` that goes on after the memory `after`."""
+    """Return the token of an export at version `as_of` that resumes after the memory `after`."""
     return _encode([_request_fingerprint(tenant, query), as_of.epoch, as_of.version, after])
 
 
 def parse_export_token(tenant: TenantId, query: ExportQuery, current: NamespaceVersion) -> tuple[NamespaceVersion, int]:
-    """The moment an export is of, and the last memory that it has sent.
+    """Return the version an export is of, and the id of the last memory that it has sent.
 
     Raises:
-        InvalidArgument: it is altered, or of another request.
-        OutOfRange: it is of another epoch, or of a history that this one does not go on.
+        InvalidArgument: the token is altered, or belongs to another request.
+        OutOfRange: the token is of another epoch, or of a version past the current one.
     """
     match _decode("resume_token", query.resume_token):
         case [str(fingerprint), str(epoch), int(version), int(after)] if _is_valid_int(version) and _is_valid_int(
@@ -150,24 +160,27 @@ def parse_export_token(tenant: TenantId, query: ExportQuery, current: NamespaceV
         ):
             if fingerprint != _request_fingerprint(tenant, query):
                 raise InvalidArgument(
-                    "resume_token", "is of another request; keep all other fields as they were, or begin without it"
+                    "resume_token",
+                    "belongs to another request; leave all other fields unchanged, or start without a token",
                 )
             as_of = NamespaceVersion(epoch, version)
             _check_epoch("resume_token", as_of, current)
             return as_of, after
         case _:
-            raise InvalidArgument("resume_token", "is none of this service; send one unchanged, or begin without")
+            raise InvalidArgument(
+                "resume_token", "is invalid; send a token of this service unchanged, or start without one"
+            )
 
 
 def _is_valid_int(value: int, maximum: int = 2**63 - 1) -> bool:
-    """Whether it is a number that PostgreSQL takes, and no bool. Whoever computes a token's digest can write any."""
+    """Return True for an int (not a bool) that PostgreSQL accepts. Anyone can compute the checksum of any value."""
     return type(value) is int and 0 <= value <= maximum
 
 
 def _check_epoch(field: str, requested: NamespaceVersion, current: NamespaceVersion) -> None:
     if requested.epoch != current.epoch or requested.version > current.version:
         raise OutOfRange(
-            f"{field}: is of another history of the namespace, which was restored or made anew since; "
+            f"{field}: belongs to another history of the namespace, which was restored or recreated since; "
             "export the namespace and watch from the export's cursor."
         )
 
@@ -195,7 +208,7 @@ def _encode(value: list[Json]) -> str:
 
 
 def _decode(field: str, token: str) -> Json:
-    """What `_encode` was given; None: it is no token of ours."""
+    """Return the value that `_encode` received; None: the checksum does not match."""
     if len(token) > limits.TOKEN_BYTES:
         return None
     try:
@@ -203,7 +216,7 @@ def _decode(field: str, token: str) -> Json:
         checksum, body = raw[:_CHECKSUM_BYTES], raw[_CHECKSUM_BYTES:]
         value: Json = json.loads(body) if checksum == _checksum(body) else None
     except (ValueError, binascii.Error) as exc:
-        raise InvalidArgument(field, "is none of this service; send one unchanged, or none") from exc
+        raise InvalidArgument(field, "is invalid; send a token of this service unchanged, or leave it empty") from exc
     return value
 
 

@@ -1,7 +1,7 @@
-"""What is told outside of a namespace's changes: events, as CloudEvents 1.0 words them (docs/events.md).
+"""Events published for a namespace's changes, in CloudEvents 1.0 format (docs/events.md).
 
-Names, numbers and kinds of change only, never a memory's text. All events of a namespace have one key, and each has a
-`sequence`, greater than that of the one before it in the same epoch; so whoever hears one twice can tell.
+They contain names, numbers and change types only, never a memory's text. All events of a namespace have the same key,
+and each has a `sequence` greater than that of the previous one in the same epoch, so consumers can detect duplicates.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LAST_POSITION = Position(2**63 - 1)
 
 @dataclass(frozen=True, slots=True)
 class OutboxCursor:
-    """Up to which place the events of a namespace have been told, under which name and epoch."""
+    """Position up to which a namespace's events are published, and the name and epoch they were published under."""
 
     tenant: TenantId
     ns: int
@@ -34,10 +34,10 @@ class OutboxCursor:
 
 @dataclass(frozen=True, slots=True)
 class PendingChanges:
-    """What of a namespace is still to be told.
+    """Changes of a namespace that are not yet published.
 
-    `told` None: nothing was yet. `version`: the newest. `changes` follow what was told, as far as they are kept;
-    `more`: they are not all.
+    `cursor` None: nothing was published yet. `version`: the newest. `changes`: those after the cursor that the feed
+    still retains; `more`: further ones follow.
     """
 
     tenant: TenantId
@@ -52,7 +52,7 @@ class PendingChanges:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event; `key` is that of its namespace, `traceparent` that of the call it came from, where it was traced."""
+    """One event; `key` is its namespace's, `traceparent` that of the causing call, empty if it was not traced."""
 
     key: str
     time: datetime
@@ -60,13 +60,13 @@ class Event:
     traceparent: str = ""
 
     def to_json(self) -> bytes:
-        """The event in CloudEvents' JSON format."""
+        """Return the event in CloudEvents' JSON format."""
         return json.dumps(self.document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True, slots=True)
 class EventBatch:
-    """Events of one namespace in their order, and what will have been told with them; `told` None: it is gone."""
+    """Events of one namespace in order, and the cursor before and after them; `new_cursor` None: it was deleted."""
 
     old_cursor: OutboxCursor
     events: tuple[Event, ...]
@@ -74,15 +74,15 @@ class EventBatch:
 
 
 def build_events(source: str, pending: PendingChanges, now: datetime) -> EventBatch:
-    """The events of a backlog. `source` begins the source of each.
+    """Return the events of pending changes. `source` is the prefix of each event's source.
 
-    Where changes are missing between what was told and what follows, or the namespace has another history since, an
-    event says so first: no consumer takes a part for the whole.
+    If changes are missing after the cursor, or the namespace has a new epoch, a reset event comes first, so that no
+    consumer mistakes a partial history for a complete one.
     """
     builder = _EventBuilder(source, pending.tenant, pending.name, pending.epoch)
     cursor = pending.cursor or OutboxCursor(pending.tenant, pending.ns, pending.name, pending.epoch, FEED_START)
     if cursor.epoch != pending.epoch:
-        # What is kept of the feed is partly of the former history: who listens must look for itself.
+        # The retained feed belongs partly to the former epoch: consumers must read the current state themselves.
         position = Position(pending.version)
         return EventBatch(cursor, (builder.reset_event(position, now),), _cursor_at(pending, position))
     events = []
@@ -94,14 +94,14 @@ def build_events(source: str, pending: PendingChanges, now: datetime) -> EventBa
 
 
 def build_deletion_event(source: str, cursor: OutboxCursor, now: datetime) -> EventBatch:
-    """The event of a namespace that is gone with everything in it, also what was not told of it: the last of all."""
+    """Return the last event of a deleted namespace; it also stands for changes that were never published."""
     builder = _EventBuilder(source, cursor.tenant, cursor.name, cursor.epoch)
     return EventBatch(cursor, (builder.event(DELETED, _LAST_POSITION, now, "deleted", {}),), None)
 
 
 @dataclass(frozen=True, slots=True)
 class _EventBuilder:
-    """What the events of a namespace have in common."""
+    """Builds events with the fields that all events of a namespace share."""
 
     source: str
     tenant: TenantId
@@ -164,12 +164,12 @@ def _cursor_at(pending: PendingChanges, position: Position) -> OutboxCursor:
 
 
 def _is_next(position: Position, following: Position) -> bool:
-    """Whether nothing is between: a place within a version is only ever told when the version goes on after it."""
+    """Return True if no change is between them. A cursor stays within a version only if that has further changes."""
     if position.ordinal == LAST_ORDINAL:
         return following == Position(position.version + 1, 0)
     return following == Position(position.version, position.ordinal + 1)
 
 
 def _position_before(position: Position) -> Position:
-    """The place just before a change."""
+    """Return the position just before a change."""
     return Position(position.version, position.ordinal - 1) if position.ordinal else Position(position.version - 1)

@@ -1,4 +1,4 @@
-"""Which memories are meant."""
+"""Filter of memories."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from somabrain_service.domain.memory import MemoryKind, check_labels
 
 @dataclass(frozen=True, slots=True)
 class MemoryFilter:
-    """Every set field must hold; within a tuple any may. `..._from` is inclusive, `..._until` exclusive."""
+    """A memory must match every set field, of a tuple any value. `..._from` is inclusive, `..._until` exclusive."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
     kinds: tuple[MemoryKind, ...] = ()
@@ -26,7 +26,7 @@ class MemoryFilter:
     pinned: bool | None = None
 
     def __post_init__(self) -> None:
-        """Hold the bounds.
+        """Validate the fields against their bounds.
 
         Raises:
             InvalidArgument: naming the field.
@@ -37,13 +37,13 @@ class MemoryFilter:
             ("filter.subjects", self.subjects, limits.SUBJECT_BYTES),
         ):
             if len(values) > limits.FILTER_VALUES:
-                raise InvalidArgument(name, f"holds {len(values)} values, at most {limits.FILTER_VALUES} are allowed")
+                raise InvalidArgument(name, f"has {len(values)} values, at most {limits.FILTER_VALUES} are allowed")
             for value in values:
                 limits.check_text(name, value, size)
         if len(self.kinds) > limits.FILTER_VALUES:
-            raise InvalidArgument("filter.kinds", f"holds {len(self.kinds)} values, at most {limits.FILTER_VALUES}")
+            raise InvalidArgument("filter.kinds", f"has {len(self.kinds)} values, at most {limits.FILTER_VALUES}")
 
     @property
     def empty(self) -> bool:
-        """Whether every memory is meant."""
+        """True if every memory matches."""
         return self == MemoryFilter()

@@ -1,7 +1,7 @@
-"""The request id of a write (AIP-155): what of it is kept, for 24 hours.
+"""Idempotency keys from the request id of a write (AIP-155), stored for 24 hours.
 
-Neither the id nor the body is kept. The key is a digest of tenant and id; the body is a digest keyed by the id, so
-whoever reads the table but does not have the id cannot even try texts against it.
+Neither the id nor the body is stored. The key is a hash of tenant and id; the body hash is keyed by the id, so a reader
+of the table without the id cannot even test guessed texts against it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ IDEMPOTENCY_TTL = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """What stands for a request."""
+    """Stored identity of a request: hash of its id, and hash of its body keyed by the id."""
 
     key: bytes
     body_hash: bytes
 
 
 def request_key(tenant: TenantId, request_id: str, *body: object) -> RequestKey | None:
-    """The key of a request; None: it has no id. `body` is all that makes it the same request, its method first.
+    """Return the key of a request; None: it has no id. `body`: all that identifies the request, its method first.
 
     Raises:
         InvalidArgument: the id is too long.
@@ -43,5 +43,5 @@ def request_key(tenant: TenantId, request_id: str, *body: object) -> RequestKey 
 
 
 def request_id_reused() -> AlreadyExists:
-    """The error of an id that came before with something else."""
+    """Return the error for an id that was used before with another body."""
     return AlreadyExists("request_id: was used for another request; use a new id for each request.")

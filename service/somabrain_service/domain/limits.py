@@ -1,4 +1,4 @@
-"""The bounds of the contract, and the one way to say that a field is past its bound."""
+"""Bounds of the contract, and the checks that report a field out of its bound."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ FILTER_VALUES = 256
 VECTOR_DIMENSIONS = 4096
 SESSION_POSITION = 2**62
 MAX_DURATION = timedelta(days=365_000)
-"""Of a namespace's settings: from now on it still ends at a time that can be written."""
+"""Maximum duration in a namespace's settings: from now, its end is still a representable time."""
 BATCH = 500
 BATCH_BYTES = 3 * 1024 * 1024
 RESPONSE_BYTES = 3 * 1024 * 1024
-"""A page or a hit list ends here, because gRPC refuses messages over 4 MiB before any handler can speak."""
+"""Maximum size of a page or hit list: gRPC rejects messages over 4 MiB before any handler can respond."""
 
 
 def check_text(field: str, value: str, limit: int, *, required: bool = False) -> None:
-    """Hold a string against its bound in bytes of UTF-8.
+    """Check a string against its bound in bytes of UTF-8.
 
     Raises:
-        InvalidArgument: too long, empty though required, or with a NUL, which PostgreSQL cannot keep.
+        InvalidArgument: too long, empty though required, or with a NUL, which PostgreSQL cannot store.
     """
     if required and not value:
         raise InvalidArgument(field, f"is required: 1 to {limit} bytes of UTF-8")
@@ -46,13 +46,13 @@ def check_text(field: str, value: str, limit: int, *, required: bool = False) ->
 
 
 def check_range(field: str, value: float, low: float, high: float) -> None:
-    """Hold a number against its inclusive bounds; NaN is in none."""
+    """Check a number against its inclusive bounds; NaN is always out of range."""
     if not low <= value <= high:
         raise InvalidArgument(field, f"must be between {low} and {high}, but is {value}")
 
 
 def check_count(field: str, value: int, high: int, default: int) -> int:
-    """A count of 1 to `high`, where 0 means `default`."""
+    """Return a count of 1 to `high`, where 0 means `default`."""
     if value < 0 or value > high:
         raise InvalidArgument(field, f"must be between 1 and {high}, or 0 for {default}, but is {value}")
     return value or default

@@ -1,4 +1,4 @@
-"""A memory, what a caller may say about a new one, and a vector."""
+"""Memories, drafts of new memories, and vectors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NEUTRAL_SALIENCE = 0.5
 
 
 class MemoryKind(IntEnum):
-    """What sort of memory it is (Tulving 1972, 1985); numbers as in the contract and in the database."""
+    """Kind of a memory (Tulving 1972, 1985); numbers as in the contract and in the database."""
 
     EPISODIC = 1
     SEMANTIC = 2
@@ -36,18 +36,18 @@ class Vector:
 
     @classmethod
     def of(cls, values: Sequence[float], encoder_id: str = "") -> Vector:
-        """A vector of these numbers; errors are those of the class."""
+        """Create a vector of these numbers; raises as the class does."""
         return cls(np.array(values, np.float64), encoder_id)
 
     def __post_init__(self) -> None:
-        """Hold the contract's bounds.
+        """Validate the fields against the contract's bounds.
 
         Raises:
             InvalidArgument: naming the field.
         """
         if not 1 <= len(self.values) <= limits.VECTOR_DIMENSIONS:
             raise InvalidArgument(
-                f"{self.field}.values", f"must hold 1 to {limits.VECTOR_DIMENSIONS} numbers, not {len(self.values)}"
+                f"{self.field}.values", f"must have 1 to {limits.VECTOR_DIMENSIONS} numbers, not {len(self.values)}"
             )
         largest = np.abs(self.values).max()
         if not np.isfinite(largest):
@@ -58,10 +58,10 @@ class Vector:
 
 @dataclass(frozen=True, slots=True)
 class MemoryDraft:
-    """What a caller says about a memory that is to be kept; bounds are the contract's.
+    """A memory to be stored, as supplied by the caller, within the contract's bounds.
 
     `session_position` None: after the last one. `event_time` None: now. `salience` None: neutral.
-    At most one of `expire_time`, `ttl` and `pinned`; none of them: the namespace's default expiry.
+    At most one of `expire_time`, `ttl` and `pinned`; if all are unset, the namespace's default expiry applies.
     """
 
     text: str
@@ -77,7 +77,7 @@ class MemoryDraft:
     pinned: bool = False
 
     def __post_init__(self) -> None:
-        """Hold the contract's bounds.
+        """Validate the fields against the contract's bounds.
 
         Raises:
             InvalidArgument: naming the field, its bound and the remedy.
@@ -105,9 +105,9 @@ class MemoryDraft:
 
 
 def check_labels(name: str, labels: Mapping[str, str]) -> None:
-    """Hold labels against their bounds; `name` is the field that is named."""
+    """Check labels against their bounds; `name` is the field that errors name."""
     if len(labels) > limits.LABELS:
-        raise InvalidArgument(name, f"holds {len(labels)} labels, at most {limits.LABELS} are allowed; remove some")
+        raise InvalidArgument(name, f"has {len(labels)} labels, at most {limits.LABELS} are allowed; remove some")
     for key, value in labels.items():
         limits.check_text(f"{name} (a key)", key, limits.LABEL_KEY_BYTES, required=True)
         limits.check_text(f"{name}[{key}]", value, limits.LABEL_VALUE_BYTES)
@@ -115,7 +115,7 @@ def check_labels(name: str, labels: Mapping[str, str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """A memory as it is kept. Times are aware, in UTC, to the microsecond."""
+    """A stored memory. Times are timezone-aware, in UTC, to the microsecond."""
 
     name: MemoryName
     text: str
@@ -134,13 +134,13 @@ class Memory:
 
     @property
     def etag(self) -> str:
-        """Changes whenever the memory does (AIP-154)."""
+        """Etag (AIP-154): changes whenever the memory does."""
         state = f"{self.name}:{self.revision}:{self.update_time.timestamp():.6f}"
         return hashlib.blake2b(state.encode(), digest_size=12).hexdigest()
 
     @property
     def size_bytes(self) -> int:
-        """No less than the memory takes in a message."""
+        """Upper bound of the memory's size in a message."""
         strings = len(self.text.encode()) + len(self.session.encode()) + len(self.subject.encode())
         labels = sum(len(k.encode()) + len(v.encode()) + 16 for k, v in self.labels.items())
         return 512 + strings + labels

@@ -1,4 +1,4 @@
-"""Names of resources (AIP-122) and the identity of a tenant."""
+"""Resource names (AIP-122) and tenant ids."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @lru_cache(maxsize=4096)
 def tenant_id(issuer: str, tenant: str) -> TenantId:
-    """The tenant's id: UUIDv5 (RFC 9562) of issuer and claim, so equal names from two issuers are two tenants."""
+    """Return the tenant's id: UUIDv5 (RFC 9562) of issuer and claim, so equal names of two issuers are two tenants."""
     return TenantId(uuid5(uuid5(_TENANT_NAMESPACE, issuer), tenant))
 
 
 def memory_id(now: datetime, random: int) -> MemoryId:
-    """A new memory's number: microseconds since 1970 over 11 random bits, 63 bits until the year 2112.
+    """Return a new memory's id: microseconds since 1970 followed by 11 random bits, 63 bits until the year 2112.
 
-    So ids are in order of creation. Two writers in the same microsecond meet once in two thousand; the store then
-    takes another one.
+    Ids are therefore in order of creation. Two writers in the same microsecond collide once in two thousand cases; the
+    store then retries with another id.
     """
     microseconds = (now - _UNIX_EPOCH) // timedelta(microseconds=1)
     return MemoryId(microseconds << _RANDOM_BITS | random & (1 << _RANDOM_BITS) - 1)
@@ -45,7 +45,7 @@ class NamespaceName:
 
     @classmethod
     def of(cls, namespace: str, field: str = "namespace_id") -> NamespaceName:
-        """Check the last part of a name.
+        """Return the name with this id, its last part.
 
         Raises:
             InvalidArgument: naming `field`.
@@ -59,7 +59,7 @@ class NamespaceName:
 
     @classmethod
     def parse(cls, name: str, field: str = "parent") -> NamespaceName:
-        """Read `namespaces/{namespace}`.
+        """Parse `namespaces/{namespace}`.
 
         Raises:
             InvalidArgument: naming `field`.
@@ -81,7 +81,7 @@ class NamespaceName:
 class MemoryName:
     """`namespaces/{namespace}/memories/{memory}`.
 
-    The last part is chosen by the server: 16 hexadecimal digits, so names are ordered as the numbers they stand for.
+    The server assigns the last part: 16 hexadecimal digits, so names sort like the ids they encode.
     """
 
     namespace: NamespaceName
@@ -89,7 +89,7 @@ class MemoryName:
 
     @classmethod
     def parse(cls, name: str, field: str = "name") -> MemoryName:
-        """Read `namespaces/{namespace}/memories/{memory}`.
+        """Parse `namespaces/{namespace}/memories/{memory}`.
 
         Raises:
             InvalidArgument: naming `field`.

@@ -1,4 +1,4 @@
-"""A namespace: what a tenant keeps apart, and how it remembers."""
+"""Namespaces: a tenant's separate collections of memories, their settings and statistics."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ DEFAULT_FEED_RETENTION = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class NamespaceSettings:
-    """How a namespace remembers. On input an empty string or None means the default.
+    """Settings of a namespace. On input an empty string or None means the default.
 
-    `encoder` empty on input: the server's. `recency_half_life` None: age does not count.
+    `encoder` empty on input: the server's default. `recency_half_life` None: age does not count.
     `default_ttl` None: memories do not expire. `feed_retention` None: seven days.
     """
 
@@ -31,7 +31,7 @@ class NamespaceSettings:
     feed_retention: timedelta | None = None
 
     def __post_init__(self) -> None:
-        """Hold the bounds.
+        """Validate the fields against their bounds.
 
         Raises:
             InvalidArgument: naming the field.
@@ -47,14 +47,14 @@ class NamespaceSettings:
 
 @dataclass(frozen=True, slots=True)
 class NamespaceDraft:
-    """What a caller says about a namespace that is to be made."""
+    """A namespace to be created, as supplied by the caller."""
 
     name: NamespaceName
     display_name: str = ""
     settings: NamespaceSettings = field(default_factory=NamespaceSettings)
 
     def __post_init__(self) -> None:
-        """Hold the bounds.
+        """Validate the fields against their bounds.
 
         Raises:
             InvalidArgument: naming the field.
@@ -64,10 +64,10 @@ class NamespaceDraft:
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """A namespace as it is kept; every setting is filled in. `version` rises by one at each write in it.
+    """A stored namespace; every setting has a value. `version` increases by one per write in it.
 
-    `analyzer` names the one that its language had when it was chosen: see `domain.analysis`. `reanalyzing`: some
-    memories have terms of a former one. `number`: by which the store knows it.
+    `analyzer`: name of the analyzer that was current when the language was set, see `domain.analyzer`. `reanalyzing`:
+    some memories still have terms of a former analyzer. `number`: the store's internal key.
     """
 
     name: NamespaceName
@@ -84,7 +84,7 @@ class Namespace:
 
     @property
     def read_version(self) -> NamespaceVersion:
-        """The point in its history that was seen."""
+        """Epoch and version that this state was read at."""
         return NamespaceVersion(self.epoch, self.version)
 
 
@@ -96,12 +96,12 @@ MUTABLE_FIELDS = (
     "settings.encoder",
     "settings.language",
 )
-"""What may change after a namespace was made, by its path."""
+"""Field paths that UpdateNamespace may change."""
 
 
 @dataclass(frozen=True, slots=True)
 class NamespaceChange:
-    """What of a namespace is to change: of `draft`, the fields at `paths` alone. `etag` empty: whatever it is now."""
+    """An update of a namespace: only the fields of `draft` at `paths` change. `etag` empty: no check."""
 
     draft: NamespaceDraft
     paths: tuple[str, ...]
@@ -109,20 +109,20 @@ class NamespaceChange:
 
     @property
     def name(self) -> NamespaceName:
-        """Which namespace changes."""
+        """Name of the namespace to change."""
         return self.draft.name
 
     def settings(self, current: NamespaceSettings) -> NamespaceSettings:
-        """The settings as they are to become."""
+        """Return the settings after the change."""
         named = {path.removeprefix("settings.") for path in self.paths if path.startswith("settings.")}
         return dataclasses.replace(current, **{name: getattr(self.draft.settings, name) for name in named})
 
 
 @dataclass(frozen=True, slots=True)
 class NamespaceStatistics:
-    """What a namespace and its tenant hold; what has expired is not counted, even where it still awaits removal.
+    """Statistics of a namespace and its tenant; expired memories are not counted, even if not yet deleted.
 
-    `unencoded`: memories without a vector of the namespace's encoder; none where that makes no vectors. `unanalyzed`:
+    `unencoded`: memories without a vector of the namespace's encoder; 0 if it produces no vectors. `unanalyzed`:
     memories that still have terms of a former language.
     """
 
@@ -136,12 +136,12 @@ class NamespaceStatistics:
     tenant_memories: int
     tenant_bytes: int
     tenant_limit: StorageUsage = field(default_factory=StorageUsage)
-    """What the tenant may hold in all."""
+    """The tenant's storage quota over all namespaces; 0: no limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class NamespacePage:
-    """`next_page_token` empty: this was the last page."""
+    """A page of namespaces. `next_page_token` empty: this is the last page."""
 
     namespaces: tuple[Namespace, ...]
     next_page_token: str

@@ -1,4 +1,4 @@
-"""Pages of memories and of namespaces (AIP-132, AIP-158)."""
+"""List queries, orders and pages (AIP-132, AIP-158)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from somabrain_service.domain.names import MemoryName, NamespaceName
 
 
 class OrderField(Enum):
-    """What a list is ordered by."""
+    """Field that a list is ordered by."""
 
     CREATE_TIME = "create_time"
     EVENT_TIME = "event_time"
@@ -22,17 +22,17 @@ class OrderField(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order, made total by the memory's name."""
+    """Sort order; ties are broken by the memory's name."""
 
     field: OrderField = OrderField.CREATE_TIME
     descending: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Order:
-        """Read AIP-132's `order_by`: one field, perhaps with ` desc`.
+        """Parse AIP-132's `order_by`: one field, optionally followed by ` desc`.
 
         Raises:
-            InvalidArgument: it is none of the three.
+            InvalidArgument: not one of the three fields.
         """
         words = text.split()
         if not words:
@@ -47,7 +47,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """Which page is sought. `page_size` 0: the default; `page_token` empty: the first page."""
+    """Query of a page of memories. `page_size` 0: the default; `page_token` empty: the first page."""
 
     parent: NamespaceName
     page_size: int = 0
@@ -57,7 +57,7 @@ class ListQuery:
     consistency_token: str = ""
 
     def __post_init__(self) -> None:
-        """Hold the bounds; afterwards `page_size` is 1 to 1000.
+        """Validate the fields; afterwards `page_size` is 1 to 1000.
 
         Raises:
             InvalidArgument: naming the field.
@@ -68,14 +68,14 @@ class ListQuery:
 
 @dataclass(frozen=True, slots=True)
 class RevisionQuery:
-    """Which page of a memory's former states is sought; as in `ListQuery`."""
+    """Query of a page of a memory's revisions; fields as in `ListQuery`."""
 
     parent: MemoryName
     page_size: int = 0
     page_token: str = ""
 
     def __post_init__(self) -> None:
-        """Hold the bounds; afterwards `page_size` is 1 to 1000.
+        """Validate the fields; afterwards `page_size` is 1 to 1000.
 
         Raises:
             InvalidArgument: naming the field.
@@ -86,13 +86,13 @@ class RevisionQuery:
 
 @dataclass(frozen=True, slots=True)
 class NamespaceQuery:
-    """Which page of namespaces is sought. `page_size` 0: the default; `page_token` empty: the first page."""
+    """Query of a page of namespaces. `page_size` 0: the default; `page_token` empty: the first page."""
 
     page_size: int = 0
     page_token: str = ""
 
     def __post_init__(self) -> None:
-        """Hold the bounds; afterwards `page_size` is 1 to 1000.
+        """Validate the fields; afterwards `page_size` is 1 to 1000.
 
         Raises:
             InvalidArgument: naming the field.
@@ -103,7 +103,7 @@ class NamespaceQuery:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPage:
-    """`next_page_token` empty: this was the last page."""
+    """A page of memories. `next_page_token` empty: this is the last page."""
 
     memories: tuple[Memory, ...]
     next_page_token: str

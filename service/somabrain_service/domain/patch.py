@@ -1,4 +1,4 @@
-"""What an update changes of a memory (AIP-134)."""
+"""Partial update of a memory (AIP-134)."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ FIELDS = (
     "ttl",
     "pinned",
 )
-"""What may be changed, by the contract's names."""
+"""Fields that an update may change, by the contract's names."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryPatch:
-    """New values for the fields of `paths`; each is as in `MemoryDraft`, and all others are not looked at."""
+    """New values for the fields in `paths`, as in `MemoryDraft`; all other fields are ignored."""
 
     paths: tuple[str, ...]
     text: str = ""
@@ -43,24 +43,25 @@ class MemoryPatch:
     pinned: bool = False
 
     def __post_init__(self) -> None:
-        """Hold the mask's bounds.
+        """Validate the paths.
 
         Raises:
-            InvalidArgument: it names nothing, or what cannot be changed.
+            InvalidArgument: there are no paths, or one cannot be changed.
         """
         if not self.paths:
-            raise InvalidArgument("update_mask", f"names no field to change; name some of {', '.join(FIELDS)}")
+            raise InvalidArgument("update_mask", f"names no field; name one or more of {', '.join(FIELDS)}")
         for path in self.paths:
             if path not in FIELDS:
                 raise InvalidArgument(
-                    "update_mask", f"names what cannot be changed; name some of {', '.join(FIELDS)}, or `*` alone"
+                    "update_mask",
+                    f"names a field that cannot change; name one or more of {', '.join(FIELDS)}, or `*` alone",
                 )
 
     def apply(self, memory: Memory) -> MemoryDraft:
-        """The memory as it is to become. A session it moves to without a place takes it after its last one.
+        """Return the updated memory as a draft. Moved to another session without a position, it is appended there.
 
         Raises:
-            InvalidArgument: a field is out of its bound, or does not go with one that stays.
+            InvalidArgument: a field is out of its bound, or conflicts with one that is unchanged.
         """
         paths = set(self.paths)
         session = self.session if "session" in paths else memory.session

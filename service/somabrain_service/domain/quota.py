@@ -1,7 +1,8 @@
-"""What a tenant may use: rates, by token buckets (Turner 1986); stocks, by what it holds already. Pure.
+"""Tenant quotas: rates by token bucket (Turner 1986), storage by current usage. Pure functions.
 
-A bucket fills by `rate` a second up to `capacity` and is spent from as long as it holds one token. What costs more
-than it holds is let in, and paid off before the next: no batch is too large for a rate, and the rate holds on average.
+A bucket fills at `rate` tokens per second up to `capacity` and admits a request while it has at least one token. A
+request that costs more than the bucket has is admitted and leaves a debt, which is paid off before the next one: no
+batch is too large for a rate, and the rate is met on average.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from common.errors import ResourceExhausted
 
 @dataclass(slots=True)
 class TokenBucket:
-    """What is left of a rate at a moment; below 0: what is still to be paid off."""
+    """Tokens of a rate that are left at a time; below 0: debt."""
 
     tokens: float
     updated_at_s: float
 
     def spend(self, cost: float, now_s: float, *, rate: float, capacity: float) -> float:
-        """Spend, if there is a token.
+        """Spend `cost` if there is at least one token.
 
         Returns:
-            After how many seconds there will be one; 0: it was spent.
+            Seconds until there will be one; 0: `cost` was spent.
         """
         filled = self.tokens + max(0.0, now_s - self.updated_at_s) * rate
         self.tokens, self.updated_at_s = min(filled, max(1.0, capacity)), now_s
@@ -34,7 +35,7 @@ class TokenBucket:
 
 @dataclass(frozen=True, slots=True)
 class StorageUsage:
-    """Memories and bytes of text: held, to come, or, where 0 means no limit, allowed."""
+    """Memories and bytes of text: used, requested, or a limit, where 0 means no limit."""
 
     memories: int = 0
     text_bytes: int = 0
@@ -44,12 +45,12 @@ class StorageUsage:
 
     @property
     def limited(self) -> bool:
-        """As what is allowed: whether anything is not."""
+        """True if, as a quota, any limit is set."""
         return bool(self.memories or self.text_bytes)
 
 
 def quota_exceeded(limit: StorageUsage, used: StorageUsage, requested: StorageUsage) -> ResourceExhausted | None:
-    """Return the error of adding `more` to what is held; None: it is allowed."""
+    """Return the error of adding `requested` to `used`; None: it is within the limit."""
     if requested.memories > 0 and 0 < limit.memories < used.memories + requested.memories:
         return _exceeded("memories", "memories", limit.memories, used.memories, requested.memories)
     if requested.text_bytes > 0 and 0 < limit.text_bytes < used.text_bytes + requested.text_bytes:
@@ -59,7 +60,7 @@ def quota_exceeded(limit: StorageUsage, used: StorageUsage, requested: StorageUs
 
 def _exceeded(quota: str, unit: str, limit: int, used: int, requested: int) -> ResourceExhausted:
     return ResourceExhausted(
-        f"The tenant may hold {limit} {unit} in all and holds {used}; {requested} more do not fit. "
+        f"The tenant may store {limit} {unit} in all and stores {used}; {requested} more exceed the limit. "
         f"Forget some, or have the limit {quota} raised.",
         quota=quota,
         limit=limit,

@@ -1,4 +1,4 @@
-"""A question to a namespace and its answer."""
+"""Recall queries and their results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from somabrain_service.domain.names import NamespaceName
 
 
 class DegradedReason(IntEnum):
-    """Why an answer is less than it could be; numbers as in the contract."""
+    """Reasons for a degraded result; numbers as in the contract."""
 
     ENCODER_UNAVAILABLE = 1
     DENSE_TRUNCATED = 2
@@ -23,9 +23,9 @@ class DegradedReason(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class RecallQuery:
-    """What is sought: words, a vector, or both. `top_k` 0: the default.
+    """Search by text, a vector, or both. `top_k` 0: the default.
 
-    `min_score` is held against the best candidate's absolute lexical score, so it needs words.
+    `min_score` is compared with the best candidate's absolute lexical score, so it requires `query`.
     """
 
     parent: NamespaceName
@@ -37,7 +37,7 @@ class RecallQuery:
     consistency_token: str = ""
 
     def __post_init__(self) -> None:
-        """Hold the bounds; afterwards `top_k` is 1 to 200.
+        """Validate the fields; afterwards `top_k` is 1 to 200.
 
         Raises:
             InvalidArgument: naming the field.
@@ -49,12 +49,14 @@ class RecallQuery:
         if self.min_score is not None:
             limits.check_range("min_score", self.min_score, 0, 1)
             if not self.query:
-                raise InvalidArgument("min_score", "is held against the lexical score and needs `query`; set it too")
+                raise InvalidArgument(
+                    "min_score", "is compared with the lexical score and requires `query`; set it too"
+                )
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreBreakdown:
-    """How a score came to be; see docs/recall.md."""
+    """Components of a score; see docs/recall.md."""
 
     lexical: float
     lexical_relative: float
@@ -66,7 +68,7 @@ class ScoreBreakdown:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A memory that answers, best first by score, then event time (newest first), then name."""
+    """A matching memory with its score. Hits are ordered by score, then event time (newest first), then name."""
 
     memory: Memory
     score: float
@@ -75,9 +77,9 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class RecallResult:
-    """`encoder_id` empty: no vectors took part. `truncated`: hits were left out because of the 3 MiB.
+    """Result of a Recall. `encoder_id` empty: no vectors were compared. `truncated`: hits beyond 3 MiB were omitted.
 
-    `cached`: their order was known from before.
+    `cached`: the ranking came from the cache.
     """
 
     hits: tuple[Hit, ...]

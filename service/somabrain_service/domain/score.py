@@ -1,11 +1,11 @@
-"""The one scorer of every store: pure, exact, the same list for the same state and query. See docs/recall.md.
+"""Scoring shared by all stores: pure, exact, the same ranking for the same state and query. See docs/recall.md.
 
-relevance = w · cosine + (1 - w) · bm25 / best bm25          w = 1/2 where both words and a vector take part
+relevance = w · cosine + (1 - w) · bm25 / best bm25          w = 1/2 with both text and vector
 score     = (relevance + contiguity) · clamp(recency · salience, 0.7, 1.3)
 
-Age is measured from the beginning of the current 1/1024 of a half-life, so that a score is steady for as long as that,
-and with it the order: what was computed a moment ago is, to the last digit, what would be computed now. Recency is by
-at most 0.07 % what it would be without.
+Age is measured from the start of the current 1/1024 of a half-life, so that scores, and with them the order, are
+constant during that step: a ranking computed within it is, to the last digit, the one that would be computed now. This
+changes recency by at most 0.07 %.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ DENSE_WEIGHT = 0.5
 BIAS_LOW, BIAS_HIGH = 0.7, 1.3
 DECIMALS = 6
 STEPS_PER_HALF_LIFE = 1024
-"""In so many steps a half-life passes."""
+"""Number of steps that a half-life is divided into."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """What takes part in a score beside relevance: neighbours in the session; recency and salience."""
+    """Switches for the score components besides relevance: contiguity; bias, which is recency and salience."""
 
     contiguity: bool = True
     bias: bool = True
@@ -43,7 +43,7 @@ DEFAULT_TUNING = Tuning()
 
 @dataclass(frozen=True, slots=True)
 class LexicalQuery:
-    """A query's words against a namespace: float64[t] idf, and the mean length of its live memories."""
+    """Lexical statistics of a query: float64[t] idf per term, and the mean length of the namespace's live memories."""
 
     idf: Floats
     mean_length: float
@@ -51,11 +51,11 @@ class LexicalQuery:
 
 @dataclass(frozen=True)
 class Candidates:
-    """What the scorer is given: seeds, and all memories of their sessions within twice the kernel's reach of one.
+    """Input of the scorer: seeds, and all memories of their sessions within twice the kernel width of one.
 
-    One row a memory. Candidates are the seeds and what is within the kernel's reach of one; the others only lend.
-    `cosine` holds 0 where a memory has no vector; None: no vectors take part. `truncated`: some vectors were not
-    compared.
+    One row per memory. Candidates are the seeds and the rows within the kernel width of one; other rows only contribute
+    contiguity. `cosine` is 0 where a memory has no vector; None: no vectors are compared. `truncated`: some vectors
+    were not compared.
     """
 
     ids: NDArray[np.int64]
@@ -71,13 +71,13 @@ class Candidates:
 
     @cached_property
     def eligible(self) -> NDArray[np.bool_]:
-        """bool[n], which rows are candidates."""
+        """Mask of the rows that are candidates, bool[n]."""
         return within_reach(self.seeds, self.session, self.position)
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredMemory:
-    """A place in the answer."""
+    """One entry of a ranking."""
 
     id: int
     score: float
@@ -97,17 +97,17 @@ class Ranking:
 
 
 def quantized_now(now_s: float, half_life: timedelta | None) -> float:
-    """Return the moment that age is measured from, in seconds since 1970."""
+    """Return the time that age is measured from, in seconds since 1970."""
     if half_life is None:
         return now_s
     step_s = half_life.total_seconds() / STEPS_PER_HALF_LIFE
     step = math.floor(now_s / step_s)
-    # The quotient is rounded: at the very moment a step begins it may be of the step beside it.
+    # The quotient is rounded: at the exact start of a step it may belong to the adjacent step.
     return max(start for start in ((step + n) * step_s for n in (-1, 0, 1)) if start <= now_s)
 
 
 def score_valid_until(now_s: float, half_life: timedelta | None) -> float:
-    """Return until when age alone changes no score; infinite where age does not count."""
+    """Return the time until which age alone changes no score; infinite if age does not count."""
     return (
         math.inf
         if half_life is None
@@ -127,12 +127,12 @@ def rank(
     """Score the candidates and order the best: by score, then the newest event, then name.
 
     Args:
-        candidates: the seeds and what is around them.
-        query: weights of the words; no words: empty arrays.
-        top_k: how many places.
-        now_s: seconds since 1970, against which age is measured.
-        half_life: of recency; None: age does not count.
-        tuning: what takes part.
+        candidates: the seeds and their neighbours.
+        query: idf of the query's terms; without terms: empty arrays.
+        top_k: maximum number of hits.
+        now_s: current time for the age of memories, in seconds since 1970.
+        half_life: half-life of recency; None: age does not count.
+        tuning: enabled score components.
     """
     lexical_scores = bm25.scores(query.idf, candidates.postings, candidates.doc_length, query.mean_length)
     eligible = candidates.eligible if tuning.contiguity else candidates.seeds
@@ -177,7 +177,7 @@ def _dense_weight(*, words: bool, vector: bool) -> float:
 
 
 def _recency(age_s: Floats, half_life: timedelta | None) -> Floats:
-    """2^(-age / half-life), 1 for what is yet to come."""
+    """Return 2^(-age / half-life); 1 for event times in the future."""
     if half_life is None:
         return np.ones_like(age_s)
     return np.asarray(np.exp2(-np.maximum(age_s, 0.0) / half_life.total_seconds()))

@@ -1,1 +1,1 @@
-"""How text becomes a vector."""
+"""Encoders: text to vector."""

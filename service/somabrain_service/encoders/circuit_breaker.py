@@ -1,7 +1,7 @@
-"""A circuit breaker: who fails again and again is left alone for a while (Nygard 2007, Release It!).
+"""Circuit breaker: no calls for a while after repeated failures (Nygard 2007, Release It!).
 
-Pure but for the clock it is given. Closed: all may call. After `failures` in a row it is open, and nobody may, for
-`rest_s`. Then one may try, and how that ends closes it or opens it anew.
+Pure except for the injected clock. Closed: calls are allowed. After `max_failures` in a row it opens, and no call is
+allowed for `open_s`. Then it is half-open: one call is allowed, whose outcome closes it or opens it again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 
 class CircuitBreaker:
-    """See the module. Not for threads."""
+    """Circuit breaker; see the module. Not thread-safe."""
 
     def __init__(self, max_failures: int, open_s: float, clock_s: Callable[[], float]) -> None:
         self._max_failures, self._open_s, self._clock_s = max_failures, open_s, clock_s
@@ -18,7 +18,7 @@ class CircuitBreaker:
         self._retry_at = 0.0
 
     def may_call(self) -> bool:
-        """Whether to call now. Of those who ask after a rest, the first is the one who tries."""
+        """Return True if a call is allowed now. After `open_s`, only the first caller gets True."""
         if self._failures < self._max_failures:
             return True
         now = self._clock_s()
@@ -28,10 +28,10 @@ class CircuitBreaker:
         return True
 
     def record_success(self) -> None:
-        """A call was answered."""
+        """Record a successful call, which closes the breaker."""
         self._failures = 0
 
     def record_failure(self) -> None:
-        """A call was not."""
+        """Record a failed call."""
         self._failures += 1
         self._retry_at = self._clock_s() + self._open_s

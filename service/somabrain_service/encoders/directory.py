@@ -1,12 +1,12 @@
-"""A sentence encoder in a folder, laid out as on the Hugging Face hub, and checked before anything is served.
+"""Sentence encoder from a directory laid out as on the Hugging Face hub, validated at start.
 
     model.onnx or onnx/model.onnx   the network
     tokenizer.json or vocab.txt     the tokenizer, as the library `tokenizers` writes it, or BERT's vocabulary
-    1_Pooling/config.json           how token vectors become one (sentence-transformers), where the network does not
-    modules.json                    which steps there are: only a transformer, pooling and normalisation are known
-    sentence_bert_config.json, tokenizer_config.json, config.json    the longest input, in tokens; the least counts
+    1_Pooling/config.json           the pooling (sentence-transformers), unless the network's output is pooled
+    modules.json                    the steps: only transformer, pooling and normalization are supported
+    sentence_bert_config.json, tokenizer_config.json, config.json    maximum tokens; the least applies
 
-What is missing or not known stops the start and is said: a guess would make vectors of another meaning.
+A missing file or an unsupported step is a configuration error: a guess would produce vectors of another meaning.
 """
 
 from __future__ import annotations
@@ -32,37 +32,37 @@ MAX_LENGTH_KEYS = (
 )
 DEFAULT_MAX_TOKENS = 512
 MAX_TOKENS = 8192
-"""Longer inputs are cut: attention takes memory by the square of them."""
+"""Maximum tokens of an input, truncated beyond: attention takes memory by the square of it."""
 
 
 class _EncoderFolder:
-    """The files of an encoder."""
+    """Directory with the files of an encoder."""
 
     def __init__(self, encoder_id: str, path: Path) -> None:
         self._encoder_id, self.path = encoder_id, path
         if not path.is_dir():
-            raise self.error("is no folder; mount it there, or correct the setting")
+            raise self.error("is not a directory; mount it there, or correct the setting")
 
     def error(self, problem: str) -> ConfigurationError:
-        """What stops the start."""
+        """Return the error of a problem, naming the encoder and the directory."""
         return ConfigurationError(f"encoder.onnx, {self._encoder_id!r}: {self.path} {problem}.")
 
     def first_file(self, *names: str) -> Path:
-        """The first of these files that is there.
+        """Return the first of these files that exists.
 
         Raises:
-            ConfigurationError: none is.
+            ConfigurationError: none exists.
         """
         for name in names:
             if (self.path / name).is_file():
                 return self.path / name
-        raise self.error(f"holds no {' and no '.join(names)}; export the model as ONNX, with its tokenizer, to it")
+        raise self.error(f"contains no {' and no '.join(names)}; export the model as ONNX, with its tokenizer, to it")
 
     def read_json(self, name: str) -> object:
-        """What a file of JSON holds; None: there is no such file.
+        """Return the parsed content of a JSON file; None: the file does not exist.
 
         Raises:
-            ConfigurationError: it is no JSON.
+            ConfigurationError: the file is not JSON.
         """
         path = self.path / name
         if not path.is_file():
@@ -70,19 +70,19 @@ class _EncoderFolder:
         try:
             return json.loads(path.read_text("utf-8"))
         except ValueError as exc:
-            raise self.error(f"holds a {name} that is no JSON; export the model anew") from exc
+            raise self.error(f"contains a {name} that is not JSON; export the model again") from exc
 
     def read_value(self, name: str, key: str) -> object:
-        """One value of a file's object; None: there is none."""
+        """Return a value of a file's JSON object; None: missing."""
         content = self.read_json(name)
         return content.get(key) if isinstance(content, dict) else None
 
 
 def load(onnx: OnnxDirectory, threads: int) -> OnnxEncoder:
-    """Read an encoder and try it. `threads`: how many one text is encoded with.
+    """Load an encoder and encode a probe. `threads`: number of threads per run of the network.
 
     Raises:
-        ConfigurationError: it is not whole, or needs a step that is not known; says what and where.
+        ConfigurationError: a file is missing or invalid, or a step is unsupported; the message names it.
     """
     folder = _EncoderFolder(onnx.id, onnx.directory)
     _check_steps(folder)
@@ -90,17 +90,17 @@ def load(onnx: OnnxDirectory, threads: int) -> OnnxEncoder:
     try:
         session = open_session(model, threads)
     except Exception as exc:  # onnxruntime's errors share no base
-        raise folder.error(f"holds a {model.name} that onnxruntime does not read; export it anew") from exc
+        raise folder.error(f"contains a {model.name} that onnxruntime cannot read; export it again") from exc
     if unknown := {node.name for node in session.get_inputs()} - SUPPORTED_INPUTS:
-        raise folder.error(f"holds a network that wants {', '.join(sorted(unknown))}, which is not known here")
+        raise folder.error(f"contains a network with unsupported inputs: {', '.join(sorted(unknown))}")
     output, pooling = _output(folder, session, onnx.pooling)
     network = Network(session, _tokenizer(folder), output, pooling)
     try:
         (probe,) = network.vectors(["probe"])
     except Exception as exc:  # as above
-        raise folder.error("holds network and tokenizer that do not go together; export both anew") from exc
+        raise folder.error("contains a network and a tokenizer that do not match; export both again") from exc
     if probe.ndim != 1 or not np.isfinite(probe).all() or len(probe) > VECTOR_DIMENSIONS:
-        raise folder.error(f"makes no vector of at most {VECTOR_DIMENSIONS} finite numbers of a text")
+        raise folder.error(f"does not produce a vector of at most {VECTOR_DIMENSIONS} finite numbers per text")
     return OnnxEncoder(onnx.id, network, len(probe))
 
 
@@ -109,19 +109,19 @@ def _check_steps(folder: _EncoderFolder) -> None:
     for step in steps if isinstance(steps, list) else []:
         kind = str(step.get("type", "") if isinstance(step, dict) else "").rpartition(".")[2]
         if kind not in SUPPORTED_STEPS:
-            raise folder.error(f"names the step {kind!r} in modules.json, which is not known here")
+            raise folder.error(f"lists the unsupported step {kind!r} in modules.json")
 
 
 def _output(
     folder: _EncoderFolder, session: onnxruntime.InferenceSession, chosen: Pooling | None
 ) -> tuple[str, Pooling | None]:
-    """The network's output to take, and how it is pooled; None: it is pooled already."""
+    """Return the name of the network's output and its pooling; None: the output is pooled already."""
     ranks = {node.name: len(node.shape) for node in session.get_outputs()}
     if pooled := [name for name, rank in ranks.items() if rank == 2 and name == "sentence_embedding"]:
         return pooled[0], None
     tokens = [name for name, rank in ranks.items() if rank == 3]
     if not tokens:
-        raise folder.error("holds a network with neither token vectors nor a `sentence_embedding` as output")
+        raise folder.error("contains a network with neither token vectors nor a `sentence_embedding` as output")
     return tokens[0], chosen or _pooling(folder)
 
 
@@ -133,10 +133,14 @@ def _pooling(folder: _EncoderFolder) -> Pooling:
     }
     config = folder.read_json("1_Pooling/config.json")
     if not isinstance(config, dict):
-        raise folder.error("holds no 1_Pooling/config.json; set `pooling` to mean, cls or max, as its authors say")
+        raise folder.error(
+            "contains no 1_Pooling/config.json; set `pooling` to mean, cls or max, as its authors specify"
+        )
     enabled = [key for key, value in config.items() if key.startswith("pooling_mode_") and value is True]
     if len(enabled) != 1 or enabled[0] not in modes:
-        raise folder.error(f"asks for the pooling {' and '.join(enabled) or 'of none'}, known are {', '.join(modes)}")
+        raise folder.error(
+            f"enables unsupported pooling: {' and '.join(enabled) or 'none'}; supported: one of {', '.join(modes)}"
+        )
     return modes[enabled[0]]
 
 
@@ -151,13 +155,14 @@ def _tokenizer(folder: _EncoderFolder) -> Tokenizer | BertWordPieceTokenizer:
         else:
             tokenizer = Tokenizer.from_file(str(path))
     except Exception as exc:  # the library's errors share no base
-        raise folder.error(f"holds a {path.name} that is no tokenizer; export it anew") from exc
+        raise folder.error(f"contains a {path.name} that is not a tokenizer; export it again") from exc
     limits = [folder.read_value(name, key) for name, key in MAX_LENGTH_KEYS]
-    # Where no limit is known, its authors' library writes a number beyond all reason.
+    # If the model has no limit, its library writes an absurdly large number.
     valid_limits = [limit for limit in limits if isinstance(limit, int) and 0 < limit < 10**6]
     tokenizer.enable_truncation(min([*valid_limits, MAX_TOKENS] if valid_limits else [DEFAULT_MAX_TOKENS]))
     pad_entry = folder.read_value("tokenizer_config.json", "pad_token")
     pad_text = pad_entry.get("content") if isinstance(pad_entry, dict) else pad_entry
     pad = pad_text if isinstance(pad_text, str) else "[PAD]"
-    tokenizer.enable_padding(pad_id=tokenizer.token_to_id(pad) or 0, pad_token=pad)  # masked, whatever it is
+    # Padding is masked, so any id will do.
+    tokenizer.enable_padding(pad_id=tokenizer.token_to_id(pad) or 0, pad_token=pad)
     return tokenizer

@@ -1,9 +1,9 @@
 """Vectors from an HTTP server with OpenAI's `/v1/embeddings`: hosted models, Ollama, vLLM, text-embeddings-inference.
 
-Texts go out in batches. What may pass by itself (no connection, a time-out, 408, 429, 5xx) is tried again, with the
-wait that the server asks for; what cannot is not. After failures in a row nobody is sent there for a while, so that
-callers get their answer from words at once and not after a time-out. Whatever it is, it becomes EncoderUnavailable:
-never another encoder's vectors. Neither texts nor the server's words, which may repeat them, reach a log.
+Texts are sent in batches. Transient failures (no connection, a time-out, 408, 429, 5xx) are retried, after the
+server's Retry-After; others are not. After failures in a row a circuit breaker opens, so that callers get a result by
+words at once and not after a time-out. Every failure becomes EncoderUnavailable: another encoder's vectors are never
+used. Neither texts nor the server's error messages, which may repeat them, are logged.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Floats = NDArray[np.float32]
 
 
 class _AttemptFailed(Exception):
-    """One attempt failed. `wait_s` None: trying again does not help."""
+    """Failed attempt. `retry_after_s`: minimum delay before the next one; None: not retryable."""
 
     def __init__(self, reason: str, retry_after_s: float | None) -> None:
         super().__init__(reason)
@@ -39,7 +39,7 @@ class _AttemptFailed(Exception):
 
 
 class EndpointEncoder:
-    """See `Encoder`. Made by `open_endpoint`."""
+    """See `Encoder`. Created by `open_endpoint`."""
 
     def __init__(self, endpoint: EmbeddingsEndpoint, session: aiohttp.ClientSession) -> None:
         self.encoder_id = endpoint.id
@@ -71,7 +71,7 @@ class EndpointEncoder:
         async with self._slots:
             for attempt in range(1, self._endpoint.attempts + 1):
                 if not self._breaker.may_call():
-                    raise self._unavailable("does not answer, and is left alone for a while")
+                    raise self._unavailable("has failed repeatedly; its circuit breaker is open")
                 try:
                     vectors = await self._request_vectors(texts)
                 except _AttemptFailed as exc:
@@ -88,9 +88,8 @@ class EndpointEncoder:
     async def _request_vectors(self, texts: Sequence[str]) -> Floats:
         payload = {
             "model": self._endpoint.model,
-            "input": [
-                text[: self._endpoint.max_input_characters] or " " for text in texts
-            ],  # an empty one is refused by many
+            # Many servers refuse an empty text.
+            "input": [text[: self._endpoint.max_input_characters] or " " for text in texts],
             "encoding_format": "float",
         }
         try:
@@ -118,19 +117,17 @@ class EndpointEncoder:
         return {"Authorization": f"Bearer {key}"}
 
     def _parse_vectors(self, body: bytes, count: int) -> Floats:
-        """The answer's vectors in the order of the texts, each of length 1."""
+        """Return the response's vectors in the order of the texts, each normalized to length 1."""
         try:
             rows = {int(item["index"]): item["embedding"] for item in json.loads(body)["data"]}
             vectors = np.array([rows[i] for i in range(count)], np.float64)
         except (KeyError, TypeError, ValueError):
-            raise _AttemptFailed("answered with something else than a vector for each text", None) from None
+            raise _AttemptFailed("did not return one vector per text", None) from None
         if vectors.shape != (count, self.dimensions):
-            raise _AttemptFailed(
-                f"makes vectors of another length than the {self.dimensions} that the settings say", None
-            )
+            raise _AttemptFailed(f"returned vectors that do not have the configured {self.dimensions} dimensions", None)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         if not np.isfinite(lengths).all() or not lengths.all():
-            raise _AttemptFailed("answered with a vector that has no direction", None)
+            raise _AttemptFailed("returned a vector of zero or non-finite length", None)
         return np.asarray(vectors / lengths, np.float32)
 
     def _unavailable(self, reason: str) -> EncoderUnavailable:
@@ -139,7 +136,7 @@ class EndpointEncoder:
 
 @asynccontextmanager
 async def open_endpoint(endpoint: EmbeddingsEndpoint) -> AsyncIterator[EndpointEncoder]:
-    """An encoder with connections of its own, closed on leaving. Connects on first use."""
+    """Yield an encoder with its own connections, closed on exit. Connects on first use."""
     timeout = aiohttp.ClientTimeout(total=endpoint.timeout_s)
     encoder = EndpointEncoder(endpoint, http_client(timeout=timeout, raise_for_status=False))
     try:
@@ -149,6 +146,6 @@ async def open_endpoint(endpoint: EmbeddingsEndpoint) -> AsyncIterator[EndpointE
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float:
-    """Seconds that the server asks to wait (RFC 9110, 10.2.3); 0: it says nothing, or a date."""
+    """Return the seconds of Retry-After (RFC 9110, 10.2.3); 0: missing, or a date."""
     value = headers.get("Retry-After", "")
     return float(value) if value.isdecimal() else 0.0

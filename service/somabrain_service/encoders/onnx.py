@@ -1,6 +1,6 @@
-"""A sentence encoder as ONNX, on the CPU: tokens, the network, pooling, length 1.
+"""Sentence encoder with ONNX on the CPU: tokenizer, network, pooling, normalization to length 1.
 
-Where the weights and the vocabulary come from is told by the modules beside this one.
+The modules `minilm` and `directory` load weights and vocabulary.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from tokenizers import BertWordPieceTokenizer, Tokenizer
 from somabrain_service.encoders.protocols import EncoderUnavailable
 
 MAX_BATCH = 32
-"""Texts encoded together: more only pads more."""
+"""Maximum texts per run: more would only add padding."""
 RUN_COST_CHARACTERS = 40
-"""What it costs to begin a run, in characters: the weights are read (13 tokens take 3.8 ms, 8 times 13 take 18.5)."""
+"""Fixed cost of a run, in characters: reading the weights (13 tokens take 3.8 ms, 8 times 13 take 18.5)."""
 
 Pooling = Literal["mean", "cls", "max"]
 Floats = NDArray[np.float32]
 
 
 def open_session(model: Path, threads: int) -> onnxruntime.InferenceSession:
-    """Read weights. `threads`: how many one text is encoded with. What is raised is onnxruntime's own."""
+    """Load weights. `threads`: number of threads per run. Raises onnxruntime's own errors."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Threads that spin while they wait would take the processor from the server beside them.
+    # Threads that spin while they wait would take CPU time from the server in the same process.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
 
 def pool(tokens: Floats, mask: NDArray[np.int64], pooling: Pooling) -> Floats:
-    """One vector a text: float32[n, d] from float32[n, t, d] and the attention mask [n, t]."""
+    """Return one vector per text: float32[n, d] from float32[n, t, d] and the attention mask [n, t]."""
     if pooling == "cls":
         return np.asarray(tokens[:, 0])
     weights = mask[:, :, None].astype(np.float32)
@@ -51,7 +51,7 @@ def pool(tokens: Floats, mask: NDArray[np.int64], pooling: Pooling) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Weights with their tokenizer, which truncates and pads. `pooling` None: the network's output is pooled."""
+    """Weights with their tokenizer, which truncates and pads. `pooling` None: the output is pooled already."""
 
     session: onnxruntime.InferenceSession
     tokenizer: Tokenizer | BertWordPieceTokenizer
@@ -59,7 +59,7 @@ class Network:
     pooling: Pooling | None
 
     def vectors(self, texts: list[str]) -> Floats:
-        """float32[n, d], every row of length 1; blocks."""
+        """Return float32[n, d], every row of length 1; blocks."""
         encodings = self.tokenizer.encode_batch(texts)
         ids = np.array([encoding.ids for encoding in encodings], np.int64)
         mask = np.array([encoding.attention_mask for encoding in encodings], np.int64)
@@ -72,17 +72,17 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """Texts, at most BATCH, and who waits for their vectors."""
+    """Queued texts, at most `MAX_BATCH`, and the future of their vectors."""
 
     texts: list[str]
     future: asyncio.Future[Floats]
 
 
 class OnnxEncoder:
-    """See `Encoder`. It has one thread of its own, so that the event loop goes on.
+    """See `Encoder`. It runs in a thread of its own, so that the event loop is not blocked.
 
-    What arrives while it is at work shares its next run: to go through the weights once takes most of a short text's
-    time. Many texts go in portions, and others come between.
+    Texts that arrive during a run share the next one: reading the weights takes most of a short text's time. Many
+    texts are split into batches, between which others can run.
     """
 
     def __init__(self, encoder_id: str, network: Network, dimensions: int) -> None:
@@ -105,13 +105,13 @@ class OnnxEncoder:
         return vectors
 
     async def close(self) -> None:
-        """Wait for the texts at hand and end the thread; whoever still waits is told that it failed."""
+        """Wait for the current run and end the thread; texts still queued fail."""
         await asyncio.to_thread(self._executor.shutdown)
         if self._task is not None:
             await self._task
 
     async def _drain_queue(self) -> None:
-        """Encode until nobody waits."""
+        """Encode batches until the queue is empty."""
         loop = asyncio.get_running_loop()
         while batch := self._next_batch():
             texts = [text for pending in batch for text in pending.texts]
@@ -129,7 +129,7 @@ class OnnxEncoder:
         self._task = None
 
     def _next_batch(self) -> list[_Pending]:
-        """Who shares the next run: the first, and those behind it while padding costs less than runs of their own."""
+        """Dequeue the next run: the first entry, and those behind it while padding costs less than separate runs."""
         batch: list[_Pending] = []
         count = longest = characters = 0
         while self._queue:

@@ -1,4 +1,4 @@
-"""Open the encoders that the settings name."""
+"""Opens the configured encoders."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from somabrain_service.encoders.protocols import Encoder
 
 @asynccontextmanager
 async def open_encoders(encoder: EncoderSettings) -> AsyncIterator[Mapping[str, Encoder]]:
-    """Those that this process runs or asks, by id, closed on leaving; `lexical` and clients' own are not among them.
+    """Yield the local and remote encoders by id, without `lexical` and client encoders; closed on exit.
 
     Loading takes about a second each and is done off the event loop.
 
     Raises:
-        ConfigurationError: one cannot be loaded.
+        ConfigurationError: an encoder cannot be loaded.
     """
     opened: dict[str, Encoder] = {}
     async with AsyncExitStack() as stack:
         if encoder.offers_minilm or encoder.onnx:
-            # Not imported by others, whose memory it would take.
+            # Imported only if needed, because these modules take much memory.
             from somabrain_service.encoders import directory, minilm
 
             if encoder.offers_minilm:

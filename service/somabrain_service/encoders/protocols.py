@@ -8,37 +8,37 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from common.config.settings import LEXICAL as LEXICAL  # noqa: PLC0414 - said to callers by this name
+from common.config.settings import LEXICAL as LEXICAL  # noqa: PLC0414 - re-exported for callers
 from common.errors import Unavailable
 
 
 class EncoderUnavailable(Unavailable):
-    """The encoder did not answer; Recall goes on with words alone and says so."""
+    """The encoder failed; Recall goes on by words only and reports it in the response."""
 
     reason = "ENCODER_UNAVAILABLE"
 
 
 class Encoder(Protocol):
-    """Turns texts into vectors; only vectors of one `encoder_id` are ever compared."""
+    """Encoder of texts into vectors; only vectors of the same `encoder_id` are ever compared."""
 
     @property
     def encoder_id(self) -> str:
-        """Names weights and method: other numbers, another id."""
+        """Identifier of weights and method: an encoder with other vectors has another id."""
 
     @property
     def dimensions(self) -> int:
-        """Length of every vector."""
+        """Number of dimensions of every vector."""
 
     async def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Encode without holding up the event loop.
+        """Encode without blocking the event loop.
 
         Returns:
             float32[len(texts), dimensions], every row of length 1.
 
         Raises:
-            EncoderUnavailable: it could not.
+            EncoderUnavailable: the texts could not be encoded.
         """
         ...
 
     async def close(self) -> None:
-        """Give back threads and memory."""
+        """Release threads, connections and memory."""

@@ -1,1 +1,1 @@
-"""What may be switched while the service runs."""
+"""Flags: behaviour that can be changed while the service runs."""

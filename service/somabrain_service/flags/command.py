@@ -1,4 +1,4 @@
-"""`somabrain-service flags`: list all flags, set one, clear one. What it was before is always said."""
+"""`somabrain-service flags`: list all flags, set one, clear one. A change always reports the previous value."""
 
 from __future__ import annotations
 
@@ -27,37 +27,38 @@ LINE_WIDTH = 112
 
 
 class InvalidFlag(SomaBrainError):
-    """What was asked cannot be; the message says what can."""
+    """The flag is unknown or its value is invalid; the message names the valid ones."""
 
     reason = "FLAG_MISTAKE"
 
 
 def add_arguments(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `flags` to the commands."""
-    parser = commands.add_parser("flags", help="see and change what may be switched while the service runs")
+    parser = commands.add_parser("flags", help="list and change flags while the service runs")
     actions = parser.add_subparsers(dest="action", required=True)
     tenant_option = argparse.ArgumentParser(add_help=False)
     tenant_option.add_argument(
-        "--tenant", help="of one tenant, named as its tokens name it (the claim at auth.tenant_claim); left out: of all"
+        "--tenant",
+        help="one tenant, as named in its bearer tokens (the claim at auth.tenant_claim); default: all tenants",
     )
-    actions.add_parser("list", parents=[tenant_option], help="every flag: value, source and what it does")
+    actions.add_parser("list", parents=[tenant_option], help="list every flag with its value, source and effect")
     set_parser = actions.add_parser("set", parents=[tenant_option], help="set a flag, for all tenants or for one")
     set_parser.add_argument("name")
     set_parser.add_argument("value")
-    clear_parser = actions.add_parser("clear", parents=[tenant_option], help="take back what was set")
+    clear_parser = actions.add_parser("clear", parents=[tenant_option], help="unset a flag")
     clear_parser.add_argument("name")
 
 
 def run(options: argparse.Namespace, settings: Settings, report: Report) -> None:
-    """Do what was asked.
+    """Run the action given on the command line.
 
     Raises:
         ConfigurationError: no etcd is configured.
-        FlagMistake: there is no such flag, or it cannot have that value.
+        InvalidFlag: the flag is unknown, or the value is invalid.
         EtcdUnavailable: etcd does not answer.
     """
     if options.tenant == "":
-        raise InvalidFlag("--tenant: names nobody; leave it out for all tenants.")
+        raise InvalidFlag("--tenant: must not be empty; leave it out for all tenants.")
     if options.action == "list":
         asyncio.run(_list(settings, options.tenant, report))
         return
@@ -72,16 +73,16 @@ def run(options: argparse.Namespace, settings: Settings, report: Report) -> None
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that is no flag's.
+    """Reject the name of an unknown flag.
 
     Raises:
-        FlagMistake: naming the one that may be meant, and all there are.
+        InvalidFlag: the message suggests the closest name and lists all.
     """
     if name in FLAG_NAMES:
         return
     close_matches = difflib.get_close_matches(name, FLAG_NAMES, 1)
     suggestion = f" Did you mean {close_matches[0]}?" if close_matches else ""
-    raise InvalidFlag(f"There is no flag {name}.{suggestion} There are {', '.join(FLAG_NAMES)}.")
+    raise InvalidFlag(f"Unknown flag {name}.{suggestion} Known flags: {', '.join(FLAG_NAMES)}.")
 
 
 async def _list(settings: Settings, tenant: str | None, report: Report) -> None:
@@ -106,15 +107,15 @@ async def _list(settings: Settings, tenant: str | None, report: Report) -> None:
     if tenant is None:
         for tenant_name, overrides in sorted(snapshot.tenants.items()):
             for name, value in sorted(overrides.items()):
-                report(f"for the tenant {tenant_name} alone: {name} {format_value(value)}")
+                report(f"only for the tenant {tenant_name}: {name} {format_value(value)}")
     for problem in snapshot.problems:
-        report(f"in etcd, and of no effect: {problem}")
+        report(f"ignored in etcd: {problem}")
 
 
 def _effective_value(
     name: str, tenant: str | None, snapshot: FlagSnapshot, settings: Settings
 ) -> tuple[FlagValue, str]:
-    """Return the value that holds for a tenant, or for all without one of their own, and where it comes from."""
+    """Return the value in effect for a tenant, or for all tenants if None, and its source."""
     if tenant is not None and name in snapshot.tenants.get(tenant, {}):
         return snapshot.tenants[tenant][name], "tenant"
     if name in snapshot.global_values:
@@ -126,7 +127,7 @@ def _effective_value(
 async def _change(settings: Settings, tenant: str | None, name: str, value: FlagValue | None, report: Report) -> None:
     if not settings.flags.endpoints:
         raise ConfigurationError(
-            "flags.endpoints: is empty, so there is no etcd to keep a flag in; set SOMABRAIN_FLAGS__ENDPOINTS."
+            "flags.endpoints: is empty, so there is no etcd to store a flag in; set SOMABRAIN_FLAGS__ENDPOINTS."
         )
     key = flag_key(settings.flags.prefix, name, tenant)
     scope = "all tenants" if tenant is None else f"the tenant {tenant}"
@@ -140,5 +141,6 @@ async def _change(settings: Settings, tenant: str | None, name: str, value: Flag
         )
     effective, source = _effective_value(name, tenant, snapshot, settings)
     report(
-        f"{name} for {scope}: was {'not set' if previous is None else previous}, is {format_value(effective)} ({source})"
+        f"{name} for {scope}: was {'not set' if previous is None else previous}, "
+        f"is {format_value(effective)} ({source})"
     )

@@ -1,4 +1,4 @@
-"""Open the flags as the settings say: from etcd, or as they are by default."""
+"""Opens the flags: from etcd, or with their defaults if none is configured."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class OpenFlags:
-    """The flags, and whoever follows etcd for them; `follower` None: nobody, for there is no etcd."""
+    """The flags, and the watcher that updates them; `watcher` None: no etcd is configured."""
 
     store: FlagStore
     watcher: PrefixWatcher | None
 
     def checks(self) -> dict[str, HealthProbe]:
-        """Return how to see, for /healthz, how etcd was found last."""
+        """Return the health probe of etcd for /healthz; empty if no etcd is configured."""
         if self.watcher is None:
             return {}
         watcher = self.watcher
         return {"etcd": lambda: replace(watcher.check, notes=self.store.snapshot.problems)}
 
     async def watch(self) -> None:
-        """Keep the flags as they are in etcd, until cancelled."""
+        """Update the flags from etcd, until cancelled."""
         if self.watcher is not None:
             await self.watcher.run()
 
 
 @asynccontextmanager
 async def open_flags(settings: Settings, metrics: Metrics) -> AsyncIterator[OpenFlags]:
-    """Read the flags, once; an etcd that does not answer is waited for no longer than one attempt.
+    """Yield the flags after one attempt to read them, so that an etcd that does not answer does not block the start.
 
     Raises:
         ConfigurationError: a file for TLS cannot be read.
@@ -53,7 +53,7 @@ async def open_flags(settings: Settings, metrics: Metrics) -> AsyncIterator[Open
         metrics.flag_problems.set(len(current.problems))
         for problem in current.problems:
             if problem not in previous.problems:
-                _log.warning("a key in etcd is none of a flag's", problem=problem)
+                _log.warning("invalid flag in etcd", problem=problem)
         if (previous.global_values, previous.tenants) != (current.global_values, current.tenants):
             metrics.flag_changes.inc()
             _log.info("flags changed", everywhere=dict(current.global_values), tenants=len(current.tenants))

@@ -1,4 +1,4 @@
-"""Every flag: its name, type, default and what it does. A flag for a part that does not exist comes with the part."""
+"""Registry of all flags: name, type, default and description."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ Count = Annotated[int, Field(ge=0, le=MAX_VALUE)]
 
 
 class Flags(BaseModel):
-    """The flags that hold for a tenant. The docstring of each is what `somabrain-service flags list` says of it."""
+    """Flags in effect for a tenant. `somabrain-service flags list` prints the docstring of each as its description."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     recall_cache: bool = True
     """Recall may answer from the result cache."""
     dense_recall: bool = True
-    """Vectors take part in Recall; off: words alone, and queries are not encoded."""
+    """Recall ranks by vectors as well; off: by words only, and queries are not encoded."""
     contiguity: bool = True
-    """What is near in a session lends relevance to what is recalled."""
+    """Memories near a match in its session add to its score."""
     bias: bool = True
-    """Recency and salience weigh in the score of Recall."""
+    """Recency and salience affect the score in Recall."""
     read_only: bool = False
-    """Nothing is written: whatever would change or forget is refused."""
+    """Refuse every call that would write or forget."""
     requests_per_second: Rate = 0.0
-    """Calls of the tenant a second; 0: no limit."""
+    """Maximum calls of the tenant per second; 0: no limit."""
     writes_per_second: Rate = 0.0
-    """Writes of the tenant a second, each item of a batch counted; 0: no limit."""
+    """Maximum writes of the tenant per second, counting each item of a batch; 0: no limit."""
     memories: Count = 0
-    """Memories that the tenant may hold in all; 0: no limit."""
+    """Maximum memories of the tenant in total; 0: no limit."""
     text_bytes: Count = 0
-    """Bytes of text that the tenant may hold in all; 0: no limit."""
+    """Maximum bytes of text of the tenant in total; 0: no limit."""
 
     @property
     def storage_limit(self) -> StorageUsage:
-        """What the tenant may hold."""
+        """Storage limit of the tenant; 0 means no limit."""
         return StorageUsage(self.memories, self.text_bytes)
 
 
@@ -52,23 +52,23 @@ QUOTA_FLAGS = ("requests_per_second", "writes_per_second", "memories", "text_byt
 
 _BOUND_MESSAGES = {
     bool: "must be true or false",
-    int: f"must be a whole number from 0, which is no limit, to {MAX_VALUE:.0e}",
-    float: f"must be a number from 0, which is no limit, to {MAX_VALUE:.0e}",
+    int: f"must be a whole number from 0 (no limit) to {MAX_VALUE:.0e}",
+    float: f"must be a number from 0 (no limit) to {MAX_VALUE:.0e}",
 }
 
 FlagValue = bool | int | float
 
 
 def default_flags(quota: QuotaSettings) -> Flags:
-    """Return the flags as they are where nobody says otherwise."""
+    """Return the default flags, with the quotas of the settings."""
     return Flags(**{name: getattr(quota, name) for name in QUOTA_FLAGS})
 
 
 def parse_value(name: str, text: str) -> FlagValue:
-    """Read a flag's value as it is written in etcd.
+    """Parse a flag's value as stored in etcd.
 
     Raises:
-        ValueError: it is none; the message is a sentence's end, as `must be true or false`.
+        ValueError: the value is invalid; the message ends a sentence, such as `must be true or false`.
     """
     try:
         value: FlagValue = getattr(Flags.model_validate_strings({name: text.strip()}), name)
@@ -78,26 +78,26 @@ def parse_value(name: str, text: str) -> FlagValue:
 
 
 def format_value(value: FlagValue) -> str:
-    """Write a flag's value as it stands in etcd."""
+    """Format a flag's value as stored in etcd."""
     return (
         str(value).lower() if isinstance(value, bool) else f"{value:.15g}" if isinstance(value, float) else str(value)
     )
 
 
 class FlagSource(Protocol):
-    """Whoever knows the flags."""
+    """Source of the flags in effect."""
 
     def for_tenant(self, tenant: TenantId) -> Flags:
-        """Return the flags that hold for a tenant now."""
+        """Return the flags in effect for a tenant now."""
         ...
 
 
 class FixedFlags:
-    """The same flags for everyone, for good."""
+    """Flag source with the same, constant flags for every tenant."""
 
     def __init__(self, flags: Flags = _DEFAULTS) -> None:
         self._flags = flags
 
     def for_tenant(self, tenant: TenantId) -> Flags:
-        """See `FlagSource.of`."""
+        """See `FlagSource.for_tenant`."""
         return self._flags

@@ -1,11 +1,11 @@
-"""The flags that hold, from the keys that are in etcd.
+"""The flags in effect, from the keys in etcd.
 
     <prefix>/global/<name>              for every tenant
-    <prefix>/tenants/<tenant>/<name>    for one, before the global one
+    <prefix>/tenants/<tenant>/<name>    for one tenant, overrides the global one
 
-`<tenant>` is the tenant as the callers' tokens name it (the claim at `auth.tenant_claim`), percent-encoded (RFC 3986)
-where it holds anything but letters, digits and `-._~`. It is meant under the one issuer that this service believes, so
-equal names of two issuers never meet.
+`<tenant>` is the tenant as in the callers' bearer tokens (the claim at `auth.tenant_claim`), percent-encoded (RFC 3986)
+except for letters, digits and `-._~`. It belongs to the one issuer that this service trusts, so equal names of two
+issuers are never confused.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ TENANTS = "tenants"
 
 
 def flag_key(prefix: str, name: str, tenant: str | None) -> str:
-    """Return the key of a flag; `tenant` None: of all tenants."""
+    """Return the key of a flag; `tenant` None: for all tenants."""
     scope = GLOBAL if tenant is None else f"{TENANTS}/{quote(tenant, safe='')}"
     return f"{prefix}/{scope}/{name}"
 
 
 @dataclass(frozen=True, slots=True)
 class FlagSnapshot:
-    """What keys say. `tenants` are by the name in the key; `problems` are sentences, one a key that says nothing."""
+    """Parsed keys. `tenants` is keyed by the tenant's name; `problems` has one sentence per invalid key."""
 
     global_values: Mapping[str, FlagValue] = field(default_factory=dict)
     tenants: Mapping[str, Mapping[str, FlagValue]] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     last_valid: Mapping[str, FlagValue] = field(default_factory=dict)
-    """By key: the last value that could be read."""
+    """Last valid value of each key."""
 
 
 def parse_keys(prefix: str, values: Mapping[str, str], previous: FlagSnapshot) -> FlagSnapshot:
-    """Read keys; one whose value is none keeps what it said `before`, and is named."""
+    """Parse keys; an invalid value is reported as a problem and replaced by the key's last valid one in `previous`."""
     global_values: dict[str, FlagValue] = {}
     tenants: dict[str, dict[str, FlagValue]] = {}
     last_valid: dict[str, FlagValue] = {}
@@ -51,31 +51,31 @@ def parse_keys(prefix: str, values: Mapping[str, str], previous: FlagSnapshot) -
             case ["tenants", tenant, name] if tenant:
                 scope = tenants.setdefault(unquote(tenant), {})
             case _:
-                problems.append(f"{key}: is no key of a flag.")
+                problems.append(f"{key}: is not the key of a flag.")
                 continue
         if name not in FLAG_NAMES:
-            problems.append(f"{key}: there is no flag {name}.")
+            problems.append(f"{key}: unknown flag {name}.")
             continue
         try:
             scope[name] = last_valid[key] = parse_value(name, text)
         except ValueError as exc:
-            effect = "it is passed over"
+            effect = "it is ignored"
             if key in previous.last_valid:
                 scope[name] = last_valid[key] = previous.last_valid[key]
-                effect = f"{format_value(previous.last_valid[key])}, its last good value, holds"
+                effect = f"{format_value(previous.last_valid[key])}, its last valid value, is used"
             problems.append(f"{key}: {exc}; {effect}.")
     return FlagSnapshot(global_values, tenants, tuple(problems), last_valid)
 
 
 class FlagStore:
-    """The flags that hold now. `on_change` is told what was read, each time that it is read."""
+    """Flags in effect now. `on_change` receives the previous and the new snapshot after each read."""
 
     def __init__(
         self,
         prefix: str,
         defaults: Flags,
         tenant_id: Callable[[str], TenantId],
-        on_change: Callable[[FlagSnapshot, FlagSnapshot], None] = lambda before, now: None,
+        on_change: Callable[[FlagSnapshot, FlagSnapshot], None] = lambda previous, current: None,
     ) -> None:
         self._prefix = prefix
         self._defaults = self._global_flags = defaults
@@ -85,11 +85,11 @@ class FlagStore:
         self.snapshot = FlagSnapshot()
 
     def for_tenant(self, tenant: TenantId) -> Flags:
-        """See `FlagSource.of`."""
+        """See `FlagSource.for_tenant`."""
         return self._tenant_flags.get(tenant, self._global_flags)
 
     def apply(self, values: Mapping[str, str]) -> None:
-        """Take over what the keys say now."""
+        """Apply the current keys and values."""
         previous, current = self.snapshot, parse_keys(self._prefix, values, self.snapshot)
         self.snapshot = current
         self._global_flags = self._defaults.model_copy(update=dict(current.global_values))

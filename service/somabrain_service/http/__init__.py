@@ -1,1 +1,1 @@
-"""Probes and metrics over HTTP; nothing of memory."""
+"""Probes and metrics over HTTP; no data of memories."""

@@ -1,6 +1,6 @@
 """`/livez`, `/ready`, `/healthz`, `/metrics`.
 
-`/livez` is of the process only: a kubelet that restarted pods because the database is away would make it worse.
+`/livez` covers the process only: restarting pods because the database is down would make an outage worse.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 def make_app(
     readiness: Readiness, metrics: Metrics, update_metrics: Callable[[], None], dependencies: Mapping[str, HealthProbe]
 ) -> web.Application:
-    """Return the application; `sample` is called before metrics are read.
+    """Return the application; `update_metrics` is called before each exposition.
 
-    `others` are dependencies without which the service is less than it could be, and serves.
+    `dependencies` are optional: the service is degraded without one, and still serves.
     """
 
     async def livez(_: web.Request) -> web.Response:
@@ -60,7 +60,7 @@ def make_app(
 
 
 def postgres_check(state: ReadinessState) -> HealthCheck:
-    """Return whether PostgreSQL answers, and how fast; a schema that does not fit is readiness' business."""
+    """Return PostgreSQL's health and latency; an incompatible schema counts only for readiness."""
     return HealthCheck(state.latency_s is not None, state.reason, state.latency_s)
 
 

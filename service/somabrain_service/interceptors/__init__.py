@@ -1,1 +1,1 @@
-"""What every call passes through on its way in: one file a step, folded in one order by `chain`."""
+"""Interceptors of every call: one module each, composed in a fixed order by `chain`."""

@@ -1,4 +1,4 @@
-"""Learns who calls, from `authorization: Bearer <token>` (RFC 6750)."""
+"""Authenticate the caller by `authorization: Bearer <token>` (RFC 6750)."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from somabrain_service.metrics import Metrics
 
 
 class Authenticate:
-    """The identity step."""
+    """Interceptor that sets the caller's identity from its bearer token."""
 
     def __init__(self, authenticator: Authenticator, metrics: Metrics) -> None:
         self._authenticator = authenticator
         self._metrics = metrics
 
     async def __call__(self, call: Call, request: Message, call_next: CallNext) -> Message | None:
-        """Refuse callers that are not known; pass on those that are."""
+        """Reject calls without a valid bearer token; pass on the others with their identity."""
         try:
             with span("identity"):
                 identity = await self._authenticator.identify(bearer_token(call.metadata.get("authorization")))
@@ -39,7 +39,7 @@ class Authenticate:
         authenticated = replace(call, identity=identity)
         if not call.streaming or math.isinf(identity.expires_at):
             return await call_next(authenticated, request)
-        # A stream outlives the moment its token was checked in, but never the token.
+        # A stream may last after the check of its token, but never past the token's expiry.
         try:
             async with asyncio.timeout(identity.expires_at - time.time()) as scope:
                 return await call_next(authenticated, request)
@@ -50,11 +50,11 @@ class Authenticate:
 
 
 def bearer_token(header: str | None) -> str | None:
-    """Return the token; None when there is no header or it is not one bearer token."""
+    """Return the bearer token; None if the header is missing or not exactly one bearer token."""
     if header is None:
         return None
     scheme, _, token = header.partition(" ")
-    # A comma comes from a header sent twice; which of two identities is meant is not for us to guess.
+    # A comma means that the header was sent twice; the server must not guess which identity is meant.
     if scheme.lower() != "bearer" or not token or "," in token:
         return None
     return token.strip()

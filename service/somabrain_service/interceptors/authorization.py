@@ -1,4 +1,4 @@
-"""Asks the policy whether this caller may do this to that namespace."""
+"""Authorize the call: query the policy for this caller, method and namespace."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ _NAMESPACE_PATH = re.compile(r"namespaces/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(/
 
 
 class Authorize:
-    """The policy step."""
+    """Interceptor that enforces the policy."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
 
     async def __call__(self, call: Call, request: Message, call_next: CallNext) -> Message | None:
-        """Let pass what is allowed."""
+        """Pass on the call if the policy allows it."""
         if call.identity is None:
-            raise RuntimeError("the policy step stands before the identity step")
+            raise RuntimeError("the policy interceptor must be inside the identity interceptor")
         with span("policy"):
             await self._policy.require(call.identity, call.method, namespace_of(request))
         return await call_next(call, request)
 
 
 def namespace_of(request: Message) -> str:
-    """Return the id of the namespace a request is about; "" when it names none that could exist.
+    """Return the id of the namespace that a request refers to; "" if it is missing or malformed.
 
-    By the contract's convention it stands in `parent`, `name`, or the `name` of the resource to be changed, and in
-    `namespace_id` when it is to be created. What is malformed is refused by validation after this.
+    By the contract's convention the id is in `parent`, `name`, or the `name` of the resource to be changed, and in
+    `namespace_id` if it is to be created. Malformed names are rejected later, when the request is parsed.
     """
     fields = request.DESCRIPTOR.fields_by_name
     if "namespace_id" in fields:
-        name = f"namespaces/{getattr(request, 'namespace_id')}"  # noqa: B009 - the field is found at run time
+        name = f"namespaces/{getattr(request, 'namespace_id')}"  # noqa: B009 - the field is known only at run time
     elif "parent" in fields or "name" in fields:
         name = getattr(request, "parent" if "parent" in fields else "name")
     else:

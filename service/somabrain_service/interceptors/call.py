@@ -1,4 +1,4 @@
-"""The call as it passes through the steps."""
+"""The call context passed between interceptors, and the interceptor protocol."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Message, Message]"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call; a step that learns something passes on a copy that knows it."""
+    """One call; an interceptor that adds something passes on a copy."""
 
     method: str
-    """`/package.Service/Method`."""
+    """Full method name, `/package.Service/Method`."""
     streaming: bool
-    """Whether the answer is a stream: it is then written by the handler, and steps see None."""
+    """True if the response is a stream: the handler then writes the messages, and interceptors receive None."""
     metadata: Mapping[str, str]
-    """The caller's, keys in lower case; of a key sent twice the values are joined by a comma (RFC 9110, 5.3)."""
+    """Invocation metadata, keys in lower case; values of a repeated key are joined by a comma (RFC 9110, 5.3)."""
     context: Context
     request_id: str = ""
     identity: Identity | None = None
 
     def status_code(self, completed: bool) -> grpc.StatusCode:
-        """Return the status the call ended with; one that ends without any was left by its caller."""
+        """Return the status the call ended with; CANCELLED if it neither completed nor has a status."""
         code = self.context.code()
         if isinstance(code, grpc.StatusCode):
             return code
@@ -45,8 +45,8 @@ CallNext = Callable[[Call, Message], Awaitable[Message | None]]
 
 
 class Interceptor(Protocol):
-    """One interceptor: does its part before, after or around `proceed`."""
+    """One interceptor: runs before, after or around `call_next`."""
 
     async def __call__(self, call: Call, request: Message, call_next: CallNext) -> Message | None:
-        """Handle the call, or refuse it by raising an error of the tree."""
+        """Handle the call, or reject it by raising a `SomaBrainError`."""
         ...

@@ -1,6 +1,6 @@
-"""The steps in their order, folded around each method of the contract into one gRPC interceptor.
+"""The ordered interceptors, composed around each method of the contract into one gRPC interceptor.
 
-Health and reflection are exempt by name: they are asked by machines without a token, and hold nothing of anyone.
+Health and reflection are exempt by name: probes and tools call them without a token, and they return no user data.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Stream = Callable[[Message, Context], AsyncGenerator[Message, None]]
 
 
 class NamedInterceptor(NamedTuple):
-    """A step and the name by which its place is known."""
+    """An interceptor and its name; the name identifies its position in the order."""
 
     name: str
     interceptor: Interceptor
@@ -52,31 +52,31 @@ class NamedInterceptor(NamedTuple):
 def build_interceptors(
     authenticator: Authenticator, rate_limiter: RateLimiter, policy: Policy, metrics: Metrics
 ) -> tuple[NamedInterceptor, ...]:
-    """Return the steps, outermost first."""
+    """Return the interceptors, outermost first."""
     return (
-        # First, so that every answer and every line of the log carries the id, also of calls that are refused.
+        # First, so that every response and log line has the id, also of rejected calls.
         NamedInterceptor("request_id", assign_request_id),
-        # Before everything that takes time, so that its span holds all of it.
+        # Before everything that takes time, so that its span covers all of it.
         NamedInterceptor("trace", trace_call),
-        # Outside errors, because it counts the status that errors gives.
+        # Outside errors, because it counts the status that errors sets.
         NamedInterceptor("metrics", RecordMetrics(metrics)),
-        # Outside everything that may refuse: one place speaks to the caller.
+        # Outside everything that may reject: one place sends errors to the caller.
         NamedInterceptor("errors", map_errors),
-        # Inside errors, which says that it passed; outside whatever waits for others on the caller's behalf.
+        # Inside errors, which reports DEADLINE_EXCEEDED; outside everything that waits on the caller's behalf.
         NamedInterceptor("deadline", enforce_deadline),
-        # Before anything that depends on who calls.
+        # Before anything that depends on the caller.
         NamedInterceptor("identity", Authenticate(authenticator, metrics)),
-        # Before the policy engine is asked: whoever calls too often costs nothing more than knowing who it is.
+        # Before the policy query: a caller over its rate costs no more than its authentication.
         NamedInterceptor("quota", RateLimit(rate_limiter)),
-        # Before the request is looked into: who may not call learns nothing about what would be valid.
+        # Before validation: a caller without permission learns nothing about which requests are valid.
         NamedInterceptor("policy", Authorize(policy)),
-        # Last: servicers see nothing that only the server may set.
+        # Last: servicers see no field that only the server may set.
         NamedInterceptor("validation", validate),
     )
 
 
 class InterceptorChain(grpc.aio.ServerInterceptor):
-    """All steps as one interceptor; each method is wrapped once."""
+    """All interceptors as one gRPC interceptor; each method is wrapped once."""
 
     def __init__(self, interceptors: tuple[NamedInterceptor, ...]) -> None:
         self._interceptors = tuple(item.interceptor for item in interceptors)
@@ -87,7 +87,7 @@ class InterceptorChain(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Request, Response] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Request, Response] | None:
-        """Return the method's handler with the steps around it; as it is, when it is exempt or there is none."""
+        """Return the method's handler wrapped in the interceptors; unwrapped if the method is exempt or unknown."""
         method = handler_call_details.method
         if method not in self._wrapped:
             handler = await continuation(handler_call_details)
@@ -98,23 +98,23 @@ class InterceptorChain(grpc.aio.ServerInterceptor):
 
 
 def compose(interceptors: tuple[Interceptor, ...], innermost: CallNext) -> CallNext:
-    """Return one callable: the first step outermost."""
-    return reduce(lambda inner, step: partial(step, call_next=inner), reversed(interceptors), innermost)
+    """Return one callable, with the first interceptor outermost."""
+    return reduce(lambda inner, outer: partial(outer, call_next=inner), reversed(interceptors), innermost)
 
 
 def _wrap(
     method: str, handler: grpc.RpcMethodHandler[Request, Response], interceptors: tuple[Interceptor, ...]
 ) -> grpc.RpcMethodHandler[Request, Response]:
     if handler.request_streaming:
-        raise RuntimeError(f"{method} streams requests, and the steps are made for one request a call")
+        raise RuntimeError(f"{method} streams requests; the interceptors support one request per call")
     streaming = handler.response_streaming
-    # The stubs know the synchronous server's signatures alone; servicers here are coroutines.
+    # The stubs only have the synchronous server's signatures; these servicers are coroutines.
     unary, stream = cast("Unary", handler.unary_unary), cast("Stream", handler.unary_stream)
 
     async def innermost(call: Call, request: Message) -> Message | None:
         if not streaming:
             return await unary(request, call.context)
-        # Closed at once when the call ends early, so that what the stream holds is given back.
+        # Closed at once if the call ends early, so that the stream releases its resources.
         async with aclosing(stream(request, call.context)) as messages:
             async for message in messages:
                 await call.context.write(message)

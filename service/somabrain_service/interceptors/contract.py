@@ -1,4 +1,4 @@
-"""What of the contract callers may not set, and what of it writes: tables, and nothing else."""
+"""Tables about the contract: output-only fields and write methods."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OUTPUT_ONLY: Mapping[str, tuple[str, Collection[str]]] = {
         {"name", "statistics", "create_time", "update_time", "version", "epoch", "etag"},
     ),
 }
-"""By request: the resource in it, and those of its fields that the server alone sets."""
+"""Per request type: its resource field, and the resource's output-only fields."""
 
 WRITE_METHODS = frozenset(
     {
@@ -28,4 +28,4 @@ WRITE_METHODS = frozenset(
         ),
     }
 )
-"""Methods that change or forget something; the others only read."""
+"""Methods that write; all others only read."""

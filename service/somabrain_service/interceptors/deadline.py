@@ -1,7 +1,7 @@
-"""Ends a call when its caller has stopped waiting, and everything it waits for with it.
+"""Enforce deadlines: cancel a call, and everything it waits for, once its caller has stopped waiting.
 
-A unary call without a deadline gets one: a server that may wait for ever on behalf of a caller that may be gone
-runs out of memory.
+A unary call without a deadline gets a default one: a server that may wait forever for callers that may be gone runs
+out of memory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ DEFAULT_DEADLINE_S = 60.0
 
 
 async def enforce_deadline(call: Call, request: Message, call_next: CallNext) -> Message | None:
-    """Bound the call by its deadline; streams without one may last."""
+    """Cancel the call at its deadline; streams without a deadline are not limited."""
     remaining_s = call.context.time_remaining()
     if remaining_s is None and not call.streaming:
         remaining_s = DEFAULT_DEADLINE_S
@@ -27,4 +27,4 @@ async def enforce_deadline(call: Call, request: Message, call_next: CallNext) ->
     except TimeoutError as exc:
         if not scope.expired():
             raise
-        raise DeadlineExceeded("The call did not end within its deadline. Allow it more time.") from exc
+        raise DeadlineExceeded("The call did not complete within its deadline. Allow it more time.") from exc

@@ -1,7 +1,7 @@
-"""The one table from errors to gRPC statuses, with the details of google.rpc (AIP-193).
+"""Mapping of errors to gRPC statuses, with the details of google.rpc (AIP-193).
 
-Whatever is not in the tree becomes INTERNAL with a fixed sentence. Causes go to the log by type and place; with
-their message only where it is our own, because a foreign one could hold a memory's text or a secret.
+An error that is not a `SomaBrainError` becomes INTERNAL with a fixed message. Causes are logged with type and location,
+and with their message only if the error is this project's own: others could contain a memory's text or a secret.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ERROR_DOMAIN = "somabrain.io"
 DETAILS_HEADER = "grpc-status-details-bin"
 RETRY_DELAY_S = 1.0
 OWN_PACKAGES = ("common.", "somabrain_service.")
-INTERNAL_MESSAGE = "The service failed. Its log says why, under this call's request id."
+INTERNAL_MESSAGE = "Internal error. The server's log has the cause under this call's request id."
 
 STATUS_CODES: Mapping[type[errors.SomaBrainError], grpc.StatusCode] = {
     errors.InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
@@ -42,7 +42,7 @@ STATUS_CODES: Mapping[type[errors.SomaBrainError], grpc.StatusCode] = {
     errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
     errors.StoreUnavailable: grpc.StatusCode.UNAVAILABLE,
-    # A process that was told something impossible does not start; met in a call, it is our failure.
+    # A process with invalid configuration does not start; raised in a call, it is a bug of the server.
     errors.ConfigurationError: grpc.StatusCode.INTERNAL,
 }
 
@@ -50,10 +50,10 @@ _log = structlog.get_logger(__name__)
 
 
 async def map_errors(call: Call, request: Message, call_next: CallNext) -> Message | None:
-    """Turn what is raised into a status with details."""
+    """Convert exceptions into a status with details."""
     try:
         return await call_next(call, request)
-    except Exception as exc:  # noqa: BLE001 - the boundary: nothing passes it without a status
+    except Exception as exc:  # noqa: BLE001 - the boundary: every exception gets a status
         await _abort(call, exc)
 
 
@@ -63,7 +63,7 @@ async def _abort(call: Call, exc: Exception) -> NoReturn:
     if code in {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE}:
         _log.error("call failed", code=code.name, causes=cause_chain(exc))
     elif isinstance(exc, errors.Unauthenticated):
-        _log.info("caller refused", cause=exc.cause)
+        _log.info("authentication failed", cause=exc.cause)
     metadata = ((REQUEST_ID_HEADER, call.request_id), (DETAILS_HEADER, status.SerializeToString()))
     await call.context.abort(code, status.message, metadata)
     raise AssertionError("abort raises")
@@ -73,7 +73,7 @@ _CODES_BY_NUMBER = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def to_status(exc: Exception, request_id: str) -> status_pb2.Status:
-    """Return the google.rpc.Status of an error; it is all a caller is told."""
+    """Return the google.rpc.Status of an error; callers receive nothing else about it."""
     code = next((STATUS_CODES[kind] for kind in type(exc).__mro__ if kind in STATUS_CODES), grpc.StatusCode.INTERNAL)
     if not isinstance(exc, errors.SomaBrainError) or code is grpc.StatusCode.INTERNAL:
         exc = errors.SomaBrainError(INTERNAL_MESSAGE)
@@ -86,7 +86,7 @@ def to_status(exc: Exception, request_id: str) -> status_pb2.Status:
 
 
 def to_item_status(exc: Exception) -> status_pb2.Status:
-    """Return the status of one item of the batch being handled: with the details that a call of its own would have."""
+    """Return the status of one item of the current batch, with the same details as for a single call."""
     return to_status(exc, str(structlog.contextvars.get_contextvars().get("request_id", "")))
 
 
@@ -119,12 +119,12 @@ def _retry_info(after_s: float) -> details.RetryInfo:
 
 
 def cause_chain(exc: BaseException) -> list[str]:
-    """Return the chain of an error, outermost first: type, place, and the message of our own."""
+    """Return an error's chain of causes, outermost first: type, location, and the message of own errors."""
     chain: list[str] = []
     error: BaseException | None = exc
     while error is not None and len(chain) < 10:
         frames = traceback.extract_tb(error.__traceback__)
-        location = f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}" if frames else "nowhere"
+        location = f"{frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name}" if frames else "unknown location"
         kind = f"{type(error).__module__}.{type(error).__qualname__}"
         message = f": {error}" if kind.startswith(OWN_PACKAGES) else ""
         chain.append(f"{kind} at {location}{message}")

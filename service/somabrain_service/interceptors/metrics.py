@@ -1,4 +1,4 @@
-"""Counts and times every call, whatever becomes of it."""
+"""Record count and duration of every call, also of failed ones."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from somabrain_service.metrics import Metrics
 
 
 class RecordMetrics:
-    """The metrics step."""
+    """Interceptor that records call metrics."""
 
     def __init__(self, metrics: Metrics) -> None:
-        # Looked up once: finding a series by its labels takes longer than counting in it.
+        # Cached: looking up a series by its labels takes longer than incrementing it.
         self._handled = cache(lambda method, code: metrics.calls_handled.labels(*_method_labels(method), code))
         self._in_flight = cache(lambda method: metrics.calls_in_flight.labels(*_method_labels(method)))
         self._duration = cache(lambda method: metrics.call_duration.labels(*_method_labels(method)))
 
     async def __call__(self, call: Call, request: Message, call_next: CallNext) -> Message | None:
-        """Measure around the call; its status is known once the error step has spoken."""
+        """Measure the call; its status is known once the errors interceptor has set it."""
         in_flight = self._in_flight(call.method)
         in_flight.inc()
         started = time.perf_counter()
@@ -37,6 +37,6 @@ class RecordMetrics:
 
 
 def _method_labels(method: str) -> tuple[str, str]:
-    """Service and method of `/service/method`."""
+    """Return service and method of `/service/method`."""
     _, service, name = method.split("/")
     return service, name

@@ -1,4 +1,4 @@
-"""Counts each call against the rates of its tenant."""
+"""Enforce the request and write rates of the caller's tenant."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from somabrain_service.rate_limiter import RateLimiter
 
 
 class RateLimit:
-    """The quota step."""
+    """Interceptor that enforces rate limits."""
 
     def __init__(self, limiter: RateLimiter) -> None:
         self._limiter = limiter
 
     async def __call__(self, call: Call, request: Message, call_next: CallNext) -> Message | None:
-        """Let pass what the tenant has left."""
+        """Pass on the call if it is within the tenant's rates."""
         if call.identity is None:
-            raise RuntimeError("the quota step stands before the identity step")
+            raise RuntimeError("the quota interceptor must be inside the identity interceptor")
         tenant = tenant_id(call.identity.issuer, call.identity.tenant)
         self._limiter.check(tenant, count_writes(call.method, request))
         return await call_next(call, request)
 
 
 def count_writes(method: str, request: Message) -> int:
-    """Return how many writes a call would be: each item of a batch is one."""
+    """Return the number of writes in a call: one per item of a batch."""
     if method not in contract.WRITE_METHODS:
         return 0
     return len(getattr(request, "requests", (request,)))

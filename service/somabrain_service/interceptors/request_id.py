@@ -1,4 +1,4 @@
-"""Gives each call an id: the caller's `x-request-id` where it is fit to be logged, else a new one."""
+"""Assign each call an id: the caller's `x-request-id` if it is safe to log, else a new one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 async def assign_request_id(call: Call, request: Message, call_next: CallNext) -> Message | None:
-    """Bind the id to the log and send it back in the trailing metadata."""
+    """Bind the id to the log context and return it in the trailing metadata."""
     supplied = call.metadata.get(REQUEST_ID_HEADER, "")
     identifier = supplied if _VALID_REQUEST_ID.fullmatch(supplied) else uuid.uuid4().hex
     structlog.contextvars.bind_contextvars(request_id=identifier, method=call.method)

@@ -1,6 +1,6 @@
-"""One span for each call, under the caller's trace; the log's lines carry its ids.
+"""Create one span per call in the caller's trace, and add its ids to log lines.
 
-Named and described as OpenTelemetry's semantic conventions for gRPC say.
+Names and attributes follow OpenTelemetry's semantic conventions for gRPC.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from opentelemetry.trace import Status, StatusCode
 from common.utils.trace import server_span
 from somabrain_service.interceptors.call import Call, CallNext
 
-# The statuses that are the server's failures, by the conventions for server spans.
+# Statuses that the semantic conventions count as errors of server spans.
 _SERVER_FAILURES = frozenset(
     {
         grpc.StatusCode.UNKNOWN,
@@ -27,7 +27,7 @@ _SERVER_FAILURES = frozenset(
 
 
 async def trace_call(call: Call, request: Message, call_next: CallNext) -> Message | None:
-    """Measure around the call; its status is known once the error step has spoken."""
+    """Trace the call; its status is known once the errors interceptor has set it."""
     name = call.method.removeprefix("/")
     service, _, method = name.rpartition("/")
     attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}

@@ -1,7 +1,6 @@
-"""Refuses what callers may not set: nothing is silently ignored.
+"""Reject requests that set output-only fields, instead of silently ignoring them.
 
-It knows messages only by their descriptors; what is refused stands in `contract`. Bounds of values are the
-domain's business.
+It handles messages by their descriptors; the fields are listed in `contract`. The domain checks the bounds of values.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from somabrain_service.interceptors.call import Call, CallNext
 
 
 async def validate(call: Call, request: Message, call_next: CallNext) -> Message | None:
-    """Let pass requests that set nothing of the server's own."""
+    """Pass on requests that set no output-only field."""
     check_fields(request)
     return await call_next(call, request)
 
 
 def check_fields(request: Message) -> None:
-    """Hold the fields of the request's resource that are set against the table.
+    """Check that the request's resource sets no output-only field.
 
     Raises:
         InvalidArgument: an output-only field is set.
@@ -30,4 +29,4 @@ def check_fields(request: Message) -> None:
         return
     for field, _ in getattr(request, resource).ListFields():
         if field.name in output_only:
-            raise InvalidArgument(f"{resource}.{field.name}", "is set by the server alone; leave it unset")
+            raise InvalidArgument(f"{resource}.{field.name}", "is output only; leave it unset")

@@ -1,1 +1,1 @@
-"""Kafka: the only place that imports its client."""
+"""Kafka: the only package that imports its client."""

@@ -1,4 +1,4 @@
-"""How librdkafka is told what the settings say."""
+"""Configuration of librdkafka from the settings."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ Config = dict[str, str | int | float | bool]
 
 
 def client_config(settings: EventsSettings) -> Config:
-    """What every client of Kafka needs."""
+    """Return the configuration of every Kafka client."""
     config: Config = {
         "bootstrap.servers": ",".join(settings.brokers),
         "client.id": "somabrain",
         "security.protocol": settings.security_protocol,
         "socket.keepalive.enable": True,
-        # Its own log repeats each failed connection; what went wrong last is in our own log, once a round.
+        # librdkafka logs each failed connection; the last error is in the service's own log, once per run.
         "log_level": 2,
     }
     if settings.security_protocol.startswith("SASL"):
@@ -36,9 +36,9 @@ def client_config(settings: EventsSettings) -> Config:
 
 
 def producer_config(settings: EventsSettings) -> Config:
-    """A producer that never leaves a gap: it tries for ever, in order, and stops for good where it could not.
+    """Return the configuration of a gapless producer: it retries for ever, in order, and fails fatally where it cannot.
 
-    Whoever uses it gives up after a time of their own and makes another one.
+    The caller gives up after a time-out of its own and creates another producer.
     """
     return client_config(settings) | {
         "enable.idempotence": True,
@@ -46,12 +46,12 @@ def producer_config(settings: EventsSettings) -> Config:
         "message.timeout.ms": 0,
         "enable.gapless.guarantee": True,
         "linger.ms": 5,
-        # As the Java client has it, so that a key is at one place whoever writes it.
+        # The Java client's default, so that a key has the same partition for every producer.
         "partitioner": "murmur2",
     }
 
 
 def error_message(exc: KafkaException) -> str:
-    """What librdkafka says went wrong; it never says a password."""
+    """Return librdkafka's error message, which never contains a password."""
     error = exc.args[0]
     return error.str() if isinstance(error, KafkaError) else str(error)

@@ -1,4 +1,4 @@
-"""Whether Kafka answers and has the topic, asked every few seconds by a client of its own."""
+"""Health of Kafka and its topic, probed every few seconds by a client of its own."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ PROBE_TIMEOUT_S = 2.0
 
 
 class KafkaHealth:
-    """How Kafka was found last. Without it everything is served; events come later."""
+    """Last health check of Kafka. Without Kafka all calls are served, and events are published later."""
 
     def __init__(self, settings: EventsSettings) -> None:
         self._settings = settings
         self._client: Producer | None = None
         self._last_error = ""
-        self._check = HealthCheck(False, "Kafka has not been asked yet.")
+        self._check = HealthCheck(False, "Kafka has not been probed yet.")
 
     def last_check(self) -> HealthCheck:
-        """Return how Kafka was found last."""
+        """Return the result of the last probe."""
         return self._check
 
     async def watch(self) -> None:
-        """Ask every few seconds, until cancelled."""
+        """Probe every few seconds, until cancelled."""
         while True:
             self._check = await asyncio.to_thread(self._probe)
             await asyncio.sleep(PROBE_INTERVAL_S)
 
     def _probe(self) -> HealthCheck:
-        """Ask for the topic; blocks, but not for long."""
+        """Request the topic's metadata; blocks for `PROBE_TIMEOUT_S` at most."""
         topic, started = self._settings.topic, time.perf_counter()
         self._last_error = ""
         try:
@@ -43,7 +43,7 @@ class KafkaHealth:
             metadata = self._client.list_topics(topic, timeout=PROBE_TIMEOUT_S).topics[topic]
         except KafkaException as exc:
             if self._client is not None:
-                self._client.poll(0)  # hands out what it heard meanwhile, which says more
+                self._client.poll(0)  # delivers pending errors to `_on_error`, which are more specific
             return HealthCheck(False, f"Kafka does not answer: {self._last_error or config.error_message(exc)}.")
         if metadata.error is not None:
             return HealthCheck(False, f"Kafka's topic {topic} cannot be used: {metadata.error.str()}.")

@@ -1,8 +1,8 @@
-"""Publishes events: each is kept by all replicas, in order and without a gap, or the caller hears that it is not.
+"""Publishes events: each is acknowledged by all in-sync replicas, in order and without a gap, or reported as failed.
 
-The client is librdkafka, whose calls block; they run in a thread. A producer that did not get everything through in
-time is thrown away with what it still holds, and the next events get another one. What was on its way may arrive
-nevertheless; it is then a part of the same order, told twice.
+The client is librdkafka, whose calls block; they run in a thread. A producer that did not deliver everything in time is
+discarded with its queue, and the next events get another one. Messages in flight may arrive nevertheless; they then
+repeat a part of the same sequence.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from somabrain_service.domain.events import CONTENT_TYPE, Event
 from somabrain_service.kafka import config
 
 FLUSH_INTERVAL_S = 0.2
-"""How soon a waiting thread notices that it is no longer wanted."""
+"""Seconds per flush, after which a waiting thread checks for errors, its deadline and `close`."""
 
 
 @dataclass(frozen=True, slots=True)
 class PublishResult:
-    """Which runs Kafka keeps whole, and why it does not keep the others; empty: it keeps all."""
+    """Result per batch: acknowledged in full or not; `reason` is the first error, empty if all are acknowledged."""
 
     acknowledged: tuple[bool, ...]
     reason: str
 
 
 class Publisher:
-    """See the module. For one caller at a time."""
+    """Publisher of events to one topic; see the module. For one caller at a time."""
 
     def __init__(self, settings: EventsSettings) -> None:
         self._settings = settings
@@ -42,15 +42,15 @@ class Publisher:
         self._last_error = ""
 
     async def publish(self, batches: Sequence[Sequence[Event]]) -> PublishResult:
-        """Publish runs of events, each run of one key and in its order.
+        """Publish batches of events; each batch has one key, whose order is preserved.
 
         Raises:
-            Unavailable: Kafka or its topic is not there; nothing was published.
+            Unavailable: Kafka or its topic cannot be reached; nothing was published.
         """
         return await asyncio.to_thread(self._publish, batches)
 
     async def close(self) -> None:
-        """Throw away what Kafka does not have yet."""
+        """Discard the producer and its undelivered messages."""
         self._closing.set()
         await asyncio.to_thread(self._discard_producer)
 
@@ -97,14 +97,18 @@ class Publisher:
             )
 
     def _open_producer(self) -> Producer:
-        """A producer for a topic that is there."""
+        """Return a producer after checking that the topic exists.
+
+        Raises:
+            Unavailable: Kafka cannot be reached, or the topic cannot be used.
+        """
         topic, self._last_error, producer = self._settings.topic, "", None
         try:
             producer = Producer(config.producer_config(self._settings), error_cb=self._on_error)
             metadata = producer.list_topics(topic, timeout=self._settings.timeout_s).topics[topic]
         except KafkaException as exc:
             if producer is not None:
-                producer.poll(0)  # hands out what it heard meanwhile, which says more
+                producer.poll(0)  # delivers pending errors to `_on_error`, which are more specific
             raise Unavailable(f"Kafka cannot be reached: {self._last_error or config.error_message(exc)}.") from exc
         if metadata.error is not None:
             raise Unavailable(f"Kafka's topic {topic} cannot be used: {metadata.error.str()}.")
@@ -121,6 +125,6 @@ class Publisher:
 
 
 def _headers(event: Event) -> list[tuple[str, str | bytes | None]]:
-    """What a consumer knows before it reads the event."""
+    """Return the message headers: content type, and trace parent if the change was traced."""
     headers: list[tuple[str, str | bytes | None]] = [("content-type", CONTENT_TYPE)]
     return [*headers, ("traceparent", event.traceparent)] if event.traceparent else headers

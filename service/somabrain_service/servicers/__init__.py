@@ -1,1 +1,1 @@
-"""Between protobuf and the domain: nothing is decided here."""
+"""gRPC servicers: conversion between protobuf and the domain, without logic of their own."""

@@ -1,4 +1,4 @@
-"""Batches: each item from protobuf as a single call's request would be, and what became of it back."""
+"""Convert batches: each item from protobuf like a single call's request, and its result to protobuf."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from somabrain_service.domain.names import MemoryName
 from somabrain_service.servicers.convert_memory import memory_draft_from_proto, memory_to_proto, vector_from_proto
 
 CheckRequest = Callable[[Message], None]
-"""Refuses a request with fields that are not honoured or not the caller's to set."""
+"""Function that raises InvalidArgument if a request sets output-only fields."""
 ToStatus = Callable[[Exception], status_pb2.Status]
-"""What a caller is told of an error."""
+"""Function that converts an error into the status for the caller."""
 
 Request = TypeVar("Request", bound=Message)
-Read = TypeVar("Read")
+Converted = TypeVar("Converted")
 
 
 def remember_items_from_proto(
     batch: pb.BatchRememberRequest, check_request: CheckRequest
 ) -> list[RememberItem | SomaBrainError]:
-    """Return each item, or what is wrong with it.
+    """Return each item, or its error if it is invalid.
 
     Raises:
-        InvalidArgument: the batch is past its bounds.
+        InvalidArgument: the batch exceeds its bounds.
     """
     _check_size(batch, len(batch.requests))
 
@@ -48,10 +48,10 @@ def remember_items_from_proto(
 def forget_items_from_proto(
     batch: pb.BatchForgetRequest, check_request: CheckRequest
 ) -> list[ForgetItem | SomaBrainError]:
-    """Return each item, or what is wrong with it.
+    """Return each item, or its error if it is invalid.
 
     Raises:
-        InvalidArgument: the batch is past its bounds.
+        InvalidArgument: the batch exceeds its bounds.
     """
     _check_size(batch, len(batch.requests))
 
@@ -64,19 +64,21 @@ def forget_items_from_proto(
 
 
 def remember_item_to_proto(result: Memory | SomaBrainError, to_status: ToStatus) -> pb.BatchRememberResult:
-    """Return what became of an item."""
+    """Return the result of an item."""
     if isinstance(result, SomaBrainError):
         return pb.BatchRememberResult(error=to_status(result))
     return pb.BatchRememberResult(memory=memory_to_proto(result))
 
 
 def forget_item_to_proto(result: SomaBrainError | None, to_status: ToStatus) -> pb.BatchForgetResult:
-    """Return what became of an item."""
+    """Return the result of an item."""
     return pb.BatchForgetResult(status=status_pb2.Status() if result is None else to_status(result))
 
 
-def _convert_each(requests: Sequence[Request], convert: Callable[[Request], Read]) -> list[Read | SomaBrainError]:
-    items: list[Read | SomaBrainError] = []
+def _convert_each(
+    requests: Sequence[Request], convert: Callable[[Request], Converted]
+) -> list[Converted | SomaBrainError]:
+    items: list[Converted | SomaBrainError] = []
     for request in requests:
         try:
             items.append(convert(request))
@@ -87,7 +89,9 @@ def _convert_each(requests: Sequence[Request], convert: Callable[[Request], Read
 
 def _check_size(batch: Message, count: int) -> None:
     if count > limits.BATCH:
-        raise InvalidArgument("requests", f"holds {count}, at most {limits.BATCH} are allowed; send several batches")
+        raise InvalidArgument(
+            "requests", f"has {count} items, at most {limits.BATCH} are allowed; send several batches"
+        )
     if batch.ByteSize() > limits.BATCH_BYTES:
         raise InvalidArgument(
             "requests", f"has {batch.ByteSize()} bytes, at most {limits.BATCH_BYTES} are allowed; send several batches"

@@ -1,4 +1,4 @@
-"""Watches and exports: from protobuf and back."""
+"""Convert watches and exports from and to protobuf."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from somabrain_service.servicers.convert_time import set_timestamp
 
 
 def watch_query_from_proto(request: pb.WatchMemoriesRequest) -> WatchQuery:
-    """Return what is watched.
+    """Return the query of a watch.
 
     Raises:
-        InvalidArgument: the parent is no namespace's name.
+        InvalidArgument: the parent is not a namespace name.
     """
     return WatchQuery(NamespaceName.parse(request.parent), request.cursor, request.include_memory)
 
 
 def watch_event_to_proto(event: WatchEvent) -> pb.WatchMemoriesResponse:
-    """Return a change or a checkpoint."""
+    """Return the response for a change or a checkpoint."""
     response = pb.WatchMemoriesResponse(cursor=event.cursor)
     if event.change is None:
         set_timestamp(response.checkpoint.time, event.time)
@@ -36,7 +36,7 @@ def watch_event_to_proto(event: WatchEvent) -> pb.WatchMemoriesResponse:
 
 
 def export_query_from_proto(request: pb.ExportMemoriesRequest) -> ExportQuery:
-    """Return what is exported.
+    """Return the query of an export.
 
     Raises:
         InvalidArgument: a field is out of its bound.

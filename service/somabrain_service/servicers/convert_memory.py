@@ -1,4 +1,4 @@
-"""Memories, vectors and filters: from protobuf and back."""
+"""Convert memories, vectors and filters from and to protobuf."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _INVALID_KIND = "must be MEMORY_KIND_EPISODIC, MEMORY_KIND_SEMANTIC or MEMORY_KI
 
 
 def memory_draft_from_proto(memory: pb.Memory) -> MemoryDraft:
-    """Return what the caller says about a new memory.
+    """Return the draft of a new memory.
 
     Raises:
         InvalidArgument: a field is out of its bound.
@@ -38,10 +38,10 @@ def memory_draft_from_proto(memory: pb.Memory) -> MemoryDraft:
 
 
 def vector_from_proto(request: Message) -> Vector | None:
-    """Return the request's `vector`; None when it is unset.
+    """Return the request's `vector`; None if it is unset.
 
     Raises:
-        InvalidArgument: its numbers are no direction.
+        InvalidArgument: its values are out of bounds, not finite, or all zero.
     """
     if not request.HasField("vector"):
         return None
@@ -50,7 +50,7 @@ def vector_from_proto(request: Message) -> Vector | None:
 
 
 def filter_from_proto(message: pb.MemoryFilter) -> MemoryFilter:
-    """Return which memories are meant.
+    """Return the filter.
 
     Raises:
         InvalidArgument: a field is out of its bound.
@@ -69,7 +69,7 @@ def filter_from_proto(message: pb.MemoryFilter) -> MemoryFilter:
 
 
 def memory_to_proto(memory: Memory) -> pb.Memory:
-    """Return the memory as callers see it."""
+    """Return the memory as a protobuf message."""
     message = pb.Memory(
         name=str(memory.name),
         text=memory.text,
@@ -99,7 +99,7 @@ def kind_from_proto(number: int, field_path: str) -> MemoryKind:
     """Return the kind.
 
     Raises:
-        InvalidArgument: there is none of the number; names `said`.
+        InvalidArgument: the number is unknown; the error names `field_path`.
     """
     kind = _KINDS.get(number)
     if kind is None:

@@ -1,4 +1,4 @@
-"""Namespaces: from protobuf and back."""
+"""Convert namespaces from and to protobuf."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from somabrain_service.servicers.convert_time import duration_from_proto, set_du
 
 
 def namespace_draft_from_proto(request: pb.CreateNamespaceRequest) -> NamespaceDraft:
-    """Return what the caller says about a new namespace.
+    """Return the draft of a new namespace.
 
     Raises:
         InvalidArgument: a field is out of its bound.
@@ -40,10 +40,10 @@ def namespace_draft_from_proto(request: pb.CreateNamespaceRequest) -> NamespaceD
 
 
 def namespace_change_from_proto(request: pb.UpdateNamespaceRequest) -> NamespaceChange:
-    """Return what is to change: the fields that the mask names, and of the others nothing is read.
+    """Return the change: only the fields that the mask names are read.
 
     Raises:
-        InvalidArgument: a field is out of its bound, or the mask names none that may change.
+        InvalidArgument: a field is out of its bound, or the mask is empty or names a field that cannot change.
     """
     message, settings_path = request.namespace, "namespace.settings"
     paths = _paths_from_mask(request.update_mask.paths)
@@ -76,7 +76,7 @@ def _paths_from_mask(paths: Sequence[str]) -> tuple[str, ...]:
 
 
 def namespace_to_proto(namespace: Namespace, statistics: NamespaceStatistics | None = None) -> pb.Namespace:
-    """Return the namespace as callers see it."""
+    """Return the namespace as a protobuf message."""
     message = pb.Namespace(
         name=str(namespace.name),
         display_name=namespace.display_name,

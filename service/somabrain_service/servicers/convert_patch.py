@@ -1,4 +1,4 @@
-"""What an update changes: from protobuf."""
+"""Convert updates of memories from protobuf."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _IDENTITY_FIELDS = {"name", "etag"}
 
 
 def memory_patch_from_proto(request: memory_service_pb2.UpdateMemoryRequest) -> MemoryPatch:
-    """Return the fields to change. No mask: all that are set; `*`: all that can be changed (AIP-134).
+    """Return the patch. Without a mask: all fields that are set; `*`: all fields that can be changed (AIP-134).
 
     Raises:
         InvalidArgument: a field is out of its bound or cannot be changed.
@@ -45,7 +45,7 @@ def _update_paths(request: memory_service_pb2.UpdateMemoryRequest) -> tuple[str,
     fields = _set_fields(request.memory) - _IDENTITY_FIELDS
     for name in sorted(fields.difference(FIELDS)):
         raise InvalidArgument(
-            f"memory.{name}", "is set by the server alone; leave it unset, or name what is to change in update_mask"
+            f"memory.{name}", "is output only; leave it unset, or name the fields to change in update_mask"
         )
     return tuple(sorted(fields))
 

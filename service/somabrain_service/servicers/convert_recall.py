@@ -1,4 +1,4 @@
-"""Questions and answers: from protobuf and back."""
+"""Convert recall queries and results from and to protobuf."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from somabrain_service.servicers.convert_memory import filter_from_proto, memory
 
 
 def recall_query_from_proto(request: memory_service_pb2.RecallRequest) -> RecallQuery:
-    """Return what is sought.
+    """Return the recall query.
 
     Raises:
         InvalidArgument: a field is out of its bound.
@@ -27,7 +27,7 @@ def recall_query_from_proto(request: memory_service_pb2.RecallRequest) -> Recall
 
 
 def recall_result_to_proto(result: RecallResult, *, explain: bool) -> memory_service_pb2.RecallResponse:
-    """Return the answer; `explain` adds how each score came to be."""
+    """Return the response; `explain` adds the breakdown of each score."""
     return memory_service_pb2.RecallResponse(
         hits=[_hit_to_proto(hit, explain) for hit in result.hits],
         degraded=[memory_pb2.DegradedReason.ValueType(reason.value) for reason in result.degraded],

@@ -1,4 +1,4 @@
-"""Protobuf's times and spans as Python's, bounded, and back."""
+"""Convert timestamps and durations from and to protobuf, with bounds checks."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def timestamp_from_proto(message: Message, field: str, field_path: str) -> datetime | None:
-    """Return the Timestamp `field` of `message` in UTC, to the microsecond; None when it is unset.
+    """Return the Timestamp `field` of `message` in UTC, to the microsecond; None if it is unset.
 
     Raises:
-        InvalidArgument: it is no time between the years 1 and 9999; names `said`.
+        InvalidArgument: it is not between the years 1 and 9999; the error names `field_path`.
     """
     if not message.HasField(field):
         return None
@@ -31,10 +31,10 @@ def timestamp_from_proto(message: Message, field: str, field_path: str) -> datet
 
 
 def duration_from_proto(message: Message, field: str, field_path: str) -> timedelta | None:
-    """Return the Duration `field` of `message`; None when it is unset.
+    """Return the Duration `field` of `message`; None if it is unset.
 
     Raises:
-        InvalidArgument: it is past ten thousand years or its parts differ in sign; names `said`.
+        InvalidArgument: it exceeds ten thousand years, or its parts differ in sign; the error names `field_path`.
     """
     if not message.HasField(field):
         return None
@@ -44,12 +44,12 @@ def duration_from_proto(message: Message, field: str, field_path: str) -> timede
         return value.ToTimedelta()
     except (ValueError, OverflowError) as exc:
         raise InvalidArgument(
-            field_path, "must be a span of at most 315576000000 s, seconds and nanos of one sign"
+            field_path, "must be a duration of at most 315576000000 s, with seconds and nanos of the same sign"
         ) from exc
 
 
 def set_timestamp(message: Timestamp, value: datetime | None) -> None:
-    """Set `message`; an absent time leaves it unset."""
+    """Set `message` to a time; None leaves it unset."""
     if value is not None:
         since_epoch = value - _EPOCH
         message.seconds, message.nanos = (
@@ -59,6 +59,6 @@ def set_timestamp(message: Timestamp, value: datetime | None) -> None:
 
 
 def set_duration(message: Duration, value: timedelta | None) -> None:
-    """Set `message`; an absent span leaves it unset."""
+    """Set `message` to a duration; None leaves it unset."""
     if value is not None:
         message.FromTimedelta(value)

@@ -1,4 +1,4 @@
-"""MemoryService. Methods that are missing here stand in `interceptors.contract`, which refuses them by name."""
+"""Servicer of MemoryService."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Message, Message]"
 
 
 class MemoryServicer(memory_service_pb2_grpc.MemoryServiceServicer):
-    """Storing, finding and forgetting."""
+    """Store, recall, change, forget, watch and export memories."""
 
     def __init__(self, app_context: AppContext, check_request: CheckRequest, to_status: ToStatus) -> None:
-        """Serve. `check` and `to_status` do for each item of a batch what the interceptors do for a call."""
+        """Initialize. `check_request` and `to_status` do for each item of a batch what interceptors do for a call."""
         self._app_context = app_context
         self._check_request = check_request
         self._to_status = to_status
 
     async def Remember(self, request: pb.RememberRequest, context: Context) -> pb.RememberResponse:  # noqa: N802
-        """Keep one memory."""
+        """Store one memory."""
         result = await remember_memory(
             self._app_context,
             caller_tenant(),
@@ -76,7 +76,7 @@ class MemoryServicer(memory_service_pb2_grpc.MemoryServiceServicer):
     async def BatchRemember(  # noqa: N802
         self, request: pb.BatchRememberRequest, context: Context
     ) -> pb.BatchRememberResponse:
-        """Keep many, each on its own."""
+        """Store many memories, each independently."""
         parent = NamespaceName.parse(request.parent)
         items = remember_items_from_proto(request, self._check_request)
         batch = await batch_remember_memories(self._app_context, caller_tenant(), parent, items)
@@ -86,7 +86,7 @@ class MemoryServicer(memory_service_pb2_grpc.MemoryServiceServicer):
         )
 
     async def Recall(self, request: pb.RecallRequest, context: Context) -> pb.RecallResponse:  # noqa: N802
-        """Find the memories that answer best."""
+        """Find the memories that match a query best."""
         result = await recall_memories(self._app_context, caller_tenant(), recall_query_from_proto(request))
         return recall_result_to_proto(result, explain=request.explain)
 
@@ -137,7 +137,7 @@ class MemoryServicer(memory_service_pb2_grpc.MemoryServiceServicer):
     async def ListRevisions(  # noqa: N802
         self, request: pb.ListRevisionsRequest, context: Context
     ) -> pb.ListRevisionsResponse:
-        """Return a page of a memory's former states."""
+        """Return a page of a memory's revisions."""
         query = RevisionQuery(MemoryName.parse(request.parent, "parent"), request.page_size, request.page_token)
         page = await list_revisions(self._app_context, caller_tenant(), query)
         return pb.ListRevisionsResponse(
@@ -147,7 +147,7 @@ class MemoryServicer(memory_service_pb2_grpc.MemoryServiceServicer):
     async def BatchForget(  # noqa: N802
         self, request: pb.BatchForgetRequest, context: Context
     ) -> pb.BatchForgetResponse:
-        """Forget many, each on its own."""
+        """Forget many memories, each independently."""
         parent = NamespaceName.parse(request.parent)
         items = forget_items_from_proto(request, self._check_request)
         batch = await batch_forget_memories(self._app_context, caller_tenant(), parent, items)
@@ -159,7 +159,7 @@ class MemoryServicer(memory_service_pb2_grpc.MemoryServiceServicer):
     async def ForgetMemory(  # noqa: N802
         self, request: pb.ForgetMemoryRequest, context: Context
     ) -> pb.ForgetMemoryResponse:
-        """Forget one memory for good."""
+        """Permanently forget one memory."""
         consistency_token = await forget_memory(
             self._app_context,
             caller_tenant(),
@@ -173,7 +173,7 @@ class MemoryServicer(memory_service_pb2_grpc.MemoryServiceServicer):
     async def WatchMemories(  # noqa: N802
         self, request: pb.WatchMemoriesRequest, context: Context
     ) -> AsyncGenerator[pb.WatchMemoriesResponse, None]:
-        """Stream every change."""
+        """Stream every change of a namespace."""
         async with aclosing(
             watch_memories(self._app_context, caller_tenant(), watch_query_from_proto(request))
         ) as events:
@@ -183,7 +183,7 @@ class MemoryServicer(memory_service_pb2_grpc.MemoryServiceServicer):
     async def ExportMemories(  # noqa: N802
         self, request: pb.ExportMemoriesRequest, context: Context
     ) -> AsyncGenerator[pb.ExportMemoriesResponse, None]:
-        """Stream all memories."""
+        """Stream all memories of a namespace."""
         async with aclosing(
             export_memories(self._app_context, caller_tenant(), export_query_from_proto(request))
         ) as pages:

@@ -1,4 +1,4 @@
-"""NamespaceService."""
+"""Servicer of NamespaceService."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Message, Message]"
 
 
 class NamespaceServicer(namespace_service_pb2_grpc.NamespaceServiceServicer):
-    """What a tenant keeps apart."""
+    """Create, read, update and delete namespaces, and erase subjects."""
 
     def __init__(self, app_context: AppContext) -> None:
         self._app_context = app_context
@@ -37,7 +37,7 @@ class NamespaceServicer(namespace_service_pb2_grpc.NamespaceServiceServicer):
     async def CreateNamespace(  # noqa: N802
         self, request: pb.CreateNamespaceRequest, context: Context
     ) -> pb.CreateNamespaceResponse:
-        """Make a namespace."""
+        """Create a namespace."""
         namespace = await create_namespace(
             self._app_context, caller_tenant(), namespace_draft_from_proto(request), request_id=request.request_id
         )

@@ -1,4 +1,4 @@
-"""Whose memories a call is about: always the caller's own, never what a request says."""
+"""Tenant of a call: always from the caller's identity, never from the request."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Where memories are kept."""
+"""Storage of memories."""

@@ -1,7 +1,7 @@
-"""The narrow protocols of the store for background work, which is no tenant's.
+"""Narrow protocols of the store for background jobs, which span all tenants.
 
-Whatever a process does in the background, it does on the connection that holds the lock of that work: a process that
-lost the lock, because PostgreSQL or the network gave its connection up, has with it lost the means to write.
+A job does everything on the connection that holds its advisory lock: a process that loses the lock, because PostgreSQL
+or the network dropped the connection, also loses the means to write.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from somabrain_service.domain.names import TenantId
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One of `of` parts of all namespaces: those whose id leaves the remainder `number`."""
+    """One of `count` parts of all namespaces: those whose id modulo `count` is `number`."""
 
     number: int
     count: int
@@ -30,7 +30,7 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class PendingNamespace:
-    """A namespace in which something waits to be done, the oldest of it `since` then."""
+    """A namespace with pending work, the oldest of it pending since `since`."""
 
     tenant: TenantId
     ns: int
@@ -39,7 +39,7 @@ class PendingNamespace:
 
 @dataclass(frozen=True, slots=True)
 class PurgeResult:
-    """How many were dropped, and when the first of them was due."""
+    """Number of deleted request ids, and the expiry of the oldest; the current time if there were none."""
 
     count: int
     since: datetime
@@ -47,7 +47,7 @@ class PurgeResult:
 
 @dataclass(frozen=True, slots=True)
 class TrimResult:
-    """How many changes were dropped, and how many of them no event had told."""
+    """Number of deleted changes, and how many of them had not been published."""
 
     count: int
     unpublished: int
@@ -55,7 +55,7 @@ class TrimResult:
 
 @dataclass(frozen=True, slots=True)
 class Unencoded:
-    """A namespace in which memories have no vector of its encoder."""
+    """A namespace with memories that have no vector of its encoder."""
 
     tenant: TenantId
     ns: int
@@ -64,7 +64,7 @@ class Unencoded:
 
 @dataclass(frozen=True, slots=True)
 class UnencodedText:
-    """A memory without a vector, and since when it waits for one."""
+    """A memory without a vector, pending since `since`."""
 
     id: int
     revision: int
@@ -74,7 +74,7 @@ class UnencodedText:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """The vector, float32[d], of a memory as it was at `revision`."""
+    """Vector, float32[d], of a memory at `revision`."""
 
     id: int
     revision: int
@@ -83,7 +83,7 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Unanalyzed:
-    """A namespace in which memories have terms of another analyzer than its own, `since` then."""
+    """A namespace with memories that have terms of another analyzer than its own, pending since `since`."""
 
     tenant: TenantId
     ns: int
@@ -92,77 +92,77 @@ class Unanalyzed:
 
 
 class MaintenanceStore(Protocol):
-    """What the one holder of a shard may do. Every call is a transaction, small enough to end soon.
+    """Operations of the process that owns a shard. Every call is one short transaction.
 
     Raises:
-        StoreUnavailable: of every method: PostgreSQL is gone, and the shard with it.
+        StoreUnavailable: by every method: PostgreSQL is unavailable, and the shard is lost with it.
     """
 
     async def expired(self, now: datetime, limit: int) -> list[PendingNamespace]:
-        """Namespaces of the shard that hold expired memories, at most `limit`, those waiting longest first."""
+        """Return at most `limit` namespaces of the shard with expired memories, longest pending first."""
         ...
 
     async def expire(self, pending: PendingNamespace, now: datetime, limit: int) -> int:
-        """Remove at most `limit` expired memories with all that came of them, and tell the feed; says how many."""
+        """Delete at most `limit` expired memories with their derived rows, append to the feed, return their number."""
         ...
 
     async def namespaces_to_trim(self, now: datetime, grace_period: timedelta, limit: int) -> list[PendingNamespace]:
-        """Namespaces of the shard whose feeds hold changes that may go, at most `limit`, the oldest first."""
+        """Return at most `limit` namespaces of the shard whose feeds have changes to trim, oldest first."""
         ...
 
     async def trim_changes(
         self, pending: PendingNamespace, now: datetime, grace_period: timedelta, limit: int
     ) -> TrimResult:
-        """Drop at most `limit` changes past the retention, oldest first, but the newest of them.
+        """Delete at most `limit` changes past the retention, oldest first, except the newest of them.
 
-        `hold`: how much longer those stay that have not been told by events; 0: none are.
+        `grace_period`: how much longer unpublished changes stay; 0: no longer than the others.
         """
         ...
 
     async def pending_changes(
         self, after: tuple[TenantId, int] | None, limit: int, changes: int
     ) -> list[PendingChanges]:
-        """Namespaces of which something is to be told, in the order of their keys and after the one given.
+        """Return namespaces with unpublished changes, in key order, after the key `after`.
 
-        At most `limit` of them, and of each at most `changes`.
+        At most `limit` namespaces, each with at most `changes` changes.
         """
         ...
 
     async def deleted_namespaces(self, limit: int) -> list[OutboxCursor]:
-        """Namespaces of which something was told and that are no more, at most `limit`."""
+        """Return the cursors of at most `limit` deleted namespaces whose deletion is not published yet."""
         ...
 
     async def save_cursors(self, batches: Sequence[EventBatch]) -> None:
-        """Note what has been told."""
+        """Save the cursors of published batches; delete those of deleted namespaces."""
         ...
 
     async def purge_keys(self, now: datetime, limit: int) -> PurgeResult:
-        """Drop at most `limit` request ids whose time has passed."""
+        """Delete at most `limit` expired request ids."""
 
     async def unencoded(self, encoders: Sequence[str]) -> list[Unencoded]:
-        """Namespaces of the shard that have one of these encoders, and memories without a vector of it."""
+        """Return namespaces of the shard that use one of these encoders and have memories without its vector."""
         ...
 
     async def texts(self, namespace: Unencoded, after: int, limit: int) -> list[UnencodedText]:
-        """Memories without a vector, with ids above `after`, in their order."""
+        """Return at most `limit` memories without a vector, with ids above `after`, in id order."""
         ...
 
     async def encode(self, namespace: Unencoded, encoded: Sequence[Encoded], now: datetime) -> int:
-        """Keep vectors of memories that are still as they were, in a namespace whose encoder is still that one.
+        """Store vectors of memories whose revision is unchanged, in a namespace whose encoder is unchanged.
 
         Returns:
-            How many were kept.
+            The number of stored vectors.
         """
         ...
 
     async def unanalyzed(self, limit: int) -> list[Unanalyzed]:
-        """Namespaces of the shard with terms of a former analyzer, at most `limit`, those waiting longest first."""
+        """Return at most `limit` namespaces of the shard with terms of a former analyzer, longest pending first."""
         ...
 
     async def analyze(
         self, namespace: Unanalyzed, terms: Callable[[str], Counter[str]], now: datetime, limit: int
     ) -> int:
-        """Give the next memories of the namespace, at most `limit`, the terms of their texts; says how many there were.
+        """Replace the terms of the namespace's next memories, at most `limit`, and return the number of memories.
 
         Fewer than `limit`: they were the last.
         """
@@ -170,12 +170,12 @@ class MaintenanceStore(Protocol):
 
 
 class WorkerStore(Protocol):
-    """Where background work is held."""
+    """Access to background jobs, one process per job and shard."""
 
     def acquire(self, job: str, shard: Shard) -> AbstractAsyncContextManager[MaintenanceStore | None]:
-        """Be the one who does this work in the shard, as long as the context lasts; None: somebody else is.
+        """Own this job in the shard while the context is open; it yields None if another process owns it.
 
         Raises:
-            StoreUnavailable: PostgreSQL is gone.
+            StoreUnavailable: PostgreSQL is unavailable.
         """
         ...

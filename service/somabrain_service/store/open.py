@@ -25,13 +25,13 @@ async def open_store(
     storage_quota: StorageQuota | None = None,
     search_index: SearchIndexSettings | None = None,
 ) -> AsyncIterator[Store]:
-    """A store with its pool of connections, closed on leaving. Connects on first use, so it opens without PostgreSQL.
+    """Open a store with its connection pool, closed on exit. Connects on first use, so it opens without PostgreSQL.
 
     Args:
         dsn: libpq URL of the app role.
-        database: sizes and bounds in time.
-        stocks: what tenants may hold; None: what they like.
-        replica: how much of it is held in memory; None: nothing.
+        database: pool size and timeouts.
+        storage_quota: limits of what tenants may store; None: unlimited.
+        search_index: memory budget of the search indexes; None: no search index.
     """
     storage_quota = storage_quota or StorageQuota(lambda _: StorageUsage(), 0)
     async with open_pool(dsn, database) as pool, task_set() as tasks:
@@ -46,10 +46,10 @@ async def open_store(
 
 @asynccontextmanager
 async def open_worker_store(dsn: str, database: DatabaseSettings) -> AsyncIterator[WorkerStore]:
-    """The store of background work. Connects when something is held.
+    """Open the store of background jobs. Connects when a job is acquired.
 
     Args:
-        dsn: libpq URL of the worker role; of sessions, not of a pooler that shares them among transactions.
-        database: bounds in time.
+        dsn: libpq URL of the worker role; direct or through a pooler in session mode, not in transaction mode.
+        database: timeouts.
     """
     yield PostgresWorkerStore(worker_connector(dsn, database))

@@ -1,4 +1,4 @@
-"""The narrow protocol of a store. Commands import this and its values, and nothing else of the store."""
+"""Narrow protocol of a store. Commands import this and its records, and nothing else of the store."""
 
 from __future__ import annotations
 
@@ -29,55 +29,55 @@ from somabrain_service.store.records import (
 
 
 class Snapshot(Protocol):
-    """One consistent view of a namespace; what has expired is not in it."""
+    """Consistent view of a namespace, without expired memories."""
 
     @property
     def namespace(self) -> Namespace:
-        """The namespace as it is in this view."""
+        """The namespace at this snapshot."""
         ...
 
     async def statistics(self, terms: Sequence[str] = ()) -> Statistics:
-        """The namespace's counts, to be asked before `candidates`."""
+        """Return the namespace's counts; to be called before `candidates`."""
         ...
 
     async def next_expiry(self) -> datetime | None:
-        """When the first of the memories that are there will not be any longer; None: none of them expires."""
+        """Return the earliest expiry of a live memory; None: no memory expires."""
         ...
 
     async def changes(self, after: Position, limit: int) -> list[Change] | None:
-        """Changes that follow `after` in commit order, at most `limit`; None: some that did are no longer kept."""
+        """Return at most `limit` changes after `after` in commit order; None: some of them were trimmed."""
         ...
 
     async def get_many(self, ids: Sequence[MemoryId]) -> dict[MemoryId, Memory]:
-        """Those of the memories that are there, in no order and of any size."""
+        """Return those of the memories that exist, by id, without a bound on their size."""
         ...
 
     async def vectors(self, ids: Sequence[MemoryId]) -> dict[MemoryId, StoredVector]:
-        """The vectors of those of the memories that have one."""
+        """Return the vectors of those of the memories that have one."""
         ...
 
     async def candidates(self, search: Search) -> Candidates:
-        """The best by words, the best by vector, their neighbours in the session, and those who lend to these."""
+        """Return the top by words, the top by vector, their session neighbours, and the neighbours of these."""
         ...
 
     async def memories(self, ids: Sequence[int], size_bytes: int, *, end_snapshot: bool = False) -> list[Memory]:
-        """Memories in the order of `ids`; ends, after one at least, where the next would pass the size.
+        """Return memories in the order of `ids`; stops, after at least one, before `size_bytes` would be exceeded.
 
-        `last`: nothing is asked after it, so that the view can end with it.
+        `end_snapshot`: this is the last call, so the transaction may end with it.
         """
         ...
 
     async def memory(self, memory: MemoryId) -> Memory | None:
-        """One memory; None: there is none."""
+        """Return a memory; None: no such memory."""
         ...
 
     async def revisions(
         self, memory: MemoryId, before: int | None, limit: int, size_bytes: int
     ) -> tuple[list[Memory], bool]:
-        """Former states, newest first, from before the revision given; ends as `memories` does.
+        """Return former revisions, newest first, before revision `before` (None: all); bounded as `memories` is.
 
         Returns:
-            The states, and whether more follow.
+            The revisions, and whether more follow.
         """
         ...
 
@@ -89,50 +89,50 @@ class Snapshot(Protocol):
         limit: int,
         unchanged_since: int | None = None,
     ) -> list[tuple[str, int]]:
-        """Keys of the order, each with its memory's id, that follow `after`; at most `limit`.
+        """Return at most `limit` sort keys after `after`, each with its memory's id.
 
         `unchanged_since`: only memories without a change after that version. None: all.
 
         Raises:
-            InvalidArgument: `after` holds no key of this order.
+            InvalidArgument: `after` is not a key of this order.
         """
         ...
 
 
 class Store(Protocol):
-    """Every call is one transaction of one tenant.
+    """Storage of namespaces and memories; every call is one transaction of one tenant.
 
     Raises:
-        StoreUnavailable: of every method: PostgreSQL is gone.
+        StoreUnavailable: by every method: PostgreSQL is unavailable.
     """
 
     def connections(self) -> tuple[int, int]:
-        """How many connections are idle and in use, for metrics; asks nobody."""
+        """Return the numbers of idle and used connections, for metrics; without a query."""
         ...
 
     def index_stats(self) -> tuple[int, int]:
-        """How many namespaces this process holds in memory, and the bytes they take, for metrics; asks nobody."""
+        """Return the number of namespaces with a search index and their size in bytes, for metrics; without a query."""
         ...
 
     async def ping(self) -> None:
-        """Ask the database for a sign of life."""
+        """Check that the database answers."""
 
     async def schema_state(self) -> SchemaState:
-        """Compare schemas, for /ready."""
+        """Return the database's schema version and this image's, for /ready."""
         ...
 
     async def create_namespace(
         self, tenant: TenantId, draft: NamespaceDraft, analyzer: str, now: datetime, request: RequestKey | None
     ) -> Namespace:
-        """Make a namespace; every setting of `draft` is filled in.
+        """Create a namespace; every setting of `draft` is set.
 
         Raises:
-            AlreadyExists: the name is taken, or the request's id came with another body.
+            AlreadyExists: the name is taken, or the request id was used with another body.
         """
         ...
 
     async def namespace(self, tenant: TenantId, name: NamespaceName) -> Namespace:
-        """A namespace, perhaps from memory: what may change (version, times) may be old.
+        """Return a namespace, possibly cached: its version and times may be stale.
 
         Raises:
             NotFound: no such namespace.
@@ -142,7 +142,7 @@ class Store(Protocol):
     async def measure_namespace(
         self, tenant: TenantId, name: NamespaceName, now: datetime
     ) -> tuple[Namespace, NamespaceStatistics]:
-        """A namespace as it is now, and what it holds.
+        """Return a namespace as it is now, with its statistics.
 
         Raises:
             NotFound: no such namespace.
@@ -150,7 +150,7 @@ class Store(Protocol):
         ...
 
     async def list_namespaces(self, tenant: TenantId, after: str, limit: int) -> list[Namespace]:
-        """At most `limit` namespaces whose names' last part follows `after`, in the order of its bytes."""
+        """Return at most `limit` namespaces whose names' last part is after `after`, in byte order."""
         ...
 
     async def update_namespace(
@@ -158,39 +158,39 @@ class Store(Protocol):
     ) -> Namespace:
         """Change a namespace's settings; `analyzer` is that of its language where that changes.
 
-        Another encoder's vectors go with the change; what there is to be indexed anew is done by `Holding`.
+        A change of the encoder deletes the former one's vectors; `MaintenanceStore` reindexes the memories.
 
         Raises:
             NotFound: no such namespace.
-            Aborted: the change's etag is set and not the current one.
-            AlreadyExists: the request's id came with another body.
+            Aborted: the change has an etag, and it is not the current one.
+            AlreadyExists: the request id was used with another body.
         """
         ...
 
     async def delete_namespace(
         self, tenant: TenantId, name: NamespaceName, etag: str, now: datetime, request: RequestKey | None
     ) -> bool:
-        """Delete a namespace with everything in it; False: there is none.
+        """Delete a namespace with everything in it; False: no such namespace.
 
         Raises:
-            Aborted: `etag` is set and not the current one.
-            AlreadyExists: the request's id came with another body.
+            Aborted: `etag` is not empty and not the current one.
+            AlreadyExists: the request id was used with another body.
         """
         ...
 
     async def erase_subject(
         self, tenant: TenantId, name: NamespaceName, subject: str, now: datetime, request: RequestKey | None
     ) -> ErasureResult:
-        """Forget every memory about a subject, also those that have expired, and every revision that was about it.
+        """Erase all memories about a subject, expired ones too, and all revisions about it.
 
         Raises:
             NotFound: no such namespace.
-            AlreadyExists: the request's id came with another body.
+            AlreadyExists: the request id was used with another body.
         """
         ...
 
     def snapshot(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AbstractAsyncContextManager[Snapshot]:
-        """Look at a namespace as it is now.
+        """Open a snapshot of a namespace as of `now`.
 
         Raises:
             NotFound: no such namespace.
@@ -200,23 +200,23 @@ class Store(Protocol):
     async def insert_memory(
         self, tenant: TenantId, namespace: Namespace, new: NewMemory, request: RequestKey | None
     ) -> WriteResult:
-        """Keep a memory, durably.
+        """Store a memory durably.
 
         Raises:
-            Aborted: the namespace is no longer as given; `namespace` knows it anew.
-            NotFound: no such namespace, or the request's memory has been forgotten since.
-            AlreadyExists: the request's id came with another body, or the place in the session is taken.
-            ResourceExhausted: the tenant holds as much as it may.
+            Aborted: the settings of `namespace` are stale; call `namespace()` again, which reloads it.
+            NotFound: no such namespace, or the request's memory has since been forgotten.
+            AlreadyExists: the request id was used with another body, or the position in the session is taken.
+            ResourceExhausted: the tenant's storage quota is used up.
         """
         ...
 
     async def insert_memories(
         self, tenant: TenantId, namespace: Namespace, items: Sequence[tuple[NewMemory, RequestKey | None]]
     ) -> BatchWriteResult:
-        """Keep memories, durably, in one transaction; one that cannot be kept has its error, as of `insert_memory`.
+        """Store memories durably in one transaction; one that fails has its error as a result, as of `insert_memory`.
 
         Raises:
-            Aborted: the namespace is no longer as given; `namespace` knows it anew.
+            Aborted: the settings of `namespace` are stale; call `namespace()` again, which reloads it.
             NotFound: no such namespace.
         """
         ...
@@ -224,35 +224,35 @@ class Store(Protocol):
     async def find_replay(
         self, tenant: TenantId, parent: NamespaceName, request: RequestKey | None, now: datetime
     ) -> WriteResult | None:
-        """The answer to a request that was answered before: its memory as it is now. None: it was not.
+        """Return the result of a request that was answered before, with its memory as it is now. None: not answered.
 
         Raises:
-            NotFound: the memory has been forgotten since.
-            AlreadyExists: the request's id came with another body.
+            NotFound: the memory has since been forgotten.
+            AlreadyExists: the request id was used with another body.
         """
         ...
 
     async def update_memory(
         self, tenant: TenantId, namespace: Namespace, change: MemoryUpdate, request: RequestKey | None
     ) -> WriteResult | None:
-        """Change a memory; its former state becomes a revision. None: it is no longer as it was before.
+        """Change a memory; its former state becomes a revision. None: the memory is no longer equal to `change.before`.
 
         Raises:
-            Aborted: the namespace is no longer as given; `namespace` knows it anew.
+            Aborted: the settings of `namespace` are stale; call `namespace()` again, which reloads it.
             NotFound: no such namespace or memory.
-            AlreadyExists: the request's id came with another body, or the place in the session is taken.
-            ResourceExhausted: the tenant holds as much as it may.
+            AlreadyExists: the request id was used with another body, or the position in the session is taken.
+            ResourceExhausted: the tenant's storage quota is used up.
         """
         ...
 
     async def delete_memory(
         self, tenant: TenantId, name: MemoryName, etag: str, now: datetime, request: RequestKey | None
     ) -> NamespaceVersion | None:
-        """Forget a memory with all that came of it. None: there is no such memory; the namespace there is.
+        """Delete a memory with its derived rows. None: no such memory in the namespace.
 
         Raises:
             NotFound: no such namespace.
-            Aborted: `etag` is set and not the current one.
-            AlreadyExists: the request's id came with another body.
+            Aborted: `etag` is not empty and not the current one.
+            AlreadyExists: the request id was used with another body.
         """
         ...

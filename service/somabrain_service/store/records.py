@@ -1,4 +1,4 @@
-"""What goes into a store and comes out of it."""
+"""Input and result records of a store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from somabrain_service.domain.namespace import Namespace
 
 @dataclass(frozen=True, slots=True)
 class SchemaState:
-    """The database's schema beside this image's. `current` None: the migrations have not run."""
+    """Schema versions of the database and of this image (`head`). `current` None: the migrations have not run."""
 
     current: int | None
     oldest_compatible: int | None
@@ -27,7 +27,7 @@ class SchemaState:
 
     @property
     def compatible(self) -> bool:
-        """Whether this image may serve: current >= its head >= oldest compatible."""
+        """True if this image may serve: current >= head >= oldest compatible."""
         if self.current is None or self.oldest_compatible is None:
             return False
         return self.current >= self.head >= self.oldest_compatible
@@ -35,9 +35,9 @@ class SchemaState:
 
 @dataclass(frozen=True, slots=True)
 class NewMemory:
-    """A memory about to be kept: its draft with what was worked out from it.
+    """A memory to insert: its draft with the values derived from it.
 
-    `terms` are those of its text, `vector` float32[d] of `encoder_id`; None: it has none (yet).
+    `terms` are those of its text, `vector` is float32[d] of `encoder_id`; None: no vector (yet).
     """
 
     draft: MemoryDraft
@@ -50,13 +50,13 @@ class NewMemory:
     encoder_id: str
 
     def with_vector(self, vector: NDArray[np.float32] | None) -> NewMemory:
-        """The same with another vector."""
+        """Return a copy with another vector."""
         return dataclasses.replace(self, vector=vector)
 
 
 @dataclass(frozen=True, slots=True)
 class NewText:
-    """What was worked out from a memory's new text, as in `NewMemory`."""
+    """Values derived from a memory's new text, as in `NewMemory`."""
 
     terms: Mapping[str, int]
     vector: NDArray[np.float32] | None
@@ -65,7 +65,7 @@ class NewText:
 
 @dataclass(frozen=True, slots=True)
 class MemoryUpdate:
-    """A memory about to be changed from the state `before`. `new_text` None: the text stays as it is."""
+    """An update of a memory from the state `before`. `new_text` None: the text is unchanged."""
 
     before: Memory
     draft: MemoryDraft
@@ -78,7 +78,7 @@ class MemoryUpdate:
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """A memory as it is kept, and the moment of the write."""
+    """A memory as stored, and the namespace's version after the write."""
 
     memory: Memory
     as_of: NamespaceVersion
@@ -86,7 +86,7 @@ class WriteResult:
 
 @dataclass(frozen=True, slots=True)
 class BatchWriteResult:
-    """What became of each memory of a batch, in their order, and the moment of the write."""
+    """The result of each memory of a batch, in order, and the namespace's version after the write."""
 
     results: Sequence[Memory | SomaBrainError]
     as_of: NamespaceVersion
@@ -94,7 +94,7 @@ class BatchWriteResult:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """A namespace as a reading sees it; counts are of live memories. `df`: in how many each asked term occurs."""
+    """Counts of a namespace's live memories in a snapshot. `df`: document frequency of each requested term."""
 
     namespace: Namespace
     memories: int
@@ -104,21 +104,21 @@ class Statistics:
 
     @property
     def read_version(self) -> NamespaceVersion:
-        """The point in its history that the reading sees."""
+        """Version of the namespace that the snapshot sees."""
         return self.namespace.read_version
 
     @property
     def mean_length(self) -> float:
-        """Terms a memory, on average; 1 when there is none."""
+        """Mean number of terms per memory; 1 if there are no terms."""
         return self.term_occurrences / self.memories if self.term_occurrences else 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What candidates are sought for.
+    """Query of a candidate search.
 
-    `seeds` are the positions in `terms` of those that make candidates; `idf` and `mean_length` only cut them to the
-    best `limit`. `vector` float32[d] of `encoder_id`; None: words alone.
+    `seeds` are the positions in `terms` of the terms that produce candidates; `idf` and `mean_length` only cut them to
+    the top `limit`. `vector` is float32[d] of `encoder_id`; None: words alone.
     """
 
     terms: tuple[str, ...]
@@ -133,7 +133,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class ErasureResult:
-    """How many memories an erasure forgot, and the moment of it."""
+    """Number of erased memories, and the namespace's version after it."""
 
     count: int
     as_of: NamespaceVersion

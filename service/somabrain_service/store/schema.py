@@ -1,4 +1,4 @@
-"""Which schema this image was written for, and whether the database's fits."""
+"""Schema version of this image, and the query for the database's."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ async def test_a_renewed_token_is_read_once_the_old_one_is_refused(
     async with open_transport(lambda: credentials(kopf.OperatorSettings())) as opened:
         assert await look(opened) == "APIGroupList"
         end(api, before, "first")
-        with pytest.raises(PermissionDenied, match="may not do this to the groups: Unauthorized"):
+        with pytest.raises(PermissionDenied, match="no permission for this request on the groups: Unauthorized"):
             await look(opened)
         bound(api, tmp_path, "second")
         assert await look(opened) == "APIGroupList"
@@ -119,7 +119,7 @@ def test_an_api_server_that_was_away_is_heard_as_soon_as_it_is_back(apart: Api, 
     brain.secrets()
     with forwarder(apart.server.url) as between:
         account.write_text(account.read_text().replace(between.target, between.url))
-        leads_on = {"SOMABRAIN_OPERATOR__LEASE_S": str(5 * AWAY_S)}  # or it would list everything anew on its return
+        leads_on = {"SOMABRAIN_OPERATOR__LEASE_DURATION_S": str(5 * AWAY_S)}  # or it would list everything anew on its return
         with operator(account, tmp_path / "log", **leads_on) as running:
             running.wait_until_started()
             brain.apply()
@@ -128,4 +128,4 @@ def test_an_api_server_that_was_away_is_heard_as_soon_as_it_is_back(apart: Api, 
                 time.sleep(AWAY_S)
             brain.apply(replicas=2)
             eventually(brain.deployment, lambda found: found["spec"]["replicas"] == 2, "it is applied", DELIVERY_S)
-            assert "leadership is lost" not in running.log.read_text()
+            assert "leader election lost" not in running.log.read_text()

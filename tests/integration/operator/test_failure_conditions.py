@@ -227,7 +227,7 @@ def test_one_made_again_waits_for_the_children_of_the_first(served: Brain) -> No
     """Nothing of the first is taken over; as the garbage collector deletes it, the second gets its own."""
     served.api.delete("SomaBrain", NAME, served.namespace)
     served.apply()
-    served.until("Ready", "False", "is of an earlier resource of this name, and goes with it")
+    served.until("Ready", "False", "belongs to an earlier resource of this name and is deleted with it")
     uid = served.resource()["metadata"]["uid"]
     first = {"Deployment": ["server"], "ConfigMap": ["config", "policy"], "Service": ["grpc", "headless"],
              "ServiceAccount": ["server"]}  # fmt: skip

@@ -19,7 +19,7 @@ from tests.integration.operator.process import ENVIRONMENT, Operator, operator
 
 LEASE = ENVIRONMENT["SOMABRAIN_OPERATOR__LEASE_NAME"]
 LEASE_S = 3
-SHORT = {"SOMABRAIN_OPERATOR__LEASE_S": str(LEASE_S)}
+SHORT = {"SOMABRAIN_OPERATOR__LEASE_DURATION_S": str(LEASE_S)}
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_one_that_is_killed_is_replaced_when_its_lease_is_over(apart: Api, own: 
         with operator(own, tmp_path / "second", **SHORT) as second:
             second.wait_until_started()
             eventually(lambda: [each["event"] for each in second.events()],
-                       lambda said: "another operator leads; waiting" in said, "the second waits")  # fmt: skip
+                       lambda said: "lease is held by another operator" in said, "the second waits")  # fmt: skip
             first.process.kill()
             started = time.monotonic()
             until_leading(second, 2 * LEASE_S)

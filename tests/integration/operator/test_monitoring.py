@@ -52,7 +52,7 @@ def test_they_are_made_when_their_kinds_appear(
     """Until then the status says what waits for what, and the service is Ready; nothing is written meanwhile."""
     brain.apply(**SPEC)
     controller_stub.serve()
-    brain.until("ConfigValid", "True", "The ServiceMonitor of spec.monitoring is not made yet: the cluster has no such")
+    brain.until("ConfigValid", "True", "The ServiceMonitor of spec.monitoring is not created yet: the cluster has no")
     assert "dashboard" in str(brain.child("ConfigMap", "dashboard")["metadata"]["labels"])
     time.sleep(1)
     before = brain.api.writes()

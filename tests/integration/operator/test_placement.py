@@ -95,7 +95,7 @@ def test_what_the_spec_says_no_more_is_taken_back(placed: Brain, controller_stub
         ({"service": {"type": "ExternalName"}}, "spec.service.type: Unsupported value"),
         ({"podDisruptionBudget": {"maxUnavailable": 0}}, "spec.podDisruptionBudget.maxUnavailable"),
         ({"topologySpread": {"maxSkew": 0}}, "spec.topologySpread.maxSkew"),
-        ({"scheduling": {"tolerations": [{"effect": "NoSchedule"}]}}, "one has no key; name the taint's key"),
+        ({"scheduling": {"tolerations": [{"effect": "NoSchedule"}]}}, "an item has no key; set the taint's key"),
         ({"scheduling": {"tolerations": [{"operator": "Exists", "value": "x"}]}}, "remove the value"),
         ({"scheduling": {"tolerations": [{"key": "a", "tolerationSeconds": 1}]}}, "needs the effect NoExecute"),
         ({"scheduling": {"nodeSelector": {"a": "x" * 64}}}, "spec.scheduling.nodeSelector.a"),

@@ -138,7 +138,7 @@ def test_the_vault_example_becomes_what_it_says(vaulted: Brain) -> None:
     (job,) = vaulted.jobs()
     assert agent_files(template(vaulted)) == ["SOMABRAIN_POSTGRES_DSN", "SOMABRAIN_WORKER_DSN"]
     assert agent_files(job["spec"]["template"]) == ["SOMABRAIN_OWNER_DSN"]
-    assert vaulted.until("ReferencesResolved", "True")["message"] == "The spec names none."
+    assert vaulted.until("ReferencesResolved", "True")["message"] == "The spec names no Secret and no ConfigMap."
     time.sleep(1)
     before = vaulted.api.writes()
     vaulted.annotate("note", "looked at again")

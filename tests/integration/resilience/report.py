@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 INTRODUCTION = """\
-# When something it stands on is gone
+# Resilience: behaviour when a dependency fails
 
 Written by `make resilience`: every dependency is killed, then slowed so that each answer takes five seconds more, while
-callers write and recall. The table says what they saw of single attempts, without the client's retries; `back` is the
-time from when the dependency answers again until every call does. The run fails when a write that was acknowledged or
-its event is missing afterwards, or when anyone was let in without a token, or by an answer of Keycloak or OPA that is
-older than its life. Lives are shorter here than by default: an identity is believed for {identity:g} s (default 60), a
-decision of the policy for {policy:g} s (default 5). Each phase lasts {phase:g} s.
+callers call Remember and Recall. The table shows the outcome of single attempts, without the client's retries; `back`
+is the time from the dependency's recovery until every call succeeds again. The run fails when an acknowledged write or
+its event is missing afterwards, or when a call is admitted without a valid token, or by an answer of Keycloak or OPA
+past its cache lifetime. Cache lifetimes are shorter than the defaults: an identity is cached for {identity:g} s
+(default 60), a decision of the policy for {policy:g} s (default 5). Each phase lasts {phase:g} s.
 """
 
 
@@ -47,6 +47,7 @@ def page(rows: Sequence[Row], totals: Totals, *, identity_s: float, policy_s: fl
         yield f"| {row.dependency} | {row.fault} | {row.method} | {row.outcome} |"
     yield ""
     yield (
-        f"{totals.acknowledged} writes were acknowledged, {totals.lost_writes} of them lost; {totals.events} events "
-        f"came, {totals.lost_events} were lost; {totals.auth_bypasses} calls were let in that should not have been."
+        f"{totals.acknowledged} writes were acknowledged, {totals.lost_writes} of them lost; {totals.events} "
+        f"events were received, {totals.lost_events} were lost; "
+        f"{totals.auth_bypasses} calls were admitted without authorization."
     )

@@ -50,7 +50,7 @@ def settings(postgres: Clone, idp: Issuer, engine: Opa) -> dict[str, object]:
         "postgres_dsn": postgres.app_dsn,
         "grpc__host": "127.0.0.1",
         "grpc__port": 0,
-        "grpc__drain_notice_s": 0,
+        "grpc__shutdown_delay_s": 0,
         "http__host": "127.0.0.1",
         "http__port": 0,
         "encoder__kind": "lexical",

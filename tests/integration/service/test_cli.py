@@ -46,7 +46,7 @@ def test_what_comes_in_is_kept_byte_for_byte(cli: list[str]) -> None:
 def test_what_is_not_utf_8_is_said(cli: list[str], where: str) -> None:
     arguments: list[str | bytes] = [*cli, "remember", "cli", "-" if where == "input" else b"bad \xff"]
     done = run(arguments, stdin=b"bad \xff")
-    assert (done.returncode, done.stderr) == (2, b"somabrain: what was given is not UTF-8; convert it first\n")
+    assert (done.returncode, done.stderr) == (2, b"somabrain: the input is not UTF-8; convert it first\n")
 
 
 def test_a_reader_who_leaves_is_no_failure(cli: list[str]) -> None:
@@ -63,14 +63,14 @@ def test_a_reader_who_leaves_is_no_failure(cli: list[str]) -> None:
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon", "3601"])
 def test_a_deadline_that_is_none_is_refused(cli: list[str], seconds: str) -> None:
     done = run([*cli, f"--deadline={seconds}", "list", "cli"])
-    assert (done.returncode, b"is no time of more than 0" in done.stderr) == (2, True)
+    assert (done.returncode, b"is not a number of seconds greater than 0" in done.stderr) == (2, True)
 
 
 def test_a_file_without_a_token_is_said(cli: list[str], folder: Path) -> None:
     broken = folder / "broken-token"
     broken.write_text("sesame\nsesame")
     done = run([*cli, "--token-file", str(broken), "list", "cli"])
-    assert (done.returncode, b"is no bearer token" in done.stderr, b"sesame" in done.stderr) == (1, True, False)
+    assert (done.returncode, b"is not a bearer token" in done.stderr, b"sesame" in done.stderr) == (1, True, False)
 
 
 def test_a_refusal_names_its_reason_and_the_request(cli: list[str]) -> None:

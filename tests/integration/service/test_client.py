@@ -26,7 +26,7 @@ async def test_a_restart_is_not_seen_through_the_default_retries(
 ) -> None:
     """The only replica is stopped and begun again under writers: no call fails, no text is missing, none is doubled."""
     token = idp.token("restart")
-    with service(folder, {**settings, "grpc__drain_notice_s": 0.2}) as first:
+    with service(folder, {**settings, "grpc__shutdown_delay_s": 0.2}) as first:
         first.wait_until_ready()
         async with MemoryClient(first.address, token=token) as client:
             await client.create_namespace("log")

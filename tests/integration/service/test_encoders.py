@@ -92,14 +92,14 @@ def answer_with(*embedding: float) -> Fault:
     [
         (status(401), "answered 401"),
         (status(400), "answered 400"),
-        (respond_with("<html>"), "something else than a vector for each text"),
-        (respond_with("[]"), "something else than a vector for each text"),
-        (respond_with('{"data": []}'), "something else than a vector for each text"),
-        (respond_with('{"data": [{"index": 0, "embedding": "AAAA"}]}'), "something else than a vector for each text"),
-        (answer_with(1.0, 2.0), "another length than the 384"),
-        (answer_with(*[0.0] * 384), "no direction"),
-        (answer_with(*[math.nan] * 384), "no direction"),
-        (answer_with(*[math.inf] * 384), "no direction"),
+        (respond_with("<html>"), "did not return one vector per text"),
+        (respond_with("[]"), "did not return one vector per text"),
+        (respond_with('{"data": []}'), "did not return one vector per text"),
+        (respond_with('{"data": [{"index": 0, "embedding": "AAAA"}]}'), "did not return one vector per text"),
+        (answer_with(1.0, 2.0), "do not have the configured 384 dimensions"),
+        (answer_with(*[0.0] * 384), "zero or non-finite length"),
+        (answer_with(*[math.nan] * 384), "zero or non-finite length"),
+        (answer_with(*[math.inf] * 384), "zero or non-finite length"),
     ],
 )
 async def test_what_cannot_pass_is_asked_once_and_becomes_unavailable(
@@ -128,14 +128,14 @@ async def test_a_server_that_hangs_is_given_up(server: Embeddings) -> None:
 
 
 async def test_who_fails_again_and_again_is_left_alone_and_then_asked_once(server: Embeddings) -> None:
-    async with open_endpoint(endpoint(server, attempts=1, breaker_failures=3, breaker_rest_s=1.0)) as remote:
+    async with open_endpoint(endpoint(server, attempts=1, breaker_failures=3, breaker_reset_s=1.0)) as remote:
         server.broken = True
         for _ in range(10):
             with pytest.raises(EncoderUnavailable):
                 await remote.encode(TEXTS[:1])
         assert len(server.request_sizes) == 3
         server.broken = False
-        with pytest.raises(EncoderUnavailable, match="left alone for a while"):
+        with pytest.raises(EncoderUnavailable, match="its circuit breaker is open"):
             await remote.encode(TEXTS[:1])
         await asyncio.sleep(1.1)
         assert (await remote.encode(TEXTS[:1])).shape == (1, 384)
@@ -205,7 +205,7 @@ async def test_one_server_offers_several_encoders_and_each_namespace_its_own(
                 assert (found.statistics.vector_count, found.statistics.unencoded_count) == (6, 1)
                 server.broken = False
 
-                with pytest.raises(InvalidArgumentError, match="must hold 3 numbers, as 'ours' makes, not 2"):
+                with pytest.raises(InvalidArgumentError, match="must have 3 numbers, as 'ours' produces, not 2"):
                     await client.remember("ours", "x", vector=[1, 0])
                 await client.remember("ours", "sky", vector=[0, 0, 1])
                 await client.remember("ours", "north", vector=[1, 0, 0])

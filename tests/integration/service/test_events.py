@@ -63,17 +63,17 @@ def event_settings(settings: dict[str, object], own: Clone, log: Kafka, topic: s
         "worker_dsn": own.worker_dsn,
         "events__brokers": f'["{log.bootstrap}"]',
         "events__topic": topic,
-        "events__poll_s": 0.05,
+        "events__poll_interval_s": 0.05,
         "events__timeout_s": 5,
     }
 
 
 def is_leader(running: ServiceProcess) -> bool:
-    return series(running, 'somabrain_worker_holds{shard="0",worker="relay"}') == 1
+    return series(running, 'somabrain_background_job_leader{job="relay",shard="0"}') == 1
 
 
 def lag_s(running: ServiceProcess) -> float:
-    return series(running, 'somabrain_worker_lag_seconds{shard="0",worker="relay"}')
+    return series(running, 'somabrain_background_job_lag_seconds{job="relay",shard="0"}')
 
 
 def memory_changes(events: list[Event]) -> list[tuple[str, str]]:
@@ -222,7 +222,7 @@ async def test_kafka_away_delays_events_and_loses_none(
             try:
                 names += [(await client.remember(namespace, f"during {i}")).name for i in range(30)]
                 until(lambda: lag_s(running) > 3, "the lag is seen")
-                said = running.wait_for_event("background work failed")
+                said = running.wait_for_event("background job failed")
                 assert said["work"] == "relay"
                 assert "Kafka" in str(said["reason"])
                 assert running.get("/ready")[0] == 200
@@ -255,7 +255,7 @@ async def test_a_frozen_kafka_holds_up_nothing_and_nothing_is_told_out_of_order(
                 for i in range(3):
                     names += [(await client.remember(namespace, f"during {i} {j}")).name for j in range(20)]
                     await asyncio.sleep(3)
-                running.wait_for_event("background work failed")
+                running.wait_for_event("background job failed")
             finally:
                 log.process.thaw()
             names.append((await client.remember(namespace, "after")).name)
@@ -385,7 +385,7 @@ async def test_a_topic_that_is_not_there_is_named_in_the_log(
         running.wait_until_ready()
         async with MemoryClient(running.address, token=idp.token("nowhere")) as client:
             await client.remember((await client.create_namespace(unique())).name, "bee")
-        said = running.wait_for_event("background work failed")
+        said = running.wait_for_event("background job failed")
         assert "topic nowhere" in str(said["reason"])
         until(lambda: "topic nowhere" in str(kafka_check(running)), "/healthz names it, too")
 

@@ -209,7 +209,7 @@ async def test_an_answer_is_never_believed_past_the_tokens_end(endpoint: Endpoin
 async def test_made_up_tokens_push_no_good_one_out_of_what_is_kept(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth_client, "MAX_KEPT", 100)
+    monkeypatch.setattr(auth_client, "MAX_CACHED_TOKENS", 100)
     async with open_authenticator(settings(endpoint), "0.0.0.0") as authenticate:
         await authenticate.identify("opaque")
         endpoint.respond_with({"active": False})

@@ -48,7 +48,7 @@ async def test_a_call_in_flight_ends_well_when_the_process_is_asked_to_stop(
 
 async def test_it_says_not_serving_before_it_refuses(folder: Path, settings: dict[str, object], idp: Issuer) -> None:
     """Within the notice, /ready is 503 and calls still succeed; afterwards there is nobody."""
-    with service(folder, {**settings, "grpc__drain_notice_s": 2}) as running:
+    with service(folder, {**settings, "grpc__shutdown_delay_s": 2}) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address, token=idp.token("notice"), retry=ONCE) as client:
             await client.create_namespace("notice")
@@ -65,7 +65,7 @@ async def test_it_says_not_serving_before_it_refuses(folder: Path, settings: dic
 
 
 def test_a_second_signal_ends_it_at_once(folder: Path, settings: dict[str, object]) -> None:
-    with service(folder, {**settings, "grpc__drain_notice_s": 30}) as running:
+    with service(folder, {**settings, "grpc__shutdown_delay_s": 30}) as running:
         running.process.send_signal(signal.SIGTERM)
         running.wait_for_event("draining")
         assert running.stop(signal.SIGTERM) == 128 + signal.SIGTERM
@@ -115,7 +115,7 @@ def test_the_last_words_of_a_failed_migration_are_one_sentence_without_secrets(t
 def test_the_image_alone_migrates_and_then_serves(folder: Path, settings: dict[str, object], unmigrated: Clone) -> None:
     """`start`, which is what the image does; a second one finds nothing to do."""
     own = {**settings, "postgres_dsn": unmigrated.app_dsn, "owner_dsn": unmigrated.owner_dsn}
-    for said in ("Migrating the schema from nothing", "nothing is to migrate"):
+    for said in ("Migrating the schema from nothing", "nothing to migrate"):
         with service(folder, own, "start") as running:
             running.wait_until_ready()
             assert said in running.log.read_text()

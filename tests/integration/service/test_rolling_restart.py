@@ -41,7 +41,7 @@ class Pods:
         self._names = names
         self._dns_lock = threading.Lock()
         self._folder = folder
-        self._settings = {**settings, "grpc__port": self.port, "grpc__drain_notice_s": 1}
+        self._settings = {**settings, "grpc__port": self.port, "grpc__shutdown_delay_s": 1}
         self._addresses = (f"127.0.0.{last}" for last in itertools.count(2))
         self._stack = AsyncExitStack()
 

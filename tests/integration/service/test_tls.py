@@ -141,7 +141,7 @@ def test_a_new_certificate_that_does_not_fit_leaves_the_old_one_and_is_said(
             (place / "tls.crt").write_text("-----BEGIN CERTIFICATE-----\n")
         case _:
             (place / "tls.key").unlink()
-    refused = running.wait_for_event("certificate refused, the one in force stays")
+    refused = running.wait_for_event("certificate rejected, the current one stays in use")
     assert "grpc.tls." in str(refused["reason"])
     assert served(running, authority) == certificate_der(authority, "first")
     assert 'somabrain_tls_reloads_total{outcome="refused"} 1.0' in running.get("/metrics")[1]

@@ -138,5 +138,5 @@ async def test_the_log_of_a_call_carries_the_ids_of_its_trace(
         trace = secrets.token_hex(16)
         with pytest.raises(grpc.aio.AioRpcError):
             await recall(running.address, idp.token("logged", life_s=-60), f"00-{trace}-{secrets.token_hex(8)}-01")
-        refused = running.wait_for_event("caller refused")
+        refused = running.wait_for_event("authentication failed")
     assert refused["trace_id"] == trace

@@ -75,7 +75,7 @@ def test_an_export_imported_elsewhere_is_the_same_memory(
     assert b"somabrain watch from --cursor " in exported.stderr
     assert sorted(tmp_path.glob("memories.jsonl*")) == [file]
     imported = run([*command, "import", "to", str(file)])
-    assert (imported.returncode, imported.stdout) == (0, b"kept: 50 memories\n"), imported.stderr
+    assert (imported.returncode, imported.stdout) == (0, b"imported: 50 memories\n"), imported.stderr
     assert facts(client, "to") == facts(client, "from")
 
 
@@ -95,12 +95,12 @@ def test_lines_that_are_no_memory_are_told_by_number_and_the_others_kept(
     lines = b'{"memory": {"text": "good"}}\n\nnot json\n{"memory": {"txt": "typo"}}\n{"memory": {}}\n\xff\n'
     lines += b'{"memory": {"text": "too salient", "salience": 7}}\n'
     done = run([*command, "import", "to", "-"], stdin=lines)
-    assert (done.returncode, done.stdout) == (1, b"kept: 1 memories; not kept: 5 lines, told above\n")
+    assert (done.returncode, done.stdout) == (1, b"imported: 1 memories; failed: 5 lines, listed above\n")
     said = done.stderr.decode()
-    for part in ("line 3 is no memory in JSON", "line 4 is no memory in JSON", "line 5 has no memory.text"):
+    for part in ("line 3 is not a memory in JSON", "line 4 is not a memory in JSON", "line 5 has no memory.text"):
         assert part in said
     assert "line 6 is not UTF-8" in said
-    assert "line 7 was refused: INVALID_ARGUMENT" in said
+    assert "line 7 was rejected: INVALID_ARGUMENT" in said
     assert [memory.text for memory in client.list("to")] == ["good"]
 
 

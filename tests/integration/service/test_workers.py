@@ -33,7 +33,7 @@ def own(database_server: EmbeddedDatabase) -> Iterator[Clone]:
 @pytest.fixture
 def busy(settings: dict[str, object], own: Clone) -> dict[str, object]:
     """Settings of a service with background work, on a database of its own."""
-    return {**settings, "postgres_dsn": own.app_dsn, "worker_dsn": own.worker_dsn, "workers__sweep_rest_s": 0.2}
+    return {**settings, "postgres_dsn": own.app_dsn, "worker_dsn": own.worker_dsn, "workers__sweep_interval_s": 0.2}
 
 
 def until(true: Callable[[], bool], what: str) -> None:
@@ -52,7 +52,7 @@ def series(running: ServiceProcess, name: str) -> float:
 
 
 def is_leader(running: ServiceProcess) -> bool:
-    return series(running, f'somabrain_worker_holds{{shard="0",worker="{WORK}"}}') == 1
+    return series(running, f'somabrain_background_job_leader{{job="{WORK}",shard="0"}}') == 1
 
 
 def rows(own: Clone) -> int:
@@ -74,7 +74,7 @@ async def test_another_encoder_and_language_are_worked_in_while_calls_go_on(
     folder: Path, busy: dict[str, object], own: Clone, idp: Issuer
 ) -> None:
     """From words alone in English to sentence vectors and German, with progress, and without a restart."""
-    chosen = {**busy, "encoder__kind": "minilm-l6-v2-int8", "workers__index_rest_s": 0.2}
+    chosen = {**busy, "encoder__kind": "minilm-l6-v2-int8", "workers__reindex_interval_s": 0.2}
     with service(folder, chosen) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address, token=idp.token("indexed")) as client:
@@ -97,8 +97,8 @@ async def test_another_encoder_and_language_are_worked_in_while_calls_go_on(
             first = answer.hits[0].breakdown
             assert first is not None
             assert min(first.dense, first.lexical) > 0
-            assert series(running, 'somabrain_worker_rows_total{worker="reencoding"}') == 40
-            assert series(running, 'somabrain_worker_rows_total{worker="reanalysis"}') == 40
+            assert series(running, 'somabrain_background_job_rows_total{job="reencoding"}') == 40
+            assert series(running, 'somabrain_background_job_rows_total{job="reanalysis"}') == 40
             back = await client.update_namespace(namespace, language="", encoder="lexical")
             assert (back.encoder, back.language) == ("lexical", "en")
 
@@ -110,8 +110,8 @@ async def test_what_expires_is_removed_and_measured(
         running.wait_until_ready()
         await short_lived(running, idp, 3)
         until(lambda: rows(own) == 0, "three expired memories are gone")
-        until(lambda: series(running, f'somabrain_worker_rows_total{{worker="{WORK}"}}') == 3, "three are counted")
-        assert series(running, f'somabrain_worker_rounds_total{{outcome="done",worker="{WORK}"}}') > 0
+        until(lambda: series(running, f'somabrain_background_job_rows_total{{job="{WORK}"}}') == 3, "three are counted")
+        assert series(running, f'somabrain_background_job_runs_total{{job="{WORK}",outcome="done"}}') > 0
         assert is_leader(running)
 
 
@@ -135,7 +135,7 @@ async def test_two_processes_have_one_holder_and_its_death_hands_over(
 async def test_a_process_that_is_asked_to_stop_hands_over_before_it_drains(
     folder: Path, busy: dict[str, object]
 ) -> None:
-    with service(folder, {**busy, "grpc__drain_notice_s": 30}) as first:
+    with service(folder, {**busy, "grpc__shutdown_delay_s": 30}) as first:
         first.wait_until_ready()
         until(lambda: is_leader(first), "the first process holds the work")
         with service(folder, busy) as second:
@@ -156,7 +156,7 @@ async def test_lost_connections_are_taken_up_again_and_calls_are_served(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND usename = %s",
                 [own.name, "somabrain_worker"],
             )
-        running.wait_for_event("background work failed")
+        running.wait_for_event("background job failed")
         await short_lived(running, idp, 2)
         until(lambda: rows(own) == 0, "the work goes on")
         assert running.process.poll() is None
@@ -167,7 +167,7 @@ async def test_without_the_workers_dsn_the_process_says_once_what_is_off(
 ) -> None:
     with service(folder, settings) as running:
         running.wait_until_ready()
-        (said,) = running.events("background work is off")
+        (said,) = running.events("background jobs are disabled")
         assert WORK in str(said["off"])
         assert "SOMABRAIN_WORKER_DSN" in str(said["reason"])
 
@@ -182,4 +182,4 @@ async def test_before_the_migration_background_work_waits(
         assert not is_leader(running)
         migrate(unmigrated.owner_dsn, database_server.database, lambda _: None)
         until(lambda: is_leader(running), "the work begins")
-        assert running.events("background work failed") == []
+        assert running.events("background job failed") == []

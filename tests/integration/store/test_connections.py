@@ -83,8 +83,8 @@ async def test_what_was_not_committed_is_undone_when_given_back(pool: Pool) -> N
 
 
 async def test_prepared_statements_are_bounded(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many statements differ, a connection keeps about `PREPARED` of them, and each still answers."""
-    monkeypatch.setattr(speaking, "PREPARED", 8)
+    """However many statements differ, a connection keeps about `MAX_PREPARED_STATEMENTS` of them, and each still answers."""
+    monkeypatch.setattr(speaking, "MAX_PREPARED_STATEMENTS", 8)
     for number in range(40):
         connection.begin(BEGIN)
         found = await connection.execute_and_commit(sql(f"SELECT {number} + CAST(:more AS int)"), {"more": 1})

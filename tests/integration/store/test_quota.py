@@ -80,7 +80,7 @@ async def test_the_limit_is_met_exactly_by_many_writers_in_many_namespaces(datab
         assert sum(statistics.memories for statistics in counted) == 530
         assert counted[0].tenant_memories == 530
         assert counted[0].tenant_limit == allowed
-        with pytest.raises(ResourceExhausted, match="may hold 530 memories in all and holds 530; 1 more do not fit"):
+        with pytest.raises(ResourceExhausted, match="may store 530 memories in all and stores 530; 1 more exceed the limit"):
             await other.remember("one more")
 
 
@@ -106,7 +106,7 @@ async def test_bytes_of_text_count_and_an_update_that_grows_is_refused(database:
         with pytest.raises(ResourceExhausted) as caught:
             await brain.update((await brain.list_all())[0], text="x" * 21)
         assert (caught.value.quota, caught.value.limit) == ("text_bytes", 20)
-        with pytest.raises(ResourceExhausted, match="holds 17; 4 more do not fit"):
+        with pytest.raises(ResourceExhausted, match="stores 17; 4 more exceed the limit"):
             await brain.remember("four")
         await brain.remember("333")
         shorter = (await brain.update((await brain.list_all())[0], text="short")).memory

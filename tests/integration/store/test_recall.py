@@ -320,7 +320,7 @@ async def test_a_half_life_reorders_near_ties_and_never_overrules_relevance(brai
 
 
 async def test_a_vector_needs_a_namespace_that_keeps_vectors(words: Brain) -> None:
-    with pytest.raises(InvalidArgument, match="keeps no vectors"):
+    with pytest.raises(InvalidArgument, match="has no vectors"):
         await words.recall(vector=Vector.of((1.0,) * DIMENSIONS))
 
 

@@ -178,4 +178,4 @@ def test_there_is_no_way_back_to_no_schema(anonymous_settings: dict[str, object]
     for number in ("0", "-1", "99", "base"):
         done = run(anonymous_settings, "migrate", f"--to={number}")
         assert done.returncode == 2
-        assert "is no schema of this version; there are 1 to" in done.stderr
+        assert "is not a schema of this version; valid are 1 to" in done.stderr

@@ -28,6 +28,6 @@ async def test_a_callable_may_be_a_coroutine() -> None:
 async def test_what_cannot_stand_in_a_header_is_refused(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "token"
     file.write_bytes(content)
-    with pytest.raises(TokenError, match="is no bearer token") as caught:
+    with pytest.raises(TokenError, match="is not a bearer token") as caught:
         await read_token(file)
     assert "same" not in str(caught.value)

@@ -61,7 +61,7 @@ def test_a_hit_shows_its_text_and_every_part_of_its_score() -> None:
 
 
 def test_no_hit_says_how_near_it_was() -> None:
-    assert list(recall_result_lines(answer())) == ["Nothing answers (best lexical score 0.250)."]
+    assert list(recall_result_lines(answer())) == ["No hits (best lexical score 0.250)."]
 
 
 def test_a_memory_cannot_speak_to_the_terminal() -> None:

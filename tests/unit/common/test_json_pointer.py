@@ -30,5 +30,5 @@ def test_it_leads_where_the_standard_says(text: str, value: object) -> None:
 
 
 def test_what_is_no_pointer_names_the_setting() -> None:
-    with pytest.raises(ConfigurationError, match=r"auth\.tenant_claim: 'tenant' is no JSON Pointer"):
+    with pytest.raises(ConfigurationError, match=r"auth\.tenant_claim: 'tenant' is not a JSON Pointer"):
         json_pointer.parse("tenant", "auth.tenant_claim")

@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from common.config.settings import load
+from common.config.former_names import FORMER_ENDPOINT_KEYS, FORMER_NAMES
+from common.config.settings import Settings, former_names_in_use, load, variable_names
 from common.errors import ConfigurationError
+
+
+ENDPOINT = '{"id": "a", "url": "http://e/v1/embeddings", "model": "m", "dimensions": 3}'
 
 
 @pytest.mark.parametrize(
@@ -110,7 +114,7 @@ def test_files_are_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         (
             {"SOMABRAIN_OWNER_DSN": "sesame"},
             {"SOMABRAIN_OWNER_DSN": "sesame"},
-            "given twice: SOMABRAIN_OWNER_DSN in the environment and ",
+            "given twice: SOMABRAIN_OWNER_DSN in the environment and in ",
         ),
     ],
 )
@@ -138,5 +142,61 @@ def test_a_binary_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Is refused in words."""
     (folder(tmp_path / "a") / "model.onnx").write_bytes(b"\xff\xfe\x00")
     monkeypatch.setenv("SOMABRAIN_SECRETS_DIR", str(tmp_path / "a"))
-    with pytest.raises(ConfigurationError, match="is no UTF-8 text"):
+    with pytest.raises(ConfigurationError, match="is not UTF-8 text"):
         load()
+
+
+@pytest.mark.parametrize(("former", "present"), FORMER_NAMES.items())
+def test_a_setting_is_read_under_its_former_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, former: str, present: str
+) -> None:
+    """As a variable and as a file, as if it had its present name; a process can name both in its log."""
+    value = "7" if "TENANT" not in former else "seven"
+
+    def loaded(name: str, *, file: bool) -> Settings:
+        with monkeypatch.context() as patch:
+            if file:
+                patch.setenv("SOMABRAIN_SECRETS_DIR", str(folder(tmp_path / name, **{name: value})))
+                assert former_names_in_use() == ([(former, present)] if name == former else [])
+                return load().model_copy(update={"secrets_dir": ""})
+            patch.setenv(name, value)
+            assert former_names_in_use() == ([(former, present)] if name == former else [])
+            return load()
+
+    default, expected = load(), loaded(present, file=False)
+    assert expected != default
+    assert loaded(former, file=False) == expected
+    assert loaded(former, file=True) == expected
+    assert loaded(present, file=True) == expected
+
+
+def test_a_setting_given_under_both_names_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Not one of them silently dropped, wherever they are given; keys of an encoder's endpoint likewise."""
+    monkeypatch.setenv("SOMABRAIN_SEARCH_INDEX__BUDGET_BYTES", "0")
+    with monkeypatch.context() as patch:
+        patch.setenv("SOMABRAIN_REPLICA__BUDGET_BYTES", "0")
+        with pytest.raises(ConfigurationError, match="by its former name SOMABRAIN_REPLICA__BUDGET_BYTES"):
+            load()
+    with monkeypatch.context() as patch:
+        patch.setenv("SOMABRAIN_SECRETS_DIR", str(folder(tmp_path / "a", SOMABRAIN_REPLICA__BUDGET_BYTES="0")))
+        with pytest.raises(ConfigurationError, match="given twice: SOMABRAIN_SEARCH_INDEX__BUDGET_BYTES"):
+            load()
+    both = ENDPOINT.replace("}", ', "characters": 5, "max_input_characters": 6}')
+    monkeypatch.setenv("SOMABRAIN_ENCODER__ENDPOINTS", f"[{both}]")
+    with pytest.raises(ConfigurationError, match="characters is the former name of max_input_characters"):
+        load()
+
+
+def test_an_endpoint_is_read_under_its_former_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the operator of 0.1 renders them."""
+    former = ENDPOINT.replace("}", ', "characters": 5, "breaker_rest_s": 6}')
+    monkeypatch.setenv("SOMABRAIN_ENCODER__ENDPOINTS", f"[{former}]")
+    (endpoint,) = load().encoder.endpoints
+    assert (endpoint.max_input_characters, endpoint.breaker_reset_s) == (5, 6)
+    assert former_names_in_use() == list(FORMER_ENDPOINT_KEYS.items())
+
+
+def test_every_former_name_has_a_present_one() -> None:
+    """The table names settings that are there, and none of them is a present name."""
+    assert set(FORMER_NAMES.values()) <= set(variable_names())
+    assert not set(FORMER_NAMES) & set(variable_names())

@@ -24,12 +24,12 @@ UID = "5d8f6f0e-0000-4000-8000-000000000001"
 OWNER = Owner(KEY, UID)
 RELEASE = OperatorDefaults(
     service_repository="ghcr.io/somabrain/somabrain-service",
-    service_version="0.1.0",
+    service_version="0.2.0",
     opa_image="docker.io/openpolicyagent/opa:1.22.2-static",
     vault_image="docker.io/hashicorp/vault:1.21.0",
     policy="package sb.policy\n\ndefault allow := false\n",
 )
-IMAGE = "ghcr.io/somabrain/somabrain-service:0.1.0"
+IMAGE = "ghcr.io/somabrain/somabrain-service:0.2.0"
 FINGERPRINT = migration_hash(IMAGE, "hash-of-owner-dsn")
 DEPLOYMENT = ChildId("Deployment", "quickstart-server")
 MINIMAL: Mapping[str, Any] = {

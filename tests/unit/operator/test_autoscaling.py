@@ -85,7 +85,7 @@ def test_without_autoscaling_the_autoscaler_goes_at_once() -> None:
 def test_an_autoscaled_deployment_is_kept_as_it_is_scaled() -> None:
     """While a migration fails, the autoscaler goes on, and nobody takes the number from it."""
     seen = handed_over(settled(observed(spec(autoscaling={"min": 2, "max": 5}), status=migrated())), 4)
-    held = replace(seen, brain=replace(seen.brain, spec=spec(version="0.2.0")))
+    held = replace(seen, brain=replace(seen.brain, spec=spec(version="0.3.0")))
     kept = {child_id(each): each for each in plan(held).apply}
     assert AUTOSCALER in kept
     assert "replicas" not in _deployment(held)["spec"]

@@ -20,7 +20,7 @@ RECORD = last_applied_id("quickstart")
 
 def blocked(serving: ObservedState, **fields: Any) -> ObservedState:
     """Return a resource that served, whose spec now asks for what has not been migrated."""
-    desired = spec(version="0.2.0", **fields)
+    desired = spec(version="0.3.0", **fields)
     return replace(serving, brain=replace(serving.brain, spec=desired, generation=2))
 
 
@@ -41,8 +41,8 @@ def test_an_edited_deployment_is_what_it_was_while_a_migration_runs() -> None:
     """It is applied as the last spec that passed rendered it, and that is what is there."""
     before = settled(observed(status=migrated()))
     kept = applied(blocked(before))[DEPLOYMENT]
-    assert "0.1.0" in str(kept)
-    assert "0.2.0" not in str(kept)
+    assert "0.2.0" in str(kept)
+    assert "0.3.0" not in str(kept)
     assert drift(kept, before.children[DEPLOYMENT]) == ()
 
 
@@ -50,7 +50,7 @@ def test_a_deleted_deployment_comes_back_as_it_was() -> None:
     """A migration that fails for hours must not meet a service that is gone."""
     before = settled(observed(status=migrated()))
     gone = replace(before, children={k: v for k, v in before.children.items() if k != DEPLOYMENT})
-    assert "0.1.0" in str(applied(blocked(gone))[DEPLOYMENT])
+    assert "0.2.0" in str(applied(blocked(gone))[DEPLOYMENT])
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "ConfigMap"])
@@ -123,10 +123,10 @@ def test_a_child_that_somebody_else_took_the_name_of_is_left_alone() -> None:
 
 def test_a_deleted_deployment_is_no_way_around_the_refused_downgrade() -> None:
     """The record knows the version that served."""
-    newer = spec(version="0.2.0")
+    newer = spec(version="0.3.0")
     record = plan(observed(newer)).migration
     assert record is not None
     before = settled(observed(newer, status=migrated(record.hash or "")))
     gone = {k: v for k, v in before.children.items() if k != DEPLOYMENT}
-    older = replace(before, children=gone, brain=replace(before.brain, spec=spec(version="0.1.0")))
+    older = replace(before, children=gone, brain=replace(before.brain, spec=spec(version="0.2.0")))
     assert plan(older).conditions["ConfigValid"].reason == "Downgrade"

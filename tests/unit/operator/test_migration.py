@@ -72,7 +72,7 @@ def test_what_the_schema_does_not_depend_on_migrates_nothing(change: dict[str, A
 
 def test_another_image_is_migrated_for_while_the_old_deployment_stays() -> None:
     """The Deployment is not in the plan until the database has the new schema."""
-    assert kinds(observed(spec(version="0.2.0"), status=migrated()))[3:] == ["Job"]
+    assert kinds(observed(spec(version="0.3.0"), status=migrated()))[3:] == ["Job"]
 
 
 def test_another_owner_secret_is_migrated_with() -> None:
@@ -144,7 +144,7 @@ def test_a_job_deleted_under_way_counts_as_an_attempt() -> None:
     """Whoever deletes Jobs cannot make the operator start them in a loop."""
     lost = {"migration": {"hash": FINGERPRINT, "attempt": 1, "jobName": "quickstart-migrate-x-1"}}
     kept = record(observed(status=lost))
-    assert kept.last_error == "Job quickstart-migrate-x-1 is gone, and whether it finished is not known."
+    assert kept.last_error == "Job quickstart-migrate-x-1 no longer exists, and its result is unknown."
     assert kept.next_attempt_at == timestamps.iso(NOW + timedelta(seconds=10))
 
 
@@ -153,7 +153,7 @@ def test_a_pod_that_cannot_start_is_a_failure_with_its_field() -> None:
     name = f"quickstart-migrate-{FINGERPRINT[:8]}-1"
     stuck = pod("m", component="migrate", ready=False, job_name=name,
                 containers=[samples.waiting("ImagePullBackOff", name="migrate")])  # fmt: skip
-    found = plan(observed(spec(version="0.1.0"), jobs=[job()], pods=[stuck]))
+    found = plan(observed(spec(version="0.2.0"), jobs=[job()], pods=[stuck]))
     finding = found.conditions["Migrated"]
     assert (finding.reason, found.failed) == ("Stuck", True)
     assert "cannot be pulled (ImagePullBackOff); correct spec.version" in finding.message
@@ -188,7 +188,7 @@ def test_an_attempt_the_status_does_not_know_waits_its_own_back_off() -> None:
 
 def test_a_job_that_was_refused_is_no_attempt() -> None:
     """It is neither said to run nor remembered as one that got lost; what was known of migrations stays known."""
-    seen = observed(spec(version="0.2.0"), status=migrated())
+    seen = observed(spec(version="0.3.0"), status=migrated())
     refused = without_uncreated_job(plan(seen), {}, "no Jobs here.")
     assert refused.conditions["Migrated"].message == "The migration could not be started: no Jobs here."
     assert (refused.migration, refused.failed) == (parse_migration_status(migrated()), True)

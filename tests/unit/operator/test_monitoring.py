@@ -65,18 +65,18 @@ def test_the_monitor_selects_the_service_that_has_an_endpoint_a_pod() -> None:
 
 def test_a_missing_kind_keeps_nothing_else_from_being_done() -> None:
     """The rest is asked for, and the status says what waits for what."""
-    seen = watched(lacking=MISSING)
+    seen = watched(missing_kinds=MISSING)
     assert {MONITOR, RULES} & set(applied(seen)) == set()
     assert DASHBOARD in applied(seen)
     message = conditions(seen)["ConfigValid"]["message"]
-    assert "The ServiceMonitor of spec.monitoring is not made yet: the cluster has no such kind." in message
+    assert "The ServiceMonitor of spec.monitoring is not created yet: the cluster has no such kind." in message
     assert conditions(observed(missing_kinds=MISSING))["ConfigValid"]["message"] == "The spec is valid."
 
 
 def test_a_kind_that_went_away_is_not_kept() -> None:
     """While a migration runs, nothing is applied that the API server does not know."""
     before = settled(watched())
-    wanted = spec(version="0.2.0", monitoring=EVERYTHING)
+    wanted = spec(version="0.3.0", monitoring=EVERYTHING)
     held = observed(wanted, status=migrated(), children=list(before.children.values()), missing_kinds=MISSING)
     assert {MONITOR, RULES} & set(applied(held)) == set()
     assert ChildId("Deployment", "quickstart-server") in applied(held)

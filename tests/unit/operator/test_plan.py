@@ -33,8 +33,8 @@ def applied(state: ObservedState) -> list[str]:
 def test_the_steps_run_in_the_order_that_makes_them_safe() -> None:
     """References before pods, migration before the Deployment, pruning last."""
     assert [step.__name__ for step in STEPS] == [
-        "pause", "check_config", "check_version", "resolve_references", "base_objects", "migrate", "serve",
-        "autoscale", "protect", "monitor", "prune",
+        "pause", "validate_spec", "check_version", "resolve_references", "add_base_objects", "migrate", "add_deployment",
+        "add_autoscaler", "add_disruption_budget_and_network_policy", "add_monitoring", "prune",
     ]  # fmt: skip
 
 
@@ -69,11 +69,15 @@ def test_a_secret_that_may_not_be_read_is_not_called_missing() -> None:
     wanted = spec()
     database, migration = samples.resolved(wanted)
     refused = ResolvedReference(
-        database.reference, exists=False, refusal="The operator may not do this to Secret demo/x: no."
+        database.reference,
+        exists=False,
+        refusal="The operator has no permission for this request on Secret demo/x: no.",
     )
     finding = plan(observed(wanted, references=(refused, migration))).conditions["ReferencesResolved"]
     assert finding.reason == "NotAllowed"
-    assert finding.message.endswith("cannot be read: The operator may not do this to Secret demo/x: no.")
+    assert finding.message.endswith(
+        "cannot be read: The operator has no permission for this request on Secret demo/x: no."
+    )
 
 
 def test_a_secret_that_lacks_a_key_names_the_key() -> None:
@@ -144,7 +148,7 @@ def test_children_of_an_earlier_resource_of_the_name_are_waited_for() -> None:
     assert (found.apply, found.failed) == ((), False)
     seen = samples.conditions(again)
     assert (seen["Degraded"]["status"], seen["Progressing"]["reason"]) == ("False", "Replacing")
-    assert "ServiceAccount quickstart-server is of an earlier resource of this name" in seen["Ready"]["message"]
+    assert "ServiceAccount quickstart-server belongs to an earlier resource of this name" in seen["Ready"]["message"]
 
 
 def test_the_default_policy_is_pruned_once_another_is_in_force() -> None:

@@ -32,7 +32,7 @@ KILLED = {
         (waiting("ErrImagePull", name="opa"), spec(),
          (f"the image {IMAGE} of container opa cannot be pulled (ErrImagePull); "
          "correct spec.opa.image or let the node reach the registry.")),
-        (CRASH, spec(), "container server ends again and again (exit code 2): SOMABRAIN_X is no setting."),
+        (CRASH, spec(), "container server keeps exiting (exit code 2): SOMABRAIN_X is no setting."),
         (waiting("CreateContainerConfigError", "secret \"x\" not found"), spec(),
          'container server cannot start (CreateContainerConfigError): secret "x" not found.'),
         (waiting("ContainerCreating"), spec(), ""),
@@ -60,7 +60,7 @@ def test_a_pod_without_a_node_is_explained() -> None:
         ({"name": "server", "state": {"running": {}}}, "", "it is starting."),
         (waiting("ErrImagePull"), "PostgreSQL cannot be reached",
          (f"the image {IMAGE} of container server cannot be pulled (ErrImagePull); "
-         "correct spec.image: it is not set, and the operator's own version is not there.")),
+         "correct spec.image: it is not set, and the registry has no image of the operator's own version.")),
     ],
 )  # fmt: skip
 def test_why_a_pod_does_not_serve(container: dict[str, Any], report: str, said: str) -> None:

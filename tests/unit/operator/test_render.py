@@ -208,7 +208,7 @@ def test_secrets_of_vault_lie_in_memory(name: str) -> None:
 def test_the_kubelet_waits_longer_than_the_server_drains(name: str) -> None:
     """A pod is not killed while calls in flight may still finish."""
     (config,) = (each["data"] for each in rendered(name) if each["metadata"]["name"].endswith("-config"))
-    drain_s = float(config["SOMABRAIN_GRPC__DRAIN_S"]) + float(config["SOMABRAIN_GRPC__DRAIN_NOTICE_S"])
+    drain_s = float(config["SOMABRAIN_GRPC__DRAIN_S"]) + float(config["SOMABRAIN_GRPC__SHUTDOWN_DELAY_S"])
     assert server(name)["spec"]["terminationGracePeriodSeconds"] > drain_s
 
 

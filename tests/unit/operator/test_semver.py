@@ -9,7 +9,7 @@ import pytest
 
 from somabrain_operator.names import ALLOW_DOWNGRADE
 from somabrain_operator.observed_state import ObservedState
-from somabrain_operator.plan.semver import is_downgrade, tag_of
+from somabrain_operator.semver import is_downgrade, tag_of
 from tests.unit.operator.samples import migrated, observed, plan, settled, spec
 
 ASCENDING = (

@@ -64,7 +64,7 @@ def test_numbers_selector_and_endpoint_are_those_of_the_deployment() -> None:
     """What autoscalers and clients read."""
     status = render_status(plan(serving(replicas=2)), serving(replicas=2).children)
     assert {key: status[key] for key in ("replicas", "readyReplicas", "updatedReplicas", "phase", "version")} == {
-        "replicas": 2, "readyReplicas": 2, "updatedReplicas": 2, "phase": "Ready", "version": "0.1.0",
+        "replicas": 2, "readyReplicas": 2, "updatedReplicas": 2, "phase": "Ready", "version": "0.2.0",
     }  # fmt: skip
     assert status["endpoint"] == "dns:///quickstart-headless.demo.svc:50052"
     assert "app.kubernetes.io/instance=quickstart" in str(status["selector"])
@@ -136,10 +136,10 @@ def test_a_failed_migration_leaves_the_old_pods_serving() -> None:
     before = serving()
     changed = replace(
         before,
-        brain=replace(before.brain, spec=spec(version="0.2.0"), status=migrated()),
+        brain=replace(before.brain, spec=spec(version="0.3.0"), status=migrated()),
         references=samples.resolved(spec()),
     )
-    fingerprint = migration_hash("ghcr.io/somabrain/somabrain-service:0.2.0", "hash-of-owner-dsn")
+    fingerprint = migration_hash("ghcr.io/somabrain/somabrain-service:0.3.0", "hash-of-owner-dsn")
     name = f"quickstart-migrate-{fingerprint[:8]}-1"
     dead = pod("m", component="migrate", ready=False, containers=[samples.ended("no such role.")], job_name=name)
     seen = replace(changed, jobs=(job(state="Failed", fingerprint=fingerprint),), pods=(*before.pods, dead))
@@ -322,7 +322,7 @@ def test_an_evicted_pod_is_no_server() -> None:
     evicted: Any = pod("p1", image="other:1", ready=False)
     evicted = {**evicted, "status": {**evicted["status"], "phase": "Failed"}}
     seen = replace(serving(), pods=(pod("p0"), evicted))
-    assert render_status(plan(seen), seen.children)["version"] == "0.1.0"
+    assert render_status(plan(seen), seen.children)["version"] == "0.2.0"
     short = replace(deployed(serving(), readyReplicas=0), pods=(pod("p0", ready=False), evicted))
     assert "p1" not in conditions(short)["Available"]["message"]
 

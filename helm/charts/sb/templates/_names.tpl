@@ -51,5 +51,8 @@ app.kubernetes.io/part-of: somabrain
 {{- $folder := "/var/run/secrets/somabrain/issuer" }}
 {{- $auth = dict "jwks_token_file" (printf "%s/token" $folder) "jwks_ca_file" (printf "%s/ca.crt" $folder) }}
 {{- end }}
-{{- include "sb.variables" (list "SOMABRAIN_" (merge (dict "grpc" $grpc "auth" $auth "quota" (dict "replicas" (max 1 (int .Values.replicas)))) (deepCopy .Values.settings))) | trim }}
+{{- $settings := deepCopy .Values.settings }}
+{{- /* The former name of shutdown_delay_s was a default of the chart in 0.1: `--reuse-values` still gives it. */}}
+{{- if hasKey $settings.grpc "shutdown_delay_s" }}{{ $_ := unset $settings.grpc "drain_notice_s" }}{{ end }}
+{{- include "sb.variables" (list "SOMABRAIN_" (merge (dict "grpc" $grpc "auth" $auth "quota" (dict "replicas" (max 1 (int .Values.replicas)))) $settings)) | trim }}
 {{- end }}

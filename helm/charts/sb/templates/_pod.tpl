@@ -14,7 +14,7 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
-{{/* What both pods begin with. */}}
+{{/* First fields of the specs of both pods. */}}
 {{- define "sb.pod" -}}
 serviceAccountName: {{ .Release.Name }}-server
 automountServiceAccountToken: false
@@ -28,7 +28,7 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
-{{/* A probe over HTTP. Called with a list: path, port, period, failures, time-out. */}}
+{{/* HTTP probe. Call with (list path port period failures timeout). */}}
 {{- define "sb.probe" -}}
 httpGet: {path: {{ index . 0 }}, port: {{ index . 1 }}}
 periodSeconds: {{ index . 2 }}
@@ -36,7 +36,7 @@ failureThreshold: {{ index . 3 }}
 timeoutSeconds: {{ index . 4 }}
 {{- end }}
 
-{{/* The sources of the volume of secret settings. Called with a list: root, component. */}}
+{{/* Sources of the volume of secret settings. Call with (list root component). */}}
 {{- define "sb.settingsSources" -}}
 {{- $root := index . 0 }}
 {{- $owner := eq (index . 1) "migrate" }}
@@ -61,7 +61,7 @@ timeoutSeconds: {{ index . 4 }}
 {{- end }}
 {{- end }}
 
-{{/* What Vault's agent writes for a component, as JSON. Called with a list: root, component. */}}
+{{/* Secrets that Vault's agent writes for a component, as JSON. Call with (list root component). */}}
 {{- define "sb.vaultSecrets" -}}
 {{- $root := index . 0 }}
 {{- $owner := eq (index . 1) "migrate" }}
@@ -75,7 +75,7 @@ timeoutSeconds: {{ index . 4 }}
 {{- toJson $chosen }}
 {{- end }}
 
-{{/* What Vault's agent is told, as JSON. Called with a list: root, component. */}}
+{{/* Configuration of Vault's agent, as JSON. Call with (list root component). */}}
 {{- define "sb.vaultAgent" -}}
 {{- $vault := (index . 0).Values.vault }}
 {{- $folder := "/var/run/secrets/somabrain/vault" }}
@@ -93,7 +93,7 @@ timeoutSeconds: {{ index . 4 }}
 {{- toJson (dict "exit_after_auth" true "vault" $server "auto_auth" (dict "method" (list $method)) "template_config" (dict "exit_on_retry_failure" true) "template" $templates) }}
 {{- end }}
 
-{{/* The init container of Vault's agent. */}}
+{{/* Init container of Vault's agent. */}}
 {{- define "sb.vaultContainer" -}}
 - name: vault
   image: {{ .Values.vault.image }}
@@ -111,7 +111,7 @@ timeoutSeconds: {{ index . 4 }}
     - {name: tmp, mountPath: /tmp}
 {{- end }}
 
-{{/* What the agent reads, and where it writes. */}}
+{{/* Volumes that the agent reads from and writes to. */}}
 {{- define "sb.vaultVolumes" -}}
 - name: vault-agent
   projected:
@@ -128,7 +128,7 @@ timeoutSeconds: {{ index . 4 }}
   emptyDir: {medium: Memory, sizeLimit: 8Mi}
 {{- end }}
 
-{{/* The folders of files that are settings. Called with a list: whether of Kubernetes, whether of Vault. */}}
+{{/* Folders of settings files. Call with (list from-kubernetes from-vault), two booleans. */}}
 {{- define "sb.folders" -}}
 {{- $folders := list }}
 {{- if index . 0 }}{{ $folders = append $folders "/etc/somabrain/settings" }}{{ end }}

@@ -19,6 +19,16 @@ app.kubernetes.io/component: operator
 {{- with .Values.image }}{{ .repository }}{{ with .digest }}@{{ . }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}{{ end }}
 {{- end }}
 
+{{/* The name of a variable for the operator's image: before 0.2, and where the tag is not a version, its former name.
+     Called with a list: root, present name, former name. */}}
+{{- define "somabrain-operator.variable" -}}
+{{- $image := (index . 0).Values.image }}
+{{- $tag := $image.tag | default (index . 0).Chart.AppVersion }}
+{{- $version := and (not $image.digest) (regexMatch "^v?[0-9]+[.][0-9]+[.][0-9]+([-+].*)?$" $tag) }}
+{{- $present := and $version (semverCompare ">=0.2.0-0" $tag) }}
+{{- printf "SOMABRAIN_OPERATOR__%s" (ternary (index . 1) (index . 2) $present) }}
+{{- end }}
+
 {{/* The operator's identity. */}}
 {{- define "somabrain-operator.serviceAccount" -}}
 {{- .Values.serviceAccount.name | default .Release.Name }}

@@ -1,1 +1,1 @@
-"""The store over PostgreSQL with pgvector: exact search in SQL, tenants kept apart by row security."""
+"""The store over PostgreSQL with pgvector: exact search in SQL, tenants isolated by row security."""

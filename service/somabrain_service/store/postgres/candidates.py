@@ -1,10 +1,11 @@
-"""The candidates of a Recall: the best by words, the best by vector, their neighbours, and those who lend to these.
+"""The candidates of a Recall: the top by words, the top by vector, their neighbours, and the neighbours of these.
 
-Each table is looked up from the few rows at hand, by LATERAL subqueries that OFFSET 0 keeps apart: of a namespace
-that the planner has no statistics of yet it believes that it holds one row, and would compare all with all. For the
-same reason `IN` the scope is asked with IS TRUE: it stays a hashed lookup and is not turned into a join.
+Each table is looked up from the few rows already selected, by LATERAL subqueries that OFFSET 0 keeps from being
+flattened: for a namespace without statistics yet the planner estimates one row, and would choose a nested loop over
+all rows. For the same reason `IN` the scope is tested with IS TRUE: it stays a hashed lookup and does not become a
+join.
 
-All exact. A filter narrows what is searched, so it never under-fills. Rows reach twice as far around a seed as the
+All exact. A filter applies before the search, so it never under-fills. Rows extend twice as far around a seed as the
 kernel does: a neighbour within its reach is a candidate, too, and needs all of its own neighbours.
 """
 
@@ -27,8 +28,8 @@ from somabrain_service.store.postgres.statement import Sql, sql
 from somabrain_service.store.records import Search
 
 MAX_COMPARED_VECTORS = 50_000
-"""One statement compares so many vectors, those of the newest memories that the filter lets through: 21 ms of a
-processor. Past them an answer says that it was truncated."""
+"""Maximum vectors that one statement compares, those of the newest memories that match the filter: 21 ms of CPU time.
+Beyond it the result is marked as truncated."""
 
 _EXPIRED = """scope AS MATERIALIZED (
     SELECT m.id FROM memories m WHERE m.namespace_id = :ns AND m.expire_time <= :now
@@ -48,7 +49,7 @@ _LEXICAL = """lexical AS (
     LIMIT :limit
 )"""
 
-# A subquery, so that it is made once and not a row.
+# A subquery, so that it is evaluated once and not per row.
 _QUERY = "(SELECT CAST(CAST(:vector AS real[]) AS halfvec))"
 
 _COMPARED = """FROM memory_vectors v
@@ -64,7 +65,7 @@ _DENSE = """dense AS (
     LIMIT :limit
 )"""
 
-# Places within twice the reach of a seed, runs of them as one range each.
+# Positions within twice the reach of a seed; overlapping ranges are merged into one.
 _POOL = """seed AS MATERIALIZED ({seeds}), place AS (
     SELECT s.session, s.position, s.position - lag(s.position) OVER (PARTITION BY s.session ORDER BY s.position) AS gap
     FROM seed CROSS JOIN LATERAL (
@@ -105,12 +106,12 @@ WHERE p.namespace_id = :ns AND p.memory = ANY(CAST(:ids AS bigint[])) AND p.term
 
 @lru_cache(maxsize=512)
 def _parse(statement: str) -> Sql:
-    """A statement read for its parameters, which takes longer than to put it together."""
+    """Parse a statement; cached, because that takes longer than to assemble its text."""
     return sql(statement)
 
 
 async def find(connection: Connection, values: Mapping[str, object], search: Search, vector_count: int) -> Candidates:
-    """Run the search. `values` holds :ns and :now; `vectors`: how many the namespace has."""
+    """Run the search. `values` has :ns and :now; `vector_count`: number of vectors in the namespace."""
     statement, more = _statement(search, many=vector_count > MAX_COMPARED_VECTORS)
     rows = (await connection.execute(_parse(statement), {**values, **more})).all()
     columns = list(zip(*rows, strict=True)) if rows else [()] * 9
@@ -133,7 +134,7 @@ async def find(connection: Connection, values: Mapping[str, object], search: Sea
 async def _postings(
     connection: Connection, values: Mapping[str, object], terms: tuple[str, ...], ids: NDArray[np.int64]
 ) -> Postings:
-    """Where the terms occur in the memories of these ids, which are in order."""
+    """Return the postings of the terms in the memories with these ids, which are sorted."""
     rows: Sequence[Any] = ()
     if len(ids) and terms:
         parameters = {"ns": values["ns"], "terms": list(terms), "ids": numbers(ids)}
@@ -148,7 +149,7 @@ async def _postings(
 
 
 def _statement(search: Search, *, many: bool) -> tuple[str, dict[str, object]]:
-    """The one statement of a search, of the parts it needs, and its values. `many`: not all vectors are compared."""
+    """Assemble the statement of a search, and its values. `many`: compare only the newest MAX_COMPARED_VECTORS."""
     values: dict[str, object] = {"reach": KERNEL_WIDTH, "limit": search.limit}
     if search.filter.empty:
         parts, inside = [_EXPIRED], "FALSE"

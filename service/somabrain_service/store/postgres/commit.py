@@ -1,7 +1,8 @@
-"""Statements of the writing transactions.
+"""Statements of writing transactions.
 
-The last raises the namespace's version under the lock of its row, writes the feed, and counts. Locks are always taken
-in this order: the session's, rows, the namespace's. A session's lock makes "after the last one" one place, not two.
+The last one increments the namespace's version under its row lock, appends to the feed, and updates the counts. Locks
+are always taken in this order: session, rows, namespace. The session lock keeps two writers from both taking the
+position "after the last one".
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from common.errors import AlreadyExists
-from somabrain_service.domain.changes import ChangeType as ChangeType  # noqa: PLC0414 - said to callers by this name
+from somabrain_service.domain.changes import ChangeType as ChangeType  # noqa: PLC0414 - re-exported for callers
 from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
@@ -67,13 +68,13 @@ DROP_TERMS = sql("DELETE FROM terms WHERE namespace_id = :ns AND term = ANY(CAST
 
 
 def session_lock_key(tenant: TenantId, name: NamespaceName, session: str) -> int:
-    """The number that stands for a session among advisory locks."""
+    """Return the advisory lock key of a session."""
     digest = hashlib.blake2b(f"{tenant}/{name.namespace}/{session}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, signed=True)
 
 
 def inserted_memory(name: NamespaceName, memory: MemoryId, new: NewMemory, position: int | None) -> Memory:
-    """The memory that was just inserted."""
+    """Return the memory that was inserted from `new`."""
     draft = new.draft
     return Memory(
         name=MemoryName(name, memory),
@@ -94,16 +95,16 @@ def inserted_memory(name: NamespaceName, memory: MemoryId, new: NewMemory, posit
 
 
 def position_conflict(position: int | None) -> AlreadyExists:
-    """The error of a place in a session that another memory has."""
+    """Return the error for a session position that another memory has."""
     return AlreadyExists(
         f"memory.session_position: {position} is taken in this session; "
-        "leave it unset for the place after the last one."
+        "leave it unset for the position after the last one."
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """By how much a write changes what is counted; `terms`: in how many memories more each term occurs."""
+    """Increments of a namespace's counts by a write; `terms`: increment of each term's document frequency."""
 
     memories: int
     text_bytes: int
@@ -121,10 +122,10 @@ def commit_statement(
     counts: Counts,
     etag: str | None = None,
 ) -> Statement:
-    """The last statement of a writing transaction: from there on it holds the namespace's row. RAISED has its values.
+    """Return the last statement of a writing transaction, which locks the namespace's row, with its values.
 
-    `changed` are memories, each with its revision, in the order in which the feed tells of them. `etag` is that of the
-    namespace whose encoder and analyzer made what was written; None: nothing was made by them.
+    The values are also those of BUMP_VERSION_CTE. `changed` are memories, each with its revision, in feed order. `etag`
+    is that of the namespace whose encoder and analyzer produced the written data; None: the data depends on neither.
     """
     terms = sorted(counts.terms)
     return _COMMIT_CHANGES, {
@@ -145,10 +146,10 @@ def commit_statement(
 
 
 def committed_version(result: Result) -> NamespaceVersion:
-    """The moment that RAISED made.
+    """Return the version that BUMP_VERSION_CTE assigned.
 
     Raises:
-        Retry: the namespace was deleted or its settings were changed under us; begin again, and find that out.
+        Retry: the namespace was deleted or its settings changed concurrently; the next attempt detects which.
     """
     row = result.one_or_none()
     if row is None:

@@ -1,4 +1,4 @@
-"""How this process connects to PostgreSQL: the app role by a pool, the worker role once for each work it holds."""
+"""Connections to PostgreSQL: a pool for the app role, one connection per acquired job for the worker role."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from somabrain_service.store.postgres.pool import Pool
 
 Connect = Callable[[], Awaitable[Connection]]
 
-# A filter's matches are looked up in a hash as long as PostgreSQL thinks that it fits work_mem: a million do.
+# A filter's matches are looked up in a hash as long as PostgreSQL estimates that it fits work_mem: a million do.
 _OPTIONS = "-c timezone=UTC -c work_mem=32MB"
 
-# The server looks after a silent client from 30 seconds on and gives it up after a minute.
+# The server probes a silent client from 30 seconds on and drops it after a minute.
 _KEEPALIVE_OPTIONS = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
 
 
 @asynccontextmanager
 async def open_pool(dsn: str, database: DatabaseSettings) -> AsyncIterator[Pool]:
-    """A pool of connections of the app role that connects on first use, closed on leaving.
+    """Open a pool of connections of the app role that connects on first use; closed on exit.
 
     Raises:
-        ConfigurationError: the DSN can never connect.
+        ConfigurationError: the DSN is invalid.
     """
     if problem := validate_dsn(dsn):
         raise ConfigurationError(
@@ -43,10 +43,10 @@ async def open_pool(dsn: str, database: DatabaseSettings) -> AsyncIterator[Pool]
 
 
 def worker_connector(dsn: str, database: DatabaseSettings) -> Connect:
-    """How to connect as the worker role. Each connection is closed after use: with it go the locks of its session.
+    """Return a function that connects as the worker role. Closing a connection releases the locks of its session.
 
     Raises:
-        ConfigurationError: the DSN can never connect.
+        ConfigurationError: the DSN is invalid.
     """
     if problem := validate_dsn(dsn):
         raise ConfigurationError(
@@ -59,8 +59,8 @@ def _connector(dsn: str, database: DatabaseSettings, name: str, options: str) ->
     async def connect() -> Connection:
         driver = await psycopg.AsyncConnection.connect(
             dsn,
-            autocommit=True,  # transactions are begun by statements
-            connect_timeout=max(2, round(database.connect_timeout_s)),  # libpq takes whole seconds, two at least
+            autocommit=True,  # transactions are started by explicit statements
+            connect_timeout=max(2, round(database.connect_timeout_s)),  # libpq accepts whole seconds, at least two
             application_name=name,
             options=f"-c statement_timeout={round(database.statement_timeout_s * 1000)} {_OPTIONS} {options}",
         )

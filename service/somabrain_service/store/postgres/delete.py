@@ -1,8 +1,8 @@
-"""Erasure: all memories about a subject, and namespaces with everything in them.
+"""Deletion of namespaces with everything in them, and erasure of all memories about a subject.
 
-Memories go in batches, each a statement that ends well within its timeout, and all in one transaction: all of it
-happens or nothing. Most go before the namespace's row is locked, so that writers wait only for the last of it: what
-they were writing meanwhile. Rows come before the namespace's, as in every writing transaction.
+Memories are deleted in batches, each a statement that ends well within its timeout, and all in one transaction: all or
+nothing. Most are deleted before the namespace's row is locked, so that writers wait only for the rest: the memories
+written meanwhile. Rows are locked before the namespace's, as in every writing transaction.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LOCK_NAMESPACE = sql(
     "SELECT epoch || '-' || revision AS etag, version, epoch FROM namespaces WHERE id = :ns FOR UPDATE"
 )
 
-# Arrays, because they are looked up in the indexes whatever the planner believes of a batch.
+# Arrays, because they are looked up in the database indexes whatever size the planner estimates for a batch.
 _DELETE_BATCH = """
 WITH doomed AS MATERIALIZED (
     SELECT m.id FROM memories m WHERE m.namespace_id = :ns AND m.id > :after{about}
@@ -85,7 +85,7 @@ _DELETE_NAMESPACE = tuple(
     for statement in (
         "DELETE FROM terms WHERE namespace_id = :ns",
         "DELETE FROM changes WHERE namespace_id = :ns",
-        # An erasure's key holds a digest of its subject.
+        # The body hash of an erasure is a digest of its subject.
         "UPDATE idempotency_keys SET body_hash = NULL WHERE namespace_id = :ns AND memory IS NOT NULL",
         "DELETE FROM namespaces WHERE id = :ns",  # and its usage
     )
@@ -94,7 +94,7 @@ _DELETE_NAMESPACE = tuple(
 
 @dataclass(slots=True)
 class DeletedRows:
-    """What batches took away so far."""
+    """Totals of the rows that batches have deleted."""
 
     ids: list[int] = field(default_factory=list)
     revisions: list[int] = field(default_factory=list)
@@ -104,7 +104,7 @@ class DeletedRows:
     terms: Counter[str] = field(default_factory=Counter)
 
     def add(self, batch: Any) -> None:
-        """Count what one more statement took away."""
+        """Add the result of one more batch."""
         self.ids += batch.ids
         self.revisions += batch.revisions
         self.text_bytes += int(batch.text_bytes)
@@ -126,7 +126,7 @@ async def delete_namespace(
         return True
     namespace = (await connection.execute(namespaces.FIND, {"name": name.namespace})).one_or_none()
     if namespace is None:
-        # Perhaps its own twin was first: then that one's answer is this one's.
+        # A duplicate of this request may have committed first: then its result is this one's.
         return await idempotency.find(connection, request, now) is not None
     parameters: dict[str, object] = {"ns": namespace.id}
     _check_etag(etag, rows.namespace(namespace).etag)
@@ -171,7 +171,7 @@ async def erase_subject(
     if not count:
         return ErasureResult(0, NamespaceVersion(locked.epoch, locked.version))
     as_of = await bump_version(connection, tenant, namespace.id, ChangeType.FORGOTTEN, now, deleted)
-    # What no memory holds any more goes with the last that held it.
+    # Terms that no memory has any more are deleted.
     await connection.execute(_DROP_TERMS, {"ns": namespace.id})
     return ErasureResult(count, as_of)
 
@@ -179,7 +179,7 @@ async def erase_subject(
 async def bump_version(
     connection: Connection, tenant: TenantId, ns: int, change: ChangeType, now: datetime, deleted: DeletedRows
 ) -> NamespaceVersion:
-    """Raise the version, tell the feed what is gone, and count it off: the last statement before terms are dropped."""
+    """Increment the version, append the deletions to the feed, and update the counts; before terms are dropped."""
     values = {
         "tenant": tenant,
         "ns": ns,
@@ -196,15 +196,15 @@ async def bump_version(
     }
     row = (await connection.execute(_BUMP_VERSION, values)).one_or_none()
     if row is None:
-        # The namespace was deleted under us: begin again, and find that out.
+        # The namespace was deleted concurrently: the next attempt detects that.
         raise Retry
     return NamespaceVersion(row.epoch, row.version)
 
 
 async def _delete_in_batches(connection: Connection, parameters: dict[str, object], deleted: DeletedRows) -> None:
-    """Forget all memories there are, or all about a subject, and add them to `gone`."""
+    """Delete all memories, or all about the subject in `parameters`, and add them to `deleted`."""
     statement = _DELETE_BATCH_OF_SUBJECT if "subject" in parameters else _DELETE_BATCH_OF_ALL
-    after = -1  # what is gone already is not passed again
+    after = -1  # continue after the deleted ids instead of scanning them again
     while True:
         batch = (await connection.execute(statement, {**parameters, "after": after, "batch": BATCH})).one()
         if not batch.ids:
@@ -215,4 +215,4 @@ async def _delete_in_batches(connection: Connection, parameters: dict[str, objec
 
 def _check_etag(etag: str, current: str) -> None:
     if etag and etag != current:
-        raise Aborted("etag: is not the current one; read the namespace again and decide anew.")
+        raise Aborted("etag: is not the current one; read the namespace again and retry with its etag.")

@@ -1,4 +1,4 @@
-"""A DSN, looked at before it is used: what libpq says of one that is wrong repeats parts of it, the password's too."""
+"""Validation of a DSN before use: libpq's errors about an invalid DSN repeat parts of it, also of the password."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PORTS = re.compile(r"[0-9,]*")
 
 
 def validate_dsn(dsn: str) -> str | None:
-    """What is wrong with a libpq URL, as the end of a sentence that holds nothing of it; None: it can be tried."""
+    """Return the problem of a libpq URL, as the end of a sentence without any part of the URL; None: it is valid."""
     if not dsn.strip():
         return "is empty"
     try:
@@ -19,7 +19,7 @@ def validate_dsn(dsn: str) -> str | None:
     except psycopg.ProgrammingError:
         return "is not a libpq URL"
     host, port, name = (str(parts.get(key) or "") for key in ("host", "port", "dbname"))
-    # What follows one of these signs in a password is read as host, port or database, and would be told as such.
+    # The text after one of these characters in a password is parsed as host, port or database, and reported as such.
     if "@" in host + name or not _PORTS.fullmatch(port):
-        return "has an @ or a / in its password, or a port that is no number; write %40 for @ and %2F for /"
+        return "has an @ or a / in its password, or a port that is not a number; write %40 for @ and %2F for /"
     return None

@@ -1,7 +1,7 @@
-"""What PostgreSQL's failures mean to us.
+"""Translation of PostgreSQL's errors into the service's.
 
-What PostgreSQL says of a failure may hold a row, and so a memory's text: an unforeseen one is therefore told, and
-chained for the log, by its SQLSTATE and the names of table and constraint only.
+PostgreSQL's error messages may contain a row, and so a memory's text: an unforeseen error is therefore reported, and
+chained for the log, only by its SQLSTATE and the names of table and constraint.
 """
 
 from __future__ import annotations
@@ -16,64 +16,64 @@ SCHEMA_ERRORS = (errors.UndefinedTable, errors.UndefinedColumn, errors.Insuffici
 
 
 class Retry(Exception):
-    """The transaction lost a race that PostgreSQL does not report as one."""
+    """A conflict with another transaction that PostgreSQL does not report as one."""
 
 
 class PoolTimeout(Exception):
-    """All connections were in use for as long as one is waited for."""
+    """All connections of the pool were in use until the timeout."""
 
 
 class ConnectionLost(psycopg.OperationalError):
-    """The connection broke under a statement."""
+    """The connection broke during a statement."""
 
 
 class CommitUnknown(psycopg.OperationalError):
-    """The connection broke while a transaction was being committed: whether it was is not known."""
+    """The connection broke during COMMIT: it is unknown if the transaction was committed."""
 
 
 class ReadOnly(psycopg.OperationalError):
-    """The server takes no writes: a standby, or one that was set read-only. The connection was closed."""
+    """The server is read-only: a standby, or set read-only. The connection was closed."""
 
 
 class RedactedError(Exception):
-    """An unforeseen failure, without a word of what the rows hold."""
+    """An unforeseen error without any contents of rows."""
 
 
 DRIVER_ERRORS = (psycopg.Error, OSError, PoolTimeout)
-"""Whatever comes up from PostgreSQL and the way to it."""
+"""Errors of PostgreSQL, the driver and the network."""
 
 
 def is_retryable(exc: BaseException) -> bool:
-    """Whether a transaction that failed so before its commit left nothing behind and may well succeed now."""
+    """Return whether a transaction that failed with this error before its commit had no effect and may be retried."""
     return isinstance(exc, (Retry, ConnectionLost, ReadOnly, *RETRYABLE_ERRORS))
 
 
 def violated_constraint(exc: BaseException) -> str:
-    """The constraint that a write hit; empty: none."""
+    """Return the name of the violated unique constraint; empty: another error."""
     return (exc.diag.constraint_name or "") if isinstance(exc, errors.UniqueViolation) else ""
 
 
 def translate(exc: BaseException) -> SomaBrainError:
-    """The error of ours that a failure becomes."""
+    """Return the service's error for an error of the driver."""
     if isinstance(exc, (Retry, *RETRYABLE_ERRORS)):
-        return Aborted("Other writes to the same memories went first, again and again; try again.")
+        return Aborted("Other writes to the same memories conflicted with this one on every attempt; try again.")
     if isinstance(exc, PoolTimeout):
         return StoreUnavailable("All connections to PostgreSQL are busy; try again shortly.")
     if isinstance(exc, errors.QueryCanceled):
         return StoreUnavailable("PostgreSQL did not answer in time; try again shortly.")
     if isinstance(exc, ReadOnly):
         return StoreUnavailable(
-            "PostgreSQL takes no writes here: it is a standby or was set read-only; try again once it takes them."
+            "PostgreSQL is read-only: it is a standby or was set read-only; try again once it accepts writes."
         )
     if isinstance(exc, SCHEMA_ERRORS):
-        return StoreUnavailable("The database's schema is not this version's; run the migrations.")
+        return StoreUnavailable("The database's schema does not match this version; run the migrations.")
     if isinstance(exc, psycopg.OperationalError | psycopg.InterfaceError | OSError):
         return StoreUnavailable("PostgreSQL cannot be reached; try again shortly.")
-    return SomaBrainError("The store could not do this.")
+    return SomaBrainError("The store failed unexpectedly.")
 
 
 def redacted_cause(exc: BaseException) -> RedactedError:
-    """What may stand in the log for a failure."""
+    """Return an error that describes the cause and is safe to log."""
     if not isinstance(exc, psycopg.Error):
         return RedactedError(f"{type(exc).__name__}: {exc}" if isinstance(exc, OSError) else type(exc).__name__)
     if isinstance(exc, psycopg.OperationalError):

@@ -1,8 +1,8 @@
-"""Statements that remove what is past its time. The worker sees every tenant, so each of them names the one it means.
+"""Statements of expiry, trim and purge. The worker role sees every tenant, so each statement names its tenant.
 
-Of a feed the oldest changes go, but never the newest that is past the retention: from it on, nothing is missing.
-Memories go as by erasure, rows first and the namespace's row last, but without locking before deleting: whether a
-memory has expired is asked again of each row as it is deleted, so one that was promoted meanwhile stays.
+A feed is trimmed from its oldest change on, but keeps the newest change past the retention: from there on the feed is
+complete. Memories are deleted as by erasure, rows first and the namespace's row last, but without locking before
+deleting: the expiry is checked again for each row as it is deleted, so a memory that was promoted meanwhile stays.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ DELETE FROM terms
 WHERE tenant_id = :tenant AND namespace_id = :ns AND term = ANY(CAST(:terms AS text[])) AND df = 0
 """)
 
-# A change that no event has told stays for as long as it is held.
+# An unpublished change stays for the grace period beyond the retention.
 _TRIMMABLE = """(
     {c}.change_time < :now - n.feed_retention - CAST(:hold AS interval)
     OR {c}.change_time < :now - n.feed_retention AND ({c}.version, {c}.ordinal) <= (r.version, r.ordinal)
@@ -73,7 +73,7 @@ WHERE n.id % :of = :number AND {_TRIMMABLE.format(c="second")}
 ORDER BY since LIMIT :limit
 """)
 
-# Times may go back a little, since clocks differ: what goes is what comes before the first change that is to stay.
+# Times may go back a little, since clocks differ: only changes before the first one that must stay are deleted.
 _TRIM_CHANGES = sql(f"""
 WITH oldest AS (
     SELECT c.version, c.ordinal, {_TRIMMABLE.format(c="c")} AS old,
@@ -107,7 +107,7 @@ SELECT count(*) AS keys, min(expire_time) AS since FROM gone
 
 
 async def expired(connection: Connection, shard: Shard, now: datetime, limit: int) -> list[PendingNamespace]:
-    """See `Holding.expired`."""
+    """See `MaintenanceStore.expired`."""
     values = {"now": now, "number": shard.number, "of": shard.count, "limit": limit}
     return [PendingNamespace(row.tenant_id, row.id, row.since) for row in await connection.execute(_EXPIRED, values)]
 
@@ -115,7 +115,7 @@ async def expired(connection: Connection, shard: Shard, now: datetime, limit: in
 async def namespaces_to_trim(
     connection: Connection, shard: Shard, now: datetime, grace_period: timedelta, limit: int
 ) -> list[PendingNamespace]:
-    """See `Holding.old_feeds`."""
+    """See `MaintenanceStore.namespaces_to_trim`."""
     values = {"now": now, "hold": grace_period, "number": shard.number, "of": shard.count, "limit": limit}
     return [
         PendingNamespace(row.tenant_id, row.id, row.since)
@@ -126,26 +126,26 @@ async def namespaces_to_trim(
 async def trim_changes(
     connection: Connection, pending: PendingNamespace, now: datetime, grace_period: timedelta, limit: int
 ) -> TrimResult:
-    """See `Holding.drop_changes`."""
+    """See `MaintenanceStore.trim_changes`."""
     values = {"tenant": pending.tenant, "ns": pending.ns, "now": now, "hold": grace_period, "limit": limit}
     row = (await connection.execute(_TRIM_CHANGES, values)).one()
     return TrimResult(row.changes, row.untold)
 
 
 async def purge_keys(connection: Connection, shard: Shard, now: datetime, limit: int) -> PurgeResult:
-    """See `Holding.drop_keys`."""
+    """See `MaintenanceStore.purge_keys`."""
     values = {"now": now, "number": shard.number, "of": shard.count, "limit": limit}
     row = (await connection.execute(_PURGE_KEYS, values)).one()
     return PurgeResult(row.keys, row.since or now)
 
 
 async def expire(connection: Connection, pending: PendingNamespace, now: datetime, limit: int) -> int:
-    """See `Holding.expire`."""
+    """See `MaintenanceStore.expire`."""
     namespace_key = {"tenant": pending.tenant, "ns": pending.ns}
     deleted = delete.DeletedRows()
     deleted.add((await connection.execute(_EXPIRE, {**namespace_key, "now": now, "limit": limit})).one())
     if deleted.ids:
         await delete.bump_version(connection, pending.tenant, pending.ns, ChangeType.EXPIRED, now, deleted)
-        # What no memory holds any more goes with the last that held it; the namespace's row is locked by now.
+        # Terms that no memory has any more are deleted; the namespace's row is locked by now.
         await connection.execute(_DROP_TERMS, {**namespace_key, "terms": list(deleted.terms)})
     return len(deleted.ids)

@@ -1,4 +1,4 @@
-"""A filter as SQL, so that it narrows what is searched and never what was found."""
+"""Memory filters as SQL: a filter applies before the search and not to its results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ LIVE = "(m.expire_time IS NULL OR m.expire_time > :now)"
 
 
 def conditions(memory_filter: MemoryFilter) -> tuple[str, dict[str, object]]:
-    """Conditions on `memories m` and their values; live memories only. Expects :ns and :now beside them."""
+    """Return conditions on `memories m` for live memories, and their values. They also use :ns and :now."""
     sql = ["m.namespace_id = :ns", LIVE]
     values: dict[str, object] = {}
     for i, (key, value) in enumerate(sorted(memory_filter.labels.items())):

@@ -1,8 +1,8 @@
-"""Writes that meet, joined: what arrives for a namespace while a transaction of it is under way shares the next one.
+"""Group commit: writes that arrive for a namespace while a transaction of it runs share the next transaction.
 
-Writers of a namespace wait for each other at its row in any case; joined, they also share statements, a rise of the
-version and a flush to disk. One that comes alone begins at once. A transaction goes on while one of its callers stays,
-and those who left do not learn what became of their writes; with the last of them it is given up.
+Writers of a namespace wait for each other at its row in any case; grouped, they also share statements, an increment of
+the version and a flush to disk. A single write starts at once. A transaction continues while one of its callers waits;
+callers that were cancelled do not receive their results, and once all are cancelled, so is the transaction.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class _Pending(Generic[T, R]):
 
 
 class GroupCommit(Generic[K, T, R]):
-    """Runs `work` for one key at a time, on all that waits for it, `most` in size at most."""
+    """Runner of `work`, one group per key at a time, on all pending items of the key up to `max_size`."""
 
     def __init__(
         self,
@@ -46,10 +46,10 @@ class GroupCommit(Generic[K, T, R]):
         self._queues: dict[K, deque[_Pending[T, R]]] = {}
 
     async def submit(self, key: K, item: T, size: StorageUsage) -> R:
-        """Have the item done, alone or with others.
+        """Process the item, alone or in a group, and return its result.
 
         Raises:
-            SomaBrainError: what became of this item, or of all of them.
+            SomaBrainError: this item failed, or its whole group.
         """
         pending: _Pending[T, R] = _Pending(item, size, asyncio.get_running_loop().create_future())
         queue = self._queues.get(key)
@@ -61,7 +61,7 @@ class GroupCommit(Generic[K, T, R]):
         return await pending.future
 
     def _start_next(self, key: K) -> None:
-        """Begin with those who wait; the statements are told in the trace of the first."""
+        """Start the next group of pending items, in the context, and so the trace, of the first of them."""
         queue, group, size = self._queues[key], list[_Pending[T, R]](), StorageUsage()
         while queue:
             more = size + queue[0].size
@@ -88,9 +88,9 @@ class GroupCommit(Generic[K, T, R]):
         results: Sequence[R | Exception]
         try:
             results = await self._work(key, [pending.item for pending in group])
-        except Exception as exc:  # noqa: BLE001 - whatever it is, each caller raises it
+        except Exception as exc:  # noqa: BLE001 - each caller raises it, of any type
             results = [exc] * len(group)
-        # First, so that PostgreSQL is at work again while those here are answered.
+        # First, so that PostgreSQL is busy again while these callers receive their results.
         self._start_next(key)
         for pending, result in zip(group, results, strict=True):
             if pending.future.done():

@@ -1,6 +1,7 @@
-"""Requests that have been answered before (AIP-155).
+"""Stored request ids and their results (AIP-155).
 
-In the column `memory` a number below 1, which is no memory's, is minus the count of memories that an erasure forgot.
+In the column `memory` a number below 1, which is not a memory's id, is minus the number of memories that an erasure
+deleted.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ RETURNING true
 class StoredRequest:
     """A request that was answered before.
 
-    `memory` None: it made or forgot no single one; `forgotten`: it is gone since, alone or with its namespace.
-    `erased`: how many memories an erasure forgot; None: it was none. The moment is now's; where the namespace is gone,
-    it is before all of any.
+    `memory` None: it did not write a single memory; `forgotten`: that memory has since been deleted, alone or with its
+    namespace. `erased_count`: number of memories that an erasure deleted; None: the request was not an erasure. `as_of`
+    is the namespace's current version; version 0 if the namespace was deleted.
     """
 
     ns: int
@@ -47,10 +48,10 @@ class StoredRequest:
 
 
 async def find(connection: Connection, request: RequestKey | None, now: datetime) -> StoredRequest | None:
-    """Whether the request was answered before.
+    """Return the stored request with this id; None: not answered before.
 
     Raises:
-        AlreadyExists: its id came with another body.
+        AlreadyExists: the id was used with another body.
     """
     if request is None:
         return None
@@ -78,7 +79,11 @@ async def save(
     ns: int,
     memory: MemoryId | None,
 ) -> None:
-    """Remember that the request is being answered. When its twin was first, the transaction begins again."""
+    """Save the request id in the transaction that answers it.
+
+    Raises:
+        Retry: a duplicate of the request committed first.
+    """
     if request is None:
         return
     values = {

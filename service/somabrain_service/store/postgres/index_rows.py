@@ -1,4 +1,4 @@
-"""What a replica in memory is filled from: memories without their text, as columns, many a row of the answer."""
+"""Statements that load a search index: memories without their text, many per row of the result."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SELECT t.term, array_agg(t.memory) AS memories, array_agg(t.tf) AS tf FROM memor
 WHERE t.namespace_id = :ns AND t.memory = ANY(CAST(:ids AS bigint[])) GROUP BY t.term
 """)
 
-# As bytes, because a number each would be written out and read again.
+# As bytes, because as numbers each would be formatted and parsed again.
 _VECTORS = sql("""
 SELECT v.encoder_id, array_agg(v.memory ORDER BY v.memory) AS memories,
     CASE WHEN v.encoder_id = :encoder_id THEN string_agg(halfvec_send(v.embedding), CAST('' AS bytea) ORDER BY v.memory)
@@ -37,17 +37,17 @@ SELECT v.encoder_id, array_agg(v.memory ORDER BY v.memory) AS memories,
 FROM memory_vectors v WHERE v.namespace_id = :ns AND v.memory = ANY(CAST(:ids AS bigint[])) GROUP BY v.encoder_id
 """)
 _HEADER = 2
-"""A vector as bytes is its dimension, a number of no meaning, and then its halves, each in two bytes."""
+"""Number of two-byte fields before a vector's halves in binary form: its dimension and an unused one."""
 
 
 async def identifiers(connection: Connection, ns: int, after: int, limit: int) -> list[int]:
-    """See `Source.identifiers`."""
+    """See `IndexSource.identifiers`."""
     rows = await connection.execute(_IDENTIFIERS, {"ns": ns, "after": after, "limit": limit})
     return [row.id for row in rows]
 
 
 async def index_rows(connection: Connection, ns: int, ids: Sequence[int], encoder_id: str) -> IndexRows:
-    """See `Source.portion`."""
+    """See `IndexSource.index_rows`."""
     parameters = {"ns": ns, "ids": numbers(ids)}
     fields = [MemoryRow(*row) for row in await connection.execute(_FIELDS, parameters)]
     terms = [

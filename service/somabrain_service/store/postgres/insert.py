@@ -1,4 +1,4 @@
-"""The statement that keeps memories: requests claimed, rows, terms, vectors and labels written, the version raised."""
+"""INSERT of memories: saves request ids, rows, terms, vectors and labels, and increments the version."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from somabrain_service.store.postgres.arrays import blobs, numbers, texts, times
 from somabrain_service.store.postgres.statement import Statement, sql
 from somabrain_service.store.records import NewMemory
 
-# Asked before the namespace's row is locked, so everything here is claimed and kept before.
+# Evaluated before the namespace's row is locked, so all request ids and memories are inserted before that.
 _ALL_INSERTED = "AND (SELECT count(*) FROM claimed) = :claims AND (SELECT count(*) FROM kept) = :memories"
-# Where nothing was raised the statement fails, and with it the COMMIT that was sent behind it. SQL has no other way to
-# say so: this sentence, which stands in PostgreSQL's log, is no number.
+# If no version was incremented, the statement fails, and with it the COMMIT that was pipelined after it. SQL has no
+# RAISE: the cast of this sentence, which appears in PostgreSQL's log, fails because it is not a number.
 _FAIL = "CAST('another write went first, and this one begins again: ' || (SELECT count(*) FROM raised) AS bigint)"
 _INSERT = sql(f"""
 WITH claimed AS (
@@ -72,7 +72,7 @@ ConcurrentModification = errors.InvalidTextRepresentation
 
 @dataclass(frozen=True, slots=True)
 class NewRow:
-    """A memory about to be written, with its number and its place."""
+    """A memory to insert, with its id and its position in the session."""
 
     id: MemoryId
     position: int | None
@@ -81,7 +81,10 @@ class NewRow:
 
 
 def insert_statement(tenant: TenantId, namespace: Namespace, new_rows: Sequence[NewRow]) -> Statement:
-    """Keep memories of a namespace that is as it was seen; `Refused` where it is not, or a request's twin was first."""
+    """Return the statement that inserts memories into an unchanged namespace.
+
+    It fails with `ConcurrentModification` if the namespace changed or a duplicate of a request committed first.
+    """
     counts = commit.Counts(
         memories=len(new_rows),
         text_bytes=sum(len(p.new.draft.text.encode()) for p in new_rows),
@@ -98,7 +101,7 @@ def insert_statement(tenant: TenantId, namespace: Namespace, new_rows: Sequence[
 
 
 def _claims(new_rows: Sequence[NewRow]) -> dict[str, object]:
-    # In the order of their keys, so that two batches with the same requests wait for each other and do not deadlock.
+    # In key order, so that two batches with the same requests wait for each other instead of deadlocking.
     claims = sorted((p.request.key, p.request.body_hash, p.id) for p in new_rows if p.request)
     return {
         "claims": len(claims),
@@ -128,9 +131,9 @@ def _rows(new_rows: Sequence[NewRow]) -> dict[str, object]:
 
 
 def _index_entries(new_rows: Sequence[NewRow]) -> dict[str, object]:
-    """Terms, vectors and labels."""
+    """Return the values for terms, vectors and labels."""
     terms = [p.new.terms for p in new_rows]
-    # Of each posting, as text once a memory.
+    # Values of each posting, converted to text once per memory.
     numbered = [(str(p.id), str(sum(p.new.terms.values())), len(p.new.terms)) for p in new_rows]
     vectors = [(p.id, p.new.vector) for p in new_rows if p.new.vector is not None]
     labels = [(key, value, p.id) for p in new_rows for key, value in p.new.draft.labels.items()]

@@ -1,7 +1,8 @@
-"""Memories kept in one transaction: one statement for all rows, and the version is raised once.
+"""Insertion of memories in one transaction: one statement for all rows and one increment of the version.
 
-What is wrong with one of them is found before anything is written. That is sound because the locks of all sessions
-concerned are held, so nobody else takes a place; a request's twin that was first makes the transaction begin again.
+Errors of single memories are detected before anything is written. That is sound because the transaction has the locks
+of all their sessions, so no other one can take a position; a concurrent duplicate of a request that committed first
+makes the transaction start again.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from somabrain_service.store.records import BatchWriteResult, NewMemory
 
 
 def usage_of(new: NewMemory) -> StorageUsage:
-    """What a memory adds to what its tenant holds."""
+    """Return what a memory adds to its tenant's storage usage."""
     return StorageUsage(1, len(new.draft.text.encode()))
 
 
@@ -39,7 +40,7 @@ async def insert(
     items: Sequence[Item],
     headroom: Headroom | None,
 ) -> BatchWriteResult:
-    """Keep what can be kept, in their order. `room` None: there is room for all of them."""
+    """Insert the items that are valid, in their order. `headroom` None: the quota suffices for all of them."""
     results, duplicates = _find_replays(preconditions, items)
     new_items = {index: item for index, item in enumerate(items) if index not in results and index not in duplicates}
     new_rows = []
@@ -64,7 +65,7 @@ async def insert(
 def _find_replays(
     preconditions: Preconditions, items: Sequence[Item]
 ) -> tuple[dict[int, Memory | SomaBrainError], dict[int, int]]:
-    """What is answered already, by index; and items that are an earlier one again, with its index."""
+    """Return the results of stored requests by index, and the index of the earlier item for each duplicate of one."""
     results: dict[int, Memory | SomaBrainError] = {}
     duplicates: dict[int, int] = {}
     first: dict[bytes, int] = {}
@@ -76,7 +77,7 @@ def _find_replays(
             results[index] = request_id_reused()
         elif row is not None and row.id is None:
             name = f"{preconditions.namespace.name}/memories/{row.request_memory or 0:016x}"
-            results[index] = NotFound("Memory", name, "It has been forgotten since.")
+            results[index] = NotFound("Memory", name, "It has since been forgotten.")
         elif row is not None:
             results[index] = rows.memory(preconditions.namespace.name, row)
         elif (earlier := first.setdefault(request.key, index)) != index:
@@ -89,7 +90,7 @@ def _find_replays(
 
 
 def _assign_positions(preconditions: Preconditions, items: Mapping[int, Item]) -> dict[int, int | AlreadyExists | None]:
-    """The place of each in its session, in their order; None: it has no session."""
+    """Return the position of each item in its session, in item order; None: the item has no session."""
     last_positions, occupied = dict(preconditions.last_positions), set(preconditions.occupied_positions)
     positions: dict[int, int | AlreadyExists | None] = {}
     for index, (new, _) in items.items():
@@ -108,10 +109,10 @@ def _assign_positions(preconditions: Preconditions, items: Mapping[int, Item]) -
 
 
 async def _write(connection: Connection, statement: Statement) -> NamespaceVersion:
-    """Write everything, and commit.
+    """Execute the insert and commit.
 
     Raises:
-        Retry: a request's twin was first, a number was taken, or the namespace is another by now.
+        Retry: a duplicate of a request committed first, a memory id was taken, or the namespace has changed.
     """
     try:
         row = (await connection.execute_and_commit(*statement)).one()

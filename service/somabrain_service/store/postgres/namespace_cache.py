@@ -1,6 +1,7 @@
-"""Namespaces that this process has seen.
+"""Cache of namespaces.
 
-Only what seldom changes in them is believed: every statement that builds on it checks the etag in its transaction.
+Only their settings, which seldom change, are used: every statement that relies on them checks the etag in its
+transaction.
 """
 
 from __future__ import annotations
@@ -12,19 +13,19 @@ MAX_ENTRIES = 10_000
 
 
 class NamespaceCache:
-    """The namespaces last asked for, at most `MOST`."""
+    """Recently read namespaces, at most `MAX_ENTRIES`."""
 
     def __init__(self) -> None:
         self._entries: dict[tuple[TenantId, NamespaceName], Namespace] = {}
 
     def get(self, tenant: TenantId, name: NamespaceName) -> Namespace | None:
-        """A namespace as it was when last seen; None: it was not, or is out of mind."""
+        """Return a namespace as last read; None: not cached."""
         return self._entries.get((tenant, name))
 
     def put(self, tenant: TenantId, namespace: Namespace) -> Namespace:
-        """Know a namespace as it was read; the one that was first known makes room.
+        """Cache a namespace as read, and return it; evicts the oldest entry when full.
 
-        A reading that began before a change and ends after it changes nothing here.
+        A snapshot older than the cached entry does not replace it.
         """
         cached = self._entries.get((tenant, namespace.name))
         if cached and cached.epoch == namespace.epoch and _revision(cached) > _revision(namespace):
@@ -35,10 +36,10 @@ class NamespaceCache:
         return namespace
 
     def invalidate(self, tenant: TenantId, name: NamespaceName) -> None:
-        """Do not believe it any longer."""
+        """Remove a namespace from the cache."""
         self._entries.pop((tenant, name), None)
 
 
 def _revision(namespace: Namespace) -> int:
-    """How often its settings were changed; an etag ends in it."""
+    """Return the number of changes of its settings, the last part of the etag."""
     return int(namespace.etag.rpartition("-")[2])

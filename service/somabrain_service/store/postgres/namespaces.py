@@ -1,4 +1,4 @@
-"""Namespaces themselves: looked at, listed, changed. What is in them stays as it is."""
+"""Statements that measure, list and update namespaces, without changing their memories."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from somabrain_service.store.postgres.pipeline import Connection
 from somabrain_service.store.postgres.reindex import NO_MEMORY
 from somabrain_service.store.postgres.statement import sql
 
-# What has expired but is not swept yet is counted in `usage` and `terms`, and taken off here. Row security keeps the
-# tenant's counts the tenant's.
+# Expired memories that are not deleted yet are counted in `usage` and `terms`, and subtracted here. Row security
+# restricts the tenant's totals to the tenant.
 _MEASURE = sql(f"""
 WITH n AS (SELECT * FROM namespaces WHERE name = :name), expired AS MATERIALIZED (
     SELECT m.namespace_id, m.id, octet_length(m.text) AS text_bytes FROM memories m WHERE m.expire_time <= :now
@@ -54,7 +54,7 @@ SELECT {rows.NAMESPACE} FROM namespaces n WHERE n.name COLLATE "C" > :after ORDE
 FIND = sql(f"SELECT {rows.NAMESPACE} FROM namespaces n WHERE n.name = :name")
 _FIND_FOR_UPDATE = sql(f"{FIND.text} FOR UPDATE")
 
-# Another encoder or analyzer changes what Recall finds, and so raises the version, of which the feed misses none.
+# A change of the encoder or analyzer changes what Recall finds, so it increments the version; each needs a change.
 _UPDATE = sql(f"""
 WITH raised AS (
     INSERT INTO changes (tenant_id, namespace_id, version, ordinal, type, memory, revision, change_time)
@@ -77,7 +77,7 @@ DELETE FROM memory_vectors v WHERE v.namespace_id = :ns AND v.memory = ANY(ARRAY
 """)
 _RESET_VECTOR_COUNT = sql("UPDATE usage SET vectors = 0 WHERE namespace_id = :ns")
 VECTOR_BATCH = 5000
-"""Vectors that one statement removes."""
+"""Maximum vectors that one statement deletes."""
 
 
 async def measure(connection: Connection, name: NamespaceName, now: datetime) -> tuple[Namespace, NamespaceStatistics]:
@@ -120,7 +120,7 @@ async def update(
         return rows.namespace(row)
     _check_etag(change.etag, rows.namespace(row).etag)
     if change.settings(rows.namespace(row).settings).encoder != row.encoder:
-        # Before the namespace's row is locked, so that writers wait only for what they were writing meanwhile.
+        # Before the namespace's row is locked, so that writers wait only for the vectors written meanwhile.
         await _drop_vectors(connection, row.id)
     row = (await connection.execute(_FIND_FOR_UPDATE, {"name": change.name.namespace})).one_or_none()
     if row is None:
@@ -150,7 +150,7 @@ async def update(
 
 
 async def _drop_vectors(connection: Connection, ns: int) -> None:
-    """Remove the vectors of an encoder that is no longer the namespace's: they are never compared again."""
+    """Delete all vectors of the namespace in batches; those of its former encoder are never compared again."""
     after = -1
     while deleted := (await connection.execute(_DROP_VECTORS, {"ns": ns, "after": after, "batch": VECTOR_BATCH})).all():
         after = max(row.memory for row in deleted)
@@ -158,9 +158,9 @@ async def _drop_vectors(connection: Connection, ns: int) -> None:
 
 def _check_etag(etag: str, current: str) -> None:
     if etag and etag != current:
-        raise Aborted("etag: is not the current one; read the namespace again and decide anew.")
+        raise Aborted("etag: is not the current one; read the namespace again and retry with its etag.")
 
 
 def namespace_not_found(name: NamespaceName) -> NotFound:
-    """The error of a namespace that is not there."""
+    """Return the error for a missing namespace."""
     return NotFound("Namespace", str(name), "Create it with NamespaceService.CreateNamespace.")

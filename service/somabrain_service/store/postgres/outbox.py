@@ -1,7 +1,7 @@
-"""Statements of the relay: what is to be told, and what has been.
+"""Statements of the outbox: unpublished changes, and the cursors of published ones.
 
-A namespace's place in what was told is a row of `relayed`, which only the relay's holder writes. That something is to
-be told is seen by the namespace's version alone; within a version told in part, its place says so by its ordinal.
+A namespace's cursor is a row of `relayed`, which only the process that owns the job writes. Unpublished changes are
+detected by the namespace's version alone; in a partly published version, by the ordinal of its cursor.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from somabrain_service.store.postgres.arrays import numbers
 from somabrain_service.store.postgres.pipeline import Connection
 from somabrain_service.store.postgres.statement import sql
 
-# What is pending is worked out as a whole: with a LIMIT in sight the planner would look up each namespace's place by
-# itself. One change more than asked is looked for, which tells whether more follow.
+# `pending` is materialized as a whole: with a LIMIT to push down the planner would look up each namespace's cursor
+# one by one. One change more than requested is read, which shows whether more follow.
 _PENDING_CHANGES = sql(f"""
 WITH pending AS MATERIALIZED (
     SELECT n.tenant_id, n.id, n.name, n.epoch, n.version AS newest, r.name AS told_name, r.epoch AS told_epoch,
@@ -64,11 +64,16 @@ _LOWEST_KEY = (UUID(int=0), -1)
 async def pending_changes(
     connection: Connection, shard: Shard, after: tuple[TenantId, int] | None, limit: int, changes: int
 ) -> list[PendingChanges]:
-    """See `Holding.backlogs`."""
+    """See `MaintenanceStore.pending_changes`."""
     tenant, ns = after or _LOWEST_KEY
     values = {
-        "number": shard.number, "of": shard.count, "tenant": tenant, "ns": ns, "limit": limit, "changes": changes,
-    }  # fmt: skip
+        "number": shard.number,
+        "of": shard.count,
+        "tenant": tenant,
+        "ns": ns,
+        "limit": limit,
+        "changes": changes,
+    }
     result = await connection.execute(_PENDING_CHANGES, values)
     return [
         _parse_pending_changes(list(rows), changes) for _, rows in groupby(result, lambda row: (row.tenant_id, row.id))
@@ -76,7 +81,7 @@ async def pending_changes(
 
 
 async def deleted_namespaces(connection: Connection, shard: Shard, limit: int) -> list[OutboxCursor]:
-    """See `Holding.vanished`."""
+    """See `MaintenanceStore.deleted_namespaces`."""
     values = {"number": shard.number, "of": shard.count, "limit": limit}
     return [
         OutboxCursor(
@@ -87,7 +92,7 @@ async def deleted_namespaces(connection: Connection, shard: Shard, limit: int) -
 
 
 async def save_cursors(connection: Connection, batches: Sequence[EventBatch]) -> None:
-    """See `Holding.note`."""
+    """See `MaintenanceStore.save_cursors`."""
     cursors = [batch.new_cursor for batch in batches if batch.new_cursor is not None]
     if cursors:
         values = {

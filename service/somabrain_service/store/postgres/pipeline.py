@@ -1,7 +1,7 @@
-"""Connections that speak in pipelines: statements are sent together and waited for once.
+"""Connections in pipeline mode: statements are sent together, with one wait for all results.
 
-psycopg connects, waits, and knows types and errors. Its cursors are left out: of what a transaction takes this process
-they were two thirds. How a pipeline goes stands in libpq's chapter "Pipeline Mode".
+psycopg connects, waits, and converts types and errors. Its cursors are not used: they took two thirds of this process'
+time of a transaction. libpq's chapter "Pipeline Mode" describes the protocol.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from somabrain_service.store.postgres.errors import CommitUnknown, ConnectionLos
 from somabrain_service.store.postgres.statement import Sql, Statement, sql
 
 MAX_PREPARED_STATEMENTS = 256
-"""Statements that a connection keeps prepared, about; those that are made for a filter come and go."""
+"""Approximate maximum of prepared statements per connection; those built for filters vary."""
 
 _COMMIT = sql("COMMIT")
 _ROLLBACK = sql("ROLLBACK")
@@ -37,7 +37,7 @@ _OK_STATUSES = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 
 
 class Result:
-    """The rows of an answer; columns are known by their names."""
+    """Rows of a statement, with columns as attributes."""
 
     __slots__ = ("_rows",)
 
@@ -48,28 +48,28 @@ class Result:
         return iter(self._rows)
 
     def all(self) -> list[Any]:
-        """All rows."""
+        """Return all rows."""
         return self._rows
 
     def one_or_none(self) -> Any:
-        """The only row; None: there is none."""
+        """Return the only row; None: no row."""
         if len(self._rows) > 1:
-            raise RuntimeError(f"one row was asked for and {len(self._rows)} came")
+            raise RuntimeError(f"expected at most one row, got {len(self._rows)}")
         return self._rows[0] if self._rows else None
 
     def one(self) -> Any:
-        """The only row."""
+        """Return the only row."""
         (row,) = self._rows
         return row
 
     def scalar_one(self) -> Any:
-        """The only value of the only row."""
+        """Return the only value of the only row."""
         ((value,),) = self._rows
         return value
 
 
 class Connection:
-    """A connection for one task at a time. `begin` begins a transaction, `commit` or `rollback` ends it."""
+    """A connection for one task at a time. `begin` starts a transaction, `commit` or `rollback` ends it."""
 
     def __init__(self, driver: psycopg.AsyncConnection[Any]) -> None:
         self._driver = driver
@@ -83,62 +83,63 @@ class Connection:
 
     @property
     def lost(self) -> bool:
-        """Whether it is gone."""
+        """True if the connection is broken or closed."""
         return self._pg.status != ConnStatus.OK
 
     @property
     def idle(self) -> bool:
-        """Whether it is there, and no transaction under way."""
+        """True if the connection is open and has no open transaction."""
         return not self.lost and self._pg.transaction_status == TransactionStatus.IDLE
 
     @property
-    def quiet(self) -> bool:
-        """Whether nothing has come that nobody asked for: at rest, that is the server's farewell, or the end."""
-        return not self._input.poll(0)
+    def has_pending_input(self) -> bool:
+        """True if the idle socket has pending input, which means FATAL or EOF."""
+        return bool(self._input.poll(0))
 
     async def close(self) -> None:
-        """Close it; what was not committed did not happen."""
+        """Close the connection; an open transaction is rolled back."""
         await self._driver.close()
 
     def begin(self, *prelude: Statement) -> None:
-        """Begin a transaction by these statements; they are sent with the first of those that follow."""
+        """Start a transaction with these statements; they are sent together with the next one."""
         self._prelude = prelude
         if len(self._prepared) > MAX_PREPARED_STATEMENTS:
             self._prepared.clear()
             self._prelude = ((_DEALLOCATE, {}), *prelude)
 
     async def commit(self) -> None:
-        """End the transaction, where one is under way.
+        """Commit the transaction, if one is open.
 
         Raises:
-            CommitLost: it may have been committed, or not.
+            CommitUnknown: the connection broke; the transaction may be committed or not.
         """
         self._prelude = ()
         if not self.idle:
             await self._execute_with_commit((_COMMIT, {}))
 
     async def rollback(self) -> None:
-        """Undo the transaction, where one is under way."""
+        """Roll back the transaction, if one is open."""
         self._prelude = ()
         if not self.idle:
             await self.execute(_ROLLBACK)
 
     async def execute(self, statement: Sql, values: Mapping[str, object] | None = None) -> Result:
-        """Execute a statement; errors are those of `execute_all`."""
+        """Execute a statement; raises as `execute_all` does."""
         (result,) = await self.execute_all((statement, values or {}))
         return result
 
     async def execute_and_commit(self, statement: Sql, values: Mapping[str, object]) -> Result:
-        """Execute a statement and commit; errors are those of `execute_all`, and of `commit`."""
+        """Execute a statement and commit; raises as `execute_all` and `commit` do."""
         result, _ = await self._execute_with_commit((statement, values), (_COMMIT, {}))
         return result
 
     async def execute_all(self, *statements: Statement) -> list[Result]:
-        """Execute statements one after another, all of them sent at once: together they wait once for the answers.
+        """Execute statements in order, sent at once, with one wait for all results.
 
         Raises:
-            ConnectionLost: it broke meanwhile.
-            psycopg.Error: of the first that failed; those after it did not happen.
+            ConnectionLost: the connection broke.
+            ReadOnly: the server is read-only.
+            psycopg.Error: of the first statement that failed; those after it were not executed.
         """
         pipelined, self._prelude = (*self._prelude, *statements), ()
         spans = [span for statement, _ in pipelined if (span := _span(statement.text)) is not None]
@@ -160,7 +161,7 @@ class Connection:
             raise CommitUnknown(str(exc)) from None
 
     async def _exchange(self, statements: Sequence[Statement]) -> list[Result]:
-        # Before anything is sent, because a value that cannot be written raises.
+        # Before anything is sent, because a value that cannot be encoded raises.
         dumped = [(statement, *self._dump(statement, values)) for statement, values in statements]
         try:
             self._pg.enter_pipeline_mode()
@@ -172,7 +173,7 @@ class Connection:
             self._pg.finish()
             raise ConnectionLost(str(exc)) from None
         except BaseException:
-            # What it was told, and what it keeps prepared, is not known any more.
+            # It is unknown which statements were sent and prepared, so the connection cannot be used any more.
             self._pg.finish()
             raise
         failed = None
@@ -187,7 +188,7 @@ class Connection:
 
     def _raise_error(self, error: psycopg.Error) -> NoReturn:
         if isinstance(error, errors.ReadOnlySqlTransaction):
-            # After a fail-over a new connection leads to the new primary, and this one never.
+            # After a failover a new connection reaches the new primary, and this one never does.
             self._pg.finish()
             raise ReadOnly(str(error)) from None
         raise error
@@ -195,7 +196,7 @@ class Connection:
     def _dump(
         self, statement: Sql, values: Mapping[str, object]
     ) -> tuple[Sequence[Buffer | None], tuple[int, ...], Sequence[Format]]:
-        """The values as they are sent, their types and formats."""
+        """Return the encoded values, their types and formats."""
         parameters = [values[name] for name in statement.names]
         dumped = self._types.dump_sequence(parameters, [PyFormat.AUTO] * len(parameters))
         return dumped, self._types.types or (), self._types.formats or ()
@@ -203,7 +204,7 @@ class Connection:
     def _send(
         self, statement: Sql, values: Sequence[Buffer | None], types: tuple[int, ...], formats: Sequence[Format]
     ) -> Iterator[_Key | None]:
-        """Put a statement into the pipeline; yields the key of one that is prepared for it, and None for its answer."""
+        """Send a statement; yield the key of the Parse before it, if any, and None for the statement itself."""
         if not statement.names:
             self._pg.send_query_params(statement.query, None)
             yield None
@@ -226,7 +227,7 @@ class Connection:
 
 
 def _fetch_results(pg: PGconn) -> PQGen[list[PGresult]]:
-    """Write what is sent, reading what comes meanwhile, and read all answers, to the one that ends the pipeline.
+    """Flush the output, reading input meanwhile, and read all results up to the pipeline's sync.
 
     Raises:
         psycopg.OperationalError: the connection broke.
@@ -256,7 +257,7 @@ def _span(statement: str) -> Span | None:
 
 @lru_cache(maxsize=1024)
 def _row(names: tuple[bytes | None, ...]) -> Callable[[Sequence[Any]], Any]:
-    """Make rows of these columns; those without a name, or with another's, are known by their places alone."""
+    """Return a factory of rows with these columns; unnamed and duplicate ones are accessible by index only."""
     row_type: Any = namedtuple("Row", [(name or b"").decode() for name in names], rename=True)  # type: ignore[misc]
     make: Callable[[Sequence[Any]], Any] = row_type._make
     return make

@@ -1,7 +1,7 @@
-"""A pool of connections that are made when they are needed.
+"""Pool of connections that are opened on demand.
 
-Not psycopg's: there a background task connects, so that who asks while PostgreSQL is gone waits for all of the time-out
-and not for a refused connection, which takes a millisecond.
+Not psycopg's: there a background task connects, so a caller waits for the whole timeout while PostgreSQL is down,
+instead of getting the refused connection after a millisecond.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from somabrain_service.store.postgres.pipeline import Connection
 
 
 class Pool:
-    """At most `size` connections by `connect`; the one that was used last is used next."""
+    """At most `size` connections opened by `connect`, reused in LIFO order."""
 
     def __init__(self, connect: Callable[[], Awaitable[Connection]], size: int, timeout_s: float) -> None:
         self._connect = connect
@@ -27,19 +27,19 @@ class Pool:
 
     @property
     def idle(self) -> int:
-        """How many connections wait for work."""
+        """Number of idle connections."""
         return len(self._idle)
 
     @property
     def in_use(self) -> int:
-        """How many are at work."""
+        """Number of connections in use."""
         return self._in_use
 
     async def acquire(self) -> Connection:
-        """A connection, to be given back.
+        """Return a connection, to be given back by `release`.
 
         Raises:
-            Busy: none became free in time.
+            PoolTimeout: no connection became free in time.
             psycopg.OperationalError: PostgreSQL cannot be reached.
         """
         try:
@@ -51,7 +51,7 @@ class Pool:
         try:
             while self._idle:
                 connection = self._idle.pop()
-                if connection.quiet:
+                if not connection.has_pending_input:
                     return connection
                 await connection.close()
             return await self._connect()
@@ -60,7 +60,7 @@ class Pool:
             raise
 
     async def release(self, connection: Connection) -> None:
-        """Give a connection back; what was not committed is undone."""
+        """Return a connection to the pool; an open transaction is rolled back."""
         try:
             if not connection.lost:
                 await connection.rollback()
@@ -72,7 +72,7 @@ class Pool:
             self._free_slot()
 
     async def close_idle(self) -> None:
-        """Close the idle ones: the server they knew is gone."""
+        """Close the idle connections, after one to the same server broke."""
         while self._idle:
             await self._idle.pop().close()
 

@@ -1,6 +1,7 @@
-"""What a transaction must know before it keeps memories, in one round trip.
+"""Preconditions of an insert, read in one round trip.
 
-The locks of all their sessions are taken first and held to its end: what is seen of a session stays so until then.
+The locks of all its sessions are taken first, until the end of the transaction: the state of a session read here does
+not change before that.
 """
 
 from __future__ import annotations
@@ -44,9 +45,10 @@ JOIN memories m ON m.namespace_id = (SELECT id FROM namespaces WHERE name = :nam
 
 @dataclass(frozen=True, slots=True)
 class Preconditions:
-    """The namespace, and what is there already.
+    """State of the namespace that an insert depends on.
 
-    `answered`: requests, by key. `last`: places of sessions; `taken`: of those that are wanted.
+    `stored_requests`: rows of answered requests, by key. `last_positions`: highest position per session.
+    `occupied_positions`: those of the requested positions that another memory has.
     """
 
     namespace: Namespace
@@ -56,9 +58,9 @@ class Preconditions:
 
 
 def assumed_preconditions(namespace: Namespace, items: Sequence[Item]) -> Preconditions | None:
-    """What most writes would see: the namespace as it was, and nothing of theirs there. None: that is to be looked at.
+    """Return the usual preconditions: the namespace unchanged, no stored request. None: they must be loaded.
 
-    Where it is not so, `keeping` refuses.
+    Where the assumption is wrong, the statement fails with `insert.ConcurrentModification`.
     """
     if not items or any(new.draft.session for new, _ in items):
         return None
@@ -68,7 +70,7 @@ def assumed_preconditions(namespace: Namespace, items: Sequence[Item]) -> Precon
 async def load_preconditions(
     connection: Connection, tenant: TenantId, name: NamespaceName, items: Sequence[Item], now: datetime
 ) -> Preconditions | None:
-    """Look at all that the items touch; None: no such namespace."""
+    """Read the preconditions of the items; None: no such namespace."""
     name_parameter = {"name": name.namespace}
     keys = [request.key for _, request in items if request]
     drafts = [new.draft for new, _ in items if new.draft.session]

@@ -1,11 +1,11 @@
-"""Statements that index anew what is there: vectors of the namespace's encoder, terms of its analyzer.
+"""Statements that reindex stored memories: vectors of the namespace's encoder, terms of its analyzer.
 
-The worker sees every tenant, so each of them names the one it means. A batch locks its memories, in the order of their
-ids, and the namespace last, as every write does; the version that it raises tells readers of the change. The feed
-tells who follows the index, and nobody else: nothing happened to the memories.
+The worker role sees every tenant, so each statement names its tenant. A batch locks its memories, in id order, and the
+namespace last, as every write does; it increments the version, by which readers detect the change. Its changes in the
+feed are for search indexes and not for clients: the memories themselves are unchanged.
 
-A write that began before a namespace's encoder or analyzer was changed does not commit after it (`writing.RAISED`), so
-what is found here is all there is.
+A write that began before a namespace's encoder or analyzer was changed does not commit after it
+(`commit.BUMP_VERSION_CTE`), so the memories selected here are all that need reindexing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from somabrain_service.store.postgres.pipeline import Connection
 from somabrain_service.store.postgres.statement import Sql, sql
 
 NO_MEMORY = -1
-"""What the feed tells of where the version rises for no memory."""
+"""Memory id in the feed for a version that changed no memory."""
 
 _UNENCODED = sql("""
 SELECT n.tenant_id, n.id, n.encoder
@@ -125,20 +125,20 @@ WHERE tenant_id = :tenant AND namespace_id = :ns AND term = ANY(CAST(:terms AS t
 
 
 async def unencoded(connection: Connection, shard: Shard, encoders: Sequence[str]) -> list[Unencoded]:
-    """See `Holding.unencoded`."""
+    """See `MaintenanceStore.unencoded`."""
     values = {"number": shard.number, "of": shard.count, "encoders": list(encoders)}
     return [Unencoded(row.tenant_id, row.id, row.encoder) for row in await connection.execute(_UNENCODED, values)]
 
 
 async def texts(connection: Connection, namespace: Unencoded, after: int, limit: int) -> list[UnencodedText]:
-    """See `Holding.texts`."""
+    """See `MaintenanceStore.texts`."""
     parameters = {"tenant": namespace.tenant, "ns": namespace.ns, "encoder_id": namespace.encoder_id}
     rows = await connection.execute(_TEXTS, {**parameters, "after": after, "limit": limit})
     return [UnencodedText(row.id, row.revision, row.text, row.since) for row in rows]
 
 
 async def encode(connection: Connection, namespace: Unencoded, encoded: Sequence[Encoded], now: datetime) -> int:
-    """See `Holding.encode`."""
+    """See `MaintenanceStore.encode`."""
     namespace_key = {"tenant": namespace.tenant, "ns": namespace.ns}
     parameters = {
         **namespace_key,
@@ -156,7 +156,7 @@ async def encode(connection: Connection, namespace: Unencoded, encoded: Sequence
 
 
 async def unanalyzed(connection: Connection, shard: Shard, limit: int) -> list[Unanalyzed]:
-    """See `Holding.unanalyzed`."""
+    """See `MaintenanceStore.unanalyzed`."""
     values = {"number": shard.number, "of": shard.count, "limit": limit}
     rows = await connection.execute(_UNANALYZED, values)
     return [Unanalyzed(row.tenant_id, row.id, row.analyzer, row.update_time) for row in rows]
@@ -169,14 +169,14 @@ async def analyze(
     now: datetime,
     limit: int,
 ) -> int:
-    """See `Holding.analyze`."""
+    """See `MaintenanceStore.analyze`."""
     namespace_key = {"tenant": namespace.tenant, "ns": namespace.ns}
     parameters = {**namespace_key, "analyzer": namespace.analyzer, "limit": limit}
     memory_rows = (await connection.execute(_NEXT_UNANALYZED, parameters)).all()
     terms_by_memory: dict[int, Counter[str]] = {}
     for row in memory_rows:
         terms_by_memory[row.id] = terms(row.text)
-        await asyncio.sleep(0)  # some megabytes of text take a while, and others are served meanwhile
+        await asyncio.sleep(0)  # megabytes of text take a while; let other tasks run meanwhile
     lengths = {memory: counts.total() for memory, counts in terms_by_memory.items()}
     ids = {"ids": numbers(terms_by_memory), "lengths": numbers(lengths.values())}
     df = Counter(term for counts in terms_by_memory.values() for term in counts)
@@ -208,7 +208,10 @@ async def _bump_version(
     now: datetime,
     df: Mapping[str, int],
 ) -> bool:
-    """Raise the version, tell the feed and count. False: the namespace is gone or no longer to be indexed so."""
+    """Increment the version, append to the feed and update the counts.
+
+    False: the namespace was deleted or has another encoder or analyzer by now.
+    """
     changed = changed or [(NO_MEMORY, 0)]
     terms = sorted(term for term, change in df.items() if change)
     change_values = {

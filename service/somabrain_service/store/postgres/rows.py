@@ -1,4 +1,4 @@
-"""Rows of the tables as values."""
+"""Conversion of rows to domain values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MEMORY = """m.id, m.text, m.kind, m.session, m.position, m.subject, m.labels, m.
 
 
 def namespace(row: Any) -> Namespace:
-    """A row of the columns NAMESPACE."""
+    """Convert a row of the columns NAMESPACE."""
     return Namespace(
         name=NamespaceName(row.name),
         display_name=row.display_name,
@@ -39,7 +39,7 @@ def namespace(row: Any) -> Namespace:
 
 
 def memory(parent: NamespaceName, row: Any) -> Memory:
-    """A row of the columns MEMORY."""
+    """Convert a row of the columns MEMORY."""
     return Memory(
         name=MemoryName(parent, MemoryId(row.id)),
         text=row.text,

@@ -1,8 +1,8 @@
-"""Holding background work: an advisory lock of a session, and the transactions of that same session.
+"""Sessions of background jobs: a session-level advisory lock, and the transactions of that same session.
 
-A lock of a session ends with it, however it ends; so nobody who lost the lock can still write, and nobody has to
-give it back. The server is told to look after silent connections (`connecting.worker_connector`), or a holder whose
-network is gone would keep its lock for hours.
+A session-level lock ends with its session, however that ends; so a process that lost the lock cannot write any more,
+and no process has to release it. The server probes silent connections (`connect.worker_connector`), because otherwise
+an owner that lost its network would keep the lock for hours.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class PostgresWorkerStore:
 
     @asynccontextmanager
     async def acquire(self, job: str, shard: Shard) -> AsyncIterator[MaintenanceStore | None]:
-        """See `WorkerStore.hold`."""
+        """See `WorkerStore.acquire`."""
         try:
             connection = await self._connect()
         except DRIVER_ERRORS as exc:
@@ -62,14 +62,14 @@ class PostgresWorkerStore:
 
 
 class MaintenanceSession:
-    """See `Holding`."""
+    """See `MaintenanceStore`."""
 
     def __init__(self, connection: Connection, shard: Shard) -> None:
         self._connection = connection
         self._shard = shard
 
     async def try_lock(self, job: str) -> bool:
-        """Get the lock, or do not: nobody waits for it."""
+        """Try to get the lock without waiting; return whether it was acquired."""
         values = {"work": lock_key(job), "shard": self._shard.number}
 
         async def attempt(connection: Connection) -> bool:
@@ -78,15 +78,15 @@ class MaintenanceSession:
         return await self._run_transaction(attempt)
 
     async def expired(self, now: datetime, limit: int) -> list[PendingNamespace]:
-        """See `Holding.expired`."""
+        """See `MaintenanceStore.expired`."""
         return await self._run_transaction(lambda connection: expiry.expired(connection, self._shard, now, limit))
 
     async def expire(self, pending: PendingNamespace, now: datetime, limit: int) -> int:
-        """See `Holding.expire`."""
+        """See `MaintenanceStore.expire`."""
         return await self._run_transaction(lambda connection: expiry.expire(connection, pending, now, limit))
 
     async def namespaces_to_trim(self, now: datetime, grace_period: timedelta, limit: int) -> list[PendingNamespace]:
-        """See `Holding.old_feeds`."""
+        """See `MaintenanceStore.namespaces_to_trim`."""
         return await self._run_transaction(
             lambda connection: expiry.namespaces_to_trim(connection, self._shard, now, grace_period, limit)
         )
@@ -94,7 +94,7 @@ class MaintenanceSession:
     async def trim_changes(
         self, pending: PendingNamespace, now: datetime, grace_period: timedelta, limit: int
     ) -> TrimResult:
-        """See `Holding.drop_changes`."""
+        """See `MaintenanceStore.trim_changes`."""
         return await self._run_transaction(
             lambda connection: expiry.trim_changes(connection, pending, now, grace_period, limit)
         )
@@ -102,49 +102,49 @@ class MaintenanceSession:
     async def pending_changes(
         self, after: tuple[TenantId, int] | None, limit: int, changes: int
     ) -> list[PendingChanges]:
-        """See `Holding.backlogs`."""
+        """See `MaintenanceStore.pending_changes`."""
         return await self._run_transaction(
             lambda connection: outbox.pending_changes(connection, self._shard, after, limit, changes)
         )
 
     async def deleted_namespaces(self, limit: int) -> list[OutboxCursor]:
-        """See `Holding.vanished`."""
+        """See `MaintenanceStore.deleted_namespaces`."""
         return await self._run_transaction(lambda connection: outbox.deleted_namespaces(connection, self._shard, limit))
 
     async def save_cursors(self, batches: Sequence[EventBatch]) -> None:
-        """See `Holding.note`."""
+        """See `MaintenanceStore.save_cursors`."""
         await self._run_transaction(lambda connection: outbox.save_cursors(connection, batches))
 
     async def purge_keys(self, now: datetime, limit: int) -> PurgeResult:
-        """See `Holding.drop_keys`."""
+        """See `MaintenanceStore.purge_keys`."""
         return await self._run_transaction(lambda connection: expiry.purge_keys(connection, self._shard, now, limit))
 
     async def unencoded(self, encoders: Sequence[str]) -> list[Unencoded]:
-        """See `Holding.unencoded`."""
+        """See `MaintenanceStore.unencoded`."""
         return await self._run_transaction(lambda connection: reindex.unencoded(connection, self._shard, encoders))
 
     async def texts(self, namespace: Unencoded, after: int, limit: int) -> list[UnencodedText]:
-        """See `Holding.texts`."""
+        """See `MaintenanceStore.texts`."""
         return await self._run_transaction(lambda connection: reindex.texts(connection, namespace, after, limit))
 
     async def encode(self, namespace: Unencoded, encoded: Sequence[Encoded], now: datetime) -> int:
-        """See `Holding.encode`."""
+        """See `MaintenanceStore.encode`."""
         return await self._run_transaction(lambda connection: reindex.encode(connection, namespace, encoded, now))
 
     async def unanalyzed(self, limit: int) -> list[Unanalyzed]:
-        """See `Holding.unanalyzed`."""
+        """See `MaintenanceStore.unanalyzed`."""
         return await self._run_transaction(lambda connection: reindex.unanalyzed(connection, self._shard, limit))
 
     async def analyze(
         self, namespace: Unanalyzed, terms: Callable[[str], Counter[str]], now: datetime, limit: int
     ) -> int:
-        """See `Holding.analyze`."""
+        """See `MaintenanceStore.analyze`."""
         return await self._run_transaction(lambda connection: reindex.analyze(connection, namespace, terms, now, limit))
 
     async def _run_transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Run `work` as a transaction, more than once when it lost a race. After a failure the shard is to be left."""
+        """Run `work` in a transaction, with retries after conflicts. After an error the caller must leave the shard."""
         if self._connection.lost:
-            raise StoreUnavailable("The connection that held this work is gone.")
+            raise StoreUnavailable("The connection that owned this job's lock is lost.")
         for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
                 self._connection.begin((BEGIN, {}))
@@ -161,5 +161,5 @@ class MaintenanceSession:
 
 
 def lock_key(job: str) -> int:
-    """The number that stands for a work among advisory locks of two numbers; all others here are of one."""
+    """Return a job's key among advisory locks with two keys; all other locks here have one."""
     return int.from_bytes(hashlib.blake2b(job.encode(), digest_size=4).digest(), signed=True)

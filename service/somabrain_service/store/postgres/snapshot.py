@@ -1,4 +1,4 @@
-"""One snapshot of a namespace."""
+"""Snapshot of a namespace over PostgreSQL."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from somabrain_service.store.postgres.statement import sql
 from somabrain_service.store.records import Search, Statistics
 from somabrain_service.store.search_index.index_source import IndexRows
 
-# What has expired but is not swept yet is counted in `usage` and `terms`, and taken off here.
+# Expired memories that are not deleted yet are counted in `usage` and `terms`, and subtracted here.
 _STATISTICS = sql("""
 WITH expired AS MATERIALIZED (
     SELECT m.id, m.length FROM memories m WHERE m.namespace_id = :ns AND m.expire_time <= :now
@@ -63,7 +63,7 @@ _MEMORY = sql(f"""
 SELECT {rows.MEMORY} FROM memories m WHERE m.namespace_id = :ns AND m.id = :id AND {filters.LIVE}
 """)
 
-# One more than the limit is looked for, which tells whether more follow.
+# One more than the limit is read, which shows whether more follow.
 _REVISIONS = sql(f"""
 SELECT {rows.MEMORY}, m.there FROM (
     SELECT r.*, r.memory AS id, count(*) OVER () AS there, row_number() OVER newest AS ordinal, sum(
@@ -104,15 +104,15 @@ _UNCHANGED = f""" AND NOT EXISTS (
     AND c.type <> {int(ChangeType.REINDEXED)})"""
 
 _KEYS = {
-    OrderField.CREATE_TIME: ("m.id", "bigint"),  # rises with it
+    OrderField.CREATE_TIME: ("m.id", "bigint"),  # ids increase with it
     OrderField.EVENT_TIME: ("m.event_time", "timestamptz"),
-    # Those without a session come last.
+    # Memories without a session come last.
     OrderField.SESSION_POSITION: ("coalesce(m.position, 9223372036854775807)", "bigint"),
 }
 
 
 class PostgresSnapshot:
-    """See `Reading` and `Source`."""
+    """See `Snapshot` and `IndexSource`."""
 
     def __init__(self, connection: Connection, namespace: Namespace, now: datetime) -> None:
         self.namespace = namespace
@@ -122,19 +122,19 @@ class PostgresSnapshot:
         self._vector_count = 0
 
     async def statistics(self, terms: Sequence[str] = ()) -> Statistics:
-        """See `Reading.statistics`."""
+        """See `Snapshot.statistics`."""
         row = (await self._connection.execute(_STATISTICS, {**self._values, "terms": list(terms)})).one()
         self._vector_count = row.vectors
         return Statistics(self.namespace, row.memories, int(row.tokens), row.vectors, tuple(row.df))
 
     async def next_expiry(self) -> datetime | None:
-        """See `Reading.next_expiry`."""
+        """See `Snapshot.next_expiry`."""
         expiry: datetime | None = (await self._connection.execute(_NEXT_EXPIRY, self._values)).scalar_one()
         return expiry
 
     async def changes(self, after: Position, limit: int) -> list[Change] | None:
-        """See `Reading.changes`."""
-        # With the change that a place is after, when it is after one and not after a whole version.
+        """See `Snapshot.changes`."""
+        # Includes the change at `after` itself, unless that is a whole version, to detect if it was trimmed.
         values = {**self._values, "version": after.version, "ordinal": after.ordinal, "limit": limit + 1}
         changes = [
             Change(
@@ -151,37 +151,37 @@ class PostgresSnapshot:
         return changes[1:] if changes and changes[0].position == after else None
 
     async def get_many(self, ids: Sequence[MemoryId]) -> dict[MemoryId, Memory]:
-        """See `Reading.live`."""
+        """See `Snapshot.get_many`."""
         result = await self._connection.execute(_LIVE, {**self._values, "ids": numbers(ids)})
         memories = (rows.memory(self._name, row) for row in result)
         return {memory.name.memory: memory for memory in memories}
 
     async def vectors(self, ids: Sequence[MemoryId]) -> dict[MemoryId, StoredVector]:
-        """See `Reading.vectors`."""
+        """See `Snapshot.vectors`."""
         result = await self._connection.execute(_VECTORS, {**self._values, "ids": numbers(ids)})
         return {
             MemoryId(row.memory): StoredVector(np.array(row.embedding, np.float32), row.encoder_id) for row in result
         }
 
     async def candidates(self, search: Search) -> Candidates:
-        """See `Reading.candidates`."""
+        """See `Snapshot.candidates`."""
         return await candidates.find(self._connection, self._values, search, self._vector_count)
 
     async def memories(self, ids: Sequence[int], size_bytes: int, *, end_snapshot: bool = False) -> list[Memory]:
-        """See `Reading.memories`."""
+        """See `Snapshot.memories`."""
         execute = self._connection.execute_and_commit if end_snapshot else self._connection.execute
         result = await execute(_MEMORIES, {**self._values, "ids": numbers(ids), "size_bytes": size_bytes})
         return [rows.memory(self._name, row) for row in result]
 
     async def memory(self, memory: MemoryId) -> Memory | None:
-        """See `Reading.memory`."""
+        """See `Snapshot.memory`."""
         row = (await self._connection.execute(_MEMORY, {**self._values, "id": memory})).one_or_none()
         return None if row is None else rows.memory(self._name, row)
 
     async def revisions(
         self, memory: MemoryId, before: int | None, limit: int, size_bytes: int
     ) -> tuple[list[Memory], bool]:
-        """See `Reading.revisions`."""
+        """See `Snapshot.revisions`."""
         parameters = {
             "ns": self.namespace.number,
             "id": memory,
@@ -202,7 +202,7 @@ class PostgresSnapshot:
         limit: int,
         unchanged_since: int | None = None,
     ) -> list[tuple[str, int]]:
-        """See `Reading.page`."""
+        """See `Snapshot.list_keys`."""
         conditions, values = filters.conditions(memory_filter)
         key, kind = _KEYS[order.field]
         if after is not None:
@@ -220,24 +220,24 @@ class PostgresSnapshot:
         return [(row[0], row[1]) for row in result]
 
     async def identifiers(self, after: int, limit: int) -> list[int]:
-        """See `Source.identifiers`."""
+        """See `IndexSource.identifiers`."""
         return await index_rows.identifiers(self._connection, self.namespace.number, after, limit)
 
     async def index_rows(self, ids: Sequence[int], encoder_id: str) -> IndexRows:
-        """See `Source.portion`."""
+        """See `IndexSource.index_rows`."""
         return await index_rows.index_rows(self._connection, self.namespace.number, ids, encoder_id)
 
 
 def _parse_key(kind: str, text: str) -> datetime | int:
-    """A page token's key. Whoever computes the token's digest can write any; PostgreSQL would fail on one that is none.
+    """Parse a page token's key. A token with a valid digest may contain any, and PostgreSQL fails on an invalid one.
 
     Raises:
-        InvalidArgument: it is of another kind.
+        InvalidArgument: the key is of another kind.
     """
     try:
         key = datetime.fromisoformat(text) if kind == "timestamptz" else int(text)
     except ValueError:
         key = -1
     if isinstance(key, int) and not 0 <= key < 2**63:
-        raise InvalidArgument("page_token", "is none of this service; send one unchanged, or begin without")
+        raise InvalidArgument("page_token", "is invalid; send a token of this service unchanged, or start without one")
     return key

@@ -1,4 +1,4 @@
-"""SQL with named values, `:name`, as PostgreSQL takes it: numbered, `$1`."""
+"""SQL with named parameters, `:name`, converted to PostgreSQL's numbered ones, `$1`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NAME = re.compile(r"(?<![:\w]):(\w+)")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sql:
-    """A statement as it was written, as it is sent, and the names of its values in their order."""
+    """A statement as written (`text`) and as sent (`query`), and the names of its parameters in order."""
 
     text: str
     query: bytes
@@ -24,7 +24,7 @@ Statement = tuple[Sql, Mapping[str, object]]
 
 @lru_cache(maxsize=1024)
 def sql(text: str) -> Sql:
-    """Read a statement; a name that occurs again is the same value."""
+    """Parse a statement; a name that occurs again is the same parameter."""
     names = tuple(dict.fromkeys(_NAME.findall(text)))
     number = {name: f"${i}" for i, name in enumerate(names, start=1)}
     return Sql(text, _NAME.sub(lambda match: number[match[1]], text).encode(), names)

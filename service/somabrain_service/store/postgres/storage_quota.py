@@ -1,13 +1,14 @@
-"""What a tenant holds, held against what it may, in the transaction that writes.
+"""Check of a tenant's storage usage against its quota, in the writing transaction.
 
-Namespaces are written side by side, and no transaction sees what others are about to commit. So near the limit growing
-writes of a tenant take turns, by an advisory lock that each holds alone until it has committed. Far from it they share
-the lock, and all that may be under way then, the largest batch on each of `writers` connections, fits in any case:
+Namespaces are written concurrently, and no transaction sees the uncommitted writes of others. So near the limit the
+growing writes of a tenant are serialised by an exclusive advisory lock, which each keeps until it has committed. Far
+from the limit they share the lock, because all writes in flight, the largest batch on each of `writers` connections,
+fit in any case:
 
-    of the writes that share the lock, let the last to look see S held. S + writers · largest ≤ allowed, and at most
-    `writers` are under way, so together they end at or below what is allowed.
+    let S be the usage that the last of the writes sharing the lock reads. S + writers · largest ≤ limit, and at most
+    `writers` are in flight, so together they end at or below the limit.
 
-The lock is taken before every other one, so that nobody waits for it who holds what its holder needs.
+The lock is taken before every other lock, so that no transaction waits for it with a lock that its owner needs.
 """
 
 from __future__ import annotations
@@ -28,24 +29,24 @@ from somabrain_service.store.postgres.statement import sql
 _USED = sql("SELECT coalesce(sum(memories), 0) AS memories, coalesce(sum(text_bytes), 0) AS text_bytes FROM usage")
 _LOCK_SHARED = sql("SELECT pg_advisory_xact_lock_shared(:tenant)")
 _LOCK_EXCLUSIVE = sql("SELECT pg_advisory_xact_lock(:tenant)")
-# What has expired is counted in `usage` until it is swept; nobody can read it, so it fills nothing.
+# Expired memories are counted in `usage` until they are deleted; they cannot be read, so they do not count here.
 _EXPIRED = sql("""
 SELECT count(*) AS memories, coalesce(sum(octet_length(text)), 0) AS text_bytes FROM memories WHERE expire_time <= :now
 """)
 
 MAX_WRITE = StorageUsage(limits.BATCH, limits.BATCH_BYTES)
-"""What one transaction adds at most."""
+"""Maximum that one transaction adds."""
 
 
 @dataclass(slots=True)
 class Headroom:
-    """What a tenant may hold, and what it will hold as more is let in."""
+    """Storage limit of a tenant, and its usage including reservations."""
 
     limit: StorageUsage
     used: StorageUsage
 
     def reserve(self, more: StorageUsage) -> ResourceExhausted | None:
-        """Count `more` in, or say why not."""
+        """Add `more` to the usage; return the error instead if it exceeds the limit."""
         exhausted = quota_exceeded(self.limit, self.used, more)
         if exhausted is None:
             self.used += more
@@ -53,7 +54,7 @@ class Headroom:
 
 
 class StorageQuota:
-    """What tenants may hold. `writers`: the connections that all replicas have together."""
+    """Storage limits of tenants. `writers`: number of connections of all pods together."""
 
     def __init__(self, limit_of: Callable[[TenantId], StorageUsage], writers: int) -> None:
         self._limit_of = limit_of
@@ -63,9 +64,12 @@ class StorageQuota:
     async def headroom(
         self, connection: Connection, tenant: TenantId, more: StorageUsage, now: datetime
     ) -> Headroom | None:
-        """The room for a transaction that would add `more`; None: there is enough.
+        """Return the headroom of a transaction that would add `more`; None: enough for it.
 
-        To be asked before everything else in a transaction.
+        To be called before everything else in a transaction.
+
+        Raises:
+            Retry: the exclusive lock is needed, which the next attempt takes.
         """
         limit = self._limit_of(tenant)
         if not limit.limited or not (more.memories > 0 or more.text_bytes > 0):
@@ -77,7 +81,7 @@ class StorageQuota:
             self._near_limit.discard(tenant)
             return None
         if not exclusive:
-            # A shared lock is not made one's own while others hold it, too: begin again.
+            # A shared lock cannot be upgraded while others share it: start again.
             self._near_limit.add(tenant)
             raise Retry
         if quota_exceeded(limit, used, more) is not None:
@@ -92,5 +96,5 @@ async def _current_usage(connection: Connection) -> StorageUsage:
 
 
 def _lock_key(tenant: TenantId) -> int:
-    """The number that stands for a tenant's stock among advisory locks."""
+    """Return the advisory lock key of a tenant's storage quota."""
     return int.from_bytes(hashlib.blake2b(f"stock/{tenant}".encode(), digest_size=8).digest(), signed=True)

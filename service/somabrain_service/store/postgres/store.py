@@ -1,4 +1,4 @@
-"""The store over PostgreSQL: what each call does in its transaction."""
+"""The store over PostgreSQL: the transaction of each call."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class PostgresStore:
         return self._transactions.connections()
 
     def index_stats(self) -> tuple[int, int]:
-        """See `Store.in_memory`."""
+        """See `Store.index_stats`."""
         return 0, 0
 
     async def ping(self) -> None:
@@ -104,7 +104,7 @@ class PostgresStore:
             if await idempotency.find(connection, request, now):
                 row = (await connection.execute(namespaces.FIND, {"name": draft.name.namespace})).one_or_none()
                 if row is None:
-                    raise NotFound("Namespace", str(draft.name), "It was deleted since; use a new request id.")
+                    raise NotFound("Namespace", str(draft.name), "It has since been deleted; use a new request id.")
                 return rows.namespace(row)
             values = {
                 "tenant": tenant,
@@ -121,7 +121,7 @@ class PostgresStore:
             }
             row = (await connection.execute(_INSERT_NAMESPACE, values)).one_or_none()
             if row is None:
-                # Perhaps its own twin was first: then that one's answer is this one's.
+                # A duplicate of this request may have committed first: then its result is this one's.
                 if await idempotency.find(connection, request, now):
                     raise Retry
                 raise AlreadyExists(f"{draft.name} exists already; choose another name or use it as it is.")
@@ -185,7 +185,7 @@ class PostgresStore:
 
     @asynccontextmanager
     async def snapshot(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AsyncIterator[Snapshot]:
-        """See `Store.reading`."""
+        """See `Store.snapshot`."""
         async with self._open_snapshot(tenant, name) as (connection, namespace):
             yield PostgresSnapshot(connection, namespace, now)
 
@@ -193,7 +193,7 @@ class PostgresStore:
     async def _open_snapshot(
         self, tenant: TenantId, name: NamespaceName
     ) -> AsyncIterator[tuple[Connection, Namespace]]:
-        """A snapshot, and the namespace in it.
+        """Open a snapshot, with the namespace in it.
 
         Raises:
             NotFound: no such namespace.
@@ -207,7 +207,7 @@ class PostgresStore:
             yield connection, self._namespace_cache.put(tenant, rows.namespace(row))
 
     def _invalidate_namespace(self, tenant: TenantId, name: NamespaceName) -> None:
-        """Believe nothing of a namespace that is gone."""
+        """Remove a deleted namespace from the caches."""
         self._namespace_cache.invalidate(tenant, name)
 
     async def insert_memory(
@@ -220,7 +220,7 @@ class PostgresStore:
     async def _insert_group(
         self, key: tuple[TenantId, NamespaceName, str], items: Sequence[tuple[Namespace, NewMemory, RequestKey | None]]
     ) -> Sequence[WriteResult | SomaBrainError]:
-        """Keep memories of one namespace that came together."""
+        """Insert a group of memories of one namespace."""
         tenant, (namespace, *_) = key[0], items[0]
         batch_result = await self.insert_memories(tenant, namespace, [(new, request) for _, new, request in items])
         return [
@@ -253,7 +253,7 @@ class PostgresStore:
     async def find_replay(
         self, tenant: TenantId, parent: NamespaceName, request: RequestKey | None, now: datetime
     ) -> WriteResult | None:
-        """See `Store.answered`."""
+        """See `Store.find_replay`."""
         if request is None:
             return None
         async with self._transactions.read(tenant) as (connection, _):
@@ -322,7 +322,7 @@ class PostgresStore:
             if row is None:
                 return None
             if etag and etag != rows.memory(name.namespace, row).etag:
-                raise Aborted("etag: is not the current one; read the memory again and decide anew.")
+                raise Aborted("etag: is not the current one; read the memory again and retry with its etag.")
             deleted = (await connection.execute(commit.DELETE_MEMORY, parameters)).one()
             await idempotency.save(connection, tenant, request, now, ns=namespace_row.id, memory=name.memory)
             counts = commit.Counts(
@@ -337,7 +337,7 @@ class PostgresStore:
                 tenant, namespace_row.id, commit.ChangeType.FORGOTTEN, changed, now, counts
             )
             as_of = commit.committed_version(await connection.execute(*statement))
-            # What no memory holds any more goes with the last that held it; the namespace's row is locked by now.
+            # Terms that no memory has any more are deleted; the namespace's row is locked by now.
             await connection.execute_and_commit(commit.DROP_TERMS, {"ns": namespace_row.id, "terms": deleted.terms})
             return as_of
 
@@ -346,10 +346,10 @@ class PostgresStore:
     async def _check_storage_quota(
         self, connection: Connection, tenant: TenantId, more: StorageUsage, request: RequestKey | None, now: datetime
     ) -> None:
-        """Hold a write against what the tenant may hold; one that was answered before writes nothing and passes.
+        """Check a write against the tenant's storage quota; a request that was answered before always passes.
 
         Raises:
-            ResourceExhausted: it does not fit.
+            ResourceExhausted: the write exceeds the quota.
         """
         headroom = await self._storage_quota.headroom(connection, tenant, more, now)
         exhausted = headroom.reserve(more) if headroom else None
@@ -357,7 +357,12 @@ class PostgresStore:
             raise exhausted
 
     def _check_etag(self, tenant: TenantId, namespace: Namespace, etag: str | None) -> None:
-        """Hold a namespace as it was believed to be against the etag it has; None: it is gone."""
+        """Compare a cached namespace with its current etag; None: it was deleted.
+
+        Raises:
+            NotFound: the namespace was deleted.
+            Aborted: its settings were changed.
+        """
         if etag == namespace.etag:
             return
         self._namespace_cache.invalidate(tenant, namespace.name)
@@ -369,7 +374,12 @@ class PostgresStore:
 async def _replay(
     connection: Connection, name: NamespaceName, request: RequestKey | None, now: datetime
 ) -> WriteResult:
-    """The answer to a request that has been answered before: its memory as it is now."""
+    """Return the result of a request that was answered before, with its memory as it is now.
+
+    Raises:
+        NotFound: the memory has since been forgotten.
+        Retry: the request is no longer stored.
+    """
     stored = await idempotency.find(connection, request, now)
     if stored is None:
         raise Retry
@@ -378,5 +388,5 @@ async def _replay(
         parameters = {"ns": stored.ns, "id": stored.memory, "now": now}
         row = (await connection.execute(_LIVE_MEMORY, parameters)).one_or_none()
     if row is None:
-        raise NotFound("Memory", f"{name}/memories/{stored.memory or 0:016x}", "It has been forgotten since.")
+        raise NotFound("Memory", f"{name}/memories/{stored.memory or 0:016x}", "It has since been forgotten.")
     return WriteResult(rows.memory(name, row), stored.as_of)

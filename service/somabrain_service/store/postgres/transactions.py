@@ -1,8 +1,8 @@
-"""Transactions of tenants.
+"""Transactions of tenants, with retries.
 
-One that lost a race (serialisation, deadlock) or its connection before it was committed has left nothing behind, so it
-is tried again here. A connection lost while committing may have kept the write: that is tried again where the write has
-a request id, by which it is found.
+A transaction that failed before its commit, by a conflict (serialisation, deadlock) or a lost connection, had no effect
+and is retried here. If the connection is lost during the commit, the write may be stored: it is retried only if it has
+a request id, by which the retry detects that.
 """
 
 from __future__ import annotations
@@ -39,30 +39,34 @@ _SET_TENANT = sql("SELECT set_config('app.tenant_id', :tenant, true)")
 _SET_TENANT_AND_TRACE = sql(
     "SELECT set_config('app.tenant_id', :tenant, true), set_config('app.traceparent', :traceparent, true)"
 )
-"""A row of the change feed takes its trace from there."""
+"""Rows of the change feed take their trace context from app.traceparent."""
 
 
 def backoff_s(attempt: int) -> float:
-    """Seconds to wait before a transaction that lost a race is tried again."""
+    """Return the seconds to wait before a conflicting transaction is retried, with jitter."""
     return float(BACKOFF_S * 2**attempt * (0.5 + secrets.randbelow(1000) / 1000))
 
 
 class Transactions:
-    """Runs work as one transaction of one tenant."""
+    """Runner of transactions, each of one tenant."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     def connections(self) -> tuple[int, int]:
-        """How many connections of the pool are idle and in use."""
+        """Return the numbers of idle and used connections of the pool."""
         return self._pool.idle, self._pool.in_use
 
     async def write(
         self, tenant: TenantId, work: Callable[[Connection], Awaitable[T]], *, idempotent: bool = False
     ) -> T:
-        """Run `work`, more than once when it lost a race, and commit.
+        """Run `work` in a transaction and commit, with retries after conflicts.
 
-        `repeatable`: it finds out by itself what it has written before.
+        `idempotent`: `work` detects by itself that an earlier attempt was committed, so it is retried even if the
+        connection is lost during the commit.
+
+        Raises:
+            SomaBrainError: translated from the driver's error, after the last attempt.
         """
         for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
@@ -82,20 +86,20 @@ class Transactions:
 
     @asynccontextmanager
     async def read(self, tenant: TenantId, *first: Statement) -> AsyncIterator[tuple[Connection, list[Result]]]:
-        """One snapshot to read from, and what the first statements found in it."""
+        """Open a read-only snapshot, with the results of the statements `first`."""
         prelude = ((_BEGIN_READ_ONLY, {}), (_SET_TENANT, {"tenant": str(tenant)}), *first)
         async with self._open(*prelude) as (connection, results):
             yield connection, results[2:]
 
     async def fetch_one(self, statement: Sql) -> tuple[object, ...] | None:
-        """One row that is no tenant's."""
+        """Return one row of data that belongs to no tenant; None: no row."""
         async with self._open((statement, {})) as (_, (result,)):
             row = result.one_or_none()
         return None if row is None else tuple(row)
 
     @asynccontextmanager
     async def _open(self, *first: Statement) -> AsyncIterator[tuple[Connection, list[Result]]]:
-        """A connection and what its first statements found; connections that died while idle are passed over."""
+        """Open a connection with the results of the statements `first`; skip connections that died while idle."""
         try:
             for attempt in range(1, MAX_ATTEMPTS + 1):
                 async with self._acquired() as connection:
@@ -112,7 +116,7 @@ class Transactions:
 
     @asynccontextmanager
     async def _acquired(self) -> AsyncIterator[Connection]:
-        """A connection of the pool; when it breaks, the idle ones are not to be trusted either."""
+        """Take a connection of the pool; if it breaks, close the idle ones, which are probably broken too."""
         connection = await self._pool.acquire()
         try:
             yield connection

@@ -1,4 +1,4 @@
-"""Statements that change a memory in place. Its row is locked by now and is in the state that the update is from."""
+"""Statements that update a memory in place. Its row is already locked and in the state that the update starts from."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ WHERE CAST(:vector AS real[]) IS NOT NULL
 async def update_memory(
     connection: Connection, tenant: TenantId, ns: int, change: MemoryUpdate
 ) -> tuple[Memory, Counts]:
-    """Keep the former state as a revision and write the new one.
+    """Save the former state as a revision and write the new one.
 
     Returns:
-        The memory as it is now, and what changes in the counts.
+        The memory as it is now, and the increments of the counts.
     """
     before, draft = change.before, change.draft
     memory_key = {"tenant": tenant, "ns": ns, "id": before.name.memory}

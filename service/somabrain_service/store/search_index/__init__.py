@@ -1,1 +1,1 @@
-"""Namespaces in memory: the searches of a Recall answered from arrays, exactly as PostgreSQL answers them."""
+"""Search indexes of namespaces in memory, with exactly the results of PostgreSQL."""

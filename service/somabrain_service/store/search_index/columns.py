@@ -1,4 +1,4 @@
-"""What filters and the scorer ask of each memory, a column each; a row is a memory's place while it is there."""
+"""Columns of the fields that filters and the scorer use; a row is stable while its memory exists."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ _DTYPES = {
     "create_us": np.int64,
     "expire_us": np.int64,
     "salience": np.float64,
-    "length": np.int32,
+    "doc_length": np.int32,
     "pinned": np.bool_,
-    "vector": np.bool_,
-    "encoded": np.bool_,
-    "before": np.int32,
-    "after": np.int32,
+    "has_vector": np.bool_,
+    "has_current_vector": np.bool_,
+    "previous_row": np.int32,
+    "next_row": np.int32,
 }
 
 
 class MemoryColumns:
     """Columns over `rows` rows, of which some may be free (`alive` false).
 
-    `session` is a number, negative for none; `before` and `after` are the rows of the neighbours in the session, by
-    position. `vector`: it has one of any encoder; `encoded`: of the namespace's, whose row in `planes` counts.
+    `session` is a key id, negative without a session; `previous_row` and `next_row` are the rows of the neighbours in
+    the session, by position, or NO_ROW. `has_vector`: of any encoder; `has_current_vector`: of the namespace's encoder,
+    stored in `quantized`.
     """
 
     ids: NDArray[np.int64]
@@ -65,26 +66,26 @@ class MemoryColumns:
 
     @property
     def memories(self) -> int:
-        """How many there are."""
+        """Number of memories."""
         return len(self._row_of)
 
     @property
     def size_bytes(self) -> int:
-        """What it takes in memory, about."""
+        """Approximate size in memory."""
         return sum(column.nbytes for column in self._buffers.values()) + 100 * len(self._row_of)
 
     def row(self, memory: int) -> int:
-        """Where a memory is; NO_ROW: it is not there."""
+        """Return the row of a memory; NO_ROW: no such memory."""
         return self._row_of.get(memory, NO_ROW)
 
     def allocate_rows(self, count: int) -> list[int]:
-        """Places for so many memories."""
+        """Return `count` free rows."""
         reused = [self._free_rows.pop() for _ in range(min(count, len(self._free_rows)))]
         appended = list(range(self.rows, self.rows + count - len(reused)))
         self.rows += len(appended)
         capacity = len(self._buffers["ids"])
         if self.rows > capacity:
-            # By an eighth: vectors are most of a replica, and room for twice as many would be bytes for nothing.
+            # By an eighth: vectors are most of an index, and doubling the capacity would waste memory.
             growth = max(self.rows, capacity + capacity // 8) - capacity
             for name, column in self._buffers.items():
                 self._buffers[name] = np.concatenate((column, np.zeros((growth, *column.shape[1:]), column.dtype)))
@@ -92,7 +93,7 @@ class MemoryColumns:
         return reused + appended
 
     def put(self, row: int, memory: MemoryRow, session: int) -> None:
-        """Write a memory's fields. Its neighbours and its vector are set by others."""
+        """Write a memory's fields; resets its neighbours and vector, which are set separately."""
         self._row_of[memory.id] = row
         self.ids[row], self.alive[row], self.kind[row] = memory.id, True, memory.kind
         self.session[row], self.position[row] = session, memory.position
@@ -106,14 +107,14 @@ class MemoryColumns:
         self.has_vector[row] = self.has_current_vector[row] = False
 
     def free_row(self, row: int) -> None:
-        """Forget the memory at a row."""
+        """Delete the memory at a row, and free the row."""
         del self._row_of[int(self.ids[row])]
         self._free_rows.append(row)
         for name, column in self._buffers.items():
             column[row] = NEVER if name == "expire_us" else 0
 
     def set_vectors(self, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
-        """Write vectors, float32[n, d], of the namespace's encoder. Their d never changes, or they are all new."""
+        """Write vectors, float32[n, d], of the namespace's encoder. If d changes, all vectors are reset first."""
         if self.quantized.dimensions != vectors.shape[1]:
             self._allocate_vectors(vectors.shape[1])
             self._rebind_views()
@@ -125,7 +126,7 @@ class MemoryColumns:
         self._buffers |= {name: getattr(zeros, name) for name in QuantizedVectors.__slots__}
 
     def _rebind_views(self) -> None:
-        """Let the attributes be the rows in use."""
+        """Set the attributes to views of the rows in use."""
         for name in _DTYPES:
             setattr(self, name, self._buffers[name][: self.rows])
         self.quantized = QuantizedVectors(*(self._buffers[name][: self.rows] for name in QuantizedVectors.__slots__))

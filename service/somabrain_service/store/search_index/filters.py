@@ -1,4 +1,4 @@
-"""A filter as a mask over rows, as store/postgres/filters.py has it as SQL."""
+"""Memory filters as masks over rows; the counterpart of store/postgres/filters.py."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def unix_microseconds(time: datetime) -> int:
-    """Since 1970."""
+    """Return the microseconds since 1970."""
     return (time - _UNIX_EPOCH) // timedelta(microseconds=1)
 
 
 def matching_rows(
     memory_filter: MemoryFilter, columns: MemoryColumns, index: InvertedIndex, now: datetime
 ) -> NDArray[np.bool_]:
-    """Which rows are meant: live memories that the filter lets through; bool[rows]."""
+    """Return the mask, bool[rows], of live memories that match the filter."""
     mask = columns.alive & (columns.expire_us > unix_microseconds(now))
     for key, value in memory_filter.labels.items():
         mask &= _rows_with_any_key(index, [label_key(key, value)], columns.rows)
@@ -47,7 +47,7 @@ def matching_rows(
 
 
 def _rows_with_any_key(index: InvertedIndex, keys: Iterable[str], rows: int) -> NDArray[np.bool_]:
-    """Which rows have one of the keys at least."""
+    """Return the mask of rows with at least one of the keys."""
     mask = np.zeros(rows, np.bool_)
     for key in keys:
         mask[index.rows(key)] = True

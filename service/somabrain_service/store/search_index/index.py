@@ -1,7 +1,7 @@
-"""One namespace in memory. Pure: rows in, candidates out; who fills it and when is `replicas`' business.
+"""Search index of one namespace. Pure: rows in, candidates out; `manager` loads and updates it.
 
-Every number it gives is the one that PostgreSQL gives for the same state: the same formulas over the same values, in
-the same precision, cut at the same places.
+Every number is the one that PostgreSQL returns for the same state: the same formulas over the same values, in the same
+precision, with the same cuts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Rows = NDArray[np.int64]
 
 
 class SearchIndex:
-    """A namespace's memories as of `moment`; vectors are those of `encoder_id`. Made empty."""
+    """A namespace's memories as of version `as_of`; vectors are those of `encoder_id`. Initially empty."""
 
     def __init__(self, namespace: Namespace) -> None:
         self.as_of = namespace.read_version
@@ -42,26 +42,26 @@ class SearchIndex:
 
     @property
     def size_bytes(self) -> int:
-        """What it takes in memory, about."""
+        """Approximate size in memory."""
         return self._columns.size_bytes + self._inverted_index.size_bytes
 
     @property
     def memories(self) -> int:
-        """How many there are, with those that have expired."""
+        """Number of memories, including expired ones."""
         return self._columns.memories
 
     @property
     def keys(self) -> Iterable[str]:
-        """Terms, labels, sessions and subjects that it knows, each behind the letter of its kind."""
+        """Terms, labels, sessions and subjects in the index, each prefixed with the letter of its kind."""
         return self._inverted_index.keys()
 
     def can_advance_to(self, namespace: Namespace) -> bool:
-        """Whether it may go on to the namespace as it is now: other words or other vectors are loaded anew."""
+        """Return whether the index can advance to `namespace`; another epoch, encoder or analyzer needs a reload."""
         built_from = (self.as_of.epoch, self.encoder_id, self._analyzer)
         return built_from == (namespace.epoch, namespace.settings.encoder, namespace.analyzer)
 
     def apply(self, changed_ids: Sequence[int], index_rows: IndexRows, as_of: NamespaceVersion) -> None:
-        """Go on to `moment`: of the memories that changed until then, those in the portion are there."""
+        """Advance to version `as_of`: of the memories changed until then, those in `index_rows` still exist."""
         for memory in changed_ids:
             row = self._columns.row(memory)
             if row != NO_ROW:
@@ -70,7 +70,7 @@ class SearchIndex:
         self.as_of = as_of
 
     def statistics(self, namespace: Namespace, terms: Sequence[str], now: datetime) -> Statistics:
-        """See `Reading.statistics`."""
+        """See `Snapshot.statistics`."""
         columns = self._columns
         live = columns.alive & (columns.expire_us > unix_microseconds(now))
         df = [int(np.count_nonzero(live[self._inverted_index.rows(term_key(term))])) for term in terms]
@@ -83,7 +83,7 @@ class SearchIndex:
         )
 
     def candidates(self, search: Search, now: datetime) -> Candidates:
-        """See `Reading.candidates`."""
+        """See `Snapshot.candidates`."""
         columns = self._columns
         mask = matching_rows(search.filter, columns, self._inverted_index, now)
         is_seed = np.zeros(columns.rows, np.bool_)
@@ -106,7 +106,7 @@ class SearchIndex:
         )
 
     def _lexical_top_k(self, search: Search, mask: NDArray[np.bool_]) -> Rows:
-        """The best rows by words."""
+        """Return the top rows by words."""
         columns = self._columns
         score = np.zeros(columns.rows)
         for i in search.seeds:
@@ -117,7 +117,7 @@ class SearchIndex:
         return matches[top_k(np.rint(score[matches] * 1e6), columns.ids[matches], search.limit)]
 
     def _dense_top_k(self, query: QuantizedVectors, rows: Rows, search: Search) -> Rows:
-        """The best of the rows, which have vectors, by vector."""
+        """Return the top of `rows`, all of which have vectors, by vector."""
         if len(rows) > search.limit:
             low, high = self._columns.quantized.cosine_bounds(query)
             threshold = np.partition(low[rows], len(rows) - search.limit)[len(rows) - search.limit]
@@ -128,7 +128,7 @@ class SearchIndex:
         return rows[top_k(-distance, self._columns.ids[rows], search.limit)]
 
     def _cosines(self, query: QuantizedVectors, rows: Rows) -> NDArray[np.float64]:
-        """Cosines of rows; 0 where there is no vector."""
+        """Return the cosines of rows; 0 without a vector."""
         cosine = np.zeros(len(rows))
         encoded = self._columns.has_current_vector[rows]
         if encoded.any():
@@ -136,7 +136,7 @@ class SearchIndex:
         return cosine
 
     def _pool(self, seeds: Rows, mask: NDArray[np.bool_]) -> Rows:
-        """The seeds and what is within twice the reach of one in its session, by id."""
+        """Return the seeds and the rows within twice the reach of one in its session, sorted by id."""
         columns = self._columns
         in_pool = np.zeros(columns.rows, np.bool_)
         in_pool[seeds] = True
@@ -154,7 +154,7 @@ class SearchIndex:
         return rows[np.argsort(columns.ids[rows])]
 
     def _postings(self, terms: tuple[str, ...], pool: Rows) -> Postings:
-        """Where the terms occur in the pool."""
+        """Return the postings of the terms in the pool."""
         pool_position = np.full(self._columns.rows, NO_ROW)
         pool_position[pool] = np.arange(len(pool))
         row, term, tf = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
@@ -215,7 +215,7 @@ class SearchIndex:
         columns.free_row(row)
 
     def _link_neighbours(self, session: str, new_rows: Sequence[int]) -> None:
-        """Put fresh rows, which are in the index already, between their neighbours in the session."""
+        """Link new rows, which are already in the inverted index, with their neighbours in the session."""
         columns = self._columns
         rows = self._inverted_index.rows(session)
         position = columns.position[rows]

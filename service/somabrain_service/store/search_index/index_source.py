@@ -1,4 +1,4 @@
-"""Memories on their way into a replica: all that searching needs of them, and not their text."""
+"""Input of a search index: all fields of memories that a search needs, without their text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEVER = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class MemoryRow:
-    """A memory without its text; times in microseconds since 1970, `expire_us` NEVER where it does not expire."""
+    """A memory without its text; times in microseconds since 1970, `expire_us` NEVER if it does not expire."""
 
     id: int
     kind: int
@@ -34,7 +34,7 @@ class MemoryRow:
 
 @dataclass(frozen=True, slots=True)
 class TermPostings:
-    """A term, and which of the memories hold it how often: int64[p], int32[p]."""
+    """A term, the ids of the memories with it, int64[p], and its frequency in each, int32[p]."""
 
     term: str
     memories: NDArray[np.int64]
@@ -43,10 +43,10 @@ class TermPostings:
 
 @dataclass(frozen=True, slots=True)
 class IndexRows:
-    """Memories as one reading sees them, also those that have expired.
+    """Memories of one snapshot, including expired ones.
 
-    `vectors` is float32[len(encoded), d], those of the encoder that was asked for; `other_vectors` are the memories
-    that have one of another encoder.
+    `encoded` are the ids of memories with a vector of the requested encoder, `vectors`, float32[len(encoded), d], their
+    vectors; `other_vectors` are the ids of memories with a vector of another encoder.
     """
 
     rows: Sequence[MemoryRow]
@@ -57,12 +57,12 @@ class IndexRows:
 
 
 class IndexSource(Snapshot, Protocol):
-    """A reading that a replica can be filled from."""
+    """Snapshot that a search index can be loaded from."""
 
     async def identifiers(self, after: int, limit: int) -> list[int]:
-        """Ids of memories above `after`, in order, at most `limit`; also of those that have expired."""
+        """Return at most `limit` sorted ids of memories above `after`, including expired ones."""
         ...
 
     async def index_rows(self, ids: Sequence[int], encoder_id: str) -> IndexRows:
-        """Those of the memories that are there."""
+        """Return the rows of those of the memories that exist."""
         ...

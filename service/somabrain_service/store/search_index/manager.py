@@ -1,8 +1,8 @@
-"""Which namespaces this process holds in memory: filled behind the calls that ask, followed by the feed, bounded.
+"""Search indexes of this process: loaded in the background, updated from the change feed, within a memory budget.
 
-A call never waits for a namespace to be loaded; until it is, PostgreSQL answers. What is held is brought up to the
-version that a reading sees before it answers, within the reading's own snapshot. The bytes of all together stay within
-a budget: who was asked longest ago makes room, and a namespace that would not fit alone is not held.
+A call never waits for an index to be loaded; until it is, PostgreSQL answers. An index catches up with the version of a
+snapshot before it answers, by changes read in that same snapshot. The size of all indexes stays within a budget: the
+least recently used one is evicted, and a namespace that exceeds the budget alone is not indexed.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from somabrain_service.store.tasks import TaskSet
 log = structlog.get_logger(__name__)
 
 LOAD_PAGE_SIZE = 2_000
-"""Memories that are read at once while loading."""
+"""Number of memories per query while loading."""
 MAX_CATCH_UP_CHANGES = 2_000
-"""Changes that are followed within one call; past them the namespace is loaded anew, behind the calls."""
+"""Maximum changes applied within one call; beyond them the index is loaded again in the background."""
 MAX_OVERSIZED = 10_000
-"""How many namespaces that do not fit are known."""
+"""Maximum number of oversized namespaces that are remembered."""
 
 Key = tuple[TenantId, NamespaceName]
 OpenSource = Callable[[TenantId, NamespaceName], AbstractAsyncContextManager[IndexSource]]
@@ -47,7 +47,10 @@ class _Entry:
 
 
 class SearchIndexManager:
-    """The replicas of a process, at most `budget_bytes` in all. `tasks` load them."""
+    """Search indexes of a process, loaded by `tasks`.
+
+    At most `budget_bytes` in total; an index that was not used for `idle_s` seconds is evicted.
+    """
 
     def __init__(self, budget_bytes: int, idle_s: float, open_source: OpenSource, tasks: TaskSet) -> None:
         self._budget_bytes = budget_bytes
@@ -61,16 +64,16 @@ class SearchIndexManager:
 
     @property
     def size_bytes(self) -> int:
-        """What all of them take in memory, about."""
+        """Approximate size of all indexes in memory."""
         return sum(entry.index.size_bytes for entry in self._entries.values())
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of indexes."""
         return len(self._entries)
 
     def close(self) -> None:
-        """Give up what is being loaded."""
+        """Cancel all loading."""
         for task in self._loading.values():
             task.cancel()
 
@@ -80,12 +83,12 @@ class SearchIndexManager:
             await asyncio.wait(self._loading.values())
 
     def peek(self, tenant: TenantId, name: NamespaceName) -> SearchIndex | None:
-        """The replica as it is; None: there is none."""
+        """Return the index as it is; None: not loaded."""
         entry = self._entries.get((tenant, name))
         return None if entry is None else entry.index
 
     async def get_at_version(self, tenant: TenantId, namespace: Namespace, source: IndexSource) -> SearchIndex | None:
-        """The replica exactly at the moment that the source sees; None: there is none, or it is ahead already."""
+        """Return the index at exactly the version of `source`; None: not loaded, or already ahead of it."""
         self._evict_idle()
         key = (tenant, namespace.name)
         entry = self._entries.get(key)
@@ -110,7 +113,7 @@ class SearchIndexManager:
             return index
 
     def request_load(self, tenant: TenantId, statistics: Statistics) -> None:
-        """Note that a namespace was asked for that is not held."""
+        """Start to load a namespace's index, unless loaded, loading or oversized."""
         key = (tenant, statistics.namespace.name)
         if key in self._entries or key in self._loading:
             return
@@ -134,20 +137,20 @@ class SearchIndexManager:
                         self._mark_oversized(key, index)
                         return
         except SomaBrainError as exc:
-            # Nothing is lost: PostgreSQL answers, and the next call asks again.
-            log.warning("not loaded into memory", reason=exc.message)
+            # PostgreSQL answers meanwhile, and the next call requests the index again.
+            log.warning("search index not loaded", reason=exc.message)
             return
         self._entries[key] = _Entry(index, time.monotonic())
         self._evict_to_budget(key)
 
     def _mark_oversized(self, key: Key, index: SearchIndex) -> None:
-        log.info("too large to be held in memory", memories=index.memories, budget_bytes=self._budget_bytes)
+        log.info("search index exceeds budget", memories=index.memories, budget_bytes=self._budget_bytes)
         self._oversized[key] = index.memories
         if len(self._oversized) > MAX_OVERSIZED:
             self._oversized.popitem(last=False)
 
     def _evict_to_budget(self, key: Key) -> None:
-        """Let those go that were asked for longest ago, `key` last."""
+        """Evict the least recently used indexes until the budget suffices; `key` last."""
         sizes = {candidate: self._entries[candidate].index.size_bytes for candidate in self._entries}
         total = sum(sizes.values())
         for other in [*(k for k in sizes if k != key), key]:
@@ -159,7 +162,7 @@ class SearchIndexManager:
             total -= sizes[other]
 
     def _evict_idle(self) -> None:
-        """Let those go that nobody asked for."""
+        """Evict the indexes that were not used for `idle_s` seconds."""
         while self._entries:
             key, entry = next(iter(self._entries.items()))
             if time.monotonic() - entry.last_used_at <= self._idle_s:
@@ -167,19 +170,19 @@ class SearchIndexManager:
             del self._entries[key]
 
     def drop(self, tenant: TenantId, name: NamespaceName) -> None:
-        """Forget a namespace that is not there any more."""
+        """Remove a namespace's index, if loaded."""
         self._entries.pop((tenant, name), None)
 
 
 async def _catch_up(index: SearchIndex, target: NamespaceVersion, source: IndexSource) -> bool:
-    """Bring a replica up to the moment by the feed; False: it must be loaded anew."""
+    """Advance an index to the target version by the feed; False: it must be loaded again."""
     since = index.as_of
     if target.version - since.version > MAX_CATCH_UP_CHANGES:
         return False
     changes = await source.changes(Position(since.version), MAX_CATCH_UP_CHANGES + 1)
     if changes is None or len(changes) > MAX_CATCH_UP_CHANGES:
         return False
-    # Versions are without gaps: one that the feed does not tell of changed what only loading anew shows.
+    # Versions have no gaps: one without a change in the feed needs the index to be loaded again.
     if len({change.position.version for change in changes}) != target.version - since.version:
         return False
     ids = sorted({int(change.name.memory) for change in changes})

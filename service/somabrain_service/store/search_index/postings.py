@@ -1,6 +1,6 @@
-"""Which rows have a key, and how often: terms, labels, sessions and subjects of memories, in one inverted index.
+"""Inverted index of terms, labels, sessions and subjects: postings of rows and frequencies by key.
 
-The first character of a key says what it is. A key is known as long as a row has it: what the last one lost is gone.
+The first character of a key is its kind. A key exists as long as a row has it: with the last row it is removed.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from numpy.typing import NDArray
 from somabrain_service.store.search_index.ragged_array import Numbers, RaggedArray
 
 KEY_OVERHEAD_BYTES = 160
-"""What a key takes, about: its string, its place in a table and in a list."""
+"""Approximate size of a key: its string, its entries in a dictionary and in a list."""
 
 
 def term_key(term: str) -> str:
-    """The key of a term."""
+    """Return the key of a term."""
     return f"t{term}"
 
 
 def label_key(key: str, value: str) -> str:
-    """The key of a label; neither part holds a NUL."""
+    """Return the key of a label; neither part contains NUL."""
     return f"l{key}\0{value}"
 
 
 def session_key(session: str) -> str:
-    """The key of a session."""
+    """Return the key of a session."""
     return f"s{session}"
 
 
 def subject_key(subject: str) -> str:
-    """The key of a subject."""
+    """Return the key of a subject."""
     return f"u{subject}"
 
 
 class InvertedIndex:
-    """Keys and rows, both ways; the way back is what removes a row."""
+    """Rows by key, and keys by row, which the removal of a row needs."""
 
     def __init__(self) -> None:
         self._key_ids: dict[str, int] = {}
@@ -48,28 +48,28 @@ class InvertedIndex:
 
     @property
     def size_bytes(self) -> int:
-        """What it takes in memory, about."""
+        """Approximate size in memory."""
         return self._postings.size_bytes + self._row_keys.size_bytes + KEY_OVERHEAD_BYTES * len(self._keys)
 
     def __contains__(self, key: str) -> bool:
         return key in self._key_ids
 
     def key_id(self, key: str) -> int:
-        """The key's number, which it keeps while a row has it; -1: none has."""
+        """Return the key's id, stable while a row has the key; -1: no row has it."""
         return self._key_ids.get(key, -1)
 
     def rows(self, key: str) -> NDArray[np.int32]:
-        """The rows that have the key, in no order: a view that the next change may alter."""
+        """Return the rows with the key, unsorted: a view that the next change may alter."""
         rows: NDArray[np.int32] = self.postings(key)[0]
         return rows
 
     def postings(self, key: str) -> Numbers:
-        """Rows, and how often each has the key: int32[2, count]."""
+        """Return int32[2, count]: the rows with the key, and its frequency in each."""
         key_id = self._key_ids.get(key)
         return np.zeros((2, 0), np.int32) if key_id is None else self._postings.get(key_id)
 
     def add(self, key: str, rows: NDArray[np.int32], frequencies: NDArray[np.int32] | int = 1) -> int:
-        """Let rows that have not have the key, and return its number. `bind` is to follow for each of the rows."""
+        """Add a key to rows that do not have it, and return its id. `record_keys` must follow for each of the rows."""
         key_id = self._key_ids.get(key)
         if key_id is None:
             key_id = self._key_ids[key] = self._allocate_key_id(key)
@@ -79,7 +79,7 @@ class InvertedIndex:
         return key_id
 
     def record_keys(self, rows: NDArray[np.int32], key_ids: NDArray[np.int32]) -> None:
-        """Note the way back: row rows[i] has the key of numbers[i]."""
+        """Record for each i that rows[i] has the key key_ids[i]."""
         order = np.argsort(rows, kind="stable")
         rows, key_ids = rows[order], key_ids[order]
         ends = np.flatnonzero(np.diff(rows, append=-1)) + 1
@@ -89,7 +89,7 @@ class InvertedIndex:
             begin = end
 
     def remove(self, row: int) -> None:
-        """Take all its keys from a row."""
+        """Remove a row from the postings of all its keys."""
         for key_id in self._row_keys.get(row)[0].tolist():
             self._postings.remove(key_id, row)
             if not self._postings.count(key_id):
@@ -99,7 +99,7 @@ class InvertedIndex:
         self._row_keys.clear(row)
 
     def keys(self) -> Iterable[str]:
-        """All keys that a row has."""
+        """Return all keys that at least one row has."""
         return self._key_ids.keys()
 
     def _allocate_key_id(self, key: str) -> int:

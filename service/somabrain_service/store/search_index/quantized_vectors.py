@@ -1,16 +1,16 @@
-"""Vectors as two planes of bytes: the upper one is searched, and both together are the vector to the last bit.
+"""Vectors as two planes of bytes: coarse, which is searched, and residual; together they are exact to the last bit.
 
-A vector in fixed point is a row of whole numbers m, of 1/2048 each. It is kept as m = s·u + l: u and l are bytes, and
-the step s is the least whole number that lets them be. All products of bytes are whole numbers, so they are exact on
-every processor.
+A vector in fixed point is a row of integers m, in units of 1/2048. It is stored as m = s·u + l: u (coarse) and l
+(residual) are bytes, and the step s is the least integer that makes that possible. All products of bytes are integers,
+so they are exact on every processor.
 
-The upper plane alone bounds a cosine. With x = s·u + l and q = t·v + p, where ρ = |l|/|x| and δ = |p|/|q|, by Cauchy
+The coarse plane alone bounds a cosine. With x = s·u + l and q = t·v + p, where ρ = |l|/|x| and δ = |p|/|q|, by Cauchy
 and Schwarz
 
     | x·q - s·t·(u·v) | = | s·u·p + l·q | ≤ |x|·|q|·((1 + ρ)·δ + ρ)
 
-So the k nearest are among those whose upper bound reaches the k-th highest lower bound, and only those few are
-multiplied out. It reads a quarter of what float32 would take.
+So the k nearest are among those whose upper bound reaches the k-th highest lower bound, and only for those few the
+exact products are computed. The search reads a quarter of the bytes of float32.
 """
 
 from __future__ import annotations
@@ -28,15 +28,14 @@ Floats = NDArray[np.float64]
 
 _INT8_MAX = 127
 _ROUNDING_ERROR = 1e-9
-"""More than a bound can lose by being computed in float64."""
+"""Upper bound of the rounding error of a bound computed in float64."""
 
 
 @dataclass(frozen=True, slots=True)
 class QuantizedVectors:
-    """n vectors in fixed point, `step`·`upper` + `lower` in steps of 1/2048; int8[n, d], and float64[n] the others.
+    """n vectors, `step`·`coarse` + `residual` in units of 1/2048; these two are int8[n, d], the others float64[n].
 
-    `norm2` is the square of the length. `scale` is `step` / length and `rest` the length of `lower` / length; both 0
-    for a vector of zeros.
+    `scale` is `step` / length and `residual_ratio` the length of `residual` / length; both 0 for a vector of zeros.
     """
 
     coarse: Bytes
@@ -48,7 +47,7 @@ class QuantizedVectors:
 
     @classmethod
     def quantize(cls, vectors: NDArray[np.float32]) -> QuantizedVectors:
-        """Vectors of length 1 at most, float32[n, d], to the nearest step."""
+        """Round vectors of length at most 1, float32[n, d], to fixed point."""
         scaled = np.rint(vectors * np.float32(FIXED_POINT_SCALE))
         largest = np.abs(scaled).max(axis=1, initial=0)
         step = np.maximum(np.ceil(largest / _INT8_MAX), 1).astype(np.float64)
@@ -68,7 +67,7 @@ class QuantizedVectors:
 
     @property
     def dimensions(self) -> int:
-        """How many numbers a vector has."""
+        """Number of dimensions of a vector."""
         return int(self.coarse.shape[1])
 
     def __getitem__(self, rows: NDArray[np.int64]) -> QuantizedVectors:
@@ -79,7 +78,7 @@ class QuantizedVectors:
             getattr(self, name)[rows] = getattr(vectors, name)
 
     def distances(self, query: QuantizedVectors) -> Floats:
-        """Cosine distances to the query, one vector, as pgvector's `<=>` gives them; 1 to a vector of zeros."""
+        """Return cosine distances to the query, one vector, as pgvector's `<=>` does; 1 for a vector of zeros."""
         query_parts = np.concatenate((query.coarse, query.residual))
         coarse_products, residual_products = (
             _inner_products(query_parts, self.coarse),
@@ -89,12 +88,12 @@ class QuantizedVectors:
         product = self.step * (step * coarse_products[0] + coarse_products[1]) + (
             step * residual_products[0] + residual_products[1]
         )
-        # At least 1 where there is a direction; without one the product is 0.
+        # At least 1 unless a vector is zero; then the product is 0.
         norms = np.sqrt(np.maximum(self.squared_norm * query.squared_norm[0], 1))
         return np.asarray(1 - np.clip(product / norms, -1, 1))
 
     def cosine_bounds(self, query: QuantizedVectors) -> tuple[Floats, Floats]:
-        """What the cosines to the query are not below, and what they are not above."""
+        """Return lower and upper bounds of the cosines to the query."""
         estimate = _inner_products(query.coarse, self.coarse)[0]
         estimate *= self.scale * query.scale[0]
         margin = self.residual_ratio * (1 + query.residual_ratio[0]) + (query.residual_ratio[0] + _ROUNDING_ERROR)
@@ -102,5 +101,5 @@ class QuantizedVectors:
 
 
 def _inner_products(queries: Bytes, vectors: Bytes) -> Floats:
-    """Inner products of all with all, float64[len(few), len(many)], exact."""
+    """Return the exact inner products of all pairs, float64[len(queries), len(vectors)]."""
     return np.asarray(simsimd.cdist(queries, vectors, metric="dot"), np.float64)

@@ -1,7 +1,7 @@
-"""Lists of numbers that grow and shrink on their own, in one flat array: what a posting list is made of.
+"""Lists of numbers that grow and shrink independently, in one flat array; used for posting lists.
 
-A Python object a list would cost more than what it holds. A list that outgrows its place moves to the end with twice
-the room, and what it leaves is overwritten at once: nothing removed can be read out of the array.
+A Python object per list would take more memory than its entries. A list that exceeds its capacity moves to the end with
+twice the capacity, and its former slice is zeroed at once: removed entries cannot be read from the array.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _START, _COUNT, _CAPACITY = range(3)
 
 
 class RaggedArray:
-    """Lists by number, 0, 1, and so on; an entry has `columns` numbers, and the first tells it from the others."""
+    """Lists numbered from 0; an entry has `columns` numbers, and the first one identifies it in its list."""
 
     def __init__(self, columns: int) -> None:
         self._data = np.zeros((columns, 256), np.int32)
@@ -24,18 +24,18 @@ class RaggedArray:
 
     @property
     def size_bytes(self) -> int:
-        """What it takes in memory."""
+        """Size in memory."""
         return self._data.nbytes + self._slices.nbytes
 
     def get(self, number: int) -> Numbers:
-        """The list: int32[columns, count], a view that the next change may alter."""
+        """Return the list as int32[columns, count], a view that the next change may alter."""
         if number >= self._slices.shape[1]:
             return self._data[:, :0]
         start, count = self._slices[_START, number], self._slices[_COUNT, number]
         return self._data[:, start : start + count]
 
     def count(self, number: int) -> int:
-        """How many entries the list has."""
+        """Return the number of entries of the list."""
         return int(self._slices[_COUNT, number]) if number < self._slices.shape[1] else 0
 
     def extend(self, number: int, entries: Numbers) -> None:
@@ -50,7 +50,7 @@ class RaggedArray:
         self._slices[_COUNT, number] = needed
 
     def remove(self, number: int, first: int) -> None:
-        """Remove the entry of this list that begins with `first`; the last one takes its place."""
+        """Remove the entry of the list that begins with `first`; the last entry replaces it."""
         entries = self.get(number)
         (position,) = np.flatnonzero(entries[0] == first)
         entries[:, position] = entries[:, -1]
@@ -64,7 +64,7 @@ class RaggedArray:
             self._slices[_COUNT, number] = 0
 
     def _move(self, number: int, capacity: int) -> int:
-        """Give the list a place of its own at the end, and return where that begins."""
+        """Move the list to the end of the array, with this capacity, and return its new start."""
         if self._used + capacity > self._data.shape[1]:
             self._repack()
             while self._used + capacity > self._data.shape[1]:
@@ -77,7 +77,7 @@ class RaggedArray:
         return start
 
     def _repack(self) -> None:
-        """Close the gaps when they are half of the array or more."""
+        """Remove the gaps if they are half of the used array or more."""
         start, count, _ = self._slices
         total = int(count.sum())
         if 2 * total > self._used:
@@ -92,5 +92,5 @@ class RaggedArray:
 
 
 def _doubled(array: NDArray[np.generic]) -> NDArray:  # type: ignore[type-arg]
-    """The array with twice its last axis, zeros beyond."""
+    """Return the array with its last axis doubled, padded with zeros."""
     return np.concatenate((array, np.zeros_like(array)), axis=-1)

@@ -1,4 +1,4 @@
-"""A reading of PostgreSQL whose searches are answered from memory, where that is exactly as far as the reading."""
+"""Snapshot of PostgreSQL that searches in memory if the search index is at exactly the snapshot's version."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from somabrain_service.store.search_index.manager import SearchIndexManager
 
 
 class SearchIndexSnapshot(PostgresSnapshot):
-    """See `Reading`."""
+    """See `Snapshot`."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class SearchIndexSnapshot(PostgresSnapshot):
         self._as_of: NamespaceVersion | None = None
 
     async def statistics(self, terms: Sequence[str] = ()) -> Statistics:
-        """See `Reading.statistics`."""
+        """See `Snapshot.statistics`."""
         self._index = await self._indexes.get_at_version(self._tenant, self.namespace, self)
         if self._index is None:
             statistics = await super().statistics(terms)
@@ -48,8 +48,8 @@ class SearchIndexSnapshot(PostgresSnapshot):
         return statistics
 
     async def candidates(self, search: Search) -> Candidates:
-        """See `Reading.candidates`."""
-        # Another reading may have taken the replica further meanwhile.
+        """See `Snapshot.candidates`."""
+        # Another snapshot may have advanced the index meanwhile.
         if self._index is None or self._index.as_of != self._as_of:
             return await super().candidates(search)
         return self._index.candidates(search, self._now)

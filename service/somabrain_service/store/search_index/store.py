@@ -1,4 +1,4 @@
-"""The store over PostgreSQL with namespaces held in memory: every write is PostgreSQL's, and so is every text."""
+"""The store over PostgreSQL with search indexes in memory: writes and texts always go through PostgreSQL."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from somabrain_service.store.tasks import TaskSet
 
 
 class SearchIndexStore(PostgresStore):
-    """See `Store`. `replicas` is for those who look after it."""
+    """See `Store`. `indexes` is public for the code that closes it, and for tests."""
 
     def __init__(
         self, transactions: Transactions, storage_quota: StorageQuota, tasks: TaskSet, search_index: SearchIndexSettings
@@ -29,12 +29,12 @@ class SearchIndexStore(PostgresStore):
         self.indexes = SearchIndexManager(search_index.budget_bytes, search_index.idle_timeout_s, self._source, tasks)
 
     def index_stats(self) -> tuple[int, int]:
-        """See `Store.in_memory`."""
+        """See `Store.index_stats`."""
         return self.indexes.count, self.indexes.size_bytes
 
     @asynccontextmanager
     async def snapshot(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AsyncIterator[Snapshot]:
-        """See `Store.reading`."""
+        """See `Store.snapshot`."""
         async with self._open_snapshot(tenant, name) as (connection, namespace):
             yield SearchIndexSnapshot(connection, namespace, now, indexes=self.indexes, tenant=tenant)
 
@@ -44,6 +44,6 @@ class SearchIndexStore(PostgresStore):
 
     @asynccontextmanager
     async def _source(self, tenant: TenantId, name: NamespaceName) -> AsyncIterator[IndexSource]:
-        """A reading to load a replica from."""
+        """Open a snapshot to load a search index from."""
         async with self._open_snapshot(tenant, name) as (connection, namespace):
             yield PostgresSnapshot(connection, namespace, datetime.now(UTC))

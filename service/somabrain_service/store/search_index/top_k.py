@@ -1,4 +1,4 @@
-"""The best of many by score, then by name."""
+"""Top k by score, ties by id."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def top_k(score: NDArray[np.float64], ids: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
-    """Positions of the `limit` highest scores; among equal ones at the cut the lowest ids; in no order."""
+    """Return the positions of the `limit` highest scores, unsorted; ties at the cut go to the lowest ids."""
     if len(score) <= limit:
         return np.arange(len(score))
     cut = np.partition(score, len(score) - limit)[len(score) - limit]

@@ -48,11 +48,11 @@ def test_it_says_when_the_certificate_ends() -> None:
 @pytest.mark.parametrize(
     ("files", "now", "said"),
     [
-        (replace(GOOD, cert=b""), NOW, "grpc.tls.cert_file: holds no PEM certificate"),
-        (replace(GOOD, key=b"rubbish"), NOW, "grpc.tls.key_file: holds no PEM private key"),
+        (replace(GOOD, cert=b""), NOW, "grpc.tls.cert_file: contains no PEM certificate"),
+        (replace(GOOD, key=b"rubbish"), NOW, "grpc.tls.key_file: contains no PEM private key"),
         (replace(GOOD, key=pem(KEY, BestAvailableEncryption(b"x"))), NOW, "key without a password"),
         (replace(GOOD, key=ANOTHER), NOW, "grpc.tls.key_file: is not the key of the certificate"),
-        (replace(GOOD, client_ca=b""), NOW, "grpc.tls.client_ca_file: holds no PEM certificate"),
+        (replace(GOOD, client_ca=b""), NOW, "grpc.tls.client_ca_file: contains no PEM certificate"),
         (GOOD, NOW + DAY, "grpc.tls.cert_file: is valid from 2029-12-31T00:00:00+00:00 to 2030-01-02"),
         (GOOD, NOW - 2 * DAY, "and now is 2029-12-30T00:00:00+00:00; renew it"),
     ],

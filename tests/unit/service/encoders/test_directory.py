@@ -81,20 +81,20 @@ async def test_pooling_is_that_of_the_folder_or_of_the_settings(folder: Path) ->
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (shutil.rmtree, "is no folder; mount it there"),
-        (lambda path: (path / "onnx/model.onnx").unlink(), r"holds no model\.onnx and no onnx/model\.onnx"),
-        (lambda path: (path / "model.onnx").write_bytes(b"no model"), r"a model\.onnx that onnxruntime does not read"),
-        (lambda path: (path / "tokenizer.json").unlink(), r"holds no tokenizer\.json and no vocab\.txt"),
-        (lambda path: (path / "tokenizer.json").write_text("{}"), r"a tokenizer\.json that is no tokenizer"),
-        (lambda path: (path / "1_Pooling/config.json").write_text("{"), r"config\.json that is no JSON"),
+        (shutil.rmtree, "is not a directory; mount it there"),
+        (lambda path: (path / "onnx/model.onnx").unlink(), r"contains no model\.onnx and no onnx/model\.onnx"),
+        (lambda path: (path / "model.onnx").write_bytes(b"no model"), r"a model\.onnx that onnxruntime cannot read"),
+        (lambda path: (path / "tokenizer.json").unlink(), r"contains no tokenizer\.json and no vocab\.txt"),
+        (lambda path: (path / "tokenizer.json").write_text("{}"), r"a tokenizer\.json that is not a tokenizer"),
+        (lambda path: (path / "1_Pooling/config.json").write_text("{"), r"config\.json that is not JSON"),
         (
             lambda path: write(path / "1_Pooling/config.json", {"pooling_mode_lasttoken": True}),
             "pooling_mode_lasttoken",
         ),
-        (lambda path: write(path / "1_Pooling/config.json", {}), "the pooling of none"),
+        (lambda path: write(path / "1_Pooling/config.json", {}), "unsupported pooling: none"),
         (
             lambda path: write(path / "modules.json", [{"type": "sentence_transformers.models.Dense"}]),
-            "the step 'Dense' in modules.json",
+            "the unsupported step 'Dense' in modules.json",
         ),
     ],
 )
@@ -114,5 +114,5 @@ def test_a_tokenizer_of_another_network_is_said(folder: Path) -> None:
     grown = folder / "vocab.txt"
     grown.write_text("\n".join([*words[:103], *(f"w{i}" for i in range(60_000)), *words[103:]]))
     (folder / "tokenizer.json").unlink()
-    with pytest.raises(ConfigurationError, match="network and tokenizer that do not go together"):
+    with pytest.raises(ConfigurationError, match="network and a tokenizer that do not match"):
         directory.load(OnnxDirectory(id="mini", directory=folder), 1)

@@ -44,7 +44,7 @@ def test_a_value_that_is_none_leaves_the_last_good_one_and_is_named() -> None:
     assert made.for_tenant(tenant("a")).memories == 7
     (problem,) = made.snapshot.problems
     assert problem.startswith(f"{key}: must be a whole number")
-    assert "7, its last good value, holds" in problem
+    assert "7, its last valid value, is used" in problem
     made.apply({key: "more"})
     assert made.for_tenant(tenant("a")).memories == 7
     made.apply({})

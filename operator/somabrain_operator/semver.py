@@ -1,4 +1,4 @@
-"""Versions as Semantic Versioning 2.0.0 orders them (semver.org, sections 9 to 11)."""
+"""Precedence of versions by Semantic Versioning 2.0.0 (semver.org, sections 9 to 11)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Precedence: TypeAlias = "tuple[tuple[int, ...], bool, tuple[tuple[bool, int, str
 
 
 def tag_of(image: str) -> str:
-    """Return the tag of an image, or an empty string where it has none."""
+    """Return the tag of an image, or an empty string if it has none."""
     name = image.split("@", maxsplit=1)[0].rsplit("/", maxsplit=1)[-1]
     return name.partition(":")[2]
 
 
 def precedence(version: str) -> Precedence | None:
-    """Return a value that orders versions, or None when it is no SemVer. A leading `v` is let pass."""
+    """Return a value that orders versions, or None if it is not SemVer. A leading `v` is ignored."""
     match = _SEMVER.match(version)
     if match is None:
         return None
@@ -32,6 +32,6 @@ def precedence(version: str) -> Precedence | None:
 
 
 def is_downgrade(before: str, after: str) -> bool | None:
-    """Return whether `after` is older than `before`, or None where one of them is no SemVer."""
+    """Return whether `after` is older than `before`, or None if one of them is not SemVer."""
     old, new = precedence(before), precedence(after)
     return None if old is None or new is None else new < old

@@ -1,0 +1,40 @@
+"""Programs written for the client of 0.1 go on working, and are told what to write."""
+
+from __future__ import annotations
+
+import importlib
+
+import grpc
+import pytest
+
+import somabrain_client
+from somabrain_client import errors
+from somabrain_client.former_names import ERRORS, EXPORTS
+
+
+@pytest.mark.parametrize(
+    ("module", "former", "present"),
+    [("somabrain_client", *names) for names in EXPORTS.items()]
+    + [("somabrain_client.errors", *names) for names in ERRORS.items()],
+)
+def test_a_former_name_is_the_present_one(module: str, former: str, present: str) -> None:
+    """With a warning that says the present name and stands at the caller's line."""
+    with pytest.warns(DeprecationWarning, match=f"{former} is called .*{present} now") as caught:
+        value = getattr(importlib.import_module(module), former)
+    assert value is getattr(importlib.import_module(module), present)
+    assert caught[0].filename == __file__
+
+
+def test_an_error_has_its_details_under_the_former_name() -> None:
+    """With a warning, too."""
+    error = errors.CallError(grpc.StatusCode.ABORTED, "An etag is not the current one.", errors.ErrorDetails("ABORTED"))
+    with pytest.warns(DeprecationWarning, match="explanation is called CallError.details") as caught:
+        assert error.explanation is error.details
+    assert caught[0].filename == __file__
+
+
+def test_an_unknown_name_is_an_error() -> None:
+    """The usual error, from both modules."""
+    for module in (somabrain_client, errors):
+        with pytest.raises(AttributeError, match="has no attribute 'Nonsense'"):
+            _ = getattr(module, "Nonsense")  # noqa: B009

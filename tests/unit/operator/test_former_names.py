@@ -1,0 +1,114 @@
+"""A service of version 0.1 stops at a setting it does not know: pods of it are given the names that it knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from common.config.former_names import FORMER_ENDPOINT_KEYS, FORMER_NAMES
+from somabrain_operator.model.encoder import EndpointEncoder
+from somabrain_operator.model.platform import Events
+from somabrain_operator.names import ChildId
+from somabrain_operator.objects import Manifest, mapping, text
+from tests.unit.operator import samples
+
+CONFIG = ChildId("ConfigMap", "quickstart-config")
+ENDPOINT = {"id": "nomic", "url": "http://nomic:11434/v1/embeddings", "model": "nomic-embed-text", "dimensions": 768}
+FIELDS: Mapping[str, Any] = {
+    "events": {"brokers": ["kafka:9092"]},
+    "config": {"encoder": {"kind": "nomic", "endpoints": [ENDPOINT]}},
+}
+REPOSITORY = "ghcr.io/somabrain/somabrain-service"
+
+
+def settings(image: str, *running: str) -> Mapping[str, Any]:
+    """Return the settings that the operator renders for an image while servers of other images run."""
+    spec = samples.spec(image=image, **FIELDS)
+    fingerprint = samples.plan(samples.observed(spec)).migration
+    assert fingerprint is not None
+    status = samples.migrated(fingerprint.hash or "")
+    plan = samples.plan(samples.observed(spec, status=status, pods=[pod(each) for each in running]))
+    (config,) = [each for each in plan.apply if text(each, "metadata", "name") == CONFIG.name]
+    return mapping(config, "data")
+
+
+def pod(image: str) -> Manifest:
+    """Return a server's pod of an image."""
+    return {
+        "metadata": {"name": "p", "labels": {"app.kubernetes.io/component": "server"}},
+        "spec": {"containers": [{"name": "opa", "image": "opa:1"}, {"name": "server", "image": image}]},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("image", "running", "former"),
+    [
+        (f"{REPOSITORY}:0.2.0", (), False),
+        (f"{REPOSITORY}:0.2.0-rc.1", (), False),
+        (f"{REPOSITORY}:v0.3.1", (f"{REPOSITORY}:0.2.0",), False),
+        (f"{REPOSITORY}:0.1.0", (), True),
+        (f"{REPOSITORY}:0.1.7-previous", (f"{REPOSITORY}:0.2.0",), True),
+        (f"{REPOSITORY}:0.2.0", (f"{REPOSITORY}:0.2.0", f"{REPOSITORY}:0.1.0"), True),
+        (f"{REPOSITORY}:latest", (), True),
+        (f"{REPOSITORY}@sha256:{'0' * 64}", (), True),
+    ],
+)
+def test_every_running_server_knows_the_names_of_its_settings(
+    image: str, running: tuple[str, ...], former: bool
+) -> None:
+    """The former ones while a server of 0.1 runs, which reads them when it restarts, or may run; else the present."""
+    data = settings(image, *running)
+    assert bool(set(FORMER_NAMES) & set(data)) == former
+    assert bool(set(FORMER_NAMES.values()) & set(data)) != former
+    endpoints = data["SOMABRAIN_ENCODER__ENDPOINTS"]
+    assert all((f'"{key}":' in endpoints) == former for key in FORMER_ENDPOINT_KEYS)
+    assert all((f'"{key}":' in endpoints) != former for key in FORMER_ENDPOINT_KEYS.values())
+
+
+def test_other_names_for_the_same_settings_roll_no_pods() -> None:
+    """What the pods are rolled for is the same whichever names are rendered."""
+    spec = samples.spec(version="0.2.0", **FIELDS)
+    beside_old = samples.observed(spec, pods=[pod(f"{REPOSITORY}:0.1.0")])
+    assert samples.plan(samples.observed(spec)).config_hash == samples.plan(beside_old).config_hash
+
+
+def test_a_setting_under_its_former_name_conflicts_with_the_field_that_sets_it() -> None:
+    """A ConfigMap's key for it would stop the service, which is given the setting twice."""
+    spec = samples.spec(configMapRefs=[{"name": "mine"}], **FIELDS)
+    references = samples.resolved(spec)
+    mine = references[-1]
+    assert mine.reference.name == "mine"
+    digests = {"SOMABRAIN_EVENTS__HOLD_S": "hash"}
+    state = samples.observed(spec, references=(*references[:-1], replace(mine, digests=digests)))
+    condition = samples.conditions(state)["ReferencesResolved"]
+    assert condition["status"] == "False"
+    assert "SOMABRAIN_EVENTS__HOLD_S, which is set by this resource's own fields" in condition["message"]
+
+
+@pytest.mark.parametrize(
+    ("given", "characters", "reset_s"),
+    [
+        ({}, 8000, 10),
+        ({"characters": 5, "breakerRestSeconds": 6}, 5, 6),
+        ({"maxInputCharacters": 7, "breakerResetSeconds": 8}, 7, 8),
+        ({"characters": 8000, "breakerRestSeconds": 10, "maxInputCharacters": 7, "breakerResetSeconds": 8}, 7, 8),
+    ],
+)
+def test_an_endpoint_is_read_under_its_former_fields(given: dict[str, int], characters: int, reset_s: int) -> None:
+    """Where the present one is not set; a stored former default does not count beside it."""
+    endpoint = EndpointEncoder.model_validate({**ENDPOINT, **given})
+    assert (endpoint.max_input_characters, endpoint.breaker_reset_seconds) == (characters, reset_s)
+
+
+@pytest.mark.parametrize(
+    ("given", "retention_s"),
+    [({}, 604_800), ({"holdSeconds": 0}, 0), ({"holdSeconds": 604_800, "unpublishedRetentionSeconds": 60}, 60)],
+)
+def test_events_are_read_under_their_former_field(given: dict[str, int], retention_s: int) -> None:
+    """Zero is a value, too."""
+    events = Events.model_validate({"brokers": ["kafka:9092"], **given})
+    assert events.unpublished_retention_seconds == retention_s
