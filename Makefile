@@ -9,6 +9,7 @@ VENV := .venv/.installed
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/somabrain
 export PATH := $(CACHE)/bin:$(CURDIR)/.venv/bin:$(PATH)
 DATA ?=
+REV ?=
 OPTIONS ?=
 
 .PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*\#\#.*/\1/p' Makefile)
@@ -67,6 +68,10 @@ resilience: $(VENV) ## Every dependency down, slow and back under load; writes d
 bench: $(VENV) ## What calls cost beside a trivial handler and raw SQL (OPTIONS="--sizes 1000 100000")
 	@$(LOCAL) tools redis
 	@$(PY) bench/bench_service.py $(OPTIONS)
+
+bench-versus: $(VENV) ## Server CPU per call beside another revision, in turns: make bench-versus REV=f4d6445
+	@test -n "$(REV)" || { echo "bench-versus: say REV=REVISION, a commit, tag or branch of this clone" >&2; exit 2; }
+	@$(PY) bench/bench_versus.py "$(REV)" $(OPTIONS)
 
 bench-recall: $(VENV) ## Evidence recall on conversations: make bench-recall DATA=FILE
 	@test -n "$(DATA)" || { echo "bench-recall: say DATA=FILE, a JSON file of conversations (docs/bench.md says its form)" >&2; exit 2; }

@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,12 @@ class Server:
             lines = response.read().decode().splitlines()
         return float(next(line.split()[1] for line in lines if line.startswith(f"{name} ")))
 
+    def first_metric(self, names: Sequence[str]) -> float:
+        """The metric that the server has under one of these names, those of another revision; 0: under none."""
+        with urllib.request.urlopen(f"{self.http}/metrics", timeout=5) as response:
+            values = dict(line.rsplit(" ", 1) for line in response.read().decode().splitlines() if line[:1] != "#")
+        return next((float(values[name]) for name in names if name in values), 0.0)
+
     def cpu_s(self) -> float:
         """User and system time of the process so far, its threads included."""
         return cpu_s(self.process.pid)
@@ -57,15 +63,18 @@ def postgres_cpu_s(folder: Path) -> float:
 
 
 @contextmanager
-def somabrain(arguments: list[str], settings: Mapping[str, object]) -> Iterator[Server]:
-    """Run `somabrain-service` with `arguments`, on free ports, until it is ready; stop it at the end."""
+def somabrain(arguments: list[str], settings: Mapping[str, object], python: Path | None = None) -> Iterator[Server]:
+    """Run `somabrain-service` with `arguments`, on free ports, until it is ready; stop it at the end.
+
+    `python`: the interpreter of the revision to run; None: this one.
+    """
     folder = Path(tempfile.mkdtemp(prefix="somabrain-bench-"))
     log = folder / "log"
     free = {"grpc__port": 0, "http__host": "127.0.0.1", "http__port": 0}
     chosen = {**free, "log__format": "json", **settings}
-    env = {"PATH": os.defpath, "HOME": str(Path.home())}
+    env = {"PATH": f"{os.defpath}:/usr/sbin", "HOME": str(Path.home())}
     env |= {f"SOMABRAIN_{name.upper()}": str(value) for name, value in chosen.items()}
-    script = Path(sys.executable).with_name("somabrain-service")
+    script = (python or Path(sys.executable)).with_name("somabrain-service")
     with log.open("wb") as out:
         process = subprocess.Popen([script, *arguments], env=env, stdout=out, stderr=out)
     try:

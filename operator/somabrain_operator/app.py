@@ -55,7 +55,7 @@ class EventRouter:
     elector: LeaderElector
 
     def on_event(self, kind: str, event: str | None, manifest: Manifest) -> None:
-        """Handle an event of a SomaBrain or of a child; `event` is None for an object of the initial list."""
+        """Handle an event of a SomaBrain or of a child; an `event` of None marks an object of the initial list."""
         for key in self.store.on_watch_event(kind, event, manifest):
             self.queue.add(key, lambda: event == "DELETED" or not self.store.is_own_write(kind, manifest))
 

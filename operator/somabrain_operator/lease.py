@@ -52,7 +52,7 @@ class LeaseRecord:
 
 
 def observe(lease: Manifest | None, previous: LeaseRecord | None, now_s: float) -> LeaseRecord | None:
-    """Return the record of the observed Lease, or None if there is none; a known version keeps its first time."""
+    """Return the record of the observed Lease, or None without a Lease; a known version keeps its first time."""
     if lease is None:
         return None
     version = text(lease, "metadata", "resourceVersion")

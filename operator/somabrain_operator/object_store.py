@@ -60,7 +60,7 @@ class ObjectStore:
         """Time of the last event of an object of one of kopf's lists."""
 
     def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
-        """Return an object, or None if there is none."""
+        """Return an object, or None if it is not in the store."""
         entry = self._entries.get(ObjectRef(kind, namespace, name))
         return _decompress(entry.compressed) if entry else None
 

@@ -91,7 +91,7 @@ class WorkQueue:
         self._timers[key] = loop.call_at(due, self._on_timer, key)
 
     def oldest_s(self) -> float:
-        """Return the seconds since the oldest key was enqueued, counted while the queue runs; 0 if there is none."""
+        """Return the seconds since the oldest key was enqueued, counted while the queue runs; 0 if it is empty."""
         return time.monotonic() - min(self._added_at_s.values()) if self._added_at_s and self._running else 0.0
 
     async def run(self) -> None:

@@ -36,21 +36,31 @@ def ensure(paths: LocalPaths, progress: Progress) -> PreviousRelease:
         LocalError: the clone lacks its commit, or its tree is the same as the current one.
     """
     commit = (paths.checkout / "tests" / "PREVIOUS").read_text().strip()
-    git = ["git", "-C", paths.checkout]
-    try:
-        tree = shell.run([*git, "rev-parse", f"{commit}^{{tree}}"]).strip()
-    except CommandFailed as error:
-        raise LocalError(
-            f"This clone lacks commit {commit}, the previous version (tests/PREVIOUS): run `git fetch --unshallow`."
-        ) from error
-    if tree == shell.run([*git, "rev-parse", "HEAD^{tree}"]).strip():
+    if _resolve(paths, f"{commit}^{{tree}}") == _resolve(paths, "HEAD^{tree}"):
         raise LocalError(f"tests/PREVIOUS names {commit}, which is the current version: name an earlier one.")
+    return install(paths, progress, commit)
+
+
+def install(paths: LocalPaths, progress: Progress, revision: str) -> PreviousRelease:
+    """Install another revision of this clone, a commit, tag or branch, unless it is installed already.
+
+    Raises:
+        LocalError: the clone lacks it.
+    """
+    commit, tree = _resolve(paths, f"{revision}^{{commit}}"), _resolve(paths, f"{revision}^{{tree}}")
     previous = PreviousRelease(paths.cache / "previous" / tree, commit)
     with shell.locked(paths.cache / "locks" / "previous"):
         if not previous.python.exists():
             with progress.step(f"Install the previous version, {commit[:7]}"):
                 _install(previous, paths)
     return previous
+
+
+def _resolve(paths: LocalPaths, revision: str) -> str:
+    try:
+        return shell.run(["git", "-C", paths.checkout, "rev-parse", "--verify", revision]).strip()
+    except CommandFailed as error:
+        raise LocalError(f"This clone lacks {revision}: run `git fetch --unshallow`, or correct it.") from error
 
 
 def _install(previous: PreviousRelease, paths: LocalPaths) -> None:

@@ -85,6 +85,11 @@ def embedded_database(directory: Path, database: DatabaseSettings) -> Iterator[E
         server._lock = type(server._lock)(Path(tempfile.gettempdir()) / f".somabrain-{os.getuid()}.lock")  # noqa: SLF001
         server.start()
     except OSError as exc:
+        if isinstance(exc, FileNotFoundError) and exc.filename == "useradd":  # as root, it runs as a user of its own
+            raise ConfigurationError(
+                "PostgreSQL needs a user `pgserver`, and the program useradd is not on PATH; add its directory, such as "
+                "/usr/sbin, or create the user."
+            ) from exc
         raise ConfigurationError(f"PostgreSQL cannot store its data in {directory}: {exc.strerror or exc}.") from exc
     except (RuntimeError, subprocess.SubprocessError) as exc:
         raise ConfigurationError(f"PostgreSQL does not start in {directory}; its log is {directory / 'log'}.") from exc

@@ -33,7 +33,7 @@ class Cluster:
         self._metrics = metrics
 
     async def get(self, kind: Kind, namespace: str, name: str, *, newest: bool = True) -> Manifest | None:
-        """Return an object, or None if there is none; not `newest`: from the API server's watch cache."""
+        """Return an object, or None if it does not exist; not `newest`: from the API server's watch cache."""
         target, query = _describe(kind, namespace, name), {} if newest else _FROM_WATCH_CACHE
         try:
             return await self._transport.request(target, "GET", kind.path(namespace, name), query=query)

@@ -71,7 +71,7 @@ def check_version(plan: Plan, spec: SomaBrainSpec) -> Plan:
 
 
 def _last_applied_image(plan: Plan) -> str:
-    """Return the last applied image; the record has it even if the Deployment was deleted; empty if there is none."""
+    """Return the last applied image; the record has it even if the Deployment was deleted; empty if unknown."""
     identity = ChildId("Deployment", plan.owner.child(SERVER))
     live = plan.observed.children.get(identity)
     deployments = {child_id(each): each for each in last_applied(plan)} | ({identity: live} if live is not None else {})

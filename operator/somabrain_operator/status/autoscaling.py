@@ -6,7 +6,7 @@ from somabrain_operator.objects import Manifest, condition, text
 
 
 def autoscaler_failure(autoscaler: Manifest | None) -> str:
-    """Return why an autoscaler does not scale, as its controller says; empty if it does or there is none.
+    """Return why an autoscaler does not scale, as its controller says; empty if it does or does not exist.
 
     One that is disabled because its target has no replicas is not a failure.
     """

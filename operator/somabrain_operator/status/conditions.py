@@ -77,7 +77,7 @@ def degraded(plan: Plan, rollout: Rollout, refusal: str, remaining_drift: str, s
         rollout: state of the Deployment.
         refusal: error message of a write that the API server refused; empty if none.
         remaining_drift: as for `progressing`.
-        scaling_failure: reason why the autoscaler does not scale; empty if it does or there is none.
+        scaling_failure: reason why the autoscaler does not scale; empty if it does or does not exist.
     """
     if refusal:
         return ConditionResult("True", "ApplyRefused", refusal)

@@ -36,7 +36,7 @@ class Rollout:
     starting: bool
     """True if all pods that do not serve are only starting."""
     stalled: str
-    """Reason why the rollout makes no progress; empty if it does or there is none."""
+    """Reason why the rollout makes no progress; empty if it does or is not in progress."""
 
 
 def read_rollout(
@@ -49,7 +49,7 @@ def read_rollout(
     """Return the state of a Deployment.
 
     Args:
-        live: the live Deployment; None if there is none.
+        live: the live Deployment; None if it does not exist.
         all_pods: pods of all components.
         spec: the SomaBrain's spec; None if it is invalid.
         reports: readiness reports by name of the pod.

@@ -1,1 +1,1 @@
-"""Container images without a registry: built here, kept as archives, loaded where they are missing."""
+"""Container images without a registry: built locally, cached as archives, loaded into clusters that lack them."""

@@ -1,4 +1,4 @@
-"""The base image of the Dockerfiles: pulled, or made by debootstrap where it cannot be."""
+"""Base image of the Dockerfiles: pulled, or built with debootstrap if it cannot be pulled."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ DOCKERFILE = 'FROM scratch\nADD root.tar /\nENV LANG=C.UTF-8\nCMD ["python3"]\n'
 
 
 def ensure_base(buildah: Buildah, progress: Progress) -> str:
-    """Return the id of the local base image, getting or making it first if need be."""
+    """Return the id of the local base image, pulling or building it first if it is missing."""
     with shell.locked(buildah.paths.cache / "locks" / "base"):
         if existing := buildah.image_id(BASE):
             return existing
-        with progress.step(f"Look for {BASE} in its registry"):
+        with progress.step(f"Pull {BASE}"):
             pulled = buildah.pull(BASE, PULL_TIMEOUT_S)
         if not pulled:
-            with progress.step(f"Make {BASE} with debootstrap, as it cannot be pulled"):
+            with progress.step(f"Build {BASE} with debootstrap, because it cannot be pulled"):
                 _debootstrap(buildah)
         built = buildah.image_id(BASE)
         assert built is not None
@@ -33,7 +33,7 @@ def ensure_base(buildah: Buildah, progress: Progress) -> str:
 
 
 def mirror_of(targets: str, codename: str) -> str | None:
-    """Return the mirror of the release `codename` from apt's rows of address, code name and origin."""
+    """Return the mirror of the release `codename` from apt's rows of address, code name and origin, or None."""
     for row in targets.splitlines():
         address, name, origin = row.split()
         if name == codename and origin == "Debian":
@@ -47,7 +47,7 @@ def _debootstrap(buildah: Buildah) -> None:
     mirror = mirror_of(shell.run(rows), codename)
     if mirror is None:
         raise LocalError(
-            f"apt knows no mirror of Debian {codename}: add one to /etc/apt/sources.list, then `apt-get update`."
+            f"apt has no mirror of Debian {codename}: add one to /etc/apt/sources.list, then `apt-get update`."
         )
     draft = buildah.paths.cache / "draft-base"
     shutil.rmtree(draft, ignore_errors=True)
@@ -55,7 +55,7 @@ def _debootstrap(buildah: Buildah) -> None:
     root, log = draft / "root", buildah.paths.cache / "log" / "debootstrap.log"
     proxy = shell.run(["apt-config", "shell", "proxy", "Acquire::http::Proxy"]).partition("=")[2].strip().strip("'")
     env = inherited(http_proxy=proxy) if proxy else None
-    # In a mount namespace of its own: it mounts /proc and /sys, which must not outlive it when it is interrupted.
+    # In its own mount namespace: it mounts /proc and /sys, which must not outlive an interrupted run.
     argv = ["unshare", "--mount", "debootstrap", "--variant=minbase", f"--include={PACKAGES}", codename, root, mirror]
     shell.run(argv, log=log, env=env)
     for waste in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale"):

@@ -1,4 +1,4 @@
-"""Builds with buildah, its storage in the user's cache: no daemon, no registry needed."""
+"""Image builds with buildah, with storage in the user's cache; needs neither daemon nor registry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BUNDLE = CERTIFICATES / "ca-certificates.crt"
 
 
 def build_arguments(index: Mapping[str, str], *, bundle: bool) -> dict[str, str]:
-    """Return the build arguments by which pip and uv in a build use the host's index and certificates."""
+    """Return the build arguments that make pip and uv in a build use the host's index and certificates."""
     arguments = dict(index)
     if url := index.get("PIP_INDEX_URL"):
         arguments["UV_DEFAULT_INDEX"] = url
@@ -27,12 +27,12 @@ def build_arguments(index: Mapping[str, str], *, bundle: bool) -> dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Buildah:
-    """The buildah program with our storage."""
+    """The buildah program with its storage in the cache."""
 
     paths: LocalPaths
 
     def image_id(self, name: str) -> str | None:
-        """Return the id of a local image, or None if there is none of that name."""
+        """Return the id of a local image, or None if no image has that name."""
         try:
             described = shell.run(self._argv("inspect", "--type", "image", name), timeout_s=60)
         except CommandFailed:
@@ -40,13 +40,13 @@ class Buildah:
         return str(json.loads(described)["FromImageID"])
 
     def pull(self, name: str, timeout_s: float) -> bool:
-        """Return whether `name` could be pulled within `timeout_s`."""
+        """Pull `name` and return whether that succeeded within `timeout_s`."""
         return shell.succeeds(self._argv("pull", "--quiet", "--retry", "0", name), timeout_s=timeout_s)
 
     def build(
         self, name: str, dockerfile: Path, context: Path, version: str = "", more: Mapping[str, Path] | None = None
     ) -> None:
-        """Build `dockerfile` as `name`, pulling nothing; it may copy from the folders `more`, by their names."""
+        """Build `dockerfile` as `name` without pulling; `more` are additional build contexts by name."""
         arguments = build_arguments(package_index(), bundle=BUNDLE.exists())
         arguments |= {"VERSION": version} if version else {}
         passed = [word for pair in arguments.items() for word in ("--build-arg", "=".join(pair))]
@@ -64,5 +64,5 @@ class Buildah:
         storage = self.paths.cache / "buildah"
         driver = "vfs" if self.paths.on_overlay else "overlay"
         options = ["--root", storage / "root", "--runroot", storage / "run", "--storage-driver", driver]
-        # In a mount namespace of its own, so that no mount of its storage outlives it.
+        # In its own mount namespace, so that no mount of its storage outlives it.
         return ["unshare", "--mount", "buildah", *options, command, *arguments]

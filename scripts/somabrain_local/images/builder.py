@@ -1,4 +1,4 @@
-"""Make the archives of images, each only when what it is made of has changed."""
+"""Build of image archives, each only if its inputs have changed."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 @dataclass(frozen=True)
 class ImageBuilder:
-    """Keeps one archive an image in the cache."""
+    """Caches one archive per image."""
 
     toolchain: Toolchain
 
     def ensure(self, images: Iterable[Image]) -> list[Archive]:
-        """Return the archives of `images`, each made first if it is missing or out of date."""
+        """Return the archives of `images`, building missing and outdated ones first."""
         return [self._archive(image) for image in images]
 
     def _archive(self, image: Image) -> Archive:

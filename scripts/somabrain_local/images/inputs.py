@@ -1,4 +1,4 @@
-"""What an image is made of, so that it is built again only when that has changed."""
+"""Inputs of an image and their fingerprint, so that it is rebuilt only if they have changed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def copied_paths(dockerfile: str) -> list[str]:
-    """Return the paths a Dockerfile copies from its context, in order, each once."""
+    """Return the paths that a Dockerfile copies from its context, in order, without duplicates."""
     paths: dict[str, None] = {}
     for line in dockerfile.splitlines():
         words = line.split()
@@ -18,10 +18,10 @@ def copied_paths(dockerfile: str) -> list[str]:
 
 
 def fingerprint(root: Path, paths: Iterable[str], *more: str) -> str:
-    """Return twelve hex digits of the files under `root` (names, contents, executable bits) and of `more`.
+    """Return twelve hex digits that identify the files under `root` (names, contents, executable bits) and `more`.
 
     Raises:
-        FileNotFoundError: one of `paths` is not there.
+        FileNotFoundError: one of `paths` does not exist.
     """
     digest = hashlib.sha256("\0".join(more).encode())
     for path in paths:
@@ -39,4 +39,4 @@ def _files(path: Path) -> Iterator[Path]:
     elif path.exists():
         yield path
     else:
-        raise FileNotFoundError(f"{path}, which an image is made of, does not exist.")
+        raise FileNotFoundError(f"{path}, an input of an image, does not exist.")

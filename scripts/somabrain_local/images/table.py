@@ -1,4 +1,4 @@
-"""The table of images: the project's two, and those they run beside."""
+"""Table of images: the project's own two, and those of the servers they use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BASE = "docker.io/library/python:3.11-slim"
 
 @dataclass(frozen=True, slots=True)
 class BinaryImage:
-    """One pinned tool's binary and nothing else."""
+    """Image of one pinned tool's binary and nothing else."""
 
     name: str
     tool: str
@@ -21,14 +21,14 @@ class BinaryImage:
 
 @dataclass(frozen=True, slots=True)
 class DockerfileImage:
-    """What a Dockerfile makes of the checkout, or of the finished tool `context`."""
+    """Image built by a Dockerfile from the checkout, or from the folder of the tool `context`."""
 
     name: str
     dockerfile: str
     context: str | None = None
     version: str = ""
     java: bool = False
-    """Whether it copies from the tool `java`, too, which its Dockerfile calls by that name."""
+    """True if its Dockerfile also copies from the tool `java`, a build context of that name."""
 
 
 Image = BinaryImage | DockerfileImage
@@ -41,7 +41,7 @@ DATABASE = DockerfileImage(
     "docker.io/pgvector/pgvector:pg18", "scripts/somabrain_local/images/Dockerfile.database", pinned_tools.PGSERVER.name
 )
 IMAGES_FOLDER = "scripts/somabrain_local/images"
-# What the profile `full` of soma-infra runs beside PostgreSQL, under the names that its values have.
+# Servers of soma-infra's profile `full` besides PostgreSQL, under the image names in its values.
 PLATFORM: tuple[Image, ...] = (
     DockerfileImage("docker.io/library/redis:7.0.15", f"{IMAGES_FOLDER}/Dockerfile.redis", "redis"),
     BinaryImage(f"quay.io/coreos/etcd:{pinned_tools.ETCD}", "etcd"),
@@ -72,10 +72,10 @@ def project_images(checkout: Path) -> tuple[DockerfileImage, ...]:
 
 
 def workload_images(checkout: Path, *, full: bool = False) -> tuple[Image, ...]:
-    """Return the images that pods of the project use, those that take longest first.
+    """Return the images that pods of the project use, the slowest builds first.
 
     Args:
-        checkout: the root of the repository.
-        full: also those of the profile `full` of soma-infra.
+        checkout: root of the repository.
+        full: include those of soma-infra's profile `full`.
     """
     return (*project_images(checkout), DATABASE, POLICY, *(PLATFORM if full else ()))

@@ -3,9 +3,8 @@
     with api_server() as api, opa(Path("common/policy")) as policy, redis(password="p") as cache: ...
 
 They need neither root nor a cluster. Each dies with the thread that started it,
-even when that is killed, and leaves nothing but a folder in the temp directory.
-Most have a `program`, which a test may stop, freeze and start again at the same
-address.
+even if that is killed, and leaves only a folder in the temporary directory. Most
+have a `process`, which a test may stop, freeze and restart at the same address.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An OpenTelemetry collector: OTLP by gRPC and HTTP in, a file out, and the spans of that file as values."""
+"""OpenTelemetry collector: receives OTLP over gRPC and HTTP, writes a file, and returns its spans as values."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ service:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What the collector was told of one span."""
+    """One span as the collector received it."""
 
     name: str
     service: str
-    """The resource's `service.name`."""
+    """`service.name` of the resource."""
     trace_id: str
     span_id: str
     parent_id: str
-    """Empty: it is a root."""
+    """Empty for a root span."""
     kind: int
     """As in OTLP: 1 internal, 2 server, 3 client, 4 producer, 5 consumer."""
     start_ns: int
@@ -45,28 +45,28 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Collector:
-    """A collector that answers on loopback, and the file it writes to."""
+    """Collector that listens on loopback, and its output file."""
 
     grpc_endpoint: str
     http_endpoint: str
-    """The base; OTLP's paths (`/v1/traces`) come below it."""
+    """Base URL; OTLP's paths (`/v1/traces`) are relative to it."""
     file: Path
-    """One JSON object a line, in OTLP's JSON form."""
+    """Output file: one JSON object per line, in OTLP's JSON encoding."""
     process: ServerProcess
 
     def spans(self) -> list[Span]:
-        """Return all spans written so far; what was sent within the last tenth of a second may not be there yet."""
+        """Return all spans written so far; those sent within the last tenth of a second may be missing."""
         lines = self.file.read_text().splitlines() if self.file.exists() else []
         return [span for line in lines for span in _spans(json.loads(line))]
 
 
 @contextmanager
 def collector() -> Iterator[Collector]:
-    """Start a collector, and stop it at the end of the block. Started again, it writes after what it wrote.
+    """Start a collector, and stop it at the end of the block. Restarted, it appends to its file.
 
     Raises:
-        LocalError: the binary is missing; the message has the command that makes it.
-        Timeout: it did not answer; the message ends with its log.
+        LocalError: the binary is missing; the message has the command that builds it.
+        Timeout: it did not respond; the message ends with its log.
     """
     with temporary_folder("collector") as folder:
         grpc, http = free_ports(2)
@@ -100,7 +100,7 @@ def _spans(telemetry: dict[str, Any]) -> Iterator[Span]:
 
 
 def _attributes(holder: dict[str, Any]) -> dict[str, Any]:
-    """Return attributes by key. OTLP's JSON form writes 64-bit integers as strings; here they are integers."""
+    """Return attributes by key, with 64-bit integers, which OTLP's JSON encodes as strings, as integers."""
     attributes = {}
     for pair in holder.get("attributes", []):
         ((kind, value),) = pair["value"].items()

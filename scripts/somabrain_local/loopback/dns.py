@@ -1,4 +1,4 @@
-"""CoreDNS, which the cluster has too, with names that a test gives addresses to, as a headless Service does."""
+"""CoreDNS, as in the cluster, with names whose addresses a test sets, as those of a headless Service."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from somabrain_local.loopback.server_process import (
 
 @dataclass(frozen=True, slots=True)
 class Dns:
-    """A name server that answers on loopback."""
+    """Name server on loopback."""
 
     address: str
     """`host:port`, as in a gRPC target: `dns://<address>/<name>:<port>`."""
@@ -28,7 +28,7 @@ class Dns:
     hosts: Path
 
     def answer(self, name: str, addresses: Sequence[str]) -> None:
-        """Give `name` these addresses and no others, within a tenth of a second."""
+        """Set the addresses of `name`, replacing earlier ones; takes effect within a tenth of a second."""
         written = self.hosts.with_suffix(".new")
         written.write_text("".join(f"{address} {name}\n" for address in addresses))
         written.replace(self.hosts)
@@ -36,10 +36,10 @@ class Dns:
 
 @contextmanager
 def dns() -> Iterator[Dns]:
-    """Start CoreDNS, and stop it at the end of the block; it knows no name yet.
+    """Start CoreDNS without any names, and stop it at the end of the block.
 
     Raises:
-        LocalError: the binary is missing; the message has the command that makes it.
+        LocalError: the binary is missing; the message has the command that builds it.
         Timeout: it did not become healthy; the message ends with its log.
     """
     with temporary_folder("dns") as folder:

@@ -1,4 +1,4 @@
-"""etcd: what the API server stores in, and where flags are kept. Alone, with TLS, or as three members."""
+"""etcd, the store of the API server and of flags: one member, optionally with TLS, or a cluster of three."""
 
 from __future__ import annotations
 
@@ -32,32 +32,32 @@ ROOT_PASSWORD = "root-password"
 
 @dataclass(frozen=True, slots=True)
 class Etcd:
-    """An etcd that answers on loopback: gRPC and its JSON gateway on one port."""
+    """etcd on loopback, with gRPC and its JSON gateway on one port."""
 
     url: str
     process: ServerProcess
     ca_file: Path | None = None
-    """What a client must trust; None: it speaks without TLS."""
+    """CA certificate that clients must trust; None: without TLS."""
 
     def put(self, key: str, value: str) -> int:
-        """Write one key, and return the revision it made."""
+        """Write one key, and return the new revision."""
         return int(self._post("kv/put", {"key": _encoded(key), "value": _encoded(value)})["header"]["revision"])
 
     def get(self, key: str) -> str | None:
-        """Return the value of one key, or None when there is none."""
+        """Return the value of one key, or None if it does not exist."""
         pairs = self._post("kv/range", {"key": _encoded(key)}).get("kvs", [])
         return base64.b64decode(pairs[0].get("value", "")).decode() if pairs else None
 
     def delete(self, key: str) -> int:
-        """Delete one key, and return the revision after it."""
+        """Delete one key, and return the new revision."""
         return int(self._post("kv/deleterange", {"key": _encoded(key)})["header"]["revision"])
 
     def compact(self, revision: int) -> None:
-        """Forget all that is older than `revision`: a watch from before it is cancelled."""
+        """Compact the history before `revision`: a watch from an earlier revision is cancelled."""
         self._post("kv/compaction", {"revision": revision, "physical": True})
 
     def require_password(self, name: str, password: str, prefix: str) -> None:
-        """Let in nobody without a password, and `name` to what begins with `prefix` and nothing else."""
+        """Enable authentication, and grant `name` access to keys that begin with `prefix` only."""
         first = {"key": _encoded(prefix), "range_end": _encoded(prefix[:-1] + chr(ord(prefix[-1]) + 1))}
         for user, secret in ((ROOT, ROOT_PASSWORD), (name, password)):
             self._post("auth/user/add", {"name": user, "password": secret})
@@ -76,14 +76,14 @@ class Etcd:
 
 @contextmanager
 def etcd(*, tls: bool = False, mutual: bool = False) -> Iterator[Etcd]:
-    """Start etcd, empty, and stop it at the end of the block. Started again, it has its data.
+    """Start an empty etcd, and stop it at the end of the block. Restarted, it has its data.
 
     Args:
-        tls: whether it speaks TLS, with a certificate for 127.0.0.1 and localhost by an authority of its own.
-        mutual: whether clients must show a certificate of it: `client.crt` and `client.key` lie beside `ca_file`.
+        tls: serve TLS, with a certificate for 127.0.0.1 and localhost from its own certificate authority.
+        mutual: require client certificates from that authority: `client.crt` and `client.key` are beside `ca_file`.
 
     Raises:
-        LocalError: the binary is missing; the message has the command that makes it.
+        LocalError: the binary is missing; the message has the command that builds it.
         Timeout: it did not become healthy; the message ends with its log.
     """
     with temporary_folder("etcd") as folder:
@@ -99,12 +99,12 @@ def etcd(*, tls: bool = False, mutual: bool = False) -> Iterator[Etcd]:
 
 @contextmanager
 def etcd_cluster() -> Iterator[Sequence[Etcd]]:
-    """Start three members of one etcd, and stop them at the end of the block."""
+    """Start an etcd cluster of three members, and stop it at the end of the block."""
     with ExitStack() as stack:
         folder = stack.enter_context(temporary_folder("etcd-cluster"))
         peers = {f"member-{port}": f"http://127.0.0.1:{port}" for port in free_ports(3)}
         members = [_member(folder, name, peers) for name in peers]
-        # Ready is a member only once two of them are there.
+        # A member is ready only once two of them run.
         ready = [member.process.answers for member in members]
         for member, peer in zip(members, peers.values(), strict=True):
             member.process.answers = partial(_listens, peer)
@@ -119,7 +119,7 @@ def etcd_cluster() -> Iterator[Sequence[Etcd]]:
 
 
 def etcd_process(folder: Path, authority: CertificateAuthority | None = None, *, mutual: bool = False) -> Etcd:
-    """Return an etcd that keeps its data in `folder`, not started yet."""
+    """Return an etcd that stores its data in `folder`, not started yet."""
     (peer,) = free_ports(1)
     return _member(folder, "default", {"default": f"http://127.0.0.1:{peer}"}, authority, mutual=mutual)
 
@@ -152,7 +152,7 @@ def _member(
 
 
 def _listens(url: str) -> bool:
-    """Return whether somebody accepts connections at the host and port of `url`."""
+    """Return whether the host and port of `url` accept connections."""
     host, _, port = url.removeprefix("http://").partition(":")
     try:
         with socket.create_connection((host, int(port)), timeout=2):

@@ -1,4 +1,4 @@
-"""Kafka, one node that is broker and controller (KRaft)."""
+"""Kafka: one node that is both broker and controller (KRaft)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from somabrain_local.pki import CertificateAuthority
 
 CLUSTER_ID = "c29tYWJyYWluLWxvb3BiYQ"
 API_VERSIONS = struct.pack(">hhih", 18, 0, 1, -1)
-"""The request that every client sends first: ApiVersions, version 0, correlation 1, no client id."""
+"""First request of every client: ApiVersions, version 0, correlation id 1, no client id."""
 PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -60,18 +60,18 @@ USER, PASSWORD = "somabrain", "kafka-password"
 
 @dataclass(frozen=True, slots=True)
 class Kafka:
-    """A Kafka that answers on loopback. Topics are made by who needs them, never by use."""
+    """Kafka on loopback. Topics must be created explicitly; using one does not create it."""
 
     bootstrap: str
-    """Host and port, as clients call it without TLS and password."""
+    """Host and port without TLS and password."""
     secured: str
     """Host and port with TLS and SCRAM-SHA-512, for `USER` and `PASSWORD`."""
     ca_file: Path
-    """What clients of `secured` trust."""
+    """CA certificate for clients of `secured`."""
     process: ServerProcess
 
     def create_topic(self, name: str, *, partitions: int = 1) -> None:
-        """Make a topic of one replica."""
+        """Create a topic with one replica."""
         self._topics("--create", "--topic", name, "--partitions", str(partitions))
 
     def topics(self) -> list[str]:
@@ -85,14 +85,14 @@ class Kafka:
 
 @contextmanager
 def kafka(*, advertised_port: int | None = None) -> Iterator[Kafka]:
-    """Start an empty Kafka, and stop it at the end of the block. Started again, it has its topics.
+    """Start an empty Kafka, and stop it at the end of the block. Restarted, it has its topics.
 
     Args:
-        advertised_port: where it tells clients that it is, as behind a proxy of loopback. None: where it is.
+        advertised_port: port that it advertises to clients, for example that of a proxy. None: its own port.
 
     Raises:
-        LocalError: the binary is missing; the message has the command that makes it.
-        Timeout: it did not answer; the message ends with its log.
+        LocalError: the binary is missing; the message has the command that builds it.
+        Timeout: it did not respond; the message ends with its log.
     """
     with temporary_folder("kafka") as folder:
         port, secured, controller = free_ports(3)
@@ -111,7 +111,7 @@ def kafka(*, advertised_port: int | None = None) -> Iterator[Kafka]:
 
 
 def _certify(folder: Path) -> CertificateAuthority:
-    """Make an authority and Kafka's certificate by it, key and certificate in one file."""
+    """Create an authority and issue Kafka's certificate, with key and certificate in one file."""
     authority = CertificateAuthority.create(folder)
     authority.issue_server("kafka", "/CN=kafka", ["DNS:localhost", f"IP:{HOST}"])
     pem = folder / "kafka.pem"
@@ -120,7 +120,7 @@ def _certify(folder: Path) -> CertificateAuthority:
 
 
 def _answers(port: int) -> bool:
-    """Return whether the broker tells its versions, which it does once it serves."""
+    """Return whether the broker responds to ApiVersions, which it does once it serves."""
     try:
         with socket.create_connection((HOST, port), timeout=2) as connection:
             connection.sendall(struct.pack(">i", len(API_VERSIONS)) + API_VERSIONS)

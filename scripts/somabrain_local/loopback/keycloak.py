@@ -1,7 +1,7 @@
-"""Keycloak with the realms of test clients that the chart soma-infra imports too.
+"""Keycloak with the realms of test clients that the chart soma-infra also imports.
 
-Its database is a file in its folder: started again it has its keys, its clients
-and what was revoked.
+Its database is a file in its folder: restarted, it has its keys, its clients and
+the revoked tokens.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from somabrain_local.loopback.server_process import (
 
 REALM = "somabrain"
 SERVICE = ("sb", "sb-secret")
-"""The client by which the memory service asks about tokens, and its secret."""
+"""Client id and secret with which the memory service introspects tokens."""
 ADMIN = {"username": "admin", "password": "admin", "client_id": "admin-cli", "grant_type": "password"}
 RUNNER = "io.quarkus.bootstrap"
-# What kc.sh says to Java, with a small heap and a quick start. Not kc.sh itself: its Java would outlive it.
+# The Java options of kc.sh, with a small heap and a quick start. Not kc.sh itself: its Java process would outlive it.
 JAVA = (
     "-Xms64m", "-Xmx384m", "-XX:MaxMetaspaceSize=256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
     "--add-opens=java.base/java.util=ALL-UNNAMED", "--add-opens=java.base/java.util.concurrent=ALL-UNNAMED",
@@ -46,7 +46,7 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @dataclass(frozen=True, slots=True)
 class Keycloak:
-    """A Keycloak that answers on loopback. The secret of the client `x` is `x-secret`."""
+    """Keycloak on loopback. The secret of the client `x` is `x-secret`."""
 
     url: str
     process: ServerProcess
@@ -56,25 +56,25 @@ class Keycloak:
         return f"{self.url}/realms/{realm}"
 
     def endpoint(self, name: str, realm: str = REALM) -> str:
-        """Return the address of `token`, `token/introspect`, `revoke` or `certs` (the JWKS) of a realm."""
+        """Return the URL of `token`, `token/introspect`, `revoke` or `certs` (the JWKS) of a realm."""
         return f"{self.issuer(realm)}/protocol/openid-connect/{name}"
 
     def token(self, client: str, realm: str = REALM) -> str:
-        """Return an access token of a client, by its credentials (RFC 6749, 4.4)."""
+        """Return an access token of a client, from its credentials (RFC 6749, 4.4)."""
         form = {"grant_type": "client_credentials"}
         return str(self._form(self.endpoint("token", realm), form, (client, f"{client}-secret"))["access_token"])
 
     def introspect(self, token: str, realm: str = REALM) -> dict[str, Any]:
-        """Return what the realm says of a token (RFC 7662), as the memory service would be told."""
+        """Return the introspection response for a token (RFC 7662), as the memory service receives it."""
         return self._form(self.endpoint("token/introspect", realm), {"token": token}, SERVICE)
 
     def revoke(self, token: str, client: str, realm: str = REALM) -> None:
-        """Take an access token back (RFC 7009): introspection calls it inactive from now on."""
+        """Revoke an access token (RFC 7009): introspection reports it as inactive from then on."""
         form = {"token": token, "token_type_hint": "access_token"}
         self._form(self.endpoint("revoke", realm), form, (client, f"{client}-secret"))
 
     def rotate_keys(self, realm: str = REALM) -> None:
-        """Sign with a new key from now on; the old one stays published."""
+        """Sign with a new key from then on; the old key stays published."""
         key = {
             "name": "rotated", "providerId": "rsa-generated", "providerType": "org.keycloak.keys.KeyProvider",
             "config": {"priority": ["1000"], "algorithm": ["RS256"], "keySize": ["2048"]},
@@ -82,7 +82,7 @@ class Keycloak:
         self.admin("POST", f"/{realm}/components", key)
 
     def admin(self, method: str, path: str, body: object = None) -> Any:
-        """Call the administrator's API below /admin/realms, and return its answer."""
+        """Call the admin API below /admin/realms, and return its response."""
         token = self._form(self.endpoint("token", "master"), ADMIN)["access_token"]
         request = urllib.request.Request(
             f"{self.url}/admin/realms{path}",
@@ -103,7 +103,7 @@ def keycloak() -> Iterator[Keycloak]:
     """Start Keycloak with the chart's realms, and stop it at the end of the block.
 
     Raises:
-        LocalError: the program is missing; the message has the command that makes it.
+        LocalError: the program is missing; the message has the command that builds it.
         Timeout: it did not become ready; the message ends with its log.
     """
     with temporary_folder("keycloak") as home:

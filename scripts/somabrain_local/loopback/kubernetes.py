@@ -1,7 +1,7 @@
-"""A Kubernetes API server over its etcd.
+"""Kubernetes API server with its etcd.
 
-There is no controller-manager, scheduler or kubelet behind the API: objects are
-stored, validated and watched, and nothing acts on them.
+Without controller-manager, scheduler and kubelet: objects are stored, validated
+and watched, and nothing acts on them.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ AUDIT_POLICY = Path(__file__).parents[1] / "manifests" / "audit.yaml"
 
 @dataclass(frozen=True, slots=True)
 class ApiServer:
-    """A Kubernetes API that answers on loopback."""
+    """Kubernetes API on loopback."""
 
     url: str
     kubeconfig: Path
-    """Of a member of system:masters."""
+    """Kubeconfig of a member of system:masters."""
     ca_file: Path
     token: str = field(repr=False)
-    """A bearer token of a member of system:masters."""
+    """Bearer token of a member of system:masters."""
     jwks_url: str
-    """The keys of the service-account issuer; reading them needs a token."""
+    """URL of the service-account issuer's keys; reading them needs a token."""
     issuer: str
-    """The `iss` of service-account tokens."""
+    """`iss` of service-account tokens."""
     audit_log: Path
-    """One JSON event a line, at level Metadata."""
+    """Audit log: one JSON event per line, at level Metadata."""
     etcd: ServerProcess
-    """Its etcd."""
+    """Process of its etcd."""
     process: ServerProcess
 
 
@@ -53,10 +53,10 @@ def api_server(audit_policy: Path = AUDIT_POLICY) -> Iterator[ApiServer]:
     """Start etcd and kube-apiserver, and stop them at the end of the block.
 
     Args:
-        audit_policy: what the audit log holds.
+        audit_policy: audit policy file, which selects the events of the audit log.
 
     Raises:
-        LocalError: a binary is missing; the message has the command that makes it.
+        LocalError: a binary is missing; the message has the command that builds it.
         Timeout: the API did not become ready; the message ends with its log.
     """
     with temporary_folder("api") as folder:

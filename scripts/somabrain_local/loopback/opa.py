@@ -1,4 +1,4 @@
-"""An Open Policy Agent with the policies of a folder."""
+"""Open Policy Agent with the policies of a folder."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from somabrain_local.loopback.server_process import (
 
 @dataclass(frozen=True, slots=True)
 class Opa:
-    """An Open Policy Agent that answers on loopback."""
+    """Open Policy Agent on loopback."""
 
     url: str
     process: ServerProcess
 
     def stop(self) -> None:
-        """Kill it, as a test of its absence needs; more than once does no harm."""
+        """Kill it, for tests of its absence; idempotent."""
         self.process.stop()
 
 
@@ -34,8 +34,8 @@ def opa(policies: Path) -> Iterator[Opa]:
     """Start OPA with the policies (not their tests) of a folder, and stop it at the end of the block.
 
     Raises:
-        LocalError: the binary is missing; the message has the command that makes it.
-        Timeout: it did not become healthy, as with a policy that does not compile; the message ends with its log.
+        LocalError: the binary is missing; the message has the command that builds it.
+        Timeout: it did not become healthy, for example because a policy does not compile; the message ends with its log.
     """
     with temporary_folder("opa") as folder:
         (port,) = free_ports(1)

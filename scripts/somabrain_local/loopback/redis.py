@@ -1,4 +1,4 @@
-"""Redis: alone (with a password, with TLS), behind Sentinels, and as a Cluster. Nothing is kept on disk."""
+"""Redis: standalone (with a password, with TLS), with Sentinels, and as a Cluster. Nothing is stored on disk."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ from somabrain_local.pki import CertificateAuthority
 SENTINEL_SERVICE = "somabrain"
 NO_PERSISTENCE = ("--save", "", "--appendonly", "no")
 FAILURE_TIMEOUT_MS = 1000
-"""After how long Sentinels and Cluster nodes take a silent node for lost."""
+"""Time after which Sentinels and Cluster nodes consider a silent node failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Redis:
-    """A Redis that answers on loopback."""
+    """Redis on loopback."""
 
     port: int
     process: ServerProcess
     password: str = field(default="", repr=False)
     ca_file: Path | None = None
-    """What a client must trust; None: it speaks without TLS."""
+    """CA certificate that clients must trust; None: without TLS."""
 
     @property
     def url(self) -> str:
-        """Its address, with the password in it."""
+        """URL, including the password."""
         scheme = "rediss" if self.ca_file else "redis"
         return f"{scheme}://{f':{self.password}@' if self.password else ''}{HOST}:{self.port}/0"
 
     def command(self, *words: object) -> str:
-        """Send one command by redis-cli and return what it printed.
+        """Send one command with redis-cli and return its output.
 
         Raises:
-            CommandFailed: Redis answered with an error or not at all.
+            CommandFailed: Redis returned an error or did not respond.
         """
         secret = ["--pass", self.password, "--no-auth-warning"] if self.password else []
         trust = ["--tls", "--cacert", self.ca_file] if self.ca_file else []
@@ -59,17 +59,17 @@ class Redis:
 
 @dataclass(frozen=True, slots=True)
 class RedisSentinel:
-    """A primary, its replica, and three Sentinels of whom two must agree that the primary is lost."""
+    """Primary, its replica, and three Sentinels, two of which must agree that the primary has failed."""
 
     service: str
-    """What the Sentinels call the primary."""
+    """Name of the primary in the Sentinels."""
     sentinels: Sequence[tuple[str, int]]
     """Host and port of each Sentinel."""
     primary: Redis
-    """The primary at the start; after a failover it is the former replica."""
+    """Primary at the start; after a failover the former replica is the primary."""
     replica: Redis
     password: str = field(repr=False)
-    """Of the primary and the replica; the Sentinels ask for none."""
+    """Password of the primary and the replica; the Sentinels require none."""
 
 
 @contextmanager
@@ -81,8 +81,8 @@ def redis(*, password: str = "", tls: bool = False) -> Iterator[Redis]:
         tls: whether it speaks TLS, with a certificate for 127.0.0.1 and localhost by an authority of its own.
 
     Raises:
-        LocalError: the binary is missing; the message has the command that makes it.
-        Timeout: it did not answer; the message ends with its log.
+        LocalError: the binary is missing; the message has the command that builds it.
+        Timeout: it did not respond; the message ends with its log.
     """
     with temporary_folder("redis") as folder:
         server = _server(folder, "redis", [], password=password, ca_file=_issue_certificates(folder) if tls else None)
@@ -92,9 +92,9 @@ def redis(*, password: str = "", tls: bool = False) -> Iterator[Redis]:
 
 @contextmanager
 def redis_sentinel(*, password: str = "sentinel-password", tls: bool = False) -> Iterator[RedisSentinel]:
-    """Start a primary, a replica and three Sentinels, and stop them at the end of the block; with `tls` all speak it.
+    """Start a primary, a replica and three Sentinels, and stop them at the end of the block; with `tls` all use TLS.
 
-    Returns when the Sentinels know each other and the replica, so that a failover would work.
+    Ready when the Sentinels know each other and the replica, so that a failover works.
     """
     with ExitStack() as stack:
         folder = stack.enter_context(temporary_folder("redis-sentinel"))
@@ -127,7 +127,7 @@ def redis_sentinel(*, password: str = "sentinel-password", tls: bool = False) ->
 
 @contextmanager
 def redis_cluster(*, password: str = "", tls: bool = False) -> Iterator[Sequence[Redis]]:
-    """Start three primaries that share the slots, and stop them at the end of the block; with `tls` all speak it."""
+    """Start three primaries that share the slots, and stop them at the end of the block; with `tls` all use TLS."""
     with ExitStack() as stack:
         folder = stack.enter_context(temporary_folder("redis-cluster"))
         ca_file = _issue_certificates(folder) if tls else None
@@ -159,14 +159,14 @@ def _server(folder: Path, name: str, more: Sequence[object], *, password: str, c
 
 
 def _issue_certificates(folder: Path) -> Path:
-    """Make an authority and the certificate of every server here, and return what clients must trust."""
+    """Create an authority and the certificate shared by all servers, and return the CA certificate."""
     authority = CertificateAuthority.create(folder / "pki")
     authority.issue_server("redis", "/CN=redis", ["DNS:localhost", f"IP:{HOST}"], client_auth=True)
     return authority.certificate
 
 
 def _listen_options(port: int, ca_file: Path | None) -> dict[str, object]:
-    """Return the options of a server that listens there, in its words."""
+    """Return the Redis options to listen on `port`, with TLS if `ca_file` is set."""
     if ca_file is None:
         return {"port": port}
     files = {"tls-cert-file": ca_file.parent / "redis.crt", "tls-key-file": ca_file.parent / "redis.key"}
@@ -174,7 +174,7 @@ def _listen_options(port: int, ca_file: Path | None) -> dict[str, object]:
 
 
 def _answers(port: int, ca_file: Path | None = None) -> bool:
-    """Return whether a Redis says anything at all to PING: a password it wants is an answer too."""
+    """Return whether Redis responds to PING; a request for a password counts as a response."""
     try:
         with socket.create_connection((HOST, port), timeout=2) as plain:
             trust = ssl.create_default_context(cafile=str(ca_file)) if ca_file else None

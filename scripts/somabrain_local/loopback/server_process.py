@@ -1,4 +1,4 @@
-"""One program on loopback: started, waited for, stopped, frozen, started again."""
+"""Lifecycle of one server process on loopback: start, wait until ready, stop, freeze, restart."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from somabrain_local.errors import LocalError, Timeout
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 60.0
 PORTS = range(16384, 30000)
-"""Below the ports that Linux gives to clients: a client that comes back to a stopped server would otherwise be given
-the server's own port now and then, and connect to itself. Below NodePorts as well."""
+"""Ports below Linux's ephemeral range: a client that reconnects to a stopped server would otherwise occasionally be
+assigned the server's own port, and connect to itself. Also below the NodePort range."""
 
 
 @dataclass(slots=True)
 class ServerProcess:
-    """A server and how to tell that it answers. Stopped and started again, it has the same address and data.
+    """Server with its readiness check. Restarted, it has the same address and data.
 
-    It dies with the thread that started it: start it again from a thread that outlives the need.
+    It dies with the thread that started it: restart it from a thread that lives long enough.
     """
 
     argv: Sequence[object]
@@ -42,23 +42,24 @@ class ServerProcess:
 
     @property
     def pid(self) -> int:
-        """The process, for signals of a test's own.
+        """Process id, for signals sent by a test.
 
         Raises:
-            LocalError: it does not run.
+            LocalError: it is not running.
         """
         if self._process is None:
             raise LocalError(f"{self.log.stem} is not running.")
         return self._process.pid
 
     def start(self) -> None:
-        """Start it, and return when it answers.
+        """Start it, and return when it is ready.
 
         Raises:
-            Timeout: it ended, or did not answer in time; the message ends with its log.
+            Timeout: it ended, or was not ready in time; the message ends with its log.
+            LocalError: it is already running.
         """
         if self._process is not None:
-            raise LocalError(f"{self.log.stem} is running already.")
+            raise LocalError(f"{self.log.stem} is already running.")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *map(str, self.argv)],
@@ -73,9 +74,9 @@ class ServerProcess:
             raise Timeout(f"{error} The end of its log:\n{tail}") from error
 
     def stop(self, signal_number: int = signal.SIGKILL) -> None:
-        """Send it `signal_number`, and return when it has ended; more than once does no harm.
+        """Send it `signal_number`, and return when it has ended; idempotent.
 
-        KILL, as nothing of its data outlives a test; TERM for what a test wants to be written out.
+        KILL by default, because no data outlives a test; TERM if a test needs its data flushed.
         """
         if self._process is not None:
             self._process.send_signal(signal_number)
@@ -83,15 +84,15 @@ class ServerProcess:
             self._process = None
 
     def freeze(self) -> None:
-        """Let it hang: connections stay open and nothing answers, until `thaw`."""
+        """Make it hang: connections stay open without responses until `thaw`."""
         self._running().send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on after `freeze`."""
+        """Resume it after `freeze`."""
         self._running().send_signal(signal.SIGCONT)
 
     def restart(self) -> None:
-        """Kill it and start it again."""
+        """Kill and start it."""
         self.stop()
         self.start()
 
@@ -108,7 +109,7 @@ class ServerProcess:
 
 @contextmanager
 def running(process: ServerProcess) -> Iterator[ServerProcess]:
-    """Start `program`, and stop it at the end of the block."""
+    """Start `process`, and stop it at the end of the block."""
     try:
         process.start()
         yield process
@@ -118,7 +119,7 @@ def running(process: ServerProcess) -> Iterator[ServerProcess]:
 
 @contextmanager
 def temporary_folder(name: str) -> Iterator[Path]:
-    """Give a folder for a server's files, removed at the end of the block."""
+    """Create a folder for a server's files, removed at the end of the block."""
     with tempfile.TemporaryDirectory(prefix=f"somabrain-{name}-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
@@ -127,7 +128,7 @@ def tool(name: str) -> Path:
     """Return the path of a pinned tool's binary.
 
     Raises:
-        LocalError: it is missing; the message has the command that makes it.
+        LocalError: it is missing; the message has the command that builds it.
     """
     binary = local_paths().bin / name
     if not binary.exists():
@@ -136,12 +137,16 @@ def tool(name: str) -> Path:
 
 
 def tools_in_path(**extra: str) -> dict[str, str]:
-    """Return this process's environment with the pinned tools first in PATH, and `extra` set over it."""
+    """Return this process's environment with the pinned tools first in PATH, overridden by `extra`."""
     return inherited(PATH=f"{local_paths().bin}:{inherited()['PATH']}", **extra)
 
 
 def free_ports(count: int) -> list[int]:
-    """Return `count` different ports that nothing listens on at this moment."""
+    """Return `count` different ports that are free at this moment.
+
+    Raises:
+        LocalError: not enough ports are free.
+    """
     with ExitStack() as stack:
         ports: list[int] = []
         for port in random.sample(PORTS, len(PORTS)):
@@ -153,11 +158,11 @@ def free_ports(count: int) -> list[int]:
             ports.append(port)
             if len(ports) == count:
                 return ports
-    raise LocalError(f"Of the ports {PORTS.start} to {PORTS.stop - 1} none is free.")
+    raise LocalError(f"Not enough of the ports {PORTS.start} to {PORTS.stop - 1} are free: {count} are needed.")
 
 
 def http_answers(url: str, trust: ssl.SSLContext | None = None, token: str = "") -> Callable[[], bool]:
-    """Return a check of whether `url` answers 200."""
+    """Return a function that checks whether `url` responds with status 200."""
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust))
 

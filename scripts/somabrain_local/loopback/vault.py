@@ -1,4 +1,4 @@
-"""Vault in memory: unsealed, with a KV store of version 2 at `secret`. What it holds is gone when it is stopped."""
+"""Vault in memory: unsealed, with a KV version 2 store at `secret`. Its data is lost when it is stopped."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @dataclass(frozen=True, slots=True)
 class Vault:
-    """A Vault that answers on loopback."""
+    """Vault on loopback."""
 
     url: str
     process: ServerProcess
     root_token: str = field(repr=False)
 
     def put(self, path: str, values: Mapping[str, str]) -> None:
-        """Write what `secret/data/<path>` holds."""
+        """Set the values at `secret/data/<path>`."""
         self.call("POST", f"secret/data/{path}", {"data": dict(values)})
 
     def call(self, method: str, path: str, body: object = None) -> Any:
-        """Call the API below /v1 as root, and return its answer."""
+        """Call the API below /v1 as root, and return its response."""
         request = urllib.request.Request(
             f"{self.url}/v1/{path}",
             None if body is None else json.dumps(body).encode(),
@@ -50,10 +50,10 @@ class Vault:
 
 @contextmanager
 def vault() -> Iterator[Vault]:
-    """Start Vault, and stop it at the end of the block. Started again, it is empty and has the same root token.
+    """Start Vault, and stop it at the end of the block. Restarted, it is empty and has the same root token.
 
     Raises:
-        LocalError: the binary is missing; the message has the command that makes it.
+        LocalError: the binary is missing; the message has the command that builds it.
         Timeout: it did not become ready; the message ends with its log.
     """
     with temporary_folder("vault") as folder:

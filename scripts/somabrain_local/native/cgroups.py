@@ -1,4 +1,4 @@
-"""The cluster's control group: limits its pods, and finds every process it ever started."""
+"""Control group of the cluster: limits its pods, and contains every process it started."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def roots(mounts: str) -> list[Path]:
 
 
 def create() -> Path:
-    """Make the group and return the file by which a process joins its system part."""
+    """Create the group and return the cgroup.procs file by which a process joins its `system` subgroup."""
     folders = _roots()
     for folder in folders:
         folder.mkdir(exist_ok=True)
-        offered = folder.parent / "cgroup.controllers"  # version 2 hands them down one by one
+        offered = folder.parent / "cgroup.controllers"  # cgroup v2 delegates controllers level by level
         if enabled := " ".join(f"+{name}" for name in offered.read_text().split()) if offered.exists() else "":
             for level in (folder.parent, folder):
                 (level / "cgroup.subtree_control").write_text(enabled)
-    # One hierarchy is enough to find processes by; "pids" needs no settings before one may join.
+    # One hierarchy is enough to find processes; "pids" needs no settings before a process may join.
     chosen = next((folder for folder in folders if folder.parent.name == "pids"), folders[0]) / "system"
     chosen.mkdir(exist_ok=True)
     return chosen / "cgroup.procs"
@@ -37,7 +37,7 @@ def members() -> set[int]:
     pids: set[int] = set()
     for folder in _roots():
         for file in folder.rglob("cgroup.procs"):
-            with suppress(OSError):  # it may go away while we look
+            with suppress(OSError):  # it may be removed meanwhile
                 pids.update(map(int, file.read_text().split()))
     return pids
 
@@ -46,7 +46,7 @@ def kill() -> None:
     """Kill every process in the group, and return when all are gone.
 
     Raises:
-        Timeout: some process cannot be killed.
+        Timeout: a process cannot be killed.
     """
 
     def none_left() -> bool:
@@ -62,7 +62,7 @@ def remove() -> None:
     """Remove the group, which must be empty.
 
     Raises:
-        Timeout: the kernel still holds a part of it.
+        Timeout: the kernel still uses a part of it.
     """
 
     def removed() -> bool:

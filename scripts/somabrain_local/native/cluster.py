@@ -1,4 +1,4 @@
-"""The native provider: bring the cluster up, mend it, replace it, take it down."""
+"""Native provider: start, repair, replace and remove the cluster."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RECOVERY_TIMEOUT_S, READY_TIMEOUT_S = 45.0, 120.0
 
 @dataclass(frozen=True)
 class NativeCluster:
-    """A one-node Kubernetes in namespaces of this machine."""
+    """One-node Kubernetes in namespaces of this machine."""
 
     toolchain: Toolchain
     image_builder: ImageBuilder
@@ -44,7 +44,7 @@ class NativeCluster:
         return ["ctr", "--address", self.layout.containerd_socket, "--namespace", "k8s.io"]
 
     def up(self, *, with_images: bool, full: bool = False) -> None:
-        """Return with a ready cluster: at once if it is healthy, mended or made anew if it is not."""
+        """Ensure a ready cluster: return at once if it is healthy, else let it recover or recreate it."""
         self._require_root()
         if with_images:
             run_parallel(self._up_with_tools, partial(self.images, full=full))
@@ -53,10 +53,10 @@ class NativeCluster:
             self._up()
 
     def down(self) -> None:
-        """Remove the cluster and everything of it.
+        """Remove the cluster and all its resources.
 
         Raises:
-            LocalError: something is left; the message lists it.
+            LocalError: resources remain; the message lists them.
         """
         self._require_root()
         with shell.locked(self._lock):
@@ -64,26 +64,26 @@ class NativeCluster:
                 with self.toolchain.progress.step("Remove the cluster"):
                     self._tear_down()
         if left := leftovers(self.layout):
-            raise LocalError(f"The cluster left behind: {'; '.join(left)}.")
+            raise LocalError(f"Resources of the cluster remain: {'; '.join(left)}.")
 
     def images(self, *, full: bool = False) -> None:
-        """Build the images that are missing or out of date."""
+        """Build missing and outdated images."""
         self._require_root()
         self.image_builder.ensure(workload_images(self.toolchain.paths.checkout, full=full))
 
     def load(self, *, full: bool = False) -> None:
-        """Import those images that the cluster does not have yet, building them first if need be."""
+        """Import the images that the cluster lacks, building them first if needed."""
         self._require_root()
         self._import(self.image_builder.ensure(workload_images(self.toolchain.paths.checkout, full=full)))
 
     def archive(self, image: DockerfileImage, folder: Path) -> Path:
-        """Return the archive that the factory keeps of an image."""
+        """Return the archive of an image in the image builder's cache; `folder` is not used."""
         self._require_root()
         (built,) = self.image_builder.ensure([image])
         return built.path
 
     def load_archive(self, archive: Path) -> None:
-        """Give the cluster the image of an archive."""
+        """Load the image of an archive into the cluster."""
         self._require_root()
         shell.run([*self._ctr, "images", "import", archive])
 
@@ -97,19 +97,19 @@ class NativeCluster:
         return self.layout.kubeconfig
 
     def node_address(self) -> str:
-        """Return the address at which NodePorts answer."""
+        """Return the address of NodePorts."""
         return NODE_ADDRESS
 
     def pytest_options(self) -> list[str]:
-        """Return nothing: the tests ask `kubeconfig`."""
+        """Return no options: the tests use `kubeconfig`."""
         return []
 
     def status(self) -> str:
-        """Say in one sentence how the cluster is."""
+        """Return the state of the cluster in one sentence."""
         if not self._is_launched():
             left = leftovers(self.layout)
-            return "No cluster is running" + (f", but it left behind: {'; '.join(left)}." if left else ".")
-        health = "healthy" if self._is_healthy() else "not healthy; `up` mends it"
+            return "No cluster is running" + (f", but resources remain: {'; '.join(left)}." if left else ".")
+        health = "healthy" if self._is_healthy() else "not healthy; `up` repairs it"
         return f"The native cluster at {NODE_ADDRESS} is {health}. Its files: {self.layout.root}"
 
     @property
@@ -127,7 +127,7 @@ class NativeCluster:
         return self._is_launched() and self._node_is_ready() and self._resolves()
 
     def _node_is_ready(self) -> bool:
-        """Return whether API, kubelet (asked through the API) and node are well."""
+        """Return whether API, kubelet (checked through the API) and node are healthy."""
         if not self._api.answers(f"/api/v1/nodes/{NODE}/proxy/healthz"):
             return False
         conditions = self._status_of(f"/api/v1/nodes/{NODE}").get("conditions", [])
@@ -138,7 +138,7 @@ class NativeCluster:
         return bool(self._status_of(path).get("availableReplicas"))
 
     def _status_of(self, path: str) -> dict[str, Any]:
-        """Return the status of the object at `path`; empty when the API does not answer."""
+        """Return the status of the object at `path`; empty if the API does not respond."""
         try:
             status: dict[str, Any] = json.loads(self._api.call("GET", path))["status"]
         except ApiError:
@@ -146,18 +146,18 @@ class NativeCluster:
         return status
 
     def _recovers(self) -> bool:
-        """Wait for the supervisor to restart what died; False when that does not help or it is dead itself."""
+        """Wait for the supervisor to restart dead components; return False if that fails or it is dead itself."""
         if not self._is_launched():
             return False
         try:
-            with self.toolchain.progress.step("Wait for the cluster to mend itself"):
-                shell.wait_until(self._is_healthy, what="The cluster did not mend", timeout_s=RECOVERY_TIMEOUT_S)
+            with self.toolchain.progress.step("Wait for the cluster to recover"):
+                shell.wait_until(self._is_healthy, what="The cluster did not recover", timeout_s=RECOVERY_TIMEOUT_S)
         except Timeout:
             return False
         return True
 
     def _up_with_tools(self) -> None:
-        # One after the other: two Go builds at a time would compile the same packages twice.
+        # Sequentially: two concurrent Go builds would compile the same packages twice.
         self.toolchain.ensure((*pinned_tools.NATIVE_CLUSTER, *pinned_tools.USER_TOOLS))
         self._up()
 
@@ -204,20 +204,20 @@ class NativeCluster:
                 raise LocalError(f"{error} The components' logs are in {layout.logs}.") from error
 
     def _tear_down(self) -> None:
-        """Remove whatever there is, of a whole cluster or of the remains of one."""
-        cgroups.kill()  # the first process takes all namespaces, mounts and rules with it
+        """Remove everything that exists of the cluster, complete or partial."""
+        cgroups.kill()  # with the first process all namespaces, mounts and rules are removed
         network.disconnect()
         cgroups.remove()
         kernel.restore(self.layout.kernel)
         if self.layout.root.exists():
             shutil.rmtree(self.layout.root)
         for folder in PRIVATE_FOLDERS:
-            with suppress(OSError):  # in use by others, or never made
+            with suppress(OSError):  # in use by others, or never created
                 folder.rmdir()
 
 
 def leftovers(layout: Layout) -> list[str]:
-    """Return what exists of the cluster on this machine, each in a few words."""
+    """Return a short description of each resource of the cluster that exists on this machine."""
     remains = [f"process {pid}" for pid in sorted(cgroups.members())]
     remains += [f"control group {folder}" for folder in cgroups.remaining()]
     mounts = Path("/proc/mounts").read_text().splitlines()

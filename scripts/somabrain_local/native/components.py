@@ -1,4 +1,4 @@
-"""The processes of the cluster, flag by flag."""
+"""Processes of the cluster and their flags."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ AUDIT_POLICY = Path(__file__).parents[1] / "manifests" / "audit.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """One process that is kept running."""
+    """One supervised process."""
 
     name: str
     argv: tuple[str, ...]
 
 
 def components(layout: Layout, binaries: Path, python: str) -> tuple[Component, ...]:
-    """Return the processes in the order in which they are started."""
+    """Return the processes in start order."""
     pki, root = layout.pki, layout.root
     etcd = (
         f"--data-dir={root}/etcd", "--unsafe-no-fsync", "--log-level=warn",
@@ -43,7 +43,7 @@ def components(layout: Layout, binaries: Path, python: str) -> tuple[Component, 
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
         f"--kubelet-client-certificate={pki}/kubelet-client.crt", f"--kubelet-client-key={pki}/kubelet-client.key",
         f"--kubelet-certificate-authority={pki}/ca.crt",
-        # Or exec and logs would try to resolve the node's name.
+        # Otherwise exec and logs would try to resolve the node's name.
         "--kubelet-preferred-address-types=InternalIP",
         f"--audit-policy-file={AUDIT_POLICY}", f"--audit-log-path={layout.logs}/audit.log",
         "--audit-log-maxsize=50", "--audit-log-maxbackup=2", f"--cert-dir={root}/apiserver",

@@ -1,4 +1,4 @@
-"""The components' configuration files, as text: pure functions of the layout."""
+"""Configuration files of the components, as text: pure functions of the layout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PAUSE_IMAGE = "registry.k8s.io/pause:3.10"
 
 
 def render_containerd(layout: Layout, snapshotter: str) -> str:
-    """Return containerd's configuration: everything of its own stays in the cluster's folder."""
+    """Return containerd's configuration, which keeps its data in the cluster's folder."""
     root, cri = layout.root, 'plugins."io.containerd.grpc.v1.cri"'
     return f"""\
 version = 2
@@ -38,7 +38,7 @@ state = "/run/somabrain-containerd"
 
 
 def render_cni(layout: Layout) -> str:
-    """Return the pod network: one bridge, addresses from the node's range."""
+    """Return the CNI configuration: one bridge, with addresses from the node's range."""
     ipam = {
         "type": "host-local",
         "dataDir": f"{layout.root}/ipam",
@@ -70,7 +70,7 @@ def render_kubelet(layout: Layout) -> str:
         "clusterDomain": "cluster.local",
         "resolvConf": f"{layout.root}/resolv.conf",
         "failSwapOn": False,
-        # A laptop's nearly full disk is no reason to evict.
+        # Do not evict because of a laptop's nearly full disk.
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "imageGCHighThresholdPercent": 100,
         "maxPods": 250,

@@ -1,10 +1,10 @@
-"""The first process of the cluster's namespaces: starts the components and keeps them running.
+"""First process of the cluster's namespaces: starts and supervises the components.
 
 Started as `python3 -m somabrain_local.native.init ROOT BINARIES`.
 
-It is process 1 in there: when it ends, the kernel kills all the others. It
-reaps orphans (container shims leave them), and starts a component that died
-again after a pause that doubles from half a second to eight.
+It is process 1 of its PID namespace: when it ends, the kernel kills all others.
+It reaps orphans (container shims leave them), and restarts a component that died
+after a delay that doubles from half a second to eight.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ STEADY_AFTER_S = 20.0
 
 
 def isolate_mounts() -> None:
-    """Share mounts among pods only, and put memory in place of the folders that components hard-code."""
+    """Share mounts among pods only, and mount a tmpfs over each folder that components hard-code."""
     shell.run(["mount", "--make-rshared", "/"])
     for folder in PRIVATE_FOLDERS:
         shell.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "somabrain", folder])
 
 
 def connect() -> None:
-    """Give the node its address once the host has put the cable in; there is no default route."""
+    """Set the node's address once the host has created the veth pair; no default route is set."""
     shell.wait_until(
         lambda: NODE_LINK in {name for _, name in socket.if_nameindex()},
         what="The link to the host did not appear", timeout_s=30, every_s=0.02,
@@ -54,17 +54,17 @@ def connect() -> None:
 
 
 class Supervisor:
-    """Keeps components running and reaps everything else."""
+    """Restarts components that end, and reaps all other processes."""
 
     def __init__(self, processes: tuple[Component, ...], logs: Path) -> None:
-        """Take the components to keep running, and the folder of their logs."""
+        """Take the components to supervise, and the folder of their logs."""
         self._logs = logs
         self._running: dict[int, tuple[Component, float]] = {}
         self._due = dict.fromkeys(processes, 0.0)
         self._pauses = dict.fromkeys(processes, FIRST_PAUSE_S)
 
     def run(self) -> None:
-        """Start what is due, reap what has ended; never returns."""
+        """Start due components and reap ended processes; never return."""
         while True:
             now = time.monotonic()
             for component in [each for each, due in self._due.items() if due <= now]:
@@ -76,7 +76,7 @@ class Supervisor:
                     self._schedule(*self._running.pop(ended))
 
     def _start(self, component: Component) -> int:
-        # Not subprocess.Popen: it reaps behind our back what it forgot.
+        # Not subprocess.Popen: it reaps discarded processes by itself.
         with (self._logs / f"{component.name}.log").open("ab") as log, Path("/dev/null").open("rb") as devnull:
             files = [
                 (os.POSIX_SPAWN_DUP2, source.fileno(), target) for target, source in enumerate((devnull, log, log))
@@ -90,7 +90,7 @@ class Supervisor:
         pause = self._pauses[component]
         self._due[component] = now + pause
         self._pauses[component] = min(2 * pause, LONGEST_PAUSE_S)
-        print(f"{component.name} ended after {now - started:.1f} s; starting it again in {pause} s", flush=True)
+        print(f"{component.name} ended after {now - started:.1f} s; restarting it in {pause} s", flush=True)
 
     @staticmethod
     def _reap() -> int:
@@ -101,7 +101,7 @@ class Supervisor:
 
 
 def main() -> None:
-    """Set the namespaces up and supervise for ever."""
+    """Set up the namespaces and supervise until killed."""
     layout, binaries = Layout(Path(sys.argv[1])), Path(sys.argv[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     isolate_mounts()

@@ -1,7 +1,7 @@
-"""The kernel's settings and modules the node needs, and putting the settings back.
+"""Kernel modules that the node needs, and backup and restore of kernel settings.
 
-The kubelet writes some settings that have no namespace; what they were before
-is kept in the cluster's folder and restored when the cluster goes.
+The kubelet writes some settings that are not namespaced; their former values are
+saved in the cluster's folder and restored when the cluster is removed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 
 def prepare(backup: Path) -> None:
-    """Write the present settings to `memory` and load the modules that are not built in.
+    """Save the current settings to `backup` and load the modules that are not built in.
 
     Raises:
         LocalError: bridged packets cannot be filtered, so Services would not work.
@@ -30,7 +30,7 @@ def prepare(backup: Path) -> None:
     draft.write_text(json.dumps({str(path): path.read_text().strip() for path in SETTINGS}))
     draft.replace(backup)
     for module in ("br_netfilter", "overlay"):
-        with suppress(CommandFailed):  # it may be built in; what counts is checked below
+        with suppress(CommandFailed):  # it may be built in; its effect is checked below
             shell.run(["modprobe", module])
     if not BRIDGE_FILTER.exists():
         raise LocalError(
@@ -39,7 +39,7 @@ def prepare(backup: Path) -> None:
 
 
 def restore(backup: Path) -> None:
-    """Put the settings in `memory` back, if there are any."""
+    """Restore the settings in `backup`, if the file exists."""
     if backup.exists():
         for path, value in json.loads(backup.read_text()).items():
             Path(path).write_text(value)

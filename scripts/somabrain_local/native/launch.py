@@ -1,4 +1,4 @@
-"""Write the cluster's files and start its first process."""
+"""Creation of the cluster's files and start of its first process."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def start(layout: Layout, binaries: Path, scripts: Path) -> None:
         )  # fmt: skip
     children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
     shell.wait_until(
-        lambda: bool(children.read_text().split()) and _unshared(children), what="The namespaces were not made",
+        lambda: bool(children.read_text().split()) and _unshared(children), what="The namespaces were not created",
         timeout_s=10, every_s=0.01,
     )  # fmt: skip
     network.connect(int(children.read_text().split()[0]))
@@ -98,7 +98,7 @@ def _unshared(children: Path) -> bool:
 
 
 def is_anchored(layout: Layout) -> bool:
-    """Return whether the first process, as recorded, is alive."""
+    """Return whether the recorded first process is alive."""
     try:
         recorded = layout.anchor.read_text()
         return identity(int(recorded.split()[0])) == recorded
@@ -107,7 +107,12 @@ def is_anchored(layout: Layout) -> bool:
 
 
 def identity(pid: int) -> str:
-    """Return the id of a process with its start time and the machine's boot, as ids are used again."""
+    """Return process id, start time and boot id, because process ids are reused.
+
+    Raises:
+        ProcessLookupError: the process is a zombie.
+        FileNotFoundError: no such process.
+    """
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     if fields[0] == "Z":
         raise ProcessLookupError(pid)

@@ -1,4 +1,4 @@
-"""The fixed addresses and names of the native cluster, and the files in its folder."""
+"""Fixed addresses and names of the native cluster, and the files in its folder."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ API_PORT = 6443
 CGROUP = "somabrain"
 STORAGE_PROVISIONER = "somabrain.io/node-folder"
 
-# Paths that the components hard-code; the cluster has its own, in memory, in their place.
+# Paths that the components hard-code; the cluster mounts its own tmpfs over them.
 PRIVATE_FOLDERS = (Path("/run"), Path("/var/lib/cni"), Path("/var/lib/kubelet"), Path("/var/log/containers"))
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The files of one cluster under `root`."""
+    """Files of one cluster under `root`."""
 
     root: Path
 
@@ -31,37 +31,37 @@ class Layout:
 
     @property
     def kubeconfig(self) -> Path:
-        """For people and programs outside the namespaces."""
+        """Kubeconfig for users and programs outside the namespaces."""
         return self.root / "kubeconfig"
 
     @property
     def logs(self) -> Path:
-        """One file a component, and the audit log of the API server."""
+        """Folder of the logs: one file per component, and the audit log of the API server."""
         return self.root / "log"
 
     @property
     def containerd_socket(self) -> Path:
-        """Where containerd listens; short, because socket paths have 107 characters."""
+        """Socket of containerd; a short path, because socket paths have at most 107 characters."""
         return self.root / "c.sock"
 
     @property
     def volumes(self) -> Path:
-        """The folders behind persistent volumes."""
+        """Folder of the persistent volumes."""
         return self.root / "volumes"
 
     @property
     def anchor(self) -> Path:
-        """The process that holds the namespaces: its id and start time."""
+        """File with id and start time of the process that owns the namespaces."""
         return self.root / "anchor"
 
     @property
     def launched(self) -> Path:
-        """There once the whole of the cluster has been set up and started."""
+        """Marker file that exists once the whole cluster is set up and started."""
         return self.root / "launched"
 
     @property
     def kernel(self) -> Path:
-        """The kernel settings from before, to be put back."""
+        """File with the former kernel settings, to be restored."""
         return self.root / "kernel.json"
 
     def client_config(self, client: str) -> Path:

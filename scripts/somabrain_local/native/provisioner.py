@@ -1,4 +1,4 @@
-"""Persistent volumes as folders of the node: made when a pod wants one, deleted with its claim.
+"""Provisioner of persistent volumes as folders of the node, created for scheduled pods and deleted with their claim.
 
 Started as `python3 -m somabrain_local.native.provisioner ROOT`.
 """
@@ -23,7 +23,7 @@ SELECTED_NODE_ANNOTATION = "volume.kubernetes.io/selected-node"
 
 
 def should_provision(claim: dict[str, Any]) -> bool:
-    """Return whether `claim` waits for a volume of ours and its pod has been scheduled."""
+    """Return whether `claim` waits for a volume of this provisioner and its pod has been scheduled."""
     annotations = claim["metadata"].get("annotations", {})
     unbound = not claim["spec"].get("volumeName") and "deletionTimestamp" not in claim["metadata"]
     return (
@@ -34,7 +34,7 @@ def should_provision(claim: dict[str, Any]) -> bool:
 
 
 def should_delete(volume: dict[str, Any]) -> bool:
-    """Return whether `volume` is ours and its claim is gone."""
+    """Return whether `volume` is from this provisioner and its claim is deleted."""
     provisioned_by = volume["metadata"].get("annotations", {}).get(PROVISIONED_BY_ANNOTATION)
     return provisioned_by == STORAGE_PROVISIONER and volume["status"].get("phase") in ("Released", "Failed")
 
@@ -45,7 +45,7 @@ def volume_name(claim: dict[str, Any]) -> str:
 
 
 def render_volume(claim: dict[str, Any], folder: Path) -> Json:
-    """Return the volume that binds to `claim` and keeps its data in `folder`."""
+    """Return the volume that binds to `claim` and stores its data in `folder`."""
     metadata, spec = claim["metadata"], claim["spec"]
     on_node: Json = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE]}
     return {
@@ -69,13 +69,13 @@ def render_volume(claim: dict[str, Any], folder: Path) -> Json:
 
 @dataclass(frozen=True, slots=True)
 class Provisioner:
-    """Brings the volumes in line with the claims."""
+    """Reconciles the volumes with the claims."""
 
     api: Api
     folders: Path
 
     def reconcile(self) -> None:
-        """Make the volumes that are wanted and delete those that are released."""
+        """Create the requested volumes and delete the released ones."""
         volumes = self._list("persistentvolumes")
         present = {volume["metadata"]["name"] for volume in volumes}
         for claim in self._list("persistentvolumeclaims"):
@@ -84,7 +84,7 @@ class Provisioner:
                 folder.mkdir(parents=True, exist_ok=True)
                 folder.chmod(0o777)  # pods run as any user
                 self.api.call("POST", "/api/v1/persistentvolumes", render_volume(claim, folder))
-                print(f"made {folder.name} for {claim['metadata']['namespace']}/{claim['metadata']['name']}")
+                print(f"created {folder.name} for {claim['metadata']['namespace']}/{claim['metadata']['name']}")
         for volume in filter(should_delete, volumes):
             name = volume["metadata"]["name"]
             folder = self.folders / name
@@ -99,7 +99,7 @@ class Provisioner:
 
 
 def main() -> None:
-    """Reconcile once a second for ever; the API's refusals and absences go to the log."""
+    """Reconcile once a second until killed; API errors are logged."""
     layout = Layout(Path(sys.argv[1]))
     provisioner = Provisioner(Api("https://127.0.0.1:6443", layout.pki), layout.volumes)
     while True:

@@ -80,7 +80,9 @@ async def test_the_limit_is_met_exactly_by_many_writers_in_many_namespaces(datab
         assert sum(statistics.memories for statistics in counted) == 530
         assert counted[0].tenant_memories == 530
         assert counted[0].tenant_limit == allowed
-        with pytest.raises(ResourceExhausted, match="may store 530 memories in all and stores 530; 1 more exceed the limit"):
+        with pytest.raises(
+            ResourceExhausted, match="may store 530 memories in all and stores 530; 1 more exceed the limit"
+        ):
             await other.remember("one more")
 
 

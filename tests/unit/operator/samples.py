@@ -47,10 +47,14 @@ def spec(**fields: Any) -> SomaBrainSpec:
 def resolved(desired: SomaBrainSpec) -> tuple[ResolvedReference, ...]:
     """Return everything the spec names as found."""
     return tuple(
-        ResolvedReference(each, exists=True, digests={key: f"hash-of-{key}" for key in each.keys or (f"{each.name}.rego",)},
-                 secrets=SECRETS)
+        ResolvedReference(
+            each,
+            exists=True,
+            digests={key: f"hash-of-{key}" for key in each.keys or (f"{each.name}.rego",)},
+            secrets=SECRETS,
+        )
         for each in references_of(desired)
-    )  # fmt: skip
+    )
 
 
 def observed(

@@ -11,6 +11,7 @@ import yaml
 
 from common.config.settings import Settings, load
 from somabrain_operator.names import labels
+from somabrain_operator.render.setting_names import present_name
 from tests.golden.regenerate import CASES, FOLDER, manifests
 
 SOURCE = "/somabrain/demo/quickstart"
@@ -208,7 +209,8 @@ def test_secrets_of_vault_lie_in_memory(name: str) -> None:
 def test_the_kubelet_waits_longer_than_the_server_drains(name: str) -> None:
     """A pod is not killed while calls in flight may still finish."""
     (config,) = (each["data"] for each in rendered(name) if each["metadata"]["name"].endswith("-config"))
-    drain_s = float(config["SOMABRAIN_GRPC__DRAIN_S"]) + float(config["SOMABRAIN_GRPC__SHUTDOWN_DELAY_S"])
+    delay = next(config[name] for name in config if present_name(name) == "SOMABRAIN_GRPC__SHUTDOWN_DELAY_S")
+    drain_s = float(config["SOMABRAIN_GRPC__DRAIN_S"]) + float(delay)
     assert server(name)["spec"]["terminationGracePeriodSeconds"] > drain_s
 
 

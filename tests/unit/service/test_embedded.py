@@ -19,7 +19,7 @@ def refusal(directory: Path) -> str:
 
 @pytest.mark.parametrize("name", ["a b", "$(id)", "a;b", "a'b", "a@b", 'a"b', "a\nb"])
 def test_a_path_that_a_shell_reads_is_refused(tmp_path: Path, name: str) -> None:
-    assert "choose another folder" in refusal(tmp_path / name)
+    assert "choose another directory" in refusal(tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
@@ -31,7 +31,7 @@ def test_a_path_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_holds_something_else_is_left_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "letter").write_text("mine")
     before = tmp_path.stat()
-    assert "choose an empty folder" in refusal(tmp_path)
+    assert "choose an empty directory" in refusal(tmp_path)
     after = tmp_path.stat()
     assert (after.st_mode, after.st_uid) == (before.st_mode, before.st_uid)
     assert [path.name for path in tmp_path.iterdir()] == ["letter"]

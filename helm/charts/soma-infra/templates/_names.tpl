@@ -37,13 +37,13 @@ seccompProfile:
   type: RuntimeDefault
 {{- end }}
 
-{{/* Whether a component of the profile full runs: "true" or nothing; call with (list $ "redis"). */}}
+{{/* "true" if a component of the profile full runs, or nothing; call with (list $ "redis"). */}}
 {{- define "soma-infra.runs" -}}
 {{- $root := index . 0 -}}
 {{- if and (eq $root.Values.profile "full") (index $root.Values (index . 1)).enabled }}true{{ end -}}
 {{- end }}
 
-{{/* What the specifications of all pods have in common, whatever they run; call with (list $ values-of-the-component). */}}
+{{/* Common fields of the specs of all pods; call with (list $ values-of-the-component). */}}
 {{- define "soma-infra.pod" -}}
 {{- $root := index . 0 -}}
 {{- $values := index . 1 -}}
@@ -63,7 +63,7 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{/* The claim of a component's volume `data`; call with its `storage`. */}}
+{{/* Claim of a component's volume `data`; call with its `storage`. */}}
 {{- define "soma-infra.claim" -}}
 - apiVersion: v1
   kind: PersistentVolumeClaim
@@ -79,7 +79,7 @@ tolerations: {{- toYaml . | nindent 2 }}
         storage: {{ .size }}
 {{- end }}
 
-{{/* The head of a pod of `helm test`; call with (list $ "component"). */}}
+{{/* Head of a pod of `helm test`; call with (list $ "component"). */}}
 {{- define "soma-infra.test" -}}
 {{- $root := index . 0 -}}
 apiVersion: v1
@@ -92,7 +92,7 @@ metadata:
     helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
 
-{{/* A Service of one port; call with (list $ "component" "port's name" number). */}}
+{{/* Service with one port; call with (list $ "component" "port name" number). */}}
 {{- define "soma-infra.service" -}}
 {{- $root := index . 0 -}}
 apiVersion: v1

@@ -92,8 +92,8 @@ def test_causes_tell_types_and_places_and_no_messages_but_our_own() -> None:
     ours = errors.StoreUnavailable("PostgreSQL cannot be reached.")
     ours.__cause__ = foreign
     assert cause_chain(ours) == [
-        "common.errors.StoreUnavailable at nowhere: PostgreSQL cannot be reached.",
-        "builtins.ValueError at nowhere",
+        "common.errors.StoreUnavailable at unknown location: PostgreSQL cannot be reached.",
+        "builtins.ValueError at unknown location",
     ]
 
 

@@ -1,0 +1,202 @@
+"""What a call costs this version beside another revision: both serve, one load generator drives them in turns.
+
+    make bench-versus REV=f4d6445
+    make bench-versus REV=f4d6445 OPTIONS="--memories 1000 --calls 200"
+
+Each revision is installed with its own locked packages and started by its own command, with settings that both know.
+The load generator speaks the contract over plain stubs: namespaces, BatchRemember, Remember and Recall with the
+caller's vectors. A round is one batch of calls on each side, the order swapped from round to round, so that the
+machine's pace is the same for both; what counts is the ratio within a round. Rounds go on until the interval of the
+median is narrower than ± 3 %, or 40 are done. Exit code 1: slower by more than 3 %, surely (the interval's lower end).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+import grpc.aio
+
+from bench.load_generator import LoadGenerator
+from bench.paired import Interval, median_interval
+from bench.server import Server, somabrain
+from bench.synthetic_data import QUESTION_WORDS, TEXT_WORDS, texts, vectors
+from somabrain.memory.v1 import memory_pb2, memory_service_pb2, namespace_service_pb2
+from somabrain.memory.v1.memory_service_pb2_grpc import MemoryServiceStub
+from somabrain.memory.v1.namespace_service_pb2_grpc import NamespaceServiceStub
+from somabrain_local import previous_release
+from somabrain_local.environment import local_paths
+from somabrain_local.progress import Progress
+
+if TYPE_CHECKING:  # names of the type stubs alone: at run time one class serves both kinds of channel
+    from somabrain.memory.v1.memory_service_pb2_grpc import MemoryServiceAsyncStub
+    from somabrain.memory.v1.namespace_service_pb2_grpc import NamespaceServiceAsyncStub
+
+MARGIN: Final = 0.03
+"""Slower by more than this is slower."""
+FEWEST: Final = 8
+MOST: Final = 40
+"""Rounds: an interval of fewer says little, and a machine that gives none after so many will not."""
+BATCH: Final = 500
+DEADLINE_S: Final = 60.0
+WARM: Final = 100
+LOAD_S: Final = 120.0
+INDEXED: Final = ("somabrain_search_index_namespaces", "somabrain_replicas")
+"""How many namespaces are in memory, by the names that revisions have for it."""
+
+Measure = Callable[[int], Awaitable[float]]
+"""Make so many calls; return the server's processor time per call in milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One revision, serving."""
+
+    label: str
+    server: Server
+    memory: MemoryServiceAsyncStub
+    namespace: NamespaceServiceAsyncStub
+    numbers: Iterator[int]
+    """Each memory and each question is sent once: none is answered from what was computed before."""
+
+    async def fill(self, size: int) -> None:
+        """Create the namespaces and put `size` memories into the one that is searched."""
+        for name in ("searched", "written"):
+            await self.namespace.CreateNamespace(
+                namespace_service_pb2.CreateNamespaceRequest(namespace_id=name), timeout=DEADLINE_S
+            )
+        for start in range(0, size, BATCH):
+            number = min(BATCH, size - start)
+            rows = zip(texts(number, TEXT_WORDS, start), vectors(number, start), strict=True)
+            response = await self.memory.BatchRemember(
+                memory_service_pb2.BatchRememberRequest(
+                    parent="namespaces/searched",
+                    requests=[_remember("namespaces/searched", text, vector) for text, vector in rows],
+                ),
+                timeout=DEADLINE_S,
+            )
+            if len(response.results) != number or any(each.HasField("error") for each in response.results):
+                raise RuntimeError(f"{self.label}: BatchRemember did not keep all of {number} memories")
+
+    async def remember(self, calls: int) -> float:
+        """Remember one memory a call, durable."""
+        rows = self._rows(calls, TEXT_WORDS)
+
+        async def call(number: int) -> None:
+            text, vector = rows[number]
+            await self.memory.Remember(_remember("namespaces/written", text, vector), timeout=DEADLINE_S)
+
+        return (await LoadGenerator(self.server.cpu_s).run(calls, call)).server_ms
+
+    async def recall(self, calls: int) -> float:
+        """Recall ten among the memories, by words and vector."""
+        rows = self._rows(calls, QUESTION_WORDS)
+
+        async def call(number: int) -> None:
+            text, vector = rows[number]
+            request = memory_service_pb2.RecallRequest(
+                parent="namespaces/searched", query=text, vector=memory_pb2.Vector(values=vector), top_k=10
+            )
+            response = await self.memory.Recall(request, timeout=DEADLINE_S)
+            if len(response.hits) != 10:
+                raise RuntimeError(f"{self.label}: a Recall returned {len(response.hits)} memories and not ten")
+
+        return (await LoadGenerator(self.server.cpu_s).run(calls, call)).server_ms
+
+    def _rows(self, count: int, words: int) -> list[tuple[str, list[float]]]:
+        seed = next(self.numbers)
+        return list(zip(texts(count, words, seed), vectors(count, seed), strict=True))
+
+    async def load(self) -> None:
+        """Wait until the namespace that is searched is in memory, where the revision keeps it there."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + LOAD_S
+        while True:
+            await self.recall(WARM)
+            if self.server.first_metric(INDEXED):
+                return
+            if loop.time() > ends_at:
+                sys.exit(f"{self.label}: the namespace was not in memory within {LOAD_S:g} s")
+            await asyncio.sleep(0.2)
+
+
+def _remember(parent: str, text: str, vector: list[float]) -> memory_service_pb2.RememberRequest:
+    return memory_service_pb2.RememberRequest(
+        parent=parent, memory=memory_pb2.Memory(text=text), vector=memory_pb2.Vector(values=vector)
+    )
+
+
+async def compare(name: str, measures: tuple[Measure, Measure], calls: int) -> Interval:
+    """Measure both in turns until the ratio of the first to the second is known well enough."""
+    for measure in measures:
+        await measure(WARM)
+    ratios: list[float] = []
+    interval = None
+    for number in range(MOST):
+        order = (0, 1) if number % 2 == 0 else (1, 0)
+        spent = {index: await measures[index](calls) for index in order}
+        ratios.append(spent[0] / spent[1])
+        line = f"{name}: round {number + 1}, {spent[0]:.3f} ms and {spent[1]:.3f} ms"
+        if len(ratios) >= FEWEST:
+            interval = median_interval(ratios)
+            line += f", ratio {interval}"
+        print(line, file=sys.stderr, flush=True)
+        if interval is not None and interval.within(MARGIN):
+            break
+    return interval or median_interval(ratios)
+
+
+async def measure(sides: tuple[Side, Side], size: int, calls: int) -> dict[str, Interval]:
+    """Fill both, then compare Recall and Remember."""
+    for side in sides:
+        print(f"{side.label}: {size:,} memories", file=sys.stderr, flush=True)
+        await side.fill(size)
+        await side.load()
+    here, there = sides
+    return {
+        f"Recall among {size:,}": await compare("Recall", (here.recall, there.recall), calls),
+        "Remember": await compare("Remember", (here.remember, there.remember), calls),
+    }
+
+
+def main() -> int:
+    """Install the other revision, serve both, compare; say in one line each what came of it."""
+    parser = argparse.ArgumentParser(prog="make bench-versus", description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("revision", metavar="REV", help="the other revision: a commit, tag or branch of this clone")
+    parser.add_argument("--memories", type=int, default=10_000, help="memories that are searched (default: 10000)")
+    parser.add_argument("--calls", type=int, default=500, help="calls of a round on each side (default: 500)")
+    options = parser.parse_args()
+    paths = local_paths()
+    other = previous_release.install(paths, Progress(paths.cache / "durations.json"), options.revision)
+    with ExitStack() as stack:
+        servers = []
+        for label, python in (("this version", None), (options.revision, other.python)):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="somabrain-versus-"))
+            print(f"{label}: starting", file=sys.stderr, flush=True)
+            arguments = ["serve", "--embedded", "--data-dir", f"{folder}/data"]
+            servers.append((label, stack.enter_context(somabrain(arguments, {}, python))))
+        results = asyncio.run(_run(servers, options.memories, options.calls))
+    for name, interval in results.items():
+        verdict = "slower by more than 3 %" if interval.low > 1 + MARGIN else "not slower by more than 3 %"
+        print(f"{name}: server CPU per call is {interval} of {options.revision}'s: {verdict}")
+    return int(any(interval.low > 1 + MARGIN for interval in results.values()))
+
+
+async def _run(servers: list[tuple[str, Server]], size: int, calls: int) -> dict[str, Interval]:
+    async with AsyncExitStack() as stack:
+        sides = []
+        for label, server in servers:
+            channel = await stack.enter_async_context(grpc.aio.insecure_channel(server.address))
+            sides.append(Side(label, server, MemoryServiceStub(channel), NamespaceServiceStub(channel), count(1)))
+        return await measure((sides[0], sides[1]), size, calls)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
