@@ -1,4 +1,4 @@
-# Every command of the project. `make demo` shows it working; `make test` proves it. Steps already done are skipped.
+# All commands of the project. `make demo` shows a running example; `make test` runs all tests. Completed steps are skipped.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -14,7 +14,7 @@ OPTIONS ?=
 
 .PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*\#\#.*/\1/p' Makefile)
 
-help: ## What can be made
+help: ## List all targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
 $(VENV): requirements/dev.txt requirements/build.txt pyproject.toml scripts/venv.sh
@@ -23,113 +23,113 @@ $(VENV): requirements/dev.txt requirements/build.txt pyproject.toml scripts/venv
 
 .venv: $(VENV)
 
-demo: $(VENV) ## A cluster, the operator, a memory service, and a conversation with it
+demo: $(VENV) ## Create a cluster, the operator and a memory service, and run an example conversation
 	@$(LOCAL) up --with-images
 	@$(PY) examples/demo.py
 
-test: lint unit chart integration e2e ## Everything that must hold
+test: lint unit chart integration e2e ## Run all checks and tests
 
-lint: $(VENV) ## Style, types, import rules, contract, charts, workflows, generated code
+lint: $(VENV) ## Check style, types, import rules, contract, charts, workflows and generated code
 	@$(LOCAL) tools helm kubeconform actionlint
 	@scripts/lint.sh
 
-unit: $(VENV) ## Tests that open no socket
+unit: $(VENV) ## Run the tests that open no socket
 	@$(PY) -m pytest tests/unit
 
-integration: $(VENV) ## Tests against real servers on loopback
+integration: $(VENV) ## Run the tests against real servers on loopback
 	@$(LOCAL) tools opa etcd redis kafka keycloak otelcol promtool vault coredns controller-gen kubernetes kubectl helm
 	@$(LOCAL) previous
 	@$(PY) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder tests/integration
 
-chart: $(VENV) ## Tests that render the charts
+chart: $(VENV) ## Run the tests that render the charts
 	@$(LOCAL) tools helm kubeconform
 	@$(LOCAL) previous
 	@$(PY) -m pytest tests/chart
 
-e2e: $(VENV) ## Tests on the local cluster, with soma-infra's profile full among them
+e2e: $(VENV) ## Run the tests on the local cluster, including soma-infra's profile full
 	@$(LOCAL) up --with-images --full
 	@$(PY) -m pytest tests/e2e --verbose $$($(LOCAL) pytest-options)
 
-e2e-full: $(VENV) ## On a new cluster: the pages word by word, upgrades, whole lives of charts; then all of e2e
+e2e-full: $(VENV) ## Run the documented commands, upgrades and chart lifecycles on a new cluster, then e2e
 	@$(LOCAL) down
 	@$(LOCAL) up --with-images --full
 	@$(LOCAL) previous
 	@$(PY) -m pytest tests/lifecycle --verbose
 	@$(MAKE) --no-print-directory e2e
 
-faults: $(VENV) ## Two minutes of writes, recalls and watches while server and PostgreSQL are killed
+faults: $(VENV) ## Run two minutes of writes, recalls and watches while server and PostgreSQL are killed
 	@$(LOCAL) tools opa
 	@$(PY) -m pytest -s tests/integration/service/test_faults_under_load.py --faults-s 120
 
-resilience: $(VENV) ## Every dependency down, slow and back under load; writes docs/resilience.md
+resilience: $(VENV) ## Test outage, slowness and recovery of each dependency under load; writes docs/resilience.md
 	@$(LOCAL) tools opa etcd redis kafka keycloak otelcol
 	@$(PY) -m pytest -s tests/integration/resilience --fault-s 15 --resilience-report docs/resilience.md
 
-bench: $(VENV) ## What calls cost beside a trivial handler and raw SQL (OPTIONS="--sizes 1000 100000")
+bench: $(VENV) ## Measure the cost of calls against a trivial handler and raw SQL (OPTIONS="--sizes 1000 100000")
 	@$(LOCAL) tools redis
 	@$(PY) bench/bench_service.py $(OPTIONS)
 
-bench-versus: $(VENV) ## Server CPU per call beside another revision, in turns: make bench-versus REV=f4d6445
-	@test -n "$(REV)" || { echo "bench-versus: say REV=REVISION, a commit, tag or branch of this clone" >&2; exit 2; }
+bench-versus: $(VENV) ## Compare server CPU per call with another revision: make bench-versus REV=f4d6445
+	@test -n "$(REV)" || { echo "bench-versus: set REV=REVISION, a commit, tag or branch of this clone" >&2; exit 2; }
 	@$(PY) bench/bench_versus.py "$(REV)" $(OPTIONS)
 
-bench-recall: $(VENV) ## Evidence recall on conversations: make bench-recall DATA=FILE
-	@test -n "$(DATA)" || { echo "bench-recall: say DATA=FILE, a JSON file of conversations (docs/bench.md says its form)" >&2; exit 2; }
+bench-recall: $(VENV) ## Measure evidence recall on conversations: make bench-recall DATA=FILE
+	@test -n "$(DATA)" || { echo "bench-recall: set DATA=FILE, a JSON file of conversations (format in docs/bench.md)" >&2; exit 2; }
 	@$(PY) bench/bench_recall.py "$(DATA)"
 
-bench-chain: $(VENV) ## What identity, quota, policy and tracing cost a Recall
+bench-chain: $(VENV) ## Measure the cost of authentication, quota, policy and tracing for a Recall
 	@$(LOCAL) tools opa keycloak otelcol
 	@$(PY) bench/bench_chain.py $(OPTIONS)
 
-bench-propagation: $(VENV) ## How long until a changed flag, quota, policy, token or certificate acts
+bench-propagation: $(VENV) ## Measure the delay until a changed flag, quota, policy, token or certificate takes effect
 	@$(LOCAL) tools opa etcd keycloak
 	@$(PY) bench/bench_propagation.py
 
-bench-operator: $(VENV) ## The operator over N resources (1000), beside a plain kopf operator
+bench-operator: $(VENV) ## Measure the operator over N resources (1000) against a plain kopf operator
 	@$(LOCAL) tools etcd kubernetes kubectl helm
 	@$(PY) bench/bench_operator.py --count $(or $(N),1000)
 
-bench-images: $(VENV) ## What both images weigh and what of, and how long their pods take to be Ready
+bench-images: $(VENV) ## Measure the size of both images by component, and the startup time of their pods
 	@$(LOCAL) up --with-images
 	@$(PY) bench/bench_images.py $(OPTIONS)
 
-soak: $(VENV) ## The operator for MINUTES (30) among edits, restarts and cut watches: it must not grow
+soak: $(VENV) ## Run the operator for MINUTES (30) under edits, restarts and closed watches; fail if it grows
 	@$(LOCAL) tools etcd kubernetes kubectl helm
 	@$(PY) bench/soak_operator.py --minutes $(or $(MINUTES),30)
 
-chaos: $(VENV) ## Eight faults on the local cluster, in an order drawn from SEED (1), under a calling client
+chaos: $(VENV) ## Inject eight faults into the local cluster, ordered by SEED (1), while a client sends calls
 	@$(LOCAL) up --with-images
 	@$(PY) -m pytest -s tests/e2e/test_chaos.py --chaos-whole --chaos-seed $(or $(SEED),1) $$($(LOCAL) pytest-options)
 
-cluster: ## A local Kubernetes: kind where Docker answers, else native processes
+cluster: ## Start a local Kubernetes: kind if Docker is running, else native processes
 	@$(LOCAL) up
 
-clean-cluster: ## Remove the local Kubernetes and everything it left
+clean-cluster: ## Remove the local Kubernetes and all its resources
 	@$(LOCAL) down
 
-images: ## Build both images, and those they run beside
+images: ## Build both images, and those of the servers they use
 	@$(LOCAL) images
 
-image-archives: ## Both images as archives in build/images (needs Docker)
+image-archives: ## Save both images as archives in build/images (needs Docker)
 	@scripts/image_archives.sh save
 
-audit: $(VENV) ## Known vulnerabilities of the locked packages (asks a service on the internet)
+audit: $(VENV) ## Check the locked packages for known vulnerabilities (queries a service on the internet)
 	@for extra in service operator; do .venv/bin/uv tool run pip-audit@2.10.1 --strict --disable-pip -r requirements/$$extra.txt || exit 1; done
 
-chart-packages: $(VENV) ## The charts as packages in build/charts: make chart-packages OWNER=NAME
+chart-packages: $(VENV) ## Package the charts into build/charts: make chart-packages OWNER=NAME
 	@$(LOCAL) tools helm
 	@scripts/release.sh charts "$(or $(OWNER),somabrain)"
 
-release-check: ## Fail unless TAG names the version of this tree: make release-check TAG=v1.2.3
+release-check: ## Fail unless TAG is the version of this tree: make release-check TAG=v1.2.3
 	@scripts/release.sh check "$(TAG)"
 
-sign: ## Sign the pushed images and charts (cosign, keyless): make sign
+sign: ## Sign the pushed images and charts (cosign, keyless)
 	@scripts/release.sh sign
 
 push-charts: ## Push the packaged charts: make push-charts OWNER=NAME
 	@scripts/release.sh push-charts "$(OWNER)"
 
-github-release: ## Make the GitHub release of TAG with charts and SBOMs: make github-release TAG=v1.2.3
+github-release: ## Create the GitHub release of TAG with charts and SBOMs: make github-release TAG=v1.2.3
 	@scripts/release.sh github "$(TAG)"
 
 push: ## Push the archived images: make push REPOSITORY=ghcr.io/OWNER TAG=sha-COMMIT

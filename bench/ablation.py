@@ -1,7 +1,7 @@
-"""What a part of Recall gives, where the server has no switch for it: the pure scorer over all memories, no cut.
+"""Ablation of parts of Recall that the server cannot switch off: the pure scorer over all memories, without a cut.
 
-Only functions of `somabrain_service.domain`, and the image's encoder; one part is taken away in each row. That it is
-the same as the server is shown by its first row, which must be the server's figure.
+Uses only functions of `somabrain_service.domain` and the image's encoder; each row removes one part. The first row must
+equal the server's figure, which shows that the scorer and the server agree.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ScoredQuestion:
         return 0.5 * self.cosine + 0.5 * self.relative
 
     def recall(self, score: Floats) -> float:
-        """Evidence recall of an order: best score first, then the newest, as turns follow in time."""
+        """Return the evidence recall of a ranking: best score first, then newest, because turns are in time order."""
         order = np.lexsort((-np.arange(len(score)), -np.round(score, 6)))[:K]
         return evidence_recall(
             self.conversation["questions"][self.number], [self.conversation["turns"][i]["id"] for i in order]
@@ -55,7 +55,7 @@ class ScoredQuestion:
 
 
 def rows(conversations: list[Conversation]) -> Iterator[tuple[str, float]]:
-    """What is taken away, and evidence recall without it."""
+    """Yield each removed part and the evidence recall without it."""
     english = analyzer.latest_analyzer("en")
     vectors = asyncio.run(_encode(conversations))
     plain = list(_score_questions(conversations, vectors, english.terms))
@@ -113,7 +113,7 @@ def _unstemmed(stemming: Analyzer) -> Terms:
 
 
 def _unscaled(one: ScoredQuestion) -> Floats:
-    """Contiguity whose kernel is not scaled at a session's edge."""
+    """Return the contiguity with a kernel that is not scaled at the edges of a session."""
     boost = np.zeros_like(one.relevance)
     for i in range(len(boost)):
         near = (one.session == one.session[i]) & (abs(one.position - one.position[i]) <= KERNEL_WIDTH)
@@ -126,7 +126,7 @@ def _unscaled(one: ScoredQuestion) -> Floats:
 
 
 def _fused(one: ScoredQuestion) -> Floats:
-    """Reciprocal rank fusion (Cormack, Clarke & Büttcher 2009; k = 60), with contiguity."""
+    """Return the reciprocal rank fusion (Cormack, Clarke & Büttcher 2009; k = 60), with contiguity."""
     ranks = [np.argsort(np.argsort(-scores)) + 1 for scores in (one.relative, one.cosine)]
     fused: Floats = 30.5 * (1 / (60 + ranks[0]) + 1 / (60 + ranks[1]))
     return fused + contiguity(fused, one.session, one.position)

@@ -1,11 +1,11 @@
-"""What identity, quota, policy and tracing cost a Recall, beside the same Recall without them, in one run.
+"""Cost of authentication, quota, policy and tracing for a Recall, compared with none of them, in one run.
 
     make bench-chain
 
-Two services over one PostgreSQL take turns: one believes everybody and asks nobody; the other checks a Keycloak token
-by its keys, counts quotas, is decided for by OPA and traces one call in a hundred. Keys, identity and decision come
-from their caches, as they do for all but a caller's first call. The Recalls are with words and vector, none from a
-result cache.
+Two services over one PostgreSQL take turns: one accepts every caller and queries no other service; the other verifies
+a Keycloak token with its keys, counts quotas, requests decisions from OPA and traces one call in a hundred. Keys,
+identity and decision come from their caches, as they do for all but a caller's first call. The Recalls use words and
+vector, without a result cache.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ POLICIES = Path(__file__).parents[1] / "common" / "policy"
 NAMESPACE = "chain"
 BATCH = 500
 MAX_COST = 0.25
-"""Of the rate without the chain: more than this is too much."""
+"""Maximum cost, as a share of the rate without the interceptor chain."""
 
 
 async def fill(client: MemoryClient, memories: int) -> None:
-    """The same memories for either service; each belongs to a tenant of its own."""
+    """Store the same memories in either service; each service has its own tenant."""
     await client.create_namespace(NAMESPACE)
     drafts = [
         MemoryDraft(text, vector=vector)
@@ -46,7 +46,7 @@ async def fill(client: MemoryClient, memories: int) -> None:
 
 
 async def recall(client: MemoryClient, server: Server, calls: int) -> Figures:
-    """Recalls of ten, each of another question."""
+    """Measure `calls` Recalls of ten hits, each with a different question."""
     questions, query_vectors = list(texts(calls, QUESTION_WORDS, 3)), vectors(calls, 4)
     return await LoadGenerator(server.cpu_s).run(
         calls, lambda n: client.recall(NAMESPACE, questions[n], vector=query_vectors[n], top_k=10)
@@ -54,21 +54,21 @@ async def recall(client: MemoryClient, server: Server, calls: int) -> Figures:
 
 
 async def measure(servers: dict[str, tuple[Server, str | None]], options: argparse.Namespace) -> int:
-    """Take turns, tell what was found, and return the exit code."""
+    """Measure the servers in turns, print the results, and return the exit status."""
     clients = {
         name: MemoryClient(server.address, token=token, deadline_s=60) for name, (server, token) in servers.items()
     }
     rounds: dict[str, list[Figures]] = {name: [] for name in servers}
     for name, client in clients.items():
         await fill(client, options.memories)
-        await recall(client, servers[name][0], 200)  # the namespace is in memory, and every cache is warm
+        await recall(client, servers[name][0], 200)  # loads the namespace into the search index and warms every cache
     for number in range(options.rounds):
         print(f"  round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
         for name, client in clients.items():
             rounds[name].append(await recall(client, servers[name][0], options.calls))
     for client in clients.values():
         await client.__aexit__(None, None, None)
-    print(f"{'Recall, 8 at once, the best of its rounds':<52}{HEADER}")
+    print(f"{'Recall, 8 at once, best of the rounds':<52}{HEADER}")
     best = {name: max(measured, key=lambda figures: figures.rate) for name, measured in rounds.items()}
     for name, figures in best.items():
         print(figures.line(name))
@@ -79,15 +79,15 @@ async def measure(servers: dict[str, tuple[Server, str | None]], options: argpar
 
 
 def main() -> int:
-    """Run the command."""
+    """Run the benchmark and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--memories", type=int, default=2_000, help="in each namespace (default: 2000)")
-    parser.add_argument("--calls", type=int, default=1_000, help="Recalls of a round (default: 1000)")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of each service (default: 5)")
+    parser.add_argument("--memories", type=int, default=2_000, help="memories per namespace (default: 2000)")
+    parser.add_argument("--calls", type=int, default=1_000, help="Recalls per round (default: 1000)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds per service (default: 5)")
     options = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="somabrain-chain-")))
-        folder.chmod(0o755)  # PostgreSQL is another user where root runs this
+        folder.chmod(0o755)  # PostgreSQL runs as another user if this runs as root
         database = stack.enter_context(embedded_database(folder / "postgresql", DatabaseSettings()))
         migrate(database.owner_dsn, database.database, lambda _: None)
         engine, telemetry = stack.enter_context(opa(POLICIES)), stack.enter_context(collector())
@@ -106,7 +106,7 @@ def main() -> int:
             "trace__endpoint": telemetry.http_endpoint,
             "trace__sample_ratio": 0.01,
         }))  # fmt: skip
-        # Keycloak's tokens live five minutes, a run less.
+        # Keycloak's tokens are valid for five minutes; a run takes less.
         servers = {"without": (bare, None), "with all of it": (full, central.token("a-admin"))}
         return asyncio.run(measure(servers, options))
 

@@ -1,10 +1,10 @@
-"""What both images weigh and what of, and how long their pods take from creation to Ready.
+"""Size of both images by component, and the time from creation to Ready of their pods.
 
     make bench-images
 
-Sizes are read from the archives of the images; the reference is their base. Starts are measured on the local cluster,
-in turns: the pod of the chart `sb` after its migration, the operator's, and one that does nothing, which is what
-Kubernetes itself takes.
+Sizes are read from the archives of the images; the reference is their base. Startup times are measured on the local
+cluster, in turns: the pod of the chart `sb` after its migration, the operator's pod, and an idle pod, which shows the
+time that Kubernetes itself takes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def megabytes(size: int) -> str:
 
 
 def table(head: Sequence[str], body: Iterator[Sequence[str]]) -> None:
-    """Print a table as the pages have it, all columns but the first two being numbers."""
+    """Print a Markdown table in which all columns but the first two are numbers."""
     print(f"| {' | '.join(head)} |")
     print(f"| {' | '.join(['---'] * 2 + ['---:'] * (len(head) - 2))} |")
     for cells in body:
@@ -49,7 +49,7 @@ def table(head: Sequence[str], body: Iterator[Sequence[str]]) -> None:
 
 
 def print_sizes(images: Mapping[str, tuple[Layer, ...]]) -> None:
-    """Print what each image is made of, in the archive and unpacked, and how many times its base that is."""
+    """Print the size of each part of each image, packed and unpacked, and as a multiple of the base."""
     service, operator = images.values()
     base = shared(service, operator)
     reference = sum(layer.unpacked for layer in service[:base])
@@ -71,7 +71,7 @@ def print_sizes(images: Mapping[str, tuple[Layer, ...]]) -> None:
 
 
 def print_dependencies(images: Mapping[str, tuple[Layer, ...]]) -> None:
-    """Print what each distribution weighs, unpacked and compiled."""
+    """Print the size of each distribution, unpacked and with compiled files."""
     base = shared(*images.values())
     weighed: dict[str, Counter[str]] = {name: weights(image_layers[base:]) for name, image_layers in images.items()}
     for name, sizes in weighed.items():
@@ -83,7 +83,7 @@ def print_dependencies(images: Mapping[str, tuple[Layer, ...]]) -> None:
 
 
 def idle_deployment() -> Object:
-    """A Deployment of the image that does nothing, under the same security as ours."""
+    """Return a Deployment of the pause image, with the same security context as the project's pods."""
     labels = {"app": IDLE}
     security = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
     container = {"name": IDLE, "image": CLUSTER_IMAGES[0].name, "securityContext": security}
@@ -104,7 +104,7 @@ def idle_deployment() -> Object:
 
 @contextmanager
 def deployed(kubectl: Kubectl) -> Iterator[dict[str, Pods]]:
-    """Give the three Deployments, each with its pod Ready, in a namespace that goes with them."""
+    """Yield the three Deployments, each with its pod Ready, in a namespace that is deleted afterwards."""
     subprocess.run([ROOT / "scripts" / "install_charts.sh", kubectl.kubeconfig], check=True, stdout=subprocess.DEVNULL)
     kubectl("rollout", "status", "-n", INFRA, "statefulset/postgresql", "--timeout=180s", timeout_s=190)
     kubectl.ensure_namespace(NAMESPACE)
@@ -130,7 +130,7 @@ def deployed(kubectl: Kubectl) -> Iterator[dict[str, Pods]]:
 
 
 def print_starts(seconds: Mapping[str, Sequence[float]]) -> None:
-    """Print how long the starts took, and how many times the one of a pod that does nothing."""
+    """Print the startup times, also as multiples of the idle pod's."""
     reference = statistics.median(seconds[IDLE])
 
     def body() -> Iterator[Sequence[str]]:
@@ -142,9 +142,9 @@ def print_starts(seconds: Mapping[str, Sequence[float]]) -> None:
 
 
 def main() -> int:
-    """Run the command."""
+    """Run the benchmark and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--starts", type=int, default=7, help="of each pod (default: 7)")
+    parser.add_argument("--starts", type=int, default=7, help="starts per pod (default: 7)")
     options = parser.parse_args()
     cluster = provider()
     with tempfile.TemporaryDirectory() as folder:

@@ -1,10 +1,10 @@
-"""The operator over many resources, beside a plain kopf operator that renders the same objects, in one run.
+"""Benchmark of the operator over many resources, compared with a plain kopf operator that renders the same objects.
 
     make bench-operator N=1000
 
-etcd and kube-apiserver are real and run on loopback. What kube-controller-manager and the kubelet would write is
-written by bench/controllers.py, a process of its own: Jobs complete, Deployments get pods and are rolled out. No pod
-runs. Writes are counted from the API server's audit log, memory and processor time from /proc.
+etcd and kube-apiserver are real and run on loopback. bench/controllers.py, a separate process, writes what
+kube-controller-manager and the kubelet would write: Jobs complete, Deployments get pods and are rolled out. No pod
+runs. Writes are counted in the API server's audit log; memory and processor time are read from /proc.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ NAMESPACES = 10
 NEVER_READY = 20
 CONCURRENCY = 16
 FIRST_MIB = 2049
-"""The first edit's limit of memory; each edit has one of its own, or it might ask for what is there already."""
+"""Memory limit of the first edit; each edit uses a different one, so that every edit is a change."""
 IDLE_S = 4.0
 SAMPLE_S = 0.25
 BUSY = 0.08
-"""Share of a processor: below it an operator is quiet. The Lease and idle watches take less."""
+"""Share of a processor below which an operator counts as idle. The Lease and idle watches take less."""
 LONGEST_S = 900.0
 Start = Callable[[Path, Path], AbstractContextManager[Operator]]
 
 
 @dataclass
 class Figures:
-    """What one operator did with `count` resources."""
+    """Measurements of one operator with `count` resources."""
 
     name: str
     count: int
@@ -55,7 +55,7 @@ class Figures:
     writes_each: float = 0
     created_cpu_s: float = 0
     edits_ms: list[float] = field(default_factory=list)
-    rest: float = 0
+    idle_writes: float = 0
     never: float = 0
     restart_s: float = 0
     restart_writes: int = 0
@@ -64,22 +64,22 @@ class Figures:
     peak_mib: float = 0
 
     def edit_ms(self, percent: int) -> float:
-        """A percentile of the edits."""
+        """Return a percentile of the edit durations, in milliseconds."""
         return statistics.quantiles(self.edits_ms, n=100, method="inclusive")[percent - 1]
 
 
 class Bench:
-    """One API server with `count` resources, and one operator after the other that looks after them."""
+    """One API server with `count` resources, and the operators that reconcile them, one after the other."""
 
     def __init__(self, api: Api, fast: controllers.Api, account: Path, folder: Path, count: int) -> None:
-        """Make nothing yet."""
+        """Create no objects yet."""
         self.api, self.fast, self.account, self.folder, self.count = api, fast, account, folder, count
         self.applied: dict[tuple[str, str], tuple[int, float]] = {}
         self._changed = asyncio.Event()
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
-        """Note when each Deployment is seen in which generation."""
+        """Record the time at which each generation of each Deployment is first observed."""
         async with asyncio.TaskGroup() as group:
             task = group.create_task(self._watch())
             yield
@@ -96,14 +96,18 @@ class Bench:
                 self._changed.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait for Deployments."""
+        """Wait until `condition` is true, evaluating it after each change of a Deployment.
+
+        Raises:
+            TimeoutError: it was not true within LONGEST_S.
+        """
         async with asyncio.timeout(LONGEST_S):
             while not condition():
                 self._changed.clear()
                 await self._changed.wait()
 
     async def prepare(self) -> None:
-        """Make the namespaces, and two Secrets of its own for each resource."""
+        """Create the namespaces, and two Secrets for each resource."""
         for number in range(NAMESPACES):
             await self.fast.call("POST", "/api/v1/namespaces", {"metadata": {"name": f"n{number}"}})
         names = [*range(self.count), *(f"never-{number}" for number in range(NEVER_READY))]
@@ -124,7 +128,7 @@ class Bench:
         await self.fast.call("POST", BRAINS.format(f"namespaces/{namespace_of(number)}/"), body)
 
     async def edit(self, number: int, memory: str) -> float:
-        """Change a resource's limit of memory, and return after how long its Deployment was applied, in seconds."""
+        """Change a resource's memory limit, and return the seconds until its Deployment was applied."""
         key = (namespace_of(number), f"b{number}-server")
         before = self.applied[key][0]
         started = time.perf_counter()
@@ -134,12 +138,12 @@ class Bench:
         return self.applied[key][1] - started
 
     async def measure(self, name: str, start: Start, edits: int, idle_s: float) -> Figures:
-        """Take one operator through everything."""
+        """Run all measurements of one operator."""
         figures = Figures(name, self.count)
         with start(self.account, self.folder / f"{name}.log") as running:
             await asyncio.to_thread(running.wait_until_started)
             await wait_until_idle(running)
-            print_progress(f"{name}: {self.count} resources are created")
+            print_progress(f"{name}: creating {self.count} resources")
             before, started = usage(running.process.pid), time.perf_counter()
             writes = len(self.api.writes())
             await run_concurrently(range(self.count), self.create)
@@ -148,22 +152,22 @@ class Bench:
             figures.settled_s = await wait_until_idle(running) - started
             figures.created_cpu_s = usage(running.process.pid).cpu_s - before.cpu_s
             figures.writes_each = (len(self.api.writes()) - writes) / self.count
-            print_progress(f"{name}: nothing happens for {idle_s:.0f} s")
-            figures.rest = await self.writes_a_minute(idle_s)
+            print_progress(f"{name}: no changes for {idle_s:.0f} s")
+            figures.idle_writes = await self.writes_a_minute(idle_s)
             print_progress(f"{name}: {edits} edits, one after the other")
             for index in range(edits):
                 number, memory = random.randrange(self.count), FIRST_MIB + index
                 figures.edits_ms.append(1000 * await self.edit(number, f"{memory}Mi"))
                 await asyncio.sleep(0.1)
             await wait_until_idle(running)
-            print_progress(f"{name}: {NEVER_READY} resources more that never become ready, {idle_s:.0f} s")
+            print_progress(f"{name}: {NEVER_READY} additional resources that never become ready, {idle_s:.0f} s")
             for number in range(NEVER_READY):
                 await self.create(f"never-{number}", image="registry.example/brain:never", migration={"enabled": False})
             await wait_until_idle(running)
             figures.never = await self.writes_a_minute(idle_s)
             running.process.kill()
             running.process.wait()
-        print_progress(f"{name}: it was killed and starts again")
+        print_progress(f"{name}: restarting after SIGKILL")
         writes = len(self.api.writes())
         started = time.perf_counter()
         with start(self.account, self.folder / f"{name}-again.log") as running:
@@ -175,7 +179,7 @@ class Bench:
         return figures
 
     async def writes_a_minute(self, seconds: float) -> float:
-        """Return how often the operator writes, its Lease apart."""
+        """Return the operator's writes per minute, except to its Lease, measured over `seconds`."""
         before = len(self.api.writes())
         await asyncio.sleep(seconds)
         return (len(self.api.writes()) - before) * 60 / seconds
@@ -187,7 +191,7 @@ def namespace_of(number: int | str) -> str:
 
 
 async def run_concurrently(items: object, work: Callable[..., object]) -> None:
-    """Do the work for each, AT_ONCE at the same time."""
+    """Call `work` for each item, CONCURRENCY at the same time."""
     waiting = iter(items)  # type: ignore[call-overload]
 
     async def worker() -> None:
@@ -200,7 +204,11 @@ async def run_concurrently(items: object, work: Callable[..., object]) -> None:
 
 
 async def wait_until_idle(running: Operator) -> float:
-    """Wait until an operator has computed nothing for QUIET_S, and return when it last did."""
+    """Wait until an operator has been idle for IDLE_S, and return the `time.perf_counter` at which it became idle.
+
+    Raises:
+        TimeoutError: it was not idle within LONGEST_S.
+    """
     pid, started = running.process.pid, time.perf_counter()
     last = started
     spent = usage(pid).cpu_s
@@ -210,7 +218,7 @@ async def wait_until_idle(running: Operator) -> float:
         if spent - was > BUSY * SAMPLE_S:
             last = time.perf_counter()
         if now - started > LONGEST_S:
-            raise TimeoutError(f"{running.log} never became quiet")
+            raise TimeoutError(f"the operator of {running.log} was not idle within {LONGEST_S:g} s")
     return last
 
 
@@ -219,7 +227,7 @@ def print_progress(sentence: str) -> None:
 
 
 async def run(start: Start, name: str, count: int, edits: int, idle_s: float) -> Figures:
-    """Measure one operator on an API server of its own."""
+    """Measure one operator on its own API server."""
     with (
         tempfile.TemporaryDirectory(prefix="somabrain-bench-") as directory,
         api_server() as server,
@@ -242,7 +250,7 @@ async def run(start: Start, name: str, count: int, edits: int, idle_s: float) ->
 
 
 def released_operator(kubeconfig: Path, log: Path) -> AbstractContextManager[Operator]:
-    """Run the operator with its own defaults, not those that make tests short."""
+    """Run the operator with its defaults instead of the short intervals of tests."""
     return operator(kubeconfig, log, SOMABRAIN_OPERATOR__REFERENCE_POLL_INTERVAL_S="60")
 
 
@@ -256,13 +264,13 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("one edit → Deployment applied, p50", "≤ 25 ms", lambda f: f"{f.edit_ms(50):.0f} ms"),
     ("… p99", "≤ 100 ms", lambda f: f"{f.edit_ms(99):.0f} ms"),
     ("memory", "≤ 150 MiB", lambda f: f"{f.memory_mib:.0f} MiB (peak {f.peak_mib:.0f})"),
-    ("writes a minute at rest", "0", lambda f: f"{f.rest:g}"),
+    ("writes a minute at rest", "0", lambda f: f"{f.idle_writes:g}"),
     (f"… and with {NEVER_READY} that never become ready", "0", lambda f: f"{f.never:g}"),
 )
 
 
 def table(measured: list[Figures]) -> str:
-    """Return the figures as a table of Markdown."""
+    """Return the figures as a Markdown table."""
     names = [each.name for each in measured]
     lines = [
         f"| {measured[0].count:,} resources | to reach | {' | '.join(names)} |",
@@ -273,7 +281,7 @@ def table(measured: list[Figures]) -> str:
 
 
 def render_plot(measured: Sequence[Figures]) -> str:
-    """Return the plot over the counts, as SVG."""
+    """Return the plot over the number of resources, as SVG."""
     lines = []
     for name in dict.fromkeys(each.name for each in measured):
         of = sorted((each for each in measured if each.name == name), key=lambda each: each.count)
@@ -284,12 +292,16 @@ def render_plot(measured: Sequence[Figures]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--count", type=int, nargs="+", default=[1000], help="resources; several: one run each")
-    parser.add_argument("--edits", type=int, default=200, help="edits that are timed")
-    parser.add_argument("--rest", type=float, default=120, help="seconds at rest in which writes are counted")
-    parser.add_argument("--only", choices=("somabrain-operator", "plain kopf"), help="leave the other one out")
-    parser.add_argument("--figures", type=Path, help="where figures are kept, and added to those of other runs")
-    parser.add_argument("--plot", type=Path, help="where the plot over the counts goes, as SVG; of all that is kept")
+    parser.add_argument(
+        "--count", type=int, nargs="+", default=[1000], help="number of resources; one run for each value"
+    )
+    parser.add_argument("--edits", type=int, default=200, help="number of timed edits")
+    parser.add_argument("--rest", type=float, default=120, help="seconds without changes in which writes are counted")
+    parser.add_argument("--only", choices=("somabrain-operator", "plain kopf"), help="measure only this operator")
+    parser.add_argument("--figures", type=Path, help="file of measurements; those of this run are appended")
+    parser.add_argument(
+        "--plot", type=Path, help="SVG file of the plot over the number of resources; with --figures, of all runs"
+    )
     options = parser.parse_args()
     starts: dict[str, Start] = {"somabrain-operator": released_operator, "plain kopf": plain_operator}
     figures_file: Path | None = options.figures

@@ -1,10 +1,10 @@
-"""How long until a change acts: a flag, a quota, the policy, a token that is revoked, a certificate.
+"""Propagation delay of a change: a flag, a quota, the policy, a revoked token, a certificate.
 
     make bench-propagation
 
-Each is measured at its worst: a call has just been let in, so whatever is kept in process is as fresh as can be. The
-clock begins when the system that holds the change has acknowledged it, and ends with the first call that feels it;
-calls are made one after the other, 20 ms apart. Exits with 1 when one took longer than the documents say.
+Each is measured in the worst case: a call has just been admitted, so the in-process caches are as fresh as possible.
+The clock starts when the changed system has acknowledged the change, and stops with the first call that is affected;
+calls are sequential, 20 ms apart. Exits with 1 if a change took longer than documented.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ POLICIES = Path(__file__).parents[1] / "common" / "policy"
 NAMESPACE = "propagation"
 PAUSE_S = 0.02
 MACHINE_S = 1.0
-"""What a busy machine may add to a documented time."""
+"""Tolerance added to a documented time for a busy machine."""
 
 
 @dataclass(frozen=True)
 class World:
-    """Everything that runs, and where to change it."""
+    """Running servers, and the handles to change them."""
 
     address: str
     etcd: Etcd
@@ -54,14 +54,14 @@ class World:
     certificates: Path
 
     def client(self, token: str) -> MemoryClient:
-        """A client that shows each answer as it is."""
+        """Return a client that does not retry."""
         tls = Tls(self.authority.certificate)
         return MemoryClient(self.address, token=token, tls=tls, retry=RetryPolicy(max_attempts=1))
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One change: how it is made, whether it is felt, and how it is taken back."""
+    """One change: how to make it, how to check that it has taken effect, and how to undo it."""
 
     make: Callable[[], object]
     took_effect: Callable[[], Awaitable[bool]]
@@ -70,7 +70,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Change:
-    """A kind of change, the time that is documented for it, and how to try it."""
+    """A kind of change, its documented maximum delay, and its trial."""
 
     what: str
     documented_s: float
@@ -78,12 +78,12 @@ class Change:
 
 
 def answers(world: World, token: str, code: str, namespace: str = NAMESPACE) -> Callable[[], Awaitable[bool]]:
-    """Whether a Remember is answered with `code`; in a namespace that is not there, it is let in as well."""
+    """Return a check whether Remember fails with `code`; NOT_FOUND means that the call was admitted."""
 
     async def took_effect() -> bool:
         async with world.client(token) as memory:
             try:
-                await memory.remember(namespace, "It has not been felt yet.")
+                await memory.remember(namespace, "The change has not taken effect yet.")
             except NotFoundError:
                 return False
             except CallError as exc:
@@ -108,7 +108,7 @@ def quota(world: World) -> Trial:
 
 
 def policy(world: World) -> Trial:
-    """The policy's data, by OPA's own interface; about a namespace that no decision is kept of yet."""
+    """Change the policy's data over OPA's API, for a namespace without a cached decision."""
 
     def limit(*tenants: str) -> None:
         body = json.dumps({"read_only_tenants": tenants}).encode()
@@ -128,7 +128,7 @@ def token(world: World) -> Trial:
 
 
 def certificate(world: World) -> Trial:
-    """The files are replaced, and a new connection is shown what they hold."""
+    """Replace the certificate files, and check the certificate of a new connection."""
     host, port = world.address.split(":")
     name = f"server-{time.monotonic_ns()}"
     world.authority.issue_server(name, f"/CN={name}", [f"IP:{host}"])
@@ -159,7 +159,7 @@ CHANGES = (
 
 
 def install(authority: CertificateAuthority, name: str, directory: Path) -> None:
-    """Put a certificate where the server reads it."""
+    """Replace the server's certificate files."""
     for theirs, ours in ((f"{name}.crt", "tls.crt"), (f"{name}.key", "tls.key")):
         shutil.copyfile(authority.folder / theirs, directory / "new")
         (directory / "new").rename(directory / ours)
@@ -167,10 +167,10 @@ def install(authority: CertificateAuthority, name: str, directory: Path) -> None
 
 @contextmanager
 def world() -> Iterator[World]:
-    """Start PostgreSQL, etcd, OPA, Keycloak and the service, which keeps what it learns for the default times."""
+    """Start PostgreSQL, etcd, OPA, Keycloak and the service, which caches for the default times."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="somabrain-propagation-")))
-        folder.chmod(0o755)  # PostgreSQL is another user where root runs this
+        folder.chmod(0o755)  # PostgreSQL runs as another user if this runs as root
         database = stack.enter_context(embedded_database(folder / "postgresql", DatabaseSettings()))
         migrate(database.owner_dsn, database.database, lambda _: None)
         flags, engine = stack.enter_context(etcd()), stack.enter_context(opa(POLICIES))
@@ -201,7 +201,7 @@ def world() -> Iterator[World]:
 
 
 async def measure(change: Change, world: World) -> float:
-    """Return how many seconds one change took to be felt."""
+    """Return the seconds until one change took effect."""
     trial = await asyncio.to_thread(change.trial, world)
     assert not await trial.took_effect()
     await asyncio.to_thread(trial.make)
@@ -213,22 +213,22 @@ async def measure(change: Change, world: World) -> float:
 
 
 async def _until(trial: Trial, expected: bool, at_most_s: float) -> float:
-    """Return how long it took to be felt, or not to be any longer."""
+    """Return the seconds until the change took effect, or, with `expected` False, was undone."""
     since = time.monotonic()
     while await trial.took_effect() is not expected:
         if time.monotonic() - since > at_most_s:
-            sys.exit(f"Nothing has changed after {at_most_s:g} s.")
+            sys.exit(f"The change had no effect within {at_most_s:g} s.")
         await asyncio.sleep(PAUSE_S)
     return time.monotonic() - since
 
 
 async def run(world: World, rounds: int) -> int:
-    """Measure all, tell what was found, and return the exit code."""
+    """Measure all changes, print the results, and return the exit status."""
     async with world.client(world.keycloak.token("a-admin")) as memory:
         await memory.create_namespace(NAMESPACE)
-        await memory.remember(NAMESPACE, "There is one already.")
+        await memory.remember(NAMESPACE, "An existing memory.")
     late = 0
-    print(f"{'what changes':<30}{'median':>10}{'longest':>10}{'documented':>12}")
+    print(f"{'change':<30}{'median':>10}{'longest':>10}{'documented':>12}")
     for change in CHANGES:
         seconds = [await measure(change, world) for _ in range(rounds)]
         over = max(seconds) > change.documented_s + MACHINE_S
@@ -242,9 +242,9 @@ async def run(world: World, rounds: int) -> int:
 
 
 def main() -> int:
-    """Run the command."""
+    """Run the benchmark and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="how often each change is made (default: 3)")
+    parser.add_argument("--rounds", type=int, default=3, help="number of times each change is made (default: 3)")
     options = parser.parse_args()
     with world() as running:
         return asyncio.run(run(running, options.rounds))

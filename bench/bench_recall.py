@@ -1,4 +1,4 @@
-"""Evidence recall@10 through the real server, what each part of Recall gives, and whether it knows what it does not.
+"""Evidence recall@10 through the real server, an ablation of Recall, and how well scores detect unanswerable questions.
 
     make bench-recall DATA=conversations.json
 
@@ -6,11 +6,11 @@ The file is a JSON list of {conversation, turns: [{id, session, position, sessio
 evidence: [ids of turns]}]}. Each conversation becomes a namespace, each session a session, and each question a
 Recall; its score is the share of its evidence among the first ten, and the figure is the mean over all questions.
 
-Rows of the server ask the running service over gRPC: a part is taken away by what a namespace or a request can say. For
-the others there is no such switch: they are worked out by the pure scorer (`ablation`).
+Rows marked `server` call the running service over gRPC: a part is switched off by an option of a namespace or request.
+Parts without such an option are computed by the pure scorer (`bench.ablation`).
 
-Each question is also asked in the next conversation, where nobody can know the answer: AUC says how often the absolute
-score of a question at home is above that of one away.
+Each question is also sent to the next conversation, which does not contain the answer: the AUC is the probability that
+the absolute score of a question in its own conversation is above that of one in the next.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SEED = 7
 
 @dataclass(frozen=True)
 class Variant:
-    """How conversations are kept and asked. `words` False: with the question's vector alone."""
+    """Options with which conversations are stored and queried. `words` False: query with the vector only."""
 
     label: str
     settings: Mapping[str, object] = field(default_factory=dict)
@@ -65,7 +65,7 @@ VARIANTS = (
 
 @dataclass(frozen=True)
 class Figures:
-    """Of every question: its recall, and the best absolute and the best relative score at home and away."""
+    """Recall of each question, and the best absolute and relative scores in its own and in the next conversation."""
 
     recalls: list[float] = field(default_factory=list)
     absolute: tuple[list[float], list[float]] = ([], [])
@@ -75,7 +75,7 @@ class Figures:
 async def store_conversation(
     client: MemoryClient, name: str, conversation: Conversation, variant: Variant
 ) -> dict[str, str]:
-    """Store a conversation, and return the turn of each memory."""
+    """Store a conversation, and return the turn id of each memory name."""
     await client.create_namespace(name, **variant.settings)  # type: ignore[arg-type]
     rng = random.Random(SEED)
     late = datetime.now(UTC) - max(map(time_of, conversation["turns"])) if variant.recent else timedelta(0)
@@ -100,7 +100,10 @@ async def store_conversation(
 async def measure(
     client: MemoryClient, conversations: Sequence[Conversation], variant: Variant, number: int, encoder: OnnxEncoder
 ) -> Figures:
-    """Keep all conversations as the variant says, and ask all questions; at the defaults away, too."""
+    """Store all conversations with the options of the variant, and query all questions.
+
+    With the default variant each question is also sent to the next conversation.
+    """
     names = [f"v{number}-{i}" for i in range(len(conversations))]
     turns = [
         await store_conversation(client, name, conversation, variant)
@@ -134,7 +137,7 @@ async def measure(
 
 
 async def compare(address: str, conversations: list[Conversation]) -> float:
-    """Print the server's rows, and return the figure of its defaults."""
+    """Print the server's rows, and return the figure of the default variant."""
     encoder = minilm.load(threads=1)
     default = 0.0
     async with MemoryClient(address, deadline_s=120) as client:
@@ -155,8 +158,9 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit("usage: bench_recall.py FILE")
     conversations = read(sys.argv[1])
-    counts = f"{sum(len(conversation['turns']) for conversation in conversations)} memories, {sum(len(conversation['questions']) for conversation in conversations)}"
-    print(f"{len(conversations)} conversations, {counts} questions\n")
+    memories = sum(len(conversation["turns"]) for conversation in conversations)
+    questions = sum(len(conversation["questions"]) for conversation in conversations)
+    print(f"{len(conversations)} conversations, {memories} memories, {questions} questions\n")
     print(f"| what takes part | evidence recall@{K} | by |\n| --- | ---: | --- |", flush=True)
     with tempfile.TemporaryDirectory(prefix="somabrain-bench-") as folder:
         print("starting the server with its own PostgreSQL", file=sys.stderr, flush=True)

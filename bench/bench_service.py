@@ -1,10 +1,10 @@
-"""What calls cost beside a handler that does nothing and beside raw SQL, all in one run; how Recall grows with size.
+"""Cost of calls compared with a trivial handler and with raw SQL, in one run, and latency of Recall over size.
 
     make bench
     make bench OPTIONS="--sizes 1000 10000 100000 --plot docs/bench-latency.svg"
 
-The absolute figures belong to this machine and this minute; the ratios and the processor time of a call are what to
-compare. Client, server and PostgreSQL share the processors, as they do in the reference's run.
+Absolute figures depend on the machine and its load; compare the ratios and the processor time per call. Client, server
+and PostgreSQL share the processors, as they do for the reference.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ WARM, ROUNDS = 100, 8
 BATCH = 500
 BATCH_CONCURRENCY = 2
 MANY = 10_000
-"""The size whose Recalls stand in the table, with words that the server encodes, too."""
+"""Size whose Recalls are profiled, searched in PostgreSQL and cached."""
 LOAD_S = 300.0
 
 
 @dataclass
 class Results:
-    """Everything that was measured, by what it is."""
+    """All measurements, by name or by size."""
 
     table: dict[str, Figures] = field(default_factory=dict)
     in_memory: dict[int, Figures] = field(default_factory=dict)
@@ -69,15 +69,17 @@ async def measure_trivial(calls: int) -> Figures:
 
 @dataclass(frozen=True)
 class Service:
-    """The running service, and how it is measured."""
+    """Running service with its client and load generator."""
 
     client: MemoryClient
     server: Server
     load_generator: LoadGenerator
 
     async def remember(self, count: int, dsn: str) -> list[tuple[Figures, Figures]]:
-        """Remember with the caller's vectors, one by one, and the same rows as raw SQL, in turns: in a minute a machine
-        that others share is a quicker or a slower one."""
+        """Measure Remember with the caller's vectors, one by one, and the same rows as raw SQL, in alternating rounds.
+
+        Alternating, because the speed of a shared machine changes within a minute.
+        """
         await self.client.create_namespace(ONE_BY_ONE)
         memory_texts, memory_vectors = list(texts(WARM + count, TEXT_WORDS, 1)), vectors(WARM + count, 2)
         numbers = iter(range(WARM + count))
@@ -89,7 +91,7 @@ class Service:
         print_progress(f"Remember, {count} times, and the same rows as raw SQL")
         rounds = []
         async with raw_sql(dsn, CONCURRENCY) as raw:
-            # So that statements are prepared and connections open on both sides before the clock runs.
+            # The first, discarded round prepares statements and opens connections on both sides.
             for calls in [WARM, *[count // ROUNDS] * ROUNDS]:
                 remembered = await self.load_generator.run(calls, call)
                 rows = await raw.fresh()
@@ -101,7 +103,7 @@ class Service:
         return rounds[1:]
 
     async def fill(self, size: int) -> Figures:
-        """BatchRemember with the caller's vectors until a namespace is of this size."""
+        """Measure BatchRemember with the caller's vectors up to `size` memories; figures are per memory."""
         await self.client.create_namespace(namespace(size))
         memory_texts = list(texts(size, TEXT_WORDS, size))
         batches = range(0, size, BATCH)
@@ -120,14 +122,14 @@ class Service:
         return (await bench.run(len(batches), call)).of(BATCH)
 
     async def recall(self, size: int, calls: int, concurrency: int = CONCURRENCY, *, encoded: bool = False) -> Figures:
-        """Recall of ten, with the caller's vector, or with words that the server encodes."""
+        """Measure Recall of ten hits, with the caller's vector, or with `encoded` words that the server encodes."""
         questions, query_vectors = list(texts(calls + 20, QUESTION_WORDS, 3)), vectors(calls + 20, 4)
 
         async def call(number: int) -> None:
             vector = None if encoded else query_vectors[number]
             answer = await self.client.recall(namespace(size), questions[number], vector=vector)
             if len(answer.hits) != 10:
-                raise RuntimeError(f"a Recall found {len(answer.hits)} memories and not ten")
+                raise RuntimeError(f"Recall returned {len(answer.hits)} hits instead of ten")
 
         print_progress(f"Recall among {size:,}, {calls} times, {concurrency} at once")
         for number in range(calls, calls + 20):
@@ -136,7 +138,7 @@ class Service:
         return await bench.run(calls, call)
 
     async def cached(self, size: int, calls: int, *, encoded: bool) -> Figures:
-        """The same once more, each question answered before."""
+        """Measure Recall with each question already in the result cache."""
         await self.recall(size, calls, encoded=encoded)
         figures = await self.recall(size, calls, encoded=encoded)
         (question,) = texts(1, QUESTION_WORDS, 3)
@@ -144,16 +146,16 @@ class Service:
             namespace(size), question, vector=None if encoded else vectors(1, 4)[0]
         )
         if not answer.cached:
-            raise RuntimeError("a question that was answered before was not answered from the cache")
+            raise RuntimeError("a repeated question was not answered from the result cache")
         return figures
 
     async def load(self, size: int, loaded: int) -> None:
-        """Ask once, and wait until `held` namespaces are in memory."""
+        """Send one Recall, and wait until `loaded` namespaces are in the search index."""
         await self.client.recall(namespace(size), "anything")
         ends_at = time.monotonic() + LOAD_S
         while self.server.metric("somabrain_search_index_namespaces") < loaded:
             if time.monotonic() > ends_at:
-                sys.exit(f"The namespace of {size:,} was not in memory within {LOAD_S:g} s.")
+                sys.exit(f"The namespace of {size:,} was not in the search index within {LOAD_S:g} s.")
             await asyncio.sleep(0.1)
 
 
@@ -165,7 +167,7 @@ Measure = Callable[[Service, list[int], int, Results], Awaitable[None]]
 
 
 async def measure_in_memory(service: Service, sizes: list[int], calls: int, results: Results) -> None:
-    """Fill namespaces, small ones first, and ask each."""
+    """Fill namespaces, the smallest first, and measure Recall in each."""
     smallest = sizes[0]
     for loaded, size in enumerate(sizes, start=1):
         filled = await service.fill(size)
@@ -202,7 +204,7 @@ async def measure_cached(service: Service, sizes: list[int], calls: int, results
 
 def run(options: argparse.Namespace) -> Results:
     results = Results()
-    print_progress("the handler that does nothing, 5000 times")
+    print_progress("the trivial handler, 5000 times")
     results.table["a grpc.aio handler that does nothing"] = asyncio.run(measure_trivial(5_000))
     with (
         tempfile.TemporaryDirectory(prefix="somabrain-bench-") as folder,
@@ -264,10 +266,10 @@ def report(results: Results) -> None:
     )
     for name, figures in table.items():
         if name.startswith("Recall"):
-            print(f"{name}: {figures.rate / baseline.rate:.1%} of the rate of doing nothing")
+            print(f"{name}: {figures.rate / baseline.rate:.1%} of the rate of the trivial handler")
     if results.shares:
         total = sum(results.shares.values())
-        print(f"\nwhere the service's time goes in a Recall among {MANY:,} ({total} samples)")
+        print(f"\ntime of the service by part in a Recall among {MANY:,} ({total} samples)")
         for part, count in results.shares.most_common():
             print(f"{part:<52}{count / total:>11.1%}")
 
@@ -278,12 +280,12 @@ def print_progress(sentence: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--memories", type=int, default=2_000, help="Remembers (default: 2000)")
-    parser.add_argument("--calls", type=int, default=1_000, help="Recalls of each kind (default: 1000)")
+    parser.add_argument("--memories", type=int, default=2_000, help="number of Remember calls (default: 2000)")
+    parser.add_argument("--calls", type=int, default=1_000, help="number of Recall calls per kind (default: 1000)")
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[1_000, MANY], help="sizes of namespaces (default: 1000 10000)"
     )
-    parser.add_argument("--plot", type=Path, help="where to write latency over size as SVG")
+    parser.add_argument("--plot", type=Path, help="SVG file of the latency over size")
     options = parser.parse_args()
     options.sizes.sort()
     results = run(options)

@@ -1,13 +1,13 @@
-"""What a call costs this version beside another revision: both serve, one load generator drives them in turns.
+"""Server CPU per call of this version and of another revision: one load generator drives both in turns.
 
     make bench-versus REV=f4d6445
     make bench-versus REV=f4d6445 OPTIONS="--memories 1000 --calls 200"
 
-Each revision is installed with its own locked packages and started by its own command, with settings that both know.
-The load generator speaks the contract over plain stubs: namespaces, BatchRemember, Remember and Recall with the
-caller's vectors. A round is one batch of calls on each side, the order swapped from round to round, so that the
-machine's pace is the same for both; what counts is the ratio within a round. Rounds go on until the interval of the
-median is narrower than ± 3 %, or 40 are done. Exit code 1: slower by more than 3 %, surely (the interval's lower end).
+Each revision is installed with its own locked packages and started by its own command, with settings that both accept.
+The load generator calls the API over plain stubs: namespaces, BatchRemember, Remember and Recall with the caller's
+vectors. A round is one batch of calls to each side, in alternating order, so that the machine's speed is the same for
+both; the result is the ratio within a round. Rounds continue until the confidence interval of the median is narrower
+than ± 3 %, or 40 are done. Exit status 1: slower by more than 3 % even at the lower end of the interval.
 """
 
 from __future__ import annotations
@@ -35,36 +35,36 @@ from somabrain_local import previous_release
 from somabrain_local.environment import local_paths
 from somabrain_local.progress import Progress
 
-if TYPE_CHECKING:  # names of the type stubs alone: at run time one class serves both kinds of channel
+if TYPE_CHECKING:  # names in the type stubs only: at run time one class serves both kinds of channel
     from somabrain.memory.v1.memory_service_pb2_grpc import MemoryServiceAsyncStub
     from somabrain.memory.v1.namespace_service_pb2_grpc import NamespaceServiceAsyncStub
 
 MARGIN: Final = 0.03
-"""Slower by more than this is slower."""
+"""Share above which the version counts as slower, and width of the confidence interval."""
 FEWEST: Final = 8
 MOST: Final = 40
-"""Rounds: an interval of fewer says little, and a machine that gives none after so many will not."""
+"""Number of rounds: fewer give no reliable interval, and more do not narrow it."""
 BATCH: Final = 500
 DEADLINE_S: Final = 60.0
 WARM: Final = 100
 LOAD_S: Final = 120.0
 INDEXED: Final = ("somabrain_search_index_namespaces", "somabrain_replicas")
-"""How many namespaces are in memory, by the names that revisions have for it."""
+"""Names of the metric of namespaces in memory, in the current and in earlier revisions."""
 
 Measure = Callable[[int], Awaitable[float]]
-"""Make so many calls; return the server's processor time per call in milliseconds."""
+"""Function that makes the given number of calls and returns the server's processor time per call in milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One revision, serving."""
+    """Running service of one revision."""
 
     label: str
     server: Server
     memory: MemoryServiceAsyncStub
     namespace: NamespaceServiceAsyncStub
     numbers: Iterator[int]
-    """Each memory and each question is sent once: none is answered from what was computed before."""
+    """Seeds of texts and vectors; each is used once, so that no call is answered from a cache."""
 
     async def fill(self, size: int) -> None:
         """Create the namespaces and put `size` memories into the one that is searched."""
@@ -83,10 +83,10 @@ class Side:
                 timeout=DEADLINE_S,
             )
             if len(response.results) != number or any(each.HasField("error") for each in response.results):
-                raise RuntimeError(f"{self.label}: BatchRemember did not keep all of {number} memories")
+                raise RuntimeError(f"{self.label}: BatchRemember did not store all {number} memories")
 
     async def remember(self, calls: int) -> float:
-        """Remember one memory a call, durable."""
+        """Measure Remember, durable, with one memory per call, in milliseconds of server CPU per call."""
         rows = self._rows(calls, TEXT_WORDS)
 
         async def call(number: int) -> None:
@@ -96,7 +96,7 @@ class Side:
         return (await LoadGenerator(self.server.cpu_s).run(calls, call)).server_ms
 
     async def recall(self, calls: int) -> float:
-        """Recall ten among the memories, by words and vector."""
+        """Measure Recall of ten hits by words and vector, in milliseconds of server CPU per call."""
         rows = self._rows(calls, QUESTION_WORDS)
 
         async def call(number: int) -> None:
@@ -106,7 +106,7 @@ class Side:
             )
             response = await self.memory.Recall(request, timeout=DEADLINE_S)
             if len(response.hits) != 10:
-                raise RuntimeError(f"{self.label}: a Recall returned {len(response.hits)} memories and not ten")
+                raise RuntimeError(f"{self.label}: Recall returned {len(response.hits)} hits instead of ten")
 
         return (await LoadGenerator(self.server.cpu_s).run(calls, call)).server_ms
 
@@ -115,7 +115,7 @@ class Side:
         return list(zip(texts(count, words, seed), vectors(count, seed), strict=True))
 
     async def load(self) -> None:
-        """Wait until the namespace that is searched is in memory, where the revision keeps it there."""
+        """Wait until the searched namespace is in memory, sending Recalls."""
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + LOAD_S
         while True:
@@ -134,7 +134,7 @@ def _remember(parent: str, text: str, vector: list[float]) -> memory_service_pb2
 
 
 async def compare(name: str, measures: tuple[Measure, Measure], calls: int) -> Interval:
-    """Measure both in turns until the ratio of the first to the second is known well enough."""
+    """Measure both in turns until the confidence interval of the ratio (first to second) is within MARGIN."""
     for measure in measures:
         await measure(WARM)
     ratios: list[float] = []
@@ -154,24 +154,26 @@ async def compare(name: str, measures: tuple[Measure, Measure], calls: int) -> I
 
 
 async def measure(sides: tuple[Side, Side], size: int, calls: int) -> dict[str, Interval]:
-    """Fill both, then compare Recall and Remember."""
+    """Fill both sides, then compare Recall and Remember."""
     for side in sides:
         print(f"{side.label}: {size:,} memories", file=sys.stderr, flush=True)
         await side.fill(size)
         await side.load()
-    here, there = sides
+    current, other = sides
     return {
-        f"Recall among {size:,}": await compare("Recall", (here.recall, there.recall), calls),
-        "Remember": await compare("Remember", (here.remember, there.remember), calls),
+        f"Recall among {size:,}": await compare("Recall", (current.recall, other.recall), calls),
+        "Remember": await compare("Remember", (current.remember, other.remember), calls),
     }
 
 
 def main() -> int:
-    """Install the other revision, serve both, compare; say in one line each what came of it."""
+    """Install the other revision, run and compare both, print one line per method, and return the exit status."""
     parser = argparse.ArgumentParser(prog="make bench-versus", description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("revision", metavar="REV", help="the other revision: a commit, tag or branch of this clone")
-    parser.add_argument("--memories", type=int, default=10_000, help="memories that are searched (default: 10000)")
-    parser.add_argument("--calls", type=int, default=500, help="calls of a round on each side (default: 500)")
+    parser.add_argument(
+        "revision", metavar="REV", help="revision to compare with: a commit, tag or branch of this clone"
+    )
+    parser.add_argument("--memories", type=int, default=10_000, help="number of searched memories (default: 10000)")
+    parser.add_argument("--calls", type=int, default=500, help="calls per round and side (default: 500)")
     options = parser.parse_args()
     paths = local_paths()
     other = previous_release.install(paths, Progress(paths.cache / "durations.json"), options.revision)

@@ -1,10 +1,10 @@
-"""Stands in for kube-controller-manager and the kubelet where an API server runs alone.
+"""Simulation of kube-controller-manager and the kubelet for a standalone API server.
 
     python bench/controllers.py URL CA_FILE < TOKEN
 
-What the real ones would write is written: a Job is complete, a Deployment has pods of its template and they are
-ready, and whatever a deleted SomaBrain owned is deleted. Nothing runs in the pods. An image with the tag `never` is
-one that cannot be pulled: its pods stay as they are, and so does their Deployment.
+It writes what the real ones would write: Jobs complete, Deployments get ready pods of their template, and the children
+of a deleted SomaBrain are deleted. Nothing runs in the pods. An image with the tag `never` counts as one that cannot be
+pulled: its pods never become ready, nor does their Deployment.
 """
 
 from __future__ import annotations
@@ -43,14 +43,18 @@ OWNED = (
 
 
 class Api:
-    """An API server, in the fewest words."""
+    """Minimal client of an API server."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
-        """Use an open session; its owner closes it."""
+        """Use an open session, which the caller closes."""
         self._session = session
 
     async def call(self, method: str, path: str, body: object = None, **headers: str) -> Object:
-        """Return the answer; what is not there, was there before or has changed meanwhile is no error here."""
+        """Return the response, or an empty object if the status is 404 or 409.
+
+        Raises:
+            RuntimeError: another error status.
+        """
         data = None if body is None else json.dumps(body)
         kind = headers or ({} if data is None else {"Content-Type": "application/json"})
         async with self._session.request(method, path, data=data, headers=kind) as answer:
@@ -66,9 +70,9 @@ class Api:
         return await self.call("PATCH", path, body, **MERGE)
 
     async def watch(self, path: str) -> AsyncIterator[tuple[str, Object]]:
-        """Yield the kind of each change and the object, from the present on; begin again when the stream ends.
+        """Yield the type of each change and the object, from a list on; list again when the stream ends.
 
-        Each beginning is a LISTED with all the objects there are: what was deleted in between is told by nothing else.
+        Each list ends with a LISTED event with all objects, which is the only way to detect deletions in between.
         """
         while True:
             with suppress(aiohttp.ClientError, asyncio.TimeoutError, RuntimeError, KeyError):
@@ -90,7 +94,7 @@ class Api:
 
 @asynccontextmanager
 async def api_of(url: str, ca_file: Path, token: str) -> AsyncIterator[Api]:
-    """Connect to an API server."""
+    """Open a client of an API server."""
     connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=str(ca_file)), limit=64)
     headers = {"Authorization": f"Bearer {token}"}
     async with aiohttp.ClientSession(url, connector=connector, headers=headers, read_bufsize=1 << 22) as session:
@@ -99,7 +103,7 @@ async def api_of(url: str, ca_file: Path, token: str) -> AsyncIterator[Api]:
 
 @contextmanager
 def controllers(server: ApiServer, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run them beside an API server, in a process of their own, until the end of the block."""
+    """Run the controllers for an API server, in a separate process, until the end of the block."""
     with log.open("ab") as file:
         argv = [sys.executable, str(Path(__file__).resolve()), server.url, str(server.ca_file)]
         process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=file, stderr=file)
@@ -114,10 +118,10 @@ def controllers(server: ApiServer, log: Path) -> Iterator[subprocess.Popen[bytes
 
 
 class Controllers:
-    """The work of the controllers over one API server."""
+    """Controllers of one API server."""
 
     def __init__(self, api: Api) -> None:
-        """Do nothing before `run`."""
+        """Make no request before `run`."""
         self._api = api
         self._due: asyncio.Queue[tuple[str, Callable[[], Awaitable[None]]]] = asyncio.Queue()
         self._locks: dict[str, asyncio.Lock] = {}
@@ -146,7 +150,7 @@ class Controllers:
             try:
                 await work()
             except (TimeoutError, aiohttp.ClientError, RuntimeError) as error:
-                print(f"{what}: {error}; again", file=sys.stderr, flush=True)
+                print(f"{what}: {error}; retrying", file=sys.stderr, flush=True)
                 await asyncio.sleep(0.2)
                 self._due.put_nowait((what, work))
 
@@ -173,7 +177,7 @@ class Controllers:
             await self._roll_out(live)
 
     async def _roll_out(self, live: Object) -> None:
-        """New pods first, then the old ones go, then the status says so."""
+        """Create the new pods, delete the old ones, then write the status."""
         replicas, template, uid = live["spec"]["replicas"], live["spec"]["template"], live["metadata"]["uid"]
         words = json.dumps(template, sort_keys=True).encode()
         version = hashlib.sha256(words).hexdigest()[:10]
@@ -217,19 +221,19 @@ class Controllers:
         if event == "DELETED":
             self._brains.pop(brain["metadata"]["uid"], None)
             loop = asyncio.get_running_loop()
-            for after_s in COLLECT_AFTER_S:  # the operator may have been making a child as its owner went
+            for after_s in COLLECT_AFTER_S:  # the operator may have been creating a child while its owner was deleted
                 work = (f"SomaBrain {_name(brain)}", lambda: self._collect(brain))
                 loop.call_later(after_s, self._due.put_nowait, work)
         else:
             self._brains[brain["metadata"]["uid"]] = brain
 
     def _delete_absent(self, live: list[Object]) -> None:
-        """Take it that SomaBrains that are not there any more were deleted."""
+        """Handle SomaBrains that are absent from a list as deleted."""
         for uid in self._brains.keys() - {each["metadata"]["uid"] for each in live}:
             self._brain("DELETED", self._brains[uid])
 
     async def _collect(self, brain: Object) -> None:
-        """As the garbage collector: what it owned, and the pods of that."""
+        """Delete the children of a deleted SomaBrain and their pods, as the garbage collector does."""
         where = f"namespaces/{brain['metadata']['namespace']}/"
         selector = f"labelSelector=app.kubernetes.io/instance={_name(brain)}"
         deleted_uids = {brain["metadata"]["uid"]}

@@ -1,4 +1,4 @@
-"""Conversations with questions, and how much of a question's evidence an answer holds."""
+"""Conversations with questions, and the evidence recall of a result."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Turn(TypedDict):
 
 
 class Question(TypedDict):
-    """A question, and the turns that hold its answer."""
+    """A question, and the ids of the turns that contain its answer."""
 
     question: str
     evidence: list[str]
 
 
 class Conversation(TypedDict):
-    """Turns and the questions about them."""
+    """Turns, and questions about them."""
 
     conversation: str
     turns: list[Turn]
@@ -37,7 +37,7 @@ class Conversation(TypedDict):
 
 
 def read(path: str) -> list[Conversation]:
-    """The conversations of a file, without the questions that have no evidence."""
+    """Read the conversations of a file, without the questions that have no evidence."""
     conversations: list[Conversation] = json.loads(Path(path).read_text())
     return [
         {**conversation, "questions": [one for one in conversation["questions"] if one["evidence"]]}
@@ -46,23 +46,23 @@ def read(path: str) -> list[Conversation]:
 
 
 def time_of(turn: Turn) -> datetime:
-    """When a turn was said; those of a session a second apart."""
+    """Return the time of a turn; turns of a session are one second apart."""
     began = datetime.strptime(turn["session_time"], "%I:%M %p on %d %B, %Y").replace(tzinfo=UTC)
     return began + timedelta(seconds=turn["position"])
 
 
 def evidence_recall(question: Question, retrieved: Collection[str]) -> float:
-    """Which part of the question's evidence was found."""
+    """Return the share of the question's evidence that was retrieved, 0 to 1."""
     gold = set(question["evidence"])
     return len(gold & set(retrieved)) / len(gold)
 
 
 def mean(values: Sequence[float]) -> float:
-    """Their mean."""
+    """Return the arithmetic mean."""
     return sum(values) / len(values)
 
 
 def auc(positive: Sequence[float], negative: Sequence[float]) -> float:
-    """How often a positive is above a negative, ties counted half (Mann & Whitney 1947)."""
+    """Return the probability that a positive is above a negative, ties counted half (Mann & Whitney 1947)."""
     above = sum((p > n) + 0.5 * (p == n) for p in positive for n in negative)
     return above / (len(positive) * len(negative))

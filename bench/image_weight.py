@@ -1,4 +1,4 @@
-"""What an image weighs and what of: its layers as values, and the sums over them."""
+"""Size of an image by component: its layers as values, and sums over them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OTHER = "the environment itself"
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer: how large it is in the archive, its files' sizes, and the RECORD of each distribution in it."""
+    """One layer: its size in the archive, its files' sizes, and the RECORD of each distribution in it, in bytes."""
 
     digest: str
     packed: int
@@ -31,12 +31,12 @@ class Layer:
 
     @property
     def unpacked(self) -> int:
-        """Bytes of all files."""
+        """Total size of all files in bytes."""
         return sum(self.files.values())
 
 
 def layers(archive: Path) -> tuple[Layer, ...]:
-    """Read the layers of an archive in the OCI image layout, the lowest first."""
+    """Return the layers of an archive in the OCI image layout, the lowest first."""
     with tarfile.open(archive) as image:
 
         def blob(digest: str) -> bytes:
@@ -68,15 +68,15 @@ def _layer(digest: str, packed: bytes) -> Layer:
 
 
 def shared(first: Sequence[Layer], second: Sequence[Layer]) -> int:
-    """Return with how many layers both images begin: their base, which a node has once."""
+    """Return the number of common lowest layers: the base of both images, which a node stores once."""
     pairs = zip(first, second, strict=False)
     return next((index for index, (a, b) in enumerate(pairs) if a.digest != b.digest), min(len(first), len(second)))
 
 
 def weights(above: Iterable[Layer]) -> Counter[str]:
-    """Return the bytes of each distribution in the layers, and under `ELSE` those of no distribution.
+    """Return the bytes of each distribution in the layers, and under `OTHER` those of no distribution.
 
-    What was compiled from a distribution's source is the distribution's, though its RECORD does not name it.
+    Compiled files count for the distribution of their source, although its RECORD does not list them.
     """
     owner: dict[str, str] = {}
     files: dict[str, int] = {}
@@ -95,12 +95,12 @@ def weights(above: Iterable[Layer]) -> Counter[str]:
 
 
 def canonical(name: str) -> str:
-    """Return a distribution's name as the index has it."""
+    """Return the normalized name of a distribution (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def dependents(requirements: str) -> dict[str, tuple[str, ...]]:
-    """Return who asks for each locked distribution, by the comments that uv writes beneath it."""
+    """Return the dependents of each locked distribution, from the comments that uv writes below it."""
     by_distribution: dict[str, dict[str, None]] = {}
     current: dict[str, None] = {}
     for line in requirements.splitlines():
@@ -115,7 +115,7 @@ def dependents(requirements: str) -> dict[str, tuple[str, ...]]:
 def rows(
     weighed: Mapping[str, int], required_by: Mapping[str, tuple[str, ...]], least: int
 ) -> Iterator[tuple[str, str, int]]:
-    """Yield name, who asks for it and bytes, the heaviest first; those below `least` as one row."""
+    """Yield name, dependents and bytes, the largest first; those below `least` bytes are summed in one row."""
     light = {name: size for name, size in weighed.items() if size < least}
     for name, size in sorted(weighed.items(), key=lambda item: (-item[1], item[0])):
         if name not in light:

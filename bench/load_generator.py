@@ -1,4 +1,4 @@
-"""Calls made together, and what they cost those who do the work."""
+"""Load generator for concurrent calls, with latencies and processor times."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True)
 class Figures:
-    """What a run of calls cost; processor time is a call's."""
+    """Measurements of a run: calls per second, latencies, and processor time per call."""
 
     rate: float
     p50_ms: float
@@ -24,7 +24,7 @@ class Figures:
     postgres_ms: float
 
     def of(self, items: int) -> Figures:
-        """The same where each call did so many: rate and processor time are of one of them."""
+        """Return the figures per item, for calls with `items` items each; latencies stay those of a call."""
         return replace(
             self, rate=self.rate * items, server_ms=self.server_ms / items, postgres_ms=self.postgres_ms / items
         )
@@ -35,7 +35,7 @@ class Figures:
 
 
 def median(rounds: Sequence[Figures]) -> Figures:
-    """The median of each figure over rounds."""
+    """Return the median of each figure over the rounds."""
     return Figures(*(statistics.median(getattr(figures, name.name) for figures in rounds) for name in fields(Figures)))
 
 
@@ -43,20 +43,20 @@ HEADER = f"{'rate':>11}{'p50':>12}{'p99':>12}{'server CPU':>14}{'PostgreSQL':>14
 
 
 def no_clock() -> float:
-    """The clock of a process that takes no part."""
+    """Return 0 as the processor time of a process that is not involved."""
     return 0.0
 
 
 @dataclass(frozen=True)
 class LoadGenerator:
-    """Runs calls, `at_once` together, and reads the clocks of those who do the work."""
+    """Runs calls, `concurrency` at a time, and reads the processor times of server and PostgreSQL."""
 
     server: Clock = no_clock
     postgres: Clock = no_clock
     concurrency: int = CONCURRENCY
 
     async def run(self, calls: int, call: Callable[[int], Awaitable[object]]) -> Figures:
-        """Make `calls` calls."""
+        """Run `call` with each number below `calls`, and return the figures."""
         numbers = iter(range(calls))
         durations_s: list[float] = []
 

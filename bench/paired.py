@@ -1,4 +1,4 @@
-"""Ratios measured in pairs, and how far their median can be believed: the percentile bootstrap (Efron 1979)."""
+"""Median of ratios measured in pairs, with its confidence interval by the percentile bootstrap (Efron 1979)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ SEED = 1
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """The median of paired ratios, with its 95 % interval."""
+    """Median of paired ratios, with its 95 % confidence interval."""
 
     median: float
     low: float
     high: float
 
     def within(self, margin: float) -> bool:
-        """Whether both ends are nearer to the median than `margin`, a share of it."""
+        """Return whether both ends differ from the median by at most `margin`, a share of the median."""
         return max(self.median - self.low, self.high - self.median) <= margin * self.median
 
     def __str__(self) -> str:
@@ -28,13 +28,13 @@ class Interval:
 
 
 def median_interval(ratios: Sequence[float]) -> Interval:
-    """Return the median of `ratios` and the interval that holds 95 % of the medians of resamples.
+    """Return the median of `ratios` and the interval that contains 95 % of the medians of resamples.
 
     Raises:
-        ValueError: fewer than two ratios say nothing about their spread.
+        ValueError: fewer than two ratios have no spread.
     """
     if len(ratios) < 2:
-        raise ValueError(f"{len(ratios)} ratios have no interval; measure two rounds at least")
+        raise ValueError(f"{len(ratios)} ratios have no interval; measure at least two rounds")
     drawn = random.Random(SEED)
     medians = sorted(statistics.median(drawn.choices(ratios, k=len(ratios))) for _ in range(RESAMPLES))
     tail = RESAMPLES // 40

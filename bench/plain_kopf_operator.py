@@ -1,9 +1,9 @@
-"""What one writes first with kopf: handlers of creation, update and resumption that apply everything.
+"""Minimal kopf operator: handlers of creation, update and resumption that apply everything.
 
     kopf run --standalone --all-namespaces -m bench.plain_kopf_operator
 
 It is the reference of `make bench-operator`, and does the same work: the same objects, rendered by the same code, the
-Deployment after the migration's Job, and a status. It puts nothing back, watches no child, and judges nothing.
+Deployment after the migration's Job, and a status. It reverts no drift, watches no child, and sets no conditions.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ RETRY_DELAY_S = 1
 
 @kopf.on.startup()
 async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -> None:
-    """Connect; kopf's own settings stay as they are but for the events, which the other one does not post either."""
+    """Connect to the API server, with kopf's default settings except that no events are posted, as in ours."""
     settings.posting.enabled = False
     memo.stack = AsyncExitStack()
     opened = await memo.stack.enter_async_context(open_transport(lambda: credentials(settings)))
@@ -76,5 +76,5 @@ async def reconcile(body: kopf.Body, patch: kopf.Patch, memo: kopf.Memo, **_: An
 
 @kopf.on.login()
 def log_in(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo | None:
-    """Log in as our own requests do."""
+    """Return the credentials of the operator's own requests."""
     return credentials(settings)

@@ -1,4 +1,4 @@
-"""A plot of a few lines over a logarithmic axis, as SVG: readable by a browser, and by git."""
+"""Plots of a few lines over logarithmic axes, as SVG: displayed by browsers, and diffed by git."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from html import escape
 WIDTH, HEIGHT = 720, 420
 LEFT, RIGHT, TOP, BOTTOM = 70, 210, 50, 50
 LABEL = 16
-"""From one line's name to the next, at least."""
+"""Minimum distance between two line names, in pixels."""
 COLOURS = ("#0b6e99", "#c2571a", "#5f6b6d", "#8a3f9c")
 
 
 @dataclass(frozen=True)
 class Line:
-    """What is drawn: a name, and its points."""
+    """Line of a plot: its name and its points."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -26,9 +26,9 @@ def plot(title: str, x_label: str, y_label: str, lines: Sequence[Line]) -> str:
     """Return the SVG of lines over logarithmic axes.
 
     Args:
-        title: above it.
-        across: what the horizontal axis shows.
-        up: what the vertical axis shows.
+        title: title above the plot.
+        x_label: label of the horizontal axis.
+        y_label: label of the vertical axis.
         lines: each with at least one point; all values are positive.
     """
     xs = sorted({x for line in lines for x, _ in line.points})
@@ -58,17 +58,17 @@ def plot(title: str, x_label: str, y_label: str, lines: Sequence[Line]) -> str:
         parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{each:g}</text>')
     names = spread_labels([to_pixels(*line.points[-1])[1] for line in lines])
     for line, colour, height in zip(lines, COLOURS, names, strict=False):
-        places = [to_pixels(*point) for point in line.points]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+        pixels = [to_pixels(*point) for point in line.points]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in places]
-        x, _ = places[-1]
+        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in pixels]
+        x, _ = pixels[-1]
         parts.append(f'<text x="{x + 10:.1f}" y="{height + 4:.1f}" fill="{colour}">{escape(line.name)}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
 def spread_labels(heights: Sequence[float]) -> list[float]:
-    """Return the heights in their order, those that are too close to one above moved down to be LABEL below it."""
+    """Return the heights in their order, with labels closer than LABEL to the one above moved down."""
     moved: dict[int, float] = {}
     last = -math.inf
     for index in sorted(range(len(heights)), key=lambda each: heights[each]):

@@ -1,4 +1,4 @@
-"""How long pods take from their creation to Ready, seen by a watch: a pod's own times are whole seconds."""
+"""Time from creation to Ready of pods, measured by a watch, because a pod's own timestamps have whole seconds."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ JSONPATH = '{.metadata.uid} {.status.conditions[?(@.type=="Ready")].status}{"\\n
 
 @dataclass(frozen=True, slots=True)
 class Pods:
-    """The one pod at a time that a Deployment has."""
+    """Single pod of a Deployment, and its successors."""
 
     kubectl: Kubectl
     namespace: str
     selector: str
 
     def start(self) -> float:
-        """Delete the pod, and return the seconds from the creation of the next one to its being Ready.
+        """Delete the pod, and return the seconds from the creation of its successor until that is Ready.
 
         Raises:
-            CommandFailed: it was not Ready within `LONGEST_S`.
+            CommandFailed: it was not Ready within `TIMEOUT_S`.
         """
         with self._watch() as lines:
             old = next(lines).split()[0]
@@ -42,7 +42,11 @@ class Pods:
         raise CommandFailed(f"No pod of {self.selector} in {self.namespace} was Ready within {TIMEOUT_S} s.")
 
     def settle(self) -> None:
-        """Wait until the pod that was deleted has ended, so that the next start has the node to itself."""
+        """Wait until the deleted pod has ended, so that the next start is the only activity on the node.
+
+        Raises:
+            CommandFailed: it had not ended within `TIMEOUT_S`.
+        """
         deadline = time.monotonic() + TIMEOUT_S
         while len(self.kubectl.get(self.namespace, "pods", "-l", self.selector)["items"]) != 1:
             if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""What a process uses, from /proc."""
+"""Resource usage of processes, from /proc."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Usage:
-    """Processor time so far, memory now and at most."""
+    """Processor time so far, current and peak resident memory."""
 
     cpu_s: float
     now_mib: float
@@ -20,17 +20,17 @@ class Usage:
 
 
 def stat(process: int | str) -> list[str]:
-    """Fields of /proc/PID/stat from the third on (proc(5)): the second is a name that may hold spaces."""
+    """Return the fields of /proc/PID/stat from the third on (proc(5)); the second is a name that may contain spaces."""
     return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
 
 
 def cpu_s(process: int) -> float:
-    """User and system time of a process so far, its threads included, to the nanosecond (clock_getcpuclockid(3))."""
+    """Return the processor time of a process and its threads so far in seconds, to the ns (clock_getcpuclockid(3))."""
     return time.clock_gettime((~process << 3) | 2)
 
 
 def usage(process: int) -> Usage:
-    """Return what a process uses (resident memory, as VmRSS and VmHWM say)."""
+    """Return the usage of a process (resident memory from VmRSS and VmHWM)."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     kib = {name: int(value.split()[0]) for name, _, value in (line.partition(":") for line in lines) if " kB" in value}
     return Usage(cpu_s(process), kib["VmRSS"] / 1024, kib["VmHWM"] / 1024)

@@ -1,4 +1,4 @@
-"""Where a call's processor time goes: the running service, sampled by py-spy, each stack by what it works at."""
+"""Processor time of calls by part: the running service sampled by py-spy, each stack classified by module."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 
 RATE_HZ = 250
 
-# The innermost frame that fits says what a sample works at.
+# The innermost frame that matches classifies a sample.
 PARTS: Sequence[tuple[str, str]] = (
-    ("store/replica/", "searching in memory"),
-    ("domain/scoring", "scoring"),
+    ("store/search_index/", "searching in memory"),
+    ("domain/score", "scoring"),
     ("domain/contiguity", "scoring"),
-    ("domain/lexical", "scoring"),
+    ("domain/bm25", "scoring"),
     ("encoders/", "encoding"),
     ("psycopg/", "psycopg"),
     ("store/postgres/", "the store's own code"),
@@ -32,7 +32,7 @@ PARTS: Sequence[tuple[str, str]] = (
 
 @contextmanager
 def profiled(process: int, shares: Counter[str]) -> Iterator[None]:
-    """Sample a process, idle threads left out, and count into `shares` what it was working at."""
+    """Sample the busy threads of a process during the block, and add the samples of each part to `shares`."""
     with tempfile.TemporaryDirectory() as folder:
         stacks = Path(folder) / "stacks"
         spy = Path(sys.executable).with_name("py-spy")

@@ -1,7 +1,7 @@
-"""The reference of Remember: the rows it wrote, written again by plain SQL into tables of the same shape.
+"""Reference of Remember: the rows it wrote, written again by plain SQL into tables of the same structure.
 
-Each memory is one transaction with its row, its vector and its terms: no identity, no idempotency, no feed, no
-version, no row security. The tables have the indexes of the real ones.
+Each memory is one transaction with its row, its vector and its terms: no authentication, no idempotency, no change
+feed, no version, no row security. The tables have the same indexes as the real ones.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Row = tuple[object, ...]
 
 @dataclass
 class RawSql:
-    """Open connections, of which `reading` reads what the others write again."""
+    """Open connections: `reader` reads the rows, and the others write them again."""
 
     reader: Connection
     free: asyncio.Queue[Connection] = field(default_factory=asyncio.Queue)
     _read: int = -1
 
     async def fresh(self) -> list[tuple[Row, Row, Row]]:
-        """Memories that were written since this was asked last, each with its vector and its terms."""
+        """Return the memories written since the last call, each with its vector and its terms."""
         since = (self._read,)
         memories = await self._rows("SELECT * FROM memories WHERE id > %s ORDER BY id", since)
         vectors = {row[2]: row for row in await self._rows("SELECT * FROM memory_vectors WHERE memory > %s", since)}
@@ -62,10 +62,10 @@ class RawSql:
 
 @asynccontextmanager
 async def raw_sql(dsn: str, connections: int) -> AsyncIterator[RawSql]:
-    """Make the tables and open `at_once` connections."""
+    """Create the tables and open `connections` connections."""
     async with AsyncExitStack() as stack:
         reader = await stack.enter_async_context(await psycopg.AsyncConnection.connect(dsn, autocommit=True))
-        set_json_loads(lambda raw: raw if isinstance(raw, str) else raw.decode(), reader)  # labels go back as they came
+        set_json_loads(lambda raw: raw if isinstance(raw, str) else raw.decode(), reader)  # labels stay unparsed
         for table in TABLES:
             await reader.execute(f"CREATE TABLE raw_{table} (LIKE {table} INCLUDING ALL)".encode())
         database = RawSql(reader)

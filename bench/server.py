@@ -1,4 +1,4 @@
-"""Servers to measure, each a process of its own on loopback, and what they cost."""
+"""Servers to measure, each a separate process on loopback, and their processor times."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ START_S = 120.0
 
 @dataclass(frozen=True)
 class Server:
-    """A process that listens."""
+    """Server process and its addresses."""
 
     address: str
     process: subprocess.Popen[bytes]
     http: str = ""
 
     def metric(self, name: str) -> float:
-        """A metric without labels, as it is now."""
+        """Return the current value of a metric without labels."""
         with urllib.request.urlopen(f"{self.http}/metrics", timeout=5) as response:
             lines = response.read().decode().splitlines()
         return float(next(line.split()[1] for line in lines if line.startswith(f"{name} ")))
 
     def first_metric(self, names: Sequence[str]) -> float:
-        """The metric that the server has under one of these names, those of another revision; 0: under none."""
+        """Return the first metric of `names` that the server has, 0 if it has none; revisions differ in names."""
         with urllib.request.urlopen(f"{self.http}/metrics", timeout=5) as response:
             values = dict(line.rsplit(" ", 1) for line in response.read().decode().splitlines() if line[:1] != "#")
         return next((float(values[name]) for name in names if name in values), 0.0)
 
     def cpu_s(self) -> float:
-        """User and system time of the process so far, its threads included."""
+        """Return the user and system time of the process so far in seconds, including its threads."""
         return cpu_s(self.process.pid)
 
 
 def postgres_cpu_s(folder: Path) -> float:
-    """Time of the PostgreSQL server of a folder so far: its back-ends, those that are gone, and its own processes."""
+    """Return the processor time of the PostgreSQL server of a folder so far in seconds, with all its processes."""
     postmaster = (folder / "postmaster.pid").read_text().split()[0]
     fields = stat(postmaster)
     ticks = sum(int(field) for field in fields[11:15])
@@ -55,7 +55,7 @@ def postgres_cpu_s(folder: Path) -> float:
         if entry.name.isdigit():
             try:
                 fields = stat(entry.name)
-            except FileNotFoundError:  # it ended meanwhile, and is counted as its parent's
+            except FileNotFoundError:  # it ended meanwhile, and is included in its parent's time
                 continue
             if fields[1] == postmaster:
                 ticks += int(fields[11]) + int(fields[12])
@@ -64,9 +64,9 @@ def postgres_cpu_s(folder: Path) -> float:
 
 @contextmanager
 def somabrain(arguments: list[str], settings: Mapping[str, object], python: Path | None = None) -> Iterator[Server]:
-    """Run `somabrain-service` with `arguments`, on free ports, until it is ready; stop it at the end.
+    """Start `somabrain-service` with `arguments` on free ports, wait until it is ready, and stop it at the end.
 
-    `python`: the interpreter of the revision to run; None: this one.
+    `python` is the interpreter of the revision to run; None: the current one.
     """
     folder = Path(tempfile.mkdtemp(prefix="somabrain-bench-"))
     log = folder / "log"
@@ -87,7 +87,7 @@ def somabrain(arguments: list[str], settings: Mapping[str, object], python: Path
 
 
 def _wait(process: subprocess.Popen[bytes], log: Path) -> tuple[str, str]:
-    """Return the address, and that of probes and metrics, once /ready says so."""
+    """Return the gRPC address and the HTTP URL of probes and metrics, once /ready responds with status 200."""
     ends_at = time.monotonic() + START_S
     while time.monotonic() < ends_at:
         if process.poll() is not None:
@@ -112,7 +112,7 @@ def _ready(url: str) -> bool:
 
 @contextmanager
 def trivial() -> Iterator[Server]:
-    """Run the handler that does nothing, in the same process model."""
+    """Run the trivial handler, in a separate process like the service."""
     script = Path(__file__).with_name("trivial_server.py")
     process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE)
     assert process.stdout is not None

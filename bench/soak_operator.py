@@ -1,13 +1,12 @@
-"""The operator for half an hour among edits, restarts and cut watches: it must not grow.
+"""Soak test of the operator: half an hour of edits, restarts and closed watches without growing memory, tasks or queue.
 
     make soak MINUTES=30
 
-On a real API server on loopback, with bench/controllers.py for what controllers and the kubelet write. All the while
-resources are changed, deleted and made again, their Deployments edited by hand and their Secrets rotated; the API
-server is killed and started again, and all of the operator's connections are cut. Memory, tasks and queue depth are
-sampled; of the three thirds of the time the first is for warming up, and the medians of the third must not be above
-those of the second: memory by no more than a twentieth, counts by no more than a twentieth and one. In the end every
-resource must have become Ready again.
+On a real API server on loopback, with bench/controllers.py for the writes of controllers and the kubelet. Resources are
+continuously changed, deleted and created again, their Deployments edited manually and their Secrets rotated; the API
+server is killed and restarted, and all connections of the operator are closed. Memory, tasks and queue depth are
+sampled; the first third of the time is warm-up, and the medians of the last third may exceed those of the second by a
+twentieth for memory, and by a twentieth and one for counts. At the end every resource must become Ready again.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ KEY = {"app-dsn": "postgresql://app@pg/s", "worker-dsn": "postgresql://w@pg/s"}
 
 @dataclass(frozen=True)
 class Sample:
-    """The operator at one moment."""
+    """Memory, tasks and queue depth of the operator at one moment."""
 
     after_s: float
     memory_mib: float
@@ -52,7 +51,7 @@ class Sample:
 
 @dataclass
 class Report:
-    """What was seen."""
+    """Results of a run."""
 
     minutes: float
     samples: list[Sample] = field(default_factory=list)
@@ -60,21 +59,21 @@ class Report:
     converged_s: float = float("inf")
 
     def medians(self, third: int) -> dict[str, float]:
-        """The medians of one third of the time, counted from 0."""
+        """Return the medians of one third of the time, numbered from 0."""
         length_s = self.minutes * 60 / 3
         chosen = [each for each in self.samples if length_s * third <= each.after_s < length_s * (third + 1)]
         names = ("memory_mib", "tasks", "depth")
         return {name: statistics.median(getattr(each, name) for each in chosen) for name in names}
 
     def grown(self) -> list[str]:
-        """What is above its bound, in words."""
+        """Return a text for each quantity above its bound."""
         before, after = self.medians(1), self.medians(2)
         bounds = {name: value * RATIO + (0 if name == "memory_mib" else COUNTS_MORE) for name, value in before.items()}
         return [f"{name}: {after[name]:.1f} > {bounds[name]:.1f}" for name in bounds if after[name] > bounds[name]]
 
     def lines(self) -> Iterator[str]:
-        """The report, for people."""
-        yield f"{self.minutes:g} minutes; done meanwhile: " + ", ".join(f"{n} {what}" for what, n in self.done.items())
+        """Yield the lines of the report."""
+        yield f"{self.minutes:g} minutes; actions: " + ", ".join(f"{n} {what}" for what, n in self.done.items())
         for third, words in enumerate(("first third", "second third", "last third")):
             yield f"{words:<14}" + "".join(f"{name} {value:>8.1f}   " for name, value in self.medians(third).items())
         yield f"all resources Ready {self.converged_s:.1f} s after the last change"
@@ -82,10 +81,10 @@ class Report:
 
 
 class Soak:
-    """The world of one run."""
+    """One run of the soak test."""
 
     def __init__(self, api: Api, proxy: Forwarder, running: Operator, brains: int, seed: int) -> None:
-        """Make the namespaces and their resources."""
+        """Create the namespaces and their resources."""
         self.api, self.forwarder, self.operator = api, proxy, running
         self.random = random.Random(seed)
         self.brains = []
@@ -97,7 +96,7 @@ class Soak:
             self.brains.append(brain)
 
     def run(self, minutes: float, sample_s: float, fault_s: float) -> Report:
-        """Change things until the time is over, then wait until all is well."""
+        """Apply edits and faults until the time is over, then wait until all resources are Ready."""
         report, started = Report(minutes), time.monotonic()
         ends_at = started + minutes * 60
         next_sample, next_fault = started + sample_s, started + fault_s
@@ -121,7 +120,7 @@ class Soak:
         return report
 
     def edits(self) -> Iterator[Callable[[], None]]:
-        """Yield what to do next: in rounds, so that a short run does each kind, too."""
+        """Yield the next edit, in shuffled rounds, so that even a short run includes each kind."""
         often = {self.scale: 10, self.limit: 6, self.edit_by_hand: 4, self.rotate: 3, self.recreate: 1}
         deck = [work for work, times in often.items() for _ in range(times)]
         while True:
@@ -166,7 +165,7 @@ class Soak:
         """Wait until a resource is Ready in its newest generation."""
         eventually(
             brain.conditions,
-            lambda found: "Ready" in found and found["Ready"]["status"] == "True",
+            lambda conditions: "Ready" in conditions and conditions["Ready"]["status"] == "True",
             f"{brain.namespace} is Ready",
             CONVERGED_S,
         )
@@ -178,7 +177,7 @@ def _names(api: Api, brain: Brain) -> list[str]:
 
 @contextmanager
 def soaking(folder: Path, brains: int, seed: int) -> Iterator[Soak]:
-    """Start everything."""
+    """Start all servers, and yield once all resources are Ready."""
     with api_server() as server, api_of(server) as api, forwarder(server.url) as proxy:
         install(api)
         account = account_of(api, folder)
@@ -192,7 +191,7 @@ def soaking(folder: Path, brains: int, seed: int) -> Iterator[Soak]:
 
 
 def main() -> int:
-    """Run it, print what was seen, and fail when something has grown."""
+    """Run the soak test, print the report, and return 1 if something has grown or the operator had an exception."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--brains", type=int, default=20)
@@ -207,7 +206,7 @@ def main() -> int:
     for line in report.lines():
         print(line)
     for line in faults:
-        print(f"a fault of the operator itself: {line[:2000]}")
+        print(f"exception in the operator: {line[:2000]}")
     return 1 if report.grown() or faults else 0
 
 

@@ -1,4 +1,4 @@
-"""Made-up texts and vectors, the same at each run."""
+"""Synthetic texts and vectors, identical in each run."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ WORDS = 20_000
 
 TEXT_WORDS = 30
 QUESTION_WORDS = 11
-"""With the marks around them 13 tokens of the default encoder, as the questions of LoCoMo have on average."""
+"""Words per question: 13 tokens of the default encoder with its special tokens, the average of LoCoMo's questions."""
 
 
 def texts(count: int, length: int, seed: int) -> Iterator[str]:
-    """Texts of English words, drawn with the frequencies of natural language (Zipf 1935).
+    """Yield texts of English words, drawn with the frequencies of natural language (Zipf 1935).
 
-    The words are those of BERT's vocabulary, which has them in the order of their frequency.
+    The words are those of BERT's vocabulary, which is sorted by frequency.
     """
     drawn = random.Random(seed)
     listed = VOCABULARY.read_text("utf-8").splitlines()
@@ -32,7 +32,7 @@ def texts(count: int, length: int, seed: int) -> Iterator[str]:
 
 
 def vectors(count: int, seed: int) -> list[list[float]]:
-    """Vectors of length 1, in no direction more than in another."""
+    """Return vectors of length 1, uniformly distributed over directions."""
     drawn = np.random.default_rng(seed).standard_normal((count, DIMENSIONS), dtype=np.float32)
     rows: list[list[float]] = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).tolist()
     return rows

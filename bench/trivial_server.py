@@ -1,4 +1,4 @@
-"""The reference: a grpc.aio server whose one handler returns an empty message. Prints its address and serves."""
+"""Reference server: grpc.aio with one handler that returns an empty message. Prints its address and serves."""
 
 from __future__ import annotations
 

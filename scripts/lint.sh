@@ -58,6 +58,7 @@ check "style (ruff check)" "$bin/ruff" check
 check "format (ruff format)" "$bin/ruff" format --check
 check "types (mypy --strict)" "$bin/mypy"
 check "import rules (lint-imports)" "$bin/lint-imports"
+check "names and texts keep to docs/glossary.md" "$bin/python" -m vocabulary check
 check "generated stubs are current (protoc)" stubs
 check "contract (buf lint)" contract
 check "contract is backward compatible (buf breaking)" compatible

@@ -19,9 +19,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from common import errors
+from common.config.former_names import ACCEPTED_UNTIL, FORMER_ENDPOINT_KEYS, FORMER_NAMES
 from common.config.settings import DELIMITER, PREFIX, Settings
 from somabrain_operator.metrics import Metrics as OperatorMetrics
-from somabrain_service.interceptors.errors import STATUS
+from somabrain_service.interceptors.errors import STATUS_CODES
 from somabrain_service.metrics import Metrics as ServiceMetrics
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -65,7 +66,11 @@ def settings() -> list[str]:
             prefix = f"{PREFIX}{name}{DELIMITER}".upper()
             lines += ["", f"## {name}", "", about, ""]
             lines += table(("variable", "default", "meaning"), _rows(group, prefix))
-    return lines
+    lines += ["", "## Former names", "", f"Accepted until {ACCEPTED_UNTIL}, with a warning in the log of the process."]
+    lines.append("A setting given under both of its names is an error.")
+    keys = {f"`{before}` in `SOMABRAIN_ENCODER__ENDPOINTS`": f"`{now}`" for before, now in FORMER_ENDPOINT_KEYS.items()}
+    rows = {**{f"`{before}`": f"`{now}`" for before, now in FORMER_NAMES.items()}, **keys}
+    return [*lines, "", *table(("former", "present"), rows.items())]
 
 
 def _group(field: FieldInfo) -> type[BaseModel] | None:
@@ -126,8 +131,8 @@ def tree() -> list[str]:
 
 
 def _errors(kind: type[errors.SomaBrainError]) -> Iterator[tuple[str, str, str]]:
-    if kind in STATUS:
-        yield f"`{kind.reason}`", STATUS[kind].name, (kind.__doc__ or "")
+    if kind in STATUS_CODES:
+        yield f"`{kind.reason}`", STATUS_CODES[kind].name, (kind.__doc__ or "")
     for child in kind.__subclasses__():
         if child.__module__ == errors.__name__:
             yield from _errors(child)

@@ -131,7 +131,7 @@ def from_status(status: status_pb2.Status) -> CallError:
 
 
 def details_from_rpc(error: grpc.aio.AioRpcError) -> ErrorDetails:
-    """Return the details in the trailing metadata; empty when there are none."""
+    """Return the details in the trailing metadata; empty without any."""
     serialized = next((value for key, value in error.trailing_metadata() or () if key == DETAILS), None)
     return (
         _details_from_status(status_pb2.Status.FromString(serialized))

@@ -25,7 +25,7 @@ ERRORS: Final[Mapping[str, str]] = {"Explanation": "ErrorDetails"}
 
 
 def former_names(module: str, names: Mapping[str, str]) -> Callable[[str], object]:
-    """Return a module's `__getattr__` (PEP 562) that finds what is asked for by a former name."""
+    """Return a module's `__getattr__` (PEP 562) that resolves former names to present ones, with a warning."""
 
     def find(name: str) -> object:
         present = names.get(name)

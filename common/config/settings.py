@@ -1,11 +1,11 @@
 """The one frozen Settings, and the only reader of the environment.
 
-Every field can be given as `SOMABRAIN_<FIELD>`, a field of a group as `SOMABRAIN_<GROUP>__<FIELD>`.
-Entry points import `settings` and pass down what a part needs; nothing below them imports it.
+Every field is set by the variable `SOMABRAIN_<FIELD>`, a field of a group by `SOMABRAIN_<GROUP>__<FIELD>`.
+Entry points import `settings` and pass down what each part needs; no other module imports it.
 A variable with the prefix that names no field is an error, so a typo is never silently ignored.
 
-Secrets need not be variables, which every process in a container can read of every other: a file in a folder that
-`SOMABRAIN_SECRETS_DIR` names, called as the variable would be, holds the same setting.
+Secrets need not be variables, which other processes in the container can read: a file named as the variable, in a
+directory listed in `SOMABRAIN_SECRETS_DIR`, sets the same field.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 EncoderId = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")]
 
 MINILM = "minilm-l6-v2-int8"
-"""The encoder in the image."""
+"""Id of the sentence encoder in the image."""
 LEXICAL = "lexical"
-"""The encoder id of namespaces that keep no vectors."""
+"""Encoder id of namespaces without vectors."""
 Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
@@ -48,31 +48,32 @@ class _Group(BaseModel):
 
 
 class LogSettings(_Group):
-    """How the process speaks."""
+    """Logging."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least that is said."""
+    """Minimum level of logged events."""
     format: Literal["json", "console"] = "json"
-    """`json`: one object a line, for machines; `console`: for people."""
+    """`json`: one JSON object per line; `console`: readable text."""
 
 
 class TlsSettings(_Group):
-    """Certificates of the gRPC server, PEM in files that are read again every second."""
+    """TLS of the gRPC server. The PEM files are read again every second, because certificates are rotated on disk."""
 
     cert_file: Path | None = None
-    """The server's certificate and those between it and its authority. None: plain text, for meshes that encrypt by
-    themselves and for loopback."""
+    """Certificate of the server, followed by its intermediate certificates. None: plain text, for service meshes that
+    encrypt, and for loopback."""
     key_file: Path | None = None
-    """Its private key, not encrypted. Given if, and only if, `cert_file` is."""
+    """Private key of `cert_file`, not encrypted. Set if, and only if, `cert_file` is."""
     client_ca_file: Path | None = None
-    """Authorities of clients. Given: mutual TLS, and who has no certificate of theirs is refused in the handshake."""
+    """Authorities of client certificates. Set: mutual TLS, and clients without a certificate from them are rejected in
+    the handshake. None: no client certificates are requested."""
 
     @model_validator(mode="after")
     def _check_complete(self) -> TlsSettings:
         if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file and key_file are given together or not at all; give both")
+            raise ValueError("cert_file and key_file must be set together; set both")
         if self.client_ca_file is not None and self.cert_file is None:
-            raise ValueError("client_ca_file needs cert_file and key_file; give them")
+            raise ValueError("client_ca_file requires cert_file and key_file; set them")
         return self
 
 
@@ -80,113 +81,122 @@ class GrpcSettings(_Group):
     """The gRPC server."""
 
     host: str = "0.0.0.0"  # noqa: S104 - a pod is reached by its address; `auth.mode=none` refuses it
-    """Address to listen on."""
+    """IP address or name to listen on."""
     port: Port = 50052
-    """0 picks a free port, which is logged."""
+    """Port to listen on. 0: a free port, which is logged."""
     max_connection_age_s: Seconds = 300.0
-    """After this a client is asked to reconnect, so that new replicas get their share."""
+    """Seconds after which a client must reconnect, so that new pods get their share of the calls."""
     drain_s: Annotated[float, Field(ge=0, le=600)] = 20.0
-    """How long calls in flight may finish once the process was asked to stop."""
+    """Maximum seconds for calls in flight to finish, at shutdown and after `max_connection_age_s`; then they are
+    cancelled."""
     shutdown_delay_s: Annotated[float, Field(ge=0, le=60)] = 3.0
-    """How long the process keeps accepting calls after it turned NOT_SERVING, so that clients leave first."""
+    """Seconds at shutdown between NOT_SERVING and closing the port. Calls are still accepted, so that clients leave
+    first."""
     reflection: bool = True
-    """Whether tools such as grpcurl may ask what is served."""
+    """Serve gRPC reflection, which tools such as grpcurl use."""
     tls: TlsSettings = TlsSettings()
 
 
 class HttpSettings(_Group):
-    """Probes and metrics."""
+    """HTTP server for probes and metrics."""
 
     host: str = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus come from outside the pod
-    """Address to listen on."""
+    """IP address or name to listen on."""
     port: Port = 8080
-    """0 picks a free port, which is logged."""
+    """Port to listen on. 0: a free port, which is logged."""
 
 
 class DatabaseSettings(_Group):
     """PostgreSQL."""
 
     app_role: str = "somabrain_app"
-    """The role that serves calls; it owns nothing and sees one tenant a transaction."""
+    """PostgreSQL role that serves calls; it owns nothing and sees one tenant per transaction."""
     worker_role: str = "somabrain_worker"
-    """The role of background work."""
+    """PostgreSQL role of background jobs."""
     pool_size: Annotated[int, Field(ge=1, le=100)] = 8
-    """Connections a process."""
+    """Maximum pooled connections per process."""
     connect_timeout_s: Seconds = 5.0
-    """How long a new connection, or one of the pool, is waited for."""
+    """Maximum seconds to wait for a new connection, or for a free one of the pool."""
     statement_timeout_s: Seconds = 10.0
-    """The server ends a statement that takes longer."""
+    """Maximum seconds per statement; PostgreSQL cancels a longer one."""
     migration_lock_timeout_s: Seconds = 300.0
-    """How long a migration waits for another one that holds the lock."""
+    """Maximum seconds that a migration waits for the lock of another one."""
 
 
 class WorkersSettings(_Group):
-    """Background work, done by the processes that have `worker_dsn`."""
+    """Background jobs, run by the processes that have `worker_dsn`."""
 
     shards: Annotated[int, Field(ge=1, le=64)] = 1
-    """In how many parts namespaces are dealt with; each work has one process a part. More than one only when one
-    process cannot keep up (`somabrain_worker_lag_seconds`); each takes a connection for each work."""
+    """Number of shards of the namespaces; each job runs in one process per shard. More than one only when one process
+    cannot keep up (`somabrain_background_job_lag_seconds`), because every shard takes one connection per job."""
     sweep_interval_s: Seconds = 10.0
-    """How long a sweep rests when nothing is left to remove: how long rows outlive their time, at most."""
+    """Seconds between runs of the expiry, trim and purge jobs when nothing is left to remove: rows outlive their
+    expiry by at most this time."""
     reindex_interval_s: Seconds = 2.0
-    """How long re-encoding and re-analysis rest when nothing is left: how long a changed setting waits, at most."""
+    """Seconds between runs of the reencode and reanalyze jobs when nothing is left to do: after a change of
+    encoder or language, reindexing starts within this time."""
 
 
 class IntrospectionSettings(_Group):
-    """The central identity service that is asked about tokens (RFC 7662)."""
+    """Token introspection at a central identity service (RFC 7662)."""
 
     address: Annotated[str, Field(pattern="^https?://[^/]")] = "http://auth.soma-infra.svc.cluster.local:8080"
-    """Where it listens; the default is where soma-infra puts it. Tokens and our secret go there: give an address with
-    https unless the network encrypts by itself."""
+    """Base URL of the identity service; the default is its address in soma-infra. Bearer tokens and `client_secret` are
+    sent there: use https unless the network encrypts."""
     path: Annotated[str, Field(pattern="^/")] = "/realms/somabrain/protocol/openid-connect/token/introspect"
-    """Of the introspection endpoint; the default is Keycloak's for a realm `somabrain`."""
+    """Path of the introspection endpoint; the default is Keycloak's for a realm `somabrain`."""
     client_id: str | None = None
-    """The client that we ask as. Required with `auth.mode=introspection`."""
+    """Client id with which the service authenticates there. Required with `auth.mode=introspection`."""
     client_secret: SecretStr | None = None
-    """Its secret. Required with `auth.mode=introspection`."""
+    """Secret of `client_id`. Required with `auth.mode=introspection`."""
     ca_file: Path | None = None
-    """PEM bundle that signs `address`'s certificate. None: the system's."""
+    """PEM authorities of `address`'s certificate. None: the system's."""
     timeout_s: Annotated[float, Field(gt=0, le=30)] = 2.0
-    """How long an answer may take; past it the caller is told UNAVAILABLE, and tries again."""
+    """Maximum seconds per request; after that the call fails with UNAVAILABLE, which clients retry."""
 
 
 class SearchIndexSettings(_Group):
-    """Namespaces held in memory, so that Recall searches arrays and not tables."""
+    """Search indexes: namespaces in memory, so that Recall searches arrays instead of tables."""
 
     budget_bytes: Annotated[int, Field(ge=0, le=2**40)] = 256 * 1024 * 1024
-    """What all of them may take, about; 0: none is held. A memory with a vector of 384 numbers takes 1.5 kB, so the
-    default holds 170,000; with the encoder it leaves half of a pod's default limit of 1 GiB free. A namespace that does
-    not fit is searched in PostgreSQL."""
+    """Approximate maximum bytes of all search indexes of a process; 0: no search indexes. A memory with a vector of 384
+    dimensions takes 1.5 kB, so the default is enough for 170,000; with the encoder it leaves half of a pod's default
+    limit of 1 GiB free. A namespace that does not fit is searched in PostgreSQL."""
     idle_timeout_s: Seconds = 3600.0
-    """One that nobody asks for goes after this long."""
+    """Seconds without use after which a search index is evicted."""
 
 
 class EventsSettings(_Group):
-    """Changes told to Kafka. Needs `worker_dsn`."""
+    """Publication of changes to Kafka. Requires `worker_dsn`."""
 
     brokers: tuple[str, ...] = ()
-    """Kafka's first addresses, each `host:port`. Empty: no events."""
+    """Bootstrap servers of Kafka, each `host:port`. Empty: no events are published."""
     topic: str = "somabrain.changes"
-    """Must be there: it is never made by use."""
+    """Topic of the events. It must exist: it is never created automatically."""
     source: str = "/somabrain"
-    """What each event's `source` begins with. Different for each SomaBrain that shares a topic."""
+    """Prefix of each event's `source`. Must be unique among the SomaBrains that share a topic."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    """As Kafka names them."""
+    """Security protocol of the brokers, as Kafka names it."""
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    """SASL mechanism, with `security_protocol` SASL_PLAINTEXT or SASL_SSL."""
     sasl_username: str | None = None
+    """SASL user name. Required with `security_protocol` SASL_PLAINTEXT or SASL_SSL."""
     sasl_password: SecretStr | None = None
+    """Password of `sasl_username`. Required with it."""
     ca_file: Path | None = None
-    """PEM bundle that signs the brokers' certificates. None: the system's."""
+    """PEM authorities of the brokers' certificates. None: the system's."""
     cert_file: Path | None = None
-    """PEM, where Kafka asks for a client's certificate."""
+    """PEM client certificate, for brokers that require one. None: no client certificate."""
     key_file: Path | None = None
+    """PEM private key of `cert_file`. Set if, and only if, `cert_file` is."""
     poll_interval_s: Annotated[float, Field(ge=0.01, le=60)] = 0.5
-    """How long the relay rests when there is nothing to tell."""
+    """Seconds between reads of the outbox when nothing is left to publish."""
     timeout_s: Seconds = 15.0
-    """How long Kafka may take to keep what it was told, before the relay begins again."""
+    """Maximum seconds for Kafka to acknowledge events; after that they are published again."""
     unpublished_retention_s: Annotated[float, Field(ge=0, le=365 * 86_400)] = 7 * 86_400.0
-    """How long changes past their feed's retention are kept for a Kafka that is away. After that they are removed
-    untold, which `somabrain_events_lost_total` counts and an event says once Kafka is back."""
+    """Seconds past the retention of their change feed for which unpublished changes are retained while Kafka is
+    unavailable. After that they are removed unpublished, which `somabrain_events_lost_total` counts and an event
+    reports once Kafka is available again."""
 
     @model_validator(mode="after")
     def _check_complete(self) -> EventsSettings:
@@ -197,95 +207,99 @@ class EventsSettings(_Group):
         if self.security_protocol.startswith("SASL") and not (self.sasl_username and self.sasl_password):
             raise ValueError("sasl_username, sasl_password: are required by this security_protocol; set both")
         if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file, key_file: belong together; set both or none")
+            raise ValueError("cert_file, key_file: must be set together; set both or neither")
         if not self.source.startswith("/") or any(char.isspace() for char in self.source):
-            raise ValueError("source: must begin with / and hold no space")
+            raise ValueError("source: must start with / and contain no whitespace")
         return self
 
 
 class AuthSettings(_Group):
-    """Who calls."""
+    """Authentication of callers."""
 
     mode: Literal["jwt", "introspection", "none"] = "jwt"
-    """`jwt`: signed tokens checked against the issuer's keys. `introspection`: the identity service is asked, which
-    knows of tokens that were revoked. `none`: everybody is the tenant `none_tenant`; only on loopback."""
+    """`jwt`: signed tokens, verified with the issuer's keys. `introspection`: tokens verified by the identity service,
+    which knows revoked ones. `none`: every caller is the tenant `anonymous_tenant`; only on loopback."""
     issuer: str = "https://kubernetes.default.svc.cluster.local"
-    """The `iss` that tokens must carry. The default is a cluster's own issuer."""
+    """Required `iss` of tokens. The default is a Kubernetes cluster's own issuer."""
     audience: str = "somabrain"
-    """The `aud` that tokens must carry."""
+    """Required `aud` of tokens."""
     jwks_url: str = "https://kubernetes.default.svc/openid/v1/jwks"
-    """Where the issuer's public keys are read."""
+    """URL of the issuer's public keys (JWKS)."""
     jwks_ca_file: Path | None = None
-    """PEM bundle that signs `jwks_url`'s certificate. None: the system's."""
+    """PEM authorities of `jwks_url`'s certificate. None: the system's."""
     jwks_token_file: Path | None = None
-    """Bearer token for `jwks_url`, read again at each fetch because it is rotated on disk. None: none is sent."""
+    """File with the bearer token for `jwks_url`, read again at each fetch because it is rotated on disk. None: no token
+    is sent."""
     tenant_claim: str = "/kubernetes.io/namespace"
     """JSON Pointer (RFC 6901) to the claim that names the tenant."""
     scope_claim: str | None = None
-    """JSON Pointer to the claim that holds the scopes: a list, or a space-separated string. None: none are asked."""
+    """JSON Pointer to the claim with the scopes: a list, or a space-separated string. None: scopes are not checked."""
     leeway_s: Annotated[float, Field(ge=0, le=300)] = 10.0
-    """Clock difference that `exp` and `nbf` forgive."""
+    """Tolerated clock difference for `exp` and `nbf`, in seconds."""
     cache_s: Annotated[float, Field(ge=0, le=60)] = 60.0
-    """How long a checked token is believed without checking again, never past its `exp`."""
+    """Maximum seconds that a verified token, never past its `exp`, and the issuer's keys are cached."""
     refusal_cache_s: Annotated[float, Field(ge=0, le=5)] = 5.0
-    """How long a refused token is refused without checking again."""
+    """Seconds that the rejection of a token is cached."""
     anonymous_tenant: str = "local"
-    """The tenant of every caller when `mode` is `none`."""
+    """Tenant of every caller when `mode` is `none`."""
     introspection: IntrospectionSettings = IntrospectionSettings()
 
 
 class PolicySettings(_Group):
-    """What a caller may do."""
+    """Authorization of calls by a policy engine (OPA)."""
 
     enabled: bool = True
-    """Off only with `auth.mode=none`: the embedded server on loopback."""
+    """Require a decision for each call. May be false only with `auth.mode=none`: the embedded server on loopback."""
     url: str = "http://localhost:8181/v1/data/sb/policy"
-    """The rule that decides, in OPA's data API."""
+    """URL of the rule that decides, in OPA's data API."""
     timeout_s: Seconds = 1.0
-    """How long its answer is waited for; without one the call is denied."""
+    """Maximum seconds to wait for a decision; without one the call is denied."""
     cache_s: Annotated[float, Field(ge=0, le=5)] = 5.0
-    """How long a decision is kept."""
+    """Seconds that a decision is cached."""
 
 
 class OnnxDirectory(_Group):
-    """A sentence encoder in a folder, laid out as on the Hugging Face hub."""
+    """A sentence encoder in a directory, laid out as on the Hugging Face hub."""
 
     id: EncoderId
-    """What namespaces choose it by. Other weights are another encoder and need another id."""
+    """Encoder id, by which namespaces select it. Other weights are another encoder and need another id."""
     directory: Path
-    """Holds model.onnx, the tokenizer and the pooling's configuration; docs/service.md lists the files."""
+    """Directory with model.onnx, the tokenizer and the pooling configuration; docs/service.md lists the files."""
     pooling: Literal["mean", "cls", "max"] | None = None
-    """How token vectors become one. None: as 1_Pooling/config.json says."""
+    """Pooling of token vectors into one. None: as configured in 1_Pooling/config.json."""
 
 
 class EmbeddingsEndpoint(_Group):
-    """A server with OpenAI's `/v1/embeddings`."""
+    """An encoder behind OpenAI's API `/v1/embeddings`."""
 
     id: EncoderId
-    """What namespaces choose it by. Another model is another encoder and needs another id."""
+    """Encoder id, by which namespaces select it. Another model is another encoder and needs another id."""
     url: Annotated[str, Field(pattern=r"^https?://")]
-    """The whole address, such as `https://api.openai.com/v1/embeddings`."""
+    """Full URL, such as `https://api.openai.com/v1/embeddings`."""
     model: Annotated[str, Field(min_length=1, max_length=256)]
-    """The model's name there."""
+    """Name of the model at the server."""
     dimensions: Annotated[int, Field(ge=1, le=4096)]
-    """Length of its vectors; an answer of another length is refused."""
+    """Length of its vectors; responses with another length are rejected."""
     api_key: SecretStr | None = None
-    """Sent as a bearer token. None: `api_key_file`'s, or none."""
+    """API key, sent as a bearer token. None: the key in `api_key_file`, or no key."""
     api_key_file: Path | None = None
-    """Holds the key, and is read again at each request because secrets are rotated on disk."""
+    """File with the API key, read again at each request because secrets are rotated on disk. It takes precedence over
+    `api_key`. None: `api_key` is used."""
     timeout_s: Seconds = 5.0
-    """For one request."""
+    """Maximum seconds per request."""
     attempts: Annotated[int, Field(ge=1, le=10)] = 2
-    """How often a request that may succeed next time is sent; callers wait for all of them."""
+    """Maximum attempts per request, repeated after transient failures only; callers wait for all of them."""
     batch: Annotated[int, Field(ge=1, le=256)] = 32
-    """Texts in a request."""
+    """Maximum texts per request."""
     concurrency: Annotated[int, Field(ge=1, le=64)] = 4
-    """Requests at the same time."""
+    """Maximum concurrent requests."""
     max_input_characters: Annotated[int, Field(ge=1, le=65_536)] = 8_000
-    """Of a longer text only so many are sent, because servers refuse what is longer than their model reads."""
+    """Maximum characters sent per text; a longer text is truncated, because servers reject input longer than their
+    model accepts."""
     breaker_failures: Annotated[int, Field(ge=1, le=1_000)] = 4
-    """After so many failed requests in a row none is sent for `breaker_reset_s`."""
+    """Failed requests in a row that open the circuit breaker."""
     breaker_reset_s: Seconds = 10.0
+    """Seconds that an open circuit breaker lets no request through."""
 
     @model_validator(mode="before")
     @classmethod
@@ -294,35 +308,35 @@ class EmbeddingsEndpoint(_Group):
 
 
 class ClientEncoder(_Group):
-    """An encoder that clients run themselves: they send a vector with each text and each question."""
+    """An encoder that clients run themselves: they send a vector with each text and each query."""
 
     id: EncoderId
-    """What namespaces choose it by."""
+    """Encoder id, by which namespaces select it."""
     dimensions: Annotated[int, Field(ge=1, le=4096)]
-    """Length of its vectors; others are refused."""
+    """Length of its vectors; others are rejected."""
 
 
 class EncoderSettings(_Group):
-    """How text becomes a vector. Namespaces choose among all that is named here, and `lexical`."""
+    """Encoders, which turn text into vectors. Namespaces select one of those configured here, or `lexical`."""
 
     kind: str = MINILM
-    """The encoder of namespaces that name none: `minilm-l6-v2-int8`, the sentence encoder in the image; `lexical`, no
-    vectors; or the id of one of those below."""
+    """Default encoder of namespaces: `minilm-l6-v2-int8`, the sentence encoder in the image; `lexical`, no vectors; or
+    the id of one of those below."""
     minilm: bool = False
-    """Whether namespaces may choose the image's sentence encoder also where `kind` is another; it takes 150 MB."""
+    """Load the image's sentence encoder for namespaces to select, even if `kind` is another; it takes 150 MB."""
     threads: Annotated[int, Field(ge=1, le=64)] = 1
-    """Threads a text is encoded with."""
+    """Number of threads that encode a text."""
     onnx: tuple[OnnxDirectory, ...] = ()
-    """As JSON: `[{"id": "bge-small", "directory": "/models/bge-small"}]`."""
+    """Encoders in directories, as JSON: `[{"id": "bge-small", "directory": "/models/bge-small"}]`."""
     endpoints: tuple[EmbeddingsEndpoint, ...] = ()
-    """As JSON: `[{"id": "nomic", "url": "http://ollama:11434/v1/embeddings", "model": "nomic-embed-text",
-    "dimensions": 768}]`."""
+    """Encoders behind HTTP servers, as JSON: `[{"id": "nomic", "url": "http://ollama:11434/v1/embeddings",
+    "model": "nomic-embed-text", "dimensions": 768}]`."""
     client: tuple[ClientEncoder, ...] = ()
-    """As JSON: `[{"id": "ours", "dimensions": 1024}]`."""
+    """Encoders that clients run, as JSON: `[{"id": "ours", "dimensions": 1024}]`."""
 
     @property
     def offers_minilm(self) -> bool:
-        """Whether the image's sentence encoder is loaded."""
+        """True if the image's sentence encoder is loaded."""
         return self.minilm or self.kind == MINILM
 
     @model_validator(mode="after")
@@ -332,7 +346,7 @@ class EncoderSettings(_Group):
         ids = [LEXICAL, MINILM, *(encoder.id for encoder in configured)]
         if duplicates := sorted({each for each in ids if ids.count(each) > 1}):
             raise ValueError(
-                f"has the id {duplicates[0]!r} twice; name each encoder once, and none like the image's own"
+                f"has the id {duplicates[0]!r} twice; give each encoder an id of its own, other than the built-in ones"
             )
         if self.kind not in ids:
             raise ValueError(f"kind: must be one of {', '.join(ids)}")
@@ -340,108 +354,112 @@ class EncoderSettings(_Group):
 
 
 class TraceSettings(_Group):
-    """Where spans go (OpenTelemetry, service name `sb`)."""
+    """Export of traces (OpenTelemetry, service name `sb`)."""
 
     endpoint: Annotated[str, Field(pattern=r"^https?://")] | None = None
-    """Base URL of a collector's OTLP over HTTP, such as `http://otel-collector:4318`. None: nothing is traced."""
+    """Base URL of a collector's OTLP over HTTP, such as `http://otel-collector:4318`. None: tracing is off."""
     sample_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Share of the traces that begin here and are kept; one that begins at the caller keeps the caller's choice."""
+    """Share of the traces started here that are sampled; a caller's trace keeps the caller's sampling decision."""
     timeout_s: Seconds = 5.0
-    """How long the collector may take to accept a batch, also at the end of the process."""
+    """Maximum seconds for the collector to accept a batch, also at shutdown."""
 
 
 class CacheSettings(_Group):
-    """Redis, which keeps results of Recall for a while. Lost, it makes the service slower and nothing else."""
+    """Redis, which caches rankings of Recall and vectors of queries. Without it the service is only slower."""
 
     url: SecretStr | None = None
-    """`redis://[user:password@]host[:port][/db]`, `redis+sentinel://[user:password@]host[:port][,host[:port]]/NAME[/db]`
-    (the Sentinels that watch over NAME), or `redis+cluster://[user:password@]host[:port][,host[:port]]`; `rediss` in
-    place of `redis` is over TLS. None: nothing is kept."""
+    """URL: `redis://[user:password@]host[:port][/db]`,
+    `redis+sentinel://[user:password@]host[:port][,host[:port]]/NAME[/db]` (the Sentinels that monitor NAME), or
+    `redis+cluster://[user:password@]host[:port][,host[:port]]`; `rediss` instead of `redis` for TLS. None: no cache."""
     sentinel_username: str | None = None
-    """Of the Sentinels themselves, where they ask for it. None: none is sent."""
+    """User name at the Sentinels themselves. None: no user name is sent."""
     sentinel_password: SecretStr | None = None
-    """Of `sentinel_username`; alone, of the Sentinels' default user."""
+    """Password of `sentinel_username`, or of the Sentinels' default user if that is not set. None: no password is
+    sent."""
     ca_file: Path | None = None
-    """PEM bundle that signs Redis' certificate. None: the system's."""
+    """PEM authorities of Redis' certificate. None: the system's."""
     cert_file: Path | None = None
-    """PEM certificate to show to Redis, with `key_file`. None: none is shown."""
+    """PEM client certificate for Redis, with `key_file`. None: no client certificate."""
     key_file: Path | None = None
-    """PEM key of `cert_file`."""
+    """PEM private key of `cert_file`."""
     ttl_s: Seconds = 300.0
-    """How long a result is kept at most."""
+    """Maximum seconds that a result is cached."""
     timeout_s: Annotated[float, Field(gt=0, le=5)] = 0.05
-    """How long a call waits for Redis; after that it is answered without, and so are all until Redis answers again."""
+    """Maximum seconds that a call waits for Redis before it continues without it. After three failures in a row all
+    calls do, until Redis answers again."""
 
 
 class FlagSettings(_Group):
-    """etcd, where flags are read."""
+    """Flags, read from etcd."""
 
     endpoints: tuple[str, ...] = ()
-    """URLs of the members, as `https://etcd-0:2379`. Empty: no etcd, and every flag has its default."""
+    """URLs of etcd's members, such as `https://etcd-0:2379`. Empty: no etcd, and every flag has its default."""
     prefix: str = "/somabrain/flags"
-    """What the keys begin with; services that are to be told apart take different ones."""
+    """Prefix of the keys; services with separate flags need different prefixes."""
     username: str | None = None
-    """Who asks, where etcd wants a password. None: nobody is named."""
+    """User name at etcd. None: requests are not authenticated."""
     password: SecretStr | None = None
-    """Of `username`."""
+    """Password of `username`."""
     ca_file: Path | None = None
-    """PEM bundle that signs etcd's certificate. None: the system's."""
+    """PEM authorities of etcd's certificate. None: the system's."""
     cert_file: Path | None = None
-    """PEM certificate to show to etcd, with `key_file`. None: none is shown."""
+    """PEM client certificate for etcd, with `key_file`. None: no client certificate."""
     key_file: Path | None = None
-    """PEM key of `cert_file`."""
+    """PEM private key of `cert_file`."""
     timeout_s: Annotated[float, Field(gt=0, le=60)] = 2.0
-    """How long one member may take to answer."""
+    """Maximum seconds per request to one member."""
 
 
 class QuotaSettings(_Group):
-    """What a tenant may use, where no flag says otherwise. 0: no limit."""
+    """Default quotas of a tenant, which flags override. 0: no limit."""
 
     requests_per_second: Annotated[float, Field(ge=0)] = 0
-    """Calls; a stream counts when it begins."""
+    """Maximum calls per second; a stream counts when it starts."""
     writes_per_second: Annotated[float, Field(ge=0)] = 0
-    """What changes or forgets something; each item of a batch counts."""
+    """Maximum creations, changes and deletions per second; each item of a batch counts."""
     memories: Annotated[int, Field(ge=0)] = 0
-    """Memories in all namespaces of the tenant."""
+    """Maximum memories in all namespaces of the tenant."""
     text_bytes: Annotated[int, Field(ge=0)] = 0
-    """Bytes of their text."""
+    """Maximum bytes of text of these memories."""
     replicas: Annotated[int, Field(ge=1, le=10_000)] = 1
-    """Processes that share a tenant's calls: each gives out a rate divided by it. The operator sets it."""
+    """Number of pods that share a tenant's calls: each enforces the rates divided by it. The operator sets it."""
     burst_s: Annotated[float, Field(ge=0.1, le=60)] = 2.0
-    """A tenant that was quiet may use a rate of so many seconds at once."""
+    """Seconds of a rate that an idle tenant accumulates and may use at once."""
 
 
 class OperatorSettings(_Group):
     """The operator."""
 
     namespaces: tuple[str, ...] = ()
-    """Namespaces to watch. Empty: all."""
+    """Kubernetes namespaces to watch. Empty: all."""
     service_repository: str = "ghcr.io/somabrain/somabrain-service"
-    """Image of the service when a resource names only a version."""
+    """Image repository of the service, for resources that set only a version."""
     service_version: str | None = None
-    """Version of the service when a resource names neither image nor version. None: the operator's own."""
+    """Version of the service, for resources that set neither image nor version. None: the operator's own."""
     opa_image: str = "docker.io/openpolicyagent/opa:1.22.2-static"
-    """Image of the policy side-car, when a resource names none."""
+    """Image of the policy sidecar, for resources that do not set it."""
     vault_image: str = "docker.io/hashicorp/vault:1.21.0"
-    """Image of Vault's agent, when a resource names none."""
+    """Image of Vault's agent, for resources that do not set it."""
     resync_period_s: Seconds = 600.0
-    """Every resource is looked at again after this long, with jitter, also when nothing happened."""
+    """Seconds after which every resource is reconciled again even without events, with jitter."""
     reference_poll_interval_s: Seconds = 60.0
-    """Referenced Secrets and ConfigMaps are read again after this long at most; up to 150 every 5 seconds."""
+    """Maximum seconds between reads of referenced Secrets and ConfigMaps; up to 150 of them are read every 5
+    seconds."""
     max_concurrent_reconciles: Annotated[int, Field(ge=1, le=256)] = 16
-    """Resources reconciled at the same time."""
+    """Maximum resources reconciled concurrently."""
     lease_name: str = "somabrain-operator"
-    """The Lease that operators of the same resources share: only its holder writes."""
+    """Name of the Lease that operators of the same resources share: only its holder writes."""
     lease_namespace: str | None = None
-    """Where it is. None: the first of `namespaces`; without them, `default`."""
+    """Kubernetes namespace of the Lease. None: the first of `namespaces`, or `default` if that is empty."""
     lease_duration_s: Annotated[int, Field(ge=2, le=300)] = 15
-    """A holder that is not heard of for so many seconds has lost it."""
+    """Seconds without renewal after which the holder has lost the Lease."""
     identity: str | None = None
-    """Name of this operator in it, unlike any other's; the pod's. None: the host's name and a random part."""
+    """Identity of this operator in the Lease, unique among operators: the pod's name. None: the host's name and a
+    random suffix."""
 
 
 class Settings(BaseSettings):
-    """What a process was told at its start."""
+    """Settings of a process, read once at its start."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -453,17 +471,18 @@ class Settings(BaseSettings):
     )
 
     secrets_dir: str = ""
-    """Folders whose files are settings too, each called as its variable; several are separated by colons. Other files
-    in them are not looked at. A setting stands in one place only."""
+    """Directories whose files are settings, too, each named as its variable; several are separated by colons. Other
+    files in them are ignored. Each setting must be given in one place only."""
     postgres_dsn: SecretStr | None = None
-    """libpq URL of the app role. The service needs it."""
+    """libpq URL of the app role. Required by the service."""
     worker_dsn: SecretStr | None = None
-    """libpq URL of the worker role. None: this process does no background work, such as removing what has expired.
-    A pooler on the way must give a session, not a connection a transaction: background work holds session locks."""
+    """libpq URL of the worker role. None: this process runs no background jobs, such as expiry. A pooler in between
+    must pool sessions, not transactions, because background jobs hold session-level advisory locks."""
     owner_dsn: SecretStr | None = None
-    """libpq URL of the owner role. Only migrations need it."""
+    """libpq URL of the owner role. Required by migrations only."""
     termination_log: Path | None = Path("/dev/termination-log")
-    """Where the last words of a failed migration go, for `kubectl describe`. Written only where it exists."""
+    """File for the error of a failed migration, which `kubectl describe` shows. Written only if it exists; None: not
+    written."""
 
     log: LogSettings = LogSettings()
     grpc: GrpcSettings = GrpcSettings()
@@ -533,15 +552,15 @@ def _variable_names(model: type[BaseModel], prefix: str) -> Iterator[str]:
 
 
 def load() -> Settings:
-    """Read the environment, and the folders that it names.
+    """Return the settings from the environment, and from the directories that `SOMABRAIN_SECRETS_DIR` lists.
 
     Raises:
         ConfigurationError: a value is out of its bounds, or a variable or file is unknown, given twice or cannot be
-            read; says which, never its value.
+            read; the message names it, and never contains its value.
     """
     sources = _sources()
     if unknown := unknown_variables(name for names in sources.values() for name in names):
-        raise ConfigurationError(f"No such setting: {', '.join(unknown)}. Remove or correct it.")
+        raise ConfigurationError(f"Unknown setting: {', '.join(unknown)}. Remove or correct it.")
     if duplicates := _duplicates(sources):
         raise ConfigurationError(f"A setting is given twice: {'; '.join(duplicates)}. Keep one.")
     try:
@@ -549,7 +568,7 @@ def load() -> Settings:
     except ValidationError as exc:
         raise ConfigurationError(f"The settings are invalid. {' '.join(map(_describe, exc.errors()))}") from None
     except SettingsError as exc:
-        # Its message names the group only. The one cause is a list that is not written as JSON.
+        # Its message names the group only. The only cause is a list that is not written as JSON.
         raise ConfigurationError(f'The settings are invalid: {exc}; write lists as JSON, such as ["a", "b"].') from None
     except UnicodeDecodeError:
         raise ConfigurationError("A file in secrets_dir is not UTF-8 text; keep other files elsewhere.") from None
@@ -575,19 +594,19 @@ def _sources() -> dict[str, list[str]]:
 
 
 def _value(variable: str) -> str:
-    """Return a setting as it is written in the environment or in a file; empty where it is not given."""
+    """Return the raw value of a setting in the environment or in a file; empty: it is not set."""
     files = [folder / name for folder in _secrets_folders() for name in _file_names(folder) if name.upper() == variable]
     given = [value for name, value in os.environ.items() if name.upper() == variable]
     return "".join([*given, *(file.read_text() for file in files)])
 
 
 def _file_names(folder: Path) -> list[str]:
-    """Return the names of a folder's files."""
+    """Return the names of a directory's files."""
     try:
         return sorted(entry.name for entry in folder.iterdir() if entry.is_file())
     except OSError as exc:
         raise ConfigurationError(
-            f"{PREFIX}SECRETS_DIR: {folder} cannot be read ({exc.strerror}); mount it, or correct the name."
+            f"{PREFIX}SECRETS_DIR: {folder} cannot be read ({exc.strerror}); mount it, or correct the path."
         ) from None
 
 
@@ -613,7 +632,7 @@ settings: Settings
 
 
 def __getattr__(name: str) -> Settings:
-    """Make `settings` on first use, so that importing this module reads nothing."""
+    """Load `settings` on first use, so that importing this module reads nothing."""
     if name != "settings":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()["settings"] = loaded = load()

@@ -55,7 +55,7 @@ class GoTool:
 class DebianTool:
     """Programs from Debian packages that are unpacked and never installed, so that none of their daemons starts.
 
-    apt verifies its downloads; Debian keeps only the newest build of a version, so the exact version is Debian's choice.
+    apt verifies its downloads; Debian keeps only the newest build of a version, so the exact build is Debian's choice.
     """
 
     name: str

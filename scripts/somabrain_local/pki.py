@@ -44,8 +44,7 @@ class CertificateAuthority:
     def issue_server(self, name: str, subject: str, names: list[str], *, client_auth: bool = False) -> None:
         """Issue a serving certificate for `names`, each `DNS:<name>` or `IP:<address>`.
 
-        With `client_auth` the server also uses it as a client certificate, for its peers or, as etcd's gateway does, for
-        itself.
+        With `client_auth` it is also a client certificate, for calls to peers or, from etcd's gateway, to itself.
         """
         usage = "serverAuth,clientAuth" if client_auth else "serverAuth"
         self._issue(name, subject, [f"extendedKeyUsage={usage}", f"subjectAltName={','.join(names)}"])

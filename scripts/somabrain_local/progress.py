@@ -37,7 +37,7 @@ class Progress:
 
     @contextmanager
     def step(self, what: str) -> Iterator[None]:
-        """Print the start of the step `what` (also its key in the durations file), and its end with the elapsed time."""
+        """Print the start of the step `what` (its key in the durations file), and its end with the elapsed time."""
         before = self._load_durations().get(what)
         self._print(f"→ {what}" + (f" ({format_duration(before)} last time)" if before is not None else ""))
         started = time.monotonic()

@@ -47,7 +47,7 @@ async def serve(settings: Settings) -> None:
     stop_requested = asyncio.Event()
     _stop_on_signals(stop_requested)
     if settings.auth.mode == "none":
-        _log.warning("authentication disabled", reason="auth.mode is none", tenant=settings.auth.anonymous_tenant)
+        _log.warning("authentication disabled", reason="auth.mode=none", tenant=settings.auth.anonymous_tenant)
     metrics, health = Metrics(), HealthService()
     tls = settings.grpc.tls
     certificates = CertificateWatcher(tls, metrics) if tls.cert_file else None

@@ -26,10 +26,10 @@ def is_url(field: str) -> str:
 
 
 def one_name(path: str, former: str, present: str, former_default: int) -> JsonDict:
-    """Return a CEL rule that refuses a field under both of its names.
+    """Return a CEL rule that rejects a field under both of its names.
 
-    A former field at the default that version 0.1 set on every resource it stored was perhaps given by nobody, and is
-    let through; the present field counts.
+    A former field at `former_default` is accepted and ignored, because version 0.1 set that default on every stored
+    resource; the present field takes precedence.
     """
     return rule(
         f"!has(self.{former}) || !has(self.{present}) || self.{former} == {former_default}",
@@ -38,7 +38,7 @@ def one_name(path: str, former: str, present: str, former_default: int) -> JsonD
 
 
 def without_default(schema: JsonDict) -> None:
-    """Leave a field's default out of the schema, for `json_schema_extra`: only the operator knows it."""
+    """Remove a field's default from the schema, for `json_schema_extra`: only the operator applies it."""
     schema.pop("default", None)
 
 
@@ -54,8 +54,8 @@ class ApiModel(BaseModel):
     )
 
     FORMER_FIELDS: ClassVar[Mapping[str, str]] = {}
-    """The present name of each deprecated field, by its former one. A former field is read where the present one is
-    not set. The present one has no default in the schema: the API server would set it on every stored resource."""
+    """Present names of deprecated fields, by former name. A former field is used only if the present one is not set.
+    The present one has no default in the schema, because the API server would set it on every stored resource."""
 
     @model_validator(mode="before")
     @classmethod

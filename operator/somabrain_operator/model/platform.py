@@ -1,13 +1,23 @@
-"""The shared platform that a memory service may use: a cache, flags, events. Without them it works all the same."""
+"""Optional shared platform of a memory service: cache, feature flags, events."""
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import ConfigDict, Field
 
 from common.config.settings import CacheSettings, EventsSettings, FlagSettings
-from somabrain_operator.model.base import ApiModel, LocalObjectReference, Url, is_url, one_name, rule, rules, without_default
+from somabrain_operator.model.base import (
+    ApiModel,
+    LocalObjectReference,
+    Url,
+    is_url,
+    one_name,
+    rule,
+    rules,
+    without_default,
+)
 
 _CACHE: Final = CacheSettings()
 _FLAGS: Final = FlagSettings()
@@ -15,27 +25,27 @@ _EVENTS: Final = EventsSettings()
 
 
 class Tls(ApiModel):
-    """TLS to a server."""
+    """TLS of connections to a server."""
 
     ca_secret_ref: LocalObjectReference | None = None
-    """A Secret whose key `ca.crt` holds the authority of its certificate. Not set: those that the image trusts."""
+    """A Secret whose key `ca.crt` holds the CA of its certificate. Not set: the CAs that the image trusts."""
     client_secret_ref: LocalObjectReference | None = None
-    """A Secret with the keys `tls.crt` and `tls.key` to show, where the server asks for a client's certificate."""
+    """A Secret with the keys `tls.crt` and `tls.key`, for a server that requires a client certificate."""
 
 
 class Cache(ApiModel):
-    """Redis, which keeps results of Recall for a while. Lost, it makes the service slower and nothing else."""
+    """Redis, which caches results of Recall. Its loss only makes the service slower."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             rule(
                 "has(self.url) != has(self.secretRef)",
-                "spec.cache: give either the url or the secretRef whose key `url` holds it",
+                "spec.cache: set either url or secretRef, whose key `url` holds it",
             ),
             rule(
                 "!has(self.url) || self.url.matches(r'^rediss?([+](sentinel|cluster))?://[^@]+$')",
-                "spec.cache.url begins with redis://, rediss://, or these with +sentinel or +cluster, and holds no "
-                "password; one with a password belongs into spec.cache.secretRef",
+                "spec.cache.url must begin with redis://, rediss://, or these with +sentinel or +cluster, and have no "
+                "password; put a URL with a password into the Secret of spec.cache.secretRef",
             ),
         )
     )
@@ -46,13 +56,13 @@ class Cache(ApiModel):
     secret_ref: LocalObjectReference | None = None
     """A Secret whose key `url` holds the same with its user and password, as `redis://user:password@host`."""
     ttl_seconds: Annotated[int, Field(ge=1, le=86_400)] = int(_CACHE.ttl_s)
-    """How long a result is kept at most."""
+    """Maximum seconds for which a result is cached."""
     tls: Tls = Tls()
-    """For a URL that begins with rediss."""
+    """TLS, for a URL that begins with rediss."""
 
 
 class Flags(ApiModel):
-    """Flags in etcd, which act within a second."""
+    """Feature flags in etcd; a change takes effect within a second."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -64,26 +74,26 @@ class Flags(ApiModel):
     )
 
     endpoints: Annotated[tuple[Url, ...], Field(min_length=1, max_length=9)]
-    """URLs of the members."""
+    """URLs of the etcd members."""
     prefix: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^/[!-~]*$")] = _FLAGS.prefix
-    """What the keys begin with."""
+    """Prefix of the keys."""
     secret_ref: LocalObjectReference | None = None
-    """A Secret with the keys `username` and `password` of etcd. Not set: nobody is named."""
+    """A Secret with the keys `username` and `password` of etcd. Not set: no authentication."""
     tls: Tls = Tls()
-    """For endpoints that begin with https."""
+    """TLS, for endpoints that begin with https."""
 
 
 class Sasl(ApiModel):
-    """A password for Kafka."""
+    """SASL authentication to Kafka."""
 
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = _EVENTS.sasl_mechanism
-    """How it is shown."""
+    """SASL mechanism."""
     secret_ref: LocalObjectReference
     """A Secret with the keys `username` and `password`."""
 
 
 class Events(ApiModel):
-    """Changes of memories told to Kafka, at least once and in order."""
+    """Publishing of changes of memories to Kafka, at least once and in order."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -95,21 +105,21 @@ class Events(ApiModel):
         )
     )
 
-    FORMER_FIELDS = {"holdSeconds": "unpublishedRetentionSeconds"}
+    FORMER_FIELDS: ClassVar[Mapping[str, str]] = {"holdSeconds": "unpublishedRetentionSeconds"}
 
     brokers: Annotated[
         tuple[Annotated[str, Field(min_length=3, max_length=260)], ...], Field(min_length=1, max_length=16)
     ]
-    """Kafka's first addresses."""
+    """Bootstrap addresses of Kafka, as host:port."""
     topic: Annotated[str, Field(min_length=1, max_length=249, pattern=r"^[A-Za-z0-9._-]+$")] = _EVENTS.topic
-    """Must be there: it is never made by use."""
+    """Topic to publish to. It must exist: it is not created automatically."""
     tls: Tls | None = None
-    """Not set: plain text."""
+    """TLS to Kafka. Not set: plain text."""
     sasl: Sasl | None = None
-    """Not set: no password is shown."""
-    unpublished_retention_seconds: Annotated[
-        int, Field(ge=0, le=365 * 86_400, json_schema_extra=without_default)
-    ] = int(_EVENTS.unpublished_retention_s)
-    """How long changes past their feed's retention are stored while Kafka is away. Not set: 604800, a week."""
+    """SASL authentication. Not set: none."""
+    unpublished_retention_seconds: Annotated[int, Field(ge=0, le=365 * 86_400, json_schema_extra=without_default)] = (
+        int(_EVENTS.unpublished_retention_s)
+    )
+    """Seconds for which unpublished changes are retained past their feed's retention. Not set: 604800, a week."""
     hold_seconds: Annotated[int | None, Field(ge=0, le=365 * 86_400)] = None
-    """Deprecated: the name of `unpublishedRetentionSeconds` until version 0.2."""
+    """Deprecated: former name of `unpublishedRetentionSeconds`, until version 0.2."""

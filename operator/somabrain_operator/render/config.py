@@ -1,4 +1,4 @@
-"""The settings of the service as environment variables, and the policy, each in a ConfigMap."""
+"""ConfigMaps of the service's settings, as environment variables, and of the policy."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from somabrain_operator.model.spec import SomaBrainSpec
 from somabrain_operator.names import Key, env_var
 from somabrain_operator.objects import Json, Manifest
 from somabrain_operator.reference_catalog import encoder_key
-from somabrain_operator.render.setting_names import need_former_names, with_former_names
 from somabrain_operator.render.metadata import Owner, render_object
+from somabrain_operator.render.setting_names import need_former_names, with_former_names
 
 ISSUER_FOLDER: Final = "/var/run/secrets/somabrain/issuer"
-"""Where the token and the certificate for the cluster's own issuer are mounted."""
+"""Mount path of the token and the CA certificate for the cluster's own issuer."""
 SETTINGS_FOLDER: Final = "/etc/somabrain/settings"
-"""Where files are settings, and where they name others."""
+"""Mount path of settings files, and of files that settings name."""
 TLS_FOLDER: Final = "/var/run/secrets/somabrain/tls"
-"""Where the servers' certificate is mounted."""
+"""Mount path of the servers' certificate."""
 DEFAULT_GRPC_PORT: Final = Grpc().port
 SHUTDOWN_DELAY_S: Final = 3
-"""How long a stopping server still accepts calls, so that clients leave first."""
+"""Seconds for which a stopping server still accepts calls, so that clients disconnect first."""
 POLICY_FILE: Final = "sb.rego"
 
 
 def uses_cluster_issuer(spec: SomaBrainSpec) -> bool:
-    """Return whether the keys are those of the cluster's own issuer, which wants a token to be read."""
+    """Return whether the keys are those of the cluster's own issuer, which can only be read with a token."""
     return spec.auth.mode == "jwt" and spec.auth.jwks_url is None
 
 
 def service_environment(key: Key, spec: SomaBrainSpec, *, former_names: bool = False) -> dict[str, str]:
-    """Return the settings that are not secret, and that pods are rolled for."""
+    """Return the settings that are not secret and whose change rolls the pods."""
     config = spec.config
     environment = {
         env_var("log", "level"): config.log_level,
@@ -144,7 +144,7 @@ def _platform_environment(key: Key, spec: SomaBrainSpec) -> dict[str, str]:
 
 
 def _tls_environment(group: str, tls: Tls) -> dict[str, str]:
-    """Return where the certificates for a server are, as `named` puts them among the settings."""
+    """Return the paths of the certificates for a server, as `references_of` names the files."""
     environment = {env_var(group, "ca_file"): f"{SETTINGS_FOLDER}/{group}-ca.crt"} if tls.ca_secret_ref else {}
     if tls.client_secret_ref:
         environment[env_var(group, "cert_file")] = f"{SETTINGS_FOLDER}/{group}-tls.crt"
@@ -153,10 +153,10 @@ def _tls_environment(group: str, tls: Tls) -> dict[str, str]:
 
 
 def quota_environment(spec: SomaBrainSpec) -> dict[str, str]:
-    """Return among how many servers the rates of tenants are divided.
+    """Return the number of servers among which the rates of tenants are divided.
 
-    A server learns it as it starts. It is no reason to roll the others: until they are, a rate is off by as much as
-    their number has changed. With an autoscaler it is the most there can be: no tenant gets more than its rate.
+    A server reads it at start. A change does not roll the others: until they restart, a rate is off by as much as the
+    number of servers has changed. With an autoscaler it is the maximum, so that no tenant exceeds its rate.
     """
     server_count = spec.autoscaling.max if spec.autoscaling else max(spec.replicas, 1)
     return {env_var("quota", "replicas"): str(server_count)}

@@ -1,4 +1,4 @@
-"""ServiceMonitor, alerts and dashboard of one SomaBrain; every metric named is one that the service exposes."""
+"""ServiceMonitor, alerts and dashboard of a SomaBrain; every metric in them is exposed by the service."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LAG_S: Final = 900
 
 
 def render_service_monitor(owner: Owner, spec: ServiceMonitor) -> Manifest:
-    """Return the ServiceMonitor of the headless Service, which has one endpoint a pod."""
+    """Return the ServiceMonitor of the headless Service, which has one endpoint per pod."""
     return render_object(owner, names.SERVER, (MONITORING, "ServiceMonitor"), {
         "spec": {
             "selector": {"matchLabels": names.labels(owner.key.name, "headless")},
@@ -41,7 +41,7 @@ class _Alert:
 
 
 def render_rules(owner: Owner, spec: Rules) -> Manifest:
-    """Return the alerts; each says in words what is wrong and where to look."""
+    """Return the PrometheusRule of the alerts; each has a summary of the problem and a hint for its diagnosis."""
     resource_name = f"{owner.key.namespace}/{owner.key.name}"
     rules: list[Json] = [
         {
@@ -59,47 +59,47 @@ def render_rules(owner: Owner, spec: Rules) -> Manifest:
 
 
 def _alerts(owner: Owner, spec: Rules) -> Iterator[_Alert]:
-    selector, describe_hint = (
-        _selector(owner),
-        f"kubectl describe sb {owner.key.name} -n {owner.key.namespace} says why.",
-    )
+    selector = _selector(owner)
     yield _Alert(
-        "SomaBrainNotReady", f"max(somabrain_ready{{{selector}}}) < 1", "5m", "critical", "no server is ready.", describe_hint,
+        "SomaBrainNotReady", f"max(somabrain_ready{{{selector}}}) < 1", "5m", "critical",
+        "no server is ready.",
+        f"For the cause: kubectl describe sb {owner.key.name} -n {owner.key.namespace}.",
     )  # fmt: skip
     calls = f"sum(rate(grpc_server_handled_total{{{selector}}}[5m]))"
     errors = f'sum(rate(grpc_server_handled_total{{{selector},grpc_code=~"{_SERVER_ERROR_CODES}"}}[5m]))'
     yield _Alert(
         "SomaBrainFailing", f"{errors} / {calls} > {spec.error_percent / 100:g}", "10m", "critical",
         f"more than {spec.error_percent} % of the calls fail.",
-        "The servers' logs say of each call why, with its request id.",
+        "The servers' logs have the cause of each failed call, with its request id.",
     )  # fmt: skip
     latency_buckets = f'sum by (le) (rate(grpc_server_handling_seconds_bucket{{{selector},grpc_method="Recall"}}[5m]))'
     yield _Alert(
-        "SomaBrainSlow", f"histogram_quantile(0.99, {latency_buckets}) > {spec.slow_milliseconds / 1000:g}", "10m", "warning",
-        f"one Recall in a hundred takes longer than {spec.slow_milliseconds} ms.",
-        "Compare somabrain_encoder_seconds, somabrain_policy_seconds and PostgreSQL; add replicas where CPU is short.",
+        "SomaBrainSlow",
+        f"histogram_quantile(0.99, {latency_buckets}) > {spec.slow_milliseconds / 1000:g}", "10m", "warning",
+        f"the 99th percentile of Recall latency is above {spec.slow_milliseconds} ms.",
+        "Compare somabrain_encoder_seconds, somabrain_policy_seconds and PostgreSQL; add replicas if CPU is short.",
     )  # fmt: skip
     yield _Alert(
         "SomaBrainPolicyUnreachable",
         f'sum(rate(somabrain_policy_decisions_total{{{selector},outcome="unreachable"}}[5m])) > 0', "5m", "critical",
-        "calls are denied, because the policy engine does not answer.",
-        "Look at the container opa of the pods, or at spec.opa.url.",
+        "calls are denied because the policy engine does not respond.",
+        "Check the container opa of the pods, or spec.opa.url.",
     )  # fmt: skip
     expiry = f"min(somabrain_tls_certificate_expiry_timestamp_seconds{{{selector}}} > 0)"
     yield _Alert(
         "SomaBrainCertificateExpires", f"{expiry} - time() < {_WEEK_S}", "1h", "warning",
-        "the certificate of the gRPC port ends within a week.",
+        "the certificate of the gRPC port expires within a week.",
         "Renew the Secret of spec.grpc.tls; no restart is needed.",
     )  # fmt: skip
     yield _Alert(
         "SomaBrainBackgroundWorkLags", f"max({_job_lag(selector)}) > {_LAG_S}", "15m", "warning",
-        "background work lags behind by more than a quarter of an hour.",
-        "somabrain_background_job_runs_total tells whether its runs fail; the servers' logs say why.",
+        "a background job lags by more than 15 minutes.",
+        "somabrain_background_job_runs_total shows failed runs; the servers' logs have the cause.",
     )  # fmt: skip
 
 
 def _job_lag(selector: str) -> str:
-    """Return an expression for the lag of each background job, by whichever name a server's version has for it."""
+    """Return an expression for the lag of each background job, by its present or former metric name."""
     former = f'label_replace(somabrain_worker_lag_seconds{{{selector}}}, "job", "$1", "worker", "(.*)")'
     return f"somabrain_background_job_lag_seconds{{{selector}}} or {former}"
 
@@ -109,7 +109,7 @@ def _selector(owner: Owner) -> str:
 
 
 def render_dashboard(owner: Owner, spec: Dashboard) -> Manifest:
-    """Return the ConfigMap of a dashboard."""
+    """Return the ConfigMap of the dashboard."""
     board = json.dumps(_dashboard(owner), separators=(",", ":"))
     data = {f"somabrain-{owner.key.namespace}-{owner.key.name}.json": board}
     return render_object(owner, DASHBOARD, ("v1", "ConfigMap"), {"data": data}, labels=spec.labels)
@@ -120,7 +120,7 @@ class _Panel:
     title: str
     unit: str
     series: tuple[tuple[str, str], ...]
-    """Expression and legend."""
+    """Expression and legend of each series."""
 
 
 def _panels(owner: Owner) -> Iterator[_Panel]:
@@ -128,23 +128,24 @@ def _panels(owner: Owner) -> Iterator[_Panel]:
     yield _Panel("Calls", "reqps", (
         (f"sum by (grpc_method) (rate(grpc_server_handled_total{{{selector}}}[$__rate_interval]))", "{{grpc_method}}"),
     ))  # fmt: skip
-    yield _Panel("Calls that do not end well", "reqps", (
+    yield _Panel("Failed calls", "reqps", (
         (f'sum by (grpc_code) (rate(grpc_server_handled_total{{{selector},grpc_code!="OK"}}[$__rate_interval]))',
          "{{grpc_code}}"),
     ))  # fmt: skip
     buckets = f"sum by (le, grpc_method) (rate(grpc_server_handling_seconds_bucket{{{selector}}}[$__rate_interval]))"
-    yield _Panel("Time of a call, 99 %", "s", ((f"histogram_quantile(0.99, {buckets})", "{{grpc_method}}"),))
+    yield _Panel("Call latency, 99th percentile", "s", ((f"histogram_quantile(0.99, {buckets})", "{{grpc_method}}"),))
     yield _Panel("Calls in flight", "short", (
         (f"sum by (pod) (grpc_server_in_flight{{{selector}}})", "{{pod}}"),
     ))  # fmt: skip
-    yield _Panel("Callers and policy", "reqps", (
-        (f"sum by (cause) (rate(somabrain_auth_failures_total{{{selector}}}[$__rate_interval]))", "not known: {{cause}}"),
+    yield _Panel("Authentication and policy", "reqps", (
+        (f"sum by (cause) (rate(somabrain_auth_failures_total{{{selector}}}[$__rate_interval]))",
+         "not authenticated: {{cause}}"),
         (f"sum by (outcome) (rate(somabrain_policy_decisions_total{{{selector}}}[$__rate_interval]))", "{{outcome}}"),
     ))  # fmt: skip
     encoding = f"sum by (le) (rate(somabrain_encoder_seconds_bucket{{{selector}}}[$__rate_interval]))"
-    yield _Panel("Where time goes", "s", (
-        (f"histogram_quantile(0.99, {encoding})", "encoder, 99 %"),
-        (f"max(somabrain_store_probe_seconds{{{selector}}})", "PostgreSQL's probe"),
+    yield _Panel("Latency of encoder and PostgreSQL", "s", (
+        (f"histogram_quantile(0.99, {encoding})", "encoder, 99th percentile"),
+        (f"max(somabrain_store_probe_seconds{{{selector}}})", "PostgreSQL probe"),
     ))  # fmt: skip
     yield _Panel("Connections to PostgreSQL", "short", (
         (f"sum by (state) (somabrain_store_connections{{{selector}}})", "{{state}}"),
@@ -153,28 +154,28 @@ def _panels(owner: Owner) -> Iterator[_Panel]:
     yield _Panel("CPU", "short", (
         (f"rate(process_cpu_seconds_total{{{selector}}}[$__rate_interval])", "{{pod}}"),
     ))  # fmt: skip
-    yield _Panel("Background work behind", "s", (
+    yield _Panel("Lag of background jobs", "s", (
         (f"max by (job) ({_job_lag(selector)})", "{{job}}"),
     ))  # fmt: skip
 
 
 def _dashboard(owner: Owner) -> dict[str, Json]:
-    """Return the dashboard as Grafana imports it: two panels a row."""
+    """Return the dashboard in Grafana's JSON format, two panels per row."""
     source: dict[str, Json] = {"type": "prometheus", "uid": "${datasource}"}
     panels: list[Json] = [
         {
-            "id": place + 1,
+            "id": index + 1,
             "type": "timeseries",
             "title": panel.title,
             "datasource": source,
-            "gridPos": {"x": 12 * (place % 2), "y": 8 * (place // 2), "w": 12, "h": 8},
+            "gridPos": {"x": 12 * (index % 2), "y": 8 * (index // 2), "w": 12, "h": 8},
             "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
             "targets": [
                 {"refId": chr(ord("A") + number), "expr": expression, "legendFormat": legend, "datasource": source}
                 for number, (expression, legend) in enumerate(panel.series)
             ],
         }
-        for place, panel in enumerate(_panels(owner))
+        for index, panel in enumerate(_panels(owner))
     ]
     choice: dict[str, Json] = {
         "name": "datasource",

@@ -1,7 +1,7 @@
-"""Settings under the names that all running images know: the service stops at a variable that names no setting.
+"""Names of settings that all running images know: the service refuses to start with an unknown variable.
 
-Images before 0.2 know only the former names, those since know both. Former names are also rendered where a version
-cannot be read from the tag, as with a digest alone.
+Images before 0.2 know only the former names, later ones know both. Former names are also rendered if the tag has no
+version, as with a digest alone.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ _FORMER: Final = {present: former for former, present in {**FORMER_NAMES, **FORM
 
 
 def need_former_names(images: Iterable[str]) -> bool:
-    """Return whether one of the images is older than the present names, or may be."""
+    """Return whether one of the images is, or may be, older than the present names."""
     versions = [precedence(tag_of(image)) for image in images]
     return any(version is None or version[0] < _FIRST_RENAMED for version in versions)
 
 
 def with_former_names(settings: Mapping[str, V]) -> dict[str, V]:
-    """Return variables, or keys of an encoder's endpoint, by their former names, in the order given."""
+    """Return variables, or keys of an encoder's endpoint, by their former names, in the same order."""
     return {_FORMER.get(name, name): value for name, value in settings.items()}
 
 
 def present_name(variable: str) -> str:
-    """Return the present name of a variable, in capitals, whichever of its names is given."""
+    """Return the present name of a variable, in capitals, from its present or former name."""
     return FORMER_NAMES.get(variable.upper(), variable.upper())

@@ -35,7 +35,7 @@ def opa(policies: Path) -> Iterator[Opa]:
 
     Raises:
         LocalError: the binary is missing; the message has the command that builds it.
-        Timeout: it did not become healthy, for example because a policy does not compile; the message ends with its log.
+        Timeout: it did not become healthy (a policy may not compile); the message ends with its log.
     """
     with temporary_folder("opa") as folder:
         (port,) = free_ports(1)

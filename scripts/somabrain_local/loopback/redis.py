@@ -74,11 +74,11 @@ class RedisSentinel:
 
 @contextmanager
 def redis(*, password: str = "", tls: bool = False) -> Iterator[Redis]:
-    """Start an empty Redis, and stop it at the end of the block. Started again, it is empty.
+    """Start an empty Redis, and stop it at the end of the block. Restarted, it is empty.
 
     Args:
-        password: what clients must say; empty: nothing.
-        tls: whether it speaks TLS, with a certificate for 127.0.0.1 and localhost by an authority of its own.
+        password: password of clients; empty: none is required.
+        tls: serve TLS, with a certificate for 127.0.0.1 and localhost from its own certificate authority.
 
     Raises:
         LocalError: the binary is missing; the message has the command that builds it.

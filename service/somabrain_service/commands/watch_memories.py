@@ -23,7 +23,7 @@ CHANGES_WITH_MEMORIES = 16
 
 
 async def watch_memories(context: AppContext, tenant: TenantId, query: WatchQuery) -> AsyncGenerator[WatchEvent, None]:
-    """Yield each change after the cursor once, in commit order, and a checkpoint if there is none for `CHECKPOINT_S`.
+    """Yield each change after the cursor once, in commit order, and a checkpoint after `CHECKPOINT_S` without changes.
 
     The consumer sets the pace: the next page is read only when the previous one has been consumed.
 

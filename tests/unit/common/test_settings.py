@@ -10,7 +10,6 @@ from common.config.former_names import FORMER_ENDPOINT_KEYS, FORMER_NAMES
 from common.config.settings import Settings, former_names_in_use, load, variable_names
 from common.errors import ConfigurationError
 
-
 ENDPOINT = '{"id": "a", "url": "http://e/v1/embeddings", "model": "m", "dimensions": 3}'
 
 
@@ -30,9 +29,9 @@ ENDPOINT = '{"id": "a", "url": "http://e/v1/embeddings", "model": "m", "dimensio
         ("SOMABRAIN_ENCODER__ENDPOINTS", '{"api_key": "sesame"', 'field "encoder"'),
         ("SOMABRAIN_POSTGRES_DNS", "sesame", "SOMABRAIN_POSTGRES_DNS (did you mean SOMABRAIN_POSTGRES_DSN?)"),
         ("SOMABRAIN_GRPC__TLS__CERT", "sesame", "did you mean SOMABRAIN_GRPC__TLS__CERT_FILE?"),
-        ("SOMABRAIN_GRPC__TLS", "sesame", "No such setting: SOMABRAIN_GRPC__TLS"),
-        ("SOMABRAIN_GRPC__TLS__CERT_FILE", "sesame", "SOMABRAIN_GRPC__TLS: cert_file and key_file are given together"),
-        ("SOMABRAIN_GRPC__TLS__CLIENT_CA_FILE", "sesame", "client_ca_file needs cert_file and key_file; give them"),
+        ("SOMABRAIN_GRPC__TLS", "sesame", "Unknown setting: SOMABRAIN_GRPC__TLS"),
+        ("SOMABRAIN_GRPC__TLS__CERT_FILE", "sesame", "GRPC__TLS: cert_file and key_file must be set together"),
+        ("SOMABRAIN_GRPC__TLS__CLIENT_CA_FILE", "sesame", "client_ca_file requires cert_file and key_file; set them"),
         (
             "SOMABRAIN_AUTH__INTROSPECTION__ADDRESS",
             "sesame",
@@ -43,7 +42,7 @@ ENDPOINT = '{"id": "a", "url": "http://e/v1/embeddings", "model": "m", "dimensio
             "sesame",
             "SOMABRAIN_AUTH__INTROSPECTION__CLIENT_SECRET?",
         ),
-        ("SOMABRAIN_LOG", "sesame", "No such setting: SOMABRAIN_LOG"),
+        ("SOMABRAIN_LOG", "sesame", "Unknown setting: SOMABRAIN_LOG"),
         ("somabrain_grpc__prot", "sesame", "somabrain_grpc__prot (did you mean SOMABRAIN_GRPC__PORT?)"),
     ],
 )

@@ -1,28 +1,28 @@
-{{/* Labels that select a component's pods; they never change. Called with a list: root, component. */}}
+{{/* Labels that select a component's pods; they never change. Call with (list root component). */}}
 {{- define "sb.selector" -}}
 app.kubernetes.io/name: somabrain
 app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
-{{/* Labels of a component's objects. Called with a list: root, component. */}}
+{{/* Labels of a component's objects. Call with (list root component). */}}
 {{- define "sb.labels" -}}
 {{ include "sb.selector" . }}
 app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
 app.kubernetes.io/part-of: somabrain
 {{- end }}
 
-{{/* The service's image. */}}
+{{/* Image of the service. */}}
 {{- define "sb.image" -}}
 {{- with .Values.image }}{{ .repository }}{{ with .digest }}@{{ . }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}{{ end }}
 {{- end }}
 
-{{/* Whether the keys of the issuer are those of the cluster: "true" or nothing. */}}
+{{/* "true" if the issuer's keys are those of the cluster, or nothing. */}}
 {{- define "sb.clusterIssuer" -}}
 {{- with .Values.settings.auth }}{{ if and (eq (default "jwt" .mode) "jwt") (not .jwks_url) }}true{{ end }}{{ end }}
 {{- end }}
 
-{{/* Variables of a tree of settings, one a line. Called with a list: prefix, tree. */}}
+{{/* Variables of a tree of settings, one per line. Call with (list prefix tree). */}}
 {{- define "sb.variables" -}}
 {{- $prefix := index . 0 }}
 {{- range $name, $value := index . 1 }}
@@ -36,7 +36,7 @@ app.kubernetes.io/part-of: somabrain
 {{- end }}
 {{- end }}
 
-{{/* The data of the ConfigMap of settings. */}}
+{{/* Data of the ConfigMap of settings. */}}
 {{- define "sb.config" -}}
 {{- $grpc := dict }}
 {{- if ne (int .Values.grpc.port) 50052 }}{{ $_ := set $grpc "port" (int .Values.grpc.port) }}{{ end }}
@@ -52,7 +52,7 @@ app.kubernetes.io/part-of: somabrain
 {{- $auth = dict "jwks_token_file" (printf "%s/token" $folder) "jwks_ca_file" (printf "%s/ca.crt" $folder) }}
 {{- end }}
 {{- $settings := deepCopy .Values.settings }}
-{{- /* The former name of shutdown_delay_s was a default of the chart in 0.1: `--reuse-values` still gives it. */}}
+{{- /* The former name of shutdown_delay_s was a default of the chart in 0.1: `--reuse-values` still sets it. */}}
 {{- if hasKey $settings.grpc "shutdown_delay_s" }}{{ $_ := unset $settings.grpc "drain_notice_s" }}{{ end }}
 {{- include "sb.variables" (list "SOMABRAIN_" (merge (dict "grpc" $grpc "auth" $auth "quota" (dict "replicas" (max 1 (int .Values.replicas)))) $settings)) | trim }}
 {{- end }}

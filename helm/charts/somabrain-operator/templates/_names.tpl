@@ -14,13 +14,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end }}
 
-{{/* The operator's image. */}}
+{{/* Image of the operator. */}}
 {{- define "somabrain-operator.image" -}}
 {{- with .Values.image }}{{ .repository }}{{ with .digest }}@{{ . }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}{{ end }}
 {{- end }}
 
-{{/* The name of a variable for the operator's image: before 0.2, and where the tag is not a version, its former name.
-     Called with a list: root, present name, former name. */}}
+{{/* Name of a variable for the operator's image: the former name before 0.2 and if the tag is not a version.
+     Call with (list root present-name former-name). */}}
 {{- define "somabrain-operator.variable" -}}
 {{- $image := (index . 0).Values.image }}
 {{- $tag := $image.tag | default (index . 0).Chart.AppVersion }}
@@ -29,17 +29,17 @@ app.kubernetes.io/component: operator
 {{- printf "SOMABRAIN_OPERATOR__%s" (ternary (index . 1) (index . 2) $present) }}
 {{- end }}
 
-{{/* The operator's identity. */}}
+{{/* Name of the operator's ServiceAccount. */}}
 {{- define "somabrain-operator.serviceAccount" -}}
 {{- .Values.serviceAccount.name | default .Release.Name }}
 {{- end }}
 
-{{/* The name of the cluster-wide role: two releases of one name may be in two namespaces. */}}
+{{/* Name of the ClusterRole: two releases with the same name may exist in different namespaces. */}}
 {{- define "somabrain-operator.clusterRole" -}}
 {{- printf "%s-%s" .Release.Namespace .Release.Name }}
 {{- end }}
 
-{{/* Where the operators' Lease is: in a namespace that is watched, because its events prove that watches are alive. */}}
+{{/* Namespace of the operators' Lease: one that is watched, because its events prove that the watches are alive. */}}
 {{- define "somabrain-operator.leaseNamespace" -}}
 {{- .Values.watchNamespaces | first | default .Release.Namespace }}
 {{- end }}
@@ -62,7 +62,7 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
-{{/* What the operator does, verb by verb. Secrets are read by name and never listed. */}}
+{{/* RBAC rules of the operator, with the minimum verbs. Secrets are read by name and never listed. */}}
 {{- define "somabrain-operator.rules" -}}
 - apiGroups: [somabrain.io]
   resources: [somabrains]
@@ -70,7 +70,7 @@ capabilities:
 - apiGroups: [somabrain.io]
   resources: [somabrains/status]
   verbs: [patch]
-- apiGroups: [somabrain.io]  # to own children, where the API server checks that
+- apiGroups: [somabrain.io]  # for ownerReferences, if the API server enforces their permission
   resources: [somabrains/finalizers]
   verbs: [update]
 - apiGroups: [""]
@@ -82,10 +82,10 @@ capabilities:
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, patch]
-- apiGroups: [""]  # the default policy goes when another is in force
+- apiGroups: [""]  # the default policy is deleted when another is in force
   resources: [configmaps]
   verbs: [get, list, watch, create, patch, delete]
-- apiGroups: [policy]  # this and the next two go when the spec names none any more
+- apiGroups: [policy]  # these and the next two are deleted when the spec no longer has them
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [autoscaling]
@@ -94,7 +94,7 @@ capabilities:
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]
-- apiGroups: [monitoring.coreos.com]  # where the cluster has these kinds
+- apiGroups: [monitoring.coreos.com]  # if the cluster has these kinds
   resources: [servicemonitors, prometheusrules]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [batch]
@@ -106,7 +106,7 @@ capabilities:
 - apiGroups: [""]
   resources: [events]
   verbs: [list, create]
-- apiGroups: [coordination.k8s.io]  # its own alone
+- apiGroups: [coordination.k8s.io]  # only its own
   resources: [leases]
   resourceNames: [{{ include "somabrain-operator.clusterRole" . }}]
   verbs: [list, watch]

@@ -95,21 +95,21 @@ class MemoryServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Remember(self, request, context):
-        """Keeps one memory. When it returns, the memory is durable and the next Recall finds it.
+        """Stores one memory. When it returns, the memory is durable and the next Recall finds it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchRemember(self, request, context):
-        """Keeps many, each on its own: one that fails says why and the others are kept.
+        """Stores many memories, each independently: a failed one has its error, the others are stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Recall(self, request, context):
-        """Finds the memories that answer a query best, each score explained. Exact, never approximate.
+        """Finds the memories that match a query best; scores can be explained. Exact, never approximate.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,21 +130,21 @@ class MemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateMemory(self, request, context):
-        """Changes the fields of the mask; the former state becomes a revision.
+        """Changes the fields in the mask; the former state becomes a revision.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ForgetMemory(self, request, context):
-        """Forgets one memory for good, with its revisions and vectors.
+        """Permanently forgets one memory, with its revisions and vectors.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchForget(self, request, context):
-        """Forgets many, each on its own.
+        """Permanently forgets many memories, each independently.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -158,19 +158,19 @@ class MemoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchMemories(self, request, context):
-        """Streams every change from a cursor on, each once, in commit order, and checkpoints while
-        there is none. Ends with UNAUTHENTICATED when the caller's token expires (resume with a new
-        one), and with UNAVAILABLE when the server stops, its database is gone, or the connection
-        reaches its age (resume).
+        """Streams every change after a cursor, each once, in commit order, and checkpoints while there
+        are no changes. Ends with UNAUTHENTICATED when the caller's bearer token expires (resume with a
+        new one), and with UNAVAILABLE when the server stops, its database is unavailable, or the
+        connection reaches its maximum age (resume).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExportMemories(self, request, context):
-        """Streams all memories of a namespace as of one version; resumable. What changes while it
-        streams is left out, and told by a watch from `cursor`: both together miss nothing.
-        Ends with UNAUTHENTICATED when the caller's token expires.
+        """Streams all memories of a namespace as of one version; resumable. Memories that change during
+        the export are left out, and delivered by a watch from `cursor`: together they miss nothing.
+        Ends with UNAUTHENTICATED when the caller's bearer token expires.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -70,7 +70,8 @@ class NamespaceServiceServicer:
     """Missing associated documentation comment in .proto file."""
 
     def CreateNamespace(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Creates a namespace; unset settings get their defaults.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -83,32 +84,32 @@ class NamespaceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListNamespaces(self, request, context):
-        """Returns a page of the tenant's namespaces, in the order of the bytes of their names.
+        """Returns a page of the tenant's namespaces, ordered by the bytes of their names.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateNamespace(self, request, context):
-        """Changes a namespace. Another encoder or language indexes the memories that are there anew, in the background:
-        unencoded_count and unanalyzed_count tell how many are left, and Recall answers as far as it is done and says
-        REENCODING or REANALYZING.
+        """Changes a namespace. After a change of encoder or language, existing memories are reindexed in the background:
+        unencoded_count and unanalyzed_count are the numbers of memories left, and until then Recall reports REENCODING or
+        REANALYZING in `degraded`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteNamespace(self, request, context):
-        """Deletes a namespace and everything in it, for good: all of it or, on failure, nothing. One that is made
-        again with its name has another epoch, so consistency tokens of the earlier one are refused.
+        """Permanently deletes a namespace and everything in it: all of it or, on failure, nothing. A namespace recreated
+        with the same name has another epoch, so consistency tokens of the earlier one are rejected.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EraseSubject(self, request, context):
-        """Forgets, for good, every memory about a subject, and every earlier revision that was about it: all of
-        them or, on failure, none.
+        """Permanently forgets every memory about a subject, and every earlier revision that was about it: all of them or,
+        on failure, none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
