@@ -16,7 +16,7 @@ case ${1:-} in
     done
     grep -q "^## \[$version\]" CHANGELOG.md || { error "CHANGELOG.md has no section [$version]"; exit 1; } ;;
   charts) # package the charts with the images of OWNER
-    owner=$(printf '%s' "${2:?usage: release.sh charts OWNER}" | tr '[:upper:]' '[:lower:]')
+    owner=${2:?usage: release.sh charts OWNER} owner=${owner,,}
     rm -rf build/charts && mkdir -p build/charts/src
     cp -R helm/charts/. build/charts/src
     grep -rl 'ghcr\.io/somabrain/' build/charts/src | while read -r file; do
@@ -28,7 +28,7 @@ case ${1:-} in
     rm -rf build/charts/src
     ls build/charts ;;
   push-charts)
-    owner=$(printf '%s' "${2:?usage: release.sh push-charts OWNER}" | tr '[:upper:]' '[:lower:]')
+    owner=${2:?usage: release.sh push-charts OWNER} owner=${owner,,}
     for chart in build/charts/*.tgz; do
       output=$(helm push "$chart" "oci://ghcr.io/$owner/charts" 2>&1) || { error "$output"; exit 1; }
       echo "$output"

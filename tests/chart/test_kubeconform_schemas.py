@@ -59,7 +59,7 @@ def test_a_right_manifest_passes(schemas: Path, manifest: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "says"),
+    ("wrong", "expected"),
     [
         (POD.replace("readinessProbe", "readynessProbe"), "readynessProbe"),
         (POD.replace("name: one", "name: 1"), "/spec/containers/0/name"),
@@ -79,6 +79,6 @@ def test_a_right_manifest_passes(schemas: Path, manifest: str) -> None:
         "custom version",
     ],
 )
-def test_a_wrong_manifest_is_refused(schemas: Path, wrong: str, says: str) -> None:
+def test_a_wrong_manifest_is_refused(schemas: Path, wrong: str, expected: str) -> None:
     """What is misspelt, missing, of another type or of no known kind is an error that names it."""
-    assert says in conforms(schemas, wrong)
+    assert expected in conforms(schemas, wrong)

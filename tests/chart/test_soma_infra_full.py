@@ -135,7 +135,7 @@ def test_only_vault_may_ask_the_cluster_anything(full: list[Manifest]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"),
+    ("setting", "expected"),
     [
         ("vault.secrets.database.app-dsn=mine", "database"),  # that name is PostgreSQL's
         ("vault.secrets.Example.a=b", "Example"),
@@ -146,7 +146,7 @@ def test_only_vault_may_ask_the_cluster_anything(full: list[Manifest]) -> None:
         ("etcd.runAsUser=0", "runAsUser"),
     ],
 )
-def test_a_value_that_cannot_be_is_refused(render: Render, setting: str, said: str) -> None:
+def test_a_value_that_cannot_be_is_refused(render: Render, setting: str, expected: str) -> None:
     """An error that names the value, before anything is installed."""
-    with pytest.raises(HelmRefused, match=said):
+    with pytest.raises(HelmRefused, match=expected):
         render(CHART, "profile=full", setting)

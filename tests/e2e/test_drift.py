@@ -57,7 +57,7 @@ async def test_a_deleted_child_comes_back(served: Brain) -> None:
     await asyncio.to_thread(served.kubectl, "delete", "service", name, "-n", served.namespace)
     await eventually(
         lambda: served.kubectl.find(served.namespace, "service", name),
-        lambda found: found is not None and found["metadata"]["uid"] != before,
+        lambda service: service is not None and service["metadata"]["uid"] != before,
         "the Service was not made again",
         PUT_BACK_S,
     )

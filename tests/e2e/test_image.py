@@ -81,7 +81,7 @@ async def test_the_image_is_ready_only_after_its_migrations(
     await asyncio.to_thread(kubectl.apply, namespace, pod("server", ["serve"]))
     server, alone = (partial(answers, kubectl, namespace, name) for name in ("server", "alone"))
     code, words = await eventually(
-        partial(server, "/ready"), lambda said: said[0] == 503 and "no schema" in said[1], "/ready was not 503"
+        partial(server, "/ready"), lambda answer: answer[0] == 503 and "no schema" in answer[1], "/ready was not 503"
     )
     measured(f"before: /ready {code} {words.strip()}")
     assert server("/livez")[0] == 200
@@ -89,7 +89,7 @@ async def test_the_image_is_ready_only_after_its_migrations(
 
     await asyncio.to_thread(kubectl.apply, namespace, pod("alone", []))
     for look in (alone, server):
-        await eventually(partial(look, "/ready"), lambda said: said[0] == 200, "/ready was not 200")
+        await eventually(partial(look, "/ready"), lambda answer: answer[0] == 200, "/ready was not 200")
     assert database.sql("SELECT current FROM schema_info", own_database) == str(schema.HEAD)
     with kubectl.forward(namespace, "pod/alone", 50052) as address, grpc.insecure_channel(address) as channel:
         health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)

@@ -39,7 +39,7 @@ async def test_hibernated_edited_and_woken_by_kubectl_it_serves(brain: Brain) ->
         before = await asyncio.to_thread(revision, brain)
         await asyncio.to_thread(brain.apply, replicas=0, resources={"limits": {"memory": f"{900 + edit}Mi"}})
         await eventually(partial(revision, brain), partial(eq, before + 1), "no new template", every_s=0.1)
-    await eventually(lambda: templates(brain), lambda found: len(found) == HISTORY_LIMIT + 1, "old templates stay")
+    await eventually(lambda: templates(brain), lambda current: len(current) == HISTORY_LIMIT + 1, "old templates stay")
     assert await asyncio.to_thread(brain.pods) == []
     of = ("sb", brain.name, "-n", brain.namespace)
     await asyncio.to_thread(brain.kubectl, "scale", *of, "--replicas=1")

@@ -41,7 +41,7 @@ async def test_a_failed_migration_waits_until_it_is_due_or_asked_for(brain: Brai
     assert (await asyncio.to_thread(brain.resource))["status"]["migration"] == before["migration"]
     retry = ("annotate", "sb", brain.name, "-n", brain.namespace, "somabrain.io/retry-migration=now")
     await asyncio.to_thread(brain.kubectl, *retry)
-    await eventually(lambda: jobs(brain), lambda found: found == {f"{failed[:-1]}2"}, "it is not tried again")
+    await eventually(lambda: jobs(brain), lambda job_names: job_names == {f"{failed[:-1]}2"}, "it is not tried again")
     await brain.until("Migrated", "False", "Attempt 2 failed")
     whole = str((await asyncio.to_thread(brain.resource))["status"])
     assert "postgresql://" not in whole

@@ -102,7 +102,7 @@ async def test_monitoring_is_made_when_its_kinds_come_and_goes_with_the_words(se
     await eventually(partial(monitoring_objects_exist, served), all, "not all is made")
     await served.until("ConfigValid", "True", "The spec is valid.")
     await asyncio.to_thread(served.apply)
-    await eventually(partial(monitoring_objects_exist, served), lambda found: not any(found), "not all is pruned")
+    await eventually(partial(monitoring_objects_exist, served), lambda exist: not any(exist), "not all is pruned")
 
 
 def monitoring_objects_exist(brain: Brain) -> list[bool]:

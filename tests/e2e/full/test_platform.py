@@ -156,7 +156,7 @@ async def test_kafka_is_told_every_change_in_order(platform: Platform, brain: Br
         await admin.forget(kept.name)
     events = await eventually(
         platform.events,
-        lambda seen: sum(event["data"]["namespace"] == f"namespaces/{told}" for event in seen) >= 2,
+        lambda received: sum(event["data"]["namespace"] == f"namespaces/{told}" for event in received) >= 2,
         "Kafka was not told both changes",
         timeout_s=120,
     )

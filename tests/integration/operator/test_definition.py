@@ -70,6 +70,18 @@ def test_a_minimal_resource_is_stored_with_its_defaults(quiet: Brain) -> None:
         ({"flags": {"endpoints": ["https://a", "etcd:2379"]}}, "spec.flags.endpoints: each must be a URL"),
         ({"events": {"brokers": ["kafka"]}}, "spec.events.brokers: each must be host:port"),
         ({"events": {"brokers": ["k:1"], "topic": "a b"}}, "spec.events.topic"),
+        (
+            {"events": {"brokers": ["k:1"], "holdSeconds": 60, "unpublishedRetentionSeconds": 60}},
+            "spec.events.holdSeconds is the former name of spec.events.unpublishedRetentionSeconds, and both are set",
+        ),
+        (
+            {"config": {"encoder": {"endpoints": [{**NOMIC, "characters": 9, "maxInputCharacters": 9}]}}},
+            "endpoints[].characters is the former name of spec.config.encoder.endpoints[].maxInputCharacters",
+        ),
+        (
+            {"config": {"encoder": {"endpoints": [{**NOMIC, "breakerRestSeconds": 9, "breakerResetSeconds": 9}]}}},
+            "endpoints[].breakerRestSeconds is the former name of spec.config.encoder.endpoints[].breakerResetSeconds",
+        ),
         ({"events": {"brokers": ["k:1"], "sasl": {}}}, "spec.events.sasl.secretRef: Required value"),
         ({"opa": {"enabled": False}}, "spec.opa.url: set it if, and only if, spec.opa.enabled is false"),
         ({"opa": {"url": "https://opa"}}, "spec.opa.url: set it if, and only if, spec.opa.enabled is false"),

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import copy
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from lightkube.types import PatchType
 
+from somabrain_local import previous_release
+from somabrain_local.environment import local_paths
 from somabrain_local.loopback import api_server
-from tests.integration.operator.api import KINDS, Api, Object, api_of, eventually
+from somabrain_local.progress import Progress
+from tests.integration.operator.api import KINDS, Api, Object, Refused, api_of, eventually
 from tests.integration.operator.brains import Brain, ControllerStub
 from tests.integration.operator.chart import SYSTEM, account_of, namespace_of, rendered, wait_for_kind
 from tests.integration.operator.process import operator
 
 DEFINITION, NAME = "CustomResourceDefinition", "somabrains.somabrain.io"
+ENDPOINT = {"id": "nomic", "url": "http://nomic:11434/v1/embeddings", "model": "nomic-embed-text", "dimensions": 768}
 RIGHTS = ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ServiceAccount")
 
 
@@ -77,3 +83,54 @@ def test_what_is_stored_lives_through_an_upgrade_and_a_reinstallation(api: Api, 
         assert api.writes() == before
         brain.apply(replicas=2)
         eventually(lambda: brain.deployment()["spec"]["replicas"], lambda found: found == 2, "the edit is done")
+
+
+@pytest.fixture
+def former_definition() -> Object:
+    """The definition of the previous version, as its chart installs it."""
+    paths = local_paths()
+    previous = previous_release.ensure(paths, Progress(paths.cache / "durations.json"))
+    definition: Object = yaml.safe_load((previous.checkout / "crds" / f"{NAME}.yaml").read_text())
+    return definition
+
+
+def test_fields_under_their_former_names_keep_their_meaning(
+    api: Api, tmp_path: Path, former_definition: Object
+) -> None:
+    """What was applied to the previous definition is not rewritten, and is rendered as it was meant; a default that the
+    previous one filled in gives way to a field under its present name, and a value that was given is in its way."""
+    manifests = rendered()
+    (definition,) = (each for each in manifests if each["kind"] == DEFINITION)
+    for manifest in [former_definition, *(each for each in manifests if each["kind"] != DEFINITION)]:
+        api.create(manifest, namespace_of(manifest))
+    wait_for_kind(api)
+    brain = Brain(api, "demo")
+    brain.secrets()
+    brain.apply(events={"brokers": ["kafka:9092"], "holdSeconds": 3600},
+                config={"encoder": {"endpoints": [{**ENDPOINT, "characters": 500}]}})  # fmt: skip
+    stored = brain.resource()
+    (endpoint,) = stored["spec"]["config"]["encoder"]["endpoints"]
+    assert endpoint["breakerRestSeconds"] == 10, "the previous definition filled in its default"
+
+    newer = {"spec": {"versions": definition["spec"]["versions"]}}
+    api.client.patch(KINDS[DEFINITION], NAME, newer, patch_type=PatchType.MERGE)
+    eventually(lambda: api.get(DEFINITION, NAME, ""), lambda it: "unpublishedRetentionSeconds" in str(it), "is stored")
+    with operator(account_of(api, tmp_path), tmp_path / "operator") as process:
+        process.wait_until_started()
+        ControllerStub(brain).serve()
+        settings = brain.child("ConfigMap", "config")["data"]
+        (rendered_endpoint,) = json.loads(settings["SOMABRAIN_ENCODER__ENDPOINTS"])
+        assert settings["SOMABRAIN_EVENTS__UNPUBLISHED_RETENTION_S"] == "3600"
+        assert (rendered_endpoint["max_input_characters"], rendered_endpoint["breaker_reset_s"]) == (500, 10)
+        live = brain.resource()
+        assert (live["spec"], live["metadata"]["generation"]) == (stored["spec"], 1)
+
+        with pytest.raises(Refused, match="holdSeconds is the former name"):
+            brain.apply(events={"unpublishedRetentionSeconds": 60})
+        brain.apply(events={"unpublishedRetentionSeconds": 60, "holdSeconds": None})
+        brain.apply(config={"encoder": {"endpoints": [{**endpoint, "breakerResetSeconds": 7}]}})
+        eventually(
+            lambda: brain.child("ConfigMap", "config")["data"],
+            lambda it: it["SOMABRAIN_EVENTS__UNPUBLISHED_RETENTION_S"] == "60" and '"breaker_reset_s": 7' in str(it),
+            "the settings under their present names",
+        )

@@ -8,7 +8,7 @@ from somabrain_client import Change, Checkpoint, MemoryClient
 
 
 async def current_cursor(client: MemoryClient, namespace: str) -> str:
-    """The cursor of this moment."""
+    """The cursor of the feed's current end."""
     async with aclosing(client.watch(namespace)) as events:
         first = await anext(events)
     assert isinstance(first, Checkpoint)

@@ -45,7 +45,7 @@ def engine() -> Iterator[Opa]:
 
 @pytest.fixture(scope="session")
 def settings(postgres: Clone, idp: Issuer, engine: Opa) -> dict[str, object]:
-    """As in a pod, but on loopback and free ports, with words alone (no encoder to load)."""
+    """The settings of a pod, but on loopback and free ports, with lexical recall only (no encoder to load)."""
     return {
         "postgres_dsn": postgres.app_dsn,
         "grpc__host": "127.0.0.1",
@@ -63,7 +63,7 @@ def settings(postgres: Clone, idp: Issuer, engine: Opa) -> dict[str, object]:
 
 @pytest.fixture(scope="session")
 def brain(folder: Path, settings: dict[str, object]) -> Iterator[ServiceProcess]:
-    """The service, ready."""
+    """A running service that is ready."""
     with service(folder, settings) as running:
         running.wait_until_ready()
         yield running
@@ -71,7 +71,7 @@ def brain(folder: Path, settings: dict[str, object]) -> Iterator[ServiceProcess]
 
 @pytest.fixture
 def connect(brain: ServiceProcess, idp: Issuer) -> Connect:
-    """Make a client of a tenant; it does not try again, so a test sees each answer."""
+    """Make a client of a tenant; it does not retry, so a test sees each answer."""
 
     def make(tenant: str = "a", **options: object) -> MemoryClient:
         chosen: dict[str, object] = {"token": idp.token(tenant), "retry": RetryPolicy(max_attempts=1), **options}

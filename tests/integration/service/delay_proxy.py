@@ -1,4 +1,4 @@
-"""A way to a server on loopback that may be made slow."""
+"""A proxy to a server on loopback that a test can make slow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass
 class DelayProxy:
-    """What is sent either way arrives `delay_s` later."""
+    """A running proxy: what is sent in either direction arrives `delay_s` later."""
 
     port: int = 0
     delay_s: float = 0.0
@@ -19,7 +19,7 @@ class DelayProxy:
 
 @asynccontextmanager
 async def delay_proxy(port: int) -> AsyncIterator[DelayProxy]:
-    """Pass connections on to a port of loopback, for as long as the block lasts."""
+    """Forward connections to a port on loopback until the block ends."""
     proxy = DelayProxy()
     pumps: set[asyncio.Task[None]] = set()
 

@@ -1,6 +1,6 @@
 """A server with `/v1/embeddings` on loopback, whose vectors are those of the real sentence encoder.
 
-`faults` happen to the requests to come, one each: that is what networks and providers do.
+Each of the next requests gets one of `faults`, as networks and providers cause them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Fault = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass
 class Embeddings:
-    """The server as a test sees it. `asked`: how many texts each request held."""
+    """The server as a test sees it. `request_sizes`: how many texts each request held."""
 
     encoder: Encoder
     port: int = 0
@@ -52,7 +52,7 @@ class Embeddings:
 
 
 def status(code: int, **headers: str) -> Fault:
-    """Answer with a status and nothing that helps."""
+    """Answer with a status and an unhelpful body."""
 
     async def fault(request: web.Request) -> web.StreamResponse:
         return web.Response(status=code, headers=headers, text="try elsewhere")
@@ -61,7 +61,7 @@ def status(code: int, **headers: str) -> Fault:
 
 
 def respond_with(text: str) -> Fault:
-    """Answer 200 with something else."""
+    """Answer 200 with a given body."""
 
     async def fault(request: web.Request) -> web.StreamResponse:
         return web.Response(text=text, content_type="application/json")

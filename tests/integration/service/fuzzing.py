@@ -44,7 +44,7 @@ RealValues = Mapping[str, Sequence[str]]
 
 @st.composite
 def messages(draw: st.DrawFn, descriptor: Descriptor, real_values: RealValues, depth: int = 0) -> Message:
-    """A message of a kind. `known`: by field, names and tokens that are real, which take a request further in."""
+    """A message of a type. `real_values`: valid names and tokens by field, so that requests get past validation."""
     message = message_factory.GetMessageClass(descriptor)()
     for field in descriptor.fields:
         if draw(st.integers(0, 9)) >= (9 if field.name in LIKELY else 4):
@@ -74,7 +74,7 @@ def _many(item: object) -> list[object]:
 
 
 def _one_of(values: Sequence[str]) -> st.SearchStrategy[str]:
-    """One of the values there are then: the list grows, and hypothesis wants the same choices each time."""
+    """One of the values at the time of the draw: the list grows, but hypothesis needs a fixed set of choices."""
     return st.integers(0, 9999).map(lambda number: values[number % len(values)])
 
 

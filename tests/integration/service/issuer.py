@@ -22,7 +22,7 @@ def new_key() -> rsa.RSAPrivateKey:
 
 @dataclass
 class Issuer:
-    """Signs tokens; `published` are the keys it shows to the world, by id."""
+    """Signs tokens; `published` are the keys that it publishes, by id."""
 
     url: str
     published: dict[str, rsa.RSAPrivateKey] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Issuer:
 
 @contextmanager
 def issuer() -> Iterator[Issuer]:
-    """An issuer with one key, for the length of the block."""
+    """An issuer with one key that runs until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -1,4 +1,4 @@
-"""What Kafka has, as a consumer hears it."""
+"""The events in Kafka, as a consumer reads them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WAIT_S = 60.0
 
 
 def read_events(bootstrap: str, topic: str) -> list[Event]:
-    """All events that a topic has now, those of a key in their order."""
+    """All events that a topic has now; those of one key are in order."""
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "tests", "enable.auto.commit": False})
     try:
         partitions = [
@@ -39,7 +39,7 @@ def read_events(bootstrap: str, topic: str) -> list[Event]:
 
 
 def wait_for_events(bootstrap: str, topic: str, enough: Callable[[list[Event]], bool]) -> list[Event]:
-    """Wait until what Kafka has is enough. One that has just come back may not know its leaders yet."""
+    """Wait until Kafka has enough events. After a restart it may not know its leaders yet."""
     ends_at = time.monotonic() + WAIT_S
     while True:
         error = ""
@@ -53,7 +53,7 @@ def wait_for_events(bootstrap: str, topic: str, enough: Callable[[list[Event]], 
 
 
 def deduplicated(events: list[Event]) -> list[Event]:
-    """Each event once, by the rule of docs/events.md for one epoch a source, and only if it would leave no gap."""
+    """Each event once, by the rule of docs/events.md for sources with one epoch."""
     greatest: dict[str, str] = {}
     new = []
     for event in events:

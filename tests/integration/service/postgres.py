@@ -1,4 +1,4 @@
-"""A migrated PostgreSQL held by a process of its own, so that a test can kill it and begin it again.
+"""A migrated PostgreSQL in a process of its own, so that a test can kill and restart it.
 
 As a program: `python -m tests.integration.service.postgres FOLDER` prints the DSN of the app role once it serves, and
 ends when its standard input does.
@@ -21,7 +21,7 @@ from somabrain_service.migrate import migrate
 
 
 class Postgres:
-    """A server over one folder, which outlives its death."""
+    """A server over one folder, which can be started again after a kill."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -38,7 +38,7 @@ class Postgres:
         return dsn
 
     def kill(self) -> None:
-        """kill -9: its back-ends end when they notice, and its holder with it."""
+        """Kill it with SIGKILL, and the process that started it as well; its back-ends end when they notice."""
         postmaster = int((self._folder / "postmaster.pid").read_text().splitlines()[0])
         os.kill(postmaster, signal.SIGKILL)
         self._end(kill=True)
@@ -49,7 +49,7 @@ class Postgres:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """Stop it in good order, if it runs."""
+        """Stop it cleanly, if it runs."""
         self._end(kill=False)
 
     def _end(self, *, kill: bool) -> None:
@@ -62,7 +62,7 @@ class Postgres:
 
 @contextmanager
 def postgres(folder: Path) -> Iterator[Postgres]:
-    """Serve from `folder` as the block likes, and not after it."""
+    """A server over `folder` that the block can start and kill; it is stopped at the end of the block."""
     server = Postgres(folder)
     try:
         yield server

@@ -30,7 +30,7 @@ class ServiceProcess:
     http: str = ""
 
     def events(self, event: str) -> list[dict[str, object]]:
-        """What it logged under one fixed phrase."""
+        """The log records with this event name."""
         records: list[dict[str, object]] = []
         for line in self.log.read_text().splitlines():
             if line.startswith("{"):
@@ -40,7 +40,7 @@ class ServiceProcess:
         return records
 
     def wait_for_event(self, event: str) -> dict[str, object]:
-        """Wait until it logs `event`, and fail with its log when it ends before."""
+        """Wait until it logs `event`, and return the record; fail with the log if the process ends first."""
         ends_at = time.monotonic() + START_S
         while time.monotonic() < ends_at:
             if records := self.events(event):
@@ -58,7 +58,7 @@ class ServiceProcess:
             return error.code, error.read().decode()
 
     def wait_until_ready(self, ready: bool = True, *, containing: str = "") -> None:
-        """Wait until /ready says so, and says `containing`."""
+        """Wait until /ready reports this state and its answer contains `containing`."""
         ends_at = time.monotonic() + START_S
         answer = (0, "")
         while time.monotonic() < ends_at:
@@ -76,13 +76,13 @@ class ServiceProcess:
 
 
 def environment(settings: Mapping[str, object]) -> dict[str, str]:
-    """Return the variables of a service: `settings` under the prefix, and nothing of this process' own."""
+    """Return the variables of a service: `settings` with the prefix, and nothing from this process' environment."""
     own = {f"SOMABRAIN_{name.upper()}": str(value) for name, value in settings.items()}
     return {"PATH": os.defpath, "HOME": str(Path.home()), **own}
 
 
 def command(*arguments: str, python: Path = PYTHON) -> list[str]:
-    """The console script of a Python's installation, with its parent's death as its own."""
+    """The console script of a Python installation; the process is killed when its parent dies."""
     return ["setpriv", "--pdeathsig", "KILL", str(python.with_name("somabrain-service")), *arguments]
 
 

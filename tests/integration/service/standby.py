@@ -1,4 +1,4 @@
-"""A standby of a PostgreSQL of a test's own: a copy that goes on with the primary's WAL, as providers make them."""
+"""A standby of a test's own PostgreSQL: a copy that follows the primary's WAL, as providers set them up."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Standby:
         return row[0] if row else None
 
     def wait_until(self, query: str) -> None:
-        """Wait until a query is true here."""
+        """Wait until a query returns true on the standby."""
         ends_at = time.monotonic() + WAIT_S
         while self.execute(query) is not True:
             assert time.monotonic() < ends_at, query

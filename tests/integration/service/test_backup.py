@@ -1,4 +1,4 @@
-"""docs/backup.md: a dump is restored, a new epoch begins, and nothing from before is believed."""
+"""docs/backup.md: after a restore a new epoch begins, and cursors and tokens from before it are refused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def own(database_server: EmbeddedDatabase) -> Iterator[Clone]:
 
 @pytest.fixture
 def restored(database_server: EmbeddedDatabase) -> Iterator[Clone]:
-    """Where the backup goes: nothing until then."""
+    """The database that the backup is restored to; it does not exist before."""
     yield Clone(database_server, RESTORED)
     with psycopg.connect(database_server.superuser_dsn, autocommit=True) as superuser:
         superuser.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(RESTORED)))
@@ -45,7 +45,7 @@ def execute(database: Clone, program: str, *words: str) -> None:
 
 
 def restore(dump: Path, into: Clone) -> None:
-    """As the page says, word for word."""
+    """Restore a dump with exactly the commands of the page."""
     roles = {"owner": "somabrain_owner", "app": "somabrain_app", "worker": "somabrain_worker"}
     values = {"ON_ERROR_STOP": "1", "database": into.name, **roles} | {f"{role}_password": "" for role in roles}
     words = [f"--set={name}={value}" for name, value in values.items()]
@@ -58,8 +58,10 @@ def restore(dump: Path, into: Clone) -> None:
 async def test_after_a_restore_nothing_from_before_is_believed(
     folder: Path, settings: dict[str, object], own: Clone, restored: Clone, idp: Issuer, tmp_path: Path
 ) -> None:
-    """Also once the restored namespace has as many versions as the lost one had: without a new epoch a watch would
-    then go on from the old cursor, and would have missed as many changes."""
+    """Cursors and tokens from before a restore are refused, also once the namespace has as many versions as before.
+
+    Without a new epoch a watch would then continue from the old cursor and would have missed as many changes.
+    """
     token, dump = idp.token("backup"), tmp_path / "somabrain.dump"
     chosen = {**settings, "postgres_dsn": own.app_dsn, "worker_dsn": own.worker_dsn}
     with service(folder, chosen) as running:

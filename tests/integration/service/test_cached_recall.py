@@ -1,4 +1,4 @@
-"""Recall over gRPC with a Redis behind it, and without it while it is lost."""
+"""Recall over gRPC with a Redis behind it, and without Redis while it is unavailable."""
 
 from __future__ import annotations
 

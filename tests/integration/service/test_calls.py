@@ -1,4 +1,4 @@
-"""The road a memory goes: over gRPC, through every step, into PostgreSQL and back."""
+"""The calls on memories from end to end: over gRPC, into PostgreSQL and back."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ async def test_one_request_id_is_one_memory(connect: Connect) -> None:
 
 
 async def test_nothing_of_one_tenant_is_seen_by_another(connect: Connect) -> None:
-    """Not even whether it exists: both have a namespace of the same name."""
+    """A tenant cannot tell whether another's namespace or memory exists, even if both have a namespace of the same name."""
     shared = unique()
     async with connect("a") as ours, connect("b") as theirs:
         await ours.create_namespace(shared)

@@ -1,4 +1,4 @@
-"""The command line as a process: its exit codes, and what it says when something is wrong."""
+"""The command line as a process: its exit codes and its error messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCRIPT = Path(sys.executable).with_name("somabrain")
 
 @pytest.fixture(scope="module")
 def cli(brain: ServiceProcess, idp: Issuer, folder: Path) -> list[str]:
-    """The command with address and token, and a namespace that is there."""
+    """The command with address and token, and an existing namespace `cli`."""
     token = folder / "cli-token"
     token.write_text(idp.token("cli"))
     command = [str(SCRIPT), "--address", brain.address, "--token-file", str(token)]
@@ -35,7 +35,7 @@ def run(
 
 
 def test_what_comes_in_is_kept_byte_for_byte(cli: list[str]) -> None:
-    """Ends of lines and letters, whatever the terminal's encoding."""
+    """Line endings and non-ASCII letters are stored unchanged in any encoding of the terminal."""
     kept = run([*cli, "remember", "cli", "-"], stdin="crlf\r\n\té".encode(), LC_ALL="C", PYTHONUTF8="0")
     assert kept.returncode == 0, kept.stderr
     shown = run([*cli, "get", kept.stdout.decode().strip()], LC_ALL="C", PYTHONUTF8="0", PYTHONIOENCODING="ascii")

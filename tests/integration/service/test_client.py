@@ -24,7 +24,7 @@ from tests.integration.service.service_process import ServiceProcess, service
 async def test_a_restart_is_not_seen_through_the_default_retries(
     folder: Path, settings: dict[str, object], idp: Issuer
 ) -> None:
-    """The only replica is stopped and begun again under writers: no call fails, no text is missing, none is doubled."""
+    """The only replica is restarted under writers: no call fails, and every text is stored exactly once."""
     token = idp.token("restart")
     with service(folder, {**settings, "grpc__shutdown_delay_s": 0.2}) as first:
         first.wait_until_ready()
@@ -74,7 +74,7 @@ async def test_a_token_may_come_from_a_callable(brain: ServiceProcess, idp: Issu
 
 
 async def test_a_deadline_ends_the_call_on_both_sides(connect: Connect, postgres: Clone) -> None:
-    """The write waits for a lock; its caller stops waiting; the lock goes; nothing was kept."""
+    """A write whose caller gave up while it waited for a lock is cancelled in the database and stores nothing."""
     async with connect("deadline") as client:
         await client.create_namespace("notes")
         async with (
@@ -92,7 +92,7 @@ async def test_a_deadline_ends_the_call_on_both_sides(connect: Connect, postgres
 
 
 async def _until_waiting(holder: psycopg.AsyncConnection, writers: int) -> None:
-    """Wait until so many transactions wait for the table of memories."""
+    """Wait until exactly `writers` transactions wait for the table of memories."""
     waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'memories'::regclass"
     for _ in range(200):  # less than the statement time-out, which would end it, too
         if await (await holder.execute(waiting)).fetchone() == (writers,):

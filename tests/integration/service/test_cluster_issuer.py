@@ -1,4 +1,4 @@
-"""Service-account tokens of a real Kubernetes API: the cluster's own issuer knows the callers."""
+"""Service-account tokens of a real Kubernetes API: the cluster's own issuer identifies the callers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def service_account(api: ApiServer, namespace: str, name: str) -> None:
 
 
 def token(api: ApiServer, namespace: str, name: str, audience: str) -> str:
-    """By the TokenRequest API, as a kubelet asks for projected tokens."""
+    """A token of the TokenRequest API, as a kubelet requests it for a projected volume."""
     answer = post(
         api,
         f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token",
@@ -69,7 +69,7 @@ def api() -> Iterator[ApiServer]:
 
 @pytest.fixture
 def auth(api: ApiServer, tmp_path: Path) -> AuthSettings:
-    """As the operator sets it up: the cluster's CA, and a token bound to issuer discovery and nothing else."""
+    """The settings that the operator writes: the cluster's CA, and a token that is bound to issuer discovery only."""
     own = tmp_path / "token"
     own.write_text(token(api, "brains", "service", api.url))
     return AuthSettings(issuer=api.issuer, jwks_url=api.jwks_url, jwks_ca_file=api.ca_file, jwks_token_file=own)
@@ -85,7 +85,7 @@ async def test_the_tenant_is_the_callers_kubernetes_namespace(api: ApiServer, au
 
 
 async def test_a_token_for_another_audience_is_refused(api: ApiServer, auth: AuthSettings) -> None:
-    """Also the pod's default token, which is meant for the API and not for us."""
+    """The pod's default token, which is meant for the API and not for us, is refused."""
     async with open_authenticator(auth, "0.0.0.0") as authenticate:
         with pytest.raises(Unauthenticated) as caught:
             await authenticate.identify(token(api, "agents", "agent", api.url))
@@ -93,7 +93,7 @@ async def test_a_token_for_another_audience_is_refused(api: ApiServer, auth: Aut
 
 
 async def test_keys_that_may_not_be_read_let_nobody_in(api: ApiServer, auth: AuthSettings) -> None:
-    """The API publishes its keys to those who are bound to issuer discovery; without a token it answers 403."""
+    """Calls are unavailable while the API refuses us its keys: without a token bound to issuer discovery it answers 403."""
     without = auth.model_copy(update={"jwks_token_file": None})
     async with open_authenticator(without, "0.0.0.0") as authenticate:
         with pytest.raises(Unavailable):
@@ -103,7 +103,7 @@ async def test_keys_that_may_not_be_read_let_nobody_in(api: ApiServer, auth: Aut
 async def test_two_namespaces_of_the_cluster_are_two_tenants(
     api: ApiServer, auth: AuthSettings, settings: dict[str, object], folder: Path
 ) -> None:
-    """Over gRPC: what the one's service account keeps, the other's cannot see under the same name."""
+    """Over gRPC, a service account cannot see what one of another namespace stored under the same name."""
     service_account(api, "others", "agent")
     chosen = auth.model_dump(include={"issuer", "jwks_url", "jwks_ca_file", "jwks_token_file", "tenant_claim"})
     own = {**settings, **{f"auth__{name}": value for name, value in chosen.items()}}

@@ -1,4 +1,4 @@
-"""Who is not let in, over gRPC: without a detail that would help an attacker."""
+"""Calls that are refused over gRPC, without a detail that would help an attacker."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def unsigned(idp: Issuer) -> str:
 
 
 def signed_with_the_public_key(idp: Issuer) -> str:
-    """By HMAC, with what everybody knows as the secret (RFC 8725, 2.1)."""
+    """A token signed by HMAC with the public key as the secret (RFC 8725, 2.1)."""
     signed = f"{part({'alg': 'HS256', 'kid': 'k1'})}.{idp.token().split('.')[1]}"
     secret = idp.published["k1"].public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     digest = hmac.digest(secret, signed.encode(), "sha256")
@@ -47,7 +47,7 @@ def signed_with_the_public_key(idp: Issuer) -> str:
 
 
 def of_another_issuer(idp: Issuer) -> str:
-    """Good in every respect, at another issuer."""
+    """A token that would be valid at another issuer."""
     with issuer() as another:
         return Issuer(another.url, {"stranger": another.published["k1"]}).token(kid="stranger")
 
@@ -77,7 +77,7 @@ def failures(brain: ServiceProcess, cause: str) -> float:
 async def test_a_bad_token_is_unauthenticated_without_detail(
     connect: Connect, brain: ServiceProcess, idp: Issuer, kind: str
 ) -> None:
-    """The same sentence for all of them, first time and from the cache; the metric alone knows why."""
+    """Every bad token gets the same sentence, the first time and from the cache; only the metric has the cause."""
     make, cause = REFUSED[kind]
     before = failures(brain, cause)
     async with connect(token=make(idp)) as client:
@@ -100,7 +100,7 @@ async def test_two_tokens_are_none(brain: ServiceProcess, idp: Issuer) -> None:
 
 
 async def test_a_megabyte_of_metadata_is_refused_by_grpc_itself(brain: ServiceProcess, idp: Issuer) -> None:
-    """Before any handler, and without growing, however often it is sent."""
+    """The call reaches no handler, and the server's memory does not grow however often it is sent."""
     status = Path(f"/proc/{brain.process.pid}/status")
 
     def resident_kib() -> int:
@@ -119,7 +119,7 @@ async def test_a_megabyte_of_metadata_is_refused_by_grpc_itself(brain: ServicePr
 
 
 async def test_metadata_is_taken_up_to_its_bound_and_never_by_chance(brain: ServiceProcess, idp: Issuer) -> None:
-    """gRPC's own default refuses at random between 8 and 16 KiB."""
+    """A call with 14 KiB of metadata always succeeds; gRPC's default refuses at random between 8 and 16 KiB."""
     token = idp.token("large", groups=["g" * 100] * 110)
     assert 14_000 < len(token) < 16_384
     async with MemoryClient(brain.address, token=token, retry=RetryPolicy(max_attempts=1)) as client:
@@ -154,7 +154,7 @@ def scoped(folder: Path, settings: dict[str, object]) -> Iterator[ServiceProcess
 def test_a_caller_held_to_some_namespaces_touches_no_other_by_any_method(
     scoped: ServiceProcess, idp: Issuer, method: MethodDescriptor
 ) -> None:
-    """Nor does it learn the names of all."""
+    """Every method on another namespace is denied, and so is the list of all namespaces."""
     held = "memory.read memory.write memory.admin namespace:mine-*"
     metadata = (("authorization", f"Bearer {idp.token('a', scope=held)}"),)
     with grpc.insecure_channel(scoped.address) as channel:
@@ -178,7 +178,7 @@ def test_a_caller_held_to_some_namespaces_touches_no_other_by_any_method(
 async def test_a_policy_engine_that_is_stopped_denies_after_five_seconds(
     folder: Path, settings: dict[str, object], idp: Issuer
 ) -> None:
-    """The kept decision lasts its five seconds; what is not kept is denied at once."""
+    """A cached decision holds for its five seconds; a call without one is denied at once."""
     with opa(POLICIES) as engine:
         changed = {**settings, "policy__url": f"{engine.url}/v1/data/sb/policy"}
         with service(folder, changed) as running:

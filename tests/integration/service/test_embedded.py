@@ -1,4 +1,4 @@
-"""`serve --embedded`, ended in ways that nobody plans."""
+"""`serve --embedded` after kills, with a shared folder, and with another user's lock file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OWN = {"grpc__port": 0, "http__port": 0, "log__format": "json", "encoder__kind":
 
 
 def postmaster(data: Path) -> int | None:
-    """The process that serves the folder; None: there is none."""
+    """The process id of the server over the folder, or None if there is no such process."""
     file = data / "postmaster.pid"
     pid = int(file.read_text().splitlines()[0]) if file.exists() else None
     return pid if pid is not None and Path(f"/proc/{pid}").exists() else None
@@ -69,7 +69,7 @@ with embedded_database(Path(sys.argv[1]), DatabaseSettings()):
 
 
 def test_what_another_user_left_in_the_temporary_folder_is_in_nobodys_way(tmp_path: Path) -> None:
-    """A folder stands where the wheel would open its lock: not even root can, as others cannot open root's."""
+    """The server starts although its usual lock file cannot be opened: a folder is in its place, which stops even root."""
     (tmp_path / ".lockfile").mkdir()
     done = subprocess.run(
         [sys.executable, "-c", OPEN, str(tmp_path / "data")],

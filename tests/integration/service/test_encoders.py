@@ -1,4 +1,4 @@
-"""Encoders elsewhere: an HTTP endpoint and clients' own vectors. Never another encoder's vectors in their place."""
+"""External encoders: an HTTP endpoint and clients' own vectors, which another encoder's vectors never replace."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ async def test_the_key_is_sent_read_anew_and_never_said(server: Embeddings, tmp_
 async def test_one_server_offers_several_encoders_and_each_namespace_its_own(
     folder: Path, settings: dict[str, object], idp: Issuer, encoder: OnnxEncoder
 ) -> None:
-    """The same answers from the image's encoder and from the endpoint; with the endpoint gone, from words alone."""
+    """The image's encoder and the endpoint give the same answers; without the endpoint, recall is lexical."""
     async with embeddings(encoder) as server:
         several = {
             **settings,

@@ -1,4 +1,4 @@
-"""Changes told to a real Kafka: in order, each at least once, whoever is killed or stopped meanwhile."""
+"""Changes published to a real Kafka: in order and at least once, although processes are killed or stopped meanwhile."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def own(database_server: EmbeddedDatabase) -> Iterator[Clone]:
 
 @pytest.fixture
 def event_settings(settings: dict[str, object], own: Clone, log: Kafka, topic: str) -> dict[str, object]:
-    """Settings of a service that tells Kafka, on a database of its own."""
+    """Settings of a service that publishes to Kafka, on a database of its own."""
     return {
         **settings,
         "postgres_dsn": own.app_dsn,
@@ -82,7 +82,7 @@ def memory_changes(events: list[Event]) -> list[tuple[str, str]]:
 
 
 def unbroken(events: list[Event]) -> None:
-    """A consumer that drops what it has heard misses nothing: the versions of each namespace rise by one."""
+    """Assert that a consumer that drops duplicates misses nothing: the versions of each namespace rise by one."""
     last: dict[str, int] = {}
     for event in deduplicated(events):
         version = event["data"]["version"]
@@ -119,7 +119,7 @@ async def test_every_change_is_told_in_order_and_without_its_text(
 async def test_an_event_carries_the_trace_of_the_call_that_made_it(
     folder: Path, event_settings: dict[str, object], log: Kafka, topic: str, idp: Issuer
 ) -> None:
-    """What a consumer does joins the caller's trace; of a call that is not traced the event says nothing."""
+    """A consumer can join the caller's trace; the event of a call that is not traced has no traceparent."""
     traced, untraced = secrets.token_hex(16), secrets.token_hex(16)
     token, name = idp.token("traced-events"), unique()
     own = {"trace__endpoint": "http://127.0.0.1:9", "trace__timeout_s": 1, "trace__sample_ratio": 0}
@@ -147,7 +147,7 @@ async def test_an_event_carries_the_trace_of_the_call_that_made_it(
 async def test_a_service_killed_again_and_again_tells_everything(
     folder: Path, event_settings: dict[str, object], log: Kafka, topic: str, idp: Issuer
 ) -> None:
-    """kill -9 under writers, wherever the relay is: between what Kafka keeps and what is noted, too."""
+    """kill -9 under writers loses no event and breaks no order, whichever step the relay was at."""
     token, port = idp.token("killed"), 0
     names: list[str] = []
     for death in range(4):
@@ -176,7 +176,7 @@ async def test_a_service_killed_again_and_again_tells_everything(
 async def test_a_death_between_what_kafka_keeps_and_what_is_noted_repeats_and_loses_nothing(
     folder: Path, event_settings: dict[str, object], own: Clone, log: Kafka, topic: str, idp: Issuer
 ) -> None:
-    """The row in which it is noted is locked, so that the death comes at exactly that place."""
+    """A kill between delivery and its record repeats an event and loses none; a lock on the row forces that moment."""
     with service(folder, event_settings) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address, token=idp.token("between")) as client:
@@ -199,7 +199,7 @@ async def test_a_death_between_what_kafka_keeps_and_what_is_noted_repeats_and_lo
 
 
 def kafka_check(running: ServiceProcess) -> dict[str, object]:
-    """What /healthz says of Kafka; that it serves nevertheless is asserted beside."""
+    """The check of Kafka in /healthz; asserts as well that the service stays healthy or degraded."""
     status, body = running.get("/healthz")
     health = json.loads(body)
     assert status == 200
@@ -211,7 +211,7 @@ def kafka_check(running: ServiceProcess) -> dict[str, object]:
 async def test_kafka_away_delays_events_and_loses_none(
     folder: Path, event_settings: dict[str, object], log: Kafka, topic: str, idp: Issuer
 ) -> None:
-    """Calls are served as ever, the lag rises, and the reason is in the log; Kafka back, all is told."""
+    """Without Kafka calls succeed, the lag rises and the log has the reason; once it is back, all events are published."""
     with service(folder, event_settings) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address, token=idp.token("away")) as client:
@@ -243,7 +243,7 @@ async def test_kafka_away_delays_events_and_loses_none(
 async def test_a_frozen_kafka_holds_up_nothing_and_nothing_is_told_out_of_order(
     folder: Path, event_settings: dict[str, object], log: Kafka, topic: str, idp: Issuer
 ) -> None:
-    """It takes connections and does not answer: longer than the relay waits, so that it begins again."""
+    """Kafka accepts connections but answers none for longer than the relay waits; events still arrive in order."""
     with service(folder, event_settings) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address, token=idp.token("frozen")) as client:
@@ -356,12 +356,12 @@ async def test_kafka_with_tls_and_a_password(
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "reason"),
     [({"events__sasl_password": "sesame"}, "uthentication failed"), ({"events__ca_file": None}, "certificate")],
     ids=["password", "authority"],
 )
 async def test_a_kafka_that_does_not_let_us_in_is_told_without_the_password(
-    folder: Path, event_settings: dict[str, object], log: Kafka, wrong: dict[str, object], said: str
+    folder: Path, event_settings: dict[str, object], log: Kafka, wrong: dict[str, object], reason: str
 ) -> None:
     secured = {
         **event_settings,
@@ -374,7 +374,7 @@ async def test_a_kafka_that_does_not_let_us_in_is_told_without_the_password(
     }
     with service(folder, {name: value for name, value in secured.items() if value is not None}) as running:
         running.wait_until_ready()
-        until(lambda: said in str(kafka_check(running)), f"/healthz says {said}")
+        until(lambda: reason in str(kafka_check(running)), f"/healthz says {reason}")
         assert "sesame" not in running.log.read_text()
 
 
@@ -393,7 +393,7 @@ async def test_a_topic_that_is_not_there_is_named_in_the_log(
 async def test_the_example_prints_each_change_once_also_when_it_is_begun_again(
     folder: Path, event_settings: dict[str, object], own: Clone, log: Kafka, topic: str, idp: Issuer, tmp_path: Path
 ) -> None:
-    """What was noted is forgotten on purpose, so that everything is told twice."""
+    """The example prints each change once, although the relay's record is deleted and every event is published twice."""
     program = [sys.executable, "examples/consume_events.py", log.bootstrap, topic, str(tmp_path / "place.json")]
     printed = tmp_path / "printed"
 

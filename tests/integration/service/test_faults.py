@@ -1,4 +1,4 @@
-"""kill -9 in the middle of writes: what was acknowledged is there afterwards, once."""
+"""After kill -9 in the middle of writes, every acknowledged write is stored exactly once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ONCE = RetryPolicy(max_attempts=1)
 
 
 async def write(client: MemoryClient, writer: int, acknowledged: list[str], stop: asyncio.Event) -> None:
-    """Write numbered texts, keep those that were acknowledged, and go on after a failure with the next."""
+    """Write numbered texts, record those that were acknowledged, and continue with the next after a failure."""
     number = 0
     while not stop.is_set():
         text = f"writer {writer} number {number}"
@@ -59,7 +59,7 @@ async def test_the_service_is_killed(folder: Path, settings: dict[str, object], 
 
 
 async def test_postgresql_is_killed(folder: Path, settings: dict[str, object], idp: Issuer) -> None:
-    """The service stays up, says that it is not ready and why, and goes on by itself when the database is back."""
+    """The service stays up, reports that it is not ready and why, and recovers by itself when the database is back."""
     place = folder / "killed"
     acknowledged: list[str] = []
     token = idp.token("postgresql-killed")

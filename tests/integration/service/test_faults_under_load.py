@@ -1,4 +1,4 @@
-"""Clients write, recall and watch while what they use is killed: `make faults` for two minutes, here for seconds."""
+"""Clients write, recall and watch while servers are killed: for two minutes in `make faults`, for seconds here."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LAST = "the last words"
 
 @dataclass
 class ClientLog:
-    """What one client was told."""
+    """The answers and events that one client got."""
 
     acknowledged: list[str] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
@@ -35,7 +35,7 @@ class ClientLog:
 
 
 async def write(client: MemoryClient, number: int, log: ClientLog, stop: asyncio.Event) -> None:
-    """Keep texts and forget every fifth; what was acknowledged is recalled at once, by a word of its own."""
+    """Write texts and forget every fifth; recall each one right after it was acknowledged, by a word of its own."""
     for count in itertools.takewhile(lambda _: not stop.is_set(), itertools.count()):
         text = f"w{number}x{count} was written"
         memory = await client.remember("load", text)
@@ -59,7 +59,7 @@ async def watch(client: MemoryClient, cursor: str, log: ClientLog) -> None:
 
 async def kill_servers(settings: dict[str, object], folder: Path, database: Postgres, brain: ServiceProcess,
                        stack: ExitStack, length_s: float) -> None:  # fmt: skip
-    """Kill the server three times and PostgreSQL once, evenly over the time, and begin each again."""
+    """Kill the server three times and PostgreSQL once, evenly over the time, and restart each."""
     for victim in ("server", "server", "PostgreSQL", "server"):
         await asyncio.sleep(length_s / 5)
         if victim == "PostgreSQL":
@@ -78,7 +78,7 @@ async def kill_servers(settings: dict[str, object], folder: Path, database: Post
 async def test_no_write_is_lost_or_doubled_and_every_watcher_sees_every_change_once(
     folder: Path, settings: dict[str, object], idp: Issuer, pytestconfig: pytest.Config
 ) -> None:
-    """The server is killed and started three times and PostgreSQL once; the clients only know their retries."""
+    """The retries of the clients cover three kills of the server and one of PostgreSQL."""
     length_s: float = pytestconfig.getoption("--faults-s")
     token = idp.token("faults-under-load", life_s=3600)
     (port,) = free_ports(1)

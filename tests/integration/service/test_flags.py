@@ -1,4 +1,4 @@
-"""Flags in a real etcd: read, watched, kept while it is lost, and changed by the command."""
+"""Flags in a real etcd: read, watched, unchanged while it is unavailable, and set by the command."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def store() -> Iterator[Etcd]:
 
 
 class Recorder:
-    """What a follower told last."""
+    """The last values that a follower reported, and how often it reported."""
 
     def __init__(self, settings: FlagSettings) -> None:
         self.client = EtcdClient(settings)
@@ -53,7 +53,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def written(member: Etcd, key: str, value: str) -> bool:
-    """Whether a member took a value: while a leader is being chosen, none does."""
+    """Whether a member accepted a value; no member does while a leader is being elected."""
     try:
         member.put(key, value)
     except urllib.error.HTTPError:
@@ -90,7 +90,7 @@ async def test_changes_are_told_as_they_are_made(store: Etcd) -> None:
 
 
 async def test_a_compaction_and_a_restart_lose_nothing(store: Etcd) -> None:
-    """What changed while nobody could watch is there when somebody can: a list needs no history."""
+    """Changes that were made and compacted while etcd was down are read after its restart: a list needs no history."""
     store.put(f"{PREFIX}/a", "1")
     async with followed(settings(store)) as seen:
         await seen.becomes(a="1")
@@ -109,7 +109,7 @@ async def test_a_compaction_and_a_restart_lose_nothing(store: Etcd) -> None:
 
 
 async def test_a_watch_from_a_revision_that_is_compacted_ends(store: Etcd) -> None:
-    """So that it is begun again with a list, instead of waiting for ever."""
+    """Such a watch ends without changes, so that the follower can start over with a list instead of waiting for ever."""
     first = store.put(f"{PREFIX}/a", "1")
     store.compact(store.put(f"{PREFIX}/a", "2"))
     async with EtcdClient(settings(store)) as client, asyncio.timeout(SOON_S):
@@ -119,7 +119,7 @@ async def test_a_watch_from_a_revision_that_is_compacted_ends(store: Etcd) -> No
 async def test_a_member_that_hangs_is_noticed_and_the_last_values_hold(
     store: Etcd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that is open and silent looks like one without news, until it is time to read again."""
+    """An open but silent connection is detected at the next resync, and the last values stay in effect until then."""
     monkeypatch.setattr("common.utils.etcd_client.RESYNC_PERIOD_S", 1.0)
     store.put(f"{PREFIX}/a", "1")
     async with followed(settings(store)) as seen:
@@ -218,7 +218,7 @@ async def test_a_file_that_is_no_pem_stops_the_start(tmp_path: Path, name: str) 
 
 
 def test_the_command_lists_sets_and_clears(store: Etcd) -> None:
-    """What a flag was is always said; a tenant's own goes before the one for all."""
+    """The command prints a flag's former value with every change; a tenant's value takes precedence over the global one."""
     known = {"flags__endpoints": json.dumps([store.url]), "quota__memories": 1000}
 
     def said(*arguments: str) -> str:
@@ -249,7 +249,7 @@ def test_the_command_lists_sets_and_clears(store: Etcd) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("set", "dense_recal", "true"), "Unknown flag dense_recal. Did you mean dense_recall?"),
         (("clear", "sesame"), "Unknown flag sesame. Known flags: recall_cache, "),
@@ -264,10 +264,10 @@ def test_the_command_lists_sets_and_clears(store: Etcd) -> None:
         (("set", "dense_recall", "true"), "flags.endpoints: is empty"),
     ],
 )
-def test_a_wrong_flag_or_value_is_told_what_is_right(arguments: tuple[str, ...], said: str) -> None:
+def test_a_wrong_flag_or_value_is_told_what_is_right(arguments: tuple[str, ...], message: str) -> None:
     done = run({}, "flags", *arguments)
     assert done.returncode != 0
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -286,7 +286,7 @@ def checks(running: ServiceProcess) -> dict[str, dict[str, object]]:
 async def test_the_service_says_what_it_knows_of_its_flags(
     folder: Path, settings: dict[str, object], store: Etcd
 ) -> None:
-    """A value that is none, and an etcd that is lost, are told by /healthz, metrics and log; the service serves on."""
+    """/healthz, metrics and log report an invalid value and an unreachable etcd, while the service stays ready."""
     store.put(f"{PREFIX}/global/contiguity", "sometimes")
     with service(folder, {**settings, "flags__endpoints": json.dumps([store.url])}) as running:
         running.wait_until_ready()

@@ -1,4 +1,4 @@
-"""Whatever parses is answered: never with INTERNAL or UNKNOWN, and never by growing."""
+"""Every request that parses is answered, never with INTERNAL or UNKNOWN, and the server's memory does not grow."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ GROWTH_KIB = 64 * 1024
 
 
 class Target:
-    """A running service, what it returned at first, and what became of each call."""
+    """A running service, the valid names and tokens that it returned, and the status of each call."""
 
     def __init__(self, running: ServiceProcess, token: str) -> None:
         self.channel = grpc.insecure_channel(running.address)
@@ -47,7 +47,7 @@ class Target:
         self._metadata = (("authorization", f"Bearer {token}"),)
 
     def call(self, method: MethodDescriptor, request: Message) -> list[Message]:
-        """Call, and note the status and the server's size."""
+        """Call, and record the status and the server's resident memory."""
         kind = message_factory.GetMessageClass(method.output_type)
         make = self.channel.unary_stream if method.server_streaming else self.channel.unary_unary
         send = make(path(method), type(request).SerializeToString, kind.FromString)
@@ -66,7 +66,7 @@ class Target:
         return received
 
     def fill(self) -> None:
-        """Make the namespace, with a few memories."""
+        """Create the namespace, with a few memories."""
         methods = {method.name: method for method in METHODS}
         create = namespace_service_pb2.CreateNamespaceRequest(namespace_id=NAMESPACE.partition("/")[2])
         self.call(methods["CreateNamespace"], create)
@@ -78,7 +78,7 @@ class Target:
         self.learn(*self.call(methods["ListMemories"], page))
 
     def learn(self, message: Message) -> None:
-        """Keep its names and tokens."""
+        """Collect the names and tokens in a message."""
         for field, value in message.ListFields():
             for item in value if field.is_repeated else (value,):
                 if isinstance(item, Message):

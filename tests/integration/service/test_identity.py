@@ -1,4 +1,4 @@
-"""Tokens against a real issuer: what is let in, what is not, and for how long an answer is believed."""
+"""Tokens of a real issuer: which are accepted, which are refused, and how long an answer is cached."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def unsigned(idp: Issuer) -> str:
 
 
 def confused(idp: Issuer) -> str:
-    """Signed by HMAC with the public key as the secret (RFC 8725, 2.1)."""
+    """A token signed by HMAC with the public key as the secret (RFC 8725, 2.1)."""
     signed = f"{header('HS256')}.{idp.token().split('.')[1]}"
     secret = idp.published["k1"].public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     return f"{signed}.{encoded(hmac.digest(secret, signed.encode(), 'sha256'))}"
@@ -94,7 +94,7 @@ async def test_whatever_a_header_says_is_answered(idp: Issuer, algorithm: object
 
 @pytest.mark.parametrize(("kind", "let_in"), [("at+jwt", True), ("JWT", True), ("logout+jwt", False), (["JWT"], False)])
 async def test_a_token_of_another_type_is_refused(idp: Issuer, kind: object, let_in: bool) -> None:
-    """Logout tokens and their like bear the issuer's signature as well (RFC 8725, 3.11)."""
+    """Only access tokens are accepted: logout tokens and others have the issuer's signature as well (RFC 8725, 3.11)."""
     now = time.time()
     claims = {"iss": idp.url, "aud": AUDIENCE, "sub": "x", "exp": now + 60, "tenant": "a"}
     headers = {"kid": "k1", "typ": kind}
@@ -136,7 +136,7 @@ async def test_an_issuer_that_is_gone_lets_nobody_in(idp: Issuer) -> None:
 
 
 async def test_a_checked_token_is_believed_for_its_time_and_no_longer(idp: Issuer) -> None:
-    """The issuer withdraws its key: the token ends with the keys' life, however often it was believed."""
+    """Once the issuer withdraws its key, a token is refused when the cached keys expire, however often it was accepted."""
     async with open_authenticator(settings(idp, cache_s=1.5), "0.0.0.0") as authenticate:
         token = idp.token()
         await authenticate.identify(token)

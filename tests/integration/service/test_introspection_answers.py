@@ -1,4 +1,4 @@
-"""What an identity service may answer that is no answer: nobody is let in, and nothing of ours goes elsewhere."""
+"""Invalid answers of an identity service: nobody is authenticated, and our secrets go to no other address."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def active(**changes: object) -> dict[str, object]:
 
 @dataclass
 class Endpoint:
-    """An endpoint that answers as it is told, and keeps what it was asked."""
+    """An endpoint that answers as a test sets it, and records its requests."""
 
     address: str
     status: int = 200
@@ -142,7 +142,7 @@ async def test_what_is_active_for_somebody_else_is_refused(
 
 @pytest.mark.parametrize("status", [204, 302, 307, 401, 403, 404, 429, 500, 503])
 async def test_what_is_no_answer_lets_nobody_in_and_is_asked_again(endpoint: Endpoint, status: int) -> None:
-    """Our own client being refused is a failure, too, and says nothing of the caller."""
+    """No such status authenticates or refuses a caller, not even a refusal of our own client; the next call asks again."""
     with listening() as elsewhere:
         elsewhere.respond_with(active())
         endpoint.status = status

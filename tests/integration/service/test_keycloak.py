@@ -1,4 +1,4 @@
-"""Tokens of a real Keycloak, over gRPC, known in both ways: by asking it, and by its keys."""
+"""Tokens of a real Keycloak over gRPC, in both modes: by introspection and by its keys."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def central() -> Iterator[Keycloak]:
 
 
 def knowing(central: Keycloak, mode: str, settings: dict[str, object], **changes: object) -> dict[str, object]:
-    """Settings of a service that knows callers in a mode, with answers that live briefly."""
+    """Settings of a service that authenticates in one of the modes, with a short cache."""
     endpoint = central.endpoint("token/introspect")
     return {
         **settings,
@@ -83,7 +83,7 @@ async def names(running: ServiceProcess, token: str | None) -> list[str]:
 async def test_tenant_and_scopes_are_what_the_token_says(
     brains: dict[str, ServiceProcess], central: Keycloak, mode: str
 ) -> None:
-    """Two tenants do not see each other, and who may read cannot write."""
+    """Two tenants do not see each other, and a token with only the read scope cannot write."""
     running, namespace = brains[mode], f"keycloak-{mode}"
     async with client(running, central.token("a-admin")) as admin:
         await admin.create_namespace(namespace)
@@ -107,7 +107,7 @@ def unsigned(central: Keycloak) -> str:
 
 
 def signed_with_the_public_key(central: Keycloak) -> str:
-    """By HMAC, with what Keycloak publishes as the secret (RFC 8725, 2.1)."""
+    """A token signed by HMAC with the key that Keycloak publishes as the secret (RFC 8725, 2.1)."""
     token = central.token("a-admin")
     header = jwt.get_unverified_header(token)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -121,7 +121,7 @@ def signed_with_the_public_key(central: Keycloak) -> str:
 
 
 def tampered(central: Keycloak) -> str:
-    """The tenant changed in a token that is good otherwise."""
+    """A valid token in which only the tenant was changed."""
     header, body, signature = central.token("a-admin").split(".")
     claims = json.loads(base64.urlsafe_b64decode(body + "=="))
     return f"{header}.{part({**claims, 'tenant': 'b'})}.{signature}"
@@ -138,7 +138,7 @@ REFUSED: dict[str, tuple[Callable[[Keycloak], str | None], str, str]] = {
     "HS256 with the public key": (signed_with_the_public_key, "inactive", "wrong_algorithm"),
     "tampered": (tampered, "inactive", "wrong_signature"),
 }
-"""How each is made, and its cause when Keycloak is asked and when its keys are."""
+"""How each is made, and its cause by introspection and by keys."""
 
 
 def failures(running: ServiceProcess, cause: str) -> float:
@@ -147,7 +147,7 @@ def failures(running: ServiceProcess, cause: str) -> float:
 
 
 async def refused(running: ServiceProcess, token: str | None, cause: str) -> None:
-    """Refused with the sentence that all are refused with, and counted by its cause."""
+    """Assert that a token is refused with the common sentence, and counted by its cause."""
     before = failures(running, cause)
     with pytest.raises(UnauthenticatedError) as caught:
         await names(running, token)
@@ -210,15 +210,15 @@ async def test_a_token_by_a_new_key_is_known_and_one_by_the_old_key_still_is(
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("gone", ["frozen", "stopped"])
+@pytest.mark.parametrize("outage", ["frozen", "stopped"])
 async def test_nobody_is_let_in_past_the_answers_life_while_keycloak_is_gone_and_all_are_once_it_is_back(
-    brains: dict[str, ServiceProcess], central: Keycloak, gone: str, mode: str
+    brains: dict[str, ServiceProcess], central: Keycloak, outage: str, mode: str
 ) -> None:
     running = brains[mode]
     known, unknown = central.token("a-admin"), central.token("a-admin")
     await names(running, known)
     before = failures(running, "unreachable")
-    if gone == "frozen":
+    if outage == "frozen":
         central.process.freeze()
     else:
         await asyncio.to_thread(central.process.stop, signal.SIGKILL)
@@ -231,7 +231,7 @@ async def test_nobody_is_let_in_past_the_answers_life_while_keycloak_is_gone_and
             assert caught.value.details.retry_after_s
         assert failures(running, "unreachable") == before + 2
     finally:
-        if gone == "frozen":
+        if outage == "frozen":
             central.process.thaw()
         else:
             central.process.start()
@@ -243,7 +243,7 @@ async def test_nobody_is_let_in_past_the_answers_life_while_keycloak_is_gone_and
 async def test_a_service_that_keycloak_does_not_know_lets_nobody_in_and_says_why(
     central: Keycloak, settings: dict[str, object], folder: Path
 ) -> None:
-    """The log says that we were refused, and neither the secret nor the token."""
+    """The log has the reason, but neither the secret nor the token."""
     wrong = knowing(central, "introspection", settings, auth__introspection__client_secret="hunter2")
     token = central.token("a-admin")
     with service(folder, wrong) as running:
@@ -259,7 +259,7 @@ async def test_a_service_that_keycloak_does_not_know_lets_nobody_in_and_says_why
 async def test_a_client_gets_tokens_by_itself_and_renews_them_before_they_end(
     brains: dict[str, ServiceProcess], central: Keycloak
 ) -> None:
-    """Tokens that live three seconds serve for as long as one likes, and one that was revoked is replaced."""
+    """With tokens that live three seconds no call fails, and a revoked token is replaced."""
     source = ClientCredentials(central.endpoint("token"), "a-brief", "a-brief-secret")
     async with MemoryClient(brains["introspection"].address, token=source, retry=ONCE) as memory:
         seen = set()
@@ -279,7 +279,7 @@ async def test_a_client_gets_tokens_by_itself_and_renews_them_before_they_end(
 async def test_a_client_whose_secret_is_wrong_says_so_and_not_the_secret(
     brains: dict[str, ServiceProcess], central: Keycloak, tmp_path: Path
 ) -> None:
-    """Also where the secret stands in a file, and where nobody answers."""
+    """The error names the cause but not the secret, which is in a file, also when nobody answers at the URL."""
     file = tmp_path / "secret"
     file.write_text("open-sesame\n")
     for url, said in ((central.endpoint("token"), "refused client a-admin"), ("http://127.0.0.1:1/", "gave no valid response")):
@@ -291,7 +291,7 @@ async def test_a_client_whose_secret_is_wrong_says_so_and_not_the_secret(
 
 
 def test_no_token_and_no_secret_was_logged(brains: dict[str, ServiceProcess]) -> None:
-    """After all of the above; every token of Keycloak's begins so."""
+    """After all tests above, no log has the secret or `eyJ`, with which every token of Keycloak begins."""
     for running in brains.values():
         log = running.log.read_text()
         assert SERVICE[1] not in log

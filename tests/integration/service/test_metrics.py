@@ -1,4 +1,4 @@
-"""What Prometheus reads: its own linter finds nothing wrong, and callers cannot make series."""
+"""The metrics for Prometheus: its linter finds no problem, and callers cannot create series."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def series(exposition: str) -> set[str]:
 
 
 async def exercise(connect: Connect) -> None:
-    """Calls that succeed and calls that fail, in names that nobody has used before."""
+    """Make calls that succeed and calls that fail, with names that were never used before."""
     async with connect(uuid4().hex) as client:
         name = f"n-{uuid4().hex[:8]}"
         await client.create_namespace(name)
@@ -41,7 +41,7 @@ async def exercise(connect: Connect) -> None:
 
 
 def test_promtool_finds_nothing_wrong(brain: ServiceProcess, connect: Connect) -> None:
-    """Names, types, units and help are as Prometheus asks."""
+    """Names, types, units and help texts follow the rules of Prometheus."""
     asyncio.run(exercise(connect))
     status, exposition = brain.get("/metrics")
     assert status == 200

@@ -1,4 +1,4 @@
-"""Namespaces over gRPC: looked at, listed, changed, deleted; and nobody reaches another tenant's."""
+"""Namespaces over gRPC: read, listed, updated and deleted; and no method reaches another tenant's."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ async def test_what_a_change_names_changes_and_nothing_else(connect: Connect) ->
 
 
 async def test_a_namespace_is_found_by_the_stems_of_its_language(connect: Connect) -> None:
-    """The same words, asked in another form: German finds them, English does not."""
+    """A query with another form of a German word finds it in a namespace for German, and not in one for English."""
     async with connect(tenant()) as client:
         for language in ("de", "en"):
             made = await client.create_namespace(f"n-{language}", language=language)

@@ -1,4 +1,4 @@
-"""The policy as a real OPA decides it."""
+"""The policy, decided by a real OPA."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def settings(engine: Opa, path: str = "/v1/data/sb/policy", cache_s: float = 5.0
 
 
 def test_the_default_policy_passes_its_own_tests() -> None:
-    """`opa test` over every line of it, and OPA's own formatter and strict checks."""
+    """`opa test` passes and covers every line, and OPA's formatter and strict checks have no complaint."""
     for command in (
         ["test", "-v"],
         ["test", "--coverage", "--threshold", "100"],
@@ -74,7 +74,7 @@ async def test_an_error_of_the_engine_denies(engine: Opa) -> None:
 
 
 async def test_an_engine_that_does_not_answer_in_time_denies() -> None:
-    """It accepts the connection, listens, and says nothing."""
+    """A call is denied after the time-out when the engine accepts the connection and does not answer."""
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -106,7 +106,7 @@ async def test_a_kept_decision_outlives_the_engine_by_its_life_and_no_longer(eng
 
 
 async def test_limits_beside_the_policy_hold(tmp_path: Path) -> None:
-    """A file in OPA's folder, as a ConfigMap brings it."""
+    """Limits in a file of OPA's folder, where a ConfigMap would be mounted, take effect."""
     shutil.copy(POLICIES / "sb.rego", tmp_path)
     limits = {"read_only_tenants": ["archive"], "namespaces": {"a": {"agent": ["notes-*"]}}}
     (tmp_path / "limits.json").write_text(json.dumps({"sb": {"limits": limits}}))

@@ -1,4 +1,4 @@
-"""What machines ask: health, reflection, liveness, readiness, metrics."""
+"""The endpoints for machines: health, reflection, liveness, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def health(address: str, name: str = "") -> int:
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
 async def test_reflection_lists_the_services(brain: ServiceProcess, version: str) -> None:
-    """Without a token, under both names that clients ask for."""
+    """Reflection needs no token and answers under both names that clients use."""
     async with grpc.aio.insecure_channel(brain.address) as channel:
         ask = channel.stream_stream(
             f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
@@ -64,7 +64,7 @@ def test_metrics_are_prometheus_text(brain: ServiceProcess) -> None:
 async def test_the_service_starts_lives_and_recovers_around_its_database(
     folder: Path, settings: dict[str, object]
 ) -> None:
-    """No PostgreSQL: alive, not ready, says why. No schema: still not. Migrated: ready by itself. Gone again: not."""
+    """The service is alive throughout, and ready exactly while PostgreSQL is up and migrated; /ready gives the reason."""
     place = folder / "late"
     with embedded_database(place, DatabaseSettings()) as database:
         app, owner = database.app_dsn, database.owner_dsn

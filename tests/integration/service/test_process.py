@@ -1,4 +1,4 @@
-"""How the process begins and ends."""
+"""How the process starts and stops."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ONCE = RetryPolicy(max_attempts=1)
 async def test_a_call_in_flight_ends_well_when_the_process_is_asked_to_stop(
     folder: Path, settings: dict[str, object], postgres: Clone, idp: Issuer
 ) -> None:
-    """A write waits for a lock that another session holds; SIGTERM comes; the lock goes; the write is acknowledged."""
+    """A write that waits for another session's lock at SIGTERM is acknowledged once the lock is released."""
     import psycopg
 
     with service(folder, settings) as running:
@@ -47,7 +47,7 @@ async def test_a_call_in_flight_ends_well_when_the_process_is_asked_to_stop(
 
 
 async def test_it_says_not_serving_before_it_refuses(folder: Path, settings: dict[str, object], idp: Issuer) -> None:
-    """Within the notice, /ready is 503 and calls still succeed; afterwards there is nobody."""
+    """During the shutdown delay /ready is 503 and calls still succeed; afterwards nobody answers."""
     with service(folder, {**settings, "grpc__shutdown_delay_s": 2}) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address, token=idp.token("notice"), retry=ONCE) as client:
@@ -89,16 +89,16 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("settings_", "arguments", "said"), WRONG)
-def test_what_cannot_be_is_said_in_a_sentence(settings_: dict[str, object], arguments: list[str], said: str) -> None:
+@pytest.mark.parametrize(("settings_", "arguments", "message"), WRONG)
+def test_what_cannot_be_is_said_in_a_sentence(settings_: dict[str, object], arguments: list[str], message: str) -> None:
     done = run(settings_, *arguments)
     assert done.returncode == 2, done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_the_last_words_of_a_failed_migration_are_one_sentence_without_secrets(tmp_path: Path) -> None:
-    """Where `kubectl describe` finds them."""
+    """The termination log, which `kubectl describe` shows, has one sentence without the password."""
     last_words = tmp_path / "termination-log"
     last_words.touch()
     dsn = "postgresql://app:hunter2@127.0.0.1:1/somabrain"
@@ -113,7 +113,7 @@ def test_the_last_words_of_a_failed_migration_are_one_sentence_without_secrets(t
 
 
 def test_the_image_alone_migrates_and_then_serves(folder: Path, settings: dict[str, object], unmigrated: Clone) -> None:
-    """`start`, which is what the image does; a second one finds nothing to do."""
+    """`start`, the command of the image, migrates the schema and serves; a second start has nothing to migrate."""
     own = {**settings, "postgres_dsn": unmigrated.app_dsn, "owner_dsn": unmigrated.owner_dsn}
     for said in ("Migrating the schema from nothing", "nothing to migrate"):
         with service(folder, own, "start") as running:
@@ -123,7 +123,7 @@ def test_the_image_alone_migrates_and_then_serves(folder: Path, settings: dict[s
 
 
 async def test_one_line_runs_it_alone_on_a_laptop(folder: Path) -> None:
-    """Its own PostgreSQL, no tokens, the default encoder; what was kept is there the next time."""
+    """One command serves with its own PostgreSQL, no tokens and the default encoder; memories survive a restart."""
     own = {"grpc__port": 0, "http__port": 0, "log__format": "json"}
     arguments = ("serve", "--embedded", "--data-dir", str(folder / "laptop"))
     with service(folder, own, *arguments) as running:

@@ -1,4 +1,4 @@
-"""Quotas and flags as a caller meets them: set in etcd while the service runs."""
+"""Quotas and flags as a caller experiences them: they are set in etcd while the service runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def store() -> Iterator[Etcd]:
 
 @pytest.fixture(scope="module")
 def limited(folder: Path, settings: dict[str, object], store: Etcd) -> Iterator[ServiceProcess]:
-    """The service over a real etcd; a tenant may hold a thousand memories unless a flag says otherwise."""
+    """The service over a real etcd; a tenant may store a thousand memories unless a flag sets another limit."""
     more = {"flags__endpoints": json.dumps([store.url]), "quota__memories": 1000}
     with service(folder, {**settings, **more}) as running:
         running.wait_until_ready()
@@ -56,7 +56,7 @@ async def client(limited: ServiceProcess, idp: Issuer, tenant: str) -> MemoryCli
 
 
 async def refused(call: Callable[[], Awaitable[object]], kind: type[CallError]) -> CallError:
-    """The refusal of a call that is let in until a flag is felt."""
+    """Repeat a call until a flag takes effect, and return its refusal."""
     async with asyncio.timeout(SOON_S):
         while True:
             try:
@@ -67,7 +67,7 @@ async def refused(call: Callable[[], Awaitable[object]], kind: type[CallError]) 
 
 
 async def let_in(call: Callable[[], Awaitable[object]]) -> None:
-    """Wait until a call is no longer refused."""
+    """Repeat a call until it is no longer refused."""
     async with asyncio.timeout(SOON_S):
         while True:
             try:

@@ -1,4 +1,4 @@
-"""What the README shows works as it is written there, but for where the service is."""
+"""The example of the README works as it is written there, except for the service's address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cache over real Redis: alone, with TLS, behind Sentinels, as a Cluster; lost, slow, full, damaged."""
+"""The cache over real Redis: alone, with TLS, behind Sentinels, as a Cluster; unavailable, slow, full or damaged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOW_S = 1_700_000_000.0
 
 
 class Text:
-    """A codec that takes what begins with `v`."""
+    """A codec that accepts only values that begin with `v`."""
 
     def encode(self, value: str) -> bytes:
         return value.encode()
@@ -38,7 +38,7 @@ class Text:
 
 
 class CountingCache:
-    """A cache, and how often what it keeps was made."""
+    """A cache, and how often its values were computed."""
 
     def __init__(self, cache: Cache, metrics: Metrics) -> None:
         self.cache = cache
@@ -46,7 +46,7 @@ class CountingCache:
         self.computed = 0
 
     async def get(self, key: str, value: str = "v", *, now_s: float = NOW_S, until_s: float = math.inf) -> bool:
-        """Ask for a value, and return whether it was known."""
+        """Get a value, and return whether it was cached."""
 
         async def make() -> CacheEntry[str]:
             self.computed += 1
@@ -61,7 +61,7 @@ class CountingCache:
         return self.metrics.registry.get_sample_value("somabrain_cache_requests_total", labels) or 0.0
 
     async def until(self, ok: bool) -> None:
-        """Wait until Redis is found so."""
+        """Wait until the check of Redis has this result."""
         async with asyncio.timeout(SOON_S):
             while self.cache.last_check().ok != ok:
                 await self.cache.probe()
@@ -114,7 +114,7 @@ async def test_what_a_hit_spares_is_counted(url: str) -> None:
 
 
 async def test_a_value_holds_until_its_time_and_no_longer(url: str, server: Redis) -> None:
-    """Whatever Redis thinks: the time is that of who asks."""
+    """A value expires by the caller's clock, not by that of Redis, and one that has already expired is not stored."""
     async with opened(url) as asked:
         await asked.get("k", until_s=NOW_S + 100)
         assert await asked.get("k", now_s=NOW_S + 99.999)
@@ -197,7 +197,7 @@ async def test_a_value_that_is_damaged_or_another_keys_is_none(url: str, server:
 
 
 async def test_redis_lost_is_slower_and_never_wrong(url: str) -> None:
-    """Stopped under way, everything is made anew, nobody waits for it, and it is used again once it is back."""
+    """While Redis is stopped every value is computed and no call waits for it; once it is back it is used again."""
     with redis() as server:
         async with opened(server.url) as asked:
             await asked.get("k")
@@ -247,7 +247,7 @@ async def test_a_redis_that_takes_five_seconds_is_left_alone_until_it_is_quick_a
 
 
 async def test_a_redis_that_refuses_is_asked_on(url: str, server: Redis) -> None:
-    """Full, it takes nothing, and still gives what it has."""
+    """A full Redis still returns its values, and is used for new ones once it has space."""
     async with opened(url) as asked:
         await asked.get("k")
         server.command("CONFIG", "SET", "maxmemory-policy", "noeviction")

@@ -1,4 +1,4 @@
-"""A rolling restart under load, behind one name, as a Deployment with a headless Service makes it."""
+"""A rolling restart under load behind one name, as with a Deployment and a headless Service."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAME = "brain-headless.test"
 REPLICAS = 3
 WORKERS = 8
 LAG_S = 0.5
-"""How much later than the pod the name servers learn that it goes."""
+"""How long after the pod the name servers learn that it stops."""
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def names() -> Iterator[Dns]:
 
 
 class Pods:
-    """Replicas on addresses of their own, each new one on a new address, behind one name."""
+    """Replicas behind one name, each on a new address."""
 
     def __init__(self, names: Dns, folder: Path, settings: dict[str, object]) -> None:
         (self.port,) = free_ports(1)
@@ -56,7 +56,7 @@ class Pods:
         return f"dns://{self._names.address}/{NAME}:{self.port}"
 
     def start(self) -> ServiceProcess:
-        """Start one more, and give it to the name once it is ready."""
+        """Start another replica, and add it to the name once it is ready."""
         address = next(self._addresses)
         own = self._folder / address
         own.mkdir()
@@ -69,7 +69,7 @@ class Pods:
         return running
 
     async def stop(self, address: str) -> int:
-        """Ask it to stop, take it from the name a little later, and return its exit code."""
+        """Stop a replica, remove it from the name a little later, and return its exit code."""
         running = self.serving.pop(address)
         running.process.send_signal(signal.SIGTERM)
         await asyncio.sleep(LAG_S)
@@ -79,7 +79,7 @@ class Pods:
 
 @dataclass
 class Load:
-    """Writes and reads without a pause, and what their callers saw."""
+    """Writes and reads without a pause, and their results."""
 
     client: MemoryClient
     acknowledged: list[str] = field(default_factory=list)
@@ -100,7 +100,7 @@ class Load:
 
 
 def handled(running: ServiceProcess) -> float:
-    """How many calls of the contract a replica has answered well."""
+    """How many calls a replica has answered with OK."""
     lines = running.get("/metrics")[1].splitlines()
     return sum(
         float(line.split()[-1]) for line in lines if line.startswith("grpc_server_handled_total{") and "OK" in line
@@ -111,7 +111,7 @@ def handled(running: ServiceProcess) -> float:
 async def test_a_rolling_restart_under_load_fails_no_call_and_loses_no_write(
     names: Dns, folder: Path, settings: dict[str, object], idp: Issuer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One more, then one less, until none of the first is left; connections age in the meantime as well."""
+    """No call fails while each replica is replaced, one after the other, and connections reach their maximum age."""
     # As the operator sets it, but so short that it happens many times.
     aging = {**settings, "grpc__max_connection_age_s": 2}
     async with Pods(names, folder, aging) as pods:

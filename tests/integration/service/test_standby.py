@@ -1,4 +1,4 @@
-"""A PostgreSQL with a standby: it answers reads, and after a fail-over nothing acknowledged is lost."""
+"""A PostgreSQL with a standby: it answers reads, and a fail-over loses no acknowledged write."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def pair(tmp_path: Path, database_server: EmbeddedDatabase) -> Iterator[tuple[Po
 
 
 def either(*servers: EmbeddedDatabase) -> str:
-    """The DSN of whichever of the servers takes writes, as libpq has it."""
+    """A DSN with which libpq connects to the server that accepts writes."""
     hosts = ",".join(quote(str(server.socket), safe="") for server in servers)
     return f"postgresql://{servers[0].database.app_role}@/{DATABASE}?host={hosts}&target_session_attrs=read-write"
 
 
 def writes_wait_for(server: EmbeddedDatabase, names: str) -> None:
-    """Let the primary acknowledge what these standbys have; empty: what it has itself."""
+    """Let commits wait for these standbys; if empty, for the primary alone."""
     with psycopg.connect(server.superuser_dsn, autocommit=True) as connection:
         connection.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'".encode())
         connection.execute("SELECT pg_reload_conf()")

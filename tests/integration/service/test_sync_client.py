@@ -23,7 +23,7 @@ def client(brain: ServiceProcess, idp: Issuer, request: pytest.FixtureRequest) -
 
 
 def test_every_call_of_the_client_is_there_with_its_signature() -> None:
-    """A method that is added to one and forgotten in the other is found here."""
+    """The blocking client has every public method of the asynchronous one, with the same signature."""
     for name, method in inspect.getmembers(MemoryClient, inspect.isfunction):
         if not name.startswith("_"):
             assert inspect.signature(getattr(SyncMemoryClient, name)) == inspect.signature(method), name

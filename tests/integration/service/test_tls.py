@@ -1,4 +1,4 @@
-"""TLS on the port of the contract: certificates that are replaced while it serves, and strangers who stay out."""
+"""TLS on the gRPC port: certificates are replaced while it serves, and unknown clients are refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RELOAD_TIMEOUT_S = 10.0
 
 @pytest.fixture(scope="module")
 def authority(folder: Path) -> CertificateAuthority:
-    """Ours, with two certificates of the server and one of a client."""
+    """Our authority, with two certificates of the server and one of a client."""
     created = CertificateAuthority.create(folder / "pki")
     for name in ("first", "second"):
         created.issue_server(name, f"/CN={name}", ["IP:127.0.0.1", "DNS:localhost"])
@@ -37,7 +37,7 @@ def authority(folder: Path) -> CertificateAuthority:
 
 @pytest.fixture(scope="module")
 def strangers(folder: Path) -> CertificateAuthority:
-    """Another authority, which knows a client and a server as well."""
+    """Another authority, which has certificates of a client and a server as well."""
     created = CertificateAuthority.create(folder / "strangers")
     created.issue_client("client", "/CN=client")
     created.issue_server("server", "/CN=server", ["IP:127.0.0.1"])
@@ -106,7 +106,7 @@ def mutual(
 async def test_a_new_certificate_is_served_without_a_restart_and_a_call_in_between(
     mutual: tuple[ServiceProcess, Path], authority: CertificateAuthority, idp: Issuer
 ) -> None:
-    """Connections that are open go on; new ones are shown what the files hold now."""
+    """Open connections continue, and new ones get the new certificate."""
     running, place = mutual
     assert served(running, authority) == certificate_der(authority, "first")
     client = MemoryClient(running.address, token=idp.token("tls"), tls=ours(authority, certificate=True), retry=ONCE)
@@ -152,7 +152,7 @@ def test_a_new_certificate_that_does_not_fit_leaves_the_old_one_and_is_said(
 async def test_a_stranger_is_refused_in_the_handshake(
     mutual: tuple[ServiceProcess, Path], authority: CertificateAuthority, strangers: CertificateAuthority, idp: Issuer
 ) -> None:
-    """No certificate, one of another authority, plain text: none of them reaches a handler, whatever token it has."""
+    """A client with no certificate, one of another authority, or plain text reaches no handler, even with a valid token."""
     running, _ = mutual
     theirs = Tls(authority.certificate, strangers.folder / "client.crt", strangers.folder / "client.key")
     for tls in (ours(authority, certificate=False), theirs, None):
@@ -194,7 +194,7 @@ async def test_without_an_authority_of_clients_the_server_alone_shows_a_certific
     strangers: CertificateAuthority,
     idp: Issuer,
 ) -> None:
-    """And a client that trusts somebody else does not talk to it. The command line speaks TLS too."""
+    """Clients need no certificate then, also on the command line; one that trusts another authority does not connect."""
     place = tmp_path / "tls"
     install(authority, "first", place)
     with service(folder, {**settings, **tls_settings(place, mutual=False)}) as running:

@@ -1,4 +1,4 @@
-"""Traces of real calls, seen in a real collector."""
+"""Traces of real calls, in a real collector."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def lines(spans: Sequence[Span], parent: str, depth: int = 0) -> Iterator[str]:
 
 
 async def recall(address: str, token: str, traceparent: str) -> None:
-    """A Recall as a caller who traces sends it."""
+    """Send a Recall with a traceparent."""
     async with grpc.aio.insecure_channel(address) as channel:
         await memory_service_pb2_grpc.MemoryServiceStub(channel).Recall(
             memory_service_pb2.RecallRequest(parent="namespaces/traced", query=QUESTION),
@@ -65,8 +65,11 @@ async def recall(address: str, token: str, traceparent: str) -> None:
 async def test_a_recall_is_one_tree_under_its_callers_span(
     traced: ServiceProcess, telemetry: Collector, idp: Issuer
 ) -> None:
-    """Identity with the issuer's keys, policy with its question to OPA, the encoder and every statement are in it;
-    the log has its id; and what was asked and answered is nowhere in the telemetry."""
+    """A Recall is one tree of spans under the caller's span, and no query, text or token is in the telemetry.
+
+    The tree has the identity with the read of the issuer's keys, the policy with the request to OPA, the encoder, and
+    the statements.
+    """
     async with MemoryClient(traced.address, token=idp.token("traced")) as client:
         await client.create_namespace("traced")
         await client.remember("traced", TEXT, session="s", subject="Ptolemy")
@@ -103,7 +106,7 @@ async def test_a_recall_is_one_tree_under_its_callers_span(
 async def test_a_refused_call_is_a_span_with_its_status_and_no_words(
     traced: ServiceProcess, telemetry: Collector, idp: Issuer
 ) -> None:
-    """What is the caller's mistake does not count as the server's failure."""
+    """The span of a call that fails by the caller's mistake has its gRPC status, but is not marked as an error."""
     async with MemoryClient(traced.address, token=idp.token("traced")) as client:
         with pytest.raises(NotFoundError):
             await client.recall("nowhere-to-be-found", QUESTION)
@@ -118,7 +121,7 @@ async def test_a_refused_call_is_a_span_with_its_status_and_no_words(
 async def test_a_collector_that_is_gone_costs_spans_and_never_a_call(
     folder: Path, settings: dict[str, object], idp: Issuer
 ) -> None:
-    """Also not the end of the process: it stops in good order within its time."""
+    """Without a collector every call succeeds, and the process still stops cleanly in time."""
     own = {"trace__endpoint": "http://127.0.0.1:9", "trace__sample_ratio": 1, "trace__timeout_s": 1}
     with service(folder, {**settings, **own}) as running:
         running.wait_until_ready()
@@ -132,7 +135,7 @@ async def test_a_collector_that_is_gone_costs_spans_and_never_a_call(
 async def test_the_log_of_a_call_carries_the_ids_of_its_trace(
     folder: Path, settings: dict[str, object], idp: Issuer
 ) -> None:
-    """Also where only the caller traces: without an endpoint no span is kept, and the id still joins both logs."""
+    """Without a trace endpoint no span is recorded, but the log still has the caller's trace id."""
     with service(folder, settings) as running:
         running.wait_until_ready()
         trace = secrets.token_hex(16)

@@ -39,7 +39,7 @@ def command(brain: ServiceProcess, idp: Issuer, tenant: str, tmp_path: Path) -> 
 
 
 def fill(client: SyncMemoryClient, count: int) -> None:
-    """Memories with something in every field."""
+    """Store memories with a value in every field."""
     client.batch_remember(
         "from",
         [
@@ -57,7 +57,7 @@ def fill(client: SyncMemoryClient, count: int) -> None:
 
 
 def facts(client: SyncMemoryClient, namespace: str) -> list[tuple[object, ...]]:
-    """All that travels."""
+    """The fields of all memories that an export and import preserve."""
     return sorted(
         (m.text, m.kind, m.session, m.session_position, m.subject, m.labels["n"], m.event_time, m.salience, m.pinned)
         for m in client.list(namespace)
@@ -67,7 +67,7 @@ def facts(client: SyncMemoryClient, namespace: str) -> list[tuple[object, ...]]:
 def test_an_export_imported_elsewhere_is_the_same_memory(
     client: SyncMemoryClient, command: list[str], tmp_path: Path
 ) -> None:
-    """Every field the caller may set, to the byte and the microsecond."""
+    """Every field that a caller may set survives export and import, to the byte and the microsecond."""
     fill(client, 50)
     file = tmp_path / "memories.jsonl"
     exported = run([*command, "export", "from", str(file)])
@@ -80,7 +80,7 @@ def test_an_export_imported_elsewhere_is_the_same_memory(
 
 
 def test_an_import_run_again_keeps_nothing_twice(client: SyncMemoryClient, command: list[str], tmp_path: Path) -> None:
-    """Also where the first run was broken off, and where two lines are alike."""
+    """A second import of the same file adds nothing, and two equal lines are still two memories."""
     file = tmp_path / "memories.jsonl"
     line = json.dumps({"memory": {"text": "alike"}})
     file.write_text(f"{line}\n{line}\n")
@@ -105,7 +105,7 @@ def test_lines_that_are_no_memory_are_told_by_number_and_the_others_kept(
 
 
 def test_a_broken_export_goes_on_where_it_stood(client: SyncMemoryClient, command: list[str], tmp_path: Path) -> None:
-    """The first run is told to stop after one page, with half a line behind it; the second makes the file whole."""
+    """A run that finds a first page and half a line from a broken run completes the file."""
     for _ in range(3):
         fill(client, 500)
     file = tmp_path / "memories.jsonl"
@@ -124,7 +124,7 @@ def test_a_broken_export_goes_on_where_it_stood(client: SyncMemoryClient, comman
 
 
 def test_a_watch_goes_on_where_the_last_one_ended(client: SyncMemoryClient, command: list[str], tmp_path: Path) -> None:
-    """What is written while nobody watches is shown by the next watch with the same cursor file, once."""
+    """The next watch with the same cursor file shows once what was written while nobody watched."""
     cursor = tmp_path / "cursor"
     watch = [*command, "watch", "from", "--cursor-file", str(cursor), "--memory", "--json"]
     with subprocess.Popen(watch, stdout=subprocess.PIPE) as first:

@@ -1,4 +1,4 @@
-"""UpdateMemory and ListRevisions over gRPC, as the contract has them."""
+"""UpdateMemory and ListRevisions over gRPC, as the contract defines them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def update(
     mask: list[str] | None = None,
     vector: list[float] | None = None,
 ) -> memory_pb2.Memory:
-    """Update as the wire has it, where the client would not."""
+    """Send an UpdateMemory that the client library would not send."""
     async with grpc.aio.insecure_channel(brain.address) as channel:
         request = memory_service_pb2.UpdateMemoryRequest(
             memory=memory,
@@ -223,7 +223,7 @@ async def revisions(client: MemoryClient, name: str) -> list[Memory]:
 
 
 async def test_another_tenant_neither_changes_nor_sees_revisions(connect: Connect) -> None:
-    """Both have a namespace of the same name, so only the tenant tells them apart."""
+    """Another tenant gets NOT_FOUND for all calls on a memory, although it has a namespace of the same name."""
     shared = f"n-{uuid.uuid4().hex[:12]}"
     async with connect("a") as ours, connect("b") as theirs:
         await ours.create_namespace(shared)

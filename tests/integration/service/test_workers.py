@@ -1,4 +1,4 @@
-"""Background work in the process that serves: it is done, by one process at a time, and never in the way of calls."""
+"""Background jobs in the serving process: they run in one process at a time and do not delay calls."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def own(database_server: EmbeddedDatabase) -> Iterator[Clone]:
 
 @pytest.fixture
 def busy(settings: dict[str, object], own: Clone) -> dict[str, object]:
-    """Settings of a service with background work, on a database of its own."""
+    """Settings of a service with background jobs, on a database of its own."""
     return {**settings, "postgres_dsn": own.app_dsn, "worker_dsn": own.worker_dsn, "workers__sweep_interval_s": 0.2}
 
 
@@ -63,7 +63,7 @@ def rows(own: Clone) -> int:
 
 
 async def short_lived(running: ServiceProcess, idp: Issuer, count: int) -> None:
-    """Keep memories that expire at once."""
+    """Store memories that expire at once."""
     async with MemoryClient(running.address, token=idp.token("swept")) as client:
         namespace = (await client.create_namespace(unique())).name
         for number in range(count):
@@ -73,7 +73,7 @@ async def short_lived(running: ServiceProcess, idp: Issuer, count: int) -> None:
 async def test_another_encoder_and_language_are_worked_in_while_calls_go_on(
     folder: Path, busy: dict[str, object], own: Clone, idp: Issuer
 ) -> None:
-    """From words alone in English to sentence vectors and German, with progress, and without a restart."""
+    """A change from lexical recall in English to sentence vectors and German is worked in without a restart."""
     chosen = {**busy, "encoder__kind": "minilm-l6-v2-int8", "workers__reindex_interval_s": 0.2}
     with service(folder, chosen) as running:
         running.wait_until_ready()
@@ -175,7 +175,7 @@ async def test_without_the_workers_dsn_the_process_says_once_what_is_off(
 async def test_before_the_migration_background_work_waits(
     folder: Path, settings: dict[str, object], database_server: EmbeddedDatabase, unmigrated: Clone
 ) -> None:
-    """It does not touch a schema that is not its version's, and begins when it is."""
+    """Background jobs do not touch a schema of another version, and start once it is migrated."""
     chosen = {**settings, "postgres_dsn": unmigrated.app_dsn, "worker_dsn": unmigrated.worker_dsn}
     with service(folder, chosen) as running:
         running.wait_until_ready(ready=False, containing="migrate")

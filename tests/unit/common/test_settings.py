@@ -14,7 +14,7 @@ ENDPOINT = '{"id": "a", "url": "http://e/v1/embeddings", "model": "m", "dimensio
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "said"),
+    ("variable", "value", "expected"),
     [
         ("SOMABRAIN_GRPC__PORT", "sesame", "SOMABRAIN_GRPC__PORT: must be a valid integer"),
         ("SOMABRAIN_GRPC__PORT", "99999", "SOMABRAIN_GRPC__PORT: must be less than or equal to 65535"),
@@ -46,11 +46,11 @@ ENDPOINT = '{"id": "a", "url": "http://e/v1/embeddings", "model": "m", "dimensio
         ("somabrain_grpc__prot", "sesame", "somabrain_grpc__prot (did you mean SOMABRAIN_GRPC__PORT?)"),
     ],
 )
-def test_a_wrong_value(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str) -> None:
+def test_a_wrong_value(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, expected: str) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigurationError) as caught:
         load()
-    assert said in caught.value.message
+    assert expected in caught.value.message
     assert "sesame" not in caught.value.message
     assert "\n" not in caught.value.message
 
@@ -106,7 +106,7 @@ def test_files_are_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("files", "variables", "said"),
+    ("files", "variables", "expected"),
     [
         ({"SOMABRAIN_POSTGRES_DNS": "sesame"}, {}, "SOMABRAIN_POSTGRES_DNS (did you mean SOMABRAIN_POSTGRES_DSN?)"),
         ({"SOMABRAIN_GRPC__PORT": "sesame"}, {}, "SOMABRAIN_GRPC__PORT: must be a valid integer"),
@@ -118,7 +118,7 @@ def test_files_are_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     ],
 )
 def test_a_wrong_file(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, files: dict[str, str], variables: dict[str, str], said: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, files: dict[str, str], variables: dict[str, str], expected: str
 ) -> None:
     """It is named as a variable would be, and its content is not shown."""
     monkeypatch.setenv("SOMABRAIN_SECRETS_DIR", str(folder(tmp_path / "a", **files)))
@@ -126,7 +126,7 @@ def test_a_wrong_file(
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError) as caught:
         load()
-    assert said in caught.value.message
+    assert expected in caught.value.message
     assert "sesame" not in caught.value.message
 
 

@@ -23,7 +23,7 @@ def live(replicas: int, *owners: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "bounds", "deployment", "applied"),
+    ("replicas", "bounds", "deployment", "applied"),
     [
         (3, None, live(1, SCALED), 3),
         (1, (2, 5), None, 2),
@@ -45,9 +45,9 @@ def live(replicas: int, *owners: Any) -> Any:
         "also when somebody scaled it to 0",
     ],
 )
-def test_who_decides(wanted: int, bounds: tuple[int, int] | None, deployment: Any, applied: int | None) -> None:
+def test_who_decides(replicas: int, bounds: tuple[int, int] | None, deployment: Any, applied: int | None) -> None:
     """Case by case."""
-    assert desired_replicas(wanted, bounds, deployment) == applied
+    assert desired_replicas(replicas, bounds, deployment) == applied
 
 
 def handed_over(state: ObservedState, replicas: int) -> ObservedState:

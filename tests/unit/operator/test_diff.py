@@ -79,7 +79,7 @@ POD = "spec.template.spec"
 
 
 @pytest.mark.parametrize(
-    ("edit", "said"),
+    ("edit", "expected"),
     [
         (edit_image, f"{POD}.containers[0].image is changed"),
         (edit_replicas, "spec.replicas is changed"),
@@ -92,11 +92,11 @@ POD = "spec.template.spec"
         (drop_label, "metadata.labels.app.kubernetes.io/part-of is missing"),
     ],
 )
-def test_every_edit_is_noticed_at_its_place(edit: Any, said: str) -> None:
+def test_every_edit_is_noticed_at_its_place(edit: Any, expected: str) -> None:
     """The place is named as people write it."""
     stored = live()
     edit(stored)
-    assert [str(each) for each in drift(RENDERED, stored)] == [said]
+    assert [str(each) for each in drift(RENDERED, stored)] == [expected]
 
 
 def test_a_field_of_another_owner_is_foreign_and_a_default_is_not() -> None:

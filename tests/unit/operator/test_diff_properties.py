@@ -39,43 +39,43 @@ def reach(tree: Any, path: tuple[str | int, ...]) -> Any:
     return tree
 
 
-LEAVES = [(place, path) for place, manifest in enumerate(MANIFESTS) for path in leaves(manifest)]
-ALL_MAPPINGS = [(place, path) for place, manifest in enumerate(MANIFESTS) for path in mappings(manifest)]
-MAPPINGS = [(place, path) for place, path in ALL_MAPPINGS if not is_closed(path)]
-CLOSED = [(place, path) for place, path in ALL_MAPPINGS if is_closed(path)]
+LEAVES = [(index, path) for index, manifest in enumerate(MANIFESTS) for path in leaves(manifest)]
+ALL_MAPPINGS = [(index, path) for index, manifest in enumerate(MANIFESTS) for path in mappings(manifest)]
+MAPPINGS = [(index, path) for index, path in ALL_MAPPINGS if not is_closed(path)]
+CLOSED = [(index, path) for index, path in ALL_MAPPINGS if is_closed(path)]
 
 
 @settings(max_examples=400, deadline=None)
 @given(st.sampled_from(LEAVES), st.booleans())
 def test_any_leaf_changed_or_removed_is_drift(where: tuple[int, tuple[str | int, ...]], remove: bool) -> None:
     """There is no place in any child where an edit goes unnoticed."""
-    place, path = where
-    live = copy.deepcopy(MANIFESTS[place])
+    index, path = where
+    live = copy.deepcopy(MANIFESTS[index])
     parent, last = reach(live, path[:-1]), path[-1]
     if remove:
         del parent[last]
     else:
         parent[last] = {"other": "kind"}
-    assert list(differences(MANIFESTS[place], live)), f"{child_id(MANIFESTS[place])} {path}"
+    assert list(differences(MANIFESTS[index], live)), f"{child_id(MANIFESTS[index])} {path}"
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(MAPPINGS))
 def test_what_is_only_added_to_a_mapping_is_no_drift_by_itself(where: tuple[int, tuple[str | int, ...]]) -> None:
     """Defaults look like this; whether somebody owns them is another question."""
-    place, path = where
-    live = copy.deepcopy(MANIFESTS[place])
+    index, path = where
+    live = copy.deepcopy(MANIFESTS[index])
     reach(live, path)["addedByTheServer"] = 1
-    assert list(differences(MANIFESTS[place], live)) == []
+    assert list(differences(MANIFESTS[index], live)) == []
 
 
 @pytest.mark.parametrize("where", CLOSED, ids=str)
 def test_what_is_added_to_a_closed_mapping_is_foreign(where: tuple[int, tuple[str | int, ...]]) -> None:
     """Data and selectors: one label more selects other pods."""
-    place, path = where
-    live = copy.deepcopy(MANIFESTS[place])
+    index, path = where
+    live = copy.deepcopy(MANIFESTS[index])
     reach(live, path)["added"] = "by hand"
-    assert Difference((*path, "added"), "foreign") in differences(MANIFESTS[place], live)
+    assert Difference((*path, "added"), "foreign") in differences(MANIFESTS[index], live)
 
 
 def test_a_manifest_is_as_itself() -> None:

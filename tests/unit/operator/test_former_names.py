@@ -90,7 +90,7 @@ def test_a_setting_under_its_former_name_conflicts_with_the_field_that_sets_it()
 
 
 @pytest.mark.parametrize(
-    ("given", "characters", "reset_s"),
+    ("fields", "characters", "reset_s"),
     [
         ({}, 8000, 10),
         ({"characters": 5, "breakerRestSeconds": 6}, 5, 6),
@@ -98,17 +98,17 @@ def test_a_setting_under_its_former_name_conflicts_with_the_field_that_sets_it()
         ({"characters": 8000, "breakerRestSeconds": 10, "maxInputCharacters": 7, "breakerResetSeconds": 8}, 7, 8),
     ],
 )
-def test_an_endpoint_is_read_under_its_former_fields(given: dict[str, int], characters: int, reset_s: int) -> None:
+def test_an_endpoint_is_read_under_its_former_fields(fields: dict[str, int], characters: int, reset_s: int) -> None:
     """Where the present one is not set; a stored former default does not count beside it."""
-    endpoint = EndpointEncoder.model_validate({**ENDPOINT, **given})
+    endpoint = EndpointEncoder.model_validate({**ENDPOINT, **fields})
     assert (endpoint.max_input_characters, endpoint.breaker_reset_seconds) == (characters, reset_s)
 
 
 @pytest.mark.parametrize(
-    ("given", "retention_s"),
+    ("fields", "retention_s"),
     [({}, 604_800), ({"holdSeconds": 0}, 0), ({"holdSeconds": 604_800, "unpublishedRetentionSeconds": 60}, 60)],
 )
-def test_events_are_read_under_their_former_field(given: dict[str, int], retention_s: int) -> None:
+def test_events_are_read_under_their_former_field(fields: dict[str, int], retention_s: int) -> None:
     """Zero is a value, too."""
-    events = Events.model_validate({"brokers": ["kafka:9092"], **given})
+    events = Events.model_validate({"brokers": ["kafka:9092"], **fields})
     assert events.unpublished_retention_seconds == retention_s

@@ -181,7 +181,7 @@ def test_objects_of_others_are_never_pruned() -> None:
 )
 def test_only_what_pods_read_at_their_start_rolls_them(change: dict[str, object], rolls: bool) -> None:
     """The config hash changes with settings, policy and used secrets, and with nothing else."""
-    first, second = (plan(observed(wanted, status=migrated())).config_hash for wanted in (spec(), spec(**change)))
+    first, second = (plan(observed(desired, status=migrated())).config_hash for desired in (spec(), spec(**change)))
     assert (first != second) is rolls
 
 

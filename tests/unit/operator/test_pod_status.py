@@ -21,7 +21,7 @@ KILLED = {
 
 
 @pytest.mark.parametrize(
-    ("container", "asked", "said"),
+    ("container", "desired", "expected"),
     [
         (waiting("ImagePullBackOff"), spec(image="a/b:c"),
          (f"the image {IMAGE} of container server cannot be pulled (ImagePullBackOff); "
@@ -39,9 +39,11 @@ KILLED = {
         (waiting("PodInitializing"), spec(), ""),
     ],
 )  # fmt: skip
-def test_a_container_that_cannot_run_is_explained(container: dict[str, Any], asked: SomaBrainSpec, said: str) -> None:
+def test_a_container_that_cannot_run_is_explained(
+    container: dict[str, Any], desired: SomaBrainSpec, expected: str
+) -> None:
     """Waiting for time is no trouble; waiting for a person is."""
-    assert failure_reason(pod("p", ready=False, containers=[container]), asked) == said
+    assert failure_reason(pod("p", ready=False, containers=[container]), desired) == expected
 
 
 def test_a_pod_without_a_node_is_explained() -> None:
@@ -53,7 +55,7 @@ def test_a_pod_without_a_node_is_explained() -> None:
 
 
 @pytest.mark.parametrize(
-    ("container", "report", "said"),
+    ("container", "report", "expected"),
     [
         ({"name": "server", "state": {"running": {}}}, "PostgreSQL cannot be reached", "PostgreSQL cannot be reached."),
         (KILLED, "", "container server was restarted (OOMKilled, exit code 137)."),
@@ -63,9 +65,9 @@ def test_a_pod_without_a_node_is_explained() -> None:
          "correct spec.image: it is not set, and the registry has no image of the operator's own version.")),
     ],
 )  # fmt: skip
-def test_why_a_pod_does_not_serve(container: dict[str, Any], report: str, said: str) -> None:
+def test_why_a_pod_does_not_serve(container: dict[str, Any], report: str, expected: str) -> None:
     """What keeps it from running comes before what it says of itself, and that before its last end."""
-    assert not_ready_reason(pod("p", ready=False, containers=[container]), spec(), report) == said
+    assert not_ready_reason(pod("p", ready=False, containers=[container]), spec(), report) == expected
 
 
 def test_the_last_words_of_a_container_are_its_message_or_how_it_ended() -> None:

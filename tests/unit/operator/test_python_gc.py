@@ -38,16 +38,16 @@ async def collecting(is_idle: Callable[[], bool], longest_s: float = 60) -> Asyn
 
 async def test_it_waits_until_nothing_is_to_be_done() -> None:
     """Whatever is made meanwhile: Python alone would have come after some thousands of objects that stay."""
-    asked, idle = 0, False
+    calls, idle = 0, False
 
     def is_idle() -> bool:
-        nonlocal asked
-        asked += 1
+        nonlocal calls
+        calls += 1
         return idle
 
     old = old_garbage()
     async with collecting(is_idle):
-        await until(lambda: asked > 0)
+        await until(lambda: calls > 0)
         kept = [[] for _ in range(1_000_000)]  # type: list[list[object]]
         assert old() is not None
         idle = True

@@ -10,7 +10,7 @@ from somabrain_operator.redact import MAX_LENGTH, redact
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("text", "shown"),
     [
         ("connect postgresql://a:b@h:5432/d failed", "connect [redacted] failed"),
         ("postgresql+psycopg://a:b@h/d", "[redacted]"),
@@ -24,9 +24,9 @@ from somabrain_operator.redact import MAX_LENGTH, redact
         ("nothing to hide", "nothing to hide"),
     ],
 )
-def test_what_looks_like_a_secret_is_taken_out(said: str, shown: str) -> None:
+def test_what_looks_like_a_secret_is_taken_out(text: str, shown: str) -> None:
     """Connection strings, user parts of URLs, and what follows password or token."""
-    assert redact(said) == shown
+    assert redact(text) == shown
 
 
 @given(
@@ -41,8 +41,8 @@ def test_a_known_password_never_shows(password: str, before: str, after: str) ->
 
 
 @given(st.text(max_size=3000))
-def test_what_is_shown_is_one_line_of_bounded_length(said: str) -> None:
+def test_what_is_shown_is_one_line_of_bounded_length(text: str) -> None:
     """A status is no place for a log."""
-    shown = redact(said)
+    shown = redact(text)
     assert len(shown) <= MAX_LENGTH
     assert "\n" not in shown

@@ -149,13 +149,15 @@ def tokens(template: Any) -> list[str | None]:
     return [each["serviceAccountToken"].get("audience") for each in sources if "serviceAccountToken" in each]
 
 
-@pytest.mark.parametrize(("name", "given"), [("quickstart", [None]), ("vault", ["vault"]), ("everything", ["vault"])])
-def test_a_pod_is_given_only_the_tokens_it_needs(name: str, given: list[str | None]) -> None:
+@pytest.mark.parametrize(
+    ("name", "audiences"), [("quickstart", [None]), ("vault", ["vault"]), ("everything", ["vault"])]
+)
+def test_a_pod_is_given_only_the_tokens_it_needs(name: str, audiences: list[str | None]) -> None:
     """One for the API server to read its issuer's keys, where it is the issuer; one for Vault, for the agent."""
     for template in pods(name):
         assert template["spec"]["automountServiceAccountToken"] is False
-    assert tokens(server(name)) == given
-    assert tokens(job(name)) == [each for each in given if each]
+    assert tokens(server(name)) == audiences
+    assert tokens(job(name)) == [each for each in audiences if each]
     for template in pods(name):
         for container in template["spec"]["containers"]:
             assert "vault-agent" not in [mount["name"] for mount in container["volumeMounts"]]

@@ -27,7 +27,7 @@ DOWN = "False NoPodReady No pod serves."
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "expected"),
     [
         ({}, status(Ready=DOWN, Available=DOWN, Degraded="False UnderWay x", Migrated="False Running x"), ()),
         (status(Ready=DOWN), status(Ready=READY), (("Serving", False),)),
@@ -44,9 +44,9 @@ DOWN = "False NoPodReady No pod serves."
         "a new resource that fails", "it is mended", "not looked at", "looked at again", "a condition that is not told",
     ],
 )  # fmt: skip
-def test_a_transition_is_told_once(before: Any, after: Any, told: tuple[tuple[str, bool], ...]) -> None:
+def test_a_transition_is_told_once(before: Any, after: Any, expected: tuple[tuple[str, bool], ...]) -> None:
     """Its sentence is the condition's; warnings are what a person may have to mend."""
-    assert tuple((each.reason, each.warning) for each in transitions(before, after)) == told
+    assert tuple((each.reason, each.warning) for each in transitions(before, after)) == expected
     assert transitions(after, after) == ()
 
 

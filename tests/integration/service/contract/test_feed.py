@@ -37,7 +37,7 @@ from tests.integration.service.test_calls import bearer, notes, unique
 async def test_eight_writers_and_watchers_through_a_killed_server(
     folder: Path, settings: dict[str, object], idp: Issuer
 ) -> None:
-    """The server is killed (kill -9) and begun again under them: each watcher sees each change once, in one order."""
+    """Each watcher sees each change once, in the same order, although the server is killed (kill -9) and restarted."""
     token, port = idp.token("feed-killed"), 0
     with service(folder, settings) as first:
         first.wait_until_ready()
@@ -109,7 +109,7 @@ async def test_an_idle_watch_has_checkpoints_and_one_of_them_resumes(connect: Co
 
 
 async def test_a_cursor_fits_one_namespace_of_one_tenant_unaltered(connect: Connect) -> None:
-    """And another tenant learns nothing, not even whether the namespace is there."""
+    """A cursor is refused if it is altered, or used for another namespace or tenant, which learns nothing from it."""
     async with connect("feed-a") as ours, connect("feed-b") as theirs:
         namespace, other = await notes(ours), await notes(ours)
         cursor = await current_cursor(ours, namespace)
@@ -213,7 +213,7 @@ async def test_a_drain_ends_a_watch_with_unavailable_and_does_not_wait_for_it(
 async def test_watches_that_end_leave_nothing_and_too_many_are_refused(
     brain: ServiceProcess, connect: Connect, idp: Issuer
 ) -> None:
-    """By cancellation and by deadline; the count is the metric's."""
+    """Watches that are cancelled or reach their deadline are released; the 257th at once is refused."""
 
     def in_flight() -> float:
         name = 'grpc_server_in_flight{grpc_method="WatchMemories"'
@@ -249,7 +249,7 @@ async def test_watches_that_end_leave_nothing_and_too_many_are_refused(
 async def test_an_export_and_a_watch_from_its_cursor_are_everything_once(
     connect: Connect, idp: Issuer, brain: ServiceProcess
 ) -> None:
-    """Also when the export is resumed and the namespace changes meanwhile."""
+    """The pair yields every memory once, also when the export is resumed and the namespace changes meanwhile."""
     async with connect("feed-export") as client, grpc.aio.insecure_channel(brain.address) as channel:
         namespace = await notes(client)
         texts = [f"{number} " + "x" * 60_000 for number in range(110)]
@@ -312,7 +312,7 @@ async def test_vectors_are_exported_on_request(folder: Path, settings: dict[str,
 
 
 async def test_a_watch_outlives_its_connections(folder: Path, settings: dict[str, object], idp: Issuer) -> None:
-    """Each is closed after a second; every change still comes once."""
+    """Every change arrives once, although each connection is closed after a second."""
     aged = {**settings, "grpc__max_connection_age_s": 1, "grpc__drain_s": 1}
     with service(folder, aged) as running:
         running.wait_until_ready()
@@ -332,7 +332,7 @@ async def test_a_watch_outlives_its_connections(folder: Path, settings: dict[str
 async def test_a_consumer_that_does_not_read_holds_one_page_and_ends_with_its_token(
     brain: ServiceProcess, idp: Issuer, connect: Connect
 ) -> None:
-    """What it did not take, the process did not read: its memory does not grow with the feed."""
+    """The server reads no further than the consumer does, so its memory does not grow with the feed."""
 
     def resident_kib() -> int:
         status = Path(f"/proc/{brain.process.pid}/status").read_text()
@@ -365,7 +365,7 @@ async def test_a_consumer_that_does_not_read_holds_one_page_and_ends_with_its_to
 async def test_watches_go_on_after_postgresql_was_killed(
     folder: Path, settings: dict[str, object], idp: Issuer
 ) -> None:
-    """All watchers of the namespace learn it, resume, and see each change once."""
+    """All watchers of the namespace get UNAVAILABLE, resume, and see each change once."""
     with (
         postgres_server(folder / "feed-postgres") as database,
         service(folder, {**settings, "postgres_dsn": database.start()}) as running,
@@ -388,7 +388,7 @@ async def test_watches_go_on_after_postgresql_was_killed(
 
 
 async def test_a_batch_is_told_change_by_change_and_an_update_as_one(connect: Connect) -> None:
-    """A batch is one version with many ordinals; a watch resumes in the middle of it."""
+    """A batch is one version with many ordinals, and a watch can resume in the middle of it."""
     async with connect("feed-batch") as client:
         namespace = await notes(client)
         cursor = await current_cursor(client, namespace)

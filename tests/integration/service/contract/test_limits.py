@@ -1,4 +1,4 @@
-"""Every bound of the contract, at it and one past it: taken, and refused by field, with the bound in the sentence."""
+"""Every bound of the contract: a value at it is accepted; one past it is refused, and the error names field and bound."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def test_at_its_bound_a_field_is_taken_and_one_past_it_refused_by_name(
 
 
 async def test_a_batch_ends_at_three_mebibytes(caller: Caller) -> None:
-    """To the byte: the text of a batch that fits, and one letter more."""
+    """A batch of exactly three mebibytes is accepted, and one that is a byte larger is refused."""
     whole = 3 * 1024 * 1024
     full = ms.BatchRememberRequest(parent=caller.parent, requests=[memory(caller.parent, text="x" * 65_536)] * 47)
     full.requests.append(memory(caller.parent, text="x" * 20_000))
@@ -80,7 +80,7 @@ async def test_a_batch_ends_at_three_mebibytes(caller: Caller) -> None:
 
 
 async def test_a_page_of_memories_and_a_list_of_hits_end_at_three_mebibytes(caller: Caller) -> None:
-    """gRPC refuses messages over 4 MiB before any handler can speak, so answers stay below."""
+    """Answers stay below the 4 MiB at which gRPC refuses a message before any handler sees it."""
     text = "bee " * 16_384
     batch = ms.BatchRememberRequest(parent=caller.parent, requests=[memory(caller.parent, text=text)] * 40)
     for _ in range(2):

@@ -28,7 +28,7 @@ async def remember(caller: Caller, text: str, **fields: Any) -> memory_pb2.Memor
 
 
 async def three_pages(caller: Caller) -> list[tuple[str, Message, Message]]:
-    """A request of each method with pages that has a second page, and one that is another request."""
+    """For each method with pages: its name, a request that has a second page, and a request that differs from it."""
     memory = await remember(caller, "one")
     for text in ("two", "three"):
         changed = memory_pb2.Memory(name=memory.name, text=text)
@@ -51,7 +51,7 @@ async def three_pages(caller: Caller) -> list[tuple[str, Message, Message]]:
 
 
 async def test_a_page_token_is_opaque_and_bound_to_the_request_that_made_it(caller: Caller) -> None:
-    """AIP-158: it goes on with the request it came from; altered, or with another request, it is refused by name."""
+    """AIP-158: a token continues the request that it came from; if it or the request is altered, it is refused by name."""
     for method, request, other in await three_pages(caller):
         first: Any = await caller.call(method, request)
         token = first.next_page_token
@@ -69,7 +69,7 @@ async def test_a_page_token_is_opaque_and_bound_to_the_request_that_made_it(call
 
 
 async def test_a_request_id_answers_again_and_another_body_already_exists(caller: Caller) -> None:
-    """AIP-155, of every write that has one: the same twice is the first answer, and it is written once."""
+    """AIP-155, for every write that has a request_id: a repeated request gets the first answer and is written once."""
     one, two = [await remember(caller, text, subject="ann") for text in ("one", "two")]
     for extra in ("a", "b"):
         await caller.call("CreateNamespace", ns.CreateNamespaceRequest(namespace_id=extra))
@@ -102,7 +102,7 @@ async def test_a_request_id_answers_again_and_another_body_already_exists(caller
 
 
 async def test_a_request_id_is_kept_for_24_hours_and_no_longer(caller: Caller, postgres: Clone) -> None:
-    """The clock is the row's: its end is moved, as that much time would move it."""
+    """A repeated request is recognised for 24 hours; the test moves the stored expiry instead of waiting."""
     request = ms.RememberRequest(parent=caller.parent, memory=memory_pb2.Memory(text="once"), request_id="r")
     later = "UPDATE idempotency_keys SET expire_time = expire_time - %s::interval WHERE namespace_id = %s"
     first: Any = await caller.call("Remember", request)
@@ -117,7 +117,7 @@ async def test_a_request_id_is_kept_for_24_hours_and_no_longer(caller: Caller, p
 
 
 async def test_an_etag_that_is_not_the_current_one_is_aborted(caller: Caller) -> None:
-    """AIP-154: nothing is written then; with the current one it is."""
+    """AIP-154: a call with an old etag writes nothing, and one with the current etag succeeds."""
     memory = await remember(caller, "one")
     name = caller.parent
     calls: list[tuple[str, Message, Message]] = [
@@ -148,7 +148,7 @@ async def test_an_etag_that_is_not_the_current_one_is_aborted(caller: Caller) ->
 
 
 async def test_a_field_mask_changes_what_it_names_and_refuses_what_cannot_change(caller: Caller) -> None:
-    """AIP-134: unset but named is cleared, set but not named is not read."""
+    """AIP-134: a field that is named but unset is cleared; a field that is set but not named is ignored."""
     memory = await remember(caller, "one", subject="ann", salience=0.9)
     changed = memory_pb2.Memory(name=memory.name, text="not read", subject="bob")
     answer = await caller.call(
@@ -164,7 +164,7 @@ async def test_a_field_mask_changes_what_it_names_and_refuses_what_cannot_change
 
 
 async def test_errors_say_reason_domain_field_and_resource(caller: Caller) -> None:
-    """AIP-193."""
+    """AIP-193: each error carries its reason and domain, and the field or resource that it is about."""
     bad = await caller.refused("Recall", ms.RecallRequest(parent=caller.parent, query="x", top_k=201))
     assert (bad.code, bad.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ("top_k",))
     gone = await caller.refused("GetMemory", ms.GetMemoryRequest(name=f"{caller.parent}/memories/{1:016x}"))
@@ -180,7 +180,7 @@ async def test_errors_say_reason_domain_field_and_resource(caller: Caller) -> No
 
 
 async def test_a_read_with_the_token_of_a_write_sees_it_and_one_of_another_history_is_refused(caller: Caller) -> None:
-    """As Zanzibar's zookies (Pang et al. 2019)."""
+    """Consistency tokens work as Zanzibar's zookies do (Pang et al. 2019)."""
     request = ms.RememberRequest(parent=caller.parent, memory=memory_pb2.Memory(text="a bee"))
     written = await caller.call("Remember", request)
     assert isinstance(written, ms.RememberResponse)

@@ -98,7 +98,7 @@ def test_shuffled_rows_give_the_same_list(state: tuple[Candidates, LexicalQuery]
 def test_the_list_is_ordered_by_score_then_newest_then_name(state: tuple[Candidates, LexicalQuery]) -> None:
     candidates, query = state
     when = dict(zip(candidates.ids.tolist(), candidates.event_time_s.tolist(), strict=True))
-    keys = [(-place.score, -when[place.id], place.id) for place in ranked(candidates, query).hits]
+    keys = [(-hit.score, -when[hit.id], hit.id) for hit in ranked(candidates, query).hits]
     assert keys == sorted(keys)
     assert len(keys) == candidates.eligible.sum()
 

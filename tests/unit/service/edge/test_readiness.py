@@ -10,16 +10,16 @@ from somabrain_service.store.records import SchemaState
 
 
 @pytest.mark.parametrize(
-    ("schema", "said"),
+    ("schema", "expected"),
     [
         (SchemaState(None, None, 3), "no schema yet: run `somabrain-service migrate`"),
         (SchemaState(2, 1, 3), "is 2 and this version needs 3: run `somabrain-service migrate`"),
         (SchemaState(9, 8, 3), "compatible with 8 and newer, and this version has 3: run a newer version"),
     ],
 )
-def test_a_schema_that_does_not_fit_says_what_helps(schema: SchemaState, said: str) -> None:
+def test_a_schema_that_does_not_fit_says_what_helps(schema: SchemaState, expected: str) -> None:
     assert not schema.compatible
-    assert said in explain_incompatibility(schema)
+    assert expected in explain_incompatibility(schema)
 
 
 def test_postgresql_that_answers_is_healthy_even_if_its_schema_does_not_fit() -> None:

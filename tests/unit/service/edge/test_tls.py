@@ -46,7 +46,7 @@ def test_it_says_when_the_certificate_ends() -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "now", "said"),
+    ("files", "now", "expected"),
     [
         (replace(GOOD, cert=b""), NOW, "grpc.tls.cert_file: contains no PEM certificate"),
         (replace(GOOD, key=b"rubbish"), NOW, "grpc.tls.key_file: contains no PEM private key"),
@@ -57,8 +57,8 @@ def test_it_says_when_the_certificate_ends() -> None:
         (GOOD, NOW - 2 * DAY, "and now is 2029-12-30T00:00:00+00:00; renew it"),
     ],
 )
-def test_what_does_not_hold_together_names_its_setting(files: CertificateFiles, now: datetime, said: str) -> None:
+def test_what_does_not_hold_together_names_its_setting(files: CertificateFiles, now: datetime, expected: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         validate_files(files, now)
-    assert said in caught.value.message
+    assert expected in caught.value.message
     assert "\n" not in caught.value.message

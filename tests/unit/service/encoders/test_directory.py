@@ -79,7 +79,7 @@ async def test_pooling_is_that_of_the_folder_or_of_the_settings(folder: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "expected"),
     [
         (shutil.rmtree, "is not a directory; mount it there"),
         (lambda path: (path / "onnx/model.onnx").unlink(), r"contains no model\.onnx and no onnx/model\.onnx"),
@@ -98,10 +98,10 @@ async def test_pooling_is_that_of_the_folder_or_of_the_settings(folder: Path) ->
         ),
     ],
 )
-def test_what_is_not_whole_is_said_by_folder_and_file(folder: Path, spoil: object, said: str) -> None:
+def test_what_is_not_whole_is_said_by_folder_and_file(folder: Path, spoil: object, expected: str) -> None:
     assert callable(spoil)
     spoil(folder)
-    with pytest.raises(ConfigurationError, match=said) as caught:
+    with pytest.raises(ConfigurationError, match=expected) as caught:
         directory.load(OnnxDirectory(id="mini", directory=folder), 1)
     assert str(folder) in caught.value.message
     assert "'mini'" in caught.value.message

@@ -24,7 +24,7 @@ def test_a_dsn_that_can_be_tried_has_no_fault(dsn: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dsn", "said"),
+    ("dsn", "expected"),
     [
         ("", "is empty"),
         (" ", "is empty"),
@@ -37,10 +37,10 @@ def test_a_dsn_that_can_be_tried_has_no_fault(dsn: str) -> None:
         ("postgresql://app:se/cret@h/x", "%2F for /"),
     ],
 )
-def test_what_cannot_connect_is_said(dsn: str, said: str) -> None:
+def test_what_cannot_connect_is_said(dsn: str, expected: str) -> None:
     fault = validate_dsn(dsn)
     assert fault is not None
-    assert said in fault
+    assert expected in fault
 
 
 @given(st.text(min_size=4))
