@@ -28,6 +28,11 @@ class PreviousRelease:
         """Interpreter that imports the previous version."""
         return self.checkout / ".venv" / "bin" / "python"
 
+    @property
+    def schema(self) -> int:
+        """Number of the database schema that the previous version migrates to."""
+        return int(shell.run([self.python, "-c", "from somabrain_service.store import schema; print(schema.HEAD)"]))
+
 
 def ensure(paths: LocalPaths, progress: Progress) -> PreviousRelease:
     """Install the previous version unless it is installed already.

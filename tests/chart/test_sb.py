@@ -104,7 +104,7 @@ def agent(manifest: Manifest) -> object:
 
 def test_the_server_is_the_operators_to_the_letter(both: tuple[list[Manifest], list[Manifest]]) -> None:
     """The same pod, rolled out in the same way; only labels, hashes and the owner differ."""
-    theirs, ours = (one(manifests, "Deployment", "server") for manifests in both)
+    theirs, ours = (one(rendered, "Deployment", "server") for rendered in both)
     assert ours["spec"]["template"]["spec"] == theirs["spec"]["template"]["spec"]
     assert agent(ours) == agent(theirs)
     for field in ("strategy", "selector", "progressDeadlineSeconds", "revisionHistoryLimit", "replicas"):
@@ -112,7 +112,7 @@ def test_the_server_is_the_operators_to_the_letter(both: tuple[list[Manifest], l
 
 
 def test_the_migration_is_the_operators_to_the_letter(both: tuple[list[Manifest], list[Manifest]]) -> None:
-    theirs, ours = (one(manifests, "Job", "migrate") for manifests in both)
+    theirs, ours = (one(rendered, "Job", "migrate") for rendered in both)
     assert ours["spec"]["template"]["spec"] == theirs["spec"]["template"]["spec"]
     assert agent(ours) == agent(theirs)
     for field in ("backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"):

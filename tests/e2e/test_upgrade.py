@@ -77,7 +77,7 @@ async def test_an_upgrade_is_not_noticed_by_callers(
         unavailable = client.attempts.unavailable - before.unavailable
         attempts = client.attempts.attempts - before.attempts
     measured(
-        f"the old pod was ready in all {looks} looks while the migration ran; {len(book.acknowledged)} calls, "
+        f"the old pod was ready in all {looks} checks while the migration ran; {len(book.acknowledged)} calls, "
         f"{len(book.failures)} failures for the caller; {unavailable} of {attempts} attempts were UNAVAILABLE"
     )
     assert new != old

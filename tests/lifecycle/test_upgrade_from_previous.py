@@ -15,7 +15,8 @@ from uuid import uuid4
 
 import pytest
 
-from examples.kubectl import ROOT, Kubectl, run
+from common.config.former_names import FORMER_NAMES
+from examples.kubectl import ROOT, Kubectl, Object, run
 from somabrain_client import MemoryClient
 from somabrain_client.models import Memory
 from somabrain_local import previous_release as installed
@@ -107,16 +108,68 @@ async def test_upgraded_by_its_charts_the_previous_version_keeps_its_memories(
         await fill(client)
         kept = await memories_and_first_hit(client)
     assert len(kept[0]) == 25
-    assert await asyncio.to_thread(schema_of, brain) < schema.HEAD
+    assert await asyncio.to_thread(schema_of, brain) == previous.schema
 
-    await asyncio.to_thread(charts, brain, ROOT, "image.tag=", "defaults.serviceVersion=")
+    settings = await asyncio.to_thread(settings_of, brain)
+    await asyncio.to_thread(charts, brain, ROOT, "image.tag=")
+    await serves_undisturbed(brain, old)
+    assert await asyncio.to_thread(settings_of, brain) == settings
+
+    await asyncio.to_thread(charts, brain, ROOT, "defaults.serviceVersion=")
     version = service_image().rpartition(":")[2]
-    await eventually(
-        lambda: brain.resource()["status"].get("version"), lambda it: it == version, "The service did not follow", 180
-    )
-    await brain.ready()
+    await until_version(brain, version)
     assert await asyncio.to_thread(schema_of, brain) == schema.HEAD
     async with brain.client() as client:
         assert await memories_and_first_hit(client) == kept
         await client.remember("notes", "Kept by the present version.")
         assert len((await memories_and_first_hit(client))[0]) == 26
+    await eventually(
+        lambda: settings_of(brain), lambda it: not set(FORMER_NAMES) & set(it), "Former names are still rendered", 60
+    )
+
+
+async def test_the_way_back_to_the_previous_version_keeps_memories(brain: Brain, previous: PreviousRelease) -> None:
+    """First the service, by the annotation that allows it, under the present operator; then the operator, too."""
+    watched = f"watchNamespaces={{{brain.namespace}}}"
+    await asyncio.to_thread(charts, brain, ROOT, watched)
+    await asyncio.to_thread(brain.apply)
+    await brain.ready()
+    async with brain.client() as client:
+        await fill(client)
+        kept = await memories_and_first_hit(client)
+
+    allow = ("annotate", "sb", brain.name, "-n", brain.namespace, f"somabrain.io/allow-downgrade={TAG}")
+    await asyncio.to_thread(brain.kubectl, *allow)
+    await asyncio.to_thread(brain.apply, version=TAG)
+    await until_version(brain, TAG)
+    async with brain.client() as client:
+        assert await memories_and_first_hit(client) == kept
+
+    (old,) = await asyncio.to_thread(brain.pods)
+    await asyncio.to_thread(charts, brain, previous.checkout, f"image.tag={TAG}")
+    await serves_undisturbed(brain, old)
+    async with brain.client() as client:
+        assert await memories_and_first_hit(client) == kept
+
+
+async def serves_undisturbed(brain: Brain, pod: Object) -> None:
+    """Wait until the operator that runs now has put an edit back; the pod must be the same and never have restarted."""
+    await brain.edited_by_hand()
+    await brain.ready()
+    (live,) = await asyncio.to_thread(brain.pods)
+    assert live["metadata"]["uid"] == pod["metadata"]["uid"]
+    assert {each["restartCount"] for each in live["status"]["containerStatuses"]} == {0}
+
+
+async def until_version(brain: Brain, version: str) -> None:
+    """Wait until all pods run a version and the SomaBrain is Ready."""
+    await eventually(
+        lambda: brain.resource()["status"].get("version"), lambda it: it == version, "The service did not follow", 180
+    )
+    await brain.ready()
+
+
+def settings_of(brain: Brain) -> dict[str, str]:
+    """The settings that its pods are given."""
+    data: dict[str, str] = brain.kubectl.get(brain.namespace, "configmap", f"{brain.name}-config")["data"]
+    return data

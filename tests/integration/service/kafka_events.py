@@ -53,7 +53,7 @@ def wait_for_events(bootstrap: str, topic: str, enough: Callable[[list[Event]], 
 
 
 def deduplicated(events: list[Event]) -> list[Event]:
-    """Each event once, by the rule of docs/events.md for sources with one epoch."""
+    """The events with a sequence greater than all before of their source: the rule of docs/events.md for one epoch."""
     greatest: dict[str, str] = {}
     new = []
     for event in events:

@@ -113,7 +113,7 @@ async def test_one_request_id_is_one_memory(connect: Connect) -> None:
 
 
 async def test_nothing_of_one_tenant_is_seen_by_another(connect: Connect) -> None:
-    """A tenant cannot tell whether another's namespace or memory exists, even if both have a namespace of the same name."""
+    """A tenant cannot tell whether another's namespace or memory exists, even if both use the same namespace name."""
     shared = unique()
     async with connect("a") as ours, connect("b") as theirs:
         await ours.create_namespace(shared)

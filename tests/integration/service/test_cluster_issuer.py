@@ -93,7 +93,7 @@ async def test_a_token_for_another_audience_is_refused(api: ApiServer, auth: Aut
 
 
 async def test_keys_that_may_not_be_read_let_nobody_in(api: ApiServer, auth: AuthSettings) -> None:
-    """Calls are unavailable while the API refuses us its keys: without a token bound to issuer discovery it answers 403."""
+    """Without a token bound to issuer discovery the API answers 403 for its keys, and no caller is authenticated."""
     without = auth.model_copy(update={"jwks_token_file": None})
     async with open_authenticator(without, "0.0.0.0") as authenticate:
         with pytest.raises(Unavailable):

@@ -119,7 +119,7 @@ async def test_a_megabyte_of_metadata_is_refused_by_grpc_itself(brain: ServicePr
 
 
 async def test_metadata_is_taken_up_to_its_bound_and_never_by_chance(brain: ServiceProcess, idp: Issuer) -> None:
-    """A call with 14 KiB of metadata always succeeds; gRPC's default refuses at random between 8 and 16 KiB."""
+    """A call with over 14 kB of metadata always succeeds; gRPC's default refuses at random between 8 and 16 KiB."""
     token = idp.token("large", groups=["g" * 100] * 110)
     assert 14_000 < len(token) < 16_384
     async with MemoryClient(brain.address, token=token, retry=RetryPolicy(max_attempts=1)) as client:

@@ -69,7 +69,7 @@ with embedded_database(Path(sys.argv[1]), DatabaseSettings()):
 
 
 def test_what_another_user_left_in_the_temporary_folder_is_in_nobodys_way(tmp_path: Path) -> None:
-    """The server starts although its usual lock file cannot be opened: a folder is in its place, which stops even root."""
+    """The server starts although a folder is in the place of the wheel's lock file, which even root cannot open."""
     (tmp_path / ".lockfile").mkdir()
     done = subprocess.run(
         [sys.executable, "-c", OPEN, str(tmp_path / "data")],

@@ -211,7 +211,7 @@ def kafka_check(running: ServiceProcess) -> dict[str, object]:
 async def test_kafka_away_delays_events_and_loses_none(
     folder: Path, event_settings: dict[str, object], log: Kafka, topic: str, idp: Issuer
 ) -> None:
-    """Without Kafka calls succeed, the lag rises and the log has the reason; once it is back, all events are published."""
+    """Without Kafka calls succeed, the lag rises and the log says why; once it is back, all events are published."""
     with service(folder, event_settings) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address, token=idp.token("away")) as client:
@@ -393,7 +393,7 @@ async def test_a_topic_that_is_not_there_is_named_in_the_log(
 async def test_the_example_prints_each_change_once_also_when_it_is_begun_again(
     folder: Path, event_settings: dict[str, object], own: Clone, log: Kafka, topic: str, idp: Issuer, tmp_path: Path
 ) -> None:
-    """The example prints each change once, although the relay's record is deleted and every event is published twice."""
+    """The example prints each change once, although the relay's record is deleted and events are published twice."""
     program = [sys.executable, "examples/consume_events.py", log.bootstrap, topic, str(tmp_path / "place.json")]
     printed = tmp_path / "printed"
 

@@ -109,7 +109,7 @@ async def test_a_compaction_and_a_restart_lose_nothing(store: Etcd) -> None:
 
 
 async def test_a_watch_from_a_revision_that_is_compacted_ends(store: Etcd) -> None:
-    """Such a watch ends without changes, so that the follower can start over with a list instead of waiting for ever."""
+    """Such a watch ends without changes, so that the follower starts over with a list instead of waiting for ever."""
     first = store.put(f"{PREFIX}/a", "1")
     store.compact(store.put(f"{PREFIX}/a", "2"))
     async with EtcdClient(settings(store)) as client, asyncio.timeout(SOON_S):
@@ -218,7 +218,7 @@ async def test_a_file_that_is_no_pem_stops_the_start(tmp_path: Path, name: str) 
 
 
 def test_the_command_lists_sets_and_clears(store: Etcd) -> None:
-    """The command prints a flag's former value with every change; a tenant's value takes precedence over the global one."""
+    """Every change prints the flag's former value; a tenant's value takes precedence over the global one."""
     known = {"flags__endpoints": json.dumps([store.url]), "quota__memories": 1000}
 
     def said(*arguments: str) -> str:

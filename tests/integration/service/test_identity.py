@@ -94,7 +94,7 @@ async def test_whatever_a_header_says_is_answered(idp: Issuer, algorithm: object
 
 @pytest.mark.parametrize(("kind", "let_in"), [("at+jwt", True), ("JWT", True), ("logout+jwt", False), (["JWT"], False)])
 async def test_a_token_of_another_type_is_refused(idp: Issuer, kind: object, let_in: bool) -> None:
-    """Only access tokens are accepted: logout tokens and others have the issuer's signature as well (RFC 8725, 3.11)."""
+    """Only access tokens are accepted: logout tokens, too, have the issuer's signature (RFC 8725, 3.11)."""
     now = time.time()
     claims = {"iss": idp.url, "aud": AUDIENCE, "sub": "x", "exp": now + 60, "tenant": "a"}
     headers = {"kid": "k1", "typ": kind}
@@ -136,7 +136,7 @@ async def test_an_issuer_that_is_gone_lets_nobody_in(idp: Issuer) -> None:
 
 
 async def test_a_checked_token_is_believed_for_its_time_and_no_longer(idp: Issuer) -> None:
-    """Once the issuer withdraws its key, a token is refused when the cached keys expire, however often it was accepted."""
+    """Once the issuer withdraws its key, a token that was accepted before is refused when the cached keys expire."""
     async with open_authenticator(settings(idp, cache_s=1.5), "0.0.0.0") as authenticate:
         token = idp.token()
         await authenticate.identify(token)

@@ -142,7 +142,7 @@ async def test_what_is_active_for_somebody_else_is_refused(
 
 @pytest.mark.parametrize("status", [204, 302, 307, 401, 403, 404, 429, 500, 503])
 async def test_what_is_no_answer_lets_nobody_in_and_is_asked_again(endpoint: Endpoint, status: int) -> None:
-    """No such status authenticates or refuses a caller, not even a refusal of our own client; the next call asks again."""
+    """No such status authenticates or refuses a caller, not even a refusal of our own client; the next call retries."""
     with listening() as elsewhere:
         elsewhere.respond_with(active())
         endpoint.status = status

@@ -282,7 +282,10 @@ async def test_a_client_whose_secret_is_wrong_says_so_and_not_the_secret(
     """The error names the cause but not the secret, which is in a file, also when nobody answers at the URL."""
     file = tmp_path / "secret"
     file.write_text("open-sesame\n")
-    for url, said in ((central.endpoint("token"), "refused client a-admin"), ("http://127.0.0.1:1/", "gave no valid response")):
+    for url, said in (
+        (central.endpoint("token"), "refused client a-admin"),
+        ("http://127.0.0.1:1/", "gave no valid response"),
+    ):
         source = ClientCredentials(url, "a-admin", file)
         async with MemoryClient(brains["introspection"].address, token=source, retry=ONCE) as memory:
             with pytest.raises(TokenError, match=said) as caught:

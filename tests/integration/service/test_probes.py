@@ -64,7 +64,7 @@ def test_metrics_are_prometheus_text(brain: ServiceProcess) -> None:
 async def test_the_service_starts_lives_and_recovers_around_its_database(
     folder: Path, settings: dict[str, object]
 ) -> None:
-    """The service is alive throughout, and ready exactly while PostgreSQL is up and migrated; /ready gives the reason."""
+    """The service is always alive, and ready exactly while PostgreSQL is up and migrated; /ready gives the reason."""
     place = folder / "late"
     with embedded_database(place, DatabaseSettings()) as database:
         app, owner = database.app_dsn, database.owner_dsn

@@ -152,7 +152,7 @@ def test_a_new_certificate_that_does_not_fit_leaves_the_old_one_and_is_said(
 async def test_a_stranger_is_refused_in_the_handshake(
     mutual: tuple[ServiceProcess, Path], authority: CertificateAuthority, strangers: CertificateAuthority, idp: Issuer
 ) -> None:
-    """A client with no certificate, one of another authority, or plain text reaches no handler, even with a valid token."""
+    """A client without a certificate, with a foreign one, or in plain text reaches no handler with any token."""
     running, _ = mutual
     theirs = Tls(authority.certificate, strangers.folder / "client.crt", strangers.folder / "client.key")
     for tls in (ours(authority, certificate=False), theirs, None):
@@ -194,7 +194,7 @@ async def test_without_an_authority_of_clients_the_server_alone_shows_a_certific
     strangers: CertificateAuthority,
     idp: Issuer,
 ) -> None:
-    """Clients need no certificate then, also on the command line; one that trusts another authority does not connect."""
+    """Clients need no certificate then, not even the command; one that trusts another authority does not connect."""
     place = tmp_path / "tls"
     install(authority, "first", place)
     with service(folder, {**settings, **tls_settings(place, mutual=False)}) as running:

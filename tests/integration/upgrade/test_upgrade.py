@@ -160,7 +160,7 @@ async def test_an_upgrade_and_the_way_back_lose_nothing_and_stop_nobody(
         back = start(old_port, previous.python)
         written += old_client.goes_on()
         assert new.stop() == 0
-        down = run(anonymous_settings, "migrate", "--to", "1")
+        down = run(anonymous_settings, "migrate", f"--to={previous.schema}")
         assert down.returncode == 0, down.stderr
         written += old_client.goes_on()
         written += old_client.stop()

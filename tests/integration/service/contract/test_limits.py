@@ -1,4 +1,4 @@
-"""Every bound of the contract: a value at it is accepted; one past it is refused, and the error names field and bound."""
+"""Every bound of the contract: a value at it is accepted; one past it is refused with field and bound in the error."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ async def three_pages(caller: Caller) -> list[tuple[str, Message, Message]]:
 
 
 async def test_a_page_token_is_opaque_and_bound_to_the_request_that_made_it(caller: Caller) -> None:
-    """AIP-158: a token continues the request that it came from; if it or the request is altered, it is refused by name."""
+    """AIP-158: a token continues the request it came from; if it or the request is altered, it is refused by name."""
     for method, request, other in await three_pages(caller):
         first: Any = await caller.call(method, request)
         token = first.next_page_token
@@ -180,7 +180,7 @@ async def test_errors_say_reason_domain_field_and_resource(caller: Caller) -> No
 
 
 async def test_a_read_with_the_token_of_a_write_sees_it_and_one_of_another_history_is_refused(caller: Caller) -> None:
-    """Consistency tokens work as Zanzibar's zookies do (Pang et al. 2019)."""
+    """A read with a token sees the write, or is refused for another history, as in Zanzibar (Pang et al. 2019)."""
     request = ms.RememberRequest(parent=caller.parent, memory=memory_pb2.Memory(text="a bee"))
     written = await caller.call("Remember", request)
     assert isinstance(written, ms.RememberResponse)

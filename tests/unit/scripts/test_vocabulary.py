@@ -1,0 +1,94 @@
+"""The glossary is the law of names and texts: a breach is named by file, line and remedy."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from vocabulary.count import components, floors, report
+from vocabulary.names import docstrings_of, names_of, words_of
+from vocabulary.rules import banned, phrased, read_rules
+
+GLOSSARY = """
+## Words that no name uses
+
+| words | write |
+| --- | --- |
+| `told`, `tell` | publish |
+
+## Phrases that no text uses
+
+| phrases | write |
+| --- | --- |
+| `is none` | is not a ... |
+"""
+SOURCE = '''"""Whoever reads this."""
+LIMIT = 1
+"""The limit."""
+
+
+class Relay:
+    size: int
+    """Its size."""
+
+    def __init__(self) -> None:
+        self.told = 0
+        local = 1
+'''
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("ExpiringCache", ("expiring", "cache")),
+        ("SOMABRAIN_SEARCH_INDEX__IDLE_S", ("somabrain", "search", "index", "idle", "s")),
+        ("maxInputCharacters", ("max", "input", "characters")),
+        ("HTTPServer2", ("http", "server")),
+    ],
+)
+def test_a_name_is_split_into_its_words(name: str, words: tuple[str, ...]) -> None:
+    """At underscores and capitals, whatever its case."""
+    assert words_of(name) == words
+
+
+def test_names_and_docstrings_of_a_module_are_read() -> None:
+    """Its own name, classes, functions, fields and constants, no locals; docstrings of fields among the others."""
+    tree = ast.parse(SOURCE)
+    names = {(name.kind, name.text) for name in names_of(Path("relaying.py"), tree)}
+    assert names == {
+        ("module", "relaying"), ("constant", "LIMIT"), ("class", "Relay"), ("field", "size"), ("function", "__init__"),
+        ("field", "told"),
+    }  # fmt: skip
+    texts = {docstring.text for docstring in docstrings_of(Path("relaying.py"), tree)}
+    assert texts == {"Whoever reads this.", "The limit.", "Its size."}
+
+
+def test_a_breach_is_named_with_its_remedy() -> None:
+    """For a name by its word, for a text by its phrase, across line ends and at a sentence's beginning."""
+    words, phrases = read_rules(GLOSSARY, "names"), read_rules(GLOSSARY, "texts")
+    assert list(banned("a.py:3: field", "last_told", words)) == ["a.py:3: field `last_told` uses 'told'; write publish"]
+    assert list(banned("a.py:3: field", "toldest", words)) == []
+    assert list(phrased("a.py:1", "A URL that is\nnone.", phrases)) == ["a.py:1: says 'is none'; write is not a ..."]
+    assert list(phrased("a.py:1", "`x is None`", phrases)) == []
+
+
+def test_a_glossary_without_rules_is_an_error() -> None:
+    """A check that reads none would pass everything."""
+    with pytest.raises(ValueError, match="has no table"):
+        read_rules(GLOSSARY, "exceptions")
+
+
+def test_floors_are_the_longest_chain_and_a_circle_is_one() -> None:
+    """Folders that import each other stand on one floor."""
+    graph = {"cli": {"server"}, "server": {"store", "domain"}, "store": {"domain", "index"}, "index": {"store"}}
+    assert sorted(map(sorted, components(graph))) == [["cli"], ["domain"], ["index", "store"], ["server"]]
+    assert floors(graph) == 4
+
+
+def test_the_counts_are_of_this_repository() -> None:
+    """The report counts what is asked for, in all four packages."""
+    lines = list(report(Path(__file__).parents[3], ("namespace",)))
+    assert any(line.split()[-1] == "namespace" and int(line.split()[0]) > 50 for line in lines)
+    assert sum(line.startswith(("  common:", "  operator/", "  service/", "  client/")) for line in lines) == 4
