@@ -1,4 +1,4 @@
-"""The contract as tests go through it: every method, and requests that name what they are about."""
+"""The gRPC contract for tests: every method, and sample requests with all names filled in."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ METHODS: tuple[MethodDescriptor, ...] = tuple(
 
 
 def path(method: MethodDescriptor) -> str:
-    """`/package.Service/Method`."""
+    """Return the method's path, `/package.Service/Method`."""
     return f"/{cast('Descriptor', method.containing_service).full_name}/{method.name}"
 
 
 def sample_request(method: MethodDescriptor, namespace: str) -> Message:
-    """A request of `method` with every name in it filled in, in messages within it as well."""
+    """Return a request of `method` with every resource name filled in, also in nested messages."""
     request = message_factory.GetMessageClass(method.input_type)()
     _name(request, namespace)
     return request

@@ -87,8 +87,8 @@ def embedded_database(directory: Path, database: DatabaseSettings) -> Iterator[E
     except OSError as exc:
         if isinstance(exc, FileNotFoundError) and exc.filename == "useradd":  # as root, it runs as a user of its own
             raise ConfigurationError(
-                "PostgreSQL needs a user `pgserver`, and the program useradd is not on PATH; add its directory, such as "
-                "/usr/sbin, or create the user."
+                "PostgreSQL needs a user `pgserver`, and the program useradd is not on PATH; add its directory, such "
+                "as /usr/sbin, or create the user."
             ) from exc
         raise ConfigurationError(f"PostgreSQL cannot store its data in {directory}: {exc.strerror or exc}.") from exc
     except (RuntimeError, subprocess.SubprocessError) as exc:

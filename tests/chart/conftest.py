@@ -19,12 +19,12 @@ Render = Callable[..., list[Manifest]]
 
 
 class HelmRefused(Exception):
-    """What helm said when it refused."""
+    """Helm refused the chart or its values; the message is what it printed."""
 
 
 @pytest.fixture(scope="session")
 def helm() -> Helm:
-    """Run helm with words and return what it printed."""
+    """Run helm with arguments and return what it printed."""
     program = shutil.which("helm")
     assert program, "helm is not in PATH; run `make chart`, which puts it there"
 
@@ -39,7 +39,7 @@ def helm() -> Helm:
 
 @pytest.fixture(scope="session")
 def render(helm: Helm) -> Render:
-    """Render a chart with `name=value` settings: its manifests, one a dictionary."""
+    """Render a chart with `name=value` settings and return its manifests."""
 
     def manifests(chart: str, *settings: str, namespace: str = "soma-infra") -> list[Manifest]:
         flags = [word for setting in settings for word in ("--set", setting)]

@@ -1,7 +1,7 @@
 """The restricted Pod Security profile as a pure check of a pod's specification.
 
-Source: https://kubernetes.io/docs/concepts/security/pod-security-standards/ (restricted, with what it takes from
-baseline). The cluster enforces it too; this says so before anything is installed.
+Source: https://kubernetes.io/docs/concepts/security/pod-security-standards/ (restricted, which includes
+baseline). The cluster enforces it as well; this check needs no cluster.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persiste
 
 
 def pod_specs(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the pod specification of a Pod or of what makes pods."""
+    """Yield the pod specification of a Pod, or of an object with a pod template."""
     spec = manifest.get("spec", {})
     if manifest["kind"] == "Pod":
         yield spec
@@ -25,7 +25,7 @@ def pod_specs(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def violations(pod: dict[str, Any]) -> list[str]:
-    """Return what in `pod` the restricted profile refuses, in words."""
+    """Return the violations of the restricted profile in `pod`, as sentences."""
     problems = [f"{name} is true" for name in ("hostNetwork", "hostPID", "hostIPC") if pod.get(name)]
     problems += [
         f"volume {volume['name']} is a {kind}"

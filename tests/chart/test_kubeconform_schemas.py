@@ -1,4 +1,4 @@
-"""The schemas that `make lint` holds manifests against refuse what the API server would."""
+"""The schemas with which `make lint` validates manifests refuse what the API server would refuse."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def schemas(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def conforms(schemas: Path, manifest: str) -> str:
-    """Return what kubeconform objects to; empty: nothing."""
+    """Return kubeconform's errors; empty if the manifest is valid."""
     assert shutil.which("kubeconform"), "kubeconform is not in PATH; run `make chart`, which puts it there"
     location = f"{schemas}/{{{{.Group}}}}/{{{{.ResourceKind}}}}_{{{{.ResourceAPIVersion}}}}.json"
     done = subprocess.run(
@@ -54,7 +54,7 @@ def conforms(schemas: Path, manifest: str) -> str:
 
 @pytest.mark.parametrize("manifest", [POD, BRAIN], ids=["Pod", "SomaBrain"])
 def test_a_right_manifest_passes(schemas: Path, manifest: str) -> None:
-    """Numbers as quantities and names as ports are right."""
+    """A valid manifest passes, with quantities as numbers and ports by name."""
     assert conforms(schemas, manifest) == ""
 
 
@@ -80,5 +80,5 @@ def test_a_right_manifest_passes(schemas: Path, manifest: str) -> None:
     ],
 )
 def test_a_wrong_manifest_is_refused(schemas: Path, wrong: str, expected: str) -> None:
-    """What is misspelt, missing, of another type or of no known kind is an error that names it."""
+    """An unknown, missing or mistyped field and an unknown kind are errors that name it."""
     assert expected in conforms(schemas, wrong)

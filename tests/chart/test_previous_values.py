@@ -1,4 +1,4 @@
-"""Values that were right for the previous version stay right: each of its files is taken by the present chart."""
+"""Values that were valid for the previous version stay valid for the present charts."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from tests.chart.conftest import CHARTS, Helm, HelmRefused
 
 @pytest.fixture(scope="session")
 def previous() -> PreviousRelease:
-    """The tree of the commit in tests/PREVIOUS; it is an error if that is the present one."""
+    """The tree of the commit in tests/PREVIOUS, which must not be the present one."""
     paths = local_paths()
     return installed.ensure(paths, Progress(paths.cache / "durations.json"))
 
 
 def files(chart: Path) -> list[Path]:
-    """Values of a chart: its own, and those that its tests and lint give it."""
+    """The values files of a chart: its own, and those of its tests and of lint."""
     return [chart / "values.yaml", *sorted((chart / "ci").glob("*.yaml"))]
 
 
 def test_every_values_file_of_the_previous_version_is_taken(previous: PreviousRelease, helm: Helm) -> None:
-    """The present schema allows it and the present templates render it, for each chart that there was."""
+    """Each values file of the previous version passes the present schema and renders."""
     former = sorted(path.parent for path in (previous.checkout / "helm" / "charts").glob("*/Chart.yaml"))
     assert {chart.name for chart in former} <= {chart.name for chart in CHARTS}
     taken = {
@@ -40,7 +40,7 @@ def test_every_values_file_of_the_previous_version_is_taken(previous: PreviousRe
 
 
 def test_a_value_that_is_no_longer_taken_is_noticed(previous: PreviousRelease, helm: Helm, tmp_path: Path) -> None:
-    """The check above can fail: one more value than there is a place for is refused by name."""
+    """The check above can fail: an unknown value is refused by name."""
     values = yaml.safe_load((previous.checkout / "helm/charts/somabrain-operator/values.yaml").read_text())
     changed = tmp_path / "values.yaml"
     changed.write_text(yaml.safe_dump(values | {"gone": 1}))

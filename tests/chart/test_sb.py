@@ -1,4 +1,4 @@
-"""The chart of the service without the operator: what it makes is what the operator makes."""
+"""The chart `sb` without the operator renders what the operator renders."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ OF_THE_OPERATOR = ("somabrain.io/config-hash", "checksum/config")
 
 @pytest.fixture(params=CHART)
 def both(request: pytest.FixtureRequest, helm: Helm, tmp_path: Path) -> tuple[list[Manifest], list[Manifest]]:
-    """What the operator and the chart make of one setting."""
+    """The manifests of the operator and of the chart for the same settings."""
     values = tmp_path / "values.yaml"
     values.write_text(json.dumps(CHART[request.param]))
     text = helm("template", NAME, "helm/charts/sb", "--namespace", samples.KEY.namespace, "--values", str(values),
@@ -97,13 +97,13 @@ def one(manifests: list[Manifest], kind: str, component: str) -> Manifest:
 
 
 def agent(manifest: Manifest) -> object:
-    """What Vault's agent is told, as a value."""
+    """The configuration of Vault's agent, parsed."""
     annotations = manifest["spec"]["template"]["metadata"].get("annotations", {})
     return json.loads(annotations.get("somabrain.io/vault-agent", "null"))
 
 
 def test_the_server_is_the_operators_to_the_letter(both: tuple[list[Manifest], list[Manifest]]) -> None:
-    """The same pod, rolled out in the same way; only labels, hashes and the owner differ."""
+    """The server's pod and its rollout are those of the operator; only labels, hashes and the owner differ."""
     theirs, ours = (one(rendered, "Deployment", "server") for rendered in both)
     assert ours["spec"]["template"]["spec"] == theirs["spec"]["template"]["spec"]
     assert agent(ours) == agent(theirs)
@@ -127,13 +127,13 @@ def test_settings_and_services_are_the_operators(both: tuple[list[Manifest], lis
 
 
 def test_the_default_policy_is_the_projects() -> None:
-    """The chart's copy is the file that the operator and the tests use."""
+    """The chart's policy is a copy of the file that the operator and the tests use."""
     assert (ROOT / "helm/charts/sb/files/sb.rego").read_text() == (Path(policy.__path__[0]) / "sb.rego").read_text()
 
 
 @pytest.mark.parametrize(("mode", "asks"), [("jwt", True), ("introspection", False)])
 def test_only_who_checks_the_clusters_tokens_gets_one_to_read_its_keys(helm: Helm, mode: str, asks: bool) -> None:
-    """As with the operator: where the identity service is asked, the pod has no token of the API."""
+    """The pod has a token for the API only when the cluster is the issuer, as with the operator."""
     text = helm("template", NAME, "helm/charts/sb", "--set", f"settings.auth.mode={mode}", "--skip-tests")
     found = [each for each in yaml.safe_load_all(text) if each]
     volumes = one(found, "Deployment", "server")["spec"]["template"]["spec"]["volumes"]
@@ -142,7 +142,7 @@ def test_only_who_checks_the_clusters_tokens_gets_one_to_read_its_keys(helm: Hel
 
 
 def test_large_numbers_stay_whole(helm: Helm) -> None:
-    """A number of bytes is written in digits, as the service reads it."""
+    """Large numbers of bytes are rendered in digits, without an exponent."""
     text = helm("template", NAME, "helm/charts/sb", "--set", "settings.replica.budget_bytes=268435456")
     (config,) = (each for each in yaml.safe_load_all(text) if each and each["metadata"]["name"] == f"{NAME}-config")
     assert config["data"]["SOMABRAIN_REPLICA__BUDGET_BYTES"] == "268435456"

@@ -1,4 +1,4 @@
-"""soma-infra installs what it says, safely, and refuses what it cannot keep."""
+"""soma-infra installs PostgreSQL safely, and refuses unsafe or unknown values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def postgresql(manifests: list[Manifest]) -> dict[str, Any]:
 
 
 def test_the_secrets_hold_one_password_a_role(manifests: list[Manifest]) -> None:
-    """A SomaBrain is given three DSNs: three roles, three passwords, and those are the server's."""
+    """The three DSNs for a SomaBrain have three roles and passwords, and the server has the same."""
     passwords = named(manifests, "Secret", "postgresql")["stringData"]
     dsns = {
         **named(manifests, "Secret", "somabrain-database")["stringData"],
@@ -47,19 +47,19 @@ def test_the_secrets_hold_one_password_a_role(manifests: list[Manifest]) -> None
 
 
 def test_passwords_are_made_anew_for_each_installation(render: Render) -> None:
-    """Two installations share no password, and none is a short one."""
+    """Two installations share no password, and each password is long."""
     first, second = (named(render("soma-infra"), "Secret", "postgresql")["stringData"] for _ in range(2))
     assert not set(first.values()) & set(second.values())
     assert all(len(password) == 32 for password in first.values())
 
 
 def test_passwords_stay_when_the_chart_is_uninstalled(manifests: list[Manifest]) -> None:
-    """The passwords outlive an uninstall, as the volume does."""
+    """The passwords outlive an uninstall, like the volume."""
     assert named(manifests, "Secret", "postgresql")["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
 
 
 def test_the_bootstrap_is_that_of_the_migrations(manifests: list[Manifest]) -> None:
-    """What makes roles, database and extension here is, to the byte, what a database administrator is shown."""
+    """The bootstrap SQL is byte for byte the file that database administrators are shown."""
     original = (ROOT / "migrations" / "bootstrap.sql").read_text()
     assert (CHART / "files" / "bootstrap.sql").read_text() == original, (
         "run `cp migrations/bootstrap.sql helm/charts/soma-infra/files/`"
@@ -69,7 +69,7 @@ def test_the_bootstrap_is_that_of_the_migrations(manifests: list[Manifest]) -> N
 
 @pytest.mark.parametrize("name", ["fsync", "full_page_writes", "synchronous_commit"])
 def test_what_makes_a_write_durable_cannot_be_switched_off(render: Render, name: str) -> None:
-    """No value of the chart lets PostgreSQL acknowledge what a crash may lose."""
+    """No value of the chart can switch off the durability of PostgreSQL's writes."""
     with pytest.raises(HelmRefused, match=f"/postgresql/parameters/{name}"):
         render("soma-infra", f"postgresql.parameters.{name}=off")
 
@@ -87,18 +87,18 @@ def test_a_digest_pins_the_image(render: Render) -> None:
 
 
 def test_a_value_that_does_not_exist_is_refused(render: Render) -> None:
-    """A typo in a value is an error that names it."""
+    """An unknown value is an error that names it."""
     with pytest.raises(HelmRefused, match="enable"):
         render("soma-infra", "postgresql.enable=false")
 
 
 def test_a_component_that_is_switched_off_leaves_nothing(render: Render) -> None:
-    """With PostgreSQL off nothing is installed."""
+    """With PostgreSQL disabled nothing is installed."""
     assert render("soma-infra", "postgresql.enabled=false") == []
 
 
 def test_the_data_outlives_the_pod(manifests: list[Manifest]) -> None:
-    """PostgreSQL's folder is on a claimed volume."""
+    """PostgreSQL's data directory is on a claimed volume."""
     (claim,) = named(manifests, "StatefulSet", "postgresql")["spec"]["volumeClaimTemplates"]
     (mount,) = (m for m in postgresql(manifests)["volumeMounts"] if m["name"] == claim["metadata"]["name"])
     (data,) = (e["value"] for e in postgresql(manifests)["env"] if e["name"] == "PGDATA")
@@ -106,7 +106,7 @@ def test_the_data_outlives_the_pod(manifests: list[Manifest]) -> None:
 
 
 def test_a_change_of_the_start_script_restarts_the_server(helm: Helm, tmp_path: Path) -> None:
-    """The pod's template changes with the files it runs, and with nothing else."""
+    """The pod template changes with the scripts that it runs, and with nothing else."""
 
     def template() -> dict[str, Any]:
         text = helm("template", "release", str(copy), "--namespace", "soma-infra")

@@ -1,4 +1,4 @@
-"""The profile `full` of soma-infra is each of its parts, alone or together, and nothing of it is in `minimal`."""
+"""The profile `full` of soma-infra has all components, each can be disabled, and `minimal` has none of them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def pod(manifests: list[Manifest], kind: str, name: str) -> dict[str, Any]:
 
 
 def test_the_full_profile_has_all_and_the_minimal_one_postgresql_alone(render: Render, full: list[Manifest]) -> None:
-    """Services and workloads by name; every component has a test of its own."""
+    """The profile `full` has each component and its test; `minimal` has only PostgreSQL."""
     everything = {"postgresql", *COMPONENTS.values()}
     assert names(full, "Service") == names(full, "StatefulSet", "Deployment") == everything
     assert names(full, "Pod") == {f"{name}-test" for name in everything}
@@ -49,7 +49,7 @@ def test_the_full_profile_has_all_and_the_minimal_one_postgresql_alone(render: R
 
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_each_component_can_be_switched_off(render: Render, full: list[Manifest], component: str) -> None:
-    """What is left is what there was, less everything of that component."""
+    """Disabling a component removes all of it and nothing else."""
     left = render(CHART, "profile=full", f"{component}.enabled=false")
     gone = names(full, "Service", "Deployment", "StatefulSet") - names(left, "Service", "Deployment", "StatefulSet")
     assert gone == {COMPONENTS[component]}
@@ -58,7 +58,7 @@ def test_each_component_can_be_switched_off(render: Render, full: list[Manifest]
 
 
 def test_without_postgresql_vault_holds_no_database(render: Render, full: list[Manifest]) -> None:
-    """It waits for no Secret that nobody makes."""
+    """Without PostgreSQL, Vault does not wait for its Secret."""
 
     def sources(manifests: list[Manifest]) -> set[str]:
         (volume,) = (v for v in pod(manifests, "Deployment", "vault")["volumes"] if v["name"] == "kv")
@@ -69,20 +69,20 @@ def test_without_postgresql_vault_holds_no_database(render: Render, full: list[M
 
 
 def test_every_container_says_its_command(full: list[Manifest]) -> None:
-    """Any image serves that has the program: nothing rests on an image's own entry point."""
+    """Each container has a command, so that no image's entry point is relied upon."""
     for manifest in full:
         for spec in pod_specs(manifest):
             assert all(container["command"] for container in spec["containers"]), manifest["metadata"]["name"]
 
 
 def test_images_can_be_made_where_none_can_be_pulled(full: list[Manifest]) -> None:
-    """Every image of the profile is one that the local cluster builds, under the very name."""
+    """The local cluster builds each image of the profile under the same name."""
     used = {c["image"] for manifest in full for spec in pod_specs(manifest) for c in spec["containers"]}
     assert used == {image.name for image in (DATABASE, *PLATFORM)}
 
 
 def test_redis_asks_for_the_password_that_the_secret_tells(full: list[Manifest]) -> None:
-    """One password, in the address for clients and in the server's own configuration, and in no command."""
+    """The Secret for clients and the configuration of Redis have the same password, and no command has it."""
     told = named(full, "Secret", "somabrain-redis")["stringData"]
     address = urlsplit(told["url"])
     assert (address.scheme, address.hostname, address.port) == ("redis", "redis.soma-infra.svc", 6379)
@@ -93,21 +93,21 @@ def test_redis_asks_for_the_password_that_the_secret_tells(full: list[Manifest])
 
 
 def test_credentials_are_in_secrets_alone(full: list[Manifest]) -> None:
-    """Neither a root token nor an administrator's password is in a pod or a ConfigMap."""
+    """No pod and no ConfigMap contains a root token or an administrator's password."""
     rest = json.dumps([m for m in full if m["kind"] != "Secret"])
     for secret, key in (("vault", "root-token"), ("auth", "password")):
         assert named(full, "Secret", secret)["stringData"][key] not in rest
 
 
 def test_keycloak_is_where_the_service_looks_for_it(full: list[Manifest]) -> None:
-    """The issuer is the address that a SomaBrain has by default, in the namespace soma-infra."""
+    """The issuer is the default address of a SomaBrain, in the namespace soma-infra."""
     (container,) = pod(full, "Deployment", "auth")["containers"]
     assert "--hostname=http://auth.soma-infra.svc.cluster.local:8080" in container["args"]
     assert named(full, "Service", "auth")["spec"]["ports"][0]["port"] == 8080
 
 
 def test_every_realm_is_imported(full: list[Manifest]) -> None:
-    """Each file of a realm is mounted where Keycloak's start script looks."""
+    """Each realm file is mounted where Keycloak imports realms."""
     realms = {path.name for path in (ROOT / "helm/charts/soma-infra/files/auth/realms").glob("*.json")}
     (volume,) = (v for v in pod(full, "Deployment", "auth")["volumes"] if v["name"] == "config")
     assert {i["path"] for i in volume["configMap"]["items"]} == {"start.sh", *(f"realms/{name}" for name in realms)}
@@ -115,14 +115,14 @@ def test_every_realm_is_imported(full: list[Manifest]) -> None:
 
 
 def test_kafka_makes_the_topics_it_is_told(render: Render) -> None:
-    """A topic of the values is an argument of the start script, with its partitions."""
+    """Each topic of the values is an argument of the start script, with its partitions."""
     rendered = render(CHART, "profile=full", "kafka.topics.other=5")
     (container,) = pod(rendered, "StatefulSet", "kafka")["containers"]
     assert container["args"] == ["kafka.soma-infra.svc:9092", "other:5", "somabrain.changes:3"]
 
 
 def test_only_vault_may_ask_the_cluster_anything(full: list[Manifest]) -> None:
-    """And that is a TokenReview: no other pod has a token of the API."""
+    """Only Vault has a token for the API, and only for TokenReviews."""
     assert {
         m["metadata"]["name"]
         for m in full
@@ -147,6 +147,6 @@ def test_only_vault_may_ask_the_cluster_anything(full: list[Manifest]) -> None:
     ],
 )
 def test_a_value_that_cannot_be_is_refused(render: Render, setting: str, expected: str) -> None:
-    """An error that names the value, before anything is installed."""
+    """An invalid value is an error that names it, before anything is installed."""
     with pytest.raises(HelmRefused, match=expected):
         render(CHART, "profile=full", setting)

@@ -1,4 +1,4 @@
-"""The operator's chart grants what the operator does and no more, and refuses what it cannot keep."""
+"""The operator's chart grants exactly the permissions that are needed, and refuses invalid values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def environment(manifests: list[Manifest]) -> dict[str, Any]:
 
 
 def test_secrets_are_read_by_name_only(render: Render) -> None:
-    """No rule lets the operator list or watch Secrets, write a SomaBrain's spec, or use a wildcard."""
+    """No rule allows listing or watching Secrets, writing a SomaBrain's spec, or a wildcard."""
     (role,) = of_kind(render(CHART), "ClusterRole")
     granted = {(resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
     assert {verb for resource, verb in granted if resource == "secrets"} == {"get"}
@@ -31,7 +31,7 @@ def test_secrets_are_read_by_name_only(render: Render) -> None:
 
 
 def test_only_what_is_pruned_may_be_deleted(render: Render) -> None:
-    """What serves is never deleted by the operator: the garbage collector does that after its SomaBrain."""
+    """The operator may delete only prunable kinds; the rest is deleted by the garbage collector."""
     (role,) = of_kind(render(CHART), "ClusterRole")
     deletable = {resource for rule in role["rules"] if "delete" in rule["verbs"] for resource in rule["resources"]}
     assert deletable == {
@@ -41,7 +41,7 @@ def test_only_what_is_pruned_may_be_deleted(render: Render) -> None:
 
 
 def test_an_install_for_some_namespaces_has_no_cluster_wide_right(render: Render) -> None:
-    """A Role and its binding in each, and the operator is told which."""
+    """With watchNamespaces there is a Role in each of them, no ClusterRole, and the operator has the list."""
     manifests = render(CHART, "watchNamespaces={a,b}")
     assert not of_kind(manifests, "ClusterRole") + of_kind(manifests, "ClusterRoleBinding")
     assert [role["metadata"]["namespace"] for role in of_kind(manifests, "Role")] == ["a", "b", "a"]
@@ -49,14 +49,14 @@ def test_an_install_for_some_namespaces_has_no_cluster_wide_right(render: Render
 
 
 def test_a_new_operator_is_there_before_the_old_one_goes(render: Render) -> None:
-    """It waits for the Lease, so both may run."""
+    """The rollout starts the new pod before the old one stops; the Lease lets only one lead."""
     (deployment,) = of_kind(render(CHART), "Deployment")
     rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
     assert (deployment["spec"]["replicas"], deployment["spec"]["strategy"]) == (1, rolling)
 
 
 def test_a_second_operator_comes_with_a_disruption_budget(render: Render) -> None:
-    """Not with one alone: its node could not be drained."""
+    """There is a PodDisruptionBudget only with two replicas: with one, its node could not be drained."""
     assert of_kind(render(CHART), "PodDisruptionBudget") == []
     (budget,) = of_kind(render(CHART, "replicas=2"), "PodDisruptionBudget")
     (deployment,) = of_kind(render(CHART, "replicas=2"), "Deployment")
@@ -67,7 +67,7 @@ def test_a_second_operator_comes_with_a_disruption_budget(render: Render) -> Non
 
 @pytest.mark.parametrize(("settings", "namespace"), [((), "soma-infra"), (("watchNamespaces={a,b}",), "a")])
 def test_the_operator_may_touch_its_own_lease_only(render: Render, settings: tuple[str, ...], namespace: str) -> None:
-    """Each verb but the creation is bound to the name that the operator is told, where it is told."""
+    """Verbs on Leases are bound to the operator's own Lease, except for its creation."""
     manifests = render(CHART, *settings)
     told = environment(manifests)
     assert told["SOMABRAIN_OPERATOR__LEASE_NAMESPACE"] == namespace
@@ -83,25 +83,25 @@ def test_the_operator_may_touch_its_own_lease_only(render: Render, settings: tup
 
 
 def test_the_definition_can_be_left_to_another_release(render: Render) -> None:
-    """Two releases cannot both own the CustomResourceDefinition."""
+    """The CRD can be left out, as two releases cannot both own it."""
     assert len(of_kind(render(CHART), "CustomResourceDefinition")) == 1
     assert of_kind(render(CHART, "crd.install=false"), "CustomResourceDefinition") == []
 
 
 def test_rights_can_be_granted_by_somebody_else(render: Render) -> None:
-    """Without rbac.create nothing of it is made."""
+    """With rbac.create=false no RBAC object is rendered."""
     manifests = render(CHART, "rbac.create=false", "rbac.issuerDiscovery=true", "serviceAccount.create=false")
     assert {each["kind"] for each in manifests} == {"CustomResourceDefinition", "Service", "Deployment", "Pod"}
 
 
 def test_issuer_discovery_is_bound_when_asked(render: Render) -> None:
-    """For clusters that took the default binding away."""
+    """The issuer discovery role can be bound, for clusters without the default binding."""
     bindings = of_kind(render(CHART, "rbac.issuerDiscovery=true"), "ClusterRoleBinding")
     assert "system:service-account-issuer-discovery" in [binding["roleRef"]["name"] for binding in bindings]
 
 
 def test_a_digest_pins_the_image_of_operator_and_test(render: Render) -> None:
-    """An image's digest wins over its tag, everywhere."""
+    """An image's digest takes precedence over its tag, for operator and test."""
     digest = "sha256:" + "0" * 64
     manifests = render(CHART, f"image.digest={digest}")
     (deployment,), (pod,) = of_kind(manifests, "Deployment"), of_kind(manifests, "Pod")
@@ -113,6 +113,6 @@ def test_a_digest_pins_the_image_of_operator_and_test(render: Render) -> None:
     "setting", ["operator.workers=0", "replicas=0", "image.pullPolicy=Sometimes", "watchNamespaces={A}", "nope=1"]
 )
 def test_a_value_that_cannot_be_is_refused(render: Render, setting: str) -> None:
-    """A typo or a bound passed is an error that names the value."""
+    """A misspelt or out-of-range value is an error that names it."""
     with pytest.raises(HelmRefused, match=setting.split("=", maxsplit=1)[0].rsplit(".", maxsplit=1)[-1]):
         render(CHART, setting)

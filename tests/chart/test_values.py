@@ -1,4 +1,4 @@
-"""Every value of every chart is explained."""
+"""Every value of every chart has a comment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.chart.conftest import CHARTS
 
 
 def unexplained(text: str) -> Iterator[str]:
-    """Yield the path of each value that has no comment above it or beside it, nor has the group it stands in."""
+    """Yield the path of each value without a comment above or beside it or its group."""
     lines = text.splitlines()
 
     def commented(line: int) -> bool:
@@ -32,11 +32,11 @@ def unexplained(text: str) -> Iterator[str]:
 
 
 def test_a_value_without_a_comment_is_noticed() -> None:
-    """The check below can fail."""
+    """The check below detects a value without a comment."""
     assert list(unexplained("# said\na: 1\nb: 2\nc:\n  # said\n  d: 3\n  e: 4\n")) == ["b", "c.e"]
 
 
 @pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: chart.name)
 def test_every_value_has_a_comment(chart: Path) -> None:
-    """Whoever reads values.yaml learns what each value does."""
+    """Each value in values.yaml has a comment that describes it."""
     assert list(unexplained((chart / "values.yaml").read_text())) == []

@@ -1,4 +1,4 @@
-"""The local cluster with both charts installed once, and for each test a namespace of its own."""
+"""The local cluster with both charts installed once, and a namespace for each test."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ TIMEOUT_S = 300
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let chaos be told its order, and whether it is to be all of it."""
+    """Add options for the seed of the chaos test and for all of its faults."""
     parser.addoption("--chaos-seed", type=int, default=1, metavar="N", help="the order of the faults")
     parser.addoption("--chaos-whole", action="store_true", help="all faults, not the few that take least")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test of this folder the time that pods need, unless it says how much it needs."""
+    """Give each test of this folder the timeout that pods need, unless it has one of its own."""
     for item in items:
         if item.path.is_relative_to(ROOT / "tests" / "e2e") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(TIMEOUT_S))
@@ -41,13 +41,13 @@ Measured = Callable[[str], None]
 
 @pytest.fixture
 def measured(request: pytest.FixtureRequest) -> Measured:
-    """Say what was seen, for the summary at the end."""
+    """Record a measurement for the summary at the end."""
     lines = request.config.stash.setdefault(MEASURED, [])
     return lambda words: lines.append(f"{request.node.name}: {words}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print what was measured, whatever the verbosity."""
+    """Print the measurements at any verbosity."""
     if lines := config.stash.get(MEASURED, []):
         terminalreporter.section("measured on the cluster")
         for line in lines:
@@ -56,7 +56,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(scope="session")
 def kubectl(request: pytest.FixtureRequest) -> Kubectl:
-    """The administrator of the local cluster; `make e2e` starts it. On kind it is the fixture of pytest-kind."""
+    """kubectl as administrator of the local cluster (`make e2e` starts it); on kind, pytest-kind's fixture."""
     if request.config.getoption("keep_cluster"):
         return Kubectl(request.getfixturevalue("kind_cluster").kubeconfig_path)
     return Kubectl.of_local_cluster()
@@ -69,7 +69,7 @@ def node_address() -> str:
 
 @pytest.fixture(scope="session")
 def installed(kubectl: Kubectl) -> None:
-    """Both charts, their pods ready, without what a killed run left."""
+    """Both charts installed and ready, without leftovers of an aborted run."""
     kubectl("delete", "namespace", "-l", "e2e=true", "--ignore-not-found", timeout_s=180)
     subprocess.run([ROOT / "scripts" / "install_charts.sh", kubectl.kubeconfig], check=True)
     Release(kubectl).upgrade()
@@ -80,7 +80,7 @@ def installed(kubectl: Kubectl) -> None:
 
 @pytest.fixture(scope="session")
 def database(kubectl: Kubectl, installed: None) -> Database:
-    """PostgreSQL as its administrator sees it."""
+    """PostgreSQL as its administrator."""
     database = Database(kubectl)
     database.reach()
     for name in database.sql("SELECT datname FROM pg_database WHERE datname LIKE 'e2e%'").split():
@@ -98,7 +98,7 @@ def namespace(kubectl: Kubectl, database: Database, request: pytest.FixtureReque
 
 @pytest.fixture
 def another_namespace(kubectl: Kubectl, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A second one, for a second tenant or a neighbour."""
+    """A second namespace, for a second tenant or another SomaBrain."""
     name = _namespace(kubectl, request.node.name)
     yield name
     kubectl("delete", "namespace", name, "--wait=false")
@@ -122,7 +122,7 @@ def brain(kubectl: Kubectl, node_address: str, namespace: str) -> Brain:
 
 @pytest.fixture(scope="session")
 def served(kubectl: Kubectl, node_address: str, database: Database) -> Iterator[Brain]:
-    """A SomaBrain that serves, for the tests that leave it as they found it."""
+    """A SomaBrain that serves, for tests that leave it unchanged."""
     name = _namespace(kubectl, "test_served")
     brain = Brain(kubectl, node_address, name)
     brain.apply()
@@ -133,7 +133,7 @@ def served(kubectl: Kubectl, node_address: str, database: Database) -> Iterator[
 
 @pytest.fixture
 def own_database(database: Database, namespace: str) -> Iterator[str]:
-    """An empty database; the Secrets in the test's namespace lead to it."""
+    """An empty database, with Secrets for it in the test's namespace."""
     name = "e2e_" + uuid4().hex[:8]
     database.create(name, namespace)
     yield name
@@ -142,7 +142,7 @@ def own_database(database: Database, namespace: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def chaos(kubectl: Kubectl, installed: None) -> Iterator[Chaos]:
-    """Signals to any process of the node."""
+    """A way to send signals to any process of the node."""
     image = kubectl.get(INFRA, "pod", "postgresql-0")["spec"]["containers"][0]["image"]
     chaos = Chaos(kubectl, "e2e-signals", image)
     chaos.start()

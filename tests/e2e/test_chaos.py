@@ -1,4 +1,4 @@
-"""Faults in an order drawn from a seed: nothing acknowledged is lost, and the status says nothing false for long.
+"""Faults in random order: nothing acknowledged is lost, and no false statement of the status lives long.
 
 make chaos SEED=1
 """
@@ -27,7 +27,7 @@ WHOLE_S = 480
 async def test_faults_lose_nothing_and_no_false_statement_lives_longer_than_five_seconds(
     brain: Brain, own_database: str, chaos: Chaos, kubectl: Kubectl, measured: Measured, request: pytest.FixtureRequest
 ) -> None:
-    """A client writes and reads throughout and sees no failure; after each fault the newest spec is Ready again."""
+    """A client sees no failure throughout all faults; after each of them the newest spec is Ready again."""
     seed, whole = request.config.getoption("chaos_seed"), request.config.getoption("chaos_whole")
     faults = Faults(brain, chaos, kubectl)
     say = partial(print, flush=True) if whole else measured  # whole, it is watched while it runs

@@ -9,7 +9,7 @@ CHART, OPERATOR = "somabrain-operator", "somabrain-system"
 
 
 def test_an_upgrade_keeps_the_passwords(kubectl: Kubectl, database: Database) -> None:
-    """`helm upgrade` makes no new password, so that whoever holds a DSN goes on being served."""
+    """`helm upgrade` changes no password, so that existing DSNs stay valid."""
     names = ("postgresql", "somabrain-database", "somabrain-migration")
     before = {name: kubectl.get(INFRA, "secret", name)["data"] for name in names}
     run("helm", "upgrade", INFRA, "helm/charts/soma-infra", "-n", INFRA, "--kubeconfig", kubectl.kubeconfig)
@@ -28,6 +28,6 @@ def test_helm_test_asks_the_operator(kubectl: Kubectl, installed: None) -> None:
 
 
 def test_what_was_acknowledged_cannot_be_lost(database: Database) -> None:
-    """PostgreSQL writes through to the disk before it acknowledges, and checks what it reads."""
+    """PostgreSQL syncs to disk before it acknowledges a write, and verifies checksums when it reads."""
     for name in ("fsync", "full_page_writes", "synchronous_commit", "data_checksums"):
         assert database.sql(f"SHOW {name}") == "on"

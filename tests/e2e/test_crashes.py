@@ -1,4 +1,4 @@
-"""kill -9, in the middle of writes: every acknowledged memory is there, and the status said what was wrong."""
+"""kill -9 during writes: every acknowledged memory is there, and the status reported the crash."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ BEFORE, AFTER = 30, 30
 
 
 def restarts(pods: list[Object]) -> int:
-    """How often containers were restarted."""
+    """Return how often containers were restarted."""
     return sum(status["restartCount"] for pod in pods for status in pod["status"]["containerStatuses"])
 
 
 def runs_again(pods: list[Object]) -> bool:
-    """Whether a server was restarted and runs."""
+    """Return whether a server was restarted and runs."""
     servers = [each for pod in pods for each in pod["status"]["containerStatuses"] if each["name"] == "server"]
     return any(each["restartCount"] and "running" in each["state"] for each in servers)
 
 
 async def nothing_is_lost(book: WriteLog, client: MemoryClient, measured: Measured) -> None:
-    """Every acknowledged memory is there, byte for byte."""
+    """Assert that every acknowledged memory is there, byte for byte."""
     assert len(book.acknowledged) >= BEFORE + AFTER
     assert await book.missing(client, "log") == []
     measured(
@@ -39,9 +39,9 @@ async def nothing_is_lost(book: WriteLog, client: MemoryClient, measured: Measur
 
 
 async def test_the_service_is_killed_while_memories_are_written(brain: Brain, chaos: Chaos, measured: Measured) -> None:
-    """The service's process dies of SIGKILL: Available=False names the pod, and no acknowledged memory is lost.
+    """When the service is killed, Available=False names the pod, and no acknowledged memory is lost.
 
-    It dies twice: after the first time the kubelet starts it at once, and it may serve again before anybody looks.
+    It is killed twice: the kubelet restarts it at once after the first time, perhaps before the operator observes it.
     """
     await asyncio.to_thread(brain.apply)
     await brain.ready()
@@ -64,7 +64,7 @@ async def test_the_service_is_killed_while_memories_are_written(brain: Brain, ch
 async def test_the_operator_is_killed_while_memories_are_written(
     brain: Brain, chaos: Chaos, kubectl: Kubectl, measured: Measured
 ) -> None:
-    """The operator's process dies of SIGKILL: calls go on without a failure, and what was asked meanwhile is done."""
+    """When the operator is killed, no call fails, and an edit made meanwhile is carried out."""
     await asyncio.to_thread(brain.apply)
     await brain.ready()
     async with brain.client() as client:
@@ -85,7 +85,7 @@ async def test_the_operator_is_killed_while_memories_are_written(
 async def test_postgresql_is_killed_while_memories_are_written(
     brain: Brain, chaos: Chaos, kubectl: Kubectl, measured: Measured
 ) -> None:
-    """PostgreSQL dies of SIGKILL: Available=False names the pods and why, and no acknowledged memory is lost."""
+    """When PostgreSQL is killed, Available=False names pods and cause, and no acknowledged memory is lost."""
     await asyncio.to_thread(brain.apply, replicas=2)
     await brain.until("Ready", "True", "2 of 2")
     scale = ("scale", "statefulset/postgresql", "-n", INFRA)

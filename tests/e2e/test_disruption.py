@@ -1,4 +1,4 @@
-"""A node is drained: the budget lets one pod go at a time, and callers notice nothing."""
+"""Draining a node evicts one pod at a time, and callers notice nothing."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SOME_DAY = "poddisruptionbudgets,networkpolicies"
 
 
 def evict(brain: Brain, pod: str) -> None:
-    """Ask for an eviction, as `kubectl drain` does.
+    """Request an eviction, as `kubectl drain` does.
 
     Raises:
-        CommandFailed: it was refused.
+        CommandFailed: the eviction was refused.
     """
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": brain.namespace}}
     path = f"/api/v1/namespaces/{brain.namespace}/pods/{pod}/eviction"
@@ -27,7 +27,7 @@ def evict(brain: Brain, pod: str) -> None:
 
 
 async def until_allowed(brain: Brain) -> None:
-    """Wait until the budget has counted the pods and lets one of them go."""
+    """Wait until the budget allows an eviction."""
     await eventually(
         lambda: brain.kubectl.get(brain.namespace, "pdb", f"{brain.name}-server")["status"],
         lambda now: now.get("disruptionsAllowed") == 1 and now["currentHealthy"] == 2,
@@ -40,10 +40,10 @@ def names(brain: Brain) -> list[str]:
 
 
 async def test_one_of_two_pods_is_evicted_and_the_other_is_not(brain: Brain) -> None:
-    """The first drains while a client writes, and no call fails; once another is there, the second may go.
+    """One pod is evicted without a failed call; the second may be evicted only when a new one is ready.
 
-    Budget and NetworkPolicy select these pods, and go when the spec names them no more. Whether a NetworkPolicy is
-    enforced is for the cluster's network to say; the local one does not.
+    Budget and NetworkPolicy select these pods, and are deleted when the spec no longer has them. Whether a
+    NetworkPolicy is enforced depends on the cluster's network; the local one does not enforce it.
     """
     await asyncio.to_thread(brain.apply, replicas=2, podDisruptionBudget={}, networkPolicy={})
     await brain.until("Ready", "True", "2 of 2")

@@ -1,4 +1,4 @@
-"""What people change by hand in the Deployment is put back, and the service goes on."""
+"""Manual changes of the Deployment are reverted while the service goes on."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def server(deployment: Object) -> Object:
     ],
 )
 async def test_an_edit_by_hand_is_put_back(served: Brain, what: str, edit: dict[str, Any]) -> None:
-    """A changed image and an added container, variable or volume are gone from the Deployment within seconds."""
+    """A changed image and an added container, variable or volume are reverted within seconds."""
     before = await asyncio.to_thread(served.deployment)
     patch = json.dumps({"spec": {"template": {"spec": edit}}})
     await asyncio.to_thread(
@@ -51,7 +51,7 @@ async def test_an_edit_by_hand_is_put_back(served: Brain, what: str, edit: dict[
 
 
 async def test_a_deleted_child_comes_back(served: Brain) -> None:
-    """A Service deleted by hand is made again within seconds."""
+    """A deleted Service is created again within seconds."""
     name = f"{served.name}-headless"
     before = (await asyncio.to_thread(served.kubectl.get, served.namespace, "service", name))["metadata"]["uid"]
     await asyncio.to_thread(served.kubectl, "delete", "service", name, "-n", served.namespace)

@@ -1,4 +1,4 @@
-"""A SomaBrain whose encoder is its clients' own, and whose database somebody else migrates."""
+"""A SomaBrain with vectors from its clients, and a database that another SomaBrain migrates."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ TEXTS = {
 
 
 async def test_vectors_of_the_client_are_kept_and_searched(served: Brain, brain: Brain) -> None:
-    """The nearest vector is found whatever the words are, and one of another length is refused.
+    """The nearest client vector is found whatever the text, and a vector of another length is refused.
 
-    The one that is served has migrated the database of both.
+    The SomaBrain `served` has migrated the database, which both use.
     """
     await asyncio.to_thread(brain.apply, config={"encoder": OURS}, migration={"enabled": False})
     await brain.ready()

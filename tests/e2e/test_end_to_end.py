@@ -1,4 +1,4 @@
-"""The whole road: a SomaBrain that is applied serves memories to whoever has a token, and to nobody else."""
+"""End to end: a SomaBrain serves memories to callers with a token, and to nobody else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXTS = (
 
 
 async def test_what_is_stored_is_recalled_with_its_reasons(served: Brain) -> None:
-    """A memory stored over gRPC is there at once, byte for byte, and the score of its recall adds up."""
+    """A stored memory is recalled at once, byte for byte, and its score equals its breakdown."""
     async with served.client() as client:
         await client.create_namespace("road")
         stored = [
@@ -47,7 +47,7 @@ async def test_what_is_stored_is_recalled_with_its_reasons(served: Brain) -> Non
 
 @pytest.mark.parametrize("audience", [None, "someone-else", "forged"])
 async def test_nobody_calls_without_a_token(served: Brain, kubectl: Kubectl, audience: str | None) -> None:
-    """No token, a token for another audience and a token with a broken signature are all UNAUTHENTICATED."""
+    """No token, a token for another audience, and a forged token are UNAUTHENTICATED."""
     token = None
     if audience is not None:
         good = audience == "forged"
@@ -59,7 +59,7 @@ async def test_nobody_calls_without_a_token(served: Brain, kubectl: Kubectl, aud
 
 
 def test_reflection_lists_the_services(served: Brain) -> None:
-    """A stranger with grpcurl sees what there is to call."""
+    """Server reflection lists the services, as for grpcurl."""
     with grpc.insecure_channel(served.address()) as channel:
         names = set(ProtoReflectionDescriptorDatabase(channel).get_services())
     assert {
@@ -70,7 +70,7 @@ def test_reflection_lists_the_services(served: Brain) -> None:
 
 
 def test_the_status_tells_how_it_stands(served: Brain) -> None:
-    """A resource that serves says so in every condition, about its newest spec, and where to connect."""
+    """A serving resource has the expected conditions for its newest spec, and its endpoint."""
     seen = served.conditions()
     assert {kind: condition.status for kind, condition in seen.items() if kind not in ("Progressing", "Paused")} == {
         "Ready": "True",
@@ -87,7 +87,7 @@ def test_the_status_tells_how_it_stands(served: Brain) -> None:
 
 
 def test_every_namespace_of_the_project_enforces_the_restricted_profile(served: Brain, kubectl: Kubectl) -> None:
-    """What runs here runs where the restricted Pod Security profile is enforced."""
+    """Each namespace of the project enforces the restricted Pod Security profile."""
     for name in ("soma-infra", "somabrain-system", served.namespace):
         labels = kubectl.get(name, "namespace", name)["metadata"]["labels"]
         assert labels["pod-security.kubernetes.io/enforce"] == "restricted"

@@ -1,4 +1,4 @@
-"""Transitions are told once: as events in the words of the conditions, and in the operator's metrics."""
+"""Each transition gives one event with the condition's message, and counts in the operator's metrics."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def wait_for_events(brain: Brain, expected: Counter[str]) -> None:
 
 
 async def test_each_transition_is_one_event(brain: Brain, kubectl: Kubectl) -> None:
-    """Made, broken, mended, edited by hand: each is told once, and at rest nothing is told or written at all."""
+    """Creation, failure, recovery and a manual edit give one event each; an idle operator writes nothing."""
     (operator,) = await asyncio.to_thread(Release(kubectl).pods)
     await asyncio.to_thread(brain.apply)
     await brain.ready()
@@ -64,14 +64,14 @@ async def test_each_transition_is_one_event(brain: Brain, kubectl: Kubectl) -> N
 
 
 async def judged(operator: OperatorPod, brain: Brain) -> dict[str, float]:
-    """What the operator's metrics say of a resource."""
+    """Return the conditions of a resource from the operator's metrics."""
     metrics = await asyncio.to_thread(operator.metrics)
     of = f'somabrain_operator_condition{{name="{brain.name}",namespace="{brain.namespace}",type='
     return {kind: metrics[f'{of}"{kind}"}}'] for kind in ("Ready", "Available", "Degraded", "Migrated")}
 
 
 async def test_the_operator_tells_what_it_does(served: Brain, kubectl: Kubectl) -> None:
-    """Reconciles by outcome and how long they took, what waits, what was written, who leads."""
+    """The metrics have reconciles by outcome and duration, the queue, writes by kind, and the leader."""
     (operator,) = await asyncio.to_thread(Release(kubectl).pods)
     before = await asyncio.to_thread(operator.metrics)
     await served.edited_by_hand()

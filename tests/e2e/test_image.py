@@ -1,4 +1,4 @@
-"""The service image by itself: not ready before the migrations, and its entry point alone migrates and then serves."""
+"""The service image without the operator: not ready before migrations, and its entry point migrates and then serves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.e2e.support.waiting import eventually
 
 
 def pod(name: str, args: list[str]) -> Object:
-    """The image as anyone may run it, under the restricted profile; no `args`: its entry point alone."""
+    """A pod of the image under the restricted profile; without `args` it runs the entry point alone."""
     variables = {
         "SOMABRAIN_POSTGRES_DSN": (DATABASE, "app-dsn"),
         "SOMABRAIN_WORKER_DSN": (DATABASE, "worker-dsn"),
@@ -58,9 +58,9 @@ def pod(name: str, args: list[str]) -> Object:
 
 
 def answers(kubectl: Kubectl, namespace: str, pod: str, path: str) -> tuple[int, str]:
-    """Status and body of an HTTP answer on port 8080; 0 when there is none.
+    """Return status and body of an HTTP response on port 8080; the status is 0 without a response.
 
-    Each look has a forward of its own: kubectl ends one at the first connection that is refused.
+    Each request has its own port forward: kubectl ends one at the first connection that is refused.
     """
     try:
         with (
@@ -77,7 +77,7 @@ def answers(kubectl: Kubectl, namespace: str, pod: str, path: str) -> tuple[int,
 async def test_the_image_is_ready_only_after_its_migrations(
     kubectl: Kubectl, namespace: str, database: Database, own_database: str, measured: Measured
 ) -> None:
-    """On an empty database /ready of `serve` is 503 and says why; the entry point alone migrates it, and both serve."""
+    """On an empty database `serve` is not ready and says why; the entry point migrates it, and both serve."""
     await asyncio.to_thread(kubectl.apply, namespace, pod("server", ["serve"]))
     server, alone = (partial(answers, kubectl, namespace, name) for name in ("server", "alone"))
     code, words = await eventually(

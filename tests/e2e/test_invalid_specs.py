@@ -1,4 +1,4 @@
-"""What cannot be is refused in a sentence that names the field and the remedy, and nobody else suffers."""
+"""An invalid spec is refused with a message that names field and remedy, and other resources are unaffected."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REFERENCES = {
     ids=["image and version", "negative replicas"],
 )
 def test_what_contradicts_itself_is_refused(brain: Brain, spec: dict[str, object], field: str, remedy: str) -> None:
-    """Both an image and a version, or a negative count of replicas, never become a resource."""
+    """An image together with a version, and a negative count of replicas, are refused at admission."""
     with pytest.raises(CommandFailed) as refused:
         brain.apply(**spec)
     assert field in str(refused.value)
@@ -34,7 +34,7 @@ def test_what_contradicts_itself_is_refused(brain: Brain, spec: dict[str, object
 
 
 async def test_what_cannot_run_says_so_while_others_are_served(brain: Brain, served: Brain) -> None:
-    """A bad image and a missing Secret are each named with their field, and a neighbour is served throughout."""
+    """A bad image and a missing Secret are reported with their field, while another resource serves."""
     no_image, no_secret = replace(brain, name="no-image"), replace(brain, name="no-secret")
     async with served.client() as client, asyncio.TaskGroup() as tasks:
         await client.create_namespace("neighbour")
@@ -52,7 +52,7 @@ async def test_what_cannot_run_says_so_while_others_are_served(brain: Brain, ser
 
 
 async def test_a_secret_that_arrives_late_is_enough(brain: Brain) -> None:
-    """A resource whose Secret is made afterwards becomes Ready by itself."""
+    """A resource becomes Ready by itself once its Secret is created."""
     await asyncio.to_thread(brain.kubectl, "delete", "secret", DATABASE, "-n", brain.namespace)
     await asyncio.to_thread(brain.apply)
     await brain.until("ReferencesResolved", "False", DATABASE)

@@ -1,4 +1,4 @@
-"""What people do with kubectl: hibernate, edit, scale, wait, pause."""
+"""Operations by kubectl: hibernate, edit, scale, wait, pause."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EDITS = HISTORY_LIMIT + 2
 
 
 def templates(brain: Brain) -> list[Object]:
-    """Each template that is still known, as a ReplicaSet."""
+    """Return each ReplicaSet that still exists."""
     ours = ("-l", f"app.kubernetes.io/instance={brain.name}")
     return list(brain.kubectl.get(brain.namespace, "replicasets", *ours)["items"])
 
@@ -27,9 +27,9 @@ def revision(brain: Brain) -> int:
 
 
 async def test_hibernated_edited_and_woken_by_kubectl_it_serves(brain: Brain) -> None:
-    """Five edits cost no pod and leave three templates to go back to; `kubectl scale` wakes it, `kubectl wait` sees it.
+    """Edits while hibernated start no pod and leave a bounded history; `kubectl scale` starts it again.
 
-    Neither other resources nor more replicas migrate again.
+    Neither changed resources nor more replicas start another migration.
     """
     await asyncio.to_thread(brain.apply, replicas=0)
     await brain.until("Available", "False", "spec.replicas is 0: nothing serves; the memories are kept.")
@@ -51,7 +51,7 @@ async def test_hibernated_edited_and_woken_by_kubectl_it_serves(brain: Brain) ->
 
 
 async def test_paused_it_is_left_alone_and_then_put_right(served: Brain) -> None:
-    """An edit by hand stays while `spec.paused` says so, and the status says that it waits."""
+    """A manual edit stays while `spec.paused` is true, the status reports it, and then it is reverted."""
     await asyncio.to_thread(served.apply, paused=True)
     await served.until("Paused", "True")
     name, patch = f"{served.name}-server", json.dumps({"spec": {"revisionHistoryLimit": 7}})

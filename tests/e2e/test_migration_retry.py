@@ -1,4 +1,4 @@
-"""A migration that fails: what was tried is remembered in the status, and a person may ask for the next attempt."""
+"""A failed migration is recorded in the status, and an annotation requests the next attempt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WRONG = "wrong-owner"
 
 
 def jobs(brain: Brain) -> set[str]:
-    """The names of all Jobs."""
+    """Return the names of all Jobs."""
     return {job["metadata"]["name"] for job in brain.kubectl.get(brain.namespace, "jobs")["items"]}
 
 
@@ -21,9 +21,9 @@ def owner(secret: str) -> dict[str, object]:
 
 
 async def test_a_failed_migration_waits_until_it_is_due_or_asked_for(brain: Brain) -> None:
-    """Its Job deleted, it waits as long; annotated, it runs at once; no word of a connection string is told.
+    """A failed migration is retried when it is due or annotated, even if its Job was deleted; no DSN is shown.
 
-    With the right Secret it is another migration, which does not wait.
+    With the correct Secret it is a different migration, which starts without a back-off.
     """
     kept = await asyncio.to_thread(brain.kubectl.get, brain.namespace, "secret", MIGRATION)
     dsn = b64decode(kept["data"]["owner-dsn"]).decode()

@@ -1,4 +1,4 @@
-"""Several operators, one whose watches are frozen, one for some namespaces only: which of them writes, and what."""
+"""Several operators, one with stalled watches, and one for some namespaces only: which of them writes, and what."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DEFINITIONS = ("servicemonitors.monitoring.coreos.com", "prometheusrules.monitor
 
 @pytest.fixture(scope="module")
 def release(kubectl: Kubectl, installed: None) -> Iterator[Release]:
-    """The operator's release, which is as it was afterwards."""
+    """The operator's release, restored afterwards."""
     release = Release(kubectl)
     yield release
     release.upgrade()
@@ -35,13 +35,13 @@ def release(kubectl: Kubectl, installed: None) -> Iterator[Release]:
 
 @pytest.fixture(scope="module")
 def pair(release: Release) -> list[OperatorPod]:
-    """Two operators, whose Lease is short."""
+    """Two operators with a short Lease."""
     release.upgrade(*PAIR)
     return release.pods()
 
 
 async def leader_and_other(pair: list[OperatorPod]) -> tuple[OperatorPod, OperatorPod]:
-    """Wait until exactly one of two leads."""
+    """Wait until exactly one of the two leads, and return both."""
     leads = await eventually(lambda: [each.leads() for each in pair], lambda now: sum(now) == 1, "not one leads")
     leader, other = sorted(pair, key=lambda each: not leads[pair.index(each)])
     return leader, other
@@ -50,7 +50,7 @@ async def leader_and_other(pair: list[OperatorPod]) -> tuple[OperatorPod, Operat
 async def test_one_leads_and_another_takes_over_when_it_hangs_or_goes(
     pair: list[OperatorPod], served: Brain, chaos: Chaos, kubectl: Kubectl
 ) -> None:
-    """Edits are put back throughout. Who does not lead writes nothing, not even who led, hung, and woke up again."""
+    """Drift is reverted throughout a failover, and an operator that does not lead writes nothing, even after a hang."""
     first, second = await leader_and_other(pair)
     await served.edited_by_hand()
     assert await asyncio.to_thread(second.writes) == {}
@@ -72,7 +72,7 @@ async def test_one_leads_and_another_takes_over_when_it_hangs_or_goes(
 
 @pytest.fixture(scope="module")
 def frozen(release: Release, pair: list[OperatorPod], chaos: Chaos) -> Iterator[OperatorPod]:
-    """The operator that does not lead, whose connections tell nothing more."""
+    """The operator that does not lead, with connections over which nothing more arrives."""
     release.settle()
     _, other = asyncio.run(leader_and_other(release.pods()))
     with chaos.frozen(other.now()["status"]["podIP"], API):
@@ -81,7 +81,7 @@ def frozen(release: Release, pair: list[OperatorPod], chaos: Chaos) -> Iterator[
 
 @pytest.fixture
 def kinds(kubectl: Kubectl, tmp_path: Path) -> Iterator[Path]:
-    """The Prometheus operator's definitions, to be applied; at the end they are gone."""
+    """The CRDs of the Prometheus operator, to be applied; removed at the end."""
     definitions = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in prometheus_operator(tmp_path)]
     list_file = tmp_path / "wanted.json"
     items = [each for each in definitions if each["metadata"]["name"] in DEFINITIONS]
@@ -92,7 +92,7 @@ def kinds(kubectl: Kubectl, tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.usefixtures("frozen")  # meanwhile: it takes half a minute until that is noticed
 async def test_monitoring_is_made_when_its_kinds_come_and_goes_with_the_words(served: Brain, kinds: Path) -> None:
-    """Until they come the status says what waits for what, and the service is Ready."""
+    """Monitoring is created once its CRDs exist; until then the status names what waits, and it is Ready."""
     await asyncio.to_thread(served.apply, monitoring=MONITORING)
     await served.until("ConfigValid", "True", "The ServiceMonitor of spec.monitoring is not created yet")
     await served.ready()
@@ -106,14 +106,14 @@ async def test_monitoring_is_made_when_its_kinds_come_and_goes_with_the_words(se
 
 
 def monitoring_objects_exist(brain: Brain) -> list[bool]:
-    """Of each object of `spec.monitoring`, whether it is there."""
+    """Return for each object of `spec.monitoring` whether it exists."""
     names = {"servicemonitor": "server", "prometheusrule": "server", "configmap": "dashboard"}
     objects = (brain.kubectl.find(brain.namespace, kind, f"{brain.name}-{name}") for kind, name in names.items())
     return [each is not None for each in objects]
 
 
 async def test_an_operator_whose_watches_are_frozen_is_started_anew(frozen: OperatorPod, kubectl: Kubectl) -> None:
-    """Its health owes an event of the Lease, which the kubelet's probe sees."""
+    """An operator with stalled watches fails its liveness probe and is restarted."""
     await eventually(frozen.restarts, lambda count: count == 1, "it is not started anew", timeout_s=90)
     of = f"involvedObject.name={frozen.name},reason=Unhealthy"
     events = (await asyncio.to_thread(kubectl.get, OPERATOR, "events", "--field-selector", of))["items"]
@@ -121,7 +121,7 @@ async def test_an_operator_whose_watches_are_frozen_is_started_anew(frozen: Oper
 
 
 async def test_it_reads_secrets_by_name_and_was_never_refused(release: Release, served: Brain) -> None:
-    """What it has written it was granted, word by word; no right is for all verbs or all kinds."""
+    """Each write of the operator is granted explicitly: no right is for all verbs or all kinds."""
     await served.edited_by_hand()
     granted = await asyncio.to_thread(rights, release.kubectl, served.namespace)
     assert {right.verb for right in granted if right.resource == "secrets"} == {"get"}
@@ -134,7 +134,7 @@ async def test_it_reads_secrets_by_name_and_was_never_refused(release: Release, 
 async def test_installed_for_one_namespace_it_can_and_does_nothing_elsewhere(
     release: Release, served: Brain, brain: Brain, kubectl: Kubectl
 ) -> None:
-    """Where it works it has the same rights as before; elsewhere none, and a SomaBrain there waits until it is back."""
+    """With watchNamespaces it has rights in those namespaces only, and SomaBrains elsewhere wait."""
     before = await asyncio.to_thread(rights, kubectl, served.namespace)
     await asyncio.to_thread(release.upgrade, f"watchNamespaces={{{served.namespace}}}")
     assert await asyncio.to_thread(rights, kubectl, served.namespace) == before

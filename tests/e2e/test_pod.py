@@ -1,4 +1,4 @@
-"""What runs: each process of a live pod as the kernel sees it, and each object as the API server has it."""
+"""Each process of a live pod as the kernel sees it, and each object as the API server has it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def pod(served: Brain) -> Object:
 
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_every_process_is_restricted(pod: Object, chaos: Chaos, container: str) -> None:
-    """No root, no capability, no way to new ones, a system call filter, and a root that cannot be written."""
+    """No process has root, capabilities, a way to gain them, or a writable root file system; all have seccomp."""
     for number in chaos.processes(pod, container):
         lines = (line.partition(":") for line in chaos.run("cat", f"/proc/{number}/status").splitlines())
         status = {name: value.split() for name, _, value in lines}
@@ -40,14 +40,14 @@ def test_every_process_is_restricted(pod: Object, chaos: Chaos, container: str) 
 
 
 def mounts(chaos: Chaos, number: str) -> Iterator[tuple[str, list[str]]]:
-    """Each folder that is mounted for a process, and how; a token comes in no other way."""
+    """Yield directory and options of each mount of a process; tokens are never provided in another way."""
     for line in chaos.run("cat", f"/proc/{number}/mounts").splitlines():
         _, folder, _, options, *_ = line.split()
         yield folder, options.split(",")
 
 
 def test_the_server_writes_only_where_it_may(served: Brain, pod: Object) -> None:
-    """A file under /tmp, none beside the program."""
+    """The server can write below /tmp, and not beside the program."""
     inside = ("exec", "-n", served.namespace, pod["metadata"]["name"], "-c", "server", "--", "touch")
     served.kubectl(*inside, "/tmp/may")
     with pytest.raises(CommandFailed, match="Read-only file system"):
@@ -56,14 +56,14 @@ def test_the_server_writes_only_where_it_may(served: Brain, pod: Object) -> None
 
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_no_process_finds_a_token_of_the_api(pod: Object, chaos: Chaos, container: str) -> None:
-    """But for the one that the cluster's own issuer asks for, which the server alone has."""
+    """No process has a token for the API, except for the server's with which it reads the issuer's keys."""
     for number in chaos.processes(pod, container):
         folders = {folder for folder, _ in mounts(chaos, number) if "/run/secrets/" in folder}
         assert folders == ({ISSUER} if container == "server" else set())
 
 
 def test_that_token_opens_nothing_of_the_namespace(served: Brain) -> None:
-    """Its account may ask for no object at all."""
+    """The server's token allows access to no object of the namespace."""
     account = f"system:serviceaccount:{served.namespace}:{served.name}-server"
     for what in ("secrets", "configmaps", "pods", "somabrains.somabrain.io"):
         with pytest.raises(CommandFailed) as refused:
@@ -72,7 +72,7 @@ def test_that_token_opens_nothing_of_the_namespace(served: Brain) -> None:
 
 
 def test_opa_decides_for_its_own_pod_alone(pod: Object, chaos: Chaos) -> None:
-    """Decisions are asked for on loopback; only its health is heard from outside. It stays while the server runs."""
+    """OPA listens for decisions on loopback only; from outside only its health is reachable."""
     (number, *_) = chaos.processes(pod, "opa")
     heard = dict(listening(chaos.run("cat", f"/proc/{number}/net/tcp", f"/proc/{number}/net/tcp6")))
     assert heard[8181] <= LOOPBACK
@@ -82,7 +82,7 @@ def test_opa_decides_for_its_own_pod_alone(pod: Object, chaos: Chaos) -> None:
 
 
 def listening(tables: str) -> Iterator[tuple[int, set[str]]]:
-    """Each port that is listened on, and on which addresses."""
+    """Yield each port with a listener, and its addresses."""
     rows = [line.split() for line in tables.splitlines() if not line.lstrip().startswith("sl")]
     sockets = [local.split(":") for _, local, _, state, *_ in rows if state == LISTENS]
     for port in {port for _, port in sockets}:
@@ -90,7 +90,7 @@ def listening(tables: str) -> Iterator[tuple[int, set[str]]]:
 
 
 def test_pods_are_spread_over_nodes(served: Brain, pod: Object) -> None:
-    """One node more or less, where there are several; here there is one, and the scheduler goes by the same words."""
+    """The pod's spread constraint selects the pods of its SomaBrain, with at most one more on a node."""
     (spread,) = pod["spec"]["topologySpreadConstraints"]
     assert (spread["topologyKey"], spread["maxSkew"]) == ("kubernetes.io/hostname", 1)
     wanted, has = spread["labelSelector"]["matchLabels"], pod["metadata"]["labels"]
@@ -99,7 +99,7 @@ def test_pods_are_spread_over_nodes(served: Brain, pod: Object) -> None:
 
 
 def test_every_object_is_the_operators_and_goes_with_its_somabrain(served: Brain) -> None:
-    """One owner, one set of labels, and one manager that applied it."""
+    """Each object has one owner, the standard labels, and the operator as field manager."""
     uid = served.resource()["metadata"]["uid"]
     kinds = "deployments,services,configmaps,serviceaccounts,jobs"
     ours = ("-l", f"app.kubernetes.io/instance={served.name}", "--show-managed-fields")

@@ -1,4 +1,4 @@
-"""OPA decides each call: what it denies is denied by name, and without it nothing is allowed."""
+"""OPA decides each call: a denial names its rule, and without OPA nothing is allowed."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ reasons contains "archive_is_kept: nothing in the archive is forgotten" if forbi
 
 
 def put_policy(brain: Brain, words: str) -> None:
-    """Make the ConfigMap of the policy, or change it."""
+    """Create or change the policy's ConfigMap."""
     config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "rules"}, "data": {"sb.rego": words}}
     brain.kubectl.apply(brain.namespace, config)
 
 
 def servers(brain: Brain) -> dict[str, bool]:
-    """Of each pod, whether its server has started."""
+    """Return for each pod whether its server has started."""
     statuses = {pod["metadata"]["name"]: pod["status"].get("containerStatuses", []) for pod in brain.pods()}
     return {
         name: any(each["name"] == "server" and each.get("started") for each in containers)
@@ -46,7 +46,7 @@ def servers(brain: Brain) -> dict[str, bool]:
 
 
 async def test_a_rule_that_denies_is_named_and_one_that_cannot_be_read_reaches_no_caller(brain: Brain) -> None:
-    """A policy of the resource's own denies what it says, with the rule's name, and allows the rest.
+    """The resource's own policy denies by its rule's name, and allows the rest.
 
     With a policy that OPA cannot read, the new pod's server does not even start, and the old pod serves on.
     """
@@ -69,7 +69,7 @@ async def test_a_rule_that_denies_is_named_and_one_that_cannot_be_read_reaches_n
 
 
 async def test_without_opa_nothing_is_allowed(served: Brain, chaos: Chaos, measured: Measured) -> None:
-    """OPA stopped: a decision that was cached holds for at most its five seconds, then everything is denied."""
+    """With OPA stopped a cached decision is valid for five seconds at most, then every call is denied."""
     (pod,) = await asyncio.to_thread(served.pods)
     name = pod["metadata"]["name"]
     with served.kubectl.forward(served.namespace, f"pod/{name}", 50052) as address:
@@ -92,7 +92,7 @@ async def test_without_opa_nothing_is_allowed(served: Brain, chaos: Chaos, measu
 
 
 async def _denied(client: MemoryClient, since: float) -> float:
-    """Call until denied; return how long that took."""
+    """Call until denied, and return how long that took."""
     while True:
         try:
             await client.recall("guarded", "anything")

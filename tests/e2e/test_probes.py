@@ -1,4 +1,4 @@
-"""The kubelet's probes: plain HTTP beside gRPC over TLS, and what they do with a server that hangs."""
+"""The kubelet's probes by plain HTTP, beside gRPC over TLS, and their effect on a server that hangs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECRET = "tls"
 
 
 def certify(brain: Brain, folder: Path) -> Tls:
-    """Make a certificate for the address that this machine reaches, put it into a Secret, and say whom to trust."""
+    """Put a certificate for the address that this machine reaches into a Secret, and return its CA."""
     authority = CertificateAuthority.create(folder)
     authority.issue_server(SECRET, "/CN=brain", [f"IP:{brain.node_address}"])
     data = {f"tls.{end}": b64encode((folder / f"{SECRET}.{end}").read_bytes()).decode() for end in ("crt", "key")}
@@ -30,7 +30,7 @@ def certify(brain: Brain, folder: Path) -> Tls:
 
 
 def receives_calls(brain: Brain) -> list[bool]:
-    """Of each endpoint of the Service, whether it gets calls."""
+    """Return for each endpoint of the Service whether it is ready."""
     of = ("-l", f"kubernetes.io/service-name={brain.name}-grpc")
     slices = brain.kubectl.get(brain.namespace, "endpointslices", *of)["items"]
     return [each["conditions"]["ready"] for endpoint_slice in slices for each in endpoint_slice["endpoints"] or ()]
@@ -44,7 +44,7 @@ def restarts(brain: Brain) -> int:
 async def test_a_server_that_hangs_gets_no_calls_and_is_started_anew(
     brain: Brain, chaos: Chaos, tmp_path: Path
 ) -> None:
-    """With TLS on the gRPC port, which the kubelet's own gRPC probes could not ask: HTTP on 8080 is all it needs."""
+    """A hung server gets no calls and is restarted, by HTTP probes on 8080 although gRPC uses TLS."""
     trusted = await asyncio.to_thread(certify, brain, tmp_path)
     await asyncio.to_thread(
         brain.apply, grpc={"tls": {"secretRef": {"name": SECRET}}}, probes=IMPATIENT, config={"drainSeconds": 1}

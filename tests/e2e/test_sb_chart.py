@@ -17,7 +17,7 @@ def helm(kubectl: Kubectl, namespace: str, *words: str) -> None:
 async def test_installed_upgraded_taken_back_and_uninstalled_it_serves_and_leaves_nothing(
     kubectl: Kubectl, own_database: str, namespace: str
 ) -> None:
-    """It migrates by itself, passes `helm test`, keeps its memories through upgrade and rollback, and goes whole."""
+    """The chart migrates, passes `helm test`, keeps memories through upgrade and rollback, and uninstalls fully."""
     waiting = ("--wait", "--wait-for-jobs", "--timeout", "4m")
     helm(kubectl, namespace, "install", NAME, "helm/charts/sb", *waiting)
     helm(kubectl, namespace, "test", NAME)

@@ -1,4 +1,4 @@
-"""The cluster's own autoscaler takes the number of pods over, and gives it back."""
+"""An autoscaler takes over the number of pods, and returns it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def who_scales(brain: Brain) -> set[str]:
 
 
 async def test_an_autoscaler_takes_over_without_losing_a_pod_and_gives_back(brain: Brain) -> None:
-    """Its fewest are raised, which needs no metrics: there are none here, and Degraded says so while Ready is True."""
+    """An autoscaler scales by its minimum and gives control back; without metrics Degraded says so."""
     await asyncio.to_thread(brain.apply, replicas=1)
     await brain.ready()
     (first,) = await asyncio.to_thread(brain.pods)

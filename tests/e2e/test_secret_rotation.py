@@ -1,4 +1,4 @@
-"""A Secret that changes rolls the pods once where they use what changed, and callers notice nothing."""
+"""A changed Secret rolls the pods once if they use what changed, and callers notice nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REFERENCE_POLL_S = 8
 
 
 def put(brain: Brain, name: str, key: str, value: str) -> None:
-    """Set one key of a Secret and leave the others."""
+    """Set one key of a Secret without changing the others."""
     secret = brain.kubectl.find(brain.namespace, "secret", name) or {"data": {}}
     manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}
     brain.kubectl.apply(
@@ -25,12 +25,12 @@ def put(brain: Brain, name: str, key: str, value: str) -> None:
 
 
 def revision(brain: Brain) -> int:
-    """How many templates the Deployment has had."""
+    """Return the Deployment's revision."""
     return int(brain.deployment()["metadata"]["annotations"]["deployment.kubernetes.io/revision"])
 
 
 async def test_a_changed_key_rolls_the_pods_once_and_an_unused_one_does_not(brain: Brain, measured: Measured) -> None:
-    """First a key that nothing uses, then one that is a setting; a client writes all the while."""
+    """An unused key rolls no pods, and a setting rolls them once, without a failed write."""
     await asyncio.to_thread(put, brain, SETTINGS, "SOMABRAIN_TRACE__SAMPLE_RATIO", "0.1")
     await asyncio.to_thread(brain.apply, secretRefs=[{"name": SETTINGS}])
     await brain.ready()

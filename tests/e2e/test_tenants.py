@@ -1,4 +1,4 @@
-"""Two tenants of one service: nothing of the one is seen by the other, over gRPC and in SQL."""
+"""Two tenants of one service are isolated from each other, over gRPC and in SQL."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.e2e.support.database import Database
 
 
 async def test_two_tenants_never_meet(served: Brain, another_namespace: str, database: Database) -> None:
-    """Callers from two Kubernetes namespaces use equal names and meet nothing of each other."""
+    """Callers from two Kubernetes namespaces use the same names and see nothing of each other."""
     # Named after the namespace: the database may hold what earlier runs left to other tenants.
     texts = f"The safe of {another_namespace} opens with 4711.", f"The safe of {another_namespace} has a brass lever."
     mine, yours = texts
@@ -35,7 +35,7 @@ async def test_two_tenants_never_meet(served: Brain, another_namespace: str, dat
 
 
 def _sql_sees_one_tenant(database: Database, texts: tuple[str, str]) -> None:
-    """As the role that the service connects as: one tenant a transaction, none without."""
+    """Assert that the service's role sees the rows of one tenant per transaction, and none without a tenant."""
     tenants = {text: database.sql(f"SELECT tenant_id FROM memories WHERE text = '{text}'") for text in texts}
     assert len(set(tenants.values())) == 2
     assert database.sql_as("app", "SELECT count(*) FROM memories") == "0"
@@ -52,7 +52,7 @@ def _sql_sees_one_tenant(database: Database, texts: tuple[str, str]) -> None:
 
 
 def _insert(tenant: str) -> str:
-    """A row for another tenant, with every column that has no default."""
+    """Return the SQL for a row of another tenant, with each column that has no default."""
     return (
         "INSERT INTO namespaces (tenant_id, name, display_name, analyzer, language, encoder, feed_retention, "
         f"create_time, update_time, epoch) VALUES ('{tenant}', 'planted', '', 'en-1', 'en', 'lexical', '7 days', "

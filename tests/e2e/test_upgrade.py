@@ -1,4 +1,4 @@
-"""A later release: its migration gates the rollout; callers notice neither one that fails nor one that works."""
+"""A later release is rolled out only after its migration; callers notice neither a failed nor a successful one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MIGRATES_S = 8
 
 
 def pods_by_readiness(pods: list[Object]) -> dict[str, bool]:
-    """Name and readiness of each pod."""
+    """Return name and readiness of each pod."""
     return {
         pod["metadata"]["name"]: any(
             c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", ())
@@ -30,7 +30,7 @@ def pods_by_readiness(pods: list[Object]) -> dict[str, bool]:
 async def test_a_migration_that_fails_changes_nothing_for_callers(
     brain: Brain, database: Database, own_database: str, measured: Measured
 ) -> None:
-    """A migration that fails: Migrated=False says why, and the old pods go on serving."""
+    """When a migration fails, Migrated=False says why, and the old pods go on serving."""
     image = await asyncio.to_thread(release, "e2e-fails", "Divide by zero", "SELECT 1 / 0")
     await asyncio.to_thread(brain.apply)
     await brain.ready()
@@ -57,7 +57,7 @@ async def test_a_migration_that_fails_changes_nothing_for_callers(
 async def test_an_upgrade_is_not_noticed_by_callers(
     brain: Brain, database: Database, own_database: str, measured: Measured
 ) -> None:
-    """A migration that succeeds: old pods stay ready throughout, then new ones take over, and no call fails."""
+    """During a successful migration the old pods stay ready, then new ones take over, and no call fails."""
     sql = f"SELECT pg_sleep({MIGRATES_S}); ALTER TABLE memories ADD COLUMN e2e text"
     image = await asyncio.to_thread(release, "e2e-next", "Add a column", sql)
     await asyncio.to_thread(brain.apply)
@@ -91,7 +91,7 @@ async def test_an_upgrade_is_not_noticed_by_callers(
 async def test_the_way_back_is_refused_until_it_is_asked_for(
     brain: Brain, database: Database, own_database: str, measured: Measured
 ) -> None:
-    """A later release expands the schema; the earlier one is refused, and, once named, serves on with that schema."""
+    """A downgrade is refused until the annotation names it; then the earlier release serves with the later schema."""
     await asyncio.to_thread(release, "9.0.0", "Add a column", "ALTER TABLE memories ADD COLUMN e2e text")
     await asyncio.to_thread(brain.apply)
     await brain.ready()
@@ -120,7 +120,7 @@ async def test_the_way_back_is_refused_until_it_is_asked_for(
 
 
 async def _stays_ready_while_migrating(brain: Brain, old: str) -> int:
-    """Look at the old pod until Migrated is True again; return how often it was seen ready before that."""
+    """Watch the old pod until Migrated is True again; return the number of checks, all of them ready."""
     checks, deadline = 0, time.monotonic() + 90
     while True:
         assert time.monotonic() < deadline, "the migration did not end within 90 s"
@@ -135,7 +135,7 @@ async def _stays_ready_while_migrating(brain: Brain, old: str) -> int:
 
 
 async def _outlives(brain: Brain, old: str, book: WriteLog) -> None:
-    """Write until the old pod is gone for good, and a little longer."""
+    """Write until some time after the old pod is gone."""
     await asyncio.to_thread(
         brain.kubectl, "wait", "-n", brain.namespace, f"pod/{old}", "--for=delete", "--timeout=60s", timeout_s=70
     )

@@ -1,4 +1,4 @@
-"""Writes the golden manifests anew: `.venv/bin/python tests/golden/regenerate.py`. Then read the diff."""
+"""Writes the golden manifests: `.venv/bin/python tests/golden/regenerate.py`. Then read the diff."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ CASES: Mapping[str, Mapping[str, Any]] = {
 
 
 def manifests(fields: Mapping[str, Any]) -> str:
-    """Return everything that is applied for a spec, the migration's Job first."""
+    """Return all manifests that are applied for a spec, the migration's Job first."""
     spec = samples.spec(**fields)
     before = samples.plan(samples.observed(spec))
     jobs = [manifest for manifest in before.apply if manifest["kind"] == "Job"]
@@ -178,7 +178,7 @@ def manifests(fields: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    """Write every case."""
+    """Write the golden file of every case."""
     for name, fields in CASES.items():
         (FOLDER / f"{name}.yaml").write_text(manifests(fields), encoding="utf-8")
 

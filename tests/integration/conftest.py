@@ -1,4 +1,4 @@
-"""PostgreSQL for the tests: one embedded server a session, migrated once, and a clone of that database a test."""
+"""PostgreSQL for the tests: one migrated embedded server per session, and one clone of its database per test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _numbers = itertools.count(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let the tests that last as long as one likes be told how long."""
+    """Add the options of the tests whose duration can be chosen."""
     parser.addoption("--faults-s", type=float, default=16.0, metavar="S", help="seconds of faults under load")
     parser.addoption("--fault-s", type=float, default=4.0, metavar="S", help="seconds a dependency is down, and slow")
     parser.addoption("--resilience-report", type=Path, metavar="FILE", help="where the table of resilience goes")
@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Clone:
-    """A database of a test's own, and who may connect to it."""
+    """A test's own database, with a DSN for each role."""
 
     server: EmbeddedDatabase
     name: str
@@ -52,8 +52,10 @@ class Clone:
 
 @pytest.fixture(scope="session")
 def own_folder() -> Iterator[Path]:
-    """A folder for servers. Not pytest's: where root runs the tests, PostgreSQL runs as a user of its own, and each
-    pytest that starts shuts its folder against all others, and so PostgreSQL out of its data."""
+    """A folder for the data of servers, outside pytest's temporary folder.
+
+    When root runs the tests, PostgreSQL runs as another user, and pytest denies other users its folder at each start.
+    """
     with tempfile.TemporaryDirectory(prefix="somabrain-tests-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
@@ -67,7 +69,7 @@ def database_server(own_folder: Path) -> Iterator[EmbeddedDatabase]:
 
 
 def make_clone(server: EmbeddedDatabase, template: str) -> Iterator[Clone]:
-    """A database like another one, dropped afterwards."""
+    """Create a database from a template, and drop it afterwards."""
     clone = Clone(server, f"test_{next(_numbers)}")
     name = sql.Identifier(clone.name)
     with psycopg.connect(server.superuser_dsn, autocommit=True) as connection:
@@ -86,7 +88,7 @@ def database(database_server: EmbeddedDatabase) -> Iterator[Clone]:
 
 @pytest.fixture
 def unmigrated(database_server: EmbeddedDatabase) -> Iterator[Clone]:
-    """A database with roles and extension as the bootstrap leaves it, and no tables."""
+    """A database with the roles and the extension that the bootstrap creates, and no tables."""
     for clone in make_clone(database_server, DATABASE):
         migrate(clone.owner_dsn, database_server.database, lambda _: None, revision="base")
         yield clone

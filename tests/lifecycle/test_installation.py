@@ -1,4 +1,4 @@
-"""The pages followed word by word on a cluster that was just made: `make e2e-full`."""
+"""The installation pages, followed word by word on a new cluster: `make e2e-full`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ LEFT = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
 
 
 def commands(page: str) -> Iterator[str]:
-    """The commands that a page shows, block by block."""
+    """Return the commands of a page, one string for each code block."""
     yield from re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
 
 
 def follow(kubectl: Kubectl, script: str) -> str:
-    """Run commands as a person would paste them, and stop at the first that fails."""
+    """Run commands in one shell, and stop at the first that fails."""
     path = f"{local_paths().bin}:{Path(sys.executable).parent}:{inherited()['PATH']}"
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
@@ -37,14 +37,14 @@ def follow(kubectl: Kubectl, script: str) -> str:
 
 
 def test_the_five_minutes_lead_to_an_answer(kubectl: Kubectl) -> None:
-    """Every command of the page, in its order, in one shell."""
+    """The commands of the installation page, run in order in one shell, end with an answer."""
     said = follow(kubectl, "\n".join(commands("install.md")))
     assert "Alice prefers green tea in the morning." in said
     assert "lexical" in said
 
 
 def test_the_operator_upgraded_and_taken_back_leaves_the_memory_serving(kubectl: Kubectl) -> None:
-    """Upgrade as the page says, rollback, `helm test`: the SomaBrain is Ready after each."""
+    """The SomaBrain is Ready after an upgrade as the page describes it, and after the rollback."""
     upgrade, _ = next(block for block in commands("operations.md") if "helm upgrade" in block).split("\n", 1)
     for command in (upgrade, "helm rollback somabrain-operator 1 --namespace somabrain-system --wait"):
         follow(kubectl, command)
@@ -54,7 +54,7 @@ def test_the_operator_upgraded_and_taken_back_leaves_the_memory_serving(kubectl:
 
 
 def test_uninstalled_in_the_pages_order_nothing_is_left_but_the_volumes(kubectl: Kubectl) -> None:
-    """Neither objects nor the CRD; the claims of the database and its password are named on the page."""
+    """After the uninstall only what the page names is left: the database's claims and its password."""
     uninstall = next(block for block in commands("operations.md") if "helm uninstall" in block)
     follow(kubectl, uninstall)
     kinds = "deployments,statefulsets,jobs,services,configmaps,serviceaccounts,secrets,roles,rolebindings,leases"

@@ -1,4 +1,4 @@
-"""The chart of the platform from its installation to its end, with data, in a namespace of its own: `make e2e-full`."""
+"""The platform's chart from installation to uninstall, with data, in its own namespace: `make e2e-full`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RETAINED = {
 
 @dataclass(frozen=True, slots=True)
 class Infra:
-    """The release, and its PostgreSQL as a superuser sees it."""
+    """The release, and its PostgreSQL as superuser."""
 
     kubectl: Kubectl
     namespace: str
@@ -41,7 +41,7 @@ class Infra:
         return self.kubectl("exec", "-i", "-n", self.namespace, "postgresql-0", "--", *words, stdin=statement).strip()
 
     def objects(self) -> set[str]:
-        """All that the namespace holds, and what the release has made beside it."""
+        """All objects in the namespace, and cluster-scoped ones of the release."""
         inside = set(self.kubectl("get", KINDS, "-n", self.namespace, "--output=name").split())
         cluster_scoped = self.kubectl("get", "clusterroles,clusterrolebindings", "--output=name").split()
         return (inside - OF_KUBERNETES) | {name for name in cluster_scoped if f"/{self.namespace}-{RELEASE}-" in name}
@@ -56,7 +56,7 @@ def infra(kubectl: Kubectl) -> Iterator[Infra]:
 
 
 def test_installed_tested_upgraded_taken_back_and_uninstalled_it_keeps_its_data_and_nothing_else(infra: Infra) -> None:
-    """The profile full: `helm test` green, a setting comes and goes with upgrade and rollback, a row stays throughout.
+    """A row in the profile full outlives upgrade, rollback, and uninstall followed by another install.
 
     What is left at the end are the claims and the password that the pages name; with them the row is back.
     """

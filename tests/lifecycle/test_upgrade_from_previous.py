@@ -1,4 +1,4 @@
-"""From the previous version to this one by its charts and images, with data: `make e2e-full`.
+"""Upgrade from the previous version with its charts and images, with data: `make e2e-full`.
 
 The previous version is the commit in tests/PREVIOUS; both of its images are built from its own tree.
 """
@@ -37,7 +37,7 @@ QUESTION = "Which stone is the key under?"
 
 @pytest.fixture
 def previous() -> PreviousRelease:
-    """Its tree, with its images loaded under a tag that is below the present one."""
+    """The previous version's tree, with its images loaded under a tag below the present one."""
     paths = local_paths()
     release = installed.ensure(paths, Progress(paths.cache / "durations.json"))
     cluster = provider(release.checkout)
@@ -50,7 +50,7 @@ def previous() -> PreviousRelease:
 
 @pytest.fixture
 def brain(kubectl: Kubectl) -> Iterator[Brain]:
-    """A SomaBrain to be, in a namespace on a cluster that knows of none."""
+    """A SomaBrain that is not applied yet, in a namespace on a cluster without any other."""
     crds = kubectl("get", "crd", "-o", "name")
     assert "somabrains.somabrain.io" not in crds, "another release owns the definition; this needs a new cluster"
     name = f"upgrade-{uuid4().hex[:5]}"
@@ -63,7 +63,7 @@ def brain(kubectl: Kubectl) -> Iterator[Brain]:
 
 
 def charts(brain: Brain, root: Path, *settings: str) -> None:
-    """Install or upgrade both charts of a tree; the values that were given before stay."""
+    """Install or upgrade both charts of a tree, reusing earlier values."""
     where = ("-n", brain.namespace, "--kubeconfig", str(brain.kubectl.kubeconfig))
     options = ("--install", "--reset-then-reuse-values", "--wait", "--timeout", "4m")
     own = [word for each in settings for word in ("--set", each)]
@@ -78,7 +78,7 @@ def schema_of(brain: Brain) -> int:
 
 
 async def fill(client: MemoryClient) -> None:
-    """Keep, change and forget."""
+    """Store memories, change one and forget one."""
     await client.create_namespace("notes")
     memories = [await client.remember("notes", f"The key is under stone {number}.") for number in range(30)]
     for memory in memories[:5]:
@@ -88,7 +88,7 @@ async def fill(client: MemoryClient) -> None:
 
 
 async def memories_and_first_hit(client: MemoryClient) -> tuple[list[Memory], str]:
-    """All memories, and which is found first."""
+    """Return all memories and the first hit of a recall."""
     every = [memory async for memory in client.list("notes", page_size=1000)]
     return every, (await client.recall("notes", QUESTION)).hits[0].memory.name
 

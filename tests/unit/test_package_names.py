@@ -1,4 +1,4 @@
-"""Holds: the house stands beside Python's own, although one of its folders is called `operator`."""
+"""Our packages do not hide Python's own, although one folder is called `operator`."""
 
 from __future__ import annotations
 

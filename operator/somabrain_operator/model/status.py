@@ -14,6 +14,7 @@ Timestamp = Annotated[str, Field(max_length=32, json_schema_extra={"format": "da
 ConditionType: TypeAlias = Literal[
     "Ready", "ConfigValid", "ReferencesResolved", "Migrated", "Available", "Progressing", "Degraded", "Paused"
 ]
+"""In the order of the status. `kubectl sb` has the same list (client/somabrain_client/kubectl/status_tree.py)."""
 ConditionStatus: TypeAlias = Literal["True", "False", "Unknown"]
 Phase: TypeAlias = Literal["Paused", "Invalid", "Waiting", "Migrating", "RollingOut", "Ready", "Degraded", "Hibernated"]
 
@@ -78,7 +79,7 @@ class SomaBrainStatus(ApiModel):
     endpoint: Annotated[str, Field(max_length=512)] | None = None
     """Target for gRPC clients inside the cluster."""
     config_hash: Annotated[str, Field(max_length=32)] | None = None
-    """Hash of the settings, policy and used secrets of the spec."""
+    """Hash of all that a server reads only at startup: settings, policy, spec.vault.version, Secrets and ConfigMaps."""
     migration: MigrationStatus | None = None
     """State of the migration."""
     conditions: Annotated[

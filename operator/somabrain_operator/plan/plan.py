@@ -32,7 +32,7 @@ class Plan:
     image: str = ""
     """Service image according to the spec."""
     config_hash: str = ""
-    """Hash of settings, policy and used secrets; empty until they are known."""
+    """Hash of all that a server reads only at startup (`names.CONFIG_HASH`); empty until it is known."""
     apply: tuple[Manifest, ...] = ()
     """Manifests to apply, in this order."""
     delete: tuple[ChildId, ...] = ()

@@ -56,7 +56,7 @@ def render_deployment(owner: Owner, spec: SomaBrainSpec, images: Images, config_
         owner: the SomaBrain.
         spec: its spec.
         images: images of the containers.
-        config_hash: hash of all that pods read at start; a change rolls them.
+        config_hash: hash of all that a server reads only at startup; a change rolls the pods.
     """
     selector = names.selector(owner.key.name, names.SERVER)
     spread = spec.topology_spread

@@ -1,16 +1,14 @@
-"""Conditions that follow from the state of the Deployment. Those of the plan are used unchanged."""
+"""Conditions that follow from the plan and the state of the Deployment. Those of the plan are used unchanged."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, get_args
 
 from somabrain_operator.model.status import ConditionType
 from somabrain_operator.plan.plan import ConditionResult, Plan
 from somabrain_operator.status.rollout import Rollout, summarize
 
-CONDITION_ORDER: Final[tuple[ConditionType, ...]] = (
-    "Ready", "ConfigValid", "ReferencesResolved", "Migrated", "Available", "Progressing", "Degraded", "Paused",
-)  # fmt: skip
+CONDITION_ORDER: Final[tuple[ConditionType, ...]] = get_args(ConditionType)
 
 
 def available(rollout: Rollout) -> ConditionResult:

@@ -80,7 +80,7 @@ def _display_version(plan: Plan, image: str) -> str | None:
 def _not_reached() -> dict[ConditionType, ConditionResult]:
     """Return the conditions of steps that did not run."""
     result = ConditionResult("Unknown", "NotReached", "Not checked: an earlier step halted; see the other conditions.")
-    return {"ConfigValid": result, "ReferencesResolved": result, "Migrated": result, "Paused": result}
+    return dict.fromkeys(conditions.CONDITION_ORDER, result)
 
 
 def _condition(kind: ConditionType, result: ConditionResult, plan: Plan) -> Condition:

@@ -22,7 +22,7 @@ FIELDS = (
     "ttl",
     "pinned",
 )
-"""Fields that an update may change, by the contract's names."""
+"""Fields that an update may change, by the contract's names: all that a caller may set in Remember."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,12 +50,6 @@ _DEFAULTS = Flags()
 QUOTA_FLAGS = ("requests_per_second", "writes_per_second", "memories", "text_bytes")
 """Flags whose default is a setting of the same name."""
 
-_BOUND_MESSAGES = {
-    bool: "must be true or false",
-    int: f"must be a whole number from 0 (no limit) to {MAX_VALUE:.0e}",
-    float: f"must be a number from 0 (no limit) to {MAX_VALUE:.0e}",
-}
-
 FlagValue = bool | int | float
 
 
@@ -73,8 +67,17 @@ def parse_value(name: str, text: str) -> FlagValue:
     try:
         value: FlagValue = getattr(Flags.model_validate_strings({name: text.strip()}), name)
     except ValidationError:
-        raise ValueError(_BOUND_MESSAGES[type(getattr(_DEFAULTS, name))]) from None
+        raise ValueError(_bound_message(name)) from None
     return value
+
+
+def _bound_message(name: str) -> str:
+    if isinstance(default := getattr(_DEFAULTS, name), bool):
+        return "must be true or false"
+    bounds = Flags.model_fields[name].metadata
+    low, high = (next(getattr(each, end) for each in bounds if hasattr(each, end)) for end in ("ge", "le"))
+    no_limit = " (no limit)" if name in QUOTA_FLAGS else ""
+    return f"must be a {'whole ' if isinstance(default, int) else ''}number from {low:g}{no_limit} to {high:g}"
 
 
 def format_value(value: FlagValue) -> str:

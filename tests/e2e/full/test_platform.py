@@ -1,7 +1,7 @@
 """A memory service on the whole platform, installed by the operator and by the chart `sb`.
 
-Known by Keycloak, decided by OPA, its secrets from Vault, switched by etcd, cached in Redis, told to Kafka, seen in a
-collector.
+It uses Keycloak for identities, OPA for decisions, Vault for secrets, etcd for flags, Redis as cache, Kafka for events,
+and a collector for traces.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ FLAGS = ("somabrain-service", "flags")
 
 @pytest.fixture(scope="module")
 def platform(kubectl: Kubectl, database: Database) -> Iterator[Platform]:
-    """soma-infra with its profile full, for the tests of this file."""
+    """soma-infra with the profile full, for the tests of this file."""
     with full_profile(kubectl) as running:
         yield running
 
 
 @pytest.fixture(scope="module", params=INSTALL_METHODS)
 def brain(platform: Platform, kubectl: Kubectl, node_address: str, request: pytest.FixtureRequest) -> Iterator[Brain]:
-    """A memory service that uses each part of the platform, installed in each way, in a namespace of its own."""
+    """A memory service that uses every component, installed in each of the two ways, in its own namespace."""
     name = f"e2e-full-{request.param}-{uuid4().hex[:5]}"
     prepare(kubectl, name)
     brain = Brain(kubectl, node_address, name)
@@ -47,7 +47,7 @@ def brain(platform: Platform, kubectl: Kubectl, node_address: str, request: pyte
 
 @pytest.fixture
 def space(brain: Brain) -> str:
-    """The memories' namespace, which the first test makes."""
+    """The namespace of the memories, which the first test creates."""
     return f"of-{brain.namespace}"
 
 
@@ -57,13 +57,13 @@ async def client_of(platform: Platform, brain: Brain, caller: str) -> MemoryClie
 
 
 def test_helm_test_asks_every_part(platform: Platform) -> None:
-    """Each component does for a pod what it does for a SomaBrain."""
+    """`helm test` succeeds for each component."""
     told = platform.helm("test", INFRA, "--timeout", "10m")
     assert told.count("Phase:          Succeeded") == 7
 
 
 async def test_keycloak_says_who_calls_and_opa_what_they_may(platform: Platform, brain: Brain, space: str) -> None:
-    """A tenant's admin makes a namespace, its agent writes, its reader only reads, and another tenant sees nothing."""
+    """Admin, agent and reader of a tenant have their own permissions, and another tenant sees nothing."""
     async with await client_of(platform, brain, "a-admin") as admin:
         await admin.create_namespace(space)
     async with await client_of(platform, brain, "a-agent") as agent:
@@ -83,7 +83,7 @@ async def test_keycloak_says_who_calls_and_opa_what_they_may(platform: Platform,
 
 
 async def test_a_token_taken_back_is_refused(platform: Platform, brain: Brain, space: str) -> None:
-    """Once the cached answer has ended, though the token itself would be good for minutes."""
+    """A revoked token is refused once the cached response expires, long before the token does."""
     token, address = await asyncio.to_thread(platform.token, "a-reader"), await asyncio.to_thread(brain.address)
     async with MemoryClient(address, token=token) as reader:
         await reader.recall(space, "bakery")
@@ -95,7 +95,7 @@ async def test_a_token_taken_back_is_refused(platform: Platform, brain: Brain, s
 
 
 def test_secrets_come_from_vault_alone(brain: Brain, kubectl: Kubectl) -> None:
-    """The namespace has no Secret with a word of PostgreSQL, and no pod names one in its environment."""
+    """The namespace has no Secret for PostgreSQL, and no pod refers to one in its environment."""
     secrets = kubectl.get(brain.namespace, "secrets")["items"]
     keys = {key for secret in secrets for key in secret.get("data", {})}
     assert not {key for key in keys if "dsn" in key.lower()}
@@ -105,7 +105,7 @@ def test_secrets_come_from_vault_alone(brain: Brain, kubectl: Kubectl) -> None:
 
 
 async def test_the_second_recall_is_answered_by_redis(platform: Platform, brain: Brain, space: str) -> None:
-    """The answer says so, and so does Redis."""
+    """A repeated recall is a cache hit, by its response and by Redis' statistics."""
     async with await client_of(platform, brain, "a-agent") as agent:
         question = f"Where is the bakery {uuid4().hex}?"
         assert not (await agent.recall(space, question)).cached
@@ -118,7 +118,7 @@ async def test_the_second_recall_is_answered_by_redis(platform: Platform, brain:
 
 
 async def test_a_flag_in_etcd_acts_on_a_running_service(platform: Platform, brain: Brain, space: str) -> None:
-    """Set by the command in the pod: writing is refused, and allowed again when it is cleared."""
+    """The flag read_only, set by the command in the pod, refuses writes until it is cleared."""
 
     def flags(*words: str) -> str:
         where = ("-n", brain.namespace, f"deployment/{brain.name}-server", "-c", "server")
@@ -148,7 +148,7 @@ async def test_a_flag_in_etcd_acts_on_a_running_service(platform: Platform, brai
 
 
 async def test_kafka_is_told_every_change_in_order(platform: Platform, brain: Brain, space: str) -> None:
-    """What was remembered and forgotten in a namespace of its own comes out of the topic, and no word of its text."""
+    """A remembered and forgotten memory gives two events in order, without its text."""
     told = f"{space}-events"
     async with await client_of(platform, brain, "a-admin") as admin:
         await admin.create_namespace(told)
@@ -168,7 +168,7 @@ async def test_kafka_is_told_every_change_in_order(platform: Platform, brain: Br
 
 
 async def test_a_recall_is_seen_in_the_collector(platform: Platform, brain: Brain, space: str) -> None:
-    """The span of the call and those below it, under the service's name, and no word of the question."""
+    """The collector gets the spans of a Recall under the service's name, without the query's text."""
     async with await client_of(platform, brain, "a-agent") as agent:
         await agent.recall(space, "a word that no span holds: quicksilver")
     (pod,) = [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)]

@@ -1,4 +1,4 @@
-"""Connection strings that are in Vault and nowhere in Kubernetes: read, mistyped, and changed."""
+"""Connection strings that are only in Vault: read, with a wrong path, and changed."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ KEYS = {"app-dsn": "SOMABRAIN_POSTGRES_DSN", "worker-dsn": "SOMABRAIN_WORKER_DSN
 
 @dataclass(frozen=True, slots=True)
 class Vault:
-    """The Vault of soma-infra, and what one test module keeps in it."""
+    """The Vault of soma-infra, and the secret of one test module in it."""
 
     kubectl: Kubectl
     name: str
 
     def put(self, values: dict[str, str]) -> None:
-        """Write all values of our own secret."""
+        """Write all values of the module's secret."""
         words = " ".join(f"'{key}={value}'" for key, value in values.items())
         script = f"VAULT_TOKEN=$(cat /run/secrets/kv/.root-token) vault kv put -mount=secret {self.name} {words}"
         self.kubectl("exec", "-n", INFRA, "deployment/vault", "--", "sh", "-c", script)
 
     def spec(self, version: str, path: str = "") -> dict[str, Any]:
-        """Return what a SomaBrain says to read it; `path`: where the app's connection string is looked for."""
+        """Return the spec of a SomaBrain that reads the secret; `path` is that of the app's connection string."""
         where = f"secret/data/{self.name}"
         secrets = [{"path": where, "key": key, "file": file} for key, file in KEYS.items()]
         secrets[0]["path"] = path or where
@@ -51,7 +51,7 @@ def infra(kubectl: Kubectl, *settings: str) -> None:
 
 @pytest.fixture(scope="module")
 def vault(kubectl: Kubectl, database: Database) -> Iterator[Vault]:
-    """Vault beside PostgreSQL, with our secret in it; gone again afterwards."""
+    """Vault beside PostgreSQL, with the module's secret; removed afterwards."""
     infra(kubectl, "profile=full", *(f"{each}.enabled=false" for each in OTHERS))
     try:
         kubectl("rollout", "status", "-n", INFRA, "deployment/vault", "--timeout=240s", timeout_s=250)
@@ -68,7 +68,7 @@ def dsns(database: Database) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def brain(vault: Vault, dsns: dict[str, str], kubectl: Kubectl, node_address: str) -> Iterator[Brain]:
-    """A SomaBrain in a namespace without a Secret, serving with what Vault holds."""
+    """A SomaBrain in a namespace without Secrets, serving with the connection strings from Vault."""
     name = f"e2e-vault-{uuid4().hex[:5]}"
     kubectl.ensure_namespace(name)
     kubectl("label", "namespace", name, "e2e=true")
@@ -81,9 +81,9 @@ def brain(vault: Vault, dsns: dict[str, str], kubectl: Kubectl, node_address: st
 
 
 async def test_it_serves_and_kubernetes_holds_no_secret(brain: Brain) -> None:
-    """Neither a Secret nor a pod's specification has a connection string; a memory is kept and found.
+    """It serves, and neither a Secret nor a pod's specification contains a connection string.
 
-    The agent that read them has ended, and what it wrote lies in memory alone.
+    The agent that read the strings has ended, and the files that it wrote are in memory.
     """
     secrets = await asyncio.to_thread(brain.kubectl.get, brain.namespace, "secrets")
     assert secrets["items"] == []
@@ -103,7 +103,7 @@ async def test_it_serves_and_kubernetes_holds_no_secret(brain: Brain) -> None:
 async def test_a_path_that_fails_keeps_the_old_pods_and_is_named(
     brain: Brain, vault: Vault, measured: Measured
 ) -> None:
-    """The new pod does not start; the old one serves on, and the sentence says which path."""
+    """With a wrong path the new pod does not start, the old one serves, and the status names the path."""
     (old,) = [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)]
     typo = f"secret/data/{vault.name}-typo"
     await asyncio.to_thread(brain.kubectl.apply, brain.namespace, brain.manifest(vault.spec("1", typo)))
@@ -119,12 +119,12 @@ async def test_a_path_that_fails_keeps_the_old_pods_and_is_named(
 
 
 def reads(brain: Brain, pod: str) -> str:
-    """Return the app's connection string that a pod was given."""
+    """Return the app's connection string as a pod has it."""
     return inside(brain, pod, "cat", FILE)
 
 
 def lies_on(brain: Brain, pod: str) -> str:
-    """Return the file system that holds it."""
+    """Return the type of the file system of the connection string."""
     return inside(brain, pod, "stat", "--file-system", "--format=%T", FILE).strip()
 
 
@@ -133,7 +133,7 @@ def inside(brain: Brain, pod: str, *words: str) -> str:
 
 
 async def test_another_version_has_the_pods_read_anew(brain: Brain, vault: Vault, dsns: dict[str, str]) -> None:
-    """What was changed in Vault is used once `version` says so, and not before."""
+    """A change in Vault takes effect when `version` changes, and not before."""
     (old,) = [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)]
     app = dsns["app-dsn"]
     changed = f"{app}{'&' if '?' in app else '?'}connect_timeout=7"

@@ -1,4 +1,4 @@
-"""A SomaBrain in a namespace of its own, as a test sees it."""
+"""A SomaBrain in its own namespace, for a test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NODE_PORT_SERVICE = "reach"
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One condition of the status. `current`: it is about the newest spec."""
+    """One condition of the status; `current` if it is about the newest spec."""
 
     status: str
     reason: str
@@ -37,7 +37,7 @@ class Brain:
     name: str = "brain"
 
     def apply(self, **spec: Any) -> str:
-        """Apply it with the database's two Secrets and what `spec` sets beside them."""
+        """Apply it with the database's two Secrets and the fields of `spec`."""
         base = {
             "database": {"secretRef": {"name": DATABASE}},
             "migration": {"database": {"secretRef": {"name": MIGRATION}}},
@@ -45,7 +45,7 @@ class Brain:
         return self.kubectl.apply(self.namespace, self.manifest({**base, **spec}))
 
     def manifest(self, spec: Mapping[str, Any]) -> Object:
-        """Return the resource with exactly `spec`."""
+        """Return the manifest with exactly `spec`."""
         return {
             "apiVersion": "somabrain.io/v1alpha1",
             "kind": "SomaBrain",
@@ -54,7 +54,7 @@ class Brain:
         }
 
     def resource(self) -> Object:
-        """Return the resource as the API has it."""
+        """Return the resource from the API."""
         return self.kubectl.get(self.namespace, "somabrain", self.name)
 
     def conditions(self) -> dict[str, Condition]:
@@ -69,7 +69,7 @@ class Brain:
         }
 
     async def until(self, kind: str, status: str, message: str = "", timeout_s: float = READY_TIMEOUT_S) -> Condition:
-        """Wait until a condition about the newest spec has `status` and `says` is in its message; return it."""
+        """Wait until a condition about the newest spec has `status` and `message` in its message; return it."""
 
         def matches(conditions: Mapping[str, Condition]) -> bool:
             condition = conditions.get(kind)
@@ -88,7 +88,7 @@ class Brain:
         await self.until("Ready", "True", timeout_s=timeout_s)
 
     async def edited_by_hand(self) -> None:
-        """Give its Service another label by hand, and wait until the operator has put its own back."""
+        """Change a label of its Service by hand, and wait until the operator has corrected it."""
         of, label = ("service", f"{self.name}-grpc"), "app.kubernetes.io/part-of"
         words = ("label", *of, "-n", self.namespace, f"{label}=mine", "--overwrite")
         await asyncio.to_thread(self.kubectl, *words)
@@ -109,7 +109,7 @@ class Brain:
         return [pod for pod in listed["items"] if "deletionTimestamp" not in pod["metadata"]]
 
     def address(self) -> str:
-        """Return an address of the service that this machine reaches, whichever pods there are."""
+        """Return an address of the service that this machine reaches, independent of the pods."""
         service = {
             "apiVersion": "v1",
             "kind": "Service",
@@ -126,7 +126,7 @@ class Brain:
 
     @asynccontextmanager
     async def client(self, tenant: str | None = None, address: str | None = None) -> AsyncIterator[MemoryClient]:
-        """Give a client with a token of the namespace `tenant` (None: the SomaBrain's own)."""
+        """Return a client with a token of the namespace `tenant` (None: the SomaBrain's own)."""
         token = await asyncio.to_thread(self.kubectl.token, tenant or self.namespace, "agent")
         where: str = await asyncio.to_thread(self.address) if address is None else address
         async with MemoryClient(where, token=token) as client:

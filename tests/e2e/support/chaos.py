@@ -1,4 +1,4 @@
-"""Signals to processes in pods and of the node, from outside: what a crash, an OOM kill or a hang looks like."""
+"""Signals to processes in pods and on the node, to simulate a crash, an OOM kill or a hang."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ done
 
 
 def container_id(pod: Object, container: str) -> str:
-    """Return the runtime's id of a container of a pod, init containers included."""
+    """Return the runtime's id of a container of a pod, or of an init container."""
     statuses = [*pod["status"].get("initContainerStatuses", []), *pod["status"]["containerStatuses"]]
     (runtime_id,) = (each["containerID"] for each in statuses if each["name"] == container)
     return str(runtime_id).partition("://")[2]
@@ -51,7 +51,7 @@ class Chaos:
     image: str
 
     def start(self) -> None:
-        """Make the pod, and wait for it."""
+        """Create the pod, and wait until it runs."""
         self.kubectl.apply(
             self.namespace,
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": {"e2e": "true"}}},
@@ -71,40 +71,40 @@ class Chaos:
         """Send `signal` (KILL, STOP, CONT) to every process of a container.
 
         Raises:
-            AssertionError: there was none.
+            AssertionError: there is no such process.
         """
         hit = self.run("sh", "-c", SCRIPT, "sh", container_id(pod, container), signal)
         assert hit.strip(), f"no process of {pod['metadata']['name']}/{container} got SIG{signal}"
 
     def processes(self, pod: Object, container: str) -> list[str]:
-        """Return the number of each process of a container, as the node counts them.
+        """Return the node's process ids of a container.
 
         Raises:
-            AssertionError: there was none.
+            AssertionError: there is no such process.
         """
         pids = self.run("sh", "-c", PROCESSES, "sh", container_id(pod, container)).split()
         assert pids, f"{pod['metadata']['name']}/{container} has no process"
         return pids
 
     def run(self, *words: str) -> str:
-        """Run a program as root among all processes of the node, and return what it printed."""
+        """Run a program as root in the node's process namespace, and return what it printed."""
         return self.kubectl("exec", "-n", self.namespace, POD, "--", *words)
 
     def kill_component(self, name: str) -> None:
-        """Kill a process of the node by its name, in a second; whoever keeps it running starts it again.
+        """Kill a process of the node by its name within a second; its supervisor starts it again.
 
         Raises:
-            AssertionError: there was none.
+            AssertionError: there is no such process.
         """
         hit = self.run("sh", "-c", COMPONENT, "sh", name)
         assert hit.strip(), f"no process of the node is called {name}"
 
     @asynccontextmanager
     async def cut(self, address: str, port: int) -> AsyncIterator[None]:
-        """Reset what a pod sends to a port of the node, until the block ends.
+        """Reset the connections of a pod to a port of the node until the block ends.
 
         Raises:
-            AssertionError: it sent nothing, so nothing was cut.
+            AssertionError: the pod sent nothing meanwhile, so no connection was cut.
         """
         rule = ("INPUT", "--source", address, "--protocol", "tcp", "--dport", str(port),
                 "--jump", "REJECT", "--reject-with", "tcp-reset")  # fmt: skip
@@ -119,9 +119,9 @@ class Chaos:
 
     @contextmanager
     def frozen(self, address: str, port: int) -> Iterator[None]:
-        """Until the end of the block a pod hears nothing more over its connections to a port of the node.
+        """Drop everything that a pod is sent over its connections to a port of the node, until the block ends.
 
-        They stay open, and later ones work: as behind a load balancer that forgot them.
+        The connections stay open and new ones work, as with a load balancer that lost its connection table.
         """
         open_now = self._node("ss", "--no-header", "--numeric", "--tcp", "dst", address, "and", "sport", f":{port}")
         peers = [line.split()[4].rpartition(":")[2] for line in open_now.splitlines()]
@@ -140,5 +140,5 @@ class Chaos:
         return self._node("iptables", "--wait", *words)
 
     def _node(self, *words: str) -> str:
-        """Run a program of the node's own, in its namespaces."""
+        """Run a program of the node in the node's namespaces."""
         return self.run("nsenter", "--target", "1", "--mount", "--net", "--", *words)

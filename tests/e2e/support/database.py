@@ -1,4 +1,4 @@
-"""PostgreSQL of the chart soma-infra, as its administrator sees it."""
+"""PostgreSQL of the chart soma-infra, as its administrator."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SOCKET = ("--host=/var/run/postgresql", *PLAIN)
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """The server, and databases of a test's own on it."""
+    """The server, with further databases for tests."""
 
     kubectl: Kubectl
 
@@ -25,7 +25,7 @@ class Database:
         return self.kubectl("exec", "-i", "-n", INFRA, POD, "--", *words, stdin=statement).strip()
 
     def sql_as(self, role: str, statement: str) -> str:
-        """Run SQL as `app`, `worker` or `owner`, over the network and by the DSN that a SomaBrain is given."""
+        """Run SQL as `app`, `worker` or `owner`, over the network with the DSN that a SomaBrain gets."""
         secret = MIGRATION if role == "owner" else DATABASE
         dsn = self._dsns(secret)[f"{role}-dsn"]
         script = f'read -r dsn; exec psql "$dsn" {" ".join(PLAIN)} --quiet --file=-'
@@ -34,7 +34,7 @@ class Database:
         ).strip()
 
     def create(self, name: str, namespace: str) -> None:
-        """Make an empty database, prepared as the chart prepares its own, and its Secrets in a namespace."""
+        """Create an empty database, prepared like the chart's own, and its Secrets in a namespace."""
         script = f"sed 's/^.set database .*/\\\\set database {name}/' /etc/soma-infra/prepare.sql"
         self.kubectl(
             "exec", "-n", INFRA, POD, "--", "sh", "-c",
@@ -48,16 +48,16 @@ class Database:
             )
 
     def dsns(self) -> dict[str, str]:
-        """Return the connection strings of the chart's own database, by their keys."""
+        """Return the connection strings of the chart's own database, by key."""
         return {**self._dsns(DATABASE), **self._dsns(MIGRATION)}
 
     def reach(self) -> None:
-        """Wait until the Service leads to the pod: kube-proxy learns a moment later that a pod is ready."""
+        """Wait until the Service reaches the pod: kube-proxy is a moment later than readiness."""
         script = f"until pg_isready --quiet --host=postgresql.{INFRA}.svc; do sleep 0.2; done"
         self.kubectl("exec", "-n", INFRA, POD, "--", "timeout", "30", "sh", "-c", script)
 
     def drop(self, name: str) -> None:
-        """Remove a database, whoever is connected."""
+        """Drop a database, even with open connections."""
         self.sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", database="postgres")
 
     def _dsns(self, secret: str) -> dict[str, str]:

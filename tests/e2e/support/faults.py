@@ -1,4 +1,4 @@
-"""Faults of a cluster under a SomaBrain of two replicas. Each ends when what it asks of the operator has begun."""
+"""Faults of a cluster under a SomaBrain of two replicas. Each ends once the operator has begun to react."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ CUT_S = 2.0
 
 
 def operator_pod(kubectl: Kubectl) -> Object:
-    """The one pod of the operator."""
+    """Return the one pod of the operator."""
     (pod,) = kubectl.get(OPERATOR, "pods", "-l", "app.kubernetes.io/name=somabrain-operator")["items"]
     return dict(pod)
 
 
 def owner(secret: str) -> dict[str, object]:
-    """Return `spec.migration` with a Secret of the owner."""
+    """Return `spec.migration` with the Secret of an owner."""
     return {"database": {"secretRef": {"name": secret}}}
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What is done to a SomaBrain, to its operator and to the cluster under it."""
+    """Faults of a SomaBrain, its operator and its cluster."""
 
     brain: Brain
     chaos: Chaos
     kubectl: Kubectl
 
     def by_name(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
-        """All of them."""
+        """Return each fault by its name."""
         each = (
             self.api_server_restart, self.watch_cut, self.operator_killed_mid_step, self.secret_deleted,
             self.job_deleted, self.deployment_edited_by_hand, self.image_that_never_starts,
@@ -49,13 +49,13 @@ class Faults:
         return {fault.__name__.replace("_", " "): fault for fault in each}
 
     def order(self, seed: int, only: Set[str] | None = None) -> list[str]:
-        """The names of all of them, or of those `among` them, in the order that the seed draws."""
+        """Return the names of all faults, or of those in `only`, in the order drawn from the seed."""
         names = [name for name in self.by_name() if only is None or name in only]
         random.Random(seed).shuffle(names)
         return names
 
     async def prepare(self) -> None:
-        """Make the Secrets that faults name: the owner's by another address, and one that leads nowhere."""
+        """Create the Secrets that faults use: one for the owner by another address, and a wrong one."""
         secret = await asyncio.to_thread(self.kubectl.get, self.brain.namespace, "secret", MIGRATION)
         dsn = b64decode(secret["data"]["owner-dsn"]).decode()
         await self._secret(OTHER_OWNER, f"{dsn}?application_name=other")
@@ -63,7 +63,7 @@ class Faults:
         await self.apply()
 
     async def apply(self, **spec: object) -> None:
-        """Apply it as it was, but for what is said."""
+        """Apply the SomaBrain with the given changes."""
         await asyncio.to_thread(self.brain.apply, **{"replicas": REPLICAS, **spec})
 
     async def api_server_restart(self) -> None:
@@ -72,7 +72,7 @@ class Faults:
         await eventually(self._answers, bool, "the API server did not come back", every_s=0.1)
 
     async def watch_cut(self) -> None:
-        """The operator's connections are reset and no new ones made for two seconds, in which there is an edit."""
+        """Cut the operator's connections for two seconds, with an edit in between."""
         address = (await asyncio.to_thread(operator_pod, self.kubectl))["status"]["podIP"]
         async with self.chaos.cut(address, port=6443):
             await self.apply(replicas=REPLICAS + 1)
@@ -95,7 +95,7 @@ class Faults:
         await asyncio.to_thread(self.kubectl.apply, self.brain.namespace, restored)
 
     async def job_deleted(self) -> None:
-        """The migration for another owner's Secret is deleted as soon as it is there."""
+        """Delete the Job of a migration for another owner's Secret as soon as it exists."""
         before = await asyncio.to_thread(self._jobs)
         await self.apply(migration=owner(OTHER_OWNER))
         # Not a larger set: those of earlier migrations are pruned meanwhile.

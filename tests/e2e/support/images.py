@@ -1,7 +1,7 @@
-"""The service image of the checkout, and later releases of it that only its migrations tell apart.
+"""The service image of the checkout, and later releases of it that differ only in their migrations.
 
-A release is made without a build: one more layer on the archive of the image, in the OCI image layout. The files in
-it are those that a later release would change: its newest migration, and the number of its schema.
+A release is created without a build, as one more layer on the archive of the image (OCI image layout). The layer has
+the files that a later release would change: its newest migration, and the number of its schema.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _service() -> DockerfileImage:
 
 
 def release(tag: str, title: str, sql: str) -> str:
-    """Load a later release into the cluster, whose one new migration runs `sql`; return its name."""
+    """Load a later release whose one new migration runs `sql` into the cluster; return its name."""
     number = schema.HEAD + 1
     schema_file = Path(schema.__file__)
     changed = schema_file.read_text().replace(f"HEAD = {schema.HEAD}", f"HEAD = {number}")
@@ -78,14 +78,14 @@ def release(tag: str, title: str, sql: str) -> str:
 
 
 def provider(checkout: Path | None = None) -> Provider:
-    """Return the local cluster, whose images are made of another checkout where one is given."""
+    """Return the local cluster, with the images of another checkout if one is given."""
     paths = local_paths()
     paths = replace(paths, checkout=checkout) if checkout else paths
     return choose(chosen_provider(), Toolchain(paths, Progress(paths.cache / "durations.json")))
 
 
 def add_layer(base: Path, target: Path, name: str, files: Mapping[str, str]) -> None:
-    """Write `base` with one layer of `files` on top, as `name`."""
+    """Write `base` with one additional layer of `files`, as `name`."""
     layer = _tar({path: text.encode() for path, text in files.items()})
     with tarfile.open(base) as source:
 

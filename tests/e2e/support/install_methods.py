@@ -1,4 +1,4 @@
-"""Two ways to install one memory service on the whole platform: a SomaBrain for the operator, and the chart `sb`."""
+"""Two ways to install a memory service on the whole platform: a SomaBrain for the operator, and the chart `sb`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CLIENT = "client"
 
 
 def install_by_operator(brain: Brain) -> None:
-    """Apply a SomaBrain that names each part, and wait until it is Ready."""
+    """Apply a SomaBrain that refers to each component, and wait until it is Ready."""
     brain.kubectl.copy_secret("somabrain-auth", INFRA, brain.namespace)
     brain.kubectl.apply(brain.namespace, brain.manifest({
         "vault": VAULT,
@@ -51,7 +51,7 @@ def install_by_operator(brain: Brain) -> None:
 
 
 def install_by_chart(brain: Brain) -> None:
-    """Install the chart with values that name each part, and wait for its pods as helm does."""
+    """Install the chart with values that refer to each component, and wait for its pods as helm does."""
     credentials = brain.kubectl.get(INFRA, "secret", "somabrain-auth")["data"]
     client = {
         "SOMABRAIN_AUTH__INTROSPECTION__CLIENT_ID": credentials["client-id"],
@@ -87,12 +87,12 @@ INSTALL_METHODS: Mapping[str, Callable[[Brain], None]] = {"operator": install_by
 
 
 def prefix(brain: Brain) -> str:
-    """Return below which keys of etcd its flags are."""
+    """Return the prefix of its flags in etcd."""
     return f"/{brain.namespace}/flags"
 
 
 def prepare(kubectl: Kubectl, namespace: str) -> None:
-    """Make a namespace with what both ways refer to; no Secret of the database is in it."""
+    """Create a namespace with everything that both ways refer to, without a Secret of the database."""
     kubectl.ensure_namespace(namespace)
     kubectl("label", "namespace", namespace, "e2e=true")
     cache = kubectl.get(INFRA, "secret", "somabrain-redis")["data"]["url"]

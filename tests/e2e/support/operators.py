@@ -1,4 +1,4 @@
-"""The release of the operator with other values for a while, and each of its pods as it tells of itself."""
+"""The operator's release with other values for a while, and what each of its pods reports."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ class OperatorPod:
     name: str
 
     def now(self) -> Object:
-        """Return the pod as it is."""
+        """Return the pod as it is now."""
         return self.kubectl.get(OPERATOR, "pod", self.name)
 
     def restarts(self) -> int:
-        """Return how often the kubelet has started it anew."""
+        """Return how often the kubelet has restarted it."""
         return sum(each["restartCount"] for each in self.now()["status"]["containerStatuses"])
 
     def metrics(self) -> Mapping[str, float]:
-        """Return its metrics by name and labels, as they are written."""
+        """Return its metrics by name and labels, as exposed."""
         where = f"/api/v1/namespaces/{OPERATOR}/pods/{self.name}:8080/proxy/metrics"
         lines = (line for line in self.kubectl("get", "--raw", where).splitlines() if not line.startswith("#"))
         return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
     def log(self) -> str:
-        """Return all that it has logged."""
+        """Return its whole log."""
         return self.kubectl("logs", "-n", OPERATOR, self.name, "--tail=-1")
 
     def leads(self) -> bool:
-        """Return whether it says that it leads."""
+        """Return whether it reports that it leads."""
         return self.metrics()["somabrain_operator_leader"] == 1
 
     def writes(self) -> Mapping[str, float]:
-        """Return how often it has written each kind, by kind and verb, the Lease apart."""
+        """Return the number of its writes by kind and verb, without the Lease."""
         return {
             labels: count
             for labels, count in self.metrics().items()
@@ -61,24 +61,24 @@ class Release:
     kubectl: Kubectl
 
     def pods(self) -> list[OperatorPod]:
-        """Return the operators, without those that are leaving."""
+        """Return the operators, without those that are terminating."""
         return [OperatorPod(self.kubectl, name) for name, leaves in self._all().items() if not leaves]
 
     def upgrade(self, *settings: str) -> None:
-        """Give it these values and no others, and wait until only pods with them are there."""
+        """Upgrade to exactly these values, and wait until only pods with them are left."""
         flags = [word for each in settings for word in ("--set", each)]
         run("helm", "upgrade", CHART, f"helm/charts/{CHART}", "-n", OPERATOR, "--reset-values", *flags,
             "--kubeconfig", str(self.kubectl.kubeconfig))  # fmt: skip
         self.settle()
 
     def settle(self) -> None:
-        """Wait until its pods are there and no other is."""
+        """Wait until exactly its own pods exist."""
         self.kubectl("rollout", "status", "-n", OPERATOR, f"deployment/{CHART}", "--timeout=120s", timeout_s=130)
         for name in (name for name, leaves in self._all().items() if leaves):
             self.kubectl("wait", "-n", OPERATOR, f"pod/{name}", "--for=delete", "--timeout=60s", timeout_s=70)
 
     def _all(self) -> Mapping[str, bool]:
-        """Return the name of each pod, and whether it is leaving."""
+        """Return the name of each pod, and whether it is terminating."""
         pods = self.kubectl.get(OPERATOR, "pods", "-l", f"app.kubernetes.io/name={CHART}")["items"]
         return {pod["metadata"]["name"]: "deletionTimestamp" in pod["metadata"] for pod in pods}
 
@@ -92,7 +92,7 @@ class Right(NamedTuple):
 
 
 def rights(kubectl: Kubectl, namespace: str) -> set[Right]:
-    """Return what the operator may do in a namespace beyond what every account may, its Lease apart."""
+    """Return what the operator may do in a namespace, apart from its Lease and from what every account may do."""
     ours, anyone = (_rights(kubectl, namespace, account) for account in (f"{OPERATOR}:{CHART}", f"{OPERATOR}:default"))
     return {right for right in ours - anyone if right.resource != "leases"}
 
@@ -115,7 +115,7 @@ def _rights(kubectl: Kubectl, namespace: str, account: str) -> set[Right]:
 
 
 def used(writes: Mapping[str, float]) -> set[Right]:
-    """Return which rights an operator's writes needed."""
+    """Return the rights that an operator's writes required."""
     kinds = {**CHILDREN, EVENT.kind: EVENT, f"{BRAIN.kind}Status": replace(BRAIN, plural=f"{BRAIN.plural}/status")}
     needed = set()
     for name in writes:

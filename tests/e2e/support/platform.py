@@ -1,4 +1,4 @@
-"""The profile `full` of soma-infra, as a person with kubectl sees it."""
+"""The profile `full` of soma-infra, by kubectl."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TOPIC = "somabrain.changes"
 
 @contextmanager
 def full_profile(kubectl: Kubectl) -> Iterator[Platform]:
-    """Give soma-infra its profile full, and only PostgreSQL again afterwards, without a trace of the rest."""
+    """Give soma-infra the profile full, and only PostgreSQL again afterwards, without leftovers."""
     platform = Platform(kubectl)
     platform.helm("upgrade", "--install", INFRA, "helm/charts/soma-infra", "--set", "profile=minimal")
     before = platform.created_objects()
@@ -42,7 +42,7 @@ def full_profile(kubectl: Kubectl) -> Iterator[Platform]:
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """Its parts, each asked in its own words."""
+    """The platform's components, each queried by its own interface."""
 
     kubectl: Kubectl
 
@@ -51,33 +51,33 @@ class Platform:
         return run("helm", *words, "-n", INFRA, "--kubeconfig", str(self.kubectl.kubeconfig), timeout_s=900)
 
     def created_objects(self) -> set[str]:
-        """Return the kind and name of all that the release has made, in its namespace and beside it."""
+        """Return kind and name of all objects of the release, including cluster-scoped ones."""
         kinds = "deployments,statefulsets,services,configmaps,secrets,serviceaccounts,roles,rolebindings"
         ours = ("-l", "app.kubernetes.io/part-of=soma-infra", "--output=name")
         cluster_scoped = ("get", "clusterroles,clusterrolebindings", *ours)
         return {*self.kubectl("get", kinds, "-n", INFRA, *ours).split(), *self.kubectl(*cluster_scoped).split()}
 
     def token(self, client: str) -> str:
-        """Return a token of one of the test clients, by its credentials."""
+        """Return a token of one of the test clients, for its credentials."""
         form = {"grant_type": "client_credentials", "client_id": client, "client_secret": f"{client}-secret"}
         return str(self._auth("token", form)["access_token"])
 
     def revoke(self, client: str, token: str) -> None:
-        """Take a token back."""
+        """Revoke a token."""
         self._auth("revoke", {"token": token, "client_id": client, "client_secret": f"{client}-secret"})
 
     def redis(self, *words: str) -> str:
-        """Return what redis-cli prints in Redis' own pod."""
+        """Return the output of redis-cli in Redis' own pod."""
         return self.kubectl("exec", "-n", INFRA, "deployment/redis", "--", "redis-cli", "--no-auth-warning", *words)
 
     def cache_hits(self) -> int:
-        """Return how many keys Redis has found since it started."""
+        """Return the number of cache hits of Redis since it started."""
         lines = self.redis("info", "stats").splitlines()
         (hits,) = (line.removeprefix("keyspace_hits:") for line in lines if line.startswith("keyspace_hits:"))
         return int(hits)
 
     def events(self) -> list[dict[str, Any]]:
-        """Return all events of the topic, in the order of each source."""
+        """Return all events of the topic, in order for each source."""
         consume = (
             "PATH=$PATH:/opt/kafka/bin; KAFKA_HEAP_OPTS=-Xmx128m kafka-console-consumer.sh --from-beginning "
             f"--bootstrap-server localhost:9092 --topic {TOPIC} --timeout-ms 10000 2>/dev/null || true"
@@ -86,11 +86,11 @@ class Platform:
         return [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
 
     def collector_log(self) -> str:
-        """Return what the collector printed of all it was sent."""
+        """Return the log of the collector, which prints everything that it receives."""
         return self.kubectl("logs", "-n", INFRA, "deployment/otel-collector", "--tail=-1")
 
     def spans(self, pod: str) -> set[str]:
-        """Return the names of all spans that the collector was sent by a pod."""
+        """Return the names of all spans that the collector received from a pod."""
         sent = (
             each for each in self.collector_log().split("ResourceSpans #") if f"service.instance.id: Str({pod}-" in each
         )
@@ -107,6 +107,6 @@ class Platform:
 
 
 def life_left_s(token: str) -> float:
-    """Return for how many seconds a token is good, by its own word."""
+    """Return for how many more seconds a token is valid, by its claims."""
     body = token.split(".")[1]
     return float(json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))["exp"] - time.time())

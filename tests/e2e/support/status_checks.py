@@ -1,4 +1,4 @@
-"""What a status says that is not so, and for how long it said it. Opens no socket."""
+"""False statements of a status, and how long each lived. Opens no socket."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEVER = "Ready=True of an earlier generation than the status has seen"
 
 @dataclass(frozen=True, slots=True)
 class ClusterState:
-    """What the API server shows: the resource, its Deployment, and the names of the Jobs that failed and of Secrets."""
+    """The API server's state: the resource, its Deployment, the failed Jobs, and the names of Secrets."""
 
     resource: Object
     deployment: Object | None
@@ -25,13 +25,13 @@ class ClusterState:
 
 
 def false_statements(world: ClusterState) -> Iterator[str]:
-    """Yield what the status says that is not so."""
+    """Yield each statement of the status that contradicts the cluster's state."""
     resource, deployment = world.resource, world.deployment
     status, generation = mapping(resource, "status"), number(resource, "metadata", "generation")
     ready = number(deployment, "status", "readyReplicas")
 
     def current_status(kind: str) -> str:
-        """What it says of the newest generation; empty: nothing yet."""
+        """Return the status of a condition if it is about the newest generation, and otherwise ""."""
         entry = condition(resource, kind)
         return text(entry, "status") if number(entry, "observedGeneration") == generation else ""
 
@@ -61,7 +61,7 @@ def false_statements(world: ClusterState) -> Iterator[str]:
 
 
 def _secret_names(resource: Object) -> Iterator[str]:
-    """Yield the names of the Secrets of its databases."""
+    """Yield the names of the database Secrets of the resource."""
     yield text(resource, "spec", "database", "secretRef", "name")
     if owner := text(resource, "spec", "migration", "database", "secretRef", "name"):
         yield owner
@@ -69,9 +69,9 @@ def _secret_names(resource: Object) -> Iterator[str]:
 
 @dataclass
 class StatementLifetimes:
-    """For how long each statement was not so, from the look that first showed it to the one that no longer did.
+    """How long each statement was false: from the first observation with it to the first without.
 
-    Time in which the API server shows nothing counts for none: nobody could have known, nor said so.
+    Time without the API server does not count: the operator could not have observed or reported anything.
     """
 
     ended: list[tuple[float, str]] = field(default_factory=list)
@@ -79,7 +79,7 @@ class StatementLifetimes:
     _at: float | None = None
 
     def observe(self, current: Set[str], now: float) -> None:
-        """Take in what is not so at the moment `now`."""
+        """Record the statements that are false at the time `now`."""
         passed = 0.0 if self._at is None else now - self._at
         aged = {words: lived + passed for words, lived in self.ongoing.items()}
         self.ended += [(lived, words) for words, lived in aged.items() if words not in current]
@@ -87,19 +87,19 @@ class StatementLifetimes:
         self._at = now
 
     def pause(self) -> None:
-        """Stop the clock until something is seen again."""
+        """Stop the clock until the next observation."""
         self._at = None
 
     def all(self) -> list[tuple[float, str]]:
-        """All of them, the longest first."""
+        """All false statements, the longest first."""
         return sorted([*self.ended, *((lived, words) for words, lived in self.ongoing.items())], reverse=True)
 
     def failures(self) -> list[str]:
-        """What lived longer than it may."""
+        """The statements that were false for longer than allowed."""
         return [f"{words}: {lived:.1f} s" for lived, words in self.all() if lived > LONGEST_S or words == NEVER]
 
     def histogram(self) -> list[str]:
-        """How many lived how long, a line for each step, and the longest of each kind."""
+        """The number of statements by how long they were false, and the longest of each kind."""
         counts = Counter(next(step for step in STEPS_S if lived <= step) for lived, _ in self.all())
         longest: dict[str, float] = {}
         for lived, words in self.all():

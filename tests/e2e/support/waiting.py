@@ -1,4 +1,4 @@
-"""Wait for the world to be so, and say what it was when it never became so."""
+"""Polling until a state is reached, with the last state in the error."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ async def eventually(
     timeout_s: float = 60,
     every_s: float = EVERY_S,
 ) -> Value:
-    """Look, in a thread, until `holds` is true of what is seen; return that.
+    """Call `probe` in a thread until `condition` is true of its result, and return that result.
 
     Raises:
-        AssertionError: it never was; the message is `what` and what was seen last.
+        AssertionError: it was not true in time; the message is `what` and the last result.
     """
     deadline = time.monotonic() + timeout_s
     while True:

@@ -1,4 +1,4 @@
-"""Looks at a SomaBrain and what is under it five times a second, while a block runs."""
+"""Observes a SomaBrain and its children five times a second while a block runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ POLL_INTERVAL_S = 0.2
 
 @asynccontextmanager
 async def watched(brain: Brain) -> AsyncIterator[StatementLifetimes]:
-    """Keep for how long each statement of the status was not so."""
+    """Record how long each statement of the status was false."""
     lifetimes, over = StatementLifetimes(), asyncio.Event()
     config = KubeConfig.from_file(brain.kubectl.kubeconfig).get()
 
@@ -47,7 +47,7 @@ async def watched(brain: Brain) -> AsyncIterator[StatementLifetimes]:
 
 
 def read_state(client: Client, brain: Brain) -> ClusterState:
-    """Read the facts first and the status last: it may know what came later than they, and never less."""
+    """Read the children first and the status last, so that the status is never older than they are."""
 
     def all_of(kind: str) -> list[Object]:
         return [dict(each) for each in client.list(KINDS[kind], namespace=brain.namespace)]

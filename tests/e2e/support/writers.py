@@ -1,4 +1,4 @@
-"""Clients that write and read without pause, and keep book of what was acknowledged."""
+"""Clients that write and read continuously, and record what was acknowledged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAUSE_S = 0.03
 
 @dataclass
 class WriteLog:
-    """What a writer knows: name and text of each acknowledged memory, and each call that failed for its caller."""
+    """Name and text of each acknowledged memory, and each call that failed for its caller."""
 
     acknowledged: dict[str, str] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
@@ -23,7 +23,7 @@ class WriteLog:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def wait_for_more(self, count: int, timeout_s: float = 60) -> None:
-        """Wait until `count` more memories were acknowledged."""
+        """Wait until `count` more memories are acknowledged."""
         target = len(self.acknowledged) + count
         async with asyncio.timeout(timeout_s):
             while len(self.acknowledged) < target:
@@ -31,14 +31,14 @@ class WriteLog:
                 await self.changed.wait()
 
     async def missing(self, client: MemoryClient, namespace: str) -> list[str]:
-        """Return what was acknowledged and is not there now, byte for byte."""
+        """Return the acknowledged memories that are not there byte for byte."""
         stored = {memory.name: memory.text async for memory in client.list(namespace, page_size=1000)}
         return [name for name, text in self.acknowledged.items() if stored.get(name) != text]
 
 
 @asynccontextmanager
 async def writing(client: MemoryClient, namespace: str) -> AsyncIterator[WriteLog]:
-    """Write into a namespace until the block ends; the last call is waited for."""
+    """Write into a namespace until the block ends, and wait for the last call."""
     log, stop = WriteLog(), asyncio.Event()
 
     async def write() -> None:
@@ -60,7 +60,7 @@ async def writing(client: MemoryClient, namespace: str) -> AsyncIterator[WriteLo
 
 @asynccontextmanager
 async def reading(client: MemoryClient, namespace: str, log: WriteLog) -> AsyncIterator[None]:
-    """Get and recall what the book last says is acknowledged, until the block ends; note what is amiss."""
+    """Get and recall the last acknowledged memory until the block ends; record each discrepancy."""
     stop = asyncio.Event()
 
     async def read() -> None:

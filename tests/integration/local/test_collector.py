@@ -1,4 +1,4 @@
-"""Holds: a collector of the tests takes spans by HTTP, tells them, and goes on after it was stopped."""
+"""The tests' collector receives spans by HTTP, returns them, and goes on after a restart."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def send(server: Collector, span_id: str) -> None:
 
 
 def test_a_collector_tells_the_spans_it_was_sent() -> None:
-    """Before and after a restart at the same address; stopped, it takes none."""
+    """A collector returns the spans sent before and after a restart at the same address; stopped, it refuses them."""
     with collector() as server:
         send(server, "00f067aa0ba902b7")
         shell.wait_until(lambda: len(server.spans()) == 1, what="No span was written", timeout_s=30)

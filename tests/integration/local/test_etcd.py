@@ -1,4 +1,4 @@
-"""Holds: an etcd of the tests keeps its keys over a restart at the same address, and forgets what is compacted."""
+"""The tests' etcd keeps its keys over a restart at the same address, and forgets compacted revisions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from somabrain_local.loopback import etcd
 
 
 def test_an_etcd_comes_back_with_its_keys() -> None:
-    """Gone when stopped; started again it has what was written."""
+    """A stopped etcd refuses connections; started again, it has its keys."""
     with etcd() as server:
         server.put("/flags/tea", "green")
         server.process.stop()
@@ -25,7 +25,7 @@ def test_an_etcd_comes_back_with_its_keys() -> None:
 
 
 def test_what_is_compacted_cannot_be_watched() -> None:
-    """A watch from before is cancelled, and told from where it may begin."""
+    """A watch from a compacted revision is cancelled, with the revision from which it may begin."""
     with etcd() as server:
         first, last = server.put("/flags/tea", "green"), server.put("/flags/tea", "black")
         server.compact(last)

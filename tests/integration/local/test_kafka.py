@@ -1,4 +1,4 @@
-"""Holds: a Kafka of the tests starts, keeps its topics over a restart at the same address, and stops."""
+"""The tests' Kafka starts, keeps its topics over a restart at the same address, and stops."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from somabrain_local.loopback import kafka
 
 @pytest.mark.timeout(300)  # four Java programs start, on a machine that may be busy
 def test_a_kafka_comes_back_with_its_topics() -> None:
-    """A topic is made by asking for it, and is there after a crash."""
+    """A created topic still exists after a restart."""
     with kafka() as server:
         assert server.topics() == []
         server.create_topic("changes", partitions=3)

@@ -1,4 +1,4 @@
-"""Holds: a Keycloak of the tests has its clients, takes tokens back, rotates keys, and comes back at its address."""
+"""The tests' Keycloak has its clients, revokes tokens, rotates keys, and restarts at the same address."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def keys(server: Keycloak) -> set[str]:
 def test_each_client_is_who_it_says(
     server: Keycloak, client: str, tenant: str | None, scopes: set[str], audience: str
 ) -> None:
-    """Introspection tells tenant, scopes, audience and issuer."""
+    """Introspection of each client's token gives its tenant, scopes, audience and issuer."""
     told = server.introspect(server.token(client))
     assert told["active"] is True
     assert (told.get("tenant"), set(told["scope"].split()), told["aud"]) == (tenant, scopes, audience)
@@ -49,7 +49,7 @@ def test_each_client_is_who_it_says(
 
 
 def test_a_token_of_another_realm_or_taken_back_is_not_active(server: Keycloak) -> None:
-    """The realm knows its own living tokens and no others."""
+    """A token of another realm and a revoked token are not active."""
     assert server.introspect(server.token("a-admin", "elsewhere")) == {"active": False}
     token = server.token("a-admin")
     server.revoke(token, "a-admin")
@@ -57,13 +57,13 @@ def test_a_token_of_another_realm_or_taken_back_is_not_active(server: Keycloak) 
 
 
 def test_a_brief_token_lives_three_seconds(server: Keycloak) -> None:
-    """Short enough for a test to see it die."""
+    """A brief token expires after three seconds, so that a test can wait for it."""
     told = server.introspect(server.token("a-brief"))
     assert told["exp"] - told["iat"] == 3
 
 
 def test_a_rotated_key_is_published_beside_the_old_one(server: Keycloak) -> None:
-    """Tokens signed before stay good."""
+    """After a rotation the old key is still published, and tokens signed with it stay active."""
     before, token = keys(server), server.token("a-admin")
     server.rotate_keys()
     assert keys(server) > before
@@ -71,7 +71,7 @@ def test_a_rotated_key_is_published_beside_the_old_one(server: Keycloak) -> None
 
 
 def test_a_keycloak_comes_back_with_its_keys(server: Keycloak) -> None:
-    """What was signed before it was stopped is good when it is back at the same address."""
+    """A restarted Keycloak has its keys, and a token signed before is active."""
     token, before = server.token("a-admin"), keys(server)
     server.process.stop(signal.SIGTERM)  # killed, its database would lose the half second that it had not written yet
     with pytest.raises(URLError, match="refused"):

@@ -1,4 +1,4 @@
-"""Holds: a Redis of the tests starts, answers, stops, and comes back at the same address; so do its kin."""
+"""The tests' Redis, Sentinel and Cluster start, answer, stop, and restart at the same address."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from somabrain_local.loopback.server_process import tool
 
 
 def test_a_redis_comes_back_empty_at_the_same_address() -> None:
-    """It answers, is gone when stopped, and remembers nothing afterwards."""
+    """A stopped Redis refuses connections; started again at the same address, it is empty."""
     with redis() as server:
         assert server.command("SET", "tea", "green") == "OK"
         server.process.stop()
@@ -24,7 +24,7 @@ def test_a_redis_comes_back_empty_at_the_same_address() -> None:
 
 
 def test_a_frozen_redis_keeps_connections_and_answers_later() -> None:
-    """What is asked while it hangs is answered when it goes on."""
+    """A frozen Redis does not answer, and answers again once it is thawed."""
     with redis() as server:
         server.process.freeze()
         with pytest.raises(CommandFailed, match=r"within 0\.5 s"):
@@ -34,7 +34,7 @@ def test_a_frozen_redis_keeps_connections_and_answers_later() -> None:
 
 
 def test_a_password_and_tls_are_asked_for() -> None:
-    """Without the password nothing is answered, and without trust in its authority there is no connection."""
+    """Without the password no command is executed, and without trust in the authority there is no connection."""
     with redis(password="open sesame", tls=True) as server:
         assert server.command("PING") == "PONG"
         trusting = [tool("redis-cli"), "-p", server.port, "-e", "--tls", "--cacert", server.ca_file, "PING"]
@@ -45,7 +45,7 @@ def test_a_password_and_tls_are_asked_for() -> None:
 
 
 def test_sentinels_name_a_new_primary_when_the_old_one_is_lost() -> None:
-    """The replica takes over, with what it was given."""
+    """When the primary is lost, the sentinels name its replica, which has the data."""
     with redis_sentinel() as group:
         group.primary.command("SET", "tea", "green")
         assert group.primary.command("WAIT", 1, 5000) == "1"
@@ -62,7 +62,7 @@ def test_sentinels_name_a_new_primary_when_the_old_one_is_lost() -> None:
 
 
 def test_a_cluster_shares_the_slots() -> None:
-    """Every key is served by one of three, and the others say by which."""
+    """Each key is served by one node of the cluster, and the others redirect to it."""
     with redis_cluster(password="cluster") as nodes:
         refusals = 0
         for node in nodes:

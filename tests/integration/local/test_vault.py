@@ -1,4 +1,4 @@
-"""Holds: a Vault of the tests keeps secrets until it is stopped, and comes back empty at the same address."""
+"""The tests' Vault keeps secrets until it is stopped, and comes back empty at the same address."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from somabrain_local.loopback import vault
 
 
 def test_a_vault_comes_back_empty_at_the_same_address() -> None:
-    """What is put is read; after a restart it is gone, and the root token is the same."""
+    """A stored secret can be read; after a restart it is gone, and the root token is the same."""
     with vault() as server:
         server.put("tea", {"colour": "green"})
         assert server.call("GET", "secret/data/tea")["data"]["data"] == {"colour": "green"}

@@ -1,7 +1,7 @@
-"""The API server as a test's hands and eyes: plain objects in, plain objects out.
+"""Access to the API server for tests: plain objects in, plain objects out.
 
 No controllers run behind it. What they would do (finish a Job, roll a Deployment out, start a pod) a test does by
-writing the same status; `Hands` says each time whose work it does.
+writing the same status through `ControllerStub`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ KINDS: dict[str, Any] = {
 
 
 class Refused(Exception):
-    """What the API server said when it refused."""
+    """The API server refused a request, with this message."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Api:
             raise Refused(error.status.message) from error
 
     def refusal(self, manifest: Object, namespace: str) -> str:
-        """Return what the API server would answer to a creation that it would refuse; empty when it would not."""
+        """Return the message with which the API server would refuse a creation; empty if it would not."""
         try:
             self.client.create(KINDS[manifest["kind"]](manifest), namespace=namespace, dry_run=True)
         except ApiError as error:
@@ -85,7 +85,7 @@ class Api:
         return ""
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> Object:
-        """Return an object; KeyError when there is none."""
+        """Return an object; KeyError if it does not exist."""
         try:
             if namespace:
                 return dict(self.client.get(KINDS[kind], name, namespace=namespace))
@@ -94,7 +94,7 @@ class Api:
             raise KeyError(f"{kind} {namespace}/{name}: {error}") from error
 
     def objects(self, kind: str, namespace: str | None = None) -> list[Object]:
-        """Return all objects, of a namespace where the kind has any; KeyError while they cannot be listed."""
+        """Return all objects of a kind, of one namespace if given; KeyError while they cannot be listed."""
         try:
             if namespace is None:
                 return [dict(each) for each in self.client.list(KINDS[kind])]
@@ -151,7 +151,7 @@ class Api:
 
 @contextmanager
 def api_of(server: ApiServer) -> Iterator[Api]:
-    """Yield the verbs of a server."""
+    """Yield an Api of a server."""
     client = Client(KubeConfig.from_file(server.kubeconfig).get(), trust_env=False)
     try:
         yield Api(server, client)
@@ -162,7 +162,7 @@ def api_of(server: ApiServer) -> Iterator[Api]:
 def eventually(
     probe: Callable[[], Value], condition: Callable[[Value], bool], what: str, timeout_s: float = WAIT_S
 ) -> Value:
-    """Look until what is seen holds, and return it; fail with what was seen last."""
+    """Probe until the condition is true of a value, and return it; fail with the last value."""
     ends_at = time.monotonic() + timeout_s
     last: object = None
     while time.monotonic() < ends_at:

@@ -1,4 +1,4 @@
-"""One SomaBrain in a namespace of its own, and the work of the controllers that do not run here."""
+"""One SomaBrain in its own namespace, and a stub of the controllers, which do not run in the tests."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Brain:
     namespace: str
 
     def secrets(self) -> None:
-        """Make the two Secrets it names."""
+        """Create the two Secrets that its spec names."""
         self.secret(
             "somabrain-database", **{"app-dsn": "postgresql://app:hunter22@pg/s", "worker-dsn": "postgresql://w@pg/s"}
         )
         self.secret("somabrain-migration", **{"owner-dsn": "postgresql://owner:swordfish@pg/s"})
 
     def secret(self, name: str, **data: str) -> None:
-        """Make a Secret."""
+        """Create a Secret."""
         self.api.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data},
                         self.namespace)  # fmt: skip
 
@@ -83,10 +83,10 @@ class Brain:
         }
 
     def until(self, kind: str, status: str, message: str = "", timeout_s: float = 20) -> Object:
-        """Wait until a condition has a status and says something; return it."""
+        """Wait until a condition has a status and its message contains a text; return it."""
         return eventually(
             lambda: self.conditions()[kind],
-            lambda found: found["status"] == status and message in found["message"],
+            lambda condition: condition["status"] == status and message in condition["message"],
             f"{kind}={status} {message!r}", timeout_s,
         )  # fmt: skip
 
@@ -95,7 +95,7 @@ class Brain:
         return sorted(self.api.objects("Job", self.namespace), key=lambda job: str(job["metadata"]["name"]))
 
     def job(self, attempt: int = 1, image: str = "") -> Object:
-        """Wait for the Job of an attempt, and of an image where that is said."""
+        """Wait for the Job of an attempt and, if given, of an image."""
 
         def fits(job: Object) -> bool:
             migrates = job["spec"]["template"]["spec"]["containers"][0]["image"]
@@ -138,7 +138,7 @@ class ControllerStub:
         self.brain.api.status("Job", _name(job), self.brain.namespace, status)
 
     def roll_out(self, ready: int | None = None) -> Object:
-        """As the Deployment controller: all pods are of the present template, and `ready` of them are."""
+        """As the Deployment controller: all pods have the current template, and `ready` of them are ready."""
         live = eventually(self.brain.deployment, bool, "a Deployment")
         replicas = live["spec"]["replicas"]
         able = replicas if ready is None else ready
@@ -152,7 +152,7 @@ class ControllerStub:
         return live
 
     def rolling(self, ready: int) -> None:
-        """As the Deployment controller: one pod of the present template was made, and the old ones are there."""
+        """As the Deployment controller: one pod of the current template was created, and the old ones still run."""
         live = self.brain.deployment()
         status = {
             "observedGeneration": live["metadata"]["generation"], "replicas": ready + 1, "updatedReplicas": 1,
@@ -161,7 +161,7 @@ class ControllerStub:
         self.brain.api.status("Deployment", _name(live), self.brain.namespace, status)
 
     def init_failed(self, pod: Object, container: str, message: str) -> None:
-        """As the kubelet: an init container of a pod ends again and again."""
+        """As the kubelet: an init container of a pod fails repeatedly."""
         ended = {"exitCode": 1, "reason": "Error", "message": message, "startedAt": _now(), "finishedAt": _now()}
         again = _container(container, {"waiting": {"reason": "CrashLoopBackOff"}})
         status = {"phase": "Pending", "conditions": [{"type": "Ready", "status": "False"}],
@@ -169,11 +169,11 @@ class ControllerStub:
         self.brain.api.status("Pod", _name(pod), self.brain.namespace, status)
 
     def scale(self, replicas: int) -> None:
-        """As the autoscaler's controller: another number of pods."""
+        """As the autoscaler's controller: set another number of pods."""
         self.brain.api.scale("Deployment", f"{NAME}-server", self.brain.namespace, replicas)
 
     def pod(self, name: str, template: Object, labels: Iterable[tuple[str, str]] | dict[str, str] = ()) -> Object:
-        """As a controller: a pod of a template."""
+        """As a controller: create a pod from a template."""
         metadata = {"name": name, "labels": {**template["metadata"]["labels"], **dict(labels)}}
         return self.brain.api.create(
             {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}, self.brain.namespace
@@ -182,7 +182,7 @@ class ControllerStub:
     def pod_status(
         self, pod: Object, phase: str, containers: list[Object], *, ready: bool = False, address: str = ""
     ) -> None:
-        """As the kubelet: what became of a pod."""
+        """As the kubelet: set the status of a pod."""
         status: Object = {
             "phase": phase,
             "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
@@ -193,7 +193,7 @@ class ControllerStub:
         self.brain.api.status("Pod", _name(pod), self.brain.namespace, status)
 
     def serve(self) -> None:
-        """Everything at once: migrated, rolled out, one pod ready."""
+        """Finish the migration and the rollout, with one pod ready."""
         self.finish_migration()
         live = self.roll_out()
         pod = self.pod("server-0", live["spec"]["template"])

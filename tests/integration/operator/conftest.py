@@ -52,7 +52,7 @@ def namespace(api: Api) -> str:
 
 @pytest.fixture
 def brain(api: Api, running: Operator, namespace: str) -> Iterator[Brain]:
-    """A namespace with the Secrets of a SomaBrain, and the operator at work; the resource is deleted afterwards."""
+    """A namespace with the Secrets of a SomaBrain, and a running operator; the resource is deleted afterwards."""
     created = Brain(api, namespace)
     created.secrets()
     yield created

@@ -1,4 +1,4 @@
-"""Stands between an operator and the API server, and can freeze, end and refuse connections."""
+"""A forwarder between an operator and the API server that can freeze, close and refuse connections."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class Forwarder:
 
     @property
     def url(self) -> str:
-        """Where it listens, in the form of the target."""
+        """The URL that it listens on."""
         return f"https://127.0.0.1:{self.listener.getsockname()[1]}"
 
     def freeze(self) -> None:
-        """Pass nothing more on over the connections open now; they stay open. Later ones work."""
+        """Stop passing bytes over the connections open now, which stay open; later ones work."""
         self.frozen.set()
         self.frozen = threading.Event()
 
     def cut(self) -> None:
-        """End the connections open now, as a load balancer that restarts; later ones work."""
+        """Close the connections open now, as a load balancer that restarts; later ones work."""
         for each in self.connections:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
@@ -40,14 +40,14 @@ class Forwarder:
 
     @contextmanager
     def unreachable(self) -> Iterator[None]:
-        """Until the end of the block there is no connection, as while the API server restarts."""
+        """Refuse connections until the end of the block, as while the API server restarts."""
         self.refuses = True
         self.cut()
         yield
         self.refuses = False
 
     def accept(self) -> None:
-        """Take connections until the listener is closed."""
+        """Accept connections until the listener is closed."""
         where = urlsplit(self.target)
         with suppress(OSError):
             while True:
@@ -77,7 +77,7 @@ def _copy(source: socket.socket, sink: socket.socket, frozen: threading.Event) -
 
 @contextmanager
 def forwarder(target: str) -> Iterator[Forwarder]:
-    """Run one until the end of the block."""
+    """Run a forwarder until the end of the block."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         running = Forwarder(target, listener)
         threading.Thread(target=running.accept, daemon=True).start()

@@ -1,4 +1,4 @@
-"""The operator as its image runs it: a process of its own, with the rights of its chart and no more."""
+"""The operator as its image runs it: a separate process, with the rights of its chart and no more."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Operator:
     log: Path
 
     def events(self) -> list[dict[str, Any]]:
-        """Return what it logged."""
+        """Return the events that it logged."""
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
 
     def wait_until_started(self) -> None:
-        """Wait until it works on events."""
+        """Wait until it handles events."""
         eventually(
             self.log.read_text,
-            lambda said: "Initial authentication has finished." in said,
+            lambda log: "Initial authentication has finished." in log,
             f"the operator started; its log:\n{self.log.read_text()}",
         )
 

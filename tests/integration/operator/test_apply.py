@@ -1,4 +1,4 @@
-"""What the operator applies is what the API server knows, or it is refused."""
+"""An applied object with a field that the API server does not know is refused."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def cluster(account: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 async def test_a_field_that_the_api_server_does_not_know_is_refused(
     cluster: Cluster, api: Api, namespace: str, kind: str
 ) -> None:
-    """None is dropped silently, though the API server is not asked to look for them."""
+    """An unknown field is refused, not dropped silently, although no validation of fields is requested."""
     manifest = {"kind": kind, "metadata": {"name": "x", "namespace": namespace}, **NONSENSE[kind]}
     with pytest.raises(Unavailable, match=r"nonsense: field not declared in schema"):
         await cluster.apply(manifest)

@@ -1,4 +1,4 @@
-"""What is between the operator and the API server: tokens that are renewed, and a server that is away for a while."""
+"""The operator's connection to the API server outlasts renewed tokens and an interruption."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from tests.integration.operator.forwarder import forwarder
 from tests.integration.operator.process import operator
 
 GROUPS = "/apis"
-"""What every account may ask."""
+"""A path that every account may read."""
 
 
 @pytest.fixture
 def apart() -> Iterator[Api]:
-    """An API server of its own, for an operator that must be alone."""
+    """A separate API server, for an operator that must be the only one."""
     with api_server() as server, api_of(server) as api:
         install(api)
         yield api
 
 
 def bound(api: Api, folder: Path, name: str) -> Path:
-    """Write a kubeconfig whose token lives as long as the Secret `name`: who deletes it need not wait for an expiry."""
+    """Write a kubeconfig whose token is valid while the Secret `name` exists, so that no test waits for its expiry."""
     api.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}, SYSTEM)
     return account_of(api, folder, "--bound-object-kind=Secret", f"--bound-object-name={name}")
 
 
 def end(api: Api, kubeconfig: str, name: str) -> None:
-    """End the token of a kubeconfig, and wait until the API server, which keeps what it checked, refuses it."""
+    """End the token of a kubeconfig, and wait until the API server, which caches checked tokens, refuses it."""
     api.delete("Secret", name, SYSTEM)
     token = yaml.safe_load(kubeconfig)["users"][0]["user"]["token"]
     request = urllib.request.Request(api.server.url + GROUPS, headers={"Authorization": f"Bearer {token}"})
@@ -62,7 +62,7 @@ def end(api: Api, kubeconfig: str, name: str) -> None:
 async def test_a_renewed_token_is_read_once_the_old_one_is_refused(
     api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The open connection goes on with it; while the file still holds the old one, the refusal is told."""
+    """An open transport reads a renewed token after a refusal, which is raised while the file has the old one."""
     file = bound(api, tmp_path, "first")
     before = file.read_text()
     monkeypatch.setenv("KUBECONFIG", str(file))
@@ -81,9 +81,9 @@ async def test_a_renewed_token_is_read_once_the_old_one_is_refused(
 
 
 def test_an_operator_whose_token_is_renewed_goes_on(apart: Api, tmp_path: Path) -> None:
-    """Its watches and its writes, in the same process: an edit after the old token's end is applied and told.
+    """An operator whose token is renewed goes on: an edit after the old token's end is applied and in the status.
 
-    The file is a kubeconfig; a pod's token lies in a file of a fixed place, and is read by the same function.
+    The file is a kubeconfig; a pod's token is in a file at a fixed path, and is read by the same function.
     """
     file = bound(apart, tmp_path, "first")
     before = file.read_text()
@@ -99,7 +99,7 @@ def test_an_operator_whose_token_is_renewed_goes_on(apart: Api, tmp_path: Path) 
         brain.apply(config={"logLevel": "debug"})
         eventually(
             lambda: json.dumps(brain.child("ConfigMap", "config")["data"]),
-            lambda said: "debug" in said,
+            lambda data: "debug" in data,
             "it is applied",
         )
         brain.until("ConfigValid", "True")
@@ -107,19 +107,20 @@ def test_an_operator_whose_token_is_renewed_goes_on(apart: Api, tmp_path: Path) 
 
 
 AWAY_S = 13
-"""Between two tries of whoever waits longer after each: 1, 1, 2, 3, 5 and 8 seconds."""
+"""An interruption that ends between two attempts of a client that waits 1, 1, 2, 3, 5 and 8 seconds."""
 DELIVERY_S = 4
 
 
 def test_an_api_server_that_was_away_is_heard_as_soon_as_it_is_back(apart: Api, tmp_path: Path) -> None:
-    """An edit right after its return is applied, however long the watches had tried in vain."""
+    """An edit right after the API server is back is applied at once, however long it was unreachable."""
     account = account_of(apart, tmp_path)
     apart.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}})
     brain = Brain(apart, "demo")
     brain.secrets()
     with forwarder(apart.server.url) as between:
         account.write_text(account.read_text().replace(between.target, between.url))
-        leads_on = {"SOMABRAIN_OPERATOR__LEASE_DURATION_S": str(5 * AWAY_S)}  # or it would list everything anew on its return
+        # A shorter Lease would be lost, and everything listed again on the server's return.
+        leads_on = {"SOMABRAIN_OPERATOR__LEASE_DURATION_S": str(5 * AWAY_S)}
         with operator(account, tmp_path / "log", **leads_on) as running:
             running.wait_until_started()
             brain.apply()
@@ -127,5 +128,5 @@ def test_an_api_server_that_was_away_is_heard_as_soon_as_it_is_back(apart: Api, 
             with between.unreachable():
                 time.sleep(AWAY_S)
             brain.apply(replicas=2)
-            eventually(brain.deployment, lambda found: found["spec"]["replicas"] == 2, "it is applied", DELIVERY_S)
+            eventually(brain.deployment, lambda live: live["spec"]["replicas"] == 2, "it is applied", DELIVERY_S)
             assert "leader election lost" not in running.log.read_text()

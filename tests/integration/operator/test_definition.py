@@ -1,4 +1,4 @@
-"""What the API server itself answers: it stores what is whole, and refuses the rest in words."""
+"""The API server stores valid resources with their defaults, and refuses others with a message."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ OWNER = {**X, "file": "SOMABRAIN_OWNER_DSN"}
 
 @pytest.fixture
 def quiet(api: Api, namespace: str) -> Brain:
-    """A namespace in which nobody looks at the answer of the operator."""
+    """A namespace for tests that do not need the operator."""
     return Brain(api, namespace)
 
 
 def test_a_minimal_resource_is_stored_with_its_defaults(quiet: Brain) -> None:
-    """What is not said is filled in, and can be read."""
+    """Fields that are not set have their defaults in the stored resource."""
     quiet.apply()
     spec = quiet.resource()["spec"]
     assert (spec["replicas"], spec["paused"], spec["migration"]["enabled"]) == (1, False, True)
@@ -36,7 +36,7 @@ def test_a_minimal_resource_is_stored_with_its_defaults(quiet: Brain) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"image": "a/b:c", "version": "1"}, "spec.image and spec.version are both set; keep spec.image"),
         ({"image": "Not An Image"}, "spec.image is not an image reference; write registry/repository:tag"),
@@ -133,18 +133,18 @@ def test_a_minimal_resource_is_stored_with_its_defaults(quiet: Brain) -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_contradicts_itself_is_refused_with_field_and_remedy(
-    quiet: Brain, fields: dict[str, Any], said: str
+    quiet: Brain, fields: dict[str, Any], message: str
 ) -> None:
-    """The answer names the field, and nothing is stored."""
+    """A spec that contradicts itself is refused with the field and a remedy, and nothing is stored."""
     with pytest.raises(Refused) as refused:
         quiet.apply(**fields)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert quiet.api.objects("SomaBrain", quiet.namespace) == []
 
 
 @pytest.mark.parametrize("name", ["1brain", "has.dot", "x" * 41])
 def test_a_name_that_no_service_can_have_is_refused(quiet: Brain, name: str) -> None:
-    """It becomes part of the names of Services."""
+    """A name that cannot be part of the name of a Service is refused."""
     manifest = {"apiVersion": "somabrain.io/v1alpha1", "kind": "SomaBrain", "metadata": {"name": name}, "spec": SPEC}
     with pytest.raises(Refused, match=r"metadata\.name becomes part of the names of Services"):
         quiet.api.create(manifest, quiet.namespace)
@@ -156,7 +156,7 @@ def kubectl(api: Api, *words: str, stdin: str = "") -> subprocess.CompletedProce
 
 
 def test_a_field_that_is_not_honoured_is_refused(quiet: Brain) -> None:
-    """Nothing is silently ignored: kubectl asks for strict validation by itself."""
+    """An unknown field is refused: kubectl asks for strict validation by itself."""
     text = """
 apiVersion: somabrain.io/v1alpha1
 kind: SomaBrain
@@ -172,7 +172,7 @@ spec:
 
 
 def test_the_quickstart_is_accepted(quiet: Brain) -> None:
-    """The example is valid as it is."""
+    """The quickstart example is valid as it is."""
     done = kubectl(quiet.api, "apply", "-n", quiet.namespace, "-f", "examples/quickstart.yaml", "--dry-run=server",
                    "--validate=strict", "--namespace=demo")  # fmt: skip
     assert 'namespaces "demo" not found' in done.stderr or done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The definition is upgraded with resources stored, and the operator taken away and put back: memories serve on."""
+"""Stored resources outlast an upgrade of the definition and a reinstallation of the operator, and go on serving."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RIGHTS = ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ServiceAc
 
 @pytest.fixture
 def api() -> Iterator[Api]:
-    """An API server of its own."""
+    """A separate API server."""
     with api_server() as server, api_of(server) as verbs:
         for name in (SYSTEM, "demo"):
             verbs.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
@@ -45,8 +45,11 @@ def remove(api: Api, manifest: Object) -> None:
 
 
 def test_what_is_stored_lives_through_an_upgrade_and_a_reinstallation(api: Api, tmp_path: Path) -> None:
-    """A resource of an older definition gets the newer one's defaults and serves; without the operator and its rights
-    its Deployment stays; with both back nothing is written, and the next edit is done."""
+    """A stored resource outlasts an upgrade of the definition and a reinstallation of the operator.
+
+    It gets the newer definition's defaults and serves; without the operator and its rights its Deployment stays; with
+    both back nothing is written, and the next edit is applied.
+    """
     manifests = rendered()
     (definition,) = (each for each in manifests if each["kind"] == DEFINITION)
     older = copy.deepcopy(definition)
@@ -77,12 +80,15 @@ def test_what_is_stored_lives_through_an_upgrade_and_a_reinstallation(api: Api, 
             api.create(manifest, namespace_of(manifest))
     with operator(account_of(api, tmp_path), tmp_path / "second") as second:
         second.wait_until_started()
-        eventually(second.metrics, lambda told: told.get('somabrain_operator_reconciles_total{outcome="ok"}', 0) > 0,
-                   "it is looked at")  # fmt: skip
+        eventually(
+            second.metrics,
+            lambda metrics: metrics.get('somabrain_operator_reconciles_total{outcome="ok"}', 0) > 0,
+            "it is looked at",
+        )
         time.sleep(1)
         assert api.writes() == before
         brain.apply(replicas=2)
-        eventually(lambda: brain.deployment()["spec"]["replicas"], lambda found: found == 2, "the edit is done")
+        eventually(lambda: brain.deployment()["spec"]["replicas"], lambda replicas: replicas == 2, "the edit is done")
 
 
 @pytest.fixture

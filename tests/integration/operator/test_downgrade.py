@@ -1,4 +1,4 @@
-"""An older version is refused while the newer one serves on, until the annotation names it."""
+"""A downgrade is refused, while the newer version goes on serving, until the annotation allows it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ REPOSITORY = "ghcr.io/somabrain/somabrain-service"
 
 
 def test_a_downgrade_is_refused_until_it_is_allowed(brain: Brain, controller_stub: ControllerStub) -> None:
-    """Nothing is written about it but the status; allowed, it takes the road of every version."""
+    """A refused downgrade changes only the status; once allowed, it is migrated and rolled out as any version."""
     brain.apply(version="0.2.0")
     controller_stub.serve()
     brain.apply(version="0.1.0")

@@ -1,4 +1,4 @@
-"""What somebody changes by hand is put back, and nothing else is touched."""
+"""Edits by hand are put back, and nothing else is touched."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ EDITS: dict[str, list[dict[str, Any]]] = {
 
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS.keys())
 def test_an_edit_of_the_deployment_is_put_back(served: Brain, edit: list[dict[str, Any]]) -> None:
-    """The Deployment is what the resource says again, within seconds."""
+    """An edited Deployment is as before within seconds."""
     before = served.deployment()["spec"]
     served.api.patch("Deployment", f"{NAME}-server", served.namespace, edit)
     eventually(served.deployment, lambda now: now["spec"] == before, "the edit is put back", timeout_s=10)
@@ -73,23 +73,23 @@ def test_an_edit_of_the_deployment_is_put_back(served: Brain, edit: list[dict[st
 def test_an_edit_of_another_child_is_put_back(
     served: Brain, kind: str, component: str, patch: dict[str, Any], path: tuple[str, ...]
 ) -> None:
-    """Settings, policy, Services and the account are watched as the Deployment is."""
+    """Edits of settings, policy, Services and the account are put back too."""
     before = at(served.child(kind, component), *path)
     served.api.patch(kind, f"{NAME}-{component}", served.namespace, patch)
     eventually(lambda: at(served.child(kind, component), *path), lambda now: now == before, "the edit is put back", 10)
 
 
 def test_one_edit_takes_one_write(served: Brain) -> None:
-    """Drift is put back by the one patch that it needs, and status is written only as its words change."""
+    """Drift is put back by a single patch, and the status is written only when its text changes."""
     before = len(served.api.writes())
     served.api.patch("Deployment", f"{NAME}-server", served.namespace, EDITS["a container added"])
-    eventually(served.containers, lambda found: len(found) == 1, "the container is removed")
+    eventually(served.containers, lambda containers: len(containers) == 1, "the container is removed")
     deployments = [write for write in served.api.writes()[before:] if "deployments" in write]
     assert deployments == [f"patch deployments {NAME}-server"]
 
 
 def test_what_was_put_back_is_an_event_of_the_resource(served: Brain) -> None:
-    """`kubectl describe sb` tells who wonders where an edit went."""
+    """Drift that is put back is an event of the resource, which `kubectl describe sb` shows."""
     served.api.patch("Deployment", f"{NAME}-server", served.namespace, EDITS["the image changed"])
     (event,) = eventually(
         lambda: [each for each in served.api.objects("Event", served.namespace) if each["reason"] == "DriftPutBack"],
@@ -101,12 +101,12 @@ def test_what_was_put_back_is_an_event_of_the_resource(served: Brain) -> None:
 
 
 def test_what_others_may_add_is_left_alone(served: Brain) -> None:
-    """Annotations, labels and a restart by kubectl are not ours to judge."""
+    """Annotations, labels and a restart by kubectl are left alone."""
     note = {"metadata": {"annotations": {"note": "mine"}, "labels": {"team": "a"}}}
     restart = {"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}}}
     served.api.patch("Deployment", f"{NAME}-server", served.namespace, {**note, **restart})
     served.api.patch("Deployment", f"{NAME}-server", served.namespace, EDITS["the image changed"])
-    eventually(served.containers, lambda found: "server evil:1" not in found, "the image is put back")
+    eventually(served.containers, lambda containers: "server evil:1" not in containers, "the image is put back")
     found = served.deployment()
     assert found["metadata"]["annotations"]["note"] == "mine"
     assert found["metadata"]["labels"]["team"] == "a"

@@ -1,4 +1,4 @@
-"""Transitions are told as events and counted as metrics, once each, in the words of the conditions."""
+"""Each transition is one event with the message of its condition, and conditions are metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def list_events(brain: Brain) -> list[tuple[str, str, str]]:
 
 
 def test_each_transition_is_one_event(served: Brain, controller_stub: ControllerStub, running: Operator) -> None:
-    """From nothing to serving, to failing, and back: each in the condition's sentence, and at rest none."""
+    """Serving, failing and serving again are one event each, with the condition's message; at rest nothing is sent."""
     found = served.conditions()
     ready, migrated = ((found[kind]["reason"], found[kind]["message"]) for kind in ("Ready", "Migrated"))
     available = (found["Available"]["reason"], found["Available"]["message"])
@@ -41,7 +41,7 @@ def test_each_transition_is_one_event(served: Brain, controller_stub: Controller
 
 
 def test_conditions_are_metrics_until_the_resource_is_gone(served: Brain, running: Operator) -> None:
-    """An alert can be set on each condition of each resource."""
+    """Each condition of a resource is a metric, on which an alert can be set, until the resource is deleted."""
     series = f'somabrain_operator_condition{{name="{NAME}",namespace="{served.namespace}",type="%s"}} %s'
     wanted = [series % said for said in (("Ready", 1.0), ("Migrated", 1.0), ("Degraded", 0.0), ("Paused", 0.0))]
     # They are said a moment after the API server has them.

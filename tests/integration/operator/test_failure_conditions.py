@@ -1,4 +1,4 @@
-"""While something is wrong the status says what, names the field and the remedy, and others are served."""
+"""While something is wrong the status says what, with field and remedy, and other resources are handled."""
 
 from __future__ import annotations
 
@@ -48,15 +48,17 @@ def refuse(brain: Brain, group: str, resources: str, example: Object) -> str:
 
 
 def until_refused(brain: Brain, example: Object, message: str) -> None:
-    """Wait until the API server acts upon what it was told: it learns of it by a watch."""
+    """Wait until the API server refuses the example: it learns of new policies by a watch."""
     eventually(
-        lambda: brain.api.refusal(example, brain.namespace), lambda said: message in said, f"{message!r} is answered"
+        lambda: brain.api.refusal(example, brain.namespace),
+        lambda answer: message in answer,
+        f"{message!r} is answered",
     )
 
 
 @contextmanager
 def unready_pod(body: str) -> Iterator[None]:
-    """Answer /ready with 503 and a body, where a pod of the service would."""
+    """Answer /ready with 503 and a body, at the address of a pod."""
 
     class Unready(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -81,7 +83,7 @@ def unready_pod(body: str) -> Iterator[None]:
 def test_with_postgresql_down_the_pod_is_named_with_what_it_says(
     served: Brain, controller_stub: ControllerStub
 ) -> None:
-    """The kubelet keeps the body of a failed probe to itself, so the pod is asked."""
+    """The status quotes the pod's answer, for which the pod is asked: the kubelet does not pass it on."""
     pod = served.api.get("Pod", "server-0", served.namespace)
     with unready_pod('{"ready": false, "reason": "PostgreSQL cannot be reached: connection refused."}'):
         controller_stub.pod_status(pod, "Running", [running()], address=ADDRESS)
@@ -97,7 +99,7 @@ def test_with_postgresql_down_the_pod_is_named_with_what_it_says(
 
 
 def test_a_pod_that_cannot_be_asked_is_explained_by_the_kubelet(served: Brain, controller_stub: ControllerStub) -> None:
-    """Its latest warning about the probe is passed on."""
+    """For a pod that cannot be reached, the status quotes the kubelet's latest warning about its probe."""
     event = {
         "apiVersion": "v1", "kind": "Event", "metadata": {"name": "unhealthy"}, "type": "Warning",
         "reason": "Unhealthy", "message": "Readiness probe failed: HTTP probe failed with statuscode: 503",
@@ -111,7 +113,7 @@ def test_a_pod_that_cannot_be_asked_is_explained_by_the_kubelet(served: Brain, c
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"image": "registry.example/brain:nope"}, "correct spec.image"),
         ({"version": "9.9.9"}, "correct spec.version"),
@@ -119,20 +121,20 @@ def test_a_pod_that_cannot_be_asked_is_explained_by_the_kubelet(served: Brain, c
     ],
 )
 def test_an_image_that_cannot_be_pulled_is_named_with_its_field(
-    brain: Brain, controller_stub: ControllerStub, fields: dict[str, str], said: str
+    brain: Brain, controller_stub: ControllerStub, fields: dict[str, str], message: str
 ) -> None:
-    """Already the migration's pod shows it; nobody waits for its deadline."""
+    """An image that cannot be pulled is named with its field as soon as the migration's pod lacks it."""
     brain.apply(**fields)
     job = brain.job()
     name = str(job["metadata"]["name"])
     pod = controller_stub.pod(f"{name}-x", job["spec"]["template"], {"batch.kubernetes.io/job-name": name})
     controller_stub.pod_status(pod, "Pending", [waiting("ImagePullBackOff", "not found", "migrate")])
-    assert brain.until("Ready", "False", said)["reason"] == "Stuck"
+    assert brain.until("Ready", "False", message)["reason"] == "Stuck"
     assert brain.until("Degraded", "True", "cannot be pulled (ImagePullBackOff)")
 
 
 def test_a_missing_secret_is_named_until_it_is_there(brain: Brain, controller_stub: ControllerStub) -> None:
-    """The sentence names field, namespace and keys, and follows what is there; with all there, the road goes on."""
+    """A missing Secret is named with field, namespace and keys until it is complete; then the migration starts."""
     brain.api.delete("Secret", "somabrain-database", brain.namespace)
     brain.apply()
     said = brain.until(
@@ -149,7 +151,7 @@ def test_a_missing_secret_is_named_until_it_is_there(brain: Brain, controller_st
 
 
 def test_a_secret_that_goes_leaves_what_serves(served: Brain) -> None:
-    """The pods have read it; the status says that the next ones could not."""
+    """Deleting a Secret leaves the pods that serve alone, and the status says that the Secret is missing."""
     before = served.deployment()["spec"]
     served.api.delete("Secret", "somabrain-database", served.namespace)
     served.until("ReferencesResolved", "False", "somabrain-database")
@@ -158,7 +160,7 @@ def test_a_secret_that_goes_leaves_what_serves(served: Brain) -> None:
 
 
 def test_one_that_is_wrong_does_not_hold_up_another(brain: Brain, controller_stub: ControllerStub) -> None:
-    """Next to a resource that cannot be, one that can becomes Ready."""
+    """A valid resource becomes Ready beside an invalid one."""
     wrong = {"apiVersion": "somabrain.io/v1alpha1", "kind": "SomaBrain", "metadata": {"name": "wrong"},
              "spec": {"database": {"secretRef": {"name": "none"}}, "migration": {"enabled": False}}}  # fmt: skip
     brain.api.create(wrong, brain.namespace)
@@ -167,13 +169,13 @@ def test_one_that_is_wrong_does_not_hold_up_another(brain: Brain, controller_stu
 
 
 def test_a_request_above_its_limit_is_named(brain: Brain) -> None:
-    """What the schema cannot compare, the operator does."""
+    """The operator names a request above its limit, since the schema cannot compare them."""
     brain.apply(resources={"requests": {"cpu": 2}, "limits": {"cpu": "500m"}})
     brain.until("ConfigValid", "False", "spec.resources.requests.cpu (2) is more than spec.resources.limits.cpu (500m)")
 
 
 def test_what_the_api_server_refuses_is_in_the_status(brain: Brain) -> None:
-    """An admission policy, a quota, anything: its words are passed on."""
+    """When the API server refuses an object, for example by an admission policy, its message is in the status."""
     refuse(brain, "", "services", SERVICE)
     brain.apply()
     brain.until("Degraded", "True", "no services here")
@@ -181,7 +183,7 @@ def test_what_the_api_server_refuses_is_in_the_status(brain: Brain) -> None:
 
 
 def test_a_job_that_is_refused_is_not_said_to_run(brain: Brain, controller_stub: ControllerStub) -> None:
-    """The migration has not started and is not counted; once the Job is allowed it is the first attempt."""
+    """A refused Job is not counted as an attempt; once the Job is allowed, it is the first attempt."""
     name = refuse(brain, "batch", "jobs", JOB)
     brain.apply()
     brain.until("Migrated", "False", "could not be started")
@@ -194,7 +196,7 @@ def test_a_job_that_is_refused_is_not_said_to_run(brain: Brain, controller_stub:
 
 
 def test_an_admission_webhook_that_is_down_is_in_the_status(brain: Brain) -> None:
-    """The API server answers with 500 then, and the status does not stay what it was."""
+    """The failure of an admission webhook, for which the API server answers with 500, is in the status."""
     webhook = {
         "name": "down.example.com", "failurePolicy": "Fail", "sideEffects": "None", "admissionReviewVersions": ["v1"],
         "clientConfig": {"url": "https://127.0.0.1:9/"},
@@ -210,7 +212,7 @@ def test_an_admission_webhook_that_is_down_is_in_the_status(brain: Brain) -> Non
 
 
 def test_a_name_that_is_taken_is_not_taken_over(brain: Brain) -> None:
-    """A Service of somebody else stays as it is."""
+    """A Service that does not belong to the resource stays as it is, and the status names it."""
     theirs = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -224,7 +226,7 @@ def test_a_name_that_is_taken_is_not_taken_over(brain: Brain) -> None:
 
 
 def test_one_made_again_waits_for_the_children_of_the_first(served: Brain) -> None:
-    """Nothing of the first is taken over; as the garbage collector deletes it, the second gets its own."""
+    """A re-created resource waits until the children of the first are deleted, and then gets its own."""
     served.api.delete("SomaBrain", NAME, served.namespace)
     served.apply()
     served.until("Ready", "False", "belongs to an earlier resource of this name and is deleted with it")
@@ -239,7 +241,7 @@ def test_one_made_again_waits_for_the_children_of_the_first(served: Brain) -> No
 
 
 def test_paused_nothing_is_changed_and_everything_is_said(served: Brain, controller_stub: ControllerStub) -> None:
-    """Drift stays, the status says so, and when it is over the drift is put back."""
+    """While paused, drift stays and is in the status; afterwards it is put back."""
     served.apply(paused=True)
     served.until("Paused", "True")
     assert served.until("Ready", "True")
@@ -249,11 +251,11 @@ def test_paused_nothing_is_changed_and_everything_is_said(served: Brain, control
     assert served.until("Ready", "False")
     assert served.containers() == ["server mine:1"]
     served.apply(paused=False)
-    eventually(served.containers, lambda found: found != ["server mine:1"], "the drift is put back")
+    eventually(served.containers, lambda containers: containers != ["server mine:1"], "the drift is put back")
 
 
 def test_ready_is_never_said_of_a_generation_not_looked_at(served: Brain) -> None:
-    """Right after an edit, Ready=True still carries the generation it was said of."""
+    """Right after an edit, Ready=True still has the generation that it was observed for."""
     served.apply(replicas=2)
     found = served.resource()
     ready = next(each for each in found["status"]["conditions"] if each["type"] == "Ready")
@@ -261,7 +263,7 @@ def test_ready_is_never_said_of_a_generation_not_looked_at(served: Brain) -> Non
 
 
 def test_no_secret_is_in_anything_the_operator_wrote(served: Brain) -> None:
-    """Neither status nor children hold what the Secrets hold."""
+    """Neither the status nor the children contain values of the Secrets."""
     written = [served.resource(), *(each for kind in ("ConfigMap", "Deployment", "Job", "Service")
                                     for each in served.api.objects(kind, served.namespace))]  # fmt: skip
     assert not [word for word in ("hunter22", "swordfish", "postgresql://") if word in str(written)]

@@ -1,4 +1,4 @@
-"""From `kubectl apply` to Ready, and not one write more than it takes."""
+"""A resource becomes Ready after `kubectl apply`, with no more writes than needed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.integration.operator.brains import NAME, Brain, ControllerStub
 
 
 def test_a_resource_becomes_a_migrated_deployment(brain: Brain, controller_stub: ControllerStub) -> None:
-    """Base objects and the Job first; the Deployment after the Job; Ready when its pods are."""
+    """Base objects and the Job come first, the Deployment after the Job, and Ready when the pods are ready."""
     brain.apply()
     job = brain.job()
     assert {"app.kubernetes.io/instance": NAME}.items() <= job["metadata"]["labels"].items()
@@ -29,7 +29,7 @@ def test_a_resource_becomes_a_migrated_deployment(brain: Brain, controller_stub:
 
 
 def test_a_look_at_what_is_as_it_should_be_writes_nothing(served: Brain) -> None:
-    """Events wake the operator, and it has nothing to say."""
+    """Events about a resource that is in sync cause no write."""
     time.sleep(0.5)
     before = served.api.writes()
     served.annotate("note", "one")
@@ -40,7 +40,7 @@ def test_a_look_at_what_is_as_it_should_be_writes_nothing(served: Brain) -> None
 
 
 def test_a_new_resource_takes_one_write_an_object(brain: Brain, controller_stub: ControllerStub) -> None:
-    """Nothing is applied twice on the way."""
+    """A new resource applies each of its objects once."""
     before = len(brain.api.writes())
     brain.apply()
     controller_stub.serve()
@@ -50,7 +50,7 @@ def test_a_new_resource_takes_one_write_an_object(brain: Brain, controller_stub:
 
 
 def test_scaling_changes_the_deployment_and_migrates_nothing(served: Brain, controller_stub: ControllerStub) -> None:
-    """Replicas are no reason for a Job."""
+    """Scaling changes the Deployment and starts no migration."""
     served.apply(replicas=3)
     eventually(lambda: served.deployment()["spec"]["replicas"], lambda replicas: replicas == 3, "3 replicas")
     controller_stub.roll_out(ready=1)
@@ -61,7 +61,7 @@ def test_scaling_changes_the_deployment_and_migrates_nothing(served: Brain, cont
 
 
 def test_none_is_hibernation(served: Brain, controller_stub: ControllerStub) -> None:
-    """0 replicas are said to be what they are."""
+    """With 0 replicas the status says that nothing serves, and the phase is Hibernated."""
     served.apply(replicas=0)
     eventually(lambda: served.deployment()["spec"]["replicas"], lambda replicas: replicas == 0, "0 replicas")
     controller_stub.roll_out()
@@ -82,7 +82,7 @@ def test_a_setting_reaches_the_pods(served: Brain) -> None:
 
 
 def test_a_rotated_secret_rolls_the_pods_and_an_unused_key_does_not(served: Brain) -> None:
-    """Secrets are read again and again, never watched; only what pods use counts."""
+    """A changed key that the pods use rolls them, another key does not; Secrets are polled, not watched."""
     template = served.deployment()["spec"]["template"]
     served.rotate("somabrain-database", other="x")
     time.sleep(4)
@@ -92,7 +92,7 @@ def test_a_rotated_secret_rolls_the_pods_and_an_unused_key_does_not(served: Brai
 
 
 def test_another_policy_takes_the_place_of_the_default(served: Brain, controller_stub: ControllerStub) -> None:
-    """The ConfigMap named is mounted; the default one goes once no pod uses it."""
+    """The named ConfigMap is mounted, and the default one is deleted once no pod uses it."""
     rules = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -105,26 +105,26 @@ def test_another_policy_takes_the_place_of_the_default(served: Brain, controller
         lambda: [
             each for each in served.deployment()["spec"]["template"]["spec"]["volumes"] if each["name"] == "policy"
         ],
-        lambda found: found[0]["configMap"]["name"] == "rules",
+        lambda volumes: volumes[0]["configMap"]["name"] == "rules",
         "the policy is mounted",
     )
     assert served.child("ConfigMap", "policy")
     controller_stub.roll_out()
     eventually(
         lambda: [each["metadata"]["name"] for each in served.api.objects("ConfigMap", served.namespace)],
-        lambda found: f"{NAME}-policy" not in found,
+        lambda names: f"{NAME}-policy" not in names,
         "the default policy is gone",
     )
 
 
 def test_a_child_that_was_deleted_is_there_again(served: Brain) -> None:
-    """Whoever deletes a Service gets it back."""
+    """A deleted Service is created again."""
     served.api.delete("Service", f"{NAME}-headless", served.namespace)
     eventually(lambda: served.child("Service", "headless"), bool, "the Service is back")
 
 
 def test_a_resource_that_is_deleted_is_let_go(served: Brain, api: Api) -> None:
-    """No finalizer holds it: it is gone at once, and nothing is made for it again."""
+    """A deleted resource is gone at once, without a finalizer, and its children are not created again."""
     api.delete("SomaBrain", NAME, served.namespace)
     assert api.objects("SomaBrain", served.namespace) == []
     time.sleep(0.5)  # what was under way as it went has been refused by then

@@ -1,8 +1,8 @@
-"""Resources that somebody got wrong, by the hundred: the API server answers, or the operator says what it is about.
+"""Fuzzed specs: the API server refuses each, or the operator reports on it.
 
-hypothesis takes a whole spec and changes, adds, and removes parts of it anywhere. Whatever comes of it goes through the
-real API server to the running operator: each is refused in words that name the field, or gets a status about its
-newest generation; and the operator goes on with others.
+hypothesis takes a complete spec and changes, adds and removes parts of it anywhere. The result goes through the real
+API server to the running operator: it is refused with a message that names the field, or gets a status of its newest
+generation; and the operator goes on with other resources.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ anything = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.
 
 
 def of_schema(schema: Any) -> st.SearchStrategy[Any]:
-    """Values such as a schema asks for, though not always within its bounds."""
+    """Values of the types of a schema, not always within its bounds."""
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
     if "x-kubernetes-int-or-string" in schema:
@@ -54,7 +54,7 @@ def of_schema(schema: Any) -> st.SearchStrategy[Any]:
 
 @st.composite
 def specs(draw: st.DrawFn) -> Object:
-    """A whole spec with up to four fields as the schema has them, or as nobody has."""
+    """A complete spec with up to four fields generated from the schema or at random."""
     spec: Object = copy.deepcopy(SPEC)
     for field in draw(st.lists(st.sampled_from(sorted(FIELDS)), min_size=1, max_size=4, unique=True)):
         spec[field] = draw(of_schema(FIELDS[field]) if draw(st.integers(0, 4)) else anything)
@@ -64,7 +64,7 @@ def specs(draw: st.DrawFn) -> Object:
 
 
 def refusal(api: Api, manifest: Object, namespace: str) -> str:
-    """Create it; return what the API server said when it refused, and else nothing."""
+    """Create an object; return the API server's message if it refused, else an empty string."""
     try:
         api.create(manifest, namespace)
     except Refused as refused:
@@ -74,7 +74,7 @@ def refusal(api: Api, manifest: Object, namespace: str) -> str:
 
 @pytest.mark.timeout(400)
 def test_whatever_is_asked_is_answered(api: Api, running: Operator, brain: Brain) -> None:
-    """Never a crash or a stuck key, always a status of the newest generation or an answer that names the field."""
+    """Any spec gets a status of its newest generation or a refusal that names the field; no crash, no stuck key."""
     numbers = iter(range(EXAMPLES * 20))
     kept: list[str] = []
 
@@ -104,4 +104,6 @@ def test_whatever_is_asked_is_answered(api: Api, running: Operator, brain: Brain
             assert condition["observedGeneration"] == found["metadata"]["generation"]
     assert running.process.poll() is None
     assert '"exception"' not in running.log.read_text()
-    eventually(running.metrics, lambda found: found["somabrain_operator_queue_oldest_seconds"] < 5, "no key is stuck")
+    eventually(
+        running.metrics, lambda metrics: metrics["somabrain_operator_queue_oldest_seconds"] < 5, "no key is stuck"
+    )

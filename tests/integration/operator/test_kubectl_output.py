@@ -1,4 +1,4 @@
-"""What a person does with kubectl works: waiting, scaling, and seeing at a glance how it stands."""
+"""kubectl works with the resource: it waits, scales, lists, describes and explains."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def kubectl(brain: Brain, *words: str) -> subprocess.Popen[str]:
 
 
 def kubectl_output(brain: Brain, *words: str) -> str:
-    """Return what kubectl says; it must succeed."""
+    """Return the output of kubectl, which must succeed."""
     process = kubectl(brain, *words)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
@@ -24,7 +24,7 @@ def kubectl_output(brain: Brain, *words: str) -> str:
 
 
 def test_waiting_ends_when_it_is_ready(brain: Brain, controller_stub: ControllerStub) -> None:
-    """And not before: `kubectl wait` was started while the migration ran."""
+    """`kubectl wait`, started during the migration, ends when the resource is Ready and not before."""
     brain.apply()
     brain.until("Migrated", "False")
     waiting = kubectl(brain, "wait", f"sb/{NAME}", "--for=condition=Ready", "--timeout=60s")
@@ -36,7 +36,7 @@ def test_waiting_ends_when_it_is_ready(brain: Brain, controller_stub: Controller
 
 
 def test_waiting_for_a_newer_spec_does_not_end_with_the_older_one_s_word(served: Brain) -> None:
-    """Ready is about the newest generation: the moment the spec changes, the old word counts no more."""
+    """`kubectl wait` does not take Ready=True of an older generation once the spec has changed."""
     served.apply(version="0.2.0")
     served.until("Ready", "False")
     waiting = kubectl(served, "wait", f"sb/{NAME}", "--for=condition=Ready", "--timeout=2s")
@@ -44,7 +44,7 @@ def test_waiting_for_a_newer_spec_does_not_end_with_the_older_one_s_word(served:
 
 
 def test_scaling_scales(served: Brain, controller_stub: ControllerStub) -> None:
-    """`kubectl scale` sets the spec, the operator the Deployment; `kubectl get` counts."""
+    """`kubectl scale` sets the spec, the operator scales the Deployment, and `kubectl get` shows the number."""
     kubectl_output(served, "scale", f"sb/{NAME}", "--replicas=4")
     eventually(lambda: served.deployment()["spec"]["replicas"], lambda number: number == 4, "4 replicas")
     controller_stub.roll_out()
@@ -55,7 +55,7 @@ def test_scaling_scales(served: Brain, controller_stub: ControllerStub) -> None:
 
 
 def test_what_is_wrong_is_seen_at_a_glance(brain: Brain, controller_stub: ControllerStub) -> None:
-    """The column STATUS says that something is, MIGRATED what, and `describe` has the sentence."""
+    """A failed migration is in the columns STATUS and MIGRATED, and `kubectl describe` has its message."""
     brain.apply()
     controller_stub.fail_migration("the role somabrain_owner does not exist")
     brain.until("Degraded", "True")

@@ -1,4 +1,4 @@
-"""While a step does not pass, what served is kept as it was: edits are put back, and what was deleted comes back."""
+"""While a step does not pass, the last applied state is kept: edits are put back, deleted children come back."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def blocked(brain: Brain, controller_stub: ControllerStub, request: pytest.Fixtu
 
 
 def test_an_edit_is_put_back(blocked: Brain) -> None:
-    """The Deployment is the one of the last spec that passed."""
+    """An edited Deployment is put back to the last spec that passed."""
     before = blocked.deployment()["spec"]
     blocked.api.patch("Deployment", f"{NAME}-server", blocked.namespace, EVIL)
     eventually(blocked.deployment, lambda now: bool(now["spec"] == before), "the edit is put back", 10)
@@ -42,7 +42,7 @@ def test_an_edit_is_put_back(blocked: Brain) -> None:
     ("kind", "component"), [("Deployment", "server"), ("ConfigMap", "config"), ("Service", "headless")]
 )
 def test_what_was_deleted_comes_back(blocked: Brain, kind: str, component: str) -> None:
-    """The same as it was."""
+    """A deleted child is created again as it was."""
     field = "data" if kind == "ConfigMap" else "spec"
     before = blocked.child(kind, component)[field]
     blocked.api.delete(kind, f"{NAME}-{component}", blocked.namespace)
@@ -53,7 +53,7 @@ def test_what_was_deleted_comes_back(blocked: Brain, kind: str, component: str) 
 
 
 def test_it_can_be_scaled(blocked: Brain) -> None:
-    """More pods of what serves, while the newest spec waits."""
+    """The version that serves can be scaled while the newest spec waits."""
     blocked.apply(replicas=3)
     eventually(lambda: blocked.deployment()["spec"]["replicas"], lambda number: number == 3, "3 replicas", 10)
     assert blocked.containers() == [f"server {REPOSITORY}:0.2.0"]

@@ -1,4 +1,4 @@
-"""Of several operators one writes; when it goes, is lost, or loses its Lease, another goes on."""
+"""Of several operators only the leader writes; when it stops, is killed, or loses its Lease, another leads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHORT = {"SOMABRAIN_OPERATOR__LEASE_DURATION_S": str(LEASE_S)}
 
 @pytest.fixture(scope="module")
 def apart() -> Iterator[Api]:
-    """An API server whose operators are those of this file's tests."""
+    """An API server for the operators of this file's tests only."""
     with api_server() as server, api_of(server) as api:
         install(api)
         yield api
@@ -32,7 +32,7 @@ def apart() -> Iterator[Api]:
 
 @pytest.fixture(scope="module")
 def own(apart: Api, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The account of its operators."""
+    """A kubeconfig of its operators' account."""
     return account_of(apart, tmp_path_factory.mktemp("account"))
 
 
@@ -42,7 +42,7 @@ def health(one: Operator) -> dict[str, Any]:
 
 
 def until_leading(one: Operator, timeout_s: float) -> None:
-    eventually(lambda: health(one), lambda found: bool(found["leading"]), "it leads", timeout_s)
+    eventually(lambda: health(one), lambda report: bool(report["leading"]), "it leads", timeout_s)
 
 
 def named(apart: Api, name: str) -> Brain:
@@ -53,14 +53,16 @@ def named(apart: Api, name: str) -> Brain:
 
 
 def test_one_that_stops_hands_over_at_once(apart: Api, own: Path, tmp_path: Path) -> None:
-    """The second waits and writes nothing; the first gives the Lease back, and long before it would expire the second
-    works on everything there is. With all in sync nothing is written, the Lease apart."""
+    """A leader that stops releases its Lease, and the other operator leads long before the Lease would expire.
+
+    Until then the other writes nothing. When everything is in sync, it writes nothing but the Lease.
+    """
     brain = named(apart, "handover")
     with operator(own, tmp_path / "first") as first, operator(own, tmp_path / "second") as second:
         first.wait_until_started()
         second.wait_until_started()
         leader, other = (first, second) if eventually(
-            lambda: health(first)["leading"], lambda found: found or health(second)["leading"], "one leads"
+            lambda: health(first)["leading"], lambda leading: leading or health(second)["leading"], "one leads"
         ) else (second, first)  # fmt: skip
         brain.apply()
         ControllerStub(brain).serve()
@@ -75,18 +77,18 @@ def test_one_that_stops_hands_over_at_once(apart: Api, own: Path, tmp_path: Path
         time.sleep(2)
         assert apart.writes() == before
         brain.apply(replicas=2)
-        eventually(brain.deployment, lambda found: found["spec"]["replicas"] == 2, "the second applies", 5)
+        eventually(brain.deployment, lambda live: live["spec"]["replicas"] == 2, "the second applies", 5)
 
 
 def test_one_that_is_killed_is_replaced_when_its_lease_is_over(apart: Api, own: Path, tmp_path: Path) -> None:
-    """Not before: the second cannot know whether the first still writes."""
+    """A killed leader is replaced when its Lease expires, not before, because it might still write."""
     with operator(own, tmp_path / "first", **SHORT) as first:
         first.wait_until_started()
         until_leading(first, 10)
         with operator(own, tmp_path / "second", **SHORT) as second:
             second.wait_until_started()
             eventually(lambda: [each["event"] for each in second.events()],
-                       lambda said: "lease is held by another operator" in said, "the second waits")  # fmt: skip
+                       lambda events: "lease is held by another operator" in events, "the second waits")  # fmt: skip
             first.process.kill()
             started = time.monotonic()
             until_leading(second, 2 * LEASE_S)
@@ -94,13 +96,13 @@ def test_one_that_is_killed_is_replaced_when_its_lease_is_over(apart: Api, own: 
 
 
 def test_one_that_loses_its_lease_stops_at_once(apart: Api, own: Path, tmp_path: Path) -> None:
-    """What it may not do then, it does not do; once the other has been silent for long enough, it leads again."""
+    """An operator that loses its Lease writes nothing more; it leads again when the Lease of the other expires."""
     brain = named(apart, "lost")
     with operator(own, tmp_path / "log", **SHORT) as one:
         one.wait_until_started()
         until_leading(one, 10)
         apart.patch("Lease", LEASE, SYSTEM, {"spec": {"holderIdentity": "somebody", "leaseDurationSeconds": 6}})
-        eventually(lambda: health(one), lambda found: not found["leading"], "it stops", 1)
+        eventually(lambda: health(one), lambda report: not report["leading"], "it stops", 1)
         before = apart.all_writes()
         brain.apply()
         time.sleep(2)
@@ -111,7 +113,7 @@ def test_one_that_loses_its_lease_stops_at_once(apart: Api, own: Path, tmp_path:
 
 
 def test_a_lease_that_is_deleted_is_made_again(apart: Api, own: Path, tmp_path: Path) -> None:
-    """And the operator goes on."""
+    """A deleted Lease is created again, and the operator still leads."""
     with operator(own, tmp_path / "log", **SHORT) as one:
         one.wait_until_started()
         until_leading(one, 10)
@@ -122,13 +124,13 @@ def test_a_lease_that_is_deleted_is_made_again(apart: Api, own: Path, tmp_path: 
 
 @pytest.fixture
 def between(apart: Api) -> Iterator[Forwarder]:
-    """What stands between an operator and the API server."""
+    """A forwarder between an operator and the API server."""
     with forwarder(apart.server.url) as running:
         yield running
 
 
 def test_health_notices_a_frozen_watch(between: Forwarder, own: Path, tmp_path: Path) -> None:
-    """Connections that stay open and say nothing more: the Lease is renewed over new ones, and no event tells of it."""
+    """Health fails when open watch connections are silent, although the Lease is renewed over new connections."""
     config = tmp_path / "kubeconfig"
     config.write_text(own.read_text().replace(between.target, between.url))
     with operator(config, tmp_path / "log", **SHORT) as one:
@@ -137,4 +139,4 @@ def test_health_notices_a_frozen_watch(between: Forwarder, own: Path, tmp_path: 
         time.sleep(3 * LEASE_S + 1)
         assert health(one)["watch_silent_s"] < LEASE_S
         between.freeze()
-        eventually(lambda: one.status("/healthz"), lambda found: found == 503, "health notices", 6 * LEASE_S)
+        eventually(lambda: one.status("/healthz"), lambda status: status == 503, "health notices", 6 * LEASE_S)

@@ -1,4 +1,4 @@
-"""A migration gates the Deployment; one that fails changes nothing, says why, and is not tried in a loop."""
+"""A migration gates the Deployment; a failed one changes nothing, says why, and is retried with a back-off."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OTHER = "registry.example/brain:2"
 def test_the_job_runs_with_the_owner_s_secret_and_the_servers_without(
     brain: Brain, controller_stub: ControllerStub
 ) -> None:
-    """Who serves cannot change the schema; who changes it does not serve."""
+    """The Job has only the owner's connection string, and the servers do not have it."""
     brain.apply()
     job = brain.job()
     assert "owner-dsn" in str(job["spec"])
@@ -25,7 +25,7 @@ def test_the_job_runs_with_the_owner_s_secret_and_the_servers_without(
 
 
 def test_one_that_fails_leaves_the_deployment_and_says_why(served: Brain, controller_stub: ControllerStub) -> None:
-    """Migrated=False and Degraded=True have the Job's last words without the password; Available stays True."""
+    """Migrated=False and Degraded=True have the Job's last message without the password; Available stays True."""
     before = served.deployment()
     served.apply(image=OTHER)
     controller_stub.fail_migration(
@@ -41,19 +41,19 @@ def test_one_that_fails_leaves_the_deployment_and_says_why(served: Brain, contro
 
 
 def test_the_deployment_changes_only_after_the_job_succeeded(served: Brain, controller_stub: ControllerStub) -> None:
-    """The new image is in no pod before the schema is there for it."""
+    """The Deployment gets the new image only after its migration has succeeded."""
     served.apply(image=OTHER)
     served.until("Migrated", "False", OTHER)
     assert f"server {OTHER}" not in served.containers()
     controller_stub.finish_migration(image=OTHER)
-    eventually(served.containers, lambda found: found == [f"server {OTHER}"], "the new image")
+    eventually(served.containers, lambda containers: containers == [f"server {OTHER}"], "the new image")
     assert served.until("Migrated", "True", OTHER)
 
 
 def test_a_deleted_job_does_not_bypass_the_back_off_and_the_annotation_does(
     brain: Brain, controller_stub: ControllerStub
 ) -> None:
-    """Ten seconds pass before the second attempt, unless a person asks for it."""
+    """The second attempt waits ten seconds although the Job was deleted, unless the annotation asks for it."""
     brain.apply()
     controller_stub.fail_migration("no such role")
     brain.until("Migrated", "False", "Attempt 1 failed: no such role")
@@ -68,7 +68,7 @@ def test_a_deleted_job_does_not_bypass_the_back_off_and_the_annotation_does(
 
 
 def test_the_next_attempt_comes_by_itself(brain: Brain, controller_stub: ControllerStub) -> None:
-    """Nobody has to ask: when the back-off is over, another Job is there, and its success counts."""
+    """When the back-off is over, another Job is created without a request, and its success counts."""
     brain.apply()
     controller_stub.fail_migration("the database is away")
     brain.until("Migrated", "False", "Attempt 1 failed")

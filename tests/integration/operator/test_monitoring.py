@@ -1,4 +1,4 @@
-"""What Prometheus reads is made as soon as the cluster has the kinds for it: those of the Prometheus operator."""
+"""Monitor and rules are created as soon as the cluster has the kinds for them, those of the Prometheus operator."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def install(api: Api, folder: Path) -> None:
 
 @pytest.fixture
 def without_kinds(api: Api) -> Iterator[Api]:
-    """An API server that does not know them; at the end they go again."""
+    """An API server without the two kinds; they are deleted at the end."""
     yield api
     for each in api.objects(KIND):
         if each["metadata"]["name"] in NAMES:
@@ -49,7 +49,10 @@ def without_kinds(api: Api) -> Iterator[Api]:
 def test_they_are_made_when_their_kinds_appear(
     without_kinds: Api, brain: Brain, controller_stub: ControllerStub, tmp_path: Path
 ) -> None:
-    """Until then the status says what waits for what, and the service is Ready; nothing is written meanwhile."""
+    """Monitor and rules are created when their kinds appear.
+
+    Until then the status names the missing kind, the service is Ready, and nothing is written.
+    """
     brain.apply(**SPEC)
     controller_stub.serve()
     brain.until("ConfigValid", "True", "The ServiceMonitor of spec.monitoring is not created yet: the cluster has no")
@@ -65,7 +68,9 @@ def test_they_are_made_when_their_kinds_appear(
     rules = eventually(lambda: brain.child("PrometheusRule", "server"), bool, "the rules")
     assert len(rules["spec"]["groups"][0]["rules"]) > 4
     eventually(
-        lambda: brain.conditions()["ConfigValid"]["message"], lambda said: said == "The spec is valid.", "all is made"
+        lambda: brain.conditions()["ConfigValid"]["message"],
+        lambda message: message == "The spec is valid.",
+        "all is made",
     )
     time.sleep(1)
     before = brain.api.writes()
@@ -76,17 +81,17 @@ def test_they_are_made_when_their_kinds_appear(
     brain.api.patch("ServiceMonitor", f"{NAME}-server", brain.namespace, edit)
     eventually(
         lambda: brain.child("ServiceMonitor", "server")["metadata"]["labels"]["app.kubernetes.io/part-of"],
-        lambda found: found == "somabrain", "an edit by hand is put back, although no watch knows the kind",
+        lambda label: label == "somabrain", "an edit by hand is put back, although no watch knows the kind",
     )  # fmt: skip
     brain.apply(monitoring=None)
     for kind in ("ServiceMonitor", "PrometheusRule"):
-        eventually(partial(brain.api.objects, kind, brain.namespace), lambda found: found == [], "it goes")
+        eventually(partial(brain.api.objects, kind, brain.namespace), lambda objects: objects == [], "it goes")
     names = [each["metadata"]["name"] for each in brain.api.objects("ConfigMap", brain.namespace)]
     assert f"{NAME}-dashboard" not in names
 
 
 def test_every_rule_can_be_read_by_prometheus(tmp_path: Path) -> None:
-    """As promtool reads them; the dashboard's expressions too, with Grafana's interval put in."""
+    """promtool accepts every rule, and every expression of the dashboard with Grafana's interval filled in."""
     owner = Owner(Key("demo", NAME), "uid")
     groups: Any = render_rules(owner, Rules())["spec"]
     made: Any = render_dashboard(owner, Dashboard())

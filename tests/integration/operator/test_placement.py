@@ -1,4 +1,4 @@
-"""Where pods run and how they are found: the example is applied, kept, put back, and taken back."""
+"""Placement and Service settings of the example are applied, put back after edits, and removed with the spec."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def placed(brain: Brain, controller_stub: ControllerStub) -> Brain:
 
 
 def test_the_example_becomes_what_it_says(placed: Brain) -> None:
-    """Service, budget, spread, nodes, probes and pull secrets; and once there nothing is written again."""
+    """The example sets Service, budget, spread, nodes, probes and pull secrets; then nothing is written again."""
     service = placed.child("Service", "grpc")
     assert service["spec"]["type"] == "LoadBalancer"
     assert service["metadata"]["annotations"]["networking.gke.io/load-balancer-type"] == "Internal"
@@ -64,11 +64,11 @@ def test_the_example_becomes_what_it_says(placed: Brain) -> None:
     ],
 )
 def test_an_edit_is_put_back(placed: Brain, kind: str, component: str, patch: dict[str, Any]) -> None:
-    """Also what was added beside what the spec says."""
+    """An edit is put back, also one of a field that the spec does not set."""
 
     def judged() -> Any:
         spec = dict(placed.child(kind, component)["spec"])
-        return {**spec, "ports": [{**each, "nodePort": 0} for each in spec.get("ports", [])]}  # allocated anew
+        return {**spec, "ports": [{**each, "nodePort": 0} for each in spec.get("ports", [])]}  # allocated again
 
     before = judged()
     placed.api.patch(kind, f"{NAME}-{component}", placed.namespace, patch)
@@ -76,12 +76,12 @@ def test_an_edit_is_put_back(placed: Brain, kind: str, component: str, patch: di
 
 
 def test_what_the_spec_says_no_more_is_taken_back(placed: Brain, controller_stub: ControllerStub) -> None:
-    """The budget is deleted, the selector, the tolerations and the load balancer go."""
+    """Without their fields in the spec, budget, node selector, tolerations and load balancer are removed."""
     placed.apply(podDisruptionBudget=None, scheduling=None, service=None, topologySpread=None, probes=None)
     eventually(lambda: pod(placed), lambda spec: not {"nodeSelector", "tolerations"} & set(spec), "they are gone")
     controller_stub.roll_out()
     eventually(
-        lambda: placed.api.objects("PodDisruptionBudget", placed.namespace), lambda found: found == [], "it goes"
+        lambda: placed.api.objects("PodDisruptionBudget", placed.namespace), lambda budgets: budgets == [], "it goes"
     )
     service = placed.child("Service", "grpc")
     assert service["spec"]["type"] == "ClusterIP"
@@ -90,7 +90,7 @@ def test_what_the_spec_says_no_more_is_taken_back(placed: Brain, controller_stub
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"service": {"type": "ExternalName"}}, "spec.service.type: Unsupported value"),
         ({"podDisruptionBudget": {"maxUnavailable": 0}}, "spec.podDisruptionBudget.maxUnavailable"),
@@ -102,8 +102,8 @@ def test_what_the_spec_says_no_more_is_taken_back(placed: Brain, controller_stub
         ({"probes": {"startupSeconds": 1}}, "spec.probes.startupSeconds"),
     ],
 )
-def test_what_cannot_be_is_refused_by_name(brain: Brain, fields: dict[str, Any], said: str) -> None:
-    """By the API server, before anything is done."""
+def test_what_cannot_be_is_refused_by_name(brain: Brain, fields: dict[str, Any], message: str) -> None:
+    """The API server refuses invalid placement by the name of the field, before anything is done."""
     with pytest.raises(Refused) as refused:
         brain.apply(**fields)
-    assert said in str(refused.value)
+    assert message in str(refused.value)

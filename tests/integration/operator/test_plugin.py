@@ -1,4 +1,4 @@
-"""`kubectl sb`: found by kubectl, and speaking to a real API server under the operator's eyes."""
+"""kubectl finds the plugin `kubectl sb`, which works with a real API server and a running operator."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def sb(brain: Brain, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_tree_shows_conditions_objects_and_events(served: Brain) -> None:
-    """A person sees at a glance that it serves, what it is made of, and what happened."""
+    """`kubectl sb status` shows that a resource serves, its conditions, its objects and its events."""
     done = sb(served, "status", NAME)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -43,7 +43,7 @@ def test_the_tree_shows_conditions_objects_and_events(served: Brain) -> None:
 def test_a_failed_migration_is_seen_in_words_and_tried_again_when_asked(
     brain: Brain, controller_stub: ControllerStub
 ) -> None:
-    """The reason of the failure stands in the tree; the next attempt begins before its back-off is over."""
+    """The tree shows why a migration failed, and `retry-migration` starts the next attempt before the back-off ends."""
     brain.apply()
     controller_stub.fail_migration("The migration failed: division by zero.")
     brain.until("Migrated", "False", "division by zero")

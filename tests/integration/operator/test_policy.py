@@ -1,4 +1,4 @@
-"""The policy's ConfigMap as a real OPA reads it: started as in a pod, from a folder laid out as the kubelet does."""
+"""A real OPA, started as in a pod, reads the policy's ConfigMap from a folder laid out as by the kubelet."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def decision(url: str, tenant: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "reason"),
     [(RULES, "not_open: the token names no tenant, or one that is closed"),
      (LIMITED, "tenant_writable: the tenant is read-only")],
     ids=["example", "default policy"],
 )  # fmt: skip
-def test_data_beside_the_rules_is_what_they_read(data: Mapping[str, str], said: str, tmp_path: Path) -> None:
-    """A tenant that the data names may not write and is told why; another one may."""
+def test_data_beside_the_rules_is_what_they_read(data: Mapping[str, str], reason: str, tmp_path: Path) -> None:
+    """A tenant that the data names may not write, and the decision says why; another one may."""
     with deciding(data, tmp_path) as url:
-        assert decision(url, "archive")["reasons"] == [said]
+        assert decision(url, "archive")["reasons"] == [reason]
         assert decision(url, "archive")["allow"] is False
         assert decision(url, "desk")["allow"] is True

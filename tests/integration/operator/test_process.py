@@ -1,4 +1,4 @@
-"""The process: it has the rights it needs and no more, stops gracefully, and starts quietly."""
+"""The operator's process has only the rights it needs, stops gracefully, and writes nothing new as it starts."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tests.integration.operator.process import Operator, operator
 
 @pytest.fixture
 def apart() -> Iterator[Api]:
-    """An API server of its own, for operators that must be alone."""
+    """A separate API server, for operators that must be the only ones."""
     with api_server() as server, api_of(server) as api:
         yield api
 
 
 def test_it_stops_when_asked_and_writes_nothing_when_it_starts_again(apart: Api, tmp_path: Path) -> None:
-    """With everything in sync a new operator has nothing to say; the old one leaves with 0."""
+    """A stopped operator exits with 0, and with everything in sync the next one writes nothing."""
     install(apart)
     account = account_of(apart, tmp_path)
     brain = Brain(apart, "demo")
@@ -50,7 +50,7 @@ def test_it_stops_when_asked_and_writes_nothing_when_it_starts_again(apart: Api,
 
 
 def test_it_stops_in_the_middle_of_its_work_and_the_next_goes_on(apart: Api, tmp_path: Path) -> None:
-    """What is under way is finished and nothing is done twice: the next makes what is still missing, and no more."""
+    """A stopped operator finishes what is under way, and the next one creates only what is missing, nothing twice."""
     install(apart)
     account = account_of(apart, tmp_path)
     brain = Brain(apart, "demo")
@@ -71,7 +71,7 @@ def test_it_stops_in_the_middle_of_its_work_and_the_next_goes_on(apart: Api, tmp
 
 
 def test_a_namespaced_install_looks_after_its_namespaces_only(apart: Api, tmp_path: Path) -> None:
-    """With rights in one namespace it works there, and complains of nothing."""
+    """With rights in one namespace it works only there, and no request is forbidden."""
     for name in (SYSTEM, "mine", "theirs"):
         apart.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     manifests = rendered("watchNamespaces={mine}")
@@ -93,21 +93,21 @@ def test_a_namespaced_install_looks_after_its_namespaces_only(apart: Api, tmp_pa
 
 
 def test_without_the_kind_it_says_what_to_install(apart: Api, tmp_path: Path) -> None:
-    """A cluster without the CustomResourceDefinition is told which chart has it."""
+    """Without the CustomResourceDefinition the operator ends and names the chart that has it."""
     with operator(apart.server.kubeconfig, tmp_path / "log") as started:
         assert started.process.wait(60) != 0
     assert "install the chart somabrain-operator with crd.install=true" in (tmp_path / "log").read_text()
 
 
 def test_a_setting_misspelt_keeps_it_from_starting(apart: Api, tmp_path: Path) -> None:
-    """And the nearest name is told."""
+    """A misspelt setting ends the operator with the nearest name in the message."""
     with operator(apart.server.kubeconfig, tmp_path / "log", SOMABRAIN_OPERATOR__WORKER="3") as started:
         assert started.process.wait(60) != 0
     assert "did you mean SOMABRAIN_OPERATOR__WORKERS?" in (tmp_path / "log").read_text()
 
 
 def test_health_and_metrics_are_served(running: Operator, served: Brain) -> None:
-    """An answer shows that the loop runs; the metrics say what was done, what waits, who leads, and how each is."""
+    """Health shows that the loop runs; metrics show writes, the queue, the leader and the conditions."""
     assert '"status": "ok"' in running.get("/healthz")
     told = running.metrics()
     assert told['somabrain_operator_reconciles_total{outcome="ok"}'] > 0
@@ -122,7 +122,7 @@ def test_health_and_metrics_are_served(running: Operator, served: Brain) -> None
 
 
 def test_the_account_may_do_what_is_done_and_not_list_secrets(running: Operator, served: Brain, account: Path) -> None:
-    """The operator runs under the chart's rights here, and nothing was forbidden; Secrets it can only read by name."""
+    """Under the chart's rights no request of the operator is forbidden, and it can read Secrets only by name."""
     assert not [each for each in running.events() if "is forbidden: User" in str(each)]
     argv = ["kubectl", "--kubeconfig", str(account), "get", "secrets", "-n", served.namespace]
     done = subprocess.run([tool(argv[0]), *argv[1:]], capture_output=True, text=True, check=False)

@@ -34,7 +34,7 @@ class Right(NamedTuple):
 
 
 NOT_IN_THE_LOG = {Right("somabrain.io", "somabrains/finalizers", "update")}
-"""Asked by an admission plugin (OwnerReferencesPermissionEnforcement) that is off in most clusters, and here."""
+"""Required by an admission plugin (OwnerReferencesPermissionEnforcement) that is off in most clusters, and here."""
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def granted(manifests: list[Object]) -> set[Right]:
 
 
 def used(api: Api) -> set[Right]:
-    """Return what the operator did. Applying what is not there asks for its creation, too."""
+    """Return the rights that the operator used. Applying a missing object also needs the right to create it."""
     rights = set()
     for line in Path(api.server.audit_log).read_text().splitlines():
         event = json.loads(line)
@@ -84,7 +84,7 @@ def forbidden(api: Api) -> list[str]:
 
 
 def exercise(api: Api) -> None:
-    """Take one resource through everything the operator does with any."""
+    """Take one resource through everything that the operator does."""
     brain = Brain(api, NAMESPACE)
     hands = ControllerStub(brain)
     brain.secrets()
@@ -97,7 +97,7 @@ def exercise(api: Api) -> None:
     live = hands.roll_out(ready=0)
     pod = hands.pod("server-0", live["spec"]["template"])
     hands.pod_status(pod, "Running", [running()], address=ADDRESS)
-    eventually(lambda: used(api), lambda found: Right("", "events", "list") in found, "what the kubelet said is read")
+    eventually(lambda: used(api), lambda rights: Right("", "events", "list") in rights, "what the kubelet said is read")
     hands.pod_status(pod, "Running", [running()], ready=True)
     hands.roll_out()
     brain.until("Ready", "True")
@@ -112,10 +112,10 @@ def exercise(api: Api) -> None:
                             ("Service", "grpc"), ("ConfigMap", "config")):  # fmt: skip
         api.patch(kind, f"{NAME}-{component}", NAMESPACE, {"metadata": {"labels": {"app.kubernetes.io/part-of": "x"}}})
         labels = partial(lambda k, c: brain.child(k, c)["metadata"]["labels"], kind, component)
-        eventually(labels, lambda found: found["app.kubernetes.io/part-of"] == "somabrain", f"{kind} is put back")
+        eventually(labels, lambda live: live["app.kubernetes.io/part-of"] == "somabrain", f"{kind} is put back")
     brain.apply(**dict.fromkeys(everything, None))
     for kind in some_day:
-        eventually(partial(api.objects, kind, NAMESPACE), lambda found: found == [], f"no {kind}")
+        eventually(partial(api.objects, kind, NAMESPACE), lambda objects: objects == [], f"no {kind}")
     rules = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -133,7 +133,7 @@ def exercise(api: Api) -> None:
 @pytest.mark.parametrize("settings", [(), (f"watchNamespaces={{{NAMESPACE}}}",)], ids=["cluster", "namespaced"])
 @pytest.mark.timeout(240)
 def test_what_is_granted_is_what_is_used(api: Api, tmp_path: Path, settings: tuple[str, ...]) -> None:
-    """Over everything the operator does, nothing is forbidden, and no right is there that nothing needs."""
+    """Over everything that the operator does, nothing is forbidden, and no unused right is granted."""
     manifests = rendered(*settings)
     for manifest in manifests:
         api.create(manifest, namespace_of(manifest))
@@ -143,7 +143,7 @@ def test_what_is_granted_is_what_is_used(api: Api, tmp_path: Path, settings: tup
     with operator(account_of(api, tmp_path), tmp_path / "log", **(told if settings else {})) as started:
         started.wait_until_started()
         exercise(api)
-    eventually(lambda: used(api), lambda found: Right("coordination.k8s.io", "leases", "update") in found, "a log")
+    eventually(lambda: used(api), lambda rights: Right("coordination.k8s.io", "leases", "update") in rights, "a log")
     assert forbidden(api) == []
     assert granted(manifests) - used(api) == NOT_IN_THE_LOG
     assert used(api) - granted(manifests) == set()

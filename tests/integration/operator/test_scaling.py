@@ -1,4 +1,4 @@
-"""Autoscaling hands the number of pods over without losing one; who may connect is a NetworkPolicy."""
+"""Autoscaling takes over the number of pods without losing one; a NetworkPolicy restricts who may connect."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def replicas_owners(brain: Brain) -> list[str]:
 
 
 def test_the_example_becomes_what_it_says(scaled: Brain) -> None:
-    """Autoscaler, NetworkPolicy and affinity; and once there nothing is written again."""
+    """The example sets autoscaler, NetworkPolicy and affinity; then nothing is written again."""
     autoscaler = scaled.child("HorizontalPodAutoscaler", "server")["spec"]
     assert (autoscaler["minReplicas"], autoscaler["maxReplicas"]) == (2, 6)
     assert autoscaler["scaleTargetRef"]["name"] == f"{NAME}-server"
@@ -52,7 +52,7 @@ def test_the_example_becomes_what_it_says(scaled: Brain) -> None:
 
 
 def test_replicas_are_handed_over_without_losing_a_pod(brain: Brain, controller_stub: ControllerStub) -> None:
-    """Three pods stay three while the autoscaler has not scaled; once it has, the field is its own."""
+    """Three pods stay three until the autoscaler has scaled, which then owns the field `replicas`."""
     brain.apply(replicas=3)
     controller_stub.serve()
     seen: list[int] = []
@@ -83,23 +83,25 @@ def test_replicas_are_handed_over_without_losing_a_pod(brain: Brain, controller_
 
 
 def test_replicas_are_taken_back(scaled: Brain, controller_stub: ControllerStub) -> None:
-    """Without autoscaling the autoscaler goes, and the spec decides again."""
+    """Without autoscaling the autoscaler is deleted, and spec.replicas decides again."""
     controller_stub.scale(6)
     scaled.apply(autoscaling=None, replicas=1)
     eventually(lambda: scaled.deployment()["spec"]["replicas"], lambda number: number == 1, "1 replica")
     eventually(
-        lambda: scaled.api.objects("HorizontalPodAutoscaler", scaled.namespace), lambda found: found == [], "it goes"
+        lambda: scaled.api.objects("HorizontalPodAutoscaler", scaled.namespace),
+        lambda autoscalers: autoscalers == [],
+        "it goes",
     )
 
 
 def test_an_autoscaler_never_rests_at_zero(scaled: Brain, controller_stub: ControllerStub) -> None:
-    """Scaled to 0 by hand it would never scale again; it is put back to the fewest."""
+    """A Deployment scaled to 0 by hand, from which it would never scale again, is put back to the minimum."""
     controller_stub.scale(0)
     eventually(lambda: scaled.deployment()["spec"]["replicas"], lambda number: number == 2, "2 replicas")
 
 
 def test_an_autoscaler_without_metrics_is_named_until_it_has_them(scaled: Brain) -> None:
-    """As its controller says; what serves stays Ready all the while."""
+    """An autoscaler without metrics is named with its controller's message until it has them; Ready stays True."""
 
     def said(status: str, message: str) -> Object:
         found = {"type": "ScalingActive", "status": status, "reason": "Told", "message": message,
@@ -117,7 +119,7 @@ def test_an_autoscaler_without_metrics_is_named_until_it_has_them(scaled: Brain)
 
 
 def test_kubectl_scale_is_told_that_it_has_no_effect(scaled: Brain) -> None:
-    """The sentence stands in the status."""
+    """The status says that autoscaling decides and spec.replicas, which `kubectl scale` sets, is not used."""
     scaled.until("ConfigValid", "True", "2 to 6, is decided by spec.autoscaling; spec.replicas is not used")
 
 
@@ -132,13 +134,15 @@ def test_kubectl_scale_is_told_that_it_has_no_effect(scaled: Brain) -> None:
     ],
 )
 def test_an_edit_is_put_back(scaled: Brain, kind: str, patch: dict[str, Any]) -> None:
-    """Nobody opens the network or the number of pods by hand."""
+    """Edits of the autoscaler and of the NetworkPolicy are put back."""
     before = scaled.child(kind, "server")["spec"]
     scaled.api.patch(kind, f"{NAME}-server", scaled.namespace, patch)
     eventually(lambda: scaled.child(kind, "server")["spec"], lambda now: bool(now == before), "it is put back", 10)
 
 
 def test_what_the_spec_names_no_more_is_taken_back(scaled: Brain) -> None:
-    """The NetworkPolicy goes with its field."""
+    """The NetworkPolicy is deleted when its field is removed."""
     scaled.apply(networkPolicy=None)
-    eventually(lambda: scaled.api.objects("NetworkPolicy", scaled.namespace), lambda found: found == [], "it goes")
+    eventually(
+        lambda: scaled.api.objects("NetworkPolicy", scaled.namespace), lambda policies: policies == [], "it goes"
+    )

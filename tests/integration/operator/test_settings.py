@@ -1,4 +1,4 @@
-"""Secrets reach the pods as files, from Kubernetes or from Vault; what changes rolls them, and certificates do not."""
+"""Secrets reach the pods as files, from Kubernetes or Vault; changed settings roll the pods, certificates do not."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def template(brain: Brain) -> Any:
 
 
 def files(pod: Any) -> set[str]:
-    """Return what the pod's volume of settings is made of."""
+    """Return the files and Secrets that the pod's volume of settings is made of."""
     (volume,) = (each["projected"]["sources"] for each in pod["spec"]["volumes"] if each["name"] == "settings")
     names = [
         item["path"] if "items" in source else source["name"]
@@ -50,7 +50,7 @@ def settings(brain: Brain, controller_stub: ControllerStub) -> Brain:
 
 
 def test_the_settings_example_becomes_what_it_says(settings: Brain) -> None:
-    """Settings as files, TLS on another port, the policy named; and once there nothing is written again."""
+    """The example mounts settings as files, serves TLS on another port, and then nothing is written again."""
     assert files(template(settings)) == {"SOMABRAIN_POSTGRES_DSN", "SOMABRAIN_WORKER_DSN", "quickstart-settings"}
     (job,) = settings.jobs()
     assert files(job["spec"]["template"]) == {"SOMABRAIN_OWNER_DSN", "quickstart-settings"}
@@ -65,7 +65,7 @@ def test_the_settings_example_becomes_what_it_says(settings: Brain) -> None:
 
 
 def test_a_renewed_certificate_rolls_nothing(settings: Brain) -> None:
-    """The servers follow it on disk."""
+    """A renewed certificate rolls no pod: the servers reload it from disk."""
     before = template(settings)
     settings.rotate("quickstart-certificate", **{"tls.crt": "renewed", "tls.key": "renewed"})
     time.sleep(4)
@@ -74,7 +74,7 @@ def test_a_renewed_certificate_rolls_nothing(settings: Brain) -> None:
 
 @pytest.mark.parametrize("kind", ["Secret", "ConfigMap"])
 def test_a_changed_setting_rolls_the_pods(settings: Brain, kind: str) -> None:
-    """Any of its keys, new ones too, within a minute."""
+    """A changed or new key of the settings rolls the pods."""
     before = template(settings)
     if kind == "Secret":
         settings.rotate("quickstart-settings", SOMABRAIN_LOG__FORMAT="console")
@@ -86,7 +86,7 @@ def test_a_changed_setting_rolls_the_pods(settings: Brain, kind: str) -> None:
 
 
 def test_changed_data_of_the_policy_rolls_the_pods(settings: Brain) -> None:
-    """OPA reads it as it starts; a key that OPA does not read rolls nothing."""
+    """Changed data, which OPA reads as it starts, rolls the pods; a key that OPA does not read does not."""
 
     def put(key: str, text: str) -> None:
         settings.api.patch("ConfigMap", "quickstart-rules", settings.namespace, {"data": {key: text}})
@@ -100,7 +100,7 @@ def test_changed_data_of_the_policy_rolls_the_pods(settings: Brain) -> None:
 
 
 def test_data_without_rules_is_no_policy(settings: Brain) -> None:
-    """The key that is missing is named, and what serves stays as it is."""
+    """A policy without rules is named with the missing key, and the pods that serve stay as they are."""
     before = template(settings)
     settings.api.patch("ConfigMap", "quickstart-rules", settings.namespace, {"data": {"rules.rego": None}})
     settings.until("ReferencesResolved", "False", "quickstart-rules, named by spec.opa.policy.configMapRef.name, lacks")
@@ -108,7 +108,7 @@ def test_data_without_rules_is_no_policy(settings: Brain) -> None:
 
 
 def test_a_setting_that_the_resource_sets_itself_is_named(settings: Brain) -> None:
-    """The pods that serve stay as they are, and the sentence says what to remove."""
+    """A setting that the resource sets itself is named in the status, and the pods that serve stay as they are."""
     before = template(settings)
     settings.rotate("quickstart-settings", SOMABRAIN_LOG__LEVEL="debug")
     said = settings.until("ReferencesResolved", "False", "has the key SOMABRAIN_LOG__LEVEL, which is set by")
@@ -134,7 +134,7 @@ def agent_files(pod: Any) -> list[str]:
 
 
 def test_the_vault_example_becomes_what_it_says(vaulted: Brain) -> None:
-    """An agent for the servers and one for the migration, each with its own connection strings."""
+    """The servers and the migration each have a Vault agent with their own connection strings."""
     (job,) = vaulted.jobs()
     assert agent_files(template(vaulted)) == ["SOMABRAIN_POSTGRES_DSN", "SOMABRAIN_WORKER_DSN"]
     assert agent_files(job["spec"]["template"]) == ["SOMABRAIN_OWNER_DSN"]
@@ -147,7 +147,7 @@ def test_the_vault_example_becomes_what_it_says(vaulted: Brain) -> None:
 
 
 def test_another_version_migrates_and_then_rolls(vaulted: Brain, controller_stub: ControllerStub) -> None:
-    """First the Job, with the owner's new connection string; then the pods."""
+    """Another version of the secrets runs the migration Job first, and then rolls the pods."""
     before = template(vaulted)
     name = vaulted.job()["metadata"]["name"]
     vaulted.apply(vault={**VAULT["vault"], "version": "2"})
@@ -158,7 +158,7 @@ def test_another_version_migrates_and_then_rolls(vaulted: Brain, controller_stub
 
 
 def test_a_path_that_fails_is_named_and_the_old_pods_stay(vaulted: Brain, controller_stub: ControllerStub) -> None:
-    """What the agent said last stands in the status; the pods that serve are not touched."""
+    """A path that fails is in the status with the agent's last message, and the pods that serve are not touched."""
     broken = [{**each, "path": "secret/data/typo"} for each in VAULT["vault"]["secrets"][:2]]
     vaulted.apply(vault={**VAULT["vault"], "secrets": [*broken, VAULT["vault"]["secrets"][2]]})
     live = eventually(
@@ -172,7 +172,7 @@ def test_a_path_that_fails_is_named_and_the_old_pods_stay(vaulted: Brain, contro
 
 
 def test_the_policy_can_be_asked_elsewhere(brain: Brain, controller_stub: ControllerStub) -> None:
-    """Without the side-car there is no ConfigMap of rules either."""
+    """With an external policy service there is no side-car and no ConfigMap of rules."""
     brain.apply(opa={"enabled": False, "url": "https://opa.example/v1/data/sb/policy"})
     controller_stub.serve()
     assert "initContainers" not in template(brain)["spec"]
@@ -183,7 +183,7 @@ def test_the_policy_can_be_asked_elsewhere(brain: Brain, controller_stub: Contro
 
 
 def test_the_platform_example_becomes_what_it_says(brain: Brain, controller_stub: ControllerStub) -> None:
-    """Identity, flags and events: what each needs is asked for by name, and reaches the pods as files."""
+    """The status names each Secret that identity, cache, flags and events need; its keys reach the pods as files."""
     brain.apply(**PLATFORM)
     said = brain.until("ReferencesResolved", "False")
     for name, field, keys in (
@@ -210,7 +210,7 @@ def test_the_platform_example_becomes_what_it_says(brain: Brain, controller_stub
 
 
 def test_the_encoders_example_becomes_what_it_says(brain: Brain, controller_stub: ControllerStub) -> None:
-    """The service is told every kind; an endpoint's key is waited for, is a file, and rolls nothing when changed."""
+    """Every kind of encoder is configured; an endpoint's key is waited for, is a file, and its change rolls no pod."""
     secret, resource = ENCODERS
     brain.apply(**resource["spec"])
     wanted = "Secret embeddings, named by spec.config.encoder.endpoints[0].secretRef.name, is not in namespace"

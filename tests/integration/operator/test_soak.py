@@ -1,4 +1,4 @@
-"""The short form of `make soak`: edits, restarts of the API server and cut watches, and all is well afterwards."""
+"""The short form of `make soak`: edits, restarts of the API server and cut watches leave no damage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""At rest nothing is written, the Lease apart: counted from the API server's audit log."""
+"""At rest nothing but the Lease is written, counted from the API server's audit log."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ RECONCILES = 'somabrain_operator_reconciles_total{outcome="ok"}'
 
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[Api]:
-    """An API server of its own, with what stands in for controllers and kubelet."""
+    """A separate API server, with stubs of the controllers and the kubelet."""
     with api_server() as server, api_of(server) as verbs, controllers(server, tmp_path / "controllers"):
         install(verbs)
         yield verbs
 
 
 def create_brain(api: Api, number: int) -> Brain:
-    """A resource; every second one never becomes ready, for its image cannot be pulled."""
+    """Create a resource; every second one never becomes ready, because its image cannot be pulled."""
     api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"quiet-{number}"}})
     brain = Brain(api, f"quiet-{number}")
     brain.secrets()
@@ -40,8 +40,10 @@ def create_brain(api: Api, number: int) -> Brain:
 
 @pytest.mark.timeout(240)
 def test_nothing_is_written_at_rest_nor_by_one_that_starts(api: Api, tmp_path: Path) -> None:
-    """Also with resources that never become ready; and neither by an operator that takes over from one killed, once
-    it has looked at all of them."""
+    """Nothing is written at rest, also with resources that never become ready.
+
+    An operator that takes over from a killed one writes nothing either.
+    """
     with operator(account_of(api, tmp_path), tmp_path / "first") as first:
         first.wait_until_started()
         brains = [create_brain(api, number) for number in range(COUNT)]
@@ -56,7 +58,9 @@ def test_nothing_is_written_at_rest_nor_by_one_that_starts(api: Api, tmp_path: P
         first.process.wait()
     with operator(account_of(api, tmp_path), tmp_path / "second") as second:
         second.wait_until_started()
-        eventually(lambda: second.metrics().get(RECONCILES, 0), lambda found: found >= COUNT, "all are looked at")
+        eventually(
+            lambda: second.metrics().get(RECONCILES, 0), lambda reconciles: reconciles >= COUNT, "all are looked at"
+        )
         time.sleep(2)
         assert api.writes() == before
         brains[0].apply(replicas=2)

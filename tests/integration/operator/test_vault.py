@@ -1,4 +1,4 @@
-"""What Vault's agent is told, the real agent does, with a real Vault that asks a real API server about tokens."""
+"""The agent's configuration works with a real agent and a real Vault, which checks tokens with a real API server."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def vault_brain(store: Vault, brain: Brain) -> Brain:
 
 
 class Run:
-    """One run of a pod's agent, as the kubelet would start it; its folders lie in another one."""
+    """One run of a pod's agent, as the kubelet would start it, with its folders moved into `folder`."""
 
     def __init__(self, brain: Brain, pod: Any, folder: Path, address: str, audience: str = "vault") -> None:
         agent = pod["metadata"]["annotations"]["somabrain.io/vault-agent"]
@@ -91,7 +91,7 @@ def server_pod(brain: Brain) -> Any:
 def test_each_pod_gets_its_secrets_and_no_other(
     vault_brain: Brain, controller_stub: ControllerStub, store: Vault, tmp_path: Path
 ) -> None:
-    """The migration the owner's connection string, the servers theirs; nobody else can read the files."""
+    """The migration gets the owner's connection string, the servers theirs, and other users cannot read the files."""
     vault_brain.apply(**{"database": None, "migration": {}, **SPEC})
     job = vault_brain.job()["spec"]["template"]
     for_migration = Run(vault_brain, job, tmp_path, store.url)
@@ -109,7 +109,7 @@ def test_each_pod_gets_its_secrets_and_no_other(
 
 
 def test_a_store_of_version_one_is_read_too(vault_brain: Brain, store: Vault, tmp_path: Path) -> None:
-    """Its values lie one level higher."""
+    """Secrets of a key-value store of version 1, whose values are one level higher, are read too."""
     more = {"path": "old/brain", "key": "key", "file": "note"}
     vault_spec = {**SPEC["vault"], "secrets": [*SPEC["vault"]["secrets"], more]}
     vault_brain.apply(database=None, migration={}, vault=vault_spec)
@@ -118,7 +118,7 @@ def test_a_store_of_version_one_is_read_too(vault_brain: Brain, store: Vault, tm
 
 
 @pytest.mark.parametrize(
-    ("change", "audience", "said"),
+    ("change", "audience", "expected"),
     [
         ({"secrets": {"path": "secret/data/typo"}}, "vault", "no secret exists at secret/data/typo"),
         ({"secrets": {"key": "typo"}}, "vault", "secret/data/brain in Vault has no key typo"),
@@ -135,9 +135,9 @@ def test_what_cannot_be_read_is_named_in_the_status(
     tmp_path: Path,
     change: Any,
     audience: str,
-    said: str,
+    expected: str,
 ) -> None:
-    """The agent ends and says why; what it says stands in Migrated, and the Job's next attempt waits its time."""
+    """The agent fails with the reason, which is in the message of the condition Migrated."""
     secrets = [{**SPEC["vault"]["secrets"][2], **change.get("secrets", {})}, *SPEC["vault"]["secrets"][:2]]
     others = {field: value for field, value in change.items() if field != "secrets"}
     vault_brain.apply(database=None, migration={}, vault={**SPEC["vault"], **others, "secrets": secrets})
@@ -147,6 +147,6 @@ def test_what_cannot_be_read_is_named_in_the_status(
     assert run.read() == {}
     controller_stub.fail_migration(run.output, container="vault")
     message = vault_brain.until("Migrated", "False", "Attempt 1 failed")["message"]
-    assert said in message
+    assert expected in message
     assert "[ERROR]" not in message
     assert json.dumps(message).isprintable()

@@ -1,4 +1,4 @@
-"""Callers who write, recall and try to get in, and what each of their calls came to."""
+"""Concurrent callers that write, recall and try to bypass authentication, and the outcome of each call."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAUSE_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One call, tried once. `status` OK or the name of what was answered; times are of one monotonic clock."""
+    """One call without retries: `status` is OK or the name of its error code; times are of one monotonic clock."""
 
     method: str
     began_s: float
@@ -30,7 +30,7 @@ class Outcome:
 
 @dataclass
 class Load:
-    """The callers, and what they saw."""
+    """The callers, and the outcomes of their calls."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     acknowledged: dict[str, str] = field(default_factory=dict)
@@ -39,11 +39,11 @@ class Load:
     """Calls without a valid token that were answered as if there were one."""
 
     def between(self, method: str, since_s: float, until_s: float) -> list[Outcome]:
-        """Calls of a method that began in a stretch of time."""
+        """Calls of a method that began in an interval."""
         return [call for call in self.outcomes if call.method == method and since_s <= call.began_s < until_s]
 
     async def run(self, address: str, token: str, stranger: str, stop: asyncio.Event) -> None:
-        """Two who write, two who recall, and one whose token nobody gave out, until told to stop."""
+        """Run two callers that write, two that recall and one with a forged token, until `stop` is set."""
         async with (
             MemoryClient(address, token=token, retry=ONCE, deadline_s=DEADLINE_S) as trusted,
             MemoryClient(address, token=stranger, retry=ONCE, deadline_s=DEADLINE_S) as untrusted,
@@ -93,7 +93,7 @@ class Load:
 
 
 def summary(calls: Iterable[Outcome]) -> str:
-    """What callers saw of a method in one stretch: how many were answered, by what, and how long it took."""
+    """Summarize calls: how many ended with each status, and how long they took."""
     outcomes = list(calls)
     if not outcomes:
         return "no call ended"

@@ -1,4 +1,4 @@
-"""Everything that the service stands on, real, each behind a proxy of its own; and the service over it."""
+"""The real dependencies of the service, each behind its own proxy, and the service's settings for them."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ Action = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Dependency:
-    """One thing that the service asks."""
+    """A dependency of the service."""
 
     name: str
     proxy: Proxy
     stop: Action
     start: Action
     max_answer_age_s: float | None = None
-    """How long an answer of it may be believed: past that nobody is let in without it. None: it lets nobody in."""
+    """How long its answer may be used: after that no call is admitted without it. None: it does not admit calls."""
 
 
 @dataclass(frozen=True)
 class Platform:
-    """All of them, and what the service is told of them."""
+    """All dependencies, and the settings of the service for them."""
 
     dependencies: tuple[Dependency, ...]
     settings: Mapping[str, object]
@@ -68,7 +68,7 @@ def _database(server: Postgres, front: Proxy) -> Dependency:
 
 @asynccontextmanager
 async def platform(folder: Path) -> AsyncIterator[Platform]:
-    """Start all of it, and stop it at the end of the block."""
+    """Start all dependencies, and stop them at the end of the block."""
     async with AsyncExitStack() as stack:
         server = stack.enter_context(postgres(folder / "postgresql"))
         dsn = urlsplit(server.start())

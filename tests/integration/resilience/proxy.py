@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback: a dependency that is slow and not gone, or whose answer is lost."""
+"""A TCP proxy on loopback that makes a dependency slow or loses its answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from somabrain_local.loopback.server_process import HOST, free_ports
 class Proxy:
     """Passes bytes on to `target`, a port of loopback or a Unix socket, `delay_s` late; connections are not refused.
 
-    `lose`: in the place of so many answers the connection ends, once `spare` of them have passed.
+    In place of each of `drop_answers` answers the connection ends, after the first `pass_first` answers have passed.
     """
 
     port: int
@@ -45,7 +45,7 @@ class Proxy:
                 both.create_task(self._pass(far, answer, answers=True))
 
     async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, answers: bool = False) -> None:
-        """Pass one direction on; its end ends the other side's, too."""
+        """Pass bytes on in one direction, and close the sink when the source ends."""
         try:
             while data := await source.read(65_536):
                 if self.delay_s:
@@ -66,7 +66,7 @@ class Proxy:
 
 @asynccontextmanager
 async def proxy(target: int | Path, port: int | None = None) -> AsyncIterator[Proxy]:
-    """Run one until the end of the block, on `port` or a free one."""
+    """Run a proxy until the end of the block, on `port` or a free one."""
     running = Proxy(port or free_ports(1)[0], target)
     connections: set[asyncio.Task[None]] = set()
 

@@ -1,4 +1,4 @@
-"""The table dependency x fault, as a page. Pure."""
+"""The table of dependencies and faults, as a page. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ past its cache lifetime. Cache lifetimes are shorter than the defaults: an ident
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What callers saw of one method, of one dependency in one state."""
+    """The outcome of one method during one fault of one dependency."""
 
     dependency: str
     fault: str
@@ -29,7 +29,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What is counted over the whole run."""
+    """Counts of the whole run."""
 
     acknowledged: int
     events: int

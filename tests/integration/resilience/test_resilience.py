@@ -1,4 +1,4 @@
-"""Each dependency is killed, slowed and back again, under load: `make resilience` at length, here in short."""
+"""Each dependency is killed, slowed and restored under load; `make resilience` does it for longer."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tests.integration.service.service_process import ServiceProcess, service
 SLOW_S = 5.0
 RECOVERY_S = 60.0
 CALM_S = 1.0
-"""Everything is answered again when for so long nothing failed."""
+"""The service has recovered when no call has failed for this long."""
 
 
 @dataclass
 class Run:
-    """The faults one after the other, and what was seen of each."""
+    """The faults one after the other, and the outcome of each."""
 
     load: Load
     phase_s: float
@@ -34,7 +34,7 @@ class Run:
     wrongly_let_in: list[str]
 
     async def hurt(self, dependency: Dependency) -> None:
-        """Kill it and start it again; slow it and let it be quick again."""
+        """Kill the dependency and start it again; then slow it down and restore its speed."""
 
         async def slow() -> None:
             dependency.proxy.delay_s = SLOW_S
@@ -80,7 +80,7 @@ class Run:
 
 
 async def published_memories(stack: Platform, names: set[str]) -> set[str]:
-    """The memories that events tell of, once the relay has told of all these, or has had its time."""
+    """The memories that events name, once the relay has published all of `names` or a timeout has passed."""
     ends_at = time.monotonic() + RECOVERY_S
     while True:
         events = await asyncio.to_thread(read_events, stack.events.bootstrap, TOPIC)
@@ -94,7 +94,10 @@ async def published_memories(stack: Platform, names: set[str]) -> set[str]:
 async def test_no_fault_of_a_dependency_loses_a_write_or_an_event_or_lets_anyone_in(
     own_folder: Path, pytestconfig: pytest.Config
 ) -> None:
-    """Whatever is down or slow, callers get an answer or a clear status, and everything is answered again after."""
+    """Whichever dependency is down or slow, no write and no event is lost, and no call is wrongly admitted.
+
+    Callers get an answer or a clear status, and every call is answered again afterwards.
+    """
     phase_s: float = pytestconfig.getoption("--fault-s")
     report: Path | None = pytestconfig.getoption("--resilience-report")
     folder = own_folder / "resilience"

@@ -57,7 +57,7 @@ class Brain:
     parent: NamespaceName
 
     def of(self, tenant: str) -> Brain:
-        """The same namespace name, asked by another tenant."""
+        """The namespace of the same name of another tenant."""
         return replace(self, tenant=tenant_id("https://issuer.test", tenant))
 
     def at(self, namespace: str) -> Brain:
@@ -83,7 +83,7 @@ class Brain:
         return await recall_memories(self.services, self.tenant, RecallQuery(self.parent, query, **fields))
 
     async def recall(self, query: str = "", **fields: Any) -> RecallResult:
-        """Ask; where there is a cache once more, and hold what is known against what was worked out."""
+        """Recall; where there is a cache, recall twice and check that the cached answer equals the computed one."""
         answer = await self.recall_once(query, **fields)
         if not isinstance(self.services.ranker, CachedRanker):
             return answer
@@ -103,7 +103,7 @@ class Brain:
         )
 
     async def remember_all(self, *items: RememberItem) -> list[Memory]:
-        """A batch of which all is kept."""
+        """Store a batch, and check that every item was stored."""
         batch = await batch_remember_memories(self.services, self.tenant, self.parent, items)
         memories = [result for result in batch.results if isinstance(result, Memory)]
         assert len(memories) == len(items), batch.results
@@ -118,7 +118,7 @@ class Brain:
         return await forget_memory(self.services, self.tenant, name, **fields)
 
     async def change(self, **settings: Any) -> Namespace:
-        """Another language, encoder or span."""
+        """Change settings of the namespace, such as its language or encoder."""
         draft = NamespaceDraft(self.parent, settings=NamespaceSettings(**settings))
         change = NamespaceChange(draft, tuple(f"settings.{name}" for name in sorted(settings)))
         return await update_namespace(self.services, self.tenant, change)
@@ -127,7 +127,7 @@ class Brain:
         return (await get_namespace(self.services, self.tenant, self.parent))[1]
 
     async def list_all(self, **fields: Any) -> list[Memory]:
-        """All pages of a list."""
+        """The memories of all pages of a list."""
         memories: list[Memory] = []
         token = ""
         while True:
@@ -140,7 +140,7 @@ class Brain:
 
 
 async def wait_until_loaded(services: AppContext, tenant: TenantId, parent: NamespaceName) -> None:
-    """Where namespaces are held in memory, wait until this one is, so that its replica answers."""
+    """With a search index, wait until the namespace is loaded into memory, so that the index answers."""
     store = services.store
     if not isinstance(store, SearchIndexStore):
         return
@@ -167,7 +167,7 @@ def redis_server() -> Iterator[Redis]:
 async def services(
     database: Clone, minilm: OnnxEncoder, redis_server: Redis, request: pytest.FixtureRequest
 ) -> AsyncIterator[AppContext]:
-    """Every promise is one of all stores: searched in PostgreSQL, in memory, and with a cache before it."""
+    """Each store in turn: searched in PostgreSQL, searched in memory, and behind a result cache."""
     replica = SearchIndexSettings() if request.param == "replica" else None
     url = SecretStr(redis_server.url) if request.param == "cached" else None
     redis_server.command("FLUSHALL")

@@ -1,4 +1,4 @@
-"""A batch is one transaction that counts exactly, beside single writes and other batches."""
+"""A batch is one transaction with exact counts, also beside single writes and other batches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.integration.store.test_remember import counted_exactly
 
 
 class Counting:
-    """The real encoder, and how many texts it was asked for at once."""
+    """The real encoder, which records how many texts each call has."""
 
     encoder_id = ENCODER_ID
     dimensions = DIMENSIONS
@@ -34,11 +34,11 @@ class Counting:
         return await self._encoder.encode(texts)
 
     async def close(self) -> None:
-        """The encoder is another's to close."""
+        """Do nothing: the owner of the encoder closes it."""
 
 
 async def test_a_batch_is_as_if_its_items_were_kept_one_by_one(brain: Brain) -> None:
-    """The same question finds the same texts with the same scores, by words and by vectors of either origin."""
+    """Recall gives the same texts and scores as for single writes, by words, encoded vectors and callers' vectors."""
     axis = Vector.of(tuple(float(i == 3) for i in range(DIMENSIONS)))
     items = [
         RememberItem(MemoryDraft("Bees dance at noon.", session="s", labels={"k": "v", "l": "w"})),
@@ -76,7 +76,10 @@ async def test_one_encoding_one_version_and_a_row_of_the_feed_for_each(
 async def test_batches_single_writes_and_forgetters_count_exactly_and_take_a_place_each(
     brain: Brain, database: Clone
 ) -> None:
-    """They share words and two sessions, in opposite orders."""
+    """Concurrent batches, writes and deletions leave exact counts and give each memory its own session position.
+
+    They share words and two sessions, which they use in opposite orders.
+    """
 
     async def batches(number: int) -> list[int]:
         sessions = ["s", "t"] if number % 2 else ["t", "s"]

@@ -1,4 +1,4 @@
-"""The file that a superuser runs once: idempotent, and the names are the caller's."""
+"""The bootstrap file that a superuser runs is idempotent and takes any names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROLES = DatabaseSettings(app_role=NAMES["app"], worker_role=NAMES["worker"])
 
 
 def bootstrap(server: EmbeddedDatabase, password: str) -> None:
-    """Run the file as its head says."""
+    """Run the file as the comment at its beginning says."""
     values = {**NAMES, "ON_ERROR_STOP": "1"} | {f"{role}_password": password for role in ("owner", "app", "worker")}
     subprocess.run(
         [
@@ -38,7 +38,7 @@ def bootstrap(server: EmbeddedDatabase, password: str) -> None:
 
 @pytest.fixture
 def dropped(database_server: EmbeddedDatabase) -> Iterator[None]:
-    """Leave the shared server as it was."""
+    """Drop the database and the roles afterwards, since the server is shared."""
     yield
     with psycopg.connect(database_server.superuser_dsn, autocommit=True) as superuser:
         superuser.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(NAMES["database"])))

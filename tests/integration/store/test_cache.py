@@ -1,4 +1,4 @@
-"""Recall from the cache is what Recall is without it, and Redis never holds a word."""
+"""Recall with the cache answers as Recall without it, and Redis never stores a word of a memory."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def server() -> Iterator[Redis]:
 
 @dataclass
 class Pair:
-    """A namespace seen with the cache and without."""
+    """A namespace, accessed with the cache and without it."""
 
     with_cache: Brain
     without: Brain
     now: list[datetime]
 
     async def recall(self, query: str = "", **fields: object) -> RecallResult:
-        """Ask with the cache, and hold the answer against the one without."""
+        """Recall with the cache, and check that the answer equals the one without it."""
         answer = await self.with_cache.recall_once(query, **fields)
         exact = await self.without.recall_once(query, **fields)
         assert replace(answer, cached=False) == exact
@@ -104,7 +104,7 @@ QUESTIONS: list[dict[str, object]] = [
 
 
 async def test_a_known_answer_is_the_answer(pair: Pair) -> None:
-    """Every kind of question, asked twice: the second time it is known, and to the last digit the same."""
+    """The second time that a question of any kind is asked, the answer is cached and exactly the same."""
     await pair.without.create()
     await some(pair)
     for question in QUESTIONS:
@@ -148,7 +148,7 @@ async def test_what_expires_is_gone_to_the_moment(pair: Pair) -> None:
 
 
 async def test_age_is_felt_step_by_step(pair: Pair) -> None:
-    """A half-life of 1024 minutes has steps of a minute: an answer is known within one, and never across two."""
+    """An answer is cached within one step of recency, a minute for a half-life of 1024 minutes, never across two."""
     await pair.without.create(recency_half_life=timedelta(minutes=1024))
     await some(pair)
     pair.now[0] += timedelta(hours=7)
@@ -200,7 +200,7 @@ async def test_a_namespace_that_is_made_anew_knows_nothing_of_before(pair: Pair)
 
 
 async def test_words_alone_while_the_encoder_is_away_are_told_each_time(pair: Pair) -> None:
-    """What is known is the order by words; that it is less than it could be is of the call."""
+    """The order by words is cached; each call itself reports that the encoder is unavailable."""
 
     class Away:
         encoder_id, dimensions = ENCODER_ID, 384
@@ -222,7 +222,7 @@ async def test_words_alone_while_the_encoder_is_away_are_told_each_time(pair: Pa
 
 
 async def test_the_vector_of_a_query_is_made_once(pair: Pair, minilm: Encoder, server: Redis) -> None:
-    """Also by another process: it is in Redis."""
+    """The vector of a query is encoded once for all processes, because it is stored in Redis."""
     made = []
 
     class Counting:
@@ -246,7 +246,7 @@ async def test_the_vector_of_a_query_is_made_once(pair: Pair, minilm: Encoder, s
 
 
 async def test_of_a_forgotten_text_redis_has_no_word(pair: Pair, server: Redis) -> None:
-    """Asked for in every way, then forgotten: neither keys nor values hold a word, a stem or its vector."""
+    """After a recalled memory is forgotten, no key or value in Redis contains a word, a stem or the vector of it."""
     await pair.without.create()
     await some(pair)
     kept = (await pair.with_cache.remember(SECRET, session="s0", labels={"who": "Quetzalcoatl"})).memory
@@ -268,6 +268,6 @@ async def test_of_a_forgotten_text_redis_has_no_word(pair: Pair, server: Redis) 
 
 
 async def dump(server: Redis) -> dict[bytes, bytes]:
-    """Everything that is in Redis."""
+    """All keys and values in Redis."""
     async with Client.from_url(server.url) as client:
         return {key: cast("bytes", await client.get(key)) async for key in client.scan_iter()}

@@ -146,7 +146,7 @@ steps = st.lists(
 
 @dataclass
 class Pair:
-    """A namespace seen through both stores, and what the database's owner sees of it."""
+    """A namespace, accessed through both stores and as the database's owner."""
 
     sql: Brain
     replica: Brain
@@ -183,7 +183,7 @@ class Pair:
             self.memories[i] = (await self.sql.update(self.memories[i], **fields)).memory
 
     async def compare(self, step: RecallStep) -> None:
-        """Ask both; all that they say must be equal, and the replica must be what answered."""
+        """Recall with both stores; the answers must be equal, and one must come from the search index."""
         await wait_until_loaded(self.replica.services, TENANT, self.replica.parent)
         terms = tuple(sorted(analyzer.latest_analyzer("en").terms(step.query)))
         results = []
@@ -267,8 +267,10 @@ def same(one: Candidates, other: Candidates) -> bool:
 async def test_both_stores_give_the_same_answers(
     database: Clone, minilm: OnnxEncoder, steps: list[object], last: list[RecallStep]
 ) -> None:
-    """Whatever was remembered, changed, forgotten, erased and made anew, and whatever has expired meanwhile; and the
-    replica knows no word that is not in the database any more."""
+    """Both stores answer alike after any sequence of writes, deletions, re-creations and expiries.
+
+    The search index contains no word that is no longer in the database.
+    """
     parent = NamespaceName.of(f"n{next(_numbers)}")
     async with (
         open_store(database.app_dsn, DatabaseSettings()) as sql,
@@ -289,7 +291,7 @@ async def test_both_stores_give_the_same_answers(
 async def test_at_the_next_answer_the_replica_knows_nothing_of_what_was_forgotten(
     database: Clone, minilm: OnnxEncoder
 ) -> None:
-    """Neither its words nor its labels, session and subject, wherever it was forgotten."""
+    """The index drops words, labels, session and subject of a memory that another store forgot, before it answers."""
     async with (
         open_store(database.app_dsn, DatabaseSettings()) as sql,
         open_store(database.app_dsn, DatabaseSettings(), search_index=SearchIndexSettings()) as store,

@@ -11,7 +11,7 @@ import pytest
 from psycopg import errors
 
 from common.config.settings import DatabaseSettings
-from somabrain_service.store.postgres import pipeline as speaking
+from somabrain_service.store.postgres import pipeline
 from somabrain_service.store.postgres.arrays import texts
 from somabrain_service.store.postgres.connect import open_pool
 from somabrain_service.store.postgres.errors import ConnectionLost, PoolTimeout
@@ -46,7 +46,7 @@ async def connection(pool: Pool) -> AsyncIterator[Connection]:
 
 
 async def test_what_follows_a_failed_statement_does_not_happen(connection: Connection) -> None:
-    """Of statements sent together none takes effect once one has failed, and the connection goes on."""
+    """When one of several statements sent together fails, none takes effect, and the connection stays usable."""
     await connection.execute(ADD, {"number": 1})
     connection.begin(BEGIN)
     with pytest.raises(errors.UniqueViolation):
@@ -58,7 +58,7 @@ async def test_what_follows_a_failed_statement_does_not_happen(connection: Conne
 
 
 async def test_a_commit_sent_with_a_statement_that_fails_commits_nothing(connection: Connection) -> None:
-    """`execute_last` commits what its transaction wrote, or nothing of it."""
+    """`execute_and_commit` commits all that its transaction wrote, or nothing."""
     connection.begin(BEGIN)
     await connection.execute_and_commit(ADD, {"number": 1})
     assert connection.idle
@@ -71,7 +71,7 @@ async def test_a_commit_sent_with_a_statement_that_fails_commits_nothing(connect
 
 
 async def test_what_was_not_committed_is_undone_when_given_back(pool: Pool) -> None:
-    """Who takes a connection finds it without a transaction of those before."""
+    """A connection taken from the pool has no open transaction of its previous use."""
     connection = await pool.acquire()
     connection.begin(BEGIN)
     await connection.execute(ADD, {"number": 1})
@@ -83,8 +83,8 @@ async def test_what_was_not_committed_is_undone_when_given_back(pool: Pool) -> N
 
 
 async def test_prepared_statements_are_bounded(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many statements differ, a connection keeps about `MAX_PREPARED_STATEMENTS` of them, and each still answers."""
-    monkeypatch.setattr(speaking, "MAX_PREPARED_STATEMENTS", 8)
+    """A connection keeps about `MAX_PREPARED_STATEMENTS` prepared statements, and executes any number of others."""
+    monkeypatch.setattr(pipeline, "MAX_PREPARED_STATEMENTS", 8)
     for number in range(40):
         connection.begin(BEGIN)
         found = await connection.execute_and_commit(sql(f"SELECT {number} + CAST(:more AS int)"), {"more": 1})
@@ -94,7 +94,7 @@ async def test_prepared_statements_are_bounded(connection: Connection, monkeypat
 
 
 async def test_a_statement_that_could_not_be_prepared_can_be_once_it_is_right(connection: Connection) -> None:
-    """A failure while preparing leaves no name behind that is not there."""
+    """A statement whose preparation failed is prepared once its cause is fixed: no stale name is kept."""
     late = sql("SELECT count(*) FROM pg_temp.late WHERE number = :number")
     for _ in range(2):
         with pytest.raises(errors.UndefinedTable):
@@ -104,7 +104,7 @@ async def test_a_statement_that_could_not_be_prepared_can_be_once_it_is_right(co
 
 
 async def test_megabytes_go_and_come(connection: Connection) -> None:
-    """What is larger than the buffers of both ends passes, many times over in one pipeline."""
+    """Values larger than the buffers of both ends are transferred, several in one pipeline."""
     echo = sql("SELECT CAST(:text AS text)")
     texts = [chr(97 + i) * 3_000_000 for i in range(8)]
     found = await connection.execute_all(*((echo, {"text": text}) for text in texts))
@@ -112,7 +112,7 @@ async def test_megabytes_go_and_come(connection: Connection) -> None:
 
 
 async def test_a_broken_connection_says_so(pool: Pool, database: Clone) -> None:
-    """A connection that the server ended raises ConnectionLost and does not come back from the pool."""
+    """A connection that the server closed raises ConnectionLost and is not reused by the pool."""
     connection = await pool.acquire()
     number = (await connection.execute(OWN)).scalar_one()
     with psycopg.connect(database.superuser_dsn, autocommit=True) as superuser:
@@ -128,7 +128,7 @@ async def test_a_broken_connection_says_so(pool: Pool, database: Clone) -> None:
 
 
 async def test_a_cancelled_statement_ends_on_the_server(pool: Pool, database: Clone) -> None:
-    """Who gives up takes the statement along: PostgreSQL does not go on with it."""
+    """Cancelling a caller also cancels its statement in PostgreSQL."""
     connection = await pool.acquire()
     number = (await connection.execute(OWN)).scalar_one()
     task = asyncio.create_task(connection.execute(SLEEP, {"seconds": 60}))
@@ -153,7 +153,7 @@ async def test_a_cancelled_statement_ends_on_the_server(pool: Pool, database: Cl
 
 
 async def test_who_waits_too_long_is_told_so(pool: Pool) -> None:
-    """A pool of which every connection is in use refuses after its time, and serves again afterwards."""
+    """A pool without a free connection raises PoolTimeout after its timeout, and serves again afterwards."""
     taken = [await pool.acquire() for _ in range(SIZE)]
     began = time.monotonic()
     with pytest.raises(PoolTimeout):
@@ -169,7 +169,7 @@ async def test_who_waits_too_long_is_told_so(pool: Pool) -> None:
 
 
 async def test_no_place_is_lost_to_those_who_give_up(pool: Pool) -> None:
-    """However many callers leave while they wait, connect, or ask, all connections can be taken afterwards."""
+    """However many callers are cancelled as they wait, connect or query, all connections are available afterwards."""
 
     async def ask() -> None:
         connection = await pool.acquire()
@@ -192,7 +192,7 @@ async def test_no_place_is_lost_to_those_who_give_up(pool: Pool) -> None:
 
 
 async def test_arrays_of_texts_come_as_they_were(connection: Connection) -> None:
-    """Signs that mean something in an array's literal mean nothing in its texts; a NUL does not make two of one."""
+    """Arrays of texts arrive unchanged, also with characters special in array literals; a NUL is refused."""
     echo = sql("SELECT CAST(:texts AS text[])")
     for given in (
         [],

@@ -1,4 +1,4 @@
-"""Subjects and namespaces are erased whole, and leave no trace in the live database."""
+"""Erased subjects and deleted namespaces leave no trace in the live database."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def fill(brain: Brain) -> None:
 
 
 def copy_to_revisions(database: Clone) -> None:
-    """Keep what each memory is also as a former state of it."""
+    """Copy each memory into its revisions, as a former state."""
     with psycopg.connect(database.owner_dsn) as owner:
         owner.execute(
             """INSERT INTO memory_revisions SELECT tenant_id, namespace_id, id, revision, text, kind, session, position,
@@ -186,7 +186,7 @@ async def test_writers_meet_a_deletion_and_leave_nothing_behind(words: Brain, da
         return_exceptions=True,
     )
     assert results[:2] == [None, None]
-    assert {type(result).__name__ for result in results[2:]} <= {"NotFound", "Remembered"}
+    assert {type(result).__name__ for result in results[2:]} <= {"NotFound", "RememberResult"}
     with psycopg.connect(database.owner_dsn) as owner:
         for table in ("namespaces", "usage", "memories", "memory_terms", "memory_vectors", "terms", "changes"):
             (left,) = owner.execute(f"SELECT count(*) FROM {table}").fetchone() or (None,)

@@ -1,4 +1,4 @@
-"""What is past its time goes, with all that came of it, by the worker's role: exactly counted, and told in the feed."""
+"""The worker's role deletes expired data and everything derived from it, with exact counts and entries in the feed."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def now() -> datetime:
 
 
 def later() -> datetime:
-    """The clock of a sweep that comes when what expires within the hour has expired."""
+    """The clock of a sweep in an hour, when what expires within the hour has expired."""
     return now() + HOUR
 
 
 async def swept(worker: Job, maintenance: MaintenanceStore) -> list[BatchResult]:
-    """Rounds until nothing is left."""
+    """Run rounds of a job until nothing is left, and return their results."""
     rounds = [await worker.run_once(maintenance)]
     while rounds[-1].has_more:
         rounds.append(await worker.run_once(maintenance))
@@ -53,7 +53,7 @@ def dumped(database: Clone) -> str:
 
 
 def rows_of(database: Clone, memory: Memory) -> dict[str, int]:
-    """How many rows each table holds of a memory; the owner sees all."""
+    """Count the rows of a memory in each table; the owner's role sees all rows."""
     number = memory.name.memory
     with psycopg.connect(database.owner_dsn) as owner:
         counts = {}
@@ -68,7 +68,7 @@ def rows_of(database: Clone, memory: Memory) -> dict[str, int]:
 
 
 def counted(database: Clone) -> tuple[object, ...]:
-    """What is counted beside what is there: memories, bytes, tokens, vectors, and the terms with their df."""
+    """Check the stored counts of memories, bytes, tokens, vectors and terms against the rows; return the usage."""
     with psycopg.connect(database.owner_dsn) as owner:
         usage = owner.execute(
             """SELECT sum(memories)::bigint, sum(text_bytes)::bigint, sum(tokens)::bigint, sum(vectors)::bigint
@@ -135,7 +135,10 @@ async def test_a_memory_that_was_promoted_stays(brain: Brain, maintenance: Maint
 
 
 async def test_the_feed_tells_of_what_expired_in_its_place(words: Brain, maintenance: MaintenanceStore) -> None:
-    """One version a sweep of a namespace, an ordinal a memory; without the memory, which is gone."""
+    """Expired memories are in the feed in order: one version per sweep of a namespace, one ordinal per memory.
+
+    Their events contain no memory.
+    """
     first = await words.remember("first")
     cursor = await feed_from_now(words)
     await words.remember("short one", ttl=HOUR / 2)
@@ -155,7 +158,7 @@ async def test_the_feed_tells_of_what_expired_in_its_place(words: Brain, mainten
 
 
 async def feed_from_now(brain: Brain) -> str:
-    """The cursor of this moment: that of a memory that is written for it."""
+    """The cursor of the present end of the feed."""
     query = WatchQuery(brain.parent)
     async with aclosing(watch_memories(brain.services, brain.tenant, query)) as events:
         return (await anext(events)).cursor
@@ -206,7 +209,7 @@ async def test_shards_divide_namespaces_among_them(words: Brain, workers: Worker
 async def test_a_sweep_that_meets_writers_and_forgetting_counts_right(
     words: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
-    """Eight that write and forget, and a sweep, at the same time in one namespace: what is counted is what is there."""
+    """Counts stay exact while eight tasks write and forget and a sweep runs in the same namespace."""
     stop = asyncio.Event()
 
     async def write(number: int) -> None:
@@ -239,7 +242,7 @@ def after_a_week() -> datetime:
 
 
 async def versions(database: Clone) -> list[tuple[int, int]]:
-    """Where the feed's changes are; the owner sees all."""
+    """The positions of all changes in the feed, read by the owner's role."""
     with psycopg.connect(database.owner_dsn) as owner:
         return owner.execute("SELECT version, ordinal FROM changes ORDER BY 1, 2").fetchall()
 
@@ -267,7 +270,7 @@ async def test_a_feed_past_its_retention_goes_but_the_newest_change_of_it(
 async def test_a_cursor_within_a_version_of_which_part_was_dropped_is_out_of_range(
     words: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
-    """One version may hold more changes than are dropped at once."""
+    """A cursor is out of range when its version was trimmed in part, as one with more changes than a batch."""
     start = await feed_from_now(words)
     await words.remember_all(*(RememberItem(MemoryDraft(f"bee {i}")) for i in range(6)))
     events = await feed(words, start, 6)
@@ -283,7 +286,7 @@ async def test_a_cursor_within_a_version_of_which_part_was_dropped_is_out_of_ran
 async def test_what_comes_after_a_change_that_is_to_stay_stays_whatever_its_time(
     words: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
-    """Clocks of writers differ: the feed is cut at its beginning only."""
+    """The feed is trimmed only at its beginning, because the clocks of writers differ."""
     for i in range(4):
         await words.remember(f"bee {i}")
     with psycopg.connect(database.owner_dsn) as owner:

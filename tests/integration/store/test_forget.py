@@ -1,4 +1,4 @@
-"""What is forgotten leaves no trace in the live database."""
+"""A forgotten memory leaves no trace in the live database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tenants are kept apart by the database itself."""
+"""The database itself isolates tenants."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def test_a_tenant_cannot_change_delete_or_plant_rows_of_another(
 
 
 async def test_every_table_forces_row_security_and_the_app_owns_none(database: Clone) -> None:
-    """A table added later is held to it, too."""
+    """Every table, also one added later, forces row security and belongs to the owner's role."""
     with psycopg.connect(database.superuser_dsn) as connection:
         rows = connection.execute(
             """SELECT relname, relrowsecurity AND relforcerowsecurity, pg_get_userbyid(relowner) FROM pg_class
@@ -115,8 +115,11 @@ async def test_the_app_cannot_change_the_schema_or_see_what_is_the_workers(datab
 async def test_the_worker_reads_only_the_columns_that_its_work_needs(
     two_tenants: tuple[Brain, Brain], database: Clone
 ) -> None:
-    """It sees every tenant, so what it may read is listed here: a new column is none of it. Of all columns that hold
-    words of a memory there are two: the text, whose length is counted, and the terms, which are counted off."""
+    """The worker's role may read only the columns listed in this test, because it sees every tenant.
+
+    A new column is not readable. Two of the columns contain words of a memory: the text, whose length is counted, and
+    the terms, whose counts are reduced.
+    """
     del two_tenants
     needed = {
         "namespaces": {

@@ -1,4 +1,4 @@
-"""Lists: every memory once, in the order asked for, and page tokens that fit one request only."""
+"""A list has every memory once, in the requested order, and its page tokens are valid for one request only."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ async def test_what_is_written_between_pages_moves_no_page(words: Brain) -> None
     ],
 )
 async def test_a_token_that_somebody_made_up_is_refused(words: Brain, order: str, key: str) -> None:
-    """Its digest is no secret."""
+    """A forged token is refused although its digest is valid, because the digest is not secret."""
     query = ListQuery(words.parent, order=Order.parse(order))
     made_up = dataclasses.replace(query, page_token=page_token(words.tenant, query, key, 1))
     with pytest.raises(InvalidArgument, match="page_token: is invalid"):

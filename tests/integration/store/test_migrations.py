@@ -1,4 +1,4 @@
-"""Migrations: up, down, once at a time, and a sentence without secrets when they fail."""
+"""Migrations go up and down, run one at a time, and fail with a message without secrets."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ async def test_a_database_without_tables_is_not_compatible(unmigrated: Clone) ->
 
 
 @pytest.mark.parametrize(
-    ("dsn", "said"),
+    ("dsn", "message"),
     [
         ("postgresql://u:sesame@127.0.0.1:1/x", "Connection refused"),
         ("postgresql://u:sesame@host.invalid/x", "could not translate host name|not known|resolve"),
@@ -118,8 +118,8 @@ async def test_a_database_without_tables_is_not_compatible(unmigrated: Clone) ->
         ("host=h password='sesame", "not a libpq URL"),
     ],
 )
-def test_a_failure_is_told_without_the_dsn(dsn: str, said: str) -> None:
-    with pytest.raises(OwnerFailed, match=said) as caught:
+def test_a_failure_is_told_without_the_dsn(dsn: str, message: str) -> None:
+    with pytest.raises(OwnerFailed, match=message) as caught:
         migrate(dsn, DatabaseSettings(), silent)
     assert "sesame" not in caught.value.message
 

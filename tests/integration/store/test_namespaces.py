@@ -1,4 +1,4 @@
-"""Namespaces: made once, with every setting filled in, and only with settings that are honoured."""
+"""A namespace is created once, with every setting filled in, and only with supported settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is to be told is found, noted, and kept until it was told, or for as long as it is held."""
+"""Changes are published as events once, and kept until they are published or their grace period ends."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def at(days: float) -> datetime:
 
 
 async def publish_pending(maintenance: MaintenanceStore, changes: int = 100) -> list[EventBatch]:
-    """Tell what is to be told now, and note it."""
+    """Build the events that are due, save their cursors, and return them."""
     tellings = [build_events("/s", backlog, at(0)) for backlog in await maintenance.pending_changes(None, 100, changes)]
     tellings += [build_deletion_event("/s", was, at(0)) for was in await maintenance.deleted_namespaces(100)]
     await maintenance.save_cursors(tellings)
@@ -115,15 +115,15 @@ async def test_another_epoch_is_told_at_once(words: Brain, maintenance: Maintena
     assert await publish_pending(maintenance) == []
 
 
-@pytest.mark.parametrize("hold", [None, MONTH], ids=["no events", "events"])
+@pytest.mark.parametrize("grace_period", [None, MONTH], ids=["no events", "events"])
 async def test_changes_that_no_event_has_told_wait_for_it_only_where_events_are_told(
-    words: Brain, maintenance: MaintenanceStore, database: Clone, hold: timedelta | None
+    words: Brain, maintenance: MaintenanceStore, database: Clone, grace_period: timedelta | None
 ) -> None:
     for i in range(4):
         await words.remember(f"bee {i}")
     metrics = Metrics()
-    await swept(TrimChangeFeed(lambda: at(8), metrics, 1, hold), maintenance)
-    assert await versions(database) == ([(4, 0)] if hold is None else [(1, 0), (2, 0), (3, 0), (4, 0)])
+    await swept(TrimChangeFeed(lambda: at(8), metrics, 1, grace_period), maintenance)
+    assert await versions(database) == ([(4, 0)] if grace_period is None else [(1, 0), (2, 0), (3, 0), (4, 0)])
     assert b"somabrain_events_lost_total 0.0" in metrics.exposition()
 
 

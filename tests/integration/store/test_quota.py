@@ -1,4 +1,4 @@
-"""What a tenant may hold, in all its namespaces together, is held exactly, whoever writes at the same time."""
+"""A tenant's storage limit applies exactly over all its namespaces, also under concurrent writes."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ TENANT = tenant_id("https://issuer.test", "a")
 
 
 @asynccontextmanager
-async def replica(database: Clone, allowed: StorageUsage, *, writers: int = 16, clock: Callable[[], datetime] = utc_now) -> (
-    AsyncIterator[Brain]
-):  # fmt: skip
-    """One process of the service, as far as it stores."""
+async def replica(
+    database: Clone, allowed: StorageUsage, *, writers: int = 16, clock: Callable[[], datetime] = utc_now
+) -> AsyncIterator[Brain]:
+    """Open the store of one process of the service."""
 
     def allow(tenant: TenantId) -> StorageUsage:
         return allowed if tenant == TENANT else StorageUsage()
@@ -48,7 +48,7 @@ async def replica(database: Clone, allowed: StorageUsage, *, writers: int = 16, 
 
 
 async def let_in(*writes: asyncio.Task[object]) -> int:
-    """How many were; the others were refused for want of room."""
+    """Count the writes that succeeded; the others must have exceeded the quota."""
     ended = await asyncio.gather(*writes, return_exceptions=True)
     refused = [item for item in ended if isinstance(item, BaseException)]
     assert all(isinstance(item, ResourceExhausted) for item in refused), refused
@@ -57,7 +57,10 @@ async def let_in(*writes: asyncio.Task[object]) -> int:
 
 @pytest.mark.parametrize("writers", [1, 16])
 async def test_the_limit_is_met_exactly_by_many_writers_in_many_namespaces(database: Clone, writers: int) -> None:
-    """From two processes. With one writer the turns begin near the limit, with many they are taken all the way."""
+    """Many writers of two processes fill several namespaces up to exactly the limit.
+
+    With one expected writer they take turns only near the limit, with many from the beginning.
+    """
     allowed = StorageUsage(memories=530)
     async with (
         replica(database, allowed, writers=writers) as one,
@@ -152,7 +155,7 @@ async def test_another_tenants_stock_is_its_own(database: Clone) -> None:
 
 
 async def test_whoever_is_alone_waits_for_those_who_share(database: Clone) -> None:
-    """Near the limit no write looks at what is held while one that has not looked is still under way."""
+    """Near the limit a write waits for those that began without checking the usage, before it checks it."""
     stocks = StorageQuota(lambda _: StorageUsage(memories=limits.BATCH + 10), writers=1)
     now = utc_now()
     async with await psycopg.AsyncConnection.connect(database.superuser_dsn, autocommit=True) as watching:

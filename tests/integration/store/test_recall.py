@@ -1,4 +1,4 @@
-"""Recall is exact, filters before it cuts, orders alike whatever the order of rows, and says what it lacks."""
+"""Recall is exact, filters before it limits, does not depend on the order of rows, and reports what it lacks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ENGLISH = analyzer.latest_analyzer("en")
 
 
 async def a_summer(brain: Brain, days: int = 60, sessions: int = 3) -> list[Memory]:
-    """Memories of a few words each, many alike, in sessions, an hour apart."""
+    """Remember texts of a few words, many alike, in sessions, an hour apart."""
     chance = random.Random(7)
     memories = []
     for day in range(days):
@@ -58,7 +58,7 @@ async def a_summer(brain: Brain, days: int = 60, sessions: int = 3) -> list[Memo
 
 
 def by_hand(memories: Sequence[Memory], query: str) -> list[tuple[float, str]]:
-    """Score every memory by the formulas of docs/recall.md, words alone, no cut anywhere."""
+    """Score every memory by the formulas of docs/recall.md, by words alone and without limits."""
     documents = [ENGLISH.terms(memory.text) for memory in memories]
     terms = sorted(ENGLISH.terms(query))
     weights = bm25.idf(len(documents), [sum(term in document for document in documents) for term in terms])
@@ -144,7 +144,7 @@ async def test_a_store_with_shuffled_rows_gives_the_same_list(words: Brain, data
     ],
 )
 async def test_a_filter_never_under_fills(brain: Brain, where: MemoryFilter) -> None:
-    """As many hits as memories match, up to top_k, and none that does not; a list agrees."""
+    """Recall has as many hits as memories match, up to top_k, and no others; a list has the same memories."""
     memories = await a_summer(brain, 40)
 
     def meant(memory: Memory) -> bool:
@@ -215,7 +215,7 @@ async def test_below_the_minimum_the_answer_is_empty_and_above_it_whole(words: B
 
 @pytest.mark.parametrize("services", ["postgresql"], indirect=True)
 async def test_past_fifty_thousand_vectors_sql_compares_the_newest_and_says_so(brain: Brain, database: Clone) -> None:
-    """Words find the old memory still, a narrow filter its vector too; in memory nothing is left out."""
+    """SQL leaves out the oldest vector and says so; words, a narrow filter and the search index still find it."""
     oldest = (await brain.remember("the very first words", vector=axis(0), session="old")).memory
     with psycopg.connect(database.owner_dsn) as owner:
         owner.execute(MANY, {"first": oldest.name.memory, "count": MAX_COMPARED_VECTORS})
@@ -263,7 +263,7 @@ async def test_a_query_of_stop_words_alone_is_answered_by_the_vector(brain: Brai
 
 
 class Broken:
-    """The real encoder's name over a broken one."""
+    """An encoder with the real encoder's id that always fails."""
 
     encoder_id = ENCODER_ID
     dimensions = DIMENSIONS
@@ -272,7 +272,7 @@ class Broken:
         raise EncoderUnavailable("It does not answer.")
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is nothing to close."""
 
 
 async def test_without_the_encoder_memories_are_kept_and_answers_say_what_they_lack(brain: Brain) -> None:

@@ -1,4 +1,4 @@
-"""The flags of Recall: each takes its part out of the score, and nothing else."""
+"""Each flag of Recall removes its part of the score, and nothing else."""
 
 from __future__ import annotations
 

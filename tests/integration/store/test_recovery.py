@@ -1,4 +1,4 @@
-"""PostgreSQL goes away and comes back: errors say so, nothing acknowledged is lost, nothing has to be restarted."""
+"""When PostgreSQL stops and returns, errors say so, no acknowledged write is lost, and nothing needs a restart."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def test_connections_that_died_while_idle_are_replaced_unseen(words: Brain
 
 
 async def test_after_a_kill_every_acknowledged_memory_is_there(own_folder: Path) -> None:
-    """kill -9 of the whole server under eight writers; the same pool goes on afterwards."""
+    """After kill -9 of PostgreSQL under eight writers, every acknowledged memory is stored, and the pool is usable."""
     data = own_folder / "recovery"
     acknowledged: list[str] = []
     enough, refused = asyncio.Event(), asyncio.Event()
@@ -80,12 +80,14 @@ async def test_after_a_kill_every_acknowledged_memory_is_there(own_folder: Path)
 
 
 FORGETTING = 7
-"""Exchanges with PostgreSQL in which a memory is forgotten; the last commits."""
+"""The number of exchanges with PostgreSQL that forgetting a memory takes; the last one commits."""
 
 
 async def test_a_write_whose_commit_was_not_answered_is_found_by_its_request_id(database: Clone) -> None:
-    """The connection ends in the place of an answer of PostgreSQL, that to the commit too: a write with a request id is
-    answered and done once; of one without, the caller is told, and nobody writes it again."""
+    """A write with a request id is done once, although the connection ends in place of an answer of PostgreSQL.
+
+    That may be the answer to the commit. A write without a request id fails, and is not repeated.
+    """
     async with (
         proxy(database.server.socket / ".s.PGSQL.5432") as between,
         open_store(f"postgresql://somabrain_app@{between.address}/{database.name}", DatabaseSettings()) as store,
@@ -110,7 +112,7 @@ async def test_a_write_whose_commit_was_not_answered_is_found_by_its_request_id(
 
 
 def restart(data: Path, killed: int) -> None:
-    """Start PostgreSQL again, as its supervisor would, once the killed one is gone."""
+    """Start PostgreSQL again, as its supervisor would, once the killed process has ended."""
     ends_at = time.monotonic() + 30
     while Path(f"/proc/{killed}").exists():
         assert time.monotonic() < ends_at, "the killed server is still there"

@@ -1,4 +1,4 @@
-"""Another encoder or language: memories are indexed anew in the background, as if it had always been theirs."""
+"""After a change of encoder or language, memories are reindexed in the background as if it had always been set."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def maintenance(database: Clone) -> AsyncIterator[MaintenanceStore]:
 
 
 class Moving:
-    """A clock that runs ahead, so that nobody waits for a rest to be over."""
+    """A clock that can be advanced, so that no test waits for a pause to end."""
 
     def __init__(self) -> None:
         self.ahead = timedelta(0)
@@ -71,7 +71,7 @@ def workers(brain: Brain, clock: Moving) -> list[Job]:
 
 
 async def work(workers: Sequence[Job], maintenance: MaintenanceStore) -> int:
-    """Rounds until nothing is left that can be done at once; says how many rows were done."""
+    """Run rounds of the jobs until nothing more can be done now, and return the number of rows."""
     done = 0
     for worker in workers:
         while (batch := await worker.run_once(maintenance)).has_more:
@@ -80,14 +80,14 @@ async def work(workers: Sequence[Job], maintenance: MaintenanceStore) -> int:
 
 
 async def answers(brain: Brain) -> list[list[tuple[str, float]]]:
-    """What the questions find, and no answer is degraded."""
+    """Recall the questions, check that no answer is degraded, and return texts and scores."""
     results = [await brain.recall(question, top_k=50) for question in QUESTIONS]
     assert [answer.degraded for answer in results] == [()] * len(QUESTIONS)
     return [[(hit.memory.text, hit.score) for hit in answer.hits] for answer in results]
 
 
 def sound(database: Clone) -> None:
-    """Terms are those of the texts by the namespace's analyzer, vectors those of its encoder, counts exact."""
+    """Check that terms are of the namespace's analyzer, vectors of its encoder, and counts exact."""
     with psycopg.connect(database.owner_dsn) as owner:
         for ns, analyzer, encoder, mark in owner.execute(
             "SELECT id, analyzer, encoder, analyzed_after FROM namespaces"
@@ -100,7 +100,7 @@ def sound(database: Clone) -> None:
                 stored.setdefault(memory, Counter())[term] = tf
                 assert length == owner.execute("SELECT length FROM memories WHERE id = %s", [memory]).fetchone()[0]  # type: ignore[index]
             texts = owner.execute("SELECT id, text, length FROM memories WHERE namespace_id = %s", [ns]).fetchall()
-            expected = {memory: analyzer.get_analyzer(analyzer).terms(text) for memory, text, _ in texts}
+            expected = {memory: get_analyzer(analyzer).terms(text) for memory, text, _ in texts}
             assert stored == {memory: terms for memory, terms in expected.items() if terms}
             assert {memory: terms.total() for memory, terms in expected.items()} == {
                 m: length for m, _, length in texts
@@ -176,7 +176,7 @@ async def test_another_language_answers_as_if_it_had_always_been_the_namespaces(
 async def test_a_change_that_is_asked_again_does_nothing_more(
     brain: Brain, maintenance: MaintenanceStore, workers: list[Job]
 ) -> None:
-    """Neither when it is the same setting, nor when another one came since."""
+    """A repeated change does nothing, whether the setting is still the same or has been changed since."""
     await brain.remember("Bees dance.")
     one = NamespaceChange(
         NamespaceDraft(brain.parent, settings=NamespaceSettings(encoder="lexical")), ("settings.encoder",)
@@ -199,7 +199,7 @@ async def test_a_change_that_is_asked_again_does_nothing_more(
 async def test_what_is_written_while_settings_change_is_indexed_by_those_in_force(
     brain: Brain, maintenance: MaintenanceStore, clock: Moving, database: Clone
 ) -> None:
-    """Eight writers, a namespace whose encoder and language change again and again, and the work in between."""
+    """What eight writers store while encoder and language change repeatedly is indexed by the settings in force."""
     workers: list[Job] = [Reencode(brain.services.encoders, clock, 1.0), Reanalyze(clock, 1.0)]
     done = asyncio.Event()
 
@@ -248,7 +248,7 @@ async def test_what_is_written_while_settings_change_is_indexed_by_those_in_forc
 
 
 class Faulty:
-    """The real encoder, which fails when it is told to, and of some texts always."""
+    """The real encoder, which fails while `failing` is set, and always for some texts."""
 
     encoder_id = ENCODER_ID
     dimensions = DIMENSIONS
@@ -263,13 +263,16 @@ class Faulty:
         return await self._encoder.encode(texts)
 
     async def close(self) -> None:
-        """The encoder is another's to close."""
+        """Do nothing: the owner of the encoder closes it."""
 
 
 async def test_what_was_kept_while_the_encoder_was_gone_is_encoded_when_it_is_back(
     brain: Brain, minilm: OnnxEncoder, maintenance: MaintenanceStore, clock: Moving, database: Clone
 ) -> None:
-    """And a text that cannot be encoded keeps no other waiting, in its namespace or in another."""
+    """Memories stored while the encoder was unavailable are encoded when it is back.
+
+    A text that cannot be encoded delays no other, in its namespace or in another.
+    """
     faulty = Faulty(minilm)
     encoders: dict[str, Encoder] = {ENCODER_ID: faulty}
     ours = replace(brain, services=replace(brain.services, encoders=encoders))
@@ -294,7 +297,7 @@ async def test_what_was_kept_while_the_encoder_was_gone_is_encoded_when_it_is_ba
 
 
 async def wait_for_blocked_lock(database: Clone) -> None:
-    """Until somebody waits for a lock."""
+    """Wait until a transaction waits for a lock."""
     with psycopg.connect(database.superuser_dsn, autocommit=True) as connection:
         for _ in range(400):
             row = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
@@ -308,7 +311,10 @@ async def wait_for_blocked_lock(database: Clone) -> None:
 async def test_a_write_that_began_before_a_change_is_not_kept_after_it(
     brain: Brain, database: Clone, settings: str
 ) -> None:
-    """It was made by the former encoder and analyzer; whoever changes them has seen all that there was to replace."""
+    """A write that was prepared with the former settings is refused after they have changed.
+
+    It was indexed by the former encoder and analyzer, and the change would not reindex it.
+    """
     kept = (await brain.remember("Bees dance.")).memory
     for write in (
         brain.remember("Wasps do not."),

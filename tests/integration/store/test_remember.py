@@ -1,4 +1,4 @@
-"""What is acknowledged is kept, once, and counted."""
+"""An acknowledged memory is stored once, and counted."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ async def test_a_read_with_the_token_of_a_write_is_not_from_before_it(brain: Bra
 
 
 async def test_eight_writers_lose_nothing_and_versions_have_no_gaps(brain: Brain, database: Clone) -> None:
-    """They share words and a session, so they meet at every lock there is."""
+    """Eight concurrent writers lose nothing, and versions and session positions have no gaps.
+
+    They share words and a session, so they contend for every lock.
+    """
 
     async def writer(number: int) -> list[int]:
         places = []
@@ -77,7 +80,7 @@ async def test_eight_writers_lose_nothing_and_versions_have_no_gaps(brain: Brain
 
 
 def counted_exactly(database: Clone) -> None:
-    """Every count that is kept equals the same counted anew."""
+    """Check every stored count against the rows."""
     with psycopg.connect(database.owner_dsn) as owner:
         stored = owner.execute(
             "SELECT namespace_id, memories, text_bytes, tokens, vectors FROM usage WHERE memories > 0 ORDER BY 1"
@@ -178,7 +181,7 @@ async def test_a_vector_that_does_not_fit_is_refused_by_field(brain: Brain, vect
 
 
 async def test_writers_and_forgetters_of_the_same_words_count_exactly(brain: Brain, database: Clone) -> None:
-    """Terms appear and vanish under each other's hands."""
+    """Counts stay exact while concurrent tasks add and remove the same terms."""
 
     async def come_and_go(number: int) -> None:
         for i in range(12):
@@ -220,7 +223,7 @@ async def test_a_namespace_that_changed_behind_the_process_is_noticed_before_any
 
 
 async def test_writes_that_meet_share_a_transaction_and_each_keeps_its_own_outcome(words: Brain) -> None:
-    """One comes alone; the others wait for it and come together: one rise of the version for all of them."""
+    """Writes that wait for an earlier one share one transaction and one version, and each gets its own outcome."""
     kept = (await words.remember("The first.", session="s", request_id="again")).memory
     before = (await words.namespace()).version
     ends = await asyncio.gather(

@@ -1,4 +1,4 @@
-"""Namespaces held in memory: within a budget of bytes, not for ever, and with the answers of PostgreSQL."""
+"""The search index holds namespaces within a byte budget and an idle timeout, and answers as PostgreSQL does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MEMORIES = 300
 
 @asynccontextmanager
 async def indexed_brain(database: Clone, budget_bytes: int = 2**30, idle_s: float = 3600.0) -> AsyncIterator[Brain]:
-    """A process that holds namespaces in memory."""
+    """A process with a search index."""
     replica = SearchIndexSettings(budget_bytes=budget_bytes, idle_timeout_s=idle_s)
     async with open_store(database.app_dsn, DatabaseSettings(), search_index=replica) as store:
         yield Brain(AppContext(store, {}, LEXICAL), TENANT, NamespaceName.of("a"))
@@ -39,7 +39,7 @@ def loaded_namespaces(brain: Brain) -> set[str]:
 
 
 async def recall_before_and_after_load(brain: Brain) -> list[str]:
-    """Ask twice: before the namespace is in memory, if it ever is, and after."""
+    """Recall before and after the namespace is loaded, if it ever is; both answers must be equal."""
     first = await brain.recalled_texts("bees dance")
     await wait_until_loaded(brain.services, TENANT, brain.parent)
     assert await brain.recalled_texts("bees dance") == first
@@ -53,7 +53,7 @@ async def fill(brain: Brain, begin: int = 0) -> list[Memory]:
 
 @pytest.fixture
 async def size_bytes(database: Clone) -> int:
-    """What one namespace takes, of three that are alike."""
+    """The size in memory of one of three equal namespaces."""
     async with indexed_brain(database) as brain:
         for name in "abc":
             await brain.at(name).create(encoder=LEXICAL)

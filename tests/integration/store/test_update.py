@@ -1,4 +1,4 @@
-"""What is changed is found as it is now, counted, and told in the feed; what it was is kept."""
+"""A changed memory is found in its new state, counted and in the feed; its former state is kept as a revision."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_the_feed_tells_of_an_update_once_and_the_version_rises_once(brain
 
 
 async def test_writers_of_one_memory_all_take_turns_and_none_is_lost(brain: Brain, database: Clone) -> None:
-    """Each changes another field or the text, so whoever went from an old state would undo another's."""
+    """Concurrent updates of different fields of one memory are all applied: none undoes another."""
     kept = (await brain.remember("bees", session="s")).memory
     await asyncio.gather(
         brain.update(kept, text="bees and wasps"),
@@ -81,7 +81,7 @@ async def test_of_writers_with_the_same_etag_one_wins(brain: Brain) -> None:
     ends = await asyncio.gather(
         *(brain.update(kept, subject=str(i), etag=kept.etag) for i in range(4)), return_exceptions=True
     )
-    assert sorted(type(end).__name__ for end in ends) == ["Aborted", "Aborted", "Aborted", "Remembered"]
+    assert sorted(type(end).__name__ for end in ends) == ["Aborted", "Aborted", "Aborted", "RememberResult"]
 
 
 async def test_twins_of_a_request_change_it_once(brain: Brain) -> None:

@@ -1,4 +1,4 @@
-"""The previous version, installed as its own users have it."""
+"""The previous version, installed as its users install it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the previous version to this one and back, with its data, while a client of it goes on writing."""
+"""An upgrade from the previous version and back, with its data, while one of its clients goes on writing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SETTINGS: Mapping[str, object] = {
 
 @dataclass(frozen=True)
 class Writer:
-    """The running client of the previous version, and what it has said."""
+    """The running client of the previous version, and its output."""
 
     process: subprocess.Popen[str]
     lines: queue.Queue[dict[str, object]]
@@ -43,15 +43,15 @@ class Writer:
         return self.lines.get(timeout=30)
 
     def goes_on(self, count: int = 20) -> list[int]:
-        """The next so many acknowledged entries; the client fails if one takes longer than its own retries."""
+        """The next `count` acknowledged entries; the client fails if one takes longer than its own retries."""
         return [int(str(self.next()["entry"])) for _ in range(count)]
 
     def stop(self) -> list[int]:
-        """End it, and return the entries not asked for yet."""
+        """Stop the client, and return the remaining entries."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         assert self.process.wait(30) == 0
-        self.reader.join(30)  # what it said last is read by now
+        self.reader.join(30)  # its last output has been read by now
         return [int(str(line["entry"])) for line in list(self.lines.queue)]
 
 
@@ -75,7 +75,7 @@ def writer(previous: PreviousRelease, address: str) -> Iterator[Writer]:
 
 
 async def people(address: str) -> list[tuple[object, ...]]:
-    """All that a person can see of what the previous version filled, revisions and order of answers included."""
+    """Everything visible of the namespace `people`, including revisions and the order of recalled memories."""
     async with MemoryClient(address) as client:
         namespace = await client.get_namespace("people")
         every = [memory async for memory in client.list("people", page_size=1000)]
@@ -89,7 +89,7 @@ async def people(address: str) -> list[tuple[object, ...]]:
 
 
 async def entries(address: str, cursor: str, count: int) -> list[str]:
-    """The names of the first so many changes after a cursor."""
+    """The names of the first `count` changes after a cursor."""
     names: list[str] = []
     async with MemoryClient(address) as client:
         async for event in client.watch("log", cursor=cursor):
@@ -107,7 +107,7 @@ def anonymous_settings(unmigrated: Clone) -> dict[str, object]:
 
 
 def test_the_previous_version_is_another_one(previous: PreviousRelease) -> None:
-    """What is tested here is not this version against itself."""
+    """The previous version is another installation, so that this version is not tested against itself."""
     done = subprocess.run(
         [previous.python, "-c", "import somabrain_service; print(somabrain_service.__file__)"],
         env=environment({}), capture_output=True, text=True, check=True,
@@ -119,10 +119,11 @@ def test_the_previous_version_is_another_one(previous: PreviousRelease) -> None:
 async def test_an_upgrade_and_the_way_back_lose_nothing_and_stop_nobody(
     previous: PreviousRelease, anonymous_settings: dict[str, object], folder: Path
 ) -> None:
-    """Migrated under the old server, which stays ready; then both serve, then the new one alone, then the old again.
+    """An upgrade and the way back lose no write of an old client, which writes all the while.
 
-    The old client writes all the while: every entry that it was acknowledged is there once, and the cursor that the
-    old server gave it tells of each of them, in order.
+    The schema is migrated under the old server, which stays ready; then both serve, then the new one alone, then the
+    old one again. Every acknowledged entry is stored once, and a watch from the old server's cursor returns each of
+    them, in order.
     """
     old_port, new_port = free_ports(2)
     with ExitStack() as stack:
@@ -174,7 +175,7 @@ async def test_an_upgrade_and_the_way_back_lose_nothing_and_stop_nobody(
 
 
 def test_there_is_no_way_back_to_no_schema(anonymous_settings: dict[str, object]) -> None:
-    """It would delete every memory; what it could have meant is said."""
+    """A migration to no schema, which would delete every memory, is refused with the valid targets."""
     for number in ("0", "-1", "99", "base"):
         done = run(anonymous_settings, "migrate", f"--to={number}")
         assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""What an image weighs is told apart to the last byte: base, each distribution, and the rest."""
+"""The size of an image is split exactly by origin: base, each distribution, and the remainder."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ THING = Layer(
 
 
 def test_a_distribution_weighs_what_its_record_names_and_what_was_compiled_of_it() -> None:
-    """Commands outside its folder too; what no distribution names is not forgotten."""
+    """A distribution owns the files of its RECORD and their .pyc files; files of no distribution are counted, too."""
     assert weights([THING]) == {"the-thing": 160, OTHER: 16}
 
 
 def test_the_weights_of_several_layers_are_those_of_the_files_that_are_seen() -> None:
-    """A file that a later layer has again counts once, as the later one has it."""
+    """A file that occurs in several layers counts once, with its size in the last of them."""
     later = Layer("sha256:b", 1, {f"{SITE}/thing/core.py": 1}, {})
     assert weights([THING, later])["the-thing"] == 61
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=5), st.lists(st.sampled_from("abc"), max_size=5))
 def test_the_base_is_the_longest_common_beginning(first: list[str], second: list[str]) -> None:
-    """Equal up to there, and not one layer further."""
+    """The base is the longest common prefix of two lists of layers."""
     one, two = ([Layer(digest, 0, {}, {}) for digest in digests] for digests in (first, second))
     count = shared(one, two)
     assert first[:count] == second[:count]
@@ -48,7 +48,7 @@ def test_the_base_is_the_longest_common_beginning(first: list[str], second: list
 
 
 def test_who_asks_for_a_distribution_is_read_once_each() -> None:
-    """On one line, on several, and under two markers."""
+    """Each dependent of a distribution is listed once, even if required on several lines or under two markers."""
     locked = (
         "one==1 \\\n    --hash=sha256:0\n    # via somabrain (pyproject.toml)\n"
         "two==1 ; python_version < '3.12' \\\n    --hash=sha256:0\n"
@@ -60,7 +60,7 @@ def test_who_asks_for_a_distribution_is_read_once_each() -> None:
 
 @given(st.dictionaries(st.text("abc", min_size=1), st.integers(0, 100)), st.integers(0, 100))
 def test_the_rows_sum_to_the_whole_and_fall(weighed: dict[str, int], least: int) -> None:
-    """What is light is one row, the last; nothing is left out."""
+    """Rows are sorted by size and sum to the whole; small distributions share the last row."""
     listed = list(rows(weighed, {}, least))
     assert sum(size for *_, size in listed) == sum(weighed.values())
     heavy = [size for size in weighed.values() if size >= least]
@@ -69,7 +69,7 @@ def test_the_rows_sum_to_the_whole_and_fall(weighed: dict[str, int], least: int)
 
 
 def test_an_archive_is_read_as_it_was_written(tmp_path: Path) -> None:
-    """One layer, with the program's own size, and at least as large in the archive."""
+    """An archive has one layer whose content is the program, and is at least as large as the program."""
     program = tmp_path / "program"
     program.write_bytes(b"x" * 1000)
     write_single_binary(tmp_path / "image.tar", "image:1", program, "amd64")

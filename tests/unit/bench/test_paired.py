@@ -1,4 +1,4 @@
-"""A ratio is told with the interval in which its median is believed to be."""
+"""A ratio is reported with a confidence interval of its median."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.paired import median_interval
 
 
 def test_the_interval_holds_the_true_median_about_nineteen_times_of_twenty() -> None:
-    """Of 60 samples of a known distribution."""
+    """About 95 % of the intervals contain the true median of a known distribution."""
     drawn = random.Random(7)
     intervals = [median_interval([drawn.lognormvariate(0, 0.05) for _ in range(20)]) for _ in range(60)]
     inside = sum(interval.low <= 1 <= interval.high for interval in intervals)
@@ -18,7 +18,7 @@ def test_the_interval_holds_the_true_median_about_nineteen_times_of_twenty() -> 
 
 
 def test_more_rounds_make_it_narrower() -> None:
-    """So that going on has an end."""
+    """More rounds give a narrower interval, so that a measurement ends."""
     drawn = random.Random(7)
     ratios = [drawn.lognormvariate(0, 0.05) for _ in range(400)]
     few, many = median_interval(ratios[:8]), median_interval(ratios)
@@ -28,7 +28,7 @@ def test_more_rounds_make_it_narrower() -> None:
 
 
 def test_ratios_that_are_all_the_same_have_no_width() -> None:
-    """And one ratio alone has no interval."""
+    """Equal ratios give an interval of width zero, and a single ratio gives none."""
     assert (median_interval([1.02] * 8).low, median_interval([1.02] * 8).high) == (1.02, 1.02)
     with pytest.raises(ValueError, match="measure at least two rounds"):
         median_interval([1.0])

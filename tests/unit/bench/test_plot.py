@@ -1,4 +1,4 @@
-"""The names of lines that end close together can be read."""
+"""Labels of lines that end close together stay readable."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.plot import LABEL, spread_labels
 
 @given(st.lists(st.floats(0, 400), max_size=4))
 def test_names_stand_apart_and_in_the_order_of_their_lines(heights: list[float]) -> None:
-    """The topmost stays where it is, and none moves up."""
+    """Labels do not overlap and keep the order of their lines; the topmost stays in place and none moves up."""
     moved = spread_labels(heights)
     assert all(after - before >= LABEL - 1e-9 for before, after in pairwise(sorted(moved)))
     assert all(after >= before for before, after in zip(heights, moved, strict=True))

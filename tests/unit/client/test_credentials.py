@@ -1,4 +1,4 @@
-"""What is no token is never sent, and never said."""
+"""A malformed token is never sent, and never appears in an error message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people read: targets, labels, answers."""
+"""Text for people: targets, labels, and answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs written for the client of 0.1 go on working, and are told what to write."""
+"""Programs written for the client of 0.1 keep working, and a warning names what to write instead."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from somabrain_client.former_names import ERRORS, EXPORTS
     + [("somabrain_client.errors", *names) for names in ERRORS.items()],
 )
 def test_a_former_name_is_the_present_one(module: str, former: str, present: str) -> None:
-    """With a warning that says the present name and stands at the caller's line."""
+    """A former name is the same object, with a warning that names the present one at the caller's line."""
     with pytest.warns(DeprecationWarning, match=f"{former} is called .*{present} now") as caught:
         value = getattr(importlib.import_module(module), former)
     assert value is getattr(importlib.import_module(module), present)
@@ -26,7 +26,7 @@ def test_a_former_name_is_the_present_one(module: str, former: str, present: str
 
 
 def test_an_error_has_its_details_under_the_former_name() -> None:
-    """With a warning, too."""
+    """An error has its details under the former name as well, with a warning."""
     error = errors.CallError(grpc.StatusCode.ABORTED, "An etag is not the current one.", errors.ErrorDetails("ABORTED"))
     with pytest.warns(DeprecationWarning, match="explanation is called CallError.details") as caught:
         assert error.explanation is error.details
@@ -34,7 +34,7 @@ def test_an_error_has_its_details_under_the_former_name() -> None:
 
 
 def test_an_unknown_name_is_an_error() -> None:
-    """The usual error, from both modules."""
+    """An unknown name raises the usual AttributeError, from both modules."""
     for module in (somabrain_client, errors):
         with pytest.raises(AttributeError, match="has no attribute 'Nonsense'"):
             _ = getattr(module, "Nonsense")  # noqa: B009

@@ -1,4 +1,4 @@
-"""The retry policy is a value, and its back-off a function of it."""
+"""The retry policy is a value, and the back-off is a function of it."""
 
 from __future__ import annotations
 

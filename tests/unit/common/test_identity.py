@@ -1,4 +1,4 @@
-"""Keys, hosts and modes: what needs no issuer to be tried."""
+"""JWKS keys, hosts and modes: what can be tested without an issuer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One event a line, for machines or for people."""
+"""The log has one event per line, as JSON for machines or as text for people."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_machines_get_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_file_gets_no_colours(capsys: pytest.CaptureFixture[str]) -> None:
-    """What is piped or kept is read without a terminal."""
+    """Output that is not a terminal contains no escape sequences."""
     configure_logging(LogSettings(format="console"))
     structlog.get_logger("a").warning("it happened", number=1)
     said = capsys.readouterr().err

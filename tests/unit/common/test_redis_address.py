@@ -1,4 +1,4 @@
-"""Where Redis is, as the setting says it; what is none is refused without a word of it, for it has a password in it."""
+"""A Redis URL is parsed into an address; an invalid one is refused without showing it, as it has a password in it."""
 
 from __future__ import annotations
 

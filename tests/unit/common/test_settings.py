@@ -1,4 +1,4 @@
-"""What is wrong with a setting is said by the variable that sets it, in a line, without its value."""
+"""An invalid setting is reported by its variable's name, on one line, without its value."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def folder(path: Path, **files: str) -> Path:
 
 
 def test_files_are_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Of groups too, from several folders, without the line's end; what is no setting is not looked at."""
+    """Files in several folders set nested settings, too; the final newline is dropped, other files are ignored."""
     first = folder(tmp_path / "a", SOMABRAIN_POSTGRES_DSN="postgresql://sesame\n", SOMABRAIN_AUTH__AUDIENCE="brains")
     second = folder(tmp_path / "b", SOMABRAIN_OPERATOR__NAMESPACES='["a"]')
     (second / "ca.crt").write_text("-----BEGIN CERTIFICATE-----")
@@ -120,7 +120,7 @@ def test_files_are_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 def test_a_wrong_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, files: dict[str, str], variables: dict[str, str], expected: str
 ) -> None:
-    """It is named as a variable would be, and its content is not shown."""
+    """An invalid file is named as a variable would be, and its content is not shown."""
     monkeypatch.setenv("SOMABRAIN_SECRETS_DIR", str(folder(tmp_path / "a", **files)))
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -131,14 +131,14 @@ def test_a_wrong_file(
 
 
 def test_a_folder_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mount that was forgotten is no empty one."""
+    """A settings folder that does not exist is an error: it may be a forgotten mount."""
     monkeypatch.setenv("SOMABRAIN_SECRETS_DIR", "/nowhere")
     with pytest.raises(ConfigurationError, match=r"SECRETS_DIR: /nowhere cannot be read .*mount it"):
         load()
 
 
 def test_a_binary_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Is refused in words."""
+    """A file that is not text is refused with a message."""
     (folder(tmp_path / "a") / "model.onnx").write_bytes(b"\xff\xfe\x00")
     monkeypatch.setenv("SOMABRAIN_SECRETS_DIR", str(tmp_path / "a"))
     with pytest.raises(ConfigurationError, match="is not UTF-8 text"):
@@ -149,7 +149,7 @@ def test_a_binary_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_a_setting_is_read_under_its_former_name(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, former: str, present: str
 ) -> None:
-    """As a variable and as a file, as if it had its present name; a process can name both in its log."""
+    """A setting's former name works as a variable and as a file, and is reported as in use."""
     value = "7" if "TENANT" not in former else "seven"
 
     def loaded(name: str, *, file: bool) -> Settings:
@@ -170,7 +170,7 @@ def test_a_setting_is_read_under_its_former_name(
 
 
 def test_a_setting_given_under_both_names_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Not one of them silently dropped, wherever they are given; keys of an encoder's endpoint likewise."""
+    """Setting both names is an error wherever they are set; so it is for the keys of an encoder's endpoint."""
     monkeypatch.setenv("SOMABRAIN_SEARCH_INDEX__BUDGET_BYTES", "0")
     with monkeypatch.context() as patch:
         patch.setenv("SOMABRAIN_REPLICA__BUDGET_BYTES", "0")
@@ -187,7 +187,7 @@ def test_a_setting_given_under_both_names_is_refused(monkeypatch: pytest.MonkeyP
 
 
 def test_an_endpoint_is_read_under_its_former_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the operator of 0.1 renders them."""
+    """The keys that the operator of 0.1 renders are accepted."""
     former = ENDPOINT.replace("}", ', "characters": 5, "breaker_rest_s": 6}')
     monkeypatch.setenv("SOMABRAIN_ENCODER__ENDPOINTS", f"[{former}]")
     (endpoint,) = load().encoder.endpoints
@@ -196,6 +196,6 @@ def test_an_endpoint_is_read_under_its_former_keys(monkeypatch: pytest.MonkeyPat
 
 
 def test_every_former_name_has_a_present_one() -> None:
-    """The table names settings that are there, and none of them is a present name."""
+    """Each former name maps to a setting that exists, and no former name is a present one."""
     assert set(FORMER_NAMES.values()) <= set(variable_names())
     assert not set(FORMER_NAMES) & set(variable_names())

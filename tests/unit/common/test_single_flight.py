@@ -1,4 +1,4 @@
-"""One piece of work a key at a time."""
+"""Concurrent calls for one key share a single execution."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from common.single_flight import SingleFlight
 
 
 class Work:
-    """Counts how often it is begun, and ends when it is let."""
+    """Counts how often it is started, and ends when it is allowed to."""
 
     def __init__(self, *, fails: bool = False) -> None:
         self.begun = 0
@@ -26,7 +26,7 @@ class Work:
 
 
 async def settled() -> None:
-    """Let everything run that can."""
+    """Let every task that can run do so."""
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -57,7 +57,7 @@ async def test_all_who_wait_get_its_error() -> None:
 
 
 async def test_nobody_fails_for_anothers_impatience() -> None:
-    """The one who does the work leaves: one of the others does it anew, and all of them get the answer."""
+    """If the caller that runs the work is cancelled, another caller runs it and all of them get the result."""
     flight: SingleFlight[str, int] = SingleFlight()
     work = Work()
     async with asyncio.TaskGroup() as tasks:

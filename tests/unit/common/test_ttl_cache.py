@@ -1,4 +1,4 @@
-"""The bounded cache whose entries end."""
+"""The cache is bounded, and its entries expire."""
 
 from __future__ import annotations
 

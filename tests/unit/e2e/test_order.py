@@ -1,4 +1,4 @@
-"""The order in which chaos does its faults."""
+"""The order in which the chaos test injects its faults."""
 
 from __future__ import annotations
 

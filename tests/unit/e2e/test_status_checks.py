@@ -1,4 +1,4 @@
-"""What chaos calls a false statement."""
+"""What the chaos test regards as a false statement of the status."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SPEC = {"replicas": 1, "database": {"secretRef": {"name": "database"}}}
 
 
 def resource(generation: int = 2, ready_replicas: int = 1, **statuses: str) -> Object:
-    """A SomaBrain whose status and conditions speak of generation 2."""
+    """A SomaBrain whose status and conditions are about generation 2."""
     conditions = [{"type": kind, "status": status, "observedGeneration": 2} for kind, status in statuses.items()]
     status = {"observedGeneration": 2, "readyReplicas": ready_replicas, "conditions": conditions,
               "migration": {"jobName": "migrate-1"}}  # fmt: skip

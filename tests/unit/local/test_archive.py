@@ -1,4 +1,4 @@
-"""Holds: an image of one binary is a valid OCI layout, the same bytes each time."""
+"""An image of one binary is a valid OCI layout, with the same bytes each time."""
 
 import hashlib
 import json
@@ -11,14 +11,14 @@ NAME = "example.test/tool:v1"
 
 
 def make(folder: Path, file: str, content: bytes = b"\x7fELF") -> Path:
-    """Write an image of a binary called tool."""
+    """Write an image of a binary called `tool`."""
     (folder / "tool").write_bytes(content)
     write_single_binary(folder / file, NAME, folder / "tool", "amd64")
     return folder / file
 
 
 def test_every_digest_in_the_layout_is_that_of_its_blob(tmp_path: Path) -> None:
-    """From the index down to the layer, what is named is there, whole."""
+    """Every blob from the index down to the layer exists and has the digest and size that name it."""
     with tarfile.open(make(tmp_path, "image.tar")) as tar:
         files = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
     index = json.loads(files["index.json"])
@@ -30,7 +30,7 @@ def test_every_digest_in_the_layout_is_that_of_its_blob(tmp_path: Path) -> None:
 
 
 def test_the_same_binary_makes_the_same_bytes_and_another_does_not(tmp_path: Path) -> None:
-    """A digest that moved without a reason would be loaded again each time."""
+    """Builds are reproducible: a digest that changed without reason would be loaded again each time."""
     first, again, other = make(tmp_path, "a"), make(tmp_path, "b"), make(tmp_path, "c", b"other")
     assert first.read_bytes() == again.read_bytes()
     assert Archive.read(NAME, first).digest == Archive.read(NAME, again).digest != Archive.read(NAME, other).digest

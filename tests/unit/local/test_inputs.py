@@ -1,4 +1,4 @@
-"""Holds: an image is made again exactly when a file it is made of has changed."""
+"""An image is rebuilt exactly when a file among its inputs has changed."""
 
 from fnmatch import fnmatch
 from pathlib import Path
@@ -20,13 +20,13 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_copied_paths_are_those_from_the_context() -> None:
-    """Copies between stages are no inputs; options are no paths."""
+    """Inputs are the paths copied from the build context: not copies between stages, and not options."""
     dockerfile = "FROM x\nCOPY --chown=1:1 a.txt b/ /to/\nRUN true\nCOPY --from=build /c /c\nCOPY a.txt d ./\n"
     assert copied_paths(dockerfile) == ["a.txt", "b/", "d"]
 
 
 def test_an_edit_changes_the_fingerprint(tree: Path) -> None:
-    """Contents, names, executable bits and the extra words all count."""
+    """Contents, names, executable bits and the extra arguments all change the fingerprint."""
     seen = {fingerprint(tree, ["code"]), fingerprint(tree, ["code"], "v2"), fingerprint(tree, ["code", "other"])}
     (tree / "code" / "a.py").chmod(0o755)
     seen.add(fingerprint(tree, ["code"]))
@@ -38,7 +38,7 @@ def test_an_edit_changes_the_fingerprint(tree: Path) -> None:
 
 
 def test_compiled_python_and_other_files_do_not_count(tree: Path) -> None:
-    """Running the code is no reason to build again, and neither is what the image does not copy."""
+    """Neither .pyc files nor files that the image does not copy cause a rebuild."""
     before = fingerprint(tree, ["code"])
     (tree / "code" / "__pycache__").mkdir()
     (tree / "code" / "__pycache__" / "a.cpython-311.pyc").write_bytes(b"\0")
@@ -47,14 +47,14 @@ def test_compiled_python_and_other_files_do_not_count(tree: Path) -> None:
 
 
 def test_a_missing_input_is_named(tree: Path) -> None:
-    """A path that a Dockerfile copies and nobody has made is an error, not an empty set."""
+    """A path that a Dockerfile copies and that does not exist is an error that names it."""
     with pytest.raises(FileNotFoundError, match="nowhere"):
         fingerprint(tree, ["nowhere"])
 
 
 @pytest.mark.parametrize("role", ["service", "operator"])
 def test_the_ignore_file_lets_through_what_the_dockerfiles_copy(role: str) -> None:
-    """The ignore file is a list of what may enter; a Dockerfile that copies more would fail only in the build."""
+    """.dockerignore, which is a list of allowed paths, allows everything that the Dockerfiles copy."""
     allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     for path in copied_paths((ROOT / f"Dockerfile.{role}").read_text()):
         assert any(fnmatch(path.split("/")[0], name) for name in allowed), path

@@ -1,4 +1,4 @@
-"""Holds: what comes from Maven is named and pinned, and comes from where this machine's Maven would take it."""
+"""Artifacts from Maven are pinned, and come from the repository that this machine's Maven is configured to use."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ MIRROR = """<settings xmlns="http://maven.apache.org/SETTINGS/1.0.0"><mirrors>
 
 
 def test_an_artifact_is_where_maven_puts_it() -> None:
-    """The layout of a repository: group as folders, name, version, file."""
+    """An artifact's path follows the repository layout: group as folders, name, version, file."""
     artifact = Artifact.read(f"org.example.kit:tool:1.2:jar sha256:{'0' * 64}")
     assert artifact.path == "org/example/kit/tool/1.2/tool-1.2.jar"
 
 
 def test_every_file_of_a_java_tool_is_pinned() -> None:
-    """Each line has four coordinates and a SHA-256, and the tool's own version is among them."""
+    """Each pin has four coordinates and a SHA-256, and the tool's own version is among them."""
     for tool in pinned_tools.TOOLS:
         if isinstance(tool, JavaTool):
             listed = list(maven.artifacts(PINS / f"{tool.name}.txt"))
@@ -35,7 +35,7 @@ def test_every_file_of_a_java_tool_is_pinned() -> None:
 
 
 def test_a_mirror_of_central_is_used(tmp_path: Path) -> None:
-    """The first file that names one wins; a mirror of something else is none; without any it is Central."""
+    """The first settings file that names a mirror of Central wins; without one it is Central itself."""
     settings = tmp_path / "settings.xml"
     settings.write_text(MIRROR)
     assert maven.repository([tmp_path / "missing.xml", settings]) == "https://mirror.test/maven"
@@ -44,7 +44,7 @@ def test_a_mirror_of_central_is_used(tmp_path: Path) -> None:
 
 
 def test_another_file_than_the_pinned_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message names the file and both hashes."""
+    """A file with another hash than the pinned one is refused; the message names the file and both hashes."""
     repository = tmp_path / "org/example/tool/1/tool-1.jar"
     repository.parent.mkdir(parents=True)
     repository.write_bytes(b"swapped")

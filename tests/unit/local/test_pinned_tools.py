@@ -1,4 +1,4 @@
-"""Holds: every tool is pinned, found by its name or its binary's, and made anew only when it changes."""
+"""Every tool is pinned, found by its name or its binary's, and rebuilt only when it changes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,26 +10,26 @@ from somabrain_local.pinned_tools import GoTool
 
 
 def test_no_two_tools_make_the_same_binary() -> None:
-    """Two tools with one binary would take each other's link."""
+    """No two tools provide the same binary: each would replace the other's link."""
     binaries = [binary for tool in pinned_tools.TOOLS for binary in tool.binaries]
     assert len(binaries) == len(set(binaries))
 
 
 def test_a_tool_is_found_by_its_binary() -> None:
-    """`tools kubelet` builds all of the node and the control plane; `tools kubectl` and `tools helm` do not."""
+    """`kubelet` finds the tool for node and control plane; `kubectl` and `helm` have tools of their own."""
     assert pinned_tools.find("kubelet").name == "kubernetes"
     assert pinned_tools.find("kubectl").binaries == ("kubectl",)
     assert pinned_tools.find("helm").binaries == ("helm",)
 
 
 def test_an_unknown_tool_is_named_with_those_there_are() -> None:
-    """A typing error is answered by the list."""
+    """The error about an unknown tool lists the known ones."""
     with pytest.raises(KeyError, match="no tool hlem; there are helm, opa"):
         pinned_tools.find("hlem")
 
 
 def test_what_go_cannot_verify_itself_is_pinned_by_a_committed_sum() -> None:
-    """A module of ours with dependencies has a go.sum beside its go.mod, and requires the version the table says."""
+    """A module of ours with dependencies has a committed go.sum and requires the version of the table."""
     modules = Path(__file__).parents[3] / "scripts" / "go"
     for tool in pinned_tools.TOOLS:
         if (
@@ -42,7 +42,7 @@ def test_what_go_cannot_verify_itself_is_pinned_by_a_committed_sum() -> None:
 
 
 def test_identity_follows_version_flags_and_inputs(tmp_path: Path) -> None:
-    """A new version, another flag or another go.sum is another folder; the same again is the same."""
+    """Another version, flag or go.sum gives another folder; the same inputs give the same one."""
     (tmp_path / "go.sum").write_text("one")
     etcd, inputs = pinned_tools.find("etcd"), [tmp_path / "go.sum"]
     assert isinstance(etcd, GoTool)

@@ -1,4 +1,4 @@
-"""Holds: a claim gets a folder once its pod has a node, and only ours are deleted."""
+"""A claim gets a folder once its pod has a node, and only our own volumes are deleted."""
 
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ def claim(**annotations: str) -> dict[str, Any]:
 
 
 def test_a_claim_waits_until_its_pod_has_a_node() -> None:
-    """WaitForFirstConsumer: no pod, no volume; another class's claim is none of ours."""
+    """WaitForFirstConsumer: without a pod there is no volume; claims of other classes are ignored."""
     ours = {PROVISIONER_ANNOTATION: STORAGE_PROVISIONER}
     assert not should_provision(claim(**ours))
     assert should_provision(claim(**ours, **{SELECTED_NODE_ANNOTATION: NODE}))
@@ -35,7 +35,7 @@ def test_a_claim_waits_until_its_pod_has_a_node() -> None:
 
 
 def test_a_bound_or_dying_claim_gets_no_volume() -> None:
-    """One volume a claim, and none for a claim that goes."""
+    """A claim that is bound or being deleted gets no volume."""
     bound, dying = (
         claim(**{PROVISIONER_ANNOTATION: STORAGE_PROVISIONER, SELECTED_NODE_ANNOTATION: NODE}) for _ in range(2)
     )
@@ -46,7 +46,7 @@ def test_a_bound_or_dying_claim_gets_no_volume() -> None:
 
 
 def test_only_our_own_released_volumes_are_deleted() -> None:
-    """A volume somebody made by hand is never touched, nor is one in use."""
+    """Only released volumes of our provisioner are deleted: none made by hand, none in use."""
 
     def volume(made_by: str, phase: str) -> dict[str, Any]:
         return {"metadata": {"annotations": {PROVISIONED_BY_ANNOTATION: made_by}}, "status": {"phase": phase}}
@@ -57,7 +57,7 @@ def test_only_our_own_released_volumes_are_deleted() -> None:
 
 
 def test_the_volume_is_bound_to_its_claim_alone() -> None:
-    """The reference carries the claim's uid, so that a new claim of the same name does not get old data."""
+    """The volume names the claim's uid, so that a later claim of the same name does not get old data."""
     spec = render_volume(claim(), Path("/v/pvc-u1"))["spec"]  # type: ignore[call-overload, index]
     assert spec["claimRef"] == {  # type: ignore[call-overload, index]
         "apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": "infra", "name": "data", "uid": "u1",

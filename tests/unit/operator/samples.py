@@ -1,4 +1,4 @@
-"""Observations to plan from: a resource in the state that a test names, everything else as it is when all is well."""
+"""Observed states to plan from: a resource in the state that a test names, everything else as when all is well."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def spec(**fields: Any) -> SomaBrainSpec:
 
 
 def resolved(desired: SomaBrainSpec) -> tuple[ResolvedReference, ...]:
-    """Return everything the spec names as found."""
+    """Return every reference of the spec as resolved."""
     return tuple(
         ResolvedReference(
             each,
@@ -71,7 +71,7 @@ def observed(
     missing_kinds: frozenset[str] = frozenset(),
     now: datetime = NOW,
 ) -> ObservedState:
-    """Return what is seen of the resource."""
+    """Return the observed state of the resource."""
     effective = desired or spec()
     brain = Brain(KEY, UID, generation, annotations or {}, effective, "", status or {}, deleting=False)
     return ObservedState(
@@ -87,17 +87,17 @@ def observed(
 
 
 def migrated(fingerprint: str = FINGERPRINT) -> dict[str, Any]:
-    """Return a status that remembers a migration that succeeded."""
+    """Return a status that records a successful migration."""
     return {"migration": {"hash": fingerprint, "attempt": 1, "completedAt": "2026-01-02T03:00:00Z"}}
 
 
 def plan(state: ObservedState) -> Plan:
-    """Return the plan about what is seen."""
+    """Return the plan for an observed state."""
     return make_plan(state, RELEASE)
 
 
 def settled(state: ObservedState, *, ready: int | None = None) -> ObservedState:
-    """Return the same resource with all children applied and the Deployment rolled out, as its controller says."""
+    """Return the same state with all children applied and the Deployment rolled out, as its controller reports."""
     children = {child_id(child): child for child in plan(state).apply}
     desired = state.brain.spec.replicas if state.brain.spec else 0
     children[DEPLOYMENT] = rolled_out(children[DEPLOYMENT], desired, desired if ready is None else ready)
@@ -129,7 +129,7 @@ def conditions(
 
 
 def job(attempt: int = 1, *, state: str | None = None, ready: int = 0, fingerprint: str = FINGERPRINT) -> Manifest:
-    """Return a live migration Job: at work, or finished as `state` says (Complete, Failed)."""
+    """Return a live migration Job: running, or finished as `state` says (Complete, Failed)."""
     finished = [{"type": state, "status": "True", "message": "Job has reached the specified backoff limit",
                  "lastTransitionTime": timestamps.iso(NOW)}] if state else []  # fmt: skip
     return {
@@ -169,11 +169,11 @@ def pod(
 
 
 def waiting(reason: str, message: str = "", name: str = SERVER, **more: Any) -> dict[str, Any]:
-    """Return the status of a container that waits."""
+    """Return the status of a container in the state `waiting`."""
     return {"name": name, "image": IMAGE, "state": {"waiting": {"reason": reason, "message": message}}, **more}
 
 
 def ended(message: str, code: int = 1, name: str = MIGRATION) -> dict[str, Any]:
-    """Return the status of a container that ended."""
+    """Return the status of a container that terminated."""
     state = {"terminated": {"exitCode": code, "reason": "Error", "message": message}}
     return {"name": name, "image": IMAGE, "state": state}

@@ -1,4 +1,4 @@
-"""The number of pods is the spec's, until an autoscaler has it; it is handed over without a pod lost."""
+"""The spec sets the number of pods until an autoscaler does; the handover loses no pod."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def live(replicas: int, *owners: Any) -> Any:
     ],
 )
 def test_who_decides(replicas: int, bounds: tuple[int, int] | None, deployment: Any, applied: int | None) -> None:
-    """Case by case."""
+    """The number of replicas to apply, for each combination of spec, autoscaler bounds and live Deployment."""
     assert desired_replicas(replicas, bounds, deployment) == applied
 
 
 def handed_over(state: ObservedState, replicas: int) -> ObservedState:
-    """Return the same with the autoscaler having scaled."""
+    """Return the same state after the autoscaler has scaled."""
     was: Any = state.children[DEPLOYMENT]
     now = {
         **was,
@@ -62,7 +62,7 @@ def handed_over(state: ObservedState, replicas: int) -> ObservedState:
 
 
 def test_the_handed_over_field_is_left_out_and_nothing_else_changes() -> None:
-    """The Deployment is applied once more without it, and then it is as rendered."""
+    """Once the autoscaler has scaled, `replicas` is no longer applied, and the rest is as rendered."""
     seen = settled(observed(spec(autoscaling={"min": 2, "max": 5}), status=migrated()))
     assert "replicas" in _deployment(seen)["spec"]
     after = handed_over(seen, 4)
@@ -70,20 +70,20 @@ def test_the_handed_over_field_is_left_out_and_nothing_else_changes() -> None:
 
 
 def test_the_status_says_that_replicas_are_not_used() -> None:
-    """Whoever runs `kubectl scale` finds out why nothing happens."""
+    """The status explains to users of `kubectl scale` why spec.replicas has no effect."""
     message = conditions(observed(spec(autoscaling={"max": 5})))["ConfigValid"]["message"]
     assert "1 to 5, is decided by spec.autoscaling; spec.replicas is not used." in message
 
 
 def test_without_autoscaling_the_autoscaler_goes_at_once() -> None:
-    """It would fight over the number of pods while a rollout takes its time."""
+    """The autoscaler is deleted at once: during a rollout it would compete over the number of pods."""
     seen = settled(observed(spec(autoscaling={"max": 5}), status=migrated()))
     plain = replace(seen, brain=replace(seen.brain, spec=spec(config={"logLevel": "debug"})))
     assert AUTOSCALER in plan(plain).delete
 
 
 def test_an_autoscaled_deployment_is_kept_as_it_is_scaled() -> None:
-    """While a migration fails, the autoscaler goes on, and nobody takes the number from it."""
+    """While a migration fails, the autoscaler stays and keeps control of the number of pods."""
     seen = handed_over(settled(observed(spec(autoscaling={"min": 2, "max": 5}), status=migrated())), 4)
     held = replace(seen, brain=replace(seen.brain, spec=spec(version="0.3.0")))
     kept = {child_id(each): each for each in plan(held).apply}

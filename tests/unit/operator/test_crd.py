@@ -1,4 +1,4 @@
-"""The definition is what the models say, structural and bounded, and each of its rules speaks to a person."""
+"""The CRD follows from the models, is structural and bounded, and each of its rules has a readable message."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def nodes(schema: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 @pytest.mark.parametrize("path", generated_files(ROOT), ids=lambda path: path.name)
 def test_what_is_committed_is_what_is_rendered(path: Path) -> None:
-    """Nobody edits these by hand: run `.venv/bin/python -m somabrain_operator.crd`."""
+    """The committed files are the rendered ones: run `.venv/bin/python -m somabrain_operator.crd`."""
     assert path.read_text(encoding="utf-8") == generated_files(ROOT)[path]
 
 
 def test_a_stale_file_fails_the_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`--check` tells which file differs, and writing mends it."""
+    """`--check` names a file that differs, and writing corrects it."""
     assert main(["--root", str(tmp_path), "--check"]) == 1
     assert "somabrains.somabrain.io.yaml differs" in capsys.readouterr().err
     assert main(["--root", str(tmp_path)]) == 0
@@ -43,7 +43,7 @@ def test_a_stale_file_fails_the_check(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_the_chart_s_copy_is_the_definition_and_stays_on_uninstall() -> None:
-    """Removing the operator must not remove every SomaBrain."""
+    """The chart's copy has the policy `keep`: removing the operator must not remove every SomaBrain."""
     template = chart_template()
     lines = [line for line in template.splitlines() if not line.startswith("{{-")]
     copy = yaml.safe_load("\n".join(lines))
@@ -52,7 +52,7 @@ def test_the_chart_s_copy_is_the_definition_and_stays_on_uninstall() -> None:
 
 
 def test_every_string_and_list_is_bounded() -> None:
-    """The API server refuses rules over unbounded ones, and nobody stores a novel in a spec."""
+    """Every string and list has a bound, without which the API server refuses rules over it."""
     unbounded = [
         path
         for path, node in nodes(SCHEMA)
@@ -63,27 +63,27 @@ def test_every_string_and_list_is_bounded() -> None:
 
 
 def test_nothing_unknown_is_kept() -> None:
-    """A field that is not honoured is not in the schema, and is refused or pruned."""
+    """The schema preserves no unknown fields: they are refused or pruned."""
     assert not [path for path, node in nodes(SCHEMA) if "x-kubernetes-preserve-unknown-fields" in node]
     maps = [node for _, node in nodes(SCHEMA) if "additionalProperties" in node]
     assert all(node["additionalProperties"]["maxLength"] and node["maxProperties"] for node in maps)
 
 
 def test_every_field_of_the_spec_is_explained() -> None:
-    """`kubectl explain` has a sentence for each; words in a list are explained by their list."""
+    """`kubectl explain` has a description of each field; the items of a list are described by the list."""
     silent = [path for path, node in nodes(SCHEMA["properties"]["spec"]) if not node.get("description")]
     assert not [path for path in silent if not path.endswith("[]")]
 
 
 def test_every_rule_names_its_field() -> None:
-    """The answer of the API server says where, and what to do."""
+    """The message of each rule names the field and the remedy."""
     messages = [rule["message"] for _, node in nodes(SCHEMA) for rule in node.get("x-kubernetes-validations", [])]
     assert len(messages) >= 8
     assert all(message.startswith(("spec.", "metadata.name")) for message in messages)
 
 
 def test_the_schema_s_defaults_are_the_model_s() -> None:
-    """An object defaulted by the API server and one defaulted by the model are the same."""
+    """Defaults set by the API server are those of the model."""
 
     def filled(schema: Any, value: Any) -> Any:
         if "properties" not in schema or not isinstance(value, dict):
@@ -102,7 +102,7 @@ def test_the_schema_s_defaults_are_the_model_s() -> None:
 
 
 def test_scaling_finds_numbers_and_pods() -> None:
-    """`kubectl scale` and autoscalers read these paths."""
+    """The scale subresource's paths, which `kubectl scale` and autoscalers read, exist."""
     scale = VERSION["subresources"]["scale"]
     assert set(scale) == {"specReplicasPath", "statusReplicasPath", "labelSelectorPath"}
     for path in scale.values():
@@ -112,6 +112,6 @@ def test_scaling_finds_numbers_and_pods() -> None:
 
 
 def test_a_schema_with_alternatives_is_refused() -> None:
-    """A structural schema cannot say `either a string or a list`; better an error here than at the API server."""
+    """A type that is either a string or a list is refused here: a structural schema cannot express it."""
     with pytest.raises(ValueError, match="no alternatives"):
         structural({"anyOf": [{"type": "string"}, {"type": "array"}]}, {})

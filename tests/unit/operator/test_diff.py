@@ -1,4 +1,4 @@
-"""Drift is noticed wherever it is, defaults are not taken for it, and removing it needs exactly one patch."""
+"""Drift is detected in every field, defaults are not taken for it, and removing it takes exactly one patch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def owned_by(manager: str, operation: str, **fields: Any) -> list[dict[str, Any]
 
 
 def test_defaults_and_other_spellings_of_a_quantity_are_no_drift() -> None:
-    """What the API server adds, and 1024Mi for 1Gi, is as rendered."""
+    """Defaults of the API server and equal quantities (1024Mi, 1Gi) are not drift."""
     assert drift(RENDERED, live()) == ()
 
 
@@ -93,14 +93,14 @@ POD = "spec.template.spec"
     ],
 )
 def test_every_edit_is_noticed_at_its_place(edit: Any, expected: str) -> None:
-    """The place is named as people write it."""
+    """Each edit is reported with the path of its field in readable form."""
     stored = live()
     edit(stored)
     assert [str(each) for each in drift(RENDERED, stored)] == [expected]
 
 
 def test_a_field_of_another_owner_is_foreign_and_a_default_is_not() -> None:
-    """hostNetwork set by hand is drift; dnsPolicy, which nobody owns, is not."""
+    """hostNetwork set by hand is drift; dnsPolicy, which has no owner, is not."""
     stored = live()
     stored["spec"]["template"]["spec"]["hostNetwork"] = True
     stored["metadata"]["managedFields"] = owned_by(
@@ -122,7 +122,7 @@ def test_a_field_inside_our_container_is_found_by_its_merge_key() -> None:
 
 
 def test_status_subresources_and_our_own_fields_are_not_judged() -> None:
-    """The controller owns the status, and we own what we applied."""
+    """Fields of the status and fields that we applied are never foreign."""
     stored = live()
     stored["spec"]["paused"] = False
     ours = owned_by("somabrain-operator", "Apply", **{"f:spec": {"f:paused": {}}})
@@ -134,7 +134,7 @@ def test_status_subresources_and_our_own_fields_are_not_judged() -> None:
 
 
 def test_a_restart_by_kubectl_is_no_drift() -> None:
-    """`kubectl rollout restart` annotates the template, and that is left alone."""
+    """The annotation that `kubectl rollout restart` sets on the template is left alone."""
     stored = live()
     stored["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"] = "now"
     path: Any = {"f:metadata": {"f:annotations": {"f:kubectl.kubernetes.io/restartedAt": {}}}}
@@ -143,14 +143,14 @@ def test_a_restart_by_kubectl_is_no_drift() -> None:
 
 
 def test_data_of_a_config_map_is_closed() -> None:
-    """A variable more would keep the service from starting."""
+    """An additional key in our ConfigMap is drift: an unknown variable would keep the service from starting."""
     assert list(differences({"data": {"A": "1"}}, {"data": {"A": "1", "B": "2"}})) == [
         Difference(("data", "B"), "foreign")
     ]
 
 
 def test_removal_goes_from_the_back_and_holds_for_one_version() -> None:
-    """Positions do not shift under the patch, and a newer object refuses it."""
+    """The patch removes later list items first and applies to one resourceVersion only."""
     stored = live()
     add_container(stored)
     stored["spec"]["template"]["spec"]["containers"].append({"name": "y", "image": "y"})
@@ -164,7 +164,7 @@ def test_removal_goes_from_the_back_and_holds_for_one_version() -> None:
 
 
 def test_a_list_with_one_renamed_is_put_back_whole() -> None:
-    """Neither an empty list of containers nor two ports of one name would be accepted on the way."""
+    """A list with a renamed item is replaced as a whole, as the steps between would be invalid."""
     stored = live()
     stored["spec"]["template"]["spec"]["containers"][0]["name"] = "x"
     _, operation = removal_patch(RENDERED, stored, drift(RENDERED, stored))
@@ -176,7 +176,7 @@ def test_a_list_with_one_renamed_is_put_back_whole() -> None:
 
 
 def test_a_key_with_a_slash_is_escaped() -> None:
-    """JSON Pointer (RFC 6901) writes / as ~1."""
+    """A key is escaped for JSON Pointer (RFC 6901): / becomes ~1."""
     found = [Difference(("data", "a/b~c"), "foreign")]
     assert removal_patch({}, {"metadata": {"resourceVersion": "1"}}, found)[1] == {
         "op": "remove",
@@ -185,6 +185,6 @@ def test_a_key_with_a_slash_is_escaped() -> None:
 
 
 def test_what_lies_inside_something_removed_is_not_removed_twice() -> None:
-    """One removal of the outermost place."""
+    """Only the outermost of nested foreign fields is removed."""
     found = [Difference(("spec", "a"), "foreign"), Difference(("spec", "a", "b"), "foreign")]
     assert len(removal_patch({}, {"metadata": {"resourceVersion": "1"}}, found)) == 2

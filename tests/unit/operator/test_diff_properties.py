@@ -1,4 +1,4 @@
-"""Whatever place of a manifest is changed, drift is found there; what is only added to a mapping is none by itself."""
+"""Any change of a field is drift; an addition to a mapping is not, unless the mapping is closed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ CLOSED = [(index, path) for index, path in ALL_MAPPINGS if is_closed(path)]
 @settings(max_examples=400, deadline=None)
 @given(st.sampled_from(LEAVES), st.booleans())
 def test_any_leaf_changed_or_removed_is_drift(where: tuple[int, tuple[str | int, ...]], remove: bool) -> None:
-    """There is no place in any child where an edit goes unnoticed."""
+    """Changing or removing any field of any child is detected."""
     index, path = where
     live = copy.deepcopy(MANIFESTS[index])
     parent, last = reach(live, path[:-1]), path[-1]
@@ -62,7 +62,7 @@ def test_any_leaf_changed_or_removed_is_drift(where: tuple[int, tuple[str | int,
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(MAPPINGS))
 def test_what_is_only_added_to_a_mapping_is_no_drift_by_itself(where: tuple[int, tuple[str | int, ...]]) -> None:
-    """Defaults look like this; whether somebody owns them is another question."""
+    """A key added to an open mapping may be a default: only its owner makes it foreign."""
     index, path = where
     live = copy.deepcopy(MANIFESTS[index])
     reach(live, path)["addedByTheServer"] = 1
@@ -71,7 +71,7 @@ def test_what_is_only_added_to_a_mapping_is_no_drift_by_itself(where: tuple[int,
 
 @pytest.mark.parametrize("where", CLOSED, ids=str)
 def test_what_is_added_to_a_closed_mapping_is_foreign(where: tuple[int, tuple[str | int, ...]]) -> None:
-    """Data and selectors: one label more selects other pods."""
+    """A key added to data or to a selector is foreign: one label more selects other pods."""
     index, path = where
     live = copy.deepcopy(MANIFESTS[index])
     reach(live, path)["added"] = "by hand"
@@ -79,5 +79,5 @@ def test_what_is_added_to_a_closed_mapping_is_foreign(where: tuple[int, tuple[st
 
 
 def test_a_manifest_is_as_itself() -> None:
-    """Nothing differs from itself."""
+    """A manifest does not differ from itself."""
     assert [list(differences(manifest, manifest)) for manifest in MANIFESTS] == [[]] * len(MANIFESTS)

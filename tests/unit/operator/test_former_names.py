@@ -1,4 +1,4 @@
-"""A service of version 0.1 stops at a setting it does not know: pods of it are given the names that it knows."""
+"""A service of 0.1 stops at an unknown setting, so its pods are given the names that it knows."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def pod(image: str) -> Manifest:
 def test_every_running_server_knows_the_names_of_its_settings(
     image: str, running: tuple[str, ...], former: bool
 ) -> None:
-    """The former ones while a server of 0.1 runs, which reads them when it restarts, or may run; else the present."""
+    """Former names are rendered while a server of 0.1 runs, or may run; otherwise the present ones."""
     data = settings(image, *running)
     assert bool(set(FORMER_NAMES) & set(data)) == former
     assert bool(set(FORMER_NAMES.values()) & set(data)) != former
@@ -70,14 +70,14 @@ def test_every_running_server_knows_the_names_of_its_settings(
 
 
 def test_other_names_for_the_same_settings_roll_no_pods() -> None:
-    """What the pods are rolled for is the same whichever names are rendered."""
+    """The hash that rolls the pods is the same under former and present names."""
     spec = samples.spec(version="0.2.0", **FIELDS)
     beside_old = samples.observed(spec, pods=[pod(f"{REPOSITORY}:0.1.0")])
     assert samples.plan(samples.observed(spec)).config_hash == samples.plan(beside_old).config_hash
 
 
 def test_a_setting_under_its_former_name_conflicts_with_the_field_that_sets_it() -> None:
-    """A ConfigMap's key for it would stop the service, which is given the setting twice."""
+    """A user's key under a former name conflicts with the field: the service would get the setting twice."""
     spec = samples.spec(configMapRefs=[{"name": "mine"}], **FIELDS)
     references = samples.resolved(spec)
     mine = references[-1]
@@ -99,7 +99,7 @@ def test_a_setting_under_its_former_name_conflicts_with_the_field_that_sets_it()
     ],
 )
 def test_an_endpoint_is_read_under_its_former_fields(fields: dict[str, int], characters: int, reset_s: int) -> None:
-    """Where the present one is not set; a stored former default does not count beside it."""
+    """A former field counts where the present one is not set; a stored former default does not count beside it."""
     endpoint = EndpointEncoder.model_validate({**ENDPOINT, **fields})
     assert (endpoint.max_input_characters, endpoint.breaker_reset_seconds) == (characters, reset_s)
 
@@ -109,6 +109,6 @@ def test_an_endpoint_is_read_under_its_former_fields(fields: dict[str, int], cha
     [({}, 604_800), ({"holdSeconds": 0}, 0), ({"holdSeconds": 604_800, "unpublishedRetentionSeconds": 60}, 60)],
 )
 def test_events_are_read_under_their_former_field(fields: dict[str, int], retention_s: int) -> None:
-    """Zero is a value, too."""
+    """`holdSeconds` is read as the present field, even when it is zero."""
     events = Events.model_validate({"brokers": ["kafka:9092"], **fields})
     assert events.unpublished_retention_seconds == retention_s

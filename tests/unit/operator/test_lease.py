@@ -1,4 +1,4 @@
-"""Who may lead: a Lease is taken when it is free, ours, or has not changed for its duration by our own clock."""
+"""A Lease can be acquired when it is free, ours, or unchanged for its duration by our own clock."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def lease(holder: str, version: str = "7", **spec: Any) -> dict[str, Any]:
     [("", 0, True), ("me", 0, True), ("other", 0, False), ("other", 14.9, False), ("other", 15, True)],
 )
 def test_a_lease_is_taken_when_it_is_free_ours_or_silent(holder: str, after_s: float, free: bool) -> None:
-    """Silence is measured from when this version was first seen."""
+    """Expiry is measured from when this version was first observed."""
     first = observe(lease(holder), None, 100)
     assert can_acquire(observe(lease(holder), first, 100 + after_s), "me", 100 + after_s) is free
 
 
 def test_a_renewal_starts_the_silence_anew() -> None:
-    """Whatever times stand in it: only that it changed counts."""
+    """Any change of the Lease restarts its duration, whatever times are written in it."""
     first = observe(lease("other"), None, 100)
     second = observe(lease("other", "8", renewTime="2000-01-01T00:00:00.000000Z"), first, 114)
     assert second == LeaseRecord("8", "other", 15, 114)
@@ -44,7 +44,7 @@ def test_a_renewal_starts_the_silence_anew() -> None:
 
 
 def test_no_lease_is_free() -> None:
-    """And is created without a version, so that of two who create it one fails."""
+    """A missing Lease can be acquired; it is created without a version, so only one of two creators succeeds."""
     assert observe(None, LeaseRecord("7", "other", 15, 100), 101) is None
     assert can_acquire(None, "me", 101)
     made: Any = acquired(SEAT, None, NOW)
@@ -53,7 +53,7 @@ def test_no_lease_is_free() -> None:
 
 
 def test_a_lease_that_is_taken_over_counts_a_transition() -> None:
-    """A renewal does not, and keeps when it was acquired."""
+    """A takeover counts a transition; a renewal does not, and keeps the time of acquisition."""
     taken: Any = acquired(SEAT, lease("other"), NOW)
     assert taken["metadata"]["resourceVersion"] == "7"
     assert taken["spec"]["leaseTransitions"] == 4
@@ -63,18 +63,18 @@ def test_a_lease_that_is_taken_over_counts_a_transition() -> None:
 
 
 def test_a_lease_that_is_given_back_is_free_at_once() -> None:
-    """Nobody waits for it to expire."""
+    """A released Lease can be acquired without waiting for it to expire."""
     assert can_acquire(observe(released(SEAT, lease("me"), NOW), None, 0), "other", 0)
 
 
 def test_a_holder_stops_before_another_may_start() -> None:
-    """Also when its last renewal answered late."""
+    """A leader stops before another may start, even when its last renewal was answered late."""
     assert SEAT.renew_deadline_s < SEAT.lease_duration_s
     assert SEAT.renew_interval_s + SEAT.retry_period_s < SEAT.renew_deadline_s
 
 
 def test_a_watch_owes_an_event_from_the_change_on() -> None:
-    """Until the event comes, or the API server is known not to answer."""
+    """A watch is overdue from a change until its event, or until the API server is known to be down."""
     now = [0.0]
     proof = WatchLiveness(lambda: now[0])
     now[0] = 100

@@ -1,4 +1,4 @@
-"""A migration runs once for what it is for, gates the Deployment, and is tried again ever later when it fails."""
+"""A migration runs once per fingerprint, gates the Deployment, and is retried with growing back-off when it fails."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def died(name: str, message: str, job_name: str) -> Any:
 
 
 def test_the_first_attempt_is_recorded_with_its_job() -> None:
-    """What was started stands in the status, so that a restart of the operator finds it."""
+    """The status names the Job that was started, so that a restarted operator finds it."""
     started = record(observed())
     assert (started.hash, started.attempt, started.job_name) == (
         FINGERPRINT, 1, f"quickstart-migrate-{FINGERPRINT[:8]}-1",
@@ -47,36 +47,36 @@ def test_the_first_attempt_is_recorded_with_its_job() -> None:
 
 
 def test_a_job_at_work_is_waited_for() -> None:
-    """While the Job runs nothing of the Deployment changes, and no second Job is made."""
+    """While the Job runs, the Deployment does not change and no second Job is created."""
     found = plan(observed(jobs=[job()]))
     assert "Job" not in kinds(observed(jobs=[job()]))
     assert (found.conditions["Migrated"].reason, found.failed, found.requeue_after_s) == ("Running", False, None)
 
 
 def test_a_job_made_just_before_the_operator_died_is_found_again() -> None:
-    """A Job that the status does not know yet is adopted by its hash, not doubled."""
+    """A Job that is not in the status is adopted by its hash instead of created twice."""
     assert record(observed(jobs=[job()])).attempt == 1
 
 
 def test_success_is_remembered_past_the_job() -> None:
-    """The Job may be gone by its time to live; what it did stays done."""
+    """A success stays recorded after the Job was deleted by its TTL."""
     assert kinds(observed(status=migrated()))[-1] == "Deployment"
     assert record(observed(jobs=[job(state="Complete")])).completed_at is not None
 
 
 @pytest.mark.parametrize("change", [{"replicas": 3}, {"resources": {}}, {"config": {"logLevel": "debug"}}])
 def test_what_the_schema_does_not_depend_on_migrates_nothing(change: dict[str, Any]) -> None:
-    """Replicas, resources and settings are no reason to migrate."""
+    """A change of replicas, resources or settings starts no migration."""
     assert "Job" not in kinds(observed(spec(**change), status=migrated()))
 
 
 def test_another_image_is_migrated_for_while_the_old_deployment_stays() -> None:
-    """The Deployment is not in the plan until the database has the new schema."""
+    """A new image is migrated for first; until then the Deployment is not in the plan."""
     assert kinds(observed(spec(version="0.3.0"), status=migrated()))[3:] == ["Job"]
 
 
 def test_another_owner_secret_is_migrated_with() -> None:
-    """The owner's connection may lead to another database."""
+    """A changed owner DSN starts a migration, as it may lead to another database."""
     wanted = spec()
     database, owner = samples.resolved(wanted)
     seen = observed(wanted, references=(database, replace(owner, digests={"owner-dsn": "other"})), status=migrated())
@@ -84,7 +84,7 @@ def test_another_owner_secret_is_migrated_with() -> None:
 
 
 def test_a_failed_job_says_its_last_words_without_the_password() -> None:
-    """The termination message reaches the status, redacted, with when the next attempt is due."""
+    """The termination message is in the status, redacted, together with the time of the next attempt."""
     said = f"could not connect with {samples.SECRETS[0]}: password hunter22 refused"
     name = f"quickstart-migrate-{FINGERPRINT[:8]}-1"
     dead = pod("m", component="migrate", ready=False, containers=[samples.ended(said)], job_name=name)
@@ -100,7 +100,7 @@ def test_a_failed_job_says_its_last_words_without_the_password() -> None:
 
 
 def test_the_last_words_may_come_after_the_failure() -> None:
-    """A Job that failed may be told of before its pod; what the pod says then takes the place of what the Job says."""
+    """The pod's message replaces the Job's, even if the pod is observed after the Job failed."""
     name = f"quickstart-migrate-{FINGERPRINT[:8]}-1"
     first = record(observed(jobs=[job(state="Failed")]))
     assert first.last_error == "Job has reached the specified backoff limit"
@@ -112,7 +112,7 @@ def test_the_last_words_may_come_after_the_failure() -> None:
 
 
 def test_a_failed_attempt_waits_for_its_time() -> None:
-    """Before the back-off is over no Job is made, also when the failed one was deleted."""
+    """No Job is created before the back-off is over, even when the failed one was deleted."""
     for jobs in ([job(state="Failed")], []):
         found = plan(observed(status=failed_once(due_in_s=60), jobs=jobs))
         assert "Job" not in [manifest["kind"] for manifest in found.apply]
@@ -120,19 +120,19 @@ def test_a_failed_attempt_waits_for_its_time() -> None:
 
 
 def test_the_next_attempt_starts_when_it_is_due() -> None:
-    """Then another Job is made, and the failed one stays for its logs."""
+    """When the back-off is over another Job is created, and the failed one stays for its logs."""
     seen = observed(status=failed_once(due_in_s=-1), jobs=[job(state="Failed")])
     assert kinds(seen)[-1] == "Job"
     assert (record(seen).attempt, plan(seen).delete) == (2, ())
 
 
 def test_each_failure_doubles_the_wait_up_to_a_bound() -> None:
-    """Ten minutes is the longest anybody waits for an attempt."""
+    """The back-off doubles with each failure, up to ten minutes."""
     assert [RETRY.delay_s(attempt) for attempt in (1, 2, 3, 7, 50)] == [10, 20, 40, 600, 600]
 
 
 def test_the_annotation_starts_an_attempt_at_once_and_only_once() -> None:
-    """A value seen for the first time overrides the back-off; the same value does not again."""
+    """A new value of the annotation overrides the back-off once."""
     asked = observed(status=failed_once(due_in_s=60), annotations={RETRY_MIGRATION: "now"})
     assert kinds(asked)[-1] == "Job"
     assert record(asked).retry_token == "now"
@@ -141,7 +141,7 @@ def test_the_annotation_starts_an_attempt_at_once_and_only_once() -> None:
 
 
 def test_a_job_deleted_under_way_counts_as_an_attempt() -> None:
-    """Whoever deletes Jobs cannot make the operator start them in a loop."""
+    """A Job deleted while it ran counts as a failed attempt, so deleting Jobs starts no loop."""
     lost = {"migration": {"hash": FINGERPRINT, "attempt": 1, "jobName": "quickstart-migrate-x-1"}}
     kept = record(observed(status=lost))
     assert kept.last_error == "Job quickstart-migrate-x-1 no longer exists, and its result is unknown."
@@ -149,7 +149,7 @@ def test_a_job_deleted_under_way_counts_as_an_attempt() -> None:
 
 
 def test_a_pod_that_cannot_start_is_a_failure_with_its_field() -> None:
-    """A Job with an image that does not exist runs for ever; the sentence names spec.version."""
+    """A Job whose image cannot be pulled is a failure, and the message names spec.version."""
     name = f"quickstart-migrate-{FINGERPRINT[:8]}-1"
     stuck = pod("m", component="migrate", ready=False, job_name=name,
                 containers=[samples.waiting("ImagePullBackOff", name="migrate")])  # fmt: skip
@@ -160,7 +160,7 @@ def test_a_pod_that_cannot_start_is_a_failure_with_its_field() -> None:
 
 
 def test_a_pod_that_failed_says_why_without_the_password() -> None:
-    """While its Job waits to try again, the sentence in the status is as redacted as the last one."""
+    """While the Job has retries left, the status has its pod's message, redacted."""
     name = f"quickstart-migrate-{FINGERPRINT[:8]}-1"
     dead = died("m", f"could not connect with {samples.SECRETS[0]}", name)
     message = plan(observed(jobs=[job()], pods=[dead])).conditions["Migrated"].message
@@ -168,7 +168,7 @@ def test_a_pod_that_failed_says_why_without_the_password() -> None:
 
 
 def test_a_pod_that_replaced_one_that_failed_is_no_failure() -> None:
-    """A Job tries again by itself: what counts is the pod of today."""
+    """A Job retries by itself: its newest pod counts."""
     name = f"quickstart-migrate-{FINGERPRINT[:8]}-1"
     working: Any = pod("n", component="migrate", ready=True, job_name=name)
     working = {**working, "metadata": {**working["metadata"], "creationTimestamp": timestamps.iso(NOW)}}
@@ -177,7 +177,7 @@ def test_a_pod_that_replaced_one_that_failed_is_no_failure() -> None:
 
 
 def test_an_attempt_the_status_does_not_know_waits_its_own_back_off() -> None:
-    """The operator died after it made the second Job and before it wrote so: the first one's due time is not its."""
+    """A Job created just before the operator died gets its own back-off, not that of the attempt before."""
     seen = observed(status=failed_once(due_in_s=-1), jobs=[job(2)], annotations={RETRY_MIGRATION: "now"})
     working = record(seen)
     assert (working.attempt, working.next_attempt_at, working.retry_token) == (2, None, "now")
@@ -187,7 +187,7 @@ def test_an_attempt_the_status_does_not_know_waits_its_own_back_off() -> None:
 
 
 def test_a_job_that_was_refused_is_no_attempt() -> None:
-    """It is neither said to run nor remembered as one that got lost; what was known of migrations stays known."""
+    """A Job that the API server refused is not recorded, and the recorded migration stays."""
     seen = observed(spec(version="0.3.0"), status=migrated())
     refused = without_uncreated_job(plan(seen), {}, "no Jobs here.")
     assert refused.conditions["Migrated"].message == "The migration could not be started: no Jobs here."
@@ -198,25 +198,25 @@ def test_a_job_that_was_refused_is_no_attempt() -> None:
 
 
 def test_a_disabled_migration_is_skipped_and_never_called_done() -> None:
-    """Whether the schema fits is then not known here."""
+    """With migrations disabled, Migrated is Unknown: the operator cannot tell whether the schema fits."""
     found = plan(observed(spec(migration={"enabled": False})))
     assert (found.conditions["Migrated"].status, found.conditions["Migrated"].reason) == ("Unknown", "Skipped")
     assert (found.apply[-1]["kind"], found.migration) == ("Deployment", None)
 
 
 def test_jobs_nobody_waits_for_go_and_one_at_work_is_left_to_finish() -> None:
-    """A cut index build would stay half."""
+    """Outdated Jobs are deleted unless they run, as an interrupted index build would stay incomplete."""
     stale, working = job(fingerprint="a" * 16), job(fingerprint="b" * 16, ready=1)
     found = plan(observed(status=migrated(), jobs=[stale, working]))
     assert [child.name for child in found.delete] == ["quickstart-migrate-aaaaaaaa-1"]
 
 
 def test_a_status_somebody_scribbled_over_is_no_crash() -> None:
-    """A record that cannot be read is as none; migrating again does no harm."""
+    """An unreadable record counts as absent: migrating again does no harm."""
     assert kinds(observed(status={"migration": {"attempt": "many"}}))[-1] == "Job"
 
 
 def test_a_paused_resource_does_not_migrate() -> None:
-    """And says that it has not."""
+    """A paused resource starts no migration, and Migrated has the reason Paused."""
     found = plan(observed(spec(paused=True)))
     assert (found.apply, found.conditions["Migrated"].reason) == ((), "Paused")

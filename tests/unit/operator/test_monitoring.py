@@ -1,4 +1,4 @@
-"""What Prometheus and Grafana are given speaks of metrics that there are, and waits for kinds that there are not."""
+"""Rules and dashboard use metrics that exist, and are created only where the cluster knows their kinds."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def expressions() -> list[str]:
 
 @pytest.mark.parametrize("expression", expressions())
 def test_every_metric_named_is_exposed(expression: str) -> None:
-    """A rule over a metric that nobody exposes never fires, and nobody notices."""
+    """Each metric in a rule or panel is exposed: a rule over an unknown metric would never fire."""
     names = set(re.findall(r"\b(?:grpc|somabrain|process)_[a-z_]+(?=\{)", expression))
     assert names
     assert names <= EXPOSED
 
 
 def test_the_monitor_selects_the_service_that_has_an_endpoint_a_pod() -> None:
-    """Every pod is read, and by its own name."""
+    """The ServiceMonitor selects the headless Service, so that each pod is scraped under its own name."""
     made = applied(watched())
     wanted = made[MONITOR]["spec"]["selector"]["matchLabels"]
     chosen = [
@@ -64,7 +64,7 @@ def test_the_monitor_selects_the_service_that_has_an_endpoint_a_pod() -> None:
 
 
 def test_a_missing_kind_keeps_nothing_else_from_being_done() -> None:
-    """The rest is asked for, and the status says what waits for what."""
+    """Other objects are applied when a kind is missing, and the status names what waits for it."""
     seen = watched(missing_kinds=MISSING)
     assert {MONITOR, RULES} & set(applied(seen)) == set()
     assert DASHBOARD in applied(seen)
@@ -74,7 +74,7 @@ def test_a_missing_kind_keeps_nothing_else_from_being_done() -> None:
 
 
 def test_a_kind_that_went_away_is_not_kept() -> None:
-    """While a migration runs, nothing is applied that the API server does not know."""
+    """During a migration no object is applied whose kind the API server no longer has."""
     before = settled(watched())
     wanted = spec(version="0.3.0", monitoring=EVERYTHING)
     held = observed(wanted, status=migrated(), children=list(before.children.values()), missing_kinds=MISSING)
@@ -83,14 +83,14 @@ def test_a_kind_that_went_away_is_not_kept() -> None:
 
 
 def test_what_is_not_asked_for_any_more_goes() -> None:
-    """All three."""
+    """ServiceMonitor, rules and dashboard are deleted once the spec does not request them."""
     before = settled(watched())
     plain = observed(spec(), status=migrated(), children=list(before.children.values()))
     assert set(plan(plain).delete) == {MONITOR, RULES, DASHBOARD}
 
 
 def test_labels_of_the_spec_do_not_replace_our_own() -> None:
-    """By which children are found."""
+    """Labels of the spec cannot override the labels by which children are selected."""
     labels = {"app.kubernetes.io/managed-by": "me", "release": "prometheus"}
     made = applied(observed(spec(monitoring={"serviceMonitor": {"labels": labels}}), status=migrated()))
     assert made[MONITOR]["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "somabrain-operator"

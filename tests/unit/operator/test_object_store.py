@@ -1,4 +1,4 @@
-"""What the watches told is what is there: no older version replaces a newer one, and nothing that is gone stays."""
+"""The store reflects the watches: an older version never replaces a newer one, and deleted objects do not stay."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def cached_spec(cache: ObjectStore) -> Any:
 
 
 def test_a_newer_version_is_kept_and_is_news() -> None:
-    """And the same one told twice is none."""
+    """A newer version is stored and enqueues its owner; the same version again does not."""
     cache = ObjectStore()
     assert cache.on_watch_event("Deployment", "ADDED", child(5, replicas=1)) == (KEY,)
     assert cache.on_watch_event("Deployment", "MODIFIED", child(6, replicas=2)) == (KEY,)
@@ -40,7 +40,7 @@ def test_a_newer_version_is_kept_and_is_news() -> None:
 
 
 def test_an_event_older_than_our_write_changes_nothing_and_is_looked_at() -> None:
-    """Somebody wrote between what was seen and what we wrote: the answer to us holds it, and nobody judged it yet."""
+    """An event older than our write does not replace it, but enqueues its owner: the edit was not reconciled yet."""
     cache = ObjectStore()
     cache.on_watch_event("Deployment", "ADDED", child(5))
     cache.on_write("Deployment", child(7, replicas=3))
@@ -49,7 +49,7 @@ def test_an_event_older_than_our_write_changes_nothing_and_is_looked_at() -> Non
 
 
 def test_our_own_write_is_an_echo_whichever_comes_first() -> None:
-    """The event of a write may come before its answer."""
+    """The event of our own write is recognised, even when it comes before the write's response."""
     cache = ObjectStore()
     cache.on_watch_event("Deployment", "ADDED", child(7))
     assert not cache.is_own_write("Deployment", child(7))
@@ -59,7 +59,7 @@ def test_our_own_write_is_an_echo_whichever_comes_first() -> None:
 
 
 def test_what_is_deleted_is_gone_unless_it_was_made_again() -> None:
-    """The event of the first one's end says nothing of the second."""
+    """A deletion removes an object, but not one of the same name that was created later."""
     cache = ObjectStore()
     cache.on_watch_event("Deployment", "ADDED", child(5))
     assert cache.on_watch_event("Deployment", "DELETED", child(6)) == (KEY,)
@@ -70,7 +70,7 @@ def test_what_is_deleted_is_gone_unless_it_was_made_again() -> None:
 
 
 def test_an_owner_edited_away_concerns_both() -> None:
-    """Whose it was puts its own back; whose it is sees a stranger."""
+    """A changed owner enqueues the former owner and the new one."""
     cache = ObjectStore()
     cache.on_watch_event("Deployment", "ADDED", child(5))
     moved = child(6)
@@ -80,7 +80,7 @@ def test_an_owner_edited_away_concerns_both() -> None:
 
 
 def test_what_our_listing_does_not_name_is_gone() -> None:
-    """It was deleted while no watch ran; nobody else will tell."""
+    """An object that is absent from a list was deleted while no watch ran, and is removed."""
     cache = ObjectStore()
     cache.on_watch_event("Deployment", "ADDED", child(5))
     cache.on_watch_event("Deployment", "ADDED", child(5, "left"))
@@ -93,7 +93,7 @@ def test_what_our_listing_does_not_name_is_gone() -> None:
 
 
 def test_a_listing_takes_nothing_back_that_was_told_meanwhile() -> None:
-    """What was made after its pages stays, and what was deleted meanwhile is not brought back by them."""
+    """A list does not undo events that arrived while it was read."""
     cache = ObjectStore()
     cache.on_watch_event("Deployment", "ADDED", child(5, "left"))
     cache.begin_resync()
@@ -106,7 +106,7 @@ def test_a_listing_takes_nothing_back_that_was_told_meanwhile() -> None:
 
 
 def test_what_kopf_lists_is_noted() -> None:
-    """After each of its listings the cache is to be filled again."""
+    """The time of kopf's last list is recorded, as the store must be resynced after it."""
     clock = Clock()
     cache = ObjectStore(clock)
     assert cache.listed_at_s == float("-inf")
@@ -117,7 +117,7 @@ def test_what_kopf_lists_is_noted() -> None:
 
 
 def test_a_pod_belongs_to_whom_its_label_names_and_is_kept_without_what_nobody_reads() -> None:
-    """Its owner is a ReplicaSet."""
+    """A pod is assigned by its label, as its owner is a ReplicaSet, and stored without unused fields."""
     cache = ObjectStore()
     labels = {"app.kubernetes.io/instance": "quickstart"}
     pod: dict[str, Any] = {"metadata": {"namespace": "demo", "name": "p", "resourceVersion": "3", "labels": labels,
@@ -130,7 +130,7 @@ def test_a_pod_belongs_to_whom_its_label_names_and_is_kept_without_what_nobody_r
 
 
 def test_the_brains_are_known_by_their_own_events() -> None:
-    """A child alone makes none."""
+    """A SomaBrain is known once its own event came; a child alone does not create one."""
     cache = ObjectStore()
     cache.on_watch_event("Deployment", "ADDED", child(5))
     assert cache.brain_keys() == ()

@@ -1,4 +1,4 @@
-"""The plan does what a SomaBrain says, in its order, and says in words what keeps it from it."""
+"""The plan carries out a SomaBrain's spec step by step, and names what blocks it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def applied(state: ObservedState) -> list[str]:
 
 
 def test_the_steps_run_in_the_order_that_makes_them_safe() -> None:
-    """References before pods, migration before the Deployment, pruning last."""
+    """References come before pods, the migration before the Deployment, and pruning last."""
     assert [step.__name__ for step in STEPS] == [
         "pause", "validate_spec", "check_version", "resolve_references", "add_base_objects", "migrate",
         "add_deployment", "add_autoscaler", "add_disruption_budget_and_network_policy", "add_monitoring", "prune",
@@ -39,7 +39,7 @@ def test_the_steps_run_in_the_order_that_makes_them_safe() -> None:
 
 
 def test_a_migrated_resource_gets_all_its_children() -> None:
-    """Every child is asked for, the Deployment last."""
+    """All children are applied, the Deployment last."""
     assert applied(observed(status=migrated())) == EVERYTHING
 
 
@@ -50,7 +50,7 @@ def test_a_resource_not_yet_migrated_gets_its_job_and_no_deployment() -> None:
 
 
 def test_a_missing_secret_is_named_with_its_field_and_the_remedy() -> None:
-    """Nothing is applied, and the sentence says what to create where."""
+    """With a missing Secret nothing is applied, and the message says what to create and where."""
     wanted = spec()
     seen = observed(wanted, references=tuple(ResolvedReference(each, exists=False) for each in references_of(wanted)))
     found = plan(seen)
@@ -65,7 +65,7 @@ def test_a_missing_secret_is_named_with_its_field_and_the_remedy() -> None:
 
 
 def test_a_secret_that_may_not_be_read_is_not_called_missing() -> None:
-    """Rights that were taken away are said in the status, and not in the operator's log alone."""
+    """A Secret that may not be read is reported as such in the status, not as missing."""
     wanted = spec()
     database, migration = samples.resolved(wanted)
     refused = ResolvedReference(
@@ -81,7 +81,7 @@ def test_a_secret_that_may_not_be_read_is_not_called_missing() -> None:
 
 
 def test_a_secret_that_lacks_a_key_names_the_key() -> None:
-    """A Secret with half its keys is not enough."""
+    """A missing key of a Secret is named."""
     wanted = spec()
     database, migration = samples.resolved(wanted)
     seen = observed(wanted, references=(replace(database, digests={"app-dsn": "x"}), migration))
@@ -114,7 +114,7 @@ def test_a_request_above_its_limit_is_refused_with_both_fields() -> None:
 
 
 def test_a_spec_that_the_model_refuses_is_a_finding_and_no_crash() -> None:
-    """A stored object of another schema still gets a status."""
+    """An invalid stored spec still gets a status."""
     seen = observed()
     broken = replace(seen, brain=replace(seen.brain, spec=None, problem="spec.replicas: too many; correct it."))
     found = plan(broken)
@@ -122,7 +122,7 @@ def test_a_spec_that_the_model_refuses_is_a_finding_and_no_crash() -> None:
 
 
 def test_a_paused_resource_is_looked_at_and_never_written() -> None:
-    """Paused, nothing is applied or deleted, and everything is still judged."""
+    """A paused resource has all its conditions, and nothing is applied or deleted."""
     found = plan(observed(spec(paused=True), status=migrated()))
     assert (found.apply, found.delete) == ((), ())
     assert found.conditions["Paused"].status == "True"
@@ -130,7 +130,7 @@ def test_a_paused_resource_is_looked_at_and_never_written() -> None:
 
 
 def test_a_child_of_somebody_else_is_not_taken_over() -> None:
-    """A Service of that name that is not ours stays as it is, and the sentence names it."""
+    """A Service of the same name with another owner is left as it is, and the message names it."""
     theirs: Manifest = {"kind": "Service", "metadata": {"name": "quickstart-grpc", "namespace": "demo"}}
     found = plan(observed(status=migrated(), children=[theirs]))
     assert found.conditions["Degraded"].message == (
@@ -141,7 +141,7 @@ def test_a_child_of_somebody_else_is_not_taken_over() -> None:
 
 
 def test_children_of_an_earlier_resource_of_the_name_are_waited_for() -> None:
-    """Deleted and created again, it waits for the garbage collector, and asks nobody to delete anything."""
+    """A resource that was created again waits for the garbage collector to delete the former children."""
     before = settled(observed(status=migrated()))
     again = replace(before, brain=replace(before.brain, uid="another", status={}))
     found = plan(again)
@@ -152,7 +152,7 @@ def test_children_of_an_earlier_resource_of_the_name_are_waited_for() -> None:
 
 
 def test_the_default_policy_is_pruned_once_another_is_in_force() -> None:
-    """What left the plan goes, but not before the pods that used it are gone."""
+    """An unused child is pruned, but not before the pods that used it are gone."""
     before = settled(observed(status=migrated()))
     wanted = spec(opa={"policy": {"configMapRef": {"name": "mine"}}})
     changed = replace(before, brain=replace(before.brain, spec=wanted), references=samples.resolved(wanted))
@@ -163,7 +163,7 @@ def test_the_default_policy_is_pruned_once_another_is_in_force() -> None:
 
 
 def test_objects_of_others_are_never_pruned() -> None:
-    """Only what this very resource owns is deleted."""
+    """Only objects that this resource owns are deleted."""
     wanted = spec(opa={"policy": {"configMapRef": {"name": "mine"}}})
     seen = settled(observed(wanted, status=migrated()))
     theirs: Manifest = {"kind": "ConfigMap", "metadata": {"name": "quickstart-policy", "namespace": "demo"}}
@@ -180,13 +180,13 @@ def test_objects_of_others_are_never_pruned() -> None:
     ],
 )
 def test_only_what_pods_read_at_their_start_rolls_them(change: dict[str, object], rolls: bool) -> None:
-    """The config hash changes with settings, policy and used secrets, and with nothing else."""
+    """The config hash depends on settings, policy and used keys of Secrets only."""
     first, second = (plan(observed(desired, status=migrated())).config_hash for desired in (spec(), spec(**change)))
     assert (first != second) is rolls
 
 
 def test_a_used_key_rolls_the_pods_and_the_owner_secret_does_not() -> None:
-    """A rotated app-dsn is read at the pods' start; owner-dsn never is."""
+    """A changed app-dsn rolls the pods, which read it at their start; a changed owner-dsn does not."""
     wanted = spec()
     database, migration = samples.resolved(wanted)
     rotated = replace(database, digests={**database.digests, "app-dsn": "other"})
@@ -197,14 +197,14 @@ def test_a_used_key_rolls_the_pods_and_the_owner_secret_does_not() -> None:
 
 
 def test_a_new_default_policy_rolls_the_pods() -> None:
-    """The agent reads its policy at its start only."""
+    """A new default policy rolls the pods, as OPA reads it only at its start."""
     newer = replace(samples.RELEASE, policy="package sb.policy\n")
     seen = observed(status=migrated())
     assert make_plan(seen, newer).config_hash != plan(seen).config_hash
 
 
 def whole(desired: SomaBrainSpec, *keys: str) -> ObservedState:
-    """Return the resource with Secrets and ConfigMaps of settings that hold these keys."""
+    """Return the resource with Secrets and ConfigMaps of settings that have these keys."""
     digests = dict.fromkeys(keys, "x")
     references = samples.resolved(desired)
     return observed(
@@ -224,14 +224,14 @@ def whole(desired: SomaBrainSpec, *keys: str) -> ObservedState:
     ],
 )
 def test_a_setting_is_set_in_one_place(key: str, setter: str) -> None:
-    """One of two would have no effect, and nobody could tell which."""
+    """A setting may not be set twice: one of the two would have no effect."""
     finding = plan(whole(spec(secretRefs=[{"name": "more"}]), key)).conditions["ReferencesResolved"]
     said = f"Secret more, named by spec.secretRefs[0].name, has the key {key}, which is set {setter}; "
     assert (finding.reason, finding.message) == ("SettingTaken", said + "remove it there or here.")
 
 
 def test_two_sources_of_settings_do_not_hide_each_other() -> None:
-    """Also what is no setting, as both would be one file."""
+    """Two sources may not have the same key, even one that is not a setting: both would be one file."""
     wanted = spec(secretRefs=[{"name": "a"}], configMapRefs=[{"name": "b"}])
     finding = plan(whole(wanted, "ca.crt")).conditions["ReferencesResolved"]
     assert "ConfigMap b, named by spec.configMapRefs[0].name, has the key ca.crt" in finding.message
@@ -239,7 +239,7 @@ def test_two_sources_of_settings_do_not_hide_each_other() -> None:
 
 
 def test_settings_from_vault_count_too() -> None:
-    """A file that its agent writes is a setting like any other."""
+    """A file that Vault's agent writes counts as a setting like any other."""
     secrets = [{"path": "secret/data/x", "key": "k", "file": "SOMABRAIN_LOG__FORMAT"}]
     vault = {"address": "https://vault", "role": "r", "secrets": secrets}
     finding = plan(whole(spec(secretRefs=[{"name": "a"}], vault=vault), "SOMABRAIN_LOG__FORMAT"))
@@ -247,7 +247,7 @@ def test_settings_from_vault_count_too() -> None:
 
 
 def test_an_empty_secret_of_settings_is_no_lack() -> None:
-    """It must be there, and may hold nothing."""
+    """A Secret of settings must exist, and may be empty."""
     wanted = spec(secretRefs=[{"name": "a"}])
     assert plan(whole(wanted)).conditions["ReferencesResolved"].status == "True"
     gone = tuple(
@@ -259,7 +259,7 @@ def test_an_empty_secret_of_settings_is_no_lack() -> None:
 
 
 def test_another_version_of_vault_s_secrets_rolls_the_pods_and_migrates_again() -> None:
-    """The agent reads at the pods' start only; the owner's connection may lead elsewhere."""
+    """Another version of Vault's secrets rolls the pods and migrates: the owner's DSN may have changed."""
     vault = {"address": "https://vault", "role": "r",
              "secrets": [{"path": "secret/data/o", "key": "dsn", "file": "SOMABRAIN_OWNER_DSN"}]}  # fmt: skip
     first, second = (spec(migration={}, vault={**vault, "version": version}) for version in ("1", "2"))
@@ -269,7 +269,7 @@ def test_another_version_of_vault_s_secrets_rolls_the_pods_and_migrates_again() 
 
 
 def test_a_certificate_rolls_nothing() -> None:
-    """The servers read it again by themselves; that it is there is looked at all the same."""
+    """A renewed certificate rolls no pods, as servers reload it; a missing one is reported."""
     wanted = spec(grpc={"tls": {"secretRef": {"name": "certificate"}}})
     references = samples.resolved(wanted)
     renewed = tuple(

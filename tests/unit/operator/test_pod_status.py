@@ -1,4 +1,4 @@
-"""What is wrong with a pod is said with its container, its cause, and the field that mends it."""
+"""A pod's failure is reported with its container, its cause, and the field that corrects it."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ KILLED = {
 def test_a_container_that_cannot_run_is_explained(
     container: dict[str, Any], desired: SomaBrainSpec, expected: str
 ) -> None:
-    """Waiting for time is no trouble; waiting for a person is."""
+    """A container that needs a correction is explained; one that is merely starting is not."""
     assert failure_reason(pod("p", ready=False, containers=[container]), desired) == expected
 
 
 def test_a_pod_without_a_node_is_explained() -> None:
-    """The scheduler's words are passed on."""
+    """The scheduler's message is passed on."""
     condition = {"type": "PodScheduled", "status": "False", "message": "0/1 nodes are available: too little memory"}
     assert failure_reason(pod("p", ready=False, extra=[condition]), spec()) == (
         "it cannot be scheduled: 0/1 nodes are available: too little memory."
@@ -66,12 +66,12 @@ def test_a_pod_without_a_node_is_explained() -> None:
     ],
 )  # fmt: skip
 def test_why_a_pod_does_not_serve(container: dict[str, Any], report: str, expected: str) -> None:
-    """What keeps it from running comes before what it says of itself, and that before its last end."""
+    """A container's failure comes before the server's own report, and that before the last termination."""
     assert not_ready_reason(pod("p", ready=False, containers=[container]), spec(), report) == expected
 
 
 def test_the_last_words_of_a_container_are_its_message_or_how_it_ended() -> None:
-    """A container that says nothing still ended somehow."""
+    """Without a termination message, the exit code of a failed container is reported."""
     assert termination_message(pod("p", component="migrate", containers=[ended("no role")]), "migrate") == "no role"
     assert (
         termination_message(pod("p", component="migrate", containers=[ended("", 3)]), "migrate")
@@ -81,7 +81,7 @@ def test_the_last_words_of_a_container_are_its_message_or_how_it_ended() -> None
 
 
 def test_of_the_log_of_vault_s_agent_what_it_ended_for_is_said() -> None:
-    """The rest is what it tried before; the kubelet keeps the last lines, which may begin anywhere."""
+    """Only the final error of the agent's log is reported; the log's tail may begin in the middle of a line."""
     log = (
         "empting again\n2026-01-02T03:04:05.000Z [ERROR] agent: (view) vault.read(secret/data/x): (exceeded retries)\n"
         '2026-01-02T03:04:05.000Z [ERROR] agent: runtime error encountered: error="template server: at <fail \\"x\\">: '
@@ -101,7 +101,7 @@ def test_of_the_log_of_vault_s_agent_what_it_ended_for_is_said() -> None:
 
 
 def test_an_error_of_several_lines_becomes_one() -> None:
-    """As the agent writes what Vault answered."""
+    """An error of Vault that the agent logs over several lines is joined to one."""
     log = (
         "2026-01-02T03:04:05.000Z [ERROR] agent: runtime error encountered:\n  error=\n  | Error making API request.\n"
         '  | \n  | Code: 400. Errors:\n  | \n  | \\t* invalid role name "typo"\n   exitCode=1\n'

@@ -1,4 +1,4 @@
-"""Full collections come while nothing is to be done, and not in the middle of work."""
+"""Full garbage collections run while the operator is idle, and not in the middle of work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.unit.operator.waiting import until
 
 
 class Cycle:
-    """What only a collection frees, and for its age only a full one."""
+    """Garbage that only a collection frees, and an old object only a full one."""
 
     def __init__(self) -> None:
         self.me = self
@@ -37,7 +37,7 @@ async def collecting(is_idle: Callable[[], bool], longest_s: float = 60) -> Asyn
 
 
 async def test_it_waits_until_nothing_is_to_be_done() -> None:
-    """Whatever is made meanwhile: Python alone would have come after some thousands of objects that stay."""
+    """No full collection runs before the queue is idle, however many objects are allocated."""
     calls, idle = 0, False
 
     def is_idle() -> bool:
@@ -56,14 +56,14 @@ async def test_it_waits_until_nothing_is_to_be_done() -> None:
 
 
 async def test_work_that_never_ends_is_interrupted() -> None:
-    """Else what is garbage would grow as long as there is work."""
+    """Without idle time a collection runs all the same: garbage must not grow without bound."""
     old = old_garbage()
     async with collecting(lambda: False, longest_s=0.05):
         await until(lambda: old() is None)
 
 
 async def test_afterwards_python_collects_as_before() -> None:
-    """The collector is the whole process's."""
+    """Python's own collector is restored at the end, as it is the whole process's."""
     before = gc.get_threshold()
     async with collecting(lambda: True):
         await until(lambda: gc.get_threshold() != before)

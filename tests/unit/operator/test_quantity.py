@@ -18,11 +18,11 @@ from somabrain_operator.model.quantity import quantity_value
     ],
 )  # fmt: skip
 def test_a_quantity_has_its_value(written: int | str, value: str) -> None:
-    """Source: k8s.io/apimachinery/pkg/api/resource.Quantity."""
+    """Quantities are parsed as in k8s.io/apimachinery/pkg/api/resource.Quantity."""
     assert quantity_value(written) == Decimal(value)
 
 
 @pytest.mark.parametrize("written", ["", "-1", "1x", "Gi", "1.2.3", "1 Gi", "1mi"])
 def test_what_is_no_quantity_has_none(written: str) -> None:
-    """Comparing it would be guessing."""
+    """An invalid quantity has no value, so it is not compared."""
     assert quantity_value(written) is None

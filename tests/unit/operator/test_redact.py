@@ -1,4 +1,4 @@
-"""No secret passes into a status, whatever a pod says."""
+"""No secret gets into a status, whatever a pod reports."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from somabrain_operator.redact import MAX_LENGTH, redact
     ],
 )
 def test_what_looks_like_a_secret_is_taken_out(text: str, shown: str) -> None:
-    """Connection strings, user parts of URLs, and what follows password or token."""
+    """Connection strings, userinfo of URLs, and values after `password` or `token` are redacted."""
     assert redact(text) == shown
 
 
@@ -35,14 +35,14 @@ def test_what_looks_like_a_secret_is_taken_out(text: str, shown: str) -> None:
     after=st.text(max_size=50),
 )
 def test_a_known_password_never_shows(password: str, before: str, after: str) -> None:
-    """Wherever it stands, the password of a connection string that was read is taken out."""
+    """The password of a connection string that was read is redacted wherever it occurs."""
     shown = redact(f"{before}{password}{after}", [f"postgresql://u:{password}@h/d"])
     assert password not in shown.replace("[redacted]", "")
 
 
 @given(st.text(max_size=3000))
 def test_what_is_shown_is_one_line_of_bounded_length(text: str) -> None:
-    """A status is no place for a log."""
+    """A redacted message is one line of bounded length."""
     shown = redact(text)
     assert len(shown) <= MAX_LENGTH
     assert "\n" not in shown

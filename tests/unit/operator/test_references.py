@@ -1,4 +1,4 @@
-"""How often what SomaBrains refer to is looked at."""
+"""How often the references of SomaBrains are read again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is rendered is pinned by tests/golden, and keeps the promises that no golden file can state."""
+"""Rendered manifests are pinned by tests/golden, and have properties that no golden file can state."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SOURCE = "/somabrain/demo/quickstart"
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_manifests_are_those_of_the_golden_file(name: str) -> None:
-    """A change of what is rendered is seen in a diff; `.venv/bin/python tests/golden/regenerate.py` writes it."""
+    """Rendered manifests equal the golden file; `.venv/bin/python tests/golden/regenerate.py` writes it."""
     assert manifests(CASES[name]) == (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
 
 
@@ -33,7 +33,7 @@ def pods(name: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_container_meets_the_restricted_profile(name: str) -> None:
-    """No root, no capability, no escalation, the default seccomp profile, a read-only root."""
+    """No root, no capability, no escalation, the default seccomp profile, a read-only root file system."""
     for pod in (template["spec"] for template in pods(name)):
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -46,7 +46,7 @@ def test_every_container_meets_the_restricted_profile(name: str) -> None:
 
 
 def container_settings(name: str, template: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Return the settings of a pod's container, as it would read them from its variables and its mounted files."""
+    """Return the settings of a pod's container, as read from its variables and its mounted files."""
     (container,) = template["spec"]["containers"]
     configs = {each["metadata"]["name"]: each["data"] for each in rendered(name) if each["kind"] == "ConfigMap"}
     variables = {each["name"]: each["value"] for each in container["env"]}
@@ -81,7 +81,7 @@ def mounted(template: Any, path: str) -> list[str]:
 def test_the_settings_are_accepted_by_the_service(
     name: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every variable and file is a setting, of the right type and within its bounds; else no pod would start."""
+    """Every rendered variable and file is a valid setting; otherwise no pod would start."""
     (template,) = (each["spec"]["template"] for each in rendered(name) if each["kind"] == kind)
     settings = container_settings(name, template, tmp_path, monkeypatch)
     assert (settings.owner_dsn is None) == (kind == "Deployment")
@@ -89,7 +89,7 @@ def test_the_settings_are_accepted_by_the_service(
 
 
 def test_everything_reaches_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a resource says is what the service is told."""
+    """Fields of the spec become the settings of the service."""
     settings = container_settings("everything", server("everything"), tmp_path, monkeypatch)
     assert (settings.auth.scope_claim, settings.encoder.kind, settings.grpc.drain_s) == ("/scope", "lexical", 60.0)
     assert (settings.auth.jwks_url, settings.auth.jwks_token_file) == ("https://issuer.example/keys", None)
@@ -109,7 +109,7 @@ def test_everything_reaches_the_service(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_every_encoder_reaches_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which there are, and where the key of an endpoint lies, never the key."""
+    """Encoders become settings, with the path of an endpoint's key and never the key itself."""
     encoder = container_settings("everything", server("everything"), tmp_path, monkeypatch).encoder
     assert encoder.offers_minilm
     (onnx,), (endpoint,), (client,) = encoder.onnx, encoder.endpoints, encoder.client
@@ -122,7 +122,7 @@ def test_every_encoder_reaches_the_service(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_identity_service_reaches_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whom to ask, as whom, and whom to trust."""
+    """Address, credentials and CA of the introspection endpoint become settings."""
     auth = container_settings("vault", server("vault"), tmp_path, monkeypatch).auth
     assert (auth.mode, auth.introspection.address, auth.introspection.client_id) == (
         "introspection", "https://auth.example", "x",
@@ -142,7 +142,7 @@ def job(name: str) -> Any:
 
 
 def tokens(template: Any) -> list[str | None]:
-    """Return the audiences of the tokens that a pod is given; None: the API server's own."""
+    """Return the audiences of the tokens that a pod is given; None stands for the API server's own."""
     sources = [
         each for volume in template["spec"]["volumes"] for each in volume.get("projected", {}).get("sources", ())
     ]
@@ -153,7 +153,7 @@ def tokens(template: Any) -> list[str | None]:
     ("name", "audiences"), [("quickstart", [None]), ("vault", ["vault"]), ("everything", ["vault"])]
 )
 def test_a_pod_is_given_only_the_tokens_it_needs(name: str, audiences: list[str | None]) -> None:
-    """One for the API server to read its issuer's keys, where it is the issuer; one for Vault, for the agent."""
+    """A pod has a token for the API server only to read its issuer's keys, and one for Vault only for the agent."""
     for template in pods(name):
         assert template["spec"]["automountServiceAccountToken"] is False
     assert tokens(server(name)) == audiences
@@ -165,7 +165,7 @@ def test_a_pod_is_given_only_the_tokens_it_needs(name: str, audiences: list[str 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_server_never_sees_the_owner_s_secret(name: str) -> None:
-    """Whoever serves calls cannot change the schema; whoever changes it does not serve."""
+    """The server has no owner DSN and the migration no app DSN: what serves cannot change the schema."""
     serving, migrating = yaml.safe_dump(server(name)), yaml.safe_dump(job(name))
     assert "owner" not in serving.replace("ownerReferences", "").lower()
     assert "OWNER_DSN" in migrating
@@ -176,7 +176,7 @@ def test_the_server_never_sees_the_owner_s_secret(name: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_no_secret_is_a_variable(name: str) -> None:
-    """A process's environment is read by every other of its user; a file is read by who opens it."""
+    """Secrets are files, never environment variables, which other processes of the user could read."""
     for template in pods(name):
         for container in [*template["spec"].get("initContainers", []), *template["spec"]["containers"]]:
             assert not [each for each in container.get("env", []) if "valueFrom" in each]
@@ -185,7 +185,7 @@ def test_no_secret_is_a_variable(name: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_each_folder_of_settings_is_mounted(name: str) -> None:
-    """The service refuses to start with one that is not there."""
+    """Each settings folder is mounted: the service does not start when one is missing."""
     for template in pods(name):
         (container,) = template["spec"]["containers"]
         (folders,) = (each["value"] for each in container["env"] if each["name"] == "SOMABRAIN_SECRETS_DIR")
@@ -196,7 +196,7 @@ def test_each_folder_of_settings_is_mounted(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["vault", "everything"])
 def test_secrets_of_vault_lie_in_memory(name: str) -> None:
-    """And are written by a container that is over before the others start."""
+    """Vault's secrets are in memory, written by an init container that ends before the others start."""
     for template in pods(name):
         (files,) = (each for each in template["spec"]["volumes"] if each["name"] == "vault-files")
         assert files["emptyDir"]["medium"] == "Memory"
@@ -209,7 +209,7 @@ def test_secrets_of_vault_lie_in_memory(name: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_kubelet_waits_longer_than_the_server_drains(name: str) -> None:
-    """A pod is not killed while calls in flight may still finish."""
+    """The termination grace period is longer than the drain, so calls in flight can finish."""
     (config,) = (each["data"] for each in rendered(name) if each["metadata"]["name"].endswith("-config"))
     delay = next(config[name] for name in config if present_name(name) == "SOMABRAIN_GRPC__SHUTDOWN_DELAY_S")
     drain_s = float(config["SOMABRAIN_GRPC__DRAIN_S"]) + float(delay)
@@ -217,7 +217,7 @@ def test_the_kubelet_waits_longer_than_the_server_drains(name: str) -> None:
 
 
 def test_names_and_labels_fit_for_the_longest_name() -> None:
-    """40 characters of a name leave room for every child: 63 is the bound of labels and Services."""
+    """With the longest name (40 characters) the names of all children fit into 63."""
     longest = "a" * 40
     assert all(len(value) <= 63 for value in labels(longest, "server").values())
     assert len(f"{longest}-migrate-{'0' * 8}-9999") <= 63

@@ -1,4 +1,4 @@
-"""An older version is refused before the database is migrated for it, unless it is named in the annotation."""
+"""A downgrade is refused before any migration, unless the annotation names its version."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ ASCENDING = (
 
 @pytest.mark.parametrize(("older", "newer"), tuple(pairwise(ASCENDING)))
 def test_versions_are_ordered_as_semver_says(older: str, newer: str) -> None:
-    """The example of semver.org, section 11, and numbers that are not words."""
+    """Versions have the precedence of semver.org, section 11; numeric identifiers compare as numbers."""
     assert (is_downgrade(newer, older), is_downgrade(older, newer)) == (True, False)
 
 
 @pytest.mark.parametrize(("before", "after"), [("1.0.0", "1.0.0+build.7"), ("v1.0.0", "1.0.0")])
 def test_what_does_not_order_is_no_downgrade(before: str, after: str) -> None:
-    """Build metadata and a leading v say nothing."""
+    """Build metadata and a leading v do not affect precedence."""
     assert is_downgrade(before, after) is is_downgrade(after, before) is False
 
 
 @pytest.mark.parametrize("tag", ["", "latest", "1.0", "01.0.0", "1.0.0-01", "sha-abc"])
 def test_what_is_no_semver_is_not_compared(tag: str) -> None:
-    """Neither way."""
+    """A tag that is not SemVer is neither older nor newer."""
     assert is_downgrade(tag, "1.0.0") is is_downgrade("1.0.0", tag) is None
 
 
@@ -46,7 +46,7 @@ def test_what_is_no_semver_is_not_compared(tag: str) -> None:
     ],
 )
 def test_the_tag_is_the_version(image: str, tag: str) -> None:
-    """A registry's port is none, nor is a digest."""
+    """The version is the image's tag, and not a registry's port or a digest."""
     assert tag_of(image) == tag
 
 
@@ -59,14 +59,14 @@ def serving() -> ObservedState:
 
 
 def requesting(annotation: str = "", **fields: str) -> ObservedState:
-    """Return the same asking for something else."""
+    """Return the same resource with a changed spec."""
     state = serving()
     annotations = {ALLOW_DOWNGRADE: annotation} if annotation else {}
     return replace(state, brain=replace(state.brain, spec=spec(**fields), annotations=annotations))
 
 
 def test_an_older_version_is_refused_and_nothing_is_done() -> None:
-    """Not even the migration is started; the sentence has both ways out."""
+    """For an older version no migration is started; the message has both remedies."""
     found = plan(requesting(version="0.1.9"))
     finding = found.conditions["ConfigValid"]
     assert (finding.status, finding.reason, found.failed) == ("False", "Downgrade", True)
@@ -77,24 +77,24 @@ def test_an_older_version_is_refused_and_nothing_is_done() -> None:
 
 @pytest.mark.parametrize(("annotation", "refused"), [("0.1.9", False), ("0.1.8", True), ("true", True)])
 def test_the_annotation_names_the_one_version_it_allows(annotation: str, refused: bool) -> None:
-    """One that was left from an earlier time allows nothing else."""
+    """The annotation allows only the version that it names."""
     assert (plan(requesting(annotation, version="0.1.9")).conditions["ConfigValid"].status == "False") is refused
 
 
 @pytest.mark.parametrize("fields", [{"version": "0.2.0"}, {"version": "0.3.0"}, {"version": "0.2.1-rc.1"}])
 def test_the_same_and_newer_versions_pass(fields: dict[str, str]) -> None:
-    """Also one that is not yet released."""
+    """The same and newer versions pass, including a pre-release."""
     assert plan(requesting(**fields)).conditions["ConfigValid"].reason == "Valid"
 
 
 def test_what_cannot_be_compared_passes_and_the_status_says_so() -> None:
-    """A digest tells nothing of age."""
+    """A digest cannot be compared: it passes, and the status says so."""
     finding = plan(requesting(image="registry.example/brain@sha256:" + "0" * 64)).conditions["ConfigValid"]
     assert (finding.status, finding.reason) == ("True", "VersionsNotCompared")
 
 
 def test_an_upgrade_that_did_not_come_to_serve_may_be_taken_back() -> None:
-    """What serves counts, not what was asked for in between."""
+    """The version is compared with the one that serves, not with one requested in between."""
     upgrading = requesting(version="0.3.0")
     assert plan(upgrading).halted_by is not None  # it migrates
     back = replace(upgrading, brain=replace(upgrading.brain, spec=spec(version="0.2.0")))

@@ -1,4 +1,4 @@
-"""The status is the truth: Ready means serving what the spec asks for, and what is wrong is named with its cause."""
+"""Ready means serving what the spec asks for, and every failure is named with its cause."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ def serving(**fields: Any) -> ObservedState:
 
 
 def deployed(state: ObservedState, **status: Any) -> ObservedState:
-    """Return the same with the Deployment's status changed."""
+    """Return the same state with the Deployment's status changed."""
     live: Any = state.children[DEPLOYMENT]
     return replace(state, children={**state.children, DEPLOYMENT: {**live, "status": {**live["status"], **status}}})
 
 
 def down(state: ObservedState, report: str) -> ObservedState:
-    """Return the same with no pod ready, each saying why."""
+    """Return the same state with no pod ready and a report of the cause for each."""
     pods = tuple(pod(f"p{number}", ready=False, containers=[RUNNING]) for number in range(len(state.pods)))
     fallen = deployed(replace(state, pods=pods), readyReplicas=0)
     return replace(fallen, reports={f"p{number}": report for number in range(len(pods))})
 
 
 def test_a_service_that_serves_is_ready_and_nothing_else_is_wrong() -> None:
-    """Ready, valid, resolved, migrated, available; not progressing, degraded or paused."""
+    """A serving resource is ready, valid, migrated and available; not progressing, degraded or paused."""
     found = conditions(serving())
     assert {kind: each["status"] for kind, each in found.items()} == {
         "Ready": "True", "ConfigValid": "True", "ReferencesResolved": "True", "Migrated": "True",
@@ -61,7 +61,7 @@ def test_a_service_that_serves_is_ready_and_nothing_else_is_wrong() -> None:
 
 
 def test_numbers_selector_and_endpoint_are_those_of_the_deployment() -> None:
-    """What autoscalers and clients read."""
+    """The status has the numbers, the selector and the endpoint that autoscalers and clients read."""
     status = render_status(plan(serving(replicas=2)), serving(replicas=2).children)
     assert {key: status[key] for key in ("replicas", "readyReplicas", "updatedReplicas", "phase", "version")} == {
         "replicas": 2, "readyReplicas": 2, "updatedReplicas": 2, "phase": "Ready", "version": "0.2.0",
@@ -71,7 +71,7 @@ def test_numbers_selector_and_endpoint_are_those_of_the_deployment() -> None:
 
 
 def test_with_postgresql_down_the_pods_are_named_with_their_reason() -> None:
-    """Available=False says which pods do not serve and what they say of it, without secrets."""
+    """Available=False names the pods that do not serve and their reports, without secrets."""
     seen = down(serving(replicas=2), "PostgreSQL cannot be reached at postgresql://u:hunter22@pg:5432/somabrain.")
     found = conditions(seen)
     assert found["Available"]["status"] == "False"
@@ -84,7 +84,7 @@ def test_with_postgresql_down_the_pods_are_named_with_their_reason() -> None:
 
 
 def test_one_pod_of_two_down_is_available_and_degraded() -> None:
-    """Calls are answered, and a person is told."""
+    """With one of two pods ready the service is available and degraded."""
     seen = deployed(serving(replicas=2), readyReplicas=1)
     seen = replace(seen, pods=(pod("p0"), pod("p1", ready=False, containers=[RUNNING])), reports={"p1": "No disk."})
     found = conditions(seen)
@@ -100,7 +100,7 @@ def test_one_pod_of_two_down_is_available_and_degraded() -> None:
 def test_an_autoscaler_that_cannot_scale_is_named_and_takes_nothing_from_what_serves(
     reason: str, degraded: str
 ) -> None:
-    """One that is switched off, or has said nothing yet, is no fault."""
+    """A failing autoscaler is Degraded and leaves Ready; one that is disabled or silent is no fault."""
     seen = serving(autoscaling={"min": 1, "max": 3})
     autoscaler: Any = seen.children[AUTOSCALER]
     said = [{"type": "ScalingActive", "status": "False", "reason": reason, "message": "no metrics known"}]
@@ -113,7 +113,7 @@ def test_an_autoscaler_that_cannot_scale_is_named_and_takes_nothing_from_what_se
 
 
 def test_a_missing_secret_leaves_what_serves_available() -> None:
-    """The old pods go on; the spec is not reached, and that is said."""
+    """With a Secret missing the old pods stay available, and Ready and Degraded report it."""
     seen = serving()
     gone = replace(seen, references=tuple(replace(each, exists=False, digests={}) for each in seen.references))
     found = conditions(gone)
@@ -124,7 +124,7 @@ def test_a_missing_secret_leaves_what_serves_available() -> None:
 
 
 def test_a_migration_once_done_is_remembered_while_a_secret_is_missing() -> None:
-    """Otherwise the database would be migrated again when the Secret is back."""
+    """A completed migration stays recorded while a Secret is missing; otherwise it would run again."""
     seen = serving()
     gone = replace(seen, references=tuple(replace(each, exists=False, digests={}) for each in seen.references))
     status: Any = render_status(plan(gone), gone.children)
@@ -132,7 +132,7 @@ def test_a_migration_once_done_is_remembered_while_a_secret_is_missing() -> None
 
 
 def test_a_failed_migration_leaves_the_old_pods_serving() -> None:
-    """Migrated=False and Degraded=True with the Job's words; Available stays."""
+    """A failed migration is Migrated=False and Degraded=True with the Job's message, and Available stays True."""
     before = serving()
     changed = replace(
         before,
@@ -151,7 +151,7 @@ def test_a_failed_migration_leaves_the_old_pods_serving() -> None:
 
 
 def test_a_deployment_just_applied_is_not_ready_before_its_controller_has_seen_it() -> None:
-    """Ready is never True with the controller's observedGeneration behind, and its numbers are not told as the new."""
+    """Ready is False while the Deployment's observedGeneration is behind: its numbers are of before."""
     seen = serving()
     live: Any = seen.children[DEPLOYMENT]
     behind = {**live, "metadata": {**live["metadata"], "generation": 2}}
@@ -162,7 +162,7 @@ def test_a_deployment_just_applied_is_not_ready_before_its_controller_has_seen_i
 
 @pytest.mark.parametrize("edit", ["image", "container"])
 def test_drift_that_is_not_put_back_is_not_ready(edit: str) -> None:
-    """A paused resource whose Deployment was edited by hand does not claim to be what the spec asks for."""
+    """A paused resource whose Deployment was edited by hand is not Ready."""
     seen = serving_paused()
     live: Any = seen.children[DEPLOYMENT]
     template = live["spec"]["template"]
@@ -180,13 +180,13 @@ def serving_paused() -> ObservedState:
 
 
 def test_a_paused_resource_that_serves_is_ready_and_paused() -> None:
-    """Pausing changes nothing about what is true."""
+    """A paused resource that serves is Ready."""
     found = conditions(serving_paused())
     assert (found["Paused"]["status"], found["Ready"]["status"]) == ("True", "True")
 
 
 def test_a_start_is_progress_and_no_fault() -> None:
-    """Pods that only take their time are not called degraded."""
+    """Pods that are merely starting are Progressing, not Degraded."""
     seen = deployed(serving(), readyReplicas=0, conditions=[{"type": "Progressing", "status": "True",
                                                              "reason": "ReplicaSetUpdated"}])  # fmt: skip
     seen = replace(seen, pods=(pod("p0", ready=False, containers=[waiting("ContainerCreating")]),))
@@ -198,7 +198,7 @@ def test_a_start_is_progress_and_no_fault() -> None:
 
 
 def test_a_bad_image_is_degraded_at_once_and_names_the_field() -> None:
-    """Nobody waits for the progress deadline to learn that an image does not exist."""
+    """An image that cannot be pulled is reported before the progress deadline."""
     before = serving(image="registry.example/brain:nope", migration={"enabled": False})
     seen = deployed(before, readyReplicas=1, replicas=2, updatedReplicas=1)
     seen = replace(seen, pods=(pod("old"), pod("new", ready=False, containers=[waiting("ErrImagePull")])))
@@ -210,7 +210,7 @@ def test_a_bad_image_is_degraded_at_once_and_names_the_field() -> None:
 
 
 def test_a_rollout_that_stalled_says_so() -> None:
-    """The progress deadline of the Deployment is passed on with the pods' reasons."""
+    """An exceeded progress deadline is Degraded with the reason Stalled."""
     stalled = [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]
     seen = deployed(serving(), conditions=stalled, readyReplicas=0)
     found = conditions(seen)
@@ -218,14 +218,14 @@ def test_a_rollout_that_stalled_says_so() -> None:
 
 
 def test_pods_that_quota_forbids_are_explained() -> None:
-    """What the controller was refused reaches the status."""
+    """The Deployment controller's ReplicaFailure is passed on."""
     refused = [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: small"}]
     found = conditions(deployed(serving(), conditions=refused, readyReplicas=0, replicas=0, updatedReplicas=0))
     assert "the pods cannot be created: exceeded quota: small" in found["Degraded"]["message"]
 
 
 def test_no_replicas_is_hibernation_and_no_fault() -> None:
-    """0 replicas serve nothing, on purpose."""
+    """With 0 replicas the resource is Hibernated, and not Degraded."""
     seen = serving(replicas=0)
     found = conditions(seen)
     assert (found["Available"]["reason"], found["Ready"]["status"], found["Degraded"]["status"]) == (
@@ -235,13 +235,13 @@ def test_no_replicas_is_hibernation_and_no_fault() -> None:
 
 
 def test_what_the_api_server_refuses_is_in_the_status() -> None:
-    """A refused child is a fault that Ready and Degraded name."""
+    """A child that the API server refuses is reported by Ready and Degraded."""
     found = conditions(serving(), refusal="The API server refused Deployment demo/quickstart-server: no.")
     assert (found["Ready"]["status"], found["Degraded"]["reason"]) == ("False", "ApplyRefused")
 
 
 def test_a_transition_time_stands_while_the_status_stands() -> None:
-    """Only a change of status is a transition; a new message is not."""
+    """lastTransitionTime changes with a condition's status, not with its message."""
     seen = serving()
     earlier = "2026-01-01T00:00:00Z"
     remembered = {**migrated(), "conditions": [
@@ -254,14 +254,14 @@ def test_a_transition_time_stands_while_the_status_stands() -> None:
 
 
 def test_every_condition_is_about_the_generation_that_was_seen() -> None:
-    """observedGeneration stands on each of them."""
+    """Each condition has the observedGeneration."""
     seen = serving()
     found = conditions(replace(seen, brain=replace(seen.brain, generation=7)))
     assert {each["observedGeneration"] for each in found.values()} == {7}
 
 
 def test_the_same_facts_give_the_same_status() -> None:
-    """A status computed from its own result does not change: otherwise writing it would never end."""
+    """A status computed from itself is the same; otherwise it would be written for ever."""
     seen = serving()
     first = render_status(plan(seen), seen.children)
     later = replace(seen, brain=replace(seen.brain, status=first), now=seen.now.replace(year=2027))
@@ -269,7 +269,7 @@ def test_the_same_facts_give_the_same_status() -> None:
 
 
 def test_another_hash_means_not_ready() -> None:
-    """A Deployment applied for an earlier spec is not what this one asks for."""
+    """A Deployment applied for an earlier spec is not Ready."""
     seen = serving()
     live: Any = seen.children[DEPLOYMENT]
     annotations = {**live["metadata"]["annotations"], RENDERED_HASH: "other"}
@@ -278,7 +278,7 @@ def test_another_hash_means_not_ready() -> None:
 
 
 def test_a_deployment_of_somebody_else_is_not_ours() -> None:
-    """Its numbers are not reported as the resource's."""
+    """The numbers of another owner's Deployment are not reported."""
     seen = observed(status=migrated())
     theirs = rolled_out(
         {"kind": "Deployment", "metadata": {"name": "quickstart-server"}, "spec": {"replicas": 5}}, 5, 5
@@ -288,7 +288,7 @@ def test_a_deployment_of_somebody_else_is_not_ours() -> None:
 
 
 def test_an_image_of_another_repository_is_shown_whole() -> None:
-    """A release is shown by its tag, as people say it; anything else as it is."""
+    """The version is the tag of a release, and the whole image for any other repository."""
     seen = serving(image="registry.example/brain:2", migration={"enabled": False})
     seen = replace(seen, pods=(pod("p0", image="registry.example/brain:2"),))
     status = render_status(plan(seen), seen.children)
@@ -296,19 +296,19 @@ def test_an_image_of_another_repository_is_shown_whole() -> None:
 
 
 def test_pods_of_two_releases_have_no_common_version() -> None:
-    """In the middle of a rollout there is no one version to show."""
+    """In the middle of a rollout, with two images, there is no version."""
     seen = replace(serving(), pods=(pod("p0"), pod("p1", image="other:1")))
     assert "version" not in render_status(plan(seen), seen.children)
 
 
 def test_a_pod_more_in_the_middle_of_a_rollout_is_counted() -> None:
-    """Never `2 of 1`."""
+    """A surge pod is counted: the message is never `2 of 1`."""
     seen = deployed(serving(), replicas=2, readyReplicas=2, updatedReplicas=1)
     assert conditions(seen)["Available"]["message"] == "2 of 2 pods serve."
 
 
 def test_a_webhook_that_undoes_what_was_applied_is_suspected() -> None:
-    """What stays different after it was applied is named, and nobody is told that all is well."""
+    """A field that differs after it was applied is reported, with an admission webhook as likely cause."""
     seen = serving()
     live: Any = seen.children[DEPLOYMENT]
     undone = {**live, "spec": {**live["spec"], "revisionHistoryLimit": 9}}
@@ -318,7 +318,7 @@ def test_a_webhook_that_undoes_what_was_applied_is_suspected() -> None:
 
 
 def test_an_evicted_pod_is_no_server() -> None:
-    """The kubelet leaves it behind as Failed; another has taken its place, and only that one counts."""
+    """A Failed pod, as an eviction leaves it behind, is ignored."""
     evicted: Any = pod("p1", image="other:1", ready=False)
     evicted = {**evicted, "status": {**evicted["status"], "phase": "Failed"}}
     seen = replace(serving(), pods=(pod("p0"), evicted))
@@ -328,7 +328,7 @@ def test_an_evicted_pod_is_no_server() -> None:
 
 
 def test_an_edit_that_our_status_write_overtook_is_told_from_its_echo() -> None:
-    """What a write of the status answers holds the spec of that moment: only the same wishes make it an echo."""
+    """A changed status leaves the request the same; another generation, annotation or deletion does not."""
     brain = observed().brain
     assert brain.same_request_as(replace(brain, status={"phase": "Ready"}))
     for edited in ({"generation": 2}, {"annotations": {"somabrain.io/retry-migration": "1"}}, {"deleting": True}):
@@ -336,7 +336,7 @@ def test_an_edit_that_our_status_write_overtook_is_told_from_its_echo() -> None:
 
 
 def test_a_new_pod_that_cannot_start_is_told_while_the_old_ones_serve() -> None:
-    """A rollout that will not end by itself is no mere rollout, whatever still serves."""
+    """A rollout whose new pod cannot start is Degraded although the old pods serve."""
     seen = deployed(serving(), replicas=2, readyReplicas=1, updatedReplicas=1)
     stuck = pod("new", ready=False, containers=[waiting("CreateContainerConfigError", "no such file")])
     found = conditions(replace(seen, pods=(pod("old"), stuck)))

@@ -1,4 +1,4 @@
-"""An event for each transition, in the words of the condition, and none for what is no news."""
+"""Each transition is one event with the condition's message; without a transition there is no event."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ DOWN = "False NoPodReady No pod serves."
     ],
 )  # fmt: skip
 def test_a_transition_is_told_once(before: Any, after: Any, expected: tuple[tuple[str, bool], ...]) -> None:
-    """Its sentence is the condition's; warnings are what a person may have to mend."""
+    """A transition gives one event; it is a warning if a person may have to act."""
     assert tuple((each.reason, each.warning) for each in transitions(before, after)) == expected
     assert transitions(after, after) == ()
 
 
 def test_a_long_sentence_fits_into_an_event() -> None:
-    """The API server refuses more than 1024 characters."""
+    """A message is cut at 1024 characters, as the API server refuses longer events."""
     (told,) = transitions({}, status(Degraded=f"True Failed {'x' * 2000}"))
     assert told == Transition("Failed", "x" * 1024, warning=True)
 
 
 def test_conditions_are_exposed_by_resource_until_it_is_gone() -> None:
-    """1 is True, 0 False, -1 not looked at; what is gone, or not ours to judge any more, has no series."""
+    """The gauge is 1 for True, 0 for False, -1 for Unknown; a deleted resource has no series."""
     metrics = Metrics()
     conditions: ConditionMetrics = metrics.conditions
     conditions.update(

@@ -1,4 +1,4 @@
-"""The queue works on a key one at a time, on many keys at once, and forgets none."""
+"""The queue processes a key by one worker at a time, many keys in parallel, and loses none."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def working(
 
 
 async def test_a_key_that_comes_often_while_it_is_worked_on_is_worked_on_once_more() -> None:
-    """A hundred events are one reconcile that follows the one under way."""
+    """A hundred events during a reconcile lead to one further reconcile."""
     seen: Counter[Key] = Counter()
     gate = asyncio.Event()
 
@@ -53,7 +53,7 @@ async def test_a_key_that_comes_often_while_it_is_worked_on_is_worked_on_once_mo
 
 
 async def test_many_keys_are_worked_on_at_once() -> None:
-    """A key that hangs does not hold up another."""
+    """A key whose reconcile hangs does not delay others."""
     active: set[Key] = set()
     gate = asyncio.Event()
 
@@ -70,7 +70,7 @@ async def test_many_keys_are_worked_on_at_once() -> None:
 
 
 async def test_a_key_is_never_worked_on_twice_at_once() -> None:
-    """Two reconciles of one resource would race each other."""
+    """Two reconciles of one key never overlap."""
     inside, most = 0, 0
 
     async def reconcile(key: Key) -> float | None:
@@ -91,7 +91,7 @@ async def test_a_key_is_never_worked_on_twice_at_once() -> None:
 
 @pytest.mark.parametrize("error", [Aborted("lost a race"), Aborted("again")])
 async def test_a_key_that_fails_comes_back(error: Exception) -> None:
-    """It is tried again after its back-off, until it succeeds."""
+    """A key that fails is retried after its back-off until it succeeds."""
     tries = 0
 
     async def reconcile(key: Key) -> float | None:
@@ -107,7 +107,7 @@ async def test_a_key_that_fails_comes_back(error: Exception) -> None:
 
 
 async def test_a_fault_of_one_key_does_not_stop_another() -> None:
-    """Also when it is ours."""
+    """An exception for one key, even an unexpected one, does not stop the others."""
     done: set[Key] = set()
 
     async def reconcile(key: Key) -> float | None:
@@ -123,7 +123,7 @@ async def test_a_fault_of_one_key_does_not_stop_another() -> None:
 
 
 async def test_a_key_comes_back_when_its_time_says_so_and_by_the_resync() -> None:
-    """A migration that is due, and everything once in a while."""
+    """A key is requeued after the delay that its reconcile returns, and by the resync."""
     seen: Counter[Key] = Counter()
 
     async def reconcile(key: Key) -> float | None:
@@ -138,7 +138,7 @@ async def test_a_key_comes_back_when_its_time_says_so_and_by_the_resync() -> Non
 
 
 async def test_a_key_that_is_gone_does_not_come_back() -> None:
-    """A deleted resource costs nothing."""
+    """The key of a deleted resource is not resynced."""
     seen: Counter[Key] = Counter()
 
     async def reconcile(key: Key) -> float | None:
@@ -152,7 +152,7 @@ async def test_a_key_that_is_gone_does_not_come_back() -> None:
 
 
 async def test_the_echo_of_a_write_is_no_news() -> None:
-    """Whether an event is news is asked once the key is idle: it may come before the write's answer."""
+    """Whether an event is our own write is checked once the key is idle: it may come before the write's response."""
     seen: Counter[Key] = Counter()
     written = False
 
@@ -173,7 +173,7 @@ async def test_the_echo_of_a_write_is_no_news() -> None:
 
 
 async def test_stopping_lets_what_is_under_way_finish_and_takes_no_more() -> None:
-    """A reconcile is not cut in the middle."""
+    """On stop, running reconciles finish and no further one starts."""
     finished = asyncio.Event()
 
     async def reconcile(key: Key) -> float | None:
@@ -191,7 +191,7 @@ async def test_stopping_lets_what_is_under_way_finish_and_takes_no_more() -> Non
 
 
 async def test_what_a_cancellation_cuts_off_waits_for_the_next_run() -> None:
-    """An operator that loses its Lease stops in the middle; when it leads again it begins there."""
+    """A reconcile cut off by a cancellation is done again by the next run, as after a lost Lease."""
     seen: list[Key] = []
     gate = asyncio.Event()
 

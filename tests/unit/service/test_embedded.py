@@ -1,4 +1,4 @@
-"""Folders in which the embedded PostgreSQL would not start, or which it would spoil."""
+"""Directories in which the embedded PostgreSQL would not start, or which it would damage."""
 
 from __future__ import annotations
 

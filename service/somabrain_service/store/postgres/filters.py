@@ -1,4 +1,6 @@
-"""Memory filters as SQL: a filter applies before the search and not to its results."""
+"""Memory filters as SQL: a filter applies before the search and not to its results.
+
+Counterpart of `search_index.filters`; the conformance tests compare both."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ _IDENTIFIERS = sql(
     "SELECT m.id FROM memories m WHERE m.namespace_id = :ns AND m.id > :after ORDER BY m.id LIMIT :limit"
 )
 
+# In the order of MemoryRow's fields.
 _FIELDS = sql(f"""
 SELECT m.id, m.kind, m.session, coalesce(m.position, 0) AS position, m.subject, m.labels,
     CAST(extract(epoch FROM m.event_time) * 1000000 AS bigint) AS event_us,

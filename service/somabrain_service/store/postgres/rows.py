@@ -13,6 +13,10 @@ NAMESPACE = """n.id, n.name, n.display_name, n.analyzer, n.language, n.encoder, 
 
 MEMORY = """m.id, m.text, m.kind, m.session, m.position, m.subject, m.labels, m.event_time, m.create_time,
     m.update_time, m.salience, m.expire_time, m.pinned, m.revision"""
+"""Columns of `memories m`. `memory_revisions` has them too, and an update copies them (`update`)."""
+SIZE = """512 + octet_length(m.text) + octet_length(m.session) + octet_length(m.subject)
+    + 2 * octet_length(CAST(m.labels AS text))"""
+"""Upper bound of a memory's size in a message, as `Memory.size_bytes`."""
 
 
 def namespace(row: Any) -> Namespace:

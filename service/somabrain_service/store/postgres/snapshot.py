@@ -46,13 +46,10 @@ FROM usage u WHERE u.namespace_id = :ns
 
 _MEMORIES = sql(f"""
 SELECT {rows.MEMORY} FROM (
-    SELECT m.*, ordinal, sum(
-        512 + octet_length(m.text) + octet_length(m.session) + octet_length(m.subject)
-        + 2 * octet_length(CAST(m.labels AS text))
-    ) OVER (ORDER BY ordinal) AS size_bytes
-    FROM unnest(CAST(:ids AS bigint[])) WITH ORDINALITY AS asked (id, ordinal)
+    SELECT m.*, ordinal, sum({rows.SIZE}) OVER (ORDER BY ordinal) AS size_bytes
+    FROM unnest(CAST(:ids AS bigint[])) WITH ORDINALITY AS requested (id, ordinal)
     CROSS JOIN LATERAL (
-        SELECT * FROM memories WHERE namespace_id = :ns AND memories.id = asked.id OFFSET 0
+        SELECT * FROM memories WHERE namespace_id = :ns AND memories.id = requested.id OFFSET 0
     ) AS m
 ) AS m
 WHERE ordinal = 1 OR size_bytes <= :size_bytes

@@ -1,4 +1,6 @@
-"""Columns of the fields that filters and the scorer use; a row is stable while its memory exists."""
+"""Columns of the numbers and flags that filters and the scorer use; a row is stable while its memory exists.
+
+Strings that filters compare (labels, sessions, subjects) are keys in `postings`."""
 
 from __future__ import annotations
 

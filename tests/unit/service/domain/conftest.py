@@ -1,4 +1,4 @@
-"""Property tests are not timed: a busy machine is no counterexample."""
+"""Property tests have no deadline: a busy machine is no counterexample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens fit one moment or one request; what is altered is refused."""
+"""Tokens belong to one version or one request; altered ones are refused."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_token_with_a_changed_letter_is_refused(data: st.DataObject) -> None:
     ("key", "memory"), [(5, 1), (None, 1), (["1"], 1), ("1", True), ("1", "1"), ("1", -1), ("1", 2**63)]
 )
 def test_a_page_token_that_somebody_made_up_is_refused(key: Any, memory: Any) -> None:
-    """Its digest is no secret."""
+    """A forged page token is refused even with a correct digest, which is no secret."""
     token = page_token(TENANT, ListQuery(NOTES), key, memory)
     with pytest.raises(InvalidArgument, match="is invalid"):
         parse_page_token(TENANT, ListQuery(NOTES, page_token=token))
@@ -156,7 +156,7 @@ def test_an_exports_token_comes_back_for_its_request_and_no_other() -> None:
     ("version", "other"), [(-1, 1), (2**63, 1), (True, 1), (1, -1), (1, 2**63), (1, True), ("1", 1)]
 )
 def test_a_place_in_the_feed_that_somebody_made_up_is_refused(version: Any, other: Any) -> None:
-    """Its digest is no secret."""
+    """Forged cursors and resume tokens are refused even with a correct digest, which is no secret."""
     with pytest.raises(InvalidArgument, match="is invalid"):
         parse_feed_cursor(
             TENANT, NOTES, feed_cursor(TENANT, NOTES, "e", Position(version, other)), NamespaceVersion("e", 9)

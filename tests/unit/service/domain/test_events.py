@@ -1,4 +1,4 @@
-"""Events: an unbroken order for whoever keeps the rule, in the form that CloudEvents gives them."""
+"""Events have an unbroken order for consumers that keep the rule, in the form of CloudEvents."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_version_told_in_part_goes_on_after_its_part() -> None:
 
 
 def test_another_history_is_told_from_its_newest_version_on() -> None:
-    """What its feed still holds was partly told before the restore; whoever listens exports."""
+    """After a restore only newer changes are published; consumers export what came before."""
     telling = build_events("/s", backlog(change(4), published=Position(3), version=4, epoch="e2"), NOW)
     assert kinds(telling) == ["feed.reset.v1"]
     assert telling.new_cursor == OutboxCursor(TENANT, 3, NAME, "e2", Position(4))
@@ -96,10 +96,10 @@ def test_the_end_of_a_namespace_comes_after_whatever_was_told_of_it() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=6))
 def test_however_tellers_begin_again_the_rule_hears_each_change_once_in_order(parts: list[tuple[int, int]]) -> None:
-    """Tellers that die, or live on beside their successor, all begin at what was noted and stop anywhere.
+    """A consumer that keeps the rule gets each change once, in order, however publishers restart or overlap.
 
-    Each part: how much one teller gets through, and how much of that is noted. Their parts interleave as they like;
-    here one after the other, then all of them shuffled into each other by turns.
+    Each part is the number of changes that one publisher sends, and how many of those it records as published. A later
+    publisher starts from the record; the streams are then interleaved by turns.
     """
     feed = [change(version) for version in range(1, 13)]
     noted, streams = 0, []
@@ -123,7 +123,7 @@ def test_however_tellers_begin_again_the_rule_hears_each_change_once_in_order(pa
 
 
 def test_others_read_them_as_cloudevents() -> None:
-    """The SDK of the specification reads what Kafka is given."""
+    """The CloudEvents SDK reads what is sent to Kafka."""
     telling = build_events("/s", backlog(change(4), published=Position(3), version=4), NOW)
     (event,) = telling.events
     read = from_structured_event(

@@ -1,4 +1,4 @@
-"""Rates and stocks: pure."""
+"""Rates and storage quotas."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def quotas(flags: Flags, clock: list[float], metrics: Metrics, **quota: object) 
 
 
 def spent(limiter: RateLimiter, tenant: TenantId, writes: int, tries: int) -> int:
-    """How many of so many calls were let in."""
+    """How many of `tries` calls were allowed."""
     let_in = 0
     for _ in range(tries):
         try:

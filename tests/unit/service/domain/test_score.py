@@ -1,4 +1,4 @@
-"""Properties of the scorer that hold for every state and query."""
+"""Properties of the scorer that are true for every state and query."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def unit(low: float = 0.0, high: float = 1.0) -> st.SearchStrategy[float]:
 
 
 def postings(tf: Floats) -> Postings:
-    """The occurrences in a float64[n, t]."""
+    """Postings that have the given term frequencies."""
     row, term = np.nonzero(tf)
     return Postings(row, term, tf[row, term])
 
 
 @st.composite
 def states(draw: st.DrawFn, most: int = 12) -> tuple[Candidates, LexicalQuery]:
-    """Candidates with few distinct values, so that ties are common, and a query's words."""
+    """Candidates with few distinct values, so that ties are common, and a query's terms."""
     n, t = draw(st.integers(1, most)), draw(st.integers(0, 4))
     places = draw(st.lists(st.tuples(st.integers(-1, 2), st.integers(0, 12)), min_size=n, max_size=n, unique=True))
     chosen = Candidates(
@@ -74,7 +74,7 @@ def ranked(candidates: Candidates, query: LexicalQuery, half_life: timedelta | N
 
 
 def shuffled(candidates: Candidates, order: list[int], chance: random.Random) -> Candidates:
-    """The same candidates with rows in another order, and postings in any."""
+    """The same candidates with their rows and postings in another order."""
     columns = {field.name for field in fields(Candidates)} - {"postings", "truncated"}
     values = {name: getattr(candidates, name) for name in columns}
     p = candidates.postings
@@ -130,7 +130,7 @@ def test_every_part_is_in_its_bounds(state: tuple[Candidates, LexicalQuery]) -> 
 
 @given(states(), st.data())
 def test_more_of_any_part_never_lowers_a_score(state: tuple[Candidates, LexicalQuery], data: st.DataObject) -> None:
-    """Monotone in the cosine, the salience and the newness of the memory itself."""
+    """The score is monotone in the memory's own cosine, salience and recency."""
     candidates, query = state
     row = data.draw(st.integers(0, len(candidates.ids) - 1))
     candidates = replace(candidates, seeds=np.ones_like(candidates.seeds))
@@ -185,7 +185,7 @@ def test_in_a_session_of_two_the_answer_comes_before_its_neighbour(relevance: fl
 
 
 def test_in_a_long_session_the_kernel_is_whole_and_its_edges_are_scaled() -> None:
-    """The numbers of docs/recall.md: 0.5 and 0.3 beside, halved with each place; 1.6 and 8/3 at the edges."""
+    """The kernel has the numbers of docs/recall.md: 0.5 and 0.3, halved with each step; 1.6 and 8/3 at the edges."""
     r: Floats = np.zeros(20)
     r[10] = 1.0
     lent = contiguity(r, np.zeros(20, np.int64), np.arange(20))
@@ -216,7 +216,7 @@ def test_idf_is_positive_and_falls_with_frequency(memories: int, data: st.DataOb
 
 
 def test_bm25_is_the_sum_it_is_defined_as() -> None:
-    """By hand: two memories of 10 and 20 terms, mean 15, k1 .9, b .4."""
+    """BM25 equals a hand-computed example: memories of 10 and 20 terms, mean 15, k1 0.9, b 0.4."""
     tf, length = np.array([[1.0, 0.0], [2.0, 3.0]]), np.array([10.0, 20.0])
     scores = bm25.scores(np.array([1.5, 0.5]), postings(tf), length, 15.0)
     assert scores[0] == pytest.approx(1.5 * 1.9 / (1 + 0.9 * (0.6 + 0.4 * 10 / 15)))
@@ -234,7 +234,7 @@ def test_common_terms_make_no_candidates_when_rarer_ones_exist() -> None:
 def test_within_a_step_of_the_half_life_nothing_changes(
     state: tuple[Candidates, LexicalQuery], early: float, late: float, half_life: timedelta
 ) -> None:
-    """What was worked out at one moment is, to the last digit, what is at another; and no age is off by more."""
+    """Scores are bitwise equal within one step of the half-life, and no age is off by more than a step."""
     begins, ends = quantized_now(NOW_S, half_life), score_valid_until(NOW_S, half_life)
     assert begins <= NOW_S < ends
     assert quantized_now(begins, half_life) == begins

@@ -1,4 +1,4 @@
-"""Values hold the contract's bounds, and say which field is past which bound."""
+"""Values are within the contract's bounds, and an error names the field and its bound."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_names_are_read_as_they_are_written_and_ordered_as_their_numbers(number:
 
 @given(st.text())
 def test_no_text_is_half_a_name(text: str) -> None:
-    """Whatever is no name is refused, never anything else."""
+    """Any text parses to a name that is written like it, or raises InvalidArgument."""
     for parse in (NamespaceName.parse, MemoryName.parse, NamespaceName.of):
         try:
             parsed = parse(text)
@@ -187,7 +187,7 @@ def test_any_text_has_terms_that_the_index_can_hold(language: str, text: str) ->
     ],
 )
 def test_an_analyzer_never_changes(language: str, text: str, terms: str) -> None:
-    """Terms are kept: where this fails after a new stemmer, the language needs an analyzer of another name."""
+    """An analyzer's terms are stored and must not change: a new stemmer needs a new analyzer name."""
     assert analyzer.latest_analyzer(language).terms(text) == Counter(unicodedata.normalize("NFKC", terms).split())
 
 

@@ -1,4 +1,4 @@
-"""The interceptors: their order, and how they fold."""
+"""The order and the composition of the interceptors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from somabrain_service.rate_limiter import RateLimiter
 
 
 def test_the_order_is_the_designs() -> None:
-    """A step that changes place would see callers or errors that it must not."""
+    """The interceptors are in the order of the design; another one would expose callers or errors."""
     metrics = Metrics()
     quotas = RateLimiter(FixedFlags(), QuotaSettings(), metrics)
     names = [item.name for item in build_interceptors(AnonymousAuthenticator("a"), quotas, AllowAll(), metrics)]
@@ -33,7 +33,7 @@ def test_the_order_is_the_designs() -> None:
 
 
 async def test_the_first_step_is_outermost() -> None:
-    """A step's beginning runs before, and its end after, everything that stands behind it."""
+    """The first interceptor begins before, and ends after, all that follow it."""
     heard: list[str] = []
 
     def named(name: str) -> Interceptor:

@@ -1,4 +1,4 @@
-"""What is not honoured is said, what is only output is refused, and the tables speak of the contract as it is."""
+"""Unsupported and output-only fields are refused, and the tables match the contract."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ METHODS = [
 
 @pytest.mark.parametrize(("path", "servicer", "method"), METHODS)
 def test_each_method_is_served(path: str, servicer: type, method: object) -> None:
-    """By a method of its own, and not by the generated refusal."""
+    """Each method is implemented, and not the generated UNIMPLEMENTED."""
     assert method.name in vars(servicer)  # type: ignore[attr-defined]
 
 
@@ -70,7 +70,7 @@ def test_a_request_as_clients_send_it_passes() -> None:
 
 
 def test_what_writes_is_what_the_default_policy_asks_more_than_reading_for() -> None:
-    """The two tables of methods are of one mind, and every method of the contract is in one of their parts."""
+    """The service's write methods are those of the default policy, which lists every method of the contract."""
     policy = Path("common/policy/sb.rego").read_text()
     scopes = {
         scope: set(re.findall(r'"(/somabrain[^"]+)"', methods))

@@ -1,4 +1,4 @@
-"""Between protobuf and the domain: bounds are held, and what goes in comes out."""
+"""Conversion between protobuf and the domain checks bounds and loses nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one table from errors to statuses."""
+"""The mapping of errors to gRPC statuses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from somabrain_service.interceptors.errors import INTERNAL_MESSAGE, STATUS_CODES
 
 
 def leaves(kind: type[errors.SomaBrainError]) -> set[type[errors.SomaBrainError]]:
-    """All classes of common/errors.py below `kind` that have none below them."""
+    """All subclasses of `kind` that have no subclasses themselves."""
     below = [child for child in kind.__subclasses__() if child.__module__ == errors.__name__]
     return set().union(*map(leaves, below)) if below else {kind}
 

@@ -1,4 +1,4 @@
-"""Background work: when it is tried again."""
+"""Background jobs: back-off and locks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_a_work_that_fails_waits_twice_as_long_each_time_up_to_a_bound(failures:
 
 
 def test_every_work_has_a_lock_of_its_own() -> None:
-    """Numbers that PostgreSQL takes for an integer; of any two names they differ but by a chance of 1 in 2**32."""
+    """Each job has its own advisory lock id, within the range of PostgreSQL's integer."""
     numbers = {lock_key(f"work-{i}") for i in range(1000)}
     assert len(numbers) == 1000
     assert all(-(2**31) <= number < 2**31 for number in numbers)

@@ -1,4 +1,4 @@
-"""What is asked of the policy, and how its answer is read."""
+"""The input of a policy decision, and how its response is parsed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_namespace_is_found_wherever_the_contract_has_it(request_: Message, 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_every_method_is_about_a_namespace_but_the_one_that_lists_them(method: MethodDescriptor) -> None:
-    """So that none slips through a policy that holds a caller to some."""
+    """Each method but ListNamespaces has a namespace, so that a policy by namespace applies to it."""
     assert namespace_of(sample_request(method, "notes")) == ("" if method.name == "ListNamespaces" else "notes")
 
 

@@ -1,4 +1,4 @@
-"""Why the service is not ready is said in a sentence that helps."""
+"""A service that is not ready says why, and what to do."""
 
 from __future__ import annotations
 

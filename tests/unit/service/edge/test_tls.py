@@ -1,4 +1,4 @@
-"""What holds together as a certificate, and how it is said when it does not."""
+"""Valid and invalid combinations of certificate files, and the messages for invalid ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The encoder of the image."""
+"""The encoder that is part of the image."""
 
 from __future__ import annotations
 

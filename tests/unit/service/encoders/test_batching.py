@@ -1,4 +1,4 @@
-"""Texts that meet at the encoder share a run, and none waits for more than the portion before it."""
+"""Texts that arrive together share a batch, and none waits for more than the batch before it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from somabrain_service.encoders.protocols import EncoderUnavailable
 
 
 class Counting:
-    """A network, and how many texts each of its runs had."""
+    """A network that records the number of texts in each run."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -26,7 +26,7 @@ class Counting:
 
 @pytest.fixture
 def network(minilm: OnnxEncoder, monkeypatch: pytest.MonkeyPatch) -> Counting:
-    """The encoder's network, counted: runs show nowhere else."""
+    """The encoder's network, replaced by a counting one, as runs are not visible otherwise."""
     counting = Counting(minilm._network)
     monkeypatch.setattr(minilm, "_network", counting)
     return counting

@@ -1,4 +1,4 @@
-"""Who fails again and again is left alone for a while, then tried once."""
+"""The circuit breaker opens after repeated failures, and lets one call through after its reset time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_after_a_rest_one_may_try_and_how_that_ends_decides() -> None:
 def test_it_never_calls_more_often_than_once_a_rest_while_open_and_never_stays_shut(
     steps: list[tuple[float, bool]],
 ) -> None:
-    """Whatever happens, a call is allowed within one rest; while failures are enough, no two within one."""
+    """While open the breaker allows exactly one call per reset time."""
     now, failures, called_at = 0.0, 0, float("-inf")
     breaker = CircuitBreaker(FAILURES, OPEN_S, lambda: now)
     for wait_s, answers in steps:

@@ -1,4 +1,4 @@
-"""An encoder in a folder gives the vectors of the network in it, and what is not whole is said at the start."""
+"""An encoder directory gives the vectors of its network, and an incomplete one is refused at the start."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write(path: Path, document: object) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """all-MiniLM-L6-v2 as the hub has it."""
+    """all-MiniLM-L6-v2 as on the Hugging Face hub."""
     model = tmp_path / "model"
     (model / "onnx").mkdir(parents=True)
     (model / "onnx/model.onnx").symlink_to(model_path())
@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 async def test_it_gives_the_vectors_of_its_network(folder: Path) -> None:
-    """The same weights as in the image, so the same vectors, whichever tokenizer file is there."""
+    """The image's weights give the image's vectors, whichever tokenizer file is there."""
     chosen = OnnxDirectory(id="mini", directory=folder)
     async with open_encoders(EncoderSettings(onnx=(chosen,))) as encoders:
         expected = await encoders[minilm.ENCODER_ID].encode(TEXTS)
@@ -109,7 +109,7 @@ def test_what_is_not_whole_is_said_by_folder_and_file(folder: Path, spoil: objec
 
 
 def test_a_tokenizer_of_another_network_is_said(folder: Path) -> None:
-    """Its token numbers are none of the network's."""
+    """A tokenizer whose token ids exceed the network's vocabulary is refused."""
     words = minilm.VOCABULARY.read_text("utf-8").split("\n")
     grown = folder / "vocab.txt"
     grown.write_text("\n".join([*words[:103], *(f"w{i}" for i in range(60_000)), *words[103:]]))

@@ -1,4 +1,4 @@
-"""The encoder gives unit vectors in which meaning is near, the same for a text alone and among others."""
+"""The encoder gives unit vectors, close for close meanings, and independent of other texts in the batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How token vectors become one."""
+"""Pooling of token vectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What keys say: pure."""
+"""Parsing of flag keys and values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of a wrong DSN holds nothing of it."""
+"""The message about an invalid DSN contains nothing of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes that meet share a transaction, and one that nobody waits for any more is given up."""
+"""Concurrent writes share a transaction, and one without waiting callers is cancelled."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from somabrain_service.store.tasks import TaskSet, task_set
 
 
 class Work:
-    """Transactions that end when they are told to."""
+    """Transactions that end when a test lets them."""
 
     def __init__(self) -> None:
         self.begun: list[list[str]] = []
@@ -94,7 +94,7 @@ async def test_one_that_left_while_waiting_is_not_begun(work: Work, joining: Gro
 async def test_leaving_before_the_transaction_begins_holds_up_nobody(
     work: Work, joining: GroupCommit[str, str, str]
 ) -> None:
-    """Its task is cancelled before its first step."""
+    """A caller cancelled before its transaction starts does not block the next ones."""
     call = asyncio.create_task(joining.submit("notes", "a", StorageUsage(1, 1)))
     await asyncio.sleep(0)
     call.cancel()

@@ -1,4 +1,4 @@
-"""What the process believes of namespaces never goes back."""
+"""The namespace cache never goes back to an older version."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_reading_that_began_before_a_change_does_not_displace_it() -> None:
 
 
 def test_what_is_as_new_or_of_another_epoch_is_believed() -> None:
-    """A namespace that was made anew, or restored, counts from its own beginning."""
+    """An equal version replaces, and so does another epoch: a recreated or restored namespace counts from its start."""
     known = NamespaceCache()
     known.put(TENANT, notes(10))
     known.put(TENANT, replace(notes(10), version=2))

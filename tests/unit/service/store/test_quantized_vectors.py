@@ -1,4 +1,4 @@
-"""Vectors in two planes: nothing is lost by them, and what they leave out was never among the nearest."""
+"""Quantized vectors are lossless in two planes, and the upper plane's bounds exclude no nearest neighbour."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from somabrain_service.store.search_index.quantized_vectors import QuantizedVect
 
 @st.composite
 def vectors(draw: st.DrawFn) -> NDArray[np.float32]:
-    """Vectors of length 1, or 0: in all directions, along an axis, close to each other, the same again."""
+    """Vectors of length 1 or 0: in any direction, along an axis, close together, or equal."""
     chance = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     dimensions = draw(st.integers(1, 400))
     some = chance.normal(size=(draw(st.integers(1, 60)), dimensions))
@@ -27,7 +27,7 @@ def vectors(draw: st.DrawFn) -> NDArray[np.float32]:
 
 
 def cosines(rows: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float64]:
-    """In float64, which holds every product of vectors in fixed point exactly; 0 to a vector of zeros."""
+    """Cosines in float64, which represents the products exactly; 0 for a vector of zeros."""
     a, b = fixed_point(rows).astype(np.float64), fixed_point(query).astype(np.float64)
     lengths = np.sqrt((a * a).sum(axis=1) * (b @ b))
     cosine: NDArray[np.float64] = np.clip(np.divide(a @ b, lengths, out=np.zeros(len(a)), where=lengths > 0), -1, 1)

@@ -1,4 +1,4 @@
-"""The parts that replicas are made of, against the plainest thing that does the same."""
+"""The parts of the search index, compared with simple implementations of the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SQL with named values is sent with numbered ones."""
+"""SQL with named parameters is sent with numbered ones."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from somabrain_service.store.postgres.statement import sql
 
 
 def test_a_name_that_occurs_again_is_the_same_value() -> None:
-    """Each name has one number, in the order of their first places."""
+    """Each name has one number, in the order of first occurrence."""
     statement = sql("SELECT * FROM memories WHERE id = :id AND (text = :text OR :text = '') AND ns = :ns")
     assert statement.query == b"SELECT * FROM memories WHERE id = $1 AND (text = $2 OR $2 = '') AND ns = $3"
     assert statement.names == ("id", "text", "ns")
 
 
 def test_what_is_no_name_stays() -> None:
-    """A cast, a slice with a space, a remainder and a statement without values are sent as they were written."""
+    """Casts, slices, the modulo operator and statements without parameters are unchanged."""
     for written in ("SELECT 1::bigint", "SELECT (array[1, 2])[1 : 2]", "SELECT 5 % 2", "COMMIT"):
         statement = sql(written)
         assert statement.query == written.encode()
@@ -21,7 +21,7 @@ def test_what_is_no_name_stays() -> None:
 
 
 def test_a_name_is_read_to_its_end() -> None:
-    """One name may begin as another does."""
+    """A name that is the prefix of another is a different parameter."""
     statement = sql("LIMIT :limit + 1 OFFSET :limit_more")
     assert statement.query == b"LIMIT $1 + 1 OFFSET $2"
     assert statement.names == ("limit", "limit_more")
