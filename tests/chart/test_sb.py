@@ -135,10 +135,10 @@ def test_the_default_policy_is_the_projects() -> None:
 def test_only_who_checks_the_clusters_tokens_gets_one_to_read_its_keys(helm: Helm, mode: str, asks: bool) -> None:
     """The pod has a token for the API only when the cluster is the issuer, as with the operator."""
     text = helm("template", NAME, "helm/charts/sb", "--set", f"settings.auth.mode={mode}", "--skip-tests")
-    found = [each for each in yaml.safe_load_all(text) if each]
-    volumes = one(found, "Deployment", "server")["spec"]["template"]["spec"]["volumes"]
+    rendered = [each for each in yaml.safe_load_all(text) if each]
+    volumes = one(rendered, "Deployment", "server")["spec"]["template"]["spec"]["volumes"]
     assert ("issuer" in {volume["name"] for volume in volumes}) == asks
-    assert ("SOMABRAIN_AUTH__JWKS_TOKEN_FILE" in one(found, "ConfigMap", "config")["data"]) == asks
+    assert ("SOMABRAIN_AUTH__JWKS_TOKEN_FILE" in one(rendered, "ConfigMap", "config")["data"]) == asks
 
 
 def test_large_numbers_stay_whole(helm: Helm) -> None:

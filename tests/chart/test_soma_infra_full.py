@@ -51,8 +51,8 @@ def test_the_full_profile_has_all_and_the_minimal_one_postgresql_alone(render: R
 def test_each_component_can_be_switched_off(render: Render, full: list[Manifest], component: str) -> None:
     """Disabling a component removes all of it and nothing else."""
     left = render(CHART, "profile=full", f"{component}.enabled=false")
-    gone = names(full, "Service", "Deployment", "StatefulSet") - names(left, "Service", "Deployment", "StatefulSet")
-    assert gone == {COMPONENTS[component]}
+    removed = names(full, "Service", "Deployment", "StatefulSet") - names(left, "Service", "Deployment", "StatefulSet")
+    assert removed == {COMPONENTS[component]}
     of = re.compile(rf"(^|-){COMPONENTS[component]}(-test)?$")
     assert not [m for m in left if of.search(m["metadata"]["labels"]["app.kubernetes.io/name"])]
 
@@ -83,13 +83,13 @@ def test_images_can_be_made_where_none_can_be_pulled(full: list[Manifest]) -> No
 
 def test_redis_asks_for_the_password_that_the_secret_tells(full: list[Manifest]) -> None:
     """The Secret for clients and the configuration of Redis have the same password, and no command has it."""
-    told = named(full, "Secret", "somabrain-redis")["stringData"]
-    address = urlsplit(told["url"])
+    secret = named(full, "Secret", "somabrain-redis")["stringData"]
+    address = urlsplit(secret["url"])
     assert (address.scheme, address.hostname, address.port) == ("redis", "redis.soma-infra.svc", 6379)
-    assert len(told["password"]) == 32
-    assert address.password == told["password"]
-    assert f"requirepass {told['password']}\n" in named(full, "Secret", "redis")["stringData"]["redis.conf"]
-    assert told["password"] not in json.dumps([m for m in full if m["kind"] != "Secret"])
+    assert len(secret["password"]) == 32
+    assert address.password == secret["password"]
+    assert f"requirepass {secret['password']}\n" in named(full, "Secret", "redis")["stringData"]["redis.conf"]
+    assert secret["password"] not in json.dumps([m for m in full if m["kind"] != "Secret"])
 
 
 def test_credentials_are_in_secrets_alone(full: list[Manifest]) -> None:

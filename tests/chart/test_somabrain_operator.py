@@ -69,15 +69,15 @@ def test_a_second_operator_comes_with_a_disruption_budget(render: Render) -> Non
 def test_the_operator_may_touch_its_own_lease_only(render: Render, settings: tuple[str, ...], namespace: str) -> None:
     """Verbs on Leases are bound to the operator's own Lease, except for its creation."""
     manifests = render(CHART, *settings)
-    told = environment(manifests)
-    assert told["SOMABRAIN_OPERATOR__LEASE_NAMESPACE"] == namespace
+    variables = environment(manifests)
+    assert variables["SOMABRAIN_OPERATOR__LEASE_NAMESPACE"] == namespace
     roles = of_kind(manifests, "Role") + of_kind(manifests, "ClusterRole")
     rules = [(role, rule) for role in roles for rule in role["rules"] if rule["resources"] == ["leases"]]
     named = {verb for _, rule in rules if rule.get("resourceNames") for verb in rule["verbs"]}
     assert named == {"get", "update", "list", "watch"}
     for role, rule in rules:
         if "resourceNames" in rule:
-            assert rule["resourceNames"] == [told["SOMABRAIN_OPERATOR__LEASE_NAME"]]
+            assert rule["resourceNames"] == [variables["SOMABRAIN_OPERATOR__LEASE_NAME"]]
         else:
             assert (role["metadata"]["namespace"], rule["verbs"]) == (namespace, ["create"])
 

@@ -43,14 +43,14 @@ async def test_faults_lose_nothing_and_no_false_statement_lives_longer_than_five
             await book.wait_for_more(10)
             async with watched(brain) as lives:
                 for name in faults.order(seed, None if whole else SHORT):
-                    began, kept = time.monotonic(), len(book.acknowledged)
+                    began, written = time.monotonic(), len(book.acknowledged)
                     await faults.by_name()[name]()
                     undone = time.monotonic()
                     await brain.ready()
                     now = time.monotonic()
                     say(
                         f"{name:<26} {undone - began:5.1f} s, Ready again after {now - undone:4.1f} s; "
-                        f"{len(book.acknowledged) - kept:4} writes meanwhile"
+                        f"{len(book.acknowledged) - written:4} writes meanwhile"
                     )
             await book.wait_for_more(10)
         missing = await book.missing(client, "log")

@@ -53,12 +53,12 @@ async def test_the_service_is_killed_while_memories_are_written(brain: Brain, ch
             await asyncio.to_thread(chaos.signal, "KILL", pod, "server")
             (pod,) = await eventually(brain.pods, runs_again, "the service was not started again")
             await asyncio.to_thread(chaos.signal, "KILL", pod, "server")
-            said = await brain.until("Available", "False", "exit code 137", timeout_s=20)
+            condition = await brain.until("Available", "False", "exit code 137", timeout_s=20)
             await brain.ready()
             await book.wait_for_more(AFTER)
         await nothing_is_lost(book, client, measured)
-    measured(f"the status said: {said.message}")
-    assert pod["metadata"]["name"] in said.message
+    measured(f"the status said: {condition.message}")
+    assert pod["metadata"]["name"] in condition.message
 
 
 async def test_the_operator_is_killed_while_memories_are_written(
@@ -97,7 +97,7 @@ async def test_postgresql_is_killed_while_memories_are_written(
             await asyncio.to_thread(chaos.signal, "KILL", database, "postgresql")
             try:
                 await asyncio.to_thread(kubectl, *scale, "--replicas=0")
-                said = await brain.until("Available", "False", "PostgreSQL", timeout_s=40)
+                condition = await brain.until("Available", "False", "PostgreSQL", timeout_s=40)
                 names = [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)]
                 before = restarts(await asyncio.to_thread(brain.pods))
             finally:
@@ -112,5 +112,5 @@ async def test_postgresql_is_killed_while_memories_are_written(
         await nothing_is_lost(book, client, measured)
         # Readiness is not liveness: a server whose database is gone waits for it.
         assert restarts(await asyncio.to_thread(brain.pods)) == before == 0
-    measured(f"the status said: {said.message}")
-    assert all(name in said.message for name in names)
+    measured(f"the status said: {condition.message}")
+    assert all(name in condition.message for name in names)

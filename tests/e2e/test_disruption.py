@@ -47,9 +47,9 @@ async def test_one_of_two_pods_is_evicted_and_the_other_is_not(brain: Brain) -> 
     """
     await asyncio.to_thread(brain.apply, replicas=2, podDisruptionBudget={}, networkPolicy={})
     await brain.until("Ready", "True", "2 of 2")
-    found = (await asyncio.to_thread(brain.kubectl.get, brain.namespace, SOME_DAY))["items"]
+    objects = (await asyncio.to_thread(brain.kubectl.get, brain.namespace, SOME_DAY))["items"]
     first, second = await asyncio.to_thread(brain.pods)
-    selected = {each["kind"]: each["spec"].get("selector") or each["spec"]["podSelector"] for each in found}
+    selected = {each["kind"]: each["spec"].get("selector") or each["spec"]["podSelector"] for each in objects}
     assert set(selected) == {"PodDisruptionBudget", "NetworkPolicy"}
     for selector in selected.values():
         assert selector["matchLabels"].items() <= first["metadata"]["labels"].items()

@@ -32,11 +32,11 @@ async def test_what_is_stored_is_recalled_with_its_reasons(served: Brain) -> Non
         assert best.memory.text == TEXTS[2]
         assert answer.degraded == ()
         assert answer.encoder_id == "minilm-l6-v2-int8"
-        made_of = best.breakdown
-        assert made_of is not None
-        assert made_of.dense > 0.2
-        relevance = (made_of.dense + made_of.lexical_relative) / 2 + made_of.contiguity
-        assert best.score == pytest.approx(relevance * made_of.recency * made_of.salience, abs=1e-4)
+        breakdown = best.breakdown
+        assert breakdown is not None
+        assert breakdown.dense > 0.2
+        relevance = (breakdown.dense + breakdown.lexical_relative) / 2 + breakdown.contiguity
+        assert best.score == pytest.approx(relevance * breakdown.recency * breakdown.salience, abs=1e-4)
         assert (await client.get(stored[1].name)).text == TEXTS[1]
         assert [memory.text async for memory in client.list("road", where=Filter(labels={"n": "0"}))] == [TEXTS[0]]
         await client.forget(stored[2].name)
@@ -71,8 +71,10 @@ def test_reflection_lists_the_services(served: Brain) -> None:
 
 def test_the_status_tells_how_it_stands(served: Brain) -> None:
     """A serving resource has the expected conditions for its newest spec, and its endpoint."""
-    seen = served.conditions()
-    assert {kind: condition.status for kind, condition in seen.items() if kind not in ("Progressing", "Paused")} == {
+    conditions = served.conditions()
+    assert {
+        kind: condition.status for kind, condition in conditions.items() if kind not in ("Progressing", "Paused")
+    } == {
         "Ready": "True",
         "ConfigValid": "True",
         "ReferencesResolved": "True",
@@ -80,7 +82,7 @@ def test_the_status_tells_how_it_stands(served: Brain) -> None:
         "Available": "True",
         "Degraded": "False",
     }
-    assert all(condition.current and condition.message.endswith(".") for condition in seen.values())
+    assert all(condition.current and condition.message.endswith(".") for condition in conditions.values())
     status = served.resource()["status"]
     assert status["readyReplicas"] == 1
     assert status["endpoint"].endswith(f".{served.namespace}.svc:50052")

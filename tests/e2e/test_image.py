@@ -88,8 +88,8 @@ async def test_the_image_is_ready_only_after_its_migrations(
     assert database.sql("SELECT to_regclass('schema_info') IS NULL", own_database) == "t"
 
     await asyncio.to_thread(kubectl.apply, namespace, pod("alone", []))
-    for look in (alone, server):
-        await eventually(partial(look, "/ready"), lambda answer: answer[0] == 200, "/ready was not 200")
+    for request in (alone, server):
+        await eventually(partial(request, "/ready"), lambda answer: answer[0] == 200, "/ready was not 200")
     assert database.sql("SELECT current FROM schema_info", own_database) == str(schema.HEAD)
     with kubectl.forward(namespace, "pod/alone", 50052) as address, grpc.insecure_channel(address) as channel:
         health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)

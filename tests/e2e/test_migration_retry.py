@@ -25,8 +25,8 @@ async def test_a_failed_migration_waits_until_it_is_due_or_asked_for(brain: Brai
 
     With the correct Secret it is a different migration, which starts without a back-off.
     """
-    kept = await asyncio.to_thread(brain.kubectl.get, brain.namespace, "secret", MIGRATION)
-    dsn = b64decode(kept["data"]["owner-dsn"]).decode()
+    original = await asyncio.to_thread(brain.kubectl.get, brain.namespace, "secret", MIGRATION)
+    dsn = b64decode(original["data"]["owner-dsn"]).decode()
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": WRONG}}
     nowhere = {"owner-dsn": f"{dsn.rpartition('/')[0]}/nowhere"}
     await asyncio.to_thread(brain.kubectl.apply, brain.namespace, {**secret, "stringData": nowhere})

@@ -74,9 +74,9 @@ def test_that_token_opens_nothing_of_the_namespace(served: Brain) -> None:
 def test_opa_decides_for_its_own_pod_alone(pod: Object, chaos: Chaos) -> None:
     """OPA listens for decisions on loopback only; from outside only its health is reachable."""
     (number, *_) = chaos.processes(pod, "opa")
-    heard = dict(listening(chaos.run("cat", f"/proc/{number}/net/tcp", f"/proc/{number}/net/tcp6")))
-    assert heard[8181] <= LOOPBACK
-    assert all(heard[port] <= ANYWHERE for port in (8282, 8080, 50052))
+    listeners = dict(listening(chaos.run("cat", f"/proc/{number}/net/tcp", f"/proc/{number}/net/tcp6")))
+    assert listeners[8181] <= LOOPBACK
+    assert all(listeners[port] <= ANYWHERE for port in (8282, 8080, 50052))
     (opa,) = (each for each in pod["spec"]["initContainers"] if each["name"] == "opa")
     assert opa["restartPolicy"] == "Always"
 
@@ -93,9 +93,9 @@ def test_pods_are_spread_over_nodes(served: Brain, pod: Object) -> None:
     """The pod's spread constraint selects the pods of its SomaBrain, with at most one more on a node."""
     (spread,) = pod["spec"]["topologySpreadConstraints"]
     assert (spread["topologyKey"], spread["maxSkew"]) == ("kubernetes.io/hostname", 1)
-    wanted, has = spread["labelSelector"]["matchLabels"], pod["metadata"]["labels"]
-    assert wanted.items() <= has.items()
-    assert wanted["app.kubernetes.io/instance"] == served.name
+    selector, has = spread["labelSelector"]["matchLabels"], pod["metadata"]["labels"]
+    assert selector.items() <= has.items()
+    assert selector["app.kubernetes.io/instance"] == served.name
 
 
 def test_every_object_is_the_operators_and_goes_with_its_somabrain(served: Brain) -> None:
@@ -103,9 +103,9 @@ def test_every_object_is_the_operators_and_goes_with_its_somabrain(served: Brain
     uid = served.resource()["metadata"]["uid"]
     kinds = "deployments,services,configmaps,serviceaccounts,jobs"
     ours = ("-l", f"app.kubernetes.io/instance={served.name}", "--show-managed-fields")
-    found = served.kubectl.get(served.namespace, kinds, *ours)["items"]
-    assert {each["kind"] for each in found} == {"Deployment", "Service", "ConfigMap", "ServiceAccount", "Job"}
-    for each in found:
+    objects = served.kubectl.get(served.namespace, kinds, *ours)["items"]
+    assert {each["kind"] for each in objects} == {"Deployment", "Service", "ConfigMap", "ServiceAccount", "Job"}
+    for each in objects:
         metadata = each["metadata"]
         (owner,) = metadata["ownerReferences"]
         assert (owner["uid"], owner["controller"]) == (uid, True)

@@ -56,16 +56,16 @@ async def test_a_rule_that_denies_is_named_and_one_that_cannot_be_read_reaches_n
     async with brain.client() as client:
         for name in ("archive", "desk"):
             await client.create_namespace(name)
-        kept, free = [await client.remember(name, "The contract of 1988.") for name in ("archive", "desk")]
+        archived, free = [await client.remember(name, "The contract of 1988.") for name in ("archive", "desk")]
         with pytest.raises(PermissionDeniedError, match="archive_is_kept"):
-            await client.forget(kept.name)
+            await client.forget(archived.name)
         await client.forget(free.name)
         (old,) = await asyncio.to_thread(servers, brain)
         await asyncio.to_thread(put_policy, brain, "package sb.policy\nallow if {")
         await brain.until("Degraded", "True", "opa")
         await eventually(lambda: servers(brain), lambda now: len(now) == 2, "no new pod")
         assert [name for name, started in servers(brain).items() if started] == [old]
-        assert (await client.get(kept.name)).text == "The contract of 1988."
+        assert (await client.get(archived.name)).text == "The contract of 1988."
 
 
 async def test_without_opa_nothing_is_allowed(served: Brain, chaos: Chaos, measured: Measured) -> None:

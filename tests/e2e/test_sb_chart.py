@@ -25,12 +25,12 @@ async def test_installed_upgraded_taken_back_and_uninstalled_it_serves_and_leave
     with kubectl.forward(namespace, f"svc/{NAME}-grpc", 50052) as address:
         async with MemoryClient(address, token=token) as memory:
             await memory.create_namespace("notes")
-            kept = await memory.remember("notes", "Kept before the upgrade.")
+            remembered = await memory.remember("notes", "Kept before the upgrade.")
     helm(kubectl, namespace, "upgrade", NAME, "helm/charts/sb", "--set", "settings.log.level=debug", *waiting)
     helm(kubectl, namespace, "rollback", NAME, "1", *waiting)
     with kubectl.forward(namespace, f"svc/{NAME}-grpc", 50052) as address:
         async with MemoryClient(address, token=token) as memory:
-            assert await memory.get(kept.name) == kept
+            assert await memory.get(remembered.name) == remembered
     helm(kubectl, namespace, "uninstall", NAME, "--wait")
     kubectl("wait", "--for=delete", "pods", "-l", OWN, "-n", namespace, "--timeout=90s", timeout_s=100)  # they drain
     assert kubectl.get(namespace, KINDS, "-l", OWN)["items"] == []

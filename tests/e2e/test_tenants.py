@@ -31,10 +31,10 @@ async def test_two_tenants_never_meet(served: Brain, another_namespace: str, dat
                 await call
         assert [memory.text async for memory in two.list("vault")] == [yours]
         assert (await one.get(theirs.name)).text == mine
-    await asyncio.to_thread(_sql_sees_one_tenant, database, texts)
+    await asyncio.to_thread(_assert_sql_isolation, database, texts)
 
 
-def _sql_sees_one_tenant(database: Database, texts: tuple[str, str]) -> None:
+def _assert_sql_isolation(database: Database, texts: tuple[str, str]) -> None:
     """Assert that the service's role sees the rows of one tenant per transaction, and none without a tenant."""
     tenants = {text: database.sql(f"SELECT tenant_id FROM memories WHERE text = '{text}'") for text in texts}
     assert len(set(tenants.values())) == 2

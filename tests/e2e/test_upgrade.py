@@ -40,7 +40,7 @@ async def test_a_migration_that_fails_changes_nothing_for_callers(
             await book.wait_for_more(10)
             old = [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)]
             await asyncio.to_thread(brain.apply, image=image, migration=_migration(backoffLimit=0))
-            said = await brain.until("Migrated", "False", "division by zero", timeout_s=60)
+            condition = await brain.until("Migrated", "False", "division by zero", timeout_s=60)
             await brain.until("Degraded", "True", "division by zero")
             await brain.until("ConfigValid", "True", f"Whether {image} is older than")  # its tag is no SemVer
             await brain.until("Available", "True")
@@ -48,7 +48,7 @@ async def test_a_migration_that_fails_changes_nothing_for_callers(
             assert [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)] == old
         assert book.failures == []
         assert await book.missing(client, "log") == []
-    measured(f"the status said: {said.message}")
+    measured(f"the status said: {condition.message}")
     deployment = await asyncio.to_thread(brain.deployment)
     assert image not in str(deployment["spec"]["template"]["spec"])
     assert database.sql("SELECT current FROM schema_info", own_database) == str(schema.HEAD)
@@ -69,7 +69,7 @@ async def test_an_upgrade_is_not_noticed_by_callers(
             before = replace(client.attempts)
             (old,) = [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)]
             await asyncio.to_thread(brain.apply, image=image)
-            looks = await _stays_ready_while_migrating(brain, old)
+            checks = await _stays_ready_while_migrating(brain, old)
             await brain.ready()
             (new,) = [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)]
             await _outlives(brain, old, book)
@@ -77,7 +77,7 @@ async def test_an_upgrade_is_not_noticed_by_callers(
         unavailable = client.attempts.unavailable - before.unavailable
         attempts = client.attempts.attempts - before.attempts
     measured(
-        f"the old pod was ready in all {looks} checks while the migration ran; {len(book.acknowledged)} calls, "
+        f"the old pod was ready in all {checks} checks while the migration ran; {len(book.acknowledged)} calls, "
         f"{len(book.failures)} failures for the caller; {unavailable} of {attempts} attempts were UNAVAILABLE"
     )
     assert new != old

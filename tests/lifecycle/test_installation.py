@@ -38,9 +38,9 @@ def follow(kubectl: Kubectl, script: str) -> str:
 
 def test_the_five_minutes_lead_to_an_answer(kubectl: Kubectl) -> None:
     """The commands of the installation page, run in order in one shell, end with an answer."""
-    said = follow(kubectl, "\n".join(commands("install.md")))
-    assert "Alice prefers green tea in the morning." in said
-    assert "lexical" in said
+    output = follow(kubectl, "\n".join(commands("install.md")))
+    assert "Alice prefers green tea in the morning." in output
+    assert "lexical" in output
 
 
 def test_the_operator_upgraded_and_taken_back_leaves_the_memory_serving(kubectl: Kubectl) -> None:
@@ -59,7 +59,7 @@ def test_uninstalled_in_the_pages_order_nothing_is_left_but_the_volumes(kubectl:
     follow(kubectl, uninstall)
     kinds = "deployments,statefulsets,jobs,services,configmaps,serviceaccounts,secrets,roles,rolebindings,leases"
     follow(kubectl, "kubectl wait --for=delete pods --all --namespace demo --timeout=2m")
-    found = set(kubectl("get", kinds, "-n", "soma-infra", "-o", "name").split())
-    assert found - LEFT == {"secret/postgresql"}
+    remaining = set(kubectl("get", kinds, "-n", "soma-infra", "-o", "name").split())
+    assert remaining - LEFT == {"secret/postgresql"}
     assert "namespace/somabrain-system" not in kubectl("get", "namespaces", "-o", "name").split()
     assert "somabrains.somabrain.io" not in kubectl("get", "crd", "-o", "name")

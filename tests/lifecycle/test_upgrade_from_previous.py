@@ -106,8 +106,8 @@ async def test_upgraded_by_its_charts_the_previous_version_keeps_its_memories(
     assert [each["image"] for each in old["spec"]["containers"]] == [f"ghcr.io/somabrain/somabrain-service:{TAG}"]
     async with brain.client() as client:
         await fill(client)
-        kept = await memories_and_first_hit(client)
-    assert len(kept[0]) == 25
+        before = await memories_and_first_hit(client)
+    assert len(before[0]) == 25
     assert await asyncio.to_thread(schema_of, brain) == previous.schema
 
     settings = await asyncio.to_thread(settings_of, brain)
@@ -120,7 +120,7 @@ async def test_upgraded_by_its_charts_the_previous_version_keeps_its_memories(
     await until_version(brain, version)
     assert await asyncio.to_thread(schema_of, brain) == schema.HEAD
     async with brain.client() as client:
-        assert await memories_and_first_hit(client) == kept
+        assert await memories_and_first_hit(client) == before
         await client.remember("notes", "Kept by the present version.")
         assert len((await memories_and_first_hit(client))[0]) == 26
     await eventually(
@@ -136,20 +136,20 @@ async def test_the_way_back_to_the_previous_version_keeps_memories(brain: Brain,
     await brain.ready()
     async with brain.client() as client:
         await fill(client)
-        kept = await memories_and_first_hit(client)
+        before = await memories_and_first_hit(client)
 
     allow = ("annotate", "sb", brain.name, "-n", brain.namespace, f"somabrain.io/allow-downgrade={TAG}")
     await asyncio.to_thread(brain.kubectl, *allow)
     await asyncio.to_thread(brain.apply, version=TAG)
     await until_version(brain, TAG)
     async with brain.client() as client:
-        assert await memories_and_first_hit(client) == kept
+        assert await memories_and_first_hit(client) == before
 
     (old,) = await asyncio.to_thread(brain.pods)
     await asyncio.to_thread(charts, brain, previous.checkout, f"image.tag={TAG}")
     await serves_undisturbed(brain, old)
     async with brain.client() as client:
-        assert await memories_and_first_hit(client) == kept
+        assert await memories_and_first_hit(client) == before
 
 
 async def serves_undisturbed(brain: Brain, pod: Object) -> None:

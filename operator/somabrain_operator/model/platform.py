@@ -61,7 +61,7 @@ class Cache(ApiModel):
     """TLS, for a URL that begins with rediss."""
 
 
-class Flags(ApiModel):
+class FlagsConnection(ApiModel):
     """Feature flags in etcd; a change takes effect within a second."""
 
     model_config = ConfigDict(

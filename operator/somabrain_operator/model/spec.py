@@ -23,7 +23,7 @@ from somabrain_operator.model.grpc import Grpc
 from somabrain_operator.model.monitoring import Monitoring
 from somabrain_operator.model.network import NetworkPolicy
 from somabrain_operator.model.placement import DisruptionBudget, Probes, Scheduling, Service, TopologySpread
-from somabrain_operator.model.platform import Cache, Events, Flags
+from somabrain_operator.model.platform import Cache, Events, FlagsConnection
 from somabrain_operator.model.resources import ResourceList, ResourceRequirements
 from somabrain_operator.model.vault import Vault
 
@@ -170,7 +170,7 @@ class SomaBrainSpec(ApiModel):
     """Policy engine that decides each call."""
     cache: Cache | None = None
     """Redis, as a cache. Not set: no results are cached."""
-    flags: Flags | None = None
+    flags: FlagsConnection | None = None
     """Feature flags in etcd. Not set: every flag has its default."""
     events: Events | None = None
     """Publishing of changes to Kafka. Not set: none are published."""

@@ -87,7 +87,7 @@ def _limit_size(results: Sequence[Memory | SomaBrainError]) -> Sequence[Memory |
     for result in results:
         size = result.size_bytes if isinstance(result, Memory) and result.revision > 1 else 0
         size_bytes += size
-        if isinstance(result, Memory) and size and size_bytes > limits.RESPONSE_BYTES:
+        if isinstance(result, Memory) and size and size_bytes > limits.MAX_RESPONSE_BYTES:
             bounded.append(
                 FailedPrecondition(
                     f"{result.name} was stored before and has grown past the size of this response; read it by name."

@@ -30,7 +30,7 @@ async def erase_subject(
         AlreadyExists: `request_id` was used with another body.
         StoreUnavailable: PostgreSQL is unavailable.
     """
-    limits.check_text("subject", subject, limits.SUBJECT_BYTES, required=True)
+    limits.check_text("subject", subject, limits.MAX_SUBJECT_BYTES, required=True)
     request = request_key(tenant, request_id, "EraseSubject", parent, subject)
     erased = await context.store.erase_subject(tenant, parent, subject, context.clock(), request)
     return EraseSubjectResult(erased.count, consistency_token(parent, erased.as_of))

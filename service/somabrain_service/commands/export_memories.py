@@ -40,9 +40,9 @@ async def export_memories(
             since = Position(as_of.version)
             require_retained(namespace, await snapshot.changes(since, 1), now)
             keys = await snapshot.list_keys(
-                query.filter, Order(), (str(after), after), limits.PAGE_SIZE + 1, unchanged_since=as_of.version
+                query.filter, Order(), (str(after), after), limits.MAX_PAGE_SIZE + 1, unchanged_since=as_of.version
             )
-            ids = [MemoryId(memory) for _, memory in keys[: limits.PAGE_SIZE]]
+            ids = [MemoryId(memory) for _, memory in keys[: limits.MAX_PAGE_SIZE]]
             exported = await _page(snapshot, ids, with_vectors=query.include_vectors)
         more = len(exported) < len(keys)
         last = exported[-1][0].name.memory if exported else after
@@ -55,14 +55,14 @@ async def _page(
     snapshot: Snapshot, ids: list[MemoryId], *, with_vectors: bool
 ) -> tuple[tuple[Memory, StoredVector | None], ...]:
     """Return as many of the memories as fit in one message, at least one."""
-    memories = await snapshot.memories(ids, limits.RESPONSE_BYTES) if ids else []
+    memories = await snapshot.memories(ids, limits.MAX_RESPONSE_BYTES) if ids else []
     vectors = await snapshot.vectors([memory.name.memory for memory in memories]) if with_vectors and memories else {}
     page: list[tuple[Memory, StoredVector | None]] = []
     size = 0
     for memory in memories:
         vector = vectors.get(memory.name.memory)
         size += memory.size_bytes + (vector.size_bytes if vector else 0)
-        if page and size > limits.RESPONSE_BYTES:
+        if page and size > limits.MAX_RESPONSE_BYTES:
             break
         page.append((memory, vector))
     return tuple(page)

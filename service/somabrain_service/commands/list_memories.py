@@ -23,7 +23,7 @@ async def list_memories(context: AppContext, tenant: TenantId, query: ListQuery)
         check_consistency(query.consistency_token, query.parent, namespace.read_version)
         keys = await snapshot.list_keys(query.filter, query.order, after, query.page_size + 1)
         ids = [memory for _, memory in keys[: query.page_size]]
-        memories = await snapshot.memories(ids, limits.RESPONSE_BYTES, end_snapshot=True) if ids else []
+        memories = await snapshot.memories(ids, limits.MAX_RESPONSE_BYTES, end_snapshot=True) if ids else []
     more = len(memories) < len(keys)
     token = page_token(tenant, query, *keys[len(memories) - 1]) if more else ""
     return MemoryPage(tuple(memories), token)

@@ -23,6 +23,8 @@ async def list_revisions(context: AppContext, tenant: TenantId, query: RevisionQ
         if await snapshot.memory(query.parent.memory) is None:
             raise NotFound("Memory", str(query.parent))
         before = None if after is None else after[1]
-        revisions, more = await snapshot.revisions(query.parent.memory, before, query.page_size, limits.RESPONSE_BYTES)
+        revisions, more = await snapshot.revisions(
+            query.parent.memory, before, query.page_size, limits.MAX_RESPONSE_BYTES
+        )
     token = page_token(tenant, query, "", revisions[-1].revision) if more else ""
     return MemoryPage(tuple(revisions), token)

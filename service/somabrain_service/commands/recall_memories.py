@@ -71,7 +71,7 @@ async def recall_memories(context: AppContext, tenant: TenantId, query: RecallQu
         if query.min_score is not None and result.ranking.best_lexical < query.min_score:
             scored = ()
         memories = (
-            await snapshot.memories([entry.id for entry in scored], limits.RESPONSE_BYTES, end_snapshot=True)
+            await snapshot.memories([entry.id for entry in scored], limits.MAX_RESPONSE_BYTES, end_snapshot=True)
             if scored
             else []
         )

@@ -209,7 +209,7 @@ def _encode(value: list[Json]) -> str:
 
 def _decode(field: str, token: str) -> Json:
     """Return the value that `_encode` received; None: the checksum does not match."""
-    if len(token) > limits.TOKEN_BYTES:
+    if len(token) > limits.MAX_TOKEN_BYTES:
         return None
     try:
         raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))

@@ -33,15 +33,15 @@ class MemoryFilter:
         """
         check_labels("filter.labels", self.labels)
         for name, values, size in (
-            ("filter.sessions", self.sessions, limits.SESSION_BYTES),
-            ("filter.subjects", self.subjects, limits.SUBJECT_BYTES),
+            ("filter.sessions", self.sessions, limits.MAX_SESSION_BYTES),
+            ("filter.subjects", self.subjects, limits.MAX_SUBJECT_BYTES),
         ):
-            if len(values) > limits.FILTER_VALUES:
-                raise InvalidArgument(name, f"has {len(values)} values, at most {limits.FILTER_VALUES} are allowed")
+            if len(values) > limits.MAX_FILTER_VALUES:
+                raise InvalidArgument(name, f"has {len(values)} values, at most {limits.MAX_FILTER_VALUES} are allowed")
             for value in values:
                 limits.check_text(name, value, size)
-        if len(self.kinds) > limits.FILTER_VALUES:
-            raise InvalidArgument("filter.kinds", f"has {len(self.kinds)} values, at most {limits.FILTER_VALUES}")
+        if len(self.kinds) > limits.MAX_FILTER_VALUES:
+            raise InvalidArgument("filter.kinds", f"has {len(self.kinds)} values, at most {limits.MAX_FILTER_VALUES}")
 
     @property
     def empty(self) -> bool:

@@ -32,7 +32,7 @@ def request_key(tenant: TenantId, request_id: str, *body: object) -> RequestKey 
     Raises:
         InvalidArgument: the id is too long.
     """
-    limits.check_text("request_id", request_id, limits.REQUEST_ID_BYTES)
+    limits.check_text("request_id", request_id, limits.MAX_REQUEST_ID_BYTES)
     if not request_id:
         return None
     secret = hashlib.blake2b(request_id.encode(), key=tenant.bytes, digest_size=32).digest()

@@ -45,9 +45,9 @@ class Vector:
         Raises:
             InvalidArgument: naming the field.
         """
-        if not 1 <= len(self.values) <= limits.VECTOR_DIMENSIONS:
+        if not 1 <= len(self.values) <= limits.MAX_VECTOR_DIMENSIONS:
             raise InvalidArgument(
-                f"{self.field}.values", f"must have 1 to {limits.VECTOR_DIMENSIONS} numbers, not {len(self.values)}"
+                f"{self.field}.values", f"must have 1 to {limits.MAX_VECTOR_DIMENSIONS} numbers, not {len(self.values)}"
             )
         largest = np.abs(self.values).max()
         if not np.isfinite(largest):
@@ -82,15 +82,15 @@ class MemoryDraft:
         Raises:
             InvalidArgument: naming the field, its bound and the remedy.
         """
-        limits.check_text("memory.text", self.text, limits.TEXT_BYTES, required=True)
-        limits.check_text("memory.session", self.session, limits.SESSION_BYTES)
-        limits.check_text("memory.subject", self.subject, limits.SUBJECT_BYTES)
+        limits.check_text("memory.text", self.text, limits.MAX_TEXT_BYTES, required=True)
+        limits.check_text("memory.session", self.session, limits.MAX_SESSION_BYTES)
+        limits.check_text("memory.subject", self.subject, limits.MAX_SUBJECT_BYTES)
         if self.session_position is not None:
             if not self.session:
                 raise InvalidArgument(
                     "memory.session_position", "needs a session; set memory.session or leave it unset"
                 )
-            limits.check_range("memory.session_position", self.session_position, 0, limits.SESSION_POSITION)
+            limits.check_range("memory.session_position", self.session_position, 0, limits.MAX_SESSION_POSITION)
         check_labels("memory.labels", self.labels)
         if self.salience is not None:
             limits.check_range("memory.salience", self.salience, 0, 1)
@@ -106,11 +106,11 @@ class MemoryDraft:
 
 def check_labels(name: str, labels: Mapping[str, str]) -> None:
     """Check labels against their bounds; `name` is the field that errors name."""
-    if len(labels) > limits.LABELS:
-        raise InvalidArgument(name, f"has {len(labels)} labels, at most {limits.LABELS} are allowed; remove some")
+    if len(labels) > limits.MAX_LABELS:
+        raise InvalidArgument(name, f"has {len(labels)} labels, at most {limits.MAX_LABELS} are allowed; remove some")
     for key, value in labels.items():
-        limits.check_text(f"{name} (a key)", key, limits.LABEL_KEY_BYTES, required=True)
-        limits.check_text(f"{name}[{key}]", value, limits.LABEL_VALUE_BYTES)
+        limits.check_text(f"{name} (a key)", key, limits.MAX_LABEL_KEY_BYTES, required=True)
+        limits.check_text(f"{name}[{key}]", value, limits.MAX_LABEL_VALUE_BYTES)
 
 
 @dataclass(frozen=True, slots=True)

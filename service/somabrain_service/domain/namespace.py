@@ -59,7 +59,7 @@ class NamespaceDraft:
         Raises:
             InvalidArgument: naming the field.
         """
-        limits.check_text("namespace.display_name", self.display_name, limits.DISPLAY_NAME_BYTES)
+        limits.check_text("namespace.display_name", self.display_name, limits.MAX_DISPLAY_NAME_BYTES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ class ListQuery:
         Raises:
             InvalidArgument: naming the field.
         """
-        size = limits.check_count("page_size", self.page_size, limits.PAGE_SIZE, limits.DEFAULT_PAGE_SIZE)
+        size = limits.check_count("page_size", self.page_size, limits.MAX_PAGE_SIZE, limits.DEFAULT_PAGE_SIZE)
         object.__setattr__(self, "page_size", size)
 
 
@@ -80,7 +80,7 @@ class RevisionQuery:
         Raises:
             InvalidArgument: naming the field.
         """
-        size = limits.check_count("page_size", self.page_size, limits.PAGE_SIZE, limits.DEFAULT_PAGE_SIZE)
+        size = limits.check_count("page_size", self.page_size, limits.MAX_PAGE_SIZE, limits.DEFAULT_PAGE_SIZE)
         object.__setattr__(self, "page_size", size)
 
 
@@ -97,7 +97,7 @@ class NamespaceQuery:
         Raises:
             InvalidArgument: naming the field.
         """
-        size = limits.check_count("page_size", self.page_size, limits.PAGE_SIZE, limits.DEFAULT_PAGE_SIZE)
+        size = limits.check_count("page_size", self.page_size, limits.MAX_PAGE_SIZE, limits.DEFAULT_PAGE_SIZE)
         object.__setattr__(self, "page_size", size)
 
 

@@ -42,10 +42,12 @@ class RecallQuery:
         Raises:
             InvalidArgument: naming the field.
         """
-        limits.check_text("query", self.query, limits.TEXT_BYTES)
+        limits.check_text("query", self.query, limits.MAX_TEXT_BYTES)
         if not self.query and self.vector is None:
             raise InvalidArgument("query", "is required, 1 byte to 64 KiB, unless `vector` is set")
-        object.__setattr__(self, "top_k", limits.check_count("top_k", self.top_k, limits.TOP_K, limits.DEFAULT_TOP_K))
+        object.__setattr__(
+            self, "top_k", limits.check_count("top_k", self.top_k, limits.MAX_TOP_K, limits.DEFAULT_TOP_K)
+        )
         if self.min_score is not None:
             limits.check_range("min_score", self.min_score, 0, 1)
             if not self.query:

@@ -20,7 +20,7 @@ from tokenizers import BertWordPieceTokenizer, Tokenizer
 
 from common.config.settings import OnnxDirectory
 from common.errors import ConfigurationError
-from somabrain_service.domain.limits import VECTOR_DIMENSIONS
+from somabrain_service.domain.limits import MAX_VECTOR_DIMENSIONS
 from somabrain_service.encoders.onnx import Network, OnnxEncoder, Pooling, open_session
 
 SUPPORTED_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids"})
@@ -99,8 +99,8 @@ def load(onnx: OnnxDirectory, threads: int) -> OnnxEncoder:
         (probe,) = network.vectors(["probe"])
     except Exception as exc:  # as above
         raise folder.error("contains a network and a tokenizer that do not match; export both again") from exc
-    if probe.ndim != 1 or not np.isfinite(probe).all() or len(probe) > VECTOR_DIMENSIONS:
-        raise folder.error(f"does not produce a vector of at most {VECTOR_DIMENSIONS} finite numbers per text")
+    if probe.ndim != 1 or not np.isfinite(probe).all() or len(probe) > MAX_VECTOR_DIMENSIONS:
+        raise folder.error(f"does not produce a vector of at most {MAX_VECTOR_DIMENSIONS} finite numbers per text")
     return OnnxEncoder(onnx.id, network, len(probe))
 
 

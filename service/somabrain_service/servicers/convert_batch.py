@@ -88,11 +88,12 @@ def _convert_each(
 
 
 def _check_size(batch: Message, count: int) -> None:
-    if count > limits.BATCH:
+    if count > limits.MAX_BATCH_ITEMS:
         raise InvalidArgument(
-            "requests", f"has {count} items, at most {limits.BATCH} are allowed; send several batches"
+            "requests", f"has {count} items, at most {limits.MAX_BATCH_ITEMS} are allowed; send several batches"
         )
-    if batch.ByteSize() > limits.BATCH_BYTES:
+    if batch.ByteSize() > limits.MAX_BATCH_BYTES:
         raise InvalidArgument(
-            "requests", f"has {batch.ByteSize()} bytes, at most {limits.BATCH_BYTES} are allowed; send several batches"
+            "requests",
+            f"has {batch.ByteSize()} bytes, at most {limits.MAX_BATCH_BYTES} are allowed; send several batches",
         )

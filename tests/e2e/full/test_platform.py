@@ -58,8 +58,8 @@ async def client_of(platform: Platform, brain: Brain, caller: str) -> MemoryClie
 
 def test_helm_test_asks_every_part(platform: Platform) -> None:
     """`helm test` succeeds for each component."""
-    told = platform.helm("test", INFRA, "--timeout", "10m")
-    assert told.count("Phase:          Succeeded") == 7
+    output = platform.helm("test", INFRA, "--timeout", "10m")
+    assert output.count("Phase:          Succeeded") == 7
 
 
 async def test_keycloak_says_who_calls_and_opa_what_they_may(platform: Platform, brain: Brain, space: str) -> None:
@@ -133,10 +133,10 @@ async def test_a_flag_in_etcd_acts_on_a_running_service(platform: Platform, brai
                 try:
                     await agent.remember(space, "While the flag may be set.")
                 except FailedPreconditionError:
-                    seen = False
+                    writable = False
                 else:
-                    seen = True
-                if seen == allowed:
+                    writable = True
+                if writable == allowed:
                     return
                 await asyncio.sleep(0.1)
             pytest.fail(f"writing did not become {'allowed' if allowed else 'refused'}")
@@ -149,20 +149,20 @@ async def test_a_flag_in_etcd_acts_on_a_running_service(platform: Platform, brai
 
 async def test_kafka_is_told_every_change_in_order(platform: Platform, brain: Brain, space: str) -> None:
     """A remembered and forgotten memory gives two events in order, without its text."""
-    told = f"{space}-events"
+    namespace = f"{space}-events"
     async with await client_of(platform, brain, "a-admin") as admin:
-        await admin.create_namespace(told)
-        kept = await admin.remember(told, "A word that nobody is told: quicksilver.")
-        await admin.forget(kept.name)
+        await admin.create_namespace(namespace)
+        memory = await admin.remember(namespace, "A word that nobody is told: quicksilver.")
+        await admin.forget(memory.name)
     events = await eventually(
         platform.events,
-        lambda received: sum(event["data"]["namespace"] == f"namespaces/{told}" for event in received) >= 2,
+        lambda received: sum(event["data"]["namespace"] == f"namespaces/{namespace}" for event in received) >= 2,
         "Kafka was not told both changes",
         timeout_s=120,
     )
-    ours = [event for event in events if event["data"]["namespace"] == f"namespaces/{told}"]
+    ours = [event for event in events if event["data"]["namespace"] == f"namespaces/{namespace}"]
     assert [event["type"].split(".")[-2] for event in ours] == ["remembered", "forgotten"]
-    assert {event["subject"] for event in ours} == {kept.name}
+    assert {event["subject"] for event in ours} == {memory.name}
     assert ours[0]["sequence"] < ours[1]["sequence"]
     assert "quicksilver" not in str(events)
 
@@ -177,6 +177,6 @@ async def test_a_recall_is_seen_in_the_collector(platform: Platform, brain: Brai
         lambda names: any(name.endswith("MemoryService/Recall") for name in names),
         "The collector was told of no Recall",
     )
-    told = await asyncio.to_thread(platform.collector_log)
-    assert "service.name: Str(sb)" in told
-    assert "quicksilver" not in told
+    log = await asyncio.to_thread(platform.collector_log)
+    assert "service.name: Str(sb)" in log
+    assert "quicksilver" not in log

@@ -88,8 +88,8 @@ async def test_it_serves_and_kubernetes_holds_no_secret(brain: Brain) -> None:
     secrets = await asyncio.to_thread(brain.kubectl.get, brain.namespace, "secrets")
     assert secrets["items"] == []
     for kind in ("pods", "jobs", "deployments", "configmaps"):
-        found = await asyncio.to_thread(brain.kubectl.get, brain.namespace, kind)
-        assert "postgresql://" not in str(found)
+        objects = await asyncio.to_thread(brain.kubectl.get, brain.namespace, kind)
+        assert "postgresql://" not in str(objects)
     (pod,) = await asyncio.to_thread(brain.pods)
     (agent,) = (each for each in pod["status"]["initContainerStatuses"] if each["name"] == "vault")
     assert agent["state"]["terminated"]["exitCode"] == 0
@@ -107,12 +107,12 @@ async def test_a_path_that_fails_keeps_the_old_pods_and_is_named(
     (old,) = [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)]
     typo = f"secret/data/{vault.name}-typo"
     await asyncio.to_thread(brain.kubectl.apply, brain.namespace, brain.manifest(vault.spec("1", typo)))
-    said = await brain.until("Degraded", "True", typo, timeout_s=120)
+    condition = await brain.until("Degraded", "True", typo, timeout_s=120)
     await brain.until("Available", "True")
     async with brain.client() as client:
         assert (await client.recall("notes", "Where is the key?")).hits
     assert old in [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)]
-    measured(f"the status said: {said.message}")
+    measured(f"the status said: {condition.message}")
     await asyncio.to_thread(brain.kubectl.apply, brain.namespace, brain.manifest(vault.spec("1")))
     await brain.ready()
     assert [pod["metadata"]["name"] for pod in await asyncio.to_thread(brain.pods)] == [old]

@@ -33,6 +33,6 @@ def test_what_is_compacted_cannot_be_watched() -> None:
         request = urllib.request.Request(f"{server.url}/v3/watch", json.dumps(watch).encode())
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=10) as stream:
-            told = [json.loads(stream.readline())["result"] for _ in range(2)]
-        assert told[-1]["canceled"] is True
-        assert told[-1]["compact_revision"] == str(last)
+            responses = [json.loads(stream.readline())["result"] for _ in range(2)]
+        assert responses[-1]["canceled"] is True
+        assert responses[-1]["compact_revision"] == str(last)

@@ -42,10 +42,10 @@ def test_each_client_is_who_it_says(
     server: Keycloak, client: str, tenant: str | None, scopes: set[str], audience: str
 ) -> None:
     """Introspection of each client's token gives its tenant, scopes, audience and issuer."""
-    told = server.introspect(server.token(client))
-    assert told["active"] is True
-    assert (told.get("tenant"), set(told["scope"].split()), told["aud"]) == (tenant, scopes, audience)
-    assert told["iss"] == server.issuer()
+    claims = server.introspect(server.token(client))
+    assert claims["active"] is True
+    assert (claims.get("tenant"), set(claims["scope"].split()), claims["aud"]) == (tenant, scopes, audience)
+    assert claims["iss"] == server.issuer()
 
 
 def test_a_token_of_another_realm_or_taken_back_is_not_active(server: Keycloak) -> None:
@@ -58,8 +58,8 @@ def test_a_token_of_another_realm_or_taken_back_is_not_active(server: Keycloak) 
 
 def test_a_brief_token_lives_three_seconds(server: Keycloak) -> None:
     """A brief token expires after three seconds, so that a test can wait for it."""
-    told = server.introspect(server.token("a-brief"))
-    assert told["exp"] - told["iat"] == 3
+    claims = server.introspect(server.token("a-brief"))
+    assert claims["exp"] - claims["iat"] == 3
 
 
 def test_a_rotated_key_is_published_beside_the_old_one(server: Keycloak) -> None:

@@ -104,10 +104,12 @@ class Api:
 
     def patch(self, kind: str, name: str, namespace: str, patch: Any, *, manager: str = "kubectl-edit") -> Object:
         """Patch an object: a list is a JSON patch, an object a merge patch."""
-        how = PatchType.JSON if isinstance(patch, list) else PatchType.MERGE
+        patch_type = PatchType.JSON if isinstance(patch, list) else PatchType.MERGE
         try:
             return dict(
-                self.client.patch(KINDS[kind], name, patch, namespace=namespace, patch_type=how, field_manager=manager)
+                self.client.patch(
+                    KINDS[kind], name, patch, namespace=namespace, patch_type=patch_type, field_manager=manager
+                )
             )
         except ApiError as error:
             raise Refused(error.status.message) from error

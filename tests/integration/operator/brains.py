@@ -98,8 +98,8 @@ class Brain:
         """Wait for the Job of an attempt and, if given, of an image."""
 
         def fits(job: Object) -> bool:
-            migrates = job["spec"]["template"]["spec"]["containers"][0]["image"]
-            return _name(job).endswith(f"-{attempt}") and image in ("", migrates)
+            job_image = job["spec"]["template"]["spec"]["containers"][0]["image"]
+            return _name(job).endswith(f"-{attempt}") and image in ("", job_image)
 
         listed = eventually(self.jobs, lambda jobs: any(map(fits, jobs)), f"Job {attempt} {image}")
         return next(job for job in listed if fits(job))
@@ -141,11 +141,11 @@ class ControllerStub:
         """As the Deployment controller: all pods have the current template, and `ready` of them are ready."""
         live = eventually(self.brain.deployment, bool, "a Deployment")
         replicas = live["spec"]["replicas"]
-        able = replicas if ready is None else ready
+        ready_replicas = replicas if ready is None else ready
         progressing = {**_true("Progressing"), "reason": "NewReplicaSetAvailable", "message": ""}
         status = {
             "observedGeneration": live["metadata"]["generation"], "replicas": replicas, "updatedReplicas": replicas,
-            "readyReplicas": able, "availableReplicas": able, "unavailableReplicas": replicas - able,
+            "readyReplicas": ready_replicas, "availableReplicas": ready_replicas, "unavailableReplicas": replicas - ready_replicas,
             "conditions": [progressing],
         }  # fmt: skip
         self.brain.api.status("Deployment", _name(live), self.brain.namespace, status)

@@ -48,7 +48,7 @@ class Forwarder:
 
     def accept(self) -> None:
         """Accept connections until the listener is closed."""
-        where = urlsplit(self.target)
+        address = urlsplit(self.target)
         with suppress(OSError):
             while True:
                 near, _ = self.listener.accept()
@@ -56,7 +56,7 @@ class Forwarder:
                     near.close()
                     continue
                 try:
-                    far = socket.create_connection((where.hostname or "", where.port or 0))
+                    far = socket.create_connection((address.hostname or "", address.port or 0))
                 except OSError:  # what it stands before is down
                     near.close()
                     continue

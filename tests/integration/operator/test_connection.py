@@ -67,16 +67,16 @@ async def test_a_renewed_token_is_read_once_the_old_one_is_refused(
     before = file.read_text()
     monkeypatch.setenv("KUBECONFIG", str(file))
 
-    async def look(opened: Transport) -> object:
+    async def request_groups(opened: Transport) -> object:
         return (await opened.request("the groups", "GET", GROUPS))["kind"]
 
     async with open_transport(lambda: credentials(kopf.OperatorSettings())) as opened:
-        assert await look(opened) == "APIGroupList"
+        assert await request_groups(opened) == "APIGroupList"
         end(api, before, "first")
         with pytest.raises(PermissionDenied, match="no permission for this request on the groups: Unauthorized"):
-            await look(opened)
+            await request_groups(opened)
         bound(api, tmp_path, "second")
-        assert await look(opened) == "APIGroupList"
+        assert await request_groups(opened) == "APIGroupList"
     api.delete("Secret", "second", SYSTEM)
 
 
@@ -120,8 +120,8 @@ def test_an_api_server_that_was_away_is_heard_as_soon_as_it_is_back(apart: Api, 
     with forwarder(apart.server.url) as between:
         account.write_text(account.read_text().replace(between.target, between.url))
         # A shorter Lease would be lost, and everything listed again on the server's return.
-        leads_on = {"SOMABRAIN_OPERATOR__LEASE_DURATION_S": str(5 * AWAY_S)}
-        with operator(account, tmp_path / "log", **leads_on) as running:
+        long_lease = {"SOMABRAIN_OPERATOR__LEASE_DURATION_S": str(5 * AWAY_S)}
+        with operator(account, tmp_path / "log", **long_lease) as running:
             running.wait_until_started()
             brain.apply()
             ControllerStub(brain).serve()

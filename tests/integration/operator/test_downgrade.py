@@ -15,8 +15,8 @@ def test_a_downgrade_is_refused_until_it_is_allowed(brain: Brain, controller_stu
     brain.apply(version="0.2.0")
     controller_stub.serve()
     brain.apply(version="0.1.0")
-    said = brain.until("ConfigValid", "False", "0.1.0 is older than 0.2.0, which serves")
-    assert said["reason"] == "Downgrade"
+    condition = brain.until("ConfigValid", "False", "0.1.0 is older than 0.2.0, which serves")
+    assert condition["reason"] == "Downgrade"
     assert brain.until("Ready", "False")["reason"] == "Downgrade"
     assert brain.until("Available", "True")
     before = brain.api.writes()

@@ -96,8 +96,8 @@ def test_what_was_put_back_is_an_event_of_the_resource(served: Brain) -> None:
         bool, "an event",
     )  # fmt: skip
     assert event["involvedObject"]["uid"] == served.resource()["metadata"]["uid"], event
-    said = f"Deployment {NAME}-server is put back: spec.template.spec.containers[0].image is changed."
-    assert event["message"] == said
+    message = f"Deployment {NAME}-server is put back: spec.template.spec.containers[0].image is changed."
+    assert event["message"] == message
 
 
 def test_what_others_may_add_is_left_alone(served: Brain) -> None:
@@ -107,7 +107,7 @@ def test_what_others_may_add_is_left_alone(served: Brain) -> None:
     served.api.patch("Deployment", f"{NAME}-server", served.namespace, {**note, **restart})
     served.api.patch("Deployment", f"{NAME}-server", served.namespace, EDITS["the image changed"])
     eventually(served.containers, lambda containers: "server evil:1" not in containers, "the image is put back")
-    found = served.deployment()
-    assert found["metadata"]["annotations"]["note"] == "mine"
-    assert found["metadata"]["labels"]["team"] == "a"
-    assert "kubectl.kubernetes.io/restartedAt" in found["spec"]["template"]["metadata"]["annotations"]
+    live = served.deployment()
+    assert live["metadata"]["annotations"]["note"] == "mine"
+    assert live["metadata"]["labels"]["team"] == "a"
+    assert "kubectl.kubernetes.io/restartedAt" in live["spec"]["template"]["metadata"]["annotations"]

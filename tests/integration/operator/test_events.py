@@ -18,9 +18,9 @@ def list_events(brain: Brain) -> list[tuple[str, str, str]]:
 
 def test_each_transition_is_one_event(served: Brain, controller_stub: ControllerStub, running: Operator) -> None:
     """Serving, failing and serving again are one event each, with the condition's message; at rest nothing is sent."""
-    found = served.conditions()
-    ready, migrated = ((found[kind]["reason"], found[kind]["message"]) for kind in ("Ready", "Migrated"))
-    available = (found["Available"]["reason"], found["Available"]["message"])
+    conditions = served.conditions()
+    ready, migrated = ((conditions[kind]["reason"], conditions[kind]["message"]) for kind in ("Ready", "Migrated"))
+    available = (conditions["Available"]["reason"], conditions["Available"]["message"])
     first = sorted({("Normal", *ready), ("Normal", *available), ("Normal", *migrated)})
     assert eventually(lambda: list_events(served), lambda events: len(events) >= len(first), "they are told") == first
     controller_stub.roll_out(ready=0)
@@ -35,17 +35,17 @@ def test_each_transition_is_one_event(served: Brain, controller_stub: Controller
         lambda events: events.count(("Normal", *ready)) == 2,
         "that it serves is told again",
     )
-    written = served.api.writes()
+    writes = served.api.writes()
     time.sleep(3)
-    assert (list_events(served), served.api.writes()) == (before, written)
+    assert (list_events(served), served.api.writes()) == (before, writes)
 
 
 def test_conditions_are_metrics_until_the_resource_is_gone(served: Brain, running: Operator) -> None:
     """Each condition of a resource is a metric, on which an alert can be set, until the resource is deleted."""
     series = f'somabrain_operator_condition{{name="{NAME}",namespace="{served.namespace}",type="%s"}} %s'
-    wanted = [series % said for said in (("Ready", 1.0), ("Migrated", 1.0), ("Degraded", 0.0), ("Paused", 0.0))]
+    expected = [series % labels for labels in (("Ready", 1.0), ("Migrated", 1.0), ("Degraded", 0.0), ("Paused", 0.0))]
     # They are said a moment after the API server has them.
-    eventually(lambda: running.get("/metrics"), lambda now: all(each in now for each in wanted), "they are said")
+    eventually(lambda: running.get("/metrics"), lambda now: all(each in now for each in expected), "they are said")
     assert "somabrain_operator_leader 1.0" in running.get("/metrics")
     served.api.delete("SomaBrain", NAME, served.namespace)
     eventually(lambda: running.get("/metrics"), lambda now: f'namespace="{served.namespace}"' not in now, "they go")

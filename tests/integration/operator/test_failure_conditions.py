@@ -88,8 +88,8 @@ def test_with_postgresql_down_the_pod_is_named_with_what_it_says(
     with unready_pod('{"ready": false, "reason": "PostgreSQL cannot be reached: connection refused."}'):
         controller_stub.pod_status(pod, "Running", [running()], address=ADDRESS)
         controller_stub.roll_out(ready=0)
-        said = served.until("Available", "False", "PostgreSQL cannot be reached: connection refused.")
-    assert said["message"] == "No pod serves. Pod server-0: PostgreSQL cannot be reached: connection refused."
+        condition = served.until("Available", "False", "PostgreSQL cannot be reached: connection refused.")
+    assert condition["message"] == "No pod serves. Pod server-0: PostgreSQL cannot be reached: connection refused."
     assert served.until("Degraded", "True")
     assert served.until("Ready", "False")
     controller_stub.pod_status(pod, "Running", [running()], ready=True, address=ADDRESS)
@@ -137,10 +137,10 @@ def test_a_missing_secret_is_named_until_it_is_there(brain: Brain, controller_st
     """A missing Secret is named with field, namespace and keys until it is complete; then the migration starts."""
     brain.api.delete("Secret", "somabrain-database", brain.namespace)
     brain.apply()
-    said = brain.until(
+    condition = brain.until(
         "ReferencesResolved", "False", "Secret somabrain-database, named by spec.database.secretRef.name"
     )
-    assert f"is not in namespace {brain.namespace}; create it with app-dsn, worker-dsn" in said["message"]
+    assert f"is not in namespace {brain.namespace}; create it with app-dsn, worker-dsn" in condition["message"]
     assert brain.until("Ready", "False", "somabrain-database")
     assert brain.jobs() == []
     brain.secret("somabrain-database", note="no key that is used")
@@ -257,13 +257,13 @@ def test_paused_nothing_is_changed_and_everything_is_said(served: Brain, control
 def test_ready_is_never_said_of_a_generation_not_looked_at(served: Brain) -> None:
     """Right after an edit, Ready=True still has the generation that it was observed for."""
     served.apply(replicas=2)
-    found = served.resource()
-    ready = next(each for each in found["status"]["conditions"] if each["type"] == "Ready")
-    assert ready["status"] == "False" or ready["observedGeneration"] < found["metadata"]["generation"]
+    resource = served.resource()
+    ready = next(each for each in resource["status"]["conditions"] if each["type"] == "Ready")
+    assert ready["status"] == "False" or ready["observedGeneration"] < resource["metadata"]["generation"]
 
 
 def test_no_secret_is_in_anything_the_operator_wrote(served: Brain) -> None:
     """Neither the status nor the children contain values of the Secrets."""
-    written = [served.resource(), *(each for kind in ("ConfigMap", "Deployment", "Job", "Service")
+    objects = [served.resource(), *(each for kind in ("ConfigMap", "Deployment", "Job", "Service")
                                     for each in served.api.objects(kind, served.namespace))]  # fmt: skip
-    assert not [word for word in ("hunter22", "swordfish", "postgresql://") if word in str(written)]
+    assert not [word for word in ("hunter22", "swordfish", "postgresql://") if word in str(objects)]

@@ -44,9 +44,9 @@ def test_a_new_resource_takes_one_write_an_object(brain: Brain, controller_stub:
     before = len(brain.api.writes())
     brain.apply()
     controller_stub.serve()
-    written = [write for write in brain.api.writes()[before:] if "status" not in write and " events " not in write]
-    assert sorted(written) == sorted(set(written))
-    assert len(written) == 8
+    writes = [write for write in brain.api.writes()[before:] if "status" not in write and " events " not in write]
+    assert sorted(writes) == sorted(set(writes))
+    assert len(writes) == 8
 
 
 def test_scaling_changes_the_deployment_and_migrates_nothing(served: Brain, controller_stub: ControllerStub) -> None:

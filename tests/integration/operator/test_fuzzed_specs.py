@@ -76,32 +76,32 @@ def refusal(api: Api, manifest: Object, namespace: str) -> str:
 def test_whatever_is_asked_is_answered(api: Api, running: Operator, brain: Brain) -> None:
     """Any spec gets a status of its newest generation or a refusal that names the field; no crash, no stuck key."""
     numbers = iter(range(EXAMPLES * 20))
-    kept: list[str] = []
+    names: list[str] = []
 
     @settings(
         max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
     )
     @given(specs())
-    def ask(spec: Object) -> None:
+    def create(spec: Object) -> None:
         name = f"m{next(numbers)}"
         manifest = {"apiVersion": "somabrain.io/v1alpha1", "kind": "SomaBrain", "metadata": {"name": name}}
-        if said := refusal(api, {**manifest, "spec": spec}, brain.namespace):
-            assert any(field in said for field in ("spec", *FIELDS)), (spec, said)
+        if message := refusal(api, {**manifest, "spec": spec}, brain.namespace):
+            assert any(field in message for field in ("spec", *FIELDS)), (spec, message)
             return
-        kept.append(name)
-        if len(kept) % 2:  # and what is stored may be changed into something else
-            edit = {**{field: None for field in spec if field not in SPEC}, "replicas": len(kept) % 3}
+        names.append(name)
+        if len(names) % 2:  # and what is stored may be changed into something else
+            edit = {**{field: None for field in spec if field not in SPEC}, "replicas": len(names) % 3}
             api.patch("SomaBrain", name, brain.namespace, {"spec": edit})
 
-    ask()
-    assert len(kept) > EXAMPLES / 10, "hardly any was valid"
-    for name in kept:
-        found = eventually(lambda name=name: api.get("SomaBrain", name, brain.namespace),  # type: ignore[misc]
+    create()
+    assert len(names) > EXAMPLES / 10, "hardly any was valid"
+    for name in names:
+        resource = eventually(lambda name=name: api.get("SomaBrain", name, brain.namespace),  # type: ignore[misc]
                            lambda it: it.get("status", {}).get("observedGeneration") == it["metadata"]["generation"],
                            f"{name} is answered")  # fmt: skip
-        for condition in found["status"]["conditions"]:
+        for condition in resource["status"]["conditions"]:
             assert condition["message"].endswith((".", "overwrite")), condition
-            assert condition["observedGeneration"] == found["metadata"]["generation"]
+            assert condition["observedGeneration"] == resource["metadata"]["generation"]
     assert running.process.poll() is None
     assert '"exception"' not in running.log.read_text()
     eventually(

@@ -94,12 +94,12 @@ def test_every_rule_can_be_read_by_prometheus(tmp_path: Path) -> None:
     """promtool accepts every rule, and every expression of the dashboard with Grafana's interval filled in."""
     owner = Owner(Key("demo", NAME), "uid")
     groups: Any = render_rules(owner, Rules())["spec"]
-    made: Any = render_dashboard(owner, Dashboard())
-    (board,) = (json.loads(each) for each in made["data"].values())
+    config_map: Any = render_dashboard(owner, Dashboard())
+    (board,) = (json.loads(each) for each in config_map["data"].values())
     panels = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     recorded = [
-        {"record": f"panel:{place}", "expr": each.replace("$__rate_interval", "1m")}
-        for place, each in enumerate(panels)
+        {"record": f"panel:{index}", "expr": each.replace("$__rate_interval", "1m")}
+        for index, each in enumerate(panels)
     ]
     file = tmp_path / "rules.yaml"
     file.write_text(yaml.safe_dump({"groups": [*groups["groups"], {"name": "panels", "rules": recorded}]}))

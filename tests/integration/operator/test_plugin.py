@@ -47,9 +47,9 @@ def test_a_failed_migration_is_seen_in_words_and_tried_again_when_asked(
     brain.apply()
     controller_stub.fail_migration("The migration failed: division by zero.")
     brain.until("Migrated", "False", "division by zero")
-    shown = sb(brain, "status").stdout
-    assert "✗ Migrated" in shown
-    assert "division by zero" in shown
+    output = sb(brain, "status").stdout
+    assert "✗ Migrated" in output
+    assert "division by zero" in output
     assert sb(brain, "retry-migration", NAME).returncode == 0
     assert brain.job(attempt=2)
 

@@ -82,8 +82,8 @@ def test_a_namespaced_install_looks_after_its_namespaces_only(apart: Api, tmp_pa
     account = account_of(apart, tmp_path)
     mine, theirs = Brain(apart, "mine"), Brain(apart, "theirs")
     mine.secrets()
-    told = {"SOMABRAIN_OPERATOR__NAMESPACES": '["mine"]', "SOMABRAIN_OPERATOR__LEASE_NAMESPACE": "mine"}
-    with operator(account, tmp_path / "log", **told) as started:
+    environment = {"SOMABRAIN_OPERATOR__NAMESPACES": '["mine"]', "SOMABRAIN_OPERATOR__LEASE_NAMESPACE": "mine"}
+    with operator(account, tmp_path / "log", **environment) as started:
         started.wait_until_started()
         theirs.apply()
         mine.apply()
@@ -109,16 +109,16 @@ def test_a_setting_misspelt_keeps_it_from_starting(apart: Api, tmp_path: Path) -
 def test_health_and_metrics_are_served(running: Operator, served: Brain) -> None:
     """Health shows that the loop runs; metrics show writes, the queue, the leader and the conditions."""
     assert '"status": "ok"' in running.get("/healthz")
-    told = running.metrics()
-    assert told['somabrain_operator_reconciles_total{outcome="ok"}'] > 0
-    assert told["somabrain_operator_reconcile_duration_seconds_count"] > 0
-    assert told['somabrain_operator_api_writes_total{kind="Deployment",verb="apply"}'] > 0
-    assert told["somabrain_operator_leader"] == 1
-    assert told["somabrain_operator_queue_depth"] >= 0 <= told["somabrain_operator_queue_oldest_seconds"] < 30
-    assert told["somabrain_operator_tasks"] > 5
+    metrics = running.metrics()
+    assert metrics['somabrain_operator_reconciles_total{outcome="ok"}'] > 0
+    assert metrics["somabrain_operator_reconcile_duration_seconds_count"] > 0
+    assert metrics['somabrain_operator_api_writes_total{kind="Deployment",verb="apply"}'] > 0
+    assert metrics["somabrain_operator_leader"] == 1
+    assert metrics["somabrain_operator_queue_depth"] >= 0 <= metrics["somabrain_operator_queue_oldest_seconds"] < 30
+    assert metrics["somabrain_operator_tasks"] > 5
     of = f'name="quickstart",namespace="{served.namespace}"'
-    assert told[f'somabrain_operator_condition{{{of},type="Ready"}}'] == 1
-    assert told[f'somabrain_operator_condition{{{of},type="Degraded"}}'] == 0
+    assert metrics[f'somabrain_operator_condition{{{of},type="Ready"}}'] == 1
+    assert metrics[f'somabrain_operator_condition{{{of},type="Degraded"}}'] == 0
 
 
 def test_the_account_may_do_what_is_done_and_not_list_secrets(running: Operator, served: Brain, account: Path) -> None:

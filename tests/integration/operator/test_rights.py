@@ -86,35 +86,35 @@ def forbidden(api: Api) -> list[str]:
 def exercise(api: Api) -> None:
     """Take one resource through everything that the operator does."""
     brain = Brain(api, NAMESPACE)
-    hands = ControllerStub(brain)
+    controllers = ControllerStub(brain)
     brain.secrets()
     brain.apply()
-    hands.fail_migration("no")
+    controllers.fail_migration("no")
     brain.until("Migrated", "False", "Attempt 1 failed")
     brain.annotate(RETRY_MIGRATION, "now")
-    hands.finish_migration(attempt=2)
+    controllers.finish_migration(attempt=2)
     eventually(brain.jobs, lambda jobs: len(jobs) == 1, "the Job that failed is deleted")
-    live = hands.roll_out(ready=0)
-    pod = hands.pod("server-0", live["spec"]["template"])
-    hands.pod_status(pod, "Running", [running()], address=ADDRESS)
+    live = controllers.roll_out(ready=0)
+    pod = controllers.pod("server-0", live["spec"]["template"])
+    controllers.pod_status(pod, "Running", [running()], address=ADDRESS)
     eventually(lambda: used(api), lambda rights: Right("", "events", "list") in rights, "what the kubelet said is read")
-    hands.pod_status(pod, "Running", [running()], ready=True)
-    hands.roll_out()
+    controllers.pod_status(pod, "Running", [running()], ready=True)
+    controllers.roll_out()
     brain.until("Ready", "True")
     everything = {name: scaling.EXAMPLE[name] for name in ("autoscaling", "networkPolicy")}
     everything |= {"podDisruptionBudget": {}, "monitoring": monitoring.SPEC["monitoring"]}
     brain.apply(**everything)
-    some_day = ("HorizontalPodAutoscaler", "NetworkPolicy", "PodDisruptionBudget", "ServiceMonitor", "PrometheusRule")
-    for kind in some_day:
+    kinds = ("HorizontalPodAutoscaler", "NetworkPolicy", "PodDisruptionBudget", "ServiceMonitor", "PrometheusRule")
+    for kind in kinds:
         eventually(partial(brain.child, kind, "server"), bool, f"a {kind}")
-    hands.roll_out()
-    for kind, component in (*((kind, "server") for kind in (*some_day, "ServiceAccount", "Deployment")),
+    controllers.roll_out()
+    for kind, component in (*((kind, "server") for kind in (*kinds, "ServiceAccount", "Deployment")),
                             ("Service", "grpc"), ("ConfigMap", "config")):  # fmt: skip
         api.patch(kind, f"{NAME}-{component}", NAMESPACE, {"metadata": {"labels": {"app.kubernetes.io/part-of": "x"}}})
         labels = partial(lambda k, c: brain.child(k, c)["metadata"]["labels"], kind, component)
         eventually(labels, lambda live: live["app.kubernetes.io/part-of"] == "somabrain", f"{kind} is put back")
     brain.apply(**dict.fromkeys(everything, None))
-    for kind in some_day:
+    for kind in kinds:
         eventually(partial(api.objects, kind, NAMESPACE), lambda objects: objects == [], f"no {kind}")
     rules = {
         "apiVersion": "v1",
@@ -125,7 +125,7 @@ def exercise(api: Api) -> None:
     api.create(rules, NAMESPACE)
     brain.apply(opa={"policy": {"configMapRef": {"name": "r"}}})
     eventually(lambda: "'name': 'r'" in str(brain.deployment()), bool, "the policy is mounted")
-    hands.roll_out()
+    controllers.roll_out()
     eventually(lambda: [each["metadata"]["name"] for each in api.objects("ConfigMap", NAMESPACE)],
                lambda names: f"{NAME}-policy" not in names, "the default policy goes")  # fmt: skip
 
@@ -139,8 +139,11 @@ def test_what_is_granted_is_what_is_used(api: Api, tmp_path: Path, settings: tup
         api.create(manifest, namespace_of(manifest))
     wait_for_kind(api)
     monitoring.install(api, tmp_path / "definitions")
-    told = {"SOMABRAIN_OPERATOR__NAMESPACES": f'["{NAMESPACE}"]', "SOMABRAIN_OPERATOR__LEASE_NAMESPACE": NAMESPACE}
-    with operator(account_of(api, tmp_path), tmp_path / "log", **(told if settings else {})) as started:
+    environment = {
+        "SOMABRAIN_OPERATOR__NAMESPACES": f'["{NAMESPACE}"]',
+        "SOMABRAIN_OPERATOR__LEASE_NAMESPACE": NAMESPACE,
+    }
+    with operator(account_of(api, tmp_path), tmp_path / "log", **(environment if settings else {})) as started:
         started.wait_until_started()
         exercise(api)
     eventually(lambda: used(api), lambda rights: Right("coordination.k8s.io", "leases", "update") in rights, "a log")

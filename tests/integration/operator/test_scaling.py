@@ -55,23 +55,23 @@ def test_replicas_are_handed_over_without_losing_a_pod(brain: Brain, controller_
     """Three pods stay three until the autoscaler has scaled, which then owns the field `replicas`."""
     brain.apply(replicas=3)
     controller_stub.serve()
-    seen: list[int] = []
+    replicas: list[int] = []
 
-    def look() -> Object:
-        seen.append(brain.deployment()["spec"]["replicas"])
+    def read_autoscaler() -> Object:
+        replicas.append(brain.deployment()["spec"]["replicas"])
         return brain.child("HorizontalPodAutoscaler", "server")
 
     brain.apply(autoscaling={"min": 2, "max": 6})
-    eventually(look, bool, "an autoscaler")
+    eventually(read_autoscaler, bool, "an autoscaler")
     time.sleep(1)
-    look()
+    read_autoscaler()
     assert "somabrain-operator" in replicas_owners(brain)
     controller_stub.scale(5)
     eventually(
         lambda: replicas_owners(brain), lambda owners: owners == ["kube-controller-manager"], "it is handed over"
     )
-    look()
-    assert set(seen) == {3, 5}
+    read_autoscaler()
+    assert set(replicas) == {3, 5}
     controller_stub.scale(4)
     eventually(
         lambda: controller_stub.roll_out() and brain.conditions()["Ready"],
@@ -103,18 +103,18 @@ def test_an_autoscaler_never_rests_at_zero(scaled: Brain, controller_stub: Contr
 def test_an_autoscaler_without_metrics_is_named_until_it_has_them(scaled: Brain) -> None:
     """An autoscaler without metrics is named with its controller's message until it has them; Ready stays True."""
 
-    def said(status: str, message: str) -> Object:
-        found = {"type": "ScalingActive", "status": status, "reason": "Told", "message": message,
+    def autoscaler_status(status: str, message: str) -> Object:
+        condition = {"type": "ScalingActive", "status": status, "reason": "Told", "message": message,
                  "lastTransitionTime": "2026-01-01T00:00:00Z"}  # fmt: skip
-        return {"currentReplicas": 2, "desiredReplicas": 2, "conditions": [found]}
+        return {"currentReplicas": 2, "desiredReplicas": 2, "conditions": [condition]}
 
-    def tell(status: Object) -> None:
+    def set_status(status: Object) -> None:
         scaled.api.status("HorizontalPodAutoscaler", f"{NAME}-server", scaled.namespace, status)
 
-    tell(said("False", "unable to get metrics for resource cpu"))
+    set_status(autoscaler_status("False", "unable to get metrics for resource cpu"))
     scaled.until("Degraded", "True", "does not scale: unable to get metrics for resource cpu")
     scaled.until("Ready", "True")
-    tell(said("True", ""))
+    set_status(autoscaler_status("True", ""))
     scaled.until("Degraded", "False")
 
 

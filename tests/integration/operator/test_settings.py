@@ -88,14 +88,14 @@ def test_a_changed_setting_rolls_the_pods(settings: Brain, kind: str) -> None:
 def test_changed_data_of_the_policy_rolls_the_pods(settings: Brain) -> None:
     """Changed data, which OPA reads as it starts, rolls the pods; a key that OPA does not read does not."""
 
-    def put(key: str, text: str) -> None:
+    def set_data(key: str, text: str) -> None:
         settings.api.patch("ConfigMap", "quickstart-rules", settings.namespace, {"data": {key: text}})
 
     before = template(settings)
-    put("README.md", "Whom we let in.")
+    set_data("README.md", "Whom we let in.")
     time.sleep(4)
     assert template(settings) == before
-    put("closed.json", '{"team": {"closed": []}}')
+    set_data("closed.json", '{"team": {"closed": []}}')
     eventually(lambda: template(settings), lambda now: bool(now != before), "the template changed")
 
 
@@ -111,8 +111,8 @@ def test_a_setting_that_the_resource_sets_itself_is_named(settings: Brain) -> No
     """A setting that the resource sets itself is named in the status, and the pods that serve stay as they are."""
     before = template(settings)
     settings.rotate("quickstart-settings", SOMABRAIN_LOG__LEVEL="debug")
-    said = settings.until("ReferencesResolved", "False", "has the key SOMABRAIN_LOG__LEVEL, which is set by")
-    assert said["reason"] == "SettingTaken"
+    condition = settings.until("ReferencesResolved", "False", "has the key SOMABRAIN_LOG__LEVEL, which is set by")
+    assert condition["reason"] == "SettingTaken"
     assert template(settings) == before
     assert settings.until("Available", "True")
 
@@ -185,7 +185,7 @@ def test_the_policy_can_be_asked_elsewhere(brain: Brain, controller_stub: Contro
 def test_the_platform_example_becomes_what_it_says(brain: Brain, controller_stub: ControllerStub) -> None:
     """The status names each Secret that identity, cache, flags and events need; its keys reach the pods as files."""
     brain.apply(**PLATFORM)
-    said = brain.until("ReferencesResolved", "False")
+    condition = brain.until("ReferencesResolved", "False")
     for name, field, keys in (
         ("identity-client", "spec.auth.introspection.secretRef", "client-id, client-secret"),
         ("identity-ca", "spec.auth.introspection.caSecretRef", "ca.crt"),
@@ -193,8 +193,10 @@ def test_the_platform_example_becomes_what_it_says(brain: Brain, controller_stub
         ("etcd-login", "spec.flags.secretRef", "username, password"),
         ("kafka-login", "spec.events.sasl.secretRef", "username, password"),
     ):
-        wanted = f"Secret {name}, named by {field}.name, is not in namespace {brain.namespace}; create it with {keys},"
-        assert wanted in said["message"]
+        expected = (
+            f"Secret {name}, named by {field}.name, is not in namespace {brain.namespace}; create it with {keys},"
+        )
+        assert expected in condition["message"]
         brain.secret(name, **dict.fromkeys(keys.split(", "), "some-secret"))
     for name in ("etcd-ca", "kafka-ca"):
         brain.secret(name, **{"ca.crt": "certificate"})
@@ -213,8 +215,8 @@ def test_the_encoders_example_becomes_what_it_says(brain: Brain, controller_stub
     """Every kind of encoder is configured; an endpoint's key is waited for, is a file, and its change rolls no pod."""
     secret, resource = ENCODERS
     brain.apply(**resource["spec"])
-    wanted = "Secret embeddings, named by spec.config.encoder.endpoints[0].secretRef.name, is not in namespace"
-    brain.until("ReferencesResolved", "False", wanted)
+    expected = "Secret embeddings, named by spec.config.encoder.endpoints[0].secretRef.name, is not in namespace"
+    brain.until("ReferencesResolved", "False", expected)
     brain.secret("embeddings", **secret["stringData"])
     brain.annotate("note", "look now")
     controller_stub.serve()

@@ -31,9 +31,9 @@ class Run:
     load: Load
     phase_s: float
     rows: list[Row]
-    wrongly_let_in: list[str]
+    wrongly_admitted: list[str]
 
-    async def hurt(self, dependency: Dependency) -> None:
+    async def inject_faults(self, dependency: Dependency) -> None:
         """Kill the dependency and start it again; then slow it down and restore its speed."""
 
         async def slow() -> None:
@@ -57,14 +57,14 @@ class Run:
         await asyncio.sleep(self.phase_s)
         until_s = time.monotonic()
         await end()
-        back_s = await self._calm(time.monotonic())
+        recovery_s = await self._calm(time.monotonic())
         for method in ("Remember", "Recall"):
             calls = self.load.between(method, since_s, until_s)
-            self.rows.append(Row(dependency.name, fault, method, f"{summary(calls)}; back after {back_s:.1f} s"))
+            self.rows.append(Row(dependency.name, fault, method, f"{summary(calls)}; back after {recovery_s:.1f} s"))
             if dependency.max_answer_age_s is not None:
                 late = self.load.between(method, since_s + dependency.max_answer_age_s, until_s)
-                let_in = [call for call in late if call.status == "OK"]
-                self.wrongly_let_in += [f"{dependency.name} {fault}: {method}" for _ in let_in]
+                admitted = [call for call in late if call.status == "OK"]
+                self.wrongly_admitted += [f"{dependency.name} {fault}: {method}" for _ in admitted]
 
     async def _calm(self, since_s: float) -> float:
         """Wait until every call is answered again, and return how long that took."""
@@ -115,24 +115,24 @@ async def test_no_fault_of_a_dependency_loses_a_write_or_an_event_or_lets_anyone
                 tasks.create_task(run.load.run(brain.address, token, stranger, stop))
                 await asyncio.sleep(phase_s)
                 for dependency in stack.dependencies:
-                    await run.hurt(dependency)
+                    await run.inject_faults(dependency)
                 stop.set()
             async with MemoryClient(brain.address, token=token) as client:
-                kept = {memory.name async for memory in client.list(NAMESPACE, page_size=1000)}
+                stored = {memory.name async for memory in client.list(NAMESPACE, page_size=1000)}
             assert brain.process.poll() is None
             acknowledged = set(run.load.acknowledged.values())
             events = await published_memories(stack, acknowledged)
     totals = Totals(
         acknowledged=len(acknowledged),
         events=len(events),
-        lost_writes=len(acknowledged - kept),
+        lost_writes=len(acknowledged - stored),
         lost_events=len(acknowledged - events),
-        auth_bypasses=len(run.load.auth_bypasses) + len(run.wrongly_let_in),
+        auth_bypasses=len(run.load.auth_bypasses) + len(run.wrongly_admitted),
     )
     lines = list(page(run.rows, totals, identity_s=IDENTITY_LIFE_S, policy_s=POLICY_LIFE_S, phase_s=phase_s))
     print("\n".join(lines))
     if report is not None:
         await asyncio.to_thread(report.write_text, "\n".join(lines) + "\n")
-    assert (run.load.auth_bypasses, run.wrongly_let_in) == ([], [])
+    assert (run.load.auth_bypasses, run.wrongly_admitted) == ([], [])
     assert (totals.lost_writes, totals.lost_events) == (0, 0)
     assert totals.acknowledged > 50

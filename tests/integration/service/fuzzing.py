@@ -19,7 +19,7 @@ LIKELY = {"parent", "name", "memory", "text", "query", "namespace_id"}
 WORDS = [
     "", " ", "a", "tea", "the of and", "?!", "\0", "\r\n", "'; DROP TABLE memories; --", "%s%n{}$1:ns", "\ufeff\u202e",
     "👩‍👩‍👧‍👦", "e\u0301" * 90, "東京", "\U0010ffff", NAMESPACE, "namespaces/none", "NULL", "{}", "[1]",
-    "x" * 63, "x" * 64, "x" * 256, "x" * 257, "x" * limits.TEXT_BYTES, "x" * (limits.TEXT_BYTES + 1), "é" * 32768,
+    "x" * 63, "x" * 64, "x" * 256, "x" * 257, "x" * limits.MAX_TEXT_BYTES, "x" * (limits.MAX_TEXT_BYTES + 1), "é" * 32768,
     " ".join(f"w{i}" for i in range(9000)),
 ]  # fmt: skip
 BOUNDS = [0, 1, -1, 2, 10, 63, 64, 65, 200, 201, 1000, 1001, -(2**31), 2**31 - 1]
@@ -70,7 +70,7 @@ def messages(draw: st.DrawFn, descriptor: Descriptor, real_values: RealValues, d
 
 
 def _many(item: object) -> list[object]:
-    return [item] * (limits.FILTER_VALUES + 1)
+    return [item] * (limits.MAX_FILTER_VALUES + 1)
 
 
 def _one_of(values: Sequence[str]) -> st.SearchStrategy[str]:

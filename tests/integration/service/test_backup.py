@@ -68,7 +68,7 @@ async def test_after_a_restore_nothing_from_before_is_believed(
         running.wait_until_ready()
         async with MemoryClient(running.address, token=token) as client:
             await client.create_namespace("log")
-            kept = await client.remember("log", "kept by the backup")
+            backed_up = await client.remember("log", "kept by the backup")
             early = await current_cursor(client, "log")
             await asyncio.to_thread(execute, own, "pg_dump", "--format=custom", f"--file={dump}", own.superuser_dsn)
             lost = [await client.remember("log", f"lost {i}") for i in range(3)]
@@ -83,8 +83,8 @@ async def test_after_a_restore_nothing_from_before_is_believed(
         running.wait_until_ready()
         async with MemoryClient(running.address, token=token) as client:
             answer = await client.recall("log", "backup")
-            assert [hit.memory.name for hit in answer.hits] == [kept.name]
-            anew = await current_cursor(client, "log")
+            assert [hit.memory.name for hit in answer.hits] == [backed_up.name]
+            new_cursor = await current_cursor(client, "log")
             written = [(await client.remember("log", f"after {i}")).name for i in range(5)]
             for cursor in (early, late):
                 with pytest.raises(OutOfRangeError):
@@ -92,8 +92,8 @@ async def test_after_a_restore_nothing_from_before_is_believed(
                         await anext(events)
             with pytest.raises(FailedPreconditionError):
                 await client.recall("log", "backup", consistency_token=consistency)
-            found = await changes(client, "log", anew, 5)
-            assert [change.name for change in found if isinstance(change, Change)] == written
+            new_changes = await changes(client, "log", new_cursor, 5)
+            assert [change.name for change in new_changes if isinstance(change, Change)] == written
 
 
 async def test_a_copied_folder_of_the_embedded_service_begins_a_new_epoch(own_folder: Path, folder: Path) -> None:
@@ -102,7 +102,7 @@ async def test_a_copied_folder_of_the_embedded_service_begins_a_new_epoch(own_fo
         running.wait_until_ready()
         async with MemoryClient(running.address) as client:
             await client.create_namespace("log")
-            kept = await client.remember("log", "kept")
+            stored = await client.remember("log", "kept")
             cursor = await current_cursor(client, "log")
         assert running.stop() == 0
     await asyncio.to_thread(subprocess.run, ["cp", "-a", str(data), str(copy)], check=True)
@@ -111,7 +111,7 @@ async def test_a_copied_folder_of_the_embedded_service_begins_a_new_epoch(own_fo
     with service(folder, OWN, "serve", "--embedded", "--data-dir", str(copy)) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address) as client:
-            assert [memory.name async for memory in client.list("log")] == [kept.name]
+            assert [memory.name async for memory in client.list("log")] == [stored.name]
             with pytest.raises(OutOfRangeError):
                 async with aclosing(client.watch("log", cursor=cursor)) as events:
                     await anext(events)

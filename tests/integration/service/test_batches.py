@@ -80,8 +80,8 @@ async def test_request_ids_are_each_items_own_and_shared_with_single_calls(conne
         namespace = await notes(client)
         mark = uuid.uuid4().hex
         single = await client.remember(namespace, "one", request_id=mark + "1")
-        gone = await client.remember(namespace, "gone", request_id=mark + "g")
-        await client.forget(gone.name)
+        forgotten_memory = await client.remember(namespace, "gone", request_id=mark + "g")
+        await client.forget(forgotten_memory.name)
         drafts = [
             MemoryDraft("one", request_id=mark + "1"),
             MemoryDraft("two", request_id=mark + "2"),
@@ -91,10 +91,10 @@ async def test_request_ids_are_each_items_own_and_shared_with_single_calls(conne
             MemoryDraft("gone", request_id=mark + "g"),
         ]
         for _ in range(2):
-            one, two, twin, other_two, other_one, forgotten = await client.batch_remember(namespace, drafts)
+            one, two, repeated, other_two, other_one, forgotten = await client.batch_remember(namespace, drafts)
             assert one == single
             assert isinstance(two, Memory)
-            assert two == twin
+            assert two == repeated
             assert isinstance(other_two, AlreadyExistsError)
             assert isinstance(other_one, AlreadyExistsError)
             assert isinstance(forgotten, NotFoundError)

@@ -74,15 +74,15 @@ async def test_the_flag_turns_it_off(client: MemoryClient, flags: Etcd) -> None:
         await client.create_namespace("notes")
         await client.remember("notes", "Bees dance.")
 
-        async def known() -> bool:
+        async def is_cached() -> bool:
             await client.recall("notes", "bees")
             return (await client.recall("notes", "bees")).cached
 
-        assert await known()
+        assert await is_cached()
         for value in ("false", "true"):
             flags.put("/somabrain/flags/global/recall_cache", value)
             async with asyncio.timeout(SOON_S):
-                while await known() != (value == "true"):  # noqa: ASYNC110
+                while await is_cached() != (value == "true"):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
 
 

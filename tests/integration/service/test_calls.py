@@ -53,18 +53,18 @@ async def notes(client: MemoryClient) -> str:
 async def test_what_is_remembered_is_recalled_byte_for_byte_and_explained(connect: Connect) -> None:
     async with connect() as client:
         namespace = await notes(client)
-        kept = [
+        memories = [
             await client.remember(namespace, text, session="s", labels={"n": str(i)}) for i, text in enumerate(TEXTS)
         ]
         answer = await client.recall(namespace, "When did the bees swarm?", explain=True)
     assert answer.hits[0].memory.text == TEXTS[2]
-    assert answer.hits[0].memory.name == kept[2].name
+    assert answer.hits[0].memory.name == memories[2].name
     assert answer.hits[0].breakdown is not None
     assert answer.hits[0].breakdown.lexical_relative == 1.0
     assert 0 < answer.best_lexical <= 1
     assert answer.degraded == ()
     assert [hit.score for hit in answer.hits] == sorted((hit.score for hit in answer.hits), reverse=True)
-    assert [memory.session_position for memory in kept] == [0, 1, 2]
+    assert [memory.session_position for memory in memories] == [0, 1, 2]
 
 
 async def test_no_breakdown_unless_asked(connect: Connect) -> None:
@@ -78,18 +78,18 @@ async def test_no_breakdown_unless_asked(connect: Connect) -> None:
 async def test_get_list_and_forget(connect: Connect) -> None:
     async with connect() as client:
         namespace = await notes(client)
-        kept = [await client.remember(namespace, text, kind=MemoryKind.SEMANTIC) for text in TEXTS]
-        assert await client.get(kept[1].name) == kept[1]
-        assert [memory async for memory in client.list(namespace, page_size=2)] == kept
-        await client.forget(kept[1].name)
+        memories = [await client.remember(namespace, text, kind=MemoryKind.SEMANTIC) for text in TEXTS]
+        assert await client.get(memories[1].name) == memories[1]
+        assert [memory async for memory in client.list(namespace, page_size=2)] == memories
+        await client.forget(memories[1].name)
         with pytest.raises(NotFoundError) as caught:
-            await client.get(kept[1].name)
+            await client.get(memories[1].name)
         assert caught.value.reason == "NOT_FOUND"
-        assert [memory.name async for memory in client.list(namespace)] == [kept[0].name, kept[2].name]
-        assert all(hit.memory.name != kept[1].name for hit in (await client.recall(namespace, "bees")).hits)
+        assert [memory.name async for memory in client.list(namespace)] == [memories[0].name, memories[2].name]
+        assert all(hit.memory.name != memories[1].name for hit in (await client.recall(namespace, "bees")).hits)
         with pytest.raises(NotFoundError):
-            await client.forget(kept[1].name)
-        await client.forget(kept[1].name, allow_missing=True)
+            await client.forget(memories[1].name)
+        await client.forget(memories[1].name, allow_missing=True)
 
 
 async def test_a_filter_holds_over_the_wire(connect: Connect) -> None:
@@ -122,7 +122,7 @@ async def test_nothing_of_one_tenant_is_seen_by_another(connect: Connect) -> Non
             await theirs.recall(shared, "harbour")
         await theirs.create_namespace(shared)
         assert (await theirs.recall(shared, "harbour")).hits == ()
-        assert [found async for found in theirs.list(shared)] == []
+        assert [stored async for stored in theirs.list(shared)] == []
         with pytest.raises(NotFoundError):
             await theirs.get(memory.name)
         with pytest.raises(NotFoundError):
@@ -190,15 +190,15 @@ async def test_a_request_id_of_the_caller_comes_back_and_an_unfit_one_does_not(
 ) -> None:
     async with grpc.aio.insecure_channel(brain.address) as channel:
         stub = namespace_service_pb2_grpc.NamespaceServiceStub(channel)
-        seen = []
-        for given in ("my-id-1", "x" * 100):
+        returned_ids = []
+        for sent_id in ("my-id-1", "x" * 100):
             request = namespace_service_pb2.CreateNamespaceRequest(namespace_id=unique())
-            call = stub.CreateNamespace(request, metadata=(*bearer(idp), ("x-request-id", given)))
+            call = stub.CreateNamespace(request, metadata=(*bearer(idp), ("x-request-id", sent_id)))
             await call
             trailing = await call.trailing_metadata()
-            seen.append(next(value for key, value in trailing if key == "x-request-id"))
-    assert seen[0] == "my-id-1"
-    assert seen[1] != "x" * 100
+            returned_ids.append(next(value for key, value in trailing if key == "x-request-id"))
+    assert returned_ids[0] == "my-id-1"
+    assert returned_ids[1] != "x" * 100
 
 
 async def test_calls_are_counted_by_method_and_status(connect: Connect, brain: ServiceProcess) -> None:

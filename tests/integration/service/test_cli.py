@@ -36,9 +36,9 @@ def run(
 
 def test_what_comes_in_is_kept_byte_for_byte(cli: list[str]) -> None:
     """Line endings and non-ASCII letters are stored unchanged in any encoding of the terminal."""
-    kept = run([*cli, "remember", "cli", "-"], stdin="crlf\r\n\té".encode(), LC_ALL="C", PYTHONUTF8="0")
-    assert kept.returncode == 0, kept.stderr
-    shown = run([*cli, "get", kept.stdout.decode().strip()], LC_ALL="C", PYTHONUTF8="0", PYTHONIOENCODING="ascii")
+    stored = run([*cli, "remember", "cli", "-"], stdin="crlf\r\n\té".encode(), LC_ALL="C", PYTHONUTF8="0")
+    assert stored.returncode == 0, stored.stderr
+    shown = run([*cli, "get", stored.stdout.decode().strip()], LC_ALL="C", PYTHONUTF8="0", PYTHONIOENCODING="ascii")
     assert (shown.returncode, b"\\xe9" in shown.stdout) == (0, True), shown.stderr
 
 

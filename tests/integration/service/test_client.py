@@ -48,9 +48,9 @@ async def test_a_restart_is_not_seen_through_the_default_retries(
                 await asyncio.sleep(0.5)
                 stop.set()
                 await asyncio.gather(*writers)
-                found = Counter([memory.text async for memory in client.list("log", page_size=1000)])
+                stored = Counter([memory.text async for memory in client.list("log", page_size=1000)])
             assert client.attempts.unavailable > 0
-    assert found == Counter(written)
+    assert stored == Counter(written)
 
 
 async def test_a_token_file_is_read_again_as_a_kubelet_rotates_it(
@@ -119,8 +119,8 @@ def test_the_command_line_does_the_whole_road(brain: ServiceProcess, idp: Issuer
     token = tmp_path / "token"
     token.write_text(idp.token("command-line"))
     assert somabrain(brain, token, "namespace", "create", "notes").stdout == "namespaces/notes\n"
-    kept = somabrain(brain, token, "remember", "notes", "The bees swarmed in May.", "--label", "topic=bees")
-    name = kept.stdout.strip()
+    remembered = somabrain(brain, token, "remember", "notes", "The bees swarmed in May.", "--label", "topic=bees")
+    name = remembered.stdout.strip()
     assert name.startswith("namespaces/notes/memories/")
     read = somabrain(brain, token, "remember", "notes", "-", "--session", "s", text="The mill burned down.")
     assert read.returncode == 0
@@ -133,10 +133,10 @@ def test_the_command_line_does_the_whole_road(brain: ServiceProcess, idp: Issuer
     assert "topic=bees" in somabrain(brain, token, "get", name).stdout
     assert "session s, position 0" in somabrain(brain, token, "list", "notes").stdout
     assert somabrain(brain, token, "forget", name).stdout == f"forgotten: {name}\n"
-    gone = somabrain(brain, token, "get", name)
-    assert gone.returncode == 1
-    assert gone.stderr.startswith(f"somabrain: NOT_FOUND: {name} does not exist.")
-    assert "Traceback" not in gone.stderr
+    missing = somabrain(brain, token, "get", name)
+    assert missing.returncode == 1
+    assert missing.stderr.startswith(f"somabrain: NOT_FOUND: {name} does not exist.")
+    assert "Traceback" not in missing.stderr
 
 
 def test_a_token_file_that_is_missing_is_a_sentence(brain: ServiceProcess, tmp_path: Path) -> None:

@@ -155,8 +155,8 @@ def test_a_caller_held_to_some_namespaces_touches_no_other_by_any_method(
     scoped: ServiceProcess, idp: Issuer, method: MethodDescriptor
 ) -> None:
     """Every method on another namespace is denied, and so is the list of all namespaces."""
-    held = "memory.read memory.write memory.admin namespace:mine-*"
-    metadata = (("authorization", f"Bearer {idp.token('a', scope=held)}"),)
+    scopes = "memory.read memory.write memory.admin namespace:mine-*"
+    metadata = (("authorization", f"Bearer {idp.token('a', scope=scopes)}"),)
     with grpc.insecure_channel(scoped.address) as channel:
         make = channel.unary_stream if method.server_streaming else channel.unary_unary
         send = cast("Send", make(path(method), lambda message: message.SerializeToString(), bytes))

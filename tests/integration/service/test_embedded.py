@@ -28,7 +28,7 @@ async def test_after_a_kill_all_is_there_and_the_next_end_leaves_no_server_behin
         running.wait_until_ready()
         async with MemoryClient(running.address) as client:
             await client.create_namespace("notes")
-            kept = await client.remember("notes", "kept before the kill")
+            memory = await client.remember("notes", "kept before the kill")
         assert running.stop(signal.SIGKILL) == -signal.SIGKILL
     left = postmaster(data)
     assert left is not None
@@ -36,7 +36,7 @@ async def test_after_a_kill_all_is_there_and_the_next_end_leaves_no_server_behin
         running.wait_until_ready()
         assert postmaster(data) == left
         async with MemoryClient(running.address) as client:
-            assert (await client.get(kept.name)).text == "kept before the kill"
+            assert (await client.get(memory.name)).text == "kept before the kill"
         assert running.stop() == 0
     assert postmaster(data) is None
 
@@ -49,10 +49,10 @@ async def test_two_over_one_folder_share_its_server_until_the_last_leaves(folder
         second.wait_until_ready()
         async with MemoryClient(first.address) as one, MemoryClient(second.address) as two:
             await one.create_namespace("notes")
-            kept = await one.remember("notes", "written by the first")
-            assert (await two.get(kept.name)).text == "written by the first"
+            memory = await one.remember("notes", "written by the first")
+            assert (await two.get(memory.name)).text == "written by the first"
             assert first.stop() == 0
-            assert (await two.get(kept.name)).text == "written by the first"
+            assert (await two.get(memory.name)).text == "written by the first"
         assert second.stop() == 0
     assert postmaster(data) is None
 

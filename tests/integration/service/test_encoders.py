@@ -186,13 +186,15 @@ async def test_one_server_offers_several_encoders_and_each_namespace_its_own(
                 for name in (MINILM, "remote"):
                     for text in TEXTS[:6]:
                         await client.remember(name, text)
-                here, there = [await client.recall(name, "insects", explain=True) for name in (MINILM, "remote")]
-                assert (here.encoder_id, there.encoder_id) == (MINILM, "remote")
-                assert [(hit.memory.text, round(hit.score, 4)) for hit in here.hits] == [
-                    (hit.memory.text, round(hit.score, 4)) for hit in there.hits
+                by_image, by_endpoint = [
+                    await client.recall(name, "insects", explain=True) for name in (MINILM, "remote")
                 ]
-                assert not here.degraded
-                assert not there.degraded
+                assert (by_image.encoder_id, by_endpoint.encoder_id) == (MINILM, "remote")
+                assert [(hit.memory.text, round(hit.score, 4)) for hit in by_image.hits] == [
+                    (hit.memory.text, round(hit.score, 4)) for hit in by_endpoint.hits
+                ]
+                assert not by_image.degraded
+                assert not by_endpoint.degraded
 
                 server.broken = True
                 lost = await client.recall("remote", "tides")
@@ -200,9 +202,9 @@ async def test_one_server_offers_several_encoders_and_each_namespace_its_own(
                 assert {hit.memory.text for hit in lost.hits} == {text for text in TEXTS[:6] if "tides" in text}
                 assert not (await client.recall("remote", "insects")).hits
                 await client.remember("remote", "A beehive.")
-                found = await client.get_namespace("remote")
-                assert found.statistics is not None
-                assert (found.statistics.vector_count, found.statistics.unencoded_count) == (6, 1)
+                namespace = await client.get_namespace("remote")
+                assert namespace.statistics is not None
+                assert (namespace.statistics.vector_count, namespace.statistics.unencoded_count) == (6, 1)
                 server.broken = False
 
                 with pytest.raises(InvalidArgumentError, match="must have 3 numbers, as 'ours' produces, not 2"):

@@ -97,22 +97,22 @@ async def test_every_change_is_told_in_order_and_without_its_text(
         running.wait_until_ready()
         async with MemoryClient(running.address, token=idp.token("told")) as client:
             names = [(await client.create_namespace(unique())).name for _ in range(4)]
-            wanted: dict[str, list[tuple[str, str]]] = {}
+            expected: dict[str, list[tuple[str, str]]] = {}
             for name in names:
                 cursor = await current_cursor(client, name)
                 one = await client.remember(name, "the quixotic bee")
                 await client.update(one.name, salience=0.9)
                 await client.batch_remember(name, [MemoryDraft(f"quixotic {i}") for i in range(3)])
                 await client.forget(one.name)
-                wanted[name] = [(c.type.name, c.name) for c in await changes(client, name, cursor, 6)]
-        events = await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda found: len(found) >= 24)
+                expected[name] = [(c.type.name, c.name) for c in await changes(client, name, cursor, 6)]
+        events = await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda received: len(received) >= 24)
     assert len(events) == 24
     unbroken(events)
     for name in names:
         mine = [event for event in events if event["data"]["namespace"] == name]
-        assert memory_changes(mine) == wanted[name]
+        assert memory_changes(mine) == expected[name]
         assert {event["source"] for event in mine} == {f"/somabrain/tenants/{mine[0]['data']['tenant']}/{name}"}
-        assert [event["type"].split(".")[3] for event in mine] == [kind.lower() for kind, _ in wanted[name]]
+        assert [event["type"].split(".")[3] for event in mine] == [kind.lower() for kind, _ in expected[name]]
     assert "quixotic" not in str(events)
 
 
@@ -129,17 +129,19 @@ async def test_an_event_carries_the_trace_of_the_call_that_made_it(
             await client.create_namespace(name)
         async with grpc.aio.insecure_channel(running.address) as channel:
             stub = memory_service_pb2_grpc.MemoryServiceStub(channel)
-            for trace, kept in ((traced, "01"), (untraced, "00")):
+            for trace, trace_flags in ((traced, "01"), (untraced, "00")):
                 await stub.Remember(
                     memory_service_pb2.RememberRequest(
-                        parent=f"namespaces/{name}", memory=memory_pb2.Memory(text=f"of {kept}")
+                        parent=f"namespaces/{name}", memory=memory_pb2.Memory(text=f"of {trace_flags}")
                     ),
                     metadata=(
                         ("authorization", f"Bearer {token}"),
-                        ("traceparent", f"00-{trace}-{secrets.token_hex(8)}-{kept}"),
+                        ("traceparent", f"00-{trace}-{secrets.token_hex(8)}-{trace_flags}"),
                     ),
                 )
-        first, second = await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda found: len(found) >= 2)
+        first, second = await asyncio.to_thread(
+            wait_for_events, log.bootstrap, topic, lambda received: len(received) >= 2
+        )
     assert first["traceparent"].split("-")[1] == traced
     assert "traceparent" not in second
 
@@ -167,7 +169,7 @@ async def test_a_service_killed_again_and_again_tells_everything(
             wait_for_events,
             log.bootstrap,
             topic,
-            lambda found: {name for _, name in memory_changes(found)} >= set(names),
+            lambda received: {name for _, name in memory_changes(received)} >= set(names),
         )
     unbroken(events)
     assert memory_changes(deduplicated(events)) == [("REMEMBERED", name) for name in names]
@@ -182,17 +184,17 @@ async def test_a_death_between_what_kafka_keeps_and_what_is_noted_repeats_and_lo
         async with MemoryClient(running.address, token=idp.token("between")) as client:
             namespace = (await client.create_namespace(unique())).name
             first = await client.remember(namespace, "first")
-            await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda found: len(found) == 1)
+            await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda received: len(received) == 1)
             with psycopg.connect(own.owner_dsn) as owner:
                 until(lambda: owner.execute("SELECT count(*) FROM relayed").fetchone() == (1,), "the first is noted")
                 owner.execute("SELECT FROM relayed FOR UPDATE")
                 second = await client.remember(namespace, "second")
-                await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda found: len(found) == 2)
+                await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda received: len(received) == 2)
                 running.process.kill()
                 running.process.wait()
     with service(folder, event_settings) as running:
         running.wait_until_ready()
-        events = await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda found: len(found) == 3)
+        events = await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda received: len(received) == 3)
     assert [name for _, name in memory_changes(events)] == [first.name, second.name, second.name]
     assert events[1] == events[2]
     assert [name for _, name in memory_changes(deduplicated(events))] == [first.name, second.name]
@@ -217,14 +219,14 @@ async def test_kafka_away_delays_events_and_loses_none(
         async with MemoryClient(running.address, token=idp.token("away")) as client:
             namespace = (await client.create_namespace(unique())).name
             names = [(await client.remember(namespace, "before")).name]
-            await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda found: len(found) == 1)
+            await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda received: len(received) == 1)
             log.process.stop()
             try:
                 names += [(await client.remember(namespace, f"during {i}")).name for i in range(30)]
                 until(lambda: lag_s(running) > 3, "the lag is seen")
-                said = running.wait_for_event("background job failed")
-                assert said["work"] == "relay"
-                assert "Kafka" in str(said["reason"])
+                record = running.wait_for_event("background job failed")
+                assert record["work"] == "relay"
+                assert "Kafka" in str(record["reason"])
                 assert running.get("/ready")[0] == 200
                 until(lambda: kafka_check(running)["status"] == "failing", "/healthz says that Kafka is away")
                 assert str(kafka_check(running)["reason"]).startswith("Kafka does not answer: ")
@@ -232,7 +234,7 @@ async def test_kafka_away_delays_events_and_loses_none(
                 log.process.start()
             names.append((await client.remember(namespace, "after")).name)
         events = await asyncio.to_thread(
-            wait_for_events, log.bootstrap, topic, lambda found: len(memory_changes(deduplicated(found))) == 32
+            wait_for_events, log.bootstrap, topic, lambda received: len(memory_changes(deduplicated(received))) == 32
         )
         until(lambda: lag_s(running) < 1, "the lag is gone")
         until(lambda: "latency_ms" in kafka_check(running), "/healthz says that Kafka is back")
@@ -249,7 +251,7 @@ async def test_a_frozen_kafka_holds_up_nothing_and_nothing_is_told_out_of_order(
         async with MemoryClient(running.address, token=idp.token("frozen")) as client:
             namespace = (await client.create_namespace(unique())).name
             names = [(await client.remember(namespace, "before")).name]
-            await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda found: len(found) == 1)
+            await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda received: len(received) == 1)
             log.process.freeze()
             try:
                 for i in range(3):
@@ -260,7 +262,7 @@ async def test_a_frozen_kafka_holds_up_nothing_and_nothing_is_told_out_of_order(
                 log.process.thaw()
             names.append((await client.remember(namespace, "after")).name)
         events = await asyncio.to_thread(
-            wait_for_events, log.bootstrap, topic, lambda found: len(memory_changes(deduplicated(found))) == 62
+            wait_for_events, log.bootstrap, topic, lambda received: len(memory_changes(deduplicated(received))) == 62
         )
     unbroken(events)
     assert [name for _, name in memory_changes(deduplicated(events))] == names
@@ -277,14 +279,19 @@ async def test_two_processes_tell_once_and_the_second_takes_over(
             async with MemoryClient(second.address, token=idp.token("two")) as client:
                 namespace = (await client.create_namespace(unique())).name
                 names = [(await client.remember(namespace, f"bee {i}")).name for i in range(20)]
-                events = await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda found: len(found) >= 20)
+                events = await asyncio.to_thread(
+                    wait_for_events, log.bootstrap, topic, lambda received: len(received) >= 20
+                )
                 assert [name for _, name in memory_changes(events)] == names
                 assert not is_leader(second)
                 assert first.stop() == 0
                 until(lambda: is_leader(second), "the second process relays")
                 names += [(await client.remember(namespace, f"late bee {i}")).name for i in range(20)]
             events = await asyncio.to_thread(
-                wait_for_events, log.bootstrap, topic, lambda found: len(memory_changes(deduplicated(found))) == 40
+                wait_for_events,
+                log.bootstrap,
+                topic,
+                lambda received: len(memory_changes(deduplicated(received))) == 40,
             )
     unbroken(events)
     assert [name for _, name in memory_changes(deduplicated(events))] == names
@@ -306,7 +313,10 @@ async def test_postgresql_killed_and_begun_again_under_the_relay(
                 running.wait_until_ready()
                 names += [(await client.remember(namespace, f"late {i}")).name for i in range(10)]
             events = await asyncio.to_thread(
-                wait_for_events, log.bootstrap, topic, lambda found: len(memory_changes(deduplicated(found))) == 20
+                wait_for_events,
+                log.bootstrap,
+                topic,
+                lambda received: len(memory_changes(deduplicated(received))) == 20,
             )
     unbroken(events)
     assert [name for _, name in memory_changes(deduplicated(events))] == names
@@ -321,12 +331,12 @@ async def test_a_deleted_namespace_is_told_as_such_and_one_made_anew_has_another
             name = unique()
             namespace = (await client.create_namespace(name)).name
             await client.remember(namespace, "bee")
-            await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda found: len(found) == 1)
+            await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda received: len(received) == 1)
             await client.delete_namespace(namespace)
-            await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda found: len(found) == 2)
+            await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda received: len(received) == 2)
             await client.create_namespace(name)
             await client.remember(namespace, "another bee")
-        events = await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda found: len(found) == 3)
+        events = await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda received: len(received) == 3)
     assert [event["type"] for event in events] == [
         "io.somabrain.memory.remembered.v1", "io.somabrain.namespace.deleted.v1", "io.somabrain.memory.remembered.v1",
     ]  # fmt: skip
@@ -350,7 +360,7 @@ async def test_kafka_with_tls_and_a_password(
         async with MemoryClient(running.address, token=idp.token("secured")) as client:
             namespace = (await client.create_namespace(unique())).name
             name = (await client.remember(namespace, "bee")).name
-        events = await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda found: len(found) == 1)
+        events = await asyncio.to_thread(wait_for_events, log.bootstrap, topic, lambda received: len(received) == 1)
         assert memory_changes(events) == [("REMEMBERED", name)]
         until(lambda: "latency_ms" in kafka_check(running), "/healthz says that Kafka answers")
 
@@ -385,8 +395,8 @@ async def test_a_topic_that_is_not_there_is_named_in_the_log(
         running.wait_until_ready()
         async with MemoryClient(running.address, token=idp.token("nowhere")) as client:
             await client.remember((await client.create_namespace(unique())).name, "bee")
-        said = running.wait_for_event("background job failed")
-        assert "topic nowhere" in str(said["reason"])
+        record = running.wait_for_event("background job failed")
+        assert "topic nowhere" in str(record["reason"])
         until(lambda: "topic nowhere" in str(kafka_check(running)), "/healthz names it, too")
 
 

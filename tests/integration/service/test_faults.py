@@ -53,18 +53,18 @@ async def test_the_service_is_killed(folder: Path, settings: dict[str, object], 
     assert len(acknowledged) > 20
     with service(folder, settings) as running:
         running.wait_until_ready()
-        found = await stored_texts(running.address, token)
-    assert [text for text in acknowledged if found[text] != 1] == []
-    assert max(found.values()) == 1
+        stored = await stored_texts(running.address, token)
+    assert [text for text in acknowledged if stored[text] != 1] == []
+    assert max(stored.values()) == 1
 
 
 async def test_postgresql_is_killed(folder: Path, settings: dict[str, object], idp: Issuer) -> None:
     """The service stays up, reports that it is not ready and why, and recovers by itself when the database is back."""
-    place = folder / "killed"
+    data_dir = folder / "killed"
     acknowledged: list[str] = []
     token = idp.token("postgresql-killed")
     with (
-        postgres(place) as database,
+        postgres(data_dir) as database,
         service(folder, {**settings, "postgres_dsn": database.start()}) as running,
     ):
         running.wait_until_ready()
@@ -82,9 +82,9 @@ async def test_postgresql_is_killed(folder: Path, settings: dict[str, object], i
                 await asyncio.to_thread(running.wait_until_ready)
                 await asyncio.sleep(1.0)
                 stop.set()
-            found = await stored_texts(running.address, token)
+            stored = await stored_texts(running.address, token)
         assert running.process.poll() is None
     assert before > 20
     assert len(acknowledged) > before
-    assert [text for text in acknowledged if found[text] != 1] == []
-    assert max(found.values()) == 1
+    assert [text for text in acknowledged if stored[text] != 1] == []
+    assert max(stored.values()) == 1

@@ -92,29 +92,29 @@ async def test_no_write_is_lost_or_doubled_and_every_watcher_sees_every_change_o
         begun = await anext(clients[0].watch("load"))
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as watching:
-            for client, seen in zip(clients, everyone, strict=True):
-                watching.create_task(watch(client, begun.cursor, seen))
+            for client, client_log in zip(clients, everyone, strict=True):
+                watching.create_task(watch(client, begun.cursor, client_log))
             async with asyncio.TaskGroup() as writing:
-                for number, (client, seen) in enumerate(zip(clients, everyone, strict=True)):
-                    writing.create_task(write(client, number, seen, stop))
+                for number, (client, client_log) in enumerate(zip(clients, everyone, strict=True)):
+                    writing.create_task(write(client, number, client_log, stop))
                 await kill_servers(settings, folder, database, brain, stack, length_s)
                 stop.set()
             await clients[0].remember("load", LAST)
-        there: list[Memory] = [memory async for memory in clients[0].list("load", page_size=1000)]
+        memories: list[Memory] = [memory async for memory in clients[0].list("load", page_size=1000)]
         unanswered = sum(client.attempts.unavailable for client in clients)
         for client in clients:
             with suppress(RuntimeError):
                 await client.__aexit__(None, None, None)
 
-    found = Counter(memory.text for memory in there)
-    acknowledged = {text for seen in everyone for text in seen.acknowledged}
-    forgotten = {text for seen in everyone for text in seen.forgotten}
+    stored = Counter(memory.text for memory in memories)
+    acknowledged = {text for client_log in everyone for text in client_log.acknowledged}
+    forgotten = {text for client_log in everyone for text in client_log.forgotten}
     print(f"{len(acknowledged)} writes acknowledged, {len(forgotten)} forgotten, {unanswered} attempts found nobody")
     assert unanswered > 0
-    assert found == Counter({*(acknowledged - forgotten), LAST})
-    assert [seen.missed for seen in everyone if seen.missed] == []
+    assert stored == Counter({*(acknowledged - forgotten), LAST})
+    assert [client_log.missed for client_log in everyone if client_log.missed] == []
     first = everyone[0].changes
-    assert all(seen.changes == first for seen in everyone)
+    assert all(client_log.changes == first for client_log in everyone)
     remembered = [name for _, kind, name in first if kind is ChangeType.REMEMBERED]
     assert len(remembered) == len(set(remembered)) == len(acknowledged) + 1
     assert sum(kind is ChangeType.FORGOTTEN for _, kind, _ in first) == len(forgotten)

@@ -78,34 +78,34 @@ def settings(*members: Etcd, **more: object) -> FlagSettings:
 
 async def test_changes_are_told_as_they_are_made(store: Etcd) -> None:
     store.put(f"{PREFIX}/a", "1")
-    async with followed(settings(store)) as seen:
-        await seen.becomes(a="1")
+    async with followed(settings(store)) as recorder:
+        await recorder.becomes(a="1")
         store.put(f"{PREFIX}/b", "ünïcode")
-        await seen.becomes(a="1", b="ünïcode")
+        await recorder.becomes(a="1", b="ünïcode")
         store.delete(f"{PREFIX}/a")
-        await seen.becomes(b="ünïcode")
+        await recorder.becomes(b="ünïcode")
         store.put("/somabrain/flagstone", "no flag")
         store.put(f"{PREFIX}/b", "")
-        await seen.becomes(b="")
+        await recorder.becomes(b="")
 
 
 async def test_a_compaction_and_a_restart_lose_nothing(store: Etcd) -> None:
     """Changes that were made and compacted while etcd was down are read after its restart: a list needs no history."""
     store.put(f"{PREFIX}/a", "1")
-    async with followed(settings(store)) as seen:
-        await seen.becomes(a="1")
+    async with followed(settings(store)) as recorder:
+        await recorder.becomes(a="1")
         store.process.stop()
-        await until(lambda: not seen.follower.check.ok)
-        assert "does not answer" in seen.follower.check.reason
-        assert "the last known values stay in effect" in seen.follower.check.reason
-        assert seen.values == {"a": "1"}
+        await until(lambda: not recorder.follower.check.ok)
+        assert "does not answer" in recorder.follower.check.reason
+        assert "the last known values stay in effect" in recorder.follower.check.reason
+        assert recorder.values == {"a": "1"}
         store.process.start()
         for number in range(5):
             revision = store.put(f"{PREFIX}/a", str(number))
         store.compact(revision)
-        await seen.becomes(a="4")
-        assert seen.follower.check.ok
-        assert (seen.follower.check.latency_s or 0) > 0
+        await recorder.becomes(a="4")
+        assert recorder.follower.check.ok
+        assert (recorder.follower.check.latency_s or 0) > 0
 
 
 async def test_a_watch_from_a_revision_that_is_compacted_ends(store: Etcd) -> None:
@@ -122,13 +122,13 @@ async def test_a_member_that_hangs_is_noticed_and_the_last_values_hold(
     """An open but silent connection is detected at the next resync, and the last values stay in effect until then."""
     monkeypatch.setattr("common.utils.etcd_client.RESYNC_PERIOD_S", 1.0)
     store.put(f"{PREFIX}/a", "1")
-    async with followed(settings(store)) as seen:
-        await seen.becomes(a="1")
+    async with followed(settings(store)) as recorder:
+        await recorder.becomes(a="1")
         store.process.freeze()
-        await until(lambda: not seen.follower.check.ok)
-        assert seen.values == {"a": "1"}
+        await until(lambda: not recorder.follower.check.ok)
+        assert recorder.values == {"a": "1"}
         store.process.thaw()
-        await until(lambda: seen.follower.check.ok)
+        await until(lambda: recorder.follower.check.ok)
 
 
 async def test_an_etcd_that_takes_five_seconds_is_lost_until_it_is_quick_again(
@@ -138,36 +138,36 @@ async def test_an_etcd_that_takes_five_seconds_is_lost_until_it_is_quick_again(
     store.put(f"{PREFIX}/a", "1")
     async with delay_proxy(int(store.url.rpartition(":")[2])) as way:
         chosen = FlagSettings(endpoints=(f"http://127.0.0.1:{way.port}",), timeout_s=1)
-        async with followed(chosen) as seen:
-            await seen.becomes(a="1")
+        async with followed(chosen) as recorder:
+            await recorder.becomes(a="1")
             way.delay_s = 5.0
-            await until(lambda: not seen.follower.check.ok)
-            assert "no answer in time" in seen.follower.check.reason
-            assert seen.values == {"a": "1"}
+            await until(lambda: not recorder.follower.check.ok)
+            assert "no answer in time" in recorder.follower.check.reason
+            assert recorder.values == {"a": "1"}
             store.put(f"{PREFIX}/a", "2")
             way.delay_s = 0.0
-            await seen.becomes(a="2")
+            await recorder.becomes(a="2")
 
 
 async def test_reading_again_tells_only_what_changed(store: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("common.utils.etcd_client.RESYNC_PERIOD_S", 0.1)
     store.put(f"{PREFIX}/a", "1")
-    async with followed(settings(store)) as seen:
-        await seen.becomes(a="1")
+    async with followed(settings(store)) as recorder:
+        await recorder.becomes(a="1")
         await asyncio.sleep(1)
-        assert seen.updates == 1
+        assert recorder.updates == 1
 
 
 async def test_other_members_are_asked_when_one_is_gone() -> None:
     with etcd_cluster() as members:
-        async with followed(settings(*members)) as seen:
+        async with followed(settings(*members)) as recorder:
             for number, member in enumerate(members):
-                await until(lambda: seen.follower.check.ok)
+                await until(lambda: recorder.follower.check.ok)
                 members[number - 1].put(f"{PREFIX}/a", str(number))
-                await seen.becomes(a=str(number))
+                await recorder.becomes(a=str(number))
                 member.process.stop()
                 await until(partial(written, members[number - 1], f"{PREFIX}/a", f"{number} again"))
-                await seen.becomes(a=f"{number} again")
+                await recorder.becomes(a=f"{number} again")
                 member.process.start()
 
 
@@ -176,24 +176,24 @@ async def test_tls_and_a_password_are_used() -> None:
         store.put(f"{PREFIX}/a", "1")
         store.require_password("flags", "the password", f"{PREFIX}/")
         chosen = {"ca_file": store.ca_file, "username": "flags", "password": "the password"}
-        async with followed(settings(store, **chosen)) as seen:
-            await seen.becomes(a="1")
-            await seen.client.put(f"{PREFIX}/a", "2")
-            await seen.becomes(a="2")
+        async with followed(settings(store, **chosen)) as recorder:
+            await recorder.becomes(a="1")
+            await recorder.client.put(f"{PREFIX}/a", "2")
+            await recorder.becomes(a="2")
             # It forgets the tokens that it gave.
             store.process.restart()
-            await until(lambda: seen.follower.check.ok)
-            await seen.client.put(f"{PREFIX}/a", "3")
-            await seen.becomes(a="3")
+            await until(lambda: recorder.follower.check.ok)
+            await recorder.client.put(f"{PREFIX}/a", "3")
+            await recorder.becomes(a="3")
             with pytest.raises(EtcdUnavailable, match="permission denied"):
-                await seen.client.put("/elsewhere", "1")
-        for wrong, said in (
+                await recorder.client.put("/elsewhere", "1")
+        for wrong, message in (
             ({"password": "another"}, "invalid user ID or password"),
             ({"username": None, "password": None}, "user name is empty"),
             ({"ca_file": None}, "certificate verify failed"),
         ):
             async with EtcdClient(settings(store, **(chosen | wrong))) as client:
-                with pytest.raises(EtcdUnavailable, match=said):
+                with pytest.raises(EtcdUnavailable, match=message):
                     await client.get_prefix(f"{PREFIX}/")
 
 
@@ -219,31 +219,31 @@ async def test_a_file_that_is_no_pem_stops_the_start(tmp_path: Path, name: str) 
 
 def test_the_command_lists_sets_and_clears(store: Etcd) -> None:
     """Every change prints the flag's former value; a tenant's value takes precedence over the global one."""
-    known = {"flags__endpoints": json.dumps([store.url]), "quota__memories": 1000}
+    options = {"flags__endpoints": json.dumps([store.url]), "quota__memories": 1000}
 
-    def said(*arguments: str) -> str:
-        done = run(known, "flags", *arguments)
+    def output(*arguments: str) -> str:
+        done = run(options, "flags", *arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    listed = {line.split()[0]: line.split()[1:3] for line in said("list").splitlines() if line[:1].strip()}
+    listed = {line.split()[0]: line.split()[1:3] for line in output("list").splitlines() if line[:1].strip()}
     assert listed["dense_recall"] == ["true", "default"]
     assert listed["memories"] == ["1000", "settings"]
-    assert "Recall ranks by vectors as well" in said("list")
-    assert said("set", "contiguity", "false") == "contiguity for all tenants: was not set, is false (global)\n"
-    assert said("set", "contiguity", "true", "--tenant", "a/b ü") == (
+    assert "Recall ranks by vectors as well" in output("list")
+    assert output("set", "contiguity", "false") == "contiguity for all tenants: was not set, is false (global)\n"
+    assert output("set", "contiguity", "true", "--tenant", "a/b ü") == (
         "contiguity for the tenant a/b ü: was not set, is true (tenant)\n"
     )
     assert store.get(f"{PREFIX}/tenants/a%2Fb%20%C3%BC/contiguity") == "true"
-    assert "only for the tenant a/b ü: contiguity true" in said("list")
-    assert "contiguity           true   tenant" in said("list", "--tenant", "a/b ü")
-    assert "contiguity           false  global" in said("list", "--tenant", "another")
-    assert said("clear", "contiguity", "--tenant", "a/b ü") == (
+    assert "only for the tenant a/b ü: contiguity true" in output("list")
+    assert "contiguity           true   tenant" in output("list", "--tenant", "a/b ü")
+    assert "contiguity           false  global" in output("list", "--tenant", "another")
+    assert output("clear", "contiguity", "--tenant", "a/b ü") == (
         "contiguity for the tenant a/b ü: was true, is false (global)\n"
     )
-    assert said("clear", "contiguity") == "contiguity for all tenants: was false, is true (default)\n"
-    assert said("clear", "contiguity") == "contiguity for all tenants: was not set, is true (default)\n"
-    assert said("set", "requests_per_second", "2.5") == (
+    assert output("clear", "contiguity") == "contiguity for all tenants: was false, is true (default)\n"
+    assert output("clear", "contiguity") == "contiguity for all tenants: was not set, is true (default)\n"
+    assert output("set", "requests_per_second", "2.5") == (
         "requests_per_second for all tenants: was not set, is 2.5 (global)\n"
     )
 

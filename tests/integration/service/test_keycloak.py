@@ -215,17 +215,17 @@ async def test_nobody_is_let_in_past_the_answers_life_while_keycloak_is_gone_and
     brains: dict[str, ServiceProcess], central: Keycloak, outage: str, mode: str
 ) -> None:
     running = brains[mode]
-    known, unknown = central.token("a-admin"), central.token("a-admin")
-    await names(running, known)
+    cached, uncached = central.token("a-admin"), central.token("a-admin")
+    await names(running, cached)
     before = failures(running, "unreachable")
     if outage == "frozen":
         central.process.freeze()
     else:
         await asyncio.to_thread(central.process.stop, signal.SIGKILL)
     try:
-        await names(running, known)  # the documented life of an answer
+        await names(running, cached)  # the documented life of an answer
         await asyncio.sleep(OVER_S)
-        for token in (known, unknown):
+        for token in (cached, uncached):
             with pytest.raises(UnavailableError) as caught:
                 await names(running, token)
             assert caught.value.details.retry_after_s
@@ -262,12 +262,12 @@ async def test_a_client_gets_tokens_by_itself_and_renews_them_before_they_end(
     """With tokens that live three seconds no call fails, and a revoked token is replaced."""
     source = ClientCredentials(central.endpoint("token"), "a-brief", "a-brief-secret")
     async with MemoryClient(brains["introspection"].address, token=source, retry=ONCE) as memory:
-        seen = set()
+        tokens = set()
         for _ in range(8):
-            seen.add(await source())
+            tokens.add(await source())
             await anext(memory.list_namespaces(), None)  # no call fails
             await asyncio.sleep(0.6)
-        assert len(seen) > 1
+        assert len(tokens) > 1
     lasting = ClientCredentials(central.endpoint("token"), "a-admin", "a-admin-secret")
     async with MemoryClient(brains["introspection"].address, token=lasting, retry=ONCE) as memory:
         revoked = await lasting()
@@ -282,13 +282,13 @@ async def test_a_client_whose_secret_is_wrong_says_so_and_not_the_secret(
     """The error names the cause but not the secret, which is in a file, also when nobody answers at the URL."""
     file = tmp_path / "secret"
     file.write_text("open-sesame\n")
-    for url, said in (
+    for url, message in (
         (central.endpoint("token"), "refused client a-admin"),
         ("http://127.0.0.1:1/", "gave no valid response"),
     ):
         source = ClientCredentials(url, "a-admin", file)
         async with MemoryClient(brains["introspection"].address, token=source, retry=ONCE) as memory:
-            with pytest.raises(TokenError, match=said) as caught:
+            with pytest.raises(TokenError, match=message) as caught:
                 await memory.get_namespace("any")
         assert "open-sesame" not in str(caught.value)
 

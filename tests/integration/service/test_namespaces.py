@@ -27,19 +27,24 @@ def tenant() -> str:
 
 async def test_a_namespace_tells_what_it_holds(connect: Connect) -> None:
     async with connect(tenant()) as client:
-        made = await client.create_namespace("notes", display_name="Notes", default_ttl=timedelta(days=2))
+        created = await client.create_namespace("notes", display_name="Notes", default_ttl=timedelta(days=2))
         await client.create_namespace("other")
         await client.remember("notes", "Bees dance.", session="s")
         await client.remember("other", "Wörter.")
-        found = await client.get_namespace("notes")
-        assert found.statistics is not None
-        held = found.statistics
-        assert (held.memory_count, held.text_bytes, held.session_count, held.term_count) == (1, 11, 1, 2)
-        assert (held.vector_count, held.unencoded_count, held.oldest_cursor) == (0, 0, "")
-        assert (held.tenant_memory_count, held.tenant_byte_count) == (2, 19)
-        assert (held.tenant_memory_limit, held.tenant_byte_limit) == (0, 0)
-        assert (found.version, found.epoch, found.etag) == (1, made.epoch, made.etag)
-        assert (found.display_name, found.default_ttl) == ("Notes", timedelta(days=2))
+        namespace = await client.get_namespace("notes")
+        assert namespace.statistics is not None
+        statistics = namespace.statistics
+        assert (statistics.memory_count, statistics.text_bytes, statistics.session_count, statistics.term_count) == (
+            1,
+            11,
+            1,
+            2,
+        )
+        assert (statistics.vector_count, statistics.unencoded_count, statistics.oldest_cursor) == (0, 0, "")
+        assert (statistics.tenant_memory_count, statistics.tenant_byte_count) == (2, 19)
+        assert (statistics.tenant_memory_limit, statistics.tenant_byte_limit) == (0, 0)
+        assert (namespace.version, namespace.epoch, namespace.etag) == (1, created.epoch, created.etag)
+        assert (namespace.display_name, namespace.default_ttl) == ("Notes", timedelta(days=2))
 
 
 async def test_pages_of_namespaces_are_in_order_and_bound_to_tenant_and_request(
@@ -51,9 +56,9 @@ async def test_pages_of_namespaces_are_in_order_and_bound_to_tenant_and_request(
         for name in reversed(names):
             await client.create_namespace(name)
         for size in (0, 1, 2, 5):
-            listed = [found.name async for found in client.list_namespaces(page_size=size)]
+            listed = [namespace.name async for namespace in client.list_namespaces(page_size=size)]
             assert listed == [f"namespaces/{name}" for name in names]
-        assert [found async for found in stranger.list_namespaces()] == []
+        assert [namespace async for namespace in stranger.list_namespaces()] == []
     async with grpc.aio.insecure_channel(brain.address) as channel:
         stub = namespace_service_pb2_grpc.NamespaceServiceStub(channel)
         metadata = (("authorization", f"Bearer {idp.token(mine)}"),)
@@ -70,17 +75,17 @@ async def test_pages_of_namespaces_are_in_order_and_bound_to_tenant_and_request(
 
 async def test_what_a_change_names_changes_and_nothing_else(connect: Connect) -> None:
     async with connect(tenant()) as client:
-        made = await client.create_namespace("notes", display_name="Old", recency_half_life=timedelta(days=1))
+        created = await client.create_namespace("notes", display_name="Old", recency_half_life=timedelta(days=1))
         await client.remember("notes", "Bees dance.")
-        changed = await client.update_namespace("notes", default_ttl=timedelta(hours=1), etag=made.etag)
+        changed = await client.update_namespace("notes", default_ttl=timedelta(hours=1), etag=created.etag)
         assert (changed.display_name, changed.recency_half_life) == ("Old", timedelta(days=1))
         assert changed.default_ttl == timedelta(hours=1)
-        assert (changed.version, changed.epoch, changed.etag == made.etag) == (1, made.epoch, False)
+        assert (changed.version, changed.epoch, changed.etag == created.etag) == (1, created.epoch, False)
         later = await client.remember("notes", "Bees sing.")
         assert later.expire_time == later.create_time + timedelta(hours=1)
         assert [memory.expire_time async for memory in client.list("notes")] == [None, later.expire_time]
         with pytest.raises(AbortedError, match="etag"):
-            await client.update_namespace("notes", display_name="New", etag=made.etag)
+            await client.update_namespace("notes", display_name="New", etag=created.etag)
         cleared = await client.update_namespace("notes", display_name="", default_ttl=None, recency_half_life=None)
         assert (cleared.display_name, cleared.default_ttl, cleared.recency_half_life) == ("", None, None)
         assert (await client.remember("notes", "Bees rest.")).expire_time is None
@@ -95,11 +100,11 @@ async def test_a_namespace_is_found_by_the_stems_of_its_language(connect: Connec
     """A query with another form of a German word finds it in a namespace for German, and not in one for English."""
     async with connect(tenant()) as client:
         for language in ("de", "en"):
-            made = await client.create_namespace(f"n-{language}", language=language)
-            assert made.language == language
-            await client.remember(made.name, "In den Häusern spielten Kinder.")
-        found = [(await client.recall(f"n-{language}", "ein Haus")).hits for language in ("de", "en")]
-        assert [len(hits) for hits in found] == [1, 0]
+            namespace = await client.create_namespace(f"n-{language}", language=language)
+            assert namespace.language == language
+            await client.remember(namespace.name, "In den Häusern spielten Kinder.")
+        results = [(await client.recall(f"n-{language}", "ein Haus")).hits for language in ("de", "en")]
+        assert [len(hits) for hits in results] == [1, 0]
         with pytest.raises(InvalidArgumentError, match=r"settings\.language: must be one of ar, .*, zh, or empty"):
             await client.create_namespace("n", language="tlh")
 
@@ -108,19 +113,19 @@ async def test_the_retention_of_the_feed_can_be_changed(brain: ServiceProcess, i
     metadata = (("authorization", f"Bearer {idp.token(tenant())}"),)
     async with grpc.aio.insecure_channel(brain.address) as channel:
         stub = namespace_service_pb2_grpc.NamespaceServiceStub(channel)
-        made = pb.Namespace(settings=pb.NamespaceSettings(feed_retention=Duration(seconds=86_400)))
-        create = pb.CreateNamespaceRequest(namespace_id="notes", namespace=made)
+        namespace = pb.Namespace(settings=pb.NamespaceSettings(feed_retention=Duration(seconds=86_400)))
+        create = pb.CreateNamespaceRequest(namespace_id="notes", namespace=namespace)
         created = await stub.CreateNamespace(create, metadata=metadata)
         assert created.namespace.settings.feed_retention.seconds == 86_400
-        for path, settings, kept_s in (
+        for path, settings, retention_s in (
             ("settings.feed_retention", pb.NamespaceSettings(feed_retention=Duration(seconds=7200)), 7200),
             ("display_name", pb.NamespaceSettings(), 7200),
             ("settings.feed_retention", pb.NamespaceSettings(), 7 * 86_400),
         ):
-            wanted = pb.Namespace(name=created.namespace.name, settings=settings)
-            update = pb.UpdateNamespaceRequest(namespace=wanted, update_mask=FieldMask(paths=[path]))
+            requested = pb.Namespace(name=created.namespace.name, settings=settings)
+            update = pb.UpdateNamespaceRequest(namespace=requested, update_mask=FieldMask(paths=[path]))
             changed = await stub.UpdateNamespace(update, metadata=metadata)
-            assert changed.namespace.settings.feed_retention.seconds == kept_s
+            assert changed.namespace.settings.feed_retention.seconds == retention_s
 
 
 @pytest.mark.parametrize(
@@ -149,22 +154,22 @@ async def test_a_field_that_cannot_change_is_refused_by_name(
 async def test_writes_are_answered_again(brain: ServiceProcess, idp: Issuer, connect: Connect) -> None:
     mine = tenant()
     async with connect(mine) as client, grpc.aio.insecure_channel(brain.address) as channel:
-        made = await client.create_namespace("notes")
+        created = await client.create_namespace("notes")
         await client.remember("notes", "Ann dances.", subject="ann")
         stub = namespace_service_pb2_grpc.NamespaceServiceStub(channel)
         metadata = (("authorization", f"Bearer {idp.token(mine)}"),)
         update = pb.UpdateNamespaceRequest(
-            namespace=pb.Namespace(name=made.name, display_name="New", etag=made.etag),
+            namespace=pb.Namespace(name=created.name, display_name="New", etag=created.etag),
             update_mask=FieldMask(paths=["display_name"]),
             request_id="u",
         )
         first = await stub.UpdateNamespace(update, metadata=metadata)
         assert await stub.UpdateNamespace(update, metadata=metadata) == first
-        erase = pb.EraseSubjectRequest(parent=made.name, subject="ann", request_id="e")
+        erase = pb.EraseSubjectRequest(parent=created.name, subject="ann", request_id="e")
         erased = await stub.EraseSubject(erase, metadata=metadata)
         assert erased.erased_count == 1
         assert await stub.EraseSubject(erase, metadata=metadata) == erased
-        delete = pb.DeleteNamespaceRequest(name=made.name, request_id="d")
+        delete = pb.DeleteNamespaceRequest(name=created.name, request_id="d")
         await stub.DeleteNamespace(delete, metadata=metadata)
         await stub.DeleteNamespace(delete, metadata=metadata)
         for call in (stub.UpdateNamespace(update, metadata=metadata), stub.EraseSubject(erase, metadata=metadata)):
@@ -174,7 +179,7 @@ async def test_writes_are_answered_again(brain: ServiceProcess, idp: Issuer, con
         with pytest.raises(NotFoundError):
             await client.delete_namespace("notes")
         await client.delete_namespace("notes", allow_missing=True)
-        assert [found async for found in client.list_namespaces()] == []
+        assert [namespace async for namespace in client.list_namespaces()] == []
 
 
 async def everything(client: MemoryClient) -> Mapping[str, object]:
@@ -185,7 +190,7 @@ async def everything(client: MemoryClient) -> Mapping[str, object]:
 
 
 async def test_no_method_reaches_another_tenants_namespace(connect: Connect) -> None:
-    async with connect(tenant()) as owner, connect(tenant()) as stranger, connect(tenant()) as twin:
+    async with connect(tenant()) as owner, connect(tenant()) as stranger, connect(tenant()) as other:
         await owner.create_namespace("notes")
         await owner.remember("notes", "Ann dances.", subject="ann")
         before = await everything(owner)
@@ -198,12 +203,12 @@ async def test_no_method_reaches_another_tenants_namespace(connect: Connect) -> 
             with pytest.raises(NotFoundError):
                 await call
         await stranger.delete_namespace("notes", allow_missing=True)
-        await twin.create_namespace("notes")
-        assert await twin.erase_subject("notes", "ann") == 0
-        await twin.update_namespace("notes", display_name="Mine")
-        held = (await twin.get_namespace("notes")).statistics
-        assert held is not None
-        assert (held.memory_count, held.tenant_memory_count, held.tenant_byte_count) == (0, 0, 0)
-        await twin.delete_namespace("notes")
+        await other.create_namespace("notes")
+        assert await other.erase_subject("notes", "ann") == 0
+        await other.update_namespace("notes", display_name="Mine")
+        statistics = (await other.get_namespace("notes")).statistics
+        assert statistics is not None
+        assert (statistics.memory_count, statistics.tenant_memory_count, statistics.tenant_byte_count) == (0, 0, 0)
+        await other.delete_namespace("notes")
         assert await everything(owner) == before
         assert await owner.erase_subject("notes", "ann") == 1

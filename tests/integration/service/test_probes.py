@@ -65,8 +65,8 @@ async def test_the_service_starts_lives_and_recovers_around_its_database(
     folder: Path, settings: dict[str, object]
 ) -> None:
     """The service is always alive, and ready exactly while PostgreSQL is up and migrated; /ready gives the reason."""
-    place = folder / "late"
-    with embedded_database(place, DatabaseSettings()) as database:
+    data_dir = folder / "late"
+    with embedded_database(data_dir, DatabaseSettings()) as database:
         app, owner = database.app_dsn, database.owner_dsn
     with service(folder, {**settings, "postgres_dsn": app}) as running:
         assert running.get("/livez")[0] == 200
@@ -74,7 +74,7 @@ async def test_the_service_starts_lives_and_recovers_around_its_database(
         assert "No such file" in running.get("/ready")[1]
         assert running.get("/healthz")[0] == 503
         assert await health(running.address) == NOT_SERVING
-        with embedded_database(place, DatabaseSettings()):
+        with embedded_database(data_dir, DatabaseSettings()):
             running.wait_until_ready(ready=False, containing="no schema yet: run `somabrain-service migrate`")
             assert running.get("/healthz")[0] == 200
             assert run({"owner_dsn": owner}, "migrate").returncode == 0
@@ -83,5 +83,5 @@ async def test_the_service_starts_lives_and_recovers_around_its_database(
         running.wait_until_ready(ready=False, containing="PostgreSQL cannot be reached")
         assert running.get("/livez")[0] == 200
         assert await health(running.address) == NOT_SERVING
-        with embedded_database(place, DatabaseSettings()):
+        with embedded_database(data_dir, DatabaseSettings()):
             running.wait_until_ready()

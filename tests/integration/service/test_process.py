@@ -105,20 +105,20 @@ def test_the_last_words_of_a_failed_migration_are_one_sentence_without_secrets(t
     done = run({"owner_dsn": dsn, "termination_log": last_words}, "migrate")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    said = last_words.read_text()
-    assert said
-    assert said in done.stderr
-    assert len(said.splitlines()) == 1
-    assert "hunter2" not in said + done.stdout + done.stderr
+    message = last_words.read_text()
+    assert message
+    assert message in done.stderr
+    assert len(message.splitlines()) == 1
+    assert "hunter2" not in message + done.stdout + done.stderr
 
 
 def test_the_image_alone_migrates_and_then_serves(folder: Path, settings: dict[str, object], unmigrated: Clone) -> None:
     """`start`, the command of the image, migrates the schema and serves; a second start has nothing to migrate."""
     own = {**settings, "postgres_dsn": unmigrated.app_dsn, "owner_dsn": unmigrated.owner_dsn}
-    for said in ("Migrating the schema from nothing", "nothing to migrate"):
+    for message in ("Migrating the schema from nothing", "nothing to migrate"):
         with service(folder, own, "start") as running:
             running.wait_until_ready()
-            assert said in running.log.read_text()
+            assert message in running.log.read_text()
             assert running.stop() == 0
 
 

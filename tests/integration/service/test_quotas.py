@@ -109,19 +109,19 @@ async def test_the_items_of_a_batch_use_up_the_rate_of_writes(
 async def test_a_stock_is_told_and_held(client: MemoryClient, flag: Callable[[str, str], None]) -> None:
     async with client:
         await client.create_namespace("notes")
-        found = (await client.get_namespace("notes")).statistics
-        assert found is not None
-        assert (found.tenant_memory_limit, found.tenant_byte_limit) == (1000, 0)
+        statistics = (await client.get_namespace("notes")).statistics
+        assert statistics is not None
+        assert (statistics.tenant_memory_limit, statistics.tenant_byte_limit) == (1000, 0)
         flag("memories", "2")
         flag("text_bytes", "100")
         async with asyncio.timeout(SOON_S):
-            while (found.tenant_memory_limit, found.tenant_byte_limit) != (2, 100):
-                found = (await client.get_namespace("notes")).statistics
-                assert found is not None
-        kept = await client.batch_remember("notes", [MemoryDraft(text) for text in ("one", "two", "three")])
-        assert isinstance(kept[2], ResourceExhaustedError)
-        assert kept[2].details.metadata == {"quota": "memories", "limit": "2"}
-        assert kept[2].details.retry_after_s is None, "it does not pass by itself"
+            while (statistics.tenant_memory_limit, statistics.tenant_byte_limit) != (2, 100):
+                statistics = (await client.get_namespace("notes")).statistics
+                assert statistics is not None
+        results = await client.batch_remember("notes", [MemoryDraft(text) for text in ("one", "two", "three")])
+        assert isinstance(results[2], ResourceExhaustedError)
+        assert results[2].details.metadata == {"quota": "memories", "limit": "2"}
+        assert results[2].details.retry_after_s is None, "it does not pass by itself"
         with pytest.raises(ResourceExhaustedError, match="Forget some, or have the limit memories raised"):
             await client.remember("notes", "four")
 
@@ -129,11 +129,11 @@ async def test_a_stock_is_told_and_held(client: MemoryClient, flag: Callable[[st
 async def test_read_only_is_felt_and_reading_goes_on(client: MemoryClient, flag: Callable[[str, str], None]) -> None:
     async with client:
         await client.create_namespace("notes")
-        kept = await client.remember("notes", "Bees dance.")
+        memory = await client.remember("notes", "Bees dance.")
         flag("read_only", "true")
         await refused(lambda: client.remember("notes", "more"), FailedPreconditionError)
         with pytest.raises(FailedPreconditionError, match="flag read_only"):
-            await client.forget(kept.name)
+            await client.forget(memory.name)
         assert [hit.memory.text for hit in (await client.recall("notes", "bees")).hits] == ["Bees dance."]
         flag("read_only", "false")
         await let_in(lambda: client.remember("notes", "more"))

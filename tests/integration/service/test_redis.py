@@ -100,61 +100,61 @@ async def test_a_value_is_made_once_and_then_known(url: str) -> None:
 
 
 async def test_what_a_hit_spares_is_counted(url: str) -> None:
-    async with opened(url) as asked:
+    async with opened(url) as counting:
 
         async def make() -> CacheEntry[str]:
             await asyncio.sleep(0.5)
             return CacheEntry("v", math.inf)
 
         for _ in range(3):
-            await asked.cache.get_or_compute("recall", "k", Text(), NOW_S, make)
-        saved = asked.metrics.registry.get_sample_value("somabrain_cache_saved_seconds_total", {"cache": "recall"})
+            await counting.cache.get_or_compute("recall", "k", Text(), NOW_S, make)
+        saved = counting.metrics.registry.get_sample_value("somabrain_cache_saved_seconds_total", {"cache": "recall"})
         assert saved is not None
         assert 0.5 < saved <= 1.2
 
 
 async def test_a_value_holds_until_its_time_and_no_longer(url: str, server: Redis) -> None:
     """A value expires by the caller's clock, not by that of Redis, and one that has already expired is not stored."""
-    async with opened(url) as asked:
-        await asked.get("k", until_s=NOW_S + 100)
-        assert await asked.get("k", now_s=NOW_S + 99.999)
-        assert not await asked.get("k", "v2", now_s=NOW_S + 100, until_s=NOW_S + 200)
-        assert await asked.get("k", "v2", now_s=NOW_S + 100)
-        await asked.get("over", until_s=NOW_S)
+    async with opened(url) as counting:
+        await counting.get("k", until_s=NOW_S + 100)
+        assert await counting.get("k", now_s=NOW_S + 99.999)
+        assert not await counting.get("k", "v2", now_s=NOW_S + 100, until_s=NOW_S + 200)
+        assert await counting.get("k", "v2", now_s=NOW_S + 100)
+        await counting.get("over", until_s=NOW_S)
         assert server.command("-n", "1", "EXISTS", "over") == "0"
 
 
 async def test_redis_forgets_what_is_over(url: str, server: Redis) -> None:
-    async with opened(url, ttl_s=100) as asked:
-        await asked.get("short", until_s=NOW_S + 10)
-        await asked.get("long")
+    async with opened(url, ttl_s=100) as counting:
+        await counting.get("short", until_s=NOW_S + 10)
+        await counting.get("long")
         assert 9 <= int(server.command("-n", "1", "TTL", "short")) <= 10
         assert 99 <= int(server.command("-n", "1", "TTL", "long")) <= 100
 
 
 async def test_many_who_ask_at_once_wait_for_one(url: str) -> None:
-    async with opened(url) as asked:
+    async with opened(url) as counting:
         going, go = asyncio.Event(), asyncio.Event()
 
         async def make() -> CacheEntry[str]:
-            asked.computed += 1
+            counting.computed += 1
             going.set()
             await go.wait()
             return CacheEntry("v", math.inf)
 
         async with asyncio.TaskGroup() as tasks:
             waiting = [
-                tasks.create_task(asked.cache.get_or_compute("recall", "k", Text(), NOW_S, make)) for _ in range(50)
+                tasks.create_task(counting.cache.get_or_compute("recall", "k", Text(), NOW_S, make)) for _ in range(50)
             ]
             await going.wait()
             go.set()
         assert {task.result() for task in waiting} == {("v", False)}
-        assert asked.computed == 1
-        assert (asked.counted("miss"), asked.counted("shared")) == (1, 49)
+        assert counting.computed == 1
+        assert (counting.counted("miss"), counting.counted("shared")) == (1, 49)
 
 
 async def test_an_impatient_caller_takes_nobody_with_it(url: str) -> None:
-    async with opened(url) as asked:
+    async with opened(url) as counting:
         going = asyncio.Event()
 
         async def never() -> CacheEntry[str]:
@@ -162,126 +162,126 @@ async def test_an_impatient_caller_takes_nobody_with_it(url: str) -> None:
             await asyncio.Event().wait()
             raise AssertionError
 
-        first = asyncio.create_task(asked.cache.get_or_compute("recall", "k", Text(), NOW_S, never))
+        first = asyncio.create_task(counting.cache.get_or_compute("recall", "k", Text(), NOW_S, never))
         await going.wait()
-        second = asyncio.create_task(asked.get("k"))
+        second = asyncio.create_task(counting.get("k"))
         await asyncio.sleep(0)
         first.cancel()
         assert not await second
-        assert asked.computed == 1
+        assert counting.computed == 1
 
 
 async def test_what_cannot_be_made_is_not_kept(url: str) -> None:
-    async with opened(url) as asked:
+    async with opened(url) as counting:
 
         async def fail() -> CacheEntry[str]:
             raise StoreUnavailable("PostgreSQL cannot be reached.")
 
         for _ in range(2):
             with pytest.raises(StoreUnavailable):
-                await asked.cache.get_or_compute("recall", "k", Text(), NOW_S, fail)
-        assert not await asked.get("k")
+                await counting.cache.get_or_compute("recall", "k", Text(), NOW_S, fail)
+        assert not await counting.get("k")
 
 
 @pytest.mark.parametrize("damage", ["", "short", "x" * 200, "copied"])
 async def test_a_value_that_is_damaged_or_another_keys_is_none(url: str, server: Redis, damage: str) -> None:
-    async with opened(url) as asked:
-        await asked.get("k")
-        await asked.get("other")
+    async with opened(url) as counting:
+        await counting.get("k")
+        await counting.get("other")
         if damage == "copied":
             server.command("-n", "1", "COPY", "other", "k", "REPLACE")
         else:
             server.command("-n", "1", "SET", "k", damage)
-        assert not await asked.get("k")
-        assert await asked.get("k")
+        assert not await counting.get("k")
+        assert await counting.get("k")
 
 
 async def test_redis_lost_is_slower_and_never_wrong(url: str) -> None:
     """While Redis is stopped every value is computed and no call waits for it; once it is back it is used again."""
     with redis() as server:
-        async with opened(server.url) as asked:
-            await asked.get("k")
+        async with opened(server.url) as counting:
+            await counting.get("k")
             server.process.stop()
             for _ in range(5):
-                assert not await asked.get("k")
-            assert not asked.cache.last_check().ok
-            assert "until it does, all results are computed without the cache" in asked.cache.last_check().reason
-            assert asked.counted("error") + asked.counted("skipped") == 5
-            assert asked.counted("error") <= 3
+                assert not await counting.get("k")
+            assert not counting.cache.last_check().ok
+            assert "until it does, all results are computed without the cache" in counting.cache.last_check().reason
+            assert counting.counted("error") + counting.counted("skipped") == 5
+            assert counting.counted("error") <= 3
             server.process.start()
-            await asked.until(ok=True)
-            assert not await asked.get("k"), "it came back empty"
-            assert await asked.get("k")
+            await counting.until(ok=True)
+            assert not await counting.get("k"), "it came back empty"
+            assert await counting.get("k")
 
 
 async def test_a_redis_that_hangs_costs_a_few_calls_their_wait_and_no_other_any() -> None:
     with redis() as server:
-        async with opened(server.url, timeout_s=0.05) as asked:
-            await asked.until(ok=True)
+        async with opened(server.url, timeout_s=0.05) as counting:
+            await counting.until(ok=True)
             server.process.freeze()
             for _ in range(100):
-                assert not await asked.get("k")
-            assert asked.counted("error") <= 3
-            assert asked.counted("skipped") >= 97
+                assert not await counting.get("k")
+            assert counting.counted("error") <= 3
+            assert counting.counted("skipped") >= 97
             server.process.thaw()
-            await asked.until(ok=True)
+            await counting.until(ok=True)
             async with asyncio.timeout(SOON_S):
-                while not await asked.get("k"):
-                    await asked.cache.probe()
+                while not await counting.get("k"):
+                    await counting.cache.probe()
 
 
 async def test_a_redis_that_takes_five_seconds_is_left_alone_until_it_is_quick_again(server: Redis) -> None:
     server.command("FLUSHALL")
     async with delay_proxy(server.port) as way:
         url = f"redis://:p%40ss%2Fword@127.0.0.1:{way.port}/1"
-        async with opened(url, timeout_s=0.2) as asked:
-            await asked.until(ok=True)
+        async with opened(url, timeout_s=0.2) as counting:
+            await counting.until(ok=True)
             way.delay_s = 5.0
             for _ in range(100):
-                assert not await asked.get("k")
-            assert asked.counted("error") <= 3
-            await asked.until(ok=False)
+                assert not await counting.get("k")
+            assert counting.counted("error") <= 3
+            await counting.until(ok=False)
             way.delay_s = 0.0
-            await asked.until(ok=True)
-            await wait_until_cached(asked, "k")
+            await counting.until(ok=True)
+            await wait_until_cached(counting, "k")
 
 
 async def test_a_redis_that_refuses_is_asked_on(url: str, server: Redis) -> None:
     """A full Redis still returns its values, and is used for new ones once it has space."""
-    async with opened(url) as asked:
-        await asked.get("k")
+    async with opened(url) as counting:
+        await counting.get("k")
         server.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
         server.command("CONFIG", "SET", "maxmemory", "1")
         try:
             for _ in range(5):
-                assert not await asked.get("more")
-            assert asked.cache.last_check().ok
-            assert await asked.get("k")
+                assert not await counting.get("more")
+            assert counting.cache.last_check().ok
+            assert await counting.get("k")
         finally:
             server.command("CONFIG", "SET", "maxmemory", "0")
-        assert not await asked.get("more")
-        assert await asked.get("more")
+        assert not await counting.get("more")
+        assert await counting.get("more")
 
 
 async def test_a_wrong_password_is_told_and_nothing_fails(server: Redis) -> None:
-    async with opened(f"redis://:wrong@127.0.0.1:{server.port}") as asked:
-        assert not await asked.get("k")
-        assert not asked.cache.last_check().ok
-        assert "wrong" not in asked.cache.last_check().reason.replace("WRONGPASS", "")
+    async with opened(f"redis://:wrong@127.0.0.1:{server.port}") as counting:
+        assert not await counting.get("k")
+        assert not counting.cache.last_check().ok
+        assert "wrong" not in counting.cache.last_check().reason.replace("WRONGPASS", "")
 
 
 async def test_a_name_and_a_password_are_used(server: Redis) -> None:
     server.command("ACL", "SETUSER", "brain", "on", ">secret", "~somabrain:*", "+get", "+set", "+ping")
-    async with opened(f"redis://brain:secret@127.0.0.1:{server.port}") as asked:
-        assert not await asked.get("somabrain:k")
-        assert await asked.get("somabrain:k")
+    async with opened(f"redis://brain:secret@127.0.0.1:{server.port}") as counting:
+        assert not await counting.get("somabrain:k")
+        assert await counting.get("somabrain:k")
 
 
 async def test_tls_is_used_and_a_stranger_is_not_believed() -> None:
     with redis(password="p", tls=True) as server:
-        async with opened(server.url, ca_file=server.ca_file) as asked:
-            assert not await asked.get("k")
-            assert await asked.get("k")
+        async with opened(server.url, ca_file=server.ca_file) as counting:
+            assert not await counting.get("k")
+            assert await counting.get("k")
         async with opened(server.url) as stranger:
             assert not await stranger.get("k")
             assert "certificate verify failed" in stranger.cache.last_check().reason
@@ -302,9 +302,9 @@ async def test_a_certificate_is_shown_where_it_is_asked_for() -> None:
         authority.issue_client("brain", "/CN=brain")
         server.command("CONFIG", "SET", "tls-auth-clients", "yes")
         own = {"cert_file": authority.folder / "brain.crt", "key_file": authority.folder / "brain.key"}
-        async with opened(server.url, ca_file=server.ca_file, **own) as asked:
-            assert not await asked.get("k")
-            assert await asked.get("k")
+        async with opened(server.url, ca_file=server.ca_file, **own) as counting:
+            assert not await counting.get("k")
+            assert await counting.get("k")
         async with opened(server.url, ca_file=server.ca_file) as bare:
             assert not await bare.get("k")
             assert not bare.cache.last_check().ok
@@ -322,13 +322,13 @@ async def test_behind_sentinels_the_new_primary_is_found(tls: bool) -> None:
     with redis_sentinel(password="secret", tls=tls) as group:
         hosts = ",".join(f"{host}:{port}" for host, port in group.sentinels)
         scheme, ca_file = "rediss" if tls else "redis", group.primary.ca_file
-        async with opened(f"{scheme}+sentinel://:secret@{hosts}/{group.service}", ca_file=ca_file) as asked:
-            await wait_until_cached(asked, "k")
+        async with opened(f"{scheme}+sentinel://:secret@{hosts}/{group.service}", ca_file=ca_file) as counting:
+            await wait_until_cached(counting, "k")
             group.primary.process.stop()
             for _ in range(5):
-                await asked.get("k")
-            assert not asked.cache.last_check().ok
-            await wait_until_cached(asked, "after")
+                await counting.get("k")
+            assert not counting.cache.last_check().ok
+            await wait_until_cached(counting, "after")
             assert group.replica.command("EXISTS", "after") == "1"
 
 
@@ -338,8 +338,8 @@ async def test_sentinels_may_want_a_password_of_their_own() -> None:
             shell.run([tool("redis-cli"), "-p", port, "ACL", "SETUSER", "default", "resetpass", ">watching"])
         hosts = ",".join(f"{host}:{port}" for host, port in group.sentinels)
         url = f"redis+sentinel://:secret@{hosts}/{group.service}"
-        async with opened(url, sentinel_password="watching") as asked:
-            await wait_until_cached(asked, "k")
+        async with opened(url, sentinel_password="watching") as counting:
+            await wait_until_cached(counting, "k")
         async with opened(url) as stranger:
             assert not await stranger.get("k")
             assert not stranger.cache.last_check().ok
@@ -352,16 +352,16 @@ async def test_a_cluster_takes_each_key_at_its_own_node(tls: bool) -> None:
     with redis_cluster(password="secret", tls=tls) as nodes:
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in nodes)
         scheme = "rediss" if tls else "redis"
-        async with opened(f"{scheme}+cluster://:secret@{hosts}", ca_file=nodes[0].ca_file) as asked:
+        async with opened(f"{scheme}+cluster://:secret@{hosts}", ca_file=nodes[0].ca_file) as counting:
             keys = [f"k{number}" for number in range(30)]
             for key in keys:
-                await wait_until_cached(asked, key)
+                await wait_until_cached(counting, key)
             assert all(int(node.command("DBSIZE")) > 0 for node in nodes)
             for node in nodes:
                 node.process.stop()
             for _ in range(5):
-                assert not await asked.get("k0")
-            assert not asked.cache.last_check().ok
+                assert not await counting.get("k0")
+            assert not counting.cache.last_check().ok
     gc.collect()
 
 

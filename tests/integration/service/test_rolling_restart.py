@@ -127,15 +127,15 @@ async def test_a_rolling_restart_under_load_fails_no_call_and_loses_no_write(
                     await asyncio.to_thread(pods.start)
                     codes.append(await pods.stop(address))
                 load.over.set()
-            kept = [memory.text async for memory in client.list("rolling")]
+            stored = [memory.text async for memory in client.list("rolling")]
             shares = {address: handled(running) for address, running in pods.serving.items()}
-            seen = client.attempts
+            counts = client.attempts
         with capsys.disabled():
             print(
-                f"\nrolling restart of {REPLICAS} replicas: {seen.calls} calls, {len(load.failures)} failed; "
-                f"{seen.attempts} attempts, {seen.unavailable} of them UNAVAILABLE; shares {shares}"
+                f"\nrolling restart of {REPLICAS} replicas: {counts.calls} calls, {len(load.failures)} failed; "
+                f"{counts.attempts} attempts, {counts.unavailable} of them UNAVAILABLE; shares {shares}"
             )
     assert load.failures == []
     assert codes == [0] * REPLICAS
-    assert sorted(kept) == sorted(load.acknowledged), "a write was lost, or kept twice"
+    assert sorted(stored) == sorted(load.acknowledged), "a write was lost, or kept twice"
     assert min(shares.values()) > 0, "a new replica got nothing to do"

@@ -56,29 +56,29 @@ async def test_a_standby_answers_reads_and_never_from_before_a_token(
         writing.wait_until_ready()
         reading.wait_until_ready()
         async with (
-            MemoryClient(writing.address, token=token) as there,
-            MemoryClient(reading.address, token=token, retry=ONCE) as here,
+            MemoryClient(writing.address, token=token) as primary_client,
+            MemoryClient(reading.address, token=token, retry=ONCE) as standby_client,
         ):
-            await there.create_namespace("notes")
-            first = await there.remember("notes", "Bees dance.")
+            await primary_client.create_namespace("notes")
+            first = await primary_client.remember("notes", "Bees dance.")
             two.wait_until(f"SELECT pg_last_wal_replay_lsn() >= '{lsn(one)}'::pg_lsn")
-            found = await here.recall("notes", "bees", consistency_token=first.consistency_token)
-            assert [hit.memory.text for hit in found.hits] == ["Bees dance."]
+            answer = await standby_client.recall("notes", "bees", consistency_token=first.consistency_token)
+            assert [hit.memory.text for hit in answer.hits] == ["Bees dance."]
 
             two.execute("SELECT pg_wal_replay_pause()")
-            second = await there.remember("notes", "Bees sting.")
+            second = await primary_client.remember("notes", "Bees sting.")
             with pytest.raises(UnavailableError, match="not visible here yet"):
-                await here.recall("notes", "bees", consistency_token=second.consistency_token)
-            assert len((await here.recall("notes", "bees")).hits) == 1
+                await standby_client.recall("notes", "bees", consistency_token=second.consistency_token)
+            assert len((await standby_client.recall("notes", "bees")).hits) == 1
 
             with pytest.raises(UnavailableError, match="it is a standby"):
-                await here.remember("notes", "Wasps sting.")
-            assert len((await here.recall("notes", "bees")).hits) == 1
+                await standby_client.remember("notes", "Wasps sting.")
+            assert len((await standby_client.recall("notes", "bees")).hits) == 1
 
             two.execute("SELECT pg_wal_replay_resume()")
             two.wait_until(f"SELECT pg_last_wal_replay_lsn() >= '{lsn(one)}'::pg_lsn")
-            found = await here.recall("notes", "bees", consistency_token=second.consistency_token)
-            assert len(found.hits) == 2
+            answer = await standby_client.recall("notes", "bees", consistency_token=second.consistency_token)
+            assert len(answer.hits) == 2
 
 
 def lsn(server: EmbeddedDatabase) -> str:
@@ -120,5 +120,5 @@ async def test_after_a_fail_over_nothing_acknowledged_is_lost_and_writing_goes_o
                 await asyncio.to_thread(two.execute, "SELECT pg_promote()")
                 await asyncio.to_thread(writes_wait_for, two.server, "")
             assert len(acknowledged) == 240
-            kept = [memory.text async for memory in client.list("notes")]
-            assert sorted(kept) == sorted(acknowledged)
+            stored = [memory.text async for memory in client.list("notes")]
+            assert sorted(stored) == sorted(acknowledged)

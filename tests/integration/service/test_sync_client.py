@@ -30,14 +30,14 @@ def test_every_call_of_the_client_is_there_with_its_signature() -> None:
 
 
 def test_what_is_kept_is_found_changed_and_forgotten(client: SyncMemoryClient) -> None:
-    kept = client.remember("notes", "The heron stood in the reeds.")
-    assert client.get(kept.name, consistency_token=kept.consistency_token) == kept
-    assert client.recall("notes", "heron").hits[0].memory == kept
-    changed = client.update(kept.name, text="The heron flew away.")
-    assert [former.text for former in client.revisions(kept.name)] == [kept.text]
+    memory = client.remember("notes", "The heron stood in the reeds.")
+    assert client.get(memory.name, consistency_token=memory.consistency_token) == memory
+    assert client.recall("notes", "heron").hits[0].memory == memory
+    changed = client.update(memory.name, text="The heron flew away.")
+    assert [former.text for former in client.revisions(memory.name)] == [memory.text]
     client.forget(changed.name)
     with pytest.raises(NotFoundError):
-        client.get(kept.name)
+        client.get(memory.name)
 
 
 def test_lists_come_page_by_page_and_may_be_left(client: SyncMemoryClient) -> None:

@@ -107,12 +107,12 @@ async def test_a_new_certificate_is_served_without_a_restart_and_a_call_in_betwe
     mutual: tuple[ServiceProcess, Path], authority: CertificateAuthority, idp: Issuer
 ) -> None:
     """Open connections continue, and new ones get the new certificate."""
-    running, place = mutual
+    running, directory = mutual
     assert served(running, authority) == certificate_der(authority, "first")
     client = MemoryClient(running.address, token=idp.token("tls"), tls=ours(authority, certificate=True), retry=ONCE)
     async with client:
         await client.create_namespace("tls")
-        install(authority, "second", place)
+        install(authority, "second", directory)
         await asyncio.to_thread(
             wait_until,
             lambda: served(running, authority) == certificate_der(authority, "second"),
@@ -133,19 +133,19 @@ async def test_a_new_certificate_is_served_without_a_restart_and_a_call_in_betwe
 def test_a_new_certificate_that_does_not_fit_leaves_the_old_one_and_is_said(
     mutual: tuple[ServiceProcess, Path], authority: CertificateAuthority, wrong: str
 ) -> None:
-    running, place = mutual
+    running, directory = mutual
     match wrong:
         case "another's key":
-            shutil.copyfile(authority.folder / "second.key", place / "tls.key")
+            shutil.copyfile(authority.folder / "second.key", directory / "tls.key")
         case "no certificate":
-            (place / "tls.crt").write_text("-----BEGIN CERTIFICATE-----\n")
+            (directory / "tls.crt").write_text("-----BEGIN CERTIFICATE-----\n")
         case _:
-            (place / "tls.key").unlink()
+            (directory / "tls.key").unlink()
     refused = running.wait_for_event("certificate rejected, the current one stays in use")
     assert "grpc.tls." in str(refused["reason"])
     assert served(running, authority) == certificate_der(authority, "first")
     assert 'somabrain_tls_reloads_total{outcome="refused"} 1.0' in running.get("/metrics")[1]
-    install(authority, "second", place)
+    install(authority, "second", directory)
     wait_until(lambda: served(running, authority) == certificate_der(authority, "second"), "the second is served")
 
 
@@ -160,8 +160,8 @@ async def test_a_stranger_is_refused_in_the_handshake(
             with pytest.raises(UnavailableError):
                 await client.create_namespace("stranger")
     assert "CreateNamespace" not in running.get("/metrics")[1]
-    known = ours(authority, certificate=True)
-    async with MemoryClient(running.address, token=idp.token("tls"), tls=known, retry=ONCE) as client:
+    trusted = ours(authority, certificate=True)
+    async with MemoryClient(running.address, token=idp.token("tls"), tls=trusted, retry=ONCE) as client:
         await client.create_namespace("known")
     assert 'grpc_method="CreateNamespace"' in running.get("/metrics")[1]
 
@@ -169,8 +169,8 @@ async def test_a_stranger_is_refused_in_the_handshake(
 async def test_new_authorities_of_clients_are_followed_as_well(
     mutual: tuple[ServiceProcess, Path], authority: CertificateAuthority, strangers: CertificateAuthority, idp: Issuer
 ) -> None:
-    running, place = mutual
-    shutil.copyfile(strangers.certificate, place / "ca.crt")
+    running, directory = mutual
+    shutil.copyfile(strangers.certificate, directory / "ca.crt")
 
     async def may(tls: Tls) -> bool:
         async with MemoryClient(running.address, token=idp.token("tls-ca"), tls=tls, retry=ONCE) as client:
@@ -195,9 +195,9 @@ async def test_without_an_authority_of_clients_the_server_alone_shows_a_certific
     idp: Issuer,
 ) -> None:
     """Clients need no certificate then, not even the command; one that trusts another authority does not connect."""
-    place = tmp_path / "tls"
-    install(authority, "first", place)
-    with service(folder, {**settings, **tls_settings(place, mutual=False)}) as running:
+    directory = tmp_path / "tls"
+    install(authority, "first", directory)
+    with service(folder, {**settings, **tls_settings(directory, mutual=False)}) as running:
         running.wait_until_ready()
         token = tmp_path / "token"
         token.write_text(idp.token("one-way"))
@@ -219,10 +219,10 @@ async def test_without_an_authority_of_clients_the_server_alone_shows_a_certific
 def test_a_certificate_that_does_not_fit_at_the_start_is_said(
     tmp_path: Path, settings: dict[str, object], authority: CertificateAuthority
 ) -> None:
-    place = tmp_path / "tls"
-    install(authority, "first", place)
-    shutil.copyfile(authority.folder / "second.key", place / "tls.key")
-    done = run({**settings, **tls_settings(place, mutual=False)}, "serve")
+    directory = tmp_path / "tls"
+    install(authority, "first", directory)
+    shutil.copyfile(authority.folder / "second.key", directory / "tls.key")
+    done = run({**settings, **tls_settings(directory, mutual=False)}, "serve")
     assert (done.returncode, "grpc.tls.key_file: is not the key of the certificate" in done.stderr) == (2, True)
     assert "Traceback" not in done.stderr
 
@@ -233,7 +233,7 @@ async def test_reflection_and_health_are_served_over_tls_as_well(
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
     running, _ = mutual
-    known = ours(authority, certificate=True).credentials()
-    async with grpc.aio.secure_channel(running.address, known) as channel:
+    credentials = ours(authority, certificate=True).credentials()
+    async with grpc.aio.secure_channel(running.address, credentials) as channel:
         answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING

@@ -98,9 +98,9 @@ async def test_a_recall_is_one_tree_under_its_callers_span(
     by_id = {span.span_id: span.name for span in spans}
     http = {(by_id[span.parent_id], span.name) for span in spans if span.kind == 3 and span.name in {"GET", "POST"}}
     assert http == {("identity", "GET"), ("policy", "POST")}
-    told = telemetry.file.read_text()
+    exported = telemetry.file.read_text()
     for secret in ("astrolabe", "cartographer", "Ptolemy", token):
-        assert secret not in told
+        assert secret not in exported
 
 
 async def test_a_refused_call_is_a_span_with_its_status_and_no_words(

@@ -96,11 +96,11 @@ def test_lines_that_are_no_memory_are_told_by_number_and_the_others_kept(
     lines += b'{"memory": {"text": "too salient", "salience": 7}}\n'
     done = run([*command, "import", "to", "-"], stdin=lines)
     assert (done.returncode, done.stdout) == (1, b"imported: 1 memories; failed: 5 lines, listed above\n")
-    said = done.stderr.decode()
+    errors = done.stderr.decode()
     for part in ("line 3 is not a memory in JSON", "line 4 is not a memory in JSON", "line 5 has no memory.text"):
-        assert part in said
-    assert "line 6 is not UTF-8" in said
-    assert "line 7 was rejected: INVALID_ARGUMENT" in said
+        assert part in errors
+    assert "line 6 is not UTF-8" in errors
+    assert "line 7 was rejected: INVALID_ARGUMENT" in errors
     assert [memory.text for memory in client.list("to")] == ["good"]
 
 
@@ -145,8 +145,8 @@ def test_a_watch_goes_on_where_the_last_one_ended(client: SyncMemoryClient, comm
 
 
 def test_answers_are_json_for_programs(client: SyncMemoryClient, command: list[str]) -> None:
-    kept = client.remember("from", "The kiln was fired twice.")
+    memory = client.remember("from", "The kiln was fired twice.")
     recalled = json.loads(run([*command, "recall", "from", "kiln", "--json"]).stdout)
-    assert recalled["hits"][0]["memory"]["name"] == kept.name
+    assert recalled["hits"][0]["memory"]["name"] == memory.name
     assert recalled["hits"][0]["breakdown"]["lexical_relative"] == 1.0
-    assert json.loads(run([*command, "get", kept.name, "--json"]).stdout)["text"] == kept.text
+    assert json.loads(run([*command, "get", memory.name, "--json"]).stdout)["text"] == memory.text

@@ -56,12 +56,12 @@ async def update(
 async def test_a_changed_text_is_found_by_its_new_words_only(connect: Connect) -> None:
     async with connect() as client:
         namespace = await notes(client)
-        kept = await client.remember(namespace, BEES)
-        changed = await client.update(kept.name, text=HARBOUR)
-        assert (changed.text, changed.revision, changed.create_time) == (HARBOUR, 2, kept.create_time)
-        assert changed.update_time > kept.update_time
-        assert changed.etag != kept.etag
-        assert await client.get(kept.name) == changed
+        original = await client.remember(namespace, BEES)
+        changed = await client.update(original.name, text=HARBOUR)
+        assert (changed.text, changed.revision, changed.create_time) == (HARBOUR, 2, original.create_time)
+        assert changed.update_time > original.update_time
+        assert changed.etag != original.etag
+        assert await client.get(original.name) == changed
         assert (await client.recall(namespace, "bees")).hits == ()
         assert [hit.memory for hit in (await client.recall(namespace, "harbour")).hits] == [changed]
 
@@ -69,28 +69,28 @@ async def test_a_changed_text_is_found_by_its_new_words_only(connect: Connect) -
 async def test_only_what_the_mask_names_changes_and_what_it_clears_has_its_default(connect: Connect) -> None:
     async with connect() as client:
         namespace = await notes(client)
-        kept = await client.remember(
+        original = await client.remember(
             namespace, BEES, kind=MemoryKind.SEMANTIC, subject="ann", labels={"a": "b"}, salience=0.9, session="s"
         )
-        changed = await client.update(kept.name, labels={"c": "d"}, clear=("kind", "salience", "subject"))
+        changed = await client.update(original.name, labels={"c": "d"}, clear=("kind", "salience", "subject"))
         assert changed.labels == {"c": "d"}
         assert (changed.kind, changed.salience, changed.subject) == (MemoryKind.EPISODIC, 0.5, "")
         assert (changed.text, changed.session, changed.session_position) == (BEES, "s", 0)
-        (found,) = [memory async for memory in client.list(namespace)]
-        assert found == changed
+        (listed,) = [memory async for memory in client.list(namespace)]
+        assert listed == changed
 
 
 async def test_without_a_mask_all_that_is_set_changes(connect: Connect, brain: ServiceProcess, idp: Issuer) -> None:
     async with connect() as client:
-        kept = await client.remember(await notes(client), BEES, subject="ann", salience=0.9)
-        changed = await update(brain, idp, memory_pb2.Memory(name=kept.name, etag=kept.etag, subject="bob"))
+        original = await client.remember(await notes(client), BEES, subject="ann", salience=0.9)
+        changed = await update(brain, idp, memory_pb2.Memory(name=original.name, etag=original.etag, subject="bob"))
         assert (changed.subject, changed.text, changed.salience, changed.revision) == ("bob", BEES, 0.9, 2)
 
 
 async def test_a_star_replaces_the_whole_memory(connect: Connect, brain: ServiceProcess, idp: Issuer) -> None:
     async with connect() as client:
-        kept = await client.remember(await notes(client), BEES, subject="ann", session="s", labels={"a": "b"})
-        changed = await update(brain, idp, memory_pb2.Memory(name=kept.name, text=HARBOUR), ["*"])
+        original = await client.remember(await notes(client), BEES, subject="ann", session="s", labels={"a": "b"})
+        changed = await update(brain, idp, memory_pb2.Memory(name=original.name, text=HARBOUR), ["*"])
         assert (changed.text, changed.subject, changed.session, dict(changed.labels)) == (HARBOUR, "", "", {})
         assert not changed.HasField("session_position")
 
@@ -117,31 +117,31 @@ async def test_what_cannot_be_is_refused_by_field_and_changes_nothing(
     vector: list[float] | None, field: str,
 ) -> None:  # fmt: skip
     async with connect() as client:
-        kept = await client.remember(await notes(client), BEES)
+        original = await client.remember(await notes(client), BEES)
         with pytest.raises(InvalidArgumentError) as caught:
-            await update(brain, idp, memory_pb2.Memory(name=kept.name, **fields), mask, vector)  # type: ignore[arg-type]
+            await update(brain, idp, memory_pb2.Memory(name=original.name, **fields), mask, vector)  # type: ignore[arg-type]
         assert list(caught.value.details.fields) == [field]
-        assert await client.get(kept.name) == kept
+        assert await client.get(original.name) == original
 
 
 async def test_an_old_etag_is_aborted_and_the_current_one_is_not(connect: Connect) -> None:
     async with connect() as client:
-        kept = await client.remember(await notes(client), BEES)
-        changed = await client.update(kept.name, subject="ann", etag=kept.etag)
+        original = await client.remember(await notes(client), BEES)
+        changed = await client.update(original.name, subject="ann", etag=original.etag)
         with pytest.raises(AbortedError, match="etag"):
-            await client.update(kept.name, subject="bob", etag=kept.etag)
-        assert await client.get(kept.name) == changed
+            await client.update(original.name, subject="bob", etag=original.etag)
+        assert await client.get(original.name) == changed
 
 
 async def test_the_same_request_changes_once_even_with_the_etag_that_it_used_up(connect: Connect) -> None:
     async with connect() as client:
-        kept = await client.remember(await notes(client), BEES)
-        first = await client.update(kept.name, subject="ann", etag=kept.etag, request_id="u1" + kept.etag)
-        again = await client.update(kept.name, subject="ann", etag=kept.etag, request_id="u1" + kept.etag)
+        original = await client.remember(await notes(client), BEES)
+        first = await client.update(original.name, subject="ann", etag=original.etag, request_id="u1" + original.etag)
+        again = await client.update(original.name, subject="ann", etag=original.etag, request_id="u1" + original.etag)
         assert again == first
         assert first.revision == 2
         with pytest.raises(AlreadyExistsError):
-            await client.update(kept.name, subject="bob", etag=kept.etag, request_id="u1" + kept.etag)
+            await client.update(original.name, subject="bob", etag=original.etag, request_id="u1" + original.etag)
 
 
 async def test_sessions_and_places_move(connect: Connect) -> None:
@@ -161,17 +161,17 @@ async def test_sessions_and_places_move(connect: Connect) -> None:
 async def test_clearing_the_expiry_promotes_a_memory_and_pinning_needs_it_cleared(connect: Connect) -> None:
     async with connect() as client:
         namespace = await notes(client)
-        kept = await client.remember(namespace, BEES, session="s", ttl=timedelta(hours=1))
+        original = await client.remember(namespace, BEES, session="s", ttl=timedelta(hours=1))
         with pytest.raises(InvalidArgumentError, match=r"memory\.pinned"):
-            await client.update(kept.name, pinned=True)
-        pinned = await client.update(kept.name, pinned=True, clear=["ttl"])
+            await client.update(original.name, pinned=True)
+        pinned = await client.update(original.name, pinned=True, clear=["ttl"])
         assert (pinned.expire_time, pinned.pinned) == (None, True)
         with pytest.raises(InvalidArgumentError, match=r"memory\.pinned"):
-            await client.update(kept.name, ttl=timedelta(hours=1))
-        again = await client.update(kept.name, ttl=timedelta(hours=1), clear=["pinned"])
+            await client.update(original.name, ttl=timedelta(hours=1))
+        again = await client.update(original.name, ttl=timedelta(hours=1), clear=["pinned"])
         assert again.expire_time == again.update_time + timedelta(hours=1)
         with pytest.raises(InvalidArgumentError, match=r"memory\.expire_time"):
-            await client.update(kept.name, expire_time=datetime(2020, 1, 1, tzinfo=UTC))
+            await client.update(original.name, expire_time=datetime(2020, 1, 1, tzinfo=UTC))
 
 
 async def test_every_former_state_is_a_revision_newest_first_in_pages(connect: Connect) -> None:
@@ -187,13 +187,13 @@ async def test_a_page_of_revisions_ends_at_three_megabytes(
     connect: Connect, brain: ServiceProcess, idp: Issuer
 ) -> None:
     async with connect() as client:
-        kept = await client.remember(await notes(client), "x" * 65536)
+        original = await client.remember(await notes(client), "x" * 65536)
         for number in range(60):
-            await client.update(kept.name, subject=str(number))
+            await client.update(original.name, subject=str(number))
     async with grpc.aio.insecure_channel(brain.address) as channel:
         stub = memory_service_pb2_grpc.MemoryServiceStub(channel)
         metadata = (("authorization", f"Bearer {idp.token()}"),)
-        request = memory_service_pb2.ListRevisionsRequest(parent=kept.name)
+        request = memory_service_pb2.ListRevisionsRequest(parent=original.name)
         first = await stub.ListRevisions(request, metadata=metadata)
         assert 3 * 1024 * 1024 - 2 * 65536 < first.ByteSize() <= 3 * 1024 * 1024
         request.page_token = first.next_page_token
@@ -209,13 +209,13 @@ async def test_a_page_of_revisions_ends_at_three_megabytes(
 
 async def test_what_is_forgotten_has_no_revisions_and_cannot_be_changed(connect: Connect) -> None:
     async with connect() as client:
-        kept = await client.remember(await notes(client), BEES)
-        await client.update(kept.name, text=HARBOUR)
-        await client.forget(kept.name)
+        original = await client.remember(await notes(client), BEES)
+        await client.update(original.name, text=HARBOUR)
+        await client.forget(original.name)
         with pytest.raises(NotFoundError):
-            await client.update(kept.name, text=BEES)
+            await client.update(original.name, text=BEES)
         with pytest.raises(NotFoundError):
-            await revisions(client, kept.name)
+            await revisions(client, original.name)
 
 
 async def revisions(client: MemoryClient, name: str) -> list[Memory]:
@@ -228,13 +228,13 @@ async def test_another_tenant_neither_changes_nor_sees_revisions(connect: Connec
     async with connect("a") as ours, connect("b") as theirs:
         await ours.create_namespace(shared)
         await theirs.create_namespace(shared)
-        kept = await ours.remember(shared, BEES)
-        changed = await ours.update(kept.name, text=HARBOUR)
-        for call in (theirs.update(kept.name, text="stolen"), revisions(theirs, kept.name)):
+        original = await ours.remember(shared, BEES)
+        changed = await ours.update(original.name, text=HARBOUR)
+        for call in (theirs.update(original.name, text="stolen"), revisions(theirs, original.name)):
             with pytest.raises(NotFoundError):
                 await call
-        (result,) = await theirs.batch_forget(shared, [kept.name])
+        (result,) = await theirs.batch_forget(shared, [original.name])
         assert isinstance(result, CallError)
         assert result.reason == "NOT_FOUND"
-        assert await ours.get(kept.name) == changed
-        assert await revisions(ours, kept.name) == [kept]
+        assert await ours.get(original.name) == changed
+        assert await revisions(ours, original.name) == [original]

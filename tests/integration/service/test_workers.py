@@ -86,12 +86,12 @@ async def test_another_encoder_and_language_are_worked_in_while_calls_go_on(
             assert (changed.encoder, changed.language) == ("minilm-l6-v2-int8", "de")
             ends_at = time.monotonic() + WAIT_S
             while True:
-                held = (await client.get_namespace(namespace)).statistics
-                assert held is not None
-                assert time.monotonic() < ends_at, held
-                if not held.unencoded_count and not held.unanalyzed_count:
+                statistics = (await client.get_namespace(namespace)).statistics
+                assert statistics is not None
+                assert time.monotonic() < ends_at, statistics
+                if not statistics.unencoded_count and not statistics.unanalyzed_count:
                     break
-            assert held.vector_count == 40
+            assert statistics.vector_count == 40
             answer = await client.recall(namespace, "ein Haus", explain=True)
             assert (len(answer.hits), answer.degraded, answer.encoder_id) == (10, (), "minilm-l6-v2-int8")
             first = answer.hits[0].breakdown
@@ -167,9 +167,9 @@ async def test_without_the_workers_dsn_the_process_says_once_what_is_off(
 ) -> None:
     with service(folder, settings) as running:
         running.wait_until_ready()
-        (said,) = running.events("background jobs are disabled")
-        assert WORK in str(said["off"])
-        assert "SOMABRAIN_WORKER_DSN" in str(said["reason"])
+        (record,) = running.events("background jobs are disabled")
+        assert WORK in str(record["off"])
+        assert "SOMABRAIN_WORKER_DSN" in str(record["reason"])
 
 
 async def test_before_the_migration_background_work_waits(

@@ -87,9 +87,9 @@ class Brain:
         answer = await self.recall_once(query, **fields)
         if not isinstance(self.services.ranker, CachedRanker):
             return answer
-        again = await self.recall_once(query, **fields)
-        assert replace(again, cached=False) == replace(answer, cached=False), "what is known is what was worked out"
-        return again
+        cached = await self.recall_once(query, **fields)
+        assert replace(cached, cached=False) == replace(answer, cached=False), "what is known is what was worked out"
+        return cached
 
     async def recalled_texts(self, query: str, **fields: Any) -> list[str]:
         return [hit.memory.text for hit in (await self.recall(query, **fields)).hits]

@@ -63,13 +63,15 @@ async def test_one_encoding_one_version_and_a_row_of_the_feed_for_each(
     brain: Brain, services: AppContext, minilm: OnnxEncoder, database: Clone
 ) -> None:
     counting = Counting(minilm)
-    asked = Brain(AppContext(services.store, {ENCODER_ID: counting}, ENCODER_ID), brain.tenant, brain.parent)
-    own = Vector.of((1.0,) * DIMENSIONS)
-    kept = await asked.remember_all(*(RememberItem(MemoryDraft(f"bee {i}"), own if i % 2 else None) for i in range(70)))
+    counting_brain = Brain(AppContext(services.store, {ENCODER_ID: counting}, ENCODER_ID), brain.tenant, brain.parent)
+    vector = Vector.of((1.0,) * DIMENSIONS)
+    memories = await counting_brain.remember_all(
+        *(RememberItem(MemoryDraft(f"bee {i}"), vector if i % 2 else None) for i in range(70))
+    )
     assert counting.batch_sizes == [35]
     with psycopg.connect(database.owner_dsn) as owner:
         feed = owner.execute("SELECT version, ordinal, type, memory, revision FROM changes ORDER BY ordinal").fetchall()
-    assert feed == [(1, i, 1, memory.name.memory, 1) for i, memory in enumerate(kept)]
+    assert feed == [(1, i, 1, memory.name.memory, 1) for i, memory in enumerate(memories)]
     counted_exactly(database)
 
 
@@ -83,11 +85,11 @@ async def test_batches_single_writes_and_forgetters_count_exactly_and_take_a_pla
 
     async def batches(number: int) -> list[int]:
         sessions = ["s", "t"] if number % 2 else ["t", "s"]
-        kept = await brain.remember_all(
+        memories = await brain.remember_all(
             *(RememberItem(MemoryDraft(f"batch {number} bee {i % 7}", session=sessions[i % 2])) for i in range(40))
         )
-        await brain.forget(kept[0].name)
-        return [len(kept)]
+        await brain.forget(memories[0].name)
+        return [len(memories)]
 
     async def singles() -> list[int]:
         for i in range(10):

@@ -152,11 +152,11 @@ async def test_age_is_felt_step_by_step(pair: Pair) -> None:
     await pair.without.create(recency_half_life=timedelta(minutes=1024))
     await some(pair)
     pair.now[0] += timedelta(hours=7)
-    seen = set()
+    recencies = set()
     for _ in range(6):
-        seen.add((await pair.recall("honey")).hits[0].breakdown.recency)
+        recencies.add((await pair.recall("honey")).hits[0].breakdown.recency)
         pair.now[0] += timedelta(seconds=20)
-    assert 2 <= len(seen) <= 3
+    assert 2 <= len(recencies) <= 3
 
 
 async def test_changed_settings_are_another_question(pair: Pair) -> None:
@@ -214,22 +214,22 @@ async def test_words_alone_while_the_encoder_is_away_are_told_each_time(pair: Pa
     await some(pair)
     services = replace(pair.with_cache.services, encoders={ENCODER_ID: Away()})  # type: ignore[dict-item]
     away = replace(pair.with_cache, services=services)
-    for known in (False, True):
+    for cached in (False, True):
         answer = await away.recall_once("honey swarm")
-        assert (answer.cached, answer.degraded) == (known, (DegradedReason.ENCODER_UNAVAILABLE,))
+        assert (answer.cached, answer.degraded) == (cached, (DegradedReason.ENCODER_UNAVAILABLE,))
     answer = await pair.recall("honey swarm")
     assert (answer.cached, answer.degraded, answer.encoder_id) == (False, (), ENCODER_ID)
 
 
 async def test_the_vector_of_a_query_is_made_once(pair: Pair, minilm: Encoder, server: Redis) -> None:
     """The vector of a query is encoded once for all processes, because it is stored in Redis."""
-    made = []
+    encoded = []
 
     class Counting:
         encoder_id, dimensions = ENCODER_ID, 384
 
         async def encode(self, texts: list[str]) -> object:
-            made.append(texts)
+            encoded.append(texts)
             return await minilm.encode(texts)
 
         async def close(self) -> None: ...
@@ -242,22 +242,22 @@ async def test_the_vector_of_a_query_is_made_once(pair: Pair, minilm: Encoder, s
             brain = replace(pair.with_cache, services=with_result_cache(services, cache))
             for _ in range(3):
                 await brain.recall_once("Where is the honey?")
-    assert made == [["Where is the honey?"]]
+    assert encoded == [["Where is the honey?"]]
 
 
 async def test_of_a_forgotten_text_redis_has_no_word(pair: Pair, server: Redis) -> None:
     """After a recalled memory is forgotten, no key or value in Redis contains a word, a stem or the vector of it."""
     await pair.without.create()
     await some(pair)
-    kept = (await pair.with_cache.remember(SECRET, session="s0", labels={"who": "Quetzalcoatl"})).memory
+    stored = (await pair.with_cache.remember(SECRET, session="s0", labels={"who": "Quetzalcoatl"})).memory
     for question in ("axolotls", "Who breeds in Xochimilco?", SECRET[:20]):
         for _ in range(2):
             assert SECRET in {hit.memory.text for hit in (await pair.recall(question)).hits}
-    await pair.with_cache.forget(kept.name)
+    await pair.with_cache.forget(stored.name)
     assert SECRET not in {hit.memory.text for hit in (await pair.recall("axolotls")).hits}
-    found = await dump(server)
-    assert len(found) > 3
-    everything = b"\n".join(key + b"=" + value for key, value in found.items()).lower()
+    entries = await dump(server)
+    assert len(entries) > 3
+    everything = b"\n".join(key + b"=" + value for key, value in entries.items()).lower()
     for word in SECRET.lower().split():
         if len(word) > 2:
             assert word.encode() not in everything

@@ -297,17 +297,17 @@ async def test_at_the_next_answer_the_replica_knows_nothing_of_what_was_forgotte
         open_store(database.app_dsn, DatabaseSettings(), search_index=SearchIndexSettings()) as store,
     ):
         assert isinstance(store, SearchIndexStore)
-        here, elsewhere = (
+        indexed, writer = (
             Brain(AppContext(each, {ENCODER_ID: minilm}, ENCODER_ID), TENANT, NamespaceName.of("kept"))
             for each in (store, sql)
         )
-        await elsewhere.create()
-        await elsewhere.remember("Ada keeps bees.", session="s1", subject="ada", labels={"colour": "red"})
-        told = await elsewhere.remember("Ben loathes wasps.", session="s2", subject="ben", labels={"size": "big"})
-        assert len((await here.recall("bees wasps")).hits) == 2
-        replica = store.indexes.peek(TENANT, here.parent)
+        await writer.create()
+        await writer.remember("Ada keeps bees.", session="s1", subject="ada", labels={"colour": "red"})
+        result = await writer.remember("Ben loathes wasps.", session="s2", subject="ben", labels={"size": "big"})
+        assert len((await indexed.recall("bees wasps")).hits) == 2
+        replica = store.indexes.peek(TENANT, indexed.parent)
         assert replica is not None
         assert {"twasp", "lsize\0big", "ss2", "uben"} <= set(replica.keys)
-        await elsewhere.forget(told.memory.name)
-        assert len((await here.recall("bees wasps")).hits) == 1
+        await writer.forget(result.memory.name)
+        assert len((await indexed.recall("bees wasps")).hits) == 1
         assert set(replica.keys) == {"tada", "tkeep", "tbee", "lcolour\0red", "ss1", "uada"}

@@ -24,7 +24,7 @@ SIZE = 2
 BEGIN: Statement = (sql("BEGIN"), {})
 ADD = sql("INSERT INTO numbers VALUES (:number)")
 NUMBERS = sql("SELECT coalesce(array_agg(number ORDER BY number), '{}') FROM numbers")
-OWN = sql("SELECT pg_backend_pid()")
+BACKEND_PID = sql("SELECT pg_backend_pid()")
 PREPARED = sql("SELECT count(*) FROM pg_prepared_statements")
 SLEEP = sql("SELECT pg_sleep(:seconds)")
 
@@ -87,8 +87,8 @@ async def test_prepared_statements_are_bounded(connection: Connection, monkeypat
     monkeypatch.setattr(pipeline, "MAX_PREPARED_STATEMENTS", 8)
     for number in range(40):
         connection.begin(BEGIN)
-        found = await connection.execute_and_commit(sql(f"SELECT {number} + CAST(:more AS int)"), {"more": 1})
-        assert found.scalar_one() == number + 1
+        result = await connection.execute_and_commit(sql(f"SELECT {number} + CAST(:more AS int)"), {"more": 1})
+        assert result.scalar_one() == number + 1
         assert (await connection.execute(PREPARED)).scalar_one() <= 9
     assert (await connection.execute(PREPARED)).scalar_one() > 1
 
@@ -107,14 +107,14 @@ async def test_megabytes_go_and_come(connection: Connection) -> None:
     """Values larger than the buffers of both ends are transferred, several in one pipeline."""
     echo = sql("SELECT CAST(:text AS text)")
     texts = [chr(97 + i) * 3_000_000 for i in range(8)]
-    found = await connection.execute_all(*((echo, {"text": text}) for text in texts))
-    assert [answer.scalar_one() for answer in found] == texts
+    results = await connection.execute_all(*((echo, {"text": text}) for text in texts))
+    assert [answer.scalar_one() for answer in results] == texts
 
 
 async def test_a_broken_connection_says_so(pool: Pool, database: Clone) -> None:
     """A connection that the server closed raises ConnectionLost and is not reused by the pool."""
     connection = await pool.acquire()
-    number = (await connection.execute(OWN)).scalar_one()
+    number = (await connection.execute(BACKEND_PID)).scalar_one()
     with psycopg.connect(database.superuser_dsn, autocommit=True) as superuser:
         superuser.execute("SELECT pg_terminate_backend(%s)", [number])
     with pytest.raises(ConnectionLost):
@@ -123,30 +123,30 @@ async def test_a_broken_connection_says_so(pool: Pool, database: Clone) -> None:
     await pool.release(connection)
     assert (pool.idle, pool.in_use) == (0, 0)
     another = await pool.acquire()
-    assert (await another.execute(OWN)).scalar_one() != number
+    assert (await another.execute(BACKEND_PID)).scalar_one() != number
     await pool.release(another)
 
 
 async def test_a_cancelled_statement_ends_on_the_server(pool: Pool, database: Clone) -> None:
     """Cancelling a caller also cancels its statement in PostgreSQL."""
     connection = await pool.acquire()
-    number = (await connection.execute(OWN)).scalar_one()
+    number = (await connection.execute(BACKEND_PID)).scalar_one()
     task = asyncio.create_task(connection.execute(SLEEP, {"seconds": 60}))
     async with await psycopg.AsyncConnection.connect(database.superuser_dsn, autocommit=True) as watching:
 
-        async def at_work() -> bool:
-            found = await watching.execute(
+        async def is_running() -> bool:
+            cursor = await watching.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND state = 'active'", [number]
             )
-            return (await found.fetchone()) == (1,)
+            return (await cursor.fetchone()) == (1,)
 
         async with asyncio.timeout(20):
-            while not await at_work():  # noqa: ASYNC110 - PostgreSQL tells nobody
+            while not await is_running():  # noqa: ASYNC110 - PostgreSQL tells nobody
                 await asyncio.sleep(0.02)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            while await at_work():  # noqa: ASYNC110
+            while await is_running():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
     await pool.release(connection)
     assert pool.in_use == 0
@@ -154,16 +154,16 @@ async def test_a_cancelled_statement_ends_on_the_server(pool: Pool, database: Cl
 
 async def test_who_waits_too_long_is_told_so(pool: Pool) -> None:
     """A pool without a free connection raises PoolTimeout after its timeout, and serves again afterwards."""
-    taken = [await pool.acquire() for _ in range(SIZE)]
+    connections = [await pool.acquire() for _ in range(SIZE)]
     began = time.monotonic()
     with pytest.raises(PoolTimeout):
         await pool.acquire()
     assert time.monotonic() - began >= 0.5
     waiting = asyncio.create_task(pool.acquire())
     await asyncio.sleep(0)
-    await pool.release(taken.pop())
-    taken.append(await waiting)
-    for connection in taken:
+    await pool.release(connections.pop())
+    connections.append(await waiting)
+    for connection in connections:
         await pool.release(connection)
     assert (pool.idle, pool.in_use) == (SIZE, 0)
 
@@ -171,7 +171,7 @@ async def test_who_waits_too_long_is_told_so(pool: Pool) -> None:
 async def test_no_place_is_lost_to_those_who_give_up(pool: Pool) -> None:
     """However many callers are cancelled as they wait, connect or query, all connections are available afterwards."""
 
-    async def ask() -> None:
+    async def query() -> None:
         connection = await pool.acquire()
         try:
             await connection.execute(SLEEP, {"seconds": 0.002})
@@ -179,22 +179,22 @@ async def test_no_place_is_lost_to_those_who_give_up(pool: Pool) -> None:
             await pool.release(connection)
 
     for rest in range(60):
-        tasks = [asyncio.create_task(ask()) for _ in range(5)]
+        tasks = [asyncio.create_task(query()) for _ in range(5)]
         await asyncio.sleep(rest / 4000)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     assert pool.in_use == 0
-    taken = [await pool.acquire() for _ in range(SIZE)]
+    connections = [await pool.acquire() for _ in range(SIZE)]
     assert pool.in_use == SIZE
-    for connection in taken:
+    for connection in connections:
         await pool.release(connection)
 
 
 async def test_arrays_of_texts_come_as_they_were(connection: Connection) -> None:
     """Arrays of texts arrive unchanged, also with characters special in array literals; a NUL is refused."""
     echo = sql("SELECT CAST(:texts AS text[])")
-    for given in (
+    for values in (
         [],
         [""],
         ["", ""],
@@ -202,7 +202,7 @@ async def test_arrays_of_texts_come_as_they_were(connection: Connection) -> None
         ["NULL", "{", "}", "a,b", " ", "\n"],
         ["naïve", "蜂", "🐝"],
     ):
-        assert (await connection.execute(echo, {"texts": texts(given)})).scalar_one() == given
+        assert (await connection.execute(echo, {"texts": texts(values)})).scalar_one() == values
     for broken in (["\0"], ["a", "b\0c"]):
         with pytest.raises(ValueError, match="NUL"):
             texts(broken)

@@ -123,11 +123,11 @@ async def test_what_has_expired_is_erased_and_counted_too(brain: Brain, database
 
 
 async def test_erasers_writers_and_forgetters_meet_and_counts_stay_exact(words: Brain, database: Clone) -> None:
-    kept = [await words.remember(f"Bee {number}.", subject="ann") for number in range(6)]
+    results = [await words.remember(f"Bee {number}.", subject="ann") for number in range(6)]
     await asyncio.gather(
         erase(words, "ann"),
         *(words.remember(f"Wasp {number}.", subject="ann", session="s") for number in range(6)),
-        *(words.forget(one.memory.name, allow_missing=True) for one in kept[:3]),
+        *(words.forget(one.memory.name, allow_missing=True) for one in results[:3]),
         erase(words, "ann"),
     )
     counted_exactly(database)
@@ -189,8 +189,8 @@ async def test_writers_meet_a_deletion_and_leave_nothing_behind(words: Brain, da
     assert {type(result).__name__ for result in results[2:]} <= {"NotFound", "RememberResult"}
     with psycopg.connect(database.owner_dsn) as owner:
         for table in ("namespaces", "usage", "memories", "memory_terms", "memory_vectors", "terms", "changes"):
-            (left,) = owner.execute(f"SELECT count(*) FROM {table}").fetchone() or (None,)
-            assert left == 0, table
+            (count,) = owner.execute(f"SELECT count(*) FROM {table}").fetchone() or (None,)
+            assert count == 0, table
 
 
 async def test_statistics_are_exact_and_leave_out_what_has_expired(brain: Brain, words: Brain) -> None:
@@ -201,12 +201,12 @@ async def test_statistics_are_exact_and_leave_out_what_has_expired(brain: Brain,
     await brain.remember("Bees vanish soon.", session="u", ttl=timedelta(milliseconds=20))
     await words.remember("Wörter.")
     await asyncio.sleep(0.05)
-    found, after = await get_namespace(brain.services, brain.tenant, brain.parent)
+    namespace, after = await get_namespace(brain.services, brain.tenant, brain.parent)
     texts = ("Bees dance.", "Bees sing.", "A hive.")
     assert (after.memories, after.text_bytes) == (3, sum(map(len, texts)))
     assert (after.vectors, after.unencoded, after.sessions, after.terms) == (3, 0, 2, before.terms)
     assert (after.tenant_memories, after.tenant_bytes) == (4, after.text_bytes + len("Wörter.".encode()))
-    assert found.version == 4
+    assert namespace.version == 4
     voiceless = replace(brain, services=replace(brain.services, encoders={}))
     await voiceless.remember("No vector.")
     later = (await get_namespace(brain.services, brain.tenant, brain.parent))[1]

@@ -104,14 +104,14 @@ async def feed(brain: Brain, cursor: str, count: int) -> list[WatchEvent]:
 async def test_an_expired_memory_goes_with_all_its_rows_and_is_counted_off(
     brain: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
-    kept = await brain.remember("Ada keeps bees.", labels={"k": "v"})
+    live = await brain.remember("Ada keeps bees.", labels={"k": "v"})
     doomed = await brain.remember("Ada sold the quixotic hive.", labels={"k": "v"}, ttl=HOUR / 2, request_id="r-1")
     await brain.update(doomed.memory, text="Ada sold the quixotic old hive.")
     assert min(rows_of(database, doomed.memory).values()) > 0
     before = counted(database)
     assert [done.rows for done in await swept(ExpireMemories(later, 1), maintenance)] == [1]
     assert set(rows_of(database, doomed.memory).values()) == {0}
-    assert min(v for t, v in rows_of(database, kept.memory).items() if t != "memory_revisions") > 0
+    assert min(v for t, v in rows_of(database, live.memory).items() if t != "memory_revisions") > 0
     assert counted(database) != before
     statistics = (await get_namespace(brain.services, brain.tenant, brain.parent))[1]
     assert (statistics.memories, statistics.vectors) == (1, 1)
@@ -121,10 +121,10 @@ async def test_an_expired_memory_goes_with_all_its_rows_and_is_counted_off(
 
 
 async def test_what_has_not_expired_stays(brain: Brain, maintenance: MaintenanceStore) -> None:
-    stays = await brain.remember("later", ttl=2 * HOUR)
+    unexpired = await brain.remember("later", ttl=2 * HOUR)
     forever = await brain.remember("forever")
     assert await swept(ExpireMemories(later, 1), maintenance) == [BatchResult(0)]
-    assert {memory.name for memory in await brain.list_all()} == {stays.memory.name, forever.memory.name}
+    assert {memory.name for memory in await brain.list_all()} == {unexpired.memory.name, forever.memory.name}
 
 
 async def test_a_memory_that_was_promoted_stays(brain: Brain, maintenance: MaintenanceStore) -> None:
@@ -145,11 +145,11 @@ async def test_the_feed_tells_of_what_expired_in_its_place(words: Brain, mainten
     await words.remember("short two", ttl=HOUR / 2)
     await swept(ExpireMemories(later, 1), maintenance)
     await words.remember("last")
-    found = await feed(words, cursor, 5)
-    assert [event.change.type.name for event in found if event.change] == [
+    events = await feed(words, cursor, 5)
+    assert [event.change.type.name for event in events if event.change] == [
         "REMEMBERED", "REMEMBERED", "EXPIRED", "EXPIRED", "REMEMBERED",
     ]  # fmt: skip
-    expired = [event for event in found if event.change and event.change.type.name == "EXPIRED"]
+    expired = [event for event in events if event.change and event.change.type.name == "EXPIRED"]
     assert [event.memory for event in expired] == [None, None]
     positions = [event.change.position for event in expired if event.change]
     assert positions[0].version == positions[1].version
@@ -188,8 +188,8 @@ async def test_batches_are_bounded_and_every_tenant_is_swept(
     assert counted(database)[0] == 19
     assert sum(done.rows for done in await swept(ExpireMemories(later, 1), maintenance)) == 19
     assert counted(database)[0] == 0
-    found = await maintenance.expired(later(), 10)
-    assert found == []
+    expired = await maintenance.expired(later(), 10)
+    assert expired == []
 
 
 async def test_shards_divide_namespaces_among_them(words: Brain, workers: WorkerStore) -> None:
@@ -197,13 +197,13 @@ async def test_shards_divide_namespaces_among_them(words: Brain, workers: Worker
         brain = words.at(name)
         await brain.create(encoder="lexical")
         await brain.remember("short", ttl=HOUR / 2)
-    found = []
+    namespaces = []
     for number in range(2):
-        async with workers.acquire("test", Shard(number, 2)) as held:
-            assert held is not None
-            found.append({due.ns for due in await held.expired(later(), 10)})
-    assert found[0].isdisjoint(found[1])
-    assert [len(each) for each in found] == [2, 2]
+        async with workers.acquire("test", Shard(number, 2)) as session:
+            assert session is not None
+            namespaces.append({expired.ns for expired in await session.expired(later(), 10)})
+    assert namespaces[0].isdisjoint(namespaces[1])
+    assert [len(each) for each in namespaces] == [2, 2]
 
 
 async def test_a_sweep_that_meets_writers_and_forgetting_counts_right(
@@ -215,9 +215,9 @@ async def test_a_sweep_that_meets_writers_and_forgetting_counts_right(
     async def write(number: int) -> None:
         for i in range(15):
             ttl = HOUR / 2 if i % 2 else None
-            kept = await words.remember(f"writer {number} bee {i}", subject=f"s{i % 3}", ttl=ttl)
+            result = await words.remember(f"writer {number} bee {i}", subject=f"s{i % 3}", ttl=ttl)
             if i % 10 == 0:
-                await words.forget(kept.memory.name)
+                await words.forget(result.memory.name)
 
     async def sweep() -> None:
         while not stop.is_set():
@@ -263,8 +263,8 @@ async def test_a_feed_past_its_retention_goes_but_the_newest_change_of_it(
     for cursor in cursors[:2]:
         with pytest.raises(OutOfRange, match="export the namespace"):
             await feed(words, cursor, 1)
-    found = await feed(words, cursors[2], 2)
-    assert [event.change.position.version for event in found if event.change] == [4, 5]
+    events = await feed(words, cursors[2], 2)
+    assert [event.change.position.version for event in events if event.change] == [4, 5]
 
 
 async def test_a_cursor_within_a_version_of_which_part_was_dropped_is_out_of_range(
@@ -298,14 +298,14 @@ async def test_what_comes_after_a_change_that_is_to_stay_stays_whatever_its_time
 async def test_request_ids_go_when_their_day_is_over(
     words: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
-    kept = await words.remember("bee", request_id="r-1")
+    result = await words.remember("bee", request_id="r-1")
     assert await swept(PurgeIdempotencyKeys(now, 1), maintenance) == [BatchResult(0)]
-    assert (await words.remember("bee", request_id="r-1")).memory == kept.memory
+    assert (await words.remember("bee", request_id="r-1")).memory == result.memory
     (done,) = await swept(PurgeIdempotencyKeys(lambda: now() + 25 * HOUR, 1), maintenance)
     assert (done.rows, done.has_more, round(done.lag_s / 3600)) == (1, False, 1)
     with psycopg.connect(database.owner_dsn) as owner:
         assert owner.execute("SELECT count(*) FROM idempotency_keys").fetchone() == (0,)
-    assert (await words.remember("bee", request_id="r-1")).memory.name != kept.memory.name
+    assert (await words.remember("bee", request_id="r-1")).memory.name != result.memory.name
 
 
 async def test_a_work_has_one_holder_a_shard_and_works_hold_apart(workers: WorkerStore) -> None:
@@ -326,7 +326,7 @@ async def test_who_lost_its_connection_lost_the_lock_and_can_no_longer_write(
     await words.remember("short", ttl=HOUR / 2)
     async with workers.acquire("sweep", ALL) as first:
         assert first is not None
-        due = await first.expired(later(), 1)
+        expired = await first.expired(later(), 1)
         with psycopg.connect(database.superuser_dsn, autocommit=True) as superuser:
             superuser.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND usename = %s",
@@ -335,7 +335,7 @@ async def test_who_lost_its_connection_lost_the_lock_and_can_no_longer_write(
         async with workers.acquire("sweep", ALL) as second:
             assert second is not None
             with pytest.raises(StoreUnavailable):
-                await first.expire(due[0], later(), 10)
+                await first.expire(expired[0], later(), 10)
             with pytest.raises(StoreUnavailable):
-                await first.expire(due[0], later(), 10)
-            assert await second.expire(due[0], later(), 10) == 1
+                await first.expire(expired[0], later(), 10)
+            assert await second.expire(expired[0], later(), 10) == 1

@@ -49,36 +49,36 @@ async def test_no_table_keeps_a_word_of_it(brain: Brain, database: Clone) -> Non
 
 
 async def test_the_next_read_no_longer_sees_it(brain: Brain) -> None:
-    kept = await brain.remember("Bees dance.")
-    token = await brain.forget(kept.memory.name)
+    result = await brain.remember("Bees dance.")
+    token = await brain.forget(result.memory.name)
     assert (await brain.recall("bees", consistency_token=token)).hits == ()
     assert await brain.list_all(consistency_token=token) == []
     with pytest.raises(NotFound):
-        await get_memory(brain.services, brain.tenant, kept.memory.name, consistency_token=token)
+        await get_memory(brain.services, brain.tenant, result.memory.name, consistency_token=token)
 
 
 async def test_an_old_etag_forgets_nothing(brain: Brain) -> None:
-    kept = await brain.remember("Bees dance.")
+    result = await brain.remember("Bees dance.")
     with pytest.raises(Aborted, match="etag"):
-        await brain.forget(kept.memory.name, etag="old")
+        await brain.forget(result.memory.name, etag="old")
     assert len(await brain.list_all()) == 1
-    await brain.forget(kept.memory.name, etag=kept.memory.etag)
+    await brain.forget(result.memory.name, etag=result.memory.etag)
     assert await brain.list_all() == []
 
 
 async def test_forgetting_what_is_not_there_is_an_error_unless_it_may_be_missing(brain: Brain) -> None:
-    kept = await brain.remember("Bees dance.")
-    token = await brain.forget(kept.memory.name, request_id="f")
-    assert await brain.forget(kept.memory.name, request_id="f") == token
+    result = await brain.remember("Bees dance.")
+    token = await brain.forget(result.memory.name, request_id="f")
+    assert await brain.forget(result.memory.name, request_id="f") == token
     with pytest.raises(NotFound):
-        await brain.forget(kept.memory.name)
-    assert await brain.forget(kept.memory.name, allow_missing=True) == token
+        await brain.forget(result.memory.name)
+    assert await brain.forget(result.memory.name, allow_missing=True) == token
 
 
 async def test_the_feed_tells_of_both_and_holds_no_text(brain: Brain, database: Clone) -> None:
-    kept = await brain.remember("Bees dance.")
-    await brain.forget(kept.memory.name)
+    result = await brain.remember("Bees dance.")
+    await brain.forget(result.memory.name)
     with psycopg.connect(database.owner_dsn) as owner:
         feed = owner.execute("SELECT version, ordinal, type, memory, revision FROM changes ORDER BY version").fetchall()
-    memory = kept.memory.name.memory
+    memory = result.memory.name.memory
     assert feed == [(1, 0, 1, memory, 1), (2, 0, 3, memory, 1)]

@@ -47,10 +47,10 @@ async def test_in_no_table_a_tenant_sees_a_row_of_another(two_tenants: tuple[Bra
         app.execute("SELECT set_config('app.tenant_id', %s, true)", [str(a.tenant)])
         for table in tables(database.owner_dsn):
             name = sql.Identifier(table)
-            held = {row[0] for row in owner.execute(sql.SQL("SELECT DISTINCT tenant_id FROM {}").format(name))}
-            assert {a.tenant, b.tenant} <= held, f"{table} holds nothing to hide"
-            seen = {row[0] for row in app.execute(sql.SQL("SELECT DISTINCT tenant_id FROM {}").format(name))}
-            assert seen == {a.tenant}, table
+            stored = {row[0] for row in owner.execute(sql.SQL("SELECT DISTINCT tenant_id FROM {}").format(name))}
+            assert {a.tenant, b.tenant} <= stored, f"{table} holds nothing to hide"
+            visible = {row[0] for row in app.execute(sql.SQL("SELECT DISTINCT tenant_id FROM {}").format(name))}
+            assert visible == {a.tenant}, table
 
 
 async def test_without_a_tenant_no_table_shows_or_takes_a_row(

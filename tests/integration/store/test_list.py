@@ -86,6 +86,6 @@ async def test_what_is_written_between_pages_moves_no_page(words: Brain) -> None
 async def test_a_token_that_somebody_made_up_is_refused(words: Brain, order: str, key: str) -> None:
     """A forged token is refused although its digest is valid, because the digest is not secret."""
     query = ListQuery(words.parent, order=Order.parse(order))
-    made_up = dataclasses.replace(query, page_token=page_token(words.tenant, query, key, 1))
+    forged = dataclasses.replace(query, page_token=page_token(words.tenant, query, key, 1))
     with pytest.raises(InvalidArgument, match="page_token: is invalid"):
-        await list_memories(words.services, words.tenant, made_up)
+        await list_memories(words.services, words.tenant, forged)

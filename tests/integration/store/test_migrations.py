@@ -40,8 +40,8 @@ def test_down_leaves_nothing_and_up_again_the_same(database: Clone) -> None:
     whole = objects(database.owner_dsn)
     assert len(whole) > 20
     assert migrate(database.owner_dsn, DatabaseSettings(), silent, revision="base") == Migration(HEAD, 0)
-    left = {row[1] for row in objects(database.owner_dsn)}
-    assert left <= {"alembic_version", "alembic_version_pkc"}
+    remaining = {row[1] for row in objects(database.owner_dsn)}
+    assert remaining <= {"alembic_version", "alembic_version_pkc"}
     assert migrate(database.owner_dsn, DatabaseSettings(), silent) == Migration(None, HEAD)
     assert objects(database.owner_dsn) == whole
 
@@ -53,18 +53,18 @@ def test_the_images_number_is_that_of_the_newest_migration() -> None:
 
 
 def test_a_second_migration_waits_for_the_first(unmigrated: Clone) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     done: list[Migration] = []
     with psycopg.connect(unmigrated.owner_dsn, autocommit=True) as first:
         first.execute("SELECT pg_advisory_lock(%s)", [ADMIN_LOCK_ID])
         second = threading.Thread(
-            target=lambda: done.append(migrate(unmigrated.owner_dsn, DatabaseSettings(), said.append))
+            target=lambda: done.append(migrate(unmigrated.owner_dsn, DatabaseSettings(), messages.append))
         )
         second.start()
         ends_at = time.monotonic() + 20
-        while not said and time.monotonic() < ends_at:
+        while not messages and time.monotonic() < ends_at:
             time.sleep(0.05)
-        assert said == ["Another migration is running; waiting for it."]
+        assert messages == ["Another migration is running; waiting for it."]
         assert done == []
     second.join(30)
     assert done == [Migration(None, HEAD)]

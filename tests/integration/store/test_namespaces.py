@@ -23,11 +23,11 @@ async def test_unset_settings_are_filled_in_and_set_ones_kept(services: AppConte
     plain = await create_namespace(services, TENANT, NamespaceDraft(NOTES))
     assert plain.settings == NamespaceSettings("en", ENCODER_ID, None, None, timedelta(days=7))
     assert (plain.version, len(plain.epoch)) == (0, 12)
-    asked = NamespaceSettings("en", "lexical", timedelta(hours=36), timedelta(microseconds=1), timedelta(days=400))
-    draft = NamespaceDraft(NamespaceName.of("other"), "Für Leute", asked)
-    made = await create_namespace(services, TENANT, draft)
-    assert (made.settings, made.display_name) == (asked, "Für Leute")
-    assert await services.store.namespace(TENANT, made.name) == made
+    settings = NamespaceSettings("en", "lexical", timedelta(hours=36), timedelta(microseconds=1), timedelta(days=400))
+    draft = NamespaceDraft(NamespaceName.of("other"), "Für Leute", settings)
+    created = await create_namespace(services, TENANT, draft)
+    assert (created.settings, created.display_name) == (settings, "Für Leute")
+    assert await services.store.namespace(TENANT, created.name) == created
 
 
 async def test_a_name_is_taken_once_a_tenant_and_a_request_is_answered_again(services: AppContext) -> None:
@@ -52,13 +52,13 @@ async def test_what_is_not_honoured_is_refused_by_field(services: AppContext) ->
 
 
 async def test_every_command_on_a_namespace_that_is_not_there_says_how_to_make_it(brain: Brain) -> None:
-    kept = await brain.remember("Bees dance.")
-    nowhere = brain.at("nowhere")
+    result = await brain.remember("Bees dance.")
+    missing = brain.at("nowhere")
     for call in (
-        nowhere.remember("a"),
-        nowhere.recall("a"),
-        nowhere.list_all(),
-        nowhere.forget(type(kept.memory.name)(nowhere.parent, kept.memory.name.memory), allow_missing=True),
+        missing.remember("a"),
+        missing.recall("a"),
+        missing.list_all(),
+        missing.forget(type(result.memory.name)(missing.parent, result.memory.name.memory), allow_missing=True),
     ):
         with pytest.raises(NotFound, match=r"namespaces/nowhere does not exist.*CreateNamespace"):
             await call

@@ -29,22 +29,22 @@ def at(days: float) -> datetime:
 
 async def publish_pending(maintenance: MaintenanceStore, changes: int = 100) -> list[EventBatch]:
     """Build the events that are due, save their cursors, and return them."""
-    tellings = [build_events("/s", backlog, at(0)) for backlog in await maintenance.pending_changes(None, 100, changes)]
-    tellings += [build_deletion_event("/s", was, at(0)) for was in await maintenance.deleted_namespaces(100)]
-    await maintenance.save_cursors(tellings)
-    return tellings
+    batches = [build_events("/s", backlog, at(0)) for backlog in await maintenance.pending_changes(None, 100, changes)]
+    batches += [build_deletion_event("/s", deletion, at(0)) for deletion in await maintenance.deleted_namespaces(100)]
+    await maintenance.save_cursors(batches)
+    return batches
 
 
-def kinds(tellings: list[EventBatch]) -> list[str]:
-    return [str(event.document["type"]).split(".")[-2] for batch in tellings for event in batch.events]
+def kinds(batches: list[EventBatch]) -> list[str]:
+    return [str(event.document["type"]).split(".")[-2] for batch in batches for event in batch.events]
 
 
 async def test_what_was_noted_is_not_told_again(words: Brain, maintenance: MaintenanceStore) -> None:
     await words.remember("bee")
     assert kinds(await publish_pending(maintenance)) == ["remembered"]
     assert await maintenance.pending_changes(None, 100, 100) == []
-    kept = await words.remember("bee")
-    await words.forget(kept.memory.name)
+    result = await words.remember("bee")
+    await words.forget(result.memory.name)
     assert kinds(await publish_pending(maintenance)) == ["remembered", "forgotten"]
     assert await maintenance.pending_changes(None, 100, 100) == []
 
@@ -66,12 +66,12 @@ async def test_namespaces_take_turns(words: Brain, maintenance: MaintenanceStore
         brain = words.at(name)
         await brain.create(encoder="lexical")
         await brain.remember("bee")
-    seen: list[PendingChanges] = []
+    pending: list[PendingChanges] = []
     after = None
     while page := await maintenance.pending_changes(after, 2, 100):
-        seen += page
+        pending += page
         after = (page[-1].tenant, page[-1].ns)
-    assert [backlog.name.namespace for backlog in seen] == ["n1", "n2", "n3"]
+    assert [backlog.name.namespace for backlog in pending] == ["n1", "n2", "n3"]
 
 
 async def test_shards_tell_of_different_namespaces(words: Brain, workers: WorkerStore) -> None:
@@ -79,13 +79,13 @@ async def test_shards_tell_of_different_namespaces(words: Brain, workers: Worker
         brain = words.at(name)
         await brain.create(encoder="lexical")
         await brain.remember("bee")
-    found = []
+    namespaces = []
     for number in range(2):
-        async with workers.acquire("test", Shard(number, 2)) as held:
-            assert held is not None
-            found.append({backlog.ns for backlog in await held.pending_changes(None, 100, 100)})
-    assert found[0].isdisjoint(found[1])
-    assert [len(each) for each in found] == [2, 2]
+        async with workers.acquire("test", Shard(number, 2)) as session:
+            assert session is not None
+            namespaces.append({backlog.ns for backlog in await session.pending_changes(None, 100, 100)})
+    assert namespaces[0].isdisjoint(namespaces[1])
+    assert [len(each) for each in namespaces] == [2, 2]
 
 
 async def test_the_end_of_a_namespace_is_told_once_and_only_if_it_was_told_of(

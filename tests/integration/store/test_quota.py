@@ -47,7 +47,7 @@ async def replica(
         yield Brain(services, TENANT, NamespaceName.of("n0"))
 
 
-async def let_in(*writes: asyncio.Task[object]) -> int:
+async def count_accepted(*writes: asyncio.Task[object]) -> int:
     """Count the writes that succeeded; the others must have exceeded the quota."""
     ended = await asyncio.gather(*writes, return_exceptions=True)
     refused = [item for item in ended if isinstance(item, BaseException)]
@@ -71,14 +71,14 @@ async def test_the_limit_is_met_exactly_by_many_writers_in_many_namespaces(datab
             await one.at(name).create()
         before = await one.remember_all(*(RememberItem(MemoryDraft(f"memory {number}")) for number in range(20)))
         assert len(before) == 20
-        kept = 20
+        stored = 20
         async with asyncio.timeout(60):
-            while kept < 530:
+            while stored < 530:
                 tasks = [
                     asyncio.create_task(brain.at(name).remember(f"memory {number}"))
                     for number in range(10) for name in names for brain in (one, other)
                 ]  # fmt: skip
-                kept += await let_in(*tasks)
+                stored += await count_accepted(*tasks)
         counted = [(await get_namespace(one.services, TENANT, NamespaceName.of(name)))[1] for name in names]
         assert sum(statistics.memories for statistics in counted) == 530
         assert counted[0].tenant_memories == 530
@@ -106,8 +106,8 @@ async def test_a_batch_is_let_in_item_by_item(database: Clone) -> None:
 async def test_bytes_of_text_count_and_an_update_that_grows_is_refused(database: Clone) -> None:
     async with replica(database, StorageUsage(text_bytes=20)) as brain:
         await brain.create()
-        kept = (await brain.remember("0123456789", request_id="r")).memory
-        assert (await brain.update(kept, text="ünd so weiter 20")).memory.text == "ünd so weiter 20"
+        stored = (await brain.remember("0123456789", request_id="r")).memory
+        assert (await brain.update(stored, text="ünd so weiter 20")).memory.text == "ünd so weiter 20"
         with pytest.raises(ResourceExhausted) as caught:
             await brain.update((await brain.list_all())[0], text="x" * 21)
         assert (caught.value.quota, caught.value.limit) == ("text_bytes", 20)
@@ -156,16 +156,16 @@ async def test_another_tenants_stock_is_its_own(database: Clone) -> None:
 
 async def test_whoever_is_alone_waits_for_those_who_share(database: Clone) -> None:
     """Near the limit a write waits for those that began without checking the usage, before it checks it."""
-    stocks = StorageQuota(lambda _: StorageUsage(memories=limits.BATCH + 10), writers=1)
+    stocks = StorageQuota(lambda _: StorageUsage(memories=limits.MAX_BATCH_ITEMS + 10), writers=1)
     now = utc_now()
     async with await psycopg.AsyncConnection.connect(database.superuser_dsn, autocommit=True) as watching:
 
         async def waiting() -> bool:
-            found = await watching.execute(
+            cursor = await watching.execute(
                 "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted "
                 "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
             )
-            return (await found.fetchone()) == (1,)
+            return (await cursor.fetchone()) == (1,)
 
         async with open_pool(database.app_dsn, DatabaseSettings()) as pool:
             transactions, entered, leave = Transactions(pool), asyncio.Event(), asyncio.Event()
@@ -176,7 +176,7 @@ async def test_whoever_is_alone_waits_for_those_who_share(database: Clone) -> No
                 await leave.wait()
 
             async def near(connection: Connection) -> StorageUsage | None:
-                room = await stocks.headroom(connection, TENANT, StorageUsage(memories=limits.BATCH), now)
+                room = await stocks.headroom(connection, TENANT, StorageUsage(memories=limits.MAX_BATCH_ITEMS), now)
                 return None if room is None else room.used
 
             async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:

@@ -82,9 +82,9 @@ def by_hand(memories: Sequence[Memory], query: str) -> list[tuple[float, str]]:
 async def test_the_answer_is_that_of_scoring_every_memory(words: Brain, query: str) -> None:
     memories = await a_summer(words)
     answer = await words.recall(query, top_k=30)
-    found = [(hit.score, str(hit.memory.name)) for hit in answer.hits]
-    assert found == by_hand(memories, query)[:30]
-    assert len(found) == 30
+    hits = [(hit.score, str(hit.memory.name)) for hit in answer.hits]
+    assert hits == by_hand(memories, query)[:30]
+    assert len(hits) == 30
 
 
 async def test_cosines_are_those_of_the_vectors_as_they_are_stored(brain: Brain) -> None:
@@ -95,8 +95,8 @@ async def test_cosines_are_those_of_the_vectors_as_they_are_stored(brain: Brain)
     query = chance.normal(size=DIMENSIONS)
 
     def stored(vector: NDArray[np.float64]) -> NDArray[np.float64]:
-        kept = np.rint(vector / np.linalg.norm(vector) * 2048)
-        return np.asarray(kept / np.linalg.norm(kept))
+        rounded = np.rint(vector / np.linalg.norm(vector) * 2048)
+        return np.asarray(rounded / np.linalg.norm(rounded))
 
     expected = {f"n{i}": round(max(0.0, float(stored(row) @ stored(query))), 6) for i, row in enumerate(rows)}
     answer = await brain.recall(vector=Vector(query), top_k=20)
@@ -147,7 +147,7 @@ async def test_a_filter_never_under_fills(brain: Brain, where: MemoryFilter) -> 
     """Recall has as many hits as memories match, up to top_k, and no others; a list has the same memories."""
     memories = await a_summer(brain, 40)
 
-    def meant(memory: Memory) -> bool:
+    def matches(memory: Memory) -> bool:
         return (
             all(memory.labels.get(key) == value for key, value in where.labels.items())
             and (not where.kinds or memory.kind in where.kinds)
@@ -158,7 +158,7 @@ async def test_a_filter_never_under_fills(brain: Brain, where: MemoryFilter) -> 
             and (where.pinned is None or memory.pinned == where.pinned)
         )
 
-    expected = {memory.name for memory in memories if meant(memory)}
+    expected = {memory.name for memory in memories if matches(memory)}
     assert expected
     answer = await brain.recall("a swarm in winter", top_k=40, filter=where)
     assert {hit.memory.name for hit in answer.hits} == expected
@@ -226,8 +226,8 @@ async def test_past_fifty_thousand_vectors_sql_compares_the_newest_and_says_so(b
     narrow = await brain.recall(vector=axis(0), filter=MemoryFilter(sessions=("old",)))
     assert (narrow.degraded, [hit.score for hit in narrow.hits]) == ((), [1.0])
     async with open_store(database.app_dsn, DatabaseSettings(), search_index=SearchIndexSettings()) as store:
-        held = replace(brain, services=replace(brain.services, store=store))
-        whole = await held.recall(vector=axis(0))
+        indexed = replace(brain, services=replace(brain.services, store=store))
+        whole = await indexed.recall(vector=axis(0))
     assert whole.degraded == ()
     assert whole.hits[0].memory.name == oldest.name
 
@@ -325,13 +325,13 @@ async def test_a_vector_needs_a_namespace_that_keeps_vectors(words: Brain) -> No
 
 
 async def test_a_second_process_sees_what_the_first_has_written(brain: Brain, database: Clone) -> None:
-    written = await brain.remember("Ada keeps bees.")
+    result = await brain.remember("Ada keeps bees.")
     replica = SearchIndexSettings() if isinstance(brain.services.store, SearchIndexStore) else None
     async with open_store(database.app_dsn, DatabaseSettings(), search_index=replica) as second:
-        there = replace(brain, services=replace(brain.services, store=second))
-        assert await there.recalled_texts("bees", consistency_token=written.consistency_token) == ["Ada keeps bees."]
+        other = replace(brain, services=replace(brain.services, store=second))
+        assert await other.recalled_texts("bees", consistency_token=result.consistency_token) == ["Ada keeps bees."]
         for i in range(5):
-            written = await (brain if i % 2 else there).remember(f"Ada keeps {i} bees.")
-            for process in (brain, there):
-                token = written.consistency_token
+            result = await (brain if i % 2 else other).remember(f"Ada keeps {i} bees.")
+            for process in (brain, other):
+                token = result.consistency_token
                 assert len(await process.recalled_texts("bees", consistency_token=token)) == i + 2

@@ -38,8 +38,8 @@ async def test_without_dense_recall_words_alone_answer(brain: Brain) -> None:
 
 async def test_without_contiguity_nothing_is_lent_and_no_neighbour_answers(words: Brain) -> None:
     await some(words)
-    lent = {hit.memory.text: hit.breakdown.contiguity for hit in (await words.recall("cluster")).hits}
-    assert lent["It is cold outside."] > 0
+    contiguities = {hit.memory.text: hit.breakdown.contiguity for hit in (await words.recall("cluster")).hits}
+    assert contiguities["It is cold outside."] > 0
     answer = await switched(words, contiguity=False).recall("cluster")
     assert [(hit.memory.text, hit.breakdown.contiguity) for hit in answer.hits] == [("In winter the bees cluster.", 0)]
 

@@ -72,9 +72,9 @@ async def test_after_a_kill_every_acknowledged_memory_is_there(own_folder: Path)
             with pytest.raises(StoreUnavailable):
                 await brain.recall("memory")
             await asyncio.to_thread(restart, data, killed)
-            kept = {memory.text for memory in await brain.list_all(page_size=1000)}
-            assert set(acknowledged) <= kept
-            assert len(kept) <= len(acknowledged) + 8
+            stored = {memory.text for memory in await brain.list_all(page_size=1000)}
+            assert set(acknowledged) <= stored
+            assert len(stored) <= len(acknowledged) + 8
             await brain.remember("afterwards")
             assert (await brain.recalled_texts("afterwards"))[0] == "afterwards"
 
@@ -96,19 +96,19 @@ async def test_a_write_whose_commit_was_not_answered_is_found_by_its_request_id(
         await brain.create()
         await brain.remember("before")
         between.drop_answers = 1
-        kept = await brain.remember("a bee with an id", request_id="1")
+        result = await brain.remember("a bee with an id", request_id="1")
         assert between.drop_answers == 0
-        assert [memory.text for memory in await brain.list_all()] == ["before", kept.memory.text]
+        assert [memory.text for memory in await brain.list_all()] == ["before", result.memory.text]
         for spare in range(FORGETTING):
-            gone = await brain.remember("a bee that goes")
+            forgotten = await brain.remember("a bee that goes")
             between.pass_first, between.drop_answers = spare, 1
-            await brain.forget(gone.memory.name, request_id=f"forget {spare}")
+            await brain.forget(forgotten.memory.name, request_id=f"forget {spare}")
             assert between.drop_answers == 0
-            assert [memory.text for memory in await brain.list_all()] == ["before", kept.memory.text]
+            assert [memory.text for memory in await brain.list_all()] == ["before", result.memory.text]
         between.drop_answers = 1
         with pytest.raises(StoreUnavailable):
             await brain.remember("a bee without")
-        assert [memory.text for memory in await brain.list_all()] == ["before", kept.memory.text, "a bee without"]
+        assert [memory.text for memory in await brain.list_all()] == ["before", result.memory.text, "a bee without"]
 
 
 def restart(data: Path, killed: int) -> None:

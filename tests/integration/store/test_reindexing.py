@@ -204,16 +204,16 @@ async def test_what_is_written_while_settings_change_is_indexed_by_those_in_forc
     done = asyncio.Event()
 
     async def write(number: int) -> None:
-        kept = []
+        memories = []
         for i in range(12):
             try:
-                kept.append((await brain.remember(f"{TEXTS[i]} writer {number}", session=f"s{number}")).memory)
+                memories.append((await brain.remember(f"{TEXTS[i]} writer {number}", session=f"s{number}")).memory)
                 if i % 3 == 1:
-                    kept[-1] = (await brain.update(kept[-1], text=f"Umgeschrieben in Häusern {i}")).memory
-                if i % 4 == 3 and kept:
-                    await brain.update(kept[0], salience=0.7)
-                if i % 5 == 4 and kept:
-                    await brain.forget(kept.pop(0).name)
+                    memories[-1] = (await brain.update(memories[-1], text=f"Umgeschrieben in Häusern {i}")).memory
+                if i % 4 == 3 and memories:
+                    await brain.update(memories[0], salience=0.7)
+                if i % 5 == 4 and memories:
+                    await brain.forget(memories.pop(0).name)
             except Aborted:  # the settings changed meanwhile, and the caller is told so
                 continue
 
@@ -315,11 +315,11 @@ async def test_a_write_that_began_before_a_change_is_not_kept_after_it(
 
     It was indexed by the former encoder and analyzer, and the change would not reindex it.
     """
-    kept = (await brain.remember("Bees dance.")).memory
+    stored = (await brain.remember("Bees dance.")).memory
     for write in (
         brain.remember("Wasps do not."),
         brain.remember_all(RememberItem(MemoryDraft("Wasps do not."))),
-        brain.update(kept, text="Bees sing."),
+        brain.update(stored, text="Bees sing."),
     ):
         with psycopg.connect(database.owner_dsn) as changing:
             changing.execute(f"UPDATE namespaces SET {settings}, revision = revision + 1")
@@ -328,7 +328,7 @@ async def test_a_write_that_began_before_a_change_is_not_kept_after_it(
             changing.commit()
         with pytest.raises(Aborted, match="settings were changed"):
             await writing
-        assert await brain.list_all() == [kept]
+        assert await brain.list_all() == [stored]
 
 
 async def test_nobody_is_told_that_memories_were_indexed_anew_and_an_export_misses_none(
@@ -338,8 +338,8 @@ async def test_nobody_is_told_that_memories_were_indexed_anew_and_an_export_miss
     await lexical.create(encoder="lexical")
     brain = lexical
     batches = [[RememberItem(MemoryDraft(f"Häuser {i}")) for i in range(400)] for _ in range(3)]
-    kept = [memory for items in batches for memory in await brain.remember_all(*items)]
-    assert len(kept) > limits.PAGE_SIZE
+    memories = [memory for items in batches for memory in await brain.remember_all(*items)]
+    assert len(memories) > limits.MAX_PAGE_SIZE
     cursor = ""
     async with aclosing(watch_memories(brain.services, brain.tenant, WatchQuery(brain.parent))) as events:
         async for event in events:
@@ -349,10 +349,10 @@ async def test_nobody_is_told_that_memories_were_indexed_anew_and_an_export_miss
     async with aclosing(export_memories(brain.services, brain.tenant, ExportQuery(brain.parent))) as pages:
         async for page in pages:
             exported += [memory.name for memory, _ in page.memories]
-            if len(exported) == len(page.memories) < len(kept):
+            if len(exported) == len(page.memories) < len(memories):
                 await brain.change(language="de")
                 await work(workers, maintenance)
-    assert exported == [memory.name for memory in kept]
+    assert exported == [memory.name for memory in memories]
     last = (await brain.remember("Bees dance.")).memory
     async with aclosing(watch_memories(brain.services, brain.tenant, WatchQuery(brain.parent, cursor))) as events:
         async for event in events:

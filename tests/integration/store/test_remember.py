@@ -23,7 +23,7 @@ from tests.integration.store.conftest import Brain
 async def test_the_next_recall_finds_a_memory_exactly_as_it_was_given(brain: Brain) -> None:
     moment = datetime(2020, 2, 29, 12, 30, 0, 123456, UTC)
     text = "Grüße, 日本語 🎉 \t and a trailing space "
-    kept = (
+    stored = (
         await brain.remember(
             text,
             kind=MemoryKind.PROCEDURAL,
@@ -37,19 +37,19 @@ async def test_the_next_recall_finds_a_memory_exactly_as_it_was_given(brain: Bra
         )
     ).memory
     (hit,) = (await brain.recall("grüße")).hits
-    assert hit.memory == kept
-    assert (kept.text, kept.event_time, kept.session_position, kept.salience) == (text, moment, 7, 0.75)
-    assert hit.memory.etag == kept.etag
+    assert hit.memory == stored
+    assert (stored.text, stored.event_time, stored.session_position, stored.salience) == (text, moment, 7, 0.75)
+    assert hit.memory.etag == stored.etag
 
 
 async def test_a_read_with_the_token_of_a_write_is_not_from_before_it(brain: Brain) -> None:
-    written = await brain.remember("Bees dance.")
-    answer = await brain.recall("bees", consistency_token=written.consistency_token)
-    assert answer.consistency_token == written.consistency_token
+    result = await brain.remember("Bees dance.")
+    answer = await brain.recall("bees", consistency_token=result.consistency_token)
+    assert answer.consistency_token == result.consistency_token
     other = brain.at("other")
     await other.create()
     with pytest.raises(InvalidArgument, match="another namespace"):
-        await other.recall("bees", consistency_token=written.consistency_token)
+        await other.recall("bees", consistency_token=result.consistency_token)
 
 
 async def test_eight_writers_lose_nothing_and_versions_have_no_gaps(brain: Brain, database: Clone) -> None:
@@ -59,23 +59,23 @@ async def test_eight_writers_lose_nothing_and_versions_have_no_gaps(brain: Brain
     """
 
     async def writer(number: int) -> list[int]:
-        places = []
+        positions = []
         for i in range(12):
-            kept = await brain.remember(f"Writer {number} saw bird {i} on the pond.", session="pond")
-            places.append(kept.memory.session_position or 0)
-        return places
+            result = await brain.remember(f"Writer {number} saw bird {i} on the pond.", session="pond")
+            positions.append(result.memory.session_position or 0)
+        return positions
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(writer(number)) for number in range(8)]
-    places = [place for task in tasks for place in task.result()]
-    assert sorted(places) == list(range(96))
+    positions = [position for task in tasks for position in task.result()]
+    assert sorted(positions) == list(range(96))
     assert all(task.result() == sorted(task.result()) for task in tasks)
     assert len({memory.text for memory in await brain.list_all()}) == 96
     with psycopg.connect(database.owner_dsn) as owner:
-        told = owner.execute("SELECT version, memory FROM changes ORDER BY version, ordinal").fetchall()
-        assert len({memory for _, memory in told}) == len(told) == 96
-        assert owner.execute("SELECT version FROM namespaces").fetchone() == (told[-1][0],)
-        assert sorted({version for version, _ in told}) == list(range(1, told[-1][0] + 1))
+        changes = owner.execute("SELECT version, memory FROM changes ORDER BY version, ordinal").fetchall()
+        assert len({memory for _, memory in changes}) == len(changes) == 96
+        assert owner.execute("SELECT version FROM namespaces").fetchone() == (changes[-1][0],)
+        assert sorted({version for version, _ in changes}) == list(range(1, changes[-1][0] + 1))
     counted_exactly(database)
 
 
@@ -110,8 +110,8 @@ async def test_the_same_request_is_answered_once_more_and_kept_once(brain: Brain
 
 
 async def test_a_request_of_a_forgotten_memory_finds_nothing_and_writes_nothing(brain: Brain) -> None:
-    kept = await brain.remember("Bees dance.", request_id="r")
-    await brain.forget(kept.memory.name)
+    result = await brain.remember("Bees dance.", request_id="r")
+    await brain.forget(result.memory.name)
     with pytest.raises(NotFound):
         await brain.remember("Bees dance.", request_id="r")
     assert await brain.list_all() == []
@@ -143,8 +143,8 @@ async def test_a_taken_place_in_a_session_is_refused_and_unset_comes_after_the_l
 async def test_the_namespace_gives_a_default_ttl_to_what_is_not_pinned(brain: Brain) -> None:
     short = brain.at("short")
     await short.create(default_ttl=timedelta(hours=1))
-    kept = (await short.remember("soon gone")).memory
-    assert kept.expire_time == kept.create_time + timedelta(hours=1)
+    stored = (await short.remember("soon gone")).memory
+    assert stored.expire_time == stored.create_time + timedelta(hours=1)
     longer = (await short.remember("later gone", ttl=timedelta(hours=2))).memory
     assert longer.expire_time == longer.create_time + timedelta(hours=2)
     assert (await short.remember("stays", pinned=True)).memory.expire_time is None
@@ -183,22 +183,22 @@ async def test_a_vector_that_does_not_fit_is_refused_by_field(brain: Brain, vect
 async def test_writers_and_forgetters_of_the_same_words_count_exactly(brain: Brain, database: Clone) -> None:
     """Counts stay exact while concurrent tasks add and remove the same terms."""
 
-    async def come_and_go(number: int) -> None:
+    async def remember_and_forget(number: int) -> None:
         for i in range(12):
-            kept = await brain.remember(f"swarm {i % 3} over hive {number % 2}", session="s" if i % 2 else "")
+            result = await brain.remember(f"swarm {i % 3} over hive {number % 2}", session="s" if i % 2 else "")
             if i % 4:
-                await brain.forget(kept.memory.name)
+                await brain.forget(result.memory.name)
 
     async with asyncio.TaskGroup() as group:
         for number in range(8):
-            group.create_task(come_and_go(number))
+            group.create_task(remember_and_forget(number))
     assert len(await brain.list_all()) == 24
     counted_exactly(database)
 
 
 async def test_of_two_who_forget_the_same_memory_one_is_told_that_it_is_gone(brain: Brain) -> None:
-    kept = await brain.remember("Bees dance.")
-    ends = await asyncio.gather(*(brain.forget(kept.memory.name) for _ in range(4)), return_exceptions=True)
+    result = await brain.remember("Bees dance.")
+    ends = await asyncio.gather(*(brain.forget(result.memory.name) for _ in range(4)), return_exceptions=True)
     assert sorted(type(end).__name__ for end in ends) == ["NotFound", "NotFound", "NotFound", "str"]
 
 
@@ -224,7 +224,7 @@ async def test_a_namespace_that_changed_behind_the_process_is_noticed_before_any
 
 async def test_writes_that_meet_share_a_transaction_and_each_keeps_its_own_outcome(words: Brain) -> None:
     """Writes that wait for an earlier one share one transaction and one version, and each gets its own outcome."""
-    kept = (await words.remember("The first.", session="s", request_id="again")).memory
+    stored = (await words.remember("The first.", session="s", request_id="again")).memory
     before = (await words.namespace()).version
     ends = await asyncio.gather(
         *(words.remember(f"Bees dance {i}.", session="s") for i in range(10)),
@@ -239,7 +239,7 @@ async def test_writes_that_meet_share_a_transaction_and_each_keeps_its_own_outco
     assert [memory.session_position for memory in fresh] == list(range(1, 11))
     again, another, taken, twice, also_twice = ends[10:]
     assert isinstance(again, RememberResult)
-    assert again.memory == kept
+    assert again.memory == stored
     assert isinstance(another, AlreadyExists)
     assert isinstance(taken, AlreadyExists)
     assert isinstance(twice, RememberResult)
@@ -255,33 +255,33 @@ async def test_a_caller_who_leaves_takes_nobody_elses_write_along(words: Brain) 
     for call in calls[::3]:
         call.cancel()
     ends = await asyncio.gather(*calls, return_exceptions=True)
-    told = {end.memory.text for end in ends if isinstance(end, RememberResult)}
-    assert len(told) == 8
-    assert told <= {memory.text for memory in await words.list_all(page_size=1000)}
+    acknowledged = {end.memory.text for end in ends if isinstance(end, RememberResult)}
+    assert len(acknowledged) == 8
+    assert acknowledged <= {memory.text for memory in await words.list_all(page_size=1000)}
     await words.remember("And one more.")
 
 
 async def test_eight_writers_in_two_processes_lose_nothing_and_double_nothing(words: Brain, database: Clone) -> None:
     async with open_store(database.app_dsn, DatabaseSettings()) as second:
-        there = replace(words, services=replace(words.services, store=second))
+        other = replace(words, services=replace(words.services, store=second))
 
         async def write(writer: int) -> None:
             for i in range(25):
-                await (words if writer % 2 else there).remember(f"{writer} wrote {i}.", session=f"s{i % 3}")
+                await (words if writer % 2 else other).remember(f"{writer} wrote {i}.", session=f"s{i % 3}")
 
         await asyncio.gather(*(write(writer) for writer in range(8)))
-    kept = await words.list_all(page_size=1000)
-    assert sorted(memory.text for memory in kept) == sorted(f"{w} wrote {i}." for w in range(8) for i in range(25))
+    memories = await words.list_all(page_size=1000)
+    assert sorted(memory.text for memory in memories) == sorted(f"{w} wrote {i}." for w in range(8) for i in range(25))
     for session in range(3):
-        places = [memory.session_position for memory in kept if memory.session == f"s{session}"]
-        assert sorted(place for place in places if place is not None) == list(range(len(places)))
+        positions = [memory.session_position for memory in memories if memory.session == f"s{session}"]
+        assert sorted(position for position in positions if position is not None) == list(range(len(positions)))
 
 
 async def test_a_request_that_comes_to_two_processes_at_once_is_kept_once(words: Brain, database: Clone) -> None:
     async with open_store(database.app_dsn, DatabaseSettings()) as second:
-        there = replace(words, services=replace(words.services, store=second))
+        second_brain = replace(words, services=replace(words.services, store=second))
         for i in range(20):
-            twins = (brain.remember(f"Bee {i}.", request_id=f"r{i}") for brain in (words, there))
-            one, other = await asyncio.gather(*twins)
+            calls = (brain.remember(f"Bee {i}.", request_id=f"r{i}") for brain in (words, second_brain))
+            one, other = await asyncio.gather(*calls)
             assert one.memory == other.memory
     assert len(await words.list_all(page_size=1000)) == 20

@@ -23,21 +23,21 @@ def axis(number: int) -> Vector:
 
 async def test_a_changed_text_has_terms_and_a_vector_of_its_own(brain: Brain, database: Clone) -> None:
     await brain.remember("The mill grinds corn.")
-    kept = (await brain.remember("The bees dance at noon.")).memory
-    await brain.update(kept, text="A ship sails to Ghent.")
+    stored = (await brain.remember("The bees dance at noon.")).memory
+    await brain.update(stored, text="A ship sails to Ghent.")
     counted_exactly(database)
     with psycopg.connect(database.owner_dsn) as owner:
         terms = {row[0] for row in owner.execute("SELECT term FROM terms")}
     assert "bee" not in terms
     assert {"ship", "sail", "ghent", "mill"} <= terms
     (hit, *_) = (await brain.recall("boat voyage")).hits
-    assert (hit.memory.name, hit.breakdown.lexical) == (kept.name, 0)
+    assert (hit.memory.name, hit.breakdown.lexical) == (stored.name, 0)
     assert hit.breakdown.dense > 0.3
 
 
 async def test_a_callers_vector_comes_with_the_text_and_stays_when_other_fields_change(brain: Brain) -> None:
-    kept = (await brain.remember("first", vector=axis(0))).memory
-    changed = (await brain.update(kept, text="second", vector=axis(1))).memory
+    stored = (await brain.remember("first", vector=axis(0))).memory
+    changed = (await brain.update(stored, text="second", vector=axis(1))).memory
     await brain.update(changed, subject="ann", labels={"k": "v"})
     await brain.remember("another", vector=axis(2))
     dense = [
@@ -47,24 +47,24 @@ async def test_a_callers_vector_comes_with_the_text_and_stays_when_other_fields_
 
 
 async def test_the_feed_tells_of_an_update_once_and_the_version_rises_once(brain: Brain, database: Clone) -> None:
-    kept = (await brain.remember("Bees dance.")).memory
-    token = (await brain.update(kept, text="Bees sing.", labels={"k": "v"}, session="s")).consistency_token
+    stored = (await brain.remember("Bees dance.")).memory
+    token = (await brain.update(stored, text="Bees sing.", labels={"k": "v"}, session="s")).consistency_token
     assert (await brain.recall("sing", consistency_token=token)).hits[0].memory.revision == 2
     with psycopg.connect(database.owner_dsn) as owner:
         feed = owner.execute("SELECT version, ordinal, type, memory, revision FROM changes ORDER BY version").fetchall()
         assert owner.execute("SELECT version FROM namespaces").fetchone() == (2,)
-    memory = kept.name.memory
+    memory = stored.name.memory
     assert feed == [(1, 0, 1, memory, 1), (2, 0, 2, memory, 2)]
 
 
 async def test_writers_of_one_memory_all_take_turns_and_none_is_lost(brain: Brain, database: Clone) -> None:
     """Concurrent updates of different fields of one memory are all applied: none undoes another."""
-    kept = (await brain.remember("bees", session="s")).memory
+    stored = (await brain.remember("bees", session="s")).memory
     await asyncio.gather(
-        brain.update(kept, text="bees and wasps"),
-        brain.update(kept, labels={"k": "v"}),
-        brain.update(kept, subject="ann"),
-        brain.update(kept, session="t"),
+        brain.update(stored, text="bees and wasps"),
+        brain.update(stored, labels={"k": "v"}),
+        brain.update(stored, subject="ann"),
+        brain.update(stored, session="t"),
     )
     (now,) = await brain.list_all()
     assert (now.text, now.labels, now.subject, now.session) == ("bees and wasps", {"k": "v"}, "ann", "t")
@@ -77,46 +77,47 @@ async def test_writers_of_one_memory_all_take_turns_and_none_is_lost(brain: Brai
 
 
 async def test_of_writers_with_the_same_etag_one_wins(brain: Brain) -> None:
-    kept = (await brain.remember("bees")).memory
+    stored = (await brain.remember("bees")).memory
     ends = await asyncio.gather(
-        *(brain.update(kept, subject=str(i), etag=kept.etag) for i in range(4)), return_exceptions=True
+        *(brain.update(stored, subject=str(i), etag=stored.etag) for i in range(4)), return_exceptions=True
     )
     assert sorted(type(end).__name__ for end in ends) == ["Aborted", "Aborted", "Aborted", "RememberResult"]
 
 
 async def test_twins_of_a_request_change_it_once(brain: Brain) -> None:
-    kept = (await brain.remember("bees")).memory
-    ends = await asyncio.gather(*(brain.update(kept, subject="ann", request_id="u") for _ in range(5)))
+    stored = (await brain.remember("bees")).memory
+    ends = await asyncio.gather(*(brain.update(stored, subject="ann", request_id="u") for _ in range(5)))
     assert {end.memory.revision for end in ends} == {2}
-    await brain.forget(kept.name)
+    await brain.forget(stored.name)
     with pytest.raises(NotFound):
-        await brain.update(kept, subject="ann", request_id="u")
+        await brain.update(stored, subject="ann", request_id="u")
 
 
 async def test_movers_into_one_session_get_a_place_each(brain: Brain) -> None:
-    kept = [(await brain.remember(f"bee {i}")).memory for i in range(6)]
+    memories = [(await brain.remember(f"bee {i}")).memory for i in range(6)]
     moved = await asyncio.gather(
-        *(brain.update(memory, session="s") for memory in kept), *(brain.remember("new", session="s") for _ in range(6))
+        *(brain.update(memory, session="s") for memory in memories),
+        *(brain.remember("new", session="s") for _ in range(6)),
     )
     assert sorted(end.memory.session_position or 0 for end in moved) == list(range(12))
 
 
 async def test_what_has_expired_is_not_changed(brain: Brain) -> None:
-    kept = (await brain.remember("bees", ttl=timedelta(milliseconds=30))).memory
+    stored = (await brain.remember("bees", ttl=timedelta(milliseconds=30))).memory
     await asyncio.sleep(0.05)
     with pytest.raises(NotFound):
-        await brain.update(kept, ttl=timedelta(days=1))
+        await brain.update(stored, ttl=timedelta(days=1))
 
 
 async def test_a_namespace_that_changed_while_a_text_was_encoded_is_noticed(brain: Brain, database: Clone) -> None:
-    kept = (await brain.remember("bees")).memory
+    stored = (await brain.remember("bees")).memory
     namespace = await brain.services.store.namespace(brain.tenant, brain.parent)
     with psycopg.connect(database.owner_dsn) as owner:
         owner.execute("UPDATE namespaces SET revision = revision + 1")
     update = MemoryUpdate(
-        before=kept, draft=MemoryDraft("stale"), event_time=kept.event_time, update_time=kept.update_time,
+        before=stored, draft=MemoryDraft("stale"), event_time=stored.event_time, update_time=stored.update_time,
         expire_time=None, salience=0.5, new_text=None,
     )  # fmt: skip
     with pytest.raises(Aborted, match="settings were changed"):
         await brain.services.store.update_memory(brain.tenant, namespace, update, None)
-    assert await brain.list_all() == [kept]
+    assert await brain.list_all() == [stored]

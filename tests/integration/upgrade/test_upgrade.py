@@ -42,7 +42,7 @@ class Writer:
     def next(self) -> dict[str, object]:
         return self.lines.get(timeout=30)
 
-    def goes_on(self, count: int = 20) -> list[int]:
+    def next_entries(self, count: int = 20) -> list[int]:
         """The next `count` acknowledged entries; the client fails if one takes longer than its own retries."""
         return [int(str(self.next()["entry"])) for _ in range(count)]
 
@@ -63,11 +63,11 @@ def writer(previous: PreviousRelease, address: str) -> Iterator[Writer]:
         env=environment({}), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
 
-        def read() -> None:
+        def read_lines() -> None:
             for line in process.stdout or ():
                 lines.put(json.loads(line))
 
-        reader = threading.Thread(target=read)
+        reader = threading.Thread(target=read_lines)
         reader.start()
         yield Writer(process, lines, reader)
         process.kill()
@@ -78,12 +78,12 @@ async def people(address: str) -> list[tuple[object, ...]]:
     """Everything visible of the namespace `people`, including revisions and the order of recalled memories."""
     async with MemoryClient(address) as client:
         namespace = await client.get_namespace("people")
-        every = [memory async for memory in client.list("people", page_size=1000)]
-        former = [[was.text async for was in client.revisions(memory.name)] for memory in every]
+        memories = [memory async for memory in client.list("people", page_size=1000)]
+        former = [[revision.text async for revision in client.revisions(memory.name)] for memory in memories]
         answer = await client.recall("people", "who kept the harbour light, Ada?", top_k=50)
         return [
             (namespace.name, namespace.language, namespace.recency_half_life, namespace.epoch),
-            *((memory, *texts) for memory, texts in zip(every, former, strict=True)),
+            *((memory, *texts) for memory, texts in zip(memories, former, strict=True)),
             tuple(hit.memory.name for hit in answer.hits),
         ]
 
@@ -140,38 +140,38 @@ async def test_an_upgrade_and_the_way_back_lose_nothing_and_stop_nobody(
         old_client = stack.enter_context(writer(previous, both))
         cursor = str(old_client.next()["cursor"])
         before = await people(old.address)
-        written = old_client.goes_on()
+        acknowledged = old_client.next_entries()
 
         migrated = run(anonymous_settings, "migrate")
         assert migrated.returncode == 0, migrated.stderr
-        written += old_client.goes_on()
+        acknowledged += old_client.next_entries()
         assert old.get("/ready")[0] == 200
         assert await people(old.address) == before
 
         new = start(new_port)
         assert await people(new.address) == before
-        written += old_client.goes_on()
+        acknowledged += old_client.next_entries()
         assert old.stop() == 0
-        written += old_client.goes_on()
+        acknowledged += old_client.next_entries()
         assert await people(new.address) == before
         async with MemoryClient(new.address) as client:
             await client.remember("people", "Kept by the new version: the fog horn.", session="s1")
         with_new = await people(new.address)
 
-        back = start(old_port, previous.python)
-        written += old_client.goes_on()
+        restarted = start(old_port, previous.python)
+        acknowledged += old_client.next_entries()
         assert new.stop() == 0
         down = run(anonymous_settings, "migrate", f"--to={previous.schema}")
         assert down.returncode == 0, down.stderr
-        written += old_client.goes_on()
-        written += old_client.stop()
-        assert await people(back.address) == with_new
-        async with MemoryClient(back.address) as client:
-            kept = {memory.text: memory.name async for memory in client.list("log", page_size=1000)}
-        assert written == list(range(len(written)))
-        assert sorted(kept) == sorted(f"entry {number}" for number in written)
-        told = await entries(back.address, cursor, len(written))
-        assert told == [kept[f"entry {number}"] for number in written]
+        acknowledged += old_client.next_entries()
+        acknowledged += old_client.stop()
+        assert await people(restarted.address) == with_new
+        async with MemoryClient(restarted.address) as client:
+            names = {memory.text: memory.name async for memory in client.list("log", page_size=1000)}
+        assert acknowledged == list(range(len(acknowledged)))
+        assert sorted(names) == sorted(f"entry {number}" for number in acknowledged)
+        published = await entries(restarted.address, cursor, len(acknowledged))
+        assert published == [names[f"entry {number}"] for number in acknowledged]
 
 
 def test_there_is_no_way_back_to_no_schema(anonymous_settings: dict[str, object]) -> None:

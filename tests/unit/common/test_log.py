@@ -36,7 +36,7 @@ def test_a_file_gets_no_colours(capsys: pytest.CaptureFixture[str]) -> None:
     """Output that is not a terminal contains no escape sequences."""
     configure_logging(LogSettings(format="console"))
     structlog.get_logger("a").warning("it happened", number=1)
-    said = capsys.readouterr().err
-    assert "it happened" in said
-    assert "number=1" in said
-    assert "\x1b" not in said
+    output = capsys.readouterr().err
+    assert "it happened" in output
+    assert "number=1" in output
+    assert "\x1b" not in output

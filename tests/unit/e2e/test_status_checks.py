@@ -46,26 +46,26 @@ def test_ready_of_an_earlier_generation_is_false_and_nothing_else_of_it_is_judge
 
 
 def test_a_secret_that_is_gone_and_a_job_that_failed_are_noticed() -> None:
-    gone = replace(TRUE, secrets=frozenset(), failed_jobs=frozenset({"migrate-1"}))
-    assert list(false_statements(gone)) == [
+    state = replace(TRUE, secrets=frozenset(), failed_jobs=frozenset({"migrate-1"}))
+    assert list(false_statements(state)) == [
         "ReferencesResolved=True, and a Secret is not there", "Migrated=True, and its Job failed",
     ]  # fmt: skip
 
 
 def test_what_is_called_missing_and_is_there_is_false() -> None:
-    said = resource(ready_replicas=1, Available="False", ReferencesResolved="False")
-    assert list(false_statements(replace(TRUE, resource=said))) == [
+    brain = resource(ready_replicas=1, Available="False", ReferencesResolved="False")
+    assert list(false_statements(replace(TRUE, resource=brain))) == [
         "Available=False, and pods serve", "ReferencesResolved=False, and all Secrets are there",
     ]  # fmt: skip
 
 
 def test_a_status_that_has_seen_an_edit_is_never_ready_by_what_was_before() -> None:
-    seen = resource(generation=3, Ready="True")
-    seen["status"]["observedGeneration"] = 3
-    found = set(false_statements(ClusterState(seen, deployment(1), secrets=frozenset({"database"}))))
-    assert NEVER in found
+    brain = resource(generation=3, Ready="True")
+    brain["status"]["observedGeneration"] = 3
+    statements = set(false_statements(ClusterState(brain, deployment(1), secrets=frozenset({"database"}))))
+    assert NEVER in statements
     lives = StatementLifetimes()
-    lives.observe(found, 1.0)
+    lives.observe(statements, 1.0)
     lives.observe(set(), 1.1)
     assert [words.partition(":")[0] for words in lives.failures()] == [NEVER]
 

@@ -27,14 +27,18 @@ def test_copied_paths_are_those_from_the_context() -> None:
 
 def test_an_edit_changes_the_fingerprint(tree: Path) -> None:
     """Contents, names, executable bits and the extra arguments all change the fingerprint."""
-    seen = {fingerprint(tree, ["code"]), fingerprint(tree, ["code"], "v2"), fingerprint(tree, ["code", "other"])}
+    fingerprints = {
+        fingerprint(tree, ["code"]),
+        fingerprint(tree, ["code"], "v2"),
+        fingerprint(tree, ["code", "other"]),
+    }
     (tree / "code" / "a.py").chmod(0o755)
-    seen.add(fingerprint(tree, ["code"]))
+    fingerprints.add(fingerprint(tree, ["code"]))
     (tree / "code" / "a.py").write_text("a = 2\n")
-    seen.add(fingerprint(tree, ["code"]))
+    fingerprints.add(fingerprint(tree, ["code"]))
     (tree / "code" / "a.py").rename(tree / "code" / "b.py")
-    seen.add(fingerprint(tree, ["code"]))
-    assert len(seen) == 6
+    fingerprints.add(fingerprint(tree, ["code"]))
+    assert len(fingerprints) == 6
 
 
 def test_compiled_python_and_other_files_do_not_count(tree: Path) -> None:

@@ -33,8 +33,8 @@ def test_kubelet_and_dns_manifest_agree_on_the_dns_address() -> None:
 
 def test_every_component_has_the_kubeconfig_it_is_told_to_read() -> None:
     """Each kubeconfig in a component's flags is issued to a client; a missing one would only fail at run time."""
-    told = {flag.split("=")[1] for argv in FLAGS.values() for flag in argv if "kubeconfig=" in flag}
-    assert told == {str(LAYOUT.client_config(name)) for name in CLIENTS}
+    kubeconfigs = {flag.split("=")[1] for argv in FLAGS.values() for flag in argv if "kubeconfig=" in flag}
+    assert kubeconfigs == {str(LAYOUT.client_config(name)) for name in CLIENTS}
 
 
 def test_api_server_and_controllers_share_the_service_range() -> None:

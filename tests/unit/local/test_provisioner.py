@@ -48,8 +48,8 @@ def test_a_bound_or_dying_claim_gets_no_volume() -> None:
 def test_only_our_own_released_volumes_are_deleted() -> None:
     """Only released volumes of our provisioner are deleted: none made by hand, none in use."""
 
-    def volume(made_by: str, phase: str) -> dict[str, Any]:
-        return {"metadata": {"annotations": {PROVISIONED_BY_ANNOTATION: made_by}}, "status": {"phase": phase}}
+    def volume(provisioner: str, phase: str) -> dict[str, Any]:
+        return {"metadata": {"annotations": {PROVISIONED_BY_ANNOTATION: provisioner}}, "status": {"phase": phase}}
 
     assert should_delete(volume(STORAGE_PROVISIONER, "Released"))
     assert not should_delete(volume(STORAGE_PROVISIONER, "Bound"))

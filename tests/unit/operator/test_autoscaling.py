@@ -63,9 +63,9 @@ def handed_over(state: ObservedState, replicas: int) -> ObservedState:
 
 def test_the_handed_over_field_is_left_out_and_nothing_else_changes() -> None:
     """Once the autoscaler has scaled, `replicas` is no longer applied, and the rest is as rendered."""
-    seen = settled(observed(spec(autoscaling={"min": 2, "max": 5}), status=migrated()))
-    assert "replicas" in _deployment(seen)["spec"]
-    after = handed_over(seen, 4)
+    before = settled(observed(spec(autoscaling={"min": 2, "max": 5}), status=migrated()))
+    assert "replicas" in _deployment(before)["spec"]
+    after = handed_over(before, 4)
     assert "replicas" not in _deployment(after)["spec"]
 
 
@@ -77,18 +77,18 @@ def test_the_status_says_that_replicas_are_not_used() -> None:
 
 def test_without_autoscaling_the_autoscaler_goes_at_once() -> None:
     """The autoscaler is deleted at once: during a rollout it would compete over the number of pods."""
-    seen = settled(observed(spec(autoscaling={"max": 5}), status=migrated()))
-    plain = replace(seen, brain=replace(seen.brain, spec=spec(config={"logLevel": "debug"})))
+    before = settled(observed(spec(autoscaling={"max": 5}), status=migrated()))
+    plain = replace(before, brain=replace(before.brain, spec=spec(config={"logLevel": "debug"})))
     assert AUTOSCALER in plan(plain).delete
 
 
 def test_an_autoscaled_deployment_is_kept_as_it_is_scaled() -> None:
     """While a migration fails, the autoscaler stays and keeps control of the number of pods."""
-    seen = handed_over(settled(observed(spec(autoscaling={"min": 2, "max": 5}), status=migrated())), 4)
-    held = replace(seen, brain=replace(seen.brain, spec=spec(version="0.3.0")))
-    kept = {child_id(each): each for each in plan(held).apply}
-    assert AUTOSCALER in kept
-    assert "replicas" not in _deployment(held)["spec"]
+    scaled = handed_over(settled(observed(spec(autoscaling={"min": 2, "max": 5}), status=migrated())), 4)
+    blocked = replace(scaled, brain=replace(scaled.brain, spec=spec(version="0.3.0")))
+    applied = {child_id(each): each for each in plan(blocked).apply}
+    assert AUTOSCALER in applied
+    assert "replicas" not in _deployment(blocked)["spec"]
 
 
 def _deployment(state: ObservedState) -> Any:

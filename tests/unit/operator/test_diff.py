@@ -177,8 +177,8 @@ def test_a_list_with_one_renamed_is_put_back_whole() -> None:
 
 def test_a_key_with_a_slash_is_escaped() -> None:
     """A key is escaped for JSON Pointer (RFC 6901): / becomes ~1."""
-    found = [Difference(("data", "a/b~c"), "foreign")]
-    assert removal_patch({}, {"metadata": {"resourceVersion": "1"}}, found)[1] == {
+    foreign = [Difference(("data", "a/b~c"), "foreign")]
+    assert removal_patch({}, {"metadata": {"resourceVersion": "1"}}, foreign)[1] == {
         "op": "remove",
         "path": "/data/a~1b~0c",
     }
@@ -186,5 +186,5 @@ def test_a_key_with_a_slash_is_escaped() -> None:
 
 def test_what_lies_inside_something_removed_is_not_removed_twice() -> None:
     """Only the outermost of nested foreign fields is removed."""
-    found = [Difference(("spec", "a"), "foreign"), Difference(("spec", "a", "b"), "foreign")]
-    assert len(removal_patch({}, {"metadata": {"resourceVersion": "1"}}, found)) == 2
+    foreign = [Difference(("spec", "a"), "foreign"), Difference(("spec", "a", "b"), "foreign")]
+    assert len(removal_patch({}, {"metadata": {"resourceVersion": "1"}}, foreign)) == 2

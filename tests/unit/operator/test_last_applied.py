@@ -40,17 +40,17 @@ def applied(state: ObservedState) -> dict[Any, Manifest]:
 def test_an_edited_deployment_is_what_it_was_while_a_migration_runs() -> None:
     """During a migration the Deployment is applied as the last complete plan rendered it."""
     before = settled(observed(status=migrated()))
-    kept = applied(blocked(before))[DEPLOYMENT]
-    assert "0.2.0" in str(kept)
-    assert "0.3.0" not in str(kept)
-    assert drift(kept, before.children[DEPLOYMENT]) == ()
+    deployment = applied(blocked(before))[DEPLOYMENT]
+    assert "0.2.0" in str(deployment)
+    assert "0.3.0" not in str(deployment)
+    assert drift(deployment, before.children[DEPLOYMENT]) == ()
 
 
 def test_a_deleted_deployment_comes_back_as_it_was() -> None:
     """A Deployment deleted while a migration fails is created again from the last complete plan."""
     before = settled(observed(status=migrated()))
-    gone = replace(before, children={k: v for k, v in before.children.items() if k != DEPLOYMENT})
-    assert "0.2.0" in str(applied(blocked(gone))[DEPLOYMENT])
+    deleted = replace(before, children={k: v for k, v in before.children.items() if k != DEPLOYMENT})
+    assert "0.2.0" in str(applied(blocked(deleted))[DEPLOYMENT])
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "ConfigMap"])
@@ -65,22 +65,22 @@ def test_a_spec_that_the_model_refuses_keeps_what_serves() -> None:
     """With an invalid stored spec the children of the last valid one stay."""
     before = settled(observed(spec(replicas=2), status=migrated()))
     broken = replace(before, brain=replace(before.brain, spec=None, problem="spec.x: no."))
-    kept: Any = applied(broken)[DEPLOYMENT]
-    assert kept["spec"]["replicas"] == 2
+    deployment: Any = applied(broken)[DEPLOYMENT]
+    assert deployment["spec"]["replicas"] == 2
     assert "Service" in {identity.kind for identity in applied(broken)}
 
 
 def test_it_can_be_scaled_while_a_migration_fails() -> None:
     """`replicas` follows the spec even while the rest of it is blocked."""
     before = settled(observed(status=migrated()))
-    kept: Any = applied(blocked(before, replicas=5))[DEPLOYMENT]
-    assert kept["spec"]["replicas"] == 5
+    deployment: Any = applied(blocked(before, replicas=5))[DEPLOYMENT]
+    assert deployment["spec"]["replicas"] == 5
 
 
 def test_the_number_of_pods_is_not_kept() -> None:
     """The record has no `replicas`: an autoscaler changes it, and otherwise the spec sets it."""
-    seen = observed(spec(autoscaling={"max": 9}), status=migrated())
-    one, five = (applied(handed_over(seen, number))[RECORD] for number in (1, 5))
+    state = observed(spec(autoscaling={"max": 9}), status=migrated())
+    one, five = (applied(handed_over(state, number))[RECORD] for number in (1, 5))
     assert one == five
 
 
@@ -117,8 +117,8 @@ def test_a_child_that_somebody_else_took_the_name_of_is_left_alone() -> None:
     """A Deployment of another owner is not applied from the record."""
     before = settled(observed(status=migrated()))
     theirs: Any = {**before.children[DEPLOYMENT], "metadata": {"name": "quickstart-server", "namespace": "demo"}}
-    seen = blocked(replace(before, children={**before.children, DEPLOYMENT: theirs}))
-    assert DEPLOYMENT not in applied(seen)
+    state = blocked(replace(before, children={**before.children, DEPLOYMENT: theirs}))
+    assert DEPLOYMENT not in applied(state)
 
 
 def test_a_deleted_deployment_is_no_way_around_the_refused_downgrade() -> None:
@@ -127,6 +127,6 @@ def test_a_deleted_deployment_is_no_way_around_the_refused_downgrade() -> None:
     record = plan(observed(newer)).migration
     assert record is not None
     before = settled(observed(newer, status=migrated(record.hash or "")))
-    gone = {k: v for k, v in before.children.items() if k != DEPLOYMENT}
-    older = replace(before, children=gone, brain=replace(before.brain, spec=spec(version="0.2.0")))
+    children = {k: v for k, v in before.children.items() if k != DEPLOYMENT}
+    older = replace(before, children=children, brain=replace(before.brain, spec=spec(version="0.2.0")))
     assert plan(older).conditions["ConfigValid"].reason == "Downgrade"

@@ -47,9 +47,9 @@ def test_no_lease_is_free() -> None:
     """A missing Lease can be acquired; it is created without a version, so only one of two creators succeeds."""
     assert observe(None, LeaseRecord("7", "other", 15, 100), 101) is None
     assert can_acquire(None, "me", 101)
-    made: Any = acquired(SEAT, None, NOW)
-    assert "resourceVersion" not in made["metadata"]
-    assert made["spec"]["leaseTransitions"] == 0
+    manifest: Any = acquired(SEAT, None, NOW)
+    assert "resourceVersion" not in manifest["metadata"]
+    assert manifest["spec"]["leaseTransitions"] == 0
 
 
 def test_a_lease_that_is_taken_over_counts_a_transition() -> None:

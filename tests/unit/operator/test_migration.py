@@ -48,9 +48,9 @@ def test_the_first_attempt_is_recorded_with_its_job() -> None:
 
 def test_a_job_at_work_is_waited_for() -> None:
     """While the Job runs, the Deployment does not change and no second Job is created."""
-    found = plan(observed(jobs=[job()]))
+    planned = plan(observed(jobs=[job()]))
     assert "Job" not in kinds(observed(jobs=[job()]))
-    assert (found.conditions["Migrated"].reason, found.failed, found.requeue_after_s) == ("Running", False, None)
+    assert (planned.conditions["Migrated"].reason, planned.failed, planned.requeue_after_s) == ("Running", False, None)
 
 
 def test_a_job_made_just_before_the_operator_died_is_found_again() -> None:
@@ -77,26 +77,26 @@ def test_another_image_is_migrated_for_while_the_old_deployment_stays() -> None:
 
 def test_another_owner_secret_is_migrated_with() -> None:
     """A changed owner DSN starts a migration, as it may lead to another database."""
-    wanted = spec()
-    database, owner = samples.resolved(wanted)
-    seen = observed(wanted, references=(database, replace(owner, digests={"owner-dsn": "other"})), status=migrated())
-    assert "Job" in kinds(seen)
+    desired = spec()
+    database, owner = samples.resolved(desired)
+    state = observed(desired, references=(database, replace(owner, digests={"owner-dsn": "other"})), status=migrated())
+    assert "Job" in kinds(state)
 
 
 def test_a_failed_job_says_its_last_words_without_the_password() -> None:
     """The termination message is in the status, redacted, together with the time of the next attempt."""
-    said = f"could not connect with {samples.SECRETS[0]}: password hunter22 refused"
+    message = f"could not connect with {samples.SECRETS[0]}: password hunter22 refused"
     name = f"quickstart-migrate-{FINGERPRINT[:8]}-1"
-    dead = pod("m", component="migrate", ready=False, containers=[samples.ended(said)], job_name=name)
-    seen = observed(jobs=[job(state="Failed")], pods=[dead])
-    kept = record(seen)
-    assert kept.last_error == "could not connect with [redacted]: password [redacted] refused"
-    assert kept.next_attempt_at == timestamps.iso(NOW + timedelta(seconds=RETRY.base_s))
-    found = plan(seen)
-    assert found.conditions["Migrated"].reason == "Failed"
-    assert RETRY_MIGRATION in found.conditions["Migrated"].message
-    assert (found.failed, found.requeue_after_s) == (True, RETRY.base_s)
-    assert "Deployment" not in kinds(seen)
+    dead = pod("m", component="migrate", ready=False, containers=[samples.ended(message)], job_name=name)
+    state = observed(jobs=[job(state="Failed")], pods=[dead])
+    migration = record(state)
+    assert migration.last_error == "could not connect with [redacted]: password [redacted] refused"
+    assert migration.next_attempt_at == timestamps.iso(NOW + timedelta(seconds=RETRY.base_s))
+    planned = plan(state)
+    assert planned.conditions["Migrated"].reason == "Failed"
+    assert RETRY_MIGRATION in planned.conditions["Migrated"].message
+    assert (planned.failed, planned.requeue_after_s) == (True, RETRY.base_s)
+    assert "Deployment" not in kinds(state)
 
 
 def test_the_last_words_may_come_after_the_failure() -> None:
@@ -107,23 +107,23 @@ def test_the_last_words_may_come_after_the_failure() -> None:
     status = {"migration": first.model_dump(by_alias=True, exclude_none=True)}
     later = record(observed(jobs=[job(state="Failed")], pods=[died("m", "no such role", name)], status=status))
     assert (later.last_error, later.next_attempt_at) == ("no such role", first.next_attempt_at)
-    gone = {"migration": later.model_dump(by_alias=True, exclude_none=True)}
-    assert record(observed(jobs=[job(state="Failed")], status=gone)).last_error == "no such role"
+    without_pod = {"migration": later.model_dump(by_alias=True, exclude_none=True)}
+    assert record(observed(jobs=[job(state="Failed")], status=without_pod)).last_error == "no such role"
 
 
 def test_a_failed_attempt_waits_for_its_time() -> None:
     """No Job is created before the back-off is over, even when the failed one was deleted."""
     for jobs in ([job(state="Failed")], []):
-        found = plan(observed(status=failed_once(due_in_s=60), jobs=jobs))
-        assert "Job" not in [manifest["kind"] for manifest in found.apply]
-        assert found.requeue_after_s == 60
+        planned = plan(observed(status=failed_once(due_in_s=60), jobs=jobs))
+        assert "Job" not in [manifest["kind"] for manifest in planned.apply]
+        assert planned.requeue_after_s == 60
 
 
 def test_the_next_attempt_starts_when_it_is_due() -> None:
     """When the back-off is over another Job is created, and the failed one stays for its logs."""
-    seen = observed(status=failed_once(due_in_s=-1), jobs=[job(state="Failed")])
-    assert kinds(seen)[-1] == "Job"
-    assert (record(seen).attempt, plan(seen).delete) == (2, ())
+    state = observed(status=failed_once(due_in_s=-1), jobs=[job(state="Failed")])
+    assert kinds(state)[-1] == "Job"
+    assert (record(state).attempt, plan(state).delete) == (2, ())
 
 
 def test_each_failure_doubles_the_wait_up_to_a_bound() -> None:
@@ -133,9 +133,9 @@ def test_each_failure_doubles_the_wait_up_to_a_bound() -> None:
 
 def test_the_annotation_starts_an_attempt_at_once_and_only_once() -> None:
     """A new value of the annotation overrides the back-off once."""
-    asked = observed(status=failed_once(due_in_s=60), annotations={RETRY_MIGRATION: "now"})
-    assert kinds(asked)[-1] == "Job"
-    assert record(asked).retry_token == "now"
+    annotated = observed(status=failed_once(due_in_s=60), annotations={RETRY_MIGRATION: "now"})
+    assert kinds(annotated)[-1] == "Job"
+    assert record(annotated).retry_token == "now"
     again = observed(status=failed_once(due_in_s=60, retryToken="now"), annotations={RETRY_MIGRATION: "now"})
     assert "Job" not in kinds(again)
 
@@ -143,9 +143,9 @@ def test_the_annotation_starts_an_attempt_at_once_and_only_once() -> None:
 def test_a_job_deleted_under_way_counts_as_an_attempt() -> None:
     """A Job deleted while it ran counts as a failed attempt, so deleting Jobs starts no loop."""
     lost = {"migration": {"hash": FINGERPRINT, "attempt": 1, "jobName": "quickstart-migrate-x-1"}}
-    kept = record(observed(status=lost))
-    assert kept.last_error == "Job quickstart-migrate-x-1 no longer exists, and its result is unknown."
-    assert kept.next_attempt_at == timestamps.iso(NOW + timedelta(seconds=10))
+    migration = record(observed(status=lost))
+    assert migration.last_error == "Job quickstart-migrate-x-1 no longer exists, and its result is unknown."
+    assert migration.next_attempt_at == timestamps.iso(NOW + timedelta(seconds=10))
 
 
 def test_a_pod_that_cannot_start_is_a_failure_with_its_field() -> None:
@@ -153,9 +153,9 @@ def test_a_pod_that_cannot_start_is_a_failure_with_its_field() -> None:
     name = f"quickstart-migrate-{FINGERPRINT[:8]}-1"
     stuck = pod("m", component="migrate", ready=False, job_name=name,
                 containers=[samples.waiting("ImagePullBackOff", name="migrate")])  # fmt: skip
-    found = plan(observed(spec(version="0.2.0"), jobs=[job()], pods=[stuck]))
-    finding = found.conditions["Migrated"]
-    assert (finding.reason, found.failed) == ("Stuck", True)
+    planned = plan(observed(spec(version="0.2.0"), jobs=[job()], pods=[stuck]))
+    finding = planned.conditions["Migrated"]
+    assert (finding.reason, planned.failed) == ("Stuck", True)
     assert "cannot be pulled (ImagePullBackOff); correct spec.version" in finding.message
 
 
@@ -172,43 +172,43 @@ def test_a_pod_that_replaced_one_that_failed_is_no_failure() -> None:
     name = f"quickstart-migrate-{FINGERPRINT[:8]}-1"
     working: Any = pod("n", component="migrate", ready=True, job_name=name)
     working = {**working, "metadata": {**working["metadata"], "creationTimestamp": timestamps.iso(NOW)}}
-    found = plan(observed(jobs=[job(ready=1)], pods=[working, died("m", "no role", name)]))
-    assert (found.conditions["Migrated"].reason, found.failed) == ("Running", False)
+    planned = plan(observed(jobs=[job(ready=1)], pods=[working, died("m", "no role", name)]))
+    assert (planned.conditions["Migrated"].reason, planned.failed) == ("Running", False)
 
 
 def test_an_attempt_the_status_does_not_know_waits_its_own_back_off() -> None:
     """A Job created just before the operator died gets its own back-off, not that of the attempt before."""
-    seen = observed(status=failed_once(due_in_s=-1), jobs=[job(2)], annotations={RETRY_MIGRATION: "now"})
-    working = record(seen)
+    state = observed(status=failed_once(due_in_s=-1), jobs=[job(2)], annotations={RETRY_MIGRATION: "now"})
+    working = record(state)
     assert (working.attempt, working.next_attempt_at, working.retry_token) == (2, None, "now")
-    failed = plan(replace(seen, jobs=(job(2, state="Failed"),)))
+    failed = plan(replace(state, jobs=(job(2, state="Failed"),)))
     assert failed.requeue_after_s == 2 * RETRY.base_s
     assert "Job" not in [manifest["kind"] for manifest in failed.apply]
 
 
 def test_a_job_that_was_refused_is_no_attempt() -> None:
     """A Job that the API server refused is not recorded, and the recorded migration stays."""
-    seen = observed(spec(version="0.3.0"), status=migrated())
-    refused = without_uncreated_job(plan(seen), {}, "no Jobs here.")
+    state = observed(spec(version="0.3.0"), status=migrated())
+    refused = without_uncreated_job(plan(state), {}, "no Jobs here.")
     assert refused.conditions["Migrated"].message == "The migration could not be started: no Jobs here."
     assert (refused.migration, refused.failed) == (parse_migration_status(migrated()), True)
-    asked = plan(seen)
-    made = {child_id(each): each for each in asked.apply}
-    assert without_uncreated_job(asked, made, "no Pods here.") == asked
+    planned = plan(state)
+    created = {child_id(each): each for each in planned.apply}
+    assert without_uncreated_job(planned, created, "no Pods here.") == planned
 
 
 def test_a_disabled_migration_is_skipped_and_never_called_done() -> None:
     """With migrations disabled, Migrated is Unknown: the operator cannot tell whether the schema fits."""
-    found = plan(observed(spec(migration={"enabled": False})))
-    assert (found.conditions["Migrated"].status, found.conditions["Migrated"].reason) == ("Unknown", "Skipped")
-    assert (found.apply[-1]["kind"], found.migration) == ("Deployment", None)
+    planned = plan(observed(spec(migration={"enabled": False})))
+    assert (planned.conditions["Migrated"].status, planned.conditions["Migrated"].reason) == ("Unknown", "Skipped")
+    assert (planned.apply[-1]["kind"], planned.migration) == ("Deployment", None)
 
 
 def test_jobs_nobody_waits_for_go_and_one_at_work_is_left_to_finish() -> None:
     """Outdated Jobs are deleted unless they run, as an interrupted index build would stay incomplete."""
     stale, working = job(fingerprint="a" * 16), job(fingerprint="b" * 16, ready=1)
-    found = plan(observed(status=migrated(), jobs=[stale, working]))
-    assert [child.name for child in found.delete] == ["quickstart-migrate-aaaaaaaa-1"]
+    planned = plan(observed(status=migrated(), jobs=[stale, working]))
+    assert [child.name for child in planned.delete] == ["quickstart-migrate-aaaaaaaa-1"]
 
 
 def test_a_status_somebody_scribbled_over_is_no_crash() -> None:
@@ -218,5 +218,5 @@ def test_a_status_somebody_scribbled_over_is_no_crash() -> None:
 
 def test_a_paused_resource_does_not_migrate() -> None:
     """A paused resource starts no migration, and Migrated has the reason Paused."""
-    found = plan(observed(spec(paused=True)))
-    assert (found.apply, found.conditions["Migrated"].reason) == ((), "Paused")
+    planned = plan(observed(spec(paused=True)))
+    assert (planned.apply, planned.conditions["Migrated"].reason) == ((), "Paused")

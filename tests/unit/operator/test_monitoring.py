@@ -51,24 +51,24 @@ def test_every_metric_named_is_exposed(expression: str) -> None:
 
 def test_the_monitor_selects_the_service_that_has_an_endpoint_a_pod() -> None:
     """The ServiceMonitor selects the headless Service, so that each pod is scraped under its own name."""
-    made = applied(watched())
-    wanted = made[MONITOR]["spec"]["selector"]["matchLabels"]
+    objects = applied(watched())
+    selector = objects[MONITOR]["spec"]["selector"]["matchLabels"]
     chosen = [
         each["metadata"]["name"]
-        for each in made.values()
-        if each["kind"] == "Service" and wanted.items() <= each["metadata"]["labels"].items()
+        for each in objects.values()
+        if each["kind"] == "Service" and selector.items() <= each["metadata"]["labels"].items()
     ]
     assert chosen == ["quickstart-headless"]
-    ports = {port["name"] for port in made[ChildId("Service", "quickstart-headless")]["spec"]["ports"]}
-    assert {each["port"] for each in made[MONITOR]["spec"]["endpoints"]} <= ports
+    ports = {port["name"] for port in objects[ChildId("Service", "quickstart-headless")]["spec"]["ports"]}
+    assert {each["port"] for each in objects[MONITOR]["spec"]["endpoints"]} <= ports
 
 
 def test_a_missing_kind_keeps_nothing_else_from_being_done() -> None:
     """Other objects are applied when a kind is missing, and the status names what waits for it."""
-    seen = watched(missing_kinds=MISSING)
-    assert {MONITOR, RULES} & set(applied(seen)) == set()
-    assert DASHBOARD in applied(seen)
-    message = conditions(seen)["ConfigValid"]["message"]
+    state = watched(missing_kinds=MISSING)
+    assert {MONITOR, RULES} & set(applied(state)) == set()
+    assert DASHBOARD in applied(state)
+    message = conditions(state)["ConfigValid"]["message"]
     assert "The ServiceMonitor of spec.monitoring is not created yet: the cluster has no such kind." in message
     assert conditions(observed(missing_kinds=MISSING))["ConfigValid"]["message"] == "The spec is valid."
 
@@ -76,10 +76,10 @@ def test_a_missing_kind_keeps_nothing_else_from_being_done() -> None:
 def test_a_kind_that_went_away_is_not_kept() -> None:
     """During a migration no object is applied whose kind the API server no longer has."""
     before = settled(watched())
-    wanted = spec(version="0.3.0", monitoring=EVERYTHING)
-    held = observed(wanted, status=migrated(), children=list(before.children.values()), missing_kinds=MISSING)
-    assert {MONITOR, RULES} & set(applied(held)) == set()
-    assert ChildId("Deployment", "quickstart-server") in applied(held)
+    desired = spec(version="0.3.0", monitoring=EVERYTHING)
+    migrating = observed(desired, status=migrated(), children=list(before.children.values()), missing_kinds=MISSING)
+    assert {MONITOR, RULES} & set(applied(migrating)) == set()
+    assert ChildId("Deployment", "quickstart-server") in applied(migrating)
 
 
 def test_what_is_not_asked_for_any_more_goes() -> None:
@@ -92,6 +92,6 @@ def test_what_is_not_asked_for_any_more_goes() -> None:
 def test_labels_of_the_spec_do_not_replace_our_own() -> None:
     """Labels of the spec cannot override the labels by which children are selected."""
     labels = {"app.kubernetes.io/managed-by": "me", "release": "prometheus"}
-    made = applied(observed(spec(monitoring={"serviceMonitor": {"labels": labels}}), status=migrated()))
-    assert made[MONITOR]["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "somabrain-operator"
-    assert made[MONITOR]["metadata"]["labels"]["release"] == "prometheus"
+    objects = applied(observed(spec(monitoring={"serviceMonitor": {"labels": labels}}), status=migrated()))
+    assert objects[MONITOR]["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "somabrain-operator"
+    assert objects[MONITOR]["metadata"]["labels"]["release"] == "prometheus"

@@ -124,9 +124,9 @@ def test_a_pod_belongs_to_whom_its_label_names_and_is_kept_without_what_nobody_r
                         "managedFields": [{"manager": "kubelet"}]},
            "spec": {"nodeName": "n", "containers": [{"name": "server", "image": "i", "env": []}]}}  # fmt: skip
     assert cache.on_watch_event("Pod", "ADDED", pod) == (KEY,)
-    (found,) = cache.list_for(KEY, "Pod")
-    assert found["spec"] == {"containers": [{"name": "server", "image": "i"}]}
-    assert found["metadata"] == {key: value for key, value in pod["metadata"].items() if key != "managedFields"}
+    (stored,) = cache.list_for(KEY, "Pod")
+    assert stored["spec"] == {"containers": [{"name": "server", "image": "i"}]}
+    assert stored["metadata"] == {key: value for key, value in pod["metadata"].items() if key != "managedFields"}
 
 
 def test_the_brains_are_known_by_their_own_events() -> None:

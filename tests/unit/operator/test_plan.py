@@ -51,11 +51,13 @@ def test_a_resource_not_yet_migrated_gets_its_job_and_no_deployment() -> None:
 
 def test_a_missing_secret_is_named_with_its_field_and_the_remedy() -> None:
     """With a missing Secret nothing is applied, and the message says what to create and where."""
-    wanted = spec()
-    seen = observed(wanted, references=tuple(ResolvedReference(each, exists=False) for each in references_of(wanted)))
-    found = plan(seen)
-    assert found.apply == ()
-    finding = found.conditions["ReferencesResolved"]
+    desired = spec()
+    state = observed(
+        desired, references=tuple(ResolvedReference(each, exists=False) for each in references_of(desired))
+    )
+    planned = plan(state)
+    assert planned.apply == ()
+    finding = planned.conditions["ReferencesResolved"]
     assert (finding.status, finding.reason) == ("False", "NotFound")
     assert finding.message.startswith(
         "Secret somabrain-database, named by spec.database.secretRef.name, is not in namespace demo; "
@@ -66,14 +68,14 @@ def test_a_missing_secret_is_named_with_its_field_and_the_remedy() -> None:
 
 def test_a_secret_that_may_not_be_read_is_not_called_missing() -> None:
     """A Secret that may not be read is reported as such in the status, not as missing."""
-    wanted = spec()
-    database, migration = samples.resolved(wanted)
+    desired = spec()
+    database, migration = samples.resolved(desired)
     refused = ResolvedReference(
         database.reference,
         exists=False,
         refusal="The operator has no permission for this request on Secret demo/x: no.",
     )
-    finding = plan(observed(wanted, references=(refused, migration))).conditions["ReferencesResolved"]
+    finding = plan(observed(desired, references=(refused, migration))).conditions["ReferencesResolved"]
     assert finding.reason == "NotAllowed"
     assert finding.message.endswith(
         "cannot be read: The operator has no permission for this request on Secret demo/x: no."
@@ -82,10 +84,10 @@ def test_a_secret_that_may_not_be_read_is_not_called_missing() -> None:
 
 def test_a_secret_that_lacks_a_key_names_the_key() -> None:
     """A missing key of a Secret is named."""
-    wanted = spec()
-    database, migration = samples.resolved(wanted)
-    seen = observed(wanted, references=(replace(database, digests={"app-dsn": "x"}), migration))
-    finding = plan(seen).conditions["ReferencesResolved"]
+    desired = spec()
+    database, migration = samples.resolved(desired)
+    state = observed(desired, references=(replace(database, digests={"app-dsn": "x"}), migration))
+    finding = plan(state).conditions["ReferencesResolved"]
     assert (finding.reason, finding.message) == (
         "KeyMissing",
         "Secret somabrain-database, named by spec.database.secretRef.name, lacks worker-dsn or has it empty; add it.",
@@ -94,68 +96,70 @@ def test_a_secret_that_lacks_a_key_names_the_key() -> None:
 
 def test_a_policy_without_rego_is_named() -> None:
     """A referenced ConfigMap needs a key that OPA loads."""
-    wanted = spec(opa={"policy": {"configMapRef": {"name": "mine"}}})
-    *secrets, policy = samples.resolved(wanted)
-    seen = observed(wanted, references=(*secrets, replace(policy, digests={})))
+    desired = spec(opa={"policy": {"configMapRef": {"name": "mine"}}})
+    *secrets, policy = samples.resolved(desired)
+    state = observed(desired, references=(*secrets, replace(policy, digests={})))
     assert "ConfigMap mine, named by spec.opa.policy.configMapRef.name, lacks *.rego" in (
-        plan(seen).conditions["ReferencesResolved"].message
+        plan(state).conditions["ReferencesResolved"].message
     )
 
 
 def test_a_request_above_its_limit_is_refused_with_both_fields() -> None:
     """The schema cannot compare quantities; the plan does."""
-    seen = observed(spec(resources={"requests": {"memory": "2Gi"}, "limits": {"memory": "1024Mi"}}))
-    finding = plan(seen).conditions["ConfigValid"]
+    state = observed(spec(resources={"requests": {"memory": "2Gi"}, "limits": {"memory": "1024Mi"}}))
+    finding = plan(state).conditions["ConfigValid"]
     assert finding.message == (
         "spec.resources.requests.memory (2Gi) is more than spec.resources.limits.memory (1024Mi); "
         "lower the request or raise the limit."
     )
-    assert plan(seen).apply == ()
+    assert plan(state).apply == ()
 
 
 def test_a_spec_that_the_model_refuses_is_a_finding_and_no_crash() -> None:
     """An invalid stored spec still gets a status."""
-    seen = observed()
-    broken = replace(seen, brain=replace(seen.brain, spec=None, problem="spec.replicas: too many; correct it."))
-    found = plan(broken)
-    assert (found.conditions["ConfigValid"].message, found.apply) == ("spec.replicas: too many; correct it.", ())
+    state = observed()
+    broken = replace(state, brain=replace(state.brain, spec=None, problem="spec.replicas: too many; correct it."))
+    planned = plan(broken)
+    assert (planned.conditions["ConfigValid"].message, planned.apply) == ("spec.replicas: too many; correct it.", ())
 
 
 def test_a_paused_resource_is_looked_at_and_never_written() -> None:
     """A paused resource has all its conditions, and nothing is applied or deleted."""
-    found = plan(observed(spec(paused=True), status=migrated()))
-    assert (found.apply, found.delete) == ((), ())
-    assert found.conditions["Paused"].status == "True"
-    assert found.conditions["ReferencesResolved"].status == "True"
+    planned = plan(observed(spec(paused=True), status=migrated()))
+    assert (planned.apply, planned.delete) == ((), ())
+    assert planned.conditions["Paused"].status == "True"
+    assert planned.conditions["ReferencesResolved"].status == "True"
 
 
 def test_a_child_of_somebody_else_is_not_taken_over() -> None:
     """A Service of the same name with another owner is left as it is, and the message names it."""
     theirs: Manifest = {"kind": "Service", "metadata": {"name": "quickstart-grpc", "namespace": "demo"}}
-    found = plan(observed(status=migrated(), children=[theirs]))
-    assert found.conditions["Degraded"].message == (
+    planned = plan(observed(status=migrated(), children=[theirs]))
+    assert planned.conditions["Degraded"].message == (
         "Service quickstart-grpc exists and does not belong to this resource; "
         "delete it, or give this resource another name."
     )
-    assert "quickstart-grpc" not in {child_id(each).name for each in found.apply}
+    assert "quickstart-grpc" not in {child_id(each).name for each in planned.apply}
 
 
 def test_children_of_an_earlier_resource_of_the_name_are_waited_for() -> None:
     """A resource that was created again waits for the garbage collector to delete the former children."""
     before = settled(observed(status=migrated()))
     again = replace(before, brain=replace(before.brain, uid="another", status={}))
-    found = plan(again)
-    assert (found.apply, found.failed) == ((), False)
-    seen = samples.conditions(again)
-    assert (seen["Degraded"]["status"], seen["Progressing"]["reason"]) == ("False", "Replacing")
-    assert "ServiceAccount quickstart-server belongs to an earlier resource of this name" in seen["Ready"]["message"]
+    planned = plan(again)
+    assert (planned.apply, planned.failed) == ((), False)
+    conditions = samples.conditions(again)
+    assert (conditions["Degraded"]["status"], conditions["Progressing"]["reason"]) == ("False", "Replacing")
+    assert (
+        "ServiceAccount quickstart-server belongs to an earlier resource of this name" in conditions["Ready"]["message"]
+    )
 
 
 def test_the_default_policy_is_pruned_once_another_is_in_force() -> None:
     """An unused child is pruned, but not before the pods that used it are gone."""
     before = settled(observed(status=migrated()))
-    wanted = spec(opa={"policy": {"configMapRef": {"name": "mine"}}})
-    changed = replace(before, brain=replace(before.brain, spec=wanted), references=samples.resolved(wanted))
+    desired = spec(opa={"policy": {"configMapRef": {"name": "mine"}}})
+    changed = replace(before, brain=replace(before.brain, spec=desired), references=samples.resolved(desired))
     assert plan(changed).delete == ()
     after = settled(changed)
     left = {**after.children, **{k: v for k, v in before.children.items() if k.name == "quickstart-policy"}}
@@ -164,10 +168,10 @@ def test_the_default_policy_is_pruned_once_another_is_in_force() -> None:
 
 def test_objects_of_others_are_never_pruned() -> None:
     """Only objects that this resource owns are deleted."""
-    wanted = spec(opa={"policy": {"configMapRef": {"name": "mine"}}})
-    seen = settled(observed(wanted, status=migrated()))
+    desired = spec(opa={"policy": {"configMapRef": {"name": "mine"}}})
+    state = settled(observed(desired, status=migrated()))
     theirs: Manifest = {"kind": "ConfigMap", "metadata": {"name": "quickstart-policy", "namespace": "demo"}}
-    assert plan(replace(seen, children={**seen.children, child_id(theirs): theirs})).delete == ()
+    assert plan(replace(state, children={**state.children, child_id(theirs): theirs})).delete == ()
 
 
 @pytest.mark.parametrize(
@@ -187,20 +191,20 @@ def test_only_what_pods_read_at_their_start_rolls_them(change: dict[str, object]
 
 def test_a_used_key_rolls_the_pods_and_the_owner_secret_does_not() -> None:
     """A changed app-dsn rolls the pods, which read it at their start; a changed owner-dsn does not."""
-    wanted = spec()
-    database, migration = samples.resolved(wanted)
+    desired = spec()
+    database, migration = samples.resolved(desired)
     rotated = replace(database, digests={**database.digests, "app-dsn": "other"})
     owner = replace(migration, digests={"owner-dsn": "other"})
-    plain = plan(observed(wanted, status=migrated())).config_hash
-    assert plan(observed(wanted, references=(rotated, migration), status=migrated())).config_hash != plain
-    assert plan(observed(wanted, references=(database, owner), status=migrated())).config_hash == plain
+    plain = plan(observed(desired, status=migrated())).config_hash
+    assert plan(observed(desired, references=(rotated, migration), status=migrated())).config_hash != plain
+    assert plan(observed(desired, references=(database, owner), status=migrated())).config_hash == plain
 
 
 def test_a_new_default_policy_rolls_the_pods() -> None:
     """A new default policy rolls the pods, as OPA reads it only at its start."""
     newer = replace(samples.RELEASE, policy="package sb.policy\n")
-    seen = observed(status=migrated())
-    assert make_plan(seen, newer).config_hash != plan(seen).config_hash
+    state = observed(status=migrated())
+    assert make_plan(state, newer).config_hash != plan(state).config_hash
 
 
 def whole(desired: SomaBrainSpec, *keys: str) -> ObservedState:
@@ -226,14 +230,14 @@ def whole(desired: SomaBrainSpec, *keys: str) -> ObservedState:
 def test_a_setting_is_set_in_one_place(key: str, setter: str) -> None:
     """A setting may not be set twice: one of the two would have no effect."""
     finding = plan(whole(spec(secretRefs=[{"name": "more"}]), key)).conditions["ReferencesResolved"]
-    said = f"Secret more, named by spec.secretRefs[0].name, has the key {key}, which is set {setter}; "
-    assert (finding.reason, finding.message) == ("SettingTaken", said + "remove it there or here.")
+    message = f"Secret more, named by spec.secretRefs[0].name, has the key {key}, which is set {setter}; "
+    assert (finding.reason, finding.message) == ("SettingTaken", message + "remove it there or here.")
 
 
 def test_two_sources_of_settings_do_not_hide_each_other() -> None:
     """Two sources may not have the same key, even one that is not a setting: both would be one file."""
-    wanted = spec(secretRefs=[{"name": "a"}], configMapRefs=[{"name": "b"}])
-    finding = plan(whole(wanted, "ca.crt")).conditions["ReferencesResolved"]
+    desired = spec(secretRefs=[{"name": "a"}], configMapRefs=[{"name": "b"}])
+    finding = plan(whole(desired, "ca.crt")).conditions["ReferencesResolved"]
     assert "ConfigMap b, named by spec.configMapRefs[0].name, has the key ca.crt" in finding.message
     assert plan(whole(spec(secretRefs=[{"name": "a"}]), "ca.crt")).conditions["ReferencesResolved"].status == "True"
 
@@ -248,13 +252,13 @@ def test_settings_from_vault_count_too() -> None:
 
 def test_an_empty_secret_of_settings_is_no_lack() -> None:
     """A Secret of settings must exist, and may be empty."""
-    wanted = spec(secretRefs=[{"name": "a"}])
-    assert plan(whole(wanted)).conditions["ReferencesResolved"].status == "True"
-    gone = tuple(
+    desired = spec(secretRefs=[{"name": "a"}])
+    assert plan(whole(desired)).conditions["ReferencesResolved"].status == "True"
+    missing = tuple(
         replace(each, exists=False, digests={}) if each.reference.all_keys else each
-        for each in samples.resolved(wanted)
+        for each in samples.resolved(desired)
     )
-    message = plan(observed(wanted, references=gone)).conditions["ReferencesResolved"].message
+    message = plan(observed(desired, references=missing)).conditions["ReferencesResolved"].message
     assert "is not in namespace demo; create it with the settings, or correct the name." in message
 
 
@@ -270,18 +274,18 @@ def test_another_version_of_vault_s_secrets_rolls_the_pods_and_migrates_again() 
 
 def test_a_certificate_rolls_nothing() -> None:
     """A renewed certificate rolls no pods, as servers reload it; a missing one is reported."""
-    wanted = spec(grpc={"tls": {"secretRef": {"name": "certificate"}}})
-    references = samples.resolved(wanted)
+    desired = spec(grpc={"tls": {"secretRef": {"name": "certificate"}}})
+    references = samples.resolved(desired)
     renewed = tuple(
         replace(each, digests=dict.fromkeys(each.digests, "new")) if "tls" in each.reference.field else each
         for each in references
     )
     assert (
-        plan(observed(wanted, references=references)).config_hash
-        == plan(observed(wanted, references=renewed)).config_hash
+        plan(observed(desired, references=references)).config_hash
+        == plan(observed(desired, references=renewed)).config_hash
     )
     lacking = tuple(replace(each, digests={}) if "tls" in each.reference.field else each for each in references)
-    message = plan(observed(wanted, references=lacking)).conditions["ReferencesResolved"].message
+    message = plan(observed(desired, references=lacking)).conditions["ReferencesResolved"].message
     assert "Secret certificate, named by spec.grpc.tls.secretRef.name, lacks tls.crt, tls.key" in message
 
 

@@ -88,8 +88,8 @@ def test_of_the_log_of_vault_s_agent_what_it_ended_for_is_said() -> None:
         'secret/data/x in Vault has no key y" exitCode=1\nError encountered during run, refer to logs for details.\n'
     )
     dead = pod("p", component="migrate", containers=[ended(log, name="vault")])
-    said = 'template server: at <fail "x">: secret/data/x in Vault has no key y'
-    assert termination_message(dead, "vault", "migrate") == said
+    expected = 'template server: at <fail "x">: secret/data/x in Vault has no key y'
+    assert termination_message(dead, "vault", "migrate") == expected
     assert (
         termination_message(pod("p", component="migrate", containers=[ended("no role")]), "vault", "migrate")
         == "no role"
@@ -106,5 +106,7 @@ def test_an_error_of_several_lines_becomes_one() -> None:
         "2026-01-02T03:04:05.000Z [ERROR] agent: runtime error encountered:\n  error=\n  | Error making API request.\n"
         '  | \n  | Code: 400. Errors:\n  | \n  | \\t* invalid role name "typo"\n   exitCode=1\n'
     )
-    said = 'Error making API request. Code: 400. Errors: * invalid role name "typo"'
-    assert termination_message(pod("p", component="migrate", containers=[ended(log, name="vault")]), "vault") == said
+    expected = 'Error making API request. Code: 400. Errors: * invalid role name "typo"'
+    assert (
+        termination_message(pod("p", component="migrate", containers=[ended(log, name="vault")]), "vault") == expected
+    )

@@ -48,11 +48,11 @@ async def test_it_waits_until_nothing_is_to_be_done() -> None:
     old = old_garbage()
     async with collecting(is_idle):
         await until(lambda: calls > 0)
-        kept = [[] for _ in range(1_000_000)]  # type: list[list[object]]
+        objects = [[] for _ in range(1_000_000)]  # type: list[list[object]]
         assert old() is not None
         idle = True
         await until(lambda: old() is None)
-        assert len(kept) == 1_000_000
+        assert len(objects) == 1_000_000
 
 
 async def test_work_that_never_ends_is_interrupted() -> None:

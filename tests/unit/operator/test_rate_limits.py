@@ -27,8 +27,8 @@ def test_every_error_of_the_tree_is_retried_at_some_time() -> None:
 
 def test_no_row_hides_behind_an_earlier_one() -> None:
     """The first matching row counts, so a base class comes after its subclasses."""
-    for place, (kind, _) in enumerate(BACKOFFS):
-        assert not any(issubclass(kind, earlier) for earlier, _ in BACKOFFS[:place])
+    for index, (kind, _) in enumerate(BACKOFFS):
+        assert not any(issubclass(kind, earlier) for earlier, _ in BACKOFFS[:index])
 
 
 def test_a_lost_race_is_tried_sooner_than_a_server_that_is_down() -> None:

@@ -202,9 +202,9 @@ def test_secrets_of_vault_lie_in_memory(name: str) -> None:
         assert files["emptyDir"]["medium"] == "Memory"
         agent = template["spec"]["initContainers"][0]
         assert (agent["name"], "restartPolicy" in agent) == ("vault", False)
-        told = json.loads(template["metadata"]["annotations"]["somabrain.io/vault-agent"])
-        assert told["exit_after_auth"] is True
-        assert all(each["error_on_missing_key"] and each["perms"] == "0400" for each in told["template"])
+        agent_config = json.loads(template["metadata"]["annotations"]["somabrain.io/vault-agent"])
+        assert agent_config["exit_after_auth"] is True
+        assert all(each["error_on_missing_key"] and each["perms"] == "0400" for each in agent_config["template"])
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -67,10 +67,10 @@ def requesting(annotation: str = "", **fields: str) -> ObservedState:
 
 def test_an_older_version_is_refused_and_nothing_is_done() -> None:
     """For an older version no migration is started; the message has both remedies."""
-    found = plan(requesting(version="0.1.9"))
-    finding = found.conditions["ConfigValid"]
-    assert (finding.status, finding.reason, found.failed) == ("False", "Downgrade", True)
-    assert "Job" not in {each["kind"] for each in found.apply}
+    planned = plan(requesting(version="0.1.9"))
+    finding = planned.conditions["ConfigValid"]
+    assert (finding.status, finding.reason, planned.failed) == ("False", "Downgrade", True)
+    assert "Job" not in {each["kind"] for each in planned.apply}
     assert finding.message.startswith("0.1.9 is older than 0.2.0, which serves")
     assert finding.message.endswith("kubectl annotate sb quickstart somabrain.io/allow-downgrade=0.1.9 --overwrite")
 

@@ -52,12 +52,12 @@ def down(state: ObservedState, report: str) -> ObservedState:
 
 def test_a_service_that_serves_is_ready_and_nothing_else_is_wrong() -> None:
     """A serving resource is ready, valid, migrated and available; not progressing, degraded or paused."""
-    found = conditions(serving())
-    assert {kind: each["status"] for kind, each in found.items()} == {
+    reported = conditions(serving())
+    assert {kind: each["status"] for kind, each in reported.items()} == {
         "Ready": "True", "ConfigValid": "True", "ReferencesResolved": "True", "Migrated": "True",
         "Available": "True", "Progressing": "False", "Degraded": "False", "Paused": "False",
     }  # fmt: skip
-    assert found["Ready"]["message"] == "1 of 1 pods serve."
+    assert reported["Ready"]["message"] == "1 of 1 pods serve."
 
 
 def test_numbers_selector_and_endpoint_are_those_of_the_deployment() -> None:
@@ -72,26 +72,26 @@ def test_numbers_selector_and_endpoint_are_those_of_the_deployment() -> None:
 
 def test_with_postgresql_down_the_pods_are_named_with_their_reason() -> None:
     """Available=False names the pods that do not serve and their reports, without secrets."""
-    seen = down(serving(replicas=2), "PostgreSQL cannot be reached at postgresql://u:hunter22@pg:5432/somabrain.")
-    found = conditions(seen)
-    assert found["Available"]["status"] == "False"
-    assert found["Available"]["message"] == (
+    state = down(serving(replicas=2), "PostgreSQL cannot be reached at postgresql://u:hunter22@pg:5432/somabrain.")
+    reported = conditions(state)
+    assert reported["Available"]["status"] == "False"
+    assert reported["Available"]["message"] == (
         "No pod serves. Pod p0: PostgreSQL cannot be reached at [redacted] "
         "Pod p1: PostgreSQL cannot be reached at [redacted]"
     )
-    assert (found["Degraded"]["status"], found["Ready"]["status"]) == ("True", "False")
-    assert render_status(plan(seen), seen.children)["phase"] == "Degraded"
+    assert (reported["Degraded"]["status"], reported["Ready"]["status"]) == ("True", "False")
+    assert render_status(plan(state), state.children)["phase"] == "Degraded"
 
 
 def test_one_pod_of_two_down_is_available_and_degraded() -> None:
     """With one of two pods ready the service is available and degraded."""
-    seen = deployed(serving(replicas=2), readyReplicas=1)
-    seen = replace(seen, pods=(pod("p0"), pod("p1", ready=False, containers=[RUNNING])), reports={"p1": "No disk."})
-    found = conditions(seen)
-    assert (found["Available"]["status"], found["Degraded"]["status"], found["Ready"]["status"]) == (
+    state = deployed(serving(replicas=2), readyReplicas=1)
+    state = replace(state, pods=(pod("p0"), pod("p1", ready=False, containers=[RUNNING])), reports={"p1": "No disk."})
+    reported = conditions(state)
+    assert (reported["Available"]["status"], reported["Degraded"]["status"], reported["Ready"]["status"]) == (
         "True", "True", "False",
     )  # fmt: skip
-    assert found["Degraded"]["message"] == "Pod p1: No disk."
+    assert reported["Degraded"]["message"] == "Pod p1: No disk."
 
 
 @pytest.mark.parametrize(
@@ -101,33 +101,33 @@ def test_an_autoscaler_that_cannot_scale_is_named_and_takes_nothing_from_what_se
     reason: str, degraded: str
 ) -> None:
     """A failing autoscaler is Degraded and leaves Ready; one that is disabled or silent is no fault."""
-    seen = serving(autoscaling={"min": 1, "max": 3})
-    autoscaler: Any = seen.children[AUTOSCALER]
-    said = [{"type": "ScalingActive", "status": "False", "reason": reason, "message": "no metrics known"}]
-    status = {"conditions": said if reason else []}
-    found = conditions(replace(seen, children={**seen.children, AUTOSCALER: {**autoscaler, "status": status}}))
-    assert (found["Degraded"]["status"], found["Ready"]["status"]) == (degraded, "True")
-    assert (f"{DEPLOYMENT.name} does not scale: no metrics known." in found["Degraded"]["message"]) == (
+    state = serving(autoscaling={"min": 1, "max": 3})
+    autoscaler: Any = state.children[AUTOSCALER]
+    scaling = [{"type": "ScalingActive", "status": "False", "reason": reason, "message": "no metrics known"}]
+    status = {"conditions": scaling if reason else []}
+    reported = conditions(replace(state, children={**state.children, AUTOSCALER: {**autoscaler, "status": status}}))
+    assert (reported["Degraded"]["status"], reported["Ready"]["status"]) == (degraded, "True")
+    assert (f"{DEPLOYMENT.name} does not scale: no metrics known." in reported["Degraded"]["message"]) == (
         degraded == "True"
     )
 
 
 def test_a_missing_secret_leaves_what_serves_available() -> None:
     """With a Secret missing the old pods stay available, and Ready and Degraded report it."""
-    seen = serving()
-    gone = replace(seen, references=tuple(replace(each, exists=False, digests={}) for each in seen.references))
-    found = conditions(gone)
-    assert {kind: found[kind]["status"] for kind in ("Available", "ReferencesResolved", "Ready", "Degraded")} == {
+    state = serving()
+    missing = replace(state, references=tuple(replace(each, exists=False, digests={}) for each in state.references))
+    reported = conditions(missing)
+    assert {kind: reported[kind]["status"] for kind in ("Available", "ReferencesResolved", "Ready", "Degraded")} == {
         "Available": "True", "ReferencesResolved": "False", "Ready": "False", "Degraded": "True",
     }  # fmt: skip
-    assert found["Migrated"]["status"] == "Unknown"
+    assert reported["Migrated"]["status"] == "Unknown"
 
 
 def test_a_migration_once_done_is_remembered_while_a_secret_is_missing() -> None:
     """A completed migration stays recorded while a Secret is missing; otherwise it would run again."""
-    seen = serving()
-    gone = replace(seen, references=tuple(replace(each, exists=False, digests={}) for each in seen.references))
-    status: Any = render_status(plan(gone), gone.children)
+    state = serving()
+    missing = replace(state, references=tuple(replace(each, exists=False, digests={}) for each in state.references))
+    status: Any = render_status(plan(missing), missing.children)
     assert status["migration"]["completedAt"] == "2026-01-02T03:00:00Z"
 
 
@@ -142,36 +142,36 @@ def test_a_failed_migration_leaves_the_old_pods_serving() -> None:
     fingerprint = migration_hash("ghcr.io/somabrain/somabrain-service:0.3.0", "hash-of-owner-dsn")
     name = f"quickstart-migrate-{fingerprint[:8]}-1"
     dead = pod("m", component="migrate", ready=False, containers=[samples.ended("no such role.")], job_name=name)
-    seen = replace(changed, jobs=(job(state="Failed", fingerprint=fingerprint),), pods=(*before.pods, dead))
-    found = conditions(seen)
-    assert {kind: found[kind]["status"] for kind in ("Migrated", "Degraded", "Available", "Ready")} == {
+    state = replace(changed, jobs=(job(state="Failed", fingerprint=fingerprint),), pods=(*before.pods, dead))
+    reported = conditions(state)
+    assert {kind: reported[kind]["status"] for kind in ("Migrated", "Degraded", "Available", "Ready")} == {
         "Migrated": "False", "Degraded": "True", "Available": "True", "Ready": "False",
     }  # fmt: skip
-    assert "no such role." in found["Migrated"]["message"]
+    assert "no such role." in reported["Migrated"]["message"]
 
 
 def test_a_deployment_just_applied_is_not_ready_before_its_controller_has_seen_it() -> None:
     """Ready is False while the Deployment's observedGeneration is behind: its numbers are of before."""
-    seen = serving()
-    live: Any = seen.children[DEPLOYMENT]
+    state = serving()
+    live: Any = state.children[DEPLOYMENT]
     behind = {**live, "metadata": {**live["metadata"], "generation": 2}}
-    found = conditions(replace(seen, children={**seen.children, DEPLOYMENT: behind}))
-    assert (found["Ready"]["status"], found["Progressing"]["status"]) == ("False", "True")
-    assert found["Ready"]["message"] == "The cluster's Deployment controller has not seen the last change yet."
+    reported = conditions(replace(state, children={**state.children, DEPLOYMENT: behind}))
+    assert (reported["Ready"]["status"], reported["Progressing"]["status"]) == ("False", "True")
+    assert reported["Ready"]["message"] == "The cluster's Deployment controller has not seen the last change yet."
 
 
 @pytest.mark.parametrize("edit", ["image", "container"])
 def test_drift_that_is_not_put_back_is_not_ready(edit: str) -> None:
     """A paused resource whose Deployment was edited by hand is not Ready."""
-    seen = serving_paused()
-    live: Any = seen.children[DEPLOYMENT]
+    state = serving_paused()
+    live: Any = state.children[DEPLOYMENT]
     template = live["spec"]["template"]
     server = template["spec"]["containers"][0]
     containers = [{**server, "image": "other"}] if edit == "image" else [server, {"name": "x", "image": "x"}]
     pod_spec = {**template["spec"], "containers": containers}
     edited = {**live, "spec": {**live["spec"], "template": {**template, "spec": pod_spec}}}
-    found = conditions(replace(seen, children={**seen.children, DEPLOYMENT: edited}))
-    assert (found["Ready"]["status"], found["Progressing"]["reason"]) == ("False", "ChangesWait")
+    reported = conditions(replace(state, children={**state.children, DEPLOYMENT: edited}))
+    assert (reported["Ready"]["status"], reported["Progressing"]["reason"]) == ("False", "ChangesWait")
 
 
 def serving_paused() -> ObservedState:
@@ -181,148 +181,148 @@ def serving_paused() -> ObservedState:
 
 def test_a_paused_resource_that_serves_is_ready_and_paused() -> None:
     """A paused resource that serves is Ready."""
-    found = conditions(serving_paused())
-    assert (found["Paused"]["status"], found["Ready"]["status"]) == ("True", "True")
+    reported = conditions(serving_paused())
+    assert (reported["Paused"]["status"], reported["Ready"]["status"]) == ("True", "True")
 
 
 def test_a_start_is_progress_and_no_fault() -> None:
     """Pods that are merely starting are Progressing, not Degraded."""
-    seen = deployed(serving(), readyReplicas=0, conditions=[{"type": "Progressing", "status": "True",
+    state = deployed(serving(), readyReplicas=0, conditions=[{"type": "Progressing", "status": "True",
                                                              "reason": "ReplicaSetUpdated"}])  # fmt: skip
-    seen = replace(seen, pods=(pod("p0", ready=False, containers=[waiting("ContainerCreating")]),))
-    found = conditions(seen)
-    assert {kind: found[kind]["status"] for kind in ("Ready", "Progressing", "Degraded", "Available")} == {
+    state = replace(state, pods=(pod("p0", ready=False, containers=[waiting("ContainerCreating")]),))
+    reported = conditions(state)
+    assert {kind: reported[kind]["status"] for kind in ("Ready", "Progressing", "Degraded", "Available")} == {
         "Ready": "False", "Progressing": "True", "Degraded": "False", "Available": "False",
     }  # fmt: skip
-    assert found["Available"]["message"] == "No pod serves. Pod p0: it is starting."
+    assert reported["Available"]["message"] == "No pod serves. Pod p0: it is starting."
 
 
 def test_a_bad_image_is_degraded_at_once_and_names_the_field() -> None:
     """An image that cannot be pulled is reported before the progress deadline."""
     before = serving(image="registry.example/brain:nope", migration={"enabled": False})
-    seen = deployed(before, readyReplicas=1, replicas=2, updatedReplicas=1)
-    seen = replace(seen, pods=(pod("old"), pod("new", ready=False, containers=[waiting("ErrImagePull")])))
-    live: Any = seen.children[DEPLOYMENT]
+    state = deployed(before, readyReplicas=1, replicas=2, updatedReplicas=1)
+    state = replace(state, pods=(pod("old"), pod("new", ready=False, containers=[waiting("ErrImagePull")])))
+    live: Any = state.children[DEPLOYMENT]
     assert live["status"]["replicas"] == 2
-    found = conditions(deployed(seen, readyReplicas=0))
-    assert found["Degraded"]["status"] == "True"
-    assert "correct spec.image" in found["Degraded"]["message"]
+    reported = conditions(deployed(state, readyReplicas=0))
+    assert reported["Degraded"]["status"] == "True"
+    assert "correct spec.image" in reported["Degraded"]["message"]
 
 
 def test_a_rollout_that_stalled_says_so() -> None:
     """An exceeded progress deadline is Degraded with the reason Stalled."""
     stalled = [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]
-    seen = deployed(serving(), conditions=stalled, readyReplicas=0)
-    found = conditions(seen)
-    assert (found["Degraded"]["reason"], found["Progressing"]["status"]) == ("Stalled", "False")
+    state = deployed(serving(), conditions=stalled, readyReplicas=0)
+    reported = conditions(state)
+    assert (reported["Degraded"]["reason"], reported["Progressing"]["status"]) == ("Stalled", "False")
 
 
 def test_pods_that_quota_forbids_are_explained() -> None:
     """The Deployment controller's ReplicaFailure is passed on."""
     refused = [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: small"}]
-    found = conditions(deployed(serving(), conditions=refused, readyReplicas=0, replicas=0, updatedReplicas=0))
-    assert "the pods cannot be created: exceeded quota: small" in found["Degraded"]["message"]
+    reported = conditions(deployed(serving(), conditions=refused, readyReplicas=0, replicas=0, updatedReplicas=0))
+    assert "the pods cannot be created: exceeded quota: small" in reported["Degraded"]["message"]
 
 
 def test_no_replicas_is_hibernation_and_no_fault() -> None:
     """With 0 replicas the resource is Hibernated, and not Degraded."""
-    seen = serving(replicas=0)
-    found = conditions(seen)
-    assert (found["Available"]["reason"], found["Ready"]["status"], found["Degraded"]["status"]) == (
+    state = serving(replicas=0)
+    reported = conditions(state)
+    assert (reported["Available"]["reason"], reported["Ready"]["status"], reported["Degraded"]["status"]) == (
         "Hibernated", "False", "False",
     )  # fmt: skip
-    assert render_status(plan(seen), seen.children)["phase"] == "Hibernated"
+    assert render_status(plan(state), state.children)["phase"] == "Hibernated"
 
 
 def test_what_the_api_server_refuses_is_in_the_status() -> None:
     """A child that the API server refuses is reported by Ready and Degraded."""
-    found = conditions(serving(), refusal="The API server refused Deployment demo/quickstart-server: no.")
-    assert (found["Ready"]["status"], found["Degraded"]["reason"]) == ("False", "ApplyRefused")
+    reported = conditions(serving(), refusal="The API server refused Deployment demo/quickstart-server: no.")
+    assert (reported["Ready"]["status"], reported["Degraded"]["reason"]) == ("False", "ApplyRefused")
 
 
 def test_a_transition_time_stands_while_the_status_stands() -> None:
     """lastTransitionTime changes with a condition's status, not with its message."""
-    seen = serving()
+    state = serving()
     earlier = "2026-01-01T00:00:00Z"
     remembered = {**migrated(), "conditions": [
         {"type": "Ready", "status": "True", "lastTransitionTime": earlier},
         {"type": "Available", "status": "False", "lastTransitionTime": earlier},
     ]}  # fmt: skip
-    found = conditions(replace(seen, brain=replace(seen.brain, status=remembered)))
-    assert found["Ready"]["lastTransitionTime"] == earlier
-    assert found["Available"]["lastTransitionTime"] == "2026-01-02T03:04:05Z"
+    reported = conditions(replace(state, brain=replace(state.brain, status=remembered)))
+    assert reported["Ready"]["lastTransitionTime"] == earlier
+    assert reported["Available"]["lastTransitionTime"] == "2026-01-02T03:04:05Z"
 
 
 def test_every_condition_is_about_the_generation_that_was_seen() -> None:
     """Each condition has the observedGeneration."""
-    seen = serving()
-    found = conditions(replace(seen, brain=replace(seen.brain, generation=7)))
-    assert {each["observedGeneration"] for each in found.values()} == {7}
+    state = serving()
+    reported = conditions(replace(state, brain=replace(state.brain, generation=7)))
+    assert {each["observedGeneration"] for each in reported.values()} == {7}
 
 
 def test_the_same_facts_give_the_same_status() -> None:
     """A status computed from itself is the same; otherwise it would be written for ever."""
-    seen = serving()
-    first = render_status(plan(seen), seen.children)
-    later = replace(seen, brain=replace(seen.brain, status=first), now=seen.now.replace(year=2027))
+    state = serving()
+    first = render_status(plan(state), state.children)
+    later = replace(state, brain=replace(state.brain, status=first), now=state.now.replace(year=2027))
     assert render_status(plan(later), later.children) == first
 
 
 def test_another_hash_means_not_ready() -> None:
     """A Deployment applied for an earlier spec is not Ready."""
-    seen = serving()
-    live: Any = seen.children[DEPLOYMENT]
+    state = serving()
+    live: Any = state.children[DEPLOYMENT]
     annotations = {**live["metadata"]["annotations"], RENDERED_HASH: "other"}
     older = {**live, "metadata": {**live["metadata"], "annotations": annotations}}
-    assert conditions(replace(seen, children={**seen.children, DEPLOYMENT: older}))["Ready"]["status"] == "False"
+    assert conditions(replace(state, children={**state.children, DEPLOYMENT: older}))["Ready"]["status"] == "False"
 
 
 def test_a_deployment_of_somebody_else_is_not_ours() -> None:
     """The numbers of another owner's Deployment are not reported."""
-    seen = observed(status=migrated())
+    state = observed(status=migrated())
     theirs = rolled_out(
         {"kind": "Deployment", "metadata": {"name": "quickstart-server"}, "spec": {"replicas": 5}}, 5, 5
     )
-    status = render_status(plan(seen), {DEPLOYMENT: theirs})
+    status = render_status(plan(state), {DEPLOYMENT: theirs})
     assert status["readyReplicas"] == 0
 
 
 def test_an_image_of_another_repository_is_shown_whole() -> None:
     """The version is the tag of a release, and the whole image for any other repository."""
-    seen = serving(image="registry.example/brain:2", migration={"enabled": False})
-    seen = replace(seen, pods=(pod("p0", image="registry.example/brain:2"),))
-    status = render_status(plan(seen), seen.children)
+    state = serving(image="registry.example/brain:2", migration={"enabled": False})
+    state = replace(state, pods=(pod("p0", image="registry.example/brain:2"),))
+    status = render_status(plan(state), state.children)
     assert (status["version"], status["targetVersion"]) == ("registry.example/brain:2", "registry.example/brain:2")
 
 
 def test_pods_of_two_releases_have_no_common_version() -> None:
     """In the middle of a rollout, with two images, there is no version."""
-    seen = replace(serving(), pods=(pod("p0"), pod("p1", image="other:1")))
-    assert "version" not in render_status(plan(seen), seen.children)
+    state = replace(serving(), pods=(pod("p0"), pod("p1", image="other:1")))
+    assert "version" not in render_status(plan(state), state.children)
 
 
 def test_a_pod_more_in_the_middle_of_a_rollout_is_counted() -> None:
     """A surge pod is counted: the message is never `2 of 1`."""
-    seen = deployed(serving(), replicas=2, readyReplicas=2, updatedReplicas=1)
-    assert conditions(seen)["Available"]["message"] == "2 of 2 pods serve."
+    state = deployed(serving(), replicas=2, readyReplicas=2, updatedReplicas=1)
+    assert conditions(state)["Available"]["message"] == "2 of 2 pods serve."
 
 
 def test_a_webhook_that_undoes_what_was_applied_is_suspected() -> None:
     """A field that differs after it was applied is reported, with an admission webhook as likely cause."""
-    seen = serving()
-    live: Any = seen.children[DEPLOYMENT]
+    state = serving()
+    live: Any = state.children[DEPLOYMENT]
     undone = {**live, "spec": {**live["spec"], "revisionHistoryLimit": 9}}
-    found = conditions(seen, children={**seen.children, DEPLOYMENT: undone})
-    assert (found["Ready"]["status"], found["Degraded"]["reason"]) == ("False", "DriftRemains")
-    assert "(spec.revisionHistoryLimit is changed); look for an admission webhook" in found["Degraded"]["message"]
+    reported = conditions(state, children={**state.children, DEPLOYMENT: undone})
+    assert (reported["Ready"]["status"], reported["Degraded"]["reason"]) == ("False", "DriftRemains")
+    assert "(spec.revisionHistoryLimit is changed); look for an admission webhook" in reported["Degraded"]["message"]
 
 
 def test_an_evicted_pod_is_no_server() -> None:
     """A Failed pod, as an eviction leaves it behind, is ignored."""
     evicted: Any = pod("p1", image="other:1", ready=False)
     evicted = {**evicted, "status": {**evicted["status"], "phase": "Failed"}}
-    seen = replace(serving(), pods=(pod("p0"), evicted))
-    assert render_status(plan(seen), seen.children)["version"] == "0.2.0"
+    state = replace(serving(), pods=(pod("p0"), evicted))
+    assert render_status(plan(state), state.children)["version"] == "0.2.0"
     short = replace(deployed(serving(), readyReplicas=0), pods=(pod("p0", ready=False), evicted))
     assert "p1" not in conditions(short)["Available"]["message"]
 
@@ -337,8 +337,8 @@ def test_an_edit_that_our_status_write_overtook_is_told_from_its_echo() -> None:
 
 def test_a_new_pod_that_cannot_start_is_told_while_the_old_ones_serve() -> None:
     """A rollout whose new pod cannot start is Degraded although the old pods serve."""
-    seen = deployed(serving(), replicas=2, readyReplicas=1, updatedReplicas=1)
+    state = deployed(serving(), replicas=2, readyReplicas=1, updatedReplicas=1)
     stuck = pod("new", ready=False, containers=[waiting("CreateContainerConfigError", "no such file")])
-    found = conditions(replace(seen, pods=(pod("old"), stuck)))
-    assert (found["Available"]["status"], found["Degraded"]["reason"]) == ("True", "PodsNotReady")
-    assert "Pod new: container server cannot start" in found["Degraded"]["message"]
+    reported = conditions(replace(state, pods=(pod("old"), stuck)))
+    assert (reported["Available"]["status"], reported["Degraded"]["reason"]) == ("True", "PodsNotReady")
+    assert "Pod new: container server cannot start" in reported["Degraded"]["message"]

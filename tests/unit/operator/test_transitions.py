@@ -52,8 +52,8 @@ def test_a_transition_is_told_once(before: Any, after: Any, expected: tuple[tupl
 
 def test_a_long_sentence_fits_into_an_event() -> None:
     """A message is cut at 1024 characters, as the API server refuses longer events."""
-    (told,) = transitions({}, status(Degraded=f"True Failed {'x' * 2000}"))
-    assert told == Transition("Failed", "x" * 1024, warning=True)
+    (transition,) = transitions({}, status(Degraded=f"True Failed {'x' * 2000}"))
+    assert transition == Transition("Failed", "x" * 1024, warning=True)
 
 
 def test_conditions_are_exposed_by_resource_until_it_is_gone() -> None:

@@ -34,22 +34,22 @@ async def working(
 
 async def test_a_key_that_comes_often_while_it_is_worked_on_is_worked_on_once_more() -> None:
     """A hundred events during a reconcile lead to one further reconcile."""
-    seen: Counter[Key] = Counter()
+    reconciled: Counter[Key] = Counter()
     gate = asyncio.Event()
 
     async def reconcile(key: Key) -> float | None:
-        seen[key] += 1
+        reconciled[key] += 1
         await gate.wait()
         return None
 
     async with working(reconcile) as queue:
         queue.add(A)
-        await until(lambda: seen[A] == 1)
+        await until(lambda: reconciled[A] == 1)
         for _ in range(100):
             queue.add(A)
         gate.set()
         await until(lambda: queue.oldest_s() == 0)
-        assert seen[A] == 2
+        assert reconciled[A] == 2
 
 
 async def test_many_keys_are_worked_on_at_once() -> None:
@@ -124,52 +124,52 @@ async def test_a_fault_of_one_key_does_not_stop_another() -> None:
 
 async def test_a_key_comes_back_when_its_time_says_so_and_by_the_resync() -> None:
     """A key is requeued after the delay that its reconcile returns, and by the resync."""
-    seen: Counter[Key] = Counter()
+    reconciled: Counter[Key] = Counter()
 
     async def reconcile(key: Key) -> float | None:
-        seen[key] += 1
-        return 0.05 if key == A and seen[A] == 1 else None
+        reconciled[key] += 1
+        return 0.05 if key == A and reconciled[A] == 1 else None
 
     async with working(reconcile, resync_s=0.3) as queue:
         queue.add(A)
         queue.add(B)
-        await until(lambda: seen[A] == 2 and seen[B] == 1)
-        await until(lambda: seen[B] == 2)
+        await until(lambda: reconciled[A] == 2 and reconciled[B] == 1)
+        await until(lambda: reconciled[B] == 2)
 
 
 async def test_a_key_that_is_gone_does_not_come_back() -> None:
     """The key of a deleted resource is not resynced."""
-    seen: Counter[Key] = Counter()
+    reconciled: Counter[Key] = Counter()
 
     async def reconcile(key: Key) -> float | None:
-        seen[key] += 1
+        reconciled[key] += 1
         return NO_REQUEUE
 
     async with working(reconcile, resync_s=0.05) as queue:
         queue.add(A)
         await asyncio.sleep(0.3)
-        assert seen[A] == 1
+        assert reconciled[A] == 1
 
 
 async def test_the_echo_of_a_write_is_no_news() -> None:
     """Whether an event is our own write is checked once the key is idle: it may come before the write's response."""
-    seen: Counter[Key] = Counter()
+    reconciled: Counter[Key] = Counter()
     written = False
 
     async def reconcile(key: Key) -> float | None:
         nonlocal written
-        seen[key] += 1
+        reconciled[key] += 1
         await asyncio.sleep(0.02)
         written = True
         return None
 
     async with working(reconcile) as queue:
         queue.add(A)
-        await until(lambda: seen[A] == 1)
+        await until(lambda: reconciled[A] == 1)
         queue.add(A, lambda: not written)
         await until(lambda: queue.oldest_s() == 0)
         await asyncio.sleep(0.05)
-        assert seen[A] == 1
+        assert reconciled[A] == 1
 
 
 async def test_stopping_lets_what_is_under_way_finish_and_takes_no_more() -> None:
@@ -192,11 +192,11 @@ async def test_stopping_lets_what_is_under_way_finish_and_takes_no_more() -> Non
 
 async def test_what_a_cancellation_cuts_off_waits_for_the_next_run() -> None:
     """A reconcile cut off by a cancellation is done again by the next run, as after a lost Lease."""
-    seen: list[Key] = []
+    reconciled: list[Key] = []
     gate = asyncio.Event()
 
     async def reconcile(key: Key) -> float | None:
-        seen.append(key)
+        reconciled.append(key)
         await gate.wait()
         return NO_REQUEUE
 
@@ -205,12 +205,12 @@ async def test_what_a_cancellation_cuts_off_waits_for_the_next_run() -> None:
     queue.add(B)
     assert queue.oldest_s() == 0  # nobody works, so nothing is late
     first = asyncio.create_task(queue.run())
-    await until(lambda: seen == [A])
+    await until(lambda: reconciled == [A])
     assert queue.oldest_s() > 0
     first.cancel()
     with suppress(asyncio.CancelledError):
         await first
     gate.set()
     second = asyncio.create_task(queue.run())
-    await until(lambda: sorted(seen) == [A, A, B])
+    await until(lambda: sorted(reconciled) == [A, A, B])
     second.cancel()

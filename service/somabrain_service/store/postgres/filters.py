@@ -1,6 +1,7 @@
 """Memory filters as SQL: a filter applies before the search and not to its results.
 
-Counterpart of `search_index.filters`; the conformance tests compare both."""
+Counterpart of `search_index.filters`; the conformance tests compare both.
+"""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ _EXPIRED = sql("""
 SELECT count(*) AS memories, coalesce(sum(octet_length(text)), 0) AS text_bytes FROM memories WHERE expire_time <= :now
 """)
 
-MAX_WRITE = StorageUsage(limits.BATCH, limits.BATCH_BYTES)
+MAX_WRITE = StorageUsage(limits.MAX_BATCH_ITEMS, limits.MAX_BATCH_BYTES)
 """Maximum that one transaction adds."""
 
 

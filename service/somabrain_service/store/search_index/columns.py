@@ -1,6 +1,7 @@
 """Columns of the numbers and flags that filters and the scorer use; a row is stable while its memory exists.
 
-Strings that filters compare (labels, sessions, subjects) are keys in `postings`."""
+Strings that filters compare (labels, sessions, subjects) are keys in `postings`.
+"""
 
 from __future__ import annotations
 

@@ -65,12 +65,12 @@ async def test_eight_writers_and_watchers_through_a_killed_server(
     with service(folder, {**settings, "grpc__port": port}) as second:
         await asyncio.to_thread(second.wait_until_ready)
         await asyncio.gather(*writing)
-        seen = await asyncio.wait_for(asyncio.gather(*watching), 60)
+        watcher_changes = await asyncio.wait_for(asyncio.gather(*watching), 60)
         assert client.attempts.unavailable > 0
         from_the_start = await changes(client, "log", cursor, total)
         await client.__aexit__(None, None, None)
     assert len(set(written)) == 160
-    assert seen == [from_the_start] * 3
+    assert watcher_changes == [from_the_start] * 3
     assert len({change.cursor for change in from_the_start}) == total
     remembered = [change.name for change in from_the_start if change.type is ChangeType.REMEMBERED]
     forgotten = [change.name for change in from_the_start if change.type is ChangeType.FORGOTTEN]
@@ -83,29 +83,29 @@ async def test_the_memory_comes_when_asked_and_forgetting_is_an_event_without_on
     async with connect("feed-forget") as client:
         namespace = await notes(client)
         cursor = await current_cursor(client, namespace)
-        kept = await client.remember(namespace, "kept")
-        gone = await client.remember(namespace, "gone")
+        memory = await client.remember(namespace, "kept")
+        forgotten = await client.remember(namespace, "gone")
         watching = asyncio.create_task(changes(client, namespace, cursor, 3, include_memory=True))
-        await client.forget(gone.name)
-        found = await watching
-        assert [(change.type.name, change.name) for change in found] == [
-            ("REMEMBERED", kept.name), ("REMEMBERED", gone.name), ("FORGOTTEN", gone.name),
+        await client.forget(forgotten.name)
+        events = await watching
+        assert [(change.type.name, change.name) for change in events] == [
+            ("REMEMBERED", memory.name), ("REMEMBERED", forgotten.name), ("FORGOTTEN", forgotten.name),
         ]  # fmt: skip
-        assert found[0].memory == kept
-        assert found[2].memory is None
+        assert events[0].memory == memory
+        assert events[2].memory is None
         assert [change.memory for change in await changes(client, namespace, cursor, 3)] == [None, None, None]
-        resumed = await changes(client, namespace, found[0].cursor, 2, include_memory=True)
-        assert [(change.name, change.memory) for change in resumed] == [(gone.name, None), (gone.name, None)]
+        resumed = await changes(client, namespace, events[0].cursor, 2, include_memory=True)
+        assert [(change.name, change.memory) for change in resumed] == [(forgotten.name, None), (forgotten.name, None)]
 
 
 async def test_an_idle_watch_has_checkpoints_and_one_of_them_resumes(connect: Connect) -> None:
     async with connect("feed-idle") as client:
         namespace = await notes(client)
         async with aclosing(client.watch(namespace)) as events:
-            seen = [await anext(events), await asyncio.wait_for(anext(events), 10)]
-        assert all(isinstance(event, Checkpoint) for event in seen)
-        kept = await client.remember(namespace, "later")
-        assert [change.name for change in await changes(client, namespace, seen[1].cursor, 1)] == [kept.name]
+            checkpoints = [await anext(events), await asyncio.wait_for(anext(events), 10)]
+        assert all(isinstance(event, Checkpoint) for event in checkpoints)
+        memory = await client.remember(namespace, "later")
+        assert [change.name for change in await changes(client, namespace, checkpoints[1].cursor, 1)] == [memory.name]
 
 
 async def test_a_cursor_fits_one_namespace_of_one_tenant_unaltered(connect: Connect) -> None:
@@ -137,10 +137,10 @@ async def test_a_cursor_older_than_the_retained_feed_is_out_of_range(
 ) -> None:
     namespace = unique()
     async with grpc.aio.insecure_channel(brain.address) as channel, connect() as client:
-        made = namespace_service_pb2.CreateNamespaceRequest(namespace_id=namespace)
-        made.namespace.settings.feed_retention.CopyFrom(Duration(seconds=1))
+        request = namespace_service_pb2.CreateNamespaceRequest(namespace_id=namespace)
+        request.namespace.settings.feed_retention.CopyFrom(Duration(seconds=1))
         stub = namespace_service_pb2_grpc.NamespaceServiceStub(channel)
-        await stub.CreateNamespace(made, metadata=bearer(idp))
+        await stub.CreateNamespace(request, metadata=bearer(idp))
         cursor = await current_cursor(client, namespace)
         first = await client.remember(namespace, "soon too old")
         [change] = await changes(client, namespace, cursor, 1)
@@ -148,7 +148,7 @@ async def test_a_cursor_older_than_the_retained_feed_is_out_of_range(
         with pytest.raises(OutOfRangeError, match="export the namespace"):
             await changes(client, namespace, cursor, 1)
         second = await client.remember(namespace, "young")
-        assert [found.name for found in await changes(client, namespace, change.cursor, 1)] == [second.name]
+        assert [event.name for event in await changes(client, namespace, change.cursor, 1)] == [second.name]
         pages = [page async for page in client.export(namespace)]
         assert [item.memory for item in pages[0].memories] == [first, second]
 
@@ -182,8 +182,8 @@ async def test_a_stream_ends_when_its_token_does_and_the_client_goes_on_with_the
         async with MemoryClient(brain.address, token=lambda: idp.token("feed-exp", life_s=2)) as client:
             watching = asyncio.create_task(changes(client, namespace, await current_cursor(client, namespace), 1))
             await asyncio.sleep(3)
-            kept = await writer.remember(namespace, "after the first token")
-            assert [change.name for change in await asyncio.wait_for(watching, 20)] == [kept.name]
+            memory = await writer.remember(namespace, "after the first token")
+            assert [change.name for change in await asyncio.wait_for(watching, 20)] == [memory.name]
         async with MemoryClient(brain.address, token=idp.token("feed-exp", life_s=-60)) as stranger:
             with pytest.raises(UnauthenticatedError):
                 await current_cursor(stranger, namespace)
@@ -253,7 +253,7 @@ async def test_an_export_and_a_watch_from_its_cursor_are_everything_once(
     async with connect("feed-export") as client, grpc.aio.insecure_channel(brain.address) as channel:
         namespace = await notes(client)
         texts = [f"{number} " + "x" * 60_000 for number in range(110)]
-        kept = [await client.remember(namespace, text, labels={"n": str(i % 2)}) for i, text in enumerate(texts)]
+        memories = [await client.remember(namespace, text, labels={"n": str(i % 2)}) for i, text in enumerate(texts)]
         stub = memory_service_pb2_grpc.MemoryServiceStub(channel)
         metadata = (("authorization", f"Bearer {idp.token('feed-export')}"),)
         call = stub.ExportMemories(pb.ExportMemoriesRequest(parent=namespace), metadata=metadata)
@@ -263,19 +263,19 @@ async def test_an_export_and_a_watch_from_its_cursor_are_everything_once(
         assert 0 < len(first.memories) < 110
         assert first.ByteSize() <= 3 * 1024 * 1024
         late = await client.remember(namespace, "while it streams")
-        await client.forget(kept[-1].name)
+        await client.forget(memories[-1].name)
         rest = [page async for page in client.export(namespace, resume_token=first.resume_token)]
         names = [item.memory.name for item in first.memories] + [
             item.memory.name for page in rest for item in page.memories
         ]
-        assert names == [memory.name for memory in kept[:-1]]
+        assert names == [memory.name for memory in memories[:-1]]
         assert {page.cursor for page in rest} == {first.cursor}
-        told = await changes(client, namespace, first.cursor, 2)
-        assert [(change.type.name, change.name) for change in told] == [
-            ("REMEMBERED", late.name), ("FORGOTTEN", kept[-1].name),
+        events = await changes(client, namespace, first.cursor, 2)
+        assert [(change.type.name, change.name) for change in events] == [
+            ("REMEMBERED", late.name), ("FORGOTTEN", memories[-1].name),
         ]  # fmt: skip
         chosen = [page async for page in client.export(namespace, where=Filter(labels={"n": "1"}))]
-        assert [item.memory for page in chosen for item in page.memories] == kept[1:-1:2]
+        assert [item.memory for page in chosen for item in page.memories] == memories[1:-1:2]
         for sent in (first.resume_token[:-4] + "AAAA", chosen[0].resume_token, first.cursor):
             with pytest.raises(InvalidArgumentError) as caught:
                 [page async for page in client.export(namespace, resume_token=sent)]
@@ -289,9 +289,9 @@ async def test_an_empty_namespace_exports_one_page_with_a_cursor(connect: Connec
     async with connect("feed-empty") as client:
         namespace = await notes(client)
         [page] = [page async for page in client.export(namespace)]
-        kept = await client.remember(namespace, "first", ttl=timedelta(hours=1))
+        memory = await client.remember(namespace, "first", ttl=timedelta(hours=1))
         assert page.memories == ()
-        assert [change.name for change in await changes(client, namespace, page.cursor, 1)] == [kept.name]
+        assert [change.name for change in await changes(client, namespace, page.cursor, 1)] == [memory.name]
 
 
 async def test_vectors_are_exported_on_request(folder: Path, settings: dict[str, object], idp: Issuer) -> None:
@@ -321,11 +321,11 @@ async def test_a_watch_outlives_its_connections(folder: Path, settings: dict[str
             cursor = await current_cursor(client, namespace)
             async with MemoryClient(running.address, token=idp.token("feed-age")) as watcher:
                 watching = asyncio.create_task(changes(watcher, namespace, cursor, 50))
-                kept = []
+                names = []
                 for number in range(50):
-                    kept.append((await client.remember(namespace, f"number {number}")).name)
+                    names.append((await client.remember(namespace, f"number {number}")).name)
                     await asyncio.sleep(0.1)
-                assert [change.name for change in await asyncio.wait_for(watching, 20)] == kept
+                assert [change.name for change in await asyncio.wait_for(watching, 20)] == names
                 assert watcher.attempts.unavailable > 0
 
 
@@ -383,8 +383,8 @@ async def test_watches_go_on_after_postgresql_was_killed(
             assert client.attempts.unavailable >= 3
             await asyncio.to_thread(database.start)
             second = await client.remember(namespace, "after")
-            for seen in await asyncio.wait_for(asyncio.gather(*watching), 60):
-                assert [change.name for change in seen] == [first.name, second.name]
+            for events in await asyncio.wait_for(asyncio.gather(*watching), 60):
+                assert [change.name for change in events] == [first.name, second.name]
 
 
 async def test_a_batch_is_told_change_by_change_and_an_update_as_one(connect: Connect) -> None:
@@ -392,12 +392,12 @@ async def test_a_batch_is_told_change_by_change_and_an_update_as_one(connect: Co
     async with connect("feed-batch") as client:
         namespace = await notes(client)
         cursor = await current_cursor(client, namespace)
-        kept = await client.batch_remember(namespace, [MemoryDraft(f"number {number}") for number in range(40)])
-        names = [memory.name for memory in kept if isinstance(memory, Memory)]
-        told = await changes(client, namespace, cursor, 40, include_memory=True)
-        assert [change.name for change in told] == names
-        assert [change.memory for change in told] == list(kept)
-        assert [change.name for change in await changes(client, namespace, told[24].cursor, 15)] == names[25:]
+        results = await client.batch_remember(namespace, [MemoryDraft(f"number {number}") for number in range(40)])
+        names = [memory.name for memory in results if isinstance(memory, Memory)]
+        events = await changes(client, namespace, cursor, 40, include_memory=True)
+        assert [change.name for change in events] == names
+        assert [change.memory for change in events] == list(results)
+        assert [change.name for change in await changes(client, namespace, events[24].cursor, 15)] == names[25:]
         changed = await client.update(names[0], text="otherwise")
-        [update] = await changes(client, namespace, told[-1].cursor, 1, include_memory=True)
+        [update] = await changes(client, namespace, events[-1].cursor, 1, include_memory=True)
         assert (update.type, update.memory, update.revision) == (ChangeType.UPDATED, changed, 2)

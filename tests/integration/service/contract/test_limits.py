@@ -89,7 +89,7 @@ async def test_a_page_of_memories_and_a_list_of_hits_end_at_three_mebibytes(call
     assert isinstance(page, ms.ListMemoriesResponse)
     assert page.next_page_token
     assert 0 < page.ByteSize() <= 3 * 1024 * 1024
-    found = await caller.call("Recall", ms.RecallRequest(parent=caller.parent, query="bee", top_k=200))
-    assert isinstance(found, ms.RecallResponse)
-    assert found.truncated
-    assert 0 < found.ByteSize() <= 3 * 1024 * 1024 + 65_536
+    answer = await caller.call("Recall", ms.RecallRequest(parent=caller.parent, query="bee", top_k=200))
+    assert isinstance(answer, ms.RecallResponse)
+    assert answer.truncated
+    assert 0 < answer.ByteSize() <= 3 * 1024 * 1024 + 65_536

@@ -167,13 +167,13 @@ async def test_errors_say_reason_domain_field_and_resource(caller: Caller) -> No
     """AIP-193: each error carries its reason and domain, and the field or resource that it is about."""
     bad = await caller.refused("Recall", ms.RecallRequest(parent=caller.parent, query="x", top_k=201))
     assert (bad.code, bad.fields) == (grpc.StatusCode.INVALID_ARGUMENT, ("top_k",))
-    gone = await caller.refused("GetMemory", ms.GetMemoryRequest(name=f"{caller.parent}/memories/{1:016x}"))
-    assert (gone.code, gone.resource) == (grpc.StatusCode.NOT_FOUND, f"{caller.parent}/memories/{1:016x}")
+    missing = await caller.refused("GetMemory", ms.GetMemoryRequest(name=f"{caller.parent}/memories/{1:016x}"))
+    assert (missing.code, missing.resource) == (grpc.StatusCode.NOT_FOUND, f"{caller.parent}/memories/{1:016x}")
     nowhere = await caller.refused("Recall", ms.RecallRequest(parent="namespaces/nowhere", query="x"))
     assert (nowhere.code, nowhere.resource) == (grpc.StatusCode.NOT_FOUND, "namespaces/nowhere")
     taken = await caller.refused("CreateNamespace", ns.CreateNamespaceRequest(namespace_id="n"))
     assert taken.code is grpc.StatusCode.ALREADY_EXISTS
-    for refused in (bad, gone, nowhere, taken):
+    for refused in (bad, missing, nowhere, taken):
         assert refused.info.domain == "somabrain.io"
         assert refused.info.reason == refused.code.name
         assert refused.message
@@ -185,9 +185,9 @@ async def test_a_read_with_the_token_of_a_write_sees_it_and_one_of_another_histo
     written = await caller.call("Remember", request)
     assert isinstance(written, ms.RememberResponse)
     token, name = written.consistency_token, written.memory.name
-    found = await caller.call("Recall", ms.RecallRequest(parent=caller.parent, query="bee", consistency_token=token))
-    assert isinstance(found, ms.RecallResponse)
-    assert [hit.memory.name for hit in found.hits] == [name]
+    recalled = await caller.call("Recall", ms.RecallRequest(parent=caller.parent, query="bee", consistency_token=token))
+    assert isinstance(recalled, ms.RecallResponse)
+    assert [hit.memory.name for hit in recalled.hits] == [name]
     await caller.call("GetMemory", ms.GetMemoryRequest(name=name, consistency_token=token))
     listed = await caller.call("ListMemories", ms.ListMemoriesRequest(parent=caller.parent, consistency_token=token))
     assert isinstance(listed, ms.ListMemoriesResponse)

@@ -36,13 +36,13 @@ TENANT = tenant_id("i", "t")
 
 
 @given(st.integers(0, 2**62), st.integers(0, 2**62))
-def test_a_read_is_allowed_from_the_tokens_version_on(written: int, seen: int) -> None:
+def test_a_read_is_allowed_from_the_tokens_version_on(written: int, current: int) -> None:
     token = consistency_token(NOTES, NamespaceVersion("e", written))
-    if seen >= written:
-        check_consistency(token, NOTES, NamespaceVersion("e", seen))
+    if current >= written:
+        check_consistency(token, NOTES, NamespaceVersion("e", current))
     else:
         with pytest.raises(Unavailable):
-            check_consistency(token, NOTES, NamespaceVersion("e", seen))
+            check_consistency(token, NOTES, NamespaceVersion("e", current))
 
 
 def test_a_token_of_another_namespace_or_epoch_is_refused() -> None:
@@ -119,9 +119,9 @@ def test_a_page_of_namespaces_continues_where_it_ended_and_only_there() -> None:
 
 @given(st.integers(0, 2**63 - 1), st.integers(0, LAST_ORDINAL))
 def test_a_cursor_comes_back_for_its_namespace_and_no_other(version: int, ordinal: int) -> None:
-    place, now = Position(version, ordinal), NamespaceVersion("e", 2**63 - 1)
-    cursor = feed_cursor(TENANT, NOTES, "e", place)
-    assert parse_feed_cursor(TENANT, NOTES, cursor, now) == place
+    position, now = Position(version, ordinal), NamespaceVersion("e", 2**63 - 1)
+    cursor = feed_cursor(TENANT, NOTES, "e", position)
+    assert parse_feed_cursor(TENANT, NOTES, cursor, now) == position
     for tenant, parent in ((tenant_id("i", "u"), NOTES), (TENANT, OTHER)):
         with pytest.raises(InvalidArgument, match="another namespace"):
             parse_feed_cursor(tenant, parent, cursor, now)
@@ -161,16 +161,16 @@ def test_a_place_in_the_feed_that_somebody_made_up_is_refused(version: Any, othe
         parse_feed_cursor(
             TENANT, NOTES, feed_cursor(TENANT, NOTES, "e", Position(version, other)), NamespaceVersion("e", 9)
         )
-    made_up = export_token(TENANT, ExportQuery(NOTES), NamespaceVersion("e", version), other)
+    forged = export_token(TENANT, ExportQuery(NOTES), NamespaceVersion("e", version), other)
     with pytest.raises(InvalidArgument, match="is invalid"):
-        parse_export_token(TENANT, ExportQuery(NOTES, resume_token=made_up), NamespaceVersion("e", 9))
+        parse_export_token(TENANT, ExportQuery(NOTES, resume_token=forged), NamespaceVersion("e", 9))
 
 
 def test_a_request_key_tells_bodies_apart_and_holds_neither_id_nor_text() -> None:
     def key(body: object, request_id: str = "id-1", tenant: str = "t") -> tuple[bytes, bytes]:
-        made = request_key(tenant_id("i", tenant), request_id, "Remember", body)
-        assert made is not None
-        return made.key, made.body_hash
+        derived = request_key(tenant_id("i", tenant), request_id, "Remember", body)
+        assert derived is not None
+        return derived.key, derived.body_hash
 
     draft = MemoryDraft("bees", labels={"a": "1", "b": "2"}, event_time=datetime(2024, 1, 1, tzinfo=UTC))
     same = MemoryDraft("bees", labels={"b": "2", "a": "1"}, event_time=datetime(2024, 1, 1, tzinfo=UTC))

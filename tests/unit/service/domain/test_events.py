@@ -57,15 +57,15 @@ def test_the_first_change_of_all_follows_nothing() -> None:
 
 
 def test_where_changes_are_missing_an_event_says_so_before_the_rest() -> None:
-    for told, first in (
+    for published, first in (
         (None, change(4)),
         (Position(2), change(4)),
         (Position(4, 1), change(4, 3)),
         (Position(4, 1), change(5)),
         (Position(3), change(4, 2)),
     ):
-        telling = build_events("/s", backlog(first, published=told, version=5), NOW)
-        assert kinds(telling) == ["feed.reset.v1", "memory.remembered.v1"], (told, first)
+        telling = build_events("/s", backlog(first, published=published, version=5), NOW)
+        assert kinds(telling) == ["feed.reset.v1", "memory.remembered.v1"], (published, first)
         assert sequences(telling.events) == sorted(set(sequences(telling.events)))
 
 
@@ -103,9 +103,9 @@ def test_however_tellers_begin_again_the_rule_hears_each_change_once_in_order(pa
     """
     feed = [change(version) for version in range(1, 13)]
     noted, streams = 0, []
-    for through, kept in parts:
+    for through, recorded in parts:
         streams.append(feed[noted : noted + through])
-        noted = max(noted, min(noted + kept, noted + through, len(feed)))
+        noted = max(noted, min(noted + recorded, noted + through, len(feed)))
     streams.append(feed[noted:])
     interleaved: list[Change] = []
     rest = [list(stream) for stream in streams]
@@ -115,11 +115,11 @@ def test_however_tellers_begin_again_the_rule_hears_each_change_once_in_order(pa
             begun = streams[number][0].position.version if streams[number] else 0
             if stream and begun <= 1 + max((c.position.version for c in interleaved), default=0):
                 interleaved.append(stream.pop(0))
-    heard: list[int] = []
+    accepted: list[int] = []
     for each in interleaved:
-        if each.position.version > (heard[-1] if heard else 0):
-            heard.append(each.position.version)
-    assert heard == list(range(1, 13))
+        if each.position.version > (accepted[-1] if accepted else 0):
+            accepted.append(each.position.version)
+    assert accepted == list(range(1, 13))
 
 
 def test_others_read_them_as_cloudevents() -> None:
@@ -143,9 +143,9 @@ def test_others_read_them_as_cloudevents() -> None:
 
 def test_sequences_are_ordered_as_places_are() -> None:
     places = [Position(1), Position(2, 0), Position(2, 9), Position(2, 10), Position(2, LAST_ORDINAL), Position(10, 0)]
-    told = [
+    last_sequences = [
         sequences(build_events("/s", backlog(change(p.version, p.ordinal), published=p, version=99), NOW).events)[-1]
         for p in places
     ]
-    assert told == sorted(told)
-    assert len(set(told)) == 6
+    assert last_sequences == sorted(last_sequences)
+    assert len(set(last_sequences)) == 6

@@ -49,11 +49,11 @@ def test_a_clock_that_goes_back_gives_nothing() -> None:
 
 
 @given(st.integers(0, 20), st.integers(0, 20), st.integers(-5, 20))
-def test_a_stock_is_refused_exactly_when_it_would_grow_past_its_limit(allowed: int, held: int, more: int) -> None:
-    full = allowed > 0 and more > 0 and held + more > allowed
+def test_a_stock_is_refused_exactly_when_it_would_grow_past_its_limit(allowed: int, used: int, more: int) -> None:
+    full = allowed > 0 and more > 0 and used + more > allowed
     for refused in (
-        quota_exceeded(StorageUsage(memories=allowed), StorageUsage(memories=held), StorageUsage(memories=more)),
-        quota_exceeded(StorageUsage(text_bytes=allowed), StorageUsage(text_bytes=held), StorageUsage(text_bytes=more)),
+        quota_exceeded(StorageUsage(memories=allowed), StorageUsage(memories=used), StorageUsage(memories=more)),
+        quota_exceeded(StorageUsage(text_bytes=allowed), StorageUsage(text_bytes=used), StorageUsage(text_bytes=more)),
     ):
         assert (refused is not None) == full
         assert refused is None or (refused.limit, refused.retry_after_s) == (allowed, None)
@@ -80,29 +80,29 @@ def spent(limiter: RateLimiter, tenant: TenantId, writes: int, tries: int) -> in
 
 def test_a_replica_gives_out_its_share_and_each_tenant_has_its_own() -> None:
     clock, metrics = [0.0], Metrics()
-    made = quotas(Flags(requests_per_second=20), clock, metrics, replicas=2, burst_s=1)
-    assert spent(made, A, 0, 100) == 10
-    assert spent(made, B, 0, 100) == 10
+    limiter = quotas(Flags(requests_per_second=20), clock, metrics, replicas=2, burst_s=1)
+    assert spent(limiter, A, 0, 100) == 10
+    assert spent(limiter, B, 0, 100) == 10
     clock[0] = 0.5
-    assert spent(made, A, 0, 100) == 5
+    assert spent(limiter, A, 0, 100) == 5
     assert 'somabrain_quota_refusals_total{quota="requests_per_second"} 275.0' in metrics.exposition().decode()
 
 
 def test_each_item_of_a_batch_counts_as_a_write_and_reading_does_not() -> None:
     clock = [0.0]
-    made = quotas(Flags(writes_per_second=100), clock, Metrics(), burst_s=1)
-    made.check(A, 500)
-    assert spent(made, A, 0, 100) == 100
+    limiter = quotas(Flags(writes_per_second=100), clock, Metrics(), burst_s=1)
+    limiter.check(A, 500)
+    assert spent(limiter, A, 0, 100) == 100
     with pytest.raises(ResourceExhausted) as caught:
-        made.check(A, 1)
+        limiter.check(A, 1)
     assert (caught.value.quota, caught.value.limit) == ("writes_per_second", 100)
     assert caught.value.retry_after_s == pytest.approx(4.01)
     clock[0] = 4.1
-    made.check(A, 1)
+    limiter.check(A, 1)
 
 
 def test_read_only_lets_nothing_be_written_and_everything_be_read() -> None:
-    made = quotas(Flags(read_only=True), [0.0], Metrics())
-    made.check(A, 0)
+    limiter = quotas(Flags(read_only=True), [0.0], Metrics())
+    limiter.check(A, 0)
     with pytest.raises(FailedPrecondition, match="flag read_only"):
-        made.check(A, 1)
+        limiter.check(A, 1)

@@ -108,18 +108,18 @@ def test_a_score_is_what_its_breakdown_says(state: tuple[Candidates, LexicalQuer
     candidates, query = state
     words, vector = bool(query.idf.size), candidates.cosine is not None
     w = 0.5 if words and vector else float(vector)
-    for place in ranked(candidates, query).hits:
-        b = place.breakdown
+    for hit in ranked(candidates, query).hits:
+        b = hit.breakdown
         bias = min(max(b.recency * b.salience, BIAS_LOW), BIAS_HIGH)
         expected = (w * b.dense + (1 - w) * b.lexical_relative + b.contiguity) * bias
-        assert place.score == pytest.approx(expected, abs=2e-5)
+        assert hit.score == pytest.approx(expected, abs=2e-5)
 
 
 @given(states())
 def test_every_part_is_in_its_bounds(state: tuple[Candidates, LexicalQuery]) -> None:
     ranking = ranked(*state)
-    for place in ranking.hits:
-        b = place.breakdown
+    for hit in ranking.hits:
+        b = hit.breakdown
         assert 0 <= b.lexical <= ranking.best_lexical < 1
         assert 0 <= b.lexical_relative <= 1
         assert 0 <= b.dense <= 1
@@ -154,15 +154,15 @@ def test_the_bias_is_bounded_and_neutral_without_half_life_and_at_half_salience(
     neutral = replace(candidates, salience=np.full(len(candidates.ids), 0.5))
     plain = {p.id: p.score for p in ranked(neutral, query, None).hits}
     assert all(p.breakdown.recency == p.breakdown.salience == 1 for p in ranked(neutral, query, None).hits)
-    for place in ranked(candidates, query).hits:
-        assert BIAS_LOW * plain[place.id] - 2e-6 <= place.score <= BIAS_HIGH * plain[place.id] + 2e-6
+    for hit in ranked(candidates, query).hits:
+        assert BIAS_LOW * plain[hit.id] - 2e-6 <= hit.score <= BIAS_HIGH * plain[hit.id] + 2e-6
 
 
 @given(st.lists(st.tuples(st.integers(-1, 2), st.integers(0, 20)), min_size=1, max_size=30, unique=True), st.data())
 def test_contiguity_is_the_sum_it_is_defined_as(places: list[tuple[int, int]], data: st.DataObject) -> None:
     r = data.draw(hnp.arrays(float, len(places), elements=unit()))
     session, position = (np.array(column, np.int64) for column in zip(*places, strict=True))
-    lent = contiguity(r, session, position)
+    contributions = contiguity(r, session, position)
     for i, (s, p) in enumerate(places):
         weights: dict[int, float] = {}
         for j, (other, q) in enumerate(places):
@@ -172,7 +172,7 @@ def test_contiguity_is_the_sum_it_is_defined_as(places: list[tuple[int, int]], d
         if weights:
             scale = min(KERNEL_WEIGHT / sum(weights.values()), MAX_SHARE / max(weights.values()))
             expected = scale * sum(weight * float(r[j]) for j, weight in weights.items())
-        assert lent[i] == pytest.approx(expected, abs=1e-9)
+        assert contributions[i] == pytest.approx(expected, abs=1e-9)
 
 
 @given(unit(0.01, 1))
@@ -188,8 +188,8 @@ def test_in_a_long_session_the_kernel_is_whole_and_its_edges_are_scaled() -> Non
     """The kernel has the numbers of docs/recall.md: 0.5 and 0.3, halved with each step; 1.6 and 8/3 at the edges."""
     r: Floats = np.zeros(20)
     r[10] = 1.0
-    lent = contiguity(r, np.zeros(20, np.int64), np.arange(20))
-    assert lent[6:15].tolist() == pytest.approx([0.0375, 0.075, 0.15, 0.3, 0, 0.5, 0.25, 0.125, 0.0625])
+    contributions = contiguity(r, np.zeros(20, np.int64), np.arange(20))
+    assert contributions[6:15].tolist() == pytest.approx([0.0375, 0.075, 0.15, 0.3, 0, 0.5, 0.25, 0.125, 0.0625])
     first: Floats = np.zeros(20)
     first[1] = 1.0
     assert contiguity(first, np.zeros(20, np.int64), np.arange(20))[0] == pytest.approx(0.3 * 8 / 3)

@@ -91,11 +91,11 @@ def test_what_is_at_a_bound_is_taken() -> None:
     draft = MemoryDraft(
         "ä" * 32768,
         session="s" * 256,
-        session_position=limits.SESSION_POSITION,
+        session_position=limits.MAX_SESSION_POSITION,
         labels={f"{i:063}": "v" * 256 for i in range(64)},
         salience=0.0,
     )
-    assert len(draft.text.encode()) == limits.TEXT_BYTES
+    assert len(draft.text.encode()) == limits.MAX_TEXT_BYTES
     assert RecallQuery(NOTES, "a", top_k=0).top_k == 10
     assert RecallQuery(NOTES, "a", top_k=200).top_k == 200
     assert ListQuery(NOTES).page_size == 100
@@ -205,6 +205,6 @@ def test_an_analyzer_of_a_newer_version_is_said(name: str) -> None:
 
 def test_a_bound_is_said_as_it_is_held() -> None:
     with pytest.raises(InvalidArgument, match=rf"between 0 and {2**62}, but is {2**63 - 1}$"):
-        limits.check_range("memory.session_position", 2**63 - 1, 0, limits.SESSION_POSITION)
+        limits.check_range("memory.session_position", 2**63 - 1, 0, limits.MAX_SESSION_POSITION)
     with pytest.raises(InvalidArgument, match=r"between 0 and 1, but is 1.0000001$"):
         limits.check_range("memory.salience", 1.0000001, 0, 1)

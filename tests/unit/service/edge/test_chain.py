@@ -34,20 +34,20 @@ def test_the_order_is_the_designs() -> None:
 
 async def test_the_first_step_is_outermost() -> None:
     """The first interceptor begins before, and ends after, all that follow it."""
-    heard: list[str] = []
+    calls: list[str] = []
 
     def named(name: str) -> Interceptor:
         async def step(call: Call, request: Message, call_next: CallNext) -> Message | None:
-            heard.append(f"{name} begins")
+            calls.append(f"{name} begins")
             response = await call_next(call, request)
-            heard.append(f"{name} ends")
+            calls.append(f"{name} ends")
             return response
 
         return step
 
     async def innermost(call: Call, request: Message) -> Message | None:
-        heard.append("handler")
+        calls.append("handler")
         return None
 
     await compose((named("a"), named("b")), innermost)(None, None)  # type: ignore[arg-type]
-    assert heard == ["a begins", "b begins", "handler", "b ends", "a ends"]
+    assert calls == ["a begins", "b begins", "handler", "b ends", "a ends"]

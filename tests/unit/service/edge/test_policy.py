@@ -69,8 +69,8 @@ json = st.recursive(
 @given(json)
 def test_any_other_answer_denies(document: object) -> None:
     allowed = parse_decision(document).allowed
-    says_so = isinstance(document, dict) and isinstance(document.get("result"), dict)
-    assert not allowed or (says_so and document["result"]["allow"] is True)  # type: ignore[index]
+    has_result = isinstance(document, dict) and isinstance(document.get("result"), dict)
+    assert not allowed or (has_result and document["result"]["allow"] is True)  # type: ignore[index]
 
 
 @pytest.mark.parametrize("allow", ["true", 1, [True], {"allow": True}, None])
@@ -86,9 +86,9 @@ def test_reasons_are_kept_and_bounded() -> None:
 
 
 def test_no_scope_claim_is_asked_as_null_and_no_scopes_as_none_held() -> None:
-    asked = PolicyInput("s", "t", None, "/m", "n")
-    assert asked.to_json()["scopes"] is None
-    assert asked._replace(scopes=frozenset()).to_json()["scopes"] == []
+    policy_input = PolicyInput("s", "t", None, "/m", "n")
+    assert policy_input.to_json()["scopes"] is None
+    assert policy_input._replace(scopes=frozenset()).to_json()["scopes"] == []
 
 
 @pytest.mark.parametrize(

@@ -63,15 +63,15 @@ async def test_pooling_is_that_of_the_folder_or_of_the_settings(folder: Path) ->
             folder / "1_Pooling/config.json",
             {f"pooling_mode_{pooling}_{'token' if pooling == 'cls' else 'tokens'}": True},
         )
-        said = OnnxDirectory(id="mini", directory=folder)
+        from_folder = OnnxDirectory(id="mini", directory=folder)
         (folder / "1_Pooling/config.json").rename(folder / "kept")
         with pytest.raises(ConfigurationError, match="set `pooling` to mean, cls or max"):
-            directory.load(said, 1)
+            directory.load(from_folder, 1)
         chosen = OnnxDirectory(id="mini", directory=folder, pooling=pooling)
         async with open_encoders(EncoderSettings(kind="mini", onnx=(chosen,))) as encoders:
             overridden = await encoders["mini"].encode(TEXTS[:1])
         (folder / "kept").rename(folder / "1_Pooling/config.json")
-        async with open_encoders(EncoderSettings(kind="mini", onnx=(said,))) as encoders:
+        async with open_encoders(EncoderSettings(kind="mini", onnx=(from_folder,))) as encoders:
             assert np.array_equal(await encoders["mini"].encode(TEXTS[:1]), overridden)
         vectors.append(overridden[0])
     assert not np.allclose(vectors[0], vectors[1])

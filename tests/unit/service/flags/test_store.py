@@ -25,40 +25,40 @@ def board(**values: str) -> FlagStore:
 
 
 def test_a_tenants_own_goes_before_the_one_for_all() -> None:
-    made = board(**{"global/contiguity": "false", "tenants/a/contiguity": "true", "tenants/a/memories": "7"})
-    assert (made.for_tenant(tenant("a")).contiguity, made.for_tenant(tenant("a")).memories) == (True, 7)
-    assert (made.for_tenant(tenant("b")).contiguity, made.for_tenant(tenant("b")).memories) == (False, 0)
-    assert made.for_tenant(tenant_id("https://another.test", "a")).contiguity is False
+    store = board(**{"global/contiguity": "false", "tenants/a/contiguity": "true", "tenants/a/memories": "7"})
+    assert (store.for_tenant(tenant("a")).contiguity, store.for_tenant(tenant("a")).memories) == (True, 7)
+    assert (store.for_tenant(tenant("b")).contiguity, store.for_tenant(tenant("b")).memories) == (False, 0)
+    assert store.for_tenant(tenant_id("https://another.test", "a")).contiguity is False
 
 
 def test_what_was_taken_back_is_as_by_default() -> None:
-    made = board(**{"global/bias": "false", "tenants/a/read_only": "true"})
-    made.apply({})
-    assert made.for_tenant(tenant("a")) == Flags()
+    store = board(**{"global/bias": "false", "tenants/a/read_only": "true"})
+    store.apply({})
+    assert store.for_tenant(tenant("a")) == Flags()
 
 
 def test_a_value_that_is_none_leaves_the_last_good_one_and_is_named() -> None:
     key = f"{PREFIX}/tenants/a/memories"
-    made = board(**{"tenants/a/memories": "7"})
-    made.apply({key: "many"})
-    assert made.for_tenant(tenant("a")).memories == 7
-    (problem,) = made.snapshot.problems
+    store = board(**{"tenants/a/memories": "7"})
+    store.apply({key: "many"})
+    assert store.for_tenant(tenant("a")).memories == 7
+    (problem,) = store.snapshot.problems
     assert problem.startswith(f"{key}: must be a whole number")
     assert "7, its last valid value, is used" in problem
-    made.apply({key: "more"})
-    assert made.for_tenant(tenant("a")).memories == 7
-    made.apply({})
-    made.apply({key: "most"})
-    assert made.for_tenant(tenant("a")).memories == 0
+    store.apply({key: "more"})
+    assert store.for_tenant(tenant("a")).memories == 7
+    store.apply({})
+    store.apply({key: "most"})
+    assert store.for_tenant(tenant("a")).memories == 0
 
 
 @pytest.mark.parametrize(
     "key", ["global/sesame", "global", "tenants/a", "tenants//memories", "a/b/c/d", "tenants/memories"]
 )
 def test_what_is_no_flag_says_nothing_and_is_named(key: str) -> None:
-    made = board(**{key: "true"})
-    assert made.for_tenant(tenant("a")) == Flags()
-    assert [problem.split(":")[0] for problem in made.snapshot.problems] == [f"{PREFIX}/{key}"]
+    store = board(**{key: "true"})
+    assert store.for_tenant(tenant("a")) == Flags()
+    assert [problem.split(":")[0] for problem in store.snapshot.problems] == [f"{PREFIX}/{key}"]
 
 
 @given(st.text(min_size=1, max_size=40))
@@ -70,8 +70,8 @@ def test_any_tenant_is_found_again_under_its_key(name: str) -> None:
 
 @given(st.sampled_from(FLAG_NAMES), st.text(max_size=20))
 def test_no_value_breaks_the_reading(name: str, value: str) -> None:
-    found = parse_keys(PREFIX, {f"{PREFIX}/global/{name}": value}, FlagSnapshot())
-    assert bool(found.problems) != bool(found.global_values)
+    parsed = parse_keys(PREFIX, {f"{PREFIX}/global/{name}": value}, FlagSnapshot())
+    assert bool(parsed.problems) != bool(parsed.global_values)
 
 
 @given(st.sampled_from(QUOTA_FLAGS), st.integers(0, 10**15))

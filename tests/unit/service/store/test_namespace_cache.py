@@ -19,18 +19,18 @@ def notes(revision: int, epoch: str = "e") -> Namespace:
 
 
 def test_a_reading_that_began_before_a_change_does_not_displace_it() -> None:
-    known = NamespaceCache()
-    known.put(TENANT, notes(9))
-    known.put(TENANT, notes(10))
-    known.put(TENANT, notes(9))
-    assert known.get(TENANT, NAME) == notes(10)
+    cache = NamespaceCache()
+    cache.put(TENANT, notes(9))
+    cache.put(TENANT, notes(10))
+    cache.put(TENANT, notes(9))
+    assert cache.get(TENANT, NAME) == notes(10)
 
 
 def test_what_is_as_new_or_of_another_epoch_is_believed() -> None:
     """An equal version replaces, and so does another epoch: a recreated or restored namespace counts from its start."""
-    known = NamespaceCache()
-    known.put(TENANT, notes(10))
-    known.put(TENANT, replace(notes(10), version=2))
-    assert known.get(TENANT, NAME) == replace(notes(10), version=2)
-    known.put(TENANT, notes(1, epoch="f"))
-    assert known.get(TENANT, NAME) == notes(1, epoch="f")
+    cache = NamespaceCache()
+    cache.put(TENANT, notes(10))
+    cache.put(TENANT, replace(notes(10), version=2))
+    assert cache.get(TENANT, NAME) == replace(notes(10), version=2)
+    cache.put(TENANT, notes(1, epoch="f"))
+    assert cache.get(TENANT, NAME) == notes(1, epoch="f")

@@ -36,30 +36,30 @@ def cosines(rows: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np
 
 @settings(deadline=None)
 @given(vectors())
-def test_both_planes_are_the_vector(made: NDArray[np.float32]) -> None:
-    planes = QuantizedVectors.quantize(made)
-    assert np.array_equal(planes.step[:, np.newaxis] * planes.coarse + planes.residual, fixed_point(made) * 2048)
+def test_both_planes_are_the_vector(matrix: NDArray[np.float32]) -> None:
+    planes = QuantizedVectors.quantize(matrix)
+    assert np.array_equal(planes.step[:, np.newaxis] * planes.coarse + planes.residual, fixed_point(matrix) * 2048)
 
 
 @settings(deadline=None)
 @given(vectors())
-def test_distances_are_those_of_exact_arithmetic_to_the_last_bit(made: NDArray[np.float32]) -> None:
-    distances = QuantizedVectors.quantize(made).distances(QuantizedVectors.quantize(made[:1]))
-    assert np.array_equal(distances, 1 - cosines(made, made[0]))
+def test_distances_are_those_of_exact_arithmetic_to_the_last_bit(matrix: NDArray[np.float32]) -> None:
+    distances = QuantizedVectors.quantize(matrix).distances(QuantizedVectors.quantize(matrix[:1]))
+    assert np.array_equal(distances, 1 - cosines(matrix, matrix[0]))
 
 
 @settings(deadline=None)
 @given(vectors())
-def test_a_cosine_is_within_the_bounds_of_the_upper_plane(made: NDArray[np.float32]) -> None:
-    low, high = QuantizedVectors.quantize(made).cosine_bounds(QuantizedVectors.quantize(made[:1]))
-    exact = cosines(made, made[0])
+def test_a_cosine_is_within_the_bounds_of_the_upper_plane(matrix: NDArray[np.float32]) -> None:
+    low, high = QuantizedVectors.quantize(matrix).cosine_bounds(QuantizedVectors.quantize(matrix[:1]))
+    exact = cosines(matrix, matrix[0])
     assert (low <= exact).all()
     assert (exact <= high).all()
 
 
 def test_the_bounds_leave_few_to_multiply_out() -> None:
     chance = np.random.default_rng(1)
-    made = chance.normal(size=(10_001, 384))
-    planes = QuantizedVectors.quantize((made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32))
+    matrix = chance.normal(size=(10_001, 384))
+    planes = QuantizedVectors.quantize((matrix / np.linalg.norm(matrix, axis=1, keepdims=True)).astype(np.float32))
     low, high = planes[np.arange(10_000)].cosine_bounds(planes[np.array([10_000])])
     assert 200 < np.count_nonzero(high >= np.sort(low)[-200]) < 1_500

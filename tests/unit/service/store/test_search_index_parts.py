@@ -35,8 +35,8 @@ def test_ragged_lists_are_lists_and_keep_nothing_that_was_removed(actions: list[
             lists[number].clear()
         for n, values in lists.items():
             assert sorted(ragged.get(n)[0].tolist()) == sorted(ragged.get(n)[1].tolist()) == sorted(values)
-    kept = ragged._data[ragged._data > 0].tolist()
-    assert sorted(kept) == sorted(2 * [value for values in lists.values() for value in values])
+    remaining = ragged._data[ragged._data > 0].tolist()
+    assert sorted(remaining) == sorted(2 * [value for values in lists.values() for value in values])
 
 
 def test_what_ragged_lists_left_behind_is_used_again() -> None:
@@ -63,9 +63,9 @@ def test_an_index_knows_rows_of_keys_and_forgets_both_together(
         index.record_keys(np.full(len(numbers), row, np.int32), np.array(numbers, np.int32))
         rows[row] = keys
         if data.draw(st.booleans()):
-            gone = data.draw(st.sampled_from(sorted(rows)))
-            index.remove(gone)
-            del rows[gone]
+            removed = data.draw(st.sampled_from(sorted(rows)))
+            index.remove(removed)
+            del rows[removed]
         for key in "abcde":
             expected = sorted((r, keys[key]) for r, keys in rows.items() if key in keys)
             assert sorted(zip(*index.postings(key).tolist(), strict=True)) == expected
