@@ -531,11 +531,10 @@ def variable_names() -> list[str]:
 
 def unknown_variables(names: Iterable[str]) -> list[str]:
     """Return the variables with our prefix that name no field, each with the nearest name that does."""
-    valid = variable_names()
-    unknown = sorted(name for name in names if name.upper().startswith(PREFIX))
-    unknown = [name for name in unknown if name.upper() not in valid and name.upper() not in FORMER_NAMES]
+    valid = {**{name: name for name in variable_names()}, **FORMER_NAMES}
+    unknown = sorted(name for name in names if name.upper().startswith(PREFIX) and name.upper() not in valid)
     return [
-        f"{name} (did you mean {close_matches[0]}?)"
+        f"{name} (did you mean {valid[close_matches[0]]}?)"
         if (close_matches := difflib.get_close_matches(name.upper(), valid, 1))
         else name
         for name in unknown

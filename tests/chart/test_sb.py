@@ -161,3 +161,31 @@ def test_large_numbers_stay_whole(helm: Helm) -> None:
 def test_a_wrong_value_is_refused_by_its_name(helm: Helm, setting: str, named: str) -> None:
     with pytest.raises(HelmRefused, match=named):
         helm("template", NAME, "helm/charts/sb", "--set", setting)
+
+
+@pytest.mark.parametrize(
+    ("values", "rendered"),
+    [
+        ([], {"SOMABRAIN_GRPC__SHUTDOWN_DELAY_S": "3"}),
+        (["settings.grpc.drain_notice_s=7"], {"SOMABRAIN_GRPC__SHUTDOWN_DELAY_S": "7"}),
+        (["settings.grpc.shutdown_delay_s=0"], {"SOMABRAIN_GRPC__SHUTDOWN_DELAY_S": "0"}),
+        (
+            ["settings.grpc.drain_notice_s=4", "settings.grpc.shutdown_delay_s=5"],
+            {"SOMABRAIN_GRPC__SHUTDOWN_DELAY_S": "5"},
+        ),
+        (["image.tag=0.1.0", "settings.grpc.shutdown_delay_s=9"], {"SOMABRAIN_GRPC__DRAIN_NOTICE_S": "9"}),
+        (["image.tag=latest"], {"SOMABRAIN_GRPC__DRAIN_NOTICE_S": "3"}),
+    ],
+)
+def test_the_shutdown_delay_is_given_by_the_name_that_the_image_knows(
+    helm: Helm, values: list[str], rendered: dict[str, str]
+) -> None:
+    """Given under either name, it is rendered once, and the pod's grace period is longer by the drain and a margin."""
+    options = [word for value in values for word in ("--set", value)]
+    manifests = [each for each in yaml.safe_load_all(helm("template", NAME, "helm/charts/sb", *options)) if each]
+    data = one(manifests, "ConfigMap", "config")["data"]
+    delays = {name: value for name, value in data.items() if name.endswith(("SHUTDOWN_DELAY_S", "DRAIN_NOTICE_S"))}
+    assert delays == rendered
+    (delay,) = rendered.values()
+    pod = one(manifests, "Deployment", "server")["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] == 20 + int(delay) + 10

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from common.config.former_names import FORMER_NAMES
+from common.config.settings import variable_names
 from tests.chart.conftest import HelmRefused, Manifest, Render
 
 CHART = "somabrain-operator"
@@ -116,3 +118,23 @@ def test_a_value_that_cannot_be_is_refused(render: Render, setting: str) -> None
     """A misspelt or out-of-range value is an error that names it."""
     with pytest.raises(HelmRefused, match=setting.split("=", maxsplit=1)[0].rsplit(".", maxsplit=1)[-1]):
         render(CHART, setting)
+
+
+@pytest.mark.parametrize(
+    ("settings", "former"),
+    [
+        ((), False),
+        (("image.tag=0.2.0-rc.1",), False),
+        (("image.tag=v1.0.0",), False),
+        (("image.tag=0.1.0",), True),
+        (("image.tag=sha-0123456",), True),
+        ((f"image.digest=sha256:{'0' * 64}",), True),
+    ],
+)
+def test_settings_have_the_names_that_the_image_knows(render: Render, settings: tuple[str, ...], former: bool) -> None:
+    """The operator stops at a variable that it does not know, so an older image gets the former names."""
+    given = set(environment(render(CHART, *settings)))
+    operators = {before: now for before, now in FORMER_NAMES.items() if before.startswith("SOMABRAIN_OPERATOR__")}
+    assert operators
+    assert given & {*operators, *operators.values()} == (set(operators) if former else set(operators.values()))
+    assert given <= {*variable_names(), *operators}

@@ -145,8 +145,8 @@ class ControllerStub:
         progressing = {**_true("Progressing"), "reason": "NewReplicaSetAvailable", "message": ""}
         status = {
             "observedGeneration": live["metadata"]["generation"], "replicas": replicas, "updatedReplicas": replicas,
-            "readyReplicas": ready_replicas, "availableReplicas": ready_replicas, "unavailableReplicas": replicas - ready_replicas,
-            "conditions": [progressing],
+            "readyReplicas": ready_replicas, "availableReplicas": ready_replicas,
+            "unavailableReplicas": replicas - ready_replicas, "conditions": [progressing],
         }  # fmt: skip
         self.brain.api.status("Deployment", _name(live), self.brain.namespace, status)
         return live

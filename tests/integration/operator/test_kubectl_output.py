@@ -37,7 +37,7 @@ def test_waiting_ends_when_it_is_ready(brain: Brain, controller_stub: Controller
 
 def test_waiting_for_a_newer_spec_does_not_end_with_the_older_one_s_word(served: Brain) -> None:
     """`kubectl wait` does not take Ready=True of an older generation once the spec has changed."""
-    served.apply(version="0.2.0")
+    served.apply(version="0.3.0")
     served.until("Ready", "False")
     waiting = kubectl(served, "wait", f"sb/{NAME}", "--for=condition=Ready", "--timeout=2s")
     assert "timed out" in waiting.communicate(timeout=30)[0]
@@ -51,7 +51,7 @@ def test_scaling_scales(served: Brain, controller_stub: ControllerStub) -> None:
     served.until("Ready", "True", "4 of 4")
     head, line = kubectl_output(served, "get", "sb").splitlines()
     assert head.split() == ["NAME", "READY", "VERSION", "REPLICAS", "MIGRATED", "STATUS", "AGE"]
-    assert line.split()[:6] == [NAME, "True", "0.1.0", "4", "Succeeded", "Ready"]
+    assert line.split()[:6] == [NAME, "True", "0.2.0", "4", "Succeeded", "Ready"]
 
 
 def test_what_is_wrong_is_seen_at_a_glance(brain: Brain, controller_stub: ControllerStub) -> None:

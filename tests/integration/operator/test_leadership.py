@@ -88,7 +88,8 @@ def test_one_that_is_killed_is_replaced_when_its_lease_is_over(apart: Api, own: 
         with operator(own, tmp_path / "second", **SHORT) as second:
             second.wait_until_started()
             eventually(lambda: [each["event"] for each in second.events()],
-                       lambda events: "lease is held by another operator" in events, "the second waits")  # fmt: skip
+                       lambda events: "lease is held by another operator; waiting" in events,
+                       "the second waits")  # fmt: skip
             first.process.kill()
             started = time.monotonic()
             until_leading(second, 2 * LEASE_S)

@@ -103,7 +103,7 @@ def test_a_setting_misspelt_keeps_it_from_starting(apart: Api, tmp_path: Path) -
     """A misspelt setting ends the operator with the nearest name in the message."""
     with operator(apart.server.kubeconfig, tmp_path / "log", SOMABRAIN_OPERATOR__WORKER="3") as started:
         assert started.process.wait(60) != 0
-    assert "did you mean SOMABRAIN_OPERATOR__WORKERS?" in (tmp_path / "log").read_text()
+    assert "did you mean SOMABRAIN_OPERATOR__MAX_CONCURRENT_RECONCILES?" in (tmp_path / "log").read_text()
 
 
 def test_health_and_metrics_are_served(running: Operator, served: Brain) -> None:

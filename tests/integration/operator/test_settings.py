@@ -151,7 +151,9 @@ def test_another_version_migrates_and_then_rolls(vaulted: Brain, controller_stub
     before = template(vaulted)
     name = vaulted.job()["metadata"]["name"]
     vaulted.apply(vault={**VAULT["vault"], "version": "2"})
-    (job,) = eventually(vaulted.jobs, lambda jobs: bool(jobs) and jobs[0]["metadata"]["name"] != name, "another Job")
+    (job,) = eventually(
+        vaulted.jobs, lambda jobs: [each["metadata"]["name"] != name for each in jobs] == [True], "another Job alone"
+    )
     assert template(vaulted) == before
     controller_stub.complete(job)
     eventually(lambda: template(vaulted), lambda now: bool(now != before), "the template changed")

@@ -19,7 +19,7 @@ def test_what_happens_meanwhile_leaves_nothing_behind(tmp_path: Path) -> None:
         report = soak.run(MINUTES, sample_s=2, fault_s=10)
         after = soak.sample(0)
         assert soak.operator.process.poll() is None
-    assert {"restart api server", "cut connections", "make again"} <= report.done.keys()
+    assert {"restart api server", "cut connections", "recreate"} <= report.done.keys()
     assert after.tasks <= before.tasks * 1.05 + 5  # some connections are still being closed
     assert after.depth <= 1
     assert '"exception"' not in (tmp_path / "operator.log").read_text()

@@ -153,7 +153,7 @@ async def test_lost_connections_are_taken_up_again_and_calls_are_served(
         until(lambda: is_leader(running), "the process holds the work")
         with psycopg.connect(own.superuser_dsn, autocommit=True) as superuser:
             superuser.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND usename = %s",
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s AND usename = %s",
                 [own.name, "somabrain_worker"],
             )
         running.wait_for_event("background job failed")

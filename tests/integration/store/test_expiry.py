@@ -329,7 +329,7 @@ async def test_who_lost_its_connection_lost_the_lock_and_can_no_longer_write(
         expired = await first.expired(later(), 1)
         with psycopg.connect(database.superuser_dsn, autocommit=True) as superuser:
             superuser.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND usename = %s",
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s AND usename = %s",
                 [database.name, "somabrain_worker"],
             )
         async with workers.acquire("sweep", ALL) as second:

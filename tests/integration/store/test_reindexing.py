@@ -24,6 +24,7 @@ from somabrain_service.commands.export_memories import export_memories
 from somabrain_service.commands.update_namespace import update_namespace
 from somabrain_service.commands.watch_memories import watch_memories
 from somabrain_service.domain import limits
+from somabrain_service.domain.analyzer import get_analyzer
 from somabrain_service.domain.changes import ChangeType, ExportQuery, WatchQuery
 from somabrain_service.domain.memory import MemoryDraft
 from somabrain_service.domain.namespace import NamespaceChange, NamespaceDraft, NamespaceSettings

@@ -36,6 +36,14 @@ app.kubernetes.io/part-of: somabrain
 {{- end }}
 {{- end }}
 
+{{/* Seconds between NOT_SERVING and closing the port, by whichever of its two names it is given. */}}
+{{- define "sb.shutdownDelay" -}}
+{{- $grpc := .Values.settings.grpc }}
+{{- $delay := dig "shutdown_delay_s" nil $grpc }}
+{{- if kindIs "invalid" $delay }}{{ $delay = dig "drain_notice_s" nil $grpc }}{{ end }}
+{{- if kindIs "invalid" $delay }}3{{ else }}{{ $delay }}{{ end }}
+{{- end }}
+
 {{/* Data of the ConfigMap of settings. */}}
 {{- define "sb.config" -}}
 {{- $grpc := dict }}
@@ -52,7 +60,11 @@ app.kubernetes.io/part-of: somabrain
 {{- $auth = dict "jwks_token_file" (printf "%s/token" $folder) "jwks_ca_file" (printf "%s/ca.crt" $folder) }}
 {{- end }}
 {{- $settings := deepCopy .Values.settings }}
-{{- /* The former name of shutdown_delay_s was a default of the chart in 0.1: `--reuse-values` still sets it. */}}
-{{- if hasKey $settings.grpc "shutdown_delay_s" }}{{ $_ := unset $settings.grpc "drain_notice_s" }}{{ end }}
+{{- /* Images before 0.2 know the shutdown delay by its former name alone; where the tag is not a version, so may this. */}}
+{{- $tag := .Values.image.tag | default .Chart.AppVersion }}
+{{- $version := and (not .Values.image.digest) (regexMatch "^v?[0-9]+[.][0-9]+[.][0-9]+([-+].*)?$" $tag) }}
+{{- $present := and $version (semverCompare ">=0.2.0-0" $tag) }}
+{{- $_ := unset (unset $settings.grpc "drain_notice_s") "shutdown_delay_s" }}
+{{- $_ := set $grpc (ternary "shutdown_delay_s" "drain_notice_s" $present) (include "sb.shutdownDelay" .) }}
 {{- include "sb.variables" (list "SOMABRAIN_" (merge (dict "grpc" $grpc "auth" $auth "quota" (dict "replicas" (max 1 (int .Values.replicas)))) $settings)) | trim }}
 {{- end }}

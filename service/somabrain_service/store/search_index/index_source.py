@@ -16,7 +16,10 @@ NEVER = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class MemoryRow:
-    """A memory without its text, its fields in the order of `postgres.index_rows`; times in microseconds since 1970, `expire_us` NEVER if it does not expire."""
+    """A memory without its text, its fields in the order of `postgres.index_rows`.
+
+    Times are in microseconds since 1970; `expire_us` is NEVER if it does not expire.
+    """
 
     id: int
     kind: int

@@ -1,6 +1,7 @@
 """Inverted index of terms, labels, sessions and subjects: postings of rows and frequencies by key.
 
-The first character of a key is its kind: `t` term, `l` label, `s` session, `u` subject. A key exists as long as a row has it: with the last row it is removed.
+The first character of a key is its kind: `t` term, `l` label, `s` session, `u` subject. A key exists as long as a row
+has it: with the last row it is removed.
 """
 
 from __future__ import annotations
