@@ -109,15 +109,15 @@ def test_a_setting_misspelt_keeps_it_from_starting(apart: Api, tmp_path: Path) -
 def test_health_and_metrics_are_served(running: Operator, served: Brain) -> None:
     """Health shows that the loop runs; metrics show writes, the queue, the leader and the conditions."""
     assert '"status": "ok"' in running.get("/healthz")
-    metrics = running.metrics()
+    of = f'name="quickstart",namespace="{served.namespace}"'
+    ready = f'somabrain_operator_condition{{{of},type="Ready"}}'
+    metrics = eventually(running.metrics, lambda it: it.get(ready) == 1, "Ready is counted")  # after the status is written
     assert metrics['somabrain_operator_reconciles_total{outcome="ok"}'] > 0
     assert metrics["somabrain_operator_reconcile_duration_seconds_count"] > 0
     assert metrics['somabrain_operator_api_writes_total{kind="Deployment",verb="apply"}'] > 0
     assert metrics["somabrain_operator_leader"] == 1
     assert metrics["somabrain_operator_queue_depth"] >= 0 <= metrics["somabrain_operator_queue_oldest_seconds"] < 30
     assert metrics["somabrain_operator_tasks"] > 5
-    of = f'name="quickstart",namespace="{served.namespace}"'
-    assert metrics[f'somabrain_operator_condition{{{of},type="Ready"}}'] == 1
     assert metrics[f'somabrain_operator_condition{{{of},type="Degraded"}}'] == 0
 
 
