@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.conversations import Conversation, K, evidence_recall, mean
-from somabrain_service.domain import analyzer, bm25
+from somabrain_service.domain import analyzer
 from somabrain_service.domain.analyzer import Analyzer
-from somabrain_service.domain.bm25 import Floats, Postings
-from somabrain_service.domain.contiguity import BACKWARD_WEIGHT, FORWARD_WEIGHT, KERNEL_WIDTH, contiguity
-from somabrain_service.domain.fixed_point import fixed_point
+from somabrain_service.domain.ranking import bm25
+from somabrain_service.domain.ranking.bm25 import Floats, Postings
+from somabrain_service.domain.ranking.contiguity import BACKWARD_WEIGHT, FORWARD_WEIGHT, KERNEL_WIDTH, contiguity
+from somabrain_service.domain.ranking.fixed_point import fixed_point
 from somabrain_service.encoders import minilm
 
 Numbers = NDArray[np.int64]

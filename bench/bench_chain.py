@@ -24,8 +24,8 @@ from bench.synthetic_data import QUESTION_WORDS, TEXT_WORDS, texts, vectors
 from common.config.settings import DatabaseSettings
 from somabrain_client import MemoryClient, MemoryDraft
 from somabrain_local.loopback import collector, keycloak, opa
-from somabrain_service.embedded_postgres import embedded_database
-from somabrain_service.migrate import migrate
+from somabrain_service.admin.embedded_postgres import embedded_database
+from somabrain_service.admin.migrate import migrate
 
 POLICIES = Path(__file__).parents[1] / "common" / "policy"
 NAMESPACE = "chain"

@@ -32,8 +32,8 @@ from somabrain_client.errors import NotFoundError
 from somabrain_local.loopback import Etcd, Keycloak, Opa, etcd, keycloak, opa
 from somabrain_local.loopback.keycloak import SERVICE
 from somabrain_local.pki import CertificateAuthority
-from somabrain_service.embedded_postgres import embedded_database
-from somabrain_service.migrate import migrate
+from somabrain_service.admin.embedded_postgres import embedded_database
+from somabrain_service.admin.migrate import migrate
 
 POLICIES = Path(__file__).parents[1] / "common" / "policy"
 NAMESPACE = "propagation"

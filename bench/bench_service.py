@@ -33,8 +33,8 @@ from bench.trivial_server import METHOD
 from common.config.settings import DatabaseSettings
 from somabrain_client import CallError, MemoryClient, MemoryDraft, RecallResult
 from somabrain_local.loopback import redis
-from somabrain_service.embedded_postgres import EmbeddedDatabase, embedded_database
-from somabrain_service.migrate import migrate
+from somabrain_service.admin.embedded_postgres import EmbeddedDatabase, embedded_database
+from somabrain_service.admin.migrate import migrate
 
 ONE_BY_ONE = "one-by-one"
 REMEMBER, RAW = "Remember, durable, caller's vector", "raw SQL: the same rows, one commit each"

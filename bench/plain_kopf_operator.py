@@ -15,15 +15,15 @@ from typing import Any
 import kopf
 
 from common.config.settings import Settings
-from somabrain_operator import names
 from somabrain_operator.app import operator_defaults
-from somabrain_operator.cluster.client import Cluster
-from somabrain_operator.cluster.kinds import CHILDREN
-from somabrain_operator.cluster.observe import brain_references, read_brain, resolve
-from somabrain_operator.cluster.transport import credentials, open_transport
+from somabrain_operator.kube import names
+from somabrain_operator.kube.client import Cluster
+from somabrain_operator.kube.kinds import CHILDREN
+from somabrain_operator.kube.names import Key
+from somabrain_operator.kube.transport import credentials, open_transport
 from somabrain_operator.metrics import Metrics
-from somabrain_operator.names import Key
-from somabrain_operator.observed_state import ObservedState
+from somabrain_operator.observe.observe import brain_references, read_brain, resolve
+from somabrain_operator.observe.state import ObservedState
 from somabrain_operator.plan import make_plan
 
 WHICH = (names.GROUP, names.VERSION, names.PLURAL)

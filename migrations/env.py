@@ -1,4 +1,4 @@
-"""Alembic environment: runs on the connection from `somabrain_service.migrate`, else connects by the owner's DSN.
+"""Alembic environment: runs on the connection from `somabrain_service.admin.migrate`, else connects by the owner's DSN.
 
 The names of the roles that get grants have the same source: its attributes, else the settings.
 """

@@ -36,7 +36,7 @@ compatible() {
       return 1; }
 }
 crd() {
-  "$bin/python" -m somabrain_operator.crd --check
+  "$bin/python" -m somabrain_operator.api.crd --check
 }
 schemas() {
   "$bin/python" scripts/kubeconform/schemas.py "$draft/schemas" crds/*.yaml

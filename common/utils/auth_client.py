@@ -19,15 +19,15 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Protocol
 
+from common.aio.single_flight import SingleFlight
+from common.aio.ttl_cache import TTLCache
+from common.auth.identity import ClaimReader, Identity
+from common.auth.introspection import IntrospectionVerifier
+from common.auth.jwks import KeySet
+from common.auth.jwt import JwtVerifier
+from common.auth.verifier import TokenVerifier
 from common.config.settings import AuthSettings
 from common.errors import ConfigurationError, Unauthenticated
-from common.identity import ClaimReader, Identity
-from common.introspection import IntrospectionVerifier
-from common.jwks import KeySet
-from common.jwt_verifier import JwtVerifier
-from common.single_flight import SingleFlight
-from common.token_verifier import TokenVerifier
-from common.ttl_cache import TTLCache
 
 __all__ = [
     "AnonymousAuthenticator",

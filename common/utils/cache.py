@@ -26,10 +26,10 @@ from prometheus_client import Counter
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
+from common.aio.single_flight import SingleFlight
 from common.config.settings import CacheSettings
 from common.health import HealthCheck
-from common.redis_client import RedisClient, open_redis
-from common.single_flight import SingleFlight
+from common.net.redis import RedisClient, open_redis
 from common.utils.trace import span
 
 PROBE_INTERVAL_S = 1.0

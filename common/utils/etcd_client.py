@@ -29,7 +29,7 @@ import structlog
 from common.config.settings import FlagSettings
 from common.errors import Unavailable
 from common.health import HealthCheck
-from common.tls import client_context
+from common.net.tls import client_context
 
 RESYNC_PERIOD_S = 10.0
 BACKOFF_S = (0.1, 1.0)

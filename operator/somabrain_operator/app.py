@@ -19,25 +19,25 @@ import structlog
 
 from common.config.settings import OperatorSettings, Settings
 from common.errors import ConfigurationError, NotFound, ResourceExhausted, Unavailable
-from somabrain_operator import names
-from somabrain_operator.cluster.client import Cluster
-from somabrain_operator.cluster.kinds import BRAIN
-from somabrain_operator.cluster.optional_kinds import OptionalKinds
-from somabrain_operator.cluster.readiness_probe import ReadinessProbe
-from somabrain_operator.cluster.relist import Relister
-from somabrain_operator.cluster.transport import open_transport
-from somabrain_operator.elector import LeaderElector
+from somabrain_operator.controller.reconcile import Reconciler
+from somabrain_operator.controller.workqueue import WorkQueue
 from somabrain_operator.health import MAX_OVERDUE_LEASES, HealthInputs, http_server, make_app
-from somabrain_operator.lease import LeaseConfig
+from somabrain_operator.informer.optional_kinds import OptionalKinds
+from somabrain_operator.informer.relist import Relister
+from somabrain_operator.informer.store import ObjectStore
+from somabrain_operator.informer.watch_liveness import WatchLiveness
+from somabrain_operator.kube import names
+from somabrain_operator.kube.client import Cluster
+from somabrain_operator.kube.kinds import BRAIN
+from somabrain_operator.kube.objects import Json, Manifest
+from somabrain_operator.kube.transport import open_transport
+from somabrain_operator.leaderelection.elector import LeaderElector
+from somabrain_operator.leaderelection.lease import LeaseConfig
 from somabrain_operator.metrics import Metrics
-from somabrain_operator.object_store import ObjectStore
-from somabrain_operator.objects import Json, Manifest
-from somabrain_operator.observed_state import OperatorDefaults
+from somabrain_operator.observe.readiness_probe import ReadinessProbe
+from somabrain_operator.observe.state import OperatorDefaults
 from somabrain_operator.python_gc import collect_when_idle
-from somabrain_operator.reconcile import Reconciler
-from somabrain_operator.reference_poller import ReferencePoller
-from somabrain_operator.watch_liveness import WatchLiveness
-from somabrain_operator.workqueue import WorkQueue
+from somabrain_operator.references.poller import ReferencePoller
 
 STOP_GRACE_S: Final = 15.0
 """Time that reconciles in progress get to finish at shutdown; each of their calls has a timeout."""

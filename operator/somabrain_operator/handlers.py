@@ -9,10 +9,10 @@ from typing import Any, Final, cast
 
 import kopf
 
-from somabrain_operator import names
 from somabrain_operator.app import EventRouter
-from somabrain_operator.cluster.kinds import LEASE, WATCHED
-from somabrain_operator.objects import Json, Manifest
+from somabrain_operator.kube import names
+from somabrain_operator.kube.kinds import LEASE, WATCHED
+from somabrain_operator.kube.objects import Json, Manifest
 
 CHILD_LABEL: Final = f"app.kubernetes.io/managed-by={names.MANAGER}"
 

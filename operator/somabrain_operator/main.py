@@ -13,9 +13,9 @@ from common.config.settings import settings as app_settings
 from common.log import configure_logging, warn_of_former_names
 from somabrain_operator import handlers
 from somabrain_operator.app import lifespan
-from somabrain_operator.cluster.kinds import LEASE, WATCHED
-from somabrain_operator.cluster.transport import credentials
-from somabrain_operator.kopf_storage import NoDiffBase, NoProgress
+from somabrain_operator.informer.kopf_storage import NoDiffBase, NoProgress
+from somabrain_operator.kube.kinds import LEASE, WATCHED
+from somabrain_operator.kube.transport import credentials
 
 WATCH_BACKOFFS_S: Final = (1.0,) * 60
 """Delays in seconds between retries of a watch that cannot reach the API server. kopf's own grow: after an outage of

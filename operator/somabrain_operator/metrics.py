@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from somabrain_operator.names import Key
-from somabrain_operator.objects import Manifest, items, text
+from somabrain_operator.kube.names import Key
+from somabrain_operator.kube.objects import Manifest, items, text
 
 _STATUS_VALUES: Final = {"True": 1, "False": 0}
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

@@ -15,23 +15,23 @@ from common.errors import ConfigurationError
 from common.utils.auth_client import open_authenticator
 from common.utils.cache import open_cache
 from common.utils.trace import tracing
+from somabrain_service.authz.opa import policy_client
 from somabrain_service.background.open import open_jobs
-from somabrain_service.commands.context import AppContext
+from somabrain_service.commands.shared.context import AppContext
+from somabrain_service.encoders.instrumented import instrumented
 from somabrain_service.encoders.open import open_encoders
+from somabrain_service.events.kafka_health import KafkaHealth
 from somabrain_service.flags.open import open_flags
-from somabrain_service.http.probes import http_server, make_app
-from somabrain_service.instrumented import instrumented
 from somabrain_service.interceptors.chain import InterceptorChain, build_interceptors
-from somabrain_service.kafka.health import KafkaHealth
+from somabrain_service.interceptors.rate_limiter import RateLimiter
 from somabrain_service.metrics import Metrics
-from somabrain_service.policy import policy_client
-from somabrain_service.rate_limiter import RateLimiter
-from somabrain_service.readiness import Readiness
-from somabrain_service.result_cache import with_result_cache
-from somabrain_service.server import HealthService, bind, make_server
+from somabrain_service.recall.result_cache import with_result_cache
+from somabrain_service.server.grpc import HealthService, bind, make_server
+from somabrain_service.server.http import http_server, make_app
+from somabrain_service.server.readiness import Readiness
+from somabrain_service.server.tls import CertificateWatcher
 from somabrain_service.store.open import open_store
 from somabrain_service.store.postgres.storage_quota import StorageQuota
-from somabrain_service.tls import CertificateWatcher
 
 _log = structlog.get_logger(__name__)
 

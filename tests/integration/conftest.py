@@ -13,8 +13,8 @@ import pytest
 from psycopg import sql
 
 from common.config.settings import DatabaseSettings
-from somabrain_service.embedded_postgres import DATABASE, OWNER, EmbeddedDatabase, embedded_database
-from somabrain_service.migrate import migrate
+from somabrain_service.admin.embedded_postgres import DATABASE, OWNER, EmbeddedDatabase, embedded_database
+from somabrain_service.admin.migrate import migrate
 
 _numbers = itertools.count(1)
 

@@ -13,8 +13,8 @@ from typing import Final
 
 from somabrain_operator.diff.lists import positions_by_key
 from somabrain_operator.diff.subset import Difference, Path, differences
-from somabrain_operator.names import MANAGER
-from somabrain_operator.objects import Json, Manifest, items, mapping, text
+from somabrain_operator.kube.names import MANAGER
+from somabrain_operator.kube.objects import Json, Manifest, items, mapping, text
 
 _COMPARED_FIELDS: Final = ("spec", "data")
 _IGNORED_PATH: Final[Path] = ("spec", "template", "metadata", "annotations")

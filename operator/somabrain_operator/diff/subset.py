@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from somabrain_operator.api.v1alpha1.quantity import quantity_value
 from somabrain_operator.diff.lists import positions_by_key
-from somabrain_operator.model.quantity import quantity_value
-from somabrain_operator.objects import Json
+from somabrain_operator.kube.objects import Json
 
 Path: TypeAlias = tuple[str | int, ...]
 _QUANTITIES: Final = frozenset({"limits", "requests"})

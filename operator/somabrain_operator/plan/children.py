@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.names import SERVER, ChildId, child_id
-from somabrain_operator.objects import Manifest, items, number, text
+from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
+from somabrain_operator.kube.names import SERVER, ChildId, child_id
+from somabrain_operator.kube.objects import Manifest, items, number, text
+from somabrain_operator.observe.pod_status import of_component
 from somabrain_operator.plan.last_applied import last_applied_id
 from somabrain_operator.plan.ownership import add_children
 from somabrain_operator.plan.plan import Plan, vault_image
-from somabrain_operator.pod_status import of_component
 from somabrain_operator.render.autoscaling import desired_replicas, render_autoscaler, replica_bounds
 from somabrain_operator.render.base import render_headless_service, render_service, render_service_account
 from somabrain_operator.render.config import render_config, render_policy

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from somabrain_operator.names import SERVER, ChildId, child_id
-from somabrain_operator.objects import Manifest, number, text
+from somabrain_operator.kube.names import SERVER, ChildId, child_id
+from somabrain_operator.kube.objects import Manifest, number, text
 from somabrain_operator.plan.plan import Plan
 from somabrain_operator.render.autoscaling import desired_replicas, replica_bounds
 from somabrain_operator.render.deployment import with_replicas

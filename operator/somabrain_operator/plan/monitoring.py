@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.objects import Manifest, text
+from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
+from somabrain_operator.kube.objects import Manifest, text
 from somabrain_operator.plan.ownership import add_children
 from somabrain_operator.plan.plan import Plan
 from somabrain_operator.render.metadata import Owner

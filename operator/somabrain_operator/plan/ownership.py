@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from somabrain_operator.names import child_id
-from somabrain_operator.objects import Manifest
+from somabrain_operator.kube.names import child_id
+from somabrain_operator.kube.objects import Manifest
 from somabrain_operator.plan.plan import ConditionResult, Plan, halt
 from somabrain_operator.render.metadata import is_owned_by, owner_name
 

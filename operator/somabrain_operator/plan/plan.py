@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.model.status import ConditionStatus, ConditionType, MigrationStatus
-from somabrain_operator.names import ChildId
-from somabrain_operator.objects import Manifest
-from somabrain_operator.observed_state import ObservedState, OperatorDefaults
+from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
+from somabrain_operator.api.v1alpha1.status import ConditionStatus, ConditionType, MigrationStatus
+from somabrain_operator.kube.names import ChildId
+from somabrain_operator.kube.objects import Manifest
+from somabrain_operator.observe.state import ObservedState, OperatorDefaults
 from somabrain_operator.render.metadata import Owner
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, TypeAlias
 
-from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.observed_state import ObservedState, OperatorDefaults
+from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
+from somabrain_operator.observe.state import ObservedState, OperatorDefaults
 from somabrain_operator.plan.children import (
     add_autoscaler,
     add_base_objects,

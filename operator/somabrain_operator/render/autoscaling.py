@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from somabrain_operator import names
-from somabrain_operator.model.autoscaling import Autoscaling
-from somabrain_operator.objects import Manifest, items, mapping, number, text
+from somabrain_operator.api.v1alpha1.autoscaling import Autoscaling
+from somabrain_operator.kube import names
+from somabrain_operator.kube.objects import Manifest, items, mapping, number, text
 from somabrain_operator.render.metadata import Owner, render_object
 
 

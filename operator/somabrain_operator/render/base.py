@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from somabrain_operator import names
-from somabrain_operator.model.grpc import Grpc
-from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.objects import Json, Manifest
+from somabrain_operator.api.v1alpha1.grpc import Grpc
+from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
+from somabrain_operator.kube import names
+from somabrain_operator.kube.objects import Json, Manifest
 from somabrain_operator.render.metadata import Owner, render_object
 
 HTTP_PORT = 8080

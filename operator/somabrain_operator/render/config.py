@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterable
 from typing import Final
 
-from somabrain_operator.model.encoder import Encoder, EndpointEncoder
-from somabrain_operator.model.grpc import Grpc
-from somabrain_operator.model.platform import Tls
-from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.names import Key, env_var
-from somabrain_operator.objects import Json, Manifest
-from somabrain_operator.reference_catalog import encoder_key
+from somabrain_operator.api.v1alpha1.encoder import Encoder, EndpointEncoder
+from somabrain_operator.api.v1alpha1.grpc import Grpc
+from somabrain_operator.api.v1alpha1.platform import Tls
+from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
+from somabrain_operator.kube.names import Key, env_var
+from somabrain_operator.kube.objects import Json, Manifest
+from somabrain_operator.references.catalog import encoder_key
 from somabrain_operator.render.metadata import Owner, render_object
 from somabrain_operator.render.setting_names import need_former_names, with_former_names
 

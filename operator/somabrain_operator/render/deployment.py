@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from somabrain_operator import names
-from somabrain_operator.model.placement import Probes
-from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.objects import Json, Manifest, mapping
+from somabrain_operator.api.v1alpha1.placement import Probes
+from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
+from somabrain_operator.kube import names
+from somabrain_operator.kube.objects import Json, Manifest, mapping
 from somabrain_operator.render.base import HTTP_PORT
 from somabrain_operator.render.config import (
     ISSUER_FOLDER,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from somabrain_operator import names
-from somabrain_operator.model.placement import DisruptionBudget
-from somabrain_operator.objects import Manifest
+from somabrain_operator.api.v1alpha1.placement import DisruptionBudget
+from somabrain_operator.kube import names
+from somabrain_operator.kube.objects import Manifest
 from somabrain_operator.render.metadata import Owner, render_object
 
 

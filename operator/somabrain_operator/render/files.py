@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.names import env_var
-from somabrain_operator.objects import Json
-from somabrain_operator.reference_catalog import Reference, User, references_of, vault_files
+from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
+from somabrain_operator.kube.names import env_var
+from somabrain_operator.kube.objects import Json
+from somabrain_operator.references.catalog import Reference, User, references_of, vault_files
 from somabrain_operator.render.config import SETTINGS_FOLDER
 from somabrain_operator.render.vault import FILES_FOLDER
 

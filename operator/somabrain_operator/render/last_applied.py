@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from somabrain_operator.objects import Manifest, mapping, text
+from somabrain_operator.kube.objects import Manifest, mapping, text
 from somabrain_operator.render.deployment import with_replicas
 from somabrain_operator.render.metadata import Owner, is_owned_by, render_object
 

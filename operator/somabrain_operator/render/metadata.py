@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from somabrain_operator import names
-from somabrain_operator.hashing import content_hash
-from somabrain_operator.names import Key
-from somabrain_operator.objects import Json, Manifest, items, mapping, text
+from somabrain_operator.kube import names
+from somabrain_operator.kube.hashing import content_hash
+from somabrain_operator.kube.names import Key
+from somabrain_operator.kube.objects import Json, Manifest, items, mapping, text
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from somabrain_operator import names
-from somabrain_operator.hashing import content_hash
-from somabrain_operator.model.resources import ResourceList, ResourceRequirements
-from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.names import env_var
-from somabrain_operator.objects import Json, Manifest
+from somabrain_operator.api.v1alpha1.resources import ResourceList, ResourceRequirements
+from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
+from somabrain_operator.kube import names
+from somabrain_operator.kube.hashing import content_hash
+from somabrain_operator.kube.names import env_var
+from somabrain_operator.kube.objects import Json, Manifest
 from somabrain_operator.render.files import secrets_dir_variable, settings_mount, settings_volume
 from somabrain_operator.render.metadata import Owner, render_object
 from somabrain_operator.render.pod import (

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from somabrain_operator import names
-from somabrain_operator.hashing import content_hash
-from somabrain_operator.model.monitoring import Dashboard, Rules, ServiceMonitor
-from somabrain_operator.objects import Json, Manifest
+from somabrain_operator.api.v1alpha1.monitoring import Dashboard, Rules, ServiceMonitor
+from somabrain_operator.kube import names
+from somabrain_operator.kube.hashing import content_hash
+from somabrain_operator.kube.objects import Json, Manifest
 from somabrain_operator.render.metadata import Owner, render_object
 
 MONITORING: Final = "monitoring.coreos.com/v1"

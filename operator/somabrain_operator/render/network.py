@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from somabrain_operator import names
-from somabrain_operator.model.network import NetworkPolicy, NetworkPolicyPeer
-from somabrain_operator.objects import Json, Manifest
+from somabrain_operator.api.v1alpha1.network import NetworkPolicy, NetworkPolicyPeer
+from somabrain_operator.kube import names
+from somabrain_operator.kube.objects import Json, Manifest
 from somabrain_operator.render.metadata import Owner, render_object
 
 _OWN_NAMESPACE: dict[str, Json] = {"podSelector": {}}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from somabrain_operator.model.spec import Opa
-from somabrain_operator.objects import Json
+from somabrain_operator.api.v1alpha1.spec import Opa
+from somabrain_operator.kube.objects import Json
 from somabrain_operator.render.pod import container_security, http_probe, resource_requirements
 
 OPA: Final = "opa"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from somabrain_operator.model.base import LocalObjectReference
-from somabrain_operator.model.placement import Scheduling
-from somabrain_operator.model.resources import ResourceRequirements
-from somabrain_operator.objects import Json
+from somabrain_operator.api.v1alpha1.base import LocalObjectReference
+from somabrain_operator.api.v1alpha1.placement import Scheduling
+from somabrain_operator.api.v1alpha1.resources import ResourceRequirements
+from somabrain_operator.kube.objects import Json
 
 UID: Final = 10001
 TMP_VOLUME: Final[dict[str, Json]] = {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}

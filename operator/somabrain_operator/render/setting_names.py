@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from common.config.former_names import FORMER_ENDPOINT_KEYS, FORMER_NAMES, V
-from somabrain_operator.semver import precedence, tag_of
+from somabrain_operator.kube.semver import precedence, tag_of
 
 _FIRST_RENAMED: Final = (0, 2, 0)
 _FORMER: Final = {present: former for former, present in {**FORMER_NAMES, **FORMER_ENDPOINT_KEYS}.items()}

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from somabrain_operator import names
-from somabrain_operator.hashing import content_hash
-from somabrain_operator.model.resources import ResourceList, ResourceRequirements
-from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.model.vault import Vault
-from somabrain_operator.objects import Json
-from somabrain_operator.reference_catalog import OWNER_DSN, User, vault_files
+from somabrain_operator.api.v1alpha1.resources import ResourceList, ResourceRequirements
+from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
+from somabrain_operator.api.v1alpha1.vault import Vault
+from somabrain_operator.kube import names
+from somabrain_operator.kube.hashing import content_hash
+from somabrain_operator.kube.objects import Json
+from somabrain_operator.references.catalog import OWNER_DSN, User, vault_files
 from somabrain_operator.render.pod import TMP_MOUNT, container_security, resource_requirements
 
 VAULT: Final = "vault"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from somabrain_operator.objects import Manifest, condition, text
+from somabrain_operator.kube.objects import Manifest, condition, text
 
 
 def autoscaler_failure(autoscaler: Manifest | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, get_args
 
-from somabrain_operator.model.status import ConditionType
+from somabrain_operator.api.v1alpha1.status import ConditionType
 from somabrain_operator.plan.plan import ConditionResult, Plan
 from somabrain_operator.status.rollout import Rollout, summarize
 

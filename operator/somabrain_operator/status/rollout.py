@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from somabrain_operator import pod_status
-from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.names import SERVER
-from somabrain_operator.objects import Manifest, condition, items, number, text
-from somabrain_operator.redact import redact
+from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
+from somabrain_operator.kube.names import SERVER
+from somabrain_operator.kube.objects import Manifest, condition, items, number, text
+from somabrain_operator.observe import pod_status
+from somabrain_operator.observe.redact import redact
 
 MAX_LISTED_PODS = 5
 """Maximum pods that a message names; the rest are counted."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from somabrain_operator import timestamps
+from somabrain_operator.api.v1alpha1.grpc import Grpc
+from somabrain_operator.api.v1alpha1.status import Condition, ConditionType, Phase, SomaBrainStatus
 from somabrain_operator.diff.foreign import drift
-from somabrain_operator.model.grpc import Grpc
-from somabrain_operator.model.status import Condition, ConditionType, Phase, SomaBrainStatus
-from somabrain_operator.names import SERVER, ChildId, selector
-from somabrain_operator.objects import Json, Manifest, items, text
+from somabrain_operator.kube import timestamps
+from somabrain_operator.kube.names import SERVER, ChildId, selector
+from somabrain_operator.kube.objects import Json, Manifest, items, text
 from somabrain_operator.plan.plan import ConditionResult, Plan
 from somabrain_operator.render.base import endpoint
 from somabrain_operator.render.metadata import is_owned_by

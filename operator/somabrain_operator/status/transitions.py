@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from somabrain_operator.model.status import ConditionType
-from somabrain_operator.objects import Json, items, text
+from somabrain_operator.api.v1alpha1.status import ConditionType
+from somabrain_operator.kube.objects import Json, items, text
 
 EVENT_CONDITIONS: Final[tuple[ConditionType, ...]] = ("Degraded", "Available", "Ready", "Migrated")
 """Conditions with events, failures first; a later one with the same reason and message adds no event."""

@@ -18,7 +18,7 @@ from somabrain_service.background.reencode import Reencode
 from somabrain_service.background.runner import JobRunner
 from somabrain_service.background.trim_change_feed import TrimChangeFeed
 from somabrain_service.encoders.protocols import Encoder
-from somabrain_service.kafka.publisher import Publisher
+from somabrain_service.events.publisher import Publisher
 from somabrain_service.metrics import Metrics
 from somabrain_service.store.maintenance import Shard
 from somabrain_service.store.open import open_worker_store

@@ -13,9 +13,9 @@ from datetime import datetime
 
 from common.errors import Unavailable
 from somabrain_service.background.job import BatchResult
-from somabrain_service.domain.events import build_deletion_event, build_events
 from somabrain_service.domain.names import TenantId
-from somabrain_service.kafka.publisher import Publisher
+from somabrain_service.events.cloudevents import build_deletion_event, build_events
+from somabrain_service.events.publisher import Publisher
 from somabrain_service.metrics import Metrics
 from somabrain_service.store.maintenance import MaintenanceStore
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.errors import InvalidArgument, SomaBrainError
-from somabrain_service.commands.context import AppContext
 from somabrain_service.commands.forget_memory import forget_memory
-from somabrain_service.commands.item_errors import PER_ITEM_ERRORS
+from somabrain_service.commands.shared.context import AppContext
+from somabrain_service.commands.shared.item_errors import PER_ITEM_ERRORS
 from somabrain_service.domain.cursors import consistency_token
 from somabrain_service.domain.names import MemoryName, NamespaceName, TenantId
 

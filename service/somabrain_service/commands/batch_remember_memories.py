@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from common.errors import FailedPrecondition, SomaBrainError
-from somabrain_service.commands.caller_vectors import validate_caller_vector
-from somabrain_service.commands.context import AppContext
-from somabrain_service.commands.item_errors import PER_ITEM_ERRORS
-from somabrain_service.commands.prepare_memory import encode, new_memory
+from somabrain_service.commands.shared.caller_vectors import validate_caller_vector
+from somabrain_service.commands.shared.context import AppContext
+from somabrain_service.commands.shared.item_errors import PER_ITEM_ERRORS
+from somabrain_service.commands.shared.prepare_memory import encode, new_memory
 from somabrain_service.domain import limits
 from somabrain_service.domain.cursors import consistency_token
 from somabrain_service.domain.idempotency import RequestKey, request_key

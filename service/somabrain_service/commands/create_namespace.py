@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from common.errors import InvalidArgument
-from somabrain_service.commands.context import AppContext
+from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain import analyzer
 from somabrain_service.domain.idempotency import request_key
 from somabrain_service.domain.names import TenantId

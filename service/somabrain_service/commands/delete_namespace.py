@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from common.errors import NotFound
-from somabrain_service.commands.context import AppContext
+from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain.idempotency import request_key
 from somabrain_service.domain.names import NamespaceName, TenantId
 

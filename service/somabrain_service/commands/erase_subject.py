@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from somabrain_service.commands.context import AppContext
+from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain import limits
 from somabrain_service.domain.cursors import consistency_token
 from somabrain_service.domain.idempotency import request_key

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import AsyncGenerator
 
-from somabrain_service.commands.context import AppContext
+from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.commands.watch_memories import require_retained
 from somabrain_service.domain import limits
 from somabrain_service.domain.changes import ExportPage, ExportQuery, Position, StoredVector

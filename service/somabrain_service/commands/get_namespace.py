@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from somabrain_service.commands.context import AppContext
+from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceStatistics
 

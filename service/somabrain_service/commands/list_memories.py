@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from somabrain_service.commands.context import AppContext
+from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain import limits
 from somabrain_service.domain.cursors import check_consistency, page_token, parse_page_token
 from somabrain_service.domain.names import TenantId

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from somabrain_service.commands.context import AppContext
+from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain.cursors import namespaces_page_token, parse_namespaces_page_token
 from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.namespace import NamespacePage

@@ -7,15 +7,15 @@ import structlog
 from numpy.typing import NDArray
 
 from common.errors import Aborted, FailedPrecondition
-from somabrain_service.commands.caller_vectors import validate_caller_vector
-from somabrain_service.commands.context import AppContext
-from somabrain_service.commands.ranker import RankingRequest
+from somabrain_service.commands.shared.caller_vectors import validate_caller_vector
+from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain import analyzer, limits
 from somabrain_service.domain.cursors import NamespaceVersion, check_consistency, consistency_token
 from somabrain_service.domain.names import TenantId
+from somabrain_service.domain.ranking.score import Tuning
 from somabrain_service.domain.recall import DegradedReason, Hit, RecallQuery, RecallResult
-from somabrain_service.domain.score import Tuning
 from somabrain_service.encoders.protocols import LEXICAL, EncoderUnavailable
+from somabrain_service.recall.ranker import RankingRequest
 
 log = structlog.get_logger(__name__)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from somabrain_service.commands.caller_vectors import validate_caller_vector
-from somabrain_service.commands.context import AppContext
-from somabrain_service.commands.prepare_memory import encode, new_memory
+from somabrain_service.commands.shared.caller_vectors import validate_caller_vector
+from somabrain_service.commands.shared.context import AppContext
+from somabrain_service.commands.shared.prepare_memory import encode, new_memory
 from somabrain_service.domain.cursors import consistency_token
 from somabrain_service.domain.idempotency import request_key
 from somabrain_service.domain.memory import Memory, MemoryDraft, Vector

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from common.errors import Aborted, InvalidArgument, NotFound
-from somabrain_service.commands.caller_vectors import validate_caller_vector
-from somabrain_service.commands.context import AppContext
-from somabrain_service.commands.prepare_memory import encode, expiry
 from somabrain_service.commands.remember_memory import RememberResult
+from somabrain_service.commands.shared.caller_vectors import validate_caller_vector
+from somabrain_service.commands.shared.context import AppContext
+from somabrain_service.commands.shared.prepare_memory import encode, expiry
 from somabrain_service.domain import analyzer
 from somabrain_service.domain.cursors import consistency_token
 from somabrain_service.domain.idempotency import request_key

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from datetime import datetime
 
 from common.errors import OutOfRange
-from somabrain_service.commands.context import AppContext
+from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain.changes import Change, ChangeType, Position, WatchEvent, WatchQuery
 from somabrain_service.domain.cursors import NamespaceVersion, feed_cursor, parse_feed_cursor
 from somabrain_service.domain.memory import Memory

@@ -140,7 +140,7 @@ class Memory:
 
     @property
     def size_bytes(self) -> int:
-        """Upper bound of the memory's size in a message, as `SIZE` of store/postgres/rows.py."""
+        """Upper bound of the memory's size in a message, as `SIZE` of store/postgres/queries/rows.py."""
         strings = len(self.text.encode()) + len(self.session.encode()) + len(self.subject.encode())
         labels = sum(len(k.encode()) + len(v.encode()) + 16 for k, v in self.labels.items())
         return 512 + strings + labels

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from common.errors import Unauthenticated, Unavailable
 from common.utils.auth_client import Authenticator
 from common.utils.trace import span
-from somabrain_service.caller import caller
+from somabrain_service.authn.caller import caller
 from somabrain_service.interceptors.call import Call, CallNext
 from somabrain_service.metrics import Metrics
 

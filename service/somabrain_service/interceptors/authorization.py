@@ -7,8 +7,8 @@ import re
 from google.protobuf.message import Message
 
 from common.utils.trace import span
+from somabrain_service.authz.opa import Policy
 from somabrain_service.interceptors.call import Call, CallNext
-from somabrain_service.policy import Policy
 
 _NAMESPACE_PATH = re.compile(r"namespaces/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(/.*)?", re.DOTALL)
 

@@ -15,6 +15,7 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from common.utils.auth_client import Authenticator
+from somabrain_service.authz.opa import Policy
 from somabrain_service.interceptors.authentication import Authenticate
 from somabrain_service.interceptors.authorization import Authorize
 from somabrain_service.interceptors.call import Call, CallNext, Context, Interceptor
@@ -22,12 +23,11 @@ from somabrain_service.interceptors.deadline import enforce_deadline
 from somabrain_service.interceptors.errors import map_errors
 from somabrain_service.interceptors.metrics import RecordMetrics
 from somabrain_service.interceptors.rate_limit import RateLimit
+from somabrain_service.interceptors.rate_limiter import RateLimiter
 from somabrain_service.interceptors.request_id import assign_request_id
 from somabrain_service.interceptors.trace import trace_call
 from somabrain_service.interceptors.validation import validate
 from somabrain_service.metrics import Metrics
-from somabrain_service.policy import Policy
-from somabrain_service.rate_limiter import RateLimiter
 
 EXEMPT_PREFIXES = (
     "/grpc.health.v1.Health/",

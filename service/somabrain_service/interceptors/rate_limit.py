@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 from somabrain_service.domain.names import tenant_id
 from somabrain_service.interceptors import contract
 from somabrain_service.interceptors.call import Call, CallNext
-from somabrain_service.rate_limiter import RateLimiter
+from somabrain_service.interceptors.rate_limiter import RateLimiter
 
 
 class RateLimit:

@@ -11,9 +11,9 @@ from google.protobuf.message import Message
 
 from somabrain.memory.v1 import memory_service_pb2 as pb
 from somabrain.memory.v1 import memory_service_pb2_grpc
+from somabrain_service.authn.tenant import caller_tenant
 from somabrain_service.commands.batch_forget_memories import batch_forget_memories
 from somabrain_service.commands.batch_remember_memories import batch_remember_memories
-from somabrain_service.commands.context import AppContext
 from somabrain_service.commands.export_memories import export_memories
 from somabrain_service.commands.forget_memory import forget_memory
 from somabrain_service.commands.get_memory import get_memory
@@ -21,11 +21,12 @@ from somabrain_service.commands.list_memories import list_memories
 from somabrain_service.commands.list_revisions import list_revisions
 from somabrain_service.commands.recall_memories import recall_memories
 from somabrain_service.commands.remember_memory import remember_memory
+from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.commands.update_memory import update_memory
 from somabrain_service.commands.watch_memories import watch_memories
 from somabrain_service.domain.names import MemoryName, NamespaceName
 from somabrain_service.domain.pagination import ListQuery, Order, RevisionQuery
-from somabrain_service.servicers.convert_batch import (
+from somabrain_service.servicers.convert.batch import (
     CheckRequest,
     ToStatus,
     forget_item_to_proto,
@@ -33,21 +34,20 @@ from somabrain_service.servicers.convert_batch import (
     remember_item_to_proto,
     remember_items_from_proto,
 )
-from somabrain_service.servicers.convert_feed import (
+from somabrain_service.servicers.convert.feed import (
     export_page_to_proto,
     export_query_from_proto,
     watch_event_to_proto,
     watch_query_from_proto,
 )
-from somabrain_service.servicers.convert_memory import (
+from somabrain_service.servicers.convert.field_mask import memory_patch_from_proto
+from somabrain_service.servicers.convert.memory import (
     filter_from_proto,
     memory_draft_from_proto,
     memory_to_proto,
     vector_from_proto,
 )
-from somabrain_service.servicers.convert_patch import memory_patch_from_proto
-from somabrain_service.servicers.convert_recall import recall_query_from_proto, recall_result_to_proto
-from somabrain_service.servicers.tenant import caller_tenant
+from somabrain_service.servicers.convert.recall import recall_query_from_proto, recall_result_to_proto
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Message, Message]"
 

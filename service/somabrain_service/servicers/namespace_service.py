@@ -9,21 +9,21 @@ from google.protobuf.message import Message
 
 from somabrain.memory.v1 import namespace_service_pb2 as pb
 from somabrain.memory.v1 import namespace_service_pb2_grpc
-from somabrain_service.commands.context import AppContext
+from somabrain_service.authn.tenant import caller_tenant
 from somabrain_service.commands.create_namespace import create_namespace
 from somabrain_service.commands.delete_namespace import delete_namespace
 from somabrain_service.commands.erase_subject import erase_subject
 from somabrain_service.commands.get_namespace import get_namespace
 from somabrain_service.commands.list_namespaces import list_namespaces
+from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.commands.update_namespace import update_namespace
 from somabrain_service.domain.names import NamespaceName
 from somabrain_service.domain.pagination import NamespaceQuery
-from somabrain_service.servicers.convert_namespace import (
+from somabrain_service.servicers.convert.namespace import (
     namespace_change_from_proto,
     namespace_draft_from_proto,
     namespace_to_proto,
 )
-from somabrain_service.servicers.tenant import caller_tenant
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Message, Message]"
 

@@ -16,8 +16,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from somabrain_service.domain.events import EventBatch, OutboxCursor, PendingChanges
 from somabrain_service.domain.names import TenantId
+from somabrain_service.events.cloudevents import EventBatch, OutboxCursor, PendingChanges
 
 
 @dataclass(frozen=True, slots=True)

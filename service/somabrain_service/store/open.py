@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager, closing
 from common.config.settings import DatabaseSettings, SearchIndexSettings
 from somabrain_service.domain.quota import StorageUsage
 from somabrain_service.store.maintenance import WorkerStore
-from somabrain_service.store.postgres.connect import open_pool, worker_connector
-from somabrain_service.store.postgres.session import PostgresWorkerStore
+from somabrain_service.store.postgres.driver.connect import open_pool, worker_connector
+from somabrain_service.store.postgres.driver.transactions import Transactions
+from somabrain_service.store.postgres.maintenance.session import PostgresWorkerStore
 from somabrain_service.store.postgres.storage_quota import StorageQuota
 from somabrain_service.store.postgres.store import PostgresStore
-from somabrain_service.store.postgres.transactions import Transactions
 from somabrain_service.store.protocols import Store
 from somabrain_service.store.search_index.store import SearchIndexStore
 from somabrain_service.store.tasks import task_set

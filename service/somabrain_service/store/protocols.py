@@ -15,7 +15,7 @@ from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceDraft, NamespaceStatistics
 from somabrain_service.domain.pagination import Order
-from somabrain_service.domain.score import Candidates
+from somabrain_service.domain.ranking.score import Candidates
 from somabrain_service.store.records import (
     BatchWriteResult,
     ErasureResult,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from examples.kubectl import Kubectl, Object, run
-from somabrain_operator.cluster.kinds import BRAIN, CHILDREN, EVENT
+from somabrain_operator.kube.kinds import BRAIN, CHILDREN, EVENT
 from tests.e2e.support.faults import OPERATOR
 
 CHART = "somabrain-operator"

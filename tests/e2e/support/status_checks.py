@@ -7,7 +7,7 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 
 from examples.kubectl import Object
-from somabrain_operator.objects import condition, mapping, number, text
+from somabrain_operator.kube.objects import condition, mapping, number, text
 
 LONGEST_S = 5.0
 STEPS_S = (0.25, 0.5, 1, 2, LONGEST_S, float("inf"))

@@ -13,7 +13,7 @@ from lightkube.core.client import Client
 from lightkube.core.exceptions import ApiError
 
 from examples.kubectl import Object
-from somabrain_operator.objects import condition, text
+from somabrain_operator.kube.objects import condition, text
 from tests.e2e.support.brains import Brain
 from tests.e2e.support.status_checks import ClusterState, StatementLifetimes, false_statements
 from tests.integration.operator.api import KINDS

@@ -21,7 +21,7 @@ from lightkube.generic_resource import create_global_resource, create_namespaced
 from lightkube.types import CascadeType, PatchType
 
 from somabrain_local.loopback import ApiServer
-from somabrain_operator.cluster.kinds import BRAIN, CHILDREN, EVENT, LEASE, POD, SECRET
+from somabrain_operator.kube.kinds import BRAIN, CHILDREN, EVENT, LEASE, POD, SECRET
 
 Object = dict[str, Any]
 Value = TypeVar("Value")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from somabrain_operator import timestamps
+from somabrain_operator.kube import timestamps
 from tests.integration.operator.api import Api, Object, eventually
 
 NAME = "quickstart"

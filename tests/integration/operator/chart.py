@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from somabrain_local.environment import local_paths
-from somabrain_operator.objects import condition, text
+from somabrain_operator.kube.objects import condition, text
 from tests.integration.operator.api import Api, Object, eventually
 
 ROOT = Path(__file__).parents[3]

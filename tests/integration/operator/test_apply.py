@@ -10,8 +10,8 @@ import kopf
 import pytest
 
 from common.errors import Unavailable
-from somabrain_operator.cluster.client import Cluster
-from somabrain_operator.cluster.transport import credentials, open_transport
+from somabrain_operator.kube.client import Cluster
+from somabrain_operator.kube.transport import credentials, open_transport
 from somabrain_operator.metrics import Metrics
 from tests.integration.operator.api import Api
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from somabrain_operator.names import ALLOW_DOWNGRADE
+from somabrain_operator.kube.names import ALLOW_DOWNGRADE
 from tests.integration.operator.brains import Brain, ControllerStub
 
 REPOSITORY = "ghcr.io/somabrain/somabrain-service"

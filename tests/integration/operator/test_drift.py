@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from somabrain_operator.objects import at
+from somabrain_operator.kube.objects import at
 from tests.integration.operator.api import eventually
 from tests.integration.operator.brains import NAME, Brain
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from somabrain_operator.crd import render_crd
+from somabrain_operator.api.crd import render_crd
 from tests.integration.operator.api import Api, Object, Refused, eventually
 from tests.integration.operator.brains import SPEC, Brain
 from tests.integration.operator.process import Operator

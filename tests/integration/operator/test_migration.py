@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from somabrain_operator.names import RETRY_MIGRATION
+from somabrain_operator.kube.names import RETRY_MIGRATION
 from tests.integration.operator.api import eventually
 from tests.integration.operator.brains import NAME, Brain, ControllerStub
 

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from somabrain_local.crds import prometheus_operator
-from somabrain_operator.model.monitoring import Dashboard, Rules
-from somabrain_operator.names import Key
+from somabrain_operator.api.v1alpha1.monitoring import Dashboard, Rules
+from somabrain_operator.kube.names import Key
 from somabrain_operator.render.metadata import Owner
 from somabrain_operator.render.monitoring import render_dashboard, render_rules
 from tests.integration.operator.api import Api, eventually

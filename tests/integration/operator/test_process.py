@@ -111,7 +111,9 @@ def test_health_and_metrics_are_served(running: Operator, served: Brain) -> None
     assert '"status": "ok"' in running.get("/healthz")
     of = f'name="quickstart",namespace="{served.namespace}"'
     ready = f'somabrain_operator_condition{{{of},type="Ready"}}'
-    metrics = eventually(running.metrics, lambda it: it.get(ready) == 1, "Ready is counted")  # after the status is written
+    metrics = eventually(
+        running.metrics, lambda it: it.get(ready) == 1, "Ready is counted"
+    )  # after the status is written
     assert metrics['somabrain_operator_reconciles_total{outcome="ok"}'] > 0
     assert metrics["somabrain_operator_reconcile_duration_seconds_count"] > 0
     assert metrics['somabrain_operator_api_writes_total{kind="Deployment",verb="apply"}'] > 0

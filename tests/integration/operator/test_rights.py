@@ -12,7 +12,7 @@ import pytest
 
 from somabrain_local.loopback import api_server
 from somabrain_local.loopback.kubernetes import AUDIT_POLICY
-from somabrain_operator.names import RETRY_MIGRATION
+from somabrain_operator.kube.names import RETRY_MIGRATION
 from tests.integration.operator import test_monitoring as monitoring
 from tests.integration.operator import test_scaling as scaling
 from tests.integration.operator.api import OPERATOR, Api, Object, api_of, eventually

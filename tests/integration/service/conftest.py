@@ -9,7 +9,7 @@ import pytest
 
 from somabrain_client import MemoryClient, RetryPolicy
 from somabrain_local.loopback import Opa, opa
-from somabrain_service.embedded_postgres import DATABASE, EmbeddedDatabase
+from somabrain_service.admin.embedded_postgres import DATABASE, EmbeddedDatabase
 from tests.integration.conftest import Clone, make_clone
 from tests.integration.service.issuer import Issuer, issuer
 from tests.integration.service.service_process import ServiceProcess, service

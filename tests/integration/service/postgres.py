@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from common.config.settings import DatabaseSettings
-from somabrain_service.embedded_postgres import embedded_database
-from somabrain_service.migrate import migrate
+from somabrain_service.admin.embedded_postgres import embedded_database
+from somabrain_service.admin.migrate import migrate
 
 
 class Postgres:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 
-from somabrain_service.embedded_postgres import EmbeddedDatabase
+from somabrain_service.admin.embedded_postgres import EmbeddedDatabase
 
 PRIMARY_FILES = ("postmaster.pid", ".handle_pids.json", ".s.PGSQL.5432.lock", "log")
 WAIT_S = 20.0

@@ -61,7 +61,7 @@ OPEN = """
 import sys
 from pathlib import Path
 from common.config.settings import DatabaseSettings
-from somabrain_service.embedded_postgres import embedded_database
+from somabrain_service.admin.embedded_postgres import embedded_database
 
 with embedded_database(Path(sys.argv[1]), DatabaseSettings()):
     print("it runs")

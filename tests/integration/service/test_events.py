@@ -22,7 +22,7 @@ from somabrain_client import ChangeType, MemoryClient, MemoryDraft
 from somabrain_local.loopback import Kafka, kafka
 from somabrain_local.loopback.kafka import PASSWORD as KAFKA_PASSWORD
 from somabrain_local.loopback.kafka import USER as KAFKA_USER
-from somabrain_service.embedded_postgres import DATABASE, EmbeddedDatabase
+from somabrain_service.admin.embedded_postgres import DATABASE, EmbeddedDatabase
 from tests.integration.conftest import Clone, make_clone
 from tests.integration.service.change_feed import changes, current_cursor
 from tests.integration.service.issuer import Issuer

@@ -16,8 +16,8 @@ from common.errors import PermissionDenied
 from common.utils.auth_client import Identity
 from somabrain_local.environment import local_paths
 from somabrain_local.loopback import Opa, opa
+from somabrain_service.authz.opa import policy_client
 from somabrain_service.metrics import Metrics
-from somabrain_service.policy import policy_client
 
 POLICIES = Path("common/policy")
 REMEMBER = "/somabrain.memory.v1.MemoryService/Remember"

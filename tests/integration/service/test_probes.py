@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from prometheus_client.parser import text_string_to_metric_families
 
 from common.config.settings import DatabaseSettings
-from somabrain_service.embedded_postgres import embedded_database
+from somabrain_service.admin.embedded_postgres import embedded_database
 from tests.integration.service.service_process import ServiceProcess, run, service
 
 SERVED = {"somabrain.memory.v1.MemoryService", "somabrain.memory.v1.NamespaceService"}

@@ -13,7 +13,7 @@ import pytest
 
 from somabrain_client import MemoryClient, RetryPolicy
 from somabrain_client.errors import UnavailableError
-from somabrain_service.embedded_postgres import DATABASE, EmbeddedDatabase
+from somabrain_service.admin.embedded_postgres import DATABASE, EmbeddedDatabase
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.postgres import Postgres, postgres
 from tests.integration.service.service_process import service

@@ -12,7 +12,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from common.jwks import MIN_REFRESH_INTERVAL_S
+from common.auth.jwks import MIN_REFRESH_INTERVAL_S
 from somabrain.memory.v1 import memory_service_pb2, memory_service_pb2_grpc
 from somabrain_client import MemoryClient
 from somabrain_client.errors import NotFoundError

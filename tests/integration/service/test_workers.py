@@ -13,9 +13,9 @@ import psycopg
 import pytest
 
 from somabrain_client import MemoryClient
+from somabrain_service.admin.embedded_postgres import DATABASE, EmbeddedDatabase
+from somabrain_service.admin.migrate import migrate
 from somabrain_service.background.runner import ACQUIRE_INTERVAL_S
-from somabrain_service.embedded_postgres import DATABASE, EmbeddedDatabase
-from somabrain_service.migrate import migrate
 from tests.integration.conftest import Clone, make_clone
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.service_process import ServiceProcess, service

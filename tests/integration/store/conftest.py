@@ -16,13 +16,13 @@ from common.errors import NotFound
 from common.utils.cache import open_cache
 from somabrain_local.loopback import Redis, redis
 from somabrain_service.commands.batch_remember_memories import RememberItem, batch_remember_memories
-from somabrain_service.commands.context import AppContext
 from somabrain_service.commands.create_namespace import create_namespace
 from somabrain_service.commands.forget_memory import forget_memory
 from somabrain_service.commands.get_namespace import get_namespace
 from somabrain_service.commands.list_memories import list_memories
 from somabrain_service.commands.recall_memories import recall_memories
 from somabrain_service.commands.remember_memory import RememberResult, remember_memory
+from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.commands.update_memory import update_memory
 from somabrain_service.commands.update_namespace import update_namespace
 from somabrain_service.domain.memory import Memory, MemoryDraft, Vector
@@ -41,7 +41,7 @@ from somabrain_service.encoders import minilm as image
 from somabrain_service.encoders.minilm import ENCODER_ID
 from somabrain_service.encoders.onnx import OnnxEncoder
 from somabrain_service.metrics import Metrics
-from somabrain_service.result_cache import CachedRanker, with_result_cache
+from somabrain_service.recall.result_cache import CachedRanker, with_result_cache
 from somabrain_service.store.maintenance import MaintenanceStore, Shard, WorkerStore
 from somabrain_service.store.open import open_store, open_worker_store
 from somabrain_service.store.search_index.store import SearchIndexStore

@@ -10,7 +10,7 @@ import psycopg
 from numpy.typing import NDArray
 
 from somabrain_service.commands.batch_remember_memories import RememberItem
-from somabrain_service.commands.context import AppContext
+from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain.memory import MemoryDraft, Vector
 from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
 from somabrain_service.encoders.onnx import OnnxEncoder

@@ -15,8 +15,8 @@ from redis.asyncio import Redis as Client
 from common.config.settings import CacheSettings, DatabaseSettings
 from common.utils.cache import open_cache
 from somabrain_local.loopback import Redis, redis
-from somabrain_service.commands.context import AppContext
 from somabrain_service.commands.delete_namespace import delete_namespace
+from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.commands.update_namespace import update_namespace
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory, Vector
@@ -27,7 +27,7 @@ from somabrain_service.encoders.minilm import ENCODER_ID
 from somabrain_service.encoders.protocols import Encoder, EncoderUnavailable
 from somabrain_service.flags.registry import FixedFlags, Flags
 from somabrain_service.metrics import Metrics
-from somabrain_service.result_cache import with_result_cache
+from somabrain_service.recall.result_cache import with_result_cache
 from somabrain_service.store.open import open_store
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain

@@ -16,14 +16,15 @@ from hypothesis import strategies as st
 
 from common.config.settings import DatabaseSettings, SearchIndexSettings
 from somabrain_service.commands.batch_remember_memories import RememberItem
-from somabrain_service.commands.context import AppContext
 from somabrain_service.commands.delete_namespace import delete_namespace
 from somabrain_service.commands.erase_subject import erase_subject
-from somabrain_service.domain import analyzer, bm25
+from somabrain_service.commands.shared.context import AppContext
+from somabrain_service.domain import analyzer
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory, MemoryDraft, MemoryKind, Vector
 from somabrain_service.domain.names import NamespaceName, tenant_id
-from somabrain_service.domain.score import Candidates
+from somabrain_service.domain.ranking import bm25
+from somabrain_service.domain.ranking.score import Candidates
 from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
 from somabrain_service.encoders.onnx import OnnxEncoder
 from somabrain_service.store.open import open_store

@@ -11,13 +11,13 @@ import pytest
 from psycopg import errors
 
 from common.config.settings import DatabaseSettings
-from somabrain_service.store.postgres import pipeline
-from somabrain_service.store.postgres.arrays import texts
-from somabrain_service.store.postgres.connect import open_pool
-from somabrain_service.store.postgres.errors import ConnectionLost, PoolTimeout
-from somabrain_service.store.postgres.pipeline import Connection
-from somabrain_service.store.postgres.pool import Pool
-from somabrain_service.store.postgres.statement import Statement, sql
+from somabrain_service.store.postgres.driver import pipeline
+from somabrain_service.store.postgres.driver.arrays import texts
+from somabrain_service.store.postgres.driver.connect import open_pool
+from somabrain_service.store.postgres.driver.errors import ConnectionLost, PoolTimeout
+from somabrain_service.store.postgres.driver.pipeline import Connection
+from somabrain_service.store.postgres.driver.pool import Pool
+from somabrain_service.store.postgres.driver.statement import Statement, sql
 from tests.integration.conftest import Clone
 
 SIZE = 2

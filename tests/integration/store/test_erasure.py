@@ -14,7 +14,7 @@ from common.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArg
 from somabrain_service.commands.delete_namespace import delete_namespace
 from somabrain_service.commands.erase_subject import EraseSubjectResult, erase_subject
 from somabrain_service.commands.get_namespace import get_namespace
-from somabrain_service.store.postgres import delete as deletion
+from somabrain_service.store.postgres.queries import delete as deletion
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 from tests.integration.store.test_remember import counted_exactly

@@ -11,8 +11,8 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from common.config.settings import DatabaseSettings
-from somabrain_service.migrate import Migration, migrate, migrations_folder
-from somabrain_service.owner_connection import ADMIN_LOCK_ID, OwnerFailed
+from somabrain_service.admin.migrate import Migration, migrate, migrations_folder
+from somabrain_service.admin.owner_connection import ADMIN_LOCK_ID, OwnerFailed
 from somabrain_service.store.open import open_store
 from somabrain_service.store.schema import HEAD
 from tests.integration.conftest import Clone

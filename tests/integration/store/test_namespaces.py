@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from common.errors import AlreadyExists, InvalidArgument, NotFound
-from somabrain_service.commands.context import AppContext
 from somabrain_service.commands.create_namespace import create_namespace
+from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain.names import NamespaceName, tenant_id
 from somabrain_service.domain.namespace import NamespaceDraft, NamespaceSettings
 from somabrain_service.encoders.minilm import ENCODER_ID

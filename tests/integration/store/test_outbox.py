@@ -11,8 +11,8 @@ from somabrain_service.background.trim_change_feed import TrimChangeFeed
 from somabrain_service.commands.batch_remember_memories import RememberItem
 from somabrain_service.commands.delete_namespace import delete_namespace
 from somabrain_service.domain.changes import Position
-from somabrain_service.domain.events import EventBatch, PendingChanges, build_deletion_event, build_events
 from somabrain_service.domain.memory import MemoryDraft
+from somabrain_service.events.cloudevents import EventBatch, PendingChanges, build_deletion_event, build_events
 from somabrain_service.metrics import Metrics
 from somabrain_service.store.maintenance import MaintenanceStore, Shard, WorkerStore
 from tests.integration.conftest import Clone

@@ -14,18 +14,18 @@ import pytest
 from common.config.settings import DatabaseSettings
 from common.errors import ResourceExhausted, SomaBrainError
 from somabrain_service.commands.batch_remember_memories import RememberItem, batch_remember_memories
-from somabrain_service.commands.context import AppContext, utc_now
 from somabrain_service.commands.get_namespace import get_namespace
+from somabrain_service.commands.shared.context import AppContext, utc_now
 from somabrain_service.domain import limits
 from somabrain_service.domain.memory import Memory, MemoryDraft
 from somabrain_service.domain.names import NamespaceName, TenantId, tenant_id
 from somabrain_service.domain.quota import StorageUsage
 from somabrain_service.flags.registry import FixedFlags, Flags
 from somabrain_service.store.open import open_store
-from somabrain_service.store.postgres.connect import open_pool
-from somabrain_service.store.postgres.pipeline import Connection
+from somabrain_service.store.postgres.driver.connect import open_pool
+from somabrain_service.store.postgres.driver.pipeline import Connection
+from somabrain_service.store.postgres.driver.transactions import Transactions
 from somabrain_service.store.postgres.storage_quota import StorageQuota
-from somabrain_service.store.postgres.transactions import Transactions
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 

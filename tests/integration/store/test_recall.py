@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 
 from common.config.settings import DatabaseSettings, SearchIndexSettings
 from common.errors import InvalidArgument
-from somabrain_service.domain import analyzer, bm25
-from somabrain_service.domain.contiguity import contiguity
+from somabrain_service.domain import analyzer
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory, MemoryKind, Vector
+from somabrain_service.domain.ranking import bm25
+from somabrain_service.domain.ranking.contiguity import contiguity
 from somabrain_service.domain.recall import DegradedReason
 from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
 from somabrain_service.encoders.protocols import EncoderUnavailable
 from somabrain_service.store.open import open_store
-from somabrain_service.store.postgres.candidates import MAX_COMPARED_VECTORS
+from somabrain_service.store.postgres.queries.candidates import MAX_COMPARED_VECTORS
 from somabrain_service.store.search_index.store import SearchIndexStore
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain

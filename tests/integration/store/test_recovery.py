@@ -14,10 +14,10 @@ import pytest
 
 from common.config.settings import DatabaseSettings
 from common.errors import StoreUnavailable
-from somabrain_service.commands.context import AppContext
+from somabrain_service.admin.embedded_postgres import embedded_database
+from somabrain_service.admin.migrate import migrate
+from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain.names import NamespaceName, tenant_id
-from somabrain_service.embedded_postgres import embedded_database
-from somabrain_service.migrate import migrate
 from somabrain_service.store.open import open_store
 from tests.integration.conftest import Clone
 from tests.integration.resilience.proxy import proxy

@@ -10,7 +10,7 @@ import pytest
 
 from common.config.settings import DatabaseSettings, SearchIndexSettings
 from somabrain_service.commands.batch_remember_memories import RememberItem
-from somabrain_service.commands.context import AppContext
+from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain.memory import Memory, MemoryDraft
 from somabrain_service.domain.names import NamespaceName, tenant_id
 from somabrain_service.encoders.protocols import LEXICAL

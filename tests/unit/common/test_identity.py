@@ -8,9 +8,9 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from common.auth.jwks import parse_keys
 from common.config.settings import AuthSettings
 from common.errors import ConfigurationError
-from common.jwks import parse_keys
 from common.utils.auth_client import is_loopback, open_authenticator
 
 RSA = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(rsa.generate_private_key(65537, 2048).public_key()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from common import json_pointer
+from common.auth import claims
 from common.errors import ConfigurationError
 
 DOCUMENT = {"foo": ["bar", "baz"], "": 0, "a/b": 1, "m~n": 8, "kubernetes.io": {"namespace": "a"}}
@@ -26,9 +26,9 @@ DOCUMENT = {"foo": ["bar", "baz"], "": 0, "a/b": 1, "m~n": 8, "kubernetes.io": {
     ],
 )
 def test_it_leads_where_the_standard_says(text: str, value: object) -> None:
-    assert json_pointer.resolve(DOCUMENT, json_pointer.parse(text, "auth.tenant_claim")) == value
+    assert claims.resolve(DOCUMENT, claims.parse(text, "auth.tenant_claim")) == value
 
 
 def test_what_is_no_pointer_names_the_setting() -> None:
     with pytest.raises(ConfigurationError, match=r"auth\.tenant_claim: 'tenant' is not a JSON Pointer"):
-        json_pointer.parse("tenant", "auth.tenant_claim")
+        claims.parse("tenant", "auth.tenant_claim")

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from common.config.settings import CacheSettings
 from common.errors import ConfigurationError
-from common.redis_client import RedisAddress, parse_address
+from common.net.redis import RedisAddress, parse_address
 
 
 def read(url: str) -> RedisAddress:

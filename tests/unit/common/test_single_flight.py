@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from common.single_flight import SingleFlight
+from common.aio.single_flight import SingleFlight
 
 
 class Work:

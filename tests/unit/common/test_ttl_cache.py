@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.ttl_cache import TTLCache
+from common.aio.ttl_cache import TTLCache
 
 
 class Clock:

@@ -7,13 +7,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from somabrain_operator import timestamps
-from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.names import MIGRATION, SERVER, ChildId, Key, child_id, labels
-from somabrain_operator.objects import Manifest
-from somabrain_operator.observed_state import Brain, ObservedState, OperatorDefaults, ResolvedReference
+from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
+from somabrain_operator.kube import timestamps
+from somabrain_operator.kube.names import MIGRATION, SERVER, ChildId, Key, child_id, labels
+from somabrain_operator.kube.objects import Manifest
+from somabrain_operator.observe.state import Brain, ObservedState, OperatorDefaults, ResolvedReference
 from somabrain_operator.plan import Plan, make_plan
-from somabrain_operator.reference_catalog import references_of
+from somabrain_operator.references.catalog import references_of
 from somabrain_operator.render.metadata import Owner
 from somabrain_operator.render.migration import migration_hash
 from somabrain_operator.status import render_status

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from somabrain_operator.names import ChildId, child_id
-from somabrain_operator.observed_state import ObservedState
+from somabrain_operator.kube.names import ChildId, child_id
+from somabrain_operator.observe.state import ObservedState
 from somabrain_operator.render.autoscaling import desired_replicas
 from tests.unit.operator.samples import DEPLOYMENT, conditions, migrated, observed, plan, settled, spec
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from somabrain_operator.crd import chart_template, crd_yaml, generated_files, main, render_crd, structural
-from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.names import SERVER, selector
+from somabrain_operator.api.crd import chart_template, crd_yaml, generated_files, main, render_crd, structural
+from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
+from somabrain_operator.kube.names import SERVER, selector
 from tests.unit.operator.samples import MINIMAL
 
 ROOT = Path(__file__).parents[3]
@@ -30,7 +30,7 @@ def nodes(schema: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 @pytest.mark.parametrize("path", generated_files(ROOT), ids=lambda path: path.name)
 def test_what_is_committed_is_what_is_rendered(path: Path) -> None:
-    """The committed files are the rendered ones: run `.venv/bin/python -m somabrain_operator.crd`."""
+    """The committed files are the rendered ones: run `.venv/bin/python -m somabrain_operator.api.crd`."""
     assert path.read_text(encoding="utf-8") == generated_files(ROOT)[path]
 
 

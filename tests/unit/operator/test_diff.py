@@ -9,8 +9,8 @@ import pytest
 
 from somabrain_operator.diff.foreign import drift, removal_patch
 from somabrain_operator.diff.subset import Difference, differences
-from somabrain_operator.names import child_id
-from somabrain_operator.objects import Manifest, at
+from somabrain_operator.kube.names import child_id
+from somabrain_operator.kube.objects import Manifest, at
 from tests.unit.operator.samples import DEPLOYMENT, migrated, observed, plan
 
 RENDERED: Manifest = next(each for each in plan(observed(status=migrated())).apply if child_id(each) == DEPLOYMENT)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from somabrain_operator.diff.subset import Difference, differences, is_closed
-from somabrain_operator.names import child_id
+from somabrain_operator.kube.names import child_id
 from tests.unit.operator.samples import migrated, observed, plan
 
 MANIFESTS: list[Any] = list(plan(observed(status=migrated())).apply)

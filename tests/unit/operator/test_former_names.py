@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from common.config.former_names import FORMER_ENDPOINT_KEYS, FORMER_NAMES
-from somabrain_operator.model.encoder import EndpointEncoder
-from somabrain_operator.model.platform import Events
-from somabrain_operator.names import ChildId
-from somabrain_operator.objects import Manifest, mapping, text
+from somabrain_operator.api.v1alpha1.encoder import EndpointEncoder
+from somabrain_operator.api.v1alpha1.platform import Events
+from somabrain_operator.kube.names import ChildId
+from somabrain_operator.kube.objects import Manifest, mapping, text
 from tests.unit.operator import samples
 
 CONFIG = ChildId("ConfigMap", "quickstart-config")

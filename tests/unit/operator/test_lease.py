@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from somabrain_operator.lease import LeaseConfig, LeaseRecord, acquired, can_acquire, observe, released
-from somabrain_operator.watch_liveness import WatchLiveness
+from somabrain_operator.informer.watch_liveness import WatchLiveness
+from somabrain_operator.leaderelection.lease import LeaseConfig, LeaseRecord, acquired, can_acquire, observe, released
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 SEAT = LeaseConfig("system", "lease", "me", 15)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from somabrain_operator import timestamps
-from somabrain_operator.model.status import MigrationStatus
-from somabrain_operator.names import RETRY_MIGRATION, child_id
-from somabrain_operator.observed_state import ObservedState
+from somabrain_operator.api.v1alpha1.status import MigrationStatus
+from somabrain_operator.kube import timestamps
+from somabrain_operator.kube.names import RETRY_MIGRATION, child_id
+from somabrain_operator.observe.state import ObservedState
 from somabrain_operator.plan.migration import RETRY, parse_migration_status, without_uncreated_job
 from tests.unit.operator import samples
 from tests.unit.operator.samples import FINGERPRINT, NOW, job, migrated, observed, plan, pod, spec

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from somabrain_operator.names import ChildId, child_id
-from somabrain_operator.observed_state import ObservedState
+from somabrain_operator.kube.names import ChildId, child_id
+from somabrain_operator.observe.state import ObservedState
 from somabrain_service.metrics import Metrics
 from tests.unit.operator.samples import conditions, migrated, observed, plan, settled, spec
 

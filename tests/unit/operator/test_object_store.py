@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from somabrain_operator.names import KIND, Key
-from somabrain_operator.object_store import ObjectRef, ObjectStore
+from somabrain_operator.informer.store import ObjectRef, ObjectStore
+from somabrain_operator.kube.names import KIND, Key
 
 KEY = Key("demo", "quickstart")
 DEPLOYMENT = ObjectRef("Deployment", "demo", "quickstart-server")

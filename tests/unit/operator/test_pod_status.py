@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from somabrain_operator.model.spec import SomaBrainSpec
-from somabrain_operator.pod_status import failure_reason, not_ready_reason, termination_message
+from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
+from somabrain_operator.observe.pod_status import failure_reason, not_ready_reason, termination_message
 from tests.unit.operator.samples import IMAGE, ended, pod, spec, waiting
 
 CRASH = {

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from somabrain_operator.model.quantity import quantity_value
+from somabrain_operator.api.v1alpha1.quantity import quantity_value
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import Aborted, SomaBrainError, Unavailable
+from somabrain_operator.controller.rate_limits import BACKOFFS, backoff_for
 from somabrain_operator.plan.backoff import Backoff
-from somabrain_operator.rate_limits import BACKOFFS, backoff_for
 
 
 def leaves(kind: type[SomaBrainError]) -> Iterator[type[SomaBrainError]]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from somabrain_operator.redact import MAX_LENGTH, redact
+from somabrain_operator.observe.redact import MAX_LENGTH, redact
 
 
 @pytest.mark.parametrize(

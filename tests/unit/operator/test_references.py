@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from somabrain_operator.reference_poller import MIN_INTERVAL_S, READS_PER_S, poll_interval_s
+from somabrain_operator.references.poller import MIN_INTERVAL_S, READS_PER_S, poll_interval_s
 
 
 @given(st.integers(0, 100_000), st.floats(1, 3600))

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from common.config.settings import Settings, load
-from somabrain_operator.names import labels
+from somabrain_operator.kube.names import labels
 from somabrain_operator.render.setting_names import present_name
 from tests.golden.regenerate import CASES, FOLDER, manifests
 

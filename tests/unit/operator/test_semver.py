@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pytest
 
-from somabrain_operator.names import ALLOW_DOWNGRADE
-from somabrain_operator.observed_state import ObservedState
-from somabrain_operator.semver import is_downgrade, tag_of
+from somabrain_operator.kube.names import ALLOW_DOWNGRADE
+from somabrain_operator.kube.semver import is_downgrade, tag_of
+from somabrain_operator.observe.state import ObservedState
 from tests.unit.operator.samples import migrated, observed, plan, settled, spec
 
 ASCENDING = (

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from somabrain_operator.names import RENDERED_HASH, ChildId
-from somabrain_operator.observed_state import ObservedState
+from somabrain_operator.kube.names import RENDERED_HASH, ChildId
+from somabrain_operator.observe.state import ObservedState
 from somabrain_operator.render.migration import migration_hash
 from somabrain_operator.status import render_status
 from tests.unit.operator import samples

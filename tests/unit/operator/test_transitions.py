@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from somabrain_operator.kube.names import Key
 from somabrain_operator.metrics import ConditionMetrics, Metrics
-from somabrain_operator.names import Key
 from somabrain_operator.status.transitions import Transition, transitions
 
 

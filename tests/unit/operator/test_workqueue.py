@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from common.errors import Aborted
+from somabrain_operator.controller.workqueue import NO_REQUEUE, WorkQueue
+from somabrain_operator.kube.names import Key
 from somabrain_operator.metrics import Metrics
-from somabrain_operator.names import Key
-from somabrain_operator.workqueue import NO_REQUEUE, WorkQueue
 from tests.unit.operator.waiting import until
 
 A, B = Key("n", "a"), Key("n", "b")

@@ -8,7 +8,7 @@ import pytest
 
 from common.config.settings import DatabaseSettings
 from common.errors import ConfigurationError
-from somabrain_service.embedded_postgres import embedded_database
+from somabrain_service.admin.embedded_postgres import embedded_database
 
 
 def refusal(directory: Path) -> str:

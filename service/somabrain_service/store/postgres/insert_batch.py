@@ -18,12 +18,12 @@ from somabrain_service.domain.idempotency import request_id_reused
 from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import TenantId, memory_id
 from somabrain_service.domain.quota import StorageUsage
-from somabrain_service.store.postgres import commit, rows
-from somabrain_service.store.postgres.errors import Retry, violated_constraint
-from somabrain_service.store.postgres.insert import ConcurrentModification, NewRow, insert_statement
-from somabrain_service.store.postgres.pipeline import Connection
-from somabrain_service.store.postgres.precheck import Item, Preconditions
-from somabrain_service.store.postgres.statement import Statement
+from somabrain_service.store.postgres.driver.errors import Retry, violated_constraint
+from somabrain_service.store.postgres.driver.pipeline import Connection
+from somabrain_service.store.postgres.driver.statement import Statement
+from somabrain_service.store.postgres.queries import commit, rows
+from somabrain_service.store.postgres.queries.insert import ConcurrentModification, NewRow, insert_statement
+from somabrain_service.store.postgres.queries.precheck import Item, Preconditions
 from somabrain_service.store.postgres.storage_quota import Headroom
 from somabrain_service.store.records import BatchWriteResult, NewMemory
 

@@ -14,13 +14,13 @@ from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, MemoryName
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.pagination import Order, OrderField
-from somabrain_service.domain.score import Candidates
-from somabrain_service.store.postgres import candidates, filters, index_rows, rows
-from somabrain_service.store.postgres.arrays import numbers
-from somabrain_service.store.postgres.pipeline import Connection
-from somabrain_service.store.postgres.statement import sql
+from somabrain_service.domain.ranking.score import Candidates
+from somabrain_service.store.index_source import IndexRows
+from somabrain_service.store.postgres.driver.arrays import numbers
+from somabrain_service.store.postgres.driver.pipeline import Connection
+from somabrain_service.store.postgres.driver.statement import sql
+from somabrain_service.store.postgres.queries import candidates, filters, index_rows, rows
 from somabrain_service.store.records import Search, Statistics
-from somabrain_service.store.search_index.index_source import IndexRows
 
 # Expired memories that are not deleted yet are counted in `usage` and `terms`, and subtracted here.
 _STATISTICS = sql("""

@@ -22,9 +22,9 @@ from common.errors import ResourceExhausted
 from somabrain_service.domain import limits
 from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.quota import StorageUsage, quota_exceeded
-from somabrain_service.store.postgres.errors import Retry
-from somabrain_service.store.postgres.pipeline import Connection
-from somabrain_service.store.postgres.statement import sql
+from somabrain_service.store.postgres.driver.errors import Retry
+from somabrain_service.store.postgres.driver.pipeline import Connection
+from somabrain_service.store.postgres.driver.statement import sql
 
 _USED = sql("SELECT coalesce(sum(memories), 0) AS memories, coalesce(sum(text_bytes), 0) AS text_bytes FROM usage")
 _LOCK_SHARED = sql("SELECT pg_advisory_xact_lock_shared(:tenant)")

@@ -17,25 +17,25 @@ from somabrain_service.domain.names import MemoryName, NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceDraft, NamespaceStatistics
 from somabrain_service.domain.quota import StorageUsage
 from somabrain_service.store import schema
-from somabrain_service.store.postgres import (
+from somabrain_service.store.postgres import insert_batch
+from somabrain_service.store.postgres.driver.errors import Retry, violated_constraint
+from somabrain_service.store.postgres.driver.pipeline import Connection
+from somabrain_service.store.postgres.driver.statement import sql
+from somabrain_service.store.postgres.driver.transactions import Transactions
+from somabrain_service.store.postgres.group_commit import GroupCommit
+from somabrain_service.store.postgres.namespace_cache import NamespaceCache
+from somabrain_service.store.postgres.queries import (
     commit,
     delete,
     filters,
     idempotency,
-    insert_batch,
     namespaces,
     precheck,
     rows,
     update,
 )
-from somabrain_service.store.postgres.errors import Retry, violated_constraint
-from somabrain_service.store.postgres.group_commit import GroupCommit
-from somabrain_service.store.postgres.namespace_cache import NamespaceCache
-from somabrain_service.store.postgres.pipeline import Connection
 from somabrain_service.store.postgres.snapshot import PostgresSnapshot
-from somabrain_service.store.postgres.statement import sql
 from somabrain_service.store.postgres.storage_quota import MAX_WRITE, StorageQuota
-from somabrain_service.store.postgres.transactions import Transactions
 from somabrain_service.store.protocols import Snapshot
 from somabrain_service.store.records import (
     BatchWriteResult,

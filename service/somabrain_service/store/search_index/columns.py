@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from somabrain_service.store.search_index.index_source import NEVER, MemoryRow
+from somabrain_service.store.index_source import NEVER, MemoryRow
 from somabrain_service.store.search_index.quantized_vectors import QuantizedVectors
 
 NO_ROW = -1

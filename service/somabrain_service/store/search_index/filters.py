@@ -1,4 +1,4 @@
-"""Memory filters as masks over rows; the counterpart of store/postgres/filters.py."""
+"""Memory filters as masks over rows; the counterpart of store/postgres/queries/filters.py."""
 
 from __future__ import annotations
 

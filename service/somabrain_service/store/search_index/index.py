@@ -13,15 +13,15 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from somabrain_service.domain.bm25 import K1, B, Postings
-from somabrain_service.domain.contiguity import KERNEL_WIDTH
 from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.namespace import Namespace
-from somabrain_service.domain.score import Candidates
+from somabrain_service.domain.ranking.bm25 import K1, B, Postings
+from somabrain_service.domain.ranking.contiguity import KERNEL_WIDTH
+from somabrain_service.domain.ranking.score import Candidates
+from somabrain_service.store.index_source import IndexRows
 from somabrain_service.store.records import Search, Statistics
 from somabrain_service.store.search_index.columns import NO_ROW, MemoryColumns
 from somabrain_service.store.search_index.filters import matching_rows, unix_microseconds
-from somabrain_service.store.search_index.index_source import IndexRows
 from somabrain_service.store.search_index.postings import InvertedIndex, label_key, session_key, subject_key, term_key
 from somabrain_service.store.search_index.quantized_vectors import QuantizedVectors
 from somabrain_service.store.search_index.top_k import top_k

@@ -21,9 +21,9 @@ from somabrain_service.domain.changes import Position
 from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace
+from somabrain_service.store.index_source import IndexSource
 from somabrain_service.store.records import Statistics
 from somabrain_service.store.search_index.index import SearchIndex
-from somabrain_service.store.search_index.index_source import IndexSource
 from somabrain_service.store.tasks import TaskSet
 
 log = structlog.get_logger(__name__)

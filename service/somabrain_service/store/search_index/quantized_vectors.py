@@ -21,7 +21,7 @@ import numpy as np
 import simsimd
 from numpy.typing import NDArray
 
-from somabrain_service.domain.fixed_point import FIXED_POINT_SCALE
+from somabrain_service.domain.ranking.fixed_point import FIXED_POINT_SCALE
 
 Bytes = NDArray[np.int8]
 Floats = NDArray[np.float64]

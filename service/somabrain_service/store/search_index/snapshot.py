@@ -8,8 +8,8 @@ from datetime import datetime
 from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.namespace import Namespace
-from somabrain_service.domain.score import Candidates
-from somabrain_service.store.postgres.pipeline import Connection
+from somabrain_service.domain.ranking.score import Candidates
+from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.snapshot import PostgresSnapshot
 from somabrain_service.store.records import Search, Statistics
 from somabrain_service.store.search_index.index import SearchIndex

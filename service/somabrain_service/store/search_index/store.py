@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 
 from common.config.settings import SearchIndexSettings
 from somabrain_service.domain.names import NamespaceName, TenantId
+from somabrain_service.store.index_source import IndexSource
+from somabrain_service.store.postgres.driver.transactions import Transactions
 from somabrain_service.store.postgres.snapshot import PostgresSnapshot
 from somabrain_service.store.postgres.storage_quota import StorageQuota
 from somabrain_service.store.postgres.store import PostgresStore
-from somabrain_service.store.postgres.transactions import Transactions
 from somabrain_service.store.protocols import Snapshot
-from somabrain_service.store.search_index.index_source import IndexSource
 from somabrain_service.store.search_index.manager import SearchIndexManager
 from somabrain_service.store.search_index.snapshot import SearchIndexSnapshot
 from somabrain_service.store.tasks import TaskSet

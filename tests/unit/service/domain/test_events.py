@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from somabrain_service.domain.changes import LAST_ORDINAL, Change, ChangeType, Position
-from somabrain_service.domain.events import (
+from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
+from somabrain_service.events.cloudevents import (
     CONTENT_TYPE,
     Event,
     EventBatch,
@@ -20,7 +21,6 @@ from somabrain_service.domain.events import (
     build_deletion_event,
     build_events,
 )
-from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
 
 NOW = datetime(2026, 5, 1, 12, 0, 0, 5, tzinfo=UTC)
 TENANT = TenantId(UUID(int=7))

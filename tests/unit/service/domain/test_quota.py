@@ -11,8 +11,8 @@ from common.errors import FailedPrecondition, ResourceExhausted
 from somabrain_service.domain.names import TenantId, tenant_id
 from somabrain_service.domain.quota import StorageUsage, TokenBucket, quota_exceeded
 from somabrain_service.flags.registry import FixedFlags, Flags
+from somabrain_service.interceptors.rate_limiter import RateLimiter
 from somabrain_service.metrics import Metrics
-from somabrain_service.rate_limiter import RateLimiter
 
 CALLS = st.lists(st.tuples(st.floats(0, 5), st.integers(1, 500)), max_size=60)
 

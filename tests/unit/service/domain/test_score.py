@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from somabrain_service.domain import bm25
-from somabrain_service.domain.bm25 import Floats, Postings
-from somabrain_service.domain.contiguity import (
+from somabrain_service.domain.ranking import bm25
+from somabrain_service.domain.ranking.bm25 import Floats, Postings
+from somabrain_service.domain.ranking.contiguity import (
     BACKWARD_WEIGHT,
     FORWARD_WEIGHT,
     KERNEL_WEIGHT,
@@ -24,7 +24,7 @@ from somabrain_service.domain.contiguity import (
     contiguity,
     within_reach,
 )
-from somabrain_service.domain.score import (
+from somabrain_service.domain.ranking.score import (
     BIAS_HIGH,
     BIAS_LOW,
     Candidates,

@@ -6,12 +6,12 @@ from google.protobuf.message import Message
 
 from common.config.settings import QuotaSettings
 from common.utils.auth_client import AnonymousAuthenticator
+from somabrain_service.authz.opa import AllowAll
 from somabrain_service.flags.registry import FixedFlags
 from somabrain_service.interceptors.call import Call, CallNext, Interceptor
 from somabrain_service.interceptors.chain import build_interceptors, compose
+from somabrain_service.interceptors.rate_limiter import RateLimiter
 from somabrain_service.metrics import Metrics
-from somabrain_service.policy import AllowAll
-from somabrain_service.rate_limiter import RateLimiter
 
 
 def test_the_order_is_the_designs() -> None:

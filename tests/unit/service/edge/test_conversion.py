@@ -13,9 +13,9 @@ from somabrain.memory.v1 import memory_pb2, memory_service_pb2, namespace_servic
 from somabrain_service.domain.memory import Memory, MemoryKind
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName
 from somabrain_service.domain.recall import DegradedReason, Hit, RecallResult, ScoreBreakdown
-from somabrain_service.servicers import convert_namespace
-from somabrain_service.servicers.convert_memory import filter_from_proto, memory_draft_from_proto, memory_to_proto
-from somabrain_service.servicers.convert_recall import recall_query_from_proto, recall_result_to_proto
+from somabrain_service.servicers.convert import namespace
+from somabrain_service.servicers.convert.memory import filter_from_proto, memory_draft_from_proto, memory_to_proto
+from somabrain_service.servicers.convert.recall import recall_query_from_proto, recall_result_to_proto
 
 TIME = datetime(2024, 2, 29, 12, 30, 1, 250_000, tzinfo=UTC)
 MEMORY = Memory(
@@ -106,7 +106,7 @@ def test_a_breakdown_is_there_when_it_is_asked_for() -> None:
 
 def test_the_settings_of_a_namespace_are_read_with_their_unset_ones() -> None:
     settings = namespace_service_pb2.NamespaceSettings(recency_half_life=Duration(seconds=60))
-    draft = convert_namespace.namespace_draft_from_proto(
+    draft = namespace.namespace_draft_from_proto(
         namespace_service_pb2.CreateNamespaceRequest(
             namespace_id="notes", namespace=namespace_service_pb2.Namespace(settings=settings)
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from somabrain_service.background.runner import MAX_BACKOFF_S, backoff_s
-from somabrain_service.store.postgres.session import lock_key
+from somabrain_service.store.postgres.maintenance.session import lock_key
 
 
 @pytest.mark.parametrize(("failures", "longest"), [(1, 1), (2, 2), (5, 16), (6, 30), (10_000, 30)])

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from somabrain.memory.v1 import memory_service_pb2 as memory
 from somabrain.memory.v1 import namespace_service_pb2 as namespace
 from somabrain.memory.v1.memory_pb2 import Memory
+from somabrain_service.authz.opa import MAX_REASONS, Decision, PolicyInput, parse_decision
 from somabrain_service.interceptors.authentication import bearer_token
 from somabrain_service.interceptors.authorization import namespace_of
-from somabrain_service.policy import MAX_REASONS, Decision, PolicyInput, parse_decision
 from tests.contract import METHODS, path, sample_request
 
 REQUESTS: list[tuple[Message, str]] = [

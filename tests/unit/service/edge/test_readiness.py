@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from somabrain_service.http.probes import postgres_check
-from somabrain_service.readiness import ReadinessState, explain_incompatibility
+from somabrain_service.server.http import postgres_check
+from somabrain_service.server.readiness import ReadinessState, explain_incompatibility
 from somabrain_service.store.records import SchemaState
 
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from common.errors import ConfigurationError
-from somabrain_service.tls import CertificateFiles, validate_files
+from somabrain_service.server.tls import CertificateFiles, validate_files
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from somabrain_service.store.postgres.dsn import validate_dsn
+from somabrain_service.store.postgres.driver.dsn import validate_dsn
 
 
 @pytest.mark.parametrize(

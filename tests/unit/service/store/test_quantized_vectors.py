@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from somabrain_service.domain.fixed_point import fixed_point
+from somabrain_service.domain.ranking.fixed_point import fixed_point
 from somabrain_service.store.search_index.quantized_vectors import QuantizedVectors
 
 

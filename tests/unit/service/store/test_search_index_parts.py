@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from somabrain_service.domain.fixed_point import fixed_point
+from somabrain_service.domain.ranking.fixed_point import fixed_point
 from somabrain_service.store.search_index.postings import InvertedIndex
 from somabrain_service.store.search_index.ragged_array import RaggedArray
 from somabrain_service.store.search_index.top_k import top_k

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from somabrain_service.store.postgres.statement import sql
+from somabrain_service.store.postgres.driver.statement import sql
 
 
 def test_a_name_that_occurs_again_is_the_same_value() -> None:

@@ -1,0 +1,1 @@
+"""asyncio helpers: single flight and a cache with a time to live."""

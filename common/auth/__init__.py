@@ -1,0 +1,1 @@
+"""Authentication: bearer tokens, their claims, signatures, keys and introspection."""

@@ -1,0 +1,152 @@
+"""The issuer's public keys (RFC 7517), fetched over HTTP and cached.
+
+Keys are fetched again when they are older than `cache_s`, and when a token names a key that is not among them, but
+at most once per `MIN_REFRESH_INTERVAL_S`: forged key ids cannot be turned into load on the issuer. Only asymmetric
+keys are accepted, and a key is used only with the algorithms of its own type (RFC 8725, 3.1).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+
+import aiohttp
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from common.config.settings import AuthSettings
+from common.errors import Unauthenticated, Unavailable
+from common.net.tls import ca_context
+from common.utils.trace import http_client
+
+ALGORITHMS_BY_KEY_TYPE: Mapping[str, tuple[str, ...]] = {
+    "RSA": ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    "EC": ("ES256", "ES384", "ES512"),
+    "OKP": ("EdDSA",),
+}
+ALLOWED_ALGORITHMS = frozenset(name for names in ALGORITHMS_BY_KEY_TYPE.values() for name in names)
+FETCH_TIMEOUT_S = 5.0
+MIN_REFRESH_INTERVAL_S = 1.0
+
+
+PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey | Ed448PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationKey:
+    """A public key, and the algorithms that it may be used with."""
+
+    key: PublicKey
+    algorithms: tuple[str, ...]
+
+
+def parse_keys(document: object) -> dict[str | None, VerificationKey]:
+    """Return the signing keys of a JWK set by key id; those of other uses and unknown types are omitted."""
+    entries = document.get("keys") if isinstance(document, Mapping) else None
+    keys: dict[str | None, VerificationKey] = {}
+    for entry in entries if isinstance(entries, list) else []:
+        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
+            continue
+        algorithms = ALGORITHMS_BY_KEY_TYPE.get(str(entry.get("kty")), ())
+        if (declared := entry.get("alg")) is not None:
+            algorithms = tuple(name for name in algorithms if name == declared)
+        if not algorithms:
+            continue
+        try:
+            keys[entry.get("kid")] = VerificationKey(jwt.PyJWK.from_dict(entry).key, algorithms)
+        except jwt.PyJWTError:
+            # A set may contain keys of future types (RFC 7517, 5: ignore what is not understood).
+            continue
+    return keys
+
+
+class KeySet:
+    """The keys at `auth.jwks_url`. An async context manager: it owns the HTTP session."""
+
+    def __init__(self, auth: AuthSettings) -> None:
+        self._auth = auth
+        self._keys: dict[str | None, VerificationKey] = {}
+        self._lock = asyncio.Lock()
+        self._attempted_at = float("-inf")
+        self._failed = False
+        self._session: aiohttp.ClientSession | None = None
+        self.fetched_at = float("-inf")
+        """Monotonic time of the last successful fetch, in seconds; -inf: none yet."""
+
+    async def __aenter__(self) -> KeySet:
+        context = ca_context(self._auth.jwks_ca_file, "auth.jwks_ca_file")
+        self._session = http_client(
+            connector=aiohttp.TCPConnector(ssl=context, limit=2), timeout=aiohttp.ClientTimeout(total=FETCH_TIMEOUT_S)
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def find(self, key_id: object, algorithm: object) -> VerificationKey:
+        """Return the key that a token names.
+
+        Raises:
+            Unauthenticated: the algorithm is not allowed or there is no such key.
+            Unavailable: the keys cannot be fetched now.
+        """
+        if not isinstance(algorithm, str) or algorithm not in ALLOWED_ALGORITHMS:
+            raise Unauthenticated("wrong_algorithm")
+        if time.monotonic() >= self.fetched_at + self._auth.cache_s:
+            await self._refresh(self.fetched_at)
+        key = self._lookup(key_id)
+        if key is None:
+            await self._refresh(self.fetched_at)
+            key = self._lookup(key_id)
+        if key is None:
+            raise Unauthenticated("unknown_key")
+        if algorithm not in key.algorithms:
+            raise Unauthenticated("wrong_algorithm")
+        return key
+
+    def _lookup(self, key_id: object) -> VerificationKey | None:
+        if key_id is None and len(self._keys) == 1:
+            return next(iter(self._keys.values()))
+        return self._keys.get(key_id) if isinstance(key_id, str) else None
+
+    async def _refresh(self, stale_fetched_at: float) -> None:
+        """Fetch the keys, unless they were fetched after `stale_fetched_at` or the last attempt is too recent."""
+        async with self._lock:
+            if self.fetched_at > stale_fetched_at:
+                return
+            if time.monotonic() < self._attempted_at + MIN_REFRESH_INTERVAL_S:
+                if self._failed:
+                    raise Unavailable("The keys of the token issuer could not be read a moment ago. Try again.")
+                return
+            # Taken before the request: the lifetime of a response starts when it was requested.
+            self._attempted_at = time.monotonic()
+            self._failed = True
+            self._keys = parse_keys(await self._fetch())
+            self._failed = False
+            self.fetched_at = self._attempted_at
+
+    async def _fetch(self) -> object:
+        if self._session is None:
+            raise RuntimeError("KeySet is used outside its context")
+        try:
+            headers = {}
+            if (path := self._auth.jwks_token_file) is not None:
+                token = await asyncio.to_thread(path.read_text)
+                headers["Authorization"] = f"Bearer {token.strip()}"
+            async with self._session.get(self._auth.jwks_url, headers=headers) as response:
+                response.raise_for_status()
+                document: object = await response.json(content_type=None)
+                return document
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
+            raise Unavailable(
+                "The keys of the token issuer cannot be read, so callers cannot be authenticated."
+            ) from exc

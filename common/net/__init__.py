@@ -1,0 +1,1 @@
+"""Network helpers of both images: TLS contexts and the Redis client."""

@@ -1,0 +1,146 @@
+"""Clients of Redis: a single server, behind Sentinels, or a Cluster; with TLS and passwords where required."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Literal, NamedTuple
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster, Sentinel
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.connection import SSLConnection
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelConnectionPool
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from common.config.settings import CacheSettings
+from common.errors import ConfigurationError
+from common.net.tls import client_context
+
+SOCKET_TIMEOUT_S = 1.0
+"""Timeout for connecting and for each response; callers set a shorter one themselves."""
+POOL_SIZE = 16
+SENTINEL_MAX_CONNECTIONS = 256
+"""Upper limit of connections: this pool raises an error at its limit instead of waiting for a free one."""
+
+Topology = Literal["alone", "sentinel", "cluster"]
+_TOPOLOGIES: dict[str, Topology] = {"": "alone", "sentinel": "sentinel", "cluster": "cluster"}
+RedisClient = Redis | RedisCluster
+DEFAULT_PORTS: dict[Topology, int] = {"alone": 6379, "sentinel": 26379, "cluster": 6379}
+URL_FORMS = (
+    "must be redis://[user:password@]host[:port][/db], redis+sentinel://[user:password@]host[:port][,...]/NAME[/db], "
+    "redis+cluster://[user:password@]host[:port][,...], or the same with rediss for TLS"
+)
+
+
+@asynccontextmanager
+async def open_redis(settings: CacheSettings) -> AsyncIterator[RedisClient]:
+    """Yield a client of the configured Redis, which connects on first use; close it at the end.
+
+    Raises:
+        ConfigurationError: the URL or a file for TLS is invalid.
+    """
+    address = parse_address(settings)
+    options: dict[str, Any] = {
+        "username": address.username,
+        "password": address.password,
+        "socket_timeout": SOCKET_TIMEOUT_S,
+        "socket_connect_timeout": SOCKET_TIMEOUT_S,
+        # A connection that was closed while idle is reopened at once; all other failures are left to the caller.
+        "retry": Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+    }
+    tls: dict[str, Any] = {}
+    if address.tls:
+        # redis-py creates its own context from the files; this one only checks that they can be read.
+        client_context("cache", settings.ca_file, settings.cert_file, settings.key_file)
+        files = {"ssl_ca_certs": settings.ca_file, "ssl_certfile": settings.cert_file, "ssl_keyfile": settings.key_file}
+        tls = {name: str(path) for name, path in files.items() if path is not None}
+    async with AsyncExitStack() as stack:
+        if address.topology == "cluster":
+            nodes = [ClusterNode(host, port) for host, port in address.hosts]
+            client: RedisClient = RedisCluster(startup_nodes=nodes, ssl=address.tls, **options, **tls)
+        elif address.topology == "sentinel":
+            sentinel = Sentinel(  # type: ignore[no-untyped-call]
+                address.hosts, sentinel_kwargs={**_sentinel_options(settings), "ssl": address.tls, **tls}
+            )
+            for sentinel_client in sentinel.sentinels:
+                stack.push_async_callback(sentinel_client.aclose)
+            options |= {"db": address.db, "ssl": address.tls, "max_connections": SENTINEL_MAX_CONNECTIONS, **tls}
+            client = Redis.from_pool(
+                SentinelConnectionPool(address.service, sentinel, **options)  # type: ignore[no-untyped-call]
+            )
+        else:
+            options |= {"db": address.db, "max_connections": POOL_SIZE, "timeout": SOCKET_TIMEOUT_S}
+            if address.tls:
+                options |= {"connection_class": SSLConnection, **tls}
+            host, port = address.hosts[0]
+            client = Redis.from_pool(BlockingConnectionPool(host=host, port=port, **options))
+        stack.push_async_callback(client.aclose)
+        yield client
+
+
+def _sentinel_options(settings: CacheSettings) -> dict[str, Any]:
+    password = settings.sentinel_password
+    return {
+        "username": settings.sentinel_username,
+        "password": password.get_secret_value() if password else None,
+        "socket_timeout": SOCKET_TIMEOUT_S,
+    }
+
+
+class RedisAddress(NamedTuple):
+    """Parsed `cache.url`. `service`: name of the primary at the Sentinels, empty otherwise."""
+
+    topology: Topology
+    tls: bool
+    hosts: list[tuple[str, int]]
+    username: str | None
+    password: str | None
+    service: str
+    db: int
+
+
+def parse_address(settings: CacheSettings) -> RedisAddress:
+    """Parse `cache.url`.
+
+    Raises:
+        ConfigurationError: it is invalid; the message never contains it, because it may contain a password.
+    """
+    url = settings.url.get_secret_value() if settings.url else ""
+    try:
+        return _parse_url(urlsplit(url))
+    except (ValueError, IndexError):
+        raise ConfigurationError(f"cache.url: {URL_FORMS}.") from None
+
+
+def _parse_url(parts: SplitResult) -> RedisAddress:
+    scheme, _, suffix = parts.scheme.partition("+")
+    if scheme not in {"redis", "rediss"} or suffix not in _TOPOLOGIES or parts.query or parts.fragment:
+        raise ValueError(parts.scheme)
+    topology = _TOPOLOGIES[suffix]
+    credentials, at, hosts = parts.netloc.rpartition("@")
+    username, colon, password = credentials.partition(":")
+    addresses = [_parse_host(host, DEFAULT_PORTS[topology]) for host in hosts.split(",")]
+    path = [unquote(part) for part in parts.path.strip("/").split("/") if part]
+    service = path.pop(0) if topology == "sentinel" else ""
+    db = int(path.pop(0)) if path and topology != "cluster" else 0
+    if path or db < 0 or (topology == "alone" and len(addresses) != 1):
+        raise ValueError(parts.path)
+    return RedisAddress(
+        topology,
+        scheme == "rediss",
+        addresses,
+        unquote(username) or None if at else None,
+        unquote(password) if colon else None,
+        service,
+        db,
+    )
+
+
+def _parse_host(text: str, default_port: int) -> tuple[str, int]:
+    parts = urlsplit(f"//{text}")
+    if not parts.hostname:
+        raise ValueError(text)
+    return parts.hostname, parts.port or default_port

@@ -1,0 +1,1 @@
+"""The SomaBrain API: its versions, the CustomResourceDefinition and its reference page."""

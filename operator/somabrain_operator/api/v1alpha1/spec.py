@@ -1,0 +1,194 @@
+"""Spec of the SomaBrain resource: the desired state."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from pydantic import ConfigDict, Field
+
+from somabrain_operator.api.v1alpha1.autoscaling import Autoscaling
+from somabrain_operator.api.v1alpha1.base import (
+    IMAGE_PATTERN,
+    ApiModel,
+    Image,
+    LocalObjectReference,
+    SecretSource,
+    Url,
+    is_url,
+    rule,
+    rules,
+)
+from somabrain_operator.api.v1alpha1.config import Auth, Config
+from somabrain_operator.api.v1alpha1.grpc import Grpc
+from somabrain_operator.api.v1alpha1.monitoring import Monitoring
+from somabrain_operator.api.v1alpha1.network import NetworkPolicy
+from somabrain_operator.api.v1alpha1.placement import DisruptionBudget, Probes, Scheduling, Service, TopologySpread
+from somabrain_operator.api.v1alpha1.platform import Cache, Events, FlagsConnection
+from somabrain_operator.api.v1alpha1.resources import ResourceList, ResourceRequirements
+from somabrain_operator.api.v1alpha1.vault import Vault
+
+_FROM_VAULT: Final = (
+    "(has(self.vault) && (!has(self.vault.enabled) || self.vault.enabled) && "
+    "self.vault.secrets.exists(s, s.file == '{}'))"
+)
+
+
+def _exactly_one_source(field: str, *files: str) -> str:
+    """Return a CEL expression that is true if connection strings come from the Secret of `field` or Vault, not both."""
+    from_vault = [_FROM_VAULT.format(each) for each in files]
+    return f"{field} ? !({' || '.join(from_vault)}) : ({' && '.join(from_vault)})"
+
+
+class Migration(ApiModel):
+    """Job that migrates the database to the schema of the image before the pods are updated."""
+
+    enabled: bool = True
+    """False: the database is migrated by other means, and the status says Skipped."""
+    database: SecretSource | None = None
+    """Secret with the key `owner-dsn`: the libpq URL of the role that owns the schema. Not set: it comes from
+    `vault`."""
+    backoff_limit: Annotated[int, Field(ge=0, le=10)] = 2
+    """Retries of a Job before it fails; the operator then starts another one, with growing back-off."""
+    active_deadline_seconds: Annotated[int, Field(ge=10, le=86_400)] = 1800
+    """Seconds after which a running Job fails."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=60, le=604_800)] = 3600
+    """Seconds for which a finished Job is retained for its logs."""
+
+
+class Policy(ApiModel):
+    """Rego policy that decides each call."""
+
+    config_map_ref: LocalObjectReference
+    """A ConfigMap in the same namespace. It must have at least one key that ends in .rego; all of these are loaded and
+    must define `allow` and `reasons` of `data.sb.policy`. Keys that end in .json, .yaml or .yml are loaded as data,
+    from the root: `{"sb": {"limits": ...}}` is `data.sb.limits`, which the default policy reads."""
+
+
+class Opa(ApiModel):
+    """Open Policy Agent, which decides each call; by default a side-car of each server."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                f"!has(self.image) || self.image.matches(r'{IMAGE_PATTERN}')",
+                "spec.opa.image is not an image reference; write registry/repository:tag or "
+                "registry/repository@sha256:…",
+            ),
+            rule(
+                "has(self.enabled) && !self.enabled ? has(self.url) && !has(self.policy) : !has(self.url)",
+                "spec.opa.url: set it if, and only if, spec.opa.enabled is false and spec.opa.policy is not set; it is "
+                "queried instead of the side-car",
+            ),
+            rule(
+                f"!has(self.url) || {is_url('self.url')}",
+                "spec.opa.url is not an HTTP URL; write that of the decision, such as https://opa.example/v1/data/sb/policy",
+            ),
+        )
+    )
+
+    enabled: bool = True
+    """False: there is no side-car, and `url` is queried. Each call is decided by a policy in any case."""
+    url: Url | None = None
+    """URL that is queried instead of the side-car."""
+    image: Image | None = None
+    """Image of the side-car. Not set: the one the operator was released with."""
+    policy: Policy | None = None
+    """Policy. Not set: a tenant must be present and, if `spec.auth.scopeClaim` is set, the scope of the method."""
+    resources: ResourceRequirements = ResourceRequirements(
+        requests=ResourceList(cpu="20m", memory="64Mi"), limits=ResourceList(memory="256Mi")
+    )
+    """Resources of the side-car."""
+
+
+class SomaBrainSpec(ApiModel):
+    """Memory service: its image, its database, authentication and authorization of callers, and its resources."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!(has(self.image) && has(self.version))",
+                "spec.image and spec.version are both set; keep spec.image for an exact image or spec.version for a "
+                "release, and remove the other",
+            ),
+            rule(
+                _exactly_one_source("has(self.database)", "SOMABRAIN_POSTGRES_DSN", "SOMABRAIN_WORKER_DSN"),
+                "spec.database: name the Secret that holds app-dsn and worker-dsn in spec.database.secretRef.name, or "
+                "have spec.vault.secrets write SOMABRAIN_POSTGRES_DSN and SOMABRAIN_WORKER_DSN, and not both",
+            ),
+            rule(
+                "(has(self.migration) && has(self.migration.enabled) && !self.migration.enabled) || ("
+                + _exactly_one_source("has(self.migration) && has(self.migration.database)", "SOMABRAIN_OWNER_DSN")
+                + ")",
+                "spec.migration.database: name the Secret that holds owner-dsn in "
+                "spec.migration.database.secretRef.name, or have spec.vault.secrets write SOMABRAIN_OWNER_DSN, and not "
+                "both; or set spec.migration.enabled to false",
+            ),
+            rule(
+                "!has(self.autoscaling) || (has(self.resources) && has(self.resources.requests) && "
+                "has(self.resources.requests.cpu))",
+                "spec.autoscaling needs spec.resources.requests.cpu, of which its cpu is a percentage; set it",
+            ),
+            rule(
+                f"!has(self.image) || self.image.matches(r'{IMAGE_PATTERN}')",
+                "spec.image is not an image reference; write registry/repository:tag or registry/repository@sha256:…",
+            ),
+        )
+    )
+
+    image: Image | None = None
+    """Exact image of the service. Not together with `version`."""
+    version: Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")] | None = None
+    """Release of the service. With neither this nor `image` set: that of the operator."""
+    image_pull_secrets: Annotated[tuple[LocalObjectReference, ...], Field(max_length=16)] = ()
+    """Secrets in the same namespace with registry credentials for the images of servers and migrations."""
+    replicas: Annotated[int, Field(ge=0, le=100)] = 1
+    """Number of pods. 0 hibernates the service: the memories stay in the database."""
+    paused: bool = False
+    """True: the operator observes and reports, and changes nothing."""
+    resources: ResourceRequirements = ResourceRequirements(
+        requests=ResourceList(cpu="100m", memory="384Mi"), limits=ResourceList(memory="1Gi")
+    )
+    """Resources of a server."""
+    config: Config = Config()
+    """Settings of the service."""
+    secret_refs: Annotated[tuple[LocalObjectReference, ...], Field(max_length=16)] = ()
+    """Secrets with more settings of the service: a key with the name of an environment variable, such as
+    SOMABRAIN_LOG__FORMAT, is that setting. Each key is a file in /etc/somabrain/settings, so that a setting may also
+    name another key, such as a certificate. They cannot override settings of other fields."""
+    config_map_refs: Annotated[tuple[LocalObjectReference, ...], Field(max_length=16)] = ()
+    """ConfigMaps with more settings of the service, as in `secretRefs`."""
+    grpc: Grpc = Grpc()
+    """gRPC port and its TLS."""
+    auth: Auth = Auth()
+    """Authentication of callers."""
+    database: SecretSource | None = None
+    """Secret with the keys `app-dsn` and `worker-dsn`: the libpq URLs of the roles the service connects as. Not set:
+    they come from `vault`."""
+    migration: Migration = Migration()
+    """Migration of the database."""
+    opa: Opa = Opa()
+    """Policy engine that decides each call."""
+    cache: Cache | None = None
+    """Redis, as a cache. Not set: no results are cached."""
+    flags: FlagsConnection | None = None
+    """Feature flags in etcd. Not set: every flag has its default."""
+    events: Events | None = None
+    """Publishing of changes to Kafka. Not set: none are published."""
+    vault: Vault | None = None
+    """Secrets from HashiCorp Vault. Not set: none are read from Vault."""
+    service: Service = Service()
+    """Service with a cluster IP."""
+    autoscaling: Autoscaling | None = None
+    """Autoscaling of the number of pods; `replicas` is then ignored. Not set: `replicas` pods."""
+    network_policy: NetworkPolicy | None = None
+    """NetworkPolicy of the servers. Not set: none."""
+    pod_disruption_budget: DisruptionBudget | None = None
+    """PodDisruptionBudget of the servers. Not set: none, so drains may evict all pods at once."""
+    topology_spread: TopologySpread = TopologySpread()
+    """Topology spread of the servers."""
+    scheduling: Scheduling = Scheduling()
+    """Scheduling of servers and migrations."""
+    monitoring: Monitoring = Monitoring()
+    """Objects for Prometheus and Grafana."""
+    probes: Probes = Probes()
+    """Probes of a server."""

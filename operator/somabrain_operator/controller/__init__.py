@@ -1,0 +1,1 @@
+"""The controller: a work queue of keys, its rate limits, and the reconciler of one key."""

@@ -1,0 +1,139 @@
+"""Reconcile one SomaBrain: observe -> plan -> apply -> status.
+
+Level-based: it starts from the observed state, never from events, so it may run at any time and any number of times;
+if nothing has to change it writes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import structlog
+
+from common.errors import FailedPrecondition, NotFound, PermissionDenied, SomaBrainError, Unavailable
+from somabrain_operator.controller.workqueue import NO_REQUEUE
+from somabrain_operator.diff.foreign import drift, removal_patch
+from somabrain_operator.informer.optional_kinds import OptionalKinds
+from somabrain_operator.informer.store import ObjectStore
+from somabrain_operator.kube import names
+from somabrain_operator.kube.client import Cluster
+from somabrain_operator.kube.names import ChildId, Key, child_id
+from somabrain_operator.kube.objects import Manifest, text
+from somabrain_operator.metrics import ConditionMetrics
+from somabrain_operator.observe.observe import observe, read_brain, read_name_conflicts
+from somabrain_operator.observe.readiness_probe import ReadinessProbe
+from somabrain_operator.observe.redact import redact
+from somabrain_operator.observe.state import OperatorDefaults
+from somabrain_operator.plan import Plan, make_plan
+from somabrain_operator.plan.migration import without_uncreated_job
+from somabrain_operator.references.poller import ReferencePoller
+from somabrain_operator.render.metadata import Owner, rendered_hash
+from somabrain_operator.status import render_status
+from somabrain_operator.status.transitions import Transition, transitions
+
+_log = structlog.stdlib.get_logger("somabrain_operator.controller.reconcile")
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciler:
+    """The reconcile function with its dependencies."""
+
+    cluster: Cluster
+    optional_kinds: OptionalKinds
+    probe: ReadinessProbe
+    defaults: OperatorDefaults
+    reference_poller: ReferencePoller
+    store: ObjectStore
+    conditions: ConditionMetrics
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Reconcile a SomaBrain.
+
+        Returns:
+            Seconds until the next reconcile; None: at the resync; NO_REQUEUE: the resource does not exist.
+
+        Raises:
+            SomaBrainError: something could not be read or written; the status says so if it could be written.
+        """
+        observed = await observe(self.cluster, self.store, self.probe, key, self.optional_kinds.missing_kinds)
+        if observed is None or observed.brain.deleting:
+            self.reference_poller.untrack(key)
+            self.conditions.remove(key)
+            return NO_REQUEUE
+        self.reference_poller.track(observed)
+        plan = make_plan(observed, self.defaults)
+        if conflicts := await read_name_conflicts(self.cluster, plan):
+            plan = make_plan(replace(observed, children={**observed.children, **conflicts}), self.defaults)
+        children, refusal = await self._apply(plan)
+        refusal_message = redact(refusal.message) if refusal else ""
+        if refusal is not None:
+            plan = without_uncreated_job(plan, children, refusal_message)
+        status, edited = render_status(plan, children, refusal_message), False
+        if status != observed.brain.status:
+            try:
+                answer = await self.cluster.write_status(key, observed.brain.uid, status)
+            except NotFound:
+                return NO_REQUEUE  # it was deleted in between
+            self.store.on_write(names.KIND, answer)
+            edited = not read_brain(key, answer).same_request_as(observed.brain)
+            for each in transitions(observed.brain.status, status):
+                await self._record_event(plan.owner, each)
+        self.conditions.update(key, status)
+        if refusal is not None:
+            raise refusal
+        return 0.0 if edited else plan.requeue_after_s  # an edit in between may have no event of its own
+
+    async def _apply(self, plan: Plan) -> tuple[dict[ChildId, Manifest], SomaBrainError | None]:
+        """Apply the plan in its order; return the resulting children, and the error that stopped it or None.
+
+        Raises:
+            SomaBrainError: an error that is not about the resource: a conflict, or an API server that throttles.
+        """
+        children = dict(plan.observed.children)
+        try:
+            for manifest in plan.apply:
+                identity = child_id(manifest)
+                children[identity] = await self._apply_child(plan.owner, manifest, children.get(identity))
+            for identity in plan.delete:
+                await self.cluster.delete(plan.owner.key.namespace, identity)
+                children.pop(identity, None)
+        except (FailedPrecondition, NotFound, PermissionDenied, Unavailable) as exc:
+            return children, exc  # Unavailable too: the API server returns it while an admission webhook is down
+        return children, None
+
+    async def _apply_child(self, owner: Owner, manifest: Manifest, live: Manifest | None) -> Manifest:
+        """Bring a child to its rendered manifest with as few writes as possible; return the live object."""
+        if live is None:
+            return self._record_write(await self.cluster.apply(manifest))
+        differences = drift(manifest, live)
+        unchanged = rendered_hash(manifest) == rendered_hash(live)
+        if unchanged and not differences:
+            return live
+        if unchanged:
+            await self._record_drift(owner, child_id(manifest), str(differences[0]))
+        if any(each.kind == "foreign" for each in differences):
+            live = self._record_write(
+                await self.cluster.remove_fields(live, removal_patch(manifest, live, differences))
+            )
+            if unchanged and not drift(manifest, live):
+                return live
+        return self._record_write(await self.cluster.apply(manifest))
+
+    async def _record_drift(self, owner: Owner, child: ChildId, first: str) -> None:
+        """Log the drift of a child and record an event of it."""
+        _log.info("drift reverted", kind=child.kind, namespace=owner.key.namespace, name=child.name, first=first)
+        message = f"{child.kind} {child.name} is put back: {first}."
+        await self._record_event(owner, Transition("DriftPutBack", message, warning=False))
+
+    async def _record_event(self, owner: Owner, transition: Transition) -> None:
+        """Record an event. A failure is only logged and does not stop the reconcile."""
+        try:
+            await self.cluster.record_event(owner, transition.reason, transition.message, warning=transition.warning)
+        except SomaBrainError as exc:
+            _log.warning(
+                "failed to record event", namespace=owner.key.namespace, name=owner.key.name, error=exc.message
+            )
+
+    def _record_write(self, answer: Manifest) -> Manifest:
+        self.store.on_write(text(answer, "kind"), answer)
+        return answer

@@ -1,0 +1,180 @@
+"""Kubernetes client: reads and writes with a timeout each; errors are converted and writes counted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from common.errors import Aborted, FailedPrecondition, NotFound
+from somabrain_operator.kube import names, timestamps
+from somabrain_operator.kube.kinds import BRAIN, CHILDREN, EVENT, Kind
+from somabrain_operator.kube.names import ChildId, Key
+from somabrain_operator.kube.objects import Json, Manifest, items, mapping, text
+from somabrain_operator.kube.transport import APPLY, JSON_PATCH, Transport
+from somabrain_operator.metrics import Metrics
+from somabrain_operator.render.metadata import Owner
+
+PAGE_SIZE: Final = 100
+"""Objects per page of a list: bounds the memory and the time that parsing blocks the event loop."""
+_FIELD_MANAGER: Final = {"fieldManager": names.MANAGER}
+_FORCE_APPLY: Final = {**_FIELD_MANAGER, "force": "true", "fieldValidation": "Ignore"}
+"""An apply rejects unknown fields anyway; validating them a second time costs a quarter of its time."""
+_FROM_WATCH_CACHE: Final = {"resourceVersion": "0"}
+"""Query for a read from the API server's watch cache, without a read of etcd."""
+
+
+class Cluster:
+    """Client of the API server with the few verbs that the operator needs."""
+
+    def __init__(self, transport: Transport, metrics: Metrics) -> None:
+        """Use an open connection; its owner closes it."""
+        self._transport = transport
+        self._metrics = metrics
+
+    async def get(self, kind: Kind, namespace: str, name: str, *, newest: bool = True) -> Manifest | None:
+        """Return an object, or None if it does not exist; not `newest`: from the API server's watch cache."""
+        target, query = _describe(kind, namespace, name), {} if newest else _FROM_WATCH_CACHE
+        try:
+            return await self._transport.request(target, "GET", kind.path(namespace, name), query=query)
+        except NotFound:
+            return None
+
+    async def list(
+        self, kind: Kind, namespace: str, labels: Mapping[str, str], fields: Mapping[str, str] | None = None
+    ) -> tuple[Manifest, ...]:
+        """Return the objects of a namespace, or of all (`*`), that have the labels and fields."""
+        return tuple([each async for each in self.list_paged(kind, namespace, labels, fields)])
+
+    async def list_paged(
+        self, kind: Kind, namespace: str, labels: Mapping[str, str], fields: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Manifest]:
+        """Yield the objects that `list` returns, read in pages."""
+        query = {"limit": str(PAGE_SIZE), "labelSelector": _selector(labels), "fieldSelector": _selector(fields or {})}
+        parameters = {name: value for name, value in query.items() if value}
+        while True:
+            page = await self._transport.request(
+                _describe(kind, namespace, "*"), "GET", kind.path(namespace), query=parameters
+            )
+            for item in items(page, "items"):
+                yield {"apiVersion": kind.api_version, "kind": kind.kind, **mapping(item)}
+            continue_token = text(page, "metadata", "continue")
+            if not continue_token:
+                return
+            parameters["continue"] = continue_token
+
+    async def served_kinds(self, group: str, version: str) -> frozenset[str]:
+        """Return the kinds that the API server serves of a group; every account may read that."""
+        try:
+            resource_list = await self._transport.request(f"the group {group}", "GET", f"/apis/{group}/{version}")
+        except NotFound:
+            return frozenset()
+        return frozenset(text(each, "kind") for each in items(resource_list, "resources"))
+
+    async def apply(self, manifest: Manifest) -> Manifest:
+        """Apply a child server-side with force, and return the resulting object."""
+        return await self._apply(CHILDREN[text(manifest, "kind")], manifest)
+
+    async def remove_fields(self, live: Manifest, patch: Sequence[Json]) -> Manifest:
+        """Remove fields from a child by a JSON patch that applies only to this version of it.
+
+        Raises:
+            Aborted: the child has changed since it was read.
+        """
+        kind, namespace, name = CHILDREN[text(live, "kind")], _namespace(live), text(live, "metadata", "name")
+        target, path = _describe(kind, namespace, name), kind.path(namespace, name)
+        try:
+            answer = await self._transport.request(
+                target, "PATCH", path, query=_FIELD_MANAGER, body=patch, content_type=JSON_PATCH
+            )
+        except FailedPrecondition as exc:
+            raise Aborted(f"{target} was changed concurrently.") from exc
+        self._count(kind.kind, "patch")
+        return answer
+
+    async def create_or_replace(self, kind: Kind, manifest: Manifest) -> None:
+        """Create an object, or replace it if it still has the version that the manifest names.
+
+        Raises:
+            Aborted: it exists already, or has another version.
+        """
+        fresh = not text(manifest, "metadata", "resourceVersion")
+        namespace, name = _namespace(manifest), text(manifest, "metadata", "name")
+        method, path = ("POST", kind.path(namespace)) if fresh else ("PUT", kind.path(namespace, name))
+        await self._transport.request(
+            _describe(kind, namespace, name), method, path, query=_FIELD_MANAGER, body=manifest
+        )
+        self._count(kind.kind, "create" if fresh else "update")
+
+    async def delete(self, namespace: str, child: ChildId) -> None:
+        """Delete a child and its dependents; one that is already deleted is not an error."""
+        kind, query = CHILDREN[child.kind], {"propagationPolicy": "Background"}
+        try:
+            target = _describe(kind, namespace, child.name)
+            await self._transport.request(target, "DELETE", kind.path(namespace, child.name), query=query)
+        except NotFound:
+            return
+        self._count(child.kind, "delete")
+
+    async def write_status(self, key: Key, uid: str, status: Mapping[str, Json]) -> Manifest:
+        """Apply the status of the SomaBrain with this uid, and return the resulting object.
+
+        Raises:
+            SomaBrainError: it was not written, as for another resource of the same name.
+        """
+        body: dict[str, Json] = {
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
+            "metadata": {"name": key.name, "namespace": key.namespace, "uid": uid},
+            "status": status,
+        }
+        return await self._apply(BRAIN, body, "status")
+
+    async def record_event(self, owner: Owner, reason: str, message: str, *, warning: bool = False) -> None:
+        """Record an event of a SomaBrain, for `kubectl describe`.
+
+        Args:
+            owner: the SomaBrain.
+            reason: a CamelCase word.
+            message: a sentence without secrets, at most 1024 characters.
+            warning: True if a person may have to act.
+        """
+        key, timestamp = owner.key, timestamps.iso(datetime.now(UTC))
+        involved_object = {
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
+            "name": key.name,
+            "namespace": key.namespace,
+        }
+        event: Manifest = {
+            "apiVersion": "v1", "kind": "Event",
+            "metadata": {"generateName": f"{key.name}.", "namespace": key.namespace},
+            "involvedObject": {**involved_object, "uid": owner.uid}, "source": {"component": names.MANAGER},
+            "type": "Warning" if warning else "Normal", "reason": reason, "message": message,
+            "count": 1, "firstTimestamp": timestamp, "lastTimestamp": timestamp,
+        }  # fmt: skip
+        await self._transport.request(_describe(EVENT, *key), "POST", EVENT.path(key.namespace), body=event)
+        self._count(EVENT.kind, "create")
+
+    async def _apply(self, kind: Kind, body: Manifest, subresource: str = "") -> Manifest:
+        namespace, name = _namespace(body), text(body, "metadata", "name")
+        path, query = kind.path(namespace, name, subresource), _FORCE_APPLY
+        target = _describe(kind, namespace, name)
+        answer = await self._transport.request(target, "PATCH", path, query=query, body=body, content_type=APPLY)
+        self._count(f"{kind.kind}{subresource.capitalize()}", "apply")
+        return answer
+
+    def _count(self, kind: str, verb: str) -> None:
+        self._metrics.writes.labels(kind, verb).inc()
+
+
+def _describe(kind: Kind, namespace: str, name: str) -> str:
+    return f"{kind.kind} {namespace}/{name}"
+
+
+def _selector(requirements: Mapping[str, str]) -> str:
+    return ",".join(f"{name}={value}" for name, value in requirements.items())
+
+
+def _namespace(manifest: Manifest) -> str:
+    return text(manifest, "metadata", "namespace")

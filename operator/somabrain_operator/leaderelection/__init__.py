@@ -1,0 +1,1 @@
+"""Leader election by a Lease, with the terms and rules of client-go."""

@@ -1,0 +1,86 @@
+"""Observed state of one SomaBrain and its objects at one moment: the only input of the pure code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
+from somabrain_operator.kube.names import ChildId, Key
+from somabrain_operator.kube.objects import Manifest
+from somabrain_operator.references.catalog import Reference
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedReference:
+    """A reference with the result of reading it."""
+
+    reference: Reference
+    exists: bool
+    """True if the object exists; unknown if `refusal` says why it could not be read."""
+    refusal: str = ""
+    """Error message if reading it was denied; else empty."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Hashes of the content of used keys that are present and not empty."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """Secret contents, which must never be shown."""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Used keys that are missing or empty."""
+        suffix = self.reference.suffix
+        if not self.reference.keys:
+            return (f"*{suffix}",) if suffix and not any(key.endswith(suffix) for key in self.digests) else ()
+        return tuple(key for key in self.reference.keys if key not in self.digests)
+
+
+@dataclass(frozen=True, slots=True)
+class Brain:
+    """The SomaBrain itself."""
+
+    key: Key
+    uid: str
+    generation: int
+    annotations: Mapping[str, str]
+    spec: SomaBrainSpec | None
+    """None if the stored object does not fit the model; `problem` says why."""
+    problem: str
+    status: Manifest
+    """The status that the API server has."""
+    deleting: bool
+
+    def same_request_as(self, other: Brain) -> bool:
+        """Return whether it differs from the other one at most in its status."""
+        return replace(self, status={}) == replace(other, status={})
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedState:
+    """All input of the plan."""
+
+    brain: Brain
+    references: tuple[ResolvedReference, ...]
+    children: Mapping[ChildId, Manifest]
+    """Live objects under the names that children may have, of any owner."""
+    jobs: tuple[Manifest, ...]
+    """Migration Jobs."""
+    pods: tuple[Manifest, ...]
+    """Pods of all components."""
+    reports: Mapping[str, str]
+    """Reasons why pods are not ready, by name of the pod, in their own words."""
+    now: datetime
+    missing_kinds: frozenset[str] = frozenset()
+    """Optional kinds that the API server does not serve, such as those of the Prometheus operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorDefaults:
+    """Default images and policy of the operator's release."""
+
+    service_repository: str
+    service_version: str
+    opa_image: str
+    vault_image: str
+    policy: str
+    """The default policy, in Rego."""

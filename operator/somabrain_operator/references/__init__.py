@@ -1,0 +1,1 @@
+"""References: the Secrets and ConfigMaps that a spec names, what they hold now, and when that changed."""

@@ -1,0 +1,139 @@
+"""Catalog of the Secrets and ConfigMaps that a spec names: the used keys, their settings and the pods that read them.
+
+Reading, mounting and change detection all use this one table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from somabrain_operator.api.v1alpha1.platform import Tls
+from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
+from somabrain_operator.kube.names import MIGRATION, SERVER, env_var
+
+User: TypeAlias = Literal["server", "migrate"]
+USERS: Final[tuple[User, ...]] = (SERVER, MIGRATION)
+POSTGRES_DSN, WORKER_DSN, OWNER_DSN = env_var("postgres_dsn"), env_var("worker_dsn"), env_var("owner_dsn")
+_SERVER_ONLY_DSNS: Final = (POSTGRES_DSN, WORKER_DSN)
+_OPA_DATA_SUFFIXES: Final = (".json", ".yaml", ".yml")
+"""File name endings that OPA loads as data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A Secret or ConfigMap that the spec names."""
+
+    kind: Literal["Secret", "ConfigMap"]
+    name: str
+    field: str
+    """Path of the spec field that names it."""
+    keys: tuple[str, ...] = ()
+    """Used keys; empty: all that end in `suffix` or one of `optional_suffixes`."""
+    suffix: str = ""
+    """Ending of which at least one key must exist."""
+    optional_suffixes: tuple[str, ...] = ()
+    """Endings of keys that are used too, and need not exist."""
+    files: tuple[str, ...] = ()
+    """Names of the settings files of the keys, in their order; empty: it is mounted elsewhere."""
+    users: tuple[User, ...] = (SERVER,)
+    """Components whose pods read it."""
+    triggers_rollout: bool = True
+    """True if pods read it only at startup, so that a change rolls them."""
+    all_keys: bool = False
+    """True if each key is a settings file."""
+
+
+def references_of(spec: SomaBrainSpec) -> tuple[Reference, ...]:
+    """Return the Secrets and ConfigMaps that the spec names."""
+    return tuple(_references(spec))
+
+
+def _references(spec: SomaBrainSpec) -> Iterator[Reference]:
+    if spec.database:
+        name = spec.database.secret_ref.name
+        yield Reference(
+            "Secret", name, "spec.database.secretRef", ("app-dsn", "worker-dsn"), files=(POSTGRES_DSN, WORKER_DSN)
+        )
+    if spec.migration.enabled and spec.migration.database:
+        name = spec.migration.database.secret_ref.name
+        yield Reference(
+            "Secret", name, "spec.migration.database.secretRef", ("owner-dsn",), files=(OWNER_DSN,), users=(MIGRATION,)
+        )
+    if spec.grpc.tls:
+        keys = ("tls.crt", "tls.key", *(("ca.crt",) if spec.grpc.tls.client_ca else ()))
+        yield Reference(
+            "Secret", spec.grpc.tls.secret_ref.name, "spec.grpc.tls.secretRef", keys, triggers_rollout=False
+        )
+    if introspection := spec.auth.introspection:
+        field, client = "spec.auth.introspection", ("auth", "introspection")
+        files = (env_var(*client, "client_id"), env_var(*client, "client_secret"))
+        name, keys = introspection.secret_ref.name, ("client-id", "client-secret")
+        yield Reference("Secret", name, f"{field}.secretRef", keys, files=files)
+        if introspection.ca_secret_ref:
+            name = introspection.ca_secret_ref.name
+            yield Reference("Secret", name, f"{field}.caSecretRef", ("ca.crt",), files=("auth-ca.crt",))
+    for index, endpoint in enumerate(spec.config.encoder.endpoints):
+        if endpoint.secret_ref:
+            field, name = f"spec.config.encoder.endpoints[{index}].secretRef", endpoint.secret_ref.name
+            yield Reference(
+                "Secret", name, field, ("api-key",), files=(encoder_key(endpoint.id),), triggers_rollout=False
+            )
+    if cache := spec.cache:
+        if cache.secret_ref:
+            url = (env_var("cache", "url"),)
+            yield Reference("Secret", cache.secret_ref.name, "spec.cache.secretRef", ("url",), files=url)
+        yield from _tls_references("cache", cache.tls)
+    if flags := spec.flags:
+        if flags.secret_ref:
+            yield _login_reference(
+                "spec.flags.secretRef", flags.secret_ref.name, ("flags", "username"), ("flags", "password")
+            )
+        yield from _tls_references("flags", flags.tls)
+    if events := spec.events:
+        if events.sasl:
+            field, name = "spec.events.sasl.secretRef", events.sasl.secret_ref.name
+            yield _login_reference(field, name, ("events", "sasl_username"), ("events", "sasl_password"))
+        if events.tls:
+            yield from _tls_references("events", events.tls)
+    if spec.opa.policy:
+        name = spec.opa.policy.config_map_ref.name
+        yield Reference(
+            "ConfigMap", name, "spec.opa.policy.configMapRef", suffix=".rego", optional_suffixes=_OPA_DATA_SUFFIXES
+        )
+    if spec.vault and spec.vault.enabled and spec.vault.ca_secret_ref:
+        name = spec.vault.ca_secret_ref.name
+        yield Reference("Secret", name, "spec.vault.caSecretRef", ("ca.crt",), users=(SERVER, MIGRATION))
+    for index, each in enumerate(spec.secret_refs):
+        yield Reference("Secret", each.name, f"spec.secretRefs[{index}]", all_keys=True)
+    for index, each in enumerate(spec.config_map_refs):
+        users: tuple[User, ...] = (SERVER, MIGRATION)
+        yield Reference("ConfigMap", each.name, f"spec.configMapRefs[{index}]", users=users, all_keys=True)
+
+
+def encoder_key(encoder: str) -> str:
+    """Return the name of the settings file with the API key of an encoder's endpoint."""
+    return f"encoder-{encoder}-key"
+
+
+def _login_reference(field: str, name: str, *settings: tuple[str, str]) -> Reference:
+    return Reference("Secret", name, field, ("username", "password"), files=tuple(env_var(*each) for each in settings))
+
+
+def _tls_references(group: str, tls: Tls) -> Iterator[Reference]:
+    if tls.ca_secret_ref:
+        field, name = f"spec.{group}.tls.caSecretRef", tls.ca_secret_ref.name
+        yield Reference("Secret", name, field, ("ca.crt",), files=(f"{group}-ca.crt",))
+    if tls.client_secret_ref:
+        field, name = f"spec.{group}.tls.clientSecretRef", tls.client_secret_ref.name
+        files = (f"{group}-tls.crt", f"{group}-tls.key")
+        yield Reference("Secret", name, field, ("tls.crt", "tls.key"), files=files)
+
+
+def vault_files(spec: SomaBrainSpec, user: User) -> tuple[str, ...]:
+    """Return the names of the files that Vault's agent writes for a pod of `user`."""
+    if spec.vault is None or not spec.vault.enabled:
+        return ()
+    foreign = _SERVER_ONLY_DSNS if user == MIGRATION else (OWNER_DSN,)
+    return tuple(each.file for each in spec.vault.secrets if each.file not in foreign)

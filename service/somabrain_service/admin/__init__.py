@@ -1,0 +1,1 @@
+"""Commands for administrators: migration, a new epoch, the embedded PostgreSQL."""

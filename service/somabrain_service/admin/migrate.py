@@ -1,0 +1,89 @@
+"""Migrate the database's schema to this image's version: `alembic upgrade head`, under a lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy
+from alembic import command
+from alembic.config import Config
+
+from common.config.settings import DatabaseSettings
+from somabrain_service.admin.owner_connection import OwnerFailed, admin_connection
+from somabrain_service.store import schema
+from somabrain_service.store.records import SchemaState
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """Result of a migration: schema numbers before (None: empty database) and after; equal if nothing changed."""
+
+    before: int | None
+    after: int
+
+
+def migrations_folder() -> Path:
+    """Return the directory of the migrations: beside this module in the wheel, at the root of a checkout.
+
+    Raises:
+        OwnerFailed: neither exists.
+    """
+    package_dir = Path(__file__).resolve().parent
+    for folder in (package_dir / "migrations", package_dir.parents[1] / "migrations"):
+        if (folder / "env.py").is_file():
+            return folder
+    raise OwnerFailed("This installation contains no migrations; install the wheel or run from a checkout.")
+
+
+def migrate(
+    owner_dsn: str, database: DatabaseSettings, report: Callable[[str], None], *, revision: str = "head"
+) -> Migration:
+    """Run `alembic upgrade` under a lock; do nothing if the database is newer and compatible. Blocks.
+
+    Args:
+        owner_dsn: libpq URL of the owner role.
+        database: role names and the timeout of the lock.
+        report: receives progress messages, one sentence each.
+        revision: target revision; one lower than the database's, or `base`, downgrades.
+
+    Raises:
+        OwnerFailed: the migration failed; the message is one sentence and never contains the DSN.
+    """
+    with admin_connection(owner_dsn, database, "migration", report) as connection:
+        before = _schema_state(connection)
+        if revision == "head" and before.current is not None and before.current >= before.head:
+            if not before.compatible:
+                raise OwnerFailed(
+                    f"The database's schema {before.current} no longer supports images older than schema "
+                    f"{before.oldest_compatible}, and this one is {before.head}; use a newer image."
+                )
+            report(f"The schema is {before.current}; nothing to migrate.")
+            return Migration(before.current, before.current)
+        report(f"Migrating the schema from {before.current or 'nothing'} to {revision}.")
+        _run_alembic(connection, database, revision, downgrade=_is_downgrade(revision, before))
+        after = _schema_state(connection).current or 0
+        report(f"The schema is {after}.")
+        return Migration(before.current, after)
+
+
+def _schema_state(connection: sqlalchemy.Connection) -> SchemaState:
+    exists = connection.exec_driver_sql("SELECT to_regclass('schema_info') IS NOT NULL").scalar_one()
+    row = connection.exec_driver_sql(schema.SELECT_SCHEMA_INFO).one_or_none() if exists else None
+    connection.commit()
+    return SchemaState(row[0] if row else None, row[1] if row else None, schema.HEAD)
+
+
+def _is_downgrade(revision: str, before: SchemaState) -> bool:
+    return revision == "base" or (revision.isdigit() and int(revision) < (before.current or 0))
+
+
+def _run_alembic(
+    connection: sqlalchemy.Connection, database: DatabaseSettings, revision: str, *, downgrade: bool
+) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
+    config.attributes.update(connection=connection, app_role=database.app_role, worker_role=database.worker_role)
+    (command.downgrade if downgrade else command.upgrade)(config, revision)
+    connection.commit()

@@ -1,0 +1,102 @@
+"""Exclusive connection as the database's owner; errors are one sentence that never contains the DSN.
+
+The lock is polled: waiting inside `pg_advisory_lock` holds a snapshot, on which CREATE INDEX CONCURRENTLY waits,
+which is a deadlock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
+import sqlalchemy
+
+from common.config.settings import DatabaseSettings
+from common.errors import SomaBrainError
+from somabrain_service.store.postgres.driver.dsn import validate_dsn
+
+ADMIN_LOCK_ID = 0x50_4D_41_42  # arbitrary, but unused by any other lock in the database
+LOCK_POLL_INTERVAL_S = 0.5
+
+
+class OwnerFailed(SomaBrainError):
+    """An operation of the database's owner failed; the message is one sentence without secrets."""
+
+    reason = "OWNER_FAILED"
+
+
+@contextmanager
+def admin_connection(
+    dsn: str, database: DatabaseSettings, operation: str, report: Callable[[str], None]
+) -> Iterator[sqlalchemy.Connection]:
+    """Yield the owner's connection, exclusive by an advisory lock. Blocks.
+
+    Args:
+        dsn: libpq URL of the owner role.
+        database: timeouts of the connection and of the lock.
+        operation: noun for error messages: "The <operation> failed: ...".
+        report: receives a message when the lock must be waited for.
+
+    Raises:
+        OwnerFailed: the connection, the lock or a statement failed.
+    """
+    with _translated_errors(operation), _connect(dsn, database) as connection:
+        _acquire_lock(connection, database.migration_lock_timeout_s, report)
+        try:
+            yield connection
+        finally:
+            if not connection.invalidated:
+                connection.rollback()
+                connection.exec_driver_sql("SELECT pg_advisory_unlock_all()")
+                connection.commit()
+
+
+@contextmanager
+def _translated_errors(operation: str) -> Iterator[None]:
+    """Translate database errors to OwnerFailed with PostgreSQL's primary message, which never contains the DSN."""
+    try:
+        yield
+    except sqlalchemy.exc.DBAPIError as exc:
+        cause = exc.orig
+        message = cause.diag.message_primary if isinstance(cause, psycopg.Error) else None
+        raise OwnerFailed(f"The {operation} failed: {message or type(cause).__name__}.") from exc
+
+
+@contextmanager
+def _connect(dsn: str, database: DatabaseSettings) -> Iterator[sqlalchemy.Connection]:
+    """Yield a connection.
+
+    libpq's error for a malformed DSN repeats parts of it, so the DSN is validated before libpq receives it.
+    """
+    if problem := validate_dsn(dsn):
+        raise OwnerFailed(f"The owner's DSN {problem}; correct owner-dsn in its Secret.")
+    try:
+        raw_connection = psycopg.connect(
+            dsn, connect_timeout=max(2, round(database.connect_timeout_s)), application_name="somabrain-owner"
+        )
+    except psycopg.OperationalError as exc:
+        reason = str(exc).partition("\n")[0].rpartition("failed: ")[2].removeprefix("FATAL:").strip().rstrip(".")
+        raise OwnerFailed(f"PostgreSQL cannot be reached with the owner's DSN: {reason}.") from exc
+    engine = sqlalchemy.create_engine(
+        "postgresql+psycopg://", creator=lambda: raw_connection, poolclass=sqlalchemy.pool.NullPool
+    )
+    with engine.connect() as connection:
+        yield connection
+
+
+def _acquire_lock(connection: sqlalchemy.Connection, timeout_s: float, report: Callable[[str], None]) -> None:
+    deadline = time.monotonic() + timeout_s
+    reported = False
+    while True:
+        acquired = connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({ADMIN_LOCK_ID})").scalar_one()
+        connection.commit()
+        if acquired:
+            return
+        if time.monotonic() >= deadline:
+            raise OwnerFailed(f"Another migration has held the lock for {timeout_s:g} seconds; check what it is doing.")
+        if not reported:
+            report("Another migration is running; waiting for it.")
+            reported = True
+        time.sleep(LOCK_POLL_INTERVAL_S)

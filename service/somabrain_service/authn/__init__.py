@@ -1,0 +1,1 @@
+"""The authenticated caller and its tenant."""

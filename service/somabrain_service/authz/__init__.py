@@ -1,0 +1,1 @@
+"""Authorization of calls, decided by Open Policy Agent."""

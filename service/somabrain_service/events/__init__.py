@@ -1,0 +1,1 @@
+"""Change events for Kafka as CloudEvents; the only package that imports its client."""

@@ -1,1 +1,0 @@
-"""Kafka: the only package that imports its client."""

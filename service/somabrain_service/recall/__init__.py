@@ -1,0 +1,1 @@
+"""Ranking for Recall: the ranker, its cache, and the vectors of queries."""

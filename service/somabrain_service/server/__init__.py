@@ -1,0 +1,1 @@
+"""The process's servers: gRPC, HTTP for probes and metrics, TLS and readiness."""

@@ -1,0 +1,86 @@
+"""`/livez`, `/ready`, `/healthz`, `/metrics`.
+
+`/livez` covers the process only: restarting pods because the database is down would make an outage worse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from common.config.settings import HttpSettings
+from common.errors import ConfigurationError
+from common.health import HealthCheck, HealthProbe
+from somabrain_service.metrics import Metrics
+from somabrain_service.server.readiness import Readiness, ReadinessState
+
+METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def make_app(
+    readiness: Readiness, metrics: Metrics, update_metrics: Callable[[], None], dependencies: Mapping[str, HealthProbe]
+) -> web.Application:
+    """Return the application; `update_metrics` is called before each exposition.
+
+    `dependencies` are optional: the service is degraded without one, and still serves.
+    """
+
+    async def livez(_: web.Request) -> web.Response:
+        return web.json_response({"status": "alive"})
+
+    async def ready(_: web.Request) -> web.Response:
+        state = readiness.state
+        body = {"ready": state.ready, "reason": state.reason}
+        return web.json_response(body, status=200 if state.ready else 503)
+
+    async def healthz(_: web.Request) -> web.Response:
+        postgres, optional = postgres_check(readiness.state), {name: probe() for name, probe in dependencies.items()}
+        status = "failing" if not postgres.ok else "ok" if all(check.ok for check in optional.values()) else "degraded"
+        checks = {name: check.to_json() for name, check in {"postgres": postgres, **optional}.items()}
+        return web.json_response({"status": status, "checks": checks}, status=200 if postgres.ok else 503)
+
+    async def expose_metrics(_: web.Request) -> web.Response:
+        update_metrics()
+        for name, probe in dependencies.items():
+            metrics.dependency_up.labels(name).set(probe().ok)
+        return web.Response(body=metrics.exposition(), headers={"Content-Type": METRICS_CONTENT_TYPE})
+
+    app = web.Application()
+    app.add_routes(
+        [
+            web.get("/livez", livez),
+            web.get("/ready", ready),
+            web.get("/healthz", healthz),
+            web.get("/metrics", expose_metrics),
+        ]
+    )
+    return app
+
+
+def postgres_check(state: ReadinessState) -> HealthCheck:
+    """Return PostgreSQL's health and latency; an incompatible schema counts only for readiness."""
+    return HealthCheck(state.latency_s is not None, state.reason, state.latency_s)
+
+
+@asynccontextmanager
+async def http_server(http: HttpSettings, app: web.Application) -> AsyncIterator[int]:
+    """Serve `app` and yield the port it listens on.
+
+    Raises:
+        ConfigurationError: the port cannot be bound.
+    """
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, http.host, http.port)
+        try:
+            await site.start()
+        except OSError as exc:
+            raise ConfigurationError(
+                f"http.port: {http.host}:{http.port} cannot be bound ({exc.strerror}); free it or choose another."
+            ) from exc
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()

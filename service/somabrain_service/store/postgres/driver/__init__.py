@@ -1,0 +1,1 @@
+"""The driver: connections, pool, statements and transactions over libpq. Knows no table."""

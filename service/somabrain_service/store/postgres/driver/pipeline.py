@@ -1,0 +1,263 @@
+"""Connections in pipeline mode: statements are sent together, with one wait for all results.
+
+psycopg connects, waits, and converts types and errors. Its cursors are not used: they took two thirds of this process'
+time of a transaction. libpq's chapter "Pipeline Mode" describes the protocol.
+"""
+
+from __future__ import annotations
+
+import select
+from collections import namedtuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import count
+from typing import Any, NoReturn
+
+import psycopg
+from opentelemetry.trace import Span, SpanKind
+from psycopg import errors
+from psycopg.abc import Buffer, PQGen
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.pq import ConnStatus, ExecStatus, Format, TransactionStatus
+from psycopg.pq.abc import PGconn, PGresult
+from psycopg.waiting import Ready, Wait
+
+from common.utils import trace
+from somabrain_service.store.postgres.driver.errors import CommitUnknown, ConnectionLost, ReadOnly
+from somabrain_service.store.postgres.driver.statement import Sql, Statement, sql
+
+MAX_PREPARED_STATEMENTS = 256
+"""Approximate maximum of prepared statements per connection; those built for filters vary."""
+
+_COMMIT = sql("COMMIT")
+_ROLLBACK = sql("ROLLBACK")
+_DEALLOCATE = sql("DEALLOCATE ALL")
+_Key = tuple[bytes, tuple[int, ...]]
+_OK_STATUSES = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
+
+
+class Result:
+    """Rows of a statement, with columns as attributes."""
+
+    __slots__ = ("_rows",)
+
+    def __init__(self, rows: list[Any]) -> None:
+        self._rows = rows
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._rows)
+
+    def all(self) -> list[Any]:
+        """Return all rows."""
+        return self._rows
+
+    def one_or_none(self) -> Any:
+        """Return the only row; None: no row."""
+        if len(self._rows) > 1:
+            raise RuntimeError(f"expected at most one row, got {len(self._rows)}")
+        return self._rows[0] if self._rows else None
+
+    def one(self) -> Any:
+        """Return the only row."""
+        (row,) = self._rows
+        return row
+
+    def scalar_one(self) -> Any:
+        """Return the only value of the only row."""
+        ((value,),) = self._rows
+        return value
+
+
+class Connection:
+    """A connection for one task at a time. `begin` starts a transaction, `commit` or `rollback` ends it."""
+
+    def __init__(self, driver: psycopg.AsyncConnection[Any]) -> None:
+        self._driver = driver
+        self._pg: PGconn = driver.pgconn
+        self._types = Transformer(driver)
+        self._input = select.poll()
+        self._input.register(driver.pgconn.socket, select.POLLIN)
+        self._prepared: dict[_Key, bytes] = {}
+        self._statement_numbers = count()
+        self._prelude: tuple[Statement, ...] = ()
+
+    @property
+    def lost(self) -> bool:
+        """True if the connection is broken or closed."""
+        return self._pg.status != ConnStatus.OK
+
+    @property
+    def idle(self) -> bool:
+        """True if the connection is open and has no open transaction."""
+        return not self.lost and self._pg.transaction_status == TransactionStatus.IDLE
+
+    @property
+    def has_pending_input(self) -> bool:
+        """True if the idle socket has pending input, which means FATAL or EOF."""
+        return bool(self._input.poll(0))
+
+    async def close(self) -> None:
+        """Close the connection; an open transaction is rolled back."""
+        await self._driver.close()
+
+    def begin(self, *prelude: Statement) -> None:
+        """Start a transaction with these statements; they are sent together with the next one."""
+        self._prelude = prelude
+        if len(self._prepared) > MAX_PREPARED_STATEMENTS:
+            self._prepared.clear()
+            self._prelude = ((_DEALLOCATE, {}), *prelude)
+
+    async def commit(self) -> None:
+        """Commit the transaction, if one is open.
+
+        Raises:
+            CommitUnknown: the connection broke; the transaction may be committed or not.
+        """
+        self._prelude = ()
+        if not self.idle:
+            await self._execute_with_commit((_COMMIT, {}))
+
+    async def rollback(self) -> None:
+        """Roll back the transaction, if one is open."""
+        self._prelude = ()
+        if not self.idle:
+            await self.execute(_ROLLBACK)
+
+    async def execute(self, statement: Sql, values: Mapping[str, object] | None = None) -> Result:
+        """Execute a statement; raises as `execute_all` does."""
+        (result,) = await self.execute_all((statement, values or {}))
+        return result
+
+    async def execute_and_commit(self, statement: Sql, values: Mapping[str, object]) -> Result:
+        """Execute a statement and commit; raises as `execute_all` and `commit` do."""
+        result, _ = await self._execute_with_commit((statement, values), (_COMMIT, {}))
+        return result
+
+    async def execute_all(self, *statements: Statement) -> list[Result]:
+        """Execute statements in order, sent at once, with one wait for all results.
+
+        Raises:
+            ConnectionLost: the connection broke.
+            ReadOnly: the server is read-only.
+            psycopg.Error: of the first statement that failed; those after it were not executed.
+        """
+        pipelined, self._prelude = (*self._prelude, *statements), ()
+        spans = [span for statement, _ in pipelined if (span := _span(statement.text)) is not None]
+        try:
+            results = await self._exchange(pipelined)
+        except psycopg.Error as exc:
+            for span in spans:
+                trace.record_error(span, exc)
+            raise
+        finally:
+            for span in spans:
+                span.end()
+        return results[-len(statements) :]
+
+    async def _execute_with_commit(self, *statements: Statement) -> list[Result]:
+        try:
+            return await self.execute_all(*statements)
+        except ConnectionLost as exc:
+            raise CommitUnknown(str(exc)) from None
+
+    async def _exchange(self, statements: Sequence[Statement]) -> list[Result]:
+        # Before anything is sent, because a value that cannot be encoded raises.
+        dumped = [(statement, *self._dump(statement, values)) for statement, values in statements]
+        try:
+            self._pg.enter_pipeline_mode()
+            sent = [key for each in dumped for key in self._send(*each)]
+            self._pg.pipeline_sync()
+            results = await self._driver.wait(_fetch_results(self._pg))
+            self._pg.exit_pipeline_mode()
+        except psycopg.OperationalError as exc:
+            self._pg.finish()
+            raise ConnectionLost(str(exc)) from None
+        except BaseException:
+            # It is unknown which statements were sent and prepared, so the connection cannot be used any more.
+            self._pg.finish()
+            raise
+        failed = None
+        for key, result in zip(sent, results, strict=True):
+            if result.status not in _OK_STATUSES:
+                failed = failed or result
+                if key is not None:
+                    del self._prepared[key]
+        if failed is not None:
+            self._raise_error(errors.error_from_result(failed))
+        return [Result(self._load(result)) for key, result in zip(sent, results, strict=True) if key is None]
+
+    def _raise_error(self, error: psycopg.Error) -> NoReturn:
+        if isinstance(error, errors.ReadOnlySqlTransaction):
+            # After a failover a new connection reaches the new primary, and this one never does.
+            self._pg.finish()
+            raise ReadOnly(str(error)) from None
+        raise error
+
+    def _dump(
+        self, statement: Sql, values: Mapping[str, object]
+    ) -> tuple[Sequence[Buffer | None], tuple[int, ...], Sequence[Format]]:
+        """Return the encoded values, their types and formats."""
+        parameters = [values[name] for name in statement.names]
+        dumped = self._types.dump_sequence(parameters, [PyFormat.AUTO] * len(parameters))
+        return dumped, self._types.types or (), self._types.formats or ()
+
+    def _send(
+        self, statement: Sql, values: Sequence[Buffer | None], types: tuple[int, ...], formats: Sequence[Format]
+    ) -> Iterator[_Key | None]:
+        """Send a statement; yield the key of the Parse before it, if any, and None for the statement itself."""
+        if not statement.names:
+            self._pg.send_query_params(statement.query, None)
+            yield None
+            return
+        key = statement.query, types
+        name = self._prepared.get(key)
+        if name is None:
+            name = self._prepared[key] = b"s%d" % next(self._statement_numbers)
+            self._pg.send_prepare(name, statement.query, types)
+            yield key
+        self._pg.send_query_prepared(name, values, formats)
+        yield None
+
+    def _load(self, result: PGresult) -> list[Any]:
+        if not result.nfields:
+            return []
+        self._types.set_pgresult(result)
+        row = _row(tuple(result.fname(i) for i in range(result.nfields)))
+        return self._types.load_rows(0, result.ntuples, row)
+
+
+def _fetch_results(pg: PGconn) -> PQGen[list[PGresult]]:
+    """Flush the output, reading input meanwhile, and read all results up to the pipeline's sync.
+
+    Raises:
+        psycopg.OperationalError: the connection broke.
+    """
+    while pg.flush():
+        if (yield Wait.RW) & Ready.R:
+            pg.consume_input()
+    results: list[PGresult] = []
+    while True:
+        while pg.is_busy():
+            if (yield Wait.R):
+                pg.consume_input()
+        result = pg.get_result()
+        if result is not None and result.status == ExecStatus.PIPELINE_SYNC:
+            return results
+        if result is not None:
+            results.append(result)
+        elif pg.status != ConnStatus.OK:
+            raise psycopg.OperationalError("the connection broke")
+
+
+def _span(statement: str) -> Span | None:
+    operation = statement.split(maxsplit=1)[0]
+    attributes = {"db.system.name": "postgresql", "db.operation.name": operation, "db.query.text": statement}
+    return trace.start_span(f"{operation} postgresql", SpanKind.CLIENT, attributes)
+
+
+@lru_cache(maxsize=1024)
+def _row(names: tuple[bytes | None, ...]) -> Callable[[Sequence[Any]], Any]:
+    """Return a factory of rows with these columns; unnamed and duplicate ones are accessible by index only."""
+    row_type: Any = namedtuple("Row", [(name or b"").decode() for name in names], rename=True)  # type: ignore[misc]
+    make: Callable[[Sequence[Any]], Any] = row_type._make
+    return make

@@ -1,0 +1,126 @@
+"""Transactions of tenants, with retries.
+
+A transaction that failed before its commit, by a conflict (serialisation, deadlock) or a lost connection, had no effect
+and is retried here. If the connection is lost during the commit, the write may be stored: it is retried only if it has
+a request id, by which the retry detects that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from common.utils.trace import traceparent
+from somabrain_service.domain.names import TenantId
+from somabrain_service.store.postgres.driver.errors import (
+    DRIVER_ERRORS,
+    CommitUnknown,
+    ConnectionLost,
+    Retry,
+    is_retryable,
+    redacted_cause,
+    translate,
+)
+from somabrain_service.store.postgres.driver.pipeline import Connection, Result
+from somabrain_service.store.postgres.driver.pool import Pool
+from somabrain_service.store.postgres.driver.statement import Sql, Statement, sql
+
+T = TypeVar("T")
+
+MAX_ATTEMPTS = 6
+BACKOFF_S = 0.005
+
+BEGIN = sql("BEGIN")
+_BEGIN_READ_ONLY = sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+_SET_TENANT = sql("SELECT set_config('app.tenant_id', :tenant, true)")
+_SET_TENANT_AND_TRACE = sql(
+    "SELECT set_config('app.tenant_id', :tenant, true), set_config('app.traceparent', :traceparent, true)"
+)
+"""Rows of the change feed take their trace context from app.traceparent."""
+
+
+def backoff_s(attempt: int) -> float:
+    """Return the seconds to wait before a conflicting transaction is retried, with jitter."""
+    return float(BACKOFF_S * 2**attempt * (0.5 + secrets.randbelow(1000) / 1000))
+
+
+class Transactions:
+    """Runner of transactions, each of one tenant."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def connections(self) -> tuple[int, int]:
+        """Return the numbers of idle and used connections of the pool."""
+        return self._pool.idle, self._pool.in_use
+
+    async def write(
+        self, tenant: TenantId, work: Callable[[Connection], Awaitable[T]], *, idempotent: bool = False
+    ) -> T:
+        """Run `work` in a transaction and commit, with retries after conflicts.
+
+        `idempotent`: `work` detects by itself that an earlier attempt was committed, so it is retried even if the
+        connection is lost during the commit.
+
+        Raises:
+            SomaBrainError: translated from the driver's error, after the last attempt.
+        """
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            try:
+                async with self._acquired() as connection:
+                    traced = traceparent()
+                    set_tenant = _SET_TENANT_AND_TRACE if traced else _SET_TENANT
+                    connection.begin((BEGIN, {}), (set_tenant, {"tenant": str(tenant), "traceparent": traced}))
+                    result = await work(connection)
+                    await connection.commit()
+                    return result
+            except (*DRIVER_ERRORS, Retry) as exc:
+                retryable = is_retryable(exc) or (idempotent and isinstance(exc, CommitUnknown))
+                if attempt == MAX_ATTEMPTS or not retryable:
+                    raise translate(exc) from redacted_cause(exc)
+            await asyncio.sleep(backoff_s(attempt))
+        raise AssertionError("the last attempt returns or raises")
+
+    @asynccontextmanager
+    async def read(self, tenant: TenantId, *first: Statement) -> AsyncIterator[tuple[Connection, list[Result]]]:
+        """Open a read-only snapshot, with the results of the statements `first`."""
+        prelude = ((_BEGIN_READ_ONLY, {}), (_SET_TENANT, {"tenant": str(tenant)}), *first)
+        async with self._open(*prelude) as (connection, results):
+            yield connection, results[2:]
+
+    async def fetch_one(self, statement: Sql) -> tuple[object, ...] | None:
+        """Return one row of data that belongs to no tenant; None: no row."""
+        async with self._open((statement, {})) as (_, (result,)):
+            row = result.one_or_none()
+        return None if row is None else tuple(row)
+
+    @asynccontextmanager
+    async def _open(self, *first: Statement) -> AsyncIterator[tuple[Connection, list[Result]]]:
+        """Open a connection with the results of the statements `first`; skip connections that died while idle."""
+        try:
+            for attempt in range(1, MAX_ATTEMPTS + 1):
+                async with self._acquired() as connection:
+                    try:
+                        results = await connection.execute_all(*first)
+                    except ConnectionLost:
+                        if attempt == MAX_ATTEMPTS:
+                            raise
+                    else:
+                        yield connection, results
+                        return
+        except DRIVER_ERRORS as exc:
+            raise translate(exc) from redacted_cause(exc)
+
+    @asynccontextmanager
+    async def _acquired(self) -> AsyncIterator[Connection]:
+        """Take a connection of the pool; if it breaks, close the idle ones, which are probably broken too."""
+        connection = await self._pool.acquire()
+        try:
+            yield connection
+        finally:
+            if connection.lost:
+                await self._pool.close_idle()
+            await self._pool.release(connection)

@@ -1,0 +1,225 @@
+"""Statements that reindex stored memories: vectors of the namespace's encoder, terms of its analyzer.
+
+The worker role sees every tenant, so each statement names its tenant. A batch locks its memories, in id order, and the
+namespace last, as every write does; it increments the version, by which readers detect the change. Its changes in the
+feed are for search indexes and not for clients: the memories themselves are unchanged.
+
+A write that began before a namespace's encoder or analyzer was changed does not commit after it
+(`commit.BUMP_VERSION_CTE`), so the memories selected here are all that need reindexing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+import numpy as np
+
+from somabrain_service.store.maintenance import Encoded, Shard, Unanalyzed, Unencoded, UnencodedText
+from somabrain_service.store.postgres.driver.arrays import numbers
+from somabrain_service.store.postgres.driver.errors import Retry
+from somabrain_service.store.postgres.driver.pipeline import Connection
+from somabrain_service.store.postgres.driver.statement import Sql, sql
+from somabrain_service.store.postgres.queries.commit import ChangeType
+
+NO_MEMORY = -1
+"""Memory id in the feed for a version that changed no memory."""
+
+_UNENCODED = sql("""
+SELECT n.tenant_id, n.id, n.encoder
+FROM namespaces n JOIN usage u ON u.tenant_id = n.tenant_id AND u.namespace_id = n.id
+WHERE n.id % :of = :number AND u.vectors < u.memories AND n.encoder = ANY(CAST(:encoders AS text[])) ORDER BY n.id
+""")
+
+_TEXTS = sql("""
+SELECT m.id, m.revision, m.text, greatest(m.update_time, n.update_time) AS since
+FROM memories m JOIN namespaces n ON n.tenant_id = m.tenant_id AND n.id = m.namespace_id
+WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id > :after AND NOT EXISTS (
+    SELECT FROM memory_vectors v
+    WHERE v.tenant_id = :tenant AND v.namespace_id = :ns AND v.memory = m.id AND v.encoder_id = :encoder_id
+)
+ORDER BY m.id LIMIT :limit
+""")
+
+_ENCODE = sql("""
+WITH there AS MATERIALIZED (
+    SELECT m.id, m.revision, e.n
+    FROM memories m JOIN unnest(CAST(:ids AS bigint[]), CAST(:revisions AS bigint[])) WITH ORDINALITY
+        AS e (id, revision, n) ON e.id = m.id AND e.revision = m.revision
+    JOIN namespaces n ON n.tenant_id = m.tenant_id AND n.id = m.namespace_id AND n.encoder = :encoder_id
+    WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = ANY(CAST(:ids AS bigint[]))
+    ORDER BY m.id FOR NO KEY UPDATE OF m
+), kept AS (
+    INSERT INTO memory_vectors (tenant_id, namespace_id, memory, encoder_id, embedding)
+    SELECT :tenant, :ns, there.id, :encoder_id,
+        CAST((CAST(:vectors AS real[]))[(there.n - 1) * :dimensions + 1 : there.n * :dimensions] AS halfvec)
+    FROM there ON CONFLICT (tenant_id, namespace_id, memory) DO NOTHING RETURNING memory
+)
+SELECT there.id, there.revision FROM there JOIN kept ON kept.memory = there.id ORDER BY there.id
+""")
+
+_UNANALYZED = sql("""
+SELECT n.tenant_id, n.id, n.analyzer, n.update_time
+FROM namespaces n WHERE n.id % :of = :number AND n.analyzed_after IS NOT NULL ORDER BY n.update_time LIMIT :limit
+""")
+
+_NEXT_UNANALYZED = sql("""
+SELECT m.id, m.revision, m.text, m.length FROM memories m
+WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id > (
+    SELECT analyzed_after FROM namespaces WHERE tenant_id = :tenant AND id = :ns AND analyzer = :analyzer
+)
+ORDER BY m.id LIMIT :limit FOR NO KEY UPDATE
+""")
+
+_ANALYZE = sql("""
+WITH gone AS (
+    DELETE FROM memory_terms t
+    WHERE t.tenant_id = :tenant AND t.namespace_id = :ns AND t.memory = ANY(CAST(:ids AS bigint[])) RETURNING t.term
+), measured AS (
+    UPDATE memories m SET length = l.length
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:lengths AS integer[])) AS l (id, length)
+    WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = l.id AND m.length <> l.length
+)
+SELECT term, count(*) AS df FROM gone GROUP BY term
+""")
+
+_TERMS = sql("""
+INSERT INTO memory_terms (tenant_id, namespace_id, term, memory, tf, length)
+SELECT :tenant, :ns, t.term, t.memory, t.tf, t.length
+FROM unnest(CAST(:terms AS text[]), CAST(:memories AS bigint[]), CAST(:tfs AS integer[]), CAST(:lengths AS integer[]))
+    AS t (term, memory, tf, length)
+""")
+
+_BUMP_VERSION = """
+WITH raised AS (
+    UPDATE namespaces SET version = version + 1{mark}
+    WHERE tenant_id = :tenant AND id = :ns AND {column} = :made_by RETURNING version
+), counted AS (
+    UPDATE usage u SET tokens = u.tokens + :tokens, vectors = u.vectors + :vectors
+    FROM raised WHERE u.tenant_id = :tenant AND u.namespace_id = :ns
+), change AS (
+    INSERT INTO changes (tenant_id, namespace_id, version, ordinal, type, memory, revision, change_time)
+    SELECT :tenant, :ns, raised.version, c.ordinal - 1, :type, c.memory, c.revision, :now
+    FROM raised, unnest(CAST(:ids AS bigint[]), CAST(:revisions AS bigint[]))
+        WITH ORDINALITY AS c (memory, revision, ordinal)
+), term AS (
+    INSERT INTO terms (tenant_id, namespace_id, term, df)
+    SELECT :tenant, :ns, t.term, t.df
+    FROM raised, unnest(CAST(:terms AS text[]), CAST(:dfs AS bigint[])) AS t (term, df)
+    ON CONFLICT (tenant_id, namespace_id, term) DO UPDATE SET df = terms.df + excluded.df
+)
+SELECT version FROM raised
+"""
+_BUMP_VERSION_ENCODED = sql(_BUMP_VERSION.format(mark="", column="encoder"))
+_BUMP_VERSION_ANALYZED = sql(
+    _BUMP_VERSION.format(
+        mark=", analyzed_after = CAST(:analyzed_after AS bigint)", column="analyzed_after IS NOT NULL AND analyzer"
+    )
+)
+_DROP_TERMS = sql("""
+DELETE FROM terms
+WHERE tenant_id = :tenant AND namespace_id = :ns AND term = ANY(CAST(:terms AS text[])) AND df = 0
+""")
+
+
+async def unencoded(connection: Connection, shard: Shard, encoders: Sequence[str]) -> list[Unencoded]:
+    """See `MaintenanceStore.unencoded`."""
+    values = {"number": shard.number, "of": shard.count, "encoders": list(encoders)}
+    return [Unencoded(row.tenant_id, row.id, row.encoder) for row in await connection.execute(_UNENCODED, values)]
+
+
+async def texts(connection: Connection, namespace: Unencoded, after: int, limit: int) -> list[UnencodedText]:
+    """See `MaintenanceStore.texts`."""
+    parameters = {"tenant": namespace.tenant, "ns": namespace.ns, "encoder_id": namespace.encoder_id}
+    rows = await connection.execute(_TEXTS, {**parameters, "after": after, "limit": limit})
+    return [UnencodedText(row.id, row.revision, row.text, row.since) for row in rows]
+
+
+async def encode(connection: Connection, namespace: Unencoded, encoded: Sequence[Encoded], now: datetime) -> int:
+    """See `MaintenanceStore.encode`."""
+    namespace_key = {"tenant": namespace.tenant, "ns": namespace.ns}
+    parameters = {
+        **namespace_key,
+        "encoder_id": namespace.encoder_id,
+        "ids": numbers(each.id for each in encoded),
+        "revisions": numbers(each.revision for each in encoded),
+        "vectors": np.concatenate([each.vector for each in encoded]),
+        "dimensions": len(encoded[0].vector),
+    }
+    stored = [(row.id, row.revision) for row in await connection.execute(_ENCODE, parameters)]
+    values = {**namespace_key, "made_by": namespace.encoder_id, "tokens": 0, "vectors": len(stored)}
+    if stored and not await _bump_version(connection, _BUMP_VERSION_ENCODED, values, stored, now, {}):
+        raise Retry
+    return len(stored)
+
+
+async def unanalyzed(connection: Connection, shard: Shard, limit: int) -> list[Unanalyzed]:
+    """See `MaintenanceStore.unanalyzed`."""
+    values = {"number": shard.number, "of": shard.count, "limit": limit}
+    rows = await connection.execute(_UNANALYZED, values)
+    return [Unanalyzed(row.tenant_id, row.id, row.analyzer, row.update_time) for row in rows]
+
+
+async def analyze(
+    connection: Connection,
+    namespace: Unanalyzed,
+    terms: Callable[[str], Counter[str]],
+    now: datetime,
+    limit: int,
+) -> int:
+    """See `MaintenanceStore.analyze`."""
+    namespace_key = {"tenant": namespace.tenant, "ns": namespace.ns}
+    parameters = {**namespace_key, "analyzer": namespace.analyzer, "limit": limit}
+    memory_rows = (await connection.execute(_NEXT_UNANALYZED, parameters)).all()
+    terms_by_memory: dict[int, Counter[str]] = {}
+    for row in memory_rows:
+        terms_by_memory[row.id] = terms(row.text)
+        await asyncio.sleep(0)  # megabytes of text take a while; let other tasks run meanwhile
+    lengths = {memory: counts.total() for memory, counts in terms_by_memory.items()}
+    ids = {"ids": numbers(terms_by_memory), "lengths": numbers(lengths.values())}
+    df = Counter(term for counts in terms_by_memory.values() for term in counts)
+    df.subtract({row.term: row.df for row in await connection.execute(_ANALYZE, {**namespace_key, **ids})})
+    occurrences = [(term, memory, tf) for memory, counts in terms_by_memory.items() for term, tf in counts.items()]
+    posting_columns = {
+        "terms": [term for term, _, _ in occurrences],
+        "memories": numbers(memory for _, memory, _ in occurrences),
+        "tfs": numbers(tf for _, _, tf in occurrences),
+        "lengths": numbers(lengths[memory] for _, memory, _ in occurrences),
+    }
+    await connection.execute(_TERMS, {**namespace_key, **posting_columns})
+    tokens = sum(lengths.values()) - sum(row.length for row in memory_rows)
+    changed = [(row.id, row.revision) for row in memory_rows]
+    after = changed[-1][0] if len(changed) == limit else None
+    values = {**namespace_key, "made_by": namespace.analyzer, "tokens": tokens, "vectors": 0, "analyzed_after": after}
+    if not await _bump_version(connection, _BUMP_VERSION_ANALYZED, values, changed, now, df) and changed:
+        raise Retry
+    removed_terms = [term for term, change in df.items() if change < 0]
+    await connection.execute(_DROP_TERMS, {**namespace_key, "terms": removed_terms})
+    return len(changed)
+
+
+async def _bump_version(
+    connection: Connection,
+    statement: Sql,
+    values: Mapping[str, object],
+    changed: Sequence[tuple[int, int]],
+    now: datetime,
+    df: Mapping[str, int],
+) -> bool:
+    """Increment the version, append to the feed and update the counts.
+
+    False: the namespace was deleted or has another encoder or analyzer by now.
+    """
+    changed = changed or [(NO_MEMORY, 0)]
+    terms = sorted(term for term, change in df.items() if change)
+    change_values = {
+        "type": int(ChangeType.REINDEXED),
+        "ids": numbers(memory for memory, _ in changed),
+        "revisions": numbers(revision for _, revision in changed),
+        "now": now,
+        "terms": terms,
+        "dfs": numbers(df[term] for term in terms),
+    }
+    return (await connection.execute(statement, {**values, **change_values})).one_or_none() is not None

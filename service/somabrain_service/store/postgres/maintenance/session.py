@@ -1,0 +1,165 @@
+"""Sessions of background jobs: a session-level advisory lock, and the transactions of that same session.
+
+A session-level lock ends with its session, however that ends; so a process that lost the lock cannot write any more,
+and no process has to release it. The server probes silent connections (`connect.worker_connector`), because otherwise
+an owner that lost its network would keep the lock for hours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from common.errors import StoreUnavailable
+from somabrain_service.domain.names import TenantId
+from somabrain_service.events.cloudevents import EventBatch, OutboxCursor, PendingChanges
+from somabrain_service.store.maintenance import (
+    Encoded,
+    MaintenanceStore,
+    PendingNamespace,
+    PurgeResult,
+    Shard,
+    TrimResult,
+    Unanalyzed,
+    Unencoded,
+    UnencodedText,
+)
+from somabrain_service.store.postgres.driver.connect import Connect
+from somabrain_service.store.postgres.driver.errors import DRIVER_ERRORS, Retry, is_retryable, redacted_cause, translate
+from somabrain_service.store.postgres.driver.pipeline import Connection
+from somabrain_service.store.postgres.driver.statement import sql
+from somabrain_service.store.postgres.driver.transactions import BEGIN, MAX_ATTEMPTS, backoff_s
+from somabrain_service.store.postgres.maintenance import expiry, outbox, reindex
+
+T = TypeVar("T")
+
+_TRY_LOCK = sql("SELECT pg_try_advisory_lock(:work, :shard)")
+
+
+class PostgresWorkerStore:
+    """See `WorkerStore`."""
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+
+    @asynccontextmanager
+    async def acquire(self, job: str, shard: Shard) -> AsyncIterator[MaintenanceStore | None]:
+        """See `WorkerStore.acquire`."""
+        try:
+            connection = await self._connect()
+        except DRIVER_ERRORS as exc:
+            raise translate(exc) from redacted_cause(exc)
+        try:
+            session = MaintenanceSession(connection, shard)
+            yield session if await session.try_lock(job) else None
+        finally:
+            await connection.close()
+
+
+class MaintenanceSession:
+    """See `MaintenanceStore`."""
+
+    def __init__(self, connection: Connection, shard: Shard) -> None:
+        self._connection = connection
+        self._shard = shard
+
+    async def try_lock(self, job: str) -> bool:
+        """Try to get the lock without waiting; return whether it was acquired."""
+        values = {"work": lock_key(job), "shard": self._shard.number}
+
+        async def attempt(connection: Connection) -> bool:
+            return bool((await connection.execute(_TRY_LOCK, values)).scalar_one())
+
+        return await self._run_transaction(attempt)
+
+    async def expired(self, now: datetime, limit: int) -> list[PendingNamespace]:
+        """See `MaintenanceStore.expired`."""
+        return await self._run_transaction(lambda connection: expiry.expired(connection, self._shard, now, limit))
+
+    async def expire(self, pending: PendingNamespace, now: datetime, limit: int) -> int:
+        """See `MaintenanceStore.expire`."""
+        return await self._run_transaction(lambda connection: expiry.expire(connection, pending, now, limit))
+
+    async def namespaces_to_trim(self, now: datetime, grace_period: timedelta, limit: int) -> list[PendingNamespace]:
+        """See `MaintenanceStore.namespaces_to_trim`."""
+        return await self._run_transaction(
+            lambda connection: expiry.namespaces_to_trim(connection, self._shard, now, grace_period, limit)
+        )
+
+    async def trim_changes(
+        self, pending: PendingNamespace, now: datetime, grace_period: timedelta, limit: int
+    ) -> TrimResult:
+        """See `MaintenanceStore.trim_changes`."""
+        return await self._run_transaction(
+            lambda connection: expiry.trim_changes(connection, pending, now, grace_period, limit)
+        )
+
+    async def pending_changes(
+        self, after: tuple[TenantId, int] | None, limit: int, changes: int
+    ) -> list[PendingChanges]:
+        """See `MaintenanceStore.pending_changes`."""
+        return await self._run_transaction(
+            lambda connection: outbox.pending_changes(connection, self._shard, after, limit, changes)
+        )
+
+    async def deleted_namespaces(self, limit: int) -> list[OutboxCursor]:
+        """See `MaintenanceStore.deleted_namespaces`."""
+        return await self._run_transaction(lambda connection: outbox.deleted_namespaces(connection, self._shard, limit))
+
+    async def save_cursors(self, batches: Sequence[EventBatch]) -> None:
+        """See `MaintenanceStore.save_cursors`."""
+        await self._run_transaction(lambda connection: outbox.save_cursors(connection, batches))
+
+    async def purge_keys(self, now: datetime, limit: int) -> PurgeResult:
+        """See `MaintenanceStore.purge_keys`."""
+        return await self._run_transaction(lambda connection: expiry.purge_keys(connection, self._shard, now, limit))
+
+    async def unencoded(self, encoders: Sequence[str]) -> list[Unencoded]:
+        """See `MaintenanceStore.unencoded`."""
+        return await self._run_transaction(lambda connection: reindex.unencoded(connection, self._shard, encoders))
+
+    async def texts(self, namespace: Unencoded, after: int, limit: int) -> list[UnencodedText]:
+        """See `MaintenanceStore.texts`."""
+        return await self._run_transaction(lambda connection: reindex.texts(connection, namespace, after, limit))
+
+    async def encode(self, namespace: Unencoded, encoded: Sequence[Encoded], now: datetime) -> int:
+        """See `MaintenanceStore.encode`."""
+        return await self._run_transaction(lambda connection: reindex.encode(connection, namespace, encoded, now))
+
+    async def unanalyzed(self, limit: int) -> list[Unanalyzed]:
+        """See `MaintenanceStore.unanalyzed`."""
+        return await self._run_transaction(lambda connection: reindex.unanalyzed(connection, self._shard, limit))
+
+    async def analyze(
+        self, namespace: Unanalyzed, terms: Callable[[str], Counter[str]], now: datetime, limit: int
+    ) -> int:
+        """See `MaintenanceStore.analyze`."""
+        return await self._run_transaction(lambda connection: reindex.analyze(connection, namespace, terms, now, limit))
+
+    async def _run_transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Run `work` in a transaction, with retries after conflicts. After an error the caller must leave the shard."""
+        if self._connection.lost:
+            raise StoreUnavailable("The connection that owned this job's lock is lost.")
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            try:
+                self._connection.begin((BEGIN, {}))
+                result = await work(self._connection)
+                await self._connection.commit()
+            except (*DRIVER_ERRORS, Retry) as exc:
+                if attempt == MAX_ATTEMPTS or self._connection.lost or not is_retryable(exc):
+                    raise translate(exc) from redacted_cause(exc)
+                await self._connection.rollback()
+            else:
+                return result
+            await asyncio.sleep(backoff_s(attempt))
+        raise AssertionError("the last attempt returns or raises")
+
+
+def lock_key(job: str) -> int:
+    """Return a job's key among advisory locks with two keys; all other locks here have one."""
+    return int.from_bytes(hashlib.blake2b(job.encode(), digest_size=4).digest(), signed=True)

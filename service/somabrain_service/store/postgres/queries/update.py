@@ -1,0 +1,119 @@
+"""Statements that update a memory in place. Its row is already locked and in the state that the update starts from."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+from somabrain_service.domain.memory import Memory
+from somabrain_service.domain.names import TenantId
+from somabrain_service.store.postgres.driver.pipeline import Connection
+from somabrain_service.store.postgres.driver.statement import sql
+from somabrain_service.store.postgres.queries import rows
+from somabrain_service.store.postgres.queries.commit import Counts
+from somabrain_service.store.records import MemoryUpdate, NewText
+
+_UPDATE = sql(f"""
+WITH former AS (
+    INSERT INTO memory_revisions (tenant_id, namespace_id, memory, revision, text, kind, session, position, subject,
+        labels, event_time, create_time, update_time, salience, expire_time, pinned)
+    SELECT tenant_id, namespace_id, id, revision, text, kind, session, position, subject, labels, event_time,
+        create_time, update_time, salience, expire_time, pinned
+    FROM memories WHERE namespace_id = :ns AND id = :id
+)
+UPDATE memories m SET text = :text, kind = :kind, session = :session,
+    position = CASE WHEN :session <> '' THEN coalesce(CAST(:position AS bigint), (
+        SELECT coalesce(max(o.position) + 1, 0) FROM memories o
+        WHERE o.namespace_id = :ns AND o.session = :session AND o.session <> '' AND o.id <> :id)) END,
+    subject = :subject, labels = CAST(:labels AS jsonb), event_time = :event_time, update_time = :now,
+    salience = :salience, expire_time = :expire_time, pinned = :pinned, revision = m.revision + 1,
+    length = coalesce(CAST(:length AS integer), m.length)
+WHERE m.namespace_id = :ns AND m.id = :id
+RETURNING {rows.MEMORY}
+""")
+
+_DROP_LABELS = sql("DELETE FROM memory_labels WHERE namespace_id = :ns AND memory = :id")
+_LABELS = sql("""
+INSERT INTO memory_labels (tenant_id, namespace_id, key, value, memory)
+SELECT :tenant, :ns, l.key, l.value, :id FROM unnest(CAST(:keys AS text[]), CAST(:values AS text[])) AS l (key, value)
+""")
+
+_DROP_TEXT = sql("""
+WITH term AS (
+    DELETE FROM memory_terms WHERE namespace_id = :ns AND memory = :id RETURNING term, tf
+), vector AS (
+    DELETE FROM memory_vectors WHERE namespace_id = :ns AND memory = :id RETURNING encoder_id
+)
+SELECT ARRAY(SELECT term FROM term) AS terms, (SELECT coalesce(sum(tf), 0) FROM term) AS tokens,
+    (SELECT count(*) FROM vector) AS vectors
+""")
+_TEXT = sql("""
+WITH term AS (
+    INSERT INTO memory_terms (tenant_id, namespace_id, term, memory, tf, length)
+    SELECT :tenant, :ns, t.term, :id, t.tf, :length
+    FROM unnest(CAST(:terms AS text[]), CAST(:tfs AS integer[])) AS t (term, tf)
+)
+INSERT INTO memory_vectors (tenant_id, namespace_id, memory, encoder_id, embedding)
+SELECT :tenant, :ns, :id, :encoder_id, CAST(CAST(:vector AS real[]) AS halfvec)
+WHERE CAST(:vector AS real[]) IS NOT NULL
+""")
+
+
+async def update_memory(
+    connection: Connection, tenant: TenantId, ns: int, change: MemoryUpdate
+) -> tuple[Memory, Counts]:
+    """Save the former state as a revision and write the new one.
+
+    Returns:
+        The memory as it is now, and the increments of the counts.
+    """
+    before, draft = change.before, change.draft
+    memory_key = {"tenant": tenant, "ns": ns, "id": before.name.memory}
+    values = {
+        **memory_key,
+        "text": draft.text,
+        "kind": int(draft.kind),
+        "session": draft.session,
+        "position": draft.session_position,
+        "subject": draft.subject,
+        "labels": json.dumps(dict(draft.labels)),
+        "event_time": change.event_time,
+        "now": change.update_time,
+        "salience": change.salience,
+        "expire_time": change.expire_time,
+        "pinned": draft.pinned,
+        "length": None if change.new_text is None else sum(change.new_text.terms.values()),
+    }
+    row = (await connection.execute(_UPDATE, values)).one()
+    if dict(draft.labels) != dict(before.labels):
+        await connection.execute(_DROP_LABELS, memory_key)
+        labels = {"keys": list(draft.labels), "values": list(draft.labels.values())}
+        await connection.execute(_LABELS, {**memory_key, **labels})
+    counts = Counts(memories=0, text_bytes=0, term_occurrences=0, vectors=0, terms={})
+    if change.new_text is not None:
+        text_bytes = len(draft.text.encode()) - len(before.text.encode())
+        counts = await _replace_text(connection, memory_key, change.new_text, text_bytes)
+    return rows.memory(before.name.namespace, row), counts
+
+
+async def _replace_text(connection: Connection, memory_key: dict[str, object], new: NewText, text_bytes: int) -> Counts:
+    deleted = (await connection.execute(_DROP_TEXT, memory_key)).one()
+    doc_length = sum(new.terms.values())
+    values = {
+        **memory_key,
+        "terms": list(new.terms),
+        "tfs": list(new.terms.values()),
+        "length": doc_length,
+        "encoder_id": new.encoder_id,
+        "vector": new.vector,
+    }
+    await connection.execute(_TEXT, values)
+    df = Counter(dict.fromkeys(new.terms, 1))
+    df.subtract(deleted.terms)
+    return Counts(
+        memories=0,
+        text_bytes=text_bytes,
+        term_occurrences=doc_length - deleted.tokens,
+        vectors=int(new.vector is not None) - deleted.vectors,
+        terms={term: change for term, change in df.items() if change},
+    )
