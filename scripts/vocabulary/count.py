@@ -48,7 +48,7 @@ def report(root: Path, words: tuple[str, ...]) -> Iterator[str]:
 
 
 def imports(root: Path, package: str) -> Graph:
-    """Return which folders of a package import which others of it; a loose module of its root counts as a folder."""
+    """Return which folders of a package import which others of it; a module beside folders counts as one."""
     base = root / package
     dotted = base.name
     graph: dict[str, set[str]] = defaultdict(set)
@@ -72,11 +72,16 @@ def _imported(node: ast.AST) -> Iterator[str]:
 
 
 def _folder(parts: tuple[str, ...], base: Path) -> str:
-    """Return the folder that a module or a name in it belongs to; a module of the package's root stands for itself."""
+    """Return the folder that a module or a name in it belongs to.
+
+    A module beside folders stands for itself: it is a room between those folders, as in a layers contract.
+    """
     folder = base
     for depth, part in enumerate(parts):
         if not (folder / part).is_dir():
-            return "/".join(parts[:depth]) or part
+            beside_folders = any((each / "__init__.py").exists() for each in folder.iterdir() if each.is_dir())
+            is_module = (folder / f"{part}.py").exists()
+            return "/".join(parts[: depth + 1] if beside_folders and is_module else parts[:depth]) or part
         folder /= part
     return "/".join(parts)
 

@@ -25,12 +25,12 @@ class Migration:
 
 
 def migrations_folder() -> Path:
-    """Return the directory of the migrations: beside this module in the wheel, at the root of a checkout.
+    """Return the directory of the migrations: in `somabrain_service` in the wheel, at the root of a checkout.
 
     Raises:
         OwnerFailed: neither exists.
     """
-    package_dir = Path(__file__).resolve().parent
+    package_dir = Path(__file__).resolve().parents[1]
     for folder in (package_dir / "migrations", package_dir.parents[1] / "migrations"):
         if (folder / "env.py").is_file():
             return folder

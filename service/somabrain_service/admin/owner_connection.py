@@ -15,9 +15,9 @@ import sqlalchemy
 
 from common.config.settings import DatabaseSettings
 from common.errors import SomaBrainError
+from somabrain_service.store.postgres.driver import locks
 from somabrain_service.store.postgres.driver.dsn import validate_dsn
 
-ADMIN_LOCK_ID = 0x50_4D_41_42  # arbitrary, but unused by any other lock in the database
 LOCK_POLL_INTERVAL_S = 0.5
 
 
@@ -90,7 +90,7 @@ def _acquire_lock(connection: sqlalchemy.Connection, timeout_s: float, report: C
     deadline = time.monotonic() + timeout_s
     reported = False
     while True:
-        acquired = connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({ADMIN_LOCK_ID})").scalar_one()
+        acquired = connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({locks.ADMIN})").scalar_one()
         connection.commit()
         if acquired:
             return

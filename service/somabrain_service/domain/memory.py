@@ -11,7 +11,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import InvalidArgument
+from common.errors import AlreadyExists, InvalidArgument
 from somabrain_service.domain import limits
 from somabrain_service.domain.names import MemoryName
 
@@ -111,6 +111,14 @@ def check_labels(name: str, labels: Mapping[str, str]) -> None:
     for key, value in labels.items():
         limits.check_text(f"{name} (a key)", key, limits.MAX_LABEL_KEY_BYTES, required=True)
         limits.check_text(f"{name}[{key}]", value, limits.MAX_LABEL_VALUE_BYTES)
+
+
+def position_conflict(position: int | None) -> AlreadyExists:
+    """Return the error for a session position that another memory has."""
+    return AlreadyExists(
+        f"memory.session_position: {position} is taken in this session; "
+        "leave it unset for the position after the last one."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from somabrain_service.store.protocols import Snapshot
+from somabrain_service.domain.names import NamespaceName, TenantId
+from somabrain_service.store.protocols import Snapshot, Store
 
 NEVER = 2**63 - 1
 
@@ -68,4 +71,14 @@ class IndexSource(Snapshot, Protocol):
 
     async def index_rows(self, ids: Sequence[int], encoder_id: str) -> IndexRows:
         """Return the rows of those of the memories that exist."""
+        ...
+
+
+class IndexableStore(Store, Protocol):
+    """Store whose snapshots a search index can be loaded from."""
+
+    def snapshot(
+        self, tenant: TenantId, name: NamespaceName, now: datetime
+    ) -> AbstractAsyncContextManager[IndexSource]:
+        """See `Store.snapshot`."""
         ...

@@ -11,6 +11,7 @@ from somabrain_service.store.maintenance import WorkerStore
 from somabrain_service.store.postgres.driver.connect import open_pool, worker_connector
 from somabrain_service.store.postgres.driver.transactions import Transactions
 from somabrain_service.store.postgres.maintenance.session import PostgresWorkerStore
+from somabrain_service.store.postgres.queries.delete import BATCH_SIZE
 from somabrain_service.store.postgres.storage_quota import StorageQuota
 from somabrain_service.store.postgres.store import PostgresStore
 from somabrain_service.store.protocols import Store
@@ -24,6 +25,8 @@ async def open_store(
     database: DatabaseSettings,
     storage_quota: StorageQuota | None = None,
     search_index: SearchIndexSettings | None = None,
+    *,
+    delete_batch_size: int = BATCH_SIZE,
 ) -> AsyncIterator[Store]:
     """Open a store with its connection pool, closed on exit. Connects on first use, so it opens without PostgreSQL.
 
@@ -32,16 +35,17 @@ async def open_store(
         database: pool size and timeouts.
         storage_quota: limits of what tenants may store; None: unlimited.
         search_index: memory budget of the search indexes; None: no search index.
+        delete_batch_size: maximum memories that one statement deletes with a namespace or subject.
     """
     storage_quota = storage_quota or StorageQuota(lambda _: StorageUsage(), 0)
     async with open_pool(dsn, database) as pool, task_set() as tasks:
-        transactions = Transactions(pool)
+        store = PostgresStore(Transactions(pool), storage_quota, tasks, delete_batch_size=delete_batch_size)
         if search_index is None or not search_index.budget_bytes:
-            yield PostgresStore(transactions, storage_quota, tasks)
-            return
-        store = SearchIndexStore(transactions, storage_quota, tasks, search_index)
-        with closing(store.indexes):
             yield store
+            return
+        indexed = SearchIndexStore(store, tasks, search_index)
+        with closing(indexed.indexes):
+            yield indexed
 
 
 @asynccontextmanager

@@ -40,10 +40,12 @@ from somabrain_service.domain.recall import RecallQuery, RecallResult
 from somabrain_service.encoders import minilm as image
 from somabrain_service.encoders.minilm import ENCODER_ID
 from somabrain_service.encoders.onnx import OnnxEncoder
+from somabrain_service.grpc_server import with_result_cache
 from somabrain_service.metrics import Metrics
-from somabrain_service.recall.result_cache import CachedRanker, with_result_cache
+from somabrain_service.recall.result_cache import CachedRanker
 from somabrain_service.store.maintenance import MaintenanceStore, Shard, WorkerStore
 from somabrain_service.store.open import open_store, open_worker_store
+from somabrain_service.store.postgres.queries.delete import BATCH_SIZE
 from somabrain_service.store.search_index.store import SearchIndexStore
 from tests.integration.conftest import Clone
 
@@ -163,16 +165,24 @@ def redis_server() -> Iterator[Redis]:
         yield running
 
 
-@pytest.fixture(params=["postgresql", "replica", "cached"])
+@pytest.fixture
+def delete_batch_size() -> int:
+    """Maximum memories that one statement deletes; a test may parametrize it."""
+    return BATCH_SIZE
+
+
+@pytest.fixture(params=["postgresql", "search index", "cached"])
 async def services(
-    database: Clone, minilm: OnnxEncoder, redis_server: Redis, request: pytest.FixtureRequest
+    database: Clone, minilm: OnnxEncoder, redis_server: Redis, delete_batch_size: int, request: pytest.FixtureRequest
 ) -> AsyncIterator[AppContext]:
     """Each store in turn: searched in PostgreSQL, searched in memory, and behind a result cache."""
-    replica = SearchIndexSettings() if request.param == "replica" else None
+    search_index = SearchIndexSettings() if request.param == "search index" else None
     url = SecretStr(redis_server.url) if request.param == "cached" else None
     redis_server.command("FLUSHALL")
     async with (
-        open_store(database.app_dsn, DatabaseSettings(), search_index=replica) as store,
+        open_store(
+            database.app_dsn, DatabaseSettings(), search_index=search_index, delete_batch_size=delete_batch_size
+        ) as store,
         open_cache(CacheSettings(url=url, timeout_s=1.0), Metrics().cache) as cache,
     ):
         yield with_result_cache(AppContext(store, {ENCODER_ID: minilm}, ENCODER_ID), cache)

@@ -16,7 +16,7 @@ from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
 from somabrain_service.encoders.onnx import OnnxEncoder
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
-from tests.integration.store.test_remember import counted_exactly
+from tests.integration.store.tables import counted_exactly
 
 
 class Counting:

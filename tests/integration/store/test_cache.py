@@ -26,8 +26,8 @@ from somabrain_service.domain.recall import DegradedReason, RecallResult
 from somabrain_service.encoders.minilm import ENCODER_ID
 from somabrain_service.encoders.protocols import Encoder, EncoderUnavailable
 from somabrain_service.flags.registry import FixedFlags, Flags
+from somabrain_service.grpc_server import with_result_cache
 from somabrain_service.metrics import Metrics
-from somabrain_service.recall.result_cache import with_result_cache
 from somabrain_service.store.open import open_store
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain

@@ -11,7 +11,6 @@ import pytest
 from psycopg import errors
 
 from common.config.settings import DatabaseSettings
-from somabrain_service.store.postgres.driver import pipeline
 from somabrain_service.store.postgres.driver.arrays import texts
 from somabrain_service.store.postgres.driver.connect import open_pool
 from somabrain_service.store.postgres.driver.errors import ConnectionLost, PoolTimeout
@@ -82,15 +81,17 @@ async def test_what_was_not_committed_is_undone_when_given_back(pool: Pool) -> N
     await pool.release(again)
 
 
-async def test_prepared_statements_are_bounded(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection keeps about `MAX_PREPARED_STATEMENTS` prepared statements, and executes any number of others."""
-    monkeypatch.setattr(pipeline, "MAX_PREPARED_STATEMENTS", 8)
+async def test_prepared_statements_are_bounded(database: Clone) -> None:
+    """A connection keeps about `max_prepared_statements` of them, and executes any number of others."""
+    driver = await psycopg.AsyncConnection.connect(database.app_dsn, autocommit=True)
+    connection = Connection(driver, max_prepared_statements=8)
     for number in range(40):
         connection.begin(BEGIN)
         result = await connection.execute_and_commit(sql(f"SELECT {number} + CAST(:more AS int)"), {"more": 1})
         assert result.scalar_one() == number + 1
         assert (await connection.execute(PREPARED)).scalar_one() <= 9
     assert (await connection.execute(PREPARED)).scalar_one() > 1
+    await connection.close()
 
 
 async def test_a_statement_that_could_not_be_prepared_can_be_once_it_is_right(connection: Connection) -> None:

@@ -14,10 +14,9 @@ from common.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArg
 from somabrain_service.commands.delete_namespace import delete_namespace
 from somabrain_service.commands.erase_subject import EraseSubjectResult, erase_subject
 from somabrain_service.commands.get_namespace import get_namespace
-from somabrain_service.store.postgres.queries import delete as deletion
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
-from tests.integration.store.test_remember import counted_exactly
+from tests.integration.store.tables import counted_exactly
 
 WORDS = ("zanzibarit", "xylograph", "quinacridone", "wollstonecraft", "s-hidden")
 
@@ -59,11 +58,8 @@ def copy_to_revisions(database: Clone) -> None:
         )
 
 
-@pytest.mark.parametrize("batch", [1, 2, 1000])
-async def test_no_backup_holds_a_word_about_an_erased_subject(
-    brain: Brain, database: Clone, monkeypatch: pytest.MonkeyPatch, batch: int
-) -> None:
-    monkeypatch.setattr(deletion, "BATCH", batch)
+@pytest.mark.parametrize("delete_batch_size", [1, 2, 1000])
+async def test_no_backup_holds_a_word_about_an_erased_subject(brain: Brain, database: Clone) -> None:
     await fill(brain)
     copy_to_revisions(database)
     with psycopg.connect(database.owner_dsn) as owner:  # a memory that was about another one before

@@ -12,7 +12,7 @@ import pytest
 
 from common.errors import NotFound, OutOfRange, StoreUnavailable
 from somabrain_service.background.expire_memories import ExpireMemories
-from somabrain_service.background.job import BatchResult, Job
+from somabrain_service.background.job import BatchResult
 from somabrain_service.background.purge_idempotency_keys import PurgeIdempotencyKeys
 from somabrain_service.background.trim_change_feed import TrimChangeFeed
 from somabrain_service.commands.batch_remember_memories import RememberItem
@@ -24,6 +24,8 @@ from somabrain_service.metrics import Metrics
 from somabrain_service.store.maintenance import MaintenanceStore, Shard, WorkerStore
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
+from tests.integration.store.jobs import swept
+from tests.integration.store.tables import versions
 
 HOUR = timedelta(hours=1)
 ALL = Shard(0, 1)
@@ -36,14 +38,6 @@ def now() -> datetime:
 def later() -> datetime:
     """The clock of a sweep in an hour, when what expires within the hour has expired."""
     return now() + HOUR
-
-
-async def swept(worker: Job, maintenance: MaintenanceStore) -> list[BatchResult]:
-    """Run rounds of a job until nothing is left, and return their results."""
-    rounds = [await worker.run_once(maintenance)]
-    while rounds[-1].has_more:
-        rounds.append(await worker.run_once(maintenance))
-    return rounds
 
 
 def dumped(database: Clone) -> str:
@@ -241,12 +235,6 @@ def after_a_week() -> datetime:
     return now() + WEEK + HOUR
 
 
-async def versions(database: Clone) -> list[tuple[int, int]]:
-    """The positions of all changes in the feed, read by the owner's role."""
-    with psycopg.connect(database.owner_dsn) as owner:
-        return owner.execute("SELECT version, ordinal FROM changes ORDER BY 1, 2").fetchall()
-
-
 async def test_a_feed_past_its_retention_goes_but_the_newest_change_of_it(
     words: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
@@ -256,7 +244,7 @@ async def test_a_feed_past_its_retention_goes_but_the_newest_change_of_it(
         cursors.append(await feed_from_now(words))
     assert await swept(TrimChangeFeed(now, Metrics(), 1), maintenance) == [BatchResult(0)]
     assert sum(done.rows for done in await swept(TrimChangeFeed(after_a_week, Metrics(), 1), maintenance)) == 3
-    assert await versions(database) == [(4, 0)]
+    assert versions(database) == [(4, 0)]
     await words.remember("bee 4")
     assert len(await words.list_all()) == 5
     # Today nothing is past the retention, and yet what is missing is noticed.
@@ -276,7 +264,7 @@ async def test_a_cursor_within_a_version_of_which_part_was_dropped_is_out_of_ran
     events = await feed(words, start, 6)
     (due,) = await maintenance.namespaces_to_trim(after_a_week(), NONE, 10)
     assert (await maintenance.trim_changes(due, after_a_week(), NONE, 3)).count == 3
-    assert await versions(database) == [(1, 3), (1, 4), (1, 5)]
+    assert versions(database) == [(1, 3), (1, 4), (1, 5)]
     for cursor in (start, events[0].cursor, events[1].cursor):
         with pytest.raises(OutOfRange):
             await feed(words, cursor, 1)
@@ -292,7 +280,7 @@ async def test_what_comes_after_a_change_that_is_to_stay_stays_whatever_its_time
     with psycopg.connect(database.owner_dsn) as owner:
         owner.execute("UPDATE changes SET change_time = change_time - interval '8 days' WHERE version IN (1, 2, 4)")
     await swept(TrimChangeFeed(now, Metrics(), 1), maintenance)
-    assert await versions(database) == [(2, 0), (3, 0), (4, 0)]
+    assert versions(database) == [(2, 0), (3, 0), (4, 0)]
 
 
 async def test_request_ids_go_when_their_day_is_over(

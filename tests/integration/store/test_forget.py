@@ -10,8 +10,7 @@ from common.errors import Aborted, NotFound
 from somabrain_service.commands.get_memory import get_memory
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
-from tests.integration.store.test_isolation import TABLES
-from tests.integration.store.test_remember import counted_exactly
+from tests.integration.store.tables import TABLES, counted_exactly
 
 
 def dump(database: Clone) -> str:

@@ -13,8 +13,8 @@ from somabrain_service.commands.list_revisions import list_revisions
 from somabrain_service.domain.pagination import ListQuery, RevisionQuery
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
+from tests.integration.store.tables import TABLES
 
-TABLES = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
 NOT_OF_A_TENANT = {"alembic_version", "schema_info"}
 OF_THE_WORKER = {"relayed"}
 

@@ -12,8 +12,9 @@ from alembic.script import ScriptDirectory
 
 from common.config.settings import DatabaseSettings
 from somabrain_service.admin.migrate import Migration, migrate, migrations_folder
-from somabrain_service.admin.owner_connection import ADMIN_LOCK_ID, OwnerFailed
+from somabrain_service.admin.owner_connection import OwnerFailed
 from somabrain_service.store.open import open_store
+from somabrain_service.store.postgres.driver import locks
 from somabrain_service.store.schema import HEAD
 from tests.integration.conftest import Clone
 
@@ -56,7 +57,7 @@ def test_a_second_migration_waits_for_the_first(unmigrated: Clone) -> None:
     messages: list[str] = []
     done: list[Migration] = []
     with psycopg.connect(unmigrated.owner_dsn, autocommit=True) as first:
-        first.execute("SELECT pg_advisory_lock(%s)", [ADMIN_LOCK_ID])
+        first.execute("SELECT pg_advisory_lock(%s)", [locks.ADMIN])
         second = threading.Thread(
             target=lambda: done.append(migrate(unmigrated.owner_dsn, DatabaseSettings(), messages.append))
         )
@@ -85,7 +86,7 @@ def test_eight_at_a_time_migrate_once(unmigrated: Clone) -> None:
 
 def test_a_lock_that_is_never_given_back_is_an_error(unmigrated: Clone) -> None:
     with psycopg.connect(unmigrated.owner_dsn, autocommit=True) as first:
-        first.execute("SELECT pg_advisory_lock(%s)", [ADMIN_LOCK_ID])
+        first.execute("SELECT pg_advisory_lock(%s)", [locks.ADMIN])
         with pytest.raises(OwnerFailed, match=r"held the lock for 0\.6 seconds"):
             migrate(unmigrated.owner_dsn, DatabaseSettings(migration_lock_timeout_s=0.6), silent)
 

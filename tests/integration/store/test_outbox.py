@@ -17,7 +17,8 @@ from somabrain_service.metrics import Metrics
 from somabrain_service.store.maintenance import MaintenanceStore, Shard, WorkerStore
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
-from tests.integration.store.test_expiry import swept, versions
+from tests.integration.store.jobs import swept
+from tests.integration.store.tables import versions
 
 WEEK = timedelta(days=7)
 MONTH = timedelta(days=30)
@@ -123,7 +124,7 @@ async def test_changes_that_no_event_has_told_wait_for_it_only_where_events_are_
         await words.remember(f"bee {i}")
     metrics = Metrics()
     await swept(TrimChangeFeed(lambda: at(8), metrics, 1, grace_period), maintenance)
-    assert await versions(database) == ([(4, 0)] if grace_period is None else [(1, 0), (2, 0), (3, 0), (4, 0)])
+    assert versions(database) == ([(4, 0)] if grace_period is None else [(1, 0), (2, 0), (3, 0), (4, 0)])
     assert b"somabrain_events_lost_total 0.0" in metrics.exposition()
 
 
@@ -131,10 +132,10 @@ async def test_changes_go_once_they_were_told(words: Brain, maintenance: Mainten
     await words.remember_all(*(RememberItem(MemoryDraft(f"bee {i}")) for i in range(4)))
     await publish_pending(maintenance, changes=2)
     await swept(TrimChangeFeed(lambda: at(8), Metrics(), 1, MONTH), maintenance)
-    assert await versions(database) == [(1, 1), (1, 2), (1, 3)]
+    assert versions(database) == [(1, 1), (1, 2), (1, 3)]
     await publish_pending(maintenance)
     await swept(TrimChangeFeed(lambda: at(8), Metrics(), 1, MONTH), maintenance)
-    assert await versions(database) == [(1, 3)]
+    assert versions(database) == [(1, 3)]
 
 
 async def test_what_is_held_too_long_goes_and_is_counted_and_the_gap_is_told(
@@ -146,6 +147,6 @@ async def test_what_is_held_too_long_goes_and_is_counted_and_the_gap_is_told(
         await words.remember(f"bee {i}")
     metrics = Metrics()
     await swept(TrimChangeFeed(lambda: at(38), metrics, 1, MONTH), maintenance)
-    assert await versions(database) == [(5, 0)]
+    assert versions(database) == [(5, 0)]
     assert b"somabrain_events_lost_total 3.0" in metrics.exposition()
     assert kinds(await publish_pending(maintenance)) == ["reset", "remembered"]

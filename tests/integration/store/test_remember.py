@@ -18,6 +18,7 @@ from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
 from somabrain_service.store.open import open_store
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
+from tests.integration.store.tables import counted_exactly
 
 
 async def test_the_next_recall_finds_a_memory_exactly_as_it_was_given(brain: Brain) -> None:
@@ -77,26 +78,6 @@ async def test_eight_writers_lose_nothing_and_versions_have_no_gaps(brain: Brain
         assert owner.execute("SELECT version FROM namespaces").fetchone() == (changes[-1][0],)
         assert sorted({version for version, _ in changes}) == list(range(1, changes[-1][0] + 1))
     counted_exactly(database)
-
-
-def counted_exactly(database: Clone) -> None:
-    """Check every stored count against the rows."""
-    with psycopg.connect(database.owner_dsn) as owner:
-        stored = owner.execute(
-            "SELECT namespace_id, memories, text_bytes, tokens, vectors FROM usage WHERE memories > 0 ORDER BY 1"
-        ).fetchall()
-        recounted = owner.execute(
-            """SELECT namespace_id, count(*), sum(octet_length(text))::bigint, sum(length)::bigint, count(v.memory)
-               FROM memories m LEFT JOIN memory_vectors v USING (tenant_id, namespace_id)
-               WHERE v.memory IS NULL OR v.memory = m.id GROUP BY 1 ORDER BY 1"""
-        ).fetchall()
-        assert stored == recounted
-        assert (
-            owner.execute("SELECT namespace_id, term, df FROM terms ORDER BY 1, 2").fetchall()
-            == owner.execute(
-                "SELECT namespace_id, term, count(*) FROM memory_terms GROUP BY 1, 2 ORDER BY 1, 2"
-            ).fetchall()
-        )
 
 
 async def test_the_same_request_is_answered_once_more_and_kept_once(brain: Brain) -> None:

@@ -14,7 +14,7 @@ from somabrain_service.encoders.minilm import DIMENSIONS
 from somabrain_service.store.records import MemoryUpdate
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
-from tests.integration.store.test_remember import counted_exactly
+from tests.integration.store.tables import counted_exactly
 
 
 def axis(number: int) -> Vector:

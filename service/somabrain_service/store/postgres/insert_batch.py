@@ -15,13 +15,13 @@ from psycopg import IntegrityError
 from common.errors import AlreadyExists, NotFound, SomaBrainError
 from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.idempotency import request_id_reused
-from somabrain_service.domain.memory import Memory
-from somabrain_service.domain.names import TenantId, memory_id
+from somabrain_service.domain.memory import Memory, position_conflict
+from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId, memory_id
 from somabrain_service.domain.quota import StorageUsage
 from somabrain_service.store.postgres.driver.errors import Retry, violated_constraint
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import Statement
-from somabrain_service.store.postgres.queries import commit, rows
+from somabrain_service.store.postgres.queries import rows
 from somabrain_service.store.postgres.queries.insert import ConcurrentModification, NewRow, insert_statement
 from somabrain_service.store.postgres.queries.precheck import Item, Preconditions
 from somabrain_service.store.postgres.storage_quota import Headroom
@@ -54,7 +54,7 @@ async def insert(
             continue
         memory = memory_id(new.create_time, secrets.randbits(32))
         new_rows.append(NewRow(memory, position, new, request))
-        results[index] = commit.inserted_memory(preconditions.namespace.name, memory, new, position)
+        results[index] = _inserted_memory(preconditions.namespace.name, memory, new, position)
     as_of = preconditions.namespace.read_version
     if new_rows:
         as_of = await _write(connection, insert_statement(tenant, preconditions.namespace, new_rows))
@@ -100,12 +100,33 @@ def _assign_positions(preconditions: Preconditions, items: Mapping[int, Item]) -
             continue
         assigned = last_positions.get(session, -1) + 1 if position is None else position
         if (session, assigned) in occupied:
-            positions[index] = commit.position_conflict(assigned)
+            positions[index] = position_conflict(assigned)
             continue
         positions[index] = assigned
         occupied.add((session, assigned))
         last_positions[session] = max(last_positions.get(session, -1), assigned)
     return positions
+
+
+def _inserted_memory(name: NamespaceName, memory: MemoryId, new: NewMemory, position: int | None) -> Memory:
+    """Return the memory that was inserted from `new`."""
+    draft = new.draft
+    return Memory(
+        name=MemoryName(name, memory),
+        text=draft.text,
+        kind=draft.kind,
+        session=draft.session,
+        session_position=position,
+        subject=draft.subject,
+        labels=dict(draft.labels),
+        event_time=new.event_time,
+        create_time=new.create_time,
+        update_time=new.create_time,
+        salience=new.salience,
+        expire_time=new.expire_time,
+        pinned=draft.pinned,
+        revision=1,
+    )
 
 
 async def _write(connection: Connection, statement: Statement) -> NamespaceVersion:

@@ -16,6 +16,7 @@ class NamespaceCache:
     """Recently read namespaces, at most `MAX_ENTRIES`."""
 
     def __init__(self) -> None:
+        # Not cachetools' FIFOCache: there an entry that is put again becomes the newest.
         self._entries: dict[tuple[TenantId, NamespaceName], Namespace] = {}
 
     def get(self, tenant: TenantId, name: NamespaceName) -> Namespace | None:

@@ -19,7 +19,7 @@ from somabrain_service.store.index_source import IndexRows
 from somabrain_service.store.postgres.driver.arrays import numbers
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import sql
-from somabrain_service.store.postgres.queries import candidates, filters, index_rows, rows
+from somabrain_service.store.postgres.queries import candidates, filters, index_rows, memories, rows
 from somabrain_service.store.records import Search, Statistics
 
 # Expired memories that are not deleted yet are counted in `usage` and `terms`, and subtracted here.
@@ -56,23 +56,17 @@ WHERE ordinal = 1 OR size_bytes <= :size_bytes
 ORDER BY ordinal
 """)
 
-_MEMORY = sql(f"""
-SELECT {rows.MEMORY} FROM memories m WHERE m.namespace_id = :ns AND m.id = :id AND {filters.LIVE}
-""")
-
 # One more than the limit is read, which shows whether more follow.
 _REVISIONS = sql(f"""
-SELECT {rows.MEMORY}, m.there FROM (
-    SELECT r.*, r.memory AS id, count(*) OVER () AS there, row_number() OVER newest AS ordinal, sum(
-        512 + octet_length(r.text) + octet_length(r.session) + octet_length(r.subject)
-        + 2 * octet_length(CAST(r.labels AS text))
-    ) OVER newest AS size_bytes
+SELECT {rows.MEMORY}, m.available FROM (
+    SELECT m.*, m.memory AS id, count(*) OVER () AS available, row_number() OVER newest AS ordinal,
+        sum({rows.SIZE}) OVER newest AS size_bytes
     FROM (
         SELECT * FROM memory_revisions WHERE namespace_id = :ns AND memory = :id
         AND revision < coalesce(CAST(:before AS bigint), 9223372036854775807)
         ORDER BY revision DESC LIMIT :limit + 1
-    ) AS r
-    WINDOW newest AS (ORDER BY r.revision DESC)
+    ) AS m
+    WINDOW newest AS (ORDER BY m.revision DESC)
 ) AS m
 WHERE m.ordinal <= :limit AND (m.ordinal = 1 OR m.size_bytes <= :size_bytes)
 ORDER BY m.ordinal
@@ -116,7 +110,7 @@ class PostgresSnapshot:
         self._connection = connection
         self._name = namespace.name
         self._values: dict[str, object] = {"ns": namespace.number, "now": now}
-        self._vector_count = 0
+        self._vector_count: int | None = None
 
     async def statistics(self, terms: Sequence[str] = ()) -> Statistics:
         """See `Snapshot.statistics`."""
@@ -162,7 +156,9 @@ class PostgresSnapshot:
 
     async def candidates(self, search: Search) -> Candidates:
         """See `Snapshot.candidates`."""
-        return await candidates.find(self._connection, self._values, search, self._vector_count)
+        if self._vector_count is None:
+            await self.statistics()
+        return await candidates.find(self._connection, self._values, search, self._vector_count or 0)
 
     async def memories(self, ids: Sequence[int], size_bytes: int, *, end_snapshot: bool = False) -> list[Memory]:
         """See `Snapshot.memories`."""
@@ -172,7 +168,7 @@ class PostgresSnapshot:
 
     async def memory(self, memory: MemoryId) -> Memory | None:
         """See `Snapshot.memory`."""
-        row = (await self._connection.execute(_MEMORY, {**self._values, "id": memory})).one_or_none()
+        row = (await self._connection.execute(memories.FIND_LIVE, {**self._values, "id": memory})).one_or_none()
         return None if row is None else rows.memory(self._name, row)
 
     async def revisions(
@@ -189,7 +185,7 @@ class PostgresSnapshot:
         revision_rows = (await self._connection.execute(_REVISIONS, parameters)).all()
         return [rows.memory(self._name, row) for row in revision_rows], bool(revision_rows) and len(
             revision_rows
-        ) < revision_rows[0].there
+        ) < revision_rows[0].available
 
     async def list_keys(
         self,

@@ -8,12 +8,11 @@ fit in any case:
     let S be the usage that the last of the writes sharing the lock reads. S + writers · largest ≤ limit, and at most
     `writers` are in flight, so together they end at or below the limit.
 
-The lock is taken before every other lock, so that no transaction waits for it with a lock that its owner needs.
+The lock is taken before every other lock (`driver.locks`).
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,13 +21,12 @@ from common.errors import ResourceExhausted
 from somabrain_service.domain import limits
 from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.quota import StorageUsage, quota_exceeded
+from somabrain_service.store.postgres.driver import locks
 from somabrain_service.store.postgres.driver.errors import Retry
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import sql
 
 _USED = sql("SELECT coalesce(sum(memories), 0) AS memories, coalesce(sum(text_bytes), 0) AS text_bytes FROM usage")
-_LOCK_SHARED = sql("SELECT pg_advisory_xact_lock_shared(:tenant)")
-_LOCK_EXCLUSIVE = sql("SELECT pg_advisory_xact_lock(:tenant)")
 # Expired memories are counted in `usage` until they are deleted; they cannot be read, so they do not count here.
 _EXPIRED = sql("""
 SELECT count(*) AS memories, coalesce(sum(octet_length(text)), 0) AS text_bytes FROM memories WHERE expire_time <= :now
@@ -75,7 +73,8 @@ class StorageQuota:
         if not limit.limited or not (more.memories > 0 or more.text_bytes > 0):
             return None
         exclusive = tenant in self._near_limit
-        await connection.execute(_LOCK_EXCLUSIVE if exclusive else _LOCK_SHARED, {"tenant": _lock_key(tenant)})
+        lock = locks.QUOTA_EXCLUSIVE if exclusive else locks.QUOTA_SHARED
+        await connection.execute(lock, {"tenant": locks.quota_key(tenant)})
         used = await _current_usage(connection)
         if quota_exceeded(limit, used, more + self._max_in_flight) is None:
             self._near_limit.discard(tenant)
@@ -93,8 +92,3 @@ class StorageQuota:
 async def _current_usage(connection: Connection) -> StorageUsage:
     row = (await connection.execute(_USED)).one()
     return StorageUsage(int(row.memories), int(row.text_bytes))
-
-
-def _lock_key(tenant: TenantId) -> int:
-    """Return the advisory lock key of a tenant's storage quota."""
-    return int.from_bytes(hashlib.blake2b(f"stock/{tenant}".encode(), digest_size=8).digest(), signed=True)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-from psycopg import IntegrityError
-
-from common.errors import Aborted, AlreadyExists, NotFound, SomaBrainError
+from common.errors import Aborted, NotFound, SomaBrainError
 from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.idempotency import RequestKey
 from somabrain_service.domain.memory import Memory
@@ -17,18 +14,20 @@ from somabrain_service.domain.names import MemoryName, NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceDraft, NamespaceStatistics
 from somabrain_service.domain.quota import StorageUsage
 from somabrain_service.store import schema
+from somabrain_service.store.index_source import IndexSource
 from somabrain_service.store.postgres import insert_batch
-from somabrain_service.store.postgres.driver.errors import Retry, violated_constraint
+from somabrain_service.store.postgres.driver import locks
+from somabrain_service.store.postgres.driver.arrays import numbers
+from somabrain_service.store.postgres.driver.errors import Retry
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import sql
 from somabrain_service.store.postgres.driver.transactions import Transactions
 from somabrain_service.store.postgres.group_commit import GroupCommit
 from somabrain_service.store.postgres.namespace_cache import NamespaceCache
 from somabrain_service.store.postgres.queries import (
-    commit,
     delete,
-    filters,
     idempotency,
+    memories,
     namespaces,
     precheck,
     rows,
@@ -36,7 +35,6 @@ from somabrain_service.store.postgres.queries import (
 )
 from somabrain_service.store.postgres.snapshot import PostgresSnapshot
 from somabrain_service.store.postgres.storage_quota import MAX_WRITE, StorageQuota
-from somabrain_service.store.protocols import Snapshot
 from somabrain_service.store.records import (
     BatchWriteResult,
     ErasureResult,
@@ -50,25 +48,21 @@ from somabrain_service.store.tasks import TaskSet
 _PING = sql("SELECT 1")
 _SCHEMA_EXISTS = sql("SELECT to_regclass('schema_info') IS NOT NULL")
 _SCHEMA = sql(schema.SELECT_SCHEMA_INFO)
-_INSERT_NAMESPACE = sql(f"""
-WITH n AS (
-    INSERT INTO namespaces (tenant_id, name, display_name, analyzer, language, encoder, recency_half_life, default_ttl,
-        feed_retention, create_time, update_time, epoch)
-    VALUES (:tenant, :name, :display_name, :analyzer, :language, :encoder, :recency_half_life, :default_ttl,
-        :feed_retention, :now, :now, :epoch)
-    ON CONFLICT (tenant_id, name) DO NOTHING RETURNING *
-), u AS (INSERT INTO usage (tenant_id, namespace_id) SELECT tenant_id, id FROM n)
-SELECT {rows.NAMESPACE} FROM n
-""")
-_LIVE_MEMORY = sql(f"SELECT {rows.MEMORY} FROM memories m WHERE m.namespace_id = :ns AND m.id = :id AND {filters.LIVE}")
-_LOCKED_MEMORY = sql(f"{_LIVE_MEMORY.text} FOR UPDATE")
 
 
 class PostgresStore:
     """See `Store`."""
 
-    def __init__(self, transactions: Transactions, storage_quota: StorageQuota, tasks: TaskSet) -> None:
+    def __init__(
+        self,
+        transactions: Transactions,
+        storage_quota: StorageQuota,
+        tasks: TaskSet,
+        *,
+        delete_batch_size: int = delete.BATCH_SIZE,
+    ) -> None:
         self._transactions = transactions
+        self._delete_batch_size = delete_batch_size
         self._storage_quota = storage_quota
         self._group_commit = GroupCommit(self._insert_group, MAX_WRITE, tasks)
         self._namespace_cache = NamespaceCache()
@@ -101,32 +95,7 @@ class PostgresStore:
         """See `Store.create_namespace`."""
 
         async def work(connection: Connection) -> Namespace:
-            if await idempotency.find(connection, request, now):
-                row = (await connection.execute(namespaces.FIND, {"name": draft.name.namespace})).one_or_none()
-                if row is None:
-                    raise NotFound("Namespace", str(draft.name), "It has since been deleted; use a new request id.")
-                return rows.namespace(row)
-            values = {
-                "tenant": tenant,
-                "name": draft.name.namespace,
-                "display_name": draft.display_name,
-                "analyzer": analyzer,
-                "language": draft.settings.language,
-                "encoder": draft.settings.encoder,
-                "recency_half_life": draft.settings.recency_half_life,
-                "default_ttl": draft.settings.default_ttl,
-                "feed_retention": draft.settings.feed_retention,
-                "now": now,
-                "epoch": secrets.token_hex(6),
-            }
-            row = (await connection.execute(_INSERT_NAMESPACE, values)).one_or_none()
-            if row is None:
-                # A duplicate of this request may have committed first: then its result is this one's.
-                if await idempotency.find(connection, request, now):
-                    raise Retry
-                raise AlreadyExists(f"{draft.name} exists already; choose another name or use it as it is.")
-            await idempotency.save(connection, tenant, request, now, ns=row.id, memory=None)
-            return rows.namespace(row)
+            return await namespaces.create(connection, tenant, draft, analyzer, now, request)
 
         return await self._transactions.write(tenant, work, idempotent=request is not None)
 
@@ -167,10 +136,10 @@ class PostgresStore:
         """See `Store.delete_namespace`."""
 
         async def work(connection: Connection) -> bool:
-            return await delete.delete_namespace(connection, tenant, name, etag, now, request)
+            return await delete.delete_namespace(connection, tenant, name, etag, now, request, self._delete_batch_size)
 
         deleted = await self._transactions.write(tenant, work, idempotent=request is not None)
-        self._invalidate_namespace(tenant, name)
+        self._namespace_cache.invalidate(tenant, name)
         return deleted
 
     async def erase_subject(
@@ -179,13 +148,13 @@ class PostgresStore:
         """See `Store.erase_subject`."""
 
         async def work(connection: Connection) -> ErasureResult:
-            return await delete.erase_subject(connection, tenant, name, subject, now, request)
+            return await delete.erase_subject(connection, tenant, name, subject, now, request, self._delete_batch_size)
 
         return await self._transactions.write(tenant, work, idempotent=request is not None)
 
     @asynccontextmanager
-    async def snapshot(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AsyncIterator[Snapshot]:
-        """See `Store.snapshot`."""
+    async def snapshot(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AsyncIterator[IndexSource]:
+        """See `IndexableStore.snapshot`."""
         async with self._open_snapshot(tenant, name) as (connection, namespace):
             yield PostgresSnapshot(connection, namespace, now)
 
@@ -202,13 +171,9 @@ class PostgresStore:
         async with self._transactions.read(tenant, find) as (connection, (result,)):
             row = result.one_or_none()
             if row is None:
-                self._invalidate_namespace(tenant, name)
+                self._namespace_cache.invalidate(tenant, name)
                 raise namespaces.namespace_not_found(name)
             yield connection, self._namespace_cache.put(tenant, rows.namespace(row))
-
-    def _invalidate_namespace(self, tenant: TenantId, name: NamespaceName) -> None:
-        """Remove a deleted namespace from the caches."""
-        self._namespace_cache.invalidate(tenant, name)
 
     async def insert_memory(
         self, tenant: TenantId, namespace: Namespace, new: NewMemory, request: RequestKey | None
@@ -243,7 +208,7 @@ class PostgresStore:
             preconditions, assumed = assumed if headroom is None else None, None
             if preconditions is None:
                 preconditions = await precheck.load_preconditions(connection, tenant, namespace.name, items, now)
-                self._check_etag(tenant, namespace, preconditions.namespace.etag if preconditions else None)
+                self._check_etag(tenant, namespace, preconditions.namespace if preconditions else None)
             if preconditions is None:
                 raise namespaces.namespace_not_found(namespace.name)
             return await insert_batch.insert(connection, tenant, preconditions, items, headroom)
@@ -265,43 +230,20 @@ class PostgresStore:
         self, tenant: TenantId, namespace: Namespace, change: MemoryUpdate, request: RequestKey | None
     ) -> WriteResult | None:
         """See `Store.update_memory`."""
-        name, now, draft = change.before.name, change.update_time, change.draft
+        now, draft = change.update_time, change.draft
         growth = len(draft.text.encode()) - len(change.before.text.encode())
 
         async def work(connection: Connection) -> WriteResult | None:
             await self._check_storage_quota(connection, tenant, StorageUsage(text_bytes=growth), request, now)
             if draft.session:
-                lock = commit.session_lock_key(tenant, namespace.name, draft.session)
-                await connection.execute(commit.LOCK_SESSION, {"session": lock})
+                session = locks.session_key(tenant, namespace.name, draft.session)
+                await connection.execute(locks.SESSIONS, {"sessions": numbers([session])})
             if await idempotency.find(connection, request, now):
                 return await _replay(connection, namespace.name, request, now)
-            namespace_row = (
-                await connection.execute(namespaces.FIND, {"name": namespace.name.namespace})
-            ).one_or_none()
-            self._check_etag(tenant, namespace, None if namespace_row is None else rows.namespace(namespace_row).etag)
-            if namespace_row is None:
-                raise namespaces.namespace_not_found(namespace.name)
-            parameters = {"ns": namespace_row.id, "id": name.memory, "now": now}
-            memory_row = (await connection.execute(_LOCKED_MEMORY, parameters)).one_or_none()
-            if memory_row is None:
-                raise NotFound("Memory", str(name))
-            if rows.memory(namespace.name, memory_row) != change.before:
-                return None
-            try:
-                memory, counts = await update.update_memory(connection, tenant, namespace_row.id, change)
-            except IntegrityError as exc:
-                if violated_constraint(exc) == "memories_position":
-                    raise commit.position_conflict(draft.session_position) from None
-                raise
-            await idempotency.save(connection, tenant, request, now, ns=namespace_row.id, memory=name.memory)
-            changed = [(name.memory, memory.revision)]
-            statement = commit.commit_statement(
-                tenant, namespace_row.id, commit.ChangeType.UPDATED, changed, now, counts, namespace.etag
-            )
-            as_of = commit.committed_version(await connection.execute(*statement))
-            removed_terms = [term for term, df in counts.terms.items() if df < 0]
-            await connection.execute_and_commit(commit.DROP_TERMS, {"ns": namespace_row.id, "terms": removed_terms})
-            return WriteResult(memory, as_of)
+            row = (await connection.execute(namespaces.FIND, {"name": namespace.name.namespace})).one_or_none()
+            current = None if row is None else rows.namespace(row)
+            self._check_etag(tenant, namespace, current)
+            return await update.update_memory(connection, tenant, namespace, change, request)
 
         return await self._transactions.write(tenant, work, idempotent=request is not None)
 
@@ -311,35 +253,7 @@ class PostgresStore:
         """See `Store.delete_memory`."""
 
         async def work(connection: Connection) -> NamespaceVersion | None:
-            parent = {"name": name.namespace.namespace}
-            namespace_row = (await connection.execute(namespaces.FIND, parent)).one_or_none()
-            if namespace_row is None:
-                raise namespaces.namespace_not_found(name.namespace)
-            if await idempotency.find(connection, request, now):
-                return NamespaceVersion(namespace_row.epoch, namespace_row.version)
-            parameters = {"ns": namespace_row.id, "id": name.memory, "now": now}
-            row = (await connection.execute(_LOCKED_MEMORY, parameters)).one_or_none()
-            if row is None:
-                return None
-            if etag and etag != rows.memory(name.namespace, row).etag:
-                raise Aborted("etag: is not the current one; read the memory again and retry with its etag.")
-            deleted = (await connection.execute(commit.DELETE_MEMORY, parameters)).one()
-            await idempotency.save(connection, tenant, request, now, ns=namespace_row.id, memory=name.memory)
-            counts = commit.Counts(
-                memories=-1,
-                text_bytes=-deleted.text_bytes,
-                term_occurrences=-deleted.length,
-                vectors=-deleted.vectors,
-                terms=dict.fromkeys(deleted.terms, -1),
-            )
-            changed = [(name.memory, deleted.revision)]
-            statement = commit.commit_statement(
-                tenant, namespace_row.id, commit.ChangeType.FORGOTTEN, changed, now, counts
-            )
-            as_of = commit.committed_version(await connection.execute(*statement))
-            # Terms that no memory has any more are deleted; the namespace's row is locked by now.
-            await connection.execute_and_commit(commit.DROP_TERMS, {"ns": namespace_row.id, "terms": deleted.terms})
-            return as_of
+            return await delete.delete_memory(connection, tenant, name, etag, now, request)
 
         return await self._transactions.write(tenant, work, idempotent=request is not None)
 
@@ -356,17 +270,17 @@ class PostgresStore:
         if exhausted and await idempotency.find(connection, request, now) is None:
             raise exhausted
 
-    def _check_etag(self, tenant: TenantId, namespace: Namespace, etag: str | None) -> None:
-        """Compare a cached namespace with its current etag; None: it was deleted.
+    def _check_etag(self, tenant: TenantId, namespace: Namespace, current: Namespace | None) -> None:
+        """Compare a cached namespace with the current one; None: it was deleted.
 
         Raises:
             NotFound: the namespace was deleted.
             Aborted: its settings were changed.
         """
-        if etag == namespace.etag:
+        if current is not None and current.etag == namespace.etag:
             return
         self._namespace_cache.invalidate(tenant, namespace.name)
-        if etag is None:
+        if current is None:
             raise namespaces.namespace_not_found(namespace.name)
         raise Aborted("The namespace's settings were changed meanwhile; try again.")
 
@@ -386,7 +300,7 @@ async def _replay(
     row = None
     if stored.memory is not None and not stored.forgotten:
         parameters = {"ns": stored.ns, "id": stored.memory, "now": now}
-        row = (await connection.execute(_LIVE_MEMORY, parameters)).one_or_none()
+        row = (await connection.execute(memories.FIND_LIVE, parameters)).one_or_none()
     if row is None:
         raise NotFound("Memory", f"{name}/memories/{stored.memory or 0:016x}", "It has since been forgotten.")
     return WriteResult(rows.memory(name, row), stored.as_of)

@@ -57,6 +57,7 @@ class SearchIndexManager:
         self._idle_s = idle_s
         self._open_source = open_source
         self._tasks = tasks
+        # Not cachetools' LRUCache: it takes an entry's size once, and indexes grow with each change.
         self._entries: OrderedDict[Key, _Entry] = OrderedDict()
         self._loading: dict[Key, asyncio.Task[None]] = {}
         self._load_lock = asyncio.Lock()

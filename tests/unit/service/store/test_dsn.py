@@ -43,6 +43,8 @@ def test_what_cannot_connect_is_said(dsn: str, expected: str) -> None:
     assert expected in fault
 
 
-@given(st.text(min_size=4))
+@given(st.text())
 def test_no_password_is_repeated(password: str) -> None:
-    assert password not in (validate_dsn(f"postgresql://app:{password}@h/x") or "")
+    """Whatever the password, the sentence is one of those that say nothing of it."""
+    sentences = {validate_dsn(dsn) for dsn in ("secret", "postgresql://app:se@cret@h/x", "postgresql://app@h/x")}
+    assert validate_dsn(f"postgresql://app:{password}@h/x") in sentences

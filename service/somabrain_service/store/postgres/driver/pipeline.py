@@ -71,8 +71,11 @@ class Result:
 class Connection:
     """A connection for one task at a time. `begin` starts a transaction, `commit` or `rollback` ends it."""
 
-    def __init__(self, driver: psycopg.AsyncConnection[Any]) -> None:
+    def __init__(
+        self, driver: psycopg.AsyncConnection[Any], *, max_prepared_statements: int = MAX_PREPARED_STATEMENTS
+    ) -> None:
         self._driver = driver
+        self._max_prepared_statements = max_prepared_statements
         self._pg: PGconn = driver.pgconn
         self._types = Transformer(driver)
         self._input = select.poll()
@@ -103,7 +106,7 @@ class Connection:
     def begin(self, *prelude: Statement) -> None:
         """Start a transaction with these statements; they are sent together with the next one."""
         self._prelude = prelude
-        if len(self._prepared) > MAX_PREPARED_STATEMENTS:
+        if len(self._prepared) > self._max_prepared_statements:
             self._prepared.clear()
             self._prelude = ((_DEALLOCATE, {}), *prelude)
 

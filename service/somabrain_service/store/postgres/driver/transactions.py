@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+from common.aio.backoff import Backoff
 from common.utils.trace import traceparent
 from somabrain_service.domain.names import TenantId
 from somabrain_service.store.postgres.driver.errors import (
@@ -31,7 +32,7 @@ from somabrain_service.store.postgres.driver.statement import Sql, Statement, sq
 T = TypeVar("T")
 
 MAX_ATTEMPTS = 6
-BACKOFF_S = 0.005
+BACKOFF = Backoff(initial_s=0.01, jitter=(0.5, 1.5))
 
 BEGIN = sql("BEGIN")
 _BEGIN_READ_ONLY = sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -44,7 +45,23 @@ _SET_TENANT_AND_TRACE = sql(
 
 def backoff_s(attempt: int) -> float:
     """Return the seconds to wait before a conflicting transaction is retried, with jitter."""
-    return float(BACKOFF_S * 2**attempt * (0.5 + secrets.randbelow(1000) / 1000))
+    return BACKOFF.delay_s(attempt, secrets.randbelow(1000) / 1000)
+
+
+async def retried(attempt: Callable[[], Awaitable[T]], may_retry: Callable[[Exception], bool]) -> T:
+    """Run a transaction until it succeeds, at most `MAX_ATTEMPTS` times.
+
+    Raises:
+        SomaBrainError: translated from the driver's error, after the last attempt or if it may not be retried.
+    """
+    for number in range(1, MAX_ATTEMPTS + 1):
+        try:
+            return await attempt()
+        except (*DRIVER_ERRORS, Retry) as exc:
+            if number == MAX_ATTEMPTS or not may_retry(exc):
+                raise translate(exc) from redacted_cause(exc)
+        await asyncio.sleep(backoff_s(number))
+    raise AssertionError("the last attempt returns or raises")
 
 
 class Transactions:
@@ -68,21 +85,17 @@ class Transactions:
         Raises:
             SomaBrainError: translated from the driver's error, after the last attempt.
         """
-        for attempt in range(1, MAX_ATTEMPTS + 1):
-            try:
-                async with self._acquired() as connection:
-                    traced = traceparent()
-                    set_tenant = _SET_TENANT_AND_TRACE if traced else _SET_TENANT
-                    connection.begin((BEGIN, {}), (set_tenant, {"tenant": str(tenant), "traceparent": traced}))
-                    result = await work(connection)
-                    await connection.commit()
-                    return result
-            except (*DRIVER_ERRORS, Retry) as exc:
-                retryable = is_retryable(exc) or (idempotent and isinstance(exc, CommitUnknown))
-                if attempt == MAX_ATTEMPTS or not retryable:
-                    raise translate(exc) from redacted_cause(exc)
-            await asyncio.sleep(backoff_s(attempt))
-        raise AssertionError("the last attempt returns or raises")
+
+        async def attempt() -> T:
+            async with self._acquired() as connection:
+                traced = traceparent()
+                set_tenant = _SET_TENANT_AND_TRACE if traced else _SET_TENANT
+                connection.begin((BEGIN, {}), (set_tenant, {"tenant": str(tenant), "traceparent": traced}))
+                result = await work(connection)
+                await connection.commit()
+                return result
+
+        return await retried(attempt, lambda exc: is_retryable(exc) or (idempotent and isinstance(exc, CommitUnknown)))
 
     @asynccontextmanager
     async def read(self, tenant: TenantId, *first: Statement) -> AsyncIterator[tuple[Connection, list[Result]]]:

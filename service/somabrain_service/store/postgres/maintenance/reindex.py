@@ -5,27 +5,32 @@ namespace last, as every write does; it increments the version, by which readers
 feed are for search indexes and not for clients: the memories themselves are unchanged.
 
 A write that began before a namespace's encoder or analyzer was changed does not commit after it
-(`commit.BUMP_VERSION_CTE`), so the memories selected here are all that need reindexing.
+(`commit.Guard`), so the memories selected here are all that need reindexing.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import numpy as np
 
+from somabrain_service.domain.changes import ChangeType
 from somabrain_service.store.maintenance import Encoded, Shard, Unanalyzed, Unencoded, UnencodedText
 from somabrain_service.store.postgres.driver.arrays import numbers
 from somabrain_service.store.postgres.driver.errors import Retry
 from somabrain_service.store.postgres.driver.pipeline import Connection
-from somabrain_service.store.postgres.driver.statement import Sql, sql
-from somabrain_service.store.postgres.queries.commit import ChangeType
-
-NO_MEMORY = -1
-"""Memory id in the feed for a version that changed no memory."""
+from somabrain_service.store.postgres.driver.statement import sql
+from somabrain_service.store.postgres.queries.commit import (
+    Commit,
+    Counts,
+    Guard,
+    bump_version,
+    commit_statement,
+    drop_terms_statement,
+)
 
 _UNENCODED = sql("""
 SELECT n.tenant_id, n.id, n.encoder
@@ -44,20 +49,20 @@ ORDER BY m.id LIMIT :limit
 """)
 
 _ENCODE = sql("""
-WITH there AS MATERIALIZED (
+WITH present AS MATERIALIZED (
     SELECT m.id, m.revision, e.n
     FROM memories m JOIN unnest(CAST(:ids AS bigint[]), CAST(:revisions AS bigint[])) WITH ORDINALITY
         AS e (id, revision, n) ON e.id = m.id AND e.revision = m.revision
     JOIN namespaces n ON n.tenant_id = m.tenant_id AND n.id = m.namespace_id AND n.encoder = :encoder_id
     WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = ANY(CAST(:ids AS bigint[]))
     ORDER BY m.id FOR NO KEY UPDATE OF m
-), kept AS (
+), inserted AS (
     INSERT INTO memory_vectors (tenant_id, namespace_id, memory, encoder_id, embedding)
-    SELECT :tenant, :ns, there.id, :encoder_id,
-        CAST((CAST(:vectors AS real[]))[(there.n - 1) * :dimensions + 1 : there.n * :dimensions] AS halfvec)
-    FROM there ON CONFLICT (tenant_id, namespace_id, memory) DO NOTHING RETURNING memory
+    SELECT :tenant, :ns, present.id, :encoder_id,
+        CAST((CAST(:vectors AS real[]))[(present.n - 1) * :dimensions + 1 : present.n * :dimensions] AS halfvec)
+    FROM present ON CONFLICT (tenant_id, namespace_id, memory) DO NOTHING RETURNING memory
 )
-SELECT there.id, there.revision FROM there JOIN kept ON kept.memory = there.id ORDER BY there.id
+SELECT present.id, present.revision FROM present JOIN inserted ON inserted.memory = present.id ORDER BY present.id
 """)
 
 _UNANALYZED = sql("""
@@ -74,7 +79,7 @@ ORDER BY m.id LIMIT :limit FOR NO KEY UPDATE
 """)
 
 _ANALYZE = sql("""
-WITH gone AS (
+WITH deleted AS (
     DELETE FROM memory_terms t
     WHERE t.tenant_id = :tenant AND t.namespace_id = :ns AND t.memory = ANY(CAST(:ids AS bigint[])) RETURNING t.term
 ), measured AS (
@@ -82,7 +87,7 @@ WITH gone AS (
     FROM unnest(CAST(:ids AS bigint[]), CAST(:lengths AS integer[])) AS l (id, length)
     WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = l.id AND m.length <> l.length
 )
-SELECT term, count(*) AS df FROM gone GROUP BY term
+SELECT term, count(*) AS df FROM deleted GROUP BY term
 """)
 
 _TERMS = sql("""
@@ -90,37 +95,6 @@ INSERT INTO memory_terms (tenant_id, namespace_id, term, memory, tf, length)
 SELECT :tenant, :ns, t.term, t.memory, t.tf, t.length
 FROM unnest(CAST(:terms AS text[]), CAST(:memories AS bigint[]), CAST(:tfs AS integer[]), CAST(:lengths AS integer[]))
     AS t (term, memory, tf, length)
-""")
-
-_BUMP_VERSION = """
-WITH raised AS (
-    UPDATE namespaces SET version = version + 1{mark}
-    WHERE tenant_id = :tenant AND id = :ns AND {column} = :made_by RETURNING version
-), counted AS (
-    UPDATE usage u SET tokens = u.tokens + :tokens, vectors = u.vectors + :vectors
-    FROM raised WHERE u.tenant_id = :tenant AND u.namespace_id = :ns
-), change AS (
-    INSERT INTO changes (tenant_id, namespace_id, version, ordinal, type, memory, revision, change_time)
-    SELECT :tenant, :ns, raised.version, c.ordinal - 1, :type, c.memory, c.revision, :now
-    FROM raised, unnest(CAST(:ids AS bigint[]), CAST(:revisions AS bigint[]))
-        WITH ORDINALITY AS c (memory, revision, ordinal)
-), term AS (
-    INSERT INTO terms (tenant_id, namespace_id, term, df)
-    SELECT :tenant, :ns, t.term, t.df
-    FROM raised, unnest(CAST(:terms AS text[]), CAST(:dfs AS bigint[])) AS t (term, df)
-    ON CONFLICT (tenant_id, namespace_id, term) DO UPDATE SET df = terms.df + excluded.df
-)
-SELECT version FROM raised
-"""
-_BUMP_VERSION_ENCODED = sql(_BUMP_VERSION.format(mark="", column="encoder"))
-_BUMP_VERSION_ANALYZED = sql(
-    _BUMP_VERSION.format(
-        mark=", analyzed_after = CAST(:analyzed_after AS bigint)", column="analyzed_after IS NOT NULL AND analyzer"
-    )
-)
-_DROP_TERMS = sql("""
-DELETE FROM terms
-WHERE tenant_id = :tenant AND namespace_id = :ns AND term = ANY(CAST(:terms AS text[])) AND df = 0
 """)
 
 
@@ -149,9 +123,11 @@ async def encode(connection: Connection, namespace: Unencoded, encoded: Sequence
         "dimensions": len(encoded[0].vector),
     }
     stored = [(row.id, row.revision) for row in await connection.execute(_ENCODE, parameters)]
-    values = {**namespace_key, "made_by": namespace.encoder_id, "tokens": 0, "vectors": len(stored)}
-    if stored and not await _bump_version(connection, _BUMP_VERSION_ENCODED, values, stored, now, {}):
-        raise Retry
+    if stored:
+        commit = Commit(
+            ChangeType.REINDEXED, stored, Counts(vectors=len(stored)), Guard.ENCODER, guarded=namespace.encoder_id
+        )
+        await bump_version(connection, namespace.tenant, namespace.ns, commit, now)
     return len(stored)
 
 
@@ -189,37 +165,21 @@ async def analyze(
         "lengths": numbers(lengths[memory] for _, memory, _ in occurrences),
     }
     await connection.execute(_TERMS, {**namespace_key, **posting_columns})
-    tokens = sum(lengths.values()) - sum(row.length for row in memory_rows)
     changed = [(row.id, row.revision) for row in memory_rows]
-    after = changed[-1][0] if len(changed) == limit else None
-    values = {**namespace_key, "made_by": namespace.analyzer, "tokens": tokens, "vectors": 0, "analyzed_after": after}
-    if not await _bump_version(connection, _BUMP_VERSION_ANALYZED, values, changed, now, df) and changed:
-        raise Retry
-    removed_terms = [term for term, change in df.items() if change < 0]
-    await connection.execute(_DROP_TERMS, {**namespace_key, "terms": removed_terms})
+    counts = Counts(
+        term_occurrences=sum(lengths.values()) - sum(row.length for row in memory_rows),
+        terms={term: change for term, change in df.items() if change},
+    )
+    commit = Commit(
+        ChangeType.REINDEXED,
+        changed,
+        counts,
+        Guard.ANALYZER,
+        guarded=namespace.analyzer,
+        analyzed_after=changed[-1][0] if len(changed) == limit else None,
+    )
+    statement = commit_statement(namespace.tenant, namespace.ns, commit, now)
+    if (await connection.execute(*statement)).one_or_none() is None and changed:
+        raise Retry  # without a memory left, another process has finished the namespace
+    await connection.execute(*drop_terms_statement(namespace.tenant, namespace.ns, counts.removed_terms))
     return len(changed)
-
-
-async def _bump_version(
-    connection: Connection,
-    statement: Sql,
-    values: Mapping[str, object],
-    changed: Sequence[tuple[int, int]],
-    now: datetime,
-    df: Mapping[str, int],
-) -> bool:
-    """Increment the version, append to the feed and update the counts.
-
-    False: the namespace was deleted or has another encoder or analyzer by now.
-    """
-    changed = changed or [(NO_MEMORY, 0)]
-    terms = sorted(term for term, change in df.items() if change)
-    change_values = {
-        "type": int(ChangeType.REINDEXED),
-        "ids": numbers(memory for memory, _ in changed),
-        "revisions": numbers(revision for _, revision in changed),
-        "now": now,
-        "terms": terms,
-        "dfs": numbers(df[term] for term in terms),
-    }
-    return (await connection.execute(statement, {**values, **change_values})).one_or_none() is not None

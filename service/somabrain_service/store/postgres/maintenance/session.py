@@ -7,8 +7,6 @@ an owner that lost its network would keep the lock for hours.
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -29,16 +27,14 @@ from somabrain_service.store.maintenance import (
     Unencoded,
     UnencodedText,
 )
+from somabrain_service.store.postgres.driver import locks
 from somabrain_service.store.postgres.driver.connect import Connect
-from somabrain_service.store.postgres.driver.errors import DRIVER_ERRORS, Retry, is_retryable, redacted_cause, translate
+from somabrain_service.store.postgres.driver.errors import DRIVER_ERRORS, is_retryable, redacted_cause, translate
 from somabrain_service.store.postgres.driver.pipeline import Connection
-from somabrain_service.store.postgres.driver.statement import sql
-from somabrain_service.store.postgres.driver.transactions import BEGIN, MAX_ATTEMPTS, backoff_s
+from somabrain_service.store.postgres.driver.transactions import BEGIN, retried
 from somabrain_service.store.postgres.maintenance import expiry, outbox, reindex
 
 T = TypeVar("T")
-
-_TRY_LOCK = sql("SELECT pg_try_advisory_lock(:work, :shard)")
 
 
 class PostgresWorkerStore:
@@ -67,13 +63,15 @@ class MaintenanceSession:
     def __init__(self, connection: Connection, shard: Shard) -> None:
         self._connection = connection
         self._shard = shard
+        self._failed = False
+        """True while a transaction is open, and after one failed."""
 
     async def try_lock(self, job: str) -> bool:
         """Try to get the lock without waiting; return whether it was acquired."""
-        values = {"work": lock_key(job), "shard": self._shard.number}
+        values = {"job": locks.job_key(job), "shard": self._shard.number}
 
         async def attempt(connection: Connection) -> bool:
-            return bool((await connection.execute(_TRY_LOCK, values)).scalar_one())
+            return bool((await connection.execute(locks.TRY_JOB, values)).scalar_one())
 
         return await self._run_transaction(attempt)
 
@@ -145,21 +143,15 @@ class MaintenanceSession:
         """Run `work` in a transaction, with retries after conflicts. After an error the caller must leave the shard."""
         if self._connection.lost:
             raise StoreUnavailable("The connection that owned this job's lock is lost.")
-        for attempt in range(1, MAX_ATTEMPTS + 1):
-            try:
-                self._connection.begin((BEGIN, {}))
-                result = await work(self._connection)
-                await self._connection.commit()
-            except (*DRIVER_ERRORS, Retry) as exc:
-                if attempt == MAX_ATTEMPTS or self._connection.lost or not is_retryable(exc):
-                    raise translate(exc) from redacted_cause(exc)
+
+        async def attempt() -> T:
+            if self._failed:
                 await self._connection.rollback()
-            else:
-                return result
-            await asyncio.sleep(backoff_s(attempt))
-        raise AssertionError("the last attempt returns or raises")
+            self._failed = True
+            self._connection.begin((BEGIN, {}))
+            result = await work(self._connection)
+            await self._connection.commit()
+            self._failed = False
+            return result
 
-
-def lock_key(job: str) -> int:
-    """Return a job's key among advisory locks with two keys; all other locks here have one."""
-    return int.from_bytes(hashlib.blake2b(job.encode(), digest_size=4).digest(), signed=True)
+        return await retried(attempt, lambda exc: is_retryable(exc) and not self._connection.lost)

@@ -11,19 +11,20 @@ from itertools import chain, repeat
 import numpy as np
 from psycopg import errors
 
+from somabrain_service.domain.changes import ChangeType
 from somabrain_service.domain.idempotency import IDEMPOTENCY_TTL, RequestKey
 from somabrain_service.domain.names import MemoryId, TenantId
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.store.postgres.driver.arrays import blobs, numbers, texts, times
 from somabrain_service.store.postgres.driver.statement import Statement, sql
-from somabrain_service.store.postgres.queries import commit
+from somabrain_service.store.postgres.queries.commit import Commit, Counts, Guard, commit_cte, commit_values
 from somabrain_service.store.records import NewMemory
 
 # Evaluated before the namespace's row is locked, so all request ids and memories are inserted before that.
-_ALL_INSERTED = "AND (SELECT count(*) FROM claimed) = :claims AND (SELECT count(*) FROM kept) = :memories"
+_ALL_INSERTED = "AND (SELECT count(*) FROM claimed) = :claims AND (SELECT count(*) FROM inserted) = :memories"
 # If no version was incremented, the statement fails, and with it the COMMIT that was pipelined after it. SQL has no
 # RAISE: the cast of this sentence, which appears in PostgreSQL's log, fails because it is not a number.
-_FAIL = "CAST('another write went first, and this one begins again: ' || (SELECT count(*) FROM raised) AS bigint)"
+_FAIL = "CAST('another write went first, and this one begins again: ' || (SELECT count(*) FROM bumped) AS bigint)"
 _INSERT = sql(f"""
 WITH claimed AS (
     INSERT INTO idempotency_keys (tenant_id, key, body_hash, namespace_id, memory, expire_time)
@@ -34,7 +35,7 @@ WITH claimed AS (
         memory = excluded.memory, expire_time = excluded.expire_time
         WHERE idempotency_keys.expire_time <= :now
     RETURNING 1
-), kept AS (
+), inserted AS (
     INSERT INTO memories (tenant_id, namespace_id, id, text, kind, session, position, subject, labels, event_time,
         create_time, update_time, salience, expire_time, pinned, revision, length)
     SELECT :tenant, :ns, m.id, m.text, m.kind, m.session, m.position, m.subject, CAST(m.labels AS jsonb), m.event_time,
@@ -62,8 +63,8 @@ WITH claimed AS (
     SELECT :tenant, :ns, l.key, l.value, l.memory
     FROM unnest(CAST(:label_keys AS text[]), CAST(:label_values AS text[]), CAST(:label_ids AS bigint[]))
         AS l (key, value, memory)
-), {commit.BUMP_VERSION_CTE.format(condition=_ALL_INSERTED)}
-SELECT coalesce((SELECT version FROM raised), {_FAIL}) AS version, (SELECT epoch FROM raised) AS epoch
+), {commit_cte(Guard.ETAG, _ALL_INSERTED)}
+SELECT coalesce((SELECT version FROM bumped), {_FAIL}) AS version, (SELECT epoch FROM bumped) AS epoch
 """)
 
 
@@ -85,19 +86,16 @@ def insert_statement(tenant: TenantId, namespace: Namespace, new_rows: Sequence[
 
     It fails with `ConcurrentModification` if the namespace changed or a duplicate of a request committed first.
     """
-    counts = commit.Counts(
+    counts = Counts(
         memories=len(new_rows),
         text_bytes=sum(len(p.new.draft.text.encode()) for p in new_rows),
         term_occurrences=sum(sum(p.new.terms.values()) for p in new_rows),
         vectors=sum(p.new.vector is not None for p in new_rows),
         terms=Counter(chain.from_iterable(p.new.terms for p in new_rows)),
     )
-    changed = [(p.id, 1) for p in new_rows]
-    now = new_rows[-1].new.create_time
-    _, commit_values = commit.commit_statement(
-        tenant, namespace.number, commit.ChangeType.REMEMBERED, changed, now, counts, namespace.etag
-    )
-    return _INSERT, {**commit_values, **_claims(new_rows), **_rows(new_rows), **_index_entries(new_rows)}
+    commit = Commit(ChangeType.REMEMBERED, [(p.id, 1) for p in new_rows], counts, Guard.ETAG, guarded=namespace.etag)
+    values = commit_values(tenant, namespace.number, commit, new_rows[-1].new.create_time)
+    return _INSERT, {**values, **_claims(new_rows), **_rows(new_rows), **_index_entries(new_rows)}
 
 
 def _claims(new_rows: Sequence[NewRow]) -> dict[str, object]:

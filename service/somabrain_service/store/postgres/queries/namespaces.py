@@ -1,20 +1,23 @@
-"""Statements that measure, list and update namespaces, without changing their memories."""
+"""Statements that create, measure, list and update namespaces, without changing their memories."""
 
 from __future__ import annotations
 
+import secrets
+from dataclasses import replace
 from datetime import datetime
 
-from common.errors import Aborted, NotFound
+from common.errors import AlreadyExists, NotFound
 from somabrain_service.domain.changes import ChangeType
+from somabrain_service.domain.etag import check_etag
 from somabrain_service.domain.idempotency import RequestKey
 from somabrain_service.domain.names import NamespaceName, TenantId
-from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceStatistics
+from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceDraft, NamespaceStatistics
 from somabrain_service.encoders.protocols import LEXICAL
 from somabrain_service.store.postgres.driver.errors import Retry
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import sql
-from somabrain_service.store.postgres.maintenance.reindex import NO_MEMORY
 from somabrain_service.store.postgres.queries import filters, idempotency, rows
+from somabrain_service.store.postgres.queries.commit import Commit, Counts, bump_version
 
 # Expired memories that are not deleted yet are counted in `usage` and `terms`, and subtracted here. Row security
 # restricts the tenant's totals to the tenant.
@@ -51,33 +54,72 @@ _PAGE = sql(f"""
 SELECT {rows.NAMESPACE} FROM namespaces n WHERE n.name COLLATE "C" > :after ORDER BY n.name COLLATE "C" LIMIT :limit
 """)
 
+_INSERT = sql(f"""
+WITH n AS (
+    INSERT INTO namespaces (tenant_id, name, display_name, analyzer, language, encoder, recency_half_life, default_ttl,
+        feed_retention, create_time, update_time, epoch)
+    VALUES (:tenant, :name, :display_name, :analyzer, :language, :encoder, :recency_half_life, :default_ttl,
+        :feed_retention, :now, :now, :epoch)
+    ON CONFLICT (tenant_id, name) DO NOTHING RETURNING *
+), u AS (INSERT INTO usage (tenant_id, namespace_id) SELECT tenant_id, id FROM n)
+SELECT {rows.NAMESPACE} FROM n
+""")
 FIND = sql(f"SELECT {rows.NAMESPACE} FROM namespaces n WHERE n.name = :name")
 _FIND_FOR_UPDATE = sql(f"{FIND.text} FOR UPDATE")
 
-# A change of the encoder or analyzer changes what Recall finds, so it increments the version; each needs a change.
 _UPDATE = sql(f"""
-WITH raised AS (
-    INSERT INTO changes (tenant_id, namespace_id, version, ordinal, type, memory, revision, change_time)
-    SELECT tenant_id, id, version + 1, 0, :reindexed, {NO_MEMORY}, 0, :now FROM namespaces
-    WHERE id = :ns AND (analyzer <> :analyzer OR encoder <> :encoder)
-)
 UPDATE namespaces n SET display_name = :display_name, recency_half_life = :recency_half_life,
     default_ttl = :default_ttl, feed_retention = :feed_retention, language = :language, analyzer = :analyzer,
     encoder = :encoder, revision = revision + 1, update_time = :now,
-    analyzed_after = CASE WHEN analyzer <> :analyzer THEN -1 ELSE analyzed_after END,
-    version = version + CAST(analyzer <> :analyzer OR encoder <> :encoder AS integer)
-WHERE n.id = :ns RETURNING {rows.NAMESPACE}
+    analyzed_after = CASE WHEN analyzer <> :analyzer THEN -1 ELSE analyzed_after END
+WHERE n.tenant_id = :tenant AND n.id = :ns RETURNING {rows.NAMESPACE}
 """)
 
 _DROP_VECTORS = sql("""
-DELETE FROM memory_vectors v WHERE v.namespace_id = :ns AND v.memory = ANY(ARRAY(
+DELETE FROM memory_vectors v WHERE v.tenant_id = :tenant AND v.namespace_id = :ns AND v.memory = ANY(ARRAY(
     SELECT memory FROM memory_vectors
-    WHERE namespace_id = :ns AND memory > :after ORDER BY memory LIMIT :batch
+    WHERE tenant_id = :tenant AND namespace_id = :ns AND memory > :after ORDER BY memory LIMIT :batch
 )) RETURNING v.memory
 """)
-_RESET_VECTOR_COUNT = sql("UPDATE usage SET vectors = 0 WHERE namespace_id = :ns")
 VECTOR_BATCH = 5000
 """Maximum vectors that one statement deletes."""
+
+
+async def create(
+    connection: Connection,
+    tenant: TenantId,
+    draft: NamespaceDraft,
+    analyzer: str,
+    now: datetime,
+    request: RequestKey | None,
+) -> Namespace:
+    """See `Store.create_namespace`."""
+    if await idempotency.find(connection, request, now):
+        row = (await connection.execute(FIND, {"name": draft.name.namespace})).one_or_none()
+        if row is None:
+            raise NotFound("Namespace", str(draft.name), "It has since been deleted; use a new request id.")
+        return rows.namespace(row)
+    values = {
+        "tenant": tenant,
+        "name": draft.name.namespace,
+        "display_name": draft.display_name,
+        "analyzer": analyzer,
+        "language": draft.settings.language,
+        "encoder": draft.settings.encoder,
+        "recency_half_life": draft.settings.recency_half_life,
+        "default_ttl": draft.settings.default_ttl,
+        "feed_retention": draft.settings.feed_retention,
+        "now": now,
+        "epoch": secrets.token_hex(6),
+    }
+    row = (await connection.execute(_INSERT, values)).one_or_none()
+    if row is None:
+        # A duplicate of this request may have committed first: then its result is this one's.
+        if await idempotency.find(connection, request, now):
+            raise Retry
+        raise AlreadyExists(f"{draft.name} exists already; choose another name or use it as it is.")
+    await idempotency.save(connection, tenant, request, now, ns=row.id, memory=None)
+    return rows.namespace(row)
 
 
 async def measure(connection: Connection, name: NamespaceName, now: datetime) -> tuple[Namespace, NamespaceStatistics]:
@@ -118,19 +160,21 @@ async def update(
         raise namespace_not_found(change.name)
     if await idempotency.find(connection, request, now):
         return rows.namespace(row)
-    _check_etag(change.etag, rows.namespace(row).etag)
+    check_etag(change.etag, rows.namespace(row).etag, "namespace")
+    dropped_vectors = 0
     if change.settings(rows.namespace(row).settings).encoder != row.encoder:
         # Before the namespace's row is locked, so that writers wait only for the vectors written meanwhile.
-        await _drop_vectors(connection, row.id)
+        dropped_vectors = await _drop_vectors(connection, tenant, row.id)
     row = (await connection.execute(_FIND_FOR_UPDATE, {"name": change.name.namespace})).one_or_none()
     if row is None:
         raise namespace_not_found(change.name)
     current = rows.namespace(row)
     if await idempotency.find(connection, request, now):
         raise Retry
-    _check_etag(change.etag, current.etag)
+    check_etag(change.etag, current.etag, "namespace")
     settings = change.settings(current.settings)
     values = {
+        "tenant": tenant,
         "ns": row.id,
         "now": now,
         "display_name": change.draft.display_name if "display_name" in change.paths else current.display_name,
@@ -140,25 +184,27 @@ async def update(
         "language": settings.language,
         "analyzer": analyzer if "settings.language" in change.paths else current.analyzer,
         "encoder": settings.encoder,
-        "reindexed": int(ChangeType.REINDEXED),
     }
     if settings.encoder != current.settings.encoder:
-        await _drop_vectors(connection, row.id)
-        await connection.execute(_RESET_VECTOR_COUNT, {"ns": row.id})
+        dropped_vectors += await _drop_vectors(connection, tenant, row.id)
     await idempotency.save(connection, tenant, request, now, ns=row.id, memory=None)
-    return rows.namespace((await connection.execute(_UPDATE, values)).one())
+    updated = rows.namespace((await connection.execute(_UPDATE, values)).one())
+    if (updated.analyzer, updated.settings.encoder) == (current.analyzer, current.settings.encoder):
+        return updated
+    # Recall finds something else from now on, so the version changes, and with it the feed.
+    commit = Commit(ChangeType.REINDEXED, (), Counts(vectors=-dropped_vectors))
+    as_of = await bump_version(connection, tenant, row.id, commit, now)
+    return replace(updated, version=as_of.version)
 
 
-async def _drop_vectors(connection: Connection, ns: int) -> None:
-    """Delete all vectors of the namespace in batches; those of its former encoder are never compared again."""
-    after = -1
-    while deleted := (await connection.execute(_DROP_VECTORS, {"ns": ns, "after": after, "batch": VECTOR_BATCH})).all():
+async def _drop_vectors(connection: Connection, tenant: TenantId, ns: int) -> int:
+    """Delete all vectors of the namespace in batches: those of a former encoder are never compared; return how many."""
+    count, after = 0, -1
+    values = {"tenant": tenant, "ns": ns, "batch": VECTOR_BATCH}
+    while deleted := (await connection.execute(_DROP_VECTORS, {**values, "after": after})).all():
+        count += len(deleted)
         after = max(row.memory for row in deleted)
-
-
-def _check_etag(etag: str, current: str) -> None:
-    if etag and etag != current:
-        raise Aborted("etag: is not the current one; read the namespace again and retry with its etag.")
+    return count
 
 
 def namespace_not_found(name: NamespaceName) -> NotFound:

@@ -14,10 +14,11 @@ from typing import Any
 from somabrain_service.domain.idempotency import RequestKey
 from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace
+from somabrain_service.store.postgres.driver import locks
 from somabrain_service.store.postgres.driver.arrays import numbers, texts
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import Statement, sql
-from somabrain_service.store.postgres.queries import commit, filters, namespaces, rows
+from somabrain_service.store.postgres.queries import filters, namespaces, rows
 from somabrain_service.store.records import NewMemory
 
 Item = tuple[NewMemory, RequestKey | None]
@@ -80,13 +81,13 @@ async def load_preconditions(
     ]
     statements: list[Statement] = [(namespaces.FIND, name_parameter), (_STORED_REQUESTS, {"keys": keys, "now": now})]
     if sessions:
-        locks = sorted(commit.session_lock_key(tenant, name, session) for session in sessions)
+        lock_keys = sorted(locks.session_key(tenant, name, session) for session in sessions)
         position_arrays = {
             "sessions": texts(session for session, _ in explicit_positions),
             "positions": numbers(position for _, position in explicit_positions),
         }
         statements = [
-            (commit.LOCK_SESSIONS, {"sessions": numbers(locks)}),
+            (locks.SESSIONS, {"sessions": numbers(lock_keys)}),
             *statements,
             (_LAST_POSITIONS, {**name_parameter, "sessions": texts(sessions)}),
             (_OCCUPIED_POSITIONS, {**name_parameter, **position_arrays}),

@@ -1,17 +1,24 @@
-"""Statements that update a memory in place. Its row is already locked and in the state that the update starts from."""
+"""Update of a memory in place; its former state becomes a revision."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 
-from somabrain_service.domain.memory import Memory
+from psycopg import IntegrityError
+
+from common.errors import NotFound
+from somabrain_service.domain.changes import ChangeType
+from somabrain_service.domain.idempotency import RequestKey
+from somabrain_service.domain.memory import Memory, position_conflict
 from somabrain_service.domain.names import TenantId
+from somabrain_service.domain.namespace import Namespace
+from somabrain_service.store.postgres.driver.errors import violated_constraint
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import sql
-from somabrain_service.store.postgres.queries import rows
-from somabrain_service.store.postgres.queries.commit import Counts
-from somabrain_service.store.records import MemoryUpdate, NewText
+from somabrain_service.store.postgres.queries import idempotency, memories, rows
+from somabrain_service.store.postgres.queries.commit import Commit, Counts, Guard, bump_version, drop_terms_statement
+from somabrain_service.store.records import MemoryUpdate, NewText, WriteResult
 
 _UPDATE = sql(f"""
 WITH former AS (
@@ -60,13 +67,33 @@ WHERE CAST(:vector AS real[]) IS NOT NULL
 
 
 async def update_memory(
-    connection: Connection, tenant: TenantId, ns: int, change: MemoryUpdate
-) -> tuple[Memory, Counts]:
-    """Save the former state as a revision and write the new one.
+    connection: Connection, tenant: TenantId, namespace: Namespace, change: MemoryUpdate, request: RequestKey | None
+) -> WriteResult | None:
+    """Save the former state as a revision, write the new one, and commit; see `Store.update_memory`.
 
-    Returns:
-        The memory as it is now, and the increments of the counts.
+    `namespace` is that of the transaction, and its etag guards the commit.
     """
+    name, now = change.before.name, change.update_time
+    parameters = {"tenant": tenant, "ns": namespace.number, "id": name.memory, "now": now}
+    row = (await connection.execute(memories.FIND_LIVE_FOR_UPDATE, parameters)).one_or_none()
+    if row is None:
+        raise NotFound("Memory", str(name))
+    if rows.memory(namespace.name, row) != change.before:
+        return None
+    try:
+        memory, counts = await _write(connection, tenant, namespace.number, change)
+    except IntegrityError as exc:
+        if violated_constraint(exc) == "memories_position":
+            raise position_conflict(change.draft.session_position) from None
+        raise
+    await idempotency.save(connection, tenant, request, now, ns=namespace.number, memory=name.memory)
+    commit = Commit(ChangeType.UPDATED, [(name.memory, memory.revision)], counts, Guard.ETAG, guarded=namespace.etag)
+    as_of = await bump_version(connection, tenant, namespace.number, commit, now)
+    await connection.execute_and_commit(*drop_terms_statement(tenant, namespace.number, counts.removed_terms))
+    return WriteResult(memory, as_of)
+
+
+async def _write(connection: Connection, tenant: TenantId, ns: int, change: MemoryUpdate) -> tuple[Memory, Counts]:
     before, draft = change.before, change.draft
     memory_key = {"tenant": tenant, "ns": ns, "id": before.name.memory}
     values = {
@@ -89,7 +116,7 @@ async def update_memory(
         await connection.execute(_DROP_LABELS, memory_key)
         labels = {"keys": list(draft.labels), "values": list(draft.labels.values())}
         await connection.execute(_LABELS, {**memory_key, **labels})
-    counts = Counts(memories=0, text_bytes=0, term_occurrences=0, vectors=0, terms={})
+    counts = Counts()
     if change.new_text is not None:
         text_bytes = len(draft.text.encode()) - len(before.text.encode())
         counts = await _replace_text(connection, memory_key, change.new_text, text_bytes)
@@ -111,7 +138,6 @@ async def _replace_text(connection: Connection, memory_key: dict[str, object], n
     df = Counter(dict.fromkeys(new.terms, 1))
     df.subtract(deleted.terms)
     return Counts(
-        memories=0,
         text_bytes=text_bytes,
         term_occurrences=doc_length - deleted.tokens,
         vectors=int(new.vector is not None) - deleted.vectors,

@@ -1,0 +1,14 @@
+"""Background jobs, run by a test instead of the service."""
+
+from __future__ import annotations
+
+from somabrain_service.background.job import BatchResult, Job
+from somabrain_service.store.maintenance import MaintenanceStore
+
+
+async def swept(worker: Job, maintenance: MaintenanceStore) -> list[BatchResult]:
+    """Run rounds of a job until nothing is left, and return their results."""
+    rounds = [await worker.run_once(maintenance)]
+    while rounds[-1].has_more:
+        rounds.append(await worker.run_once(maintenance))
+    return rounds
