@@ -22,9 +22,11 @@ from somabrain_operator.kube.kinds import CHILDREN
 from somabrain_operator.kube.names import Key
 from somabrain_operator.kube.transport import credentials, open_transport
 from somabrain_operator.metrics import Metrics
-from somabrain_operator.observe.observe import brain_references, read_brain, resolve
+from somabrain_operator.observe.observe import brain_references
+from somabrain_operator.observe.parse import parse_brain
 from somabrain_operator.observe.state import ObservedState
 from somabrain_operator.plan import make_plan
+from somabrain_operator.references.resolver import resolve
 
 WHICH = (names.GROUP, names.VERSION, names.PLURAL)
 RETRY_DELAY_S = 1
@@ -36,7 +38,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
     settings.posting.enabled = False
     memo.stack = AsyncExitStack()
     opened = await memo.stack.enter_async_context(open_transport(lambda: credentials(settings)))
-    memo.cluster = Cluster(opened, Metrics())
+    memo.cluster = Cluster(opened, Metrics().count_write)
 
 
 @kopf.on.cleanup()
@@ -53,7 +55,7 @@ async def reconcile(body: kopf.Body, patch: kopf.Patch, memo: kopf.Memo, **_: An
     cluster: Cluster = memo.cluster
     raw: dict[str, Any] = dict(body)
     key = Key(raw["metadata"]["namespace"], raw["metadata"]["name"])
-    brain = read_brain(key, {**raw, "status": {}})
+    brain = parse_brain(key, {**raw, "status": {}})
     jobs = await cluster.list(CHILDREN["Job"], key.namespace, {"app.kubernetes.io/instance": key.name})
     observed = ObservedState(
         brain=brain,

@@ -59,6 +59,7 @@ check "format (ruff format)" "$bin/ruff" format --check
 check "types (mypy --strict)" "$bin/mypy"
 check "import rules (lint-imports)" "$bin/lint-imports"
 check "names and texts keep to docs/glossary.md" "$bin/python" -m vocabulary check
+check "tests set nothing of the product, and import no other test" "$bin/python" scripts/check_tests.py
 check "generated stubs are current (protoc)" stubs
 check "contract (buf lint)" contract
 check "contract is backward compatible (buf breaking)" compatible

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from common.aio.backoff import Backoff
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
@@ -25,8 +27,8 @@ class RetryPolicy:
             jitter: random number from 0 to 1; 0 waits half of the back-off, 1 all of it.
             retry_after_s: minimum wait that the server requested; None: no minimum.
         """
-        ceiling = min(self.max_s, self.initial_s * self.multiplier ** (attempt - 1))
-        return max(ceiling * (0.5 + 0.5 * jitter), retry_after_s or 0.0)
+        backoff = Backoff(self.initial_s, self.multiplier, self.max_s)
+        return max(backoff.delay_s(attempt, jitter), retry_after_s or 0.0)
 
 
 @dataclass(slots=True)

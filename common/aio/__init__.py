@@ -1,1 +1,1 @@
-"""asyncio helpers: single flight and a cache with a time to live."""
+"""Helpers of asyncio code: single flight, a cache with a time to live, and back-off."""

@@ -1,4 +1,8 @@
-"""Bounded in-memory cache whose entries expire, for results of authentication and policy."""
+"""Bounded in-memory cache whose entries expire, for results of authentication and policy.
+
+cachetools' TLRUCache is not used: it removes expired entries all at once, and all identities expire together when the
+keys are fetched again (27 ms for 10,000); a `get`, of which each call makes several, takes it 6 µs instead of 0.4.
+"""
 
 from __future__ import annotations
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from typing import Final
+
+from jsonpointer import EndOfList, JsonPointer
 
 from common.errors import ConfigurationError
 
+_UNESCAPED_TILDE: Final = re.compile(r"~(?![01])")
 
-def parse(pointer: str, setting: str) -> tuple[str, ...]:
-    """Return the pointer's reference tokens.
+
+def parse(pointer: str, setting: str) -> JsonPointer:
+    """Return the parsed pointer. A `~` that is not followed by 0 or 1 stands for itself.
 
     Raises:
         ConfigurationError: `pointer` is not a JSON Pointer; the message names `setting`.
@@ -17,16 +22,10 @@ def parse(pointer: str, setting: str) -> tuple[str, ...]:
         raise ConfigurationError(
             f"{setting}: {pointer!r} is not a JSON Pointer; start it with '/', for example /tenant."
         )
-    return tuple(part.replace("~1", "/").replace("~0", "~") for part in pointer[1:].split("/"))
+    return JsonPointer(_UNESCAPED_TILDE.sub("~0", pointer))
 
 
-def resolve(document: object, tokens: Sequence[str]) -> object:
-    """Return the value at the reference tokens in `document`; None: there is no such value."""
-    for token in tokens:
-        if isinstance(document, Mapping):
-            document = document.get(token)
-        elif isinstance(document, list) and token.isascii() and token.isdigit() and int(token) < len(document):
-            document = document[int(token)]
-        else:
-            return None
-    return document
+def resolve(document: object, pointer: JsonPointer) -> object:
+    """Return the value that `pointer` selects in `document`; None: there is no such value."""
+    value: object = pointer.resolve(document, None)
+    return None if isinstance(value, EndOfList) else value

@@ -17,8 +17,8 @@ import aiohttp
 from common.auth.verifier import VerifiedToken
 from common.config.settings import AuthSettings
 from common.errors import ConfigurationError, Unauthenticated, Unavailable
+from common.net.http_client import http_client
 from common.net.tls import ca_context
-from common.utils.trace import http_client
 
 MAX_CONNECTIONS = 32
 

@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from common.config.settings import AuthSettings
 from common.errors import Unauthenticated, Unavailable
+from common.net.http_client import http_client
 from common.net.tls import ca_context
-from common.utils.trace import http_client
 
 ALGORITHMS_BY_KEY_TYPE: Mapping[str, tuple[str, ...]] = {
     "RSA": ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
@@ -59,6 +59,7 @@ def parse_keys(document: object) -> dict[str | None, VerificationKey]:
         if not algorithms:
             continue
         try:
+            # Not PyJWKSet: it has one algorithm per key, whether declared or not, and fails if no key is usable.
             keys[entry.get("kid")] = VerificationKey(jwt.PyJWK.from_dict(entry).key, algorithms)
         except jwt.PyJWTError:
             # A set may contain keys of future types (RFC 7517, 5: ignore what is not understood).

@@ -1,1 +1,1 @@
-"""Network helpers of both images: TLS contexts and the Redis client."""
+"""Network helpers: the HTTP server of probes, TLS contexts and the Redis client."""

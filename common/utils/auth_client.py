@@ -69,13 +69,15 @@ class AnonymousAuthenticator:
 class TokenAuthenticator:
     """Authenticates by bearer token, with a cache of identities and rejections around a TokenVerifier."""
 
-    def __init__(self, auth: AuthSettings, verifier: TokenVerifier) -> None:
+    def __init__(
+        self, auth: AuthSettings, verifier: TokenVerifier, *, max_cached_tokens: int = MAX_CACHED_TOKENS
+    ) -> None:
         self._auth = auth
         self._verifier = verifier
         self._claim_reader = ClaimReader(auth)
         # Two caches, so that forged tokens never evict valid ones.
-        self._identities: TTLCache[bytes, Identity] = TTLCache(MAX_CACHED_TOKENS, time.monotonic)
-        self._refusals: TTLCache[bytes, str] = TTLCache(MAX_CACHED_TOKENS, time.monotonic)
+        self._identities: TTLCache[bytes, Identity] = TTLCache(max_cached_tokens, time.monotonic)
+        self._refusals: TTLCache[bytes, str] = TTLCache(max_cached_tokens, time.monotonic)
         self._in_flight: SingleFlight[bytes, Identity] = SingleFlight()
 
     async def identify(self, token: str | None) -> Identity:

@@ -26,14 +26,15 @@ from typing import Any
 import aiohttp
 import structlog
 
+from common.aio.backoff import Backoff
 from common.config.settings import FlagSettings
 from common.errors import Unavailable
 from common.health import HealthCheck
 from common.net.tls import client_context
 
 RESYNC_PERIOD_S = 10.0
-BACKOFF_S = (0.1, 1.0)
-"""Minimum and maximum back-off between attempts, in seconds."""
+BACKOFF = Backoff(initial_s=0.2, cap_s=1.0)
+"""Back-off after watches in a row that ended at once."""
 MAX_REPORTED_FAILURES = 3
 MAX_LINE_BYTES = 8 * 1024 * 1024
 UNAUTHENTICATED = 16
@@ -206,10 +207,18 @@ class EtcdClient:
 class PrefixWatcher:
     """Mirror of the keys under a prefix; `on_change` receives all of them, with their values, after each change."""
 
-    def __init__(self, client: EtcdClient, prefix: str, on_change: Callable[[Mapping[str, str]], None]) -> None:
+    def __init__(
+        self,
+        client: EtcdClient,
+        prefix: str,
+        on_change: Callable[[Mapping[str, str]], None],
+        *,
+        resync_period_s: float = RESYNC_PERIOD_S,
+    ) -> None:
         self._client = client
         self._prefix = prefix
         self._on_change = on_change
+        self._resync_period_s = resync_period_s
         self._values: dict[str, str] | None = None
         self.check = HealthCheck(False, "etcd has not been queried yet.")
         """Last health check of etcd."""
@@ -223,9 +232,9 @@ class PrefixWatcher:
             if revision is not None:
                 await self._watch(revision + 1)
             # Back off when a member ends each watch at once, but briefly, so that a recovered member is soon noticed.
-            short_watches = 0 if time.monotonic() - started > BACKOFF_S[1] else short_watches + 1
-            delay_s = min(BACKOFF_S[1], BACKOFF_S[0] * 2**short_watches) if short_watches else 0
-            await asyncio.sleep(delay_s * (0.5 + secrets.randbelow(1000) / 2000))
+            short_watches = 0 if time.monotonic() - started > BACKOFF.cap_s else short_watches + 1
+            fraction = secrets.randbelow(1000) / 1000
+            await asyncio.sleep(BACKOFF.delay_s(short_watches, fraction) if short_watches else 0)
 
     async def relist(self) -> int | None:
         """List all keys now and return the revision; None: etcd is unavailable, and the last known values stay."""
@@ -245,7 +254,7 @@ class PrefixWatcher:
         """Watch until the resync period is over or the watch ends by itself."""
         try:
             async with (
-                asyncio.timeout(RESYNC_PERIOD_S),
+                asyncio.timeout(self._resync_period_s),
                 aclosing(self._client.watch(self._prefix, revision)) as batches,
             ):
                 async for changes in batches:

@@ -12,12 +12,9 @@ import os
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
 
-import aiohttp
 from opentelemetry import propagate, trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.instrumentation.aiohttp_client import create_trace_config
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -92,11 +89,6 @@ def span(name: str, kind: SpanKind = SpanKind.INTERNAL, **attributes: AttributeV
         except BaseException as exc:
             record_error(child, exc)
             raise
-
-
-def http_client(**options: Any) -> aiohttp.ClientSession:
-    """Return an aiohttp session whose requests are spans and propagate the trace; `options` are the session's own."""
-    return aiohttp.ClientSession(trace_configs=[create_trace_config()], **options)
 
 
 def start_span(name: str, kind: SpanKind, attributes: Mapping[str, AttributeValue]) -> Span | None:

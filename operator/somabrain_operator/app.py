@@ -19,9 +19,10 @@ import structlog
 
 from common.config.settings import OperatorSettings, Settings
 from common.errors import ConfigurationError, NotFound, ResourceExhausted, Unavailable
+from common.net.http_server import http_server
 from somabrain_operator.controller.reconcile import Reconciler
 from somabrain_operator.controller.workqueue import WorkQueue
-from somabrain_operator.health import MAX_OVERDUE_LEASES, HealthInputs, http_server, make_app
+from somabrain_operator.health import MAX_OVERDUE_LEASES, HealthInputs, make_app
 from somabrain_operator.informer.optional_kinds import OptionalKinds
 from somabrain_operator.informer.relist import Relister
 from somabrain_operator.informer.store import ObjectStore
@@ -89,7 +90,7 @@ async def lifespan(settings: Settings, log_in: Callable[[], kopf.ConnectionInfo 
     metrics, store = Metrics(), ObjectStore()
     metrics.watch_tasks(lambda: len(asyncio.all_tasks()))
     async with open_transport(log_in) as transport, aiohttp.ClientSession() as session:
-        cluster = Cluster(transport, metrics)
+        cluster = Cluster(transport, metrics.count_write)
         await _require_crd(cluster, settings.operator)
         reference_poller = ReferencePoller(cluster, settings.operator.reference_poll_interval_s)
         optional_kinds = OptionalKinds(cluster, settings.operator.reference_poll_interval_s)

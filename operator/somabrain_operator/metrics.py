@@ -73,6 +73,10 @@ class Metrics:
 
         self._tasks = Gauge("somabrain_operator_tasks", "asyncio tasks of the event loop.", registry=self.registry)
 
+    def count_write(self, kind: str, verb: str) -> None:
+        """Count a write to the API server."""
+        self.writes.labels(kind, verb).inc()
+
     def watch_tasks(self, count: Callable[[], float]) -> None:
         """Set the function that counts the event loop's tasks at each scrape."""
         self._tasks.set_function(count)

@@ -69,13 +69,13 @@ def repository(settings: Iterable[Path] = SETTINGS) -> str:
     return CENTRAL
 
 
-def fetch(listing: Path, folder: Path) -> None:
-    """Download the jars in `listing` into `folder/libs`, and unpack its zips into `folder`.
+def fetch(listing: Path, folder: Path, settings: Iterable[Path] = SETTINGS) -> None:
+    """Download the jars in `listing` into `folder/libs`, and unpack its zips into `folder`; see `repository`.
 
     Raises:
         LocalError: a file could not be downloaded, or its SHA-256 differs from the listing.
     """
-    base, libs = repository(), folder / "libs"
+    base, libs = repository(settings), folder / "libs"
     for artifact in artifacts(listing):
         libs.mkdir(exist_ok=True)
         file = libs / artifact.file

@@ -6,14 +6,16 @@ import asyncio
 import os
 import signal
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from importlib.metadata import version
 
 import structlog
 
 from common.config.settings import Settings
 from common.errors import ConfigurationError
+from common.net.http_server import http_server
 from common.utils.auth_client import open_authenticator
-from common.utils.cache import open_cache
+from common.utils.cache import Cache, open_cache
 from common.utils.trace import tracing
 from somabrain_service.authz.opa import policy_client
 from somabrain_service.background.open import open_jobs
@@ -25,9 +27,9 @@ from somabrain_service.flags.open import open_flags
 from somabrain_service.interceptors.chain import InterceptorChain, build_interceptors
 from somabrain_service.interceptors.rate_limiter import RateLimiter
 from somabrain_service.metrics import Metrics
-from somabrain_service.recall.result_cache import with_result_cache
+from somabrain_service.recall.result_cache import CachedQueryVectors, CachedRanker
 from somabrain_service.server.grpc import HealthService, bind, make_server
-from somabrain_service.server.http import http_server, make_app
+from somabrain_service.server.http import make_app
 from somabrain_service.server.readiness import Readiness
 from somabrain_service.server.tls import CertificateWatcher
 from somabrain_service.store.open import open_store
@@ -127,6 +129,17 @@ async def serve(settings: Settings) -> None:
             # Not before the shutdown delay is over, or watching clients would reconnect to this process.
             app_context.watch_hub.close()
     _log.info("stopped")
+
+
+def with_result_cache(context: AppContext, cache: Cache | None) -> AppContext:
+    """Return the context with ranker and query vectors cached in Redis; unchanged if `cache` is None."""
+    if cache is None:
+        return context
+    return replace(
+        context,
+        ranker=CachedRanker(context.ranker, cache),
+        query_vectors=CachedQueryVectors(context.query_vectors, cache),
+    )
 
 
 def _stop_on_signals(stop_requested: asyncio.Event) -> None:

@@ -15,11 +15,10 @@ from examples.kubectl import Kubectl
 from tests.e2e.conftest import Measured
 from tests.e2e.support.brains import Brain
 from tests.e2e.support.chaos import Chaos
-from tests.e2e.support.faults import OPERATOR, Faults
+from tests.e2e.support.faults import OPERATOR, SHORT, Faults
 from tests.e2e.support.watcher import watched
 from tests.e2e.support.writers import reading, writing
 
-SHORT = frozenset({"api server restart", "secret deleted", "deployment edited by hand"})
 WHOLE_S = 480
 
 

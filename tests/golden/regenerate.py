@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
+from somabrain_operator.kube.children import last_applied_id
 from somabrain_operator.kube.names import child_id
-from somabrain_operator.plan.last_applied import last_applied_id
 from tests.unit.operator import samples
 
 FOLDER = Path(__file__).parent

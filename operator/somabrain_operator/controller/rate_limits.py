@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from common.aio.backoff import Backoff
 from common.errors import (
     Aborted,
     FailedPrecondition,
@@ -13,17 +14,16 @@ from common.errors import (
     SomaBrainError,
     Unavailable,
 )
-from somabrain_operator.plan.backoff import Backoff
 
 BACKOFFS: Final[tuple[tuple[type[Exception], Backoff], ...]] = (
-    (Aborted, Backoff(base_s=0.1, cap_s=5)),  # a race was lost: read again
-    (NotFound, Backoff(base_s=1, cap_s=60)),  # the namespace or the resource is going away
-    (Unavailable, Backoff(base_s=1, cap_s=30)),  # the API server restarts
-    (ResourceExhausted, Backoff(base_s=1, cap_s=30)),  # the API server throttles us
-    (PermissionDenied, Backoff(base_s=10, cap_s=300)),  # an administrator must grant it
-    (FailedPrecondition, Backoff(base_s=10, cap_s=300)),  # the same request fails the same way
-    (SomaBrainError, Backoff(base_s=5, cap_s=300)),
-    (Exception, Backoff(base_s=5, cap_s=300)),  # a defect: logged with its stack trace, and not retried in a hot loop
+    (Aborted, Backoff(initial_s=0.1, cap_s=5)),  # a race was lost: read again
+    (NotFound, Backoff(initial_s=1, cap_s=60)),  # the namespace or the resource is going away
+    (Unavailable, Backoff(initial_s=1, cap_s=30)),  # the API server restarts
+    (ResourceExhausted, Backoff(initial_s=1, cap_s=30)),  # the API server throttles us
+    (PermissionDenied, Backoff(initial_s=10, cap_s=300)),  # an administrator must grant it
+    (FailedPrecondition, Backoff(initial_s=10, cap_s=300)),  # the same request fails the same way
+    (SomaBrainError, Backoff(initial_s=5, cap_s=300)),
+    (Exception, Backoff(initial_s=5, cap_s=300)),  # a defect: logged with its stack trace, not retried in a hot loop
 )
 """Rows of error class and back-off; the first whose class matches applies."""
 

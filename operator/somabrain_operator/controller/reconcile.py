@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from common.errors import FailedPrecondition, NotFound, PermissionDenied, SomaBrainError, Unavailable
+from somabrain_operator.controller.name_conflicts import read_name_conflicts
 from somabrain_operator.controller.workqueue import NO_REQUEUE
 from somabrain_operator.diff.foreign import drift, removal_patch
 from somabrain_operator.informer.optional_kinds import OptionalKinds
@@ -19,15 +20,17 @@ from somabrain_operator.kube import names
 from somabrain_operator.kube.client import Cluster
 from somabrain_operator.kube.names import ChildId, Key, child_id
 from somabrain_operator.kube.objects import Manifest, text
+from somabrain_operator.kube.owner import Owner
 from somabrain_operator.metrics import ConditionMetrics
-from somabrain_operator.observe.observe import observe, read_brain, read_name_conflicts
+from somabrain_operator.observe.observe import observe
+from somabrain_operator.observe.parse import parse_brain
 from somabrain_operator.observe.readiness_probe import ReadinessProbe
 from somabrain_operator.observe.redact import redact
 from somabrain_operator.observe.state import OperatorDefaults
 from somabrain_operator.plan import Plan, make_plan
 from somabrain_operator.plan.migration import without_uncreated_job
 from somabrain_operator.references.poller import ReferencePoller
-from somabrain_operator.render.metadata import Owner, rendered_hash
+from somabrain_operator.render.metadata import rendered_hash
 from somabrain_operator.status import render_status
 from somabrain_operator.status.transitions import Transition, transitions
 
@@ -60,7 +63,7 @@ class Reconciler:
             self.reference_poller.untrack(key)
             self.conditions.remove(key)
             return NO_REQUEUE
-        self.reference_poller.track(observed)
+        self.reference_poller.track(key, observed.brain.uid, observed.references)
         plan = make_plan(observed, self.defaults)
         if conflicts := await read_name_conflicts(self.cluster, plan):
             plan = make_plan(replace(observed, children={**observed.children, **conflicts}), self.defaults)
@@ -75,7 +78,7 @@ class Reconciler:
             except NotFound:
                 return NO_REQUEUE  # it was deleted in between
             self.store.on_write(names.KIND, answer)
-            edited = not read_brain(key, answer).same_request_as(observed.brain)
+            edited = not parse_brain(key, answer).same_request_as(observed.brain)
             for each in transitions(observed.brain.status, status):
                 await self._record_event(plan.owner, each)
         self.conditions.update(key, status)

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from somabrain_operator.kube import names
 from somabrain_operator.kube.names import Key
 from somabrain_operator.kube.objects import Json, Manifest, items, mapping, text
-from somabrain_operator.render.metadata import owner_name
+from somabrain_operator.kube.owner import owner_name
 
 _FIELD_MANAGER: Final = names.MANAGER
 

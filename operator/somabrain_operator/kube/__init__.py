@@ -1,1 +1,1 @@
-"""Kubernetes itself: client, kinds, errors, names, and access to objects. Knows nothing of SomaBrain's logic."""
+"""Kubernetes itself: client, kinds, errors, names, owners, access to objects. Knows nothing of SomaBrain's logic."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -11,9 +11,8 @@ from somabrain_operator.kube import names, timestamps
 from somabrain_operator.kube.kinds import BRAIN, CHILDREN, EVENT, Kind
 from somabrain_operator.kube.names import ChildId, Key
 from somabrain_operator.kube.objects import Json, Manifest, items, mapping, text
+from somabrain_operator.kube.owner import Owner
 from somabrain_operator.kube.transport import APPLY, JSON_PATCH, Transport
-from somabrain_operator.metrics import Metrics
-from somabrain_operator.render.metadata import Owner
 
 PAGE_SIZE: Final = 100
 """Objects per page of a list: bounds the memory and the time that parsing blocks the event loop."""
@@ -27,10 +26,15 @@ _FROM_WATCH_CACHE: Final = {"resourceVersion": "0"}
 class Cluster:
     """Client of the API server with the few verbs that the operator needs."""
 
-    def __init__(self, transport: Transport, metrics: Metrics) -> None:
-        """Use an open connection; its owner closes it."""
+    def __init__(self, transport: Transport, count_write: Callable[[str, str], None]) -> None:
+        """Use an open connection; its owner closes it.
+
+        Args:
+            transport: the connection.
+            count_write: called with kind and verb after each write.
+        """
         self._transport = transport
-        self._metrics = metrics
+        self._count_write = count_write
 
     async def get(self, kind: Kind, namespace: str, name: str, *, newest: bool = True) -> Manifest | None:
         """Return an object, or None if it does not exist; not `newest`: from the API server's watch cache."""
@@ -89,7 +93,7 @@ class Cluster:
             )
         except FailedPrecondition as exc:
             raise Aborted(f"{target} was changed concurrently.") from exc
-        self._count(kind.kind, "patch")
+        self._count_write(kind.kind, "patch")
         return answer
 
     async def create_or_replace(self, kind: Kind, manifest: Manifest) -> None:
@@ -104,7 +108,7 @@ class Cluster:
         await self._transport.request(
             _describe(kind, namespace, name), method, path, query=_FIELD_MANAGER, body=manifest
         )
-        self._count(kind.kind, "create" if fresh else "update")
+        self._count_write(kind.kind, "create" if fresh else "update")
 
     async def delete(self, namespace: str, child: ChildId) -> None:
         """Delete a child and its dependents; one that is already deleted is not an error."""
@@ -114,7 +118,7 @@ class Cluster:
             await self._transport.request(target, "DELETE", kind.path(namespace, child.name), query=query)
         except NotFound:
             return
-        self._count(child.kind, "delete")
+        self._count_write(child.kind, "delete")
 
     async def write_status(self, key: Key, uid: str, status: Mapping[str, Json]) -> Manifest:
         """Apply the status of the SomaBrain with this uid, and return the resulting object.
@@ -154,18 +158,15 @@ class Cluster:
             "count": 1, "firstTimestamp": timestamp, "lastTimestamp": timestamp,
         }  # fmt: skip
         await self._transport.request(_describe(EVENT, *key), "POST", EVENT.path(key.namespace), body=event)
-        self._count(EVENT.kind, "create")
+        self._count_write(EVENT.kind, "create")
 
     async def _apply(self, kind: Kind, body: Manifest, subresource: str = "") -> Manifest:
         namespace, name = _namespace(body), text(body, "metadata", "name")
         path, query = kind.path(namespace, name, subresource), _FORCE_APPLY
         target = _describe(kind, namespace, name)
         answer = await self._transport.request(target, "PATCH", path, query=query, body=body, content_type=APPLY)
-        self._count(f"{kind.kind}{subresource.capitalize()}", "apply")
+        self._count_write(f"{kind.kind}{subresource.capitalize()}", "apply")
         return answer
-
-    def _count(self, kind: str, verb: str) -> None:
-        self._metrics.writes.labels(kind, verb).inc()
 
 
 def _describe(kind: Kind, namespace: str, name: str) -> str:

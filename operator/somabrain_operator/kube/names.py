@@ -1,4 +1,4 @@
-"""Names, labels and annotations: their only definition."""
+"""Names, labels, annotations, and the port of probes: their only definition."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ MANAGER: Final = "somabrain-operator"
 SERVER: Final = "server"
 MIGRATION: Final = "migrate"
 """Components, which are also the names of their containers."""
+HTTP_PORT: Final = 8080
+"""Port of the servers' probes and metrics."""
 
 RENDERED_HASH: Final = f"{GROUP}/rendered-hash"
 """Annotation of each child: hash of the last applied manifest, so that an unchanged child is not written again."""

@@ -8,8 +8,8 @@ from typing import Final
 
 import aiohttp
 
+from somabrain_operator.kube.names import HTTP_PORT
 from somabrain_operator.kube.objects import Json, text
-from somabrain_operator.render.base import HTTP_PORT
 
 TIMEOUT_S: Final = 2.0
 MAX_BODY_BYTES: Final = 8192

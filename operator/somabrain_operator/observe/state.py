@@ -3,36 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
 from somabrain_operator.kube.names import ChildId, Key
 from somabrain_operator.kube.objects import Manifest
-from somabrain_operator.references.catalog import Reference
-
-
-@dataclass(frozen=True, slots=True)
-class ResolvedReference:
-    """A reference with the result of reading it."""
-
-    reference: Reference
-    exists: bool
-    """True if the object exists; unknown if `refusal` says why it could not be read."""
-    refusal: str = ""
-    """Error message if reading it was denied; else empty."""
-    digests: Mapping[str, str] = field(default_factory=dict)
-    """Hashes of the content of used keys that are present and not empty."""
-    secrets: tuple[str, ...] = field(default=(), repr=False)
-    """Secret contents, which must never be shown."""
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """Used keys that are missing or empty."""
-        suffix = self.reference.suffix
-        if not self.reference.keys:
-            return (f"*{suffix}",) if suffix and not any(key.endswith(suffix) for key in self.digests) else ()
-        return tuple(key for key in self.reference.keys if key not in self.digests)
+from somabrain_operator.references.resolved import ResolvedReference
 
 
 @dataclass(frozen=True, slots=True)

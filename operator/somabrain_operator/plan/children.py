@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
-from somabrain_operator.kube.names import SERVER, ChildId, child_id
+from somabrain_operator.kube.children import last_applied_id
+from somabrain_operator.kube.names import SERVER, child_id
 from somabrain_operator.kube.objects import Manifest, items, number, text
+from somabrain_operator.kube.owner import Owner, is_owned_by
 from somabrain_operator.observe.pod_status import of_component
-from somabrain_operator.plan.last_applied import last_applied_id
 from somabrain_operator.plan.ownership import add_children
 from somabrain_operator.plan.plan import Plan, vault_image
 from somabrain_operator.render.autoscaling import desired_replicas, render_autoscaler, replica_bounds
@@ -16,28 +17,8 @@ from somabrain_operator.render.base import render_headless_service, render_servi
 from somabrain_operator.render.config import render_config, render_policy
 from somabrain_operator.render.deployment import Images, render_deployment, with_replicas
 from somabrain_operator.render.disruption import render_disruption_budget
-from somabrain_operator.render.metadata import Owner, is_owned_by, rendered_hash
-from somabrain_operator.render.monitoring import DASHBOARD
+from somabrain_operator.render.metadata import rendered_hash
 from somabrain_operator.render.network import render_network_policy
-
-
-def possible_children(brain: str) -> tuple[ChildId, ...]:
-    """Return the children with fixed names that any spec can lead to; those that are not in the plan are pruned."""
-    return (
-        ChildId("ServiceAccount", f"{brain}-{SERVER}"),
-        ChildId("Service", f"{brain}-grpc"),
-        ChildId("Service", f"{brain}-headless"),
-        ChildId("ConfigMap", f"{brain}-config"),
-        ChildId("ConfigMap", f"{brain}-policy"),
-        last_applied_id(brain),
-        ChildId("Deployment", f"{brain}-{SERVER}"),
-        ChildId("HorizontalPodAutoscaler", f"{brain}-{SERVER}"),
-        ChildId("PodDisruptionBudget", f"{brain}-{SERVER}"),
-        ChildId("NetworkPolicy", f"{brain}-{SERVER}"),
-        ChildId("ServiceMonitor", f"{brain}-{SERVER}"),
-        ChildId("PrometheusRule", f"{brain}-{SERVER}"),
-        ChildId("ConfigMap", f"{brain}-{DASHBOARD}"),
-    )
 
 
 def add_base_objects(plan: Plan, spec: SomaBrainSpec) -> Plan:

@@ -8,18 +8,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from somabrain_operator.kube.children import last_applied_id
 from somabrain_operator.kube.names import SERVER, ChildId, child_id
 from somabrain_operator.kube.objects import Manifest, number, text
+from somabrain_operator.kube.owner import is_owned_by
 from somabrain_operator.plan.plan import Plan
 from somabrain_operator.render.autoscaling import desired_replicas, replica_bounds
 from somabrain_operator.render.deployment import with_replicas
-from somabrain_operator.render.last_applied import LAST_APPLIED, parse_last_applied, render_last_applied
-from somabrain_operator.render.metadata import is_owned_by
-
-
-def last_applied_id(brain: str) -> ChildId:
-    """Return the identity of the ConfigMap that stores the last applied children."""
-    return ChildId("ConfigMap", f"{brain}-{LAST_APPLIED}")
+from somabrain_operator.render.last_applied import parse_last_applied, render_last_applied
 
 
 def last_applied(plan: Plan) -> tuple[Manifest, ...]:

@@ -13,20 +13,20 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from common.aio.backoff import Backoff
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
 from somabrain_operator.api.v1alpha1.status import MigrationStatus
 from somabrain_operator.kube import timestamps
 from somabrain_operator.kube.names import MIGRATION, MIGRATION_HASH, RETRY_MIGRATION, ChildId, child_id
 from somabrain_operator.kube.objects import Manifest, condition, mapping, number, text
+from somabrain_operator.kube.owner import is_owned_by
 from somabrain_operator.observe.pod_status import failure_reason, of_component, termination_message
 from somabrain_operator.observe.redact import redact
-from somabrain_operator.plan.backoff import Backoff
 from somabrain_operator.plan.plan import ConditionResult, Plan, vault_image
-from somabrain_operator.render.metadata import is_owned_by
 from somabrain_operator.render.migration import migration_hash, migration_job_name, render_migration_job
 from somabrain_operator.render.vault import VAULT, owner_fingerprint
 
-RETRY: Final = Backoff(base_s=10, cap_s=600)
+RETRY: Final = Backoff(initial_s=10, cap_s=600)
 
 
 def migrate(plan: Plan, spec: SomaBrainSpec) -> Plan:

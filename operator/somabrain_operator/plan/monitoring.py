@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
 from somabrain_operator.kube.objects import Manifest, text
+from somabrain_operator.kube.owner import Owner
 from somabrain_operator.plan.ownership import add_children
 from somabrain_operator.plan.plan import Plan
-from somabrain_operator.render.metadata import Owner
 from somabrain_operator.render.monitoring import render_dashboard, render_rules, render_service_monitor
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from somabrain_operator.kube.names import child_id
 from somabrain_operator.kube.objects import Manifest
+from somabrain_operator.kube.owner import is_owned_by, owner_name
 from somabrain_operator.plan.plan import ConditionResult, Plan, halt
-from somabrain_operator.render.metadata import is_owned_by, owner_name
 
 
 def add_children(plan: Plan, manifests: Iterable[Manifest]) -> Plan:

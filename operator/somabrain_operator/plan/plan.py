@@ -9,8 +9,8 @@ from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
 from somabrain_operator.api.v1alpha1.status import ConditionStatus, ConditionType, MigrationStatus
 from somabrain_operator.kube.names import ChildId
 from somabrain_operator.kube.objects import Manifest
+from somabrain_operator.kube.owner import Owner
 from somabrain_operator.observe.state import ObservedState, OperatorDefaults
-from somabrain_operator.render.metadata import Owner
 
 
 @dataclass(frozen=True, slots=True)

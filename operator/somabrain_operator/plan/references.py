@@ -8,9 +8,9 @@ from dataclasses import replace
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
 from somabrain_operator.kube.hashing import content_hash
 from somabrain_operator.kube.names import SERVER, Key
-from somabrain_operator.observe.state import ResolvedReference
 from somabrain_operator.plan.plan import ConditionResult, Plan, halt, with_condition
 from somabrain_operator.references.catalog import USERS, references_of, vault_files
+from somabrain_operator.references.resolved import ResolvedReference
 from somabrain_operator.render.config import quota_environment, service_environment
 from somabrain_operator.render.setting_names import present_name
 

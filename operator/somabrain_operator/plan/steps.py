@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final, TypeAlias
 
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
+from somabrain_operator.kube.owner import Owner
 from somabrain_operator.observe.state import ObservedState, OperatorDefaults
 from somabrain_operator.plan.children import (
     add_autoscaler,
@@ -21,7 +22,6 @@ from somabrain_operator.plan.monitoring import add_monitoring
 from somabrain_operator.plan.plan import ConditionResult, Plan, halt, with_condition
 from somabrain_operator.plan.references import resolve_references
 from somabrain_operator.plan.validate_spec import check_version, validate_spec
-from somabrain_operator.render.metadata import Owner
 
 Step: TypeAlias = Callable[[Plan, SomaBrainSpec], Plan]
 

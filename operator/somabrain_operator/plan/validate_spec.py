@@ -9,11 +9,11 @@ from somabrain_operator.api.v1alpha1.quantity import quantity_value
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
 from somabrain_operator.kube.names import ALLOW_DOWNGRADE, IMAGE, SERVER, ChildId, child_id
 from somabrain_operator.kube.objects import text
+from somabrain_operator.kube.owner import is_owned_by
 from somabrain_operator.kube.semver import is_downgrade, tag_of
 from somabrain_operator.plan.last_applied import last_applied
 from somabrain_operator.plan.monitoring import missing_kind_notes
 from somabrain_operator.plan.plan import ConditionResult, Plan, halt, with_condition
-from somabrain_operator.render.metadata import is_owned_by
 
 
 def validate_spec(plan: Plan, spec: SomaBrainSpec) -> Plan:

@@ -14,8 +14,8 @@ import structlog
 from common.errors import SomaBrainError
 from somabrain_operator.kube.client import Cluster
 from somabrain_operator.kube.names import Key
-from somabrain_operator.observe.observe import resolve
-from somabrain_operator.observe.state import ObservedState, ResolvedReference
+from somabrain_operator.references.resolved import ResolvedReference
+from somabrain_operator.references.resolver import resolve
 
 _log = structlog.stdlib.get_logger("somabrain_operator.references.poller")
 
@@ -55,11 +55,9 @@ class ReferencePoller:
         self._interval_s = poll_interval_s(0, max_interval_s)
         self._entries: dict[Key, _Entry] = {}
 
-    def track(self, observed: ObservedState) -> None:
-        """Store the references that a reconcile has used."""
-        self._entries[observed.brain.key] = _Entry(
-            observed.brain.uid, _without_secrets(observed.references), self._next_due_at_s()
-        )
+    def track(self, key: Key, uid: str, resolved: tuple[ResolvedReference, ...]) -> None:
+        """Store the references that a reconcile of the SomaBrain with this uid has used."""
+        self._entries[key] = _Entry(uid, _without_secrets(resolved), self._next_due_at_s())
 
     def untrack(self, key: Key) -> None:
         """Stop reading a key's references."""

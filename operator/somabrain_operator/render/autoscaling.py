@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from somabrain_operator.api.v1alpha1.autoscaling import Autoscaling
 from somabrain_operator.kube import names
 from somabrain_operator.kube.objects import Manifest, items, mapping, number, text
-from somabrain_operator.render.metadata import Owner, render_object
+from somabrain_operator.kube.owner import Owner
+from somabrain_operator.render.metadata import render_object
 
 
 def render_autoscaler(owner: Owner, autoscaling: Autoscaling) -> Manifest:

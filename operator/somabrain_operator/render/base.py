@@ -5,10 +5,10 @@ from __future__ import annotations
 from somabrain_operator.api.v1alpha1.grpc import Grpc
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
 from somabrain_operator.kube import names
+from somabrain_operator.kube.children import GRPC, HEADLESS
 from somabrain_operator.kube.objects import Json, Manifest
-from somabrain_operator.render.metadata import Owner, render_object
-
-HTTP_PORT = 8080
+from somabrain_operator.kube.owner import Owner
+from somabrain_operator.render.metadata import render_object
 
 
 def render_service_account(owner: Owner) -> Manifest:
@@ -19,7 +19,7 @@ def render_service_account(owner: Owner) -> Manifest:
 
 def render_service(owner: Owner, spec: SomaBrainSpec) -> Manifest:
     """Return the Service with a cluster IP, for clients without client-side load balancing."""
-    return render_object(owner, "grpc", ("v1", "Service"), {
+    return render_object(owner, GRPC, ("v1", "Service"), {
         "spec": {
             "type": spec.service.type,
             "selector": names.selector(owner.key.name, names.SERVER),
@@ -30,14 +30,14 @@ def render_service(owner: Owner, spec: SomaBrainSpec) -> Manifest:
 
 def render_headless_service(owner: Owner, grpc: Grpc) -> Manifest:
     """Return the headless Service: an HTTP/2 connection stays with one pod, so clients balance over pod addresses."""
-    return render_object(owner, "headless", ("v1", "Service"), {
+    return render_object(owner, HEADLESS, ("v1", "Service"), {
         "spec": {
             "type": "ClusterIP",
             "clusterIP": "None",
             "selector": names.selector(owner.key.name, names.SERVER),
             "ports": [
                 _grpc_port(grpc),
-                {"name": "http", "port": HTTP_PORT, "targetPort": "http", "protocol": "TCP"},
+                {"name": "http", "port": names.HTTP_PORT, "targetPort": "http", "protocol": "TCP"},
             ],
         }
     })  # fmt: skip
@@ -50,4 +50,4 @@ def _grpc_port(grpc: Grpc) -> dict[str, Json]:
 
 def endpoint(owner: Owner, port: int) -> str:
     """Return the target for gRPC clients inside the cluster; with round_robin it reaches every pod."""
-    return f"dns:///{owner.child('headless')}.{owner.key.namespace}.svc:{port}"
+    return f"dns:///{owner.child(HEADLESS)}.{owner.key.namespace}.svc:{port}"

@@ -10,10 +10,12 @@ from somabrain_operator.api.v1alpha1.encoder import Encoder, EndpointEncoder
 from somabrain_operator.api.v1alpha1.grpc import Grpc
 from somabrain_operator.api.v1alpha1.platform import Tls
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
+from somabrain_operator.kube.children import CONFIG, POLICY
 from somabrain_operator.kube.names import Key, env_var
 from somabrain_operator.kube.objects import Json, Manifest
+from somabrain_operator.kube.owner import Owner
 from somabrain_operator.references.catalog import encoder_key
-from somabrain_operator.render.metadata import Owner, render_object
+from somabrain_operator.render.metadata import render_object
 from somabrain_operator.render.setting_names import need_former_names, with_former_names
 
 ISSUER_FOLDER: Final = "/var/run/secrets/somabrain/issuer"
@@ -166,14 +168,14 @@ def render_config(owner: Owner, spec: SomaBrainSpec, images: Iterable[str]) -> M
     """Return the ConfigMap of the service's settings, which pods of all these images read when a container starts."""
     environment = service_environment(owner.key, spec, former_names=need_former_names(images))
     data = {**environment, **quota_environment(spec)}
-    return render_object(owner, "config", ("v1", "ConfigMap"), {"data": data})
+    return render_object(owner, CONFIG, ("v1", "ConfigMap"), {"data": data})
 
 
 def render_policy(owner: Owner, policy: str) -> Manifest:
     """Return the ConfigMap of the default policy."""
-    return render_object(owner, "policy", ("v1", "ConfigMap"), {"data": {POLICY_FILE: policy}})
+    return render_object(owner, POLICY, ("v1", "ConfigMap"), {"data": {POLICY_FILE: policy}})
 
 
 def policy_config_map(owner: Owner, spec: SomaBrainSpec) -> str:
     """Return the name of the ConfigMap that holds the policy in force."""
-    return spec.opa.policy.config_map_ref.name if spec.opa.policy else owner.child("policy")
+    return spec.opa.policy.config_map_ref.name if spec.opa.policy else owner.child(POLICY)

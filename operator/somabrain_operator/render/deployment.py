@@ -9,8 +9,9 @@ from typing import Final
 from somabrain_operator.api.v1alpha1.placement import Probes
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
 from somabrain_operator.kube import names
+from somabrain_operator.kube.children import CONFIG
 from somabrain_operator.kube.objects import Json, Manifest, mapping
-from somabrain_operator.render.base import HTTP_PORT
+from somabrain_operator.kube.owner import Owner
 from somabrain_operator.render.config import (
     ISSUER_FOLDER,
     SHUTDOWN_DELAY_S,
@@ -19,7 +20,7 @@ from somabrain_operator.render.config import (
     uses_cluster_issuer,
 )
 from somabrain_operator.render.files import FILE_MODE, secrets_dir_variable, settings_mount, settings_volume
-from somabrain_operator.render.metadata import Owner, render_object, with_rendered_hash
+from somabrain_operator.render.metadata import render_object, with_rendered_hash
 from somabrain_operator.render.opa import render_opa_container
 from somabrain_operator.render.pod import (
     TMP_MOUNT,
@@ -128,10 +129,10 @@ def _server_container(owner: Owner, spec: SomaBrainSpec, image: str) -> dict[str
         "imagePullPolicy": "IfNotPresent",
         "args": ["serve"],
         "env": [secrets_dir_variable(spec, names.SERVER)],
-        "envFrom": [{"configMapRef": {"name": owner.child("config")}}],
+        "envFrom": [{"configMapRef": {"name": owner.child(CONFIG)}}],
         "ports": [
             {"name": "grpc", "containerPort": spec.grpc.port, "protocol": "TCP"},
-            {"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"},
+            {"name": "http", "containerPort": names.HTTP_PORT, "protocol": "TCP"},
         ],
         **_probes(spec.probes),
         "terminationMessagePolicy": "FallbackToLogsOnError",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from somabrain_operator.api.v1alpha1.placement import DisruptionBudget
 from somabrain_operator.kube import names
 from somabrain_operator.kube.objects import Manifest
-from somabrain_operator.render.metadata import Owner, render_object
+from somabrain_operator.kube.owner import Owner
+from somabrain_operator.render.metadata import render_object
 
 
 def render_disruption_budget(owner: Owner, budget: DisruptionBudget) -> Manifest:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Final
 
+from somabrain_operator.kube.children import LAST_APPLIED
 from somabrain_operator.kube.objects import Manifest, mapping, text
+from somabrain_operator.kube.owner import Owner, is_owned_by
 from somabrain_operator.render.deployment import with_replicas
-from somabrain_operator.render.metadata import Owner, is_owned_by, render_object
+from somabrain_operator.render.metadata import render_object
 
-LAST_APPLIED: Final = "applied"
 _DATA_KEY: Final = "children.json"
 
 

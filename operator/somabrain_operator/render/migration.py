@@ -10,8 +10,9 @@ from somabrain_operator.kube import names
 from somabrain_operator.kube.hashing import content_hash
 from somabrain_operator.kube.names import env_var
 from somabrain_operator.kube.objects import Json, Manifest
+from somabrain_operator.kube.owner import Owner
 from somabrain_operator.render.files import secrets_dir_variable, settings_mount, settings_volume
-from somabrain_operator.render.metadata import Owner, render_object
+from somabrain_operator.render.metadata import render_object
 from somabrain_operator.render.pod import (
     TMP_MOUNT,
     TMP_VOLUME,

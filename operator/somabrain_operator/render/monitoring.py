@@ -9,12 +9,13 @@ from typing import Final
 
 from somabrain_operator.api.v1alpha1.monitoring import Dashboard, Rules, ServiceMonitor
 from somabrain_operator.kube import names
+from somabrain_operator.kube.children import DASHBOARD, HEADLESS
 from somabrain_operator.kube.hashing import content_hash
 from somabrain_operator.kube.objects import Json, Manifest
-from somabrain_operator.render.metadata import Owner, render_object
+from somabrain_operator.kube.owner import Owner
+from somabrain_operator.render.metadata import render_object
 
 MONITORING: Final = "monitoring.coreos.com/v1"
-DASHBOARD: Final = "dashboard"
 _SERVER_ERROR_CODES: Final = "INTERNAL|UNAVAILABLE|UNKNOWN|DATA_LOSS|DEADLINE_EXCEEDED"
 _WEEK_S: Final = 7 * 24 * 3600
 _LAG_S: Final = 900
@@ -24,7 +25,7 @@ def render_service_monitor(owner: Owner, spec: ServiceMonitor) -> Manifest:
     """Return the ServiceMonitor of the headless Service, which has one endpoint per pod."""
     return render_object(owner, names.SERVER, (MONITORING, "ServiceMonitor"), {
         "spec": {
-            "selector": {"matchLabels": names.labels(owner.key.name, "headless")},
+            "selector": {"matchLabels": names.labels(owner.key.name, HEADLESS)},
             "endpoints": [{"port": "http", "path": "/metrics", "interval": f"{spec.interval_seconds}s"}],
         }
     }, labels=spec.labels)  # fmt: skip
@@ -105,7 +106,7 @@ def _job_lag(selector: str) -> str:
 
 
 def _selector(owner: Owner) -> str:
-    return f'namespace="{owner.key.namespace}",service="{owner.child("headless")}"'
+    return f'namespace="{owner.key.namespace}",service="{owner.child(HEADLESS)}"'
 
 
 def render_dashboard(owner: Owner, spec: Dashboard) -> Manifest:

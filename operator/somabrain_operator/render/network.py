@@ -5,7 +5,8 @@ from __future__ import annotations
 from somabrain_operator.api.v1alpha1.network import NetworkPolicy, NetworkPolicyPeer
 from somabrain_operator.kube import names
 from somabrain_operator.kube.objects import Json, Manifest
-from somabrain_operator.render.metadata import Owner, render_object
+from somabrain_operator.kube.owner import Owner
+from somabrain_operator.render.metadata import render_object
 
 _OWN_NAMESPACE: dict[str, Json] = {"podSelector": {}}
 

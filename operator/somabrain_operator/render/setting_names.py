@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from common.config.former_names import FORMER_ENDPOINT_KEYS, FORMER_NAMES, V
-from somabrain_operator.kube.semver import precedence, tag_of
+from semver import Version
 
-_FIRST_RENAMED: Final = (0, 2, 0)
+from common.config.former_names import FORMER_ENDPOINT_KEYS, FORMER_NAMES, V
+from somabrain_operator.kube.semver import parse_version, tag_of
+
+_FIRST_RENAMED: Final = Version(0, 2, 0)
 _FORMER: Final = {present: former for former, present in {**FORMER_NAMES, **FORMER_ENDPOINT_KEYS}.items()}
 
 
 def need_former_names(images: Iterable[str]) -> bool:
     """Return whether one of the images is, or may be, older than the present names."""
-    versions = [precedence(tag_of(image)) for image in images]
-    return any(version is None or version[0] < _FIRST_RENAMED for version in versions)
+    versions = [parse_version(tag_of(image)) for image in images]
+    return any(version is None or version.finalize_version() < _FIRST_RENAMED for version in versions)
 
 
 def with_former_names(settings: Mapping[str, V]) -> dict[str, V]:

@@ -11,9 +11,9 @@ from somabrain_operator.diff.foreign import drift
 from somabrain_operator.kube import timestamps
 from somabrain_operator.kube.names import SERVER, ChildId, selector
 from somabrain_operator.kube.objects import Json, Manifest, items, text
+from somabrain_operator.kube.owner import is_owned_by
 from somabrain_operator.plan.plan import ConditionResult, Plan
 from somabrain_operator.render.base import endpoint
-from somabrain_operator.render.metadata import is_owned_by
 from somabrain_operator.status import conditions
 from somabrain_operator.status.autoscaling import autoscaler_failure
 from somabrain_operator.status.rollout import Rollout, read_rollout, running_image

@@ -20,8 +20,8 @@ from common.aio.single_flight import SingleFlight
 from common.aio.ttl_cache import TTLCache
 from common.config.settings import PolicySettings
 from common.errors import PermissionDenied
+from common.net.http_client import http_client
 from common.utils.auth_client import Identity
-from common.utils.trace import http_client
 from somabrain_service.metrics import Metrics
 
 MAX_CACHED_DECISIONS = 10_000

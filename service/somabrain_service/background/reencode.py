@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from somabrain_service.background.job import BatchResult
-from somabrain_service.background.runner import backoff_s
+from somabrain_service.background.runner import BACKOFF
 from somabrain_service.encoders.protocols import Encoder, EncoderUnavailable
 from somabrain_service.store.maintenance import Encoded, MaintenanceStore, Unencoded, UnencodedText
 
@@ -78,7 +78,7 @@ class Reencode:
     def _back_off(self, namespace: Unencoded, now: datetime) -> None:
         """Delay the namespace's next attempt, exponentially with its failures in a row."""
         failures = self._failures[namespace] = self._failures.get(namespace, 0) + 1
-        self._retry_at[namespace] = now + timedelta(seconds=backoff_s(failures, 1.0))
+        self._retry_at[namespace] = now + timedelta(seconds=BACKOFF.delay_s(failures))
 
     def _prune(self, pending: set[Unencoded]) -> None:
         """Delete the state of namespaces that have no pending memories any more."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import structlog
 
+from common.aio.backoff import Backoff
 from common.errors import SomaBrainError
 from somabrain_service.background.job import BatchResult, Job
 from somabrain_service.metrics import Metrics
@@ -23,8 +24,8 @@ ACQUIRE_INTERVAL_S = 5.0
 MIN_IDLE_RATIO = 9
 """Minimum pause after a run that leaves nothing to do, as a multiple of its duration: polling takes a tenth of the time
 at most, however many namespaces there are."""
-INITIAL_BACKOFF_S = 1.0
-MAX_BACKOFF_S = 30.0
+BACKOFF = Backoff(initial_s=1.0, cap_s=30.0)
+"""Back-off after failures in a row."""
 
 _log = structlog.get_logger(__name__)
 
@@ -94,7 +95,7 @@ class JobRunner:
     def _on_failure(self, exc: Exception) -> float:
         """Log the failure, and return the back-off in seconds."""
         self._failures += 1
-        delay_s = backoff_s(self._failures, random.random())  # noqa: S311 - as above
+        delay_s = BACKOFF.delay_s(self._failures, random.random())  # noqa: S311 - as above
         expected = isinstance(exc, SomaBrainError)
         self._log.warning(
             "background job failed",
@@ -105,9 +106,3 @@ class JobRunner:
             exc_info=None if expected else exc,
         )
         return delay_s
-
-
-def backoff_s(failures: int, jitter: float) -> float:
-    """Return the back-off in seconds after `failures` in a row; `jitter` in [0, 1) spreads it over the second half."""
-    delay_s = INITIAL_BACKOFF_S * 2.0 ** min(failures - 1, 32)
-    return min(delay_s, MAX_BACKOFF_S) * (0.5 + 0.5 * jitter)

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
-from common.errors import InvalidArgument
 from somabrain_service.commands.shared.context import AppContext
+from somabrain_service.commands.shared.namespace_defaults import with_defaults
 from somabrain_service.domain import analyzer
 from somabrain_service.domain.idempotency import request_key
 from somabrain_service.domain.names import TenantId
-from somabrain_service.domain.namespace import (
-    DEFAULT_FEED_RETENTION,
-    DEFAULT_LANGUAGE,
-    Namespace,
-    NamespaceDraft,
-    NamespaceSettings,
-)
+from somabrain_service.domain.namespace import Namespace, NamespaceDraft
 
 
 async def create_namespace(
@@ -33,22 +27,3 @@ async def create_namespace(
     resolved = dataclasses.replace(draft, settings=settings)
     analyzer_name = analyzer.latest_analyzer(settings.language).name
     return await context.store.create_namespace(tenant, resolved, analyzer_name, context.clock(), request)
-
-
-def with_defaults(context: AppContext, requested: NamespaceSettings) -> NamespaceSettings:
-    """Return the settings with defaults filled in.
-
-    Raises:
-        InvalidArgument: the language or encoder is unknown to this server.
-    """
-    encoder = requested.encoder or context.default_encoder
-    if encoder not in context.encoder_ids:
-        raise InvalidArgument(
-            "namespace.settings.encoder", f"must be one of {', '.join(context.encoder_ids)}, or empty"
-        )
-    return dataclasses.replace(
-        requested,
-        language=requested.language or DEFAULT_LANGUAGE,
-        encoder=encoder,
-        feed_retention=requested.feed_retention or DEFAULT_FEED_RETENTION,
-    )

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import AsyncGenerator
 
 from somabrain_service.commands.shared.context import AppContext
-from somabrain_service.commands.watch_memories import require_retained
+from somabrain_service.commands.shared.feed_retention import require_retained
 from somabrain_service.domain import limits
 from somabrain_service.domain.changes import ExportPage, ExportQuery, Position, StoredVector
 from somabrain_service.domain.cursors import export_token, feed_cursor, parse_export_token

@@ -10,7 +10,7 @@ from common.errors import Aborted, FailedPrecondition
 from somabrain_service.commands.shared.caller_vectors import validate_caller_vector
 from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain import analyzer, limits
-from somabrain_service.domain.cursors import NamespaceVersion, check_consistency, consistency_token
+from somabrain_service.domain.cursors import check_consistency, consistency_token
 from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.ranking.score import Tuning
 from somabrain_service.domain.recall import DegradedReason, Hit, RecallQuery, RecallResult
@@ -56,19 +56,19 @@ async def recall_memories(context: AppContext, tenant: TenantId, query: RecallQu
         bypass_cache=not flags.recall_cache,
     )
     async with context.store.snapshot(tenant, query.parent, request.now) as snapshot:
-        result = await context.ranker.rank(snapshot, tenant, request)
-        if result.namespace.etag != namespace.etag:
+        ranking = await context.ranker.rank(snapshot, tenant, request)
+        if snapshot.namespace.etag != namespace.etag:
             raise Aborted("The namespace's settings were changed meanwhile; try again.")
-        as_of = NamespaceVersion(result.namespace.epoch, result.namespace.version)
+        as_of = snapshot.namespace.read_version
         check_consistency(query.consistency_token, query.parent, as_of)
-        if result.reencoding:
+        if ranking.reencoding:
             degraded.append(DegradedReason.REENCODING)
-        if result.ranking.truncated:
+        if ranking.truncated:
             degraded.append(DegradedReason.DENSE_TRUNCATED)
-        if query.query and result.namespace.reanalyzing:
+        if query.query and snapshot.namespace.reanalyzing:
             degraded.append(DegradedReason.REANALYZING)
-        scored = result.ranking.hits
-        if query.min_score is not None and result.ranking.best_lexical < query.min_score:
+        scored = ranking.hits
+        if query.min_score is not None and ranking.best_lexical < query.min_score:
             scored = ()
         memories = (
             await snapshot.memories([entry.id for entry in scored], limits.MAX_RESPONSE_BYTES, end_snapshot=True)
@@ -79,11 +79,11 @@ async def recall_memories(context: AppContext, tenant: TenantId, query: RecallQu
     return RecallResult(
         hits=hits,
         degraded=tuple(degraded),
-        cached=result.cached,
+        cached=ranking.cached,
         encoder_id=encoder_id if vector is not None else "",
         consistency_token=consistency_token(query.parent, as_of),
         truncated=len(hits) < len(scored),
-        best_lexical=result.ranking.best_lexical,
+        best_lexical=ranking.best_lexical,
     )
 
 

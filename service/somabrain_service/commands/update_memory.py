@@ -11,6 +11,7 @@ from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.commands.shared.prepare_memory import encode, expiry
 from somabrain_service.domain import analyzer
 from somabrain_service.domain.cursors import consistency_token
+from somabrain_service.domain.etag import check_etag
 from somabrain_service.domain.idempotency import request_key
 from somabrain_service.domain.memory import NEUTRAL_SALIENCE, Memory, Vector
 from somabrain_service.domain.names import MemoryName, TenantId
@@ -52,8 +53,7 @@ async def update_memory(
             memory = await snapshot.memory(name.memory)
         if memory is None:
             raise NotFound("Memory", str(name))
-        if etag and etag != memory.etag:
-            raise Aborted("etag: is not the current one; read the memory again and retry with its etag.")
+        check_etag(etag, memory.etag, "memory")
         update = await _build_update(context, namespace, memory, patch, vector, now)
         if written := await context.store.update_memory(tenant, namespace, update, request):
             break

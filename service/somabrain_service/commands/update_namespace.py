@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from somabrain_service.commands.create_namespace import with_defaults
 from somabrain_service.commands.shared.context import AppContext
+from somabrain_service.commands.shared.namespace_defaults import with_defaults
 from somabrain_service.domain import analyzer
 from somabrain_service.domain.idempotency import request_key
 from somabrain_service.domain.names import TenantId

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator
-from datetime import datetime
 
 from common.errors import OutOfRange
 from somabrain_service.commands.shared.context import AppContext
+from somabrain_service.commands.shared.feed_retention import require_retained
 from somabrain_service.domain.changes import Change, ChangeType, Position, WatchEvent, WatchQuery
 from somabrain_service.domain.cursors import NamespaceVersion, feed_cursor, parse_feed_cursor
 from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, TenantId
-from somabrain_service.domain.namespace import DEFAULT_FEED_RETENTION, Namespace
 from somabrain_service.store.protocols import Snapshot
 
 CHECKPOINT_S = 5.0
@@ -75,26 +74,6 @@ async def watch_memories(context: AppContext, tenant: TenantId, query: WatchQuer
                 if await poller.wait_for_change(read_version) != current:
                     break
                 now = context.clock()
-
-
-def require_retained(namespace: Namespace, changes: list[Change] | None, now: datetime) -> list[Change]:
-    """Return the changes, unless some are older than the feed's retention, whether or not they are already trimmed.
-
-    Args:
-        namespace: the namespace of the feed.
-        changes: the changes after a cursor; None: some of them are already trimmed.
-        now: current time.
-
-    Raises:
-        OutOfRange: some changes are older than the retention.
-    """
-    retention = namespace.settings.feed_retention or DEFAULT_FEED_RETENTION
-    if changes is None or (changes and now - changes[0].change_time > retention):
-        raise OutOfRange(
-            f"The feed of {namespace.name} retains changes for {retention}, and some after this cursor are older; "
-            "export the namespace and watch from the export's cursor."
-        )
-    return changes
 
 
 def _start_position(tenant: TenantId, query: WatchQuery, current: NamespaceVersion) -> tuple[str, Position]:

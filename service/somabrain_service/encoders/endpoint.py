@@ -19,13 +19,14 @@ import aiohttp
 import numpy as np
 from numpy.typing import NDArray
 
+from common.aio.backoff import Backoff
 from common.config.settings import EmbeddingsEndpoint
-from common.utils.trace import http_client
+from common.net.http_client import http_client
 from somabrain_service.encoders.circuit_breaker import CircuitBreaker
 from somabrain_service.encoders.protocols import EncoderUnavailable
 
 RETRYABLE_STATUS_CODES = frozenset({408, 429, 500, 502, 503, 504})
-INITIAL_BACKOFF_S = 0.1
+BACKOFF = Backoff(initial_s=0.1, jitter=(0.5, 1.5))
 
 Floats = NDArray[np.float32]
 
@@ -78,7 +79,7 @@ class EndpointEncoder:
                     self._breaker.record_failure()
                     if exc.retry_after_s is None or attempt == self._endpoint.attempts:
                         raise self._unavailable(str(exc)) from None
-                    backoff_s = INITIAL_BACKOFF_S * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+                    backoff_s = BACKOFF.delay_s(attempt, random.random())  # noqa: S311 - no secret
                     await asyncio.sleep(min(max(exc.retry_after_s, backoff_s), self._endpoint.timeout_s))
                 else:
                     self._breaker.record_success()

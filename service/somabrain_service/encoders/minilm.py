@@ -22,7 +22,12 @@ VOCABULARY = Path(__file__).parent / "data" / "bert-base-uncased-vocab.txt"
 
 
 def load(threads: int) -> OnnxEncoder:
-    """Load weights and vocabulary; takes about a second. `threads`: number of threads per run of the network.
+    """Load the encoder; takes about a second. Raises as `load_network` does."""
+    return OnnxEncoder(ENCODER_ID, load_network(threads), DIMENSIONS)
+
+
+def load_network(threads: int) -> Network:
+    """Load weights and vocabulary. `threads`: number of threads per run of the network.
 
     Raises:
         ConfigurationError: a file is missing or invalid.
@@ -34,4 +39,4 @@ def load(threads: int) -> OnnxEncoder:
         raise ConfigurationError(f"The encoder {ENCODER_ID} could not be loaded; install the wheel again.") from exc
     tokenizer.enable_truncation(MAX_TOKENS)
     tokenizer.enable_padding()
-    return OnnxEncoder(ENCODER_ID, Network(session, tokenizer, "last_hidden_state", "mean"), DIMENSIONS)
+    return Network(session, tokenizer, "last_hidden_state", "mean")

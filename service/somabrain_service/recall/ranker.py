@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.names import TenantId
-from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.ranking import bm25
-from somabrain_service.domain.ranking.score import LexicalQuery, Ranking, Tuning, rank
+from somabrain_service.domain.ranking.score import Ranking, Tuning, rank
 from somabrain_service.store.protocols import Snapshot
 from somabrain_service.store.records import Search, Statistics
 
@@ -44,20 +43,10 @@ class RankingRequest:
     bypass_cache: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RankingResult:
-    """The ranking, and the namespace as of the snapshot. `reencoding`: some memories have no vector yet."""
-
-    namespace: Namespace
-    ranking: Ranking
-    reencoding: bool
-    cached: bool = False
-
-
 class Ranker(Protocol):
     """Ranks the memories of a namespace."""
 
-    async def rank(self, snapshot: Snapshot, tenant: TenantId, request: RankingRequest) -> RankingResult:
+    async def rank(self, snapshot: Snapshot, tenant: TenantId, request: RankingRequest) -> Ranking:
         """Rank the memories of a snapshot.
 
         Raises:
@@ -69,11 +58,12 @@ class Ranker(Protocol):
 class ExactRanker:
     """Computes each ranking, without a cache."""
 
-    async def rank(self, snapshot: Snapshot, tenant: TenantId, request: RankingRequest) -> RankingResult:
+    async def rank(self, snapshot: Snapshot, tenant: TenantId, request: RankingRequest) -> Ranking:
         """See `Ranker.rank`."""
         statistics = await snapshot.statistics(request.terms)
+        ranking = await _rank_candidates(snapshot, statistics, request)
         reencoding = request.vector is not None and statistics.vectors < statistics.memories
-        return RankingResult(statistics.namespace, await _rank_candidates(snapshot, statistics, request), reencoding)
+        return dataclasses.replace(ranking, reencoding=reencoding)
 
 
 async def _rank_candidates(snapshot: Snapshot, statistics: Statistics, request: RankingRequest) -> Ranking:
@@ -95,7 +85,8 @@ async def _rank_candidates(snapshot: Snapshot, statistics: Statistics, request: 
         candidates = await snapshot.candidates(dataclasses.replace(search, seeds=all_terms))
     return rank(
         candidates,
-        LexicalQuery(weights, statistics.mean_length),
+        idf=weights,
+        mean_length=statistics.mean_length,
         top_k=request.top_k,
         now_s=request.now.timestamp(),
         half_life=statistics.namespace.settings.recency_half_life,

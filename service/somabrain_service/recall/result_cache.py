@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from common.aio.ttl_cache import TTLCache
 from common.utils.cache import Cache, CacheEntry
-from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain.canonical import canonical_bytes
 from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.namespace import Namespace
@@ -32,7 +31,7 @@ from somabrain_service.domain.ranking.score import Ranking, ScoredMemory, score_
 from somabrain_service.domain.recall import ScoreBreakdown
 from somabrain_service.encoders.protocols import Encoder
 from somabrain_service.recall.query_vectors import QueryVectors
-from somabrain_service.recall.ranker import Ranker, RankingRequest, RankingResult
+from somabrain_service.recall.ranker import Ranker, RankingRequest
 from somabrain_service.store.protocols import Snapshot
 
 VERSION = version("somabrain")
@@ -44,17 +43,6 @@ TRUNCATED_TTL_S = 1.0
 """Seconds that a truncated ranking is cached: a process with the namespace in its search index computes it in full."""
 
 
-def with_result_cache(context: AppContext, cache: Cache | None) -> AppContext:
-    """Return the context with ranker and query vectors cached in Redis; unchanged if `cache` is None."""
-    if cache is None:
-        return context
-    return replace(
-        context,
-        ranker=CachedRanker(context.ranker, cache),
-        query_vectors=CachedQueryVectors(context.query_vectors, cache),
-    )
-
-
 class CachedRanker:
     """Ranker that returns cached rankings from Redis."""
 
@@ -62,28 +50,26 @@ class CachedRanker:
         self._ranker = ranker
         self._cache = cache
 
-    async def rank(self, snapshot: Snapshot, tenant: TenantId, request: RankingRequest) -> RankingResult:
+    async def rank(self, snapshot: Snapshot, tenant: TenantId, request: RankingRequest) -> Ranking:
         """See `Ranker.rank`."""
         if request.bypass_cache:
             return await self._ranker.rank(snapshot, tenant, request)
         namespace = snapshot.namespace
         now_s = request.now.timestamp()
 
-        async def compute() -> CacheEntry[_CachedRanking]:
-            result = await self._ranker.rank(snapshot, tenant, request)
+        async def compute() -> CacheEntry[Ranking]:
+            ranking = await self._ranker.rank(snapshot, tenant, request)
             next_expiry = await snapshot.next_expiry()
             expires_at = min(
                 math.inf if next_expiry is None else next_expiry.timestamp(),
                 score_valid_until(now_s, namespace.settings.recency_half_life),
-                now_s + TRUNCATED_TTL_S if result.ranking.truncated else math.inf,
+                now_s + TRUNCATED_TTL_S if ranking.truncated else math.inf,
             )
-            return CacheEntry((result.ranking, result.reencoding), expires_at)
+            return CacheEntry(ranking, expires_at)
 
         key = ranking_key(tenant, namespace, request)
-        (ranking, reencoding), is_cached = await self._cache.get_or_compute(
-            "recall", key, _RANKING_CODEC, now_s, compute
-        )
-        return RankingResult(namespace, ranking, reencoding, is_cached)
+        ranking, is_cached = await self._cache.get_or_compute("recall", key, _RANKING_CODEC, now_s, compute)
+        return replace(ranking, cached=is_cached)
 
 
 class CachedQueryVectors:
@@ -134,7 +120,6 @@ def _digest(tenant: TenantId, parts: list[object]) -> str:
     return hashlib.blake2b(canonical_bytes(parts), key=tenant.bytes, digest_size=20).hexdigest()
 
 
-_CachedRanking = tuple[Ranking, bool]
 _HEADER = struct.Struct("<d??I")
 _NUMBERS_PER_HIT = 7
 
@@ -142,15 +127,14 @@ _NUMBERS_PER_HIT = 7
 class _RankingCodec:
     """Codec of a ranking: header, then ids as int64 and scores as float64, little-endian."""
 
-    def encode(self, value: _CachedRanking) -> bytes:
-        ranking, reencoding = value
-        hits = ranking.hits
+    def encode(self, value: Ranking) -> bytes:
+        hits = value.hits
         ids = np.array([hit.id for hit in hits], "<i8")
         numbers = np.array([(hit.score, *_breakdown_values(hit.breakdown)) for hit in hits], "<f8")
-        header = _HEADER.pack(ranking.best_lexical, ranking.truncated, reencoding, len(hits))
+        header = _HEADER.pack(value.best_lexical, value.truncated, value.reencoding, len(hits))
         return header + ids.tobytes() + numbers.tobytes()
 
-    def decode(self, data: bytes) -> _CachedRanking:
+    def decode(self, data: bytes) -> Ranking:
         if len(data) < _HEADER.size:
             raise ValueError("too short")
         best_lexical, truncated, reencoding, count = _HEADER.unpack_from(data)
@@ -165,7 +149,7 @@ class _RankingCodec:
         hits = tuple(
             ScoredMemory(id_, score, ScoreBreakdown(*parts)) for id_, (score, *parts) in zip(ids, numbers, strict=True)
         )
-        return Ranking(hits, best_lexical, truncated), reencoding
+        return Ranking(hits, best_lexical, truncated, reencoding)
 
 
 _RANKING_CODEC = _RankingCodec()

@@ -5,13 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
-from common.config.settings import HttpSettings
-from common.errors import ConfigurationError
 from common.health import HealthCheck, HealthProbe
 from somabrain_service.metrics import Metrics
 from somabrain_service.server.readiness import Readiness, ReadinessState
@@ -62,25 +59,3 @@ def make_app(
 def postgres_check(state: ReadinessState) -> HealthCheck:
     """Return PostgreSQL's health and latency; an incompatible schema counts only for readiness."""
     return HealthCheck(state.latency_s is not None, state.reason, state.latency_s)
-
-
-@asynccontextmanager
-async def http_server(http: HttpSettings, app: web.Application) -> AsyncIterator[int]:
-    """Serve `app` and yield the port it listens on.
-
-    Raises:
-        ConfigurationError: the port cannot be bound.
-    """
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, http.host, http.port)
-        try:
-            await site.start()
-        except OSError as exc:
-            raise ConfigurationError(
-                f"http.port: {http.host}:{http.port} cannot be bound ({exc.strerror}); free it or choose another."
-            ) from exc
-        yield int(runner.addresses[0][1])
-    finally:
-        await runner.cleanup()

@@ -18,6 +18,8 @@ OPERATOR = "somabrain-system"
 REPLICAS = 2
 OTHER_OWNER, WRONG_OWNER = "other-owner", "wrong-owner"
 CUT_S = 2.0
+SHORT = frozenset({"api server restart", "secret deleted", "deployment edited by hand"})
+"""Faults of the short form of the chaos test."""
 
 
 def operator_pod(kubectl: Kubectl) -> Object:

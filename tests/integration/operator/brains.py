@@ -12,6 +12,8 @@ from somabrain_operator.kube import timestamps
 from tests.integration.operator.api import Api, Object, eventually
 
 NAME = "quickstart"
+POD_ADDRESS = "127.0.0.57"
+"""A pod's address on this machine's loopback; the server's HTTP port is the same for all pods."""
 SPEC: Object = {
     "database": {"secretRef": {"name": "somabrain-database"}},
     "migration": {"database": {"secretRef": {"name": "somabrain-migration"}}},

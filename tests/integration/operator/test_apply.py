@@ -34,7 +34,7 @@ NONSENSE: dict[str, dict[str, Any]] = {
 async def cluster(account: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
     monkeypatch.setenv("KUBECONFIG", str(account))
     async with open_transport(lambda: credentials(kopf.OperatorSettings())) as opened:
-        yield Cluster(opened, Metrics())
+        yield Cluster(opened, Metrics().count_write)
 
 
 @pytest.mark.parametrize("kind", NONSENSE)

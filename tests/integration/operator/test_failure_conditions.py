@@ -10,10 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tests.integration.operator.api import KINDS, Object, eventually
-from tests.integration.operator.brains import NAME, Brain, ControllerStub, running, waiting
-
-ADDRESS = "127.0.0.57"
-"""A pod's address on this machine's loopback; the server's HTTP port is the same for all pods."""
+from tests.integration.operator.brains import NAME, POD_ADDRESS, Brain, ControllerStub, running, waiting
 
 METADATA_NAME = "kubernetes.io/metadata.name"
 
@@ -69,7 +66,7 @@ def unready_pod(body: str) -> Iterator[None]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
             return
 
-    server = ThreadingHTTPServer((ADDRESS, 8080), Unready)
+    server = ThreadingHTTPServer((POD_ADDRESS, 8080), Unready)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -86,13 +83,13 @@ def test_with_postgresql_down_the_pod_is_named_with_what_it_says(
     """The status quotes the pod's answer, for which the pod is asked: the kubelet does not pass it on."""
     pod = served.api.get("Pod", "server-0", served.namespace)
     with unready_pod('{"ready": false, "reason": "PostgreSQL cannot be reached: connection refused."}'):
-        controller_stub.pod_status(pod, "Running", [running()], address=ADDRESS)
+        controller_stub.pod_status(pod, "Running", [running()], address=POD_ADDRESS)
         controller_stub.roll_out(ready=0)
         condition = served.until("Available", "False", "PostgreSQL cannot be reached: connection refused.")
     assert condition["message"] == "No pod serves. Pod server-0: PostgreSQL cannot be reached: connection refused."
     assert served.until("Degraded", "True")
     assert served.until("Ready", "False")
-    controller_stub.pod_status(pod, "Running", [running()], ready=True, address=ADDRESS)
+    controller_stub.pod_status(pod, "Running", [running()], ready=True, address=POD_ADDRESS)
     controller_stub.roll_out()
     assert served.until("Ready", "True")
     assert served.until("Degraded", "False")

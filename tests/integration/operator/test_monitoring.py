@@ -13,28 +13,15 @@ from typing import Any
 import pytest
 import yaml
 
-from somabrain_local.crds import prometheus_operator
 from somabrain_operator.api.v1alpha1.monitoring import Dashboard, Rules
 from somabrain_operator.kube.names import Key
-from somabrain_operator.render.metadata import Owner
+from somabrain_operator.kube.owner import Owner
 from somabrain_operator.render.monitoring import render_dashboard, render_rules
 from tests.integration.operator.api import Api, eventually
 from tests.integration.operator.brains import NAME, Brain, ControllerStub
-from tests.integration.operator.chart import established, tool
-
-SPEC: Any = yaml.safe_load(Path("examples/monitoring.yaml").read_text(encoding="utf-8"))["spec"]
-NAMES = ("servicemonitors.monitoring.coreos.com", "prometheusrules.monitoring.coreos.com")
-KIND = "CustomResourceDefinition"
-
-
-def install(api: Api, folder: Path) -> None:
-    """Install the two definitions, as an administrator does."""
-    for file in prometheus_operator(folder):
-        definition = yaml.safe_load(file.read_text(encoding="utf-8"))
-        if definition["metadata"]["name"] in NAMES:
-            api.create(definition)
-    for name in NAMES:
-        eventually(partial(api.get, KIND, name), lambda it: established(it) == "True", "it is known")
+from tests.integration.operator.chart import tool
+from tests.integration.operator.examples import MONITORING
+from tests.integration.operator.prometheus import KIND, NAMES, install
 
 
 @pytest.fixture
@@ -53,7 +40,7 @@ def test_they_are_made_when_their_kinds_appear(
 
     Until then the status names the missing kind, the service is Ready, and nothing is written.
     """
-    brain.apply(**SPEC)
+    brain.apply(**MONITORING)
     controller_stub.serve()
     brain.until("ConfigValid", "True", "The ServiceMonitor of spec.monitoring is not created yet: the cluster has no")
     assert "dashboard" in str(brain.child("ConfigMap", "dashboard")["metadata"]["labels"])

@@ -13,13 +13,12 @@ import pytest
 from somabrain_local.loopback import api_server
 from somabrain_local.loopback.kubernetes import AUDIT_POLICY
 from somabrain_operator.kube.names import RETRY_MIGRATION
-from tests.integration.operator import test_monitoring as monitoring
-from tests.integration.operator import test_scaling as scaling
 from tests.integration.operator.api import OPERATOR, Api, Object, api_of, eventually
-from tests.integration.operator.brains import NAME, Brain, ControllerStub, running
+from tests.integration.operator.brains import NAME, POD_ADDRESS, Brain, ControllerStub, running
 from tests.integration.operator.chart import SYSTEM, account_of, namespace_of, rendered, wait_for_kind
+from tests.integration.operator.examples import MONITORING, SCALING
 from tests.integration.operator.process import operator
-from tests.integration.operator.test_failure_conditions import ADDRESS
+from tests.integration.operator.prometheus import install
 
 READS = AUDIT_POLICY.with_name("audit-reads.yaml")
 NAMESPACE = "all-of-it"
@@ -96,13 +95,13 @@ def exercise(api: Api) -> None:
     eventually(brain.jobs, lambda jobs: len(jobs) == 1, "the Job that failed is deleted")
     live = controllers.roll_out(ready=0)
     pod = controllers.pod("server-0", live["spec"]["template"])
-    controllers.pod_status(pod, "Running", [running()], address=ADDRESS)
+    controllers.pod_status(pod, "Running", [running()], address=POD_ADDRESS)
     eventually(lambda: used(api), lambda rights: Right("", "events", "list") in rights, "what the kubelet said is read")
     controllers.pod_status(pod, "Running", [running()], ready=True)
     controllers.roll_out()
     brain.until("Ready", "True")
-    everything = {name: scaling.EXAMPLE[name] for name in ("autoscaling", "networkPolicy")}
-    everything |= {"podDisruptionBudget": {}, "monitoring": monitoring.SPEC["monitoring"]}
+    everything = {name: SCALING[name] for name in ("autoscaling", "networkPolicy")}
+    everything |= {"podDisruptionBudget": {}, "monitoring": MONITORING["monitoring"]}
     brain.apply(**everything)
     kinds = ("HorizontalPodAutoscaler", "NetworkPolicy", "PodDisruptionBudget", "ServiceMonitor", "PrometheusRule")
     for kind in kinds:
@@ -138,7 +137,7 @@ def test_what_is_granted_is_what_is_used(api: Api, tmp_path: Path, settings: tup
     for manifest in manifests:
         api.create(manifest, namespace_of(manifest))
     wait_for_kind(api)
-    monitoring.install(api, tmp_path / "definitions")
+    install(api, tmp_path / "definitions")
     environment = {
         "SOMABRAIN_OPERATOR__NAMESPACES": f'["{NAMESPACE}"]',
         "SOMABRAIN_OPERATOR__LEASE_NAMESPACE": NAMESPACE,

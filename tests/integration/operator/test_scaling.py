@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.integration.operator.api import Object, eventually
 from tests.integration.operator.brains import NAME, Brain, ControllerStub
-
-EXAMPLE: dict[str, Any] = yaml.safe_load(Path("examples/scaling.yaml").read_text(encoding="utf-8"))["spec"]
+from tests.integration.operator.examples import SCALING
 
 
 @pytest.fixture
 def scaled(brain: Brain, controller_stub: ControllerStub) -> Brain:
     """The example, serving."""
-    brain.apply(**EXAMPLE)
+    brain.apply(**SCALING)
     controller_stub.serve()
     return brain
 

@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 AUDIENCE = "somabrain"
 
+Metadata = tuple[tuple[str, str], ...]
+
 
 def new_key() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(65537, 2048)
@@ -55,6 +57,11 @@ class Issuer:
         }  # fmt: skip
         present = {name: value for name, value in body.items() if value is not None}
         return jwt.encode(present, key or self.published[kid], algorithm="RS256", headers={"kid": kid})
+
+
+def bearer(idp: Issuer) -> Metadata:
+    """Return the metadata of a call with a token of the issuer."""
+    return (("authorization", f"Bearer {idp.token()}"),)
 
 
 @contextmanager

@@ -18,6 +18,8 @@ from pathlib import Path
 START_S = 30.0
 END_S = 30.0
 PYTHON = Path(sys.executable)
+EMBEDDED = {"grpc__port": 0, "http__port": 0, "log__format": "json", "encoder__kind": "lexical"}
+"""Settings of `serve --embedded`: free ports, and no encoder to load."""
 
 
 @dataclass

@@ -19,8 +19,7 @@ from somabrain_service.admin.migrate import migrations_folder
 from tests.integration.conftest import Clone, make_clone
 from tests.integration.service.change_feed import changes, current_cursor
 from tests.integration.service.issuer import Issuer
-from tests.integration.service.service_process import run, service
-from tests.integration.service.test_embedded import OWN
+from tests.integration.service.service_process import EMBEDDED, run, service
 
 RESTORED = "restored"
 
@@ -98,7 +97,7 @@ async def test_after_a_restore_nothing_from_before_is_believed(
 
 async def test_a_copied_folder_of_the_embedded_service_begins_a_new_epoch(own_folder: Path, folder: Path) -> None:
     data, copy = own_folder / "kept", own_folder / "kept-copy"
-    with service(folder, OWN, "serve", "--embedded", "--data-dir", str(data)) as running:
+    with service(folder, EMBEDDED, "serve", "--embedded", "--data-dir", str(data)) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address) as client:
             await client.create_namespace("log")
@@ -108,7 +107,7 @@ async def test_a_copied_folder_of_the_embedded_service_begins_a_new_epoch(own_fo
     await asyncio.to_thread(subprocess.run, ["cp", "-a", str(data), str(copy)], check=True)
     begun = await asyncio.to_thread(run, {}, "new-epoch", "--embedded", "--data-dir", str(copy))
     assert begun.returncode == 0, begun.stderr
-    with service(folder, OWN, "serve", "--embedded", "--data-dir", str(copy)) as running:
+    with service(folder, EMBEDDED, "serve", "--embedded", "--data-dir", str(copy)) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address) as client:
             assert [memory.name async for memory in client.list("log")] == [stored.name]

@@ -10,7 +10,7 @@ import pytest
 from google.rpc import error_details_pb2 as details
 
 from somabrain.memory.v1 import memory_pb2, memory_service_pb2, memory_service_pb2_grpc
-from somabrain_client import Memory, MemoryClient, MemoryDraft
+from somabrain_client import Memory, MemoryDraft
 from somabrain_client.errors import (
     AlreadyExistsError,
     CallError,
@@ -20,11 +20,8 @@ from somabrain_client.errors import (
 )
 from tests.integration.service.conftest import Connect
 from tests.integration.service.issuer import Issuer
+from tests.integration.service.namespaces import notes
 from tests.integration.service.service_process import ServiceProcess
-
-
-async def notes(client: MemoryClient) -> str:
-    return (await client.create_namespace(f"n-{uuid.uuid4().hex[:12]}")).name
 
 
 def stored_memories(results: tuple[Memory | CallError, ...]) -> list[Memory]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from datetime import timedelta
 
 import grpc
@@ -17,7 +16,7 @@ from somabrain.memory.v1 import (
     namespace_service_pb2,
     namespace_service_pb2_grpc,
 )
-from somabrain_client import Filter, MemoryClient, MemoryKind
+from somabrain_client import Filter, MemoryKind
 from somabrain_client.errors import (
     AlreadyExistsError,
     InvalidArgumentError,
@@ -25,7 +24,8 @@ from somabrain_client.errors import (
     details_from_rpc,
 )
 from tests.integration.service.conftest import Connect
-from tests.integration.service.issuer import Issuer
+from tests.integration.service.issuer import Issuer, bearer
+from tests.integration.service.namespaces import notes, unique
 from tests.integration.service.service_process import ServiceProcess
 
 TEXTS = (
@@ -33,21 +33,6 @@ TEXTS = (
     "Ann keeps bees behind the old mill.",
     "The bees swarmed on the second of May.",
 )
-
-
-Metadata = tuple[tuple[str, str], ...]
-
-
-def bearer(idp: Issuer) -> Metadata:
-    return (("authorization", f"Bearer {idp.token()}"),)
-
-
-def unique() -> str:
-    return f"n-{uuid.uuid4().hex[:12]}"
-
-
-async def notes(client: MemoryClient) -> str:
-    return (await client.create_namespace(unique())).name
 
 
 async def test_what_is_remembered_is_recalled_byte_for_byte_and_explained(connect: Connect) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.integration.service.command_line import SCRIPT, run
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.service_process import ServiceProcess
-
-SCRIPT = Path(sys.executable).with_name("somabrain")
 
 
 @pytest.fixture(scope="module")
@@ -23,15 +20,6 @@ def cli(brain: ServiceProcess, idp: Issuer, folder: Path) -> list[str]:
     command = [str(SCRIPT), "--address", brain.address, "--token-file", str(token)]
     assert run([*command, "namespace", "create", "cli"]).stdout == b"namespaces/cli\n"
     return command
-
-
-def run(
-    command: list[str | bytes] | list[str], *, stdin: bytes = b"", **variables: str
-) -> subprocess.CompletedProcess[bytes]:
-    environment = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", **variables}
-    done = subprocess.run(command, input=stdin, capture_output=True, env=environment, timeout=60, check=False)
-    assert b"Traceback" not in done.stderr
-    return done
 
 
 def test_what_comes_in_is_kept_byte_for_byte(cli: list[str]) -> None:

@@ -9,9 +9,7 @@ import sys
 from pathlib import Path
 
 from somabrain_client import MemoryClient
-from tests.integration.service.service_process import service
-
-OWN = {"grpc__port": 0, "http__port": 0, "log__format": "json", "encoder__kind": "lexical"}
+from tests.integration.service.service_process import EMBEDDED, service
 
 
 def postmaster(data: Path) -> int | None:
@@ -24,7 +22,7 @@ def postmaster(data: Path) -> int | None:
 async def test_after_a_kill_all_is_there_and_the_next_end_leaves_no_server_behind(folder: Path) -> None:
     data = folder / "killed"
     arguments = ("serve", "--embedded", "--data-dir", str(data))
-    with service(folder, OWN, *arguments) as running:
+    with service(folder, EMBEDDED, *arguments) as running:
         running.wait_until_ready()
         async with MemoryClient(running.address) as client:
             await client.create_namespace("notes")
@@ -32,7 +30,7 @@ async def test_after_a_kill_all_is_there_and_the_next_end_leaves_no_server_behin
         assert running.stop(signal.SIGKILL) == -signal.SIGKILL
     left = postmaster(data)
     assert left is not None
-    with service(folder, OWN, *arguments) as running:
+    with service(folder, EMBEDDED, *arguments) as running:
         running.wait_until_ready()
         assert postmaster(data) == left
         async with MemoryClient(running.address) as client:
@@ -44,7 +42,7 @@ async def test_after_a_kill_all_is_there_and_the_next_end_leaves_no_server_behin
 async def test_two_over_one_folder_share_its_server_until_the_last_leaves(folder: Path) -> None:
     data = folder / "shared"
     arguments = ("serve", "--embedded", "--data-dir", str(data))
-    with service(folder, OWN, *arguments) as first, service(folder, OWN, *arguments) as second:
+    with service(folder, EMBEDDED, *arguments) as first, service(folder, EMBEDDED, *arguments) as second:
         first.wait_until_ready()
         second.wait_until_ready()
         async with MemoryClient(first.address) as one, MemoryClient(second.address) as two:

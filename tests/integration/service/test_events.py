@@ -27,10 +27,11 @@ from tests.integration.conftest import Clone, make_clone
 from tests.integration.service.change_feed import changes, current_cursor
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.kafka_events import Event, deduplicated, read_events, wait_for_events
+from tests.integration.service.metrics import series
+from tests.integration.service.namespaces import unique
 from tests.integration.service.postgres import postgres as postgres_server
 from tests.integration.service.service_process import ServiceProcess, service
-from tests.integration.service.test_calls import unique
-from tests.integration.service.test_workers import series, until
+from tests.integration.service.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
 

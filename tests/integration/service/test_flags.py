@@ -14,7 +14,7 @@ import pytest
 
 from common.config.settings import FlagSettings
 from common.errors import ConfigurationError
-from common.utils.etcd_client import EtcdClient, EtcdUnavailable, PrefixWatcher
+from common.utils.etcd_client import RESYNC_PERIOD_S, EtcdClient, EtcdUnavailable, PrefixWatcher
 from somabrain_local.loopback import Etcd, etcd, etcd_cluster
 from tests.integration.service.delay_proxy import delay_proxy
 from tests.integration.service.service_process import ServiceProcess, run, service
@@ -32,9 +32,9 @@ def store() -> Iterator[Etcd]:
 class Recorder:
     """The last values that a follower reported, and how often it reported."""
 
-    def __init__(self, settings: FlagSettings) -> None:
+    def __init__(self, settings: FlagSettings, resync_period_s: float) -> None:
         self.client = EtcdClient(settings)
-        self.follower = PrefixWatcher(self.client, f"{PREFIX}/", self._on_update)
+        self.follower = PrefixWatcher(self.client, f"{PREFIX}/", self._on_update, resync_period_s=resync_period_s)
         self.values: Mapping[str, str] = {}
         self.updates = 0
 
@@ -62,8 +62,8 @@ def written(member: Etcd, key: str, value: str) -> bool:
 
 
 @asynccontextmanager
-async def followed(settings: FlagSettings) -> AsyncIterator[Recorder]:
-    recorder = Recorder(settings)
+async def followed(settings: FlagSettings, resync_period_s: float = RESYNC_PERIOD_S) -> AsyncIterator[Recorder]:
+    recorder = Recorder(settings, resync_period_s)
     async with recorder.client, asyncio.TaskGroup() as tasks:
         following = tasks.create_task(recorder.follower.run())
         try:
@@ -116,13 +116,10 @@ async def test_a_watch_from_a_revision_that_is_compacted_ends(store: Etcd) -> No
         assert [changes async for changes in client.watch(f"{PREFIX}/", first)] == []
 
 
-async def test_a_member_that_hangs_is_noticed_and_the_last_values_hold(
-    store: Etcd, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_member_that_hangs_is_noticed_and_the_last_values_hold(store: Etcd) -> None:
     """An open but silent connection is detected at the next resync, and the last values stay in effect until then."""
-    monkeypatch.setattr("common.utils.etcd_client.RESYNC_PERIOD_S", 1.0)
     store.put(f"{PREFIX}/a", "1")
-    async with followed(settings(store)) as recorder:
+    async with followed(settings(store), resync_period_s=1.0) as recorder:
         await recorder.becomes(a="1")
         store.process.freeze()
         await until(lambda: not recorder.follower.check.ok)
@@ -131,14 +128,11 @@ async def test_a_member_that_hangs_is_noticed_and_the_last_values_hold(
         await until(lambda: recorder.follower.check.ok)
 
 
-async def test_an_etcd_that_takes_five_seconds_is_lost_until_it_is_quick_again(
-    store: Etcd, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("common.utils.etcd_client.RESYNC_PERIOD_S", 0.5)
+async def test_an_etcd_that_takes_five_seconds_is_lost_until_it_is_quick_again(store: Etcd) -> None:
     store.put(f"{PREFIX}/a", "1")
     async with delay_proxy(int(store.url.rpartition(":")[2])) as way:
         chosen = FlagSettings(endpoints=(f"http://127.0.0.1:{way.port}",), timeout_s=1)
-        async with followed(chosen) as recorder:
+        async with followed(chosen, resync_period_s=0.5) as recorder:
             await recorder.becomes(a="1")
             way.delay_s = 5.0
             await until(lambda: not recorder.follower.check.ok)
@@ -149,10 +143,9 @@ async def test_an_etcd_that_takes_five_seconds_is_lost_until_it_is_quick_again(
             await recorder.becomes(a="2")
 
 
-async def test_reading_again_tells_only_what_changed(store: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.utils.etcd_client.RESYNC_PERIOD_S", 0.1)
+async def test_reading_again_tells_only_what_changed(store: Etcd) -> None:
     store.put(f"{PREFIX}/a", "1")
-    async with followed(settings(store)) as recorder:
+    async with followed(settings(store), resync_period_s=0.1) as recorder:
         await recorder.becomes(a="1")
         await asyncio.sleep(1)
         assert recorder.updates == 1

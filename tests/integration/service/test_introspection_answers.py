@@ -15,10 +15,10 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from common.auth.introspection import IntrospectionVerifier
 from common.config.settings import AuthSettings
 from common.errors import ConfigurationError, Unauthenticated, Unavailable
-from common.utils import auth_client
-from common.utils.auth_client import Authenticator, open_authenticator
+from common.utils.auth_client import Authenticator, TokenAuthenticator, open_authenticator
 
 ISSUER = "https://id.example/realms/somabrain"
 
@@ -206,11 +206,10 @@ async def test_an_answer_is_never_believed_past_the_tokens_end(endpoint: Endpoin
         assert len(endpoint.requests) == 2
 
 
-async def test_made_up_tokens_push_no_good_one_out_of_what_is_kept(
-    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(auth_client, "MAX_CACHED_TOKENS", 100)
-    async with open_authenticator(settings(endpoint), "0.0.0.0") as authenticate:
+async def test_made_up_tokens_push_no_good_one_out_of_what_is_kept(endpoint: Endpoint) -> None:
+    chosen = settings(endpoint)
+    async with IntrospectionVerifier(chosen) as verifier:
+        authenticate = TokenAuthenticator(chosen, verifier, max_cached_tokens=100)
         await authenticate.identify("opaque")
         endpoint.respond_with({"active": False})
         for number in range(300):

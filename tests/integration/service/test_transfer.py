@@ -11,9 +11,9 @@ from uuid import uuid4
 import pytest
 
 from somabrain_client import MemoryDraft, SyncMemoryClient
+from tests.integration.service.command_line import SCRIPT, run
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.service_process import ServiceProcess
-from tests.integration.service.test_cli import SCRIPT, run
 
 Cli = Callable[..., subprocess.CompletedProcess[bytes]]
 

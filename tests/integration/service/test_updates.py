@@ -22,13 +22,10 @@ from somabrain_client.errors import (
 )
 from tests.integration.service.conftest import Connect
 from tests.integration.service.issuer import Issuer
+from tests.integration.service.namespaces import notes
 from tests.integration.service.service_process import ServiceProcess
 
 BEES, HARBOUR = "Ann keeps bees behind the old mill.", "The harbour of Ghent was dug in 1828."
-
-
-async def notes(client: MemoryClient) -> str:
-    return (await client.create_namespace(f"n-{uuid.uuid4().hex[:12]}")).name
 
 
 async def update(

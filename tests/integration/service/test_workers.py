@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,11 +18,12 @@ from somabrain_service.admin.migrate import migrate
 from somabrain_service.background.runner import ACQUIRE_INTERVAL_S
 from tests.integration.conftest import Clone, make_clone
 from tests.integration.service.issuer import Issuer
+from tests.integration.service.metrics import series
+from tests.integration.service.namespaces import unique
 from tests.integration.service.service_process import ServiceProcess, service
-from tests.integration.service.test_calls import unique
+from tests.integration.service.waiting import WAIT_S, until
 
 WORK = "expired-memories"
-WAIT_S = 30.0
 
 
 @pytest.fixture
@@ -34,21 +35,6 @@ def own(database_server: EmbeddedDatabase) -> Iterator[Clone]:
 def busy(settings: dict[str, object], own: Clone) -> dict[str, object]:
     """Settings of a service with background jobs, on a database of its own."""
     return {**settings, "postgres_dsn": own.app_dsn, "worker_dsn": own.worker_dsn, "workers__sweep_interval_s": 0.2}
-
-
-def until(true: Callable[[], bool], what: str) -> None:
-    ends_at = time.monotonic() + WAIT_S
-    while not true():
-        assert time.monotonic() < ends_at, f"not within {WAIT_S:g} s: {what}"
-        time.sleep(0.05)
-
-
-def series(running: ServiceProcess, name: str) -> float:
-    """The value of one series of /metrics; 0 when it is not there."""
-    for line in running.get("/metrics")[1].splitlines():
-        if line.startswith(name + " "):
-            return float(line.rpartition(" ")[2])
-    return 0.0
 
 
 def is_leader(running: ServiceProcess) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from common.auth import claims
 from common.errors import ConfigurationError
 
-DOCUMENT = {"foo": ["bar", "baz"], "": 0, "a/b": 1, "m~n": 8, "kubernetes.io": {"namespace": "a"}}
+DOCUMENT = {"foo": ["bar", "baz"], "": 0, "a/b": 1, "m~n": 8, "~": 9, "kubernetes.io": {"namespace": "a"}}
 
 
 @pytest.mark.parametrize(
@@ -17,9 +17,12 @@ DOCUMENT = {"foo": ["bar", "baz"], "": 0, "a/b": 1, "m~n": 8, "kubernetes.io": {
         ("/foo/0", "bar"),
         ("/foo/2", None),
         ("/foo/-", None),
+        ("/foo/00", None),
         ("/", 0),
         ("/a~1b", 1),
         ("/m~0n", 8),
+        ("/m~n", 8),
+        ("/~", 9),
         ("/kubernetes.io/namespace", "a"),
         ("/kubernetes.io/namespace/deeper", None),
         ("/nothing", None),

@@ -7,8 +7,7 @@ from pathlib import Path
 from examples.kubectl import Kubectl
 from tests.e2e.support.brains import Brain
 from tests.e2e.support.chaos import Chaos
-from tests.e2e.support.faults import Faults
-from tests.e2e.test_chaos import SHORT
+from tests.e2e.support.faults import SHORT, Faults
 
 KUBECTL = Kubectl(Path("no-such-file"))
 FAULTS = Faults(Brain(KUBECTL, "", ""), Chaos(KUBECTL, "", ""), KUBECTL)

@@ -43,17 +43,18 @@ def test_a_mirror_of_central_is_used(tmp_path: Path) -> None:
     assert maven.repository([settings]) == maven.CENTRAL
 
 
-def test_another_file_than_the_pinned_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_file_than_the_pinned_one_is_refused(tmp_path: Path) -> None:
     """A file with another hash than the pinned one is refused; the message names the file and both hashes."""
     repository = tmp_path / "org/example/tool/1/tool-1.jar"
     repository.parent.mkdir(parents=True)
     repository.write_bytes(b"swapped")
-    monkeypatch.setattr(maven, "repository", tmp_path.as_uri)
+    settings = tmp_path / "settings.xml"
+    settings.write_text(MIRROR.replace("https://mirror.test/maven/", tmp_path.as_uri()))
     listing = tmp_path / "tool.txt"
     listing.write_text(f"org.example:tool:1:jar sha256:{'0' * 64}\n")
     (tmp_path / "out").mkdir()
     with pytest.raises(LocalError, match=rf"tool-1\.jar is not .*{hashlib.sha256(b'swapped').hexdigest()}"):
-        maven.fetch(listing, tmp_path / "out")
+        maven.fetch(listing, tmp_path / "out", [settings])
     listing.write_text(f"# swapped\norg.example:tool:1:jar sha256:{hashlib.sha256(b'swapped').hexdigest()}\n")
-    maven.fetch(listing, tmp_path / "out")
+    maven.fetch(listing, tmp_path / "out", [settings])
     assert (tmp_path / "out/libs/tool-1.jar").read_bytes() == b"swapped"

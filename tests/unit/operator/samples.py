@@ -11,10 +11,11 @@ from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
 from somabrain_operator.kube import timestamps
 from somabrain_operator.kube.names import MIGRATION, SERVER, ChildId, Key, child_id, labels
 from somabrain_operator.kube.objects import Manifest
-from somabrain_operator.observe.state import Brain, ObservedState, OperatorDefaults, ResolvedReference
+from somabrain_operator.kube.owner import Owner
+from somabrain_operator.observe.state import Brain, ObservedState, OperatorDefaults
 from somabrain_operator.plan import Plan, make_plan
 from somabrain_operator.references.catalog import references_of
-from somabrain_operator.render.metadata import Owner
+from somabrain_operator.references.resolved import ResolvedReference
 from somabrain_operator.render.migration import migration_hash
 from somabrain_operator.status import render_status
 

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from somabrain_operator.diff.foreign import drift
+from somabrain_operator.kube.children import last_applied_id
 from somabrain_operator.kube.names import child_id
 from somabrain_operator.kube.objects import Manifest
-from somabrain_operator.observe.state import ObservedState, ResolvedReference
-from somabrain_operator.plan.last_applied import last_applied_id
+from somabrain_operator.observe.state import ObservedState
 from somabrain_operator.references.catalog import references_of
+from somabrain_operator.references.resolved import ResolvedReference
 from tests.unit.operator.samples import DEPLOYMENT, migrated, observed, plan, settled, spec
 
 RECORD = last_applied_id("quickstart")

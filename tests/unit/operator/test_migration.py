@@ -91,11 +91,11 @@ def test_a_failed_job_says_its_last_words_without_the_password() -> None:
     state = observed(jobs=[job(state="Failed")], pods=[dead])
     migration = record(state)
     assert migration.last_error == "could not connect with [redacted]: password [redacted] refused"
-    assert migration.next_attempt_at == timestamps.iso(NOW + timedelta(seconds=RETRY.base_s))
+    assert migration.next_attempt_at == timestamps.iso(NOW + timedelta(seconds=RETRY.initial_s))
     planned = plan(state)
     assert planned.conditions["Migrated"].reason == "Failed"
     assert RETRY_MIGRATION in planned.conditions["Migrated"].message
-    assert (planned.failed, planned.requeue_after_s) == (True, RETRY.base_s)
+    assert (planned.failed, planned.requeue_after_s) == (True, RETRY.initial_s)
     assert "Deployment" not in kinds(state)
 
 
@@ -182,7 +182,7 @@ def test_an_attempt_the_status_does_not_know_waits_its_own_back_off() -> None:
     working = record(state)
     assert (working.attempt, working.next_attempt_at, working.retry_token) == (2, None, "now")
     failed = plan(replace(state, jobs=(job(2, state="Failed"),)))
-    assert failed.requeue_after_s == 2 * RETRY.base_s
+    assert failed.requeue_after_s == 2 * RETRY.initial_s
     assert "Job" not in [manifest["kind"] for manifest in failed.apply]
 
 

@@ -9,9 +9,10 @@ import pytest
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
 from somabrain_operator.kube.names import child_id
 from somabrain_operator.kube.objects import Manifest
-from somabrain_operator.observe.state import ObservedState, ResolvedReference
+from somabrain_operator.observe.state import ObservedState
 from somabrain_operator.plan import STEPS, make_plan
 from somabrain_operator.references.catalog import references_of
+from somabrain_operator.references.resolved import ResolvedReference
 from tests.unit.operator import samples
 from tests.unit.operator.samples import migrated, observed, plan, settled, spec
 

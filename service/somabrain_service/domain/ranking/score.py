@@ -41,14 +41,6 @@ class Tuning:
 DEFAULT_TUNING = Tuning()
 
 
-@dataclass(frozen=True, slots=True)
-class LexicalQuery:
-    """Lexical statistics of a query: float64[t] idf per term, and the mean length of the namespace's live memories."""
-
-    idf: Floats
-    mean_length: float
-
-
 @dataclass(frozen=True)
 class Candidates:
     """Input of the scorer: seeds, and all memories of their sessions within twice the kernel width of one.
@@ -88,12 +80,15 @@ class ScoredMemory:
 class Ranking:
     """The first `top_k`, best first, and the best absolute lexical score of all candidates.
 
-    `truncated`: some vectors were not compared.
+    `truncated`: some vectors were not compared. `reencoding`: some memories have no vector yet. `cached`: not computed,
+    but from the cache.
     """
 
     hits: tuple[ScoredMemory, ...]
     best_lexical: float
     truncated: bool
+    reencoding: bool = False
+    cached: bool = False
 
 
 def quantized_now(now_s: float, half_life: timedelta | None) -> float:
@@ -117,8 +112,9 @@ def score_valid_until(now_s: float, half_life: timedelta | None) -> float:
 
 def rank(
     candidates: Candidates,
-    query: LexicalQuery,
     *,
+    idf: Floats,
+    mean_length: float,
     top_k: int,
     now_s: float,
     half_life: timedelta | None,
@@ -128,19 +124,20 @@ def rank(
 
     Args:
         candidates: the seeds and their neighbours.
-        query: idf of the query's terms; without terms: empty arrays.
+        idf: float64[t], idf of the query's terms; without terms: empty.
+        mean_length: mean document length of all live memories of the namespace.
         top_k: maximum number of hits.
         now_s: current time for the age of memories, in seconds since 1970.
         half_life: half-life of recency; None: age does not count.
         tuning: enabled score components.
     """
-    lexical_scores = bm25.scores(query.idf, candidates.postings, candidates.doc_length, query.mean_length)
+    lexical_scores = bm25.scores(idf, candidates.postings, candidates.doc_length, mean_length)
     eligible = candidates.eligible if tuning.contiguity else candidates.seeds
     best_score = float(lexical_scores[eligible].max(initial=0.0))
-    max_score = bm25.max_score(query.idf)
+    max_score = bm25.max_score(idf)
     relative = lexical_scores / best_score if best_score > 0 else np.zeros_like(lexical_scores)
     cosine = np.zeros_like(lexical_scores) if candidates.cosine is None else np.clip(candidates.cosine, 0.0, 1.0)
-    dense_weight = _dense_weight(words=bool(query.idf.size), vector=candidates.cosine is not None)
+    dense_weight = _dense_weight(words=bool(idf.size), vector=candidates.cosine is not None)
     relevance = dense_weight * cosine + (1 - dense_weight) * relative
     boost, recency, salience = np.zeros_like(relevance), np.ones_like(relevance), np.ones_like(relevance)
     if tuning.contiguity:

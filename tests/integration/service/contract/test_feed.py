@@ -28,10 +28,10 @@ from somabrain_client.errors import (
 from tests.integration.conftest import Clone
 from tests.integration.service.change_feed import changes, current_cursor
 from tests.integration.service.conftest import Connect
-from tests.integration.service.issuer import Issuer
+from tests.integration.service.issuer import Issuer, bearer
+from tests.integration.service.namespaces import notes, unique
 from tests.integration.service.postgres import postgres as postgres_server
 from tests.integration.service.service_process import ServiceProcess, service
-from tests.integration.service.test_calls import bearer, notes, unique
 
 
 async def test_eight_writers_and_watchers_through_a_killed_server(

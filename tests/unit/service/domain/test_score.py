@@ -6,6 +6,7 @@ import math
 import random
 from dataclasses import fields, replace
 from datetime import timedelta
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -28,7 +29,6 @@ from somabrain_service.domain.ranking.score import (
     BIAS_HIGH,
     BIAS_LOW,
     Candidates,
-    LexicalQuery,
     Ranking,
     quantized_now,
     rank,
@@ -37,6 +37,13 @@ from somabrain_service.domain.ranking.score import (
 
 NOW_S = 1_700_000_000.0
 HALF_LIFE = timedelta(days=1)
+
+
+class Query(NamedTuple):
+    """The statistics of a query's terms, as `rank` takes them."""
+
+    idf: Floats
+    mean_length: float
 
 
 def unit(low: float = 0.0, high: float = 1.0) -> st.SearchStrategy[float]:
@@ -50,7 +57,7 @@ def postings(tf: Floats) -> Postings:
 
 
 @st.composite
-def states(draw: st.DrawFn, most: int = 12) -> tuple[Candidates, LexicalQuery]:
+def states(draw: st.DrawFn, most: int = 12) -> tuple[Candidates, Query]:
     """Candidates with few distinct values, so that ties are common, and a query's terms."""
     n, t = draw(st.integers(1, most)), draw(st.integers(0, 4))
     places = draw(st.lists(st.tuples(st.integers(-1, 2), st.integers(0, 12)), min_size=n, max_size=n, unique=True))
@@ -66,11 +73,15 @@ def states(draw: st.DrawFn, most: int = 12) -> tuple[Candidates, LexicalQuery]:
         cosine=draw(st.none() | hnp.arrays(float, n, elements=unit(-1, 1))),
     )
     idf = draw(hnp.arrays(float, t, elements=unit(0.01, 10)))
-    return chosen, LexicalQuery(idf, draw(unit(1, 30)))
+    return chosen, Query(idf, draw(unit(1, 30)))
 
 
-def ranked(candidates: Candidates, query: LexicalQuery, half_life: timedelta | None = HALF_LIFE) -> Ranking:
-    return rank(candidates, query, top_k=200, now_s=NOW_S, half_life=half_life)
+def ranked(candidates: Candidates, query: Query, half_life: timedelta | None = HALF_LIFE) -> Ranking:
+    return ranked_at(NOW_S, candidates, query, half_life)
+
+
+def ranked_at(now_s: float, candidates: Candidates, query: Query, half_life: timedelta | None) -> Ranking:
+    return rank(candidates, **query._asdict(), top_k=200, now_s=now_s, half_life=half_life)
 
 
 def shuffled(candidates: Candidates, order: list[int], chance: random.Random) -> Candidates:
@@ -88,14 +99,14 @@ def shuffled(candidates: Candidates, order: list[int], chance: random.Random) ->
 
 
 @given(states(), st.data())
-def test_shuffled_rows_give_the_same_list(state: tuple[Candidates, LexicalQuery], data: st.DataObject) -> None:
+def test_shuffled_rows_give_the_same_list(state: tuple[Candidates, Query], data: st.DataObject) -> None:
     candidates, query = state
     order = data.draw(st.permutations(range(len(candidates.ids))))
     assert ranked(shuffled(candidates, list(order), data.draw(st.randoms())), query) == ranked(candidates, query)
 
 
 @given(states())
-def test_the_list_is_ordered_by_score_then_newest_then_name(state: tuple[Candidates, LexicalQuery]) -> None:
+def test_the_list_is_ordered_by_score_then_newest_then_name(state: tuple[Candidates, Query]) -> None:
     candidates, query = state
     when = dict(zip(candidates.ids.tolist(), candidates.event_time_s.tolist(), strict=True))
     keys = [(-hit.score, -when[hit.id], hit.id) for hit in ranked(candidates, query).hits]
@@ -104,7 +115,7 @@ def test_the_list_is_ordered_by_score_then_newest_then_name(state: tuple[Candida
 
 
 @given(states())
-def test_a_score_is_what_its_breakdown_says(state: tuple[Candidates, LexicalQuery]) -> None:
+def test_a_score_is_what_its_breakdown_says(state: tuple[Candidates, Query]) -> None:
     candidates, query = state
     words, vector = bool(query.idf.size), candidates.cosine is not None
     w = 0.5 if words and vector else float(vector)
@@ -116,7 +127,7 @@ def test_a_score_is_what_its_breakdown_says(state: tuple[Candidates, LexicalQuer
 
 
 @given(states())
-def test_every_part_is_in_its_bounds(state: tuple[Candidates, LexicalQuery]) -> None:
+def test_every_part_is_in_its_bounds(state: tuple[Candidates, Query]) -> None:
     ranking = ranked(*state)
     for hit in ranking.hits:
         b = hit.breakdown
@@ -129,7 +140,7 @@ def test_every_part_is_in_its_bounds(state: tuple[Candidates, LexicalQuery]) -> 
 
 
 @given(states(), st.data())
-def test_more_of_any_part_never_lowers_a_score(state: tuple[Candidates, LexicalQuery], data: st.DataObject) -> None:
+def test_more_of_any_part_never_lowers_a_score(state: tuple[Candidates, Query], data: st.DataObject) -> None:
     """The score is monotone in the memory's own cosine, salience and recency."""
     candidates, query = state
     row = data.draw(st.integers(0, len(candidates.ids) - 1))
@@ -148,7 +159,7 @@ def test_more_of_any_part_never_lowers_a_score(state: tuple[Candidates, LexicalQ
 
 @given(states())
 def test_the_bias_is_bounded_and_neutral_without_half_life_and_at_half_salience(
-    state: tuple[Candidates, LexicalQuery],
+    state: tuple[Candidates, Query],
 ) -> None:
     candidates, query = state
     neutral = replace(candidates, salience=np.full(len(candidates.ids), 0.5))
@@ -232,15 +243,13 @@ def test_common_terms_make_no_candidates_when_rarer_ones_exist() -> None:
 
 @given(states(), st.floats(0, 0.99), st.floats(0, 0.99), st.timedeltas(timedelta(minutes=1), timedelta(days=3650)))
 def test_within_a_step_of_the_half_life_nothing_changes(
-    state: tuple[Candidates, LexicalQuery], early: float, late: float, half_life: timedelta
+    state: tuple[Candidates, Query], early: float, late: float, half_life: timedelta
 ) -> None:
     """Scores are bitwise equal within one step of the half-life, and no age is off by more than a step."""
     begins, ends = quantized_now(NOW_S, half_life), score_valid_until(NOW_S, half_life)
     assert begins <= NOW_S < ends
     assert quantized_now(begins, half_life) == begins
-    earlier, later = (
-        rank(*state, top_k=200, now_s=begins + share * (ends - begins), half_life=half_life) for share in (early, late)
-    )
+    earlier, later = (ranked_at(begins + share * (ends - begins), *state, half_life) for share in (early, late))
     assert earlier == later
     assert ends - begins == pytest.approx(half_life.total_seconds() / 1024, rel=1e-3)
     assert score_valid_until(NOW_S, None) == math.inf
@@ -248,7 +257,7 @@ def test_within_a_step_of_the_half_life_nothing_changes(
 
 @given(states(), st.data())
 def test_one_more_occurrence_of_a_word_never_lowers_a_memorys_words(
-    state: tuple[Candidates, LexicalQuery], data: st.DataObject
+    state: tuple[Candidates, Query], data: st.DataObject
 ) -> None:
     candidates, query = state
     tf = candidates.postings.tf

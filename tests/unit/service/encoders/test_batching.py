@@ -3,42 +3,51 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
+from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID, load_network
 from somabrain_service.encoders.onnx import MAX_BATCH, Floats, Network, OnnxEncoder
 from somabrain_service.encoders.protocols import EncoderUnavailable
 
 
-class Counting:
-    """A network that records the number of texts in each run."""
+@dataclass(frozen=True)
+class CountingNetwork(Network):
+    """A network that records the number of texts in each run, which is not visible otherwise."""
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
-        self.runs: list[int] = []
+    runs: list[int] = field(default_factory=list)
 
     def vectors(self, texts: list[str]) -> Floats:
         """See `Network.vectors`."""
         self.runs.append(len(texts))
-        return self._network.vectors(texts)
+        return super().vectors(texts)
 
 
 @pytest.fixture
-def network(minilm: OnnxEncoder, monkeypatch: pytest.MonkeyPatch) -> Counting:
-    """The encoder's network, replaced by a counting one, as runs are not visible otherwise."""
-    counting = Counting(minilm._network)
-    monkeypatch.setattr(minilm, "_network", counting)
-    return counting
+def network() -> CountingNetwork:
+    """The network of MiniLM."""
+    loaded = load_network(threads=1)
+    return CountingNetwork(loaded.session, loaded.tokenizer, loaded.output, loaded.pooling)
+
+
+@pytest.fixture
+async def counted(network: CountingNetwork) -> AsyncIterator[OnnxEncoder]:
+    """MiniLM with that network."""
+    encoder = OnnxEncoder(ENCODER_ID, network, DIMENSIONS)
+    yield encoder
+    await encoder.close()
 
 
 async def test_questions_that_meet_share_a_run_and_get_the_vectors_they_get_alone(
-    minilm: OnnxEncoder, network: Counting
+    counted: OnnxEncoder, network: CountingNetwork
 ) -> None:
     questions = [f"Where did the {animal} go?" for animal in ("cat", "dog", "old grey hippopotamus", "bee")]
-    alone = [await minilm.encode([question]) for question in questions]
+    alone = [await counted.encode([question]) for question in questions]
     network.runs.clear()
-    together = await asyncio.gather(*(minilm.encode([question]) for question in questions))
+    together = await asyncio.gather(*(counted.encode([question]) for question in questions))
     assert network.runs == [4]
     for one, shared in zip(alone, together, strict=True):
         assert np.allclose(one, shared, atol=1e-6)
@@ -58,9 +67,9 @@ async def test_a_question_comes_between_the_portions_of_a_batch(minilm: OnnxEnco
     assert ended == ["question", "batch"]
 
 
-async def test_a_short_text_is_not_padded_to_a_long_one(minilm: OnnxEncoder, network: Counting) -> None:
+async def test_a_short_text_is_not_padded_to_a_long_one(counted: OnnxEncoder, network: CountingNetwork) -> None:
     texts = ["bee " * 200, "short", "bee " * 190, "bee " * 195]
-    await asyncio.gather(*(minilm.encode([text]) for text in texts))
+    await asyncio.gather(*(counted.encode([text]) for text in texts))
     assert network.runs == [1, 1, 2]
 
 

@@ -1,0 +1,1 @@
+"""Groups of settings, one module per concern; `common.config.settings` exports their models."""

@@ -1,0 +1,13 @@
+"""HTTP client of both images' calls to other services."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aiohttp
+from opentelemetry.instrumentation.aiohttp_client import create_trace_config
+
+
+def http_client(**options: Any) -> aiohttp.ClientSession:
+    """Return an aiohttp session whose requests are spans and propagate the trace; `options` are the session's own."""
+    return aiohttp.ClientSession(trace_configs=[create_trace_config()], **options)

@@ -1,0 +1,33 @@
+"""Parsing of the SomaBrain object."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
+from somabrain_operator.kube.names import Key
+from somabrain_operator.kube.objects import Manifest, mapping, number, text
+from somabrain_operator.observe.state import Brain
+
+
+def parse_brain(key: Key, manifest: Manifest) -> Brain:
+    """Return the resource; for a spec that does not fit the model, with `problem` instead of a spec."""
+    spec, problem = None, ""
+    try:
+        spec = SomaBrainSpec.model_validate(manifest.get("spec"))
+    except ValidationError as exc:
+        problem = " ".join(
+            f"spec.{'.'.join(str(step) for step in each['loc'])}: {each['msg']}; correct or remove it."
+            for each in exc.errors(include_url=False, include_input=False)
+        )
+    metadata = mapping(manifest, "metadata")
+    return Brain(
+        key=key,
+        uid=text(metadata, "uid"),
+        generation=number(metadata, "generation"),
+        annotations={name: str(value) for name, value in mapping(metadata, "annotations").items()},
+        spec=spec,
+        problem=problem,
+        status=mapping(manifest, "status"),
+        deleting="deletionTimestamp" in metadata,
+    )

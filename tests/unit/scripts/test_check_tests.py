@@ -1,0 +1,54 @@
+"""Tests that change the product from outside, or import another test, are named with the remedy."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from check_tests import HELPER, PARAMETER, breaches_of
+
+OWN = """
+import json
+from pathlib import Path
+
+from tests.integration.conftest import Clone
+from tests.integration.store.tables import counted_exactly
+from tests.lifecycle import conftest
+
+
+class Stub:
+    def __init__(self, monkeypatch):
+        self.size = 1
+        setattr(self, "size", 2)
+        monkeypatch.setenv("SIZE", "3")
+
+
+message = json.loads("{}")
+message.size = 4
+setattr(message, "size", 5)
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "breach"),
+    [
+        ('monkeypatch.setattr("a.b.SIZE", 1)', f"1: setattr on the product; {PARAMETER}"),
+        ("patch.delattr(a, 'SIZE')", f"1: delattr on the product; {PARAMETER}"),
+        ("import a\na.SIZE = 1", f"2: sets `a.SIZE`, which is imported; {PARAMETER}"),
+        ("from a import b as c\nc.SIZE += 1", f"2: sets `c.SIZE`, which is imported; {PARAMETER}"),
+        ("from a import b\nsetattr(b, 'SIZE', 1)", f"2: setattr on the imported `b`; {PARAMETER}"),
+        ("from tests.a.test_b import c", f"1: imports `tests.a.test_b`, another test; {HELPER}"),
+        ("from tests.a import test_b as b", f"1: imports `tests.a.test_b`, another test; {HELPER}"),
+        ("import tests.a.test_b", f"1: imports `tests.a.test_b`, another test; {HELPER}"),
+        ("from . import test_b", f"1: imports `.test_b`, another test; {HELPER}"),
+    ],
+)
+def test_a_breach_is_named_with_its_line_and_remedy(source: str, breach: str) -> None:
+    """Each way to set what is imported, and each form of import."""
+    assert list(breaches_of(ast.parse(source))) == [breach]
+
+
+def test_what_is_a_tests_own_is_free() -> None:
+    """Its objects, the environment, and modules that are not tests."""
+    assert list(breaches_of(ast.parse(OWN))) == []

@@ -1,0 +1,22 @@
+"""The bearer token of a call."""
+
+from __future__ import annotations
+
+import pytest
+
+from somabrain_service.interceptors.authentication import bearer_token
+
+
+@pytest.mark.parametrize(
+    ("header", "token"),
+    [
+        ("Bearer abc", "abc"),
+        ("bearer abc", "abc"),
+        ("Basic abc", None),
+        ("Bearer", None),
+        ("Bearer abc, Bearer def", None),
+        (None, None),
+    ],
+)
+def test_one_bearer_token_or_none(header: str | None, token: str | None) -> None:
+    assert bearer_token(header) == token
