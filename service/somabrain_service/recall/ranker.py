@@ -20,7 +20,7 @@ from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.ranking import bm25
 from somabrain_service.domain.ranking.score import Ranking, Tuning, rank
 from somabrain_service.store.protocols import Snapshot
-from somabrain_service.store.records import Search, Statistics
+from somabrain_service.store.records import Search
 
 MAX_CANDIDATES = 200
 """Maximum candidates by words, and by vector: they contain .95 of the evidence in long conversations."""
@@ -61,37 +61,33 @@ class ExactRanker:
     async def rank(self, snapshot: Snapshot, tenant: TenantId, request: RankingRequest) -> Ranking:
         """See `Ranker.rank`."""
         statistics = await snapshot.statistics(request.terms)
-        ranking = await _rank_candidates(snapshot, statistics, request)
+        weights = bm25.idf(statistics.memories, statistics.df)
+        search = Search(
+            terms=request.terms,
+            idf=tuple(weights.tolist()),
+            seeds=_true_positions(bm25.selective_terms(statistics.memories, statistics.df)),
+            mean_length=statistics.mean_length,
+            vector=request.vector,
+            encoder_id=request.encoder_id,
+            filter=request.filter,
+            limit=MAX_CANDIDATES,
+        )
+        candidates = await snapshot.candidates(search)
+        all_terms = _true_positions(n > 0 for n in statistics.df)
+        if candidates.eligible.sum() < request.top_k and all_terms != search.seeds:
+            # The selective terms matched too few memories, as with a narrow filter: use the common terms, too.
+            candidates = await snapshot.candidates(dataclasses.replace(search, seeds=all_terms))
+        ranking = rank(
+            candidates,
+            idf=weights,
+            mean_length=statistics.mean_length,
+            top_k=request.top_k,
+            now_s=request.now.timestamp(),
+            half_life=statistics.namespace.settings.recency_half_life,
+            tuning=request.tuning,
+        )
         reencoding = request.vector is not None and statistics.vectors < statistics.memories
         return dataclasses.replace(ranking, reencoding=reencoding)
-
-
-async def _rank_candidates(snapshot: Snapshot, statistics: Statistics, request: RankingRequest) -> Ranking:
-    weights = bm25.idf(statistics.memories, statistics.df)
-    search = Search(
-        terms=request.terms,
-        idf=tuple(weights.tolist()),
-        seeds=_true_positions(bm25.selective_terms(statistics.memories, statistics.df)),
-        mean_length=statistics.mean_length,
-        vector=request.vector,
-        encoder_id=request.encoder_id,
-        filter=request.filter,
-        limit=MAX_CANDIDATES,
-    )
-    candidates = await snapshot.candidates(search)
-    all_terms = _true_positions(n > 0 for n in statistics.df)
-    if candidates.eligible.sum() < request.top_k and all_terms != search.seeds:
-        # The selective terms matched too few memories, as with a narrow filter: use the common terms, too.
-        candidates = await snapshot.candidates(dataclasses.replace(search, seeds=all_terms))
-    return rank(
-        candidates,
-        idf=weights,
-        mean_length=statistics.mean_length,
-        top_k=request.top_k,
-        now_s=request.now.timestamp(),
-        half_life=statistics.namespace.settings.recency_half_life,
-        tuning=request.tuning,
-    )
 
 
 def _true_positions(flags: Iterable[bool]) -> tuple[int, ...]:

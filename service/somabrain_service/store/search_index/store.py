@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 
 from common.config.settings import SearchIndexSettings
 from common.errors import NotFound
-from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.idempotency import RequestKey
-from somabrain_service.domain.names import MemoryName, NamespaceName, TenantId
-from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceDraft, NamespaceStatistics
+from somabrain_service.domain.names import NamespaceName, TenantId
+from somabrain_service.domain.namespace import Namespace
 from somabrain_service.store.index_source import IndexableStore, IndexSource
 from somabrain_service.store.protocols import Snapshot
-from somabrain_service.store.records import (
-    BatchWriteResult,
-    ErasureResult,
-    MemoryUpdate,
-    NewMemory,
-    SchemaState,
-    WriteResult,
-)
 from somabrain_service.store.search_index.manager import SearchIndexManager
 from somabrain_service.store.search_index.snapshot import SearchIndexSnapshot
 from somabrain_service.store.tasks import TaskSet
@@ -32,6 +23,20 @@ class SearchIndexStore:
 
     def __init__(self, store: IndexableStore, tasks: TaskSet, search_index: SearchIndexSettings) -> None:
         self._store = store
+        # Everything but snapshots and what drops an index is the store's.
+        self.connections = store.connections
+        self.ping = store.ping
+        self.schema_state = store.schema_state
+        self.create_namespace = store.create_namespace
+        self.measure_namespace = store.measure_namespace
+        self.list_namespaces = store.list_namespaces
+        self.update_namespace = store.update_namespace
+        self.erase_subject = store.erase_subject
+        self.insert_memory = store.insert_memory
+        self.insert_memories = store.insert_memories
+        self.find_replay = store.find_replay
+        self.update_memory = store.update_memory
+        self.delete_memory = store.delete_memory
         self.indexes = SearchIndexManager(search_index.budget_bytes, search_index.idle_timeout_s, self._source, tasks)
 
     @asynccontextmanager
@@ -74,73 +79,3 @@ class SearchIndexStore:
         """See `Store.namespace`."""
         with self._dropping_missing(tenant, name):
             return await self._store.namespace(tenant, name)
-
-    def connections(self) -> tuple[int, int]:
-        """See `Store.connections`."""
-        return self._store.connections()
-
-    async def ping(self) -> None:
-        """See `Store.ping`."""
-        await self._store.ping()
-
-    async def schema_state(self) -> SchemaState:
-        """See `Store.schema_state`."""
-        return await self._store.schema_state()
-
-    async def create_namespace(
-        self, tenant: TenantId, draft: NamespaceDraft, analyzer: str, now: datetime, request: RequestKey | None
-    ) -> Namespace:
-        """See `Store.create_namespace`."""
-        return await self._store.create_namespace(tenant, draft, analyzer, now, request)
-
-    async def measure_namespace(
-        self, tenant: TenantId, name: NamespaceName, now: datetime
-    ) -> tuple[Namespace, NamespaceStatistics]:
-        """See `Store.measure_namespace`."""
-        return await self._store.measure_namespace(tenant, name, now)
-
-    async def list_namespaces(self, tenant: TenantId, after: str, limit: int) -> list[Namespace]:
-        """See `Store.list_namespaces`."""
-        return await self._store.list_namespaces(tenant, after, limit)
-
-    async def update_namespace(
-        self, tenant: TenantId, change: NamespaceChange, analyzer: str, now: datetime, request: RequestKey | None
-    ) -> Namespace:
-        """See `Store.update_namespace`."""
-        return await self._store.update_namespace(tenant, change, analyzer, now, request)
-
-    async def erase_subject(
-        self, tenant: TenantId, name: NamespaceName, subject: str, now: datetime, request: RequestKey | None
-    ) -> ErasureResult:
-        """See `Store.erase_subject`."""
-        return await self._store.erase_subject(tenant, name, subject, now, request)
-
-    async def insert_memory(
-        self, tenant: TenantId, namespace: Namespace, new: NewMemory, request: RequestKey | None
-    ) -> WriteResult:
-        """See `Store.insert_memory`."""
-        return await self._store.insert_memory(tenant, namespace, new, request)
-
-    async def insert_memories(
-        self, tenant: TenantId, namespace: Namespace, items: Sequence[tuple[NewMemory, RequestKey | None]]
-    ) -> BatchWriteResult:
-        """See `Store.insert_memories`."""
-        return await self._store.insert_memories(tenant, namespace, items)
-
-    async def find_replay(
-        self, tenant: TenantId, parent: NamespaceName, request: RequestKey | None, now: datetime
-    ) -> WriteResult | None:
-        """See `Store.find_replay`."""
-        return await self._store.find_replay(tenant, parent, request, now)
-
-    async def update_memory(
-        self, tenant: TenantId, namespace: Namespace, change: MemoryUpdate, request: RequestKey | None
-    ) -> WriteResult | None:
-        """See `Store.update_memory`."""
-        return await self._store.update_memory(tenant, namespace, change, request)
-
-    async def delete_memory(
-        self, tenant: TenantId, name: MemoryName, etag: str, now: datetime, request: RequestKey | None
-    ) -> NamespaceVersion | None:
-        """See `Store.delete_memory`."""
-        return await self._store.delete_memory(tenant, name, etag, now, request)
