@@ -43,6 +43,7 @@ class BaseClient:
         deadline_s: float = DEFAULT_DEADLINE_S,
         retry: RetryPolicy | None = None,
         tls: Tls | None = None,
+        use_http_proxy: bool = False,
     ) -> None:
         """Prepare a channel, which connects on first use.
 
@@ -53,8 +54,15 @@ class BaseClient:
             deadline_s: maximum duration of a call in seconds, retries included; streams have no deadline.
             retry: retry policy; None: the default policy.
             tls: TLS settings; None: plain text, for loopback and for meshes that encrypt.
+            use_http_proxy: connect through the proxy that the environment names (`grpc_proxy`, `https_proxy` or
+                `http_proxy`, except hosts of `no_grpc_proxy` or `no_proxy`); False: ignore these variables.
+
+        Raises:
+            RuntimeError: a client was created before this process was forked.
         """
-        self._transport = Transport(address, token, deadline_s, retry or RetryPolicy(), tls)
+        self._transport = Transport(
+            address, token, deadline_s, retry or RetryPolicy(), tls, use_http_proxy=use_http_proxy
+        )
         self._memories = memory_service_pb2_grpc.MemoryServiceStub(self._transport.channel)
         self._namespaces = namespace_service_pb2_grpc.NamespaceServiceStub(self._transport.channel)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import inspect
+import ipaddress
 import json
+import math
 import re
 import ssl
 import time
@@ -14,6 +16,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 TokenSource = str | Path | Callable[[], str | Awaitable[str]]
 
@@ -33,7 +36,14 @@ class ClientCredentials:
     RENEW_AT = 0.75
 
     def __init__(
-        self, token_url: str, client_id: str, client_secret: str | Path, *, scope: str = "", ca_file: Path | None = None
+        self,
+        token_url: str,
+        client_id: str,
+        client_secret: str | Path,
+        *,
+        scope: str = "",
+        audience: str = "",
+        ca_file: Path | None = None,
     ) -> None:
         """Store the arguments; the first token is fetched on first use.
 
@@ -41,17 +51,22 @@ class ClientCredentials:
             token_url: URL of the token endpoint.
             client_id: identifier of the client.
             client_secret: the secret, or the path of a file that contains it, read again for each token.
-            scope: requested scopes, space-separated; empty: the client's default.
+            scope: requested scopes, space-separated, as Entra ID requires; empty: the client's default.
+            audience: requested audience, for endpoints that take this parameter, such as Auth0's; empty: not sent.
             ca_file: PEM authorities of the endpoint's certificate; None: the system's.
+
+        The environment's proxy is used for endpoints outside the machine and the cluster.
         """
         self._url = token_url
         self._client_id = client_id
         self._client_secret = client_secret
         self._scope = scope
+        self._audience = audience
         self._ca_file = ca_file
         self._token = ""
         self._renew_at = self._expires_at = float("-inf")
-        self._lock = asyncio.Lock()
+        # One per event loop: clients on several loops may share this object, and a forked process has its own loop.
+        self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     async def __call__(self) -> str:
         """Return a token that is valid now.
@@ -61,7 +76,7 @@ class ClientCredentials:
         """
         if time.monotonic() < self._renew_at:
             return self._token
-        async with self._lock:
+        async with self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
             if time.monotonic() >= self._renew_at:
                 try:
                     await self._renew()
@@ -78,18 +93,27 @@ class ClientCredentials:
     async def _renew(self) -> None:
         requested_at = time.monotonic()
         document = await asyncio.to_thread(self._fetch)
-        token, expires_in_s = document.get("access_token"), document.get("expires_in", 0)
-        if not isinstance(token, str) or not isinstance(expires_in_s, int | float):
+        token = document.get("access_token")
+        if not isinstance(token, str):
             raise TokenError(f"The response of the token endpoint {self._url} has no access_token.")
+        expires_in_s = _seconds(document.get("expires_in"))
+        if expires_in_s is None:
+            raise TokenError(
+                f"The response of the token endpoint {self._url} has an invalid expires_in; it must be a number of "
+                "seconds of at least 0, such as 3600, or be omitted."
+            )
         self._token = _validated(token, f"The access_token from the token endpoint {self._url}")
         self._renew_at, self._expires_at = requested_at + expires_in_s * self.RENEW_AT, requested_at + expires_in_s
 
     def _fetch(self) -> dict[str, object]:
         secret = (
-            self._client_secret.read_text().strip() if isinstance(self._client_secret, Path) else self._client_secret
+            self._client_secret.read_text(encoding="utf-8").strip()
+            if isinstance(self._client_secret, Path)
+            else self._client_secret
         )
         basic_credentials = ":".join(urllib.parse.quote(part, safe="") for part in (self._client_id, secret))
-        form = {"grant_type": "client_credentials", **({"scope": self._scope} if self._scope else {})}
+        optional = {"scope": self._scope, "audience": self._audience}
+        form = {"grant_type": "client_credentials", **{name: value for name, value in optional.items() if value}}
         request = urllib.request.Request(  # noqa: S310 - the caller names the endpoint
             self._url,
             urllib.parse.urlencode(form).encode(),
@@ -98,14 +122,18 @@ class ClientCredentials:
                 "Accept": "application/json",
             },
         )
-        tls_context = ssl.create_default_context(cafile=self._ca_file) if self._url.startswith("https:") else None
+        handlers: list[urllib.request.BaseHandler] = []
+        if self._url.startswith("https:"):
+            handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=self._ca_file)))
+        if _is_local(urllib.parse.urlsplit(self._url).hostname or ""):
+            handlers.append(urllib.request.ProxyHandler({}))
         try:
-            with urllib.request.urlopen(request, timeout=self.TIMEOUT_S, context=tls_context) as response:  # noqa: S310
+            with urllib.request.build_opener(*handlers).open(request, timeout=self.TIMEOUT_S) as response:
                 document = json.load(response)
         except urllib.error.HTTPError as exc:
             raise TokenError(
                 f"The token endpoint {self._url} refused client {self._client_id} with status {exc.code}; "
-                "check its secret."
+                "check its secret, scope and audience."
             ) from exc
         except (OSError, ValueError) as exc:
             raise TokenError(f"The token endpoint {self._url} gave no valid response.") from exc
@@ -126,6 +154,28 @@ async def read_token(source: TokenSource) -> str:
         return _validated(text.strip(), f"The content of {source}")
     token = source()
     return _validated(await token if inspect.isawaitable(token) else token, "The callable's return value")
+
+
+def _seconds(value: object) -> float | None:
+    """Return the lifetime of a token; some endpoints write it as a string. 0 without one; None: it is invalid."""
+    if value is None:
+        return 0.0
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        seconds = float(value)
+    except (OverflowError, ValueError):
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _is_local(host: str) -> bool:
+    """Return whether a proxy cannot reach a host: loopback, a name without a domain, or a Service of the cluster."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        name = host.rstrip(".")
+        return "." not in name or name.endswith((".localhost", ".svc", ".svc.cluster.local"))
 
 
 def _validated(token: str, origin: str) -> str:

@@ -48,7 +48,7 @@ class Memories(BaseClient):
 
         Arguments that are not given take the contract's defaults. `vector` is computed by the caller with the
         namespace's encoder; None: the server encodes the text. `request_id` makes the write idempotent across calls;
-        empty: each call is a new write.
+        empty: each call is a new write. A time without a zone is the machine's local time.
         """
         draft = MemoryDraft(
             text=text,
@@ -158,7 +158,7 @@ class Memories(BaseClient):
         """Update the given fields; None leaves a field unchanged, and `clear` names fields to reset to their defaults.
 
         The former memory becomes a revision. `vector` is the caller's own for the changed text. With an `etag` the
-        memory is changed only if the etag is the current one.
+        memory is changed only if the etag is the current one. A time without a zone is the machine's local time.
         """
         fields = {
             "text": text,

@@ -44,7 +44,8 @@ class MemoryDraft:
     """A memory to be stored; fields that are not given take the contract's defaults.
 
     `vector` is the caller's own, of encoder `encoder_id` (empty: the namespace's); None: the server encodes the text.
-    `request_id` makes the write idempotent across calls; empty: each call is a new write.
+    `request_id` makes the write idempotent across calls; empty: each call is a new write. A time without a zone is the
+    machine's local time.
     """
 
     text: str
@@ -143,7 +144,10 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Filter of memories: all set fields must match; of a tuple, any one value."""
+    """Filter of memories: all set fields must match; of a tuple, any one value.
+
+    A time without a zone is the machine's local time.
+    """
 
     labels: Mapping[str, str] = field(default_factory=dict)
     kinds: tuple[MemoryKind, ...] = ()

@@ -25,11 +25,21 @@ from somabrain_client.models import (
 
 
 def timestamp_to_proto(value: datetime | None) -> Timestamp | None:
-    """Return the protobuf timestamp of a time with a time zone."""
+    """Return the protobuf timestamp of a time; as in Python, a time without a zone is the machine's local time.
+
+    Raises:
+        ValueError: it has no zone, and as a local time it is before the year 1 or after the year 9999 in UTC.
+    """
     if value is None:
         return None
+    try:
+        utc = value.astimezone(UTC)
+    except (OverflowError, ValueError) as exc:
+        raise ValueError(
+            f"{value} cannot be converted to UTC, where years are 1 to 9999; give a time with tzinfo=UTC"
+        ) from exc
     message = Timestamp()
-    message.FromDatetime(value)
+    message.FromDatetime(utc)
     return message
 
 
@@ -169,15 +179,20 @@ def recall_result_from_proto(message: memory_service_pb2.RecallResponse) -> Reca
             )
             for hit in message.hits
         ),
-        degraded=tuple(
-            memory_pb2.DegradedReason.Name(reason).removeprefix("DEGRADED_REASON_") for reason in message.degraded
-        ),
+        degraded=tuple(_degraded_reason(reason) for reason in message.degraded),
         cached=message.cached,
         encoder_id=message.encoder_id,
         consistency_token=message.consistency_token,
         truncated=message.truncated,
         best_lexical=message.best_lexical,
     )
+
+
+def _degraded_reason(number: memory_pb2.DegradedReason.ValueType) -> str:
+    """Return a reason's name without prefix; its number if only a newer contract has it."""
+    if number not in memory_pb2.DegradedReason.values():
+        return str(number)
+    return memory_pb2.DegradedReason.Name(number).removeprefix("DEGRADED_REASON_")
 
 
 def breakdown_from_proto(message: memory_pb2.ScoreBreakdown) -> Breakdown:

@@ -16,6 +16,7 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from somabrain_client.base_client import DEFAULT_DEADLINE_S
 from somabrain_client.credentials import TokenSource
+from somabrain_client.fork_guard import ForkGuard
 from somabrain_client.memory_client import MemoryClient
 from somabrain_client.retry import Attempts, RetryPolicy
 from somabrain_client.tls import Tls
@@ -62,7 +63,7 @@ def _iterating(
             while (item := self._run(next_item())) is not _End.END:
                 yield item
         finally:
-            if not self._loop.is_closed():
+            if not (self._fork_guard.is_forked or self._loop.is_closed()):
                 self._run(close_generator())
 
     return iterate
@@ -83,14 +84,18 @@ class SyncMemoryClient:
         deadline_s: float = DEFAULT_DEADLINE_S,
         retry: RetryPolicy | None = None,
         tls: Tls | None = None,
+        use_http_proxy: bool = False,
     ) -> None:
         """Start the event loop; the channel connects on first use. The arguments are those of `MemoryClient`."""
+        self._fork_guard = ForkGuard()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="somabrain-client", daemon=True)
         self._thread.start()
 
         async def connect() -> MemoryClient:
-            return MemoryClient(address, token=token, deadline_s=deadline_s, retry=retry, tls=tls)
+            return MemoryClient(
+                address, token=token, deadline_s=deadline_s, retry=retry, tls=tls, use_http_proxy=use_http_proxy
+            )
 
         self._client = self._run(connect())
 
@@ -103,8 +108,8 @@ class SyncMemoryClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connection and end its thread; further calls do nothing."""
-        if self._loop.is_closed():
+        """Close the connection and end its thread; further calls do nothing, nor does one in a forked process."""
+        if self._fork_guard.is_forked or self._loop.is_closed():
             return
         self._run(self._client.__aexit__(None, None, None))
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -118,8 +123,9 @@ class SyncMemoryClient:
 
     def _run(self, call: Coroutine[object, object, T]) -> T:
         """Wait for the call and return its result; an interruption while waiting cancels it on the server, too."""
-        if self._loop.is_closed():
+        if self._fork_guard.is_forked or self._loop.is_closed():
             call.close()
+            self._fork_guard.check()
             raise RuntimeError("the client is closed")
         future = asyncio.run_coroutine_threadsafe(call, self._loop)
         try:

@@ -13,6 +13,7 @@ import grpc.aio
 
 from somabrain_client.credentials import ClientCredentials, TokenSource, read_token
 from somabrain_client.errors import details_from_rpc, from_rpc
+from somabrain_client.fork_guard import ForkGuard
 from somabrain_client.retry import Attempts, RetryPolicy
 from somabrain_client.tls import Tls
 
@@ -51,26 +52,34 @@ class Transport:
         deadline_s: float,
         retry: RetryPolicy,
         tls: Tls | None,
+        *,
+        use_http_proxy: bool = False,
     ) -> None:
+        self._fork_guard = ForkGuard()
+        # gRPC would send calls to loopback and to Services of the cluster through a proxy of the environment, too.
+        options = (*CHANNEL_OPTIONS, ("grpc.enable_http_proxy", int(use_http_proxy)))
         if tls is None:
-            self.channel = grpc.aio.insecure_channel(target(address), options=CHANNEL_OPTIONS)
+            self.channel = grpc.aio.insecure_channel(target(address), options=options)
         else:
-            self.channel = grpc.aio.secure_channel(target(address), tls.credentials(), options=CHANNEL_OPTIONS)
+            self.channel = grpc.aio.secure_channel(target(address), tls.credentials(), options=options)
         self.attempts = Attempts()
         self._token = token
         self._deadline_s = deadline_s
         self._retry = retry
 
     async def close(self) -> None:
-        """Close the channel."""
-        await self.channel.close()
+        """Close the channel; in a forked process do nothing, because the channel is its parent's."""
+        if not self._fork_guard.is_forked:
+            await self.channel.close()
 
     async def call(self, method: grpc.aio.UnaryUnaryMultiCallable[Request, Response], request: Request) -> Response:
         """Call a method; retry until the deadline while the server is unavailable.
 
         Raises:
             CallError: the call failed, and a retry is not possible or not allowed.
+            RuntimeError: the process was forked after the client was created.
         """
+        self._fork_guard.check()
         self.attempts.calls += 1
         deadline = time.monotonic() + self._deadline_s
         attempt, token_refreshed = 1, False
@@ -111,7 +120,9 @@ class Transport:
 
         Raises:
             CallError: the stream failed, and a retry is not possible or not allowed.
+            RuntimeError: the process was forked after the client was created.
         """
+        self._fork_guard.check()
         self.attempts.calls += 1
         attempt = 1
         while True:
@@ -124,6 +135,7 @@ class Transport:
                     has_responses, attempt = True, 1
                     resume(response)
                     yield response
+                    self._fork_guard.check()
             except grpc.aio.AioRpcError as exc:
                 unauthenticated = exc.code() is grpc.StatusCode.UNAUTHENTICATED
                 token_expired = unauthenticated and (await self._refresh_token(metadata) or has_responses)
@@ -137,7 +149,8 @@ class Transport:
                 return
             finally:
                 # Ends the call on the server, too, when the caller stops iterating.
-                call.cancel()
+                if not self._fork_guard.is_forked:
+                    call.cancel()
             await asyncio.sleep(delay_s)
             attempt += 1
 

@@ -32,9 +32,15 @@ def add_filter(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--session", action="append", default=[], help="only of this conversation or task; repeatable")
     parser.add_argument("--subject", action="append", default=[], help="only about this person; repeatable")
     parser.add_argument(
-        "--from", dest="since", type=timestamp, metavar="TIME", help="only events at TIME or later (ISO 8601)"
+        "--from",
+        dest="since",
+        type=timestamp,
+        metavar="TIME",
+        help="only events at TIME or later (ISO 8601, in UTC if no zone is given)",
     )
-    parser.add_argument("--until", type=timestamp, metavar="TIME", help="only events before TIME (ISO 8601)")
+    parser.add_argument(
+        "--until", type=timestamp, metavar="TIME", help="only events before TIME (ISO 8601, in UTC if no zone is given)"
+    )
 
 
 def filter_from_options(options: argparse.Namespace) -> Filter:

@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.token_url and not (options.client_id and options.client_secret_file):
         parser.error("--token-url requires --client-id and --client-secret-file")
+    if (options.scope or options.audience) and not options.token_url:
+        parser.error("--scope and --audience require --token-url")
     if (options.cert_file is None) != (options.key_file is None):
         parser.error("--cert-file and --key-file must be given together")
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -69,13 +71,25 @@ def _run(options: argparse.Namespace) -> int:
     run: Handler = options.run
     files = (options.ca_file, options.cert_file, options.key_file)
     tls = Tls(*files) if options.tls or any(files) else None
-    with SyncMemoryClient(options.address, token=_token(options), deadline_s=options.deadline, tls=tls) as client:
+    with SyncMemoryClient(
+        options.address,
+        token=_token(options),
+        deadline_s=options.deadline,
+        tls=tls,
+        use_http_proxy=options.use_http_proxy,
+    ) as client:
         return run(client, options)
 
 
 def _token(options: argparse.Namespace) -> TokenSource | None:
     if options.token_url:
-        return ClientCredentials(options.token_url, options.client_id, options.client_secret_file)
+        return ClientCredentials(
+            options.token_url,
+            options.client_id,
+            options.client_secret_file,
+            scope=options.scope,
+            audience=options.audience,
+        )
     token: Path | None = options.token_file
     return token
 
@@ -89,10 +103,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--client-secret-file", type=Path, metavar="FILE", help="file that contains the client's secret"
     )
+    parser.add_argument("--scope", default="", help="scopes to request at the token endpoint, space-separated")
+    parser.add_argument("--audience", default="", help="audience to request at the token endpoint")
     parser.add_argument("--tls", action="store_true", help="use TLS; implied by any of the next three options")
     parser.add_argument("--ca-file", type=Path, help="PEM authorities trusted to sign the service's certificate")
     parser.add_argument("--cert-file", type=Path, help="PEM client certificate, for mutual TLS")
     parser.add_argument("--key-file", type=Path, help="PEM private key of --cert-file")
+    parser.add_argument(
+        "--use-http-proxy",
+        action="store_true",
+        help="connect to the service through the proxy that the environment names (default: ignore it)",
+    )
     parser.add_argument(
         "--deadline",
         type=seconds,

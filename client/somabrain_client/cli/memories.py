@@ -30,7 +30,10 @@ def add(commands: Subparsers) -> None:
     remember.add_argument("--session", default="", help="conversation or task that it belongs to")
     remember.add_argument("--subject", default="", help="person that it is about")
     remember.add_argument(
-        "--event-time", type=timestamp, metavar="TIME", help="time of the event (ISO 8601; default: now)"
+        "--event-time",
+        type=timestamp,
+        metavar="TIME",
+        help="time of the event (ISO 8601, in UTC if no zone is given; default: now)",
     )
     remember.add_argument("--salience", type=float, help="importance, 0 to 1 (default: 0.5)")
     remember.add_argument("--pinned", action="store_true", help="never expire")

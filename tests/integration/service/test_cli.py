@@ -10,6 +10,7 @@ import pytest
 from tests.integration.service.command_line import SCRIPT, run
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.service_process import ServiceProcess
+from tests.integration.service.token_endpoint import token_endpoint
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +78,41 @@ def test_namespaces_are_shown_listed_and_deleted(cli: list[str]) -> None:
     assert run([*cli, "namespace", "delete", "gone"]).stdout == b"deleted: gone\n"
     assert b"namespaces/gone\n" not in run([*cli, "namespace", "list"]).stdout
     assert run([*cli, "namespace", "get", "gone"]).returncode == 1
+
+
+def test_a_proxy_in_the_environment_is_used_only_with_its_option(cli: list[str]) -> None:
+    """No proxy listens at the address of the variables: only the command with the option cannot connect."""
+    proxy = "http://127.0.0.1:9"
+    done = run([*cli, "namespace", "list"], http_proxy=proxy, https_proxy=proxy, grpc_proxy=proxy)
+    assert (done.returncode, b"namespaces/cli" in done.stdout) == (0, True), done.stderr
+    refused = run([*cli, "--use-http-proxy", "--deadline=1", "namespace", "list"], https_proxy=proxy)
+    assert (refused.returncode, b"127.0.0.1:9" in refused.stderr) == (1, True), refused.stderr
+
+
+def test_scope_and_audience_are_requested_at_the_token_endpoint(
+    brain: ServiceProcess, idp: Issuer, tmp_path: Path
+) -> None:
+    """A lifetime in a string is read, and a proxy of the environment does not stand before loopback."""
+    secret = tmp_path / "secret"
+    secret.write_text("sesame")
+    with token_endpoint({"access_token": idp.token("credentials"), "expires_in": "3599"}) as endpoint:
+        options = ["--token-url", endpoint.url, "--client-id", "agent", "--client-secret-file", str(secret)]
+        request = ["--scope", "api://somabrain/.default", "--audience", "somabrain"]
+        command = [str(SCRIPT), "--address", brain.address, *options, *request, "namespace", "list"]
+        done = run(command, http_proxy="http://127.0.0.1:9")
+        assert (done.returncode, done.stderr) == (0, b"")
+        expected = {"scope": "api://somabrain/.default", "audience": "somabrain"}
+        assert endpoint.forms == [{"grant_type": "client_credentials", **expected}]
+
+
+@pytest.mark.parametrize("option", ["--scope", "--audience"])
+def test_scope_and_audience_are_refused_without_a_token_endpoint(cli: list[str], option: str) -> None:
+    done = run([*cli, option, "somabrain", "namespace", "list"])
+    assert (done.returncode, b"--scope and --audience require --token-url" in done.stderr) == (2, True)
+
+
+def test_a_time_without_a_zone_is_utc_on_the_command_line(cli: list[str]) -> None:
+    """Wherever the command runs: the same time is stored."""
+    stored = run([*cli, "remember", "cli", "noon", "--event-time", "2024-05-01T12:00:00"], TZ="America/New_York")
+    shown = run([*cli, "get", stored.stdout.decode().strip(), "--json"], TZ="Asia/Tokyo")
+    assert b'"event_time": "2024-05-01T12:00:00+00:00"' in shown.stdout

@@ -7,18 +7,24 @@ import itertools
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from somabrain_client import MemoryClient
+from somabrain_client import ClientCredentials, Filter, MemoryClient, SyncMemoryClient
+from somabrain_client.credentials import TokenError
 from somabrain_client.errors import DeadlineExceededError, UnauthenticatedError, UnavailableError
 from tests.integration.conftest import Clone
 from tests.integration.service.conftest import Connect
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.service_process import ServiceProcess, service
+from tests.integration.service.token_endpoint import token_endpoint
 
 
 async def test_a_restart_is_not_seen_through_the_default_retries(
@@ -107,6 +113,124 @@ async def test_nobody_there_is_unavailable_after_the_retries(idp: Issuer) -> Non
             await client.recall("notes", "anything")
         assert client.attempts.calls == 1
         assert client.attempts.unavailable == client.attempts.attempts > 2
+
+
+@pytest.fixture(params=["America/New_York", "Asia/Tokyo"])
+def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The zone of the machine that the client runs on."""
+    with monkeypatch.context() as environment:
+        environment.setenv("TZ", request.param)
+        time.tzset()
+        yield request.param
+    time.tzset()
+
+
+async def test_times_without_a_zone_are_the_machine_s_local_times(connect: Connect, zone: str) -> None:
+    """What is said to have happened now is found by a filter of the last minute; an hour of life lasts an hour."""
+    tenant = zone.replace("/", "-").lower()
+    now = datetime.now()  # noqa: DTZ005 - without a zone on purpose
+    async with connect(tenant) as client:
+        await client.create_namespace("notes")
+        memory = await client.remember("notes", "tea", event_time=now, expire_time=now + timedelta(hours=1))
+        assert abs(memory.event_time - datetime.now(UTC)) < timedelta(minutes=1)
+        assert memory.expire_time == memory.event_time + timedelta(hours=1)
+        minute = timedelta(minutes=1)
+        for where in (
+            Filter(event_time_from=now - minute, event_time_until=now + minute),
+            Filter(create_time_from=now - minute, create_time_until=now + minute),
+        ):
+            assert [each.name async for each in client.list("notes", where=where)] == [memory.name]
+            assert [hit.memory.name for hit in (await client.recall("notes", "tea", where=where)).hits] == [memory.name]
+            exported = [item async for page in client.export("notes", where=where) for item in page.memories]
+            assert [each.memory.name for each in exported] == [memory.name]
+        changed = await client.update(
+            memory.name, event_time=now - timedelta(hours=2), expire_time=now + timedelta(hours=2)
+        )
+        assert changed.event_time == memory.event_time - timedelta(hours=2)
+        assert changed.expire_time == memory.event_time + timedelta(hours=2)
+
+
+@pytest.mark.parametrize("expires_in", ["3599", "3599.5", 3599, 3599.5])
+async def test_a_lifetime_of_a_token_may_be_a_number_in_a_string(expires_in: object) -> None:
+    with token_endpoint({"access_token": "abc", "token_type": "Bearer", "expires_in": expires_in}) as endpoint:
+        source = ClientCredentials(endpoint.url, "agent", "secret")
+        assert [await source(), await source()] == ["abc", "abc"]
+        assert len(endpoint.forms) == 1  # the token is cached for its lifetime
+
+
+async def test_a_token_without_a_lifetime_is_fetched_for_each_call() -> None:
+    with token_endpoint({"access_token": "abc", "expires_in": None}) as endpoint:
+        source = ClientCredentials(endpoint.url, "agent", "secret")
+        assert [await source(), await source()] == ["abc", "abc"]
+        assert len(endpoint.forms) == 2
+
+
+@pytest.mark.parametrize("expires_in", ["soon", "", "nan", "1e999", -1, "-1", True, [3600], {}])
+async def test_an_unusable_lifetime_of_a_token_is_named(expires_in: object) -> None:
+    with (
+        token_endpoint({"access_token": "abc", "expires_in": expires_in}) as endpoint,
+        pytest.raises(TokenError, match=r"has an invalid expires_in; it must be a number of seconds"),
+    ):
+        await ClientCredentials(endpoint.url, "agent", "secret")()
+
+
+async def test_scope_and_audience_are_sent_to_the_token_endpoint_when_given() -> None:
+    with token_endpoint({"access_token": "abc"}) as endpoint:
+        await ClientCredentials(endpoint.url, "agent", "secret")()
+        await ClientCredentials(endpoint.url, "agent", "secret", scope="a b", audience="somabrain")()
+        plain = {"grant_type": "client_credentials"}
+        assert endpoint.forms == [plain, {**plain, "scope": "a b", "audience": "somabrain"}]
+
+
+def test_clients_on_several_event_loops_may_share_their_credentials(brain: ServiceProcess, idp: Issuer) -> None:
+    """Two blocking clients that fetch a token at the same moment do not disturb each other."""
+    with token_endpoint({"access_token": idp.token("shared")}) as endpoint:
+        source = ClientCredentials(endpoint.url, "agent", "secret")
+        failures: list[Exception] = []
+
+        def call(client: SyncMemoryClient) -> None:
+            try:
+                for _ in range(5):
+                    list(client.list_namespaces())
+            except Exception as exc:  # noqa: BLE001 - it is what the test looks for
+                failures.append(exc)
+
+        with (
+            SyncMemoryClient(brain.address, token=source) as first,
+            SyncMemoryClient(brain.address, token=source) as second,
+        ):
+            threads = [threading.Thread(target=call, args=(client,)) for client in (first, second) for _ in range(3)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert failures == []
+
+
+@pytest.mark.parametrize("variable", ["grpc_proxy", "https_proxy", "http_proxy"])
+async def test_a_proxy_of_the_environment_is_used_only_when_asked_for(
+    brain: ServiceProcess, idp: Issuer, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """No proxy listens at the address of the variable: only the client that uses it cannot connect."""
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    port = brain.address.rpartition(":")[2]
+    for address in (f"localhost:{port}", f"dns:///localhost:{port}", brain.address):
+        async with MemoryClient(address, token=idp.token("proxy"), deadline_s=10) as client:
+            assert [each async for each in client.list_namespaces()] == []
+        async with MemoryClient(address, token=idp.token("proxy"), deadline_s=1, use_http_proxy=True) as client:
+            with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:9"):
+                await client.get_namespace("notes")
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
+async def test_a_token_endpoint_on_loopback_is_called_without_a_proxy(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    with token_endpoint({"access_token": "abc"}) as endpoint:
+        for host in ("127.0.0.1", "localhost"):
+            url = endpoint.url.replace("127.0.0.1", host)
+            assert await ClientCredentials(url, "agent", "secret")() == "abc"
 
 
 def somabrain(brain: ServiceProcess, token: Path, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:

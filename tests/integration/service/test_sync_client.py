@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -74,3 +78,20 @@ def test_a_closed_client_says_so(brain: ServiceProcess, idp: Issuer) -> None:
     client.close()
     with pytest.raises(RuntimeError, match="the client is closed"):
         client.get_namespace("notes")
+
+
+def test_a_process_that_forked_is_told_at_once(client: SyncMemoryClient, brain: ServiceProcess, idp: Issuer) -> None:
+    """Calls, and iterations that its parent began, fail at once in a forked process; the parent's go on."""
+    assert client.get_namespace("notes").name == "namespaces/notes"
+    program = [sys.executable, "-m", "tests.integration.service.forked_iterations"]
+    done = subprocess.run(
+        [*program, brain.address, idp.token("test_a_process_that_forked_is_told_at_once")],
+        capture_output=True,
+        text=True,
+        env={"PATH": os.defpath, "GRPC_ENABLE_FORK_SUPPORT": "0"},
+        cwd=Path(__file__).parents[3],
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "told\ntold\ntold\nnumber 1, number 2\nafter the fork\n"
