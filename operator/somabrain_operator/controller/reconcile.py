@@ -13,7 +13,8 @@ import structlog
 from common.errors import FailedPrecondition, NotFound, PermissionDenied, SomaBrainError, Unavailable
 from somabrain_operator.controller.name_conflicts import read_name_conflicts
 from somabrain_operator.controller.workqueue import NO_REQUEUE
-from somabrain_operator.diff.foreign import drift, removal_patch
+from somabrain_operator.diff.foreign import drift, has_foreign_owner
+from somabrain_operator.diff.put_back import needs_patch, put_back_patch, release_patch
 from somabrain_operator.informer.optional_kinds import OptionalKinds
 from somabrain_operator.informer.store import ObjectStore
 from somabrain_operator.kube import names
@@ -112,18 +113,20 @@ class Reconciler:
         unchanged = rendered_hash(manifest) == rendered_hash(live)
         if unchanged and not differences:
             return live
-        if unchanged:
-            await self._record_drift(owner, child_id(manifest), str(differences[0]))
-        if any(each.kind == "foreign" for each in differences):
+        if needs_patch(differences):
             live = self._record_write(
-                await self.cluster.remove_fields(live, removal_patch(manifest, live, differences))
+                await self.cluster.patch_version(live, put_back_patch(manifest, live, differences))
             )
-            if unchanged and not drift(manifest, live):
-                return live
-        return self._record_write(await self.cluster.apply(manifest))
+        if not unchanged or not needs_patch(differences) or drift(manifest, live):
+            live = self._record_write(await self.cluster.apply(manifest))
+        if has_foreign_owner(manifest, live):  # the values are ours, and an owner is left over
+            live = self._record_write(await self.cluster.patch_version(live, release_patch(manifest, live)))
+        if unchanged and not drift(manifest, live):
+            await self._record_drift(owner, child_id(manifest), str(differences[0]))
+        return live
 
     async def _record_drift(self, owner: Owner, child: ChildId, first: str) -> None:
-        """Log the drift of a child and record an event of it."""
+        """Log the drift of a child that was put back and record an event of it."""
         _log.info("drift reverted", kind=child.kind, namespace=owner.key.namespace, name=child.name, first=first)
         message = f"{child.kind} {child.name} is put back: {first}."
         await self._record_event(owner, Transition("DriftPutBack", message, warning=False))

@@ -28,7 +28,7 @@ class Difference:
     """Path at which the live object differs from the rendered one."""
 
     path: Path
-    kind: Literal["changed", "missing", "foreign"]
+    kind: Literal["changed", "missing", "foreign", "reordered"]
 
     def __str__(self) -> str:
         return f"{format_path(self.path)} is {self.kind}"
@@ -45,7 +45,7 @@ def is_closed(path: Path) -> bool:
 
 
 def differences(rendered: Json, live: Json, path: Path = ()) -> Iterator[Difference]:
-    """Yield the differences of `live` from `rendered`: changed, missing or foreign; paths are those of `live`."""
+    """Yield the differences of `live` from `rendered`; paths are those of `live`."""
     if isinstance(rendered, Mapping):
         if not isinstance(live, Mapping):
             yield Difference(path, "changed")
@@ -84,7 +84,9 @@ def _list_differences(rendered: Sequence[Json], live: Json, path: Path) -> Itera
         else:
             yield Difference(path, "missing")
     if field != "ownerReferences":
-        matched = {live_positions[identity] for identity in rendered_positions if identity in live_positions}
+        matched = [live_positions[identity] for identity in rendered_positions if identity in live_positions]
+        if matched != sorted(matched):  # the order of init containers is that in which they start
+            yield Difference(path, "reordered")
         yield from (
             Difference((*path, position), "foreign") for position in range(len(live)) if position not in matched
         )

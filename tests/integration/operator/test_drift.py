@@ -11,6 +11,11 @@ from tests.integration.operator.api import eventually
 from tests.integration.operator.brains import NAME, Brain
 
 POD = "/spec/template/spec"
+SOURCES: dict[str, dict[str, str]] = {
+    "secret": {"secretName": "x"},
+    "persistentVolumeClaim": {"claimName": "x"},
+    "emptyDir": {},
+}
 EDITS: dict[str, list[dict[str, Any]]] = {
     "the image changed": [{"op": "replace", "path": f"{POD}/containers/0/image", "value": "evil:1"}],
     "a container added": [{"op": "add", "path": f"{POD}/containers/-", "value": {"name": "x", "image": "x"}}],
@@ -34,6 +39,46 @@ EDITS: dict[str, list[dict[str, Any]]] = {
     "a probe removed": [{"op": "remove", "path": f"{POD}/containers/0/readinessProbe"}],
     "a node chosen": [{"op": "add", "path": f"{POD}/nodeSelector", "value": {"disk": "x"}}],
     "more replicas": [{"op": "replace", "path": "/spec/replicas", "value": 5}],
+    "a probe's handler swapped for tcpSocket": [
+        {"op": "remove", "path": f"{POD}/containers/0/livenessProbe/httpGet"},
+        {"op": "add", "path": f"{POD}/containers/0/livenessProbe/tcpSocket", "value": {"port": 8080}},
+    ],
+    "a probe's handler swapped for exec": [
+        {"op": "remove", "path": f"{POD}/containers/0/startupProbe/httpGet"},
+        {"op": "add", "path": f"{POD}/containers/0/startupProbe/exec", "value": {"command": ["true"]}},
+    ],
+    "a probe's handler swapped for grpc": [
+        {"op": "remove", "path": f"{POD}/containers/0/readinessProbe/httpGet"},
+        {"op": "add", "path": f"{POD}/containers/0/readinessProbe/grpc", "value": {"port": 50052}},
+    ],
+    "the seccomp profile of the node": [
+        {"op": "replace", "path": f"{POD}/securityContext/seccompProfile",
+         "value": {"type": "Localhost", "localhostProfile": "x.json"}},
+    ],
+    "a variable's value taken from a Secret": [
+        {"op": "remove", "path": f"{POD}/containers/0/env/0/value"},
+        {"op": "add", "path": f"{POD}/containers/0/env/0/valueFrom",
+         "value": {"secretKeyRef": {"name": "x", "key": "x"}}},
+    ],
+    "the rollout's strategy changed": [{"op": "replace", "path": "/spec/strategy", "value": {"type": "Recreate"}}],
+    "the DNS policy changed": [{"op": "replace", "path": f"{POD}/dnsPolicy", "value": "Default"}],
+    "the scheduler changed": [{"op": "replace", "path": f"{POD}/schedulerName", "value": "x"}],
+    "a probe's success threshold changed": [
+        {"op": "replace", "path": f"{POD}/containers/0/readinessProbe/successThreshold", "value": 3}
+    ],
+    "the audience of a token added": [
+        {"op": "add", "path": f"{POD}/volumes/3/projected/sources/0/serviceAccountToken/audience", "value": "evil"}
+    ],
+    "the volumes reordered": [{"op": "move", "from": f"{POD}/volumes/0", "path": f"{POD}/volumes/2"}],
+    "the security context emptied": [{"op": "replace", "path": f"{POD}/securityContext", "value": {}}],
+    "the variables emptied": [{"op": "replace", "path": f"{POD}/containers/0/env", "value": []}],
+    **{
+        f"the source of the volume {volume} exchanged for {source}": [
+            {"op": "replace", "path": f"{POD}/volumes/{position}", "value": {"name": volume, source: SOURCES[source]}}
+        ]
+        for position, volume in enumerate(("tmp", "settings", "policy", "issuer"))
+        for source in SOURCES
+    },
     "several at once": [
         {"op": "replace", "path": f"{POD}/containers/0/image", "value": "evil:1"},
         {"op": "add", "path": f"{POD}/containers/-", "value": {"name": "x", "image": "x"}},
@@ -60,6 +105,10 @@ def test_an_edit_of_the_deployment_is_put_back(served: Brain, edit: list[dict[st
         ("Service", "grpc", {"spec": {"selector": {"version": "canary"}}}, ("spec",)),
         ("Service", "grpc", {"spec": {"ports": [{"name": "grpc", "port": 1}]}}, ("spec",)),
         ("Service", "grpc", {"spec": {"externalIPs": ["192.0.2.1"]}}, ("spec",)),
+        ("Service", "grpc", {"spec": {"sessionAffinity": "ClientIP"}}, ("spec",)),
+        ("Service", "grpc", {"spec": {"type": "NodePort"}}, ("spec",)),
+        ("Service", "grpc", {"spec": {"type": "ExternalName", "externalName": "evil.test"}}, ("spec", "selector")),
+        ("ConfigMap", "policy", {"binaryData": {"x.rego": "eA=="}}, ("binaryData",)),
         ("Service", "grpc", {"metadata": {"labels": {"app.kubernetes.io/instance": "other"}}}, ("metadata", "labels")),
         (
             "ConfigMap",
@@ -77,6 +126,70 @@ def test_an_edit_of_another_child_is_put_back(
     before = at(served.child(kind, component), *path)
     served.api.patch(kind, f"{NAME}-{component}", served.namespace, patch)
     eventually(lambda: at(served.child(kind, component), *path), lambda now: now == before, "the edit is put back", 10)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a probe's handler swapped for tcpSocket", "the DNS policy changed",
+     "the source of the volume settings exchanged for secret"],
+)  # fmt: skip
+def test_after_an_edit_was_put_back_nothing_is_left_of_it(served: Brain, name: str) -> None:
+    """One event says what was put back, nothing is reported as wrong, and the next edit of the resource is applied."""
+    before = served.deployment()["spec"]
+    served.api.patch("Deployment", f"{NAME}-server", served.namespace, EDITS[name])
+    eventually(served.deployment, lambda now: now["spec"] == before, "the edit is put back", timeout_s=10)
+    eventually(lambda: put_back_events(served), bool, "an event")
+    served.apply(replicas=2)
+    eventually(served.deployment, lambda now: now["spec"]["replicas"] == 2, "the next edit is applied", timeout_s=10)
+    served.until("Degraded", "False")
+    assert len(put_back_events(served)) == 1
+    served.api.patch("Deployment", f"{NAME}-server", served.namespace, EDITS[name])
+    two = {**before, "replicas": 2}
+    eventually(served.deployment, lambda now: now["spec"] == two, "the same edit is put back again", timeout_s=10)
+
+
+@pytest.mark.parametrize(
+    "name", ["a probe's handler swapped for exec", "the source of the volume tmp exchanged for secret"]
+)
+def test_what_an_earlier_operator_left_is_put_back(served: Brain, name: str) -> None:
+    """An alternative that stands under the operator's own name, as 0.1 left it, is put back too."""
+    before = served.deployment()["spec"]
+    served.api.patch("Deployment", f"{NAME}-server", served.namespace, EDITS[name], manager="somabrain-operator")
+    eventually(served.deployment, lambda now: now["spec"] == before, "the edit is put back", timeout_s=10)
+
+
+def test_an_edit_that_was_taken_back_by_hand_is_no_drift(served: Brain) -> None:
+    """A default that another manager set has its owner and no other value: the owner goes, and nothing is wrong."""
+    name, before = f"{NAME}-server", served.deployment()["spec"]
+    served.apply(paused=True)
+    served.until("Paused", "True")
+    for policy in ("Default", "ClusterFirst"):
+        edit = [{"op": "replace", "path": f"{POD}/dnsPolicy", "value": policy}]
+        served.api.patch("Deployment", name, served.namespace, edit)
+    served.apply(paused=False)
+    served.until("Paused", "False")
+    served.until("Degraded", "False")
+    assert served.deployment()["spec"] == before
+    assert "f:dnsPolicy" not in str(served.deployment()["metadata"]["managedFields"])
+
+
+def put_back_events(brain: Brain) -> list[str]:
+    """Return the messages of the events that say what was put back."""
+    events = brain.api.objects("Event", brain.namespace)
+    return [each["message"] for each in events if each["reason"] == "DriftPutBack"]
+
+
+def test_an_edit_that_cannot_be_put_back_is_a_condition_and_no_event(served: Brain) -> None:
+    """A refusal of what we put back is told in the status with the API server's words; it is not taken for a race."""
+    name = f"{NAME}-config"
+    data = served.child("ConfigMap", "config")["data"]
+    edit = {"data": {**data, "X": "1"}, "immutable": True}
+    served.api.patch("ConfigMap", name, served.namespace, edit)
+    degraded = served.until("Degraded", "True", "immutable")
+    assert (degraded["reason"], put_back_events(served)) == ("ApplyRefused", [])
+    served.api.delete("ConfigMap", name, served.namespace)
+    served.until("Degraded", "False")
+    assert served.child("ConfigMap", "config")["data"] == data
 
 
 def test_one_edit_takes_one_write(served: Brain) -> None:

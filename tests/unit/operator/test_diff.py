@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from somabrain_operator.diff.foreign import drift, removal_patch
+from somabrain_operator.diff.foreign import drift
+from somabrain_operator.diff.put_back import needs_patch, put_back_patch, release_patch
 from somabrain_operator.diff.subset import Difference, differences
-from somabrain_operator.kube.names import child_id
+from somabrain_operator.kube.names import RENDERED_HASH, child_id
 from somabrain_operator.kube.objects import Manifest, at
 from tests.unit.operator.samples import DEPLOYMENT, migrated, observed, plan
 
@@ -149,42 +150,123 @@ def test_data_of_a_config_map_is_closed() -> None:
     ]
 
 
-def test_removal_goes_from_the_back_and_holds_for_one_version() -> None:
-    """The patch removes later list items first and applies to one resourceVersion only."""
+def patch(stored: Any) -> list[Any]:
+    """Return the operations that put an edited object back, by path."""
+    test, *operations = put_back_patch(RENDERED, stored, drift(RENDERED, stored))
+    assert test == {"op": "test", "path": "/metadata/resourceVersion", "value": "7"}
+    return sorted(operations, key=lambda each: str(at(each, "path")))
+
+
+def test_a_list_with_additions_is_put_back_whole() -> None:
+    """A list with foreign items is replaced by the items that are ours, with the defaults that they have."""
     stored = live()
+    before = copy.deepcopy(stored["spec"]["template"]["spec"])
     add_container(stored)
     stored["spec"]["template"]["spec"]["containers"].append({"name": "y", "image": "y"})
     add_volume(stored)
-    assert removal_patch(RENDERED, stored, drift(RENDERED, stored)) == [
-        {"op": "test", "path": "/metadata/resourceVersion", "value": "7"},
-        {"op": "remove", "path": "/spec/template/spec/volumes/4"},
-        {"op": "remove", "path": "/spec/template/spec/containers/2"},
-        {"op": "remove", "path": "/spec/template/spec/containers/0"},
+    assert patch(stored) == [
+        {"op": "replace", "path": "/spec/template/spec/containers", "value": before["containers"]},
+        {"op": "replace", "path": "/spec/template/spec/volumes", "value": before["volumes"]},
     ]
 
 
-def test_a_list_with_one_renamed_is_put_back_whole() -> None:
-    """A list with a renamed item is replaced as a whole, as the steps between would be invalid."""
+def test_a_renamed_item_is_put_back_in_its_place() -> None:
+    """What an edit put in the place of our container goes in the operation that brings ours."""
     stored = live()
     stored["spec"]["template"]["spec"]["containers"][0]["name"] = "x"
-    _, operation = removal_patch(RENDERED, stored, drift(RENDERED, stored))
-    assert operation == {
-        "op": "replace",
-        "path": "/spec/template/spec/containers",
-        "value": at(RENDERED, "spec", "template", "spec", "containers"),
-    }
+    ours: Any = at(RENDERED, "spec", "template", "spec", "containers")
+    assert {"op": "replace", "path": "/spec/template/spec/containers/0/name", "value": "server"} in patch(stored)
+    assert ours[0]["name"] == "server"
+
+
+def swapped_probe(manager: str, operation: str) -> Any:
+    stored = live()
+    probe = stored["spec"]["template"]["spec"]["containers"][0]["livenessProbe"]
+    del probe["httpGet"]
+    probe["tcpSocket"] = {"port": 8080}
+    path: Any = {"f:livenessProbe": {"f:tcpSocket": {".": {}, "f:port": {}}}}
+    fields = {"f:spec": {"f:template": {"f:spec": {"f:containers": {'k:{"name":"server"}': path}}}}}
+    stored["metadata"]["managedFields"] = owned_by(manager, operation, **fields)
+    return stored
+
+
+@pytest.mark.parametrize(("manager", "operation"), [("kubectl-edit", "Update"), ("somabrain-operator", "Update")])
+def test_an_alternative_is_swapped_back_in_one_patch(manager: str, operation: str) -> None:
+    """A handler of a probe goes in the patch that brings ours back, also if it stands under our own name."""
+    probe = f"/{POD.replace('.', '/')}/containers/0/livenessProbe"
+    ours: Any = at(RENDERED, "spec", "template", "spec", "containers")
+    assert patch(swapped_probe(manager, operation)) == [
+        {"op": "add", "path": f"{probe}/httpGet", "value": ours[0]["livenessProbe"]["httpGet"]},
+        {"op": "remove", "path": f"{probe}/tcpSocket"},
+    ]
+
+
+def defaulted_after_removal() -> Any:
+    stored = live()
+    path: Any = {"f:template": {"f:spec": {"f:dnsPolicy": {}}}}
+    stored["metadata"]["managedFields"] = owned_by("somabrain-operator", "Update", **{"f:spec": path})
+    return stored
+
+
+def test_a_default_under_our_own_name_is_no_drift() -> None:
+    """The default that the API server set when we removed an edit is ours, with the operation Update."""
+    assert drift(RENDERED, defaulted_after_removal()) == ()
+
+
+def test_what_a_former_rendering_put_back_is_removed_when_the_rendering_changes() -> None:
+    """A field that we put back by a patch and render no longer goes: server-side apply would leave it."""
+    stored = defaulted_after_removal()
+    stored["metadata"]["annotations"][RENDERED_HASH] = "another"
+    assert Difference(("spec", "template", "spec", "dnsPolicy"), "foreign") in drift(RENDERED, stored)
+
+
+def test_an_owner_that_is_left_over_is_taken_off_and_no_other() -> None:
+    """Only ownership of what drifts is taken from its manager; our own entries and other fields stay."""
+    stored = live()
+    spec: Any = {"f:paused": {}, "f:strategy": {"f:type": {}}, "f:template": {"f:spec": {"f:dnsPolicy": {}}}}
+    stored["spec"]["paused"] = False
+    applied = owned_by("somabrain-operator", "Apply", **{"f:spec": {"f:replicas": {}}})
+    stored["metadata"]["managedFields"] = [*applied, *owned_by("kubectl-edit", "Update", **{"f:spec": spec})]
+    _, operation = release_patch(RENDERED, stored)
+    left = [*applied, *owned_by("kubectl-edit", "Update", **{"f:spec": {"f:strategy": {"f:type": {}}}})]
+    assert operation == {"op": "replace", "path": "/metadata/managedFields", "value": left}
+
+
+def test_an_atomic_list_of_another_owner_is_changed() -> None:
+    """An edit inside an atomic list, such as the audience of a token, shows only in the owner of the list."""
+    stored = live()
+    volumes = stored["spec"]["template"]["spec"]["volumes"]
+    (position,) = (index for index, each in enumerate(volumes) if each["name"] == "issuer")
+    volumes[position]["projected"]["sources"][0]["serviceAccountToken"]["audience"] = "evil"
+    path: Any = {"f:volumes": {'k:{"name":"issuer"}': {"f:projected": {"f:sources": {}}}}}
+    stored["metadata"]["managedFields"] = owned_by(
+        "kubectl-edit", "Update", **{"f:spec": {"f:template": {"f:spec": path}}}
+    )
+    differences = drift(RENDERED, stored)
+    assert [str(each) for each in differences] == [f"{POD}.volumes[{position}].projected.sources is changed"]
+    assert not needs_patch(differences)
+
+
+def test_reordered_items_are_drift() -> None:
+    """Items of a keyed list in another order are drift: init containers start in theirs."""
+    stored = live()
+    stored["spec"]["template"]["spec"]["volumes"].reverse()
+    differences = drift(RENDERED, stored)
+    assert [str(each) for each in differences] == [f"{POD}.volumes is reordered"]
+    assert needs_patch(differences)
+
+
+def test_binary_data_of_a_config_map_is_foreign() -> None:
+    """Keys under binaryData are files of the pods as those under data are."""
+    stored: Any = {"data": {"A": "1"}, "binaryData": {"B": "MQ=="}, "metadata": {"resourceVersion": "7"}}
+    differences = drift({"data": {"A": "1"}}, stored)
+    assert differences == (Difference(("binaryData",), "foreign"),)
+    assert put_back_patch({"data": {"A": "1"}}, stored, differences)[1:] == [{"op": "remove", "path": "/binaryData"}]
 
 
 def test_a_key_with_a_slash_is_escaped() -> None:
     """A key is escaped for JSON Pointer (RFC 6901): / becomes ~1."""
-    foreign = [Difference(("data", "a/b~c"), "foreign")]
-    assert removal_patch({}, {"metadata": {"resourceVersion": "1"}}, foreign)[1] == {
-        "op": "remove",
-        "path": "/data/a~1b~0c",
-    }
-
-
-def test_what_lies_inside_something_removed_is_not_removed_twice() -> None:
-    """Only the outermost of nested foreign fields is removed."""
-    foreign = [Difference(("spec", "a"), "foreign"), Difference(("spec", "a", "b"), "foreign")]
-    assert len(removal_patch({}, {"metadata": {"resourceVersion": "1"}}, foreign)) == 2
+    stored: Manifest = {"metadata": {"resourceVersion": "7"}, "data": {"a/b~c": "1", "d": "1"}}
+    rendered: Manifest = {"data": {"d": "1"}}
+    _, operation = put_back_patch(rendered, stored, drift(rendered, stored))
+    assert operation == {"op": "remove", "path": "/data/a~1b~0c"}
