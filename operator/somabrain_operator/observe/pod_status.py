@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
+from somabrain_operator.kube.names import MIGRATION
 from somabrain_operator.kube.objects import Json, Manifest, at, condition, items, mapping, number, text
 from somabrain_operator.observe.vault_agent_log import exit_error
 
@@ -36,6 +37,16 @@ def of_component(pods: Sequence[Manifest], component: str) -> tuple[Manifest, ..
         if mapping(pod, "metadata", "labels").get("app.kubernetes.io/component") == component
         and not text(pod, "metadata", "deletionTimestamp")
     )
+
+
+def of_job(pods: Sequence[Manifest], job: str) -> list[Manifest]:
+    """Return the pods of a migration Job that are not being deleted, oldest first."""
+    job_pods = [
+        pod
+        for pod in of_component(pods, MIGRATION)
+        if mapping(pod, "metadata", "labels").get("batch.kubernetes.io/job-name") == job
+    ]
+    return sorted(job_pods, key=lambda pod: text(pod, "metadata", "creationTimestamp"))
 
 
 def is_terminated(pod: Manifest) -> bool:

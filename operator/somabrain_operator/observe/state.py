@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
@@ -49,6 +49,8 @@ class ObservedState:
     now: datetime
     missing_kinds: frozenset[str] = frozenset()
     """Optional kinds that the API server does not serve, such as those of the Prometheus operator."""
+    pod_refusals: Mapping[str, str] = field(default_factory=dict)
+    """Why the API server refuses the pods of migration Jobs, by name of the Job, in its own words."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
 from somabrain_operator.kube.children import last_applied_id
 from somabrain_operator.kube.names import SERVER, child_id
 from somabrain_operator.kube.objects import Manifest, items, number, text
-from somabrain_operator.kube.owner import Owner, is_owned_by
+from somabrain_operator.kube.owner import Owner, belongs_to
 from somabrain_operator.observe.pod_status import of_component
 from somabrain_operator.plan.ownership import add_children
 from somabrain_operator.plan.plan import Plan, vault_image
@@ -68,14 +68,14 @@ def add_disruption_budget_and_network_policy(plan: Plan, spec: SomaBrainSpec) ->
 
 
 def prune(plan: Plan, spec: SomaBrainSpec) -> Plan:
-    """Delete owned children that left the plan; ConfigMaps only after the pods that mount them are gone."""
+    """Delete our children and orphans that left the plan; ConfigMaps only after the pods that mount them are gone."""
     planned = {child_id(manifest) for manifest in plan.apply} | {last_applied_id(plan.owner.key.name)}
     rollout_complete = is_rolled_out(plan)
     obsolete = tuple(
         identity
         for identity, live in plan.observed.children.items()
         if identity not in planned
-        and is_owned_by(live, plan.owner)
+        and belongs_to(live, plan.owner)
         and identity.kind not in plan.observed.missing_kinds
         and (rollout_complete or identity.kind != "ConfigMap")
     )

@@ -11,7 +11,8 @@ from dataclasses import replace
 from somabrain_operator.kube.children import last_applied_id
 from somabrain_operator.kube.names import SERVER, ChildId, child_id
 from somabrain_operator.kube.objects import Manifest, number, text
-from somabrain_operator.kube.owner import is_owned_by
+from somabrain_operator.kube.owner import belongs_to
+from somabrain_operator.plan.ownership import add_children
 from somabrain_operator.plan.plan import Plan
 from somabrain_operator.render.autoscaling import desired_replicas, replica_bounds
 from somabrain_operator.render.deployment import with_replicas
@@ -24,8 +25,12 @@ def last_applied(plan: Plan) -> tuple[Manifest, ...]:
 
 
 def record_last_applied(plan: Plan) -> Plan:
-    """Return a plan that passed with its own record, which is written first: later writes may be interrupted."""
-    return replace(plan, apply=(render_last_applied(plan.owner, plan.apply), *plan.apply))
+    """Return a plan that passed with its own record, which is written first: later writes may be interrupted.
+
+    If an object of another owner has the record's name, the plan is halted without a record.
+    """
+    recorded = add_children(replace(plan, apply=()), (render_last_applied(plan.owner, plan.apply),))
+    return replace(recorded, apply=(*recorded.apply, *plan.apply))
 
 
 def retain_last_applied(plan: Plan) -> Plan:
@@ -43,7 +48,7 @@ def retain_last_applied(plan: Plan) -> Plan:
 def _can_retain(plan: Plan, manifest: Manifest) -> bool:
     live = plan.observed.children.get(child_id(manifest))
     kind_exists = text(manifest, "kind") not in plan.observed.missing_kinds
-    return kind_exists and (live is None or is_owned_by(live, plan.owner))
+    return kind_exists and (live is None or belongs_to(live, plan.owner))
 
 
 def _with_current_replicas(plan: Plan, manifest: Manifest, previous: tuple[Manifest, ...]) -> Manifest:

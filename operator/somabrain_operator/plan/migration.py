@@ -19,14 +19,19 @@ from somabrain_operator.api.v1alpha1.status import MigrationStatus
 from somabrain_operator.kube import timestamps
 from somabrain_operator.kube.names import MIGRATION, MIGRATION_HASH, RETRY_MIGRATION, ChildId, child_id
 from somabrain_operator.kube.objects import Manifest, condition, mapping, number, text
-from somabrain_operator.kube.owner import is_owned_by
-from somabrain_operator.observe.pod_status import failure_reason, of_component, termination_message
+from somabrain_operator.kube.owner import belongs_to
+from somabrain_operator.observe.pod_status import failure_reason, is_terminated, of_job, termination_message
 from somabrain_operator.observe.redact import redact
 from somabrain_operator.plan.plan import ConditionResult, Plan, vault_image
+from somabrain_operator.render.metadata import rendered_hash
 from somabrain_operator.render.migration import migration_hash, migration_job_name, render_migration_job
 from somabrain_operator.render.vault import VAULT, owner_fingerprint
 
 RETRY: Final = Backoff(initial_s=10, cap_s=600)
+POD_CHECK_INTERVAL_S: Final = 10.0
+"""Interval at which a Job without a pod is observed again: that its pod is refused changes nothing that is watched."""
+POD_CREATION_DEADLINE_S: Final = 60.0
+"""Age of a Job at which a pod that was never created is a failure, even if no event says why."""
 
 
 def migrate(plan: Plan, spec: SomaBrainSpec) -> Plan:
@@ -47,7 +52,7 @@ def migrate(plan: Plan, spec: SomaBrainSpec) -> Plan:
     if job is not None and condition(job, "Failed").get("status") == "True":
         return _retry_or_wait(plan, spec, _with_failure(plan, record, job))
     if job is not None:
-        return _running(plan, record, job)
+        return _running(plan, spec, record, job)
     if record.attempt and record.next_attempt_at is None:
         error = f"Job {record.job_name} no longer exists, and its result is unknown."
         return _retry_or_wait(plan, spec, _schedule_retry(record, error, plan.observed.now))
@@ -91,7 +96,7 @@ def _record(status: Manifest, fingerprint: str) -> MigrationStatus:
 def _latest_job(plan: Plan, record: MigrationStatus, fingerprint: str) -> Manifest | None:
     """Return the Job of the last attempt, or None if it does not exist."""
     attempts = [
-        job for job in plan.observed.jobs if _job_fingerprint(job) == fingerprint and is_owned_by(job, plan.owner)
+        job for job in plan.observed.jobs if _job_fingerprint(job) == fingerprint and belongs_to(job, plan.owner)
     ]
     latest = max(attempts, key=_attempt, default=None)
     return latest if latest is not None and _attempt(latest) >= (record.attempt or 0) else None
@@ -145,19 +150,53 @@ def _stale_jobs(plan: Plan, current: str | None) -> Iterator[ChildId]:
     """Yield other Jobs, which are obsolete, except running ones: an interrupted index build would stay invalid."""
     for job in plan.observed.jobs:
         is_running = number(job, "status", "ready") > 0
-        if text(job, "metadata", "name") != current and is_owned_by(job, plan.owner) and not is_running:
+        if text(job, "metadata", "name") != current and belongs_to(job, plan.owner) and not is_running:
             yield child_id(job)
 
 
-def _running(plan: Plan, record: MigrationStatus, job: Manifest) -> Plan:
+def _running(plan: Plan, spec: SomaBrainSpec, record: MigrationStatus, job: Manifest) -> Plan:
+    """Wait for the Job, or replace it if it is stuck and the spec has changed or a retry is requested."""
     name = text(job, "metadata", "name")
-    latest = _pods_of(plan, name)[-1:]  # the Job replaces a pod that failed, so only the newest shows its state
-    failures = [reason for pod in latest if (reason := failure_reason(pod, plan.observed.brain.spec))]
-    if failures:
-        result = ConditionResult("False", "Stuck", f"Job {name} cannot run: {redact(failures[0], _secrets(plan))}")
-        return _halted(plan, record, result, failed=True)
-    result = ConditionResult("False", "Running", f"Job {name} is migrating the database for {plan.image}.")
-    return _halted(plan, record, result)
+    has_live_pod = any(not is_terminated(pod) for pod in of_job(plan.observed.pods, name))
+    interval_s = None if has_live_pod else POD_CHECK_INTERVAL_S
+    failure = _stuck_reason(plan, job)
+    if not failure:
+        result = ConditionResult("False", "Running", f"Job {name} is migrating the database for {plan.image}.")
+        return replace(_halted(plan, record, result), requeue_after_s=interval_s)
+    if not plan.paused and number(job, "status", "ready") == 0 and _is_superseded(plan, spec, record, job):
+        return _start(replace(plan, delete=(*plan.delete, child_id(job))), spec, record)
+    result = ConditionResult("False", "Stuck", f"Job {name} {redact(failure, _secrets(plan))}")
+    return replace(_halted(plan, record, result, failed=True), requeue_after_s=interval_s)
+
+
+def _stuck_reason(plan: Plan, job: Manifest) -> str:
+    """Return why the Job makes no progress, as the rest of a sentence that begins with its name, or an empty string."""
+    name = text(job, "metadata", "name")
+    if refusal := plan.observed.pod_refusals.get(name):
+        return (
+            f"cannot create its pod: {refusal.rstrip('.')}. Correct what refuses it: a quota, a limit range or an "
+            "admission policy of the namespace, or spec.migration.resources and spec.vault.resources."
+        )
+    pods = of_job(plan.observed.pods, name)
+    for pod in pods[-1:]:  # the Job replaces a pod that failed, so only the newest shows its state
+        if reason := failure_reason(pod, plan.observed.brain.spec):
+            return f"cannot run: {reason}"
+    created = timestamps.parse(text(job, "metadata", "creationTimestamp")) or plan.observed.now
+    age_s = (plan.observed.now - created).total_seconds()
+    had_pod = bool(pods) or any(number(job, "status", field) for field in ("active", "failed", "terminating"))
+    if age_s > POD_CREATION_DEADLINE_S and not had_pod:
+        return (
+            f"has had no pod for more than {POD_CREATION_DEADLINE_S:.0f} s, and no event says why; "
+            f"see kubectl describe job {name}, and whether the cluster's Job controller works."
+        )
+    return ""
+
+
+def _is_superseded(plan: Plan, spec: SomaBrainSpec, record: MigrationStatus, job: Manifest) -> bool:
+    """Return whether the spec now leads to another Job than this one, or a retry is requested."""
+    token = _retry_token(plan)
+    current = rendered_hash(_render_job(plan, spec, record.hash or "", record.attempt or 1))
+    return (token is not None and token != record.retry_token) or rendered_hash(job) not in ("", current)
 
 
 def _with_failure(plan: Plan, record: MigrationStatus, job: Manifest) -> MigrationStatus:
@@ -167,7 +206,10 @@ def _with_failure(plan: Plan, record: MigrationStatus, job: Manifest) -> Migrati
     when the pod is deleted.
     """
     name = text(job, "metadata", "name")
-    messages = [message for pod in _pods_of(plan, name) if (message := termination_message(pod, VAULT, MIGRATION))]
+    pods = of_job(plan.observed.pods, name)
+    messages = [message for pod in pods if (message := termination_message(pod, VAULT, MIGRATION))]
+    if not messages and (refusal := plan.observed.pod_refusals.get(name)):
+        messages = [f"its pod could not be created: {refusal}"]
     if record.next_attempt_at is not None:
         return record.model_copy(update={"last_error": redact(messages[-1], _secrets(plan))}) if messages else record
     fallback = text(condition(job, "Failed"), "message") or "no reason given."
@@ -203,14 +245,7 @@ def _start(plan: Plan, spec: SomaBrainSpec, record: MigrationStatus) -> Plan:
     if plan.paused:
         result = ConditionResult("False", "Paused", "The migration has not run, because spec.paused is true.")
         return _halted(plan, record, result)
-    job = render_migration_job(
-        plan.owner,
-        spec,
-        image=plan.image,
-        vault_image=vault_image(spec, plan.release),
-        fingerprint=fingerprint,
-        attempt=attempt,
-    )
+    job = _render_job(plan, spec, fingerprint, attempt)
     started = MigrationStatus(
         hash=fingerprint,
         job_name=migration_job_name(plan.owner, fingerprint, attempt),
@@ -224,14 +259,19 @@ def _start(plan: Plan, spec: SomaBrainSpec, record: MigrationStatus) -> Plan:
     return _halted(replace(plan, apply=(*plan.apply, job), delete=plan.delete + stale), started, result)
 
 
+def _render_job(plan: Plan, spec: SomaBrainSpec, fingerprint: str, attempt: int) -> Manifest:
+    return render_migration_job(
+        plan.owner,
+        spec,
+        image=plan.image,
+        vault_image=vault_image(spec, plan.release),
+        fingerprint=fingerprint,
+        attempt=attempt,
+    )
+
+
 def _secrets(plan: Plan) -> list[str]:
     return [secret for each in plan.observed.references for secret in each.secrets]
-
-
-def _pods_of(plan: Plan, job: str) -> list[Manifest]:
-    pods = of_component(plan.observed.pods, MIGRATION)
-    job_pods = [pod for pod in pods if mapping(pod, "metadata", "labels").get("batch.kubernetes.io/job-name") == job]
-    return sorted(job_pods, key=lambda pod: text(pod, "metadata", "creationTimestamp"))
 
 
 def _with_migration(plan: Plan, record: MigrationStatus | None, result: ConditionResult) -> Plan:

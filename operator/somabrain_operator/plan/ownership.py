@@ -7,12 +7,15 @@ from dataclasses import replace
 
 from somabrain_operator.kube.names import child_id
 from somabrain_operator.kube.objects import Manifest
-from somabrain_operator.kube.owner import is_owned_by, owner_name
+from somabrain_operator.kube.owner import belongs_to, is_owned_by, owner_name
 from somabrain_operator.plan.plan import ConditionResult, Plan, halt
 
 
 def add_children(plan: Plan, manifests: Iterable[Manifest]) -> Plan:
-    """Add children to the plan, or halt it if an object of another owner has one of their names."""
+    """Add children to the plan, or halt it if an object of another owner has one of their names.
+
+    An orphan, which an earlier resource of this name left, is adopted: applying it makes this resource its owner.
+    """
     children = tuple(manifests)
     for manifest in children:
         identity = child_id(manifest)
@@ -23,7 +26,7 @@ def add_children(plan: Plan, manifests: Iterable[Manifest]) -> Plan:
             )
             result = ConditionResult("True", "Replacing", message)
             return replace(plan, halted_by=result)  # the event of its deletion enqueues this resource
-        if live is not None and not is_owned_by(live, plan.owner):
+        if live is not None and not belongs_to(live, plan.owner):
             message = (
                 f"{identity.kind} {identity.name} exists and does not belong to this resource; "
                 "delete it, or give this resource another name."

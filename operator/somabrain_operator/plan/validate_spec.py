@@ -9,7 +9,7 @@ from somabrain_operator.api.v1alpha1.quantity import quantity_value
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
 from somabrain_operator.kube.names import ALLOW_DOWNGRADE, IMAGE, SERVER, ChildId, child_id
 from somabrain_operator.kube.objects import text
-from somabrain_operator.kube.owner import is_owned_by
+from somabrain_operator.kube.owner import belongs_to
 from somabrain_operator.kube.semver import is_downgrade, tag_of
 from somabrain_operator.plan.last_applied import last_applied
 from somabrain_operator.plan.monitoring import missing_kind_notes
@@ -18,7 +18,15 @@ from somabrain_operator.plan.plan import ConditionResult, Plan, halt, with_condi
 
 def validate_spec(plan: Plan, spec: SomaBrainSpec) -> Plan:
     """Reject requests above their limits, which the schema cannot do."""
-    for field, resources in (("spec.resources", spec.resources), ("spec.opa.resources", spec.opa.resources)):
+    containers = {
+        "spec.resources": spec.resources,
+        "spec.opa.resources": spec.opa.resources,
+        "spec.migration.resources": spec.migration.resources,
+        "spec.vault.resources": spec.vault.resources if spec.vault else None,
+    }
+    for field, resources in containers.items():
+        if resources is None:
+            continue
         for name in ("cpu", "memory"):
             request, limit = getattr(resources.requests, name), getattr(resources.limits, name)
             request_value, limit_value = quantity_value(request or 0), quantity_value(limit or 0)
@@ -77,5 +85,5 @@ def _last_applied_image(plan: Plan) -> str:
     deployments = {child_id(each): each for each in last_applied(plan)} | ({identity: live} if live is not None else {})
     deployment = deployments.get(identity)
     return (
-        text(deployment, "metadata", "annotations", IMAGE) if deployment and is_owned_by(deployment, plan.owner) else ""
+        text(deployment, "metadata", "annotations", IMAGE) if deployment and belongs_to(deployment, plan.owner) else ""
     )

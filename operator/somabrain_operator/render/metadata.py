@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from somabrain_operator.kube import names
 from somabrain_operator.kube.hashing import content_hash
 from somabrain_operator.kube.objects import Json, Manifest, mapping, text
-from somabrain_operator.kube.owner import Owner
+from somabrain_operator.kube.owner import Owner, owner_reference
 
 
 def render_object(
@@ -36,16 +36,7 @@ def render_object(
         "name": name or owner.child(component),
         "namespace": owner.key.namespace,
         "labels": {**(labels or {}), **names.labels(owner.key.name, component)},
-        "ownerReferences": [
-            {
-                "apiVersion": names.API_VERSION,
-                "kind": names.KIND,
-                "name": owner.key.name,
-                "uid": owner.uid,
-                "controller": True,
-                "blockOwnerDeletion": True,
-            }
-        ],
+        "ownerReferences": [owner_reference(owner)],
     }
     if annotations:
         metadata["annotations"] = annotations

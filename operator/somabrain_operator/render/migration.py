@@ -64,7 +64,7 @@ def render_migration_job(
             {"name": env_var("log", "level"), "value": spec.config.log_level},
         ],
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "resources": resource_requirements(_RESOURCES),
+        "resources": resource_requirements(spec.migration.resources or _RESOURCES),
         "securityContext": container_security(),
         "volumeMounts": [TMP_MOUNT, *settings_mount(spec, names.MIGRATION), *vault_mount(spec, names.MIGRATION)],
     }

@@ -83,7 +83,8 @@ def _template(path: str, key: str) -> str:
 
 def vault_container(spec: SomaBrainSpec, user: User, image: str) -> tuple[dict[str, Json], ...]:
     """Return the init container, if it has any files to write."""
-    if not vault_files(spec, user):
+    vault = spec.vault
+    if vault is None or not vault_files(spec, user):
         return ()
     return ({
         "name": VAULT,
@@ -92,7 +93,7 @@ def vault_container(spec: SomaBrainSpec, user: User, image: str) -> tuple[dict[s
         "command": ["vault", "agent", f"-config={_AGENT_FOLDER}/agent.json", "-log-level=error"],
         "env": [{"name": "HOME", "value": FOLDER}],
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "resources": resource_requirements(_RESOURCES),
+        "resources": resource_requirements(vault.resources or _RESOURCES),
         "securityContext": container_security(),
         "volumeMounts": [
             {"name": "vault-agent", "mountPath": _AGENT_FOLDER, "readOnly": True},

@@ -11,7 +11,7 @@ from somabrain_operator.diff.foreign import drift
 from somabrain_operator.kube import timestamps
 from somabrain_operator.kube.names import SERVER, ChildId, selector
 from somabrain_operator.kube.objects import Json, Manifest, items, text
-from somabrain_operator.kube.owner import is_owned_by
+from somabrain_operator.kube.owner import belongs_to
 from somabrain_operator.plan.plan import ConditionResult, Plan
 from somabrain_operator.render.base import endpoint
 from somabrain_operator.status import conditions
@@ -31,7 +31,7 @@ def render_status(plan: Plan, children: Mapping[ChildId, Manifest], refusal: str
     """
     observed, brain = plan.observed, plan.observed.brain
     live = children.get(ChildId("Deployment", plan.owner.child(SERVER)))
-    live = live if live is not None and is_owned_by(live, plan.owner) else None
+    live = live if live is not None and belongs_to(live, plan.owner) else None
     secrets = tuple(secret for each in observed.references for secret in each.secrets)
     current_rollout = read_rollout(live, observed.pods, brain.spec, dict(observed.reports), secrets)
     remaining_drift = _remaining_drift(plan.deployment, live)

@@ -136,6 +136,18 @@ class ControllerStub:
         target = {**_true("FailureTarget"), "reason": "BackoffLimitExceeded"}
         self._job(job, {"startTime": _now(), "failed": 1, "conditions": [target, failed]})
 
+    def refuse_pod(self, job: Object, message: str) -> None:
+        """As the Job controller: the API server refuses the Job's pod, which only an event says."""
+        self._job(job, {"startTime": _now(), "ready": 0})
+        involved = {"apiVersion": "batch/v1", "kind": "Job", "name": _name(job), "uid": job["metadata"]["uid"],
+                    "namespace": self.brain.namespace}  # fmt: skip
+        event = {
+            "apiVersion": "v1", "kind": "Event", "metadata": {"name": f"{_name(job)}.1"}, "type": "Warning",
+            "reason": "FailedCreate", "message": f'Error creating: pods "{_name(job)}-x" {message}',
+            "involvedObject": involved, "firstTimestamp": _now(), "lastTimestamp": _now(), "count": 1,
+        }  # fmt: skip
+        self.brain.api.create(event, self.brain.namespace)
+
     def _job(self, job: Object, status: Object) -> None:
         self.brain.api.status("Job", _name(job), self.brain.namespace, status)
 

@@ -237,6 +237,32 @@ def test_one_made_again_waits_for_the_children_of_the_first(served: Brain) -> No
     assert served.child("Service", "grpc")["metadata"]["ownerReferences"][0]["uid"] == uid
 
 
+def test_one_made_again_adopts_the_orphans_of_the_first(served: Brain, controller_stub: ControllerStub) -> None:
+    """After `kubectl delete --cascade=orphan` a re-created resource adopts the children, and its pods go on serving."""
+    before = served.deployment()
+    served.api.delete("SomaBrain", NAME, served.namespace)
+    for kind in ("ConfigMap", "Deployment", "Job", "Service", "ServiceAccount"):  # as the garbage collector does
+        for each in served.api.objects(kind, served.namespace):
+            if each["metadata"].get("ownerReferences"):
+                orphaning = {"metadata": {"ownerReferences": None}}
+                served.api.patch(kind, str(each["metadata"]["name"]), served.namespace, orphaning)
+    served.apply()
+    uid = served.resource()["metadata"]["uid"]
+    eventually(
+        lambda: served.deployment()["metadata"].get("ownerReferences", [{}])[0].get("uid"),
+        lambda owner: owner == uid,
+        "the Deployment is adopted while the migration runs",
+    )
+    assert served.deployment()["spec"] == before["spec"]
+    assert served.until("Available", "True")
+    controller_stub.complete(next(each for each in served.jobs() if each["metadata"].get("ownerReferences")))
+    served.until("Migrated", "True")
+    controller_stub.roll_out()
+    assert served.until("Ready", "True")
+    assert served.deployment()["metadata"]["uid"] == before["metadata"]["uid"]
+    assert served.child("ConfigMap", "applied")["metadata"]["ownerReferences"][0]["uid"] == uid
+
+
 def test_paused_nothing_is_changed_and_everything_is_said(served: Brain, controller_stub: ControllerStub) -> None:
     """While paused, drift stays and is in the status; afterwards it is put back."""
     served.apply(paused=True)

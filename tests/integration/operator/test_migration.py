@@ -6,7 +6,7 @@ import time
 
 from somabrain_operator.kube.names import RETRY_MIGRATION
 from tests.integration.operator.api import eventually
-from tests.integration.operator.brains import NAME, Brain, ControllerStub
+from tests.integration.operator.brains import NAME, Brain, ControllerStub, running
 
 OTHER = "registry.example/brain:2"
 
@@ -77,6 +77,37 @@ def test_the_next_attempt_comes_by_itself(brain: Brain, controller_stub: Control
     brain.until("Migrated", "True")
     status = brain.resource()["status"]["migration"]
     assert (status["attempt"], status.get("lastError"), status.get("nextAttemptAt")) == (2, None, None)
+
+
+def test_a_job_whose_pod_is_refused_is_stuck_until_the_spec_fits_the_quota(
+    brain: Brain, controller_stub: ControllerStub
+) -> None:
+    """A quota's refusal, which only an event of the Job has, is in the status; resources that fit replace the Job."""
+    brain.apply()
+    job = brain.job()
+    controller_stub.refuse_pod(job, "is forbidden: failed quota: small: must specify limits.cpu for: migrate")
+    stuck = brain.until("Migrated", "False", "failed quota: small: must specify limits.cpu for: migrate")
+    assert stuck["reason"] == "Stuck"
+    assert brain.until("Degraded", "True", "failed quota: small")
+    brain.apply(migration={"resources": {"limits": {"cpu": "1", "memory": "512Mi"}}})
+    resources = brain.job(attempt=2)["spec"]["template"]["spec"]["containers"][0]["resources"]
+    assert resources["limits"] == {"cpu": "1", "memory": "512Mi"}
+    eventually(brain.jobs, lambda jobs: len(jobs) == 1, "the stuck Job is deleted")
+    controller_stub.finish_migration(attempt=2)
+    brain.until("Migrated", "True")
+
+
+def test_a_refusal_that_is_over_is_no_longer_said(brain: Brain, controller_stub: ControllerStub) -> None:
+    """Once the quota was raised and the pod exists, the event of its refusal, which stays an hour, does not count."""
+    brain.apply()
+    job = brain.job()
+    name = str(job["metadata"]["name"])
+    controller_stub.refuse_pod(job, "is forbidden: exceeded quota: small")
+    brain.until("Degraded", "True", "exceeded quota: small")
+    pod = controller_stub.pod(f"{name}-x", job["spec"]["template"], {"batch.kubernetes.io/job-name": name})
+    controller_stub.pod_status(pod, "Running", [running("migrate")], ready=True)
+    assert brain.until("Migrated", "False", "is migrating the database")["reason"] == "Running"
+    assert brain.until("Degraded", "False")
 
 
 def test_a_migration_that_is_off_is_skipped(brain: Brain) -> None:

@@ -71,6 +71,7 @@ def observed(
     generation: int = 1,
     missing_kinds: frozenset[str] = frozenset(),
     now: datetime = NOW,
+    pod_refusals: Mapping[str, str] | None = None,
 ) -> ObservedState:
     """Return the observed state of the resource."""
     effective = desired or spec()
@@ -84,6 +85,7 @@ def observed(
         reports=reports or {},
         now=now,
         missing_kinds=missing_kinds,
+        pod_refusals=pod_refusals or {},
     )
 
 

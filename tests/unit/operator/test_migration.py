@@ -16,6 +16,9 @@ from somabrain_operator.plan.migration import RETRY, parse_migration_status, wit
 from tests.unit.operator import samples
 from tests.unit.operator.samples import FINGERPRINT, NOW, job, migrated, observed, plan, pod, spec
 
+JOB_NAME = f"quickstart-migrate-{FINGERPRINT[:8]}-1"
+QUOTA = 'pods "m" is forbidden: failed quota: small: must specify limits.cpu for: migrate'
+
 
 def kinds(state: ObservedState) -> list[str]:
     return [str(manifest["kind"]) for manifest in plan(state).apply]
@@ -48,8 +51,9 @@ def test_the_first_attempt_is_recorded_with_its_job() -> None:
 
 def test_a_job_at_work_is_waited_for() -> None:
     """While the Job runs, the Deployment does not change and no second Job is created."""
-    planned = plan(observed(jobs=[job()]))
-    assert "Job" not in kinds(observed(jobs=[job()]))
+    working = pod("m", component="migrate", job_name=JOB_NAME)
+    planned = plan(observed(jobs=[job(ready=1)], pods=[working]))
+    assert "Job" not in [each["kind"] for each in planned.apply]
     assert (planned.conditions["Migrated"].reason, planned.failed, planned.requeue_after_s) == ("Running", False, None)
 
 
@@ -220,3 +224,75 @@ def test_a_paused_resource_does_not_migrate() -> None:
     """A paused resource starts no migration, and Migrated has the reason Paused."""
     planned = plan(observed(spec(paused=True)))
     assert (planned.apply, planned.conditions["Migrated"].reason) == ((), "Paused")
+
+
+def rendered_job(state: ObservedState) -> Any:
+    """Return the Job that is started for a state, as it is live before it has a pod."""
+    started: Any = next(each for each in plan(state).apply if each["kind"] == "Job")
+    created = timestamps.iso(NOW - timedelta(seconds=30))
+    return {**started, "metadata": {**started["metadata"], "creationTimestamp": created}, "status": {"ready": 0}}
+
+
+def test_a_job_whose_pod_is_refused_is_stuck_with_the_clusters_own_sentence() -> None:
+    """A quota that refuses the Job's pod is quoted, and Degraded follows; the Job is observed again soon."""
+    state = observed(jobs=[job()], pod_refusals={JOB_NAME: QUOTA})
+    planned, conditions = plan(state), samples.conditions(state)
+    assert (planned.conditions["Migrated"].reason, planned.failed) == ("Stuck", True)
+    assert QUOTA in planned.conditions["Migrated"].message
+    assert "spec.migration.resources" in planned.conditions["Migrated"].message
+    assert (conditions["Degraded"]["status"], conditions["Degraded"]["reason"]) == ("True", "Stuck")
+    assert conditions["Progressing"]["status"] == "False"
+    assert planned.requeue_after_s == 10
+
+
+def test_a_job_without_a_pod_is_observed_again() -> None:
+    """Nothing that is watched changes when a pod is refused, so a Job without a pod is observed every ten seconds."""
+    planned = plan(observed(jobs=[job()]))
+    assert (planned.conditions["Migrated"].reason, planned.requeue_after_s) == ("Running", 10)
+
+
+def test_a_job_that_never_gets_a_pod_is_stuck_even_without_an_event() -> None:
+    """After a minute without a pod the Job is stuck: events may be lost. A Job that had a pod is not."""
+    late = NOW + timedelta(minutes=29)
+    finding = plan(observed(jobs=[job()], now=late)).conditions["Migrated"]
+    assert (finding.reason, "has had no pod for more than 60 s" in finding.message) == ("Stuck", True)
+    had_pod: Any = {**job(), "status": {"failed": 1}}
+    assert plan(observed(jobs=[had_pod], now=late)).conditions["Migrated"].reason == "Running"
+
+
+def test_a_job_that_ends_without_a_pod_says_that_it_was_refused() -> None:
+    """The error of a Job that reached its deadline without a pod is the refusal, not the deadline."""
+    refused = record(observed(jobs=[job(state="Failed")], pod_refusals={JOB_NAME: QUOTA}))
+    assert refused.last_error == f"its pod could not be created: {QUOTA}"
+
+
+def test_a_stuck_job_is_replaced_once_the_spec_can_help() -> None:
+    """Resources that a quota requires reach a Job that is already stuck: it is deleted and started again."""
+    stuck = rendered_job(observed())
+    unchanged = observed(jobs=[stuck], pod_refusals={JOB_NAME: QUOTA})
+    assert ("Job" in kinds(unchanged), plan(unchanged).delete) == (False, ())
+    limited = spec(migration={**samples.MINIMAL["migration"], "resources": {"limits": {"cpu": "1"}}})
+    planned = plan(observed(limited, jobs=[stuck], pod_refusals={JOB_NAME: QUOTA}))
+    started: Any = planned.apply[-1]
+    assert started["metadata"]["name"].endswith("-2")
+    assert started["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"] == {"cpu": "1"}
+    assert [each.name for each in planned.delete] == [JOB_NAME]
+    paused = spec(paused=True, migration=limited.migration.model_dump(by_alias=True, exclude_none=True))
+    assert plan(observed(paused, jobs=[stuck], pod_refusals={JOB_NAME: QUOTA})).conditions["Migrated"].reason == "Stuck"
+
+
+def test_a_running_job_is_not_replaced_by_an_edit() -> None:
+    """A change of resources leaves a Job alone that is not stuck."""
+    limited = spec(migration={**samples.MINIMAL["migration"], "resources": {"limits": {"cpu": "1"}}})
+    state = observed(limited, jobs=[rendered_job(observed())])
+    assert (plan(state).conditions["Migrated"].reason, "Job" in kinds(state)) == ("Running", False)
+
+
+def test_a_stuck_job_is_replaced_when_a_retry_is_requested() -> None:
+    """The annotation that requests a retry also replaces a stuck Job, once."""
+    stuck = rendered_job(observed())
+    recorded = {"migration": {"hash": FINGERPRINT, "attempt": 1, "jobName": JOB_NAME}}
+    requested = observed(
+        jobs=[stuck], status=recorded, pod_refusals={JOB_NAME: QUOTA}, annotations={RETRY_MIGRATION: "now"}
+    )
+    assert (record(requested).attempt, [each.name for each in plan(requested).delete]) == (2, [JOB_NAME])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
-from somabrain_operator.kube.names import child_id
+from somabrain_operator.kube.names import ChildId, child_id
 from somabrain_operator.kube.objects import Manifest
 from somabrain_operator.observe.state import ObservedState
 from somabrain_operator.plan import STEPS, make_plan
@@ -132,6 +133,14 @@ def test_a_paused_resource_is_looked_at_and_never_written() -> None:
     assert planned.conditions["ReferencesResolved"].status == "True"
 
 
+def test_requests_above_their_limits_are_named_for_every_container() -> None:
+    """Migration and Vault's agent are checked as the servers are."""
+    excessive = {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}
+    desired = spec(migration={**samples.MINIMAL["migration"], "resources": excessive})
+    message = plan(observed(desired)).conditions["ConfigValid"].message
+    assert message.startswith("spec.migration.resources.requests.cpu (2) is more than")
+
+
 def test_a_child_of_somebody_else_is_not_taken_over() -> None:
     """A Service of the same name with another owner is left as it is, and the message names it."""
     theirs: Manifest = {"kind": "Service", "metadata": {"name": "quickstart-grpc", "namespace": "demo"}}
@@ -154,6 +163,72 @@ def test_children_of_an_earlier_resource_of_the_name_are_waited_for() -> None:
     assert (
         "ServiceAccount quickstart-server belongs to an earlier resource of this name" in conditions["Ready"]["message"]
     )
+
+
+def orphaned(state: ObservedState) -> ObservedState:
+    """Return the same children as `kubectl delete --cascade=orphan` leaves them, and the resource made again."""
+    children: dict[Any, Any] = {**state.children}
+    for identity, live in children.items():
+        metadata = {name: value for name, value in live["metadata"].items() if name != "ownerReferences"}
+        children[identity] = {**live, "metadata": metadata}
+    return replace(state, children=children, brain=replace(state.brain, uid="another"))
+
+
+def test_orphans_of_an_earlier_resource_are_adopted() -> None:
+    """Children without an owner that have our labels and our hash are applied with the new resource as their owner."""
+    before = settled(observed(status=migrated()))
+    again = orphaned(before)
+    planned = plan(again)
+    assert planned.halted_by is None
+    assert {child_id(each) for each in planned.apply} == set(before.children)
+    owners: list[Any] = [each["metadata"] for each in planned.apply]
+    assert {each["ownerReferences"][0]["uid"] for each in owners} == {"another"}
+    deployment: Any = next(each for each in planned.apply if each["kind"] == "Deployment")
+    former: Any = before.children[samples.DEPLOYMENT]
+    assert deployment["spec"] == former["spec"]
+
+
+def test_orphans_serve_and_are_adopted_while_the_migration_runs() -> None:
+    """While the new resource migrates, the record beside the orphans is in force, and they count as available."""
+    before = settled(observed(status=migrated()))
+    again = orphaned(before)
+    migrating = replace(again, brain=replace(again.brain, status={}))
+    planned = plan(migrating)
+    assert planned.conditions["Migrated"].reason == "Running"
+    deployment: Any = next(each for each in planned.apply if each["kind"] == "Deployment")
+    assert deployment["metadata"]["ownerReferences"][0]["uid"] == "another"
+    assert samples.conditions(migrating)["Available"]["status"] == "True"
+
+
+def test_an_orphan_that_the_spec_no_longer_has_is_pruned() -> None:
+    """An orphaned child is deleted if the new resource does not have it: an old autoscaler would go on scaling."""
+    scaled = settled(observed(spec(resources={"requests": {"cpu": "1"}}, autoscaling={"max": 3}), status=migrated()))
+    again = orphaned(scaled)
+    desired = spec()
+    planned = plan(replace(again, brain=replace(again.brain, spec=desired), references=samples.resolved(desired)))
+    assert [each.kind for each in planned.delete] == ["HorizontalPodAutoscaler"]
+
+
+@pytest.mark.parametrize("change", [
+    {"labels": {}}, {"annotations": {}}, {"ownerReferences": [{"uid": "x", "kind": "Other", "controller": True}]},
+])  # fmt: skip
+def test_an_object_without_our_marks_is_no_orphan(change: dict[str, Any]) -> None:
+    """An object without our labels or our hash, or with another controller, is not adopted."""
+    again = orphaned(settled(observed(status=migrated())))
+    identity = ChildId("Service", "quickstart-grpc")
+    live: Any = again.children[identity]
+    theirs = {**live, "metadata": {**live["metadata"], **change}}
+    planned = plan(replace(again, children={**again.children, identity: theirs}))
+    assert planned.conditions["Degraded"].reason == "NameTaken"
+
+
+def test_a_record_of_somebody_else_is_not_overwritten() -> None:
+    """A ConfigMap of another owner under the name of the record is left as it is, and the message names it."""
+    theirs: Manifest = {"kind": "ConfigMap", "metadata": {"name": "quickstart-applied", "namespace": "demo"}}
+    planned = plan(observed(status=migrated(), children=[theirs]))
+    assert "ConfigMap quickstart-applied exists" in planned.conditions["Degraded"].message
+    assert "quickstart-applied" not in {child_id(each).name for each in planned.apply}
+    assert "quickstart-server" in {child_id(each).name for each in planned.apply}
 
 
 def test_the_default_policy_is_pruned_once_another_is_in_force() -> None:

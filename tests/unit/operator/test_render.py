@@ -216,6 +216,18 @@ def test_the_kubelet_waits_longer_than_the_server_drains(name: str) -> None:
     assert server(name)["spec"]["terminationGracePeriodSeconds"] > drain_s
 
 
+def test_every_container_can_be_given_a_limit_of_cpu() -> None:
+    """Every container's resources are fields of the spec: a quota may require limits that are not the defaults."""
+    limited = {"resources": {"limits": {"cpu": "1", "memory": "512Mi"}}}
+    fields = {**CASES["vault"], **limited, "migration": limited, "vault": {**CASES["vault"]["vault"], **limited},
+              "opa": limited}  # fmt: skip
+    templates = [each["spec"]["template"]["spec"] for each in yaml.safe_load_all(manifests(fields))
+                 if each["kind"] in ("Deployment", "Job")]  # fmt: skip
+    containers = [each for pod in templates for each in (*pod["initContainers"], *pod["containers"])]
+    assert sorted(each["name"] for each in containers) == ["migrate", "opa", "server", "vault", "vault"]
+    assert all(each["resources"]["limits"] == limited["resources"]["limits"] for each in containers)
+
+
 def test_names_and_labels_fit_for_the_longest_name() -> None:
     """With the longest name (40 characters) the names of all children fit into 63."""
     longest = "a" * 40

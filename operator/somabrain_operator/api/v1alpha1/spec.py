@@ -53,6 +53,9 @@ class Migration(ApiModel):
     """Seconds after which a running Job fails."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=60, le=604_800)] = 3600
     """Seconds for which a finished Job is retained for its logs."""
+    resources: ResourceRequirements | None = None
+    """Resources of the migration's container; a change starts no migration, and replaces a Job that is stuck. Not set:
+    requests of 50m CPU and 128Mi, and a limit of 512Mi."""
 
 
 class Policy(ApiModel):

@@ -16,6 +16,7 @@ from somabrain_operator.api.v1alpha1.base import (
     rule,
     rules,
 )
+from somabrain_operator.api.v1alpha1.resources import ResourceRequirements
 
 _Path = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9/_.-]*$")]
 FileName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -55,6 +56,9 @@ class Vault(ApiModel):
     """False: as if `vault` were not set."""
     image: Image | None = None
     """Image with `vault` on its PATH. Not set: the one the operator was released with."""
+    resources: ResourceRequirements | None = None
+    """Resources of the agent, in the pods of servers and of migrations. Not set: requests of 20m CPU and 64Mi, and a
+    limit of 256Mi."""
     address: Url
     """URL of Vault."""
     namespace: Annotated[str, Field(max_length=256)] | None = None
