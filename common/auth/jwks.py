@@ -15,15 +15,18 @@ from types import TracebackType
 
 import aiohttp
 import jwt
+import structlog
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from common.auth.verifier import NOT_PROBED, PROBE_INTERVAL_S
 from common.config.settings import AuthSettings
 from common.errors import Unauthenticated, Unavailable
-from common.net.http_client import http_client
-from common.net.tls import ca_context
+from common.health import HealthCheck
+from common.net.http_client import describe_failure, http_client
+from common.net.tls import ClientTls
 
 ALGORITHMS_BY_KEY_TYPE: Mapping[str, tuple[str, ...]] = {
     "RSA": ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
@@ -34,6 +37,7 @@ ALLOWED_ALGORITHMS = frozenset(name for names in ALGORITHMS_BY_KEY_TYPE.values()
 FETCH_TIMEOUT_S = 5.0
 MIN_REFRESH_INTERVAL_S = 1.0
 
+_log = structlog.get_logger(__name__)
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey | Ed448PublicKey
 
@@ -68,10 +72,20 @@ def parse_keys(document: object) -> dict[str | None, VerificationKey]:
 
 
 class KeySet:
-    """The keys at `auth.jwks_url`. An async context manager: it owns the HTTP session."""
+    """The keys at `auth.jwks_url`. An async context manager: it owns the HTTP session.
+
+    The file of authorities and the token for `jwks_url` are read again at each fetch: both are rotated on disk.
+    """
 
     def __init__(self, auth: AuthSettings) -> None:
+        """Read the file of authorities.
+
+        Raises:
+            ConfigurationError: it cannot be read as PEM.
+        """
         self._auth = auth
+        self._tls = ClientTls("auth.jwks_", auth.jwks_ca_file)
+        self._check = NOT_PROBED
         self._keys: dict[str | None, VerificationKey] = {}
         self._lock = asyncio.Lock()
         self._attempted_at = float("-inf")
@@ -81,9 +95,8 @@ class KeySet:
         """Monotonic time of the last successful fetch, in seconds; -inf: none yet."""
 
     async def __aenter__(self) -> KeySet:
-        context = ca_context(self._auth.jwks_ca_file, "auth.jwks_ca_file")
         self._session = http_client(
-            connector=aiohttp.TCPConnector(ssl=context, limit=2), timeout=aiohttp.ClientTimeout(total=FETCH_TIMEOUT_S)
+            connector=aiohttp.TCPConnector(limit=2), timeout=aiohttp.ClientTimeout(total=FETCH_TIMEOUT_S)
         )
         return self
 
@@ -92,6 +105,19 @@ class KeySet:
     ) -> None:
         if self._session is not None:
             await self._session.close()
+
+    def last_check(self) -> HealthCheck:
+        """Return the result of the last fetch."""
+        return self._check
+
+    async def probe(self) -> None:
+        """Fetch the keys, unless they were fetched within `PROBE_INTERVAL_S`, and update the health check."""
+        if time.monotonic() < self.fetched_at + PROBE_INTERVAL_S:
+            return
+        try:
+            await self._refresh(self.fetched_at)
+        except Unavailable:
+            return  # the health check has the reason
 
     async def find(self, key_id: object, algorithm: object) -> VerificationKey:
         """Return the key that a token names.
@@ -129,11 +155,26 @@ class KeySet:
                     raise Unavailable("The keys of the token issuer could not be read a moment ago. Try again.")
                 return
             # Taken before the request: the lifetime of a response starts when it was requested.
-            self._attempted_at = time.monotonic()
+            requested_at = self._attempted_at = time.monotonic()
             self._failed = True
-            self._keys = parse_keys(await self._fetch())
+            try:
+                self._keys = parse_keys(await self._fetch())
+            except Unavailable as exc:
+                # Those who waited for this attempt do not wait for one of their own, each after the other.
+                self._attempted_at = time.monotonic()
+                self._mark_unavailable(exc)
+                raise
             self._failed = False
-            self.fetched_at = self._attempted_at
+            self.fetched_at = requested_at
+            if not self._check.ok and self._check is not NOT_PROBED:
+                _log.info("token issuer available")
+            self._check = HealthCheck(True, "The issuer's keys can be read.", time.monotonic() - requested_at)
+
+    def _mark_unavailable(self, exc: Unavailable) -> None:
+        reason = f"{exc.message.removesuffix('.')} ({describe_failure(exc.__cause__)})."
+        if self._check.reason != reason:
+            _log.warning("token issuer unavailable", reason=reason)
+        self._check = HealthCheck(False, reason)
 
     async def _fetch(self) -> object:
         if self._session is None:
@@ -143,7 +184,9 @@ class KeySet:
             if (path := self._auth.jwks_token_file) is not None:
                 token = await asyncio.to_thread(path.read_text)
                 headers["Authorization"] = f"Bearer {token.strip()}"
-            async with self._session.get(self._auth.jwks_url, headers=headers) as response:
+            async with self._session.get(
+                self._auth.jwks_url, headers=headers, ssl=self._tls.for_url(self._auth.jwks_url)
+            ) as response:
                 response.raise_for_status()
                 document: object = await response.json(content_type=None)
                 return document

@@ -8,6 +8,7 @@ from common.auth.jwks import KeySet
 from common.auth.verifier import VerifiedToken
 from common.config.settings import AuthSettings
 from common.errors import Unauthenticated
+from common.health import HealthCheck
 
 # Types of signed tokens that authenticate; others, such as logout tokens, may be signed with the same key.
 ALLOWED_TYPES = frozenset({"jwt", "at+jwt", "application/at+jwt"})
@@ -56,3 +57,11 @@ class JwtVerifier:
             cause = next((cause for kind, cause in _CAUSES if isinstance(exc, kind)), "malformed")
             raise Unauthenticated(cause) from exc
         return VerifiedToken(claims, self._keys.fetched_at)
+
+    def last_check(self) -> HealthCheck:
+        """Return the last health check of the issuer's keys."""
+        return self._keys.last_check()
+
+    async def probe(self) -> None:
+        """Fetch the issuer's keys, unless they were fetched a moment ago."""
+        await self._keys.probe()

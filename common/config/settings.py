@@ -99,7 +99,7 @@ class Settings(BaseSettings):
     """Directories whose files are settings, too, each named as its variable; several are separated by colons. Other
     files in them are ignored. Each setting must be given in one place only."""
     postgres_dsn: SecretStr | None = None
-    """libpq URL of the app role. Required by the service."""
+    """libpq URL of the app role. Required by the service. A pooler in between must pool sessions, not transactions."""
     worker_dsn: SecretStr | None = None
     """libpq URL of the worker role. None: this process runs no background jobs, such as expiry. A pooler in between
     must pool sessions, not transactions, because background jobs hold session-level advisory locks."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from types import TracebackType
 from typing import Any, Literal, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
+import structlog
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster, Sentinel
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import SSLConnection
@@ -17,11 +20,13 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from common.config.settings import CacheSettings
 from common.errors import ConfigurationError
-from common.net.tls import client_context
+from common.net.tls import ClientTls
 
 SOCKET_TIMEOUT_S = 1.0
 """Timeout for connecting and for each response; callers set a shorter one themselves."""
 POOL_SIZE = 16
+RETIREMENT_S = 5.0
+"""Seconds after which a replaced client is closed: the longest that a call waits for Redis."""
 SENTINEL_MAX_CONNECTIONS = 256
 """Upper limit of connections: this pool raises an error at its limit instead of waiting for a free one."""
 
@@ -35,13 +40,63 @@ URL_FORMS = (
 )
 
 
-@asynccontextmanager
-async def open_redis(settings: CacheSettings) -> AsyncIterator[RedisClient]:
-    """Yield a client of the configured Redis, which connects on first use; close it at the end.
+_log = structlog.get_logger(__name__)
 
-    Raises:
-        ConfigurationError: the URL or a file for TLS is invalid.
+
+class RedisConnector:
+    """A client of the configured Redis, replaced when its files or its settings change.
+
+    redis-py keeps the TLS context and the password of a connection, also when it connects again; so a renewed authority
+    or a rotated password needs another client. An async context manager: it owns the clients.
     """
+
+    def __init__(self, settings: CacheSettings, current: Callable[[], CacheSettings] | None = None) -> None:
+        """Read the files; the client connects on first use.
+
+        Args:
+            settings: the settings.
+            current: returns the settings as they are now, for a user or password that was rotated; None: it never is.
+
+        Raises:
+            ConfigurationError: the URL or a file for TLS is invalid.
+        """
+        self._settings = settings
+        self._current = current or (lambda: settings)
+        self._tls = ClientTls("cache.", settings.ca_file, settings.cert_file, settings.key_file)
+        self._context = self._tls.context() if parse_address(settings).tls else None
+        self._retired: list[tuple[float, AsyncExitStack]] = []
+        self.client, self._stack = _open_client(settings)
+
+    async def __aenter__(self) -> RedisConnector:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for stack in (self._stack, *(stack for _, stack in self._retired)):
+            await stack.aclose()
+
+    async def reopen_if_changed(self) -> None:
+        """Replace the client if a file for TLS, or a user or password, changed. Calls in flight end as they began."""
+        now = time.monotonic()
+        while self._retired and self._retired[0][0] + RETIREMENT_S < now:
+            await self._retired.pop(0)[1].aclose()
+        settings = self._current()
+        context = None if self._context is None else self._tls.context()
+        if settings == self._settings and context is self._context:
+            return
+        try:
+            opened = _open_client(settings)
+        except ConfigurationError as exc:
+            _log.warning("changed settings of redis rejected, the former ones stay in use", reason=exc.message)
+        else:
+            self._retired.append((now, self._stack))
+            self.client, self._stack = opened
+        self._settings, self._context = settings, context
+
+
+def _open_client(settings: CacheSettings) -> tuple[RedisClient, AsyncExitStack]:
+    """Return a client, which connects on first use, and what closes it."""
     address = parse_address(settings)
     options: dict[str, Any] = {
         "username": address.username,
@@ -53,32 +108,30 @@ async def open_redis(settings: CacheSettings) -> AsyncIterator[RedisClient]:
     }
     tls: dict[str, Any] = {}
     if address.tls:
-        # redis-py creates its own context from the files; this one only checks that they can be read.
-        client_context("cache", settings.ca_file, settings.cert_file, settings.key_file)
         files = {"ssl_ca_certs": settings.ca_file, "ssl_certfile": settings.cert_file, "ssl_keyfile": settings.key_file}
         tls = {name: str(path) for name, path in files.items() if path is not None}
-    async with AsyncExitStack() as stack:
-        if address.topology == "cluster":
-            nodes = [ClusterNode(host, port) for host, port in address.hosts]
-            client: RedisClient = RedisCluster(startup_nodes=nodes, ssl=address.tls, **options, **tls)
-        elif address.topology == "sentinel":
-            sentinel = Sentinel(  # type: ignore[no-untyped-call]
-                address.hosts, sentinel_kwargs={**_sentinel_options(settings), "ssl": address.tls, **tls}
-            )
-            for sentinel_client in sentinel.sentinels:
-                stack.push_async_callback(sentinel_client.aclose)
-            options |= {"db": address.db, "ssl": address.tls, "max_connections": SENTINEL_MAX_CONNECTIONS, **tls}
-            client = Redis.from_pool(
-                SentinelConnectionPool(address.service, sentinel, **options)  # type: ignore[no-untyped-call]
-            )
-        else:
-            options |= {"db": address.db, "max_connections": POOL_SIZE, "timeout": SOCKET_TIMEOUT_S}
-            if address.tls:
-                options |= {"connection_class": SSLConnection, **tls}
-            host, port = address.hosts[0]
-            client = Redis.from_pool(BlockingConnectionPool(host=host, port=port, **options))
-        stack.push_async_callback(client.aclose)
-        yield client
+    stack = AsyncExitStack()
+    if address.topology == "cluster":
+        nodes = [ClusterNode(host, port) for host, port in address.hosts]
+        client: RedisClient = RedisCluster(startup_nodes=nodes, ssl=address.tls, **options, **tls)
+    elif address.topology == "sentinel":
+        sentinel = Sentinel(  # type: ignore[no-untyped-call]
+            address.hosts, sentinel_kwargs={**_sentinel_options(settings), "ssl": address.tls, **tls}
+        )
+        for sentinel_client in sentinel.sentinels:
+            stack.push_async_callback(sentinel_client.aclose)
+        options |= {"db": address.db, "ssl": address.tls, "max_connections": SENTINEL_MAX_CONNECTIONS, **tls}
+        client = Redis.from_pool(
+            SentinelConnectionPool(address.service, sentinel, **options)  # type: ignore[no-untyped-call]
+        )
+    else:
+        options |= {"db": address.db, "max_connections": POOL_SIZE, "timeout": SOCKET_TIMEOUT_S}
+        if address.tls:
+            options |= {"connection_class": SSLConnection, **tls}
+        host, port = address.hosts[0]
+        client = Redis.from_pool(BlockingConnectionPool(host=host, port=port, **options))
+    stack.push_async_callback(client.aclose)
+    return client, stack
 
 
 def _sentinel_options(settings: CacheSettings) -> dict[str, Any]:

@@ -11,10 +11,11 @@ share one verification. Tokens are not stored: cache keys are digests.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import ipaddress
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Protocol
@@ -25,9 +26,10 @@ from common.auth.identity import ClaimReader, Identity
 from common.auth.introspection import IntrospectionVerifier
 from common.auth.jwks import KeySet
 from common.auth.jwt import JwtVerifier
-from common.auth.verifier import TokenVerifier
+from common.auth.verifier import PROBE_INTERVAL_S, TokenVerifier
 from common.config.settings import AuthSettings
 from common.errors import ConfigurationError, Unauthenticated
+from common.health import HealthProbe
 
 __all__ = [
     "AnonymousAuthenticator",
@@ -54,6 +56,14 @@ class Authenticator(Protocol):
         """
         ...
 
+    def checks(self) -> dict[str, HealthProbe]:
+        """Return the health probe of the token issuer for /healthz; empty if there is no issuer."""
+        ...
+
+    async def watch(self) -> None:
+        """Probe the token issuer every `PROBE_INTERVAL_S`, until cancelled."""
+        ...
+
 
 class AnonymousAuthenticator:
     """Gives every caller the same tenant. Only for loopback."""
@@ -64,6 +74,13 @@ class AnonymousAuthenticator:
     async def identify(self, token: str | None) -> Identity:
         """Return the anonymous identity."""
         return self._identity
+
+    def checks(self) -> dict[str, HealthProbe]:
+        """Return no probes."""
+        return {}
+
+    async def watch(self) -> None:
+        """Return: there is nothing to probe."""
 
 
 class TokenAuthenticator:
@@ -93,6 +110,16 @@ class TokenAuthenticator:
             raise Unauthenticated(cause)
         return await self._in_flight.run(digest, partial(self._verify, token, digest))
 
+    def checks(self) -> dict[str, HealthProbe]:
+        """Return the health probe of the token issuer."""
+        return {"issuer": self._verifier.last_check}
+
+    async def watch(self) -> None:
+        """Probe the token issuer every `PROBE_INTERVAL_S`, until cancelled."""
+        while True:
+            await self._verifier.probe()
+            await asyncio.sleep(PROBE_INTERVAL_S)
+
     async def _verify(self, token: str, digest: bytes) -> Identity:
         started_at = time.monotonic()
         try:
@@ -118,8 +145,15 @@ def is_loopback(host: str) -> bool:
 
 
 @asynccontextmanager
-async def open_authenticator(auth: AuthSettings, host: str) -> AsyncIterator[Authenticator]:
+async def open_authenticator(
+    auth: AuthSettings, host: str, current: Callable[[], AuthSettings] | None = None
+) -> AsyncIterator[Authenticator]:
     """Yield the authenticator for `auth.mode`, for a server bound to `host`.
+
+    Args:
+        auth: the settings.
+        host: the server's address.
+        current: returns the settings as they are now, for a client secret that was rotated; None: it never is.
 
     Raises:
         ConfigurationError: mode `none` with a host that is not loopback, a claim setting that is not a JSON Pointer,
@@ -137,5 +171,5 @@ async def open_authenticator(auth: AuthSettings, host: str) -> AsyncIterator[Aut
             async with KeySet(auth) as keys:
                 yield TokenAuthenticator(auth, JwtVerifier(auth, keys))
         case "introspection":
-            async with IntrospectionVerifier(auth) as verifier:
+            async with IntrospectionVerifier(auth, current) as verifier:
                 yield TokenAuthenticator(auth, verifier)

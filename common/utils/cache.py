@@ -29,7 +29,7 @@ from redis.exceptions import RedisClusterException, RedisError, ResponseError
 from common.aio.single_flight import SingleFlight
 from common.config.settings import CacheSettings
 from common.health import HealthCheck
-from common.net.redis import RedisClient, open_redis
+from common.net.redis import RedisConnector
 from common.utils.trace import span
 
 PROBE_INTERVAL_S = 1.0
@@ -86,8 +86,8 @@ class _Lookup(Generic[T]):
 class Cache:
     """Cache in one Redis."""
 
-    def __init__(self, client: RedisClient, settings: CacheSettings, metrics: CacheMetrics) -> None:
-        self._client = client
+    def __init__(self, redis: RedisConnector, settings: CacheSettings, metrics: CacheMetrics) -> None:
+        self._redis = redis
         self._timeout_s = settings.timeout_s
         self._ttl_s = settings.ttl_s
         self._metrics = metrics
@@ -107,11 +107,12 @@ class Cache:
             await asyncio.sleep(PROBE_INTERVAL_S)
 
     async def probe(self) -> None:
-        """Send a PING and update the health check."""
+        """Send a PING and update the health check; first follow files, users and passwords that changed."""
+        await self._redis.reopen_if_changed()
         started = time.monotonic()
         try:
             async with asyncio.timeout(PROBE_INTERVAL_S):
-                await self._client.ping()
+                await self._redis.client.ping()
         except REDIS_ERRORS as exc:
             self._mark_unavailable(exc)
             return
@@ -179,7 +180,7 @@ class Cache:
         try:
             with span("cache.get", SpanKind.CLIENT):
                 async with asyncio.timeout(self._timeout_s):
-                    value = cast("bytes | None", await self._client.get(key))
+                    value = cast("bytes | None", await self._redis.client.get(key))
         except REDIS_ERRORS as exc:
             self._on_failure(exc)
             return "error", None
@@ -192,7 +193,7 @@ class Cache:
         try:
             with span("cache.set", SpanKind.CLIENT):
                 async with asyncio.timeout(self._timeout_s):
-                    await self._client.set(key, value, px=int(ttl_s * 1000))
+                    await self._redis.client.set(key, value, px=int(ttl_s * 1000))
         except REDIS_ERRORS as exc:
             self._on_failure(exc)
         else:
@@ -249,10 +250,17 @@ def _digest(key: str, body: bytes) -> bytes:
 
 
 @asynccontextmanager
-async def open_cache(settings: CacheSettings, metrics: CacheMetrics) -> AsyncIterator[Cache | None]:
+async def open_cache(
+    settings: CacheSettings, metrics: CacheMetrics, current: Callable[[], CacheSettings] | None = None
+) -> AsyncIterator[Cache | None]:
     """Yield the cache in the configured Redis, or None when `cache.url` is not set.
 
     It opens also while Redis is unavailable.
+
+    Args:
+        settings: the settings.
+        metrics: counters of requests.
+        current: returns the settings as they are now, for a user or password that was rotated; None: it never is.
 
     Raises:
         ConfigurationError: the URL or a file for TLS is invalid.
@@ -260,7 +268,7 @@ async def open_cache(settings: CacheSettings, metrics: CacheMetrics) -> AsyncIte
     if settings.url is None:
         yield None
         return
-    async with open_redis(settings) as client:
-        cache = Cache(client, settings, metrics)
+    async with RedisConnector(settings, current) as redis:
+        cache = Cache(redis, settings, metrics)
         await cache.probe()
         yield cache

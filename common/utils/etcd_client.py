@@ -30,15 +30,19 @@ from common.aio.backoff import Backoff
 from common.config.settings import FlagSettings
 from common.errors import Unavailable
 from common.health import HealthCheck
-from common.net.tls import client_context
+from common.net.tls import ClientTls
 
 RESYNC_PERIOD_S = 10.0
 BACKOFF = Backoff(initial_s=0.2, cap_s=1.0)
 """Back-off after watches in a row that ended at once."""
 MAX_REPORTED_FAILURES = 3
 MAX_LINE_BYTES = 8 * 1024 * 1024
-UNAUTHENTICATED = 16
-"""gRPC status code in the gateway's errors."""
+TOKEN_REFUSED = frozenset({3, 16})
+"""gRPC status codes in the gateway's errors that another token may mend: UNAUTHENTICATED for an unknown or expired
+token, INVALID_ARGUMENT for one that was issued before users or roles were changed ("revision of auth store is old",
+with `--auth-token=jwt`) and for a request without a token."""
+AUTH_NOT_ENABLED = "authentication is not enabled"
+"""Message of the error of a login while etcd's authentication is off (FAILED_PRECONDITION)."""
 
 _log = structlog.get_logger(__name__)
 
@@ -71,20 +75,30 @@ class KeyChange:
 class EtcdClient:
     """Client that tries the members in turn, starting with the last that answered.
 
-    An async context manager: it owns the connections.
+    An async context manager: it owns the connections. The files for TLS are read again when they change.
     """
 
-    def __init__(self, settings: FlagSettings) -> None:
+    def __init__(self, settings: FlagSettings, current: Callable[[], FlagSettings] | None = None) -> None:
+        """Prepare the requests.
+
+        Args:
+            settings: the settings.
+            current: returns the settings as they are now, for a user or password that was rotated; None: it never is.
+
+        Raises:
+            ConfigurationError: a file for TLS cannot be read.
+        """
         self._settings = settings
+        self._current = current or (lambda: settings)
+        self._tls = ClientTls("flags.", settings.ca_file, settings.cert_file, settings.key_file)
+        self._credentials: dict[str, str] = {}
         self._endpoints = [endpoint.rstrip("/") for endpoint in settings.endpoints]
         self._token: str | None = None
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> EtcdClient:
-        settings = self._settings
-        context = client_context("flags", settings.ca_file, settings.cert_file, settings.key_file)
         # One request every ten seconds: a new connection for each costs little, and is never a dead one.
-        self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context, force_close=True))
+        self._http = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
         return self
 
     async def __aexit__(
@@ -140,8 +154,9 @@ class EtcdClient:
         request = {"create_request": {**_range(prefix), "start_revision": str(revision)}}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._settings.timeout_s)
         try:
+            url = f"{self._endpoints[0]}/v3/watch"
             async with self._session.post(
-                f"{self._endpoints[0]}/v3/watch", json=request, headers=self._headers(), timeout=timeout
+                url, json=request, headers=self._headers(), timeout=timeout, ssl=self._tls.for_url(url)
             ) as response:
                 await _raise_for_status(response)
                 async with aclosing(_json_lines(response)) as lines:
@@ -177,28 +192,34 @@ class EtcdClient:
         raise EtcdUnavailable(f"etcd does not answer ({reasons}).") from failures[-1][0]
 
     async def _request_member(self, path: str, body: Mapping[str, object]) -> GatewayResponse:
-        if self._settings.username is not None and self._token is None:
-            await self._authenticate()
+        credentials = _credentials(self._current())
+        if credentials and (self._token is None or credentials != self._credentials):
+            await self._authenticate(credentials)
         try:
             return await self._post(path, body)
         except _GatewayError as exc:
-            if exc.code != UNAUTHENTICATED or self._settings.username is None:
+            if exc.code not in TOKEN_REFUSED or not credentials:
                 raise
-        # The token expired, or the member was restarted and does not know earlier tokens.
-        await self._authenticate()
+        # The token expired, users or roles were changed, or the member was restarted and does not know earlier tokens.
+        await self._authenticate(credentials)
         return await self._post(path, body)
 
-    async def _authenticate(self) -> None:
+    async def _authenticate(self, credentials: dict[str, str]) -> None:
         self._token = None
-        password = self._settings.password
-        credentials = {"name": self._settings.username, "password": password.get_secret_value() if password else ""}
-        response = await self._post("/v3/auth/authenticate", credentials)
-        self._token = str(response["token"])
+        try:
+            response = await self._post("/v3/auth/authenticate", credentials)
+        except _GatewayError as exc:
+            if AUTH_NOT_ENABLED in str(exc):
+                return  # requests need no token until it is
+            raise
+        self._token, self._credentials = str(response["token"]), credentials
 
     async def _post(self, path: str, body: Mapping[str, object]) -> GatewayResponse:
         timeout = aiohttp.ClientTimeout(total=self._settings.timeout_s)
         url = f"{self._endpoints[0]}{path}"
-        async with self._session.post(url, json=body, headers=self._headers(), timeout=timeout) as response:
+        async with self._session.post(
+            url, json=body, headers=self._headers(), timeout=timeout, ssl=self._tls.for_url(url)
+        ) as response:
             await _raise_for_status(response)
             document: GatewayResponse = await response.json(content_type=None)
             return document
@@ -291,6 +312,13 @@ class _GatewayError(Exception):
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+def _credentials(settings: FlagSettings) -> dict[str, str]:
+    """Return the body of a login; empty: requests are not authenticated."""
+    if settings.username is None:
+        return {}
+    return {"name": settings.username, "password": settings.password.get_secret_value() if settings.password else ""}
 
 
 async def _raise_for_status(response: aiohttp.ClientResponse) -> None:

@@ -23,7 +23,7 @@ class IntrospectionSettings(Group):
     client_secret: SecretStr | None = None
     """Secret of `client_id`. Required with `auth.mode=introspection`."""
     ca_file: Path | None = None
-    """PEM authorities of `address`'s certificate. None: the system's."""
+    """PEM authorities of `address`'s certificate, read again when the file changes. None: the system's."""
     timeout_s: Annotated[float, Field(gt=0, le=30)] = 2.0
     """Maximum seconds per request; after that the call fails with UNAVAILABLE, which clients retry."""
 
@@ -41,7 +41,7 @@ class AuthSettings(Group):
     jwks_url: str = "https://kubernetes.default.svc/openid/v1/jwks"
     """URL of the issuer's public keys (JWKS)."""
     jwks_ca_file: Path | None = None
-    """PEM authorities of `jwks_url`'s certificate. None: the system's."""
+    """PEM authorities of `jwks_url`'s certificate, read again when the file changes. None: the system's."""
     jwks_token_file: Path | None = None
     """File with the bearer token for `jwks_url`, read again at each fetch because it is rotated on disk. None: no token
     is sent."""

@@ -21,6 +21,7 @@ from common.aio.ttl_cache import TTLCache
 from common.config.settings import PolicySettings
 from common.errors import PermissionDenied
 from common.net.http_client import http_client
+from common.net.tls import ClientTls
 from common.utils.auth_client import Identity
 from somabrain_service.metrics import Metrics
 
@@ -90,6 +91,7 @@ class OpaPolicy:
     def __init__(self, policy: PolicySettings, session: aiohttp.ClientSession, metrics: Metrics) -> None:
         self._policy = policy
         self._session = session
+        self._tls = ClientTls("policy.", None)
         self._metrics = metrics
         self._decisions: TTLCache[PolicyInput, Decision] = TTLCache(MAX_CACHED_DECISIONS, time.monotonic)
         self._in_flight: SingleFlight[PolicyInput, Decision] = SingleFlight()
@@ -113,7 +115,8 @@ class OpaPolicy:
     async def _query_opa(self, policy_input: PolicyInput) -> Decision:
         try:
             with self._metrics.policy_duration.time():
-                async with self._session.post(self._policy.url, json={"input": policy_input.to_json()}) as response:
+                body, ssl = {"input": policy_input.to_json()}, self._tls.for_url(self._policy.url)
+                async with self._session.post(self._policy.url, json=body, ssl=ssl) as response:
                     response.raise_for_status()
                     return parse_decision(await response.json())
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:

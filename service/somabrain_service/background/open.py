@@ -33,8 +33,11 @@ async def open_jobs(
     clock: Callable[[], datetime],
     metrics: Metrics,
     may_run: Callable[[], bool],
+    current: Callable[[], Settings] | None = None,
 ) -> AsyncIterator[list[JobRunner]]:
     """Yield a runner for each job in each shard, to be run concurrently; none, with a warning, without `worker_dsn`.
+
+    `current` returns the settings as they are now, for a user or password of Kafka that was rotated; None: never.
 
     Raises:
         ConfigurationError: the DSN is invalid.
@@ -42,7 +45,9 @@ async def open_jobs(
     async with AsyncExitStack() as stack:
         shards = [Shard(number, settings.workers.shards) for number in range(settings.workers.shards)]
         # Each shard has its own jobs, because a job may keep a cursor in memory.
-        jobs = [(shard, job) for shard in shards for job in _make_jobs(settings, encoders, clock, metrics, stack)]
+        jobs = [
+            (shard, job) for shard in shards for job in _make_jobs(settings, encoders, clock, metrics, stack, current)
+        ]
         if settings.worker_dsn is None:
             _log.warning(
                 "background jobs are disabled",
@@ -62,6 +67,7 @@ def _make_jobs(
     clock: Callable[[], datetime],
     metrics: Metrics,
     stack: AsyncExitStack,
+    current: Callable[[], Settings] | None,
 ) -> list[Job]:
     """Return every job that the settings enable; `stack` closes what they open."""
     sweep_interval_s, index_interval_s, events = (
@@ -78,7 +84,7 @@ def _make_jobs(
         Reanalyze(clock, index_interval_s),
     ]
     if events.brokers:
-        publisher = Publisher(events)
+        publisher = Publisher(events, None if current is None else lambda: current().events)
         stack.push_async_callback(publisher.close)
         jobs.append(PublishOutbox(publisher, events.source, clock, metrics, events.poll_interval_s))
     return jobs

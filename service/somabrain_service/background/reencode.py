@@ -42,7 +42,9 @@ class Reencode:
         self._prune(set(namespaces))
         rows, lag_s, has_more = 0, 0.0, False
         for namespace in namespaces:
-            if self._retry_at.get(namespace, now) > now:
+            wait_s = (self._retry_at.get(namespace, now) - now).total_seconds()
+            # A longer one is from before the clock was set back.
+            if 0 < wait_s <= BACKOFF.cap_s:
                 continue
             texts = await store.texts(namespace, self._cursors.get(namespace, -1), MEMORIES_PER_TRANSACTION)
             if not texts:

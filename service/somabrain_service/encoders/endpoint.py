@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from common.aio.backoff import Backoff
 from common.config.settings import EmbeddingsEndpoint
 from common.net.http_client import http_client
+from common.net.tls import ClientTls
 from somabrain_service.encoders.circuit_breaker import CircuitBreaker
 from somabrain_service.encoders.protocols import EncoderUnavailable
 
@@ -47,6 +48,7 @@ class EndpointEncoder:
         self.dimensions = endpoint.dimensions
         self._endpoint = endpoint
         self._session = session
+        self._tls = ClientTls("encoder.endpoints.", None)
         self._slots = asyncio.Semaphore(endpoint.concurrency)
         self._breaker = CircuitBreaker(endpoint.breaker_failures, endpoint.breaker_reset_s, time.monotonic)
 
@@ -95,7 +97,9 @@ class EndpointEncoder:
         }
         try:
             headers = await asyncio.to_thread(self._headers)
-            async with self._session.post(self._endpoint.url, json=payload, headers=headers) as response:
+            async with self._session.post(
+                self._endpoint.url, json=payload, headers=headers, ssl=self._tls.for_url(self._endpoint.url)
+            ) as response:
                 if response.status != 200:
                     retry_after_s = (
                         _retry_after_s(response.headers) if response.status in RETRYABLE_STATUS_CODES else None

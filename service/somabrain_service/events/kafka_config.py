@@ -5,6 +5,7 @@ from __future__ import annotations
 from confluent_kafka import KafkaError, KafkaException
 
 from common.config.settings import EventsSettings
+from common.net.tls import FileSignature, file_signature
 
 Config = dict[str, str | int | float | bool]
 
@@ -33,6 +34,11 @@ def client_config(settings: EventsSettings) -> Config:
         if file is not None:
             config[name] = str(file)
     return config
+
+
+def file_state(settings: EventsSettings) -> FileSignature:
+    """Return what differs when a file for TLS was replaced: librdkafka reads them once, when a client is created."""
+    return file_signature((settings.ca_file, settings.cert_file, settings.key_file))
 
 
 def producer_config(settings: EventsSettings) -> Config:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -16,10 +17,21 @@ PROBE_TIMEOUT_S = 2.0
 
 
 class KafkaHealth:
-    """Last health check of Kafka. Without Kafka all calls are served, and events are published later."""
+    """Last health check of Kafka. Without Kafka all calls are served, and events are published later.
 
-    def __init__(self, settings: EventsSettings) -> None:
+    librdkafka keeps the certificates and the password of a client, so changed ones get another client.
+    """
+
+    def __init__(self, settings: EventsSettings, current: Callable[[], EventsSettings] | None = None) -> None:
+        """Prepare the probes.
+
+        Args:
+            settings: the settings.
+            current: returns the settings as they are now, for a user or password that was rotated; None: it never is.
+        """
         self._settings = settings
+        self._current = current or (lambda: settings)
+        self._files = kafka_config.file_state(settings)
         self._client: Producer | None = None
         self._last_error = ""
         self._check = HealthCheck(False, "Kafka has not been probed yet.")
@@ -36,10 +48,14 @@ class KafkaHealth:
 
     def _probe(self) -> HealthCheck:
         """Request the topic's metadata; blocks for `PROBE_TIMEOUT_S` at most."""
-        topic, started = self._settings.topic, time.perf_counter()
+        settings = self._current()
+        files = kafka_config.file_state(settings)
+        if (settings, files) != (self._settings, self._files):
+            self._settings, self._files, self._client = settings, files, None
+        topic, started = settings.topic, time.perf_counter()
         self._last_error = ""
         try:
-            self._client = self._client or Producer(kafka_config.client_config(self._settings), error_cb=self._on_error)
+            self._client = self._client or Producer(kafka_config.client_config(settings), error_cb=self._on_error)
             metadata = self._client.list_topics(topic, timeout=PROBE_TIMEOUT_S).topics[topic]
         except KafkaException as exc:
             if self._client is not None:

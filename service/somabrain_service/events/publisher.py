@@ -35,8 +35,15 @@ class PublishResult:
 class Publisher:
     """Publisher of events to one topic; see the module. For one caller at a time."""
 
-    def __init__(self, settings: EventsSettings) -> None:
+    def __init__(self, settings: EventsSettings, current: Callable[[], EventsSettings] | None = None) -> None:
+        """Prepare the publisher.
+
+        Args:
+            settings: the settings.
+            current: returns the settings as they are now, for a user or password that was rotated; None: it never is.
+        """
         self._settings = settings
+        self._current = current or (lambda: settings)
         self._producer: Producer | None = None
         self._closing = threading.Event()
         self._last_error = ""
@@ -102,6 +109,8 @@ class Publisher:
         Raises:
             Unavailable: Kafka cannot be reached, or the topic cannot be used.
         """
+        # A producer keeps its certificates and its password; one that fails is discarded, so the next has the present.
+        self._settings = self._current()
         topic, self._last_error, producer = self._settings.topic, "", None
         try:
             producer = Producer(kafka_config.producer_config(self._settings), error_cb=self._on_error)

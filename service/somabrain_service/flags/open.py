@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -41,8 +41,12 @@ class OpenFlags:
 
 
 @asynccontextmanager
-async def open_flags(settings: Settings, metrics: Metrics) -> AsyncIterator[OpenFlags]:
+async def open_flags(
+    settings: Settings, metrics: Metrics, current: Callable[[], Settings] | None = None
+) -> AsyncIterator[OpenFlags]:
     """Yield the flags after one attempt to read them, so that an etcd that does not answer does not block the start.
+
+    `current` returns the settings as they are now, for a user or password of etcd that was rotated; None: never.
 
     Raises:
         ConfigurationError: a file for TLS cannot be read.
@@ -63,7 +67,7 @@ async def open_flags(settings: Settings, metrics: Metrics) -> AsyncIterator[Open
     if not flag_settings.endpoints:
         yield OpenFlags(store, None)
         return
-    async with EtcdClient(flag_settings) as client:
+    async with EtcdClient(flag_settings, None if current is None else lambda: current().flags) as client:
         watcher = PrefixWatcher(client, f"{flag_settings.prefix}/", store.apply)
         await watcher.relist()
         yield OpenFlags(store, watcher)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
+
+from somabrain_local.pki import CertificateAuthority
 
 AUDIENCE = "somabrain"
 
@@ -65,8 +69,8 @@ def bearer(idp: Issuer) -> Metadata:
 
 
 @contextmanager
-def issuer() -> Iterator[Issuer]:
-    """An issuer with one key that runs until the block ends."""
+def issuer(tls: ssl.SSLContext | None = None) -> Iterator[Issuer]:
+    """An issuer with one key that runs until the block ends; `tls`: it serves HTTPS with what that context has then."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -82,7 +86,10 @@ def issuer() -> Iterator[Issuer]:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    running = Issuer(f"http://127.0.0.1:{server.server_port}", {"k1": new_key()})
+    if tls is not None:
+        # The handshake belongs to the thread of the request, so that a client that refuses it stops nothing else.
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    running = Issuer(f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}", {"k1": new_key()})
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -91,3 +98,28 @@ def issuer() -> Iterator[Issuer]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class RenewedIssuer:
+    """An issuer over HTTPS, two authorities of its certificate, and the file of authorities that its clients trust."""
+
+    def __init__(self, directory: Path) -> None:
+        self.ca_file = directory / "trusted.crt"
+        self.first, self.second = (
+            CertificateAuthority.create(directory / name) for name in ("first-authority", "second-authority")
+        )
+        for authority in (self.first, self.second):
+            authority.issue_server("issuer", "/CN=issuer", ["IP:127.0.0.1"])
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.certify(self.first)
+        self.trust(self.first)
+
+    def certify(self, authority: CertificateAuthority) -> None:
+        """Give the running server a certificate of `authority`."""
+        self.tls.load_cert_chain(authority.folder / "issuer.crt", authority.folder / "issuer.key")
+
+    def trust(self, *authorities: CertificateAuthority) -> None:
+        """Write the file of authorities, as a kubelet does: another file in the same place."""
+        written = self.ca_file.with_suffix(".new")
+        written.write_text("".join(authority.certificate.read_text() for authority in authorities))
+        written.replace(self.ca_file)

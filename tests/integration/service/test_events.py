@@ -16,13 +16,19 @@ import grpc
 import grpc.aio
 import psycopg
 import pytest
+from pydantic import SecretStr
 
+from common.config.settings import EventsSettings
+from common.errors import Unavailable
 from somabrain.memory.v1 import memory_pb2, memory_service_pb2, memory_service_pb2_grpc
 from somabrain_client import ChangeType, MemoryClient, MemoryDraft
 from somabrain_local.loopback import Kafka, kafka
 from somabrain_local.loopback.kafka import PASSWORD as KAFKA_PASSWORD
 from somabrain_local.loopback.kafka import USER as KAFKA_USER
+from somabrain_local.pki import CertificateAuthority
 from somabrain_service.admin.embedded_postgres import DATABASE, EmbeddedDatabase
+from somabrain_service.events.kafka_health import KafkaHealth
+from somabrain_service.events.publisher import Publisher
 from tests.integration.conftest import Clone, make_clone
 from tests.integration.service.change_feed import changes, current_cursor
 from tests.integration.service.issuer import Issuer
@@ -387,6 +393,37 @@ async def test_a_kafka_that_does_not_let_us_in_is_told_without_the_password(
         running.wait_until_ready()
         until(lambda: reason in str(kafka_check(running)), f"/healthz says {reason}")
         assert "sesame" not in running.log.read_text()
+
+
+async def test_a_renewed_authority_and_a_rotated_password_of_kafka_are_followed(
+    log: Kafka, topic: str, tmp_path: Path
+) -> None:
+    """By the health check within a probe, by the publisher with its next attempt, without a restart."""
+    stranger = CertificateAuthority.create(tmp_path / "stranger")
+    trusted = tmp_path / "trusted.crt"
+    trusted.write_text(stranger.certificate.read_text())
+
+    def secured(password: str) -> EventsSettings:
+        return EventsSettings(
+            brokers=(log.secured,), topic=topic, security_protocol="SASL_SSL", ca_file=trusted, timeout_s=5,
+            sasl_username=KAFKA_USER, sasl_password=SecretStr(password),
+        )  # fmt: skip
+
+    now = secured("former")
+    health, publisher = KafkaHealth(now, lambda: now), Publisher(now, lambda: now)
+    watching = asyncio.create_task(health.watch())
+    try:
+        await asyncio.to_thread(until, lambda: "certificate" in health.last_check().reason, "it is not trusted")
+        with pytest.raises(Unavailable, match="certificate"):
+            await publisher.publish([])
+        trusted.write_text(stranger.certificate.read_text() + log.ca_file.read_text())
+        await asyncio.to_thread(until, lambda: "uthentication" in health.last_check().reason, "the password is refused")
+        now = secured(KAFKA_PASSWORD)
+        await asyncio.to_thread(until, lambda: health.last_check().ok, "Kafka answers")
+        assert (await publisher.publish([])).reason == ""
+    finally:
+        watching.cancel()
+        await publisher.close()
 
 
 async def test_a_topic_that_is_not_there_is_named_in_the_log(

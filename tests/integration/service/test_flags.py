@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,11 @@ import pytest
 from common.config.settings import FlagSettings
 from common.errors import ConfigurationError
 from common.utils.etcd_client import RESYNC_PERIOD_S, EtcdClient, EtcdUnavailable, PrefixWatcher
+from somabrain_local import shell
 from somabrain_local.loopback import Etcd, etcd, etcd_cluster
+from somabrain_local.loopback.etcd import ROOT, ROOT_PASSWORD, etcd_process
+from somabrain_local.loopback.server_process import running as process_running
+from somabrain_local.pki import CertificateAuthority
 from tests.integration.service.delay_proxy import delay_proxy
 from tests.integration.service.service_process import ServiceProcess, run, service
 
@@ -188,6 +193,75 @@ async def test_tls_and_a_password_are_used() -> None:
             async with EtcdClient(settings(store, **(chosen | wrong))) as client:
                 with pytest.raises(EtcdUnavailable, match=message):
                     await client.get_prefix(f"{PREFIX}/")
+
+
+async def test_a_renewed_authority_of_etcd_is_followed_without_a_restart(tmp_path: Path) -> None:
+    """Once the file has both authorities, flags are followed whichever of them signed the member's certificate."""
+    with etcd(tls=True) as store:
+        assert store.ca_file is not None
+        store.put(f"{PREFIX}/a", "1")
+        former, trusted = store.ca_file.read_text(), tmp_path / "trusted.crt"
+        trusted.write_text(former)
+        async with followed(settings(store, ca_file=trusted), resync_period_s=0.2) as recorder:
+            await recorder.becomes(a="1")
+            # The member reads its certificate at each handshake.
+            renewed = CertificateAuthority.create(tmp_path / "renewed")
+            renewed.issue_server("etcd", "/CN=etcd", ["DNS:localhost", "IP:127.0.0.1"])
+            for name in ("etcd.crt", "etcd.key"):
+                (store.ca_file.parent / name).write_bytes((renewed.folder / name).read_bytes())
+            await until(lambda: "certificate verify failed" in recorder.follower.check.reason)
+            trusted.write_text(former + renewed.certificate.read_text())
+            await until(lambda: recorder.follower.check.ok)
+            await recorder.client.put(f"{PREFIX}/a", "2")
+            await recorder.becomes(a="2")
+
+
+@pytest.mark.parametrize("kind", ["simple", "jwt"])
+async def test_a_token_is_replaced_when_users_or_the_password_changed(tmp_path: Path, kind: str) -> None:
+    """Whichever way etcd refuses it: a signed token is of an old revision, any other one is unknown."""
+    with etcd_with_tokens(tmp_path, kind) as store:
+        store.require_password("flags", "first", f"{PREFIX}/")
+        now = settings(store, username="flags", password="first")
+        async with EtcdClient(now, lambda: now) as client:
+            await client.put(f"{PREFIX}/a", "1")
+            administer(store, "auth/user/add", {"name": "another", "password": "p"})
+            assert await client.put(f"{PREFIX}/a", "2") == "1"
+            administer(store, "auth/user/changepw", {"name": "flags", "password": "second"})
+            with pytest.raises(EtcdUnavailable, match="invalid user ID or password"):
+                await client.get(f"{PREFIX}/a")
+            now = settings(store, username="flags", password="second")
+            assert await client.get(f"{PREFIX}/a") == "2"
+            # While authentication is off, no token is to be had and none is needed.
+            administer(store, "auth/disable", {})
+            now = settings(store, username="flags", password="third")
+            assert await client.get(f"{PREFIX}/a") == "2"
+
+
+@contextmanager
+def etcd_with_tokens(folder: Path, kind: str) -> Iterator[Etcd]:
+    """An etcd with this kind of tokens: `simple`, which a member remembers, or `jwt`, which are signed."""
+    store = etcd_process(folder)
+    if kind == "jwt":
+        key, public = folder / "token.key", folder / "token.pub"
+        shell.run(["openssl", "genrsa", "-out", key, "2048"])
+        shell.run(["openssl", "rsa", "-in", key, "-pubout", "-out", public])
+        option = f"jwt,pub-key={public},priv-key={key},sign-method=RS256,ttl=10m"
+        store.process.argv = [*store.process.argv, "--auth-token", option]
+    with process_running(store.process):
+        yield store
+
+
+def administer(store: Etcd, path: str, body: Mapping[str, str]) -> None:
+    """Send a request as root."""
+
+    def post(path: str, body: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, str]:
+        request = urllib.request.Request(f"{store.url}/v3/{path}", json.dumps(body).encode(), dict(headers))
+        with urllib.request.urlopen(request, timeout=10) as response:
+            answer: dict[str, str] = json.load(response)
+            return answer
+
+    token = post("auth/authenticate", {"name": ROOT, "password": ROOT_PASSWORD}, {})["token"]
+    post(path, body, {"Authorization": token})
 
 
 async def test_a_certificate_is_shown_where_it_is_asked_for() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hmac
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,8 +17,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from common.config.settings import AuthSettings
 from common.errors import ConfigurationError, Unauthenticated, Unavailable
+from common.health import HealthCheck
 from common.utils.auth_client import Authenticator, open_authenticator
-from tests.integration.service.issuer import AUDIENCE, Issuer, issuer, new_key
+from tests.integration.service.issuer import AUDIENCE, Issuer, RenewedIssuer, issuer, new_key
+from tests.integration.service.waiting import until
 
 
 @pytest.fixture
@@ -192,3 +195,71 @@ async def test_a_certificate_bundle_that_is_none_stops_the_start(idp: Issuer, tm
     with pytest.raises(ConfigurationError, match=r"auth\.jwks_ca_file"):
         async with open_authenticator(settings(idp, jwks_ca_file=tmp_path / "ca.pem"), "0.0.0.0"):
             pass
+
+
+def health(authenticate: Authenticator) -> HealthCheck:
+    return authenticate.checks()["issuer"]()
+
+
+async def test_a_renewed_authority_of_the_issuer_is_followed_without_a_restart(tmp_path: Path) -> None:
+    """Once the file has both authorities, the keys are read whichever of them signed the issuer's certificate."""
+    renewed = RenewedIssuer(tmp_path)
+    with issuer(renewed.tls) as idp:
+        chosen = settings(idp, jwks_ca_file=renewed.ca_file, cache_s=0)
+        async with open_authenticator(chosen, "0.0.0.0") as authenticate:
+            await authenticate.identify(idp.token())
+            assert health(authenticate).ok
+            renewed.certify(renewed.second)
+            await asyncio.sleep(1.1)  # keys are read at most once a second
+            with pytest.raises(Unavailable):
+                await authenticate.identify(idp.token("b"))
+            assert not health(authenticate).ok
+            assert "certificate verify failed" in health(authenticate).reason
+            renewed.trust(renewed.first, renewed.second)
+            await asyncio.sleep(1.1)
+            assert (await authenticate.identify(idp.token("c"))).tenant == "c"
+            assert health(authenticate).ok
+            # The former authority is withdrawn as well: its certificates are no longer accepted.
+            renewed.trust(renewed.second)
+            renewed.certify(renewed.first)
+            await asyncio.sleep(1.1)
+            with pytest.raises(Unavailable):
+                await authenticate.identify(idp.token("d"))
+
+
+async def test_a_file_of_authorities_that_is_being_written_leaves_the_former_ones_in_use(tmp_path: Path) -> None:
+    renewed = RenewedIssuer(tmp_path)
+    with issuer(renewed.tls) as idp:
+        chosen = settings(idp, jwks_ca_file=renewed.ca_file, cache_s=0)
+        async with open_authenticator(chosen, "0.0.0.0") as authenticate:
+            await authenticate.identify(idp.token())
+            for content in ("", "-----BEGIN CERTIFICATE-----\nhalf of it"):
+                renewed.ca_file.write_text(content)
+                await asyncio.sleep(1.1)
+                await authenticate.identify(idp.token(f"at {len(content)}"))
+            renewed.ca_file.unlink()
+            await asyncio.sleep(1.1)
+            await authenticate.identify(idp.token("gone"))
+
+
+async def test_the_issuer_is_probed_without_callers(idp: Issuer) -> None:
+    """The health check says whether the keys can be read before the first caller finds out."""
+    async with open_authenticator(settings(idp), "0.0.0.0") as authenticate:
+        assert "not been queried" in health(authenticate).reason
+        watching = asyncio.create_task(authenticate.watch())
+        await asyncio.to_thread(until, lambda: health(authenticate).ok, "the issuer answers a probe")
+        watching.cancel()
+    assert idp.fetches == 1
+
+
+async def test_callers_who_wait_for_a_silent_issuer_wait_once(idp: Issuer) -> None:
+    """They share one attempt: an issuer that does not answer costs each of them one time-out, not one after another."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silently = settings(idp, jwks_url=f"http://127.0.0.1:{silent.getsockname()[1]}/keys")
+        async with open_authenticator(silently, "0.0.0.0") as authenticate:
+            started = time.monotonic()
+            results = await asyncio.gather(
+                *(authenticate.identify(idp.token(f"t{number}")) for number in range(4)), return_exceptions=True
+            )
+    assert {type(each) for each in results} == {Unavailable}
+    assert time.monotonic() - started < 8  # one time-out is 5 s

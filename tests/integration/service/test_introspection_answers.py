@@ -41,6 +41,8 @@ class Endpoint:
     wait_s: float = 0.0
     requests: list[tuple[str, str, dict[str, list[str]]]] = field(default_factory=list)
     """Path, Authorization, form."""
+    secret: str | None = None
+    """The only client secret that is not refused; None: all are accepted."""
 
     def respond_with(self, document: object) -> None:
         self.body = json.dumps(document).encode()
@@ -53,7 +55,9 @@ def listening() -> Iterator[Endpoint]:
             form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
             running.requests.append((self.path, self.headers["Authorization"], form))
             time.sleep(running.wait_s)
-            self.send_response(running.status)
+            _, _, secret = base64.b64decode(self.headers["Authorization"].removeprefix("Basic ")).partition(b":")
+            refused = running.secret is not None and secret.decode() != running.secret
+            self.send_response(401 if refused else running.status)
             for name, value in running.headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(running.body)))
@@ -161,6 +165,53 @@ async def test_a_body_that_says_nothing_lets_nobody_in(endpoint: Endpoint, body:
     async with open_authenticator(settings(endpoint), "0.0.0.0") as authenticate:
         with pytest.raises(Unavailable):
             await authenticate.identify("opaque")
+
+
+@pytest.mark.parametrize("code", ["invalid_client", "unauthorized_client"])
+async def test_a_refusal_of_our_client_is_no_refusal_of_the_token(endpoint: Endpoint, code: str) -> None:
+    """A status of 400 may refuse our own credentials (RFC 6749, 5.2): the caller is to try again, with this token."""
+    endpoint.status, endpoint.body = 400, json.dumps({"error": code}).encode()
+    async with open_authenticator(settings(endpoint), "0.0.0.0") as authenticate:
+        with pytest.raises(Unavailable):
+            await authenticate.identify("opaque")
+        assert "check auth.introspection.client_id and client_secret" in authenticate.checks()["issuer"]().reason
+        endpoint.body = json.dumps({"error": "invalid_request"}).encode()
+        assert await refusal(authenticate, "cannot be parsed") == "malformed"
+        assert authenticate.checks()["issuer"]().ok
+
+
+async def test_a_rotated_secret_of_our_client_is_read_again(endpoint: Endpoint) -> None:
+    """A refusal makes us send the secret as it is now; the caller does not notice."""
+    endpoint.secret = "new"
+    before, after = (
+        settings(
+            endpoint,
+            introspection={
+                "address": endpoint.address, "path": "/introspect", "client_id": "brain", "client_secret": secret,
+            },
+        )
+        for secret in ("old", "new")
+    )  # fmt: skip
+    async with open_authenticator(before, "0.0.0.0", lambda: after) as authenticate:
+        assert (await authenticate.identify("opaque")).tenant == "a"
+        assert len(endpoint.requests) == 2
+        await authenticate.identify("another")
+        assert len(endpoint.requests) == 3
+
+
+async def test_the_identity_service_is_probed_without_callers(endpoint: Endpoint) -> None:
+    """The health check says whether it answers, and refuses our client, before the first caller finds out."""
+    endpoint.respond_with({"active": False})
+    async with IntrospectionVerifier(settings(endpoint)) as verifier:
+        assert not verifier.last_check().ok
+        await verifier.probe()
+        assert verifier.last_check().ok
+        await verifier.probe()
+        assert len(endpoint.requests) == 1, "it answered a moment ago"
+    endpoint.status = 401
+    async with IntrospectionVerifier(settings(endpoint)) as verifier:
+        await verifier.probe()
+        assert "answered 401" in verifier.last_check().reason
 
 
 async def test_silence_is_unavailable_within_its_time(endpoint: Endpoint) -> None:

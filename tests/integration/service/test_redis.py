@@ -7,6 +7,7 @@ import gc
 import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from somabrain_local.loopback.server_process import tool
 from somabrain_local.pki import CertificateAuthority
 from somabrain_service.metrics import Metrics
 from tests.integration.service.delay_proxy import delay_proxy
+from tests.integration.service.service_process import service
+from tests.integration.service.waiting import until
 
 SOON_S = 20.0
 NOW_S = 1_700_000_000.0
@@ -285,6 +288,68 @@ async def test_tls_is_used_and_a_stranger_is_not_believed() -> None:
         async with opened(server.url) as stranger:
             assert not await stranger.get("k")
             assert "certificate verify failed" in stranger.cache.last_check().reason
+
+
+async def test_a_renewed_authority_of_redis_is_followed_without_a_restart(tmp_path: Path) -> None:
+    """Once the file has both authorities, Redis is used whichever of them signed its certificate."""
+    with redis(tls=True) as server:
+        assert server.ca_file is not None
+        renewed = CertificateAuthority.create(tmp_path / "renewed")
+        renewed.issue_server("redis", "/CN=redis", ["IP:127.0.0.1"])
+        trusted = tmp_path / "trusted.crt"
+        trusted.write_text(server.ca_file.read_text())
+        async with opened(server.url, ca_file=trusted) as counting:
+            assert not await counting.get("k")
+            server.command(
+                "CONFIG", "SET", "tls-cert-file", renewed.folder / "redis.crt",
+                "tls-key-file", renewed.folder / "redis.key", "tls-ca-cert-file", renewed.certificate,
+            )  # fmt: skip
+            await asyncio.to_thread(drop_clients, replace(server, ca_file=renewed.certificate))
+            await counting.until(False)
+            trusted.write_text(server.ca_file.read_text() + renewed.certificate.read_text())
+            await counting.until(True)
+            assert await counting.get("k")
+
+
+async def test_a_rotated_password_and_user_are_followed_without_a_restart(server: Redis) -> None:
+    server.command("ACL", "SETUSER", "rotating", "on", ">first", "~*", "+get", "+set", "+ping")
+    now = CacheSettings.model_validate({"url": f"redis://rotating:first@127.0.0.1:{server.port}", "timeout_s": 1.0})
+    metrics = Metrics()
+    async with open_cache(now, metrics.cache, lambda: now) as cache:
+        assert cache is not None
+        counting = CountingCache(cache, metrics)
+        assert not await counting.get("rotated")
+        for user, password in (("rotating", "second"), ("successor", "third")):
+            server.command("ACL", "SETUSER", user, "on", "resetpass", f">{password}", "~*", "+get", "+set", "+ping")
+            if user == "successor":
+                server.command("ACL", "DELUSER", "rotating")
+            drop_clients(server)
+            await counting.until(False)
+            url = f"redis://{user}:{password}@127.0.0.1:{server.port}"
+            now = CacheSettings.model_validate({"url": url, "timeout_s": 1.0})
+            await counting.until(True)
+            assert await counting.get("rotated")
+
+
+def test_the_service_reads_a_rotated_password_in_a_file_again(
+    server: Redis, folder: Path, tmp_path: Path, settings: dict[str, object]
+) -> None:
+    """A chart's Secret changes under the running process: /healthz is ok again without a restart."""
+    url = tmp_path / "SOMABRAIN_CACHE__URL"
+    server.command("ACL", "SETUSER", "chart", "on", ">first", "~*", "+get", "+set", "+ping")
+    url.write_text(f"redis://chart:first@127.0.0.1:{server.port}")
+    with service(folder, {**settings, "cache__timeout_s": 1.0, "secrets_dir": tmp_path}) as running:
+        until(lambda: '"redis": {"status": "ok"' in running.get("/healthz")[1], "Redis is used")
+        server.command("ACL", "SETUSER", "chart", "resetpass", ">second")
+        drop_clients(server)
+        until(lambda: "invalid username-password pair" in running.get("/healthz")[1], "the former password is refused")
+        url.write_text(f"redis://chart:second@127.0.0.1:{server.port}")
+        until(lambda: '"redis": {"status": "ok"' in running.get("/healthz")[1], "Redis is used again")
+
+
+def drop_clients(server: Redis) -> None:
+    """Close the connections of all clients, as a restart does."""
+    server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
 
 @pytest.mark.parametrize("name", ["ca_file", "cert_file"])

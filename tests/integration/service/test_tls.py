@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import socket
 import ssl
@@ -18,8 +19,9 @@ import pytest
 from somabrain_client import MemoryClient, RetryPolicy, Tls
 from somabrain_client.errors import UnavailableError
 from somabrain_local.pki import CertificateAuthority
-from tests.integration.service.issuer import Issuer
+from tests.integration.service.issuer import Issuer, RenewedIssuer, issuer
 from tests.integration.service.service_process import ServiceProcess, run, service
+from tests.integration.service.waiting import until
 
 ONCE = RetryPolicy(max_attempts=1)
 RELOAD_TIMEOUT_S = 10.0
@@ -237,3 +239,37 @@ async def test_reflection_and_health_are_served_over_tls_as_well(
     async with grpc.aio.secure_channel(running.address, credentials) as channel:
         answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def issuer_health(running: ServiceProcess) -> tuple[str, dict[str, object]]:
+    document = json.loads(running.get("/healthz")[1])
+    return document["status"], document["checks"]["issuer"]
+
+
+async def until_issuer_is(running: ServiceProcess, status: str) -> dict[str, object]:
+    await asyncio.to_thread(until, lambda: issuer_health(running)[1]["status"] == status, f"the issuer is {status}")
+    return issuer_health(running)[1]
+
+
+async def test_the_service_follows_a_renewed_authority_and_says_when_the_issuer_cannot_be_read(
+    folder: Path, tmp_path: Path, settings: dict[str, object]
+) -> None:
+    """Without a restart; meanwhile it is degraded and says why, and stays ready for callers that are cached."""
+    renewed = RenewedIssuer(tmp_path)
+    with issuer(renewed.tls) as idp:
+        own = {"issuer": idp.url, "jwks_url": f"{idp.url}/keys", "jwks_ca_file": renewed.ca_file, "cache_s": 1}
+        with service(folder, {**settings, **{f"auth__{name}": value for name, value in own.items()}}) as running:
+            running.wait_until_ready()
+            async with MemoryClient(running.address, token=idp.token("before")) as client:
+                await client.create_namespace("n")
+            assert (await until_issuer_is(running, "ok"))["status"] == "ok"
+            renewed.certify(renewed.second)
+            check = await until_issuer_is(running, "failing")
+            assert "certificate verify failed" in str(check["reason"])
+            assert issuer_health(running)[0] == "degraded"
+            assert running.get("/ready")[0] == running.get("/healthz")[0] == 200
+            assert 'somabrain_dependency_up{dependency="issuer"} 0.0' in running.get("/metrics")[1]
+            renewed.trust(renewed.first, renewed.second)
+            async with MemoryClient(running.address, token=idp.token("after")) as client:
+                await client.create_namespace("n")
+            await until_issuer_is(running, "ok")
