@@ -37,7 +37,7 @@ unit: $(VENV) ## Run the tests that open no socket
 	@$(PY) -m pytest tests/unit
 
 integration: $(VENV) ## Run the tests against real servers on loopback
-	@$(LOCAL) tools opa etcd redis kafka keycloak otelcol promtool vault coredns controller-gen kubernetes kubectl helm
+	@$(LOCAL) tools opa etcd redis kafka keycloak otelcol promtool pgbouncer faketime vault coredns controller-gen kubernetes kubectl helm
 	@$(LOCAL) previous
 	@$(PY) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder tests/integration
 
@@ -92,6 +92,10 @@ bench-operator: $(VENV) ## Measure the operator over N resources (1000) against 
 bench-images: $(VENV) ## Measure the size of both images by component, and the startup time of their pods
 	@$(LOCAL) up --with-images
 	@$(PY) bench/bench_images.py $(OPTIONS)
+
+drift: $(VENV) ## Edit the operator's objects at random EDITS (300) times; fail unless each edit is put back or reported
+	@$(LOCAL) tools etcd kubernetes kubectl helm
+	@$(PY) -m pytest -s tests/integration/operator/test_drawn_edits.py --drift-edits $(or $(EDITS),300)
 
 soak: $(VENV) ## Run the operator for MINUTES (30) under edits, restarts and closed watches; fail if it grows
 	@$(LOCAL) tools etcd kubernetes kubectl helm

@@ -150,6 +150,11 @@ TOOLS: tuple[Tool, ...] = (
     ),
     GoTool("otelcol", COLLECTOR, ("otelcol",), ("somabrain.io/scripts/go/otelcol",), module="otelcol"),
     DebianTool("promtool", "2.42", ("prometheus",), (("promtool", "usr/bin/promtool"),)),
+    DebianTool(
+        "pgbouncer", "1.18", ("pgbouncer", "libc-ares2", "libevent-2.1-7"), (("pgbouncer", "usr/sbin/pgbouncer"),)
+    ),
+    # For tests of clocks that differ, which preload its library: the program looks for that in /usr.
+    DebianTool("faketime", "0.9.10", ("faketime", "libfaketime"), (("faketime", "usr/bin/faketime"),)),
     GoTool(
         "controller-gen", "v0.23.0", ("controller-gen",), ("sigs.k8s.io/controller-tools/cmd/controller-gen",),
         module="crds",

@@ -183,6 +183,7 @@ def _bootstrap(embedded: EmbeddedDatabase) -> None:
         check=False,
     )
     if result.returncode:
-        raise ConfigurationError(
-            f"The roles and the database could not be created: {result.stderr.strip().splitlines()[-1]}"
-        )
+        lines = result.stderr.strip().splitlines() or ["psql says nothing"]
+        # Lines about the error's context may follow it.
+        line = next((each for each in lines if "ERROR:" in each or "FATAL:" in each), lines[-1])
+        raise ConfigurationError(f"The roles and the database could not be created: {line}")

@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 import sqlalchemy
 
 from common.config.settings import DatabaseSettings
 from common.errors import SomaBrainError
-from somabrain_service.store.postgres.driver import locks
+from somabrain_service.store.postgres.driver import locks, session
 from somabrain_service.store.postgres.driver.dsn import validate_dsn
 
 LOCK_POLL_INTERVAL_S = 0.5
@@ -72,18 +73,59 @@ def _connect(dsn: str, database: DatabaseSettings) -> Iterator[sqlalchemy.Connec
     """
     if problem := validate_dsn(dsn):
         raise OwnerFailed(f"The owner's DSN {problem}; correct owner-dsn in its Secret.")
+    timeout_s = max(2, round(database.connect_timeout_s))
     try:
         raw_connection = psycopg.connect(
-            dsn, connect_timeout=max(2, round(database.connect_timeout_s)), application_name="somabrain-owner"
+            dsn, connect_timeout=timeout_s, application_name="somabrain-owner", client_encoding="utf8"
         )
     except psycopg.OperationalError as exc:
         reason = str(exc).partition("\n")[0].rpartition("failed: ")[2].removeprefix("FATAL:").strip().rstrip(".")
         raise OwnerFailed(f"PostgreSQL cannot be reached with the owner's DSN: {reason}.") from exc
+    try:
+        prepare_owner_session(raw_connection)
+        _check_pooler(raw_connection, dsn, timeout_s)
+    except psycopg.Error as exc:
+        raw_connection.close()
+        raise OwnerFailed(f"The owner's session cannot be prepared: {exc.diag.message_primary or exc}.") from exc
+    except OwnerFailed:
+        raw_connection.close()
+        raise
     engine = sqlalchemy.create_engine(
         "postgresql+psycopg://", creator=lambda: raw_connection, poolclass=sqlalchemy.pool.NullPool
     )
     with engine.connect() as connection:
         yield connection
+
+
+def prepare_owner_session(connection: psycopg.Connection[Any]) -> None:
+    """Set the search path: the schema of the tables, or the role's own, and that of pgvector's types.
+
+    And row security: with it off, statements fail instead of passing the owner's own policy.
+    """
+    connection.execute(
+        f"SELECT set_config('search_path', {session.SEARCH_PATH}, false), set_config('row_security', 'on', false)"
+    )
+    connection.commit()
+
+
+def _check_pooler(connection: psycopg.Connection[Any], dsn: str, timeout_s: int) -> None:
+    """Refuse a pooler that gives each transaction another session: the lock would stay in one that others get."""
+    backend = _backend(connection)
+    if backend == connection.info.backend_pid:
+        return  # a pooler gives its clients process ids of its own
+    connection.commit()
+    try:
+        with psycopg.connect(dsn, connect_timeout=timeout_s, application_name="somabrain-owner") as other:
+            shared = _backend(other) == backend
+    except psycopg.OperationalError:
+        return  # the pooler has no session for a second client
+    if shared:
+        raise OwnerFailed(session.SHARED)
+
+
+def _backend(connection: psycopg.Connection[Any]) -> int:
+    row = connection.execute(session.BACKEND.query).fetchone()
+    return int(row[0]) if row else 0
 
 
 def _acquire_lock(connection: sqlalchemy.Connection, timeout_s: float, report: Callable[[str], None]) -> None:

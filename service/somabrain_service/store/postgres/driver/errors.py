@@ -35,6 +35,18 @@ class ReadOnly(psycopg.OperationalError):
     """The server is read-only: a standby, or set read-only. The connection was closed."""
 
 
+class UnsuitableSession(psycopg.OperationalError):
+    """The session cannot be used as it is: `message` is a sentence with the remedy. The connection was closed."""
+
+    def __init__(self, message: str, cause: str) -> None:
+        super().__init__(cause)
+        self.message = message
+
+
+class UnreadableResult(psycopg.OperationalError):
+    """The session writes times or durations in a style that the driver does not parse. The connection was closed."""
+
+
 class RedactedError(Exception):
     """An unforeseen error without any contents of rows."""
 
@@ -64,6 +76,13 @@ def translate(exc: BaseException) -> SomaBrainError:
     if isinstance(exc, ReadOnly):
         return StoreUnavailable(
             "PostgreSQL is read-only: it is a standby or was set read-only; try again once it accepts writes."
+        )
+    if isinstance(exc, UnsuitableSession):
+        return StoreUnavailable(exc.message)
+    if isinstance(exc, UnreadableResult):
+        return StoreUnavailable(
+            "PostgreSQL writes times in a style that this service cannot read; set DateStyle to ISO and IntervalStyle "
+            "to postgres for its roles."
         )
     if isinstance(exc, SCHEMA_ERRORS):
         return StoreUnavailable("The database's schema does not match this version; run the migrations.")

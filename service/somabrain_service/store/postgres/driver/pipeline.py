@@ -6,6 +6,7 @@ time of a transaction. libpq's chapter "Pipeline Mode" describes the protocol.
 
 from __future__ import annotations
 
+import secrets
 import select
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +24,14 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 
 from common.utils import trace
-from somabrain_service.store.postgres.driver.errors import CommitUnknown, ConnectionLost, ReadOnly
+from somabrain_service.store.postgres.driver.errors import (
+    CommitUnknown,
+    ConnectionLost,
+    ReadOnly,
+    UnreadableResult,
+    UnsuitableSession,
+)
+from somabrain_service.store.postgres.driver.session import SHARED
 from somabrain_service.store.postgres.driver.statement import Sql, Statement, sql
 
 MAX_PREPARED_STATEMENTS = 256
@@ -81,7 +89,11 @@ class Connection:
         self._input = select.poll()
         self._input.register(driver.pgconn.socket, select.POLLIN)
         self._prepared: dict[_Key, bytes] = {}
+        # No other connection has these names: a pooler that exchanges sessions cannot make one run another's statement.
+        self._name_prefix = b"s%s_" % secrets.token_hex(4).encode()
         self._statement_numbers = count()
+        self.backend: int | None = None
+        """Process id of this session's backend; None: not asked for."""
         self._prelude: tuple[Statement, ...] = ()
 
     @property
@@ -98,6 +110,16 @@ class Connection:
     def has_pending_input(self) -> bool:
         """True if the idle socket has pending input, which means FATAL or EOF."""
         return bool(self._input.poll(0))
+
+    def check_backend(self, backend: int) -> None:
+        """Check that this backend, asked for now, is the one that the session was begun with.
+
+        Raises:
+            UnsuitableSession: it is another's; the connection was closed.
+        """
+        if self.backend not in (None, backend):
+            self._pg.finish()
+            raise UnsuitableSession(SHARED, "the connection was given another backend")
 
     async def close(self) -> None:
         """Close the connection; an open transaction is rolled back."""
@@ -142,6 +164,7 @@ class Connection:
         Raises:
             ConnectionLost: the connection broke.
             ReadOnly: the server is read-only.
+            UnsuitableSession: the connection was given another session.
             psycopg.Error: of the first statement that failed; those after it were not executed.
         """
         pipelined, self._prelude = (*self._prelude, *statements), ()
@@ -194,6 +217,11 @@ class Connection:
             # After a failover a new connection reaches the new primary, and this one never does.
             self._pg.finish()
             raise ReadOnly(str(error)) from None
+        if isinstance(error, (errors.DuplicatePreparedStatement, errors.InvalidSqlStatementName)):
+            self._pg.finish()
+            raise UnsuitableSession(
+                SHARED, f"{type(error).__name__}, for a name that only this connection uses"
+            ) from None
         raise error
 
     def _dump(
@@ -215,7 +243,7 @@ class Connection:
         key = statement.query, types
         name = self._prepared.get(key)
         if name is None:
-            name = self._prepared[key] = b"s%d" % next(self._statement_numbers)
+            name = self._prepared[key] = self._name_prefix + b"%d" % next(self._statement_numbers)
             self._pg.send_prepare(name, statement.query, types)
             yield key
         self._pg.send_query_prepared(name, values, formats)
@@ -224,9 +252,16 @@ class Connection:
     def _load(self, result: PGresult) -> list[Any]:
         if not result.nfields:
             return []
-        self._types.set_pgresult(result)
         row = _row(tuple(result.fname(i) for i in range(result.nfields)))
-        return self._types.load_rows(0, result.ntuples, row)
+        try:
+            self._types.set_pgresult(result)
+            return self._types.load_rows(0, result.ntuples, row)
+        except (NotImplementedError, psycopg.DataError) as exc:
+            styles = [self._pg.parameter_status(name) or b"" for name in (b"DateStyle", b"IntervalStyle")]
+            if styles[0].startswith(b"ISO") and styles[1] == b"postgres":
+                raise
+            self._pg.finish()
+            raise UnreadableResult(f"the styles are {b' and '.join(styles).decode()}") from exc
 
 
 def _fetch_results(pg: PGconn) -> PQGen[list[PGresult]]:

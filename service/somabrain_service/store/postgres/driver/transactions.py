@@ -16,6 +16,7 @@ from typing import TypeVar
 from common.aio.backoff import Backoff
 from common.utils.trace import traceparent
 from somabrain_service.domain.names import TenantId
+from somabrain_service.store.postgres.driver import session
 from somabrain_service.store.postgres.driver.errors import (
     DRIVER_ERRORS,
     CommitUnknown,
@@ -105,8 +106,13 @@ class Transactions:
             yield connection, results[2:]
 
     async def fetch_one(self, statement: Sql) -> tuple[object, ...] | None:
-        """Return one row of data that belongs to no tenant; None: no row."""
-        async with self._open((statement, {})) as (_, (result,)):
+        """Return one row of data that belongs to no tenant, None: no row; and check the session in the same exchange.
+
+        Raises:
+            StoreUnavailable: also if the session is another's, or writes times in an unknown style.
+        """
+        async with self._open((session.PROBE, {}), (statement, {})) as (connection, (probe, result)):
+            connection.check_backend(probe.one().backend)
             row = result.one_or_none()
         return None if row is None else tuple(row)
 
