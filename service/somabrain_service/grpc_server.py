@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 import structlog
 
+from common.config.rotation import CurrentSettings
 from common.config.settings import Settings
 from common.errors import ConfigurationError
 from common.net.http_server import http_server
@@ -20,6 +21,7 @@ from common.utils.trace import tracing
 from somabrain_service.authz.opa import policy_client
 from somabrain_service.background.open import open_jobs
 from somabrain_service.commands.shared.context import AppContext
+from somabrain_service.domain.database_clock import DatabaseClock
 from somabrain_service.encoders.instrumented import instrumented
 from somabrain_service.encoders.open import open_encoders
 from somabrain_service.events.kafka_health import KafkaHealth
@@ -51,15 +53,17 @@ async def serve(settings: Settings) -> None:
     if settings.auth.mode == "none":
         _log.warning("authentication disabled", reason="auth.mode=none", tenant=settings.auth.anonymous_tenant)
     metrics, health = Metrics(), HealthService()
-    tls = settings.grpc.tls
+    tls, rotated = settings.grpc.tls, CurrentSettings(settings)
     certificates = CertificateWatcher(tls, metrics) if tls.cert_file else None
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(tracing(settings.trace, version("somabrain")))
-        authn = await stack.enter_async_context(open_authenticator(settings.auth, settings.grpc.host))
+        authn = await stack.enter_async_context(
+            open_authenticator(settings.auth, settings.grpc.host, lambda: rotated.get().auth)
+        )
         policy = await stack.enter_async_context(policy_client(settings.policy, metrics))
-        flags = await stack.enter_async_context(open_flags(settings, metrics))
+        flags = await stack.enter_async_context(open_flags(settings, metrics, rotated.get))
         flag_store = flags.store
-        cache = await stack.enter_async_context(open_cache(settings.cache, metrics.cache))
+        cache = await stack.enter_async_context(open_cache(settings.cache, metrics.cache, lambda: rotated.get().cache))
         storage_quota = StorageQuota(
             lambda tenant: flag_store.for_tenant(tenant).storage_limit,
             settings.database.pool_size * settings.quota.replicas,
@@ -69,15 +73,17 @@ async def serve(settings: Settings) -> None:
                 settings.postgres_dsn.get_secret_value(), settings.database, storage_quota, settings.search_index
             )
         )
-        readiness = Readiness(store, metrics, health.set_serving_status)
+        clock = DatabaseClock()
+        readiness = Readiness(store, metrics, health.set_serving_status, clock)
         await health.set_serving_status(ready=False)
 
         # Probes answer while the encoder is still being loaded.
         def sample_store() -> None:
             metrics.record_store(store.connections(), store.index_stats())
 
-        kafka = KafkaHealth(settings.events) if settings.events.brokers else None
+        kafka = KafkaHealth(settings.events, lambda: rotated.get().events) if settings.events.brokers else None
         dependencies = {
+            **authn.checks(),
             **flags.checks(),
             **({"redis": cache.last_check} if cache else {}),
             **({"kafka": kafka.last_check} if kafka else {}),
@@ -91,6 +97,7 @@ async def serve(settings: Settings) -> None:
             default_encoder=settings.encoder.kind,
             client_encoders={encoder.id: encoder.dimensions for encoder in settings.encoder.client},
             flags=flag_store,
+            clock=clock.now,
         )
         app_context = with_result_cache(uncached, cache)
         rate_limiter = RateLimiter(flag_store, settings.quota, metrics)
@@ -104,10 +111,12 @@ async def serve(settings: Settings) -> None:
         await server.start()
         stack.push_async_callback(server.stop, settings.grpc.drain_s)
         jobs = await stack.enter_async_context(
-            open_jobs(settings, app_context.encoders, app_context.clock, metrics, lambda: readiness.state.ready)
+            open_jobs(
+                settings, app_context.encoders, app_context.clock, metrics, lambda: readiness.state.ready, rotated.get
+            )
         )
         async with asyncio.TaskGroup() as tasks:
-            watch_tasks = [tasks.create_task(watch()) for watch in (readiness.watch, flags.watch)]
+            watch_tasks = [tasks.create_task(watch()) for watch in (readiness.watch, flags.watch, authn.watch)]
             if certificates:
                 watch_tasks.append(tasks.create_task(certificates.watch()))
             if cache:

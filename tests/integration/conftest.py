@@ -23,6 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of the tests whose duration can be chosen."""
     parser.addoption("--faults-s", type=float, default=16.0, metavar="S", help="seconds of faults under load")
     parser.addoption("--fault-s", type=float, default=4.0, metavar="S", help="seconds a dependency is down, and slow")
+    parser.addoption("--drift-edits", type=int, default=30, metavar="N", help="edits by hand that are drawn")
     parser.addoption("--resilience-report", type=Path, metavar="FILE", help="where the table of resilience goes")
 
 

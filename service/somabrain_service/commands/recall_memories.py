@@ -45,8 +45,11 @@ async def recall_memories(context: AppContext, tenant: TenantId, query: RecallQu
             if encoder_id not in context.client_encoders:
                 log.warning("recalled without vectors", encoder=encoder_id, exc_info=True)
             degraded.append(DegradedReason.ENCODER_UNAVAILABLE)
+    terms = tuple(sorted(analyzer.get_analyzer(namespace.analyzer).terms(query.query)))
+    if query.query and not terms:
+        degraded.append(DegradedReason.NO_TERMS)
     request = RankingRequest(
-        terms=tuple(sorted(analyzer.get_analyzer(namespace.analyzer).terms(query.query))),
+        terms=terms,
         vector=vector,
         encoder_id=encoder_id,
         filter=query.filter,
@@ -68,7 +71,8 @@ async def recall_memories(context: AppContext, tenant: TenantId, query: RecallQu
         if query.query and snapshot.namespace.reanalyzing:
             degraded.append(DegradedReason.REANALYZING)
         scored = ranking.hits
-        if query.min_score is not None and ranking.best_lexical < query.min_score:
+        # Without terms `best_lexical` is 0 for want of a measure, not of likeness.
+        if query.min_score is not None and terms and ranking.best_lexical < query.min_score:
             scored = ()
         memories = (
             await snapshot.memories([entry.id for entry in scored], limits.MAX_RESPONSE_BYTES, end_snapshot=True)

@@ -19,13 +19,15 @@ class DegradedReason(IntEnum):
     DENSE_TRUNCATED = 2
     REENCODING = 3
     REANALYZING = 4
+    NO_TERMS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class RecallQuery:
     """Search by text, a vector, or both. `top_k` 0: the default.
 
-    `min_score` is compared with the best candidate's absolute lexical score, so it requires `query`.
+    `min_score` is compared with the best candidate's absolute lexical score, so it requires `query`; a query without
+    terms has no such score, so it is not applied to one.
     """
 
     parent: NamespaceName

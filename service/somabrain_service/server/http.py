@@ -58,4 +58,4 @@ def make_app(
 
 def postgres_check(state: ReadinessState) -> HealthCheck:
     """Return PostgreSQL's health and latency; an incompatible schema counts only for readiness."""
-    return HealthCheck(state.latency_s is not None, state.reason, state.latency_s)
+    return HealthCheck(state.latency_s is not None, state.reason, state.latency_s, state.notes)

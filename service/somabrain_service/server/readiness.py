@@ -1,5 +1,7 @@
 """Readiness of the process: PostgreSQL is probed once a second, for HTTP probes and gRPC health.
 
+The probe also reads PostgreSQL's clock, so a process that is ready knows the time of all processes.
+
 Readiness is not liveness: a process whose database is unreachable stays alive, reports why it is not ready, and
 recovers by itself.
 """
@@ -14,6 +16,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from common.errors import SomaBrainError
+from somabrain_service.domain.database_clock import MAX_SILENT_DIFFERENCE_S, DatabaseClock
 from somabrain_service.metrics import Metrics
 from somabrain_service.store.protocols import Store
 from somabrain_service.store.records import SchemaState
@@ -27,11 +30,15 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ReadinessState:
-    """Result of the last probe. `reason` is a sentence; `latency_s` None: PostgreSQL did not answer."""
+    """Result of the last probe. `reason` is a sentence; `latency_s` None: PostgreSQL did not answer.
+
+    `notes`: further sentences, which do not affect readiness.
+    """
 
     ready: bool
     reason: str
     latency_s: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 STARTING = ReadinessState(False, "The service has just started and has not probed PostgreSQL yet.")
@@ -39,10 +46,13 @@ DRAINING = ReadinessState(False, "The service is draining: it is shutting down."
 
 
 class Readiness:
-    """Readiness of the process. `on_change` is called each time that `ready` changes."""
+    """Readiness of the process. `on_change` is called each time that `ready` changes; each probe updates `clock`."""
 
-    def __init__(self, store: Store, metrics: Metrics, on_change: Callable[[bool], Awaitable[None]]) -> None:
+    def __init__(
+        self, store: Store, metrics: Metrics, on_change: Callable[[bool], Awaitable[None]], clock: DatabaseClock
+    ) -> None:
         self._store = store
+        self._clock = clock
         self._metrics = metrics
         self._on_change = on_change
         self._state = STARTING
@@ -90,15 +100,25 @@ class Readiness:
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 schema = await self._store.schema_state()
+                latency_s = time.perf_counter() - started
+                await self._read_clock()
         except TimeoutError:
             return ReadinessState(False, f"PostgreSQL did not answer within {PROBE_TIMEOUT_S:g} s.")
         except SomaBrainError as exc:
             # The cause may be shown, because this query reads no memory and so the store's message repeats none.
             return ReadinessState(False, f"{exc.message} ({exc.__cause__})" if exc.__cause__ else exc.message)
-        latency_s = time.perf_counter() - started
+        notes = tuple(note for note in (self._clock.explain_difference(),) if note)
         if schema.compatible:
-            return ReadinessState(True, "PostgreSQL answers and its schema is compatible.", latency_s)
-        return ReadinessState(False, explain_incompatibility(schema), latency_s)
+            return ReadinessState(True, "PostgreSQL answers and its schema is compatible.", latency_s, notes)
+        return ReadinessState(False, explain_incompatibility(schema), latency_s, notes)
+
+    async def _read_clock(self) -> None:
+        # After the schema's queries, so that the time to connect does not blur it.
+        sent_s = time.monotonic()
+        database_time = await self._store.ping()
+        correction = self._clock.record(sent_s, database_time, time.monotonic())
+        if abs(correction.total_seconds()) > MAX_SILENT_DIFFERENCE_S:
+            _log.warning("database clock was set", correction_s=round(correction.total_seconds(), 3))
 
 
 def explain_incompatibility(schema: SchemaState) -> str:

@@ -114,8 +114,9 @@ class Store(Protocol):
         """Return the number of namespaces with a search index and their size in bytes, for metrics; without a query."""
         ...
 
-    async def ping(self) -> None:
-        """Check that the database answers."""
+    async def ping(self) -> datetime:
+        """Return the current time of the database's clock."""
+        ...
 
     async def schema_state(self) -> SchemaState:
         """Return the database's schema version and this image's, for /ready."""

@@ -263,6 +263,34 @@ async def test_a_query_of_stop_words_alone_is_answered_by_the_vector(brain: Brai
     assert hit.breakdown.lexical == 0
 
 
+@pytest.mark.parametrize("query", ["Will", "The who", "to be or not to be", "?!"])
+async def test_a_query_without_terms_says_so_and_is_not_measured_by_its_words(brain: Brain, query: str) -> None:
+    """A question of stop words or signs alone is reported, and `min_score` does not discard what its vector found."""
+    kept = [(await brain.remember(text)).memory for text in ("Will moved to Boston.", "The Who play on Friday.")]
+    answer = await brain.recall(query, min_score=0.05)
+    assert answer.degraded == (DegradedReason.NO_TERMS,)
+    assert {hit.memory.name for hit in answer.hits} == {memory.name for memory in kept}
+    assert answer.best_lexical == 0
+
+
+@pytest.mark.parametrize("query", ["Will", "The Who"])
+async def test_a_query_without_terms_finds_nothing_by_words_and_says_why(words: Brain, query: str) -> None:
+    """Without vectors the answer is empty, and no longer reads as if nothing were known."""
+    await words.remember("Will moved to Boston.")
+    answer = await words.recall(query)
+    assert (answer.hits, answer.degraded) == ((), (DegradedReason.NO_TERMS,))
+
+
+async def test_a_query_with_one_term_among_stop_words_is_measured_by_it(brain: Brain) -> None:
+    """One term suffices for `min_score`, known or not, and a query that is a vector alone lacks no terms."""
+    await brain.remember("Will moved to Boston.")
+    known = await brain.recall("did Will move to Boston", min_score=0.05)
+    assert (len(known.hits), known.degraded) == (1, ())
+    unknown = await brain.recall("was it Will on Friday", min_score=0.05)
+    assert (unknown.hits, unknown.degraded) == ((), ())
+    assert (await brain.recall(vector=axis(0))).degraded == ()
+
+
 class Broken:
     """An encoder with the real encoder's id that always fails."""
 

@@ -297,6 +297,25 @@ async def test_what_was_kept_while_the_encoder_was_gone_is_encoded_when_it_is_ba
     assert all(hit.breakdown.dense > 0 for hit in answer.hits)
 
 
+async def test_a_clock_that_is_set_back_does_not_delay_encoding(
+    brain: Brain, minilm: OnnxEncoder, maintenance: MaintenanceStore, clock: Moving
+) -> None:
+    """After a failover to a database whose clock is an hour behind, a back-off of seconds does not become an hour."""
+    faulty = Faulty(minilm)
+    encoders: dict[str, Encoder] = {ENCODER_ID: faulty}
+    worker = Reencode(encoders, clock, 1.0)
+    faulty.failing = True
+    await replace(brain, services=replace(brain.services, encoders=encoders)).remember("Bees dance.")
+    assert await work([worker], maintenance) == 0
+    faulty.failing = False
+    assert await work([worker], maintenance) == 0, "it waits before it tries again"
+    done = 0
+    for _ in range(2):  # the end of the failed pass, and the next one
+        clock.ahead -= timedelta(hours=1)
+        done += await work([worker], maintenance)
+    assert done == 1
+
+
 async def wait_for_blocked_lock(database: Clone) -> None:
     """Wait until a transaction waits for a lock."""
     with psycopg.connect(database.superuser_dsn, autocommit=True) as connection:

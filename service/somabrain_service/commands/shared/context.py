@@ -25,7 +25,8 @@ class AppContext:
 
     `encoders`: those this process can run, by encoder id. `client_encoders`: those that clients run, with the dimension
     of their vectors. `default_encoder`: the one of namespaces that do not set one. The id `lexical` means no vectors
-    and has no encoder.
+    and has no encoder. `clock`: the current time, in a service that of the database: times of memories, expiry, age,
+    retention and the validity of request ids follow it alone, so that all processes agree on them.
     """
 
     store: Store

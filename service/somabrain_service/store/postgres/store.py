@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-from common.errors import Aborted, NotFound, SomaBrainError
+from common.errors import Aborted, NotFound, SomaBrainError, StoreUnavailable
 from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.idempotency import RequestKey
 from somabrain_service.domain.memory import Memory
@@ -45,7 +45,8 @@ from somabrain_service.store.records import (
 )
 from somabrain_service.store.tasks import TaskSet
 
-_PING = sql("SELECT 1")
+# Not now(), which is the start of the transaction.
+_PING = sql("SELECT clock_timestamp()")
 _SCHEMA_EXISTS = sql("SELECT to_regclass('schema_info') IS NOT NULL")
 _SCHEMA = sql(schema.SELECT_SCHEMA_INFO)
 
@@ -75,9 +76,13 @@ class PostgresStore:
         """See `Store.index_stats`."""
         return 0, 0
 
-    async def ping(self) -> None:
+    async def ping(self) -> datetime:
         """See `Store.ping`."""
-        await self._transactions.fetch_one(_PING)
+        match await self._transactions.fetch_one(_PING):
+            case (datetime() as database_time,):
+                return database_time
+            case _:
+                raise StoreUnavailable("PostgreSQL did not return its time; try again shortly.")
 
     async def schema_state(self) -> SchemaState:
         """See `Store.schema_state`."""

@@ -69,6 +69,10 @@ class _DegradedReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Degrad
     """Some memories have no vector of the namespace's encoder yet."""
     DEGRADED_REASON_REANALYZING: _DegradedReason.ValueType  # 4
     """Some memories are still indexed by the stems of a former language."""
+    DEGRADED_REASON_NO_TERMS: _DegradedReason.ValueType  # 5
+    """The query text has no terms, as with stop words or punctuation alone: its words were compared
+    with nothing, and `min_score` was not applied.
+    """
 
 class DegradedReason(_DegradedReason, metaclass=_DegradedReasonEnumTypeWrapper):
     """Reason why a result may be incomplete."""
@@ -82,6 +86,10 @@ DEGRADED_REASON_REENCODING: DegradedReason.ValueType  # 3
 """Some memories have no vector of the namespace's encoder yet."""
 DEGRADED_REASON_REANALYZING: DegradedReason.ValueType  # 4
 """Some memories are still indexed by the stems of a former language."""
+DEGRADED_REASON_NO_TERMS: DegradedReason.ValueType  # 5
+"""The query text has no terms, as with stop words or punctuation alone: its words were compared
+with nothing, and `min_score` was not applied.
+"""
 Global___DegradedReason: _TypeAlias = DegradedReason  # noqa: Y015
 
 @_typing.final
@@ -341,7 +349,7 @@ class ScoreBreakdown(_message.Message):
     SALIENCE_FIELD_NUMBER: _builtins.int
     lexical: _builtins.float
     """BM25 divided by its upper bound for this query, 0 to 1: an absolute number, comparable between
-    queries. `min_score` is compared with the best candidate's.
+    queries. `min_score` is compared with the best candidate's. 0 for a query without terms.
     """
     lexical_relative: _builtins.float
     """BM25 divided by the best candidate's, 0 to 1: the lexical part of the score."""

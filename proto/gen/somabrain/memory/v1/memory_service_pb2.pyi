@@ -208,7 +208,8 @@ class RecallRequest(_message.Message):
     """Maximum number of hits, 1 to 200. 0: 10."""
     min_score: _builtins.float
     """Return no hits unless the best candidate's absolute lexical score reaches this value, 0 to 1.
-    Requires `query`.
+    Requires `query`. Not applied to a `query` without terms, which has no such score: `degraded` is
+    then NO_TERMS.
     """
     explain: _builtins.bool
     """Set `breakdown` on every hit."""
@@ -261,7 +262,9 @@ class RecallResponse(_message.Message):
     truncated: _builtins.bool
     """True if hits were omitted because of the 3 MiB limit."""
     best_lexical: _builtins.float
-    """The best candidate's absolute lexical score, 0 to 1, even if no hit is returned."""
+    """The best candidate's absolute lexical score, 0 to 1, even if no hit is returned. 0 for a `query`
+    without terms.
+    """
     @_builtins.property
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[_memory_pb2.RecallHit]:
         """Best first. At most top_k hits and 3 MiB."""
