@@ -30,7 +30,6 @@ from somabrain_operator.informer.watch_liveness import WatchLiveness
 from somabrain_operator.kube import names
 from somabrain_operator.kube.client import Cluster
 from somabrain_operator.kube.kinds import BRAIN
-from somabrain_operator.kube.objects import Json, Manifest
 from somabrain_operator.kube.transport import open_transport
 from somabrain_operator.leaderelection.elector import LeaderElector
 from somabrain_operator.leaderelection.lease import LeaseConfig
@@ -48,21 +47,12 @@ _log = structlog.stdlib.get_logger("somabrain_operator")
 
 
 @dataclass(frozen=True, slots=True)
-class EventRouter:
-    """Event handler: stores each object and enqueues the keys of the SomaBrains that it concerns."""
+class Operator:
+    """The running components that receive watch events."""
 
     queue: WorkQueue
     store: ObjectStore
     elector: LeaderElector
-
-    def on_event(self, kind: str, event: str | None, manifest: Manifest) -> None:
-        """Handle an event of a SomaBrain or of a child; an `event` of None marks an object of the initial list."""
-        for key in self.store.on_watch_event(kind, event, manifest):
-            self.queue.add(key, lambda: event == "DELETED" or not self.store.is_own_write(kind, manifest))
-
-    def on_lease_event(self, event: str | None, lease: Json) -> None:
-        """Handle an event of the operator's Lease."""
-        self.elector.on_lease_event(event, lease)
 
 
 def operator_defaults(settings: OperatorSettings) -> OperatorDefaults:
@@ -77,8 +67,8 @@ def operator_defaults(settings: OperatorSettings) -> OperatorDefaults:
 
 
 @asynccontextmanager
-async def lifespan(settings: Settings, log_in: Callable[[], kopf.ConnectionInfo | None]) -> AsyncIterator[EventRouter]:
-    """Run the operator's own tasks and yield the handler of events.
+async def lifespan(settings: Settings, log_in: Callable[[], kopf.ConnectionInfo | None]) -> AsyncIterator[Operator]:
+    """Run the operator's own tasks and yield the components that receive watch events.
 
     Args:
         settings: the settings.
@@ -145,7 +135,7 @@ async def lifespan(settings: Settings, log_in: Callable[[], kopf.ConnectionInfo 
         ):
             _log.info("operator started", http_port=port, namespaces=list(settings.operator.namespaces) or "all")
             try:
-                yield EventRouter(queue, store, elector)
+                yield Operator(queue, store, elector)
             finally:
                 await queue.stop(STOP_GRACE_S)
                 _log.info("operator stopped")

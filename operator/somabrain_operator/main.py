@@ -47,7 +47,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
         f"metadata.name={app_settings.operator.lease_name}"
     )
     memo.stack = AsyncExitStack()
-    memo.router = await memo.stack.enter_async_context(lifespan(app_settings, lambda: credentials(settings)))
+    memo.operator = await memo.stack.enter_async_context(lifespan(app_settings, lambda: credentials(settings)))
 
 
 @kopf.on.login()

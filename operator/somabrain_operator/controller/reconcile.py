@@ -74,8 +74,15 @@ class Reconciler:
             plan = without_uncreated_job(plan, children, refusal_message)
         status, edited = render_status(plan, children, refusal_message), False
         if status != observed.brain.status:
+            identity = {"namespace": key.namespace, "name": key.name, "uid": observed.brain.uid}
+            body: Manifest = {
+                "apiVersion": names.API_VERSION,
+                "kind": names.KIND,
+                "metadata": identity,
+                "status": status,
+            }
             try:
-                answer = await self.cluster.write_status(key, observed.brain.uid, status)
+                answer = await self.cluster.apply(body, "status")  # the uid: never to another resource of this name
             except NotFound:
                 return NO_REQUEUE  # it was deleted in between
             self.store.on_write(names.KIND, answer)

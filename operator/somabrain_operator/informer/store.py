@@ -23,6 +23,8 @@ from somabrain_operator.kube.objects import Json, Manifest, items, mapping, text
 from somabrain_operator.kube.owner import owner_name
 
 _FIELD_MANAGER: Final = names.MANAGER
+Enqueue = Callable[[Key, Callable[[], bool]], None]
+"""Enqueues a key unless the function, called once the key is not being processed, returns False."""
 
 
 class ObjectRef(NamedTuple):
@@ -76,24 +78,28 @@ class ObjectStore:
         """Return the keys of all SomaBrains."""
         return tuple(Key(ref.namespace, ref.name) for ref in self._entries if ref.kind == names.KIND)
 
-    def on_watch_event(self, kind: str, event: str | None, manifest: Manifest) -> tuple[Key, ...]:
-        """Store the object of a watch event; return the keys of the SomaBrains for which it is new.
+    def on_watch_event(self, kind: str, event: str | None, manifest: Manifest, enqueue: Enqueue) -> None:
+        """Store the object of a watch event, and enqueue the SomaBrains for which it is new.
 
         Args:
             kind: kind of the object.
             event: ADDED, MODIFIED or DELETED; None for an object of the initial list.
             manifest: the object.
+            enqueue: called with each key and a function that returns False for the event of our own write.
         """
         if event is None:
             self.listed_at_s = self._clock()
         ref, version = _ref(kind, manifest), _version(manifest)
         previous = self._entries.get(ref)
+        keys: tuple[Key, ...] = ()
         if event == "DELETED":
-            return self._delete(ref, version, _brain_key(kind, manifest))
-        if previous is not None and previous.version == version:
+            keys = self._delete(ref, version, _brain_key(kind, manifest))
+        elif previous is not None and previous.version == version:
             previous.resync = self._resync
-            return ()
-        return self._upsert(ref, version, kind, manifest)
+        else:
+            keys = self._upsert(ref, version, kind, manifest)
+        for key in keys:
+            enqueue(key, lambda: event == "DELETED" or not self._is_own_write(ref, version))
 
     def on_write(self, kind: str, answer: Manifest) -> None:
         """Store the response to our own write; the watch event of the same version is then not new."""
@@ -101,11 +107,6 @@ class ObjectStore:
         self._upsert(ref, version, kind, answer)
         if entry := self._entries.get(ref):
             entry.written_version = version
-
-    def is_own_write(self, kind: str, manifest: Manifest) -> bool:
-        """Return whether our last write returned this version of an object."""
-        entry = self._entries.get(_ref(kind, manifest))
-        return entry is not None and entry.written_version == _version(manifest)
 
     def begin_resync(self) -> None:
         """Begin a relist; its objects go to `on_listed`, and `finish_resync` ends it."""
@@ -129,6 +130,11 @@ class ObjectStore:
             (ref, entry) for ref, entry in self._entries.items() if entry.resync < self._resync and ref.kind in kinds
         ]
         return tuple(key for ref, entry in stale for key in self._delete(ref, entry.version, entry.key))
+
+    def _is_own_write(self, ref: ObjectRef, version: int) -> bool:
+        """Return whether our last write returned this version of an object."""
+        entry = self._entries.get(ref)
+        return entry is not None and entry.written_version == version
 
     def _upsert(self, ref: ObjectRef, version: int, kind: str, manifest: Manifest) -> tuple[Key, ...]:
         """Store an object unless a newer version is stored; return the keys of its present and former SomaBrain."""

@@ -9,7 +9,7 @@ from typing import Final
 from common.errors import Aborted, FailedPrecondition, NotFound
 from somabrain_operator.kube import names, timestamps
 from somabrain_operator.kube.kinds import BRAIN, CHILDREN, EVENT, Kind
-from somabrain_operator.kube.names import ChildId, Key
+from somabrain_operator.kube.names import ChildId
 from somabrain_operator.kube.objects import Json, Manifest, items, mapping, text
 from somabrain_operator.kube.owner import Owner
 from somabrain_operator.kube.transport import APPLY, JSON_PATCH, Transport
@@ -19,6 +19,7 @@ PAGE_SIZE: Final = 100
 _FIELD_MANAGER: Final = {"fieldManager": names.MANAGER}
 _FORCE_APPLY: Final = {**_FIELD_MANAGER, "force": "true", "fieldValidation": "Ignore"}
 """An apply rejects unknown fields anyway; validating them a second time costs a quarter of its time."""
+_APPLIED: Final = {BRAIN.kind: BRAIN, **CHILDREN}
 _FROM_WATCH_CACHE: Final = {"resourceVersion": "0"}
 """Query for a read from the API server's watch cache, without a read of etcd."""
 
@@ -75,9 +76,20 @@ class Cluster:
             return frozenset()
         return frozenset(text(each, "kind") for each in items(resource_list, "resources"))
 
-    async def apply(self, manifest: Manifest) -> Manifest:
-        """Apply a child server-side with force, and return the resulting object."""
-        return await self._apply(CHILDREN[text(manifest, "kind")], manifest)
+    async def apply(self, manifest: Manifest, subresource: str = "") -> Manifest:
+        """Apply a child, or a subresource of a SomaBrain, server-side with force, and return the resulting object.
+
+        Raises:
+            SomaBrainError: it was not written, as if `metadata.uid` is of another object of the same name.
+        """
+        kind = _APPLIED[text(manifest, "kind")]
+        namespace, name = _namespace(manifest), text(manifest, "metadata", "name")
+        target, path = _describe(kind, namespace, name), kind.path(namespace, name, subresource)
+        answer = await self._transport.request(
+            target, "PATCH", path, query=_FORCE_APPLY, body=manifest, content_type=APPLY
+        )
+        self._count_write(f"{kind.kind}{subresource.capitalize()}", "apply")
+        return answer
 
     async def patch_version(self, live: Manifest, patch: Sequence[Json]) -> Manifest:
         """Change a child by a JSON patch that tests its version first.
@@ -127,20 +139,6 @@ class Cluster:
             return
         self._count_write(child.kind, "delete")
 
-    async def write_status(self, key: Key, uid: str, status: Mapping[str, Json]) -> Manifest:
-        """Apply the status of the SomaBrain with this uid, and return the resulting object.
-
-        Raises:
-            SomaBrainError: it was not written, as for another resource of the same name.
-        """
-        body: dict[str, Json] = {
-            "apiVersion": names.API_VERSION,
-            "kind": names.KIND,
-            "metadata": {"name": key.name, "namespace": key.namespace, "uid": uid},
-            "status": status,
-        }
-        return await self._apply(BRAIN, body, "status")
-
     async def record_event(self, owner: Owner, reason: str, message: str, *, warning: bool = False) -> None:
         """Record an event of a SomaBrain, for `kubectl describe`.
 
@@ -166,14 +164,6 @@ class Cluster:
         }  # fmt: skip
         await self._transport.request(_describe(EVENT, *key), "POST", EVENT.path(key.namespace), body=event)
         self._count_write(EVENT.kind, "create")
-
-    async def _apply(self, kind: Kind, body: Manifest, subresource: str = "") -> Manifest:
-        namespace, name = _namespace(body), text(body, "metadata", "name")
-        path, query = kind.path(namespace, name, subresource), _FORCE_APPLY
-        target = _describe(kind, namespace, name)
-        answer = await self._transport.request(target, "PATCH", path, query=query, body=body, content_type=APPLY)
-        self._count_write(f"{kind.kind}{subresource.capitalize()}", "apply")
-        return answer
 
 
 def _describe(kind: Kind, namespace: str, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from somabrain_operator.informer.store import ObjectRef, ObjectStore
@@ -16,6 +17,13 @@ def child(version: int, name: str = "quickstart-server", **spec: Any) -> dict[st
     metadata = {"namespace": "demo", "name": name, "uid": name, "resourceVersion": str(version),
                 "ownerReferences": [owner]}  # fmt: skip
     return {"metadata": metadata, "spec": spec}
+
+
+def enqueued(cache: ObjectStore, kind: str, event: str | None, manifest: Mapping[str, Any]) -> tuple[Key, ...]:
+    """Return the keys that an event enqueues."""
+    keys: list[Key] = []
+    cache.on_watch_event(kind, event, manifest, lambda key, _still_relevant: keys.append(key))
+    return tuple(keys)
 
 
 class Clock:
@@ -33,57 +41,60 @@ def cached_spec(cache: ObjectStore) -> Any:
 def test_a_newer_version_is_kept_and_is_news() -> None:
     """A newer version is stored and enqueues its owner; the same version again does not."""
     cache = ObjectStore()
-    assert cache.on_watch_event("Deployment", "ADDED", child(5, replicas=1)) == (KEY,)
-    assert cache.on_watch_event("Deployment", "MODIFIED", child(6, replicas=2)) == (KEY,)
-    assert cache.on_watch_event("Deployment", "MODIFIED", child(6, replicas=2)) == ()
+    assert enqueued(cache, "Deployment", "ADDED", child(5, replicas=1)) == (KEY,)
+    assert enqueued(cache, "Deployment", "MODIFIED", child(6, replicas=2)) == (KEY,)
+    assert enqueued(cache, "Deployment", "MODIFIED", child(6, replicas=2)) == ()
     assert cached_spec(cache) == {"replicas": 2}
 
 
 def test_an_event_older_than_our_write_changes_nothing_and_is_looked_at() -> None:
     """An event older than our write does not replace it, but enqueues its owner: the edit was not reconciled yet."""
     cache = ObjectStore()
-    cache.on_watch_event("Deployment", "ADDED", child(5))
+    enqueued(cache, "Deployment", "ADDED", child(5))
     cache.on_write("Deployment", child(7, replicas=3))
-    assert cache.on_watch_event("Deployment", "MODIFIED", child(6, replicas=9)) == (KEY,)
+    assert enqueued(cache, "Deployment", "MODIFIED", child(6, replicas=9)) == (KEY,)
     assert cached_spec(cache) == {"replicas": 3}
 
 
 def test_our_own_write_is_an_echo_whichever_comes_first() -> None:
     """The event of our own write is recognised, even when it comes before the write's response."""
-    cache = ObjectStore()
-    cache.on_watch_event("Deployment", "ADDED", child(7))
-    assert not cache.is_own_write("Deployment", child(7))
+    cache, relevant = ObjectStore(), list[Callable[[], bool]]()
+    cache.on_watch_event("Deployment", "ADDED", child(7), lambda _key, still_relevant: relevant.append(still_relevant))
+    assert relevant[0]()
     cache.on_write("Deployment", child(7))
-    assert cache.is_own_write("Deployment", child(7))
-    assert not cache.is_own_write("Deployment", child(8))
+    assert not relevant[0]()
+    cache.on_watch_event(
+        "Deployment", "MODIFIED", child(8), lambda _key, still_relevant: relevant.append(still_relevant)
+    )
+    assert relevant[1]()
 
 
 def test_what_is_deleted_is_gone_unless_it_was_made_again() -> None:
     """A deletion removes an object, but not one of the same name that was created later."""
     cache = ObjectStore()
-    cache.on_watch_event("Deployment", "ADDED", child(5))
-    assert cache.on_watch_event("Deployment", "DELETED", child(6)) == (KEY,)
+    enqueued(cache, "Deployment", "ADDED", child(5))
+    assert enqueued(cache, "Deployment", "DELETED", child(6)) == (KEY,)
     assert cached_spec(cache) is None
     cache.on_write("Deployment", child(9))
-    cache.on_watch_event("Deployment", "DELETED", child(8))
+    enqueued(cache, "Deployment", "DELETED", child(8))
     assert cached_spec(cache) == {}
 
 
 def test_an_owner_edited_away_concerns_both() -> None:
     """A changed owner enqueues the former owner and the new one."""
     cache = ObjectStore()
-    cache.on_watch_event("Deployment", "ADDED", child(5))
+    enqueued(cache, "Deployment", "ADDED", child(5))
     moved = child(6)
     moved["metadata"]["ownerReferences"][0]["name"] = "other"
-    assert set(cache.on_watch_event("Deployment", "MODIFIED", moved)) == {KEY, Key("demo", "other")}
+    assert set(enqueued(cache, "Deployment", "MODIFIED", moved)) == {KEY, Key("demo", "other")}
     assert cache.list_for(KEY, "Deployment") == ()
 
 
 def test_what_our_listing_does_not_name_is_gone() -> None:
     """An object that is absent from a list was deleted while no watch ran, and is removed."""
     cache = ObjectStore()
-    cache.on_watch_event("Deployment", "ADDED", child(5))
-    cache.on_watch_event("Deployment", "ADDED", child(5, "left"))
+    enqueued(cache, "Deployment", "ADDED", child(5))
+    enqueued(cache, "Deployment", "ADDED", child(5, "left"))
     cache.begin_resync()
     assert cache.on_listed("Deployment", child(5)) == ()
     assert cache.finish_resync({"Deployment"}) == (KEY,)
@@ -95,10 +106,10 @@ def test_what_our_listing_does_not_name_is_gone() -> None:
 def test_a_listing_takes_nothing_back_that_was_told_meanwhile() -> None:
     """A list does not undo events that arrived while it was read."""
     cache = ObjectStore()
-    cache.on_watch_event("Deployment", "ADDED", child(5, "left"))
+    enqueued(cache, "Deployment", "ADDED", child(5, "left"))
     cache.begin_resync()
-    cache.on_watch_event("Deployment", "ADDED", child(8))
-    cache.on_watch_event("Deployment", "DELETED", child(9, "left"))
+    enqueued(cache, "Deployment", "ADDED", child(8))
+    enqueued(cache, "Deployment", "DELETED", child(9, "left"))
     assert cache.on_listed("Deployment", child(5, "left")) == ()
     assert cache.finish_resync({"Deployment"}) == ()
     assert cached_spec(cache) == {}
@@ -110,9 +121,9 @@ def test_what_kopf_lists_is_noted() -> None:
     clock = Clock()
     cache = ObjectStore(clock)
     assert cache.listed_at_s == float("-inf")
-    cache.on_watch_event("Deployment", "ADDED", child(5))
+    enqueued(cache, "Deployment", "ADDED", child(5))
     assert cache.listed_at_s == float("-inf")
-    cache.on_watch_event("Deployment", None, child(5))
+    enqueued(cache, "Deployment", None, child(5))
     assert cache.listed_at_s == clock.now
 
 
@@ -123,7 +134,7 @@ def test_a_pod_belongs_to_whom_its_label_names_and_is_kept_without_what_nobody_r
     pod: dict[str, Any] = {"metadata": {"namespace": "demo", "name": "p", "resourceVersion": "3", "labels": labels,
                         "managedFields": [{"manager": "kubelet"}]},
            "spec": {"nodeName": "n", "containers": [{"name": "server", "image": "i", "env": []}]}}  # fmt: skip
-    assert cache.on_watch_event("Pod", "ADDED", pod) == (KEY,)
+    assert enqueued(cache, "Pod", "ADDED", pod) == (KEY,)
     (stored,) = cache.list_for(KEY, "Pod")
     assert stored["spec"] == {"containers": [{"name": "server", "image": "i"}]}
     assert stored["metadata"] == {key: value for key, value in pod["metadata"].items() if key != "managedFields"}
@@ -132,9 +143,7 @@ def test_a_pod_belongs_to_whom_its_label_names_and_is_kept_without_what_nobody_r
 def test_the_brains_are_known_by_their_own_events() -> None:
     """A SomaBrain is known once its own event came; a child alone does not create one."""
     cache = ObjectStore()
-    cache.on_watch_event("Deployment", "ADDED", child(5))
+    enqueued(cache, "Deployment", "ADDED", child(5))
     assert cache.brain_keys() == ()
-    cache.on_watch_event(
-        KIND, "ADDED", {"metadata": {"namespace": "demo", "name": "quickstart", "resourceVersion": "4"}}
-    )
+    enqueued(cache, KIND, "ADDED", {"metadata": {"namespace": "demo", "name": "quickstart", "resourceVersion": "4"}})
     assert cache.brain_keys() == (KEY,)
