@@ -3,8 +3,8 @@
     make bench-versus REV=f4d6445
     make bench-versus REV=f4d6445 OPTIONS="--memories 1000 --calls 200"
 
-Each revision is installed with its own locked packages and started by its own command, with settings that both accept.
-The load generator calls the API over plain stubs: namespaces, BatchRemember, Remember and Recall with the caller's
+Each revision is installed with its own locked packages and started by its own command, with settings that both
+accept. The load generator calls the API over plain stubs: Recall, Remember and BatchRemember with the caller's
 vectors. A round is one batch of calls to each side, in alternating order, so that the machine's speed is the same for
 both; the result is the ratio within a round. Rounds continue until the confidence interval of the median is narrower
 than ± 3 %, or 40 are done. Exit status 1: slower by more than 3 % even at the lower end of the interval.
@@ -45,6 +45,8 @@ FEWEST: Final = 8
 MOST: Final = 40
 """Number of rounds: fewer give no reliable interval, and more do not narrow it."""
 BATCH: Final = 500
+MEMORIES_PER_CALL: Final = 50
+"""Memories of one measured BatchRemember; the batches of a round have as many memories together as it has calls."""
 DEADLINE_S: Final = 60.0
 WARM: Final = 100
 LOAD_S: Final = 120.0
@@ -75,15 +77,7 @@ class Side:
         for start in range(0, size, BATCH):
             number = min(BATCH, size - start)
             rows = zip(texts(number, TEXT_WORDS, start), vectors(number, start), strict=True)
-            response = await self.memory.BatchRemember(
-                memory_service_pb2.BatchRememberRequest(
-                    parent="namespaces/searched",
-                    requests=[_remember("namespaces/searched", text, vector) for text, vector in rows],
-                ),
-                timeout=DEADLINE_S,
-            )
-            if len(response.results) != number or any(each.HasField("error") for each in response.results):
-                raise RuntimeError(f"{self.label}: BatchRemember did not store all {number} memories")
+            await self._batch("namespaces/searched", list(rows))
 
     async def remember(self, calls: int) -> float:
         """Measure Remember, durable, with one memory per call, in milliseconds of server CPU per call."""
@@ -94,6 +88,23 @@ class Side:
             await self.memory.Remember(_remember("namespaces/written", text, vector), timeout=DEADLINE_S)
 
         return (await LoadGenerator(self.server.cpu_s).run(calls, call)).server_ms
+
+    async def batch_remember(self, calls: int) -> float:
+        """Measure BatchRemember, durable, MEMORIES_PER_CALL at once, in milliseconds of server CPU per call."""
+        batches = [self._rows(MEMORIES_PER_CALL, TEXT_WORDS) for _ in range(max(calls // MEMORIES_PER_CALL, 1))]
+
+        async def call(number: int) -> None:
+            await self._batch("namespaces/written", batches[number])
+
+        return (await LoadGenerator(self.server.cpu_s).run(len(batches), call)).server_ms
+
+    async def _batch(self, parent: str, rows: list[tuple[str, list[float]]]) -> None:
+        request = memory_service_pb2.BatchRememberRequest(
+            parent=parent, requests=[_remember(parent, text, vector) for text, vector in rows]
+        )
+        response = await self.memory.BatchRemember(request, timeout=DEADLINE_S)
+        if len(response.results) != len(rows) or any(each.HasField("error") for each in response.results):
+            raise RuntimeError(f"{self.label}: BatchRemember did not store all {len(rows)} memories")
 
     async def recall(self, calls: int) -> float:
         """Measure Recall of ten hits by words and vector, in milliseconds of server CPU per call."""
@@ -154,7 +165,7 @@ async def compare(name: str, measures: tuple[Measure, Measure], calls: int) -> I
 
 
 async def measure(sides: tuple[Side, Side], size: int, calls: int) -> dict[str, Interval]:
-    """Fill both sides, then compare Recall and Remember."""
+    """Fill both sides, then compare Recall, Remember and BatchRemember."""
     for side in sides:
         print(f"{side.label}: {size:,} memories", file=sys.stderr, flush=True)
         await side.fill(size)
@@ -163,6 +174,9 @@ async def measure(sides: tuple[Side, Side], size: int, calls: int) -> dict[str, 
     return {
         f"Recall among {size:,}": await compare("Recall", (current.recall, other.recall), calls),
         "Remember": await compare("Remember", (current.remember, other.remember), calls),
+        f"BatchRemember of {MEMORIES_PER_CALL}": await compare(
+            "BatchRemember", (current.batch_remember, other.batch_remember), calls
+        ),
     }
 
 
