@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 from aiohttp import web
 
 from common.config.settings import HttpSettings
 from common.errors import ConfigurationError
+
+ALL_ADDRESSES: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
 @asynccontextmanager
@@ -22,7 +26,7 @@ async def http_server(http: HttpSettings, app: web.Application) -> AsyncIterator
     await runner.setup()
     try:
         try:
-            await web.TCPSite(runner, http.host, http.port).start()
+            await _site(runner, http).start()
         except OSError as exc:
             raise ConfigurationError(
                 f"http.port: {http.host}:{http.port} cannot be bound ({exc.strerror}); free it or choose another."
@@ -30,3 +34,14 @@ async def http_server(http: HttpSettings, app: web.Application) -> AsyncIterator
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
+
+
+def _site(runner: web.AppRunner, http: HttpSettings) -> web.BaseSite:
+    """Return the listener; for all addresses it takes those of IPv4 and IPv6, as gRPC's own does.
+
+    The kubelet probes a pod at its address, which is of IPv6 in a cluster without IPv4.
+    """
+    if http.host in ALL_ADDRESSES and socket.has_dualstack_ipv6():
+        listener = socket.create_server(("::", http.port), family=socket.AF_INET6, dualstack_ipv6=True)
+        return web.SockSite(runner, listener)
+    return web.TCPSite(runner, http.host, http.port)

@@ -44,7 +44,7 @@ class GrpcSettings(Group):
     """The gRPC server."""
 
     host: str = "0.0.0.0"  # noqa: S104 - a pod is reached by its address; `auth.mode=none` refuses it
-    """IP address or name to listen on."""
+    """IP address or name to listen on. `0.0.0.0` or `::`: all addresses, of IPv4 and IPv6."""
     port: Port = 50052
     """Port to listen on. 0: a free port, which is logged."""
     max_connection_age_s: Seconds = 300.0
@@ -64,6 +64,6 @@ class HttpSettings(Group):
     """HTTP server for probes and metrics."""
 
     host: str = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus come from outside the pod
-    """IP address or name to listen on."""
+    """IP address or name to listen on. `0.0.0.0` or `::`: all addresses, of IPv4 and IPv6."""
     port: Port = 8080
     """Port to listen on. 0: a free port, which is logged."""

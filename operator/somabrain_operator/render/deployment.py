@@ -61,7 +61,7 @@ def render_deployment(owner: Owner, spec: SomaBrainSpec, images: Images, config_
     """
     selector = names.selector(owner.key.name, names.SERVER)
     spread = spec.topology_spread
-    opa_containers = (render_opa_container(spec.opa, images.opa),) if spec.opa.enabled else ()
+    opa_containers = (render_opa_container(spec.opa, images.opa, images.service),) if spec.opa.enabled else ()
     pod: dict[str, Json] = {
         "serviceAccountName": owner.child(names.SERVER),
         "automountServiceAccountToken": False,

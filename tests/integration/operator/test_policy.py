@@ -38,8 +38,8 @@ def deciding(data: Mapping[str, str], folder: Path) -> Iterator[str]:
         (mounted / key).symlink_to(f"..data/{key}")
     api_port, health = free_ports(2)
     replacements = {"--addr=127.0.0.1:8181": f"--addr=127.0.0.1:{api_port}", POLICY_FOLDER: str(mounted),
-            "--diagnostic-addr=0.0.0.0:8282": f"--diagnostic-addr=127.0.0.1:{health}"}  # fmt: skip
-    args = render_opa_container(Opa(), "any")["args"]
+            "--diagnostic-addr=:8282": f"--diagnostic-addr=127.0.0.1:{health}"}  # fmt: skip
+    args = render_opa_container(Opa(), "any", "service:0.2.0")["args"]
     assert isinstance(args, list)
     argv = [tool("opa"), *(replacements.get(str(word), str(word)) for word in args)]
     with running(ServerProcess(argv, folder / "log", http_answers(f"http://127.0.0.1:{health}/health"))):
