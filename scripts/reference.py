@@ -23,6 +23,7 @@ from common.config.former_names import ACCEPTED_UNTIL, FORMER_ENDPOINT_KEYS, FOR
 from common.config.settings import DELIMITER, PREFIX, Settings
 from somabrain_operator.metrics import Metrics as OperatorMetrics
 from somabrain_service.interceptors.errors import STATUS_CODES
+from somabrain_service.metrics import FORMER_FAMILIES, FORMER_LABELS
 from somabrain_service.metrics import Metrics as ServiceMetrics
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -84,7 +85,7 @@ def _rows(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]
         if group is not None and model is not Settings:
             yield from _rows(group, f"{prefix}{name}{DELIMITER}".upper())
         elif group is None:
-            default = "required" if field.is_required() else "" if field.default is None else f"`{field.default}`"
+            default = "required" if field.is_required() else "" if field.default in (None, "") else f"`{field.default}`"
             bounds = ", ".join(filter(None, map(_bound, field.metadata)))
             meaning = field.description or ""
             yield f"`{prefix}{name}`".upper(), default, f"{meaning}{f' ({bounds})' if bounds else ''}"
@@ -106,14 +107,16 @@ def metrics() -> list[str]:
 
 def _families(registry: CollectorRegistry) -> Iterator[tuple[str, str, str, str]]:
     labels = {
-        collector._name: ", ".join(f"`{label}`" for label in collector._labelnames)  # noqa: SLF001
+        collector._name: collector._labelnames  # noqa: SLF001
         for collector in list(registry._collector_to_names)  # noqa: SLF001 - the library has no public way
         if isinstance(collector, MetricWrapperBase)
     }
     for family in sorted(registry.collect(), key=lambda family: family.name):
         name = f"{family.name}_total" if family.type == "counter" else family.name
-        given = ", ".join(f"`{label}`" for label in getattr(family, "_labelnames", ()))
-        yield f"`{name}`", family.type, labels.get(family.name, given), family.documentation
+        given = labels.get(family.name, getattr(family, "_labelnames", ()))
+        if present := FORMER_FAMILIES.get(family.name):
+            given = tuple(FORMER_LABELS.get(label, label) for label in labels[present])
+        yield f"`{name}`", family.type, ", ".join(f"`{label}`" for label in given), family.documentation
 
 
 def tree() -> list[str]:

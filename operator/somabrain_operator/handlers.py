@@ -37,7 +37,7 @@ async def on_child_event(*, event: kopf.RawEvent, memo: kopf.Memo, param: Any = 
 
 
 for _kind in WATCHED.values():
-    kopf.on.event(_kind.group, _kind.version, _kind.plural, id=f"{_kind.plural}-seen", param=_kind.kind)(on_child_event)
+    kopf.on.event(_kind.group, _kind.version, _kind.plural, id=_kind.plural, param=_kind.kind)(on_child_event)
 
 
 def _operator(memo: kopf.Memo) -> Operator:

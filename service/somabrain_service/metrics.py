@@ -53,7 +53,9 @@ class FormerFamilies(Collector):
         """Yield a copy of each family, with names and labels as they were."""
         for former, present in FORMER_FAMILIES.items():
             for family in self._families[present].collect():
-                copy = Metric(former, f"Deprecated: {present} until 0.3. {family.documentation}", family.type)
+                exposed = f"{present}_total" if family.type == "counter" else present
+                help_text = f"Deprecated: use {exposed}; removed in 0.3. {family.documentation}"
+                copy = Metric(former, help_text, family.type)
                 for sample in family.samples:
                     labels = {FORMER_LABELS.get(name, name): value for name, value in sample.labels.items()}
                     copy.add_sample(sample.name.replace(present, former, 1), labels, sample.value)
@@ -88,7 +90,9 @@ class Metrics:
         self.encoder_texts = counter("somabrain_encoder_texts", "Texts given to an encoder.", ("encoder", "outcome"))
         self.encoder_duration = histogram("somabrain_encoder_seconds", "Duration of encoding.", ("encoder",))
         self.tls_reloads = counter(
-            "somabrain_tls_reloads", "Changes of the certificate's files: loaded, or refused as invalid.", ("outcome",)
+            "somabrain_tls_reloads",
+            "Changes of the certificate's files, by outcome: served, or refused as invalid.",
+            ("outcome",),
         )
         self.tls_certificate_expiry = gauge(
             "somabrain_tls_certificate_expiry_timestamp_seconds", "Expiry of the served certificate; 0 without TLS."

@@ -127,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     logs = add("logs", _logs, "show the logs of all its pods")
     logs.add_argument("-f", "--follow", action="store_true", help="follow the logs")
     logs.add_argument("--tail", type=int, default=50, help="lines per container (default: 50)")
-    logs.add_argument("-c", "--container", default="", help="only this container, such as service or opa")
+    logs.add_argument("-c", "--container", default="", help="only this container, such as server or opa")
     recall = add("recall", _recall, "search memories through a forwarded port")
     recall.add_argument("memory_namespace", help="namespace of the memories")
     recall.add_argument("query", help="text to search for")

@@ -53,7 +53,7 @@ def progressing(plan: Plan, rollout: Rollout, remaining_drift: str) -> Condition
         return ConditionResult("False", "DriftRemains", _drift_message(remaining_drift))
     if rollout.exists and not rollout.generation_observed:
         return ConditionResult(
-            "True", "RollingOut", "The cluster's Deployment controller has not seen the last change yet."
+            "True", "RollingOut", "The cluster's Deployment controller has not observed the last change yet."
         )
     if not rollout.all_updated or (not rollout.completed and rollout.ready < rollout.desired):
         message = f"{rollout.updated} of {rollout.desired} pods are updated to the spec. {summarize(rollout.unready)}"

@@ -157,7 +157,7 @@ def test_a_deployment_just_applied_is_not_ready_before_its_controller_has_seen_i
     behind = {**live, "metadata": {**live["metadata"], "generation": 2}}
     reported = conditions(replace(state, children={**state.children, DEPLOYMENT: behind}))
     assert (reported["Ready"]["status"], reported["Progressing"]["status"]) == ("False", "True")
-    assert reported["Ready"]["message"] == "The cluster's Deployment controller has not seen the last change yet."
+    assert reported["Ready"]["message"] == "The cluster's Deployment controller has not observed the last change yet."
 
 
 @pytest.mark.parametrize("edit", ["image", "container"])
