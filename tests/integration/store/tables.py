@@ -13,14 +13,24 @@ def counted_exactly(database: Clone) -> None:
     """Check every stored count against the rows."""
     with psycopg.connect(database.owner_dsn) as owner:
         stored = owner.execute(
-            "SELECT namespace_id, memories, text_bytes, tokens, vectors FROM usage WHERE memories > 0 ORDER BY 1"
+            "SELECT namespace_id, memories, text_bytes, tokens, vectors FROM usage ORDER BY 1"
         ).fetchall()
         recounted = owner.execute(
-            """SELECT namespace_id, count(*), sum(octet_length(text))::bigint, sum(length)::bigint, count(v.memory)
-               FROM memories m LEFT JOIN memory_vectors v USING (tenant_id, namespace_id)
-               WHERE v.memory IS NULL OR v.memory = m.id GROUP BY 1 ORDER BY 1"""
+            """SELECT u.namespace_id, count(m.id), coalesce(sum(octet_length(m.text)), 0)::bigint,
+                   coalesce(sum(m.length), 0)::bigint, count(v.memory)
+               FROM usage u
+                   LEFT JOIN memories m ON (m.tenant_id, m.namespace_id) = (u.tenant_id, u.namespace_id)
+                   LEFT JOIN memory_vectors v
+                       ON (v.tenant_id, v.namespace_id, v.memory) = (m.tenant_id, m.namespace_id, m.id)
+               GROUP BY 1 ORDER BY 1"""
         ).fetchall()
         assert stored == recounted
+        orphaned_terms = owner.execute(
+            """SELECT term, memory FROM memory_terms t WHERE NOT EXISTS (
+                   SELECT FROM memories m
+                   WHERE (m.tenant_id, m.namespace_id, m.id) = (t.tenant_id, t.namespace_id, t.memory))"""
+        ).fetchall()
+        assert orphaned_terms == []
         assert (
             owner.execute("SELECT namespace_id, term, df FROM terms ORDER BY 1, 2").fetchall()
             == owner.execute(

@@ -11,11 +11,15 @@ import psycopg
 import pytest
 
 from common.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from somabrain_service.background.expire_memories import ExpireMemories
 from somabrain_service.commands.delete_namespace import delete_namespace
 from somabrain_service.commands.erase_subject import EraseSubjectResult, erase_subject
 from somabrain_service.commands.get_namespace import get_namespace
+from somabrain_service.commands.shared.context import utc_now
+from somabrain_service.store.maintenance import MaintenanceStore
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
+from tests.integration.store.jobs import swept
 from tests.integration.store.tables import counted_exactly
 
 WORDS = ("zanzibarit", "xylograph", "quinacridone", "wollstonecraft", "s-hidden")
@@ -31,6 +35,10 @@ def dump(database: Clone) -> str:
 
 async def erase(brain: Brain, subject: str, request_id: str = "") -> EraseSubjectResult:
     return await erase_subject(brain.services, brain.tenant, brain.parent, subject, request_id=request_id)
+
+
+async def erased(brain: Brain) -> None:
+    await erase(brain, "wollstonecraft")
 
 
 async def delete(brain: Brain, **fields: str | bool) -> None:
@@ -133,6 +141,52 @@ async def test_erasers_writers_and_forgetters_meet_and_counts_stay_exact(words: 
     with psycopg.connect(database.owner_dsn) as owner:
         kinds = owner.execute("SELECT type, count(DISTINCT memory), count(*) FROM changes GROUP BY 1 ORDER BY 1")
         assert kinds.fetchall() == [(1, 12, 12), (3, 12, 12)]
+
+
+@pytest.mark.parametrize("whole_namespace", [False, True])
+async def test_a_deletion_that_waits_for_an_update_leaves_none_of_its_words(
+    words: Brain, database: Clone, *, whole_namespace: bool
+) -> None:
+    """A deletion that begins while a memory is updated deletes the terms that the update writes, too."""
+    memory = (await words.remember("The meadow hums.", subject="wollstonecraft")).memory
+    async with await psycopg.AsyncConnection.connect(database.superuser_dsn) as holder:
+        await holder.execute("SELECT FROM memories FOR UPDATE")
+        update = asyncio.create_task(words.update(memory, text="A zanzibarite."))
+        await wait_for_lock_waiters(database, 1)
+        deletion = asyncio.create_task(delete(words) if whole_namespace else erased(words))
+        await wait_for_lock_waiters(database, 2)
+    await asyncio.gather(update, deletion)
+    assert "zanzibarit" not in dump(database)
+    counted_exactly(database)
+
+
+async def test_expiry_leaves_a_memory_that_is_updated_to_the_next_run(
+    words: Brain, maintenance: MaintenanceStore, database: Clone
+) -> None:
+    """Expiry does not wait for an update: it deletes the memory afterwards, with the terms of its new text."""
+    expiry = ExpireMemories(lambda: utc_now() + timedelta(hours=2), 1)
+    memory = (await words.remember("The meadow hums.", ttl=timedelta(hours=1))).memory
+    async with await psycopg.AsyncConnection.connect(database.superuser_dsn) as holder:
+        await holder.execute("SELECT FROM memories FOR UPDATE")
+        update = asyncio.create_task(words.update(memory, text="A zanzibarite."))
+        await wait_for_lock_waiters(database, 1)
+        assert [done.rows for done in await swept(expiry, maintenance)] == [0]
+    await update
+    assert [done.rows for done in await swept(expiry, maintenance)] == [1]
+    assert "zanzibarit" not in dump(database)
+    counted_exactly(database)
+
+
+async def wait_for_lock_waiters(database: Clone, count: int) -> None:
+    """Wait until `count` sessions of the database wait for a lock."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+    async with await psycopg.AsyncConnection.connect(database.superuser_dsn, autocommit=True) as superuser:
+        for _ in range(400):
+            row = await (await superuser.execute(waiting, [database.name])).fetchone()
+            if row and row[0] >= count:
+                return
+            await asyncio.sleep(0.05)
+    raise AssertionError(f"fewer than {count} sessions wait for a lock")
 
 
 async def test_a_deleted_namespace_leaves_no_row_and_its_successor_no_old_token(

@@ -1,8 +1,8 @@
 """Statements of expiry, trim and purge. The worker role sees every tenant, so each statement names its tenant.
 
 A feed is trimmed from its oldest change on, but keeps the newest change past the retention: from there on the feed is
-complete. Memories are deleted as by erasure, rows first and the namespace's row last, but without locking before
-deleting: the expiry is checked again for each row as it is deleted, so a memory that was promoted meanwhile stays.
+complete. Memories are deleted as by erasure, rows first and the namespace's row last; one that a call has locked waits
+for the next run, so a memory that is promoted meanwhile stays.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from somabrain_service.store.maintenance import PendingNamespace, PurgeResult, S
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import sql
 from somabrain_service.store.postgres.queries.commit import bump_version, drop_terms_statement
-from somabrain_service.store.postgres.queries.delete import DELETE_EXPIRED, DeletedRows
+from somabrain_service.store.postgres.queries.delete import LOCK_EXPIRED, DeletedRows, delete_locked
 
 _EXPIRED = sql("""
 SELECT n.tenant_id, n.id, oldest.expire_time AS since
@@ -42,7 +42,8 @@ WHERE n.id % :of = :number AND {_TRIMMABLE.format(c="second")}
 ORDER BY since LIMIT :limit
 """)
 
-# Times may go back a little, since clocks differ: only changes before the first one that must stay are deleted.
+# Times may go back a little, since PostgreSQL's clock may be set back: only changes before the first one that must stay
+# are deleted.
 _TRIM_CHANGES = sql(f"""
 WITH oldest AS (
     SELECT c.version, c.ordinal, {_TRIMMABLE.format(c="c")} AS old,
@@ -113,8 +114,8 @@ async def expire(connection: Connection, pending: PendingNamespace, now: datetim
     """See `MaintenanceStore.expire`."""
     values = {"tenant": pending.tenant, "ns": pending.ns, "now": now, "limit": limit}
     deleted = DeletedRows()
-    deleted.add((await connection.execute(DELETE_EXPIRED, values)).one())
-    if deleted.changed:
+    if ids := [row.id for row in await connection.execute(LOCK_EXPIRED, values)]:
+        await delete_locked(connection, values, ids, deleted)
         await bump_version(connection, pending.tenant, pending.ns, deleted.commit(ChangeType.EXPIRED), now)
         await connection.execute(*drop_terms_statement(pending.tenant, pending.ns, list(deleted.terms)))
     return len(deleted.changed)

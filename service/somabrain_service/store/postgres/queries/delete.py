@@ -1,14 +1,17 @@
 """Deletion of memories: one forgotten, those about a subject, those that expired, and a whole namespace.
 
-Memories are deleted in batches, each a statement that ends well within its timeout, and all in one transaction: all or
-nothing. Most are deleted before the namespace's row is locked, so that writers wait only for the rest: the memories
+Memories are deleted in batches, each of statements that end well within their timeout, and all in one transaction: all
+or nothing. Most are deleted before the namespace's row is locked, so that writers wait only for the rest: the memories
 written meanwhile. Rows are locked before the namespace's, as in every writing transaction.
+
+A batch is locked by one statement and deleted by the next: a statement sees the database as of its beginning, so one
+that waited for an update of a memory would delete the memory but neither its new terms nor its new vector.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -18,6 +21,7 @@ from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.etag import check_etag
 from somabrain_service.domain.idempotency import RequestKey, request_id_reused
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
+from somabrain_service.store.postgres.driver.arrays import numbers
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import Sql, sql
 from somabrain_service.store.postgres.queries import idempotency, memories, namespaces, rows
@@ -40,35 +44,37 @@ _LOCK_NAMESPACE = sql(
 )
 
 
-def _delete_statement(selection: str, condition: str = "") -> Sql:
-    """Return the statement that deletes a batch of memories with all that is derived from them.
+def _lock_statement(selection: str) -> Sql:
+    """Return the statement that locks a batch of memories, with the end of the SELECT of the memories `m` to lock."""
+    return sql(f"SELECT m.id FROM memories m WHERE m.tenant_id = :tenant AND m.namespace_id = :ns {selection}")
 
-    Vectors, labels and revisions go by cascade. Ids are passed on as arrays, because those are looked up in the
-    database indexes whatever size the planner estimates for a batch.
 
-    Args:
-        selection: end of the SELECT of the memories `m` to delete, after its conditions on tenant and namespace.
-        condition: checked once more for each row as it is deleted, for a selection that does not lock its rows.
-    """
-    return sql(f"""
-WITH selected AS MATERIALIZED (
-    SELECT m.id FROM memories m WHERE m.tenant_id = :tenant AND m.namespace_id = :ns {selection}
-), deleted AS (
+_LOCK_BATCH = "AND m.id > :after{about} ORDER BY m.id LIMIT :batch FOR UPDATE"
+_LOCK_ALL = _lock_statement(_LOCK_BATCH.format(about=""))
+_LOCK_SUBJECT = _lock_statement(_LOCK_BATCH.format(about=" AND m.subject = :subject AND m.subject <> ''"))
+LOCK_EXPIRED = _lock_statement(
+    "AND m.expire_time <= :now ORDER BY m.expire_time, m.id LIMIT :limit FOR UPDATE SKIP LOCKED"
+)
+
+# Vectors, labels and revisions go by cascade. Ids are passed on as arrays, because those are looked up in the database
+# indexes whatever size the planner estimates for a batch.
+_DELETE_LOCKED = sql("""
+WITH deleted AS (
     DELETE FROM memories m
-    WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = ANY(ARRAY(SELECT id FROM selected)) {condition}
+    WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = ANY(CAST(:ids AS bigint[]))
     RETURNING m.id, m.revision, octet_length(m.text) AS text_bytes, m.length
 ), vector AS (
     SELECT v.memory FROM memory_vectors v
-    WHERE v.tenant_id = :tenant AND v.namespace_id = :ns AND v.memory = ANY(ARRAY(SELECT id FROM deleted))
+    WHERE v.tenant_id = :tenant AND v.namespace_id = :ns AND v.memory = ANY(CAST(:ids AS bigint[]))
 ), term AS (
     DELETE FROM memory_terms t
-    WHERE t.tenant_id = :tenant AND t.namespace_id = :ns AND t.memory = ANY(ARRAY(SELECT id FROM deleted))
+    WHERE t.tenant_id = :tenant AND t.namespace_id = :ns AND t.memory = ANY(CAST(:ids AS bigint[]))
     RETURNING t.term
 ), counted AS (
     SELECT term, count(*) AS df FROM term GROUP BY term
 ), scrubbed AS (
     UPDATE idempotency_keys k SET body_hash = NULL
-    WHERE k.tenant_id = :tenant AND k.namespace_id = :ns AND k.memory = ANY(ARRAY(SELECT id FROM deleted))
+    WHERE k.tenant_id = :tenant AND k.namespace_id = :ns AND k.memory = ANY(CAST(:ids AS bigint[]))
 )
 SELECT ARRAY(SELECT id FROM deleted ORDER BY id) AS ids, ARRAY(SELECT revision FROM deleted ORDER BY id) AS revisions,
     (SELECT coalesce(sum(text_bytes), 0) FROM deleted) AS text_bytes,
@@ -76,14 +82,6 @@ SELECT ARRAY(SELECT id FROM deleted ORDER BY id) AS ids, ARRAY(SELECT revision F
     ARRAY(SELECT term FROM counted ORDER BY term) AS terms, ARRAY(SELECT df FROM counted ORDER BY term) AS dfs
 """)
 
-
-_BATCH = "AND m.id > :after{about} ORDER BY m.id LIMIT :batch FOR UPDATE"
-_DELETE_ONE = _delete_statement("AND m.id = :id")
-_DELETE_ALL = _delete_statement(_BATCH.format(about=""))
-_DELETE_SUBJECT = _delete_statement(_BATCH.format(about=" AND m.subject = :subject AND m.subject <> ''"))
-DELETE_EXPIRED = _delete_statement(
-    "AND m.expire_time <= :now ORDER BY m.expire_time, m.id LIMIT :limit", "AND m.expire_time <= :now"
-)
 _DELETE_REVISIONS_OF_SUBJECT = sql(
     "DELETE FROM memory_revisions WHERE tenant_id = :tenant AND namespace_id = :ns AND subject = :subject"
 )
@@ -91,6 +89,7 @@ _DELETE_REVISIONS_OF_SUBJECT = sql(
 _DELETE_NAMESPACE = tuple(
     sql(statement)
     for statement in (
+        "DELETE FROM memory_terms WHERE tenant_id = :tenant AND namespace_id = :ns",  # left by deletions before 0.2
         "DELETE FROM terms WHERE tenant_id = :tenant AND namespace_id = :ns",
         "DELETE FROM changes WHERE tenant_id = :tenant AND namespace_id = :ns",
         # The body hash of an erasure is a digest of its subject.
@@ -148,7 +147,7 @@ async def delete_memory(
         return None
     check_etag(etag, rows.memory(name.namespace, row).etag, "memory")
     deleted = DeletedRows()
-    deleted.add((await connection.execute(_DELETE_ONE, parameters)).one())
+    await delete_locked(connection, parameters, [row.id], deleted)
     await idempotency.save(connection, tenant, request, now, ns=namespace.id, memory=name.memory)
     statement = commit_statement(tenant, namespace.id, deleted.commit(ChangeType.FORGOTTEN), now)
     as_of = committed_version(await connection.execute(*statement))
@@ -174,12 +173,12 @@ async def delete_namespace(
         return await idempotency.find(connection, request, now) is not None
     parameters: dict[str, object] = {"tenant": tenant, "ns": namespace.id, "batch": batch_size}
     check_etag(etag, rows.namespace(namespace).etag, "namespace")
-    await _delete_in_batches(connection, _DELETE_ALL, parameters, DeletedRows())
+    await _delete_in_batches(connection, _LOCK_ALL, parameters, DeletedRows())
     locked = (await connection.execute(_LOCK_NAMESPACE, parameters)).one_or_none()
     if locked is None:
         return await idempotency.find(connection, request, now) is not None
     check_etag(etag, locked.etag, "namespace")
-    await _delete_in_batches(connection, _DELETE_ALL, parameters, DeletedRows())
+    await _delete_in_batches(connection, _LOCK_ALL, parameters, DeletedRows())
     for statement in _DELETE_NAMESPACE:
         await connection.execute(statement, parameters)
     await idempotency.save(connection, tenant, request, now, ns=namespace.id, memory=None)
@@ -205,11 +204,11 @@ async def erase_subject(
         return ErasureResult(stored.erased_count, NamespaceVersion(namespace.epoch, namespace.version))
     parameters: dict[str, object] = {"tenant": tenant, "ns": namespace.id, "subject": subject, "batch": batch_size}
     deleted = DeletedRows()
-    await _delete_in_batches(connection, _DELETE_SUBJECT, parameters, deleted)
+    await _delete_in_batches(connection, _LOCK_SUBJECT, parameters, deleted)
     locked = (await connection.execute(_LOCK_NAMESPACE, parameters)).one_or_none()
     if locked is None:
         raise namespaces.namespace_not_found(name)
-    await _delete_in_batches(connection, _DELETE_SUBJECT, parameters, deleted)
+    await _delete_in_batches(connection, _LOCK_SUBJECT, parameters, deleted)
     await connection.execute(_DELETE_REVISIONS_OF_SUBJECT, parameters)
     count = len(deleted.changed)
     await idempotency.save(connection, tenant, request, now, ns=namespace.id, memory=MemoryId(-count))
@@ -220,14 +219,18 @@ async def erase_subject(
     return ErasureResult(count, as_of)
 
 
-async def _delete_in_batches(
-    connection: Connection, statement: Sql, parameters: Mapping[str, object], deleted: DeletedRows
+async def delete_locked(
+    connection: Connection, parameters: Mapping[str, object], ids: Sequence[int], deleted: DeletedRows
 ) -> None:
-    """Delete all memories that `statement` selects, and add them to `deleted`."""
+    """Delete memories whose rows an earlier statement has locked, with all that is derived; add them to `deleted`."""
+    deleted.add((await connection.execute(_DELETE_LOCKED, {**parameters, "ids": numbers(ids)})).one())
+
+
+async def _delete_in_batches(
+    connection: Connection, lock: Sql, parameters: Mapping[str, object], deleted: DeletedRows
+) -> None:
+    """Delete all memories that `lock` selects, and add them to `deleted`."""
     after = -1  # continue after the deleted ids instead of scanning them again
-    while True:
-        batch = (await connection.execute(statement, {**parameters, "after": after})).one()
-        if not batch.ids:
-            return
-        after = batch.ids[-1]
-        deleted.add(batch)
+    while ids := [row.id for row in await connection.execute(lock, {**parameters, "after": after})]:
+        after = ids[-1]
+        await delete_locked(connection, parameters, ids, deleted)
