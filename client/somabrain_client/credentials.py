@@ -16,7 +16,6 @@ import urllib.parse
 import urllib.request
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from weakref import WeakKeyDictionary
 
 TokenSource = str | Path | Callable[[], str | Awaitable[str]]
 
@@ -66,7 +65,7 @@ class ClientCredentials:
         self._token = ""
         self._renew_at = self._expires_at = float("-inf")
         # One per event loop: clients on several loops may share this object, and a forked process has its own loop.
-        self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+        self._locks: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
 
     async def __call__(self) -> str:
         """Return a token that is valid now.
@@ -76,7 +75,7 @@ class ClientCredentials:
         """
         if time.monotonic() < self._renew_at:
             return self._token
-        async with self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        async with self._lock():
             if time.monotonic() >= self._renew_at:
                 try:
                     await self._renew()
@@ -84,6 +83,12 @@ class ClientCredentials:
                     if time.monotonic() >= self._expires_at:
                         raise
             return self._token
+
+    def _lock(self) -> asyncio.Lock:
+        """Return the lock of the running event loop, and forget those of closed ones: a lock refers to its loop."""
+        for loop in [each for each in list(self._locks) if each.is_closed()]:
+            self._locks.pop(loop, None)
+        return self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
     def discard(self, token: str) -> None:
         """Remove a rejected token from the cache, for example a revoked one."""

@@ -100,11 +100,12 @@ def _connect(dsn: str, database: DatabaseSettings) -> Iterator[sqlalchemy.Connec
 def prepare_owner_session(connection: psycopg.Connection[Any]) -> None:
     """Set the search path: the schema of the tables, or the role's own, and that of pgvector's types.
 
-    And row security: with it off, statements fail instead of passing the owner's own policy.
+    And row security: with it off, statements fail instead of passing the owner's own policy. And no time-outs: one of
+    the role or database is meant for calls, and would end a long migration.
     """
-    connection.execute(
-        f"SELECT set_config('search_path', {session.SEARCH_PATH}, false), set_config('row_security', 'on', false)"
-    )
+    settings = {"row_security": "on", "statement_timeout": "0", "lock_timeout": "0"}
+    set_all = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in settings.items())
+    connection.execute(f"SELECT set_config('search_path', {session.SEARCH_PATH}, false), {set_all}")
     connection.commit()
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import signal
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -180,6 +182,22 @@ async def test_scope_and_audience_are_sent_to_the_token_endpoint_when_given() ->
         await ClientCredentials(endpoint.url, "agent", "secret", scope="a b", audience="somabrain")()
         plain = {"grant_type": "client_credentials"}
         assert endpoint.forms == [plain, {**plain, "scope": "a b", "audience": "somabrain"}]
+
+
+def test_credentials_forget_closed_event_loops() -> None:
+    """Credentials that outlive event loops, such as those of one `asyncio.run` per task, keep only the last of them."""
+    loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
+
+    async def call_twice() -> None:
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        await asyncio.gather(source(), source())
+
+    with token_endpoint({"access_token": "abc", "expires_in": None}) as endpoint:
+        source = ClientCredentials(endpoint.url, "agent", "secret")
+        for _ in range(3):
+            asyncio.run(call_twice())
+    gc.collect()
+    assert [loop() is None for loop in loops] == [True, True, False]
 
 
 def test_clients_on_several_event_loops_may_share_their_credentials(brain: ServiceProcess, idp: Issuer) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -35,9 +37,27 @@ from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 
 
+@dataclass(frozen=True)
+class Pooler:
+    """A running PgBouncer, with its configuration file."""
+
+    port: int
+    settings: Path
+    process: subprocess.Popen[bytes]
+
+    def dsn(self, role: str, database: Clone) -> str:
+        """Return the DSN of a role through it."""
+        return f"postgresql://somabrain_{role}@127.0.0.1:{self.port}/{database.name}"
+
+    def reload(self, before: str, now: str) -> None:
+        """Replace a part of the configuration, and let the process read it."""
+        self.settings.write_text(self.settings.read_text().replace(before, now))
+        self.process.send_signal(signal.SIGHUP)
+
+
 @contextmanager
-def pooler(database: Clone, mode: str, size: int = 3) -> Iterator[str]:
-    """Start PgBouncer before the database's server, and yield its `host:port`."""
+def pooler(database: Clone, mode: str, size: int = 3) -> Iterator[Pooler]:
+    """Start PgBouncer before the database's server."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -61,59 +81,69 @@ def pooler(database: Clone, mode: str, size: int = 3) -> Iterator[str]:
                     if probe.connect_ex(("127.0.0.1", port)) == 0:
                         break
                 time.sleep(0.05)
-            yield f"127.0.0.1:{port}"
+            yield Pooler(port, settings, process)
         finally:
             process.terminate()
             process.wait(20)
 
 
-def through(address: str, role: str, database: Clone) -> str:
-    return f"postgresql://somabrain_{role}@{address}/{database.name}"
-
-
 @pytest.mark.parametrize("size", [1, 3])
 async def test_a_pooler_of_transactions_is_refused_in_a_sentence(database: Clone, size: int) -> None:
     """The app's, the worker's and the owner's DSN through one are refused at the first connection, with the remedy."""
-    with pooler(database, "transaction", size) as address:
+    with pooler(database, "transaction", size) as pgbouncer:
         settings = DatabaseSettings(connect_timeout_s=2)
-        async with open_store(through(address, "app", database), settings) as store:
+        async with open_store(pgbouncer.dsn("app", database), settings) as store:
             for _ in range(2):
                 with pytest.raises(StoreUnavailable, match="pool_mode = session"):
                     await store.schema_state()
-        async with open_worker_store(through(address, "worker", database), settings) as workers:
+        async with open_worker_store(pgbouncer.dsn("worker", database), settings) as workers:
             with pytest.raises(StoreUnavailable, match="pool_mode = session"):
                 async with workers.acquire("test", Shard(0, 1)):
                     pass
         with pytest.raises(OwnerFailed, match="pool_mode = session"):
-            await asyncio.to_thread(migrate, through(address, "owner", database), settings, lambda _: None)
+            await asyncio.to_thread(migrate, pgbouncer.dsn("owner", database), settings, lambda _: None)
 
 
 async def test_a_pooler_of_sessions_serves(database: Clone, minilm: OnnxEncoder) -> None:
     """App, worker and owner work through a pooler of sessions, with the settings that they need."""
-    with pooler(database, "session", 8) as address:
-        await asyncio.to_thread(migrate, through(address, "owner", database), DatabaseSettings(), lambda _: None)
-        async with open_store(through(address, "app", database), DatabaseSettings(pool_size=4)) as store:
+    with pooler(database, "session", 8) as pgbouncer:
+        await asyncio.to_thread(migrate, pgbouncer.dsn("owner", database), DatabaseSettings(), lambda _: None)
+        async with open_store(pgbouncer.dsn("app", database), DatabaseSettings(pool_size=4)) as store:
             assert (await store.schema_state()).compatible
             services = AppContext(store, {ENCODER_ID: minilm}, ENCODER_ID)
             brain = Brain(services, tenant_id("i", "t"), NamespaceName.of("notes"))
             await brain.create()
             await asyncio.gather(*(brain.remember(f"Bee {number} dances.") for number in range(40)))
             assert len((await brain.recall("bees")).hits) > 1
-        async with open_pool(through(address, "app", database), DatabaseSettings(statement_timeout_s=7)) as pool:
+        async with open_pool(pgbouncer.dsn("app", database), DatabaseSettings(statement_timeout_s=7)) as pool:
             connection = await pool.acquire()
             assert (await connection.execute(sql("SHOW statement_timeout"))).scalar_one() == "7s"
             await pool.release(connection)
         async with (
-            open_worker_store(through(address, "worker", database), DatabaseSettings()) as workers,
+            open_worker_store(pgbouncer.dsn("worker", database), DatabaseSettings()) as workers,
             workers.acquire("test", Shard(0, 1)) as acquired,
         ):
             assert acquired is not None
 
 
+async def test_background_jobs_notice_a_pooler_that_changes_its_mode(database: Clone) -> None:
+    """A worker's connection checks the pooler each time: a lock would stay in a session that others are given."""
+    with pooler(database, "session") as pgbouncer:
+        settings = DatabaseSettings(connect_timeout_s=2)
+        async with open_worker_store(pgbouncer.dsn("worker", database), settings) as workers:
+            async with workers.acquire("test", Shard(0, 1)) as acquired:
+                assert acquired is not None
+            pgbouncer.reload("pool_mode = session", "pool_mode = transaction")
+            await asyncio.sleep(1)  # PgBouncer reports nowhere that it has read its configuration
+            with pytest.raises(StoreUnavailable, match="pool_mode = session"):
+                async with workers.acquire("test", Shard(0, 1)):
+                    pass
+
+
 async def test_no_connection_runs_what_another_prepared(database: Clone) -> None:
     """Where a session goes to another connection all the same, a statement fails, and no other one runs instead."""
-    with pooler(database, "transaction", 1) as address:
-        dsn = through(address, "app", database)
+    with pooler(database, "transaction", 1) as pgbouncer:
+        dsn = pgbouncer.dsn("app", database)
         drivers = [await psycopg.AsyncConnection.connect(dsn, autocommit=True) for _ in range(2)]
         one, two = map(Connection, drivers)
         assert (await one.execute(sql("SELECT CAST(:n AS int) + 1"), {"n": 1})).scalar_one() == 2

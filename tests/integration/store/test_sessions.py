@@ -11,7 +11,7 @@ from common.config.settings import DatabaseSettings
 from common.errors import StoreUnavailable
 from somabrain_service.admin.migrate import migrate
 from somabrain_service.admin.new_epoch import renew_epochs
-from somabrain_service.admin.owner_connection import OwnerFailed
+from somabrain_service.admin.owner_connection import OwnerFailed, admin_connection
 from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain.names import NamespaceName, tenant_id
 from somabrain_service.encoders.minilm import ENCODER_ID
@@ -87,6 +87,23 @@ async def test_settings_of_the_database_do_no_harm(database: Clone, minilm: Onnx
     )
     await serves(database, minilm)
     assert renew_epochs(database.owner_dsn, DatabaseSettings(), silent) == 1
+
+
+async def test_limits_and_isolation_of_the_database_do_no_harm(database: Clone) -> None:
+    """Whatever the defaults, statements see what others have committed, and neither locks nor migrations time out."""
+    as_superuser(
+        database,
+        f"ALTER DATABASE {database.name} SET default_transaction_isolation = 'repeatable read'",
+        f"ALTER DATABASE {database.name} SET lock_timeout = '1s'",
+        f"ALTER DATABASE {database.name} SET statement_timeout = '30s'",
+    )
+    settings = ("transaction_isolation", "lock_timeout", "statement_timeout")
+    values = sql("SELECT " + ", ".join(f"current_setting('{name}')" for name in settings))
+    async with open_pool(database.app_dsn, DatabaseSettings(statement_timeout_s=7)) as pool:
+        assert await Transactions(pool).fetch_one(values) == ("read committed", "0", "7s")
+    with admin_connection(database.owner_dsn, DatabaseSettings(), "test", silent) as owner:
+        assert owner.exec_driver_sql("SHOW statement_timeout").scalar_one() == "0"
+        assert owner.exec_driver_sql("SHOW lock_timeout").scalar_one() == "0"
 
 
 async def test_readiness_reads_a_time_and_a_duration(database: Clone) -> None:

@@ -35,7 +35,7 @@ async def open_pool(dsn: str, database: DatabaseSettings) -> AsyncIterator[Pool]
         raise ConfigurationError(
             f"postgres_dsn: {problem}; correct SOMABRAIN_POSTGRES_DSN, in a cluster the key app-dsn."
         )
-    connect = _connector(dsn, database, "somabrain-service", {})
+    connect = _connector(dsn, database, "somabrain-service", {}, check_each=False)  # readiness goes on checking
     pool = Pool(connect, database.pool_size, database.connect_timeout_s)
     try:
         yield pool
@@ -53,10 +53,10 @@ def worker_connector(dsn: str, database: DatabaseSettings) -> Connect:
         raise ConfigurationError(
             f"worker_dsn: {problem}; correct SOMABRAIN_WORKER_DSN, in a cluster the key worker-dsn."
         )
-    return _connector(dsn, database, "somabrain-worker", _KEEPALIVES)
+    return _connector(dsn, database, "somabrain-worker", _KEEPALIVES, check_each=True)
 
 
-def _connector(dsn: str, database: DatabaseSettings, name: str, more: dict[str, str]) -> Connect:
+def _connector(dsn: str, database: DatabaseSettings, name: str, more: dict[str, str], *, check_each: bool) -> Connect:
     timeout_s = max(2, round(database.connect_timeout_s))  # libpq accepts whole seconds, at least two
     pooler_checked = False
     prepare = session.prepare({"statement_timeout": str(round(database.statement_timeout_s * 1000)), **more})
@@ -80,9 +80,8 @@ def _connector(dsn: str, database: DatabaseSettings, name: str, more: dict[str, 
             raise UnsuitableSession(session.unusable_schema(row.unusable_schema, row.role), "no USAGE")
         connection.backend = row.backend
         # A pooler gives its clients process ids of its own.
-        if driver.pgconn.backend_pid != row.backend and not pooler_checked:
-            await _check_pooler(connection, open_driver, timeout_s)
-            pooler_checked = True
+        if driver.pgconn.backend_pid != row.backend and (check_each or not pooler_checked):
+            pooler_checked = await _gives_own_sessions(connection, open_driver, timeout_s)
         return connection
 
     async def connect() -> Connection:
@@ -96,18 +95,21 @@ def _connector(dsn: str, database: DatabaseSettings, name: str, more: dict[str, 
     return connect
 
 
-async def _check_pooler(
+async def _gives_own_sessions(
     connection: Connection, open_driver: Callable[[], Awaitable[psycopg.AsyncConnection[Any]]], timeout_s: float
-) -> None:
-    """Check that the pooler in between gives a client a session of its own, not one for each transaction.
+) -> bool:
+    """Return True if the pooler in between gives a client a session of its own, not one for each transaction.
 
     While a second client is in a transaction, that has another backend, and the first still its own. If the pooler has
-    no session left for a second client, nothing is known, and the probes of readiness go on checking.
+    no session left for a second client, nothing is known: False, and the next connection is checked.
 
     Raises:
         UnsuitableSession: the pooler shares sessions.
     """
-    other = await open_driver()
+    try:
+        other = await open_driver()
+    except psycopg.OperationalError:
+        return False
     try:
         second = Connection(other)
         second.begin((sql("BEGIN"), {}))
@@ -115,7 +117,7 @@ async def _check_pooler(
             async with asyncio.timeout(timeout_s):
                 backend = (await second.execute(session.BACKEND)).scalar_one()
         except TimeoutError:
-            return
+            return False
         if backend == connection.backend:
             raise UnsuitableSession(session.SHARED, "two connections were given the same backend")
         try:
@@ -123,5 +125,6 @@ async def _check_pooler(
                 connection.check_backend((await connection.execute(session.BACKEND)).scalar_one())
         except TimeoutError:
             raise UnsuitableSession(session.SHARED, "a connection waits for another's transaction") from None
+        return True
     finally:
         await other.close()

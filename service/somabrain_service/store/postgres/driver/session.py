@@ -24,6 +24,8 @@ _SETTINGS = {
     "array_nulls": "on",
     "row_security": "on",
     "standard_conforming_strings": "on",
+    "default_transaction_isolation": "read committed",  # a statement after a lock must see what others have committed
+    "lock_timeout": "0",
     # A filter's matches are looked up in a hash as long as PostgreSQL estimates that it fits work_mem: a million do.
     "work_mem": "32MB",
 }
