@@ -29,11 +29,16 @@ async def http_server(http: HttpSettings, app: web.Application) -> AsyncIterator
             await _site(runner, http).start()
         except OSError as exc:
             raise ConfigurationError(
-                f"http.port: {http.host}:{http.port} cannot be bound ({exc.strerror}); free it or choose another."
+                f"http.port: {http.host}:{http.port} cannot be bound ({_reason(exc)}); free it or choose another."
             ) from exc
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
+
+
+def _reason(error: OSError) -> str:
+    """Return the reason without the address, which Python adds and which may be another than that of the setting."""
+    return (error.strerror or str(error)).partition(" (while attempting")[0]
 
 
 def _site(runner: web.AppRunner, http: HttpSettings) -> web.BaseSite:

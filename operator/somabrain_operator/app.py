@@ -48,7 +48,7 @@ _log = structlog.stdlib.get_logger("somabrain_operator")
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """The running components that receive watch events."""
+    """The running components that the event handlers use."""
 
     queue: WorkQueue
     store: ObjectStore
@@ -68,7 +68,7 @@ def operator_defaults(settings: OperatorSettings) -> OperatorDefaults:
 
 @asynccontextmanager
 async def lifespan(settings: Settings, log_in: Callable[[], kopf.ConnectionInfo | None]) -> AsyncIterator[Operator]:
-    """Run the operator's own tasks and yield the components that receive watch events.
+    """Run the operator's own tasks and yield the components that the event handlers use.
 
     Args:
         settings: the settings.

@@ -4,9 +4,9 @@ Server-side apply leaves fields of other managers in place. metadata.managedFiel
 or the data that another manager owns and that was not rendered is foreign. Defaults have no owner, so they never count
 as foreign. Format: sigs.k8s.io/structured-merge-diff, fieldpath.
 
-A default that the API server sets in answer to our own JSON patch is recorded under our name, with the operation
-Update; so is what we put back by one. Neither is foreign, except that what is no longer rendered is removed when the
-rendering changes, and that what stands in the place of something rendered is removed at once.
+A value that our own JSON patch put back is recorded under our name, with the operation Update; so is a default that the
+API server sets in answer. Neither is foreign. But once the rendering changes, such a field that is not rendered is
+removed, and one in the place of a rendered field is removed at once.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class Cluster:
         """Apply a child, or a subresource of a SomaBrain, server-side with force, and return the resulting object.
 
         Raises:
-            SomaBrainError: it was not written, as if `metadata.uid` is of another object of the same name.
+            SomaBrainError: it was not written, for example because `metadata.uid` is that of another object.
         """
         kind = _APPLIED[text(manifest, "kind")]
         namespace, name = _namespace(manifest), text(manifest, "metadata", "name")

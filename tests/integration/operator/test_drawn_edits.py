@@ -1,4 +1,4 @@
-"""Drawn edits by hand: each is put back, or named in a condition, and never stands in the way of the resource.
+"""Random edits by hand: each is put back, or named in a condition, and never stands in the way of the resource.
 
 hypothesis takes the live children and the API server's own schema of them, and changes, removes, empties, adds, moves
 and swaps parts anywhere. What the API server accepts has to be gone within seconds.
@@ -164,7 +164,7 @@ def test_whatever_is_edited_is_put_back(
         podDisruptionBudget={"maxUnavailable": 1}, networkPolicy={}, autoscaling={"min": 1, "max": 3}, replicas=1
     )
     controller_stub.serve()
-    drawn = Drawn(brain, Schema(brain.api))
+    drawn = RandomEdits(brain, Schema(brain.api))
 
     @settings(
         max_examples=edits * 20, deadline=None, derandomize=edits <= 30, database=None, phases=[Phase.generate],
@@ -182,7 +182,7 @@ def test_whatever_is_edited_is_put_back(
     assert drawn.named <= edits * 0.1, "too many edits were not put back"
 
 
-class Drawn:
+class RandomEdits:
     """A SomaBrain that is edited by hand."""
 
     def __init__(self, brain: Brain, schema: Schema) -> None:
