@@ -104,6 +104,8 @@ class ObjectStore:
     def on_write(self, kind: str, answer: Manifest) -> None:
         """Store the response to our own write; the watch event of the same version is then not new."""
         ref, version = _ref(kind, answer), _version(answer)
+        if self._tombstones.get(ref, -1) >= version:
+            return  # it was deleted since, and the event of that came before this response
         self._upsert(ref, version, kind, answer)
         if entry := self._entries.get(ref):
             entry.written_version = version

@@ -6,19 +6,25 @@ import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+import structlog
+
+from common.errors import SomaBrainError
 from somabrain_operator.informer.store import ObjectStore
 from somabrain_operator.kube import names
 from somabrain_operator.kube.children import possible_children
 from somabrain_operator.kube.client import Cluster
 from somabrain_operator.kube.kinds import EVENT
 from somabrain_operator.kube.names import SERVER, Key
-from somabrain_operator.kube.objects import Manifest, condition, items, mapping, text
+from somabrain_operator.kube.objects import Manifest, items, mapping, text
 from somabrain_operator.observe import pod_status
+from somabrain_operator.observe.events import latest_event, pod_refusal, waits_for_pod
 from somabrain_operator.observe.parse import parse_brain
 from somabrain_operator.observe.readiness_probe import ReadinessProbe
 from somabrain_operator.observe.state import Brain, ObservedState
 from somabrain_operator.references.catalog import Reference, references_of
 from somabrain_operator.references.resolver import resolve
+
+_log = structlog.stdlib.get_logger("somabrain_operator.observe.observe")
 
 
 async def observe(
@@ -77,8 +83,8 @@ def _is_running(pod: Manifest) -> bool:
 async def _report(cluster: Cluster, probe: ReadinessProbe, namespace: str, name: str, address: str) -> str:
     if report := await probe.fetch_reason(address):
         return report
-    fields = {"involvedObject.name": name, "reason": "Unhealthy"}
-    return text(_latest(await cluster.list(EVENT, namespace, {}, fields)), "message")
+    events = await _list_events(cluster, namespace, {"involvedObject.name": name, "reason": "Unhealthy"})
+    return text(latest_event(events), "message")
 
 
 async def _pod_refusals(
@@ -88,33 +94,22 @@ async def _pod_refusals(
 
     The Job's own status does not show it; the Job controller records an event.
     """
-    pods = {text(job, "metadata", "name"): pod_status.of_job(live_pods, text(job, "metadata", "name")) for job in jobs}
-    waiting = [
-        job
-        for job in jobs
-        if text(condition(job, "Complete"), "status") != "True"
-        and all(map(pod_status.is_terminated, pods[text(job, "metadata", "name")]))
-    ]
-    messages = await asyncio.gather(
-        *(_pod_refusal(cluster, namespace, job, pods[text(job, "metadata", "name")]) for job in waiting)
+    named_jobs = {text(job, "metadata", "name"): job for job in jobs}
+    uids = {
+        name: text(job, "metadata", "uid")
+        for name, job in named_jobs.items()
+        if waits_for_pod(job, pod_status.of_job(live_pods, name))
+    }
+    events = await asyncio.gather(
+        *(_list_events(cluster, namespace, {"involvedObject.uid": uid}) for uid in uids.values())
     )
-    names_of_jobs = (text(job, "metadata", "name") for job in waiting)
-    return {name: message for name, message in zip(names_of_jobs, messages, strict=True) if message}
+    return {name: refusal for name, each in zip(uids, events, strict=True) if (refusal := pod_refusal(each))}
 
 
-async def _pod_refusal(cluster: Cluster, namespace: str, job: Manifest, pods: list[Manifest]) -> str:
-    """Return the Job controller's latest message of a refused pod, or an empty string if it created one since."""
-    fields = {"involvedObject.uid": text(job, "metadata", "uid"), "reason": "FailedCreate"}
-    latest = _latest(await cluster.list(EVENT, namespace, {}, fields))
-    created = max((text(pod, "metadata", "creationTimestamp") for pod in pods), default="")
-    return text(latest, "message").removeprefix("Error creating: ") if _occurred_at(latest) > created else ""
-
-
-def _latest(events: tuple[Manifest, ...]) -> Manifest | None:
-    return max(events, key=_occurred_at, default=None)
-
-
-def _occurred_at(event: Manifest | None) -> str:
-    """Return the time of an event's last occurrence, in ISO 8601: recorders of the newer API set other fields."""
-    times = (("lastTimestamp",), ("series", "lastObservedTime"), ("eventTime",), ("metadata", "creationTimestamp"))
-    return next((timestamp for path in times if (timestamp := text(event, *path))), "")
+async def _list_events(cluster: Cluster, namespace: str, fields: Mapping[str, str]) -> tuple[Manifest, ...]:
+    """Return the events with these fields. A failure is only logged: events explain, and no step needs them."""
+    try:
+        return await cluster.list(EVENT, namespace, {}, fields)
+    except SomaBrainError as exc:
+        _log.warning("failed to list events", namespace=namespace, fields=dict(fields), error=exc.message)
+        return ()

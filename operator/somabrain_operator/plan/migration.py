@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Final
 
 from pydantic import ValidationError
@@ -19,7 +20,7 @@ from somabrain_operator.api.v1alpha1.status import MigrationStatus
 from somabrain_operator.kube import timestamps
 from somabrain_operator.kube.names import MIGRATION, MIGRATION_HASH, RETRY_MIGRATION, ChildId, child_id
 from somabrain_operator.kube.objects import Manifest, condition, mapping, number, text
-from somabrain_operator.kube.owner import belongs_to
+from somabrain_operator.kube.owner import belongs_to, is_owned_by
 from somabrain_operator.observe.pod_status import failure_reason, is_terminated, of_job, termination_message
 from somabrain_operator.observe.redact import redact
 from somabrain_operator.plan.plan import ConditionResult, Plan, vault_image
@@ -94,9 +95,12 @@ def _record(status: Manifest, fingerprint: str) -> MigrationStatus:
 
 
 def _latest_job(plan: Plan, record: MigrationStatus, fingerprint: str) -> Manifest | None:
-    """Return the Job of the last attempt, or None if it does not exist."""
+    """Return the Job of this resource's last attempt, or None if it does not exist.
+
+    A Job that an earlier resource left does not count: with Vault its hash is the same, and the database may not be.
+    """
     attempts = [
-        job for job in plan.observed.jobs if _job_fingerprint(job) == fingerprint and belongs_to(job, plan.owner)
+        job for job in plan.observed.jobs if _job_fingerprint(job) == fingerprint and is_owned_by(job, plan.owner)
     ]
     latest = max(attempts, key=_attempt, default=None)
     return latest if latest is not None and _attempt(latest) >= (record.attempt or 0) else None
@@ -208,7 +212,8 @@ def _with_failure(plan: Plan, record: MigrationStatus, job: Manifest) -> Migrati
     name = text(job, "metadata", "name")
     pods = of_job(plan.observed.pods, name)
     messages = [message for pod in pods if (message := termination_message(pod, VAULT, MIGRATION))]
-    if not messages and (refusal := plan.observed.pod_refusals.get(name)):
+    had_pod = number(job, "status", "failed") > 0  # a refusal is then of a later pod, or over
+    if not messages and not had_pod and (refusal := plan.observed.pod_refusals.get(name)):
         messages = [f"its pod could not be created: {refusal}"]
     if record.next_attempt_at is not None:
         return record.model_copy(update={"last_error": redact(messages[-1], _secrets(plan))}) if messages else record
@@ -240,8 +245,8 @@ def _retry_or_wait(plan: Plan, spec: SomaBrainSpec, record: MigrationStatus) -> 
 
 
 def _start(plan: Plan, spec: SomaBrainSpec, record: MigrationStatus) -> Plan:
-    attempt = (record.attempt or 0) + 1
     fingerprint = record.hash or ""
+    attempt = _next_attempt(plan, record, fingerprint)
     if plan.paused:
         result = ConditionResult("False", "Paused", "The migration has not run, because spec.paused is true.")
         return _halted(plan, record, result)
@@ -257,6 +262,13 @@ def _start(plan: Plan, spec: SomaBrainSpec, record: MigrationStatus) -> Plan:
     result = ConditionResult("False", "Running", f"Job {started.job_name} is migrating the database for {plan.image}.")
     stale = tuple(_stale_jobs(plan, current=record.job_name))
     return _halted(replace(plan, apply=(*plan.apply, job), delete=plan.delete + stale), started, result)
+
+
+def _next_attempt(plan: Plan, record: MigrationStatus, fingerprint: str) -> int:
+    """Return the first number past the last attempt whose name is free: an earlier resource may have left Jobs."""
+    taken = {text(job, "metadata", "name") for job in plan.observed.jobs}
+    numbers = count((record.attempt or 0) + 1)
+    return next(each for each in numbers if migration_job_name(plan.owner, fingerprint, each) not in taken)
 
 
 def _render_job(plan: Plan, spec: SomaBrainSpec, fingerprint: str, attempt: int) -> Manifest:

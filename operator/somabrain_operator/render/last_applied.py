@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Final
 
-from somabrain_operator.kube.children import LAST_APPLIED
-from somabrain_operator.kube.objects import Manifest, mapping, text
-from somabrain_operator.kube.owner import Owner, belongs_to, is_owned_by, owner_name, owner_reference
+from somabrain_operator.kube.children import LAST_APPLIED, possible_children
+from somabrain_operator.kube.hashing import content_hash
+from somabrain_operator.kube.names import child_id
+from somabrain_operator.kube.objects import Json, Manifest, items, mapping, text
+from somabrain_operator.kube.owner import Owner, is_owned_by
 from somabrain_operator.render.deployment import with_replicas
-from somabrain_operator.render.metadata import render_object, with_rendered_hash
+from somabrain_operator.render.metadata import render_object
 
 _DATA_KEY: Final = "children.json"
 
@@ -22,27 +25,29 @@ def render_last_applied(owner: Owner, manifests: tuple[Manifest, ...]) -> Manife
 
 
 def parse_last_applied(live: Manifest | None, owner: Owner) -> tuple[Manifest, ...]:
-    """Return the manifests that a live ConfigMap stores; empty if it does not belong to `owner` or is not valid.
+    """Return the manifests of children that a live ConfigMap of `owner` stores; empty if it is not valid.
 
-    A record that an earlier resource of this name left as an orphan is read as if it were of `owner`.
+    They are applied with the operator's permissions, which are more than those of writing a ConfigMap. So only children
+    that rendering can lead to count, and a ConfigMap that `owner` does not own counts for nothing, even if it looks
+    like an orphan: anyone may have created it before the resource.
     """
-    if live is None or not belongs_to(live, owner):
+    if live is None or not is_owned_by(live, owner):
         return ()
+    known = frozenset(possible_children(owner.key.name))
+    return tuple(
+        each
+        for each in _stored_manifests(text(live, "data", _DATA_KEY))
+        if child_id(each) in known
+        and text(each, "metadata", "namespace") == owner.key.namespace
+        and is_owned_by(each, owner)
+    )
+
+
+def _stored_manifests(content: str) -> Iterator[Manifest]:
+    """Yield the mappings of a JSON list; none if the content is anything else."""
     try:
-        stored = json.loads(text(live, "data", _DATA_KEY))
-    except ValueError:
-        return ()
-    manifests = (each for each in stored if mapping(each)) if isinstance(stored, list) else ()
-    if is_owned_by(live, owner):
-        return tuple(each for each in manifests if is_owned_by(each, owner))
-    return tuple(_adopted(each, owner) for each in manifests if _was_of_this_name(each, owner))
-
-
-def _was_of_this_name(manifest: Manifest, owner: Owner) -> bool:
-    return (text(manifest, "metadata", "namespace"), owner_name(manifest)) == owner.key
-
-
-def _adopted(manifest: Manifest, owner: Owner) -> Manifest:
-    """Return a manifest of an earlier resource of this name with `owner` as its owner."""
-    metadata = {**mapping(manifest, "metadata"), "ownerReferences": [owner_reference(owner)]}
-    return with_rendered_hash({**manifest, "metadata": metadata})
+        stored: Json = json.loads(content)
+        content_hash(stored)  # a lone surrogate or deep nesting may be valid JSON that later code could not hash
+    except (ValueError, RecursionError):
+        return
+    yield from (mapping(each) for each in items(stored))

@@ -136,6 +136,14 @@ class ControllerStub:
         target = {**_true("FailureTarget"), "reason": "BackoffLimitExceeded"}
         self._job(job, {"startTime": _now(), "failed": 1, "conditions": [target, failed]})
 
+    def reach_deadline(self, job: Object) -> None:
+        """As the Job controller: the Job's pod, which ran too long, is deleted, and the Job has failed."""
+        message = "Job was active longer than specified deadline"
+        target, failed = (
+            {**_true(kind), "reason": "DeadlineExceeded", "message": message} for kind in ("FailureTarget", "Failed")
+        )
+        self._job(job, {"startTime": _now(), "failed": 1, "conditions": [target, failed]})
+
     def refuse_pod(self, job: Object, message: str) -> None:
         """As the Job controller: the API server refuses the Job's pod, which only an event says."""
         self._job(job, {"startTime": _now(), "ready": 0})

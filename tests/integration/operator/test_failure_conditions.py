@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from somabrain_operator.kube.names import RENDERED_HASH, labels
 from tests.integration.operator.api import KINDS, Object, eventually
 from tests.integration.operator.brains import NAME, POD_ADDRESS, Brain, ControllerStub, running, waiting
 
@@ -238,7 +240,10 @@ def test_one_made_again_waits_for_the_children_of_the_first(served: Brain) -> No
 
 
 def test_one_made_again_adopts_the_orphans_of_the_first(served: Brain, controller_stub: ControllerStub) -> None:
-    """After `kubectl delete --cascade=orphan` a re-created resource adopts the children, and its pods go on serving."""
+    """After `kubectl delete --cascade=orphan` a re-created resource adopts the children, and its pods go on serving.
+
+    What serves stays as it is until the migration has run once more.
+    """
     before = served.deployment()
     served.api.delete("SomaBrain", NAME, served.namespace)
     for kind in ("ConfigMap", "Deployment", "Job", "Service", "ServiceAccount"):  # as the garbage collector does
@@ -248,19 +253,37 @@ def test_one_made_again_adopts_the_orphans_of_the_first(served: Brain, controlle
                 served.api.patch(kind, str(each["metadata"]["name"]), served.namespace, orphaning)
     served.apply()
     uid = served.resource()["metadata"]["uid"]
-    eventually(
-        lambda: served.deployment()["metadata"].get("ownerReferences", [{}])[0].get("uid"),
-        lambda owner: owner == uid,
-        "the Deployment is adopted while the migration runs",
-    )
-    assert served.deployment()["spec"] == before["spec"]
+    served.until("Migrated", "False", "is migrating the database")
     assert served.until("Available", "True")
+    waiting = served.deployment()
+    assert (waiting["spec"], waiting["metadata"].get("ownerReferences")) == (before["spec"], None)
     controller_stub.complete(next(each for each in served.jobs() if each["metadata"].get("ownerReferences")))
     served.until("Migrated", "True")
     controller_stub.roll_out()
     assert served.until("Ready", "True")
     assert served.deployment()["metadata"]["uid"] == before["metadata"]["uid"]
-    assert served.child("ConfigMap", "applied")["metadata"]["ownerReferences"][0]["uid"] == uid
+    for kind, component in (("Deployment", "server"), ("ConfigMap", "applied")):
+        assert served.child(kind, component)["metadata"]["ownerReferences"][0]["uid"] == uid
+
+
+@pytest.mark.parametrize("kind", ["Job", "Secret", "FutureKind"])
+def test_a_record_planted_before_the_resource_is_not_applied(
+    brain: Brain, controller_stub: ControllerStub, kind: str
+) -> None:
+    """A ConfigMap that looks like an orphaned record leads to no write of its entries, and is replaced in the end."""
+    owner = {"apiVersion": "somabrain.io/v1alpha1", "kind": "SomaBrain", "name": NAME, "controller": True}
+    pod = {"restartPolicy": "Never", "containers": [{"name": "c", "image": "evil:1"}]}
+    metadata = {"name": "pwn", "namespace": brain.namespace, "ownerReferences": [owner]}
+    entry = {"apiVersion": "batch/v1", "kind": kind, "metadata": metadata, "spec": {"template": {"spec": pod}}}
+    marks = {"labels": labels(NAME, "applied"), "annotations": {RENDERED_HASH: "x"}}
+    planted = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"{NAME}-applied", **marks},
+               "data": {"children.json": json.dumps([entry])}}  # fmt: skip
+    brain.api.create(planted, brain.namespace)
+    brain.apply()
+    brain.until("Migrated", "False", "is migrating the database")
+    assert [each["metadata"]["name"] for each in brain.jobs() if each["metadata"]["name"] == "pwn"] == []
+    controller_stub.serve()
+    assert "pwn" not in brain.child("ConfigMap", "applied")["data"]["children.json"]
 
 
 def test_paused_nothing_is_changed_and_everything_is_said(served: Brain, controller_stub: ControllerStub) -> None:

@@ -110,6 +110,17 @@ def test_a_refusal_that_is_over_is_no_longer_said(brain: Brain, controller_stub:
     assert brain.until("Degraded", "False")
 
 
+def test_a_job_whose_pod_ran_is_not_said_to_have_been_refused(brain: Brain, controller_stub: ControllerStub) -> None:
+    """After a refusal the Job got a pod and reached its deadline: its error is the deadline, though the pod is gone."""
+    brain.apply()
+    job = brain.job()
+    controller_stub.refuse_pod(job, "is forbidden: exceeded quota: small")
+    brain.until("Migrated", "False", "exceeded quota: small")
+    controller_stub.reach_deadline(job)
+    failed = brain.until("Migrated", "False", "Attempt 1 failed: Job was active longer than specified deadline")
+    assert failed["reason"] == "Failed"
+
+
 def test_a_migration_that_is_off_is_skipped(brain: Brain) -> None:
     """The Deployment comes at once, and the status does not claim a migration."""
     brain.apply(migration={"enabled": False})

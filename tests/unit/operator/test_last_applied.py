@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from somabrain_operator.diff.foreign import drift
 from somabrain_operator.kube.children import last_applied_id
-from somabrain_operator.kube.names import child_id
+from somabrain_operator.kube.names import RENDERED_HASH, child_id, labels
 from somabrain_operator.kube.objects import Manifest
 from somabrain_operator.observe.state import ObservedState
 from somabrain_operator.references.catalog import references_of
@@ -32,6 +33,12 @@ def handed_over(state: ObservedState, replicas: int) -> ObservedState:
     return replace(
         state, children={**before.children, DEPLOYMENT: {**live, "spec": {**live["spec"], "replicas": replicas}}}
     )
+
+
+def with_record(state: ObservedState, content: str) -> ObservedState:
+    """Return the same state with another content of the record."""
+    record: Any = state.children[RECORD]
+    return replace(state, children={**state.children, RECORD: {**record, "data": {"children.json": content}}})
 
 
 def applied(state: ObservedState) -> dict[Any, Manifest]:
@@ -98,13 +105,42 @@ def test_a_record_of_an_earlier_resource_counts_for_nothing() -> None:
     assert DEPLOYMENT not in applied(again)
 
 
-@pytest.mark.parametrize("content", ["", "no JSON", "{}", '["x", {}]'])
+@pytest.mark.parametrize(
+    "content", ["", "no JSON", "{}", "7", '["x", {}, null, [1]]', '["\\ud800"]', "[" * 100_000, "[" * 900 + "]" * 900]
+)
 def test_a_record_somebody_scribbled_over_counts_for_nothing(content: str) -> None:
     """With an unreadable record there is no crash, and the Deployment is left as it is."""
     before = settled(observed(status=migrated()))
-    record: Any = before.children[RECORD]
-    scribbled = {**before.children, RECORD: {**record, "data": {"children.json": content}}}
-    assert DEPLOYMENT not in applied(blocked(replace(before, children=scribbled)))
+    assert DEPLOYMENT not in applied(blocked(with_record(before, content)))
+
+
+@pytest.mark.parametrize("change", [
+    {"kind": "Job"}, {"kind": "Secret"}, {"kind": "FutureKind"}, {"kind": 7}, {"kind": "Service"},
+    {"metadata": {"name": "pwn"}}, {"metadata": {"namespace": "kube-system"}}, {"metadata": {"namespace": None}},
+    {"metadata": {"ownerReferences": []}}, {"metadata": "x"},
+])  # fmt: skip
+def test_only_children_that_can_be_rendered_are_applied_from_the_record(change: dict[str, Any]) -> None:
+    """An entry of another kind, name, namespace or owner than any child of the resource has is ignored."""
+    before = settled(observed(status=migrated()))
+    genuine: Any = before.children[DEPLOYMENT]
+    metadata: Any = change.get("metadata", {})
+    merged = {**genuine["metadata"], **metadata} if isinstance(metadata, dict) else metadata
+    entry = {**genuine, **change, "metadata": merged}
+    expected = set(applied(blocked(with_record(before, "[]"))))
+    assert set(applied(blocked(with_record(before, json.dumps([entry]))))) == expected
+    assert DEPLOYMENT in applied(blocked(with_record(before, json.dumps([entry, genuine]))))
+
+
+@pytest.mark.parametrize("kind", ["Job", "Secret", "Deployment"])
+def test_a_record_without_an_owner_is_not_applied(kind: str) -> None:
+    """A record that was planted under the name before the resource existed leads to no write but the resource's own."""
+    owner = {"apiVersion": "somabrain.io/v1alpha1", "kind": "SomaBrain", "name": "quickstart", "controller": True}
+    name = "quickstart-server" if kind == "Deployment" else "pwn"
+    entry = {"kind": kind, "metadata": {"name": name, "namespace": "demo", "ownerReferences": [owner]}, "spec": {}}
+    metadata: dict[str, Any] = {"name": RECORD.name, "namespace": "demo", "labels": labels("quickstart", "applied"),
+                "annotations": {RENDERED_HASH: "x"}}  # fmt: skip
+    planted: Manifest = {"kind": "ConfigMap", "metadata": metadata, "data": {"children.json": json.dumps([entry])}}
+    assert plan(observed(children=[planted])).apply == plan(observed()).apply
 
 
 def test_the_record_is_never_pruned() -> None:

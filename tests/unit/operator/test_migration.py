@@ -10,7 +10,7 @@ import pytest
 
 from somabrain_operator.api.v1alpha1.status import MigrationStatus
 from somabrain_operator.kube import timestamps
-from somabrain_operator.kube.names import RETRY_MIGRATION, child_id
+from somabrain_operator.kube.names import RENDERED_HASH, RETRY_MIGRATION, child_id, labels
 from somabrain_operator.observe.state import ObservedState
 from somabrain_operator.plan.migration import RETRY, parse_migration_status, without_uncreated_job
 from tests.unit.operator import samples
@@ -264,6 +264,28 @@ def test_a_job_that_ends_without_a_pod_says_that_it_was_refused() -> None:
     """The error of a Job that reached its deadline without a pod is the refusal, not the deadline."""
     refused = record(observed(jobs=[job(state="Failed")], pod_refusals={JOB_NAME: QUOTA}))
     assert refused.last_error == f"its pod could not be created: {QUOTA}"
+
+
+def test_a_job_whose_pod_failed_is_not_said_to_have_been_refused() -> None:
+    """The error of a Job whose pod ran is not an old refusal, even if the pod and its message are gone."""
+    finished: Any = job(state="Failed")
+    ran = {**finished, "status": {**finished["status"], "failed": 1}}
+    failed = record(observed(jobs=[ran], pod_refusals={JOB_NAME: QUOTA}))
+    assert failed.last_error == "Job has reached the specified backoff limit"
+
+
+@pytest.mark.parametrize("owners", [[], [{"uid": "another", "controller": True}]])
+@pytest.mark.parametrize("state", [None, "Complete", "Failed"])
+def test_a_job_that_an_earlier_resource_left_is_no_migration_of_this_one(state: str | None, owners: list[Any]) -> None:
+    """The migration runs once more, under a name that is free, though with Vault an orphaned Job has the same hash."""
+    left: list[Any] = [job(1, state=state), job(2, state=state)]
+    for each in left:
+        each["metadata"] |= {"ownerReferences": owners, "labels": labels("quickstart", "migrate"),
+                             "annotations": each["metadata"]["annotations"] | {RENDERED_HASH: "x"}}  # fmt: skip
+    started = plan(observed(jobs=left))
+    assert started.conditions["Migrated"].reason == "Running"
+    assert [child_id(each).name for each in started.apply if each["kind"] == "Job"] == [f"{JOB_NAME[:-1]}3"]
+    assert record(observed(jobs=[*left, job(3)])).attempt == 3
 
 
 def test_a_stuck_job_is_replaced_once_the_spec_can_help() -> None:

@@ -80,6 +80,17 @@ def test_what_is_deleted_is_gone_unless_it_was_made_again() -> None:
     assert cached_spec(cache) == {}
 
 
+def test_a_write_answered_after_the_deletion_brings_nothing_back() -> None:
+    """An object that was deleted between our write and its response stays deleted; one created later is stored."""
+    cache = ObjectStore()
+    enqueued(cache, "Deployment", "ADDED", child(5))
+    enqueued(cache, "Deployment", "DELETED", child(7))
+    cache.on_write("Deployment", child(6))
+    assert (cached_spec(cache), cache.list_for(KEY, "Deployment")) == (None, ())
+    cache.on_write("Deployment", child(8))
+    assert cached_spec(cache) == {}
+
+
 def test_an_owner_edited_away_concerns_both() -> None:
     """A changed owner enqueues the former owner and the new one."""
     cache = ObjectStore()

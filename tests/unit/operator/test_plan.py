@@ -188,15 +188,15 @@ def test_orphans_of_an_earlier_resource_are_adopted() -> None:
     assert deployment["spec"] == former["spec"]
 
 
-def test_orphans_serve_and_are_adopted_while_the_migration_runs() -> None:
-    """While the new resource migrates, the record beside the orphans is in force, and they count as available."""
+def test_orphans_serve_and_stay_as_they_are_while_the_migration_runs() -> None:
+    """While the new resource migrates, what serves is neither adopted nor deleted, and it counts as available."""
     before = settled(observed(status=migrated()))
     again = orphaned(before)
     migrating = replace(again, brain=replace(again.brain, status={}))
     planned = plan(migrating)
     assert planned.conditions["Migrated"].reason == "Running"
-    deployment: Any = next(each for each in planned.apply if each["kind"] == "Deployment")
-    assert deployment["metadata"]["ownerReferences"][0]["uid"] == "another"
+    assert [each["kind"] for each in planned.apply] == ["ServiceAccount", "Service", "Service", "Job"]
+    assert planned.delete == ()
     assert samples.conditions(migrating)["Available"]["status"] == "True"
 
 

@@ -1,0 +1,122 @@
+"""Events explain what no status shows: the latest of them decides, and a reconcile does without them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from common.errors import PermissionDenied, ResourceExhausted, SomaBrainError, Unavailable
+from somabrain_operator.informer.store import ObjectStore
+from somabrain_operator.kube.client import Cluster
+from somabrain_operator.kube.kinds import Kind
+from somabrain_operator.kube.names import KIND
+from somabrain_operator.kube.objects import Manifest
+from somabrain_operator.observe.events import pod_refusal, waits_for_pod
+from somabrain_operator.observe.observe import observe
+from somabrain_operator.observe.readiness_probe import ReadinessProbe
+from somabrain_operator.observe.state import ObservedState
+from tests.unit.operator.samples import KEY, MINIMAL, UID, job, pod
+
+QUOTA = 'pods "m" is forbidden: exceeded quota: small'
+
+
+def refused(second: int, message: str = QUOTA) -> dict[str, Any]:
+    return {"reason": "FailedCreate", "message": f"Error creating: {message}", "lastTimestamp": time(second)}
+
+
+def created(second: int) -> dict[str, Any]:
+    return {"reason": "SuccessfulCreate", "message": "Created pod: m", "lastTimestamp": time(second)}
+
+
+def time(second: int) -> str:
+    return f"2026-01-02T03:04:{second:02}Z"
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([], ""),
+        ([refused(1, "old"), refused(2)], QUOTA),
+        ([refused(1), created(2)], ""),
+        ([created(2), refused(1)], ""),
+        ([created(1), refused(2)], QUOTA),
+        ([created(1), refused(1)], ""),
+        ([refused(1), created(1)], ""),
+        ([refused(1), {"reason": "SuccessfulDelete", "message": "Deleted pod: m", "lastTimestamp": time(2)}], QUOTA),
+        ([{"reason": "DeadlineExceeded", "message": "too long", "lastTimestamp": time(2)}], ""),
+    ],
+)
+def test_a_refusal_counts_until_a_pod_is_created(events: list[dict[str, Any]], expected: str) -> None:
+    """The latest event of a creation decides, whether or not the created pod still exists; a creation wins a tie."""
+    assert pod_refusal(events) == expected
+
+
+@pytest.mark.parametrize("field", ["active", "terminating"])
+def test_a_job_with_a_pod_by_its_own_status_waits_for_none(field: str) -> None:
+    """A Job whose status counts a pod is not refused one, even while that pod is deleted and so not listed."""
+    assert waits_for_pod({**job(), "status": {"failed": 1}}, [])
+    assert not waits_for_pod({**job(), "status": {field: 1}}, [])
+
+
+class ClusterStub(Cluster):
+    """A cluster without referenced Secrets, and with events or an error for them."""
+
+    def __init__(self, events: tuple[Manifest, ...] = (), error: SomaBrainError | None = None) -> None:
+        self.events = events
+        self.error = error
+
+    async def get(self, kind: Kind, namespace: str, name: str, *, newest: bool = True) -> Manifest | None:
+        return None
+
+    async def list(
+        self, kind: Kind, namespace: str, labels: Mapping[str, str], fields: Mapping[str, str] | None = None
+    ) -> tuple[Manifest, ...]:
+        if self.error is not None:
+            raise self.error
+        return tuple(each for each in self.events if (fields or {}).get("reason", each["reason"]) == each["reason"])
+
+
+class SilentProbe(ReadinessProbe):
+    """Pods that do not say why they are not ready."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def fetch_reason(self, address: str) -> str:
+        return ""
+
+
+async def observed_with(cluster: Cluster) -> ObservedState:
+    """Return the observed state of a resource whose server is not ready and whose Job has no pod."""
+    store = ObjectStore()
+    brain = {"metadata": {"namespace": KEY.namespace, "name": KEY.name, "uid": UID}, "spec": MINIMAL}
+    server: Any = pod("s", ready=False, containers=[{"name": "server", "state": {"running": {}}}])
+    waiting: Any = job()
+    waiting["metadata"]["ownerReferences"][0] |= {"kind": KIND, "name": KEY.name}
+    store.on_write(KIND, brain)
+    store.on_write("Pod", {**server, "status": {**server["status"], "podIP": "127.0.0.57"}})
+    store.on_write("Job", waiting)
+    state = await observe(cluster, store, SilentProbe(), KEY, frozenset())
+    assert state is not None
+    return state
+
+
+async def test_an_unready_pod_and_a_refused_one_are_explained_by_events() -> None:
+    """The kubelet's event explains a pod without a report, and the Job controller's a Job without a pod."""
+    unhealthy = {"reason": "Unhealthy", "message": "Readiness probe failed", "lastTimestamp": time(1)}
+    state = await observed_with(ClusterStub((refused(1), unhealthy)))
+    assert state.reports == {"s": "Readiness probe failed"}
+    assert list(state.pod_refusals.values()) == [QUOTA]
+    assert (await observed_with(ClusterStub((refused(1), created(2))))).pod_refusals == {}
+
+
+@pytest.mark.parametrize("error", [Unavailable("away."), PermissionDenied("no."), ResourceExhausted("slower.")])
+async def test_events_that_cannot_be_read_stop_no_reconcile(error: SomaBrainError) -> None:
+    """Without events the state is observed all the same, without their messages, and the log says why."""
+    with capture_logs() as logged:
+        state = await observed_with(ClusterStub(error=error))
+    assert (state.reports, state.pod_refusals, len(state.jobs)) == ({}, {}, 1)
+    assert [(each["log_level"], each["error"]) for each in logged] == [("warning", error.message)] * 2
