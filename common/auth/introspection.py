@@ -128,10 +128,18 @@ class IntrospectionVerifier:
         except UnexpectedResponse as exc:
             if not exc.client_refused:
                 raise
-            self._authorization = _authorization(self._current().introspection)
+            self._authorization = self._renewed_authorization()
             if self._authorization == authorization:
                 raise
         return await self._post(token, self._authorization)
+
+    def _renewed_authorization(self) -> str:
+        """Return the header with client id and secret as they are now; the former one if either is missing now."""
+        try:
+            return _authorization(self._current().introspection)
+        except ConfigurationError:
+            # The refusal is what is reported: it names both settings.
+            return self._authorization
 
     async def _post(self, token: str, authorization: str) -> object:
         if self._session is None:

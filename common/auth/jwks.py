@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any, TypeGuard
 
 import aiohttp
 import jwt
@@ -51,24 +52,35 @@ class VerificationKey:
 
 
 def parse_keys(document: object) -> dict[str | None, VerificationKey]:
-    """Return the signing keys of a JWK set by key id; those of other uses and unknown types are omitted."""
+    """Return the signing keys of a JWK set by key id; those of other uses or types, or malformed, are omitted."""
     entries = document.get("keys") if isinstance(document, Mapping) else None
     keys: dict[str | None, VerificationKey] = {}
     for entry in entries if isinstance(entries, list) else []:
-        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig":
-            continue
-        algorithms = ALGORITHMS_BY_KEY_TYPE.get(str(entry.get("kty")), ())
-        if (declared := entry.get("alg")) is not None:
-            algorithms = tuple(name for name in algorithms if name == declared)
-        if not algorithms:
-            continue
-        try:
-            # Not PyJWKSet: it has one algorithm per key, whether declared or not, and fails if no key is usable.
-            keys[entry.get("kid")] = VerificationKey(jwt.PyJWK.from_dict(entry).key, algorithms)
-        except jwt.PyJWTError:
-            # A set may contain keys of future types (RFC 7517, 5: ignore what is not understood).
-            continue
+        if isinstance(entry, dict) and _is_key_id(key_id := entry.get("kid")) and (key := _parse_key(entry)):
+            keys[key_id] = key
     return keys
+
+
+def _is_key_id(value: object) -> TypeGuard[str | None]:
+    return value is None or isinstance(value, str)
+
+
+def _parse_key(entry: dict[str, Any]) -> VerificationKey | None:
+    """Return the signing key of a JWK; None: it is not one, or not understood (RFC 7517, 5: such are ignored)."""
+    if entry.get("use", "sig") != "sig":
+        return None
+    algorithms = ALGORITHMS_BY_KEY_TYPE.get(str(entry.get("kty")), ())
+    if (declared := entry.get("alg")) is not None:
+        algorithms = tuple(name for name in algorithms if name == declared)
+    if not algorithms:
+        return None
+    try:
+        # Not PyJWKSet: it has one algorithm per key, whether declared or not, and fails if no key is usable.
+        key = jwt.PyJWK.from_dict(entry).key
+    except (jwt.PyJWTError, TypeError, ValueError):
+        return None
+    # A private key that is published verifies nothing: whoever reads it signs tokens.
+    return VerificationKey(key, algorithms) if isinstance(key, PublicKey) else None
 
 
 class KeySet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from common.errors import ConfigurationError
 
 _log = structlog.get_logger(__name__)
 
-_Signature = tuple[tuple[str, int, int, int], ...]
+_FileSignature = tuple[str, int, int, int, int]
+_Signature = tuple[_FileSignature, ...]
 
 
 class CurrentSettings:
-    """The settings of the process, loaded again when a file of `secrets_dir` changed.
+    """The settings of the process, loaded again when a file of `secrets_dir` changed. For any thread.
 
     Only what clients of other servers authenticate with is taken from them; everything else is as it was at the start.
     """
@@ -25,32 +27,56 @@ class CurrentSettings:
         self._settings = initial
         self._load = load_settings
         self._folders = [Path(path) for path in initial.secrets_dir.split(":") if path]
-        self._signature = self._read_signature()
+        self._signature: _Signature | None = self._read_signature()
+        self._failure = ""
+        # The event loop and threads of Kafka ask: the one that began to load first must not be the last to assign.
+        self._lock = threading.Lock()
 
     def get(self) -> Settings:
-        """Return the settings as the files are now; the last valid ones if these are invalid."""
-        if not self._folders or (signature := self._read_signature()) == self._signature:
+        """Return the settings as the files are now; the last valid ones if these are invalid or cannot be read."""
+        if not self._folders:
             return self._settings
-        self._signature = signature
+        with self._lock:
+            # Taken before the files are read: a change in between is noticed by the next call.
+            signature = self._read_signature()
+            if signature != self._signature:
+                self._signature = signature if self._load_again() else None
+            return self._settings
+
+    def _load_again(self) -> bool:
+        """Load the settings if they are valid; return whether the files could be read."""
         try:
             self._settings = self._load()
         except ConfigurationError as exc:
             _log.warning("changed secrets rejected, the former ones stay in use", reason=exc.message)
+        except OSError as exc:
+            # The next call tries again, as the file may be there or readable by then; each failure is logged once.
+            if (failure := f"{exc.filename or 'secrets_dir'}: {exc.strerror or exc}") != self._failure:
+                _log.warning("changed secrets cannot be read, the former ones stay in use", reason=failure)
+            self._failure = failure
+            return False
         else:
             _log.info("secrets loaded again")
-        return self._settings
+        self._failure = ""
+        return True
 
     def _read_signature(self) -> _Signature:
-        """Return name, inode, time and size of each file; files that vanish meanwhile are left out."""
+        """Return name, inode, size and times of each file; files that vanish meanwhile are left out."""
         return tuple(entry for folder in self._folders for entry in _folder_signature(folder))
 
 
-def _folder_signature(folder: Path) -> list[tuple[str, int, int, int]]:
-    entries = []
+def _folder_signature(folder: Path) -> list[_FileSignature]:
     try:
-        for path in sorted(folder.iterdir()):
-            stat = path.stat()
-            entries.append((str(path), stat.st_ino, stat.st_mtime_ns, stat.st_size))
+        paths = sorted(folder.iterdir())
     except OSError:
-        return entries
-    return entries
+        return []
+    return [signature for path in paths if (signature := _file_signature(path)) is not None]
+
+
+def _file_signature(path: Path) -> _FileSignature | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    # The time of the last change of its status, too: one of its mode or owner changes nothing else.
+    return str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -55,15 +56,17 @@ class RedisConnector:
 
         Args:
             settings: the settings.
-            current: returns the settings as they are now, for a user or password that was rotated; None: it never is.
+            current: returns the settings as they are now, for a URL, user or password that was rotated; None: it never
+                is.
 
         Raises:
             ConfigurationError: the URL or a file for TLS is invalid.
         """
         self._settings = settings
+        self._rejected: CacheSettings | None = None
         self._current = current or (lambda: settings)
         self._tls = ClientTls("cache.", settings.ca_file, settings.cert_file, settings.key_file)
-        self._context = self._tls.context() if parse_address(settings).tls else None
+        self._context = self._tls_context(settings)
         self._retired: list[tuple[float, AsyncExitStack]] = []
         self.client, self._stack = _open_client(settings)
 
@@ -77,22 +80,40 @@ class RedisConnector:
             await stack.aclose()
 
     async def reopen_if_changed(self) -> None:
-        """Replace the client if a file for TLS, or a user or password, changed. Calls in flight end as they began."""
+        """Replace the client if a file for TLS, the URL or a password changed. Calls in flight end as they began."""
         now = time.monotonic()
         while self._retired and self._retired[0][0] + RETIREMENT_S < now:
             await self._retired.pop(0)[1].aclose()
-        settings = self._current()
-        context = None if self._context is None else self._tls.context()
+        settings = self._last_valid_settings()
+        context = self._tls_context(settings)
         if settings == self._settings and context is self._context:
             return
-        try:
-            opened = _open_client(settings)
-        except ConfigurationError as exc:
-            _log.warning("changed settings of redis rejected, the former ones stay in use", reason=exc.message)
-        else:
-            self._retired.append((now, self._stack))
-            self.client, self._stack = opened
+        self._retired.append((now, self._stack))
+        self.client, self._stack = _open_client(settings)
         self._settings, self._context = settings, context
+
+    def _last_valid_settings(self) -> CacheSettings:
+        """Return the settings with the URL and the passwords as they are now; those in use if these are invalid."""
+        settings = _with_credentials_of(self._current(), self._settings)
+        try:
+            parse_address(settings)
+        except ConfigurationError as exc:
+            if settings != self._rejected:
+                _log.warning("changed settings of redis rejected, the former ones stay in use", reason=exc.message)
+            self._rejected = settings
+            return self._settings
+        self._rejected = None
+        return settings
+
+    def _tls_context(self, settings: CacheSettings) -> ssl.SSLContext | None:
+        """Return what is another object once a file for TLS changed; None: the URL is not one of TLS."""
+        return self._tls.context() if parse_address(settings).tls else None
+
+
+def _with_credentials_of(current: CacheSettings, settings: CacheSettings) -> CacheSettings:
+    """Return `settings` with what `current` has to reach Redis and to authenticate; nothing else is followed."""
+    names = ("url", "sentinel_username", "sentinel_password")
+    return settings.model_copy(update={name: getattr(current, name) for name in names})
 
 
 def _open_client(settings: CacheSettings) -> tuple[RedisClient, AsyncExitStack]:

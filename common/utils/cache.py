@@ -107,7 +107,7 @@ class Cache:
             await asyncio.sleep(PROBE_INTERVAL_S)
 
     async def probe(self) -> None:
-        """Send a PING and update the health check; first follow files, users and passwords that changed."""
+        """Send a PING and update the health check; first follow files, a URL and passwords that changed."""
         await self._redis.reopen_if_changed()
         started = time.monotonic()
         try:
@@ -260,7 +260,7 @@ async def open_cache(
     Args:
         settings: the settings.
         metrics: counters of requests.
-        current: returns the settings as they are now, for a user or password that was rotated; None: it never is.
+        current: returns the settings as they are now, for a URL, user or password that was rotated; None: it never is.
 
     Raises:
         ConfigurationError: the URL or a file for TLS is invalid.

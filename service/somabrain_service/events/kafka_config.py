@@ -41,6 +41,16 @@ def file_state(settings: EventsSettings) -> FileSignature:
     return file_signature((settings.ca_file, settings.cert_file, settings.key_file))
 
 
+def with_credentials_of(current: EventsSettings, settings: EventsSettings) -> EventsSettings:
+    """Return `settings` with the user and password of `current`, if it has both; nothing else is followed.
+
+    Another topic, say, would divide the sequence of a namespace.
+    """
+    if not (current.sasl_username and current.sasl_password):
+        return settings
+    return settings.model_copy(update={"sasl_username": current.sasl_username, "sasl_password": current.sasl_password})
+
+
 def producer_config(settings: EventsSettings) -> Config:
     """Return the configuration of a gapless producer: it retries for ever, in order, and fails fatally where it cannot.
 

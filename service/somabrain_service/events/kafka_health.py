@@ -48,7 +48,7 @@ class KafkaHealth:
 
     def _probe(self) -> HealthCheck:
         """Request the topic's metadata; blocks for `PROBE_TIMEOUT_S` at most."""
-        settings = self._current()
+        settings = kafka_config.with_credentials_of(self._current(), self._settings)
         files = kafka_config.file_state(settings)
         if (settings, files) != (self._settings, self._files):
             self._settings, self._files, self._client = settings, files, None

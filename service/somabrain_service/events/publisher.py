@@ -3,6 +3,9 @@
 The client is librdkafka, whose calls block; they run in a thread. A producer that did not deliver everything in time is
 discarded with its queue, and the next events get another one. Messages in flight may arrive nevertheless; they then
 repeat a part of the same sequence.
+
+A producer keeps the certificates and the password that it was created with, so changed ones get another producer before
+the next events; nothing is in flight then.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from common.config.settings import EventsSettings
@@ -22,6 +26,8 @@ from somabrain_service.events.cloudevents import CONTENT_TYPE, Event
 
 FLUSH_INTERVAL_S = 0.2
 """Seconds per flush, after which a waiting thread checks for errors, its deadline and `close`."""
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,7 @@ class Publisher:
         """
         self._settings = settings
         self._current = current or (lambda: settings)
+        self._files = kafka_config.file_state(settings)
         self._producer: Producer | None = None
         self._closing = threading.Event()
         self._last_error = ""
@@ -62,7 +69,7 @@ class Publisher:
         await asyncio.to_thread(self._discard_producer)
 
     def _publish(self, batches: Sequence[Sequence[Event]]) -> PublishResult:
-        producer = self._producer = self._producer or self._open_producer()
+        producer = self._producer = self._present_producer()
         deadline = time.monotonic() + self._settings.timeout_s
         unacknowledged = [len(batch) for batch in batches]
         errors: list[str] = []
@@ -103,27 +110,47 @@ class Publisher:
                 on_delivery=on_delivery,
             )
 
-    def _open_producer(self) -> Producer:
-        """Return a producer after checking that the topic exists.
+    def _present_producer(self) -> Producer:
+        """Return the producer; a new one at first, after a failure, and once the password or a file for TLS changed.
 
         Raises:
             Unavailable: Kafka cannot be reached, or the topic cannot be used.
         """
-        # A producer keeps its certificates and its password; one that fails is discarded, so the next has the present.
-        self._settings = self._current()
-        topic, self._last_error, producer = self._settings.topic, "", None
+        settings = kafka_config.with_credentials_of(self._current(), self._settings)
+        files = kafka_config.file_state(settings)
+        former = self._producer
+        if former is not None and (settings, files) == (self._settings, self._files):
+            return former
+        self._settings, self._files, self._last_error = settings, files, ""
         try:
-            producer = Producer(kafka_config.producer_config(self._settings), error_cb=self._on_error)
+            producer = Producer(kafka_config.producer_config(settings), error_cb=self._on_error)
+        except KafkaException as exc:
+            if former is None:
+                raise self._unreachable(exc) from exc
+            reason = kafka_config.error_message(exc)
+            _log.warning("changed settings of kafka rejected, the former ones stay in use", reason=reason)
+            return former
+        self._discard_producer()
+        self._check_topic(producer)
+        return producer
+
+    def _check_topic(self, producer: Producer) -> None:
+        """Check that the topic exists.
+
+        Raises:
+            Unavailable: Kafka cannot be reached, or the topic cannot be used.
+        """
+        topic = self._settings.topic
+        try:
             metadata = producer.list_topics(topic, timeout=self._settings.timeout_s).topics[topic]
         except KafkaException as exc:
-            if producer is not None:
-                producer.poll(0)  # delivers pending errors to `_on_error`, which are more specific
-            raise Unavailable(
-                f"Kafka cannot be reached: {self._last_error or kafka_config.error_message(exc)}."
-            ) from exc
+            producer.poll(0)  # delivers pending errors to `_on_error`, which are more specific
+            raise self._unreachable(exc) from exc
         if metadata.error is not None:
             raise Unavailable(f"Kafka's topic {topic} cannot be used: {metadata.error.str()}.")
-        return producer
+
+    def _unreachable(self, exc: KafkaException) -> Unavailable:
+        return Unavailable(f"Kafka cannot be reached: {self._last_error or kafka_config.error_message(exc)}.")
 
     def _on_error(self, error: KafkaError) -> None:
         self._last_error = error.str()

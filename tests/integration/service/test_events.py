@@ -10,7 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import grpc
 import grpc.aio
@@ -27,6 +29,8 @@ from somabrain_local.loopback.kafka import PASSWORD as KAFKA_PASSWORD
 from somabrain_local.loopback.kafka import USER as KAFKA_USER
 from somabrain_local.pki import CertificateAuthority
 from somabrain_service.admin.embedded_postgres import DATABASE, EmbeddedDatabase
+from somabrain_service.domain.names import NamespaceName, TenantId
+from somabrain_service.events.cloudevents import FEED_START, OutboxCursor, build_deletion_event
 from somabrain_service.events.kafka_health import KafkaHealth
 from somabrain_service.events.publisher import Publisher
 from tests.integration.conftest import Clone, make_clone
@@ -421,6 +425,50 @@ async def test_a_renewed_authority_and_a_rotated_password_of_kafka_are_followed(
         now = secured(KAFKA_PASSWORD)
         await asyncio.to_thread(until, lambda: health.last_check().ok, "Kafka answers")
         assert (await publisher.publish([])).reason == ""
+    finally:
+        watching.cancel()
+        await publisher.close()
+
+
+async def test_changed_authorities_and_passwords_are_followed_by_a_publisher_that_did_not_fail(
+    log: Kafka, topic: str, tmp_path: Path
+) -> None:
+    """A withdrawn authority is not trusted any longer; a file that is no PEM leaves the former producer in use."""
+    trusted = tmp_path / "trusted.crt"
+    trusted.write_text(log.ca_file.read_text())
+    now = EventsSettings(
+        brokers=(log.secured,), topic=topic, security_protocol="SASL_SSL", ca_file=trusted, timeout_s=5,
+        sasl_username=KAFKA_USER, sasl_password=SecretStr(KAFKA_PASSWORD),
+    )  # fmt: skip
+    publisher = Publisher(now, lambda: now)
+    try:
+        assert (await publisher.publish([])).reason == ""
+        trusted.write_text("-----BEGIN CERTIFICATE-----\nhalf of it")
+        assert (await publisher.publish([])).reason == ""
+        trusted.write_text(CertificateAuthority.create(tmp_path / "stranger").certificate.read_text())
+        with pytest.raises(Unavailable, match="certificate"):
+            await publisher.publish([])
+        trusted.write_text(log.ca_file.read_text())
+        assert (await publisher.publish([])).reason == ""
+        now = now.model_copy(update={"sasl_password": SecretStr("wrong")})
+        with pytest.raises(Unavailable, match="uthentication"):
+            await publisher.publish([])
+    finally:
+        await publisher.close()
+
+
+async def test_no_setting_of_kafka_but_user_and_password_is_followed(log: Kafka, topic: str) -> None:
+    """Events stay in one topic, and the health check reports on it, although another one is configured meanwhile."""
+    cursor = OutboxCursor(TenantId(UUID(int=7)), 3, NamespaceName("notes"), "e1", FEED_START)
+    deletion = build_deletion_event("/somabrain", cursor, datetime.now(UTC))
+    before = EventsSettings(brokers=(log.bootstrap,), topic=topic, timeout_s=5)
+    after = EventsSettings(brokers=("127.0.0.1:1",), topic="nowhere", timeout_s=1)
+    health, publisher = KafkaHealth(before, lambda: after), Publisher(before, lambda: after)
+    watching = asyncio.create_task(health.watch())
+    try:
+        assert (await publisher.publish([deletion.events])).acknowledged == (True,)
+        await asyncio.to_thread(until, lambda: health.last_check().ok, "Kafka has the topic")
+        assert len(read_events(log.bootstrap, topic)) == 1
     finally:
         watching.cancel()
         await publisher.close()

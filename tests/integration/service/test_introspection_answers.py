@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
 import pytest
+from pydantic import SecretStr
 
 from common.auth.introspection import IntrospectionVerifier
 from common.config.settings import AuthSettings
@@ -197,6 +198,26 @@ async def test_a_rotated_secret_of_our_client_is_read_again(endpoint: Endpoint) 
         assert len(endpoint.requests) == 2
         await authenticate.identify("another")
         assert len(endpoint.requests) == 3
+
+
+@pytest.mark.parametrize("missing", ["client_id", "client_secret"])
+async def test_a_rotated_secret_that_is_incomplete_leaves_the_refusal_as_it_was(
+    endpoint: Endpoint, missing: str
+) -> None:
+    """The health check has the refusal, and callers are to try again; once the secret is complete it is used."""
+    before = settings(endpoint)
+    incomplete = before.introspection.model_copy(update={missing: None})
+    now = before.model_copy(update={"introspection": incomplete})
+    endpoint.secret = "new"
+    async with IntrospectionVerifier(before, lambda: now) as verifier:
+        await verifier.probe()
+        assert "answered 401; check auth.introspection.client_id" in verifier.last_check().reason
+        with pytest.raises(Unavailable):
+            await verifier.verify("opaque")
+        complete = before.introspection.model_copy(update={"client_secret": SecretStr("new")})
+        now = before.model_copy(update={"introspection": complete})
+        await verifier.probe()
+        assert verifier.last_check().ok
 
 
 async def test_the_identity_service_is_probed_without_callers(endpoint: Endpoint) -> None:

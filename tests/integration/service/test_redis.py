@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from common.config.settings import CacheSettings
 from common.errors import ConfigurationError, StoreUnavailable
@@ -329,6 +330,63 @@ async def test_a_rotated_password_and_user_are_followed_without_a_restart(server
             now = CacheSettings.model_validate({"url": url, "timeout_s": 1.0})
             await counting.until(True)
             assert await counting.get("rotated")
+
+
+@asynccontextmanager
+async def following(settings: list[CacheSettings]) -> AsyncIterator[CountingCache]:
+    """A cache that follows the last of these settings; it was opened with the first."""
+    metrics = Metrics()
+    async with open_cache(settings[0], metrics.cache, lambda: settings[-1]) as cache:
+        assert cache is not None
+        yield CountingCache(cache, metrics)
+
+
+async def test_a_url_that_is_changed_to_one_of_tls_is_followed(url: str) -> None:
+    """Authorities that are renewed afterwards are followed as well."""
+    with redis(tls=True) as secured:
+        assert secured.ca_file is not None
+        authorities = secured.ca_file.parent / "trusted.crt"
+        authorities.write_text(secured.ca_file.read_text())
+        plain = CacheSettings.model_validate({"url": url, "ca_file": authorities, "timeout_s": 1.0})
+        settings = [plain]
+        async with following(settings) as counting:
+            await counting.get("k")
+            settings.append(plain.model_copy(update={"url": SecretStr(secured.url)}))
+            await counting.cache.probe()
+            assert counting.cache.last_check().ok
+            assert not await counting.get("k"), "it is another Redis"
+            assert secured.command("EXISTS", "k") == "1"
+            stranger = CertificateAuthority.create(authorities.parent / "stranger")
+            authorities.write_text(stranger.certificate.read_text())
+            await counting.until(False)
+            assert "certificate verify failed" in counting.cache.last_check().reason
+
+
+async def test_after_an_invalid_url_the_last_valid_one_is_used_with_a_renewed_authority(tmp_path: Path) -> None:
+    with redis(tls=True) as server:
+        assert server.ca_file is not None
+        stranger = CertificateAuthority.create(tmp_path / "stranger")
+        trusted = tmp_path / "trusted.crt"
+        trusted.write_text(stranger.certificate.read_text())
+        valid = CacheSettings.model_validate({"url": server.url, "ca_file": trusted, "timeout_s": 1.0})
+        settings = [valid, valid.model_copy(update={"url": SecretStr("rediss://")})]
+        async with following(settings) as counting:
+            await counting.until(False)
+            trusted.write_text(server.ca_file.read_text())
+            await counting.until(True)
+            assert not await counting.get("k")
+            assert await counting.get("k")
+
+
+async def test_no_setting_but_the_url_and_the_passwords_is_followed(tmp_path: Path) -> None:
+    with redis(password="p", tls=True) as server:
+        stranger = CertificateAuthority.create(tmp_path / "stranger")
+        valid = CacheSettings.model_validate({"url": server.url, "ca_file": server.ca_file, "timeout_s": 1.0})
+        settings = [valid, valid.model_copy(update={"ca_file": stranger.certificate})]
+        async with following(settings) as counting:
+            await asyncio.to_thread(drop_clients, server)
+            await counting.cache.probe()
+            assert counting.cache.last_check().ok
 
 
 def test_the_service_reads_a_rotated_password_in_a_file_again(

@@ -13,7 +13,9 @@ from common.config.settings import AuthSettings
 from common.errors import ConfigurationError
 from common.utils.auth_client import is_loopback, open_authenticator
 
-RSA = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(rsa.generate_private_key(65537, 2048).public_key()))
+RSA_KEY = rsa.generate_private_key(65537, 2048)
+RSA = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(RSA_KEY.public_key()))
+RSA_PRIVATE = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(RSA_KEY))
 EC = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key()))
 
 
@@ -32,7 +34,17 @@ def test_a_key_is_used_with_the_algorithms_of_its_type() -> None:
         {**RSA, "kid": "x", "use": "enc"},
         {"kty": "RSA", "kid": "x", "n": "???"},
         {"kty": "new", "kid": "x"},
+        {**RSA, "kid": ["x"]},
+        {**RSA, "kid": {}},
+        {**RSA, "kid": 7},
+        {**RSA, "kid": "x", "alg": ["RS256"]},
+        {**RSA, "kid": "x", "kty": ["RSA"]},
+        {**RSA, "kid": "x", "n": 7},
+        {**EC, "kid": "x", "crv": ["P-256"]},
+        {**RSA_PRIVATE, "kid": "x"},
         "x",
+        ["kty"],
+        None,
     ],
 )
 def test_symmetric_foreign_and_broken_keys_are_left_out(entry: object) -> None:

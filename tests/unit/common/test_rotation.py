@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import threading
 from pathlib import Path
 
 import pytest
+import structlog
 
 from common.config.rotation import CurrentSettings
 from common.config.settings import Settings, load
@@ -57,3 +61,66 @@ def test_invalid_files_leave_the_former_settings_in_use_until_they_are_valid(sec
 def test_nothing_is_read_again_unless_a_file_changed(secrets: Path) -> None:
     rotated = CurrentSettings(load())
     assert rotated.get() is rotated.get()
+
+
+def test_a_file_that_keeps_its_size_and_its_time_is_read_again(secrets: Path) -> None:
+    """As a copy that preserves times leaves it: only the time of the last change of its status is another."""
+    file = secrets / "SOMABRAIN_FLAGS__PASSWORD"
+    rotated = CurrentSettings(load())
+    before = file.stat()
+    file.write_text("other")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (file.stat().st_ino, file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert password(rotated.get()) == "other"
+
+
+def test_a_file_that_follows_a_broken_link_is_watched(secrets: Path) -> None:
+    (secrets / "A").symlink_to("nowhere")
+    rotated = CurrentSettings(load())
+    (secrets / "SOMABRAIN_FLAGS__PASSWORD").write_text("second one")
+    assert password(rotated.get()) == "second one"
+
+
+def test_a_file_that_cannot_be_read_leaves_the_former_settings_in_use_until_it_can(secrets: Path) -> None:
+    """Whatever is tried meanwhile is logged once; no other change of the files is needed afterwards."""
+    readable = False
+
+    def load_if_readable() -> Settings:
+        # Modes do not stop root, which tests may run as, so the system's error is raised here.
+        if not readable:
+            raise PermissionError(errno.EACCES, "Permission denied", str(secrets / "SOMABRAIN_FLAGS__PASSWORD"))
+        return load()
+
+    rotated = CurrentSettings(load(), load_if_readable)
+    (secrets / "SOMABRAIN_FLAGS__PASSWORD").write_text("second one")
+    with structlog.testing.capture_logs() as records:
+        assert [password(rotated.get()) for _ in range(3)] == ["first"] * 3
+    assert len(records) == 1
+    assert records[0]["reason"].endswith("SOMABRAIN_FLAGS__PASSWORD: Permission denied")
+    readable = True
+    assert password(rotated.get()) == "second one"
+
+
+def test_of_two_threads_that_load_at_once_the_newer_settings_win(secrets: Path) -> None:
+    file = secrets / "SOMABRAIN_FLAGS__PASSWORD"
+    loaded, go = threading.Event(), threading.Event()
+
+    def load_slowly() -> Settings:
+        settings = load()
+        if not loaded.is_set():
+            loaded.set()
+            go.wait(20)
+        return settings
+
+    rotated = CurrentSettings(load(), load_slowly)
+    slow, quick = (threading.Thread(target=rotated.get) for _ in range(2))
+    file.write_text("second one")
+    slow.start()
+    assert loaded.wait(20)
+    file.write_text("the third one")
+    quick.start()
+    quick.join(0.5)
+    go.set()
+    slow.join(20)
+    quick.join(20)
+    assert password(rotated.get()) == "the third one"
