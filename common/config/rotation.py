@@ -27,7 +27,8 @@ class CurrentSettings:
         self._settings = initial
         self._load = load_settings
         self._folders = [Path(path) for path in initial.secrets_dir.split(":") if path]
-        self._signature: _Signature | None = self._read_signature()
+        # The first call reads the files again: they may have changed since `initial` was loaded, as during a migration.
+        self._signature: _Signature | None = None
         self._failure = ""
         # The event loop and threads of Kafka ask: the one that began to load first must not be the last to assign.
         self._lock = threading.Lock()
@@ -45,6 +46,7 @@ class CurrentSettings:
 
     def _load_again(self) -> bool:
         """Load the settings if they are valid; return whether the files could be read."""
+        former = self._settings
         try:
             self._settings = self._load()
         except ConfigurationError as exc:
@@ -55,7 +57,7 @@ class CurrentSettings:
                 _log.warning("changed secrets cannot be read, the former ones stay in use", reason=failure)
             self._failure = failure
             return False
-        else:
+        if self._settings != former:
             _log.info("secrets loaded again")
         self._failure = ""
         return True

@@ -58,6 +58,13 @@ def test_invalid_files_leave_the_former_settings_in_use_until_they_are_valid(sec
     assert password(rotated.get()) == "second one"
 
 
+def test_a_file_that_changed_before_anyone_watched_is_read_again(secrets: Path) -> None:
+    """A secret that is rotated between the start of the process and that of its clients, as by a migration, is used."""
+    initial = load()
+    (secrets / "SOMABRAIN_FLAGS__PASSWORD").write_text("second one")
+    assert password(CurrentSettings(initial).get()) == "second one"
+
+
 def test_nothing_is_read_again_unless_a_file_changed(secrets: Path) -> None:
     rotated = CurrentSettings(load())
     assert rotated.get() is rotated.get()
