@@ -124,7 +124,7 @@ class ControllerStub:
     def complete(self, job: Object) -> None:
         """As the Job controller: this Job is complete."""
         conditions = [_true("SuccessCriteriaMet"), _true("Complete")]
-        self._job(job, {"startTime": _now(), "completionTime": _now(), "succeeded": 1, "conditions": conditions})
+        self._job(job, {"completionTime": _now(), "succeeded": 1, "conditions": conditions})
 
     def fail_migration(self, message: str, attempt: int = 1, image: str = "", container: str = "migrate") -> None:
         """As the kubelet: the Job's pod ended with a message. As the Job controller: the Job has failed."""
@@ -134,7 +134,7 @@ class ControllerStub:
         self.pod_status(pod, "Failed", [_container(container, {"terminated": ended})])
         failed = {**_true("Failed"), "reason": "BackoffLimitExceeded", "message": "Job has reached its backoff limit"}
         target = {**_true("FailureTarget"), "reason": "BackoffLimitExceeded"}
-        self._job(job, {"startTime": _now(), "failed": 1, "conditions": [target, failed]})
+        self._job(job, {"failed": 1, "conditions": [target, failed]})
 
     def reach_deadline(self, job: Object) -> None:
         """As the Job controller: the Job's pod, which ran too long, is deleted, and the Job has failed."""
@@ -142,11 +142,11 @@ class ControllerStub:
         target, failed = (
             {**_true(kind), "reason": "DeadlineExceeded", "message": message} for kind in ("FailureTarget", "Failed")
         )
-        self._job(job, {"startTime": _now(), "failed": 1, "conditions": [target, failed]})
+        self._job(job, {"failed": 1, "conditions": [target, failed]})
 
     def refuse_pod(self, job: Object, message: str) -> None:
         """As the Job controller: the API server refuses the Job's pod, which only an event says."""
-        self._job(job, {"startTime": _now(), "ready": 0})
+        self._job(job, {"ready": 0})
         involved = {"apiVersion": "batch/v1", "kind": "Job", "name": _name(job), "uid": job["metadata"]["uid"],
                     "namespace": self.brain.namespace}  # fmt: skip
         event = {
@@ -157,7 +157,9 @@ class ControllerStub:
         self.brain.api.create(event, self.brain.namespace)
 
     def _job(self, job: Object, status: Object) -> None:
-        self.brain.api.status("Job", _name(job), self.brain.namespace, status)
+        live = self.brain.api.get("Job", _name(job), self.brain.namespace)
+        started = live.get("status", {}).get("startTime") or _now()  # The API server takes no other once there is one.
+        self.brain.api.status("Job", _name(job), self.brain.namespace, {"startTime": started, **status})
 
     def roll_out(self, ready: int | None = None) -> Object:
         """As the Deployment controller: all pods have the current template, and `ready` of them are ready."""
