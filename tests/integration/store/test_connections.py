@@ -11,9 +11,16 @@ import pytest
 from psycopg import errors
 
 from common.config.settings import DatabaseSettings
+from common.errors import StoreUnavailable
 from somabrain_service.store.postgres.driver.arrays import texts
 from somabrain_service.store.postgres.driver.connect import open_pool
-from somabrain_service.store.postgres.driver.errors import ConnectionLost, PoolTimeout
+from somabrain_service.store.postgres.driver.errors import (
+    CommitUnknown,
+    ConnectionLost,
+    PoolTimeout,
+    is_retryable,
+    translate,
+)
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.pool import Pool
 from somabrain_service.store.postgres.driver.statement import Statement, sql
@@ -59,12 +66,12 @@ async def test_what_follows_a_failed_statement_does_not_happen(connection: Conne
 async def test_a_commit_sent_with_a_statement_that_fails_commits_nothing(connection: Connection) -> None:
     """`execute_and_commit` commits all that its transaction wrote, or nothing."""
     connection.begin(BEGIN)
-    await connection.execute_and_commit(ADD, {"number": 1})
+    await connection.execute_and_commit((ADD, {"number": 1}))
     assert connection.idle
     connection.begin(BEGIN)
     await connection.execute(ADD, {"number": 2})
     with pytest.raises(errors.UniqueViolation):
-        await connection.execute_and_commit(ADD, {"number": 1})
+        await connection.execute_and_commit((ADD, {"number": 1}))
     await connection.rollback()
     assert (await connection.execute(NUMBERS)).scalar_one() == [1]
 
@@ -87,7 +94,7 @@ async def test_prepared_statements_are_bounded(database: Clone) -> None:
     connection = Connection(driver, max_prepared_statements=8)
     for number in range(40):
         connection.begin(BEGIN)
-        result = await connection.execute_and_commit(sql(f"SELECT {number} + CAST(:more AS int)"), {"more": 1})
+        (result,) = await connection.execute_and_commit((sql(f"SELECT {number} + CAST(:more AS int)"), {"more": 1}))
         assert result.scalar_one() == number + 1
         assert (await connection.execute(PREPARED)).scalar_one() <= 9
     assert (await connection.execute(PREPARED)).scalar_one() > 1
@@ -207,3 +214,43 @@ async def test_arrays_of_texts_come_as_they_were(connection: Connection) -> None
     for broken in (["\0"], ["a", "b\0c"]):
         with pytest.raises(ValueError, match="NUL"):
             texts(broken)
+
+
+_RAISE = "DO $$ BEGIN RAISE EXCEPTION 'connection to the remote node lost' USING ERRCODE = '{state}'; END $$"
+_FAIL_AT_COMMIT = """
+CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql
+AS $$ BEGIN RAISE EXCEPTION 'could not commit on a node' USING ERRCODE = '{state}'; END $$;
+CREATE CONSTRAINT TRIGGER fails AFTER INSERT ON numbers DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW EXECUTE FUNCTION fail()
+"""
+
+
+async def test_a_node_lost_before_the_commit_is_a_lost_connection(connection: Connection) -> None:
+    """A statement that fails because a distributed engine lost a node had no effect, and its connection stays open."""
+    connection.begin(BEGIN)
+    with pytest.raises(ConnectionLost) as lost:
+        await connection.execute_and_commit((ADD, {"number": 1}), (sql(_RAISE.format(state="08006")), {}))
+    assert is_retryable(lost.value)
+    assert not isinstance(lost.value, CommitUnknown)
+    assert not connection.lost
+    await connection.rollback()
+    assert (await connection.execute(NUMBERS)).scalar_one() == []
+
+
+@pytest.mark.parametrize("state", ["XX000", "08006"])
+async def test_a_node_lost_at_the_commit_leaves_the_outcome_unknown(
+    connection: Connection, database: Clone, state: str
+) -> None:
+    """A COMMIT that a distributed engine could not bring to a node may be committed: it is not simply tried again."""
+    with psycopg.connect(database.superuser_dsn, autocommit=True) as superuser:
+        superuser.execute(_FAIL_AT_COMMIT.format(state=state).encode())
+    connection.begin(BEGIN)
+    with pytest.raises(CommitUnknown) as unknown:
+        await connection.execute_and_commit((ADD, {"number": 1}))
+    assert not is_retryable(unknown.value)
+    assert isinstance(translate(unknown.value), StoreUnavailable)
+    connection.begin(BEGIN)
+    await connection.execute(ADD, {"number": 1})
+    with pytest.raises(CommitUnknown):
+        await connection.commit()
+    assert not connection.lost

@@ -1,4 +1,4 @@
-"""Insertion of memories in one transaction: one statement for all rows and one increment of the version.
+"""Insertion of memories in one transaction: a statement for all rows of a table, and one increment of the version.
 
 Errors of single memories are detected before anything is written. That is sound because the transaction has the locks
 of all their sessions, so no other one can take a position; a concurrent duplicate of a request that committed first
@@ -10,19 +10,19 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 
-from psycopg import IntegrityError
+from psycopg import DataError, IntegrityError
 
 from common.errors import AlreadyExists, NotFound, SomaBrainError
 from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.idempotency import request_id_reused
 from somabrain_service.domain.memory import Memory, position_conflict
-from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId, memory_id
+from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, memory_id
 from somabrain_service.domain.quota import StorageUsage
 from somabrain_service.store.postgres.driver.errors import Retry, violated_constraint
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import Statement
 from somabrain_service.store.postgres.queries import rows
-from somabrain_service.store.postgres.queries.insert import ConcurrentModification, NewRow, insert_statement
+from somabrain_service.store.postgres.queries.insert import NewRow, insert_statements, lost_race
 from somabrain_service.store.postgres.queries.precheck import Item, Preconditions
 from somabrain_service.store.postgres.storage_quota import Headroom
 from somabrain_service.store.records import BatchWriteResult, NewMemory
@@ -35,7 +35,6 @@ def usage_of(new: NewMemory) -> StorageUsage:
 
 async def insert(
     connection: Connection,
-    tenant: TenantId,
     preconditions: Preconditions,
     items: Sequence[Item],
     headroom: Headroom | None,
@@ -57,7 +56,7 @@ async def insert(
         results[index] = _inserted_memory(preconditions.namespace.name, memory, new, position)
     as_of = preconditions.namespace.read_version
     if new_rows:
-        as_of = await _write(connection, insert_statement(tenant, preconditions.namespace, new_rows))
+        as_of = await _write(connection, insert_statements(preconditions.namespace, new_rows))
     results |= {index: results[earlier] for index, earlier in duplicates.items()}
     return BatchWriteResult([results[index] for index in range(len(items))], as_of)
 
@@ -129,18 +128,17 @@ def _inserted_memory(name: NamespaceName, memory: MemoryId, new: NewMemory, posi
     )
 
 
-async def _write(connection: Connection, statement: Statement) -> NamespaceVersion:
-    """Execute the insert and commit.
+async def _write(connection: Connection, statements: Sequence[Statement]) -> NamespaceVersion:
+    """Execute the statements of an insert and commit.
 
     Raises:
         Retry: a duplicate of a request committed first, a memory id was taken, or the namespace has changed.
     """
     try:
-        row = (await connection.execute_and_commit(*statement)).one()
-    except ConcurrentModification:
-        raise Retry from None
-    except IntegrityError as exc:
-        if violated_constraint(exc) == "memories_pkey":
+        results = await connection.execute_and_commit(*statements)
+    except (IntegrityError, DataError) as exc:
+        if lost_race(exc) or violated_constraint(exc) == "memories_pkey":
             raise Retry from None
         raise
+    (row,) = (row for result in results for row in result)
     return NamespaceVersion(row.epoch, row.version)

@@ -25,23 +25,25 @@ from somabrain_service.store.records import Search, Statistics
 # Expired memories that are not deleted yet are counted in `usage` and `terms`, and subtracted here.
 _STATISTICS = sql("""
 WITH expired AS MATERIALIZED (
-    SELECT m.id, m.length FROM memories m WHERE m.namespace_id = :ns AND m.expire_time <= :now
+    SELECT m.id, m.length FROM memories m WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.expire_time <= :now
 )
 SELECT u.memories - (SELECT count(*) FROM expired) AS memories,
     u.tokens - (SELECT coalesce(sum(length), 0) FROM expired) AS tokens,
-    u.vectors - (SELECT count(*) FROM expired JOIN memory_vectors v ON v.namespace_id = :ns AND v.memory = expired.id)
-        AS vectors,
+    u.vectors - (
+        SELECT count(*) FROM expired JOIN memory_vectors v
+        ON v.tenant_id = :tenant AND v.namespace_id = :ns AND v.memory = expired.id) AS vectors,
     ARRAY(
         SELECT coalesce(t.df, 0) - (
             SELECT count(*) FROM expired JOIN memory_terms x
-            ON x.namespace_id = :ns AND x.term = q.term AND x.memory = expired.id)
+            ON x.tenant_id = :tenant AND x.namespace_id = :ns AND x.term = q.term AND x.memory = expired.id)
         FROM unnest(CAST(:terms AS text[])) WITH ORDINALITY AS q (term, ordinal)
         LEFT JOIN LATERAL (
-            SELECT df FROM terms WHERE namespace_id = :ns AND terms.term = q.term OFFSET 0
+            SELECT w.df FROM terms w
+            WHERE w.tenant_id = :tenant AND w.namespace_id = :ns AND w.term = q.term OFFSET 0
         ) AS t ON true
         ORDER BY q.ordinal
     ) AS df
-FROM usage u WHERE u.namespace_id = :ns
+FROM usage u WHERE u.tenant_id = :tenant AND u.namespace_id = :ns
 """)
 
 _MEMORIES = sql(f"""
@@ -49,7 +51,7 @@ SELECT {rows.MEMORY} FROM (
     SELECT m.*, ordinal, sum({rows.SIZE}) OVER (ORDER BY ordinal) AS size_bytes
     FROM unnest(CAST(:ids AS bigint[])) WITH ORDINALITY AS requested (id, ordinal)
     CROSS JOIN LATERAL (
-        SELECT * FROM memories WHERE namespace_id = :ns AND memories.id = requested.id OFFSET 0
+        SELECT * FROM memories s WHERE s.tenant_id = :tenant AND s.namespace_id = :ns AND s.id = requested.id OFFSET 0
     ) AS m
 ) AS m
 WHERE ordinal = 1 OR size_bytes <= :size_bytes
@@ -62,9 +64,9 @@ SELECT {rows.MEMORY}, m.available FROM (
     SELECT m.*, m.memory AS id, count(*) OVER () AS available, row_number() OVER newest AS ordinal,
         sum({rows.SIZE}) OVER newest AS size_bytes
     FROM (
-        SELECT * FROM memory_revisions WHERE namespace_id = :ns AND memory = :id
-        AND revision < coalesce(CAST(:before AS bigint), 9223372036854775807)
-        ORDER BY revision DESC LIMIT :limit + 1
+        SELECT * FROM memory_revisions r WHERE r.tenant_id = :tenant AND r.namespace_id = :ns AND r.memory = :id
+        AND r.revision < coalesce(CAST(:before AS bigint), 9223372036854775807)
+        ORDER BY r.revision DESC LIMIT :limit + 1
     ) AS m
     WINDOW newest AS (ORDER BY m.revision DESC)
 ) AS m
@@ -73,26 +75,30 @@ ORDER BY m.ordinal
 """)
 
 
-_NEXT_EXPIRY = sql("SELECT min(expire_time) FROM memories WHERE namespace_id = :ns AND expire_time > :now")
+_NEXT_EXPIRY = sql(
+    "SELECT min(m.expire_time) FROM memories m"
+    " WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.expire_time > :now"
+)
 
 _CHANGES = sql("""
-SELECT version, ordinal, type, memory, revision, change_time FROM changes
-WHERE namespace_id = :ns AND (version, ordinal) >= (:version, :ordinal) ORDER BY version, ordinal LIMIT :limit
+SELECT c.version, c.ordinal, c.type, c.memory, c.revision, c.change_time FROM changes c
+WHERE c.tenant_id = :tenant AND c.namespace_id = :ns AND (c.version, c.ordinal) >= (:version, :ordinal)
+ORDER BY c.version, c.ordinal LIMIT :limit
 """)
 
 _LIVE = sql(f"""
 SELECT {rows.MEMORY} FROM memories m
-WHERE m.namespace_id = :ns AND m.id = ANY(CAST(:ids AS bigint[])) AND {filters.LIVE}
+WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = ANY(CAST(:ids AS bigint[])) AND {filters.LIVE}
 """)
 
 _VECTORS = sql("""
-SELECT memory, encoder_id, CAST(embedding AS real[]) AS embedding FROM memory_vectors
-WHERE namespace_id = :ns AND memory = ANY(CAST(:ids AS bigint[]))
+SELECT v.memory, v.encoder_id, CAST(v.embedding AS real[]) AS embedding FROM memory_vectors v
+WHERE v.tenant_id = :tenant AND v.namespace_id = :ns AND v.memory = ANY(CAST(:ids AS bigint[]))
 """)
 
 _UNCHANGED = f""" AND NOT EXISTS (
-    SELECT FROM changes c WHERE c.namespace_id = :ns AND c.version > :unchanged_since AND c.memory = m.id
-    AND c.type <> {int(ChangeType.REINDEXED)})"""
+    SELECT FROM changes c WHERE c.tenant_id = :tenant AND c.namespace_id = :ns AND c.version > :unchanged_since
+    AND c.memory = m.id AND c.type <> {int(ChangeType.REINDEXED)})"""
 
 _KEYS = {
     OrderField.CREATE_TIME: ("m.id", "bigint"),  # ids increase with it
@@ -162,8 +168,8 @@ class PostgresSnapshot:
 
     async def memories(self, ids: Sequence[int], size_bytes: int, *, end_snapshot: bool = False) -> list[Memory]:
         """See `Snapshot.memories`."""
-        execute = self._connection.execute_and_commit if end_snapshot else self._connection.execute
-        result = await execute(_MEMORIES, {**self._values, "ids": numbers(ids), "size_bytes": size_bytes})
+        execute = self._connection.execute_and_commit if end_snapshot else self._connection.execute_all
+        (result,) = await execute((_MEMORIES, {**self._values, "ids": numbers(ids), "size_bytes": size_bytes}))
         return [rows.memory(self._name, row) for row in result]
 
     async def memory(self, memory: MemoryId) -> Memory | None:

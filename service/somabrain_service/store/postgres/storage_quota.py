@@ -26,10 +26,14 @@ from somabrain_service.store.postgres.driver.errors import Retry
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import sql
 
-_USED = sql("SELECT coalesce(sum(memories), 0) AS memories, coalesce(sum(text_bytes), 0) AS text_bytes FROM usage")
+_USED = sql("""
+SELECT coalesce(sum(u.memories), 0) AS memories, coalesce(sum(u.text_bytes), 0) AS text_bytes FROM usage u
+WHERE u.tenant_id = :tenant
+""")
 # Expired memories are counted in `usage` until they are deleted; they cannot be read, so they do not count here.
 _EXPIRED = sql("""
-SELECT count(*) AS memories, coalesce(sum(octet_length(text)), 0) AS text_bytes FROM memories WHERE expire_time <= :now
+SELECT count(*) AS memories, coalesce(sum(octet_length(m.text)), 0) AS text_bytes FROM memories m
+WHERE m.tenant_id = :tenant AND m.expire_time <= :now
 """)
 
 MAX_WRITE = StorageUsage(limits.MAX_BATCH_ITEMS, limits.MAX_BATCH_BYTES)
@@ -74,7 +78,7 @@ class StorageQuota:
             return None
         exclusive = tenant in self._near_limit
         lock = locks.QUOTA_EXCLUSIVE if exclusive else locks.QUOTA_SHARED
-        await connection.execute(lock, {"tenant": locks.quota_key(tenant)})
+        await connection.execute(lock, {"quota": locks.quota_key(tenant)})
         used = await _current_usage(connection)
         if quota_exceeded(limit, used, more + self._max_in_flight) is None:
             self._near_limit.discard(tenant)

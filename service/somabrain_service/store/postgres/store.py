@@ -100,7 +100,7 @@ class PostgresStore:
         """See `Store.create_namespace`."""
 
         async def work(connection: Connection) -> Namespace:
-            return await namespaces.create(connection, tenant, draft, analyzer, now, request)
+            return await namespaces.create(connection, draft, analyzer, now, request)
 
         return await self._transactions.write(tenant, work, idempotent=request is not None)
 
@@ -129,7 +129,7 @@ class PostgresStore:
         """See `Store.update_namespace`."""
 
         async def work(connection: Connection) -> Namespace:
-            return await namespaces.update(connection, tenant, change, analyzer, now, request)
+            return await namespaces.update(connection, change, analyzer, now, request)
 
         return self._namespace_cache.put(
             tenant, await self._transactions.write(tenant, work, idempotent=request is not None)
@@ -141,7 +141,7 @@ class PostgresStore:
         """See `Store.delete_namespace`."""
 
         async def work(connection: Connection) -> bool:
-            return await delete.delete_namespace(connection, tenant, name, etag, now, request, self._delete_batch_size)
+            return await delete.delete_namespace(connection, name, etag, now, request, self._delete_batch_size)
 
         deleted = await self._transactions.write(tenant, work, idempotent=request is not None)
         self._namespace_cache.invalidate(tenant, name)
@@ -153,7 +153,7 @@ class PostgresStore:
         """See `Store.erase_subject`."""
 
         async def work(connection: Connection) -> ErasureResult:
-            return await delete.erase_subject(connection, tenant, name, subject, now, request, self._delete_batch_size)
+            return await delete.erase_subject(connection, name, subject, now, request, self._delete_batch_size)
 
         return await self._transactions.write(tenant, work, idempotent=request is not None)
 
@@ -216,7 +216,7 @@ class PostgresStore:
                 self._check_etag(tenant, namespace, preconditions.namespace if preconditions else None)
             if preconditions is None:
                 raise namespaces.namespace_not_found(namespace.name)
-            return await insert_batch.insert(connection, tenant, preconditions, items, headroom)
+            return await insert_batch.insert(connection, preconditions, items, headroom)
 
         return await self._transactions.write(tenant, work, idempotent=all(request for _, request in items))
 
@@ -248,7 +248,7 @@ class PostgresStore:
             row = (await connection.execute(namespaces.FIND, {"name": namespace.name.namespace})).one_or_none()
             current = None if row is None else rows.namespace(row)
             self._check_etag(tenant, namespace, current)
-            return await update.update_memory(connection, tenant, namespace, change, request)
+            return await update.update_memory(connection, namespace, change, request)
 
         return await self._transactions.write(tenant, work, idempotent=request is not None)
 
@@ -258,7 +258,7 @@ class PostgresStore:
         """See `Store.delete_memory`."""
 
         async def work(connection: Connection) -> NamespaceVersion | None:
-            return await delete.delete_memory(connection, tenant, name, etag, now, request)
+            return await delete.delete_memory(connection, name, etag, now, request)
 
         return await self._transactions.write(tenant, work, idempotent=request is not None)
 

@@ -27,8 +27,12 @@ class ConnectionLost(psycopg.OperationalError):
     """The connection broke during a statement."""
 
 
+class NodeLost(ConnectionLost):
+    """A distributed engine lost its own connection to the node that has the rows, before COMMIT; ours is open."""
+
+
 class CommitUnknown(psycopg.OperationalError):
-    """The connection broke during COMMIT: it is unknown if the transaction was committed."""
+    """The connection, or that of a distributed engine to its node, broke during COMMIT: it may be committed or not."""
 
 
 class ReadOnly(psycopg.OperationalError):

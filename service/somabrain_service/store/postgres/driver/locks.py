@@ -24,8 +24,8 @@ ADMIN = 0x50_4D_41_42
 """Key of administrators' commands: arbitrary, but unused by any other lock in the database."""
 
 TRY_JOB = sql("SELECT pg_try_advisory_lock(:job, :shard)")
-QUOTA_SHARED = sql("SELECT pg_advisory_xact_lock_shared(:tenant)")
-QUOTA_EXCLUSIVE = sql("SELECT pg_advisory_xact_lock(:tenant)")
+QUOTA_SHARED = sql("SELECT pg_advisory_xact_lock_shared(:quota)")
+QUOTA_EXCLUSIVE = sql("SELECT pg_advisory_xact_lock(:quota)")
 SESSIONS = sql("SELECT pg_advisory_xact_lock(s) FROM unnest(CAST(:sessions AS bigint[])) AS s")
 
 

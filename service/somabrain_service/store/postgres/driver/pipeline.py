@@ -24,9 +24,11 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 
 from common.utils import trace
+from somabrain_service.domain.names import TenantId
 from somabrain_service.store.postgres.driver.errors import (
     CommitUnknown,
     ConnectionLost,
+    NodeLost,
     ReadOnly,
     UnreadableResult,
     UnsuitableSession,
@@ -40,6 +42,8 @@ MAX_PREPARED_STATEMENTS = 256
 _COMMIT = sql("COMMIT")
 _ROLLBACK = sql("ROLLBACK")
 _DEALLOCATE = sql("DEALLOCATE ALL")
+_CONNECTION_EXCEPTION, _INTERNAL_ERROR = "08", "XX"
+"""Classes of SQLSTATEs."""
 _Key = tuple[bytes, tuple[int, ...]]
 _OK_STATUSES = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 
@@ -95,6 +99,8 @@ class Connection:
         self.backend: int | None = None
         """Process id of this session's backend; None: not asked for."""
         self._prelude: tuple[Statement, ...] = ()
+        self.tenant: TenantId | None = None
+        """Tenant of the transaction: the value of `:tenant` in each of its statements. None: it has no one tenant."""
 
     @property
     def lost(self) -> bool:
@@ -153,10 +159,9 @@ class Connection:
         (result,) = await self.execute_all((statement, values or {}))
         return result
 
-    async def execute_and_commit(self, statement: Sql, values: Mapping[str, object]) -> Result:
-        """Execute a statement and commit; raises as `execute_all` and `commit` do."""
-        result, _ = await self._execute_with_commit((statement, values), (_COMMIT, {}))
-        return result
+    async def execute_and_commit(self, *statements: Statement) -> list[Result]:
+        """Execute statements in order and commit, sent at once; raises as `execute_all` and `commit` do."""
+        return (await self._execute_with_commit(*statements, (_COMMIT, {})))[:-1]
 
     async def execute_all(self, *statements: Statement) -> list[Result]:
         """Execute statements in order, sent at once, with one wait for all results.
@@ -183,6 +188,8 @@ class Connection:
     async def _execute_with_commit(self, *statements: Statement) -> list[Result]:
         try:
             return await self.execute_all(*statements)
+        except NodeLost:
+            raise  # before COMMIT, which was therefore not executed
         except ConnectionLost as exc:
             raise CommitUnknown(str(exc)) from None
 
@@ -209,10 +216,18 @@ class Connection:
                 if key is not None:
                     del self._prepared[key]
         if failed is not None:
-            self._raise_error(errors.error_from_result(failed))
+            # COMMIT is last, so it failed if nothing else did.
+            at_commit = statements[-1][0] is _COMMIT and failed is results[-1]
+            self._raise_error(errors.error_from_result(failed), at_commit=at_commit)
         return [Result(self._load(result)) for key, result in zip(sent, results, strict=True) if key is None]
 
-    def _raise_error(self, error: psycopg.Error) -> NoReturn:
+    def _raise_error(self, error: psycopg.Error, *, at_commit: bool) -> NoReturn:
+        # The connection is that to a coordinator; what is lost is its connection to the node that has the rows.
+        state = error.sqlstate or ""
+        if at_commit and state.startswith((_CONNECTION_EXCEPTION, _INTERNAL_ERROR)):
+            raise CommitUnknown(str(error)) from None
+        if state.startswith(_CONNECTION_EXCEPTION):
+            raise NodeLost(str(error)) from None
         if isinstance(error, errors.ReadOnlySqlTransaction):
             # After a failover a new connection reaches the new primary, and this one never does.
             self._pg.finish()
@@ -228,9 +243,14 @@ class Connection:
         self, statement: Sql, values: Mapping[str, object]
     ) -> tuple[Sequence[Buffer | None], tuple[int, ...], Sequence[Format]]:
         """Return the encoded values, their types and formats."""
-        parameters = [values[name] for name in statement.names]
+        parameters = [self._tenant(statement) if name == "tenant" else values[name] for name in statement.names]
         dumped = self._types.dump_sequence(parameters, [PyFormat.AUTO] * len(parameters))
         return dumped, self._types.types or (), self._types.formats or ()
+
+    def _tenant(self, statement: Sql) -> TenantId:
+        if self.tenant is None:
+            raise RuntimeError(f"a statement of one tenant in a transaction of none: {statement.text}")
+        return self.tenant
 
     def _send(
         self, statement: Sql, values: Sequence[Buffer | None], types: tuple[int, ...], formats: Sequence[Format]

@@ -26,6 +26,8 @@ _SETTINGS = {
     "standard_conforming_strings": "on",
     "default_transaction_isolation": "read committed",  # a statement after a lock must see what others have committed
     "lock_timeout": "0",
+    # Citus hands on SET LOCAL, and so the tenant, to the nodes that have the rows; PostgreSQL alone ignores it.
+    "citus.propagate_set_commands": "local",
     # A filter's matches are looked up in a hash as long as PostgreSQL estimates that it fits work_mem: a million do.
     "work_mem": "32MB",
 }

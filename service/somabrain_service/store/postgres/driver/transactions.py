@@ -8,6 +8,7 @@ a request id, by which the retry detects that.
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -37,11 +38,23 @@ BACKOFF = Backoff(initial_s=0.01, jitter=(0.5, 1.5))
 
 BEGIN = sql("BEGIN")
 _BEGIN_READ_ONLY = sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-_SET_TENANT = sql("SELECT set_config('app.tenant_id', :tenant, true)")
-_SET_TENANT_AND_TRACE = sql(
-    "SELECT set_config('app.tenant_id', :tenant, true), set_config('app.traceparent', :traceparent, true)"
-)
-"""Rows of the change feed take their trace context from app.traceparent."""
+_PLAIN = re.compile(r"[0-9a-f-]+")
+
+
+def _set_local(name: str, value: str) -> Statement:
+    """Return the statement that sets a variable for the transaction.
+
+    SET and not set_config(), because a distributed engine hands on only SET to the nodes that have the rows. It takes
+    no parameters, so the value is part of it; traces contain only the name.
+    """
+    if not _PLAIN.fullmatch(value):
+        raise ValueError(f"{name} can only have a value of hexadecimal digits and hyphens")
+    return Sql(f"SET LOCAL {name}", f"SET LOCAL {name} = '{value}'".encode(), ()), {}
+
+
+def _set_tenant(tenant: TenantId) -> Statement:
+    """Return the statement that sets the tenant whose rows row security admits."""
+    return _set_local("app.tenant_id", str(tenant))
 
 
 def backoff_s(attempt: int) -> float:
@@ -88,10 +101,10 @@ class Transactions:
         """
 
         async def attempt() -> T:
-            async with self._acquired() as connection:
-                traced = traceparent()
-                set_tenant = _SET_TENANT_AND_TRACE if traced else _SET_TENANT
-                connection.begin((BEGIN, {}), (set_tenant, {"tenant": str(tenant), "traceparent": traced}))
+            async with self._acquired(tenant) as connection:
+                traced = traceparent()  # rows of the change feed take their trace context from the variable
+                trace_context = [_set_local("app.traceparent", traced)] if traced else []
+                connection.begin((BEGIN, {}), _set_tenant(tenant), *trace_context)
                 result = await work(connection)
                 await connection.commit()
                 return result
@@ -101,8 +114,7 @@ class Transactions:
     @asynccontextmanager
     async def read(self, tenant: TenantId, *first: Statement) -> AsyncIterator[tuple[Connection, list[Result]]]:
         """Open a read-only snapshot, with the results of the statements `first`."""
-        prelude = ((_BEGIN_READ_ONLY, {}), (_SET_TENANT, {"tenant": str(tenant)}), *first)
-        async with self._open(*prelude) as (connection, results):
+        async with self._open(tenant, (_BEGIN_READ_ONLY, {}), _set_tenant(tenant), *first) as (connection, results):
             yield connection, results[2:]
 
     async def fetch_one(self, statement: Sql) -> tuple[object, ...] | None:
@@ -111,17 +123,17 @@ class Transactions:
         Raises:
             StoreUnavailable: also if the session is another's, or writes times in an unknown style.
         """
-        async with self._open((session.PROBE, {}), (statement, {})) as (connection, (probe, result)):
+        async with self._open(None, (session.PROBE, {}), (statement, {})) as (connection, (probe, result)):
             connection.check_backend(probe.one().backend)
             row = result.one_or_none()
         return None if row is None else tuple(row)
 
     @asynccontextmanager
-    async def _open(self, *first: Statement) -> AsyncIterator[tuple[Connection, list[Result]]]:
+    async def _open(self, tenant: TenantId | None, *first: Statement) -> AsyncIterator[tuple[Connection, list[Result]]]:
         """Open a connection with the results of the statements `first`; skip connections that died while idle."""
         try:
             for attempt in range(1, MAX_ATTEMPTS + 1):
-                async with self._acquired() as connection:
+                async with self._acquired(tenant) as connection:
                     try:
                         results = await connection.execute_all(*first)
                     except ConnectionLost:
@@ -134,12 +146,14 @@ class Transactions:
             raise translate(exc) from redacted_cause(exc)
 
     @asynccontextmanager
-    async def _acquired(self) -> AsyncIterator[Connection]:
-        """Take a connection of the pool; if it breaks, close the idle ones, which are probably broken too."""
+    async def _acquired(self, tenant: TenantId | None) -> AsyncIterator[Connection]:
+        """Take a connection of the pool for a tenant; if it breaks, close the idle ones, which may be broken too."""
         connection = await self._pool.acquire()
+        connection.tenant = tenant
         try:
             yield connection
         finally:
+            connection.tenant = None
             if connection.lost:
                 await self._pool.close_idle()
             await self._pool.release(connection)

@@ -1,4 +1,6 @@
-"""Statements of expiry, trim and purge. The worker role sees every tenant, so each statement names its tenant.
+"""Statements of expiry, trim and purge.
+
+The worker role sees every tenant, so each statement names its tenant or, across tenants, joins tables by it.
 
 A feed is trimmed from its oldest change on, but keeps the newest change past the retention: from there on the feed is
 complete. Memories are deleted as by erasure, rows first and the namespace's row last; one that a call has locked waits
@@ -13,7 +15,7 @@ from somabrain_service.domain.changes import ChangeType
 from somabrain_service.store.maintenance import PendingNamespace, PurgeResult, Shard, TrimResult
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import sql
-from somabrain_service.store.postgres.queries.commit import bump_version, drop_terms_statement
+from somabrain_service.store.postgres.queries.commit import commit_changes
 from somabrain_service.store.postgres.queries.delete import LOCK_EXPIRED, DeletedRows, delete_locked
 
 _EXPIRED = sql("""
@@ -48,8 +50,8 @@ _TRIM_CHANGES = sql(f"""
 WITH oldest AS (
     SELECT c.version, c.ordinal, {_TRIMMABLE.format(c="c")} AS old,
         ((c.version, c.ordinal) > (r.version, r.ordinal)) IS NOT FALSE AS unpublished
-    FROM changes c JOIN namespaces n ON n.tenant_id = c.tenant_id AND n.id = c.namespace_id
-        LEFT JOIN relayed r ON r.tenant_id = c.tenant_id AND r.namespace_id = c.namespace_id
+    FROM changes c JOIN namespaces n ON n.tenant_id = :tenant AND n.id = c.namespace_id
+        LEFT JOIN relayed r ON r.tenant_id = :tenant AND r.namespace_id = c.namespace_id
     WHERE c.tenant_id = :tenant AND c.namespace_id = :ns ORDER BY c.version, c.ordinal LIMIT :limit + 1
 ), ranked AS (
     SELECT version, ordinal, unpublished, bool_and(old) OVER (ORDER BY version, ordinal) AS old FROM oldest
@@ -98,7 +100,7 @@ async def trim_changes(
     connection: Connection, pending: PendingNamespace, now: datetime, grace_period: timedelta, limit: int
 ) -> TrimResult:
     """See `MaintenanceStore.trim_changes`."""
-    values = {"tenant": pending.tenant, "ns": pending.ns, "now": now, "grace_period": grace_period, "limit": limit}
+    values = {"ns": pending.ns, "now": now, "grace_period": grace_period, "limit": limit}
     row = (await connection.execute(_TRIM_CHANGES, values)).one()
     return TrimResult(row.changes, row.unpublished)
 
@@ -112,10 +114,9 @@ async def purge_keys(connection: Connection, shard: Shard, now: datetime, limit:
 
 async def expire(connection: Connection, pending: PendingNamespace, now: datetime, limit: int) -> int:
     """See `MaintenanceStore.expire`."""
-    values = {"tenant": pending.tenant, "ns": pending.ns, "now": now, "limit": limit}
+    values = {"ns": pending.ns, "now": now, "limit": limit}
     deleted = DeletedRows()
     if ids := [row.id for row in await connection.execute(LOCK_EXPIRED, values)]:
         await delete_locked(connection, values, ids, deleted)
-        await bump_version(connection, pending.tenant, pending.ns, deleted.commit(ChangeType.EXPIRED), now)
-        await connection.execute(*drop_terms_statement(pending.tenant, pending.ns, list(deleted.terms)))
+        await commit_changes(connection, pending.ns, deleted.commit(ChangeType.EXPIRED), now)
     return len(deleted.changed)

@@ -7,7 +7,6 @@ detected by the namespace's version alone; in a partly published version, by the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -15,13 +14,11 @@ from somabrain_service.domain.changes import LAST_ORDINAL, Change, ChangeType, P
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
 from somabrain_service.events.cloudevents import EventBatch, OutboxCursor, PendingChanges
 from somabrain_service.store.maintenance import Shard
-from somabrain_service.store.postgres.driver.arrays import numbers
 from somabrain_service.store.postgres.driver.pipeline import Connection
-from somabrain_service.store.postgres.driver.statement import sql
+from somabrain_service.store.postgres.driver.statement import Statement, sql
 
-# `pending` is materialized as a whole: with a LIMIT to push down the planner would look up each namespace's cursor
-# one by one. One change more than requested is read, which shows whether more follow.
-_PENDING_CHANGES = sql(f"""
+# Materialized as a whole: with a LIMIT to push down the planner would look up each namespace's cursor one by one.
+_PENDING_NAMESPACES = sql(f"""
 WITH pending AS MATERIALIZED (
     SELECT n.tenant_id, n.id, n.name, n.epoch, n.version AS newest, r.name AS told_name, r.epoch AS told_epoch,
         r.version AS told_version, r.ordinal AS told_ordinal
@@ -29,15 +26,16 @@ WITH pending AS MATERIALIZED (
     WHERE (:of = 1 OR n.id % :of = :number)
     AND (n.version > coalesce(r.version, 0) OR r.ordinal < {LAST_ORDINAL} OR r.epoch <> n.epoch)
 )
-SELECT n.*, c.* FROM (
-    SELECT * FROM pending WHERE (tenant_id, id) > (:tenant, :ns) ORDER BY tenant_id, id LIMIT :limit
-) AS n LEFT JOIN LATERAL (
-    SELECT c.version, c.ordinal, c.type, c.memory, c.revision, c.change_time, c.traceparent FROM changes c
-    WHERE c.tenant_id = n.tenant_id AND c.namespace_id = n.id
-    AND (c.version, c.ordinal) > (coalesce(n.told_version, 0), coalesce(n.told_ordinal, {LAST_ORDINAL}))
-    ORDER BY c.version, c.ordinal LIMIT :changes + 1
-) AS c ON true
-ORDER BY n.tenant_id, n.id, c.version, c.ordinal
+SELECT * FROM pending WHERE (tenant_id, id) > (:after_tenant, :after_ns) ORDER BY tenant_id, id LIMIT :limit
+""")
+
+# One change more than requested is read, which shows whether more follow. Those committed since the statement before
+# belong to the next batch.
+_CHANGES = sql("""
+SELECT c.version, c.ordinal, c.type, c.memory, c.revision, c.change_time, c.traceparent FROM changes c
+WHERE c.tenant_id = :of_tenant AND c.namespace_id = :ns AND (c.version, c.ordinal) > (:version, :ordinal)
+    AND c.version <= :newest
+ORDER BY c.version, c.ordinal LIMIT :changes + 1
 """)
 
 _DELETED_NAMESPACES = sql("""
@@ -45,18 +43,14 @@ SELECT r.* FROM relayed r LEFT JOIN namespaces n ON n.tenant_id = r.tenant_id AN
 WHERE n.id IS NULL AND (:of = 1 OR r.namespace_id % :of = :number) ORDER BY r.tenant_id, r.namespace_id LIMIT :limit
 """)
 
-_SAVE_CURSORS = sql("""
+_SAVE_CURSOR = sql("""
 INSERT INTO relayed (tenant_id, namespace_id, name, epoch, version, ordinal)
-SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS integer[]), CAST(:names AS text[]), CAST(:epochs AS text[]),
-    CAST(:versions AS bigint[]), CAST(:ordinals AS integer[]))
+VALUES (:of_tenant, :ns, :name, :epoch, :version, :ordinal)
 ON CONFLICT (tenant_id, namespace_id) DO UPDATE SET name = excluded.name, epoch = excluded.epoch,
     version = excluded.version, ordinal = excluded.ordinal
 """)
 
-_DELETE_CURSORS = sql("""
-DELETE FROM relayed r USING unnest(CAST(:tenants AS uuid[]), CAST(:ids AS integer[])) AS gone (tenant_id, id)
-WHERE r.tenant_id = gone.tenant_id AND r.namespace_id = gone.id
-""")
+_DELETE_CURSOR = sql("DELETE FROM relayed r WHERE r.tenant_id = :of_tenant AND r.namespace_id = :ns")
 
 _LOWEST_KEY = (UUID(int=0), -1)
 
@@ -66,18 +60,22 @@ async def pending_changes(
 ) -> list[PendingChanges]:
     """See `MaintenanceStore.pending_changes`."""
     tenant, ns = after or _LOWEST_KEY
-    values = {
-        "number": shard.number,
-        "of": shard.count,
-        "tenant": tenant,
-        "ns": ns,
-        "limit": limit,
+    values = {"number": shard.number, "of": shard.count, "after_tenant": tenant, "after_ns": ns, "limit": limit}
+    pending = (await connection.execute(_PENDING_NAMESPACES, values)).all()
+    results = await connection.execute_all(*(_changes_statement(row, changes) for row in pending)) if pending else []
+    return [_parse_pending_changes(row, result.all(), changes) for row, result in zip(pending, results, strict=True)]
+
+
+def _changes_statement(pending: Any, changes: int) -> Statement:
+    after = (0, LAST_ORDINAL) if pending.told_version is None else (pending.told_version, pending.told_ordinal)
+    return _CHANGES, {
+        "of_tenant": pending.tenant_id,
+        "ns": pending.id,
+        "version": after[0],
+        "ordinal": after[1],
+        "newest": pending.newest,
         "changes": changes,
     }
-    result = await connection.execute(_PENDING_CHANGES, values)
-    return [
-        _parse_pending_changes(list(rows), changes) for _, rows in groupby(result, lambda row: (row.tenant_id, row.id))
-    ]
 
 
 async def deleted_namespaces(connection: Connection, shard: Shard, limit: int) -> list[OutboxCursor]:
@@ -93,27 +91,25 @@ async def deleted_namespaces(connection: Connection, shard: Shard, limit: int) -
 
 async def save_cursors(connection: Connection, batches: Sequence[EventBatch]) -> None:
     """See `MaintenanceStore.save_cursors`."""
-    cursors = [batch.new_cursor for batch in batches if batch.new_cursor is not None]
-    if cursors:
-        values = {
-            "tenants": [cursor.tenant for cursor in cursors],
-            "ids": [cursor.ns for cursor in cursors],
-            "names": [cursor.name.namespace for cursor in cursors],
-            "epochs": [cursor.epoch for cursor in cursors],
-            "versions": numbers(cursor.position.version for cursor in cursors),
-            "ordinals": [cursor.position.ordinal for cursor in cursors],
-        }
-        await connection.execute(_SAVE_CURSORS, values)
-    deleted = [batch.old_cursor for batch in batches if batch.new_cursor is None]
-    if deleted:
-        await connection.execute(
-            _DELETE_CURSORS,
-            {"tenants": [cursor.tenant for cursor in deleted], "ids": [cursor.ns for cursor in deleted]},
-        )
+    if batches:
+        await connection.execute_all(*map(_cursor_statement, batches))
 
 
-def _parse_pending_changes(rows: Sequence[Any], limit: int) -> PendingChanges:
-    first = rows[0]
+def _cursor_statement(batch: EventBatch) -> Statement:
+    cursor = batch.new_cursor or batch.old_cursor
+    values: dict[str, object] = {"of_tenant": cursor.tenant, "ns": cursor.ns}
+    if batch.new_cursor is None:
+        return _DELETE_CURSOR, values
+    return _SAVE_CURSOR, {
+        **values,
+        "name": cursor.name.namespace,
+        "epoch": cursor.epoch,
+        "version": cursor.position.version,
+        "ordinal": cursor.position.ordinal,
+    }
+
+
+def _parse_pending_changes(first: Any, rows: Sequence[Any], limit: int) -> PendingChanges:
     name = NamespaceName(first.name)
     cursor = None
     if first.told_version is not None:
@@ -129,7 +125,6 @@ def _parse_pending_changes(rows: Sequence[Any], limit: int) -> PendingChanges:
             row.traceparent or "",
         )
         for row in rows[:limit]
-        if row.version is not None
     )
     return PendingChanges(
         first.tenant_id, first.id, name, first.epoch, first.newest, cursor, changes, more=len(rows) > limit

@@ -27,9 +27,7 @@ from somabrain_service.store.postgres.queries.commit import (
     Commit,
     Counts,
     Guard,
-    bump_version,
-    commit_statement,
-    drop_terms_statement,
+    commit_changes,
 )
 
 _UNENCODED = sql("""
@@ -40,7 +38,7 @@ WHERE n.id % :of = :number AND u.vectors < u.memories AND n.encoder = ANY(CAST(:
 
 _TEXTS = sql("""
 SELECT m.id, m.revision, m.text, greatest(m.update_time, n.update_time) AS since
-FROM memories m JOIN namespaces n ON n.tenant_id = m.tenant_id AND n.id = m.namespace_id
+FROM memories m JOIN namespaces n ON n.tenant_id = :tenant AND n.id = m.namespace_id
 WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id > :after AND NOT EXISTS (
     SELECT FROM memory_vectors v
     WHERE v.tenant_id = :tenant AND v.namespace_id = :ns AND v.memory = m.id AND v.encoder_id = :encoder_id
@@ -48,21 +46,22 @@ WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id > :after AND NOT E
 ORDER BY m.id LIMIT :limit
 """)
 
+_LOCK_MEMORIES = sql("""
+SELECT m.id FROM memories m
+WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = ANY(CAST(:ids AS bigint[]))
+ORDER BY m.id FOR NO KEY UPDATE
+""")
+# Of the locked memories those that are as they were when they were read.
 _ENCODE = sql("""
-WITH present AS MATERIALIZED (
-    SELECT m.id, m.revision, e.n
-    FROM memories m JOIN unnest(CAST(:ids AS bigint[]), CAST(:revisions AS bigint[])) WITH ORDINALITY
-        AS e (id, revision, n) ON e.id = m.id AND e.revision = m.revision
-    JOIN namespaces n ON n.tenant_id = m.tenant_id AND n.id = m.namespace_id AND n.encoder = :encoder_id
-    WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = ANY(CAST(:ids AS bigint[]))
-    ORDER BY m.id FOR NO KEY UPDATE OF m
-), inserted AS (
-    INSERT INTO memory_vectors (tenant_id, namespace_id, memory, encoder_id, embedding)
-    SELECT :tenant, :ns, present.id, :encoder_id,
-        CAST((CAST(:vectors AS real[]))[(present.n - 1) * :dimensions + 1 : present.n * :dimensions] AS halfvec)
-    FROM present ON CONFLICT (tenant_id, namespace_id, memory) DO NOTHING RETURNING memory
-)
-SELECT present.id, present.revision FROM present JOIN inserted ON inserted.memory = present.id ORDER BY present.id
+INSERT INTO memory_vectors (tenant_id, namespace_id, memory, encoder_id, embedding)
+SELECT m.tenant_id, m.namespace_id, m.id, n.encoder,
+    CAST((CAST(:vectors AS real[]))[(e.n - 1) * :dimensions + 1 : e.n * :dimensions] AS halfvec)
+FROM memories m
+JOIN namespaces n ON n.tenant_id = :tenant AND n.id = m.namespace_id AND n.encoder = :encoder_id
+JOIN unnest(CAST(:ids AS bigint[]), CAST(:revisions AS bigint[])) WITH ORDINALITY AS e (id, revision, n)
+    ON e.id = m.id AND e.revision = m.revision
+WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = ANY(CAST(:ids AS bigint[]))
+ON CONFLICT (tenant_id, namespace_id, memory) DO NOTHING RETURNING memory
 """)
 
 _UNANALYZED = sql("""
@@ -73,7 +72,7 @@ FROM namespaces n WHERE n.id % :of = :number AND n.analyzed_after IS NOT NULL OR
 _NEXT_UNANALYZED = sql("""
 SELECT m.id, m.revision, m.text, m.length FROM memories m
 WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id > (
-    SELECT analyzed_after FROM namespaces WHERE tenant_id = :tenant AND id = :ns AND analyzer = :analyzer
+    SELECT n.analyzed_after FROM namespaces n WHERE n.tenant_id = :tenant AND n.id = :ns AND n.analyzer = :analyzer
 )
 ORDER BY m.id LIMIT :limit FOR NO KEY UPDATE
 """)
@@ -92,9 +91,10 @@ SELECT term, count(*) AS df FROM deleted GROUP BY term
 
 _TERMS = sql("""
 INSERT INTO memory_terms (tenant_id, namespace_id, term, memory, tf, length)
-SELECT :tenant, :ns, t.term, t.memory, t.tf, t.length
-FROM unnest(CAST(:terms AS text[]), CAST(:memories AS bigint[]), CAST(:tfs AS integer[]), CAST(:lengths AS integer[]))
-    AS t (term, memory, tf, length)
+SELECT n.tenant_id, n.id, t.term, t.memory, t.tf, t.length
+FROM namespaces n, unnest(CAST(:terms AS text[]), CAST(:memories AS bigint[]), CAST(:tfs AS integer[]),
+    CAST(:lengths AS integer[])) AS t (term, memory, tf, length)
+WHERE n.tenant_id = :tenant AND n.id = :ns
 """)
 
 
@@ -106,28 +106,29 @@ async def unencoded(connection: Connection, shard: Shard, encoders: Sequence[str
 
 async def texts(connection: Connection, namespace: Unencoded, after: int, limit: int) -> list[UnencodedText]:
     """See `MaintenanceStore.texts`."""
-    parameters = {"tenant": namespace.tenant, "ns": namespace.ns, "encoder_id": namespace.encoder_id}
+    parameters = {"ns": namespace.ns, "encoder_id": namespace.encoder_id}
     rows = await connection.execute(_TEXTS, {**parameters, "after": after, "limit": limit})
     return [UnencodedText(row.id, row.revision, row.text, row.since) for row in rows]
 
 
 async def encode(connection: Connection, namespace: Unencoded, encoded: Sequence[Encoded], now: datetime) -> int:
     """See `MaintenanceStore.encode`."""
-    namespace_key = {"tenant": namespace.tenant, "ns": namespace.ns}
     parameters = {
-        **namespace_key,
+        "ns": namespace.ns,
         "encoder_id": namespace.encoder_id,
         "ids": numbers(each.id for each in encoded),
         "revisions": numbers(each.revision for each in encoded),
         "vectors": np.concatenate([each.vector for each in encoded]),
         "dimensions": len(encoded[0].vector),
     }
-    stored = [(row.id, row.revision) for row in await connection.execute(_ENCODE, parameters)]
+    await connection.execute(_LOCK_MEMORIES, parameters)
+    inserted = {row.memory for row in await connection.execute(_ENCODE, parameters)}
+    stored = sorted((each.id, each.revision) for each in encoded if each.id in inserted)
     if stored:
         commit = Commit(
             ChangeType.REINDEXED, stored, Counts(vectors=len(stored)), Guard.ENCODER, guarded=namespace.encoder_id
         )
-        await bump_version(connection, namespace.tenant, namespace.ns, commit, now)
+        await commit_changes(connection, namespace.ns, commit, now)
     return len(stored)
 
 
@@ -146,7 +147,7 @@ async def analyze(
     limit: int,
 ) -> int:
     """See `MaintenanceStore.analyze`."""
-    namespace_key = {"tenant": namespace.tenant, "ns": namespace.ns}
+    namespace_key = {"ns": namespace.ns}
     parameters = {**namespace_key, "analyzer": namespace.analyzer, "limit": limit}
     memory_rows = (await connection.execute(_NEXT_UNANALYZED, parameters)).all()
     terms_by_memory: dict[int, Counter[str]] = {}
@@ -178,8 +179,9 @@ async def analyze(
         guarded=namespace.analyzer,
         analyzed_after=changed[-1][0] if len(changed) == limit else None,
     )
-    statement = commit_statement(namespace.tenant, namespace.ns, commit, now)
-    if (await connection.execute(*statement)).one_or_none() is None and changed:
-        raise Retry  # without a memory left, another process has finished the namespace
-    await connection.execute(*drop_terms_statement(namespace.tenant, namespace.ns, counts.removed_terms))
+    try:
+        await commit_changes(connection, namespace.ns, commit, now)
+    except Retry:
+        if changed:
+            raise  # without a memory left, another process has finished the namespace
     return len(changed)

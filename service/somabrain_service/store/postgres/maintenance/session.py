@@ -81,7 +81,9 @@ class MaintenanceSession:
 
     async def expire(self, pending: PendingNamespace, now: datetime, limit: int) -> int:
         """See `MaintenanceStore.expire`."""
-        return await self._run_transaction(lambda connection: expiry.expire(connection, pending, now, limit))
+        return await self._run_transaction(
+            lambda connection: expiry.expire(connection, pending, now, limit), pending.tenant
+        )
 
     async def namespaces_to_trim(self, now: datetime, grace_period: timedelta, limit: int) -> list[PendingNamespace]:
         """See `MaintenanceStore.namespaces_to_trim`."""
@@ -94,7 +96,7 @@ class MaintenanceSession:
     ) -> TrimResult:
         """See `MaintenanceStore.trim_changes`."""
         return await self._run_transaction(
-            lambda connection: expiry.trim_changes(connection, pending, now, grace_period, limit)
+            lambda connection: expiry.trim_changes(connection, pending, now, grace_period, limit), pending.tenant
         )
 
     async def pending_changes(
@@ -123,11 +125,15 @@ class MaintenanceSession:
 
     async def texts(self, namespace: Unencoded, after: int, limit: int) -> list[UnencodedText]:
         """See `MaintenanceStore.texts`."""
-        return await self._run_transaction(lambda connection: reindex.texts(connection, namespace, after, limit))
+        return await self._run_transaction(
+            lambda connection: reindex.texts(connection, namespace, after, limit), namespace.tenant
+        )
 
     async def encode(self, namespace: Unencoded, encoded: Sequence[Encoded], now: datetime) -> int:
         """See `MaintenanceStore.encode`."""
-        return await self._run_transaction(lambda connection: reindex.encode(connection, namespace, encoded, now))
+        return await self._run_transaction(
+            lambda connection: reindex.encode(connection, namespace, encoded, now), namespace.tenant
+        )
 
     async def unanalyzed(self, limit: int) -> list[Unanalyzed]:
         """See `MaintenanceStore.unanalyzed`."""
@@ -137,10 +143,15 @@ class MaintenanceSession:
         self, namespace: Unanalyzed, terms: Callable[[str], Counter[str]], now: datetime, limit: int
     ) -> int:
         """See `MaintenanceStore.analyze`."""
-        return await self._run_transaction(lambda connection: reindex.analyze(connection, namespace, terms, now, limit))
+        return await self._run_transaction(
+            lambda connection: reindex.analyze(connection, namespace, terms, now, limit), namespace.tenant
+        )
 
-    async def _run_transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
-        """Run `work` in a transaction, with retries after conflicts. After an error the caller must leave the shard."""
+    async def _run_transaction(self, work: Callable[[Connection], Awaitable[T]], tenant: TenantId | None = None) -> T:
+        """Run `work` in a transaction of one tenant, or of all, with retries after conflicts.
+
+        After an error the caller must leave the shard.
+        """
         if self._connection.lost:
             raise StoreUnavailable("The connection that owned this job's lock is lost.")
 
@@ -148,6 +159,7 @@ class MaintenanceSession:
             if self._failed:
                 await self._connection.rollback()
             self._failed = True
+            self._connection.tenant = tenant
             self._connection.begin((BEGIN, {}))
             result = await work(self._connection)
             await self._connection.commit()

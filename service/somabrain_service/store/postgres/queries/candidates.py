@@ -32,7 +32,7 @@ MAX_COMPARED_VECTORS = 50_000
 Beyond it the result is marked as truncated."""
 
 _EXPIRED = """scope AS MATERIALIZED (
-    SELECT m.id FROM memories m WHERE m.namespace_id = :ns AND m.expire_time <= :now
+    SELECT m.id FROM memories m WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.expire_time <= :now
 )"""
 _MATCHING = "scope AS MATERIALIZED (SELECT m.id FROM memories m WHERE {conditions})"
 
@@ -40,7 +40,8 @@ _LEXICAL = """lexical AS (
     SELECT t.memory
     FROM unnest(CAST(:seeds AS text[]), CAST(:seed_idf AS float8[])) AS q (term, idf)
     CROSS JOIN LATERAL (
-        SELECT p.memory, p.tf, p.length FROM memory_terms p WHERE p.namespace_id = :ns AND p.term = q.term OFFSET 0
+        SELECT p.memory, p.tf, p.length FROM memory_terms p
+        WHERE p.tenant_id = :tenant AND p.namespace_id = :ns AND p.term = q.term OFFSET 0
     ) AS t
     WHERE (t.memory IN (SELECT id FROM scope)) IS {inside}
     GROUP BY t.memory
@@ -53,7 +54,8 @@ _LEXICAL = """lexical AS (
 _QUERY = "(SELECT CAST(CAST(:vector AS real[]) AS halfvec))"
 
 _COMPARED = """FROM memory_vectors v
-    WHERE v.namespace_id = :ns AND v.encoder_id = :encoder_id AND (v.memory IN (SELECT id FROM scope)) IS {inside}"""
+    WHERE v.tenant_id = :tenant AND v.namespace_id = :ns AND v.encoder_id = :encoder_id
+        AND (v.memory IN (SELECT id FROM scope)) IS {inside}"""
 _FLOOR = """floor AS MATERIALIZED (
     SELECT v.memory {compared}
     ORDER BY v.memory DESC OFFSET :most_vectors LIMIT 1
@@ -69,7 +71,8 @@ _DENSE = """dense AS (
 _POOL = """seed AS MATERIALIZED ({seeds}), place AS (
     SELECT s.session, s.position, s.position - lag(s.position) OVER (PARTITION BY s.session ORDER BY s.position) AS gap
     FROM seed CROSS JOIN LATERAL (
-        SELECT m.session, m.position FROM memories m WHERE m.namespace_id = :ns AND m.id = seed.memory OFFSET 0
+        SELECT m.session, m.position FROM memories m
+        WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = seed.memory OFFSET 0
     ) AS s WHERE s.session <> ''
 ), run AS (
     SELECT session, min(position) - 2 * :reach AS low, max(position) + 2 * :reach AS high
@@ -84,7 +87,8 @@ _POOL = """seed AS MATERIALIZED ({seeds}), place AS (
         UNION ALL
         SELECT n.id, false
         FROM run CROSS JOIN LATERAL (
-            SELECT m.id FROM memories m WHERE m.namespace_id = :ns AND m.session = run.session AND m.session <> ''
+            SELECT m.id FROM memories m
+            WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.session = run.session AND m.session <> ''
             AND m.position BETWEEN run.low AND run.high OFFSET 0
         ) AS n
         WHERE (n.id IN (SELECT id FROM scope)) IS {inside}
@@ -93,14 +97,15 @@ _POOL = """seed AS MATERIALIZED ({seeds}), place AS (
 SELECT m.id, pool.seed, m.session, coalesce(m.position, 0), date_part('epoch', m.event_time), m.salience,
     m.length, {truncated}, {cosine}
 FROM pool CROSS JOIN LATERAL (
-    SELECT * FROM memories m WHERE m.namespace_id = :ns AND m.id = pool.id OFFSET 0
+    SELECT * FROM memories m WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = pool.id OFFSET 0
 ) AS m {vectors}
 ORDER BY m.id
 """
 
 _POSTINGS = sql("""
 SELECT p.memory, p.term, p.tf FROM memory_terms p
-WHERE p.namespace_id = :ns AND p.memory = ANY(CAST(:ids AS bigint[])) AND p.term = ANY(CAST(:terms AS text[]))
+WHERE p.tenant_id = :tenant AND p.namespace_id = :ns
+    AND p.memory = ANY(CAST(:ids AS bigint[])) AND p.term = ANY(CAST(:terms AS text[]))
 """)
 
 
@@ -182,7 +187,8 @@ def _statement(search: Search, *, many: bool) -> tuple[str, dict[str, object]]:
         values |= {"vector": search.vector, "encoder_id": search.encoder_id}
         cosine = f"coalesce(1 - (v.embedding <=> {_QUERY}), 0)"
         vectors = (
-            "LEFT JOIN LATERAL (SELECT * FROM memory_vectors v WHERE v.namespace_id = :ns AND v.memory = m.id"
+            "LEFT JOIN LATERAL (SELECT * FROM memory_vectors v"
+            " WHERE v.tenant_id = :tenant AND v.namespace_id = :ns AND v.memory = m.id"
             " AND v.encoder_id = :encoder_id OFFSET 0) AS v ON true"
         )
     union = " UNION ".join(seeds) or "SELECT CAST(NULL AS bigint) AS memory WHERE false"

@@ -1,7 +1,10 @@
-"""The statement that ends every writing transaction.
+"""The statements that end every writing transaction.
 
-It increments the namespace's version under its row lock, appends to the change feed, and adjusts usage and document
-frequencies. Locks before it: `driver.locks`.
+They increment the namespace's version under its row lock, adjust usage and document frequencies, and append to the
+change feed. Locks before it: `driver.locks`.
+
+An INSERT is always a statement of its own, and takes its rows' tenant and namespace from the namespace's row: only so
+does a distributed engine run it whole on the node of the tenant.
 """
 
 from __future__ import annotations
@@ -13,10 +16,9 @@ from enum import Enum
 
 from somabrain_service.domain.changes import ChangeType
 from somabrain_service.domain.cursors import NamespaceVersion
-from somabrain_service.domain.names import TenantId
 from somabrain_service.store.postgres.driver.arrays import numbers, texts
 from somabrain_service.store.postgres.driver.errors import Retry
-from somabrain_service.store.postgres.driver.pipeline import Connection, Result
+from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import Statement, sql
 
 NO_MEMORY = -1
@@ -26,11 +28,11 @@ NO_MEMORY = -1
 class Guard(Enum):
     """Condition of the namespace that must still hold, because the written data depends on it."""
 
-    NONE = ""
-    ETAG = "AND epoch || '-' || revision = :guarded"
+    NONE = "true"
+    ETAG = "n.epoch || '-' || n.revision = :guarded"
     """The settings are unchanged, encoder and analyzer among them."""
-    ENCODER = "AND encoder = :guarded"
-    ANALYZER = "AND analyzed_after IS NOT NULL AND analyzer = :guarded"
+    ENCODER = "n.encoder = :guarded"
+    ANALYZER = "n.analyzed_after IS NOT NULL AND n.analyzer = :guarded"
     """The analyzer is unchanged, and memories are left to analyze; the commit moves on to `Commit.analyzed_after`."""
 
 
@@ -43,11 +45,6 @@ class Counts:
     term_occurrences: int = 0
     vectors: int = 0
     terms: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def removed_terms(self) -> list[str]:
-        """The terms that some memory no longer has."""
-        return [term for term, change in self.terms.items() if change < 0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,44 +63,52 @@ class Commit:
     analyzed_after: int | None = None
 
 
-def commit_cte(guard: Guard, condition: str = "") -> str:
-    """Return the common table expressions; `bumped` has the new version, or no row if `guard` or `condition` fails."""
+def bump_cte(guard: Guard) -> str:
+    """Return the common table expressions that increment the version and adjust usage.
+
+    `bumped` has the new version, or no row if the namespace does not exist or the guard fails.
+    """
     mark = ", analyzed_after = CAST(:analyzed_after AS bigint)" if guard is Guard.ANALYZER else ""
     return f"""bumped AS (
-    UPDATE namespaces SET version = version + 1{mark}
-    WHERE tenant_id = :tenant AND id = :ns {guard.value} {condition}
-    RETURNING id, version, epoch
+    UPDATE namespaces n SET version = n.version + 1{mark}
+    WHERE n.tenant_id = :tenant AND n.id = :ns AND {guard.value}
+    RETURNING n.id, n.version, n.epoch
 ), counted AS (
     UPDATE usage u SET memories = u.memories + :memories, text_bytes = u.text_bytes + :text_bytes,
         tokens = u.tokens + :tokens, vectors = u.vectors + :vectors
     FROM bumped WHERE u.tenant_id = :tenant AND u.namespace_id = bumped.id
-), change AS (
-    INSERT INTO changes (tenant_id, namespace_id, version, ordinal, type, memory, revision, change_time)
-    SELECT :tenant, bumped.id, version, c.ordinal - 1, :type, c.memory, c.revision, :now
-    FROM bumped, unnest(CAST(:ids AS bigint[]), CAST(:revisions AS bigint[]))
-        WITH ORDINALITY AS c (memory, revision, ordinal)
-), term AS (
-    INSERT INTO terms (tenant_id, namespace_id, term, df)
-    SELECT :tenant, bumped.id, t.term, t.df
-    FROM bumped, unnest(CAST(:terms AS text[]), CAST(:dfs AS bigint[])) AS t (term, df)
-    ON CONFLICT (tenant_id, namespace_id, term) DO UPDATE SET df = terms.df + excluded.df
 )"""
 
 
-_STATEMENTS = {guard: sql(f"WITH {commit_cte(guard)} SELECT version, epoch FROM bumped") for guard in Guard}
+_BUMP = {guard: sql(f"WITH {bump_cte(guard)} SELECT version, epoch FROM bumped") for guard in Guard}
+
+_APPEND_CHANGES = sql("""
+INSERT INTO changes (tenant_id, namespace_id, version, ordinal, type, memory, revision, change_time)
+SELECT n.tenant_id, n.id, n.version, c.ordinal - 1, :type, c.memory, c.revision, :now
+FROM namespaces n, unnest(CAST(:ids AS bigint[]), CAST(:revisions AS bigint[]))
+    WITH ORDINALITY AS c (memory, revision, ordinal)
+WHERE n.tenant_id = :tenant AND n.id = :ns
+""")
+
+_ADD_TERMS = sql("""
+INSERT INTO terms (tenant_id, namespace_id, term, df)
+SELECT n.tenant_id, n.id, t.term, t.df
+FROM namespaces n, unnest(CAST(:terms AS text[]), CAST(:dfs AS bigint[])) AS t (term, df)
+WHERE n.tenant_id = :tenant AND n.id = :ns
+ON CONFLICT (tenant_id, namespace_id, term) DO UPDATE SET df = terms.df + excluded.df
+""")
 
 _DROP_TERMS = sql("""
-DELETE FROM terms
-WHERE tenant_id = :tenant AND namespace_id = :ns AND term = ANY(CAST(:terms AS text[])) AND df = 0
+DELETE FROM terms t
+WHERE t.tenant_id = :tenant AND t.namespace_id = :ns AND t.term = ANY(CAST(:removed_terms AS text[])) AND t.df = 0
 """)
 
 
-def commit_values(tenant: TenantId, ns: int, commit: Commit, now: datetime) -> dict[str, object]:
-    """Return the values of `commit_cte`."""
+def commit_values(ns: int, commit: Commit, now: datetime) -> dict[str, object]:
+    """Return the values of all statements of a commit."""
     counts, changed = commit.counts, commit.changed or [(NO_MEMORY, 0)]
     terms = sorted(counts.terms)
     return {
-        "tenant": tenant,
         "ns": ns,
         "type": int(commit.change),
         "ids": numbers(memory for memory, _ in changed),
@@ -117,36 +122,29 @@ def commit_values(tenant: TenantId, ns: int, commit: Commit, now: datetime) -> d
         "vectors": counts.vectors,
         "terms": texts(terms),
         "dfs": numbers(counts.terms[term] for term in terms),
+        "removed_terms": texts(term for term in terms if counts.terms[term] < 0),
     }
 
 
-def commit_statement(tenant: TenantId, ns: int, commit: Commit, now: datetime) -> Statement:
-    """Return the last statement of a writing transaction, with its values."""
-    return _STATEMENTS[commit.guard], commit_values(tenant, ns, commit, now)
+def effect_statements(commit: Commit, values: Mapping[str, object]) -> list[Statement]:
+    """Return the statements that follow the increment of the version, with the values of `commit_values`."""
+    changes = commit.counts.terms.values()
+    return [
+        (_APPEND_CHANGES, values),
+        *([(_ADD_TERMS, values)] if changes else []),
+        *([(_DROP_TERMS, values)] if any(change < 0 for change in changes) else []),
+    ]
 
 
-def committed_version(result: Result) -> NamespaceVersion:
-    """Return the version that `commit_cte` assigned.
+async def commit_changes(connection: Connection, ns: int, commit: Commit, now: datetime) -> NamespaceVersion:
+    """Execute the statements and commit the transaction.
 
     Raises:
         Retry: the namespace was deleted or its settings changed concurrently; the next attempt detects which.
     """
-    row = result.one_or_none()
+    values = commit_values(ns, commit, now)
+    row = (await connection.execute(_BUMP[commit.guard], values)).one_or_none()
     if row is None:
         raise Retry
+    await connection.execute_and_commit(*effect_statements(commit, values))
     return NamespaceVersion(row.epoch, row.version)
-
-
-async def bump_version(
-    connection: Connection, tenant: TenantId, ns: int, commit: Commit, now: datetime
-) -> NamespaceVersion:
-    """Execute the commit statement; `Retry` as from `committed_version`."""
-    return committed_version(await connection.execute(*commit_statement(tenant, ns, commit, now)))
-
-
-def drop_terms_statement(tenant: TenantId, ns: int, terms: Sequence[str]) -> Statement:
-    """Return the statement that deletes those of the terms that no memory has any more.
-
-    To be executed after the commit statement, which locks the namespace's row.
-    """
-    return _DROP_TERMS, {"tenant": tenant, "ns": ns, "terms": texts(terms)}

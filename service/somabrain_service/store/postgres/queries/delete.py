@@ -20,7 +20,7 @@ from somabrain_service.domain.changes import ChangeType
 from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.etag import check_etag
 from somabrain_service.domain.idempotency import RequestKey, request_id_reused
-from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
+from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName
 from somabrain_service.store.postgres.driver.arrays import numbers
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import Sql, sql
@@ -28,10 +28,7 @@ from somabrain_service.store.postgres.queries import idempotency, memories, name
 from somabrain_service.store.postgres.queries.commit import (
     Commit,
     Counts,
-    bump_version,
-    commit_statement,
-    committed_version,
-    drop_terms_statement,
+    commit_changes,
 )
 from somabrain_service.store.records import ErasureResult
 
@@ -39,8 +36,8 @@ BATCH_SIZE = 1000
 """Maximum memories that one statement deletes."""
 
 _LOCK_NAMESPACE = sql(
-    "SELECT epoch || '-' || revision AS etag, version, epoch FROM namespaces"
-    " WHERE tenant_id = :tenant AND id = :ns FOR UPDATE"
+    "SELECT n.epoch || '-' || n.revision AS etag, n.version, n.epoch FROM namespaces n"
+    " WHERE n.tenant_id = :tenant AND n.id = :ns FOR UPDATE"
 )
 
 
@@ -132,7 +129,7 @@ class DeletedRows:
 
 
 async def delete_memory(
-    connection: Connection, tenant: TenantId, name: MemoryName, etag: str, now: datetime, request: RequestKey | None
+    connection: Connection, name: MemoryName, etag: str, now: datetime, request: RequestKey | None
 ) -> NamespaceVersion | None:
     """Delete a memory; see `Store.delete_memory`."""
     parent = {"name": name.namespace.namespace}
@@ -141,23 +138,19 @@ async def delete_memory(
         raise namespaces.namespace_not_found(name.namespace)
     if await idempotency.find(connection, request, now):
         return NamespaceVersion(namespace.epoch, namespace.version)
-    parameters = {"tenant": tenant, "ns": namespace.id, "id": name.memory, "now": now}
+    parameters = {"ns": namespace.id, "id": name.memory, "now": now}
     row = (await connection.execute(memories.FIND_LIVE_FOR_UPDATE, parameters)).one_or_none()
     if row is None:
         return None
     check_etag(etag, rows.memory(name.namespace, row).etag, "memory")
     deleted = DeletedRows()
     await delete_locked(connection, parameters, [row.id], deleted)
-    await idempotency.save(connection, tenant, request, now, ns=namespace.id, memory=name.memory)
-    statement = commit_statement(tenant, namespace.id, deleted.commit(ChangeType.FORGOTTEN), now)
-    as_of = committed_version(await connection.execute(*statement))
-    await connection.execute_and_commit(*drop_terms_statement(tenant, namespace.id, list(deleted.terms)))
-    return as_of
+    await idempotency.save(connection, request, now, ns=namespace.id, memory=name.memory)
+    return await commit_changes(connection, namespace.id, deleted.commit(ChangeType.FORGOTTEN), now)
 
 
 async def delete_namespace(
     connection: Connection,
-    tenant: TenantId,
     name: NamespaceName,
     etag: str,
     now: datetime,
@@ -171,7 +164,7 @@ async def delete_namespace(
     if namespace is None:
         # A duplicate of this request may have committed first: then its result is this one's.
         return await idempotency.find(connection, request, now) is not None
-    parameters: dict[str, object] = {"tenant": tenant, "ns": namespace.id, "batch": batch_size}
+    parameters: dict[str, object] = {"ns": namespace.id, "batch": batch_size}
     check_etag(etag, rows.namespace(namespace).etag, "namespace")
     await _delete_in_batches(connection, _LOCK_ALL, parameters, DeletedRows())
     locked = (await connection.execute(_LOCK_NAMESPACE, parameters)).one_or_none()
@@ -181,13 +174,12 @@ async def delete_namespace(
     await _delete_in_batches(connection, _LOCK_ALL, parameters, DeletedRows())
     for statement in _DELETE_NAMESPACE:
         await connection.execute(statement, parameters)
-    await idempotency.save(connection, tenant, request, now, ns=namespace.id, memory=None)
+    await idempotency.save(connection, request, now, ns=namespace.id, memory=None)
     return True
 
 
 async def erase_subject(
     connection: Connection,
-    tenant: TenantId,
     name: NamespaceName,
     subject: str,
     now: datetime,
@@ -202,7 +194,7 @@ async def erase_subject(
         if stored.erased_count is None:
             raise request_id_reused()
         return ErasureResult(stored.erased_count, NamespaceVersion(namespace.epoch, namespace.version))
-    parameters: dict[str, object] = {"tenant": tenant, "ns": namespace.id, "subject": subject, "batch": batch_size}
+    parameters: dict[str, object] = {"ns": namespace.id, "subject": subject, "batch": batch_size}
     deleted = DeletedRows()
     await _delete_in_batches(connection, _LOCK_SUBJECT, parameters, deleted)
     locked = (await connection.execute(_LOCK_NAMESPACE, parameters)).one_or_none()
@@ -211,11 +203,10 @@ async def erase_subject(
     await _delete_in_batches(connection, _LOCK_SUBJECT, parameters, deleted)
     await connection.execute(_DELETE_REVISIONS_OF_SUBJECT, parameters)
     count = len(deleted.changed)
-    await idempotency.save(connection, tenant, request, now, ns=namespace.id, memory=MemoryId(-count))
+    await idempotency.save(connection, request, now, ns=namespace.id, memory=MemoryId(-count))
     if not count:
         return ErasureResult(0, NamespaceVersion(locked.epoch, locked.version))
-    as_of = await bump_version(connection, tenant, namespace.id, deleted.commit(ChangeType.FORGOTTEN), now)
-    await connection.execute(*drop_terms_statement(tenant, namespace.id, list(deleted.terms)))
+    as_of = await commit_changes(connection, namespace.id, deleted.commit(ChangeType.FORGOTTEN), now)
     return ErasureResult(count, as_of)
 
 

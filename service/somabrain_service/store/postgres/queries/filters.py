@@ -11,12 +11,12 @@ LIVE = "(m.expire_time IS NULL OR m.expire_time > :now)"
 
 
 def conditions(memory_filter: MemoryFilter) -> tuple[str, dict[str, object]]:
-    """Return conditions on `memories m` for live memories, and their values. They also use :ns and :now."""
-    sql = ["m.namespace_id = :ns", LIVE]
+    """Return conditions on `memories m` for live memories, and their values. They also use :tenant, :ns and :now."""
+    sql = ["m.tenant_id = :tenant", "m.namespace_id = :ns", LIVE]
     values: dict[str, object] = {}
     for i, (key, value) in enumerate(sorted(memory_filter.labels.items())):
         sql.append(
-            "(m.id IN (SELECT l.memory FROM memory_labels l WHERE l.namespace_id = :ns"
+            "(m.id IN (SELECT l.memory FROM memory_labels l WHERE l.tenant_id = :tenant AND l.namespace_id = :ns"
             f" AND l.key = :label_key_{i} AND l.value = :label_value_{i})) IS TRUE"  # a hashed lookup, not a join
         )
         values |= {f"label_key_{i}": key, f"label_value_{i}": value}

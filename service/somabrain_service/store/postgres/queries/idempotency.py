@@ -11,14 +11,15 @@ from datetime import datetime
 
 from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.idempotency import IDEMPOTENCY_TTL, RequestKey, request_id_reused
-from somabrain_service.domain.names import MemoryId, TenantId
+from somabrain_service.domain.names import MemoryId
 from somabrain_service.store.postgres.driver.errors import Retry
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import sql
 
 _FIND = sql("""
 SELECT k.body_hash, k.namespace_id, k.memory, coalesce(n.version, 0) AS version, coalesce(n.epoch, '') AS epoch
-FROM idempotency_keys k LEFT JOIN namespaces n ON n.id = k.namespace_id WHERE k.key = :key AND k.expire_time > :now
+FROM idempotency_keys k LEFT JOIN namespaces n ON n.tenant_id = :tenant AND n.id = k.namespace_id
+WHERE k.tenant_id = :tenant AND k.key = :key AND k.expire_time > :now
 """)
 
 _SAVE = sql("""
@@ -72,7 +73,6 @@ async def find(connection: Connection, request: RequestKey | None, now: datetime
 
 async def save(
     connection: Connection,
-    tenant: TenantId,
     request: RequestKey | None,
     now: datetime,
     *,
@@ -87,7 +87,6 @@ async def save(
     if request is None:
         return
     values = {
-        "tenant": tenant,
         "key": request.key,
         "body_hash": request.body_hash,
         "ns": ns,

@@ -12,7 +12,8 @@ from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import sql
 
 _IDENTIFIERS = sql(
-    "SELECT m.id FROM memories m WHERE m.namespace_id = :ns AND m.id > :after ORDER BY m.id LIMIT :limit"
+    "SELECT m.id FROM memories m WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id > :after"
+    " ORDER BY m.id LIMIT :limit"
 )
 
 # In the order of MemoryRow's fields.
@@ -22,12 +23,12 @@ SELECT m.id, m.kind, m.session, coalesce(m.position, 0) AS position, m.subject, 
     CAST(extract(epoch FROM m.create_time) * 1000000 AS bigint) AS create_us,
     coalesce(CAST(extract(epoch FROM m.expire_time) * 1000000 AS bigint), {NEVER}) AS expire_us,
     m.salience, m.pinned, m.length
-FROM memories m WHERE m.namespace_id = :ns AND m.id = ANY(CAST(:ids AS bigint[]))
+FROM memories m WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = ANY(CAST(:ids AS bigint[]))
 """)
 
 _TERMS = sql("""
 SELECT t.term, array_agg(t.memory) AS memories, array_agg(t.tf) AS tf FROM memory_terms t
-WHERE t.namespace_id = :ns AND t.memory = ANY(CAST(:ids AS bigint[])) GROUP BY t.term
+WHERE t.tenant_id = :tenant AND t.namespace_id = :ns AND t.memory = ANY(CAST(:ids AS bigint[])) GROUP BY t.term
 """)
 
 # As bytes, because as numbers each would be formatted and parsed again.
@@ -35,7 +36,8 @@ _VECTORS = sql("""
 SELECT v.encoder_id, array_agg(v.memory ORDER BY v.memory) AS memories,
     CASE WHEN v.encoder_id = :encoder_id THEN string_agg(halfvec_send(v.embedding), CAST('' AS bytea) ORDER BY v.memory)
     END AS embeddings
-FROM memory_vectors v WHERE v.namespace_id = :ns AND v.memory = ANY(CAST(:ids AS bigint[])) GROUP BY v.encoder_id
+FROM memory_vectors v WHERE v.tenant_id = :tenant AND v.namespace_id = :ns AND v.memory = ANY(CAST(:ids AS bigint[]))
+GROUP BY v.encoder_id
 """)
 _HEADER = 2
 """Number of two-byte fields before a vector's halves in binary form: its dimension and an unused one."""

@@ -10,28 +10,31 @@ from common.errors import AlreadyExists, NotFound
 from somabrain_service.domain.changes import ChangeType
 from somabrain_service.domain.etag import check_etag
 from somabrain_service.domain.idempotency import RequestKey
-from somabrain_service.domain.names import NamespaceName, TenantId
+from somabrain_service.domain.names import NamespaceName
 from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceDraft, NamespaceStatistics
 from somabrain_service.encoders.protocols import LEXICAL
 from somabrain_service.store.postgres.driver.errors import Retry
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import sql
 from somabrain_service.store.postgres.queries import filters, idempotency, rows
-from somabrain_service.store.postgres.queries.commit import Commit, Counts, bump_version
+from somabrain_service.store.postgres.queries.commit import Commit, Counts, commit_changes
 
-# Expired memories that are not deleted yet are counted in `usage` and `terms`, and subtracted here. Row security
-# restricts the tenant's totals to the tenant.
+# Expired memories that are not deleted yet are counted in `usage` and `terms`, and subtracted here.
 _MEASURE = sql(f"""
-WITH n AS (SELECT * FROM namespaces WHERE name = :name), expired AS MATERIALIZED (
-    SELECT m.namespace_id, m.id, octet_length(m.text) AS text_bytes FROM memories m WHERE m.expire_time <= :now
+WITH n AS (
+    SELECT * FROM namespaces s WHERE s.tenant_id = :tenant AND s.name = :name
+), expired AS MATERIALIZED (
+    SELECT m.namespace_id, m.id, octet_length(m.text) AS text_bytes FROM memories m
+    WHERE m.tenant_id = :tenant AND m.expire_time <= :now
 ), here AS MATERIALIZED (
     SELECT e.* FROM expired e JOIN n ON n.id = e.namespace_id
 ), vector AS MATERIALIZED (
     SELECT v.encoder_id FROM memory_vectors v JOIN n ON n.id = v.namespace_id
-    WHERE v.memory NOT IN (SELECT id FROM here)
+    WHERE v.tenant_id = :tenant AND v.memory NOT IN (SELECT id FROM here)
 ), term AS (
     SELECT x.term, count(*) AS df
-    FROM memory_terms x JOIN here ON x.memory = here.id AND x.namespace_id = here.namespace_id GROUP BY x.term
+    FROM memory_terms x JOIN here ON x.memory = here.id AND x.namespace_id = here.namespace_id
+    WHERE x.tenant_id = :tenant GROUP BY x.term
 )
 SELECT {rows.NAMESPACE},
     u.memories - (SELECT count(*) FROM here) AS memories,
@@ -39,32 +42,34 @@ SELECT {rows.NAMESPACE},
     (SELECT count(*) FROM vector) AS vectors,
     (SELECT count(*) FROM vector WHERE encoder_id = n.encoder) AS encoded,
     CASE WHEN n.analyzed_after IS NULL THEN 0 ELSE (
-        SELECT count(*) FROM memories m WHERE m.namespace_id = n.id AND m.id > n.analyzed_after AND {filters.LIVE}
+        SELECT count(*) FROM memories m
+        WHERE m.tenant_id = :tenant AND m.namespace_id = n.id AND m.id > n.analyzed_after AND {filters.LIVE}
     ) END AS unanalyzed,
     (SELECT count(DISTINCT m.session) FROM memories m
-        WHERE m.namespace_id = n.id AND m.session <> '' AND {filters.LIVE}) AS sessions,
+        WHERE m.tenant_id = :tenant AND m.namespace_id = n.id AND m.session <> '' AND {filters.LIVE}) AS sessions,
     (SELECT count(*) FROM terms t LEFT JOIN term USING (term)
-        WHERE t.namespace_id = n.id AND t.df > coalesce(term.df, 0)) AS terms,
-    (SELECT sum(memories) FROM usage) - (SELECT count(*) FROM expired) AS tenant_memories,
-    (SELECT sum(text_bytes) FROM usage) - (SELECT coalesce(sum(text_bytes), 0) FROM expired) AS tenant_bytes
-FROM n JOIN usage u ON u.namespace_id = n.id
+        WHERE t.tenant_id = :tenant AND t.namespace_id = n.id AND t.df > coalesce(term.df, 0)) AS terms,
+    (SELECT sum(a.memories) FROM usage a WHERE a.tenant_id = :tenant) - (SELECT count(*) FROM expired)
+        AS tenant_memories,
+    (SELECT sum(a.text_bytes) FROM usage a WHERE a.tenant_id = :tenant)
+        - (SELECT coalesce(sum(text_bytes), 0) FROM expired) AS tenant_bytes
+FROM n JOIN usage u ON u.tenant_id = :tenant AND u.namespace_id = n.id
 """)
 
 _PAGE = sql(f"""
-SELECT {rows.NAMESPACE} FROM namespaces n WHERE n.name COLLATE "C" > :after ORDER BY n.name COLLATE "C" LIMIT :limit
+SELECT {rows.NAMESPACE} FROM namespaces n WHERE n.tenant_id = :tenant AND n.name COLLATE "C" > :after
+ORDER BY n.name COLLATE "C" LIMIT :limit
 """)
 
 _INSERT = sql(f"""
-WITH n AS (
-    INSERT INTO namespaces (tenant_id, name, display_name, analyzer, language, encoder, recency_half_life, default_ttl,
-        feed_retention, create_time, update_time, epoch)
-    VALUES (:tenant, :name, :display_name, :analyzer, :language, :encoder, :recency_half_life, :default_ttl,
-        :feed_retention, :now, :now, :epoch)
-    ON CONFLICT (tenant_id, name) DO NOTHING RETURNING *
-), u AS (INSERT INTO usage (tenant_id, namespace_id) SELECT tenant_id, id FROM n)
-SELECT {rows.NAMESPACE} FROM n
+INSERT INTO namespaces AS n (tenant_id, name, display_name, analyzer, language, encoder, recency_half_life, default_ttl,
+    feed_retention, create_time, update_time, epoch)
+VALUES (:tenant, :name, :display_name, :analyzer, :language, :encoder, :recency_half_life, :default_ttl,
+    :feed_retention, :now, :now, :epoch)
+ON CONFLICT (tenant_id, name) DO NOTHING RETURNING {rows.NAMESPACE}
 """)
-FIND = sql(f"SELECT {rows.NAMESPACE} FROM namespaces n WHERE n.name = :name")
+_INSERT_USAGE = sql("INSERT INTO usage (tenant_id, namespace_id) VALUES (:tenant, :ns)")
+FIND = sql(f"SELECT {rows.NAMESPACE} FROM namespaces n WHERE n.tenant_id = :tenant AND n.name = :name")
 _FIND_FOR_UPDATE = sql(f"{FIND.text} FOR UPDATE")
 
 _UPDATE = sql(f"""
@@ -77,8 +82,8 @@ WHERE n.tenant_id = :tenant AND n.id = :ns RETURNING {rows.NAMESPACE}
 
 _DROP_VECTORS = sql("""
 DELETE FROM memory_vectors v WHERE v.tenant_id = :tenant AND v.namespace_id = :ns AND v.memory = ANY(ARRAY(
-    SELECT memory FROM memory_vectors
-    WHERE tenant_id = :tenant AND namespace_id = :ns AND memory > :after ORDER BY memory LIMIT :batch
+    SELECT o.memory FROM memory_vectors o
+    WHERE o.tenant_id = :tenant AND o.namespace_id = :ns AND o.memory > :after ORDER BY o.memory LIMIT :batch
 )) RETURNING v.memory
 """)
 VECTOR_BATCH = 5000
@@ -87,7 +92,6 @@ VECTOR_BATCH = 5000
 
 async def create(
     connection: Connection,
-    tenant: TenantId,
     draft: NamespaceDraft,
     analyzer: str,
     now: datetime,
@@ -100,7 +104,6 @@ async def create(
             raise NotFound("Namespace", str(draft.name), "It has since been deleted; use a new request id.")
         return rows.namespace(row)
     values = {
-        "tenant": tenant,
         "name": draft.name.namespace,
         "display_name": draft.display_name,
         "analyzer": analyzer,
@@ -118,7 +121,8 @@ async def create(
         if await idempotency.find(connection, request, now):
             raise Retry
         raise AlreadyExists(f"{draft.name} exists already; choose another name or use it as it is.")
-    await idempotency.save(connection, tenant, request, now, ns=row.id, memory=None)
+    await connection.execute(_INSERT_USAGE, {"ns": row.id})
+    await idempotency.save(connection, request, now, ns=row.id, memory=None)
     return rows.namespace(row)
 
 
@@ -148,7 +152,6 @@ async def page(connection: Connection, after: str, limit: int) -> list[Namespace
 
 async def update(
     connection: Connection,
-    tenant: TenantId,
     change: NamespaceChange,
     analyzer: str,
     now: datetime,
@@ -164,7 +167,7 @@ async def update(
     dropped_vectors = 0
     if change.settings(rows.namespace(row).settings).encoder != row.encoder:
         # Before the namespace's row is locked, so that writers wait only for the vectors written meanwhile.
-        dropped_vectors = await _drop_vectors(connection, tenant, row.id)
+        dropped_vectors = await _drop_vectors(connection, row.id)
     row = (await connection.execute(_FIND_FOR_UPDATE, {"name": change.name.namespace})).one_or_none()
     if row is None:
         raise namespace_not_found(change.name)
@@ -174,7 +177,6 @@ async def update(
     check_etag(change.etag, current.etag, "namespace")
     settings = change.settings(current.settings)
     values = {
-        "tenant": tenant,
         "ns": row.id,
         "now": now,
         "display_name": change.draft.display_name if "display_name" in change.paths else current.display_name,
@@ -186,21 +188,21 @@ async def update(
         "encoder": settings.encoder,
     }
     if settings.encoder != current.settings.encoder:
-        dropped_vectors += await _drop_vectors(connection, tenant, row.id)
-    await idempotency.save(connection, tenant, request, now, ns=row.id, memory=None)
+        dropped_vectors += await _drop_vectors(connection, row.id)
+    await idempotency.save(connection, request, now, ns=row.id, memory=None)
     updated = rows.namespace((await connection.execute(_UPDATE, values)).one())
     if (updated.analyzer, updated.settings.encoder) == (current.analyzer, current.settings.encoder):
         return updated
     # Recall finds something else from now on, so the version changes, and with it the feed.
     commit = Commit(ChangeType.REINDEXED, (), Counts(vectors=-dropped_vectors))
-    as_of = await bump_version(connection, tenant, row.id, commit, now)
+    as_of = await commit_changes(connection, row.id, commit, now)
     return replace(updated, version=as_of.version)
 
 
-async def _drop_vectors(connection: Connection, tenant: TenantId, ns: int) -> int:
+async def _drop_vectors(connection: Connection, ns: int) -> int:
     """Delete all vectors of the namespace in batches: those of a former encoder are never compared; return how many."""
     count, after = 0, -1
-    values = {"tenant": tenant, "ns": ns, "batch": VECTOR_BATCH}
+    values = {"ns": ns, "batch": VECTOR_BATCH}
     while deleted := (await connection.execute(_DROP_VECTORS, {**values, "after": after})).all():
         count += len(deleted)
         after = max(row.memory for row in deleted)

@@ -26,20 +26,23 @@ Item = tuple[NewMemory, RequestKey | None]
 _STORED_REQUESTS = sql(f"""
 SELECT k.key, k.body_hash, k.memory AS request_memory, {rows.MEMORY}
 FROM idempotency_keys k LEFT JOIN memories m
-    ON m.namespace_id = k.namespace_id AND m.id = k.memory AND k.body_hash IS NOT NULL AND {filters.LIVE}
-WHERE k.key = ANY(CAST(:keys AS bytea[])) AND k.expire_time > :now
+    ON m.tenant_id = :tenant AND m.namespace_id = k.namespace_id AND m.id = k.memory AND k.body_hash IS NOT NULL
+    AND {filters.LIVE}
+WHERE k.tenant_id = :tenant AND k.key = ANY(CAST(:keys AS bytea[])) AND k.expire_time > :now
 """)
 
 _LAST_POSITIONS = sql("""
-SELECT session, max(position) AS last FROM memories
-WHERE namespace_id = (SELECT id FROM namespaces WHERE name = :name)
-    AND session <> '' AND session = ANY(CAST(:sessions AS text[])) GROUP BY session
+SELECT m.session, max(m.position) AS last FROM memories m
+WHERE m.tenant_id = :tenant
+    AND m.namespace_id = (SELECT n.id FROM namespaces n WHERE n.tenant_id = :tenant AND n.name = :name)
+    AND m.session <> '' AND m.session = ANY(CAST(:sessions AS text[])) GROUP BY m.session
 """)
 
 _OCCUPIED_POSITIONS = sql("""
 SELECT m.session, m.position
 FROM unnest(CAST(:sessions AS text[]), CAST(:positions AS bigint[])) AS p (session, position)
-JOIN memories m ON m.namespace_id = (SELECT id FROM namespaces WHERE name = :name)
+JOIN memories m ON m.tenant_id = :tenant
+    AND m.namespace_id = (SELECT n.id FROM namespaces n WHERE n.tenant_id = :tenant AND n.name = :name)
     AND m.session = p.session AND m.position = p.position AND m.session <> ''
 """)
 
@@ -61,7 +64,7 @@ class Preconditions:
 def assumed_preconditions(namespace: Namespace, items: Sequence[Item]) -> Preconditions | None:
     """Return the usual preconditions: the namespace unchanged, no stored request. None: they must be loaded.
 
-    Where the assumption is wrong, the statement fails with `insert.ConcurrentModification`.
+    Where the assumption is wrong, the statement fails with `insert.lost_race` tells.
     """
     if not items or any(new.draft.session for new, _ in items):
         return None

@@ -11,91 +11,96 @@ from common.errors import NotFound
 from somabrain_service.domain.changes import ChangeType
 from somabrain_service.domain.idempotency import RequestKey
 from somabrain_service.domain.memory import Memory, position_conflict
-from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.store.postgres.driver.errors import violated_constraint
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import sql
 from somabrain_service.store.postgres.queries import idempotency, memories, rows
-from somabrain_service.store.postgres.queries.commit import Commit, Counts, Guard, bump_version, drop_terms_statement
+from somabrain_service.store.postgres.queries.commit import Commit, Counts, Guard, commit_changes
 from somabrain_service.store.records import MemoryUpdate, NewText, WriteResult
 
+_SAVE_REVISION = sql("""
+INSERT INTO memory_revisions (tenant_id, namespace_id, memory, revision, text, kind, session, position, subject,
+    labels, event_time, create_time, update_time, salience, expire_time, pinned)
+SELECT m.tenant_id, m.namespace_id, m.id, m.revision, m.text, m.kind, m.session, m.position, m.subject, m.labels,
+    m.event_time, m.create_time, m.update_time, m.salience, m.expire_time, m.pinned
+FROM memories m WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = :id
+""")
+
 _UPDATE = sql(f"""
-WITH former AS (
-    INSERT INTO memory_revisions (tenant_id, namespace_id, memory, revision, text, kind, session, position, subject,
-        labels, event_time, create_time, update_time, salience, expire_time, pinned)
-    SELECT tenant_id, namespace_id, id, revision, text, kind, session, position, subject, labels, event_time,
-        create_time, update_time, salience, expire_time, pinned
-    FROM memories WHERE namespace_id = :ns AND id = :id
-)
 UPDATE memories m SET text = :text, kind = :kind, session = :session,
     position = CASE WHEN :session <> '' THEN coalesce(CAST(:position AS bigint), (
         SELECT coalesce(max(o.position) + 1, 0) FROM memories o
-        WHERE o.namespace_id = :ns AND o.session = :session AND o.session <> '' AND o.id <> :id)) END,
+        WHERE o.tenant_id = :tenant AND o.namespace_id = :ns AND o.session = :session AND o.session <> ''
+            AND o.id <> :id)) END,
     subject = :subject, labels = CAST(:labels AS jsonb), event_time = :event_time, update_time = :now,
     salience = :salience, expire_time = :expire_time, pinned = :pinned, revision = m.revision + 1,
     length = coalesce(CAST(:length AS integer), m.length)
-WHERE m.namespace_id = :ns AND m.id = :id
+WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = :id
 RETURNING {rows.MEMORY}
 """)
 
-_DROP_LABELS = sql("DELETE FROM memory_labels WHERE namespace_id = :ns AND memory = :id")
+_DROP_LABELS = sql(
+    "DELETE FROM memory_labels l WHERE l.tenant_id = :tenant AND l.namespace_id = :ns AND l.memory = :id"
+)
 _LABELS = sql("""
 INSERT INTO memory_labels (tenant_id, namespace_id, key, value, memory)
-SELECT :tenant, :ns, l.key, l.value, :id FROM unnest(CAST(:keys AS text[]), CAST(:values AS text[])) AS l (key, value)
+SELECT n.tenant_id, n.id, l.key, l.value, :id
+FROM namespaces n, unnest(CAST(:keys AS text[]), CAST(:values AS text[])) AS l (key, value)
+WHERE n.tenant_id = :tenant AND n.id = :ns
 """)
 
 _DROP_TEXT = sql("""
 WITH term AS (
-    DELETE FROM memory_terms WHERE namespace_id = :ns AND memory = :id RETURNING term, tf
+    DELETE FROM memory_terms t WHERE t.tenant_id = :tenant AND t.namespace_id = :ns AND t.memory = :id
+    RETURNING t.term, t.tf
 ), vector AS (
-    DELETE FROM memory_vectors WHERE namespace_id = :ns AND memory = :id RETURNING encoder_id
+    DELETE FROM memory_vectors v WHERE v.tenant_id = :tenant AND v.namespace_id = :ns AND v.memory = :id
+    RETURNING v.encoder_id
 )
 SELECT ARRAY(SELECT term FROM term) AS terms, (SELECT coalesce(sum(tf), 0) FROM term) AS tokens,
     (SELECT count(*) FROM vector) AS vectors
 """)
-_TEXT = sql("""
-WITH term AS (
-    INSERT INTO memory_terms (tenant_id, namespace_id, term, memory, tf, length)
-    SELECT :tenant, :ns, t.term, :id, t.tf, :length
-    FROM unnest(CAST(:terms AS text[]), CAST(:tfs AS integer[])) AS t (term, tf)
-)
+_TERMS = sql("""
+INSERT INTO memory_terms (tenant_id, namespace_id, term, memory, tf, length)
+SELECT n.tenant_id, n.id, t.term, :id, t.tf, :length
+FROM namespaces n, unnest(CAST(:terms AS text[]), CAST(:tfs AS integer[])) AS t (term, tf)
+WHERE n.tenant_id = :tenant AND n.id = :ns
+""")
+_VECTOR = sql("""
 INSERT INTO memory_vectors (tenant_id, namespace_id, memory, encoder_id, embedding)
-SELECT :tenant, :ns, :id, :encoder_id, CAST(CAST(:vector AS real[]) AS halfvec)
-WHERE CAST(:vector AS real[]) IS NOT NULL
+VALUES (:tenant, :ns, :id, :encoder_id, CAST(CAST(:vector AS real[]) AS halfvec))
 """)
 
 
 async def update_memory(
-    connection: Connection, tenant: TenantId, namespace: Namespace, change: MemoryUpdate, request: RequestKey | None
+    connection: Connection, namespace: Namespace, change: MemoryUpdate, request: RequestKey | None
 ) -> WriteResult | None:
     """Save the former state as a revision, write the new one, and commit; see `Store.update_memory`.
 
     `namespace` is that of the transaction, and its etag guards the commit.
     """
     name, now = change.before.name, change.update_time
-    parameters = {"tenant": tenant, "ns": namespace.number, "id": name.memory, "now": now}
+    parameters = {"ns": namespace.number, "id": name.memory, "now": now}
     row = (await connection.execute(memories.FIND_LIVE_FOR_UPDATE, parameters)).one_or_none()
     if row is None:
         raise NotFound("Memory", str(name))
     if rows.memory(namespace.name, row) != change.before:
         return None
     try:
-        memory, counts = await _write(connection, tenant, namespace.number, change)
+        memory, counts = await _write(connection, namespace.number, change)
     except IntegrityError as exc:
         if violated_constraint(exc) == "memories_position":
             raise position_conflict(change.draft.session_position) from None
         raise
-    await idempotency.save(connection, tenant, request, now, ns=namespace.number, memory=name.memory)
+    await idempotency.save(connection, request, now, ns=namespace.number, memory=name.memory)
     commit = Commit(ChangeType.UPDATED, [(name.memory, memory.revision)], counts, Guard.ETAG, guarded=namespace.etag)
-    as_of = await bump_version(connection, tenant, namespace.number, commit, now)
-    await connection.execute_and_commit(*drop_terms_statement(tenant, namespace.number, counts.removed_terms))
-    return WriteResult(memory, as_of)
+    return WriteResult(memory, await commit_changes(connection, namespace.number, commit, now))
 
 
-async def _write(connection: Connection, tenant: TenantId, ns: int, change: MemoryUpdate) -> tuple[Memory, Counts]:
+async def _write(connection: Connection, ns: int, change: MemoryUpdate) -> tuple[Memory, Counts]:
     before, draft = change.before, change.draft
-    memory_key = {"tenant": tenant, "ns": ns, "id": before.name.memory}
+    memory_key: dict[str, object] = {"ns": ns, "id": before.name.memory}
     values = {
         **memory_key,
         "text": draft.text,
@@ -111,16 +116,15 @@ async def _write(connection: Connection, tenant: TenantId, ns: int, change: Memo
         "pinned": draft.pinned,
         "length": None if change.new_text is None else sum(change.new_text.terms.values()),
     }
-    row = (await connection.execute(_UPDATE, values)).one()
+    _, updated = await connection.execute_all((_SAVE_REVISION, memory_key), (_UPDATE, values))
     if dict(draft.labels) != dict(before.labels):
-        await connection.execute(_DROP_LABELS, memory_key)
         labels = {"keys": list(draft.labels), "values": list(draft.labels.values())}
-        await connection.execute(_LABELS, {**memory_key, **labels})
+        await connection.execute_all((_DROP_LABELS, memory_key), (_LABELS, {**memory_key, **labels}))
     counts = Counts()
     if change.new_text is not None:
         text_bytes = len(draft.text.encode()) - len(before.text.encode())
         counts = await _replace_text(connection, memory_key, change.new_text, text_bytes)
-    return rows.memory(before.name.namespace, row), counts
+    return rows.memory(before.name.namespace, updated.one()), counts
 
 
 async def _replace_text(connection: Connection, memory_key: dict[str, object], new: NewText, text_bytes: int) -> Counts:
@@ -134,7 +138,8 @@ async def _replace_text(connection: Connection, memory_key: dict[str, object], n
         "encoder_id": new.encoder_id,
         "vector": new.vector,
     }
-    await connection.execute(_TEXT, values)
+    vector = [(_VECTOR, values)] if new.vector is not None else []
+    await connection.execute_all((_TERMS, values), *vector)
     df = Counter(dict.fromkeys(new.terms, 1))
     df.subtract(deleted.terms)
     return Counts(
