@@ -18,7 +18,7 @@ from somabrain_service.domain.ranking.score import Candidates
 from somabrain_service.store.index_source import IndexRows
 from somabrain_service.store.postgres.driver.arrays import numbers
 from somabrain_service.store.postgres.driver.pipeline import Connection
-from somabrain_service.store.postgres.driver.statement import sql
+from somabrain_service.store.postgres.driver.statement import Statement, sql
 from somabrain_service.store.postgres.queries import candidates, filters, index_rows, memories, rows
 from somabrain_service.store.records import Search, Statistics
 
@@ -202,19 +202,7 @@ class PostgresSnapshot:
         unchanged_since: int | None = None,
     ) -> list[tuple[str, int]]:
         """See `Snapshot.list_keys`."""
-        conditions, values = filters.conditions(memory_filter)
-        key, kind = _KEYS[order.field]
-        if after is not None:
-            conditions += f" AND ({key}, m.id) {'<' if order.descending else '>'} (CAST(:key AS {kind}), :after)"
-            values |= {"key": _parse_key(kind, after[0]), "after": after[1]}
-        if unchanged_since is not None:
-            conditions += _UNCHANGED
-            values["unchanged_since"] = unchanged_since
-        direction = "DESC" if order.descending else "ASC"
-        statement = sql(
-            f"SELECT CAST({key} AS text), m.id FROM memories m WHERE {conditions}"
-            f" ORDER BY {key} {direction}, m.id {direction} LIMIT :limit"
-        )
+        statement, values = list_statement(memory_filter, order, after, unchanged_since)
         result = await self._connection.execute(statement, {**self._values, **values, "limit": limit})
         return [(row[0], row[1]) for row in result]
 
@@ -225,6 +213,26 @@ class PostgresSnapshot:
     async def index_rows(self, ids: Sequence[int], encoder_id: str) -> IndexRows:
         """See `IndexSource.index_rows`."""
         return await index_rows.index_rows(self._connection, self.namespace.number, ids, encoder_id)
+
+
+def list_statement(
+    memory_filter: MemoryFilter, order: Order, after: tuple[str, int] | None, unchanged_since: int | None
+) -> Statement:
+    """Return the statement of `Snapshot.list_keys`, with its values but :ns, :now and :limit."""
+    conditions, values = filters.conditions(memory_filter)
+    key, kind = _KEYS[order.field]
+    if after is not None:
+        conditions += f" AND ({key}, m.id) {'<' if order.descending else '>'} (CAST(:key AS {kind}), :after)"
+        values |= {"key": _parse_key(kind, after[0]), "after": after[1]}
+    if unchanged_since is not None:
+        conditions += _UNCHANGED
+        values["unchanged_since"] = unchanged_since
+    direction = "DESC" if order.descending else "ASC"
+    statement = sql(
+        f"SELECT CAST({key} AS text), m.id FROM memories m WHERE {conditions}"
+        f" ORDER BY {key} {direction}, m.id {direction} LIMIT :limit"
+    )
+    return statement, values
 
 
 def _parse_key(kind: str, text: str) -> datetime | int:

@@ -20,6 +20,7 @@ from somabrain_service.store.postgres.driver.statement import sql
 
 Connect = Callable[[], Awaitable[Connection]]
 
+_BEGIN = sql("BEGIN")
 # The server probes a silent client from 30 seconds on and drops it after a minute.
 _KEEPALIVES = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
 
@@ -112,7 +113,7 @@ async def _gives_own_sessions(
         return False
     try:
         second = Connection(other)
-        second.begin((sql("BEGIN"), {}))
+        second.begin((_BEGIN, {}))
         try:
             async with asyncio.timeout(timeout_s):
                 backend = (await second.execute(session.BACKEND)).scalar_one()

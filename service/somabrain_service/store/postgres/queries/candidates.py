@@ -23,7 +23,7 @@ from somabrain_service.domain.ranking.contiguity import KERNEL_WIDTH
 from somabrain_service.domain.ranking.score import Candidates
 from somabrain_service.store.postgres.driver.arrays import numbers
 from somabrain_service.store.postgres.driver.pipeline import Connection
-from somabrain_service.store.postgres.driver.statement import Sql, sql
+from somabrain_service.store.postgres.driver.statement import Sql, Statement, sql
 from somabrain_service.store.postgres.queries import filters
 from somabrain_service.store.records import Search
 
@@ -117,8 +117,8 @@ def _parse(statement: str) -> Sql:
 
 async def find(connection: Connection, values: Mapping[str, object], search: Search, vector_count: int) -> Candidates:
     """Run the search. `values` has :ns and :now; `vector_count`: number of vectors in the namespace."""
-    statement, more = _statement(search, many=vector_count > MAX_COMPARED_VECTORS)
-    rows = (await connection.execute(_parse(statement), {**values, **more})).all()
+    statement, more = search_statement(search, many=vector_count > MAX_COMPARED_VECTORS)
+    rows = (await connection.execute(statement, {**values, **more})).all()
     columns = list(zip(*rows, strict=True)) if rows else [()] * 9
     ids = np.array(columns[0], np.int64)
     sessions: dict[str, int] = {"": -1}
@@ -153,8 +153,11 @@ async def _postings(
     )
 
 
-def _statement(search: Search, *, many: bool) -> tuple[str, dict[str, object]]:
-    """Assemble the statement of a search, and its values. `many`: compare only the newest MAX_COMPARED_VECTORS."""
+def search_statement(search: Search, *, many: bool) -> Statement:
+    """Assemble the statement of a search, with its values but :ns and :now.
+
+    `many`: compare only the newest MAX_COMPARED_VECTORS.
+    """
     values: dict[str, object] = {"reach": KERNEL_WIDTH, "limit": search.limit}
     if search.filter.empty:
         parts, inside = [_EXPIRED], "FALSE"
@@ -193,4 +196,4 @@ def _statement(search: Search, *, many: bool) -> tuple[str, dict[str, object]]:
         )
     union = " UNION ".join(seeds) or "SELECT CAST(NULL AS bigint) AS memory WHERE false"
     pool = _POOL.format(seeds=union, inside=inside, truncated=truncated, cosine=cosine, vectors=vectors)
-    return f"WITH {', '.join([*parts, pool])}", values
+    return _parse(f"WITH {', '.join([*parts, pool])}"), values

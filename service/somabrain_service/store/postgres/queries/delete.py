@@ -80,19 +80,20 @@ SELECT ARRAY(SELECT id FROM deleted ORDER BY id) AS ids, ARRAY(SELECT revision F
 """)
 
 _DELETE_REVISIONS_OF_SUBJECT = sql(
-    "DELETE FROM memory_revisions WHERE tenant_id = :tenant AND namespace_id = :ns AND subject = :subject"
+    "DELETE FROM memory_revisions r WHERE r.tenant_id = :tenant AND r.namespace_id = :ns AND r.subject = :subject"
 )
 
 _DELETE_NAMESPACE = tuple(
     sql(statement)
     for statement in (
-        "DELETE FROM memory_terms WHERE tenant_id = :tenant AND namespace_id = :ns",  # left by deletions before 0.2
-        "DELETE FROM terms WHERE tenant_id = :tenant AND namespace_id = :ns",
-        "DELETE FROM changes WHERE tenant_id = :tenant AND namespace_id = :ns",
+        # Left by deletions before 0.2.
+        "DELETE FROM memory_terms t WHERE t.tenant_id = :tenant AND t.namespace_id = :ns",
+        "DELETE FROM terms t WHERE t.tenant_id = :tenant AND t.namespace_id = :ns",
+        "DELETE FROM changes c WHERE c.tenant_id = :tenant AND c.namespace_id = :ns",
         # The body hash of an erasure is a digest of its subject.
-        """UPDATE idempotency_keys SET body_hash = NULL
-        WHERE tenant_id = :tenant AND namespace_id = :ns AND memory IS NOT NULL""",
-        "DELETE FROM namespaces WHERE tenant_id = :tenant AND id = :ns",  # and its usage
+        """UPDATE idempotency_keys k SET body_hash = NULL
+        WHERE k.tenant_id = :tenant AND k.namespace_id = :ns AND k.memory IS NOT NULL""",
+        "DELETE FROM namespaces n WHERE n.tenant_id = :tenant AND n.id = :ns",  # and its usage
     )
 )
 

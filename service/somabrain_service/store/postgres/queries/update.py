@@ -46,7 +46,7 @@ _DROP_LABELS = sql(
 _LABELS = sql("""
 INSERT INTO memory_labels (tenant_id, namespace_id, key, value, memory)
 SELECT n.tenant_id, n.id, l.key, l.value, :id
-FROM namespaces n, unnest(CAST(:keys AS text[]), CAST(:values AS text[])) AS l (key, value)
+FROM namespaces n, unnest(CAST(:label_keys AS text[]), CAST(:label_values AS text[])) AS l (key, value)
 WHERE n.tenant_id = :tenant AND n.id = :ns
 """)
 
@@ -118,7 +118,7 @@ async def _write(connection: Connection, ns: int, change: MemoryUpdate) -> tuple
     }
     _, updated = await connection.execute_all((_SAVE_REVISION, memory_key), (_UPDATE, values))
     if dict(draft.labels) != dict(before.labels):
-        labels = {"keys": list(draft.labels), "values": list(draft.labels.values())}
+        labels = {"label_keys": list(draft.labels), "label_values": list(draft.labels.values())}
         await connection.execute_all((_DROP_LABELS, memory_key), (_LABELS, {**memory_key, **labels}))
     counts = Counts()
     if change.new_text is not None:
