@@ -11,6 +11,9 @@ export PATH := $(CACHE)/bin:$(CURDIR)/.venv/bin:$(PATH)
 DATA ?=
 REV ?=
 OPTIONS ?=
+OWNER_DSN ?=
+APP_DSN ?=
+WORKER_DSN ?=
 
 .PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*\#\#.*/\1/p' Makefile)
 
@@ -56,6 +59,10 @@ e2e-full: $(VENV) ## Run the documented commands, upgrades and chart lifecycles 
 	@$(LOCAL) previous
 	@$(PY) -m pytest tests/lifecycle --verbose
 	@$(MAKE) --no-print-directory e2e
+
+conformance: $(VENV) ## Run the store's tests against your PostgreSQL: make conformance OWNER_DSN=DSN APP_DSN=DSN WORKER_DSN=DSN
+	@$(LOCAL) tools redis
+	@$(PY) -m tests.conformance --owner-dsn "$(OWNER_DSN)" --app-dsn "$(APP_DSN)" --worker-dsn "$(WORKER_DSN)" $(OPTIONS)
 
 faults: $(VENV) ## Run two minutes of writes, recalls and watches while server and PostgreSQL are killed
 	@$(LOCAL) tools opa

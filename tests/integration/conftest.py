@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -16,6 +17,8 @@ from common.config.settings import DatabaseSettings
 from somabrain_service.admin.embedded_postgres import DATABASE, OWNER, EmbeddedDatabase, embedded_database
 from somabrain_service.admin.migrate import migrate
 
+TARGET = pytest.StashKey[Any]()
+"""The database that a user named, with the interface of `Clone`; see tests/conformance."""
 _numbers = itertools.count(1)
 
 
@@ -33,6 +36,10 @@ class Clone:
 
     server: EmbeddedDatabase
     name: str
+
+    @property
+    def settings(self) -> DatabaseSettings:
+        return DatabaseSettings()
 
     @property
     def owner_dsn(self) -> str:
@@ -82,9 +89,13 @@ def make_clone(server: EmbeddedDatabase, template: str) -> Iterator[Clone]:
 
 
 @pytest.fixture
-def database(database_server: EmbeddedDatabase) -> Iterator[Clone]:
-    """A migrated, empty database."""
-    yield from make_clone(database_server, DATABASE)
+def database(request: pytest.FixtureRequest) -> Iterator[Clone]:
+    """A migrated, empty database: a clone, or with `make conformance` the user's, emptied."""
+    if target := request.config.stash.get(TARGET, None):
+        target.empty()
+        yield target
+    else:
+        yield from make_clone(request.getfixturevalue("database_server"), DATABASE)
 
 
 @pytest.fixture

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import psycopg
+from psycopg import sql
 
 from tests.integration.conftest import Clone
 
-TABLES = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+TABLES = """
+SELECT relname FROM pg_class
+WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace AND relname <> 'somabrain_conformance'
+"""
 
 
 def counted_exactly(database: Clone) -> None:
@@ -37,6 +43,41 @@ def counted_exactly(database: Clone) -> None:
                 "SELECT namespace_id, term, count(*) FROM memory_terms GROUP BY 1, 2 ORDER BY 1, 2"
             ).fetchall()
         )
+
+
+def dump(database: Clone) -> str:
+    """Return every row of every table as text, as a backup would hold it."""
+    with psycopg.connect(database.owner_dsn) as owner:
+        tables = [row[0] for row in owner.execute(TABLES)]
+        assert "memories" in tables
+        return "\n".join(
+            row[0]
+            for table in tables
+            for row in owner.execute(sql.SQL("SELECT CAST(t.* AS text) FROM {} t").format(sql.Identifier(table)))
+        )
+
+
+async def wait_for_lock_waiters(database: Clone, count: int) -> None:
+    """Wait until `count` sessions of the database wait for a lock."""
+    waiting = """SELECT count(DISTINCT l.pid) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+        WHERE a.datname = current_database() AND NOT l.granted"""
+    async with await psycopg.AsyncConnection.connect(database.owner_dsn, autocommit=True) as owner:
+        for _ in range(400):
+            row = await (await owner.execute(waiting)).fetchone()
+            if row and row[0] >= count:
+                return
+            await asyncio.sleep(0.05)
+    raise AssertionError(f"fewer than {count} sessions wait for a lock")
+
+
+def end_sessions(dsn: str) -> int:
+    """End all other sessions of the DSN's role in its database; return how many there were."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        row = connection.execute(
+            """SELECT count(*) FILTER (WHERE pg_terminate_backend(pid, CAST(10000 AS bigint))) FROM pg_stat_activity
+            WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"""
+        ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def versions(database: Clone) -> list[tuple[int, int]]:

@@ -18,6 +18,8 @@ from somabrain_service.store.open import open_store
 from somabrain_service.store.schema import HEAD
 from tests.integration.store.conftest import Brain
 
+pytestmark = pytest.mark.own_server
+
 NAMES = {"database": 'a "brain"', "owner": "the owner", "app": "the-app", "worker": "the'worker"}
 ROLES = DatabaseSettings(app_role=NAMES["app"], worker_role=NAMES["worker"])
 

@@ -37,11 +37,15 @@ SLEEP = sql("SELECT pg_sleep(:seconds)")
 
 @pytest.fixture
 async def pool(database: Clone) -> AsyncIterator[Pool]:
-    with psycopg.connect(database.superuser_dsn, autocommit=True) as superuser:
-        superuser.execute("CREATE TABLE numbers (number bigint PRIMARY KEY)")
-        superuser.execute("GRANT ALL ON numbers TO somabrain_app")
+    with psycopg.connect(database.owner_dsn, autocommit=True) as owner:
+        owner.execute("CREATE TABLE numbers (number bigint PRIMARY KEY)")
+        owner.execute(f'GRANT ALL ON numbers TO "{database.settings.app_role}"')
     async with open_pool(database.app_dsn, DatabaseSettings(pool_size=SIZE, connect_timeout_s=0.5)) as pool:
         yield pool
+    with psycopg.connect(database.owner_dsn, autocommit=True) as owner:
+        owner.execute("DROP VIEW IF EXISTS late")
+        owner.execute("DROP TABLE numbers")
+        owner.execute("DROP FUNCTION IF EXISTS fail()")
 
 
 @pytest.fixture
@@ -101,14 +105,19 @@ async def test_prepared_statements_are_bounded(database: Clone) -> None:
     await connection.close()
 
 
-async def test_a_statement_that_could_not_be_prepared_can_be_once_it_is_right(connection: Connection) -> None:
+async def test_a_statement_that_could_not_be_prepared_can_be_once_it_is_right(
+    connection: Connection, database: Clone
+) -> None:
     """A statement whose preparation failed is prepared once its cause is fixed: no stale name is kept."""
-    late = sql("SELECT count(*) FROM pg_temp.late WHERE number = :number")
+    late = sql("SELECT count(*) + CAST(:number AS int) FROM late")
     for _ in range(2):
         with pytest.raises(errors.UndefinedTable):
             await connection.execute(late, {"number": 1})
-    await connection.execute(sql("CREATE TEMPORARY TABLE late (number bigint)"))
-    assert (await connection.execute(late, {"number": 1})).scalar_one() == 0
+    with psycopg.connect(database.owner_dsn, autocommit=True) as owner:
+        owner.execute(
+            f'CREATE VIEW late AS SELECT 1 WHERE false; GRANT SELECT ON late TO "{database.settings.app_role}"'
+        )
+    assert (await connection.execute(late, {"number": 1})).scalar_one() == 1
 
 
 async def test_megabytes_go_and_come(connection: Connection) -> None:
@@ -123,8 +132,8 @@ async def test_a_broken_connection_says_so(pool: Pool, database: Clone) -> None:
     """A connection that the server closed raises ConnectionLost and is not reused by the pool."""
     connection = await pool.acquire()
     number = (await connection.execute(BACKEND_PID)).scalar_one()
-    with psycopg.connect(database.superuser_dsn, autocommit=True) as superuser:
-        superuser.execute("SELECT pg_terminate_backend(%s)", [number])
+    with psycopg.connect(database.app_dsn, autocommit=True) as app:
+        app.execute("SELECT pg_terminate_backend(CAST(%s AS integer))", [number])
     with pytest.raises(ConnectionLost):
         await connection.execute(NUMBERS)
     assert connection.lost
@@ -140,7 +149,7 @@ async def test_a_cancelled_statement_ends_on_the_server(pool: Pool, database: Cl
     connection = await pool.acquire()
     number = (await connection.execute(BACKEND_PID)).scalar_one()
     task = asyncio.create_task(connection.execute(SLEEP, {"seconds": 60}))
-    async with await psycopg.AsyncConnection.connect(database.superuser_dsn, autocommit=True) as watching:
+    async with await psycopg.AsyncConnection.connect(database.app_dsn, autocommit=True) as watching:
 
         async def is_running() -> bool:
             cursor = await watching.execute(
@@ -242,8 +251,8 @@ async def test_a_node_lost_at_the_commit_leaves_the_outcome_unknown(
     connection: Connection, database: Clone, state: str
 ) -> None:
     """A COMMIT that a distributed engine could not bring to a node may be committed: it is not simply tried again."""
-    with psycopg.connect(database.superuser_dsn, autocommit=True) as superuser:
-        superuser.execute(_FAIL_AT_COMMIT.format(state=state).encode())
+    with psycopg.connect(database.owner_dsn, autocommit=True) as owner:
+        owner.execute(_FAIL_AT_COMMIT.format(state=state).encode())
     connection.begin(BEGIN)
     with pytest.raises(CommitUnknown) as unknown:
         await connection.execute_and_commit((ADD, {"number": 1}))

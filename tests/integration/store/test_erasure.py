@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from dataclasses import replace
 from datetime import timedelta
 
@@ -20,17 +19,9 @@ from somabrain_service.store.maintenance import MaintenanceStore
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 from tests.integration.store.jobs import swept
-from tests.integration.store.tables import counted_exactly
+from tests.integration.store.tables import counted_exactly, dump, wait_for_lock_waiters
 
 WORDS = ("zanzibarit", "xylograph", "quinacridone", "wollstonecraft", "s-hidden")
-
-
-def dump(database: Clone) -> str:
-    """The whole database, as a backup would hold it."""
-    pg_dump = database.server.psql.with_name("pg_dump")
-    done = subprocess.run([pg_dump, database.superuser_dsn], capture_output=True, text=True, timeout=60, check=True)
-    assert "COPY public.memories" in done.stdout
-    return done.stdout
 
 
 async def erase(brain: Brain, subject: str, request_id: str = "") -> EraseSubjectResult:
@@ -60,10 +51,13 @@ async def fill(brain: Brain) -> None:
 def copy_to_revisions(database: Clone) -> None:
     """Copy each memory into its revisions, as a former state."""
     with psycopg.connect(database.owner_dsn) as owner:
-        owner.execute(
-            """INSERT INTO memory_revisions SELECT tenant_id, namespace_id, id, revision, text, kind, session, position,
-               subject, labels, event_time, create_time, update_time, salience, expire_time, pinned FROM memories"""
-        )
+        rows = owner.execute(
+            """SELECT tenant_id, namespace_id, id, revision, text, kind, session, position, subject,
+               CAST(labels AS text), event_time, create_time, update_time, salience, expire_time, pinned
+               FROM memories"""
+        ).fetchall()
+        for row in rows:
+            owner.execute(f"INSERT INTO memory_revisions VALUES ({', '.join(['%s'] * len(row))})", row)
 
 
 @pytest.mark.parametrize("delete_batch_size", [1, 2, 1000])
@@ -149,7 +143,7 @@ async def test_a_deletion_that_waits_for_an_update_leaves_none_of_its_words(
 ) -> None:
     """A deletion that begins while a memory is updated deletes the terms that the update writes, too."""
     memory = (await words.remember("The meadow hums.", subject="wollstonecraft")).memory
-    async with await psycopg.AsyncConnection.connect(database.superuser_dsn) as holder:
+    async with await psycopg.AsyncConnection.connect(database.owner_dsn) as holder:
         await holder.execute("SELECT FROM memories FOR UPDATE")
         update = asyncio.create_task(words.update(memory, text="A zanzibarite."))
         await wait_for_lock_waiters(database, 1)
@@ -166,7 +160,7 @@ async def test_expiry_leaves_a_memory_that_is_updated_to_the_next_run(
     """Expiry does not wait for an update: it deletes the memory afterwards, with the terms of its new text."""
     expiry = ExpireMemories(lambda: utc_now() + timedelta(hours=2), 1)
     memory = (await words.remember("The meadow hums.", ttl=timedelta(hours=1))).memory
-    async with await psycopg.AsyncConnection.connect(database.superuser_dsn) as holder:
+    async with await psycopg.AsyncConnection.connect(database.owner_dsn) as holder:
         await holder.execute("SELECT FROM memories FOR UPDATE")
         update = asyncio.create_task(words.update(memory, text="A zanzibarite."))
         await wait_for_lock_waiters(database, 1)
@@ -175,18 +169,6 @@ async def test_expiry_leaves_a_memory_that_is_updated_to_the_next_run(
     assert [done.rows for done in await swept(expiry, maintenance)] == [1]
     assert "zanzibarit" not in dump(database)
     counted_exactly(database)
-
-
-async def wait_for_lock_waiters(database: Clone, count: int) -> None:
-    """Wait until `count` sessions of the database wait for a lock."""
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
-    async with await psycopg.AsyncConnection.connect(database.superuser_dsn, autocommit=True) as superuser:
-        for _ in range(400):
-            row = await (await superuser.execute(waiting, [database.name])).fetchone()
-            if row and row[0] >= count:
-                return
-            await asyncio.sleep(0.05)
-    raise AssertionError(f"fewer than {count} sessions wait for a lock")
 
 
 async def test_a_deleted_namespace_leaves_no_row_and_its_successor_no_old_token(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
@@ -25,7 +24,7 @@ from somabrain_service.store.maintenance import MaintenanceStore, Shard, WorkerS
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 from tests.integration.store.jobs import swept
-from tests.integration.store.tables import versions
+from tests.integration.store.tables import dump, end_sessions, versions
 
 HOUR = timedelta(hours=1)
 ALL = Shard(0, 1)
@@ -38,12 +37,6 @@ def now() -> datetime:
 def later() -> datetime:
     """The clock of a sweep in an hour, when what expires within the hour has expired."""
     return now() + HOUR
-
-
-def dumped(database: Clone) -> str:
-    program = database.server.psql.with_name("pg_dump")
-    words = [str(program), "--data-only", database.superuser_dsn]
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
 
 def rows_of(database: Clone, memory: Memory) -> dict[str, int]:
@@ -109,9 +102,9 @@ async def test_an_expired_memory_goes_with_all_its_rows_and_is_counted_off(
     assert counted(database) != before
     statistics = (await get_namespace(brain.services, brain.tenant, brain.parent))[1]
     assert (statistics.memories, statistics.vectors) == (1, 1)
-    dump = await asyncio.to_thread(dumped, database)
-    assert "bees" in dump
-    assert "quixot" not in dump
+    stored = await asyncio.to_thread(dump, database)
+    assert "bees" in stored
+    assert "quixot" not in stored
 
 
 async def test_what_has_not_expired_stays(brain: Brain, maintenance: MaintenanceStore) -> None:
@@ -278,7 +271,7 @@ async def test_what_comes_after_a_change_that_is_to_stay_stays_whatever_its_time
     for i in range(4):
         await words.remember(f"bee {i}")
     with psycopg.connect(database.owner_dsn) as owner:
-        owner.execute("UPDATE changes SET change_time = change_time - interval '8 days' WHERE version IN (1, 2, 4)")
+        owner.execute("UPDATE changes SET change_time = %s WHERE version IN (1, 2, 4)", [now() - timedelta(days=8)])
     await swept(TrimChangeFeed(now, Metrics(), 1), maintenance)
     assert versions(database) == [(2, 0), (3, 0), (4, 0)]
 
@@ -315,11 +308,7 @@ async def test_who_lost_its_connection_lost_the_lock_and_can_no_longer_write(
     async with workers.acquire("sweep", ALL) as first:
         assert first is not None
         expired = await first.expired(later(), 1)
-        with psycopg.connect(database.superuser_dsn, autocommit=True) as superuser:
-            superuser.execute(
-                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s AND usename = %s",
-                [database.name, "somabrain_worker"],
-            )
+        end_sessions(database.worker_dsn)
         async with workers.acquire("sweep", ALL) as second:
             assert second is not None
             with pytest.raises(StoreUnavailable):

@@ -18,6 +18,8 @@ from somabrain_service.store.postgres.driver import locks
 from somabrain_service.store.schema import HEAD
 from tests.integration.conftest import Clone
 
+pytestmark = pytest.mark.own_server
+
 OBJECTS = """
 SELECT relkind, relname, relacl::text, (
     SELECT string_agg(attname || attacl::text, ',' ORDER BY attnum) FROM pg_attribute a WHERE a.attrelid = c.oid

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from common.config.settings import DatabaseSettings
 from somabrain_service.admin.migrate import migrate
@@ -14,6 +15,8 @@ from somabrain_service.domain.names import NamespaceName, tenant_id
 from somabrain_service.store.open import open_store
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
+
+pytestmark = pytest.mark.own_server
 
 
 def execute(database: Clone, program: str, *words: str) -> None:

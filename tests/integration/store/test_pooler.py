@@ -36,6 +36,8 @@ from somabrain_service.store.postgres.driver.statement import sql
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 
+pytestmark = pytest.mark.own_server
+
 
 @dataclass(frozen=True)
 class Pooler:

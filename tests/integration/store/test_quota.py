@@ -158,7 +158,7 @@ async def test_whoever_is_alone_waits_for_those_who_share(database: Clone) -> No
     """Near the limit a write waits for those that began without checking the usage, before it checks it."""
     stocks = StorageQuota(lambda _: StorageUsage(memories=limits.MAX_BATCH_ITEMS + 10), writers=1)
     now = utc_now()
-    async with await psycopg.AsyncConnection.connect(database.superuser_dsn, autocommit=True) as watching:
+    async with await psycopg.AsyncConnection.connect(database.owner_dsn, autocommit=True) as watching:
 
         async def waiting() -> bool:
             cursor = await watching.execute(

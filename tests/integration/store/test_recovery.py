@@ -9,7 +9,6 @@ import time
 import warnings
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from common.config.settings import DatabaseSettings
@@ -22,23 +21,18 @@ from somabrain_service.store.open import open_store
 from tests.integration.conftest import Clone
 from tests.integration.resilience.proxy import proxy
 from tests.integration.store.conftest import Brain
+from tests.integration.store.tables import end_sessions
 
 
 async def test_connections_that_died_while_idle_are_replaced_unseen(words: Brain, database: Clone) -> None:
     await asyncio.gather(*(words.remember(f"bee {i}") for i in range(8)))
     for again in (words.recall("bee"), words.remember("one more bee"), words.list_all()):
-        with psycopg.connect(database.superuser_dsn, autocommit=True) as superuser:
-            ended = superuser.execute(
-                "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid, 10000)) FROM pg_stat_activity "
-                "WHERE datname = %s AND usename = %s",
-                [database.name, "somabrain_app"],
-            ).fetchone()
-        assert ended is not None
-        assert ended[0] >= 1
+        assert end_sessions(database.app_dsn) >= 1
         await again
     assert len(await words.list_all()) == 9
 
 
+@pytest.mark.own_server
 async def test_after_a_kill_every_acknowledged_memory_is_there(own_folder: Path) -> None:
     """After kill -9 of PostgreSQL under eight writers, every acknowledged memory is stored, and the pool is usable."""
     data = own_folder / "recovery"
@@ -83,6 +77,7 @@ FORGETTING = 7
 """The number of exchanges with PostgreSQL that forgetting a memory takes; the last one commits."""
 
 
+@pytest.mark.own_server
 async def test_a_write_whose_commit_was_not_answered_is_found_by_its_request_id(database: Clone) -> None:
     """A write with a request id is done once, although the connection ends in place of an answer of PostgreSQL.
 

@@ -36,6 +36,7 @@ from somabrain_service.store.maintenance import MaintenanceStore, Shard
 from somabrain_service.store.open import open_worker_store
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
+from tests.integration.store.tables import wait_for_lock_waiters
 
 TEXTS = [f"In den Häusern am Fluss {i} spielten Kinder, the children played." for i in range(130)]
 QUESTIONS = ("Wo spielt ein Kind?", "houses by the river", "Häuser 7")
@@ -316,17 +317,6 @@ async def test_a_clock_that_is_set_back_does_not_delay_encoding(
     assert done == 1
 
 
-async def wait_for_blocked_lock(database: Clone) -> None:
-    """Wait until a transaction waits for a lock."""
-    with psycopg.connect(database.superuser_dsn, autocommit=True) as connection:
-        for _ in range(400):
-            row = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
-            if row and row[0]:
-                return
-            await asyncio.sleep(0.05)
-    raise AssertionError("nobody waits for a lock")
-
-
 @pytest.mark.parametrize("settings", ["encoder = 'lexical'", "analyzer = 'de-1', language = 'de'"])
 async def test_a_write_that_began_before_a_change_is_not_kept_after_it(
     brain: Brain, database: Clone, settings: str
@@ -344,7 +334,7 @@ async def test_a_write_that_began_before_a_change_is_not_kept_after_it(
         with psycopg.connect(database.owner_dsn) as changing:
             changing.execute(f"UPDATE namespaces SET {settings}, revision = revision + 1")
             writing = asyncio.create_task(write)
-            await wait_for_blocked_lock(database)
+            await wait_for_lock_waiters(database, 1)
             changing.commit()
         with pytest.raises(Aborted, match="settings were changed"):
             await writing

@@ -101,7 +101,7 @@ async def test_a_request_of_a_forgotten_memory_finds_nothing_and_writes_nothing(
 async def test_after_a_day_a_request_id_is_forgotten(brain: Brain, database: Clone) -> None:
     first = await brain.remember("Bees dance.", request_id="r")
     with psycopg.connect(database.owner_dsn) as owner:
-        owner.execute("UPDATE idempotency_keys SET expire_time = expire_time - interval '24 hours'")
+        owner.execute("UPDATE idempotency_keys SET expire_time = %s", [datetime.now(UTC)])
     assert (await brain.remember("Bees sing.", request_id="r")).memory.name != first.memory.name
 
 

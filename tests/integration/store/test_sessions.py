@@ -25,6 +25,8 @@ from somabrain_service.store.schema import HEAD
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 
+pytestmark = pytest.mark.own_server
+
 
 def as_superuser(database: Clone, *statements: str) -> None:
     with psycopg.connect(database.superuser_dsn, autocommit=True) as superuser:

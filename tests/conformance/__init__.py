@@ -1,0 +1,1 @@
+"""The store's tests against a PostgreSQL that a user names: `make conformance`."""

@@ -1,0 +1,53 @@
+"""Run the store's tests against the PostgreSQL of three DSNs, and say in words whether SomaBrain works with it.
+
+    make conformance OWNER_DSN=… APP_DSN=… WORKER_DSN=…
+
+The database must be empty; what was made in it is taken away at the end. Exit status: 0 if all tests passed, 1 if some
+failed, 2 if the database was refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import pytest
+
+from tests.conformance.plugin import ConformancePlugin
+from tests.conformance.target import Refused, inspect
+
+STORE_TESTS = "tests/integration/store"
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="make conformance")
+    for role in ("owner", "app", "worker"):
+        parser.add_argument(f"--{role}-dsn", default="", metavar="DSN", help=f"DSN of the {role} role")
+    parser.add_argument("--select", default="", metavar="EXPRESSION", help="only the tests that pytest's -k selects")
+    options = parser.parse_args(arguments)
+    try:
+        target = inspect(options.owner_dsn, options.app_dsn, options.worker_dsn)
+    except Refused as exc:
+        for problem in exc.problems:
+            print(f"conformance: {problem}", file=sys.stderr)
+        return 2
+    print(f"conformance: {target.version}, database {target.name}; its tables will be made, and taken away at the end.")
+    plugin = ConformancePlugin(target)
+    selection = ["-k", options.select] if options.select else []
+    try:
+        target.prepare()
+        status = pytest.main([STORE_TESTS, "-q", "-p", "no:xdist", "-p", "no:cacheprovider", *selection], [plugin])
+    finally:
+        target.remove()
+    print("\nNot run, because they need a server of their own:", *plugin.left_out, sep="\n  ")
+    passed, failed = plugin.outcomes["passed"], plugin.outcomes["failed"]
+    if status == pytest.ExitCode.OK and passed:
+        print(f"\nconformance: all {passed} tests passed: SomaBrain works with {target.version}.")
+        return 0
+    print(f"\nconformance: {passed} tests passed and {failed} failed with {target.version}; the failures are above.")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
