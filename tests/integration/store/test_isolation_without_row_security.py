@@ -116,6 +116,8 @@ async def test_writes_leave_the_twin_as_it_was(words: Brain, database: Clone) ->
     await words.update(first, text="Ada sold her bees.", labels={"k": "x"}, session="t")
     await words.forget(again.memory.name, request_id="r-4")
     assert (await erase_subject(words.services, words.tenant, words.parent, "wasp", request_id="r-5")).count == 3
+    await words.forget(again.memory.name, request_id="r-4")  # each is answered as before
+    assert (await erase_subject(words.services, words.tenant, words.parent, "wasp", request_id="r-5")).count == 3
     await words.change(language="de")
     await words.change(encoder="lexical")
     assert all_rows_of(database, TWIN) == before
