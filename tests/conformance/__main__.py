@@ -2,14 +2,16 @@
 
     make conformance OWNER_DSN=… APP_DSN=… WORKER_DSN=…
 
-The database must be empty; what was made in it is taken away at the end. Exit status: 0 if all tests passed, 1 if some
-failed, 2 if the database was refused.
+The database must be empty; what was made in it is taken away at the end. An engine that must be told more than the
+migration says, such as which tables to distribute, is told so by OPTIONS="--after-migration FILE". Exit status: 0 if
+all tests passed, 1 if some failed, 2 if the database was refused.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -25,7 +27,12 @@ def main(arguments: list[str]) -> int:
     for role in ("owner", "app", "worker"):
         parser.add_argument(f"--{role}-dsn", default="", metavar="DSN", help=f"DSN of the {role} role")
     parser.add_argument("--select", default="", metavar="EXPRESSION", help="only the tests that pytest's -k selects")
+    parser.add_argument(
+        "--after-migration", type=Path, metavar="FILE", help="SQL that the owner runs after the migration"
+    )
     options = parser.parse_args(arguments)
+    if options.after_migration and not options.after_migration.is_file():
+        parser.error(f"--after-migration: {options.after_migration} is not a file")
     try:
         target = inspect(options.owner_dsn, options.app_dsn, options.worker_dsn)
     except Refused as exc:
@@ -36,7 +43,7 @@ def main(arguments: list[str]) -> int:
     plugin = ConformancePlugin(target)
     selection = ["-k", options.select] if options.select else []
     try:
-        target.prepare()
+        target.prepare(options.after_migration)
         status = pytest.main([STORE_TESTS, "-q", "-p", "no:xdist", "-p", "no:cacheprovider", *selection], [plugin])
     finally:
         target.remove()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import psycopg
@@ -87,11 +88,14 @@ class Target:
     def server(self) -> NoReturn:
         raise NotImplementedError("this test needs a server of its own: mark it own_server")
 
-    def prepare(self) -> None:
-        """Mark the database as this command's own, and migrate it."""
+    def prepare(self, after_migration: Path | None = None) -> None:
+        """Mark the database as this command's own, migrate it, and run the SQL in the file as the owner."""
         with psycopg.connect(self.owner_dsn) as owner:
             owner.execute(sql.SQL("CREATE TABLE IF NOT EXISTS {} ()").format(sql.Identifier(MARK)))
         migrate(self.owner_dsn, self.settings, lambda _: None)
+        if after_migration is not None:
+            with psycopg.connect(self.owner_dsn, autocommit=True) as owner:
+                owner.execute(after_migration.read_bytes())
 
     def empty(self) -> None:
         """Delete the rows of all tenants, between two tests."""
