@@ -89,9 +89,16 @@ class Target:
         raise NotImplementedError("this test needs a server of its own: mark it own_server")
 
     def prepare(self, after_migration: Path | None = None) -> None:
-        """Mark the database as this command's own, migrate it, and run the SQL in the file as the owner."""
+        """Mark the database as this command's own, migrate it, and run the SQL in the file as the owner.
+
+        What an interrupted run left is taken away first.
+        """
         with psycopg.connect(self.owner_dsn) as owner:
-            owner.execute(sql.SQL("CREATE TABLE IF NOT EXISTS {} ()").format(sql.Identifier(MARK)))
+            interrupted = owner.execute("SELECT to_regclass(%s) IS NOT NULL", [MARK]).fetchone() == (True,)
+        if interrupted:
+            self.remove()
+        with psycopg.connect(self.owner_dsn) as owner:
+            owner.execute(sql.SQL("CREATE TABLE {} ()").format(sql.Identifier(MARK)))
         migrate(self.owner_dsn, self.settings, lambda _: None)
         if after_migration is not None:
             with psycopg.connect(self.owner_dsn, autocommit=True) as owner:

@@ -7,6 +7,7 @@ import asyncio
 import psycopg
 from psycopg import sql
 
+from tests.conformance.target import Target
 from tests.integration.conftest import Clone
 
 TABLES = """
@@ -58,7 +59,13 @@ def dump(database: Clone) -> str:
 
 
 async def wait_for_lock_waiters(database: Clone, count: int) -> None:
-    """Wait until `count` sessions of the database wait for a lock."""
+    """Wait until `count` sessions of the database wait for a lock.
+
+    With a user's database, a second has to do: a distributed engine has its locks on other nodes.
+    """
+    if isinstance(database, Target):
+        await asyncio.sleep(1)
+        return
     waiting = """SELECT count(DISTINCT l.pid) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
         WHERE a.datname = current_database() AND NOT l.granted"""
     async with await psycopg.AsyncConnection.connect(database.owner_dsn, autocommit=True) as owner:

@@ -226,9 +226,13 @@ class Pair:
         """Every word, label, session and subject that a row of the database still has."""
         rows = self.owner.execute(
             """
-            WITH m AS (SELECT m.* FROM memories m JOIN namespaces n ON n.id = m.namespace_id WHERE n.name = %(name)s)
-            SELECT 't' || t.term FROM memory_terms t JOIN m ON m.id = t.memory
-            UNION SELECT 'l' || l.key || '/' || l.value FROM memory_labels l JOIN m ON m.id = l.memory
+            WITH m AS (
+                SELECT m.* FROM memories m JOIN namespaces n ON n.tenant_id = m.tenant_id AND n.id = m.namespace_id
+                WHERE n.name = %(name)s
+            )
+            SELECT 't' || t.term FROM memory_terms t JOIN m ON m.tenant_id = t.tenant_id AND m.id = t.memory
+            UNION SELECT 'l' || l.key || '/' || l.value
+            FROM memory_labels l JOIN m ON m.tenant_id = l.tenant_id AND m.id = l.memory
             UNION SELECT 's' || session FROM m UNION SELECT 'u' || subject FROM m
             """,
             {"name": self.sql.parent.namespace},

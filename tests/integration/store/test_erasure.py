@@ -144,7 +144,7 @@ async def test_a_deletion_that_waits_for_an_update_leaves_none_of_its_words(
     """A deletion that begins while a memory is updated deletes the terms that the update writes, too."""
     memory = (await words.remember("The meadow hums.", subject="wollstonecraft")).memory
     async with await psycopg.AsyncConnection.connect(database.owner_dsn) as holder:
-        await holder.execute("SELECT FROM memories FOR UPDATE")
+        await holder.execute("SELECT FROM memories WHERE tenant_id = %s FOR UPDATE", [words.tenant])
         update = asyncio.create_task(words.update(memory, text="A zanzibarite."))
         await wait_for_lock_waiters(database, 1)
         deletion = asyncio.create_task(delete(words) if whole_namespace else erased(words))
@@ -161,7 +161,7 @@ async def test_expiry_leaves_a_memory_that_is_updated_to_the_next_run(
     expiry = ExpireMemories(lambda: utc_now() + timedelta(hours=2), 1)
     memory = (await words.remember("The meadow hums.", ttl=timedelta(hours=1))).memory
     async with await psycopg.AsyncConnection.connect(database.owner_dsn) as holder:
-        await holder.execute("SELECT FROM memories FOR UPDATE")
+        await holder.execute("SELECT FROM memories WHERE tenant_id = %s FOR UPDATE", [words.tenant])
         update = asyncio.create_task(words.update(memory, text="A zanzibarite."))
         await wait_for_lock_waiters(database, 1)
         assert [done.rows for done in await swept(expiry, maintenance)] == [0]
