@@ -136,7 +136,7 @@ def inspect(owner_dsn: str, app_dsn: str, worker_dsn: str) -> Target:
         tables = [(str(schema), str(name)) for schema, name in connection.execute(_TABLES)]
     problems = [
         *_role_problems(roles),
-        *_version_problems(number, version, pgvector),
+        *version_problems(number, version, pgvector),
         *_table_problems(owner.database, tables),
     ]
     if problems:
@@ -173,7 +173,8 @@ def _role_problems(roles: dict[str, Role]) -> Iterator[str]:
         yield f"The three DSNs have the roles {', '.join(names)}; give three different roles."
 
 
-def _version_problems(number: int, version: str, pgvector: str | None) -> Iterator[str]:
+def version_problems(number: int, version: str, pgvector: str | None) -> Iterator[str]:
+    """Yield a sentence for each of server (major number and version) and extension (None: missing) that is too old."""
     if number < OLDEST_POSTGRESQL:
         yield f"The server is PostgreSQL {version}; {OLDEST_POSTGRESQL} is the oldest that is tested."
     if pgvector is None:
