@@ -86,7 +86,10 @@ class EncoderSettings(Group):
     minilm: bool = False
     """Load the image's sentence encoder for namespaces to select, even if `kind` is another; it takes 150 MB."""
     threads: Annotated[int, Field(ge=1, le=64)] = 1
-    """Number of threads that encode a text."""
+    """Number of threads of a run of the network."""
+    concurrency: Annotated[int, Field(ge=0, le=64)] = 0
+    """Maximum concurrent runs of a network, each on the texts that wait; 0: as many as the processors that the process
+    may use are enough for."""
     onnx: tuple[OnnxDirectory, ...] = ()
     """Encoders in directories, as JSON: `[{"id": "bge-small", "directory": "/models/bge-small"}]`."""
     endpoints: tuple[EmbeddingsEndpoint, ...] = ()

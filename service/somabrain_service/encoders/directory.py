@@ -78,8 +78,10 @@ class _EncoderFolder:
         return content.get(key) if isinstance(content, dict) else None
 
 
-def load(onnx: OnnxDirectory, threads: int) -> OnnxEncoder:
-    """Load an encoder and encode a probe. `threads`: number of threads per run of the network.
+def load(onnx: OnnxDirectory, threads: int, concurrency: int = 1) -> OnnxEncoder:
+    """Load an encoder and encode a probe.
+
+    `threads`: number of threads per run of the network. `concurrency`: maximum concurrent runs.
 
     Raises:
         ConfigurationError: a file is missing or invalid, or a step is unsupported; the message names it.
@@ -101,7 +103,7 @@ def load(onnx: OnnxDirectory, threads: int) -> OnnxEncoder:
         raise folder.error("contains a network and a tokenizer that do not match; export both again") from exc
     if probe.ndim != 1 or not np.isfinite(probe).all() or len(probe) > MAX_VECTOR_DIMENSIONS:
         raise folder.error(f"does not produce a vector of at most {MAX_VECTOR_DIMENSIONS} finite numbers per text")
-    return OnnxEncoder(onnx.id, network, len(probe))
+    return OnnxEncoder(onnx.id, network, len(probe), concurrency)
 
 
 def _check_steps(folder: _EncoderFolder) -> None:

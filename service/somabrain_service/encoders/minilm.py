@@ -21,9 +21,9 @@ MAX_TOKENS = 256
 VOCABULARY = Path(__file__).parent / "data" / "bert-base-uncased-vocab.txt"
 
 
-def load(threads: int) -> OnnxEncoder:
-    """Load the encoder; takes about a second. Raises as `load_network` does."""
-    return OnnxEncoder(ENCODER_ID, load_network(threads), DIMENSIONS)
+def load(threads: int, concurrency: int = 1) -> OnnxEncoder:
+    """Load the encoder; takes about a second. Raises as `load_network` does. `concurrency`: maximum concurrent runs."""
+    return OnnxEncoder(ENCODER_ID, load_network(threads), DIMENSIONS, concurrency)
 
 
 def load_network(threads: int) -> Network:

@@ -6,6 +6,7 @@ The modules `minilm` and `directory` load weights and vocabulary.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -79,19 +80,22 @@ class _Pending:
 
 
 class OnnxEncoder:
-    """See `Encoder`. It runs in a thread of its own, so that the event loop is not blocked.
+    """See `Encoder`. It runs in threads of its own, so that the event loop is not blocked.
 
-    Texts that arrive during a run share the next one: reading the weights takes most of a short text's time. Many
-    texts are split into batches, between which others can run.
+    At most `concurrency` runs at a time, each on one batch; onnxruntime's run releases the interpreter's lock and may
+    be called by several threads. Texts that arrive while all run share the next one: reading the weights takes most of
+    a short text's time. Many texts are split into batches, between which others can run.
     """
 
-    def __init__(self, encoder_id: str, network: Network, dimensions: int) -> None:
+    def __init__(self, encoder_id: str, network: Network, dimensions: int, concurrency: int = 1) -> None:
         self.encoder_id = encoder_id
         self.dimensions = dimensions
         self._network = network
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=encoder_id)
+        self._concurrency = concurrency
+        self._executor = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix=encoder_id)
         self._queue: deque[_Pending] = deque()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._workers = self._runs = 0
 
     async def encode(self, texts: Sequence[str]) -> Floats:
         """See `Encoder.encode`."""
@@ -99,38 +103,51 @@ class OnnxEncoder:
         for start in range(0, len(texts), MAX_BATCH):
             pending = _Pending(list(texts[start : start + MAX_BATCH]), asyncio.get_running_loop().create_future())
             self._queue.append(pending)
-            if self._task is None:
-                self._task = asyncio.create_task(self._drain_queue())
+            if self._workers < self._concurrency:
+                self._workers += 1
+                task = asyncio.create_task(self._drain_queue())
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
             vectors[start : start + MAX_BATCH] = await pending.future
         return vectors
 
     async def close(self) -> None:
-        """Wait for the current run and end the thread; texts still queued fail."""
+        """Wait for the current runs and end the threads; texts still queued fail."""
         await asyncio.to_thread(self._executor.shutdown)
-        if self._task is not None:
-            await self._task
+        await asyncio.gather(*self._tasks)
 
     async def _drain_queue(self) -> None:
         """Encode batches until the queue is empty."""
-        loop = asyncio.get_running_loop()
-        while batch := self._next_batch():
-            texts = [text for pending in batch for text in pending.texts]
-            try:
-                vectors = await loop.run_in_executor(self._executor, self._network.vectors, texts)
-            except Exception as exc:  # noqa: BLE001 - onnxruntime's errors share no base
-                for pending in batch:
-                    if not pending.future.done():
-                        pending.future.set_exception(_failure(self.encoder_id, exc))
-                continue
+        try:
+            while batch := self._next_batch():
+                self._runs += 1
+                await self._encode_batch(batch)
+                self._runs -= 1
+        finally:
+            self._workers -= 1  # in the step that saw the empty queue, so that the next text starts another
+
+    async def _encode_batch(self, batch: list[_Pending]) -> None:
+        texts = [text for pending in batch for text in pending.texts]
+        try:
+            vectors = await asyncio.get_running_loop().run_in_executor(self._executor, self._network.vectors, texts)
+        except Exception as exc:  # noqa: BLE001 - onnxruntime's errors share no base
             for pending in batch:
-                own_vectors, vectors = np.split(vectors, [len(pending.texts)])
                 if not pending.future.done():
-                    pending.future.set_result(own_vectors)
-        self._task = None
+                    pending.future.set_exception(_failure(self.encoder_id, exc))
+            return
+        for pending in batch:
+            own_vectors, vectors = np.split(vectors, [len(pending.texts)])
+            if not pending.future.done():
+                pending.future.set_result(own_vectors)
 
     def _next_batch(self) -> list[_Pending]:
-        """Dequeue the next run: the first entry, and those behind it while padding costs less than separate runs."""
+        """Dequeue the next run: the first entry, and those behind it while padding costs less than separate runs.
+
+        Not more than its share of those that wait, where other runs could begin now.
+        """
         batch: list[_Pending] = []
+        waiting = sum(len(pending.texts) for pending in self._queue if not pending.future.done())
+        share = min(MAX_BATCH, math.ceil(waiting / (self._concurrency - self._runs)))
         count = longest = characters = 0
         while self._queue:
             pending = self._queue[0]
@@ -140,7 +157,7 @@ class OnnxEncoder:
             lengths = list(map(len, pending.texts))
             count, longest = count + len(lengths), max(longest, *lengths)
             characters += sum(lengths)
-            if batch and (count > MAX_BATCH or count * longest - characters > RUN_COST_CHARACTERS * len(batch)):
+            if batch and (count > share or count * longest - characters > RUN_COST_CHARACTERS * len(batch)):
                 break
             batch.append(self._queue.popleft())
         return batch

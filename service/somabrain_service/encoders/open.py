@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from common.config.settings import MINILM, EncoderSettings
+from common.processors import usable_processors
 from somabrain_service.encoders.endpoint import open_endpoint
 from somabrain_service.encoders.protocols import Encoder
 
@@ -26,11 +27,12 @@ async def open_encoders(encoder: EncoderSettings) -> AsyncIterator[Mapping[str, 
             # Imported only if needed, because these modules take much memory.
             from somabrain_service.encoders import directory, minilm
 
+            concurrency = encoder.concurrency or max(1, usable_processors() // encoder.threads)
             if encoder.offers_minilm:
-                opened[MINILM] = await asyncio.to_thread(minilm.load, encoder.threads)
+                opened[MINILM] = await asyncio.to_thread(minilm.load, encoder.threads, concurrency)
                 stack.push_async_callback(opened[MINILM].close)
             for onnx in encoder.onnx:
-                opened[onnx.id] = await asyncio.to_thread(directory.load, onnx, encoder.threads)
+                opened[onnx.id] = await asyncio.to_thread(directory.load, onnx, encoder.threads, concurrency)
                 stack.push_async_callback(opened[onnx.id].close)
         for endpoint in encoder.endpoints:
             opened[endpoint.id] = await stack.enter_async_context(open_endpoint(endpoint))

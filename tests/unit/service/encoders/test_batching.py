@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -23,6 +24,18 @@ class CountingNetwork(Network):
     def vectors(self, texts: list[str]) -> Floats:
         """See `Network.vectors`."""
         self.runs.append(len(texts))
+        return super().vectors(texts)
+
+
+@dataclass(frozen=True)
+class MeetingNetwork(CountingNetwork):
+    """A network whose runs wait for each other at a barrier."""
+
+    barrier: threading.Barrier = field(default_factory=lambda: threading.Barrier(1))
+
+    def vectors(self, texts: list[str]) -> Floats:
+        """See `Network.vectors`."""
+        self.barrier.wait()
         return super().vectors(texts)
 
 
@@ -51,6 +64,22 @@ async def test_questions_that_meet_share_a_run_and_get_the_vectors_they_get_alon
     assert network.runs == [4]
     for one, shared in zip(alone, together, strict=True):
         assert np.allclose(one, shared, atol=1e-6)
+
+
+async def test_as_many_runs_as_allowed_are_at_work_at_the_same_time(network: CountingNetwork) -> None:
+    """Two runs wait for each other and end; texts that wait are shared between them, and no vector is another's."""
+    meeting = MeetingNetwork(
+        network.session, network.tokenizer, network.output, network.pooling, barrier=threading.Barrier(2, timeout=20)
+    )
+    questions = [f"Where did the {animal} go?" for animal in ("cat", "dog", "bee", "cow", "ant", "hen")]
+    encoder = OnnxEncoder(ENCODER_ID, meeting, DIMENSIONS, concurrency=2)
+    together = await asyncio.gather(*(encoder.encode([question]) for question in questions))
+    assert sorted(meeting.runs) == [3, 3]
+    alone = network.vectors(questions)
+    assert all(np.allclose(alone[i], vectors[0], atol=1e-6) for i, vectors in enumerate(together))
+    again = await asyncio.gather(*(encoder.encode([question]) for question in questions[:2]))
+    assert np.allclose(again[1][0], alone[1], atol=1e-6)
+    await encoder.close()
 
 
 async def test_a_question_comes_between_the_portions_of_a_batch(minilm: OnnxEncoder) -> None:
