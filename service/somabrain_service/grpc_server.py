@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from importlib.metadata import version
 
 import structlog
 
-from common.config.rotation import CurrentSettings
-from common.config.settings import Settings
+from common.config.rotation import CurrentSettings, secret_value
+from common.config.settings import Settings, load
 from common.errors import ConfigurationError
 from common.net.http_server import http_server
 from common.utils.auth_client import open_authenticator
@@ -40,8 +41,12 @@ from somabrain_service.store.postgres.storage_quota import StorageQuota
 _log = structlog.get_logger(__name__)
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, load_settings: Callable[[], Settings] = load) -> None:
     """Serve until SIGTERM or SIGINT, then drain. Reading down is startup, unwinding is shutdown.
+
+    Args:
+        settings: the settings at the start.
+        load_settings: returns them as they are now, for secrets that were rotated.
 
     Raises:
         ConfigurationError: a component cannot be opened as configured.
@@ -53,7 +58,7 @@ async def serve(settings: Settings) -> None:
     if settings.auth.mode == "none":
         _log.warning("authentication disabled", reason="auth.mode=none", tenant=settings.auth.anonymous_tenant)
     metrics, health = Metrics(), HealthService()
-    tls, rotated = settings.grpc.tls, CurrentSettings(settings)
+    tls, rotated = settings.grpc.tls, CurrentSettings(settings, load_settings)
     certificates = CertificateWatcher(tls, metrics) if tls.cert_file else None
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(tracing(settings.trace, version("somabrain")))
@@ -70,7 +75,11 @@ async def serve(settings: Settings) -> None:
         )
         store = await stack.enter_async_context(
             open_store(
-                settings.postgres_dsn.get_secret_value(), settings.database, storage_quota, settings.search_index
+                settings.postgres_dsn.get_secret_value(),
+                settings.database,
+                storage_quota,
+                settings.search_index,
+                current_dsn=lambda: secret_value(rotated.get().postgres_dsn),
             )
         )
         clock = DatabaseClock()

@@ -24,6 +24,7 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 
 from common.utils import trace
+from somabrain_service.store.postgres.driver.dsn import Target
 from somabrain_service.store.postgres.driver.errors import (
     CommitUnknown,
     ConnectionLost,
@@ -94,6 +95,8 @@ class Connection:
         self._statement_numbers = count()
         self.backend: int | None = None
         """Process id of this session's backend; None: not asked for."""
+        self.target: Target | None = None
+        """What it was opened to; None: nobody has said."""
         self._prelude: tuple[Statement, ...] = ()
 
     @property
