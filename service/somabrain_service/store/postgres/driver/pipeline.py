@@ -130,10 +130,7 @@ class Connection:
 
     def begin(self, *prelude: Statement) -> None:
         """Start a transaction with these statements; they are sent together with the next one."""
-        self._prelude = prelude
-        if len(self._prepared) > self._max_prepared_statements:
-            self._prepared.clear()
-            self._prelude = ((_DEALLOCATE, {}), *prelude)
+        self._prelude = (*self._deallocation(), *prelude)
 
     async def commit(self) -> None:
         """Commit the transaction, if one is open.
@@ -146,10 +143,22 @@ class Connection:
             await self._execute_with_commit((_COMMIT, {}))
 
     async def rollback(self) -> None:
-        """Roll back the transaction, if one is open."""
+        """Roll back the transaction, if one is open, and forget prepared statements if there are too many."""
         self._prelude = ()
-        if not self.idle:
-            await self.execute(_ROLLBACK)
+        open_transaction: tuple[Statement, ...] = () if self.idle else ((_ROLLBACK, {}),)
+        if statements := (*open_transaction, *self._deallocation()):
+            await self.execute_all(*statements)
+
+    def _deallocation(self) -> tuple[Statement, ...]:
+        """Return what forgets all prepared statements if there are too many.
+
+        It is sent before a BEGIN or after a transaction's end. Before the BEGIN of a snapshot it would be refused: sent
+        together with it, it is a query before SET TRANSACTION ISOLATION LEVEL (25001). So reads leave it to `rollback`.
+        """
+        if len(self._prepared) <= self._max_prepared_statements:
+            return ()
+        self._prepared.clear()
+        return ((_DEALLOCATE, {}),)
 
     async def execute(self, statement: Sql, values: Mapping[str, object] | None = None) -> Result:
         """Execute a statement; raises as `execute_all` does."""
