@@ -16,6 +16,7 @@ from somabrain_service.background.publish_outbox import PublishOutbox
 from somabrain_service.background.purge_idempotency_keys import PurgeIdempotencyKeys
 from somabrain_service.background.reanalyze import Reanalyze
 from somabrain_service.background.reencode import Reencode
+from somabrain_service.background.remove_orphaned_terms import RemoveOrphanedTerms
 from somabrain_service.background.runner import JobRunner
 from somabrain_service.background.trim_change_feed import TrimChangeFeed
 from somabrain_service.encoders.protocols import Encoder
@@ -84,6 +85,7 @@ def _make_jobs(
         PurgeIdempotencyKeys(clock, sweep_interval_s),
         Reencode(encoders, clock, index_interval_s),
         Reanalyze(clock, index_interval_s),
+        RemoveOrphanedTerms(clock, sweep_interval_s),
     ]
     if events.brokers:
         publisher = Publisher(events, None if current is None else lambda: current().events)

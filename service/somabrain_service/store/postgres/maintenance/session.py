@@ -19,9 +19,12 @@ from somabrain_service.events.cloudevents import EventBatch, OutboxCursor, Pendi
 from somabrain_service.store.maintenance import (
     Encoded,
     MaintenanceStore,
+    OrphanedTerms,
     PendingNamespace,
     PurgeResult,
     Shard,
+    TermPage,
+    TermPosition,
     TrimResult,
     Unanalyzed,
     Unencoded,
@@ -32,7 +35,7 @@ from somabrain_service.store.postgres.driver.connect import Connector
 from somabrain_service.store.postgres.driver.errors import DRIVER_ERRORS, is_retryable, redacted_cause, translate
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.transactions import BEGIN, retried
-from somabrain_service.store.postgres.maintenance import expiry, outbox, reindex
+from somabrain_service.store.postgres.maintenance import expiry, orphans, outbox, reindex
 
 T = TypeVar("T")
 
@@ -139,6 +142,14 @@ class MaintenanceSession:
     ) -> int:
         """See `MaintenanceStore.analyze`."""
         return await self._run_transaction(lambda connection: reindex.analyze(connection, namespace, terms, now, limit))
+
+    async def next_terms(self, after: TermPosition | None, limit: int) -> TermPage | None:
+        """See `MaintenanceStore.next_terms`."""
+        return await self._run_transaction(lambda connection: orphans.next_page(connection, self._shard, after, limit))
+
+    async def remove_orphaned_terms(self, orphaned: OrphanedTerms, now: datetime) -> int:
+        """See `MaintenanceStore.remove_orphaned_terms`."""
+        return await self._run_transaction(lambda connection: orphans.remove(connection, orphaned, now))
 
     async def _run_transaction(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Run `work` in a transaction, with retries after conflicts. After an error the caller must leave the shard."""
