@@ -61,7 +61,7 @@ async def serve(settings: Settings, load_settings: Callable[[], Settings] = load
     tls, rotated = settings.grpc.tls, CurrentSettings(settings, load_settings)
     certificates = CertificateWatcher(tls, metrics) if tls.cert_file else None
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(tracing(settings.trace, version("somabrain")))
+        await stack.enter_async_context(tracing(settings.trace, version("somabrain"), lambda: rotated.get().trace))
         authn = await stack.enter_async_context(
             open_authenticator(settings.auth, settings.grpc.host, lambda: rotated.get().auth)
         )
