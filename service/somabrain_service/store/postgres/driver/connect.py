@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,17 +12,18 @@ import psycopg
 
 from common.config.settings import DatabaseSettings
 from somabrain_service.store.postgres.driver import arrays, session
+from somabrain_service.store.postgres.driver.addresses import SilentAddresses, conninfo, resolve
 from somabrain_service.store.postgres.driver.current_dsn import CurrentDsn
 from somabrain_service.store.postgres.driver.dsn import Target, dsn_target
-from somabrain_service.store.postgres.driver.errors import UnsuitableSession
+from somabrain_service.store.postgres.driver.errors import NoAnswer, UnsuitableSession
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.pool import Pool
 from somabrain_service.store.postgres.driver.statement import sql
 
 OpenDriver = Callable[[], Awaitable[psycopg.AsyncConnection[Any]]]
 
-# The server probes a silent client from 30 seconds on and drops it after a minute.
-_KEEPALIVES = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
+SILENCE_S = 1.0
+"""Seconds without an answer after which an address is taken for silent if the caller gives up."""
 
 
 @asynccontextmanager
@@ -56,7 +58,7 @@ def worker_connector(
         ConfigurationError: the DSN is invalid.
     """
     source = CurrentDsn("worker_dsn", "the key worker-dsn", dsn, current_dsn)
-    return Connector(source, database, "somabrain-worker", _KEEPALIVES, check_each=True)
+    return Connector(source, database, "somabrain-worker", session.KEEPALIVES, check_each=True)
 
 
 class Connector:
@@ -78,7 +80,9 @@ class Connector:
         self._dsn, self._name, self._check_each = dsn, name, check_each
         self._timeout_s = max(2, round(database.connect_timeout_s))  # libpq accepts whole seconds, at least two
         self._prepare = session.prepare({"statement_timeout": str(round(database.statement_timeout_s * 1000)), **more})
+        self._statement_timeout_s = database.statement_timeout_s
         self._checked_pooler: Target | None = None
+        self._silent = SilentAddresses()
 
     async def connect(self) -> Connection:
         """Open a connection.
@@ -99,8 +103,30 @@ class Connector:
         return connection.target == self._dsn.target()
 
     async def _open_driver(self, dsn: str) -> psycopg.AsyncConnection[Any]:
+        """Connect to the first address that accepts it, those last that were silent a moment ago."""
+        failure: psycopg.OperationalError | None = None
+        for address in self._silent.last(await resolve(dsn)):
+            started = time.monotonic()
+            try:
+                driver = await self._open_address(conninfo(dsn, address))
+            except psycopg.errors.ConnectionTimeout as exc:
+                self._silent.add(address)
+                failure = exc
+            except asyncio.CancelledError:
+                if time.monotonic() - started > SILENCE_S:
+                    self._silent.add(address)
+                raise
+            except psycopg.OperationalError as exc:
+                self._silent.remove(address)
+                failure = exc
+            else:
+                self._silent.remove(address)
+                return driver
+        raise failure or psycopg.OperationalError("the DSN has no address")
+
+    async def _open_address(self, conninfo: str) -> psycopg.AsyncConnection[Any]:
         return await psycopg.AsyncConnection.connect(
-            dsn,
+            conninfo,
             autocommit=True,  # transactions are started by explicit statements
             connect_timeout=self._timeout_s,
             application_name=self._name,
@@ -109,9 +135,11 @@ class Connector:
 
     async def _begin_session(self, driver: psycopg.AsyncConnection[Any], dsn: str) -> Connection:
         arrays.register_adapters(driver)
-        connection = Connection(driver)
-        async with asyncio.timeout(self._timeout_s):
-            row = (await connection.execute(self._prepare)).one()
+        connection = Connection(driver, statement_timeout_s=self._statement_timeout_s)
+        try:
+            row = (await connection.execute_all((self._prepare, {}), timeout_s=self._timeout_s))[0].one()
+        except NoAnswer as exc:  # not to be tried again at once, as a connection that broke is
+            raise psycopg.OperationalError(str(exc)) from None
         if row.unusable_schema:
             raise UnsuitableSession(session.unusable_schema(row.unusable_schema, row.role), "no USAGE")
         connection.backend, connection.target = row.backend, dsn_target(dsn)

@@ -27,6 +27,10 @@ class ConnectionLost(psycopg.OperationalError):
     """The connection broke during a statement."""
 
 
+class NoAnswer(ConnectionLost):
+    """No answer came in time: the server hangs, or the connection is broken without a sign. It was given up."""
+
+
 class CommitUnknown(psycopg.OperationalError):
     """The connection broke during COMMIT: it is unknown if the transaction was committed."""
 
@@ -71,7 +75,7 @@ def translate(exc: BaseException) -> SomaBrainError:
         return Aborted("Other writes to the same memories conflicted with this one on every attempt; try again.")
     if isinstance(exc, PoolTimeout):
         return StoreUnavailable("All connections to PostgreSQL are busy; try again shortly.")
-    if isinstance(exc, errors.QueryCanceled):
+    if isinstance(exc, errors.QueryCanceled | NoAnswer | errors.ConnectionTimeout):
         return StoreUnavailable("PostgreSQL did not answer in time; try again shortly.")
     if isinstance(exc, ReadOnly):
         return StoreUnavailable(
