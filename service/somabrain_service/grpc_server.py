@@ -34,6 +34,7 @@ from somabrain_service.recall.result_cache import CachedQueryVectors, CachedRank
 from somabrain_service.server.grpc import HealthService, bind, make_server
 from somabrain_service.server.http import make_app
 from somabrain_service.server.readiness import Readiness
+from somabrain_service.server.supervision import supervise
 from somabrain_service.server.tls import CertificateWatcher
 from somabrain_service.store.open import open_store
 from somabrain_service.store.postgres.storage_quota import StorageQuota
@@ -125,13 +126,14 @@ async def serve(settings: Settings, load_settings: Callable[[], Settings] = load
             )
         )
         async with asyncio.TaskGroup() as tasks:
-            watch_tasks = [tasks.create_task(watch()) for watch in (readiness.watch, flags.watch, authn.watch)]
+            watchers = {"readiness": readiness.watch, "flags": flags.watch, "issuer": authn.watch}
             if certificates:
-                watch_tasks.append(tasks.create_task(certificates.watch()))
+                watchers["certificate"] = certificates.watch
             if cache:
-                watch_tasks.append(tasks.create_task(cache.watch()))
+                watchers["redis"] = cache.watch
             if kafka:
-                watch_tasks.append(tasks.create_task(kafka.watch()))
+                watchers["kafka"] = kafka.watch
+            watch_tasks = [tasks.create_task(supervise(name, watch)) for name, watch in watchers.items()]
             job_tasks = [tasks.create_task(job.run()) for job in jobs]
             _log.info("listening", grpc_port=grpc_port, http_port=http_port, host=settings.grpc.host)
             await stop_requested.wait()

@@ -90,6 +90,10 @@ def translate(exc: BaseException) -> SomaBrainError:
         )
     if isinstance(exc, SCHEMA_ERRORS):
         return StoreUnavailable("The database's schema does not match this version; run the migrations.")
+    if isinstance(exc, errors.DiskFull):
+        return StoreUnavailable("PostgreSQL's disk is full; free space on it, or enlarge it.")
+    if isinstance(exc, errors.OutOfMemory | errors.ConfigurationLimitExceeded | errors.InsufficientResources):
+        return StoreUnavailable("PostgreSQL has not enough memory or another resource; see its log, then try again.")
     if isinstance(exc, psycopg.OperationalError | psycopg.InterfaceError | OSError):
         return StoreUnavailable("PostgreSQL cannot be reached; try again shortly.")
     return SomaBrainError("The store failed unexpectedly.")
