@@ -6,7 +6,6 @@ import asyncio
 import base64
 import inspect
 import ipaddress
-import json
 import math
 import re
 import ssl
@@ -16,6 +15,11 @@ import urllib.parse
 import urllib.request
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+
+from common.json_document import parse_json
+
+MAX_RESPONSE_BYTES = 1024 * 1024
+"""Maximum size of a token endpoint's response."""
 
 TokenSource = str | Path | Callable[[], str | Awaitable[str]]
 
@@ -134,7 +138,7 @@ class ClientCredentials:
             handlers.append(urllib.request.ProxyHandler({}))
         try:
             with urllib.request.build_opener(*handlers).open(request, timeout=self.TIMEOUT_S) as response:
-                document = json.load(response)
+                document = parse_json(response.read(MAX_RESPONSE_BYTES))
         except urllib.error.HTTPError as exc:
             raise TokenError(
                 f"The token endpoint {self._url} refused client {self._client_id} with status {exc.code}; "

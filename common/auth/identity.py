@@ -45,11 +45,21 @@ class ClaimReader:
         tenant = claims.resolve(payload, self._tenant)
         if not isinstance(tenant, str) or not tenant:
             raise Unauthenticated("tenant_missing")
-        expires_at, subject = payload.get("exp"), payload.get("sub")
-        if not isinstance(subject, str) or not isinstance(expires_at, int | float) or not math.isfinite(expires_at):
+        expires_at, subject = numeric_date(payload.get("exp")), payload.get("sub")
+        if not isinstance(subject, str) or expires_at is None:
             raise Unauthenticated("malformed")
         scopes = None if self._scope is None else _scopes(claims.resolve(payload, self._scope))
-        return Identity(subject, tenant, str(payload.get("iss")), scopes, float(expires_at))
+        return Identity(subject, tenant, str(payload.get("iss")), scopes, expires_at)
+
+
+def numeric_date(claim: object) -> float | None:
+    """Return the Unix time of a claim (RFC 7519, 2: NumericDate); None: it is not a finite number."""
+    if not isinstance(claim, int | float):
+        return None
+    try:
+        return float(claim) if math.isfinite(claim) else None
+    except OverflowError:  # JSON has integers of any length
+        return None
 
 
 def _scopes(claim: object) -> frozenset[str]:

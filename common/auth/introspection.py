@@ -7,7 +7,6 @@ authorities, and a client secret in a file, are read again when they change.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -16,11 +15,12 @@ from urllib.parse import quote_plus
 import aiohttp
 import structlog
 
+from common.auth.identity import numeric_date
 from common.auth.verifier import NOT_PROBED, PROBE_INTERVAL_S, VerifiedToken
 from common.config.settings import AuthSettings, IntrospectionSettings
 from common.errors import ConfigurationError, Unauthenticated, Unavailable
 from common.health import HealthCheck
-from common.net.http_client import describe_failure, http_client
+from common.net.http_client import describe_failure, http_client, read_json
 from common.net.tls import ClientTls
 
 MAX_CONNECTIONS = 32
@@ -154,8 +154,7 @@ class IntrospectionVerifier:
             ssl=self._tls.for_url(self._url),
         ) as response:
             await _raise_for_status(response)
-            document: object = await response.json()
-            return document
+            return await read_json(response)
 
     def _mark_available(self, started: float) -> None:
         self._answered_at = time.monotonic()
@@ -193,7 +192,7 @@ async def _raise_for_status(response: aiohttp.ClientResponse) -> None:
 async def _error_code(response: aiohttp.ClientResponse) -> object:
     """Return `error` of an error response (RFC 6749, 5.2); None: it has none."""
     try:
-        document = await response.json(content_type=None)
+        document = await read_json(response)
     except ValueError:
         return None
     code = document.get("error") if isinstance(document, Mapping) else None
@@ -224,6 +223,7 @@ def check_claims(claims: Mapping[str, object], auth: AuthSettings, now: float) -
 
 
 def _numeric_date(claim: object) -> float:
-    if not isinstance(claim, int | float) or not math.isfinite(claim):
+    date = numeric_date(claim)
+    if date is None:
         raise Unauthenticated("malformed")
-    return float(claim)
+    return date

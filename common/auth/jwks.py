@@ -26,7 +26,7 @@ from common.auth.verifier import NOT_PROBED, PROBE_INTERVAL_S
 from common.config.settings import AuthSettings
 from common.errors import Unauthenticated, Unavailable
 from common.health import HealthCheck
-from common.net.http_client import describe_failure, http_client
+from common.net.http_client import describe_failure, http_client, read_json
 from common.net.tls import ClientTls
 
 ALGORITHMS_BY_KEY_TYPE: Mapping[str, tuple[str, ...]] = {
@@ -200,8 +200,7 @@ class KeySet:
                 self._auth.jwks_url, headers=headers, ssl=self._tls.for_url(self._auth.jwks_url)
             ) as response:
                 response.raise_for_status()
-                document: object = await response.json(content_type=None)
-                return document
+                return await read_json(response)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
             raise Unavailable(
                 "The keys of the token issuer cannot be read, so callers cannot be authenticated."

@@ -53,7 +53,7 @@ class JwtVerifier:
                 leeway=self._auth.leeway_s,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
-        except jwt.PyJWTError as exc:
+        except (jwt.PyJWTError, OverflowError) as exc:  # JSON has infinite numbers, and PyJWT none in a date
             cause = next((cause for kind, cause in _CAUSES if isinstance(exc, kind)), "malformed")
             raise Unauthenticated(cause) from exc
         return VerifiedToken(claims, self._keys.fetched_at)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import structlog
+from pydantic import SecretStr
 
 from common.config.settings import Settings, load
 from common.errors import ConfigurationError
@@ -65,6 +66,11 @@ class CurrentSettings:
     def _read_signature(self) -> _Signature:
         """Return name, inode, size and times of each file; files that vanish meanwhile are left out."""
         return tuple(entry for folder in self._folders for entry in _folder_signature(folder))
+
+
+def secret_value(secret: SecretStr | None) -> str | None:
+    """Return a secret's value; None: it is not set."""
+    return None if secret is None else secret.get_secret_value()
 
 
 def _folder_signature(folder: Path) -> list[_FileSignature]:

@@ -7,6 +7,11 @@ from typing import Any
 import aiohttp
 from opentelemetry.instrumentation.aiohttp_client import create_trace_config
 
+from common.json_document import InvalidJson, parse_json
+
+MAX_JSON_BYTES = 16 * 1024 * 1024
+"""Maximum size of a JSON document from another server; real ones have a few kilobytes."""
+
 
 def describe_failure(exc: BaseException | None) -> str:
     """Return the text of a failed request's error, for use in a sentence; it contains no header and no body."""
@@ -16,3 +21,19 @@ def describe_failure(exc: BaseException | None) -> str:
 def http_client(**options: Any) -> aiohttp.ClientSession:
     """Return an aiohttp session whose requests are spans and propagate the trace; `options` are the session's own."""
     return aiohttp.ClientSession(trace_configs=[create_trace_config()], **options)
+
+
+async def read_json(response: aiohttp.ClientResponse) -> object:
+    """Return the body of a response, parsed whatever its content type.
+
+    Raises:
+        InvalidJson: it is not JSON, nested too deeply, or larger than `MAX_JSON_BYTES`.
+        aiohttp.ClientError: the connection broke.
+    """
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > MAX_JSON_BYTES:
+            raise InvalidJson(f"it is longer than {MAX_JSON_BYTES} bytes")
+    document: object = parse_json(bytes(body))
+    return document

@@ -68,7 +68,8 @@ class RedisConnector:
         self._tls = ClientTls("cache.", settings.ca_file, settings.cert_file, settings.key_file)
         self._context = self._tls_context(settings)
         self._retired: list[tuple[float, AsyncExitStack]] = []
-        self.client, self._stack = _open_client(settings)
+        self._sentinels: list[Redis] = []
+        self._open(settings)
 
     async def __aenter__(self) -> RedisConnector:
         return self
@@ -89,8 +90,16 @@ class RedisConnector:
         if settings == self._settings and context is self._context:
             return
         self._retired.append((now, self._stack))
-        self.client, self._stack = _open_client(settings)
+        self._open(settings)
         self._settings, self._context = settings, context
+
+    def prefer_next_sentinel(self) -> None:
+        """Ask another Sentinel first from now on: redis-py asks them in order, and waits for one that is silent."""
+        if self._sentinels:
+            self._sentinels.append(self._sentinels.pop(0))
+
+    def _open(self, settings: CacheSettings) -> None:
+        self.client, self._sentinels, self._stack = _open_client(settings)
 
     def _last_valid_settings(self) -> CacheSettings:
         """Return the settings with the URL and the passwords as they are now; those in use if these are invalid."""
@@ -116,8 +125,8 @@ def _with_credentials_of(current: CacheSettings, settings: CacheSettings) -> Cac
     return settings.model_copy(update={name: getattr(current, name) for name in names})
 
 
-def _open_client(settings: CacheSettings) -> tuple[RedisClient, AsyncExitStack]:
-    """Return a client, which connects on first use, and what closes it."""
+def _open_client(settings: CacheSettings) -> tuple[RedisClient, list[Redis], AsyncExitStack]:
+    """Return a client, which connects on first use, its list of Sentinels if it has any, and what closes them."""
     address = parse_address(settings)
     options: dict[str, Any] = {
         "username": address.username,
@@ -131,7 +140,7 @@ def _open_client(settings: CacheSettings) -> tuple[RedisClient, AsyncExitStack]:
     if address.tls:
         files = {"ssl_ca_certs": settings.ca_file, "ssl_certfile": settings.cert_file, "ssl_keyfile": settings.key_file}
         tls = {name: str(path) for name, path in files.items() if path is not None}
-    stack = AsyncExitStack()
+    stack, sentinels = AsyncExitStack(), []
     if address.topology == "cluster":
         nodes = [ClusterNode(host, port) for host, port in address.hosts]
         client: RedisClient = RedisCluster(startup_nodes=nodes, ssl=address.tls, **options, **tls)
@@ -139,7 +148,8 @@ def _open_client(settings: CacheSettings) -> tuple[RedisClient, AsyncExitStack]:
         sentinel = Sentinel(  # type: ignore[no-untyped-call]
             address.hosts, sentinel_kwargs={**_sentinel_options(settings), "ssl": address.tls, **tls}
         )
-        for sentinel_client in sentinel.sentinels:
+        sentinels = sentinel.sentinels
+        for sentinel_client in sentinels:
             stack.push_async_callback(sentinel_client.aclose)
         options |= {"db": address.db, "ssl": address.tls, "max_connections": SENTINEL_MAX_CONNECTIONS, **tls}
         client = Redis.from_pool(
@@ -152,7 +162,7 @@ def _open_client(settings: CacheSettings) -> tuple[RedisClient, AsyncExitStack]:
         host, port = address.hosts[0]
         client = Redis.from_pool(BlockingConnectionPool(host=host, port=port, **options))
     stack.push_async_callback(client.aclose)
-    return client, stack
+    return client, sentinels, stack
 
 
 def _sentinel_options(settings: CacheSettings) -> dict[str, Any]:

@@ -114,6 +114,7 @@ class Cache:
             async with asyncio.timeout(PROBE_INTERVAL_S):
                 await self._redis.client.ping()
         except REDIS_ERRORS as exc:
+            self._redis.prefer_next_sentinel()
             self._mark_unavailable(exc)
             return
         latency_s = time.monotonic() - started

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import aiohttp
 import structlog
@@ -30,6 +30,8 @@ from common.aio.backoff import Backoff
 from common.config.settings import FlagSettings
 from common.errors import Unavailable
 from common.health import HealthCheck
+from common.json_document import parse_json
+from common.net.http_client import read_json
 from common.net.tls import ClientTls
 
 RESYNC_PERIOD_S = 10.0
@@ -46,6 +48,7 @@ AUTH_NOT_ENABLED = "authentication is not enabled"
 
 _log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
 GatewayResponse = dict[str, Any]
 """JSON response of the gateway: keys and values in base64, 64-bit numbers as strings, zero values omitted."""
 
@@ -113,9 +116,7 @@ class EtcdClient:
         Raises:
             EtcdUnavailable: no member answers.
         """
-        response = await self._request("/v3/kv/range", _range(prefix))
-        values = {_decode(pair["key"]): _decode(pair.get("value", "")) for pair in response.get("kvs", ())}
-        return RangeResult(values, int(response["header"]["revision"]))
+        return await self._request("/v3/kv/range", _range(prefix), _range_result)
 
     async def get(self, key: str) -> str | None:
         """Return a key's value; None: the key does not exist.
@@ -123,8 +124,7 @@ class EtcdClient:
         Raises:
             EtcdUnavailable: no member answers.
         """
-        response = await self._request("/v3/kv/range", {"key": _encode(key)})
-        return next((_decode(pair.get("value", "")) for pair in response.get("kvs", ())), None)
+        return await self._request("/v3/kv/range", {"key": _encode(key)}, partial(_first_value, name="kvs"))
 
     async def put(self, key: str, value: str) -> str | None:
         """Set a key and return its previous value; None: the key did not exist.
@@ -133,8 +133,7 @@ class EtcdClient:
             EtcdUnavailable: no member answers; the key may be set nevertheless.
         """
         body = {"key": _encode(key), "value": _encode(value), "prev_kv": True}
-        response = await self._request("/v3/kv/put", body)
-        return _decode(response["prev_kv"].get("value", "")) if "prev_kv" in response else None
+        return await self._request("/v3/kv/put", body, _previous_value)
 
     async def delete(self, key: str) -> str | None:
         """Delete a key and return its previous value; None: the key did not exist.
@@ -142,8 +141,8 @@ class EtcdClient:
         Raises:
             EtcdUnavailable: no member answers; the key may be deleted nevertheless.
         """
-        response = await self._request("/v3/kv/deleterange", {"key": _encode(key), "prev_kv": True})
-        return next((_decode(pair.get("value", "")) for pair in response.get("prev_kvs", ())), None)
+        body = {"key": _encode(key), "prev_kv": True}
+        return await self._request("/v3/kv/deleterange", body, partial(_first_value, name="prev_kvs"))
 
     async def watch(self, prefix: str, revision: int) -> AsyncGenerator[list[KeyChange], None]:
         """Yield the changes under a prefix from `revision` on, until the member ends the watch: then list again.
@@ -161,13 +160,12 @@ class EtcdClient:
                 await _raise_for_status(response)
                 async with aclosing(_json_lines(response)) as lines:
                     async for line in lines:
-                        result = line.get("result", {})
-                        if "error" in line or result.get("canceled"):
-                            # Compacted, or the token is no longer known: the next list shows which.
+                        changes = _parsed(_changes, line)
+                        if changes is None:
                             return
-                        if changes := [_change(event) for event in result.get("events", ())]:
+                        if changes:
                             yield changes
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, _GatewayError) as exc:
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, _GatewayError) as exc:
             raise EtcdUnavailable(f"etcd at {self._endpoints[0]} does not answer: {_describe(exc)}.") from exc
 
     @property
@@ -179,12 +177,12 @@ class EtcdClient:
     def _headers(self) -> dict[str, str]:
         return {} if self._token is None else {"Authorization": self._token}
 
-    async def _request(self, path: str, body: Mapping[str, object]) -> GatewayResponse:
-        """Send the request to each member once, starting with the last that answered, until one answers."""
+    async def _request(self, path: str, body: Mapping[str, object], parse: Callable[[GatewayResponse], T]) -> T:
+        """Send the request to each member once, starting with the last that answered, until one answers validly."""
         failures = []
         for _ in range(len(self._endpoints)):
             try:
-                return await self._request_member(path, body)
+                return _parsed(parse, await self._request_member(path, body))
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError, _GatewayError) as exc:
                 failures.append((exc, f"{self._endpoints[0]}: {_describe(exc)}"))
                 self._endpoints.append(self._endpoints.pop(0))
@@ -207,12 +205,12 @@ class EtcdClient:
     async def _authenticate(self, credentials: dict[str, str]) -> None:
         self._token = None
         try:
-            response = await self._post("/v3/auth/authenticate", credentials)
+            token = _parsed(_token, await self._post("/v3/auth/authenticate", credentials))
         except _GatewayError as exc:
             if AUTH_NOT_ENABLED in str(exc):
                 return  # requests need no token until it is
             raise
-        self._token, self._credentials = str(response["token"]), credentials
+        self._token, self._credentials = token, credentials
 
     async def _post(self, path: str, body: Mapping[str, object]) -> GatewayResponse:
         timeout = aiohttp.ClientTimeout(total=self._settings.timeout_s)
@@ -221,8 +219,7 @@ class EtcdClient:
             url, json=body, headers=self._headers(), timeout=timeout, ssl=self._tls.for_url(url)
         ) as response:
             await _raise_for_status(response)
-            document: GatewayResponse = await response.json(content_type=None)
-            return document
+            return cast("GatewayResponse", await read_json(response))
 
 
 class PrefixWatcher:
@@ -325,7 +322,7 @@ async def _raise_for_status(response: aiohttp.ClientResponse) -> None:
     if response.status == HTTPStatus.OK:
         return
     try:
-        document = await response.json(content_type=None)
+        document = cast("GatewayResponse", await read_json(response))
         error = _GatewayError(int(document["code"]), str(document.get("message") or document.get("error")))
     except (ValueError, KeyError, TypeError, AttributeError):
         error = _GatewayError(-1, f"HTTP status {response.status}")
@@ -339,9 +336,56 @@ async def _json_lines(response: aiohttp.ClientResponse) -> AsyncGenerator[Gatewa
         *lines, remainder = (remainder + chunk).split(b"\n")
         for line in lines:
             if line.strip():
-                yield json.loads(line)
+                yield parse_json(line)
         if len(remainder) > MAX_LINE_BYTES:
             raise ValueError(f"a line of the watch stream is longer than {MAX_LINE_BYTES} bytes")
+
+
+def _parsed(parse: Callable[[GatewayResponse], T], response: GatewayResponse) -> T:
+    """Return what `parse` reads from a response.
+
+    Raises:
+        ValueError: the response is not one of etcd's: another server listens there, or something in between answered.
+    """
+    try:
+        return parse(response)
+    except (LookupError, TypeError, AttributeError, ValueError) as exc:
+        raise ValueError("it gave a response that is not etcd's; check flags.endpoints") from exc
+
+
+def _range_result(response: GatewayResponse) -> RangeResult:
+    values = {_decode(pair["key"]): _decode(pair.get("value", "")) for pair in response.get("kvs", ())}
+    return RangeResult(values, _revision(response))
+
+
+def _revision(response: GatewayResponse) -> int:
+    """Return the revision, which every response has; without the check any server's `{}` would say "no such key"."""
+    return int(response["header"]["revision"])
+
+
+def _first_value(response: GatewayResponse, name: str) -> str | None:
+    _revision(response)
+    return next((_decode(pair.get("value", "")) for pair in response.get(name, ())), None)
+
+
+def _previous_value(response: GatewayResponse) -> str | None:
+    _revision(response)
+    return _decode(response["prev_kv"].get("value", "")) if "prev_kv" in response else None
+
+
+def _token(response: GatewayResponse) -> str:
+    return str(response["token"])
+
+
+def _changes(line: GatewayResponse) -> list[KeyChange] | None:
+    """Return the changes in a line of a watch; None: the member ended the watch.
+
+    The revision was compacted, or the token is no longer known: the next list shows which.
+    """
+    result = line.get("result", {})
+    if "error" in line or result.get("canceled"):
+        return None
+    return [_change(event) for event in result.get("events", ())]
 
 
 def _range(prefix: str) -> dict[str, str]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 
+import requests
 from opentelemetry import propagate, trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -21,7 +22,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
+from requests.auth import AuthBase
 
+from common.config.groups.platform import parse_headers
 from common.config.settings import TraceSettings
 
 SERVICE_NAME = "sb"
@@ -31,15 +34,27 @@ _tracer = trace.get_tracer("somabrain")
 
 
 @asynccontextmanager
-async def tracing(settings: TraceSettings, version: str) -> AsyncIterator[None]:
+async def tracing(
+    settings: TraceSettings, version: str, current: Callable[[], TraceSettings] | None = None
+) -> AsyncIterator[None]:
     """Send spans to the collector until the block ends, and flush the rest at its end.
 
     An unavailable collector costs spans, never calls: past a bounded queue spans are dropped.
+
+    Args:
+        settings: the settings.
+        version: the service's.
+        current: returns the settings as they are now, for headers that were rotated; None: they never are. Called in
+            the exporter's thread.
     """
     if settings.endpoint is None:
         yield
         return
-    exporter = OTLPSpanExporter(f"{settings.endpoint.rstrip('/')}/v1/traces", timeout=settings.timeout_s)
+    session = requests.Session()
+    session.auth = _CurrentHeaders(current or (lambda: settings))
+    exporter = OTLPSpanExporter(
+        f"{settings.endpoint.rstrip('/')}/v1/traces", timeout=settings.timeout_s, session=session
+    )
     provider = TracerProvider(
         sampler=ParentBased(TraceIdRatioBased(settings.sample_ratio)),
         resource=Resource.create(
@@ -53,6 +68,18 @@ async def tracing(settings: TraceSettings, version: str) -> AsyncIterator[None]:
         yield
     finally:
         await asyncio.to_thread(provider.shutdown)
+
+
+class _CurrentHeaders(AuthBase):
+    """Sets the headers of the settings as they are at each request: the exporter reads its own only once."""
+
+    def __init__(self, current: Callable[[], TraceSettings]) -> None:
+        self._current = current
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Return the request with the headers."""
+        request.headers.update(parse_headers(self._current().headers))
+        return request
 
 
 @contextmanager

@@ -9,9 +9,11 @@ import argparse
 import asyncio
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
@@ -20,6 +22,9 @@ from common.errors import ConfigurationError, SomaBrainError
 from common.log import configure_logging, warn_of_former_names
 from somabrain_service.flags import command
 from somabrain_service.store.schema import HEAD
+
+if TYPE_CHECKING:
+    from somabrain_service.admin.embedded_postgres import EmbeddedDatabase
 
 EXIT_FAILURE, EXIT_INVALID = 1, 2
 DEFAULT_DATA_DIR = Path("~/.local/share/somabrain")
@@ -88,8 +93,10 @@ def _run(options: argparse.Namespace, settings: Settings) -> None:
         command.run(options, settings, print)
         return
     with ExitStack() as stack:
+        adapt: Callable[[Settings], Settings] = _unchanged
         if getattr(options, "embedded", False):
-            settings = _with_embedded_postgres(options.data_dir, settings, stack)
+            adapt = partial(_with_embedded_postgres, _start_embedded_postgres(options.data_dir, settings, stack))
+        settings = adapt(settings)
         if options.command == "new-epoch":
             from somabrain_service.admin.new_epoch import renew_epochs
 
@@ -100,11 +107,15 @@ def _run(options: argparse.Namespace, settings: Settings) -> None:
         if options.command != "migrate":
             from somabrain_service.grpc_server import serve
 
-            asyncio.run(serve(settings))
+            asyncio.run(serve(settings, lambda: adapt(load())))
 
 
-def _with_embedded_postgres(directory: Path, settings: Settings, stack: ExitStack) -> Settings:
-    """Start embedded PostgreSQL, and return settings for it: loopback, no authentication, no policy engine."""
+def _unchanged(settings: Settings) -> Settings:
+    return settings
+
+
+def _start_embedded_postgres(directory: Path, settings: Settings, stack: ExitStack) -> EmbeddedDatabase:
+    """Start embedded PostgreSQL; `stack` stops it."""
     from somabrain_service.admin.embedded_postgres import embedded_database
 
     _report(f"starting PostgreSQL in {directory}; the first start takes some seconds")
@@ -113,6 +124,11 @@ def _with_embedded_postgres(directory: Path, settings: Settings, stack: ExitStac
         "disabled in this mode: authentication (all callers are one tenant) and policy; only this machine can connect"
     )
     _report("when it is ready, try: somabrain namespace create notes; somabrain remember notes 'A text.'")
+    return database
+
+
+def _with_embedded_postgres(database: EmbeddedDatabase, settings: Settings) -> Settings:
+    """Return the settings for embedded PostgreSQL: loopback, no authentication, no policy engine."""
     return settings.model_copy(
         update={
             "postgres_dsn": SecretStr(database.app_dsn),

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from importlib.metadata import version
 
 import structlog
 
-from common.config.rotation import CurrentSettings
-from common.config.settings import Settings
+from common.config.rotation import CurrentSettings, secret_value
+from common.config.settings import Settings, load
 from common.errors import ConfigurationError
 from common.net.http_server import http_server
 from common.utils.auth_client import open_authenticator
@@ -33,6 +34,7 @@ from somabrain_service.recall.result_cache import CachedQueryVectors, CachedRank
 from somabrain_service.server.grpc import HealthService, bind, make_server
 from somabrain_service.server.http import make_app
 from somabrain_service.server.readiness import Readiness
+from somabrain_service.server.supervision import supervise
 from somabrain_service.server.tls import CertificateWatcher
 from somabrain_service.store.open import open_store
 from somabrain_service.store.postgres.storage_quota import StorageQuota
@@ -40,8 +42,12 @@ from somabrain_service.store.postgres.storage_quota import StorageQuota
 _log = structlog.get_logger(__name__)
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, load_settings: Callable[[], Settings] = load) -> None:
     """Serve until SIGTERM or SIGINT, then drain. Reading down is startup, unwinding is shutdown.
+
+    Args:
+        settings: the settings at the start.
+        load_settings: returns them as they are now, for secrets that were rotated.
 
     Raises:
         ConfigurationError: a component cannot be opened as configured.
@@ -53,10 +59,10 @@ async def serve(settings: Settings) -> None:
     if settings.auth.mode == "none":
         _log.warning("authentication disabled", reason="auth.mode=none", tenant=settings.auth.anonymous_tenant)
     metrics, health = Metrics(), HealthService()
-    tls, rotated = settings.grpc.tls, CurrentSettings(settings)
+    tls, rotated = settings.grpc.tls, CurrentSettings(settings, load_settings)
     certificates = CertificateWatcher(tls, metrics) if tls.cert_file else None
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(tracing(settings.trace, version("somabrain")))
+        await stack.enter_async_context(tracing(settings.trace, version("somabrain"), lambda: rotated.get().trace))
         authn = await stack.enter_async_context(
             open_authenticator(settings.auth, settings.grpc.host, lambda: rotated.get().auth)
         )
@@ -70,7 +76,11 @@ async def serve(settings: Settings) -> None:
         )
         store = await stack.enter_async_context(
             open_store(
-                settings.postgres_dsn.get_secret_value(), settings.database, storage_quota, settings.search_index
+                settings.postgres_dsn.get_secret_value(),
+                settings.database,
+                storage_quota,
+                settings.search_index,
+                current_dsn=lambda: secret_value(rotated.get().postgres_dsn),
             )
         )
         clock = DatabaseClock()
@@ -116,13 +126,14 @@ async def serve(settings: Settings) -> None:
             )
         )
         async with asyncio.TaskGroup() as tasks:
-            watch_tasks = [tasks.create_task(watch()) for watch in (readiness.watch, flags.watch, authn.watch)]
+            watchers = {"readiness": readiness.watch, "flags": flags.watch, "issuer": authn.watch}
             if certificates:
-                watch_tasks.append(tasks.create_task(certificates.watch()))
+                watchers["certificate"] = certificates.watch
             if cache:
-                watch_tasks.append(tasks.create_task(cache.watch()))
+                watchers["redis"] = cache.watch
             if kafka:
-                watch_tasks.append(tasks.create_task(kafka.watch()))
+                watchers["kafka"] = kafka.watch
+            watch_tasks = [tasks.create_task(supervise(name, watch)) for name, watch in watchers.items()]
             job_tasks = [tasks.create_task(job.run()) for job in jobs]
             _log.info("listening", grpc_port=grpc_port, http_port=http_port, host=settings.grpc.host)
             await stop_requested.wait()

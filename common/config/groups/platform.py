@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import unquote
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -125,7 +127,34 @@ class TraceSettings(Group):
 
     endpoint: Annotated[str, Field(pattern=r"^https?://")] | None = None
     """Base URL of a collector's OTLP over HTTP, such as `http://otel-collector:4318`. None: tracing is off."""
+    headers: SecretStr | None = None
+    """Headers of the requests to the collector, such as its token: `name=value`, several separated by commas, values
+    percent-encoded. Followed when its file changes. None: those of `OTEL_EXPORTER_OTLP_HEADERS`, which is read once."""
     sample_ratio: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Share of the traces started here that are sampled; a caller's trace keeps the caller's sampling decision."""
     timeout_s: Seconds = 5.0
     """Maximum seconds for the collector to accept a batch, also at shutdown."""
+
+    @model_validator(mode="after")
+    def _check_headers(self) -> TraceSettings:
+        parse_headers(self.headers)
+        return self
+
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, 5.6.2
+
+
+def parse_headers(headers: SecretStr | None) -> dict[str, str]:
+    """Return the headers of `trace.headers`, in the form of OpenTelemetry's variable.
+
+    Raises:
+        ValueError: they are invalid; the message repeats no part of them.
+    """
+    parsed: dict[str, str] = {}
+    for item in headers.get_secret_value().split(",") if headers is not None else ():
+        name, equals, value = item.partition("=")
+        name, value = name.strip(), unquote(value.strip())
+        if not equals or not _HEADER_NAME.fullmatch(name) or not (value.isascii() and value.isprintable()):
+            raise ValueError("headers: must be name=value, several separated by commas, values percent-encoded")
+        parsed[name] = value
+    return parsed

@@ -82,9 +82,9 @@ def _alerts(owner: Owner, spec: Rules) -> Iterator[_Alert]:
     )  # fmt: skip
     yield _Alert(
         "SomaBrainPolicyUnreachable",
-        f'sum(rate(somabrain_policy_decisions_total{{{selector},outcome="unreachable"}}[5m])) > 0', "5m", "critical",
-        "calls are denied because the policy engine does not respond.",
-        "Check the container opa of the pods, or spec.opa.url.",
+        f'sum(rate(somabrain_policy_decisions_total{{{selector},outcome=~"unreachable|failed"}}[5m])) > 0',
+        "5m", "critical", "calls are denied because the policy engine does not respond, or cannot evaluate the policy.",
+        "Check the container opa of the pods, or spec.opa.url; the servers' logs have OPA's error.",
     )  # fmt: skip
     expiry = f"min(somabrain_tls_certificate_expiry_timestamp_seconds{{{selector}}} > 0)"
     yield _Alert(

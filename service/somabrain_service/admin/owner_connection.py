@@ -101,9 +101,10 @@ def prepare_owner_session(connection: psycopg.Connection[Any]) -> None:
     """Set the search path: the schema of the tables, or the role's own, and that of pgvector's types.
 
     And row security: with it off, statements fail instead of passing the owner's own policy. And no time-outs: one of
-    the role or database is meant for calls, and would end a long migration.
+    the role or database is meant for calls, and would end a long migration. And keepalives: the server would keep the
+    lock of a migration whose node died for hours, and the next one would wait for it in vain.
     """
-    settings = {"row_security": "on", "statement_timeout": "0", "lock_timeout": "0"}
+    settings = {"row_security": "on", "statement_timeout": "0", "lock_timeout": "0", **session.KEEPALIVES}
     set_all = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in settings.items())
     connection.execute(f"SELECT set_config('search_path', {session.SEARCH_PATH}, false), {set_all}")
     connection.commit()

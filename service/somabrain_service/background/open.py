@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from common.config.rotation import secret_value
 from common.config.settings import Settings
 from somabrain_service.background.expire_memories import ExpireMemories
 from somabrain_service.background.job import Job
@@ -15,6 +16,7 @@ from somabrain_service.background.publish_outbox import PublishOutbox
 from somabrain_service.background.purge_idempotency_keys import PurgeIdempotencyKeys
 from somabrain_service.background.reanalyze import Reanalyze
 from somabrain_service.background.reencode import Reencode
+from somabrain_service.background.remove_orphaned_terms import RemoveOrphanedTerms
 from somabrain_service.background.runner import JobRunner
 from somabrain_service.background.trim_change_feed import TrimChangeFeed
 from somabrain_service.encoders.protocols import Encoder
@@ -37,7 +39,7 @@ async def open_jobs(
 ) -> AsyncIterator[list[JobRunner]]:
     """Yield a runner for each job in each shard, to be run concurrently; none, with a warning, without `worker_dsn`.
 
-    `current` returns the settings as they are now, for a user or password of Kafka that was rotated; None: never.
+    `current` returns the settings as they are now, for a DSN or Kafka's user or password that was rotated; None: never.
 
     Raises:
         ConfigurationError: the DSN is invalid.
@@ -57,7 +59,8 @@ async def open_jobs(
             yield []
             return
         dsn = settings.worker_dsn.get_secret_value()
-        store = await stack.enter_async_context(open_worker_store(dsn, settings.database))
+        current_dsn = None if current is None else lambda: secret_value(current().worker_dsn)
+        store = await stack.enter_async_context(open_worker_store(dsn, settings.database, current_dsn))
         yield [JobRunner(job, shard, store, metrics, may_run) for shard, job in jobs]
 
 
@@ -82,6 +85,7 @@ def _make_jobs(
         PurgeIdempotencyKeys(clock, sweep_interval_s),
         Reencode(encoders, clock, index_interval_s),
         Reanalyze(clock, index_interval_s),
+        RemoveOrphanedTerms(clock, sweep_interval_s),
     ]
     if events.brokers:
         publisher = Publisher(events, None if current is None else lambda: current().events)

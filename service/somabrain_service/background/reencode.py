@@ -2,6 +2,9 @@
 
 A namespace whose encoder fails is retried with exponential back-off, and others go on. A text that alone makes the
 encoder fail is skipped until the next pass, so that it does not block other texts.
+
+An encoder may be unavailable to one process alone: its node's network, or its file with the key. So a process that has
+nothing else to do fails, which gives up the job's lock to one that may do the work.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from common.errors import Unavailable
 from somabrain_service.background.job import BatchResult
 from somabrain_service.background.runner import BACKOFF
 from somabrain_service.encoders.protocols import Encoder, EncoderUnavailable
@@ -18,6 +22,7 @@ from somabrain_service.store.maintenance import Encoded, MaintenanceStore, Unenc
 
 MEMORIES_PER_TRANSACTION = 16
 """Maximum memories per transaction: a tenth of a second of the built-in encoder, which also encodes queries."""
+PROBE_TEXT = "probe"
 
 _log = structlog.get_logger(__name__)
 
@@ -34,6 +39,8 @@ class Reencode:
         self._cursors: dict[Unencoded, int] = {}
         self._failures: dict[Unencoded, int] = {}
         self._retry_at: dict[Unencoded, datetime] = {}
+        self._unavailable: set[str] = set()
+        """Encoders that failed when they were called last, and not for a text's sake."""
 
     async def run_once(self, store: MaintenanceStore) -> BatchResult:
         """See `Job.run_once`."""
@@ -55,13 +62,31 @@ class Reencode:
             lag_s = max(lag_s, (now - min(each.since for each in texts)).total_seconds())
             # Advance whether or not they could be encoded, or a few that cannot would block all others.
             self._cursors[namespace] = texts[-1].id
-            if encoded := await self._encode(namespace, texts):
+            encoded = await self._encode(namespace, texts)
+            await self._note_availability(namespace.encoder_id, encoded)
+            if encoded:
                 rows += await store.encode(namespace, encoded, now)
                 self._failures.pop(namespace, None)
                 has_more = True
             else:
                 self._back_off(namespace, now)
-        return BatchResult(rows, has_more, lag_s)
+        missing = sorted({each.encoder_id for each in namespaces} & self._unavailable)
+        failure = None
+        if missing and not rows and not has_more:
+            failure = Unavailable(
+                f"The encoder {missing[0]} is unavailable to this process; another process may encode what is pending."
+            )
+        return BatchResult(rows, has_more, lag_s, failure)
+
+    async def _note_availability(self, encoder_id: str, encoded: Sequence[Encoded]) -> None:
+        """Note if an encoder is available: it has just encoded a text, or encodes one that cannot be the reason."""
+        self._unavailable.discard(encoder_id)
+        if encoded:
+            return
+        try:
+            await self._encoders[encoder_id].encode([PROBE_TEXT])
+        except EncoderUnavailable:
+            self._unavailable.add(encoder_id)
 
     async def _encode(self, namespace: Unencoded, texts: Sequence[UnencodedText]) -> list[Encoded]:
         """Encode the texts together, or one by one if that fails; return those that succeeded."""

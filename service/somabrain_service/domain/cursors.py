@@ -14,6 +14,7 @@ import json
 from dataclasses import dataclass
 
 from common.errors import FailedPrecondition, InvalidArgument, OutOfRange, Unavailable
+from common.json_document import parse_json
 from somabrain_service.domain import limits
 from somabrain_service.domain.canonical import Json, canonical_bytes
 from somabrain_service.domain.changes import LAST_ORDINAL, ExportQuery, Position
@@ -214,7 +215,7 @@ def _decode(field: str, token: str) -> Json:
     try:
         raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
         checksum, body = raw[:_CHECKSUM_BYTES], raw[_CHECKSUM_BYTES:]
-        value: Json = json.loads(body) if checksum == _checksum(body) else None
+        value: Json = parse_json(body) if checksum == _checksum(body) else None
     except (ValueError, binascii.Error) as exc:
         raise InvalidArgument(field, "is invalid; send a token of this service unchanged, or leave it empty") from exc
     return value

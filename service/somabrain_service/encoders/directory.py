@@ -11,7 +11,6 @@ A missing file or an unsupported step is a configuration error: a guess would pr
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from tokenizers import BertWordPieceTokenizer, Tokenizer
 
 from common.config.settings import OnnxDirectory
 from common.errors import ConfigurationError
+from common.json_document import parse_json
 from somabrain_service.domain.limits import MAX_VECTOR_DIMENSIONS
 from somabrain_service.encoders.onnx import Network, OnnxEncoder, Pooling, open_session
 
@@ -68,7 +68,7 @@ class _EncoderFolder:
         if not path.is_file():
             return None
         try:
-            return json.loads(path.read_text("utf-8"))
+            return parse_json(path.read_text("utf-8"))
         except ValueError as exc:
             raise self.error(f"contains a {name} that is not JSON; export the model again") from exc
 

@@ -9,7 +9,6 @@ used. Neither texts nor the server's error messages, which may repeat them, are 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from common.aio.backoff import Backoff
 from common.config.settings import EmbeddingsEndpoint
+from common.json_document import parse_json
 from common.net.http_client import http_client
 from common.net.tls import ClientTls
 from somabrain_service.encoders.circuit_breaker import CircuitBreaker
@@ -97,6 +97,10 @@ class EndpointEncoder:
         }
         try:
             headers = await asyncio.to_thread(self._headers)
+        except (OSError, ValueError) as exc:
+            reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "it is not one line of text"
+            raise _AttemptFailed(f"was not called, as its API key cannot be used ({reason}); correct it", 0.0) from None
+        try:
             async with self._session.post(
                 self._endpoint.url, json=payload, headers=headers, ssl=self._tls.for_url(self._endpoint.url)
             ) as response:
@@ -119,14 +123,16 @@ class EndpointEncoder:
             key = self._endpoint.api_key.get_secret_value()
         else:
             return {}
+        if not key.isprintable():
+            raise ValueError("a header has one line")
         return {"Authorization": f"Bearer {key}"}
 
     def _parse_vectors(self, body: bytes, count: int) -> Floats:
         """Return the response's vectors in the order of the texts, each normalized to length 1."""
         try:
-            rows = {int(item["index"]): item["embedding"] for item in json.loads(body)["data"]}
+            rows = {int(item["index"]): item["embedding"] for item in parse_json(body)["data"]}
             vectors = np.array([rows[i] for i in range(count)], np.float64)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):  # JSON has integers of any length
             raise _AttemptFailed("did not return one vector per text", None) from None
         if vectors.shape != (count, self.dimensions):
             raise _AttemptFailed(f"returned vectors that do not have the configured {self.dimensions} dimensions", None)

@@ -23,6 +23,10 @@ from somabrain_service.store.records import SchemaState
 
 PROBE_INTERVAL_S = 1.0
 PROBE_TIMEOUT_S = 2.0
+"""Seconds after which a probe without an answer makes the process not ready."""
+PROBE_LIMIT_S = 30.0
+"""Seconds after which such a probe is given up. Until then it may connect to another address, after silent ones."""
+MAX_LOGGED_REASONS = 16
 STALE_AFTER_S = PROBE_INTERVAL_S + 2 * PROBE_TIMEOUT_S
 
 _log = structlog.get_logger(__name__)
@@ -42,6 +46,7 @@ class ReadinessState:
 
 
 STARTING = ReadinessState(False, "The service has just started and has not probed PostgreSQL yet.")
+SILENT = ReadinessState(False, f"PostgreSQL did not answer within {PROBE_TIMEOUT_S:g} s.")
 DRAINING = ReadinessState(False, "The service is draining: it is shutting down.")
 
 
@@ -58,6 +63,8 @@ class Readiness:
         self._state = STARTING
         self._probed_at = time.monotonic()
         self._draining = False
+        self._logged: set[str] = set()
+        """Reasons logged since `ready` changed last: a server that hangs has two, by turns."""
 
     @property
     def state(self) -> ReadinessState:
@@ -74,7 +81,15 @@ class Readiness:
 
     async def probe(self) -> None:
         """Probe PostgreSQL now."""
-        state = await self._probe_schema()
+        probing = asyncio.create_task(self._probe_schema())
+        try:
+            while not (await asyncio.wait({probing}, timeout=PROBE_TIMEOUT_S))[0]:
+                await self._record(SILENT)
+            await self._record(await probing)
+        finally:
+            probing.cancel()
+
+    async def _record(self, state: ReadinessState) -> None:
         self._probed_at = time.monotonic()
         if state.latency_s is not None:
             self._metrics.store_probe_duration.set(state.latency_s)
@@ -91,19 +106,21 @@ class Readiness:
         self._metrics.ready.set(state.ready)
         if previous.ready != state.ready:
             _log.info("ready" if state.ready else "not ready", reason=state.reason)
+            self._logged = {state.reason}
             await self._on_change(state.ready)
-        elif previous.reason != state.reason:
+        elif state.reason not in self._logged:
+            self._logged = {state.reason} if len(self._logged) >= MAX_LOGGED_REASONS else self._logged | {state.reason}
             _log.info("still not ready", reason=state.reason)
 
     async def _probe_schema(self) -> ReadinessState:
         started = time.perf_counter()
         try:
-            async with asyncio.timeout(PROBE_TIMEOUT_S):
+            async with asyncio.timeout(PROBE_LIMIT_S):
                 schema = await self._store.schema_state()
                 latency_s = time.perf_counter() - started
                 await self._read_clock()
         except TimeoutError:
-            return ReadinessState(False, f"PostgreSQL did not answer within {PROBE_TIMEOUT_S:g} s.")
+            return SILENT
         except SomaBrainError as exc:
             # The cause may be shown, because this query reads no memory and so the store's message repeats none.
             return ReadinessState(False, f"{exc.message} ({exc.__cause__})" if exc.__cause__ else exc.message)

@@ -91,6 +91,32 @@ class Unanalyzed:
     since: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class TermPosition:
+    """The key of a memory's terms, in the order in which all terms are read."""
+
+    tenant: TenantId
+    ns: int
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanedTerms:
+    """Ids in a namespace that have terms, and no memory."""
+
+    tenant: TenantId
+    ns: int
+    memories: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TermPage:
+    """Some terms in order, up to `end`, and those of them that are orphans."""
+
+    end: TermPosition
+    orphans: tuple[OrphanedTerms, ...]
+
+
 class MaintenanceStore(Protocol):
     """Operations of the process that owns a shard. Every call is one short transaction.
 
@@ -165,6 +191,18 @@ class MaintenanceStore(Protocol):
         """Replace the terms of the namespace's next memories, at most `limit`, and return the number of memories.
 
         Fewer than `limit`: they were the last.
+        """
+        ...
+
+    async def next_terms(self, after: TermPosition | None, limit: int) -> TermPage | None:
+        """Read at most `limit` terms of the shard's memories, from the first `after` on; None: there are no more."""
+        ...
+
+    async def remove_orphaned_terms(self, orphaned: OrphanedTerms, now: datetime) -> int:
+        """Delete these terms where their memory does not exist, and correct the namespace's counts.
+
+        Returns:
+            The number of memories whose terms were deleted.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 
 from common.config.settings import DatabaseSettings, SearchIndexSettings
@@ -27,6 +27,7 @@ async def open_store(
     search_index: SearchIndexSettings | None = None,
     *,
     delete_batch_size: int = BATCH_SIZE,
+    current_dsn: Callable[[], str | None] | None = None,
 ) -> AsyncIterator[Store]:
     """Open a store with its connection pool, closed on exit. Connects on first use, so it opens without PostgreSQL.
 
@@ -36,9 +37,10 @@ async def open_store(
         storage_quota: limits of what tenants may store; None: unlimited.
         search_index: memory budget of the search indexes; None: no search index.
         delete_batch_size: maximum memories that one statement deletes with a namespace or subject.
+        current_dsn: returns `dsn` as it is now, if it was rotated, None if it is missing; None: it never is.
     """
     storage_quota = storage_quota or StorageQuota(lambda _: StorageUsage(), 0)
-    async with open_pool(dsn, database) as pool, task_set() as tasks:
+    async with open_pool(dsn, database, current_dsn) as pool, task_set() as tasks:
         store = PostgresStore(Transactions(pool), storage_quota, tasks, delete_batch_size=delete_batch_size)
         if search_index is None or not search_index.budget_bytes:
             yield store
@@ -49,11 +51,14 @@ async def open_store(
 
 
 @asynccontextmanager
-async def open_worker_store(dsn: str, database: DatabaseSettings) -> AsyncIterator[WorkerStore]:
+async def open_worker_store(
+    dsn: str, database: DatabaseSettings, current_dsn: Callable[[], str | None] | None = None
+) -> AsyncIterator[WorkerStore]:
     """Open the store of background jobs. Connects when a job is acquired.
 
     Args:
         dsn: libpq URL of the worker role; direct or through a pooler in session mode, not in transaction mode.
         database: timeouts.
+        current_dsn: returns `dsn` as it is now, if it was rotated, None if it is missing; None: it never is.
     """
-    yield PostgresWorkerStore(worker_connector(dsn, database))
+    yield PostgresWorkerStore(worker_connector(dsn, database, current_dsn))

@@ -74,6 +74,8 @@ async def proxy(target: int | Path, port: int | None = None) -> AsyncIterator[Pr
         task = asyncio.create_task(running.accept(near, answer))
         connections.add(task)
         task.add_done_callback(connections.discard)
+        # Also if it is cancelled before its first step.
+        task.add_done_callback(lambda ended: answer.transport.abort() if ended.cancelled() else None)
 
     server = await asyncio.start_server(connected, HOST, running.port)
     try:

@@ -18,11 +18,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from aiohttp import web
 
 from somabrain_client import ClientCredentials, Filter, MemoryClient, SyncMemoryClient
-from somabrain_client.credentials import TokenError
+from somabrain_client.credentials import TokenError, read_token
 from somabrain_client.errors import DeadlineExceededError, UnauthenticatedError, UnavailableError
 from tests.integration.conftest import Clone
+from tests.integration.service.answering import NESTED, serving
 from tests.integration.service.conftest import Connect
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.service_process import ServiceProcess, service
@@ -174,6 +176,15 @@ async def test_an_unusable_lifetime_of_a_token_is_named(expires_in: object) -> N
         pytest.raises(TokenError, match=r"has an invalid expires_in; it must be a number of seconds"),
     ):
         await ClientCredentials(endpoint.url, "agent", "secret")()
+
+
+async def test_an_answer_that_is_nested_too_deeply_is_a_token_error() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=NESTED)
+
+    async with serving(answer) as url:
+        with pytest.raises(TokenError, match="gave no valid response"):
+            await read_token(ClientCredentials(url, "client", "secret"))
 
 
 async def test_scope_and_audience_are_sent_to_the_token_endpoint_when_given() -> None:

@@ -21,6 +21,7 @@ from somabrain_service.encoders import minilm as image
 from somabrain_service.encoders.endpoint import EndpointEncoder, open_endpoint
 from somabrain_service.encoders.onnx import OnnxEncoder
 from somabrain_service.encoders.protocols import EncoderUnavailable
+from tests.integration.service.answering import NESTED
 from tests.integration.service.embeddings import (
     KEY,
     MODEL,
@@ -94,6 +95,9 @@ def answer_with(*embedding: float) -> Fault:
         (status(400), "answered 400"),
         (respond_with("<html>"), "did not return one vector per text"),
         (respond_with("[]"), "did not return one vector per text"),
+        (respond_with(NESTED), "did not return one vector per text"),
+        (respond_with('{"data": [{"index": Infinity, "embedding": [1]}]}'), "did not return one vector per text"),
+        (respond_with('{"data": [{"index": 0, "embedding": [1%s]}]}' % ("0" * 400)), "did not return one vector"),
         (respond_with('{"data": []}'), "did not return one vector per text"),
         (respond_with('{"data": [{"index": 0, "embedding": "AAAA"}]}'), "did not return one vector per text"),
         (answer_with(1.0, 2.0), "do not have the configured 384 dimensions"),

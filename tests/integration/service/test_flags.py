@@ -7,11 +7,12 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from common.config.settings import FlagSettings
 from common.errors import ConfigurationError
@@ -21,6 +22,7 @@ from somabrain_local.loopback import Etcd, etcd, etcd_cluster
 from somabrain_local.loopback.etcd import ROOT, ROOT_PASSWORD, etcd_process
 from somabrain_local.loopback.server_process import running as process_running
 from somabrain_local.pki import CertificateAuthority
+from tests.integration.service.answering import NESTED, serving
 from tests.integration.service.delay_proxy import delay_proxy
 from tests.integration.service.service_process import ServiceProcess, run, service
 
@@ -167,6 +169,59 @@ async def test_other_members_are_asked_when_one_is_gone() -> None:
                 await until(partial(written, members[number - 1], f"{PREFIX}/a", f"{number} again"))
                 await recorder.becomes(a=f"{number} again")
                 member.process.start()
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["{}", "[]", "null", "7", "<html>", NESTED, '{"header": 7}', '{"header": {"revision": "x"}}'],
+    ids=lambda body: body[:30],
+)
+async def test_another_server_in_place_of_a_member_is_told_and_the_next_member_is_asked(store: Etcd, body: str) -> None:
+    """An answer that is not etcd's neither ends the watch nor counts: the sentence says so, and others are asked."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=body)
+
+    async with serving(answer) as url:
+        async with EtcdClient(FlagSettings(endpoints=(url,))) as alone:
+            watcher = PrefixWatcher(alone, "/flags/", lambda _: None)
+            assert await watcher.relist() is None
+            assert "etcd does not answer" in watcher.check.reason
+            with pytest.raises(EtcdUnavailable):
+                await alone.put("/flags/a", "1")
+            with pytest.raises(EtcdUnavailable):
+                await alone.get("/flags/a")
+            with pytest.raises(EtcdUnavailable):
+                await alone.delete("/flags/a")
+        async with EtcdClient(FlagSettings(endpoints=(url, store.url))) as both:
+            await both.put("/flags/a", "1")
+            assert await both.get("/flags/a") == "1"
+
+
+@pytest.mark.parametrize("pairs", ["7", '[{"value": "eA=="}]', '[{"key": "x"}]', "[7]"])
+async def test_keys_that_cannot_be_read_are_no_answer(pairs: str) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=f'{{"header": {{"revision": "1"}}, "kvs": {pairs}}}')
+
+    async with serving(answer) as url, EtcdClient(FlagSettings(endpoints=(url,))) as client:
+        with pytest.raises(EtcdUnavailable, match="a response that is not etcd's"):
+            await client.get_prefix("/flags/")
+
+
+@pytest.mark.parametrize("line", ["7", "[]", NESTED, '{"result": []}', '{"result": {"events": [7]}}'])
+async def test_a_watch_that_is_not_etcds_ends_with_an_error(line: str) -> None:
+    """The watcher lists again then, as after any other failure."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=f"{line}\n")
+
+    async with (
+        serving(answer) as url,
+        EtcdClient(FlagSettings(endpoints=(url,))) as client,
+        aclosing(client.watch("/flags/", 1)) as batches,
+    ):
+        with pytest.raises(EtcdUnavailable):
+            await anext(batches)
 
 
 async def test_tls_and_a_password_are_used() -> None:

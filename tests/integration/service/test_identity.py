@@ -13,12 +13,15 @@ from pathlib import Path
 
 import jwt
 import pytest
+from aiohttp import web
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from common.auth.jwks import MIN_REFRESH_INTERVAL_S
 from common.config.settings import AuthSettings
 from common.errors import ConfigurationError, Unauthenticated, Unavailable
 from common.health import HealthCheck
 from common.utils.auth_client import Authenticator, open_authenticator
+from tests.integration.service.answering import NESTED, serving
 from tests.integration.service.issuer import AUDIENCE, Issuer, RenewedIssuer, issuer, new_key
 from tests.integration.service.waiting import until
 
@@ -115,7 +118,15 @@ async def test_an_algorithm_that_is_not_allowed_is_refused(idp: Issuer, forge: C
         assert await refusal(authenticate, forge(idp)) == "wrong_algorithm"
 
 
-@pytest.mark.parametrize("token", ["x" * 20_000, "a.b.c", "..", "\ud800", "é.é.é", ""])
+def with_header(header: str) -> str:
+    """A token with this header, unsigned."""
+    return base64.urlsafe_b64encode(header.encode()).decode().rstrip("=") + ".e30.c2lnbmVk"
+
+
+DEEP = with_header("[" * 5_000 + "]" * 5_000)
+
+
+@pytest.mark.parametrize("token", ["x" * 20_000, "a.b.c", "..", "\ud800", "é.é.é", "", DEEP])
 async def test_garbage_is_malformed(idp: Issuer, token: str) -> None:
     async with open_authenticator(settings(idp), "0.0.0.0") as authenticate:
         assert await refusal(authenticate, token) == "malformed"
@@ -250,6 +261,37 @@ async def test_the_issuer_is_probed_without_callers(idp: Issuer) -> None:
         await asyncio.to_thread(until, lambda: health(authenticate).ok, "the issuer answers a probe")
         watching.cancel()
     assert idp.fetches == 1
+
+
+async def test_keys_that_cannot_be_parsed_are_told_and_read_again(idp: Issuer) -> None:
+    """A JWK set that is nested too deeply ends neither a call nor the probes; once it is right, tokens are accepted."""
+    body = NESTED.encode()
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=body)
+
+    async with (
+        serving(answer) as url,
+        open_authenticator(settings(idp, jwks_url=url), "0.0.0.0") as authenticate,
+    ):
+        watching = asyncio.create_task(authenticate.watch())
+        with pytest.raises(Unavailable, match="keys of the token issuer cannot be read"):
+            await authenticate.identify(idp.token())
+        assert "nested too deeply" in health(authenticate).reason
+        body = idp.document()
+        await asyncio.sleep(MIN_REFRESH_INTERVAL_S)
+        assert (await authenticate.identify(idp.token())).tenant == "a"
+        assert not watching.done()
+        watching.cancel()
+
+
+@pytest.mark.parametrize("name", ["exp", "nbf", "iat"])
+async def test_a_signed_number_that_is_no_time_is_malformed(idp: Issuer, name: str) -> None:
+    """Integers of any length and infinity are JSON for Python's parser, and no time."""
+    async with open_authenticator(settings(idp), "0.0.0.0") as authenticate:
+        for number in (10**400, float("inf")):
+            with pytest.raises(Unauthenticated):
+                await authenticate.identify(idp.token(**{name: number}))  # type: ignore[arg-type]
 
 
 async def test_callers_who_wait_for_a_silent_issuer_wait_once(idp: Issuer) -> None:

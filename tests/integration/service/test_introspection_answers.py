@@ -20,6 +20,7 @@ from common.auth.introspection import IntrospectionVerifier
 from common.config.settings import AuthSettings
 from common.errors import ConfigurationError, Unauthenticated, Unavailable
 from common.utils.auth_client import Authenticator, TokenAuthenticator, open_authenticator
+from tests.integration.service.answering import NESTED
 
 ISSUER = "https://id.example/realms/somabrain"
 
@@ -129,6 +130,8 @@ async def test_it_is_asked_as_our_client_and_its_answer_is_an_identity(endpoint:
         ({"exp": 1}, "expired"),
         ({"exp": "soon"}, "malformed"),
         ({"exp": float("nan")}, "malformed"),
+        ({"exp": 10**400}, "malformed"),
+        ({"nbf": 10**400}, "malformed"),
         ({"nbf": time.time() + 3600}, "not_yet_valid"),
         ({"sub": None}, "claim_missing"),
         ({"exp": None}, "claim_missing"),
@@ -160,7 +163,9 @@ async def test_what_is_no_answer_lets_nobody_in_and_is_asked_again(endpoint: End
         assert elsewhere.requests == [], "the token and our secret were sent to another address"
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"{}", b'{"active": "true"}', b'{"active": 1}', b"\xff"])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"null", b"{}", b'{"active": "true"}', b'{"active": 1}', b"\xff", NESTED.encode()]
+)
 async def test_a_body_that_says_nothing_lets_nobody_in(endpoint: Endpoint, body: bytes) -> None:
     endpoint.body = body
     async with open_authenticator(settings(endpoint), "0.0.0.0") as authenticate:

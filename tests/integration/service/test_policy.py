@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
+from aiohttp import web
 
 from common.config.settings import PolicySettings
 from common.errors import PermissionDenied
@@ -18,6 +20,7 @@ from somabrain_local.environment import local_paths
 from somabrain_local.loopback import Opa, opa
 from somabrain_service.authz.opa import policy_client
 from somabrain_service.metrics import Metrics
+from tests.integration.service.answering import NESTED, serving
 
 POLICIES = Path("common/policy")
 REMEMBER = "/somabrain.memory.v1.MemoryService/Remember"
@@ -69,7 +72,45 @@ async def test_a_policy_that_is_not_there_denies(engine: Opa) -> None:
 
 async def test_an_error_of_the_engine_denies(engine: Opa) -> None:
     async with policy_client(settings(engine, "/v1/nothing"), Metrics()) as policy:
-        with pytest.raises(PermissionDenied, match="cannot be reached"):
+        with pytest.raises(PermissionDenied, match=r"could not decide \(HTTP 404\)"):
+            await policy.require(identity(), REMEMBER, "notes")
+
+
+CONFLICT = """
+package sb.policy
+allow := true if "memory.read" in input.scopes
+allow := false if input.namespace == "secret"
+"""
+
+
+async def test_a_policy_that_cannot_be_evaluated_is_told_from_an_engine_that_is_not_there(tmp_path: Path) -> None:
+    """The caller is denied in words of their own; the log has OPA's code and place, once, and a metric counts it."""
+    (tmp_path / "conflict.rego").write_text(CONFLICT)
+    reader, metrics = identity(frozenset({"memory.read"})), Metrics()
+    with opa(tmp_path) as engine, structlog.testing.capture_logs() as logs:
+        async with policy_client(settings(engine), metrics) as policy:
+            await policy.require(reader, REMEMBER, "open")
+            for _ in range(3):
+                with pytest.raises(PermissionDenied, match=r"could not decide \(HTTP 500\)") as denied:
+                    await policy.require(reader, REMEMBER, "secret")
+    (told,) = (line for line in logs if line["event"] == "policy not evaluated")
+    assert "eval_conflict_error" in told["reason"]
+    assert "conflict.rego" in told["reason"]
+    assert "rego" not in denied.value.message
+    exposed = metrics.exposition().decode()
+    assert 'somabrain_policy_decisions_total{outcome="failed",source="engine"} 3.0' in exposed
+    assert "unreachable" not in exposed
+
+
+@pytest.mark.parametrize("body", [NESTED, "<html>", "{"], ids=["nested", "HTML", "cut off"])
+async def test_an_unusable_answer_of_the_engine_denies(body: str) -> None:
+    """A body that cannot be parsed denies with a sentence, whatever is wrong with it."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=body, content_type="application/json")
+
+    async with serving(answer) as url, policy_client(PolicySettings(url=url), Metrics()) as policy:
+        with pytest.raises(PermissionDenied, match="gave an invalid response"):
             await policy.require(identity(), REMEMBER, "notes")
 
 

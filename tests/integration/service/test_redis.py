@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -453,6 +454,18 @@ async def test_behind_sentinels_the_new_primary_is_found(tls: bool) -> None:
             assert not counting.cache.last_check().ok
             await wait_until_cached(counting, "after")
             assert group.replica.command("EXISTS", "after") == "1"
+
+
+async def test_a_sentinel_that_is_silent_is_asked_last() -> None:
+    """The first of the Sentinels accepts connections and never answers: the others are asked, now and when it fails."""
+    with redis_sentinel() as servers, socket.create_server(("127.0.0.1", 0)) as silent:
+        addresses = [silent.getsockname()[:2], *servers.sentinels]
+        hosts = ",".join(f"{host}:{port}" for host, port in addresses)
+        url = f"redis+sentinel://:{servers.password}@{hosts}/{servers.service}"
+        async with opened(url) as counting:
+            await counting.until(True)
+            assert not await counting.get("k")
+            assert await counting.get("k")
 
 
 async def test_sentinels_may_want_a_password_of_their_own() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 import grpc.aio
 import pytest
+from aiohttp import web
 
 from common.auth.jwks import MIN_REFRESH_INTERVAL_S
 from somabrain.memory.v1 import memory_service_pb2, memory_service_pb2_grpc
@@ -18,6 +19,7 @@ from somabrain_client import MemoryClient
 from somabrain_client.errors import NotFoundError
 from somabrain_local import shell
 from somabrain_local.loopback import Collector, Span, collector
+from tests.integration.service.answering import serving
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.service_process import ServiceProcess, service
 
@@ -143,3 +145,33 @@ async def test_the_log_of_a_call_carries_the_ids_of_its_trace(
             await recall(running.address, idp.token("logged", life_s=-60), f"00-{trace}-{secrets.token_hex(8)}-01")
         refused = running.wait_for_event("authentication failed")
     assert refused["trace_id"] == trace
+
+
+async def test_rotated_headers_for_the_collector_are_sent(
+    folder: Path, tmp_path: Path, settings: dict[str, object], idp: Issuer
+) -> None:
+    """Spans are sent with the token that the file has then: the exporter's own headers would be those of the start."""
+    tokens: list[str | None] = []
+    sent = asyncio.Event()
+
+    async def accept(request: web.Request) -> web.Response:
+        tokens.append(request.headers.get("Authorization"))
+        sent.set()
+        return web.Response()
+
+    headers = tmp_path / "SOMABRAIN_TRACE__HEADERS"
+    headers.write_text("Authorization=Bearer%20first,X-Scope=team")
+    async with serving(accept) as url:
+        own = {"trace__endpoint": url, "trace__sample_ratio": 1, "secrets_dir": tmp_path}
+        with service(folder, {**settings, **own}) as running:
+            await asyncio.to_thread(running.wait_until_ready)
+            async with MemoryClient(running.address, token=idp.token("headers")) as client:
+                for expected in ("first", "second"):
+                    headers.write_text(f"Authorization=Bearer%20{expected}")
+                    async with asyncio.timeout(30):
+                        while f"Bearer {expected}" not in tokens:
+                            sent.clear()
+                            await client.create_namespace(f"spans-{secrets.token_hex(4)}")
+                            await sent.wait()
+            assert "first" not in running.log.read_text()
+    assert tokens[0] == "Bearer first"

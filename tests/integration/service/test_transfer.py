@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from somabrain_client import MemoryDraft, SyncMemoryClient
+from tests.integration.service.answering import NESTED
 from tests.integration.service.command_line import SCRIPT, run
 from tests.integration.service.issuer import Issuer
 from tests.integration.service.service_process import ServiceProcess
@@ -93,14 +94,15 @@ def test_lines_that_are_no_memory_are_told_by_number_and_the_others_kept(
     client: SyncMemoryClient, command: list[str]
 ) -> None:
     lines = b'{"memory": {"text": "good"}}\n\nnot json\n{"memory": {"txt": "typo"}}\n{"memory": {}}\n\xff\n'
-    lines += b'{"memory": {"text": "too salient", "salience": 7}}\n'
+    lines += b'{"memory": {"text": "too salient", "salience": 7}}\n' + NESTED.encode() + b"\n"
     done = run([*command, "import", "to", "-"], stdin=lines)
-    assert (done.returncode, done.stdout) == (1, b"imported: 1 memories; failed: 5 lines, listed above\n")
+    assert (done.returncode, done.stdout) == (1, b"imported: 1 memories; failed: 6 lines, listed above\n")
     errors = done.stderr.decode()
     for part in ("line 3 is not a memory in JSON", "line 4 is not a memory in JSON", "line 5 has no memory.text"):
         assert part in errors
     assert "line 6 is not UTF-8" in errors
     assert "line 7 was rejected: INVALID_ARGUMENT" in errors
+    assert "line 8 is not a memory in JSON" in errors
     assert [memory.text for memory in client.list("to")] == ["good"]
 
 

@@ -12,6 +12,7 @@ from psycopg import errors
 
 from common.config.settings import DatabaseSettings
 from common.errors import StoreUnavailable
+from somabrain_service.domain.names import tenant_id
 from somabrain_service.store.postgres.driver.arrays import texts
 from somabrain_service.store.postgres.driver.connect import open_pool
 from somabrain_service.store.postgres.driver.errors import (
@@ -21,9 +22,10 @@ from somabrain_service.store.postgres.driver.errors import (
     is_retryable,
     translate,
 )
-from somabrain_service.store.postgres.driver.pipeline import Connection
+from somabrain_service.store.postgres.driver.pipeline import MAX_PREPARED_STATEMENTS, Connection
 from somabrain_service.store.postgres.driver.pool import Pool
 from somabrain_service.store.postgres.driver.statement import Statement, sql
+from somabrain_service.store.postgres.driver.transactions import Transactions
 from tests.integration.conftest import Clone
 
 SIZE = 2
@@ -103,6 +105,23 @@ async def test_prepared_statements_are_bounded(database: Clone) -> None:
         assert (await connection.execute(PREPARED)).scalar_one() <= 9
     assert (await connection.execute(PREPARED)).scalar_one() > 1
     await connection.close()
+
+
+@pytest.mark.parametrize("failing", [False, True])
+async def test_prepared_statements_of_readers_are_bounded(database: Clone, failing: bool) -> None:
+    """A pooled connection that only reads keeps about `MAX_PREPARED_STATEMENTS`, however many it has executed."""
+    async with open_pool(database.app_dsn, DatabaseSettings(pool_size=1)) as pool:
+        transactions = Transactions(pool)
+        for number in range(MAX_PREPARED_STATEMENTS + 50):
+            different = (sql(f"SELECT {number} + CAST(:more AS int) / CAST(:by AS int)"), {"more": 1, "by": 1})
+            async with transactions.read(tenant_id("i", "t"), different) as (connection, (result,)):
+                assert result.scalar_one() == number + 1
+                if failing:
+                    with pytest.raises(errors.DivisionByZero):
+                        await connection.execute(different[0], {"more": 1, "by": 0})
+        connection = await pool.acquire()
+        assert 1 <= (await connection.execute(PREPARED)).scalar_one() < 60
+        await pool.release(connection)
 
 
 async def test_a_statement_that_could_not_be_prepared_can_be_once_it_is_right(

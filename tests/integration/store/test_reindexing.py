@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -14,11 +14,12 @@ import psycopg
 import pytest
 from numpy.typing import NDArray
 
-from common.config.settings import DatabaseSettings
+from common.config.settings import DatabaseSettings, EmbeddingsEndpoint
 from common.errors import Aborted, InvalidArgument, SomaBrainError
 from somabrain_service.background.job import Job
 from somabrain_service.background.reanalyze import Reanalyze
 from somabrain_service.background.reencode import Reencode
+from somabrain_service.background.runner import JobRunner
 from somabrain_service.commands.batch_remember_memories import RememberItem
 from somabrain_service.commands.export_memories import export_memories
 from somabrain_service.commands.update_namespace import update_namespace
@@ -29,14 +30,18 @@ from somabrain_service.domain.changes import ChangeType, ExportQuery, WatchQuery
 from somabrain_service.domain.memory import MemoryDraft
 from somabrain_service.domain.namespace import NamespaceChange, NamespaceDraft, NamespaceSettings
 from somabrain_service.domain.recall import DegradedReason
+from somabrain_service.encoders.endpoint import open_endpoint
 from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
 from somabrain_service.encoders.onnx import OnnxEncoder
 from somabrain_service.encoders.protocols import Encoder, EncoderUnavailable
+from somabrain_service.metrics import Metrics
 from somabrain_service.store.maintenance import MaintenanceStore, Shard
 from somabrain_service.store.open import open_worker_store
 from tests.integration.conftest import Clone
+from tests.integration.service.embeddings import MODEL, embeddings
 from tests.integration.store.conftest import Brain
 from tests.integration.store.tables import wait_for_lock_waiters
+from tests.integration.store.waiting import eventually
 
 TEXTS = [f"In den Häusern am Fluss {i} spielten Kinder, the children played." for i in range(130)]
 QUESTIONS = ("Wo spielt ein Kind?", "houses by the river", "Häuser 7")
@@ -369,3 +374,68 @@ async def test_nobody_is_told_that_memories_were_indexed_anew_and_an_export_miss
             if event.change is not None:
                 assert (event.change.type, event.change.name) == (ChangeType.REMEMBERED, last.name)
                 break
+
+
+async def test_a_process_that_cannot_reach_the_encoder_leaves_the_job_to_one_that_can(
+    brain: Brain, database: Clone, clock: Moving
+) -> None:
+    """The leader's endpoint refuses connections, the other process' own one answers: memories are encoded soon."""
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(embeddings(brain.services.encoders[ENCODER_ID]))
+        urls = {"broken": "http://127.0.0.1:1/v1/embeddings", "sound": server.url}
+        runners: list[JobRunner] = []
+        for url in urls.values():
+            fields = {"id": "remote", "url": url, "model": MODEL, "dimensions": DIMENSIONS, "attempts": 1}
+            encoder = await stack.enter_async_context(open_endpoint(EmbeddingsEndpoint.model_validate(fields)))
+            store = await stack.enter_async_context(open_worker_store(database.worker_dsn, DatabaseSettings()))
+            job = Reencode({"remote": encoder}, clock, 0.2)
+            runners.append(JobRunner(job, Shard(0, 1), store, Metrics(), lambda: True))
+        with psycopg.connect(database.owner_dsn) as owner:
+            await brain.remember("Bees dance.")
+            owner.execute("UPDATE namespaces SET encoder = 'remote'")
+            owner.execute("UPDATE usage SET vectors = 0")
+            owner.execute("DELETE FROM memory_vectors")
+        running = [asyncio.create_task(runners[0].run())]
+        await asyncio.sleep(1)  # it is the leader, and fails
+        running.append(asyncio.create_task(runners[1].run()))
+
+        async def encoded() -> bool:
+            with psycopg.connect(database.owner_dsn) as owner:
+                return owner.execute("SELECT count(*) FROM memory_vectors").fetchone() == (1,)
+
+        await eventually(encoded, 30)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+class Picky:
+    """The real encoder, except that it fails for one text."""
+
+    def __init__(self, encoder: Encoder, text: str) -> None:
+        self._encoder, self._text = encoder, text
+        self.encoder_id, self.dimensions = encoder.encoder_id, encoder.dimensions
+
+    async def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Encode, or fail."""
+        if self._text in texts:
+            raise EncoderUnavailable("It does not like a text.")
+        return await self._encoder.encode(texts)
+
+    async def close(self) -> None:
+        """Do nothing: the encoder belongs to others."""
+
+
+async def test_a_text_that_no_encoder_takes_does_not_cost_the_job(
+    brain: Brain, maintenance: MaintenanceStore, database: Clone, clock: Moving
+) -> None:
+    """The run does not fail, so its process keeps the job, and encodes what comes next at once."""
+    lexical = brain.at("picky")
+    await lexical.create(encoder="lexical")
+    await lexical.remember("Wasps do not.")
+    await lexical.change(encoder=ENCODER_ID)
+    job = Reencode({ENCODER_ID: Picky(brain.services.encoders[ENCODER_ID], "Wasps do not.")}, clock, 1.0)
+    assert (await job.run_once(maintenance)).failure is None
+    await lexical.remember("Bees dance.")
+    clock.ahead += timedelta(minutes=1)
+    assert (await job.run_once(maintenance)).failure is None

@@ -108,6 +108,13 @@ async def test_limits_and_isolation_of_the_database_do_no_harm(database: Clone) 
         assert owner.exec_driver_sql("SHOW lock_timeout").scalar_one() == "0"
 
 
+async def test_the_lock_of_a_migration_that_vanished_is_freed(database: Clone) -> None:
+    """The owner's session asks the server for keepalives, which end it, with its lock, once its node is gone."""
+    source = "SELECT DISTINCT source FROM pg_settings WHERE name LIKE 'tcp_keepalives_%%'"
+    with admin_connection(database.owner_dsn, DatabaseSettings(), "test", silent) as owner:
+        assert owner.exec_driver_sql(source).scalars().all() == ["session"]
+
+
 async def test_readiness_reads_a_time_and_a_duration(database: Clone) -> None:
     """A session that writes times or durations in a style that cannot be read is UNAVAILABLE, with the remedy."""
     async with open_pool(database.app_dsn, DatabaseSettings(pool_size=1)) as pool:

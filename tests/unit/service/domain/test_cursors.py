@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -72,6 +74,16 @@ def test_a_token_with_a_changed_letter_is_refused(data: st.DataObject) -> None:
     letter = data.draw(st.sampled_from("ABCDabcd0189").filter(lambda c: c != token[at]))
     with pytest.raises(InvalidArgument):
         check_consistency(token[:at] + letter + token[at + 1 :], NOTES, NamespaceVersion("e", 9))
+
+
+def test_a_token_that_is_nested_too_deeply_is_refused() -> None:
+    """A caller who computes the checksum over such a token gets the field's error, not an internal one."""
+    body = b"[" * 1_450
+    checksum = hashlib.blake2b(body, digest_size=6).digest()
+    token = base64.urlsafe_b64encode(checksum + body).decode().rstrip("=")
+    with pytest.raises(InvalidArgument) as caught:
+        parse_page_token(TENANT, ListQuery(NOTES, page_token=token))
+    assert caught.value.field == "page_token"
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ TENANT_TABLES = {
 }  # fmt: skip
 ACROSS_TENANTS = {
     "expiry._EXPIRED", "expiry._NAMESPACES_TO_TRIM", "expiry._PURGE_KEYS", "outbox._PENDING_NAMESPACES",
-    "outbox._DELETED_NAMESPACES", "reindex._UNENCODED", "reindex._UNANALYZED",
+    "outbox._DELETED_NAMESPACES", "reindex._UNENCODED", "reindex._UNANALYZED", "orphans._NEXT_PAGE",
 }  # fmt: skip
 """Sweeps of the worker: they select whose turn it is, and join tables by tenant."""
 BUILDERS = {

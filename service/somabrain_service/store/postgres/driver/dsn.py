@@ -1,4 +1,4 @@
-"""Validation of a DSN before use: libpq's errors about an invalid DSN repeat parts of it, also of the password."""
+"""What a DSN says, and its validation: libpq's errors about an invalid DSN repeat parts of it, also of the password."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import re
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+Target = frozenset[tuple[str, str]]
+"""What a DSN connects to, and as whom: all its parameters but the passwords."""
+
 _PORTS = re.compile(r"[0-9,]*")
+_PASSWORDS = frozenset({"password", "sslpassword"})
 
 
 def validate_dsn(dsn: str) -> str | None:
@@ -23,3 +27,8 @@ def validate_dsn(dsn: str) -> str | None:
     if "@" in host + name or not _PORTS.fullmatch(port):
         return "has an @ or a / in its password, or a port that is not a number; write %40 for @ and %2F for /"
     return None
+
+
+def dsn_target(dsn: str) -> Target:
+    """Return the target of a valid DSN. A connection that is open stays useful while only a password changes."""
+    return frozenset((name, str(value)) for name, value in conninfo_to_dict(dsn).items() if name not in _PASSWORDS)

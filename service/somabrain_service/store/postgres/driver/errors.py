@@ -31,6 +31,10 @@ class NodeLost(ConnectionLost):
     """A distributed engine lost its own connection to the node that has the rows, before COMMIT; ours is open."""
 
 
+class NoAnswer(ConnectionLost):
+    """No answer came in time: the server hangs, or the connection is broken without a sign. It was given up."""
+
+
 class CommitUnknown(psycopg.OperationalError):
     """The connection, or that of a distributed engine to its node, broke during COMMIT: it may be committed or not."""
 
@@ -75,7 +79,7 @@ def translate(exc: BaseException) -> SomaBrainError:
         return Aborted("Other writes to the same memories conflicted with this one on every attempt; try again.")
     if isinstance(exc, PoolTimeout):
         return StoreUnavailable("All connections to PostgreSQL are busy; try again shortly.")
-    if isinstance(exc, errors.QueryCanceled):
+    if isinstance(exc, errors.QueryCanceled | NoAnswer | errors.ConnectionTimeout):
         return StoreUnavailable("PostgreSQL did not answer in time; try again shortly.")
     if isinstance(exc, ReadOnly):
         return StoreUnavailable(
@@ -90,6 +94,10 @@ def translate(exc: BaseException) -> SomaBrainError:
         )
     if isinstance(exc, SCHEMA_ERRORS):
         return StoreUnavailable("The database's schema does not match this version; run the migrations.")
+    if isinstance(exc, errors.DiskFull):
+        return StoreUnavailable("PostgreSQL's disk is full; free space on it, or enlarge it.")
+    if isinstance(exc, errors.OutOfMemory | errors.ConfigurationLimitExceeded | errors.InsufficientResources):
+        return StoreUnavailable("PostgreSQL has not enough memory or another resource; see its log, then try again.")
     if isinstance(exc, psycopg.OperationalError | psycopg.InterfaceError | OSError):
         return StoreUnavailable("PostgreSQL cannot be reached; try again shortly.")
     return SomaBrainError("The store failed unexpectedly.")

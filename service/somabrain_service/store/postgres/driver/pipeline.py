@@ -6,6 +6,8 @@ time of a transaction. libpq's chapter "Pipeline Mode" describes the protocol.
 
 from __future__ import annotations
 
+import asyncio
+import math
 import secrets
 import select
 from collections import namedtuple
@@ -15,19 +17,22 @@ from itertools import count
 from typing import Any, NoReturn
 
 import psycopg
+import structlog
 from opentelemetry.trace import Span, SpanKind
 from psycopg import errors
 from psycopg.abc import Buffer, PQGen
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import ConnStatus, ExecStatus, Format, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
-from psycopg.waiting import Ready, Wait
+from psycopg.waiting import Ready, Wait, wait_async
 
 from common.utils import trace
 from somabrain_service.domain.names import TenantId
+from somabrain_service.store.postgres.driver.dsn import Target
 from somabrain_service.store.postgres.driver.errors import (
     CommitUnknown,
     ConnectionLost,
+    NoAnswer,
     NodeLost,
     ReadOnly,
     UnreadableResult,
@@ -38,6 +43,16 @@ from somabrain_service.store.postgres.driver.statement import Sql, Statement, sq
 
 MAX_PREPARED_STATEMENTS = 256
 """Approximate maximum of prepared statements per connection; those built for filters vary."""
+
+GRACE_S = 5.0
+"""Seconds beyond PostgreSQL's own timeouts within which results must arrive."""
+CANCEL_TIMEOUT_S = 5.0
+WAIT_INTERVAL_S = 60.0
+"""Seconds after which a wait checks its socket even if it was not woken."""
+
+_log = structlog.get_logger(__name__)
+_cancellations: set[asyncio.Task[None]] = set()
+"""Running cancellations: the event loop itself keeps only weak references."""
 
 _COMMIT = sql("COMMIT")
 _ROLLBACK = sql("ROLLBACK")
@@ -84,10 +99,24 @@ class Connection:
     """A connection for one task at a time. `begin` starts a transaction, `commit` or `rollback` ends it."""
 
     def __init__(
-        self, driver: psycopg.AsyncConnection[Any], *, max_prepared_statements: int = MAX_PREPARED_STATEMENTS
+        self,
+        driver: psycopg.AsyncConnection[Any],
+        *,
+        max_prepared_statements: int = MAX_PREPARED_STATEMENTS,
+        statement_timeout_s: float = math.inf,
     ) -> None:
+        """Use an open connection.
+
+        Args:
+            driver: the connection.
+            max_prepared_statements: approximate maximum of prepared statements.
+            statement_timeout_s: when PostgreSQL cancels a statement. If no answer comes within `GRACE_S` after that,
+                none will: the server hangs, or the connection is broken without a sign.
+        """
         self._driver = driver
+        self._abandoned = False
         self._max_prepared_statements = max_prepared_statements
+        self._statement_timeout_s = statement_timeout_s
         self._pg: PGconn = driver.pgconn
         self._types = Transformer(driver)
         self._input = select.poll()
@@ -98,14 +127,16 @@ class Connection:
         self._statement_numbers = count()
         self.backend: int | None = None
         """Process id of this session's backend; None: not asked for."""
+        self.target: Target | None = None
+        """What it was opened to; None: nobody has said."""
         self._prelude: tuple[Statement, ...] = ()
         self.tenant: TenantId | None = None
         """Tenant of the transaction: the value of `:tenant` in each of its statements. None: it has no one tenant."""
 
     @property
     def lost(self) -> bool:
-        """True if the connection is broken or closed."""
-        return self._pg.status != ConnStatus.OK
+        """True if the connection is broken, closed, or given up while a statement runs."""
+        return self._abandoned or self._pg.status != ConnStatus.OK
 
     @property
     def idle(self) -> bool:
@@ -129,14 +160,12 @@ class Connection:
 
     async def close(self) -> None:
         """Close the connection; an open transaction is rolled back."""
-        await self._driver.close()
+        if not self._abandoned:  # otherwise it is closed once the statement is cancelled
+            await self._driver.close()
 
     def begin(self, *prelude: Statement) -> None:
         """Start a transaction with these statements; they are sent together with the next one."""
-        self._prelude = prelude
-        if len(self._prepared) > self._max_prepared_statements:
-            self._prepared.clear()
-            self._prelude = ((_DEALLOCATE, {}), *prelude)
+        self._prelude = (*self._deallocation(), *prelude)
 
     async def commit(self) -> None:
         """Commit the transaction, if one is open.
@@ -149,10 +178,22 @@ class Connection:
             await self._execute_with_commit((_COMMIT, {}))
 
     async def rollback(self) -> None:
-        """Roll back the transaction, if one is open."""
+        """Roll back the transaction, if one is open, and forget prepared statements if there are too many."""
         self._prelude = ()
-        if not self.idle:
-            await self.execute(_ROLLBACK)
+        open_transaction: tuple[Statement, ...] = () if self.idle else ((_ROLLBACK, {}),)
+        if statements := (*open_transaction, *self._deallocation()):
+            await self.execute_all(*statements)
+
+    def _deallocation(self) -> tuple[Statement, ...]:
+        """Return what forgets all prepared statements if there are too many.
+
+        It is sent before a BEGIN or after a transaction's end. Before the BEGIN of a snapshot it would be refused: sent
+        together with it, it is a query before SET TRANSACTION ISOLATION LEVEL (25001). So reads leave it to `rollback`.
+        """
+        if len(self._prepared) <= self._max_prepared_statements:
+            return ()
+        self._prepared.clear()
+        return ((_DEALLOCATE, {}),)
 
     async def execute(self, statement: Sql, values: Mapping[str, object] | None = None) -> Result:
         """Execute a statement; raises as `execute_all` does."""
@@ -163,11 +204,15 @@ class Connection:
         """Execute statements in order and commit, sent at once; raises as `execute_all` and `commit` do."""
         return (await self._execute_with_commit(*statements, (_COMMIT, {})))[:-1]
 
-    async def execute_all(self, *statements: Statement) -> list[Result]:
+    async def execute_all(self, *statements: Statement, timeout_s: float | None = None) -> list[Result]:
         """Execute statements in order, sent at once, with one wait for all results.
 
+        Args:
+            statements: the statements, each with its values.
+            timeout_s: maximum seconds for all results; None: as long as PostgreSQL allows the statements.
+
         Raises:
-            ConnectionLost: the connection broke.
+            ConnectionLost: the connection broke; NoAnswer: no answer came in time.
             ReadOnly: the server is read-only.
             UnsuitableSession: the connection was given another session.
             psycopg.Error: of the first statement that failed; those after it were not executed.
@@ -175,7 +220,7 @@ class Connection:
         pipelined, self._prelude = (*self._prelude, *statements), ()
         spans = [span for statement, _ in pipelined if (span := _span(statement.text)) is not None]
         try:
-            results = await self._exchange(pipelined)
+            results = await self._exchange(pipelined, timeout_s)
         except psycopg.Error as exc:
             for span in spans:
                 trace.record_error(span, exc)
@@ -193,15 +238,21 @@ class Connection:
         except ConnectionLost as exc:
             raise CommitUnknown(str(exc)) from None
 
-    async def _exchange(self, statements: Sequence[Statement]) -> list[Result]:
+    async def _exchange(self, statements: Sequence[Statement], timeout_s: float | None) -> list[Result]:
         # Before anything is sent, because a value that cannot be encoded raises.
         dumped = [(statement, *self._dump(statement, values)) for statement, values in statements]
         try:
             self._pg.enter_pipeline_mode()
             sent = [key for each in dumped for key in self._send(*each)]
             self._pg.pipeline_sync()
-            results = await self._driver.wait(_fetch_results(self._pg))
+            results = await self._wait_for_results(timeout_s or len(statements) * self._statement_timeout_s + GRACE_S)
             self._pg.exit_pipeline_mode()
+        except TimeoutError:
+            self._abandon()
+            raise NoAnswer("PostgreSQL did not answer in time") from None
+        except asyncio.CancelledError:
+            self._abandon()
+            raise
         except psycopg.OperationalError as exc:
             self._pg.finish()
             raise ConnectionLost(str(exc)) from None
@@ -220,6 +271,27 @@ class Connection:
             at_commit = statements[-1][0] is _COMMIT and failed is results[-1]
             self._raise_error(errors.error_from_result(failed), at_commit=at_commit)
         return [Result(self._load(result)) for key, result in zip(sent, results, strict=True) if key is None]
+
+    async def _wait_for_results(self, timeout_s: float) -> list[PGresult]:
+        # Not by the driver's own method: cancelled, it waits up to ten seconds for a server that does not answer.
+        async with asyncio.timeout(None if math.isinf(timeout_s) else timeout_s):
+            return await wait_async(_fetch_results(self._pg), self._pg.socket, interval=WAIT_INTERVAL_S)
+
+    def _abandon(self) -> None:
+        """Give up the connection; its statement is cancelled in the background, and nobody waits for that."""
+        self._abandoned = True
+        task = asyncio.create_task(self._cancel_and_close())
+        _cancellations.add(task)
+        task.add_done_callback(_cancellations.discard)
+
+    async def _cancel_and_close(self) -> None:
+        try:
+            await self._driver.cancel_safe(timeout=CANCEL_TIMEOUT_S)
+        except (psycopg.Error, OSError) as exc:
+            # PostgreSQL ends the statement itself at its timeout, or when it notices that the connection is closed.
+            _log.info("statement not cancelled", reason=str(exc).partition("\n")[0])
+        finally:
+            self._pg.finish()
 
     def _raise_error(self, error: psycopg.Error, *, at_commit: bool) -> NoReturn:
         # The connection is that to a coordinator; what is lost is its connection to the node that has the rows.

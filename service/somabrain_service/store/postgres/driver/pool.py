@@ -16,10 +16,17 @@ from somabrain_service.store.postgres.driver.pipeline import Connection
 
 
 class Pool:
-    """At most `size` connections opened by `connect`, reused in LIFO order."""
+    """At most `size` connections opened by `connect`, reused in LIFO order while `is_current` returns True."""
 
-    def __init__(self, connect: Callable[[], Awaitable[Connection]], size: int, timeout_s: float) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[Connection]],
+        size: int,
+        timeout_s: float,
+        is_current: Callable[[Connection], bool],
+    ) -> None:
         self._connect = connect
+        self._is_current = is_current
         self._timeout_s = timeout_s
         self._slots = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
@@ -51,7 +58,7 @@ class Pool:
         try:
             while self._idle:
                 connection = self._idle.pop()
-                if not connection.has_pending_input:
+                if not connection.has_pending_input and self._is_current(connection):
                     return connection
                 await connection.close()
             return await self._connect()

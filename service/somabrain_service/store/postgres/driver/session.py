@@ -32,6 +32,10 @@ _SETTINGS = {
     "work_mem": "32MB",
 }
 
+KEEPALIVES = {"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"}
+"""Settings with which the server probes a silent client from 30 seconds on, and drops it and its locks after a minute.
+On a Unix socket they have no effect."""
+
 SEARCH_PATH = """concat_ws(
         ', ',
         coalesce(

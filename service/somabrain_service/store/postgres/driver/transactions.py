@@ -36,6 +36,9 @@ T = TypeVar("T")
 MAX_ATTEMPTS = 6
 BACKOFF = Backoff(initial_s=0.01, jitter=(0.5, 1.5))
 
+PROBE_TIMEOUT_S = 2.0
+"""Maximum seconds for the answer to a probe on an open connection, which is given up then."""
+
 BEGIN = sql("BEGIN")
 _BEGIN_READ_ONLY = sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 _PLAIN = re.compile(r"[0-9a-f-]+")
@@ -123,19 +126,22 @@ class Transactions:
         Raises:
             StoreUnavailable: also if the session is another's, or writes times in an unknown style.
         """
-        async with self._open(None, (session.PROBE, {}), (statement, {})) as (connection, (probe, result)):
+        first: tuple[Statement, ...] = ((session.PROBE, {}), (statement, {}))
+        async with self._open(None, *first, timeout_s=PROBE_TIMEOUT_S) as (connection, (probe, result)):
             connection.check_backend(probe.one().backend)
             row = result.one_or_none()
         return None if row is None else tuple(row)
 
     @asynccontextmanager
-    async def _open(self, tenant: TenantId | None, *first: Statement) -> AsyncIterator[tuple[Connection, list[Result]]]:
+    async def _open(
+        self, tenant: TenantId | None, *first: Statement, timeout_s: float | None = None
+    ) -> AsyncIterator[tuple[Connection, list[Result]]]:
         """Open a connection with the results of the statements `first`; skip connections that died while idle."""
         try:
             for attempt in range(1, MAX_ATTEMPTS + 1):
                 async with self._acquired(tenant) as connection:
                     try:
-                        results = await connection.execute_all(*first)
+                        results = await connection.execute_all(*first, timeout_s=timeout_s)
                     except ConnectionLost:
                         if attempt == MAX_ATTEMPTS:
                             raise

@@ -19,20 +19,23 @@ from somabrain_service.events.cloudevents import EventBatch, OutboxCursor, Pendi
 from somabrain_service.store.maintenance import (
     Encoded,
     MaintenanceStore,
+    OrphanedTerms,
     PendingNamespace,
     PurgeResult,
     Shard,
+    TermPage,
+    TermPosition,
     TrimResult,
     Unanalyzed,
     Unencoded,
     UnencodedText,
 )
 from somabrain_service.store.postgres.driver import locks
-from somabrain_service.store.postgres.driver.connect import Connect
+from somabrain_service.store.postgres.driver.connect import Connector
 from somabrain_service.store.postgres.driver.errors import DRIVER_ERRORS, is_retryable, redacted_cause, translate
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.transactions import BEGIN, retried
-from somabrain_service.store.postgres.maintenance import expiry, outbox, reindex
+from somabrain_service.store.postgres.maintenance import expiry, orphans, outbox, reindex
 
 T = TypeVar("T")
 
@@ -40,18 +43,18 @@ T = TypeVar("T")
 class PostgresWorkerStore:
     """See `WorkerStore`."""
 
-    def __init__(self, connect: Connect) -> None:
-        self._connect = connect
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
 
     @asynccontextmanager
     async def acquire(self, job: str, shard: Shard) -> AsyncIterator[MaintenanceStore | None]:
         """See `WorkerStore.acquire`."""
         try:
-            connection = await self._connect()
+            connection = await self._connector.connect()
         except DRIVER_ERRORS as exc:
             raise translate(exc) from redacted_cause(exc)
         try:
-            session = MaintenanceSession(connection, shard)
+            session = MaintenanceSession(connection, shard, self._connector.is_current)
             yield session if await session.try_lock(job) else None
         finally:
             await connection.close()
@@ -60,8 +63,9 @@ class PostgresWorkerStore:
 class MaintenanceSession:
     """See `MaintenanceStore`."""
 
-    def __init__(self, connection: Connection, shard: Shard) -> None:
+    def __init__(self, connection: Connection, shard: Shard, is_current: Callable[[Connection], bool]) -> None:
         self._connection = connection
+        self._is_current = is_current
         self._shard = shard
         self._failed = False
         """True while a transaction is open, and after one failed."""
@@ -147,6 +151,16 @@ class MaintenanceSession:
             lambda connection: reindex.analyze(connection, namespace, terms, now, limit), namespace.tenant
         )
 
+    async def next_terms(self, after: TermPosition | None, limit: int) -> TermPage | None:
+        """See `MaintenanceStore.next_terms`."""
+        return await self._run_transaction(lambda connection: orphans.next_page(connection, self._shard, after, limit))
+
+    async def remove_orphaned_terms(self, orphaned: OrphanedTerms, now: datetime) -> int:
+        """See `MaintenanceStore.remove_orphaned_terms`."""
+        return await self._run_transaction(
+            lambda connection: orphans.remove(connection, orphaned, now), orphaned.tenant
+        )
+
     async def _run_transaction(self, work: Callable[[Connection], Awaitable[T]], tenant: TenantId | None = None) -> T:
         """Run `work` in a transaction of one tenant, or of all, with retries after conflicts.
 
@@ -154,6 +168,8 @@ class MaintenanceSession:
         """
         if self._connection.lost:
             raise StoreUnavailable("The connection that owned this job's lock is lost.")
+        if not self._is_current(self._connection):
+            raise StoreUnavailable("The DSN of the worker role was changed; the job goes on with a connection to that.")
 
         async def attempt() -> T:
             if self._failed:
