@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 import structlog
 
 from common.errors import FailedPrecondition, NotFound, PermissionDenied, SomaBrainError, Unavailable
-from somabrain_operator.controller.name_conflicts import read_name_conflicts
 from somabrain_operator.controller.workqueue import NO_REQUEUE
 from somabrain_operator.diff.foreign import drift, has_foreign_owner
 from somabrain_operator.diff.put_back import needs_patch, put_back_patch, release_patch
@@ -65,10 +64,7 @@ class Reconciler:
             self.conditions.remove(key)
             return NO_REQUEUE
         self.reference_poller.track(key, observed.brain.uid, observed.references)
-        plan = make_plan(observed, self.defaults)
-        if conflicts := await read_name_conflicts(self.cluster, plan):
-            plan = make_plan(replace(observed, children={**observed.children, **conflicts}), self.defaults)
-        children, refusal = await self._apply(plan)
+        plan, children, refusal = await self._apply(make_plan(observed, self.defaults))
         refusal_message = redact(refusal.message) if refusal else ""
         if refusal is not None:
             plan = without_uncreated_job(plan, children, refusal_message)
@@ -94,14 +90,23 @@ class Reconciler:
             raise refusal
         return 0.0 if edited else plan.requeue_after_s  # an edit in between may have no event of its own
 
-    async def _apply(self, plan: Plan) -> tuple[dict[ChildId, Manifest], SomaBrainError | None]:
-        """Apply the plan in its order; return the resulting children, and the error that stopped it or None.
+    async def _apply(self, plan: Plan) -> tuple[Plan, dict[ChildId, Manifest], SomaBrainError | None]:
+        """Apply the plan in its order, after a check that the names of children to create are free.
+
+        Returns:
+            The applied plan, which is another one if a name is taken; the resulting children; and the error that
+            stopped it, or None.
 
         Raises:
             SomaBrainError: an error that is not about the resource: a conflict, or an API server that throttles.
         """
         children = dict(plan.observed.children)
         try:
+            # Only objects with our label are watched. All are read before the first write: it records the whole plan.
+            to_create = [each for each in map(child_id, plan.apply) if each not in children and each.kind != "Job"]
+            if existing := await self.cluster.get_children(plan.owner.key.namespace, to_create):
+                children |= existing
+                plan = make_plan(replace(plan.observed, children=dict(children)), self.defaults)
             for manifest in plan.apply:
                 identity = child_id(manifest)
                 children[identity] = await self._apply_child(plan.owner, manifest, children.get(identity))
@@ -109,8 +114,8 @@ class Reconciler:
                 await self.cluster.delete(plan.owner.key.namespace, identity)
                 children.pop(identity, None)
         except (FailedPrecondition, NotFound, PermissionDenied, Unavailable) as exc:
-            return children, exc  # Unavailable too: the API server returns it while an admission webhook is down
-        return children, None
+            return plan, children, exc  # Unavailable too: returned by the API server while an admission webhook is down
+        return plan, children, None
 
     async def _apply_child(self, owner: Owner, manifest: Manifest, live: Manifest | None) -> Manifest:
         """Bring a child to its rendered manifest with as few writes as possible; return the live object."""

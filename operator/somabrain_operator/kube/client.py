@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -44,6 +45,16 @@ class Cluster:
             return await self._transport.request(target, "GET", kind.path(namespace, name), query=query)
         except NotFound:
             return None
+
+    async def get_children(self, namespace: str, children: Iterable[ChildId]) -> dict[ChildId, Manifest]:
+        """Return those of the children that exist, of any owner, read concurrently."""
+        identities = tuple(children)
+        found = await asyncio.gather(*(self.get(CHILDREN[each.kind], namespace, each.name) for each in identities))
+        return {
+            identity: {"kind": identity.kind, **live}
+            for identity, live in zip(identities, found, strict=True)
+            if live is not None
+        }
 
     async def list(
         self, kind: Kind, namespace: str, labels: Mapping[str, str], fields: Mapping[str, str] | None = None
