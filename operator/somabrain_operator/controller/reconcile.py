@@ -15,6 +15,7 @@ from somabrain_operator.controller.workqueue import NO_REQUEUE
 from somabrain_operator.diff.foreign import drift, has_foreign_owner
 from somabrain_operator.diff.put_back import needs_patch, put_back_patch, release_patch
 from somabrain_operator.informer.optional_kinds import OptionalKinds
+from somabrain_operator.informer.served_crd import ServedCrd
 from somabrain_operator.informer.store import ObjectStore
 from somabrain_operator.kube import names
 from somabrain_operator.kube.client import Cluster
@@ -48,6 +49,7 @@ class Reconciler:
     reference_poller: ReferencePoller
     store: ObjectStore
     conditions: ConditionMetrics
+    crd: ServedCrd
 
     async def reconcile(self, key: Key) -> float | None:
         """Reconcile a SomaBrain.
@@ -68,7 +70,7 @@ class Reconciler:
         refusal_message = redact(refusal.message) if refusal else ""
         if refusal is not None:
             plan = without_uncreated_job(plan, children, refusal_message)
-        status, edited = render_status(plan, children, refusal_message), False
+        status, edited = self.crd.declared_status(render_status(plan, children, refusal_message)), False
         if status != observed.brain.status:
             identity = {"namespace": key.namespace, "name": key.name, "uid": observed.brain.uid}
             body: Manifest = {

@@ -87,6 +87,23 @@ class Cluster:
             return frozenset()
         return frozenset(text(each, "kind") for each in items(resource_list, "resources"))
 
+    async def served_groups(self) -> frozenset[str]:
+        """Return the groups that the API server lists."""
+        groups = await self._transport.request("the groups", "GET", "/apis")
+        return frozenset(text(each, "name") for each in items(groups, "groups"))
+
+    async def served_schema(self, kind: Kind) -> Manifest:
+        """Return the schema of a custom kind as the API server publishes it; empty if it does not serve the kind."""
+        target = f"the schema of {kind.kind}"
+        try:
+            document = await self._transport.request(target, "GET", f"/openapi/v3/apis/{kind.group}/{kind.version}")
+        except NotFound:
+            return {}
+        identity = {"group": kind.group, "version": kind.version, "kind": kind.kind}
+        schemas = mapping(document, "components", "schemas").values()
+        matches = (each for each in schemas if identity in items(each, "x-kubernetes-group-version-kind"))
+        return mapping(next(matches, None))
+
     async def apply(self, manifest: Manifest, subresource: str = "") -> Manifest:
         """Apply a child, or a subresource of a SomaBrain, server-side with force, and return the resulting object.
 
