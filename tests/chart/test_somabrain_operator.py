@@ -143,6 +143,14 @@ def test_a_value_that_cannot_be_is_refused(render: Render, setting: str) -> None
         render(CHART, setting)
 
 
+def test_the_cluster_may_choose_the_operators_ids(render: Render) -> None:
+    """With podSecurityContext=null no id is fixed, in the test's pod neither, and the rest of the profile stays."""
+    manifests = render(CHART, "podSecurityContext=null")
+    (deployment,), (pod,) = of_kind(manifests, "Deployment"), of_kind(manifests, "Pod")
+    for spec in (deployment["spec"]["template"]["spec"], pod["spec"]):
+        assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
 @pytest.mark.parametrize(
     ("settings", "former"),
     [

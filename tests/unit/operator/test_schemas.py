@@ -29,6 +29,6 @@ def test_fields_and_enumerated_values_are_named() -> None:
 
 def test_a_value_keeps_what_is_declared() -> None:
     """Undeclared fields are left out, and items that would be invalid without them."""
-    value = {"items": [{"type": "A", "note": "n"}, {"type": "B"}], "count": 2}
+    value: dict[str, Any] = {"items": [{"type": "A", "note": "n"}, {"type": "B"}], "count": 2}
     assert declared_part(value, OLDER) == {"items": [{"type": "A"}]}
     assert declared_part(value, NEWER) == value

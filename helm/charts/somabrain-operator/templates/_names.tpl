@@ -67,9 +67,12 @@ app.kubernetes.io/component: operator
 {{/* The restricted Pod Security profile, for a pod. */}}
 {{- define "somabrain-operator.podSecurity" -}}
 runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
-fsGroup: 10001
+{{- range $field := list "runAsUser" "runAsGroup" "fsGroup" }}
+{{- $id := index ($.Values.podSecurityContext | default dict) $field }}
+{{- if not (kindIs "invalid" $id) }}
+{{ $field }}: {{ int64 $id }}
+{{- end }}
+{{- end }}
 seccompProfile:
   type: RuntimeDefault
 {{- end }}

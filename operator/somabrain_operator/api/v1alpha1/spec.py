@@ -22,7 +22,14 @@ from somabrain_operator.api.v1alpha1.config import Auth, Config
 from somabrain_operator.api.v1alpha1.grpc import Grpc
 from somabrain_operator.api.v1alpha1.monitoring import Monitoring
 from somabrain_operator.api.v1alpha1.network import NetworkPolicy
-from somabrain_operator.api.v1alpha1.placement import DisruptionBudget, Probes, Scheduling, Service, TopologySpread
+from somabrain_operator.api.v1alpha1.placement import (
+    DisruptionBudget,
+    PodSecurityContext,
+    Probes,
+    Scheduling,
+    Service,
+    TopologySpread,
+)
 from somabrain_operator.api.v1alpha1.platform import Cache, Events, FlagsConnection
 from somabrain_operator.api.v1alpha1.resources import ResourceList, ResourceRequirements
 from somabrain_operator.api.v1alpha1.vault import Vault
@@ -191,6 +198,10 @@ class SomaBrainSpec(ApiModel):
     """Topology spread of the servers."""
     scheduling: Scheduling = Scheduling()
     """Scheduling of servers and migrations."""
+    pod_security_context: PodSecurityContext | None = None
+    """User and group ids of the pods of servers and migrations. Not set: 10001 each. `{}`: the cluster chooses them, as
+    OpenShift does; without ids given or chosen, each container runs as its image's user, which for Vault's agent is root
+    and refused."""
     monitoring: Monitoring = Monitoring()
     """Objects for Prometheus and Grafana."""
     probes: Probes = Probes()
