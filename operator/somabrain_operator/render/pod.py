@@ -16,8 +16,8 @@ TMP_MOUNT: Final[dict[str, Json]] = {"name": "tmp", "mountPath": "/tmp"}  # noqa
 
 
 def pod_security(context: PodSecurityContext | None) -> dict[str, Json]:
-    """Return the pod's security context under the restricted Pod Security Standard; ids as given, or the images' own."""
-    ids = context or PodSecurityContext(run_as_user=UID, run_as_group=UID, fs_group=UID)
+    """Return the pod's security context under the restricted Pod Security Standard, with our ids or the given ones."""
+    ids = PodSecurityContext(run_as_user=UID, run_as_group=UID, fs_group=UID) if context is None else context
     return {
         "runAsNonRoot": True,
         **ids.model_dump(by_alias=True, exclude_none=True),

@@ -199,9 +199,9 @@ class SomaBrainSpec(ApiModel):
     scheduling: Scheduling = Scheduling()
     """Scheduling of servers and migrations."""
     pod_security_context: PodSecurityContext | None = None
-    """User and group ids of the pods of servers and migrations. Not set: 10001 each. `{}`: the cluster chooses them, as
-    OpenShift does; without ids given or chosen, each container runs as its image's user, which for Vault's agent is root
-    and refused."""
+    """User and group ids of the pods of servers and migrations. Not set: 10001 each. `{}`: the cluster assigns them, as
+    OpenShift does. Where it does not, each container runs as its image's user; that of Vault's agent is root, which is
+    refused."""
     monitoring: Monitoring = Monitoring()
     """Objects for Prometheus and Grafana."""
     probes: Probes = Probes()
