@@ -12,7 +12,7 @@ import structlog
 
 from common.errors import FailedPrecondition, NotFound, PermissionDenied, SomaBrainError, Unavailable
 from somabrain_operator.controller.workqueue import NO_REQUEUE
-from somabrain_operator.diff.foreign import drift, has_foreign_owner
+from somabrain_operator.diff.foreign import has_foreign_owner
 from somabrain_operator.diff.put_back import needs_patch, put_back_patch, release_patch
 from somabrain_operator.informer.optional_kinds import OptionalKinds
 from somabrain_operator.informer.served_crd import ServedCrd
@@ -29,6 +29,7 @@ from somabrain_operator.observe.readiness_probe import ReadinessProbe
 from somabrain_operator.observe.redact import redact
 from somabrain_operator.observe.state import OperatorDefaults
 from somabrain_operator.plan import Plan, make_plan
+from somabrain_operator.plan.drift import reverted_drift
 from somabrain_operator.plan.migration import without_uncreated_job
 from somabrain_operator.references.poller import ReferencePoller
 from somabrain_operator.render.metadata import rendered_hash
@@ -111,7 +112,7 @@ class Reconciler:
                 plan = make_plan(replace(plan.observed, children=dict(children)), self.defaults)
             for manifest in plan.apply:
                 identity = child_id(manifest)
-                children[identity] = await self._apply_child(plan.owner, manifest, children.get(identity))
+                children[identity] = await self._apply_child(plan, manifest, children.get(identity))
             for identity in plan.delete:
                 await self.cluster.delete(plan.owner.key.namespace, identity)
                 children.pop(identity, None)
@@ -119,11 +120,11 @@ class Reconciler:
             return plan, children, exc  # Unavailable too: returned by the API server while an admission webhook is down
         return plan, children, None
 
-    async def _apply_child(self, owner: Owner, manifest: Manifest, live: Manifest | None) -> Manifest:
+    async def _apply_child(self, plan: Plan, manifest: Manifest, live: Manifest | None) -> Manifest:
         """Bring a child to its rendered manifest with as few writes as possible; return the live object."""
         if live is None:
             return self._record_write(await self.cluster.apply(manifest))
-        differences = drift(manifest, live)
+        differences = reverted_drift(plan, manifest, live)
         unchanged = rendered_hash(manifest) == rendered_hash(live)
         if unchanged and not differences:
             return live
@@ -131,12 +132,12 @@ class Reconciler:
             live = self._record_write(
                 await self.cluster.patch_version(live, put_back_patch(manifest, live, differences))
             )
-        if not unchanged or not needs_patch(differences) or drift(manifest, live):
+        if not unchanged or not needs_patch(differences) or reverted_drift(plan, manifest, live):
             live = self._record_write(await self.cluster.apply(manifest))
         if has_foreign_owner(manifest, live):  # the values are ours, and an owner is left over
             live = self._record_write(await self.cluster.patch_version(live, release_patch(manifest, live)))
-        if unchanged and not drift(manifest, live):
-            await self._record_drift(owner, child_id(manifest), str(differences[0]))
+        if unchanged and not reverted_drift(plan, manifest, live):
+            await self._record_drift(plan.owner, child_id(manifest), str(differences[0]))
         return live
 
     async def _record_drift(self, owner: Owner, child: ChildId, first: str) -> None:

@@ -7,11 +7,12 @@ from typing import Final
 
 from somabrain_operator.api.v1alpha1.grpc import Grpc
 from somabrain_operator.api.v1alpha1.status import Condition, ConditionType, Phase, SomaBrainStatus
-from somabrain_operator.diff.foreign import drift
+from somabrain_operator.diff.subset import format_path
 from somabrain_operator.kube import timestamps
-from somabrain_operator.kube.names import SERVER, ChildId, selector
+from somabrain_operator.kube.names import SERVER, ChildId, child_id, selector
 from somabrain_operator.kube.objects import Json, Manifest, items, text
 from somabrain_operator.kube.owner import belongs_to
+from somabrain_operator.plan.drift import reverted_drift
 from somabrain_operator.plan.plan import ConditionResult, Plan
 from somabrain_operator.render.base import endpoint
 from somabrain_operator.status import conditions
@@ -34,16 +35,17 @@ def render_status(plan: Plan, children: Mapping[ChildId, Manifest], refusal: str
     live = live if live is not None and belongs_to(live, plan.owner) else None
     secrets = tuple(secret for each in observed.references for secret in each.secrets)
     current_rollout = read_rollout(live, observed.pods, brain.spec, dict(observed.reports), secrets)
-    remaining_drift = _remaining_drift(plan.deployment, live)
+    deployment_drift = _deployment_drift(plan, live)
+    remaining_drift = deployment_drift or ("" if refusal else _other_drift(plan, children))
     autoscaler = children.get(ChildId("HorizontalPodAutoscaler", plan.owner.child(SERVER)))
     scaling_failure = autoscaler_failure(autoscaler) if brain.spec and brain.spec.autoscaling else ""
     results: dict[ConditionType, ConditionResult] = {
         **_not_reached(),
         **plan.conditions,
         "Available": conditions.available(current_rollout),
-        "Progressing": conditions.progressing(plan, current_rollout, remaining_drift),
+        "Progressing": conditions.progressing(plan, current_rollout, deployment_drift),
         "Degraded": conditions.degraded(plan, current_rollout, refusal, remaining_drift, scaling_failure),
-        "Ready": conditions.ready(plan, current_rollout, refusal, remaining_drift),
+        "Ready": conditions.ready(plan, current_rollout, refusal, deployment_drift),
     }
     status = SomaBrainStatus(
         observed_generation=brain.generation,
@@ -62,14 +64,33 @@ def render_status(plan: Plan, children: Mapping[ChildId, Manifest], refusal: str
     return status.model_dump(by_alias=True, exclude_none=True, mode="json")
 
 
-def _remaining_drift(rendered: Manifest | None, live: Manifest | None) -> str:
-    """Return the first difference of the live Deployment from the rendered one, or an empty string."""
-    if rendered is None:
+def _deployment_drift(plan: Plan, live: Manifest | None) -> str:
+    """Return how the live Deployment differs from the rendered one, or an empty string."""
+    if plan.deployment is None:
         return ""
-    if live is None:
-        return "it does not exist"
-    differences = drift(rendered, live)
-    return str(differences[0]) if differences else ""
+    return _drift_message(plan, plan.deployment, live) if live is not None else "The Deployment does not exist."
+
+
+def _other_drift(plan: Plan, children: Mapping[ChildId, Manifest]) -> str:
+    """Return how the first applied child that still differs from its manifest does, or an empty string."""
+    for manifest in plan.apply:
+        live = children.get(child_id(manifest))
+        if live is not None and text(manifest, "kind") != "Job" and (message := _drift_message(plan, manifest, live)):
+            return message
+    return ""
+
+
+def _drift_message(plan: Plan, manifest: Manifest, live: Manifest) -> str:
+    differences = reverted_drift(plan, manifest, live)
+    if not differences:
+        return ""
+    kind, name, first = text(manifest, "kind"), text(manifest, "metadata", "name"), differences[0]
+    if plan.paused:
+        return f"{kind} {name} differs from the spec ({first}), and nothing is changed while spec.paused is true."
+    return (
+        f"{kind} {name} was applied and still differs from the spec ({first}): an admission webhook or another "
+        f"controller changes it. Stop that, or accept it: add '{kind} {format_path(first.path)}' to spec.ignoreDifferences."
+    )
 
 
 def _display_version(plan: Plan, image: str) -> str | None:
