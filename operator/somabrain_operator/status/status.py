@@ -9,12 +9,15 @@ from somabrain_operator.api.v1alpha1.grpc import Grpc
 from somabrain_operator.api.v1alpha1.status import Condition, ConditionType, Phase, SomaBrainStatus
 from somabrain_operator.diff.subset import format_path
 from somabrain_operator.kube import timestamps
+from somabrain_operator.kube.children import last_applied_id
 from somabrain_operator.kube.names import SERVER, ChildId, child_id, selector
 from somabrain_operator.kube.objects import Json, Manifest, items, text
 from somabrain_operator.kube.owner import belongs_to
 from somabrain_operator.plan.drift import reverted_drift
 from somabrain_operator.plan.plan import ConditionResult, Plan
 from somabrain_operator.render.base import endpoint
+from somabrain_operator.render.last_applied import last_applied_hash
+from somabrain_operator.render.metadata import rendered_hash
 from somabrain_operator.status import conditions
 from somabrain_operator.status.autoscaling import autoscaler_failure
 from somabrain_operator.status.rollout import Rollout, read_rollout, running_image
@@ -58,6 +61,7 @@ def render_status(plan: Plan, children: Mapping[ChildId, Manifest], refusal: str
         selector=",".join(f"{key}={value}" for key, value in selector(brain.key.name, SERVER).items()),
         endpoint=endpoint(plan.owner, (brain.spec.grpc if brain.spec else Grpc()).port),
         config_hash=plan.config_hash or None,
+        last_applied_hash=_last_applied_hash(plan, children) or None,
         migration=plan.migration,
         conditions=tuple(_condition(kind, results[kind], plan) for kind in conditions.CONDITION_ORDER),
     )
@@ -86,11 +90,21 @@ def _drift_message(plan: Plan, manifest: Manifest, live: Manifest) -> str:
         return ""
     kind, name, first = text(manifest, "kind"), text(manifest, "metadata", "name"), differences[0]
     if plan.paused:
-        return f"{kind} {name} differs from the spec ({first}), and nothing is changed while spec.paused is true."
+        return f"The {kind} {name} differs from the spec ({first}), and nothing is changed while it is paused."
+    entry = f"{kind} {format_path(first.path)}"
     return (
-        f"{kind} {name} was applied and still differs from the spec ({first}): an admission webhook or another "
-        f"controller changes it. Stop that, or accept it: add '{kind} {format_path(first.path)}' to spec.ignoreDifferences."
+        f"The {kind} {name} was applied and still differs from the spec ({first}); look for an admission webhook or "
+        f"another controller that changes it, and stop it, or add '{entry}' to spec.ignoreDifferences to accept that."
     )
+
+
+def _last_applied_hash(plan: Plan, children: Mapping[ChildId, Manifest]) -> str:
+    """Return the hash of the record of last-applied children if this plan has written it, or else the previous one."""
+    identity = last_applied_id(plan.owner.key.name)
+    written = next((each for each in plan.apply if child_id(each) == identity), None)
+    if written is None or rendered_hash(written) != rendered_hash(children.get(identity, {})):
+        return text(plan.observed.brain.status, "lastAppliedHash")
+    return last_applied_hash(written)
 
 
 def _display_version(plan: Plan, image: str) -> str | None:

@@ -47,7 +47,7 @@ def test_a_webhook_that_changes_a_child_for_good_can_be_accepted(
     with mutating_webhook(served.api, tmp_path, served.namespace, resource, group, patch):
         condition = eventually(touch, lambda it: it["status"] == "True", "the webhook is noticed")
         assert condition["reason"] == "DriftRemains", condition["message"]
-        assert "an admission webhook or another controller changes it" in condition["message"]
+        assert "an admission webhook or another controller that changes it" in condition["message"]
         entry = str(condition["message"]).split("add '")[1].split("'")[0]
         served.apply(ignoreDifferences=[entry])
         served.until("Degraded", "False")

@@ -314,7 +314,7 @@ def test_a_webhook_that_undoes_what_was_applied_is_suspected() -> None:
     undone = {**live, "spec": {**live["spec"], "revisionHistoryLimit": 9}}
     reported = conditions(state, children={**state.children, DEPLOYMENT: undone})
     assert (reported["Ready"]["status"], reported["Degraded"]["reason"]) == ("False", "DriftRemains")
-    assert "(spec.revisionHistoryLimit is changed): an admission webhook" in reported["Degraded"]["message"]
+    assert "(spec.revisionHistoryLimit is changed); look for an admission webhook" in reported["Degraded"]["message"]
     assert "add 'Deployment spec.revisionHistoryLimit' to spec.ignoreDifferences" in reported["Degraded"]["message"]
 
 
