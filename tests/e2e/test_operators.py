@@ -122,6 +122,7 @@ async def test_an_operator_whose_watches_are_frozen_is_started_anew(frozen: Oper
 
 async def test_it_reads_secrets_by_name_and_was_never_refused(release: Release, served: Brain) -> None:
     """Each write of the operator is granted explicitly: no right is for all verbs or all kinds."""
+    await asyncio.to_thread(release.settle)  # the one that was frozen may still be starting
     await served.edited_by_hand()
     granted = await asyncio.to_thread(rights, release.kubectl, served.namespace)
     assert {right.verb for right in granted if right.resource == "secrets"} == {"get"}
