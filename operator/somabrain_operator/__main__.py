@@ -8,12 +8,13 @@ import kopf.cli
 
 from common.config.settings import load
 from common.errors import ConfigurationError
+from somabrain_operator.app import watch_sessions
 
 
 def main() -> None:
     """Run the operator until it receives a stop signal."""
     try:
-        namespaces = load().operator.namespaces
+        namespaces = watch_sessions(load().operator).namespaces
     except ConfigurationError as exc:
         sys.exit(f"somabrain-operator: {exc.message}")
     namespace_options = [part for name in namespaces for part in ("--namespace", name)] or ["--all-namespaces"]

@@ -18,18 +18,17 @@ import kopf
 import structlog
 
 from common.config.settings import OperatorSettings, Settings
-from common.errors import ConfigurationError, NotFound, ResourceExhausted, Unavailable
 from common.net.http_server import http_server
 from somabrain_operator.controller.reconcile import Reconciler
 from somabrain_operator.controller.workqueue import WorkQueue
 from somabrain_operator.health import MAX_OVERDUE_LEASES, HealthInputs, make_app
 from somabrain_operator.informer.optional_kinds import OptionalKinds
 from somabrain_operator.informer.relist import Relister
+from somabrain_operator.informer.served_crd import ServedCrd
 from somabrain_operator.informer.store import ObjectStore
 from somabrain_operator.informer.watch_liveness import WatchLiveness
-from somabrain_operator.kube import names
+from somabrain_operator.informer.watch_session import WatchSessions
 from somabrain_operator.kube.client import Cluster
-from somabrain_operator.kube.kinds import BRAIN
 from somabrain_operator.kube.transport import open_transport
 from somabrain_operator.leaderelection.elector import LeaderElector
 from somabrain_operator.leaderelection.lease import LeaseConfig
@@ -41,8 +40,6 @@ from somabrain_operator.references.poller import ReferencePoller
 
 STOP_GRACE_S: Final = 15.0
 """Time that reconciles in progress get to finish at shutdown; each of their calls has a timeout."""
-START_GRACE_S: Final = 45.0
-"""Maximum wait for an API server that is starting; after it the operator exits and the kubelet restarts it."""
 _log = structlog.stdlib.get_logger("somabrain_operator")
 
 
@@ -53,6 +50,7 @@ class Operator:
     queue: WorkQueue
     store: ObjectStore
     elector: LeaderElector
+    watch_sessions: WatchSessions
 
 
 def operator_defaults(settings: OperatorSettings) -> OperatorDefaults:
@@ -75,13 +73,14 @@ async def lifespan(settings: Settings, log_in: Callable[[], kopf.ConnectionInfo 
         log_in: returns the API server's address and the credentials.
 
     Raises:
-        ConfigurationError: the CustomResourceDefinition is not installed, or the HTTP port cannot be bound.
+        ConfigurationError: the HTTP port cannot be bound.
+        SomaBrainError: the API server did not become available within START_GRACE_S.
     """
-    metrics, store = Metrics(), ObjectStore()
+    metrics, store, watches = Metrics(), ObjectStore(), watch_sessions(settings.operator)
     metrics.watch_tasks(lambda: len(asyncio.all_tasks()))
     async with open_transport(log_in) as transport, aiohttp.ClientSession() as session:
         cluster = Cluster(transport, metrics.count_write)
-        await _require_crd(cluster, settings.operator)
+        crd = ServedCrd(cluster)
         reference_poller = ReferencePoller(cluster, settings.operator.reference_poll_interval_s)
         optional_kinds = OptionalKinds(cluster, settings.operator.reference_poll_interval_s)
         reconciler = Reconciler(
@@ -92,6 +91,7 @@ async def lifespan(settings: Settings, log_in: Callable[[], kopf.ConnectionInfo 
             reference_poller,
             store,
             metrics.conditions,
+            crd,
         )
         queue = WorkQueue(
             reconciler.reconcile,
@@ -99,86 +99,68 @@ async def lifespan(settings: Settings, log_in: Callable[[], kopf.ConnectionInfo 
             workers=settings.operator.max_concurrent_reconciles,
             resync_s=settings.operator.resync_period_s,
         )
-        await optional_kinds.wait_for_discovery()  # before kopf discovers kinds: it never watches later ones
-        relister = Relister(cluster, store, queue.add, settings.operator, optional_kinds.missing_kinds)
         lease_config, liveness = _lease_config(settings.operator), WatchLiveness()
         elector = LeaderElector(cluster, lease_config, liveness, metrics)
+
+        def outages() -> list[str]:
+            refusals = watches.refusals() if watches.all_brains_refused() else ()
+            return [*crd.outages(), *filter(None, (elector.failure,)), *refusals]
+
         health_inputs = HealthInputs(
             queue.oldest_s,
             liveness.overdue_s,
             MAX_OVERDUE_LEASES * lease_config.lease_duration_s,
             lambda: elector.leading,
+            outages,
+            lambda: [*crd.degradations(), *watches.refusals()],
         )
 
-        async def work() -> None:
-            await optional_kinds.wait_for_discovery()
-            await relister.wait_for_sync()
+        async with http_server(settings.http, make_app(metrics, health_inputs)) as port:
+            _log.info("HTTP server started", http_port=port)
+            await crd.wait_until_served()
+            await optional_kinds.wait_for_discovery()  # before kopf discovers kinds: it never watches later ones
+            relister = Relister(cluster, store, queue.add, settings.operator, optional_kinds.missing_kinds)
 
-            def enqueue_all() -> None:
-                for key in store.brain_keys():
-                    queue.add(key)
+            async def work() -> None:
+                await optional_kinds.wait_for_discovery()
+                await relister.wait_for_sync()
 
-            enqueue_all()
-            try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(queue.run())
-                    group.create_task(relister.run())
-                    group.create_task(reference_poller.run(queue.add))
-                    group.create_task(optional_kinds.run(enqueue_all))
-            finally:
-                metrics.conditions.clear()
+                def enqueue_all() -> None:
+                    for key in store.brain_keys():
+                        queue.add(key)
 
-        async with (
-            http_server(settings.http, make_app(metrics, health_inputs)) as port,
-            elector.release_on_exit(),
-            _background(elector.run(work), collect_when_idle(lambda: not queue.oldest_s())),
-        ):
-            _log.info("operator started", http_port=port, namespaces=list(settings.operator.namespaces) or "all")
-            try:
-                yield Operator(queue, store, elector)
-            finally:
-                await queue.stop(STOP_GRACE_S)
-                _log.info("operator stopped")
+                enqueue_all()
+                try:
+                    async with asyncio.TaskGroup() as group:
+                        group.create_task(queue.run())
+                        group.create_task(relister.run())
+                        group.create_task(reference_poller.run(queue.add))
+                        group.create_task(optional_kinds.run(enqueue_all))
+                finally:
+                    metrics.conditions.clear()
+
+            async with (
+                elector.release_on_exit(),
+                _background(elector.run(work), crd.run(), collect_when_idle(lambda: not queue.oldest_s())),
+            ):
+                _log.info("operator started", http_port=port, namespaces=list(settings.operator.namespaces) or "all")
+                try:
+                    yield Operator(queue, store, elector, watches)
+                finally:
+                    await queue.stop(STOP_GRACE_S)
+                    _log.info("operator stopped")
+
+
+def watch_sessions(settings: OperatorSettings) -> WatchSessions:
+    """Return the sessions of kopf's watches."""
+    return WatchSessions(settings.namespaces, _lease_config(settings).namespace)
 
 
 def _lease_config(settings: OperatorSettings) -> LeaseConfig:
-    """Return the configuration of the Lease.
-
-    Raises:
-        ConfigurationError: its namespace is not watched, so that its events would never arrive.
-    """
     namespace = settings.lease_namespace or (settings.namespaces[0] if settings.namespaces else "default")
-    if settings.namespaces and namespace not in settings.namespaces:
-        raise ConfigurationError(
-            f"operator.lease_namespace: {namespace} is not watched; name one of operator.namespaces, or leave it unset."
-        )
+    former = settings.former_lease_namespace if settings.former_lease_namespace != namespace else None
     identity = settings.identity or f"{socket.gethostname()}-{secrets.token_hex(4)}"
-    return LeaseConfig(namespace, settings.lease_name, identity, settings.lease_duration_s)
-
-
-async def _require_crd(cluster: Cluster, settings: OperatorSettings) -> None:
-    """Wait until the API server serves the kind.
-
-    Raises:
-        ConfigurationError: the CustomResourceDefinition is not installed.
-        SomaBrainError: the API server did not become available within START_GRACE_S.
-    """
-    deadline = asyncio.get_running_loop().time() + START_GRACE_S
-    while True:
-        try:
-            await cluster.list(BRAIN, settings.namespaces[0] if settings.namespaces else "*", {})
-        except NotFound as exc:
-            raise ConfigurationError(
-                f"The API server does not serve {names.PLURAL}.{names.GROUP}; install the chart somabrain-operator "
-                "with crd.install=true, or apply crds/."
-            ) from exc
-        except (ResourceExhausted, Unavailable) as exc:
-            if asyncio.get_running_loop().time() > deadline:
-                raise
-            _log.warning("waiting for the API server", error=exc.message)
-            await asyncio.sleep(1)
-        else:
-            return
+    return LeaseConfig(namespace, settings.lease_name, identity, settings.lease_duration_s, former)
 
 
 @asynccontextmanager

@@ -51,9 +51,10 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -
 
 
 @kopf.on.login()
-def log_in(settings: kopf.OperatorSettings, **_: object) -> kopf.ConnectionInfo | None:
-    """Log in with the credentials of our own requests."""
-    return credentials(settings)
+async def log_in(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: object) -> kopf.AiohttpSession | None:
+    """Log in with the credentials of our own requests, for lists and watches that wait while they are refused."""
+    info = credentials(settings)
+    return memo.operator.watch_sessions.open(info) if info else None
 
 
 @kopf.on.cleanup()

@@ -15,8 +15,22 @@ from tests.golden.regenerate import manifests
 from tests.unit.operator import samples
 
 NAME = samples.KEY.name
+AMOUNTS = {"requests": {"cpu": "30m", "memory": "96Mi"}, "limits": {"cpu": "1", "memory": "300Mi"}}
 OPERATOR: dict[str, dict[str, Any]] = {
     "minimal": {},
+    "ids of the cluster": {"podSecurityContext": {}},
+    "other ids": {"podSecurityContext": {"runAsUser": 1000660000, "runAsGroup": 0, "fsGroup": 1000660000}},
+    "resources of all containers": {
+        "resources": AMOUNTS,
+        "opa": {"resources": AMOUNTS},
+        "migration": {"resources": AMOUNTS},
+        "vault": {
+            "address": "https://vault.example:8200",
+            "role": "brain",
+            "secrets": [{"path": "secret/data/owner", "key": "dsn", "file": "SOMABRAIN_OWNER_DSN"}],
+            "resources": AMOUNTS,
+        },
+    },
     "canonical": {
         "replicas": 3,
         "config": {"logLevel": "debug", "drainSeconds": 60},
@@ -45,6 +59,21 @@ OPERATOR: dict[str, dict[str, Any]] = {
 }
 CHART: dict[str, dict[str, Any]] = {
     "minimal": {},
+    "ids of the cluster": {"podSecurityContext": None},
+    "other ids": {"podSecurityContext": {"runAsUser": 1000660000, "runAsGroup": 0, "fsGroup": 1000660000}},
+    "resources of all containers": {
+        "resources": AMOUNTS,
+        "opa": {"resources": AMOUNTS},
+        "migration": {"secretName": "", "resources": AMOUNTS},
+        "vault": {
+            "enabled": True,
+            "image": samples.RELEASE.vault_image,
+            "address": "https://vault.example:8200",
+            "role": "brain",
+            "secrets": [{"path": "secret/data/owner", "key": "dsn", "file": "SOMABRAIN_OWNER_DSN"}],
+            "resources": AMOUNTS,
+        },
+    },
     "canonical": {
         "replicas": 3,
         "settings": {

@@ -46,7 +46,7 @@ def test_an_install_for_some_namespaces_has_no_cluster_wide_right(render: Render
     """With watchNamespaces there is a Role in each of them, no ClusterRole, and the operator has the list."""
     manifests = render(CHART, "watchNamespaces={a,b}")
     assert not of_kind(manifests, "ClusterRole") + of_kind(manifests, "ClusterRoleBinding")
-    assert [role["metadata"]["namespace"] for role in of_kind(manifests, "Role")] == ["a", "b", "a"]
+    assert [role["metadata"]["namespace"] for role in of_kind(manifests, "Role")] == ["a", "b", "soma-infra", "a"]
     assert environment(manifests)["SOMABRAIN_OPERATOR__NAMESPACES"] == '["a","b"]'
 
 
@@ -67,12 +67,26 @@ def test_a_second_operator_comes_with_a_disruption_budget(render: Render) -> Non
     assert budget["spec"]["maxUnavailable"] == 1
 
 
-@pytest.mark.parametrize(("settings", "namespace"), [((), "soma-infra"), (("watchNamespaces={a,b}",), "a")])
-def test_the_operator_may_touch_its_own_lease_only(render: Render, settings: tuple[str, ...], namespace: str) -> None:
-    """Verbs on Leases are bound to the operator's own Lease, except for its creation."""
+@pytest.mark.parametrize(
+    ("settings", "namespaces"),
+    [
+        ((), ["soma-infra", None]),
+        (("watchNamespaces={a,b}",), ["soma-infra", "a"]),
+        (("watchNamespaces={soma-infra,b}",), ["soma-infra", None]),
+        (("watchNamespaces={a,b}", "image.tag=0.1.0"), ["a", None]),
+    ],
+)
+def test_the_operator_may_touch_its_own_lease_only(
+    render: Render, settings: tuple[str, ...], namespaces: list[str | None]
+) -> None:
+    """Verbs on Leases are bound to the operator's own Lease, except for its creation.
+
+    It is in the release's namespace; the leader holds the one of earlier images too, which know no other.
+    """
     manifests = render(CHART, *settings)
     variables = environment(manifests)
-    assert variables["SOMABRAIN_OPERATOR__LEASE_NAMESPACE"] == namespace
+    present = variables["SOMABRAIN_OPERATOR__LEASE_NAMESPACE"]
+    assert [present, variables.get("SOMABRAIN_OPERATOR__FORMER_LEASE_NAMESPACE")] == namespaces
     roles = of_kind(manifests, "Role") + of_kind(manifests, "ClusterRole")
     rules = [(role, rule) for role in roles for rule in role["rules"] if rule["resources"] == ["leases"]]
     named = {verb for _, rule in rules if rule.get("resourceNames") for verb in rule["verbs"]}
@@ -81,7 +95,16 @@ def test_the_operator_may_touch_its_own_lease_only(render: Render, settings: tup
         if "resourceNames" in rule:
             assert rule["resourceNames"] == [variables["SOMABRAIN_OPERATOR__LEASE_NAME"]]
         else:
-            assert (role["metadata"]["namespace"], rule["verbs"]) == (namespace, ["create"])
+            assert (role["metadata"]["namespace"] in namespaces, rule["verbs"]) == (True, ["create"])
+
+
+@pytest.mark.parametrize(("setting", "path"), [("image.tag=0.2.0", "/livez"), ("image.tag=0.1.0", "/healthz")])
+def test_the_kubelet_restarts_only_what_a_restart_mends(render: Render, setting: str, path: str) -> None:
+    """Liveness is `/livez`, which images before 0.2 do not serve; readiness is `/healthz`."""
+    (deployment,) = of_kind(render(CHART, setting), "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    paths = {name: container[name]["httpGet"]["path"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
+    assert paths == {"startupProbe": path, "livenessProbe": path, "readinessProbe": "/healthz"}
 
 
 def test_the_definition_can_be_left_to_another_release(render: Render) -> None:
@@ -118,6 +141,14 @@ def test_a_value_that_cannot_be_is_refused(render: Render, setting: str) -> None
     """A misspelt or out-of-range value is an error that names it."""
     with pytest.raises(HelmRefused, match=setting.split("=", maxsplit=1)[0].rsplit(".", maxsplit=1)[-1]):
         render(CHART, setting)
+
+
+def test_the_cluster_may_choose_the_operators_ids(render: Render) -> None:
+    """With podSecurityContext=null no id is fixed, in the test's pod neither, and the rest of the profile stays."""
+    manifests = render(CHART, "podSecurityContext=null")
+    (deployment,), (pod,) = of_kind(manifests, "Deployment"), of_kind(manifests, "Pod")
+    for spec in (deployment["spec"]["template"]["spec"], pod["spec"]):
+        assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def another_namespace(kubectl: Kubectl, request: pytest.FixtureRequest) -> Itera
     """A second namespace, for a second tenant or another SomaBrain."""
     name = _namespace(kubectl, request.node.name)
     yield name
-    kubectl("delete", "namespace", name, "--wait=false")
+    kubectl("delete", "namespace", name, "--wait=false", "--ignore-not-found")
 
 
 def _namespace(kubectl: Kubectl, test: str) -> str:

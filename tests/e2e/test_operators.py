@@ -122,6 +122,7 @@ async def test_an_operator_whose_watches_are_frozen_is_started_anew(frozen: Oper
 
 async def test_it_reads_secrets_by_name_and_was_never_refused(release: Release, served: Brain) -> None:
     """Each write of the operator is granted explicitly: no right is for all verbs or all kinds."""
+    await asyncio.to_thread(release.settle)  # the one that was frozen may still be starting
     await served.edited_by_hand()
     granted = await asyncio.to_thread(rights, release.kubectl, served.namespace)
     assert {right.verb for right in granted if right.resource == "secrets"} == {"get"}
@@ -146,3 +147,25 @@ async def test_installed_for_one_namespace_it_can_and_does_nothing_elsewhere(
     assert "is forbidden: User" not in await asyncio.to_thread(operator.log)
     await asyncio.to_thread(release.upgrade)
     await brain.until("Available", "False", "spec.replicas is 0")
+
+
+async def test_a_watched_namespace_that_is_deleted_stops_nobody_else(
+    release: Release, served: Brain, another_namespace: str, kubectl: Kubectl
+) -> None:
+    """With the first of watchNamespaces deleted, edits in the other are reverted, also by an operator that starts then.
+
+    Its health says which namespace it may not watch.
+    """
+    await asyncio.to_thread(release.upgrade, f"watchNamespaces={{{another_namespace},{served.namespace}}}")
+    await served.edited_by_hand()
+    deleted = ("delete", "namespace", another_namespace, "--timeout=60s")
+    await asyncio.to_thread(partial(kubectl, *deleted, timeout_s=70))
+    await served.edited_by_hand()
+    await asyncio.to_thread(kubectl, "rollout", "restart", "-n", OPERATOR, "deployment/somabrain-operator")
+    await asyncio.to_thread(release.settle)
+    await served.edited_by_hand()
+    (operator,) = await asyncio.to_thread(release.pods)
+    report = await asyncio.to_thread(operator.health)
+    assert (report["status"], report["leading"]) == ("degraded", True)
+    assert any(f"in namespace {another_namespace}: if the namespace was deleted" in it for it in report["reasons"])
+    assert await asyncio.to_thread(operator.restarts) == 0

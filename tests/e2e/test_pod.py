@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -79,6 +80,30 @@ def test_opa_decides_for_its_own_pod_alone(pod: Object, chaos: Chaos) -> None:
     assert all(listeners[port] <= ANYWHERE for port in (8282, 8080, 50052))
     (opa,) = (each for each in pod["spec"]["initContainers"] if each["name"] == "opa")
     assert opa["restartPolicy"] == "Always"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+@pytest.mark.parametrize(("port", "path"), [(8080, "/livez"), (8282, "/health")])
+def test_probes_are_answered_by_both_address_families(
+    served: Brain, pod: Object, host: str, port: int, path: str
+) -> None:
+    """Server and OPA answer the kubelet by IPv4 and by IPv6, as in a cluster that has one of them only."""
+    script = f"import urllib.request; print(urllib.request.urlopen('http://{host}:{port}{path}', timeout=5).status)"
+    inside = ("exec", "-n", served.namespace, pod["metadata"]["name"], "-c", "server", "--", "python3", "-c", script)
+    assert served.kubectl(*inside).strip() == "200"
+
+
+async def test_any_user_id_of_group_0_serves(brain: Brain, chaos: Chaos) -> None:
+    """With an id that no image knows and the root group, as OpenShift assigns them, all containers run."""
+    ids = {"runAsUser": 1000660000, "runAsGroup": 0, "fsGroup": 1000660000}
+    await asyncio.to_thread(brain.apply, podSecurityContext=ids)
+    await brain.ready()
+    (only_pod,) = await asyncio.to_thread(brain.pods)
+    for container in CONTAINERS:
+        for number in await asyncio.to_thread(chaos.processes, only_pod, container):
+            status = await asyncio.to_thread(chaos.run, "cat", f"/proc/{number}/status")
+            assert "Uid:\t1000660000\t" in status
+            assert "Gid:\t0\t" in status
 
 
 def listening(tables: str) -> Iterator[tuple[int, set[str]]]:

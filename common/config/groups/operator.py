@@ -32,7 +32,11 @@ class OperatorSettings(Group):
     lease_name: str = "somabrain-operator"
     """Name of the Lease that operators of the same resources share: only its holder writes."""
     lease_namespace: str | None = None
-    """Kubernetes namespace of the Lease. None: the first of `namespaces`, or `default` if that is empty."""
+    """Kubernetes namespace of the Lease: the operator's own. None: the first of `namespaces`, or `default` if that is
+    empty."""
+    former_lease_namespace: str | None = None
+    """Kubernetes namespace of a second Lease of that name, which the leader holds too as long as the namespace exists:
+    operators before 0.2 know only that one. None: no second Lease."""
     lease_duration_s: Annotated[int, Field(ge=2, le=300)] = 15
     """Seconds without renewal after which the holder has lost the Lease."""
     identity: str | None = None

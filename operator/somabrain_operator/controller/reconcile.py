@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 import structlog
 
 from common.errors import FailedPrecondition, NotFound, PermissionDenied, SomaBrainError, Unavailable
-from somabrain_operator.controller.name_conflicts import read_name_conflicts
 from somabrain_operator.controller.workqueue import NO_REQUEUE
-from somabrain_operator.diff.foreign import drift, has_foreign_owner
+from somabrain_operator.diff.foreign import has_foreign_owner
 from somabrain_operator.diff.put_back import needs_patch, put_back_patch, release_patch
 from somabrain_operator.informer.optional_kinds import OptionalKinds
+from somabrain_operator.informer.served_crd import ServedCrd
 from somabrain_operator.informer.store import ObjectStore
 from somabrain_operator.kube import names
 from somabrain_operator.kube.client import Cluster
@@ -29,6 +29,7 @@ from somabrain_operator.observe.readiness_probe import ReadinessProbe
 from somabrain_operator.observe.redact import redact
 from somabrain_operator.observe.state import OperatorDefaults
 from somabrain_operator.plan import Plan, make_plan
+from somabrain_operator.plan.drift import reverted_drift
 from somabrain_operator.plan.migration import without_uncreated_job
 from somabrain_operator.references.poller import ReferencePoller
 from somabrain_operator.render.metadata import rendered_hash
@@ -49,6 +50,7 @@ class Reconciler:
     reference_poller: ReferencePoller
     store: ObjectStore
     conditions: ConditionMetrics
+    crd: ServedCrd
 
     async def reconcile(self, key: Key) -> float | None:
         """Reconcile a SomaBrain.
@@ -65,14 +67,11 @@ class Reconciler:
             self.conditions.remove(key)
             return NO_REQUEUE
         self.reference_poller.track(key, observed.brain.uid, observed.references)
-        plan = make_plan(observed, self.defaults)
-        if conflicts := await read_name_conflicts(self.cluster, plan):
-            plan = make_plan(replace(observed, children={**observed.children, **conflicts}), self.defaults)
-        children, refusal = await self._apply(plan)
+        plan, children, refusal = await self._apply(make_plan(observed, self.defaults))
         refusal_message = redact(refusal.message) if refusal else ""
         if refusal is not None:
             plan = without_uncreated_job(plan, children, refusal_message)
-        status, edited = render_status(plan, children, refusal_message), False
+        status, edited = self.crd.declared_status(render_status(plan, children, refusal_message)), False
         if status != observed.brain.status:
             identity = {"namespace": key.namespace, "name": key.name, "uid": observed.brain.uid}
             body: Manifest = {
@@ -94,29 +93,38 @@ class Reconciler:
             raise refusal
         return 0.0 if edited else plan.requeue_after_s  # an edit in between may have no event of its own
 
-    async def _apply(self, plan: Plan) -> tuple[dict[ChildId, Manifest], SomaBrainError | None]:
-        """Apply the plan in its order; return the resulting children, and the error that stopped it or None.
+    async def _apply(self, plan: Plan) -> tuple[Plan, dict[ChildId, Manifest], SomaBrainError | None]:
+        """Apply the plan in its order, after a check that the names of children to create are free.
+
+        Returns:
+            The applied plan, which is another one if a name is taken; the resulting children; and the error that
+            stopped it, or None.
 
         Raises:
             SomaBrainError: an error that is not about the resource: a conflict, or an API server that throttles.
         """
         children = dict(plan.observed.children)
         try:
+            # Only objects with our label are watched. All are read before the first write: it records the whole plan.
+            to_create = [each for each in map(child_id, plan.apply) if each not in children and each.kind != "Job"]
+            if existing := await self.cluster.get_children(plan.owner.key.namespace, to_create):
+                children |= existing
+                plan = make_plan(replace(plan.observed, children=dict(children)), self.defaults)
             for manifest in plan.apply:
                 identity = child_id(manifest)
-                children[identity] = await self._apply_child(plan.owner, manifest, children.get(identity))
+                children[identity] = await self._apply_child(plan, manifest, children.get(identity))
             for identity in plan.delete:
                 await self.cluster.delete(plan.owner.key.namespace, identity)
                 children.pop(identity, None)
         except (FailedPrecondition, NotFound, PermissionDenied, Unavailable) as exc:
-            return children, exc  # Unavailable too: the API server returns it while an admission webhook is down
-        return children, None
+            return plan, children, exc  # Unavailable too: returned by the API server while an admission webhook is down
+        return plan, children, None
 
-    async def _apply_child(self, owner: Owner, manifest: Manifest, live: Manifest | None) -> Manifest:
+    async def _apply_child(self, plan: Plan, manifest: Manifest, live: Manifest | None) -> Manifest:
         """Bring a child to its rendered manifest with as few writes as possible; return the live object."""
         if live is None:
             return self._record_write(await self.cluster.apply(manifest))
-        differences = drift(manifest, live)
+        differences = reverted_drift(plan, manifest, live)
         unchanged = rendered_hash(manifest) == rendered_hash(live)
         if unchanged and not differences:
             return live
@@ -124,12 +132,12 @@ class Reconciler:
             live = self._record_write(
                 await self.cluster.patch_version(live, put_back_patch(manifest, live, differences))
             )
-        if not unchanged or not needs_patch(differences) or drift(manifest, live):
+        if not unchanged or not needs_patch(differences) or reverted_drift(plan, manifest, live):
             live = self._record_write(await self.cluster.apply(manifest))
         if has_foreign_owner(manifest, live):  # the values are ours, and an owner is left over
             live = self._record_write(await self.cluster.patch_version(live, release_patch(manifest, live)))
-        if unchanged and not drift(manifest, live):
-            await self._record_drift(owner, child_id(manifest), str(differences[0]))
+        if unchanged and not reverted_drift(plan, manifest, live):
+            await self._record_drift(plan.owner, child_id(manifest), str(differences[0]))
         return live
 
     async def _record_drift(self, owner: Owner, child: ChildId, first: str) -> None:

@@ -120,14 +120,18 @@ class WorkQueue:
     async def _run_worker(self) -> None:
         while not self._stopping:
             key = await self._ready.get()
+            started = time.monotonic()
             self._processing.add(key)
             self._idle.clear()
             try:
-                await self._process(key)
+                self._on_success(key, await self._reconcile(key))
             except asyncio.CancelledError:
                 self._dirty[key] = [lambda: True]
                 raise
+            except Exception as exc:  # noqa: BLE001 - the boundary of a key: a failure of one may not stop the others
+                self._on_failure(key, exc)
             finally:
+                self._metrics.duration.observe(time.monotonic() - started)
                 self._processing.discard(key)
                 self._added_at_s.pop(key, None)
                 if not self._processing:
@@ -135,15 +139,7 @@ class WorkQueue:
                 for still_relevant in self._dirty.pop(key, ()):
                     self.add(key, still_relevant)
 
-    async def _process(self, key: Key) -> None:
-        started = time.monotonic()
-        try:
-            requeue_after_s = await self._reconcile(key)
-        except Exception as exc:  # noqa: BLE001 - the boundary of a key: a failure of one may not stop the others
-            self._on_failure(key, exc)
-            return
-        finally:
-            self._metrics.duration.observe(time.monotonic() - started)
+    def _on_success(self, key: Key, requeue_after_s: float | None) -> None:
         self._metrics.reconciles.labels("ok").inc()
         self._failures.pop(key, None)
         if requeue_after_s == NO_REQUEUE:

@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from common.config.settings import OperatorSettings
-from common.errors import NotFound, SomaBrainError
+from common.errors import NotFound, PermissionDenied, SomaBrainError
 from somabrain_operator.informer.store import ObjectStore
 from somabrain_operator.kube import names
 from somabrain_operator.kube.client import Cluster
@@ -77,9 +77,8 @@ class Relister:
             SomaBrainError: a list failed.
         """
         self._store.begin_resync()
-        for kind in kinds:
-            await self._list(kind)
-        self._enqueue_all(self._store.finish_resync(kinds))
+        refused = [each for kind in kinds for each in await self._list(kind)]
+        self._enqueue_all(self._store.finish_resync(kinds, refused))
 
     async def run(self) -> None:
         """Relist after each list of kopf and once per resync period, until cancelled.
@@ -107,14 +106,21 @@ class Relister:
         """Return whether kopf has listed and the list is complete."""
         return LIST_SETTLE_S < time.monotonic() - self._store.listed_at_s < float("inf")
 
-    async def _list(self, kind: str) -> None:
-        labels = {} if kind == names.KIND else _MANAGED_LABELS
+    async def _list(self, kind: str) -> list[tuple[str, str]]:
+        """List a kind in each namespace; return the kind with each namespace in which that is not permitted.
+
+        Its watch reports that. One namespace of many may be deleted, and with it the operator's Role in it.
+        """
+        labels, refused = {} if kind == names.KIND else _MANAGED_LABELS, []
         for namespace in self._namespaces:
             try:
                 async for each in self._cluster.list_paged(_KINDS[kind], namespace, labels):
                     self._enqueue_all(self._store.on_listed(kind, each))
             except NotFound:
                 continue  # a kind that this cluster does not serve
+            except PermissionDenied:
+                refused.append((kind, namespace))
+        return refused
 
     def _enqueue_all(self, keys: tuple[Key, ...]) -> None:
         for key in keys:

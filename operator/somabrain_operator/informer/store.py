@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from somabrain_operator.kube import names
+from somabrain_operator.kube.kinds import ALL_NAMESPACES
 from somabrain_operator.kube.names import Key
 from somabrain_operator.kube.objects import Json, Manifest, items, mapping, text
 from somabrain_operator.kube.owner import owner_name
@@ -126,10 +127,19 @@ class ObjectStore:
             return ()
         return self._upsert(ref, version, kind, manifest)
 
-    def finish_resync(self, kinds: Collection[str]) -> tuple[Key, ...]:
-        """Delete the objects of these kinds that the relist did not return; return the keys of their SomaBrains."""
+    def finish_resync(self, kinds: Collection[str], unread: Collection[tuple[str, str]] = ()) -> tuple[Key, ...]:
+        """Delete the objects of these kinds that the relist did not return; return the keys of their SomaBrains.
+
+        Args:
+            kinds: the listed kinds.
+            unread: pairs of kind and namespace that could not be listed; namespace ALL_NAMESPACES: the whole kind.
+        """
         stale = [
-            (ref, entry) for ref, entry in self._entries.items() if entry.resync < self._resync and ref.kind in kinds
+            (ref, entry)
+            for ref, entry in self._entries.items()
+            if entry.resync < self._resync
+            and ref.kind in kinds
+            and not {(ref.kind, ref.namespace), (ref.kind, ALL_NAMESPACES)} & {*unread}
         ]
         return tuple(key for ref, entry in stale for key in self._delete(ref, entry.version, entry.key))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -45,6 +46,16 @@ class Cluster:
         except NotFound:
             return None
 
+    async def get_children(self, namespace: str, children: Iterable[ChildId]) -> dict[ChildId, Manifest]:
+        """Return those of the children that exist, of any owner, read concurrently."""
+        identities = tuple(children)
+        found = await asyncio.gather(*(self.get(CHILDREN[each.kind], namespace, each.name) for each in identities))
+        return {
+            identity: {"kind": identity.kind, **live}
+            for identity, live in zip(identities, found, strict=True)
+            if live is not None
+        }
+
     async def list(
         self, kind: Kind, namespace: str, labels: Mapping[str, str], fields: Mapping[str, str] | None = None
     ) -> tuple[Manifest, ...]:
@@ -75,6 +86,23 @@ class Cluster:
         except NotFound:
             return frozenset()
         return frozenset(text(each, "kind") for each in items(resource_list, "resources"))
+
+    async def served_groups(self) -> frozenset[str]:
+        """Return the groups that the API server lists."""
+        groups = await self._transport.request("the groups", "GET", "/apis")
+        return frozenset(text(each, "name") for each in items(groups, "groups"))
+
+    async def served_schema(self, kind: Kind) -> Manifest:
+        """Return the schema of a custom kind as the API server publishes it; empty if it does not serve the kind."""
+        target = f"the schema of {kind.kind}"
+        try:
+            document = await self._transport.request(target, "GET", f"/openapi/v3/apis/{kind.group}/{kind.version}")
+        except NotFound:
+            return {}
+        identity = {"group": kind.group, "version": kind.version, "kind": kind.kind}
+        schemas = mapping(document, "components", "schemas").values()
+        matches = (each for each in schemas if identity in items(each, "x-kubernetes-group-version-kind"))
+        return mapping(next(matches, None))
 
     async def apply(self, manifest: Manifest, subresource: str = "") -> Manifest:
         """Apply a child, or a subresource of a SomaBrain, server-side with force, and return the resulting object.

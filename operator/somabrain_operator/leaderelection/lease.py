@@ -6,7 +6,7 @@ timestamps it has, so clocks of nodes need not agree; the holder stops a third o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from somabrain_operator.kube import names
@@ -23,6 +23,13 @@ class LeaseConfig:
     """Identity of this operator, unique among those that may run at the same time."""
     lease_duration_s: int
     """Seconds after which a Lease that was not renewed is free."""
+    former_namespace: str | None = None
+    """Namespace of a second Lease of that name, which earlier releases know alone. None: there is no such Lease."""
+
+    @property
+    def former(self) -> LeaseConfig | None:
+        """The configuration of the second Lease."""
+        return replace(self, namespace=self.former_namespace, former_namespace=None) if self.former_namespace else None
 
     @property
     def renew_interval_s(self) -> float:

@@ -8,6 +8,9 @@ from typing import Final
 from somabrain_operator.kube.objects import Manifest, condition, number, text
 from somabrain_operator.observe.pod_status import is_terminated
 
+JOB_CONTROLLER: Final = "job-controller"
+KUBELET: Final = "kubelet"
+"""Components that record events, by the names that they give themselves."""
 _REFUSED: Final = "FailedCreate"
 _CREATED: Final = "SuccessfulCreate"
 """Reasons of the Job controller's events about the creation of a pod."""
@@ -29,8 +32,18 @@ def pod_refusal(events: Iterable[Manifest]) -> str:
 
     The pods themselves do not show that: a pod that was created may be gone long before the event of the refusal is.
     """
-    latest = latest_event([each for each in events if text(each, "reason") in (_REFUSED, _CREATED)])
+    candidates = (each for each in events if text(each, "reason") in (_REFUSED, _CREATED))
+    latest = latest_event([each for each in candidates if may_be_from(each, JOB_CONTROLLER)])
     return text(latest, "message").removeprefix("Error creating: ") if text(latest, "reason") == _REFUSED else ""
+
+
+def may_be_from(event: Manifest, component: str) -> bool:
+    """Return whether an event names no other component than this one as its origin.
+
+    That is no proof: an account that may create events may name any. It keeps out what others report of the object.
+    """
+    origins = (text(event, "source", "component"), text(event, "reportingComponent"))
+    return all(each in ("", component) for each in origins)
 
 
 def latest_event(events: Sequence[Manifest]) -> Manifest | None:

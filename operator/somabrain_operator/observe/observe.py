@@ -17,7 +17,7 @@ from somabrain_operator.kube.kinds import EVENT
 from somabrain_operator.kube.names import SERVER, Key
 from somabrain_operator.kube.objects import Manifest, items, mapping, text
 from somabrain_operator.observe import pod_status
-from somabrain_operator.observe.events import latest_event, pod_refusal, waits_for_pod
+from somabrain_operator.observe.events import KUBELET, latest_event, may_be_from, pod_refusal, waits_for_pod
 from somabrain_operator.observe.parse import parse_brain
 from somabrain_operator.observe.readiness_probe import ReadinessProbe
 from somabrain_operator.observe.state import Brain, ObservedState
@@ -84,7 +84,7 @@ async def _report(cluster: Cluster, probe: ReadinessProbe, namespace: str, name:
     if report := await probe.fetch_reason(address):
         return report
     events = await _list_events(cluster, namespace, {"involvedObject.name": name, "reason": "Unhealthy"})
-    return text(latest_event(events), "message")
+    return text(latest_event([each for each in events if may_be_from(each, KUBELET)]), "message")
 
 
 async def _pod_refusals(

@@ -21,7 +21,8 @@ from somabrain_operator.render.last_applied import parse_last_applied, render_la
 
 def last_applied(plan: Plan) -> tuple[Manifest, ...]:
     """Return the children that were applied when all steps last passed."""
-    return parse_last_applied(plan.observed.children.get(last_applied_id(plan.owner.key.name)), plan.owner)
+    record = plan.observed.children.get(last_applied_id(plan.owner.key.name))
+    return parse_last_applied(record, plan.owner, text(plan.observed.brain.status, "lastAppliedHash"))
 
 
 def record_last_applied(plan: Plan) -> Plan:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Final
 
 from somabrain_operator.kube.names import child_id
 from somabrain_operator.kube.objects import Manifest
 from somabrain_operator.kube.owner import belongs_to, is_owned_by, owner_name
 from somabrain_operator.plan.plan import ConditionResult, Plan, halt
+
+NAME_CHECK_INTERVAL_S: Final = 10.0
+"""Seconds between checks whether a taken name is free: an object without our label is not watched."""
 
 
 def add_children(plan: Plan, manifests: Iterable[Manifest]) -> Plan:
@@ -31,5 +35,6 @@ def add_children(plan: Plan, manifests: Iterable[Manifest]) -> Plan:
                 f"{identity.kind} {identity.name} exists and does not belong to this resource; "
                 "delete it, or give this resource another name."
             )
-            return halt(plan, "Degraded", ConditionResult("True", "NameTaken", message))
+            halted = halt(plan, "Degraded", ConditionResult("True", "NameTaken", message))
+            return replace(halted, requeue_after_s=NAME_CHECK_INTERVAL_S)
     return replace(plan, apply=plan.apply + children)

@@ -67,7 +67,7 @@ def render_deployment(owner: Owner, spec: SomaBrainSpec, images: Images, config_
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": SHUTDOWN_DELAY_S + spec.config.drain_seconds + TERMINATION_MARGIN_S,
-        "securityContext": pod_security(),
+        "securityContext": pod_security(spec.pod_security_context),
         **image_pull_secrets(spec.image_pull_secrets),
         **scheduling_fields(spec.scheduling),
         "topologySpreadConstraints": [

@@ -24,14 +24,25 @@ def render_last_applied(owner: Owner, manifests: tuple[Manifest, ...]) -> Manife
     return render_object(owner, LAST_APPLIED, ("v1", "ConfigMap"), {"data": {_DATA_KEY: content}})
 
 
-def parse_last_applied(live: Manifest | None, owner: Owner) -> tuple[Manifest, ...]:
+def last_applied_hash(record: Manifest) -> str:
+    """Return the hash of what a record stores."""
+    return content_hash(text(record, "data", _DATA_KEY))
+
+
+def parse_last_applied(live: Manifest | None, owner: Owner, expected_hash: str) -> tuple[Manifest, ...]:
     """Return the manifests of children that a live ConfigMap of `owner` stores; empty if it is not valid.
 
     They are applied with the operator's permissions, which are more than those of writing a ConfigMap. So only children
     that rendering can lead to count, and a ConfigMap that `owner` does not own counts for nothing, even if it looks
-    like an orphan: anyone may have created it before the resource.
+    like an orphan: anyone may have created it before the resource. Nor does one that was changed since its hash was
+    written to the status, which fewer accounts may write; an empty hash is of an operator that wrote none.
     """
     if live is None or not is_owned_by(live, owner):
+        return ()
+    try:
+        if expected_hash not in ("", last_applied_hash(live)):
+            return ()
+    except UnicodeEncodeError:  # a lone surrogate
         return ()
     known = frozenset(possible_children(owner.key.name))
     return tuple(

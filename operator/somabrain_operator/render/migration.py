@@ -83,7 +83,7 @@ def render_migration_job(
                     "serviceAccountName": owner.child(names.SERVER),
                     "automountServiceAccountToken": False,
                     "enableServiceLinks": False,
-                    "securityContext": pod_security(),
+                    "securityContext": pod_security(spec.pod_security_context),
                     **image_pull_secrets(spec.image_pull_secrets),
                     **scheduling_fields(spec.scheduling),
                     **({"initContainers": list(agent)} if agent else {}),

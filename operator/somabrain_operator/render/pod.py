@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from somabrain_operator.api.v1alpha1.base import LocalObjectReference
-from somabrain_operator.api.v1alpha1.placement import Scheduling
+from somabrain_operator.api.v1alpha1.placement import PodSecurityContext, Scheduling
 from somabrain_operator.api.v1alpha1.resources import ResourceRequirements
 from somabrain_operator.kube.objects import Json
 
@@ -15,13 +15,12 @@ TMP_VOLUME: Final[dict[str, Json]] = {"name": "tmp", "emptyDir": {"sizeLimit": "
 TMP_MOUNT: Final[dict[str, Json]] = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - the pod's own emptyDir
 
 
-def pod_security() -> dict[str, Json]:
-    """Return the pod's security context under the restricted Pod Security Standard."""
+def pod_security(context: PodSecurityContext | None) -> dict[str, Json]:
+    """Return the pod's security context under the restricted Pod Security Standard, with our ids or the given ones."""
+    ids = PodSecurityContext(run_as_user=UID, run_as_group=UID, fs_group=UID) if context is None else context
     return {
         "runAsNonRoot": True,
-        "runAsUser": UID,
-        "runAsGroup": UID,
-        "fsGroup": UID,
+        **ids.model_dump(by_alias=True, exclude_none=True),
         "seccompProfile": {"type": "RuntimeDefault"},
     }
 

@@ -26,13 +26,13 @@ def available(rollout: Rollout) -> ConditionResult:
     return ConditionResult("True", "PodsReady", f"{rollout.ready} of {total} pods serve.")
 
 
-def progressing(plan: Plan, rollout: Rollout, remaining_drift: str) -> ConditionResult:
+def progressing(plan: Plan, rollout: Rollout, deployment_drift: str) -> ConditionResult:
     """Return the condition Progressing: a change is in progress that completes by itself.
 
     Args:
         plan: the plan.
         rollout: state of the Deployment.
-        remaining_drift: difference of the Deployment from its manifest after the apply; empty if none.
+        deployment_drift: how the Deployment differs from its manifest after the apply; empty if it does not.
     """
     if plan.halted_by is not None and not plan.failed:
         return ConditionResult("True", plan.halted_by.reason, plan.halted_by.message)
@@ -44,13 +44,8 @@ def progressing(plan: Plan, rollout: Rollout, remaining_drift: str) -> Condition
             "Stalled",
             f"The rollout makes no progress: {rollout.stalled}. {summarize(rollout.unready)}".strip(),
         )
-    if remaining_drift and plan.paused:
-        message = (
-            f"The Deployment differs from the spec ({remaining_drift}), and nothing is changed while it is paused."
-        )
-        return ConditionResult("False", "ChangesWait", message)
-    if remaining_drift:
-        return ConditionResult("False", "DriftRemains", _drift_message(remaining_drift))
+    if deployment_drift:
+        return ConditionResult("False", "ChangesWait" if plan.paused else "DriftRemains", deployment_drift)
     if rollout.exists and not rollout.generation_observed:
         return ConditionResult(
             "True", "RollingOut", "The cluster's Deployment controller has not observed the last change yet."
@@ -74,7 +69,7 @@ def degraded(plan: Plan, rollout: Rollout, refusal: str, remaining_drift: str, s
         plan: the plan.
         rollout: state of the Deployment.
         refusal: error message of a write that the API server refused; empty if none.
-        remaining_drift: as for `progressing`.
+        remaining_drift: how a child differs from its manifest after the apply; empty if none does.
         scaling_failure: reason why the autoscaler does not scale; empty if it does or does not exist.
     """
     if refusal:
@@ -86,7 +81,7 @@ def degraded(plan: Plan, rollout: Rollout, refusal: str, remaining_drift: str, s
             "True", "Stalled", f"The rollout makes no progress: {rollout.stalled}. {summarize(rollout.unready)}".strip()
         )
     if remaining_drift and not plan.paused:
-        return ConditionResult("True", "DriftRemains", _drift_message(remaining_drift))
+        return ConditionResult("True", "DriftRemains", remaining_drift)
     lost_readiness = (
         rollout.completed and rollout.all_updated and not rollout.starting and rollout.ready < rollout.desired
     )
@@ -101,7 +96,7 @@ def degraded(plan: Plan, rollout: Rollout, refusal: str, remaining_drift: str, s
     return ConditionResult("False", "AsExpected", "Nothing is wrong.")
 
 
-def ready(plan: Plan, rollout: Rollout, refusal: str, remaining_drift: str) -> ConditionResult:
+def ready(plan: Plan, rollout: Rollout, refusal: str, deployment_drift: str) -> ConditionResult:
     """Return the condition Ready: the service is as the spec says, and serves."""
     if refusal:
         return ConditionResult("False", "ApplyRefused", refusal)
@@ -110,16 +105,9 @@ def ready(plan: Plan, rollout: Rollout, refusal: str, remaining_drift: str) -> C
     availability = available(rollout)
     if availability.status != "True":
         return ConditionResult("False", availability.reason, availability.message)
-    progress = progressing(plan, rollout, remaining_drift)
-    if remaining_drift or not rollout.all_updated or rollout.stalled:
+    progress = progressing(plan, rollout, deployment_drift)
+    if deployment_drift or not rollout.all_updated or rollout.stalled:
         return ConditionResult("False", progress.reason, progress.message)
     if rollout.ready < rollout.desired:
         return ConditionResult("False", availability.reason, availability.message)
     return ConditionResult("True", "Serving", availability.message)
-
-
-def _drift_message(remaining_drift: str) -> str:
-    return (
-        f"The Deployment was applied and still differs from the spec ({remaining_drift}); look for an admission "
-        "webhook or another controller that changes it."
-    )

@@ -7,13 +7,17 @@ from typing import Final
 
 from somabrain_operator.api.v1alpha1.grpc import Grpc
 from somabrain_operator.api.v1alpha1.status import Condition, ConditionType, Phase, SomaBrainStatus
-from somabrain_operator.diff.foreign import drift
+from somabrain_operator.diff.subset import format_path
 from somabrain_operator.kube import timestamps
-from somabrain_operator.kube.names import SERVER, ChildId, selector
+from somabrain_operator.kube.children import last_applied_id
+from somabrain_operator.kube.names import SERVER, ChildId, child_id, selector
 from somabrain_operator.kube.objects import Json, Manifest, items, text
 from somabrain_operator.kube.owner import belongs_to
+from somabrain_operator.plan.drift import reverted_drift
 from somabrain_operator.plan.plan import ConditionResult, Plan
 from somabrain_operator.render.base import endpoint
+from somabrain_operator.render.last_applied import last_applied_hash
+from somabrain_operator.render.metadata import rendered_hash
 from somabrain_operator.status import conditions
 from somabrain_operator.status.autoscaling import autoscaler_failure
 from somabrain_operator.status.rollout import Rollout, read_rollout, running_image
@@ -34,16 +38,17 @@ def render_status(plan: Plan, children: Mapping[ChildId, Manifest], refusal: str
     live = live if live is not None and belongs_to(live, plan.owner) else None
     secrets = tuple(secret for each in observed.references for secret in each.secrets)
     current_rollout = read_rollout(live, observed.pods, brain.spec, dict(observed.reports), secrets)
-    remaining_drift = _remaining_drift(plan.deployment, live)
+    deployment_drift = _deployment_drift(plan, live)
+    remaining_drift = deployment_drift or ("" if refusal else _other_drift(plan, children))
     autoscaler = children.get(ChildId("HorizontalPodAutoscaler", plan.owner.child(SERVER)))
     scaling_failure = autoscaler_failure(autoscaler) if brain.spec and brain.spec.autoscaling else ""
     results: dict[ConditionType, ConditionResult] = {
         **_not_reached(),
         **plan.conditions,
         "Available": conditions.available(current_rollout),
-        "Progressing": conditions.progressing(plan, current_rollout, remaining_drift),
+        "Progressing": conditions.progressing(plan, current_rollout, deployment_drift),
         "Degraded": conditions.degraded(plan, current_rollout, refusal, remaining_drift, scaling_failure),
-        "Ready": conditions.ready(plan, current_rollout, refusal, remaining_drift),
+        "Ready": conditions.ready(plan, current_rollout, refusal, deployment_drift),
     }
     status = SomaBrainStatus(
         observed_generation=brain.generation,
@@ -56,20 +61,50 @@ def render_status(plan: Plan, children: Mapping[ChildId, Manifest], refusal: str
         selector=",".join(f"{key}={value}" for key, value in selector(brain.key.name, SERVER).items()),
         endpoint=endpoint(plan.owner, (brain.spec.grpc if brain.spec else Grpc()).port),
         config_hash=plan.config_hash or None,
+        last_applied_hash=_last_applied_hash(plan, children) or None,
         migration=plan.migration,
         conditions=tuple(_condition(kind, results[kind], plan) for kind in conditions.CONDITION_ORDER),
     )
     return status.model_dump(by_alias=True, exclude_none=True, mode="json")
 
 
-def _remaining_drift(rendered: Manifest | None, live: Manifest | None) -> str:
-    """Return the first difference of the live Deployment from the rendered one, or an empty string."""
-    if rendered is None:
+def _deployment_drift(plan: Plan, live: Manifest | None) -> str:
+    """Return how the live Deployment differs from the rendered one, or an empty string."""
+    if plan.deployment is None:
         return ""
-    if live is None:
-        return "it does not exist"
-    differences = drift(rendered, live)
-    return str(differences[0]) if differences else ""
+    return _drift_message(plan, plan.deployment, live) if live is not None else "The Deployment does not exist."
+
+
+def _other_drift(plan: Plan, children: Mapping[ChildId, Manifest]) -> str:
+    """Return how the first applied child that still differs from its manifest does, or an empty string."""
+    for manifest in plan.apply:
+        live = children.get(child_id(manifest))
+        if live is not None and text(manifest, "kind") != "Job" and (message := _drift_message(plan, manifest, live)):
+            return message
+    return ""
+
+
+def _drift_message(plan: Plan, manifest: Manifest, live: Manifest) -> str:
+    differences = reverted_drift(plan, manifest, live)
+    if not differences:
+        return ""
+    kind, name, first = text(manifest, "kind"), text(manifest, "metadata", "name"), differences[0]
+    if plan.paused:
+        return f"The {kind} {name} differs from the spec ({first}), and nothing is changed while it is paused."
+    entry = f"{kind} {format_path(first.path)}"
+    return (
+        f"The {kind} {name} was applied and still differs from the spec ({first}); look for an admission webhook or "
+        f"another controller that changes it, and stop it, or add '{entry}' to spec.ignoreDifferences to accept that."
+    )
+
+
+def _last_applied_hash(plan: Plan, children: Mapping[ChildId, Manifest]) -> str:
+    """Return the hash of the record of last-applied children if this plan has written it, or else the previous one."""
+    identity = last_applied_id(plan.owner.key.name)
+    written = next((each for each in plan.apply if child_id(each) == identity), None)
+    if written is None or rendered_hash(written) != rendered_hash(children.get(identity, {})):
+        return text(plan.observed.brain.status, "lastAppliedHash")
+    return last_applied_hash(written)
 
 
 def _display_version(plan: Plan, image: str) -> str | None:

@@ -31,6 +31,12 @@ class OperatorPod:
         """Return how often the kubelet has restarted it."""
         return sum(each["restartCount"] for each in self.now()["status"]["containerStatuses"])
 
+    def health(self) -> Object:
+        """Return what it reports in /healthz."""
+        where = f"/api/v1/namespaces/{OPERATOR}/pods/{self.name}:8080/proxy/healthz"
+        report: Object = json.loads(self.kubectl("get", "--raw", where))
+        return report
+
     def metrics(self) -> Mapping[str, float]:
         """Return its metrics by name and labels, as exposed."""
         where = f"/api/v1/namespaces/{OPERATOR}/pods/{self.name}:8080/proxy/metrics"

@@ -50,6 +50,9 @@ KINDS: dict[str, Any] = {
     "ValidatingWebhookConfiguration": create_global_resource(
         "admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations"
     ),
+    "MutatingWebhookConfiguration": create_global_resource(
+        "admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations"
+    ),
     "Namespace": create_global_resource("", "v1", "Namespace", "namespaces"),
 }
 

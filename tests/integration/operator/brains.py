@@ -152,7 +152,8 @@ class ControllerStub:
         event = {
             "apiVersion": "v1", "kind": "Event", "metadata": {"name": f"{_name(job)}.1"}, "type": "Warning",
             "reason": "FailedCreate", "message": f'Error creating: pods "{_name(job)}-x" {message}',
-            "involvedObject": involved, "firstTimestamp": _now(), "lastTimestamp": _now(), "count": 1,
+            "source": {"component": "job-controller"}, "involvedObject": involved,
+            "firstTimestamp": _now(), "lastTimestamp": _now(), "count": 1,
         }  # fmt: skip
         self.brain.api.create(event, self.brain.namespace)
 

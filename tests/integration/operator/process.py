@@ -47,8 +47,11 @@ class Operator:
         )
 
     def get(self, path: str) -> str:
-        """Return the body of a GET on its HTTP port."""
-        (port,) = (each["http_port"] for each in self.events() if each["event"] == "operator started")
+        """Return the body of a GET on its HTTP port; KeyError while it does not serve yet."""
+        ports = [each["http_port"] for each in self.events() if each["event"] == "HTTP server started"]
+        if not ports:
+            raise KeyError("the HTTP server has not started")
+        (port,) = ports
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
             return str(answer.read().decode())
 
@@ -64,6 +67,13 @@ class Operator:
         except urllib.error.HTTPError as error:
             return error.code
         return 200
+
+    def body(self, path: str) -> str:
+        """Return the body of a GET on its HTTP port, of any status."""
+        try:
+            return self.get(path)
+        except urllib.error.HTTPError as error:
+            return error.read().decode()
 
     def stop(self) -> int:
         """Ask it to stop, as the kubelet does, and return its exit code."""

@@ -91,6 +91,37 @@ def test_what_is_stored_lives_through_an_upgrade_and_a_reinstallation(api: Api, 
         eventually(lambda: brain.deployment()["spec"]["replicas"], lambda replicas: replicas == 2, "the edit is done")
 
 
+def test_an_older_definition_is_named_and_the_status_written_without_what_it_lacks(api: Api, tmp_path: Path) -> None:
+    """An operator newer than the definition serves, and writes a status without the fields and values that it lacks.
+
+    Log and `/healthz` name them and the remedy.
+    """
+    manifests = rendered()
+    (definition,) = (each for each in manifests if each["kind"] == DEFINITION)
+    older = copy.deepcopy(definition)
+    fields = older["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+    del fields["spec"]["properties"]["probes"]
+    del fields["status"]["properties"]["configHash"]
+    fields["status"]["properties"]["conditions"]["items"]["properties"]["type"]["enum"].remove("Paused")
+    for manifest in [older, *(each for each in manifests if each["kind"] != DEFINITION)]:
+        api.create(manifest, namespace_of(manifest))
+    wait_for_kind(api)
+    brain = Brain(api, "demo")
+    brain.secrets()
+    brain.apply()
+    with operator(account_of(api, tmp_path), tmp_path / "log") as started:
+        started.wait_until_started()
+        ControllerStub(brain).serve()
+        status = brain.resource()["status"]
+        assert "configHash" not in status
+        assert {"Ready", "Paused"} & {each["type"] for each in status["conditions"]} == {"Ready"}
+        lacks = "it lacks spec.probes, status.configHash, status.conditions[].type=Paused. They cannot be set"
+        assert lacks in started.log.read_text()
+        report = json.loads(started.get("/healthz"))
+        assert report["status"] == "degraded"
+        assert any("apply crds/" in reason for reason in report["reasons"])
+
+
 @pytest.fixture
 def former_definition() -> Object:
     """The definition of the previous version, as its chart installs it."""

@@ -211,7 +211,10 @@ def test_an_admission_webhook_that_is_down_is_in_the_status(brain: Brain) -> Non
 
 
 def test_a_name_that_is_taken_is_not_taken_over(brain: Brain) -> None:
-    """A Service that does not belong to the resource stays as it is, and the status names it."""
+    """A Service that does not belong to the resource stays as it is, and the status names it.
+
+    Nothing is created beside it. Once it is deleted the resource goes on by itself.
+    """
     theirs = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -222,6 +225,10 @@ def test_a_name_that_is_taken_is_not_taken_over(brain: Brain) -> None:
     brain.apply()
     brain.until("Degraded", "True", f"Service {NAME}-grpc exists and does not belong to this resource; delete it")
     assert brain.child("Service", "grpc")["spec"]["ports"][0]["port"] == 1
+    accounts = [each["metadata"]["name"] for each in brain.api.objects("ServiceAccount", brain.namespace)]
+    assert f"{NAME}-server" not in accounts
+    brain.api.delete("Service", f"{NAME}-grpc", brain.namespace)
+    brain.until("Migrated", "False", "is migrating the database", timeout_s=15)
 
 
 def test_one_made_again_waits_for_the_children_of_the_first(served: Brain) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -50,6 +51,22 @@ def test_what_was_deleted_comes_back(blocked: Brain, kind: str, component: str) 
     assert {k: v for k, v in after.items() if not k.startswith("clusterIP")} == {
         k: v for k, v in before.items() if not k.startswith("clusterIP")
     }
+
+
+def test_a_forged_record_is_not_applied(blocked: Brain) -> None:
+    """While the newest spec is held back, a record that somebody changed leads to no write of what it names."""
+    record = blocked.child("ConfigMap", "applied")["data"]["children.json"]
+    forged = record.replace(f"{REPOSITORY}:0.2.0", "evil:1")
+    assert forged != record
+    data = {"data": {"children.json": forged}}
+    blocked.api.patch("ConfigMap", f"{NAME}-applied", blocked.namespace, data)
+    blocked.api.delete("Service", f"{NAME}-headless", blocked.namespace)
+    time.sleep(2)
+    assert blocked.containers() == [f"server {REPOSITORY}:0.2.0"]
+    blocked.api.patch("ConfigMap", f"{NAME}-applied", blocked.namespace, {"data": {"children.json": record}})
+    eventually(
+        lambda: blocked.child("Service", "headless"), bool, "with the operator's own content it counts again", 10
+    )
 
 
 def test_it_can_be_scaled(blocked: Brain) -> None:

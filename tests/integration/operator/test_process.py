@@ -82,7 +82,7 @@ def test_a_namespaced_install_looks_after_its_namespaces_only(apart: Api, tmp_pa
     account = account_of(apart, tmp_path)
     mine, theirs = Brain(apart, "mine"), Brain(apart, "theirs")
     mine.secrets()
-    environment = {"SOMABRAIN_OPERATOR__NAMESPACES": '["mine"]', "SOMABRAIN_OPERATOR__LEASE_NAMESPACE": "mine"}
+    environment = {"SOMABRAIN_OPERATOR__NAMESPACES": '["mine"]'}
     with operator(account, tmp_path / "log", **environment) as started:
         started.wait_until_started()
         theirs.apply()
@@ -92,11 +92,58 @@ def test_a_namespaced_install_looks_after_its_namespaces_only(apart: Api, tmp_pa
         assert not [each for each in started.events() if "is forbidden: User" in str(each)]
 
 
-def test_without_the_kind_it_says_what_to_install(apart: Api, tmp_path: Path) -> None:
-    """Without the CustomResourceDefinition the operator ends and names the chart that has it."""
+def test_without_the_kind_it_waits_and_says_what_to_install(apart: Api, tmp_path: Path) -> None:
+    """Without the CustomResourceDefinition the operator is not healthy, names the chart that has it, and waits for it.
+
+    A restart would not help, so `/livez` does not fail.
+    """
     with operator(apart.server.kubeconfig, tmp_path / "log") as started:
-        assert started.process.wait(60) != 0
-    assert "install the chart somabrain-operator with crd.install=true" in (tmp_path / "log").read_text()
+        until_crd_missing(started)
+        assert "install the chart somabrain-operator with crd.install=true" in started.log.read_text()
+        assert started.status("/livez") == 200
+        install(apart)
+        started.wait_until_started()
+        brain = created(apart, "demo")
+        ControllerStub(brain).serve()
+        assert started.status("/healthz") == 200
+
+
+def test_the_kind_may_go_and_come_while_it_runs(apart: Api, tmp_path: Path) -> None:
+    """While the CustomResourceDefinition is deleted the operator is not healthy and says why; afterwards it goes on.
+
+    It is the same process, and nothing of it is a traceback.
+    """
+    install(apart)
+    (definition,) = (each for each in rendered() if each["kind"] == "CustomResourceDefinition")
+    with operator(account_of(apart, tmp_path), tmp_path / "log") as started:
+        started.wait_until_started()
+        ControllerStub(created(apart, "first")).serve()
+        apart.delete("CustomResourceDefinition", definition["metadata"]["name"])
+        until_crd_missing(started)
+        apart.create(definition)
+        wait_for_kind(apart)
+        ControllerStub(created(apart, "second")).serve()
+        eventually(lambda: started.status("/healthz"), lambda status: status == 200, "it is healthy")
+        assert started.process.poll() is None
+        assert "Traceback" not in started.log.read_text()
+
+
+def until_crd_missing(one: Operator) -> None:
+    """Wait until an operator reports in /healthz that its kind is not served."""
+    eventually(
+        lambda: (one.status("/healthz"), one.body("/healthz")),
+        lambda answer: answer[0] == 503 and "does not serve somabrains.somabrain.io" in answer[1],
+        "health names the missing kind",
+    )
+
+
+def created(api: Api, namespace: str) -> Brain:
+    """Create a SomaBrain in a new namespace."""
+    api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    brain = Brain(api, namespace)
+    brain.secrets()
+    brain.apply()
+    return brain
 
 
 def test_a_setting_misspelt_keeps_it_from_starting(apart: Api, tmp_path: Path) -> None:

@@ -140,7 +140,6 @@ def test_what_is_granted_is_what_is_used(api: Api, tmp_path: Path, settings: tup
     install(api, tmp_path / "definitions")
     environment = {
         "SOMABRAIN_OPERATOR__NAMESPACES": f'["{NAMESPACE}"]',
-        "SOMABRAIN_OPERATOR__LEASE_NAMESPACE": NAMESPACE,
     }
     with operator(account_of(api, tmp_path), tmp_path / "log", **(environment if settings else {})) as started:
         started.wait_until_started()

@@ -46,11 +46,18 @@ def time(second: int) -> str:
         ([created(1), refused(1)], ""),
         ([refused(1), created(1)], ""),
         ([refused(1), {"reason": "SuccessfulDelete", "message": "Deleted pod: m", "lastTimestamp": time(2)}], QUOTA),
+        ([refused(1) | {"source": {"component": "job-controller"}}], QUOTA),
+        ([refused(1) | {"source": {"component": "somebody"}}], ""),
+        ([refused(1) | {"reportingComponent": "somebody"}], ""),
+        ([refused(1), created(2) | {"reportingComponent": "somebody"}], QUOTA),
         ([{"reason": "DeadlineExceeded", "message": "too long", "lastTimestamp": time(2)}], ""),
     ],
 )
 def test_a_refusal_counts_until_a_pod_is_created(events: list[dict[str, Any]], expected: str) -> None:
-    """The latest event of a creation decides, whether or not the created pod still exists; a creation wins a tie."""
+    """The latest event of a creation decides, whether or not the created pod still exists; a creation wins a tie.
+
+    Events that name another origin than the Job controller do not count.
+    """
     assert pod_refusal(events) == expected
 
 

@@ -315,6 +315,33 @@ def test_a_webhook_that_undoes_what_was_applied_is_suspected() -> None:
     reported = conditions(state, children={**state.children, DEPLOYMENT: undone})
     assert (reported["Ready"]["status"], reported["Degraded"]["reason"]) == ("False", "DriftRemains")
     assert "(spec.revisionHistoryLimit is changed); look for an admission webhook" in reported["Degraded"]["message"]
+    assert "add 'Deployment spec.revisionHistoryLimit' to spec.ignoreDifferences" in reported["Degraded"]["message"]
+
+
+def test_what_the_spec_accepts_of_a_webhook_is_no_drift() -> None:
+    """A field of spec.ignoreDifferences, or one below it, may differ; others are still reported."""
+    accepted = ["Deployment spec.revisionHistoryLimit", "Deployment spec.template.spec.containers[0]"]
+    state = serving(ignoreDifferences=accepted)
+    live: Any = state.children[DEPLOYMENT]
+    template = live["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    mirrored = {**template, "spec": {**template["spec"], "containers": [{**container, "image": "mirror/brain:1"}]}}
+    changed = {**live, "spec": {**live["spec"], "revisionHistoryLimit": 9, "template": mirrored}}
+    assert conditions(state, children={**state.children, DEPLOYMENT: changed})["Ready"]["status"] == "True"
+    also = {**changed, "spec": {**changed["spec"], "progressDeadlineSeconds": 9}}
+    message = conditions(state, children={**state.children, DEPLOYMENT: also})["Degraded"]["message"]
+    assert "(spec.progressDeadlineSeconds is changed)" in message
+
+
+def test_drift_of_another_child_that_stays_is_reported_beside_a_service_that_serves() -> None:
+    """A Service that a webhook changes for good makes the resource Degraded, but it is Ready."""
+    state = serving()
+    identity = ChildId("Service", "quickstart-grpc")
+    live: Any = state.children[identity]
+    undone = {**live, "spec": {**live["spec"], "type": "LoadBalancer"}}
+    reported = conditions(state, children={**state.children, identity: undone})
+    assert (reported["Ready"]["status"], reported["Degraded"]["reason"]) == ("True", "DriftRemains")
+    assert "add 'Service spec.type' to spec.ignoreDifferences" in reported["Degraded"]["message"]
 
 
 def test_an_evicted_pod_is_no_server() -> None:

@@ -1,9 +1,12 @@
 {{/* The restricted Pod Security profile, for a pod. */}}
 {{- define "sb.podSecurity" -}}
 runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
-fsGroup: 10001
+{{- range $field := list "runAsUser" "runAsGroup" "fsGroup" }}
+{{- $id := index ($.Values.podSecurityContext | default dict) $field }}
+{{- if not (kindIs "invalid" $id) }}
+{{ $field }}: {{ int64 $id }}
+{{- end }}
+{{- end }}
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
@@ -101,9 +104,7 @@ timeoutSeconds: {{ index . 4 }}
   command: [vault, agent, -config=/var/run/secrets/somabrain/vault/agent.json, -log-level=error]
   env: [{name: HOME, value: /run/somabrain}]
   terminationMessagePolicy: FallbackToLogsOnError
-  resources:
-    requests: {cpu: 20m, memory: 64Mi}
-    limits: {memory: 256Mi}
+  resources: {{- toYaml .Values.vault.resources | nindent 4 }}
   securityContext: {{- include "sb.containerSecurity" . | nindent 4 }}
   volumeMounts:
     - {name: vault-agent, mountPath: /var/run/secrets/somabrain/vault, readOnly: true}

@@ -19,14 +19,18 @@ app.kubernetes.io/component: operator
 {{- with .Values.image }}{{ .repository }}{{ with .digest }}@{{ . }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}{{ end }}
 {{- end }}
 
+{{/* "true" if the image is of 0.2 or later; empty before, and if the tag is not a version. */}}
+{{- define "somabrain-operator.isPresent" -}}
+{{- $tag := .Values.image.tag | default .Chart.AppVersion }}
+{{- $version := and (not .Values.image.digest) (regexMatch "^v?[0-9]+[.][0-9]+[.][0-9]+([-+].*)?$" $tag) }}
+{{- if and $version (semverCompare ">=0.2.0-0" $tag) }}true{{ end }}
+{{- end }}
+
 {{/* Name of a variable for the operator's image: the former name before 0.2 and if the tag is not a version.
      Call with (list root present-name former-name). */}}
 {{- define "somabrain-operator.variable" -}}
-{{- $image := (index . 0).Values.image }}
-{{- $tag := $image.tag | default (index . 0).Chart.AppVersion }}
-{{- $version := and (not $image.digest) (regexMatch "^v?[0-9]+[.][0-9]+[.][0-9]+([-+].*)?$" $tag) }}
-{{- $present := and $version (semverCompare ">=0.2.0-0" $tag) }}
-{{- printf "SOMABRAIN_OPERATOR__%s" (ternary (index . 1) (index . 2) $present) }}
+{{- $present := include "somabrain-operator.isPresent" (index . 0) }}
+{{- printf "SOMABRAIN_OPERATOR__%s" (ternary (index . 1) (index . 2) (eq $present "true")) }}
 {{- end }}
 
 {{/* Name of the operator's ServiceAccount. */}}
@@ -39,17 +43,36 @@ app.kubernetes.io/component: operator
 {{- printf "%s-%s" .Release.Namespace .Release.Name }}
 {{- end }}
 
-{{/* Namespace of the operators' Lease: one that is watched, because its events prove that the watches are alive. */}}
+{{/* Namespace of the operators' Lease: their own, because a namespace of watchNamespaces may be deleted. */}}
 {{- define "somabrain-operator.leaseNamespace" -}}
+{{- if include "somabrain-operator.isPresent" . }}{{ .Release.Namespace }}
+{{- else }}{{ include "somabrain-operator.formerLeaseNamespace" . }}{{ end }}
+{{- end }}
+
+{{/* Namespace of their Lease before 0.2, and for images whose tag is not a version. */}}
+{{- define "somabrain-operator.formerLeaseNamespace" -}}
 {{- .Values.watchNamespaces | first | default .Release.Namespace }}
+{{- end }}
+
+{{/* The namespaces in which the operator has a Lease, as JSON: during an upgrade from before 0.2 also the former one. */}}
+{{- define "somabrain-operator.leaseNamespaces" -}}
+{{- list (include "somabrain-operator.leaseNamespace" .) (include "somabrain-operator.formerLeaseNamespace" .) | uniq | toJson }}
+{{- end }}
+
+{{/* Path of the probes that restart the operator or wait for its start. */}}
+{{- define "somabrain-operator.livenessPath" -}}
+{{ ternary "/livez" "/healthz" (eq (include "somabrain-operator.isPresent" .) "true") }}
 {{- end }}
 
 {{/* The restricted Pod Security profile, for a pod. */}}
 {{- define "somabrain-operator.podSecurity" -}}
 runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
-fsGroup: 10001
+{{- range $field := list "runAsUser" "runAsGroup" "fsGroup" }}
+{{- $id := index ($.Values.podSecurityContext | default dict) $field }}
+{{- if not (kindIs "invalid" $id) }}
+{{ $field }}: {{ int64 $id }}
+{{- end }}
+{{- end }}
 seccompProfile:
   type: RuntimeDefault
 {{- end }}
@@ -106,6 +129,10 @@ capabilities:
 - apiGroups: [""]
   resources: [events]
   verbs: [list, create]
+{{- end }}
+
+{{/* Rule for the operator's own Lease, whose events prove that watches deliver. */}}
+{{- define "somabrain-operator.leaseWatchRule" -}}
 - apiGroups: [coordination.k8s.io]  # only its own
   resources: [leases]
   resourceNames: [{{ include "somabrain-operator.clusterRole" . }}]

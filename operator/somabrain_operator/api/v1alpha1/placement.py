@@ -84,6 +84,20 @@ class Scheduling(ApiModel):
     """PriorityClass of the pods. Not set: the cluster's default."""
 
 
+Id = Annotated[int, Field(ge=1, le=2_147_483_647)]
+
+
+class PodSecurityContext(ApiModel):
+    """User and group ids of the pods; one that is not set is left to the cluster."""
+
+    run_as_user: Id | None = None
+    """User id of all containers."""
+    run_as_group: Annotated[int, Field(ge=0, le=2_147_483_647)] | None = None
+    """Primary group id of all containers. 0 is the root group, which gives no right of root."""
+    fs_group: Id | None = None
+    """Group id that owns the files of volumes."""
+
+
 class Probes(ApiModel):
     """Startup, liveness and readiness probes of a server."""
 

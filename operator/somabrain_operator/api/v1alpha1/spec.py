@@ -22,11 +22,19 @@ from somabrain_operator.api.v1alpha1.config import Auth, Config
 from somabrain_operator.api.v1alpha1.grpc import Grpc
 from somabrain_operator.api.v1alpha1.monitoring import Monitoring
 from somabrain_operator.api.v1alpha1.network import NetworkPolicy
-from somabrain_operator.api.v1alpha1.placement import DisruptionBudget, Probes, Scheduling, Service, TopologySpread
+from somabrain_operator.api.v1alpha1.placement import (
+    DisruptionBudget,
+    PodSecurityContext,
+    Probes,
+    Scheduling,
+    Service,
+    TopologySpread,
+)
 from somabrain_operator.api.v1alpha1.platform import Cache, Events, FlagsConnection
 from somabrain_operator.api.v1alpha1.resources import ResourceList, ResourceRequirements
 from somabrain_operator.api.v1alpha1.vault import Vault
 
+IgnoredDifference = Annotated[str, Field(max_length=512, pattern=r"^[A-Z][A-Za-z]+ (spec|data|metadata)[.\[].+$")]
 _FROM_VAULT: Final = (
     "(has(self.vault) && (!has(self.vault.enabled) || self.vault.enabled) && "
     "self.vault.secrets.exists(s, s.file == '{}'))"
@@ -191,6 +199,14 @@ class SomaBrainSpec(ApiModel):
     """Topology spread of the servers."""
     scheduling: Scheduling = Scheduling()
     """Scheduling of servers and migrations."""
+    ignore_differences: Annotated[tuple[IgnoredDifference, ...], Field(max_length=32)] = ()
+    """Fields of children that an admission webhook or another controller may change, by kind and path, such as
+    `Deployment spec.template.spec.containers[0].image`, with all that is below them. Their drift is neither reverted
+    nor reported; an edit of this spec applies its own value once more."""
+    pod_security_context: PodSecurityContext | None = None
+    """User and group ids of the pods of servers and migrations. Not set: 10001 each. `{}`: the cluster assigns them, as
+    OpenShift does. Where it does not, each container runs as its image's user; that of Vault's agent is root, which is
+    refused."""
     monitoring: Monitoring = Monitoring()
     """Objects for Prometheus and Grafana."""
     probes: Probes = Probes()

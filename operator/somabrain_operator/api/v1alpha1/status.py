@@ -80,6 +80,8 @@ class SomaBrainStatus(ApiModel):
     """Target for gRPC clients inside the cluster."""
     config_hash: Annotated[str, Field(max_length=32)] | None = None
     """Hash of all that a server reads only at startup: settings, policy, spec.vault.version, Secrets and ConfigMaps."""
+    last_applied_hash: Annotated[str, Field(max_length=32)] | None = None
+    """Hash of the ConfigMap NAME-applied as the operator wrote it: another content is not applied."""
     migration: MigrationStatus | None = None
     """State of the migration."""
     conditions: Annotated[

@@ -1,0 +1,58 @@
+"""A mutating webhook that changes children for good is named, with the field of the spec that accepts the change."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration.operator.api import Object, eventually
+from tests.integration.operator.brains import NAME, Brain, ControllerStub
+from tests.integration.operator.webhook import mutating_webhook
+
+
+@pytest.mark.parametrize(
+    ("kind", "component", "change", "other"),
+    [
+        ("Deployment", "server", ("/spec/revisionHistoryLimit", 9), {"minReadySeconds": 7}),
+        ("Service", "grpc", ("/spec/ports/0/appProtocol", "other"), {"sessionAffinity": "ClientIP"}),
+    ],
+)
+def test_a_webhook_that_changes_a_child_for_good_can_be_accepted(
+    served: Brain,
+    controller_stub: ControllerStub,
+    tmp_path: Path,
+    kind: str,
+    component: str,
+    change: tuple[str, object],
+    other: Object,
+) -> None:
+    """The condition names what the webhook changes again and again, and the entry of the spec that accepts it.
+
+    With that entry the resource is well and the child stays as the webhook writes it; other edits are still reverted.
+    """
+    (field,) = other
+    before = served.child(kind, component)["spec"].get(field)
+
+    def touch() -> Object:
+        """Write the child, which the webhook changes as soon as the API server knows it."""
+        label = {"metadata": {"labels": {"touched": str(time.time_ns())}}}
+        served.api.patch(kind, f"{NAME}-{component}", served.namespace, label)
+        time.sleep(1)
+        return served.conditions()["Degraded"]
+
+    group, resource = ("apps", "deployments") if kind == "Deployment" else ("", "services")
+    patch = [{"op": "replace", "path": change[0], "value": change[1]}]
+    with mutating_webhook(served.api, tmp_path, served.namespace, resource, group, patch):
+        condition = eventually(touch, lambda it: it["status"] == "True", "the webhook is noticed")
+        assert condition["reason"] == "DriftRemains", condition["message"]
+        assert "an admission webhook or another controller that changes it" in condition["message"]
+        entry = str(condition["message"]).split("add '")[1].split("'")[0]
+        served.apply(ignoreDifferences=[entry])
+        served.until("Degraded", "False")
+        controller_stub.roll_out()
+        served.until("Ready", "True")
+        served.api.patch(kind, f"{NAME}-{component}", served.namespace, {"spec": other})
+        eventually(lambda: served.child(kind, component)["spec"].get(field), lambda it: it == before, "it is reverted")
+        served.until("Degraded", "False")
