@@ -8,6 +8,7 @@ LOCAL := PYTHONPATH=scripts python3 -m somabrain_local
 VENV := .venv/.installed
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/somabrain
 export PATH := $(CACHE)/bin:$(CURDIR)/.venv/bin:$(PATH)
+KERNEL := $(wildcard kernel/*.toml kernel/*.lock kernel/*.rs kernel/*.pyi kernel/src/*.rs kernel/src/*/*.rs)
 DATA ?=
 REV ?=
 OPTIONS ?=
@@ -17,7 +18,7 @@ OPTIONS ?=
 help: ## List all targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
-$(VENV): requirements/dev.txt requirements/build.txt pyproject.toml scripts/venv.sh
+$(VENV): requirements/dev.txt requirements/build.txt pyproject.toml scripts/venv.sh kernel/build_wheel.sh $(KERNEL)
 	@scripts/venv.sh
 	@touch $@
 
