@@ -6,19 +6,27 @@
 
 /// Above it a result counts as 2^-64, which rounds to 0 in every score.
 const MAX_EXPONENT: f64 = 64.0;
-const LN2: f64 = std::f64::consts::LN_2;
 /// Terms beyond it are below half a unit in the last place of 2^-f >= 1/2.
-const TERMS: i32 = 19;
+const TERMS: usize = 20;
+/// (-ln 2)^n / n!, each from the one before.
+const COEFFICIENTS: [f64; TERMS] = coefficients();
+
+const fn coefficients() -> [f64; TERMS] {
+    let mut coefficients = [1.0; TERMS];
+    let mut n = 1;
+    while n < TERMS {
+        coefficients[n] = coefficients[n - 1] * -std::f64::consts::LN_2 / n as f64;
+        n += 1;
+    }
+    coefficients
+}
 
 /// Returns 2^-x for x >= 0.
 pub fn exp2_negative(x: f64) -> f64 {
     let x = x.min(MAX_EXPONENT);
     let whole = x.floor();
-    let y = (x - whole) * -LN2;
-    let mut power = 1.0;
-    for term in (1..=TERMS).rev() {
-        power = 1.0 + power * y / f64::from(term);
-    }
+    let fraction = x - whole;
+    let power = COEFFICIENTS.iter().rev().fold(0.0, |sum, coefficient| sum * fraction + coefficient);
     // 2^-64 to 1: the sum of exponents stays far from that of denormal numbers, so the product is exact.
     power * f64::from_bits((1023 - whole as u64) << 52)
 }

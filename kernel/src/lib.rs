@@ -16,9 +16,11 @@ pub mod lexical;
 pub mod pool;
 pub mod postings;
 pub mod products;
+pub mod rank;
 pub mod score;
 pub mod search;
 pub mod sessions;
+pub mod term_scores;
 pub mod top_k;
 pub mod vectors;
 

@@ -3,20 +3,21 @@
 //!     relevance = w · cosine + (1 - w) · bm25 / best bm25          w = 1/2 with both text and vector
 //!     score     = (relevance + contiguity) · clamp(recency · salience, 0.7, 1.3)
 //!
-//! A further part of relevance belongs into `Parts` and `Weights::relevance`; everything after it takes relevance as it
-//! is.
+//! A further part of relevance is a further argument of `Weights::relevance`, and a further bound in `rank`; everything
+//! after it takes relevance as it is.
 
 use crate::exp2::exp2_negative;
-use crate::pool::{Pool, REACH};
+use crate::pool::REACH;
 
 const DENSE_WEIGHT: f64 = 0.5;
 const BIAS_LOW: f64 = 0.7;
 const BIAS_HIGH: f64 = 1.3;
 const FORWARD_WEIGHT: f64 = 0.5;
 const BACKWARD_WEIGHT: f64 = 0.3;
-const MAX_SHARE: f64 = 0.8;
+/// The most that one neighbour contributes.
+pub const MAX_SHARE: f64 = 0.8;
 /// Sum of the weights of all neighbours: (forward + backward) · (2 - 2^(1 - REACH)).
-const KERNEL_WEIGHT: f64 = (FORWARD_WEIGHT + BACKWARD_WEIGHT) * (2.0 - 0.125);
+pub const KERNEL_WEIGHT: f64 = (FORWARD_WEIGHT + BACKWARD_WEIGHT) * (2.0 - 0.125);
 /// 2^(1 - Δ) by Δ.
 const DECAY: [f64; REACH as usize + 1] = [2.0, 1.0, 0.5, 0.25, 0.125];
 const UNITS: f64 = 1e6;
@@ -26,15 +27,7 @@ pub fn round(x: f64) -> f64 {
     (x * UNITS).round_ties_even() / UNITS
 }
 
-/// What relevance is made of; one number a row of the pool.
-pub struct Parts {
-    /// BM25 sums.
-    pub lexical: Vec<f64>,
-    /// Cosines, 0 to 1.
-    pub cosine: Vec<f64>,
-}
-
-/// How the parts are weighed.
+/// How the parts of relevance are weighed.
 #[derive(Clone, Copy)]
 pub struct Weights {
     dense: f64,
@@ -84,8 +77,15 @@ impl Bias {
         (recency, BIAS_LOW + (BIAS_HIGH - BIAS_LOW) * salience)
     }
 
-    pub fn clamp(recency: f64, salience: f64) -> f64 {
-        (recency * salience).clamp(BIAS_LOW, BIAS_HIGH)
+    /// Returns what a sum is multiplied by.
+    pub fn factor(&self, recency: f64, salience: f64) -> f64 {
+        if self.enabled { (recency * salience).clamp(BIAS_LOW, BIAS_HIGH) } else { 1.0 }
+    }
+
+    /// Returns the highest factor of memories with at most this salience.
+    pub fn max_factor(&self, max_salience: f64) -> f64 {
+        let (_, salience) = self.factors(f64::INFINITY, max_salience);
+        self.factor(1.0, salience)
     }
 }
 
@@ -116,13 +116,4 @@ pub fn contiguity(index: usize, run: &std::ops::Range<usize>, positions: &[i64],
         }
     }
     if present_weight > 0.0 { boost * (KERNEL_WEIGHT / present_weight).min(MAX_SHARE / largest) } else { 0.0 }
-}
-
-/// Returns the run of each row of a pool.
-pub fn runs_by_row(pool: &Pool) -> Vec<std::ops::Range<usize>> {
-    let mut runs = vec![0..0; pool.rows.len()];
-    for run in &pool.runs {
-        runs[run.clone()].fill(run.clone());
-    }
-    runs
 }

@@ -1,7 +1,7 @@
 //! The k lowest keys of a stream, in a buffer that is cut when it is full: amortized constant time a key.
 
 /// Keys beyond 2·k that the buffer has room for.
-const SPARE: usize = 64;
+const SPARE: usize = 8;
 
 pub struct TopK<K> {
     limit: usize,
@@ -34,8 +34,9 @@ impl<K: Ord + Copy> TopK<K> {
         is_full
     }
 
-    fn prune(&mut self) {
-        if self.buffer.len() > self.limit && self.limit > 0 {
+    /// Cuts the buffer now.
+    pub fn prune(&mut self) {
+        if self.buffer.len() >= self.limit && self.limit > 0 {
             let (_, &mut highest, _) = self.buffer.select_nth_unstable(self.limit - 1);
             self.cut = Some(highest);
         }
