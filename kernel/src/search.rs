@@ -15,6 +15,7 @@ use crate::term_scores;
 use crate::vectors::Query;
 
 /// A query, as `somabrain_service.store.records.Search` describes it.
+#[derive(Clone, Debug)]
 pub struct Search {
     pub now_us: i64,
     pub terms: Vec<String>,
