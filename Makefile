@@ -8,6 +8,8 @@ LOCAL := PYTHONPATH=scripts python3 -m somabrain_local
 VENV := .venv/.installed
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/somabrain
 export PATH := $(CACHE)/bin:$(CURDIR)/.venv/bin:$(PATH)
+CARGO := PATH="$$PATH:$$HOME/.cargo/bin" CARGO_TARGET_DIR=$(CACHE)/kernel/target cargo
+KERNEL := $(wildcard kernel/*.toml kernel/*.lock kernel/*.rs kernel/*.pyi kernel/src/*.rs kernel/src/*/*.rs)
 DATA ?=
 REV ?=
 OPTIONS ?=
@@ -20,7 +22,7 @@ WORKER_DSN ?=
 help: ## List all targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
 
-$(VENV): requirements/dev.txt requirements/build.txt pyproject.toml scripts/venv.sh
+$(VENV): requirements/dev.txt requirements/build.txt pyproject.toml scripts/venv.sh kernel/build_wheel.sh $(KERNEL)
 	@scripts/venv.sh
 	@touch $@
 
@@ -30,7 +32,7 @@ demo: $(VENV) ## Create a cluster, the operator and a memory service, and run an
 	@$(LOCAL) up --with-images
 	@$(PY) examples/demo.py
 
-test: lint unit chart integration e2e ## Run all checks and tests
+test: lint unit kernel chart integration e2e ## Run all checks and tests
 
 lint: $(VENV) ## Check style, types, import rules, contract, charts, workflows and generated code
 	@$(LOCAL) tools helm kubeconform actionlint
@@ -38,6 +40,15 @@ lint: $(VENV) ## Check style, types, import rules, contract, charts, workflows a
 
 unit: $(VENV) ## Run the tests that open no socket
 	@$(PY) -m pytest tests/unit
+
+kernel: $(VENV) ## Compare the native kernel with a scan by definition, 10,000 drawn cases with each instruction set
+	@cd kernel && $(CARGO) test --quiet --release --locked
+
+kernel-fuzz: $(VENV) ## The same with a million cases
+	@cd kernel && KERNEL_CASES=1000000 $(CARGO) test --quiet --release --locked
+
+kernel-audit: $(VENV) ## Check that the kernel's wheel keeps to Python's stable ABI (installs abi3audit from the package index)
+	@.venv/bin/uv tool run abi3audit@0.0.26 --strict --report "$$(kernel/build_wheel.sh .venv/bin/maturin $(CACHE)/kernel)"
 
 integration: $(VENV) ## Run the tests against real servers on loopback
 	@$(LOCAL) tools opa etcd redis kafka keycloak otelcol promtool pgbouncer faketime vault coredns controller-gen kubernetes kubectl helm

@@ -3,9 +3,9 @@
     make bench-versus REV=f4d6445
     make bench-versus REV=f4d6445 OPTIONS="--memories 1000 --calls 200"
 
-Each revision is installed with its own locked packages and started by its own command, with settings that both
-accept. The load generator calls the API over plain stubs: Recall, Remember and BatchRemember with the caller's
-vectors. A round is one batch of calls to each side, in alternating order, so that the machine's speed is the same for
+Each revision is installed with its own locked packages, and with its native kernel if it has one, and started by its
+own command, with settings that both accept. The load generator calls the API over plain stubs: Recall, Remember and
+BatchRemember with the caller's vectors, in sessions of 20 memories (`--session-size 0`: without sessions). A round is one batch of calls to each side, in alternating order, so that the machine's speed is the same for
 both; the result is the ratio within a round. Rounds continue until the confidence interval of the median is narrower
 than ± 3 %, or 40 are done. Exit status 1: slower by more than 3 % even at the lower end of the interval.
 """
@@ -27,7 +27,7 @@ import grpc.aio
 from bench.load_generator import LoadGenerator
 from bench.paired import Interval, median_interval
 from bench.server import Server, somabrain
-from bench.synthetic_data import QUESTION_WORDS, TEXT_WORDS, texts, vectors
+from bench.synthetic_data import QUESTION_WORDS, SESSION_SIZE, TEXT_WORDS, session, texts, vectors
 from somabrain.memory.v1 import memory_pb2, memory_service_pb2, namespace_service_pb2
 from somabrain.memory.v1.memory_service_pb2_grpc import MemoryServiceStub
 from somabrain.memory.v1.namespace_service_pb2_grpc import NamespaceServiceStub
@@ -57,6 +57,9 @@ Measure = Callable[[int], Awaitable[float]]
 """Function that makes the given number of calls and returns the server's processor time per call in milliseconds."""
 
 
+NewMemory = tuple[memory_pb2.Memory, memory_pb2.Vector]
+
+
 @dataclass(frozen=True, slots=True)
 class Side:
     """Running service of one revision."""
@@ -67,6 +70,7 @@ class Side:
     namespace: NamespaceServiceAsyncStub
     numbers: Iterator[int]
     """Seeds of texts and vectors; each is used once, so that no call is answered from a cache."""
+    session_size: int
 
     async def fill(self, size: int) -> None:
         """Create the namespaces and put `size` memories into the one that is searched."""
@@ -77,34 +81,37 @@ class Side:
         for start in range(0, size, BATCH):
             number = min(BATCH, size - start)
             rows = zip(texts(number, TEXT_WORDS, start), vectors(number, start), strict=True)
-            await self._batch("namespaces/searched", list(rows))
+            await self._batch("namespaces/searched", [self._memory(start + i, "", *row) for i, row in enumerate(rows)])
 
     async def remember(self, calls: int) -> float:
         """Measure Remember, durable, with one memory per call, in milliseconds of server CPU per call."""
-        rows = self._rows(calls, TEXT_WORDS)
+        memories = self._memories(calls)
 
         async def call(number: int) -> None:
-            text, vector = rows[number]
-            await self.memory.Remember(_remember("namespaces/written", text, vector), timeout=DEADLINE_S)
+            memory, vector = memories[number]
+            request = memory_service_pb2.RememberRequest(parent="namespaces/written", memory=memory, vector=vector)
+            await self.memory.Remember(request, timeout=DEADLINE_S)
 
         return (await LoadGenerator(self.server.cpu_s).run(calls, call)).server_ms
 
     async def batch_remember(self, calls: int) -> float:
         """Measure BatchRemember, durable, MEMORIES_PER_CALL at once, in milliseconds of server CPU per call."""
-        batches = [self._rows(MEMORIES_PER_CALL, TEXT_WORDS) for _ in range(max(calls // MEMORIES_PER_CALL, 1))]
+        batches = [self._memories(MEMORIES_PER_CALL) for _ in range(max(calls // MEMORIES_PER_CALL, 1))]
 
         async def call(number: int) -> None:
             await self._batch("namespaces/written", batches[number])
 
         return (await LoadGenerator(self.server.cpu_s).run(len(batches), call)).server_ms
 
-    async def _batch(self, parent: str, rows: list[tuple[str, list[float]]]) -> None:
-        request = memory_service_pb2.BatchRememberRequest(
-            parent=parent, requests=[_remember(parent, text, vector) for text, vector in rows]
-        )
+    async def _batch(self, parent: str, memories: list[NewMemory]) -> None:
+        requests = [
+            memory_service_pb2.RememberRequest(parent=parent, memory=memory, vector=vector)
+            for memory, vector in memories
+        ]
+        request = memory_service_pb2.BatchRememberRequest(parent=parent, requests=requests)
         response = await self.memory.BatchRemember(request, timeout=DEADLINE_S)
-        if len(response.results) != len(rows) or any(each.HasField("error") for each in response.results):
-            raise RuntimeError(f"{self.label}: BatchRemember did not store all {len(rows)} memories")
+        if len(response.results) != len(memories) or any(each.HasField("error") for each in response.results):
+            raise RuntimeError(f"{self.label}: BatchRemember did not store all {len(memories)} memories")
 
     async def recall(self, calls: int) -> float:
         """Measure Recall of ten hits by words and vector, in milliseconds of server CPU per call."""
@@ -121,6 +128,17 @@ class Side:
 
         return (await LoadGenerator(self.server.cpu_s).run(calls, call)).server_ms
 
+    def _memories(self, count: int) -> list[NewMemory]:
+        seed = next(self.numbers)
+        rows = zip(texts(count, TEXT_WORDS, seed), vectors(count, seed), strict=True)
+        return [self._memory(i, f"{seed}-", *row) for i, row in enumerate(rows)]
+
+    def _memory(self, number: int, prefix: str, text: str, vector: list[float]) -> NewMemory:
+        """Return the memory `number` of a series whose sessions' names begin with `prefix`."""
+        name = session(number, self.session_size)
+        memory = memory_pb2.Memory(text=text, session=prefix + name if name else "")
+        return memory, memory_pb2.Vector(values=vector)
+
     def _rows(self, count: int, words: int) -> list[tuple[str, list[float]]]:
         seed = next(self.numbers)
         return list(zip(texts(count, words, seed), vectors(count, seed), strict=True))
@@ -136,12 +154,6 @@ class Side:
             if loop.time() > ends_at:
                 sys.exit(f"{self.label}: the namespace was not in memory within {LOAD_S:g} s")
             await asyncio.sleep(0.2)
-
-
-def _remember(parent: str, text: str, vector: list[float]) -> memory_service_pb2.RememberRequest:
-    return memory_service_pb2.RememberRequest(
-        parent=parent, memory=memory_pb2.Memory(text=text), vector=memory_pb2.Vector(values=vector)
-    )
 
 
 async def compare(name: str, measures: tuple[Measure, Measure], calls: int) -> Interval:
@@ -164,20 +176,21 @@ async def compare(name: str, measures: tuple[Measure, Measure], calls: int) -> I
     return interval or median_interval(ratios)
 
 
-async def measure(sides: tuple[Side, Side], size: int, calls: int) -> dict[str, Interval]:
+async def measure(sides: tuple[Side, Side], options: argparse.Namespace) -> dict[str, Interval]:
     """Fill both sides, then compare Recall, Remember and BatchRemember."""
+    size, calls = options.memories, options.calls
     for side in sides:
         print(f"{side.label}: {size:,} memories", file=sys.stderr, flush=True)
         await side.fill(size)
         await side.load()
     current, other = sides
-    return {
-        f"Recall among {size:,}": await compare("Recall", (current.recall, other.recall), calls),
-        "Remember": await compare("Remember", (current.remember, other.remember), calls),
-        f"BatchRemember of {MEMORIES_PER_CALL}": await compare(
+    results = {f"Recall among {size:,}": await compare("Recall", (current.recall, other.recall), calls)}
+    if options.only != "recall":
+        results["Remember"] = await compare("Remember", (current.remember, other.remember), calls)
+        results[f"BatchRemember of {MEMORIES_PER_CALL}"] = await compare(
             "BatchRemember", (current.batch_remember, other.batch_remember), calls
-        ),
-    }
+        )
+    return results
 
 
 def main() -> int:
@@ -187,31 +200,43 @@ def main() -> int:
         "revision", metavar="REV", help="revision to compare with: a commit, tag or branch of this clone"
     )
     parser.add_argument("--memories", type=int, default=10_000, help="number of searched memories (default: 10000)")
+    parser.add_argument(
+        "--session-size",
+        type=int,
+        default=SESSION_SIZE,
+        help=f"memories of a session, 0: no sessions (default: {SESSION_SIZE})",
+    )
+    parser.add_argument(
+        "--setting", action="append", default=[], metavar="NAME=VALUE", help="setting of both servers, as in a variable"
+    )
+    parser.add_argument("--only", choices=["recall"], help="compare Recall alone")
     parser.add_argument("--calls", type=int, default=500, help="calls per round and side (default: 500)")
     options = parser.parse_args()
     paths = local_paths()
     other = previous_release.install(paths, Progress(paths.cache / "durations.json"), options.revision)
+    settings = dict(pair.split("=", 1) for pair in options.setting)
     with ExitStack() as stack:
         servers = []
         for label, python in (("this version", None), (options.revision, other.python)):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="somabrain-versus-"))
             print(f"{label}: starting", file=sys.stderr, flush=True)
             arguments = ["serve", "--embedded", "--data-dir", f"{folder}/data"]
-            servers.append((label, stack.enter_context(somabrain(arguments, {}, python))))
-        results = asyncio.run(_run(servers, options.memories, options.calls))
+            servers.append((label, stack.enter_context(somabrain(arguments, settings, python))))
+        results = asyncio.run(_run(servers, options))
     for name, interval in results.items():
         verdict = "slower by more than 3 %" if interval.low > 1 + MARGIN else "not slower by more than 3 %"
         print(f"{name}: server CPU per call is {interval} of {options.revision}'s: {verdict}")
     return int(any(interval.low > 1 + MARGIN for interval in results.values()))
 
 
-async def _run(servers: list[tuple[str, Server]], size: int, calls: int) -> dict[str, Interval]:
+async def _run(servers: list[tuple[str, Server]], options: argparse.Namespace) -> dict[str, Interval]:
     async with AsyncExitStack() as stack:
         sides = []
         for label, server in servers:
             channel = await stack.enter_async_context(grpc.aio.insecure_channel(server.address))
-            sides.append(Side(label, server, MemoryServiceStub(channel), NamespaceServiceStub(channel), count(1)))
-        return await measure((sides[0], sides[1]), size, calls)
+            stubs = (MemoryServiceStub(channel), NamespaceServiceStub(channel))
+            sides.append(Side(label, server, *stubs, count(1), options.session_size))
+        return await measure((sides[0], sides[1]), options)
 
 
 if __name__ == "__main__":

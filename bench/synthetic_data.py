@@ -14,6 +14,8 @@ DIMENSIONS = 384
 WORDS = 20_000
 
 TEXT_WORDS = 30
+SESSION_SIZE = 20
+"""Memories of one session, as in a short conversation; 0: memories without sessions."""
 QUESTION_WORDS = 11
 """Words per question: 13 tokens of the default encoder with its special tokens, the average of LoCoMo's questions."""
 
@@ -29,6 +31,11 @@ def texts(count: int, length: int, seed: int) -> Iterator[str]:
     weights = list(accumulate(1 / rank for rank in range(1, len(words) + 1)))
     for _ in range(count):
         yield " ".join(drawn.choices(words, cum_weights=weights, k=length))
+
+
+def session(number: int, size: int = SESSION_SIZE) -> str:
+    """Return the session of a memory by its number; empty if `size` is 0."""
+    return f"session-{number // size}" if size else ""
 
 
 def vectors(count: int, seed: int) -> list[list[float]]:

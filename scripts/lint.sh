@@ -54,6 +54,21 @@ chart() { # FOLDER: checks it with its default values, then with each file of it
   done
 }
 
+kernel() { # SUBCOMMAND...: runs cargo in kernel/
+  (cd kernel && CARGO_TARGET_DIR="$cargo_target" cargo "$@")
+}
+kernel_checks() {
+  PATH=$PATH:$HOME/.cargo/bin
+  # Debian's compiler comes without these two; rustup's has them.
+  if cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1; then
+    check "kernel's format (cargo fmt)" kernel fmt --check
+    check "kernel's lints (cargo clippy)" kernel clippy --quiet --locked --all-targets --features python -- -D warnings
+  else
+    echo "- kernel's format and lints: skipped, this Rust has no rustfmt and clippy (rustup component add rustfmt clippy)"
+  fi
+}
+cargo_target=${XDG_CACHE_HOME:-$HOME/.cache}/somabrain/kernel/target
+
 check "style (ruff check)" "$bin/ruff" check
 check "format (ruff format)" "$bin/ruff" format --check
 check "types (mypy --strict)" "$bin/mypy"
@@ -71,6 +86,8 @@ for folder in helm/charts/*/; do
 done
 check "examples (kubeconform)" conforms examples/*.yaml
 check "workflows (actionlint)" actionlint -shellcheck= -pyflakes= .github/workflows/*.yml
+
+kernel_checks
 
 if [ ${#failed[@]} -gt 0 ]; then
   printf '\nlint: %d failed:\n' "${#failed[@]}" >&2

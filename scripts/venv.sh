@@ -1,6 +1,6 @@
 #!/bin/sh
 # Creates .venv, the development environment, from requirements/dev.txt. Needs Python 3.11 or later; on Debian it
-# installs python3-venv if that is missing.
+# installs python3-venv if that is missing, and the Rust that the native kernel is built with.
 set -eu
 cd "$(dirname "$0")/.."
 if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
@@ -14,4 +14,6 @@ fi
 [ -x .venv/bin/uv ] || .venv/bin/python -m pip install --quiet --require-hashes -r requirements/build.txt
 echo "venv: installing $(grep -c '==' requirements/dev.txt) locked packages into .venv"
 VIRTUAL_ENV=.venv .venv/bin/uv pip sync --quiet --require-hashes requirements/dev.txt
+kernel=$(kernel/build_wheel.sh .venv/bin/maturin "${XDG_CACHE_HOME:-$HOME/.cache}/somabrain/kernel")
+VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --no-deps --no-index "$kernel"
 VIRTUAL_ENV=.venv .venv/bin/uv pip install --quiet --no-deps --no-build-isolation --editable .

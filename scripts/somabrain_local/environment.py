@@ -53,6 +53,6 @@ def inherited(**extra: str) -> dict[str, str]:
 
 
 def package_index() -> Mapping[str, str]:
-    """Return the host's package index and proxy variables, for image builds."""
-    names = ("PIP_INDEX_URL", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+    """Return the host's package and crate indexes and proxy variables, for image builds."""
+    names = ("PIP_INDEX_URL", "CARGO_INDEX", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
     return {name: os.environ[name] for name in names if os.environ.get(name)}

@@ -84,6 +84,10 @@ def _install(previous: PreviousRelease, paths: LocalPaths) -> None:
         shell.run([uv, "venv", "--quiet", venv], log=log)
         into = [uv, "pip", "install", "--quiet", "--python", venv / "bin" / "python"]
         shell.run([*into, "--require-hashes", "-r", previous.checkout / "requirements" / "dev.txt"], log=log)
+        build_kernel = previous.checkout / "kernel" / "build_wheel.sh"
+        if build_kernel.exists():  # the versions up to 0.2.0 have no native kernel
+            wheel = shell.run([build_kernel, venv / "bin" / "maturin", paths.cache / "kernel"]).strip()
+            shell.run([*into, "--no-deps", wheel], log=log)
         shell.run([*into, "--no-deps", "--no-build-isolation", "--editable", previous.checkout], log=log)
     except BaseException:
         shutil.rmtree(venv, ignore_errors=True)

@@ -38,6 +38,7 @@ from somabrain_service.server.supervision import supervise
 from somabrain_service.server.tls import CertificateWatcher
 from somabrain_service.store.open import open_store
 from somabrain_service.store.postgres.storage_quota import StorageQuota
+from somabrain_service.store.search_index import kernel
 
 _log = structlog.get_logger(__name__)
 
@@ -74,6 +75,14 @@ async def serve(settings: Settings, load_settings: Callable[[], Settings] = load
             lambda tenant: flag_store.for_tenant(tenant).storage_limit,
             settings.database.pool_size * settings.quota.replicas,
         )
+        metrics.search_kernel.set(kernel.is_installed())
+        if not kernel.is_installed():
+            _log.warning(
+                "no search index",
+                reason="the package somabrain-kernel is not installed",
+                effect="PostgreSQL answers every Recall: slower, and of more than 50,000 vectors only the newest",
+                remedy="pip install ./kernel, in the sources of this version",
+            )
         store = await stack.enter_async_context(
             open_store(
                 settings.postgres_dsn.get_secret_value(),

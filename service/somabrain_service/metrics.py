@@ -125,6 +125,9 @@ class Metrics:
         self.search_index_bytes = gauge(
             "somabrain_search_index_bytes", "Approximate memory of the in-memory search index."
         )
+        self.search_kernel = gauge(
+            "somabrain_search_kernel", "1 with the native search kernel; 0: PostgreSQL answers every Recall."
+        )
 
         self.job_runs = counter("somabrain_background_job_runs", "Runs of background jobs.", ("job", "outcome"))
         self.job_duration = histogram(

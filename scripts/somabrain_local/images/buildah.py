@@ -16,12 +16,12 @@ BUNDLE = CERTIFICATES / "ca-certificates.crt"
 
 
 def build_arguments(index: Mapping[str, str], *, bundle: bool) -> dict[str, str]:
-    """Return the build arguments that make pip and uv in a build use the host's index and certificates."""
+    """Return the build arguments that make pip, uv and cargo in a build use the host's index and certificates."""
     arguments = dict(index)
     if url := index.get("PIP_INDEX_URL"):
         arguments["UV_DEFAULT_INDEX"] = url
     if bundle:
-        arguments |= {"PIP_CERT": str(BUNDLE), "SSL_CERT_FILE": str(BUNDLE)}
+        arguments |= {"PIP_CERT": str(BUNDLE), "SSL_CERT_FILE": str(BUNDLE), "CARGO_HTTP_CAINFO": str(BUNDLE)}
     return arguments
 
 

@@ -66,28 +66,37 @@ class ExactRanker:
             terms=request.terms,
             idf=tuple(weights.tolist()),
             seeds=_true_positions(bm25.selective_terms(statistics.memories, statistics.df)),
+            fallback_seeds=_true_positions(n > 0 for n in statistics.df),
             mean_length=statistics.mean_length,
             vector=request.vector,
             encoder_id=request.encoder_id,
             filter=request.filter,
             limit=MAX_CANDIDATES,
-        )
-        candidates = await snapshot.candidates(search)
-        all_terms = _true_positions(n > 0 for n in statistics.df)
-        if candidates.eligible.sum() < request.top_k and all_terms != search.seeds:
-            # The selective terms matched too few memories, as with a narrow filter: use the common terms, too.
-            candidates = await snapshot.candidates(dataclasses.replace(search, seeds=all_terms))
-        ranking = rank(
-            candidates,
-            idf=weights,
-            mean_length=statistics.mean_length,
             top_k=request.top_k,
-            now_s=request.now.timestamp(),
-            half_life=statistics.namespace.settings.recency_half_life,
             tuning=request.tuning,
         )
+        ranking = await snapshot.indexed_ranking(search)
+        if ranking is None:
+            ranking = await rank_candidates(snapshot, search, request.now)
         reencoding = request.vector is not None and statistics.vectors < statistics.memories
         return dataclasses.replace(ranking, reencoding=reencoding)
+
+
+async def rank_candidates(snapshot: Snapshot, search: Search, now: datetime) -> Ranking:
+    """Rank the candidates of a snapshot: what `Snapshot.indexed_ranking` does with an index, without one."""
+    candidates = await snapshot.candidates(search)
+    if candidates.eligible.sum() < search.top_k and search.fallback_seeds != search.seeds:
+        # The selective terms matched too few memories, as with a narrow filter: use the common terms, too.
+        candidates = await snapshot.candidates(dataclasses.replace(search, seeds=search.fallback_seeds))
+    return rank(
+        candidates,
+        idf=np.asarray(search.idf, np.float64),
+        mean_length=search.mean_length,
+        top_k=search.top_k,
+        now_s=now.timestamp(),
+        half_life=snapshot.namespace.settings.recency_half_life,
+        tuning=search.tuning,
+    )
 
 
 def _true_positions(flags: Iterable[bool]) -> tuple[int, ...]:

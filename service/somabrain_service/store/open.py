@@ -15,7 +15,7 @@ from somabrain_service.store.postgres.queries.delete import BATCH_SIZE
 from somabrain_service.store.postgres.storage_quota import StorageQuota
 from somabrain_service.store.postgres.store import PostgresStore
 from somabrain_service.store.protocols import Store
-from somabrain_service.store.search_index.store import SearchIndexStore
+from somabrain_service.store.search_index import kernel
 from somabrain_service.store.tasks import task_set
 
 
@@ -35,16 +35,18 @@ async def open_store(
         dsn: libpq URL of the app role.
         database: pool size and timeouts.
         storage_quota: limits of what tenants may store; None: unlimited.
-        search_index: memory budget of the search indexes; None: no search index.
+        search_index: memory budget of the search indexes; None, or without the native kernel: no search index.
         delete_batch_size: maximum memories that one statement deletes with a namespace or subject.
         current_dsn: returns `dsn` as it is now, if it was rotated, None if it is missing; None: it never is.
     """
     storage_quota = storage_quota or StorageQuota(lambda _: StorageUsage(), 0)
     async with open_pool(dsn, database, current_dsn) as pool, task_set() as tasks:
         store = PostgresStore(Transactions(pool), storage_quota, tasks, delete_batch_size=delete_batch_size)
-        if search_index is None or not search_index.budget_bytes:
+        if search_index is None or not search_index.budget_bytes or not kernel.is_installed():
             yield store
             return
+        from somabrain_service.store.search_index.store import SearchIndexStore  # imports the kernel
+
         indexed = SearchIndexStore(store, tasks, search_index)
         with closing(indexed.indexes):
             yield indexed

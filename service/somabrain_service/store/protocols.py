@@ -15,7 +15,7 @@ from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceDraft, NamespaceStatistics
 from somabrain_service.domain.pagination import Order
-from somabrain_service.domain.ranking.score import Candidates
+from somabrain_service.domain.ranking.score import Candidates, Ranking
 from somabrain_service.store.records import (
     BatchWriteResult,
     ErasureResult,
@@ -58,6 +58,10 @@ class Snapshot(Protocol):
 
     async def candidates(self, search: Search) -> Candidates:
         """Return the top by words, the top by vector, their session neighbours, and the neighbours of these."""
+        ...
+
+    async def indexed_ranking(self, search: Search) -> Ranking | None:
+        """Return the ranking from the search index; None: it does not have this version, so rank `candidates`."""
         ...
 
     async def memories(self, ids: Sequence[int], size_bytes: int, *, end_snapshot: bool = False) -> list[Memory]:

@@ -15,6 +15,7 @@ from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory, MemoryDraft
 from somabrain_service.domain.namespace import Namespace
+from somabrain_service.domain.ranking.score import Tuning
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,20 +116,24 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Query of a candidate search.
+    """Query of a search.
 
-    `seeds` are the positions in `terms` of the terms that produce candidates; `idf` and `mean_length` only cut them to
-    the top `limit`. `vector` is float32[d] of `encoder_id`; None: words alone.
+    `seeds` are the positions in `terms` of the terms that produce candidates; `fallback_seeds` the same if these are
+    fewer than `top_k`. `idf` and `mean_length` cut candidates to the top `limit`. `vector` is float32[d] of
+    `encoder_id`; None: words alone. `top_k` and `tuning` are those of the ranking.
     """
 
     terms: tuple[str, ...]
     idf: tuple[float, ...]
     seeds: tuple[int, ...]
+    fallback_seeds: tuple[int, ...]
     mean_length: float
     vector: NDArray[np.float32] | None
     encoder_id: str
     filter: MemoryFilter
     limit: int
+    top_k: int
+    tuning: Tuning
 
 
 @dataclass(frozen=True, slots=True)

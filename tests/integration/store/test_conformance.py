@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,9 +24,10 @@ from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory, MemoryDraft, MemoryKind, Vector
 from somabrain_service.domain.names import NamespaceName, tenant_id
 from somabrain_service.domain.ranking import bm25
-from somabrain_service.domain.ranking.score import Candidates
+from somabrain_service.domain.ranking.score import Tuning
 from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
 from somabrain_service.encoders.onnx import OnnxEncoder
+from somabrain_service.recall.ranker import rank_candidates
 from somabrain_service.store.open import open_store
 from somabrain_service.store.records import Search
 from somabrain_service.store.search_index.index import SearchIndex
@@ -184,28 +185,34 @@ class Pair:
             self.memories[i] = (await self.sql.update(self.memories[i], **fields)).memory
 
     async def compare(self, step: RecallStep) -> None:
-        """Recall with both stores; the answers must be equal, and one must come from the search index."""
+        """Recall with both stores; the answers must be equal, and one must come from the search index.
+
+        PostgreSQL's candidates are ranked by the scorer in Python, the index is searched and scored by the kernel.
+        """
         await wait_until_loaded(self.replica.services, TENANT, self.replica.parent)
         terms = tuple(sorted(analyzer.latest_analyzer("en").terms(step.query)))
-        results = []
-        for brain in (self.sql, self.replica):
-            async with brain.services.store.snapshot(TENANT, brain.parent, self.now) as reading:
-                statistics = await reading.statistics(terms)
-                rare = bm25.selective_terms(statistics.memories, statistics.df)
-                search = Search(
-                    terms=terms,
-                    idf=tuple(bm25.idf(statistics.memories, statistics.df).tolist()),
-                    seeds=tuple(i for i, yes in enumerate(rare) if yes),
-                    mean_length=statistics.mean_length,
-                    vector=None if step.vector is None else unit(step.vector),
-                    encoder_id=ENCODER_ID,
-                    filter=step.filter,
-                    limit=step.limit,
-                )
-                results.append((statistics, await reading.candidates(search)))
-        (statistics, candidates), (also_statistics, also_candidates) = results
-        assert also_statistics == statistics
-        assert same(candidates, also_candidates)
+        async with (
+            self.sql.services.store.snapshot(TENANT, self.sql.parent, self.now) as in_sql,
+            self.replica.services.store.snapshot(TENANT, self.replica.parent, self.now) as indexed,
+        ):
+            statistics = await in_sql.statistics(terms)
+            assert await indexed.statistics(terms) == statistics
+            search = Search(
+                terms=terms,
+                idf=tuple(bm25.idf(statistics.memories, statistics.df).tolist()),
+                seeds=tuple(i for i, yes in enumerate(bm25.selective_terms(statistics.memories, statistics.df)) if yes),
+                fallback_seeds=tuple(i for i, n in enumerate(statistics.df) if n),
+                mean_length=statistics.mean_length,
+                vector=None if step.vector is None else unit(step.vector),
+                encoder_id=ENCODER_ID,
+                filter=step.filter,
+                limit=step.limit,
+                top_k=step.limit,
+                tuning=Tuning(contiguity=step.limit != 2, bias=step.limit != 5),
+            )
+            ranking = await indexed.indexed_ranking(search)
+            assert ranking is not None
+            assert ranking == await rank_candidates(in_sql, search, self.now)
         replica = self.loaded_index()
         assert replica.as_of == statistics.read_version
         assert set(replica.keys) == self.stored_keys()
@@ -243,25 +250,6 @@ class Pair:
 def unit(vector: Vector) -> np.ndarray:
     values = np.array(vector.values)
     return np.asarray(values / np.linalg.norm(values), np.float32)
-
-
-def same(one: Candidates, other: Candidates) -> bool:
-    """Whether all columns are equal to the bit, sessions up to their numbers, postings up to their order."""
-
-    def sessions(candidates: Candidates) -> list[int]:
-        numbers: dict[int, int] = {-1: -1}
-        return [numbers.setdefault(int(n), len(numbers)) for n in candidates.session]
-
-    def postings(candidates: Candidates) -> list[tuple[float, ...]]:
-        p = candidates.postings
-        return sorted(zip(p.row.tolist(), p.term.tolist(), p.tf.tolist(), strict=True))
-
-    columns = [f.name for f in fields(Candidates) if f.name not in {"session", "postings"}]
-    return (
-        all(np.array_equal(getattr(one, name), getattr(other, name)) for name in columns)
-        and sessions(one) == sessions(other)
-        and postings(one) == postings(other)
-    )
 
 
 @pytest.mark.timeout(600)

@@ -1,4 +1,7 @@
-"""Scoring shared by all stores: pure, exact, the same ranking for the same state and query. See docs/recall.md.
+"""Scoring of the candidates of a store: pure, exact, the same ranking for the same state and query. See docs/recall.md.
+
+The native kernel of the search index does the same operations in the same order (kernel/src/score.rs), so that both
+give the same numbers to the last bit. What changes here changes there; the property tests compare them.
 
 relevance = w · cosine + (1 - w) · bm25 / best bm25          w = 1/2 with both text and vector
 score     = (relevance + contiguity) · clamp(recency · salience, 0.7, 1.3)
@@ -21,6 +24,7 @@ from numpy.typing import NDArray
 from somabrain_service.domain.ranking import bm25
 from somabrain_service.domain.ranking.bm25 import Floats, Postings
 from somabrain_service.domain.ranking.contiguity import contiguity, within_reach
+from somabrain_service.domain.ranking.exp2 import exp2_negative
 from somabrain_service.domain.recall import ScoreBreakdown
 
 DENSE_WEIGHT = 0.5
@@ -177,4 +181,4 @@ def _recency(age_s: Floats, half_life: timedelta | None) -> Floats:
     """Return 2^(-age / half-life); 1 for event times in the future."""
     if half_life is None:
         return np.ones_like(age_s)
-    return np.asarray(np.exp2(-np.maximum(age_s, 0.0) / half_life.total_seconds()))
+    return exp2_negative(np.maximum(age_s, 0.0) / half_life.total_seconds())

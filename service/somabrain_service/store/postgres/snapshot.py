@@ -14,7 +14,7 @@ from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, MemoryName
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.pagination import Order, OrderField
-from somabrain_service.domain.ranking.score import Candidates
+from somabrain_service.domain.ranking.score import Candidates, Ranking
 from somabrain_service.store.index_source import IndexRows
 from somabrain_service.store.postgres.driver.arrays import numbers
 from somabrain_service.store.postgres.driver.pipeline import Connection
@@ -165,6 +165,10 @@ class PostgresSnapshot:
         if self._vector_count is None:
             await self.statistics()
         return await candidates.find(self._connection, self._values, search, self._vector_count or 0)
+
+    async def indexed_ranking(self, search: Search) -> Ranking | None:
+        """See `Snapshot.indexed_ranking`; PostgreSQL has candidates only."""
+        return None
 
     async def memories(self, ids: Sequence[int], size_bytes: int, *, end_snapshot: bool = False) -> list[Memory]:
         """See `Snapshot.memories`."""

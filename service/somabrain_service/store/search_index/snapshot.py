@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.namespace import Namespace
-from somabrain_service.domain.ranking.score import Candidates
+from somabrain_service.domain.ranking.score import Candidates, Ranking
 from somabrain_service.store.index_source import IndexSource
 from somabrain_service.store.records import Search, Statistics
 from somabrain_service.store.search_index.index import SearchIndex
@@ -24,7 +23,6 @@ class SearchIndexSnapshot:
         self._tenant = tenant
         self._now = now
         self._index: SearchIndex | None = None
-        self._as_of: NamespaceVersion | None = None
         # Everything but the search is the store's.
         self.next_expiry = snapshot.next_expiry
         self.changes = snapshot.changes
@@ -43,16 +41,20 @@ class SearchIndexSnapshot:
     async def statistics(self, terms: Sequence[str] = ()) -> Statistics:
         """See `Snapshot.statistics`."""
         self._index = await self._indexes.get_at_version(self._tenant, self.namespace, self._snapshot)
-        if self._index is None:
-            statistics = await self._snapshot.statistics(terms)
-            self._indexes.request_load(self._tenant, statistics)
-            return statistics
-        self._as_of = self._index.as_of
-        return self._index.statistics(self.namespace, terms, self._now)
+        if self._index is not None:
+            statistics = self._index.statistics(self.namespace, terms, self._now)
+            if statistics is not None:
+                return statistics
+            self._index = None
+        statistics = await self._snapshot.statistics(terms)
+        self._indexes.request_load(self._tenant, statistics)
+        return statistics
 
     async def candidates(self, search: Search) -> Candidates:
         """See `Snapshot.candidates`."""
-        # Another snapshot may have advanced the index meanwhile.
-        if self._index is None or self._index.as_of != self._as_of:
-            return await self._snapshot.candidates(search)
-        return self._index.candidates(search, self._now)
+        return await self._snapshot.candidates(search)
+
+    async def indexed_ranking(self, search: Search) -> Ranking | None:
+        """See `Snapshot.indexed_ranking`."""
+        # None as well if another snapshot has advanced the index meanwhile.
+        return None if self._index is None else self._index.rank(self.namespace, search, self._now)

@@ -20,6 +20,7 @@ import somabrain_service.store.postgres as postgres
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import MemoryKind
 from somabrain_service.domain.pagination import Order, OrderField
+from somabrain_service.domain.ranking.score import DEFAULT_TUNING
 from somabrain_service.store.postgres.driver.statement import Sql
 from somabrain_service.store.postgres.queries.candidates import search_statement
 from somabrain_service.store.postgres.snapshot import list_statement
@@ -72,7 +73,7 @@ def built_statements() -> Iterator[tuple[str, Sql]]:
     """Each statement that is built for a filter, an order or a question."""
     vector = np.ones(2, np.float32)
     for memory_filter, seeds, vectors, many in itertools.product(FILTERS, ((), (0,)), (None, vector), (False, True)):
-        search = Search(("bee",), (1.0,), seeds, 3.0, vectors, "e", memory_filter, 10)
+        search = Search(("bee",), (1.0,), seeds, seeds, 3.0, vectors, "e", memory_filter, 10, 10, DEFAULT_TUNING)
         yield "search_statement", search_statement(search, many=many)[0]
     for memory_filter, field, descending, since in itertools.product(FILTERS, OrderField, (False, True), (None, 1)):
         after = NOW.isoformat() if field is OrderField.EVENT_TIME else "1"

@@ -1,0 +1,131 @@
+"""The in-memory search index of one namespace: exact search and scoring, without the interpreter's lock."""
+
+from collections.abc import Sequence
+from typing import Protocol, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+class _MemoryRow(Protocol):
+    """Fields of a memory; times are in microseconds since 1970."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def kind(self) -> int: ...
+
+class _TermPostings(Protocol):
+    """A term; buffers of int64 ids of the memories with it and of int32 frequencies in each."""
+
+    @property
+    def term(self) -> str: ...
+
+class _IndexRows(Protocol):
+    """See `somabrain_service.store.index_source.IndexRows`."""
+
+    @property
+    def rows(self) -> Sequence[_MemoryRow]: ...
+    @property
+    def terms(self) -> Sequence[_TermPostings]: ...
+
+class Filter(Protocol):
+    """Filter of memories: a memory must match every field, of a sequence any value; empty or None: all match.
+
+    Times are in microseconds since 1970; `..._from_us` is inclusive, `..._until_us` exclusive.
+    """
+
+    @property
+    def labels(self) -> Sequence[tuple[str, str]]: ...
+    @property
+    def kinds(self) -> Sequence[int]: ...
+    @property
+    def sessions(self) -> Sequence[str]: ...
+    @property
+    def subjects(self) -> Sequence[str]: ...
+    @property
+    def event_from_us(self) -> int | None: ...
+    @property
+    def event_until_us(self) -> int | None: ...
+    @property
+    def create_from_us(self) -> int | None: ...
+    @property
+    def create_until_us(self) -> int | None: ...
+    @property
+    def pinned(self) -> bool | None: ...
+
+@final
+class Index:
+    """A namespace's memories as of `version`; initially empty. Its methods may be called from any thread.
+
+    `instruction_set` is one of `instruction_sets()`, for tests; None: the fastest of this processor.
+    """
+
+    def __new__(cls, version: int, instruction_set: str | None = None) -> Index: ...
+    @property
+    def size_bytes(self) -> int:
+        """Size in memory, estimated where the allocator decides."""
+
+    @property
+    def memories(self) -> int:
+        """Number of memories, including expired ones."""
+
+    def keys(self) -> list[str]:
+        """Return the terms, labels, sessions and subjects of all memories, each after the letter of its kind."""
+
+    def apply(self, changed_ids: Sequence[int], index_rows: _IndexRows, version: int) -> None:
+        """Remove the memories with these ids, add `index_rows`, and advance to `version`."""
+
+    def statistics(self, version: int, now_us: int, terms: Sequence[str]) -> tuple[int, int, int, list[int]] | None:
+        """Return the live memories, their term occurrences and vectors, and the document frequency of each term.
+
+        None: the index is at another version.
+        """
+
+    def search(
+        self,
+        version: int,
+        *,
+        now_us: int,
+        terms: Sequence[str],
+        idf: Sequence[float],
+        seeds: Sequence[int],
+        fallback_seeds: Sequence[int],
+        mean_length: float,
+        max_lexical: float,
+        vector: NDArray[np.float32] | None,
+        memory_filter: Filter | None,
+        limit: int,
+        top_k: int,
+        contiguity: bool,
+        bias: bool,
+        age_from_s: float,
+        half_life_s: float | None,
+    ) -> tuple[list[tuple[int, float, tuple[float, float, float, float, float, float]]], float] | None:
+        """Return the `top_k` best, best first, and the best BM25 sum of all candidates. None: at another version.
+
+        Each is its id, its score, and the parts of it: lexical, lexical relative, dense, contiguity, recency, salience.
+
+        Args:
+            version: version that the index must be at.
+            now_us: current time in microseconds since 1970: expired memories are excluded.
+            terms: the query's terms, in the order in which their scores are summed.
+            idf: inverse document frequency of each term.
+            seeds: positions in `terms` of the terms that select candidates.
+            fallback_seeds: the same if there are fewer candidates than `top_k`.
+            mean_length: mean number of terms of live memories.
+            max_lexical: upper bound of BM25 for the query.
+            vector: float32[d] of the namespace's encoder; None: words alone.
+            memory_filter: what memories must match.
+            limit: maximum candidates by words, and by vector.
+            top_k: maximum number of memories returned.
+            contiguity: whether neighbours in a session boost each other.
+            bias: whether recency and salience count.
+            age_from_s: time that age is measured from, in seconds since 1970.
+            half_life_s: half-life of recency; None: age does not count.
+        """
+
+    def distances(self, ids: Sequence[int], vector: NDArray[np.float32]) -> list[float | None]:
+        """Return the exact cosine distances of memories to float32[d]; None without a vector."""
+
+def instruction_sets() -> list[str]:
+    """Return the names of the instruction sets that this processor has, the fastest last."""

@@ -1,0 +1,74 @@
+//! Memory filters as sets of rows; the counterpart of `somabrain_service.store.postgres.queries.filters`.
+
+use crate::bitmap::Bitmap;
+use crate::columns::{Columns, NO_SESSION};
+use crate::postings::{self, InvertedIndex};
+use crate::sessions::Sessions;
+
+/// A memory must match every set field, of a list any value. Times are in microseconds since 1970.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub labels: Vec<(String, String)>,
+    pub kinds: Vec<i16>,
+    pub sessions: Vec<String>,
+    pub subjects: Vec<String>,
+    /// Inclusive.
+    pub event_from_us: Option<i64>,
+    /// Exclusive.
+    pub event_until_us: Option<i64>,
+    pub create_from_us: Option<i64>,
+    pub create_until_us: Option<i64>,
+    pub pinned: Option<bool>,
+}
+
+impl Filter {
+    /// Returns the live memories that match.
+    pub fn matching(&self, columns: &Columns, index: &InvertedIndex, sessions: &Sessions, now_us: i64) -> Bitmap {
+        let mut matching = columns.live.clone();
+        for row in columns.expired(now_us) {
+            matching.remove(row);
+        }
+        let fields = |row: u32| &columns.fields[row as usize];
+        for (key, value) in &self.labels {
+            let mut labelled = Bitmap::new(columns.rows());
+            insert_key(&mut labelled, index, &postings::label_key(key, value));
+            matching.intersect(&labelled);
+        }
+        if !self.sessions.is_empty() {
+            let mut in_session = Bitmap::new(columns.rows());
+            for name in &self.sessions {
+                sessions.named(name).iter().for_each(|&row| in_session.insert(row));
+            }
+            let without = self.sessions.iter().any(String::is_empty);
+            matching.retain(|row| in_session.get(row) || (without && fields(row).session == NO_SESSION));
+        }
+        if !self.subjects.is_empty() {
+            let mut about = Bitmap::new(columns.rows());
+            for subject in self.subjects.iter().filter(|subject| !subject.is_empty()) {
+                insert_key(&mut about, index, &postings::subject_key(subject));
+            }
+            let without = self.subjects.iter().any(String::is_empty);
+            matching.retain(|row| about.get(row) || (without && !fields(row).has_subject));
+        }
+        if !self.kinds.is_empty() {
+            matching.retain(|row| self.kinds.contains(&fields(row).kind));
+        }
+        for (from, until, time) in [
+            (self.event_from_us, self.event_until_us, &(|row| fields(row).event_us) as &dyn Fn(u32) -> i64),
+            (self.create_from_us, self.create_until_us, &|row| fields(row).create_us),
+        ] {
+            if from.is_some() || until.is_some() {
+                let (from, until) = (from.unwrap_or(i64::MIN), until.unwrap_or(i64::MAX));
+                matching.retain(|row| from <= time(row) && time(row) < until);
+            }
+        }
+        if let Some(pinned) = self.pinned {
+            matching.retain(|row| fields(row).pinned == pinned);
+        }
+        matching
+    }
+}
+
+fn insert_key(rows: &mut Bitmap, index: &InvertedIndex, name: &str) {
+    index.named(name).iter().for_each(|posting| rows.insert(posting.row));
+}

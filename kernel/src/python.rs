@@ -1,0 +1,259 @@
+//! The Python module: values in and out, and a lock around an index. Types are in `somabrain_kernel.pyi`.
+
+use std::sync::{PoisonError, RwLock};
+
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::filter::Filter;
+use crate::index::{self, IndexRows};
+use crate::products::InstructionSet;
+use crate::score::Bias;
+use crate::search::Search;
+use crate::vectors::Query;
+
+/// See `somabrain_service.store.index_source.MemoryRow`.
+#[derive(FromPyObject)]
+struct MemoryRow {
+    id: i64,
+    kind: i16,
+    session: String,
+    position: i64,
+    subject: String,
+    labels: std::collections::HashMap<String, String>,
+    event_us: i64,
+    create_us: i64,
+    expire_us: i64,
+    salience: f64,
+    pinned: bool,
+    doc_length: u32,
+}
+
+/// See `somabrain_service.store.index_source.TermPostings`.
+#[derive(FromPyObject)]
+struct TermPostings {
+    term: String,
+    memories: PyBuffer<i64>,
+    tf: PyBuffer<i32>,
+}
+
+/// See `somabrain_service.store.index_source.IndexRows`.
+#[derive(FromPyObject)]
+struct Rows {
+    rows: Vec<MemoryRow>,
+    terms: Vec<TermPostings>,
+    encoded: PyBuffer<i64>,
+    vectors: PyBuffer<f32>,
+    other_vectors: PyBuffer<i64>,
+}
+
+impl Rows {
+    fn read(self, py: Python<'_>) -> PyResult<IndexRows> {
+        let rows = self.rows.into_iter().map(|memory| index::MemoryRow {
+            id: memory.id,
+            kind: memory.kind,
+            session: memory.session,
+            position: memory.position,
+            subject: memory.subject,
+            labels: memory.labels.into_iter().collect(),
+            event_us: memory.event_us,
+            create_us: memory.create_us,
+            expire_us: memory.expire_us,
+            salience: memory.salience,
+            pinned: memory.pinned,
+            doc_length: memory.doc_length,
+        });
+        let terms = self.terms.into_iter().map(|posting| {
+            let tf = posting.tf.to_vec(py)?.into_iter().map(u16::try_from).collect::<Result<Vec<u16>, _>>()?;
+            Ok(index::TermPostings { term: posting.term, memories: posting.memories.to_vec(py)?, tf })
+        });
+        Ok(IndexRows {
+            rows: rows.collect(),
+            terms: terms.collect::<PyResult<_>>()?,
+            encoded: self.encoded.to_vec(py)?,
+            vectors: self.vectors.to_vec(py)?,
+            other_vectors: self.other_vectors.to_vec(py)?,
+        })
+    }
+}
+
+/// See `Filter` in the stub file; None: every memory matches.
+#[derive(FromPyObject)]
+struct FilterFields {
+    labels: Vec<(String, String)>,
+    kinds: Vec<i16>,
+    sessions: Vec<String>,
+    subjects: Vec<String>,
+    event_from_us: Option<i64>,
+    event_until_us: Option<i64>,
+    create_from_us: Option<i64>,
+    create_until_us: Option<i64>,
+    pinned: Option<bool>,
+}
+
+impl From<FilterFields> for Filter {
+    fn from(fields: FilterFields) -> Self {
+        Self {
+            labels: fields.labels,
+            kinds: fields.kinds,
+            sessions: fields.sessions,
+            subjects: fields.subjects,
+            event_from_us: fields.event_from_us,
+            event_until_us: fields.event_until_us,
+            create_from_us: fields.create_from_us,
+            create_until_us: fields.create_until_us,
+            pinned: fields.pinned,
+        }
+    }
+}
+
+struct Versioned {
+    version: i64,
+    index: index::Index,
+}
+
+/// The index of one namespace. Searches run at the same time, updates alone; neither holds the interpreter's lock.
+#[pyclass(frozen)]
+struct Index {
+    instructions: InstructionSet,
+    state: RwLock<Versioned>,
+}
+
+type Counts = (usize, u64, usize, Vec<usize>);
+type Hit = (i64, f64, (f64, f64, f64, f64, f64, f64));
+
+#[pymethods]
+impl Index {
+    #[new]
+    #[pyo3(signature = (version, instruction_set = None))]
+    fn new(version: i64, instruction_set: Option<&str>) -> PyResult<Self> {
+        let instructions = match instruction_set {
+            None => InstructionSet::detect(),
+            Some(name) => named(name)?,
+        };
+        let state = RwLock::new(Versioned { version, index: index::Index::default() });
+        Ok(Self { instructions, state })
+    }
+
+    #[getter]
+    fn size_bytes(&self, py: Python<'_>) -> usize {
+        self.read(py, |state| state.index.size_bytes())
+    }
+
+    #[getter]
+    fn memories(&self, py: Python<'_>) -> usize {
+        self.read(py, |state| state.index.columns.memories())
+    }
+
+    fn keys(&self, py: Python<'_>) -> Vec<String> {
+        self.read(py, |state| state.index.keys())
+    }
+
+    fn apply(&self, py: Python<'_>, changed_ids: Vec<i64>, index_rows: Rows, version: i64) -> PyResult<()> {
+        let index_rows = index_rows.read(py)?;
+        py.detach(|| {
+            // A panic while an index changed leaves it in an unknown state: no later call may read it.
+            let mut state = self.state.write().map_err(|_| PyValueError::new_err("an update of this index failed"))?;
+            state.index.apply(&changed_ids, index_rows);
+            state.version = version;
+            Ok(())
+        })
+    }
+
+    fn statistics(&self, py: Python<'_>, version: i64, now_us: i64, terms: Vec<String>) -> Option<Counts> {
+        self.read(py, |state| {
+            (state.version == version).then(|| {
+                let (counts, df) = state.index.statistics(&terms, now_us);
+                (counts.memories, counts.term_occurrences, counts.vectors, df)
+            })
+        })
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    #[pyo3(signature = (version, *, now_us, terms, idf, seeds, fallback_seeds, mean_length, max_lexical, vector, memory_filter,
+                        limit, top_k, contiguity, bias, age_from_s, half_life_s))]
+    fn search(
+        &self,
+        py: Python<'_>,
+        version: i64,
+        now_us: i64,
+        terms: Vec<String>,
+        idf: Vec<f64>,
+        seeds: Vec<usize>,
+        fallback_seeds: Vec<usize>,
+        mean_length: f64,
+        max_lexical: f64,
+        vector: Option<PyBuffer<f32>>,
+        memory_filter: Option<FilterFields>,
+        limit: usize,
+        top_k: usize,
+        contiguity: bool,
+        bias: bool,
+        age_from_s: f64,
+        half_life_s: Option<f64>,
+    ) -> PyResult<Option<(Vec<Hit>, f64)>> {
+        if idf.len() != terms.len() || seeds.iter().chain(&fallback_seeds).any(|&number| number >= terms.len()) {
+            return Err(PyValueError::new_err("idf and seeds must belong to terms"));
+        }
+        let search = Search {
+            now_us,
+            terms,
+            idf,
+            seeds,
+            fallback_seeds,
+            mean_length,
+            max_lexical,
+            vector: vector.map(|buffer| buffer.to_vec(py)).transpose()?,
+            filter: memory_filter.map(Filter::from).unwrap_or_default(),
+            limit,
+            top_k,
+            contiguity,
+            bias: Bias { enabled: bias, age_from_s, half_life_s },
+        };
+        let ranking =
+            self.read(py, |state| (state.version == version).then(|| state.index.search(&search, self.instructions)));
+        Ok(ranking.map(|ranking| {
+            let hits = ranking.hits.into_iter().map(|hit| (hit.id, hit.score, hit.breakdown.into()));
+            (hits.collect(), ranking.best_lexical)
+        }))
+    }
+
+    /// Returns the exact cosine distances of memories to a vector, for tests: what `search` multiplies out.
+    fn distances(&self, py: Python<'_>, ids: Vec<i64>, vector: PyBuffer<f32>) -> PyResult<Vec<Option<f64>>> {
+        let query = Query::new(&vector.to_vec(py)?, self.instructions);
+        Ok(self.read(py, |state| {
+            let index = &state.index;
+            let row = |id| index.columns.row(id).filter(|&row| index.columns.has_current_vector.get(row));
+            ids.iter().map(|&id| row(id).map(|row| index.vectors.distance(row, &query))).collect()
+        }))
+    }
+}
+
+impl Index {
+    /// Runs `use_state` on the state, which no update changes meanwhile, without the interpreter's lock.
+    fn read<T: Send>(&self, py: Python<'_>, use_state: impl FnOnce(&Versioned) -> T + Send) -> T {
+        // After a failed update `version` is still the former one, which no snapshot has any more.
+        py.detach(|| use_state(&self.state.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+fn named(name: &str) -> PyResult<InstructionSet> {
+    let available = InstructionSet::available();
+    available.iter().copied().find(|set| set.name() == name).ok_or_else(|| {
+        let names: Vec<&str> = available.iter().map(|set| set.name()).collect();
+        PyValueError::new_err(format!("instruction set {name:?} is not one of this processor's: {}", names.join(", ")))
+    })
+}
+
+/// Returns the names of the instruction sets that this processor has, the fastest last.
+#[pyfunction]
+fn instruction_sets() -> Vec<&'static str> {
+    InstructionSet::available().into_iter().map(InstructionSet::name).collect()
+}
+
+#[pymodule]
+fn somabrain_kernel(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Index>()?;
+    module.add_function(wrap_pyfunction!(instruction_sets, module)?)
+}

@@ -1,0 +1,10 @@
+"""Whether the native kernel, a package of its own, is installed."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+
+def is_installed() -> bool:
+    """Return whether this Python has the kernel; without it there is no search index, and PostgreSQL searches."""
+    return find_spec("somabrain_kernel") is not None
