@@ -58,8 +58,8 @@ class CachedRanker:
         now_s = request.now.timestamp()
 
         async def compute() -> CacheEntry[Ranking]:
+            next_expiry = await snapshot.next_expiry()  # first: a snapshot that assumes its state does not know it
             ranking = await self._ranker.rank(snapshot, tenant, request)
-            next_expiry = await snapshot.next_expiry()
             expires_at = min(
                 math.inf if next_expiry is None else next_expiry.timestamp(),
                 score_valid_until(now_s, namespace.settings.recency_half_life),

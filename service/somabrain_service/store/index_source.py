@@ -11,7 +11,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import NamespaceName, TenantId
+from somabrain_service.domain.namespace import Namespace
 from somabrain_service.store.protocols import Snapshot, Store
 
 NEVER = 2**63 - 1
@@ -78,7 +80,17 @@ class IndexableStore(Store, Protocol):
     """Store whose snapshots a search index can be loaded from."""
 
     def snapshot(
-        self, tenant: TenantId, name: NamespaceName, now: datetime
+        self, tenant: TenantId, name: NamespaceName, now: datetime, *, assume_unchanged: bool = False
     ) -> AbstractAsyncContextManager[IndexSource]:
         """See `Store.snapshot`."""
+        ...
+
+    async def read_memories(
+        self, tenant: TenantId, namespace: Namespace, ids: Sequence[int], size_bytes: int
+    ) -> tuple[Namespace, list[Memory]]:
+        """Return the namespace as it is, and memories of it as `Snapshot.memories` does, in one exchange.
+
+        Raises:
+            NotFound: no such namespace.
+        """
         ...

@@ -28,6 +28,10 @@ from somabrain_service.store.records import (
 )
 
 
+class SnapshotOutdated(Exception):
+    """A snapshot assumed a state that PostgreSQL no longer has, or did not ask for: begin again without assuming."""
+
+
 class Snapshot(Protocol):
     """Consistent view of a namespace, without expired memories."""
 
@@ -194,8 +198,13 @@ class Store(Protocol):
         """
         ...
 
-    def snapshot(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AbstractAsyncContextManager[Snapshot]:
+    def snapshot(
+        self, tenant: TenantId, name: NamespaceName, now: datetime, *, assume_unchanged: bool = False
+    ) -> AbstractAsyncContextManager[Snapshot]:
         """Open a snapshot of a namespace as of `now`.
+
+        `assume_unchanged`: statistics and ranking may be those of the last known version, which `memories` compares
+        with PostgreSQL's; any method may raise SnapshotOutdated.
 
         Raises:
             NotFound: no such namespace.

@@ -9,7 +9,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from common.config.settings import DatabaseSettings, SearchIndexSettings
+from common.errors import NotFound
 from somabrain_service.commands.batch_remember_memories import RememberItem
+from somabrain_service.commands.delete_namespace import delete_namespace
 from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain.memory import Memory, MemoryDraft
 from somabrain_service.domain.names import NamespaceName, tenant_id
@@ -17,6 +19,7 @@ from somabrain_service.encoders.protocols import LEXICAL
 from somabrain_service.store.open import open_store
 from somabrain_service.store.search_index.store import SearchIndexStore
 from tests.integration.conftest import Clone
+from tests.integration.resilience.proxy import proxy
 from tests.integration.store.conftest import Brain, wait_until_loaded
 
 TENANT = tenant_id("https://issuer.test", "a")
@@ -24,10 +27,12 @@ MEMORIES = 300
 
 
 @asynccontextmanager
-async def indexed_brain(database: Clone, budget_bytes: int = 2**30, idle_s: float = 3600.0) -> AsyncIterator[Brain]:
+async def indexed_brain(
+    database: Clone, budget_bytes: int = 2**30, idle_s: float = 3600.0, dsn: str = ""
+) -> AsyncIterator[Brain]:
     """A process with a search index."""
     replica = SearchIndexSettings(budget_bytes=budget_bytes, idle_timeout_s=idle_s)
-    async with open_store(database.app_dsn, DatabaseSettings(), search_index=replica) as store:
+    async with open_store(dsn or database.app_dsn, DatabaseSettings(), search_index=replica) as store:
         yield Brain(AppContext(store, {}, LEXICAL), TENANT, NamespaceName.of("a"))
 
 
@@ -104,3 +109,43 @@ async def test_what_nobody_asks_for_goes(database: Clone, size_bytes: int) -> No
         await asyncio.sleep(0.3)
         await recall_before_and_after_load(brain.at("b"))
         assert loaded_namespaces(brain) == {"b"}
+
+
+@pytest.mark.own_server
+async def test_a_namespace_that_is_known_is_recalled_in_one_exchange(database: Clone) -> None:
+    """The second answer of PostgreSQL would be lost, and a Recall does not need it."""
+    async with proxy(database.server.socket / ".s.PGSQL.5432") as between:
+        dsn = f"postgresql://somabrain_app@{between.address}/{database.name}"
+        async with indexed_brain(database, dsn=dsn) as brain:
+            await brain.create(encoder=LEXICAL)
+            await fill(brain)
+            answer = await recall_before_and_after_load(brain)
+            between.pass_first, between.drop_answers = 1, 1
+            assert await brain.recalled_texts("bees dance") == answer
+            assert (between.pass_first, between.drop_answers) == (0, 1)
+            between.pass_first = 1
+            assert await brain.recalled_texts("nothing of it") == []
+            assert (between.pass_first, between.drop_answers) == (0, 1)
+
+
+async def test_what_another_process_wrote_is_never_missing(database: Clone) -> None:
+    """A process that takes a namespace for unchanged sees each write of another one in its next answer."""
+    async with indexed_brain(database) as brain, indexed_brain(database) as other:
+        await brain.create(encoder=LEXICAL)
+        await fill(brain)
+        for number in range(3):
+            for _ in range(3):  # unchanged, and assumed to be
+                await recall_before_and_after_load(brain)
+            wasp = (await other.remember(f"A wasp {number} stings.")).memory
+            assert await brain.recalled_texts("wasp stings") == [wasp.text]
+            await recall_before_and_after_load(brain)
+            await recall_before_and_after_load(brain)
+            await other.update(wasp, text="A hornet.")
+            assert await brain.recalled_texts("wasp stings") == []
+            await other.forget(wasp.name)
+            assert await brain.recalled_texts("hornet") == []
+        await recall_before_and_after_load(brain)
+        await recall_before_and_after_load(brain)
+        await delete_namespace(other.services, TENANT, other.parent)
+        with pytest.raises(NotFound):
+            await brain.recall("bees dance")

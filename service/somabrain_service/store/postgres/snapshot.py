@@ -46,18 +46,6 @@ SELECT u.memories - (SELECT count(*) FROM expired) AS memories,
 FROM usage u WHERE u.tenant_id = :tenant AND u.namespace_id = :ns
 """)
 
-_MEMORIES = sql(f"""
-SELECT {rows.MEMORY} FROM (
-    SELECT m.*, ordinal, sum({rows.SIZE}) OVER (ORDER BY ordinal) AS size_bytes
-    FROM unnest(CAST(:ids AS bigint[])) WITH ORDINALITY AS requested (id, ordinal)
-    CROSS JOIN LATERAL (
-        SELECT * FROM memories s WHERE s.tenant_id = :tenant AND s.namespace_id = :ns AND s.id = requested.id OFFSET 0
-    ) AS m
-) AS m
-WHERE ordinal = 1 OR size_bytes <= :size_bytes
-ORDER BY ordinal
-""")
-
 # One more than the limit is read, which shows whether more follow.
 _REVISIONS = sql(f"""
 SELECT {rows.MEMORY}, m.available FROM (
@@ -173,7 +161,7 @@ class PostgresSnapshot:
     async def memories(self, ids: Sequence[int], size_bytes: int, *, end_snapshot: bool = False) -> list[Memory]:
         """See `Snapshot.memories`."""
         execute = self._connection.execute_and_commit if end_snapshot else self._connection.execute_all
-        (result,) = await execute((_MEMORIES, {**self._values, "ids": numbers(ids), "size_bytes": size_bytes}))
+        (result,) = await execute(memories.by_ids_statement(self.namespace.number, ids, size_bytes))
         return [rows.memory(self._name, row) for row in result]
 
     async def memory(self, memory: MemoryId) -> Memory | None:

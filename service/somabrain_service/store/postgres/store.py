@@ -19,7 +19,7 @@ from somabrain_service.store.postgres import insert_batch
 from somabrain_service.store.postgres.driver import locks
 from somabrain_service.store.postgres.driver.arrays import numbers
 from somabrain_service.store.postgres.driver.errors import Retry
-from somabrain_service.store.postgres.driver.pipeline import Connection
+from somabrain_service.store.postgres.driver.pipeline import Connection, Result
 from somabrain_service.store.postgres.driver.statement import sql
 from somabrain_service.store.postgres.driver.transactions import Transactions
 from somabrain_service.store.postgres.group_commit import GroupCommit
@@ -158,10 +158,35 @@ class PostgresStore:
         return await self._transactions.write(tenant, work, idempotent=request is not None)
 
     @asynccontextmanager
-    async def snapshot(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AsyncIterator[IndexSource]:
-        """See `IndexableStore.snapshot`."""
+    async def snapshot(
+        self, tenant: TenantId, name: NamespaceName, now: datetime, *, assume_unchanged: bool = False
+    ) -> AsyncIterator[IndexSource]:
+        """See `IndexableStore.snapshot`; nothing is assumed."""
+        del assume_unchanged
         async with self._open_snapshot(tenant, name) as (connection, namespace):
             yield PostgresSnapshot(connection, namespace, now)
+
+    async def read_memories(
+        self, tenant: TenantId, namespace: Namespace, ids: Sequence[int], size_bytes: int
+    ) -> tuple[Namespace, list[Memory]]:
+        """See `IndexableStore.read_memories`."""
+        find = (namespaces.FIND, {"name": namespace.name.namespace})
+        read = memories.by_ids_statement(namespace.number, ids, size_bytes)
+        found, texts = await self._transactions.fetch(tenant, find, read)
+        current = self._known_namespace(tenant, namespace.name, found)
+        return current, [rows.memory(namespace.name, row) for row in texts]
+
+    def _known_namespace(self, tenant: TenantId, name: NamespaceName, result: Result) -> Namespace:
+        """Return the namespace in a result, and cache it.
+
+        Raises:
+            NotFound: no such namespace.
+        """
+        row = result.one_or_none()
+        if row is None:
+            self._namespace_cache.invalidate(tenant, name)
+            raise namespaces.namespace_not_found(name)
+        return self._namespace_cache.put(tenant, rows.namespace(row))
 
     @asynccontextmanager
     async def _open_snapshot(
@@ -174,11 +199,7 @@ class PostgresStore:
         """
         find = (namespaces.FIND, {"name": name.namespace})
         async with self._transactions.read(tenant, find) as (connection, (result,)):
-            row = result.one_or_none()
-            if row is None:
-                self._namespace_cache.invalidate(tenant, name)
-                raise namespaces.namespace_not_found(name)
-            yield connection, self._namespace_cache.put(tenant, rows.namespace(row))
+            yield connection, self._known_namespace(tenant, name, result)
 
     async def insert_memory(
         self, tenant: TenantId, namespace: Namespace, new: NewMemory, request: RequestKey | None

@@ -39,10 +39,20 @@ Key = tuple[TenantId, NamespaceName]
 OpenSource = Callable[[TenantId, NamespaceName], AbstractAsyncContextManager[IndexSource]]
 
 
+@dataclass(frozen=True, slots=True)
+class AssumedIndex:
+    """An index, and its namespace as it was when PostgreSQL last had the index's version."""
+
+    index: SearchIndex
+    namespace: Namespace
+
+
 @dataclass(slots=True)
 class _Entry:
     index: SearchIndex
     last_used_at: float
+    unchanged: Namespace | None = None
+    """The namespace, if the last call saw it at the index's version: the next one may assume that. None: doubted."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -88,6 +98,23 @@ class SearchIndexManager:
         entry = self._entries.get((tenant, name))
         return None if entry is None else entry.index
 
+    def assume_unchanged(self, tenant: TenantId, name: NamespaceName) -> AssumedIndex | None:
+        """Return an index whose namespace did not change between the last two calls; None: no such index.
+
+        A namespace that is written between calls is not worth an assumption, which would cost its search twice.
+        """
+        self._evict_idle()
+        entry = self._entries.get((tenant, name))
+        if entry is None or entry.unchanged is None or entry.index.as_of != entry.unchanged.read_version:
+            return None
+        self._touch((tenant, name), entry)
+        return AssumedIndex(entry.index, entry.unchanged)
+
+    def doubt(self, tenant: TenantId, name: NamespaceName) -> None:
+        """Assume nothing of a namespace until it is seen unchanged again."""
+        if entry := self._entries.get((tenant, name)):
+            entry.unchanged = None
+
     async def get_at_version(self, tenant: TenantId, namespace: Namespace, source: IndexSource) -> SearchIndex | None:
         """Return the index at exactly the version of `source`; None: not loaded, or already ahead of it."""
         self._evict_idle()
@@ -100,6 +127,7 @@ class SearchIndexManager:
             index = entry.index
             if self._entries.get(key) is not entry:
                 return None
+            entry.unchanged = namespace if index.as_of == target else None
             if index.as_of != target:
                 if index.as_of.epoch == target.epoch and index.as_of.version > target.version:
                     return None
@@ -109,9 +137,12 @@ class SearchIndexManager:
                 self._evict_to_budget(key)
             if key not in self._entries:
                 return None
-            self._entries.move_to_end(key)
-            entry.last_used_at = time.monotonic()
+            self._touch(key, entry)
             return index
+
+    def _touch(self, key: Key, entry: _Entry) -> None:
+        self._entries.move_to_end(key)
+        entry.last_used_at = time.monotonic()
 
     def request_load(self, tenant: TenantId, statistics: Statistics) -> None:
         """Start to load a namespace's index, unless loaded, loading or oversized."""

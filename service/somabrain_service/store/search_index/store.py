@@ -13,6 +13,7 @@ from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.store.index_source import IndexableStore, IndexSource
 from somabrain_service.store.protocols import Snapshot
+from somabrain_service.store.search_index.assumed_snapshot import AssumedSnapshot
 from somabrain_service.store.search_index.manager import SearchIndexManager
 from somabrain_service.store.search_index.snapshot import SearchIndexSnapshot
 from somabrain_service.store.tasks import TaskSet
@@ -47,9 +48,14 @@ class SearchIndexStore:
                 yield snapshot
 
     @asynccontextmanager
-    async def snapshot(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AsyncIterator[Snapshot]:
+    async def snapshot(
+        self, tenant: TenantId, name: NamespaceName, now: datetime, *, assume_unchanged: bool = False
+    ) -> AsyncIterator[Snapshot]:
         """See `Store.snapshot`."""
         with self._dropping_missing(tenant, name):
+            if assume_unchanged and (assumed := self.indexes.assume_unchanged(tenant, name)):
+                yield AssumedSnapshot(self._store, self.indexes, tenant, assumed, now)
+                return
             async with self._store.snapshot(tenant, name, now) as snapshot:
                 yield SearchIndexSnapshot(snapshot, self.indexes, tenant, now)
 

@@ -1,12 +1,33 @@
-"""Statements that read one memory."""
+"""Statements that read memories."""
 
 from __future__ import annotations
 
-from somabrain_service.store.postgres.driver.statement import sql
+from collections.abc import Sequence
+
+from somabrain_service.store.postgres.driver.arrays import numbers
+from somabrain_service.store.postgres.driver.statement import Statement, sql
 from somabrain_service.store.postgres.queries import filters, rows
 
 FIND_LIVE = sql(
     f"SELECT {rows.MEMORY} FROM memories m"
     f" WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = :id AND {filters.LIVE}"
 )
+_BY_IDS = sql(f"""
+SELECT {rows.MEMORY} FROM (
+    SELECT m.*, ordinal, sum({rows.SIZE}) OVER (ORDER BY ordinal) AS size_bytes
+    FROM unnest(CAST(:ids AS bigint[])) WITH ORDINALITY AS requested (id, ordinal)
+    CROSS JOIN LATERAL (
+        SELECT * FROM memories s WHERE s.tenant_id = :tenant AND s.namespace_id = :ns AND s.id = requested.id OFFSET 0
+    ) AS m
+) AS m
+WHERE ordinal = 1 OR size_bytes <= :size_bytes
+ORDER BY ordinal
+""")
+
+
+def by_ids_statement(ns: int, ids: Sequence[int], size_bytes: int) -> Statement:
+    """Return the statement of `Snapshot.memories`."""
+    return _BY_IDS, {"ns": ns, "ids": numbers(ids), "size_bytes": size_bytes}
+
+
 FIND_LIVE_FOR_UPDATE = sql(f"{FIND_LIVE.text} FOR UPDATE")

@@ -1,0 +1,96 @@
+"""Snapshot that assumes a namespace to be as its search index has it, and asks PostgreSQL only with the texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NoReturn
+
+from somabrain_service.domain.changes import Change, Position, StoredVector
+from somabrain_service.domain.filter import MemoryFilter
+from somabrain_service.domain.memory import Memory
+from somabrain_service.domain.names import MemoryId, TenantId
+from somabrain_service.domain.namespace import Namespace
+from somabrain_service.domain.pagination import Order
+from somabrain_service.domain.ranking.score import Candidates, Ranking
+from somabrain_service.store.index_source import IndexableStore
+from somabrain_service.store.protocols import SnapshotOutdated
+from somabrain_service.store.records import Search, Statistics
+from somabrain_service.store.search_index.manager import AssumedIndex, SearchIndexManager
+
+
+class AssumedSnapshot:
+    """See `Snapshot`. What the index does not have raises SnapshotOutdated, so that the caller begins again."""
+
+    def __init__(
+        self, store: IndexableStore, indexes: SearchIndexManager, tenant: TenantId, assumed: AssumedIndex, now: datetime
+    ) -> None:
+        self._store = store
+        self._indexes = indexes
+        self._tenant = tenant
+        self._index = assumed.index
+        self.namespace: Namespace = assumed.namespace
+        self._now = now
+
+    async def statistics(self, terms: Sequence[str] = ()) -> Statistics:
+        """See `Snapshot.statistics`."""
+        statistics = self._index.statistics(self.namespace, terms, self._now)
+        return statistics if statistics is not None else self._begin_again()
+
+    async def indexed_ranking(self, search: Search) -> Ranking | None:
+        """See `Snapshot.indexed_ranking`."""
+        ranking = self._index.rank(self.namespace, search, self._now)
+        return ranking if ranking is not None else self._begin_again()
+
+    async def memories(self, ids: Sequence[int], size_bytes: int, *, end_snapshot: bool = False) -> list[Memory]:
+        """See `Snapshot.memories`; also without ids it compares the namespace with PostgreSQL's."""
+        del end_snapshot
+        namespace, memories = await self._store.read_memories(self._tenant, self.namespace, ids, size_bytes)
+        if (namespace.read_version, namespace.etag) != (self.namespace.read_version, self.namespace.etag):
+            self._indexes.doubt(self._tenant, self.namespace.name)
+            self._begin_again()
+        return memories
+
+    async def next_expiry(self) -> datetime | None:
+        """See `Snapshot.next_expiry`."""
+        self._begin_again()
+
+    async def changes(self, after: Position, limit: int) -> list[Change] | None:
+        """See `Snapshot.changes`."""
+        self._begin_again()
+
+    async def get_many(self, ids: Sequence[MemoryId]) -> dict[MemoryId, Memory]:
+        """See `Snapshot.get_many`."""
+        self._begin_again()
+
+    async def vectors(self, ids: Sequence[MemoryId]) -> dict[MemoryId, StoredVector]:
+        """See `Snapshot.vectors`."""
+        self._begin_again()
+
+    async def candidates(self, search: Search) -> Candidates:
+        """See `Snapshot.candidates`."""
+        self._begin_again()
+
+    async def memory(self, memory: MemoryId) -> Memory | None:
+        """See `Snapshot.memory`."""
+        self._begin_again()
+
+    async def revisions(
+        self, memory: MemoryId, before: int | None, limit: int, size_bytes: int
+    ) -> tuple[list[Memory], bool]:
+        """See `Snapshot.revisions`."""
+        self._begin_again()
+
+    async def list_keys(
+        self,
+        memory_filter: MemoryFilter,
+        order: Order,
+        after: tuple[str, int] | None,
+        limit: int,
+        unchanged_since: int | None = None,
+    ) -> list[tuple[str, int]]:
+        """See `Snapshot.list_keys`."""
+        self._begin_again()
+
+    def _begin_again(self) -> NoReturn:
+        raise SnapshotOutdated
