@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -13,10 +14,8 @@ from somabrain_service.commands.shared.caller_vectors import validate_caller_vec
 from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain import analyzer, limits
 from somabrain_service.domain.cursors import check_consistency, consistency_token
-from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import TenantId
-from somabrain_service.domain.namespace import Namespace
-from somabrain_service.domain.ranking.score import Ranking, Tuning
+from somabrain_service.domain.ranking.score import Tuning
 from somabrain_service.domain.recall import DegradedReason, Hit, RecallQuery, RecallResult
 from somabrain_service.encoders.protocols import LEXICAL, EncoderUnavailable
 from somabrain_service.recall.ranker import RankingRequest
@@ -63,10 +62,19 @@ async def recall_memories(context: AppContext, tenant: TenantId, query: RecallQu
         now=context.clock(),
         bypass_cache=not flags.recall_cache,
     )
-    try:
-        current, ranking, memories = await _search(context, tenant, query, request, assume_unchanged=True)
-    except SnapshotOutdated:
-        current, ranking, memories = await _search(context, tenant, query, request, assume_unchanged=False)
+    for assume_unchanged in (True, False):
+        with suppress(SnapshotOutdated):  # never raised without the assumption
+            async with context.store.snapshot(
+                tenant, query.parent, request.now, assume_unchanged=assume_unchanged
+            ) as snapshot:
+                current = snapshot.namespace
+                ranking = await context.ranker.rank(snapshot, tenant, request)
+                # Without terms `best_lexical` is 0 for want of a measure, not of likeness.
+                if query.min_score is not None and terms and ranking.best_lexical < query.min_score:
+                    ranking = replace(ranking, hits=())
+                ids = [entry.id for entry in ranking.hits]
+                memories = await snapshot.memories(ids, limits.MAX_RESPONSE_BYTES, end_snapshot=True)
+            break
     if current.etag != namespace.etag:
         raise Aborted("The namespace's settings were changed meanwhile; try again.")
     as_of = current.read_version
@@ -89,23 +97,6 @@ async def recall_memories(context: AppContext, tenant: TenantId, query: RecallQu
         truncated=len(hits) < len(ranking.hits),
         best_lexical=ranking.best_lexical,
     )
-
-
-async def _search(
-    context: AppContext, tenant: TenantId, query: RecallQuery, request: RankingRequest, *, assume_unchanged: bool
-) -> tuple[Namespace, Ranking, list[Memory]]:
-    """Return the namespace, the ranking without what `min_score` excludes, and its memories, of one snapshot.
-
-    Raises:
-        SnapshotOutdated: the namespace changed, and was assumed to be unchanged.
-    """
-    async with context.store.snapshot(tenant, query.parent, request.now, assume_unchanged=assume_unchanged) as snapshot:
-        ranking = await context.ranker.rank(snapshot, tenant, request)
-        # Without terms `best_lexical` is 0 for want of a measure, not of likeness.
-        if query.min_score is not None and request.terms and ranking.best_lexical < query.min_score:
-            ranking = replace(ranking, hits=())
-        ids = [entry.id for entry in ranking.hits]
-        return snapshot.namespace, ranking, await snapshot.memories(ids, limits.MAX_RESPONSE_BYTES, end_snapshot=True)
 
 
 async def _query_vector(

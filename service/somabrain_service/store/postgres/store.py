@@ -172,7 +172,8 @@ class PostgresStore:
         """See `IndexableStore.read_memories`."""
         find = (namespaces.FIND, {"name": namespace.name.namespace})
         read = memories.by_ids_statement(namespace.number, ids, size_bytes)
-        found, texts = await self._transactions.fetch(tenant, find, read)
+        async with self._transactions.deferred_read(tenant) as (connection, begin):
+            *_, found, texts = await connection.execute_and_commit(*begin, find, read)
         current = self._known_namespace(tenant, namespace.name, found)
         return current, [rows.memory(namespace.name, row) for row in texts]
 

@@ -41,7 +41,6 @@ PROBE_TIMEOUT_S = 2.0
 
 BEGIN = sql("BEGIN")
 _BEGIN_READ_ONLY = sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-_END = sql("COMMIT")
 _PLAIN = re.compile(r"[0-9a-f-]+")
 
 
@@ -121,11 +120,17 @@ class Transactions:
         async with self._open(tenant, (_BEGIN_READ_ONLY, {}), _set_tenant(tenant), *first) as (connection, results):
             yield connection, results[2:]
 
-    async def fetch(self, tenant: TenantId, *statements: Statement) -> list[Result]:
-        """Execute statements in one read-only snapshot, begun and ended in one exchange; return their results."""
-        whole = ((_BEGIN_READ_ONLY, {}), _set_tenant(tenant), *statements, (_END, {}))
-        async with self._open(tenant, *whole) as (_, results):
-            return results[2:-1]
+    @asynccontextmanager
+    async def deferred_read(self, tenant: TenantId) -> AsyncIterator[tuple[Connection, tuple[Statement, ...]]]:
+        """Take a connection, and the statements that begin a read-only snapshot, to be sent with those that read.
+
+        A connection that died while idle raises StoreUnavailable.
+        """
+        try:
+            async with self._acquired(tenant) as connection:
+                yield connection, ((_BEGIN_READ_ONLY, {}), _set_tenant(tenant))
+        except DRIVER_ERRORS as exc:
+            raise translate(exc) from redacted_cause(exc)
 
     async def fetch_one(self, statement: Sql) -> tuple[object, ...] | None:
         """Return one row of data that belongs to no tenant, None: no row; and check the session in the same exchange.
