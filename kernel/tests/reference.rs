@@ -83,10 +83,12 @@ fn crowd(dimensions: usize) -> impl Strategy<Value = Vec<Memory>> {
         let centre: Vec<f32> = (0..dimensions).map(|_| draw(200) as f32 - 100.0).collect();
         let each = |id| {
             // The words at the end are in many memories, those at the beginning in few.
-            let words = WORDS.iter().enumerate().filter_map(|(number, word)| {
-                (draw(12) < 1 + 2 * number as i64).then(|| ((*word).to_owned(), 1 + draw(3) as u16))
-            });
-            let terms: Vec<(String, u16)> = words.collect();
+            let mut terms: Vec<(String, u16)> = Vec::new();
+            for (number, word) in WORDS.iter().enumerate() {
+                if draw(12) < 1 + 2 * number as i64 {
+                    terms.push(((*word).to_owned(), 1 + draw(3) as u16));
+                }
+            }
             let vector: Vec<f32> =
                 centre.iter().map(|x| x + 10.0_f32.powi(spread) * (draw(200) as f32 / 100.0 - 1.0)).collect();
             let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-3);
