@@ -28,7 +28,7 @@ from bench.plot import Line, plot
 from bench.profiler import profiled
 from bench.raw_sql import raw_sql
 from bench.server import Server, postgres_cpu_s, somabrain, trivial
-from bench.synthetic_data import QUESTION_WORDS, TEXT_WORDS, texts, vectors
+from bench.synthetic_data import QUESTION_WORDS, SESSION_SIZE, TEXT_WORDS, session, texts, vectors
 from bench.trivial_server import METHOD
 from common.config.settings import DatabaseSettings
 from somabrain_client import CallError, MemoryClient, MemoryDraft, RecallResult
@@ -74,6 +74,7 @@ class Service:
     client: MemoryClient
     server: Server
     load_generator: LoadGenerator
+    session_size: int
 
     async def remember(self, count: int, dsn: str) -> list[tuple[Figures, Figures]]:
         """Measure Remember with the caller's vectors, one by one, and the same rows as raw SQL, in alternating rounds.
@@ -113,7 +114,10 @@ class Service:
             begin = batches[number]
             some = memory_texts[begin : begin + BATCH]
             batch_vectors = vectors(len(some), size + begin)
-            drafts = [MemoryDraft(text, vector=vector) for text, vector in zip(some, batch_vectors, strict=True)]
+            drafts = [
+                MemoryDraft(text, vector=vector, session=session(begin + i, self.session_size))
+                for i, (text, vector) in enumerate(zip(some, batch_vectors, strict=True))
+            ]
             results = await self.client.batch_remember(namespace(size), drafts)
             if failed := next((result for result in results if isinstance(result, CallError)), None):
                 raise failed
@@ -217,7 +221,7 @@ def run(options: argparse.Namespace) -> Results:
 
         async def measured(server: Server, measure: Measure) -> None:
             async with MemoryClient(server.address, deadline_s=60) as client:
-                service = Service(client, server, LoadGenerator(server.cpu_s, postgres))
+                service = Service(client, server, LoadGenerator(server.cpu_s, postgres), options.session_size)
                 await measure(service, options.sizes, options.calls, results)
 
         async def write_then_search(service: Service, sizes: list[int], calls: int, results: Results) -> None:
@@ -284,6 +288,12 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=1_000, help="number of Recall calls per kind (default: 1000)")
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[1_000, MANY], help="sizes of namespaces (default: 1000 10000)"
+    )
+    parser.add_argument(
+        "--session-size",
+        type=int,
+        default=SESSION_SIZE,
+        help=f"memories of a session in the searched namespaces, 0: no sessions (default: {SESSION_SIZE})",
     )
     parser.add_argument("--plot", type=Path, help="SVG file of the latency over size")
     options = parser.parse_args()

@@ -5,9 +5,10 @@
 
 Each revision is installed with its own locked packages, and with its native kernel if it has one, and started by its
 own command, with settings that both accept. The load generator calls the API over plain stubs: Recall, Remember and
-BatchRemember with the caller's vectors, in sessions of 20 memories (`--session-size 0`: without sessions). A round is one batch of calls to each side, in alternating order, so that the machine's speed is the same for
-both; the result is the ratio within a round. Rounds continue until the confidence interval of the median is narrower
-than ± 3 %, or 40 are done. Exit status 1: slower by more than 3 % even at the lower end of the interval.
+BatchRemember with the caller's vectors, in sessions of 20 memories (`--session-size 0`: without sessions). A round is
+one batch of calls to each side, in alternating order, so that the machine's speed is the same for both; the result is
+the ratio within a round. Rounds continue until the confidence interval of the median is narrower than ± 3 %, or 40 are
+done. Exit status 1: slower by more than 3 % even at the lower end of the interval.
 """
 
 from __future__ import annotations

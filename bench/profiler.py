@@ -15,9 +15,7 @@ RATE_HZ = 250
 # The innermost frame that matches classifies a sample.
 PARTS: Sequence[tuple[str, str]] = (
     ("store/search_index/", "searching in memory"),
-    ("domain/score", "scoring"),
-    ("domain/contiguity", "scoring"),
-    ("domain/bm25", "scoring"),
+    ("domain/ranking/", "scoring"),
     ("encoders/", "encoding"),
     ("psycopg/", "psycopg"),
     ("store/postgres/", "the store's own code"),

@@ -1,7 +1,7 @@
 //! The k lowest keys of a stream, in a buffer that is cut when it is full: amortized constant time a key.
 
 /// Keys beyond 2·k that the buffer has room for.
-const SPARE: usize = 8;
+const SPARE: usize = 2;
 
 pub struct TopK<K> {
     limit: usize,

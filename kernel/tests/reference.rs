@@ -20,8 +20,10 @@ use scan::Memory;
 const WORDS: [&str; 6] = ["bee", "drone", "frost", "hive", "honey", "wax"];
 const SEED: [u8; 32] = *b"the same cases at each execution";
 
-fn runner() -> TestRunner {
+/// Runs one case of `share` that the others have.
+fn runner(share: u32) -> TestRunner {
     let cases = std::env::var("KERNEL_CASES").map_or(10_000, |cases| cases.parse().expect("a number"));
+    let cases = cases / share;
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 20_000, ..Config::default() };
     TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &SEED))
 }
@@ -68,6 +70,47 @@ fn memory(id: i64, dimensions: usize) -> impl Strategy<Value = Memory> {
             Memory { row, terms, vector, other_vector }
         },
     )
+}
+
+/// Many memories, by a seed: whole sessions, few words, vectors around a direction. Every bound decides about some.
+fn crowd(dimensions: usize) -> impl Strategy<Value = Vec<Memory>> {
+    (any::<u64>(), 40..160_i64, 0..3_i32).prop_map(move |(seed, count, spread)| {
+        let mut state = seed;
+        let mut draw = move |below: i64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as i64 % below
+        };
+        let centre: Vec<f32> = (0..dimensions).map(|_| draw(200) as f32 - 100.0).collect();
+        let each = |id| {
+            // The words at the end are in many memories, those at the beginning in few.
+            let mut terms: Vec<(String, u16)> = Vec::new();
+            for (number, word) in WORDS.iter().enumerate() {
+                if draw(12) < 1 + 2 * number as i64 {
+                    terms.push(((*word).to_owned(), 1 + draw(3) as u16));
+                }
+            }
+            let vector: Vec<f32> =
+                centre.iter().map(|x| x + 10.0_f32.powi(spread) * (draw(200) as f32 / 100.0 - 1.0)).collect();
+            let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-3);
+            let row = MemoryRow {
+                id,
+                kind: 1,
+                session: if draw(8) == 0 { String::new() } else { format!("s{}", id / 20) },
+                position: id % 20 + draw(2) * 20,
+                subject: String::new(),
+                labels: Vec::new(),
+                event_us: id,
+                create_us: id,
+                expire_us: NEVER,
+                salience: [0.5, 0.5, 0.2, 1.0][draw(4) as usize],
+                pinned: false,
+                doc_length: terms.iter().map(|(_, tf)| u32::from(*tf)).sum(),
+            };
+            let vector = vector.iter().map(|x| x / length).collect();
+            Memory { row, terms, vector: Some(vector), other_vector: false }
+        };
+        (0..count).map(each).collect()
+    })
 }
 
 /// Memories with distinct ids, so with distinct positions in a session.
@@ -162,7 +205,7 @@ fn an_index_gives_what_a_scan_gives() {
         let searches = prop::collection::vec(search(dimensions), 1..3);
         (memories(dimensions), memories(dimensions), prop::collection::vec(0..30_i64, 0..6), searches)
     });
-    runner()
+    runner(1)
         .run(&state, |(first, second, removed, mut searches)| {
             let (mut index, mut stored) = (Index::default(), Vec::new());
             for (memories, changed) in [(first, Vec::new()), (second, removed)] {
@@ -190,10 +233,54 @@ fn an_index_gives_what_a_scan_gives() {
 }
 
 #[test]
+fn what_an_index_skips_could_not_have_been_found() {
+    let state = prop::sample::select(vec![3_usize, 64, 130]).prop_flat_map(|dimensions| {
+        let of_words =
+            (prop::collection::btree_set(0..WORDS.len(), 0..6), prop::option::weighted(0.7, vector(dimensions)));
+        (crowd(dimensions), of_words, 1..4_usize, 1..4_usize, any::<bool>(), any::<u8>())
+    });
+    runner(20)
+        .run(&state, |(memories, (words, query), limit, top_k, enabled, near)| {
+            let mut index = Index::default();
+            index.apply(&[], index_rows(&memories));
+            let mut search = Search {
+                now_us: 0,
+                terms: words.into_iter().map(|word| WORDS[word].to_owned()).collect(),
+                idf: Vec::new(),
+                seeds: Vec::new(),
+                fallback_seeds: Vec::new(),
+                mean_length: 1.0,
+                max_lexical: 0.0,
+                // Half of the vectors are one of the memories', so that they have near ones.
+                vector: query.map(|query| {
+                    if near < 128 {
+                        memories[near as usize % memories.len()].vector.clone().unwrap_or(query)
+                    } else {
+                        query
+                    }
+                }),
+                filter: Filter::default(),
+                limit,
+                top_k,
+                contiguity: true,
+                bias: Bias { enabled, age_from_s: 0.0, half_life_s: None },
+            };
+            let (counts, df) = index.statistics(&search.terms, 0);
+            with_statistics(&mut search, counts.memories, counts.term_occurrences, &df);
+            let expected = scan::rank(&memories, &search);
+            for instructions in InstructionSet::available() {
+                prop_assert_eq!(index.search(&search, instructions), expected.clone(), "{:?}", instructions);
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
 fn quantized_vectors_are_the_vectors_and_their_bounds_are_true() {
     use somabrain_kernel::vectors::{QuantizedVectors, Query, fixed_point};
     let vectors = (1..200_usize).prop_flat_map(|dimensions| (vector(dimensions), vector(dimensions)));
-    runner()
+    runner(1)
         .run(&vectors, |(row, query)| {
             let mut stored = QuantizedVectors::default();
             stored.resize(1, row.len());

@@ -45,7 +45,7 @@ class SearchIndexSettings(Group):
 
     budget_bytes: Annotated[int, Field(ge=0, le=2**40)] = 256 * 1024 * 1024
     """Approximate maximum bytes of all search indexes of a process; 0: no search indexes. A memory with a vector of 384
-    dimensions takes 1.5 kB, so the default is enough for 170,000; with the encoder it leaves half of a pod's default
+    dimensions takes 1.0 kB, so the default is enough for 260,000; with the encoder it leaves half of a pod's default
     limit of 1 GiB free. A namespace that does not fit is searched in PostgreSQL."""
     idle_timeout_s: Seconds = 3600.0
     """Seconds without use after which a search index is evicted."""
