@@ -11,7 +11,7 @@ from somabrain_operator.plan.plan import Plan
 def reverted_drift(plan: Plan, manifest: Manifest, live: Manifest) -> tuple[Difference, ...]:
     """Return the differences of a live child that are put back: those that spec.ignoreDifferences does not name."""
     spec = plan.observed.brain.spec
-    ignored = spec.ignore_differences if spec else ()
+    ignored = (spec.ignore_differences if spec else None) or ()
     return tuple(each for each in drift(manifest, live) if not _is_ignored(text(manifest, "kind"), each, ignored))
 
 

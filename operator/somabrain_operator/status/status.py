@@ -76,10 +76,12 @@ def _deployment_drift(plan: Plan, live: Manifest | None) -> str:
 
 
 def _other_drift(plan: Plan, children: Mapping[ChildId, Manifest]) -> str:
-    """Return how the first applied child that still differs from its manifest does, or an empty string."""
+    """Return how the first child that was written and still differs from its manifest does, or an empty string."""
     for manifest in plan.apply:
         live = children.get(child_id(manifest))
-        if live is not None and text(manifest, "kind") != "Job" and (message := _drift_message(plan, manifest, live)):
+        if live is None or live is plan.observed.children.get(child_id(manifest)) or text(manifest, "kind") == "Job":
+            continue  # one that was not written did not differ
+        if message := _drift_message(plan, manifest, live):
             return message
     return ""
 

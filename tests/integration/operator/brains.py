@@ -159,7 +159,8 @@ class ControllerStub:
 
     def _job(self, job: Object, status: Object) -> None:
         live = self.brain.api.get("Job", _name(job), self.brain.namespace)
-        started = live.get("status", {}).get("startTime") or _now()  # The API server takes no other once there is one.
+        started = live.get("status", {}).get("startTime") or status.get("completionTime") or _now()
+        # The API server takes no other once there is one, and none after the completion.
         self.brain.api.status("Job", _name(job), self.brain.namespace, {"startTime": started, **status})
 
     def roll_out(self, ready: int | None = None) -> Object:

@@ -199,10 +199,10 @@ class SomaBrainSpec(ApiModel):
     """Topology spread of the servers."""
     scheduling: Scheduling = Scheduling()
     """Scheduling of servers and migrations."""
-    ignore_differences: Annotated[tuple[IgnoredDifference, ...], Field(max_length=32)] = ()
+    ignore_differences: Annotated[tuple[IgnoredDifference, ...], Field(max_length=32)] | None = None
     """Fields of children that an admission webhook or another controller may change, by kind and path, such as
     `Deployment spec.template.spec.containers[0].image`, with all that is below them. Their drift is neither reverted
-    nor reported; an edit of this spec applies its own value once more."""
+    nor reported; an edit of this spec applies its own value once more. Not set: every drift is reverted."""
     pod_security_context: PodSecurityContext | None = None
     """User and group ids of the pods of servers and migrations. Not set: 10001 each. `{}`: the cluster assigns them, as
     OpenShift does. Where it does not, each container runs as its image's user; that of Vault's agent is root, which is
