@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import http.client
 import inspect
 import ipaddress
 import math
@@ -76,6 +77,7 @@ class ClientCredentials:
 
         Raises:
             TokenError: the endpoint returned no valid token; the message gives the reason, without the secret.
+            OSError: the file of the secret cannot be read.
         """
         if time.monotonic() < self._renew_at:
             return self._token
@@ -83,7 +85,7 @@ class ClientCredentials:
             if time.monotonic() >= self._renew_at:
                 try:
                     await self._renew()
-                except TokenError:
+                except (TokenError, OSError):  # OSError: the file of the secret cannot be read, as while it is replaced
                     if time.monotonic() >= self._expires_at:
                         raise
             return self._token
@@ -144,7 +146,7 @@ class ClientCredentials:
                 f"The token endpoint {self._url} refused client {self._client_id} with status {exc.code}; "
                 "check its secret, scope and audience."
             ) from exc
-        except (OSError, ValueError) as exc:
+        except (OSError, ValueError, http.client.HTTPException) as exc:
             raise TokenError(f"The token endpoint {self._url} gave no valid response.") from exc
         return document if isinstance(document, dict) else {}
 

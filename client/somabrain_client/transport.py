@@ -26,7 +26,14 @@ CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.dns_min_time_between_resolutions_ms", 1_000),
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 2_000),
-    ("grpc.keepalive_time_ms", 30_000),
+    # A replica that hangs, or whose node died, is noticed in time for the call to be repeated elsewhere within the
+    # default deadline. Pings go on without calls, so that not the next one finds out; the server refuses them more
+    # often than every ten seconds. Both time-outs: gRPC waits for the longer one, which is a minute by default.
+    ("grpc.keepalive_time_ms", 11_000),
+    ("grpc.keepalive_timeout_ms", 3_000),
+    ("grpc.http2.ping_timeout_ms", 3_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
     ("grpc.enable_retries", 0),
 )
 

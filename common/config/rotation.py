@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 from pydantic import SecretStr
 
-from common.config.settings import Settings, load
+from common.config.settings import InvalidValues, Settings, load, load_valid_groups
 from common.errors import ConfigurationError
 
 _log = structlog.get_logger(__name__)
@@ -22,11 +22,25 @@ class CurrentSettings:
     """The settings of the process, loaded again when a file of `secrets_dir` changed. For any thread.
 
     Only what clients of other servers authenticate with is taken from them; everything else is as it was at the start.
+    A group of settings that is invalid is as it was before; the other groups follow their files.
     """
 
-    def __init__(self, initial: Settings, load_settings: Callable[[], Settings] = load) -> None:
+    def __init__(
+        self,
+        initial: Settings,
+        load_settings: Callable[[], Settings] = load,
+        adapt: Callable[[Settings], Settings] | None = None,
+    ) -> None:
+        """Begin with the settings of the start.
+
+        Args:
+            initial: these settings.
+            load_settings: loads them again.
+            adapt: returns loaded settings as this process uses them; None: unchanged.
+        """
         self._settings = initial
         self._load = load_settings
+        self._adapt = adapt or (lambda settings: settings)
         self._folders = [Path(path) for path in initial.secrets_dir.split(":") if path]
         # The first call reads the files again: they may have changed since `initial` was loaded, as during a migration.
         self._signature: _Signature | None = None
@@ -49,7 +63,10 @@ class CurrentSettings:
         """Load the settings if they are valid; return whether the files could be read."""
         former = self._settings
         try:
-            self._settings = self._load()
+            self._settings = self._adapt(self._load())
+        except InvalidValues as exc:
+            _log.warning("changed secrets rejected, the former ones stay in use", reason=exc.message)
+            self._load_valid_groups()
         except ConfigurationError as exc:
             _log.warning("changed secrets rejected, the former ones stay in use", reason=exc.message)
         except OSError as exc:
@@ -62,6 +79,12 @@ class CurrentSettings:
             _log.info("secrets loaded again")
         self._failure = ""
         return True
+
+    def _load_valid_groups(self) -> None:
+        try:
+            self._settings = self._adapt(load_valid_groups(self._settings))
+        except ConfigurationError as exc:
+            _log.warning("no changed secret is used", reason=exc.message)
 
     def _read_signature(self) -> _Signature:
         """Return name, inode, size and times of each file; files that vanish meanwhile are left out."""

@@ -15,6 +15,7 @@ import difflib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -62,6 +63,7 @@ __all__ = [
     "GrpcSettings",
     "HttpSettings",
     "IntrospectionSettings",
+    "InvalidValues",
     "LogSettings",
     "OnnxDirectory",
     "OperatorSettings",
@@ -74,6 +76,7 @@ __all__ = [
     "WorkersSettings",
     "former_names_in_use",
     "load",
+    "load_valid_groups",
     "settings",
     "unknown_variables",
     "variable_names",
@@ -81,6 +84,10 @@ __all__ = [
 
 PREFIX = "SOMABRAIN_"
 DELIMITER = "__"
+
+
+class InvalidValues(ConfigurationError):
+    """Values of single settings are invalid; their names, and the places where they are, are right."""
 
 
 class Settings(BaseSettings):
@@ -190,12 +197,32 @@ def load() -> Settings:
     try:
         return Settings(_secrets_dir=_secrets_folders())
     except ValidationError as exc:
-        raise ConfigurationError(f"The settings are invalid. {' '.join(map(_describe, exc.errors()))}") from None
+        raise InvalidValues(f"The settings are invalid. {' '.join(map(_describe, exc.errors()))}") from None
     except SettingsError as exc:
         # Its message names the group only. The only cause is a list that is not written as JSON.
-        raise ConfigurationError(f'The settings are invalid: {exc}; write lists as JSON, such as ["a", "b"].') from None
+        raise InvalidValues(f'The settings are invalid: {exc}; write lists as JSON, such as ["a", "b"].') from None
     except UnicodeDecodeError:
         raise ConfigurationError("A file in secrets_dir is not UTF-8 text; keep other files elsewhere.") from None
+
+
+def load_valid_groups(former: Settings) -> Settings:
+    """Return the settings as they are now, except that groups which are invalid now are as in `former`.
+
+    Raises:
+        ConfigurationError: more than single groups is wrong.
+    """
+    folders, names = _secrets_folders(), tuple(Settings.model_fields)
+    kept: dict[str, Any] = {}
+    for name in names:
+        others = {other: getattr(former, other) for other in names if other != name}
+        try:
+            Settings(_secrets_dir=folders, **others)
+        except (ValidationError, SettingsError):
+            kept[name] = getattr(former, name)
+    try:
+        return Settings(_secrets_dir=folders, **kept)
+    except (ValidationError, SettingsError, UnicodeDecodeError):
+        raise ConfigurationError("The settings are invalid together.") from None
 
 
 def former_names_in_use() -> list[tuple[str, str]]:

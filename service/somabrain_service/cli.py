@@ -93,10 +93,10 @@ def _run(options: argparse.Namespace, settings: Settings) -> None:
         command.run(options, settings, print)
         return
     with ExitStack() as stack:
-        adapt: Callable[[Settings], Settings] = _unchanged
+        adapt: Callable[[Settings], Settings] | None = None
         if getattr(options, "embedded", False):
             adapt = partial(_with_embedded_postgres, _start_embedded_postgres(options.data_dir, settings, stack))
-        settings = adapt(settings)
+            settings = adapt(settings)
         if options.command == "new-epoch":
             from somabrain_service.admin.new_epoch import renew_epochs
 
@@ -107,11 +107,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> None:
         if options.command != "migrate":
             from somabrain_service.grpc_server import serve
 
-            asyncio.run(serve(settings, lambda: adapt(load())))
-
-
-def _unchanged(settings: Settings) -> Settings:
-    return settings
+            asyncio.run(serve(settings, adapt))
 
 
 def _start_embedded_postgres(directory: Path, settings: Settings, stack: ExitStack) -> EmbeddedDatabase:

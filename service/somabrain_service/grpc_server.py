@@ -13,7 +13,7 @@ from importlib.metadata import version
 import structlog
 
 from common.config.rotation import CurrentSettings, secret_value
-from common.config.settings import Settings, load
+from common.config.settings import Settings
 from common.errors import ConfigurationError
 from common.net.http_server import http_server
 from common.utils.auth_client import open_authenticator
@@ -43,12 +43,12 @@ from somabrain_service.store.search_index import kernel
 _log = structlog.get_logger(__name__)
 
 
-async def serve(settings: Settings, load_settings: Callable[[], Settings] = load) -> None:
+async def serve(settings: Settings, adapt: Callable[[Settings], Settings] | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then drain. Reading down is startup, unwinding is shutdown.
 
     Args:
         settings: the settings at the start.
-        load_settings: returns them as they are now, for secrets that were rotated.
+        adapt: returns settings that were loaded again as `settings` were adapted to this process; None: not at all.
 
     Raises:
         ConfigurationError: a component cannot be opened as configured.
@@ -60,7 +60,7 @@ async def serve(settings: Settings, load_settings: Callable[[], Settings] = load
     if settings.auth.mode == "none":
         _log.warning("authentication disabled", reason="auth.mode=none", tenant=settings.auth.anonymous_tenant)
     metrics, health = Metrics(), HealthService()
-    tls, rotated = settings.grpc.tls, CurrentSettings(settings, load_settings)
+    tls, rotated = settings.grpc.tls, CurrentSettings(settings, adapt=adapt)
     certificates = CertificateWatcher(tls, metrics) if tls.cert_file else None
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(tracing(settings.trace, version("somabrain"), lambda: rotated.get().trace))

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from somabrain_client import CallError, MemoryClient, RetryPolicy
@@ -42,7 +42,7 @@ class Load:
         """Calls of a method that began in an interval."""
         return [call for call in self.outcomes if call.method == method and since_s <= call.began_s < until_s]
 
-    async def run(self, address: str, token: str, stranger: str, stop: asyncio.Event) -> None:
+    async def run(self, address: str, token: Callable[[], str], stranger: str, stop: asyncio.Event) -> None:
         """Run two callers that write, two that recall and one with a forged token, until `stop` is set."""
         async with (
             MemoryClient(address, token=token, retry=ONCE, deadline_s=DEADLINE_S) as trusted,

@@ -178,6 +178,38 @@ async def test_an_unusable_lifetime_of_a_token_is_named(expires_in: object) -> N
         await ClientCredentials(endpoint.url, "agent", "secret")()
 
 
+@pytest.mark.parametrize("answer", [b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"])
+async def test_an_answer_that_is_not_http_or_is_cut_off_is_a_token_error(answer: bytes) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(respond, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/token"
+        with pytest.raises(TokenError, match="gave no valid response"):
+            await read_token(ClientCredentials(url, "client", "secret"))
+
+
+async def test_a_secret_that_is_being_replaced_leaves_the_token_in_use(tmp_path: Path) -> None:
+    """A token is due for renewal while its file of the secret is away: it is used until it expires."""
+    secret = tmp_path / "secret"
+    secret.write_text("sesame")
+    with token_endpoint({"access_token": "abc", "expires_in": 4}) as endpoint:
+        source = ClientCredentials(endpoint.url, "client", secret)
+        assert await read_token(source) == "abc"
+        secret.unlink()
+        await asyncio.sleep(4 * ClientCredentials.RENEW_AT + 0.1)
+        assert await read_token(source) == "abc"
+        await asyncio.sleep(4 * (1 - ClientCredentials.RENEW_AT))
+        with pytest.raises(FileNotFoundError):
+            await read_token(source)
+        secret.write_text("sesame")
+        assert await read_token(source) == "abc"
+
+
 async def test_an_answer_that_is_nested_too_deeply_is_a_token_error() -> None:
     async def answer(_: web.Request) -> web.Response:
         return web.Response(text=NESTED)

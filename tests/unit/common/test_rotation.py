@@ -58,6 +58,35 @@ def test_invalid_files_leave_the_former_settings_in_use_until_they_are_valid(sec
     assert password(rotated.get()) == "second one"
 
 
+def test_an_invalid_group_does_not_keep_the_others_from_being_followed(secrets: Path) -> None:
+    """A mistake in one secret leaves that one as it was, and its log line names it; another one is followed at once."""
+    (secrets / "SOMABRAIN_TRACE__HEADERS").write_text("a=b")
+    rotated = CurrentSettings(load())
+    (secrets / "SOMABRAIN_TRACE__HEADERS").write_text("sesame")
+    (secrets / "SOMABRAIN_FLAGS__PASSWORD").write_text("second one")
+    with structlog.testing.capture_logs() as records:
+        settings = rotated.get()
+    assert password(settings) == "second one"
+    assert settings.trace.headers is not None
+    assert settings.trace.headers.get_secret_value() == "a=b"
+    (rejected,) = (each for each in records if each["log_level"] == "warning")
+    assert "SOMABRAIN_TRACE" in rejected["reason"]
+    assert "sesame" not in str(records)
+    (secrets / "SOMABRAIN_TRACE__HEADERS").write_text("c=d")
+    assert rotated.get().trace.headers.get_secret_value() == "c=d"  # type: ignore[union-attr]
+
+
+def test_settings_that_are_adapted_stay_so(secrets: Path) -> None:
+    """Whatever is loaded again is adapted as the settings of the start were, whether or not a group is invalid."""
+    rotated = CurrentSettings(load(), adapt=lambda loaded: loaded.model_copy(update={"owner_dsn": None}))
+    for change in ("second one", "third one"):
+        (secrets / "SOMABRAIN_OWNER_DSN").write_text(change)
+        (secrets / "SOMABRAIN_FLAGS__PASSWORD").write_text(change)
+        settings = rotated.get()
+        assert (password(settings), settings.owner_dsn) == (change, None)
+        (secrets / "SOMABRAIN_TRACE__HEADERS").write_text("invalid")
+
+
 def test_a_file_that_changed_before_anyone_watched_is_read_again(secrets: Path) -> None:
     """A secret that is rotated between the start of the process and that of its clients, as by a migration, is used."""
     initial = load()
