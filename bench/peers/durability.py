@@ -30,8 +30,8 @@ def of_chroma(data: Path) -> str:
         (journal,) = connection.execute("PRAGMA journal_mode").fetchone()
     return (
         f"an fsync of its SQLite file and of the journal (journal_mode={journal}, read from the file; it sets no"
-        " synchronous level, so SQLite's default, FULL; strace shows them before the answer); the vector index is"
-        " written later and rebuilt from that file"
+        " synchronous level, so SQLite's default, FULL; strace shows eight of them before the answer and no later one);"
+        " the vector index is written later and rebuilt from that file"
     )
 
 
