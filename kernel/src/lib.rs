@@ -2,7 +2,7 @@
 //!
 //! Every number is the one that the service's own scorer gives over PostgreSQL's candidates for the same state, to the
 //! last bit: products of vectors are integers, and floating-point sums keep the order of summation of
-//! `somabrain_service.domain.ranking`. `docs/decisions/0016-native-kernel.md` has the argument.
+//! `somabrain_service.domain.ranking`. `docs/decisions/0017-native-kernel.md` has the argument.
 
 pub mod bitmap;
 pub mod bm25;
