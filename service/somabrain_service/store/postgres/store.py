@@ -174,10 +174,10 @@ class PostgresStore:
         read = memories.by_ids_statement(namespace.number, ids, size_bytes)
         async with self._transactions.deferred_read(tenant) as (connection, begin):
             *_, found, texts = await connection.execute_and_commit(*begin, find, read)
-        current = self._known_namespace(tenant, namespace.name, found)
+        current = self._namespace_of(tenant, namespace.name, found)
         return current, [rows.memory(namespace.name, row) for row in texts]
 
-    def _known_namespace(self, tenant: TenantId, name: NamespaceName, result: Result) -> Namespace:
+    def _namespace_of(self, tenant: TenantId, name: NamespaceName, result: Result) -> Namespace:
         """Return the namespace in a result, and cache it.
 
         Raises:
@@ -200,7 +200,7 @@ class PostgresStore:
         """
         find = (namespaces.FIND, {"name": name.namespace})
         async with self._transactions.read(tenant, find) as (connection, (result,)):
-            yield connection, self._known_namespace(tenant, name, result)
+            yield connection, self._namespace_of(tenant, name, result)
 
     async def insert_memory(
         self, tenant: TenantId, namespace: Namespace, new: NewMemory, request: RequestKey | None
