@@ -40,7 +40,7 @@ class AssumedSnapshot:
 
     async def indexed_ranking(self, search: Search) -> Ranking | None:
         """See `Snapshot.indexed_ranking`."""
-        ranking = self._index.rank(self.namespace, search, self._now)
+        ranking = await self._indexes.threads.rank(self._index, self.namespace, search, self._now)
         return ranking if ranking is not None else self._begin_again()
 
     async def memories(self, ids: Sequence[int], size_bytes: int, *, end_snapshot: bool = False) -> list[Memory]:

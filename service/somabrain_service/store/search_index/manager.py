@@ -24,6 +24,7 @@ from somabrain_service.domain.namespace import Namespace
 from somabrain_service.store.index_source import IndexSource
 from somabrain_service.store.records import Statistics
 from somabrain_service.store.search_index.index import SearchIndex
+from somabrain_service.store.search_index.threads import SearchThreads
 from somabrain_service.store.tasks import TaskSet
 
 log = structlog.get_logger(__name__)
@@ -67,6 +68,7 @@ class SearchIndexManager:
         self._idle_s = idle_s
         self._open_source = open_source
         self._tasks = tasks
+        self.threads = SearchThreads()
         # Not cachetools' LRUCache: it takes an entry's size once, and indexes grow with each change.
         self._entries: OrderedDict[Key, _Entry] = OrderedDict()
         self._loading: dict[Key, asyncio.Task[None]] = {}
@@ -84,7 +86,8 @@ class SearchIndexManager:
         return len(self._entries)
 
     def close(self) -> None:
-        """Cancel all loading."""
+        """Cancel all loading, and end the threads."""
+        self.threads.close()
         for task in self._loading.values():
             task.cancel()
 
@@ -219,5 +222,5 @@ async def _catch_up(index: SearchIndex, target: NamespaceVersion, source: IndexS
         return False
     ids = sorted({int(change.name.memory) for change in changes})
     index_rows = await source.index_rows(ids, index.encoder_id)
-    index.apply(ids, index_rows, target)
+    await asyncio.to_thread(index.apply, ids, index_rows, target)  # it waits for the searches at work
     return True

@@ -57,4 +57,6 @@ class SearchIndexSnapshot:
     async def indexed_ranking(self, search: Search) -> Ranking | None:
         """See `Snapshot.indexed_ranking`."""
         # None as well if another snapshot has advanced the index meanwhile.
-        return None if self._index is None else self._index.rank(self.namespace, search, self._now)
+        if self._index is None:
+            return None
+        return await self._indexes.threads.rank(self._index, self.namespace, search, self._now)
