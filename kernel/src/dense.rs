@@ -26,10 +26,14 @@ const MIN_DENSITY: u32 = 3;
 /// Upper bound of the rounding of a cosine to float32.
 const ROUNDING_ERROR: f32 = 1e-6;
 
-/// The nearest rows, unsorted, and upper bounds of all cosines where they were kept.
+/// The nearest rows with their cosines, and what is known of the others'.
+#[derive(Default)]
 pub struct Nearest {
-    pub rows: Vec<u32>,
-    /// By row, minus infinity for rows that were not compared; empty: not kept.
+    /// Sorted by row.
+    pub cosines: Vec<(u32, f64)>,
+    /// Upper bound of the cosines of all other rows that were compared.
+    pub others: f64,
+    /// Upper bounds by row, minus infinity for rows that were not compared; empty: not kept.
     pub bounds: Vec<f32>,
 }
 
@@ -70,7 +74,12 @@ pub fn top_k(vectors: &QuantizedVectors, query: &Query, rows: &Bitmap, fields: &
     } else {
         push_in_order(&mut best, rows);
     }
-    Nearest { rows: best.keys.finish().into_iter().map(|(_, _, row)| row).collect(), bounds }
+    let nearest = best.keys.finish().into_iter().map(|(distance, _, row)| (row, 1.0 - f64::from_bits(distance)));
+    let mut cosines: Vec<(u32, f64)> = nearest.collect();
+    cosines.sort_unstable_by_key(|&(row, _)| row);
+    // Nothing else was compared if these are fewer than `limit`.
+    let others = cosines.iter().map(|&(_, cosine)| cosine).fold(1.0, f64::min);
+    Nearest { cosines, others, bounds }
 }
 
 /// Returns an upper bound of the cosine of each of `rows`, from the planes h and m.
@@ -125,6 +134,8 @@ fn bin(bound: f32) -> usize {
 /// Reads rows once, in their order.
 fn push_in_order(best: &mut Best<'_>, rows: &Bitmap) {
     let mut order = PlaneOrder::default();
+    // Rows that h did not exclude: their plane m is on its way while the next rows are read.
+    let mut pending: Vec<u32> = Vec::with_capacity(2 * WORD_BITS);
     for (first, word) in words(rows) {
         let high_first = order.high_first(word.count_ones() as usize);
         for (begin, count) in ranges(word) {
@@ -136,17 +147,28 @@ fn push_in_order(best: &mut Best<'_>, rows: &Bitmap) {
                 best.vectors.coarse_bounds(first, best.query, bounds);
             }
             let cut = best.cut;
-            let mut passed = mask(bounds, |bound| bound >= cut) & (word >> begin);
+            let passed = mask(bounds, |bound| bound >= cut) & (word >> begin);
+            pending.drain(..).for_each(|row| push_if_near(best, row));
             if high_first {
                 order.passed(passed.count_ones() as usize);
-                passed = bits(passed).fold(0, |passed, bit| {
-                    let mut bound = [0.0];
-                    best.vectors.coarse_bounds(first + bit as usize, best.query, &mut bound);
-                    passed | u64::from(bound[0] >= cut) << bit
-                });
+                for row in bits(passed).map(|bit| first as u32 + bit) {
+                    best.vectors.prefetch_middle(row);
+                    pending.push(row);
+                }
+            } else {
+                bits(passed).for_each(|bit| best.push(first as u32 + bit));
             }
-            bits(passed).for_each(|bit| best.push(first as u32 + bit));
         }
+    }
+    pending.drain(..).for_each(|row| push_if_near(best, row));
+}
+
+/// Multiplies a row out unless the planes h and m exclude it.
+fn push_if_near(best: &mut Best<'_>, row: u32) {
+    let mut bound = [0.0];
+    best.vectors.coarse_bounds(row as usize, best.query, &mut bound);
+    if bound[0] >= best.cut {
+        best.push(row);
     }
 }
 

@@ -10,7 +10,9 @@ use crate::columns::Columns;
 use crate::postings::Posting;
 use crate::top_k::TopK;
 
-const BLOCK_ROWS: u32 = 4096;
+/// Rows of the first block, after which there may be a k-th best, and of the largest.
+const MIN_BLOCK_ROWS: u32 = 64;
+const MAX_BLOCK_ROWS: u32 = 4096;
 /// Scores are compared in millionths.
 const UNITS: f64 = 1e6;
 /// More than a rounding to millionths and those of all sums can add, as a share and as units.
@@ -44,21 +46,21 @@ pub fn top_k(terms: &[Term<'_>], norms: &Norms, columns: &Columns, matching: &Bi
     let (mut optional, mut others) = (0, 0.0);
     let mut rest: Vec<&[Posting]> = by_weight.iter().map(|term| term.postings).collect();
     let mut best = TopK::new(limit);
-    let mut sums = vec![0.0_f64; BLOCK_ROWS as usize];
-    let mut touched: Vec<u32> = Vec::with_capacity(BLOCK_ROWS as usize);
+    let mut sums = vec![0.0_f64; MAX_BLOCK_ROWS as usize];
+    let mut touched: Vec<u32> = Vec::with_capacity(MAX_BLOCK_ROWS as usize);
+    let mut block_rows = MIN_BLOCK_ROWS;
     loop {
         let least = best.cut().map_or(0.0, |(units, _, _): (u64, i64, u32)| (u64::MAX - units) as f64);
         while optional < by_weight.len() && others + by_weight[optional].max_units() + SLACK_UNITS < least {
             others += by_weight[optional].max_units();
             optional += 1;
         }
-        let Some(first) = rest[optional..].iter().filter_map(|postings| Some(postings.first()?.row)).min() else {
+        let Some(begin) = rest[optional..].iter().filter_map(|postings| Some(postings.first()?.row)).min() else {
             break;
         };
-        let begin = first / BLOCK_ROWS * BLOCK_ROWS;
         for (term, postings) in by_weight.iter().zip(&mut rest).skip(optional) {
             // An essential term has not been skipped before: `optional` only grows.
-            let end = postings.iter().position(|posting| posting.row - begin >= BLOCK_ROWS).unwrap_or(postings.len());
+            let end = postings.iter().position(|posting| posting.row - begin >= block_rows).unwrap_or(postings.len());
             for posting in &postings[..end] {
                 let (row, sum) = (posting.row, &mut sums[(posting.row - begin) as usize]);
                 if *sum == 0.0 {
@@ -68,6 +70,7 @@ pub fn top_k(terms: &[Term<'_>], norms: &Norms, columns: &Columns, matching: &Bi
             }
             *postings = &postings[end..];
         }
+        block_rows = MAX_BLOCK_ROWS.min(2 * block_rows);
         for row in touched.drain(..) {
             let sum = std::mem::take(&mut sums[(row - begin) as usize]);
             if sum * UNITS * SLACK + others + SLACK_UNITS < least || !matching.get(row) {

@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 use std::ops::Range;
 
 use crate::columns::Columns;
+use crate::dense::Nearest;
 use crate::pool::{Pool, REACH};
 use crate::score::{self, Bias, KERNEL_WEIGHT, MAX_SHARE, Weights};
 use crate::top_k::TopK;
@@ -56,11 +57,23 @@ pub struct Cosines<'a> {
     pub vectors: &'a QuantizedVectors,
     /// None: no vectors are compared.
     pub query: Option<&'a Query>,
-    /// Upper bounds by row; empty: there are none.
-    pub bounds: &'a [f32],
+    pub nearest: &'a Nearest,
 }
 
 impl Cosines<'_> {
+    /// Returns the cosine of a row or an upper bound of it, 0 to 1, and whether it is the cosine.
+    fn bound(&self, row: u32, columns: &Columns) -> (f64, bool) {
+        if self.query.is_none() || !columns.has_current_vector.get(row) {
+            return (0.0, true);
+        }
+        let nearest = &self.nearest.cosines;
+        if let Ok(index) = nearest.binary_search_by_key(&row, |&(row, _)| row) {
+            return (nearest[index].1.clamp(0.0, 1.0), true);
+        }
+        let of_row = self.nearest.bounds.get(row as usize).map_or(1.0, |&bound| f64::from(bound));
+        (of_row.min(self.nearest.others).clamp(0.0, 1.0), false)
+    }
+
     /// Returns the cosine of a row, 0 to 1; 0 without a vector.
     fn exact(&self, row: u32, columns: &Columns) -> f64 {
         match self.query {
@@ -99,21 +112,8 @@ impl<'a> Ranker<'a> {
         contiguity: bool,
         bias: Bias,
     ) -> Self {
-        let is_bounded =
-            |row: u32| !cosines.bounds.is_empty() && cosines.query.is_some() && columns.has_current_vector.get(row);
-        let is_exact: Vec<bool> = pool.rows.iter().map(|&row| !is_bounded(row)).collect();
-        let cosine: Vec<f64> = pool
-            .rows
-            .iter()
-            .zip(&is_exact)
-            .map(|(&row, &is_exact)| {
-                if is_exact {
-                    cosines.exact(row, columns)
-                } else {
-                    f64::from(cosines.bounds[row as usize]).clamp(0.0, 1.0)
-                }
-            })
-            .collect();
+        let (cosine, is_exact): (Vec<f64>, Vec<bool>) =
+            pool.rows.iter().map(|&row| cosines.bound(row, columns)).unzip();
         let relevance =
             cosine.iter().zip(lexical).map(|(&cosine, &lexical)| weights.relevance(cosine, lexical)).collect();
         let positions = pool.rows.iter().map(|&row| columns.fields[row as usize].position).collect();

@@ -61,13 +61,13 @@ impl Index {
             .as_ref()
             .filter(|vector| vector.len() == self.vectors.dimensions())
             .map(|vector| Query::new(vector, instructions));
-        let nearest = query.as_ref().map(|query| self.nearest(query, &matching, search.limit));
-        let (nearest, bounds) = nearest.map_or((Vec::new(), Vec::new()), |nearest| (nearest.rows, nearest.bounds));
+        let nearest =
+            query.as_ref().map_or_else(Nearest::default, |query| self.nearest(query, &matching, search.limit));
         let mut pool = self.pool(search, &search.seeds, &norms, &nearest, &matching);
         if pool.candidates() < search.top_k && search.seeds != search.fallback_seeds {
             pool = self.pool(search, &search.fallback_seeds, &norms, &nearest, &matching);
         }
-        let cosines = Cosines { vectors: &self.vectors, query: query.as_ref(), bounds: &bounds };
+        let cosines = Cosines { vectors: &self.vectors, query: query.as_ref(), nearest: &nearest };
         self.rank(search, &pool, &norms, cosines)
     }
 
@@ -77,7 +77,7 @@ impl Index {
         dense::top_k(&self.vectors, query, &rows, &self.columns.fields, limit)
     }
 
-    fn pool(&self, search: &Search, seeds: &[usize], norms: &Norms, nearest: &[u32], matching: &Bitmap) -> Pool {
+    fn pool(&self, search: &Search, seeds: &[usize], norms: &Norms, nearest: &Nearest, matching: &Bitmap) -> Pool {
         let terms: Vec<Term<'_>> = seeds
             .iter()
             .map(|&number| Term {
@@ -86,7 +86,7 @@ impl Index {
             })
             .collect();
         let mut rows = lexical::top_k(&terms, norms, &self.columns, matching, search.limit);
-        rows.extend_from_slice(nearest);
+        rows.extend(nearest.cosines.iter().map(|&(row, _)| row));
         rows.sort_unstable();
         rows.dedup();
         Pool::new(&rows, &self.columns, &self.sessions, matching)

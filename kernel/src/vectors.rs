@@ -228,6 +228,11 @@ impl QuantizedVectors {
         }
     }
 
+    /// Prepares for `coarse_bounds` of a row whose plane h was just read.
+    pub fn prefetch_middle(&self, row: u32) {
+        products::prefetch(&self.middle[self.range(row)]);
+    }
+
     /// Writes upper bounds of the cosines of as many adjacent rows, at most 64, from the planes h and m.
     pub fn coarse_bounds(&self, first: usize, query: &Query, bounds: &mut [f32]) {
         let (mut highs, mut middles) = ([0; 64], [0; 64]);

@@ -156,5 +156,20 @@ impl InstructionSet {
     }
 }
 
+/// Asks the processor to bring a row into its cache, and does not wait for it.
+#[inline]
+pub fn prefetch(row: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in row.chunks(64) {
+        // SAFETY: a hint, which cannot fault; the address is that of a byte of the row.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = row;
+}
+
 /// Rows that are multiplied together: each part of the query is loaded once for all of them.
 const ROWS_AT_ONCE: usize = 4;
