@@ -12,9 +12,9 @@ from somabrain_service.domain.ranking.score import Ranking
 from somabrain_service.store.records import Search
 from somabrain_service.store.search_index.index import SearchIndex
 
-MAX_INLINE_MEMORIES = 4_000
-"""Maximum memories of an index that is searched by the event loop itself: it takes .2 ms, and the way to a thread and
-back .1 ms of processor time."""
+MAX_INLINE_MEMORIES = 20_000
+"""Maximum memories of an index that is searched by the event loop itself: that takes up to a millisecond, and the way
+to a thread and back a third of one (`make bench-versus`, and py-spy: half of it in the thread's queue)."""
 
 
 class SearchThreads:
