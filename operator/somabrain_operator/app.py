@@ -104,7 +104,11 @@ async def lifespan(settings: Settings, log_in: Callable[[], kopf.ConnectionInfo 
 
         def outages() -> list[str]:
             refusals = watches.refusals() if watches.all_brains_refused() else ()
-            return [*crd.outages(), *filter(None, (elector.failure,)), *refusals]
+            return [*crd.outages(), *lease_failures(leading=False), *refusals]
+
+        def lease_failures(*, leading: bool) -> list[str]:
+            """Return the failure of the last attempt: a leader still leads until the renew deadline."""
+            return [elector.failure] if elector.failure and elector.leading is leading else []
 
         health_inputs = HealthInputs(
             queue.oldest_s,
@@ -112,7 +116,7 @@ async def lifespan(settings: Settings, log_in: Callable[[], kopf.ConnectionInfo 
             MAX_OVERDUE_LEASES * lease_config.lease_duration_s,
             lambda: elector.leading,
             outages,
-            lambda: [*crd.degradations(), *watches.refusals()],
+            lambda: [*crd.degradations(), *lease_failures(leading=True), *watches.refusals()],
         )
 
         async with http_server(settings.http, make_app(metrics, health_inputs)) as port:
