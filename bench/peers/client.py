@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
-from pathlib import Path
 from typing import Protocol
 
 from bench.peers.dataset import Item
@@ -56,25 +55,3 @@ class Client(Protocol):
 
     def durability(self) -> str:
         """Describe what this process writes to disk itself before an addition returns; empty: nothing."""
-
-
-def client_class(system: System) -> Callable[[str, Path], Client]:
-    """Import a system's client. It is called with the system's address and with a folder of this process alone."""
-    # Imported inside, because the packages of one system are not installed beside those of another.
-    match system:
-        case System.EMPTY:
-            from bench.peers.empty_client import EmptyClient
-
-            return EmptyClient
-        case System.PRODUCT:
-            from bench.peers.product_client import ProductClient
-
-            return ProductClient
-        case System.CHROMA:
-            from bench.peers.chroma_client import ChromaClient
-
-            return ChromaClient
-        case System.MEM0:
-            from bench.peers.mem0_client import Mem0Client
-
-            return Mem0Client

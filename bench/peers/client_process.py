@@ -13,11 +13,12 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from bench.peers.client import TOP_K, Client, Store, System, client_class
+from bench.peers.client import TOP_K, Client, Store, System
 from bench.peers.dataset import Dataset, load
 
 RETRY_S = 0.02
@@ -25,6 +26,28 @@ FIRST_ANSWER_S = 120.0
 STRIDE = 997
 """Distance between the first questions of two clients, so that no two search for the same at once."""
 Reply = dict[str, object]
+
+
+def client_class(system: System) -> Callable[[str, Path], Client]:
+    """Import a system's client. It is called with the system's address and with a folder of this process alone."""
+    # Imported inside, because the packages of one system are not installed beside those of another.
+    match system:
+        case System.EMPTY:
+            from bench.peers.empty_client import EmptyClient
+
+            return EmptyClient
+        case System.PRODUCT:
+            from bench.peers.product_client import ProductClient
+
+            return ProductClient
+        case System.CHROMA:
+            from bench.peers.chroma_client import ChromaClient
+
+            return ChromaClient
+        case System.MEM0:
+            from bench.peers.mem0_client import Mem0Client
+
+            return Mem0Client
 
 
 @dataclass
