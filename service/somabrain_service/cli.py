@@ -12,7 +12,9 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -115,6 +117,8 @@ def _start_embedded_postgres(directory: Path, settings: Settings, stack: ExitSta
     from somabrain_service.admin.embedded_postgres import embedded_database
 
     _report(f"starting PostgreSQL in {directory}; the first start takes some seconds")
+    # Meanwhile: an error of it is raised by the import that follows.
+    Thread(target=import_module, args=("somabrain_service.grpc_server",), daemon=True).start()
     database = stack.enter_context(embedded_database(directory, settings.database))
     _report(
         "disabled in this mode: authentication (all callers are one tenant) and policy; only this machine can connect"
@@ -140,6 +144,11 @@ def _with_embedded_postgres(database: EmbeddedDatabase, settings: Settings) -> S
 
 def _migrate(settings: Settings, target: int | None) -> None:
     """Migrate; an error message is also written to the termination log, which `kubectl describe` shows."""
+    from somabrain_service.admin.schema_check import current_schema
+
+    if target is None and (current := current_schema(_owner_dsn(settings), settings.database)):
+        _report(f"The schema is {current}; nothing to migrate.")
+        return
     from somabrain_service.admin.migrate import migrate
 
     try:

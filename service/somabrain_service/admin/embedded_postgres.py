@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from common.config.settings import DatabaseSettings
 from common.errors import ConfigurationError
-from somabrain_service.admin.migrate import migrations_folder
+from somabrain_service.admin.migrations_folder import migrations_folder
 
 DATABASE = "somabrain"
 OWNER = "somabrain_owner"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import sqlalchemy
 from alembic import command
 from alembic.config import Config
 
 from common.config.settings import DatabaseSettings
+from somabrain_service.admin.migrations_folder import migrations_folder
 from somabrain_service.admin.owner_connection import OwnerFailed, admin_connection
 from somabrain_service.store import schema
 from somabrain_service.store.postgres.driver import session
@@ -33,19 +33,6 @@ class Migration:
 
     before: int | None
     after: int
-
-
-def migrations_folder() -> Path:
-    """Return the directory of the migrations: in `somabrain_service` in the wheel, at the root of a checkout.
-
-    Raises:
-        OwnerFailed: neither exists.
-    """
-    package_dir = Path(__file__).resolve().parents[1]
-    for folder in (package_dir / "migrations", package_dir.parents[1] / "migrations"):
-        if (folder / "env.py").is_file():
-            return folder
-    raise OwnerFailed("This installation contains no migrations; install the wheel or run from a checkout.")
 
 
 def migrate(

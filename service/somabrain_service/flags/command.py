@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 from common.config.settings import Settings
 from common.errors import ConfigurationError, SomaBrainError
-from common.utils.etcd_client import EtcdClient
 from somabrain_service.flags.registry import (
     FLAG_NAMES,
     QUOTA_FLAGS,
@@ -89,6 +88,8 @@ async def _list(settings: Settings, tenant: str | None, report: Report) -> None:
     prefix = settings.flags.prefix
     values: dict[str, str] = {}
     if settings.flags.endpoints:
+        from common.utils.etcd_client import EtcdClient
+
         async with EtcdClient(settings.flags) as client:
             values = dict((await client.get_prefix(f"{prefix}/")).values)
     else:
@@ -131,6 +132,8 @@ async def _change(settings: Settings, tenant: str | None, name: str, value: Flag
         )
     key = flag_key(settings.flags.prefix, name, tenant)
     scope = "all tenants" if tenant is None else f"the tenant {tenant}"
+    from common.utils.etcd_client import EtcdClient
+
     async with EtcdClient(settings.flags) as client:
         if value is None:
             previous = await client.delete(key)

@@ -15,7 +15,7 @@ from psycopg import sql
 from somabrain_client import Change, MemoryClient
 from somabrain_client.errors import FailedPreconditionError, OutOfRangeError
 from somabrain_service.admin.embedded_postgres import DATABASE, EmbeddedDatabase
-from somabrain_service.admin.migrate import migrations_folder
+from somabrain_service.admin.migrations_folder import migrations_folder
 from tests.integration.conftest import Clone, make_clone
 from tests.integration.service.change_feed import changes, current_cursor
 from tests.integration.service.issuer import Issuer

@@ -11,7 +11,8 @@ from psycopg import sql
 
 from common.config.settings import DatabaseSettings
 from somabrain_service.admin.embedded_postgres import EmbeddedDatabase
-from somabrain_service.admin.migrate import migrate, migrations_folder
+from somabrain_service.admin.migrate import migrate
+from somabrain_service.admin.migrations_folder import migrations_folder
 from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain.names import NamespaceName, tenant_id
 from somabrain_service.store.open import open_store

@@ -11,7 +11,8 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from common.config.settings import DatabaseSettings
-from somabrain_service.admin.migrate import Migration, migrate, migrations_folder
+from somabrain_service.admin.migrate import Migration, migrate
+from somabrain_service.admin.migrations_folder import migrations_folder
 from somabrain_service.admin.owner_connection import OwnerFailed
 from somabrain_service.store.open import open_store
 from somabrain_service.store.postgres.driver import locks
