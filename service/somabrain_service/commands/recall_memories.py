@@ -63,7 +63,7 @@ async def recall_memories(context: AppContext, tenant: TenantId, query: RecallQu
         bypass_cache=not flags.recall_cache,
     )
     for assume_unchanged in (True, False):
-        with suppress(SnapshotOutdated):  # never raised without the assumption
+        with suppress(SnapshotOutdated):
             async with context.store.snapshot(
                 tenant, query.parent, request.now, assume_unchanged=assume_unchanged
             ) as snapshot:
@@ -75,6 +75,8 @@ async def recall_memories(context: AppContext, tenant: TenantId, query: RecallQu
                 ids = [entry.id for entry in ranking.hits]
                 memories = await snapshot.memories(ids, limits.MAX_RESPONSE_BYTES, end_snapshot=True)
             break
+    else:
+        raise Aborted("The namespace changed during each attempt; try again.")
     if current.etag != namespace.etag:
         raise Aborted("The namespace's settings were changed meanwhile; try again.")
     as_of = current.read_version

@@ -121,8 +121,10 @@ class OnnxEncoder:
         try:
             while batch := self._next_batch():
                 self._runs += 1
-                await self._encode_batch(batch)
-                self._runs -= 1
+                try:
+                    await self._encode_batch(batch)
+                finally:
+                    self._runs -= 1
         finally:
             self._workers -= 1  # in the step that saw the empty queue, so that the next text starts another
 

@@ -32,7 +32,7 @@ from somabrain_service.domain.recall import ScoreBreakdown
 from somabrain_service.encoders.protocols import Encoder
 from somabrain_service.recall.query_vectors import QueryVectors
 from somabrain_service.recall.ranker import Ranker, RankingRequest
-from somabrain_service.store.protocols import Snapshot
+from somabrain_service.store.protocols import Snapshot, SnapshotOutdated
 
 VERSION = version("somabrain")
 """Package version, part of every ranking's key, because another version may score differently."""
@@ -56,8 +56,11 @@ class CachedRanker:
             return await self._ranker.rank(snapshot, tenant, request)
         namespace = snapshot.namespace
         now_s = request.now.timestamp()
+        is_computing = False
 
         async def compute() -> CacheEntry[Ranking]:
+            nonlocal is_computing
+            is_computing = True
             next_expiry = await snapshot.next_expiry()  # first: a snapshot that assumes its state does not know it
             ranking = await self._ranker.rank(snapshot, tenant, request)
             expires_at = min(
@@ -68,7 +71,13 @@ class CachedRanker:
             return CacheEntry(ranking, expires_at)
 
         key = ranking_key(tenant, namespace, request)
-        ranking, is_cached = await self._cache.get_or_compute("recall", key, _RANKING_CODEC, now_s, compute)
+        try:
+            ranking, is_cached = await self._cache.get_or_compute("recall", key, _RANKING_CODEC, now_s, compute)
+        except SnapshotOutdated:
+            if is_computing:
+                raise
+            # Of another caller, whose computation this one shared: it says nothing about this snapshot.
+            return await self._ranker.rank(snapshot, tenant, request)
         return replace(ranking, cached=is_cached)
 
 

@@ -92,5 +92,6 @@ class IndexableStore(Store, Protocol):
 
         Raises:
             NotFound: no such namespace.
+            SnapshotOutdated: the connection was lost, such as one that died while idle.
         """
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -12,7 +13,7 @@ from typing import cast
 import pytest
 from redis.asyncio import Redis as Client
 
-from common.config.settings import CacheSettings, DatabaseSettings
+from common.config.settings import CacheSettings, DatabaseSettings, SearchIndexSettings
 from common.utils.cache import open_cache
 from somabrain_local.loopback import Redis, redis
 from somabrain_service.commands.delete_namespace import delete_namespace
@@ -24,13 +25,13 @@ from somabrain_service.domain.names import NamespaceName, tenant_id
 from somabrain_service.domain.namespace import NamespaceChange, NamespaceDraft, NamespaceSettings
 from somabrain_service.domain.recall import DegradedReason, RecallResult
 from somabrain_service.encoders.minilm import ENCODER_ID
-from somabrain_service.encoders.protocols import Encoder, EncoderUnavailable
+from somabrain_service.encoders.protocols import LEXICAL, Encoder, EncoderUnavailable
 from somabrain_service.flags.registry import FixedFlags, Flags
 from somabrain_service.grpc_server import with_result_cache
 from somabrain_service.metrics import Metrics
 from somabrain_service.store.open import open_store
 from tests.integration.conftest import Clone
-from tests.integration.store.conftest import Brain
+from tests.integration.store.conftest import Brain, wait_until_loaded
 
 SECRET = "Quetzalcoatl breeds axolotls in Xochimilco"
 
@@ -271,3 +272,29 @@ async def dump(server: Redis) -> dict[bytes, bytes]:
     """All keys and values in Redis."""
     async with Client.from_url(server.url) as client:
         return {key: cast("bytes", await client.get(key)) async for key in client.scan_iter()}
+
+
+async def test_equal_calls_that_meet_while_nothing_is_cached_are_all_answered(database: Clone, server: Redis) -> None:
+    """With a search index each call may begin again on its own, also while another one's computation is shared."""
+    server.command("FLUSHALL")
+    settings = CacheSettings.model_validate({"url": server.url, "timeout_s": 1.0})
+    async with (
+        open_store(database.app_dsn, DatabaseSettings(), search_index=SearchIndexSettings()) as store,
+        open_cache(settings, Metrics().cache) as cache,
+    ):
+        services = with_result_cache(AppContext(store, {}, LEXICAL), cache)
+        brain = Brain(services, tenant_id("https://issuer.test", "a"), NamespaceName.of("words"))
+        await brain.create(encoder=LEXICAL)
+        for number in range(30):
+            await brain.remember(f"Bee {number} dances in meadow {number % 7}.")
+        await wait_until_loaded(services, brain.tenant, brain.parent)
+        await brain.recall("warm")
+
+        async def recall(query: str, delay_s: float) -> list[str]:
+            await asyncio.sleep(delay_s)
+            return [hit.memory.text for hit in (await brain.recall_once(query)).hits]
+
+        for number in range(25):
+            query = f"meadow {number} bee"
+            answers = await asyncio.gather(*(recall(query, caller * 0.0004) for caller in range(12)))
+            assert all(answer == answers[0] for answer in answers)

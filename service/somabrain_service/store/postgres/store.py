@@ -35,6 +35,7 @@ from somabrain_service.store.postgres.queries import (
 )
 from somabrain_service.store.postgres.snapshot import PostgresSnapshot
 from somabrain_service.store.postgres.storage_quota import MAX_WRITE, StorageQuota
+from somabrain_service.store.protocols import SnapshotOutdated
 from somabrain_service.store.records import (
     BatchWriteResult,
     ErasureResult,
@@ -172,8 +173,11 @@ class PostgresStore:
         """See `IndexableStore.read_memories`."""
         find = (namespaces.FIND, {"name": namespace.name.namespace})
         read = memories.by_ids_statement(namespace.number, ids, size_bytes)
-        async with self._transactions.deferred_read(tenant) as (connection, begin):
-            *_, found, texts = await connection.execute_and_commit(*begin, find, read)
+        try:
+            async with self._transactions.deferred_read(tenant) as (connection, begin, end):
+                *_, found, texts, _ = await connection.execute_all(*begin, find, read, end)
+        except Retry:
+            raise SnapshotOutdated from None
         current = self._namespace_of(tenant, namespace.name, found)
         return current, [rows.memory(namespace.name, row) for row in texts]
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NoReturn
 
-from common.errors import StoreUnavailable
 from somabrain_service.domain.changes import Change, Position, StoredVector
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory
@@ -46,10 +45,7 @@ class AssumedSnapshot:
     async def memories(self, ids: Sequence[int], size_bytes: int, *, end_snapshot: bool = False) -> list[Memory]:
         """See `Snapshot.memories`; also without ids it compares the namespace with PostgreSQL's."""
         del end_snapshot
-        try:
-            namespace, memories = await self._store.read_memories(self._tenant, self.namespace, ids, size_bytes)
-        except StoreUnavailable:  # such as a connection that died while idle: others may be open
-            self._begin_again()
+        namespace, memories = await self._store.read_memories(self._tenant, self.namespace, ids, size_bytes)
         if (namespace.read_version, namespace.etag) != (self.namespace.read_version, self.namespace.etag):
             self._indexes.doubt(self._tenant, self.namespace.name)
             self._begin_again()

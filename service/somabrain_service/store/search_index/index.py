@@ -33,16 +33,11 @@ class SearchIndex:
         self.encoder_id = namespace.settings.encoder
         self._analyzer = namespace.analyzer
         self._kernel = somabrain_kernel.Index(self.as_of.version, instruction_set)
-
-    @property
-    def size_bytes(self) -> int:
-        """Approximate size in memory."""
-        return self._kernel.size_bytes
-
-    @property
-    def memories(self) -> int:
+        # Not read from the kernel at each use, which would wait for an update at work.
+        self.memories = 0
         """Number of memories, including expired ones."""
-        return self._kernel.memories
+        self.size_bytes = self._kernel.size_bytes
+        """Approximate size in memory."""
 
     @property
     def keys(self) -> Iterable[str]:
@@ -57,6 +52,7 @@ class SearchIndex:
     def apply(self, changed_ids: Sequence[int], index_rows: IndexRows, as_of: NamespaceVersion) -> None:
         """Advance to version `as_of`: of the memories changed until then, those in `index_rows` still exist."""
         self._kernel.apply(changed_ids, index_rows, as_of.version)
+        self.memories, self.size_bytes = self._kernel.memories, self._kernel.size_bytes
         self.as_of = as_of
 
     def statistics(self, namespace: Namespace, terms: Sequence[str], now: datetime) -> Statistics | None:

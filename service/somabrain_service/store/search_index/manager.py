@@ -134,7 +134,12 @@ class SearchIndexManager:
             if index.as_of != target:
                 if index.as_of.epoch == target.epoch and index.as_of.version > target.version:
                     return None
-                if not index.can_advance_to(namespace) or not await _catch_up(index, target, source):
+                try:
+                    caught_up = index.can_advance_to(namespace) and await _catch_up(index, target, source)
+                except BaseException:
+                    self.drop(*key)  # cancelled, say: its thread may still be at work, and nobody would wait for it
+                    raise
+                if not caught_up:
                     self.drop(*key)
                     return None
                 self._evict_to_budget(key)

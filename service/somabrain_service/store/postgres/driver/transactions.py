@@ -22,6 +22,7 @@ from somabrain_service.store.postgres.driver.errors import (
     DRIVER_ERRORS,
     CommitUnknown,
     ConnectionLost,
+    NoAnswer,
     Retry,
     is_retryable,
     redacted_cause,
@@ -41,6 +42,7 @@ PROBE_TIMEOUT_S = 2.0
 
 BEGIN = sql("BEGIN")
 _BEGIN_READ_ONLY = sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+_END = sql("COMMIT")
 _PLAIN = re.compile(r"[0-9a-f-]+")
 
 
@@ -121,15 +123,20 @@ class Transactions:
             yield connection, results[2:]
 
     @asynccontextmanager
-    async def deferred_read(self, tenant: TenantId) -> AsyncIterator[tuple[Connection, tuple[Statement, ...]]]:
-        """Take a connection, and the statements that begin a read-only snapshot, to be sent with those that read.
+    async def deferred_read(
+        self, tenant: TenantId
+    ) -> AsyncIterator[tuple[Connection, tuple[Statement, ...], Statement]]:
+        """Take a connection, and the statements that begin and end a read-only snapshot, to be sent with those between.
 
-        A connection that died while idle raises StoreUnavailable.
+        Raises:
+            Retry: the connection was lost, such as one that died while idle.
         """
         try:
             async with self._acquired(tenant) as connection:
-                yield connection, ((_BEGIN_READ_ONLY, {}), _set_tenant(tenant))
+                yield connection, ((_BEGIN_READ_ONLY, {}), _set_tenant(tenant)), (_END, {})
         except DRIVER_ERRORS as exc:
+            if isinstance(exc, ConnectionLost) and not isinstance(exc, NoAnswer):
+                raise Retry from None
             raise translate(exc) from redacted_cause(exc)
 
     async def fetch_one(self, statement: Sql) -> tuple[object, ...] | None:
