@@ -50,7 +50,7 @@ MEMORIES_PER_CALL: Final = 50
 """Memories of one measured BatchRemember; the batches of a round have as many memories together as it has calls."""
 DEADLINE_S: Final = 60.0
 WARM: Final = 100
-LOAD_S: Final = 120.0
+LOAD_S: Final = 600.0
 INDEXED: Final = ("somabrain_search_index_namespaces", "somabrain_replicas")
 """Names of the metric of namespaces in memory, in the current and in earlier revisions."""
 

@@ -57,6 +57,8 @@ class Filter(Protocol):
 class Index:
     """A namespace's memories as of `version`; initially empty. Its methods may be called from any thread.
 
+    A fault of the kernel is a RuntimeError.
+
     `instruction_set` is one of `instruction_sets()`, for tests; None: the fastest of this processor.
     """
 
@@ -73,7 +75,11 @@ class Index:
         """Return the terms, labels, sessions and subjects of all memories, each after the letter of its kind."""
 
     def apply(self, changed_ids: Sequence[int], index_rows: _IndexRows, version: int) -> None:
-        """Remove the memories with these ids, add `index_rows`, and advance to `version`."""
+        """Remove the memories with these ids, add `index_rows`, and advance to `version`.
+
+        Raises:
+            RuntimeError: this update, or one before, failed; the index is of no use any more.
+        """
 
     def statistics(self, version: int, now_us: int, terms: Sequence[str]) -> tuple[int, int, int, list[int]] | None:
         """Return the live memories, their term occurrences and vectors, and the document frequency of each term.

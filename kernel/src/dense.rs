@@ -2,25 +2,26 @@
 //!
 //! A row whose upper bound is below the cosines of k others cannot be among the k nearest.
 //!
-//! In a small namespace the planes h and m bound every row first; those that promise most are multiplied out, which
-//! gives the k-th highest cosine so far, and then the few others that may still reach it. In a large one rows are read
-//! once: the plane h bounds a row, with half of the bytes, and m is read only for rows that h does not exclude.
+//! Rows are taken in chunks. The planes h and m bound every row of a chunk; the rows that promise most are multiplied
+//! out, which gives the k-th highest cosine so far, and then the few others that may still reach it. Once there is such a
+//! cosine, h alone may exclude most rows, as in a large namespace: then it is read first, with half of the bytes, and m
+//! only for rows that it does not exclude.
 
 use crate::bitmap::{Bitmap, WORD_BITS};
 use crate::columns::Fields;
 use crate::top_k::TopK;
 use crate::vectors::{QuantizedVectors, Query};
 
-/// Rows up to which all bounds are kept: they take 256 KiB, and the ranking uses them once more.
-const MAX_KEPT_BOUNDS: usize = 1 << 16;
+/// Rows of a chunk: their bounds take 256 KiB. Those of a namespace that is one chunk are used by the ranking once more.
+const CHUNK_ROWS: usize = 1 << 16;
 /// Bins of a histogram of bounds, from -1 to 1.
 const BINS: usize = 512;
 /// Rows after which it is decided which planes are read first.
 const TRIAL_ROWS: usize = 4096;
 /// Number of trials' rows until the plane h alone is tried again.
-const TRIALS_UNTIL_RETRY: usize = 8;
-/// Share of rows that the plane h must exclude to be worth reading on its own.
-const MIN_EXCLUDED: f64 = 0.65;
+const TRIALS_UNTIL_RETRY: usize = 64;
+/// Share of rows that the plane h must exclude to be worth reading on its own: the others' m is read out of order.
+const MIN_EXCLUDED: f64 = 0.92;
 /// A word with fewer rows than this part of its range is read row by row.
 const MIN_DENSITY: u32 = 3;
 /// Upper bound of the rounding of a cosine to float32.
@@ -67,12 +68,17 @@ impl Best<'_> {
 /// Returns the `limit` nearest of `rows`, all of which have vectors; ties go to the lowest ids.
 pub fn top_k(vectors: &QuantizedVectors, query: &Query, rows: &Bitmap, fields: &[Fields], limit: usize) -> Nearest {
     let mut best = Best { vectors, query, fields, keys: TopK::new(limit), cut: f32::NEG_INFINITY };
+    let mut order = PlaneOrder::default();
     let mut bounds = Vec::new();
-    if fields.len() <= MAX_KEPT_BOUNDS {
-        bounds = kept_bounds(vectors, query, rows, fields.len());
-        push_best_first(&mut best, &bounds, limit);
-    } else {
-        push_in_order(&mut best, rows);
+    for (number, words) in rows.words().chunks(CHUNK_ROWS / WORD_BITS).enumerate() {
+        let first = number * CHUNK_ROWS;
+        bounds.clear();
+        bounds.resize(CHUNK_ROWS.min(fields.len() - first), f32::NEG_INFINITY);
+        write_bounds(&best, first, words, &mut order, &mut bounds);
+        push_best_first(&mut best, first as u32, &bounds, limit);
+    }
+    if fields.len() > CHUNK_ROWS {
+        bounds = Vec::new();
     }
     let nearest = best.keys.finish().into_iter().map(|(distance, _, row)| (row, 1.0 - f64::from_bits(distance)));
     let mut cosines: Vec<(u32, f64)> = nearest.collect();
@@ -82,25 +88,52 @@ pub fn top_k(vectors: &QuantizedVectors, query: &Query, rows: &Bitmap, fields: &
     Nearest { cosines, others, bounds }
 }
 
-/// Returns an upper bound of the cosine of each of `rows`, from the planes h and m.
-fn kept_bounds(vectors: &QuantizedVectors, query: &Query, rows: &Bitmap, len: usize) -> Vec<f32> {
-    let mut bounds = vec![f32::NEG_INFINITY; len];
-    for (first, word) in words(rows) {
+/// Writes an upper bound of the cosine of each row of a chunk, from the planes h and m, or from h if that excludes it.
+///
+/// `first` is the chunk's first row; `words` are the sets of rows that are compared.
+fn write_bounds(best: &Best<'_>, first: usize, words: &[u64], order: &mut PlaneOrder, bounds: &mut [f32]) {
+    // Rows that h did not exclude: their plane m is on its way while the next rows are read.
+    let mut pending: Vec<u32> = Vec::with_capacity(2 * WORD_BITS);
+    let coarse_bound = |row: u32, bounds: &mut [f32]| {
+        let index = row as usize - first;
+        best.vectors.coarse_bounds(row as usize, best.query, &mut bounds[index..=index]);
+    };
+    for (index, &word) in words.iter().enumerate().filter(|(_, word)| **word != 0) {
+        let high_first = best.cut > f32::NEG_INFINITY && order.high_first(word.count_ones() as usize);
         for (begin, count) in ranges(word) {
-            let first = first + begin as usize;
-            let bounds = &mut bounds[first..first + count as usize];
-            vectors.coarse_bounds(first, query, bounds);
+            let begin_row = index * WORD_BITS + begin as usize;
+            let bounds_of_range = &mut bounds[begin_row..begin_row + count as usize];
+            if high_first {
+                best.vectors.high_bounds(first + begin_row, best.query, bounds_of_range);
+            } else {
+                best.vectors.coarse_bounds(first + begin_row, best.query, bounds_of_range);
+            }
             let compared = word >> begin;
-            for (offset, bound) in bounds.iter_mut().enumerate() {
+            let partly = if compared == u64::MAX { 0 } else { bounds_of_range.len() };
+            for (offset, bound) in bounds_of_range[..partly].iter_mut().enumerate() {
                 *bound = if compared >> offset & 1 == 1 { *bound } else { f32::NEG_INFINITY };
+            }
+            if high_first {
+                let passed = mask(bounds_of_range, |bound| bound >= best.cut);
+                order.passed(passed.count_ones() as usize);
+                pending.drain(..).for_each(|row| coarse_bound(row, bounds));
+                for row in bits(passed).map(|bit| (first + begin_row) as u32 + bit) {
+                    best.vectors.prefetch_middle(row);
+                    pending.push(row);
+                }
             }
         }
     }
-    bounds
+    pending.drain(..).for_each(|row| coarse_bound(row, bounds));
 }
 
-/// Multiplies out the rows with the highest bounds, then those that may still be nearer than the k-th of these.
-fn push_best_first(best: &mut Best<'_>, bounds: &[f32], limit: usize) {
+/// Multiplies out the rows of a chunk with the highest bounds, then those that may still be nearer than the k-th.
+fn push_best_first(best: &mut Best<'_>, first: u32, bounds: &[f32], limit: usize) {
+    if best.cut > f32::NEG_INFINITY {
+        // Few rows of a later chunk reach the k-th best of the former ones: any order will do.
+        push_reaching(best, first, bounds, |_| true);
+        return;
+    }
     let mut histogram = [0_usize; BINS];
     bounds.iter().for_each(|&bound| histogram[bin(bound)] += 1);
     let mut promising = 0;
@@ -108,74 +141,27 @@ fn push_best_first(best: &mut Best<'_>, bounds: &[f32], limit: usize) {
         promising += histogram[number];
         promising >= limit
     });
-    // The lowest bin has the rows that are not compared as well; then every row is.
+    // The lowest bin has the rows that are not compared as well.
     let first_bin = first_bin.unwrap_or(0);
-    for (first, group) in (0..).step_by(WORD_BITS).zip(bounds.chunks(WORD_BITS)) {
-        let passed = mask(group, |bound| bound > f32::NEG_INFINITY && bin(bound) >= first_bin);
-        bits(passed).for_each(|bit| best.push(first + bit));
+    push_reaching(best, first, bounds, |bound| bin(bound) >= first_bin);
+    push_reaching(best, first, bounds, |bound| bin(bound) < first_bin);
+}
+
+/// Multiplies out the rows that reach the k-th best, of those whose bound is as `is_due` says.
+fn push_reaching(best: &mut Best<'_>, first: u32, bounds: &[f32], is_due: impl Fn(f32) -> bool) {
+    for (offset, group) in (0..).step_by(WORD_BITS).zip(bounds.chunks(WORD_BITS)) {
+        let cut = best.cut;
+        let passed = mask(group, |bound| bound >= cut && bound > f32::NEG_INFINITY);
+        bits(passed).filter(|&bit| is_due(group[bit as usize])).for_each(|bit| best.push(first + offset + bit));
     }
     best.keys.prune();
     best.update_cut();
-    for (first, group) in (0..).step_by(WORD_BITS).zip(bounds.chunks(WORD_BITS)) {
-        let cut = best.cut;
-        let passed = mask(group, |bound| bound >= cut && bound > f32::NEG_INFINITY);
-        for bit in bits(passed).filter(|&bit| bin(group[bit as usize]) < first_bin) {
-            best.push(first + bit);
-        }
-    }
 }
 
 /// Returns the bin of a bound; higher bounds have no lower bins.
 fn bin(bound: f32) -> usize {
     // The conversion gives 0 for what is below it.
     (((bound + 1.0) * (BINS as f32 / 2.0)) as usize).min(BINS - 1)
-}
-
-/// Reads rows once, in their order.
-fn push_in_order(best: &mut Best<'_>, rows: &Bitmap) {
-    let mut order = PlaneOrder::default();
-    // Rows that h did not exclude: their plane m is on its way while the next rows are read.
-    let mut pending: Vec<u32> = Vec::with_capacity(2 * WORD_BITS);
-    for (first, word) in words(rows) {
-        let high_first = order.high_first(word.count_ones() as usize);
-        for (begin, count) in ranges(word) {
-            let mut bounds = [0.0; WORD_BITS];
-            let (first, bounds) = (first + begin as usize, &mut bounds[..count as usize]);
-            if high_first {
-                best.vectors.high_bounds(first, best.query, bounds);
-            } else {
-                best.vectors.coarse_bounds(first, best.query, bounds);
-            }
-            let cut = best.cut;
-            let passed = mask(bounds, |bound| bound >= cut) & (word >> begin);
-            pending.drain(..).for_each(|row| push_if_near(best, row));
-            if high_first {
-                order.passed(passed.count_ones() as usize);
-                for row in bits(passed).map(|bit| first as u32 + bit) {
-                    best.vectors.prefetch_middle(row);
-                    pending.push(row);
-                }
-            } else {
-                bits(passed).for_each(|bit| best.push(first as u32 + bit));
-            }
-        }
-    }
-    pending.drain(..).for_each(|row| push_if_near(best, row));
-}
-
-/// Multiplies a row out unless the planes h and m exclude it.
-fn push_if_near(best: &mut Best<'_>, row: u32) {
-    let mut bound = [0.0];
-    best.vectors.coarse_bounds(row as usize, best.query, &mut bound);
-    if bound[0] >= best.cut {
-        best.push(row);
-    }
-}
-
-/// Yields the words of a set that have rows, each with the number of its first row.
-fn words(rows: &Bitmap) -> impl Iterator<Item = (usize, u64)> {
-    let words = rows.words().iter().enumerate();
-    words.filter(|(_, word)| **word != 0).map(|(index, &word)| (index * WORD_BITS, word))
 }
 
 /// Yields ranges, as begin and count, that together have every bit of a word: one, or one a bit if there are few.
@@ -203,13 +189,18 @@ fn bits(mut word: u64) -> impl Iterator<Item = u32> {
 }
 
 /// Decides whether the plane h is read first, by how many rows it excluded lately.
-#[derive(Default)]
 struct PlaneOrder {
     high_first: bool,
     /// Rows of this trial, and how many of them h did not exclude.
     rows: usize,
     passed: usize,
     trials: usize,
+}
+
+impl Default for PlaneOrder {
+    fn default() -> Self {
+        Self { high_first: true, rows: 0, passed: 0, trials: 0 }
+    }
 }
 
 impl PlaneOrder {
@@ -220,7 +211,7 @@ impl PlaneOrder {
                 self.trials = 0;
             } else {
                 self.trials += 1;
-                // At first there is no cut yet; after that h is tried from time to time, as the cut rises.
+                // Again from time to time, because the cut rises.
                 self.high_first = self.trials % TRIALS_UNTIL_RETRY == 0;
             }
             (self.rows, self.passed) = (0, 0);

@@ -1,9 +1,10 @@
 //! The Python module: values in and out, and a lock around an index. Types are in `somabrain_kernel.pyi`.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{PoisonError, RwLock};
 
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::filter::Filter;
@@ -137,31 +138,35 @@ impl Index {
     }
 
     #[getter]
-    fn size_bytes(&self, py: Python<'_>) -> usize {
+    fn size_bytes(&self, py: Python<'_>) -> PyResult<usize> {
         self.read(py, |state| state.index.size_bytes())
     }
 
     #[getter]
-    fn memories(&self, py: Python<'_>) -> usize {
+    fn memories(&self, py: Python<'_>) -> PyResult<usize> {
         self.read(py, |state| state.index.columns.memories())
     }
 
-    fn keys(&self, py: Python<'_>) -> Vec<String> {
+    fn keys(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         self.read(py, |state| state.index.keys())
     }
 
     fn apply(&self, py: Python<'_>, changed_ids: Vec<i64>, index_rows: Rows, version: i64) -> PyResult<()> {
         let index_rows = index_rows.read(py)?;
+        let failed = || PyRuntimeError::new_err("an update of the search index failed: load it again");
         py.detach(|| {
-            // A panic while an index changed leaves it in an unknown state: no later call may read it.
-            let mut state = self.state.write().map_err(|_| PyValueError::new_err("an update of this index failed"))?;
-            state.index.apply(&changed_ids, index_rows);
-            state.version = version;
-            Ok(())
+            // A panic leaves the index in an unknown state, and its lock poisoned: no later update is applied.
+            let update = AssertUnwindSafe(|| {
+                let mut state = self.state.write().ok()?;
+                state.index.apply(&changed_ids, index_rows);
+                state.version = version;
+                Some(())
+            });
+            catch_unwind(update).ok().flatten().ok_or_else(failed)
         })
     }
 
-    fn statistics(&self, py: Python<'_>, version: i64, now_us: i64, terms: Vec<String>) -> Option<Counts> {
+    fn statistics(&self, py: Python<'_>, version: i64, now_us: i64, terms: Vec<String>) -> PyResult<Option<Counts>> {
         self.read(py, |state| {
             (state.version == version).then(|| {
                 let (counts, df) = state.index.statistics(&terms, now_us);
@@ -212,7 +217,7 @@ impl Index {
             bias: Bias { enabled: bias, age_from_s, half_life_s },
         };
         let ranking =
-            self.read(py, |state| (state.version == version).then(|| state.index.search(&search, self.instructions)));
+            self.read(py, |state| (state.version == version).then(|| state.index.search(&search, self.instructions)))?;
         Ok(ranking.map(|ranking| {
             let hits = ranking.hits.into_iter().map(|hit| (hit.id, hit.score, hit.breakdown.into()));
             (hits.collect(), ranking.best_lexical)
@@ -222,19 +227,25 @@ impl Index {
     /// Returns the exact cosine distances of memories to a vector, for tests: what `search` multiplies out.
     fn distances(&self, py: Python<'_>, ids: Vec<i64>, vector: PyBuffer<f32>) -> PyResult<Vec<Option<f64>>> {
         let query = Query::new(&vector.to_vec(py)?, self.instructions);
-        Ok(self.read(py, |state| {
+        self.read(py, |state| {
             let index = &state.index;
             let row = |id| index.columns.row(id).filter(|&row| index.columns.has_current_vector.get(row));
             ids.iter().map(|&id| row(id).map(|row| index.vectors.distance(row, &query))).collect()
-        }))
+        })
     }
 }
 
 impl Index {
     /// Runs `use_state` on the state, which no update changes meanwhile, without the interpreter's lock.
-    fn read<T: Send>(&self, py: Python<'_>, use_state: impl FnOnce(&Versioned) -> T + Send) -> T {
-        // After a failed update `version` is still the former one, which no snapshot has any more.
-        py.detach(|| use_state(&self.state.read().unwrap_or_else(PoisonError::into_inner)))
+    ///
+    /// A panic, which would end the process' event loop as an exception of Python's, becomes an error.
+    fn read<T: Send>(&self, py: Python<'_>, use_state: impl FnOnce(&Versioned) -> T + Send) -> PyResult<T> {
+        let result = py.detach(|| {
+            // After a failed update `version` is still the former one, which no snapshot has any more.
+            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+            catch_unwind(AssertUnwindSafe(|| use_state(&state)))
+        });
+        result.map_err(|_| PyRuntimeError::new_err("the search kernel failed; its standard error has the reason"))
     }
 }
 

@@ -180,6 +180,9 @@ class SearchIndexManager:
             # PostgreSQL answers meanwhile, and the next call requests the index again.
             log.warning("search index not loaded", reason=exc.message)
             return
+        except RuntimeError:  # a fault of the kernel
+            log.exception("search index not loaded")
+            return
         self._entries[key] = _Entry(index, time.monotonic())
         self._evict_to_budget(key)
 
@@ -227,5 +230,9 @@ async def _catch_up(index: SearchIndex, target: NamespaceVersion, source: IndexS
         return False
     ids = sorted({int(change.name.memory) for change in changes})
     index_rows = await source.index_rows(ids, index.encoder_id)
-    await asyncio.to_thread(index.apply, ids, index_rows, target)  # it waits for the searches at work
+    try:
+        await asyncio.to_thread(index.apply, ids, index_rows, target)  # it waits for the searches at work
+    except RuntimeError:  # a fault of the kernel, after which the index is in an unknown state
+        log.exception("search index not updated")
+        return False
     return True

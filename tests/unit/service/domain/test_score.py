@@ -25,6 +25,7 @@ from somabrain_service.domain.ranking.contiguity import (
     contiguity,
     within_reach,
 )
+from somabrain_service.domain.ranking.exp2 import exp2_negative
 from somabrain_service.domain.ranking.score import (
     BIAS_HIGH,
     BIAS_LOW,
@@ -35,6 +36,7 @@ from somabrain_service.domain.ranking.score import (
     score_valid_until,
 )
 
+ULP = np.finfo(np.float64).eps
 NOW_S = 1_700_000_000.0
 HALF_LIFE = timedelta(days=1)
 
@@ -280,3 +282,12 @@ def test_a_more_relevant_memory_never_lends_less(places: list[tuple[int, int]], 
     more = r.copy()
     more[at] = 1.0
     assert (contiguity(more, session, position) >= contiguity(r, session, position) - 1e-12).all()
+
+
+def test_powers_of_two_are_those_of_the_library_but_for_the_last_bits() -> None:
+    """2^-x by additions and multiplications alone is within two units in the last place, and exact for whole x."""
+    x = np.concatenate((np.linspace(0, 64, 50_001), np.arange(65.0)))
+    power = exp2_negative(x)
+    assert (np.abs(power - np.exp2(-x)) <= 2 * ULP * np.exp2(-x)).all()
+    assert np.array_equal(exp2_negative(np.arange(65.0)), 0.5 ** np.arange(65))
+    assert exp2_negative(np.array([1e300, np.inf])).tolist() == [2.0**-64, 2.0**-64]

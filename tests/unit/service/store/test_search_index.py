@@ -150,7 +150,7 @@ def states(draw: st.DrawFn) -> tuple[list[Update], list[Query], timedelta | None
 
 
 @every_instruction_set
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(state=states())
 def test_an_index_gives_what_the_definitions_give(
     state: tuple[list[Update], list[Query], timedelta | None], instruction_set: str
