@@ -1,4 +1,4 @@
-"""What a client of each system does, in a process of its own."""
+"""Interface of a client of each measured system; each runs in a process of its own."""
 
 from __future__ import annotations
 

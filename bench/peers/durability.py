@@ -1,4 +1,4 @@
-"""What each system has on disk before it answers an addition, read from the settings of its database while it runs."""
+"""Durability of an addition in each system, read from the settings of its database while it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each system does not do in this measurement, for a fair reading of the table."""
+"""Limits of each system in this measurement, printed below the table."""
 
 from __future__ import annotations
 

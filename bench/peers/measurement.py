@@ -72,7 +72,7 @@ class Report:
     durability: dict[System, str] = field(default_factory=dict)
     nearest: dict[System, dict[str, object]] = field(default_factory=dict)
     vector_index_scans: int = 0
-    """How many searches of mem0 its vector index answered."""
+    """Number of searches of mem0 that its vector index answered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What pytest does otherwise when a user names the database: it leaves out what needs a server of its own."""
+"""pytest plugin for a database that a user names: it leaves out the tests that need a server of their own."""
 
 from __future__ import annotations
 

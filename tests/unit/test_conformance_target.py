@@ -1,4 +1,4 @@
-"""What `make conformance` says about a server that is too old."""
+"""Messages of `make conformance` about a server that is too old."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a DSN says, and its validation: libpq's errors about an invalid DSN repeat parts of it, also of the password."""
+"""Parsing and validation of a DSN: libpq's errors about an invalid DSN repeat parts of it, also of the password."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 Target = frozenset[tuple[str, str]]
-"""What a DSN connects to, and as whom: all its parameters but the passwords."""
+"""Server, database and role of a DSN: all its parameters but the passwords."""
 
 _PORTS = re.compile(r"[0-9,]*")
 _PASSWORDS = frozenset({"password", "sslpassword"})

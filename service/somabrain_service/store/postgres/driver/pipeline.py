@@ -128,7 +128,7 @@ class Connection:
         self.backend: int | None = None
         """Process id of this session's backend; None: not asked for."""
         self.target: Target | None = None
-        """What it was opened to; None: nobody has said."""
+        """Target of the DSN that it was opened with; None: not set."""
         self._prelude: tuple[Statement, ...] = ()
         self.tenant: TenantId | None = None
         """Tenant of the transaction: the value of `:tenant` in each of its statements. None: it has no one tenant."""
