@@ -33,6 +33,7 @@ from somabrain_operator.kube.transport import open_transport
 from somabrain_operator.leaderelection.elector import LeaderElector
 from somabrain_operator.leaderelection.lease import LeaseConfig
 from somabrain_operator.metrics import Metrics
+from somabrain_operator.observe.budgets import BudgetLister
 from somabrain_operator.observe.readiness_probe import ReadinessProbe
 from somabrain_operator.observe.state import OperatorDefaults
 from somabrain_operator.python_gc import collect_when_idle
@@ -87,6 +88,7 @@ async def lifespan(settings: Settings, log_in: Callable[[], kopf.ConnectionInfo 
             cluster,
             optional_kinds,
             ReadinessProbe(session),
+            BudgetLister(cluster, settings.operator.reference_poll_interval_s),
             operator_defaults(settings.operator),
             reference_poller,
             store,

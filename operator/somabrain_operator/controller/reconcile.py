@@ -23,6 +23,7 @@ from somabrain_operator.kube.names import ChildId, Key, child_id
 from somabrain_operator.kube.objects import Manifest, text
 from somabrain_operator.kube.owner import Owner
 from somabrain_operator.metrics import ConditionMetrics
+from somabrain_operator.observe.budgets import BudgetLister
 from somabrain_operator.observe.observe import observe
 from somabrain_operator.observe.parse import parse_brain
 from somabrain_operator.observe.readiness_probe import ReadinessProbe
@@ -46,6 +47,7 @@ class Reconciler:
     cluster: Cluster
     optional_kinds: OptionalKinds
     probe: ReadinessProbe
+    budgets: BudgetLister
     defaults: OperatorDefaults
     reference_poller: ReferencePoller
     store: ObjectStore
@@ -61,7 +63,9 @@ class Reconciler:
         Raises:
             SomaBrainError: something could not be read or written; the status says so if it could be written.
         """
-        observed = await observe(self.cluster, self.store, self.probe, key, self.optional_kinds.missing_kinds)
+        observed = await observe(
+            self.cluster, self.store, self.probe, self.budgets, key, self.optional_kinds.missing_kinds
+        )
         if observed is None or observed.brain.deleting:
             self.reference_poller.untrack(key)
             self.conditions.remove(key)

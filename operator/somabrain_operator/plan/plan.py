@@ -46,6 +46,8 @@ class Plan:
     """Seconds after which time alone changes the plan; None: only an event does."""
     deployment: Manifest | None = None
     """Rendered Deployment, once its step has run."""
+    budget_overlap: str = ""
+    """How PodDisruptionBudgets of others meet the one of the spec; empty if none does."""
     failed: bool = False
     """True if the plan halted because of a failure, not only to wait."""
 
