@@ -55,13 +55,14 @@ class Operator:
 
 
 def operator_defaults(settings: OperatorSettings) -> OperatorDefaults:
-    """Return the default images and policy of this release, overridden by the settings."""
+    """Return the defaults of this release, overridden by the settings."""
     return OperatorDefaults(
         service_repository=settings.service_repository,
         service_version=settings.service_version or metadata.version("somabrain"),
         opa_image=settings.opa_image,
         vault_image=settings.vault_image,
         policy=files("common.policy").joinpath("sb.rego").read_text(encoding="utf-8"),
+        stall_after_s=settings.stall_after_s,
     )
 
 

@@ -169,3 +169,14 @@ def test_settings_have_the_names_that_the_image_knows(render: Render, settings: 
     assert operators
     assert given & {*operators, *operators.values()} == (set(operators) if former else set(operators.values()))
     assert given <= {*variable_names(), *operators}
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [("operator.stallSeconds=90", "90"), ("operator.stallSeconds=null", None), ("image.tag=0.1.0", None)],
+)
+def test_the_time_until_a_failure_is_stalled_is_for_images_that_know_it(
+    render: Render, setting: str, expected: str | None
+) -> None:
+    """An image of 0.1 would refuse the setting, and values kept from 0.1 do not have it."""
+    assert environment(render(CHART, setting)).get("SOMABRAIN_OPERATOR__STALL_AFTER_S") == expected

@@ -27,6 +27,9 @@ class OperatorSettings(Group):
     reference_poll_interval_s: Seconds = 60.0
     """Maximum seconds between reads of referenced Secrets and ConfigMaps; up to 150 of them are read every 5
     seconds."""
+    stall_after_s: Seconds = 300.0
+    """Seconds for which a failure that others can end, such as a Secret that does not exist yet, is Reconciling; after
+    them it is Stalled."""
     max_concurrent_reconciles: Annotated[int, Field(ge=1, le=256)] = 16
     """Maximum resources reconciled concurrently."""
     lease_name: str = "somabrain-operator"

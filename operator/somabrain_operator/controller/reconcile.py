@@ -35,6 +35,7 @@ from somabrain_operator.plan.migration import without_uncreated_job
 from somabrain_operator.references.poller import ReferencePoller
 from somabrain_operator.render.metadata import rendered_hash
 from somabrain_operator.status import render_status
+from somabrain_operator.status.stall import stalls_after_s
 from somabrain_operator.status.transitions import Transition, transitions
 
 _log = structlog.stdlib.get_logger("somabrain_operator.controller.reconcile")
@@ -75,7 +76,8 @@ class Reconciler:
         refusal_message = redact(refusal.message) if refusal else ""
         if refusal is not None:
             plan = without_uncreated_job(plan, children, refusal_message)
-        status, edited = self.crd.declared_status(render_status(plan, children, refusal_message)), False
+        rendered, edited = render_status(plan, children, refusal_message), False
+        status = self.crd.declared_status(rendered)
         if status != observed.brain.status:
             identity = {"namespace": key.namespace, "name": key.name, "uid": observed.brain.uid}
             body: Manifest = {
@@ -95,7 +97,10 @@ class Reconciler:
         self.conditions.update(key, status)
         if refusal is not None:
             raise refusal
-        return 0.0 if edited else plan.requeue_after_s  # an edit in between may have no event of its own
+        if edited:
+            return 0.0  # an edit in between may have no event of its own
+        delays_s = (plan.requeue_after_s, stalls_after_s(plan, rendered))
+        return min((each for each in delays_s if each is not None), default=None)
 
     async def _apply(self, plan: Plan) -> tuple[Plan, dict[ChildId, Manifest], SomaBrainError | None]:
         """Apply the plan in its order, after a check that the names of children to create are free.

@@ -75,7 +75,7 @@ class ObservedState:
 
 @dataclass(frozen=True, slots=True)
 class OperatorDefaults:
-    """Default images and policy of the operator's release."""
+    """Default images and policy of the operator's release, and its patience."""
 
     service_repository: str
     service_version: str
@@ -83,3 +83,5 @@ class OperatorDefaults:
     vault_image: str
     policy: str
     """The default policy, in Rego."""
+    stall_after_s: float = 300.0
+    """Seconds after which a transient failure is Stalled."""
