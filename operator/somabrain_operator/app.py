@@ -38,6 +38,8 @@ from somabrain_operator.observe.readiness_probe import ReadinessProbe
 from somabrain_operator.observe.state import OperatorDefaults
 from somabrain_operator.python_gc import collect_when_idle
 from somabrain_operator.references.poller import ReferencePoller
+from somabrain_operator.references.tracked import TrackedReferences
+from somabrain_operator.references.watcher import ReferenceWatcher
 
 STOP_GRACE_S: Final = 15.0
 """Time that reconciles in progress get to finish at shutdown; each of their calls has a timeout."""
@@ -83,7 +85,13 @@ async def lifespan(settings: Settings, log_in: Callable[[], kopf.ConnectionInfo 
     async with open_transport(log_in) as transport, aiohttp.ClientSession() as session:
         cluster = Cluster(transport, metrics.count_write)
         crd = ServedCrd(cluster)
-        reference_poller = ReferencePoller(cluster, settings.operator.reference_poll_interval_s)
+        tracked = TrackedReferences()
+        reference_watcher = ReferenceWatcher(
+            cluster, tracked, settings.operator.namespaces, enabled=settings.operator.reference_watch
+        )
+        reference_poller = ReferencePoller(
+            cluster, tracked, reference_watcher, settings.operator.reference_poll_interval_s
+        )
         optional_kinds = OptionalKinds(cluster, settings.operator.reference_poll_interval_s)
         reconciler = Reconciler(
             cluster,
@@ -91,7 +99,7 @@ async def lifespan(settings: Settings, log_in: Callable[[], kopf.ConnectionInfo 
             ReadinessProbe(session),
             BudgetLister(cluster, settings.operator.reference_poll_interval_s),
             operator_defaults(settings.operator),
-            reference_poller,
+            tracked,
             store,
             metrics.conditions,
             crd,
@@ -119,7 +127,12 @@ async def lifespan(settings: Settings, log_in: Callable[[], kopf.ConnectionInfo 
             MAX_OVERDUE_LEASES * lease_config.lease_duration_s,
             lambda: elector.leading,
             outages,
-            lambda: [*crd.degradations(), *lease_failures(leading=True), *watches.refusals()],
+            lambda: [
+                *crd.degradations(),
+                *lease_failures(leading=True),
+                *watches.refusals(),
+                *reference_watcher.refusals(),
+            ],
         )
 
         async with http_server(settings.http, make_app(metrics, health_inputs)) as port:
@@ -139,6 +152,8 @@ async def lifespan(settings: Settings, log_in: Callable[[], kopf.ConnectionInfo 
                 enqueue_all()
                 try:
                     async with asyncio.TaskGroup() as group:
+                        group.create_task(reference_watcher.run(queue.add, reference_poller.read_once))
+                        await reference_watcher.wait_for_first_attempt()
                         group.create_task(queue.run())
                         group.create_task(relister.run())
                         group.create_task(reference_poller.run(queue.add))

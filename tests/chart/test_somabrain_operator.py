@@ -23,11 +23,24 @@ def environment(manifests: list[Manifest]) -> dict[str, Any]:
     return {each["name"]: each.get("value") for each in container["env"]}
 
 
-def test_secrets_are_read_by_name_only(render: Render) -> None:
-    """No rule allows listing or watching Secrets, writing a SomaBrain's spec, or a wildcard."""
-    (role,) = of_kind(render(CHART), "ClusterRole")
+@pytest.mark.parametrize(
+    ("setting", "verbs", "watch"),
+    [
+        ("rbac.watchReferences=true", {"get", "list", "watch"}, "true"),
+        ("rbac.watchReferences=false", {"get"}, "false"),
+        ("rbac.watchReferences=null", {"get"}, "false"),
+        ("image.tag=0.1.0", {"get"}, None),
+    ],
+)
+def test_secrets_are_listed_only_by_an_operator_that_watches_them(
+    render: Render, setting: str, verbs: set[str], watch: str | None
+) -> None:
+    """The setting and the right go together; no rule allows writing Secrets or a SomaBrain's spec, or a wildcard."""
+    manifests = render(CHART, setting)
+    (role,) = of_kind(manifests, "ClusterRole")
     granted = {(resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
-    assert {verb for resource, verb in granted if resource == "secrets"} == {"get"}
+    assert {verb for resource, verb in granted if resource == "secrets"} == verbs
+    assert environment(manifests).get("SOMABRAIN_OPERATOR__REFERENCE_WATCH") == watch
     assert {verb for resource, verb in granted if resource == "somabrains"} == {"list", "watch"}
     assert "*" not in {part for pair in granted for part in pair}
 

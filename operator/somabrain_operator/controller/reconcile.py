@@ -32,7 +32,7 @@ from somabrain_operator.observe.state import OperatorDefaults
 from somabrain_operator.plan import Plan, make_plan
 from somabrain_operator.plan.drift import reverted_drift
 from somabrain_operator.plan.migration import without_uncreated_job
-from somabrain_operator.references.poller import ReferencePoller
+from somabrain_operator.references.tracked import TrackedReferences
 from somabrain_operator.render.metadata import rendered_hash
 from somabrain_operator.status import render_status
 from somabrain_operator.status.stall import stalls_after_s
@@ -50,7 +50,7 @@ class Reconciler:
     probe: ReadinessProbe
     budgets: BudgetLister
     defaults: OperatorDefaults
-    reference_poller: ReferencePoller
+    tracked: TrackedReferences
     store: ObjectStore
     conditions: ConditionMetrics
     crd: ServedCrd
@@ -65,13 +65,13 @@ class Reconciler:
             SomaBrainError: something could not be read or written; the status says so if it could be written.
         """
         observed = await observe(
-            self.cluster, self.store, self.probe, self.budgets, key, self.optional_kinds.missing_kinds
+            self.cluster, self.store, self.probe, self.budgets, self.tracked, key, self.optional_kinds.missing_kinds
         )
         if observed is None or observed.brain.deleting:
-            self.reference_poller.untrack(key)
+            self.tracked.untrack(key)
             self.conditions.remove(key)
             return NO_REQUEUE
-        self.reference_poller.track(key, observed.brain.uid, observed.references)
+        self.tracked.track(key, observed.brain.uid, observed.references)
         plan, children, refusal = await self._apply(make_plan(observed, self.defaults))
         refusal_message = redact(refusal.message) if refusal else ""
         if refusal is not None:

@@ -24,6 +24,7 @@ from somabrain_operator.observe.readiness_probe import ReadinessProbe
 from somabrain_operator.observe.state import Brain, ObservedState, OtherBudgets
 from somabrain_operator.references.catalog import Reference, references_of
 from somabrain_operator.references.resolver import resolve
+from somabrain_operator.references.tracked import TrackedReferences
 
 _log = structlog.stdlib.get_logger("somabrain_operator.observe.observe")
 
@@ -33,6 +34,7 @@ async def observe(
     store: ObjectStore,
     probe: ReadinessProbe,
     budgets: BudgetLister,
+    tracked: TrackedReferences,
     key: Key,
     missing_kinds: frozenset[str],
 ) -> ObservedState | None:
@@ -43,6 +45,7 @@ async def observe(
         store: the watched objects.
         probe: reads the readiness reports of pods.
         budgets: lists the PodDisruptionBudgets of others.
+        tracked: told of the references before they are read, so that no change of one is missed.
         key: the SomaBrain.
         missing_kinds: kinds that the API server does not serve.
     """
@@ -52,6 +55,7 @@ async def observe(
     brain, live_pods = parse_brain(key, manifest), store.list_for(key, "Pod")
     jobs = store.list_for(key, "Job")
     children = {each: store.get(each.kind, key.namespace, each.name) for each in possible_children(key.name)}
+    tracked.expect(key, brain_references(brain))
     has_budget = brain.spec is not None and brain.spec.pod_disruption_budget is not None
     return ObservedState(
         brain=brain,

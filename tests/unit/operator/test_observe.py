@@ -20,6 +20,7 @@ from somabrain_operator.observe.events import pod_refusal, waits_for_pod
 from somabrain_operator.observe.observe import observe
 from somabrain_operator.observe.readiness_probe import ReadinessProbe
 from somabrain_operator.observe.state import ObservedState, OtherBudget, OtherBudgets
+from somabrain_operator.references.tracked import TrackedReferences
 from tests.unit.operator.samples import KEY, MINIMAL, UID, job, pod
 
 QUOTA = 'pods "m" is forbidden: exceeded quota: small'
@@ -108,7 +109,9 @@ async def observed_with(cluster: Cluster) -> ObservedState:
     store.on_write(KIND, brain)
     store.on_write("Pod", {**server, "status": {**server["status"], "podIP": "127.0.0.57"}})
     store.on_write("Job", waiting)
-    state = await observe(cluster, store, SilentProbe(), BudgetLister(cluster, 60), KEY, frozenset())
+    state = await observe(
+        cluster, store, SilentProbe(), BudgetLister(cluster, 60), TrackedReferences(), KEY, frozenset()
+    )
     assert state is not None
     return state
 
