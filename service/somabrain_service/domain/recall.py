@@ -68,6 +68,11 @@ class ScoreBreakdown:
     contiguity: float
     recency: float
     salience: float
+    match: float = 0.0
+    meaning: float = 0.0
+    question: float = 1.0
+    speaker: float = 1.0
+    truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

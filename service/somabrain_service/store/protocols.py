@@ -15,7 +15,9 @@ from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceDraft, NamespaceStatistics
 from somabrain_service.domain.pagination import Order
+from somabrain_service.domain.ranking.late_interaction import Shortlist
 from somabrain_service.domain.ranking.score import Candidates, Ranking
+from somabrain_service.domain.token_vectors import QueryTokens
 from somabrain_service.store.records import (
     BatchWriteResult,
     ErasureResult,
@@ -26,6 +28,10 @@ from somabrain_service.store.records import (
     Statistics,
     WriteResult,
 )
+
+
+MAX_TOKEN_BYTES = 2**20
+"""Maximum bytes of token vectors that one query is compared with."""
 
 
 class SnapshotOutdated(Exception):
@@ -66,6 +72,13 @@ class Snapshot(Protocol):
 
     async def indexed_ranking(self, search: Search) -> Ranking | None:
         """Return the ranking from the search index; None: it does not have this version, so rank `candidates`."""
+        ...
+
+    async def shortlist(self, ids: Sequence[int], query: QueryTokens) -> Shortlist:
+        """Return the first of the memories, with the similarity of the word pieces of their texts to the query's.
+
+        It ends before MAX_TOKEN_BYTES of token vectors would be exceeded.
+        """
         ...
 
     async def memories(self, ids: Sequence[int], size_bytes: int, *, end_snapshot: bool = False) -> list[Memory]:

@@ -85,7 +85,7 @@ class Ranking:
     """The first `top_k`, best first, and the best absolute lexical score of all candidates.
 
     `truncated`: some vectors were not compared. `reencoding`: some memories have no vector yet. `cached`: not computed,
-    but from the cache.
+    but from the cache. `best_match`: the best absolute similarity by words; None: they were not compared.
     """
 
     hits: tuple[ScoredMemory, ...]
@@ -93,6 +93,7 @@ class Ranking:
     truncated: bool
     reencoding: bool = False
     cached: bool = False
+    best_match: float | None = None
 
 
 def quantized_now(now_s: float, half_life: timedelta | None) -> float:
