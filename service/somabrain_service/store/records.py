@@ -16,6 +16,7 @@ from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory, MemoryDraft
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.ranking.score import Tuning
+from somabrain_service.domain.token_vectors import TokenVectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,27 @@ class SchemaState:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """Token vectors of a text, and what else is derived from it for a ranking by them.
+
+    `questions`, 0 to 1, and `speaker`: see `domain.utterance`.
+    """
+
+    vectors: TokenVectors
+    questions: float
+    speaker: str
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the vectors, which the tenant's quota counts."""
+        return len(self.vectors.data)
+
+
+@dataclass(frozen=True, slots=True)
 class NewMemory:
     """A memory to insert: its draft with the values derived from it.
 
-    `terms` are those of its text, `vector` is float32[d] of `encoder_id`; None: no vector (yet).
+    `terms` are those of its text, `vector` is float32[d] of `encoder_id`; None: no vector (yet), and no `tokens`.
     """
 
     draft: MemoryDraft
@@ -49,10 +67,11 @@ class NewMemory:
     terms: Mapping[str, int]
     vector: NDArray[np.float32] | None
     encoder_id: str
+    tokens: TokenRecord | None = None
 
-    def with_vector(self, vector: NDArray[np.float32] | None) -> NewMemory:
-        """Return a copy with another vector."""
-        return dataclasses.replace(self, vector=vector)
+    def with_vectors(self, vector: NDArray[np.float32] | None, tokens: TokenRecord | None) -> NewMemory:
+        """Return a copy with other vectors."""
+        return dataclasses.replace(self, vector=vector, tokens=tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +81,7 @@ class NewText:
     terms: Mapping[str, int]
     vector: NDArray[np.float32] | None
     encoder_id: str
+    tokens: TokenRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
