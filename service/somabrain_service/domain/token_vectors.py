@@ -68,7 +68,8 @@ def quantize(vectors: NDArray[np.float32]) -> bytes:
     norms = np.clip(np.rint(products / math.sqrt(dimensions) * NORM_UNITS), 1, 2**16 - 1).astype("<u2")
     padding = _padded(dimensions) - dimensions
     shifted = np.pad(codes, ((0, 0), (0, padding))).reshape(count, _PER_BYTE, -1) << _SHIFTS[:, None]
-    return norms.tobytes() + np.bitwise_or.reduce(shifted, axis=1).tobytes()
+    packed: NDArray[np.uint8] = np.bitwise_or.reduce(shifted, axis=1)
+    return norms.tobytes() + packed.tobytes()
 
 
 def query_tokens(vectors: NDArray[np.float32], spans: NDArray[np.int32]) -> QueryTokens:

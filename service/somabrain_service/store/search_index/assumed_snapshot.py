@@ -12,10 +12,12 @@ from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, TenantId
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.pagination import Order
+from somabrain_service.domain.ranking.late_interaction import Shortlist
 from somabrain_service.domain.ranking.score import Candidates, Ranking
+from somabrain_service.domain.token_vectors import QueryTokens
 from somabrain_service.store.index_source import IndexableStore
 from somabrain_service.store.protocols import SnapshotOutdated
-from somabrain_service.store.records import Search, Statistics
+from somabrain_service.store.records import Search, Statistics, TokenRow
 from somabrain_service.store.search_index.manager import AssumedIndex, SearchIndexManager
 
 
@@ -50,6 +52,14 @@ class AssumedSnapshot:
             self._indexes.doubt(self._tenant, self.namespace.name)
             self._begin_again()
         return memories
+
+    async def shortlist(self, ids: Sequence[int], query: QueryTokens) -> Shortlist:
+        """See `Snapshot.shortlist`."""
+        self._begin_again()
+
+    async def token_rows(self, ids: Sequence[int]) -> list[TokenRow]:
+        """See `Snapshot.token_rows`."""
+        self._begin_again()
 
     async def next_expiry(self) -> datetime | None:
         """See `Snapshot.next_expiry`."""

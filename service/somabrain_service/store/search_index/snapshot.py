@@ -29,6 +29,8 @@ class SearchIndexSnapshot:
         self.get_many = snapshot.get_many
         self.vectors = snapshot.vectors
         self.memories = snapshot.memories
+        self.shortlist = snapshot.shortlist
+        self.token_rows = snapshot.token_rows
         self.memory = snapshot.memory
         self.revisions = snapshot.revisions
         self.list_keys = snapshot.list_keys
