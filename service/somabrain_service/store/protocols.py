@@ -29,7 +29,6 @@ from somabrain_service.store.records import (
     WriteResult,
 )
 
-
 MAX_TOKEN_BYTES = 2**20
 """Maximum bytes of token vectors that one query is compared with."""
 
