@@ -176,8 +176,8 @@ class Index:
 
     def shortlist(
         self, version: int, ids: Sequence[int], codes: NDArray[np.int8], scales: NDArray[np.float64], max_bytes: int
-    ) -> tuple[bytes, bytes, bytes, bytes, bytes, bytes, list[str], list[bool]] | None:
-        """Return the first of the memories, before their token vectors would exceed `max_bytes`; at least one.
+    ) -> tuple[bytes, bytes, bytes, bytes, bytes, bytes, list[str], list[bool], bool] | None:
+        """Return the memories, compared in their order until `max_bytes` of token vectors are, the first in any case.
 
         None: the index is at another version, or does not have all token vectors.
 

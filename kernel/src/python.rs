@@ -161,6 +161,7 @@ struct Shortlist<'py>(
     Bound<'py, PyBytes>,
     Vec<String>,
     Vec<bool>,
+    bool,
 );
 
 #[pymethods]
@@ -253,7 +254,7 @@ impl Index {
         else {
             return Ok(None);
         };
-        let flags: Vec<u8> = shortlist.has_vectors.iter().map(|&flag| u8::from(flag)).collect();
+        let flags: Vec<u8> = shortlist.compared.iter().map(|&flag| u8::from(flag)).collect();
         Ok(Some(Shortlist(
             float_bytes(py, &shortlist.similarity),
             PyBytes::new(py, &flags),
@@ -263,6 +264,7 @@ impl Index {
             float_bytes(py, &shortlist.questions),
             shortlist.speakers.iter().map(|speaker| speaker.to_string()).collect(),
             shortlist.truncated,
+            shortlist.missing,
         )))
     }
 

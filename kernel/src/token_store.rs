@@ -94,13 +94,16 @@ impl TokenStore {
 pub struct Shortlist {
     /// A row for each piece of the query, a column for each memory.
     pub similarity: Vec<f64>,
-    pub has_vectors: Vec<bool>,
+    /// Whether the memory has token vectors that were compared.
+    pub compared: Vec<bool>,
     pub session: Vec<i64>,
     pub position: Vec<i64>,
     pub event_time_s: Vec<f64>,
     pub questions: Vec<f64>,
     pub speakers: Vec<Arc<str>>,
     pub truncated: Vec<bool>,
+    /// Whether some of the memories have no token vectors yet.
+    pub missing: bool,
 }
 
 /// A memory that a shortlist cannot have.
@@ -120,7 +123,8 @@ impl Index {
         }
     }
 
-    /// Returns the first of the memories, before their token vectors would exceed `max_bytes`; at least one.
+    /// Returns the memories, and compares them in their order until `max_bytes` of token vectors are, and the first in
+    /// any case.
     pub fn shortlist(&self, ids: &[i64], query: &QueryTokens, max_bytes: usize) -> Result<Shortlist, ShortlistError> {
         let mut shortlist = Shortlist::default();
         let (mut texts, mut bytes): (Vec<&[u8]>, usize) = (Vec::new(), 0);
@@ -128,14 +132,13 @@ impl Index {
         for &id in ids {
             let row = self.columns.row(id).ok_or(ShortlistError::Missing(id))?;
             let tokens = self.tokens.get(row);
+            shortlist.missing |= tokens.is_none();
             let data = tokens.map_or(&[][..], |tokens| &tokens.data);
             bytes += data.len();
-            if bytes > max_bytes && !texts.is_empty() {
-                break;
-            }
+            let data = if texts.is_empty() || bytes <= max_bytes { data } else { &[] };
             texts.push(data);
             let fields = &self.columns.fields[row as usize];
-            shortlist.has_vectors.push(!data.is_empty());
+            shortlist.compared.push(!data.is_empty());
             shortlist.session.push(if fields.session == NO_SESSION { -1 } else { i64::from(fields.session) });
             shortlist.position.push(fields.position);
             shortlist.event_time_s.push(fields.event_us as f64 / 1e6);

@@ -153,29 +153,26 @@ fn an_index_lists_the_token_vectors_that_it_was_given_last() {
             }
             let ids: Vec<i64> = stored.keys().rev().copied().collect();
             let mut bytes = 0;
-            let rows: Vec<(i64, Vec<u8>, Option<&Vec<u8>>)> = stored
-                .iter()
-                .rev()
-                .map(|(&id, data)| (id, data.clone().unwrap_or_default(), data.as_ref()))
-                .enumerate()
-                .take_while(|(number, (_, data, _))| {
-                    bytes += data.len();
-                    *number == 0 || bytes <= max_bytes
-                })
-                .map(|(_, row)| row)
-                .collect();
+            let mut rows: Vec<(i64, Vec<u8>, Vec<u8>)> = Vec::new();
+            for &id in &ids {
+                let data = stored[&id].clone().unwrap_or_default();
+                bytes += data.len();
+                let compared = if rows.is_empty() || bytes <= max_bytes { data.clone() } else { Vec::new() };
+                rows.push((id, data, compared));
+            }
             let query = QueryTokens::new(&codes, scales.clone(), InstructionSet::detect()).expect("whole pieces");
             let found = index.shortlist(&ids, &query, max_bytes).expect("known memories");
-            prop_assert_eq!(found.has_vectors.len(), rows.len());
-            for (column, (id, data, given)) in rows.iter().enumerate() {
+            prop_assert_eq!(found.compared.len(), rows.len());
+            prop_assert_eq!(found.missing, stored.values().any(Option::is_none));
+            for (column, (id, data, compared)) in rows.iter().enumerate() {
                 let similarity: Vec<f64> =
                     (0..scales.len()).map(|piece| found.similarity[piece * rows.len() + column]).collect();
-                prop_assert_eq!(similarity, nearest(&codes, &scales, WIDTH, data));
+                prop_assert_eq!(similarity, nearest(&codes, &scales, WIDTH, compared));
+                prop_assert_eq!(found.compared[column], !compared.is_empty());
                 let expected = tokens(*id, data);
-                prop_assert_eq!(found.has_vectors[column], !data.is_empty());
                 prop_assert_eq!(found.truncated[column], expected.truncated);
                 prop_assert_eq!(found.questions[column], expected.questions);
-                prop_assert_eq!(&*found.speakers[column], if given.is_some() { &*expected.speaker } else { "" });
+                prop_assert_eq!(&*found.speakers[column], if stored[id].is_some() { &*expected.speaker } else { "" });
                 prop_assert_eq!(found.session[column] < 0, id % 3 == 0);
                 prop_assert_eq!(found.position[column], memory(*id).position);
                 prop_assert_eq!(found.event_time_s[column], *id as f64 * 1.5);
