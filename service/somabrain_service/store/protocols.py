@@ -30,12 +30,6 @@ from somabrain_service.store.records import (
     WriteResult,
 )
 
-<<<<<<< HEAD
-MAX_TOKEN_BYTES = 2**20
-"""Maximum bytes of token vectors that one query is compared with."""
-
-=======
->>>>>>> wt-i19
 
 class SnapshotOutdated(Exception):
     """A snapshot assumed a state that PostgreSQL no longer has, or did not ask for: begin again without assuming."""
@@ -135,8 +129,11 @@ class Store(Protocol):
         """Return the numbers of idle and used connections, for metrics; without a query."""
         ...
 
-    def index_stats(self) -> tuple[int, int]:
-        """Return the number of namespaces with a search index and their size in bytes, for metrics; without a query."""
+    def index_stats(self) -> tuple[int, int, int]:
+        """Return the number of namespaces with a search index, the bytes of these, and those of their token vectors.
+
+        For metrics; without a query.
+        """
         ...
 
     async def ping(self) -> datetime:

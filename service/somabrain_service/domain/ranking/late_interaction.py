@@ -89,9 +89,9 @@ def rerank(
         priors: whether questions count less, and the words of a named speaker more.
     """
     breakdowns: list[ScoreBreakdown] = [hit.breakdown for hit in ranking.hits]
-    parts = np.array(
-        [(part.lexical_relative, part.dense, part.recency, part.salience) for part in breakdowns]
-    ).reshape(-1, 4)
+    parts = np.array([(part.lexical_relative, part.dense, part.recency, part.salience) for part in breakdowns]).reshape(
+        -1, 4
+    )
     relative, dense, recency, salience = parts.T
     match = weighted_mean(query.weights, np.minimum(shortlist.similarity, 1.0))
     close = np.minimum(shortlist.similarity, 1.0) ** 2
