@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from redis.asyncio import Redis as Client
 
 from common.config.settings import CacheSettings, DatabaseSettings, SearchIndexSettings
@@ -230,7 +232,7 @@ async def test_the_vector_of_a_query_is_made_once(pair: Pair, minilm: Encoder, s
         encoder_id, dimensions = ENCODER_ID, 384
 
         async def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-            encoded.append(texts)
+            encoded.append(list(texts))
             return await minilm.encode(texts)
 
         async def close(self) -> None: ...

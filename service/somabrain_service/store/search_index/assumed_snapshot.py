@@ -44,6 +44,14 @@ class AssumedSnapshot:
         ranking = await self._indexes.threads.rank(self._index, self.namespace, search, self._now)
         return ranking if ranking is not None else self._begin_again()
 
+    async def shortlist(self, ids: Sequence[int], query: QueryTokens) -> Shortlist:
+        """See `Snapshot.shortlist`."""
+        shortlist = await self._indexes.threads.shortlist(self._index, self.namespace, ids, query)
+        if shortlist is None:
+            self._indexes.request_tokens(self._tenant, self.namespace.name)
+            self._begin_again()
+        return shortlist
+
     async def memories(self, ids: Sequence[int], size_bytes: int, *, end_snapshot: bool = False) -> list[Memory]:
         """See `Snapshot.memories`; also without ids it compares the namespace with PostgreSQL's."""
         del end_snapshot
@@ -52,14 +60,6 @@ class AssumedSnapshot:
             self._indexes.doubt(self._tenant, self.namespace.name)
             self._begin_again()
         return memories
-
-    async def shortlist(self, ids: Sequence[int], query: QueryTokens) -> Shortlist:
-        """See `Snapshot.shortlist`."""
-        self._begin_again()
-
-    async def token_rows(self, ids: Sequence[int]) -> list[TokenRow]:
-        """See `Snapshot.token_rows`."""
-        self._begin_again()
 
     async def next_expiry(self) -> datetime | None:
         """See `Snapshot.next_expiry`."""
@@ -75,6 +75,10 @@ class AssumedSnapshot:
 
     async def vectors(self, ids: Sequence[MemoryId]) -> dict[MemoryId, StoredVector]:
         """See `Snapshot.vectors`."""
+        self._begin_again()
+
+    async def token_rows(self, ids: Sequence[int]) -> list[TokenRow]:
+        """See `Snapshot.token_rows`."""
         self._begin_again()
 
     async def candidates(self, search: Search) -> Candidates:
