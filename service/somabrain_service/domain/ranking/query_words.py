@@ -63,15 +63,16 @@ def word_matches(query: PieceTexts, memory: PieceTexts, similarity: Floats) -> t
         memory: the memory's text.
         similarity: float64[t, n], of each piece of the query to each of the memory, n > 0.
     """
-    best: dict[Span | str, WordMatch] = {}
+    best: dict[int, WordMatch] = {}
     for piece, row in enumerate(similarity[:, : len(memory.pieces)]):
+        number = _word_at(query.words, query.pieces[piece][0])
+        if number is None:  # a sign
+            continue
         nearest = int(row.argmax())
         value = round(float(min(max(row[nearest], 0.0), 1.0)), 6)
         match = WordMatch(query.word(piece), memory.word(nearest), value)
-        number = _word_at(query.words, query.pieces[piece][0])
-        key: Span | str = query.pieces[piece] if number is None else query.words[number]
-        if key not in best or value > best[key].similarity:
-            best[key] = match
+        if number not in best or value > best[number].similarity:
+            best[number] = match
     return tuple(best.values())
 
 

@@ -141,9 +141,7 @@ def test_without_vectors_the_pooled_cosine_stands_in() -> None:
 
 def test_questions_count_less_and_the_named_speaker_more_in_a_conversation_alone() -> None:
     """The factors are those of docs/recall.md, and 1 without priors."""
-    memories = replace(
-        shortlist(np.ones((3, 3))), questions=np.array([0.0, 1.0, 0.5]), speakers=["ada", "ben", "ada"]
-    )
+    memories = replace(shortlist(np.ones((3, 3))), questions=np.array([0.0, 1.0, 0.5]), speakers=["ada", "ben", "ada"])
     parts = {hit.id: hit.breakdown for hit in ranked(memories, priors=True).hits}
     assert [parts[n].question for n in range(3)] == [1.0, 1 - QUESTION_DISCOUNT, 1 - QUESTION_DISCOUNT / 2]
     assert [parts[n].speaker for n in range(3)] == [SPEAKER_FACTOR, 1.0, SPEAKER_FACTOR]
