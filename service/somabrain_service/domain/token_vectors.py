@@ -69,7 +69,8 @@ def quantize(vectors: NDArray[np.float32]) -> bytes:
     padded = _padded(dimensions)
     codes = np.pad(codes, ((0, 0), (0, padded - dimensions)))
     shifted = codes.reshape(count, _PER_BYTE, padded // _PER_BYTE) << _SHIFTS[:, None]
-    return norms.tobytes() + np.bitwise_or.reduce(shifted, axis=1).tobytes()
+    packed: NDArray[np.uint8] = np.bitwise_or.reduce(shifted, axis=1)
+    return norms.tobytes() + packed.tobytes()
 
 
 def query_tokens(vectors: NDArray[np.float32], spans: NDArray[np.int32]) -> QueryTokens:

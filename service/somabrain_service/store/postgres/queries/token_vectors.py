@@ -55,7 +55,7 @@ ORDER BY m.ordinal
 
 
 def insert_statement(ns: int, records: Sequence[tuple[int, TokenRecord]]) -> list[Statement]:
-    """Return the statement that inserts the records of memories whose vectors are inserted before; none: no statement."""
+    """Return the statement that inserts records of memories whose vectors are inserted before; [] without records."""
     if not records:
         return []
     values = {
