@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from common.config.settings import DatabaseSettings, SearchIndexSettings
+from somabrain_service.commands.batch_remember_memories import RememberItem
 from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.commands.shared.prepare_memory import new_memory
 from somabrain_service.domain.memory import Memory, MemoryDraft
@@ -272,3 +273,35 @@ async def test_room_for_an_index_is_made_of_token_vectors(database: Clone, minil
             await indexes(brain.services.store).indexes.wait_until_loaded()
         assert [in_memory(brain, name) for name in "ab"] == [(True, False), (True, False)]
         assert brain.services.store.index_stats()[1] <= index * 9 // 4 + tokens
+
+
+async def test_postgresql_and_the_index_recall_the_same_to_the_last_digit(database: Clone, minilm: OnnxEncoder) -> None:
+    """Memories, scores and every part of them, in one exchange too, before and after a change."""
+    names, things = ["Ada", "Ben", "Cleo"], ["bees", "the old hive", "wax candles", "a frost in May", "clover honey"]
+    async with open_brain(database, minilm, 2**30) as brain, open_brain(database, minilm) as sql:
+        await brain.create()
+        items = [
+            RememberItem(
+                MemoryDraft(
+                    f"{names[number % 3]}: Did {names[number % 2]} talk about {thing} on day {number}?"
+                    if number % 4 == 1
+                    else f"{names[number % 3]}: I saw {thing} near the mill on day {number}.",
+                    session=["", "s", "t"][number // 20],
+                )
+            )
+            for number, thing in ((number, things[number * 7 % 5]) for number in range(60))
+        ]
+        await brain.remember_all(*items)
+        queries = ["What did Ada say about bees?", "When was there frost?", "honey", "Is the mill old?", "who is it"]
+        for step in range(2):
+            await wait_until_loaded(brain.services, TENANT, brain.parent)
+            assert in_memory(brain) == (True, True)
+            for query in queries:
+                for top_k in (3, 40):
+                    answer = await sql.recall(query, top_k=top_k, explain=True)
+                    assert any(hit.breakdown.match > 0 for hit in answer.hits)
+                    for _ in range(2):  # and assumed to be unchanged
+                        assert await brain.recall(query, top_k=top_k, explain=True) == answer
+            assert in_memory(brain) == (True, True)
+            await brain.remember(f"Dora: The mill burned down, step {step}.", session="s")
+            await brain.forget((await brain.list_all())[0].name)
