@@ -9,7 +9,7 @@ VENV := .venv/.installed
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/somabrain
 export PATH := $(CACHE)/bin:$(CURDIR)/.venv/bin:$(PATH)
 CARGO := PATH="$$PATH:$$HOME/.cargo/bin" CARGO_TARGET_DIR=$(CACHE)/kernel/target cargo
-KERNEL := $(wildcard kernel/*.toml kernel/*.lock kernel/*.rs kernel/*.pyi kernel/src/*.rs kernel/src/*/*.rs)
+KERNEL := $(wildcard kernel/*.toml kernel/*.lock kernel/*.rs kernel/*.pyi kernel/src/*.rs kernel/src/*/*.rs kernel/src/*/*/*.rs)
 DATA ?=
 REV ?=
 OPTIONS ?=

@@ -34,7 +34,7 @@ class IndexEntry:
     last_used_at: float
     unchanged: Namespace | None = None
     """The namespace, if the last call saw it at the index's version: the next one may assume that. None: doubted."""
-    wants_tokens: bool = False
+    tokens_requested: bool = False
     """Whether a call needed the token vectors, and they were not in memory."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _changed: set[int] | None = None
@@ -91,10 +91,10 @@ class IndexEntry:
             self._changed = set()
             return self.index.as_of
 
-    async def load_tokens(self, source: IndexSource, has_room: Callable[[], bool]) -> None:
+    async def load_tokens(self, source: IndexSource, has_headroom: Callable[[], bool]) -> None:
         """Load the token vectors of the snapshot `source`, not older than what `begin_token_load` returned.
 
-        It ends early, and drops what it loaded, once `has_room` is false or `drop_tokens` was called.
+        It ends early, and drops what it loaded, once `has_headroom` is false or `drop_tokens` was called.
         """
         after, count = -1, 0
         while ids := await source.identifiers(after, TOKEN_PAGE_SIZE):
@@ -107,7 +107,7 @@ class IndexEntry:
                 await asyncio.to_thread(self.index.add_tokens, unchanged, complete=False)
             after, count = ids[-1], count + len(ids)
             self._token_bytes_per_memory = self.index.token_bytes / count
-            if not has_room():
+            if not has_headroom():
                 return
         async with self.lock:
             # Not in a thread: nothing may drop them in between.

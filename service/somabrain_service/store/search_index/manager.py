@@ -109,7 +109,7 @@ class SearchIndexManager:
         entry = self._entries.get((tenant, name))
         if entry is None or entry.unchanged is None or entry.index.as_of != entry.unchanged.read_version:
             return None
-        if entry.wants_tokens and not entry.index.has_tokens:
+        if entry.tokens_requested and not entry.index.has_tokens:
             return None
         self._touch((tenant, name), entry)
         return AssumedIndex(entry.index, entry.unchanged)
@@ -171,8 +171,8 @@ class SearchIndexManager:
         """Start to load an index's token vectors, unless loaded, loading, or more than the budget has left."""
         key = (tenant, name)
         if entry := self._entries.get(key):
-            entry.wants_tokens = True
-            if key not in self._loading and not entry.index.has_tokens and self._has_room(entry):
+            entry.tokens_requested = True
+            if key not in self._loading and not entry.index.has_tokens and self._has_headroom(entry):
                 self._start_loading(key, self._load_tokens(key, entry))
 
     def _start_loading(self, key: Key, work: Coroutine[None, None, None]) -> None:
@@ -206,11 +206,11 @@ class SearchIndexManager:
             await self._load_tokens(key, entry)
 
     async def _load_tokens(self, key: Key, entry: IndexEntry) -> None:
-        def has_room() -> bool:
-            return self._entries.get(key) is entry and self._has_room(entry)
+        def has_headroom() -> bool:
+            return self._entries.get(key) is entry and self._has_headroom(entry)
 
         async with self._token_load_lock:
-            if not has_room():
+            if not has_headroom():
                 return
             begun_at = await entry.begin_token_load()
             try:
@@ -220,8 +220,8 @@ class SearchIndexManager:
                         if self._entries.get(key) is entry:
                             # If it is ahead already, its changes since `begun_at` are known.
                             await self._advance(key, entry, namespace, source)
-                    if has_room() and namespace.version >= begun_at.version:
-                        await entry.load_tokens(source, has_room)
+                    if has_headroom() and namespace.version >= begun_at.version:
+                        await entry.load_tokens(source, has_headroom)
             except SomaBrainError as exc:
                 log.warning("token vectors not loaded", reason=exc.message)
             except RuntimeError:  # a fault of the kernel
@@ -230,7 +230,7 @@ class SearchIndexManager:
             finally:
                 entry.end_token_load()
 
-    def _has_room(self, entry: IndexEntry) -> bool:
+    def _has_headroom(self, entry: IndexEntry) -> bool:
         """Return whether the budget has room for the token vectors of `entry`."""
         others = self.size_bytes - entry.index.token_bytes
         return others + max(entry.index.token_bytes, entry.expected_token_bytes) <= self._budget_bytes
