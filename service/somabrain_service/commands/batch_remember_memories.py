@@ -70,10 +70,10 @@ async def batch_remember_memories(
             results[index] = exc
         await asyncio.sleep(0)  # 3 MiB of text take a while to analyse: let other calls run
     to_encode = [index for index, (new, _) in accepted.items() if new.vector is None]
-    vectors = await encode(context, encoder_id, [accepted[index][0].draft.text for index in to_encode])
-    for index, vector in zip(to_encode, vectors, strict=True):
+    encoded = await encode(context, encoder_id, [accepted[index][0].draft.text for index in to_encode])
+    for index, vectors in zip(to_encode, encoded, strict=True):
         new, request = accepted[index]
-        accepted[index] = new.with_vector(vector), request
+        accepted[index] = new.with_vectors(vectors.vector, vectors.tokens), request
     written = await context.store.insert_memories(tenant, namespace, list(accepted.values()))
     results |= zip(accepted, written.results, strict=True)
     ordered = [results[index] for index in range(len(items))]

@@ -49,6 +49,6 @@ async def remember_memory(
     new = new_memory(namespace, draft, now, caller_vector)
     if caller_vector is None:
         (encoded,) = await encode(context, encoder_id, [draft.text])
-        new = new.with_vector(encoded)
+        new = new.with_vectors(encoded.vector, encoded.tokens)
     written = await context.store.insert_memory(tenant, namespace, new, request)
     return RememberResult(written.memory, consistency_token(parent, written.as_of))

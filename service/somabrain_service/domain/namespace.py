@@ -46,6 +46,10 @@ class NamespaceSettings:
                     f"namespace.settings.{name}",
                     f"must be more than 0 and at most {limits.MAX_DURATION.days} days; leave it unset for the default",
                 )
+        if self.content not in ("", *CONTENTS):
+            raise InvalidArgument(
+                "namespace.settings.content", f"must be one of {', '.join(CONTENTS)}; leave it unset for {CONVERSATION}"
+            )
 
 
 @dataclass(frozen=True, slots=True)

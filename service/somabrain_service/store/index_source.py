@@ -50,20 +50,6 @@ class TermPostings:
 
 
 @dataclass(frozen=True, slots=True)
-class TokenRow:
-    """A memory's token vectors, and what else is known of its text, in the order of `postgres.queries.token_vectors`.
-
-    `data` and `truncated`: see `domain.token_vectors`; `questions` and `speaker`: see `late_interaction.Shortlist`.
-    """
-
-    memory: int
-    data: bytes
-    truncated: bool
-    questions: float
-    speaker: str
-
-
-@dataclass(frozen=True, slots=True)
 class IndexRows:
     """Memories of one snapshot, including expired ones.
 
@@ -87,10 +73,6 @@ class IndexSource(Snapshot, Protocol):
 
     async def index_rows(self, ids: Sequence[int], encoder_id: str) -> IndexRows:
         """Return the rows of those of the memories that exist."""
-        ...
-
-    async def token_rows(self, ids: Sequence[int]) -> list[TokenRow]:
-        """Return the token vectors of those of the memories that have them."""
         ...
 
 

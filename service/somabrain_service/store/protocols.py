@@ -26,12 +26,9 @@ from somabrain_service.store.records import (
     SchemaState,
     Search,
     Statistics,
+    TokenRow,
     WriteResult,
 )
-
-
-MAX_TOKEN_BYTES = 2**20
-"""Maximum bytes of token vectors that one query is compared with."""
 
 
 class SnapshotOutdated(Exception):
@@ -75,10 +72,11 @@ class Snapshot(Protocol):
         ...
 
     async def shortlist(self, ids: Sequence[int], query: QueryTokens) -> Shortlist:
-        """Return the first of the memories, with the similarity of the word pieces of their texts to the query's.
+        """Return the memories of a first ranking, with the similarity of the words of their texts to the query's."""
+        ...
 
-        It ends before MAX_TOKEN_BYTES of token vectors would be exceeded.
-        """
+    async def token_rows(self, ids: Sequence[int]) -> list[TokenRow]:
+        """Return the token vectors of those of the memories that have them."""
         ...
 
     async def memories(self, ids: Sequence[int], size_bytes: int, *, end_snapshot: bool = False) -> list[Memory]:

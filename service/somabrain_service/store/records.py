@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import SomaBrainError
+from somabrain_service.domain import utterance
 from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory, MemoryDraft
@@ -50,6 +51,27 @@ class TokenRecord:
     def size_bytes(self) -> int:
         """Bytes of the vectors, which the tenant's quota counts."""
         return len(self.vectors.data)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """A memory's token vectors, and what else is known of its text, in the order of `postgres.queries.token_vectors`.
+
+    `data` and `truncated`: see `domain.token_vectors`; `questions` and `speaker`: see `late_interaction.Shortlist`.
+    """
+
+    memory: int
+    data: bytes
+    truncated: bool
+    questions: float
+    speaker: str
+
+
+def token_record(text: str, vectors: TokenVectors | None) -> TokenRecord | None:
+    """Return the record of a text with these token vectors; None: it has none."""
+    if vectors is None:
+        return None
+    return TokenRecord(vectors, utterance.question_share(text), utterance.speaker(text))
 
 
 @dataclass(frozen=True, slots=True)

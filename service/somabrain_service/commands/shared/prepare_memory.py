@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -15,7 +16,7 @@ from somabrain_service.domain import analyzer
 from somabrain_service.domain.memory import NEUTRAL_SALIENCE, MemoryDraft
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.encoders.protocols import LEXICAL, EncoderUnavailable
-from somabrain_service.store.records import NewMemory
+from somabrain_service.store.records import NewMemory, TokenRecord, token_record
 
 log = structlog.get_logger(__name__)
 
@@ -58,12 +59,21 @@ def expiry(draft: MemoryDraft, ttl: timedelta | None, now: datetime) -> datetime
     return expire_time
 
 
-async def encode(context: AppContext, encoder_id: str, texts: Sequence[str]) -> list[NDArray[np.float32] | None]:
-    """Return a vector per text; all None if the encoder fails or clients run it: the memories are found by words."""
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """Vectors of a text; None: it has none."""
+
+    vector: NDArray[np.float32] | None = None
+    tokens: TokenRecord | None = None
+
+
+async def encode(context: AppContext, encoder_id: str, texts: Sequence[str]) -> list[Vectors]:
+    """Return the vectors of each text; none if the encoder fails or clients run it: memories are found by words then."""
     if not texts or encoder_id == LEXICAL or encoder_id in context.client_encoders:
-        return [None] * len(texts)
+        return [Vectors()] * len(texts)
     try:
-        return list(await context.encoder(encoder_id).encode(texts))
+        encoded = await context.encoder(encoder_id).encode_texts(texts)
     except EncoderUnavailable:
         log.warning("stored without a vector", encoder=encoder_id, texts=len(texts), exc_info=True)
-        return [None] * len(texts)
+        return [Vectors()] * len(texts)
+    return [Vectors(each.vector, token_record(text, each.tokens)) for text, each in zip(texts, encoded, strict=True)]

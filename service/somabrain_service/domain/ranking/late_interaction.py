@@ -27,6 +27,11 @@ from somabrain_service.domain.ranking.contiguity import contiguity
 from somabrain_service.domain.ranking.score import BIAS_HIGH, BIAS_LOW, DECIMALS, Ranking, ScoredMemory
 from somabrain_service.domain.recall import ScoreBreakdown
 
+SHORTLIST_SIZE = 300
+"""Maximum memories that are ranked again."""
+MAX_TOKEN_BYTES = 2**20
+"""Maximum bytes of token vectors that one query is compared with."""
+
 MEANING_WEIGHT = 2 / 3
 STOP_WORD_WEIGHT = 0.5
 BEFORE_SHARE, AFTER_SHARE = 0.7, 0.5
@@ -39,20 +44,23 @@ class Shortlist:
     """Memories to rank again, one per row, in the order of a first ranking.
 
     `similarity`: float64[t, n], of each word piece of the query to its nearest one of the memory, at least 0;
-    `has_vectors`: whether the memory has vectors of word pieces, bool[n]; `session`: equal numbers for one session,
-    negative for none; `event_time_s`: seconds since 1970; `questions`: share of the text's sentences that are
+    `compared`: whether it has vectors of word pieces that were compared, bool[n]; `session`: equal numbers for one
+    session, negative for none; `event_time_s`: seconds since 1970; `questions`: share of the text's sentences that are
     questions, 0 to 1; `speakers`: who said it, empty if that is unknown; `truncated`: whether the text has more word
-    pieces than vectors.
+    pieces than vectors; `missing`: some of the memories have no such vectors yet.
+
+    Memories are compared in their order until MAX_TOKEN_BYTES of vectors are, and the first in any case.
     """
 
     similarity: Floats
-    has_vectors: NDArray[np.bool_]
+    compared: NDArray[np.bool_]
     session: NDArray[np.int64]
     position: NDArray[np.int64]
     event_time_s: Floats
     questions: Floats
     speakers: Sequence[str]
     truncated: Sequence[bool]
+    missing: bool
 
 
 @dataclass(frozen=True)
@@ -90,9 +98,9 @@ def rerank(
     if context:
         close = _with_neighbours(close, shortlist.session, shortlist.position)
     meaning = np.where(
-        shortlist.has_vectors,
-        above_mean(weighted_mean(query.weights, close), shortlist.has_vectors),
-        above_mean(dense, np.ones_like(shortlist.has_vectors)),
+        shortlist.compared,
+        above_mean(weighted_mean(query.weights, close), shortlist.compared),
+        above_mean(dense, np.ones_like(shortlist.compared)),
     )
     relevance = MEANING_WEIGHT * meaning + (1 - MEANING_WEIGHT) * relative if query.has_terms else meaning
     boost = contiguity(relevance, shortlist.session, shortlist.position) if context else np.zeros_like(relevance)
@@ -112,15 +120,15 @@ def rerank(
         breakdown = replace(
             hit.breakdown,
             contiguity=boost_,
-            match=match_ if shortlist.has_vectors[row] else 0.0,
+            match=match_ if shortlist.compared[row] else 0.0,
             meaning=meaning_,
             question=question_,
             speaker=speaker_,
             truncated=bool(shortlist.truncated[row]),
         )
         hits.append(ScoredMemory(hit.id, float(score[row]), breakdown))
-    best_match = round(float(match[shortlist.has_vectors].max(initial=0.0)), DECIMALS)
-    return replace(ranking, hits=tuple(hits), best_match=best_match)
+    best_match = round(float(match[shortlist.compared].max(initial=0.0)), DECIMALS)
+    return replace(ranking, hits=tuple(hits), best_match=best_match, tokens_missing=shortlist.missing)
 
 
 def weighted_mean(weights: Floats, values: Floats) -> Floats:

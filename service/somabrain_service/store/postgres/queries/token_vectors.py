@@ -6,14 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from somabrain_service.domain.ranking.late_interaction import Shortlist
+from somabrain_service.domain.ranking.late_interaction import MAX_TOKEN_BYTES, Shortlist
 from somabrain_service.domain.token_vectors import QueryTokens
-from somabrain_service.store.index_source import TokenRow
 from somabrain_service.store.postgres.driver.arrays import blobs, numbers, texts
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import Statement, sql
-from somabrain_service.store.protocols import MAX_TOKEN_BYTES
-from somabrain_service.store.records import TokenRecord
+from somabrain_service.store.records import TokenRecord, TokenRow
 from somabrain_service.store.token_similarity import max_similarities
 
 _INSERT = sql("""
@@ -35,7 +33,8 @@ WHERE t.tenant_id = :tenant AND t.namespace_id = :ns AND t.memory = ANY(CAST(:id
 
 _SHORTLIST = sql(f"""
 SELECT m.session, coalesce(m.position, 0) AS position, date_part('epoch', m.event_time) AS event_time_s,
-    coalesce(m.data, '') AS data, coalesce(m.truncated, false) AS truncated, coalesce(m.questions, 0) AS questions,
+    coalesce(CASE WHEN m.ordinal = 1 OR m.total_bytes <= :max_bytes THEN m.data END, '') AS data,
+    m.data IS NULL AS missing, coalesce(m.truncated, false) AS truncated, coalesce(m.questions, 0) AS questions,
     m.speaker
 FROM (
     SELECT m.*, t.data, t.truncated, t.questions, coalesce({_SPEAKER}, lower(m.subject)) AS speaker, r.ordinal,
@@ -50,7 +49,6 @@ FROM (
         WHERE v.tenant_id = :tenant AND v.namespace_id = :ns AND v.memory = r.id OFFSET 0
     ) AS t ON true
 ) AS m
-WHERE m.ordinal = 1 OR m.total_bytes <= :max_bytes
 ORDER BY m.ordinal
 """)
 
@@ -71,7 +69,7 @@ def insert_statement(ns: int, records: Sequence[tuple[int, TokenRecord]]) -> lis
 
 
 async def rows(connection: Connection, ns: int, ids: Sequence[int]) -> list[TokenRow]:
-    """See `IndexSource.token_rows`."""
+    """See `Snapshot.token_rows`."""
     return [TokenRow(*row) for row in await connection.execute(_ROWS, {"ns": ns, "ids": numbers(ids)})]
 
 
@@ -82,11 +80,12 @@ async def shortlist(connection: Connection, ns: int, ids: Sequence[int], query: 
     sessions: dict[str, int] = {"": -1}
     return Shortlist(
         similarity=max_similarities(query, [bytes(row.data) for row in memories]),
-        has_vectors=np.array([len(row.data) > 0 for row in memories], np.bool_),
+        compared=np.array([len(row.data) > 0 for row in memories], np.bool_),
         session=np.array([sessions.setdefault(row.session, len(sessions)) for row in memories], np.int64),
         position=np.array([row.position for row in memories], np.int64),
         event_time_s=np.array([row.event_time_s for row in memories], np.float64),
         questions=np.array([row.questions for row in memories], np.float64),
         speakers=[row.speaker for row in memories],
         truncated=[row.truncated for row in memories],
+        missing=any(row.missing for row in memories),
     )
