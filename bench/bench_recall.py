@@ -83,7 +83,8 @@ async def print_variants(
 
 def print_recall(measurement: Measurement) -> None:
     """Print recall by turn and by session, of all questions, by pieces of evidence and by category."""
-    for unit, recalls in (("turn", measurement.by_turn), ("session", measurement.by_session)):
+    tables: dict[Unit, list[list[float]]] = {"turn": measurement.by_turn, "session": measurement.by_session}
+    for unit, recalls in tables.items():
         print(f"\n| questions, evidence by {unit} | number | {' | '.join(f'R@{cut}' for cut in CUTS)} |")
         print(f"| --- | ---: | {' | '.join('---:' for _ in CUTS)} |")
         for name, rows in groups(measurement.questions, unit).items():
@@ -118,8 +119,8 @@ def sample(corpus: Corpus, questions: int) -> Corpus:
         replace(one, questions=tuple(each for row, each in enumerate(one.questions) if (number, row) in chosen))
         for number, one in enumerate(corpus.conversations)
     ]
-    omitted = f"{len(pairs) - questions} questions were left out, as --questions asks"
-    return replace(corpus, conversations=[one for one in conversations if one.questions], omitted=[*corpus.omitted, omitted])
+    omitted = [*corpus.omitted, f"questions not drawn (--questions), left out: {len(pairs) - questions}"]
+    return replace(corpus, conversations=[one for one in conversations if one.questions], omitted=omitted)
 
 
 def main() -> None:
@@ -138,8 +139,8 @@ def main() -> None:
     memories = sum(len(conversation.turns) for conversation in conversations)
     questions = sum(len(conversation.questions) for conversation in conversations)
     print(f"{len(conversations)} conversations, {memories} memories, {questions} questions")
-    for sentence in corpus.omitted:
-        print(f"{sentence}.")
+    for omitted in corpus.omitted:
+        print(omitted)
     with tempfile.TemporaryDirectory(prefix="somabrain-bench-") as folder, etcd() as flags:
         print("starting the server with its own PostgreSQL", file=sys.stderr, flush=True)
         settings = {"flags__endpoints": json.dumps([flags.url])}

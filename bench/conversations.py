@@ -14,7 +14,7 @@ SESSION_TIME = "%I:%M %p on %d %B, %Y"
 
 @dataclass(frozen=True)
 class Corpus:
-    """Conversations of a file, each with at least one question, and what was left out of it, as sentences.
+    """Conversations of a file, each with at least one question, and what was left out of it, with numbers.
 
     `own_haystacks`: each question has a conversation of its own, so there are as many of them as questions.
     """
@@ -36,7 +36,8 @@ def read(path: str) -> Corpus:
         return Corpus(_answerable(path, conversations), omitted, own_haystacks=True)
     if not values[0].has("turns"):
         raise values[0].invalid(
-            "turns", "is missing, and so is `haystack_sessions`; the first is of conversations, the other of LongMemEval"
+            "turns",
+            "is missing, and so is `haystack_sessions`; the first is of conversations, the other of LongMemEval",
         )
     return Corpus(_answerable(path, [_conversation(entry) for entry in values]), [], own_haystacks=False)
 

@@ -110,9 +110,7 @@ def late_questions(
     return [[of_conversation[number] for of_conversation in of_conversations] for number in range(len(cuts))]
 
 
-def _of_conversation(
-    encoded: EncodedConversation, cuts: Sequence[Cut], bits: int | None
-) -> list[list[LateQuestion]]:
+def _of_conversation(encoded: EncodedConversation, cuts: Sequence[Cut], bits: int | None) -> list[list[LateQuestion]]:
     sizes = encoded.pieces * bytes_per_piece(len(encoded.turns[0].vector), bits or FLOAT_BITS)
     texts = [turn.text for turn in encoded.conversation.turns]
     shares = np.array([question_share(text) for text in texts])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -62,9 +63,7 @@ class LeaveOneOut:
         """Yield the choice without each conversation in turn."""
         for left_out in range(len(self.conversations)):
             chosen = self._best([number for number in range(len(self.conversations)) if number != left_out])
-            yield LeftOut(
-                left_out, chosen, _mean(self._of(chosen, left_out)), _mean(self._of(DEFAULTS, left_out))
-            )
+            yield LeftOut(left_out, chosen, _mean(self._of(chosen, left_out)), _mean(self._of(DEFAULTS, left_out)))
 
     def figure(self, results: Sequence[LeftOut]) -> float:
         """Return the mean over all questions, each with the constants that its conversation had no part in."""
@@ -75,7 +74,7 @@ class LeaveOneOut:
         while (figure := self._figure(chosen, numbers)) > best:
             best = figure
             for name, values in GRID.items():
-                candidates = [chosen, *(replace(chosen, **{name: value}) for value in values)]
+                candidates = [chosen, *(_with(chosen, name, value) for value in values)]
                 chosen = max(candidates, key=lambda one: self._figure(one, numbers))
         return chosen
 
@@ -179,6 +178,11 @@ def _print_left_out(encoded: Sequence[EncodedConversation], shortlisted: Sequenc
         name = encoded[one.conversation].conversation.name
         print(f"| {name} | {constants} | {one.recall:.3f} | {one.default:.3f} |", flush=True)
     print(f"\nEvidence recall@{K} with constants chosen on the other conversations: {choice.figure(results):.3f}.")
+
+
+def _with(constants: Constants, name: str, value: float) -> Constants:
+    change: dict[str, Any] = {name: value}
+    return replace(constants, **change)
 
 
 def _flat(conversations: Sequence[Sequence[LateQuestion]]) -> list[LateQuestion]:

@@ -23,7 +23,7 @@ _ROLES = ("user", "assistant")
 
 
 def conversations(entries: Sequence[Entry]) -> tuple[list[Conversation], list[str]]:
-    """Return the conversations of the questions with evidence, and sentences about what was left out.
+    """Return the conversations of the questions with evidence, and what was left out of them.
 
     Raises:
         ShapeError: naming the entry and the field.
@@ -41,12 +41,12 @@ def conversations(entries: Sequence[Entry]) -> tuple[list[Conversation], list[st
         else:
             chosen.append(conversation)
     counted = [
-        (abstention, "questions without an answer (`_abs`) were left out"),
-        (unlabelled, "questions without a message with `has_answer` were left out"),
-        (len(empty), "messages without text were not stored"),
-        (len(long), f"messages were cut at {MAX_TEXT_BYTES // 1024} KiB"),
+        (abstention, "questions without an answer (`_abs`), left out"),
+        (unlabelled, "questions without a message with `has_answer`, left out"),
+        (len(empty), "messages without text, not stored"),
+        (len(long), f"messages cut at {MAX_TEXT_BYTES // 1024} KiB"),
     ]
-    return chosen, [f"{count} {sentence}" for count, sentence in counted if count]
+    return chosen, [f"{sentence}: {count}" for count, sentence in counted if count]
 
 
 def _conversation(entry: Entry, empty: list[str], long: list[str]) -> Conversation:
@@ -56,7 +56,8 @@ def _conversation(entry: Entry, empty: list[str], long: list[str]) -> Conversati
     for name, values in (("haystack_dates", dates), ("haystack_sessions", messages)):
         if len(values) != len(sessions):
             raise entry.invalid(
-                name, f"must have one item for each of the {len(sessions)} of `haystack_session_ids`, but has {len(values)}"
+                name,
+                f"must have one item for each of the {len(sessions)} of `haystack_session_ids`, but has {len(values)}",
             )
     answering = set(entry.texts("answer_session_ids"))
     name = entry.text("question_id")
