@@ -21,6 +21,8 @@ pub mod score;
 pub mod search;
 pub mod sessions;
 pub mod term_scores;
+pub mod token_store;
+pub mod tokens;
 pub mod top_k;
 pub mod vectors;
 

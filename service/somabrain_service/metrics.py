@@ -125,6 +125,9 @@ class Metrics:
         self.search_index_bytes = gauge(
             "somabrain_search_index_bytes", "Approximate memory of the in-memory search index."
         )
+        self.search_index_token_bytes = gauge(
+            "somabrain_search_index_token_bytes", "Approximate memory of token vectors, a part of the search index."
+        )
         self.search_kernel = gauge(
             "somabrain_search_kernel", "1 with the native search kernel; 0: PostgreSQL answers every Recall."
         )
@@ -152,12 +155,13 @@ class Metrics:
         )  # fmt: skip
         self.registry.register(FormerFamilies(dict(zip(FORMER_FAMILIES.values(), renamed, strict=True))))
 
-    def record_store(self, connections: tuple[int, int], index_stats: tuple[int, int]) -> None:
-        """Record the pool's idle and used connections, and the search index's namespaces and bytes."""
+    def record_store(self, connections: tuple[int, int], index_stats: tuple[int, int, int]) -> None:
+        """Record the pool's idle and used connections, and the search index's namespaces, bytes and token bytes."""
         self.store_connections.labels("idle").set(connections[0])
         self.store_connections.labels("in_use").set(connections[1])
         self.search_index_namespaces.set(index_stats[0])
         self.search_index_bytes.set(index_stats[1])
+        self.search_index_token_bytes.set(index_stats[2])
 
     def exposition(self) -> bytes:
         """Return everything in Prometheus' text format."""

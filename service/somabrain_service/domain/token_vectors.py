@@ -66,9 +66,11 @@ def quantize(vectors: NDArray[np.float32]) -> bytes:
     lengths = np.where(root_mean_square > 0, root_mean_square, 1)[:, 0] * math.sqrt(dimensions)
     products = np.sum(vectors * (2.0 * codes - 3.0), axis=1) / lengths
     norms = np.clip(np.rint(products / math.sqrt(dimensions) * NORM_UNITS), 1, 2**16 - 1).astype("<u2")
-    padding = _padded(dimensions) - dimensions
-    shifted = np.pad(codes, ((0, 0), (0, padding))).reshape(count, _PER_BYTE, -1) << _SHIFTS[:, None]
-    return norms.tobytes() + np.bitwise_or.reduce(shifted, axis=1).tobytes()
+    padded = _padded(dimensions)
+    codes = np.pad(codes, ((0, 0), (0, padded - dimensions)))
+    shifted = codes.reshape(count, _PER_BYTE, padded // _PER_BYTE) << _SHIFTS[:, None]
+    packed: NDArray[np.uint8] = np.bitwise_or.reduce(shifted, axis=1)
+    return norms.tobytes() + packed.tobytes()
 
 
 def query_tokens(vectors: NDArray[np.float32], spans: NDArray[np.int32]) -> QueryTokens:

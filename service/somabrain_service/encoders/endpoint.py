@@ -24,7 +24,7 @@ from common.json_document import parse_json
 from common.net.http_client import http_client
 from common.net.tls import ClientTls
 from somabrain_service.encoders.circuit_breaker import CircuitBreaker
-from somabrain_service.encoders.protocols import EncodedQuery, EncodedText, EncoderUnavailable
+from somabrain_service.encoders.protocols import EncoderUnavailable, PooledEncoder
 
 RETRYABLE_STATUS_CODES = frozenset({408, 429, 500, 502, 503, 504})
 BACKOFF = Backoff(initial_s=0.1, jitter=(0.5, 1.5))
@@ -40,10 +40,8 @@ class _AttemptFailed(Exception):
         self.retry_after_s = retry_after_s
 
 
-class EndpointEncoder:
+class EndpointEncoder(PooledEncoder):
     """See `Encoder`. Created by `open_endpoint`."""
-
-    has_token_vectors = False
 
     def __init__(self, endpoint: EmbeddingsEndpoint, session: aiohttp.ClientSession) -> None:
         self.encoder_id = endpoint.id
@@ -67,18 +65,6 @@ class EndpointEncoder:
         except* EncoderUnavailable as failures:
             raise failures.exceptions[0] from None
         return np.concatenate([task.result() for task in tasks])
-
-    async def encode_texts(self, texts: Sequence[str]) -> list[EncodedText]:
-        """See `Encoder.encode_texts`; an endpoint returns one vector per text."""
-        return [EncodedText(vector) for vector in await self.encode(texts)]
-
-    async def encode_query(self, query: str) -> EncodedQuery:
-        """See `Encoder.encode_query`; an endpoint returns one vector per text."""
-        return EncodedQuery((await self.encode([query]))[0])
-
-    async def spans(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
-        """See `Encoder.spans`: no word piece has a vector."""
-        return [[] for _ in texts]
 
     async def close(self) -> None:
         """Close its connections."""

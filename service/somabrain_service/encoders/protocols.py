@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -37,6 +38,28 @@ class EncodedQuery:
 
     vector: NDArray[np.float32]
     tokens: QueryTokens | None = None
+
+
+class PooledEncoder(ABC):
+    """Base of an encoder that makes one vector per text, and none of its word pieces; see `Encoder`."""
+
+    has_token_vectors = False
+
+    @abstractmethod
+    async def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """See `Encoder.encode`."""
+
+    async def encode_texts(self, texts: Sequence[str]) -> list[EncodedText]:
+        """See `Encoder.encode_texts`."""
+        return [EncodedText(vector) for vector in await self.encode(texts)]
+
+    async def encode_query(self, query: str) -> EncodedQuery:
+        """See `Encoder.encode_query`."""
+        return EncodedQuery((await self.encode([query]))[0])
+
+    async def spans(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """See `Encoder.spans`."""
+        return [[] for _ in texts]
 
 
 class Encoder(Protocol):

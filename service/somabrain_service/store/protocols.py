@@ -129,8 +129,11 @@ class Store(Protocol):
         """Return the numbers of idle and used connections, for metrics; without a query."""
         ...
 
-    def index_stats(self) -> tuple[int, int]:
-        """Return the number of namespaces with a search index and their size in bytes, for metrics; without a query."""
+    def index_stats(self) -> tuple[int, int, int]:
+        """Return the number of namespaces with a search index, the bytes of these, and those of their token vectors.
+
+        For metrics; without a query.
+        """
         ...
 
     async def ping(self) -> datetime:

@@ -64,7 +64,7 @@ async def size_bytes(database: Clone) -> int:
             await brain.at(name).create(encoder=LEXICAL)
             await fill(brain.at(name))
         await recall_before_and_after_load(brain)
-        _, size = brain.services.store.index_stats()
+        _, size, _ = brain.services.store.index_stats()
         return size
 
 
@@ -99,7 +99,7 @@ async def test_what_outgrows_the_budget_goes_and_answers_on(database: Clone, siz
         await brain.remember("Wasps sting.")
         assert await brain.recalled_texts("wasps") == ["Wasps sting."]
         assert loaded_namespaces(brain) == set()
-        assert brain.services.store.index_stats() == (0, 0)
+        assert brain.services.store.index_stats() == (0, 0, 0)
 
 
 async def test_what_nobody_asks_for_goes(database: Clone, size_bytes: int) -> None:

@@ -68,7 +68,7 @@ class Vectors:
 
 
 async def encode(context: AppContext, encoder_id: str, texts: Sequence[str]) -> list[Vectors]:
-    """Return the vectors of each text; none if the encoder fails or clients run it: memories are found by words then."""
+    """Return the vectors of each text; none if the encoder fails or clients run it: it is found by words then."""
     if not texts or encoder_id == LEXICAL or encoder_id in context.client_encoders:
         return [Vectors()] * len(texts)
     try:

@@ -89,9 +89,9 @@ def rerank(
         priors: whether questions count less, and the words of a named speaker more.
     """
     breakdowns: list[ScoreBreakdown] = [hit.breakdown for hit in ranking.hits]
-    parts = np.array(
-        [(part.lexical_relative, part.dense, part.recency, part.salience) for part in breakdowns]
-    ).reshape(-1, 4)
+    parts = np.array([(part.lexical_relative, part.dense, part.recency, part.salience) for part in breakdowns]).reshape(
+        -1, 4
+    )
     relative, dense, recency, salience = parts.T
     match = weighted_mean(query.weights, np.minimum(shortlist.similarity, 1.0))
     close = np.minimum(shortlist.similarity, 1.0) ** 2
@@ -136,7 +136,7 @@ def weighted_mean(weights: Floats, values: Floats) -> Floats:
     total = np.zeros(values.shape[1])
     for weight, row in zip(weights.tolist(), values, strict=True):
         total += weight * row
-    return total / max(math.fsum(weights.tolist()), 1e-9)
+    return np.asarray(total / max(math.fsum(weights.tolist()), 1e-9))
 
 
 def above_mean(values: Floats, counted: NDArray[np.bool_]) -> Floats:
@@ -146,8 +146,8 @@ def above_mean(values: Floats, counted: NDArray[np.bool_]) -> Floats:
         return np.zeros_like(values)
     mean, best = math.fsum(chosen) / len(chosen), max(chosen)
     if best - mean <= 1e-9:  # all alike
-        return np.where(values >= mean, 1.0, 0.0) if best > 0 else np.zeros_like(values)
-    return np.clip((values - mean) / (best - mean), 0.0, 1.0)
+        return np.asarray(np.where(values >= mean, 1.0, 0.0) if best > 0 else np.zeros_like(values))
+    return np.asarray(np.clip((values - mean) / (best - mean), 0.0, 1.0))
 
 
 def speaker_factors(speakers: Sequence[str], words: frozenset[str]) -> Floats:
@@ -162,7 +162,7 @@ def _with_neighbours(close: Floats, session: NDArray[np.int64], position: NDArra
     order = np.lexsort((position, session))
     adjacent = (np.diff(session[order]) == 0) & (np.diff(position[order]) == 1) & (session[order][1:] >= 0)
     before, after = order[:-1][adjacent], order[1:][adjacent]
-    result = close.copy()
+    result: Floats = close.copy()
     result[:, after] = np.maximum(result[:, after], BEFORE_SHARE * close[:, before])
     result[:, before] = np.maximum(result[:, before], AFTER_SHARE * close[:, after])
     return result

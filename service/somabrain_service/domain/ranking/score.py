@@ -85,8 +85,8 @@ class Ranking:
     """The first `top_k`, best first, and the best absolute lexical score of all candidates.
 
     `truncated`: some vectors were not compared. `reencoding`: some memories have no vector yet. `cached`: not computed,
-    but from the cache. `best_match`: the best absolute similarity by words; None: they were not compared. `tokens_missing`:
-    some candidates have no token vectors yet.
+    but from the cache. `best_match`: the best absolute similarity by words; None: they were not compared.
+    `tokens_missing`: some candidates have no token vectors yet.
     """
 
     hits: tuple[ScoredMemory, ...]

@@ -73,9 +73,9 @@ class PostgresStore:
         """See `Store.connections`."""
         return self._transactions.connections()
 
-    def index_stats(self) -> tuple[int, int]:
+    def index_stats(self) -> tuple[int, int, int]:
         """See `Store.index_stats`."""
-        return 0, 0
+        return 0, 0, 0
 
     async def ping(self) -> datetime:
         """See `Store.ping`."""

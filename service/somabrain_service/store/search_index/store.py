@@ -69,9 +69,9 @@ class SearchIndexStore:
                 self.indexes.drop(tenant, name)
             raise
 
-    def index_stats(self) -> tuple[int, int]:
+    def index_stats(self) -> tuple[int, int, int]:
         """See `Store.index_stats`."""
-        return self.indexes.count, self.indexes.size_bytes
+        return self.indexes.count, self.indexes.size_bytes, self.indexes.token_bytes
 
     async def delete_namespace(
         self, tenant: TenantId, name: NamespaceName, etag: str, now: datetime, request: RequestKey | None

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from common.processors import usable_processors
 from somabrain_service.domain.namespace import Namespace
+from somabrain_service.domain.ranking.late_interaction import Shortlist
 from somabrain_service.domain.ranking.score import Ranking
+from somabrain_service.domain.token_vectors import QueryTokens
 from somabrain_service.store.records import Search
 from somabrain_service.store.search_index.index import SearchIndex
 
 MAX_INLINE_MEMORIES = 20_000
 """Maximum memories of an index that is searched by the event loop itself: that takes up to a millisecond, and the way
 to a thread and back a third of one (`make bench-versus`, and py-spy: half of it in the thread's queue)."""
+
+MAX_INLINE_WORD_PIECES = 24
+"""Maximum word pieces of a query that the event loop itself compares with a shortlist: that takes up to a millisecond
+with AVX2."""
 
 
 class SearchThreads:
@@ -29,6 +36,15 @@ class SearchThreads:
             return index.rank(namespace, search, now)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._executor, index.rank, namespace, search, now)
+
+    async def shortlist(
+        self, index: SearchIndex, namespace: Namespace, ids: Sequence[int], query: QueryTokens
+    ) -> Shortlist | None:
+        """See `SearchIndex.shortlist`."""
+        if len(query.codes) <= MAX_INLINE_WORD_PIECES:
+            return index.shortlist(namespace, ids, query)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, index.shortlist, namespace, ids, query)
 
     def close(self) -> None:
         """End the threads once they are idle."""

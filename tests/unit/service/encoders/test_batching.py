@@ -74,7 +74,7 @@ async def test_questions_that_meet_share_a_run_and_get_the_vectors_they_get_alon
 
 async def test_as_many_runs_as_allowed_are_at_work_at_the_same_time(network: CountingNetwork) -> None:
     """Two runs wait for each other and end; texts that wait are shared between them, and no vector is another's."""
-    meeting = MeetingNetwork(*fields_of(network), barrier=threading.Barrier(2, timeout=20))
+    meeting = MeetingNetwork(*fields_of(network), [], threading.Barrier(2, timeout=20))
     questions = [f"Where did the {animal} go?" for animal in ("cat", "dog", "bee", "cow", "ant", "hen")]
     encoder = OnnxEncoder(ENCODER_ID, meeting, DIMENSIONS, concurrency=2)
     together = await asyncio.gather(*(encoder.encode([question]) for question in questions))

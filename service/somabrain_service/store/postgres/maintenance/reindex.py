@@ -156,7 +156,9 @@ async def encode(connection: Connection, namespace: Unencoded, encoded: Sequence
     }
     await connection.execute(_LOCK_MEMORIES, parameters)
     inserted = {row.memory for row in await connection.execute(_ENCODE, parameters)}
-    sizes = {row.memory: row.size_bytes for row in await connection.execute(_ADD_TOKENS, _token_values(parameters, encoded))}
+    sizes = {
+        row.memory: row.size_bytes for row in await connection.execute(_ADD_TOKENS, _token_values(parameters, encoded))
+    }
     stored = sorted((each.id, each.revision) for each in encoded if each.id in inserted or each.id in sizes)
     if stored:
         counts = Counts(vectors=len(inserted), token_texts=len(sizes), token_bytes=sum(sizes.values()))

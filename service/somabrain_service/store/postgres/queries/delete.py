@@ -53,8 +53,8 @@ LOCK_EXPIRED = _lock_statement(
     "AND m.expire_time <= :now ORDER BY m.expire_time, m.id LIMIT :limit FOR UPDATE SKIP LOCKED"
 )
 
-# Vectors, those of tokens, labels and revisions go by cascade. Ids are passed on as arrays, because those are looked up in the database
-# indexes whatever size the planner estimates for a batch.
+# Vectors, those of tokens, labels and revisions go by cascade. Ids are passed on as arrays, because those are looked up
+# in the database indexes whatever size the planner estimates for a batch.
 _DELETE_LOCKED = sql("""
 WITH deleted AS (
     DELETE FROM memories m

@@ -32,7 +32,8 @@ WITH n AS (
     SELECT v.encoder_id FROM memory_vectors v JOIN n ON n.id = v.namespace_id
     WHERE v.tenant_id = :tenant AND v.memory NOT IN (SELECT id FROM here)
 ), tokens AS MATERIALIZED (
-    SELECT v.size_bytes FROM memory_token_vectors v JOIN here ON v.namespace_id = here.namespace_id AND v.memory = here.id
+    SELECT v.size_bytes FROM memory_token_vectors v
+    JOIN here ON v.namespace_id = here.namespace_id AND v.memory = here.id
     WHERE v.tenant_id = :tenant
 ), term AS (
     SELECT x.term, count(*) AS df

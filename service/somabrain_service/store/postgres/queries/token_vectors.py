@@ -37,7 +37,8 @@ SELECT m.session, coalesce(m.position, 0) AS position, date_part('epoch', m.even
     m.data IS NULL AS missing, coalesce(m.truncated, false) AS truncated, coalesce(m.questions, 0) AS questions,
     m.speaker
 FROM (
-    SELECT m.*, t.data, t.truncated, t.questions, coalesce({_SPEAKER}, lower(m.subject)) AS speaker, r.ordinal,
+    SELECT m.*, t.data, t.truncated, t.questions, r.ordinal,
+        coalesce({_SPEAKER}, '') AS speaker,
         sum(coalesce(t.size_bytes, 0)) OVER (ORDER BY r.ordinal) AS total_bytes
     FROM unnest(CAST(:ids AS bigint[])) WITH ORDINALITY AS r (id, ordinal)
     CROSS JOIN LATERAL (
@@ -54,7 +55,7 @@ ORDER BY m.ordinal
 
 
 def insert_statement(ns: int, records: Sequence[tuple[int, TokenRecord]]) -> list[Statement]:
-    """Return the statement that inserts the records of memories whose vectors are inserted before; none: no statement."""
+    """Return the statement that inserts records of memories whose vectors are inserted before; [] without records."""
     if not records:
         return []
     values = {
