@@ -5,7 +5,6 @@ See `somabrain_service.domain.ranking.late_interaction`, whose constants are the
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,15 +16,18 @@ from bench.token_similarity import EncodedConversation, Floats, bytes_per_piece,
 from somabrain_service.domain import analyzer
 from somabrain_service.domain.ranking import late_interaction
 from somabrain_service.domain.ranking.contiguity import contiguity
-from somabrain_service.domain.ranking.late_interaction import above_mean, speaker_factors
+from somabrain_service.domain.ranking.late_interaction import (
+    MAX_TOKEN_BYTES,
+    SHORTLIST_SIZE,
+    above_mean,
+    speaker_factors,
+)
+from somabrain_service.domain.ranking.query_words import query_words
+from somabrain_service.domain.token_vectors import query_tokens
 from somabrain_service.domain.utterance import question_share, speaker
 
 DEFAULT_BITS = 2
-SHORTLIST = 300
-SHORTLIST_BYTES = 2**20
 FLOAT_BITS = 32
-_ANY_WORD = re.compile(r"\w+")
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,8 @@ class LateQuestion:
 class Cut:
     """Bounds of a shortlist, of memories and of bytes of token vectors; None: no bound."""
 
-    memories: int | None = SHORTLIST
-    bytes: int | None = SHORTLIST_BYTES
+    memories: int | None = SHORTLIST_SIZE
+    bytes: int | None = MAX_TOKEN_BYTES
 
     def rows(self, ranking: Numbers, sizes: Numbers) -> Numbers:
         """Return the first rows of a ranking, ascending. `sizes`: bytes of each row of the conversation."""
@@ -118,22 +120,13 @@ def _of_conversation(encoded: EncodedConversation, cuts: Sequence[Cut], bits: in
     result: list[list[LateQuestion]] = [[] for _ in cuts]
     first = score_questions([encoded])
     for one, output, similarity in zip(first, encoded.questions, similarities(encoded, bits), strict=True):
-        terms = piece_terms(one.question.text, word_pieces(output).spans)
-        idf = np.array([one.idf.get(term, 0.0) for term in terms])
-        words = frozenset(_ANY_WORD.findall(one.question.text.lower()))
+        pieces = word_pieces(output)
+        tokens = query_tokens(pieces.vectors, pieces.spans)
+        query = query_words(analyzer.latest_analyzer(LANGUAGE), one.question.text, tokens, one.idf)
+        # No idf equals the weight of a stop word: it is the logarithm of a fraction.
+        idf = np.where(query.weights == late_interaction.STOP_WORD_WEIGHT, 0.0, query.weights)
         for questions, cut in zip(result, cuts, strict=True):
             rows = cut.rows(one.first_ranking, sizes)
-            is_speaker = speaker_factors([speakers[row] for row in rows], words) > 1
+            is_speaker = speaker_factors([speakers[row] for row in rows], query.words) > 1
             questions.append(LateQuestion(one, rows, similarity[:, rows], idf, shares[rows], is_speaker))
-    return result
-
-
-def piece_terms(text: str, spans: NDArray[np.int32]) -> list[str]:
-    """Return the term of the word that each word piece is part of, empty for a stop word or a mark."""
-    terms = analyzer.latest_analyzer(LANGUAGE).terms
-    words = list(_WORD.finditer(text))
-    result = []
-    for start in spans[:, 0].tolist():
-        word = next((match[0] for match in words if match.start() <= start < match.end()), "")
-        result.append(next(iter(terms(word)), ""))
     return result

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from bench.ablation import K
-from bench.late_scorer import FLOAT_BITS, SHORTLIST, SHORTLIST_BYTES, Constants, Cut, LateQuestion, late_questions
+from bench.late_scorer import FLOAT_BITS, Constants, Cut, LateQuestion, late_questions
 from bench.token_similarity import BITS, EncodedConversation, bytes_per_piece
+from somabrain_service.domain.ranking.late_interaction import MAX_TOKEN_BYTES, SHORTLIST_SIZE
 
 DEFAULTS = Constants()
 PARTS_OFF = Constants(meaning=0.5, before=0.0, after=0.0, question=0.0, speaker=1.0, exponent=1.0)
@@ -146,13 +147,13 @@ def print_tables(encoded: Sequence[EncodedConversation]) -> None:
     _print_left_out(encoded, shortlisted)
     of_all = overlap(_flat(everything), _flat(shortlisted))
     print(
-        f"\nThe first {K} over all memories are those of the shortlist (at most {SHORTLIST} memories and "
-        f"{SHORTLIST_BYTES // 2**20} MiB) for {of_all.equal:.1%} of the questions; {of_all.common:.1%} of them are the "
+        f"\nThe first {K} over all memories are those of the shortlist (at most {SHORTLIST_SIZE} memories and "
+        f"{MAX_TOKEN_BYTES // 2**20} MiB) for {of_all.equal:.1%} of the questions; {of_all.common:.1%} of them are the "
         f"same. Evidence recall@{K} over all memories: {of_all.recall:.3f}."
     )
     print(
-        f"\n| bits per number | bytes a memory | memories in {SHORTLIST_BYTES // 2**20} MiB | evidence recall@{K} |"
-        f" with {SHORTLIST} memories |\n| ---: | ---: | ---: | ---: | ---: |"
+        f"\n| bits per number | bytes a memory | memories in {MAX_TOKEN_BYTES // 2**20} MiB | evidence recall@{K} |"
+        f" with {SHORTLIST_SIZE} memories |\n| ---: | ---: | ---: | ---: | ---: |"
     )
     for one in precisions(encoded):
         bits = "32 (float)" if one.bits is None else one.bits

@@ -37,7 +37,7 @@ class Measurement:
     def add_scores(self, home: Sequence[RecallResult], away: Sequence[RecallResult]) -> None:
         """Add the scores of answers to the same questions in both conversations."""
         for side, answers in (("home", home), ("away", away)):
-            getattr(self.best_match, side).extend(getattr(answer, "best_match", None) or 0.0 for answer in answers)
+            getattr(self.best_match, side).extend(answer.best_match or 0.0 for answer in answers)
             getattr(self.best_lexical, side).extend(answer.best_lexical for answer in answers)
             getattr(self.best_score, side).extend(answer.hits[0].score if answer.hits else 0.0 for answer in answers)
 

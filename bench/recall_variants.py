@@ -49,6 +49,8 @@ class Variant:
 
 DEFAULTS = Variant("everything at its default")
 FLAG_VARIANTS = (
+    Variant("everything, flag `late_interaction` off", flags={"late_interaction": "false"}),
+    Variant("everything, flag `priors` off", flags={"priors": "false"}),
     Variant("everything, flag `contiguity` off", flags={"contiguity": "false"}),
     Variant("everything, flag `dense_recall` off", flags={"dense_recall": "false"}),
 )
@@ -58,6 +60,7 @@ VARIANTS = (
     Variant("vectors alone (cosine)", sessions=False, words=False),
     Variant("vectors, and contiguity", words=False),
     Variant("everything, no sessions", sessions=False),
+    Variant("everything, content `facts`", {"content": "facts"}),
     Variant("everything, neither stems nor stop list (language `mul`)", {"language": "mul"}),
     Variant("everything, salience drawn at random", salience=True),
     Variant(
