@@ -41,7 +41,7 @@ SEED = 7
 FLAG_DELAY_S = 1.0
 """Time until a changed flag has an effect, at most (docs/flags.md)."""
 FLAG_KEY = "/somabrain/flags/global"
-THRESHOLDS = (0.5, 0.55, 0.6)
+THRESHOLDS = (0.4, 0.45, 0.5)
 
 
 async def measure(address: str, flags: Etcd, corpus: Corpus) -> float:

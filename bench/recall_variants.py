@@ -59,7 +59,6 @@ VARIANTS = (
     Variant("words, and contiguity", {"encoder": "lexical"}),
     Variant("vectors alone (cosine)", sessions=False, words=False),
     Variant("vectors, and contiguity", words=False),
-    Variant("everything, no sessions", sessions=False),
     Variant("everything, content `facts`", {"content": "facts"}),
     Variant("everything, neither stems nor stop list (language `mul`)", {"language": "mul"}),
     Variant("everything, salience drawn at random", salience=True),
