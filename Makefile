@@ -94,9 +94,10 @@ bench-versus: $(VENV) ## Compare server CPU per call with another revision: make
 bench-peers: $(VENV) ## Compare speed with chroma and mem0, which it installs (OPTIONS="--memories 1000 --seconds 2")
 	@$(PY) bench/bench_peers.py $(OPTIONS)
 
-bench-recall: $(VENV) ## Measure evidence recall on conversations: make bench-recall DATA=FILE
-	@test -n "$(DATA)" || { echo "bench-recall: set DATA=FILE, a JSON file of conversations (format in docs/bench.md)" >&2; exit 2; }
-	@$(PY) bench/bench_recall.py "$(DATA)"
+bench-recall: $(VENV) ## Measure evidence recall: make bench-recall DATA=FILE (OPTIONS="--questions 50")
+	@test -n "$(DATA)" || { echo "bench-recall: set DATA=FILE, conversations or LongMemEval (formats in docs/bench.md)" >&2; exit 2; }
+	@$(LOCAL) tools etcd
+	@$(PY) bench/bench_recall.py "$(DATA)" $(OPTIONS)
 
 bench-chain: $(VENV) ## Measure the cost of authentication, quota, policy and tracing for a Recall
 	@$(LOCAL) tools opa keycloak otelcol
