@@ -95,7 +95,7 @@ class Output:
 class Network:
     """Weights with their tokenizer, which truncates and pads. `pooling` None: the output is pooled already.
 
-    `token_output` is the one with a vector per word piece; None: there is none. Of each text at most `max_word_pieces`
+    `token_output` is the one with a vector per word piece; None: no output has. Of each text at most `max_word_pieces`
     get a vector; 0: none.
     """
 
