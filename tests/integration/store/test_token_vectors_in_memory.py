@@ -261,6 +261,10 @@ async def test_room_for_an_index_is_made_of_token_vectors(database: Clone, minil
         for name, expected in {"a": [(True, True), (False, False)], "b": [(True, False), (True, False)]}.items():
             await wait_until_loaded(brain.services, TENANT, NamespaceName.of(name))
             assert [in_memory(brain, each) for each in "ab"] == expected
+        indexes(brain.services.store).indexes.drop(TENANT, NamespaceName.of("a"))
+        await shortlist(brain.at("b"), [], question())
+        await indexes(brain.services.store).indexes.wait_until_loaded()
+        assert [in_memory(brain, each) for each in "ab"] == [(False, False), (True, True)]
     async with open_brain(database, minilm, index * 9 // 4 + tokens) as brain:
         for name in "ab":
             await wait_until_loaded(brain.services, TENANT, NamespaceName.of(name))
