@@ -99,6 +99,9 @@ bench-recall: $(VENV) ## Measure evidence recall: make bench-recall DATA=FILE (O
 	@$(LOCAL) tools etcd
 	@$(PY) bench/bench_recall.py "$(DATA)" $(OPTIONS)
 
+bench-word-pieces: $(VENV) ## Measure the comparison of a query's word pieces with those of a shortlist
+	@$(PY) bench/bench_word_pieces.py $(OPTIONS)
+
 bench-chain: $(VENV) ## Measure the cost of authentication, quota, policy and tracing for a Recall
 	@$(LOCAL) tools opa keycloak otelcol
 	@$(PY) bench/bench_chain.py $(OPTIONS)

@@ -16,7 +16,7 @@ import hashlib
 import math
 import struct
 import time
-from dataclasses import fields, replace
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
@@ -160,7 +160,7 @@ class _RankingCodec:
             .tolist()
         )
         hits = tuple(
-            ScoredMemory(id_, score, replace(ScoreBreakdown(*parts), truncated=bool(is_truncated)))
+            ScoredMemory(id_, score, ScoreBreakdown(*parts)._replace(truncated=bool(is_truncated)))
             for id_, (score, *parts, is_truncated) in zip(ids, numbers, strict=True)
         )
         return Ranking(
@@ -177,7 +177,7 @@ _RANKING_CODEC = _RankingCodec()
 
 
 def _breakdown_values(breakdown: ScoreBreakdown) -> tuple[float, ...]:
-    return tuple(float(getattr(breakdown, part.name)) for part in fields(ScoreBreakdown))
+    return tuple(map(float, breakdown))
 
 
 _COUNTS = struct.Struct("<II")

@@ -121,8 +121,7 @@ def rerank(
     for row in order.tolist():
         hit = ranking.hits[row]
         boost_, match_, meaning_, question_, speaker_ = shown[row].tolist()
-        breakdown = replace(
-            hit.breakdown,
+        breakdown = hit.breakdown._replace(
             contiguity=boost_,
             match=match_ if shortlist.compared[row] else 0.0,
             meaning=meaning_,

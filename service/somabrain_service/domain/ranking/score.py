@@ -17,6 +17,7 @@ import math
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,8 +72,7 @@ class Candidates:
         return within_reach(self.seeds, self.session, self.position)
 
 
-@dataclass(frozen=True, slots=True)
-class ScoredMemory:
+class ScoredMemory(NamedTuple):
     """One entry of a ranking."""
 
     id: int

@@ -132,7 +132,7 @@ def test_without_vectors_the_pooled_cosine_stands_in() -> None:
     """A memory whose words were not compared is ranked by its cosine, compared with those of all."""
     memories = replace(shortlist(np.array([[0.9, 0.0], [0.9, 0.0], [0.9, 0.0]])), compared=np.array([True, False]))
     first = first_ranking(2)
-    near = replace(first.hits[1], breakdown=replace(first.hits[1].breakdown, dense=0.8))
+    near = first.hits[1]._replace(breakdown=first.hits[1].breakdown._replace(dense=0.8))
     result = ranked(memories, replace(first, hits=(first.hits[0], near)))
     parts = {hit.id: hit.breakdown for hit in result.hits}
     assert (parts[1].meaning, parts[1].match, parts[0].meaning) == (1.0, 0.0, 1.0)
