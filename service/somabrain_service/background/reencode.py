@@ -1,6 +1,6 @@
 """Encodes memories without a vector: after their namespace's encoder was changed, and after an encoder failed.
 
-Memories without token vectors are encoded, too: those of versions that had none, and those with a caller's vector.
+Memories without token vectors are encoded, too: those of versions that had none.
 
 A namespace whose encoder fails is retried with exponential back-off, and others go on. A text that alone makes the
 encoder fail is skipped until the next pass, so that it does not block other texts.

@@ -93,7 +93,9 @@ async def recall_memories(context: AppContext, tenant: TenantId, query: RecallQu
     check_consistency(query.consistency_token, query.parent, as_of)
     if ranking.reencoding:
         degraded.append(DegradedReason.REENCODING)
-    if ranking.tokens_missing or (query.min_match is not None and ranking.best_match is None):
+    # A memory without a vector has no token vectors either.
+    lacks_tokens = ranking.tokens_missing and not ranking.reencoding
+    if lacks_tokens or (query.min_match is not None and ranking.best_match is None):
         degraded.append(DegradedReason.TOKEN_VECTORS_MISSING)
     if ranking.truncated:
         degraded.append(DegradedReason.DENSE_TRUNCATED)

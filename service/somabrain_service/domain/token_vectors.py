@@ -40,6 +40,10 @@ class TokenVectors:
     truncated: bool
 
 
+NO_TOKEN_VECTORS = TokenVectors(b"", truncated=False)
+"""Token vectors of a text whose words are not to be compared."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class QueryTokens:
     """Vectors of a query's word pieces: int8[t, d], d a multiple of four, their scales, float64[t], and where they are.

@@ -265,10 +265,10 @@ def axis(number: int) -> Vector:
     return Vector.of(tuple(float(i == number) for i in range(DIMENSIONS)))
 
 
-async def test_a_query_of_stop_words_alone_is_answered_by_the_vector(brain: Brain) -> None:
+async def test_a_query_of_stop_words_alone_is_answered_by_meaning(brain: Brain) -> None:
     await brain.remember("Ada keeps bees.")
     (hit,) = (await brain.recall("who is it?")).hits
-    assert hit.score == hit.breakdown.dense > 0
+    assert hit.score == hit.breakdown.meaning > 0
     assert hit.breakdown.lexical == 0
 
 

@@ -203,23 +203,20 @@ async def test_a_namespace_of_before_answers_as_before_and_better_as_the_job_goe
     assert (listed(again), again.degraded, again.best_match) == (listed(expected), (), expected.best_match)
 
 
-async def test_memories_with_a_callers_vector_get_token_vectors_later(
+async def test_a_callers_vector_is_all_that_a_memory_is_compared_by(
     brain: Brain, maintenance: MaintenanceStore, database: Clone
 ) -> None:
-    """The caller's vector stays as it is; until the job has run, answers say that some words were not compared."""
+    """The encoder is not run for it, then or later; who said it and what asks counts all the same."""
     await talk(brain, vectors=False)
+    alone = await brain.recall(QUESTION)
+    assert (alone.degraded, alone.best_match) == ((), None)
     await brain.remember("Wasps do not make honey.")
     answer = await brain.recall(QUESTION)
-    assert answer.degraded == (DegradedReason.TOKEN_VECTORS_MISSING,)
-    assert answer.best_match is not None
-    vectors = b"SELECT memory, CAST(embedding AS text) FROM memory_vectors ORDER BY 1"
-    with psycopg.connect(database.owner_dsn) as owner:
-        before = owner.execute(vectors).fetchall()
-        assert (await Reencode(brain.services.encoders, brain.services.clock, 1.0).run_once(maintenance)).rows == 6
-        assert (
-            before == owner.execute("SELECT memory, CAST(embedding AS text) FROM memory_vectors ORDER BY 1").fetchall()
-        )
-    assert (await brain.recall(QUESTION)).degraded == ()
+    assert answer.degraded == ()
+    assert answer.best_match == max(hit.breakdown.match for hit in answer.hits) > 0
+    assert {hit.breakdown.match for hit in answer.hits if not hit.memory.text.startswith("Wasps")} == {0.0}
+    assert {hit.memory.text: hit.breakdown.question for hit in answer.hits}[TALK[1][1]] == 0.6
+    assert not (await Reencode(brain.services.encoders, brain.services.clock, 1.0).run_once(maintenance)).has_more
     counted_exactly(database)
 
 

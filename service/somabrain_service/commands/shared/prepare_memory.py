@@ -15,15 +15,22 @@ from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain import analyzer
 from somabrain_service.domain.memory import NEUTRAL_SALIENCE, MemoryDraft
 from somabrain_service.domain.namespace import Namespace
+from somabrain_service.domain.token_vectors import NO_TOKEN_VECTORS
 from somabrain_service.encoders.protocols import LEXICAL, EncoderUnavailable
 from somabrain_service.store.records import NewMemory, TokenRecord, token_record
 
 log = structlog.get_logger(__name__)
 
 
-def new_memory(
-    namespace: Namespace, draft: MemoryDraft, now: datetime, vector: NDArray[np.float32] | None
-) -> NewMemory:
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """Vectors of a text; None: it has none."""
+
+    vector: NDArray[np.float32] | None = None
+    tokens: TokenRecord | None = None
+
+
+def new_memory(namespace: Namespace, draft: MemoryDraft, now: datetime, vectors: Vectors) -> NewMemory:
     """Return the memory to store, with the namespace's defaults applied.
 
     Raises:
@@ -37,7 +44,8 @@ def new_memory(
         expire_time=expiry(draft, draft.ttl or default, now),
         salience=NEUTRAL_SALIENCE if draft.salience is None else draft.salience,
         terms=analyzer.get_analyzer(namespace.analyzer).terms(draft.text),
-        vector=vector,
+        vector=vectors.vector,
+        tokens=vectors.tokens,
         encoder_id=namespace.settings.encoder,
     )
 
@@ -59,12 +67,11 @@ def expiry(draft: MemoryDraft, ttl: timedelta | None, now: datetime) -> datetime
     return expire_time
 
 
-@dataclass(frozen=True, slots=True)
-class Vectors:
-    """Vectors of a text; None: it has none."""
-
-    vector: NDArray[np.float32] | None = None
-    tokens: TokenRecord | None = None
+def with_caller_vector(context: AppContext, encoder_id: str, text: str, vector: NDArray[np.float32]) -> Vectors:
+    """Return the caller's vector of a text, beside which the namespace's encoder is not run: no word piece has one."""
+    encoder = context.encoders.get(encoder_id)
+    has_token_vectors = encoder is not None and encoder.has_token_vectors
+    return Vectors(vector, token_record(text, NO_TOKEN_VECTORS if has_token_vectors else None))
 
 
 async def encode(context: AppContext, encoder_id: str, texts: Sequence[str]) -> list[Vectors]:

@@ -102,7 +102,11 @@ def rerank(
         above_mean(weighted_mean(query.weights, close), shortlist.compared),
         above_mean(dense, np.ones_like(shortlist.compared)),
     )
-    relevance = MEANING_WEIGHT * meaning + (1 - MEANING_WEIGHT) * relative if query.has_terms else meaning
+    relevance = meaning
+    if query.has_terms:
+        # A memory without any vector is as relevant as its words are.
+        has_meaning = shortlist.compared | (dense > 0)
+        relevance = np.where(has_meaning, MEANING_WEIGHT * meaning + (1 - MEANING_WEIGHT) * relative, relative)
     boost = contiguity(relevance, shortlist.session, shortlist.position) if context else np.zeros_like(relevance)
     question, speaker = np.ones_like(relevance), np.ones_like(relevance)
     if priors:

@@ -139,6 +139,15 @@ def test_without_vectors_the_pooled_cosine_stands_in() -> None:
     assert result.best_match == 0.9
 
 
+def test_without_any_vector_words_stand_for_all() -> None:
+    """A memory that could not be encoded yet is as relevant as its words are, not less because nothing is known."""
+    memories = replace(shortlist(np.array([[0.2, 0.0]] * 3)), compared=np.array([True, False]))
+    first = first_ranking(2)
+    named = replace(first.hits[1], breakdown=replace(first.hits[1].breakdown, lexical_relative=1.0))
+    result = ranked(memories, replace(first, hits=(first.hits[0], named)))
+    assert scores(result) == {1: 1.0, 0: 0.666667}
+
+
 def test_questions_count_less_and_the_named_speaker_more_in_a_conversation_alone() -> None:
     """The factors are those of docs/recall.md, and 1 without priors."""
     memories = replace(shortlist(np.ones((3, 3))), questions=np.array([0.0, 1.0, 0.5]), speakers=["ada", "ben", "ada"])
