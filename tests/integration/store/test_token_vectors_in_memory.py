@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from common.config.settings import DatabaseSettings, SearchIndexSettings
 from somabrain_service.commands.batch_remember_memories import RememberItem
 from somabrain_service.commands.shared.context import AppContext
-from somabrain_service.commands.shared.prepare_memory import new_memory
+from somabrain_service.commands.shared.prepare_memory import Vectors, new_memory
 from somabrain_service.domain.memory import Memory, MemoryDraft
 from somabrain_service.domain.names import NamespaceName, tenant_id
 from somabrain_service.domain.ranking.late_interaction import Shortlist
@@ -80,8 +80,8 @@ async def fill(brain: Brain, count: int, seed: int = 0) -> list[int]:
             pieces = 0 if number % 50 == 7 else int(chance.integers(1, 2 * PIECES))
             tokens = TokenVectors(quantize(units(chance, pieces)), truncated=number % 9 == 0)
             record = TokenRecord(tokens, float(chance.integers(4)) / 3, ["", "cleo"][number % 2])
-            new = new_memory(namespace, draft, datetime.now(UTC), None)
-            batch.append((new.with_vectors(units(chance, 1)[0], None if number % 40 == 5 else record), None))
+            vectors = Vectors(units(chance, 1)[0], None if number % 40 == 5 else record)
+            batch.append((new_memory(namespace, draft, datetime.now(UTC), vectors), None))
         written = await brain.services.store.insert_memories(TENANT, namespace, batch)
         for result in written.results:
             assert isinstance(result, Memory), result
