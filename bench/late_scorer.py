@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.ablation import LANGUAGE, Numbers, ScoredQuestion, ranked, score_questions
-from bench.token_similarity import EncodedConversation, Floats, bytes_per_piece, similarities, word_pieces
+from bench.token_similarity import DEFAULT_BITS, EncodedConversation, Floats, bytes_per_piece, similarities, word_pieces
 from somabrain_service.domain import analyzer
 from somabrain_service.domain.ranking import late_interaction
 from somabrain_service.domain.ranking.contiguity import contiguity
@@ -26,7 +26,6 @@ from somabrain_service.domain.ranking.query_words import query_words
 from somabrain_service.domain.token_vectors import query_tokens
 from somabrain_service.domain.utterance import question_share, speaker
 
-DEFAULT_BITS = 2
 FLOAT_BITS = 32
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.dialogue import Conversation
+from somabrain_service.domain import token_vectors
 from somabrain_service.encoders import minilm
 from somabrain_service.encoders.onnx import Output, WordPieces
 
 BATCH = 16
 BITS = (1, 2, 4, 8)
+DEFAULT_BITS = 2
 STEP = {1: 1.6, 2: 1.0, 4: 0.35, 8: 0.03}
 """Step between neighbouring levels, in root mean squares of a vector, by bits: near the least error of a normal one."""
 NORM_BYTES = 2
@@ -79,15 +81,23 @@ def quantized(vectors: Vectors, bits: int) -> Vectors:
 def similarities(encoded: EncodedConversation, bits: int | None) -> Iterator[Floats]:
     """Yield, for each question, the similarity of each piece to its nearest one of each turn, float64[t, n], 0 to 1.
 
-    `bits` None: with the vectors as the network makes them.
+    With two bits exactly as the service does. `bits` None: with the vectors as the network makes them.
     """
     counts = encoded.pieces
-    vectors = np.concatenate([word_pieces(turn).vectors for turn in encoded.turns])
-    memories = vectors if bits is None else quantized(vectors, bits)
+    products = _products(np.concatenate([word_pieces(turn).vectors for turn in encoded.turns]), bits)
     filled = np.flatnonzero(counts)
     starts = np.cumsum(counts[filled]) - counts[filled]
     for question in encoded.questions:
-        nearest = np.zeros((len(word_pieces(question).vectors), len(counts)))
-        products = word_pieces(question).vectors @ memories.T
-        nearest[:, filled] = np.maximum.reduceat(products, starts, axis=1)
+        pieces = word_pieces(question)
+        nearest = np.zeros((len(pieces.vectors), len(counts)))
+        nearest[:, filled] = np.maximum.reduceat(products(pieces), starts, axis=1)
         yield np.clip(nearest, 0.0, 1.0)
+
+
+def _products(vectors: Vectors, bits: int | None) -> Callable[[WordPieces], Floats | Vectors]:
+    """Return the function of a question's pieces to their similarities to these vectors, [t, n]."""
+    if bits == DEFAULT_BITS:
+        data = token_vectors.quantize(vectors)
+        return lambda pieces: token_vectors.similarities(token_vectors.query_tokens(pieces.vectors, pieces.spans), data)
+    memories = vectors if bits is None else quantized(vectors, bits)
+    return lambda pieces: pieces.vectors @ memories.T
