@@ -3,6 +3,7 @@
 use crate::columns::{Columns, Counts, Fields, NO_SESSION};
 use crate::postings::{self, InvertedIndex, Posting};
 use crate::sessions::Sessions;
+use crate::shared_scans::SharedScans;
 use crate::vectors::QuantizedVectors;
 
 /// A memory without its text. Times are in microseconds since 1970; `expire_us` is `columns::NEVER` if it does not
@@ -48,6 +49,7 @@ pub struct Index {
     pub inverted_index: InvertedIndex,
     pub sessions: Sessions,
     pub vectors: QuantizedVectors,
+    pub shared_scans: SharedScans,
 }
 
 impl Index {
