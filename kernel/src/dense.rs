@@ -26,6 +26,8 @@ const TRIALS_UNTIL_RETRY: usize = 64;
 const MIN_EXCLUDED: f64 = 0.92;
 /// A word with fewer rows than this part of its range is read row by row.
 const MIN_DENSITY: u32 = 3;
+/// Rows that reached the cut at some time, as a multiple of those that are wanted, beyond which the others are dropped.
+const MAX_REACHING: usize = 8;
 /// Rows that are asked of memory before they are multiplied out.
 const AHEAD: usize = 4;
 
@@ -187,8 +189,16 @@ impl<'a> Progress<'a> {
     fn update_cut(&mut self) {
         if let Some(Reverse(Ordered(lower))) = self.lower.cut() {
             self.cut = lower;
-            self.reaching.retain(|&(bound, _)| bound >= lower);
         }
+        if self.reaching.len() > MAX_REACHING * self.scan.limit {
+            self.drop_excluded();
+        }
+    }
+
+    /// Drops rows that no longer reach the cut.
+    fn drop_excluded(&mut self) {
+        let cut = self.cut;
+        self.reaching.retain(|&(bound, _)| bound >= cut);
     }
 
     /// Multiplies out the rows that reach the k-th highest lower bound of all.
@@ -196,6 +206,7 @@ impl<'a> Progress<'a> {
         self.bound_pending();
         self.lower.prune();
         self.update_cut();
+        self.drop_excluded();
         let rows: Vec<u32> = self.reaching.iter().map(|&(_, row)| row).collect();
         let mut keys = TopK::new(self.scan.limit);
         for (index, &row) in rows.iter().enumerate() {
