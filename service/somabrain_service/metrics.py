@@ -125,6 +125,10 @@ class Metrics:
         self.search_index_bytes = gauge(
             "somabrain_search_index_bytes", "Approximate memory of the in-memory search index."
         )
+        self.search_index_failures = counter(
+            "somabrain_search_index_failures", "Searches in memory that failed; PostgreSQL searched instead."
+        )
+        self._counted_failures = 0
         self.search_kernel = gauge(
             "somabrain_search_kernel", "1 with the native search kernel; 0: PostgreSQL answers every Recall."
         )
@@ -152,12 +156,14 @@ class Metrics:
         )  # fmt: skip
         self.registry.register(FormerFamilies(dict(zip(FORMER_FAMILIES.values(), renamed, strict=True))))
 
-    def record_store(self, connections: tuple[int, int], index_stats: tuple[int, int]) -> None:
-        """Record the pool's idle and used connections, and the search index's namespaces and bytes."""
+    def record_store(self, connections: tuple[int, int], index_stats: tuple[int, int, int]) -> None:
+        """Record the pool's idle and used connections, and the search index's namespaces, bytes and failures."""
         self.store_connections.labels("idle").set(connections[0])
         self.store_connections.labels("in_use").set(connections[1])
         self.search_index_namespaces.set(index_stats[0])
         self.search_index_bytes.set(index_stats[1])
+        self.search_index_failures.inc(index_stats[2] - self._counted_failures)
+        self._counted_failures = index_stats[2]
 
     def exposition(self) -> bytes:
         """Return everything in Prometheus' text format."""

@@ -19,6 +19,7 @@ from somabrain_service.domain.ranking.score import Candidates, Ranking
 from somabrain_service.store.records import (
     BatchWriteResult,
     ErasureResult,
+    IndexStats,
     MemoryUpdate,
     NewMemory,
     SchemaState,
@@ -118,8 +119,8 @@ class Store(Protocol):
         """Return the numbers of idle and used connections, for metrics; without a query."""
         ...
 
-    def index_stats(self) -> tuple[int, int]:
-        """Return the number of namespaces with a search index and their size in bytes, for metrics; without a query."""
+    def index_stats(self) -> IndexStats:
+        """Return the state of the search index, for metrics; without a query."""
         ...
 
     async def ping(self) -> datetime:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,14 @@ class SchemaState:
         if self.current is None or self.oldest_compatible is None:
             return False
         return self.current >= self.head >= self.oldest_compatible
+
+
+class IndexStats(NamedTuple):
+    """State of the in-memory search index: `failures` counts searches that failed and were left to PostgreSQL."""
+
+    namespaces: int
+    size_bytes: int
+    failures: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,15 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
+import structlog
+
 from common.processors import usable_processors
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.ranking.score import Ranking
 from somabrain_service.store.records import Search
 from somabrain_service.store.search_index.index import SearchIndex
+
+log = structlog.get_logger(__name__)
 
 MAX_INLINE_MEMORIES = 20_000
 """Maximum memories of an index that is searched by the event loop itself: that takes up to a millisecond, and the way
@@ -25,13 +29,20 @@ class SearchThreads:
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(THREADS_PER_PROCESSOR * usable_processors(), "search")
+        self.failures = 0
+        """Number of searches that failed."""
 
     async def rank(self, index: SearchIndex, namespace: Namespace, search: Search, now: datetime) -> Ranking | None:
-        """See `SearchIndex.rank`."""
-        if index.memories <= MAX_INLINE_MEMORIES:
-            return index.rank(namespace, search, now)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, index.rank, namespace, search, now)
+        """See `SearchIndex.rank`. None as well if the kernel failed, so that PostgreSQL searches."""
+        try:
+            if index.memories <= MAX_INLINE_MEMORIES:
+                return index.rank(namespace, search, now)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._executor, index.rank, namespace, search, now)
+        except RuntimeError:  # a fault of the kernel; the index stays, because a search does not change it
+            self.failures += 1
+            log.exception("search in memory failed", effect="PostgreSQL searches")
+            return None
 
     def close(self) -> None:
         """End the threads once they are idle."""
