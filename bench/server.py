@@ -98,7 +98,7 @@ def _wait(process: subprocess.Popen[bytes], log: Path) -> tuple[str, str]:
                 http = f"http://127.0.0.1:{record['http_port']}"
                 if _ready(f"{http}/ready"):
                     return f"127.0.0.1:{record['grpc_port']}", http
-        time.sleep(0.1)
+        time.sleep(0.02)
     sys.exit(f"The server was not ready within {START_S:g} s:\n{log.read_text()}")
 
 

@@ -3,6 +3,7 @@
 use crate::columns::{Columns, Counts, Fields, NO_SESSION};
 use crate::postings::{self, InvertedIndex, Posting};
 use crate::sessions::Sessions;
+use crate::shared_scans::SharedScans;
 use crate::token_store::TokenStore;
 use crate::vectors::QuantizedVectors;
 
@@ -50,6 +51,7 @@ pub struct Index {
     pub sessions: Sessions,
     pub vectors: QuantizedVectors,
     pub tokens: TokenStore,
+    pub shared_scans: SharedScans,
 }
 
 impl Index {

@@ -21,6 +21,7 @@ from somabrain_service.domain.token_vectors import QueryTokens
 from somabrain_service.store.records import (
     BatchWriteResult,
     ErasureResult,
+    IndexStats,
     MemoryUpdate,
     NewMemory,
     SchemaState,
@@ -129,11 +130,8 @@ class Store(Protocol):
         """Return the numbers of idle and used connections, for metrics; without a query."""
         ...
 
-    def index_stats(self) -> tuple[int, int, int]:
-        """Return the number of namespaces with a search index, the bytes of these, and those of their token vectors.
-
-        For metrics; without a query.
-        """
+    def index_stats(self) -> IndexStats:
+        """Return the state of the search index, for metrics; without a query."""
         ...
 
     async def ping(self) -> datetime:

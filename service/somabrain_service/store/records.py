@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,18 @@ class SchemaState:
         if self.current is None or self.oldest_compatible is None:
             return False
         return self.current >= self.head >= self.oldest_compatible
+
+
+class IndexStats(NamedTuple):
+    """State of the in-memory search index: `token_bytes` of its `size_bytes` are those of token vectors.
+
+    `failures` counts searches that failed and were left to PostgreSQL.
+    """
+
+    namespaces: int
+    size_bytes: int
+    token_bytes: int
+    failures: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ from somabrain_service.store.protocols import SnapshotOutdated
 from somabrain_service.store.records import (
     BatchWriteResult,
     ErasureResult,
+    IndexStats,
     MemoryUpdate,
     NewMemory,
     SchemaState,
@@ -73,9 +74,9 @@ class PostgresStore:
         """See `Store.connections`."""
         return self._transactions.connections()
 
-    def index_stats(self) -> tuple[int, int, int]:
+    def index_stats(self) -> IndexStats:
         """See `Store.index_stats`."""
-        return 0, 0, 0
+        return IndexStats(0, 0, 0, 0)
 
     async def ping(self) -> datetime:
         """See `Store.ping`."""
