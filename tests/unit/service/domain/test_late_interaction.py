@@ -143,7 +143,7 @@ def test_without_any_vector_words_stand_for_all() -> None:
     """A memory that could not be encoded yet is as relevant as its words are, not less because nothing is known."""
     memories = replace(shortlist(np.array([[0.2, 0.0]] * 3)), compared=np.array([True, False]))
     first = first_ranking(2)
-    named = replace(first.hits[1], breakdown=replace(first.hits[1].breakdown, lexical_relative=1.0))
+    named = first.hits[1]._replace(breakdown=first.hits[1].breakdown._replace(lexical_relative=1.0))
     result = ranked(memories, replace(first, hits=(first.hits[0], named)))
     assert scores(result) == {1: 1.0, 0: 0.666667}
 
