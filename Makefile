@@ -51,7 +51,7 @@ kernel-audit: $(VENV) ## Check that the kernel's wheel keeps to Python's stable 
 	@.venv/bin/uv tool run abi3audit@0.0.26 --strict --report "$$(kernel/build_wheel.sh .venv/bin/maturin $(CACHE)/kernel)"
 
 integration: $(VENV) ## Run the tests against real servers on loopback
-	@$(LOCAL) tools opa etcd redis kafka keycloak otelcol promtool pgbouncer faketime vault coredns controller-gen kubernetes kubectl helm
+	@$(LOCAL) tools opa etcd redis kafka keycloak otelcol promtool pgbouncer faketime vault coredns controller-gen kstatus kubernetes kubectl helm
 	@$(LOCAL) previous
 	@$(PY) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder tests/integration
 
@@ -121,6 +121,11 @@ bench-images: $(VENV) ## Measure the size of both images by component, and the s
 drift: $(VENV) ## Edit the operator's objects at random EDITS (300) times; fail unless each edit is put back or reported
 	@$(LOCAL) tools etcd kubernetes kubectl helm
 	@$(PY) -m pytest -s tests/integration/operator/test_drawn_edits.py --drift-edits $(or $(EDITS),300)
+
+kstatus: $(VENV) ## Judge the statuses of 24 states as kpt, Flux, Helm 4 and Argo CD do, beside those of the previous version
+	@$(LOCAL) tools etcd kstatus kubernetes kubectl helm
+	@$(LOCAL) previous
+	@$(PY) -m pytest -s tests/integration/operator/test_health_checks.py
 
 soak: $(VENV) ## Run the operator for MINUTES (30) under edits, restarts and closed watches; fail if it grows
 	@$(LOCAL) tools etcd kubernetes kubectl helm
