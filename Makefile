@@ -9,7 +9,7 @@ VENV := .venv/.installed
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/somabrain
 export PATH := $(CACHE)/bin:$(CURDIR)/.venv/bin:$(PATH)
 CARGO := PATH="$$PATH:$$HOME/.cargo/bin" CARGO_TARGET_DIR=$(CACHE)/kernel/target cargo
-KERNEL := $(wildcard kernel/*.toml kernel/*.lock kernel/*.rs kernel/*.pyi kernel/src/*.rs kernel/src/*/*.rs)
+KERNEL := $(wildcard kernel/*.toml kernel/*.lock kernel/*.rs kernel/*.pyi kernel/src/*.rs kernel/src/*/*.rs kernel/src/*/*/*.rs)
 DATA ?=
 REV ?=
 OPTIONS ?=
@@ -94,9 +94,13 @@ bench-versus: $(VENV) ## Compare server CPU per call with another revision: make
 bench-peers: $(VENV) ## Compare speed with chroma and mem0, which it installs (OPTIONS="--memories 1000 --seconds 2")
 	@$(PY) bench/bench_peers.py $(OPTIONS)
 
-bench-recall: $(VENV) ## Measure evidence recall on conversations: make bench-recall DATA=FILE
-	@test -n "$(DATA)" || { echo "bench-recall: set DATA=FILE, a JSON file of conversations (format in docs/bench.md)" >&2; exit 2; }
-	@$(PY) bench/bench_recall.py "$(DATA)"
+bench-recall: $(VENV) ## Measure evidence recall: make bench-recall DATA=FILE (OPTIONS="--questions 50")
+	@test -n "$(DATA)" || { echo "bench-recall: set DATA=FILE, conversations or LongMemEval (formats in docs/bench.md)" >&2; exit 2; }
+	@$(LOCAL) tools etcd
+	@$(PY) bench/bench_recall.py "$(DATA)" $(OPTIONS)
+
+bench-word-pieces: $(VENV) ## Measure the comparison of a query's word pieces with those of a shortlist
+	@$(PY) bench/bench_word_pieces.py $(OPTIONS)
 
 bench-chain: $(VENV) ## Measure the cost of authentication, quota, policy and tracing for a Recall
 	@$(LOCAL) tools opa keycloak otelcol
