@@ -60,6 +60,9 @@ LOAD_S: Final = 600.0
 INDEXED: Final = ("somabrain_search_index_namespaces", "somabrain_replicas")
 """Names of the metric of namespaces in memory, in the current and in earlier revisions."""
 
+TOKENS: Final = ("somabrain_search_index_token_bytes",)
+"""Name of the metric of token vectors in memory, which earlier revisions do not have."""
+
 Measure = Callable[[int], Awaitable[float]]
 """Function that makes the given number of calls and returns the server's processor time per call in milliseconds."""
 
@@ -67,7 +70,7 @@ Measure = Callable[[int], Awaitable[float]]
 Start = tuple[list[str], dict[str, str], Path | None]
 """Arguments and settings of a service, and its interpreter; see `somabrain`."""
 
-NewMemory = tuple[memory_pb2.Memory, memory_pb2.Vector]
+NewMemory = tuple[memory_pb2.Memory, memory_pb2.Vector | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,8 @@ class Side:
     numbers: Iterator[int]
     """Seeds of texts and vectors; each is used once, so that no call is answered from a cache."""
     session_size: int
+    encoded: bool
+    """Whether the server encodes texts and queries; otherwise the load generator gives vectors."""
 
     async def fill(self, size: int) -> None:
         """Create the namespaces and put `size` memories into the one that is searched."""
@@ -130,7 +135,7 @@ class Side:
         async def call(number: int) -> None:
             text, vector = rows[number]
             request = memory_service_pb2.RecallRequest(
-                parent="namespaces/searched", query=text, vector=memory_pb2.Vector(values=vector), top_k=10
+                parent="namespaces/searched", query=text, vector=self._vector(vector), top_k=10
             )
             response = await self.memory.Recall(request, timeout=DEADLINE_S)
             if len(response.hits) != 10:
@@ -147,7 +152,10 @@ class Side:
         """Return the memory `number` of a series whose sessions' names begin with `prefix`."""
         name = session(number, self.session_size)
         memory = memory_pb2.Memory(text=text, session=prefix + name if name else "")
-        return memory, memory_pb2.Vector(values=vector)
+        return memory, self._vector(vector)
+
+    def _vector(self, values: list[float]) -> memory_pb2.Vector | None:
+        return None if self.encoded else memory_pb2.Vector(values=values)
 
     def _rows(self, count: int, words: int) -> list[tuple[str, list[float]]]:
         seed = next(self.numbers)
@@ -159,7 +167,8 @@ class Side:
         ends_at = loop.time() + LOAD_S
         while True:
             await self.recall(WARM)
-            if self.server.first_metric(INDEXED):
+            tokens = self.server.first_metric(TOKENS, default=1) if self.encoded else 1
+            if self.server.first_metric(INDEXED) and tokens:
                 return
             if loop.time() > ends_at:
                 sys.exit(f"{self.label}: the namespace was not in memory within {LOAD_S:g} s")
@@ -241,6 +250,7 @@ def main() -> int:
     parser.add_argument(
         "--setting", action="append", default=[], metavar="NAME=VALUE", help="setting of both servers, as in a variable"
     )
+    parser.add_argument("--encoded", action="store_true", help="let the servers encode texts and queries")
     parser.add_argument("--only", choices=["recall", "start"], help="compare Recall or the start alone")
     parser.add_argument("--calls", type=int, default=500, help="calls per round and side (default: 500)")
     options = parser.parse_args()
@@ -273,7 +283,7 @@ async def _run(servers: list[tuple[str, Server]], options: argparse.Namespace) -
         for label, server in servers:
             channel = await stack.enter_async_context(grpc.aio.insecure_channel(server.address))
             stubs = (MemoryServiceStub(channel), NamespaceServiceStub(channel))
-            sides.append(Side(label, server, *stubs, count(1), options.session_size))
+            sides.append(Side(label, server, *stubs, count(1), options.session_size, options.encoded))
         return await measure((sides[0], sides[1]), options)
 
 

@@ -94,10 +94,14 @@ class Memories(BaseClient):
         top_k: int = 0,
         where: Filter | None = None,
         min_score: float | None = None,
+        min_match: float | None = None,
         explain: bool = False,
         consistency_token: str = "",
     ) -> RecallResult:
-        """Return the memories with the best scores; `explain` adds the breakdown of each score."""
+        """Return the memories with the best scores; `explain` adds the breakdown of each score and the words that met.
+
+        With `min_match`, 0 to 1, there are no hits unless the result's `best_match` reaches it.
+        """
         request = pb.RecallRequest(
             parent=namespace_name(namespace),
             query=query,
@@ -105,6 +109,7 @@ class Memories(BaseClient):
             top_k=top_k,
             filter=filter_to_proto(where),
             min_score=min_score,
+            min_match=min_match,
             explain=explain,
             consistency_token=consistency_token,
         )

@@ -4,6 +4,7 @@ use crate::columns::{Columns, Counts, Fields, NO_SESSION};
 use crate::postings::{self, InvertedIndex, Posting};
 use crate::sessions::Sessions;
 use crate::shared_scans::SharedScans;
+use crate::token_store::TokenStore;
 use crate::vectors::QuantizedVectors;
 
 /// A memory without its text. Times are in microseconds since 1970; `expire_us` is `columns::NEVER` if it does not
@@ -49,6 +50,7 @@ pub struct Index {
     pub inverted_index: InvertedIndex,
     pub sessions: Sessions,
     pub vectors: QuantizedVectors,
+    pub tokens: TokenStore,
     pub shared_scans: SharedScans,
 }
 
@@ -90,6 +92,7 @@ impl Index {
         keys
     }
 
+    /// Returns the size without token vectors.
     pub fn size_bytes(&self) -> usize {
         self.columns.size_bytes()
             + self.inverted_index.size_bytes()
@@ -106,6 +109,7 @@ impl Index {
             }
             self.columns.remove(row);
             self.vectors.clear(row);
+            self.tokens.remove(row);
         }
     }
 

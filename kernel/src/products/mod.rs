@@ -13,6 +13,7 @@ mod avx2;
 #[cfg(avx512)]
 mod avx512;
 mod portable;
+pub mod tokens;
 
 /// Dimensions in a block.
 pub const BLOCK: usize = 64;

@@ -8,7 +8,7 @@ from common.errors import Aborted, InvalidArgument, NotFound
 from somabrain_service.commands.remember_memory import RememberResult
 from somabrain_service.commands.shared.caller_vectors import validate_caller_vector
 from somabrain_service.commands.shared.context import AppContext
-from somabrain_service.commands.shared.prepare_memory import encode, expiry
+from somabrain_service.commands.shared.prepare_memory import encode, expiry, with_caller_vector
 from somabrain_service.domain import analyzer
 from somabrain_service.domain.cursors import consistency_token
 from somabrain_service.domain.etag import check_etag
@@ -71,8 +71,11 @@ async def _build_update(
         encoder_id = namespace.settings.encoder
         caller_vector = None if vector is None else validate_caller_vector(context, encoder_id, vector)
         terms = analyzer.get_analyzer(namespace.analyzer).terms(draft.text)
-        vectors = await encode(context, encoder_id, [] if vector else [draft.text])
-        new_text = NewText(terms, caller_vector if vector else vectors[0], encoder_id)
+        if caller_vector is None:
+            (vectors,) = await encode(context, encoder_id, [draft.text])
+        else:
+            vectors = with_caller_vector(context, encoder_id, draft.text, caller_vector)
+        new_text = NewText(terms, vectors.vector, encoder_id, vectors.tokens)
     return MemoryUpdate(
         before=memory,
         draft=draft,

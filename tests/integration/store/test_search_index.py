@@ -105,7 +105,7 @@ async def test_what_outgrows_the_budget_goes_and_answers_on(database: Clone, siz
         await brain.remember("Wasps sting.")
         assert await brain.recalled_texts("wasps") == ["Wasps sting."]
         assert loaded_namespaces(brain) == set()
-        assert brain.services.store.index_stats() == (0, 0, 0)
+        assert brain.services.store.index_stats() == (0, 0, 0, 0)
 
 
 async def test_what_nobody_asks_for_goes(database: Clone, size_bytes: int) -> None:

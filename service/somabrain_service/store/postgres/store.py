@@ -76,7 +76,7 @@ class PostgresStore:
 
     def index_stats(self) -> IndexStats:
         """See `Store.index_stats`."""
-        return IndexStats(0, 0, 0)
+        return IndexStats(0, 0, 0, 0)
 
     async def ping(self) -> datetime:
         """See `Store.ping`."""
@@ -263,10 +263,14 @@ class PostgresStore:
     ) -> WriteResult | None:
         """See `Store.update_memory`."""
         now, draft = change.update_time, change.draft
-        growth = len(draft.text.encode()) - len(change.before.text.encode())
+        tokens = change.new_text.tokens if change.new_text else None
+        growth = StorageUsage(
+            text_bytes=len(draft.text.encode()) - len(change.before.text.encode()),
+            token_bytes=tokens.size_bytes if tokens else 0,
+        )
 
         async def work(connection: Connection) -> WriteResult | None:
-            await self._check_storage_quota(connection, tenant, StorageUsage(text_bytes=growth), request, now)
+            await self._check_storage_quota(connection, tenant, growth, request, now)
             if draft.session:
                 session = locks.session_key(tenant, namespace.name, draft.session)
                 await connection.execute(locks.SESSIONS, {"sessions": numbers([session])})

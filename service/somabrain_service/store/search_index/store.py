@@ -72,7 +72,8 @@ class SearchIndexStore:
 
     def index_stats(self) -> IndexStats:
         """See `Store.index_stats`."""
-        return IndexStats(self.indexes.count, self.indexes.size_bytes, self.indexes.threads.failures)
+        indexes = self.indexes
+        return IndexStats(indexes.count, indexes.size_bytes, indexes.token_bytes, indexes.threads.failures)
 
     async def delete_namespace(
         self, tenant: TenantId, name: NamespaceName, etag: str, now: datetime, request: RequestKey | None
