@@ -52,6 +52,8 @@ class Filter(Protocol):
     def create_until_us(self) -> int | None: ...
     @property
     def pinned(self) -> bool | None: ...
+    @property
+    def key_prefix(self) -> str: ...
 
 @final
 class Index:
@@ -72,7 +74,7 @@ class Index:
         """Number of memories, including expired ones."""
 
     def keys(self) -> list[str]:
-        """Return the terms, labels, sessions and subjects of all memories, each after the letter of its kind."""
+        """Return the terms, labels, sessions, subjects and keys of all memories, each after the letter of its kind."""
 
     def apply(self, changed_ids: Sequence[int], index_rows: _IndexRows, version: int) -> None:
         """Remove the memories with these ids, add `index_rows`, and advance to `version`.

@@ -7,6 +7,7 @@ async with MemoryClient("localhost:50052", token=Path("/var/run/secrets/token"))
 
 from typing import TYPE_CHECKING
 
+from somabrain_client.base_client import key_name
 from somabrain_client.changes import Change, ChangeType, Checkpoint, ExportedMemory, ExportPage
 from somabrain_client.credentials import ClientCredentials
 from somabrain_client.errors import CallError
@@ -52,6 +53,7 @@ __all__ = [
     "SyncMemoryClient",
     "Tls",
     "Unset",
+    "key_name",
 ]
 
 if not TYPE_CHECKING:  # type checkers know the present names only

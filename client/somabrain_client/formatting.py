@@ -46,6 +46,8 @@ def memory_lines(memory: Memory) -> Iterator[str]:
         facts.append(f"session {memory.session}, position {memory.session_position}")
     if memory.subject:
         facts.append(f"about {memory.subject}")
+    if memory.key:
+        facts.append(f"key {_printable(memory.key)}")
     facts += [f"{key}={value}" for key, value in sorted(memory.labels.items())]
     yield memory.name
     yield f"    {' · '.join(facts)}"
@@ -100,10 +102,13 @@ def namespace_lines(namespace: Namespace) -> Iterator[str]:
         )
 
 
+def _printable(text: str) -> str:
+    """Return a text without the characters that would control the terminal, replaced by the replacement character."""
+    return "".join(char if char.isprintable() or char.isspace() else "\ufffd" for char in text)
+
+
 def _text_lines(text: str) -> list[str]:
-    # The text is untrusted: characters that would control the terminal become the replacement character.
-    printable = "".join(char if char.isprintable() or char.isspace() else "\ufffd" for char in text)
     lines = textwrap.wrap(
-        printable, WIDTH, initial_indent="    ", subsequent_indent="    ", max_lines=MAX_LINES, placeholder=" …"
+        _printable(text), WIDTH, initial_indent="    ", subsequent_indent="    ", max_lines=MAX_LINES, placeholder=" …"
     )
     return lines or ["    "]

@@ -10,7 +10,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from somabrain.memory.v1 import memory_pb2
 from somabrain.memory.v1 import memory_service_pb2 as pb
-from somabrain_client.base_client import BaseClient, namespace_name
+from somabrain_client.base_client import BaseClient, key_name, namespace_name
 from somabrain_client.errors import CallError, from_status
 from somabrain_client.models import Filter, Memory, MemoryDraft, MemoryKind, RecallResult
 from somabrain_client.proto_mapping import (
@@ -43,12 +43,14 @@ class Memories(BaseClient):
         pinned: bool = False,
         vector: Sequence[float] | None = None,
         request_id: str = "",
+        key: str = "",
     ) -> Memory:
         """Store a text as a memory; when this returns, it is durable and visible to the next recall.
 
         Arguments that are not given take the contract's defaults. `vector` is computed by the caller with the
         namespace's encoder; None: the server encodes the text. `request_id` makes the write idempotent across calls;
-        empty: each call is a new write. A time without a zone is the machine's local time.
+        empty: each call is a new write. A time without a zone is the machine's local time. With a `key` that a memory
+        of the namespace has, the call fails with AlreadyExistsError; `upsert` changes that memory.
         """
         draft = MemoryDraft(
             text=text,
@@ -64,6 +66,7 @@ class Memories(BaseClient):
             pinned=pinned,
             vector=vector,
             request_id=request_id,
+            key=key,
         )
         request = draft_to_proto(draft, namespace_name(namespace))
         response = await self._transport.call(self._memories.Remember, request)
@@ -110,8 +113,60 @@ class Memories(BaseClient):
         )
         return recall_result_from_proto(await self._transport.call(self._memories.Recall, request))
 
+    async def upsert(
+        self,
+        namespace: str,
+        key: str,
+        text: str,
+        *,
+        kind: MemoryKind = MemoryKind.EPISODIC,
+        session: str = "",
+        session_position: int | None = None,
+        subject: str = "",
+        labels: Mapping[str, str] | None = None,
+        event_time: datetime | None = None,
+        salience: float | None = None,
+        expire_time: datetime | None = None,
+        ttl: timedelta | None = None,
+        pinned: bool = False,
+        vector: Sequence[float] | None = None,
+        etag: str = "",
+        request_id: str = "",
+    ) -> Memory:
+        """Store a text as the memory with this key: replace that memory with all its fields, or create it.
+
+        The former memory becomes a revision. With the `etag` of a memory that was read, it is replaced only if that is
+        the current one; with `"absent"` it is only created. A time without a zone is the machine's local time.
+        """
+        draft = MemoryDraft(
+            text=text,
+            kind=kind,
+            session=session,
+            session_position=session_position,
+            subject=subject,
+            labels=labels or {},
+            event_time=event_time,
+            salience=salience,
+            expire_time=expire_time,
+            ttl=ttl,
+            pinned=pinned,
+            vector=vector,
+            request_id=request_id,
+        )
+        remember = draft_to_proto(draft, "")
+        request = pb.UpdateMemoryRequest(
+            memory=remember.memory,
+            update_mask=FieldMask(paths=["*"]),
+            vector=remember.vector if vector is not None else None,
+            request_id=remember.request_id,
+            allow_missing=True,
+        )
+        request.memory.name, request.memory.etag = key_name(namespace, key), etag
+        response = await self._transport.call(self._memories.UpdateMemory, request)
+        return memory_from_proto(response.memory, response.consistency_token)
+
     async def get(self, name: str, *, consistency_token: str = "") -> Memory:
-        """Return one memory by name."""
+        """Return one memory by name, or by key: `key_name` makes a name of it."""
         request = pb.GetMemoryRequest(name=name, consistency_token=consistency_token)
         return memory_from_proto((await self._transport.call(self._memories.GetMemory, request)).memory)
 
@@ -150,6 +205,7 @@ class Memories(BaseClient):
         expire_time: datetime | None = None,
         ttl: timedelta | None = None,
         pinned: bool | None = None,
+        key: str | None = None,
         clear: Sequence[str] = (),
         vector: Sequence[float] | None = None,
         etag: str = "",
@@ -172,6 +228,7 @@ class Memories(BaseClient):
             "expire_time": expire_time,
             "ttl": ttl,
             "pinned": pinned,
+            "key": key,
         }
         changed = [field for field, value in fields.items() if value is not None]
         request = pb.UpdateMemoryRequest(
@@ -189,6 +246,7 @@ class Memories(BaseClient):
                 ttl=duration_to_proto(ttl),
                 pinned=bool(pinned),
                 etag=etag,
+                key=key or "",
             ),
             update_mask=FieldMask(paths=[*changed, *clear]),
             vector=None if vector is None else memory_pb2.Vector(values=vector),

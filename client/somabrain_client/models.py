@@ -35,6 +35,7 @@ class Memory:
     pinned: bool
     revision: int
     etag: str
+    key: str = ""
     consistency_token: str = field(default="", compare=False)
     """Token of the write that returned this memory: a read with it sees that write. Empty for memories from a read."""
 
@@ -62,6 +63,7 @@ class MemoryDraft:
     vector: Sequence[float] | None = None
     encoder_id: str = ""
     request_id: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,3 +160,4 @@ class Filter:
     create_time_from: datetime | None = None
     create_time_until: datetime | None = None
     pinned: bool | None = None
+    key_prefix: str = ""

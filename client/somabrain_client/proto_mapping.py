@@ -66,6 +66,7 @@ def filter_to_proto(where: Filter | None) -> memory_pb2.MemoryFilter | None:
         create_time_from=timestamp_to_proto(where.create_time_from),
         create_time_until=timestamp_to_proto(where.create_time_until),
         pinned=where.pinned,
+        key_prefix=where.key_prefix,
     )
 
 
@@ -85,6 +86,7 @@ def draft_to_proto(draft: MemoryDraft, parent: str) -> memory_service_pb2.Rememb
             expire_time=timestamp_to_proto(draft.expire_time),
             ttl=duration_to_proto(draft.ttl),
             pinned=draft.pinned,
+            key=draft.key,
         ),
         vector=(None if draft.vector is None else memory_pb2.Vector(values=draft.vector, encoder_id=draft.encoder_id)),
         request_id=draft.request_id or uuid.uuid4().hex,
@@ -109,6 +111,7 @@ def draft_from_proto(message: memory_service_pb2.RememberRequest) -> MemoryDraft
         vector=tuple(message.vector.values) if message.HasField("vector") else None,
         encoder_id=message.vector.encoder_id,
         request_id=message.request_id,
+        key=memory.key,
     )
 
 
@@ -130,6 +133,7 @@ def memory_to_proto(memory: Memory) -> memory_pb2.Memory:
         pinned=memory.pinned,
         revision=memory.revision,
         etag=memory.etag,
+        key=memory.key,
     )
 
 
@@ -164,6 +168,7 @@ def memory_from_proto(message: memory_pb2.Memory, consistency_token: str = "") -
         pinned=message.pinned,
         revision=message.revision,
         etag=message.etag,
+        key=message.key,
         consistency_token=consistency_token,
     )
 

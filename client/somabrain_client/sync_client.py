@@ -143,6 +143,7 @@ class SyncMemoryClient:
     remember = _blocking(MemoryClient.remember)
     batch_remember = _blocking(MemoryClient.batch_remember)
     recall = _blocking(MemoryClient.recall)
+    upsert = _blocking(MemoryClient.upsert)
     get = _blocking(MemoryClient.get)
     update = _blocking(MemoryClient.update)
     revisions = _iterating(MemoryClient.revisions)

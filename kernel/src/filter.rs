@@ -2,6 +2,7 @@
 
 use crate::bitmap::Bitmap;
 use crate::columns::{Columns, NO_SESSION};
+use crate::keys::Keys;
 use crate::postings::{self, InvertedIndex};
 use crate::sessions::Sessions;
 
@@ -19,11 +20,20 @@ pub struct Filter {
     pub create_from_us: Option<i64>,
     pub create_until_us: Option<i64>,
     pub pinned: Option<bool>,
+    /// Empty: with or without a key.
+    pub key_prefix: String,
 }
 
 impl Filter {
     /// Returns the live memories that match.
-    pub fn matching(&self, columns: &Columns, index: &InvertedIndex, sessions: &Sessions, now_us: i64) -> Bitmap {
+    pub fn matching(
+        &self,
+        columns: &Columns,
+        index: &InvertedIndex,
+        sessions: &Sessions,
+        keys: &Keys,
+        now_us: i64,
+    ) -> Bitmap {
         let mut matching = columns.live.clone();
         for row in columns.expired(now_us) {
             matching.remove(row);
@@ -33,6 +43,11 @@ impl Filter {
             let mut labelled = Bitmap::new(columns.rows());
             insert_key(&mut labelled, index, &postings::label_key(key, value));
             matching.intersect(&labelled);
+        }
+        if !self.key_prefix.is_empty() {
+            let mut with_prefix = Bitmap::new(columns.rows());
+            keys.with_prefix(&self.key_prefix).for_each(|row| with_prefix.insert(row));
+            matching.intersect(&with_prefix);
         }
         if !self.sessions.is_empty() {
             let mut in_session = Bitmap::new(columns.rows());

@@ -1,6 +1,7 @@
 //! The index of one namespace: its memories as of one version. Initially empty.
 
 use crate::columns::{Columns, Counts, Fields, NO_SESSION};
+use crate::keys::Keys;
 use crate::postings::{self, InvertedIndex, Posting};
 use crate::sessions::Sessions;
 use crate::vectors::QuantizedVectors;
@@ -21,6 +22,8 @@ pub struct MemoryRow {
     pub salience: f64,
     pub pinned: bool,
     pub doc_length: u32,
+    /// Empty: no key.
+    pub key: String,
 }
 
 /// A term, the ids of the memories with it, and its frequency in each.
@@ -47,6 +50,7 @@ pub struct Index {
     pub columns: Columns,
     pub inverted_index: InvertedIndex,
     pub sessions: Sessions,
+    pub keys: Keys,
     pub vectors: QuantizedVectors,
 }
 
@@ -79,10 +83,11 @@ impl Index {
         (self.columns.counts(now_us), df)
     }
 
-    /// Returns the terms, labels, sessions and subjects of all memories, each after the letter of its kind.
+    /// Returns the terms, labels, sessions, subjects and keys of all memories, each after the letter of its kind.
     pub fn keys(&self) -> Vec<String> {
         let mut keys: Vec<String> = self.inverted_index.names().map(str::to_owned).collect();
         keys.extend(self.sessions.names().map(|name| format!("s{name}")));
+        keys.extend(self.keys.names().map(|name| format!("k{name}")));
         keys.extend((self.columns.without_session > 0).then(|| "s".to_owned()));
         keys.extend((self.columns.without_subject > 0).then(|| "u".to_owned()));
         keys
@@ -92,6 +97,7 @@ impl Index {
         self.columns.size_bytes()
             + self.inverted_index.size_bytes()
             + self.sessions.size_bytes()
+            + self.keys.size_bytes()
             + self.vectors.size_bytes()
     }
 
@@ -102,6 +108,7 @@ impl Index {
             if session != NO_SESSION {
                 self.sessions.remove(session, row, &self.columns.fields);
             }
+            self.keys.remove(row);
             self.columns.remove(row);
             self.vectors.clear(row);
         }
@@ -128,6 +135,9 @@ impl Index {
             let row = self.columns.add(fields, memory.doc_length);
             if session != NO_SESSION {
                 in_sessions.push((session, row));
+            }
+            if !memory.key.is_empty() {
+                self.keys.add(&memory.key, row);
             }
             if fields.has_subject {
                 entries.entry(postings::subject_key(&memory.subject)).or_default().push(Posting { row, tf: 1 });

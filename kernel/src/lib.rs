@@ -12,6 +12,7 @@ pub mod exp2;
 pub mod filter;
 pub mod growth;
 pub mod index;
+pub mod keys;
 pub mod lexical;
 pub mod pool;
 pub mod postings;

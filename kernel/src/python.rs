@@ -29,6 +29,7 @@ struct MemoryRow {
     salience: f64,
     pinned: bool,
     doc_length: u32,
+    key: String,
 }
 
 /// See `somabrain_service.store.index_source.TermPostings`.
@@ -64,6 +65,7 @@ impl Rows {
             salience: memory.salience,
             pinned: memory.pinned,
             doc_length: memory.doc_length,
+            key: memory.key,
         });
         let terms = self.terms.into_iter().map(|posting| {
             let tf = posting.tf.to_vec(py)?.into_iter().map(u16::try_from).collect::<Result<Vec<u16>, _>>()?;
@@ -91,6 +93,7 @@ struct FilterFields {
     create_from_us: Option<i64>,
     create_until_us: Option<i64>,
     pinned: Option<bool>,
+    key_prefix: String,
 }
 
 impl From<FilterFields> for Filter {
@@ -105,6 +108,7 @@ impl From<FilterFields> for Filter {
             create_from_us: fields.create_from_us,
             create_until_us: fields.create_until_us,
             pinned: fields.pinned,
+            key_prefix: fields.key_prefix,
         }
     }
 }

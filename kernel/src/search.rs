@@ -53,7 +53,8 @@ pub struct Ranking {
 
 impl Index {
     pub fn search(&self, search: &Search, instructions: InstructionSet) -> Ranking {
-        let matching = search.filter.matching(&self.columns, &self.inverted_index, &self.sessions, search.now_us);
+        let matching =
+            search.filter.matching(&self.columns, &self.inverted_index, &self.sessions, &self.keys, search.now_us);
         let norms = Norms::new(search.mean_length);
         // Vectors of other dimensions have no product with the query; the service never asks for one.
         let query = search

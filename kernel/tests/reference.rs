@@ -65,6 +65,7 @@ fn memory(id: i64, dimensions: usize) -> impl Strategy<Value = Memory> {
                 salience: f64::from(salience) / 3.0,
                 pinned,
                 doc_length: terms.iter().map(|(_, tf)| u32::from(*tf)).sum(),
+                key: if subject == 0 { String::new() } else { format!("{}/{id}", ["", "a", "é"][subject]) },
             };
             let other_vector = other && vector.is_none();
             Memory { row, terms, vector, other_vector }
@@ -105,6 +106,7 @@ fn crowd(dimensions: usize) -> impl Strategy<Value = Vec<Memory>> {
                 salience: [0.5, 0.5, 0.2, 1.0][draw(4) as usize],
                 pinned: false,
                 doc_length: terms.iter().map(|(_, tf)| u32::from(*tf)).sum(),
+                key: String::new(),
             };
             let vector = vector.iter().map(|x| x / length).collect();
             Memory { row, terms, vector: Some(vector), other_vector: false }
@@ -124,9 +126,9 @@ fn filter() -> impl Strategy<Value = Filter> {
     let names =
         |names: [&'static str; 4]| prop::collection::vec(prop::sample::select(names.map(str::to_owned).to_vec()), 0..2);
     let sets = (any::<bool>(), prop::collection::vec(0..3_i16, 0..2));
-    let strings = (names(["", "a", "b", "none"]), names(["", "ada", "ben", "none"]));
+    let strings = (names(["", "a", "b", "none"]), names(["", "ada", "ben", "none"]), names(["", "a", "é/1", "a/2"]));
     (sets, strings, (time(), time(), time(), time()), prop::option::weighted(0.3, any::<bool>())).prop_map(
-        |((labelled, kinds), (sessions, subjects), times, pinned)| Filter {
+        |((labelled, kinds), (sessions, subjects, prefixes), times, pinned)| Filter {
             labels: if labelled { vec![("size".to_owned(), "big".to_owned())] } else { Vec::new() },
             kinds,
             sessions,
@@ -136,6 +138,7 @@ fn filter() -> impl Strategy<Value = Filter> {
             create_from_us: times.2,
             create_until_us: times.3,
             pinned,
+            key_prefix: prefixes.concat(),
         },
     )
 }

@@ -38,6 +38,7 @@ def add_filter(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="only events at TIME or later (ISO 8601, in UTC if no zone is given)",
     )
+    parser.add_argument("--key-prefix", default="", metavar="PREFIX", help="only memories whose key begins with PREFIX")
     parser.add_argument(
         "--until", type=timestamp, metavar="TIME", help="only events before TIME (ISO 8601, in UTC if no zone is given)"
     )
@@ -52,6 +53,7 @@ def filter_from_options(options: argparse.Namespace) -> Filter:
         subjects=tuple(options.subject),
         event_time_from=options.since,
         event_time_until=options.until,
+        key_prefix=options.key_prefix,
     )
 
 

@@ -18,6 +18,8 @@ from somabrain_client.formatting import json_line, memory_lines, recall_result_l
 from somabrain_client.models import MemoryKind
 from somabrain_client.sync_client import SyncMemoryClient
 
+NAME_HELP = "namespaces/.../memories/..., or namespaces/.../keys/KEY"
+
 
 def add(commands: Subparsers) -> None:
     """Add the subcommands."""
@@ -40,6 +42,7 @@ def add(commands: Subparsers) -> None:
     remember.add_argument(
         "--request-id", default="", help="idempotency key: a repeated command with it stores the text once"
     )
+    remember.add_argument("--key", default="", help="key, such as a path, that no memory of the namespace may have yet")
     add_labels(remember, "of the memory")
     remember.set_defaults(run=_remember)
 
@@ -55,28 +58,47 @@ def add(commands: Subparsers) -> None:
     recall.set_defaults(run=_recall)
 
     get = commands.add_parser("get", help="show one memory")
-    get.add_argument("name", help="namespaces/.../memories/...")
+    get.add_argument("name", help=NAME_HELP)
     add_json(get)
     get.set_defaults(run=_get)
 
     listing = commands.add_parser("list", help="show memories, oldest first")
     listing.add_argument("namespace")
     add_filter(listing)
+    listing.add_argument(
+        "--order-by",
+        default="",
+        metavar="FIELD",
+        help="create_time, event_time, session_position or key, optionally with ' desc' (default: create_time)",
+    )
     add_json(listing)
     listing.set_defaults(run=_list)
 
     update = commands.add_parser("update", help="change the text of a memory; the former text stays as a revision")
-    update.add_argument("name", help="namespaces/.../memories/...")
+    update.add_argument("name", help=NAME_HELP)
     update.add_argument("text", help="new text; - reads it from standard input")
     update.set_defaults(run=_update)
 
+    put = commands.add_parser("put", help="store a text under a key: create the memory, or replace it")
+    put.add_argument("namespace")
+    put.add_argument("key", help="key, such as a path")
+    put.add_argument("text", help="text; - reads it from standard input")
+    put.add_argument("--etag", default="", help="replace only the memory with this etag; absent: only create")
+    add_labels(put, "of the memory")
+    put.set_defaults(run=_put)
+
+    rename = commands.add_parser("rename", help="give a memory another key")
+    rename.add_argument("name", help=NAME_HELP)
+    rename.add_argument("key", help="new key")
+    rename.set_defaults(run=_rename)
+
     revisions = commands.add_parser("revisions", help="show former revisions of a memory, newest first")
-    revisions.add_argument("name", help="namespaces/.../memories/...")
+    revisions.add_argument("name", help=NAME_HELP)
     add_json(revisions)
     revisions.set_defaults(run=_revisions)
 
     forget = commands.add_parser("forget", help="forget one memory, permanently")
-    forget.add_argument("name", help="namespaces/.../memories/...")
+    forget.add_argument("name", help=NAME_HELP)
     forget.set_defaults(run=_forget)
 
 
@@ -98,8 +120,23 @@ def _remember(client: SyncMemoryClient, options: argparse.Namespace) -> int:
         salience=options.salience,
         pinned=options.pinned,
         request_id=options.request_id,
+        key=options.key,
     )
     print(memory.name)
+    return 0
+
+
+def _put(client: SyncMemoryClient, options: argparse.Namespace) -> int:
+    memory = client.upsert(
+        options.namespace, options.key, _text(options), labels=dict(options.label), etag=options.etag
+    )
+    print(f"{memory.name}, revision {memory.revision}")
+    return 0
+
+
+def _rename(client: SyncMemoryClient, options: argparse.Namespace) -> int:
+    memory = client.update(options.name, key=options.key)
+    print(f"{memory.name}, revision {memory.revision}")
     return 0
 
 
@@ -123,7 +160,7 @@ def _get(client: SyncMemoryClient, options: argparse.Namespace) -> int:
 
 
 def _list(client: SyncMemoryClient, options: argparse.Namespace) -> int:
-    for memory in client.list(options.namespace, where=filter_from_options(options)):
+    for memory in client.list(options.namespace, where=filter_from_options(options), order_by=options.order_by):
         print(json_line(memory) if options.json else "\n".join(memory_lines(memory)))
     return 0
 

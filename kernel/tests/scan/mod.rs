@@ -35,6 +35,7 @@ impl Memory {
             && (filter.subjects.is_empty() || filter.subjects.contains(&row.subject))
             && within(row.event_us, filter.event_from_us, filter.event_until_us)
             && within(row.create_us, filter.create_from_us, filter.create_until_us)
+            && row.key.starts_with(&filter.key_prefix)
             && filter.pinned.is_none_or(|pinned| row.pinned == pinned)
     }
 

@@ -24,6 +24,7 @@ class MemoryFilter:
     create_time_from: datetime | None = None
     create_time_until: datetime | None = None
     pinned: bool | None = None
+    key_prefix: str = ""
 
     def __post_init__(self) -> None:
         """Validate the fields against their bounds.
@@ -32,6 +33,7 @@ class MemoryFilter:
             InvalidArgument: naming the field.
         """
         check_labels("filter.labels", self.labels)
+        limits.check_text("filter.key_prefix", self.key_prefix, limits.MAX_KEY_BYTES)
         for name, values, size in (
             ("filter.sessions", self.sessions, limits.MAX_SESSION_BYTES),
             ("filter.subjects", self.subjects, limits.MAX_SUBJECT_BYTES),

@@ -9,12 +9,15 @@ from common.errors import InvalidArgument
 MAX_TEXT_BYTES = 64 * 1024
 MAX_SESSION_BYTES = 256
 MAX_SUBJECT_BYTES = 256
+MAX_KEY_BYTES = 2048
+"""A B-tree entry of PostgreSQL takes 2704 bytes."""
 MAX_LABELS = 64
 MAX_LABEL_KEY_BYTES = 63
 MAX_LABEL_VALUE_BYTES = 256
 MAX_DISPLAY_NAME_BYTES = 256
 MAX_REQUEST_ID_BYTES = 128
-MAX_TOKEN_BYTES = 2048
+MAX_TOKEN_BYTES = 4096
+"""A page token contains a key, encoded twice in base64: at most 3.8 KB."""
 MAX_TOP_K = 200
 DEFAULT_TOP_K = 10
 MAX_PAGE_SIZE = 1000

@@ -9,7 +9,7 @@ from common.errors import InvalidArgument
 from somabrain_service.domain import limits
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory
-from somabrain_service.domain.names import MemoryName, NamespaceName
+from somabrain_service.domain.names import MemoryRef, NamespaceName
 
 
 class OrderField(Enum):
@@ -18,6 +18,7 @@ class OrderField(Enum):
     CREATE_TIME = "create_time"
     EVENT_TIME = "event_time"
     SESSION_POSITION = "session_position"
+    KEY = "key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Order:
         """Parse AIP-132's `order_by`: one field, optionally followed by ` desc`.
 
         Raises:
-            InvalidArgument: not one of the three fields.
+            InvalidArgument: not one of these fields.
         """
         words = text.split()
         if not words:
@@ -40,7 +41,8 @@ class Order:
         names = {field.value: field for field in OrderField}
         if words[0] not in names or words[1:] not in ([], ["asc"], ["desc"]):
             raise InvalidArgument(
-                "order_by", "must be `create_time`, `event_time` or `session_position`, each with or without ` desc`"
+                "order_by",
+                "must be `create_time`, `event_time`, `session_position` or `key`, each with or without ` desc`",
             )
         return cls(names[words[0]], words[1:] == ["desc"])
 
@@ -70,7 +72,7 @@ class ListQuery:
 class RevisionQuery:
     """Query of a page of a memory's revisions; fields as in `ListQuery`."""
 
-    parent: MemoryName
+    parent: MemoryRef
     page_size: int = 0
     page_token: str = ""
 

@@ -24,7 +24,7 @@ from somabrain_service.commands.remember_memory import remember_memory
 from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.commands.update_memory import update_memory
 from somabrain_service.commands.watch_memories import watch_memories
-from somabrain_service.domain.names import MemoryName, NamespaceName
+from somabrain_service.domain.names import NamespaceName, parse_memory_ref
 from somabrain_service.domain.pagination import ListQuery, Order, RevisionQuery
 from somabrain_service.servicers.convert.batch import (
     CheckRequest,
@@ -40,7 +40,7 @@ from somabrain_service.servicers.convert.feed import (
     watch_event_to_proto,
     watch_query_from_proto,
 )
-from somabrain_service.servicers.convert.field_mask import memory_patch_from_proto
+from somabrain_service.servicers.convert.field_mask import memory_creation_from_proto, memory_patch_from_proto
 from somabrain_service.servicers.convert.memory import (
     filter_from_proto,
     memory_draft_from_proto,
@@ -91,11 +91,11 @@ class MemoryServicer(memory_service_pb2_grpc.MemoryServiceServicer):
         return recall_result_to_proto(result, explain=request.explain)
 
     async def GetMemory(self, request: pb.GetMemoryRequest, context: Context) -> pb.GetMemoryResponse:  # noqa: N802
-        """Return one memory."""
+        """Return one memory by name or key."""
         memory = await get_memory(
             self._app_context,
             caller_tenant(),
-            MemoryName.parse(request.name),
+            parse_memory_ref(request.name),
             consistency_token=request.consistency_token,
         )
         return pb.GetMemoryResponse(memory=memory_to_proto(memory))
@@ -121,14 +121,16 @@ class MemoryServicer(memory_service_pb2_grpc.MemoryServiceServicer):
         self, request: pb.UpdateMemoryRequest, context: Context
     ) -> pb.UpdateMemoryResponse:
         """Change fields of a memory."""
+        ref = parse_memory_ref(request.memory.name, "memory.name")
         result = await update_memory(
             self._app_context,
             caller_tenant(),
-            MemoryName.parse(request.memory.name, "memory.name"),
+            ref,
             memory_patch_from_proto(request),
             etag=request.memory.etag,
             vector=vector_from_proto(request),
             request_id=request.request_id,
+            create=memory_creation_from_proto(request, ref),
         )
         return pb.UpdateMemoryResponse(
             memory=memory_to_proto(result.memory), consistency_token=result.consistency_token
@@ -138,7 +140,7 @@ class MemoryServicer(memory_service_pb2_grpc.MemoryServiceServicer):
         self, request: pb.ListRevisionsRequest, context: Context
     ) -> pb.ListRevisionsResponse:
         """Return a page of a memory's revisions."""
-        query = RevisionQuery(MemoryName.parse(request.parent, "parent"), request.page_size, request.page_token)
+        query = RevisionQuery(parse_memory_ref(request.parent, "parent"), request.page_size, request.page_token)
         page = await list_revisions(self._app_context, caller_tenant(), query)
         return pb.ListRevisionsResponse(
             revisions=[memory_to_proto(memory) for memory in page.memories], next_page_token=page.next_page_token
@@ -163,7 +165,7 @@ class MemoryServicer(memory_service_pb2_grpc.MemoryServiceServicer):
         consistency_token = await forget_memory(
             self._app_context,
             caller_tenant(),
-            MemoryName.parse(request.name),
+            parse_memory_ref(request.name),
             etag=request.etag,
             request_id=request.request_id,
             allow_missing=request.allow_missing,

@@ -38,6 +38,7 @@ class MemoryRow:
     salience: float
     pinned: bool
     doc_length: int
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.idempotency import RequestKey
 from somabrain_service.domain.memory import Memory
-from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName, TenantId
+from somabrain_service.domain.names import MemoryId, MemoryRef, NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceDraft, NamespaceStatistics
 from somabrain_service.domain.pagination import Order
 from somabrain_service.domain.ranking.score import Candidates, Ranking
@@ -75,7 +75,7 @@ class Snapshot(Protocol):
         """
         ...
 
-    async def memory(self, memory: MemoryId) -> Memory | None:
+    async def memory(self, ref: MemoryRef) -> Memory | None:
         """Return a memory; None: no such memory."""
         ...
 
@@ -219,7 +219,7 @@ class Store(Protocol):
         Raises:
             Aborted: the settings of `namespace` are stale; call `namespace()` again, which reloads it.
             NotFound: no such namespace, or the request's memory has since been forgotten.
-            AlreadyExists: the request id was used with another body, or the position in the session is taken.
+            AlreadyExists: the request id was used with another body, or the session position or the key is taken.
             ResourceExhausted: the tenant's storage quota is used up.
         """
         ...
@@ -253,14 +253,14 @@ class Store(Protocol):
 
         Raises:
             Aborted: the settings of `namespace` are stale; call `namespace()` again, which reloads it.
-            NotFound: no such namespace or memory.
-            AlreadyExists: the request id was used with another body, or the position in the session is taken.
+            NotFound: no such namespace, or the request's memory has since been forgotten.
+            AlreadyExists: the request id was used with another body, or the session position or the key is taken.
             ResourceExhausted: the tenant's storage quota is used up.
         """
         ...
 
     async def delete_memory(
-        self, tenant: TenantId, name: MemoryName, etag: str, now: datetime, request: RequestKey | None
+        self, tenant: TenantId, ref: MemoryRef, etag: str, now: datetime, request: RequestKey | None
     ) -> NamespaceVersion | None:
         """Delete a memory with its derived rows. None: no such memory in the namespace.
 

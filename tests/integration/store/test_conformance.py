@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.config.settings import DatabaseSettings, SearchIndexSettings
-from somabrain_service.commands.batch_remember_memories import RememberItem
+from common.errors import AlreadyExists
+from somabrain_service.commands.batch_remember_memories import RememberItem, batch_remember_memories
 from somabrain_service.commands.delete_namespace import delete_namespace
 from somabrain_service.commands.erase_subject import erase_subject
 from somabrain_service.commands.shared.context import AppContext
@@ -46,6 +48,7 @@ vectors = st.integers(0, 5).map(lambda seed: Vector.of(np.random.default_rng(see
 sessions = st.sampled_from(["", "s1", "s2"])
 subjects = st.sampled_from(["", "ada", "ben"])
 labels = st.dictionaries(st.sampled_from(["colour", "size"]), st.sampled_from(["red", "big"]))
+keys = st.sampled_from(["", "", "a/1", "a/2", "b", "é/1", "e\u0301/1"])
 hours = st.integers(-50, 50).map(lambda n: BEGINNING + timedelta(hours=n))
 
 
@@ -100,6 +103,7 @@ items = st.builds(
         event_time=hours,
         salience=st.sampled_from([0.0, 0.5, 1.0]),
         ttl=st.sampled_from([None, timedelta(hours=2), timedelta(hours=5)]),
+        key=keys,
     ),
     vectors,
 )
@@ -113,6 +117,7 @@ changes = st.fixed_dictionaries(
         "kind": st.sampled_from(MemoryKind),
         "salience": st.sampled_from([0.0, 1.0]),
         "event_time": hours,
+        "key": keys,
     },
 ).filter(bool)
 filters = st.builds(
@@ -124,6 +129,7 @@ filters = st.builds(
     event_time_from=st.none() | hours,
     create_time_until=st.none() | hours,
     pinned=st.sampled_from([None, None, False, True]),
+    key_prefix=st.sampled_from(["", "", "", "a/", "é"]),
 )
 recall_steps = st.builds(
     RecallStep,
@@ -160,7 +166,7 @@ class Pair:
         self.now += timedelta(seconds=1)
         match step:
             case Remember(drafts):
-                self.memories += await self.sql.remember_all(*drafts)
+                self.memories += await self._remember(drafts)
             case Update(number, fields):
                 await self._update(number, fields)
             case Forget(number) if self.memories:
@@ -177,12 +183,21 @@ class Pair:
             case RecallStep():
                 await self.compare(step)
 
+    async def _remember(self, drafts: Sequence[RememberItem]) -> list[Memory]:
+        """Store a batch; only a key that is taken is refused."""
+        sql = self.sql
+        batch = await batch_remember_memories(sql.services, TENANT, sql.parent, drafts)
+        refused = [result for result in batch.results if not isinstance(result, Memory)]
+        assert all(isinstance(result, AlreadyExists) and result.holder for result in refused), refused
+        return [result for result in batch.results if isinstance(result, Memory)]
+
     async def _update(self, number: int, fields: dict[str, Any]) -> None:
         live = {memory.name for memory in await self.sql.list_all(page_size=1000)}
         live_positions = [i for i, memory in enumerate(self.memories) if memory.name in live]
         if live_positions:
             i = live_positions[number % len(live_positions)]
-            self.memories[i] = (await self.sql.update(self.memories[i], **fields)).memory
+            with suppress(AlreadyExists):  # of a key
+                self.memories[i] = (await self.sql.update(self.memories[i], **fields)).memory
 
     async def compare(self, step: RecallStep) -> None:
         """Recall with both stores; the answers must be equal, and one must come from the search index.
@@ -241,10 +256,11 @@ class Pair:
             UNION SELECT 'l' || l.key || '/' || l.value
             FROM memory_labels l JOIN m ON m.tenant_id = l.tenant_id AND m.id = l.memory
             UNION SELECT 's' || session FROM m UNION SELECT 'u' || subject FROM m
+            UNION SELECT 'k' || replace(key, '/', '|') FROM m WHERE key IS NOT NULL
             """,
             {"name": self.sql.parent.namespace},
         )
-        return {key.replace("/", "\0") for (key,) in rows}
+        return {key.replace("/", "\0").replace("|", "/") for (key,) in rows}
 
 
 def unit(vector: Vector) -> np.ndarray:

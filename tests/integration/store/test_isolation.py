@@ -24,7 +24,9 @@ OF_THE_WORKER = {"relayed"}
 async def fill(brain: Brain) -> None:
     """Put a row into every table that a service of this version writes."""
     await brain.create()
-    stored = await brain.remember("Ada keeps bees.", session="s", labels={"k": "v"}, subject="ada", request_id="r-1")
+    stored = await brain.remember(
+        "Ada keeps bees.", session="s", labels={"k": "v"}, subject="ada", request_id="r-1", key="a"
+    )
     deleted = await brain.remember("Ada sold a hive.", session="s")
     await brain.forget(deleted.memory.name)
     assert (await brain.update(stored.memory, salience=0.9)).memory.revision == 2
@@ -138,7 +140,9 @@ async def test_the_worker_reads_only_the_columns_that_its_work_needs(
             "analyzed_after",
         },
         "usage": {"tenant_id", "namespace_id", "memories", "text_bytes", "tokens", "vectors"},
-        "memories": {"tenant_id", "namespace_id", "id", "text", "revision", "length", "expire_time", "update_time"},
+        "memories": {"tenant_id", "namespace_id", "id", "text", "revision", "length", "expire_time", "update_time",
+            "key",
+        },
         "memory_vectors": {"tenant_id", "namespace_id", "memory", "encoder_id"},
         "terms": {"tenant_id", "namespace_id", "term", "df"},
         "memory_terms": {"tenant_id", "namespace_id", "term", "memory"},
@@ -189,12 +193,20 @@ async def test_the_worker_changes_nothing_that_is_not_its_work(
 async def test_no_command_reaches_what_is_another_tenants(two_tenants: tuple[Brain, Brain]) -> None:
     a, b = two_tenants
     (theirs,) = await b.list_all()
+    await b.at("elsewhere").create()
+    await b.at("elsewhere").remember("Ben's.", key="b")
+    assert (await a.get("a")).name != theirs.name == (await b.get("a")).name
+    assert a.tenant != b.tenant
     stranger = a.of("tenant-c")
     for me in (a, stranger):
         with pytest.raises(NotFound):
             await get_memory(me.services, me.tenant, theirs.name)
         with pytest.raises(NotFound):
             await me.forget(theirs.name)
+        foreign = me.at("elsewhere")  # a namespace of b alone
+        for call in (foreign.get("b"), foreign.forget(foreign.key("b")), foreign.upsert("b", "stolen")):
+            with pytest.raises(NotFound):
+                await call
         with pytest.raises(NotFound):
             await me.update(theirs, text="stolen")
         with pytest.raises(NotFound):

@@ -34,6 +34,7 @@ def memory_draft_from_proto(memory: pb.Memory) -> MemoryDraft:
         expire_time=timestamp_from_proto(memory, "expire_time", "memory.expire_time"),
         ttl=duration_from_proto(memory, "ttl", "memory.ttl"),
         pinned=memory.pinned,
+        key=memory.key,
     )
 
 
@@ -65,6 +66,7 @@ def filter_from_proto(message: pb.MemoryFilter) -> MemoryFilter:
         create_time_from=timestamp_from_proto(message, "create_time_from", "filter.create_time_from"),
         create_time_until=timestamp_from_proto(message, "create_time_until", "filter.create_time_until"),
         pinned=message.pinned if message.HasField("pinned") else None,
+        key_prefix=message.key_prefix,
     )
 
 
@@ -82,6 +84,7 @@ def memory_to_proto(memory: Memory) -> pb.Memory:
         pinned=memory.pinned,
         revision=memory.revision,
         etag=memory.etag,
+        key=memory.key,
     )
     set_timestamp(message.event_time, memory.event_time)
     set_timestamp(message.create_time, memory.create_time)

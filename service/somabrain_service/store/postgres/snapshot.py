@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -11,7 +12,7 @@ from common.errors import InvalidArgument
 from somabrain_service.domain.changes import LAST_ORDINAL, Change, ChangeType, Position, StoredVector
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory
-from somabrain_service.domain.names import MemoryId, MemoryName
+from somabrain_service.domain.names import MemoryId, MemoryName, MemoryRef
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.pagination import Order, OrderField
 from somabrain_service.domain.ranking.score import Candidates, Ranking
@@ -93,6 +94,7 @@ _KEYS = {
     OrderField.EVENT_TIME: ("m.event_time", "timestamptz"),
     # Memories without a session come last.
     OrderField.SESSION_POSITION: ("coalesce(m.position, 9223372036854775807)", "bigint"),
+    OrderField.KEY: ("m.key", "text"),
 }
 
 
@@ -103,6 +105,7 @@ class PostgresSnapshot:
         self.namespace = namespace
         self._connection = connection
         self._name = namespace.name
+        self._now = now
         self._values: dict[str, object] = {"ns": namespace.number, "now": now}
         self._vector_count: int | None = None
 
@@ -164,9 +167,10 @@ class PostgresSnapshot:
         (result,) = await execute(memories.by_ids_statement(self.namespace.number, ids, size_bytes))
         return [rows.memory(self._name, row) for row in result]
 
-    async def memory(self, memory: MemoryId) -> Memory | None:
+    async def memory(self, ref: MemoryRef) -> Memory | None:
         """See `Snapshot.memory`."""
-        row = (await self._connection.execute(memories.FIND_LIVE, {**self._values, "id": memory})).one_or_none()
+        statement = memories.find_live(ref, self.namespace.number, self._now)
+        row = (await self._connection.execute(*statement)).one_or_none()
         return None if row is None else rows.memory(self._name, row)
 
     async def revisions(
@@ -196,7 +200,7 @@ class PostgresSnapshot:
         """See `Snapshot.list_keys`."""
         statement, values = list_statement(memory_filter, order, after, unchanged_since)
         result = await self._connection.execute(statement, {**self._values, **values, "limit": limit})
-        return [(row[0], row[1]) for row in result]
+        return [(_format_key(order, row[0]), row[1]) for row in result]
 
     async def identifiers(self, after: int, limit: int) -> list[int]:
         """See `IndexSource.identifiers`."""
@@ -213,6 +217,8 @@ def list_statement(
     """Return the statement of `Snapshot.list_keys`, with its values but :ns, :now and :limit."""
     conditions, values = filters.conditions(memory_filter)
     key, kind = _KEYS[order.field]
+    if order.field is OrderField.KEY:
+        conditions += " AND m.key IS NOT NULL"
     if after is not None:
         conditions += f" AND ({key}, m.id) {'<' if order.descending else '>'} (CAST(:key AS {kind}), :after)"
         values |= {"key": _parse_key(kind, after[0]), "after": after[1]}
@@ -227,16 +233,25 @@ def list_statement(
     return statement, values
 
 
-def _parse_key(kind: str, text: str) -> datetime | int:
+def _format_key(order: Order, key: str) -> str:
+    """Return a sort key as a page token contains it: a memory's own key may have any characters."""
+    return base64.b64encode(key.encode()).decode() if order.field is OrderField.KEY else key
+
+
+def _parse_key(kind: str, text: str) -> datetime | int | str:
     """Parse a page token's key. A token with a valid digest may contain any, and PostgreSQL fails on an invalid one.
 
     Raises:
         InvalidArgument: the key is of another kind.
     """
+    key: datetime | int | str
     try:
-        key = datetime.fromisoformat(text) if kind == "timestamptz" else int(text)
+        if kind == "text":
+            key = base64.b64decode(text, validate=True).decode()
+        else:
+            key = datetime.fromisoformat(text) if kind == "timestamptz" else int(text)
     except ValueError:
         key = -1
-    if isinstance(key, int) and not 0 <= key < 2**63:
+    if (isinstance(key, int) and not 0 <= key < 2**63) or (isinstance(key, str) and "\0" in key):
         raise InvalidArgument("page_token", "is invalid; send a token of this service unchanged, or start without one")
     return key

@@ -25,14 +25,15 @@ from somabrain_service.store.postgres.driver import locks
 from somabrain_service.store.postgres.driver.errors import Retry
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import sql
+from somabrain_service.store.postgres.queries import rows
 
 _USED = sql("""
 SELECT coalesce(sum(u.memories), 0) AS memories, coalesce(sum(u.text_bytes), 0) AS text_bytes FROM usage u
 WHERE u.tenant_id = :tenant
 """)
 # Expired memories are counted in `usage` until they are deleted; they cannot be read, so they do not count here.
-_EXPIRED = sql("""
-SELECT count(*) AS memories, coalesce(sum(octet_length(m.text)), 0) AS text_bytes FROM memories m
+_EXPIRED = sql(f"""
+SELECT count(*) AS memories, coalesce(sum({rows.STORED_BYTES}), 0) AS text_bytes FROM memories m
 WHERE m.tenant_id = :tenant AND m.expire_time <= :now
 """)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from common.errors import Aborted, NotFound, SomaBrainError, StoreUnavailable
 from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.idempotency import RequestKey
 from somabrain_service.domain.memory import Memory
-from somabrain_service.domain.names import MemoryName, NamespaceName, TenantId
+from somabrain_service.domain.names import MemoryRef, NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceDraft, NamespaceStatistics
 from somabrain_service.domain.quota import StorageUsage
 from somabrain_service.store import schema
@@ -46,6 +47,8 @@ from somabrain_service.store.records import (
 )
 from somabrain_service.store.tasks import TaskSet
 
+T = TypeVar("T")
+
 # Not now(), which is the start of the transaction.
 _PING = sql("SELECT clock_timestamp()")
 _SCHEMA_EXISTS = sql("SELECT to_regclass('schema_info') IS NOT NULL")
@@ -68,6 +71,24 @@ class PostgresStore:
         self._storage_quota = storage_quota
         self._group_commit = GroupCommit(self._insert_group, MAX_WRITE, tasks)
         self._namespace_cache = NamespaceCache()
+
+    async def _write_freeing_keys(
+        self, tenant: TenantId, work: Callable[[Connection], Awaitable[T]], now: datetime, *, idempotent: bool
+    ) -> T:
+        """Run `work` in a transaction; the expired holders of keys that it claims are deleted before, in their own.
+
+        So a key is free from the moment at which its memory expires, and a memory that was deleted is not renewed.
+        """
+        while True:
+            try:
+                return await self._transactions.write(tenant, work, idempotent=idempotent)
+            except precheck.ExpiredKeyHolders as exc:
+                holders = exc
+
+            async def free(connection: Connection, holders: precheck.ExpiredKeyHolders = holders) -> None:
+                await delete.expire_key_holders(connection, holders.ns, holders.ids, now)
+
+            await self._transactions.write(tenant, free, idempotent=True)
 
     def connections(self) -> tuple[int, int]:
         """See `Store.connections`."""
@@ -244,7 +265,7 @@ class PostgresStore:
                 raise namespaces.namespace_not_found(namespace.name)
             return await insert_batch.insert(connection, preconditions, items, headroom)
 
-        return await self._transactions.write(tenant, work, idempotent=all(request for _, request in items))
+        return await self._write_freeing_keys(tenant, work, now, idempotent=all(request for _, request in items))
 
     async def find_replay(
         self, tenant: TenantId, parent: NamespaceName, request: RequestKey | None, now: datetime
@@ -262,7 +283,7 @@ class PostgresStore:
     ) -> WriteResult | None:
         """See `Store.update_memory`."""
         now, draft = change.update_time, change.draft
-        growth = len(draft.text.encode()) - len(change.before.text.encode())
+        growth = draft.stored_bytes - change.before.stored_bytes
 
         async def work(connection: Connection) -> WriteResult | None:
             await self._check_storage_quota(connection, tenant, StorageUsage(text_bytes=growth), request, now)
@@ -276,15 +297,15 @@ class PostgresStore:
             self._check_etag(tenant, namespace, current)
             return await update.update_memory(connection, namespace, change, request)
 
-        return await self._transactions.write(tenant, work, idempotent=request is not None)
+        return await self._write_freeing_keys(tenant, work, now, idempotent=request is not None)
 
     async def delete_memory(
-        self, tenant: TenantId, name: MemoryName, etag: str, now: datetime, request: RequestKey | None
+        self, tenant: TenantId, ref: MemoryRef, etag: str, now: datetime, request: RequestKey | None
     ) -> NamespaceVersion | None:
         """See `Store.delete_memory`."""
 
         async def work(connection: Connection) -> NamespaceVersion | None:
-            return await delete.delete_memory(connection, name, etag, now, request)
+            return await delete.delete_memory(connection, ref, etag, now, request)
 
         return await self._transactions.write(tenant, work, idempotent=request is not None)
 

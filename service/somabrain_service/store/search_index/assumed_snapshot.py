@@ -9,7 +9,7 @@ from typing import NoReturn
 from somabrain_service.domain.changes import Change, Position, StoredVector
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory
-from somabrain_service.domain.names import MemoryId, TenantId
+from somabrain_service.domain.names import MemoryId, MemoryRef, TenantId
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.pagination import Order
 from somabrain_service.domain.ranking.score import Candidates, Ranking
@@ -71,7 +71,7 @@ class AssumedSnapshot:
         """See `Snapshot.candidates`."""
         self._begin_again()
 
-    async def memory(self, memory: MemoryId) -> Memory | None:
+    async def memory(self, ref: MemoryRef) -> Memory | None:
         """See `Snapshot.memory`."""
         self._begin_again()
 

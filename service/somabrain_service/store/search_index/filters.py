@@ -29,6 +29,7 @@ class IndexFilter:
     create_from_us: int | None
     create_until_us: int | None
     pinned: bool | None
+    key_prefix: str
 
 
 def index_filter(memory_filter: MemoryFilter) -> IndexFilter | None:
@@ -45,6 +46,7 @@ def index_filter(memory_filter: MemoryFilter) -> IndexFilter | None:
         create_from_us=_microseconds(memory_filter.create_time_from),
         create_until_us=_microseconds(memory_filter.create_time_until),
         pinned=memory_filter.pinned,
+        key_prefix=memory_filter.key_prefix,
     )
 
 

@@ -41,7 +41,7 @@ class SearchIndex:
 
     @property
     def keys(self) -> Iterable[str]:
-        """Terms, labels, sessions and subjects in the index, each prefixed with the letter of its kind."""
+        """Terms, labels, sessions, subjects and keys in the index, each prefixed with the letter of its kind."""
         return self._kernel.keys()
 
     def can_advance_to(self, namespace: Namespace) -> bool:

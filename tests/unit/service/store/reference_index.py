@@ -97,6 +97,7 @@ class ReferenceIndex:
             keys |= {f"t{term}" for term in memory.terms}
             keys |= {f"l{key}\0{value}" for key, value in memory.row.labels.items()}
             keys |= {f"s{memory.row.session}", f"u{memory.row.subject}"}
+            keys |= {f"k{memory.row.key}"} if memory.row.key else set()
         return keys
 
     def statistics(self, of: Namespace, terms: Sequence[str], now: datetime) -> Statistics:
@@ -170,6 +171,7 @@ class ReferenceIndex:
             and _within(row.event_us, f.event_time_from, f.event_time_until)
             and _within(row.create_us, f.create_time_from, f.create_time_until)
             and f.pinned in (None, row.pinned)
+            and row.key.startswith(f.key_prefix)
         ]
 
     @staticmethod

@@ -70,6 +70,7 @@ def drawn_memories(draw: st.DrawFn, id_: int, dimensions: int) -> StoredMemory:
         salience=draw(st.sampled_from([0.0, 0.3, 0.5, 1.0])),
         pinned=draw(st.booleans()),
         doc_length=sum(terms.values()),
+        key=draw(st.sampled_from(["", f"a/{id_}", f"b/{id_}"])),
     )
     vector = draw(st.none() | drawn_vectors(dimensions))
     return StoredMemory(row, terms, vector, other_vector=vector is None and draw(st.booleans()))
@@ -130,6 +131,7 @@ def queries(draw: st.DrawFn, dimensions: int) -> Query:
         create_time_from=time,
         create_time_until=time,
         pinned=st.sampled_from([None, None, False, True]),
+        key_prefix=st.sampled_from(["", "", "a/", "a/1", "b"]),
     )
     return Query(
         tuple(sorted(draw(st.sets(st.sampled_from([*WORDS, "absent"]), max_size=6)))),

@@ -51,6 +51,7 @@ FILTERS = (
     MemoryFilter(
         labels={"a": "1", "b": "2"}, kinds=(MemoryKind.EPISODIC,), sessions=("s",), subjects=("ada",),
         event_time_from=NOW, event_time_until=LATER, create_time_from=NOW, create_time_until=LATER, pinned=True,
+        key_prefix="a/",
     ),
 )  # fmt: skip
 
@@ -76,7 +77,7 @@ def built_statements() -> Iterator[tuple[str, Sql]]:
         search = Search(("bee",), (1.0,), seeds, seeds, 3.0, vectors, "e", memory_filter, 10, 10, DEFAULT_TUNING)
         yield "search_statement", search_statement(search, many=many)[0]
     for memory_filter, field, descending, since in itertools.product(FILTERS, OrderField, (False, True), (None, 1)):
-        after = NOW.isoformat() if field is OrderField.EVENT_TIME else "1"
+        after = {OrderField.EVENT_TIME: NOW.isoformat(), OrderField.KEY: "YS9i"}.get(field, "1")
         for token in (None, (after, 1)):
             yield "list_statement", list_statement(memory_filter, Order(field, descending=descending), token, since)[0]
 

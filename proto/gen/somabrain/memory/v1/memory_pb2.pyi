@@ -4,7 +4,8 @@ isort:skip_file
 Memories: the main resource of SomaBrain, with its filter and score types.
 
 Names follow Google's API Improvement Proposals: `namespaces/{namespace}` and
-`namespaces/{namespace}/memories/{memory}`. The tenant is never part of a name or
+`namespaces/{namespace}/memories/{memory}`. A memory with a key can be named by it wherever a memory's name is
+expected: `namespaces/{namespace}/keys/{key}`, the key as it is, without any escape. The tenant is never part of a name or
 request: it is derived from the caller's identity.
 """
 
@@ -134,6 +135,7 @@ class Memory(_message.Message):
     PINNED_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`namespaces/{namespace}/memories/{memory}`. The server assigns the memory id."""
     text: _builtins.str
@@ -157,6 +159,11 @@ class Memory(_message.Message):
     """Output only: 1 on creation, incremented by each update."""
     etag: _builtins.str
     """Set by the server. In UpdateMemory: if set and not the current etag, the call fails with ABORTED."""
+    key: _builtins.str
+    """Key chosen by the caller, such as a path: at most 2,048 bytes of UTF-8 without NUL, compared byte by byte; its
+    parts mean nothing to the server. Unique among the live memories of the namespace: an expired memory frees its key
+    at its expire_time. Taken: ALREADY_EXISTS, with the name of the memory that has it. Empty: no key.
+    """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """At most 64 labels; keys 1 to 63 bytes, values at most 256 bytes."""
@@ -198,10 +205,11 @@ class Memory(_message.Message):
         pinned: _builtins.bool = ...,
         revision: _builtins.int = ...,
         etag: _builtins.str = ...,
+        key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_salience", b"_salience", "_session_position", b"_session_position", "create_time", b"create_time", "event_time", b"event_time", "expiration", b"expiration", "expire_time", b"expire_time", "salience", b"salience", "session_position", b"session_position", "ttl", b"ttl", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_salience", b"_salience", "_session_position", b"_session_position", "create_time", b"create_time", "etag", b"etag", "event_time", b"event_time", "expiration", b"expiration", "expire_time", b"expire_time", "kind", b"kind", "labels", b"labels", "name", b"name", "pinned", b"pinned", "revision", b"revision", "salience", b"salience", "session", b"session", "session_position", b"session_position", "subject", b"subject", "text", b"text", "ttl", b"ttl", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_salience", b"_salience", "_session_position", b"_session_position", "create_time", b"create_time", "etag", b"etag", "event_time", b"event_time", "expiration", b"expiration", "expire_time", b"expire_time", "key", b"key", "kind", b"kind", "labels", b"labels", "name", b"name", "pinned", b"pinned", "revision", b"revision", "salience", b"salience", "session", b"session", "session_position", b"session_position", "subject", b"subject", "text", b"text", "ttl", b"ttl", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__salience: _TypeAlias = _typing.Literal["salience"]  # noqa: Y015
     _WhichOneofArgType__salience: _TypeAlias = _typing.Literal["_salience", b"_salience"]  # noqa: Y015
@@ -281,8 +289,11 @@ class MemoryFilter(_message.Message):
     CREATE_TIME_FROM_FIELD_NUMBER: _builtins.int
     CREATE_TIME_UNTIL_FIELD_NUMBER: _builtins.int
     PINNED_FIELD_NUMBER: _builtins.int
+    KEY_PREFIX_FIELD_NUMBER: _builtins.int
     pinned: _builtins.bool
     """Only pinned memories (true) or only unpinned ones (false). Unset: both."""
+    key_prefix: _builtins.str
+    """The memory must have a key that begins with these bytes; at most 2,048."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The memory must have all of these labels with these values."""
@@ -321,10 +332,11 @@ class MemoryFilter(_message.Message):
         create_time_from: _timestamp_pb2.Timestamp | None = ...,
         create_time_until: _timestamp_pb2.Timestamp | None = ...,
         pinned: _builtins.bool | None = ...,
+        key_prefix: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_pinned", b"_pinned", "create_time_from", b"create_time_from", "create_time_until", b"create_time_until", "event_time_from", b"event_time_from", "event_time_until", b"event_time_until", "pinned", b"pinned"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pinned", b"_pinned", "create_time_from", b"create_time_from", "create_time_until", b"create_time_until", "event_time_from", b"event_time_from", "event_time_until", b"event_time_until", "kinds", b"kinds", "labels", b"labels", "pinned", b"pinned", "sessions", b"sessions", "subjects", b"subjects"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_pinned", b"_pinned", "create_time_from", b"create_time_from", "create_time_until", b"create_time_until", "event_time_from", b"event_time_from", "event_time_until", b"event_time_until", "key_prefix", b"key_prefix", "kinds", b"kinds", "labels", b"labels", "pinned", b"pinned", "sessions", b"sessions", "subjects", b"subjects"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__pinned: _TypeAlias = _typing.Literal["pinned"]  # noqa: Y015
     _WhichOneofArgType__pinned: _TypeAlias = _typing.Literal["_pinned", b"_pinned"]  # noqa: Y015

@@ -351,7 +351,9 @@ class ListMemoriesRequest(_message.Message):
     page_token: _builtins.str
     """From the previous page; all other fields must be unchanged."""
     order_by: _builtins.str
-    """AIP-132: `create_time` (default), `event_time` or `session_position`, optionally with ` desc`."""
+    """AIP-132: `create_time` (default), `event_time`, `session_position` or `key`, optionally with ` desc`. `key`: in the
+    order of the keys' bytes, only memories that have one.
+    """
     consistency_token: _builtins.str
     @_builtins.property
     def filter(self) -> _memory_pb2.MemoryFilter: ...
@@ -405,14 +407,20 @@ class UpdateMemoryRequest(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     VECTOR_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ALLOW_MISSING_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
+    allow_missing: _builtins.bool
+    """If true and `name` is by key, and no live memory has the key: a memory with that key is created from all fields that
+    are set in `memory`, whatever the mask, as by Remember; with an etag that is not `absent`, the call fails with
+    ABORTED. With the etag `absent` it is only created: if a memory has the key, the call fails with ALREADY_EXISTS.
+    """
     @_builtins.property
     def memory(self) -> _memory_pb2.Memory:
-        """`name` is required; `etag`, if set, must be the current one."""
+        """`name` is required; `etag`, if set, must be the current one, or `absent` with `allow_missing`."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """Fields to change. Unset: all fields that are set in `memory`."""
+        """Fields to change. Unset: all fields that are set in `memory`. `*`: all but `key`, which changes only if it is named."""
 
     @_builtins.property
     def vector(self) -> _memory_pb2.Vector:
@@ -425,10 +433,11 @@ class UpdateMemoryRequest(_message.Message):
         update_mask: _field_mask_pb2.FieldMask | None = ...,
         vector: _memory_pb2.Vector | None = ...,
         request_id: _builtins.str = ...,
+        allow_missing: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory", "update_mask", b"update_mask", "vector", b"vector"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory", "request_id", b"request_id", "update_mask", b"update_mask", "vector", b"vector"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "memory", b"memory", "request_id", b"request_id", "update_mask", b"update_mask", "vector", b"vector"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

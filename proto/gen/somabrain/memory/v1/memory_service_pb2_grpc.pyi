@@ -42,11 +42,13 @@ class MemoryServiceStub:
     Recall: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.RecallRequest, _memory_service_pb2.RecallResponse]
     """Finds the memories that match a query best; scores can be explained. Exact, never approximate."""
     GetMemory: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.GetMemoryRequest, _memory_service_pb2.GetMemoryResponse]
-    """Returns one memory by name."""
+    """Returns one memory by name or key."""
     ListMemories: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListMemoriesRequest, _memory_service_pb2.ListMemoriesResponse]
     """Lists memories, oldest first, in pages."""
     UpdateMemory: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.UpdateMemoryRequest, _memory_service_pb2.UpdateMemoryResponse]
-    """Changes the fields in the mask; the former state becomes a revision."""
+    """Changes the fields in the mask; the former state becomes a revision. With `allow_missing`, a memory that is named by
+    its key is created if no live memory has the key (an upsert).
+    """
     ForgetMemory: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ForgetMemoryRequest, _memory_service_pb2.ForgetMemoryResponse]
     """Permanently forgets one memory, with its revisions and vectors."""
     BatchForget: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.BatchForgetRequest, _memory_service_pb2.BatchForgetResponse]
@@ -75,11 +77,13 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     Recall: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.RecallRequest, _memory_service_pb2.RecallResponse]  # type: ignore[assignment]
     """Finds the memories that match a query best; scores can be explained. Exact, never approximate."""
     GetMemory: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.GetMemoryRequest, _memory_service_pb2.GetMemoryResponse]  # type: ignore[assignment]
-    """Returns one memory by name."""
+    """Returns one memory by name or key."""
     ListMemories: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListMemoriesRequest, _memory_service_pb2.ListMemoriesResponse]  # type: ignore[assignment]
     """Lists memories, oldest first, in pages."""
     UpdateMemory: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.UpdateMemoryRequest, _memory_service_pb2.UpdateMemoryResponse]  # type: ignore[assignment]
-    """Changes the fields in the mask; the former state becomes a revision."""
+    """Changes the fields in the mask; the former state becomes a revision. With `allow_missing`, a memory that is named by
+    its key is created if no live memory has the key (an upsert).
+    """
     ForgetMemory: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ForgetMemoryRequest, _memory_service_pb2.ForgetMemoryResponse]  # type: ignore[assignment]
     """Permanently forgets one memory, with its revisions and vectors."""
     BatchForget: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.BatchForgetRequest, _memory_service_pb2.BatchForgetResponse]  # type: ignore[assignment]
@@ -129,7 +133,7 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.GetMemoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.GetMemoryResponse, _abc.Awaitable[_memory_service_pb2.GetMemoryResponse]]:
-        """Returns one memory by name."""
+        """Returns one memory by name or key."""
 
     @_abc_1.abstractmethod
     def ListMemories(
@@ -145,7 +149,9 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _memory_service_pb2.UpdateMemoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.UpdateMemoryResponse, _abc.Awaitable[_memory_service_pb2.UpdateMemoryResponse]]:
-        """Changes the fields in the mask; the former state becomes a revision."""
+        """Changes the fields in the mask; the former state becomes a revision. With `allow_missing`, a memory that is named by
+        its key is created if no live memory has the key (an upsert).
+        """
 
     @_abc_1.abstractmethod
     def ForgetMemory(

@@ -20,7 +20,7 @@ from somabrain_service.domain.changes import ChangeType
 from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.etag import check_etag
 from somabrain_service.domain.idempotency import RequestKey, request_id_reused
-from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName
+from somabrain_service.domain.names import MemoryId, MemoryRef, NamespaceName
 from somabrain_service.store.postgres.driver.arrays import numbers
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import Sql, sql
@@ -52,14 +52,17 @@ _LOCK_SUBJECT = _lock_statement(_LOCK_BATCH.format(about=" AND m.subject = :subj
 LOCK_EXPIRED = _lock_statement(
     "AND m.expire_time <= :now ORDER BY m.expire_time, m.id LIMIT :limit FOR UPDATE SKIP LOCKED"
 )
+_LOCK_EXPIRED_BY_ID = _lock_statement(
+    "AND m.id = ANY(CAST(:ids AS bigint[])) AND m.expire_time <= :now ORDER BY m.id FOR UPDATE"
+)
 
 # Vectors, labels and revisions go by cascade. Ids are passed on as arrays, because those are looked up in the database
 # indexes whatever size the planner estimates for a batch.
-_DELETE_LOCKED = sql("""
+_DELETE_LOCKED = sql(f"""
 WITH deleted AS (
     DELETE FROM memories m
     WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = ANY(CAST(:ids AS bigint[]))
-    RETURNING m.id, m.revision, octet_length(m.text) AS text_bytes, m.length
+    RETURNING m.id, m.revision, {rows.STORED_BYTES} AS text_bytes, m.length
 ), vector AS (
     SELECT v.memory FROM memory_vectors v
     WHERE v.tenant_id = :tenant AND v.namespace_id = :ns AND v.memory = ANY(CAST(:ids AS bigint[]))
@@ -130,24 +133,32 @@ class DeletedRows:
 
 
 async def delete_memory(
-    connection: Connection, name: MemoryName, etag: str, now: datetime, request: RequestKey | None
+    connection: Connection, ref: MemoryRef, etag: str, now: datetime, request: RequestKey | None
 ) -> NamespaceVersion | None:
     """Delete a memory; see `Store.delete_memory`."""
-    parent = {"name": name.namespace.namespace}
+    parent = {"name": ref.namespace.namespace}
     namespace = (await connection.execute(namespaces.FIND, parent)).one_or_none()
     if namespace is None:
-        raise namespaces.namespace_not_found(name.namespace)
+        raise namespaces.namespace_not_found(ref.namespace)
     if await idempotency.find(connection, request, now):
         return NamespaceVersion(namespace.epoch, namespace.version)
-    parameters = {"ns": namespace.id, "id": name.memory, "now": now}
-    row = (await connection.execute(memories.FIND_LIVE_FOR_UPDATE, parameters)).one_or_none()
+    row = (await connection.execute(*memories.find_live(ref, namespace.id, now, for_update=True))).one_or_none()
     if row is None:
         return None
-    check_etag(etag, rows.memory(name.namespace, row).etag, "memory")
+    check_etag(etag, rows.memory(ref.namespace, row).etag, "memory")
     deleted = DeletedRows()
-    await delete_locked(connection, parameters, [row.id], deleted)
-    await idempotency.save(connection, request, now, ns=namespace.id, memory=name.memory)
+    await delete_locked(connection, {"ns": namespace.id}, [row.id], deleted)
+    await idempotency.save(connection, request, now, ns=namespace.id, memory=row.id)
     return await commit_changes(connection, namespace.id, deleted.commit(ChangeType.FORGOTTEN), now)
+
+
+async def expire_key_holders(connection: Connection, ns: int, ids: Sequence[int], now: datetime) -> None:
+    """Delete those of the memories that have expired, as the expiry job will, because their keys are claimed now."""
+    values = {"ns": ns, "ids": numbers(ids), "now": now}
+    if locked := [row.id for row in await connection.execute(_LOCK_EXPIRED_BY_ID, values)]:
+        deleted = DeletedRows()
+        await delete_locked(connection, values, locked, deleted)
+        await commit_changes(connection, ns, deleted.commit(ChangeType.EXPIRED), now)
 
 
 async def delete_namespace(

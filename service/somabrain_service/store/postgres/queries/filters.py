@@ -5,6 +5,8 @@ Counterpart of `search_index.filters`; the conformance tests compare both.
 
 from __future__ import annotations
 
+import sys
+
 from somabrain_service.domain.filter import MemoryFilter
 
 LIVE = "(m.expire_time IS NULL OR m.expire_time > :now)"
@@ -29,6 +31,13 @@ def conditions(memory_filter: MemoryFilter) -> tuple[str, dict[str, object]]:
             kind = "smallint" if column == "kind" else "text"
             sql.append(f"m.{column} = ANY(CAST(:{name} AS {kind}[]))")
             values[name] = selected
+    if memory_filter.key_prefix:
+        sql.append("m.key >= :key_prefix")  # beside starts_with, so that the index on keys is used
+        sql.append("starts_with(m.key, :key_prefix)")
+        values["key_prefix"] = memory_filter.key_prefix
+        if end := prefix_end(memory_filter.key_prefix):
+            sql.append("m.key < :key_prefix_end")
+            values["key_prefix_end"] = end
     for column in ("event_time", "create_time"):
         for end, compares in (("from", ">="), ("until", "<")):
             bound = getattr(memory_filter, f"{column}_{end}")
@@ -39,3 +48,15 @@ def conditions(memory_filter: MemoryFilter) -> tuple[str, dict[str, object]]:
         sql.append("m.pinned = :pinned")
         values["pinned"] = memory_filter.pinned
     return " AND ".join(sql), values
+
+
+def prefix_end(prefix: str) -> str:
+    """Return the first string after all that begin with `prefix`, in the order of bytes; empty: no string is.
+
+    In UTF-8 the order of bytes is that of code points.
+    """
+    stem = prefix.rstrip(chr(sys.maxunicode))
+    if not stem:
+        return ""
+    following = ord(stem[-1]) + 1
+    return stem[:-1] + chr(0xE000 if 0xD800 <= following < 0xE000 else following)  # no surrogates in UTF-8

@@ -22,7 +22,7 @@ SELECT m.id, m.kind, m.session, coalesce(m.position, 0) AS position, m.subject, 
     CAST(extract(epoch FROM m.event_time) * 1000000 AS bigint) AS event_us,
     CAST(extract(epoch FROM m.create_time) * 1000000 AS bigint) AS create_us,
     coalesce(CAST(extract(epoch FROM m.expire_time) * 1000000 AS bigint), {NEVER}) AS expire_us,
-    m.salience, m.pinned, m.length
+    m.salience, m.pinned, m.length, coalesce(m.key, '') AS key
 FROM memories m WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = ANY(CAST(:ids AS bigint[]))
 """)
 

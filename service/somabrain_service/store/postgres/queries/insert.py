@@ -37,19 +37,22 @@ from somabrain_service.store.records import NewMemory
 
 _LOST = "another write went first, and this one begins again"
 
+# Keys are inserted in their order, so that two batches with the same keys wait for each other instead of deadlocking.
 _MEMORIES = sql("""
 INSERT INTO memories (tenant_id, namespace_id, id, text, kind, session, position, subject, labels, event_time,
-    create_time, update_time, salience, expire_time, pinned, revision, length)
+    create_time, update_time, salience, expire_time, pinned, revision, length, key)
 SELECT n.tenant_id, n.id, m.id, m.text, m.kind, m.session, m.position, m.subject, CAST(m.labels AS jsonb), m.event_time,
-    m.create_time, m.create_time, m.salience, m.expire_time, m.pinned, 1, m.length
+    m.create_time, m.create_time, m.salience, m.expire_time, m.pinned, 1, m.length,
+    nullif(m.key, '')
 FROM namespaces n, unnest(CAST(:ids AS bigint[]), CAST(:texts AS text[]), CAST(:kinds AS smallint[]),
     CAST(:sessions AS text[]), CAST(:positions AS bigint[]), CAST(:subjects AS text[]), CAST(:labels AS text[]),
     CAST(:event_times AS timestamptz[]), CAST(:create_times AS timestamptz[]),
     CAST(:saliences AS double precision[]), CAST(:expire_times AS timestamptz[]), CAST(:pinned AS boolean[]),
-    CAST(:lengths AS integer[]))
+    CAST(:lengths AS integer[]), CAST(:memory_keys AS text[]))
     AS m (id, text, kind, session, position, subject, labels, event_time, create_time, salience, expire_time,
-        pinned, length)
+        pinned, length, key)
 WHERE n.tenant_id = :tenant AND n.id = :ns
+ORDER BY m.key
 """)
 
 _CLAIMS = sql(f"""
@@ -116,7 +119,7 @@ def insert_statements(namespace: Namespace, new_rows: Sequence[NewRow]) -> list[
     """
     counts = Counts(
         memories=len(new_rows),
-        text_bytes=sum(len(p.new.draft.text.encode()) for p in new_rows),
+        text_bytes=sum(p.new.draft.stored_bytes for p in new_rows),
         term_occurrences=sum(sum(p.new.terms.values()) for p in new_rows),
         vectors=sum(p.new.vector is not None for p in new_rows),
         terms=Counter(chain.from_iterable(p.new.terms for p in new_rows)),
@@ -149,6 +152,7 @@ def _rows(new_rows: Sequence[NewRow]) -> dict[str, object]:
         "expire_times": times(p.new.expire_time for p in new_rows),
         "pinned": numbers(draft.pinned for draft in drafts),
         "lengths": numbers(sum(p.new.terms.values()) for p in new_rows),
+        "memory_keys": texts(draft.key for draft in drafts),
     }
 
 
