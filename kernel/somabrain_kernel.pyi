@@ -54,6 +54,14 @@ class Filter(Protocol):
     def pinned(self) -> bool | None: ...
     @property
     def key_prefix(self) -> str: ...
+    @property
+    def conditions(self) -> Sequence[tuple[str, int, Sequence[str]]]:
+        """Label, number of the operator in the contract, and values."""
+
+    @property
+    def any_of(self) -> Sequence[Filter]: ...
+    @property
+    def none_of(self) -> Sequence[Filter]: ...
 
 @final
 class Index:
@@ -104,6 +112,7 @@ class Index:
         memory_filter: Filter | None,
         limit: int,
         top_k: int,
+        skip: int,
         contiguity: bool,
         bias: bool,
         age_from_s: float,
@@ -126,6 +135,7 @@ class Index:
             memory_filter: what memories must match.
             limit: maximum candidates by words, and by vector.
             top_k: maximum number of memories returned.
+            skip: number of the best memories to leave out before.
             contiguity: whether neighbours in a session boost each other.
             bias: whether recency and salience count.
             age_from_s: time that age is measured from, in seconds since 1970.

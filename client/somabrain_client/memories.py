@@ -12,7 +12,7 @@ from somabrain.memory.v1 import memory_pb2
 from somabrain.memory.v1 import memory_service_pb2 as pb
 from somabrain_client.base_client import BaseClient, key_name, namespace_name
 from somabrain_client.errors import CallError, from_status
-from somabrain_client.models import Filter, Memory, MemoryDraft, MemoryKind, RecallResult
+from somabrain_client.models import Filter, Forgotten, Memory, MemoryDraft, MemoryKind, RecallResult
 from somabrain_client.proto_mapping import (
     draft_to_proto,
     duration_to_proto,
@@ -44,13 +44,15 @@ class Memories(BaseClient):
         vector: Sequence[float] | None = None,
         request_id: str = "",
         key: str = "",
+        index_text: str = "",
     ) -> Memory:
         """Store a text as a memory; when this returns, it is durable and visible to the next recall.
 
         Arguments that are not given take the contract's defaults. `vector` is computed by the caller with the
         namespace's encoder; None: the server encodes the text. `request_id` makes the write idempotent across calls;
         empty: each call is a new write. A time without a zone is the machine's local time. With a `key` that a memory
-        of the namespace has, the call fails with AlreadyExistsError; `upsert` changes that memory.
+        of the namespace has, the call fails with AlreadyExistsError; `upsert` changes that memory. `index_text` is
+        searched in place of the text, which may then be JSON.
         """
         draft = MemoryDraft(
             text=text,
@@ -67,6 +69,7 @@ class Memories(BaseClient):
             vector=vector,
             request_id=request_id,
             key=key,
+            index_text=index_text,
         )
         request = draft_to_proto(draft, namespace_name(namespace))
         response = await self._transport.call(self._memories.Remember, request)
@@ -99,8 +102,12 @@ class Memories(BaseClient):
         min_score: float | None = None,
         explain: bool = False,
         consistency_token: str = "",
+        page_token: str = "",
     ) -> RecallResult:
-        """Return the memories with the best scores; `explain` adds the breakdown of each score."""
+        """Return the memories with the best scores; `explain` adds the breakdown of each score.
+
+        `page_token`: the `next_page_token` of the same call before, for the hits that follow.
+        """
         request = pb.RecallRequest(
             parent=namespace_name(namespace),
             query=query,
@@ -110,6 +117,7 @@ class Memories(BaseClient):
             min_score=min_score,
             explain=explain,
             consistency_token=consistency_token,
+            page_token=page_token,
         )
         return recall_result_from_proto(await self._transport.call(self._memories.Recall, request))
 
@@ -132,6 +140,7 @@ class Memories(BaseClient):
         vector: Sequence[float] | None = None,
         etag: str = "",
         request_id: str = "",
+        index_text: str = "",
     ) -> Memory:
         """Store a text as the memory with this key: replace that memory with all its fields, or create it.
 
@@ -152,6 +161,7 @@ class Memories(BaseClient):
             pinned=pinned,
             vector=vector,
             request_id=request_id,
+            index_text=index_text,
         )
         remember = draft_to_proto(draft, "")
         request = pb.UpdateMemoryRequest(
@@ -206,6 +216,7 @@ class Memories(BaseClient):
         ttl: timedelta | None = None,
         pinned: bool | None = None,
         key: str | None = None,
+        index_text: str | None = None,
         clear: Sequence[str] = (),
         vector: Sequence[float] | None = None,
         etag: str = "",
@@ -229,6 +240,7 @@ class Memories(BaseClient):
             "ttl": ttl,
             "pinned": pinned,
             "key": key,
+            "index_text": index_text,
         }
         changed = [field for field, value in fields.items() if value is not None]
         request = pb.UpdateMemoryRequest(
@@ -247,6 +259,7 @@ class Memories(BaseClient):
                 pinned=bool(pinned),
                 etag=etag,
                 key=key or "",
+                index_text=index_text or "",
             ),
             update_mask=FieldMask(paths=[*changed, *clear]),
             vector=None if vector is None else memory_pb2.Vector(values=vector),
@@ -267,6 +280,23 @@ class Memories(BaseClient):
             name=name, etag=etag, request_id=request_id or uuid.uuid4().hex, allow_missing=allow_missing
         )
         return (await self._transport.call(self._memories.ForgetMemory, request)).consistency_token
+
+    async def forget_where(
+        self, namespace: str, where: Filter, *, max_count: int = 0, dry_run: bool = False, request_id: str = ""
+    ) -> Forgotten:
+        """Forget the memories that match, permanently and oldest first, at most `max_count` (0: 10,000) of them.
+
+        `dry_run`: only count them.
+        """
+        request = pb.ForgetMemoriesRequest(
+            parent=namespace_name(namespace),
+            filter=filter_to_proto(where),
+            max_count=max_count,
+            dry_run=dry_run,
+            request_id=request_id or uuid.uuid4().hex,
+        )
+        response = await self._transport.call(self._memories.ForgetMemories, request)
+        return Forgotten(response.forgotten_count, response.matching_count, response.consistency_token)
 
     async def batch_forget(
         self, namespace: str, names: Sequence[str], *, allow_missing: bool = False

@@ -36,6 +36,7 @@ class Memory:
     revision: int
     etag: str
     key: str = ""
+    index_text: str = ""
     consistency_token: str = field(default="", compare=False)
     """Token of the write that returned this memory: a read with it sees that write. Empty for memories from a read."""
 
@@ -64,6 +65,7 @@ class MemoryDraft:
     encoder_id: str = ""
     request_id: str = ""
     key: str = ""
+    index_text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,19 @@ class RecallResult:
     consistency_token: str
     truncated: bool
     best_lexical: float
+    next_page_token: str = ""
+    """For `page_token` of the next call; empty: no hits follow."""
+    state_changed: bool = False
+    """The namespace has changed since the first page: hits may be missing, or be repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """Numbers of memories that were forgotten, and that matched before. More match if the bound was reached."""
+
+    count: int
+    matching: int
+    consistency_token: str
 
 
 class Unset(Enum):
@@ -144,11 +159,28 @@ class Namespace:
     statistics: NamespaceStatistics | None = None
 
 
+OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "in", "prefix", "exists")
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Condition on a label: `operator` is =, !=, <, <=, >, >=, `in`, `prefix` or `exists`.
+
+    A value is a text or a number; `in` takes a tuple of them, `exists` takes none. Labels that are numbers compare as
+    numbers with numbers, exactly; all others by their bytes.
+    """
+
+    label: str
+    operator: str
+    value: str | float | Sequence[str | float] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Filter of memories: all set fields must match; of a tuple, any one value.
 
-    A time without a zone is the machine's local time.
+    But a memory must meet all `conditions`, and match no filter of `none_of`. A time without a zone is the machine's
+    local time.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -161,3 +193,6 @@ class Filter:
     create_time_until: datetime | None = None
     pinned: bool | None = None
     key_prefix: str = ""
+    conditions: tuple[Condition, ...] = ()
+    any_of: tuple[Filter, ...] = ()
+    none_of: tuple[Filter, ...] = ()

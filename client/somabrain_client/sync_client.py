@@ -148,6 +148,7 @@ class SyncMemoryClient:
     update = _blocking(MemoryClient.update)
     revisions = _iterating(MemoryClient.revisions)
     forget = _blocking(MemoryClient.forget)
+    forget_where = _blocking(MemoryClient.forget_where)
     batch_forget = _blocking(MemoryClient.batch_forget)
     watch = _iterating(MemoryClient.watch)
     export = _iterating(MemoryClient.export)

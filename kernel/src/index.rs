@@ -2,6 +2,7 @@
 
 use crate::columns::{Columns, Counts, Fields, NO_SESSION};
 use crate::keys::Keys;
+use crate::labels::Labels;
 use crate::postings::{self, InvertedIndex, Posting};
 use crate::sessions::Sessions;
 use crate::vectors::QuantizedVectors;
@@ -51,6 +52,7 @@ pub struct Index {
     pub inverted_index: InvertedIndex,
     pub sessions: Sessions,
     pub keys: Keys,
+    pub labels: Labels,
     pub vectors: QuantizedVectors,
 }
 
@@ -87,6 +89,7 @@ impl Index {
     pub fn keys(&self) -> Vec<String> {
         let mut keys: Vec<String> = self.inverted_index.names().map(str::to_owned).collect();
         keys.extend(self.sessions.names().map(|name| format!("s{name}")));
+        keys.extend(self.labels.names().map(|(label, value)| format!("l{label}\0{value}")));
         keys.extend(self.keys.names().map(|name| format!("k{name}")));
         keys.extend((self.columns.without_session > 0).then(|| "s".to_owned()));
         keys.extend((self.columns.without_subject > 0).then(|| "u".to_owned()));
@@ -98,6 +101,7 @@ impl Index {
             + self.inverted_index.size_bytes()
             + self.sessions.size_bytes()
             + self.keys.size_bytes()
+            + self.labels.size_bytes()
             + self.vectors.size_bytes()
     }
 
@@ -109,6 +113,7 @@ impl Index {
                 self.sessions.remove(session, row, &self.columns.fields);
             }
             self.keys.remove(row);
+            self.labels.remove(row);
             self.columns.remove(row);
             self.vectors.clear(row);
         }
@@ -142,9 +147,7 @@ impl Index {
             if fields.has_subject {
                 entries.entry(postings::subject_key(&memory.subject)).or_default().push(Posting { row, tf: 1 });
             }
-            for (key, value) in &memory.labels {
-                entries.entry(postings::label_key(key, value)).or_default().push(Posting { row, tf: 1 });
-            }
+            self.labels.add(row, &memory.labels);
         }
         in_sessions.sort_unstable();
         for of_session in in_sessions.chunk_by(|one, other| one.0 == other.0) {

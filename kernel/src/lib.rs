@@ -7,13 +7,16 @@
 pub mod bitmap;
 pub mod bm25;
 pub mod columns;
+pub mod condition;
 pub mod dense;
 pub mod exp2;
 pub mod filter;
 pub mod growth;
 pub mod index;
 pub mod keys;
+pub mod labels;
 pub mod lexical;
+pub mod number;
 pub mod pool;
 pub mod postings;
 pub mod products;

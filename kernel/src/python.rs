@@ -7,6 +7,7 @@ use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
+use crate::condition::{Condition, Operator};
 use crate::filter::Filter;
 use crate::index::{self, IndexRows};
 use crate::products::InstructionSet;
@@ -94,11 +95,23 @@ struct FilterFields {
     create_until_us: Option<i64>,
     pinned: Option<bool>,
     key_prefix: String,
+    conditions: Vec<(String, u8, Vec<String>)>,
+    any_of: Vec<FilterFields>,
+    none_of: Vec<FilterFields>,
 }
 
-impl From<FilterFields> for Filter {
-    fn from(fields: FilterFields) -> Self {
-        Self {
+impl TryFrom<FilterFields> for Filter {
+    type Error = PyErr;
+
+    fn try_from(fields: FilterFields) -> PyResult<Self> {
+        let all = |filters: Vec<FilterFields>| filters.into_iter().map(Self::try_from).collect::<PyResult<_>>();
+        let conditions = fields.conditions.into_iter().map(|(label, number, values)| {
+            let operator = Operator::from_number(number)
+                .filter(|&operator| operator == Operator::Exists || !values.is_empty())
+                .ok_or_else(|| PyValueError::new_err(format!("operator {number} is unknown, or has no value")))?;
+            Ok(Condition { label, operator, values })
+        });
+        Ok(Self {
             labels: fields.labels,
             kinds: fields.kinds,
             sessions: fields.sessions,
@@ -109,7 +122,10 @@ impl From<FilterFields> for Filter {
             create_until_us: fields.create_until_us,
             pinned: fields.pinned,
             key_prefix: fields.key_prefix,
-        }
+            conditions: conditions.collect::<PyResult<_>>()?,
+            any_of: all(fields.any_of)?,
+            none_of: all(fields.none_of)?,
+        })
     }
 }
 
@@ -181,7 +197,7 @@ impl Index {
 
     #[allow(clippy::too_many_arguments)]
     #[pyo3(signature = (version, *, now_us, terms, idf, seeds, fallback_seeds, mean_length, max_lexical, vector, memory_filter,
-                        limit, top_k, contiguity, bias, age_from_s, half_life_s))]
+                        limit, top_k, skip, contiguity, bias, age_from_s, half_life_s))]
     fn search(
         &self,
         py: Python<'_>,
@@ -197,6 +213,7 @@ impl Index {
         memory_filter: Option<FilterFields>,
         limit: usize,
         top_k: usize,
+        skip: usize,
         contiguity: bool,
         bias: bool,
         age_from_s: f64,
@@ -214,9 +231,10 @@ impl Index {
             mean_length,
             max_lexical,
             vector: vector.map(|buffer| buffer.to_vec(py)).transpose()?,
-            filter: memory_filter.map(Filter::from).unwrap_or_default(),
+            filter: memory_filter.map(Filter::try_from).transpose()?.unwrap_or_default(),
             limit,
             top_k,
+            skip,
             contiguity,
             bias: Bias { enabled: bias, age_from_s, half_life_s },
         };

@@ -43,6 +43,7 @@ def add(commands: Subparsers) -> None:
         "--request-id", default="", help="idempotency key: a repeated command with it stores the text once"
     )
     remember.add_argument("--key", default="", help="key, such as a path, that no memory of the namespace may have yet")
+    remember.add_argument("--index-text", default="", help="text to search in place of the text")
     add_labels(remember, "of the memory")
     remember.set_defaults(run=_remember)
 
@@ -83,6 +84,7 @@ def add(commands: Subparsers) -> None:
     put.add_argument("namespace")
     put.add_argument("key", help="key, such as a path")
     put.add_argument("text", help="text; - reads it from standard input")
+    put.add_argument("--index-text", default="", help="text to search in place of the text")
     put.add_argument("--etag", default="", help="replace only the memory with this etag; absent: only create")
     add_labels(put, "of the memory")
     put.set_defaults(run=_put)
@@ -100,6 +102,15 @@ def add(commands: Subparsers) -> None:
     forget = commands.add_parser("forget", help="forget one memory, permanently")
     forget.add_argument("name", help=NAME_HELP)
     forget.set_defaults(run=_forget)
+
+    forget_where = commands.add_parser("forget-where", help="forget the memories that match, permanently")
+    forget_where.add_argument("namespace")
+    add_filter(forget_where)
+    forget_where.add_argument(
+        "--max-count", type=int, default=0, metavar="N", help="at most N (default and most: 10000)"
+    )
+    forget_where.add_argument("--dry-run", action="store_true", help="only count them")
+    forget_where.set_defaults(run=_forget_where)
 
 
 def _text(options: argparse.Namespace) -> str:
@@ -121,6 +132,7 @@ def _remember(client: SyncMemoryClient, options: argparse.Namespace) -> int:
         pinned=options.pinned,
         request_id=options.request_id,
         key=options.key,
+        index_text=options.index_text,
     )
     print(memory.name)
     return 0
@@ -128,7 +140,12 @@ def _remember(client: SyncMemoryClient, options: argparse.Namespace) -> int:
 
 def _put(client: SyncMemoryClient, options: argparse.Namespace) -> int:
     memory = client.upsert(
-        options.namespace, options.key, _text(options), labels=dict(options.label), etag=options.etag
+        options.namespace,
+        options.key,
+        _text(options),
+        labels=dict(options.label),
+        etag=options.etag,
+        index_text=options.index_text,
     )
     print(f"{memory.name}, revision {memory.revision}")
     return 0
@@ -180,4 +197,12 @@ def _revisions(client: SyncMemoryClient, options: argparse.Namespace) -> int:
 def _forget(client: SyncMemoryClient, options: argparse.Namespace) -> int:
     client.forget(options.name)
     print(f"forgotten: {options.name}")
+    return 0
+
+
+def _forget_where(client: SyncMemoryClient, options: argparse.Namespace) -> int:
+    result = client.forget_where(
+        options.namespace, filter_from_options(options), max_count=options.max_count, dry_run=options.dry_run
+    )
+    print(f"forgotten: {result.count} of {result.matching} memories that match")
     return 0

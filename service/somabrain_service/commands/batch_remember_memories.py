@@ -70,7 +70,7 @@ async def batch_remember_memories(
             results[index] = exc
         await asyncio.sleep(0)  # 3 MiB of text take a while to analyse: let other calls run
     to_encode = [index for index, (new, _) in accepted.items() if new.vector is None]
-    vectors = await encode(context, encoder_id, [accepted[index][0].draft.text for index in to_encode])
+    vectors = await encode(context, encoder_id, [accepted[index][0].draft.indexed_text for index in to_encode])
     for index, vector in zip(to_encode, vectors, strict=True):
         new, request = accepted[index]
         accepted[index] = new.with_vector(vector), request

@@ -13,7 +13,13 @@ from common.errors import Aborted, FailedPrecondition
 from somabrain_service.commands.shared.caller_vectors import validate_caller_vector
 from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain import analyzer, limits
-from somabrain_service.domain.cursors import check_consistency, consistency_token
+from somabrain_service.domain.cursors import (
+    RecallPosition,
+    check_consistency,
+    consistency_token,
+    parse_recall_page_token,
+    recall_page_token,
+)
 from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.ranking.score import Tuning
 from somabrain_service.domain.recall import DegradedReason, Hit, RecallQuery, RecallResult
@@ -52,6 +58,9 @@ async def recall_memories(context: AppContext, tenant: TenantId, query: RecallQu
     terms = tuple(sorted(analyzer.get_analyzer(namespace.analyzer).terms(query.query)))
     if query.query and not terms:
         degraded.append(DegradedReason.NO_TERMS)
+    now = context.clock()
+    position = parse_recall_page_token(tenant, query, now)
+    skip = position.skip if position else 0
     request = RankingRequest(
         terms=terms,
         vector=vector,
@@ -59,8 +68,9 @@ async def recall_memories(context: AppContext, tenant: TenantId, query: RecallQu
         filter=query.filter,
         top_k=query.top_k,
         tuning=Tuning(flags.contiguity, flags.bias),
-        now=context.clock(),
-        bypass_cache=not flags.recall_cache,
+        now=position.now if position else now,  # so that age changes no score between pages
+        bypass_cache=not flags.recall_cache or position is not None,
+        skip=skip,
     )
     for assume_unchanged in (True, False):
         with suppress(SnapshotOutdated):
@@ -88,16 +98,23 @@ async def recall_memories(context: AppContext, tenant: TenantId, query: RecallQu
     if query.query and current.reanalyzing:
         degraded.append(DegradedReason.REANALYZING)
     hits = tuple(
-        Hit(memory, entry.score, entry.breakdown) for entry, memory in zip(ranking.hits, memories, strict=False)
+        Hit(memory, entry.score, entry.breakdown)
+        for entry, memory in zip(ranking.hits, memories, strict=False)
+        if memory.expire_time is None or memory.expire_time > now
     )
+    first = position or RecallPosition(as_of, request.now, 0)
+    following = replace(first, skip=skip + len(memories))
+    more = len(memories) < len(ranking.hits) or len(ranking.hits) == query.top_k
     return RecallResult(
         hits=hits,
         degraded=tuple(degraded),
         cached=ranking.cached,
         encoder_id=encoder_id if vector is not None else "",
         consistency_token=consistency_token(query.parent, as_of),
-        truncated=len(hits) < len(ranking.hits),
+        truncated=len(memories) < len(ranking.hits),
         best_lexical=ranking.best_lexical,
+        next_page_token=recall_page_token(tenant, query, following) if more else "",
+        state_changed=first.as_of != as_of,
     )
 
 

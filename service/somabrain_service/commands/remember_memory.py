@@ -48,7 +48,7 @@ async def remember_memory(
     caller_vector = None if vector is None else validate_caller_vector(context, encoder_id, vector)
     new = new_memory(namespace, draft, now, caller_vector)
     if caller_vector is None:
-        (encoded,) = await encode(context, encoder_id, [draft.text])
+        (encoded,) = await encode(context, encoder_id, [draft.indexed_text])
         new = new.with_vector(encoded)
     written = await context.store.insert_memory(tenant, namespace, new, request)
     return RememberResult(written.memory, consistency_token(parent, written.as_of))

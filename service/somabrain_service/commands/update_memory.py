@@ -49,8 +49,8 @@ async def update_memory(
     """
     upsert = [] if create is None else ["allow_missing"]
     request = request_key(tenant, request_id, "UpdateMemory", ref, patch, etag, vector, *upsert)
-    if vector is not None and "text" not in patch.paths:
-        raise InvalidArgument("vector", "requires a changed text; name text in update_mask or leave it unset")
+    if vector is not None and not {"text", "index_text"} & set(patch.paths):
+        raise InvalidArgument("vector", "requires a changed text; name text or index_text in update_mask")
     if etag == ABSENT and create is None:
         raise InvalidArgument("memory.etag", f"is `{ABSENT}`, which requires allow_missing; set it, or send no etag")
     # Writers of one memory in this process wait in line: each would otherwise undo the work of all others.
@@ -97,7 +97,7 @@ async def _create(
     caller_vector = None if vector is None else validate_caller_vector(context, encoder_id, vector)
     new = new_memory(namespace, draft, now, caller_vector)
     if caller_vector is None:
-        (encoded,) = await encode(context, encoder_id, [draft.text])
+        (encoded,) = await encode(context, encoder_id, [draft.indexed_text])
         new = new.with_vector(encoded)
     try:
         return await context.store.insert_memory(tenant, namespace, new, request)
@@ -123,11 +123,11 @@ async def _build_update(
     if with_defaults and "ttl" in patch.paths and draft.expire_time is None and not draft.pinned:
         ttl = ttl or namespace.settings.default_ttl
     new_text = None
-    if draft.text != memory.text or vector is not None:
+    if draft.indexed_text != memory.indexed_text or vector is not None:
         encoder_id = namespace.settings.encoder
         caller_vector = None if vector is None else validate_caller_vector(context, encoder_id, vector)
-        terms = analyzer.get_analyzer(namespace.analyzer).terms(draft.text)
-        vectors = await encode(context, encoder_id, [] if vector else [draft.text])
+        terms = analyzer.get_analyzer(namespace.analyzer).terms(draft.indexed_text)
+        vectors = await encode(context, encoder_id, [] if vector else [draft.indexed_text])
         new_text = NewText(terms, caller_vector if vector else vectors[0], encoder_id)
     return MemoryUpdate(
         before=memory,

@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from common.errors import FailedPrecondition, InvalidArgument, OutOfRange, Unavailable
 from common.json_document import parse_json
@@ -20,6 +21,9 @@ from somabrain_service.domain.canonical import Json, canonical_bytes
 from somabrain_service.domain.changes import LAST_ORDINAL, ExportQuery, Position
 from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.pagination import ListQuery, NamespaceQuery, RevisionQuery
+from somabrain_service.domain.recall import RecallQuery
+
+_UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,52 @@ def parse_page_token(tenant: TenantId, query: ListQuery | RevisionQuery) -> tupl
             raise InvalidArgument(
                 "page_token", "is invalid; send a token of this service unchanged, or start without one"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class RecallPosition:
+    """Where a page of a Recall begins: after `skip` hits of the ranking of `as_of` at the time `now`."""
+
+    as_of: NamespaceVersion
+    now: datetime
+    skip: int
+
+
+def recall_page_token(tenant: TenantId, query: RecallQuery, position: RecallPosition) -> str:
+    """Return the token of the page that begins at this position."""
+    as_of, now_us = position.as_of, (position.now - _UNIX_EPOCH) // timedelta(microseconds=1)
+    return _encode([_recall_fingerprint(tenant, query), as_of.epoch, as_of.version, now_us, position.skip])
+
+
+def parse_recall_page_token(tenant: TenantId, query: RecallQuery, now: datetime) -> RecallPosition | None:
+    """Return the position that a page begins at; None: the first page.
+
+    Raises:
+        InvalidArgument: the token is altered, or belongs to another request.
+    """
+    if not query.page_token:
+        return None
+    match _decode("page_token", query.page_token):
+        case [str(fingerprint), str(epoch), int(version), int(now_us), int(skip)] if (
+            _is_valid_int(version)
+            and _is_valid_int(now_us, (now - _UNIX_EPOCH) // timedelta(microseconds=1))
+            and _is_valid_int(skip, limits.MAX_RECALL_DEPTH)
+        ):
+            if fingerprint != _recall_fingerprint(tenant, query):
+                raise InvalidArgument(
+                    "page_token",
+                    "belongs to another request; leave all other fields unchanged, or start without a token",
+                )
+            begun = _UNIX_EPOCH + timedelta(microseconds=now_us)
+            return RecallPosition(NamespaceVersion(epoch, version), begun, skip)
+        case _:
+            raise InvalidArgument(
+                "page_token", "is invalid; send a token of this service unchanged, or start without one"
+            )
+
+
+def _recall_fingerprint(tenant: TenantId, query: RecallQuery) -> str:
+    return _fingerprint([tenant, "recall", dataclasses.replace(query, page_token="", consistency_token="")])
 
 
 def namespaces_page_token(tenant: TenantId, query: NamespaceQuery, last: NamespaceName) -> str:

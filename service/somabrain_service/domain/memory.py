@@ -76,6 +76,7 @@ class MemoryDraft:
     ttl: timedelta | None = None
     pinned: bool = False
     key: str = ""
+    index_text: str = ""
 
     def __post_init__(self) -> None:
         """Validate the fields against the contract's bounds.
@@ -87,6 +88,7 @@ class MemoryDraft:
         limits.check_text("memory.session", self.session, limits.MAX_SESSION_BYTES)
         limits.check_text("memory.subject", self.subject, limits.MAX_SUBJECT_BYTES)
         limits.check_text("memory.key", self.key, limits.MAX_KEY_BYTES)
+        limits.check_text("memory.index_text", self.index_text, limits.MAX_TEXT_BYTES)
         if self.session_position is not None:
             if not self.session:
                 raise InvalidArgument(
@@ -106,9 +108,14 @@ class MemoryDraft:
             raise InvalidArgument("memory.ttl", "must be more than 0; leave it unset for a memory that does not expire")
 
     @property
+    def indexed_text(self) -> str:
+        """The text that is searched."""
+        return self.index_text or self.text
+
+    @property
     def stored_bytes(self) -> int:
-        """Bytes of its text and key, which count for the tenant's quota."""
-        return len(self.text.encode()) + len(self.key.encode())
+        """Bytes of its texts and key, which count for the tenant's quota."""
+        return len(self.text.encode()) + len(self.key.encode()) + len(self.index_text.encode())
 
 
 def check_labels(name: str, labels: Mapping[str, str]) -> None:
@@ -154,6 +161,7 @@ class Memory:
     pinned: bool
     revision: int
     key: str = ""
+    index_text: str = ""
 
     @property
     def etag(self) -> str:
@@ -162,9 +170,14 @@ class Memory:
         return hashlib.blake2b(state.encode(), digest_size=12).hexdigest()
 
     @property
+    def indexed_text(self) -> str:
+        """As `MemoryDraft.indexed_text`."""
+        return self.index_text or self.text
+
+    @property
     def stored_bytes(self) -> int:
         """As `MemoryDraft.stored_bytes`."""
-        return len(self.text.encode()) + len(self.key.encode())
+        return len(self.text.encode()) + len(self.key.encode()) + len(self.index_text.encode())
 
     @property
     def size_bytes(self) -> int:

@@ -22,6 +22,7 @@ FIELDS = (
     "ttl",
     "pinned",
     "key",
+    "index_text",
 )
 """Fields that an update may change, by the contract's names: all that a caller may set in Remember."""
 REPLACED_FIELDS = tuple(field for field in FIELDS if field != "key")
@@ -45,6 +46,7 @@ class MemoryPatch:
     ttl: timedelta | None = None
     pinned: bool = False
     key: str = ""
+    index_text: str = ""
 
     def __post_init__(self) -> None:
         """Validate the paths.
@@ -84,4 +86,5 @@ class MemoryPatch:
             ttl=self.ttl if expires else None,
             pinned=self.pinned if "pinned" in paths else memory.pinned,
             key=self.key if "key" in paths else memory.key,
+            index_text=self.index_text if "index_text" in paths else memory.index_text,
         )

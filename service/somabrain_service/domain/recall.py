@@ -37,6 +37,7 @@ class RecallQuery:
     filter: MemoryFilter = field(default_factory=MemoryFilter)
     min_score: float | None = None
     consistency_token: str = ""
+    page_token: str = ""
 
     def __post_init__(self) -> None:
         """Validate the fields; afterwards `top_k` is 1 to 200.
@@ -44,7 +45,7 @@ class RecallQuery:
         Raises:
             InvalidArgument: naming the field.
         """
-        limits.check_text("query", self.query, limits.MAX_TEXT_BYTES)
+        limits.check_text("query", self.query, limits.MAX_QUERY_BYTES)
         if not self.query and self.vector is None:
             raise InvalidArgument("query", "is required, 1 byte to 64 KiB, unless `vector` is set")
         object.__setattr__(
@@ -83,7 +84,8 @@ class Hit:
 class RecallResult:
     """Result of a Recall. `encoder_id` empty: no vectors were compared. `truncated`: hits beyond 3 MiB were omitted.
 
-    `cached`: the ranking came from the cache.
+    `cached`: the ranking came from the cache. `next_page_token` empty: no hits follow. `state_changed`: the namespace
+    is no longer as it was at the first page.
     """
 
     hits: tuple[Hit, ...]
@@ -93,3 +95,5 @@ class RecallResult:
     truncated: bool
     best_lexical: float
     cached: bool = False
+    next_page_token: str = ""
+    state_changed: bool = False

@@ -20,7 +20,7 @@ WRITE_METHODS = frozenset(
     {
         *(
             f"/somabrain.memory.v1.MemoryService/{method}"
-            for method in ("Remember", "BatchRemember", "UpdateMemory", "ForgetMemory", "BatchForget")
+            for method in ("Remember", "BatchRemember", "UpdateMemory", "ForgetMemory", "BatchForget", "ForgetMemories")
         ),
         *(
             f"/somabrain.memory.v1.NamespaceService/{method}"

@@ -30,7 +30,7 @@ MAX_CANDIDATES = 200
 class RankingRequest:
     """A query to rank: sorted `terms`, and float32[d] `vector` of `encoder_id`; None: terms only.
 
-    `bypass_cache`: compute the ranking even if it is cached.
+    `bypass_cache`: compute the ranking even if it is cached. `skip`: number of hits that previous pages had.
     """
 
     terms: tuple[str, ...]
@@ -41,6 +41,7 @@ class RankingRequest:
     tuning: Tuning
     now: datetime
     bypass_cache: bool = False
+    skip: int = 0
 
 
 class Ranker(Protocol):
@@ -74,6 +75,7 @@ class ExactRanker:
             limit=MAX_CANDIDATES,
             top_k=request.top_k,
             tuning=request.tuning,
+            skip=request.skip,
         )
         ranking = await snapshot.indexed_ranking(search)
         if ranking is None:
@@ -96,6 +98,7 @@ async def rank_candidates(snapshot: Snapshot, search: Search, now: datetime) -> 
         now_s=now.timestamp(),
         half_life=snapshot.namespace.settings.recency_half_life,
         tuning=search.tuning,
+        skip=search.skip,
     )
 
 

@@ -15,6 +15,7 @@ from somabrain_service.authn.tenant import caller_tenant
 from somabrain_service.commands.batch_forget_memories import batch_forget_memories
 from somabrain_service.commands.batch_remember_memories import batch_remember_memories
 from somabrain_service.commands.export_memories import export_memories
+from somabrain_service.commands.forget_memories import forget_memories
 from somabrain_service.commands.forget_memory import forget_memory
 from somabrain_service.commands.get_memory import get_memory
 from somabrain_service.commands.list_memories import list_memories
@@ -171,6 +172,25 @@ class MemoryServicer(memory_service_pb2_grpc.MemoryServiceServicer):
             allow_missing=request.allow_missing,
         )
         return pb.ForgetMemoryResponse(consistency_token=consistency_token)
+
+    async def ForgetMemories(  # noqa: N802
+        self, request: pb.ForgetMemoriesRequest, context: Context
+    ) -> pb.ForgetMemoriesResponse:
+        """Permanently forget the memories that match a filter."""
+        result = await forget_memories(
+            self._app_context,
+            caller_tenant(),
+            NamespaceName.parse(request.parent),
+            filter_from_proto(request.filter),
+            max_count=request.max_count,
+            dry_run=request.dry_run,
+            request_id=request.request_id,
+        )
+        return pb.ForgetMemoriesResponse(
+            forgotten_count=result.forgotten,
+            matching_count=result.matching,
+            consistency_token=result.consistency_token,
+        )
 
     async def WatchMemories(  # noqa: N802
         self, request: pb.WatchMemoriesRequest, context: Context

@@ -19,6 +19,7 @@ from somabrain_service.domain.ranking.score import Candidates, Ranking
 from somabrain_service.store.records import (
     BatchWriteResult,
     ErasureResult,
+    ForgettingResult,
     MemoryUpdate,
     NewMemory,
     SchemaState,
@@ -195,6 +196,33 @@ class Store(Protocol):
         Raises:
             NotFound: no such namespace.
             AlreadyExists: the request id was used with another body.
+        """
+        ...
+
+    async def forget_memories(
+        self,
+        tenant: TenantId,
+        name: NamespaceName,
+        memory_filter: MemoryFilter,
+        limit: int,
+        now: datetime,
+        request: RequestKey | None,
+    ) -> ForgettingResult:
+        """Forget at most `limit` live memories that match, oldest first: all of them or, on failure, none.
+
+        Raises:
+            NotFound: no such namespace.
+            AlreadyExists: the request id was used with another body.
+        """
+        ...
+
+    async def count_memories(
+        self, tenant: TenantId, name: NamespaceName, memory_filter: MemoryFilter, now: datetime
+    ) -> ForgettingResult:
+        """Return the result of `forget_memories` without a memory forgotten.
+
+        Raises:
+            NotFound: no such namespace.
         """
         ...
 

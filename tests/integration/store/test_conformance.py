@@ -34,6 +34,7 @@ from somabrain_service.store.open import open_store
 from somabrain_service.store.records import Search
 from somabrain_service.store.search_index.index import SearchIndex
 from somabrain_service.store.search_index.store import SearchIndexStore
+from tests.drawn_filters import labels, nested
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain, wait_until_loaded
 
@@ -47,7 +48,6 @@ words = st.lists(
 vectors = st.integers(0, 5).map(lambda seed: Vector.of(np.random.default_rng(seed).normal(size=DIMENSIONS).tolist()))
 sessions = st.sampled_from(["", "s1", "s2"])
 subjects = st.sampled_from(["", "ada", "ben"])
-labels = st.dictionaries(st.sampled_from(["colour", "size"]), st.sampled_from(["red", "big"]))
 keys = st.sampled_from(["", "", "a/1", "a/2", "b", "é/1", "e\u0301/1"])
 hours = st.integers(-50, 50).map(lambda n: BEGINNING + timedelta(hours=n))
 
@@ -135,7 +135,7 @@ recall_steps = st.builds(
     RecallStep,
     words.map(" ".join),
     st.none() | vectors,
-    st.just(MemoryFilter()) | filters,
+    st.just(MemoryFilter()) | filters | nested(filters),
     st.sampled_from([1, 2, 5, 200]),
 )
 steps = st.lists(

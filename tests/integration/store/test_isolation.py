@@ -9,9 +9,12 @@ import pytest
 from psycopg import sql
 
 from common.errors import NotFound
+from somabrain_service.commands.forget_memories import forget_memories
 from somabrain_service.commands.get_memory import get_memory
 from somabrain_service.commands.list_memories import list_memories
 from somabrain_service.commands.list_revisions import list_revisions
+from somabrain_service.domain.filter import MemoryFilter
+from somabrain_service.domain.label_condition import LabelCondition, LabelOperator
 from somabrain_service.domain.pagination import ListQuery, RevisionQuery
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
@@ -25,7 +28,7 @@ async def fill(brain: Brain) -> None:
     """Put a row into every table that a service of this version writes."""
     await brain.create()
     stored = await brain.remember(
-        "Ada keeps bees.", session="s", labels={"k": "v"}, subject="ada", request_id="r-1", key="a"
+        "Ada keeps bees.", session="s", labels={"k": "v"}, subject="ada", request_id="r-1", key="a", index_text="Ada"
     )
     deleted = await brain.remember("Ada sold a hive.", session="s")
     await brain.forget(deleted.memory.name)
@@ -141,7 +144,7 @@ async def test_the_worker_reads_only_the_columns_that_its_work_needs(
         },
         "usage": {"tenant_id", "namespace_id", "memories", "text_bytes", "tokens", "vectors"},
         "memories": {"tenant_id", "namespace_id", "id", "text", "revision", "length", "expire_time", "update_time",
-            "key",
+            "key", "index_text",
         },
         "memory_vectors": {"tenant_id", "namespace_id", "memory", "encoder_id"},
         "terms": {"tenant_id", "namespace_id", "term", "df"},
@@ -213,6 +216,13 @@ async def test_no_command_reaches_what_is_another_tenants(two_tenants: tuple[Bra
             await list_revisions(me.services, me.tenant, RevisionQuery(theirs.name))
     with pytest.raises(NotFound):
         await stranger.recall("bees")
+    everything = MemoryFilter(conditions=(LabelCondition("none", LabelOperator.NOT_EQUAL, ("x",)),))
+    for dry_run in (True, False):
+        with pytest.raises(NotFound):
+            await forget_memories(stranger.services, stranger.tenant, stranger.parent, everything, dry_run=dry_run)
+        with pytest.raises(NotFound):
+            await forget_memories(a.services, a.tenant, b.at("elsewhere").parent, everything, dry_run=dry_run)
+    assert len(await a.list_all(filter=everything)) == 1
     with pytest.raises(NotFound):
         await list_memories(stranger.services, stranger.tenant, ListQuery(stranger.parent))
     assert [memory.name for memory in await b.list_all()] == [theirs.name]

@@ -111,6 +111,7 @@ scope_of(method) := name if {
 		"memory.write": {
 			"/somabrain.memory.v1.MemoryService/BatchForget",
 			"/somabrain.memory.v1.MemoryService/BatchRemember",
+			"/somabrain.memory.v1.MemoryService/ForgetMemories",
 			"/somabrain.memory.v1.MemoryService/ForgetMemory",
 			"/somabrain.memory.v1.MemoryService/Remember",
 			"/somabrain.memory.v1.MemoryService/UpdateMemory",

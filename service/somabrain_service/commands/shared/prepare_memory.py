@@ -35,7 +35,7 @@ def new_memory(
         create_time=now,
         expire_time=expiry(draft, draft.ttl or default, now),
         salience=NEUTRAL_SALIENCE if draft.salience is None else draft.salience,
-        terms=analyzer.get_analyzer(namespace.analyzer).terms(draft.text),
+        terms=analyzer.get_analyzer(namespace.analyzer).terms(draft.indexed_text),
         vector=vector,
         encoder_id=namespace.settings.encoder,
     )

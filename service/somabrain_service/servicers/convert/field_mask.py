@@ -40,6 +40,7 @@ def memory_patch_from_proto(request: memory_service_pb2.UpdateMemoryRequest) -> 
         ttl=duration_from_proto(memory, "ttl", "memory.ttl") if "ttl" in paths else None,
         pinned=memory.pinned,
         key=memory.key,
+        index_text=memory.index_text,
     )
 
 

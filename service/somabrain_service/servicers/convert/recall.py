@@ -23,6 +23,7 @@ def recall_query_from_proto(request: memory_service_pb2.RecallRequest) -> Recall
         filter=filter_from_proto(request.filter) if request.HasField("filter") else MemoryFilter(),
         min_score=request.min_score if request.HasField("min_score") else None,
         consistency_token=request.consistency_token,
+        page_token=request.page_token,
     )
 
 
@@ -36,6 +37,8 @@ def recall_result_to_proto(result: RecallResult, *, explain: bool) -> memory_ser
         consistency_token=result.consistency_token,
         truncated=result.truncated,
         best_lexical=result.best_lexical,
+        next_page_token=result.next_page_token,
+        state_changed=result.state_changed,
     )
 
 

@@ -133,6 +133,7 @@ def _inserted_memory(name: NamespaceName, memory: MemoryId, new: NewMemory, posi
         pinned=draft.pinned,
         revision=1,
         key=draft.key,
+        index_text=draft.index_text,
     )
 
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from common.errors import Aborted, NotFound, SomaBrainError, StoreUnavailable
 from somabrain_service.domain.cursors import NamespaceVersion
+from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.idempotency import RequestKey
 from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryRef, NamespaceName, TenantId
@@ -40,6 +41,7 @@ from somabrain_service.store.protocols import SnapshotOutdated
 from somabrain_service.store.records import (
     BatchWriteResult,
     ErasureResult,
+    ForgettingResult,
     MemoryUpdate,
     NewMemory,
     SchemaState,
@@ -178,6 +180,34 @@ class PostgresStore:
             return await delete.erase_subject(connection, name, subject, now, request, self._delete_batch_size)
 
         return await self._transactions.write(tenant, work, idempotent=request is not None)
+
+    async def forget_memories(
+        self,
+        tenant: TenantId,
+        name: NamespaceName,
+        memory_filter: MemoryFilter,
+        limit: int,
+        now: datetime,
+        request: RequestKey | None,
+    ) -> ForgettingResult:
+        """See `Store.forget_memories`."""
+
+        async def work(connection: Connection) -> ForgettingResult:
+            return await delete.forget_matching(
+                connection, name, memory_filter, limit, now, request, self._delete_batch_size
+            )
+
+        return await self._transactions.write(tenant, work, idempotent=request is not None)
+
+    async def count_memories(
+        self, tenant: TenantId, name: NamespaceName, memory_filter: MemoryFilter, now: datetime
+    ) -> ForgettingResult:
+        """See `Store.count_memories`."""
+        async with self._open_snapshot(tenant, name) as (connection, namespace):
+            statements = delete.matching_statements(memory_filter)
+            values = {"ns": namespace.number, "now": now, **statements.values}
+            count = (await connection.execute(statements.count, values)).scalar_one()
+            return ForgettingResult(0, count, namespace.read_version)
 
     @asynccontextmanager
     async def snapshot(

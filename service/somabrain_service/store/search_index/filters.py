@@ -30,12 +30,17 @@ class IndexFilter:
     create_until_us: int | None
     pinned: bool | None
     key_prefix: str
+    conditions: Sequence[tuple[str, int, Sequence[str]]]
+    any_of: Sequence[IndexFilter]
+    none_of: Sequence[IndexFilter]
 
 
 def index_filter(memory_filter: MemoryFilter) -> IndexFilter | None:
     """Return the filter as the kernel takes it; None: every memory matches."""
-    if memory_filter.empty:
-        return None
+    return None if memory_filter.empty else _index_filter(memory_filter)
+
+
+def _index_filter(memory_filter: MemoryFilter) -> IndexFilter:
     return IndexFilter(
         labels=list(memory_filter.labels.items()),
         kinds=[int(kind) for kind in memory_filter.kinds],
@@ -47,6 +52,9 @@ def index_filter(memory_filter: MemoryFilter) -> IndexFilter | None:
         create_until_us=_microseconds(memory_filter.create_time_until),
         pinned=memory_filter.pinned,
         key_prefix=memory_filter.key_prefix,
+        conditions=[(each.label, int(each.operator), each.values) for each in memory_filter.conditions],
+        any_of=[_index_filter(each) for each in memory_filter.any_of],
+        none_of=[_index_filter(each) for each in memory_filter.none_of],
     )
 
 

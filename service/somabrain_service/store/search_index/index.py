@@ -80,6 +80,7 @@ class SearchIndex:
             memory_filter=index_filter(search.filter),
             limit=search.limit,
             top_k=search.top_k,
+            skip=search.skip,
             contiguity=search.tuning.contiguity,
             bias=search.tuning.bias,
             age_from_s=quantized_now(now.timestamp(), half_life),

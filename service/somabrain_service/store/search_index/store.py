@@ -33,6 +33,8 @@ class SearchIndexStore:
         self.list_namespaces = store.list_namespaces
         self.update_namespace = store.update_namespace
         self.erase_subject = store.erase_subject
+        self.forget_memories = store.forget_memories
+        self.count_memories = store.count_memories
         self.insert_memory = store.insert_memory
         self.insert_memories = store.insert_memories
         self.find_replay = store.find_replay

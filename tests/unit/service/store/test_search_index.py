@@ -20,6 +20,7 @@ from somabrain_service.domain.ranking.score import Tuning
 from somabrain_service.store.index_source import NEVER, MemoryRow
 from somabrain_service.store.search_index.index import SearchIndex
 from somabrain_service.store.search_index.kernel import is_installed
+from tests.drawn_filters import labels, nested
 from tests.unit.service.store import reference_index
 from tests.unit.service.store.reference_index import UNIX_EPOCH, ReferenceIndex, StoredMemory
 
@@ -29,7 +30,6 @@ every_instruction_set = pytest.mark.parametrize("instruction_set", INSTRUCTION_S
 
 sessions = st.sampled_from(["", "s1", "s2"])
 subjects = st.sampled_from(["", "ada", "ben"])
-labels = st.dictionaries(st.sampled_from(["colour", "size"]), st.sampled_from(["red", "big"]))
 seconds = st.integers(-50, 50)
 
 
@@ -136,7 +136,7 @@ def queries(draw: st.DrawFn, dimensions: int) -> Query:
     return Query(
         tuple(sorted(draw(st.sets(st.sampled_from([*WORDS, "absent"]), max_size=6)))),
         draw(st.none() | drawn_vectors(dimensions)),
-        draw(st.just(MemoryFilter()) | filters),
+        draw(st.just(MemoryFilter()) | filters | nested(filters)),
         draw(st.sampled_from([1, 2, 5, 200])),
         draw(st.sampled_from([1, 2, 10, 200])),
         Tuning(draw(st.booleans()), draw(st.booleans())),

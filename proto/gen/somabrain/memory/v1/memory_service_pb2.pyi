@@ -200,6 +200,7 @@ class RecallRequest(_message.Message):
     MIN_SCORE_FIELD_NUMBER: _builtins.int
     EXPLAIN_FIELD_NUMBER: _builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`namespaces/{namespace}`."""
     query: _builtins.str
@@ -215,6 +216,10 @@ class RecallRequest(_message.Message):
     """Set `breakdown` on every hit."""
     consistency_token: _builtins.str
     """The result includes the write that returned this token."""
+    page_token: _builtins.str
+    """From the previous response: the hits after it, of the same ranking. All other fields but `consistency_token` and
+    `explain` must be unchanged.
+    """
     @_builtins.property
     def vector(self) -> _memory_pb2.Vector:
         """Query vector. Unset: the namespace's encoder encodes `query`."""
@@ -232,10 +237,11 @@ class RecallRequest(_message.Message):
         min_score: _builtins.float | None = ...,
         explain: _builtins.bool = ...,
         consistency_token: _builtins.str = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_min_score", b"_min_score", "filter", b"filter", "min_score", b"min_score", "vector", b"vector"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_score", b"_min_score", "consistency_token", b"consistency_token", "explain", b"explain", "filter", b"filter", "min_score", b"min_score", "parent", b"parent", "query", b"query", "top_k", b"top_k", "vector", b"vector"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_score", b"_min_score", "consistency_token", b"consistency_token", "explain", b"explain", "filter", b"filter", "min_score", b"min_score", "page_token", b"page_token", "parent", b"parent", "query", b"query", "top_k", b"top_k", "vector", b"vector"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__min_score: _TypeAlias = _typing.Literal["min_score"]  # noqa: Y015
     _WhichOneofArgType__min_score: _TypeAlias = _typing.Literal["_min_score", b"_min_score"]  # noqa: Y015
@@ -254,6 +260,8 @@ class RecallResponse(_message.Message):
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
     TRUNCATED_FIELD_NUMBER: _builtins.int
     BEST_LEXICAL_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    STATE_CHANGED_FIELD_NUMBER: _builtins.int
     cached: _builtins.bool
     """True if the ranking came from the result cache."""
     encoder_id: _builtins.str
@@ -265,6 +273,12 @@ class RecallResponse(_message.Message):
     """The best candidate's absolute lexical score, 0 to 1, even if no hit is returned. 0 for a `query`
     without terms.
     """
+    next_page_token: _builtins.str
+    """Token of the hits that follow. Empty: there are no more. The hits of all pages are the candidates of one ranking, some
+    hundreds (docs/recall.md).
+    """
+    state_changed: _builtins.bool
+    """True if the namespace has changed since the first page: hits may be missing, or be repeated."""
     @_builtins.property
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[_memory_pb2.RecallHit]:
         """Best first. At most top_k hits and 3 MiB."""
@@ -283,10 +297,12 @@ class RecallResponse(_message.Message):
         consistency_token: _builtins.str = ...,
         truncated: _builtins.bool = ...,
         best_lexical: _builtins.float = ...,
+        next_page_token: _builtins.str = ...,
+        state_changed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_lexical", b"best_lexical", "cached", b"cached", "consistency_token", b"consistency_token", "degraded", b"degraded", "encoder_id", b"encoder_id", "hits", b"hits", "truncated", b"truncated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_lexical", b"best_lexical", "cached", b"cached", "consistency_token", b"consistency_token", "degraded", b"degraded", "encoder_id", b"encoder_id", "hits", b"hits", "next_page_token", b"next_page_token", "state_changed", b"state_changed", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -424,7 +440,7 @@ class UpdateMemoryRequest(_message.Message):
 
     @_builtins.property
     def vector(self) -> _memory_pb2.Vector:
-        """The caller's own vector of the new text; requires `text` to be changed."""
+        """The caller's own vector of the new text; requires `text` or `index_text` to be changed."""
 
     def __init__(
         self,
@@ -587,6 +603,70 @@ class BatchForgetResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BatchForgetResponse: _TypeAlias = BatchForgetResponse  # noqa: Y015
+
+@_typing.final
+class ForgetMemoriesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    MAX_COUNT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`namespaces/{namespace}`."""
+    dry_run: _builtins.bool
+    """Only count: nothing is forgotten."""
+    max_count: _builtins.int
+    """Maximum number of memories that this call forgets, 1 to 10,000. 0: 10,000."""
+    request_id: _builtins.str
+    @_builtins.property
+    def filter(self) -> _memory_pb2.MemoryFilter:
+        """Required, and not empty: DeleteNamespace forgets everything."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        filter: _memory_pb2.MemoryFilter | None = ...,
+        dry_run: _builtins.bool = ...,
+        max_count: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "filter", b"filter", "max_count", b"max_count", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgetMemoriesRequest: _TypeAlias = ForgetMemoriesRequest  # noqa: Y015
+
+@_typing.final
+class ForgetMemoriesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORGOTTEN_COUNT_FIELD_NUMBER: _builtins.int
+    MATCHING_COUNT_FIELD_NUMBER: _builtins.int
+    CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
+    forgotten_count: _builtins.int
+    """Number of memories that this call forgot; 0 in a dry run."""
+    matching_count: _builtins.int
+    """Number of memories that matched before: more than `forgotten_count` if `max_count` was reached, or in a dry run."""
+    consistency_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        forgotten_count: _builtins.int = ...,
+        matching_count: _builtins.int = ...,
+        consistency_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency_token", b"consistency_token", "forgotten_count", b"forgotten_count", "matching_count", b"matching_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgetMemoriesResponse: _TypeAlias = ForgetMemoriesResponse  # noqa: Y015
 
 @_typing.final
 class ListRevisionsRequest(_message.Message):

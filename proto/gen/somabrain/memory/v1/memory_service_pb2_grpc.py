@@ -74,6 +74,11 @@ class MemoryServiceStub:
                 request_serializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.BatchForgetRequest.SerializeToString,
                 response_deserializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.BatchForgetResponse.FromString,
                 _registered_method=True)
+        self.ForgetMemories = channel.unary_unary(
+                '/somabrain.memory.v1.MemoryService/ForgetMemories',
+                request_serializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ForgetMemoriesRequest.SerializeToString,
+                response_deserializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ForgetMemoriesResponse.FromString,
+                _registered_method=True)
         self.ListRevisions = channel.unary_unary(
                 '/somabrain.memory.v1.MemoryService/ListRevisions',
                 request_serializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ListRevisionsRequest.SerializeToString,
@@ -151,6 +156,13 @@ class MemoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ForgetMemories(self, request, context):
+        """Permanently forgets the memories that match a filter, oldest first: all of a call's or, on failure, none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListRevisions(self, request, context):
         """Lists the former states of a memory, newest first.
         """
@@ -219,6 +231,11 @@ def add_MemoryServiceServicer_to_server(servicer, server):
                     servicer.BatchForget,
                     request_deserializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.BatchForgetRequest.FromString,
                     response_serializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.BatchForgetResponse.SerializeToString,
+            ),
+            'ForgetMemories': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetMemories,
+                    request_deserializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ForgetMemoriesRequest.FromString,
+                    response_serializer=somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ForgetMemoriesResponse.SerializeToString,
             ),
             'ListRevisions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRevisions,
@@ -452,6 +469,33 @@ class MemoryService:
             '/somabrain.memory.v1.MemoryService/BatchForget',
             somabrain_dot_memory_dot_v1_dot_memory__service__pb2.BatchForgetRequest.SerializeToString,
             somabrain_dot_memory_dot_v1_dot_memory__service__pb2.BatchForgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgetMemories(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/somabrain.memory.v1.MemoryService/ForgetMemories',
+            somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ForgetMemoriesRequest.SerializeToString,
+            somabrain_dot_memory_dot_v1_dot_memory__service__pb2.ForgetMemoriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

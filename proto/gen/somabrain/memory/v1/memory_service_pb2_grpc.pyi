@@ -53,6 +53,8 @@ class MemoryServiceStub:
     """Permanently forgets one memory, with its revisions and vectors."""
     BatchForget: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.BatchForgetRequest, _memory_service_pb2.BatchForgetResponse]
     """Permanently forgets many memories, each independently."""
+    ForgetMemories: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ForgetMemoriesRequest, _memory_service_pb2.ForgetMemoriesResponse]
+    """Permanently forgets the memories that match a filter, oldest first: all of a call's or, on failure, none."""
     ListRevisions: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListRevisionsRequest, _memory_service_pb2.ListRevisionsResponse]
     """Lists the former states of a memory, newest first."""
     WatchMemories: _grpc.UnaryStreamMultiCallable[_memory_service_pb2.WatchMemoriesRequest, _memory_service_pb2.WatchMemoriesResponse]
@@ -88,6 +90,8 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """Permanently forgets one memory, with its revisions and vectors."""
     BatchForget: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.BatchForgetRequest, _memory_service_pb2.BatchForgetResponse]  # type: ignore[assignment]
     """Permanently forgets many memories, each independently."""
+    ForgetMemories: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ForgetMemoriesRequest, _memory_service_pb2.ForgetMemoriesResponse]  # type: ignore[assignment]
+    """Permanently forgets the memories that match a filter, oldest first: all of a call's or, on failure, none."""
     ListRevisions: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListRevisionsRequest, _memory_service_pb2.ListRevisionsResponse]  # type: ignore[assignment]
     """Lists the former states of a memory, newest first."""
     WatchMemories: _aio.UnaryStreamMultiCallable[_memory_service_pb2.WatchMemoriesRequest, _memory_service_pb2.WatchMemoriesResponse]  # type: ignore[assignment]
@@ -168,6 +172,14 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_memory_service_pb2.BatchForgetResponse, _abc.Awaitable[_memory_service_pb2.BatchForgetResponse]]:
         """Permanently forgets many memories, each independently."""
+
+    @_abc_1.abstractmethod
+    def ForgetMemories(
+        self,
+        request: _memory_service_pb2.ForgetMemoriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.ForgetMemoriesResponse, _abc.Awaitable[_memory_service_pb2.ForgetMemoriesResponse]]:
+        """Permanently forgets the memories that match a filter, oldest first: all of a call's or, on failure, none."""
 
     @_abc_1.abstractmethod
     def ListRevisions(

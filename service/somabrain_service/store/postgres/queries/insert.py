@@ -40,17 +40,17 @@ _LOST = "another write went first, and this one begins again"
 # Keys are inserted in their order, so that two batches with the same keys wait for each other instead of deadlocking.
 _MEMORIES = sql("""
 INSERT INTO memories (tenant_id, namespace_id, id, text, kind, session, position, subject, labels, event_time,
-    create_time, update_time, salience, expire_time, pinned, revision, length, key)
+    create_time, update_time, salience, expire_time, pinned, revision, length, key, index_text)
 SELECT n.tenant_id, n.id, m.id, m.text, m.kind, m.session, m.position, m.subject, CAST(m.labels AS jsonb), m.event_time,
     m.create_time, m.create_time, m.salience, m.expire_time, m.pinned, 1, m.length,
-    nullif(m.key, '')
+    nullif(m.key, ''), nullif(m.index_text, '')
 FROM namespaces n, unnest(CAST(:ids AS bigint[]), CAST(:texts AS text[]), CAST(:kinds AS smallint[]),
     CAST(:sessions AS text[]), CAST(:positions AS bigint[]), CAST(:subjects AS text[]), CAST(:labels AS text[]),
     CAST(:event_times AS timestamptz[]), CAST(:create_times AS timestamptz[]),
     CAST(:saliences AS double precision[]), CAST(:expire_times AS timestamptz[]), CAST(:pinned AS boolean[]),
-    CAST(:lengths AS integer[]), CAST(:memory_keys AS text[]))
+    CAST(:lengths AS integer[]), CAST(:memory_keys AS text[]), CAST(:index_texts AS text[]))
     AS m (id, text, kind, session, position, subject, labels, event_time, create_time, salience, expire_time,
-        pinned, length, key)
+        pinned, length, key, index_text)
 WHERE n.tenant_id = :tenant AND n.id = :ns
 ORDER BY m.key
 """)
@@ -153,6 +153,7 @@ def _rows(new_rows: Sequence[NewRow]) -> dict[str, object]:
         "pinned": numbers(draft.pinned for draft in drafts),
         "lengths": numbers(sum(p.new.terms.values()) for p in new_rows),
         "memory_keys": texts(draft.key for draft in drafts),
+        "index_texts": texts(draft.index_text for draft in drafts),
     }
 
 

@@ -12,9 +12,9 @@ NAMESPACE = """n.id, n.name, n.display_name, n.analyzer, n.language, n.encoder, 
     n.feed_retention, n.analyzed_after, n.create_time, n.update_time, n.revision, n.version, n.epoch"""
 
 MEMORY = """m.id, m.text, m.kind, m.session, m.position, m.subject, m.labels, m.event_time, m.create_time,
-    m.update_time, m.salience, m.expire_time, m.pinned, m.revision, m.key"""
+    m.update_time, m.salience, m.expire_time, m.pinned, m.revision, m.key, m.index_text"""
 """Columns of `memories m`. `memory_revisions` has them too, and an update copies them (`update`)."""
-STORED_BYTES = "octet_length(m.text) + coalesce(octet_length(m.key), 0)"
+STORED_BYTES = "octet_length(m.text) + coalesce(octet_length(m.key), 0) + coalesce(octet_length(m.index_text), 0)"
 """As `Memory.stored_bytes`."""
 SIZE = f"""512 + {STORED_BYTES} + octet_length(m.session) + octet_length(m.subject)
     + 2 * octet_length(CAST(m.labels AS text))"""
@@ -62,4 +62,5 @@ def memory(parent: NamespaceName, row: Any) -> Memory:
         pinned=row.pinned,
         revision=row.revision,
         key=row.key or "",
+        index_text=row.index_text or "",
     )

@@ -23,9 +23,11 @@ from somabrain_service.store.records import MemoryUpdate, NewText, WriteResult
 
 _SAVE_REVISION = sql("""
 INSERT INTO memory_revisions (tenant_id, namespace_id, memory, revision, text, kind, session, position, subject,
-    labels, event_time, create_time, update_time, salience, expire_time, pinned, key)
+    labels, event_time, create_time, update_time, salience, expire_time, pinned, key,
+    index_text)
 SELECT m.tenant_id, m.namespace_id, m.id, m.revision, m.text, m.kind, m.session, m.position, m.subject, m.labels,
-    m.event_time, m.create_time, m.update_time, m.salience, m.expire_time, m.pinned, m.key
+    m.event_time, m.create_time, m.update_time, m.salience, m.expire_time, m.pinned, m.key,
+    m.index_text
 FROM memories m WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = :id
 """)
 
@@ -37,7 +39,8 @@ UPDATE memories m SET text = :text, kind = :kind, session = :session,
             AND o.id <> :id)) END,
     subject = :subject, labels = CAST(:labels AS jsonb), event_time = :event_time, update_time = :now,
     salience = :salience, expire_time = :expire_time, pinned = :pinned, revision = m.revision + 1,
-    length = coalesce(CAST(:length AS integer), m.length), key = nullif(:key, '')
+    length = coalesce(CAST(:length AS integer), m.length), key = nullif(:key, ''),
+    index_text = nullif(:index_text, '')
 WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = :id
 RETURNING {rows.MEMORY}
 """)
@@ -137,6 +140,7 @@ async def _write(connection: Connection, ns: int, change: MemoryUpdate) -> tuple
         "expire_time": change.expire_time,
         "pinned": draft.pinned,
         "key": draft.key,
+        "index_text": draft.index_text,
         "length": None if change.new_text is None else sum(change.new_text.terms.values()),
     }
     _, updated = await connection.execute_all((_SAVE_REVISION, memory_key), (_UPDATE, values))
