@@ -91,6 +91,16 @@ class Index:
             RuntimeError: this update, or one before, failed; the index is of no use any more.
         """
 
+    def expired(self, after_us: int, until_us: int) -> list[int]:
+        """Return the ids of memories whose expiry is after `after_us` and not after `until_us`."""
+
+    def set_expiries(self, expiries: Sequence[tuple[int, int]]) -> None:
+        """Change when memories expire, each by its id, in microseconds since 1970; unknown ids are ignored.
+
+        Raises:
+            RuntimeError: this update, or one before, failed; the index is of no use any more.
+        """
+
     def statistics(self, version: int, now_us: int, terms: Sequence[str]) -> tuple[int, int, int, list[int]] | None:
         """Return the live memories, their term occurrences and vectors, and the document frequency of each term.
 

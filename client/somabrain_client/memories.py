@@ -12,11 +12,12 @@ from somabrain.memory.v1 import memory_pb2
 from somabrain.memory.v1 import memory_service_pb2 as pb
 from somabrain_client.base_client import BaseClient, key_name, namespace_name
 from somabrain_client.errors import CallError, from_status
-from somabrain_client.models import Filter, Forgotten, Memory, MemoryDraft, MemoryKind, RecallResult
+from somabrain_client.models import Filter, Forgotten, Memory, MemoryDraft, MemoryGroup, MemoryKind, RecallResult
 from somabrain_client.proto_mapping import (
     draft_to_proto,
     duration_to_proto,
     filter_to_proto,
+    group_from_proto,
     memory_from_proto,
     recall_result_from_proto,
     timestamp_to_proto,
@@ -103,10 +104,12 @@ class Memories(BaseClient):
         explain: bool = False,
         consistency_token: str = "",
         page_token: str = "",
+        refresh_ttl: timedelta | None = None,
     ) -> RecallResult:
         """Return the memories with the best scores; `explain` adds the breakdown of each score.
 
-        `page_token`: the `next_page_token` of the same call before, for the hits that follow.
+        `page_token`: the `next_page_token` of the same call before, for the hits that follow. `refresh_ttl` renews the
+        lives of the returned memories, as `touch` does.
         """
         request = pb.RecallRequest(
             parent=namespace_name(namespace),
@@ -118,6 +121,7 @@ class Memories(BaseClient):
             explain=explain,
             consistency_token=consistency_token,
             page_token=page_token,
+            refresh_ttl=duration_to_proto(refresh_ttl),
         )
         return recall_result_from_proto(await self._transport.call(self._memories.Recall, request))
 
@@ -175,9 +179,42 @@ class Memories(BaseClient):
         response = await self._transport.call(self._memories.UpdateMemory, request)
         return memory_from_proto(response.memory, response.consistency_token)
 
-    async def get(self, name: str, *, consistency_token: str = "") -> Memory:
-        """Return one memory by name, or by key: `key_name` makes a name of it."""
-        request = pb.GetMemoryRequest(name=name, consistency_token=consistency_token)
+    async def touch(self, name: str, ttl: timedelta) -> Memory:
+        """Let a memory live at least `ttl` from now, without a revision or any other change; never shorten its life."""
+        request = pb.TouchMemoryRequest(name=name, ttl=duration_to_proto(ttl))
+        return memory_from_proto((await self._transport.call(self._memories.TouchMemory, request)).memory)
+
+    async def list_sessions(
+        self, namespace: str, *, where: Filter | None = None, page_size: int = 0, consistency_token: str = ""
+    ) -> AsyncGenerator[MemoryGroup, None]:
+        """Yield the sessions of the memories that match, in the order of their bytes; fetch pages as needed."""
+        request = pb.ListSessionsRequest(
+            parent=namespace_name(namespace),
+            filter=filter_to_proto(where),
+            page_size=page_size,
+            consistency_token=consistency_token,
+        )
+        async for message in self._pages(self._memories.ListSessions, request, lambda page: page.sessions):
+            yield group_from_proto(message)
+
+    async def list_subjects(
+        self, namespace: str, *, where: Filter | None = None, page_size: int = 0, consistency_token: str = ""
+    ) -> AsyncGenerator[MemoryGroup, None]:
+        """Yield the subjects of the memories that match, in the order of their bytes; fetch pages as needed."""
+        request = pb.ListSubjectsRequest(
+            parent=namespace_name(namespace),
+            filter=filter_to_proto(where),
+            page_size=page_size,
+            consistency_token=consistency_token,
+        )
+        async for message in self._pages(self._memories.ListSubjects, request, lambda page: page.subjects):
+            yield group_from_proto(message)
+
+    async def get(self, name: str, *, consistency_token: str = "", refresh_ttl: timedelta | None = None) -> Memory:
+        """Return one memory by name, or by key with `key_name`; `refresh_ttl` renews its life, as `touch` does."""
+        request = pb.GetMemoryRequest(
+            name=name, consistency_token=consistency_token, refresh_ttl=duration_to_proto(refresh_ttl)
+        )
         return memory_from_proto((await self._transport.call(self._memories.GetMemory, request)).memory)
 
     async def list(
@@ -188,14 +225,19 @@ class Memories(BaseClient):
         order_by: str = "",
         page_size: int = 0,
         consistency_token: str = "",
+        refresh_ttl: timedelta | None = None,
     ) -> AsyncGenerator[Memory, None]:
-        """Yield memories, oldest first unless `order_by` is given; fetch pages as needed."""
+        """Yield memories, oldest first unless `order_by` is given; fetch pages as needed.
+
+        `refresh_ttl` renews the lives of the memories, as `touch` does.
+        """
         request = pb.ListMemoriesRequest(
             parent=namespace_name(namespace),
             filter=filter_to_proto(where),
             order_by=order_by,
             page_size=page_size,
             consistency_token=consistency_token,
+            refresh_ttl=duration_to_proto(refresh_ttl),
         )
         async for message in self._pages(self._memories.ListMemories, request, lambda page: page.memories):
             yield memory_from_proto(message)

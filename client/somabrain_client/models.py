@@ -107,6 +107,17 @@ class RecallResult:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryGroup:
+    """The memories of a session or about a subject: their number, and the latest of their times."""
+
+    value: str
+    memory_count: int
+    last_event_time: datetime
+    last_create_time: datetime
+    last_update_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Forgotten:
     """Numbers of memories that were forgotten, and that matched before. More match if the bound was reached."""
 

@@ -19,6 +19,7 @@ from somabrain_client.models import (
     Hit,
     Memory,
     MemoryDraft,
+    MemoryGroup,
     MemoryKind,
     Namespace,
     NamespaceStatistics,
@@ -238,6 +239,17 @@ def recall_result_from_proto(message: memory_service_pb2.RecallResponse) -> Reca
         best_lexical=message.best_lexical,
         next_page_token=message.next_page_token,
         state_changed=message.state_changed,
+    )
+
+
+def group_from_proto(message: memory_service_pb2.MemoryGroup) -> MemoryGroup:
+    """Return the group of a protobuf message."""
+    return MemoryGroup(
+        value=message.value,
+        memory_count=message.memory_count,
+        last_event_time=message.last_event_time.ToDatetime(tzinfo=UTC),
+        last_create_time=message.last_create_time.ToDatetime(tzinfo=UTC),
+        last_update_time=message.last_update_time.ToDatetime(tzinfo=UTC),
     )
 
 

@@ -186,6 +186,26 @@ impl Index {
         })
     }
 
+    fn expired(&self, py: Python<'_>, after_us: i64, until_us: i64) -> PyResult<Vec<i64>> {
+        self.read(py, |state| state.index.columns.expired_between(after_us, until_us).collect())
+    }
+
+    fn set_expiries(&self, py: Python<'_>, expiries: Vec<(i64, i64)>) -> PyResult<()> {
+        let failed = || PyRuntimeError::new_err("an update of the search index failed: load it again");
+        py.detach(|| {
+            let update = AssertUnwindSafe(|| {
+                let columns = &mut self.state.write().ok()?.index.columns;
+                for (id, expire_us) in expiries {
+                    if let Some(row) = columns.row(id) {
+                        columns.set_expiry(row, expire_us);
+                    }
+                }
+                Some(())
+            });
+            catch_unwind(update).ok().flatten().ok_or_else(failed)
+        })
+    }
+
     fn statistics(&self, py: Python<'_>, version: i64, now_us: i64, terms: Vec<String>) -> PyResult<Option<Counts>> {
         self.read(py, |state| {
             (state.version == version).then(|| {

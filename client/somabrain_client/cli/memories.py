@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
+from datetime import timedelta
 
 from somabrain_client.cli.arguments import (
     Subparsers,
@@ -14,8 +16,8 @@ from somabrain_client.cli.arguments import (
     kind,
     timestamp,
 )
-from somabrain_client.formatting import json_line, memory_lines, recall_result_lines
-from somabrain_client.models import MemoryKind
+from somabrain_client.formatting import group_line, json_line, memory_lines, recall_result_lines
+from somabrain_client.models import MemoryGroup, MemoryKind
 from somabrain_client.sync_client import SyncMemoryClient
 
 NAME_HELP = "namespaces/.../memories/..., or namespaces/.../keys/KEY"
@@ -102,6 +104,18 @@ def add(commands: Subparsers) -> None:
     forget = commands.add_parser("forget", help="forget one memory, permanently")
     forget.add_argument("name", help=NAME_HELP)
     forget.set_defaults(run=_forget)
+
+    touch = commands.add_parser("touch", help="let a memory live longer, without another change")
+    touch.add_argument("name", help=NAME_HELP)
+    touch.add_argument("ttl_s", type=float, metavar="SECONDS", help="seconds from now that it lives at least")
+    touch.set_defaults(run=_touch)
+
+    for kind_of_group, handler in (("sessions", _sessions), ("subjects", _subjects)):
+        groups = commands.add_parser(kind_of_group, help=f"show the {kind_of_group} of memories, with counts and times")
+        groups.add_argument("namespace")
+        add_filter(groups)
+        add_json(groups)
+        groups.set_defaults(run=handler)
 
     forget_where = commands.add_parser("forget-where", help="forget the memories that match, permanently")
     forget_where.add_argument("namespace")
@@ -205,4 +219,24 @@ def _forget_where(client: SyncMemoryClient, options: argparse.Namespace) -> int:
         options.namespace, filter_from_options(options), max_count=options.max_count, dry_run=options.dry_run
     )
     print(f"forgotten: {result.count} of {result.matching} memories that match")
+    return 0
+
+
+def _touch(client: SyncMemoryClient, options: argparse.Namespace) -> int:
+    memory = client.touch(options.name, timedelta(seconds=options.ttl_s))
+    print(f"{memory.name}, expires {memory.expire_time.isoformat() if memory.expire_time else 'never'}")
+    return 0
+
+
+def _sessions(client: SyncMemoryClient, options: argparse.Namespace) -> int:
+    return _print_groups(client.list_sessions(options.namespace, where=filter_from_options(options)), options)
+
+
+def _subjects(client: SyncMemoryClient, options: argparse.Namespace) -> int:
+    return _print_groups(client.list_subjects(options.namespace, where=filter_from_options(options)), options)
+
+
+def _print_groups(groups: Iterable[MemoryGroup], options: argparse.Namespace) -> int:
+    for group in groups:
+        print(json_line(group) if options.json else group_line(group))
     return 0

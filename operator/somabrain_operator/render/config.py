@@ -28,7 +28,9 @@ DEFAULT_GRPC_PORT: Final = Grpc().port
 SHUTDOWN_DELAY_S: Final = 3
 """Seconds for which a stopping server still accepts calls, so that clients disconnect first."""
 POLICY_FILE: Final = "sb.rego"
-_METHODS_SINCE_0_2: Final = ('MemoryService/ForgetMemories",',)
+_METHODS_SINCE_0_2: Final = tuple(
+    f'MemoryService/{method}",' for method in ("ForgetMemories", "ListSessions", "ListSubjects", "TouchMemory")
+)
 """Ends of the policy's lines with methods that a service of 0.1 does not have."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import structlog
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from common.errors import Aborted, FailedPrecondition
 from somabrain_service.commands.shared.caller_vectors import validate_caller_vector
 from somabrain_service.commands.shared.context import AppContext
+from somabrain_service.commands.touch_memory import refresh, renewed_expiry
 from somabrain_service.domain import analyzer, limits
 from somabrain_service.domain.cursors import (
     RecallPosition,
@@ -30,8 +32,12 @@ from somabrain_service.store.protocols import SnapshotOutdated
 log = structlog.get_logger(__name__)
 
 
-async def recall_memories(context: AppContext, tenant: TenantId, query: RecallQuery) -> RecallResult:
+async def recall_memories(
+    context: AppContext, tenant: TenantId, query: RecallQuery, *, refresh_ttl: timedelta | None = None
+) -> RecallResult:
     """Return the best matching memories, exactly; `degraded` lists why the result may be incomplete.
+
+    With `refresh_ttl` the lives of the returned memories are renewed.
 
     Raises:
         InvalidArgument: the vector or the token does not fit the namespace.
@@ -59,6 +65,7 @@ async def recall_memories(context: AppContext, tenant: TenantId, query: RecallQu
     if query.query and not terms:
         degraded.append(DegradedReason.NO_TERMS)
     now = context.clock()
+    expire_time = None if refresh_ttl is None else renewed_expiry(refresh_ttl, "refresh_ttl", now)
     position = parse_recall_page_token(tenant, query, now)
     skip = position.skip if position else 0
     request = RankingRequest(
@@ -97,9 +104,10 @@ async def recall_memories(context: AppContext, tenant: TenantId, query: RecallQu
         degraded.append(DegradedReason.DENSE_TRUNCATED)
     if query.query and current.reanalyzing:
         degraded.append(DegradedReason.REANALYZING)
+    returned = await refresh(context, tenant, current, memories, expire_time, now)
     hits = tuple(
         Hit(memory, entry.score, entry.breakdown)
-        for entry, memory in zip(ranking.hits, memories, strict=False)
+        for entry, memory in zip(ranking.hits, returned, strict=False)
         if memory.expire_time is None or memory.expire_time > now
     )
     first = position or RecallPosition(as_of, request.now, 0)

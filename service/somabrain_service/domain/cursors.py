@@ -20,7 +20,7 @@ from somabrain_service.domain import limits
 from somabrain_service.domain.canonical import Json, canonical_bytes
 from somabrain_service.domain.changes import LAST_ORDINAL, ExportQuery, Position
 from somabrain_service.domain.names import NamespaceName, TenantId
-from somabrain_service.domain.pagination import ListQuery, NamespaceQuery, RevisionQuery
+from somabrain_service.domain.pagination import GroupQuery, ListQuery, NamespaceQuery, RevisionQuery
 from somabrain_service.domain.recall import RecallQuery
 
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -138,6 +138,38 @@ def parse_recall_page_token(tenant: TenantId, query: RecallQuery, now: datetime)
 
 def _recall_fingerprint(tenant: TenantId, query: RecallQuery) -> str:
     return _fingerprint([tenant, "recall", dataclasses.replace(query, page_token="", consistency_token="")])
+
+
+def groups_page_token(tenant: TenantId, query: GroupQuery, last: str) -> str:
+    """Return the token of the page that starts after the group of this session or subject."""
+    return _encode([_groups_fingerprint(tenant, query), last])
+
+
+def parse_groups_page_token(tenant: TenantId, query: GroupQuery) -> str:
+    """Return the session or subject of the previous page's last group; empty: the first page.
+
+    Raises:
+        InvalidArgument: the token is altered, or belongs to another request.
+    """
+    if not query.page_token:
+        return ""
+    match _decode("page_token", query.page_token):
+        case [str(fingerprint), str(last)]:
+            if fingerprint != _groups_fingerprint(tenant, query):
+                raise InvalidArgument(
+                    "page_token",
+                    "belongs to another request; leave all other fields unchanged, or start without a token",
+                )
+            limits.check_text("page_token", last, limits.MAX_SESSION_BYTES, required=True)
+            return last
+        case _:
+            raise InvalidArgument(
+                "page_token", "is invalid; send a token of this service unchanged, or start without one"
+            )
+
+
+def _groups_fingerprint(tenant: TenantId, query: GroupQuery) -> str:
+    return _fingerprint([tenant, "groups", dataclasses.replace(query, page_token="", consistency_token="")])
 
 
 def namespaces_page_token(tenant: TenantId, query: NamespaceQuery, last: NamespaceName) -> str:

@@ -16,6 +16,9 @@ from somabrain_service.domain import limits
 from somabrain_service.domain.names import MemoryName
 
 NEUTRAL_SALIENCE = 0.5
+MAX_RENEWAL = timedelta(seconds=30)
+"""Longest time of a renewal, from its reading of the clock to its commit. So long after a memory has expired, it may
+still prove renewed: what is remembered of its expiry is read again."""
 
 
 class MemoryKind(IntEnum):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 
 from common.errors import InvalidArgument
@@ -66,6 +67,53 @@ class ListQuery:
         """
         size = limits.check_count("page_size", self.page_size, limits.MAX_PAGE_SIZE, limits.DEFAULT_PAGE_SIZE)
         object.__setattr__(self, "page_size", size)
+
+
+class GroupField(Enum):
+    """Field that memories are grouped by; memories without it are in no group."""
+
+    SESSION = "session"
+    SUBJECT = "subject"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupQuery:
+    """Query of a page of groups of memories; fields as in `ListQuery`."""
+
+    parent: NamespaceName
+    group_by: GroupField
+    page_size: int = 0
+    page_token: str = ""
+    filter: MemoryFilter = field(default_factory=MemoryFilter)
+    consistency_token: str = ""
+
+    def __post_init__(self) -> None:
+        """Validate the fields; afterwards `page_size` is 1 to 1000.
+
+        Raises:
+            InvalidArgument: naming the field.
+        """
+        size = limits.check_count("page_size", self.page_size, limits.MAX_PAGE_SIZE, limits.DEFAULT_PAGE_SIZE)
+        object.__setattr__(self, "page_size", size)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryGroup:
+    """The live memories of a session or about a subject: their number, and the latest of their times."""
+
+    value: str
+    memories: int
+    last_event_time: datetime
+    last_create_time: datetime
+    last_update_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPage:
+    """A page of groups. `next_page_token` empty: this is the last page."""
+
+    groups: tuple[MemoryGroup, ...]
+    next_page_token: str
 
 
 @dataclass(frozen=True, slots=True)

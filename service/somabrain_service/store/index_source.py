@@ -76,6 +76,10 @@ class IndexSource(Snapshot, Protocol):
         """Return the rows of those of the memories that exist."""
         ...
 
+    async def expiries(self, ids: Sequence[int]) -> list[tuple[int, int]]:
+        """Return those of the memories that exist, each with its expiry in microseconds since 1970."""
+        ...
+
 
 class IndexableStore(Store, Protocol):
     """Store whose snapshots a search index can be loaded from."""

@@ -14,7 +14,7 @@ from somabrain_service.domain.idempotency import RequestKey
 from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, MemoryRef, NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceDraft, NamespaceStatistics
-from somabrain_service.domain.pagination import Order
+from somabrain_service.domain.pagination import GroupField, MemoryGroup, Order
 from somabrain_service.domain.ranking.score import Candidates, Ranking
 from somabrain_service.store.records import (
     BatchWriteResult,
@@ -46,7 +46,7 @@ class Snapshot(Protocol):
         ...
 
     async def next_expiry(self) -> datetime | None:
-        """Return the earliest expiry of a live memory; None: no memory expires."""
+        """Return the earliest expiry of a memory that is live, or may prove renewed; None: no memory expires."""
         ...
 
     async def changes(self, after: Position, limit: int) -> list[Change] | None:
@@ -88,6 +88,12 @@ class Snapshot(Protocol):
         Returns:
             The revisions, and whether more follow.
         """
+        ...
+
+    async def list_groups(
+        self, memory_filter: MemoryFilter, group_by: GroupField, after: str, limit: int
+    ) -> list[MemoryGroup]:
+        """Return at most `limit` groups after `after`, in the order of their bytes."""
         ...
 
     async def list_keys(
@@ -285,6 +291,24 @@ class Store(Protocol):
             AlreadyExists: the request id was used with another body, or the session position or the key is taken.
             ResourceExhausted: the tenant's storage quota is used up.
         """
+        ...
+
+    async def touch_memory(
+        self, tenant: TenantId, ref: MemoryRef, expire_time: datetime, now: datetime
+    ) -> Memory | None:
+        """Let a memory expire at `expire_time`, unless it expires later or never. None: no such memory.
+
+        Neither its revision nor the namespace's version changes, and a search index finds it out by itself.
+
+        Raises:
+            NotFound: no such namespace.
+        """
+        ...
+
+    async def touch_memories(
+        self, tenant: TenantId, namespace: Namespace, ids: Sequence[MemoryId], expire_time: datetime, now: datetime
+    ) -> set[MemoryId]:
+        """Do so with memories by their ids; return those that now expire at `expire_time`."""
         ...
 
     async def delete_memory(

@@ -142,6 +142,11 @@ class Brain:
     async def forget(self, name: MemoryRef, **fields: Any) -> str:
         return await forget_memory(self.services, self.tenant, name, **fields)
 
+    async def forget_all(self) -> None:
+        """Forget every memory, expired ones but for their rows."""
+        for memory in await self.list_all(page_size=1000):
+            await self.forget(memory.name)
+
     async def change(self, **settings: Any) -> Namespace:
         """Change settings of the namespace, such as its language or encoder."""
         draft = NamespaceDraft(self.parent, settings=NamespaceSettings(**settings))

@@ -16,11 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.config.settings import DatabaseSettings, SearchIndexSettings
-from common.errors import AlreadyExists
+from common.errors import AlreadyExists, NotFound
 from somabrain_service.commands.batch_remember_memories import RememberItem, batch_remember_memories
 from somabrain_service.commands.delete_namespace import delete_namespace
 from somabrain_service.commands.erase_subject import erase_subject
 from somabrain_service.commands.shared.context import AppContext
+from somabrain_service.commands.touch_memory import touch_memory
 from somabrain_service.domain import analyzer
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory, MemoryDraft, MemoryKind, Vector
@@ -66,6 +67,12 @@ class Update:
 @dataclass(frozen=True)
 class Forget:
     number: int
+
+
+@dataclass(frozen=True)
+class Touch:
+    number: int
+    hours: int
 
 
 @dataclass(frozen=True)
@@ -142,6 +149,7 @@ steps = st.lists(
     st.builds(Remember, st.lists(items, min_size=1, max_size=12))
     | st.builds(Update, st.integers(0, 50), changes)
     | st.builds(Forget, st.integers(0, 50))
+    | st.builds(Touch, st.integers(0, 50), st.integers(1, 6))
     | st.builds(Erase, st.sampled_from(["ada", "ben"]))
     | st.builds(Pass, st.integers(1, 3))
     | st.builds(Recreate)
@@ -172,6 +180,10 @@ class Pair:
             case Forget(number) if self.memories:
                 memory = self.memories.pop(number % len(self.memories))
                 await self.sql.forget(memory.name, allow_missing=True)
+            case Touch(number, count) if self.memories:
+                name = self.memories[number % len(self.memories)].name
+                with suppress(NotFound):
+                    await touch_memory(self.sql.services, TENANT, name, timedelta(hours=count))
             case Erase(subject):
                 await erase_subject(self.sql.services, TENANT, self.sql.parent, subject)
             case Pass(count):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -11,11 +12,13 @@ from psycopg import sql
 from common.errors import NotFound
 from somabrain_service.commands.forget_memories import forget_memories
 from somabrain_service.commands.get_memory import get_memory
+from somabrain_service.commands.list_groups import list_groups
 from somabrain_service.commands.list_memories import list_memories
 from somabrain_service.commands.list_revisions import list_revisions
+from somabrain_service.commands.touch_memory import touch_memory
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.label_condition import LabelCondition, LabelOperator
-from somabrain_service.domain.pagination import ListQuery, RevisionQuery
+from somabrain_service.domain.pagination import GroupField, GroupQuery, ListQuery, RevisionQuery
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 from tests.integration.store.tables import TABLES
@@ -216,6 +219,15 @@ async def test_no_command_reaches_what_is_another_tenants(two_tenants: tuple[Bra
             await list_revisions(me.services, me.tenant, RevisionQuery(theirs.name))
     with pytest.raises(NotFound):
         await stranger.recall("bees")
+    for ref in (theirs.name, a.at("elsewhere").key("b")):
+        with pytest.raises(NotFound):
+            await touch_memory(a.services, a.tenant, ref, timedelta(hours=1))
+    for group_by in GroupField:
+        query = GroupQuery(a.parent, group_by)
+        groups = (await list_groups(a.services, a.tenant, query)).groups
+        assert [group.memories for group in groups] == [1]
+        with pytest.raises(NotFound):
+            await list_groups(stranger.services, stranger.tenant, query)
     everything = MemoryFilter(conditions=(LabelCondition("none", LabelOperator.NOT_EQUAL, ("x",)),))
     for dry_run in (True, False):
         with pytest.raises(NotFound):

@@ -176,6 +176,15 @@ async def test_a_repeated_request_by_key_is_answered_and_not_written_again(words
         await words.upsert("a", "one", request_id="r-1")
 
 
+async def test_a_repeated_request_to_remember_by_key_is_answered_by_its_memory(words: Brain) -> None:
+    """Not by the conflict with the memory that it stored itself, in a batch neither."""
+    first = (await words.remember("bees", key="a", request_id="r-1")).memory
+    assert (await words.remember("bees", key="a", request_id="r-1")).memory == first
+    assert await words.remember_all(RememberItem(MemoryDraft("bees", key="a"), request_id="r-1")) == [first]
+    with pytest.raises(AlreadyExists):
+        await words.remember("bees", key="a", request_id="r-2")
+
+
 async def test_the_bytes_of_keys_count_for_the_quota(words: Brain) -> None:
     stored = (await words.remember("bees", key="é" * 10)).memory
     assert (await words.statistics()).text_bytes == 4 + 20

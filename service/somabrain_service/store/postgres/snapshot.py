@@ -11,10 +11,10 @@ import numpy as np
 from common.errors import InvalidArgument
 from somabrain_service.domain.changes import LAST_ORDINAL, Change, ChangeType, Position, StoredVector
 from somabrain_service.domain.filter import MemoryFilter
-from somabrain_service.domain.memory import Memory
+from somabrain_service.domain.memory import MAX_RENEWAL, Memory
 from somabrain_service.domain.names import MemoryId, MemoryName, MemoryRef
 from somabrain_service.domain.namespace import Namespace
-from somabrain_service.domain.pagination import Order, OrderField
+from somabrain_service.domain.pagination import GroupField, MemoryGroup, Order, OrderField
 from somabrain_service.domain.ranking.score import Candidates, Ranking
 from somabrain_service.store.index_source import IndexRows
 from somabrain_service.store.postgres.driver.arrays import numbers
@@ -66,7 +66,7 @@ ORDER BY m.ordinal
 
 _NEXT_EXPIRY = sql(
     "SELECT min(m.expire_time) FROM memories m"
-    " WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.expire_time > :now"
+    " WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.expire_time > :renewable_from"
 )
 
 _CHANGES = sql("""
@@ -117,7 +117,8 @@ class PostgresSnapshot:
 
     async def next_expiry(self) -> datetime | None:
         """See `Snapshot.next_expiry`."""
-        expiry: datetime | None = (await self._connection.execute(_NEXT_EXPIRY, self._values)).scalar_one()
+        values = {"ns": self.namespace.number, "renewable_from": self._now - MAX_RENEWAL}
+        expiry: datetime | None = (await self._connection.execute(_NEXT_EXPIRY, values)).scalar_one()
         return expiry
 
     async def changes(self, after: Position, limit: int) -> list[Change] | None:
@@ -202,6 +203,18 @@ class PostgresSnapshot:
         result = await self._connection.execute(statement, {**self._values, **values, "limit": limit})
         return [(_format_key(order, row[0]), row[1]) for row in result]
 
+    async def list_groups(
+        self, memory_filter: MemoryFilter, group_by: GroupField, after: str, limit: int
+    ) -> list[MemoryGroup]:
+        """See `Snapshot.list_groups`."""
+        statement, values = groups_statement(memory_filter, group_by)
+        result = await self._connection.execute(statement, {**self._values, **values, "after": after, "limit": limit})
+        return [MemoryGroup(*row) for row in result]
+
+    async def expiries(self, ids: Sequence[int]) -> list[tuple[int, int]]:
+        """See `IndexSource.expiries`."""
+        return await index_rows.expiries(self._connection, self.namespace.number, ids)
+
     async def identifiers(self, after: int, limit: int) -> list[int]:
         """See `IndexSource.identifiers`."""
         return await index_rows.identifiers(self._connection, self.namespace.number, after, limit)
@@ -229,6 +242,17 @@ def list_statement(
     statement = sql(
         f"SELECT CAST({key} AS text), m.id FROM memories m WHERE {conditions}"
         f" ORDER BY {key} {direction}, m.id {direction} LIMIT :limit"
+    )
+    return statement, values
+
+
+def groups_statement(memory_filter: MemoryFilter, group_by: GroupField) -> Statement:
+    """Return the statement of `Snapshot.list_groups`, with its values but :ns, :now, :after and :limit."""
+    conditions, values = filters.conditions(memory_filter)
+    column = f"m.{group_by.value}"
+    statement = sql(
+        f"SELECT {column}, count(*), max(m.event_time), max(m.create_time), max(m.update_time) FROM memories m"
+        f" WHERE {conditions} AND {column} <> '' AND {column} > :after GROUP BY {column} ORDER BY {column} LIMIT :limit"
     )
     return statement, values
 

@@ -12,7 +12,7 @@ from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.idempotency import RequestKey
 from somabrain_service.domain.memory import Memory
-from somabrain_service.domain.names import MemoryRef, NamespaceName, TenantId
+from somabrain_service.domain.names import MemoryId, MemoryRef, NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceDraft, NamespaceStatistics
 from somabrain_service.domain.quota import StorageUsage
 from somabrain_service.store import schema
@@ -328,6 +328,35 @@ class PostgresStore:
             return await update.update_memory(connection, namespace, change, request)
 
         return await self._write_freeing_keys(tenant, work, now, idempotent=request is not None)
+
+    async def touch_memory(
+        self, tenant: TenantId, ref: MemoryRef, expire_time: datetime, now: datetime
+    ) -> Memory | None:
+        """See `Store.touch_memory`."""
+
+        async def work(connection: Connection) -> Memory | None:
+            find = (namespaces.FIND, {"name": ref.namespace.namespace})
+            namespace = self._namespace_of(tenant, ref.namespace, await connection.execute(*find))
+            found = await connection.execute(*memories.find_live(ref, namespace.number, now, for_update=True))
+            row = found.one_or_none()
+            if row is None:
+                return None
+            values = {"ns": namespace.number, "ids": numbers([row.id]), "now": now, "expire_time": expire_time}
+            touched = (await connection.execute(memories.TOUCH, values)).one_or_none()
+            return rows.memory(namespace.name, touched or row)
+
+        return await self._transactions.write(tenant, work, idempotent=True)
+
+    async def touch_memories(
+        self, tenant: TenantId, namespace: Namespace, ids: Sequence[MemoryId], expire_time: datetime, now: datetime
+    ) -> set[MemoryId]:
+        """See `Store.touch_memories`."""
+        values = {"ns": namespace.number, "ids": numbers(ids), "now": now, "expire_time": expire_time}
+
+        async def work(connection: Connection) -> set[MemoryId]:
+            return {row.id for row in await connection.execute(memories.TOUCH, values)}
+
+        return await self._transactions.write(tenant, work, idempotent=True)
 
     async def delete_memory(
         self, tenant: TenantId, ref: MemoryRef, etag: str, now: datetime, request: RequestKey | None

@@ -11,7 +11,7 @@ from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, MemoryRef, TenantId
 from somabrain_service.domain.namespace import Namespace
-from somabrain_service.domain.pagination import Order
+from somabrain_service.domain.pagination import GroupField, MemoryGroup, Order
 from somabrain_service.domain.ranking.score import Candidates, Ranking
 from somabrain_service.store.index_source import IndexableStore
 from somabrain_service.store.protocols import SnapshotOutdated
@@ -79,6 +79,12 @@ class AssumedSnapshot:
         self, memory: MemoryId, before: int | None, limit: int, size_bytes: int
     ) -> tuple[list[Memory], bool]:
         """See `Snapshot.revisions`."""
+        self._begin_again()
+
+    async def list_groups(
+        self, memory_filter: MemoryFilter, group_by: GroupField, after: str, limit: int
+    ) -> list[MemoryGroup]:
+        """See `Snapshot.list_groups`."""
         self._begin_again()
 
     async def list_keys(

@@ -13,6 +13,7 @@ import numpy as np
 import somabrain_kernel
 
 from somabrain_service.domain.cursors import NamespaceVersion
+from somabrain_service.domain.memory import MAX_RENEWAL
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.ranking import bm25
 from somabrain_service.domain.ranking.score import DECIMALS, Ranking, ScoredMemory, quantized_now
@@ -33,6 +34,8 @@ class SearchIndex:
         self.encoder_id = namespace.settings.encoder
         self._analyzer = namespace.analyzer
         self._kernel = somabrain_kernel.Index(self.as_of.version, instruction_set)
+        self._confirmed_us = -(2**62)
+        """Time up to which memories have expired for good."""
         # Not read from the kernel at each use, which would wait for an update at work.
         self.memories = 0
         """Number of memories, including expired ones."""
@@ -54,6 +57,18 @@ class SearchIndex:
         self._kernel.apply(changed_ids, index_rows, as_of.version)
         self.memories, self.size_bytes = self._kernel.memories, self._kernel.size_bytes
         self.as_of = as_of
+
+    def unconfirmed(self, now: datetime) -> Sequence[int]:
+        """Return the ids of memories that expired in the index and may have been renewed in PostgreSQL before."""
+        return self._kernel.expired(self._confirmed_us, unix_microseconds(now))
+
+    def confirm(self, expiries: Sequence[tuple[int, int]], now: datetime) -> None:
+        """Record when memories expire, in microseconds since 1970, as a snapshot opened at `now` or later says.
+
+        One that has expired stays so; but a renewal that began before may be committed a little later.
+        """
+        self._kernel.set_expiries(expiries)
+        self._confirmed_us = max(self._confirmed_us, unix_microseconds(now - MAX_RENEWAL))
 
     def statistics(self, namespace: Namespace, terms: Sequence[str], now: datetime) -> Statistics | None:
         """See `Snapshot.statistics`. None: the index is no longer at the version of `namespace`."""

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import structlog
 
@@ -101,7 +102,7 @@ class SearchIndexManager:
         entry = self._entries.get((tenant, name))
         return None if entry is None else entry.index
 
-    def assume_unchanged(self, tenant: TenantId, name: NamespaceName) -> AssumedIndex | None:
+    def assume_unchanged(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AssumedIndex | None:
         """Return an index whose namespace did not change between the last two calls; None: no such index.
 
         A namespace that is written between calls is not worth an assumption, which would cost its search twice.
@@ -109,6 +110,8 @@ class SearchIndexManager:
         self._evict_idle()
         entry = self._entries.get((tenant, name))
         if entry is None or entry.unchanged is None or entry.index.as_of != entry.unchanged.read_version:
+            return None
+        if entry.index.unconfirmed(now):
             return None
         self._touch((tenant, name), entry)
         return AssumedIndex(entry.index, entry.unchanged)
@@ -118,7 +121,9 @@ class SearchIndexManager:
         if entry := self._entries.get((tenant, name)):
             entry.unchanged = None
 
-    async def get_at_version(self, tenant: TenantId, namespace: Namespace, source: IndexSource) -> SearchIndex | None:
+    async def get_at_version(
+        self, tenant: TenantId, namespace: Namespace, source: IndexSource, now: datetime
+    ) -> SearchIndex | None:
         """Return the index at exactly the version of `source`; None: not loaded, or already ahead of it."""
         self._evict_idle()
         key = (tenant, namespace.name)
@@ -145,6 +150,9 @@ class SearchIndexManager:
                 self._evict_to_budget(key)
             if key not in self._entries:
                 return None
+            # Memories that the index has as expired may have been renewed, which changes no version.
+            if ids := index.unconfirmed(now):
+                index.confirm(await source.expiries(ids), now)
             self._touch(key, entry)
             return index
 

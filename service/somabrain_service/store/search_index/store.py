@@ -39,6 +39,8 @@ class SearchIndexStore:
         self.insert_memories = store.insert_memories
         self.find_replay = store.find_replay
         self.update_memory = store.update_memory
+        self.touch_memory = store.touch_memory
+        self.touch_memories = store.touch_memories
         self.delete_memory = store.delete_memory
         self.indexes = SearchIndexManager(search_index.budget_bytes, search_index.idle_timeout_s, self._source, tasks)
 
@@ -55,7 +57,7 @@ class SearchIndexStore:
     ) -> AsyncIterator[Snapshot]:
         """See `Store.snapshot`."""
         with self._dropping_missing(tenant, name):
-            if assume_unchanged and (assumed := self.indexes.assume_unchanged(tenant, name)):
+            if assume_unchanged and (assumed := self.indexes.assume_unchanged(tenant, name, now)):
                 yield AssumedSnapshot(self._store, self.indexes, tenant, assumed, now)
                 return
             async with self._store.snapshot(tenant, name, now) as snapshot:

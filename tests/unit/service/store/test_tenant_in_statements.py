@@ -20,12 +20,12 @@ import somabrain_service.store.postgres as postgres
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.label_condition import LabelCondition, LabelOperator
 from somabrain_service.domain.memory import MemoryKind
-from somabrain_service.domain.pagination import Order, OrderField
+from somabrain_service.domain.pagination import GroupField, Order, OrderField
 from somabrain_service.domain.ranking.score import DEFAULT_TUNING
 from somabrain_service.store.postgres.driver.statement import Sql
 from somabrain_service.store.postgres.queries.candidates import search_statement
 from somabrain_service.store.postgres.queries.delete import matching_statements
-from somabrain_service.store.postgres.snapshot import list_statement
+from somabrain_service.store.postgres.snapshot import groups_statement, list_statement
 from somabrain_service.store.records import Search
 
 TENANT_TABLES = {
@@ -41,6 +41,7 @@ BUILDERS = {
     ("queries.candidates", "_parse"),  # of `search_statement`
     ("queries.delete", "matching_statements"),
     ("queries.delete", "_lock_statement"),  # its results are constants of the module
+    ("snapshot", "groups_statement"),
     ("snapshot", "list_statement"),
     ("driver.session", "prepare"),  # reads no table of a tenant
     ("driver.transactions", "_set_local"),
@@ -87,6 +88,7 @@ def built_statements() -> Iterator[tuple[str, Sql]]:
         search = Search(("bee",), (1.0,), seeds, seeds, 3.0, vectors, "e", memory_filter, 10, 10, DEFAULT_TUNING)
         yield "search_statement", search_statement(search, many=many)[0]
     for memory_filter in FILTERS:
+        yield from (("groups_statement", groups_statement(memory_filter, column)[0]) for column in GroupField)
         statements = matching_statements(memory_filter)
         yield from (("matching_statements", each) for each in (statements.count, statements.lock, statements.confirm))
     for memory_filter, field, descending, since in itertools.product(FILTERS, OrderField, (False, True), (None, 1)):

@@ -22,79 +22,94 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from somabrain.memory.v1 import memory_pb2 as somabrain_dot_memory_dot_v1_dot_memory__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(somabrain/memory/v1/memory_service.proto\x12\x13somabrain.memory.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a somabrain/memory/v1/memory.proto\"\x8f\x01\n\x0fRememberRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12+\n\x06memory\x18\x02 \x01(\x0b\x32\x1b.somabrain.memory.v1.Memory\x12+\n\x06vector\x18\x03 \x01(\x0b\x32\x1b.somabrain.memory.v1.Vector\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"Z\n\x10RememberResponse\x12+\n\x06memory\x18\x01 \x01(\x0b\x32\x1b.somabrain.memory.v1.Memory\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"^\n\x14\x42\x61tchRememberRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x36\n\x08requests\x18\x02 \x03(\x0b\x32$.somabrain.memory.v1.RememberRequest\"s\n\x13\x42\x61tchRememberResult\x12-\n\x06memory\x18\x01 \x01(\x0b\x32\x1b.somabrain.memory.v1.MemoryH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"m\n\x15\x42\x61tchRememberResponse\x12\x39\n\x07results\x18\x01 \x03(\x0b\x32(.somabrain.memory.v1.BatchRememberResult\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\x83\x02\n\rRecallRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\r\n\x05query\x18\x02 \x01(\t\x12+\n\x06vector\x18\x03 \x01(\x0b\x32\x1b.somabrain.memory.v1.Vector\x12\r\n\x05top_k\x18\x04 \x01(\x05\x12\x31\n\x06\x66ilter\x18\x05 \x01(\x0b\x32!.somabrain.memory.v1.MemoryFilter\x12\x16\n\tmin_score\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07\x65xplain\x18\x07 \x01(\x08\x12\x19\n\x11\x63onsistency_token\x18\x08 \x01(\t\x12\x12\n\npage_token\x18\x13 \x01(\tB\x0c\n\n_min_score\"\x8d\x02\n\x0eRecallResponse\x12,\n\x04hits\x18\x01 \x03(\x0b\x32\x1e.somabrain.memory.v1.RecallHit\x12\x35\n\x08\x64\x65graded\x18\x02 \x03(\x0e\x32#.somabrain.memory.v1.DegradedReason\x12\x0e\n\x06\x63\x61\x63hed\x18\x03 \x01(\x08\x12\x12\n\nencoder_id\x18\x04 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x05 \x01(\t\x12\x11\n\ttruncated\x18\x06 \x01(\x08\x12\x14\n\x0c\x62\x65st_lexical\x18\x07 \x01(\x01\x12\x17\n\x0fnext_page_token\x18\x12 \x01(\t\x12\x15\n\rstate_changed\x18\x13 \x01(\x08\";\n\x10GetMemoryRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"@\n\x11GetMemoryResponse\x12+\n\x06memory\x18\x01 \x01(\x0b\x32\x1b.somabrain.memory.v1.Memory\"\xac\x01\n\x13ListMemoriesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x31\n\x06\x66ilter\x18\x04 \x01(\x0b\x32!.somabrain.memory.v1.MemoryFilter\x12\x10\n\x08order_by\x18\x05 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x06 \x01(\t\"^\n\x14ListMemoriesResponse\x12-\n\x08memories\x18\x01 \x03(\x0b\x32\x1b.somabrain.memory.v1.Memory\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xcb\x01\n\x13UpdateMemoryRequest\x12+\n\x06memory\x18\x01 \x01(\x0b\x32\x1b.somabrain.memory.v1.Memory\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12+\n\x06vector\x18\x03 \x01(\x0b\x32\x1b.somabrain.memory.v1.Vector\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rallow_missing\x18\x05 \x01(\x08\"^\n\x14UpdateMemoryResponse\x12+\n\x06memory\x18\x01 \x01(\x0b\x32\x1b.somabrain.memory.v1.Memory\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\\\n\x13\x46orgetMemoryRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rallow_missing\x18\x04 \x01(\x08\"1\n\x14\x46orgetMemoryResponse\x12\x19\n\x11\x63onsistency_token\x18\x01 \x01(\t\"`\n\x12\x42\x61tchForgetRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12:\n\x08requests\x18\x02 \x03(\x0b\x32(.somabrain.memory.v1.ForgetMemoryRequest\"7\n\x11\x42\x61tchForgetResult\x12\"\n\x06status\x18\x01 \x01(\x0b\x32\x12.google.rpc.Status\"i\n\x13\x42\x61tchForgetResponse\x12\x37\n\x07results\x18\x01 \x03(\x0b\x32&.somabrain.memory.v1.BatchForgetResult\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\x92\x01\n\x15\x46orgetMemoriesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x31\n\x06\x66ilter\x18\x02 \x01(\x0b\x32!.somabrain.memory.v1.MemoryFilter\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\x11\n\tmax_count\x18\x04 \x01(\x05\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"d\n\x16\x46orgetMemoriesResponse\x12\x17\n\x0f\x66orgotten_count\x18\x01 \x01(\x03\x12\x16\n\x0ematching_count\x18\x02 \x01(\x03\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t\"M\n\x14ListRevisionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"`\n\x15ListRevisionsResponse\x12.\n\trevisions\x18\x01 \x03(\x0b\x32\x1b.somabrain.memory.v1.Memory\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbb\x01\n\x0cMemoryChange\x12-\n\x04type\x18\x01 \x01(\x0e\x32\x1f.somabrain.memory.v1.ChangeType\x12\x0c\n\x04name\x18\x02 \x01(\t\x12+\n\x06memory\x18\x03 \x01(\x0b\x32\x1b.somabrain.memory.v1.Memory\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63hange_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"6\n\nCheckpoint\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"N\n\x14WatchMemoriesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x16\n\x0einclude_memory\x18\x03 \x01(\x08\"\x9c\x01\n\x15WatchMemoriesResponse\x12\x33\n\x06\x63hange\x18\x01 \x01(\x0b\x32!.somabrain.memory.v1.MemoryChangeH\x00\x12\x35\n\ncheckpoint\x18\x02 \x01(\x0b\x32\x1f.somabrain.memory.v1.CheckpointH\x00\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\tB\x07\n\x05\x65vent\"\x89\x01\n\x15\x45xportMemoriesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x31\n\x06\x66ilter\x18\x02 \x01(\x0b\x32!.somabrain.memory.v1.MemoryFilter\x12\x17\n\x0finclude_vectors\x18\x03 \x01(\x08\x12\x14\n\x0cresume_token\x18\x04 \x01(\t\"j\n\x0e\x45xportedMemory\x12+\n\x06memory\x18\x01 \x01(\x0b\x32\x1b.somabrain.memory.v1.Memory\x12+\n\x06vector\x18\x02 \x01(\x0b\x32\x1b.somabrain.memory.v1.Vector\"u\n\x16\x45xportMemoriesResponse\x12\x35\n\x08memories\x18\x01 \x03(\x0b\x32#.somabrain.memory.v1.ExportedMemory\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t*\x92\x01\n\nChangeType\x12\x1b\n\x17\x43HANGE_TYPE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43HANGE_TYPE_REMEMBERED\x10\x01\x12\x17\n\x13\x43HANGE_TYPE_UPDATED\x10\x02\x12\x19\n\x15\x43HANGE_TYPE_FORGOTTEN\x10\x03\x12\x17\n\x13\x43HANGE_TYPE_EXPIRED\x10\x04\x32\xba\t\n\rMemoryService\x12W\n\x08Remember\x12$.somabrain.memory.v1.RememberRequest\x1a%.somabrain.memory.v1.RememberResponse\x12\x66\n\rBatchRemember\x12).somabrain.memory.v1.BatchRememberRequest\x1a*.somabrain.memory.v1.BatchRememberResponse\x12Q\n\x06Recall\x12\".somabrain.memory.v1.RecallRequest\x1a#.somabrain.memory.v1.RecallResponse\x12Z\n\tGetMemory\x12%.somabrain.memory.v1.GetMemoryRequest\x1a&.somabrain.memory.v1.GetMemoryResponse\x12\x63\n\x0cListMemories\x12(.somabrain.memory.v1.ListMemoriesRequest\x1a).somabrain.memory.v1.ListMemoriesResponse\x12\x63\n\x0cUpdateMemory\x12(.somabrain.memory.v1.UpdateMemoryRequest\x1a).somabrain.memory.v1.UpdateMemoryResponse\x12\x63\n\x0c\x46orgetMemory\x12(.somabrain.memory.v1.ForgetMemoryRequest\x1a).somabrain.memory.v1.ForgetMemoryResponse\x12`\n\x0b\x42\x61tchForget\x12\'.somabrain.memory.v1.BatchForgetRequest\x1a(.somabrain.memory.v1.BatchForgetResponse\x12i\n\x0e\x46orgetMemories\x12*.somabrain.memory.v1.ForgetMemoriesRequest\x1a+.somabrain.memory.v1.ForgetMemoriesResponse\x12\x66\n\rListRevisions\x12).somabrain.memory.v1.ListRevisionsRequest\x1a*.somabrain.memory.v1.ListRevisionsResponse\x12h\n\rWatchMemories\x12).somabrain.memory.v1.WatchMemoriesRequest\x1a*.somabrain.memory.v1.WatchMemoriesResponse0\x01\x12k\n\x0e\x45xportMemories\x12*.somabrain.memory.v1.ExportMemoriesRequest\x1a+.somabrain.memory.v1.ExportMemoriesResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(somabrain/memory/v1/memory_service.proto\x12\x13somabrain.memory.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a somabrain/memory/v1/memory.proto\"\x8f\x01\n\x0fRememberRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12+\n\x06memory\x18\x02 \x01(\x0b\x32\x1b.somabrain.memory.v1.Memory\x12+\n\x06vector\x18\x03 \x01(\x0b\x32\x1b.somabrain.memory.v1.Vector\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"Z\n\x10RememberResponse\x12+\n\x06memory\x18\x01 \x01(\x0b\x32\x1b.somabrain.memory.v1.Memory\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"^\n\x14\x42\x61tchRememberRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x36\n\x08requests\x18\x02 \x03(\x0b\x32$.somabrain.memory.v1.RememberRequest\"s\n\x13\x42\x61tchRememberResult\x12-\n\x06memory\x18\x01 \x01(\x0b\x32\x1b.somabrain.memory.v1.MemoryH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"m\n\x15\x42\x61tchRememberResponse\x12\x39\n\x07results\x18\x01 \x03(\x0b\x32(.somabrain.memory.v1.BatchRememberResult\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\xb3\x02\n\rRecallRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\r\n\x05query\x18\x02 \x01(\t\x12+\n\x06vector\x18\x03 \x01(\x0b\x32\x1b.somabrain.memory.v1.Vector\x12\r\n\x05top_k\x18\x04 \x01(\x05\x12\x31\n\x06\x66ilter\x18\x05 \x01(\x0b\x32!.somabrain.memory.v1.MemoryFilter\x12\x16\n\tmin_score\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07\x65xplain\x18\x07 \x01(\x08\x12\x19\n\x11\x63onsistency_token\x18\x08 \x01(\t\x12\x12\n\npage_token\x18\x13 \x01(\t\x12.\n\x0brefresh_ttl\x18\x14 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0c\n\n_min_score\"\x8d\x02\n\x0eRecallResponse\x12,\n\x04hits\x18\x01 \x03(\x0b\x32\x1e.somabrain.memory.v1.RecallHit\x12\x35\n\x08\x64\x65graded\x18\x02 \x03(\x0e\x32#.somabrain.memory.v1.DegradedReason\x12\x0e\n\x06\x63\x61\x63hed\x18\x03 \x01(\x08\x12\x12\n\nencoder_id\x18\x04 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x05 \x01(\t\x12\x11\n\ttruncated\x18\x06 \x01(\x08\x12\x14\n\x0c\x62\x65st_lexical\x18\x07 \x01(\x01\x12\x17\n\x0fnext_page_token\x18\x12 \x01(\t\x12\x15\n\rstate_changed\x18\x13 \x01(\x08\"k\n\x10GetMemoryRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\x12.\n\x0brefresh_ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"@\n\x11GetMemoryResponse\x12+\n\x06memory\x18\x01 \x01(\x0b\x32\x1b.somabrain.memory.v1.Memory\"\xdc\x01\n\x13ListMemoriesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x31\n\x06\x66ilter\x18\x04 \x01(\x0b\x32!.somabrain.memory.v1.MemoryFilter\x12\x10\n\x08order_by\x18\x05 \x01(\t\x12\x19\n\x11\x63onsistency_token\x18\x06 \x01(\t\x12.\n\x0brefresh_ttl\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"^\n\x14ListMemoriesResponse\x12-\n\x08memories\x18\x01 \x03(\x0b\x32\x1b.somabrain.memory.v1.Memory\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xcb\x01\n\x13UpdateMemoryRequest\x12+\n\x06memory\x18\x01 \x01(\x0b\x32\x1b.somabrain.memory.v1.Memory\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12+\n\x06vector\x18\x03 \x01(\x0b\x32\x1b.somabrain.memory.v1.Vector\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rallow_missing\x18\x05 \x01(\x08\"^\n\x14UpdateMemoryResponse\x12+\n\x06memory\x18\x01 \x01(\x0b\x32\x1b.somabrain.memory.v1.Memory\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"\\\n\x13\x46orgetMemoryRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rallow_missing\x18\x04 \x01(\x08\"1\n\x14\x46orgetMemoryResponse\x12\x19\n\x11\x63onsistency_token\x18\x01 \x01(\t\"`\n\x12\x42\x61tchForgetRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12:\n\x08requests\x18\x02 \x03(\x0b\x32(.somabrain.memory.v1.ForgetMemoryRequest\"7\n\x11\x42\x61tchForgetResult\x12\"\n\x06status\x18\x01 \x01(\x0b\x32\x12.google.rpc.Status\"i\n\x13\x42\x61tchForgetResponse\x12\x37\n\x07results\x18\x01 \x03(\x0b\x32&.somabrain.memory.v1.BatchForgetResult\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t\"J\n\x12TouchMemoryRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x03ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"B\n\x13TouchMemoryResponse\x12+\n\x06memory\x18\x01 \x01(\x0b\x32\x1b.somabrain.memory.v1.Memory\"\xd3\x01\n\x0bMemoryGroup\x12\r\n\x05value\x18\x01 \x01(\t\x12\x14\n\x0cmemory_count\x18\x02 \x01(\x03\x12\x33\n\x0flast_event_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10last_create_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10last_update_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9a\x01\n\x13ListSessionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x31\n\x06\x66ilter\x18\x04 \x01(\x0b\x32!.somabrain.memory.v1.MemoryFilter\x12\x19\n\x11\x63onsistency_token\x18\x05 \x01(\t\"c\n\x14ListSessionsResponse\x12\x32\n\x08sessions\x18\x01 \x03(\x0b\x32 .somabrain.memory.v1.MemoryGroup\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9a\x01\n\x13ListSubjectsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x31\n\x06\x66ilter\x18\x04 \x01(\x0b\x32!.somabrain.memory.v1.MemoryFilter\x12\x19\n\x11\x63onsistency_token\x18\x05 \x01(\t\"c\n\x14ListSubjectsResponse\x12\x32\n\x08subjects\x18\x01 \x03(\x0b\x32 .somabrain.memory.v1.MemoryGroup\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x92\x01\n\x15\x46orgetMemoriesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x31\n\x06\x66ilter\x18\x02 \x01(\x0b\x32!.somabrain.memory.v1.MemoryFilter\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\x11\n\tmax_count\x18\x04 \x01(\x05\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"d\n\x16\x46orgetMemoriesResponse\x12\x17\n\x0f\x66orgotten_count\x18\x01 \x01(\x03\x12\x16\n\x0ematching_count\x18\x02 \x01(\x03\x12\x19\n\x11\x63onsistency_token\x18\x03 \x01(\t\"M\n\x14ListRevisionsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"`\n\x15ListRevisionsResponse\x12.\n\trevisions\x18\x01 \x03(\x0b\x32\x1b.somabrain.memory.v1.Memory\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbb\x01\n\x0cMemoryChange\x12-\n\x04type\x18\x01 \x01(\x0e\x32\x1f.somabrain.memory.v1.ChangeType\x12\x0c\n\x04name\x18\x02 \x01(\t\x12+\n\x06memory\x18\x03 \x01(\x0b\x32\x1b.somabrain.memory.v1.Memory\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12/\n\x0b\x63hange_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"6\n\nCheckpoint\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"N\n\x14WatchMemoriesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x16\n\x0einclude_memory\x18\x03 \x01(\x08\"\x9c\x01\n\x15WatchMemoriesResponse\x12\x33\n\x06\x63hange\x18\x01 \x01(\x0b\x32!.somabrain.memory.v1.MemoryChangeH\x00\x12\x35\n\ncheckpoint\x18\x02 \x01(\x0b\x32\x1f.somabrain.memory.v1.CheckpointH\x00\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\tB\x07\n\x05\x65vent\"\x89\x01\n\x15\x45xportMemoriesRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x31\n\x06\x66ilter\x18\x02 \x01(\x0b\x32!.somabrain.memory.v1.MemoryFilter\x12\x17\n\x0finclude_vectors\x18\x03 \x01(\x08\x12\x14\n\x0cresume_token\x18\x04 \x01(\t\"j\n\x0e\x45xportedMemory\x12+\n\x06memory\x18\x01 \x01(\x0b\x32\x1b.somabrain.memory.v1.Memory\x12+\n\x06vector\x18\x02 \x01(\x0b\x32\x1b.somabrain.memory.v1.Vector\"u\n\x16\x45xportMemoriesResponse\x12\x35\n\x08memories\x18\x01 \x03(\x0b\x32#.somabrain.memory.v1.ExportedMemory\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t*\x92\x01\n\nChangeType\x12\x1b\n\x17\x43HANGE_TYPE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43HANGE_TYPE_REMEMBERED\x10\x01\x12\x17\n\x13\x43HANGE_TYPE_UPDATED\x10\x02\x12\x19\n\x15\x43HANGE_TYPE_FORGOTTEN\x10\x03\x12\x17\n\x13\x43HANGE_TYPE_EXPIRED\x10\x04\x32\xe6\x0b\n\rMemoryService\x12W\n\x08Remember\x12$.somabrain.memory.v1.RememberRequest\x1a%.somabrain.memory.v1.RememberResponse\x12\x66\n\rBatchRemember\x12).somabrain.memory.v1.BatchRememberRequest\x1a*.somabrain.memory.v1.BatchRememberResponse\x12Q\n\x06Recall\x12\".somabrain.memory.v1.RecallRequest\x1a#.somabrain.memory.v1.RecallResponse\x12Z\n\tGetMemory\x12%.somabrain.memory.v1.GetMemoryRequest\x1a&.somabrain.memory.v1.GetMemoryResponse\x12\x63\n\x0cListMemories\x12(.somabrain.memory.v1.ListMemoriesRequest\x1a).somabrain.memory.v1.ListMemoriesResponse\x12\x63\n\x0cUpdateMemory\x12(.somabrain.memory.v1.UpdateMemoryRequest\x1a).somabrain.memory.v1.UpdateMemoryResponse\x12`\n\x0bTouchMemory\x12\'.somabrain.memory.v1.TouchMemoryRequest\x1a(.somabrain.memory.v1.TouchMemoryResponse\x12\x63\n\x0cListSessions\x12(.somabrain.memory.v1.ListSessionsRequest\x1a).somabrain.memory.v1.ListSessionsResponse\x12\x63\n\x0cListSubjects\x12(.somabrain.memory.v1.ListSubjectsRequest\x1a).somabrain.memory.v1.ListSubjectsResponse\x12\x63\n\x0c\x46orgetMemory\x12(.somabrain.memory.v1.ForgetMemoryRequest\x1a).somabrain.memory.v1.ForgetMemoryResponse\x12`\n\x0b\x42\x61tchForget\x12\'.somabrain.memory.v1.BatchForgetRequest\x1a(.somabrain.memory.v1.BatchForgetResponse\x12i\n\x0e\x46orgetMemories\x12*.somabrain.memory.v1.ForgetMemoriesRequest\x1a+.somabrain.memory.v1.ForgetMemoriesResponse\x12\x66\n\rListRevisions\x12).somabrain.memory.v1.ListRevisionsRequest\x1a*.somabrain.memory.v1.ListRevisionsResponse\x12h\n\rWatchMemories\x12).somabrain.memory.v1.WatchMemoriesRequest\x1a*.somabrain.memory.v1.WatchMemoriesResponse0\x01\x12k\n\x0e\x45xportMemories\x12*.somabrain.memory.v1.ExportMemoriesRequest\x1a+.somabrain.memory.v1.ExportMemoriesResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'somabrain.memory.v1.memory_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CHANGETYPE']._serialized_start=3675
-  _globals['_CHANGETYPE']._serialized_end=3821
-  _globals['_REMEMBERREQUEST']._serialized_start=192
-  _globals['_REMEMBERREQUEST']._serialized_end=335
-  _globals['_REMEMBERRESPONSE']._serialized_start=337
-  _globals['_REMEMBERRESPONSE']._serialized_end=427
-  _globals['_BATCHREMEMBERREQUEST']._serialized_start=429
-  _globals['_BATCHREMEMBERREQUEST']._serialized_end=523
-  _globals['_BATCHREMEMBERRESULT']._serialized_start=525
-  _globals['_BATCHREMEMBERRESULT']._serialized_end=640
-  _globals['_BATCHREMEMBERRESPONSE']._serialized_start=642
-  _globals['_BATCHREMEMBERRESPONSE']._serialized_end=751
-  _globals['_RECALLREQUEST']._serialized_start=754
-  _globals['_RECALLREQUEST']._serialized_end=1013
-  _globals['_RECALLRESPONSE']._serialized_start=1016
-  _globals['_RECALLRESPONSE']._serialized_end=1285
-  _globals['_GETMEMORYREQUEST']._serialized_start=1287
-  _globals['_GETMEMORYREQUEST']._serialized_end=1346
-  _globals['_GETMEMORYRESPONSE']._serialized_start=1348
-  _globals['_GETMEMORYRESPONSE']._serialized_end=1412
-  _globals['_LISTMEMORIESREQUEST']._serialized_start=1415
-  _globals['_LISTMEMORIESREQUEST']._serialized_end=1587
-  _globals['_LISTMEMORIESRESPONSE']._serialized_start=1589
-  _globals['_LISTMEMORIESRESPONSE']._serialized_end=1683
-  _globals['_UPDATEMEMORYREQUEST']._serialized_start=1686
-  _globals['_UPDATEMEMORYREQUEST']._serialized_end=1889
-  _globals['_UPDATEMEMORYRESPONSE']._serialized_start=1891
-  _globals['_UPDATEMEMORYRESPONSE']._serialized_end=1985
-  _globals['_FORGETMEMORYREQUEST']._serialized_start=1987
-  _globals['_FORGETMEMORYREQUEST']._serialized_end=2079
-  _globals['_FORGETMEMORYRESPONSE']._serialized_start=2081
-  _globals['_FORGETMEMORYRESPONSE']._serialized_end=2130
-  _globals['_BATCHFORGETREQUEST']._serialized_start=2132
-  _globals['_BATCHFORGETREQUEST']._serialized_end=2228
-  _globals['_BATCHFORGETRESULT']._serialized_start=2230
-  _globals['_BATCHFORGETRESULT']._serialized_end=2285
-  _globals['_BATCHFORGETRESPONSE']._serialized_start=2287
-  _globals['_BATCHFORGETRESPONSE']._serialized_end=2392
-  _globals['_FORGETMEMORIESREQUEST']._serialized_start=2395
-  _globals['_FORGETMEMORIESREQUEST']._serialized_end=2541
-  _globals['_FORGETMEMORIESRESPONSE']._serialized_start=2543
-  _globals['_FORGETMEMORIESRESPONSE']._serialized_end=2643
-  _globals['_LISTREVISIONSREQUEST']._serialized_start=2645
-  _globals['_LISTREVISIONSREQUEST']._serialized_end=2722
-  _globals['_LISTREVISIONSRESPONSE']._serialized_start=2724
-  _globals['_LISTREVISIONSRESPONSE']._serialized_end=2820
-  _globals['_MEMORYCHANGE']._serialized_start=2823
-  _globals['_MEMORYCHANGE']._serialized_end=3010
-  _globals['_CHECKPOINT']._serialized_start=3012
-  _globals['_CHECKPOINT']._serialized_end=3066
-  _globals['_WATCHMEMORIESREQUEST']._serialized_start=3068
-  _globals['_WATCHMEMORIESREQUEST']._serialized_end=3146
-  _globals['_WATCHMEMORIESRESPONSE']._serialized_start=3149
-  _globals['_WATCHMEMORIESRESPONSE']._serialized_end=3305
-  _globals['_EXPORTMEMORIESREQUEST']._serialized_start=3308
-  _globals['_EXPORTMEMORIESREQUEST']._serialized_end=3445
-  _globals['_EXPORTEDMEMORY']._serialized_start=3447
-  _globals['_EXPORTEDMEMORY']._serialized_end=3553
-  _globals['_EXPORTMEMORIESRESPONSE']._serialized_start=3555
-  _globals['_EXPORTMEMORIESRESPONSE']._serialized_end=3672
-  _globals['_MEMORYSERVICE']._serialized_start=3824
-  _globals['_MEMORYSERVICE']._serialized_end=5034
+  _globals['_CHANGETYPE']._serialized_start=4725
+  _globals['_CHANGETYPE']._serialized_end=4871
+  _globals['_REMEMBERREQUEST']._serialized_start=224
+  _globals['_REMEMBERREQUEST']._serialized_end=367
+  _globals['_REMEMBERRESPONSE']._serialized_start=369
+  _globals['_REMEMBERRESPONSE']._serialized_end=459
+  _globals['_BATCHREMEMBERREQUEST']._serialized_start=461
+  _globals['_BATCHREMEMBERREQUEST']._serialized_end=555
+  _globals['_BATCHREMEMBERRESULT']._serialized_start=557
+  _globals['_BATCHREMEMBERRESULT']._serialized_end=672
+  _globals['_BATCHREMEMBERRESPONSE']._serialized_start=674
+  _globals['_BATCHREMEMBERRESPONSE']._serialized_end=783
+  _globals['_RECALLREQUEST']._serialized_start=786
+  _globals['_RECALLREQUEST']._serialized_end=1093
+  _globals['_RECALLRESPONSE']._serialized_start=1096
+  _globals['_RECALLRESPONSE']._serialized_end=1365
+  _globals['_GETMEMORYREQUEST']._serialized_start=1367
+  _globals['_GETMEMORYREQUEST']._serialized_end=1474
+  _globals['_GETMEMORYRESPONSE']._serialized_start=1476
+  _globals['_GETMEMORYRESPONSE']._serialized_end=1540
+  _globals['_LISTMEMORIESREQUEST']._serialized_start=1543
+  _globals['_LISTMEMORIESREQUEST']._serialized_end=1763
+  _globals['_LISTMEMORIESRESPONSE']._serialized_start=1765
+  _globals['_LISTMEMORIESRESPONSE']._serialized_end=1859
+  _globals['_UPDATEMEMORYREQUEST']._serialized_start=1862
+  _globals['_UPDATEMEMORYREQUEST']._serialized_end=2065
+  _globals['_UPDATEMEMORYRESPONSE']._serialized_start=2067
+  _globals['_UPDATEMEMORYRESPONSE']._serialized_end=2161
+  _globals['_FORGETMEMORYREQUEST']._serialized_start=2163
+  _globals['_FORGETMEMORYREQUEST']._serialized_end=2255
+  _globals['_FORGETMEMORYRESPONSE']._serialized_start=2257
+  _globals['_FORGETMEMORYRESPONSE']._serialized_end=2306
+  _globals['_BATCHFORGETREQUEST']._serialized_start=2308
+  _globals['_BATCHFORGETREQUEST']._serialized_end=2404
+  _globals['_BATCHFORGETRESULT']._serialized_start=2406
+  _globals['_BATCHFORGETRESULT']._serialized_end=2461
+  _globals['_BATCHFORGETRESPONSE']._serialized_start=2463
+  _globals['_BATCHFORGETRESPONSE']._serialized_end=2568
+  _globals['_TOUCHMEMORYREQUEST']._serialized_start=2570
+  _globals['_TOUCHMEMORYREQUEST']._serialized_end=2644
+  _globals['_TOUCHMEMORYRESPONSE']._serialized_start=2646
+  _globals['_TOUCHMEMORYRESPONSE']._serialized_end=2712
+  _globals['_MEMORYGROUP']._serialized_start=2715
+  _globals['_MEMORYGROUP']._serialized_end=2926
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=2929
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=3083
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=3085
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=3184
+  _globals['_LISTSUBJECTSREQUEST']._serialized_start=3187
+  _globals['_LISTSUBJECTSREQUEST']._serialized_end=3341
+  _globals['_LISTSUBJECTSRESPONSE']._serialized_start=3343
+  _globals['_LISTSUBJECTSRESPONSE']._serialized_end=3442
+  _globals['_FORGETMEMORIESREQUEST']._serialized_start=3445
+  _globals['_FORGETMEMORIESREQUEST']._serialized_end=3591
+  _globals['_FORGETMEMORIESRESPONSE']._serialized_start=3593
+  _globals['_FORGETMEMORIESRESPONSE']._serialized_end=3693
+  _globals['_LISTREVISIONSREQUEST']._serialized_start=3695
+  _globals['_LISTREVISIONSREQUEST']._serialized_end=3772
+  _globals['_LISTREVISIONSRESPONSE']._serialized_start=3774
+  _globals['_LISTREVISIONSRESPONSE']._serialized_end=3870
+  _globals['_MEMORYCHANGE']._serialized_start=3873
+  _globals['_MEMORYCHANGE']._serialized_end=4060
+  _globals['_CHECKPOINT']._serialized_start=4062
+  _globals['_CHECKPOINT']._serialized_end=4116
+  _globals['_WATCHMEMORIESREQUEST']._serialized_start=4118
+  _globals['_WATCHMEMORIESREQUEST']._serialized_end=4196
+  _globals['_WATCHMEMORIESRESPONSE']._serialized_start=4199
+  _globals['_WATCHMEMORIESRESPONSE']._serialized_end=4355
+  _globals['_EXPORTMEMORIESREQUEST']._serialized_start=4358
+  _globals['_EXPORTMEMORIESREQUEST']._serialized_end=4495
+  _globals['_EXPORTEDMEMORY']._serialized_start=4497
+  _globals['_EXPORTEDMEMORY']._serialized_end=4603
+  _globals['_EXPORTMEMORIESRESPONSE']._serialized_start=4605
+  _globals['_EXPORTMEMORIESRESPONSE']._serialized_end=4722
+  _globals['_MEMORYSERVICE']._serialized_start=4874
+  _globals['_MEMORYSERVICE']._serialized_end=6384
 # @@protoc_insertion_point(module_scope)

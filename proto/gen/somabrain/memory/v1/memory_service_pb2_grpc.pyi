@@ -49,6 +49,14 @@ class MemoryServiceStub:
     """Changes the fields in the mask; the former state becomes a revision. With `allow_missing`, a memory that is named by
     its key is created if no live memory has the key (an upsert).
     """
+    TouchMemory: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.TouchMemoryRequest, _memory_service_pb2.TouchMemoryResponse]
+    """Renews the life of a memory that expires, and changes nothing else: no revision, no new etag or update_time, no new
+    version of the namespace, no event.
+    """
+    ListSessions: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListSessionsRequest, _memory_service_pb2.ListSessionsResponse]
+    """Lists the sessions of a namespace's memories, in the order of their bytes, in pages."""
+    ListSubjects: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ListSubjectsRequest, _memory_service_pb2.ListSubjectsResponse]
+    """Lists the subjects of a namespace's memories, in the order of their bytes, in pages."""
     ForgetMemory: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.ForgetMemoryRequest, _memory_service_pb2.ForgetMemoryResponse]
     """Permanently forgets one memory, with its revisions and vectors."""
     BatchForget: _grpc.UnaryUnaryMultiCallable[_memory_service_pb2.BatchForgetRequest, _memory_service_pb2.BatchForgetResponse]
@@ -86,6 +94,14 @@ class MemoryServiceAsyncStub(MemoryServiceStub):
     """Changes the fields in the mask; the former state becomes a revision. With `allow_missing`, a memory that is named by
     its key is created if no live memory has the key (an upsert).
     """
+    TouchMemory: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.TouchMemoryRequest, _memory_service_pb2.TouchMemoryResponse]  # type: ignore[assignment]
+    """Renews the life of a memory that expires, and changes nothing else: no revision, no new etag or update_time, no new
+    version of the namespace, no event.
+    """
+    ListSessions: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListSessionsRequest, _memory_service_pb2.ListSessionsResponse]  # type: ignore[assignment]
+    """Lists the sessions of a namespace's memories, in the order of their bytes, in pages."""
+    ListSubjects: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ListSubjectsRequest, _memory_service_pb2.ListSubjectsResponse]  # type: ignore[assignment]
+    """Lists the subjects of a namespace's memories, in the order of their bytes, in pages."""
     ForgetMemory: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.ForgetMemoryRequest, _memory_service_pb2.ForgetMemoryResponse]  # type: ignore[assignment]
     """Permanently forgets one memory, with its revisions and vectors."""
     BatchForget: _aio.UnaryUnaryMultiCallable[_memory_service_pb2.BatchForgetRequest, _memory_service_pb2.BatchForgetResponse]  # type: ignore[assignment]
@@ -156,6 +172,32 @@ class MemoryServiceServicer(metaclass=_abc_1.ABCMeta):
         """Changes the fields in the mask; the former state becomes a revision. With `allow_missing`, a memory that is named by
         its key is created if no live memory has the key (an upsert).
         """
+
+    @_abc_1.abstractmethod
+    def TouchMemory(
+        self,
+        request: _memory_service_pb2.TouchMemoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.TouchMemoryResponse, _abc.Awaitable[_memory_service_pb2.TouchMemoryResponse]]:
+        """Renews the life of a memory that expires, and changes nothing else: no revision, no new etag or update_time, no new
+        version of the namespace, no event.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSessions(
+        self,
+        request: _memory_service_pb2.ListSessionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.ListSessionsResponse, _abc.Awaitable[_memory_service_pb2.ListSessionsResponse]]:
+        """Lists the sessions of a namespace's memories, in the order of their bytes, in pages."""
+
+    @_abc_1.abstractmethod
+    def ListSubjects(
+        self,
+        request: _memory_service_pb2.ListSubjectsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_memory_service_pb2.ListSubjectsResponse, _abc.Awaitable[_memory_service_pb2.ListSubjectsResponse]]:
+        """Lists the subjects of a namespace's memories, in the order of their bytes, in pages."""
 
     @_abc_1.abstractmethod
     def ForgetMemory(

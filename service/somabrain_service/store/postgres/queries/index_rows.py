@@ -26,6 +26,11 @@ SELECT m.id, m.kind, m.session, coalesce(m.position, 0) AS position, m.subject, 
 FROM memories m WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = ANY(CAST(:ids AS bigint[]))
 """)
 
+_EXPIRIES = sql(f"""
+SELECT m.id, coalesce(CAST(extract(epoch FROM m.expire_time) * 1000000 AS bigint), {NEVER}) AS expire_us
+FROM memories m WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = ANY(CAST(:ids AS bigint[]))
+""")
+
 _TERMS = sql("""
 SELECT t.term, array_agg(t.memory) AS memories, array_agg(t.tf) AS tf FROM memory_terms t
 WHERE t.tenant_id = :tenant AND t.namespace_id = :ns AND t.memory = ANY(CAST(:ids AS bigint[])) GROUP BY t.term
@@ -47,6 +52,12 @@ async def identifiers(connection: Connection, ns: int, after: int, limit: int) -
     """See `IndexSource.identifiers`."""
     rows = await connection.execute(_IDENTIFIERS, {"ns": ns, "after": after, "limit": limit})
     return [row.id for row in rows]
+
+
+async def expiries(connection: Connection, ns: int, ids: Sequence[int]) -> list[tuple[int, int]]:
+    """See `IndexSource.expiries`."""
+    rows = await connection.execute(_EXPIRIES, {"ns": ns, "ids": numbers(ids)})
+    return [(row.id, row.expire_us) for row in rows]
 
 
 async def index_rows(connection: Connection, ns: int, ids: Sequence[int], encoder_id: str) -> IndexRows:

@@ -40,6 +40,14 @@ FIND_LIVE_FOR_UPDATE = sql(f"{FIND_LIVE.text} FOR UPDATE")
 _FIND_LIVE_BY_KEY_FOR_UPDATE = sql(f"{_FIND_LIVE_BY_KEY.text} FOR UPDATE")
 
 
+TOUCH = sql(f"""
+UPDATE memories m SET expire_time = :expire_time
+WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = ANY(CAST(:ids AS bigint[]))
+    AND m.expire_time > :now AND m.expire_time < :expire_time
+RETURNING {rows.MEMORY}
+""")
+
+
 def find_live(ref: MemoryRef, ns: int, now: datetime, *, for_update: bool = False) -> Statement:
     """Return the statement that reads a live memory by name or key, in the namespace `ns`."""
     if isinstance(ref, MemoryName):

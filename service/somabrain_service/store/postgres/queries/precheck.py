@@ -24,7 +24,7 @@ from somabrain_service.store.records import NewMemory
 Item = tuple[NewMemory, RequestKey | None]
 
 _STORED_REQUESTS = sql(f"""
-SELECT k.key, k.body_hash, k.memory AS request_memory, {rows.MEMORY}
+SELECT k.key AS request_key, k.body_hash, k.memory AS request_memory, {rows.MEMORY}
 FROM idempotency_keys k LEFT JOIN memories m
     ON m.tenant_id = :tenant AND m.namespace_id = k.namespace_id AND m.id = k.memory AND k.body_hash IS NOT NULL
     AND {filters.LIVE}
@@ -133,7 +133,7 @@ async def load_preconditions(
         raise ExpiredKeyHolders(row.id, expired)
     return Preconditions(
         namespace=rows.namespace(row),
-        stored_requests={bytes(row.key): row for row in stored_requests},
+        stored_requests={bytes(row.request_key): row for row in stored_requests},
         last_positions={row.session: row.last for row in last_positions},
         occupied_positions=frozenset((row.session, row.position) for row in occupied_positions),
         key_holders={holder.key: holder.id for holder in key_rows},
