@@ -59,7 +59,7 @@ impl Filter {
         }
         if !self.key_prefix.is_empty() {
             let mut with_prefix = Bitmap::new(rows);
-            index.keys.with_prefix(&self.key_prefix).for_each(|row| with_prefix.insert(row));
+            index.keys.insert_with_prefix(&self.key_prefix, &mut with_prefix);
             matching.intersect(&with_prefix);
         }
         if !self.sessions.is_empty() {

@@ -1,8 +1,10 @@
 //! Keys that callers gave to memories, in the order of their bytes.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Bound;
 use std::sync::Arc;
+
+use crate::bitmap::Bitmap;
+use crate::prefix::PrefixEnd;
 
 #[derive(Default)]
 pub struct Keys {
@@ -28,10 +30,10 @@ impl Keys {
         }
     }
 
-    /// Yields the rows whose keys begin with `prefix`.
-    pub fn with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = u32> + 'a {
-        let from = (Bound::Included(prefix), Bound::Unbounded);
-        self.rows.range::<str, _>(from).take_while(move |(key, _)| key.starts_with(prefix)).map(|(_, &row)| row)
+    /// Adds the rows whose keys begin with `prefix` to `rows`.
+    pub fn insert_with_prefix(&self, prefix: &str, rows: &mut Bitmap) {
+        let end = PrefixEnd::new(prefix);
+        self.rows.range::<str, _>(end.range(prefix)).for_each(|(_, &row)| rows.insert(row));
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {

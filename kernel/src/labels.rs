@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::bitmap::Bitmap;
 use crate::condition::{Condition, Operator};
 use crate::number::Number;
+use crate::prefix::PrefixEnd;
 
 /// Rows in their order, at least one.
 enum Rows {
@@ -118,11 +119,10 @@ impl Labels {
         let operand = condition.values.first().map_or("", |value| &**value);
         match condition.operator {
             Operator::Exists => values.texts.values().for_each(insert),
-            Operator::Prefix => values
-                .texts
-                .range::<str, _>((Bound::Included(operand), Bound::Unbounded))
-                .take_while(|(text, _)| text.starts_with(operand))
-                .for_each(|(_, found)| insert(found)),
+            Operator::Prefix => {
+                let end = PrefixEnd::new(operand);
+                values.texts.range::<str, _>(end.range(operand)).for_each(|(_, found)| insert(found));
+            }
             Operator::Equal | Operator::NotEqual | Operator::In => {
                 for operand in &condition.values {
                     let found = match Number::parse(operand) {

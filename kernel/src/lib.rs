@@ -19,6 +19,7 @@ pub mod lexical;
 pub mod number;
 pub mod pool;
 pub mod postings;
+pub mod prefix;
 pub mod products;
 pub mod rank;
 pub mod score;
