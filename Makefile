@@ -9,7 +9,7 @@ VENV := .venv/.installed
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/somabrain
 export PATH := $(CACHE)/bin:$(CURDIR)/.venv/bin:$(PATH)
 CARGO := PATH="$$PATH:$$HOME/.cargo/bin" CARGO_TARGET_DIR=$(CACHE)/kernel/target cargo
-KERNEL := $(wildcard kernel/*.toml kernel/*.lock kernel/*.rs kernel/*.pyi kernel/src/*.rs kernel/src/*/*.rs)
+KERNEL := $(wildcard kernel/*.toml kernel/*.lock kernel/*.rs kernel/*.pyi kernel/src/*.rs kernel/src/*/*.rs kernel/src/*/*/*.rs)
 DATA ?=
 REV ?=
 OPTIONS ?=
@@ -51,7 +51,7 @@ kernel-audit: $(VENV) ## Check that the kernel's wheel keeps to Python's stable 
 	@.venv/bin/uv tool run abi3audit@0.0.26 --strict --report "$$(kernel/build_wheel.sh .venv/bin/maturin $(CACHE)/kernel)"
 
 integration: $(VENV) ## Run the tests against real servers on loopback
-	@$(LOCAL) tools opa etcd redis kafka keycloak otelcol promtool pgbouncer faketime vault coredns controller-gen kubernetes kubectl helm
+	@$(LOCAL) tools opa etcd redis kafka keycloak otelcol promtool pgbouncer faketime vault coredns controller-gen kstatus kubernetes kubectl helm
 	@$(LOCAL) previous
 	@$(PY) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder tests/integration
 
@@ -97,9 +97,13 @@ bench-keys: $(VENV) ## Compare a get by key with one by name, and Recall with fi
 bench-peers: $(VENV) ## Compare speed with chroma and mem0, which it installs (OPTIONS="--memories 1000 --seconds 2")
 	@$(PY) bench/bench_peers.py $(OPTIONS)
 
-bench-recall: $(VENV) ## Measure evidence recall on conversations: make bench-recall DATA=FILE
-	@test -n "$(DATA)" || { echo "bench-recall: set DATA=FILE, a JSON file of conversations (format in docs/bench.md)" >&2; exit 2; }
-	@$(PY) bench/bench_recall.py "$(DATA)"
+bench-recall: $(VENV) ## Measure evidence recall: make bench-recall DATA=FILE (OPTIONS="--questions 50")
+	@test -n "$(DATA)" || { echo "bench-recall: set DATA=FILE, conversations or LongMemEval (formats in docs/bench.md)" >&2; exit 2; }
+	@$(LOCAL) tools etcd
+	@$(PY) bench/bench_recall.py "$(DATA)" $(OPTIONS)
+
+bench-word-pieces: $(VENV) ## Measure the comparison of a query's word pieces with those of a shortlist
+	@$(PY) bench/bench_word_pieces.py $(OPTIONS)
 
 bench-chain: $(VENV) ## Measure the cost of authentication, quota, policy and tracing for a Recall
 	@$(LOCAL) tools opa keycloak otelcol
@@ -120,6 +124,11 @@ bench-images: $(VENV) ## Measure the size of both images by component, and the s
 drift: $(VENV) ## Edit the operator's objects at random EDITS (300) times; fail unless each edit is put back or reported
 	@$(LOCAL) tools etcd kubernetes kubectl helm
 	@$(PY) -m pytest -s tests/integration/operator/test_drawn_edits.py --drift-edits $(or $(EDITS),300)
+
+kstatus: $(VENV) ## Judge the statuses of 24 states as kpt, Flux, Helm 4 and Argo CD do, beside those of the previous version
+	@$(LOCAL) tools etcd kstatus kubernetes kubectl helm
+	@$(LOCAL) previous
+	@$(PY) -m pytest -s tests/integration/operator/test_health_checks.py
 
 soak: $(VENV) ## Run the operator for MINUTES (30) under edits, restarts and closed watches; fail if it grows
 	@$(LOCAL) tools etcd kubernetes kubectl helm

@@ -137,7 +137,15 @@ class Keyed:
 async def measure(server: Server, options: argparse.Namespace) -> int:
     """Fill the service, compare both pairs, print a line for each, and return the exit status."""
     async with grpc.aio.insecure_channel(server.address) as channel:
-        side = Side("this", server, MemoryServiceStub(channel), NamespaceServiceStub(channel), count(1), SESSION_SIZE)
+        side = Side(
+            "this",
+            server,
+            MemoryServiceStub(channel),
+            NamespaceServiceStub(channel),
+            count(1),
+            SESSION_SIZE,
+            encoded=False,
+        )
         keyed = Keyed(side)
         await keyed.fill(options.memories)
         await side.load()

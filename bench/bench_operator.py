@@ -20,6 +20,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 
 from bench import controllers
@@ -39,7 +40,10 @@ FIRST_MIB = 2049
 IDLE_S = 4.0
 SAMPLE_S = 0.25
 BUSY = 0.08
-"""Share of a processor below which an operator counts as idle. The Lease and idle watches take less."""
+"""Share of a processor below which an operator counts as idle on a machine of the reference speed. The Lease and idle
+watches take less, and on a slower machine as much more as it is slower."""
+REFERENCE_S = 0.25
+"""Processor time of `calibration_s` on the machine of docs/bench-operator.md."""
 LONGEST_S = 900.0
 Start = Callable[[Path, Path], AbstractContextManager[Operator]]
 
@@ -56,6 +60,10 @@ class Figures:
     created_cpu_s: float = 0
     edits_ms: list[float] = field(default_factory=list)
     idle_writes: float = 0
+    idle_cpu: float = 0
+    """Share of a processor that the operator uses at rest."""
+    idle_api_cpu: float = 0
+    """The same of the API server, without etcd."""
     never: float = 0
     restart_s: float = 0
     restart_writes: int = 0
@@ -153,7 +161,10 @@ class Bench:
             figures.created_cpu_s = usage(running.process.pid).cpu_s - before.cpu_s
             figures.writes_each = (len(self.api.writes()) - writes) / self.count
             print_progress(f"{name}: no changes for {idle_s:.0f} s")
+            before, server_cpu_s = usage(running.process.pid), self._server_cpu_s()
             figures.idle_writes = await self.writes_a_minute(idle_s)
+            figures.idle_cpu = (usage(running.process.pid).cpu_s - before.cpu_s) / idle_s
+            figures.idle_api_cpu = (self._server_cpu_s() - server_cpu_s) / idle_s
             print_progress(f"{name}: {edits} edits, one after the other")
             for index in range(edits):
                 number, memory = random.randrange(self.count), FIRST_MIB + index
@@ -177,6 +188,9 @@ class Bench:
             figures.restart_cpu_s, figures.memory_mib, figures.peak_mib = spent.cpu_s, spent.now_mib, spent.peak_mib
             figures.restart_writes = len(self.api.writes()) - writes
         return figures
+
+    def _server_cpu_s(self) -> float:
+        return usage(self.api.server.process.pid).cpu_s
 
     async def writes_a_minute(self, seconds: float) -> float:
         """Return the operator's writes per minute, except to its Lease, measured over `seconds`."""
@@ -209,17 +223,27 @@ async def wait_until_idle(running: Operator) -> float:
     Raises:
         TimeoutError: it was not idle within LONGEST_S.
     """
-    pid, started = running.process.pid, time.perf_counter()
+    pid, busy, started = running.process.pid, BUSY * max(1.0, calibration_s() / REFERENCE_S), time.perf_counter()
     last = started
     spent = usage(pid).cpu_s
     while (now := time.perf_counter()) - last < IDLE_S:
         await asyncio.sleep(SAMPLE_S)
         was, spent = spent, usage(pid).cpu_s
-        if spent - was > BUSY * SAMPLE_S:
+        if spent - was > busy * SAMPLE_S:
             last = time.perf_counter()
         if now - started > LONGEST_S:
             raise TimeoutError(f"the operator of {running.log} was not idle within {LONGEST_S:g} s")
     return last
+
+
+@cache
+def calibration_s() -> float:
+    """Return the processor time of a fixed piece of work like the operator's: parsing and writing JSON."""
+    started = time.process_time()
+    tree = {f"key-{number}": {"name": str(number), "items": [number] * 8} for number in range(1000)}
+    for _ in range(100):
+        json.loads(json.dumps(tree))
+    return time.process_time() - started
 
 
 def print_progress(sentence: str) -> None:
@@ -254,6 +278,12 @@ def released_operator(kubeconfig: Path, log: Path) -> AbstractContextManager[Ope
     return operator(kubeconfig, log, SOMABRAIN_OPERATOR__REFERENCE_POLL_INTERVAL_S="60")
 
 
+def polling_operator(kubeconfig: Path, log: Path) -> AbstractContextManager[Operator]:
+    """Run it as without the right to watch Secrets."""
+    settings = {"SOMABRAIN_OPERATOR__REFERENCE_WATCH": "false"}
+    return operator(kubeconfig, log, SOMABRAIN_OPERATOR__REFERENCE_POLL_INTERVAL_S="60", **settings)
+
+
 ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("created → all Deployments exist", "≤ 60 s", lambda f: f"{f.created_s:.1f} s"),
     ("created → quiet", "", lambda f: f"{f.settled_s:.1f} s"),
@@ -264,9 +294,16 @@ ROWS: tuple[tuple[str, str, Callable[[Figures], str]], ...] = (
     ("one edit → Deployment applied, p50", "≤ 25 ms", lambda f: f"{f.edit_ms(50):.0f} ms"),
     ("… p99", "≤ 100 ms", lambda f: f"{f.edit_ms(99):.0f} ms"),
     ("memory", "≤ 150 MiB", lambda f: f"{f.memory_mib:.0f} MiB (peak {f.peak_mib:.0f})"),
+    ("processor at rest: operator", "", lambda f: f"{f.idle_cpu:.1%} of one"),
+    ("… API server", "", lambda f: f"{f.idle_api_cpu:.1%} of one"),
+    ("… both", "≤ 3 %", lambda f: f"{f.idle_cpu + f.idle_api_cpu:.1%} of one"),
     ("writes a minute at rest", "0", lambda f: f"{f.idle_writes:g}"),
     (f"… and with {NEVER_READY} that never become ready", "0", lambda f: f"{f.never:g}"),
 )
+
+
+STARTS: dict[str, Start] = {"somabrain-operator": released_operator, "plain kopf": plain_operator}
+ALL_STARTS: dict[str, Start] = {**STARTS, "polling": polling_operator}
 
 
 def table(measured: list[Figures]) -> str:
@@ -297,13 +334,12 @@ def main() -> None:
     )
     parser.add_argument("--edits", type=int, default=200, help="number of timed edits")
     parser.add_argument("--rest", type=float, default=120, help="seconds without changes in which writes are counted")
-    parser.add_argument("--only", choices=("somabrain-operator", "plain kopf"), help="measure only this operator")
+    parser.add_argument("--only", nargs="+", choices=tuple(ALL_STARTS), help="measure only these operators")
     parser.add_argument("--figures", type=Path, help="file of measurements; those of this run are appended")
     parser.add_argument(
         "--plot", type=Path, help="SVG file of the plot over the number of resources; with --figures, of all runs"
     )
     options = parser.parse_args()
-    starts: dict[str, Start] = {"somabrain-operator": released_operator, "plain kopf": plain_operator}
     figures_file: Path | None = options.figures
     measured = (
         [Figures(**json.loads(line)) for line in figures_file.read_text().splitlines()]
@@ -311,8 +347,8 @@ def main() -> None:
         else []
     )
     for count in options.count:
-        chosen = [name for name in starts if options.only in (None, name)]
-        fresh = [asyncio.run(run(starts[name], name, count, options.edits, options.rest)) for name in chosen]
+        chosen = {name: start for name, start in ALL_STARTS.items() if name in (options.only or STARTS)}
+        fresh = [asyncio.run(run(start, name, count, options.edits, options.rest)) for name, start in chosen.items()]
         print(f"{table(fresh)}\n", flush=True)
         measured += fresh
         if figures_file:

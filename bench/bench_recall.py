@@ -1,175 +1,158 @@
-"""Evidence recall@10 through the real server, an ablation of Recall, and how well scores detect unanswerable questions.
+"""Evidence recall through the real server, an ablation of Recall, and how well scores detect unanswerable questions.
 
     make bench-recall DATA=conversations.json
 
-The file is a JSON list of {conversation, turns: [{id, session, position, session_time, text}], questions: [{question,
-evidence: [ids of turns]}]}. Each conversation becomes a namespace, each session a session, and each question a
-Recall; its score is the share of its evidence among the first ten, and the figure is the mean over all questions.
+The file is a list of conversations, or LongMemEval's published JSON; docs/bench.md has both formats, and how recall is
+counted by turn and by session. Each conversation becomes a namespace, each session a session, each question a Recall.
 
-Rows marked `server` call the running service over gRPC: a part is switched off by an option of a namespace or request.
-Parts without such an option are computed by the pure scorer (`bench.ablation`).
+Rows marked `server` call the running service over gRPC: a part is switched off by an option of a namespace or request,
+or by a flag. Parts without such an option are computed by the pure scorer (`bench.ablation`, `bench.late_tables`). The
+variants are of conversations with many questions; of LongMemEval, where each question has a haystack of its own, the
+defaults alone are measured.
 
-Each question is also sent to the next conversation, which does not contain the answer: the AUC is the probability that
-the absolute score of a question in its own conversation is above that of one in the next.
+Each question is also sent to another conversation, which does not contain the answer: the AUC is the probability that a
+score of a question in its own conversation is above that of one in the other.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import json
 import random
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import replace
 
-from bench.ablation import rows
-from bench.conversations import Conversation, K, auc, evidence_recall, mean, read, time_of
+from bench import ablation, late_tables
+from bench.conversations import Corpus, read
+from bench.json_entry import ShapeError
+from bench.recall_measurement import K, Measurement, measure_defaults, measure_variant
+from bench.recall_variants import DEFAULTS, FLAG_VARIANTS, VARIANTS, Questioner, Stored, store
+from bench.retrieval_figures import CUTS, ErrorRates, Unit, auc, bootstrap, groups
 from bench.server import somabrain
-from somabrain_client import Memory, MemoryClient, MemoryDraft, RecallResult
+from bench.token_similarity import encode
+from somabrain_client import MemoryClient
+from somabrain_local.loopback import Etcd, etcd
 from somabrain_service.encoders import minilm
-from somabrain_service.encoders.onnx import OnnxEncoder
 
-CONCURRENCY = 8
-BATCH = 200
 SEED = 7
+FLAG_DELAY_S = 1.0
+"""Time until a changed flag has an effect, at most (docs/flags.md)."""
+FLAG_KEY = "/somabrain/flags/global"
+THRESHOLDS = (0.4, 0.45, 0.5)
 
 
-@dataclass(frozen=True)
-class Variant:
-    """Options with which conversations are stored and queried. `words` False: query with the vector only."""
-
-    label: str
-    settings: Mapping[str, object] = field(default_factory=dict)
-    sessions: bool = True
-    words: bool = True
-    salience: bool = False
-    recent: bool = False
-
-
-DEFAULTS = Variant("everything at its default")
-VARIANTS = (
-    DEFAULTS,
-    Variant("words alone (BM25)", {"encoder": "lexical"}, sessions=False),
-    Variant("words, and contiguity", {"encoder": "lexical"}),
-    Variant("vectors alone (cosine)", sessions=False, words=False),
-    Variant("vectors, and contiguity", words=False),
-    Variant("words and vectors, no contiguity", sessions=False),
-    Variant("everything, neither stems nor stop list (language `mul`)", {"language": "mul"}),
-    Variant("everything, salience drawn at random", salience=True),
-    Variant(
-        "everything, recency of 90 days, the last turn now", {"recency_half_life": timedelta(days=90)}, recent=True
-    ),
-)
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Recall of each question, and the best absolute and relative scores in its own and in the next conversation."""
-
-    recalls: list[float] = field(default_factory=list)
-    absolute: tuple[list[float], list[float]] = ([], [])
-    relative: tuple[list[float], list[float]] = ([], [])
-
-
-async def store_conversation(
-    client: MemoryClient, name: str, conversation: Conversation, variant: Variant
-) -> dict[str, str]:
-    """Store a conversation, and return the turn id of each memory name."""
-    await client.create_namespace(name, **variant.settings)  # type: ignore[arg-type]
-    rng = random.Random(SEED)
-    late = datetime.now(UTC) - max(map(time_of, conversation["turns"])) if variant.recent else timedelta(0)
-    drafts = [
-        MemoryDraft(
-            turn["text"],
-            session=str(turn["session"]) if variant.sessions else "",
-            session_position=turn["position"] if variant.sessions else None,
-            event_time=time_of(turn) + late,
-            salience=rng.random() if variant.salience else None,
-        )
-        for turn in conversation["turns"]
-    ]
-    turns: dict[str, str] = {}
-    for start in range(0, len(drafts), BATCH):
-        for offset, memory in enumerate(await client.batch_remember(name, drafts[start : start + BATCH])):
-            assert isinstance(memory, Memory), memory
-            turns[memory.name] = conversation["turns"][start + offset]["id"]
-    return turns
-
-
-async def measure(
-    client: MemoryClient, conversations: Sequence[Conversation], variant: Variant, number: int, encoder: OnnxEncoder
-) -> Figures:
-    """Store all conversations with the options of the variant, and query all questions.
-
-    With the default variant each question is also sent to the next conversation.
-    """
-    names = [f"v{number}-{i}" for i in range(len(conversations))]
-    turns = [
-        await store_conversation(client, name, conversation, variant)
-        for name, conversation in zip(names, conversations, strict=True)
-    ]
-    figures = Figures()
-    slots = asyncio.Semaphore(CONCURRENCY)
-
-    async def recall_question(name: str, question: str) -> RecallResult:
-        async with slots:
-            if variant.words:
-                return await client.recall(name, question, top_k=K)
-            return await client.recall(name, vector=(await encoder.encode([question]))[0].tolist(), top_k=K)
-
-    for i, conversation in enumerate(conversations):
-        questions = [one["question"] for one in conversation["questions"]]
-        home = await asyncio.gather(*(recall_question(names[i], question) for question in questions))
-        assert not any(answer.degraded for answer in home)
-        figures.recalls.extend(
-            evidence_recall(question, [turns[i][hit.memory.name] for hit in answer.hits])
-            for question, answer in zip(conversation["questions"], home, strict=True)
-        )
-        if variant is DEFAULTS and len(conversations) > 1:
-            away = await asyncio.gather(
-                *(recall_question(names[(i + 1) % len(conversations)], question) for question in questions)
-            )
-            for side, answers in enumerate((home, away)):
-                figures.absolute[side].extend(answer.best_lexical for answer in answers)
-                figures.relative[side].extend(answer.hits[0].score if answer.hits else 0.0 for answer in answers)
-    return figures
-
-
-async def compare(address: str, conversations: list[Conversation]) -> float:
-    """Print the server's rows, and return the figure of the default variant."""
+async def measure(address: str, flags: Etcd, corpus: Corpus) -> float:
+    """Print what the server measures, and return the evidence recall at the defaults."""
     encoder = minilm.load(threads=1)
-    default = 0.0
     async with MemoryClient(address, deadline_s=120) as client:
-        for number, variant in enumerate(VARIANTS):
-            figures = await measure(client, conversations, variant, number, encoder)
-            print(f"| {variant.label} | {mean(figures.recalls):.3f} | server |", flush=True)
-            if variant is DEFAULTS:
-                default, default_figures = mean(figures.recalls), figures
+        questioner = Questioner(client, encoder)
+        defaults, stored = await measure_defaults(questioner, corpus)
+        print_recall(defaults)
+        print_scores(defaults)
+        figure = sum(recalls[CUTS.index(K)] for recalls in defaults.by_turn) / len(defaults.questions)
+        if not corpus.own_haystacks:
+            await print_variants(questioner, flags, corpus, stored, figure)
     await encoder.close()
-    if default_figures.absolute[1]:
-        print("\nasked at home and in the next conversation, AUC of")
-        print(f"  the best absolute lexical score = {auc(*default_figures.absolute):.3f}")
-        print(f"  the best hit's score            = {auc(*default_figures.relative):.3f}")
-    return default
+    return figure
+
+
+async def print_variants(
+    questioner: Questioner, flags: Etcd, corpus: Corpus, stored: Sequence[Stored], figure: float
+) -> None:
+    """Print the evidence recall of each variant. `stored`: the conversations as stored at the defaults."""
+    print(f"\n| what takes part | evidence recall@{K} | by |\n| --- | ---: | --- |")
+    print(f"| {DEFAULTS.label} | {figure:.3f} | server |", flush=True)
+    for variant in FLAG_VARIANTS:
+        for name, value in variant.flags.items():
+            await asyncio.to_thread(flags.put, f"{FLAG_KEY}/{name}", value)
+        await asyncio.sleep(FLAG_DELAY_S)
+        recall = await measure_variant(questioner, corpus.conversations, stored, variant)
+        for name in variant.flags:
+            await asyncio.to_thread(flags.delete, f"{FLAG_KEY}/{name}")
+        print(f"| {variant.label} | {recall:.3f} | server |", flush=True)
+    await asyncio.sleep(FLAG_DELAY_S)
+    for number, variant in enumerate(VARIANTS):
+        conversations = list(enumerate(corpus.conversations))
+        own = [await store(questioner.client, f"v{number}-{i}", each, variant) for i, each in conversations]
+        recall = await measure_variant(questioner, corpus.conversations, own, variant)
+        print(f"| {variant.label} | {recall:.3f} | server |", flush=True)
+
+
+def print_recall(measurement: Measurement) -> None:
+    """Print recall by turn and by session, of all questions, by pieces of evidence and by category."""
+    tables: dict[Unit, list[list[float]]] = {"turn": measurement.by_turn, "session": measurement.by_session}
+    for unit, recalls in tables.items():
+        print(f"\n| questions, evidence by {unit} | number | {' | '.join(f'R@{cut}' for cut in CUTS)} |")
+        print(f"| --- | ---: | {' | '.join('---:' for _ in CUTS)} |")
+        for name, rows in groups(measurement.questions, unit).items():
+            columns = [str(bootstrap([recalls[row][column] for row in rows])) for column in range(len(CUTS))]
+            print(f"| {name} | {len(rows)} | {' | '.join(columns)} |", flush=True)
+    print("\nIn brackets: 95 % intervals of the mean, bootstrapped over questions.")
+
+
+def print_scores(measurement: Measurement) -> None:
+    """Print how well scores tell a question's own conversation from an unrelated one."""
+    if not measurement.best_match.away:
+        print("\nThere is no unrelated conversation, so no score of unanswerable questions.")
+        return
+    print("\nsent to an unrelated conversation, AUC of")
+    print(f"  best_match           = {auc(measurement.best_match.home, measurement.best_match.away):.3f}")
+    print(f"  best_lexical         = {auc(measurement.best_lexical.home, measurement.best_lexical.away):.3f}")
+    print(f"  the best hit's score = {auc(measurement.best_score.home, measurement.best_score.away):.3f}")
+    print("\n| best_match at least | own conversation, below | unrelated conversation, at or above |")
+    print("| ---: | ---: | ---: |")
+    for threshold in THRESHOLDS:
+        rates = ErrorRates.of(threshold, measurement.best_match.home, measurement.best_match.away)
+        print(f"| {threshold:.2f} | {rates.rejected:.1%} | {rates.accepted:.1%} |")
+
+
+def sample(corpus: Corpus, questions: int) -> Corpus:
+    """Return the conversations with this many of the questions, drawn at random with a fixed seed."""
+    pairs = [(number, row) for number, one in enumerate(corpus.conversations) for row in range(len(one.questions))]
+    if questions >= len(pairs):
+        return corpus
+    chosen = set(random.Random(SEED).sample(pairs, questions))
+    conversations = [
+        replace(one, questions=tuple(each for row, each in enumerate(one.questions) if (number, row) in chosen))
+        for number, one in enumerate(corpus.conversations)
+    ]
+    omitted = [*corpus.omitted, f"questions not drawn (--questions), left out: {len(pairs) - questions}"]
+    return replace(corpus, conversations=[one for one in conversations if one.questions], omitted=omitted)
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
-        sys.exit("usage: bench_recall.py FILE")
-    conversations = read(sys.argv[1])
-    memories = sum(len(conversation["turns"]) for conversation in conversations)
-    questions = sum(len(conversation["questions"]) for conversation in conversations)
-    print(f"{len(conversations)} conversations, {memories} memories, {questions} questions\n")
-    print(f"| what takes part | evidence recall@{K} | by |\n| --- | ---: | --- |", flush=True)
-    with tempfile.TemporaryDirectory(prefix="somabrain-bench-") as folder:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", help="JSON file of conversations, or LongMemEval's")
+    parser.add_argument("--questions", type=int, help="measure this many questions, drawn at random (default: all)")
+    options = parser.parse_args()
+    try:
+        corpus = read(options.file)
+    except (OSError, ShapeError) as exc:
+        sys.exit(f"bench-recall: {exc}")
+    if options.questions:
+        corpus = sample(corpus, options.questions)
+    conversations = corpus.conversations
+    memories = sum(len(conversation.turns) for conversation in conversations)
+    questions = sum(len(conversation.questions) for conversation in conversations)
+    print(f"{len(conversations)} conversations, {memories} memories, {questions} questions")
+    for omitted in corpus.omitted:
+        print(omitted)
+    with tempfile.TemporaryDirectory(prefix="somabrain-bench-") as folder, etcd() as flags:
         print("starting the server with its own PostgreSQL", file=sys.stderr, flush=True)
-        with somabrain(["serve", "--embedded", "--data-dir", f"{folder}/data"], {}) as server:
-            default = asyncio.run(compare(server.address, conversations))
-    print(f"\n| everything without | evidence recall@{K} | by |\n| --- | ---: | --- |")
-    for label, figure in rows(conversations):
-        print(f"| {label} | {figure:.3f} | scorer |", flush=True)
-    print(f"\nevidence recall@{K} = {default:.3f}")
+        settings = {"flags__endpoints": json.dumps([flags.url])}
+        with somabrain(["serve", "--embedded", "--data-dir", f"{folder}/data"], settings) as server:
+            figure = asyncio.run(measure(server.address, flags, corpus))
+    if not corpus.own_haystacks:
+        encoded = encode(conversations)
+        late_tables.print_tables(encoded)
+        print(f"\n| everything without | evidence recall@{K} | by |\n| --- | ---: | --- |")
+        for label, recall in ablation.rows(encoded):
+            print(f"| {label} | {recall:.3f} | scorer |", flush=True)
+    print(f"\nevidence recall@{K} = {figure:.3f}")
 
 
 if __name__ == "__main__":

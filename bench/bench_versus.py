@@ -8,7 +8,8 @@ own command, with settings that both accept. The load generator calls the API ov
 BatchRemember with the caller's vectors, in sessions of 20 memories (`--session-size 0`: without sessions). A round is
 one batch of calls to each side, in alternating order, so that the machine's speed is the same for both; the result is
 the ratio within a round. Rounds continue until the confidence interval of the median is narrower than ± 3 %, or 40 are
-done. Exit status 1: slower by more than 3 % even at the lower end of the interval.
+done. Then both are started again on the data that is there, in turns, and the time to the first answer is compared.
+Exit status 1: slower by more than 3 % even at the lower end of the interval.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ import argparse
 import asyncio
 import sys
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import grpc
 import grpc.aio
 
 from bench.load_generator import LoadGenerator
@@ -48,17 +52,25 @@ MOST: Final = 40
 BATCH: Final = 500
 MEMORIES_PER_CALL: Final = 50
 """Memories of one measured BatchRemember; the batches of a round have as many memories together as it has calls."""
+STARTS: Final = 9
+"""Number of starts of each side; of the first ones, which may read from disk, the ratio is dropped."""
 DEADLINE_S: Final = 60.0
 WARM: Final = 100
 LOAD_S: Final = 600.0
 INDEXED: Final = ("somabrain_search_index_namespaces", "somabrain_replicas")
 """Names of the metric of namespaces in memory, in the current and in earlier revisions."""
 
+TOKENS: Final = ("somabrain_search_index_token_bytes",)
+"""Name of the metric of token vectors in memory, which earlier revisions do not have."""
+
 Measure = Callable[[int], Awaitable[float]]
 """Function that makes the given number of calls and returns the server's processor time per call in milliseconds."""
 
 
-NewMemory = tuple[memory_pb2.Memory, memory_pb2.Vector]
+Start = tuple[list[str], dict[str, str], Path | None]
+"""Arguments and settings of a service, and its interpreter; see `somabrain`."""
+
+NewMemory = tuple[memory_pb2.Memory, memory_pb2.Vector | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +84,8 @@ class Side:
     numbers: Iterator[int]
     """Seeds of texts and vectors; each is used once, so that no call is answered from a cache."""
     session_size: int
+    encoded: bool
+    """Whether the server encodes texts and queries; otherwise the load generator gives vectors."""
 
     async def fill(self, size: int) -> None:
         """Create the namespaces and put `size` memories into the one that is searched."""
@@ -121,7 +135,7 @@ class Side:
         async def call(number: int) -> None:
             text, vector = rows[number]
             request = memory_service_pb2.RecallRequest(
-                parent="namespaces/searched", query=text, vector=memory_pb2.Vector(values=vector), top_k=10
+                parent="namespaces/searched", query=text, vector=self._vector(vector), top_k=10
             )
             response = await self.memory.Recall(request, timeout=DEADLINE_S)
             if len(response.hits) != 10:
@@ -138,7 +152,10 @@ class Side:
         """Return the memory `number` of a series whose sessions' names begin with `prefix`."""
         name = session(number, self.session_size)
         memory = memory_pb2.Memory(text=text, session=prefix + name if name else "")
-        return memory, memory_pb2.Vector(values=vector)
+        return memory, self._vector(vector)
+
+    def _vector(self, values: list[float]) -> memory_pb2.Vector | None:
+        return None if self.encoded else memory_pb2.Vector(values=values)
 
     def _rows(self, count: int, words: int) -> list[tuple[str, list[float]]]:
         seed = next(self.numbers)
@@ -150,11 +167,32 @@ class Side:
         ends_at = loop.time() + LOAD_S
         while True:
             await self.recall(WARM)
-            if self.server.first_metric(INDEXED):
+            tokens = self.server.first_metric(TOKENS, default=1) if self.encoded else 1
+            if self.server.first_metric(INDEXED) and tokens:
                 return
             if loop.time() > ends_at:
                 sys.exit(f"{self.label}: the namespace was not in memory within {LOAD_S:g} s")
             await asyncio.sleep(0.2)
+
+
+def start_s(arguments: list[str], settings: dict[str, str], python: Path | None) -> float:
+    """Start a service on data that is there, and return the seconds until it has answered a Recall."""
+    started = time.perf_counter()
+    with somabrain(arguments, settings, python) as server, grpc.insecure_channel(server.address) as channel:
+        request = memory_service_pb2.RecallRequest(parent="namespaces/searched", query=next(texts(1, 3, 0)), top_k=10)
+        MemoryServiceStub(channel).Recall(request, timeout=DEADLINE_S)
+        return time.perf_counter() - started
+
+
+def compare_starts(sides: list[Start]) -> Interval:
+    """Start both in turns, and compare the times to the first answer (first to second)."""
+    ratios: list[float] = []
+    for number in range(STARTS):
+        order = (0, 1) if number % 2 == 0 else (1, 0)
+        spent = {index: start_s(*sides[index]) for index in order}
+        ratios.append(spent[0] / spent[1])
+        print(f"start: round {number + 1}, {spent[0]:.2f} s and {spent[1]:.2f} s", file=sys.stderr, flush=True)
+    return median_interval(ratios[1:])
 
 
 async def compare(name: str, measures: tuple[Measure, Measure], calls: int) -> Interval:
@@ -185,8 +223,10 @@ async def measure(sides: tuple[Side, Side], options: argparse.Namespace) -> dict
         await side.fill(size)
         await side.load()
     current, other = sides
+    if options.only == "start":
+        return {}
     results = {f"Recall among {size:,}": await compare("Recall", (current.recall, other.recall), calls)}
-    if options.only != "recall":
+    if options.only is None:
         results["Remember"] = await compare("Remember", (current.remember, other.remember), calls)
         results[f"BatchRemember of {MEMORIES_PER_CALL}"] = await compare(
             "BatchRemember", (current.batch_remember, other.batch_remember), calls
@@ -210,24 +250,31 @@ def main() -> int:
     parser.add_argument(
         "--setting", action="append", default=[], metavar="NAME=VALUE", help="setting of both servers, as in a variable"
     )
-    parser.add_argument("--only", choices=["recall"], help="compare Recall alone")
+    parser.add_argument("--encoded", action="store_true", help="let the servers encode texts and queries")
+    parser.add_argument("--only", choices=["recall", "start"], help="compare Recall or the start alone")
     parser.add_argument("--calls", type=int, default=500, help="calls per round and side (default: 500)")
     options = parser.parse_args()
     paths = local_paths()
     other = previous_release.install(paths, Progress(paths.cache / "durations.json"), options.revision)
     settings = dict(pair.split("=", 1) for pair in options.setting)
-    with ExitStack() as stack:
-        servers = []
+    with ExitStack() as folders:
+        sides: list[tuple[str, Start]] = []
         for label, python in (("this version", None), (options.revision, other.python)):
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="somabrain-versus-"))
-            print(f"{label}: starting", file=sys.stderr, flush=True)
-            arguments = ["serve", "--embedded", "--data-dir", f"{folder}/data"]
-            servers.append((label, stack.enter_context(somabrain(arguments, settings, python))))
-        results = asyncio.run(_run(servers, options))
-    for name, interval in results.items():
+            folder = folders.enter_context(tempfile.TemporaryDirectory(prefix="somabrain-versus-"))
+            sides.append((label, (["serve", "--embedded", "--data-dir", f"{folder}/data"], settings, python)))
+        with ExitStack() as stack:
+            servers = []
+            for label, start in sides:
+                print(f"{label}: starting", file=sys.stderr, flush=True)
+                servers.append((label, stack.enter_context(somabrain(*start))))
+            results = asyncio.run(_run(servers, options))
+        lines = {f"{name}: server CPU per call": interval for name, interval in results.items()}
+        if options.only != "recall":
+            lines["start: time to the first answer"] = compare_starts([start for _, start in sides])
+    for line, interval in lines.items():
         verdict = "slower by more than 3 %" if interval.low > 1 + MARGIN else "not slower by more than 3 %"
-        print(f"{name}: server CPU per call is {interval} of {options.revision}'s: {verdict}")
-    return int(any(interval.low > 1 + MARGIN for interval in results.values()))
+        print(f"{line} is {interval} of {options.revision}'s: {verdict}")
+    return int(any(interval.low > 1 + MARGIN for interval in lines.values()))
 
 
 async def _run(servers: list[tuple[str, Server]], options: argparse.Namespace) -> dict[str, Interval]:
@@ -236,7 +283,7 @@ async def _run(servers: list[tuple[str, Server]], options: argparse.Namespace) -
         for label, server in servers:
             channel = await stack.enter_async_context(grpc.aio.insecure_channel(server.address))
             stubs = (MemoryServiceStub(channel), NamespaceServiceStub(channel))
-            sides.append(Side(label, server, *stubs, count(1), options.session_size))
+            sides.append(Side(label, server, *stubs, count(1), options.session_size, options.encoded))
         return await measure((sides[0], sides[1]), options)
 
 

@@ -1,68 +1,77 @@
-"""Conversations with questions, and the evidence recall of a result."""
+"""Conversations with questions about them, read from one of two formats of JSON file; see docs/bench.md."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import TypedDict
 
-K = 10
+from bench import longmemeval
+from bench.dialogue import Conversation, Question, Turn
+from bench.json_entry import Entry, ShapeError, entries
 
-
-class Turn(TypedDict):
-    """One turn of a conversation."""
-
-    id: str
-    session: int
-    position: int
-    session_time: str
-    text: str
+SESSION_TIME = "%I:%M %p on %d %B, %Y"
 
 
-class Question(TypedDict):
-    """A question, and the ids of the turns that contain its answer."""
+@dataclass(frozen=True)
+class Corpus:
+    """Conversations of a file, each with at least one question, and what was left out of it, with numbers.
 
-    question: str
-    evidence: list[str]
+    `own_haystacks`: each question has a conversation of its own, so there are as many of them as questions.
+    """
 
-
-class Conversation(TypedDict):
-    """Turns, and questions about them."""
-
-    conversation: str
-    turns: list[Turn]
-    questions: list[Question]
+    conversations: list[Conversation]
+    omitted: list[str]
+    own_haystacks: bool
 
 
-def read(path: str) -> list[Conversation]:
-    """Read the conversations of a file, without the questions that have no evidence."""
-    conversations: list[Conversation] = json.loads(Path(path).read_text())
-    return [
-        {**conversation, "questions": [one for one in conversation["questions"] if one["evidence"]]}
-        for conversation in conversations
-    ]
+def read(path: str) -> Corpus:
+    """Read the conversations of a file, without the questions that have no evidence.
+
+    Raises:
+        ShapeError: the file is in neither format; the message names the entry and the field.
+    """
+    values = entries(path)
+    if values[0].has("haystack_sessions"):
+        conversations, omitted = longmemeval.conversations(values)
+        return Corpus(_answerable(path, conversations), omitted, own_haystacks=True)
+    if not values[0].has("turns"):
+        raise values[0].invalid(
+            "turns",
+            "is missing, and so is `haystack_sessions`; the first is of conversations, the other of LongMemEval",
+        )
+    return Corpus(_answerable(path, [_conversation(entry) for entry in values]), [], own_haystacks=False)
 
 
-def time_of(turn: Turn) -> datetime:
-    """Return the time of a turn; turns of a session are one second apart."""
-    began = datetime.strptime(turn["session_time"], "%I:%M %p on %d %B, %Y").replace(tzinfo=UTC)
-    return began + timedelta(seconds=turn["position"])
+def _answerable(path: str, conversations: list[Conversation]) -> list[Conversation]:
+    chosen = [one for one in conversations if one.questions]
+    if not chosen:
+        raise ShapeError(f"{path} has no question with evidence, so there is no recall to measure.")
+    return chosen
 
 
-def evidence_recall(question: Question, retrieved: Collection[str]) -> float:
-    """Return the share of the question's evidence that was retrieved, 0 to 1."""
-    gold = set(question["evidence"])
-    return len(gold & set(retrieved)) / len(gold)
+def _conversation(entry: Entry) -> Conversation:
+    turns = tuple(_turn(turn) for turn in entry.entries("turns"))
+    sessions = {turn.id: turn.session for turn in turns}
+    questions = tuple(_question(one, sessions) for one in entry.entries("questions"))
+    return Conversation(entry.text("conversation"), turns, tuple(one for one in questions if one.evidence))
 
 
-def mean(values: Sequence[float]) -> float:
-    """Return the arithmetic mean."""
-    return sum(values) / len(values)
+def _turn(entry: Entry) -> Turn:
+    position = entry.integer("position")
+    try:
+        began = datetime.strptime(entry.text("session_time"), SESSION_TIME).replace(tzinfo=UTC)
+    except ValueError as exc:
+        if isinstance(exc, ShapeError):
+            raise
+        raise entry.invalid("session_time", "must be a time such as `1:56 pm on 8 May, 2023`") from exc
+    # Turns of a session are one second apart.
+    time = began + timedelta(seconds=position)
+    return Turn(entry.text("id"), str(entry.integer("session")), position, time, entry.text("text"))
 
 
-def auc(positive: Sequence[float], negative: Sequence[float]) -> float:
-    """Return the probability that a positive is above a negative, ties counted half (Mann & Whitney 1947)."""
-    above = sum((p > n) + 0.5 * (p == n) for p in positive for n in negative)
-    return above / (len(positive) * len(negative))
+def _question(entry: Entry, sessions: dict[str, str]) -> Question:
+    evidence = frozenset(entry.texts("evidence"))
+    if unknown := sorted(evidence - sessions.keys()):
+        raise entry.invalid("evidence", f"names {unknown[0]!r}, which is not the id of a turn of this conversation")
+    category = str(entry.integer("category")) if entry.has("category") else "none"
+    return Question(entry.text("question"), evidence, frozenset(sessions[turn] for turn in evidence), category)

@@ -35,11 +35,11 @@ class Server:
             lines = response.read().decode().splitlines()
         return float(next(line.split()[1] for line in lines if line.startswith(f"{name} ")))
 
-    def first_metric(self, names: Sequence[str]) -> float:
-        """Return the first metric of `names` that the server has, 0 if it has none; revisions differ in names."""
+    def first_metric(self, names: Sequence[str], default: float = 0.0) -> float:
+        """Return the first metric of `names` that the server has, or the default; revisions differ in names."""
         with urllib.request.urlopen(f"{self.http}/metrics", timeout=5) as response:
             values = dict(line.rsplit(" ", 1) for line in response.read().decode().splitlines() if line[:1] != "#")
-        return next((float(values[name]) for name in names if name in values), 0.0)
+        return next((float(values[name]) for name in names if name in values), default)
 
     def cpu_s(self) -> float:
         """Return the user and system time of the process so far in seconds, including its threads."""
@@ -98,7 +98,7 @@ def _wait(process: subprocess.Popen[bytes], log: Path) -> tuple[str, str]:
                 http = f"http://127.0.0.1:{record['http_port']}"
                 if _ready(f"{http}/ready"):
                     return f"127.0.0.1:{record['grpc_port']}", http
-        time.sleep(0.1)
+        time.sleep(0.02)
     sys.exit(f"The server was not ready within {START_S:g} s:\n{log.read_text()}")
 
 

@@ -28,6 +28,20 @@ class _IndexRows(Protocol):
     @property
     def terms(self) -> Sequence[_TermPostings]: ...
 
+class _TokenRow(Protocol):
+    """See `somabrain_service.store.index_source.TokenRow`."""
+
+    @property
+    def memory(self) -> int: ...
+    @property
+    def data(self) -> bytes: ...
+    @property
+    def truncated(self) -> bool: ...
+    @property
+    def questions(self) -> float: ...
+    @property
+    def speaker(self) -> str: ...
+
 class Filter(Protocol):
     """Filter of memories: a memory must match every field, of a sequence any value; empty or None: all match.
 
@@ -75,7 +89,15 @@ class Index:
     def __new__(cls, version: int, instruction_set: str | None = None) -> Index: ...
     @property
     def size_bytes(self) -> int:
-        """Size in memory, estimated where the allocator decides."""
+        """Size in memory without token vectors, estimated where the allocator decides."""
+
+    @property
+    def token_bytes(self) -> int:
+        """Size of token vectors in memory."""
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether the token vectors of all memories that have them are in memory."""
 
     @property
     def memories(self) -> int:
@@ -84,8 +106,14 @@ class Index:
     def keys(self) -> list[str]:
         """Return the terms, labels, sessions, subjects and keys of all memories, each after the letter of its kind."""
 
-    def apply(self, changed_ids: Sequence[int], index_rows: _IndexRows, version: int) -> None:
-        """Remove the memories with these ids, add `index_rows`, and advance to `version`.
+    def apply(
+        self,
+        changed_ids: Sequence[int],
+        index_rows: _IndexRows,
+        version: int,
+        token_rows: Sequence[_TokenRow] = (),
+    ) -> None:
+        """Remove the memories with these ids, add `index_rows` with `token_rows`, and advance to `version`.
 
         Raises:
             RuntimeError: this update, or one before, failed; the index is of no use any more.
@@ -98,7 +126,23 @@ class Index:
         """Change when memories expire, each by its id, in microseconds since 1970; unknown ids are ignored.
 
         Raises:
-            RuntimeError: this update, or one before, failed; the index is of no use any more.
+            RuntimeError: as of `apply`.
+        """
+
+    def set_tokens(self, token_rows: Sequence[_TokenRow], complete: bool) -> None:
+        """Set the token vectors of those of the memories that are in the index.
+
+        `complete`: with these, every memory that has token vectors has them in memory.
+
+        Raises:
+            RuntimeError: as of `apply`.
+        """
+
+    def drop_tokens(self) -> None:
+        """Remove all token vectors.
+
+        Raises:
+            RuntimeError: as of `apply`.
         """
 
     def statistics(self, version: int, now_us: int, terms: Sequence[str]) -> tuple[int, int, int, list[int]] | None:
@@ -152,8 +196,42 @@ class Index:
             half_life_s: half-life of recency; None: age does not count.
         """
 
+    def shortlist(
+        self, version: int, ids: Sequence[int], codes: NDArray[np.int8], scales: NDArray[np.float64], max_bytes: int
+    ) -> tuple[bytes, bytes, bytes, bytes, bytes, bytes, list[str], list[bool], bool] | None:
+        """Return the memories, compared in their order until `max_bytes` of token vectors are, the first in any case.
+
+        None: the index is at another version, or does not have all token vectors.
+
+        Returns:
+            The fields of `somabrain_service.domain.ranking.late_interaction.Shortlist` in their order, arrays as the
+            bytes of a buffer. `session` is the number of a session in this index.
+
+        Raises:
+            ValueError: the query, int8[t, d] and float64[t], has other dimensions than a memory, or `ids` has one that
+                does not exist.
+        """
+
     def distances(self, ids: Sequence[int], vector: NDArray[np.float32]) -> list[float | None]:
         """Return the exact cosine distances of memories to float32[d]; None without a vector."""
 
 def instruction_sets() -> list[str]:
     """Return the names of the instruction sets that this processor has, the fastest last."""
+
+def max_similarities(
+    texts: Sequence[bytes],
+    codes: NDArray[np.int8],
+    scales: NDArray[np.float64],
+    instruction_set: str | None = None,
+) -> bytes:
+    """Return the buffer of float64[t, n]: `somabrain_service.domain.token_vectors.max_similarities`, to the last bit.
+
+    Args:
+        texts: data of the word pieces of n texts.
+        codes: int8[t, d] of a query's word pieces, d a multiple of four.
+        scales: float64[t] of the same.
+        instruction_set: as of `Index`.
+
+    Raises:
+        ValueError: a text has another number of dimensions than the query.
+    """

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 
 from somabrain_client.changes import Change
-from somabrain_client.models import Breakdown, Memory, MemoryGroup, Namespace, RecallResult
+from somabrain_client.models import Breakdown, Memory, MemoryGroup, Namespace, RecallResult, WordMatch
 
 WIDTH = 100
 MAX_LINES = 4
@@ -19,12 +19,15 @@ MAX_LINES = 4
 def recall_result_lines(result: RecallResult) -> Iterator[str]:
     """Yield the lines of a recall result: each hit with its score, its text and the breakdown of the score."""
     if not result.hits:
-        yield f"No hits (best lexical score {result.best_lexical:.3f})."
+        match = "" if result.best_match is None else f", best match {result.best_match:.3f}"
+        yield f"No hits (best lexical score {result.best_lexical:.3f}{match})."
     for rank, hit in enumerate(result.hits, start=1):
         yield f"{rank:>2}. {hit.score:.4f}  {hit.memory.name}"
         yield from _text_lines(hit.memory.text)
         if hit.breakdown is not None:
             yield f"    {breakdown_line(hit.breakdown)}"
+        if hit.matches:
+            yield f"    {matches_line(hit.matches)}"
     if result.truncated:
         yield "More hits were omitted: the response reached 3 MiB."
     for reason in result.degraded:
@@ -33,10 +36,24 @@ def recall_result_lines(result: RecallResult) -> Iterator[str]:
 
 def breakdown_line(breakdown: Breakdown) -> str:
     """Return the breakdown of a score as one line."""
-    return (
-        f"lexical {breakdown.lexical_relative:.3f} (absolute {breakdown.lexical:.3f}) · dense {breakdown.dense:.3f} · "
-        f"contiguity {breakdown.contiguity:.3f} · recency x{breakdown.recency:.3f} · salience x{breakdown.salience:.3f}"
-    )
+    parts = [
+        f"lexical {breakdown.lexical_relative:.3f} (absolute {breakdown.lexical:.3f})",
+        f"dense {breakdown.dense:.3f}",
+    ]
+    if breakdown.match or breakdown.meaning:
+        parts.append(f"meaning {breakdown.meaning:.3f} (absolute {breakdown.match:.3f})")
+    parts.append(f"contiguity {breakdown.contiguity:.3f}")
+    for name in ("recency", "salience", "question", "speaker"):
+        factor = getattr(breakdown, name)
+        if name in ("recency", "salience") or factor != 1:
+            parts.append(f"{name} x{factor:.3f}")
+    return " · ".join(parts)
+
+
+def matches_line(matches: Sequence[WordMatch]) -> str:
+    """Return, as one line, which words of the query met which words of the memory."""
+    text = " · ".join(f"{each.query_word} ~ {each.memory_word} {each.similarity:.2f}" for each in matches)
+    return _printable(text)
 
 
 def memory_lines(memory: Memory) -> Iterator[str]:
@@ -108,7 +125,7 @@ def namespace_lines(namespace: Namespace) -> Iterator[str]:
 
 
 def _printable(text: str) -> str:
-    """Return a text without the characters that would control the terminal, replaced by the replacement character."""
+    # Text is untrusted: characters that would control the terminal become the replacement character.
     return "".join(char if char.isprintable() or char.isspace() else "\ufffd" for char in text)
 
 

@@ -101,15 +101,17 @@ class Memories(BaseClient):
         top_k: int = 0,
         where: Filter | None = None,
         min_score: float | None = None,
+        min_match: float | None = None,
         explain: bool = False,
         consistency_token: str = "",
         page_token: str = "",
         refresh_ttl: timedelta | None = None,
     ) -> RecallResult:
-        """Return the memories with the best scores; `explain` adds the breakdown of each score.
+        """Return the memories with the best scores; `explain` adds the breakdown of each score and the words that met.
 
-        `page_token`: the `next_page_token` of the same call before, for the hits that follow. `refresh_ttl` renews the
-        lives of the returned memories, as `touch` does.
+        With `min_match`, 0 to 1, there are no hits unless the result's `best_match` reaches it. `page_token`: the
+        `next_page_token` of the same call before, for the hits that follow. `refresh_ttl` renews the lives of the
+        returned memories, as `touch` does.
         """
         request = pb.RecallRequest(
             parent=namespace_name(namespace),
@@ -118,6 +120,7 @@ class Memories(BaseClient):
             top_k=top_k,
             filter=filter_to_proto(where),
             min_score=min_score,
+            min_match=min_match,
             explain=explain,
             consistency_token=consistency_token,
             page_token=page_token,

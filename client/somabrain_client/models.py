@@ -70,7 +70,7 @@ class MemoryDraft:
 
 @dataclass(frozen=True, slots=True)
 class Breakdown:
-    """Components of a score; `lexical` is absolute, 0 to 1, and comparable between queries."""
+    """Components of a score; `lexical` and `match` are absolute, 0 to 1, and comparable between queries."""
 
     lexical: float
     lexical_relative: float
@@ -78,20 +78,38 @@ class Breakdown:
     contiguity: float
     recency: float
     salience: float
+    match: float = 0.0
+    meaning: float = 0.0
+    question: float = 1.0
+    speaker: float = 1.0
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WordMatch:
+    """A word of a query, the word of a memory that is most similar to it, and their cosine."""
+
+    query_word: str
+    memory_word: str
+    similarity: float
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A recalled memory with its score. `breakdown` None: it was not requested."""
+    """A recalled memory with its score. `breakdown` None: it was not requested, and neither were `matches`."""
 
     memory: Memory
     score: float
     breakdown: Breakdown | None
+    matches: tuple[WordMatch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RecallResult:
-    """Hits, best first. `degraded`: reasons for reduced quality; empty: full quality."""
+    """Hits, best first. `degraded`: reasons for reduced quality; empty: full quality.
+
+    `best_match`: the best candidate's absolute similarity by words; None: words were not compared by meaning.
+    """
 
     hits: tuple[Hit, ...]
     degraded: tuple[str, ...]
@@ -100,6 +118,7 @@ class RecallResult:
     consistency_token: str
     truncated: bool
     best_lexical: float
+    best_match: float | None = None
     next_page_token: str = ""
     """For `page_token` of the next call; empty: no hits follow."""
     state_changed: bool = False
@@ -151,6 +170,10 @@ class NamespaceStatistics:
     tenant_memory_count: int
     tenant_byte_limit: int
     tenant_byte_count: int
+    token_vector_count: int = 0
+    token_bytes: int = 0
+    tenant_token_byte_limit: int = 0
+    tenant_token_byte_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +190,7 @@ class Namespace:
     version: int
     epoch: str
     etag: str
+    content: str = ""
     statistics: NamespaceStatistics | None = None
 
 

@@ -27,6 +27,7 @@ class Namespaces(BaseClient):
         recency_half_life: timedelta | None = None,
         default_ttl: timedelta | None = None,
         feed_retention: timedelta | None = None,
+        content: str = "",
     ) -> Namespace:
         """Create a namespace; arguments that are not given take the server's defaults."""
         request = pb.CreateNamespaceRequest(
@@ -39,6 +40,7 @@ class Namespaces(BaseClient):
                     recency_half_life=duration_to_proto(recency_half_life),
                     default_ttl=duration_to_proto(default_ttl),
                     feed_retention=duration_to_proto(feed_retention),
+                    content=content,
                 ),
             ),
             request_id=uuid.uuid4().hex,
@@ -67,6 +69,7 @@ class Namespaces(BaseClient):
         recency_half_life: timedelta | Unset | None = UNSET,
         default_ttl: timedelta | Unset | None = UNSET,
         feed_retention: timedelta | Unset | None = UNSET,
+        content: str | Unset = UNSET,
         etag: str = "",
     ) -> Namespace:
         """Update the given fields; UNSET leaves a field unchanged, None removes a setting.
@@ -79,7 +82,7 @@ class Namespaces(BaseClient):
         if not isinstance(display_name, Unset):
             message.display_name = display_name
             mask.paths.append("display_name")
-        for name, text in (("language", language), ("encoder", encoder)):
+        for name, text in (("language", language), ("encoder", encoder), ("content", content)):
             if not isinstance(text, Unset):
                 mask.paths.append(f"settings.{name}")
                 setattr(message.settings, name, text)

@@ -24,6 +24,7 @@ from somabrain_client.models import (
     Namespace,
     NamespaceStatistics,
     RecallResult,
+    WordMatch,
 )
 
 
@@ -228,6 +229,7 @@ def recall_result_from_proto(message: memory_service_pb2.RecallResponse) -> Reca
                 memory_from_proto(hit.memory),
                 hit.score,
                 breakdown_from_proto(hit.breakdown) if hit.HasField("breakdown") else None,
+                tuple(WordMatch(each.query_word, each.memory_word, each.similarity) for each in hit.matches),
             )
             for hit in message.hits
         ),
@@ -237,6 +239,7 @@ def recall_result_from_proto(message: memory_service_pb2.RecallResponse) -> Reca
         consistency_token=message.consistency_token,
         truncated=message.truncated,
         best_lexical=message.best_lexical,
+        best_match=_read_optional(message, "best_match"),
         next_page_token=message.next_page_token,
         state_changed=message.state_changed,
     )
@@ -269,6 +272,11 @@ def breakdown_from_proto(message: memory_pb2.ScoreBreakdown) -> Breakdown:
         contiguity=message.contiguity,
         recency=message.recency,
         salience=message.salience,
+        match=message.match,
+        meaning=message.meaning,
+        question=message.question,
+        speaker=message.speaker,
+        truncated=message.truncated,
     )
 
 
@@ -286,6 +294,7 @@ def namespace_from_proto(message: namespace_service_pb2.Namespace) -> Namespace:
         version=message.version,
         epoch=message.epoch,
         etag=message.etag,
+        content=settings.content,
         statistics=_statistics_from_proto(message.statistics) if message.HasField("statistics") else None,
     )
 
@@ -304,4 +313,8 @@ def _statistics_from_proto(message: namespace_service_pb2.NamespaceStatistics) -
         tenant_memory_count=message.tenant_memory_count,
         tenant_byte_limit=message.tenant_byte_limit,
         tenant_byte_count=message.tenant_byte_count,
+        token_vector_count=message.token_vector_count,
+        token_bytes=message.token_bytes,
+        tenant_token_byte_limit=message.tenant_token_byte_limit,
+        tenant_token_byte_count=message.tenant_token_byte_count,
     )

@@ -1,21 +1,23 @@
-//! The best memories by vector, exact: bounds from a part of the planes decide which few are multiplied out.
+//! The nearest memories by vector, exact: bounds from a part of the planes decide which few are multiplied out.
 //!
-//! A row whose upper bound is below the cosines of k others cannot be among the k nearest.
+//! A row whose upper bound is below the lower bounds of k others is not among the k nearest. So one pass over the planes h
+//! and m keeps the k-th highest lower bound so far, and the rows that reach it; those that still do at the end are
+//! multiplied out. In a large namespace that bound may let h alone exclude most rows: then h is read first, with half of
+//! the bytes, and m only for rows that it does not exclude.
 //!
-//! Rows are taken in chunks. The planes h and m bound every row of a chunk; the rows that promise most are multiplied
-//! out, which gives the k-th highest cosine so far, and then the few others that may still reach it. Once there is such a
-//! cosine, h alone may exclude most rows, as in a large namespace: then it is read first, with half of the bytes, and m
-//! only for rows that it does not exclude.
+//! Scans of several queries go through the rows together, 64 rows at a time: their planes stay in the processor's nearest
+//! cache, so that the memory, which is slower than the products, is read once for all queries.
+
+use std::cmp::Reverse;
 
 use crate::bitmap::{Bitmap, WORD_BITS};
 use crate::columns::Fields;
+use crate::products;
 use crate::top_k::TopK;
 use crate::vectors::{QuantizedVectors, Query};
 
-/// Rows of a chunk: their bounds take 256 KiB. Those of a namespace that is one chunk are used by the ranking once more.
-const CHUNK_ROWS: usize = 1 << 16;
-/// Bins of a histogram of bounds, from -1 to 1.
-const BINS: usize = 512;
+/// Rows of a namespace whose bounds are kept for the ranking: they take 256 KiB.
+pub const MAX_KEPT_ROWS: usize = 1 << 16;
 /// Rows after which it is decided which planes are read first.
 const TRIAL_ROWS: usize = 4096;
 /// Number of trials' rows until the plane h alone is tried again.
@@ -24,8 +26,17 @@ const TRIALS_UNTIL_RETRY: usize = 64;
 const MIN_EXCLUDED: f64 = 0.92;
 /// A word with fewer rows than this part of its range is read row by row.
 const MIN_DENSITY: u32 = 3;
-/// Upper bound of the rounding of a cosine to float32.
-const ROUNDING_ERROR: f32 = 1e-6;
+/// Rows that reached the cut at some time, as a multiple of those that are wanted, beyond which the others are dropped.
+const MAX_REACHING: usize = 8;
+/// Rows that are asked of memory before they are multiplied out.
+const AHEAD: usize = 4;
+
+/// A query, the rows that it is compared with, all of which have vectors, and how many are wanted.
+pub struct Scan {
+    pub query: Query,
+    pub rows: Bitmap,
+    pub limit: usize,
+}
 
 /// The nearest rows with their cosines, and what is known of the others'.
 #[derive(Default)]
@@ -38,131 +49,207 @@ pub struct Nearest {
     pub bounds: Vec<f32>,
 }
 
-/// The nearest rows so far, by distance and id.
-struct Best<'a> {
-    vectors: &'a QuantizedVectors,
-    query: &'a Query,
-    fields: &'a [Fields],
-    keys: TopK<(u64, i64, u32)>,
-    /// A lower bound of the k-th highest cosine.
-    cut: f32,
+/// Returns the nearest rows of each scan; ties go to the lowest ids. The queries are of one instruction set.
+pub fn top_k(vectors: &QuantizedVectors, scans: &[&Scan], fields: &[Fields]) -> Vec<Nearest> {
+    let mut all: Vec<Progress<'_>> = scans.iter().map(|scan| Progress::new(vectors, scan, fields.len())).collect();
+    for word in 0..fields.len().div_ceil(WORD_BITS) {
+        let (fours, rest) = all.split_at_mut(scans.len() / 4 * 4);
+        let (twos, rest) = rest.split_at_mut(rest.len() / 2 * 2);
+        fours.chunks_exact_mut(4).for_each(|four| compare::<4>(four, word));
+        twos.chunks_exact_mut(2).for_each(|two| compare::<2>(two, word));
+        rest.chunks_exact_mut(1).for_each(|one| compare::<1>(one, word));
+    }
+    all.into_iter().map(|one| one.finish(fields)).collect()
 }
 
-impl Best<'_> {
-    /// Multiplies a row out.
-    fn push(&mut self, row: u32) {
-        // Distances are never negative, so their bits are in their order.
-        let distance = self.vectors.distance(row, self.query).to_bits();
-        if self.keys.push((distance, self.fields[row as usize].id, row)) {
+/// Compares the rows of a word of the bitmap with Q queries, which are multiplied together where rows are alike.
+fn compare<const Q: usize>(all: &mut [Progress<'_>], word: usize) {
+    let mut bounds = [[f32::NEG_INFINITY; WORD_BITS]; Q];
+    let planes: [Planes; Q] = std::array::from_fn(|number| all[number].planes(word));
+    let whole = all.iter().all(|one| one.scan.rows.words()[word] == u64::MAX);
+    if whole && planes.iter().all(|of_query| *of_query == planes[0]) {
+        let (vectors, queries) = (all[0].vectors, std::array::from_fn(|number| &all[number].scan.query));
+        write_bounds(vectors, planes[0], word * WORD_BITS, queries, bounds.each_mut().map(|bounds| &mut bounds[..]));
+    } else {
+        for (number, one) in all.iter().enumerate() {
+            for (begin, count) in ranges(one.scan.rows.words()[word]) {
+                let (begin, count) = (begin as usize, count as usize);
+                let of_range = [&mut bounds[number][begin..begin + count]];
+                write_bounds(one.vectors, planes[number], word * WORD_BITS + begin, [&one.scan.query], of_range);
+            }
+        }
+    }
+    for (number, one) in all.iter_mut().enumerate() {
+        one.take(word, planes[number], &bounds[number]);
+    }
+}
+
+fn write_bounds<const Q: usize>(
+    vectors: &QuantizedVectors,
+    planes: Planes,
+    first: usize,
+    queries: [&Query; Q],
+    bounds: [&mut [f32]; Q],
+) {
+    match planes {
+        Planes::High => vectors.high_bounds(first, queries, bounds),
+        Planes::HighAndMiddle => vectors.coarse_bounds(first, queries, bounds),
+    }
+}
+
+/// The planes that are read for every row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Planes {
+    High,
+    HighAndMiddle,
+}
+
+/// How far a scan is.
+struct Progress<'a> {
+    vectors: &'a QuantizedVectors,
+    scan: &'a Scan,
+    /// See `Nearest`.
+    bounds: Vec<f32>,
+    order: PlaneOrder,
+    /// Rows that h does not exclude: their m is on its way from memory.
+    pending: Vec<u32>,
+    /// The highest lower bounds so far.
+    lower: TopK<Reverse<Ordered>>,
+    /// The k-th highest of them, or less.
+    cut: f32,
+    /// Rows that reached the cut, with their upper bounds.
+    reaching: Vec<(f32, u32)>,
+}
+
+impl<'a> Progress<'a> {
+    fn new(vectors: &'a QuantizedVectors, scan: &'a Scan, rows: usize) -> Self {
+        Self {
+            vectors,
+            scan,
+            bounds: vec![f32::NEG_INFINITY; if rows <= MAX_KEPT_ROWS { rows } else { 0 }],
+            order: PlaneOrder::default(),
+            pending: Vec::with_capacity(WORD_BITS),
+            lower: TopK::new(scan.limit),
+            cut: f32::NEG_INFINITY,
+            reaching: Vec::new(),
+        }
+    }
+
+    /// Decides which planes are read for the rows of a word of the bitmap.
+    fn planes(&mut self, word: usize) -> Planes {
+        let rows = self.scan.rows.words()[word].count_ones() as usize;
+        // Bounds that are kept are those of both planes.
+        let may_skip = self.bounds.is_empty() && self.cut > f32::NEG_INFINITY;
+        if may_skip && self.order.high_first(rows) { Planes::High } else { Planes::HighAndMiddle }
+    }
+
+    /// Takes the upper bounds of the rows of a word of the bitmap; what they are of other rows does not matter.
+    fn take(&mut self, word: usize, planes: Planes, bounds: &[f32; WORD_BITS]) {
+        let (compared, first) = (self.scan.rows.words()[word], word * WORD_BITS);
+        if compared == u64::MAX && !self.bounds.is_empty() {
+            self.bounds[first..first + WORD_BITS].copy_from_slice(bounds);
+        } else if !self.bounds.is_empty() {
+            bits(compared).for_each(|bit| self.bounds[first + bit as usize] = bounds[bit as usize]);
+        }
+        self.bound_pending();
+        let passed = compared & self.scan.query.instructions.reaching(bounds, self.cut);
+        if planes == Planes::High {
+            self.order.passed(passed.count_ones() as usize);
+            for row in bits(passed).map(|bit| first as u32 + bit) {
+                self.vectors.prefetch_middle(row);
+                self.pending.push(row);
+            }
+        } else {
+            bits(passed).for_each(|bit| self.add(first as u32 + bit, bounds[bit as usize]));
+        }
+    }
+
+    /// Bounds the pending rows by m, too.
+    fn bound_pending(&mut self) {
+        for index in 0..self.pending.len() {
+            let mut bound = [0.0];
+            self.vectors.coarse_bounds(self.pending[index] as usize, [&self.scan.query], [&mut bound]);
+            self.add(self.pending[index], bound[0]);
+        }
+        self.pending.clear();
+    }
+
+    /// Adds a row with its upper bound from the planes h and m, if it reaches the cut.
+    fn add(&mut self, row: u32, bound: f32) {
+        if bound < self.cut {
+            return;
+        }
+        self.reaching.push((bound, row));
+        let lower = self.vectors.lower_bound(row, &self.scan.query, bound);
+        if self.lower.push(Reverse(Ordered(lower))) {
             self.update_cut();
         }
     }
 
     fn update_cut(&mut self) {
-        if let Some((distance, _, _)) = self.keys.cut() {
-            self.cut = (1.0 - f64::from_bits(distance)) as f32 - ROUNDING_ERROR;
+        if let Some(Reverse(Ordered(lower))) = self.lower.cut() {
+            self.cut = lower;
+        }
+        if self.reaching.len() > MAX_REACHING * self.scan.limit {
+            self.drop_excluded();
         }
     }
-}
 
-/// Returns the `limit` nearest of `rows`, all of which have vectors; ties go to the lowest ids.
-pub fn top_k(vectors: &QuantizedVectors, query: &Query, rows: &Bitmap, fields: &[Fields], limit: usize) -> Nearest {
-    let mut best = Best { vectors, query, fields, keys: TopK::new(limit), cut: f32::NEG_INFINITY };
-    let mut order = PlaneOrder::default();
-    let mut bounds = Vec::new();
-    for (number, words) in rows.words().chunks(CHUNK_ROWS / WORD_BITS).enumerate() {
-        let first = number * CHUNK_ROWS;
-        bounds.clear();
-        bounds.resize(CHUNK_ROWS.min(fields.len() - first), f32::NEG_INFINITY);
-        write_bounds(&best, first, words, &mut order, &mut bounds);
-        push_best_first(&mut best, first as u32, &bounds, limit);
+    /// Drops rows that no longer reach the cut.
+    fn drop_excluded(&mut self) {
+        let cut = self.cut;
+        self.reaching.retain(|&(bound, _)| bound >= cut);
     }
-    if fields.len() > CHUNK_ROWS {
-        bounds = Vec::new();
-    }
-    let nearest = best.keys.finish().into_iter().map(|(distance, _, row)| (row, 1.0 - f64::from_bits(distance)));
-    let mut cosines: Vec<(u32, f64)> = nearest.collect();
-    cosines.sort_unstable_by_key(|&(row, _)| row);
-    // Nothing else was compared if these are fewer than `limit`.
-    let others = cosines.iter().map(|&(_, cosine)| cosine).fold(1.0, f64::min);
-    Nearest { cosines, others, bounds }
-}
 
-/// Writes an upper bound of the cosine of each row of a chunk, from the planes h and m, or from h if that excludes it.
-///
-/// `first` is the chunk's first row; `words` are the sets of rows that are compared.
-fn write_bounds(best: &Best<'_>, first: usize, words: &[u64], order: &mut PlaneOrder, bounds: &mut [f32]) {
-    // Rows that h did not exclude: their plane m is on its way while the next rows are read.
-    let mut pending: Vec<u32> = Vec::with_capacity(2 * WORD_BITS);
-    let coarse_bound = |row: u32, bounds: &mut [f32]| {
-        let index = row as usize - first;
-        best.vectors.coarse_bounds(row as usize, best.query, &mut bounds[index..=index]);
-    };
-    for (index, &word) in words.iter().enumerate().filter(|(_, word)| **word != 0) {
-        let high_first = best.cut > f32::NEG_INFINITY && order.high_first(word.count_ones() as usize);
-        for (begin, count) in ranges(word) {
-            let begin_row = index * WORD_BITS + begin as usize;
-            let bounds_of_range = &mut bounds[begin_row..begin_row + count as usize];
-            if high_first {
-                best.vectors.high_bounds(first + begin_row, best.query, bounds_of_range);
-            } else {
-                best.vectors.coarse_bounds(first + begin_row, best.query, bounds_of_range);
+    /// Multiplies out the rows that reach the k-th highest lower bound of all.
+    fn finish(mut self, fields: &[Fields]) -> Nearest {
+        self.bound_pending();
+        self.lower.prune();
+        self.update_cut();
+        self.drop_excluded();
+        let rows: Vec<u32> = self.reaching.iter().map(|&(_, row)| row).collect();
+        let mut keys = TopK::new(self.scan.limit);
+        for (index, &row) in rows.iter().enumerate() {
+            if let Some(&row) = rows.get(index + AHEAD) {
+                self.vectors.prefetch(row);
+                products::prefetch(&fields[row as usize..=row as usize]);
             }
-            let compared = word >> begin;
-            let partly = if compared == u64::MAX { 0 } else { bounds_of_range.len() };
-            for (offset, bound) in bounds_of_range[..partly].iter_mut().enumerate() {
-                *bound = if compared >> offset & 1 == 1 { *bound } else { f32::NEG_INFINITY };
-            }
-            if high_first {
-                let passed = mask(bounds_of_range, |bound| bound >= best.cut);
-                order.passed(passed.count_ones() as usize);
-                pending.drain(..).for_each(|row| coarse_bound(row, bounds));
-                for row in bits(passed).map(|bit| (first + begin_row) as u32 + bit) {
-                    best.vectors.prefetch_middle(row);
-                    pending.push(row);
-                }
-            }
+            // Distances are never negative, so their bits are in their order.
+            let distance = self.vectors.distance(row, &self.scan.query).to_bits();
+            keys.push((distance, fields[row as usize].id, row));
         }
+        let nearest = keys.finish().into_iter().map(|(distance, _, row)| (row, 1.0 - f64::from_bits(distance)));
+        let mut cosines: Vec<(u32, f64)> = nearest.collect();
+        cosines.sort_unstable_by_key(|&(row, _)| row);
+        // Nothing else was compared if these are fewer than `limit`.
+        let others = cosines.iter().map(|&(_, cosine)| cosine).fold(1.0, f64::min);
+        Nearest { cosines, others, bounds: self.bounds }
     }
-    pending.drain(..).for_each(|row| coarse_bound(row, bounds));
 }
 
-/// Multiplies out the rows of a chunk with the highest bounds, then those that may still be nearer than the k-th.
-fn push_best_first(best: &mut Best<'_>, first: u32, bounds: &[f32], limit: usize) {
-    if best.cut > f32::NEG_INFINITY {
-        // Few rows of a later chunk reach the k-th best of the former ones: any order will do.
-        push_reaching(best, first, bounds, |_| true);
-        return;
+/// A number in the total order of numbers.
+#[derive(Clone, Copy)]
+struct Ordered(f32);
+
+impl Ord for Ordered {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
     }
-    let mut histogram = [0_usize; BINS];
-    bounds.iter().for_each(|&bound| histogram[bin(bound)] += 1);
-    let mut promising = 0;
-    let first_bin = (0..BINS).rev().find(|&number| {
-        promising += histogram[number];
-        promising >= limit
-    });
-    // The lowest bin has the rows that are not compared as well.
-    let first_bin = first_bin.unwrap_or(0);
-    push_reaching(best, first, bounds, |bound| bin(bound) >= first_bin);
-    push_reaching(best, first, bounds, |bound| bin(bound) < first_bin);
 }
 
-/// Multiplies out the rows that reach the k-th best, of those whose bound is as `is_due` says.
-fn push_reaching(best: &mut Best<'_>, first: u32, bounds: &[f32], is_due: impl Fn(f32) -> bool) {
-    for (offset, group) in (0..).step_by(WORD_BITS).zip(bounds.chunks(WORD_BITS)) {
-        let cut = best.cut;
-        let passed = mask(group, |bound| bound >= cut && bound > f32::NEG_INFINITY);
-        bits(passed).filter(|&bit| is_due(group[bit as usize])).for_each(|bit| best.push(first + offset + bit));
+impl PartialOrd for Ordered {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
     }
-    best.keys.prune();
-    best.update_cut();
 }
 
-/// Returns the bin of a bound; higher bounds have no lower bins.
-fn bin(bound: f32) -> usize {
-    // The conversion gives 0 for what is below it.
-    (((bound + 1.0) * (BINS as f32 / 2.0)) as usize).min(BINS - 1)
+impl PartialEq for Ordered {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
 }
+
+impl Eq for Ordered {}
 
 /// Yields ranges, as begin and count, that together have every bit of a word: one, or one a bit if there are few.
 fn ranges(word: u64) -> impl Iterator<Item = (u32, u32)> {
@@ -170,11 +257,6 @@ fn ranges(word: u64) -> impl Iterator<Item = (u32, u32)> {
     let is_dense = word.count_ones() * MIN_DENSITY >= end - begin;
     let whole = is_dense.then_some((begin, end - begin));
     whole.into_iter().chain(bits(if is_dense { 0 } else { word }).map(|bit| (bit, 1)))
-}
-
-/// Returns the set of the bounds for which `passes` is true, at most 64.
-fn mask(bounds: &[f32], passes: impl Fn(f32) -> bool) -> u64 {
-    bounds.iter().enumerate().fold(0, |passed, (index, &bound)| passed | u64::from(passes(bound)) << index)
 }
 
 /// Yields the numbers of the bits that are set.

@@ -5,6 +5,8 @@ use crate::keys::Keys;
 use crate::labels::Labels;
 use crate::postings::{self, InvertedIndex, Posting};
 use crate::sessions::Sessions;
+use crate::shared_scans::SharedScans;
+use crate::token_store::TokenStore;
 use crate::vectors::QuantizedVectors;
 
 /// A memory without its text. Times are in microseconds since 1970; `expire_us` is `columns::NEVER` if it does not
@@ -54,6 +56,8 @@ pub struct Index {
     pub keys: Keys,
     pub labels: Labels,
     pub vectors: QuantizedVectors,
+    pub tokens: TokenStore,
+    pub shared_scans: SharedScans,
 }
 
 impl Index {
@@ -96,6 +100,7 @@ impl Index {
         keys
     }
 
+    /// Returns the size without token vectors.
     pub fn size_bytes(&self) -> usize {
         self.columns.size_bytes()
             + self.inverted_index.size_bytes()
@@ -116,6 +121,7 @@ impl Index {
             self.labels.remove(row);
             self.columns.remove(row);
             self.vectors.clear(row);
+            self.tokens.remove(row);
         }
     }
 

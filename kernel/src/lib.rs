@@ -25,7 +25,10 @@ pub mod rank;
 pub mod score;
 pub mod search;
 pub mod sessions;
+pub mod shared_scans;
 pub mod term_scores;
+pub mod token_store;
+pub mod tokens;
 pub mod top_k;
 pub mod vectors;
 

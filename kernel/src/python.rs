@@ -6,6 +6,8 @@ use std::sync::{PoisonError, RwLock};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::PyBytes;
 
 use crate::condition::{Condition, Operator};
 use crate::filter::Filter;
@@ -13,6 +15,8 @@ use crate::index::{self, IndexRows};
 use crate::products::InstructionSet;
 use crate::score::Bias;
 use crate::search::Search;
+use crate::token_store::{self, ShortlistError, TokenStore};
+use crate::tokens::QueryTokens;
 use crate::vectors::Query;
 
 /// See `somabrain_service.store.index_source.MemoryRow`.
@@ -82,6 +86,27 @@ impl Rows {
     }
 }
 
+/// See `somabrain_service.store.index_source.TokenRow`.
+#[derive(FromPyObject)]
+struct TokenRow {
+    memory: i64,
+    data: PyBackedBytes,
+    truncated: bool,
+    questions: f64,
+    speaker: String,
+}
+
+fn token_rows(rows: Vec<TokenRow>) -> Vec<token_store::TokenRow> {
+    let row = |row: TokenRow| token_store::TokenRow {
+        memory: row.memory,
+        data: row.data.as_ref().into(),
+        truncated: row.truncated,
+        questions: row.questions,
+        speaker: row.speaker,
+    };
+    rows.into_iter().map(row).collect()
+}
+
 /// See `Filter` in the stub file; None: every memory matches.
 #[derive(FromPyObject)]
 struct FilterFields {
@@ -144,6 +169,21 @@ struct Index {
 type Counts = (usize, u64, usize, Vec<usize>);
 type Hit = (i64, f64, (f64, f64, f64, f64, f64, f64));
 
+/// Fields in the order of `somabrain_service.domain.ranking.late_interaction.Shortlist`; numbers in the order of bytes
+/// of this processor.
+#[derive(IntoPyObject)]
+struct Shortlist<'py>(
+    Bound<'py, PyBytes>,
+    Bound<'py, PyBytes>,
+    Bound<'py, PyBytes>,
+    Bound<'py, PyBytes>,
+    Bound<'py, PyBytes>,
+    Bound<'py, PyBytes>,
+    Vec<String>,
+    Vec<bool>,
+    bool,
+);
+
 #[pymethods]
 impl Index {
     #[new]
@@ -163,6 +203,16 @@ impl Index {
     }
 
     #[getter]
+    fn token_bytes(&self, py: Python<'_>) -> PyResult<usize> {
+        self.read(py, |state| state.index.tokens.size_bytes())
+    }
+
+    #[getter]
+    fn has_tokens(&self, py: Python<'_>) -> PyResult<bool> {
+        self.read(py, |state| state.index.tokens.is_complete)
+    }
+
+    #[getter]
     fn memories(&self, py: Python<'_>) -> PyResult<usize> {
         self.read(py, |state| state.index.columns.memories())
     }
@@ -171,18 +221,21 @@ impl Index {
         self.read(py, |state| state.index.keys())
     }
 
-    fn apply(&self, py: Python<'_>, changed_ids: Vec<i64>, index_rows: Rows, version: i64) -> PyResult<()> {
+    #[pyo3(signature = (changed_ids, index_rows, version, token_rows = Vec::new()))]
+    fn apply(
+        &self,
+        py: Python<'_>,
+        changed_ids: Vec<i64>,
+        index_rows: Rows,
+        version: i64,
+        token_rows: Vec<TokenRow>,
+    ) -> PyResult<()> {
         let index_rows = index_rows.read(py)?;
-        let failed = || PyRuntimeError::new_err("an update of the search index failed: load it again");
-        py.detach(|| {
-            // A panic leaves the index in an unknown state, and its lock poisoned: no later update is applied.
-            let update = AssertUnwindSafe(|| {
-                let mut state = self.state.write().ok()?;
-                state.index.apply(&changed_ids, index_rows);
-                state.version = version;
-                Some(())
-            });
-            catch_unwind(update).ok().flatten().ok_or_else(failed)
+        let token_rows = self::token_rows(token_rows);
+        self.update(py, |state| {
+            state.index.apply(&changed_ids, index_rows);
+            state.index.set_tokens(token_rows);
+            state.version = version;
         })
     }
 
@@ -191,19 +244,62 @@ impl Index {
     }
 
     fn set_expiries(&self, py: Python<'_>, expiries: Vec<(i64, i64)>) -> PyResult<()> {
-        let failed = || PyRuntimeError::new_err("an update of the search index failed: load it again");
-        py.detach(|| {
-            let update = AssertUnwindSafe(|| {
-                let columns = &mut self.state.write().ok()?.index.columns;
-                for (id, expire_us) in expiries {
-                    if let Some(row) = columns.row(id) {
-                        columns.set_expiry(row, expire_us);
-                    }
+        self.update(py, |state| {
+            for (id, expire_us) in expiries {
+                if let Some(row) = state.index.columns.row(id) {
+                    state.index.columns.set_expiry(row, expire_us);
                 }
-                Some(())
-            });
-            catch_unwind(update).ok().flatten().ok_or_else(failed)
+            }
         })
+    }
+
+    fn set_tokens(&self, py: Python<'_>, token_rows: Vec<TokenRow>, complete: bool) -> PyResult<()> {
+        let token_rows = self::token_rows(token_rows);
+        self.update(py, |state| {
+            state.index.set_tokens(token_rows);
+            state.index.tokens.is_complete = complete;
+        })
+    }
+
+    fn drop_tokens(&self, py: Python<'_>) -> PyResult<()> {
+        let mut dropped = TokenStore::default();
+        self.update(py, |state| std::mem::swap(&mut dropped, &mut state.index.tokens))
+    }
+
+    /// Returns None as well if the index does not have all token vectors.
+    fn shortlist<'py>(
+        &self,
+        py: Python<'py>,
+        version: i64,
+        ids: Vec<i64>,
+        codes: PyBuffer<i8>,
+        scales: PyBuffer<f64>,
+        max_bytes: usize,
+    ) -> PyResult<Option<Shortlist<'py>>> {
+        let query = query_tokens(py, &codes, &scales, self.instructions)?;
+        let found = self.read(py, |state| {
+            let is_known = state.version == version && state.index.tokens.is_complete;
+            is_known.then(|| state.index.shortlist(&ids, &query, max_bytes))
+        })?;
+        let Some(shortlist) = found.transpose().map_err(|error| match error {
+            ShortlistError::Missing(id) => PyValueError::new_err(format!("the index has no memory {id}")),
+            ShortlistError::OtherWidth(id) => other_width(&format!("memory {id}")),
+        })?
+        else {
+            return Ok(None);
+        };
+        let flags: Vec<u8> = shortlist.compared.iter().map(|&flag| u8::from(flag)).collect();
+        Ok(Some(Shortlist(
+            float_bytes(py, &shortlist.similarity),
+            PyBytes::new(py, &flags),
+            integer_bytes(py, &shortlist.session),
+            integer_bytes(py, &shortlist.position),
+            float_bytes(py, &shortlist.event_time_s),
+            float_bytes(py, &shortlist.questions),
+            shortlist.speakers.iter().map(|speaker| speaker.to_string()).collect(),
+            shortlist.truncated,
+            shortlist.missing,
+        )))
     }
 
     fn statistics(&self, py: Python<'_>, version: i64, now_us: i64, terms: Vec<String>) -> PyResult<Option<Counts>> {
@@ -289,6 +385,21 @@ impl Index {
         });
         result.map_err(|_| PyRuntimeError::new_err("the search kernel failed; its standard error has the reason"))
     }
+
+    /// Runs `change` on the state alone, without the interpreter's lock.
+    ///
+    /// A panic leaves the index in an unknown state, and its lock poisoned: no later update is applied.
+    fn update(&self, py: Python<'_>, change: impl FnOnce(&mut Versioned) + Send) -> PyResult<()> {
+        let changed = py.detach(|| {
+            let update = AssertUnwindSafe(|| {
+                let mut state = self.state.write().ok()?;
+                change(&mut state);
+                Some(())
+            });
+            catch_unwind(update).ok().flatten()
+        });
+        changed.ok_or_else(|| PyRuntimeError::new_err("an update of the search index failed: load it again"))
+    }
 }
 
 fn named(name: &str) -> PyResult<InstructionSet> {
@@ -297,6 +408,49 @@ fn named(name: &str) -> PyResult<InstructionSet> {
         let names: Vec<&str> = available.iter().map(|set| set.name()).collect();
         PyValueError::new_err(format!("instruction set {name:?} is not one of this processor's: {}", names.join(", ")))
     })
+}
+
+fn query_tokens(
+    py: Python<'_>,
+    codes: &PyBuffer<i8>,
+    scales: &PyBuffer<f64>,
+    instructions: InstructionSet,
+) -> PyResult<QueryTokens> {
+    let error = || PyValueError::new_err("codes must be int8[t, d], d a multiple of four, and scales float64[t]");
+    match (codes.shape(), scales.shape()) {
+        ([pieces, _], [scales]) if pieces == scales => (),
+        _ => return Err(error()),
+    }
+    QueryTokens::new(&codes.to_vec(py)?, scales.to_vec(py)?, instructions).ok_or_else(error)
+}
+
+fn other_width(text: &str) -> PyErr {
+    PyValueError::new_err(format!("the word pieces of {text} have another number of dimensions than the query's"))
+}
+
+fn float_bytes<'py>(py: Python<'py>, values: &[f64]) -> Bound<'py, PyBytes> {
+    PyBytes::new(py, &values.iter().flat_map(|value| value.to_ne_bytes()).collect::<Vec<u8>>())
+}
+
+fn integer_bytes<'py>(py: Python<'py>, values: &[i64]) -> Bound<'py, PyBytes> {
+    PyBytes::new(py, &values.iter().flat_map(|value| value.to_ne_bytes()).collect::<Vec<u8>>())
+}
+
+/// Returns the similarity of a query's word pieces to the nearest ones of texts; see the stub file.
+#[pyfunction]
+#[pyo3(signature = (texts, codes, scales, instruction_set = None))]
+fn max_similarities<'py>(
+    py: Python<'py>,
+    texts: Vec<PyBackedBytes>,
+    codes: PyBuffer<i8>,
+    scales: PyBuffer<f64>,
+    instruction_set: Option<&str>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let query = query_tokens(py, &codes, &scales, instruction_set.map_or(Ok(InstructionSet::detect()), named)?)?;
+    let texts: Vec<&[u8]> = texts.iter().map(AsRef::as_ref).collect();
+    let similarities = py.detach(|| query.max_similarities(&texts));
+    let similarities = similarities.map_err(|number| other_width(&format!("text {number}")))?;
+    Ok(float_bytes(py, &similarities))
 }
 
 /// Returns the names of the instruction sets that this processor has, the fastest last.
@@ -308,5 +462,6 @@ fn instruction_sets() -> Vec<&'static str> {
 #[pymodule]
 fn somabrain_kernel(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Index>()?;
-    module.add_function(wrap_pyfunction!(instruction_sets, module)?)
+    module.add_function(wrap_pyfunction!(instruction_sets, module)?)?;
+    module.add_function(wrap_pyfunction!(max_similarities, module)?)
 }

@@ -62,11 +62,13 @@ pub struct Cosines<'a> {
 
 impl Cosines<'_> {
     /// Returns the cosine of a row or an upper bound of it, 0 to 1, and whether it is the cosine.
-    fn bound(&self, row: u32, columns: &Columns) -> (f64, bool) {
+    ///
+    /// `is_seed`: the row may be one of the nearest.
+    fn bound(&self, row: u32, is_seed: bool, columns: &Columns) -> (f64, bool) {
         if self.query.is_none() || !columns.has_current_vector.get(row) {
             return (0.0, true);
         }
-        let nearest = &self.nearest.cosines;
+        let nearest = if is_seed { &*self.nearest.cosines } else { &[] };
         if let Ok(index) = nearest.binary_search_by_key(&row, |&(row, _)| row) {
             return (nearest[index].1.clamp(0.0, 1.0), true);
         }
@@ -113,7 +115,7 @@ impl<'a> Ranker<'a> {
         bias: Bias,
     ) -> Self {
         let (cosine, is_exact): (Vec<f64>, Vec<bool>) =
-            pool.rows.iter().map(|&row| cosines.bound(row, columns)).unzip();
+            pool.rows.iter().zip(&pool.is_seed).map(|(&row, &seed)| cosines.bound(row, seed, columns)).unzip();
         let relevance =
             cosine.iter().zip(lexical).map(|(&cosine, &lexical)| weights.relevance(cosine, lexical)).collect();
         let positions = pool.rows.iter().map(|&row| columns.fields[row as usize].position).collect();

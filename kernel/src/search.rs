@@ -1,8 +1,10 @@
 //! A search: seeds, their pool, its scores, and the best of them.
 
+use std::sync::Arc;
+
 use crate::bitmap::Bitmap;
 use crate::bm25::Norms;
-use crate::dense::{self, Nearest};
+use crate::dense::{self, Nearest, Scan};
 use crate::filter::Filter;
 use crate::index::Index;
 use crate::lexical::{self, Term};
@@ -11,6 +13,7 @@ use crate::postings;
 use crate::products::InstructionSet;
 use crate::rank::{Cosines, Ranker};
 use crate::score::{self, Bias, Weights};
+use crate::shared_scans;
 use crate::term_scores;
 use crate::vectors::Query;
 
@@ -58,25 +61,34 @@ impl Index {
         let matching = search.filter.matching(self, search.now_us);
         let norms = Norms::new(search.mean_length);
         // Vectors of other dimensions have no product with the query; the service never asks for one.
-        let query = search
+        let scan = search
             .vector
             .as_ref()
             .filter(|vector| vector.len() == self.vectors.dimensions())
-            .map(|vector| Query::new(vector, instructions));
-        let nearest =
-            query.as_ref().map_or_else(Nearest::default, |query| self.nearest(query, &matching, search.limit));
+            .map(|vector| self.scan(Query::new(vector, instructions), &matching, search.limit));
+        let nearest = scan.as_ref().map_or_else(Nearest::default, |scan| self.nearest(scan));
         let mut pool = self.pool(search, &search.seeds, &norms, &nearest, &matching);
         if pool.candidates() < search.top_k && search.seeds != search.fallback_seeds {
             pool = self.pool(search, &search.fallback_seeds, &norms, &nearest, &matching);
         }
-        let cosines = Cosines { vectors: &self.vectors, query: query.as_ref(), nearest: &nearest };
+        let cosines =
+            Cosines { vectors: &self.vectors, query: scan.as_ref().map(|scan| &scan.query), nearest: &nearest };
         self.rank(search, &pool, &norms, cosines)
     }
 
-    fn nearest(&self, query: &Query, matching: &Bitmap, limit: usize) -> Nearest {
+    fn scan(&self, query: Query, matching: &Bitmap, limit: usize) -> Arc<Scan> {
         let mut rows = matching.clone();
         rows.intersect(&self.columns.has_current_vector);
-        dense::top_k(&self.vectors, query, &rows, &self.columns.fields, limit)
+        Arc::new(Scan { query, rows, limit })
+    }
+
+    fn nearest(&self, scan: &Arc<Scan>) -> Nearest {
+        let scan_all = |scans: &[&Scan]| dense::top_k(&self.vectors, scans, &self.columns.fields);
+        if self.columns.memories() > shared_scans::MAX_UNSHARED {
+            self.shared_scans.run(scan, scan_all)
+        } else {
+            scan_all(&[scan]).pop().unwrap_or_default()
+        }
     }
 
     fn pool(&self, search: &Search, seeds: &[usize], norms: &Norms, nearest: &Nearest, matching: &Bitmap) -> Pool {

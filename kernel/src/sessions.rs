@@ -94,6 +94,11 @@ impl Sessions {
 
 /// Returns where a row is in the rows of its session.
 pub fn index_of(rows: &[u32], row: u32, fields: &[Fields]) -> Option<usize> {
+    // A session that was written at once has adjacent rows.
+    let as_adjacent = row.wrapping_sub(*rows.first()?) as usize;
+    if rows.get(as_adjacent) == Some(&row) {
+        return Some(as_adjacent);
+    }
     let position = fields[row as usize].position;
     let index = rows.partition_point(|&other| fields[other as usize].position < position);
     // Positions in a session are distinct; otherwise the row may be among its equals.

@@ -50,7 +50,7 @@ pub struct Query {
     scale: f32,
     /// δ.
     residual_ratio: f32,
-    instructions: InstructionSet,
+    pub instructions: InstructionSet,
 }
 
 impl Query {
@@ -212,20 +212,54 @@ impl QuantizedVectors {
         1.0 - (product as f64 / norms).clamp(-1.0, 1.0)
     }
 
-    /// Writes upper bounds of the cosines of as many adjacent rows, at most 64, from the plane h.
-    pub fn high_bounds(&self, first: usize, query: &Query, bounds: &mut [f32]) {
-        let mut products = [0; 64];
-        let products = &mut products[..bounds.len()];
-        query.instructions.adjacent_products(&self.high[first * self.row_bytes..], &query.coarse, products);
-        let offset = (2 * OFFSET - 1) * query.coarse.sum;
-        let scale = query.scale * 0.5;
-        let (per_ratio, error) = (1.0 + query.residual_ratio, query.residual_ratio + ROUNDING_ERROR);
-        let rows = first..first + bounds.len();
+    /// Writes upper bounds of the cosines of adjacent rows to each query, at most 64 rows, from the plane h.
+    pub fn high_bounds<const Q: usize>(&self, first: usize, queries: [&Query; Q], bounds: [&mut [f32]; Q]) {
+        let rows = first..first + bounds[0].len();
+        let mut products = [[0; Q]; 64];
+        let products = &mut products[..rows.len()];
+        self.adjacent_products(&self.high, first, queries, products);
         let (scales, ratios) = (&self.scale[rows.clone()], &self.high_ratio[rows]);
-        for (index, bound) in bounds.iter_mut().enumerate() {
-            let estimate = (2 * products[index] - offset) as f32 * (scales[index] * scale);
-            *bound = estimate + (ratios[index] * per_ratio + error);
+        for (number, (query, bounds)) in queries.into_iter().zip(bounds).enumerate() {
+            let offset = (2 * OFFSET - 1) * query.coarse.sum;
+            let scale = query.scale * 0.5;
+            let (per_ratio, error) = (1.0 + query.residual_ratio, query.residual_ratio + ROUNDING_ERROR);
+            for (index, bound) in bounds.iter_mut().enumerate() {
+                let estimate = (2 * products[index][number] - offset) as f32 * (scales[index] * scale);
+                *bound = estimate + (ratios[index] * per_ratio + error);
+            }
         }
+    }
+
+    /// Writes upper bounds of the cosines of adjacent rows to each query, at most 64 rows, from the planes h and m.
+    pub fn coarse_bounds<const Q: usize>(&self, first: usize, queries: [&Query; Q], bounds: [&mut [f32]; Q]) {
+        let rows = first..first + bounds[0].len();
+        let (mut highs, mut middles) = ([[0; Q]; 64], [[0; Q]; 64]);
+        let (highs, middles) = (&mut highs[..rows.len()], &mut middles[..rows.len()]);
+        self.adjacent_products(&self.high, first, queries, highs);
+        self.adjacent_products(&self.middle, first, queries, middles);
+        let (scales, fine_scales) = (&self.scale[rows.clone()], &self.fine_scale[rows.clone()]);
+        let ratios = &self.coarse_ratio[rows];
+        for (number, (query, bounds)) in queries.into_iter().zip(bounds).enumerate() {
+            let (offset, sum) = (OFFSET * query.coarse.sum, query.coarse.sum);
+            let half_scale = query.scale * 0.5;
+            let (per_ratio, error) = (1.0 + query.residual_ratio, query.residual_ratio + ROUNDING_ERROR);
+            for (index, bound) in bounds.iter_mut().enumerate() {
+                let coarse = (highs[index][number] - offset) as f32 * (scales[index] * query.scale);
+                let fine = (2 * middles[index][number] + sum) as f32 * (fine_scales[index] * half_scale);
+                *bound = coarse + fine + (ratios[index] * per_ratio + error);
+            }
+        }
+    }
+
+    fn adjacent_products<const Q: usize>(
+        &self,
+        plane: &[u8],
+        first: usize,
+        queries: [&Query; Q],
+        out: &mut [[i32; Q]],
+    ) {
+        let coarse = queries.map(|query| &query.coarse);
+        queries[0].instructions.adjacent_products(&plane[first * self.row_bytes..], coarse, out);
     }
 
     /// Prepares for `coarse_bounds` of a row whose plane h was just read.
@@ -233,24 +267,17 @@ impl QuantizedVectors {
         products::prefetch(&self.middle[self.range(row)]);
     }
 
-    /// Writes upper bounds of the cosines of as many adjacent rows, at most 64, from the planes h and m.
-    pub fn coarse_bounds(&self, first: usize, query: &Query, bounds: &mut [f32]) {
-        let (mut highs, mut middles) = ([0; 64], [0; 64]);
-        let (highs, middles) = (&mut highs[..bounds.len()], &mut middles[..bounds.len()]);
-        let begin = first * self.row_bytes;
-        query.instructions.adjacent_products(&self.high[begin..], &query.coarse, highs);
-        query.instructions.adjacent_products(&self.middle[begin..], &query.coarse, middles);
-        let (offset, sum) = (OFFSET * query.coarse.sum, query.coarse.sum);
-        let half_scale = query.scale * 0.5;
-        let (per_ratio, error) = (1.0 + query.residual_ratio, query.residual_ratio + ROUNDING_ERROR);
-        let rows = first..first + bounds.len();
-        let (scales, fine_scales) = (&self.scale[rows.clone()], &self.fine_scale[rows.clone()]);
-        let ratios = &self.coarse_ratio[rows];
-        for (index, bound) in bounds.iter_mut().enumerate() {
-            let coarse = (highs[index] - offset) as f32 * (scales[index] * query.scale);
-            let fine = (2 * middles[index] + sum) as f32 * (fine_scales[index] * half_scale);
-            *bound = coarse + fine + (ratios[index] * per_ratio + error);
+    /// Prepares for `distance` of a row.
+    pub fn prefetch(&self, row: u32) {
+        for plane in [&self.high, &self.middle, &self.low] {
+            products::prefetch(&plane[self.range(row)]);
         }
+    }
+
+    /// Returns the lower bound of a cosine whose upper bound is `bound`, from the planes h and m.
+    pub fn lower_bound(&self, row: u32, query: &Query, bound: f32) -> f32 {
+        let ratio = self.coarse_ratio[row as usize];
+        bound - 2.0 * (ratio * (1.0 + query.residual_ratio) + (query.residual_ratio + ROUNDING_ERROR))
     }
 
     pub fn size_bytes(&self) -> usize {

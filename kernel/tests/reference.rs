@@ -360,8 +360,9 @@ fn quantized_vectors_are_the_vectors_and_their_bounds_are_true() {
                 let distance = stored.distance(0, &query_vector);
                 prop_assert_eq!(distance, scan::distance(&row, &query));
                 let mut bounds = [0.0; 2];
-                stored.high_bounds(0, &query_vector, &mut bounds[..1]);
-                stored.coarse_bounds(0, &query_vector, &mut bounds[1..]);
+                let (high, coarse) = bounds.split_at_mut(1);
+                stored.high_bounds(0, [&query_vector], [high]);
+                stored.coarse_bounds(0, [&query_vector], [coarse]);
                 prop_assert!(bounds.iter().all(|&bound| f64::from(bound) >= 1.0 - distance), "{:?}", bounds);
             }
             Ok(())

@@ -33,10 +33,13 @@ from somabrain_operator.kube.transport import open_transport
 from somabrain_operator.leaderelection.elector import LeaderElector
 from somabrain_operator.leaderelection.lease import LeaseConfig
 from somabrain_operator.metrics import Metrics
+from somabrain_operator.observe.budgets import BudgetLister
 from somabrain_operator.observe.readiness_probe import ReadinessProbe
 from somabrain_operator.observe.state import OperatorDefaults
 from somabrain_operator.python_gc import collect_when_idle
 from somabrain_operator.references.poller import ReferencePoller
+from somabrain_operator.references.tracked import TrackedReferences
+from somabrain_operator.references.watcher import ReferenceWatcher
 
 STOP_GRACE_S: Final = 15.0
 """Time that reconciles in progress get to finish at shutdown; each of their calls has a timeout."""
@@ -54,13 +57,14 @@ class Operator:
 
 
 def operator_defaults(settings: OperatorSettings) -> OperatorDefaults:
-    """Return the default images and policy of this release, overridden by the settings."""
+    """Return the defaults of this release, overridden by the settings."""
     return OperatorDefaults(
         service_repository=settings.service_repository,
         service_version=settings.service_version or metadata.version("somabrain"),
         opa_image=settings.opa_image,
         vault_image=settings.vault_image,
         policy=files("common.policy").joinpath("sb.rego").read_text(encoding="utf-8"),
+        stall_after_s=settings.stall_after_s,
     )
 
 
@@ -81,14 +85,21 @@ async def lifespan(settings: Settings, log_in: Callable[[], kopf.ConnectionInfo 
     async with open_transport(log_in) as transport, aiohttp.ClientSession() as session:
         cluster = Cluster(transport, metrics.count_write)
         crd = ServedCrd(cluster)
-        reference_poller = ReferencePoller(cluster, settings.operator.reference_poll_interval_s)
+        tracked = TrackedReferences()
+        reference_watcher = ReferenceWatcher(
+            cluster, tracked, settings.operator.namespaces, enabled=settings.operator.reference_watch
+        )
+        reference_poller = ReferencePoller(
+            cluster, tracked, reference_watcher, settings.operator.reference_poll_interval_s
+        )
         optional_kinds = OptionalKinds(cluster, settings.operator.reference_poll_interval_s)
         reconciler = Reconciler(
             cluster,
             optional_kinds,
             ReadinessProbe(session),
+            BudgetLister(cluster, settings.operator.reference_poll_interval_s),
             operator_defaults(settings.operator),
-            reference_poller,
+            tracked,
             store,
             metrics.conditions,
             crd,
@@ -116,7 +127,12 @@ async def lifespan(settings: Settings, log_in: Callable[[], kopf.ConnectionInfo 
             MAX_OVERDUE_LEASES * lease_config.lease_duration_s,
             lambda: elector.leading,
             outages,
-            lambda: [*crd.degradations(), *lease_failures(leading=True), *watches.refusals()],
+            lambda: [
+                *crd.degradations(),
+                *lease_failures(leading=True),
+                *watches.refusals(),
+                *reference_watcher.refusals(),
+            ],
         )
 
         async with http_server(settings.http, make_app(metrics, health_inputs)) as port:
@@ -136,6 +152,8 @@ async def lifespan(settings: Settings, log_in: Callable[[], kopf.ConnectionInfo 
                 enqueue_all()
                 try:
                     async with asyncio.TaskGroup() as group:
+                        group.create_task(reference_watcher.run(queue.add, reference_poller.read_once))
+                        await reference_watcher.wait_for_first_attempt()
                         group.create_task(queue.run())
                         group.create_task(relister.run())
                         group.create_task(reference_poller.run(queue.add))

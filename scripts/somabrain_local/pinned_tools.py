@@ -159,6 +159,7 @@ TOOLS: tuple[Tool, ...] = (
         "controller-gen", "v0.23.0", ("controller-gen",), ("sigs.k8s.io/controller-tools/cmd/controller-gen",),
         module="crds",
     ),
+    GoTool("kstatus", "v0.37.2", ("kstatus",), ("somabrain.io/scripts/go/kstatus",), module="kstatus"),
     GoTool("coredns", COREDNS, ("coredns",), ("github.com/coredns/coredns",)),
     GoTool("pause", "v3.10", ("pause",), ("somabrain.io/scripts/go/pause",), module="pause"),
     GoTool("kind", "v0.33.0", ("kind",), ("sigs.k8s.io/kind",)),

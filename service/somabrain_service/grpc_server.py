@@ -36,9 +36,9 @@ from somabrain_service.server.http import make_app
 from somabrain_service.server.readiness import Readiness
 from somabrain_service.server.supervision import supervise
 from somabrain_service.server.tls import CertificateWatcher
+from somabrain_service.store import kernel
 from somabrain_service.store.open import open_store
 from somabrain_service.store.postgres.storage_quota import StorageQuota
-from somabrain_service.store.search_index import kernel
 
 _log = structlog.get_logger(__name__)
 

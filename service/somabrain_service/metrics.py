@@ -125,6 +125,13 @@ class Metrics:
         self.search_index_bytes = gauge(
             "somabrain_search_index_bytes", "Approximate memory of the in-memory search index."
         )
+        self.search_index_token_bytes = gauge(
+            "somabrain_search_index_token_bytes", "Approximate memory of token vectors, a part of the search index."
+        )
+        self.search_index_failures = counter(
+            "somabrain_search_index_failures", "Searches in memory that failed; PostgreSQL searched instead."
+        )
+        self._counted_failures = 0
         self.search_kernel = gauge(
             "somabrain_search_kernel", "1 with the native search kernel; 0: PostgreSQL answers every Recall."
         )
@@ -152,12 +159,17 @@ class Metrics:
         )  # fmt: skip
         self.registry.register(FormerFamilies(dict(zip(FORMER_FAMILIES.values(), renamed, strict=True))))
 
-    def record_store(self, connections: tuple[int, int], index_stats: tuple[int, int]) -> None:
-        """Record the pool's idle and used connections, and the search index's namespaces and bytes."""
-        self.store_connections.labels("idle").set(connections[0])
-        self.store_connections.labels("in_use").set(connections[1])
-        self.search_index_namespaces.set(index_stats[0])
-        self.search_index_bytes.set(index_stats[1])
+    def record_store(self, connections: tuple[int, int], index_stats: tuple[int, int, int, int]) -> None:
+        """Record the pool's idle and used connections, and the state of the search index (`IndexStats`)."""
+        idle, in_use = connections
+        self.store_connections.labels("idle").set(idle)
+        self.store_connections.labels("in_use").set(in_use)
+        namespaces, size_bytes, token_bytes, failures = index_stats
+        self.search_index_namespaces.set(namespaces)
+        self.search_index_bytes.set(size_bytes)
+        self.search_index_token_bytes.set(token_bytes)
+        self.search_index_failures.inc(failures - self._counted_failures)
+        self._counted_failures = failures
 
     def exposition(self) -> bytes:
         """Return everything in Prometheus' text format."""

@@ -23,11 +23,24 @@ def environment(manifests: list[Manifest]) -> dict[str, Any]:
     return {each["name"]: each.get("value") for each in container["env"]}
 
 
-def test_secrets_are_read_by_name_only(render: Render) -> None:
-    """No rule allows listing or watching Secrets, writing a SomaBrain's spec, or a wildcard."""
-    (role,) = of_kind(render(CHART), "ClusterRole")
+@pytest.mark.parametrize(
+    ("setting", "verbs", "watch"),
+    [
+        ("rbac.watchReferences=true", {"get", "list", "watch"}, "true"),
+        ("rbac.watchReferences=false", {"get"}, "false"),
+        ("rbac.watchReferences=null", {"get"}, "false"),
+        ("image.tag=0.1.0", {"get"}, None),
+    ],
+)
+def test_secrets_are_listed_only_by_an_operator_that_watches_them(
+    render: Render, setting: str, verbs: set[str], watch: str | None
+) -> None:
+    """The setting and the right go together; no rule allows writing Secrets or a SomaBrain's spec, or a wildcard."""
+    manifests = render(CHART, setting)
+    (role,) = of_kind(manifests, "ClusterRole")
     granted = {(resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
-    assert {verb for resource, verb in granted if resource == "secrets"} == {"get"}
+    assert {verb for resource, verb in granted if resource == "secrets"} == verbs
+    assert environment(manifests).get("SOMABRAIN_OPERATOR__REFERENCE_WATCH") == watch
     assert {verb for resource, verb in granted if resource == "somabrains"} == {"list", "watch"}
     assert "*" not in {part for pair in granted for part in pair}
 
@@ -169,3 +182,14 @@ def test_settings_have_the_names_that_the_image_knows(render: Render, settings: 
     assert operators
     assert given & {*operators, *operators.values()} == (set(operators) if former else set(operators.values()))
     assert given <= {*variable_names(), *operators}
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [("operator.stallSeconds=90", "90"), ("operator.stallSeconds=null", None), ("image.tag=0.1.0", None)],
+)
+def test_the_time_until_a_failure_is_stalled_is_for_images_that_know_it(
+    render: Render, setting: str, expected: str | None
+) -> None:
+    """An image of 0.1 would refuse the setting, and values kept from 0.1 do not have it."""
+    assert environment(render(CHART, setting)).get("SOMABRAIN_OPERATOR__STALL_AFTER_S") == expected

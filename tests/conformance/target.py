@@ -24,7 +24,8 @@ MARK = "somabrain_conformance"
 OLDEST_POSTGRESQL = 16
 OLDEST_PGVECTOR = (0, 7)
 TENANT_TABLES = (
-    "relayed", "idempotency_keys", "changes", "memory_terms", "terms", "memory_labels", "memory_vectors",
+    "relayed", "idempotency_keys", "changes", "memory_terms", "terms", "memory_labels", "memory_token_vectors",
+    "memory_vectors",
     "memory_revisions", "memories", "usage", "namespaces",
 )  # fmt: skip
 OWN_TABLES = {MARK, "schema_info", "alembic_version", *TENANT_TABLES}

@@ -81,6 +81,8 @@ def test_the_status_tells_how_it_stands(served: Brain) -> None:
         "Migrated": "True",
         "Available": "True",
         "Degraded": "False",
+        "Reconciling": "False",
+        "Stalled": "False",
     }
     assert all(condition.current and condition.message.endswith(".") for condition in conditions.values())
     status = served.resource()["status"]

@@ -12,7 +12,7 @@ from tests.e2e.support.waiting import eventually
 
 QUIET_S = 3
 BROKEN = {"image": "ghcr.io/somabrain/somabrain-service:no-such-tag", "migration": {"enabled": False}}
-CREATION_EVENTS = Counter({"Normal Migrated": 1, "Normal Available": 1, "Normal Ready": 1})
+CREATION_EVENTS = Counter({"Normal Ready": 1})
 TRANSITIONS = {
     "Succeeded": "Migrated", "PodsReady": "Available", "Serving": "Ready", "RollingOut": "Not ready",
     "PodsNotReady": "Degraded", "AsExpected": "Mended", "DriftPutBack": "Put back",

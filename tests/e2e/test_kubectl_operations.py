@@ -33,6 +33,7 @@ async def test_hibernated_edited_and_woken_by_kubectl_it_serves(brain: Brain) ->
     """
     await asyncio.to_thread(brain.apply, replicas=0)
     await brain.until("Available", "False", "spec.replicas is 0: nothing serves; the memories are kept.")
+    assert (await brain.until("Ready", "True", "nothing serves")).reason == "Hibernated"
     jobs = ("jobs", "-o", "name")
     migrated = await asyncio.to_thread(brain.kubectl, "get", *jobs, "-n", brain.namespace)
     for edit in range(EDITS):

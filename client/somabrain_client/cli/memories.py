@@ -54,7 +54,10 @@ def add(commands: Subparsers) -> None:
     recall.add_argument("query", help="text to search for")
     recall.add_argument("--top-k", type=int, default=5, help="maximum number of hits, 1 to 200 (default: 5)")
     recall.add_argument(
-        "--min-score", type=float, help="return no hits unless the best lexical score reaches this, 0 to 1"
+        "--min-match", type=float, help="return no hits unless the best match of words reaches this, 0 to 1"
+    )
+    recall.add_argument(
+        "--min-score", type=float, help="return no hits unless the best lexical score reaches this, 0 to 1 (deprecated)"
     )
     add_filter(recall)
     add_json(recall)
@@ -178,6 +181,7 @@ def _recall(client: SyncMemoryClient, options: argparse.Namespace) -> int:
         top_k=options.top_k,
         where=filter_from_options(options),
         min_score=options.min_score,
+        min_match=options.min_match,
         explain=True,
     )
     print(json_line(result) if options.json else "\n".join(recall_result_lines(result)))

@@ -8,9 +8,10 @@ from somabrain_client.kubectl.kubectl import Object
 
 CONDITIONS = (
     "Ready", "ConfigValid", "ReferencesResolved", "Migrated", "Available", "Progressing", "Degraded", "Paused",
+    "Reconciling", "Stalled",
 )  # fmt: skip
 """Condition types in order of display; other types follow by name."""
-NEGATIVE_CONDITIONS = frozenset({"Degraded", "Paused", "Progressing"})
+NEGATIVE_CONDITIONS = frozenset({"Degraded", "Paused", "Progressing", "Reconciling", "Stalled"})
 MAX_EVENTS = 8
 
 
@@ -50,7 +51,7 @@ def _title(brain: Object) -> str:
 
 def _conditions(brain: Object) -> Iterator[str]:
     conditions = {each["type"]: each for each in brain.get("status", {}).get("conditions", ())}
-    if not conditions:
+    if not any(each.get("observedGeneration") for each in conditions.values()):
         yield "none yet: is the operator running? kubectl get pods -A -l app.kubernetes.io/name=somabrain-operator"
     for kind in (*CONDITIONS, *sorted(set(conditions) - set(CONDITIONS))):
         if (each := conditions.get(kind)) is not None:

@@ -46,6 +46,8 @@ class SearchIndexSettings(Group):
     budget_bytes: Annotated[int, Field(ge=0, le=2**40)] = 256 * 1024 * 1024
     """Approximate maximum bytes of all search indexes of a process; 0: no search indexes. A memory with a vector of 384
     dimensions takes 1.0 kB, so the default is enough for 260,000; with the encoder it leaves half of a pod's default
-    limit of 1 GiB free. A namespace that does not fit is searched in PostgreSQL."""
+    limit of 1 GiB free. A namespace that does not fit is searched in PostgreSQL. What is left is for token vectors, 3.8
+    kB for a memory of 38 word pieces, 4.8 kB with the rest of it: then the default is enough for 55,000. Of further
+    namespaces the token vectors are read from PostgreSQL."""
     idle_timeout_s: Seconds = 3600.0
     """Seconds without use after which a search index is evicted."""

@@ -90,6 +90,10 @@ class EncoderSettings(Group):
     concurrency: Annotated[int, Field(ge=0, le=64)] = 0
     """Maximum concurrent runs of a network, each on the texts that wait; 0: as many as the processors that the process
     may use are enough for."""
+    token_vectors: Annotated[int, Field(ge=0, le=256)] = 256
+    """Maximum word pieces of a text that get a vector of their own, by which Recall compares words; 0: none. With 384
+    dimensions each takes 98 bytes in PostgreSQL, 3.7 KB for a turn of a conversation, and as much in the search
+    index."""
     onnx: tuple[OnnxDirectory, ...] = ()
     """Encoders in directories, as JSON: `[{"id": "bge-small", "directory": "/models/bge-small"}]`."""
     endpoints: tuple[EmbeddingsEndpoint, ...] = ()

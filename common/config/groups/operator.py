@@ -24,9 +24,15 @@ class OperatorSettings(Group):
     """Image of Vault's agent, for resources that do not set it."""
     resync_period_s: Seconds = 600.0
     """Seconds after which every resource is reconciled again even without events, with jitter."""
+    reference_watch: bool = True
+    """True: the metadata of Secrets and ConfigMaps are watched, and referenced ones are polled only where that is not
+    permitted. False: they are polled."""
     reference_poll_interval_s: Seconds = 60.0
-    """Maximum seconds between reads of referenced Secrets and ConfigMaps; up to 150 of them are read every 5
-    seconds."""
+    """Maximum seconds between reads of referenced Secrets and ConfigMaps that are polled; up to 150 of them are read
+    every 5 seconds."""
+    stall_after_s: Seconds = 300.0
+    """Seconds for which a failure that others can end, such as a Secret that does not exist yet, is Reconciling; after
+    them it is Stalled."""
     max_concurrent_reconciles: Annotated[int, Field(ge=1, le=256)] = 16
     """Maximum resources reconciled concurrently."""
     lease_name: str = "somabrain-operator"

@@ -116,6 +116,8 @@ class QuotaSettings(Group):
     """Maximum memories in all namespaces of the tenant."""
     text_bytes: Annotated[int, Field(ge=0)] = 0
     """Maximum bytes of text of these memories."""
+    token_bytes: Annotated[int, Field(ge=0)] = 0
+    """Maximum bytes of token vectors of these memories."""
     replicas: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Number of pods that share a tenant's calls: each enforces the rates divided by it. The operator sets it."""
     burst_s: Annotated[float, Field(ge=0.1, le=60)] = 2.0

@@ -64,3 +64,19 @@ pub(super) unsafe fn sum_of_eight(sums: __m256i) -> i32 {
         _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<0b1011_0001>(two)))
     }
 }
+
+/// Returns the set of the bounds that are at least `cut`.
+///
+/// # Safety
+///
+/// The processor has AVX2.
+#[target_feature(enable = "avx2")]
+pub unsafe fn reaching(bounds: &[f32; 64], cut: f32) -> u64 {
+    bounds.chunks_exact(8).enumerate().fold(0, |set, (index, eight)| {
+        // SAFETY: the load reads eight numbers.
+        let passed = unsafe {
+            _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(_mm256_loadu_ps(eight.as_ptr()), _mm256_set1_ps(cut)))
+        };
+        set | u64::from(passed as u8) << (8 * index)
+    })
+}

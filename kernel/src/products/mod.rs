@@ -13,11 +13,15 @@ mod avx2;
 #[cfg(avx512)]
 mod avx512;
 mod portable;
+pub mod tokens;
 
 /// Dimensions in a block.
 pub const BLOCK: usize = 64;
 /// Bytes of a plane's block.
 pub const BLOCK_BYTES: usize = 32;
+
+/// Rows that are multiplied together: each part of the query is loaded once for all of them.
+const ROWS_AT_ONCE: usize = 4;
 
 /// Returns the bytes that a row of `dimensions` nibbles takes.
 pub fn row_bytes(dimensions: usize) -> usize {
@@ -132,44 +136,66 @@ impl InstructionSet {
         }
     }
 
-    /// Writes into `out` the products of one query with as many rows from the beginning of `plane`.
+    /// Returns the set of the bounds that are at least `cut`.
+    pub fn reaching(self, bounds: &[f32; 64], cut: f32) -> u64 {
+        match self {
+            Self::Portable => portable::reaching(bounds, cut),
+            // SAFETY: the value exists only where `available` found the features.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => unsafe { avx2::reaching(bounds, cut) },
+            // SAFETY: as above.
+            #[cfg(avx512)]
+            Self::Avx512Vnni => unsafe { avx512::reaching(bounds, cut) },
+        }
+    }
+
+    /// Writes into `out` the products of each query with as many rows from the beginning of `plane`.
     ///
     /// # Panics
     ///
-    /// If `plane` has fewer rows.
-    pub fn adjacent_products(self, plane: &[u8], query: &PackedQuery, out: &mut [i32]) {
-        let bytes = query.row_bytes();
-        let mut groups = out.chunks_exact_mut(ROWS_AT_ONCE);
-        let mut rest = plane;
-        for group in &mut groups {
-            let (rows, further) = rest.split_at(ROWS_AT_ONCE * bytes);
-            let rows = std::array::from_fn(|number| &rows[number * bytes..][..bytes]);
-            let products: [[i32; 1]; ROWS_AT_ONCE] = self.products(rows, [query]);
-            group.copy_from_slice(products.as_flattened());
-            rest = further;
+    /// If `plane` has fewer rows, or the queries are not equally long.
+    pub fn adjacent_products<const Q: usize>(self, plane: &[u8], queries: [&PackedQuery; Q], out: &mut [[i32; Q]]) {
+        let bytes = queries[0].row_bytes();
+        let plane = &plane[..out.len() * bytes];
+        assert!(queries.iter().all(|query| query.row_bytes() == bytes));
+        let in_groups = out.len() / ROWS_AT_ONCE * ROWS_AT_ONCE;
+        let (out, others) = out.split_at_mut(in_groups);
+        let (plane, rest) = plane.split_at(in_groups * bytes);
+        #[cfg(avx512)]
+        if self == Self::Avx512Vnni {
+            // SAFETY: the value exists only where `available` found the features; the lengths are checked above.
+            unsafe { avx512::adjacent_products(plane, queries, out) };
+            return self.each_product(rest, queries, others);
         }
-        for product in groups.into_remainder() {
-            let (row, further) = rest.split_at(bytes);
-            [[*product]] = self.products([row], [query]);
-            rest = further;
+        for (rows, out) in plane.chunks_exact(ROWS_AT_ONCE * bytes).zip(out.chunks_exact_mut(ROWS_AT_ONCE)) {
+            let rows: [&[u8]; ROWS_AT_ONCE] = std::array::from_fn(|number| &rows[number * bytes..][..bytes]);
+            for (number, query) in queries.iter().enumerate() {
+                let products = self.products(rows, [query]);
+                out.iter_mut().zip(products).for_each(|(of_row, [product])| of_row[number] = product);
+            }
+        }
+        self.each_product(rest, queries, others);
+    }
+
+    /// The same, row by row.
+    fn each_product<const Q: usize>(self, plane: &[u8], queries: [&PackedQuery; Q], out: &mut [[i32; Q]]) {
+        for (row, out) in plane.chunks_exact(queries[0].row_bytes().max(1)).zip(out) {
+            [*out] = self.products([row], queries);
         }
     }
 }
 
-/// Asks the processor to bring a row into its cache, and does not wait for it.
+/// Asks the processor to bring a slice into its cache, and does not wait for it.
 #[inline]
-pub fn prefetch(row: &[u8]) {
+pub fn prefetch<T>(slice: &[T]) {
     #[cfg(target_arch = "x86_64")]
-    for line in row.chunks(64) {
-        // SAFETY: a hint, which cannot fault; the address is that of a byte of the row.
+    for line in slice.chunks((64 / size_of::<T>()).max(1)) {
+        // SAFETY: a hint, which cannot fault; the address is within the slice.
         unsafe {
             use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
             _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = row;
+    let _ = slice;
 }
-
-/// Rows that are multiplied together: each part of the query is loaded once for all of them.
-const ROWS_AT_ONCE: usize = 4;

@@ -14,3 +14,8 @@ fn product(row: &[u8], query: &PackedQuery) -> i32 {
     });
     products.sum()
 }
+
+/// Returns the set of the bounds that are at least `cut`.
+pub fn reaching(bounds: &[f32; 64], cut: f32) -> u64 {
+    bounds.iter().enumerate().fold(0, |set, (index, &bound)| set | u64::from(bound >= cut) << index)
+}

@@ -40,6 +40,20 @@ _COLUMNS: Final = (
     ("Status", "string", ".status.phase", "Summary of the conditions."),
     ("Age", "date", ".metadata.creationTimestamp", "Time since creation."),
 )
+_STATUS_BEFORE_ANY: Final[Manifest] = {
+    "conditions": [
+        {
+            "type": "Ready",
+            "status": "Unknown",
+            "reason": "NotObserved",
+            "message": "No operator has observed this resource yet. If that stays so, check that one runs and watches "
+            "the namespace.",
+            "observedGeneration": 0,
+            "lastTransitionTime": "1970-01-01T00:00:00Z",
+        }
+    ]
+}
+"""Status until an operator writes one: without it kstatus takes a resource that nobody has looked at for ready."""
 _NAME_RULE: Final[Manifest] = {
     "rule": "self.metadata.name.size() <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
     "message": "metadata.name becomes part of the names of Services: start it with a letter, use lower-case letters, "
@@ -108,7 +122,7 @@ def render_crd() -> Manifest:
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": structural(spec, mapping(spec, "$defs")),
-            "status": structural(status, mapping(status, "$defs")),
+            "status": {**structural(status, mapping(status, "$defs")), "default": _STATUS_BEFORE_ANY},
         },
         "x-kubernetes-validations": [_NAME_RULE],
     }

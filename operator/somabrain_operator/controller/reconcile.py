@@ -23,6 +23,7 @@ from somabrain_operator.kube.names import ChildId, Key, child_id
 from somabrain_operator.kube.objects import Manifest, text
 from somabrain_operator.kube.owner import Owner
 from somabrain_operator.metrics import ConditionMetrics
+from somabrain_operator.observe.budgets import BudgetLister
 from somabrain_operator.observe.observe import observe
 from somabrain_operator.observe.parse import parse_brain
 from somabrain_operator.observe.readiness_probe import ReadinessProbe
@@ -31,9 +32,10 @@ from somabrain_operator.observe.state import OperatorDefaults
 from somabrain_operator.plan import Plan, make_plan
 from somabrain_operator.plan.drift import reverted_drift
 from somabrain_operator.plan.migration import without_uncreated_job
-from somabrain_operator.references.poller import ReferencePoller
+from somabrain_operator.references.tracked import TrackedReferences
 from somabrain_operator.render.metadata import rendered_hash
 from somabrain_operator.status import render_status
+from somabrain_operator.status.stall import stalls_after_s
 from somabrain_operator.status.transitions import Transition, transitions
 
 _log = structlog.stdlib.get_logger("somabrain_operator.controller.reconcile")
@@ -46,8 +48,9 @@ class Reconciler:
     cluster: Cluster
     optional_kinds: OptionalKinds
     probe: ReadinessProbe
+    budgets: BudgetLister
     defaults: OperatorDefaults
-    reference_poller: ReferencePoller
+    tracked: TrackedReferences
     store: ObjectStore
     conditions: ConditionMetrics
     crd: ServedCrd
@@ -61,17 +64,20 @@ class Reconciler:
         Raises:
             SomaBrainError: something could not be read or written; the status says so if it could be written.
         """
-        observed = await observe(self.cluster, self.store, self.probe, key, self.optional_kinds.missing_kinds)
+        observed = await observe(
+            self.cluster, self.store, self.probe, self.budgets, self.tracked, key, self.optional_kinds.missing_kinds
+        )
         if observed is None or observed.brain.deleting:
-            self.reference_poller.untrack(key)
+            self.tracked.untrack(key)
             self.conditions.remove(key)
             return NO_REQUEUE
-        self.reference_poller.track(key, observed.brain.uid, observed.references)
+        self.tracked.track(key, observed.brain.uid, observed.references)
         plan, children, refusal = await self._apply(make_plan(observed, self.defaults))
         refusal_message = redact(refusal.message) if refusal else ""
         if refusal is not None:
             plan = without_uncreated_job(plan, children, refusal_message)
-        status, edited = self.crd.declared_status(render_status(plan, children, refusal_message)), False
+        rendered, edited = render_status(plan, children, refusal_message), False
+        status = self.crd.declared_status(rendered)
         if status != observed.brain.status:
             identity = {"namespace": key.namespace, "name": key.name, "uid": observed.brain.uid}
             body: Manifest = {
@@ -91,7 +97,10 @@ class Reconciler:
         self.conditions.update(key, status)
         if refusal is not None:
             raise refusal
-        return 0.0 if edited else plan.requeue_after_s  # an edit in between may have no event of its own
+        if edited:
+            return 0.0  # an edit in between may have no event of its own
+        delays_s = (plan.requeue_after_s, stalls_after_s(plan, rendered))
+        return min((each for each in delays_s if each is not None), default=None)
 
     async def _apply(self, plan: Plan) -> tuple[Plan, dict[ChildId, Manifest], SomaBrainError | None]:
         """Apply the plan in its order, after a check that the names of children to create are free.

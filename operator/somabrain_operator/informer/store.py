@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from somabrain_operator.kube import names
 from somabrain_operator.kube.kinds import ALL_NAMESPACES
 from somabrain_operator.kube.names import Key
-from somabrain_operator.kube.objects import Json, Manifest, items, mapping, text
+from somabrain_operator.kube.objects import Json, Manifest, items, mapping, object_version, text
 from somabrain_operator.kube.owner import owner_name
 
 _FIELD_MANAGER: Final = names.MANAGER
@@ -90,7 +90,7 @@ class ObjectStore:
         """
         if event is None:
             self.listed_at_s = self._clock()
-        ref, version = _ref(kind, manifest), _version(manifest)
+        ref, version = _ref(kind, manifest), object_version(manifest)
         previous = self._entries.get(ref)
         keys: tuple[Key, ...] = ()
         if event == "DELETED":
@@ -104,7 +104,7 @@ class ObjectStore:
 
     def on_write(self, kind: str, answer: Manifest) -> None:
         """Store the response to our own write; the watch event of the same version is then not new."""
-        ref, version = _ref(kind, answer), _version(answer)
+        ref, version = _ref(kind, answer), object_version(answer)
         if self._tombstones.get(ref, -1) >= version:
             return  # it was deleted since, and the event of that came before this response
         self._upsert(ref, version, kind, answer)
@@ -118,7 +118,7 @@ class ObjectStore:
 
     def on_listed(self, kind: str, manifest: Manifest) -> tuple[Key, ...]:
         """Store an object of our relist; return the keys of the SomaBrains for which it is new."""
-        ref, version = _ref(kind, manifest), _version(manifest)
+        ref, version = _ref(kind, manifest), object_version(manifest)
         if self._tombstones.get(ref, -1) >= version:
             return ()
         previous = self._entries.get(ref)
@@ -186,11 +186,6 @@ def _brain_key(kind: str, manifest: Manifest) -> Key:
     if kind == names.KIND:
         return Key(namespace, text(manifest, "metadata", "name"))
     return Key(namespace, owner_name(manifest) or text(manifest, "metadata", "labels", "app.kubernetes.io/instance"))
-
-
-def _version(manifest: Manifest) -> int:
-    version = text(manifest, "metadata", "resourceVersion")
-    return int(version) if version.isdecimal() else 0
 
 
 def _compress(kind: str, manifest: Manifest) -> bytes:

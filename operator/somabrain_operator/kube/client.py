@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final
 
 from common.errors import Aborted, FailedPrecondition, NotFound
 from somabrain_operator.kube import names, timestamps
+from somabrain_operator.kube.errors import from_code
 from somabrain_operator.kube.kinds import BRAIN, CHILDREN, EVENT, Kind
 from somabrain_operator.kube.names import ChildId
-from somabrain_operator.kube.objects import Json, Manifest, items, mapping, text
+from somabrain_operator.kube.objects import Json, Manifest, items, mapping, number, text
 from somabrain_operator.kube.owner import Owner
 from somabrain_operator.kube.transport import APPLY, JSON_PATCH, Transport
 
@@ -21,6 +23,12 @@ _FIELD_MANAGER: Final = {"fieldManager": names.MANAGER}
 _FORCE_APPLY: Final = {**_FIELD_MANAGER, "force": "true", "fieldValidation": "Ignore"}
 """An apply rejects unknown fields anyway; validating them a second time costs a quarter of its time."""
 _APPLIED: Final = {BRAIN.kind: BRAIN, **CHILDREN}
+_METADATA: Final = "application/json;as={kind};g=meta.k8s.io;v=v1"
+"""Media type of objects without spec, data and status: contents of Secrets are not sent."""
+_WATCH_S: Final = 300
+"""Seconds after which the API server ends a watch."""
+_WATCH_SILENCE_S: Final = 90.0
+"""Seconds without an event or a bookmark, which comes every minute, after which a watch counts as lost."""
 _FROM_WATCH_CACHE: Final = {"resourceVersion": "0"}
 """Query for a read from the API server's watch cache, without a read of etcd."""
 
@@ -78,6 +86,42 @@ class Cluster:
             if not continue_token:
                 return
             parameters["continue"] = continue_token
+
+    async def collection_version(self, kind: Kind, namespace: str) -> str:
+        """Return the resourceVersion of a collection, from which it can be watched, without its contents."""
+        media_type = _METADATA.format(kind="PartialObjectMetadataList")
+        page = await self._transport.request(
+            _describe(kind, namespace, "*"), "GET", kind.path(namespace), query={"limit": "1"}, accept=media_type
+        )
+        return text(page, "metadata", "resourceVersion")
+
+    @asynccontextmanager
+    async def watch_metadata(
+        self, kind: Kind, namespace: str, version: str
+    ) -> AsyncIterator[AsyncIterator[tuple[str, Manifest]]]:
+        """Watch the metadata of a collection; yield an iterator over event types (also BOOKMARK) and objects.
+
+        Args:
+            kind: kind of the objects.
+            namespace: Kubernetes namespace, or ALL_NAMESPACES.
+            version: resourceVersion after which to begin.
+
+        Raises:
+            OutOfRange: the API server no longer has this version.
+            SomaBrainError: the collection cannot be watched, or the watch was interrupted.
+        """
+        target = _describe(kind, namespace, "*")
+        query = {
+            "watch": "1",
+            "resourceVersion": version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(_WATCH_S),
+        }
+        media_type = _METADATA.format(kind="PartialObjectMetadata")
+        async with self._transport.stream(
+            target, kind.path(namespace), query=query, accept=media_type, silence_s=_WATCH_SILENCE_S
+        ) as stream:
+            yield _events(target, stream)
 
     async def served_kinds(self, group: str, version: str) -> frozenset[str]:
         """Return the kinds that the API server serves of a group; every account may read that."""
@@ -192,6 +236,14 @@ class Cluster:
         }  # fmt: skip
         await self._transport.request(_describe(EVENT, *key), "POST", EVENT.path(key.namespace), body=event)
         self._count_write(EVENT.kind, "create")
+
+
+async def _events(target: str, stream: AsyncIterator[Manifest]) -> AsyncIterator[tuple[str, Manifest]]:
+    async for each in stream:
+        event, manifest = text(each, "type"), mapping(each, "object")
+        if event == "ERROR":
+            raise from_code(target, number(manifest, "code"), text(manifest, "message"))
+        yield event, manifest
 
 
 def _describe(kind: Kind, namespace: str, name: str) -> str:

@@ -6,6 +6,7 @@ from common.errors import (
     Aborted,
     FailedPrecondition,
     NotFound,
+    OutOfRange,
     PermissionDenied,
     ResourceExhausted,
     SomaBrainError,
@@ -22,8 +23,8 @@ def from_code(target: str, code: int, message: str) -> SomaBrainError:
         message: message of the response's Status; may be empty.
 
     Returns:
-        NotFound: 404. Aborted: 409. PermissionDenied: 401, 403. FailedPrecondition: 400, 422. ResourceExhausted: 429.
-        Unavailable: anything else.
+        NotFound: 404. Aborted: 409. PermissionDenied: 401, 403. OutOfRange: 410. FailedPrecondition: 400, 422.
+        ResourceExhausted: 429. Unavailable: anything else.
     """
     detail = message or f"status {code}"
     match code:
@@ -33,6 +34,8 @@ def from_code(target: str, code: int, message: str) -> SomaBrainError:
             return Aborted(f"{target} was changed concurrently: {detail}")
         case 401 | 403:
             return PermissionDenied(f"The operator has no permission for this request on {target}: {detail}")
+        case 410:
+            return OutOfRange(f"The API server no longer has the version that was requested of {target}: {detail}")
         case 400 | 422:
             return FailedPrecondition(f"The API server refused {target}: {detail}")
         case 429:

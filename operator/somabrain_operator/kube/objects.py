@@ -46,6 +46,12 @@ def number(tree: Json, *path: str) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
+def object_version(manifest: Manifest) -> int:
+    """Return the resourceVersion of an object as a number, whose order KEP-5504 promises; 0 without one."""
+    version = text(manifest, "metadata", "resourceVersion")
+    return int(version) if version.isdecimal() else 0
+
+
 def by_name(tree: Json, *path: str) -> Mapping[str, Json]:
     """Return the list at `path` keyed by its items' `name`."""
     return {text(item, "name"): item for item in items(tree, *path)}

@@ -30,9 +30,21 @@ JSON: Final = "application/json"
 class Transport:
     """Authenticated HTTP transport to the API server."""
 
-    def __init__(self, session: aiohttp.ClientSession, log_in: Callable[[], kopf.ConnectionInfo]) -> None:
-        """Use an open session; its owner closes it."""
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        log_in: Callable[[], kopf.ConnectionInfo],
+        watch_session: aiohttp.ClientSession | None = None,
+    ) -> None:
+        """Use open sessions; their owner closes them.
+
+        Args:
+            session: session for requests.
+            log_in: returns the current credentials.
+            watch_session: session for watches, each of which occupies a connection; None: `session`.
+        """
         self._session = session
+        self._watch_session = watch_session or session
         self._log_in = log_in
 
     async def request(
@@ -44,6 +56,7 @@ class Transport:
         query: Mapping[str, str] | None = None,
         body: Json = None,
         content_type: str = JSON,
+        accept: str = JSON,
     ) -> Manifest:
         """Send a request and return the JSON object of the response.
 
@@ -54,18 +67,19 @@ class Transport:
             query: URL query.
             body: request body; None sends none.
             content_type: media type of the body.
+            accept: media type of the response.
 
         Raises:
             Unavailable: the API server cannot be reached or did not respond in time.
             SomaBrainError: it rejected the request or failed, as in `from_code`.
         """
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
-        headers = {"Content-Type": content_type} if data is not None else {}
+        headers = {"Accept": accept} | ({"Content-Type": content_type} if data is not None else {})
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 status, content = await self._send(method, path, query, data, headers)
                 if status == UNAUTHORIZED:  # the kubelet has rotated the token
-                    self._session.headers.update(self._log_in().as_http_headers())
+                    self._renew_credentials()
                     status, content = await self._send(method, path, query, data, headers)
         except TimeoutError as exc:
             raise Unavailable(
@@ -77,6 +91,42 @@ class Transport:
         if status >= 400:
             raise from_code(target, status, text(answer, "message"))
         return answer
+
+    @asynccontextmanager
+    async def stream(
+        self, target: str, path: str, *, query: Mapping[str, str], accept: str, silence_s: float
+    ) -> AsyncIterator[AsyncIterator[Manifest]]:
+        """Open a watch, and yield an iterator over its events, which ends when the API server ends the watch.
+
+        Args:
+            target: what is watched, for error messages.
+            path: URL path of the collection.
+            query: URL query.
+            accept: media type of the response.
+            silence_s: seconds without any data after which the connection counts as lost.
+
+        Raises:
+            Unavailable: the API server cannot be reached, or sent nothing for `silence_s`.
+            SomaBrainError: it rejected the request, as in `from_code`.
+        """
+        timeout = aiohttp.ClientTimeout(sock_connect=TIMEOUT_S, sock_read=silence_s)
+        try:
+            async with self._watch_session.get(
+                path, params=query, headers={"Accept": accept}, timeout=timeout, allow_redirects=False
+            ) as answer:
+                if answer.status == UNAUTHORIZED:
+                    self._renew_credentials()
+                    raise Unavailable(f"The watch of {target} is opened again with new credentials.")
+                if answer.status >= 400:
+                    raise from_code(target, answer.status, text(_parsed(await answer.read()), "message"))
+                yield _lines(answer.content)
+        except (aiohttp.ClientError, TimeoutError) as exc:
+            raise Unavailable(f"The watch of {target} was interrupted: {type(exc).__name__}.") from exc
+
+    def _renew_credentials(self) -> None:
+        headers = self._log_in().as_http_headers()
+        for session in (self._session, self._watch_session):
+            session.headers.update(headers)
 
     async def _send(
         self, method: str, path: str, query: Mapping[str, str] | None, data: bytes | None, headers: Mapping[str, str]
@@ -111,10 +161,23 @@ async def open_transport(log_in: Callable[[], kopf.ConnectionInfo | None]) -> As
 
     info = require_login()
     connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=info.as_ssl_context())
-    async with aiohttp.ClientSession(
-        info.server, connector=connector, headers=info.as_http_headers(), proxy=info.proxy_url
-    ) as session:
-        yield Transport(session, require_login)
+    watch_connector = aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context())
+    server, headers, proxy = info.server, info.as_http_headers(), info.proxy_url
+    async with (
+        aiohttp.ClientSession(server, connector=connector, headers=headers, proxy=proxy) as session,
+        aiohttp.ClientSession(server, connector=watch_connector, headers=headers, proxy=proxy) as watch_session,
+    ):
+        yield Transport(session, require_login, watch_session)
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[Manifest]:
+    """Yield the JSON objects of a stream, one a line, of any length."""
+    rest = b""
+    async for chunk in content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if line:
+                yield _parsed(line)
 
 
 def _parsed(content: bytes) -> Manifest:

@@ -17,18 +17,26 @@ from somabrain_operator.kube.kinds import EVENT
 from somabrain_operator.kube.names import SERVER, Key
 from somabrain_operator.kube.objects import Manifest, items, mapping, text
 from somabrain_operator.observe import pod_status
+from somabrain_operator.observe.budgets import BudgetLister
 from somabrain_operator.observe.events import KUBELET, latest_event, may_be_from, pod_refusal, waits_for_pod
 from somabrain_operator.observe.parse import parse_brain
 from somabrain_operator.observe.readiness_probe import ReadinessProbe
-from somabrain_operator.observe.state import Brain, ObservedState
+from somabrain_operator.observe.state import Brain, ObservedState, OtherBudgets
 from somabrain_operator.references.catalog import Reference, references_of
 from somabrain_operator.references.resolver import resolve
+from somabrain_operator.references.tracked import TrackedReferences
 
 _log = structlog.stdlib.get_logger("somabrain_operator.observe.observe")
 
 
 async def observe(
-    cluster: Cluster, store: ObjectStore, probe: ReadinessProbe, key: Key, missing_kinds: frozenset[str]
+    cluster: Cluster,
+    store: ObjectStore,
+    probe: ReadinessProbe,
+    budgets: BudgetLister,
+    tracked: TrackedReferences,
+    key: Key,
+    missing_kinds: frozenset[str],
 ) -> ObservedState | None:
     """Return the observed state of a SomaBrain, or None if it does not exist.
 
@@ -36,6 +44,8 @@ async def observe(
         cluster: client for the objects that are not watched.
         store: the watched objects.
         probe: reads the readiness reports of pods.
+        budgets: lists the PodDisruptionBudgets of others.
+        tracked: told of the references before they are read, so that no change of one is missed.
         key: the SomaBrain.
         missing_kinds: kinds that the API server does not serve.
     """
@@ -45,6 +55,8 @@ async def observe(
     brain, live_pods = parse_brain(key, manifest), store.list_for(key, "Pod")
     jobs = store.list_for(key, "Job")
     children = {each: store.get(each.kind, key.namespace, each.name) for each in possible_children(key.name)}
+    tracked.expect(key, brain_references(brain))
+    has_budget = brain.spec is not None and brain.spec.pod_disruption_budget is not None
     return ObservedState(
         brain=brain,
         references=await resolve(cluster, brain.key, brain.uid, brain_references(brain)),
@@ -55,6 +67,7 @@ async def observe(
         now=datetime.now(UTC),
         missing_kinds=missing_kinds,
         pod_refusals=await _pod_refusals(cluster, key.namespace, jobs, live_pods),
+        other_budgets=await budgets.list(key.namespace) if has_budget else OtherBudgets(),
     )
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from somabrain_operator.api.v1alpha1.spec import SomaBrainSpec
 from somabrain_operator.kube.names import ChildId, Key
-from somabrain_operator.kube.objects import Manifest
+from somabrain_operator.kube.objects import Json, Manifest
 from somabrain_operator.references.resolved import ResolvedReference
 
 
@@ -33,6 +33,24 @@ class Brain:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherBudget:
+    """A PodDisruptionBudget that the operator did not create."""
+
+    name: str
+    selector: Json
+    """Its label selector."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherBudgets:
+    """PodDisruptionBudgets of a namespace that the operator did not create."""
+
+    budgets: tuple[OtherBudget, ...] = ()
+    failure: str = ""
+    """Error message if they could not be listed; else empty."""
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedState:
     """All input of the plan."""
 
@@ -51,11 +69,13 @@ class ObservedState:
     """Optional kinds that the API server does not serve, such as those of the Prometheus operator."""
     pod_refusals: Mapping[str, str] = field(default_factory=dict)
     """Why the API server refuses the pods of migration Jobs, by name of the Job, in its own words."""
+    other_budgets: OtherBudgets = OtherBudgets()
+    """PodDisruptionBudgets of the namespace; empty unless the spec has one of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorDefaults:
-    """Default images and policy of the operator's release."""
+    """Default images and policy of the operator's release, and its patience."""
 
     service_repository: str
     service_version: str
@@ -63,3 +83,5 @@ class OperatorDefaults:
     vault_image: str
     policy: str
     """The default policy, in Rego."""
+    stall_after_s: float = 300.0
+    """Seconds after which a transient failure is Stalled."""

@@ -10,6 +10,7 @@ from somabrain_operator.kube.names import SERVER, child_id
 from somabrain_operator.kube.objects import Manifest, items, number, text
 from somabrain_operator.kube.owner import Owner, belongs_to
 from somabrain_operator.observe.pod_status import of_component
+from somabrain_operator.plan.disruption import find_overlaps
 from somabrain_operator.plan.ownership import add_children
 from somabrain_operator.plan.plan import Plan, vault_image
 from somabrain_operator.render.autoscaling import desired_replicas, render_autoscaler, replica_bounds
@@ -65,9 +66,10 @@ def _autoscaler_manifests(owner: Owner, spec: SomaBrainSpec) -> tuple[Manifest, 
 
 
 def add_disruption_budget_and_network_policy(plan: Plan, spec: SomaBrainSpec) -> Plan:
-    """Add the PodDisruptionBudget and the NetworkPolicy."""
+    """Add the PodDisruptionBudget, with a check for those of others, and the NetworkPolicy."""
     budget, network = spec.pod_disruption_budget, spec.network_policy
-    plan = add_children(plan, (render_disruption_budget(plan.owner, budget),)) if budget else plan
+    if budget:
+        plan = add_children(find_overlaps(plan), (render_disruption_budget(plan.owner, budget),))
     return add_children(plan, (render_network_policy(plan.owner, network),)) if network and not plan.halted_by else plan
 
 

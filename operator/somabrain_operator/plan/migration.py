@@ -74,7 +74,7 @@ def without_uncreated_job(plan: Plan, children: Mapping[ChildId, Manifest], refu
         return plan
     result = ConditionResult("False", "ApplyRefused", f"The migration could not be started: {refusal}")
     halted = _with_migration(plan, parse_migration_status(plan.observed.brain.status), result)
-    return replace(halted, halted_by=result, failed=True)
+    return replace(halted, halted_by=result, failed=True, transient=True)
 
 
 def parse_migration_status(status: Manifest) -> MigrationStatus | None:
@@ -291,4 +291,4 @@ def _with_migration(plan: Plan, record: MigrationStatus | None, result: Conditio
 
 
 def _halted(plan: Plan, record: MigrationStatus, result: ConditionResult, *, failed: bool = False) -> Plan:
-    return replace(_with_migration(plan, record, result), halted_by=result, failed=failed)
+    return replace(_with_migration(plan, record, result), halted_by=result, failed=failed, transient=failed)

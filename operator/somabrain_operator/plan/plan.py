@@ -46,14 +46,18 @@ class Plan:
     """Seconds after which time alone changes the plan; None: only an event does."""
     deployment: Manifest | None = None
     """Rendered Deployment, once its step has run."""
+    budget_overlap: str = ""
+    """How PodDisruptionBudgets of others meet the one of the spec; empty if none does."""
     failed: bool = False
     """True if the plan halted because of a failure, not only to wait."""
+    transient: bool = False
+    """True if that failure may end without a change of this resource: by a Secret, a database or a quota."""
 
 
-def halt(plan: Plan, condition: ConditionType, result: ConditionResult) -> Plan:
+def halt(plan: Plan, condition: ConditionType, result: ConditionResult, *, transient: bool = False) -> Plan:
     """Return the plan halted by a failure of this condition: later steps do not run."""
     conditions = {**plan.conditions, condition: result}
-    return replace(plan, conditions=conditions, halted_by=result, failed=True)
+    return replace(plan, conditions=conditions, halted_by=result, failed=True, transient=transient)
 
 
 def with_condition(plan: Plan, condition: ConditionType, result: ConditionResult) -> Plan:

@@ -26,7 +26,7 @@ def resolve_references(plan: Plan, spec: SomaBrainSpec) -> Plan:
         reason = (
             "NotAllowed" if any_refused else "KeyMissing" if all(each.exists for each in references) else "NotFound"
         )
-        return halt(plan, "ReferencesResolved", ConditionResult("False", reason, " ".join(problems)))
+        return halt(plan, "ReferencesResolved", ConditionResult("False", reason, " ".join(problems)), transient=True)
     if conflicts := list(_setting_conflicts(plan.owner.key, references, spec)):
         return halt(plan, "ReferencesResolved", ConditionResult("False", "SettingTaken", " ".join(conflicts)))
     config_hash = content_hash({

@@ -11,6 +11,7 @@ from somabrain_operator.kube.names import ALLOW_DOWNGRADE, IMAGE, SERVER, ChildI
 from somabrain_operator.kube.objects import text
 from somabrain_operator.kube.owner import belongs_to
 from somabrain_operator.kube.semver import is_downgrade, tag_of
+from somabrain_operator.plan.disruption import unlisted_budgets_notes
 from somabrain_operator.plan.last_applied import last_applied
 from somabrain_operator.plan.monitoring import missing_kind_notes
 from somabrain_operator.plan.plan import ConditionResult, Plan, halt, with_condition
@@ -42,7 +43,14 @@ def validate_spec(plan: Plan, spec: SomaBrainSpec) -> Plan:
                 )
                 return halt(plan, "ConfigValid", ConditionResult("False", "RequestAboveLimit", message))
     image = spec.image or f"{plan.release.service_repository}:{spec.version or plan.release.service_version}"
-    message = " ".join(("The spec is valid.", *_ineffective_fields(spec), *missing_kind_notes(plan, spec)))
+    message = " ".join(
+        (
+            "The spec is valid.",
+            *_ineffective_fields(spec),
+            *missing_kind_notes(plan, spec),
+            *unlisted_budgets_notes(plan),
+        )
+    )
     return with_condition(replace(plan, image=image), "ConfigValid", ConditionResult("True", "Valid", message))
 
 

@@ -1,4 +1,4 @@
-"""Polling of referenced Secrets and ConfigMaps: Secrets are never listed or watched, so a change has no event."""
+"""Polling of referenced Secrets and ConfigMaps that are not watched, or whose watch may have missed an event."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
 
 from common.errors import SomaBrainError
 from somabrain_operator.kube.client import Cluster
+from somabrain_operator.kube.kinds import ALL_NAMESPACES
 from somabrain_operator.kube.names import Key
-from somabrain_operator.references.resolved import ResolvedReference
 from somabrain_operator.references.resolver import resolve
+from somabrain_operator.references.tracked import TrackedReferences, without_secrets
+from somabrain_operator.references.watcher import ReferenceWatcher
 
 _log = structlog.stdlib.get_logger("somabrain_operator.references.poller")
 
@@ -24,7 +25,9 @@ READS_PER_S: Final = 30
 some 40 per second; `max_interval_s` may require more."""
 MIN_INTERVAL_S: Final = 5.0
 TICK_S: Final = 0.1
-"""Interval of checks for due entries: those due at once are read together, and an edit waits behind them."""
+"""Interval of checks for due resources: those due at once are read together, and an edit waits behind them."""
+IDLE_TICK_S: Final = 1.0
+"""Interval of checks whether anything is to be polled at all."""
 
 
 def poll_interval_s(reference_count: int, max_interval_s: float) -> float:
@@ -35,63 +38,68 @@ def poll_interval_s(reference_count: int, max_interval_s: float) -> float:
     return min(max_interval_s, max(MIN_INTERVAL_S, reference_count / READS_PER_S))
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """References of one SomaBrain as of its last reconcile."""
-
-    uid: str
-    resolved: tuple[ResolvedReference, ...]
-    due_at_s: float
-    """Time of the next read, by the monotonic clock."""
-
-
 class ReferencePoller:
     """Poller that enqueues a key when a Secret or ConfigMap appears, disappears or is denied, or a used key changes."""
 
-    def __init__(self, cluster: Cluster, max_interval_s: float) -> None:
-        """Read each resource's references at least every `max_interval_s`."""
+    def __init__(
+        self, cluster: Cluster, tracked: TrackedReferences, watcher: ReferenceWatcher, max_interval_s: float
+    ) -> None:
+        """Read the references that the watcher does not cover at least every `max_interval_s`."""
         self._cluster = cluster
+        self._tracked = tracked
+        self._watcher = watcher
         self._max_interval_s = max_interval_s
-        self._interval_s = poll_interval_s(0, max_interval_s)
-        self._entries: dict[Key, _Entry] = {}
+        self._due_at_s: dict[Key, float] = {}
+        """Time of the next read by the monotonic clock, of each resource that is polled or read once."""
+        self._read_once: set[Key] = set()
 
-    def track(self, key: Key, uid: str, resolved: tuple[ResolvedReference, ...]) -> None:
-        """Store the references that a reconcile of the SomaBrain with this uid has used."""
-        self._entries[key] = _Entry(uid, _without_secrets(resolved), self._next_due_at_s())
-
-    def untrack(self, key: Key) -> None:
-        """Stop reading a key's references."""
-        self._entries.pop(key, None)
+    def read_once(self, namespace: str) -> None:
+        """Read the references of a namespace, or of all (`*`), once although they are watched, spread over time."""
+        keys = [each for each in self._tracked.keys if namespace in (ALL_NAMESPACES, each.namespace)]
+        interval_s = poll_interval_s(self._count(keys), self._max_interval_s)
+        for key in keys:
+            self._read_once.add(key)
+            self._due_at_s[key] = time.monotonic() + interval_s * random.random()  # noqa: S311 - spreads load, guards nothing
 
     async def run(self, enqueue: Callable[[Key], None]) -> None:
         """Read references as they become due, which spreads the load on the API server, until cancelled."""
         while True:
-            self._interval_s = poll_interval_s(
-                sum(len(entry.resolved) for entry in self._entries.values()), self._max_interval_s
-            )
+            if self._watcher.covers_all() and not self._read_once:
+                self._due_at_s.clear()
+                await asyncio.sleep(IDLE_TICK_S)
+                continue
             await asyncio.sleep(TICK_S)
-            for key, entry in list(self._entries.items()):
-                if (
-                    entry.due_at_s <= time.monotonic() and self._entries.get(key) is entry
-                ):  # it may have been reconciled since
-                    self._entries[key] = replace(entry, due_at_s=self._next_due_at_s())
-                    await self._poll(key, entry, enqueue)
+            polled = [key for key in self._tracked.keys if not self._is_covered(key)]
+            interval_s = poll_interval_s(self._count(polled), self._max_interval_s)
+            self._read_once &= self._tracked.keys
+            for key in {*polled, *self._read_once}:
+                if self._due_at_s.setdefault(key, self._next_due_at_s(interval_s)) <= time.monotonic():
+                    self._due_at_s[key] = self._next_due_at_s(interval_s)
+                    await self._poll(key, enqueue)
 
-    def _next_due_at_s(self) -> float:
-        return time.monotonic() + self._interval_s * random.uniform(0.5, 0.9)  # noqa: S311 - spreads load, guards nothing
+    @staticmethod
+    def _next_due_at_s(interval_s: float) -> float:
+        return time.monotonic() + interval_s * random.uniform(0.5, 0.9)  # noqa: S311 - spreads load, guards nothing
 
-    async def _poll(self, key: Key, entry: _Entry, enqueue: Callable[[Key], None]) -> None:
-        references = [each.reference for each in entry.resolved]
+    def _count(self, keys: list[Key]) -> int:
+        return sum(len(each.resolved) for key in keys if (each := self._tracked.get(key)))
+
+    def _is_covered(self, key: Key) -> bool:
+        resource = self._tracked.get(key)
+        return resource is None or all(self._watcher.covers(each.kind, each.namespace) for each in resource.versions)
+
+    async def _poll(self, key: Key, enqueue: Callable[[Key], None]) -> None:
+        resource = self._tracked.get(key)
+        if resource is None:
+            return
+        references = [each.reference for each in resource.resolved]
         try:
             # A stale read enqueues a key for nothing or is corrected by the next poll; reconciles read the newest.
-            resolved = _without_secrets(await resolve(self._cluster, key, entry.uid, references, newest=False))
+            is_once = key in self._read_once
+            resolved = without_secrets(await resolve(self._cluster, key, resource.uid, references, newest=is_once))
         except SomaBrainError as exc:
             _log.warning("failed to read references", namespace=key.namespace, name=key.name, error=exc.message)
             return
-        if resolved != entry.resolved:
+        self._read_once.discard(key)
+        if resolved != resource.resolved and self._tracked.get(key) is resource:  # else it was reconciled since
             enqueue(key)
-
-
-def _without_secrets(resolved: tuple[ResolvedReference, ...]) -> tuple[ResolvedReference, ...]:
-    """Return the references without contents: hashes suffice to compare them, and secrets are not stored."""
-    return tuple(replace(each, secrets=()) for each in resolved)

@@ -12,7 +12,7 @@ from somabrain_operator.kube.client import Cluster
 from somabrain_operator.kube.hashing import secret_hash
 from somabrain_operator.kube.kinds import CONFIG_MAP, SECRET
 from somabrain_operator.kube.names import Key
-from somabrain_operator.kube.objects import Manifest, mapping, text
+from somabrain_operator.kube.objects import Manifest, mapping, object_version, text
 from somabrain_operator.references.catalog import Reference
 from somabrain_operator.references.resolved import ResolvedReference
 
@@ -44,6 +44,7 @@ async def _resolve(cluster: Cluster, key: Key, salt: str, reference: Reference, 
     return ResolvedReference(
         reference,
         exists=True,
+        version=object_version(manifest),
         digests={name: secret_hash(salt, content) for name, content in contents.items()},
         secrets=tuple(
             content.decode(errors="replace").strip() for content in contents.values() if reference.kind == "Secret"

@@ -91,23 +91,27 @@ def degraded(plan: Plan, rollout: Rollout, refusal: str, remaining_drift: str, s
         return ConditionResult("True", "PodsNotReady", summarize(rollout.unready) or "Some pods do not serve.")
     if rollout.exists and scaling_failure:
         return ConditionResult("True", "NotScaling", scaling_failure)
+    if plan.budget_overlap:
+        return ConditionResult("True", "BudgetsOverlap", plan.budget_overlap)
     if plan.halted_by is not None or (rollout.exists and rollout.ready < rollout.desired):
         return ConditionResult("False", "UnderWay", "A change is in progress; see the condition Progressing.")
     return ConditionResult("False", "AsExpected", "Nothing is wrong.")
 
 
 def ready(plan: Plan, rollout: Rollout, refusal: str, deployment_drift: str) -> ConditionResult:
-    """Return the condition Ready: the service is as the spec says, and serves."""
+    """Return the condition Ready: the service is as the spec says, and serves unless it is hibernated."""
     if refusal:
         return ConditionResult("False", "ApplyRefused", refusal)
     if plan.halted_by is not None:
         return ConditionResult("False", plan.halted_by.reason, plan.halted_by.message)
     availability = available(rollout)
-    if availability.status != "True":
+    if availability.status != "True" and availability.reason != "Hibernated":
         return ConditionResult("False", availability.reason, availability.message)
     progress = progressing(plan, rollout, deployment_drift)
     if deployment_drift or not rollout.all_updated or rollout.stalled:
         return ConditionResult("False", progress.reason, progress.message)
     if rollout.ready < rollout.desired:
         return ConditionResult("False", availability.reason, availability.message)
+    if availability.status != "True":  # hibernated, as the spec says: nothing more is to be done
+        return ConditionResult("True", availability.reason, availability.message)
     return ConditionResult("True", "Serving", availability.message)

@@ -37,6 +37,8 @@ class Rollout:
     """True if all pods that do not serve are only starting."""
     stalled: str
     """Reason why the rollout makes no progress; empty if it does or is not in progress."""
+    deadline_exceeded: bool = False
+    """True if that is so since the Deployment's progress deadline: its controller has given up."""
 
 
 def read_rollout(
@@ -78,6 +80,7 @@ def read_rollout(
         has_failing_pod=any(pod_status.failure_reason(pod, spec) for pod in unready_pods),
         starting=all(reason == pod_status.STARTING for reason in reasons.values()),
         stalled=_stalled(live),
+        deadline_exceeded=_deadline_exceeded(live),
     )
 
 
@@ -89,10 +92,12 @@ def _stalled(live: Manifest) -> str:
     failure = condition(live, "ReplicaFailure")
     if text(failure, "status") == "True":
         return f"the pods cannot be created: {text(failure, 'message')}"
+    return "the new pods did not become ready in time" if _deadline_exceeded(live) else ""
+
+
+def _deadline_exceeded(live: Manifest) -> bool:
     progressing = condition(live, "Progressing")
-    if text(progressing, "status") == "False" and text(progressing, "reason") == "ProgressDeadlineExceeded":
-        return "the new pods did not become ready in time"
-    return ""
+    return text(progressing, "status") == "False" and text(progressing, "reason") == "ProgressDeadlineExceeded"
 
 
 def summarize(messages: tuple[str, ...]) -> str:

@@ -21,6 +21,7 @@ from somabrain_operator.render.metadata import rendered_hash
 from somabrain_operator.status import conditions
 from somabrain_operator.status.autoscaling import autoscaler_failure
 from somabrain_operator.status.rollout import Rollout, read_rollout, running_image
+from somabrain_operator.status.stall import judge
 
 MAX_MESSAGE_LENGTH: Final = 2000
 
@@ -42,13 +43,18 @@ def render_status(plan: Plan, children: Mapping[ChildId, Manifest], refusal: str
     remaining_drift = deployment_drift or ("" if refusal else _other_drift(plan, children))
     autoscaler = children.get(ChildId("HorizontalPodAutoscaler", plan.owner.child(SERVER)))
     scaling_failure = autoscaler_failure(autoscaler) if brain.spec and brain.spec.autoscaling else ""
+    degraded = conditions.degraded(plan, current_rollout, refusal, remaining_drift, scaling_failure)
+    ready = conditions.ready(plan, current_rollout, refusal, deployment_drift)
+    outlook = judge(plan, current_rollout, ready, degraded, refused=bool(refusal))
     results: dict[ConditionType, ConditionResult] = {
         **_not_reached(),
         **plan.conditions,
         "Available": conditions.available(current_rollout),
         "Progressing": conditions.progressing(plan, current_rollout, deployment_drift),
-        "Degraded": conditions.degraded(plan, current_rollout, refusal, remaining_drift, scaling_failure),
-        "Ready": conditions.ready(plan, current_rollout, refusal, deployment_drift),
+        "Degraded": degraded,
+        "Ready": ready,
+        "Reconciling": outlook.reconciling,
+        "Stalled": outlook.stalled,
     }
     status = SomaBrainStatus(
         observed_generation=brain.generation,
@@ -63,6 +69,7 @@ def render_status(plan: Plan, children: Mapping[ChildId, Manifest], refusal: str
         config_hash=plan.config_hash or None,
         last_applied_hash=_last_applied_hash(plan, children) or None,
         migration=plan.migration,
+        failing_since=timestamps.iso(outlook.failing_since) if outlook.failing_since else None,
         conditions=tuple(_condition(kind, results[kind], plan) for kind in conditions.CONDITION_ORDER),
     )
     return status.model_dump(by_alias=True, exclude_none=True, mode="json")

@@ -1,5 +1,7 @@
 """Encodes memories without a vector: after their namespace's encoder was changed, and after an encoder failed.
 
+Memories without token vectors are encoded, too: those of versions that had none.
+
 A namespace whose encoder fails is retried with exponential back-off, and others go on. A text that alone makes the
 encoder fail is skipped until the next pass, so that it does not block other texts.
 
@@ -19,6 +21,7 @@ from somabrain_service.background.job import BatchResult
 from somabrain_service.background.runner import BACKOFF
 from somabrain_service.encoders.protocols import Encoder, EncoderUnavailable
 from somabrain_service.store.maintenance import Encoded, MaintenanceStore, Unencoded, UnencodedText
+from somabrain_service.store.records import token_record
 
 MEMORIES_PER_TRANSACTION = 16
 """Maximum memories per transaction: a tenth of a second of the built-in encoder, which also encodes queries."""
@@ -45,7 +48,8 @@ class Reencode:
     async def run_once(self, store: MaintenanceStore) -> BatchResult:
         """See `Job.run_once`."""
         now = self._clock()
-        namespaces = await store.unencoded(tuple(self._encoders))
+        with_tokens = tuple(name for name, encoder in self._encoders.items() if encoder.has_token_vectors)
+        namespaces = await store.unencoded(tuple(self._encoders), with_tokens)
         self._prune(set(namespaces))
         rows, lag_s, has_more = 0, 0.0, False
         for namespace in namespaces:
@@ -53,7 +57,10 @@ class Reencode:
             # A longer one is from before the clock was set back.
             if 0 < wait_s <= BACKOFF.cap_s:
                 continue
-            texts = await store.texts(namespace, self._cursors.get(namespace, -1), MEMORIES_PER_TRANSACTION)
+            after = self._cursors.get(namespace, -1)
+            texts = await store.texts(
+                namespace, after, MEMORIES_PER_TRANSACTION, with_tokens=namespace.encoder_id in with_tokens
+            )
             if not texts:
                 # Begin the next pass: what is left has failed, or was written meanwhile.
                 self._cursors.pop(namespace, None)
@@ -92,7 +99,7 @@ class Reencode:
         """Encode the texts together, or one by one if that fails; return those that succeeded."""
         encoder = self._encoders[namespace.encoder_id]
         try:
-            vectors = await encoder.encode([each.text for each in texts])
+            encoded = await encoder.encode_texts([each.text for each in texts])
         except EncoderUnavailable as exc:
             if len(texts) > 1:
                 return [encoded for each in texts for encoded in await self._encode(namespace, [each])]
@@ -100,7 +107,10 @@ class Reencode:
                 "memory not encoded", encoder=namespace.encoder_id, memory=f"{texts[0].id:016x}", reason=exc.message
             )
             return []
-        return [Encoded(each.id, each.revision, vector) for each, vector in zip(texts, vectors, strict=True)]
+        return [
+            Encoded(each.id, each.revision, of_text.vector, token_record(each.text, of_text.tokens))
+            for each, of_text in zip(texts, encoded, strict=True)
+        ]
 
     def _back_off(self, namespace: Unencoded, now: datetime) -> None:
         """Delay the namespace's next attempt, exponentially with its failures in a row."""

@@ -11,7 +11,7 @@ from common.errors import FailedPrecondition, SomaBrainError
 from somabrain_service.commands.shared.caller_vectors import validate_caller_vector
 from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.commands.shared.item_errors import PER_ITEM_ERRORS
-from somabrain_service.commands.shared.prepare_memory import encode, new_memory
+from somabrain_service.commands.shared.prepare_memory import Vectors, encode, new_memory, with_caller_vector
 from somabrain_service.domain import limits
 from somabrain_service.domain.cursors import consistency_token
 from somabrain_service.domain.idempotency import RequestKey, request_key
@@ -61,19 +61,21 @@ async def batch_remember_memories(
             continue
         try:
             request = request_key(tenant, item.request_id, "Remember", parent, item.draft, item.vector)
-            caller_vector = None if item.vector is None else validate_caller_vector(context, encoder_id, item.vector)
+            given = None if item.vector is None else validate_caller_vector(context, encoder_id, item.vector)
+            text = item.draft.indexed_text
+            vectors = Vectors() if given is None else with_caller_vector(context, encoder_id, text, given)
             accepted[index] = (
-                new_memory(namespace, item.draft, now + timedelta(microseconds=index), caller_vector),
+                new_memory(namespace, item.draft, now + timedelta(microseconds=index), vectors),
                 request,
             )
         except (*PER_ITEM_ERRORS, EncoderUnavailable) as exc:
             results[index] = exc
         await asyncio.sleep(0)  # 3 MiB of text take a while to analyse: let other calls run
     to_encode = [index for index, (new, _) in accepted.items() if new.vector is None]
-    vectors = await encode(context, encoder_id, [accepted[index][0].draft.indexed_text for index in to_encode])
-    for index, vector in zip(to_encode, vectors, strict=True):
+    encoded = await encode(context, encoder_id, [accepted[index][0].draft.indexed_text for index in to_encode])
+    for index, vectors in zip(to_encode, encoded, strict=True):
         new, request = accepted[index]
-        accepted[index] = new.with_vector(vector), request
+        accepted[index] = new.with_vectors(vectors.vector, vectors.tokens), request
     written = await context.store.insert_memories(tenant, namespace, list(accepted.values()))
     results |= zip(accepted, written.results, strict=True)
     ordered = [results[index] for index in range(len(items))]

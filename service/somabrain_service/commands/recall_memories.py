@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
-import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from common.errors import Aborted, FailedPrecondition
 from somabrain_service.commands.shared.caller_vectors import validate_caller_vector
 from somabrain_service.commands.shared.context import AppContext
+from somabrain_service.commands.shared.explain import explain
 from somabrain_service.commands.touch_memory import refresh, renewed_expiry
 from somabrain_service.domain import analyzer, limits
 from somabrain_service.domain.cursors import (
@@ -22,10 +22,11 @@ from somabrain_service.domain.cursors import (
     parse_recall_page_token,
     recall_page_token,
 )
-from somabrain_service.domain.names import TenantId
+from somabrain_service.domain.names import MemoryId, TenantId
+from somabrain_service.domain.namespace import CONVERSATION
 from somabrain_service.domain.ranking.score import Tuning
-from somabrain_service.domain.recall import DegradedReason, Hit, RecallQuery, RecallResult
-from somabrain_service.encoders.protocols import LEXICAL, EncoderUnavailable
+from somabrain_service.domain.recall import DegradedReason, Hit, RecallQuery, RecallResult, WordMatch
+from somabrain_service.encoders.protocols import LEXICAL, EncodedQuery, EncoderUnavailable
 from somabrain_service.recall.ranker import RankingRequest
 from somabrain_service.store.protocols import SnapshotOutdated
 
@@ -51,10 +52,12 @@ async def recall_memories(
     if not flags.dense_recall and not query.query:
         raise FailedPrecondition("Vectors are not compared while the flag dense_recall is off; set `query`.")
     degraded: list[DegradedReason] = []
-    vector = None
+    vector = tokens = None
     if flags.dense_recall and (encoder_id != LEXICAL or query.vector is not None):
         try:
-            vector = await _query_vector(context, tenant, encoder_id, query)
+            encoded = await _encode_query(context, tenant, encoder_id, query)
+            vector = encoded.vector
+            tokens = encoded.tokens if flags.late_interaction else None
         except EncoderUnavailable:
             if not query.query:
                 raise
@@ -69,12 +72,15 @@ async def recall_memories(
     position = parse_recall_page_token(tenant, query, now)
     skip = position.skip if position else 0
     request = RankingRequest(
+        query=query.query,
         terms=terms,
         vector=vector,
+        tokens=tokens,
         encoder_id=encoder_id,
         filter=query.filter,
         top_k=query.top_k,
         tuning=Tuning(flags.contiguity, flags.bias),
+        priors=flags.priors and namespace.settings.content == CONVERSATION,
         now=position.now if position else now,  # so that age changes no score between pages
         bypass_cache=not flags.recall_cache or position is not None,
         skip=skip,
@@ -89,7 +95,11 @@ async def recall_memories(
                 # Without terms `best_lexical` is 0 for want of a measure, not of likeness.
                 if query.min_score is not None and terms and ranking.best_lexical < query.min_score:
                     ranking = replace(ranking, hits=())
+                if query.min_match is not None and ranking.best_match is not None:
+                    ranking = ranking if ranking.best_match >= query.min_match else replace(ranking, hits=())
                 ids = [entry.id for entry in ranking.hits]
+                explained = query.explain and ranking.best_match is not None
+                token_rows = await snapshot.token_rows(ids) if explained else []
                 memories = await snapshot.memories(ids, limits.MAX_RESPONSE_BYTES, end_snapshot=True)
             break
     else:
@@ -100,13 +110,20 @@ async def recall_memories(
     check_consistency(query.consistency_token, query.parent, as_of)
     if ranking.reencoding:
         degraded.append(DegradedReason.REENCODING)
+    # A memory without a vector has no token vectors either.
+    lacks_tokens = ranking.tokens_missing and not ranking.reencoding
+    if lacks_tokens or (query.min_match is not None and ranking.best_match is None):
+        degraded.append(DegradedReason.TOKEN_VECTORS_MISSING)
     if ranking.truncated:
         degraded.append(DegradedReason.DENSE_TRUNCATED)
     if query.query and current.reanalyzing:
         degraded.append(DegradedReason.REANALYZING)
+    matches: Mapping[MemoryId, tuple[WordMatch, ...]] = {}
+    if tokens is not None and token_rows:
+        matches = await explain(context, current, encoder_id, query.query, tokens, memories, token_rows)
     returned = await refresh(context, tenant, current, memories, expire_time, now)
     hits = tuple(
-        Hit(memory, entry.score, entry.breakdown)
+        Hit(memory, entry.score, entry.breakdown, matches.get(memory.name.memory, ()))
         for entry, memory in zip(ranking.hits, returned, strict=False)
         if memory.expire_time is None or memory.expire_time > now
     )
@@ -121,14 +138,13 @@ async def recall_memories(
         consistency_token=consistency_token(query.parent, as_of),
         truncated=len(memories) < len(ranking.hits),
         best_lexical=ranking.best_lexical,
+        best_match=ranking.best_match,
         next_page_token=recall_page_token(tenant, query, following) if more else "",
         state_changed=first.as_of != as_of,
     )
 
 
-async def _query_vector(
-    context: AppContext, tenant: TenantId, encoder_id: str, query: RecallQuery
-) -> NDArray[np.float32]:
+async def _encode_query(context: AppContext, tenant: TenantId, encoder_id: str, query: RecallQuery) -> EncodedQuery:
     if query.vector is not None:
-        return validate_caller_vector(context, encoder_id, query.vector)
+        return EncodedQuery(validate_caller_vector(context, encoder_id, query.vector))
     return await context.query_vectors.get(tenant, context.encoder(encoder_id), query.query)

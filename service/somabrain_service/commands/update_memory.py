@@ -9,7 +9,7 @@ from common.errors import Aborted, AlreadyExists, InvalidArgument, NotFound
 from somabrain_service.commands.remember_memory import RememberResult
 from somabrain_service.commands.shared.caller_vectors import validate_caller_vector
 from somabrain_service.commands.shared.context import AppContext
-from somabrain_service.commands.shared.prepare_memory import encode, expiry, new_memory
+from somabrain_service.commands.shared.prepare_memory import encode, expiry, prepare_memory, with_caller_vector
 from somabrain_service.domain import analyzer
 from somabrain_service.domain.cursors import consistency_token
 from somabrain_service.domain.etag import ABSENT, check_etag
@@ -93,12 +93,7 @@ async def _create(
     request: RequestKey | None,
 ) -> WriteResult | None:
     """Store a memory; None: another one has its key by now."""
-    encoder_id = namespace.settings.encoder
-    caller_vector = None if vector is None else validate_caller_vector(context, encoder_id, vector)
-    new = new_memory(namespace, draft, now, caller_vector)
-    if caller_vector is None:
-        (encoded,) = await encode(context, encoder_id, [draft.indexed_text])
-        new = new.with_vector(encoded)
+    new = await prepare_memory(context, namespace, draft, vector, now)
     try:
         return await context.store.insert_memory(tenant, namespace, new, request)
     except AlreadyExists as exc:
@@ -127,8 +122,11 @@ async def _build_update(
         encoder_id = namespace.settings.encoder
         caller_vector = None if vector is None else validate_caller_vector(context, encoder_id, vector)
         terms = analyzer.get_analyzer(namespace.analyzer).terms(draft.indexed_text)
-        vectors = await encode(context, encoder_id, [] if vector else [draft.indexed_text])
-        new_text = NewText(terms, caller_vector if vector else vectors[0], encoder_id)
+        if caller_vector is None:
+            (vectors,) = await encode(context, encoder_id, [draft.indexed_text])
+        else:
+            vectors = with_caller_vector(context, encoder_id, draft.indexed_text, caller_vector)
+        new_text = NewText(terms, vectors.vector, encoder_id, vectors.tokens)
     return MemoryUpdate(
         before=memory,
         draft=draft,

@@ -65,6 +65,11 @@ class Analyzer:
         algorithm = _SNOWBALL.get(self.language, "")
         return Counter(_stem(algorithm, word) for word in self._words(text) if word not in self.stop_words)
 
+    def word_spans(self, text: str) -> list[tuple[int, int]]:
+        """Return the first and the end character of each word of a text as it is."""
+        pattern = _ENGLISH_WORD if self.language == "en" else _WORD
+        return [match.span() for match in pattern.finditer(text.replace("’", "'"))]
+
     def _words(self, text: str) -> Iterator[str]:
         normalized = unicodedata.normalize("NFKC", text)
         if self.language == "tr":

@@ -137,7 +137,9 @@ def parse_recall_page_token(tenant: TenantId, query: RecallQuery, now: datetime)
 
 
 def _recall_fingerprint(tenant: TenantId, query: RecallQuery) -> str:
-    return _fingerprint([tenant, "recall", dataclasses.replace(query, page_token="", consistency_token="")])
+    return _fingerprint(
+        [tenant, "recall", dataclasses.replace(query, page_token="", consistency_token="", explain=False)]
+    )
 
 
 def groups_page_token(tenant: TenantId, query: GroupQuery, last: str) -> str:

@@ -14,6 +14,8 @@ from somabrain_service.domain.quota import StorageUsage
 
 DEFAULT_LANGUAGE = "en"
 DEFAULT_FEED_RETENTION = timedelta(days=7)
+CONVERSATION, FACTS, DOCUMENTS = CONTENTS = ("conversation", "facts", "documents")
+"""What a namespace's memories are. Only of a conversation does Recall ask who said something and who asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ class NamespaceSettings:
     """Settings of a namespace. On input an empty string or None means the default.
 
     `encoder` empty on input: the server's default. `recency_half_life` None: age does not count.
-    `default_ttl` None: memories do not expire. `feed_retention` None: seven days.
+    `default_ttl` None: memories do not expire. `feed_retention` None: seven days. `content` is one of CONTENTS.
     """
 
     language: str = ""
@@ -29,6 +31,7 @@ class NamespaceSettings:
     recency_half_life: timedelta | None = None
     default_ttl: timedelta | None = None
     feed_retention: timedelta | None = None
+    content: str = ""
 
     def __post_init__(self) -> None:
         """Validate the fields against their bounds.
@@ -43,6 +46,10 @@ class NamespaceSettings:
                     f"namespace.settings.{name}",
                     f"must be more than 0 and at most {limits.MAX_DURATION.days} days; leave it unset for the default",
                 )
+        if self.content not in ("", *CONTENTS):
+            raise InvalidArgument(
+                "namespace.settings.content", f"must be one of {', '.join(CONTENTS)}; leave it unset for {CONVERSATION}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,7 @@ MUTABLE_FIELDS = (
     "settings.feed_retention",
     "settings.encoder",
     "settings.language",
+    "settings.content",
 )
 """Field paths that UpdateNamespace may change."""
 
@@ -123,7 +131,7 @@ class NamespaceStatistics:
     """Statistics of a namespace and its tenant; expired memories are not counted, even if not yet deleted.
 
     `unencoded`: memories without a vector of the namespace's encoder; 0 if it produces no vectors. `unanalyzed`:
-    memories that still have terms of a former language.
+    memories that still have terms of a former language. `token_texts`: memories with token vectors, of `token_bytes`.
     """
 
     memories: int
@@ -131,10 +139,13 @@ class NamespaceStatistics:
     vectors: int
     unencoded: int
     unanalyzed: int
+    token_texts: int
+    token_bytes: int
     sessions: int
     terms: int
     tenant_memories: int
     tenant_bytes: int
+    tenant_token_bytes: int
     tenant_limit: StorageUsage = field(default_factory=StorageUsage)
     """The tenant's storage quota over all namespaces; 0: no limit."""
 

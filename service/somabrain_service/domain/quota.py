@@ -35,18 +35,29 @@ class TokenBucket:
 
 @dataclass(frozen=True, slots=True)
 class StorageUsage:
-    """Memories and bytes of text: used, requested, or a limit, where 0 means no limit."""
+    """Memories, bytes of text and of token vectors: used, requested, or a limit, where 0 means no limit."""
 
     memories: int = 0
     text_bytes: int = 0
+    token_bytes: int = 0
 
     def __add__(self, other: StorageUsage) -> StorageUsage:
-        return StorageUsage(self.memories + other.memories, self.text_bytes + other.text_bytes)
+        return StorageUsage(
+            self.memories + other.memories, self.text_bytes + other.text_bytes, self.token_bytes + other.token_bytes
+        )
+
+    def __mul__(self, count: int) -> StorageUsage:
+        return StorageUsage(self.memories * count, self.text_bytes * count, self.token_bytes * count)
+
+    @property
+    def grows(self) -> bool:
+        """True if, as a request, it adds anything."""
+        return self.memories > 0 or self.text_bytes > 0 or self.token_bytes > 0
 
     @property
     def limited(self) -> bool:
         """True if, as a quota, any limit is set."""
-        return bool(self.memories or self.text_bytes)
+        return bool(self.memories or self.text_bytes or self.token_bytes)
 
 
 def quota_exceeded(limit: StorageUsage, used: StorageUsage, requested: StorageUsage) -> ResourceExhausted | None:
@@ -55,6 +66,9 @@ def quota_exceeded(limit: StorageUsage, used: StorageUsage, requested: StorageUs
         return _exceeded("memories", "memories", limit.memories, used.memories, requested.memories)
     if requested.text_bytes > 0 and 0 < limit.text_bytes < used.text_bytes + requested.text_bytes:
         return _exceeded("text_bytes", "bytes of text", limit.text_bytes, used.text_bytes, requested.text_bytes)
+    if requested.token_bytes > 0 and 0 < limit.token_bytes < used.token_bytes + requested.token_bytes:
+        unit = "bytes of token vectors"
+        return _exceeded("token_bytes", unit, limit.token_bytes, used.token_bytes, requested.token_bytes)
     return None
 
 

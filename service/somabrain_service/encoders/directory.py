@@ -21,6 +21,7 @@ from common.config.settings import OnnxDirectory
 from common.errors import ConfigurationError
 from common.json_document import parse_json
 from somabrain_service.domain.limits import MAX_VECTOR_DIMENSIONS
+from somabrain_service.domain.token_vectors import MAX_WORD_PIECES
 from somabrain_service.encoders.onnx import Network, OnnxEncoder, Pooling, open_session
 
 SUPPORTED_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids"})
@@ -30,6 +31,7 @@ MAX_LENGTH_KEYS = (
     ("tokenizer_config.json", "model_max_length"),
     ("config.json", "max_position_embeddings"),
 )
+_TOKEN_OUTPUT_RANK = 3
 DEFAULT_MAX_TOKENS = 512
 MAX_TOKENS = 8192
 """Maximum tokens of an input, truncated beyond: attention takes memory by the square of it."""
@@ -78,7 +80,9 @@ class _EncoderFolder:
         return content.get(key) if isinstance(content, dict) else None
 
 
-def load(onnx: OnnxDirectory, threads: int, concurrency: int = 1) -> OnnxEncoder:
+def load(
+    onnx: OnnxDirectory, threads: int, concurrency: int = 1, max_word_pieces: int = MAX_WORD_PIECES
+) -> OnnxEncoder:
     """Load an encoder and encode a probe.
 
     `threads`: number of threads per run of the network. `concurrency`: maximum concurrent runs.
@@ -96,7 +100,8 @@ def load(onnx: OnnxDirectory, threads: int, concurrency: int = 1) -> OnnxEncoder
     if unknown := {node.name for node in session.get_inputs()} - SUPPORTED_INPUTS:
         raise folder.error(f"contains a network with unsupported inputs: {', '.join(sorted(unknown))}")
     output, pooling = _output(folder, session, onnx.pooling)
-    network = Network(session, _tokenizer(folder), output, pooling)
+    token_output = next((node.name for node in session.get_outputs() if len(node.shape) == _TOKEN_OUTPUT_RANK), None)
+    network = Network(session, _tokenizer(folder), output, pooling, token_output, max_word_pieces)
     try:
         (probe,) = network.vectors(["probe"])
     except Exception as exc:  # as above
@@ -121,7 +126,7 @@ def _output(
     ranks = {node.name: len(node.shape) for node in session.get_outputs()}
     if pooled := [name for name, rank in ranks.items() if rank == 2 and name == "sentence_embedding"]:
         return pooled[0], None
-    tokens = [name for name, rank in ranks.items() if rank == 3]
+    tokens = [name for name, rank in ranks.items() if rank == _TOKEN_OUTPUT_RANK]
     if not tokens:
         raise folder.error("contains a network with neither token vectors nor a `sentence_embedding` as output")
     return tokens[0], chosen or _pooling(folder)

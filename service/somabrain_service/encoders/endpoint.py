@@ -24,7 +24,7 @@ from common.json_document import parse_json
 from common.net.http_client import http_client
 from common.net.tls import ClientTls
 from somabrain_service.encoders.circuit_breaker import CircuitBreaker
-from somabrain_service.encoders.protocols import EncoderUnavailable
+from somabrain_service.encoders.protocols import EncoderUnavailable, PooledEncoder
 
 RETRYABLE_STATUS_CODES = frozenset({408, 429, 500, 502, 503, 504})
 BACKOFF = Backoff(initial_s=0.1, jitter=(0.5, 1.5))
@@ -40,7 +40,7 @@ class _AttemptFailed(Exception):
         self.retry_after_s = retry_after_s
 
 
-class EndpointEncoder:
+class EndpointEncoder(PooledEncoder):
     """See `Encoder`. Created by `open_endpoint`."""
 
     def __init__(self, endpoint: EmbeddingsEndpoint, session: aiohttp.ClientSession) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.utils.trace import span
-from somabrain_service.encoders.protocols import Encoder
+from somabrain_service.encoders.protocols import EncodedQuery, EncodedText, Encoder
 from somabrain_service.metrics import Metrics
+
+T = TypeVar("T")
 
 
 class InstrumentedEncoder:
@@ -22,17 +25,37 @@ class InstrumentedEncoder:
         self.encoder_id = encoder.encoder_id
         self.dimensions = encoder.dimensions
 
+    @property
+    def has_token_vectors(self) -> bool:
+        """See `Encoder.has_token_vectors`."""
+        return self._encoder.has_token_vectors
+
     async def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Encode, and record the number of texts by outcome (`encoded`, `failed`) and the duration."""
+        return await self._record(len(texts), self._encoder.encode(texts))
+
+    async def encode_texts(self, texts: Sequence[str]) -> list[EncodedText]:
+        """Encode texts to be stored, and record as `encode` does."""
+        return await self._record(len(texts), self._encoder.encode_texts(texts))
+
+    async def encode_query(self, query: str) -> EncodedQuery:
+        """Encode a query, and record as `encode` does."""
+        return await self._record(1, self._encoder.encode_query(query))
+
+    async def spans(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """See `Encoder.spans`."""
+        return await self._encoder.spans(texts)
+
+    async def _record(self, texts: int, encoding: Awaitable[T]) -> T:
         started = time.perf_counter()
         outcome = "failed"
         try:
-            with span("encode", encoder=self.encoder_id, texts=len(texts)):
-                vectors = await self._encoder.encode(texts)
+            with span("encode", encoder=self.encoder_id, texts=texts):
+                result = await encoding
             outcome = "encoded"
-            return vectors
+            return result
         finally:
-            self._metrics.encoder_texts.labels(self.encoder_id, outcome).inc(len(texts))
+            self._metrics.encoder_texts.labels(self.encoder_id, outcome).inc(texts)
             self._metrics.encoder_duration.labels(self.encoder_id).observe(time.perf_counter() - started)
 
     async def close(self) -> None:

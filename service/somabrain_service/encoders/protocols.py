@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -10,12 +12,54 @@ from numpy.typing import NDArray
 
 from common.config.settings import LEXICAL as LEXICAL  # noqa: PLC0414 - re-exported for callers
 from common.errors import Unavailable
+from somabrain_service.domain.token_vectors import QueryTokens, TokenVectors
 
 
 class EncoderUnavailable(Unavailable):
     """The encoder failed; Recall goes on by words only and reports it in the response."""
 
     reason = "ENCODER_UNAVAILABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedText:
+    """What an encoder makes of a text to be stored: float32[d] of length 1, and the vectors of its word pieces.
+
+    `tokens` None: the encoder makes none.
+    """
+
+    vector: NDArray[np.float32]
+    tokens: TokenVectors | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedQuery:
+    """What an encoder makes of a query, as `EncodedText`."""
+
+    vector: NDArray[np.float32]
+    tokens: QueryTokens | None = None
+
+
+class PooledEncoder(ABC):
+    """Base of an encoder that makes one vector per text, and none of its word pieces; see `Encoder`."""
+
+    has_token_vectors = False
+
+    @abstractmethod
+    async def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """See `Encoder.encode`."""
+
+    async def encode_texts(self, texts: Sequence[str]) -> list[EncodedText]:
+        """See `Encoder.encode_texts`."""
+        return [EncodedText(vector) for vector in await self.encode(texts)]
+
+    async def encode_query(self, query: str) -> EncodedQuery:
+        """See `Encoder.encode_query`."""
+        return EncodedQuery((await self.encode([query]))[0])
+
+    async def spans(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """See `Encoder.spans`."""
+        return [[] for _ in texts]
 
 
 class Encoder(Protocol):
@@ -38,6 +82,22 @@ class Encoder(Protocol):
         Raises:
             EncoderUnavailable: the texts could not be encoded.
         """
+        ...
+
+    @property
+    def has_token_vectors(self) -> bool:
+        """Whether texts and queries get vectors of their word pieces, too."""
+
+    async def encode_texts(self, texts: Sequence[str]) -> list[EncodedText]:
+        """Encode texts to be stored; raises as `encode`."""
+        ...
+
+    async def encode_query(self, query: str) -> EncodedQuery:
+        """Encode a query; raises as `encode`."""
+        ...
+
+    async def spans(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """Return the first and the end character of each word piece of each text that has a vector."""
         ...
 
     async def close(self) -> None:

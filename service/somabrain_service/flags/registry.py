@@ -26,6 +26,10 @@ class Flags(BaseModel):
     """Recall ranks by vectors as well; off: by words only, and queries are not encoded."""
     contiguity: bool = True
     """Memories near a match in its session add to its score."""
+    late_interaction: bool = True
+    """Recall ranks its best candidates again by the words of the query, each compared with all words of a memory."""
+    priors: bool = True
+    """In a conversation questions count less, and what a speaker says whom the query names counts more."""
     bias: bool = True
     """Recency and salience affect the score in Recall."""
     read_only: bool = False
@@ -38,16 +42,18 @@ class Flags(BaseModel):
     """Maximum memories of the tenant in total; 0: no limit."""
     text_bytes: Count = 0
     """Maximum bytes of text of the tenant in total; 0: no limit."""
+    token_bytes: Count = 0
+    """Maximum bytes of token vectors of the tenant in total; 0: no limit."""
 
     @property
     def storage_limit(self) -> StorageUsage:
         """Storage limit of the tenant; 0 means no limit."""
-        return StorageUsage(self.memories, self.text_bytes)
+        return StorageUsage(self.memories, self.text_bytes, self.token_bytes)
 
 
 FLAG_NAMES = tuple(Flags.model_fields)
 _DEFAULTS = Flags()
-QUOTA_FLAGS = ("requests_per_second", "writes_per_second", "memories", "text_bytes")
+QUOTA_FLAGS = ("requests_per_second", "writes_per_second", "memories", "text_bytes", "token_bytes")
 """Flags whose default is a setting of the same name."""
 
 FlagValue = bool | int | float

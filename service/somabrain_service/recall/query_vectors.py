@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from somabrain_service.domain.names import TenantId
-from somabrain_service.encoders.protocols import Encoder
+from somabrain_service.encoders.protocols import EncodedQuery, Encoder
 
 
 class QueryVectors(Protocol):
     """Source of query vectors; implemented here and, with a cache, in `somabrain_service.recall.result_cache`."""
 
-    async def get(self, tenant: TenantId, encoder: Encoder, query: str) -> NDArray[np.float32]:
-        """Return the vector of a query, float32[d].
+    async def get(self, tenant: TenantId, encoder: Encoder, query: str) -> EncodedQuery:
+        """Return the vectors of a query.
 
         Raises:
             EncoderUnavailable: the encoder failed.
@@ -26,7 +23,6 @@ class QueryVectors(Protocol):
 class UncachedQueryVectors:
     """Encodes each query, without a cache."""
 
-    async def get(self, tenant: TenantId, encoder: Encoder, query: str) -> NDArray[np.float32]:
+    async def get(self, tenant: TenantId, encoder: Encoder, query: str) -> EncodedQuery:
         """See `QueryVectors.get`."""
-        vector: NDArray[np.float32] = (await encoder.encode([query]))[0]
-        return vector
+        return await encoder.encode_query(query)

@@ -6,8 +6,8 @@ that also returns the texts, so a cached ranking equals the computed one. It exp
 namespace expires, and with the step of a half-life. Redis stores ids and scores and no text; its keys are digests,
 keyed by the tenant, that reveal nothing.
 
-The vector of a query is cached by tenant, encoder and the query's digest. The vectors of memories are not cached: they
-would outlive the memories.
+The vectors of a query are cached by tenant, encoder and the query's digest. The vectors of memories are not cached:
+they would outlive the memories.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
-from numpy.typing import NDArray
 
 from common.aio.ttl_cache import TTLCache
 from common.utils.cache import Cache, CacheEntry
@@ -29,7 +28,8 @@ from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.ranking.score import Ranking, ScoredMemory, score_valid_until
 from somabrain_service.domain.recall import ScoreBreakdown
-from somabrain_service.encoders.protocols import Encoder
+from somabrain_service.domain.token_vectors import QueryTokens
+from somabrain_service.encoders.protocols import EncodedQuery, Encoder
 from somabrain_service.recall.query_vectors import QueryVectors
 from somabrain_service.recall.ranker import Ranker, RankingRequest
 from somabrain_service.store.protocols import Snapshot, SnapshotOutdated
@@ -37,7 +37,7 @@ from somabrain_service.store.protocols import Snapshot, SnapshotOutdated
 VERSION = version("somabrain")
 """Package version, part of every ranking's key, because another version may score differently."""
 LOCAL_VECTORS = 2_000
-"""Maximum query vectors cached in this process as well: 3 MB at 384 dimensions."""
+"""Maximum queries whose vectors are cached in this process as well: 12 MB at 384 dimensions and 12 word pieces."""
 LOCAL_TTL_S = 60.0
 TRUNCATED_TTL_S = 1.0
 """Seconds that a truncated ranking is cached: a process with the namespace in its search index computes it in full."""
@@ -87,27 +87,27 @@ class CachedQueryVectors:
     def __init__(self, vectors: QueryVectors, cache: Cache) -> None:
         self._vectors = vectors
         self._cache = cache
-        self._local_cache: TTLCache[str, NDArray[np.float32]] = TTLCache(LOCAL_VECTORS, time.monotonic)
+        self._local_cache: TTLCache[str, EncodedQuery] = TTLCache(LOCAL_VECTORS, time.monotonic)
 
-    async def get(self, tenant: TenantId, encoder: Encoder, query: str) -> NDArray[np.float32]:
+    async def get(self, tenant: TenantId, encoder: Encoder, query: str) -> EncodedQuery:
         """See `QueryVectors.get`."""
-        key = f"somabrain:query:{_digest(tenant, [encoder.encoder_id, query])}"
-        if (cached_vector := self._local_cache.get(key)) is not None:
-            return cached_vector
+        key = f"somabrain:query:{_digest(tenant, [encoder.encoder_id, encoder.has_token_vectors, query])}"
+        if (cached := self._local_cache.get(key)) is not None:
+            return cached
 
-        async def compute() -> CacheEntry[NDArray[np.float32]]:
+        async def compute() -> CacheEntry[EncodedQuery]:
             return CacheEntry(await self._vectors.get(tenant, encoder, query), math.inf)
 
-        vector, _ = await self._cache.get_or_compute(
-            "query", key, _VectorCodec(encoder.dimensions), time.time(), compute
+        encoded, _ = await self._cache.get_or_compute(
+            "query", key, _QueryCodec(encoder.dimensions), time.time(), compute
         )
-        self._local_cache.put(key, vector, time.monotonic() + LOCAL_TTL_S)
-        return vector
+        self._local_cache.put(key, encoded, time.monotonic() + LOCAL_TTL_S)
+        return encoded
 
 
 def ranking_key(tenant: TenantId, namespace: Namespace, request: RankingRequest) -> str:
     """Return the cache key of a ranking: requests with equal keys have equal rankings."""
-    vector = request.vector
+    vector, tokens = request.vector, request.tokens
     parts = [
         VERSION,
         namespace.name,
@@ -121,6 +121,8 @@ def ranking_key(tenant: TenantId, namespace: Namespace, request: RankingRequest)
         request.top_k,
         request.tuning.contiguity,
         request.tuning.bias,
+        "" if tokens is None else hashlib.blake2b(tokens.codes.tobytes() + request.query.encode()).hexdigest(),
+        request.priors,
     ]
     return f"somabrain:recall:{_digest(tenant, parts)}"
 
@@ -129,8 +131,8 @@ def _digest(tenant: TenantId, parts: list[object]) -> str:
     return hashlib.blake2b(canonical_bytes(parts), key=tenant.bytes, digest_size=20).hexdigest()
 
 
-_HEADER = struct.Struct("<d??I")
-_NUMBERS_PER_HIT = 7
+_HEADER = struct.Struct("<dd???I")
+_NUMBERS_PER_HIT = 12
 
 
 class _RankingCodec:
@@ -140,13 +142,15 @@ class _RankingCodec:
         hits = value.hits
         ids = np.array([hit.id for hit in hits], "<i8")
         numbers = np.array([(hit.score, *_breakdown_values(hit.breakdown)) for hit in hits], "<f8")
-        header = _HEADER.pack(value.best_lexical, value.truncated, value.reencoding, len(hits))
+        best_match = math.nan if value.best_match is None else value.best_match
+        flags = (value.truncated, value.reencoding, value.tokens_missing)
+        header = _HEADER.pack(value.best_lexical, best_match, *flags, len(hits))
         return header + ids.tobytes() + numbers.tobytes()
 
     def decode(self, data: bytes) -> Ranking:
         if len(data) < _HEADER.size:
             raise ValueError("too short")
-        best_lexical, truncated, reencoding, count = _HEADER.unpack_from(data)
+        best_lexical, best_match, truncated, reencoding, tokens_missing, count = _HEADER.unpack_from(data)
         if len(data) != _HEADER.size + count * 8 * (1 + _NUMBERS_PER_HIT):
             raise ValueError("unexpected length")
         ids = np.frombuffer(data, "<i8", count, _HEADER.size).tolist()
@@ -156,29 +160,54 @@ class _RankingCodec:
             .tolist()
         )
         hits = tuple(
-            ScoredMemory(id_, score, ScoreBreakdown(*parts)) for id_, (score, *parts) in zip(ids, numbers, strict=True)
+            ScoredMemory(id_, score, ScoreBreakdown(*parts)._replace(truncated=bool(is_truncated)))
+            for id_, (score, *parts, is_truncated) in zip(ids, numbers, strict=True)
         )
-        return Ranking(hits, best_lexical, truncated, reencoding)
+        return Ranking(
+            hits,
+            best_lexical,
+            truncated,
+            reencoding,
+            best_match=None if math.isnan(best_match) else best_match,
+            tokens_missing=tokens_missing,
+        )
 
 
 _RANKING_CODEC = _RankingCodec()
 
 
 def _breakdown_values(breakdown: ScoreBreakdown) -> tuple[float, ...]:
-    part = breakdown
-    return (part.lexical, part.lexical_relative, part.dense, part.contiguity, part.recency, part.salience)
+    return tuple(map(float, breakdown))
 
 
-class _VectorCodec:
-    """Codec of a vector: float32[d], little-endian."""
+_COUNTS = struct.Struct("<II")
+
+
+class _QueryCodec:
+    """Codec of a query's vectors: the counts of word pieces and of numbers of each, then the arrays."""
 
     def __init__(self, dimensions: int) -> None:
         self._dimensions = dimensions
 
-    def encode(self, value: NDArray[np.float32]) -> bytes:
-        return value.astype("<f4").tobytes()
+    def encode(self, value: EncodedQuery) -> bytes:
+        vector = value.vector.astype("<f4").tobytes()
+        if value.tokens is None:
+            return _COUNTS.pack(0, 0) + vector
+        codes, scales, spans = value.tokens.codes, value.tokens.scales, value.tokens.spans
+        parts = (codes.tobytes(), scales.astype("<f8").tobytes(), spans.astype("<i4").tobytes())
+        return _COUNTS.pack(*codes.shape) + vector + b"".join(parts)
 
-    def decode(self, data: bytes) -> NDArray[np.float32]:
-        if len(data) != 4 * self._dimensions:
+    def decode(self, data: bytes) -> EncodedQuery:
+        if len(data) < _COUNTS.size:
+            raise ValueError("too short")
+        pieces, numbers = _COUNTS.unpack_from(data)
+        ends = np.cumsum([_COUNTS.size, 4 * self._dimensions, pieces * numbers, 8 * pieces, 8 * pieces]).tolist()
+        if len(data) != ends[-1]:
             raise ValueError("unexpected length")
-        return np.frombuffer(data, "<f4").astype(np.float32)
+        vector = np.frombuffer(data[ends[0] : ends[1]], "<f4").astype(np.float32)
+        if not pieces:
+            return EncodedQuery(vector)
+        codes = np.frombuffer(data[ends[1] : ends[2]], np.int8).reshape(pieces, numbers)
+        scales = np.frombuffer(data[ends[2] : ends[3]], "<f8").astype(np.float64)
+        spans = np.frombuffer(data[ends[3] :], "<i4").astype(np.int32).reshape(pieces, 2)
+        return EncodedQuery(vector, QueryTokens(codes, scales, spans))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from somabrain_service.domain.names import TenantId
 from somabrain_service.events.cloudevents import EventBatch, OutboxCursor, PendingChanges
+from somabrain_service.store.records import TokenRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +75,12 @@ class UnencodedText:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Vector, float32[d], of a memory at `revision`."""
+    """Vector, float32[d], of a memory at `revision`, and its token vectors; None: its encoder makes none."""
 
     id: int
     revision: int
     vector: NDArray[np.float32]
+    tokens: TokenRecord | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,19 +167,27 @@ class MaintenanceStore(Protocol):
     async def purge_keys(self, now: datetime, limit: int) -> PurgeResult:
         """Delete at most `limit` expired request ids."""
 
-    async def unencoded(self, encoders: Sequence[str]) -> list[Unencoded]:
-        """Return namespaces of the shard that use one of these encoders and have memories without its vector."""
+    async def unencoded(self, encoders: Sequence[str], with_tokens: Sequence[str]) -> list[Unencoded]:
+        """Return namespaces of the shard that use one of these encoders and have memories without its vector.
+
+        With an encoder of `with_tokens`, also those that have memories without token vectors.
+        """
         ...
 
-    async def texts(self, namespace: Unencoded, after: int, limit: int) -> list[UnencodedText]:
-        """Return at most `limit` memories without a vector, with ids above `after`, in id order."""
+    async def texts(
+        self, namespace: Unencoded, after: int, limit: int, *, with_tokens: bool = False
+    ) -> list[UnencodedText]:
+        """Return at most `limit` memories without a vector, with ids above `after`, in id order.
+
+        `with_tokens`: also those without token vectors.
+        """
         ...
 
     async def encode(self, namespace: Unencoded, encoded: Sequence[Encoded], now: datetime) -> int:
         """Store vectors of memories whose revision is unchanged, in a namespace whose encoder is unchanged.
 
         Returns:
-            The number of stored vectors.
+            The number of memories that got a vector or token vectors.
         """
         ...
 

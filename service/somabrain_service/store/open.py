@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, closing
 
 from common.config.settings import DatabaseSettings, SearchIndexSettings
 from somabrain_service.domain.quota import StorageUsage
+from somabrain_service.store import kernel
 from somabrain_service.store.maintenance import WorkerStore
 from somabrain_service.store.postgres.driver.connect import open_pool, worker_connector
 from somabrain_service.store.postgres.driver.transactions import Transactions
@@ -15,7 +16,6 @@ from somabrain_service.store.postgres.queries.delete import BATCH_SIZE
 from somabrain_service.store.postgres.storage_quota import StorageQuota
 from somabrain_service.store.postgres.store import PostgresStore
 from somabrain_service.store.protocols import Store
-from somabrain_service.store.search_index import kernel
 from somabrain_service.store.tasks import task_set
 
 

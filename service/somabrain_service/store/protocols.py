@@ -15,16 +15,20 @@ from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, MemoryRef, NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace, NamespaceChange, NamespaceDraft, NamespaceStatistics
 from somabrain_service.domain.pagination import GroupField, MemoryGroup, Order
+from somabrain_service.domain.ranking.late_interaction import Shortlist
 from somabrain_service.domain.ranking.score import Candidates, Ranking
+from somabrain_service.domain.token_vectors import QueryTokens
 from somabrain_service.store.records import (
     BatchWriteResult,
     ErasureResult,
     ForgettingResult,
+    IndexStats,
     MemoryUpdate,
     NewMemory,
     SchemaState,
     Search,
     Statistics,
+    TokenRow,
     WriteResult,
 )
 
@@ -67,6 +71,14 @@ class Snapshot(Protocol):
 
     async def indexed_ranking(self, search: Search) -> Ranking | None:
         """Return the ranking from the search index; None: it does not have this version, so rank `candidates`."""
+        ...
+
+    async def shortlist(self, ids: Sequence[int], query: QueryTokens) -> Shortlist:
+        """Return the memories of a first ranking, with the similarity of the words of their texts to the query's."""
+        ...
+
+    async def token_rows(self, ids: Sequence[int]) -> list[TokenRow]:
+        """Return the token vectors of those of the memories that have them."""
         ...
 
     async def memories(self, ids: Sequence[int], size_bytes: int, *, end_snapshot: bool = False) -> list[Memory]:
@@ -125,8 +137,8 @@ class Store(Protocol):
         """Return the numbers of idle and used connections, for metrics; without a query."""
         ...
 
-    def index_stats(self) -> tuple[int, int]:
-        """Return the number of namespaces with a search index and their size in bytes, for metrics; without a query."""
+    def index_stats(self) -> IndexStats:
+        """Return the state of the search index, for metrics; without a query."""
         ...
 
     async def ping(self) -> datetime:

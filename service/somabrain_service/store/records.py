@@ -6,16 +6,19 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import SomaBrainError
+from somabrain_service.domain import utterance
 from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory, MemoryDraft
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.ranking.score import Tuning
+from somabrain_service.domain.token_vectors import TokenVectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,61 @@ class SchemaState:
         return self.current >= self.head >= self.oldest_compatible
 
 
+class IndexStats(NamedTuple):
+    """State of the in-memory search index: `token_bytes` of its `size_bytes` are those of token vectors.
+
+    `failures` counts searches that failed and were left to PostgreSQL.
+    """
+
+    namespaces: int
+    size_bytes: int
+    token_bytes: int
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """Token vectors of a text, and what else is derived from it for a ranking by them.
+
+    `questions`, 0 to 1, and `speaker`: see `domain.utterance`.
+    """
+
+    vectors: TokenVectors
+    questions: float
+    speaker: str
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the vectors, which the tenant's quota counts."""
+        return len(self.vectors.data)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """A memory's token vectors, and what else is known of its text, in the order of `postgres.queries.token_vectors`.
+
+    `data` and `truncated`: see `domain.token_vectors`; `questions` and `speaker`: see `late_interaction.Shortlist`.
+    """
+
+    memory: int
+    data: bytes
+    truncated: bool
+    questions: float
+    speaker: str
+
+
+def token_record(text: str, vectors: TokenVectors | None) -> TokenRecord | None:
+    """Return the record of a text with these token vectors; None: it has none."""
+    if vectors is None:
+        return None
+    return TokenRecord(vectors, utterance.question_share(text), utterance.speaker(text))
+
+
 @dataclass(frozen=True, slots=True)
 class NewMemory:
     """A memory to insert: its draft with the values derived from it.
 
-    `terms` are those of its text, `vector` is float32[d] of `encoder_id`; None: no vector (yet).
+    `terms` are those of its text, `vector` is float32[d] of `encoder_id`; None: no vector (yet), and no `tokens`.
     """
 
     draft: MemoryDraft
@@ -49,10 +102,11 @@ class NewMemory:
     terms: Mapping[str, int]
     vector: NDArray[np.float32] | None
     encoder_id: str
+    tokens: TokenRecord | None = None
 
-    def with_vector(self, vector: NDArray[np.float32] | None) -> NewMemory:
-        """Return a copy with another vector."""
-        return dataclasses.replace(self, vector=vector)
+    def with_vectors(self, vector: NDArray[np.float32] | None, tokens: TokenRecord | None) -> NewMemory:
+        """Return a copy with other vectors."""
+        return dataclasses.replace(self, vector=vector, tokens=tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +116,7 @@ class NewText:
     terms: Mapping[str, int]
     vector: NDArray[np.float32] | None
     encoder_id: str
+    tokens: TokenRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,15 @@ def operator(kubeconfig: Path, log: Path, **more: str) -> Iterator[Operator]:
 
 
 @contextmanager
+def former_operator(python: Path, kubeconfig: Path, log: Path) -> Iterator[Operator]:
+    """Run the operator of the previous version, which `python` imports, until the end of the block."""
+    former = {"SOMABRAIN_OPERATOR__REFERENCES_S": ENVIRONMENT["SOMABRAIN_OPERATOR__REFERENCE_POLL_INTERVAL_S"]}
+    unknown = ("SOMABRAIN_OPERATOR__REFERENCE_POLL_INTERVAL_S",)
+    with _started(["somabrain_operator"], kubeconfig, log, former, python=str(python), unset=unknown) as started:
+        yield started
+
+
+@contextmanager
 def plain_operator(kubeconfig: Path, log: Path) -> Iterator[Operator]:
     """Run the plain kopf operator of the benchmark until the end of the block."""
     words = [
@@ -106,11 +115,23 @@ def plain_operator(kubeconfig: Path, log: Path) -> Iterator[Operator]:
 
 
 @contextmanager
-def _started(words: Sequence[str], kubeconfig: Path, log: Path, more: Mapping[str, str]) -> Iterator[Operator]:
+def _started(
+    words: Sequence[str],
+    kubeconfig: Path,
+    log: Path,
+    more: Mapping[str, str],
+    *,
+    python: str = sys.executable,
+    unset: Sequence[str] = (),
+) -> Iterator[Operator]:
     env: Mapping[str, str] = {"PATH": os.environ["PATH"], "KUBECONFIG": str(kubeconfig), **ENVIRONMENT, **more}  # noqa: TID251 - a child's environment
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", *words], env=dict(env), stdout=file, stderr=file, cwd=log.parent
+            [python, "-m", *words],
+            env={name: value for name, value in env.items() if name not in unset},
+            stdout=file,
+            stderr=file,
+            cwd=log.parent,
         )
     try:
         yield Operator(process, log)

@@ -108,7 +108,7 @@ def test_one_that_loses_its_lease_stops_at_once(apart: Api, own: Path, tmp_path:
         brain.apply()
         time.sleep(2)
         assert apart.all_writes() == before
-        assert "status" not in brain.resource()
+        assert "observedGeneration" not in brain.resource()["status"]
         until_leading(one, 12)
         ControllerStub(brain).serve()
 

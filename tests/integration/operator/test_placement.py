@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import yaml
 
 from tests.integration.operator.api import Refused, eventually
 from tests.integration.operator.brains import NAME, Brain, ControllerStub
+from tests.integration.operator.chart import tool
 
 EXAMPLE: dict[str, Any] = yaml.safe_load(Path("examples/placement.yaml").read_text(encoding="utf-8"))["spec"]
 
@@ -87,6 +90,39 @@ def test_what_the_spec_says_no_more_is_taken_back(placed: Brain, controller_stub
     assert service["spec"]["type"] == "ClusterIP"
     assert "networking.gke.io/load-balancer-type" not in service["metadata"]["annotations"]
     placed.until("Ready", "True")
+
+
+def budget(name: str, selector: Any) -> dict[str, Any]:
+    """Return a PodDisruptionBudget."""
+    return {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": name},
+            "spec": {"maxUnavailable": 1, "selector": selector}}  # fmt: skip
+
+
+def evict(placed: Brain, name: str) -> str:
+    """Return the API server's answer to an eviction of a pod, as a drain sends it."""
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+    path = f"/api/v1/namespaces/{placed.namespace}/pods/{name}/eviction"
+    argv = [tool("kubectl"), "--kubeconfig", str(placed.api.server.kubeconfig), "create", "--raw", path, "-f", "-"]
+    answer = subprocess.run(argv, check=False, input=json.dumps(eviction), capture_output=True, text=True)
+    return answer.stdout + answer.stderr
+
+
+def test_another_budget_over_the_same_pods_is_named_until_it_is_gone(placed: Brain) -> None:
+    """While two budgets select the pods, which nobody can evict then, Degraded names the other one."""
+    assert placed.until("Degraded", "False")
+    placed.api.create(budget("web", {"matchLabels": {"app": "web"}}), placed.namespace)
+    placed.api.create(budget("whole-namespace", {}), placed.namespace)
+    assert "more than one PodDisruptionBudget" in evict(placed, "server-0")
+    time.sleep(2.5)  # a list is kept for the interval of reads of references, which is 2 s here
+    placed.annotate("note", "looked at again")
+    degraded = placed.until("Degraded", "True", "PodDisruptionBudget whole-namespace and by quickstart-server")
+    assert (degraded["reason"], placed.conditions()["Ready"]["status"]) == ("BudgetsOverlap", "True")
+    assert "web" not in degraded["message"]
+    placed.api.delete("PodDisruptionBudget", "whole-namespace", placed.namespace)
+    time.sleep(2.5)
+    placed.annotate("note", "looked at again and again")
+    placed.until("Degraded", "False")
+    assert "more than one PodDisruptionBudget" not in evict(placed, "server-0")
 
 
 @pytest.mark.parametrize(

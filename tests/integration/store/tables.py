@@ -20,15 +20,18 @@ def counted_exactly(database: Clone) -> None:
     """Check every stored count against the rows."""
     with psycopg.connect(database.owner_dsn) as owner:
         stored = owner.execute(
-            "SELECT namespace_id, memories, text_bytes, tokens, vectors FROM usage ORDER BY 1"
+            "SELECT namespace_id, memories, text_bytes, tokens, vectors, token_texts, token_bytes FROM usage ORDER BY 1"
         ).fetchall()
         recounted = owner.execute(
             """SELECT u.namespace_id, count(m.id), coalesce(sum(octet_length(m.text)), 0)::bigint,
-                   coalesce(sum(m.length), 0)::bigint, count(v.memory)
+                   coalesce(sum(m.length), 0)::bigint, count(v.memory), count(t.memory),
+                   coalesce(sum(octet_length(t.data)), 0)::bigint
                FROM usage u
                    LEFT JOIN memories m ON (m.tenant_id, m.namespace_id) = (u.tenant_id, u.namespace_id)
                    LEFT JOIN memory_vectors v
                        ON (v.tenant_id, v.namespace_id, v.memory) = (m.tenant_id, m.namespace_id, m.id)
+                   LEFT JOIN memory_token_vectors t
+                       ON (t.tenant_id, t.namespace_id, t.memory) = (m.tenant_id, m.namespace_id, m.id)
                GROUP BY 1 ORDER BY 1"""
         ).fetchall()
         assert stored == recounted

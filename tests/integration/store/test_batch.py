@@ -14,12 +14,13 @@ from somabrain_service.commands.shared.context import AppContext
 from somabrain_service.domain.memory import MemoryDraft, Vector
 from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
 from somabrain_service.encoders.onnx import OnnxEncoder
+from somabrain_service.encoders.protocols import PooledEncoder
 from tests.integration.conftest import Clone
 from tests.integration.store.conftest import Brain
 from tests.integration.store.tables import counted_exactly
 
 
-class Counting:
+class Counting(PooledEncoder):
     """The real encoder, which records how many texts each call has."""
 
     encoder_id = ENCODER_ID

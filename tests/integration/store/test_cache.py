@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from redis.asyncio import Redis as Client
 
 from common.config.settings import CacheSettings, DatabaseSettings, SearchIndexSettings
@@ -25,7 +27,7 @@ from somabrain_service.domain.names import NamespaceName, tenant_id
 from somabrain_service.domain.namespace import NamespaceChange, NamespaceDraft, NamespaceSettings
 from somabrain_service.domain.recall import DegradedReason, RecallResult
 from somabrain_service.encoders.minilm import ENCODER_ID
-from somabrain_service.encoders.protocols import LEXICAL, Encoder, EncoderUnavailable
+from somabrain_service.encoders.protocols import LEXICAL, Encoder, EncoderUnavailable, PooledEncoder
 from somabrain_service.flags.registry import FixedFlags, Flags
 from somabrain_service.grpc_server import with_result_cache
 from somabrain_service.metrics import Metrics
@@ -203,17 +205,17 @@ async def test_a_namespace_that_is_made_anew_knows_nothing_of_before(pair: Pair)
 async def test_words_alone_while_the_encoder_is_away_are_told_each_time(pair: Pair) -> None:
     """The order by words is cached; each call itself reports that the encoder is unavailable."""
 
-    class Away:
+    class Away(PooledEncoder):
         encoder_id, dimensions = ENCODER_ID, 384
 
-        async def encode(self, texts: object) -> object:
+        async def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
             raise EncoderUnavailable("away")
 
         async def close(self) -> None: ...
 
     await pair.without.create()
     await some(pair)
-    services = replace(pair.with_cache.services, encoders={ENCODER_ID: Away()})  # type: ignore[dict-item]
+    services = replace(pair.with_cache.services, encoders={ENCODER_ID: Away()})
     away = replace(pair.with_cache, services=services)
     for cached in (False, True):
         answer = await away.recall_once("honey swarm")
@@ -226,17 +228,17 @@ async def test_the_vector_of_a_query_is_made_once(pair: Pair, minilm: Encoder, s
     """The vector of a query is encoded once for all processes, because it is stored in Redis."""
     encoded = []
 
-    class Counting:
+    class Counting(PooledEncoder):
         encoder_id, dimensions = ENCODER_ID, 384
 
-        async def encode(self, texts: list[str]) -> object:
-            encoded.append(texts)
+        async def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            encoded.append(list(texts))
             return await minilm.encode(texts)
 
         async def close(self) -> None: ...
 
     await pair.without.create()
-    services = replace(pair.without.services, encoders={ENCODER_ID: Counting()})  # type: ignore[dict-item]
+    services = replace(pair.without.services, encoders={ENCODER_ID: Counting()})
     settings = CacheSettings.model_validate({"url": server.url, "timeout_s": 1.0})
     for _ in range(2):
         async with open_cache(settings, Metrics().cache) as cache:

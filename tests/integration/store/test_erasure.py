@@ -220,7 +220,16 @@ async def test_writers_meet_a_deletion_and_leave_nothing_behind(words: Brain, da
     assert results[:2] == [None, None]
     assert {type(result).__name__ for result in results[2:]} <= {"NotFound", "RememberResult"}
     with psycopg.connect(database.owner_dsn) as owner:
-        for table in ("namespaces", "usage", "memories", "memory_terms", "memory_vectors", "terms", "changes"):
+        for table in (
+            "namespaces",
+            "usage",
+            "memories",
+            "memory_terms",
+            "memory_vectors",
+            "memory_token_vectors",
+            "terms",
+            "changes",
+        ):
             (count,) = owner.execute(f"SELECT count(*) FROM {table}").fetchone() or (None,)
             assert count == 0, table
 

@@ -145,11 +145,15 @@ async def test_the_worker_reads_only_the_columns_that_its_work_needs(
             "tenant_id", "id", "name", "version", "epoch", "feed_retention", "analyzer", "encoder", "update_time",
             "analyzed_after",
         },
-        "usage": {"tenant_id", "namespace_id", "memories", "text_bytes", "tokens", "vectors"},
-        "memories": {"tenant_id", "namespace_id", "id", "text", "revision", "length", "expire_time", "update_time",
-            "key", "index_text",
+        "usage": {
+            "tenant_id", "namespace_id", "memories", "text_bytes", "tokens", "vectors", "token_texts", "token_bytes",
+        },
+        "memories": {
+            "tenant_id", "namespace_id", "id", "text", "revision", "length", "expire_time", "update_time", "key",
+            "index_text",
         },
         "memory_vectors": {"tenant_id", "namespace_id", "memory", "encoder_id"},
+        "memory_token_vectors": {"tenant_id", "namespace_id", "memory", "size_bytes"},
         "terms": {"tenant_id", "namespace_id", "term", "df"},
         "memory_terms": {"tenant_id", "namespace_id", "term", "memory"},
         "changes": {

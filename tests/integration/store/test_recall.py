@@ -23,7 +23,7 @@ from somabrain_service.domain.ranking import bm25
 from somabrain_service.domain.ranking.contiguity import contiguity
 from somabrain_service.domain.recall import DegradedReason
 from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
-from somabrain_service.encoders.protocols import EncoderUnavailable
+from somabrain_service.encoders.protocols import EncoderUnavailable, PooledEncoder
 from somabrain_service.store.open import open_store
 from somabrain_service.store.postgres.queries.candidates import MAX_COMPARED_VECTORS
 from somabrain_service.store.search_index.store import SearchIndexStore
@@ -265,10 +265,10 @@ def axis(number: int) -> Vector:
     return Vector.of(tuple(float(i == number) for i in range(DIMENSIONS)))
 
 
-async def test_a_query_of_stop_words_alone_is_answered_by_the_vector(brain: Brain) -> None:
+async def test_a_query_of_stop_words_alone_is_answered_by_meaning(brain: Brain) -> None:
     await brain.remember("Ada keeps bees.")
     (hit,) = (await brain.recall("who is it?")).hits
-    assert hit.score == hit.breakdown.dense > 0
+    assert hit.score == hit.breakdown.meaning > 0
     assert hit.breakdown.lexical == 0
 
 
@@ -300,7 +300,7 @@ async def test_a_query_with_one_term_among_stop_words_is_measured_by_it(brain: B
     assert (await brain.recall(vector=axis(0))).degraded == ()
 
 
-class Broken:
+class Broken(PooledEncoder):
     """An encoder with the real encoder's id that always fails."""
 
     encoder_id = ENCODER_ID

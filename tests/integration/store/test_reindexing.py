@@ -33,7 +33,7 @@ from somabrain_service.domain.recall import DegradedReason
 from somabrain_service.encoders.endpoint import open_endpoint
 from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID
 from somabrain_service.encoders.onnx import OnnxEncoder
-from somabrain_service.encoders.protocols import Encoder, EncoderUnavailable
+from somabrain_service.encoders.protocols import Encoder, EncoderUnavailable, PooledEncoder
 from somabrain_service.metrics import Metrics
 from somabrain_service.store.maintenance import MaintenanceStore, Shard
 from somabrain_service.store.open import open_worker_store
@@ -254,7 +254,7 @@ async def test_what_is_written_while_settings_change_is_indexed_by_those_in_forc
     sound(database)
 
 
-class Faulty:
+class Faulty(PooledEncoder):
     """The real encoder, which fails while `failing` is set, and always for some texts."""
 
     encoder_id = ENCODER_ID
@@ -409,7 +409,7 @@ async def test_a_process_that_cannot_reach_the_encoder_leaves_the_job_to_one_tha
         await asyncio.gather(*running, return_exceptions=True)
 
 
-class Picky:
+class Picky(PooledEncoder):
     """The real encoder, except that it fails for one text."""
 
     def __init__(self, encoder: Encoder, text: str) -> None:

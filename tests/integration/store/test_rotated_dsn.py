@@ -86,12 +86,12 @@ async def test_a_job_leaves_the_former_database(database: Clone, other: Clone) -
     async with open_worker_store(database.worker_dsn, DatabaseSettings(), lambda: now) as store:
         async with store.acquire("job", Shard(0, 1)) as held:
             assert held is not None
-            await held.unencoded(())
+            await held.unencoded((), ())
             now = other.worker_dsn
 
             async def refused() -> bool:
                 try:
-                    await held.unencoded(())
+                    await held.unencoded((), ())
                 except StoreUnavailable as exc:
                     return "DSN of the worker role was changed" in exc.message
                 return False

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -13,10 +15,15 @@ from common.errors import NotFound
 from somabrain_service.commands.batch_remember_memories import RememberItem
 from somabrain_service.commands.delete_namespace import delete_namespace
 from somabrain_service.commands.shared.context import AppContext
+from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import Memory, MemoryDraft
 from somabrain_service.domain.names import NamespaceName, tenant_id
+from somabrain_service.domain.ranking.score import Tuning
 from somabrain_service.encoders.protocols import LEXICAL
+from somabrain_service.recall.ranker import rank_candidates
 from somabrain_service.store.open import open_store
+from somabrain_service.store.protocols import SnapshotOutdated
+from somabrain_service.store.records import Search
 from somabrain_service.store.search_index.store import SearchIndexStore
 from tests.integration.conftest import Clone
 from tests.integration.resilience.proxy import proxy
@@ -64,8 +71,7 @@ async def size_bytes(database: Clone) -> int:
             await brain.at(name).create(encoder=LEXICAL)
             await fill(brain.at(name))
         await recall_before_and_after_load(brain)
-        _, size = brain.services.store.index_stats()
-        return size
+        return brain.services.store.index_stats().size_bytes
 
 
 async def test_who_was_asked_longest_ago_makes_room(database: Clone, size_bytes: int) -> None:
@@ -76,7 +82,7 @@ async def test_who_was_asked_longest_ago_makes_room(database: Clone, size_bytes:
         await recall_before_and_after_load(brain.at("a"))
         await recall_before_and_after_load(brain.at("c"))
         assert loaded_namespaces(brain) == {"a", "c"}
-        assert brain.services.store.index_stats()[1] <= budget
+        assert brain.services.store.index_stats().size_bytes <= budget
         assert [await recall_before_and_after_load(brain.at(name)) for name in "ab"] == answers
         assert len(answers[0]) == 10
 
@@ -99,7 +105,7 @@ async def test_what_outgrows_the_budget_goes_and_answers_on(database: Clone, siz
         await brain.remember("Wasps sting.")
         assert await brain.recalled_texts("wasps") == ["Wasps sting."]
         assert loaded_namespaces(brain) == set()
-        assert brain.services.store.index_stats() == (0, 0)
+        assert brain.services.store.index_stats() == (0, 0, 0, 0)
 
 
 async def test_what_nobody_asks_for_goes(database: Clone, size_bytes: int) -> None:
@@ -149,3 +155,36 @@ async def test_what_another_process_wrote_is_never_missing(database: Clone) -> N
         await delete_namespace(other.services, TENANT, other.parent)
         with pytest.raises(NotFound):
             await brain.recall("bees dance")
+
+
+async def test_a_search_that_fails_in_memory_is_left_to_postgresql(database: Clone) -> None:
+    """More candidates than memory holds make the kernel fail: PostgreSQL searches, and the index stays as it was."""
+    async with indexed_brain(database) as brain:
+        await brain.create(encoder=LEXICAL)
+        await fill(brain)
+        await recall_before_and_after_load(brain)
+        store, now = brain.services.store, datetime.now(UTC)
+        async with store.snapshot(TENANT, brain.parent, now) as snapshot:
+            statistics = await snapshot.statistics(("danc",))
+            search = Search(
+                terms=("danc",),
+                idf=(1.0,),
+                seeds=(0,),
+                fallback_seeds=(0,),
+                mean_length=statistics.mean_length,
+                vector=None,
+                encoder_id=LEXICAL,
+                filter=MemoryFilter(),
+                limit=2**62,
+                top_k=5,
+                tuning=Tuning(contiguity=True, bias=True),
+            )
+            assert await snapshot.indexed_ranking(search) is None
+            ranking = await rank_candidates(snapshot, search, now)
+            assert len(ranking.hits) == 5
+            assert await snapshot.indexed_ranking(replace(search, limit=MEMORIES)) == ranking
+        async with store.snapshot(TENANT, brain.parent, now, assume_unchanged=True) as assumed:
+            with pytest.raises(SnapshotOutdated):  # so that the caller begins again with a real one
+                await assumed.indexed_ranking(search)
+        assert store.index_stats().failures == 2
+        assert loaded_namespaces(brain) == {"a"}

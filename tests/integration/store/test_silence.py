@@ -127,7 +127,7 @@ async def test_a_job_on_a_broken_connection_fails_and_is_not_held(database: Clon
             between.delay_s = FOREVER_S
             with pytest.raises(StoreUnavailable, match="did not answer in time"):
                 async with asyncio.timeout(2 * SETTINGS.statement_timeout_s + GRACE_S + 2):
-                    await held.unencoded(())
+                    await held.unencoded((), ())
         between.delay_s = 0.0
         async with store.acquire("another job", Shard(0, 1)) as again:
             assert again is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,12 +13,14 @@ from common.errors import PermissionDenied, ResourceExhausted, SomaBrainError, U
 from somabrain_operator.informer.store import ObjectStore
 from somabrain_operator.kube.client import Cluster
 from somabrain_operator.kube.kinds import Kind
-from somabrain_operator.kube.names import KIND
+from somabrain_operator.kube.names import KIND, MANAGER
 from somabrain_operator.kube.objects import Manifest
+from somabrain_operator.observe.budgets import BudgetLister
 from somabrain_operator.observe.events import pod_refusal, waits_for_pod
 from somabrain_operator.observe.observe import observe
 from somabrain_operator.observe.readiness_probe import ReadinessProbe
-from somabrain_operator.observe.state import ObservedState
+from somabrain_operator.observe.state import ObservedState, OtherBudget, OtherBudgets
+from somabrain_operator.references.tracked import TrackedReferences
 from tests.unit.operator.samples import KEY, MINIMAL, UID, job, pod
 
 QUOTA = 'pods "m" is forbidden: exceeded quota: small'
@@ -106,7 +109,9 @@ async def observed_with(cluster: Cluster) -> ObservedState:
     store.on_write(KIND, brain)
     store.on_write("Pod", {**server, "status": {**server["status"], "podIP": "127.0.0.57"}})
     store.on_write("Job", waiting)
-    state = await observe(cluster, store, SilentProbe(), KEY, frozenset())
+    state = await observe(
+        cluster, store, SilentProbe(), BudgetLister(cluster, 60), TrackedReferences(), KEY, frozenset()
+    )
     assert state is not None
     return state
 
@@ -127,3 +132,38 @@ async def test_events_that_cannot_be_read_stop_no_reconcile(error: SomaBrainErro
         state = await observed_with(ClusterStub(error=error))
     assert (state.reports, state.pod_refusals, len(state.jobs)) == ({}, {}, 1)
     assert [(each["log_level"], each["error"]) for each in logged] == [("warning", error.message)] * 2
+
+
+class BudgetCluster(ClusterStub):
+    """A cluster with a budget of somebody else and one of the operator in each namespace, which counts its lists."""
+
+    lists = 0
+
+    async def list(
+        self, kind: Kind, namespace: str, labels: Mapping[str, str], fields: Mapping[str, str] | None = None
+    ) -> tuple[Manifest, ...]:
+        self.lists += 1
+        await asyncio.sleep(0)
+        if self.error is not None:
+            raise self.error
+        ours: Manifest = {"metadata": {"name": "ours", "labels": {"app.kubernetes.io/managed-by": MANAGER}}, "spec": {}}
+        return ({"metadata": {"name": f"of-{namespace}"}, "spec": {"selector": {}}}, ours)
+
+
+async def test_budgets_of_a_namespace_are_listed_once_for_all_that_ask() -> None:
+    """However many SomaBrains a namespace has, its budgets are listed once an interval, and without the operator's."""
+    cluster = BudgetCluster()
+    lister = BudgetLister(cluster, 3600)
+    listed = await asyncio.gather(*(lister.list(namespace) for namespace in ("a", "b") * 50))
+    assert listed == [OtherBudgets((OtherBudget("of-a", {}),)), OtherBudgets((OtherBudget("of-b", {}),))] * 50
+    assert cluster.lists == 2
+    expiring = BudgetLister(cluster, 0)
+    assert await expiring.list("a") == await expiring.list("a")
+    assert cluster.lists == 4
+
+
+async def test_budgets_that_cannot_be_listed_stop_no_reconcile() -> None:
+    """A refused list is logged and returned as the reason why the budgets are unknown."""
+    with capture_logs() as logged:
+        assert await BudgetLister(BudgetCluster(error=PermissionDenied("no.")), 60).list("a") == OtherBudgets((), "no.")
+    assert [each["error"] for each in logged] == ["no."]

@@ -1,11 +1,28 @@
-"""How often the references of SomaBrains are read again."""
+"""Changes of references are noticed by watches, or by reading them again."""
 
 from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.errors import OutOfRange
+from somabrain_operator.kube.client import Cluster
+from somabrain_operator.kube.kinds import Kind
+from somabrain_operator.kube.names import Key
+from somabrain_operator.kube.objects import Manifest
+from somabrain_operator.references.catalog import Reference
 from somabrain_operator.references.poller import MIN_INTERVAL_S, READS_PER_S, poll_interval_s
+from somabrain_operator.references.resolved import ResolvedReference
+from somabrain_operator.references.tracked import Target, TrackedReferences
+from somabrain_operator.references.watcher import ReferenceWatcher
+
+A, B = Key("demo", "a"), Key("demo", "b")
+SHARED, OWN = (Reference("Secret", name, "spec.database.secretRef", ("app-dsn",)) for name in ("shared", "own"))
+SHARED_TARGET, OWN_TARGET = Target("Secret", "demo", "shared"), Target("Secret", "demo", "own")
 
 
 @given(st.integers(0, 100_000), st.floats(1, 3600))
@@ -20,3 +37,116 @@ def test_looks_ask_for_no_more_reads_than_their_share_unless_the_longest_time_de
 @given(st.integers(0, 150), st.floats(MIN_INTERVAL_S, 3600))
 def test_few_references_are_looked_at_within_five_seconds(references: int, longest_s: float) -> None:
     assert poll_interval_s(references, longest_s) == MIN_INTERVAL_S
+
+
+def read(reference: Reference, version: int) -> ResolvedReference:
+    """Return a reference as read at a version; 0: the object does not exist."""
+    return ResolvedReference(reference, exists=version > 0, version=version, secrets=("hunter22",))
+
+
+def test_an_object_leads_to_all_that_name_it_now() -> None:
+    """The index follows specs: a name that was dropped leads nowhere, and a deleted resource is forgotten."""
+    tracked = TrackedReferences()
+    tracked.track(A, "u", (read(SHARED, 5), read(OWN, 6)))
+    tracked.track(B, "u", (read(SHARED, 5),))
+    assert set(tracked.users(SHARED_TARGET)) == {A, B}
+    tracked.track(A, "u", (read(OWN, 6),))
+    assert (tracked.users(SHARED_TARGET), tracked.users(OWN_TARGET)) == ((B,), (A,))
+    tracked.untrack(A)
+    tracked.untrack(B)
+    assert (tracked.users(SHARED_TARGET), tracked.users(OWN_TARGET), list(tracked.keys)) == ((), (), [])
+
+
+def test_a_resource_is_found_before_its_references_are_read() -> None:
+    """A change between a read and its end is not lost: the resource is known before, and is then stale."""
+    tracked = TrackedReferences()
+    tracked.expect(A, (OWN,))
+    assert tracked.users(OWN_TARGET) == (A,)
+    assert tracked.is_stale(A, OWN_TARGET, 7, deleted=False)
+    tracked.track(A, "u", (read(OWN, 6),))
+    assert tracked.is_stale(A, OWN_TARGET, 7, deleted=False)
+    tracked.track(A, "u", (read(OWN, 7),))
+    assert not tracked.is_stale(A, OWN_TARGET, 7, deleted=False)
+
+
+def test_only_another_state_than_the_one_read_is_stale() -> None:
+    """Older events and those of what is missing already change nothing; creation, change and deletion do."""
+    tracked = TrackedReferences()
+    tracked.track(A, "u", (read(SHARED, 5), read(OWN, 0)))
+    stale = {
+        (target, version, deleted): tracked.is_stale(A, target, version, deleted=deleted)
+        for target in (SHARED_TARGET, OWN_TARGET)
+        for version in (4, 5, 6)
+        for deleted in (False, True)
+    }
+    assert {each for each, is_stale in stale.items() if is_stale} == {
+        (SHARED_TARGET, 6, False), (SHARED_TARGET, 6, True), *((OWN_TARGET, version, False) for version in (4, 5, 6)),
+    }  # fmt: skip
+    assert not tracked.is_stale(A, Target("Secret", "demo", "other"), 9, deleted=False)
+
+
+def test_of_two_reads_of_one_object_the_older_counts() -> None:
+    """Two fields may name one object, and it may change between their reads."""
+    tracked = TrackedReferences()
+    tracked.track(A, "u", (read(SHARED, 6), read(SHARED, 5)))
+    assert tracked.is_stale(A, SHARED_TARGET, 6, deleted=False)
+
+
+def test_contents_are_not_kept() -> None:
+    """What is tracked has no secret in it."""
+    tracked = TrackedReferences()
+    tracked.track(A, "u", (read(OWN, 6),))
+    assert "hunter22" not in repr(vars(tracked))
+    resource = tracked.get(A)
+    assert resource is not None
+    assert [each.secrets for each in resource.resolved] == [()]
+
+
+class CompactedCluster(Cluster):
+    """An API server that ends the first watch because its version is too old, and sends one event in the second."""
+
+    def __init__(self) -> None:
+        self.begun_at: list[str] = []
+        self.has_begun_again = asyncio.Event()
+
+    async def collection_version(self, kind: Kind, namespace: str) -> str:
+        return str(100 + len(self.begun_at))
+
+    @asynccontextmanager
+    async def watch_metadata(
+        self, kind: Kind, namespace: str, version: str
+    ) -> AsyncIterator[AsyncIterator[tuple[str, Manifest]]]:
+        self.begun_at.append(version)
+        if len(self.begun_at) == 3:
+            self.has_begun_again.set()
+        yield self._events(len(self.begun_at))
+
+    async def _events(self, number: int) -> AsyncIterator[tuple[str, Manifest]]:
+        metadata = {"namespace": "demo", "name": "own", "resourceVersion": str(200 + number)}
+        yield "MODIFIED", {"metadata": metadata}
+        if number == 1:
+            raise OutOfRange("too old resource version")
+        await asyncio.sleep(3600)
+
+
+async def test_after_a_gap_in_a_watch_everything_is_read_once() -> None:
+    """A watch whose version is too old begins at the present one, and says that events may be missing."""
+    cluster, tracked = CompactedCluster(), TrackedReferences()
+    tracked.track(A, "u", (read(OWN, 6),))
+    watcher = ReferenceWatcher(cluster, tracked, ())
+    gaps: list[str] = []
+    enqueued: list[Key] = []
+    task = asyncio.create_task(
+        watcher.run(lambda key, is_stale: enqueued.append(key) if is_stale() else None, gaps.append)
+    )
+    await watcher.wait_for_first_attempt()
+    async with asyncio.timeout(10):
+        await cluster.has_begun_again.wait()
+        await asyncio.sleep(0)
+    assert gaps == ["*"] * 3, "one at the start of each of two watches, and one after the gap"
+    assert set(enqueued) == {A}
+    assert watcher.covers_all()
+    assert watcher.covers("Secret", "demo")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert not watcher.covers("Secret", "demo")

@@ -56,6 +56,7 @@ def test_a_service_that_serves_is_ready_and_nothing_else_is_wrong() -> None:
     assert {kind: each["status"] for kind, each in reported.items()} == {
         "Ready": "True", "ConfigValid": "True", "ReferencesResolved": "True", "Migrated": "True",
         "Available": "True", "Progressing": "False", "Degraded": "False", "Paused": "False",
+        "Reconciling": "False", "Stalled": "False",
     }  # fmt: skip
     assert reported["Ready"]["message"] == "1 of 1 pods serve."
 
@@ -225,11 +226,11 @@ def test_pods_that_quota_forbids_are_explained() -> None:
 
 
 def test_no_replicas_is_hibernation_and_no_fault() -> None:
-    """With 0 replicas the resource is Hibernated, and not Degraded."""
+    """With 0 replicas the resource is Hibernated: Ready, because nothing more is to be done, and not Available."""
     state = serving(replicas=0)
     reported = conditions(state)
     assert (reported["Available"]["reason"], reported["Ready"]["status"], reported["Degraded"]["status"]) == (
-        "Hibernated", "False", "False",
+        "Hibernated", "True", "False",
     )  # fmt: skip
     assert render_status(plan(state), state.children)["phase"] == "Hibernated"
 

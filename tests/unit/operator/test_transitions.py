@@ -34,6 +34,21 @@ DOWN = "False NoPodReady No pod serves."
         (status(Ready=READY), status(Ready="True Serving 2 of 2 pods serve."), ()),
         (status(Available=READY, Ready=READY), status(Available=DOWN, Ready=DOWN), (("NoPodReady", True),)),
         ({}, status(Degraded="True Failed The migration failed."), (("Failed", True),)),
+        (
+            status(Available="False NoPodReady No pod serves.", Ready=DOWN),
+            status(Available="True PodsReady 1 of 1 pods serve.", Ready=READY),
+            (("Serving", False),),
+        ),
+        (
+            status(Available="False NotDeployed x", Migrated="False Running x"),
+            status(Available=DOWN, Migrated="True Done x"),
+            (),
+        ),
+        (
+            status(Available=READY, Migrated="False Running x"),
+            status(Available=READY, Migrated="True Done x"),
+            (("Done", False),),
+        ),
         (status(Degraded="True Failed x"), status(Degraded="False AsExpected x"), (("AsExpected", False),)),
         (status(Migrated="True Done x"), status(Migrated="Unknown NotReached x"), ()),
         (status(Migrated="Unknown NotReached x"), status(Migrated="True Done x"), (("Done", False),)),
@@ -41,7 +56,8 @@ DOWN = "False NoPodReady No pod serves."
     ],
     ids=[
         "a new resource does not serve yet", "it serves", "it serves with more pods", "no pod serves, said once",
-        "a new resource that fails", "it is mended", "not looked at", "looked at again", "a condition that is not told",
+        "a new resource that fails", "it serves, said once", "a new resource is migrated", "an upgrade is migrated",
+        "it is mended", "not looked at", "looked at again", "a condition that is not told",
     ],
 )  # fmt: skip
 def test_a_transition_is_told_once(before: Any, after: Any, expected: tuple[tuple[str, bool], ...]) -> None:

@@ -85,7 +85,12 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
-{{/* RBAC rules of the operator, with the minimum verbs. Secrets are read by name and never listed. */}}
+{{/* "true" if the operator watches the metadata of Secrets; images before 0.2 poll them. */}}
+{{- define "somabrain-operator.watchesReferences" -}}
+{{- if and .Values.rbac.watchReferences (include "somabrain-operator.isPresent" .) }}true{{ end }}
+{{- end }}
+
+{{/* RBAC rules of the operator, with the minimum verbs. Contents of Secrets are read by name and never listed. */}}
 {{- define "somabrain-operator.rules" -}}
 - apiGroups: [somabrain.io]
   resources: [somabrains]
@@ -98,7 +103,7 @@ capabilities:
   verbs: [update]
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get]
+  verbs: [get{{ if include "somabrain-operator.watchesReferences" . }}, list, watch{{ end }}]
 - apiGroups: [""]
   resources: [services, serviceaccounts]
   verbs: [get, list, watch, create, patch]

@@ -12,7 +12,16 @@ Text = Annotated[str, Field(max_length=1024)]
 Timestamp = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-time"})]
 
 ConditionType: TypeAlias = Literal[
-    "Ready", "ConfigValid", "ReferencesResolved", "Migrated", "Available", "Progressing", "Degraded", "Paused"
+    "Ready",
+    "ConfigValid",
+    "ReferencesResolved",
+    "Migrated",
+    "Available",
+    "Progressing",
+    "Degraded",
+    "Paused",
+    "Reconciling",
+    "Stalled",
 ]
 """In the order of the status. `kubectl sb` has the same list (client/somabrain_client/kubectl/status_tree.py)."""
 ConditionStatus: TypeAlias = Literal["True", "False", "Unknown"]
@@ -84,6 +93,8 @@ class SomaBrainStatus(ApiModel):
     """Hash of the ConfigMap NAME-applied as the operator wrote it: another content is not applied."""
     migration: MigrationStatus | None = None
     """State of the migration."""
+    failing_since: Timestamp | None = None
+    """Time of the first failure since this generation was observed or was last Ready."""
     conditions: Annotated[
         tuple[Condition, ...],
         Field(

@@ -6,7 +6,7 @@ import dataclasses
 
 from common.errors import InvalidArgument
 from somabrain_service.commands.shared.context import AppContext
-from somabrain_service.domain.namespace import DEFAULT_FEED_RETENTION, DEFAULT_LANGUAGE, NamespaceSettings
+from somabrain_service.domain.namespace import CONVERSATION, DEFAULT_FEED_RETENTION, DEFAULT_LANGUAGE, NamespaceSettings
 
 
 def with_defaults(context: AppContext, requested: NamespaceSettings) -> NamespaceSettings:
@@ -25,4 +25,5 @@ def with_defaults(context: AppContext, requested: NamespaceSettings) -> Namespac
         language=requested.language or DEFAULT_LANGUAGE,
         encoder=encoder,
         feed_retention=requested.feed_retention or DEFAULT_FEED_RETENTION,
+        content=requested.content or CONVERSATION,
     )

@@ -17,6 +17,7 @@ import math
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,8 +72,7 @@ class Candidates:
         return within_reach(self.seeds, self.session, self.position)
 
 
-@dataclass(frozen=True, slots=True)
-class ScoredMemory:
+class ScoredMemory(NamedTuple):
     """One entry of a ranking."""
 
     id: int
@@ -85,7 +85,8 @@ class Ranking:
     """The first `top_k`, best first, and the best absolute lexical score of all candidates.
 
     `truncated`: some vectors were not compared. `reencoding`: some memories have no vector yet. `cached`: not computed,
-    but from the cache.
+    but from the cache. `best_match`: the best absolute similarity by words; None: they were not compared.
+    `tokens_missing`: some candidates have no token vectors yet.
     """
 
     hits: tuple[ScoredMemory, ...]
@@ -93,6 +94,8 @@ class Ranking:
     truncated: bool
     reencoding: bool = False
     cached: bool = False
+    best_match: float | None = None
+    tokens_missing: bool = False
 
 
 def quantized_now(now_s: float, half_life: timedelta | None) -> float:

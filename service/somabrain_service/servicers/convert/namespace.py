@@ -35,6 +35,7 @@ def namespace_draft_from_proto(request: pb.CreateNamespaceRequest) -> NamespaceD
             recency_half_life=duration_from_proto(settings, "recency_half_life", f"{settings_path}.recency_half_life"),
             default_ttl=duration_from_proto(settings, "default_ttl", f"{settings_path}.default_ttl"),
             feed_retention=duration_from_proto(settings, "feed_retention", f"{settings_path}.feed_retention"),
+            content=settings.content,
         ),
     )
 
@@ -64,6 +65,7 @@ def namespace_change_from_proto(request: pb.UpdateNamespaceRequest) -> Namespace
             recency_half_life=duration("recency_half_life"),
             default_ttl=duration("default_ttl"),
             feed_retention=duration("feed_retention"),
+            content=message.settings.content if "settings.content" in paths else "",
         ),
     )
     return NamespaceChange(draft, paths, message.etag)
@@ -89,6 +91,7 @@ def namespace_to_proto(namespace: Namespace, statistics: NamespaceStatistics | N
     settings = namespace.settings
     message.settings.language = settings.language
     message.settings.encoder = settings.encoder
+    message.settings.content = settings.content
     if settings.recency_half_life is not None:
         set_duration(message.settings.recency_half_life, settings.recency_half_life)
     if settings.default_ttl is not None:
@@ -107,6 +110,10 @@ def _statistics_to_proto(statistics: NamespaceStatistics) -> pb.NamespaceStatist
         vector_count=statistics.vectors,
         unencoded_count=statistics.unencoded,
         unanalyzed_count=statistics.unanalyzed,
+        token_vector_count=statistics.token_texts,
+        token_bytes=statistics.token_bytes,
+        tenant_token_byte_limit=statistics.tenant_limit.token_bytes,
+        tenant_token_byte_count=statistics.tenant_token_bytes,
         session_count=statistics.sessions,
         term_count=statistics.terms,
         tenant_memory_limit=statistics.tenant_limit.memories,

@@ -23,6 +23,8 @@ def recall_query_from_proto(request: memory_service_pb2.RecallRequest) -> Recall
         filter=filter_from_proto(request.filter) if request.HasField("filter") else MemoryFilter(),
         min_score=request.min_score if request.HasField("min_score") else None,
         consistency_token=request.consistency_token,
+        min_match=request.min_match if request.HasField("min_match") else None,
+        explain=request.explain,
         page_token=request.page_token,
     )
 
@@ -37,6 +39,7 @@ def recall_result_to_proto(result: RecallResult, *, explain: bool) -> memory_ser
         consistency_token=result.consistency_token,
         truncated=result.truncated,
         best_lexical=result.best_lexical,
+        best_match=result.best_match,
         next_page_token=result.next_page_token,
         state_changed=result.state_changed,
     )
@@ -54,6 +57,17 @@ def _hit_to_proto(hit: Hit, explain: bool) -> memory_pb2.RecallHit:
                 contiguity=breakdown.contiguity,
                 recency=breakdown.recency,
                 salience=breakdown.salience,
+                match=breakdown.match,
+                meaning=breakdown.meaning,
+                question=breakdown.question,
+                speaker=breakdown.speaker,
+                truncated=breakdown.truncated,
             )
+        )
+        message.matches.extend(
+            memory_pb2.WordMatch(
+                query_word=match.query_word, memory_word=match.memory_word, similarity=match.similarity
+            )
+            for match in hit.matches
         )
     return message

@@ -30,7 +30,7 @@ from somabrain_service.store.records import BatchWriteResult, NewMemory
 
 def usage_of(new: NewMemory) -> StorageUsage:
     """Return what a memory adds to its tenant's storage usage."""
-    return StorageUsage(1, new.draft.stored_bytes)
+    return StorageUsage(1, new.draft.stored_bytes, new.tokens.size_bytes if new.tokens else 0)
 
 
 async def insert(

@@ -15,13 +15,15 @@ from somabrain_service.domain.memory import MAX_RENEWAL, Memory
 from somabrain_service.domain.names import MemoryId, MemoryName, MemoryRef
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.pagination import GroupField, MemoryGroup, Order, OrderField
+from somabrain_service.domain.ranking.late_interaction import Shortlist
 from somabrain_service.domain.ranking.score import Candidates, Ranking
+from somabrain_service.domain.token_vectors import QueryTokens
 from somabrain_service.store.index_source import IndexRows
 from somabrain_service.store.postgres.driver.arrays import numbers
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import Statement, sql
-from somabrain_service.store.postgres.queries import candidates, filters, index_rows, memories, rows
-from somabrain_service.store.records import Search, Statistics
+from somabrain_service.store.postgres.queries import candidates, filters, index_rows, memories, rows, token_vectors
+from somabrain_service.store.records import Search, Statistics, TokenRow
 
 # Expired memories that are not deleted yet are counted in `usage` and `terms`, and subtracted here.
 _STATISTICS = sql("""
@@ -161,6 +163,14 @@ class PostgresSnapshot:
     async def indexed_ranking(self, search: Search) -> Ranking | None:
         """See `Snapshot.indexed_ranking`; PostgreSQL has candidates only."""
         return None
+
+    async def shortlist(self, ids: Sequence[int], query: QueryTokens) -> Shortlist:
+        """See `Snapshot.shortlist`."""
+        return await token_vectors.shortlist(self._connection, self.namespace.number, ids, query)
+
+    async def token_rows(self, ids: Sequence[int]) -> list[TokenRow]:
+        """See `Snapshot.token_rows`."""
+        return await token_vectors.rows(self._connection, self.namespace.number, ids)
 
     async def memories(self, ids: Sequence[int], size_bytes: int, *, end_snapshot: bool = False) -> list[Memory]:
         """See `Snapshot.memories`."""

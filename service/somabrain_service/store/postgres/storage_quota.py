@@ -16,11 +16,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from common.errors import ResourceExhausted
 from somabrain_service.domain import limits
 from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.quota import StorageUsage, quota_exceeded
+from somabrain_service.domain.token_vectors import MAX_WORD_PIECES, bytes_per_piece
 from somabrain_service.store.postgres.driver import locks
 from somabrain_service.store.postgres.driver.errors import Retry
 from somabrain_service.store.postgres.driver.pipeline import Connection
@@ -28,16 +30,24 @@ from somabrain_service.store.postgres.driver.statement import sql
 from somabrain_service.store.postgres.queries import rows
 
 _USED = sql("""
-SELECT coalesce(sum(u.memories), 0) AS memories, coalesce(sum(u.text_bytes), 0) AS text_bytes FROM usage u
+SELECT coalesce(sum(u.memories), 0) AS memories, coalesce(sum(u.text_bytes), 0) AS text_bytes,
+    coalesce(sum(u.token_bytes), 0) AS token_bytes FROM usage u
 WHERE u.tenant_id = :tenant
 """)
 # Expired memories are counted in `usage` until they are deleted; they cannot be read, so they do not count here.
 _EXPIRED = sql(f"""
-SELECT count(*) AS memories, coalesce(sum({rows.STORED_BYTES}), 0) AS text_bytes FROM memories m
+SELECT count(*) AS memories, coalesce(sum({rows.STORED_BYTES}), 0) AS text_bytes,
+    coalesce(sum(v.size_bytes), 0) AS token_bytes
+FROM memories m LEFT JOIN memory_token_vectors v
+    ON v.tenant_id = :tenant AND v.namespace_id = m.namespace_id AND v.memory = m.id
 WHERE m.tenant_id = :tenant AND m.expire_time <= :now
 """)
 
-MAX_WRITE = StorageUsage(limits.MAX_BATCH_ITEMS, limits.MAX_BATCH_BYTES)
+MAX_WRITE = StorageUsage(
+    limits.MAX_BATCH_ITEMS,
+    limits.MAX_BATCH_BYTES,
+    limits.MAX_BATCH_ITEMS * MAX_WORD_PIECES * bytes_per_piece(limits.MAX_VECTOR_DIMENSIONS),
+)
 """Maximum that one transaction adds."""
 
 
@@ -61,7 +71,7 @@ class StorageQuota:
 
     def __init__(self, limit_of: Callable[[TenantId], StorageUsage], writers: int) -> None:
         self._limit_of = limit_of
-        self._max_in_flight = StorageUsage(MAX_WRITE.memories * writers, MAX_WRITE.text_bytes * writers)
+        self._max_in_flight = MAX_WRITE * writers
         self._near_limit: set[TenantId] = set()
 
     async def headroom(
@@ -75,7 +85,7 @@ class StorageQuota:
             Retry: the exclusive lock is needed, which the next attempt takes.
         """
         limit = self._limit_of(tenant)
-        if not limit.limited or not (more.memories > 0 or more.text_bytes > 0):
+        if not limit.limited or not more.grows:
             return None
         exclusive = tenant in self._near_limit
         lock = locks.QUOTA_EXCLUSIVE if exclusive else locks.QUOTA_SHARED
@@ -90,10 +100,13 @@ class StorageQuota:
             raise Retry
         if quota_exceeded(limit, used, more) is not None:
             expired = (await connection.execute(_EXPIRED, {"now": now})).one()
-            used = StorageUsage(used.memories - expired.memories, used.text_bytes - int(expired.text_bytes))
+            used += _usage(expired) * -1
         return Headroom(limit, used)
 
 
 async def _current_usage(connection: Connection) -> StorageUsage:
-    row = (await connection.execute(_USED)).one()
-    return StorageUsage(int(row.memories), int(row.text_bytes))
+    return _usage((await connection.execute(_USED)).one())
+
+
+def _usage(row: Any) -> StorageUsage:
+    return StorageUsage(int(row.memories), int(row.text_bytes), int(row.token_bytes))

@@ -42,6 +42,7 @@ from somabrain_service.store.records import (
     BatchWriteResult,
     ErasureResult,
     ForgettingResult,
+    IndexStats,
     MemoryUpdate,
     NewMemory,
     SchemaState,
@@ -96,9 +97,9 @@ class PostgresStore:
         """See `Store.connections`."""
         return self._transactions.connections()
 
-    def index_stats(self) -> tuple[int, int]:
+    def index_stats(self) -> IndexStats:
         """See `Store.index_stats`."""
-        return 0, 0
+        return IndexStats(0, 0, 0, 0)
 
     async def ping(self) -> datetime:
         """See `Store.ping`."""
@@ -313,10 +314,14 @@ class PostgresStore:
     ) -> WriteResult | None:
         """See `Store.update_memory`."""
         now, draft = change.update_time, change.draft
-        growth = draft.stored_bytes - change.before.stored_bytes
+        tokens = change.new_text.tokens if change.new_text else None
+        growth = StorageUsage(
+            text_bytes=draft.stored_bytes - change.before.stored_bytes,
+            token_bytes=tokens.size_bytes if tokens else 0,
+        )
 
         async def work(connection: Connection) -> WriteResult | None:
-            await self._check_storage_quota(connection, tenant, StorageUsage(text_bytes=growth), request, now)
+            await self._check_storage_quota(connection, tenant, growth, request, now)
             if draft.session:
                 session = locks.session_key(tenant, namespace.name, draft.session)
                 await connection.execute(locks.SESSIONS, {"sessions": numbers([session])})

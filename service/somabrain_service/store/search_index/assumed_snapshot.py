@@ -12,10 +12,12 @@ from somabrain_service.domain.memory import Memory
 from somabrain_service.domain.names import MemoryId, MemoryRef, TenantId
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.pagination import GroupField, MemoryGroup, Order
+from somabrain_service.domain.ranking.late_interaction import Shortlist
 from somabrain_service.domain.ranking.score import Candidates, Ranking
+from somabrain_service.domain.token_vectors import QueryTokens
 from somabrain_service.store.index_source import IndexableStore
 from somabrain_service.store.protocols import SnapshotOutdated
-from somabrain_service.store.records import Search, Statistics
+from somabrain_service.store.records import Search, Statistics, TokenRow
 from somabrain_service.store.search_index.manager import AssumedIndex, SearchIndexManager
 
 
@@ -42,6 +44,14 @@ class AssumedSnapshot:
         ranking = await self._indexes.threads.rank(self._index, self.namespace, search, self._now)
         return ranking if ranking is not None else self._begin_again()
 
+    async def shortlist(self, ids: Sequence[int], query: QueryTokens) -> Shortlist:
+        """See `Snapshot.shortlist`."""
+        shortlist = await self._indexes.threads.shortlist(self._index, self.namespace, ids, query)
+        if shortlist is None:
+            self._indexes.request_tokens(self._tenant, self.namespace.name)
+            self._begin_again()
+        return shortlist
+
     async def memories(self, ids: Sequence[int], size_bytes: int, *, end_snapshot: bool = False) -> list[Memory]:
         """See `Snapshot.memories`; also without ids it compares the namespace with PostgreSQL's."""
         del end_snapshot
@@ -65,6 +75,10 @@ class AssumedSnapshot:
 
     async def vectors(self, ids: Sequence[MemoryId]) -> dict[MemoryId, StoredVector]:
         """See `Snapshot.vectors`."""
+        self._begin_again()
+
+    async def token_rows(self, ids: Sequence[int]) -> list[TokenRow]:
+        """See `Snapshot.token_rows`."""
         self._begin_again()
 
     async def candidates(self, search: Search) -> Candidates:

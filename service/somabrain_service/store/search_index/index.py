@@ -16,10 +16,12 @@ from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.memory import MAX_RENEWAL
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.domain.ranking import bm25
+from somabrain_service.domain.ranking.late_interaction import MAX_TOKEN_BYTES, Shortlist
 from somabrain_service.domain.ranking.score import DECIMALS, Ranking, ScoredMemory, quantized_now
 from somabrain_service.domain.recall import ScoreBreakdown
+from somabrain_service.domain.token_vectors import QueryTokens
 from somabrain_service.store.index_source import IndexRows
-from somabrain_service.store.records import Search, Statistics
+from somabrain_service.store.records import Search, Statistics, TokenRow
 from somabrain_service.store.search_index.filters import index_filter, unix_microseconds
 
 
@@ -40,7 +42,11 @@ class SearchIndex:
         self.memories = 0
         """Number of memories, including expired ones."""
         self.size_bytes = self._kernel.size_bytes
-        """Approximate size in memory."""
+        """Approximate size in memory, without token vectors."""
+        self.token_bytes = 0
+        """Approximate size of token vectors in memory."""
+        self.has_tokens = False
+        """Whether token vectors of all memories that have them are in memory."""
 
     @property
     def keys(self) -> Iterable[str]:
@@ -52,10 +58,17 @@ class SearchIndex:
         built_from = (self.as_of.epoch, self.encoder_id, self._analyzer)
         return built_from == (namespace.epoch, namespace.settings.encoder, namespace.analyzer)
 
-    def apply(self, changed_ids: Sequence[int], index_rows: IndexRows, as_of: NamespaceVersion) -> None:
+    def apply(
+        self,
+        changed_ids: Sequence[int],
+        index_rows: IndexRows,
+        as_of: NamespaceVersion,
+        token_rows: Sequence[TokenRow] = (),
+    ) -> None:
         """Advance to version `as_of`: of the memories changed until then, those in `index_rows` still exist."""
-        self._kernel.apply(changed_ids, index_rows, as_of.version)
+        self._kernel.apply(changed_ids, index_rows, as_of.version, token_rows)
         self.memories, self.size_bytes = self._kernel.memories, self._kernel.size_bytes
+        self.token_bytes = self._kernel.token_bytes
         self.as_of = as_of
 
     def unconfirmed(self, now: datetime) -> Sequence[int]:
@@ -69,6 +82,17 @@ class SearchIndex:
         """
         self._kernel.set_expiries(expiries)
         self._confirmed_us = max(self._confirmed_us, unix_microseconds(now - MAX_RENEWAL))
+
+    def add_tokens(self, token_rows: Sequence[TokenRow], *, complete: bool) -> None:
+        """Add token vectors at this version. `complete`: with these, every memory that has some has them in memory."""
+        self._kernel.set_tokens(token_rows, complete)
+        self.token_bytes, self.has_tokens = self._kernel.token_bytes, complete
+
+    def drop_tokens(self) -> None:
+        """Remove all token vectors."""
+        self.has_tokens = False
+        self._kernel.drop_tokens()
+        self.token_bytes = self._kernel.token_bytes
 
     def statistics(self, namespace: Namespace, terms: Sequence[str], now: datetime) -> Statistics | None:
         """See `Snapshot.statistics`. None: the index is no longer at the version of `namespace`."""
@@ -108,4 +132,22 @@ class SearchIndex:
             tuple(ScoredMemory(id_, score, ScoreBreakdown(*parts)) for id_, score, parts in hits),
             round(best_score / max_score, DECIMALS) if max_score > 0 else 0.0,
             truncated=False,
+        )
+
+    def shortlist(self, namespace: Namespace, ids: Sequence[int], query: QueryTokens) -> Shortlist | None:
+        """See `Snapshot.shortlist`. None: as of `rank`, or the index does not have the token vectors."""
+        result = self._kernel.shortlist(namespace.version, ids, query.codes, query.scales, MAX_TOKEN_BYTES)
+        if result is None:
+            return None
+        similarity, compared, session, position, event_time_s, questions, speakers, truncated, missing = result
+        return Shortlist(
+            np.frombuffer(similarity).reshape(len(query.codes), len(ids)),
+            np.frombuffer(compared, np.bool_),
+            np.frombuffer(session, np.int64),
+            np.frombuffer(position, np.int64),
+            np.frombuffer(event_time_s),
+            np.frombuffer(questions),
+            speakers,
+            truncated,
+            missing,
         )

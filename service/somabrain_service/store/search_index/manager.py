@@ -3,6 +3,9 @@
 A call never waits for an index to be loaded; until it is, PostgreSQL answers. An index catches up with the version of a
 snapshot before it answers, by changes read in that same snapshot. The size of all indexes stays within a budget: the
 least recently used one is evicted, and a namespace that exceeds the budget alone is not indexed.
+
+Token vectors, most of what there is to hold, are loaded after their index and only into what the budget has left, and
+they are the first to go: no index is evicted while any are in memory. PostgreSQL has those of the others.
 """
 
 from __future__ import annotations
@@ -10,20 +13,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
 
+from common.config.settings import LEXICAL
 from common.errors import SomaBrainError
-from somabrain_service.domain.changes import Position
-from somabrain_service.domain.cursors import NamespaceVersion
 from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.store.index_source import IndexSource
 from somabrain_service.store.records import Statistics
+from somabrain_service.store.search_index.entry import IndexEntry
 from somabrain_service.store.search_index.index import SearchIndex
 from somabrain_service.store.search_index.threads import SearchThreads
 from somabrain_service.store.tasks import TaskSet
@@ -32,8 +35,6 @@ log = structlog.get_logger(__name__)
 
 LOAD_PAGE_SIZE = 2_000
 """Number of memories per query while loading."""
-MAX_CATCH_UP_CHANGES = 2_000
-"""Maximum changes applied within one call; beyond them the index is loaded again in the background."""
 MAX_OVERSIZED = 10_000
 """Maximum number of oversized namespaces that are remembered."""
 
@@ -49,15 +50,6 @@ class AssumedIndex:
     namespace: Namespace
 
 
-@dataclass(slots=True)
-class _Entry:
-    index: SearchIndex
-    last_used_at: float
-    unchanged: Namespace | None = None
-    """The namespace, if the last call saw it at the index's version: the next one may assume that. None: doubted."""
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-
 class SearchIndexManager:
     """Search indexes of a process, loaded by `tasks`.
 
@@ -71,15 +63,21 @@ class SearchIndexManager:
         self._tasks = tasks
         self.threads = SearchThreads()
         # Not cachetools' LRUCache: it takes an entry's size once, and indexes grow with each change.
-        self._entries: OrderedDict[Key, _Entry] = OrderedDict()
+        self._entries: OrderedDict[Key, IndexEntry] = OrderedDict()
         self._loading: dict[Key, asyncio.Task[None]] = {}
         self._load_lock = asyncio.Lock()
+        self._token_load_lock = asyncio.Lock()  # another one: an index is worth more than token vectors
         self._oversized: OrderedDict[Key, int] = OrderedDict()
 
     @property
     def size_bytes(self) -> int:
-        """Approximate size of all indexes in memory."""
-        return sum(entry.index.size_bytes for entry in self._entries.values())
+        """Approximate size of all indexes in memory, with token vectors."""
+        return sum(entry.size_bytes for entry in self._entries.values())
+
+    @property
+    def token_bytes(self) -> int:
+        """Approximate size of all token vectors in memory."""
+        return sum(entry.index.token_bytes for entry in self._entries.values())
 
     @property
     def count(self) -> int:
@@ -105,11 +103,14 @@ class SearchIndexManager:
     def assume_unchanged(self, tenant: TenantId, name: NamespaceName, now: datetime) -> AssumedIndex | None:
         """Return an index whose namespace did not change between the last two calls; None: no such index.
 
-        A namespace that is written between calls is not worth an assumption, which would cost its search twice.
+        A namespace that is written between calls is not worth an assumption, which would cost its search twice; the
+        same is true of one whose token vectors are needed and only in PostgreSQL.
         """
         self._evict_idle()
         entry = self._entries.get((tenant, name))
         if entry is None or entry.unchanged is None or entry.index.as_of != entry.unchanged.read_version:
+            return None
+        if entry.tokens_requested and not entry.index.has_tokens:
             return None
         if entry.index.unconfirmed(now):
             return None
@@ -132,31 +133,36 @@ class SearchIndexManager:
             return None
         target = namespace.read_version
         async with entry.lock:
-            index = entry.index
             if self._entries.get(key) is not entry:
                 return None
-            entry.unchanged = namespace if index.as_of == target else None
-            if index.as_of != target:
-                if index.as_of.epoch == target.epoch and index.as_of.version > target.version:
-                    return None
-                try:
-                    caught_up = index.can_advance_to(namespace) and await _catch_up(index, target, source)
-                except BaseException:
-                    self.drop(*key)  # cancelled, say: its thread may still be at work, and nobody would wait for it
-                    raise
-                if not caught_up:
-                    self.drop(*key)
-                    return None
-                self._evict_to_budget(key)
-            if key not in self._entries:
+            entry.unchanged = namespace if entry.index.as_of == target else None
+            if not await self._advance(key, entry, namespace, source):
                 return None
             # Memories that the index has as expired may have been renewed, which changes no version.
-            if ids := index.unconfirmed(now):
-                index.confirm(await source.expiries(ids), now)
+            if ids := entry.index.unconfirmed(now):
+                entry.index.confirm(await source.expiries(ids), now)
             self._touch(key, entry)
-            return index
+            return entry.index
 
-    def _touch(self, key: Key, entry: _Entry) -> None:
+    async def _advance(self, key: Key, entry: IndexEntry, namespace: Namespace, source: IndexSource) -> bool:
+        """Let an index catch up with the version of `source`; False: it is ahead, or was dropped. Its lock is held."""
+        index, target = entry.index, namespace.read_version
+        if index.as_of == target:
+            return True
+        if index.as_of.epoch == target.epoch and index.as_of.version > target.version:
+            return False
+        try:
+            caught_up = index.can_advance_to(namespace) and await entry.catch_up(target, source)
+        except BaseException:
+            self.drop(*key)  # cancelled, say: its thread may still be at work, and nobody would wait for it
+            raise
+        if not caught_up:
+            self.drop(*key)
+            return False
+        self._evict_to_budget(key)
+        return key in self._entries
+
+    def _touch(self, key: Key, entry: IndexEntry) -> None:
         self._entries.move_to_end(key)
         entry.last_used_at = time.monotonic()
 
@@ -167,7 +173,18 @@ class SearchIndexManager:
             return
         if self._oversized.get(key, statistics.memories + 1) <= statistics.memories:
             return
-        task = self._tasks.start(self._load(key))
+        self._start_loading(key, self._load(key))
+
+    def request_tokens(self, tenant: TenantId, name: NamespaceName) -> None:
+        """Start to load an index's token vectors, unless loaded, loading, or more than the budget has left."""
+        key = (tenant, name)
+        if entry := self._entries.get(key):
+            entry.tokens_requested = True
+            if key not in self._loading and not entry.index.has_tokens and self._has_headroom(entry):
+                self._start_loading(key, self._load_tokens(key, entry))
+
+    def _start_loading(self, key: Key, work: Coroutine[None, None, None]) -> None:
+        task = self._tasks.start(work)
         self._loading[key] = task
         task.add_done_callback(lambda _: self._loading.pop(key))
 
@@ -191,8 +208,40 @@ class SearchIndexManager:
         except RuntimeError:  # a fault of the kernel
             log.exception("search index not loaded")
             return
-        self._entries[key] = _Entry(index, time.monotonic())
+        self._entries[key] = entry = IndexEntry(index, time.monotonic())
         self._evict_to_budget(key)
+        if index.encoder_id != LEXICAL:
+            await self._load_tokens(key, entry)
+
+    async def _load_tokens(self, key: Key, entry: IndexEntry) -> None:
+        def has_headroom() -> bool:
+            return self._entries.get(key) is entry and self._has_headroom(entry)
+
+        async with self._token_load_lock:
+            if not has_headroom():
+                return
+            begun_at = await entry.begin_token_load()
+            try:
+                async with self._open_source(*key) as source:
+                    namespace = source.namespace
+                    async with entry.lock:
+                        if self._entries.get(key) is entry:
+                            # If it is ahead already, its changes since `begun_at` are known.
+                            await self._advance(key, entry, namespace, source)
+                    if has_headroom() and namespace.version >= begun_at.version:
+                        await entry.load_tokens(source, has_headroom)
+            except SomaBrainError as exc:
+                log.warning("token vectors not loaded", reason=exc.message)
+            except RuntimeError:  # a fault of the kernel
+                log.exception("token vectors not loaded")
+                self.drop(*key)
+            finally:
+                entry.end_token_load()
+
+    def _has_headroom(self, entry: IndexEntry) -> bool:
+        """Return whether the budget has room for the token vectors of `entry`."""
+        others = self.size_bytes - entry.index.token_bytes
+        return others + max(entry.index.token_bytes, entry.expected_token_bytes) <= self._budget_bytes
 
     def _mark_oversized(self, key: Key, index: SearchIndex) -> None:
         log.info("search index exceeds budget", memories=index.memories, budget_bytes=self._budget_bytes)
@@ -201,16 +250,22 @@ class SearchIndexManager:
             self._oversized.popitem(last=False)
 
     def _evict_to_budget(self, key: Key) -> None:
-        """Evict the least recently used indexes until the budget suffices; `key` last."""
-        sizes = {candidate: self._entries[candidate].index.size_bytes for candidate in self._entries}
-        total = sum(sizes.values())
-        for other in [*(k for k in sizes if k != key), key]:
-            if total <= self._budget_bytes:
+        """Drop token vectors, then whole indexes, of the least recently used until the budget suffices; `key` last."""
+        entries = {other: entry for other, entry in self._entries.items() if other != key}
+        entries[key] = self._entries[key]
+        excess = self.size_bytes - self._budget_bytes
+        for entry in entries.values():
+            if excess <= 0:
+                return
+            excess -= entry.index.token_bytes
+            entry.drop_tokens()
+        for other, entry in entries.items():
+            if excess <= 0:
                 return
             if other == key:
-                self._mark_oversized(key, self._entries[key].index)
+                self._mark_oversized(key, entry.index)
             self.drop(*other)
-            total -= sizes[other]
+            excess -= entry.index.size_bytes
 
     def _evict_idle(self) -> None:
         """Evict the indexes that were not used for `idle_s` seconds."""
@@ -223,24 +278,3 @@ class SearchIndexManager:
     def drop(self, tenant: TenantId, name: NamespaceName) -> None:
         """Remove a namespace's index, if loaded."""
         self._entries.pop((tenant, name), None)
-
-
-async def _catch_up(index: SearchIndex, target: NamespaceVersion, source: IndexSource) -> bool:
-    """Advance an index to the target version by the feed; False: it must be loaded again."""
-    since = index.as_of
-    if target.version - since.version > MAX_CATCH_UP_CHANGES:
-        return False
-    changes = await source.changes(Position(since.version), MAX_CATCH_UP_CHANGES + 1)
-    if changes is None or len(changes) > MAX_CATCH_UP_CHANGES:
-        return False
-    # Versions have no gaps: one without a change in the feed needs the index to be loaded again.
-    if len({change.position.version for change in changes}) != target.version - since.version:
-        return False
-    ids = sorted({int(change.name.memory) for change in changes})
-    index_rows = await source.index_rows(ids, index.encoder_id)
-    try:
-        await asyncio.to_thread(index.apply, ids, index_rows, target)  # it waits for the searches at work
-    except RuntimeError:  # a fault of the kernel, after which the index is in an unknown state
-        log.exception("search index not updated")
-        return False
-    return True

@@ -7,7 +7,9 @@ from datetime import datetime
 
 from somabrain_service.domain.names import TenantId
 from somabrain_service.domain.namespace import Namespace
+from somabrain_service.domain.ranking.late_interaction import Shortlist
 from somabrain_service.domain.ranking.score import Candidates, Ranking
+from somabrain_service.domain.token_vectors import QueryTokens
 from somabrain_service.store.index_source import IndexSource
 from somabrain_service.store.records import Search, Statistics
 from somabrain_service.store.search_index.index import SearchIndex
@@ -28,6 +30,7 @@ class SearchIndexSnapshot:
         self.changes = snapshot.changes
         self.get_many = snapshot.get_many
         self.vectors = snapshot.vectors
+        self.token_rows = snapshot.token_rows
         self.memories = snapshot.memories
         self.memory = snapshot.memory
         self.revisions = snapshot.revisions
@@ -61,3 +64,12 @@ class SearchIndexSnapshot:
         if self._index is None:
             return None
         return await self._indexes.threads.rank(self._index, self.namespace, search, self._now)
+
+    async def shortlist(self, ids: Sequence[int], query: QueryTokens) -> Shortlist:
+        """See `Snapshot.shortlist`."""
+        if self._index is not None:
+            shortlist = await self._indexes.threads.shortlist(self._index, self.namespace, ids, query)
+            if shortlist is not None:
+                return shortlist
+            self._indexes.request_tokens(self._tenant, self.namespace.name)
+        return await self._snapshot.shortlist(ids, query)

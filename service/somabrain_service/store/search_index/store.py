@@ -13,6 +13,7 @@ from somabrain_service.domain.names import NamespaceName, TenantId
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.store.index_source import IndexableStore, IndexSource
 from somabrain_service.store.protocols import Snapshot
+from somabrain_service.store.records import IndexStats
 from somabrain_service.store.search_index.assumed_snapshot import AssumedSnapshot
 from somabrain_service.store.search_index.manager import SearchIndexManager
 from somabrain_service.store.search_index.snapshot import SearchIndexSnapshot
@@ -73,9 +74,10 @@ class SearchIndexStore:
                 self.indexes.drop(tenant, name)
             raise
 
-    def index_stats(self) -> tuple[int, int]:
+    def index_stats(self) -> IndexStats:
         """See `Store.index_stats`."""
-        return self.indexes.count, self.indexes.size_bytes
+        indexes = self.indexes
+        return IndexStats(indexes.count, indexes.size_bytes, indexes.token_bytes, indexes.threads.failures)
 
     async def delete_namespace(
         self, tenant: TenantId, name: NamespaceName, etag: str, now: datetime, request: RequestKey | None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import pytest
 
 from somabrain_service.encoders.minilm import DIMENSIONS, ENCODER_ID, load_network
-from somabrain_service.encoders.onnx import MAX_BATCH, Floats, Network, OnnxEncoder
+from somabrain_service.encoders.onnx import MAX_BATCH, Network, OnnxEncoder, Output
 from somabrain_service.encoders.protocols import EncoderUnavailable
 
 
@@ -21,10 +22,10 @@ class CountingNetwork(Network):
 
     runs: list[int] = field(default_factory=list)
 
-    def vectors(self, texts: list[str]) -> Floats:
-        """See `Network.vectors`."""
+    def run(self, texts: list[str]) -> list[Output]:
+        """See `Network.run`."""
         self.runs.append(len(texts))
-        return super().vectors(texts)
+        return super().run(texts)
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,22 @@ class MeetingNetwork(CountingNetwork):
 
     barrier: threading.Barrier = field(default_factory=lambda: threading.Barrier(1))
 
-    def vectors(self, texts: list[str]) -> Floats:
-        """See `Network.vectors`."""
+    def run(self, texts: list[str]) -> list[Output]:
+        """See `Network.run`."""
         self.barrier.wait()
-        return super().vectors(texts)
+        return super().run(texts)
+
+
+def fields_of(network: Network) -> dict[str, Any]:
+    """Return the fields that every network has."""
+    return {each.name: getattr(network, each.name) for each in fields(Network)}
 
 
 @pytest.fixture
 def network() -> CountingNetwork:
     """The network of MiniLM."""
     loaded = load_network(threads=1)
-    return CountingNetwork(loaded.session, loaded.tokenizer, loaded.output, loaded.pooling)
+    return CountingNetwork(**fields_of(loaded))
 
 
 @pytest.fixture
@@ -68,9 +74,7 @@ async def test_questions_that_meet_share_a_run_and_get_the_vectors_they_get_alon
 
 async def test_as_many_runs_as_allowed_are_at_work_at_the_same_time(network: CountingNetwork) -> None:
     """Two runs wait for each other and end; texts that wait are shared between them, and no vector is another's."""
-    meeting = MeetingNetwork(
-        network.session, network.tokenizer, network.output, network.pooling, barrier=threading.Barrier(2, timeout=20)
-    )
+    meeting = MeetingNetwork(**fields_of(network), barrier=threading.Barrier(2, timeout=20))
     questions = [f"Where did the {animal} go?" for animal in ("cat", "dog", "bee", "cow", "ant", "hen")]
     encoder = OnnxEncoder(ENCODER_ID, meeting, DIMENSIONS, concurrency=2)
     together = await asyncio.gather(*(encoder.encode([question]) for question in questions))

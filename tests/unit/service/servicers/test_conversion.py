@@ -99,7 +99,14 @@ def test_a_breakdown_is_there_when_it_is_asked_for() -> None:
     assert not recall_result_to_proto(answer, explain=False).hits[0].HasField("breakdown")
     message = recall_result_to_proto(answer, explain=True)
     assert message.hits[0].breakdown == memory_pb2.ScoreBreakdown(
-        lexical=0.25, lexical_relative=1.0, dense=0.5, contiguity=0.125, recency=1.0, salience=1.0
+        lexical=0.25,
+        lexical_relative=1.0,
+        dense=0.5,
+        contiguity=0.125,
+        recency=1.0,
+        salience=1.0,
+        question=1.0,
+        speaker=1.0,
     )
     assert list(message.degraded) == [memory_pb2.DEGRADED_REASON_REENCODING]
 

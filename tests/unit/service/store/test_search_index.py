@@ -18,8 +18,8 @@ from somabrain_service.domain.filter import MemoryFilter
 from somabrain_service.domain.memory import MemoryKind
 from somabrain_service.domain.ranking.score import Tuning
 from somabrain_service.store.index_source import NEVER, MemoryRow
+from somabrain_service.store.kernel import is_installed
 from somabrain_service.store.search_index.index import SearchIndex
-from somabrain_service.store.search_index.kernel import is_installed
 from tests.drawn_filters import labels, nested
 from tests.unit.service.store import reference_index
 from tests.unit.service.store.reference_index import UNIX_EPOCH, ReferenceIndex, StoredMemory

@@ -29,8 +29,8 @@ from somabrain_service.store.postgres.snapshot import groups_statement, list_sta
 from somabrain_service.store.records import Search
 
 TENANT_TABLES = {
-    "namespaces", "usage", "memories", "memory_revisions", "memory_vectors", "memory_labels", "terms", "memory_terms",
-    "changes", "idempotency_keys", "relayed",
+    "namespaces", "usage", "memories", "memory_revisions", "memory_vectors", "memory_token_vectors", "memory_labels",
+    "terms", "memory_terms", "changes", "idempotency_keys", "relayed",
 }  # fmt: skip
 ACROSS_TENANTS = {
     "expiry._EXPIRED", "expiry._NAMESPACES_TO_TRIM", "expiry._PURGE_KEYS", "outbox._PENDING_NAMESPACES",

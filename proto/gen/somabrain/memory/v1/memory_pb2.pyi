@@ -120,6 +120,10 @@ class _DegradedReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Degrad
     """The query text has no terms, as with stop words or punctuation alone: its words were compared
     with nothing, and `min_score` was not applied.
     """
+    DEGRADED_REASON_TOKEN_VECTORS_MISSING: _DegradedReason.ValueType  # 6
+    """Some candidates have no token vectors yet and were compared by their pooled vector; or no words were
+    compared by meaning at all, and `min_match` was not applied.
+    """
 
 class DegradedReason(_DegradedReason, metaclass=_DegradedReasonEnumTypeWrapper):
     """Reason why a result may be incomplete."""
@@ -136,6 +140,10 @@ DEGRADED_REASON_REANALYZING: DegradedReason.ValueType  # 4
 DEGRADED_REASON_NO_TERMS: DegradedReason.ValueType  # 5
 """The query text has no terms, as with stop words or punctuation alone: its words were compared
 with nothing, and `min_score` was not applied.
+"""
+DEGRADED_REASON_TOKEN_VECTORS_MISSING: DegradedReason.ValueType  # 6
+"""Some candidates have no token vectors yet and were compared by their pooled vector; or no words were
+compared by meaning at all, and `min_match` was not applied.
 """
 Global___DegradedReason: _TypeAlias = DegradedReason  # noqa: Y015
 
@@ -450,6 +458,9 @@ Global___MemoryFilter: _TypeAlias = MemoryFilter  # noqa: Y015
 @_typing.final
 class ScoreBreakdown(_message.Message):
     """Components of a score:
+    score = (2/3 * meaning + 1/3 * lexical_relative + contiguity) * clamp(recency * salience, 0.7, 1.3)
+            * question * speaker
+    where words were compared by meaning (the response has `best_match`); elsewhere
     score = (w * dense + (1 - w) * lexical_relative + contiguity) * clamp(recency * salience, 0.7, 1.3),
     w = 0.5 with both query text and a vector, 1 with only a vector, 0 with only text.
     """
@@ -462,6 +473,11 @@ class ScoreBreakdown(_message.Message):
     CONTIGUITY_FIELD_NUMBER: _builtins.int
     RECENCY_FIELD_NUMBER: _builtins.int
     SALIENCE_FIELD_NUMBER: _builtins.int
+    MATCH_FIELD_NUMBER: _builtins.int
+    MEANING_FIELD_NUMBER: _builtins.int
+    QUESTION_FIELD_NUMBER: _builtins.int
+    SPEAKER_FIELD_NUMBER: _builtins.int
+    TRUNCATED_FIELD_NUMBER: _builtins.int
     lexical: _builtins.float
     """BM25 divided by its upper bound for this query, 0 to 1: an absolute number, comparable between
     queries. `min_score` is compared with the best candidate's. 0 for a query without terms.
@@ -476,6 +492,20 @@ class ScoreBreakdown(_message.Message):
     """Factor for age; 1 unless the namespace sets a half-life."""
     salience: _builtins.float
     """Factor for salience; 1 at salience 0.5."""
+    match: _builtins.float
+    """How close the words of the query are to words of this memory, 0 to 1: an absolute number, comparable
+    between queries. `min_match` is compared with the best candidate's. 0 if they were not compared.
+    """
+    meaning: _builtins.float
+    """How far that is above the mean of the candidates, 0 to 1 for the best of them: the part of the score.
+    For a memory whose words were not compared, the same of `dense`.
+    """
+    question: _builtins.float
+    """Factor for text that asks, in a namespace of conversation; 1 for text that does not."""
+    speaker: _builtins.float
+    """Factor above 1 for what a speaker said whom alone the query names, in a namespace of conversation."""
+    truncated: _builtins.bool
+    """True if only the first word pieces of the text were compared: it has more of them than vectors."""
     def __init__(
         self,
         *,
@@ -485,14 +515,47 @@ class ScoreBreakdown(_message.Message):
         contiguity: _builtins.float = ...,
         recency: _builtins.float = ...,
         salience: _builtins.float = ...,
+        match: _builtins.float = ...,
+        meaning: _builtins.float = ...,
+        question: _builtins.float = ...,
+        speaker: _builtins.float = ...,
+        truncated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contiguity", b"contiguity", "dense", b"dense", "lexical", b"lexical", "lexical_relative", b"lexical_relative", "recency", b"recency", "salience", b"salience"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contiguity", b"contiguity", "dense", b"dense", "lexical", b"lexical", "lexical_relative", b"lexical_relative", "match", b"match", "meaning", b"meaning", "question", b"question", "recency", b"recency", "salience", b"salience", "speaker", b"speaker", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ScoreBreakdown: _TypeAlias = ScoreBreakdown  # noqa: Y015
+
+@_typing.final
+class WordMatch(_message.Message):
+    """A word of a query with the word of a memory that is most similar to it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_WORD_FIELD_NUMBER: _builtins.int
+    MEMORY_WORD_FIELD_NUMBER: _builtins.int
+    SIMILARITY_FIELD_NUMBER: _builtins.int
+    query_word: _builtins.str
+    memory_word: _builtins.str
+    similarity: _builtins.float
+    """Their cosine in this context, 0 to 1."""
+    def __init__(
+        self,
+        *,
+        query_word: _builtins.str = ...,
+        memory_word: _builtins.str = ...,
+        similarity: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory_word", b"memory_word", "query_word", b"query_word", "similarity", b"similarity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WordMatch: _TypeAlias = WordMatch  # noqa: Y015
 
 @_typing.final
 class RecallHit(_message.Message):
@@ -503,6 +566,7 @@ class RecallHit(_message.Message):
     MEMORY_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
     BREAKDOWN_FIELD_NUMBER: _builtins.int
+    MATCHES_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     """Rounded to 1e-6; hits are ordered by it, then event_time (newest first), then name."""
     @_builtins.property
@@ -511,16 +575,21 @@ class RecallHit(_message.Message):
     def breakdown(self) -> Global___ScoreBreakdown:
         """Set if `explain` was requested."""
 
+    @_builtins.property
+    def matches(self) -> _containers.RepeatedCompositeFieldContainer[Global___WordMatch]:
+        """One per word of the query, in its order, if `explain` was requested and words were compared by meaning."""
+
     def __init__(
         self,
         *,
         memory: Global___Memory | None = ...,
         score: _builtins.float = ...,
         breakdown: Global___ScoreBreakdown | None = ...,
+        matches: _abc.Iterable[Global___WordMatch] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["breakdown", b"breakdown", "memory", b"memory"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["breakdown", b"breakdown", "memory", b"memory", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breakdown", b"breakdown", "matches", b"matches", "memory", b"memory", "score", b"score"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,6 +26,11 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class _ChangeType:
@@ -201,6 +206,7 @@ class RecallRequest(_message.Message):
     MIN_SCORE_FIELD_NUMBER: _builtins.int
     EXPLAIN_FIELD_NUMBER: _builtins.int
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
+    MIN_MATCH_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     REFRESH_TTL_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
@@ -209,15 +215,30 @@ class RecallRequest(_message.Message):
     """Query text; at most 64 KiB. At least one of `query` and `vector` is required."""
     top_k: _builtins.int
     """Maximum number of hits, 1 to 200. 0: 10."""
-    min_score: _builtins.float
-    """Return no hits unless the best candidate's absolute lexical score reaches this value, 0 to 1.
-    Requires `query`. Not applied to a `query` without terms, which has no such score: `degraded` is
-    then NO_TERMS.
-    """
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def min_score(self) -> _builtins.float:
+        """Return no hits unless the best candidate's absolute lexical score reaches this value, 0 to 1.
+        Requires `query`. Not applied to a `query` without terms, which has no such score: `degraded` is
+        then NO_TERMS. Deprecated: `min_match` also knows other words for the same.
+        """
+
+    @min_score.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def min_score(self, value: _builtins.float) -> None:
+        """Return no hits unless the best candidate's absolute lexical score reaches this value, 0 to 1.
+        Requires `query`. Not applied to a `query` without terms, which has no such score: `degraded` is
+        then NO_TERMS. Deprecated: `min_match` also knows other words for the same.
+        """
+
     explain: _builtins.bool
-    """Set `breakdown` on every hit."""
+    """Set `breakdown` and `matches` on every hit."""
     consistency_token: _builtins.str
     """The result includes the write that returned this token."""
+    min_match: _builtins.float
+    """Return no hits unless `best_match` reaches this value, 0 to 1. Requires `query`. Not applied where the
+    response has no `best_match`: `degraded` is then TOKEN_VECTORS_MISSING. With `min_score`, both must hold.
+    """
     page_token: _builtins.str
     """From the previous response: the hits after it, of the same ranking. All other fields but `consistency_token`,
     `explain` and `refresh_ttl` must be unchanged.
@@ -243,15 +264,21 @@ class RecallRequest(_message.Message):
         min_score: _builtins.float | None = ...,
         explain: _builtins.bool = ...,
         consistency_token: _builtins.str = ...,
+        min_match: _builtins.float | None = ...,
         page_token: _builtins.str = ...,
         refresh_ttl: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_score", b"_min_score", "filter", b"filter", "min_score", b"min_score", "refresh_ttl", b"refresh_ttl", "vector", b"vector"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_match", b"_min_match", "_min_score", b"_min_score", "filter", b"filter", "min_match", b"min_match", "min_score", b"min_score", "refresh_ttl", b"refresh_ttl", "vector", b"vector"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_score", b"_min_score", "consistency_token", b"consistency_token", "explain", b"explain", "filter", b"filter", "min_score", b"min_score", "page_token", b"page_token", "parent", b"parent", "query", b"query", "refresh_ttl", b"refresh_ttl", "top_k", b"top_k", "vector", b"vector"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_match", b"_min_match", "_min_score", b"_min_score", "consistency_token", b"consistency_token", "explain", b"explain", "filter", b"filter", "min_match", b"min_match", "min_score", b"min_score", "page_token", b"page_token", "parent", b"parent", "query", b"query", "refresh_ttl", b"refresh_ttl", "top_k", b"top_k", "vector", b"vector"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__min_match: _TypeAlias = _typing.Literal["min_match"]  # noqa: Y015
+    _WhichOneofArgType__min_match: _TypeAlias = _typing.Literal["_min_match", b"_min_match"]  # noqa: Y015
     _WhichOneofReturnType__min_score: _TypeAlias = _typing.Literal["min_score"]  # noqa: Y015
     _WhichOneofArgType__min_score: _TypeAlias = _typing.Literal["_min_score", b"_min_score"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_match) -> _WhichOneofReturnType__min_match | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__min_score) -> _WhichOneofReturnType__min_score | None: ...
 
 Global___RecallRequest: _TypeAlias = RecallRequest  # noqa: Y015
@@ -267,6 +294,7 @@ class RecallResponse(_message.Message):
     CONSISTENCY_TOKEN_FIELD_NUMBER: _builtins.int
     TRUNCATED_FIELD_NUMBER: _builtins.int
     BEST_LEXICAL_FIELD_NUMBER: _builtins.int
+    BEST_MATCH_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STATE_CHANGED_FIELD_NUMBER: _builtins.int
     cached: _builtins.bool
@@ -276,13 +304,28 @@ class RecallResponse(_message.Message):
     consistency_token: _builtins.str
     truncated: _builtins.bool
     """True if hits were omitted because of the 3 MiB limit."""
-    best_lexical: _builtins.float
-    """The best candidate's absolute lexical score, 0 to 1, even if no hit is returned. 0 for a `query`
-    without terms.
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def best_lexical(self) -> _builtins.float:
+        """The best candidate's absolute lexical score, 0 to 1, even if no hit is returned. 0 for a `query`
+        without terms. Deprecated: see `best_match`.
+        """
+
+    @best_lexical.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def best_lexical(self, value: _builtins.float) -> None:
+        """The best candidate's absolute lexical score, 0 to 1, even if no hit is returned. 0 for a `query`
+        without terms. Deprecated: see `best_match`.
+        """
+
+    best_match: _builtins.float
+    """The best candidate's absolute similarity by words, 0 to 1, comparable between queries: how close the
+    words of `query` are to words of one memory. Set even if no hit is returned. Unset: words were not
+    compared by meaning.
     """
     next_page_token: _builtins.str
-    """Token of the hits that follow. Empty: there are no more. The hits of all pages are the candidates of one ranking, some
-    hundreds (docs/recall.md).
+    """Token of the hits that follow. Empty: there are no more. The hits of all pages are the candidates of one ranking,
+    some hundreds (docs/recall.md).
     """
     state_changed: _builtins.bool
     """True if the namespace has changed since the first page: hits may be missing, or be repeated."""
@@ -304,14 +347,17 @@ class RecallResponse(_message.Message):
         consistency_token: _builtins.str = ...,
         truncated: _builtins.bool = ...,
         best_lexical: _builtins.float = ...,
+        best_match: _builtins.float | None = ...,
         next_page_token: _builtins.str = ...,
         state_changed: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_best_match", b"_best_match", "best_match", b"best_match"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_lexical", b"best_lexical", "cached", b"cached", "consistency_token", b"consistency_token", "degraded", b"degraded", "encoder_id", b"encoder_id", "hits", b"hits", "next_page_token", b"next_page_token", "state_changed", b"state_changed", "truncated", b"truncated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best_match", b"_best_match", "best_lexical", b"best_lexical", "best_match", b"best_match", "cached", b"cached", "consistency_token", b"consistency_token", "degraded", b"degraded", "encoder_id", b"encoder_id", "hits", b"hits", "next_page_token", b"next_page_token", "state_changed", b"state_changed", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__best_match: _TypeAlias = _typing.Literal["best_match"]  # noqa: Y015
+    _WhichOneofArgType__best_match: _TypeAlias = _typing.Literal["_best_match", b"_best_match"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__best_match) -> _WhichOneofReturnType__best_match | None: ...
 
 Global___RecallResponse: _TypeAlias = RecallResponse  # noqa: Y015
 

@@ -27,7 +27,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+somabrain/memory/v1/namespace_service.proto\x12\x13somabrain.memory.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcf\x01\n\x11NamespaceSettings\x12\x10\n\x08language\x18\x01 \x01(\t\x12\x0f\n\x07\x65ncoder\x18\x02 \x01(\t\x12\x34\n\x11recency_half_life\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0b\x64\x65\x66\x61ult_ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0e\x66\x65\x65\x64_retention\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xba\x02\n\x13NamespaceStatistics\x12\x14\n\x0cmemory_count\x18\x01 \x01(\x03\x12\x12\n\ntext_bytes\x18\x02 \x01(\x03\x12\x14\n\x0cvector_count\x18\x03 \x01(\x03\x12\x17\n\x0funencoded_count\x18\x04 \x01(\x03\x12\x15\n\rsession_count\x18\x05 \x01(\x03\x12\x12\n\nterm_count\x18\x06 \x01(\x03\x12\x15\n\roldest_cursor\x18\x07 \x01(\t\x12\x1b\n\x13tenant_memory_limit\x18\x08 \x01(\x03\x12\x1b\n\x13tenant_memory_count\x18\t \x01(\x03\x12\x19\n\x11tenant_byte_limit\x18\n \x01(\x03\x12\x19\n\x11tenant_byte_count\x18\x0b \x01(\x03\x12\x18\n\x10unanalyzed_count\x18\x0c \x01(\x03\"\xb7\x02\n\tNamespace\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x38\n\x08settings\x18\x03 \x01(\x0b\x32&.somabrain.memory.v1.NamespaceSettings\x12<\n\nstatistics\x18\x04 \x01(\x0b\x32(.somabrain.memory.v1.NamespaceStatistics\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\x07 \x01(\x03\x12\r\n\x05\x65poch\x18\x08 \x01(\t\x12\x0c\n\x04\x65tag\x18\t \x01(\t\"u\n\x16\x43reateNamespaceRequest\x12\x14\n\x0cnamespace_id\x18\x01 \x01(\t\x12\x31\n\tnamespace\x18\x02 \x01(\x0b\x32\x1e.somabrain.memory.v1.Namespace\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"L\n\x17\x43reateNamespaceResponse\x12\x31\n\tnamespace\x18\x01 \x01(\x0b\x32\x1e.somabrain.memory.v1.Namespace\"#\n\x13GetNamespaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"I\n\x14GetNamespaceResponse\x12\x31\n\tnamespace\x18\x01 \x01(\x0b\x32\x1e.somabrain.memory.v1.Namespace\">\n\x15ListNamespacesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"e\n\x16ListNamespacesResponse\x12\x32\n\nnamespaces\x18\x01 \x03(\x0b\x32\x1e.somabrain.memory.v1.Namespace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x90\x01\n\x16UpdateNamespaceRequest\x12\x31\n\tnamespace\x18\x01 \x01(\x0b\x32\x1e.somabrain.memory.v1.Namespace\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"L\n\x17UpdateNamespaceResponse\x12\x31\n\tnamespace\x18\x01 \x01(\x0b\x32\x1e.somabrain.memory.v1.Namespace\"_\n\x16\x44\x65leteNamespaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rallow_missing\x18\x04 \x01(\x08\"\x19\n\x17\x44\x65leteNamespaceResponse\"J\n\x13\x45raseSubjectRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"G\n\x14\x45raseSubjectResponse\x12\x14\n\x0c\x65rased_count\x18\x01 \x01(\x03\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t2\x91\x05\n\x10NamespaceService\x12l\n\x0f\x43reateNamespace\x12+.somabrain.memory.v1.CreateNamespaceRequest\x1a,.somabrain.memory.v1.CreateNamespaceResponse\x12\x63\n\x0cGetNamespace\x12(.somabrain.memory.v1.GetNamespaceRequest\x1a).somabrain.memory.v1.GetNamespaceResponse\x12i\n\x0eListNamespaces\x12*.somabrain.memory.v1.ListNamespacesRequest\x1a+.somabrain.memory.v1.ListNamespacesResponse\x12l\n\x0fUpdateNamespace\x12+.somabrain.memory.v1.UpdateNamespaceRequest\x1a,.somabrain.memory.v1.UpdateNamespaceResponse\x12l\n\x0f\x44\x65leteNamespace\x12+.somabrain.memory.v1.DeleteNamespaceRequest\x1a,.somabrain.memory.v1.DeleteNamespaceResponse\x12\x63\n\x0c\x45raseSubject\x12(.somabrain.memory.v1.EraseSubjectRequest\x1a).somabrain.memory.v1.EraseSubjectResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+somabrain/memory/v1/namespace_service.proto\x12\x13somabrain.memory.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe0\x01\n\x11NamespaceSettings\x12\x10\n\x08language\x18\x01 \x01(\t\x12\x0f\n\x07\x65ncoder\x18\x02 \x01(\t\x12\x34\n\x11recency_half_life\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0b\x64\x65\x66\x61ult_ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0e\x66\x65\x65\x64_retention\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07\x63ontent\x18\x06 \x01(\t\"\xad\x03\n\x13NamespaceStatistics\x12\x14\n\x0cmemory_count\x18\x01 \x01(\x03\x12\x12\n\ntext_bytes\x18\x02 \x01(\x03\x12\x14\n\x0cvector_count\x18\x03 \x01(\x03\x12\x17\n\x0funencoded_count\x18\x04 \x01(\x03\x12\x15\n\rsession_count\x18\x05 \x01(\x03\x12\x12\n\nterm_count\x18\x06 \x01(\x03\x12\x15\n\roldest_cursor\x18\x07 \x01(\t\x12\x1b\n\x13tenant_memory_limit\x18\x08 \x01(\x03\x12\x1b\n\x13tenant_memory_count\x18\t \x01(\x03\x12\x19\n\x11tenant_byte_limit\x18\n \x01(\x03\x12\x19\n\x11tenant_byte_count\x18\x0b \x01(\x03\x12\x18\n\x10unanalyzed_count\x18\x0c \x01(\x03\x12\x1a\n\x12token_vector_count\x18\r \x01(\x03\x12\x13\n\x0btoken_bytes\x18\x0e \x01(\x03\x12\x1f\n\x17tenant_token_byte_limit\x18\x0f \x01(\x03\x12\x1f\n\x17tenant_token_byte_count\x18\x10 \x01(\x03\"\xb7\x02\n\tNamespace\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x38\n\x08settings\x18\x03 \x01(\x0b\x32&.somabrain.memory.v1.NamespaceSettings\x12<\n\nstatistics\x18\x04 \x01(\x0b\x32(.somabrain.memory.v1.NamespaceStatistics\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\x07 \x01(\x03\x12\r\n\x05\x65poch\x18\x08 \x01(\t\x12\x0c\n\x04\x65tag\x18\t \x01(\t\"u\n\x16\x43reateNamespaceRequest\x12\x14\n\x0cnamespace_id\x18\x01 \x01(\t\x12\x31\n\tnamespace\x18\x02 \x01(\x0b\x32\x1e.somabrain.memory.v1.Namespace\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"L\n\x17\x43reateNamespaceResponse\x12\x31\n\tnamespace\x18\x01 \x01(\x0b\x32\x1e.somabrain.memory.v1.Namespace\"#\n\x13GetNamespaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"I\n\x14GetNamespaceResponse\x12\x31\n\tnamespace\x18\x01 \x01(\x0b\x32\x1e.somabrain.memory.v1.Namespace\">\n\x15ListNamespacesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"e\n\x16ListNamespacesResponse\x12\x32\n\nnamespaces\x18\x01 \x03(\x0b\x32\x1e.somabrain.memory.v1.Namespace\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x90\x01\n\x16UpdateNamespaceRequest\x12\x31\n\tnamespace\x18\x01 \x01(\x0b\x32\x1e.somabrain.memory.v1.Namespace\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"L\n\x17UpdateNamespaceResponse\x12\x31\n\tnamespace\x18\x01 \x01(\x0b\x32\x1e.somabrain.memory.v1.Namespace\"_\n\x16\x44\x65leteNamespaceRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rallow_missing\x18\x04 \x01(\x08\"\x19\n\x17\x44\x65leteNamespaceResponse\"J\n\x13\x45raseSubjectRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"G\n\x14\x45raseSubjectResponse\x12\x14\n\x0c\x65rased_count\x18\x01 \x01(\x03\x12\x19\n\x11\x63onsistency_token\x18\x02 \x01(\t2\x91\x05\n\x10NamespaceService\x12l\n\x0f\x43reateNamespace\x12+.somabrain.memory.v1.CreateNamespaceRequest\x1a,.somabrain.memory.v1.CreateNamespaceResponse\x12\x63\n\x0cGetNamespace\x12(.somabrain.memory.v1.GetNamespaceRequest\x1a).somabrain.memory.v1.GetNamespaceResponse\x12i\n\x0eListNamespaces\x12*.somabrain.memory.v1.ListNamespacesRequest\x1a+.somabrain.memory.v1.ListNamespacesResponse\x12l\n\x0fUpdateNamespace\x12+.somabrain.memory.v1.UpdateNamespaceRequest\x1a,.somabrain.memory.v1.UpdateNamespaceResponse\x12l\n\x0f\x44\x65leteNamespace\x12+.somabrain.memory.v1.DeleteNamespaceRequest\x1a,.somabrain.memory.v1.DeleteNamespaceResponse\x12\x63\n\x0c\x45raseSubject\x12(.somabrain.memory.v1.EraseSubjectRequest\x1a).somabrain.memory.v1.EraseSubjectResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,35 +35,35 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'somabrain.memory.v1.namespa
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_NAMESPACESETTINGS']._serialized_start=168
-  _globals['_NAMESPACESETTINGS']._serialized_end=375
-  _globals['_NAMESPACESTATISTICS']._serialized_start=378
-  _globals['_NAMESPACESTATISTICS']._serialized_end=692
-  _globals['_NAMESPACE']._serialized_start=695
-  _globals['_NAMESPACE']._serialized_end=1006
-  _globals['_CREATENAMESPACEREQUEST']._serialized_start=1008
-  _globals['_CREATENAMESPACEREQUEST']._serialized_end=1125
-  _globals['_CREATENAMESPACERESPONSE']._serialized_start=1127
-  _globals['_CREATENAMESPACERESPONSE']._serialized_end=1203
-  _globals['_GETNAMESPACEREQUEST']._serialized_start=1205
-  _globals['_GETNAMESPACEREQUEST']._serialized_end=1240
-  _globals['_GETNAMESPACERESPONSE']._serialized_start=1242
-  _globals['_GETNAMESPACERESPONSE']._serialized_end=1315
-  _globals['_LISTNAMESPACESREQUEST']._serialized_start=1317
-  _globals['_LISTNAMESPACESREQUEST']._serialized_end=1379
-  _globals['_LISTNAMESPACESRESPONSE']._serialized_start=1381
-  _globals['_LISTNAMESPACESRESPONSE']._serialized_end=1482
-  _globals['_UPDATENAMESPACEREQUEST']._serialized_start=1485
-  _globals['_UPDATENAMESPACEREQUEST']._serialized_end=1629
-  _globals['_UPDATENAMESPACERESPONSE']._serialized_start=1631
-  _globals['_UPDATENAMESPACERESPONSE']._serialized_end=1707
-  _globals['_DELETENAMESPACEREQUEST']._serialized_start=1709
-  _globals['_DELETENAMESPACEREQUEST']._serialized_end=1804
-  _globals['_DELETENAMESPACERESPONSE']._serialized_start=1806
-  _globals['_DELETENAMESPACERESPONSE']._serialized_end=1831
-  _globals['_ERASESUBJECTREQUEST']._serialized_start=1833
-  _globals['_ERASESUBJECTREQUEST']._serialized_end=1907
-  _globals['_ERASESUBJECTRESPONSE']._serialized_start=1909
-  _globals['_ERASESUBJECTRESPONSE']._serialized_end=1980
-  _globals['_NAMESPACESERVICE']._serialized_start=1983
-  _globals['_NAMESPACESERVICE']._serialized_end=2640
+  _globals['_NAMESPACESETTINGS']._serialized_end=392
+  _globals['_NAMESPACESTATISTICS']._serialized_start=395
+  _globals['_NAMESPACESTATISTICS']._serialized_end=824
+  _globals['_NAMESPACE']._serialized_start=827
+  _globals['_NAMESPACE']._serialized_end=1138
+  _globals['_CREATENAMESPACEREQUEST']._serialized_start=1140
+  _globals['_CREATENAMESPACEREQUEST']._serialized_end=1257
+  _globals['_CREATENAMESPACERESPONSE']._serialized_start=1259
+  _globals['_CREATENAMESPACERESPONSE']._serialized_end=1335
+  _globals['_GETNAMESPACEREQUEST']._serialized_start=1337
+  _globals['_GETNAMESPACEREQUEST']._serialized_end=1372
+  _globals['_GETNAMESPACERESPONSE']._serialized_start=1374
+  _globals['_GETNAMESPACERESPONSE']._serialized_end=1447
+  _globals['_LISTNAMESPACESREQUEST']._serialized_start=1449
+  _globals['_LISTNAMESPACESREQUEST']._serialized_end=1511
+  _globals['_LISTNAMESPACESRESPONSE']._serialized_start=1513
+  _globals['_LISTNAMESPACESRESPONSE']._serialized_end=1614
+  _globals['_UPDATENAMESPACEREQUEST']._serialized_start=1617
+  _globals['_UPDATENAMESPACEREQUEST']._serialized_end=1761
+  _globals['_UPDATENAMESPACERESPONSE']._serialized_start=1763
+  _globals['_UPDATENAMESPACERESPONSE']._serialized_end=1839
+  _globals['_DELETENAMESPACEREQUEST']._serialized_start=1841
+  _globals['_DELETENAMESPACEREQUEST']._serialized_end=1936
+  _globals['_DELETENAMESPACERESPONSE']._serialized_start=1938
+  _globals['_DELETENAMESPACERESPONSE']._serialized_end=1963
+  _globals['_ERASESUBJECTREQUEST']._serialized_start=1965
+  _globals['_ERASESUBJECTREQUEST']._serialized_end=2039
+  _globals['_ERASESUBJECTRESPONSE']._serialized_start=2041
+  _globals['_ERASESUBJECTRESPONSE']._serialized_end=2112
+  _globals['_NAMESPACESERVICE']._serialized_start=2115
+  _globals['_NAMESPACESERVICE']._serialized_end=2772
 # @@protoc_insertion_point(module_scope)

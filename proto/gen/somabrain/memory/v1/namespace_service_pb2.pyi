@@ -32,6 +32,7 @@ class NamespaceSettings(_message.Message):
     RECENCY_HALF_LIFE_FIELD_NUMBER: _builtins.int
     DEFAULT_TTL_FIELD_NUMBER: _builtins.int
     FEED_RETENTION_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
     language: _builtins.str
     """Language of stems and stop words, an ISO 639-1 code: ar, ca, cs, da, de, el, en, eo, es, et, eu, fa, fi, fr,
     ga, hi, hu, hy, id, it, lt, ne, nl, no, pl, pt, ro, ru, sr, st, sv, ta, tr or yi; ja, ko and zh, whose
@@ -40,6 +41,10 @@ class NamespaceSettings(_message.Message):
     encoder: _builtins.str
     """Encoder of new vectors: `minilm-l6-v2-int8`, `lexical` (no vectors), or one that is configured on
     the server. Empty: the server's default.
+    """
+    content: _builtins.str
+    """What the memories are: `conversation`, `facts` or `documents`. Only of a conversation does Recall rank by
+    who said something and by what asks. Empty: `conversation`.
     """
     @_builtins.property
     def recency_half_life(self) -> _duration_pb2.Duration:
@@ -61,10 +66,11 @@ class NamespaceSettings(_message.Message):
         recency_half_life: _duration_pb2.Duration | None = ...,
         default_ttl: _duration_pb2.Duration | None = ...,
         feed_retention: _duration_pb2.Duration | None = ...,
+        content: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["default_ttl", b"default_ttl", "feed_retention", b"feed_retention", "recency_half_life", b"recency_half_life"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_ttl", b"default_ttl", "encoder", b"encoder", "feed_retention", b"feed_retention", "language", b"language", "recency_half_life", b"recency_half_life"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "default_ttl", b"default_ttl", "encoder", b"encoder", "feed_retention", b"feed_retention", "language", b"language", "recency_half_life", b"recency_half_life"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -88,6 +94,10 @@ class NamespaceStatistics(_message.Message):
     TENANT_BYTE_LIMIT_FIELD_NUMBER: _builtins.int
     TENANT_BYTE_COUNT_FIELD_NUMBER: _builtins.int
     UNANALYZED_COUNT_FIELD_NUMBER: _builtins.int
+    TOKEN_VECTOR_COUNT_FIELD_NUMBER: _builtins.int
+    TOKEN_BYTES_FIELD_NUMBER: _builtins.int
+    TENANT_TOKEN_BYTE_LIMIT_FIELD_NUMBER: _builtins.int
+    TENANT_TOKEN_BYTE_COUNT_FIELD_NUMBER: _builtins.int
     memory_count: _builtins.int
     text_bytes: _builtins.int
     """Bytes of text."""
@@ -110,6 +120,14 @@ class NamespaceStatistics(_message.Message):
     """Bytes of text in all namespaces of the tenant."""
     unanalyzed_count: _builtins.int
     """Memories that are still indexed by the stems of a former language."""
+    token_vector_count: _builtins.int
+    """Memories that have token vectors, by which Recall compares words."""
+    token_bytes: _builtins.int
+    """Bytes of these token vectors."""
+    tenant_token_byte_limit: _builtins.int
+    """Maximum bytes of token vectors in all namespaces of the tenant; 0: no limit."""
+    tenant_token_byte_count: _builtins.int
+    """Bytes of token vectors in all namespaces of the tenant."""
     def __init__(
         self,
         *,
@@ -125,10 +143,14 @@ class NamespaceStatistics(_message.Message):
         tenant_byte_limit: _builtins.int = ...,
         tenant_byte_count: _builtins.int = ...,
         unanalyzed_count: _builtins.int = ...,
+        token_vector_count: _builtins.int = ...,
+        token_bytes: _builtins.int = ...,
+        tenant_token_byte_limit: _builtins.int = ...,
+        tenant_token_byte_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory_count", b"memory_count", "oldest_cursor", b"oldest_cursor", "session_count", b"session_count", "tenant_byte_count", b"tenant_byte_count", "tenant_byte_limit", b"tenant_byte_limit", "tenant_memory_count", b"tenant_memory_count", "tenant_memory_limit", b"tenant_memory_limit", "term_count", b"term_count", "text_bytes", b"text_bytes", "unanalyzed_count", b"unanalyzed_count", "unencoded_count", b"unencoded_count", "vector_count", b"vector_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory_count", b"memory_count", "oldest_cursor", b"oldest_cursor", "session_count", b"session_count", "tenant_byte_count", b"tenant_byte_count", "tenant_byte_limit", b"tenant_byte_limit", "tenant_memory_count", b"tenant_memory_count", "tenant_memory_limit", b"tenant_memory_limit", "tenant_token_byte_count", b"tenant_token_byte_count", "tenant_token_byte_limit", b"tenant_token_byte_limit", "term_count", b"term_count", "text_bytes", b"text_bytes", "token_bytes", b"token_bytes", "token_vector_count", b"token_vector_count", "unanalyzed_count", b"unanalyzed_count", "unencoded_count", b"unencoded_count", "vector_count", b"vector_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -341,8 +363,8 @@ class UpdateNamespaceRequest(_message.Message):
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
         """Required: one or more of `display_name`, `settings.language`, `settings.encoder`,
-        `settings.recency_half_life`, `settings.default_ttl` and `settings.feed_retention`. All other fields are
-        ignored.
+        `settings.recency_half_life`, `settings.default_ttl`, `settings.feed_retention` and `settings.content`. All
+        other fields are ignored.
         """
 
     def __init__(

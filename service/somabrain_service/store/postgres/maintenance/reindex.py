@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import numpy as np
 
 from somabrain_service.domain.changes import ChangeType
 from somabrain_service.store.maintenance import Encoded, Shard, Unanalyzed, Unencoded, UnencodedText
+from somabrain_service.store.postgres.driver import arrays
 from somabrain_service.store.postgres.driver.arrays import numbers
 from somabrain_service.store.postgres.driver.errors import Retry
 from somabrain_service.store.postgres.driver.pipeline import Connection
@@ -33,7 +34,11 @@ from somabrain_service.store.postgres.queries.commit import (
 _UNENCODED = sql("""
 SELECT n.tenant_id, n.id, n.encoder
 FROM namespaces n JOIN usage u ON u.tenant_id = n.tenant_id AND u.namespace_id = n.id
-WHERE n.id % :of = :number AND u.vectors < u.memories AND n.encoder = ANY(CAST(:encoders AS text[])) ORDER BY n.id
+WHERE n.id % :of = :number AND (
+    u.vectors < u.memories AND n.encoder = ANY(CAST(:encoders AS text[]))
+    OR u.token_texts < u.memories AND n.encoder = ANY(CAST(:with_tokens AS text[]))
+)
+ORDER BY n.id
 """)
 
 _TEXTS = sql("""
@@ -42,6 +47,10 @@ FROM memories m JOIN namespaces n ON n.tenant_id = :tenant AND n.id = m.namespac
 WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id > :after AND NOT EXISTS (
     SELECT FROM memory_vectors v
     WHERE v.tenant_id = :tenant AND v.namespace_id = :ns AND v.memory = m.id AND v.encoder_id = :encoder_id
+        AND (NOT :with_tokens OR EXISTS (
+            SELECT FROM memory_token_vectors t
+            WHERE t.tenant_id = :tenant AND t.namespace_id = :ns AND t.memory = m.id
+        ))
 )
 ORDER BY m.id LIMIT :limit
 """)
@@ -62,6 +71,21 @@ JOIN unnest(CAST(:ids AS bigint[]), CAST(:revisions AS bigint[])) WITH ORDINALIT
     ON e.id = m.id AND e.revision = m.revision
 WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND m.id = ANY(CAST(:ids AS bigint[]))
 ON CONFLICT (tenant_id, namespace_id, memory) DO NOTHING RETURNING memory
+""")
+# The same, and with a vector of the encoder, which need not be new: it may be a caller's.
+_ADD_TOKENS = sql("""
+INSERT INTO memory_token_vectors (tenant_id, namespace_id, memory, size_bytes, truncated, questions, speaker, data)
+SELECT m.tenant_id, m.namespace_id, m.id, octet_length(e.data), e.truncated, e.questions, e.speaker, e.data
+FROM memories m
+JOIN namespaces n ON n.tenant_id = :tenant AND n.id = m.namespace_id AND n.encoder = :encoder_id
+JOIN unnest(CAST(:token_ids AS bigint[]), CAST(:token_revisions AS bigint[]), CAST(:token_data AS bytea[]),
+    CAST(:truncated AS boolean[]), CAST(:questions AS real[]), CAST(:speakers AS text[]))
+    AS e (id, revision, data, truncated, questions, speaker) ON e.id = m.id AND e.revision = m.revision
+WHERE m.tenant_id = :tenant AND m.namespace_id = :ns AND EXISTS (
+    SELECT FROM memory_vectors v
+    WHERE v.tenant_id = :tenant AND v.namespace_id = :ns AND v.memory = m.id AND v.encoder_id = :encoder_id
+)
+ON CONFLICT (tenant_id, namespace_id, memory) DO NOTHING RETURNING memory, size_bytes
 """)
 
 _UNANALYZED = sql("""
@@ -98,15 +122,24 @@ WHERE n.tenant_id = :tenant AND n.id = :ns
 """)
 
 
-async def unencoded(connection: Connection, shard: Shard, encoders: Sequence[str]) -> list[Unencoded]:
+async def unencoded(
+    connection: Connection, shard: Shard, encoders: Sequence[str], with_tokens: Sequence[str]
+) -> list[Unencoded]:
     """See `MaintenanceStore.unencoded`."""
-    values = {"number": shard.number, "of": shard.count, "encoders": list(encoders)}
+    values = {
+        "number": shard.number,
+        "of": shard.count,
+        "encoders": list(encoders),
+        "with_tokens": list(with_tokens),
+    }
     return [Unencoded(row.tenant_id, row.id, row.encoder) for row in await connection.execute(_UNENCODED, values)]
 
 
-async def texts(connection: Connection, namespace: Unencoded, after: int, limit: int) -> list[UnencodedText]:
+async def texts(
+    connection: Connection, namespace: Unencoded, after: int, limit: int, *, with_tokens: bool
+) -> list[UnencodedText]:
     """See `MaintenanceStore.texts`."""
-    parameters = {"ns": namespace.ns, "encoder_id": namespace.encoder_id}
+    parameters = {"ns": namespace.ns, "encoder_id": namespace.encoder_id, "with_tokens": with_tokens}
     rows = await connection.execute(_TEXTS, {**parameters, "after": after, "limit": limit})
     return [UnencodedText(row.id, row.revision, row.text, row.since) for row in rows]
 
@@ -123,13 +156,28 @@ async def encode(connection: Connection, namespace: Unencoded, encoded: Sequence
     }
     await connection.execute(_LOCK_MEMORIES, parameters)
     inserted = {row.memory for row in await connection.execute(_ENCODE, parameters)}
-    stored = sorted((each.id, each.revision) for each in encoded if each.id in inserted)
+    sizes = {
+        row.memory: row.size_bytes for row in await connection.execute(_ADD_TOKENS, _token_values(parameters, encoded))
+    }
+    stored = sorted((each.id, each.revision) for each in encoded if each.id in inserted or each.id in sizes)
     if stored:
-        commit = Commit(
-            ChangeType.REINDEXED, stored, Counts(vectors=len(stored)), Guard.ENCODER, guarded=namespace.encoder_id
-        )
+        counts = Counts(vectors=len(inserted), token_texts=len(sizes), token_bytes=sum(sizes.values()))
+        commit = Commit(ChangeType.REINDEXED, stored, counts, Guard.ENCODER, guarded=namespace.encoder_id)
         await commit_changes(connection, namespace.ns, commit, now)
     return len(stored)
+
+
+def _token_values(parameters: Mapping[str, object], encoded: Sequence[Encoded]) -> dict[str, object]:
+    records = [(each, each.tokens) for each in encoded if each.tokens is not None]
+    return {
+        **parameters,
+        "token_ids": numbers(each.id for each, _ in records),
+        "token_revisions": numbers(each.revision for each, _ in records),
+        "token_data": arrays.blobs(record.vectors.data for _, record in records),
+        "truncated": numbers(record.vectors.truncated for _, record in records),
+        "questions": numbers(record.questions for _, record in records),
+        "speakers": arrays.texts(record.speaker for _, record in records),
+    }
 
 
 async def unanalyzed(connection: Connection, shard: Shard, limit: int) -> list[Unanalyzed]:

@@ -123,14 +123,19 @@ class MaintenanceSession:
         """See `MaintenanceStore.purge_keys`."""
         return await self._run_transaction(lambda connection: expiry.purge_keys(connection, self._shard, now, limit))
 
-    async def unencoded(self, encoders: Sequence[str]) -> list[Unencoded]:
+    async def unencoded(self, encoders: Sequence[str], with_tokens: Sequence[str]) -> list[Unencoded]:
         """See `MaintenanceStore.unencoded`."""
-        return await self._run_transaction(lambda connection: reindex.unencoded(connection, self._shard, encoders))
+        return await self._run_transaction(
+            lambda connection: reindex.unencoded(connection, self._shard, encoders, with_tokens)
+        )
 
-    async def texts(self, namespace: Unencoded, after: int, limit: int) -> list[UnencodedText]:
+    async def texts(
+        self, namespace: Unencoded, after: int, limit: int, *, with_tokens: bool = False
+    ) -> list[UnencodedText]:
         """See `MaintenanceStore.texts`."""
         return await self._run_transaction(
-            lambda connection: reindex.texts(connection, namespace, after, limit), namespace.tenant
+            lambda connection: reindex.texts(connection, namespace, after, limit, with_tokens=with_tokens),
+            namespace.tenant,
         )
 
     async def encode(self, namespace: Unencoded, encoded: Sequence[Encoded], now: datetime) -> int:

@@ -44,6 +44,8 @@ class Counts:
     text_bytes: int = 0
     term_occurrences: int = 0
     vectors: int = 0
+    token_texts: int = 0
+    token_bytes: int = 0
     terms: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -75,7 +77,8 @@ def bump_cte(guard: Guard) -> str:
     RETURNING n.id, n.version, n.epoch
 ), counted AS (
     UPDATE usage u SET memories = u.memories + :memories, text_bytes = u.text_bytes + :text_bytes,
-        tokens = u.tokens + :tokens, vectors = u.vectors + :vectors
+        tokens = u.tokens + :tokens, vectors = u.vectors + :vectors,
+        token_texts = u.token_texts + :token_texts, token_bytes = u.token_bytes + :token_bytes
     FROM bumped WHERE u.tenant_id = :tenant AND u.namespace_id = bumped.id
 )"""
 
@@ -120,6 +123,8 @@ def commit_values(ns: int, commit: Commit, now: datetime) -> dict[str, object]:
         "text_bytes": counts.text_bytes,
         "tokens": counts.term_occurrences,
         "vectors": counts.vectors,
+        "token_texts": counts.token_texts,
+        "token_bytes": counts.token_bytes,
         "terms": texts(terms),
         "dfs": numbers(counts.terms[term] for term in terms),
         "removed_terms": texts(term for term in terms if counts.terms[term] < 0),

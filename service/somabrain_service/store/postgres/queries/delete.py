@@ -57,8 +57,8 @@ _LOCK_EXPIRED_BY_ID = _lock_statement(
     "AND m.id = ANY(CAST(:ids AS bigint[])) AND m.expire_time <= :now ORDER BY m.id FOR UPDATE"
 )
 
-# Vectors, labels and revisions go by cascade. Ids are passed on as arrays, because those are looked up in the database
-# indexes whatever size the planner estimates for a batch.
+# Vectors, those of tokens, labels and revisions go by cascade. Ids are passed on as arrays, because those are looked up
+# in the database indexes whatever size the planner estimates for a batch.
 _DELETE_LOCKED = sql(f"""
 WITH deleted AS (
     DELETE FROM memories m
@@ -66,6 +66,9 @@ WITH deleted AS (
     RETURNING m.id, m.revision, {rows.STORED_BYTES} AS text_bytes, m.length
 ), vector AS (
     SELECT v.memory FROM memory_vectors v
+    WHERE v.tenant_id = :tenant AND v.namespace_id = :ns AND v.memory = ANY(CAST(:ids AS bigint[]))
+), token_vector AS (
+    SELECT v.size_bytes FROM memory_token_vectors v
     WHERE v.tenant_id = :tenant AND v.namespace_id = :ns AND v.memory = ANY(CAST(:ids AS bigint[]))
 ), term AS (
     DELETE FROM memory_terms t
@@ -80,6 +83,8 @@ WITH deleted AS (
 SELECT ARRAY(SELECT id FROM deleted ORDER BY id) AS ids, ARRAY(SELECT revision FROM deleted ORDER BY id) AS revisions,
     (SELECT coalesce(sum(text_bytes), 0) FROM deleted) AS text_bytes,
     (SELECT coalesce(sum(length), 0) FROM deleted) AS tokens, (SELECT count(*) FROM vector) AS vectors,
+    (SELECT count(*) FROM token_vector) AS token_texts,
+    (SELECT coalesce(sum(size_bytes), 0) FROM token_vector) AS token_bytes,
     ARRAY(SELECT term FROM counted ORDER BY term) AS terms, ARRAY(SELECT df FROM counted ORDER BY term) AS dfs
 """)
 
@@ -111,6 +116,8 @@ class DeletedRows:
     text_bytes: int = 0
     term_occurrences: int = 0
     vectors: int = 0
+    token_texts: int = 0
+    token_bytes: int = 0
     terms: Counter[str] = field(default_factory=Counter)
 
     def add(self, batch: Any) -> None:
@@ -119,6 +126,8 @@ class DeletedRows:
         self.text_bytes += int(batch.text_bytes)
         self.term_occurrences += int(batch.tokens)
         self.vectors += batch.vectors
+        self.token_texts += batch.token_texts
+        self.token_bytes += int(batch.token_bytes)
         self.terms.update(dict(zip(batch.terms, batch.dfs, strict=True)))
 
     def commit(self, change: ChangeType) -> Commit:
@@ -128,6 +137,8 @@ class DeletedRows:
             text_bytes=-self.text_bytes,
             term_occurrences=-self.term_occurrences,
             vectors=-self.vectors,
+            token_texts=-self.token_texts,
+            token_bytes=-self.token_bytes,
             terms={term: -df for term, df in self.terms.items()},
         )
         return Commit(change, self.changed, counts)

@@ -25,6 +25,7 @@ from somabrain_service.domain.names import MemoryId
 from somabrain_service.domain.namespace import Namespace
 from somabrain_service.store.postgres.driver.arrays import blobs, numbers, texts, times
 from somabrain_service.store.postgres.driver.statement import Statement, sql
+from somabrain_service.store.postgres.queries import token_vectors
 from somabrain_service.store.postgres.queries.commit import (
     Commit,
     Counts,
@@ -117,11 +118,14 @@ def insert_statements(namespace: Namespace, new_rows: Sequence[NewRow]) -> list[
 
     One fails as `lost_race` tells if the namespace changed or a duplicate of a request committed first.
     """
+    tokens = [(p.id, p.new.tokens) for p in new_rows if p.new.tokens is not None]
     counts = Counts(
         memories=len(new_rows),
         text_bytes=sum(p.new.draft.stored_bytes for p in new_rows),
         term_occurrences=sum(sum(p.new.terms.values()) for p in new_rows),
         vectors=sum(p.new.vector is not None for p in new_rows),
+        token_texts=len(tokens),
+        token_bytes=sum(record.size_bytes for _, record in tokens),
         terms=Counter(chain.from_iterable(p.new.terms for p in new_rows)),
     )
     commit = Commit(ChangeType.REMEMBERED, [(p.id, 1) for p in new_rows], counts, Guard.ETAG, guarded=namespace.etag)
@@ -134,6 +138,7 @@ def insert_statements(namespace: Namespace, new_rows: Sequence[NewRow]) -> list[
         (_LABELS, _labels(new_rows)),
     )
     inserts: list[Statement] = [(statement, {**values, **columns}) for statement, columns in parts if columns]
+    inserts += token_vectors.insert_statement(namespace.number, tokens)
     return [*inserts, (_BUMP, values), *effect_statements(commit, values)]
 
 

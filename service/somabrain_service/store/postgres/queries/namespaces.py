@@ -31,6 +31,10 @@ WITH n AS (
 ), vector AS MATERIALIZED (
     SELECT v.encoder_id FROM memory_vectors v JOIN n ON n.id = v.namespace_id
     WHERE v.tenant_id = :tenant AND v.memory NOT IN (SELECT id FROM here)
+), tokens AS MATERIALIZED (
+    SELECT v.size_bytes FROM memory_token_vectors v
+    JOIN here ON v.namespace_id = here.namespace_id AND v.memory = here.id
+    WHERE v.tenant_id = :tenant
 ), term AS (
     SELECT x.term, count(*) AS df
     FROM memory_terms x JOIN here ON x.memory = here.id AND x.namespace_id = here.namespace_id
@@ -41,6 +45,8 @@ SELECT {rows.NAMESPACE},
     u.text_bytes - (SELECT coalesce(sum(text_bytes), 0) FROM here) AS text_bytes,
     (SELECT count(*) FROM vector) AS vectors,
     (SELECT count(*) FROM vector WHERE encoder_id = n.encoder) AS encoded,
+    u.token_texts - (SELECT count(*) FROM tokens) AS token_texts,
+    u.token_bytes - (SELECT coalesce(sum(size_bytes), 0) FROM tokens) AS token_bytes,
     CASE WHEN n.analyzed_after IS NULL THEN 0 ELSE (
         SELECT count(*) FROM memories m
         WHERE m.tenant_id = :tenant AND m.namespace_id = n.id AND m.id > n.analyzed_after AND {filters.LIVE}
@@ -52,7 +58,11 @@ SELECT {rows.NAMESPACE},
     (SELECT sum(a.memories) FROM usage a WHERE a.tenant_id = :tenant) - (SELECT count(*) FROM expired)
         AS tenant_memories,
     (SELECT sum(a.text_bytes) FROM usage a WHERE a.tenant_id = :tenant)
-        - (SELECT coalesce(sum(text_bytes), 0) FROM expired) AS tenant_bytes
+        - (SELECT coalesce(sum(text_bytes), 0) FROM expired) AS tenant_bytes,
+    (SELECT sum(a.token_bytes) FROM usage a WHERE a.tenant_id = :tenant) - (
+        SELECT coalesce(sum(v.size_bytes), 0) FROM memory_token_vectors v
+        JOIN expired ON v.namespace_id = expired.namespace_id AND v.memory = expired.id WHERE v.tenant_id = :tenant
+    ) AS tenant_token_bytes
 FROM n JOIN usage u ON u.tenant_id = :tenant AND u.namespace_id = n.id
 """)
 
@@ -63,9 +73,9 @@ ORDER BY n.name COLLATE "C" LIMIT :limit
 
 _INSERT = sql(f"""
 INSERT INTO namespaces AS n (tenant_id, name, display_name, analyzer, language, encoder, recency_half_life, default_ttl,
-    feed_retention, create_time, update_time, epoch)
+    feed_retention, content, create_time, update_time, epoch)
 VALUES (:tenant, :name, :display_name, :analyzer, :language, :encoder, :recency_half_life, :default_ttl,
-    :feed_retention, :now, :now, :epoch)
+    :feed_retention, :content, :now, :now, :epoch)
 ON CONFLICT (tenant_id, name) DO NOTHING RETURNING {rows.NAMESPACE}
 """)
 _INSERT_USAGE = sql("INSERT INTO usage (tenant_id, namespace_id) VALUES (:tenant, :ns)")
@@ -75,7 +85,7 @@ _FIND_FOR_UPDATE = sql(f"{FIND.text} FOR UPDATE")
 _UPDATE = sql(f"""
 UPDATE namespaces n SET display_name = :display_name, recency_half_life = :recency_half_life,
     default_ttl = :default_ttl, feed_retention = :feed_retention, language = :language, analyzer = :analyzer,
-    encoder = :encoder, revision = revision + 1, update_time = :now,
+    encoder = :encoder, content = :content, revision = revision + 1, update_time = :now,
     analyzed_after = CASE WHEN analyzer <> :analyzer THEN -1 ELSE analyzed_after END
 WHERE n.tenant_id = :tenant AND n.id = :ns RETURNING {rows.NAMESPACE}
 """)
@@ -84,7 +94,10 @@ _DROP_VECTORS = sql("""
 DELETE FROM memory_vectors v WHERE v.tenant_id = :tenant AND v.namespace_id = :ns AND v.memory = ANY(ARRAY(
     SELECT o.memory FROM memory_vectors o
     WHERE o.tenant_id = :tenant AND o.namespace_id = :ns AND o.memory > :after ORDER BY o.memory LIMIT :batch
-)) RETURNING v.memory
+)) RETURNING v.memory, (
+    SELECT t.size_bytes FROM memory_token_vectors t
+    WHERE t.tenant_id = :tenant AND t.namespace_id = :ns AND t.memory = v.memory
+) AS token_bytes
 """)
 VECTOR_BATCH = 5000
 """Maximum vectors that one statement deletes."""
@@ -109,6 +122,7 @@ async def create(
         "analyzer": analyzer,
         "language": draft.settings.language,
         "encoder": draft.settings.encoder,
+        "content": draft.settings.content,
         "recency_half_life": draft.settings.recency_half_life,
         "default_ttl": draft.settings.default_ttl,
         "feed_retention": draft.settings.feed_retention,
@@ -137,10 +151,13 @@ async def measure(connection: Connection, name: NamespaceName, now: datetime) ->
         vectors=row.vectors,
         unencoded=0 if row.encoder == LEXICAL else row.memories - row.encoded,
         unanalyzed=row.unanalyzed,
+        token_texts=row.token_texts,
+        token_bytes=int(row.token_bytes),
         sessions=row.sessions,
         terms=row.terms,
         tenant_memories=int(row.tenant_memories),
         tenant_bytes=int(row.tenant_bytes),
+        tenant_token_bytes=int(row.tenant_token_bytes),
     )
 
 
@@ -164,10 +181,10 @@ async def update(
     if await idempotency.find(connection, request, now):
         return rows.namespace(row)
     check_etag(change.etag, rows.namespace(row).etag, "namespace")
-    dropped_vectors = 0
+    dropped = Counts()
     if change.settings(rows.namespace(row).settings).encoder != row.encoder:
         # Before the namespace's row is locked, so that writers wait only for the vectors written meanwhile.
-        dropped_vectors = await _drop_vectors(connection, row.id)
+        dropped = await _drop_vectors(connection, row.id, dropped)
     row = (await connection.execute(_FIND_FOR_UPDATE, {"name": change.name.namespace})).one_or_none()
     if row is None:
         raise namespace_not_found(change.name)
@@ -186,27 +203,38 @@ async def update(
         "language": settings.language,
         "analyzer": analyzer if "settings.language" in change.paths else current.analyzer,
         "encoder": settings.encoder,
+        "content": settings.content,
     }
     if settings.encoder != current.settings.encoder:
-        dropped_vectors += await _drop_vectors(connection, row.id)
+        dropped = await _drop_vectors(connection, row.id, dropped)
     await idempotency.save(connection, request, now, ns=row.id, memory=None)
     updated = rows.namespace((await connection.execute(_UPDATE, values)).one())
     if (updated.analyzer, updated.settings.encoder) == (current.analyzer, current.settings.encoder):
         return updated
     # Recall finds something else from now on, so the version changes, and with it the feed.
-    commit = Commit(ChangeType.REINDEXED, (), Counts(vectors=-dropped_vectors))
+    commit = Commit(ChangeType.REINDEXED, (), dropped)
     as_of = await commit_changes(connection, row.id, commit, now)
     return replace(updated, version=as_of.version)
 
 
-async def _drop_vectors(connection: Connection, ns: int) -> int:
-    """Delete all vectors of the namespace in batches: those of a former encoder are never compared; return how many."""
-    count, after = 0, -1
+async def _drop_vectors(connection: Connection, ns: int, dropped: Counts) -> Counts:
+    """Delete all vectors of the namespace in batches: those of a former encoder are never compared.
+
+    Returns:
+        `dropped`, less what was deleted.
+    """
+    after = -1
     values = {"ns": ns, "batch": VECTOR_BATCH}
     while deleted := (await connection.execute(_DROP_VECTORS, {**values, "after": after})).all():
-        count += len(deleted)
         after = max(row.memory for row in deleted)
-    return count
+        sizes = [row.token_bytes for row in deleted if row.token_bytes is not None]
+        dropped = replace(
+            dropped,
+            vectors=dropped.vectors - len(deleted),
+            token_texts=dropped.token_texts - len(sizes),
+            token_bytes=dropped.token_bytes - sum(sizes),
+        )
+    return dropped
 
 
 def namespace_not_found(name: NamespaceName) -> NotFound:

@@ -9,7 +9,8 @@ from somabrain_service.domain.names import MemoryId, MemoryName, NamespaceName
 from somabrain_service.domain.namespace import Namespace, NamespaceSettings
 
 NAMESPACE = """n.id, n.name, n.display_name, n.analyzer, n.language, n.encoder, n.recency_half_life, n.default_ttl,
-    n.feed_retention, n.analyzed_after, n.create_time, n.update_time, n.revision, n.version, n.epoch"""
+    n.feed_retention, n.analyzed_after, n.create_time, n.update_time, n.revision, n.version, n.epoch,
+    n.content"""
 
 MEMORY = """m.id, m.text, m.kind, m.session, m.position, m.subject, m.labels, m.event_time, m.create_time,
     m.update_time, m.salience, m.expire_time, m.pinned, m.revision, m.key, m.index_text"""
@@ -32,6 +33,7 @@ def namespace(row: Any) -> Namespace:
             recency_half_life=row.recency_half_life,
             default_ttl=row.default_ttl,
             feed_retention=row.feed_retention,
+            content=row.content,
         ),
         analyzer=row.analyzer,
         reanalyzing=row.analyzed_after is not None,

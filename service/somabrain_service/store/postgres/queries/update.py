@@ -17,7 +17,7 @@ from somabrain_service.store.postgres.driver.arrays import texts
 from somabrain_service.store.postgres.driver.errors import Retry, violated_constraint
 from somabrain_service.store.postgres.driver.pipeline import Connection
 from somabrain_service.store.postgres.driver.statement import sql
-from somabrain_service.store.postgres.queries import idempotency, memories, precheck, rows
+from somabrain_service.store.postgres.queries import idempotency, memories, precheck, rows, token_vectors
 from somabrain_service.store.postgres.queries.commit import Commit, Counts, Guard, commit_changes
 from somabrain_service.store.records import MemoryUpdate, NewText, WriteResult
 
@@ -63,7 +63,9 @@ WITH term AS (
     DELETE FROM memory_vectors v WHERE v.tenant_id = :tenant AND v.namespace_id = :ns AND v.memory = :id
     RETURNING v.encoder_id
 )
-SELECT ARRAY(SELECT term FROM term) AS terms, (SELECT coalesce(sum(tf), 0) FROM term) AS tokens,
+SELECT (SELECT v.size_bytes FROM memory_token_vectors v
+        WHERE v.tenant_id = :tenant AND v.namespace_id = :ns AND v.memory = :id) AS token_bytes,
+    ARRAY(SELECT term FROM term) AS terms, (SELECT coalesce(sum(tf), 0) FROM term) AS tokens,
     (SELECT count(*) FROM vector) AS vectors
 """)
 _TERMS = sql("""
@@ -150,11 +152,12 @@ async def _write(connection: Connection, ns: int, change: MemoryUpdate) -> tuple
     text_bytes = draft.stored_bytes - before.stored_bytes
     counts = Counts(text_bytes=text_bytes)
     if change.new_text is not None:
-        counts = await _replace_text(connection, memory_key, change.new_text, text_bytes)
+        counts = await _replace_text(connection, ns, before.name.memory, change.new_text, text_bytes)
     return rows.memory(before.name.namespace, updated.one()), counts
 
 
-async def _replace_text(connection: Connection, memory_key: dict[str, object], new: NewText, text_bytes: int) -> Counts:
+async def _replace_text(connection: Connection, ns: int, memory: int, new: NewText, text_bytes: int) -> Counts:
+    memory_key: dict[str, object] = {"ns": ns, "id": memory}
     deleted = (await connection.execute(_DROP_TEXT, memory_key)).one()
     doc_length = sum(new.terms.values())
     values = {
@@ -166,12 +169,15 @@ async def _replace_text(connection: Connection, memory_key: dict[str, object], n
         "vector": new.vector,
     }
     vector = [(_VECTOR, values)] if new.vector is not None else []
-    await connection.execute_all((_TERMS, values), *vector)
+    tokens = [(memory, new.tokens)] if new.tokens is not None else []
+    await connection.execute_all((_TERMS, values), *vector, *token_vectors.insert_statement(ns, tokens))
     df = Counter(dict.fromkeys(new.terms, 1))
     df.subtract(deleted.terms)
     return Counts(
         text_bytes=text_bytes,
         term_occurrences=doc_length - deleted.tokens,
         vectors=int(new.vector is not None) - deleted.vectors,
+        token_texts=len(tokens) - int(deleted.token_bytes is not None),
+        token_bytes=sum(record.size_bytes for _, record in tokens) - (deleted.token_bytes or 0),
         terms={term: change for term, change in df.items() if change},
     )

@@ -5,17 +5,17 @@ Who claims the key of one deletes it first. An earlier version writes no keys, a
 but when it deletes a memory, it does not subtract the key's bytes from the tenant's usage. That counts too much
 by the keys that pods of the former version delete while they run beside this one.
 
-Revision ID: 0006
-Revises: 0005
+Revision ID: 0007
+Revises: 0006
 """
 
 import sqlalchemy as sa
 from alembic import context, op
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 
-NUMBER = 6
+NUMBER = 7
 OLDEST_COMPATIBLE = 1
 
 
@@ -43,4 +43,4 @@ def downgrade() -> None:
     """Drop the column with its index and grant: keys are lost, and their bytes still counted in the usage."""
     op.execute("ALTER TABLE memory_revisions DROP COLUMN key")
     op.execute("ALTER TABLE memories DROP COLUMN key")
-    _set_schema_version(5)
+    _set_schema_version(6)

@@ -3,17 +3,17 @@
 An earlier version ignores it: while its pods run beside this one, a memory that they update is searched by its text,
 and one that they delete leaves the bytes of its index text in the tenant's usage.
 
-Revision ID: 0007
-Revises: 0006
+Revision ID: 0008
+Revises: 0007
 """
 
 import sqlalchemy as sa
 from alembic import context, op
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 
-NUMBER = 7
+NUMBER = 8
 OLDEST_COMPATIBLE = 1
 
 
@@ -40,4 +40,4 @@ def downgrade() -> None:
     """Drop the column: memories are searched as before until they are updated."""
     op.execute("ALTER TABLE memory_revisions DROP COLUMN index_text")
     op.execute("ALTER TABLE memories DROP COLUMN index_text")
-    _set_schema_version(6)
+    _set_schema_version(7)

@@ -1,0 +1,186 @@
+"""Properties of the ranking by words that are true for every shortlist and query."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from somabrain_service.domain.ranking.bm25 import Floats
+from somabrain_service.domain.ranking.late_interaction import (
+    AFTER_SHARE,
+    BEFORE_SHARE,
+    QUESTION_DISCOUNT,
+    SPEAKER_FACTOR,
+    QueryWords,
+    Shortlist,
+    above_mean,
+    rerank,
+    speaker_factors,
+    weighted_mean,
+)
+from somabrain_service.domain.ranking.score import Ranking, ScoredMemory
+from somabrain_service.domain.recall import ScoreBreakdown
+
+ASKED = QueryWords(np.array([2.0, 1.0, 0.5]), frozenset({"ada", "bees"}), has_terms=True)
+
+
+def shortlist(similarity: Floats) -> Shortlist:
+    """A shortlist of memories of one session, side by side, that nobody in particular said."""
+    count = similarity.shape[1]
+    return Shortlist(
+        similarity=similarity,
+        compared=np.ones(count, np.bool_),
+        session=np.zeros(count, np.int64),
+        position=np.arange(count, dtype=np.int64),
+        event_time_s=np.arange(count, dtype=np.float64),
+        questions=np.zeros(count),
+        speakers=[""] * count,
+        truncated=[False] * count,
+        missing=False,
+    )
+
+
+def first_ranking(count: int, relative: float = 0.0, dense: float = 0.0) -> Ranking:
+    """A first ranking of memories that are all alike."""
+    breakdown = ScoreBreakdown(0.0, relative, dense, 0.0, 1.0, 1.0)
+    return Ranking(tuple(ScoredMemory(number, 0.5, breakdown) for number in range(count)), 0.25, truncated=False)
+
+
+def ranked(
+    memories: Shortlist, first: Ranking | None = None, *, context: bool = False, priors: bool = False, top_k: int = 100
+) -> Ranking:
+    """Rank the shortlist again."""
+    first = first or first_ranking(len(memories.speakers))
+    return rerank(first, memories, ASKED, top_k=top_k, context=context, priors=priors)
+
+
+def scores(ranking: Ranking) -> dict[int, float]:
+    return {hit.id: hit.score for hit in ranking.hits}
+
+
+similarities = hnp.arrays(np.float64, st.tuples(st.just(3), st.integers(1, 12)), elements=st.floats(0, 1.25, width=32))
+
+
+@given(similarities, st.booleans(), st.booleans())
+def test_absolute_and_relative_parts_are_bounded(similarity: Floats, context: bool, priors: bool) -> None:
+    """match and meaning are numbers from 0 to 1, and best_match is the highest match of all."""
+    result = ranked(shortlist(similarity), context=context, priors=priors)
+    parts = [hit.breakdown for hit in result.hits]
+    assert all(0 <= part.match <= 1 and 0 <= part.meaning <= 1 for part in parts)
+    assert result.best_match == max(part.match for part in parts)
+
+
+@given(similarities, st.integers(0, 2), st.floats(0, 0.5))
+def test_a_memory_whose_words_come_closer_does_not_fall_behind(similarity: Floats, word: int, nearer: float) -> None:
+    """Raise one similarity of a memory: no memory that was behind it gets before it."""
+    before = ranked(shortlist(similarity))
+    raised = similarity.copy()
+    raised[word, 0] = min(raised[word, 0] + nearer, 1.25)
+    after = ranked(shortlist(raised))
+    was_ahead_of = {other for other, score in scores(before).items() if score < scores(before)[0]}
+    assert all(scores(after)[other] <= scores(after)[0] for other in was_ahead_of)
+
+
+@given(similarities, st.randoms(use_true_random=False))
+def test_the_order_of_the_shortlist_changes_no_score(similarity: Floats, random: object) -> None:
+    """A ranking depends on the memories of the shortlist, and not on their order in it."""
+    memories, first = shortlist(similarity), first_ranking(similarity.shape[1], relative=0.5)
+    order = list(range(similarity.shape[1]))
+    random.shuffle(order)  # type: ignore[attr-defined]
+    shuffled = Shortlist(
+        similarity[:, order],
+        memories.compared[order],
+        memories.session[order],
+        memories.position[order],
+        memories.event_time_s[order],
+        memories.questions[order],
+        memories.speakers,
+        memories.truncated,
+        missing=False,
+    )
+    again = ranked(shuffled, replace(first, hits=tuple(first.hits[number] for number in order)), context=True)
+    assert again == ranked(memories, first, context=True)
+
+
+def test_the_neighbour_lends_what_a_memory_leaves_open() -> None:
+    """A word met by the memory before counts for .7 of its square, one met by the memory after for half."""
+    similarity = np.array([[0.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
+    memories = replace(shortlist(similarity), position=np.array([0, 1, 5, 6]))
+    close = weighted_mean(ASKED.weights, np.array([[0.0] * 4, [1.0, BEFORE_SHARE, AFTER_SHARE, 1.0], [0.0] * 4]))
+    expected = np.round(above_mean(close, np.ones(4, np.bool_)), 6)
+    # Contiguity is another part: what is compared here is the meaning alone.
+    parts = {hit.id: hit.breakdown.meaning for hit in ranked(memories, context=True).hits}
+    assert [parts[number] for number in range(4)] == expected.tolist()
+    alone = {hit.id: hit.breakdown.meaning for hit in ranked(memories, context=False).hits}
+    assert (alone[1], alone[2]) == (0.0, 0.0)
+
+
+def test_a_memory_of_another_session_lends_nothing() -> None:
+    """Positions are compared within a session; memories without a session have no neighbours."""
+    similarity = np.array([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    for session in ([0, 1, 1], [-1, -1, -1]):
+        memories = replace(shortlist(similarity), session=np.array(session))
+        assert ranked(memories, context=True) == ranked(memories, context=False)
+
+
+def test_without_vectors_the_pooled_cosine_stands_in() -> None:
+    """A memory whose words were not compared is ranked by its cosine, compared with those of all."""
+    memories = replace(shortlist(np.array([[0.9, 0.0], [0.9, 0.0], [0.9, 0.0]])), compared=np.array([True, False]))
+    first = first_ranking(2)
+    near = first.hits[1]._replace(breakdown=first.hits[1].breakdown._replace(dense=0.8))
+    result = ranked(memories, replace(first, hits=(first.hits[0], near)))
+    parts = {hit.id: hit.breakdown for hit in result.hits}
+    assert (parts[1].meaning, parts[1].match, parts[0].meaning) == (1.0, 0.0, 1.0)
+    assert result.best_match == 0.9
+
+
+def test_without_any_vector_words_stand_for_all() -> None:
+    """A memory that could not be encoded yet is as relevant as its words are, not less because nothing is known."""
+    memories = replace(shortlist(np.array([[0.2, 0.0]] * 3)), compared=np.array([True, False]))
+    first = first_ranking(2)
+    named = first.hits[1]._replace(breakdown=first.hits[1].breakdown._replace(lexical_relative=1.0))
+    result = ranked(memories, replace(first, hits=(first.hits[0], named)))
+    assert scores(result) == {1: 1.0, 0: 0.666667}
+
+
+def test_questions_count_less_and_the_named_speaker_more_in_a_conversation_alone() -> None:
+    """The factors are those of docs/recall.md, and 1 without priors."""
+    memories = replace(shortlist(np.ones((3, 3))), questions=np.array([0.0, 1.0, 0.5]), speakers=["ada", "ben", "ada"])
+    parts = {hit.id: hit.breakdown for hit in ranked(memories, priors=True).hits}
+    assert [parts[n].question for n in range(3)] == [1.0, 1 - QUESTION_DISCOUNT, 1 - QUESTION_DISCOUNT / 2]
+    assert [parts[n].speaker for n in range(3)] == [SPEAKER_FACTOR, 1.0, SPEAKER_FACTOR]
+    assert {(hit.breakdown.question, hit.breakdown.speaker) for hit in ranked(memories).hits} == {(1.0, 1.0)}
+
+
+@pytest.mark.parametrize(
+    ("speakers", "favoured"),
+    [
+        (["ada", "ben"], [True, False]),
+        (["ada", "bees"], [False, False]),
+        (["ada lovelace", "ben"], [False, False]),
+        (["", "ben"], [False, False]),
+    ],
+)
+def test_one_named_speaker_is_favoured_and_of_two_neither(speakers: list[str], favoured: list[bool]) -> None:
+    """A speaker is named if all words of the name are in the query; with two of them nobody is favoured."""
+    assert [factor > 1 for factor in speaker_factors(speakers, ASKED.words)] == favoured
+
+
+def test_a_query_of_stop_words_is_ranked_by_meaning_alone() -> None:
+    """Without terms the score is the meaning: there is nothing lexical to weigh it against."""
+    asked = replace(ASKED, has_terms=False)
+    result = rerank(
+        first_ranking(2), shortlist(np.array([[0.9, 0.1]] * 3)), asked, top_k=2, context=False, priors=False
+    )
+    assert [(hit.id, hit.score) for hit in result.hits] == [(0, 1.0), (1, 0.0)]
+
+
+def test_equal_scores_are_ordered_by_time_and_then_by_name() -> None:
+    """As everywhere: the newest event first, then the lowest name."""
+    memories = replace(shortlist(np.ones((3, 3))), event_time_s=np.array([1.0, 2.0, 2.0]), session=np.full(3, -1))
+    assert [hit.id for hit in ranked(memories, top_k=2).hits] == [1, 2]
